@@ -1,0 +1,300 @@
+//! Batches: how entries travel. One signature over the last entry's hash covers the whole batch and all before it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, CodecError};
+use crate::entry::{Entry, EntryHash, LogName, Seq};
+use crate::frame::FRAME_MAX;
+use crate::identity::{SecretKey, Signature};
+
+/// Bytes of entries in one batch at most, so that the batch with its header fits a frame.
+pub const BATCH_ENTRIES_BYTES_MAX: usize = FRAME_MAX - 256;
+
+/// A run of entries of one log as it came from a peer or the store: nothing in it is proved yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Whose log.
+    pub name: LogName,
+    /// Sequence number of the first entry.
+    pub first: Seq,
+    /// Hash of the entry before the first.
+    pub prev: EntryHash,
+    /// The encoded entries, one after another.
+    pub entries: Bytes,
+    /// The author's signature over the last entry's hash and number.
+    pub signature: Signature,
+}
+
+/// A batch whose entries are well formed and whose signature is its author's.
+///
+/// Whether it continues what a replica holds is the replica's question.
+#[derive(Debug, Clone)]
+pub struct CheckedBatch {
+    /// The batch as it travels.
+    pub batch: Batch,
+    /// Its entries in order; the first is `batch.first`.
+    pub entries: Vec<CheckedEntry>,
+}
+
+/// One entry of a checked batch.
+#[derive(Debug, Clone)]
+pub struct CheckedEntry {
+    /// The exact bytes.
+    pub bytes: Bytes,
+    /// The hash of this entry and all before it.
+    pub hash: EntryHash,
+    /// The entry, read.
+    pub entry: Entry,
+}
+
+/// Why a batch is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// No entries, or more bytes of them than a frame holds.
+    #[error("a batch holds 1 to {BATCH_ENTRIES_BYTES_MAX} bytes of entries")]
+    Size,
+    /// An entry can't be read.
+    #[error("an entry is {0}")]
+    Entry(#[from] CodecError),
+    /// Sequence numbers start at 1 and end before they overflow.
+    #[error("impossible sequence number")]
+    Seq,
+    /// A first batch whose `prev` is not the log's first hash.
+    #[error("the log does not start where its name says")]
+    Genesis,
+    /// Lamport numbers grow within a log.
+    #[error("Lamport numbers do not grow")]
+    Lamport,
+    /// The signature is not the author's over these bytes.
+    #[error("the signature is not the author's")]
+    Signature,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Encoded<'a> {
+    name: LogName,
+    first: Seq,
+    prev: EntryHash,
+    #[serde(borrow)]
+    entries: &'a [u8],
+    #[serde(borrow)]
+    signature: &'a [u8],
+}
+
+impl Batch {
+    /// Encodes the batch as the body of a frame.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(&Encoded {
+            name: self.name,
+            first: self.first,
+            prev: self.prev,
+            entries: &self.entries,
+            signature: self.signature.as_bytes(),
+        })
+    }
+
+    /// Reads a batch from the body of a frame; the entries stay where they are in `bytes`.
+    pub fn decode(bytes: &Bytes) -> Result<Batch, CodecError> {
+        let encoded = codec::decode::<Encoded<'_>, FRAME_MAX>(bytes)?;
+        let signature: [u8; 64] = encoded
+            .signature
+            .try_into()
+            .map_err(|_| CodecError::Malformed(format!("a signature of {} bytes", encoded.signature.len())))?;
+        Ok(Batch {
+            name: encoded.name,
+            first: encoded.first,
+            prev: encoded.prev,
+            entries: bytes.slice_ref(encoded.entries),
+            signature: Signature::from_bytes(signature),
+        })
+    }
+
+    /// Proves everything about the batch that can be proved without knowing the log: bounds, form, the signature.
+    pub fn check(self) -> Result<CheckedBatch, BatchError> {
+        let checked = self.read()?;
+        let last = checked.last();
+        let head = checked.head();
+        if checked.batch.name.author.verifies(&signed_bytes(last, &head), &checked.batch.signature) {
+            Ok(checked)
+        } else {
+            Err(BatchError::Signature)
+        }
+    }
+
+    /// Everything [`Batch::check`] does but for the signature: for batches that this replica's own store kept.
+    pub fn read(self) -> Result<CheckedBatch, BatchError> {
+        if self.entries.is_empty() || self.entries.len() > BATCH_ENTRIES_BYTES_MAX {
+            return Err(BatchError::Size);
+        }
+        // An entry takes at least five bytes, so no batch holds more of them than it has bytes.
+        let most = self.entries.len() as u64;
+        if self.first == 0 || self.first >= Seq::MAX - most - 1 {
+            return Err(BatchError::Seq);
+        }
+        if self.first == 1 && self.prev != self.name.genesis() {
+            return Err(BatchError::Genesis);
+        }
+        let entries = self.read_entries()?;
+        Ok(CheckedBatch { batch: self, entries })
+    }
+
+    fn read_entries(&self) -> Result<Vec<CheckedEntry>, BatchError> {
+        let mut entries: Vec<CheckedEntry> = Vec::new();
+        let (mut at, mut seq, mut hash) = (0, self.first, self.prev);
+        while at < self.entries.len() {
+            let (entry, used) = Entry::decode_prefix(&self.entries[at..])?;
+            if entries.last().is_some_and(|before| before.entry.lamport >= entry.lamport) {
+                return Err(BatchError::Lamport);
+            }
+            let bytes = self.entries.slice(at..at + used);
+            hash = hash.next(seq, &bytes);
+            entries.push(CheckedEntry { bytes, hash, entry });
+            (at, seq) = (at + used, seq + 1);
+        }
+        Ok(entries)
+    }
+}
+
+impl CheckedBatch {
+    /// Writes `entries`, which must be one or more, fit a batch and have growing Lamport numbers, after the entry whose
+    /// number is `first - 1` and hash is `prev`.
+    pub fn author(key: &SecretKey, name: LogName, first: Seq, prev: EntryHash, entries: Vec<Entry>) -> Self {
+        debug_assert!(key.id() == name.author && !entries.is_empty());
+        let mut joined = Vec::with_capacity(entries.len() * 64);
+        let mut ends = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            joined.extend_from_slice(&entry.encode());
+            ends.push(joined.len());
+        }
+        debug_assert!(joined.len() <= BATCH_ENTRIES_BYTES_MAX);
+        let joined = Bytes::from(joined);
+        let (mut at, mut hash, mut seq) = (0, prev, first);
+        let checked = entries.into_iter().zip(ends).map(|(entry, end)| {
+            let bytes = joined.slice(at..end);
+            hash = hash.next(seq, &bytes);
+            (at, seq) = (end, seq + 1);
+            CheckedEntry { bytes, hash, entry }
+        });
+        let checked: Vec<_> = checked.collect();
+        let last = first + checked.len() as u64 - 1;
+        let signature = key.sign(&signed_bytes(last, &hash));
+        Self { batch: Batch { name, first, prev, entries: joined, signature }, entries: checked }
+    }
+
+    /// Sequence number of the first entry.
+    pub fn first(&self) -> Seq {
+        self.batch.first
+    }
+
+    /// Sequence number of the last entry.
+    pub fn last(&self) -> Seq {
+        self.batch.first + self.entries.len() as u64 - 1
+    }
+
+    /// Hash of the last entry.
+    pub fn head(&self) -> EntryHash {
+        self.entries.last().expect("a batch holds at least one entry").hash
+    }
+
+    /// The entry at `seq`, if the batch holds it.
+    pub fn at(&self, seq: Seq) -> Option<&CheckedEntry> {
+        let index = seq.checked_sub(self.batch.first)?;
+        self.entries.get(usize::try_from(index).ok()?)
+    }
+
+    /// The hash of the entry at `seq`, or of the one before the first.
+    pub fn hash_at(&self, seq: Seq) -> Option<EntryHash> {
+        if seq.checked_add(1)? == self.batch.first { Some(self.batch.prev) } else { self.at(seq).map(|e| e.hash) }
+    }
+}
+
+fn signed_bytes(last: Seq, head: &EntryHash) -> [u8; 56] {
+    let mut signed = [0; 56];
+    signed[..16].copy_from_slice(b"hobnob 1 batch \0");
+    signed[16..24].copy_from_slice(&last.to_le_bytes());
+    signed[24..].copy_from_slice(head.as_bytes());
+    signed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conversation::ConversationId;
+    use crate::entry::{Body, LogId};
+    use proptest::prelude::*;
+
+    fn key() -> SecretKey {
+        SecretKey::from_seed([5; 32])
+    }
+
+    fn name() -> LogName {
+        LogName { conversation: ConversationId::from_bytes([1; 32]), author: key().id(), log: LogId(7) }
+    }
+
+    fn texts(lamport: u64, texts: &[&str]) -> Vec<Entry> {
+        let entry = |(i, t): (usize, &&str)| Entry { lamport: lamport + i as u64, sent_at_ms: 9, body: Body::Text((*t).into()) };
+        texts.iter().enumerate().map(entry).collect()
+    }
+
+    fn batch() -> CheckedBatch {
+        CheckedBatch::author(&key(), name(), 1, name().genesis(), texts(1, &["a", "b", "c"]))
+    }
+
+    #[test]
+    fn what_an_author_wrote_passes_the_check_and_continues() {
+        let first = batch();
+        let body = Bytes::from(first.batch.encode());
+        let read = Batch::decode(&body).expect("decodes").check().expect("is the author's");
+        assert_eq!((read.first(), read.last(), read.head()), (1, 3, first.head()));
+        let next = CheckedBatch::author(&key(), name(), 4, first.head(), texts(4, &["d"]));
+        assert_eq!(next.hash_at(3), first.hash_at(3));
+        assert!(next.batch.check().is_ok());
+    }
+
+    #[test]
+    fn forged_moved_and_reordered_batches_are_refused() {
+        let good = batch().batch;
+        let mut reordered = good.entries.to_vec();
+        let entry = batch().entries[0].bytes.len();
+        reordered.rotate_left(entry);
+        let cases = [
+            ("other author", Batch { name: LogName { author: SecretKey::from_seed([6; 32]).id(), ..name() }, ..good.clone() }),
+            ("other log", Batch { name: LogName { log: LogId(8), ..name() }, ..good.clone() }),
+            (
+                "other conversation",
+                Batch { name: LogName { conversation: ConversationId::from_bytes([2; 32]), ..name() }, ..good.clone() },
+            ),
+            ("other place", Batch { first: 2, ..good.clone() }),
+            ("no place", Batch { first: 0, ..good.clone() }),
+            ("beyond all places", Batch { first: Seq::MAX - 1, ..good.clone() }),
+            ("other past", Batch { first: 2, prev: EntryHash::from_bytes([0; 32]), ..good.clone() }),
+            ("a false start", Batch { prev: EntryHash::from_bytes([0; 32]), ..good.clone() }),
+            ("reordered", Batch { entries: reordered.into(), ..good.clone() }),
+            ("one dropped", Batch { entries: good.entries.slice(entry..), ..good.clone() }),
+            ("truncated", Batch { entries: good.entries.slice(..good.entries.len() - 1), ..good.clone() }),
+            ("empty", Batch { entries: Bytes::new(), ..good.clone() }),
+            ("no signature", Batch { signature: Signature::from_bytes([0; 64]), ..good.clone() }),
+        ];
+        assert!(good.check().is_ok());
+        for (what, wrong) in cases {
+            assert!(wrong.check().is_err(), "{what}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_flipped_bit_is_noticed(at in 0usize..10_000, bit in 0u8..8) {
+            let mut body = batch().batch.encode();
+            let at = at % body.len();
+            body[at] ^= 1 << bit;
+            let refused = Batch::decode(&Bytes::from(body)).map_or(true, |b| b.check().is_err());
+            prop_assert!(refused);
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Batch::decode(&Bytes::from(bytes)).map(Batch::check);
+        }
+    }
+}

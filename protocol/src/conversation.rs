@@ -1,0 +1,163 @@
+//! Conversations: who shares one, what names it on the wire, and how membership of a room is proved.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::PeerId;
+
+/// Longest name of a room, in bytes.
+pub const ROOM_NAME_MAX: usize = 32;
+
+/// Longest secret of a room, in bytes.
+pub const ROOM_SECRET_MAX: usize = 1024;
+
+/// The room everybody is in unless they leave it.
+pub const LOBBY: &str = "lobby";
+
+/// Names a conversation on the wire: derived from its members (direct) or from its key (a room), so that nobody hands it out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConversationId([u8; 32]);
+
+impl ConversationId {
+    /// The conversation of two peers; the order in which they are named does not matter.
+    pub fn direct(a: PeerId, b: PeerId) -> Self {
+        let mut hash = blake3::Hasher::new_derive_key("hobnob 1 direct conversation");
+        hash.update(a.min(b).as_bytes()).update(a.max(b).as_bytes());
+        Self(*hash.finalize().as_bytes())
+    }
+
+    /// Takes 32 bytes, from the store or a frame, as a conversation's id.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2], self.0[3])
+    }
+}
+
+/// The name of a room: 1 to 32 of `a-z 0-9 - _ .`, shown with a `#` before it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomName(String);
+
+/// Why a word is no room's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a room's name is 1 to {ROOM_NAME_MAX} of a-z, 0-9, - _ and .")]
+pub struct NotARoomName;
+
+impl RoomName {
+    /// The default room.
+    pub fn lobby() -> Self {
+        Self(LOBBY.to_owned())
+    }
+
+    /// The name without its `#`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RoomName {
+    type Err = NotARoomName;
+
+    /// Takes a name with or without `#`; capitals become small.
+    fn from_str(word: &str) -> Result<Self, NotARoomName> {
+        let name = word.strip_prefix('#').unwrap_or(word).to_ascii_lowercase();
+        let fits = (1..=ROOM_NAME_MAX).contains(&name.len());
+        let clean = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
+        if fits && clean { Ok(Self(name)) } else { Err(NotARoomName) }
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// What its members share of a room, derived from its name and secret. `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RoomKey([u8; 32]);
+
+impl RoomKey {
+    /// The key of the room of this name and secret; an open room's secret is empty.
+    pub fn derive(name: &RoomName, secret: &[u8]) -> Self {
+        let mut hash = blake3::Hasher::new_derive_key("hobnob 1 room key");
+        // The length in front keeps ("ab", "c") and ("a", "bc") apart.
+        hash.update(&(name.0.len() as u64).to_le_bytes()).update(name.0.as_bytes()).update(secret);
+        Self(*hash.finalize().as_bytes())
+    }
+
+    /// Takes 32 bytes from the store.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes, for the store.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The room's tag, which names its conversation. A relay may see it; it opens nothing.
+    pub fn tag(&self) -> ConversationId {
+        ConversationId(blake3::derive_key("hobnob 1 room tag", &self.0))
+    }
+
+    /// What `prover` shows on one session to prove that it holds the key: bound to that session by the TLS exporter (RFC 8446
+    /// section 7.5) and to the prover, so that it is worth nothing anywhere else or to anybody else.
+    pub fn proof(&self, exporter: &[u8; 32], prover: PeerId) -> [u8; 32] {
+        let mut hash = blake3::Hasher::new_keyed(&self.0);
+        hash.update(b"hobnob 1 membership").update(exporter).update(prover.as_bytes());
+        *hash.finalize().as_bytes()
+    }
+}
+
+impl fmt::Debug for RoomKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RoomKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::SecretKey;
+
+    #[test]
+    fn a_direct_conversation_has_one_name_from_both_ends() {
+        let [a, b, c] = [1, 2, 3].map(|n| SecretKey::from_seed([n; 32]).id());
+        assert_eq!(ConversationId::direct(a, b), ConversationId::direct(b, a));
+        assert_ne!(ConversationId::direct(a, b), ConversationId::direct(a, c));
+    }
+
+    #[test]
+    fn room_names_are_few_safe_characters() {
+        assert_eq!("#Lobby".parse(), Ok(RoomName::lobby()));
+        for wrong in ["", "#", "a b", "ä", "x\x1b", &"x".repeat(33)] {
+            assert_eq!(wrong.parse::<RoomName>(), Err(NotARoomName), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_proof_serves_one_room_one_session_and_one_prover() {
+        let [a, b] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).id());
+        let room = |name: &str, secret: &[u8]| RoomKey::derive(&name.parse().expect("a name"), secret);
+        let key = room("ops", b"s3cret");
+        assert_ne!(key.tag(), room("ops", b"").tag());
+        assert_ne!(room("ab", b"c").tag(), room("a", b"bc").tag());
+        let proof = key.proof(&[1; 32], a);
+        assert_ne!(proof, key.proof(&[2; 32], a));
+        assert_ne!(proof, key.proof(&[1; 32], b));
+        assert_ne!(proof, room("ops", b"other").proof(&[1; 32], a));
+        assert_ne!(proof, *key.tag().as_bytes());
+    }
+}

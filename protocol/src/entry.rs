@@ -1,0 +1,256 @@
+//! Entries and the hash chain that makes them a log.
+//!
+//! An entry is hashed and signed as the exact bytes that travel. Its sequence number and the hash of the entry before it are not
+//! in those bytes: they go into its hash, `H(n) = BLAKE3(H(n-1) ‖ n ‖ bytes)`, and `H(0)` is derived from the log's name. So the
+//! hash of one entry fixes its place, everything before it, and the conversation, author and log it belongs to.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, CodecError};
+use crate::conversation::ConversationId;
+use crate::identity::PeerId;
+use crate::text::TEXT_BYTES_MAX;
+
+/// The place of an entry in its log: 1, 2, 3 …
+pub type Seq = u64;
+
+/// Longest kind of an app message (a reverse-DNS name), in bytes.
+pub const APP_KIND_MAX: usize = 128;
+
+/// Most bytes that one encoded entry may take: a text of the longest kind, or as much of an app message, and its header.
+pub const ENTRY_BYTES_MAX: usize = TEXT_BYTES_MAX + APP_KIND_MAX + 64;
+
+/// One log of an author: random, made by one run of one store, so that no other run, machine or restored backup writes into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogId(pub u64);
+
+/// Names a log everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogName {
+    /// The conversation whose entries it holds.
+    pub conversation: ConversationId,
+    /// Who writes it.
+    pub author: PeerId,
+    /// Which of the author's logs in that conversation.
+    pub log: LogId,
+}
+
+impl LogName {
+    /// `H(0)`: the hash before the first entry.
+    pub fn genesis(&self) -> EntryHash {
+        let mut hash = blake3::Hasher::new_derive_key("hobnob 1 log");
+        hash.update(self.conversation.as_bytes()).update(self.author.as_bytes()).update(&self.log.0.to_le_bytes());
+        EntryHash(*hash.finalize().as_bytes())
+    }
+}
+
+/// BLAKE3 hash of an entry and all before it.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryHash([u8; 32]);
+
+impl EntryHash {
+    /// The hash of the entry `bytes` at `seq`, whose predecessor has this hash.
+    pub fn next(&self, seq: Seq, bytes: &[u8]) -> EntryHash {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&self.0).update(&seq.to_le_bytes()).update(bytes);
+        EntryHash(*hash.finalize().as_bytes())
+    }
+
+    /// Takes 32 bytes from the store.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EntryHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2], self.0[3])
+    }
+}
+
+/// What an author says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// A message of text, at most [`TEXT_BYTES_MAX`] bytes.
+    Text(String),
+    /// A message between programs.
+    App {
+        /// Which program: a reverse-DNS name, at most [`APP_KIND_MAX`] bytes.
+        kind: String,
+        /// What it says.
+        bytes: Vec<u8>,
+    },
+    /// A kind that this version does not know: kept and passed on as it came.
+    Unknown {
+        /// The number of the kind.
+        kind: u16,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+/// One entry, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Lamport's clock: one more than the highest its author had seen in the conversation.
+    pub lamport: u64,
+    /// The author's wall clock, in milliseconds since the Unix epoch. Shown, never trusted.
+    pub sent_at_ms: u64,
+    /// What it says.
+    pub body: Body,
+}
+
+/// Why a body can't be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// A text of more than [`TEXT_BYTES_MAX`] bytes.
+    #[error("a message holds at most {TEXT_BYTES_MAX} bytes of text; this one has {0}: split it, or send it as a file")]
+    TextTooLong(usize),
+    /// An empty text says nothing.
+    #[error("an empty message can't be sent")]
+    Empty,
+    /// An app message whose kind and bytes are longer than a text may be.
+    #[error("an app message holds at most {TEXT_BYTES_MAX} bytes; this one has {0}")]
+    AppTooLong(usize),
+    /// An app message's kind that is empty or too long.
+    #[error("the kind of an app message is 1 to {APP_KIND_MAX} bytes, such as org.example.checkers")]
+    AppKind,
+}
+
+const KIND_TEXT: u16 = 1;
+const KIND_APP: u16 = 2;
+
+#[derive(Serialize, Deserialize)]
+struct Encoded<'a> {
+    lamport: u64,
+    sent_at_ms: u64,
+    kind: u16,
+    #[serde(borrow)]
+    body: &'a [u8],
+}
+
+impl Body {
+    /// Whether this body may be sent.
+    pub fn check(&self) -> Result<(), BodyError> {
+        match self {
+            Body::Text(text) if text.is_empty() => Err(BodyError::Empty),
+            Body::Text(text) if text.len() > TEXT_BYTES_MAX => Err(BodyError::TextTooLong(text.len())),
+            Body::App { kind, .. } if kind.is_empty() || kind.len() > APP_KIND_MAX => Err(BodyError::AppKind),
+            Body::App { bytes, .. } | Body::Unknown { bytes, .. } if bytes.len() > TEXT_BYTES_MAX => {
+                Err(BodyError::AppTooLong(bytes.len()))
+            }
+            Body::Text(_) | Body::App { .. } | Body::Unknown { .. } => Ok(()),
+        }
+    }
+}
+
+impl Entry {
+    /// The bytes that travel, are hashed, and are kept. The body must have passed [`Body::check`].
+    pub fn encode(&self) -> Vec<u8> {
+        let app;
+        let (kind, body) = match &self.body {
+            Body::Text(text) => (KIND_TEXT, text.as_bytes()),
+            Body::App { kind, bytes } => {
+                app = codec::encode(&(kind, bytes));
+                (KIND_APP, app.as_slice())
+            }
+            Body::Unknown { kind, bytes } => (*kind, bytes.as_slice()),
+        };
+        codec::encode(&Encoded { lamport: self.lamport, sent_at_ms: self.sent_at_ms, kind, body })
+    }
+
+    /// Reads the entry at the front of `bytes`; returns it with how many bytes it took.
+    pub fn decode_prefix(bytes: &[u8]) -> Result<(Entry, usize), CodecError> {
+        let (encoded, rest) = codec::decode_prefix::<Encoded<'_>, ENTRY_BYTES_MAX>(bytes)?;
+        let body = match encoded.kind {
+            KIND_TEXT => {
+                Body::Text(std::str::from_utf8(encoded.body).map_err(|e| CodecError::Malformed(e.to_string()))?.to_owned())
+            }
+            KIND_APP => {
+                let (kind, bytes) = codec::decode::<(String, Vec<u8>), ENTRY_BYTES_MAX>(encoded.body)?;
+                Body::App { kind, bytes }
+            }
+            kind => Body::Unknown { kind, bytes: encoded.body.to_vec() },
+        };
+        body.check().map_err(|e| CodecError::Malformed(e.to_string()))?;
+        Ok((Entry { lamport: encoded.lamport, sent_at_ms: encoded.sent_at_ms, body }, bytes.len() - rest.len()))
+    }
+
+    /// Reads an entry that fills `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
+        let (entry, used) = Self::decode_prefix(bytes)?;
+        if used == bytes.len() { Ok(entry) } else { Err(CodecError::Trailing(bytes.len() - used)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn golden_bytes_of_a_text() {
+        let entry = Entry { lamport: 3, sent_at_ms: 1_000, body: Body::Text("hi".into()) };
+        let bytes = [3, 251, 0xe8, 0x03, 1, 2, b'h', b'i'];
+        assert_eq!(entry.encode(), bytes);
+        assert_eq!(Entry::decode(&bytes), Ok(entry));
+    }
+
+    #[test]
+    fn bodies_that_may_not_be_sent_are_not_read_either() {
+        let of = |body| Entry { lamport: 1, sent_at_ms: 0, body };
+        let long = "x".repeat(TEXT_BYTES_MAX + 1);
+        for body in [
+            Body::Text(String::new()),
+            Body::Text(long.clone()),
+            Body::App { kind: String::new(), bytes: vec![] },
+            Body::App { kind: "k".into(), bytes: long.into_bytes() },
+        ] {
+            assert!(body.check().is_err());
+            assert!(Entry::decode(&of(body).encode()).is_err());
+        }
+        let not_utf8 = codec::encode(&Encoded { lamport: 1, sent_at_ms: 0, kind: KIND_TEXT, body: &[0xff] });
+        assert!(Entry::decode(&not_utf8).is_err());
+        let longest = of(Body::Text("x".repeat(TEXT_BYTES_MAX)));
+        assert_eq!(Entry::decode(&longest.encode()), Ok(longest));
+    }
+
+    #[test]
+    fn an_entry_moved_to_another_place_has_another_hash() {
+        let name =
+            LogName { conversation: ConversationId::from_bytes([1; 32]), author: PeerId::from_bytes([2; 32]), log: LogId(3) };
+        let first = name.genesis().next(1, b"a");
+        assert_ne!(first, name.genesis().next(2, b"a"));
+        assert_ne!(first, LogName { log: LogId(4), ..name }.genesis().next(1, b"a"));
+        assert_ne!(first, LogName { author: PeerId::from_bytes([9; 32]), ..name }.genesis().next(1, b"a"));
+        assert_ne!(first, LogName { conversation: ConversationId::from_bytes([9; 32]), ..name }.genesis().next(1, b"a"));
+    }
+
+    fn any_body() -> impl Strategy<Value = Body> {
+        prop_oneof![
+            ".{1,200}".prop_map(Body::Text),
+            ("[a-z.]{1,40}", proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, bytes)| Body::App { kind, bytes }),
+            (3u16.., proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, bytes)| Body::Unknown { kind, bytes }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_entry_round_trips(lamport: u64, sent_at_ms: u64, body in any_body()) {
+            let entry = Entry { lamport, sent_at_ms, body };
+            prop_assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Entry::decode(&bytes);
+        }
+    }
+}

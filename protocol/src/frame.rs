@@ -1,0 +1,318 @@
+//! Frames: what two nodes say to each other on a session's streams.
+//!
+//! On a stream a frame is a four-byte big-endian length, a kind byte, and a body; the length counts kind and body and is at most
+//! [`FRAME_MAX`]. Kinds that this version does not know are skipped, so that an old node can meet a newer one.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+use crate::batch::Batch;
+use crate::codec::{self, CodecError};
+use crate::conversation::ConversationId;
+use crate::entry::{LogId, LogName, Seq};
+use crate::identity::PeerId;
+use crate::ranges::Ranges;
+
+/// Kind and body of a frame at most, in bytes; checked before anything is allocated.
+pub const FRAME_MAX: usize = 64 * 1024;
+
+/// Rooms of one node at most; also the membership proofs in one frame.
+pub const ROOMS_MAX: usize = 256;
+
+/// Listening addresses that a Hello names at most; further ones are left out by the sender and refused from a peer.
+pub const HELLO_ADDRS_MAX: usize = 16;
+
+/// Bytes of a nickname on the wire at most: 32 characters of four bytes.
+const NICK_BYTES_MAX: usize = 128;
+
+/// The first frame on a session's control stream, from both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Major and minor version, see [`crate::VERSION`].
+    pub version: (u16, u16),
+    /// Bits for abilities that a minor version adds; unknown bits mean nothing.
+    pub features: u64,
+    /// A random number made at each start of the node: tells a restart from a copy that runs elsewhere.
+    pub instance: u64,
+    /// When that start was, by the node's clock, in milliseconds since the Unix epoch: the newer of two copies stays.
+    pub started_at_ms: u64,
+    /// What others may know about the node.
+    pub profile: Profile,
+}
+
+/// What a node tells each peer about itself, and again when it changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The nickname as sent: to be cleaned before use.
+    pub nick: String,
+    /// Where the node listens, at most [`HELLO_ADDRS_MAX`].
+    pub addrs: Vec<SocketAddr>,
+    /// A proof for each room the node is in, at most [`ROOMS_MAX`], see [`crate::RoomKey::proof`]. It names no room to those who
+    /// are not in it.
+    pub proofs: Vec<[u8; 32]>,
+}
+
+/// All of one author's logs in a conversation that the sender holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorHeads {
+    /// The author.
+    pub author: PeerId,
+    /// Each log with what is held of it.
+    pub logs: Vec<(LogId, Ranges)>,
+}
+
+/// Something one node says to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// The first frame each way.
+    Hello(Hello),
+    /// "Are you there?"; answered by a Pong with the same number.
+    Ping(u64),
+    /// "I am."
+    Pong(u64),
+    /// The sender's profile has changed: this replaces it.
+    Profile(Profile),
+    /// A hash of all that the sender holds of a conversation and the receiver may have.
+    Digest(ConversationId, [u8; 32]),
+    /// All that the sender holds of a conversation and the receiver may have. `more` says that another such frame follows.
+    Heads {
+        /// Which conversation.
+        conversation: ConversationId,
+        /// Whether the list goes on in the next frame.
+        more: bool,
+        /// The heads.
+        authors: Vec<AuthorHeads>,
+    },
+    /// Entries.
+    Batch(Batch),
+    /// What the sender has on disk of a log: the receipt, and the news that there is something to ask for.
+    Have(LogName, Ranges),
+    /// "Send me what you have of this log, in this range; with no end, also what comes later."
+    Want {
+        /// Which log.
+        name: LogName,
+        /// The first entry wanted.
+        from: Seq,
+        /// The last entry wanted; none: go on as entries come.
+        to: Option<Seq>,
+    },
+    /// "I get this author's entries of this conversation elsewhere: stop sending them of your own accord."
+    Prune(ConversationId, PeerId),
+    /// "What you sent of this log does not continue what I hold of it": its author wrote two chains.
+    Conflict(LogName),
+    /// A kind that this version does not know.
+    Unknown(u8),
+}
+
+/// Why bytes are no frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Not even a kind.
+    #[error("an empty frame")]
+    Empty,
+    /// The body does not decode, or has bytes left over.
+    #[error("frame of kind {kind}: {cause}")]
+    Body {
+        /// The frame's kind.
+        kind: u8,
+        /// What is wrong with it.
+        cause: CodecError,
+    },
+    /// A list in the frame is longer than its limit.
+    #[error("frame of kind {0}: a list is too long")]
+    TooMany(u8),
+}
+
+mod kind {
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const PING: u8 = 2;
+    pub(super) const PONG: u8 = 3;
+    pub(super) const PROFILE: u8 = 4;
+    pub(super) const DIGEST: u8 = 16;
+    pub(super) const HEADS: u8 = 17;
+    pub(super) const BATCH: u8 = 18;
+    pub(super) const HAVE: u8 = 19;
+    pub(super) const WANT: u8 = 20;
+    pub(super) const PRUNE: u8 = 21;
+    pub(super) const CONFLICT: u8 = 22;
+}
+
+/// Memory that decoding a small frame may claim. Those with lists are bounded by the frame itself.
+const SMALL: usize = 2 * 1024;
+
+impl Frame {
+    /// Kind and body, ready for a stream's length prefix. The same bytes serve any number of sessions.
+    pub fn encode(&self) -> Bytes {
+        let (kind, body) = match self {
+            Frame::Hello(hello) => (kind::HELLO, codec::encode(hello)),
+            Frame::Ping(token) => (kind::PING, codec::encode(token)),
+            Frame::Pong(token) => (kind::PONG, codec::encode(token)),
+            Frame::Profile(profile) => (kind::PROFILE, codec::encode(profile)),
+            Frame::Digest(conversation, digest) => (kind::DIGEST, codec::encode(&(conversation, digest))),
+            Frame::Heads { conversation, more, authors } => (kind::HEADS, codec::encode(&(conversation, more, authors))),
+            Frame::Batch(batch) => (kind::BATCH, batch.encode()),
+            Frame::Have(name, ranges) => (kind::HAVE, codec::encode(&(name, ranges.for_frame()))),
+            Frame::Want { name, from, to } => (kind::WANT, codec::encode(&(name, from, to))),
+            Frame::Prune(conversation, author) => (kind::PRUNE, codec::encode(&(conversation, author))),
+            Frame::Conflict(name) => (kind::CONFLICT, codec::encode(name)),
+            Frame::Unknown(kind) => (*kind, Vec::new()),
+        };
+        let mut frame = BytesMut::with_capacity(1 + body.len());
+        frame.put_u8(kind);
+        frame.extend_from_slice(&body);
+        debug_assert!(frame.len() <= FRAME_MAX, "frame of kind {kind} has {} bytes", frame.len());
+        frame.freeze()
+    }
+
+    /// Reads a frame that a peer sent, at most [`FRAME_MAX`] bytes.
+    pub fn decode(frame: &Bytes) -> Result<Frame, FrameError> {
+        let kind = *frame.first().ok_or(FrameError::Empty)?;
+        let body = frame.slice(1..);
+        Self::decode_body(kind, &body).map_err(|cause| FrameError::Body { kind, cause })?.within_limits(kind)
+    }
+
+    fn decode_body(kind: u8, body: &Bytes) -> Result<Frame, CodecError> {
+        Ok(match kind {
+            kind::HELLO => Frame::Hello(codec::decode::<_, FRAME_MAX>(body)?),
+            kind::PING => Frame::Ping(codec::decode::<_, SMALL>(body)?),
+            kind::PONG => Frame::Pong(codec::decode::<_, SMALL>(body)?),
+            kind::PROFILE => Frame::Profile(codec::decode::<_, FRAME_MAX>(body)?),
+            kind::DIGEST => {
+                let (conversation, digest) = codec::decode::<_, SMALL>(body)?;
+                Frame::Digest(conversation, digest)
+            }
+            kind::HEADS => {
+                let (conversation, more, authors) = codec::decode::<_, HEADS_MEMORY_MAX>(body)?;
+                Frame::Heads { conversation, more, authors }
+            }
+            kind::BATCH => Frame::Batch(Batch::decode(body)?),
+            kind::HAVE => {
+                let (name, ranges) = codec::decode::<_, SMALL>(body)?;
+                Frame::Have(name, ranges)
+            }
+            kind::WANT => {
+                let (name, from, to) = codec::decode::<_, SMALL>(body)?;
+                Frame::Want { name, from, to }
+            }
+            kind::PRUNE => {
+                let (conversation, author) = codec::decode::<_, SMALL>(body)?;
+                Frame::Prune(conversation, author)
+            }
+            kind::CONFLICT => Frame::Conflict(codec::decode::<_, SMALL>(body)?),
+            unknown => Frame::Unknown(unknown),
+        })
+    }
+
+    fn within_limits(self, kind: u8) -> Result<Frame, FrameError> {
+        let fits = match &self {
+            Frame::Hello(Hello { profile, .. }) | Frame::Profile(profile) => {
+                profile.nick.len() <= NICK_BYTES_MAX
+                    && profile.addrs.len() <= HELLO_ADDRS_MAX
+                    && profile.proofs.len() <= ROOMS_MAX
+            }
+            Frame::Ping(_)
+            | Frame::Pong(_)
+            | Frame::Digest(..)
+            | Frame::Heads { .. }
+            | Frame::Batch(_)
+            | Frame::Have(..)
+            | Frame::Want { .. }
+            | Frame::Prune(..)
+            | Frame::Conflict(_)
+            | Frame::Unknown(_) => true,
+        };
+        if fits { Ok(self) } else { Err(FrameError::TooMany(kind)) }
+    }
+}
+
+/// Memory that decoding a Heads frame may claim: its small numbers take up to eight times their encoded size.
+const HEADS_MEMORY_MAX: usize = 16 * FRAME_MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::EntryHash;
+    use crate::identity::Signature;
+    use proptest::prelude::*;
+
+    fn name() -> LogName {
+        LogName { conversation: ConversationId::from_bytes([1; 32]), author: PeerId::from_bytes([2; 32]), log: LogId(3) }
+    }
+
+    fn round_trips(frame: &Frame) {
+        assert_eq!(Frame::decode(&frame.encode()).as_ref(), Ok(frame));
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let name_bytes = [vec![1; 32], vec![2; 32], vec![3]].concat();
+        let cases = [
+            (Frame::Ping(5), vec![2, 5]),
+            (Frame::Pong(300), vec![3, 251, 0x2c, 0x01]),
+            (Frame::Have(name(), Ranges::span(1, 9)), [vec![19], name_bytes.clone(), vec![1, 1, 9]].concat()),
+            (Frame::Want { name: name(), from: 4, to: None }, [vec![20], name_bytes.clone(), vec![4, 0]].concat()),
+            (Frame::Want { name: name(), from: 4, to: Some(6) }, [vec![20], name_bytes.clone(), vec![4, 1, 6]].concat()),
+            (Frame::Conflict(name()), [vec![22], name_bytes.clone()].concat()),
+            (
+                Frame::Batch(Batch {
+                    name: name(),
+                    first: 1,
+                    prev: EntryHash::from_bytes([4; 32]),
+                    entries: Bytes::from_static(b"ee"),
+                    signature: Signature::from_bytes([5; 64]),
+                }),
+                [vec![18], name_bytes, vec![1], vec![4; 32], vec![2, b'e', b'e', 64], vec![5; 64]].concat(),
+            ),
+        ];
+        for (frame, bytes) in cases {
+            assert_eq!(frame.encode(), bytes, "{frame:?}");
+            round_trips(&frame);
+        }
+    }
+
+    #[test]
+    fn every_other_frame_round_trips() {
+        let profile = Profile {
+            nick: "ann".into(),
+            addrs: vec!["10.0.0.1:4626".parse().expect("an address"), "[::1]:9".parse().expect("an address")],
+            proofs: vec![[7; 32]; 3],
+        };
+        round_trips(&Frame::Hello(Hello {
+            version: crate::VERSION,
+            features: 0,
+            instance: u64::MAX,
+            started_at_ms: 1,
+            profile: profile.clone(),
+        }));
+        round_trips(&Frame::Profile(profile));
+        round_trips(&Frame::Digest(name().conversation, [9; 32]));
+        round_trips(&Frame::Prune(name().conversation, name().author));
+        round_trips(&Frame::Heads {
+            conversation: name().conversation,
+            more: true,
+            authors: vec![AuthorHeads { author: name().author, logs: vec![(LogId(1), Ranges::span(1, 5))] }],
+        });
+    }
+
+    #[test]
+    fn a_kind_from_the_future_is_skipped_and_a_damaged_frame_is_not() {
+        assert_eq!(Frame::decode(&Bytes::from_static(&[200, 1, 2, 3])), Ok(Frame::Unknown(200)));
+        assert_eq!(Frame::decode(&Bytes::new()), Err(FrameError::Empty));
+        assert!(matches!(Frame::decode(&Bytes::from_static(&[2])), Err(FrameError::Body { kind: 2, .. })));
+        assert!(matches!(Frame::decode(&Bytes::from_static(&[2, 5, 5])), Err(FrameError::Body { kind: 2, .. })));
+    }
+
+    #[test]
+    fn long_lists_are_refused() {
+        let crowded = Profile { proofs: vec![[0; 32]; ROOMS_MAX + 1], ..Profile::default() };
+        assert_eq!(Frame::decode(&Frame::Profile(crowded).encode()), Err(FrameError::TooMany(4)));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+            let _ = Frame::decode(&Bytes::from(bytes));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Who somebody is: an Ed25519 key (RFC 8032), its text form, and signatures made with it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use data_encoding::{Encoding, Specification};
+use serde::{Deserialize, Serialize};
+
+/// Length of the text form of a [`PeerId`]: 256 bits in base32 without padding.
+pub const PEER_ID_TEXT_LEN: usize = 52;
+
+/// Length of the short form of a [`PeerId`], and the least that counts as a prefix.
+pub const PEER_ID_SHORT_LEN: usize = 8;
+
+/// A node's Ed25519 public key: its identity, everywhere.
+///
+/// The text form is 52 characters of lower-case base32 (RFC 4648 section 6) without padding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PeerId([u8; 32]);
+
+impl PeerId {
+    /// The peer that this public key names. Any 32 bytes are accepted; only the owner of a key can prove it.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The public key, 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The first eight characters of the text form, for people to read. Not unique: never compare by it.
+    pub fn short(&self) -> String {
+        let mut text = self.to_string();
+        text.truncate(PEER_ID_SHORT_LEN);
+        text
+    }
+
+    /// Whether `signature` over `message` was made with this peer's key.
+    pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, &signature.0).is_ok()
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&base32().encode(&self.0))
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+/// Why a text is not a peer id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a peer id is 52 characters of a-z and 2-7")]
+pub struct NotAPeerId;
+
+impl FromStr for PeerId {
+    type Err = NotAPeerId;
+
+    fn from_str(text: &str) -> Result<Self, NotAPeerId> {
+        if text.len() != PEER_ID_TEXT_LEN {
+            return Err(NotAPeerId);
+        }
+        let bytes = base32().decode(text.as_bytes()).map_err(|_| NotAPeerId)?;
+        Ok(Self(bytes.try_into().map_err(|_| NotAPeerId)?))
+    }
+}
+
+/// An Ed25519 signature, 64 bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signature([u8; 64]);
+
+impl Signature {
+    /// Takes 64 bytes as a signature; whether it is one is for [`PeerId::verifies`] to say.
+    pub const fn from_bytes(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 64 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 64] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signature(..)")
+    }
+}
+
+/// A node's secret: the 32-byte seed of its Ed25519 key pair. `Debug` shows the peer id only.
+pub struct SecretKey {
+    seed: [u8; 32],
+    pair: Ed25519KeyPair,
+    id: PeerId,
+}
+
+impl SecretKey {
+    /// The key pair that grows from this seed. Where the 32 random bytes come from is the caller's concern.
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("every 32 bytes are an Ed25519 seed");
+        let mut id = [0; 32];
+        id.copy_from_slice(pair.public_key().as_ref());
+        Self { seed, pair, id: PeerId(id) }
+    }
+
+    /// The seed, to be written to a file that only its owner can read.
+    pub fn seed(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    /// The public half.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Signs `message`.
+    pub fn sign(&self, message: &[u8]) -> Signature {
+        let signature = self.pair.sign(message);
+        let mut bytes = [0; 64];
+        bytes.copy_from_slice(signature.as_ref());
+        Signature(bytes)
+    }
+
+    /// The key as a PKCS#8 version 1 document (RFC 8410 section 7), which is what TLS libraries take.
+    pub fn to_pkcs8(&self) -> [u8; 48] {
+        const PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        let mut document = [0; 48];
+        document[..16].copy_from_slice(&PREFIX);
+        document[16..].copy_from_slice(&self.seed);
+        document
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey({:?})", self.id)
+    }
+}
+
+fn base32() -> Encoding {
+    let mut spec = Specification::new();
+    spec.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
+    spec.encoding().expect("32 distinct symbols make an encoding")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_text_form_is_52_lower_case_characters_and_reads_back() {
+        let id = SecretKey::from_seed([7; 32]).id();
+        let text = id.to_string();
+        assert_eq!(text.len(), PEER_ID_TEXT_LEN);
+        assert_eq!(text.parse(), Ok(id));
+        assert!(text.starts_with(&id.short()));
+    }
+
+    #[test]
+    fn text_that_is_no_id_is_refused() {
+        let text = SecretKey::from_seed([7; 32]).id().to_string();
+        for wrong in ["", &text[1..], &format!("{text}a"), &text.to_uppercase(), &text.replace(|c: char| c != ' ', "1")] {
+            assert_eq!(wrong.parse::<PeerId>(), Err(NotAPeerId), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn rfc_8032_test_vector_2() {
+        let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).expect("hex");
+        let seed = hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+        let key = SecretKey::from_seed(seed.try_into().expect("32 bytes"));
+        assert_eq!(key.id().as_bytes().as_slice(), hex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"));
+        let signature = key.sign(&[0x72]);
+        assert_eq!(
+            signature.as_bytes().as_slice(),
+            hex(concat!(
+                "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da",
+                "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+            ))
+        );
+        assert!(key.id().verifies(&[0x72], &signature));
+        assert!(!key.id().verifies(&[0x73], &signature));
+    }
+
+    proptest! {
+        #[test]
+        fn any_id_round_trips(bytes: [u8; 32]) {
+            let id = PeerId::from_bytes(bytes);
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,60}") {
+            let _ = text.parse::<PeerId>();
+        }
+    }
+}

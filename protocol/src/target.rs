@@ -1,0 +1,301 @@
+//! The words by which a person names a peer, parsed once at the edge.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use crate::identity::PeerId;
+use crate::{PORT_NODE, text};
+
+/// Addresses and relays in one ticket at most; a ticket with more is refused.
+pub const TICKET_PARTS_MAX: usize = 16;
+
+/// A host (name or IP literal) and a UDP port. An IPv6 literal may carry a zone: `[fe80::1%eth0]:4626` (RFC 4007 section 11).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostPort {
+    /// A DNS name, an IPv4 literal, or an IPv6 literal without brackets.
+    pub host: String,
+    /// UDP port, never 0.
+    pub port: u16,
+}
+
+/// A relay as people write it: `[id@]host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelayAddr {
+    /// The identity that the relay must prove, where it is known.
+    pub id: Option<PeerId>,
+    /// Where it listens.
+    pub at: HostPort,
+}
+
+/// Everything needed to reach a peer, in one word that can be mailed: `hobnob:<id>?a=<addr>&r=<relay>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The peer.
+    pub id: PeerId,
+    /// Addresses it listens on, best first.
+    pub addrs: Vec<HostPort>,
+    /// Relays it registers with.
+    pub relays: Vec<RelayAddr>,
+}
+
+/// A peer as a user names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `host:port`, or a bare IP literal, which means [`PORT_NODE`]: whoever answers there.
+    Address(HostPort),
+    /// A full peer id.
+    Id(PeerId),
+    /// `id@relayhost:port`: this peer, through that relay.
+    AtRelay(PeerId, HostPort),
+    /// `hobnob:…`.
+    Ticket(Ticket),
+    /// A nickname, `nickname~1234`, or a prefix of an id: only what is known of peers can tell which, and whether it is one.
+    Name(String),
+}
+
+/// Why a word names no peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The word is empty.
+    #[error("name a peer: its nickname, id, host:port, or ticket")]
+    Empty,
+    /// Before the `@` of `id@relay` stands no full id.
+    #[error("before the @ there must be a full peer id of 52 characters")]
+    NotAnId,
+    /// After a colon stands no port.
+    #[error("{0:?} has no valid port: write host:port, with a port from 1 to 65535")]
+    Port(String),
+    /// A host that is no name and no IP literal.
+    #[error("{0:?} is no host name or IP address (an IPv6 address goes in brackets: [::1]:4626)")]
+    Host(String),
+    /// A ticket with a part that is none.
+    #[error("this ticket is damaged at {0:?}: ask for it again, and copy the whole of it")]
+    Ticket(String),
+    /// A nickname can't look like this.
+    #[error("{0:?} is no nickname, id, address or ticket")]
+    Name(String),
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(word: &str) -> Result<Self, TargetError> {
+        let word = word.trim();
+        if word.is_empty() {
+            return Err(TargetError::Empty);
+        }
+        if let Some(ticket) = word.strip_prefix("hobnob:") {
+            return parse_ticket(ticket).map(Target::Ticket);
+        }
+        if let Some((id, relay)) = word.split_once('@') {
+            return Ok(Target::AtRelay(id.parse().map_err(|_| TargetError::NotAnId)?, relay.parse()?));
+        }
+        if let Ok(id) = word.parse() {
+            return Ok(Target::Id(id));
+        }
+        if let Some(host) = bare_ip(word) {
+            return Ok(Target::Address(HostPort { host, port: PORT_NODE }));
+        }
+        if word.contains(':') {
+            return word.parse().map(Target::Address);
+        }
+        if text::visible(word) != word || word.chars().count() > text::NICKNAME_CHARS_MAX + 5 {
+            return Err(TargetError::Name(text::visible(word).into_owned()));
+        }
+        Ok(Target::Name(word.to_owned()))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Address(at) => at.fmt(f),
+            Target::Id(id) => id.fmt(f),
+            Target::AtRelay(id, relay) => write!(f, "{id}@{relay}"),
+            Target::Ticket(ticket) => ticket.fmt(f),
+            Target::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hobnob:{}", self.id)?;
+        let addrs = self.addrs.iter().map(|a| format!("a={a}"));
+        let relays = self.relays.iter().map(|r| format!("r={r}"));
+        for (i, part) in addrs.chain(relays).enumerate() {
+            write!(f, "{}{part}", if i == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for RelayAddr {
+    type Err = TargetError;
+
+    fn from_str(word: &str) -> Result<Self, TargetError> {
+        match word.split_once('@') {
+            Some((id, at)) => Ok(Self { id: Some(id.parse().map_err(|_| TargetError::NotAnId)?), at: at.parse()? }),
+            None => Ok(Self { id: None, at: word.parse()? }),
+        }
+    }
+}
+
+impl fmt::Display for RelayAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.id {
+            Some(id) => write!(f, "{id}@{}", self.at),
+            None => self.at.fmt(f),
+        }
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = TargetError;
+
+    fn from_str(word: &str) -> Result<Self, TargetError> {
+        let (host, port) = word.rsplit_once(':').ok_or_else(|| TargetError::Port(word.to_owned()))?;
+        let port = match port.parse() {
+            Ok(0) | Err(_) => return Err(TargetError::Port(word.to_owned())),
+            Ok(port) => port,
+        };
+        let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+            Some(v6) if is_ipv6(v6) => v6,
+            None if is_host_name(host) => host,
+            Some(_) | None => return Err(TargetError::Host(host.to_owned())),
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl From<SocketAddr> for HostPort {
+    /// A scope id becomes the zone, so that a link-local address survives being written down on this machine.
+    fn from(addr: SocketAddr) -> Self {
+        let host = match addr {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            SocketAddr::V4(_) | SocketAddr::V6(_) => addr.ip().to_string(),
+        };
+        Self { host, port: addr.port() }
+    }
+}
+
+fn parse_ticket(ticket: &str) -> Result<Ticket, TargetError> {
+    let (id, query) = ticket.split_once('?').unwrap_or((ticket, ""));
+    let damaged = |at: &str| TargetError::Ticket(text::visible(at).into_owned());
+    let id = id.parse().map_err(|_| damaged(id))?;
+    let mut parsed = Ticket { id, addrs: Vec::new(), relays: Vec::new() };
+    for part in query.split('&').filter(|p| !p.is_empty()) {
+        let (key, value) = part.split_once('=').ok_or_else(|| damaged(part))?;
+        match key {
+            "a" => parsed.addrs.push(value.parse().map_err(|_| damaged(part))?),
+            "r" => parsed.relays.push(value.parse().map_err(|_| damaged(part))?),
+            // A later version may say more about a peer; what it adds is no reason to refuse the rest.
+            _ => {}
+        }
+        if parsed.addrs.len() + parsed.relays.len() > TICKET_PARTS_MAX {
+            return Err(damaged(part));
+        }
+    }
+    Ok(parsed)
+}
+
+fn bare_ip(word: &str) -> Option<String> {
+    let inner = word.strip_prefix('[').and_then(|w| w.strip_suffix(']')).unwrap_or(word);
+    (inner.parse::<IpAddr>().is_ok() || (inner.contains(':') && is_ipv6(inner))).then(|| inner.to_owned())
+}
+
+fn is_ipv6(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
+    let zone_fits = !zone.is_empty() && zone.len() <= 15 && zone.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    zone_fits && address.parse::<Ipv6Addr>().is_ok()
+}
+
+fn is_host_name(host: &str) -> bool {
+    let label = |l: &str| !l.is_empty() && l.len() <= 63 && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    host.len() <= 253 && host.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::SecretKey;
+    use proptest::prelude::*;
+
+    fn id() -> PeerId {
+        SecretKey::from_seed([1; 32]).id()
+    }
+
+    #[test]
+    fn every_form_is_told_apart_and_prints_as_it_was_written() {
+        let at = |host: &str, port| HostPort { host: host.into(), port };
+        let id = id();
+        let ticket = Ticket {
+            id,
+            addrs: vec![at("10.0.0.2", 4626), at("fe80::1%eth0", 4626)],
+            relays: vec![RelayAddr { id: Some(id), at: at("relay.example", 4627) }],
+        };
+        let cases = [
+            ("10.0.0.2:4626".to_owned(), Target::Address(at("10.0.0.2", 4626))),
+            ("host.example:99".to_owned(), Target::Address(at("host.example", 99))),
+            ("[::1]:4626".to_owned(), Target::Address(at("::1", 4626))),
+            ("[fe80::1%eth0]:4626".to_owned(), Target::Address(at("fe80::1%eth0", 4626))),
+            (id.to_string(), Target::Id(id)),
+            (format!("{id}@r.example:4627"), Target::AtRelay(id, at("r.example", 4627))),
+            ("ann".to_owned(), Target::Name("ann".into())),
+            ("ann~x4yz".to_owned(), Target::Name("ann~x4yz".into())),
+            (id.short(), Target::Name(id.short())),
+            (format!("hobnob:{id}?a=10.0.0.2:4626&a=[fe80::1%eth0]:4626&r={id}@relay.example:4627"), Target::Ticket(ticket)),
+            (format!("hobnob:{id}"), Target::Ticket(Ticket { id, addrs: vec![], relays: vec![] })),
+        ];
+        for (word, target) in cases {
+            assert_eq!(word.parse(), Ok(target.clone()), "{word}");
+            assert_eq!(target.to_string(), word);
+        }
+    }
+
+    #[test]
+    fn a_bare_ip_means_the_usual_port() {
+        for (word, full) in [("10.0.0.2", "10.0.0.2:4626"), ("fe80::1%eth0", "[fe80::1%eth0]:4626"), ("[::1]", "[::1]:4626")] {
+            assert_eq!(word.parse::<Target>().map(|t| t.to_string()), Ok(full.to_owned()));
+        }
+    }
+
+    #[test]
+    fn wrong_words_say_what_is_wrong() {
+        let cases = [
+            ("", "name a peer"),
+            ("host:", "no valid port"),
+            ("host:0", "no valid port"),
+            ("host:65536", "no valid port"),
+            ("a b:1", "no host name"),
+            ("[zz]:1", "no host name"),
+            ("short@relay:1", "full peer id"),
+            ("hobnob:abc", "damaged"),
+            ("a\x1b[2Jb", "is no nickname"),
+        ];
+        for (word, says) in cases {
+            let error = word.parse::<Target>().expect_err(word).to_string();
+            assert!(error.contains(says), "{word:?}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_panics_and_what_parses_prints_and_parses_the_same(word in "[a-z0-9@:?=&.%~\\[\\]-]{0,80}|.{0,40}") {
+            if let Ok(target) = word.parse::<Target>() {
+                prop_assert_eq!(target.to_string().parse(), Ok(target));
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Text from people and peers: names with limits, and stand-ins for what must not reach a screen.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest nickname, in characters. A longer one is refused where it is typed and cut where it is received.
+pub const NICKNAME_CHARS_MAX: usize = 32;
+
+/// Longest text of one message, in bytes of UTF-8. Longer ones are refused where they are typed.
+pub const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// A name that a person gave themselves: 1 to 32 characters, none of them able to disturb a screen. A hint, never an identity.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Nickname(String);
+
+/// Why a text can't be a nickname.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NicknameError {
+    /// Nothing is left once white space is trimmed.
+    #[error("a nickname needs at least one character")]
+    Empty,
+    /// More than [`NICKNAME_CHARS_MAX`] characters.
+    #[error("a nickname has at most {NICKNAME_CHARS_MAX} characters; this has {0}")]
+    TooLong(usize),
+    /// A control character, a bidi override or white space other than single spaces.
+    #[error("a nickname can't hold the character U+{0:04X}")]
+    Forbidden(u32),
+}
+
+impl Nickname {
+    /// Takes what a person typed, or says what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, NicknameError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(NicknameError::Empty);
+        }
+        let chars = text.chars().count();
+        if chars > NICKNAME_CHARS_MAX {
+            return Err(NicknameError::TooLong(chars));
+        }
+        match text.chars().find(|&c| is_disturbing(c) || (c.is_whitespace() && c != ' ')) {
+            Some(c) => Err(NicknameError::Forbidden(u32::from(c))),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+
+    /// Takes what a peer sent: drops what is forbidden, cuts what is too long. Nothing left means no nickname.
+    pub fn cleaned(text: &str) -> Option<Self> {
+        let kept: String = text
+            .chars()
+            .filter(|&c| !is_disturbing(c))
+            .map(|c| if c.is_whitespace() { ' ' } else { c })
+            .take(NICKNAME_CHARS_MAX)
+            .collect();
+        Self::new(&kept).ok()
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Nickname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Nickname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl From<Nickname> for String {
+    fn from(name: Nickname) -> Self {
+        name.0
+    }
+}
+
+impl TryFrom<String> for Nickname {
+    type Error = NicknameError;
+
+    fn try_from(text: String) -> Result<Self, NicknameError> {
+        Self::new(&text)
+    }
+}
+
+/// The text with visible stand-ins for everything that could move a cursor, hide, or reorder what stands around it.
+///
+/// C0 controls and DEL become their pictures (U+2400 block: `␛`, `␊`), the rest `⟨U+202E⟩`. Ordinary text is borrowed unchanged.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_disturbing) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match u32::from(c) {
+            code @ 0..=0x1f => shown.push(char::from_u32(0x2400 + code).unwrap_or('\u{fffd}')),
+            0x7f => shown.push('\u{2421}'),
+            code if is_disturbing(c) => shown.push_str(&format!("⟨U+{code:04X}⟩")),
+            _ => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// JSON text with the same characters written as `\uXXXX`: it stays the same JSON value, and a terminal is safe from it.
+///
+/// `json` must be valid JSON, in which such characters can only stand inside strings.
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    if !json.chars().any(is_disturbing) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_disturbing(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Controls (C0, DEL, C1), line and paragraph separators, bidi marks, embeddings, overrides and isolates (UAX #9), the invisible
+/// operators and fillers, interlinear annotations, the byte order mark, and tag characters.
+fn is_disturbing(c: char) -> bool {
+    c.is_control()
+        || matches!(u32::from(c),
+            0x061c | 0x115f | 0x1160 | 0x180e
+            | 0x200b..=0x200c | 0x200e..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f
+            | 0x3164 | 0xfeff | 0xffa0 | 0xfff9..=0xfffb
+            | 0xe0000..=0xe007f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn escapes_and_overrides_become_stand_ins() {
+        let cases = [
+            ("plain, naïve, 日本, 👩\u{200d}🔬", "plain, naïve, 日本, 👩\u{200d}🔬"),
+            ("\x1b[2J\x07", "␛[2J␇"),
+            ("a\nb\tc\x7f", "a␊b␉c␡"),
+            ("\u{202e}evil\u{2066}", "⟨U+202E⟩evil⟨U+2066⟩"),
+            ("\u{9b}31m", "⟨U+009B⟩31m"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(visible(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_nickname_is_refused_here_and_cleaned_on_receipt() {
+        assert_eq!(Nickname::new("  ann "), Ok(Nickname("ann".into())));
+        assert_eq!(Nickname::new(" "), Err(NicknameError::Empty));
+        assert_eq!(Nickname::new(&"x".repeat(33)), Err(NicknameError::TooLong(33)));
+        assert_eq!(Nickname::new("a\x1bb"), Err(NicknameError::Forbidden(0x1b)));
+        assert_eq!(Nickname::cleaned("a\x1bb\u{202e}"), Some(Nickname("ab".into())));
+        assert_eq!(Nickname::cleaned(&"é".repeat(99)).map(|n| n.0.chars().count()), Some(32));
+        assert_eq!(Nickname::cleaned("\x1b\r\n"), None);
+    }
+
+    #[test]
+    fn json_keeps_its_value() {
+        assert_eq!(visible_json("\"a\u{202e}b\u{e0041}\""), r#""a\u202eb\udb40\udc41""#);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_holds_nothing_disturbing(text in ".*") {
+            prop_assert!(!visible(&text).chars().any(is_disturbing));
+        }
+
+        #[test]
+        fn a_cleaned_nickname_is_one_a_person_could_have_typed(text in ".*") {
+            if let Some(name) = Nickname::cleaned(&text) {
+                prop_assert_eq!(Nickname::new(name.as_str()), Ok(name));
+            }
+        }
+    }
+}
