@@ -26,6 +26,17 @@ pub const ENTRY_BYTES_MAX: usize = TEXT_BYTES_MAX + APP_KIND_MAX + 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogId(pub u64);
 
+impl LogId {
+    /// The log that one run of a node, known by a random number, writes in one conversation.
+    pub fn of_run(run: u64, conversation: &ConversationId) -> Self {
+        let mut hash = blake3::Hasher::new_derive_key("hobnob 1 log id");
+        hash.update(&run.to_le_bytes()).update(conversation.as_bytes());
+        let mut id = [0; 8];
+        id.copy_from_slice(&hash.finalize().as_bytes()[..8]);
+        Self(u64::from_le_bytes(id))
+    }
+}
+
 /// Names a log everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogName {

@@ -62,6 +62,13 @@ pub struct AuthorHeads {
     pub logs: Vec<(LogId, Ranges)>,
 }
 
+impl AuthorHeads {
+    /// Fingerprint of everything in a list of heads, to compare two replicas in one frame.
+    pub fn digest(all: &[AuthorHeads]) -> [u8; 32] {
+        blake3::derive_key("hobnob 1 heads digest", &codec::encode(&all))
+    }
+}
+
 /// Something one node says to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {

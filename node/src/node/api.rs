@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use hobnob_protocol::{Body, ConversationId, LogId, Nickname, PeerId, RoomName, Seq, Ticket};
+use hobnob_protocol::{Body, LogId, Nickname, PeerId, RoomName, Seq, Ticket};
 
 /// How a node is to run.
 #[derive(Debug, Clone)]
@@ -259,6 +259,3 @@ pub enum Event {
     /// Something to tell the user.
     Notice(Notice),
 }
-
-/// Names a conversation inside: resolved from a [`ConversationRef`].
-pub(crate) type ConversationKey = ConversationId;

@@ -1,0 +1,546 @@
+//! The replica: conversations as logs. It decides what is kept, what is sent to whom, and what may be said about it.
+//!
+//! It owns the heads, the cursors and the receipts of every conversation. It leaves to others: bytes on disk (it asks for a
+//! [`Commit`] and waits for the answer), bytes on a wire (it names a session and a frame), who a session's peer is, and what
+//! anything looks like.
+//!
+//! How entries move. An author pushes its own entries to every session of the conversation. Everything else is pulled: a
+//! replica that hears of entries it lacks asks *one* session for that author's logs and goes on getting them there. So in a full
+//! mesh each entry crosses each link about once, and along a line of replicas it flows without waiting.
+//!
+//! Order of events for every entry, its author's replica or not: accepted, then durable, then said.
+
+mod append;
+mod log;
+mod receive;
+mod room;
+mod serve;
+mod sync;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hobnob_protocol::{
+    Batch, Body, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq,
+};
+
+use self::log::Log;
+pub use self::receive::{LAMPORT_AHEAD_MAX, LAMPORT_MAX, LIVE_ENTRIES_PER_SECOND, Refusal};
+use self::room::Audiences;
+pub use self::room::{LINGER_MS, OPEN_ROOM_OFFER_MS};
+pub use self::serve::BATCHES_OUTSTANDING_MAX;
+use self::serve::Recent;
+pub use self::sync::LOGS_TOLD_MAX;
+use self::sync::{Session, Shared};
+use super::durable::{Alive, AudienceId, Commit, CommitId, ConversationKind, ConversationRecord, Loaded, Op};
+use super::{Now, Rng, SessionId};
+
+/// Entries of one author that a room keeps; beyond, the oldest are let go.
+pub const ROOM_ENTRIES_PER_AUTHOR_MAX: u64 = 100_000;
+
+/// A newcomer to a room with a secret gets at most this many of its last entries …
+pub const NEWCOMER_ENTRIES: usize = 500;
+
+/// … and none older than this.
+pub const NEWCOMER_AGE_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Names an append until it is durable: chosen by whoever asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// Everything that can happen to a replica.
+#[derive(Debug)]
+pub enum Input {
+    /// The user says something. Its conversation must exist: see [`Input::OpenDirect`] and [`Input::Join`].
+    Append {
+        /// To be named in the answer.
+        token: Token,
+        /// Where.
+        conversation: ConversationId,
+        /// What; it has passed [`Body::check`].
+        body: Body,
+    },
+    /// There is a conversation with this peer from now on.
+    OpenDirect(PeerId),
+    /// This node is in this room from now on; answered by [`Output::Stored`].
+    Join {
+        /// To be named in the answer.
+        token: Token,
+        /// Its name.
+        name: RoomName,
+        /// Its key.
+        key: RoomKey,
+        /// Whether it has no secret.
+        open: bool,
+    },
+    /// This node is no longer in this room; answered by [`Output::Stored`].
+    Part(Token, ConversationId),
+    /// A session is up: both Hellos were exchanged.
+    SessionUp(SessionId, PeerId),
+    /// These are the rooms of which both ends have proved to each other that they are members, now.
+    SessionRooms(SessionId, BTreeSet<ConversationId>),
+    /// A session has ended, with or without a goodbye from the peer.
+    SessionDown {
+        /// Which.
+        session: SessionId,
+        /// Whether it was an orderly one.
+        goodbye: bool,
+    },
+    /// The peer answered something that was asked after the last change of our network.
+    Confirmed(SessionId),
+    /// A frame that is about logs came.
+    Frame(SessionId, Frame),
+    /// A batch came.
+    Batch(SessionId, Batch),
+    /// So many bytes of batches were written to the session's stream.
+    BatchesWritten(SessionId, usize),
+    /// So many bytes of other frames were written to the session's stream.
+    FramesWritten(SessionId, usize),
+    /// The commit is on disk.
+    Committed(CommitId),
+    /// The commit is not on disk, and nothing of it is.
+    CommitFailed(CommitId, String),
+    /// The answer to [`Output::Read`].
+    Read(SessionId, LogName, Result<Vec<Batch>, String>),
+    /// The answer to [`Output::FindNewcomerCut`]: the first entry of each log that a newcomer may have.
+    NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
+    /// The networks that this node is on are others than before.
+    NetworkChanged(u64),
+    /// The node is about to stop: what is kept lazily is to be kept now.
+    Flush,
+    /// It is later than the last [`Replica::poll_timeout`] said.
+    Timeout,
+}
+
+/// Everything that a replica can ask for or say.
+#[derive(Debug)]
+pub enum Output {
+    /// Make this durable, in order, and answer.
+    Commit(Commit),
+    /// Write this frame to the session's control stream.
+    Send(SessionId, Bytes),
+    /// Write this frame to the session's batch stream.
+    SendBatch(SessionId, Bytes),
+    /// Read batches from `from` on, to `to` or a little further, and answer.
+    Read {
+        /// For this session.
+        session: SessionId,
+        /// Of this log.
+        name: LogName,
+        /// The first entry.
+        from: Seq,
+        /// The last one needed.
+        to: Seq,
+    },
+    /// Find the last [`NEWCOMER_ENTRIES`] entries of the room that came since `since_ms`, and answer.
+    FindNewcomerCut {
+        /// For this session.
+        session: SessionId,
+        /// In this room.
+        conversation: ConversationId,
+        /// Milliseconds since the Unix epoch.
+        since_ms: u64,
+    },
+    /// The session may deliver so many more batches.
+    Release(SessionId, usize),
+    /// An append is durable.
+    Appended {
+        /// As given.
+        token: Token,
+        /// The log it went to.
+        name: LogName,
+        /// Its number there.
+        seq: Seq,
+        /// The author's clock, as written in the entry.
+        sent_at_ms: u64,
+    },
+    /// An append is not durable and never will be.
+    AppendFailed(Token, String),
+    /// A join or part is durable.
+    Stored(Token),
+    /// A join or part is not durable.
+    StoreFailed(Token, String),
+    /// Entries from somebody are durable: each comes out once, an author's in the order of its logs.
+    Received {
+        /// The batch that holds them.
+        batch: Arc<CheckedBatch>,
+        /// The first that is new.
+        first: Seq,
+        /// The last that is new.
+        last: Seq,
+        /// When it came, in milliseconds since the Unix epoch.
+        received_at_ms: u64,
+    },
+    /// Entries of our own were written to a session with this peer.
+    Sent(LogName, PeerId, Seq, Seq),
+    /// The peer has these entries of ours on disk; only what is new is named.
+    Delivered(LogName, PeerId, Ranges),
+    /// So many entries of our own, which this store did not have, came back from a peer.
+    OwnRestored(ConversationId, PeerId, u64),
+    /// What came on a session was refused.
+    Refused(SessionId, Refusal),
+}
+
+/// A log within its conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct LogKey {
+    author: PeerId,
+    log: LogId,
+}
+
+/// A conversation as this replica holds it.
+#[derive(Debug)]
+struct Conversation {
+    record: ConversationRecord,
+    /// Whether the store has the record.
+    stored: bool,
+    /// The highest Lamport number accepted.
+    lamport: u64,
+    logs: BTreeMap<LogKey, Log>,
+    audiences: Audiences,
+    /// Appends that wait for the one under way.
+    waiting: VecDeque<(Token, Body)>,
+    /// Whether a commit of own entries is under way.
+    appending: bool,
+    /// From which session each author's entries come, where that is not the author.
+    sources: BTreeMap<PeerId, SessionId>,
+    /// For authors of whom something is missing: since when nothing has come, and how long to be patient.
+    patience: BTreeMap<PeerId, Patience>,
+    /// Who of them had how many entries when, to keep the room within its limit.
+    entries: BTreeMap<PeerId, u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    until: Duration,
+    tries: u32,
+}
+
+/// What is to be done once a commit is on disk.
+#[derive(Debug)]
+enum Step {
+    Own { name: LogName, batch: Arc<CheckedBatch>, audience: AudienceId, tokens: Vec<Token> },
+    Received { session: SessionId, batch: Arc<CheckedBatch>, pieces: Ranges, audience: AudienceId, received_at_ms: u64 },
+    Stored(Token),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// Tell sessions what else is held.
+    Announce,
+    /// Somebody who was asked for entries may have let us down.
+    Patience,
+    /// Compare notes with a random member.
+    AntiEntropy,
+    /// Keep the receipts that came.
+    Acks,
+    /// Let slowed sessions go on.
+    Budget,
+    /// Keep a sign of life.
+    Alive,
+}
+
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(100);
+const ANTI_ENTROPY_EVERY: Duration = Duration::from_secs(30);
+const ACKS_EVERY: Duration = Duration::from_millis(500);
+const ALIVE_EVERY: Duration = Duration::from_secs(60);
+
+/// The logs of all conversations of one node. See the module's doc.
+#[derive(Debug)]
+pub struct Replica {
+    key: Arc<SecretKey>,
+    me: PeerId,
+    /// A random number of this run: names its logs.
+    run: u64,
+    now: Now,
+    network: u64,
+    rng: Rng,
+    conversations: BTreeMap<ConversationId, Conversation>,
+    sessions: BTreeMap<SessionId, Session>,
+    commits: BTreeMap<CommitId, Vec<Step>>,
+    /// Commits that were under way when one before them failed: they fail too, and have been accounted for.
+    doomed: BTreeSet<CommitId>,
+    next_commit: u64,
+    next_ordinal: u64,
+    last_audience: u64,
+    recent: Recent,
+    acked: BTreeMap<(LogName, PeerId), Ranges>,
+    acked_unsaved: BTreeSet<(LogName, PeerId)>,
+    lingerers_unsaved: BTreeSet<ConversationId>,
+    timers: BTreeMap<Timer, Duration>,
+    outputs: VecDeque<Output>,
+}
+
+impl Replica {
+    /// Takes up what the store holds. `run` names the logs that this run writes: a fresh random number at each start.
+    pub fn new(key: Arc<SecretKey>, run: u64, network: u64, now: Now, loaded: Loaded) -> Self {
+        let me = key.id();
+        let mut replica = Self {
+            key,
+            me,
+            run,
+            now,
+            network,
+            rng: Rng::new(run),
+            conversations: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            doomed: BTreeSet::new(),
+            next_commit: 1,
+            next_ordinal: 1,
+            last_audience: loaded.last_audience,
+            recent: Recent::default(),
+            acked: BTreeMap::new(),
+            acked_unsaved: BTreeSet::new(),
+            lingerers_unsaved: BTreeSet::new(),
+            timers: BTreeMap::new(),
+            outputs: VecDeque::new(),
+        };
+        replica.load(loaded);
+        replica.arm(Timer::AntiEntropy, ANTI_ENTROPY_EVERY);
+        replica.arm(Timer::Alive, Duration::ZERO);
+        replica
+    }
+
+    fn load(&mut self, loaded: Loaded) {
+        for record in loaded.conversations {
+            self.conversations.insert(record.id, Conversation::new(record, true));
+        }
+        for record in loaded.logs {
+            self.next_ordinal = self.next_ordinal.max(record.ordinal + 1);
+            let Some(conversation) = self.conversations.get_mut(&record.name.conversation) else { continue };
+            let key = LogKey { author: record.name.author, log: record.name.log };
+            let held: u64 = record.runs.iter().map(|run| run.last - run.first + 1).sum();
+            *conversation.entries.entry(key.author).or_default() += held;
+            conversation.logs.insert(key, Log::load(record));
+        }
+        for (id, lamport) in loaded.lamport {
+            if let Some(conversation) = self.conversations.get_mut(&id) {
+                conversation.lamport = lamport;
+            }
+        }
+        for record in loaded.audiences {
+            if let Some(conversation) = self.conversations.get_mut(&record.conversation) {
+                conversation.audiences.load_audience(record);
+            }
+        }
+        let same_network = loaded.alive.filter(|alive| alive.network == self.network);
+        for (id, lingerers) in loaded.lingerers {
+            if let (Some(alive), Some(conversation)) = (same_network, self.conversations.get_mut(&id)) {
+                conversation.audiences.load(&lingerers, alive.at_ms);
+            }
+        }
+        self.acked = loaded.acked.into_iter().map(|(name, peer, ranges)| ((name, peer), ranges)).collect();
+    }
+
+    /// Tells the replica what happened.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        match input {
+            Input::Append { token, conversation, body } => self.append(token, conversation, body),
+            Input::OpenDirect(peer) => self.open_direct(peer),
+            Input::Join { token, name, key, open } => self.join(token, name, key, open),
+            Input::Part(token, conversation) => self.part(token, conversation),
+            Input::SessionUp(session, peer) => self.session_up(session, peer),
+            Input::SessionRooms(session, rooms) => self.session_rooms(session, &rooms),
+            Input::SessionDown { session, goodbye } => self.session_down(session, goodbye),
+            Input::Confirmed(session) => self.confirmed(session),
+            Input::Frame(session, frame) => self.frame(session, frame),
+            Input::Batch(session, batch) => self.batch(session, batch),
+            Input::BatchesWritten(session, bytes) => self.batches_written(session, bytes),
+            Input::FramesWritten(session, bytes) => self.frames_written(session, bytes),
+            Input::Committed(commit) => self.committed(commit),
+            Input::CommitFailed(commit, why) => self.commit_failed(commit, &why),
+            Input::Read(session, name, batches) => self.read(session, name, batches),
+            Input::NewcomerCut(session, conversation, cut) => self.newcomer_cut(session, conversation, &cut),
+            Input::NetworkChanged(network) => self.network_changed(network),
+            Input::Flush => self.flush_lazily_kept(),
+            Input::Timeout => self.timeout(),
+        }
+    }
+
+    /// What the replica wants done; to be asked until it wants nothing.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.say_haves();
+        }
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timeout`] if nothing else happens, on the clock of [`Now::mono`].
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.timers.values().min().copied()
+    }
+
+    /// The number of commits that are not on disk yet.
+    pub fn commits_under_way(&self) -> usize {
+        self.commits.len()
+    }
+
+    /// The rooms this node is in, with their keys and whether they are open.
+    pub fn rooms(&self) -> impl Iterator<Item = (ConversationId, &RoomName, &RoomKey, bool)> {
+        self.conversations.values().filter_map(|conversation| match &conversation.record.kind {
+            ConversationKind::Room { name, key, open, joined: true } => Some((conversation.record.id, name, key, *open)),
+            ConversationKind::Room { joined: false, .. } | ConversationKind::Direct(_) => None,
+        })
+    }
+
+    /// What kind of conversation this is, if it is known.
+    pub fn kind(&self, conversation: ConversationId) -> Option<&ConversationKind> {
+        self.conversations.get(&conversation).map(|conversation| &conversation.record.kind)
+    }
+
+    /// All conversations.
+    pub fn conversations(&self) -> impl Iterator<Item = &ConversationRecord> {
+        self.conversations.values().map(|conversation| &conversation.record)
+    }
+
+    /// The peers that share this conversation with a session now.
+    pub fn here(&self, conversation: ConversationId) -> BTreeSet<PeerId> {
+        let sessions = self.sessions.values().filter(|session| session.shared.contains_key(&conversation));
+        sessions.map(|session| session.peer).collect()
+    }
+
+    /// The peers that are known to have this entry of ours on disk.
+    pub fn delivered_to(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
+        let of_log = self.acked.range((name, PeerId::from_bytes([0; 32]))..).take_while(|((of, _), _)| *of == name);
+        of_log.filter(|(_, ranges)| ranges.contains(seq)).map(|((_, peer), _)| *peer).collect()
+    }
+
+    fn commit(&mut self, ops: Vec<Op>, steps: Vec<Step>) {
+        let id = CommitId(self.next_commit);
+        self.next_commit += 1;
+        self.commits.insert(id, steps);
+        self.outputs.push_back(Output::Commit(Commit { id, ops }));
+    }
+
+    fn committed(&mut self, id: CommitId) {
+        self.doomed.remove(&id);
+        for step in self.commits.remove(&id).unwrap_or_default() {
+            match step {
+                Step::Own { name, batch, audience, tokens } => self.own_is_durable(name, batch, audience, tokens),
+                Step::Received { session, batch, pieces, audience, received_at_ms } => {
+                    self.received_is_durable(session, batch, pieces, audience, received_at_ms);
+                }
+                Step::Stored(token) => self.outputs.push_back(Output::Stored(token)),
+            }
+        }
+        self.release_held();
+    }
+
+    fn commit_failed(&mut self, id: CommitId, why: &str) {
+        let accounted_for = self.doomed.remove(&id);
+        let steps = self.commits.remove(&id).unwrap_or_default();
+        if !accounted_for {
+            self.doomed.extend(self.commits.keys());
+            for conversation in self.conversations.values_mut() {
+                conversation.audiences.not_stored();
+                conversation.logs.values_mut().for_each(Log::roll_back);
+                conversation.logs.retain(|_, log| !log.durable().is_empty());
+            }
+        }
+        for step in steps {
+            match step {
+                Step::Own { name, tokens, .. } => {
+                    self.outputs.extend(tokens.into_iter().map(|token| Output::AppendFailed(token, why.to_owned())));
+                    self.own_failed(name.conversation);
+                }
+                Step::Received { session, batch, .. } => self.received_failed(session, &batch),
+                Step::Stored(token) => self.outputs.push_back(Output::StoreFailed(token, why.to_owned())),
+            }
+        }
+        self.release_held();
+    }
+
+    fn network_changed(&mut self, network: u64) {
+        if network == self.network {
+            return;
+        }
+        self.network = network;
+        for conversation in self.conversations.values_mut().filter(|conversation| conversation.is_open_room()) {
+            conversation.audiences.network_changed();
+            self.lingerers_unsaved.insert(conversation.record.id);
+        }
+        self.keep_alive_sign();
+    }
+
+    fn timeout(&mut self) {
+        let due: Vec<_> = self.timers.iter().filter(|(_, at)| **at <= self.now.mono).map(|(timer, _)| *timer).collect();
+        for timer in due {
+            self.timers.remove(&timer);
+            match timer {
+                Timer::Announce => self.announce(),
+                Timer::Patience => self.lose_patience(),
+                Timer::AntiEntropy => self.compare_notes(),
+                Timer::Acks => self.flush_lazily_kept(),
+                Timer::Budget => self.release_after_budget(),
+                Timer::Alive => self.keep_alive_sign(),
+            }
+        }
+    }
+
+    /// Sets a timer, unless it is set already.
+    fn arm(&mut self, timer: Timer, after: Duration) {
+        let at = self.now.mono + after;
+        self.timers.entry(timer).or_insert(at);
+    }
+
+    fn keep_alive_sign(&mut self) {
+        self.commit(vec![Op::Alive(Alive { at_ms: self.now.wall_ms, network: self.network })], Vec::new());
+        self.arm(Timer::Alive, ALIVE_EVERY);
+        self.flush_lazily_kept();
+    }
+
+    fn flush_lazily_kept(&mut self) {
+        let mut ops = Vec::new();
+        for id in std::mem::take(&mut self.lingerers_unsaved) {
+            if let Some(conversation) = self.conversations.get(&id).filter(|conversation| conversation.stored) {
+                ops.push(Op::Lingerers(id, conversation.audiences.lingerers()));
+            }
+        }
+        for (name, peer) in std::mem::take(&mut self.acked_unsaved) {
+            let ranges = self.acked.get(&(name, peer)).cloned().unwrap_or_default();
+            ops.push(Op::Acked { name, peer, ranges });
+        }
+        if !ops.is_empty() {
+            ops.push(Op::Alive(Alive { at_ms: self.now.wall_ms, network: self.network }));
+            self.commit(ops, Vec::new());
+        }
+    }
+}
+
+impl Conversation {
+    fn new(record: ConversationRecord, stored: bool) -> Self {
+        Self {
+            record,
+            stored,
+            lamport: 0,
+            logs: BTreeMap::new(),
+            audiences: Audiences::default(),
+            waiting: VecDeque::new(),
+            appending: false,
+            sources: BTreeMap::new(),
+            patience: BTreeMap::new(),
+            entries: BTreeMap::new(),
+        }
+    }
+
+    fn is_direct(&self) -> bool {
+        matches!(self.record.kind, ConversationKind::Direct(_))
+    }
+
+    /// Whether `author` can have written here: in a direct conversation only its two ends can.
+    fn may_author(&self, me: PeerId, author: PeerId) -> bool {
+        match self.record.kind {
+            ConversationKind::Direct(peer) => author == me || author == peer,
+            ConversationKind::Room { .. } => true,
+        }
+    }
+}
+
+/// The part of a session that belongs to one conversation, if both exist.
+fn shared_mut(sessions: &mut BTreeMap<SessionId, Session>, session: SessionId, id: ConversationId) -> Option<&mut Shared> {
+    sessions.get_mut(&session)?.shared.get_mut(&id)
+}
