@@ -151,7 +151,7 @@ fn a_screen_takes_lines_and_keeps_every_byte() {
 fn a_wrong_clock_is_wrong_for_the_program_only() {
     let Some(lab) = Lab::new() else { return };
     let ann = lab.machine("ann");
-    let Some(home) = ann.home("ann").with_clock("+3650d") else { return eprintln!("SKIPPED: package faketime is missing") };
+    let Some(home) = ann.home("ann").with_clock("+3650d") else { return };
     let year = |environment: &BTreeMap<String, String>| -> i32 {
         ann.run_with("date", &["+%Y"], environment, "").expect(0).stdout.trim().parse().expect("date prints a year")
     };

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::machine::Machine;
 use super::node::Node;
+use super::permission;
 use super::process::{Output, hobnob_binary};
 use super::screen::Screen;
 
@@ -42,9 +43,13 @@ impl Home {
         &self.path
     }
 
-    /// This home, but for programs whose clock is off by as much as `faketime` understands (`+3650d`); none without faketime.
+    /// This home, but for programs whose clock is off by as much as `faketime` understands (`+3650d`); none without faketime, which is said
+    /// loudly.
     pub fn with_clock(mut self, offset: &str) -> Option<Self> {
-        let library = faketime()?;
+        let Some(library) = faketime() else {
+            permission::skip("a wrong clock needs the package faketime");
+            return None;
+        };
         let settings = [
             ("LD_PRELOAD", library.as_str()),
             ("FAKETIME", offset),

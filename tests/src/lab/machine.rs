@@ -190,13 +190,13 @@ impl Machine {
     }
 }
 
-/// Keeps what the person running the tests has set out of them.
+/// Keeps what the person running the tests has set out of them. Panics come with a backtrace; errors are for people, and do not.
 fn clean(command: &mut Command, home: &Path) {
     let theirs = |name: &str| name.starts_with("XDG_") || name.starts_with("HOBNOB_");
     for (name, _) in std::env::vars().filter(|(name, _)| theirs(name)) {
         command.env_remove(name);
     }
-    command.env("HOME", home).env("RUST_BACKTRACE", "1");
+    command.env("HOME", home).env("RUST_BACKTRACE", "1").env("RUST_LIB_BACKTRACE", "0");
 }
 
 fn ipv6(host: u32) -> String {

@@ -57,7 +57,7 @@ impl Lab {
     /// An empty network; none where this system lets nobody make one, which is said loudly, for the test to return.
     pub fn new() -> Option<Self> {
         if let Err(why) = permission::obtain() {
-            permission::skip(&why);
+            permission::skip(&format!("the network lab needs root or unprivileged user namespaces: {why}"));
             return None;
         }
         // Short, because the path of a Unix socket has at most 107 bytes.

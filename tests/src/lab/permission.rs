@@ -17,7 +17,7 @@ pub(super) fn obtain() -> Result<(), String> {
 /// Says loudly that a test did not run, past the test harness's capture of output. Fails it where CI says that the lab must work.
 pub(super) fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let text = format!("SKIPPED: the network lab needs root or unprivileged user namespaces: {test}: {why}\n");
+    let text = format!("SKIPPED: {why} ({test})\n");
     let _ = std::io::stderr().write_all(text.as_bytes());
     assert!(std::env::var_os(REQUIRED).is_none(), "{text}");
 }
