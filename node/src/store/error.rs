@@ -58,6 +58,9 @@ pub enum StoreError {
     /// A number beyond what the store can hold.
     #[error("{0} is more than the store can hold")]
     Beyond(&'static str),
+    /// The store was closed before it could answer.
+    #[error("the store is closed: this node is stopping")]
+    Closed,
     /// The disk or the system failed.
     #[error("{} could not be read or written ({detail}): check the disk", file.display())]
     Io {

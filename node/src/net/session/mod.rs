@@ -56,6 +56,8 @@ pub struct SessionEvent {
 pub enum SessionEventKind {
     /// The peer says this on the control stream. Never Hello, Ping, Batch or an unknown kind.
     Frame(Frame),
+    /// The peer pings, and has its pong.
+    Pinged,
     /// The peer sends a batch, of which nothing is proved yet. To be followed by a [`Session::release`].
     Batch(Batch),
     /// These bytes, as counted by the `Bytes` given to `send_control` or `send_batch`, were handed to QUIC.
@@ -178,7 +180,10 @@ impl Running {
     async fn read_control(&self, mut frames: FrameReader, pongs: mpsc::Sender<u64>) -> Result<Never, Stop> {
         loop {
             match frames.next(&self.connection).await? {
-                Frame::Ping(token) => drop(pongs.try_send(token)),
+                Frame::Ping(token) => {
+                    let _ = pongs.try_send(token);
+                    self.out.send(SessionEventKind::Pinged).await?;
+                }
                 Frame::Unknown(_) => {}
                 Frame::Hello(_) => return Err(self.broke("a second Hello")),
                 Frame::Batch(_) => return Err(self.broke("a batch on the control stream")),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hobnob_protocol::{Frame, Hello, close, frame::HELLO_ADDRS_MAX};
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::*;
 use crate::core::paths::CloseReason;
@@ -242,7 +242,8 @@ impl Engine {
         if let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) {
             greeted.connection.close(code.into(), words.as_bytes());
             if let Some(reply) = reply {
-                let refused = || SendError::Refused { addr: greeted.connection.remote_address().to_string(), why: words.to_owned() };
+                let refused =
+                    || SendError::Refused { addr: greeted.connection.remote_address().to_string(), why: words.to_owned() };
                 let _ = reply.send(if reason == CloseReason::Duplicate { Ok(greeted.peer) } else { Err(refused()) });
             }
         } else if let Some(link) = self.links.remove(&id) {
@@ -286,7 +287,7 @@ impl Engine {
             SessionEventKind::Written { stream: StreamKind::Control, bytes } => {
                 self.replica.handle(now, replica::Input::FramesWritten(id, bytes));
             }
-            SessionEventKind::Heard => self.presence.handle(now, presence::Input::Heard(id)),
+            SessionEventKind::Pinged => self.presence.handle(now, presence::Input::Heard(id)),
             SessionEventKind::Ended(ended) => self.ended(id, &ended),
         }
     }
@@ -296,12 +297,9 @@ impl Engine {
         let peer = link.peer;
         match ended {
             Ended::Protocol(what) => warn!(?peer, "session ended: it broke the protocol: {what}"),
-            Ended::Bye
-            | Ended::Closed { .. }
-            | Ended::TimedOut
-            | Ended::Restarted
-            | Ended::Lost(_)
-            | Ended::Local => info!(?peer, "session ended: {ended}"),
+            Ended::Bye | Ended::Closed { .. } | Ended::TimedOut | Ended::Restarted | Ended::Lost(_) | Ended::Local => {
+                info!(?peer, "session ended: {ended}")
+            }
         }
         let goodbye = *ended == Ended::Bye;
         let replaced = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::REPLACED));

@@ -326,7 +326,11 @@ impl Engine {
         match refusal {
             Refusal::Impostor => {
                 let name = self.peers.name(peer);
-                self.notice("identity-copied", format!("{name} has messages in this node's name that it never wrote."), Some(peer));
+                self.notice(
+                    "identity-copied",
+                    format!("{name} has messages in this node's name that it never wrote."),
+                    Some(peer),
+                );
             }
             Refusal::Conflict => {
                 let name = self.peers.name(peer);

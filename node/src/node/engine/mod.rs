@@ -322,7 +322,7 @@ impl Engine {
             Command::Part { room, reply } => self.part(&room, reply),
             Command::SetNick { nick, reply } => {
                 self.set_nick(nick);
-                drop(reply.send(()));
+                let _ = reply.send(());
             }
             Command::Shutdown(reply) => self.begin_stop(reply),
         }

@@ -17,7 +17,7 @@ pub(super) enum Joining {
 
 impl Engine {
     /// The room everybody starts in, on the first run, and those that the configuration names.
-    pub(super) fn join_first_rooms(&mut self, named: &[RoomName]) {
+    pub(in crate::node) fn join_first_rooms(&mut self, named: &[RoomName]) {
         let lobby = RoomName::lobby();
         let is_lobby = |kind: &ConversationKind| matches!(kind, ConversationKind::Room { name, .. } if *name == lobby);
         let first_run = !self.replica.conversations().any(|record| is_lobby(&record.kind));
