@@ -15,7 +15,8 @@ pub const SEQ_MAX: Seq = (1 << SEQ_BITS) - 1;
 /// Highest ordinal of a log.
 const ORDINAL_MAX: i64 = (1 << (63 - SEQ_BITS)) - 1;
 
-const SEQ_BITS: u32 = 40;
+/// Low bits of an [`EntryId`] that are the entry's number.
+pub(super) const SEQ_BITS: u32 = 40;
 
 /// Where an entry is in the table: ordinal of its log, then its number, so that a stretch of a log is a range of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

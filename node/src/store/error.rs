@@ -78,6 +78,7 @@ impl StoreError {
     }
 
     /// What a failure of the file system means for this database.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an open list; all others mean: it failed")]
     pub(super) fn from_io(error: &io::Error, file: &Path) -> Self {
         let (file, detail) = (file.to_owned(), error.to_string());
         match error.kind() {
@@ -118,12 +119,14 @@ impl Fault {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "SQLite's result codes are an open list; all others mean: it failed")]
 fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
     let detail = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full { file },
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged { file, detail },
+        // Commits are checked before they are written: a constraint that then breaks shows tables that contradict each other.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
+            StoreError::Damaged { file, detail }
+        }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreError::ReadOnly { file, detail },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
             StoreError::InUse { file }

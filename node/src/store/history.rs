@@ -5,7 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::chain;
-use super::columns::{self, EntryId, SEQ_MAX, number};
+use super::columns::{self, EntryId, SEQ_BITS, SEQ_MAX, number};
 use super::error::Fault;
 use super::index;
 
@@ -69,6 +69,9 @@ pub(super) fn message(conn: &Connection, log: LogId, seq: Seq) -> Result<Option<
     let mut statement = conn.prepare_cached(&sql)?;
     Ok(collect(statement.query([position.id])?)?.pop())
 }
+
+// The statements below write it out.
+const _: () = assert!(SEQ_BITS == 40);
 
 const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log";
 

@@ -132,7 +132,9 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             let result = results.as_ref().map_err(Clone::clone).and_then(|each| each[index].clone());
             match job {
                 Job::Commit(commit) => (self.on_done)(commit.id, result),
-                _ => note_failure(result),
+                Job::Setting { .. } | Job::Peer(_) | Job::Search(_) => note_failure(result),
+                #[cfg(test)]
+                Job::Pages(_) => note_failure(result),
             }
         }
         self.searches.extend(group.searches);

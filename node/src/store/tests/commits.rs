@@ -153,7 +153,7 @@ fn settings_and_peers_are_remembered() {
     let mut home = Home::new();
     let known = |number: u64| KnownPeer {
         peer: PeerId::from_bytes(blake(number)),
-        nick: (number % 2 == 0).then(|| format!("peer {number}")),
+        nick: (number.is_multiple_of(2)).then(|| format!("peer {number}")),
         addrs: vec!["10.0.0.1:4626".parse().unwrap(), "[fe80::1%3]:4626".parse().unwrap()],
         seen_at_ms: number,
     };

@@ -77,7 +77,7 @@ fn damage_in_any_page_is_told_and_never_passed_on() {
         for offset in [0, 2_000, 3_900] {
             std::fs::write(home.file(), &whole).unwrap();
             flip(&home.file(), page * 4096 + offset);
-            told += usize::from(!damage_shows(&home.file(), &ann));
+            told += usize::from(!reads_well(&home.file(), &ann));
         }
     }
     assert!(told > pages, "{told} of {pages} pages, three times each");
@@ -92,8 +92,8 @@ fn flip(file: &Path, at: usize) {
     file.write_all(&bytes.map(|byte| !byte)).unwrap();
 }
 
-/// Whether all went well in spite of the damage.
-fn damage_shows(file: &Path, ann: &Author) -> bool {
+/// Whether nothing of the damage was noticed.
+fn reads_well(file: &Path, ann: &Author) -> bool {
     let is_told =
         |error: &StoreError| matches!(error, StoreError::Damaged { .. } | StoreError::Newer { .. } | StoreError::Io { .. });
     let (opened, _) = match open(file, 0) {

@@ -13,7 +13,7 @@ fn texts(home: &Home, request: HistoryRequest) -> Vec<String> {
 fn text(row: &HistoryRow) -> String {
     match &row.entry.body {
         Body::Text(text) => text.clone(),
-        other => format!("{other:?}"),
+        other @ (Body::App { .. } | Body::Unknown { .. }) => format!("{other:?}"),
     }
 }
 
@@ -173,6 +173,18 @@ fn a_search_sees_what_was_handed_over_before_it_and_nothing_trimmed() {
     assert_eq!(wait(home.store().history(search())).unwrap().len(), 42);
     home.hand_over(vec![append(&hole)]);
     assert_eq!(wait(home.store().history(search())).unwrap().len(), 43);
+}
+
+#[test]
+fn the_index_is_brought_up_to_date_while_nothing_happens() {
+    let mut home = Home::new();
+    let mut ann = Author::new(1, lobby());
+    home.commit(vec![the_lobby(true), append(&ann.chats(1_200)), append(&ann.chats(1_300))]);
+    let conn = rusqlite::Connection::open(home.file()).unwrap();
+    let indexed = || conn.query_row("SELECT coalesce(max(last), 0) FROM indexed", [], |row| row.get::<_, i64>(0)).unwrap();
+    while indexed() < 2_500 {
+        std::thread::yield_now();
+    }
 }
 
 proptest! {

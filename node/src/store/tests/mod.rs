@@ -24,7 +24,7 @@ use super::{Opened, Pending, Store, StoreError};
 /// A store in a folder of its own.
 struct Home {
     dir: TempDir,
-    open: Option<(Opened, Receiver<(CommitId, Result<(), StoreError>)>)>,
+    open: Option<OpenStore>,
     commits: u64,
 }
 
@@ -102,9 +102,10 @@ impl Home {
     }
 }
 
-type OpenOrNot = Result<(Opened, Receiver<(CommitId, Result<(), StoreError>)>), StoreError>;
+/// A store, and the answers to its commits.
+type OpenStore = (Opened, Receiver<(CommitId, Result<(), StoreError>)>);
 
-fn open(file: &Path, since_ms: u64) -> OpenOrNot {
+fn open(file: &Path, since_ms: u64) -> Result<OpenStore, StoreError> {
     let (tell, told) = mpsc::channel();
     // A test that went on without its answers is no reason to panic here.
     let on_done = move |id, result| drop(tell.send((id, result)));
