@@ -40,7 +40,8 @@ pub struct HistoryRow {
     pub received_at_ms: u64,
 }
 
-/// The newest rows that fit the request, oldest first: in display order (Lamport number, author, log, number), or, of all
+/// The newest rows that fit the request, oldest first: in display order (Lamport number, author, log, number; the same on
+/// every node), or, of all
 /// conversations, by time of receipt and then in display order.
 ///
 /// `conn` is inside a transaction.
@@ -101,6 +102,7 @@ struct Position {
     received_at_ms: i64,
     lamport: i64,
     author: Vec<u8>,
+    log: i64,
     id: i64,
 }
 
@@ -110,12 +112,13 @@ impl Position {
             return Ok(None);
         }
         let mut query = conn.prepare_cached(
-            "SELECT e.received_at_ms, e.lamport, l.author, e.id
+            "SELECT e.received_at_ms, e.lamport, l.author, l.log, e.id
              FROM logs l CROSS JOIN entries e ON e.id = ((l.ordinal << 40) | ?2)
              WHERE l.log = ?1 AND l.conversation = coalesce(?3, l.conversation) ORDER BY l.ordinal LIMIT 1",
         )?;
         let position = query.query_row(params![log.0.cast_signed(), number(seq), within], |row| {
-            Ok(Self { received_at_ms: row.get(0)?, lamport: row.get(1)?, author: row.get(2)?, id: row.get(3)? })
+            let [received_at_ms, lamport, log, id] = [row.get(0)?, row.get(1)?, row.get(3)?, row.get(4)?];
+            Ok(Self { received_at_ms, lamport, author: row.get(2)?, log, id })
         });
         Ok(position.optional()?)
     }
@@ -172,23 +175,23 @@ impl Query {
     }
 
     fn add_before(&mut self, in_one: bool, before: Position) {
-        let Position { received_at_ms, lamport, author, id } = before;
-        let shown = [lamport.into(), author.into(), id.into()];
+        let Position { received_at_ms, lamport, author, log, id } = before;
+        let shown = [lamport.into(), author.into(), log.into(), id.into()];
         // The first bound is the one that an index can use; the second is exact.
         if in_one {
             self.add(" AND e.lamport <= ?", [lamport.into()]);
-            self.add(" AND (e.lamport, l.author, e.id) < (?, ?, ?)", shown);
+            self.add(" AND (e.lamport, l.author, l.log, e.id) < (?, ?, ?, ?)", shown);
         } else {
             self.add(" AND e.received_at_ms <= ?", [received_at_ms.into()]);
-            self.add(" AND (e.received_at_ms, e.lamport, l.author, e.id) < (?", [received_at_ms.into()]);
-            self.add(", ?, ?, ?)", shown);
+            self.add(" AND (e.received_at_ms, e.lamport, l.author, l.log, e.id) < (?", [received_at_ms.into()]);
+            self.add(", ?, ?, ?, ?)", shown);
         }
     }
 
     fn add_order(&mut self, in_one: bool, limit: usize) {
         let first = if in_one { "" } else { "e.received_at_ms DESC, " };
         let limit = i64::try_from(limit.min(HISTORY_ROWS_MAX)).expect("a small number");
-        let order = format!(" ORDER BY {first}e.lamport DESC, l.author DESC, e.id DESC LIMIT ?");
+        let order = format!(" ORDER BY {first}e.lamport DESC, l.author DESC, l.log DESC, e.id DESC LIMIT ?");
         self.add(&order, [limit.into()]);
     }
 
