@@ -96,7 +96,6 @@ pub(super) struct Parts {
 
 pub(super) struct Engine {
     clock: Clock,
-    key: Arc<SecretKey>,
     me: PeerId,
     instance: Instance,
     replica: Replica,
@@ -149,7 +148,6 @@ impl Engine {
         let started = parts.clock.now();
         let mut engine = Self {
             clock: parts.clock,
-            key: parts.key,
             me,
             instance: Instance { started_at_ms: started.wall_ms, number: parts.run },
             replica: parts.replica,
