@@ -140,9 +140,8 @@ async fn subscribers_hear_of_what_others_do() {
     let mut events = ann.client.events().await.unwrap();
     let sent: SentLine = ann.client.ask(send("hi", DeliveryState::Queued, 0)).await.unwrap();
     let own = loop {
-        match events.next().await.unwrap() {
-            WireEvent::Message(message) => break message,
-            _ => continue,
+        if let WireEvent::Message(message) = events.next().await.unwrap() {
+            break message;
         }
     };
     assert_eq!((own.id, own.state), (sent.id, Some(DeliveryState::Queued)));
