@@ -140,9 +140,8 @@ async fn subscribers_hear_of_what_others_do() {
     let mut events = ann.client.events().await.unwrap();
     let sent: SentLine = ann.client.ask(send("hi", DeliveryState::Queued, 0)).await.unwrap();
     let own = loop {
-        match events.next().await.unwrap() {
-            WireEvent::Message(message) => break message,
-            _ => continue,
+        if let WireEvent::Message(message) = events.next().await.unwrap() {
+            break message;
         }
     };
     assert_eq!((own.id, own.state), (sent.id, Some(DeliveryState::Queued)));
@@ -248,4 +247,16 @@ async fn commands_that_change_something_take_their_turn() {
     assert!(nicked.await.is_ok() && joined.await.unwrap().open);
     assert_eq!(spoken.await.unwrap().to, []);
     assert_eq!(ann.client.ask::<StatusLine>(Command::Status).await.unwrap().nick, nick);
+}
+
+#[tokio::test]
+async fn a_home_that_shares_its_socket_folder_never_speaks_as_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let [ann, bob] =
+        ["ann", "bob"].map(|name| Home::with_socket(&folder.path().join(name), &folder.path().join("run/control.sock")));
+    let _running = attach(&ann, || config(&ann)).await.unwrap();
+    match attach(&bob, || config(&bob)).await {
+        Err(error) => assert!(error.to_string().contains("the node of another home"), "{error}"),
+        Ok(_) => panic!("ann's node answered for bob"),
+    }
 }
