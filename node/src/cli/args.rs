@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand};
 use hobnob::control::wire::Time;
 use hobnob::control::{Home, HomeError};
-use hobnob::node::{Config, DeliveryState};
+use hobnob::{Config, DeliveryState};
 use hobnob::protocol::{Nickname, RoomName, Target};
 
 use super::exit::Usage;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hobnob::control::Client;
 use hobnob::control::wire::{Command, Patience, SentLine, Text, WireEvent};
-use hobnob::node::{ConversationRef, DeliveryState};
+use hobnob::{ConversationRef, DeliveryState};
 use hobnob::protocol::{Body, RoomName};
 
 use super::args::{self, Common};

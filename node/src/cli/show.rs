@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hobnob::control::wire::{BodyFields, MessageLine, PeerLine, PeerList, RoomLine, StatusLine, WireEvent};
 use hobnob::control::{Client, ClientError};
-use hobnob::node::{ConversationRef, PeerState};
+use hobnob::{ConversationRef, PeerState};
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 
@@ -165,7 +165,7 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 mod tests {
     use super::*;
     use hobnob::control::wire::{Text, Time};
-    use hobnob::node::{DeliveryState, MessageId};
+    use hobnob::{DeliveryState, MessageId};
     use hobnob::protocol::{Body, LogId, RoomName};
 
     fn said(body: Body) -> MessageLine {

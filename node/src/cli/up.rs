@@ -3,7 +3,7 @@
 use anyhow::bail;
 use hobnob::control::wire::{Command, ListeningLine, StatusLine, WireEvent};
 use hobnob::control::{Claim, Client, Host};
-use hobnob::node::PeerState;
+use hobnob::PeerState;
 
 use super::args::Common;
 use super::exit::Exit;

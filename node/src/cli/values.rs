@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use hobnob::control::wire::Time;
-use hobnob::node::DeliveryState;
+use hobnob::DeliveryState;
 use hobnob::protocol::{RoomName, Target};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned, civil};

@@ -8,7 +8,7 @@ use hobnob::control::wire::{
     Base64, Command, Done, HistoryFilter, PeerLine, PeerList, Resolved, RoomLine, RoomList, StatusLine, Text, WireEvent,
 };
 use hobnob::control::{Client, ClientError};
-use hobnob::node::ConversationRef;
+use hobnob::ConversationRef;
 use hobnob::protocol::RoomName;
 use hobnob::protocol::conversation::ROOM_SECRET_MAX;
 

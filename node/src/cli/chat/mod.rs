@@ -17,7 +17,7 @@ use hobnob::control::wire::{
     WireEvent,
 };
 use hobnob::control::{Client, ClientError};
-use hobnob::node::{DeliveryState, PeerState};
+use hobnob::{DeliveryState, PeerState};
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, PeerId, RoomName};
 use serde::de::DeserializeOwned;

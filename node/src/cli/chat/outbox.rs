@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hobnob::control::wire::SentLine;
-use hobnob::node::{ConversationRef, DeliveryState, MessageId};
+use hobnob::{ConversationRef, DeliveryState, MessageId};
 use hobnob::protocol::{PeerId, RoomName};
 
 /// Messages under way that are kept track of; what becomes of further ones is not told.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hobnob::control::wire::{MessageLine, StatusLine};
-use hobnob::node::ConversationRef;
+use hobnob::ConversationRef;
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{PeerId, RoomName};
 

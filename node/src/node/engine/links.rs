@@ -206,7 +206,7 @@ impl Engine {
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
         self.replica.handle(now, replica::Input::SessionUp(id, peer));
-        self.profile(id, hello.profile);
+        self.learn_profile(id, hello.profile);
         self.compare_clocks(peer, hello.clock_ms);
         if let Some(reply) = reply {
             let _ = reply.send(Ok(peer));
@@ -344,9 +344,18 @@ impl Engine {
 
     // Profiles.
 
-    /// A peer says who it is, where it listens, and which rooms it can prove to be in.
     fn profile(&mut self, id: SessionId, profile: Profile) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        if self.learn_profile(id, profile)
+            && let Some(link) = self.links.get(&id)
+        {
+            self.somebody_changed();
+            self.say(Event::Peer(self.peer_info(link.peer)));
+        }
+    }
+
+    /// A peer says who it is, where it listens, and which rooms it can prove to be in. Whether its name is news.
+    fn learn_profile(&mut self, id: SessionId, profile: Profile) -> bool {
+        let Some(link) = self.links.get_mut(&id) else { return false };
         let (peer, remote) = (link.peer, link.session.remote_addr());
         link.proofs = profile.proofs;
         let nick = Nickname::cleaned(&profile.nick);
@@ -361,11 +370,9 @@ impl Engine {
         };
         self.store.remember_peer(known);
         self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: false });
-        if self.peers.learn(peer, nick) {
-            self.somebody_changed();
-            self.say(Event::Peer(self.peer_info(peer)));
-        }
+        let news = self.peers.learn(peer, nick);
         self.compare_rooms(id);
+        news
     }
 
     /// The rooms of which both ends have shown that they are members.
