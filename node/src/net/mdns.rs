@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hobnob_protocol::PeerId;
-use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, InterfaceId, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -205,16 +205,12 @@ impl Listener {
 
     #[expect(clippy::disallowed_methods, reason = "this driver reads the clock for its rate limit")]
     fn heard(&mut self, event: ServiceEvent) {
-        match event {
-            ServiceEvent::ServiceResolved(service) => self.resolved(&service, Instant::now()),
-            ServiceEvent::ServiceRemoved(_, name) => {
-                if let Some(peer) = peer_in(&name) {
-                    self.records.forget(peer);
-                }
-            }
-            // The enum is open, and all else is about the search itself.
-            #[expect(clippy::wildcard_enum_match_arm, reason = "mdns_sd::ServiceEvent is non_exhaustive")]
-            _ => {}
+        if let ServiceEvent::ServiceResolved(service) = event {
+            self.resolved(&service, Instant::now());
+        } else if let ServiceEvent::ServiceRemoved(_, name) = event
+            && let Some(peer) = peer_in(&name)
+        {
+            self.records.forget(peer);
         }
     }
 
@@ -287,17 +283,28 @@ fn peer_in(name: &str) -> Option<PeerId> {
 /// The address with the scope by which it was heard, if it needs one. A loopback address from another machine would be an
 /// invitation to knock at this machine's own doors.
 fn socket_addr(ip: &ScopedIp, port: u16) -> Option<SocketAddr> {
-    match ip {
-        ScopedIp::V4(v4) if v4.addr().is_loopback() && !v4.interface_ids().iter().any(is_loopback) => None,
-        ScopedIp::V6(v6) if v6.addr().is_loopback() && !is_loopback(v6.scope_id()) => None,
-        ScopedIp::V6(v6) if v6.addr().is_unicast_link_local() => {
-            Some(SocketAddrV6::new(*v6.addr(), port, 0, v6.scope_id().index).into())
-        }
-        ip => Some(SocketAddr::new(ip.to_ip_addr(), port)),
+    if ip.is_loopback() && !heard_on(ip).iter().any(is_loopback) {
+        return None;
+    }
+    if let ScopedIp::V6(v6) = ip
+        && v6.addr().is_unicast_link_local()
+    {
+        return Some(SocketAddrV6::new(*v6.addr(), port, 0, v6.scope_id().index).into());
+    }
+    Some(SocketAddr::new(ip.to_ip_addr(), port))
+}
+
+fn heard_on(ip: &ScopedIp) -> &[InterfaceId] {
+    if let ScopedIp::V4(v4) = ip {
+        v4.interface_ids()
+    } else if let ScopedIp::V6(v6) = ip {
+        std::slice::from_ref(v6.scope_id())
+    } else {
+        &[]
     }
 }
 
-fn is_loopback(interface: &mdns_sd::InterfaceId) -> bool {
+fn is_loopback(interface: &InterfaceId) -> bool {
     interface.get_addrs().iter().any(IpAddr::is_loopback)
 }
 
@@ -369,38 +376,60 @@ mod tests {
         assert!(records.admit(peer(1), now), "the known are never forgotten for the unknown");
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn two_nodes_of_one_machine_find_each_other_and_the_newcomer_at_once() {
-        // Ids of this run alone: others may be testing on the same network.
-        let id = |n: u8| {
+    /// A node of this machine that looks for others, and what it hears.
+    struct Seeker {
+        id: PeerId,
+        port: u16,
+        discovery: Discovery,
+        heard: mpsc::Receiver<Found>,
+    }
+
+    impl Seeker {
+        /// Ids are of this run alone: others may be testing on the same network. None, loudly, where nothing can multicast.
+        fn start(n: u8, port: u16) -> Option<Self> {
             let mut seed = [n; 32];
             seed[..4].copy_from_slice(&std::process::id().to_le_bytes());
-            SecretKey::from_seed(seed).id()
-        };
-        let start = |n, port| {
+            let id = SecretKey::from_seed(seed).id();
             let (found, heard) = mpsc::channel(64);
-            let bound = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port);
-            (Discovery::start(id(n), bound, found).unwrap(), heard)
-        };
-        async fn hears(heard: &mut mpsc::Receiver<Found>, peer: PeerId, port: u16) {
+            match Discovery::start(id, SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port), found) {
+                Ok(discovery) => Some(Self { id, port, discovery, heard }),
+                Err(error) => {
+                    println!("SKIPPED: {error}");
+                    None
+                }
+            }
+        }
+
+        async fn finds(&mut self, other: &Seeker) -> Vec<SocketAddr> {
             let wanted = async {
-                while let Some(found) = heard.recv().await {
-                    if found.peer == peer {
-                        assert!(found.addrs.iter().all(|addr| addr.port() == port), "{found:?}");
-                        return;
+                loop {
+                    let found = self.heard.recv().await.unwrap();
+                    if found.peer == other.id && found.addrs.iter().all(|addr| addr.port() == other.port) {
+                        return found.addrs;
                     }
                 }
             };
-            timeout(Duration::from_secs(20), wanted).await.expect("they find each other");
+            timeout(Duration::from_secs(20), wanted).await.expect("they find each other")
         }
-        let (ann, mut ann_hears) = start(1, 1111);
-        let (bob, mut bob_hears) = start(2, 2222);
-        hears(&mut bob_hears, id(1), 1111).await;
-        hears(&mut ann_hears, id(2), 2222).await;
+
+        async fn stop(mut self) {
+            self.discovery.stop().await;
+            // The listener has ended, and with it the sender.
+            while self.heard.recv().await.is_some() {}
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nodes_of_one_machine_find_each_other_and_again_after_a_restart() {
+        let (Some(mut ann), Some(mut bob)) = (Seeker::start(1, 1111), Seeker::start(2, 2222)) else { return };
+        let addrs = bob.finds(&ann).await;
+        assert!(addrs.iter().all(|&addr| undeliverable(addr).is_none()), "{addrs:?}");
+        ann.finds(&bob).await;
+        ann.stop().await;
+        let mut ann = Seeker::start(1, 3333).unwrap();
+        bob.finds(&ann).await;
+        ann.finds(&bob).await;
         ann.stop().await;
         bob.stop().await;
-        // The listeners have ended, and with them the senders.
-        while ann_hears.recv().await.is_some() {}
-        while bob_hears.recv().await.is_some() {}
     }
 }
