@@ -40,7 +40,7 @@ impl End {
             match self.next().await {
                 SessionEventKind::Frame(frame) => return frame,
                 SessionEventKind::Batch(batch) => return Frame::Batch(batch),
-                SessionEventKind::Written { .. } => {}
+                SessionEventKind::Pinged | SessionEventKind::Written { .. } => {}
                 SessionEventKind::Ended(ended) => panic!("ended: {ended}"),
             }
         }

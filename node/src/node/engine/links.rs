@@ -181,10 +181,22 @@ impl Engine {
             let _ = reply.send(Err(SendError::Myself));
         }
         greeted.connection.close(close::SELF.into(), b"this is the same identity");
-        if instance != self.instance {
+        if instance != self.instance && self.copies_told.insert(instance) {
             let at = greeted.connection.remote_address();
             self.copied(&format!("at {at}"));
         }
+    }
+
+    /// Somebody announces our own id: unless it is a trace of ourselves, see who answers there.
+    pub(super) fn look_for_copy(&self, addrs: &[SocketAddr]) {
+        let own = self.listening_addrs();
+        let Some(&addr) = addrs.iter().find(|addr| !own.contains(addr)) else { return };
+        let (endpoint, internal, hello, me) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker(), self.me);
+        self.spawn(async move {
+            if let Ok(greeted) = connect(&endpoint, addr, Some(me), hello).await {
+                let _ = internal.send(Internal::Met(Box::new(Met::Greeted { greeted, reply: None })));
+            }
+        });
     }
 
     fn copied(&mut self, wher: &str) {

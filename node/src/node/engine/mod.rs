@@ -132,6 +132,8 @@ pub(super) struct Engine {
     /// Whom the newest messages to rooms are for.
     addressed: VecDeque<(MessageId, Vec<PeerId>)>,
     clocks_told: BTreeSet<PeerId>,
+    /// Other running instances of this identity that the user was told of.
+    copies_told: BTreeSet<Instance>,
     store_failing: bool,
     stop: Option<Stop>,
 }
@@ -181,6 +183,7 @@ impl Engine {
             sent: BTreeMap::new(),
             addressed: VecDeque::new(),
             clocks_told: BTreeSet::new(),
+            copies_told: BTreeSet::new(),
             store_failing: false,
             stop: None,
         };
@@ -366,6 +369,10 @@ impl Engine {
             return;
         };
         debug!(peer = ?found.peer, addrs = ?found.addrs, "found");
+        if found.peer == self.me {
+            self.look_for_copy(&found.addrs);
+            return;
+        }
         self.paths.handle(self.clock.now(), paths::Input::Found { peer: found.peer, addrs: found.addrs, alive: true });
     }
 
