@@ -362,10 +362,11 @@ mod tests {
 
     #[test]
     fn what_a_node_announces_reads_back_and_says_nothing_more() {
-        let info = announcement(peer(1), &instance_name(peer(1), 7), "192.0.2.1:9".parse().unwrap()).unwrap().as_resolved_service();
+        let info =
+            announcement(peer(1), &instance_name(peer(1), 7), "192.0.2.1:9".parse().unwrap()).unwrap().as_resolved_service();
         let keys: Vec<_> = info.get_properties().iter().map(|property| property.key().to_owned()).collect();
         assert_eq!(keys, ["id", "v"]);
-        assert_eq!(info.get_hostname(), format!("{}.local.", peer(1)));
+        assert_eq!(info.get_hostname(), format!("{}.local.", instance_name(peer(1), 7)));
         assert_eq!(read(&info).unwrap(), Found { peer: peer(1), addrs: vec!["192.0.2.1:9".parse().unwrap()] });
     }
 
