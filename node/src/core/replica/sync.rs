@@ -10,7 +10,7 @@ use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
 use super::receive::{Budget, Refusal};
-use super::serve::Todo;
+use super::serve::{Todo, Turn};
 use super::{ANNOUNCE_EVERY, ANTI_ENTROPY_EVERY, Conversation, LogKey, Output, Patience, Replica, Timer, shared_mut};
 use crate::core::SessionId;
 use crate::core::durable::{ConversationKind, Op};
@@ -38,6 +38,9 @@ const WANTS_WAITING_MAX: usize = 1024;
 const HEAD_BYTES_MAX: usize = 9 + 3 + 18;
 const AUTHOR_BYTES_MAX: usize = 32 + 9;
 
+/// Entries of one of our own logs, from the first to the last.
+type OwnSpan = (LogName, Seq, Seq);
+
 /// A session as the replica sees it.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -48,11 +51,11 @@ pub(super) struct Session {
     /// Bytes of other frames handed out and not yet written.
     pub(super) frames_outstanding: usize,
     /// Own entries among the batches outstanding: said to be sent when that many bytes more are written.
-    pub(super) unwritten: VecDeque<(usize, Option<(LogName, Seq, Seq)>)>,
+    pub(super) unwritten: VecDeque<(usize, Option<OwnSpan>)>,
     /// Whether the store was asked for batches and has not answered.
     pub(super) reading: bool,
     /// Whose logs were served last: the next in turn comes next.
-    pub(super) turn: Option<(ConversationId, PeerId)>,
+    pub(super) turn: Option<Turn>,
     pub(super) budget: Budget,
     /// How many logs the peer has told of.
     logs_told: usize,

@@ -39,14 +39,14 @@ type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
 #[derive(Debug)]
 pub(crate) enum Met {
     /// Both Hellos were exchanged.
-    Greeted { greeted: Greeted, reply: Option<DialReply> },
+    Greeted { greeted: Box<Greeted>, reply: Option<DialReply> },
     /// The dial that a user waited for failed.
     Failed { addr: SocketAddr, error: SendError, reply: DialReply },
 }
 
 /// A greeted connection that waits for the verdict of `paths`.
 pub(super) struct Candidate {
-    greeted: Greeted,
+    greeted: Box<Greeted>,
     reply: Option<DialReply>,
 }
 
@@ -80,7 +80,7 @@ impl Engine {
             }
             while let Some(attempt) = attempts.join_next().await {
                 if let Ok(Ok(greeted)) = attempt {
-                    let _ = internal.send(Internal::Met(Box::new(Met::Greeted { greeted, reply: None })));
+                    let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
                     return;
                 }
             }
@@ -104,10 +104,10 @@ impl Engine {
         let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
         self.spawn(async move {
             let met = match connect(&endpoint, addr, expected, hello).await {
-                Ok(greeted) => Met::Greeted { greeted, reply: Some(reply) },
+                Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: Some(reply) },
                 Err(error) => Met::Failed { addr, error, reply },
             };
-            let _ = internal.send(Internal::Met(Box::new(met)));
+            let _ = internal.send(Internal::Met(met));
         });
     }
 
@@ -115,7 +115,7 @@ impl Engine {
         let (internal, hello) = (self.internal.clone(), self.hello_maker());
         self.spawn(async move {
             match greet(accepted.connection, false, hello, DIAL_LIMIT).await {
-                Ok(greeted) => drop(internal.send(Internal::Met(Box::new(Met::Greeted { greeted, reply: None })))),
+                Ok(greeted) => drop(internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }))),
                 Err(error) => info!(peer = ?accepted.peer, "a connection came to nothing: {error}"),
             }
         });
@@ -194,7 +194,7 @@ impl Engine {
         let (endpoint, internal, hello, me) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker(), self.me);
         self.spawn(async move {
             if let Ok(greeted) = connect(&endpoint, addr, Some(me), hello).await {
-                let _ = internal.send(Internal::Met(Box::new(Met::Greeted { greeted, reply: None })));
+                let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
             }
         });
     }
@@ -212,7 +212,7 @@ impl Engine {
     fn keep(&mut self, id: SessionId) {
         let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) else { return };
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
-        let session = Session::start(greeted, id, self.session_events.clone(), &self.tasks);
+        let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
         info!(?peer, addr = %session.remote_addr(), "session up");
         self.links.insert(id, Link { peer, session, exporter, proofs: Vec::new(), suspect: false, rtt: None });
         let now = self.clock.now();

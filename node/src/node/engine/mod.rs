@@ -69,7 +69,7 @@ pub(super) enum Internal {
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
     History(messages::HistoryRead),
-    Met(Box<Met>),
+    Met(Met),
     DialFailed(PeerId),
 }
 
@@ -344,7 +344,7 @@ impl Engine {
                 self.tell_replica(replica::Input::NewcomerCut(session, conversation, cut));
             }
             Internal::History(read) => self.history_read(read),
-            Internal::Met(met) => self.met(*met),
+            Internal::Met(met) => self.met(met),
             Internal::DialFailed(peer) => self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer)),
         }
     }
