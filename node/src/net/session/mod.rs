@@ -1,7 +1,7 @@
 //! Sessions: frames over one connection with one peer.
 //!
 //! The dialer opens one bidirectional *control* stream; each side opens one unidirectional *batch* stream when it has its first
-//! batch to send, so that bulk never stands in the way of a ping. [`greet`] exchanges the first frames, [`Session::start`] then
+//! batch to send, so that bulk never stands in the way of a ping. [`greet()`] exchanges the first frames, [`Session::start`] then
 //! runs one task that reads, writes, answers pings and finally says how it ended. That task alone waits for the peer: the engine
 //! pushes bytes without waiting, is told what was written, and keeps what is outstanding bounded by that.
 //!
