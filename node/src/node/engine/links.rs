@@ -214,6 +214,7 @@ impl Engine {
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
         let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
         info!(?peer, addr = %session.remote_addr(), "session up");
+        let was_here = self.links.values().any(|link| link.peer == peer);
         self.links.insert(id, Link { peer, session, exporter, proofs: Vec::new(), suspect: false, rtt: None });
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
@@ -226,7 +227,9 @@ impl Engine {
         // What changed since our Hello was made, if anything did.
         self.send_profile(id);
         self.somebody_changed();
-        self.say(Event::Peer(self.peer_info(peer)));
+        if !was_here {
+            self.say(Event::Peer(self.peer_info(peer)));
+        }
     }
 
     fn compare_clocks(&mut self, peer: PeerId, theirs_ms: u64) {

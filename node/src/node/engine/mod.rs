@@ -18,7 +18,7 @@ use hobnob_protocol::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use self::links::{Link, Met};
 use self::messages::{Sending, Waiters};
@@ -148,7 +148,7 @@ impl Engine {
     pub(super) fn new(parts: Parts) -> Self {
         let me = parts.key.id();
         let started = parts.clock.now();
-        let mut engine = Self {
+        let engine = Self {
             clock: parts.clock,
             me,
             instance: Instance { started_at_ms: started.wall_ms, number: parts.run },
@@ -188,8 +188,7 @@ impl Engine {
             stop: None,
         };
         if engine.bound.fell_back {
-            let text = format!("UDP port {} is taken; listening on {} instead.", hobnob_protocol::PORT_NODE, engine.port());
-            engine.notice("port-taken", text, None);
+            info!("UDP port {} is taken; listening on {} instead", hobnob_protocol::PORT_NODE, engine.port());
         }
         engine
     }
@@ -416,7 +415,7 @@ impl Engine {
     }
 
     fn notice(&mut self, code: &'static str, text: String, peer: Option<PeerId>) {
-        warn!(code, "{text}");
+        info!(code, "{text}");
         self.say(Event::Notice(Notice { code, text, peer }));
     }
 
