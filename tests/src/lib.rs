@@ -1,1 +1,3 @@
-//! x
+//! The network lab, the simulator, end-to-end tests and benches.
+
+pub mod sim;

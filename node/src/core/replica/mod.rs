@@ -11,6 +11,8 @@
 //! Order of events for every entry, its author's replica or not: accepted, then durable, then said.
 
 mod append;
+#[cfg(feature = "faults")]
+mod faults;
 mod log;
 mod receive;
 mod room;
@@ -26,6 +28,8 @@ use hobnob_protocol::{
     Batch, Body, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq,
 };
 
+#[cfg(feature = "faults")]
+pub use self::faults::Fault;
 use self::log::Log;
 pub use self::receive::{LAMPORT_AHEAD_MAX, LAMPORT_MAX, LIVE_ENTRIES_PER_SECOND, Refusal};
 use self::room::Audiences;
@@ -271,6 +275,8 @@ pub struct Replica {
     lingerers_unsaved: BTreeSet<ConversationId>,
     timers: BTreeMap<Timer, Duration>,
     outputs: VecDeque<Output>,
+    #[cfg(feature = "faults")]
+    fault: Option<Fault>,
 }
 
 impl Replica {
@@ -297,6 +303,8 @@ impl Replica {
             lingerers_unsaved: BTreeSet::new(),
             timers: BTreeMap::new(),
             outputs: VecDeque::new(),
+            #[cfg(feature = "faults")]
+            fault: None,
         };
         replica.load(loaded);
         replica.arm(Timer::AntiEntropy, ANTI_ENTROPY_EVERY);

@@ -86,6 +86,24 @@ pub(super) struct Shared {
     cut: Option<BTreeMap<LogKey, Seq>>,
 }
 
+#[cfg(feature = "faults")]
+impl Session {
+    /// How many things are remembered on behalf of this session.
+    pub(super) fn kept(&self) -> usize {
+        self.unwritten.len() + self.shared.values().map(Shared::kept).sum::<usize>()
+    }
+}
+
+#[cfg(feature = "faults")]
+impl Shared {
+    fn kept(&self) -> usize {
+        let of = |map: &BTreeMap<LogKey, Ranges>| map.values().map(|ranges| 1 + ranges.iter().count()).sum::<usize>();
+        let sets = self.follow.len() + self.haves.len() + self.announcements.len();
+        let lists = self.todo.len() + self.gap_asked.len() + self.wants_waiting.len();
+        of(&self.theirs) + of(&self.incoming) + of(&self.sent) + of(&self.asked) + sets + lists
+    }
+}
+
 impl Replica {
     pub(super) fn session_up(&mut self, id: SessionId, peer: PeerId) {
         self.open_direct(peer);
