@@ -80,6 +80,7 @@ impl World {
             _ => (BATCHES, self.far_ahead(node, victim)),
         };
         let Some(conn_of) = self.conns.get_mut(&conn) else { return };
+        conn_of.ends[end].lanes[lane].outstanding += frame.len();
         conn_of.ends[end].lanes[lane].queue.push_back(Item::Frame(frame));
         self.pump(conn, end, lane);
     }

@@ -392,7 +392,7 @@ impl World {
 
     /// For runs without a storm: one entry in each conversation of each node.
     pub(super) fn everybody_speaks(&mut self, direct: bool) {
-        for node in 0..self.nodes.len() {
+        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].hostile.is_none()).collect::<Vec<_>>() {
             for room in self.rooms(node) {
                 self.say(node, room);
             }

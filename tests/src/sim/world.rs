@@ -206,6 +206,7 @@ impl World {
 
     /// Lets the world run until `until`, or until something is wrong.
     pub(super) fn run_until(&mut self, until: u64) {
+        self.settle();
         while self.failure.is_none() {
             let Some((&(at, _), _)) = self.queue.first_key_value().filter(|((at, _), _)| *at <= until) else { break };
             let (_, event) = self.queue.pop_first().expect("peeked above");
