@@ -37,6 +37,8 @@ pub struct Hello {
     pub instance: u64,
     /// When that start was, by the node's clock, in milliseconds since the Unix epoch: the newer of two copies stays.
     pub started_at_ms: u64,
+    /// What the node's clock shows now, so that two nodes whose clocks differ can tell their users.
+    pub clock_ms: u64,
     /// What others may know about the node.
     pub profile: Profile,
 }
@@ -290,6 +292,7 @@ mod tests {
             features: 0,
             instance: u64::MAX,
             started_at_ms: 1,
+            clock_ms: 2,
             profile: profile.clone(),
         }));
         round_trips(&Frame::Profile(profile));

@@ -1,1 +1,17 @@
-//! control
+//! The local socket by which commands, user interfaces and scripts speak to the one node of a home.
+//!
+//! [`home`] says which folder and which process, [`wire`] what the lines say, [`server`] answers them, [`client`] asks,
+//! and [`attach`] finds the node of a home or becomes it. Only processes of the same user are heard.
+
+pub mod attach;
+pub mod client;
+pub mod home;
+mod line;
+pub mod server;
+mod socket;
+pub mod wire;
+
+pub use attach::{AttachError, Attached, Host};
+pub use client::{Client, ClientError, EventStream};
+pub use home::{Claim, Claimed, Home, HomeError};
+pub use server::Server;

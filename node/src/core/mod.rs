@@ -4,6 +4,9 @@
 //! `poll_timeout()`.
 
 pub mod durable;
+pub mod paths;
+pub mod peers;
+pub mod presence;
 pub mod replica;
 
 use std::time::Duration;

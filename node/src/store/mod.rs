@@ -1,1 +1,275 @@
-//! store
+//! The store: one SQLite database with everything that must outlive the node.
+//!
+//! It does what commits say, and decides nothing: which entries may be kept and who may have them is the replica's to say. It
+//! reads no clock and checks no signature; a hash it checks against its own copy, so that damage is not passed on.
+//!
+//! Callers never wait: a commit is answered by a callback once it is on disk, a question through a oneshot. One thread writes,
+//! in groups (`writer`, `apply`, `index`); two read, so that a search delays no sync (`read`, `batches`, `history`).
+
+mod apply;
+mod batches;
+mod chain;
+mod columns;
+mod error;
+mod history;
+mod index;
+mod load;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+
+use hobnob_protocol::{Batch, LogId, LogName, PeerId, Seq};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::oneshot;
+
+use crate::core::durable::{Commit, CommitId, Loaded};
+
+pub use columns::SEQ_MAX;
+pub use error::StoreError;
+pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
+
+use error::Fault;
+use read::{Answer, Ask};
+use writer::{Job, Writer};
+
+/// Peers remembered at most: those seen last. The others are forgotten at the next start.
+pub const PEERS_MAX: usize = 10_000;
+
+/// What is known of a peer from earlier sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownPeer {
+    /// Who.
+    pub peer: PeerId,
+    /// The nickname it gave itself.
+    pub nick: Option<String>,
+    /// Where it was.
+    pub addrs: Vec<SocketAddr>,
+    /// When it was last seen, in milliseconds since the Unix epoch.
+    pub seen_at_ms: u64,
+}
+
+/// A store, and what was in it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: Store,
+    /// What the replica must know.
+    pub loaded: Loaded,
+    /// What [`Store::set_setting`] kept.
+    pub settings: BTreeMap<String, String>,
+    /// What [`Store::remember_peer`] kept, latest first.
+    pub peers: Vec<KnownPeer>,
+}
+
+/// The open database. Dropping it writes what waits and closes it.
+#[derive(Debug)]
+pub struct Store {
+    /// `None` only while it is dropped: the threads end when these are gone.
+    queues: Option<Queues>,
+    threads: Option<Threads>,
+}
+
+#[derive(Debug)]
+struct Queues {
+    writer: Sender<Job>,
+    sync: Sender<Ask>,
+    history: Sender<Ask>,
+}
+
+#[derive(Debug)]
+struct Threads {
+    writer: JoinHandle<Connection>,
+    readers: [JoinHandle<()>; 2],
+}
+
+/// An answer to come. It ends without one only when the store is closed first.
+pub type Pending<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+impl Store {
+    /// Opens the database, or creates it in a folder that exists, readable by its owner only; brings an older one up to date.
+    ///
+    /// `on_done` is called on the writer's thread, for each commit, in order, once it is on disk or has failed. It must not
+    /// block. Of the audiences, those formed since `audiences_since_ms` are loaded, and the newest of each conversation.
+    pub fn open(
+        path: &Path,
+        audiences_since_ms: u64,
+        on_done: impl Fn(CommitId, Result<(), StoreError>) + Send + 'static,
+    ) -> Result<Opened, StoreError> {
+        create(path).map_err(|error| StoreError::from_io(&error, path))?;
+        let mut conn = open_for_writing(path).map_err(|fault| fault.at(path))?;
+        let (loaded, settings, peers, ordinals) = load_all(&mut conn, audiences_since_ms).map_err(|fault| fault.at(path))?;
+        let (sync, sync_thread) = read::start(path, "store-sync")?;
+        let (history, history_thread) = read::start(path, "store-history")?;
+        let writer = Writer::new(conn, path.to_owned(), ordinals.into_iter().collect(), history.clone(), on_done);
+        let (jobs, queue) = mpsc::channel();
+        let writer = spawn("store-writer", path, move || writer.run(&queue))?;
+        let queues = Some(Queues { writer: jobs, sync, history });
+        let threads = Some(Threads { writer, readers: [sync_thread, history_thread] });
+        Ok(Opened { store: Store { queues, threads }, loaded, settings, peers })
+    }
+
+    /// Hands a commit to the writer.
+    pub fn commit(&self, commit: Commit) {
+        self.write(Job::Commit(commit));
+    }
+
+    /// Keeps a value of the node's own.
+    pub fn set_setting(&self, key: impl Into<String>, value: impl Into<String>) {
+        self.write(Job::Setting { key: key.into(), value: value.into() });
+    }
+
+    /// Keeps what is known of a peer, in place of what was known before.
+    pub fn remember_peer(&self, known: KnownPeer) {
+        self.write(Job::Peer(known));
+    }
+
+    /// Batches that cover the entries `from..=to`, or as many of them as are held without a gap from `from` on, or the first
+    /// `max_bytes` or so of them (but at least one batch, if `from` is held).
+    ///
+    /// Each is as large as a frame allows and ends where the author signed; so the last may go on past `to`.
+    pub fn read_batches(&self, name: LogName, from: Seq, to: Seq, max_bytes: usize) -> Pending<Vec<Batch>> {
+        ask(&self.queues().sync, |answer| Ask::Batches { name, from, to, max_bytes, answer })
+    }
+
+    /// The newest entries that fit the request, oldest first. A search sees every commit that was handed over before it.
+    pub fn history(&self, request: HistoryRequest) -> Pending<Vec<HistoryRow>> {
+        if request.search.is_none() {
+            return ask(&self.queues().history, |answer| Ask::History { request, answer });
+        }
+        let (answer, pending) = oneshot::channel();
+        self.write(Job::Search(Ask::History { request, answer }));
+        pending
+    }
+
+    /// The entries `first..=last` of a log, as far as they are held; at most [`HISTORY_ROWS_MAX`].
+    pub fn entries(&self, name: LogName, first: Seq, last: Seq) -> Pending<Vec<HistoryRow>> {
+        ask(&self.queues().history, |answer| Ask::Entries { name, first, last, answer })
+    }
+
+    /// One entry, if it is held.
+    pub fn message(&self, log: LogId, seq: Seq) -> Pending<Option<HistoryRow>> {
+        ask(&self.queues().history, |answer| Ask::Message { log, seq, answer })
+    }
+
+    /// Writes what waits, closes the database and ends the threads. May take a moment: not for an async task.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+
+    fn write(&self, job: Job) {
+        self.queues().writer.send(job).expect("the writer runs until this sender is gone");
+    }
+
+    fn queues(&self) -> &Queues {
+        self.queues.as_ref().expect("taken in drop only")
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.queues = None;
+        let Some(Threads { writer, readers }) = self.threads.take() else { return };
+        let conn = writer.join();
+        for reader in readers {
+            if reader.join().is_err() {
+                tracing::error!("a reader of the store had panicked");
+            }
+        }
+        // The last connection to close folds the write-ahead log into the database.
+        match conn.map(Connection::close) {
+            Ok(Ok(())) => {}
+            Ok(Err((_, error))) => tracing::warn!(%error, "the database could not be closed well"),
+            Err(_) => tracing::error!("the writer of the store had panicked"),
+        }
+    }
+}
+
+fn ask<T>(reader: &Sender<Ask>, question: impl FnOnce(Answer<T>) -> Ask) -> Pending<T> {
+    let (answer, pending) = oneshot::channel();
+    reader.send(question(answer)).expect("a reader runs until this sender is gone");
+    pending
+}
+
+/// Creates the file if need be, and makes sure that it is its owner's only.
+fn create(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    own(&file)
+}
+
+#[cfg(unix)]
+fn own(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if file.metadata()?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
+}
+
+#[cfg(not(unix))]
+fn own(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+fn open_for_writing(path: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags)?;
+    schema::refuse_foreign(&conn, schema::MIGRATIONS)?;
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(Fault::Damaged(format!("it can't use a write-ahead log, only {mode}")));
+    }
+    conn.pragma_update(None, "synchronous", "full")?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    schema::migrate(&mut conn, schema::MIGRATIONS)?;
+    schema::check(&conn)?;
+    Ok(conn)
+}
+
+/// The writer's page cache.
+const CACHE_KIB: i64 = 16 * 1024;
+
+/// Pages in the write-ahead log before they are folded into the database: 16 MiB.
+const CHECKPOINT_PAGES: i64 = 4096;
+
+/// What the write-ahead log is cut to after it grew beyond that.
+const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+type Everything = (Loaded, BTreeMap<String, String>, Vec<KnownPeer>, Vec<i64>);
+
+fn load_all(conn: &mut Connection, audiences_since_ms: u64) -> Result<Everything, Fault> {
+    let tx = conn.transaction()?;
+    let everything = (load::loaded(&tx, audiences_since_ms)?, load::settings(&tx)?, load::peers(&tx)?, load::log_ordinals(&tx)?);
+    let (_, _, peers, _) = &everything;
+    if peers.len() == PEERS_MAX {
+        let last = peers.last().map_or(0, |peer| columns::number(peer.seen_at_ms));
+        tx.execute("DELETE FROM peers WHERE seen_at_ms < ?1", [last])?;
+    }
+    tx.commit()?;
+    Ok(everything)
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    file: &Path,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StoreError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread.map_err(|error| StoreError::from_io(&error, file))
+}

@@ -411,6 +411,12 @@ impl Replica {
         sessions.map(|session| session.peer).collect()
     }
 
+    /// The log of ours with this id, and what of it is on disk.
+    pub fn own_log(&self, log: LogId) -> Option<(LogName, &Ranges)> {
+        let key = LogKey { author: self.me, log };
+        self.conversations.values().find_map(|c| c.logs.get(&key).map(|held| (c.name(&key), held.durable())))
+    }
+
     /// The peers that are known to have this entry of ours on disk.
     pub fn delivered_to(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
         let of_log = self.acked.range((name, PeerId::from_bytes([0; 32]))..).take_while(|((of, _), _)| *of == name);

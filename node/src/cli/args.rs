@@ -1,0 +1,277 @@
+//! What can be written on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, Subcommand};
+use hobnob::control::wire::Time;
+use hobnob::control::{Home, HomeError};
+use hobnob::{Config, DeliveryState};
+use hobnob::protocol::{Nickname, RoomName, Target};
+
+use super::exit::Usage;
+use super::values::{self, Where};
+
+const EXIT_CODES: &str = "Exit codes: 0 the state asked for was reached; 1 a fault here; 2 usage; 3 no such peer; \
+4 in time: still queued; 5 refused; 6 identity mismatch.";
+
+/// Peer-to-peer chat: nodes that find each other, and messages that are never lost.
+///
+/// Without a command, opens the chat: with the node of this home if one runs, else with one of its own.
+#[derive(Debug, Parser)]
+#[command(name = "hobnob", version, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+
+    #[command(flatten)]
+    pub(crate) common: Common,
+
+    /// Chat line by line, also on a terminal.
+    #[arg(long)]
+    pub(crate) plain: bool,
+}
+
+/// Flags of every command.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Common {
+    /// The folder for key, messages and socket; also HOBNOB_HOME. Default: the XDG folders.
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+
+    /// The nickname to take from now on.
+    #[arg(long, global = true, value_name = "NAME", value_parser = Nickname::new)]
+    nick: Option<Nickname>,
+
+    /// Listen on this address and UDP port only. Default: port 4626 on all, or any free one.
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Neither look for peers on the local network nor be found there.
+    #[arg(long, global = true)]
+    no_mdns: bool,
+
+    /// An open room to be in (repeatable); where `broadcast` and the chat speak. Default: lobby.
+    #[arg(long = "room", global = true, value_name = "NAME")]
+    pub(crate) rooms: Vec<RoomName>,
+
+    /// Print one JSON object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Say more on stderr (-vv: much more).
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the node without a screen; print what happens.
+    Up,
+    /// Send a direct message.
+    Send(Send),
+    /// Send a message to a room (default lobby): to everyone who is there.
+    Broadcast(Broadcast),
+    /// Who is there: name, state, path, address, round trip, id.
+    Peers {
+        /// Go on, and print who comes, goes or changes.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Messages of a conversation, or of all.
+    History(History),
+    /// Be in a room from now on. A room with a secret is another room than the open one of that name.
+    Join {
+        /// Its name.
+        room: RoomName,
+        /// Read its secret from this file, or from stdin if it is `-`.
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
+    },
+    /// Leave a room.
+    Part {
+        /// Its name.
+        room: RoomName,
+    },
+    /// The rooms this node is in.
+    Rooms,
+    /// This node's id, addresses and ticket, and who can see it.
+    Id,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Send {
+    /// To whom: nickname, id or the first 8 of one, host:port, or ticket.
+    pub(crate) target: Target,
+    /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is dropped).
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Broadcast {
+    /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is dropped).
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Patience {
+    /// How far to wait: queued (on disk here), sent, or delivered (on disk there).
+    #[arg(long, value_name = "STATE", default_value = "delivered", value_parser = values::state)]
+    pub(crate) wait: DeliveryState,
+    /// For how long at most, as 500ms, 10s, 2m. The message stays queued after that.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct History {
+    /// A peer, or a room as #NAME; none means every conversation.
+    #[arg(value_name = "TARGET|#ROOM")]
+    pub(crate) of: Option<Where>,
+    /// Only messages with these words.
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) search: Option<String>,
+    /// Only messages received since then: RFC 3339, a date, or a span such as 30m, 2h, 3d.
+    #[arg(long, value_name = "TIME", value_parser = values::since)]
+    pub(crate) since: Option<Time>,
+    /// Only the newest so many.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+impl Common {
+    /// The home that these flags, or else the environment, name.
+    pub(crate) fn home(&self) -> Result<Home, HomeError> {
+        let variable = std::env::var_os("HOBNOB_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        match self.home.clone().or(variable) {
+            Some(dir) => Home::at(&dir),
+            None => Home::of_user(),
+        }
+    }
+
+    /// How a node is to run that is started for these flags.
+    pub(crate) fn config(&self, home: &Home) -> Config {
+        Config {
+            data_dir: home.data_dir().to_owned(),
+            nick: self.nick.clone(),
+            listen: self.listen,
+            mdns: !self.no_mdns,
+            rooms: self.rooms.clone(),
+        }
+    }
+
+    /// Refuses flags that only a node that is starting can obey, for when one runs already.
+    pub(crate) fn check_running(&self, home: &Home, room_is_used: bool) -> Result<(), Usage> {
+        let dir = home.data_dir().display();
+        if self.nick.is_some() {
+            let way = "change its nickname with /nick in the chat, or restart it with --nick";
+            return Err(Usage(format!("a node of {dir} already runs: {way}")));
+        }
+        let flags = [
+            (self.listen.is_some(), "--listen"),
+            (self.no_mdns, "--no-mdns"),
+            (!self.rooms.is_empty() && !room_is_used, "--room"),
+        ];
+        match flags.into_iter().find(|(given, _)| *given) {
+            Some((_, flag)) => {
+                let way = format!("leave out {flag}, or stop that node and start it with {flag}");
+                Err(Usage(format!("a node of {dir} already runs, and {flag} is for one that starts: {way}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The one room to speak in.
+    pub(crate) fn speaking_room(&self) -> Result<RoomName, Usage> {
+        match self.rooms.as_slice() {
+            [] => Ok(RoomName::lobby()),
+            [room] => Ok(room.clone()),
+            [_, _, ..] => Err(Usage("one message goes to one room: give --room once".into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_parser_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_manual_is_understood() {
+        for line in [
+            "hobnob",
+            "hobnob --plain",
+            "hobnob up --json --home /tmp/x --nick ann --listen 127.0.0.1:0 --no-mdns --room ops --room dev -vv",
+            "hobnob --home /tmp/x send bob hi --wait queued --timeout 500ms",
+            "hobnob send 10.0.0.2:4626 -",
+            "hobnob send bob",
+            "hobnob broadcast hi --room #ops",
+            "hobnob peers --watch",
+            "hobnob history",
+            "hobnob history #lobby --search word --since 2h --limit 5",
+            "hobnob history bob --since 2026-11-20",
+            "hobnob join ops --secret-file -",
+            "hobnob part ops",
+            "hobnob rooms",
+            "hobnob id --json",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn the_room_to_leave_is_no_room_to_be_in() {
+        let args = parse("hobnob part ops --room dev").unwrap();
+        assert!(matches!(args.verb, Some(Verb::Part { room }) if room.as_str() == "ops"));
+        assert_eq!(args.common.rooms, ["dev".parse().unwrap()]);
+    }
+
+    #[test]
+    fn wrong_lines_end_with_code_2_and_say_what_is_wrong() {
+        for (line, says) in [
+            ("hobnob send", "TARGET"),
+            ("hobnob send host:0 hi", "no valid port"),
+            ("hobnob send bob hi --wait soon", "queued, sent, delivered"),
+            ("hobnob send bob hi --timeout 10", "500ms, 10s, 2m"),
+            ("hobnob join A/B", "a room's name is"),
+            ("hobnob --nick xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "at most 32 characters"),
+            ("hobnob history --since yesterday", "2026-11-20"),
+            ("hobnob relay", "unrecognized subcommand"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(says), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn flags_for_starting_are_refused_when_a_node_runs() {
+        let home = Home::at(std::path::Path::new("/tmp/x")).unwrap();
+        let refused = |line: &str, room_is_used| parse(line).unwrap().common.check_running(&home, room_is_used).err();
+        for (line, says) in [
+            ("hobnob --nick ann", "/nick"),
+            ("hobnob --listen [::]:1", "--listen"),
+            ("hobnob --no-mdns", "--no-mdns"),
+            ("hobnob --room x", "--room"),
+        ] {
+            let text = refused(line, false).expect(line).to_string();
+            assert!(text.contains(says) && text.contains("/tmp/x"), "{line}: {text}");
+        }
+        assert!(refused("hobnob --room x", true).is_none());
+        assert!(refused("hobnob --json -v", false).is_none());
+    }
+}

@@ -1,0 +1,337 @@
+//! The line chat: lines in, lines out, on any terminal and in any pipe.
+//!
+//! A line goes to the room that is spoken in, unless it is a [`command`]. Requests go out in the order of their lines and are
+//! answered beside one another, so one that waits for somebody holds up nothing. When the node ends that the chat is attached to,
+//! the chat attaches to the next, or runs it.
+
+mod command;
+mod lines;
+mod outbox;
+mod words;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hobnob::control::wire::{
+    Command, Done, HistoryFilter, NoticeLine, Patience, PeerLine, PeerList, RoomLine, RoomList, SentLine, StatusLine, Text,
+    WireEvent,
+};
+use hobnob::control::{Client, ClientError};
+use hobnob::{DeliveryState, PeerState};
+use hobnob::protocol::text::visible;
+use hobnob::protocol::{Body, PeerId, RoomName};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use self::command::Input;
+use self::outbox::{Outbox, Report};
+use super::args::Common;
+use super::exit::{Exit, Usage};
+use super::feed::{Feed, Told};
+use super::session::{self, Signals};
+use super::show::{self, Names};
+use super::{output, values, views};
+
+/// Requests under way; further lines wait.
+const UNDER_WAY_MAX: usize = 64;
+
+/// The clock of the chat.
+const TICK: Duration = Duration::from_millis(100);
+
+/// After the end of the input, how long deliveries are waited for.
+const DRAIN_TICKS: u64 = 20;
+
+/// How long a signal waits for what was typed to be queued.
+const QUIT_WITHIN: Duration = Duration::from_millis(500);
+
+/// Runs the chat until `/quit`, a signal, or the end of the input.
+pub(crate) async fn chat(common: &Common) -> anyhow::Result<Exit> {
+    if common.json {
+        return Err(Usage("the chat is for people: `hobnob up --json` prints events for programs".into()).into());
+    }
+    let mut signals = Signals::new()?;
+    let mut chat = Chat::new(common.rooms.first().cloned().unwrap_or_else(RoomName::lobby));
+    loop {
+        let (_, attached) = session::open(common, true).await?;
+        let ended = tokio::select! {
+            ended = chat.run(&attached.client) => ended,
+            () = signals.any() => chat.quit_soon().await,
+        };
+        session::leave(attached, &mut signals).await;
+        if ended? == Ended::Quit {
+            return Ok(Exit::Done);
+        }
+        output::say("the node that this chat used has ended: going on with another");
+    }
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The user wants to.
+    Quit,
+    /// The node has ended, or is about to.
+    NodeGone,
+}
+
+/// An answer, as far as the chat is concerned.
+enum Reply {
+    Sent(SentLine),
+    Lines(Vec<String>),
+    Speak(RoomName),
+    Error(String),
+}
+
+/// What lasts from one node to the next.
+struct Chat {
+    input: mpsc::Receiver<String>,
+    input_ended: bool,
+    room: RoomName,
+    /// The last line was a command that changes `room`.
+    moves: bool,
+    told: Told,
+    names: Names,
+    here: BTreeMap<PeerId, PeerState>,
+    outbox: Outbox,
+    replies: JoinSet<Reply>,
+    tick: u64,
+    /// Ticks since the input ended and everything was queued.
+    drained: u64,
+    welcomed: bool,
+    told_alone: bool,
+}
+
+impl Chat {
+    fn new(room: RoomName) -> Chat {
+        Chat {
+            input: lines::of_stdin(),
+            input_ended: false,
+            room,
+            moves: false,
+            told: Told::since(values::now()),
+            names: Names::default(),
+            here: BTreeMap::new(),
+            outbox: Outbox::default(),
+            replies: JoinSet::new(),
+            tick: 0,
+            drained: 0,
+            welcomed: false,
+            told_alone: false,
+        }
+    }
+
+    async fn run(&mut self, client: &Client) -> anyhow::Result<Ended> {
+        let mut feed = Feed::open(client, &self.told).await?;
+        self.welcome(client).await?;
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                line = self.input.recv(), if self.takes_lines() => match line {
+                    Some(line) => if self.line(client, &line).await? == Some(Ended::Quit) { break },
+                    None => self.input_ended = true,
+                },
+                Some(reply) = self.replies.join_next() => self.reply(reply?)?,
+                event = feed.next(&mut self.told) => match event? {
+                    Some(event) => self.event(event)?,
+                    None => return self.node_gone().await,
+                },
+                _ = ticks.tick() => if self.ticked()? { break },
+            }
+        }
+        self.quit().await
+    }
+
+    /// After `/join` or `/part`, where the next line goes is known only once they are answered.
+    fn takes_lines(&self) -> bool {
+        let max = if self.moves { 1 } else { UNDER_WAY_MAX };
+        !self.input_ended && self.replies.len() < max
+    }
+
+    async fn welcome(&mut self, client: &Client) -> anyhow::Result<()> {
+        if !self.welcomed {
+            let status: StatusLine = client.ask(Command::Status).await?;
+            words::welcome(&status, &self.room).iter().try_for_each(|line| output::line(line))?;
+            self.welcomed = true;
+        }
+        for peer in views::known_peers(client).await? {
+            self.peer(&peer)?;
+        }
+        Ok(())
+    }
+
+    async fn line(&mut self, client: &Client, line: &str) -> anyhow::Result<Option<Ended>> {
+        let input = command::parse(line);
+        self.moves = matches!(input, Ok(Input::Join(_) | Input::Part(_)));
+        match input {
+            Err(error) => output::say(&error),
+            Ok(Input::Nothing) => {}
+            Ok(Input::Quit) => return Ok(Some(Ended::Quit)),
+            Ok(Input::Help) => command::HELP.iter().try_for_each(|line| output::line(line))?,
+            Ok(input) => self.ask(client, input).await,
+        }
+        Ok(None)
+    }
+
+    /// Begins what asks the node something; the answer comes to [`Chat::reply`].
+    async fn ask(&mut self, client: &Client, input: Input) {
+        let patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+        match input {
+            Input::Say(text) => {
+                let command = Command::Broadcast { room: Text(self.room.clone()), body: Body::Text(text).into(), patience };
+                self.begin(client, command, Reply::Sent).await;
+            }
+            Input::Msg(target, text) => {
+                let command = Command::Send { target: Text(target), body: Body::Text(text).into(), patience };
+                self.begin(client, command, Reply::Sent).await;
+            }
+            Input::Peers => {
+                let rows = |list: PeerList| Reply::Lines(show::peers(&list.peers));
+                self.begin(client, Command::Peers { settle: false }, rows).await;
+            }
+            Input::History(n) => self.history(client, n),
+            Input::Nick(nick) => {
+                let text = format!("you are {nick} now");
+                self.begin(client, Command::Nick { nick }, |_: Done| Reply::Lines(vec![text])).await;
+            }
+            Input::Join(room) => {
+                let command = Command::Join { room: Text(room), secret: None };
+                self.begin(client, command, |line: RoomLine| Reply::Speak(line.room.0)).await;
+            }
+            Input::Part(room) => self.part(client, room).await,
+            Input::Rooms => {
+                let rows = |list: RoomList| Reply::Lines(list.rooms.iter().map(show::room).collect());
+                self.begin(client, Command::Rooms, rows).await;
+            }
+            Input::Nothing | Input::Help | Input::Quit => {}
+        }
+    }
+
+    async fn part(&mut self, client: &Client, room: Option<RoomName>) {
+        let room = room.unwrap_or_else(|| self.room.clone());
+        let next = if room == self.room { RoomName::lobby() } else { self.room.clone() };
+        self.begin(client, Command::Part { room: Text(room) }, |_: Done| Reply::Speak(next)).await;
+    }
+
+    fn history(&mut self, client: &Client, limit: usize) {
+        let client = client.clone();
+        self.replies.spawn(async move {
+            let filter = HistoryFilter { limit: Some(limit), ..HistoryFilter::default() };
+            match tokio::try_join!(client.history(filter), Names::ask(&client)) {
+                Ok((messages, names)) => Reply::Lines(messages.iter().map(|m| show::message(m, &names)).collect()),
+                Err(error) => Reply::Error(error.to_string()),
+            }
+        });
+    }
+
+    async fn begin<T: DeserializeOwned + Send + 'static>(
+        &mut self,
+        client: &Client,
+        command: Command,
+        then: impl FnOnce(T) -> Reply + Send + 'static,
+    ) {
+        let begun = client.begin::<T>(command).await;
+        self.replies.spawn(async move {
+            let answered = async { begun?.await };
+            answered.await.map_or_else(|error: ClientError| Reply::Error(error.to_string()), then)
+        });
+    }
+
+    fn reply(&mut self, reply: Reply) -> std::io::Result<()> {
+        match reply {
+            Reply::Sent(sent) => {
+                let report = self.outbox.sent(self.tick, &sent);
+                self.report(report)
+            }
+            Reply::Lines(lines) => lines.iter().try_for_each(|line| output::line(line)),
+            Reply::Speak(room) => {
+                self.room = room;
+                output::line(&format!("you speak in {} now", self.room))
+            }
+            Reply::Error(text) => {
+                output::say(&visible(&text));
+                Ok(())
+            }
+        }
+    }
+
+    fn report(&mut self, report: impl IntoIterator<Item = Report>) -> std::io::Result<()> {
+        for report in report {
+            let alone = matches!(report, Report::Alone(_));
+            if !(alone && self.told_alone) {
+                output::line(&words::report(&report, &self.names))?;
+            }
+            self.told_alone = alone;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: WireEvent) -> std::io::Result<()> {
+        match event {
+            WireEvent::Peer(peer) => self.peer(&peer),
+            WireEvent::Message(message) if message.state.is_none() => output::line(&words::message(&message)),
+            WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Delivered => {
+                let report = self.outbox.delivered(receipt.id.0, receipt.peer.0);
+                self.report(report)
+            }
+            WireEvent::Notice(NoticeLine { text, .. }) => output::line(&format!("* {}", visible(&text))),
+            WireEvent::Message(_)
+            | WireEvent::Receipt(_)
+            | WireEvent::Listening(_)
+            | WireEvent::Sent(_)
+            | WireEvent::Room(_)
+            | WireEvent::Status(_)
+            | WireEvent::Lagged { .. }
+            | WireEvent::Goodbye
+            | WireEvent::Unknown => Ok(()),
+        }
+    }
+
+    /// Tells who comes and goes; a missed ping or another address is no news.
+    fn peer(&mut self, peer: &PeerLine) -> std::io::Result<()> {
+        self.names.learn(peer);
+        let was = self.here.insert(peer.peer.0, peer.state).unwrap_or(PeerState::Offline);
+        let [was_here, is_here] = [was, peer.state].map(|state| state != PeerState::Offline);
+        if was_here == is_here { Ok(()) } else { output::line(&format!("* {}", show::peer(peer))) }
+    }
+
+    /// Whether all is done: the input has ended, and what it said has arrived or been waited for.
+    fn ticked(&mut self) -> std::io::Result<bool> {
+        self.tick += 1;
+        let late = self.outbox.late(self.tick);
+        self.report(late)?;
+        if !self.input_ended || !self.replies.is_empty() {
+            return Ok(false);
+        }
+        self.drained += 1;
+        Ok(self.outbox.is_empty() || self.drained >= DRAIN_TICKS)
+    }
+
+    async fn node_gone(&mut self) -> anyhow::Result<Ended> {
+        self.answers().await?;
+        Ok(Ended::NodeGone)
+    }
+
+    /// What was typed is queued before the chat ends, and what is not delivered yet is told.
+    async fn quit(&mut self) -> anyhow::Result<Ended> {
+        self.answers().await?;
+        let late = self.outbox.all_late();
+        self.report(late)?;
+        Ok(Ended::Quit)
+    }
+
+    /// A signal came: what was typed still has a moment to be queued.
+    async fn quit_soon(&mut self) -> anyhow::Result<Ended> {
+        tokio::time::timeout(QUIT_WITHIN, self.quit()).await.unwrap_or_else(|_| {
+            output::say("the node has not confirmed what you typed last: `hobnob history` tells whether it was queued");
+            Ok(Ended::Quit)
+        })
+    }
+
+    async fn answers(&mut self) -> anyhow::Result<()> {
+        while let Some(reply) = self.replies.join_next().await {
+            self.reply(reply?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! How the line chat says things.
+
+use std::collections::BTreeSet;
+
+use hobnob::control::wire::{MessageLine, StatusLine};
+use hobnob::ConversationRef;
+use hobnob::protocol::text::visible;
+use hobnob::protocol::{PeerId, RoomName};
+
+use super::super::messages;
+use super::super::show::{self, Names, count};
+use super::super::values::local_time_of_day;
+use super::outbox::Report;
+
+/// Who you are, who can see you, how others reach you.
+pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
+    [
+        format!("You are {} ({}), and speak in {room}. /help lists the commands.", status.nick, status.peer.0.short()),
+        show::who_can_see(status),
+        format!("To be reached from elsewhere, give people your ticket: {}", status.ticket),
+    ]
+}
+
+/// `14:03 #lobby <bob> hi`, `14:03 <bob> to you: hi`.
+pub(crate) fn message(message: &MessageLine) -> String {
+    let time = local_time_of_day(message.received_at);
+    let (name, body) = (visible(&message.nick), show::body(&message.body));
+    match &message.conversation.0 {
+        ConversationRef::Room(room) => format!("{time} {room} <{name}> {body}"),
+        ConversationRef::Direct(_) => format!("{time} <{name}> to you: {body}"),
+    }
+}
+
+/// What became of our messages.
+pub(crate) fn report(report: &Report, names: &Names) -> String {
+    match report {
+        Report::Delivered { conversation, messages, people } => {
+            let what = if *messages == 1 { String::new() } else { format!("{} ", count(*messages, "message")) };
+            let whom = match conversation {
+                ConversationRef::Direct(peer) => names.of(peer),
+                ConversationRef::Room(room) => format!("{people} in {room}"),
+            };
+            format!("  {what}delivered to {whom}")
+        }
+        Report::Waiting { conversation: ConversationRef::Direct(peer), .. } => {
+            format!("  {} is away: the message is queued and goes out when they are there", names.of(peer))
+        }
+        Report::Waiting { conversation: ConversationRef::Room(room), missing } => {
+            format!("  not yet with everyone in {room}: {} to go ({})", missing.len(), some_names(missing, names))
+        }
+        Report::Alone(room) => format!("  {}", messages::alone(room)),
+    }
+}
+
+fn some_names(peers: &BTreeSet<PeerId>, names: &Names) -> String {
+    const SHOWN: usize = 5;
+    let mut shown: Vec<String> = peers.iter().take(SHOWN).map(|peer| names.of(peer)).collect();
+    if peers.len() > SHOWN {
+        shown.push("…".into());
+    }
+    shown.join(", ")
+}

@@ -1,0 +1,81 @@
+//! The command line: reads arguments, asks the node of a home over its control socket, prints what it answers.
+//!
+//! Data goes to stdout, everything else to stderr. Nothing here knows how a node works; with none running, a command runs one for
+//! as long as it needs, and still speaks to it over the socket.
+
+mod args;
+mod chat;
+mod exit;
+mod feed;
+mod messages;
+mod output;
+mod session;
+mod show;
+mod up;
+mod values;
+mod views;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::filter::LevelFilter;
+
+use args::{Args, Verb};
+use exit::Exit;
+use output::Output;
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log(args.common.verbose);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::say(&format!("hobnob: can't start: {error}"));
+            return Exit::Fault.into();
+        }
+    };
+    let outcome = runtime.block_on(run(args));
+    // A thread that still reads stdin would otherwise be waited for.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let exit = Exit::of(&error);
+            if exit != Exit::Done {
+                output::say(&format!("hobnob: {error:#}"));
+            }
+            exit.into()
+        }
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<Exit> {
+    let Args { verb, common, plain: _ } = args;
+    let out = Output { json: common.json };
+    match verb {
+        None => chat::chat(&common).await,
+        Some(Verb::Up) => up::up(&common, out).await,
+        Some(Verb::Send(send)) => messages::send(&common, out, send).await,
+        Some(Verb::Broadcast(broadcast)) => messages::broadcast(&common, out, broadcast).await,
+        Some(Verb::Peers { watch: true }) => views::watch(&common, out).await,
+        Some(Verb::Peers { watch: false }) => views::peers(&common, out).await,
+        Some(Verb::History(history)) => views::history(&common, out, history).await,
+        Some(Verb::Join { room, secret_file }) => views::join(&common, out, room, secret_file).await,
+        Some(Verb::Part { room }) => views::part(&common, room).await,
+        Some(Verb::Rooms) => views::rooms(&common, out).await,
+        Some(Verb::Id) => views::id(&common, out).await,
+    }
+}
+
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        3.. => LevelFilter::TRACE,
+    };
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colour).with_max_level(level).init();
+}

@@ -1,0 +1,213 @@
+//! What happened, in words. Everything that came from a peer is made safe for a screen here.
+
+use std::collections::BTreeMap;
+
+use hobnob::control::wire::{BodyFields, MessageLine, PeerLine, PeerList, RoomLine, StatusLine, WireEvent};
+use hobnob::control::{Client, ClientError};
+use hobnob::{ConversationRef, PeerState};
+use hobnob::protocol::PeerId;
+use hobnob::protocol::text::visible;
+
+use super::values::local_minute;
+
+/// What peers are called.
+#[derive(Debug, Default)]
+pub(crate) struct Names(BTreeMap<PeerId, String>);
+
+impl Names {
+    /// Asks the node.
+    pub(crate) async fn ask(client: &Client) -> Result<Names, ClientError> {
+        let list: PeerList = client.ask(hobnob::control::wire::Command::Peers { settle: false }).await?;
+        let mut names = Names::default();
+        list.peers.iter().for_each(|peer| names.learn(peer));
+        Ok(names)
+    }
+
+    pub(crate) fn learn(&mut self, peer: &PeerLine) {
+        self.0.insert(peer.peer.0, visible(&peer.name).into_owned());
+    }
+
+    /// The name, or the short id of a peer that is not known.
+    pub(crate) fn of(&self, peer: &PeerId) -> String {
+        self.0.get(peer).cloned().unwrap_or_else(|| peer.short())
+    }
+
+    /// `@name` or `#room`.
+    pub(crate) fn of_conversation(&self, conversation: &ConversationRef) -> String {
+        match conversation {
+            ConversationRef::Direct(peer) => format!("@{}", self.of(peer)),
+            ConversationRef::Room(room) => room.to_string(),
+        }
+    }
+}
+
+/// `2026-11-20 14:03 #lobby <ann> text [delivered]`
+pub(crate) fn message(message: &MessageLine, names: &Names) -> String {
+    let state = message.state.map(|state| format!(" [{}]", state.as_str())).unwrap_or_default();
+    format!(
+        "{} {} <{}> {}{state}",
+        local_minute(message.received_at),
+        names.of_conversation(&message.conversation.0),
+        visible(&message.nick),
+        body(&message.body),
+    )
+}
+
+/// A body on one line.
+pub(crate) fn body(body: &BodyFields) -> String {
+    let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.0.len());
+    match (&body.text, &body.kind) {
+        (Some(text), _) => visible(text).into_owned(),
+        (None, Some(kind)) => format!("[{} for the program {}]", count(bytes, "byte"), visible(kind)),
+        (None, None) => format!("[{} of a kind that this version of hobnob does not know]", count(bytes, "byte")),
+    }
+}
+
+/// What is to be told of an event in a log.
+pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
+    let text = match event {
+        WireEvent::Listening(listening) => format!("listening on {}", join(&listening.addrs)),
+        WireEvent::Peer(line) => peer(line),
+        WireEvent::Message(line) => return Some(message(line, names)),
+        WireEvent::Receipt(receipt) => {
+            format!("message {} {} to {}", receipt.id.0, receipt.state.as_str(), names.of(&receipt.peer.0))
+        }
+        WireEvent::Notice(notice) => visible(&notice.text).into_owned(),
+        WireEvent::Lagged { missed } => {
+            format!("this output was read too slowly: {} left out; no message was", count_u64(*missed, "event"))
+        }
+        WireEvent::Sent(_) | WireEvent::Room(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => return None,
+    };
+    Some(text)
+}
+
+/// `bob is here (lan, 10.0.0.2:4626, 1.2 ms)`
+pub(crate) fn peer(peer: &PeerLine) -> String {
+    let name = visible(&peer.name);
+    match peer.state {
+        PeerState::Online => {
+            let path = peer.path.map(|path| path.as_str().to_owned());
+            let addr = peer.addr.map(|addr| addr.to_string());
+            let rtt = peer.rtt_ms.map(rtt);
+            let how: Vec<String> = [path, addr, rtt].into_iter().flatten().collect();
+            if how.is_empty() { format!("{name} is here") } else { format!("{name} is here ({})", how.join(", ")) }
+        }
+        PeerState::Suspect => format!("{name} does not answer"),
+        PeerState::Offline => format!("{name} has left"),
+    }
+}
+
+/// One peer a row, in columns.
+pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
+    let rows: Vec<[String; 6]> = peers
+        .iter()
+        .map(|peer| {
+            let or_dash = |word: Option<String>| word.unwrap_or_else(|| "-".into());
+            [
+                visible(&peer.name).into_owned(),
+                peer.state.as_str().into(),
+                or_dash(peer.path.map(|path| path.as_str().into())),
+                or_dash(peer.addr.map(|addr| addr.to_string())),
+                or_dash(peer.rtt_ms.map(rtt)),
+                peer.peer.0.to_string(),
+            ]
+        })
+        .collect();
+    columns(&rows)
+}
+
+/// `#ops  secret  2 here`
+pub(crate) fn room(room: &RoomLine) -> String {
+    let kind = if room.open { "open" } else { "with a secret" };
+    format!("{} ({kind}, {} here)", room.room.0, count(room.here.len(), "other"))
+}
+
+/// Who can see this node and what it says, for its owner to know.
+pub(crate) fn who_can_see(status: &StatusLine) -> String {
+    let open: Vec<String> = status.rooms.iter().filter(|room| room.open).map(|room| room.room.0.to_string()).collect();
+    let met = "Everyone this node meets (people on your local network, and whoever has your ticket and can reach this machine) can see you";
+    if open.is_empty() {
+        return format!("{met}; you are in no open room.");
+    }
+    format!("{met}, and reads what you say in {} while they are there.", open.join(", "))
+}
+
+/// `1 message`, `2 messages`.
+pub(crate) fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+fn count_u64(n: u64, what: &str) -> String {
+    count(usize::try_from(n).unwrap_or(usize::MAX), what)
+}
+
+/// Values with commas between.
+pub(crate) fn join<T: ToString>(values: &[T]) -> String {
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn rtt(ms: f64) -> String {
+    format!("{ms:.1} ms")
+}
+
+fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob::control::wire::{Text, Time};
+    use hobnob::{DeliveryState, MessageId};
+    use hobnob::protocol::{Body, LogId, RoomName};
+
+    fn said(body: Body) -> MessageLine {
+        MessageLine {
+            id: Text(MessageId { log: LogId(1), seq: 1 }),
+            conversation: Text(ConversationRef::Room(RoomName::lobby())),
+            from: Text(PeerId::from_bytes([1; 32])),
+            nick: "ann\u{1b}[2J".into(),
+            body: body.into(),
+            sent_at: Time(0),
+            received_at: Time(0),
+            state: Some(DeliveryState::Sent),
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_peer_sent_reaches_the_screen_raw() {
+        let texts = [
+            (Body::Text("two\nlines\u{202e}".into()), "two␊lines⟨U+202E⟩"),
+            (Body::App { kind: "a\u{7}".into(), bytes: vec![1] }, "[1 byte for the program a␇]"),
+            (Body::Unknown { kind: 7, bytes: vec![] }, "[0 bytes of a kind that this version of hobnob does not know]"),
+        ];
+        for (body, shown) in texts {
+            let line = message(&said(body), &Names::default());
+            assert!(line.ends_with(&format!(" #lobby <ann␛[2J> {shown} [sent]")), "{line}");
+        }
+    }
+
+    #[test]
+    fn peers_stand_in_columns() {
+        let peer = |byte: u8, name: &str, rtt_ms| PeerLine {
+            peer: Text(PeerId::from_bytes([byte; 32])),
+            nick: None,
+            name: name.into(),
+            state: PeerState::Online,
+            path: None,
+            addr: "10.0.0.2:4626".parse().ok(),
+            rtt_ms,
+        };
+        let rows = peers(&[peer(1, "ann", Some(1.26)), peer(2, "bobby", None)]);
+        let id = |byte| PeerId::from_bytes([byte; 32]);
+        assert_eq!(rows[0], format!("ann    online  -  10.0.0.2:4626  1.3 ms  {}", id(1)));
+        assert_eq!(rows[1], format!("bobby  online  -  10.0.0.2:4626  -       {}", id(2)));
+    }
+}

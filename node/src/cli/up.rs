@@ -1,0 +1,90 @@
+//! `hobnob up`: a node without a screen.
+
+use anyhow::bail;
+use hobnob::control::wire::{Command, ListeningLine, StatusLine, WireEvent};
+use hobnob::control::{Claim, Client, Host};
+use hobnob::PeerState;
+
+use super::args::Common;
+use super::exit::Exit;
+use super::feed::{Feed, Told};
+use super::output::{self, Output};
+use super::session::Signals;
+use super::show::{self, Names};
+use super::{values, views};
+
+/// Runs the node of the home until a signal.
+pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new()?;
+    let home = common.home()?;
+    let told = Told::since(values::now());
+    let claimed = match home.claim()? {
+        Claim::Ours(claimed) => claimed,
+        Claim::Busy(pid) => {
+            let process = pid.map(|pid| format!(", as process {pid}")).unwrap_or_default();
+            bail!(
+                "a node of {} already runs{process}: use it, stop it, or start another with --home DIR",
+                home.data_dir().display()
+            );
+        }
+    };
+    let mut host = Host::start(claimed, common.config(&home)).await?;
+    let outcome = match Client::connect(&home).await {
+        Ok(client) => tokio::select! {
+            outcome = print(&client, told, out) => outcome,
+            () = signals.any() => Ok(()),
+        },
+        Err(error) => Err(error.into()),
+    };
+    host.stop().await;
+    outcome.map(|()| Exit::Done)
+}
+
+/// Prints where the node is, and then all that happens.
+async fn print(client: &Client, mut told: Told, out: Output) -> anyhow::Result<()> {
+    let mut feed = Feed::open(client, &told).await?;
+    let mut names = Names::default();
+    let status: StatusLine = client.ask(Command::Status).await?;
+    let mut listening = ListeningLine { peer: status.peer, addrs: status.addrs.clone() };
+    introduce(&status, &listening, out)?;
+    for peer in views::known_peers(client).await? {
+        names.learn(&peer);
+        if peer.state != PeerState::Offline {
+            out.event(WireEvent::Peer(peer), |event| plain(event, &Names::default()))?;
+        }
+    }
+    while let Some(event) = feed.next(&mut told).await? {
+        match &event {
+            WireEvent::Peer(peer) => names.learn(peer),
+            WireEvent::Listening(same) if *same == listening => continue,
+            WireEvent::Listening(other) => listening = other.clone(),
+            WireEvent::Message(_)
+            | WireEvent::Receipt(_)
+            | WireEvent::Sent(_)
+            | WireEvent::Room(_)
+            | WireEvent::Status(_)
+            | WireEvent::Notice(_)
+            | WireEvent::Lagged { .. }
+            | WireEvent::Goodbye
+            | WireEvent::Unknown => {}
+        }
+        out.event(event, |event| plain(event, &names))?;
+    }
+    Ok(())
+}
+
+fn introduce(status: &StatusLine, listening: &ListeningLine, out: Output) -> std::io::Result<()> {
+    if out.json {
+        return out.event(WireEvent::Listening(listening.clone()), |_| None);
+    }
+    let now = values::local_minute(values::now());
+    output::line(&format!("{now} {} ({}) listens on {}", status.nick, status.peer.0.short(), show::join(&status.addrs)))?;
+    output::line(&format!("{now} ticket {}", status.ticket))
+}
+
+/// Messages carry their own time; everything else gets that of now.
+fn plain(event: &WireEvent, names: &Names) -> Option<String> {
+    let text = show::event(event, names)?;
+    let dated = matches!(event, WireEvent::Message(_));
+    Some(if dated { text } else { format!("{} {text}", values::local_minute(values::now())) })
+}

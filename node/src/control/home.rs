@@ -1,0 +1,163 @@
+//! A home: the folder of one identity, its lock, and where its control socket is.
+//!
+//! Whoever holds the lock is the node of that home, until its process ends, however it ends. Only the holder may replace the
+//! socket file, so a stale one harms nobody.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+
+/// Where one identity lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    data_dir: PathBuf,
+    socket: PathBuf,
+}
+
+/// Whose a home is.
+#[derive(Debug)]
+pub enum Claim {
+    /// This process's.
+    Ours(Claimed),
+    /// Another process's; its id, where it has written it down.
+    Busy(Option<u32>),
+}
+
+/// A home that this process holds. Dropping it lets the next one in.
+#[derive(Debug)]
+pub struct Claimed {
+    home: Home,
+    _lock: File,
+}
+
+/// Why a folder can't be a home.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// The environment names no home folder to put ours into.
+    #[error("can't tell where your home folder is ({0}): name a folder for hobnob with --home DIR")]
+    NoHome(String),
+    /// The folder, or a file in it, can't be made or opened.
+    #[error("can't use {path:?} ({error}): make it writable for you, or name another folder with --home DIR")]
+    Unusable {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+impl Home {
+    /// Everything in one folder.
+    pub fn at(dir: &Path) -> Result<Home, HomeError> {
+        let data_dir = std::path::absolute(dir).map_err(|error| HomeError::Unusable { path: dir.to_owned(), error })?;
+        Ok(Home { socket: data_dir.join("control.sock"), data_dir })
+    }
+
+    /// The user's own home: data and socket in the folders of the XDG Base Directory specification.
+    pub fn of_user() -> Result<Home, HomeError> {
+        let base = etcetera::choose_base_strategy().map_err(|e| HomeError::NoHome(e.to_string()))?;
+        let data_dir = base.data_dir().join("hobnob");
+        let runtime_dir = base.runtime_dir().map_or_else(|| data_dir.clone(), |dir| dir.join("hobnob"));
+        Ok(Home { data_dir, socket: runtime_dir.join("control.sock") })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_socket(data_dir: &Path, socket: &Path) -> Home {
+        Home { data_dir: data_dir.to_owned(), socket: socket.to_owned() }
+    }
+
+    /// The folder of the key and the database.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The control socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Whether the socket is in a folder that homes may share: then who answers there may be the node of another home.
+    pub(crate) fn shares_socket_folder(&self) -> bool {
+        !self.socket.starts_with(&self.data_dir)
+    }
+
+    /// Takes the lock, unless another process has it.
+    pub fn claim(&self) -> Result<Claim, HomeError> {
+        make_private_dir(&self.data_dir)?;
+        if let Some(dir) = self.socket.parent() {
+            make_private_dir(dir)?;
+        }
+        let path = self.data_dir.join("lock");
+        let unusable = |error| HomeError::Unusable { path: path.clone(), error };
+        let mut lock =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {
+                write_pid(&mut lock).map_err(unusable)?;
+                Ok(Claim::Ours(Claimed { home: self.clone(), _lock: lock }))
+            }
+            Err(TryLockError::WouldBlock) => Ok(Claim::Busy(read_pid(&mut lock))),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+}
+
+impl Claimed {
+    /// What is claimed.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+}
+
+fn make_private_dir(dir: &Path) -> Result<(), HomeError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| HomeError::Unusable { path: dir.to_owned(), error })
+}
+
+fn write_pid(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// The holder's process id; none while it has not yet written it.
+fn read_pid(lock: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    lock.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_home_has_one_holder_at_a_time_and_says_who() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(&folder.path().join("deep/er")).unwrap();
+        let Claim::Ours(first) = home.claim().unwrap() else { panic!("nobody else is here") };
+        assert!(matches!(home.claim().unwrap(), Claim::Busy(Some(pid)) if pid == std::process::id()));
+        drop(first);
+        assert!(matches!(home.claim().unwrap(), Claim::Ours(_)));
+    }
+
+    #[test]
+    fn a_new_home_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(&folder.path().join("home")).unwrap();
+        home.claim().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(home.data_dir()), 0o700);
+        assert_eq!(mode(&home.data_dir().join("lock")), 0o600);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named_with_what_to_do() {
+        let error = Home::at(Path::new("/proc/nothing/here")).unwrap().claim().expect_err("/proc takes no folders");
+        assert!(error.to_string().contains("/proc/nothing/here") && error.to_string().contains("--home"), "{error}");
+    }
+}

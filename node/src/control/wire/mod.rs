@@ -1,0 +1,307 @@
+//! The JSON lines of the control socket.
+//!
+//! A request is one object on one line, `{"id":7,"cmd":"send","target":"bob","text":"hi"}`; the answer has the same id and either
+//! `ok` or `error`: `{"id":7,"ok":{…}}`, `{"id":7,"error":{"code":"no-such-peer","exit":3,"text":"…"}}`. Answers come as they are
+//! ready, not in the order of requests. After `subscribe` there are event lines between them, `{"v":1,"event":…}`.
+
+mod event;
+mod values;
+
+use std::path::PathBuf;
+
+use hobnob_protocol::{Nickname, PeerId, RoomName, Target, text};
+use serde::{Deserialize, Serialize};
+
+use crate::node::{Cause, ConversationRef, DeliveryState, HistoryQuery, JoinError, MessageId, NodeError, SendError};
+
+pub use event::{
+    BodyFields, EventLine, LINES_VERSION, ListeningLine, MessageLine, NoticeLine, PeerLine, ReceiptLine, RoomLine, SentLine,
+    StatusLine, WireEvent,
+};
+pub use values::{Base64, Text, Time};
+
+/// Longest line a node reads, in bytes. A longer one is skipped and answered with an error.
+pub const REQUEST_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest line a client reads, in bytes. Only a long list of peers comes near; a longer one ends the connection.
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Messages in one answer to `history` at most; `more` says that there are older ones.
+pub const HISTORY_PAGE_MAX: usize = 256;
+
+/// How long `send` and `broadcast` wait unless told otherwise.
+pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the asker; the answer has it too.
+    pub id: u64,
+    /// What is asked.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// What can be asked of a node, and what `ok` holds then. Those that change something are carried out in the order of their lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cmd", rename_all = "lowercase")]
+pub enum Command {
+    /// Who answers here: [`Pong`].
+    Ping,
+    /// What this node is: [`StatusLine`].
+    Status,
+    /// A direct message: [`SentLine`], with the state that was reached in time.
+    Send {
+        /// To whom.
+        target: Text<Target>,
+        /// What it says.
+        #[serde(flatten)]
+        body: BodyFields,
+        /// How far to wait.
+        #[serde(flatten)]
+        patience: Patience,
+    },
+    /// A message to a room: [`SentLine`].
+    Broadcast {
+        /// Which room.
+        #[serde(default = "lobby")]
+        room: Text<RoomName>,
+        /// What it says.
+        #[serde(flatten)]
+        body: BodyFields,
+        /// How far to wait.
+        #[serde(flatten)]
+        patience: Patience,
+    },
+    /// Who is there, or was: [`PeerList`].
+    Peers {
+        /// Whether a node that has just started shall first have a look around.
+        #[serde(default)]
+        settle: bool,
+    },
+    /// Messages, oldest first: [`MessageList`].
+    History(HistoryFilter),
+    /// From now on in this room: [`RoomLine`].
+    Join {
+        /// Which room.
+        room: Text<RoomName>,
+        /// Its secret, if it is not open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Base64>,
+    },
+    /// No longer in this room: [`Done`].
+    Part {
+        /// Which room.
+        room: Text<RoomName>,
+    },
+    /// The rooms this node is in: [`RoomList`].
+    Rooms,
+    /// Another nickname: [`Done`].
+    Nick {
+        /// Which.
+        nick: Nickname,
+    },
+    /// Event lines from now on: [`Done`].
+    Subscribe,
+    /// Who a word means: [`Resolved`].
+    Resolve {
+        /// The word.
+        target: Text<Target>,
+    },
+}
+
+/// How far a message shall have come before the answer is given, and for how long at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patience {
+    /// How far.
+    #[serde(default = "delivered")]
+    pub wait: DeliveryState,
+    /// How long, in milliseconds.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u64,
+}
+
+/// Which messages: see [`HistoryQuery`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryFilter {
+    /// Only this conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Text<ConversationRef>>,
+    /// Only with these words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Only received then or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Only those before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Text<MessageId>>,
+    /// At most so many, the newest; never more than [`HISTORY_PAGE_MAX`] in one answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+impl From<HistoryFilter> for HistoryQuery {
+    fn from(filter: HistoryFilter) -> Self {
+        HistoryQuery {
+            conversation: filter.conversation.map(|c| c.0),
+            search: filter.search,
+            since_ms: filter.since.map(|t| t.0),
+            before: filter.before.map(|id| id.0),
+            limit: filter.limit,
+        }
+    }
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer<T> {
+    /// The request's id; none where the line was too broken to have one.
+    pub id: Option<u64>,
+    /// What came of it.
+    #[serde(flatten)]
+    pub outcome: Outcome<T>,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome<T> {
+    /// What was asked for.
+    Ok(T),
+    /// Why not.
+    Error(Failure),
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{text}")]
+pub struct Failure {
+    /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `refused`, `identity-mismatch`.
+    pub code: String,
+    /// The exit code of a command that fails so.
+    pub exit: u8,
+    /// What happened and what to do, for people.
+    pub text: String,
+}
+
+/// Who answers on a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// Its process id.
+    pub pid: u32,
+    /// Its data folder.
+    pub home: PathBuf,
+    /// Its version of hobnob.
+    pub version: String,
+}
+
+/// Answers `peers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerList {
+    /// All that are known.
+    pub peers: Vec<PeerLine>,
+}
+
+/// Answers `history`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageList {
+    /// Oldest first.
+    pub messages: Vec<MessageLine>,
+    /// Whether there may be older ones: ask again, with `before` the first of these.
+    pub more: bool,
+}
+
+/// Answers `rooms`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomList {
+    /// All of them.
+    pub rooms: Vec<RoomLine>,
+}
+
+/// Answers `resolve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// Who it is.
+    pub peer: Text<PeerId>,
+}
+
+/// The answer where there is nothing to say: `{}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
+impl Failure {
+    /// Something broke on this machine.
+    pub fn fault(text: impl ToString) -> Failure {
+        Failure { code: "fault".into(), exit: 1, text: text.to_string() }
+    }
+
+    /// What was asked makes no sense.
+    pub fn usage(text: impl ToString) -> Failure {
+        Failure { code: "usage".into(), exit: 2, text: text.to_string() }
+    }
+}
+
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        let text = error.to_string();
+        let (code, exit) = match error.cause() {
+            Cause::Fault => ("fault", 1),
+            Cause::Usage => ("usage", 2),
+            Cause::NoSuchPeer => ("no-such-peer", 3),
+            Cause::Refused => ("refused", 5),
+            Cause::IdentityMismatch => ("identity-mismatch", 6),
+        };
+        Failure { code: code.into(), exit, text }
+    }
+}
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        Failure::fault(error)
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Secret(_) | JoinError::OtherSecret(_) | JoinError::NotInRoom(_) => Failure::usage(error),
+            JoinError::TooMany(_) | JoinError::Store(_) | JoinError::Stopped => Failure::fault(error),
+        }
+    }
+}
+
+/// Reads a line as a request; the error says whose request it was, as far as that can be told.
+pub fn parse_request(line: &[u8]) -> Result<Request, Answer<Done>> {
+    #[derive(Deserialize)]
+    struct OnlyId {
+        id: Option<u64>,
+    }
+    serde_json::from_slice(line).map_err(|error| {
+        let id = serde_json::from_slice::<OnlyId>(line).ok().and_then(|only| only.id);
+        Answer { id, outcome: Outcome::Error(Failure::usage(format!("this is no request: {error}"))) }
+    })
+}
+
+/// One value as one line, line feed included, with nothing in it that could disturb a terminal.
+pub fn to_line(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("the types here have only string keys, and nothing else can fail");
+    let mut line = text::visible_json(&json).into_owned();
+    line.push('\n');
+    line
+}
+
+fn lobby() -> Text<RoomName> {
+    Text(RoomName::lobby())
+}
+
+fn delivered() -> DeliveryState {
+    DeliveryState::Delivered
+}
+
+fn timeout_ms() -> u64 {
+    TIMEOUT_MS_DEFAULT
+}
+
+#[cfg(test)]
+mod tests;

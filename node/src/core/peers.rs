@@ -1,0 +1,233 @@
+//! What is known of each peer, what to call it, and whom a name means.
+//!
+//! Nicknames are hints. Two peers of one nickname are shown as `name~<4 characters of the id>`, and to name both with one word is
+//! an error that lists them.
+
+use std::collections::BTreeMap;
+
+use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
+use hobnob_protocol::{Nickname, PeerId};
+
+/// Peers remembered at most; further ones are met and forgotten.
+pub const PEERS_MAX: usize = 10_000;
+
+/// How many candidates or suggestions an error lists.
+const LISTED_MAX: usize = 8;
+
+/// Characters of the id that tell apart two peers of one nickname, at least.
+const DISTINGUISHING_CHARS: usize = 4;
+
+/// Whom a name does not mean, and what to try.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// Several peers have that nickname or prefix.
+    #[error("{name} could be any of: {}", candidates.join(", "))]
+    Ambiguous {
+        /// What was typed.
+        name: String,
+        /// Names that are not ambiguous.
+        candidates: Vec<String>,
+    },
+    /// Nobody has it.
+    #[error("nobody called {name} is known{}", list(known))]
+    Unknown {
+        /// What was typed.
+        name: String,
+        /// Some names that would do.
+        known: Vec<String>,
+    },
+    /// It is this node itself.
+    #[error("{0} is this node itself")]
+    Me(String),
+}
+
+fn list(known: &[String]) -> String {
+    if known.is_empty() {
+        "; no peer is: give an address such as 10.0.0.2:4626, a peer id, or a ticket (`hobnob peers` shows who is there)".to_owned()
+    } else {
+        format!("; known are {}. `hobnob peers` shows all; an address, a peer id or a ticket work too", known.join(", "))
+    }
+}
+
+/// The directory of peers.
+#[derive(Debug)]
+pub struct Peers {
+    me: PeerId,
+    nick: Nickname,
+    nicks: BTreeMap<PeerId, Option<Nickname>>,
+}
+
+impl Peers {
+    /// A directory that knows only this node.
+    pub fn new(me: PeerId, nick: Nickname) -> Self {
+        Self { me, nick, nicks: BTreeMap::new() }
+    }
+
+    /// This node's nickname from now on.
+    pub fn set_own(&mut self, nick: Nickname) {
+        self.nick = nick;
+    }
+
+    /// This node's nickname.
+    pub fn own(&self) -> &Nickname {
+        &self.nick
+    }
+
+    /// Remembers a peer; says whether its nickname is news.
+    pub fn learn(&mut self, peer: PeerId, nick: Option<Nickname>) -> bool {
+        let room = self.nicks.len() < PEERS_MAX || self.nicks.contains_key(&peer);
+        if peer == self.me || !room {
+            return false;
+        }
+        self.nicks.insert(peer, nick.clone()) != Some(nick)
+    }
+
+    /// Everybody known.
+    pub fn all(&self) -> impl Iterator<Item = PeerId> {
+        self.nicks.keys().copied()
+    }
+
+    /// The nickname a peer gave itself.
+    pub fn nick(&self, peer: PeerId) -> Option<&Nickname> {
+        if peer == self.me { Some(&self.nick) } else { self.nicks.get(&peer)?.as_ref() }
+    }
+
+    /// What to call a peer: a word that [`Peers::resolve`] takes back to it, unless its nickname looks like something else.
+    pub fn name(&self, peer: PeerId) -> String {
+        let Some(nick) = self.nick(peer) else { return peer.short() };
+        let others: Vec<_> = self.called(nick.as_str()).into_iter().filter(|other| *other != peer).collect();
+        let shared_with_me = peer != self.me && same_name(self.nick.as_str(), nick.as_str());
+        if others.is_empty() && !shared_with_me {
+            return nick.to_string();
+        }
+        let id = peer.to_string();
+        let others: Vec<_> = others.into_iter().chain(shared_with_me.then_some(self.me)).map(|other| other.to_string()).collect();
+        let distinct = |len: &usize| !others.iter().any(|other| other.starts_with(&id[..*len]));
+        let len = (DISTINGUISHING_CHARS..id.len()).find(distinct).unwrap_or(id.len());
+        format!("{nick}~{}", &id[..len])
+    }
+
+    /// Whom this word means: a nickname, `nickname~1234`, or a prefix of an id.
+    pub fn resolve(&self, word: &str) -> Result<PeerId, ResolveError> {
+        let mut meant = self.called(word);
+        if let Some((nick, start)) = word.rsplit_once('~') {
+            meant.extend(self.called(nick).into_iter().filter(|peer| peer.to_string().starts_with(start)));
+        }
+        if word.len() >= PEER_ID_SHORT_LEN {
+            meant.extend(self.nicks.keys().filter(|peer| peer.to_string().starts_with(word)));
+        }
+        meant.sort();
+        meant.dedup();
+        match meant.as_slice() {
+            [peer] => Ok(*peer),
+            [] => Err(self.nobody(word)),
+            several => Err(ResolveError::Ambiguous {
+                name: word.to_owned(),
+                candidates: several.iter().take(LISTED_MAX).map(|peer| self.unambiguous(*peer)).collect(),
+            }),
+        }
+    }
+
+    /// The name of a peer where that is unique, else its id.
+    fn unambiguous(&self, peer: PeerId) -> String {
+        let name = self.name(peer);
+        if self.resolve_quietly(&name) == Some(peer) { name } else { peer.to_string() }
+    }
+
+    fn resolve_quietly(&self, word: &str) -> Option<PeerId> {
+        let (nick, start) = word.rsplit_once('~').unwrap_or((word, ""));
+        let called: Vec<_> = self.called(nick).into_iter().filter(|peer| peer.to_string().starts_with(start)).collect();
+        if let [peer] = called.as_slice() { Some(*peer) } else { None }
+    }
+
+    fn nobody(&self, word: &str) -> ResolveError {
+        let is_me =
+            same_name(self.nick.as_str(), word) || (word.len() >= PEER_ID_SHORT_LEN && self.me.to_string().starts_with(word));
+        if is_me {
+            return ResolveError::Me(word.to_owned());
+        }
+        let mut known: Vec<_> = self.nicks.keys().map(|peer| self.name(*peer)).collect();
+        // Names that begin alike are the likeliest to have been meant.
+        let alike = |name: &String| std::cmp::Reverse(name.chars().zip(word.chars()).take_while(|(a, b)| a == b).count());
+        known.sort_by_key(alike);
+        known.truncate(LISTED_MAX);
+        ResolveError::Unknown { name: word.to_owned(), known }
+    }
+
+    fn called(&self, name: &str) -> Vec<PeerId> {
+        let called = |nick: &Option<Nickname>| nick.as_ref().is_some_and(|nick| same_name(nick.as_str(), name));
+        self.nicks.iter().filter(|(_, nick)| called(nick)).map(|(peer, _)| *peer).collect()
+    }
+}
+
+fn same_name(a: &str, b: &str) -> bool {
+    a == b || a.to_lowercase() == b.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob_protocol::SecretKey;
+
+    fn id(n: u8) -> PeerId {
+        SecretKey::from_seed([n; 32]).id()
+    }
+
+    fn nick(name: &str) -> Nickname {
+        Nickname::new(name).expect("a nickname")
+    }
+
+    fn directory(names: &[(u8, &str)]) -> Peers {
+        let mut peers = Peers::new(id(0), nick("me"));
+        for (n, name) in names {
+            peers.learn(id(*n), Some(nick(name)));
+        }
+        peers
+    }
+
+    #[test]
+    fn a_unique_nickname_names_its_peer_in_any_case() {
+        let peers = directory(&[(1, "Ann"), (2, "bob")]);
+        assert_eq!(peers.resolve("ann"), Ok(id(1)));
+        assert_eq!(peers.name(id(1)), "Ann");
+    }
+
+    #[test]
+    fn one_name_for_two_is_an_error_that_lists_words_that_work() {
+        let peers = directory(&[(1, "ann"), (2, "ann")]);
+        let Err(ResolveError::Ambiguous { candidates, .. }) = peers.resolve("ann") else { panic!("should be ambiguous") };
+        let meant: Vec<_> = candidates.iter().map(|name| peers.resolve(name)).collect();
+        let mut both = [Ok(id(1)), Ok(id(2))];
+        both.sort_by_key(|peer| *peer.as_ref().expect("both resolve"));
+        assert_eq!(meant, both);
+        assert!(candidates.iter().all(|name| name.starts_with("ann~")));
+    }
+
+    #[test]
+    fn eight_characters_of_an_id_are_enough_and_seven_are_not() {
+        let peers = directory(&[(1, "ann"), (2, "bob")]);
+        let text = id(2).to_string();
+        assert_eq!(peers.resolve(&text[..8]), Ok(id(2)));
+        assert!(matches!(peers.resolve(&text[..7]), Err(ResolveError::Unknown { .. })));
+    }
+
+    #[test]
+    fn a_peer_that_calls_itself_like_another_ones_id_makes_the_word_ambiguous() {
+        let peers = directory(&[(1, "ann"), (2, &id(1).to_string()[..8])]);
+        assert!(matches!(peers.resolve(&id(1).to_string()[..8]), Err(ResolveError::Ambiguous { .. })));
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_what_to_try_and_ones_own_with_a_hint() {
+        let peers = directory(&[(1, "ann")]);
+        assert!(peers.resolve("anna").expect_err("unknown").to_string().contains("known are ann"));
+        assert_eq!(peers.resolve("me"), Err(ResolveError::Me("me".into())));
+    }
+
+    #[test]
+    fn a_peer_that_took_my_name_is_shown_with_its_id() {
+        let peers = directory(&[(1, "me")]);
+        assert!(peers.name(id(1)).starts_with("me~"));
+        assert_eq!(peers.resolve(&peers.name(id(1))), Ok(id(1)));
+    }
+}

@@ -1,0 +1,279 @@
+//! Whether the peer at the other end of a session is still there, and how far away it is.
+//!
+//! A ping goes out after [`QUIET`] of silence and then every [`MISS`] until something is heard. One miss makes the peer suspect,
+//! [`MISSES_MAX`] of them end the session: a silent death shows within 15 seconds. Round trips are measured by the same pings.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::{Now, SessionId};
+
+/// Silence after which the end that listens less patiently asks.
+pub const QUIET: Duration = Duration::from_secs(10);
+
+/// How much longer the other end waits, so that one ping a round serves both.
+pub const QUIET_OTHER_END: Duration = Duration::from_millis(500);
+
+/// How long an answer may take, and the time between pings while none has come.
+pub const MISS: Duration = Duration::from_secs(1);
+
+/// Pings without an answer after which the peer is gone.
+pub const MISSES_MAX: u32 = 4;
+
+/// What can happen to the sessions that are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// A session is up. `first` says whether this end is the one to ask first.
+    Up {
+        /// Which.
+        session: SessionId,
+        /// Whether this end asks after [`QUIET`]; the other end waits a little longer.
+        first: bool,
+    },
+    /// Something other than a pong came.
+    Heard(SessionId),
+    /// A pong came.
+    Pong(SessionId, u64),
+    /// A session has ended.
+    Down(SessionId),
+    /// Our network changed: every peer has to show again that it is there.
+    NetworkChanged,
+    /// It is later than [`Presence::poll_timeout`] said.
+    Timeout,
+}
+
+/// What is to be done, or said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Send a ping with this number.
+    Ping(SessionId, u64),
+    /// The peer missed a ping.
+    Suspect(SessionId),
+    /// The peer answered after it was suspect.
+    Recovered(SessionId),
+    /// A round trip was measured.
+    Rtt(SessionId, Duration),
+    /// The peer was heard from since our network changed.
+    Confirmed(SessionId),
+    /// The peer is gone.
+    Lost(SessionId),
+}
+
+#[derive(Debug)]
+struct Watch {
+    quiet: Duration,
+    heard_at: Duration,
+    /// Pings that were sent and not answered, oldest first.
+    asked: VecDeque<(u64, Duration)>,
+    misses: u32,
+    next_at: Duration,
+    /// Pongs to pings from here on are proof of life on the network we are on now.
+    confirm_from: Option<u64>,
+}
+
+/// Watches all sessions of a node. See the module's doc.
+#[derive(Debug, Default)]
+pub struct Presence {
+    watches: BTreeMap<SessionId, Watch>,
+    next_token: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Presence {
+    /// Tells what happened.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        let now = now.mono;
+        match input {
+            Input::Up { session, first } => self.up(session, first, now),
+            Input::Heard(session) => self.heard(session, now),
+            Input::Pong(session, token) => self.pong(session, token, now),
+            Input::Down(session) => drop(self.watches.remove(&session)),
+            Input::NetworkChanged => self.network_changed(now),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    /// What is to be done or said next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.watches.values().map(|watch| watch.next_at).min()
+    }
+
+    fn up(&mut self, session: SessionId, first: bool, now: Duration) {
+        let quiet = if first { QUIET } else { QUIET + QUIET_OTHER_END };
+        let watch = Watch { quiet, heard_at: now, asked: VecDeque::new(), misses: 0, next_at: now + quiet, confirm_from: None };
+        self.watches.insert(session, watch);
+        // The first ping measures the round trip at once.
+        self.ask(session, now);
+    }
+
+    fn heard(&mut self, session: SessionId, now: Duration) {
+        let Some(watch) = self.watches.get_mut(&session) else { return };
+        watch.heard_at = now;
+        if watch.misses > 0 {
+            watch.misses = 0;
+            self.outputs.push_back(Output::Recovered(session));
+        }
+        watch.next_at = now + watch.quiet;
+    }
+
+    fn pong(&mut self, session: SessionId, token: u64, now: Duration) {
+        let Some(watch) = self.watches.get_mut(&session) else { return };
+        let Some(at) = watch.asked.iter().position(|(asked, _)| *asked == token) else { return };
+        let (_, asked_at) = watch.asked[at];
+        watch.asked.drain(..=at);
+        self.outputs.push_back(Output::Rtt(session, now - asked_at));
+        if watch.confirm_from.is_some_and(|from| token >= from) {
+            watch.confirm_from = None;
+            self.outputs.push_back(Output::Confirmed(session));
+        }
+        self.heard(session, now);
+    }
+
+    fn network_changed(&mut self, now: Duration) {
+        let from = self.next_token;
+        for watch in self.watches.values_mut() {
+            watch.confirm_from = Some(from);
+        }
+        for session in self.watches.keys().copied().collect::<Vec<_>>() {
+            self.ask(session, now);
+        }
+    }
+
+    fn ask(&mut self, session: SessionId, now: Duration) {
+        let token = self.next_token;
+        let Some(watch) = self.watches.get_mut(&session) else { return };
+        self.next_token += 1;
+        watch.asked.push_back((token, now));
+        watch.next_at = now + MISS;
+        self.outputs.push_back(Output::Ping(session, token));
+    }
+
+    fn timeout(&mut self, now: Duration) {
+        let due: Vec<_> = self.watches.iter().filter(|(_, watch)| watch.next_at <= now).map(|(id, _)| *id).collect();
+        for session in due {
+            self.watch_timed_out(session, now);
+        }
+    }
+
+    fn watch_timed_out(&mut self, session: SessionId, now: Duration) {
+        let Some(watch) = self.watches.get_mut(&session) else { return };
+        let unanswered = watch.asked.back().is_some_and(|(_, asked_at)| *asked_at >= watch.heard_at);
+        if unanswered {
+            watch.misses += 1;
+            match watch.misses {
+                1 => self.outputs.push_back(Output::Suspect(session)),
+                MISSES_MAX => {
+                    self.watches.remove(&session);
+                    self.outputs.push_back(Output::Lost(session));
+                    return;
+                }
+                _ => {}
+            }
+        }
+        self.ask(session, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: SessionId = SessionId(1);
+
+    struct Clock(Presence, Duration);
+
+    impl Clock {
+        fn new() -> Self {
+            let mut clock = Clock(Presence::default(), Duration::ZERO);
+            clock.tell(Input::Up { session: S, first: true });
+            clock
+        }
+
+        fn tell(&mut self, input: Input) -> Vec<Output> {
+            self.0.handle(Now { mono: self.1, wall_ms: 0 }, input);
+            std::iter::from_fn(|| self.0.poll_output()).collect()
+        }
+
+        /// Lets time run, with a peer that answers each ping with this luck; returns what was said and when.
+        fn run(&mut self, until: Duration, mut answers: impl FnMut() -> bool) -> Vec<(Duration, Output)> {
+            let mut said = Vec::new();
+            while let Some(at) = self.0.poll_timeout().filter(|at| *at <= until) {
+                self.1 = at;
+                let mut outputs = VecDeque::from(self.tell(Input::Timeout));
+                while let Some(output) = outputs.pop_front() {
+                    said.push((self.1, output));
+                    if let Output::Ping(session, token) = output
+                        && answers()
+                    {
+                        self.1 += Duration::from_millis(2);
+                        outputs.extend(self.tell(Input::Pong(session, token)));
+                    }
+                }
+            }
+            said
+        }
+    }
+
+    #[test]
+    fn a_silent_death_is_suspect_after_one_miss_and_lost_within_15_seconds() {
+        let mut clock = Clock::new();
+        clock.tell(Input::Pong(S, 0));
+        let said = clock.run(Duration::from_secs(60), || false);
+        let when = |wanted| said.iter().find(|(_, output)| *output == wanted).map(|(at, _)| at.as_millis());
+        assert_eq!(when(Output::Suspect(S)), Some(11_000));
+        assert_eq!(when(Output::Lost(S)), Some(14_000));
+    }
+
+    #[test]
+    fn whoever_answers_is_never_lost_and_its_round_trip_is_known() {
+        let mut clock = Clock::new();
+        let said = clock.run(Duration::from_secs(3600), || true);
+        assert!(!said.iter().any(|(_, output)| matches!(output, Output::Lost(_))));
+        assert!(said.iter().any(|(_, output)| *output == Output::Rtt(S, Duration::from_millis(2))));
+    }
+
+    #[test]
+    fn a_suspect_that_answers_has_recovered() {
+        let mut clock = Clock::new();
+        clock.1 = Duration::from_secs(1);
+        assert!(clock.tell(Input::Timeout).contains(&Output::Suspect(S)));
+        assert!(clock.tell(Input::Pong(S, 1)).contains(&Output::Recovered(S)));
+    }
+
+    #[test]
+    fn talk_saves_pings() {
+        let mut clock = Clock::new();
+        for second in 1..100 {
+            clock.1 = Duration::from_secs(second * 5);
+            clock.tell(Input::Heard(S));
+            assert_eq!(clock.tell(Input::Timeout), []);
+        }
+    }
+
+    #[test]
+    fn after_a_change_of_network_only_an_answer_to_a_later_ping_counts() {
+        let mut clock = Clock::new();
+        assert_eq!(clock.tell(Input::NetworkChanged), [Output::Ping(S, 1)]);
+        assert!(!clock.tell(Input::Pong(S, 0)).contains(&Output::Confirmed(S)));
+        assert!(!clock.tell(Input::Heard(S)).contains(&Output::Confirmed(S)));
+        assert!(clock.tell(Input::Pong(S, 1)).contains(&Output::Confirmed(S)));
+    }
+
+    #[test]
+    fn in_an_hour_of_five_percent_loss_nobody_is_called_offline() {
+        // A ping or its answer is lost in 9.75 % of tries. QUIC tries again after a probe timeout, doubled each time: within its
+        // second a ping over a local network is sent at least four times.
+        for seed in 0..1000 {
+            let mut rng = crate::core::Rng::new(seed);
+            let mut round_trip_fails = || rng.below(10_000) < 975;
+            let mut clock = Clock::new();
+            let said = clock.run(Duration::from_secs(3600), || !(0..4).all(|_| round_trip_fails()));
+            assert!(said.iter().all(|(_, output)| !matches!(output, Output::Lost(_))), "seed {seed}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Why sessions end.
+
+use hobnob_protocol::close;
+use quinn::{Connection, ConnectionError, VarInt};
+
+use crate::net::endpoint::clean;
+
+/// Why a session ended. Texts are for logs and notices, and safe to show.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The peer said goodbye.
+    #[error("it said goodbye")]
+    Bye,
+    /// The peer ended it for another reason.
+    #[error("it ended the session ({name}: {reason})", name = close::name(*.code))]
+    Closed {
+        /// A code of [`hobnob_protocol::close`].
+        code: u64,
+        /// Its words.
+        reason: String,
+    },
+    /// Nothing came for a minute.
+    #[error("nothing came from it any more")]
+    TimedOut,
+    /// The peer no longer knows the connection: it has restarted.
+    #[error("it has restarted")]
+    Restarted,
+    /// The peer broke the rules, so this side ended it.
+    #[error("it broke the protocol: {0}")]
+    Protocol(String),
+    /// QUIC failed.
+    #[error("the connection failed: {0}")]
+    Lost(String),
+    /// This side ended it.
+    #[error("this node ended the session")]
+    Local,
+}
+
+impl From<ConnectionError> for Ended {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::ApplicationClosed(closed) => match closed.error_code.into_inner() {
+                code if code == u64::from(close::BYE) => Ended::Bye,
+                code => Ended::Closed { code, reason: clean(&String::from_utf8_lossy(&closed.reason)) },
+            },
+            ConnectionError::TimedOut => Ended::TimedOut,
+            ConnectionError::Reset => Ended::Restarted,
+            ConnectionError::LocallyClosed => Ended::Local,
+            ConnectionError::VersionMismatch
+            | ConnectionError::TransportError(_)
+            | ConnectionError::ConnectionClosed(_)
+            | ConnectionError::CidsExhausted => Ended::Lost(clean(&error.to_string())),
+        }
+    }
+}
+
+/// Why a session's task stops. The connection is closed by then.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The connection is gone.
+    Lost(ConnectionError),
+    /// The peer did this, for which the connection was closed.
+    Fault(String),
+    /// The engine wants no more of it.
+    Local,
+}
+
+impl Stop {
+    /// Closes the connection for something that the peer may not do.
+    pub(super) fn fault(connection: &Connection, code: u32, what: String) -> Self {
+        // Whoever closed it first knows why.
+        if let Some(error) = connection.close_reason() {
+            return Self::Lost(error);
+        }
+        connection.close(VarInt::from_u32(code), what.as_bytes());
+        Self::Fault(what)
+    }
+}
+
+impl From<Stop> for Ended {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Lost(error) => error.into(),
+            Stop::Fault(what) => Ended::Protocol(what),
+            Stop::Local => Ended::Local,
+        }
+    }
+}

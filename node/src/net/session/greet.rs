@@ -1,0 +1,117 @@
+//! The first frames of a connection: each side says Hello, bound to this connection by the TLS exporter.
+
+use std::time::Duration;
+
+use hobnob_protocol::{Frame, Hello, PeerId, VERSION, close};
+use quinn::{Connection, SendStream, VarInt};
+use tokio::time::timeout;
+
+use super::ended::{Ended, Stop};
+use super::frames::{FrameReader, Packet};
+use crate::net::tls;
+
+/// Label of the exported value to which proofs in a Hello are bound (RFC 8446 section 7.5).
+const EXPORTER_LABEL: &[u8] = b"hobnob 1 session";
+
+/// A connection whose two ends have said Hello.
+#[derive(Debug)]
+pub struct Greeted {
+    /// The connection.
+    pub connection: Connection,
+    /// Who is at the other end.
+    pub peer: PeerId,
+    /// What it said.
+    pub hello: Hello,
+    /// The value that both ends share and nobody else, the same on both sides.
+    pub exporter: [u8; 32],
+    /// Whether this side dialed.
+    pub dialed: bool,
+    pub(super) control_in: FrameReader,
+    pub(super) control_out: SendStream,
+}
+
+/// Why two ends did not come to a session. The text is safe to show.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GreetError {
+    /// A major version apart.
+    #[error("it speaks hobnob protocol {}.{} and this node {}.{}: update the older of the two", theirs.0, theirs.1, VERSION.0, VERSION.1)]
+    Version {
+        /// The peer's version.
+        theirs: (u16, u16),
+    },
+    /// The peer's first frame was something else.
+    #[error("its first frame was no Hello")]
+    NoHello,
+    /// The peer said nothing in time.
+    #[error("it connected, but did not say Hello in time")]
+    Timeout,
+    /// The connection ended before both Hellos were through.
+    #[error("{0}")]
+    Ended(Ended),
+}
+
+/// Exchanges Hellos within `limit`, else closes the connection. `make_hello` gets the exporter, for proofs of membership.
+pub async fn greet(
+    connection: Connection,
+    dialed: bool,
+    make_hello: impl FnOnce(&[u8; 32]) -> Hello,
+    limit: Duration,
+) -> Result<Greeted, GreetError> {
+    let mut exporter = [0; 32];
+    connection.export_keying_material(&mut exporter, EXPORTER_LABEL, b"").expect("32 bytes are not too many to export");
+    let ours = Frame::Hello(make_hello(&exporter));
+    match timeout(limit, exchange(&connection, dialed, &ours)).await {
+        Ok(Ok((hello, control_in, control_out))) => {
+            let peer = tls::peer_id(&connection).expect("both ends of a finished handshake have shown a certificate");
+            Ok(Greeted { connection, peer, hello, exporter, dialed, control_in, control_out })
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            connection.close(VarInt::from_u32(close::SILENT), b"no Hello in time");
+            Err(GreetError::Timeout)
+        }
+    }
+}
+
+async fn exchange(connection: &Connection, dialed: bool, ours: &Frame) -> Result<(Hello, FrameReader, SendStream), GreetError> {
+    // A stream shows at the other end with its first bytes, so the accepting side learns of it by the dialer's Hello.
+    let opened = if dialed { connection.open_bi().await } else { connection.accept_bi().await };
+    let (mut control_out, control_in) = opened.map_err(|error| GreetError::Ended(error.into()))?;
+    let mut packet = Packet::default();
+    packet.push(ours.encode());
+    packet.write(&mut control_out, connection).await?;
+    let mut control_in = FrameReader::new(control_in);
+    let hello = match control_in.next(connection).await? {
+        Frame::Hello(hello) => hello,
+        Frame::Ping(_)
+        | Frame::Pong(_)
+        | Frame::Profile(_)
+        | Frame::Digest(..)
+        | Frame::Heads { .. }
+        | Frame::Batch(_)
+        | Frame::Have(..)
+        | Frame::Want { .. }
+        | Frame::Prune(..)
+        | Frame::Conflict(_)
+        | Frame::Unknown(_) => return Err(refuse(connection, GreetError::NoHello)),
+    };
+    if hello.version.0 != VERSION.0 {
+        return Err(refuse(connection, GreetError::Version { theirs: hello.version }));
+    }
+    Ok((hello, control_in, control_out))
+}
+
+fn refuse(connection: &Connection, error: GreetError) -> GreetError {
+    let reason = match &error {
+        GreetError::Version { .. } => format!("this node speaks protocol {}.{}", VERSION.0, VERSION.1),
+        GreetError::NoHello | GreetError::Timeout | GreetError::Ended(_) => "the first frame must be a Hello".to_owned(),
+    };
+    connection.close(VarInt::from_u32(close::VERSION), reason.as_bytes());
+    error
+}
+
+impl From<Stop> for GreetError {
+    fn from(stop: Stop) -> Self {
+        Self::Ended(stop.into())
+    }
+}

@@ -1,0 +1,377 @@
+//! Messages: written, waited for, received, read back.
+
+use tokio::sync::oneshot::Receiver;
+use tracing::{debug, warn};
+
+use super::*;
+use crate::core::durable::ConversationKind;
+use crate::core::replica::{NEWCOMER_ENTRIES, Output, Refusal};
+use crate::store::{HistoryRequest, HistoryRow};
+
+/// Messages to rooms of which it is remembered whom they are for; older ones are waited for as if nobody was there.
+const ADDRESSED_MAX: usize = 8192;
+
+/// Messages that one answer to a history query holds, if the query sets no limit.
+const HISTORY_MAX: usize = 10_000;
+
+/// Bytes of entries that one read for a session brings into memory.
+const READ_BYTES: usize = 256 * 1024;
+
+/// A message on its way to the disk.
+pub(super) struct Sending {
+    to: ConversationRef,
+    body: Body,
+    reply: oneshot::Sender<Result<Sent, SendError>>,
+}
+
+/// Rows read for somebody who waits.
+#[derive(Debug)]
+pub(crate) struct HistoryRead {
+    rows: Result<Vec<HistoryRow>, StoreError>,
+    reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
+}
+
+/// Those who wait for a message to come further.
+#[derive(Debug, Default)]
+pub(super) struct Waiters(BTreeMap<(LogName, Seq), Vec<Waiter>>);
+
+#[derive(Debug)]
+struct Waiter {
+    state: DeliveryState,
+    missing: BTreeSet<PeerId>,
+    reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
+}
+
+impl Waiters {
+    /// The peer has these messages in this state: whoever waited only for that is told.
+    fn reached(&mut self, name: LogName, first: Seq, last: Seq, peer: PeerId, state: DeliveryState) {
+        let mut done = Vec::new();
+        for (key, waiters) in self.0.range_mut((name, first)..=(name, last)) {
+            for waiter in waiters.iter_mut().filter(|waiter| waiter.state <= state) {
+                waiter.missing.remove(&peer);
+            }
+            for waiter in waiters.extract_if(.., |waiter| waiter.missing.is_empty()) {
+                let _ = waiter.reply.send(Ok(waiter.state));
+            }
+            if waiters.is_empty() {
+                done.push(*key);
+            }
+        }
+        for key in done {
+            self.0.remove(&key);
+        }
+    }
+
+    /// Forgets those who no longer wait.
+    fn tidy(&mut self) {
+        self.0.retain(|_, waiters| {
+            waiters.retain(|waiter| !waiter.reply.is_closed());
+            !waiters.is_empty()
+        });
+    }
+}
+
+impl Engine {
+    pub(super) fn send(&mut self, to: ConversationRef, body: Body, reply: oneshot::Sender<Result<Sent, SendError>>) {
+        let conversation = match &to {
+            ConversationRef::Direct(peer) if *peer == self.me => return drop(reply.send(Err(SendError::Myself))),
+            ConversationRef::Direct(peer) => {
+                let nick = self.peers.nick(*peer).cloned();
+                self.peers.learn(*peer, nick);
+                self.tell_replica(replica::Input::OpenDirect(*peer));
+                ConversationId::direct(self.me, *peer)
+            }
+            ConversationRef::Room(room) => match self.joined_room(room) {
+                Some(id) => id,
+                None => return drop(reply.send(Err(SendError::NotInRoom(room.clone())))),
+            },
+        };
+        let token = self.token();
+        self.sending.insert(token, Sending { to, body: body.clone(), reply });
+        self.tell_replica(replica::Input::Append { token, conversation, body });
+    }
+
+    pub(super) fn token(&mut self) -> Token {
+        self.next_token += 1;
+        Token(self.next_token)
+    }
+
+    pub(super) fn replica_output(&mut self, output: Output) {
+        match output {
+            Output::Commit(commit) => self.store.commit(commit),
+            Output::Send(session, frame) => {
+                if let Some(link) = self.links.get(&session) {
+                    link.session.send_control(frame);
+                }
+            }
+            Output::SendBatch(session, frame) => {
+                if let Some(link) = self.links.get(&session) {
+                    link.session.send_batch(frame);
+                }
+            }
+            Output::Release(session, batches) => {
+                if let Some(link) = self.links.get(&session) {
+                    link.session.release(batches);
+                }
+            }
+            Output::Read { session, name, from, to } => self.read_for(session, name, from, to),
+            Output::FindNewcomerCut { session, conversation, since_ms } => self.find_cut(session, conversation, since_ms),
+            Output::Appended { token, name, seq, sent_at_ms } => self.appended(token, name, seq, sent_at_ms),
+            Output::AppendFailed(token, why) => {
+                if let Some(sending) = self.sending.remove(&token) {
+                    let _ = sending.reply.send(Err(SendError::Store(why)));
+                }
+            }
+            Output::Stored(token) => self.joined(token, Ok(())),
+            Output::StoreFailed(token, why) => self.joined(token, Err(why)),
+            Output::Received { batch, first, last, received_at_ms } => self.received(&batch, first, last, received_at_ms),
+            Output::Sent(name, peer, first, last) => {
+                self.sent.entry((name, peer)).or_default().insert(first, last);
+                self.came_further(name, peer, &Ranges::span(first, last), DeliveryState::Sent);
+            }
+            Output::Delivered(name, peer, ranges) => self.came_further(name, peer, &ranges, DeliveryState::Delivered),
+            Output::OwnRestored(_, peer, count) => self.own_restored(peer, count),
+            Output::Refused(session, refusal) => self.refused(session, &refusal),
+        }
+    }
+
+    fn appended(&mut self, token: Token, name: LogName, seq: Seq, sent_at_ms: u64) {
+        let Some(Sending { to, body, reply }) = self.sending.remove(&token) else { return };
+        let id = MessageId { log: name.log, seq };
+        let addressees = match &to {
+            ConversationRef::Direct(peer) => vec![*peer],
+            ConversationRef::Room(_) => self.replica.here(name.conversation).into_iter().collect(),
+        };
+        if matches!(to, ConversationRef::Room(_)) {
+            self.addressed.push_back((id, addressees.clone()));
+            if self.addressed.len() > ADDRESSED_MAX {
+                self.addressed.pop_front();
+            }
+        }
+        if self.events.receiver_count() > 0 {
+            self.say(Event::Own(Message {
+                id,
+                conversation: to.clone(),
+                from: self.me,
+                name: self.peers.own().to_string(),
+                body,
+                sent_at_ms,
+                received_at_ms: sent_at_ms,
+                state: Some(DeliveryState::Queued),
+            }));
+        }
+        let _ = reply.send(Ok(Sent { id, conversation: to, to: addressees }));
+    }
+
+    fn received(&mut self, batch: &hobnob_protocol::CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
+        if self.events.receiver_count() == 0 {
+            return;
+        }
+        let name = batch.batch.name;
+        for seq in first..=last {
+            let Some(entry) = batch.at(seq) else { continue };
+            if let Some(message) = self.message(name, seq, entry.entry.clone(), received_at_ms) {
+                self.say(Event::Message(message));
+            }
+        }
+    }
+
+    fn message(&self, name: LogName, seq: Seq, entry: hobnob_protocol::Entry, received_at_ms: u64) -> Option<Message> {
+        let own = name.author == self.me;
+        Some(Message {
+            id: MessageId { log: name.log, seq },
+            conversation: self.conversation_ref(name.conversation)?,
+            from: name.author,
+            name: self.peers.name(name.author),
+            body: entry.body,
+            sent_at_ms: entry.sent_at_ms,
+            received_at_ms,
+            state: own.then(|| self.state_of(name, seq)),
+        })
+    }
+
+    /// How far a message of ours has come: with its one addressee, or in a room with the least of those it went to.
+    fn state_of(&self, name: LogName, seq: Seq) -> DeliveryState {
+        let delivered = self.replica.delivered_to(name, seq);
+        let of_log = self.sent.range((name, PeerId::from_bytes([0; 32]))..).take_while(|((of, _), _)| *of == name);
+        let mut sent_to = of_log.filter(|(_, ranges)| ranges.contains(seq)).map(|((_, peer), _)| *peer);
+        match sent_to.find(|peer| !delivered.contains(peer)) {
+            Some(_) => DeliveryState::Sent,
+            None if !delivered.is_empty() => DeliveryState::Delivered,
+            None => DeliveryState::Queued,
+        }
+    }
+
+    fn came_further(&mut self, name: LogName, peer: PeerId, ranges: &Ranges, state: DeliveryState) {
+        for (first, last) in ranges.iter() {
+            self.waiters.reached(name, first, last, peer, state);
+            if self.events.receiver_count() > 0 {
+                for seq in first..=last {
+                    self.say(Event::Receipt { id: MessageId { log: name.log, seq }, peer, state });
+                }
+            }
+        }
+    }
+
+    pub(super) fn wait_for(
+        &mut self,
+        id: MessageId,
+        state: DeliveryState,
+        reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
+    ) {
+        self.waiters.tidy();
+        let Some(name) = self.own_log(id) else { return drop(reply.send(Err(NodeError::NoSuchMessage))) };
+        let addressees = match self.replica.kind(name.conversation) {
+            Some(ConversationKind::Direct(peer)) => vec![*peer],
+            Some(ConversationKind::Room { .. }) | None => {
+                self.addressed.iter().rev().find(|(of, _)| *of == id).map(|(_, peers)| peers.clone()).unwrap_or_default()
+            }
+        };
+        let missing: BTreeSet<_> = addressees.into_iter().filter(|peer| self.state_with(name, id.seq, *peer) < state).collect();
+        if missing.is_empty() {
+            let _ = reply.send(Ok(state));
+        } else {
+            self.waiters.0.entry((name, id.seq)).or_default().push(Waiter { state, missing, reply });
+        }
+    }
+
+    fn state_with(&self, name: LogName, seq: Seq, peer: PeerId) -> DeliveryState {
+        if self.replica.delivered_to(name, seq).contains(&peer) {
+            DeliveryState::Delivered
+        } else if self.sent.get(&(name, peer)).is_some_and(|sent| sent.contains(seq)) {
+            DeliveryState::Sent
+        } else {
+            DeliveryState::Queued
+        }
+    }
+
+    /// The log of ours that a message id speaks of.
+    fn own_log(&self, id: MessageId) -> Option<LogName> {
+        self.replica.own_log(id.log).filter(|(_, held)| held.contains(id.seq)).map(|(name, _)| name)
+    }
+
+    pub(super) fn read_history(&mut self, query: HistoryQuery, reply: oneshot::Sender<Result<Vec<Message>, NodeError>>) {
+        let conversation = match &query.conversation {
+            None => None,
+            Some(named) => match self.conversation_id(named) {
+                Some(id) => Some(id),
+                None => return drop(reply.send(Err(NodeError::NoSuchConversation(named.to_string())))),
+            },
+        };
+        let rows = self.store.history(HistoryRequest {
+            conversation,
+            search: query.search,
+            since_ms: query.since_ms,
+            before: query.before.map(|id| (id.log, id.seq)),
+            limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
+        });
+        let internal = self.internal.clone();
+        self.tasks.spawn(async move {
+            let rows = answer(rows).await;
+            let _ = internal.send(Internal::History(HistoryRead { rows, reply }));
+        });
+    }
+
+    pub(super) fn history_read(&mut self, read: HistoryRead) {
+        let messages = read.rows.map_err(|error| NodeError::Store(error.to_string())).map(|rows| {
+            rows.into_iter().filter_map(|row| self.message(row.name, row.seq, row.entry, row.received_at_ms)).collect()
+        });
+        let _ = read.reply.send(messages);
+    }
+
+    fn read_for(&mut self, session: SessionId, name: LogName, from: Seq, to: Seq) {
+        let batches = self.store.read_batches(name, from, to, READ_BYTES);
+        let internal = self.internal.clone();
+        self.tasks.spawn(async move {
+            let batches = answer(batches).await.map_err(|error| {
+                warn!("entries for a peer can't be read: {error}");
+                error.to_string()
+            });
+            let _ = internal.send(Internal::Read(session, name, batches));
+        });
+    }
+
+    /// Finds from where on a newcomer to a room may read.
+    fn find_cut(&mut self, session: SessionId, conversation: ConversationId, since_ms: u64) {
+        let rows = self.store.history(HistoryRequest {
+            conversation: Some(conversation),
+            search: None,
+            since_ms: Some(since_ms),
+            before: None,
+            limit: NEWCOMER_ENTRIES,
+        });
+        let internal = self.internal.clone();
+        self.tasks.spawn(async move {
+            let mut cut: BTreeMap<LogName, Seq> = BTreeMap::new();
+            for row in answer(rows).await.unwrap_or_default() {
+                let first = cut.entry(row.name).or_insert(row.seq);
+                *first = row.seq.min(*first);
+            }
+            let _ = internal.send(Internal::NewcomerCut(session, conversation, cut));
+        });
+    }
+
+    fn own_restored(&mut self, peer: PeerId, count: u64) {
+        let name = self.peers.name(peer);
+        let text = format!(
+            "{count} messages of this node's own came back from {name}: this home is an older copy, as from a backup. They are in \
+             the history again."
+        );
+        self.notice("own-entries-restored", text, Some(peer));
+    }
+
+    fn refused(&mut self, session: SessionId, refusal: &Refusal) {
+        let Some(link) = self.links.get(&session) else { return };
+        let peer = link.peer;
+        match refusal {
+            Refusal::Impostor => {
+                let name = self.peers.name(peer);
+                self.notice(
+                    "identity-copied",
+                    format!("{name} has messages in this node's name that it never wrote."),
+                    Some(peer),
+                );
+            }
+            Refusal::Conflict => {
+                let name = self.peers.name(peer);
+                let text = format!("{name} sent messages that contradict what their author wrote before; they were refused.");
+                self.notice("conflict", text, Some(peer));
+            }
+            // These happen between honest nodes too, when rooms change or entries overtake each other.
+            Refusal::NotShared | Refusal::Gap => debug!(?peer, "refused: {refusal}"),
+            Refusal::NotAnAuthor | Refusal::Batch(_) | Refusal::Lamport | Refusal::Misplaced => {
+                warn!(?peer, "refused: {refusal}");
+            }
+        }
+    }
+
+    fn conversation_ref(&self, id: ConversationId) -> Option<ConversationRef> {
+        Some(match self.replica.kind(id)? {
+            ConversationKind::Direct(peer) => ConversationRef::Direct(*peer),
+            ConversationKind::Room { name, .. } => ConversationRef::Room(name.clone()),
+        })
+    }
+
+    fn conversation_id(&self, named: &ConversationRef) -> Option<ConversationId> {
+        match named {
+            ConversationRef::Direct(peer) => Some(ConversationId::direct(self.me, *peer)),
+            ConversationRef::Room(room) => self.joined_room(room).or_else(|| {
+                let of_name = |kind: &ConversationKind| matches!(kind, ConversationKind::Room { name, .. } if name == room);
+                self.replica.conversations().find(|record| of_name(&record.kind)).map(|record| record.id)
+            }),
+        }
+    }
+}
+
+/// The peer of a direct conversation.
+pub(super) fn direct_peer(kind: &ConversationKind) -> Option<PeerId> {
+    match kind {
+        ConversationKind::Direct(peer) => Some(*peer),
+        ConversationKind::Room { .. } => None,
+    }
+}
+
+/// What the store answers; a store that has closed has nothing to say.
+async fn answer<T>(rows: Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    rows.await.unwrap_or_else(|_| Err(StoreError::Closed))
+}

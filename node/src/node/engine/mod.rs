@@ -1,0 +1,467 @@
+//! The engine: one task that owns the state machines, feeds them what happens, and carries out what they decide.
+//!
+//! It waits for nobody: sessions, the store and the system report through channels. What a burst brings is handled together
+//! before the outputs are carried out, so that a thousand appends become one batch and a thousand batches one receipt.
+
+mod links;
+mod messages;
+mod rooms;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hobnob_protocol::{
+    Batch, Body, ConversationId, LogName, Nickname, PeerId, Ranges, RoomName, SecretKey, Seq, Ticket, close, frame::Profile,
+};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use self::links::{Link, Met};
+use self::messages::{Sending, Waiters};
+use self::rooms::Joining;
+use super::clock::Clock;
+use super::start::NICK;
+use super::*;
+use crate::core::durable::CommitId;
+use crate::core::paths::{self, Instance, Paths};
+use crate::core::peers::Peers;
+use crate::core::presence::{self, Presence};
+use crate::core::replica::{self, Replica, Token};
+use crate::core::{Rng, SessionId};
+use crate::net::endpoint::{Accepted, Endpoint};
+use crate::net::interfaces::Interfaces;
+use crate::net::mdns::{Discovery, Found};
+use crate::net::session::SessionEvent;
+use crate::net::socket::BoundSocket;
+use crate::store::{KnownPeer, Store, StoreError};
+
+/// Commands or events that are handled before outputs are carried out.
+const BURST_MAX: usize = 256;
+
+/// How long the last commit may take when the node stops.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
+
+/// What a [`Node`] asks of its engine.
+#[derive(Debug)]
+pub(super) enum Command {
+    Status(oneshot::Sender<Status>),
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Resolve { name: String, reply: oneshot::Sender<Result<PeerId, ResolveError>> },
+    IsKnown { peer: PeerId, reply: oneshot::Sender<bool> },
+    Dial { addr: SocketAddr, expected: Option<PeerId>, reply: oneshot::Sender<Result<PeerId, SendError>> },
+    Send { to: ConversationRef, body: Body, reply: oneshot::Sender<Result<Sent, SendError>> },
+    WaitFor { id: MessageId, state: DeliveryState, reply: oneshot::Sender<Result<DeliveryState, NodeError>> },
+    History { query: HistoryQuery, reply: oneshot::Sender<Result<Vec<Message>, NodeError>> },
+    Join { room: RoomName, secret: Option<Vec<u8>>, reply: oneshot::Sender<Result<RoomInfo, JoinError>> },
+    Part { room: RoomName, reply: oneshot::Sender<Result<(), JoinError>> },
+    SetNick { nick: Nickname, reply: oneshot::Sender<()> },
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// What the engine's own tasks report.
+#[derive(Debug)]
+pub(super) enum Internal {
+    Stored(CommitId, Result<(), StoreError>),
+    Read(SessionId, LogName, Result<Vec<Batch>, String>),
+    NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
+    History(messages::HistoryRead),
+    Met(Box<Met>),
+    DialFailed(PeerId),
+}
+
+/// What an engine is made of.
+pub(super) struct Parts {
+    pub(super) clock: Clock,
+    pub(super) key: Arc<SecretKey>,
+    pub(super) run: u64,
+    pub(super) nick: Nickname,
+    pub(super) replica: Replica,
+    pub(super) store: Store,
+    pub(super) endpoint: Endpoint,
+    pub(super) bound: BoundSocket,
+    pub(super) interfaces: Interfaces,
+    pub(super) accepted: mpsc::Receiver<Accepted>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) internal: mpsc::UnboundedSender<Internal>,
+    pub(super) internal_events: mpsc::UnboundedReceiver<Internal>,
+    pub(super) session_events: mpsc::Sender<SessionEvent>,
+    pub(super) session_queue: mpsc::Receiver<SessionEvent>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) met: watch::Sender<u64>,
+}
+
+pub(super) struct Engine {
+    clock: Clock,
+    me: PeerId,
+    instance: Instance,
+    replica: Replica,
+    presence: Presence,
+    paths: Paths,
+    peers: Peers,
+    store: Store,
+    endpoint: Endpoint,
+    bound: BoundSocket,
+    interfaces: Interfaces,
+    accepted: mpsc::Receiver<Accepted>,
+    commands: mpsc::Receiver<Command>,
+    internal: mpsc::UnboundedSender<Internal>,
+    internal_events: mpsc::UnboundedReceiver<Internal>,
+    session_events: mpsc::Sender<SessionEvent>,
+    session_queue: mpsc::Receiver<SessionEvent>,
+    events: broadcast::Sender<Event>,
+    met: watch::Sender<u64>,
+    discovery: Option<Discovery>,
+    found: Option<mpsc::Receiver<Found>>,
+    network: Option<mpsc::Receiver<Interfaces>>,
+    /// Tasks that end by themselves or when `stopping` says so.
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+    next_session: u64,
+    next_token: u64,
+    links: BTreeMap<SessionId, Link>,
+    /// Connections that have said Hello and wait for the verdict of `paths`.
+    candidates: BTreeMap<SessionId, links::Candidate>,
+    sending: BTreeMap<Token, Sending>,
+    joining: BTreeMap<Token, Joining>,
+    waiters: Waiters,
+    sent: BTreeMap<(LogName, PeerId), Ranges>,
+    /// Whom the newest messages to rooms are for.
+    addressed: VecDeque<(MessageId, Vec<PeerId>)>,
+    clocks_told: BTreeSet<PeerId>,
+    store_failing: bool,
+    stop: Option<Stop>,
+}
+
+/// A stop that waits for the last commits.
+struct Stop {
+    reply: oneshot::Sender<()>,
+    deadline: Duration,
+}
+
+impl Engine {
+    pub(super) fn new(parts: Parts) -> Self {
+        let me = parts.key.id();
+        let started = parts.clock.now();
+        let mut engine = Self {
+            clock: parts.clock,
+            me,
+            instance: Instance { started_at_ms: started.wall_ms, number: parts.run },
+            replica: parts.replica,
+            presence: Presence::default(),
+            paths: Paths::new(me, Rng::new(parts.run ^ 1)),
+            peers: Peers::new(me, parts.nick),
+            store: parts.store,
+            endpoint: parts.endpoint,
+            bound: parts.bound,
+            interfaces: parts.interfaces,
+            accepted: parts.accepted,
+            commands: parts.commands,
+            internal: parts.internal,
+            internal_events: parts.internal_events,
+            session_events: parts.session_events,
+            session_queue: parts.session_queue,
+            events: parts.events,
+            met: parts.met,
+            discovery: None,
+            found: None,
+            network: None,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            next_session: 1,
+            next_token: 1,
+            links: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            sending: BTreeMap::new(),
+            joining: BTreeMap::new(),
+            waiters: Waiters::default(),
+            sent: BTreeMap::new(),
+            addressed: VecDeque::new(),
+            clocks_told: BTreeSet::new(),
+            store_failing: false,
+            stop: None,
+        };
+        if engine.bound.fell_back {
+            let text = format!("UDP port {} is taken; listening on {} instead.", hobnob_protocol::PORT_NODE, engine.port());
+            engine.notice("port-taken", text, None);
+        }
+        engine
+    }
+
+    pub(super) fn id(&self) -> PeerId {
+        self.me
+    }
+
+    pub(super) fn bound_addr(&self) -> SocketAddr {
+        self.bound.local_addr
+    }
+
+    pub(super) fn discover(&mut self, discovery: Discovery, found: mpsc::Receiver<Found>) {
+        self.discovery = Some(discovery);
+        self.found = Some(found);
+    }
+
+    pub(super) fn watch_interfaces(&mut self, interfaces: Interfaces, every: Duration) {
+        let (changed, changes) = mpsc::channel(4);
+        let stopping = self.stopping.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = interfaces.watch(every, changed) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        self.network = Some(changes);
+    }
+
+    /// Takes up what earlier runs knew of peers; those seen most recently are tried again.
+    pub(super) fn remember(&mut self, known: Vec<KnownPeer>) {
+        const TRIED_MAX: usize = 64;
+        let now = self.clock.now();
+        for (i, known) in known.into_iter().enumerate() {
+            self.peers.learn(known.peer, known.nick.as_deref().and_then(Nickname::cleaned));
+            if i < TRIED_MAX {
+                let found = paths::Input::Found { peer: known.peer, addrs: known.addrs, alive: false };
+                self.paths.handle(now, found);
+            }
+        }
+        // Whoever there is a conversation with can be named, whether or not an address is known.
+        let with: Vec<_> = self.replica.conversations().filter_map(|record| messages::direct_peer(&record.kind)).collect();
+        for peer in with {
+            if self.peers.nick(peer).is_none() {
+                self.peers.learn(peer, None);
+            }
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let addrs = self.listening_addrs();
+        self.say(Event::Listening { peer: self.me, addrs });
+        let mut session_events = Vec::with_capacity(BURST_MAX);
+        let mut commands = Vec::with_capacity(BURST_MAX);
+        let mut internal = Vec::with_capacity(BURST_MAX);
+        self.carry_out();
+        while !self.is_done() {
+            let wake = self.next_timeout().map(|mono| self.clock.at(mono));
+            tokio::select! {
+                _ = self.session_queue.recv_many(&mut session_events, BURST_MAX) => {}
+                _ = self.internal_events.recv_many(&mut internal, BURST_MAX) => {}
+                n = self.commands.recv_many(&mut commands, BURST_MAX), if self.stop.is_none() => {
+                    if n == 0 {
+                        // Every handle is gone: nobody can ask for anything any more.
+                        self.begin_stop(oneshot::channel().0);
+                    }
+                }
+                Some(accepted) = self.accepted.recv() => self.greet_accepted(accepted),
+                found = next_of(&mut self.found) => self.found(found),
+                interfaces = next_of(&mut self.network) => self.network_changed(interfaces),
+                () = sleep_until(wake) => {}
+            }
+            session_events.drain(..).for_each(|event| self.session_event(event));
+            internal.drain(..).for_each(|event| self.internal(event));
+            commands.drain(..).for_each(|command| self.command(command));
+            self.time_out();
+            self.carry_out();
+        }
+        self.end().await;
+    }
+
+    fn next_timeout(&self) -> Option<Duration> {
+        let machines = [self.replica.poll_timeout(), self.presence.poll_timeout(), self.paths.poll_timeout()];
+        machines.into_iter().flatten().chain(self.stop.as_ref().map(|stop| stop.deadline)).min()
+    }
+
+    fn time_out(&mut self) {
+        let now = self.clock.now();
+        if self.replica.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.replica.handle(now, replica::Input::Timeout);
+        }
+        if self.presence.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.presence.handle(now, presence::Input::Timeout);
+        }
+        if self.paths.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.paths.handle(now, paths::Input::Timeout);
+        }
+    }
+
+    /// Carries out what the machines decided, until none of them wants anything.
+    fn carry_out(&mut self) {
+        loop {
+            if let Some(output) = self.presence.poll_output() {
+                self.presence_output(output);
+            } else if let Some(output) = self.paths.poll_output() {
+                self.paths_output(output);
+            } else if let Some(output) = self.replica.poll_output() {
+                self.replica_output(output);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn tell_replica(&mut self, input: replica::Input) {
+        self.replica.handle(self.clock.now(), input);
+    }
+
+    fn command(&mut self, command: Command) {
+        // Whoever does not wait for the answer any more does not need it.
+        match command {
+            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Peers(reply) => drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect())),
+            Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
+            Command::IsKnown { peer, reply } => drop(reply.send(self.peers.all().any(|known| known == peer))),
+            Command::Dial { addr, expected, reply } => self.dial_for_user(addr, expected, reply),
+            Command::Send { to, body, reply } => self.send(to, body, reply),
+            Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
+            Command::History { query, reply } => self.read_history(query, reply),
+            Command::Join { room, secret, reply } => self.join(room, secret, reply),
+            Command::Part { room, reply } => self.part(&room, reply),
+            Command::SetNick { nick, reply } => {
+                self.set_nick(nick);
+                let _ = reply.send(());
+            }
+            Command::Shutdown(reply) => self.begin_stop(reply),
+        }
+    }
+
+    fn internal(&mut self, event: Internal) {
+        match event {
+            Internal::Stored(commit, Ok(())) => {
+                self.store_recovered();
+                self.tell_replica(replica::Input::Committed(commit));
+            }
+            Internal::Stored(commit, Err(error)) => {
+                self.store_failed(&error);
+                self.tell_replica(replica::Input::CommitFailed(commit, error.to_string()));
+            }
+            Internal::Read(session, name, batches) => self.tell_replica(replica::Input::Read(session, name, batches)),
+            Internal::NewcomerCut(session, conversation, cut) => {
+                self.tell_replica(replica::Input::NewcomerCut(session, conversation, cut));
+            }
+            Internal::History(read) => self.history_read(read),
+            Internal::Met(met) => self.met(*met),
+            Internal::DialFailed(peer) => self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer)),
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError) {
+        warn!("a commit failed: {error}");
+        if !std::mem::replace(&mut self.store_failing, true) {
+            let text = format!("Messages can't be stored: {error}. Nothing is acknowledged until they can be.");
+            self.notice("store-error", text, None);
+        }
+    }
+
+    fn store_recovered(&mut self) {
+        if std::mem::take(&mut self.store_failing) {
+            self.notice("store-recovered", "Messages can be stored again.".to_owned(), None);
+        }
+    }
+
+    fn found(&mut self, found: Option<Found>) {
+        let Some(found) = found else {
+            self.found = None;
+            return;
+        };
+        debug!(peer = ?found.peer, addrs = ?found.addrs, "found");
+        self.paths.handle(self.clock.now(), paths::Input::Found { peer: found.peer, addrs: found.addrs, alive: true });
+    }
+
+    fn network_changed(&mut self, interfaces: Option<Interfaces>) {
+        let Some(interfaces) = interfaces else {
+            self.network = None;
+            return;
+        };
+        debug!("the network changed");
+        let now = self.clock.now();
+        self.replica.handle(now, replica::Input::NetworkChanged(interfaces.fingerprint()));
+        self.presence.handle(now, presence::Input::NetworkChanged);
+        self.paths.handle(now, paths::Input::NetworkChanged);
+        self.interfaces = interfaces;
+        self.tell_profile();
+    }
+
+    fn status(&self) -> Status {
+        let addrs = self.listening_addrs();
+        let ticket = Ticket { id: self.me, addrs: addrs.iter().map(|addr| (*addr).into()).collect(), relays: Vec::new() };
+        Status { id: self.me, nick: self.peers.own().clone(), addrs, ticket, rooms: self.room_infos() }
+    }
+
+    fn set_nick(&mut self, nick: Nickname) {
+        self.store.set_setting(NICK, nick.as_str());
+        self.peers.set_own(nick);
+        self.tell_profile();
+    }
+
+    fn port(&self) -> u16 {
+        self.bound.local_addr.port()
+    }
+
+    fn listening_addrs(&self) -> Vec<SocketAddr> {
+        self.interfaces.listening_addrs(self.bound.local_addr)
+    }
+
+    fn say(&self, event: Event) {
+        // With nobody listening there is nobody to tell.
+        let _ = self.events.send(event);
+    }
+
+    fn notice(&mut self, code: &'static str, text: String, peer: Option<PeerId>) {
+        warn!(code, "{text}");
+        self.say(Event::Notice(Notice { code, text, peer }));
+    }
+
+    /// Something about who is known has changed.
+    fn somebody_changed(&self) {
+        self.met.send_modify(|count| *count += 1);
+    }
+
+    fn begin_stop(&mut self, reply: oneshot::Sender<()>) {
+        let deadline = self.clock.now().mono + LAST_COMMIT;
+        self.stop = Some(Stop { reply, deadline });
+        self.tell_replica(replica::Input::Flush);
+    }
+
+    fn is_done(&self) -> bool {
+        let Some(stop) = &self.stop else { return false };
+        self.replica.commits_under_way() == 0 || stop.deadline <= self.clock.now().mono
+    }
+
+    /// Says goodbye everywhere, and closes the store last.
+    async fn end(self) {
+        let Self { discovery, endpoint, stopping, tasks, store, links, candidates, stop, .. } = self;
+        stopping.cancel();
+        tasks.close();
+        let goodbye_mdns = async {
+            if let Some(discovery) = discovery {
+                discovery.stop().await;
+            }
+        };
+        tokio::join!(goodbye_mdns, endpoint.close(close::BYE, "goodbye"));
+        drop((links, candidates));
+        tasks.wait().await;
+        if let Err(error) = tokio::task::spawn_blocking(move || store.shutdown()).await {
+            warn!("the store did not close cleanly: {error}");
+        }
+        if let Some(stop) = stop {
+            let _ = stop.reply.send(());
+        }
+    }
+}
+
+/// The next value of a channel that may not be there; waits forever without one.
+async fn next_of<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

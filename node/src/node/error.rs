@@ -1,0 +1,188 @@
+//! What can go wrong for a node's user, by cause. Every text is a whole message: what happened, and what to do.
+
+use hobnob_protocol::entry::BodyError;
+use hobnob_protocol::{PeerId, RoomName};
+
+use crate::core::peers::ResolveError;
+use crate::net::endpoint::DialError;
+use crate::net::socket::BindError;
+use crate::store::StoreError;
+
+/// Why a node can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder of the key and the database can't be made or used.
+    #[error("can't use the folder {dir}: {source}; choose another with --home, or mend its permissions")]
+    Home {
+        /// The folder.
+        dir: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The key file is there and is no key.
+    #[error("{path} does not hold a hobnob key ({why}); restore it from a backup, or move it away to start with a new identity")]
+    Key {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The database can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The socket can't be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system refuses something else that a node needs.
+    #[error("the node can't start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// The node has stopped, or fails.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// It has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+    /// The store could not answer.
+    #[error("the message store could not answer: {0}")]
+    Store(String),
+    /// The message is none of this node's own, or none at all.
+    #[error("there is no message of this node with that id")]
+    NoSuchMessage,
+    /// The conversation asked for is none of this node's.
+    #[error("there is no conversation {0} here")]
+    NoSuchConversation(String),
+}
+
+/// What kind of failure it is, for an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Something failed here.
+    Fault,
+    /// The words are wrong.
+    Usage,
+    /// Nobody, or more than one, is meant by that name; or nobody answers there.
+    NoSuchPeer,
+    /// The peer does not want it.
+    Refused,
+    /// Somebody else answered.
+    IdentityMismatch,
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Nobody is meant by that name, or more than one peer.
+    #[error(transparent)]
+    Name(#[from] ResolveError),
+    /// This peer was never met, and there is no address for it.
+    #[error("{0} is not known here: it has not been seen on this network; give an address or a ticket")]
+    UnknownId(PeerId),
+    /// The host name could not be looked up.
+    #[error("{host} can't be found: {why}")]
+    Host {
+        /// The name.
+        host: String,
+        /// What the system says.
+        why: String,
+    },
+    /// Nobody answered at the address.
+    #[error("nobody can be reached at {addr}: {cause}")]
+    Unreachable {
+        /// The address.
+        addr: String,
+        /// Why.
+        cause: String,
+    },
+    /// Somebody else answered at the address.
+    #[error("another node answers at {addr}: {found}, not {expected}; the message was not sent to it")]
+    IdentityMismatch {
+        /// The address.
+        addr: String,
+        /// Who was meant.
+        expected: PeerId,
+        /// Who answered.
+        found: PeerId,
+    },
+    /// The peer answered and wants no session.
+    #[error("the node at {addr} refused: {why}")]
+    Refused {
+        /// The address.
+        addr: String,
+        /// Its words.
+        why: String,
+    },
+    /// The target is this node.
+    #[error("that is this node itself")]
+    Myself,
+    /// The target is behind a relay.
+    #[error("this version can't reach peers through a relay: name the peer by an address on a network you share")]
+    NoRelays,
+    /// The message can't be sent as it is.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// This node is not in that room.
+    #[error("this node is not in {0}: join it first")]
+    NotInRoom(RoomName),
+    /// The message could not be stored, so it was not sent.
+    #[error("the message was not sent, because it could not be stored: {0}")]
+    Store(String),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+impl SendError {
+    /// What kind of failure it is.
+    pub fn cause(&self) -> Cause {
+        match self {
+            SendError::Name(_)
+            | SendError::UnknownId(_)
+            | SendError::Host { .. }
+            | SendError::Unreachable { .. }
+            | SendError::Myself
+            | SendError::NoRelays => Cause::NoSuchPeer,
+            SendError::IdentityMismatch { .. } => Cause::IdentityMismatch,
+            SendError::Refused { .. } => Cause::Refused,
+            SendError::Body(_) => Cause::Usage,
+            SendError::NotInRoom(_) | SendError::Store(_) | SendError::Stopped => Cause::Fault,
+        }
+    }
+
+    /// What a failed dial means for whoever wanted to send.
+    pub(super) fn dial(addr: String, error: DialError) -> Self {
+        match error {
+            DialError::IdentityMismatch { expected, found } => Self::IdentityMismatch { addr, expected, found },
+            DialError::Refused | DialError::Closed { .. } | DialError::Tls(_) => Self::Refused { addr, why: error.to_string() },
+            DialError::Timeout
+            | DialError::OtherProtocol
+            | DialError::Address { .. }
+            | DialError::Stopping
+            | DialError::Other(_) => Self::Unreachable { addr, cause: error.to_string() },
+        }
+    }
+}
+
+/// Why a room can't be joined or left.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// There are too many.
+    #[error("a node can be in {0} rooms at most: leave one first")]
+    TooMany(usize),
+    /// The secret is too long.
+    #[error("a room's secret has 1 to {0} bytes")]
+    Secret(usize),
+    /// A room of this name but another secret is joined.
+    #[error("this node is in {0} already, with another secret: leave it first")]
+    OtherSecret(RoomName),
+    /// It is not joined.
+    #[error("this node is not in {0}")]
+    NotInRoom(RoomName),
+    /// It could not be stored.
+    #[error("that could not be stored: {0}")]
+    Store(String),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}

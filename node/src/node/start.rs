@@ -1,0 +1,131 @@
+//! Starting a node: everything that can fail for a reason the user must hear of, in the order that loses nothing.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hobnob_protocol::{Nickname, SecretKey};
+use tokio::sync::{broadcast, mpsc, watch};
+use tracing::warn;
+
+use super::clock::{Clock, random};
+use super::engine::{Engine, Internal, Parts};
+use super::{Config, Event, Node, Notice, StartError, key};
+use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
+use crate::net::endpoint::Endpoint;
+use crate::net::interfaces::Interfaces;
+use crate::net::mdns::Discovery;
+use crate::net::socket;
+use crate::store::{Opened, Store};
+
+/// The name of the database in the home folder.
+const DATABASE: &str = "messages.db";
+
+/// Commands and session events that wait for the engine; who has more to say waits.
+const COMMANDS_MAX: usize = 1024;
+const SESSION_EVENTS_MAX: usize = 256;
+
+/// Events that a slow reader may be behind before it misses some.
+const EVENTS_MAX: usize = 8192;
+
+/// How often the machine's interfaces are looked at.
+const INTERFACES_EVERY: Duration = Duration::from_secs(1);
+
+/// The setting that holds the nickname.
+pub(super) const NICK: &str = "nick";
+
+pub(super) async fn start(config: Config) -> Result<Node, StartError> {
+    let clock = Clock::start();
+    make_dir(&config.data_dir)?;
+    let key = Arc::new(key::load_or_make(&config.data_dir)?);
+    let (internal, internal_events) = mpsc::unbounded_channel();
+    let opened = open_store(&config, clock, internal.clone()).await?;
+    let bound = socket::bind(config.listen)?;
+    let (endpoint, accepted) = Endpoint::new(&bound, &key)?;
+    let interfaces = Interfaces::now()?;
+
+    let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let (met, met_changed) = watch::channel(0);
+    let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
+    let nick = choose_nick(&config, &opened, &key);
+    let run = random();
+    let replica = Replica::new(key.clone(), run, interfaces.fingerprint(), clock.now(), opened.loaded);
+    let parts = Parts {
+        clock,
+        key: key.clone(),
+        run,
+        nick,
+        replica,
+        store: opened.store,
+        endpoint,
+        bound,
+        interfaces: interfaces.clone(),
+        accepted,
+        commands: command_queue,
+        internal: internal.clone(),
+        internal_events,
+        session_events,
+        session_queue,
+        events: events.clone(),
+        met,
+    };
+    let mut engine = Engine::new(parts);
+    engine.remember(opened.peers);
+    engine.join_first_rooms(&config.rooms);
+    engine.watch_interfaces(interfaces, INTERFACES_EVERY);
+    if config.mdns {
+        find_peers(&mut engine, &events);
+    }
+    tokio::spawn(engine.run());
+    Ok(Node { id: key.id(), commands, events, met: met_changed, clock })
+}
+
+fn make_dir(dir: &Path) -> Result<(), StartError> {
+    let made = if dir.is_dir() { Ok(()) } else { fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) };
+    let home = |source| StartError::Home { dir: dir.display().to_string(), source };
+    made.map_err(home)?;
+    let mode = fs::metadata(dir).map_err(home)?.permissions().mode();
+    if mode & 0o022 != 0 {
+        warn!("others may write to {}: they could replace the key", dir.display());
+    }
+    Ok(())
+}
+
+/// Opens the store where blocking is allowed; its answers come back to the engine.
+async fn open_store(config: &Config, clock: Clock, internal: mpsc::UnboundedSender<Internal>) -> Result<Opened, StartError> {
+    let path = config.data_dir.join(DATABASE);
+    let since_ms = clock.now().wall_ms.saturating_sub(OPEN_ROOM_OFFER_MS);
+    let open = move || {
+        Store::open(&path, since_ms, move |commit, result| {
+            // An engine that has ended asks for nothing more.
+            let _ = internal.send(Internal::Stored(commit, result));
+        })
+    };
+    let opened = tokio::task::spawn_blocking(open).await.map_err(std::io::Error::other)??;
+    Ok(opened)
+}
+
+/// The nickname that was asked for, or the last one, or the system's user name, or the id.
+fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
+    if let Some(nick) = &config.nick {
+        opened.store.set_setting(NICK, nick.as_str());
+        return nick.clone();
+    }
+    let kept = opened.settings.get(NICK).and_then(|nick| Nickname::new(nick).ok());
+    let of_user = || ["USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok()).find_map(|n| Nickname::cleaned(&n));
+    kept.or_else(of_user).unwrap_or_else(|| Nickname::new(&key.id().short()).expect("eight letters are a nickname"))
+}
+
+fn find_peers(engine: &mut Engine, events: &broadcast::Sender<Event>) {
+    let (found, queue) = mpsc::channel(256);
+    match Discovery::start(engine.id(), engine.bound_addr(), found) {
+        Ok(discovery) => engine.discover(discovery, queue),
+        Err(error) => {
+            warn!("{error}");
+            let _ = events.send(Event::Notice(Notice { code: "no-discovery", text: error.to_string(), peer: None }));
+        }
+    }
+}

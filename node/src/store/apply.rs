@@ -1,0 +1,306 @@
+//! What a commit does to the tables. Runs inside a transaction of the writer's; an error undoes the whole commit.
+
+use std::collections::{BTreeSet, HashMap};
+
+use hobnob_protocol::{CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::core::durable::{Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, Op, Run};
+
+use super::KnownPeer;
+use super::chain;
+use super::columns::{self, EntryId, number};
+use super::error::Fault;
+use super::index;
+
+/// Ordinals of logs and their conversations, as the tables have them, so that most commits need not look them up.
+///
+/// To be forgotten whenever something was rolled back.
+#[derive(Debug, Default)]
+pub(super) struct Ordinals(HashMap<LogName, LogRow>);
+
+/// Logs remembered at most; with one more, all are forgotten and looked up again.
+const ORDINALS_MAX: usize = 10_000;
+
+impl Ordinals {
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LogRow {
+    ordinal: i64,
+    conversation: i64,
+}
+
+/// The tables, open for changes.
+pub(super) struct Apply<'a> {
+    /// A connection inside a transaction.
+    pub(super) conn: &'a Connection,
+    /// What is known of the logs.
+    pub(super) ordinals: &'a mut Ordinals,
+    /// Takes the ordinals of logs that got entries.
+    pub(super) grown: &'a mut BTreeSet<i64>,
+}
+
+/// What an append keeps of a batch, and for whom.
+struct Part<'a> {
+    batch: &'a CheckedBatch,
+    from: Seq,
+    to: Seq,
+    audience: AudienceId,
+    received_at_ms: u64,
+}
+
+impl Apply<'_> {
+    /// Does one change.
+    pub(super) fn op(&mut self, op: &Op) -> Result<(), Fault> {
+        match op {
+            Op::Conversation(record) => self.put_conversation(record),
+            Op::Append { batch, from, to, audience, received_at_ms } => {
+                self.append(&Part { batch, from: *from, to: *to, audience: *audience, received_at_ms: *received_at_ms })
+            }
+            Op::Audience(record) => self.put_audience(record),
+            Op::Lingerers(conversation, lingerers) => self.put_lingerers(*conversation, lingerers),
+            Op::Acked { name, peer, ranges } => self.put_acked(name, *peer, ranges),
+            Op::Trim(name, below) => self.trim(name, *below),
+            Op::Alive(alive) => self.put_alive(alive),
+        }
+    }
+
+    /// Sets a value of the node's own.
+    pub(super) fn put_setting(&mut self, key: &str, value: &str) -> Result<(), Fault> {
+        self.run("INSERT OR REPLACE INTO settings (key, value) VALUES (?1, ?2)", params![key, value])
+    }
+
+    /// Notes what is known of a peer.
+    pub(super) fn put_peer(&mut self, known: &KnownPeer) -> Result<(), Fault> {
+        self.run(
+            "INSERT OR REPLACE INTO peers (peer, nick, addrs, seen_at_ms) VALUES (?1, ?2, ?3, ?4)",
+            params![known.peer.as_bytes(), known.nick, columns::addrs_to_text(&known.addrs), number(known.seen_at_ms)],
+        )
+    }
+
+    fn put_conversation(&mut self, record: &ConversationRecord) -> Result<(), Fault> {
+        let (peer, room, key, open, joined) = match &record.kind {
+            ConversationKind::Direct(peer) => (Some(peer.as_bytes()), None, None, false, false),
+            ConversationKind::Room { name, key, open, joined } => {
+                (None, Some(name.as_str()), Some(key.as_bytes()), *open, *joined)
+            }
+        };
+        self.run(
+            "INSERT INTO conversations (id, peer, room, key, open, joined) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET peer = excluded.peer, room = excluded.room, key = excluded.key,
+                                            open = excluded.open, joined = excluded.joined",
+            params![record.id.as_bytes(), peer, room, key, open, joined],
+        )
+    }
+
+    fn append(&mut self, part: &Part<'_>) -> Result<(), Fault> {
+        let Part { batch, from, to, .. } = *part;
+        if from < batch.first() || to < from || to > batch.last() {
+            return Err(gap(format_args!("{from} to {to} of a batch from {} to {}", batch.first(), batch.last())));
+        }
+        let log = self.log(&batch.batch.name)?;
+        // The highest number first: it refuses, before anything is written, what the tables have no place for.
+        EntryId::new(log.ordinal, batch.last())?;
+        self.put_run(log.ordinal, part)?;
+        self.put_entries(log, part)?;
+        self.put_seal(log.ordinal, batch.last(), batch.head(), Some(batch.batch.signature))?;
+        self.grown.insert(log.ordinal);
+        Ok(())
+    }
+
+    /// Makes `from..=to` part of what is held, melting it with the runs of its audience that it touches.
+    fn put_run(&mut self, log: i64, part: &Part<'_>) -> Result<(), Fault> {
+        let Part { batch, from, to, audience, .. } = *part;
+        let below = self.run_at_or_below(log, to)?;
+        if below.is_some_and(|run| run.last >= from) {
+            return Err(gap(format_args!("of {from} to {to}, some are held")));
+        }
+        let below = below.filter(|run| run.last + 1 == from);
+        let above = self.run_at_or_below(log, to + 1)?.filter(|run| run.first == to + 1);
+        if above.is_none() && to < batch.last() {
+            return Err(gap(format_args!("{to} is neither the end of its batch nor held on from there")));
+        }
+        match below {
+            Some(_) => self.agree(log, from - 1, batch)?,
+            None => self.put_base(log, from, batch)?,
+        }
+        if above.is_some() {
+            self.agree(log, to, batch)?;
+        }
+        let melts = |run: &Run| run.audience == audience;
+        let (below, above) = (below.filter(melts), above.filter(melts));
+        if let Some(above) = above {
+            self.run("DELETE FROM runs WHERE log = ?1 AND first = ?2", params![log, number(above.first)])?;
+        }
+        self.run(
+            "INSERT INTO runs (log, first, last, audience) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (log, first) DO UPDATE SET last = excluded.last",
+            params![
+                log,
+                number(below.map_or(from, |run| run.first)),
+                number(above.map_or(to, |run| run.last)),
+                number(audience.0)
+            ],
+        )
+    }
+
+    fn run_at_or_below(&self, log: i64, seq: Seq) -> Result<Option<Run>, Fault> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT first, last, audience FROM runs WHERE log = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+        )?;
+        let mut rows = query.query(params![log, number(seq)])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let audience = AudienceId(columns::count(row, 2)?);
+        Ok(Some(Run { first: columns::count(row, 0)?, last: columns::count(row, 1)?, audience }))
+    }
+
+    /// The hash that the batch has at `seq` must be the one that is held there.
+    fn agree(&self, log: i64, seq: Seq, batch: &CheckedBatch) -> Result<(), Fault> {
+        match chain::seal_at(self.conn, log, seq)? {
+            Some(held) if batch.hash_at(seq) != Some(held) => Err(gap(format_args!("the chain forks at {seq}"))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Keeps the hash that a stretch after a gap starts from.
+    fn put_base(&mut self, log: i64, from: Seq, batch: &CheckedBatch) -> Result<(), Fault> {
+        match from - 1 {
+            // The log's name gives this one.
+            0 => Ok(()),
+            before => {
+                let hash = batch.hash_at(before).expect("the batch starts at `from` or before");
+                self.put_seal(log, before, hash, None)
+            }
+        }
+    }
+
+    /// Keeps a hash. A signature that is already there stays.
+    fn put_seal(&mut self, log: i64, seq: Seq, hash: EntryHash, signature: Option<Signature>) -> Result<(), Fault> {
+        let kept = self
+            .conn
+            .prepare_cached(
+                "INSERT INTO seals (log, seq, hash, signature) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (log, seq) DO UPDATE SET signature = coalesce(excluded.signature, signature)
+                 WHERE hash = excluded.hash",
+            )?
+            .execute(params![log, number(seq), hash.as_bytes(), signature.as_ref().map(|signature| signature.as_bytes())])?;
+        if kept == 1 { Ok(()) } else { Err(gap(format_args!("the chain forks at {seq}"))) }
+    }
+
+    fn put_entries(&mut self, log: LogRow, part: &Part<'_>) -> Result<(), Fault> {
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO entries (id, conversation, lamport, sent_at_ms, received_at_ms, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        let received_at_ms = number(part.received_at_ms);
+        for seq in part.from..=part.to {
+            let kept = part.batch.at(seq).expect("`from` and `to` are within the batch");
+            let (lamport, sent_at_ms) = (number(kept.entry.lamport), number(kept.entry.sent_at_ms));
+            let id = EntryId::new(log.ordinal, seq)?.0;
+            insert.execute(params![id, log.conversation, lamport, sent_at_ms, received_at_ms, kept.bytes.as_ref()])?;
+        }
+        let highest = part.batch.at(part.to).expect("`to` is within the batch").entry.lamport;
+        self.run(
+            "UPDATE conversations SET lamport = ?2 WHERE ordinal = ?1 AND lamport < ?2",
+            params![log.conversation, number(highest)],
+        )
+    }
+
+    fn put_audience(&mut self, record: &AudienceRecord) -> Result<(), Fault> {
+        let conversation = self.conversation(record.conversation)?;
+        let added = self
+            .conn
+            .prepare_cached("INSERT OR IGNORE INTO audiences (id, conversation, formed_at_ms, peers) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![
+                number(record.id.0),
+                conversation,
+                number(record.formed_at_ms),
+                columns::peers_to_blob(&record.peers)
+            ])?;
+        if added == 1 { Ok(()) } else { Err(gap(format_args!("audience {} is already there", record.id.0))) }
+    }
+
+    fn put_lingerers(&mut self, conversation: ConversationId, lingerers: &[Lingerer]) -> Result<(), Fault> {
+        let conversation = self.conversation(conversation)?;
+        self.run("DELETE FROM lingerers WHERE conversation = ?1", [conversation])?;
+        for Lingerer { peer, dropped_at_ms } in lingerers {
+            self.run(
+                "INSERT INTO lingerers (conversation, peer, dropped_at_ms) VALUES (?1, ?2, ?3)",
+                params![conversation, peer.as_bytes(), dropped_at_ms.map(number)],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn put_acked(&mut self, name: &LogName, peer: PeerId, ranges: &Ranges) -> Result<(), Fault> {
+        let log = self.log(name)?.ordinal;
+        self.run(
+            "INSERT OR REPLACE INTO acked (log, peer, ranges) VALUES (?1, ?2, ?3)",
+            params![log, peer.as_bytes(), columns::ranges_to_blob(ranges)],
+        )
+    }
+
+    fn put_alive(&mut self, alive: &Alive) -> Result<(), Fault> {
+        self.run(
+            "INSERT OR REPLACE INTO alive (one, at_ms, network) VALUES (1, ?1, ?2)",
+            params![number(alive.at_ms), alive.network.cast_signed()],
+        )
+    }
+
+    /// Lets go of what is below `below`, but for the hash that the rest goes on from.
+    fn trim(&mut self, name: &LogName, below: Seq) -> Result<(), Fault> {
+        let log = self.log(name)?.ordinal;
+        let Some(last_gone) = below.checked_sub(1).filter(|last| *last > 0) else { return Ok(()) };
+        let straddling = self.run_at_or_below(log, last_gone)?.filter(|run| run.last >= last_gone);
+        if straddling.is_some() {
+            let hash = chain::hash_at(self.conn, name, log, last_gone)?;
+            self.put_seal(log, last_gone, hash, None)?;
+        }
+        self.run("DELETE FROM seals WHERE log = ?1 AND seq < ?2", params![log, number(last_gone)])?;
+        self.run("DELETE FROM runs WHERE log = ?1 AND last < ?2", params![log, number(below)])?;
+        self.run("UPDATE runs SET first = ?2 WHERE log = ?1 AND first < ?2", params![log, number(below)])?;
+        let ids = params![EntryId::new(log, 0)?.0, EntryId::new(log, last_gone)?.0];
+        self.run("DELETE FROM entries WHERE id BETWEEN ?1 AND ?2", ids)?;
+        index::trim(self.conn, log, below)
+    }
+
+    /// The row of this log; it gets one with its first entry.
+    fn log(&mut self, name: &LogName) -> Result<LogRow, Fault> {
+        if let Some(known) = self.ordinals.0.get(name) {
+            return Ok(*known);
+        }
+        let conversation = self.conversation(name.conversation)?;
+        let (author, log) = (name.author.as_bytes(), name.log.0.cast_signed());
+        let found = chain::log_ordinal(self.conn, name)?;
+        let ordinal = match found {
+            Some(ordinal) => ordinal,
+            None => {
+                let insert = "INSERT INTO logs (conversation, author, log) VALUES (?1, ?2, ?3)";
+                self.conn.prepare_cached(insert)?.insert(params![conversation, author, log])?
+            }
+        };
+        if self.ordinals.0.len() >= ORDINALS_MAX {
+            self.ordinals.forget();
+        }
+        self.ordinals.0.insert(*name, LogRow { ordinal, conversation });
+        Ok(LogRow { ordinal, conversation })
+    }
+
+    fn conversation(&self, id: ConversationId) -> Result<i64, Fault> {
+        let mut query = self.conn.prepare_cached("SELECT ordinal FROM conversations WHERE id = ?1")?;
+        let found = query.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+        found.ok_or_else(|| gap(format_args!("the conversation {id:?} was never made known")))
+    }
+
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), Fault> {
+        self.conn.prepare_cached(sql)?.execute(params)?;
+        Ok(())
+    }
+}
+
+fn gap(detail: std::fmt::Arguments<'_>) -> Fault {
+    Fault::Gap(detail.to_string())
+}

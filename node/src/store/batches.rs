@@ -1,0 +1,133 @@
+//! Batches for sync, built from the tables: as large as a frame allows, each ending at a signature that its author made.
+
+use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
+use hobnob_protocol::{Batch, EntryHash, LogName, Seq, Signature};
+use rusqlite::{Connection, Row, params};
+
+use super::chain;
+use super::columns::{self, EntryId, number};
+use super::error::Fault;
+
+/// Reads batches that cover `from..=to`, or as much of it as is held without a gap, but stops at about `max_bytes`.
+///
+/// The last batch goes on past `to` where the author signed further on. `conn` is inside a transaction.
+pub(super) fn read(conn: &Connection, name: LogName, from: Seq, to: Seq, max_bytes: usize) -> Result<Vec<Batch>, Fault> {
+    let Some(log) = chain::log_ordinal(conn, &name)? else { return Ok(Vec::new()) };
+    let Some(end) = end_of_stretch(conn, log, from)? else { return Ok(Vec::new()) };
+    let prev = chain::hash_at(conn, &name, log, from - 1)?;
+    let mut packer = Packer::new(name, from, prev, max_bytes);
+    let mut query = conn.prepare_cached(
+        "SELECT e.id, e.lamport, e.bytes, s.hash, s.signature
+         FROM entries e LEFT JOIN seals s ON s.log = ?3 AND s.seq = e.id - ?4
+         WHERE e.id BETWEEN ?1 AND ?2 ORDER BY e.id",
+    )?;
+    let before_all = EntryId::new(log, 0)?.0;
+    let mut rows = query.query(params![EntryId::new(log, from)?.0, EntryId::new(log, end)?.0, log, before_all])?;
+    while packer.next <= end && packer.cut.as_ref().is_none_or(|cut| cut.last < to) {
+        let Some(row) = rows.next()? else { return Err(chain::missing(packer.next)) };
+        let full = !packer.take(row)?;
+        if full {
+            return Ok(packer.batches);
+        }
+    }
+    packer.pack()?;
+    Ok(packer.batches)
+}
+
+/// The last entry held without a gap from `from` on; `None` where `from` itself is not held.
+fn end_of_stretch(conn: &Connection, log: i64, from: Seq) -> Result<Option<Seq>, Fault> {
+    let mut query = conn.prepare_cached("SELECT first, last FROM runs WHERE log = ?1 AND last >= ?2 ORDER BY first")?;
+    let mut rows = query.query(params![log, number(from)])?;
+    let mut next = from;
+    while let Some(row) = rows.next()? {
+        if columns::count(row, 0)? > next {
+            break;
+        }
+        next = columns::count(row, 1)? + 1;
+    }
+    Ok(if next > from && from > 0 { Some(next - 1) } else { None })
+}
+
+/// Takes entries in order and packs them into batches.
+struct Packer {
+    name: LogName,
+    /// The number and hash that the batch being packed starts from.
+    first: Seq,
+    prev: EntryHash,
+    /// Its entries so far, signed and not yet signed.
+    bytes: Vec<u8>,
+    /// The last place in it where it may end.
+    cut: Option<Cut>,
+    /// The entry to come, and hash and Lamport number of the one before it.
+    next: Seq,
+    hash: EntryHash,
+    lamport: u64,
+    /// Bytes that may still be packed.
+    room: usize,
+    batches: Vec<Batch>,
+}
+
+/// A place where the author signed.
+struct Cut {
+    last: Seq,
+    len: usize,
+    hash: EntryHash,
+    signature: Signature,
+}
+
+impl Packer {
+    fn new(name: LogName, first: Seq, prev: EntryHash, room: usize) -> Self {
+        let (bytes, batches) = (Vec::new(), Vec::new());
+        Self { name, first, prev, bytes, cut: None, next: first, hash: prev, lamport: 0, room, batches }
+    }
+
+    /// Takes the next entry; `false`, and not taken, when there is no more room.
+    fn take(&mut self, row: &Row<'_>) -> Result<bool, Fault> {
+        if EntryId(row.get(0)?).seq() != self.next {
+            return Err(chain::missing(self.next));
+        }
+        let lamport = columns::count(row, 1)?;
+        let entry = row.get_ref(2)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?;
+        let grown = self.bytes.len() + entry.len();
+        // Within one batch Lamport numbers grow; an author who breaks that from one batch to the next gets no merged batch.
+        let ends = grown > BATCH_ENTRIES_BYTES_MAX.min(self.room) || lamport <= self.lamport;
+        if ends && self.cut.is_some() {
+            self.pack()?;
+        }
+        if !self.batches.is_empty() && self.bytes.len() + entry.len() > self.room {
+            return Ok(false);
+        }
+        self.hash = self.hash.next(self.next, entry);
+        self.bytes.extend_from_slice(entry);
+        self.lamport = lamport;
+        self.note_seal(row)?;
+        self.next += 1;
+        Ok(true)
+    }
+
+    fn note_seal(&mut self, row: &Row<'_>) -> Result<(), Fault> {
+        if row.get_ref(3)? == rusqlite::types::ValueRef::Null {
+            return Ok(());
+        }
+        if columns::hash(row, 3)? != self.hash {
+            return Err(Fault::Damaged(format!("the entries up to {} are not those that were stored", self.next)));
+        }
+        if let Some(signature) = columns::signature(row, 4)? {
+            self.cut = Some(Cut { last: self.next, len: self.bytes.len(), hash: self.hash, signature });
+        }
+        Ok(())
+    }
+
+    /// Packs everything up to the last signature.
+    fn pack(&mut self) -> Result<(), Fault> {
+        let Some(Cut { last, len, hash, signature }) = self.cut.take() else {
+            return Err(Fault::Damaged(format!("no signature from entry {} on", self.first)));
+        };
+        let rest = self.bytes.split_off(len);
+        let entries = std::mem::replace(&mut self.bytes, rest).into();
+        self.batches.push(Batch { name: self.name, first: self.first, prev: self.prev, entries, signature });
+        (self.first, self.prev) = (last + 1, hash);
+        self.room = self.room.saturating_sub(len);
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! Values of ours as SQLite's columns hold them, and back.
+
+use std::net::SocketAddr;
+
+use hobnob_protocol::{ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Seq, Signature};
+use rusqlite::Row;
+
+use crate::core::durable::{ConversationKind, ConversationRecord};
+
+use super::error::Fault;
+
+/// Highest number of an entry that the store can hold.
+pub const SEQ_MAX: Seq = (1 << SEQ_BITS) - 1;
+
+/// Highest ordinal of a log.
+const ORDINAL_MAX: i64 = (1 << (63 - SEQ_BITS)) - 1;
+
+/// Low bits of an [`EntryId`] that are the entry's number.
+pub(super) const SEQ_BITS: u32 = 40;
+
+/// Where an entry is in the table: ordinal of its log, then its number, so that a stretch of a log is a range of ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EntryId(pub(super) i64);
+
+impl EntryId {
+    /// The entry `seq` of the log `ordinal`.
+    pub(super) fn new(ordinal: i64, seq: Seq) -> Result<Self, Fault> {
+        if !(0..=ORDINAL_MAX).contains(&ordinal) {
+            return Err(Fault::Beyond("the number of logs"));
+        }
+        if seq > SEQ_MAX {
+            return Err(Fault::Beyond("the number of an entry"));
+        }
+        Ok(Self((ordinal << SEQ_BITS) | number(seq)))
+    }
+
+    /// Its place in the log.
+    pub(super) fn seq(self) -> Seq {
+        self.0.cast_unsigned() & SEQ_MAX
+    }
+}
+
+/// A count or a time. What does not fit SQLite's signed integers stays at their highest: only times that an author made up can.
+pub(super) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A count or a time read back.
+pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64, Fault> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| Fault::Damaged(format!("a count of {value}")))
+}
+
+/// A blob of exactly `N` bytes.
+pub(super) fn blob<const N: usize>(row: &Row<'_>, column: usize) -> Result<[u8; N], Fault> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?;
+    bytes.try_into().map_err(|_| Fault::Damaged(format!("a value of {} bytes for one of {N}", bytes.len())))
+}
+
+/// A peer id.
+pub(super) fn peer(row: &Row<'_>, column: usize) -> Result<PeerId, Fault> {
+    Ok(PeerId::from_bytes(blob(row, column)?))
+}
+
+/// A conversation's id.
+pub(super) fn conversation(row: &Row<'_>, column: usize) -> Result<ConversationId, Fault> {
+    Ok(ConversationId::from_bytes(blob(row, column)?))
+}
+
+/// An entry's hash.
+pub(super) fn hash(row: &Row<'_>, column: usize) -> Result<EntryHash, Fault> {
+    Ok(EntryHash::from_bytes(blob(row, column)?))
+}
+
+/// A signature, where there is one.
+pub(super) fn signature(row: &Row<'_>, column: usize) -> Result<Option<Signature>, Fault> {
+    if row.get_ref(column)? == rusqlite::types::ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(Signature::from_bytes(blob(row, column)?)))
+}
+
+/// A log's name from the columns conversation id, author and log id, the first of which is at `column`.
+pub(super) fn log_name(row: &Row<'_>, column: usize) -> Result<LogName, Fault> {
+    let log: i64 = row.get(column + 2)?;
+    Ok(LogName { conversation: conversation(row, column)?, author: peer(row, column + 1)?, log: LogId(log.cast_unsigned()) })
+}
+
+/// An entry from its bytes.
+pub(super) fn entry(bytes: &[u8]) -> Result<Entry, Fault> {
+    Entry::decode(bytes).map_err(|error| Fault::Damaged(format!("an entry is {error}")))
+}
+
+/// A conversation from the columns id, peer, room, key, open and joined.
+pub(super) fn conversation_record(row: &Row<'_>) -> Result<ConversationRecord, Fault> {
+    let room: Option<String> = row.get(2)?;
+    let kind = match room {
+        None => ConversationKind::Direct(peer(row, 1)?),
+        Some(name) => ConversationKind::Room {
+            name: name.parse::<RoomName>().map_err(|error| Fault::Damaged(error.to_string()))?,
+            key: RoomKey::from_bytes(blob(row, 3)?),
+            open: row.get(4)?,
+            joined: row.get(5)?,
+        },
+    };
+    Ok(ConversationRecord { id: conversation(row, 0)?, kind })
+}
+
+/// Peers one after another, 32 bytes each.
+pub(super) fn peers_to_blob(peers: &[PeerId]) -> Vec<u8> {
+    peers.iter().flat_map(|peer| peer.as_bytes()).copied().collect()
+}
+
+/// Peers read back.
+pub(super) fn peers_from_blob(bytes: &[u8]) -> Result<Vec<PeerId>, Fault> {
+    let (peers, rest) = bytes.as_chunks::<32>();
+    if rest.is_empty() {
+        Ok(peers.iter().map(|peer| PeerId::from_bytes(*peer)).collect())
+    } else {
+        Err(Fault::Damaged("a list of peers ends early".to_owned()))
+    }
+}
+
+/// Ranges as pairs of little-endian numbers.
+pub(super) fn ranges_to_blob(ranges: &Ranges) -> Vec<u8> {
+    ranges.iter().flat_map(|(first, last)| [first.to_le_bytes(), last.to_le_bytes()]).flatten().collect()
+}
+
+/// Ranges read back.
+pub(super) fn ranges_from_blob(bytes: &[u8]) -> Result<Ranges, Fault> {
+    let (numbers, rest) = bytes.as_chunks::<8>();
+    let (pairs, odd) = numbers.as_chunks::<2>();
+    if !rest.is_empty() || !odd.is_empty() {
+        return Err(Fault::Damaged("a list of ranges ends early".to_owned()));
+    }
+    let mut ranges = Ranges::new();
+    for [first, last] in pairs {
+        ranges.insert(u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    }
+    Ok(ranges)
+}
+
+/// Addresses with spaces between them.
+pub(super) fn addrs_to_text(addrs: &[SocketAddr]) -> String {
+    addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Addresses read back. They are hints: one that can't be read is left out.
+pub(super) fn addrs_from_text(text: &str) -> Vec<SocketAddr> {
+    text.split(' ').filter_map(|addr| addr.parse().ok()).collect()
+}

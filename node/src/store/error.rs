@@ -1,0 +1,138 @@
+//! What can go wrong with the database, by cause, told so that a user knows what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A newer program wrote the database.
+    #[error(
+        "{} was written by a newer hobnob: its version is {found}, this program knows versions up to {known}. \
+         Nothing was changed: update hobnob, or use another --home", file.display()
+    )]
+    Newer {
+        /// The database.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+    /// The file is no database of hobnob's, or its structure or contents contradict themselves.
+    #[error(
+        "{} is damaged ({detail}). hobnob does not try to repair it: move it aside, with its -wal and -shm files, and start again. \
+         Your identity stays: it is in the key file. Peers send back what they hold", file.display()
+    )]
+    Damaged {
+        /// The database.
+        file: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The file or its folder may not be written.
+    #[error("{} can't be written ({detail}): make the file and its folder yours and writable, or use another --home", file.display())]
+    ReadOnly {
+        /// The database.
+        file: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+    /// There is no room left.
+    #[error("no room left for {}: free some space on its disk. Nothing of this was stored; hobnob goes on when there is room", file.display())]
+    Full {
+        /// The database.
+        file: PathBuf,
+    },
+    /// Another program holds the database.
+    #[error("{} is in use by another program: end it (a second hobnob, a backup, a database browser) and try again", file.display())]
+    InUse {
+        /// The database.
+        file: PathBuf,
+    },
+    /// A commit does not continue what is held. The store refuses it whole.
+    #[error("a fault in hobnob itself: a commit does not continue what is stored ({0}). Please report it")]
+    Gap(String),
+    /// A number beyond what the store can hold.
+    #[error("{0} is more than the store can hold")]
+    Beyond(&'static str),
+    /// The store was closed before it could answer.
+    #[error("the store is closed: this node is stopping")]
+    Closed,
+    /// The disk or the system failed.
+    #[error("{} could not be read or written ({detail}): check the disk", file.display())]
+    Io {
+        /// The database.
+        file: PathBuf,
+        /// What SQLite or the system said.
+        detail: String,
+    },
+}
+
+impl StoreError {
+    /// Whether it is the commit that is wrong, and not the database or the disk: other commits are not touched by it.
+    pub(super) fn is_of_one_commit(&self) -> bool {
+        matches!(self, StoreError::Gap(_) | StoreError::Beyond(_))
+    }
+
+    /// What a failure of the file system means for this database.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an open list; all others mean: it failed")]
+    pub(super) fn from_io(error: &io::Error, file: &Path) -> Self {
+        let (file, detail) = (file.to_owned(), error.to_string());
+        match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { file, detail },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { file },
+            _ => StoreError::Io { file, detail },
+        }
+    }
+}
+
+/// A [`StoreError`] before it is known which file it is about.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Sqlite(rusqlite::Error),
+    Damaged(String),
+    Newer { found: u32, known: u32 },
+    Gap(String),
+    Beyond(&'static str),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Fault::Sqlite(error)
+    }
+}
+
+impl Fault {
+    /// Names the file.
+    pub(super) fn at(self, file: &Path) -> StoreError {
+        let file = file.to_owned();
+        match self {
+            Fault::Sqlite(error) => of_sqlite(&error, file),
+            Fault::Damaged(detail) => StoreError::Damaged { file, detail },
+            Fault::Newer { found, known } => StoreError::Newer { file, found, known },
+            Fault::Gap(detail) => StoreError::Gap(detail),
+            Fault::Beyond(what) => StoreError::Beyond(what),
+        }
+    }
+}
+
+fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
+    let detail = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full { file },
+        // Commits are checked before they are written: a constraint that then breaks shows tables that contradict each other.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
+            StoreError::Damaged { file, detail }
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreError::ReadOnly { file, detail },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            StoreError::InUse { file }
+        }
+        Some(_) => StoreError::Io { file, detail },
+        // No result code: a column holds another type than the one written there.
+        None => StoreError::Damaged { file, detail },
+    }
+}

@@ -1,0 +1,207 @@
+//! Reading messages back for people: history, search, and single entries.
+
+use hobnob_protocol::{ConversationId, Entry, LogId, LogName, Seq};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::chain;
+use super::columns::{self, EntryId, SEQ_BITS, SEQ_MAX, number};
+use super::error::Fault;
+use super::index;
+
+/// Rows in one answer at most; further ones are asked for with [`HistoryRequest::before`].
+pub const HISTORY_ROWS_MAX: usize = 10_000;
+
+/// Which entries to read back.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryRequest {
+    /// Only of this conversation; none: of all.
+    pub conversation: Option<ConversationId>,
+    /// Only texts with all of these words, the last of which may be the start of one.
+    pub search: Option<String>,
+    /// Only those received at or after this time, in milliseconds since the Unix epoch.
+    pub since_ms: Option<u64>,
+    /// Only those that come before this one. Where it is not held, there are none.
+    pub before: Option<(LogId, Seq)>,
+    /// At most this many, the newest, and never more than [`HISTORY_ROWS_MAX`].
+    pub limit: usize,
+}
+
+/// An entry as it is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Its log.
+    pub name: LogName,
+    /// Its place in the log.
+    pub seq: Seq,
+    /// What it is.
+    pub entry: Entry,
+    /// This node's clock when it came or was written, in milliseconds since the Unix epoch.
+    pub received_at_ms: u64,
+}
+
+/// The newest rows that fit the request, oldest first: in display order (Lamport number, author, log, number; the same on
+/// every node), or, of all
+/// conversations, by time of receipt and then in display order.
+///
+/// `conn` is inside a transaction.
+pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<HistoryRow>, Fault> {
+    let Some(query) = Query::of(conn, request)? else { return Ok(Vec::new()) };
+    let mut statement = conn.prepare_cached(&query.sql)?;
+    let mut rows = collect(statement.query(params_from_iter(query.values))?)?;
+    rows.reverse();
+    Ok(rows)
+}
+
+/// The entries `first..=last` of the log that are held, at most [`HISTORY_ROWS_MAX`].
+pub(super) fn entries(conn: &Connection, name: &LogName, first: Seq, last: Seq) -> Result<Vec<HistoryRow>, Fault> {
+    let Some(log) = chain::log_ordinal(conn, name)? else { return Ok(Vec::new()) };
+    let sql =
+        format!("SELECT {COLUMNS} FROM entries e {JOINS} WHERE e.id BETWEEN ?1 AND ?2 ORDER BY e.id LIMIT {HISTORY_ROWS_MAX}");
+    let mut statement = conn.prepare_cached(&sql)?;
+    let (first, last) = (EntryId::new(log, first.min(SEQ_MAX))?, EntryId::new(log, last.min(SEQ_MAX))?);
+    collect(statement.query([first.0, last.0])?)
+}
+
+/// The entry of this number in the log of this id; of the log heard of first, should two authors use one id.
+pub(super) fn message(conn: &Connection, log: LogId, seq: Seq) -> Result<Option<HistoryRow>, Fault> {
+    let Some(position) = Position::of(conn, log, seq, None)? else { return Ok(None) };
+    let sql = format!("SELECT {COLUMNS} FROM entries e {JOINS} WHERE e.id = ?1");
+    let mut statement = conn.prepare_cached(&sql)?;
+    Ok(collect(statement.query([position.id])?)?.pop())
+}
+
+// The statements below write it out.
+const _: () = assert!(SEQ_BITS == 40);
+
+const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log";
+
+/// CROSS JOIN keeps SQLite from starting anywhere but at the index that has the order.
+const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
+
+fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<HistoryRow>, Fault> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(history_row(row)?);
+    }
+    Ok(found)
+}
+
+fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
+    let bytes = row.get_ref(2)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?;
+    Ok(HistoryRow {
+        name: columns::log_name(row, 3)?,
+        seq: EntryId(row.get(0)?).seq(),
+        entry: columns::entry(bytes)?,
+        received_at_ms: columns::count(row, 1)?,
+    })
+}
+
+/// Where an entry stands in each order.
+struct Position {
+    received_at_ms: i64,
+    lamport: i64,
+    author: Vec<u8>,
+    log: i64,
+    id: i64,
+}
+
+impl Position {
+    fn of(conn: &Connection, log: LogId, seq: Seq, within: Option<i64>) -> Result<Option<Self>, Fault> {
+        if seq > SEQ_MAX {
+            return Ok(None);
+        }
+        let mut query = conn.prepare_cached(
+            "SELECT e.received_at_ms, e.lamport, l.author, l.log, e.id
+             FROM logs l CROSS JOIN entries e ON e.id = ((l.ordinal << 40) | ?2)
+             WHERE l.log = ?1 AND l.conversation = coalesce(?3, l.conversation) ORDER BY l.ordinal LIMIT 1",
+        )?;
+        let position = query.query_row(params![log.0.cast_signed(), number(seq), within], |row| {
+            let [received_at_ms, lamport, log, id] = [row.get(0)?, row.get(1)?, row.get(3)?, row.get(4)?];
+            Ok(Self { received_at_ms, lamport, author: row.get(2)?, log, id })
+        });
+        Ok(position.optional()?)
+    }
+}
+
+/// A statement that goes back from a position, along an index where there is one.
+struct Query {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Query {
+    /// `None` where nothing can be found.
+    fn of(conn: &Connection, request: &HistoryRequest) -> Result<Option<Self>, Fault> {
+        let within = match request.conversation {
+            None => None,
+            Some(id) => match ordinal(conn, id)? {
+                None => return Ok(None),
+                known => known,
+            },
+        };
+        let before = match request.before {
+            None => None,
+            Some((log, seq)) => match Position::of(conn, log, seq, within)? {
+                None => return Ok(None),
+                known => known,
+            },
+        };
+        let search = request.search.as_deref().and_then(index::query_of);
+        let mut query = Self::along(within, search);
+        if let Some(since_ms) = request.since_ms {
+            query.add(" AND e.received_at_ms >= ?", [number(since_ms).into()]);
+        }
+        if let Some(before) = before {
+            query.add_before(within.is_some(), before);
+        }
+        query.add_order(within.is_some(), request.limit);
+        Ok(Some(query))
+    }
+
+    /// Where to look: in the search index, in the conversation's display order, or in order of receipt.
+    fn along(within: Option<i64>, search: Option<String>) -> Self {
+        let (source, start) = match (&search, within) {
+            (Some(_), _) => ("words CROSS JOIN entries e ON e.id = words.rowid", "words MATCH ?"),
+            (None, Some(_)) => ("entries e INDEXED BY entries_shown", "TRUE"),
+            (None, None) => ("entries e INDEXED BY entries_received", "TRUE"),
+        };
+        let sql = format!("SELECT {COLUMNS} FROM {source} {JOINS} WHERE {start}");
+        let mut query = Self { sql, values: search.map(Value::from).into_iter().collect() };
+        if let Some(conversation) = within {
+            query.add(" AND e.conversation = ?", [conversation.into()]);
+        }
+        query
+    }
+
+    fn add_before(&mut self, in_one: bool, before: Position) {
+        let Position { received_at_ms, lamport, author, log, id } = before;
+        let shown = [lamport.into(), author.into(), log.into(), id.into()];
+        // The first bound is the one that an index can use; the second is exact.
+        if in_one {
+            self.add(" AND e.lamport <= ?", [lamport.into()]);
+            self.add(" AND (e.lamport, l.author, l.log, e.id) < (?, ?, ?, ?)", shown);
+        } else {
+            self.add(" AND e.received_at_ms <= ?", [received_at_ms.into()]);
+            self.add(" AND (e.received_at_ms, e.lamport, l.author, l.log, e.id) < (?", [received_at_ms.into()]);
+            self.add(", ?, ?, ?, ?)", shown);
+        }
+    }
+
+    fn add_order(&mut self, in_one: bool, limit: usize) {
+        let first = if in_one { "" } else { "e.received_at_ms DESC, " };
+        let limit = i64::try_from(limit.min(HISTORY_ROWS_MAX)).expect("a small number");
+        let order = format!(" ORDER BY {first}e.lamport DESC, l.author DESC, l.log DESC, e.id DESC LIMIT ?");
+        self.add(&order, [limit.into()]);
+    }
+
+    fn add<const N: usize>(&mut self, sql: &str, values: [Value; N]) {
+        self.sql.push_str(sql);
+        self.values.extend(values);
+    }
+}
+
+fn ordinal(conn: &Connection, id: ConversationId) -> Result<Option<i64>, Fault> {
+    let mut query = conn.prepare_cached("SELECT ordinal FROM conversations WHERE id = ?1")?;
+    Ok(query.query_row([id.as_bytes()], |row| row.get(0)).optional()?)
+}

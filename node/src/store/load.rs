@@ -1,0 +1,152 @@
+//! What a node reads when it starts.
+
+use std::collections::BTreeMap;
+
+use hobnob_protocol::{ConversationId, PeerId};
+use rusqlite::{Connection, Row, params};
+
+use crate::core::durable::{Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, Run};
+
+use super::columns::{self, count, number};
+use super::error::Fault;
+use super::{KnownPeer, PEERS_MAX};
+
+/// Everything that the replica must know. `conn` is inside a transaction.
+pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loaded, Fault> {
+    Ok(Loaded {
+        conversations: conversations(conn)?,
+        logs: logs(conn)?,
+        lamport: all(conn, "SELECT id, lamport FROM conversations WHERE lamport > 0 ORDER BY ordinal", |row| {
+            Ok((columns::conversation(row, 0)?, count(row, 1)?))
+        })?,
+        audiences: audiences(conn, audiences_since_ms)?,
+        last_audience: only(conn, "SELECT coalesce(max(id), 0) FROM audiences", |row| count(row, 0))?.unwrap_or(0),
+        lingerers: lingerers(conn)?,
+        acked: all(
+            conn,
+            "SELECT c.id, l.author, l.log, a.peer, a.ranges FROM acked a
+             JOIN logs l ON l.ordinal = a.log JOIN conversations c ON c.ordinal = l.conversation ORDER BY a.log, a.peer",
+            |row| {
+                let ranges: Vec<u8> = row.get(4)?;
+                Ok((columns::log_name(row, 0)?, columns::peer(row, 3)?, columns::ranges_from_blob(&ranges)?))
+            },
+        )?,
+        alive: only(conn, "SELECT at_ms, network FROM alive", |row| {
+            let network: i64 = row.get(1)?;
+            Ok(Alive { at_ms: count(row, 0)?, network: network.cast_unsigned() })
+        })?,
+    })
+}
+
+/// All settings.
+pub(super) fn settings(conn: &Connection) -> Result<BTreeMap<String, String>, Fault> {
+    Ok(all(conn, "SELECT key, value FROM settings", |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+}
+
+/// The peers seen last, latest first.
+pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
+    let sql = format!("SELECT peer, nick, addrs, seen_at_ms FROM peers ORDER BY seen_at_ms DESC, peer LIMIT {PEERS_MAX}");
+    all(conn, &sql, |row| {
+        let addrs: String = row.get(2)?;
+        Ok(KnownPeer {
+            peer: columns::peer(row, 0)?,
+            nick: row.get(1)?,
+            addrs: columns::addrs_from_text(&addrs),
+            seen_at_ms: count(row, 3)?,
+        })
+    })
+}
+
+/// The ordinals of all logs that may hold something.
+pub(super) fn log_ordinals(conn: &Connection) -> Result<Vec<i64>, Fault> {
+    all(conn, "SELECT ordinal FROM logs", |row| Ok(row.get(0)?))
+}
+
+fn conversations(conn: &Connection) -> Result<Vec<ConversationRecord>, Fault> {
+    let sql = "SELECT id, peer, room, key, open, joined FROM conversations ORDER BY ordinal";
+    all(conn, sql, columns::conversation_record)
+}
+
+fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
+    let mut runs: BTreeMap<i64, Vec<Run>> = BTreeMap::new();
+    for (log, run) in all(conn, "SELECT log, first, last, audience FROM runs ORDER BY log, first", run)? {
+        runs.entry(log).or_default().push(run);
+    }
+    // A log's last entry is the end of a stretch, and such an end always has a hash.
+    let sql = "SELECT c.id, l.author, l.log, l.ordinal, s.hash, s.seq
+               FROM (SELECT log, max(last) AS last FROM runs GROUP BY log) held
+               JOIN logs l ON l.ordinal = held.log JOIN conversations c ON c.ordinal = l.conversation
+               JOIN seals s ON s.log = held.log AND s.seq = held.last ORDER BY l.ordinal";
+    let logs = all(conn, sql, |row| {
+        let ordinal: i64 = row.get(3)?;
+        Ok(LogRecord {
+            name: columns::log_name(row, 0)?,
+            ordinal: count(row, 3)?,
+            runs: runs.remove(&ordinal).unwrap_or_default(),
+            head: (count(row, 5)?, columns::hash(row, 4)?),
+        })
+    })?;
+    // What is left has lost its row or the hash of its end.
+    if runs.is_empty() { Ok(logs) } else { Err(Fault::Damaged(format!("{} logs lack their hash or name", runs.len()))) }
+}
+
+fn run(row: &Row<'_>) -> Result<(i64, Run), Fault> {
+    let run = Run { first: count(row, 1)?, last: count(row, 2)?, audience: AudienceId(count(row, 3)?) };
+    if run.first == 0 || run.last < run.first {
+        return Err(Fault::Damaged(format!("a run from {} to {}", run.first, run.last)));
+    }
+    Ok((row.get(0)?, run))
+}
+
+fn audiences(conn: &Connection, since_ms: u64) -> Result<Vec<AudienceRecord>, Fault> {
+    let mut query = conn.prepare(
+        "SELECT a.id, c.id, a.formed_at_ms, a.peers FROM audiences a JOIN conversations c ON c.ordinal = a.conversation
+         WHERE a.formed_at_ms >= ?1 OR a.id IN (SELECT max(id) FROM audiences GROUP BY conversation) ORDER BY a.id",
+    )?;
+    let mut rows = query.query(params![number(since_ms)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let peers: Vec<u8> = row.get(3)?;
+        found.push(AudienceRecord {
+            id: AudienceId(count(row, 0)?),
+            conversation: columns::conversation(row, 1)?,
+            formed_at_ms: count(row, 2)?,
+            peers: columns::peers_from_blob(&peers)?,
+        });
+    }
+    Ok(found)
+}
+
+fn lingerers(conn: &Connection) -> Result<Vec<(ConversationId, Vec<Lingerer>)>, Fault> {
+    let sql = "SELECT c.id, l.peer, l.dropped_at_ms FROM lingerers l JOIN conversations c ON c.ordinal = l.conversation
+               ORDER BY l.conversation, l.place";
+    let mut found: Vec<(ConversationId, Vec<Lingerer>)> = Vec::new();
+    for (conversation, lingerer) in all(conn, sql, |row| Ok((columns::conversation(row, 0)?, lingerer(row)?)))? {
+        match found.last_mut().filter(|last| last.0 == conversation) {
+            Some((_, lingerers)) => lingerers.push(lingerer),
+            None => found.push((conversation, vec![lingerer])),
+        }
+    }
+    Ok(found)
+}
+
+fn lingerer(row: &Row<'_>) -> Result<Lingerer, Fault> {
+    let here: Option<i64> = row.get(2)?;
+    let dropped_at_ms = here.map(|_| count(row, 2)).transpose()?;
+    let peer: PeerId = columns::peer(row, 1)?;
+    Ok(Lingerer { peer, dropped_at_ms })
+}
+
+fn all<T>(conn: &Connection, sql: &str, mut read: impl FnMut(&Row<'_>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
+    let mut query = conn.prepare(sql)?;
+    let mut rows = query.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(row)?);
+    }
+    Ok(found)
+}
+
+fn only<T>(conn: &Connection, sql: &str, read: impl FnMut(&Row<'_>) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
+    Ok(all(conn, sql, read)?.pop())
+}

@@ -1,0 +1,112 @@
+//! The tables, their versions, and how a database of an older version becomes one of this version.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::Fault;
+
+/// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps are added, never changed.
+pub(super) const MIGRATIONS: &[&str] = &[V1];
+
+/// - `entries.id` is [`super::columns::EntryId`]: the log's ordinal and the entry's number in one integer.
+/// - `runs` are disjoint; touching ones differ in audience.
+/// - `seals` hold the hash at the end of each batch that was stored, with its signature, and, without a signature, the hash of
+///   the entry before a stretch that starts after a gap. So a stretch always ends at a signature and starts after a known hash.
+/// - `words` is the search index of texts; `indexed` says which entries it has seen.
+const V1: &str = "
+CREATE TABLE conversations (
+    ordinal INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,
+    peer BLOB, room TEXT, key BLOB, open INTEGER NOT NULL, joined INTEGER NOT NULL,
+    lamport INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE logs (
+    ordinal INTEGER PRIMARY KEY, conversation INTEGER NOT NULL REFERENCES conversations,
+    author BLOB NOT NULL, log INTEGER NOT NULL,
+    UNIQUE (log, author, conversation)
+);
+CREATE TABLE runs (
+    log INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, audience INTEGER NOT NULL,
+    PRIMARY KEY (log, first)
+) WITHOUT ROWID;
+CREATE TABLE seals (
+    log INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, signature BLOB,
+    PRIMARY KEY (log, seq)
+) WITHOUT ROWID;
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL, lamport INTEGER NOT NULL,
+    sent_at_ms INTEGER NOT NULL, received_at_ms INTEGER NOT NULL, bytes BLOB NOT NULL
+);
+CREATE INDEX entries_shown ON entries (conversation, lamport, received_at_ms);
+CREATE INDEX entries_received ON entries (received_at_ms);
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '', contentless_delete = 1);
+CREATE TABLE indexed (
+    log INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (log, first)
+) WITHOUT ROWID;
+CREATE TABLE audiences (
+    id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL REFERENCES conversations,
+    formed_at_ms INTEGER NOT NULL, peers BLOB NOT NULL
+);
+CREATE TABLE lingerers (
+    place INTEGER PRIMARY KEY, conversation INTEGER NOT NULL REFERENCES conversations,
+    peer BLOB NOT NULL, dropped_at_ms INTEGER
+);
+CREATE INDEX lingerers_of ON lingerers (conversation);
+CREATE TABLE acked (
+    log INTEGER NOT NULL REFERENCES logs, peer BLOB NOT NULL, ranges BLOB NOT NULL,
+    PRIMARY KEY (log, peer)
+) WITHOUT ROWID;
+CREATE TABLE alive (one INTEGER PRIMARY KEY CHECK (one = 1), at_ms INTEGER NOT NULL, network INTEGER NOT NULL);
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE peers (peer BLOB PRIMARY KEY, nick TEXT, addrs TEXT NOT NULL, seen_at_ms INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// The tables that everything hangs on, small enough to be checked at each start. Damage in the others shows when they are read:
+/// entries are checked against their seals.
+const CHECKED: [&str; 7] = ["conversations", "logs", "runs", "seals", "audiences", "lingerers", "acked"];
+
+/// Refuses what `steps` can't bring up to date. Changes nothing.
+pub(super) fn refuse_foreign(conn: &Connection, steps: &[&str]) -> Result<(), Fault> {
+    let (found, known) = (version(conn)?, newest(steps));
+    if found > known {
+        return Err(Fault::Newer { found, known });
+    }
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if found == 0 && tables > 0 {
+        return Err(Fault::Damaged("a database of another program".to_owned()));
+    }
+    Ok(())
+}
+
+/// Brings the database up to date, all steps in one transaction.
+pub(super) fn migrate(conn: &mut Connection, steps: &[&str]) -> Result<(), Fault> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = usize::try_from(version(&tx)?).expect("a u32 fits");
+    for step in steps.iter().skip(found) {
+        tx.execute_batch(step)?;
+    }
+    if found < steps.len() {
+        tx.pragma_update(None, "user_version", newest(steps))?;
+    }
+    Ok(tx.commit()?)
+}
+
+/// SQLite's own check of the structure of [`CHECKED`].
+pub(super) fn check(conn: &Connection) -> Result<(), Fault> {
+    for table in CHECKED {
+        let said: String = conn.query_row(&format!("PRAGMA quick_check('{table}')"), [], |row| row.get(0))?;
+        if said != "ok" {
+            return Err(Fault::Damaged(format!("table {table}: {said}")));
+        }
+    }
+    Ok(())
+}
+
+fn newest(steps: &[&str]) -> u32 {
+    u32::try_from(steps.len()).expect("a handful of versions")
+}
+
+fn version(conn: &Connection) -> Result<u32, Fault> {
+    // The field is signed: a negative one is nobody's version.
+    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    u32::try_from(version).map_err(|_| Fault::Damaged(format!("its version is {version}")))
+}

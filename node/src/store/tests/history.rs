@@ -1,0 +1,210 @@
+//! History and search, as a person asks for them.
+
+use proptest::prelude::*;
+
+use super::super::index::query_of;
+use super::super::{HistoryRequest, HistoryRow};
+use super::*;
+
+fn texts(home: &Home, request: HistoryRequest) -> Vec<String> {
+    wait(home.store().history(request)).unwrap().into_iter().map(|row| text(&row)).collect()
+}
+
+fn text(row: &HistoryRow) -> String {
+    match &row.entry.body {
+        Body::Text(text) => text.clone(),
+        other @ (Body::App { .. } | Body::Unknown { .. }) => format!("{other:?}"),
+    }
+}
+
+fn of_lobby(limit: usize) -> HistoryRequest {
+    HistoryRequest { conversation: Some(lobby()), limit, ..HistoryRequest::default() }
+}
+
+/// Rows come in display order, and paging back by any step shows each once.
+fn check_paging(home: &Home, request: HistoryRequest, expected: &[HistoryRow]) {
+    for step in [1, 2, 7, 1_000] {
+        let mut pages: Vec<HistoryRow> = Vec::new();
+        let mut before = None;
+        loop {
+            let page = wait(home.store().history(HistoryRequest { before, limit: step, ..request.clone() })).unwrap();
+            let Some(first) = page.first() else { break };
+            before = Some((first.name.log, first.seq));
+            pages.splice(0..0, page);
+        }
+        assert_eq!(pages, expected, "in steps of {step}");
+    }
+}
+
+/// Four authors who write at once, so that Lamport numbers tie, and a direct conversation beside them.
+fn busy_home() -> (Home, Vec<HistoryRow>) {
+    let mut home = Home::new();
+    home.commit(vec![the_lobby(true), direct(9)]);
+    let mut authors: Vec<_> = (1..=4).map(|number| Author::new(number, lobby())).collect();
+    authors.push(Author::new(9, ConversationId::direct(peer(0), peer(9))));
+    let mut rows = Vec::new();
+    for round in 0u64..12 {
+        for author in &mut authors {
+            let batch = author.chats(if round % 3 == 0 { 2 } else { 1 });
+            // The clock goes back in the middle.
+            let received_at_ms = 100 + if round > 6 { round - 5 } else { round };
+            home.commit(vec![append_at(&batch, received_at_ms)]);
+            rows.extend((batch.first()..).zip(&batch.entries).map(|(seq, kept)| HistoryRow {
+                name: author.name,
+                seq,
+                entry: kept.entry.clone(),
+                received_at_ms,
+            }));
+        }
+    }
+    (home, rows)
+}
+
+#[test]
+fn a_conversation_is_paged_in_display_order() {
+    let (home, mut rows) = busy_home();
+    rows.retain(|row| row.name.conversation == lobby());
+    rows.sort_by_key(|row| (row.entry.lamport, row.name.author, row.seq));
+    check_paging(&home, of_lobby(0), &rows);
+    let since = HistoryRequest { since_ms: Some(104), ..of_lobby(0) };
+    rows.retain(|row| row.received_at_ms >= 104);
+    check_paging(&home, since.clone(), &rows);
+    let search = HistoryRequest { search: Some("number 1".into()), ..since };
+    rows.retain(|row| text(row).contains("number 1"));
+    check_paging(&home, search, &rows);
+}
+
+#[test]
+fn all_conversations_are_paged_by_time_of_receipt() {
+    let (home, mut rows) = busy_home();
+    rows.sort_by_key(|row| (row.received_at_ms, row.entry.lamport, row.name.author, row.seq));
+    check_paging(&home, HistoryRequest::default(), &rows);
+    let search = HistoryRequest { search: Some("number".into()), ..HistoryRequest::default() };
+    check_paging(&home, search, &rows);
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    let (home, _) = busy_home();
+    let cases = [
+        HistoryRequest { conversation: Some(ConversationId::from_bytes([0; 32])), limit: 9, ..HistoryRequest::default() },
+        HistoryRequest { before: Some((LogId(1), 1)), ..of_lobby(9) },
+        HistoryRequest { before: Some((LogId(u64::MAX - 1), Seq::MAX)), ..of_lobby(9) },
+        HistoryRequest { since_ms: Some(u64::MAX), ..of_lobby(9) },
+        HistoryRequest { search: Some("nowhere".into()), ..of_lobby(9) },
+        HistoryRequest { search: Some("!!".into()), ..of_lobby(9) },
+        of_lobby(0),
+    ];
+    for request in cases {
+        assert!(texts(&home, request.clone()).is_empty(), "{request:?}");
+    }
+    assert_eq!(wait(home.store().message(LogId(1), 1)), Ok(None));
+    let found = wait(home.store().message(LogId(u64::MAX - 1), 2)).unwrap().expect("ann's second");
+    assert_eq!((found.name.author, found.seq), (peer(1), 2));
+}
+
+#[test]
+fn words_are_found_as_people_type_them() {
+    let mut home = Home::new();
+    let mut ann = Author::new(1, lobby());
+    let said = [
+        "the quick brown fox",
+        "Grüße aus München",
+        "say \"cheese\"",
+        "foo-bar AND baz",
+        "日本語 です",
+        "brown bread",
+        "c'est ça",
+    ];
+    home.commit(vec![the_lobby(true), append(&ann.says(&said))]);
+    let app = Body::App { kind: "org.example.fox".into(), bytes: b"fox".to_vec() };
+    home.commit(vec![append(&ann.writes(vec![app]))]);
+    let cases: [(&str, &[usize]); 22] = [
+        ("fox", &[0]),
+        ("FOX", &[0]),
+        ("fo", &[0, 3]),
+        ("fo fox", &[]),
+        ("brown", &[0, 5]),
+        ("brown quick", &[0]),
+        ("brown qui", &[0]),
+        ("bro quick", &[]),
+        ("munchen", &[1]),
+        ("gru", &[1]),
+        ("日本", &[4]),
+        ("\"cheese\"", &[2]),
+        ("\"che", &[2]),
+        ("\"", &[]),
+        ("foo-bar", &[3]),
+        ("AND", &[3]),
+        ("foo AND", &[3]),
+        ("foo OR quick", &[]),
+        ("NEAR(quick fox)", &[]),
+        ("text:fox", &[]),
+        ("fox*", &[0]),
+        ("quick - fox", &[0]),
+    ];
+    for (typed, expected) in cases {
+        let found = texts(&home, HistoryRequest { search: Some(typed.into()), ..of_lobby(99) });
+        assert_eq!(found, expected.iter().map(|i| said[*i]).collect::<Vec<_>>(), "{typed}");
+    }
+    assert_eq!(texts(&home, HistoryRequest { search: Some("  ".into()), ..of_lobby(99) }).len(), 8, "no words: no search");
+}
+
+#[test]
+fn a_search_sees_what_was_handed_over_before_it_and_nothing_trimmed() {
+    let mut home = Home::new();
+    let mut ann = Author::new(1, lobby());
+    let search = || HistoryRequest { search: Some("message".into()), ..of_lobby(9_999) };
+    home.hand_over(vec![the_lobby(true)]);
+    for round in 1..=40 {
+        home.hand_over(vec![append(&ann.chats(100))]);
+        let found = home.store().history(search());
+        home.hand_over(vec![append(&ann.chats(1))]);
+        let found = wait(found).unwrap().len();
+        assert!(found >= round * 101 - 1, "{found} in round {round}");
+    }
+    home.hand_over(vec![Op::Trim(ann.name, 4_000)]);
+    assert_eq!(wait(home.store().history(search())).unwrap().len(), 41);
+    home.restart();
+    assert_eq!(wait(home.store().history(search())).unwrap().len(), 41);
+    // Holes and what fills them are found too.
+    let (hole, beyond) = (ann.says(&["message in a hole"]), ann.says(&["message beyond"]));
+    home.hand_over(vec![append(&beyond)]);
+    assert_eq!(wait(home.store().history(search())).unwrap().len(), 42);
+    home.hand_over(vec![append(&hole)]);
+    assert_eq!(wait(home.store().history(search())).unwrap().len(), 43);
+}
+
+#[test]
+fn the_index_is_brought_up_to_date_while_nothing_happens() {
+    let mut home = Home::new();
+    let mut ann = Author::new(1, lobby());
+    home.commit(vec![the_lobby(true), append(&ann.chats(1_200)), append(&ann.chats(1_300))]);
+    let conn = rusqlite::Connection::open(home.file()).unwrap();
+    let indexed = || conn.query_row("SELECT coalesce(max(last), 0) FROM indexed", [], |row| row.get::<_, i64>(0)).unwrap();
+    while indexed() < 2_500 {
+        std::thread::yield_now();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn nothing_a_user_types_is_an_error(typed in ".{0,30}", operators in "[\"*^():+{} a-z-]{0,30}") {
+        thread_local! {
+            static INDEX: rusqlite::Connection = {
+                let conn = rusqlite::Connection::open_in_memory().unwrap();
+                conn.execute_batch("CREATE VIRTUAL TABLE words USING fts5 (text, content = '', contentless_delete = 1)").unwrap();
+                conn
+            };
+        }
+        for typed in [typed, operators] {
+            let Some(query) = query_of(&typed) else { continue };
+            let found = INDEX.with(|conn| {
+                conn.query_row("SELECT count(*) FROM words WHERE words MATCH ?1", [&query], |row| row.get::<_, i64>(0))
+            });
+            prop_assert_eq!(found, Ok(0), "{}", query);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The store as its users see it: a folder, an author who writes, commits, and what reads back.
+
+mod commits;
+mod failures;
+mod history;
+mod model;
+mod rate;
+mod sync;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+
+use hobnob_protocol::{
+    Body, CheckedBatch, ConversationId, Entry, EntryHash, LogId, LogName, PeerId, RoomKey, RoomName, SecretKey, Seq,
+};
+use tempfile::TempDir;
+
+use crate::core::durable::{AudienceId, Commit, CommitId, ConversationKind, ConversationRecord, Loaded, Op};
+
+use super::writer::Job;
+use super::{Opened, Pending, Store, StoreError};
+
+/// A store in a folder of its own.
+struct Home {
+    dir: TempDir,
+    open: Option<OpenStore>,
+    commits: u64,
+}
+
+impl Home {
+    fn new() -> Self {
+        let mut home = Home { dir: TempDir::new().unwrap(), open: None, commits: 0 };
+        home.restart();
+        home
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("hobnob.db")
+    }
+
+    fn store(&self) -> &Store {
+        &self.open.as_ref().unwrap().0.store
+    }
+
+    fn loaded(&self) -> &Loaded {
+        &self.open.as_ref().unwrap().0.loaded
+    }
+
+    fn stop(&mut self) {
+        if let Some((opened, _)) = self.open.take() {
+            opened.store.shutdown();
+        }
+    }
+
+    fn restart(&mut self) {
+        self.restart_with_audiences_since(0);
+    }
+
+    fn restart_with_audiences_since(&mut self, since_ms: u64) {
+        self.stop();
+        self.open = Some(open(&self.file(), since_ms).unwrap());
+    }
+
+    /// Hands a commit over, without waiting.
+    fn hand_over(&mut self, ops: Vec<Op>) -> CommitId {
+        self.commits += 1;
+        let id = CommitId(self.commits);
+        self.store().commit(Commit { id, ops });
+        id
+    }
+
+    /// The next answer to a commit.
+    fn answer(&self) -> (CommitId, Result<(), StoreError>) {
+        self.open.as_ref().unwrap().1.recv().unwrap()
+    }
+
+    fn try_commit(&mut self, ops: Vec<Op>) -> Result<(), StoreError> {
+        let id = self.hand_over(ops);
+        let (answered, result) = self.answer();
+        assert_eq!(answered, id);
+        result
+    }
+
+    fn commit(&mut self, ops: Vec<Op>) {
+        self.try_commit(ops).unwrap();
+    }
+
+    /// Lets the database have this many pages.
+    fn limit_pages(&self, pages: u32) {
+        self.store().write(Job::Pages(pages));
+    }
+
+    /// What a crash now would leave: the files as they are, in another folder.
+    fn crashed_copy(&self) -> Home {
+        let copy = Home { dir: TempDir::new().unwrap(), open: None, commits: 0 };
+        for suffix in ["", "-wal"] {
+            let name = format!("hobnob.db{suffix}");
+            std::fs::copy(self.dir.path().join(&name), copy.dir.path().join(&name)).unwrap();
+        }
+        copy
+    }
+}
+
+/// A store, and the answers to its commits.
+type OpenStore = (Opened, Receiver<(CommitId, Result<(), StoreError>)>);
+
+fn open(file: &Path, since_ms: u64) -> Result<OpenStore, StoreError> {
+    let (tell, told) = mpsc::channel();
+    // A test that went on without its answers is no reason to panic here.
+    let on_done = move |id, result| drop(tell.send((id, result)));
+    Ok((Store::open(file, since_ms, on_done)?, told))
+}
+
+fn wait<T>(pending: Pending<T>) -> Result<T, StoreError> {
+    pending.blocking_recv().expect("the store is open")
+}
+
+fn lobby() -> ConversationId {
+    RoomKey::derive(&RoomName::lobby(), b"").tag()
+}
+
+fn the_lobby(joined: bool) -> Op {
+    let name = RoomName::lobby();
+    let key = RoomKey::derive(&name, b"");
+    Op::Conversation(ConversationRecord { id: key.tag(), kind: ConversationKind::Room { name, key, open: true, joined } })
+}
+
+fn peer(number: u8) -> PeerId {
+    SecretKey::from_seed([number; 32]).id()
+}
+
+fn direct(with: u8) -> Op {
+    let id = ConversationId::direct(peer(0), peer(with));
+    Op::Conversation(ConversationRecord { id, kind: ConversationKind::Direct(peer(with)) })
+}
+
+/// Somebody who writes one log.
+struct Author {
+    key: SecretKey,
+    name: LogName,
+    /// Number, hash and Lamport number of the last entry written.
+    last: Seq,
+    head: EntryHash,
+    lamport: u64,
+}
+
+impl Author {
+    fn new(number: u8, conversation: ConversationId) -> Self {
+        let key = SecretKey::from_seed([number; 32]);
+        let name = LogName { conversation, author: key.id(), log: LogId(u64::MAX - u64::from(number)) };
+        Author { key, name, last: 0, head: name.genesis(), lamport: 0 }
+    }
+
+    fn says(&mut self, texts: &[&str]) -> Arc<CheckedBatch> {
+        self.writes(texts.iter().map(|text| Body::Text((*text).to_owned())).collect())
+    }
+
+    /// So many short entries.
+    fn chats(&mut self, entries: usize) -> Arc<CheckedBatch> {
+        let from = self.last + 1;
+        self.writes((from..).take(entries).map(|seq| Body::Text(format!("message number {seq}"))).collect())
+    }
+
+    fn writes(&mut self, bodies: Vec<Body>) -> Arc<CheckedBatch> {
+        let lamport = self.lamport + 1;
+        let entries: Vec<_> =
+            (lamport..).zip(bodies).map(|(lamport, body)| Entry { lamport, sent_at_ms: 1_000 + lamport, body }).collect();
+        self.lamport += entries.len() as u64;
+        let batch = CheckedBatch::author(&self.key, self.name, self.last + 1, self.head, entries);
+        (self.last, self.head) = (batch.last(), batch.head());
+        Arc::new(batch)
+    }
+}
+
+fn append(batch: &Arc<CheckedBatch>) -> Op {
+    part(batch, batch.first(), batch.last(), AudienceId::MEMBERS)
+}
+
+fn part(batch: &Arc<CheckedBatch>, from: Seq, to: Seq, audience: AudienceId) -> Op {
+    Op::Append { batch: batch.clone(), from, to, audience, received_at_ms: 5_000 + batch.first() }
+}
+
+fn append_at(batch: &Arc<CheckedBatch>, received_at_ms: u64) -> Op {
+    let (from, to, audience) = (batch.first(), batch.last(), AudienceId::MEMBERS);
+    Op::Append { batch: batch.clone(), from, to, audience, received_at_ms }
+}

@@ -1,0 +1,257 @@
+//! The writer thread: takes everything that waits, writes it in one transaction, and only then says that it is done.
+//!
+//! While it is idle, or a search waits for it, it brings the search index up to date, a piece at a time.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::core::durable::{Commit, CommitId, Op};
+
+use super::KnownPeer;
+use super::apply::{Apply, Ordinals};
+use super::error::{Fault, StoreError};
+use super::index;
+use super::read::Ask;
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    Commit(Commit),
+    Setting {
+        key: String,
+        value: String,
+    },
+    Peer(KnownPeer),
+    /// A search, to be passed to the reader when the index has everything that was committed before.
+    Search(Ask),
+    /// Lets the database have this many pages: how tests fill a disk.
+    #[cfg(test)]
+    Pages(u32),
+}
+
+/// Commits in one transaction at most.
+const GROUP_COMMITS_MAX: usize = 256;
+
+/// Bytes of entries in one transaction, about: a group ends with the commit that reaches them.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long nothing must come before the index is brought up to date.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Entries that the index takes in at a time: a commit that comes meanwhile waits for no more.
+const INDEX_PIECE: usize = 1_000;
+
+/// The state of the writer thread.
+pub(super) struct Writer<F> {
+    conn: Connection,
+    file: PathBuf,
+    on_done: F,
+    reader: Sender<Ask>,
+    ordinals: Ordinals,
+    /// Logs that may hold entries that the index lacks.
+    unindexed: BTreeSet<i64>,
+    /// Searches that wait for the index.
+    searches: Vec<Ask>,
+    /// How long to wait for a job before indexing goes on.
+    patience: Duration,
+}
+
+/// What is written in one transaction.
+#[derive(Default)]
+struct Group {
+    writes: Vec<Job>,
+    searches: Vec<Ask>,
+    bytes: usize,
+    entries: usize,
+}
+
+/// What the writer does next.
+enum Next {
+    Take(Job),
+    Index,
+    Stop,
+}
+
+impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
+    /// A writer that reports to `on_done` and passes searches to `reader`.
+    pub(super) fn new(conn: Connection, file: PathBuf, unindexed: BTreeSet<i64>, reader: Sender<Ask>, on_done: F) -> Self {
+        let (ordinals, searches) = (Ordinals::default(), Vec::new());
+        Self { conn, file, on_done, reader, ordinals, unindexed, searches, patience: QUIET }
+    }
+
+    /// Works until all senders of `jobs` are gone and everything sent is written. Gives the connection back, to be closed last.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) -> Connection {
+        loop {
+            match self.next(jobs) {
+                Next::Take(first) => {
+                    let group = Group::gather(first, jobs);
+                    // Twice what was written: so searches are answered, however fast commits come.
+                    let entries = 2 * group.entries;
+                    self.write(group);
+                    self.patience = QUIET;
+                    if !self.searches.is_empty() {
+                        self.index(entries.max(INDEX_PIECE));
+                    }
+                }
+                Next::Index => {
+                    self.index(INDEX_PIECE);
+                    self.patience = Duration::ZERO;
+                }
+                Next::Stop => return self.conn,
+            }
+        }
+    }
+
+    fn next(&self, jobs: &Receiver<Job>) -> Next {
+        if !self.searches.is_empty() {
+            return match jobs.try_recv() {
+                Ok(job) => Next::Take(job),
+                Err(TryRecvError::Empty) => Next::Index,
+                Err(TryRecvError::Disconnected) => Next::Stop,
+            };
+        }
+        if self.unindexed.is_empty() {
+            return jobs.recv().map_or(Next::Stop, Next::Take);
+        }
+        match jobs.recv_timeout(self.patience) {
+            Ok(job) => Next::Take(job),
+            Err(RecvTimeoutError::Timeout) => Next::Index,
+            Err(RecvTimeoutError::Disconnected) => Next::Stop,
+        }
+    }
+
+    fn write(&mut self, group: Group) {
+        let results = if group.writes.is_empty() { Ok(Vec::new()) } else { self.transact(&group.writes) };
+        if results.is_err() {
+            self.ordinals.forget();
+        }
+        for (index, job) in group.writes.iter().enumerate() {
+            let result = results.as_ref().map_err(Clone::clone).and_then(|each| each[index].clone());
+            match job {
+                Job::Commit(commit) => (self.on_done)(commit.id, result),
+                Job::Setting { .. } | Job::Peer(_) | Job::Search(_) => note_failure(result),
+                #[cfg(test)]
+                Job::Pages(_) => note_failure(result),
+            }
+        }
+        self.searches.extend(group.searches);
+        self.answer_searches();
+    }
+
+    /// Writes all, each within a savepoint; an error that is not of one of them alone undoes all.
+    fn transact(&mut self, writes: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let Self { conn, file, ordinals, unindexed, .. } = self;
+        let named = |fault: Fault| fault.at(file);
+        let sqlite = |error: rusqlite::Error| Fault::from(error).at(file);
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
+        let mut results = Vec::with_capacity(writes.len());
+        for write in writes {
+            savepoint(&tx, "SAVEPOINT one").map_err(sqlite)?;
+            let result = apply(&mut Apply { conn: &tx, ordinals, grown: unindexed }, write).map_err(named);
+            match &result {
+                Ok(()) => {}
+                Err(error) if error.is_of_one_commit() => {
+                    savepoint(&tx, "ROLLBACK TO one").map_err(sqlite)?;
+                    ordinals.forget();
+                }
+                Err(error) => return Err(error.clone()),
+            }
+            savepoint(&tx, "RELEASE one").map_err(sqlite)?;
+            results.push(result);
+        }
+        tx.commit().map_err(sqlite)?;
+        Ok(results)
+    }
+
+    /// Takes about this many entries into the index.
+    fn index(&mut self, entries: usize) {
+        let mut room = entries;
+        while room > 0
+            && let Some(log) = self.unindexed.first().copied()
+        {
+            match index::take_in(&mut self.conn, log, room) {
+                Ok(taken) => {
+                    if taken < room {
+                        self.unindexed.remove(&log);
+                    }
+                    room -= taken;
+                }
+                Err(fault) => return self.give_up_index(log, fault),
+            }
+        }
+        self.answer_searches();
+    }
+
+    /// The searches that wait get the error, and the log waits for its next entry: no use in trying again at once.
+    fn give_up_index(&mut self, log: i64, fault: Fault) {
+        let error = fault.at(&self.file);
+        tracing::warn!(%error, "the search index can't be brought up to date");
+        self.unindexed.remove(&log);
+        for search in self.searches.drain(..) {
+            search.refuse(error.clone());
+        }
+    }
+
+    fn answer_searches(&mut self) {
+        if self.unindexed.is_empty() {
+            for search in self.searches.drain(..) {
+                self.reader.send(search).expect("a reader lives until its last sender, this one, is gone");
+            }
+        }
+    }
+}
+
+impl Group {
+    /// What waits, starting with `first`, up to the bounds of one transaction.
+    fn gather(first: Job, jobs: &Receiver<Job>) -> Self {
+        let mut group = Self::default();
+        group.add(first);
+        while group.writes.len() < GROUP_COMMITS_MAX && group.bytes < GROUP_BYTES {
+            match jobs.try_recv() {
+                Ok(job) => group.add(job),
+                Err(_) => break,
+            }
+        }
+        group
+    }
+
+    fn add(&mut self, job: Job) {
+        if let Job::Search(ask) = job {
+            self.searches.push(ask);
+            return;
+        }
+        if let Job::Commit(commit) = &job {
+            for op in &commit.ops {
+                if let Op::Append { batch, .. } = op {
+                    self.bytes += batch.batch.entries.len();
+                    self.entries += batch.entries.len();
+                }
+            }
+        }
+        self.writes.push(job);
+    }
+}
+
+fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
+    match write {
+        Job::Commit(commit) => commit.ops.iter().try_for_each(|op| tables.op(op)),
+        Job::Setting { key, value } => tables.put_setting(key, value),
+        Job::Peer(known) => tables.put_peer(known),
+        Job::Search(_) => Ok(()),
+        #[cfg(test)]
+        Job::Pages(pages) => Ok(tables.conn.pragma_update(None, "max_page_count", pages)?),
+    }
+}
+
+fn savepoint(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+fn note_failure(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "a setting or a peer's address was not stored");
+    }
+}

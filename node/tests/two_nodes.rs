@@ -1,0 +1,76 @@
+//! Two nodes in one process, over real sockets and real databases.
+
+use hobnob::protocol::{Body, RoomName, Target};
+use hobnob::{Config, ConversationRef, DeliveryState, Event, HistoryQuery, Node};
+
+async fn node(dir: &std::path::Path, nick: &str) -> Node {
+    let config = Config {
+        data_dir: dir.join(nick),
+        nick: Some(hobnob::protocol::Nickname::new(nick).expect("a nickname")),
+        listen: Some("127.0.0.1:0".parse().expect("an address")),
+        mdns: false,
+        rooms: Vec::new(),
+    };
+    Node::start(config).await.expect("starts")
+}
+
+async fn address(node: &Node) -> Target {
+    let status = node.status().await.expect("runs");
+    status.addrs.first().expect("listens").to_string().parse().expect("an address")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_talk_directly_and_to_all_and_remember_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ann, bob) = (node(dir.path(), "ann").await, node(dir.path(), "bob").await);
+    let mut heard = bob.events();
+    let sent = ann.send(address(&bob).await, Body::Text("hi".into())).await.expect("is stored");
+    assert_eq!(ann.wait_for(sent.id, DeliveryState::Delivered).await, Ok(DeliveryState::Delivered));
+    let message = loop {
+        if let Event::Message(message) = heard.next().await.expect("goes on") {
+            break message;
+        }
+    };
+    assert_eq!((message.body, message.name.as_str()), (Body::Text("hi".into()), "ann"));
+
+    let by_name = bob.send("ann".parse().expect("a name"), Body::Text("hello".into())).await.expect("is stored");
+    bob.wait_for(by_name.id, DeliveryState::Delivered).await.expect("arrives");
+    let to_all = bob.broadcast(RoomName::lobby(), Body::Text("all".into())).await.expect("is stored");
+    assert_eq!(to_all.to, [ann.id()]);
+    bob.wait_for(to_all.id, DeliveryState::Delivered).await.expect("arrives");
+
+    let history = ann.history(HistoryQuery::default()).await.expect("reads");
+    let texts: Vec<_> = history.iter().map(|m| m.body.clone()).collect();
+    assert_eq!(texts, ["hi", "hello", "all"].map(|t| Body::Text(t.into())));
+    assert_eq!(history[0].state, Some(DeliveryState::Delivered));
+    assert_eq!(history[2].conversation, ConversationRef::Room(RoomName::lobby()));
+    ann.shutdown().await;
+    bob.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_while_the_peer_was_away_arrives_once_and_in_order() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ann, bob) = (node(dir.path(), "ann").await, node(dir.path(), "bob").await);
+    let first = ann.send(address(&bob).await, Body::Text("0".into())).await.expect("is stored");
+    ann.wait_for(first.id, DeliveryState::Delivered).await.expect("arrives");
+    bob.shutdown().await;
+    for n in 1..=1000 {
+        ann.send("bob".parse().expect("a name"), Body::Text(n.to_string())).await.expect("is stored");
+    }
+    let bob = node(dir.path(), "bob").await;
+    bob.resolve(address(&ann).await).await.expect("answers");
+    let expected: Vec<_> = (0..=1000).map(|n| Body::Text(n.to_string())).collect();
+    let mut heard = bob.events();
+    loop {
+        let history = bob.history(HistoryQuery::default()).await.expect("reads");
+        if history.len() >= expected.len() {
+            let texts: Vec<_> = history.into_iter().map(|m| m.body).collect();
+            assert_eq!(texts, expected);
+            break;
+        }
+        let _ = heard.next().await;
+    }
+    ann.shutdown().await;
+    bob.shutdown().await;
+}

@@ -1,0 +1,116 @@
+//! The network lab: machines that are network namespaces, switches that are bridges, and real `hobnob` processes on them.
+//!
+//! ```no_run
+//! # use hobnob_tests::lab::Lab;
+//! let Some(lab) = Lab::new() else { return };
+//! let office = lab.switch();
+//! let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+//! ann.sees(&bob);
+//! lab.cut(&[ann.machine()]);
+//! ann.says("hi");
+//! lab.heal();
+//! bob.shows_once("hi");
+//! ```
+//!
+//! Everything that a lab makes lives in namespaces whose first process ends when this one does, by whatever death. So nothing has to
+//! be cleaned up, and nothing leaks, even from a test that was killed.
+
+mod home;
+mod machine;
+mod namespace;
+mod node;
+mod permission;
+mod process;
+mod screen;
+mod switch;
+mod transcript;
+mod wait;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tempfile::TempDir;
+
+pub use home::{Backup, Home};
+pub use machine::Machine;
+pub use node::{AsTarget, Node};
+pub use process::{Output, hobnob_binary};
+pub use screen::Screen;
+pub use switch::{Addresses, Switch};
+pub use wait::{Stopwatch, pause, until};
+
+/// One test's network. Drop it last: the homes of its machines go with it.
+#[derive(Debug)]
+pub struct Lab {
+    shared: Arc<Shared>,
+}
+
+/// What switches and machines need of the lab they are in.
+#[derive(Debug)]
+struct Shared {
+    dir: TempDir,
+    switches: Mutex<Vec<Switch>>,
+    numbers: AtomicU32,
+}
+
+impl Lab {
+    /// An empty network; none where this system lets nobody make one, which is said loudly, for the test to return.
+    pub fn new() -> Option<Self> {
+        if let Err(why) = permission::obtain() {
+            permission::skip(&format!("the network lab needs root or unprivileged user namespaces: {why}"));
+            return None;
+        }
+        // Short, because the path of a Unix socket has at most 107 bytes.
+        let dir = tempfile::Builder::new().prefix("hob").tempdir().expect("the temporary folder can be written to");
+        Some(Self { shared: Arc::new(Shared { dir, switches: Mutex::default(), numbers: AtomicU32::new(1) }) })
+    }
+
+    /// A network of its own, with IPv4 (`10.77.n.x`) and link-local IPv6.
+    pub fn switch(&self) -> Switch {
+        self.switch_with(Addresses::Both)
+    }
+
+    /// A network of its own, with these kinds of addresses.
+    pub fn switch_with(&self, addresses: Addresses) -> Switch {
+        let switch = Switch::new(Arc::clone(&self.shared), addresses);
+        self.shared.switches().push(switch.clone());
+        switch
+    }
+
+    /// A machine that is on no network yet; [`Machine::join`] it to some.
+    pub fn machine(&self, name: &str) -> Machine {
+        Machine::new(&self.shared, name)
+    }
+
+    /// Cuts every switch in two: these machines on one side, all others on the other. Links and addresses stay as they are.
+    pub fn cut(&self, machines: &[&Machine]) {
+        for switch in self.shared.switches().iter() {
+            switch.cut(machines);
+        }
+    }
+
+    /// Undoes [`Lab::cut`].
+    pub fn heal(&self) {
+        self.cut(&[]);
+    }
+}
+
+impl Shared {
+    /// A number that nothing else in this lab has.
+    fn number(&self) -> u32 {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        assert!(number < 255, "numbers become parts of addresses: this lab has too many switches and machines");
+        number
+    }
+
+    fn switches(&self) -> std::sync::MutexGuard<'_, Vec<Switch>> {
+        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // Switches hold the lab's shared part, which holds them.
+        self.shared.switches().clear();
+    }
+}

@@ -1,0 +1,359 @@
+//! A `hobnob up` on a machine: what it says, does and shows, in the words of a test.
+
+use std::collections::BTreeSet;
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::home::Home;
+use super::machine::Machine;
+use super::process::{Output, hobnob_binary};
+use super::transcript::{Said, Transcript};
+use super::wait::until;
+
+/// A node that was started, and may have been stopped and started again since.
+///
+/// When it is dropped it is killed, and it is checked that no message was shown twice, over all its runs.
+#[derive(Debug)]
+pub struct Node {
+    home: Home,
+    arguments: Vec<String>,
+    transcript: Arc<Transcript>,
+    running: Mutex<Option<Running>>,
+    id: OnceLock<String>,
+}
+
+/// The process and the threads that read its pipes.
+#[derive(Debug)]
+struct Running {
+    process: Child,
+    readers: [JoinHandle<()>; 2],
+}
+
+impl Node {
+    pub(super) fn new(home: Home, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&a| a.to_owned()).collect();
+        Self { home, arguments, transcript: Arc::default(), running: Mutex::default(), id: OnceLock::new() }
+    }
+
+    /// Its peer id.
+    pub fn id(&self) -> &str {
+        self.id.get().expect("a node that was started has said its id")
+    }
+
+    /// Its nickname.
+    pub fn nick(&self) -> &str {
+        self.home.nick()
+    }
+
+    /// The machine it runs on.
+    pub fn machine(&self) -> &Machine {
+        self.home.machine()
+    }
+
+    /// The home it runs in.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Its ticket.
+    pub fn ticket(&self) -> String {
+        self.run(&["id"]).expect(0).one_json()["ticket"].as_str().expect("an id line has a ticket").to_owned()
+    }
+
+    // What it says.
+
+    /// Says something to everybody in the lobby, and returns the message's id.
+    pub fn says(&self, text: &str) -> String {
+        self.says_in("lobby", text)
+    }
+
+    /// Says something to everybody in a room, and returns the message's id.
+    pub fn says_in(&self, room: &str, text: &str) -> String {
+        // Not waiting for delivery: nobody may be there to hear it yet, and those who are, say so by showing it.
+        let said = self.run(&["broadcast", "--wait", "queued", "--room", room, text]).expect(0);
+        submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
+    }
+
+    /// Tells a peer something, which must be delivered, and returns the message's id.
+    pub fn tells(&self, target: impl AsTarget, text: &str) -> String {
+        let said = self.run(&["send", target.as_target(), text]).expect(0);
+        assert_eq!(said.one_json()["state"], "delivered", "{said}");
+        submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
+    }
+
+    /// Writes something for a peer, whether it is there or not, and returns the message's id.
+    pub fn queues(&self, target: impl AsTarget, text: &str) -> String {
+        let said = self.run(&["send", "--wait", "queued", target.as_target(), text]).expect(0);
+        submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
+    }
+
+    /// As [`Node::queues`], for a node that may be dying at this moment: the id only if the message was acknowledged.
+    pub fn submit(&self, target: impl AsTarget, text: &str) -> Option<String> {
+        submitted(&self.run(&["send", "--wait", "queued", target.as_target(), text]))
+    }
+
+    /// Joins a room with this secret.
+    pub fn joins(&self, room: &str, secret: &str) {
+        self.home.run_with_input(&["join", room, "--secret-file", "-"], secret).expect(0);
+    }
+
+    /// Runs a subcommand in this node's home.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.home.run(arguments)
+    }
+
+    // What it shows.
+
+    /// Waits until it knows the other to be there.
+    pub fn sees(&self, other: &Node) {
+        self.sees_within(other, PATIENCE);
+    }
+
+    /// As [`Node::sees`], in this time.
+    pub fn sees_within(&self, other: &Node, within: Duration) {
+        self.wait(&format!("see {}", other.nick()), within, |said| (state_of(said, other.id()) == Some("online")).then_some(()));
+    }
+
+    /// Waits until it knows the other to be gone.
+    pub fn loses_within(&self, other: &Node, within: Duration) {
+        self.wait(&format!("lose {}", other.nick()), within, |said| {
+            (state_of(said, other.id()) == Some("offline")).then_some(())
+        });
+    }
+
+    /// Waits until it shows this message, and checks that it has it once.
+    pub fn shows_once(&self, text: &str) -> Value {
+        self.shows_once_within(text, PATIENCE)
+    }
+
+    /// As [`Node::shows_once`], in this time.
+    pub fn shows_once_within(&self, text: &str, within: Duration) -> Value {
+        let shown = self.wait(&format!("show {text:?}"), within, |said| messages(said.ever(), text).first().cloned());
+        self.transcript.look(|said| assert_eq!(messages(said.ever(), text).len(), 1, "{} showed {text:?} again", self.nick()));
+        let stored = self.history().iter().filter(|m| m["text"] == text).count();
+        assert_eq!(stored, 1, "{} has {text:?} {stored} times in its history", self.nick());
+        shown
+    }
+
+    /// Checks that it never showed this and does not have it. Only means something after an event that comes later.
+    pub fn has_not(&self, text: &str) {
+        let shown = self.transcript.look(|said| messages(said.ever(), text).len());
+        assert_eq!(shown, 0, "{} showed {text:?}", self.nick());
+        assert!(!self.history().iter().any(|m| m["text"] == text), "{} has {text:?} in its history", self.nick());
+    }
+
+    /// Waits for a notice with this code.
+    pub fn notices(&self, code: &str) -> Value {
+        self.wait_for(&format!("notice {code}"), |event| event["event"] == "notice" && event["code"] == code, PATIENCE)
+    }
+
+    /// Waits until it hears that a peer has this message of its own on disk.
+    pub fn gets_receipt(&self, id: &str, from: &Node) {
+        let fits = |event: &Value| event["event"] == "receipt" && event["id"] == id && event["peer"] == from.id();
+        self.wait_for(&format!("get the receipt for {id}"), fits, PATIENCE);
+    }
+
+    /// Waits for an event of the present run, which may have come already.
+    pub fn wait_for(&self, what: &str, fits: impl Fn(&Value) -> bool, within: Duration) -> Value {
+        self.wait(what, within, |said| said.this_run().iter().find(|event| fits(event)).cloned())
+    }
+
+    /// All events so far, of all runs.
+    pub fn events(&self) -> Vec<Value> {
+        self.transcript.look(|said| said.ever().to_vec())
+    }
+
+    /// Everything it has, of all conversations, in display order.
+    pub fn history(&self) -> Vec<Value> {
+        self.run(&["history", "--limit", ALL]).expect(0).json()
+    }
+
+    /// Everything it has of one conversation (`#room` or a peer), in display order.
+    pub fn history_of(&self, conversation: impl AsTarget) -> Vec<Value> {
+        self.run(&["history", "--limit", ALL, conversation.as_target()]).expect(0).json()
+    }
+
+    /// The texts of [`Node::history_of`].
+    pub fn texts_of(&self, conversation: impl AsTarget) -> Vec<String> {
+        self.history_of(conversation).iter().map(|m| m["text"].as_str().expect("a message has a text").to_owned()).collect()
+    }
+
+    /// Waits until the conversation reads like this, to the letter.
+    pub fn comes_to_read(&self, conversation: impl AsTarget, texts: &[String], within: Duration) {
+        let what = format!("{} has the {} messages of {}", self.nick(), texts.len(), conversation.as_target());
+        until(&what, within, || {
+            let has = self.texts_of(conversation.as_target());
+            if has == texts { Ok(()) } else { Err(difference(&has, texts)) }
+        });
+    }
+
+    /// The peers it knows, one line each.
+    pub fn peers(&self) -> Vec<Value> {
+        self.run(&["peers"]).expect(0).json()
+    }
+
+    // What is done to it.
+
+    /// Starts it again, in the same home, and waits until it listens.
+    pub fn start(&self) {
+        if let Err(why) = self.try_start() {
+            panic!("{} did not start: {why}", self.nick());
+        }
+    }
+
+    /// Starts it and returns at once.
+    pub fn launch(&self) {
+        let mut running = self.running();
+        assert!(running.is_none(), "{} is running already", self.nick());
+        let home = self.home.shown();
+        let fixed = ["up", "--json", "--home", &home, "--nick", self.home.nick()];
+        let arguments: Vec<&str> = fixed.into_iter().chain(self.arguments.iter().map(String::as_str)).collect();
+        self.transcript.begin_run();
+        let mut process = self.machine().spawn(hobnob_binary(), &arguments, self.home.environment());
+        let (out, err) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
+        let (events, errors) = (Arc::clone(&self.transcript), Arc::clone(&self.transcript));
+        let readers = [std::thread::spawn(move || events.read_events(out)), std::thread::spawn(move || errors.read_errors(err))];
+        *running = Some(Running { process, readers });
+    }
+
+    /// Starts it, and waits until it listens or has given up.
+    pub fn try_start(&self) -> Result<(), String> {
+        self.launch();
+        let listening = self.transcript.wait(PATIENCE, |said| {
+            let line = said.this_run().iter().find(|event| event["event"] == "listening")?;
+            Some(line["peer"].as_str().expect("a listening line has a peer").to_owned())
+        });
+        match listening {
+            Ok(id) => {
+                assert_eq!(&id, self.id.get_or_init(|| id.clone()), "{} came back as somebody else", self.nick());
+                Ok(())
+            }
+            Err(why) => {
+                self.kill9();
+                Err(why)
+            }
+        }
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub fn kill9(&self) {
+        if let Some(mut running) = self.running().take() {
+            // It may have ended by itself.
+            let _ = running.process.kill();
+            let _ = running.process.wait();
+            running.join();
+        }
+    }
+
+    /// Asks it to end, and waits until it has, in good order.
+    pub fn terminate(&self) {
+        let mut running = self.running().take().unwrap_or_else(|| panic!("{} is not running", self.nick()));
+        let pid = i32::try_from(running.process.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32");
+        kill_process(pid, Signal::TERM).expect("the process is ours");
+        let ended = until(&format!("{} ends when asked to", self.nick()), PATIENCE, || {
+            running.process.try_wait().expect("the process is ours").ok_or_else(|| "it runs".to_owned())
+        });
+        running.join();
+        assert_eq!(ended.code(), Some(0), "{} did not end in good order", self.nick());
+    }
+
+    /// Ends it in good order and starts it again.
+    pub fn restart(&self) {
+        self.terminate();
+        self.start();
+    }
+
+    fn wait<T>(&self, what: &str, within: Duration, check: impl FnMut(&Said) -> Option<T>) -> T {
+        self.transcript.wait(within, check).unwrap_or_else(|why| panic!("{} did not {what}: {why}", self.nick()))
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    fn join(self) {
+        for reader in self.readers {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill9();
+        if std::thread::panicking() {
+            return;
+        }
+        let mut seen = BTreeSet::new();
+        for message in self.events().iter().filter(|event| event["event"] == "message") {
+            assert!(seen.insert(message["id"].to_string()), "{} showed a message twice: {message}", self.nick());
+        }
+    }
+}
+
+/// What `send` takes for its target: a word, or a node, by its id.
+pub trait AsTarget {
+    /// The word.
+    fn as_target(&self) -> &str;
+}
+
+impl AsTarget for str {
+    fn as_target(&self) -> &str {
+        self
+    }
+}
+
+impl AsTarget for Node {
+    fn as_target(&self) -> &str {
+        self.id()
+    }
+}
+
+impl AsTarget for String {
+    fn as_target(&self) -> &str {
+        self
+    }
+}
+
+impl<T: AsTarget + ?Sized> AsTarget for &T {
+    fn as_target(&self) -> &str {
+        (*self).as_target()
+    }
+}
+
+/// The id of the message that a `send` or `broadcast` has acknowledged, by whatever exit code it ended then.
+fn submitted(output: &Output) -> Option<String> {
+    // A process that was killed may have left half a line.
+    let lines = output.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let sent = lines.into_iter().find(|line| line["event"] == "sent")?;
+    sent["id"].as_str().map(str::to_owned)
+}
+
+/// The last that was said about this peer's state in the present run.
+fn state_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
+    let last = said.this_run().iter().rev().find(|event| event["event"] == "peer" && event["peer"] == peer);
+    last.and_then(|event| event["state"].as_str())
+}
+
+fn messages(events: &[Value], text: &str) -> Vec<Value> {
+    events.iter().filter(|event| event["event"] == "message" && event["text"] == text).cloned().collect()
+}
+
+/// Where two lists of texts first differ.
+fn difference(has: &[String], wants: &[String]) -> String {
+    let at = has.iter().zip(wants).take_while(|(a, b)| a == b).count();
+    format!("{} instead of {} messages; number {at} is {:?} instead of {:?}", has.len(), wants.len(), has.get(at), wants.get(at))
+}
+
+/// For what should come in a moment, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// More messages than any test has.
+const ALL: &str = "1000000";

@@ -1,0 +1,126 @@
+//! Running a program to its end, with a hard limit of time, and what came of it.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::wait::{Stopwatch, pause};
+
+/// What a program that has ended left behind.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The command line, for people.
+    pub command: String,
+    /// The exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Everything on standard output.
+    pub stdout: String,
+    /// Everything on standard error.
+    pub stderr: String,
+    /// How long it ran.
+    pub took: Duration,
+}
+
+impl Output {
+    /// Passes the output on if the program ended with this exit code; panics with all of it otherwise.
+    pub fn expect(self, code: i32) -> Self {
+        self.expect_one_of(&[code])
+    }
+
+    /// As [`Output::expect`], with several codes that are right.
+    pub fn expect_one_of(self, codes: &[i32]) -> Self {
+        assert!(self.code.is_some_and(|code| codes.contains(&code)), "expected exit code {codes:?}, but {self}");
+        self
+    }
+
+    /// Passes the output on if standard error says each of these, in capitals or not.
+    pub fn says(self, words: &[&str]) -> Self {
+        let said = self.stderr.to_lowercase();
+        for word in words {
+            assert!(said.contains(&word.to_lowercase()), "expected {word:?} on standard error, but {self}");
+        }
+        self
+    }
+
+    /// Standard output as JSON lines.
+    pub fn json(&self) -> Vec<Value> {
+        let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?} is no JSON ({e}): {self}"));
+        self.stdout.lines().map(line).collect()
+    }
+
+    /// The one JSON line on standard output.
+    pub fn one_json(&self) -> Value {
+        let lines = self.json();
+        assert_eq!(lines.len(), 1, "expected one line of JSON, but {self}");
+        lines.into_iter().next().expect("there is one")
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { command, code, stdout, stderr, took } = self;
+        let code = code.map_or("a signal".to_owned(), |c| format!("code {c}"));
+        write!(f, "`{command}` ended with {code} after {took:?}\n--- its output:\n{stdout}\n--- its errors:\n{stderr}")
+    }
+}
+
+/// Waits for the child to end, feeding it `input`; kills it and panics if that takes longer than `within`.
+pub(super) fn finish(command: String, mut child: Child, input: &str, within: Duration) -> Output {
+    let begun = Stopwatch::start();
+    let mut stdin = child.stdin.take().expect("piped in `pipes`");
+    let out = child.stdout.take().expect("piped in `pipes`");
+    let err = child.stderr.take().expect("piped in `pipes`");
+    std::thread::scope(|scope| {
+        // A program that does not want its input closes it; that is no fault.
+        scope.spawn(move || stdin.write_all(input.as_bytes()).and_then(|()| stdin.flush()).ok());
+        let out = scope.spawn(|| read_all(out));
+        let err = scope.spawn(|| read_all(err));
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("the child is ours") {
+                break Some(status);
+            }
+            if begun.elapsed() > within {
+                let _ = child.kill();
+                let _ = child.wait();
+                break None;
+            }
+            pause(POLL);
+        };
+        let took = begun.elapsed();
+        let joined = "reading a pipe does not panic";
+        let (stdout, stderr) = (out.join().expect(joined), err.join().expect(joined));
+        let output = Output { command, code: status.and_then(|s| s.code()), stdout, stderr, took };
+        assert!(status.is_some(), "did not end within {within:?}: {output}");
+        output
+    })
+}
+
+/// All three pipes, as [`finish`] wants them.
+pub(super) fn pipes(command: &mut std::process::Command) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+}
+
+/// The program under test: `HOBNOB_BIN`, or the one built beside this test. Building it is up to whoever runs the tests.
+pub fn hobnob_binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("HOBNOB_BIN") {
+        return path.into();
+    }
+    let this = std::env::current_exe().expect("a test knows its own path");
+    // A test is in `target/debug/deps`, a program of this crate in `target/debug`.
+    let beside = this.ancestors().skip(1).take(2).map(|folder| folder.join("hobnob"));
+    let found = beside.into_iter().find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("no hobnob near {}: `cargo build -p hobnob` first, or set HOBNOB_BIN", this.display()))
+}
+
+fn read_all(mut from: impl Read) -> String {
+    let mut bytes = Vec::new();
+    // An error here is a child that was killed: what came before is what there is.
+    let _ = from.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Between two looks at whether a child has ended.
+const POLL: Duration = Duration::from_millis(2);

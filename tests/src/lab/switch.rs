@@ -1,0 +1,153 @@
+//! A switch: a bridge in a namespace of its own, which can be cut in two, lose packets, or go silent on a port.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Shared;
+use super::machine::Machine;
+use super::namespace::Namespace;
+use super::wait::until;
+
+/// Which kinds of addresses the machines of a switch get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// `10.77.n.x/24`, and link-local IPv6.
+    Both,
+    /// Link-local IPv6 and nothing else.
+    Ipv6Only,
+}
+
+/// A local network. Clones are the same switch.
+#[derive(Debug, Clone)]
+pub struct Switch(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    lab: Arc<Shared>,
+    /// The `n` in this network's addresses.
+    number: u32,
+    addresses: Addresses,
+    namespace: Namespace,
+    traffic: Mutex<Traffic>,
+}
+
+/// What is done to frames, by the names of the ports.
+#[derive(Debug, Default)]
+struct Traffic {
+    /// One half of a switch that is cut; empty if it is whole.
+    apart: BTreeSet<String>,
+    /// Ports with a dead cable, though their lights are on.
+    unplugged: BTreeSet<String>,
+    /// Percent of the frames towards a port that are lost.
+    loss: BTreeMap<String, u8>,
+}
+
+impl Switch {
+    pub(super) fn new(lab: Arc<Shared>, addresses: Addresses) -> Self {
+        let number = lab.number();
+        let switch = Self(Arc::new(Inner { lab, number, addresses, namespace: Namespace::new(), traffic: Mutex::default() }));
+        // Snooping would withhold multicast, STP and its forward delay everything, for the first seconds.
+        switch.0.namespace.ip("link add hub type bridge mcast_snooping 0 stp_state 0 forward_delay 0\nlink set hub up");
+        switch
+    }
+
+    /// A new machine on this switch.
+    pub fn machine(&self, name: &str) -> Machine {
+        let machine = Machine::new(&self.0.lab, name);
+        machine.join(self);
+        machine
+    }
+
+    /// Cuts this switch in two: these machines on one side, all others on the other.
+    pub fn cut(&self, machines: &[&Machine]) {
+        let ports = machines.iter().filter_map(|machine| machine.port_on(self)).collect();
+        self.change(|traffic| traffic.apart = ports);
+    }
+
+    /// Undoes [`Switch::cut`].
+    pub fn heal(&self) {
+        self.cut(&[]);
+    }
+
+    /// The address of the host with this number, if there is IPv4 here.
+    pub(super) fn ipv4(&self, host: u32) -> Option<String> {
+        (self.0.addresses == Addresses::Both).then(|| format!("10.77.{}.{host}", self.0.number))
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.0.namespace
+    }
+
+    /// Puts the network device of this name, which is in this switch's namespace already, on the bridge.
+    pub(super) fn plug_in(&self, port: &str) {
+        self.0.namespace.ip(&format!("link set {port} master hub up"));
+    }
+
+    /// Waits until frames pass through the port.
+    pub(super) fn wait_for_port(&self, port: &str) {
+        until(&format!("port {port} forwards"), LINK_TIME, || {
+            let shown = self.0.namespace.tool("bridge", &["link", "show", "dev", port], "");
+            if shown.stdout.contains("state forwarding") { Ok(()) } else { Err(shown.to_string()) }
+        });
+    }
+
+    pub(super) fn set_unplugged(&self, port: &str, unplugged: bool) {
+        self.change(|traffic| {
+            traffic.unplugged.remove(port);
+            if unplugged {
+                traffic.unplugged.insert(port.to_owned());
+            }
+        });
+    }
+
+    pub(super) fn set_loss(&self, port: &str, percent: u8) {
+        self.change(|traffic| {
+            traffic.loss.remove(port);
+            if percent > 0 {
+                traffic.loss.insert(port.to_owned(), percent);
+            }
+        });
+    }
+
+    pub(super) fn is(&self, other: &Switch) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Changes what is done to frames, all at once: nftables swaps whole rule sets.
+    fn change(&self, change: impl FnOnce(&mut Traffic)) {
+        let mut traffic = self.0.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut traffic);
+        self.0.namespace.tool("nft", &["-f", "-"], &traffic.rules()).expect(0);
+    }
+}
+
+impl Traffic {
+    /// The rules for nftables. Frames are dropped between ports, so that no machine gets to see an error or a dead link.
+    fn rules(&self) -> String {
+        let mut rules = String::from("table bridge lab\ndelete table bridge lab\ntable bridge lab {\nchain forward {\n");
+        rules.push_str("type filter hook forward priority 0\n");
+        if !self.apart.is_empty() {
+            let apart = set(&self.apart);
+            let _ = writeln!(rules, "iifname {apart} oifname != {apart} drop\niifname != {apart} oifname {apart} drop");
+        }
+        if !self.unplugged.is_empty() {
+            let unplugged = set(&self.unplugged);
+            let _ = writeln!(rules, "iifname {unplugged} drop\noifname {unplugged} drop");
+        }
+        for (port, percent) in &self.loss {
+            let _ = writeln!(rules, "oifname {port} numgen random mod 100 < {percent} drop");
+        }
+        rules.push_str("}\n}\n");
+        rules
+    }
+}
+
+fn set(ports: &BTreeSet<String>) -> String {
+    let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+    format!("{{ {} }}", ports.join(", "))
+}
+
+/// For a port to come up; the kernel reports some link changes only once a second.
+pub(super) const LINK_TIME: Duration = Duration::from_secs(10);

@@ -1,0 +1,99 @@
+//! Messages to a peer that is away wait on disk, say so, and arrive once, in order, when it is back.
+
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Node, Switch};
+
+#[test]
+fn a_message_to_a_peer_that_is_away_stays_queued_and_arrives_once_when_it_is_back() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_have_met(&lab.switch());
+    bob.terminate();
+    ann.loses_within(&bob, Duration::from_secs(5));
+    let sent = ann.run(&["send", "--timeout", "2s", "bob", "see you later"]).expect(STILL_QUEUED).says(&["queued"]);
+    assert!(sent.took < Duration::from_secs(6), "its time was two seconds: {sent}");
+    let line = sent.one_json();
+    assert_eq!(line["state"], "queued");
+    bob.start();
+    bob.shows_once("see you later");
+    ann.gets_receipt(line["id"].as_str().expect("an id"), &bob);
+}
+
+#[test]
+fn what_a_short_command_could_not_deliver_any_later_run_of_this_home_does() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_have_met(&lab.switch());
+    bob.terminate();
+    ann.terminate();
+    ann.run(&["send", "--timeout", "1s", "bob", "left on the desk"]).expect(STILL_QUEUED).says(&["queued"]);
+    bob.start();
+    bob.has_not("left on the desk");
+    ann.start();
+    bob.shows_once("left on the desk");
+}
+
+#[test]
+fn a_command_without_a_running_node_delivers_by_itself() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_have_met(&lab.switch());
+    ann.terminate();
+    ann.tells(&bob, "just passing through");
+    bob.shows_once("just passing through");
+    assert_eq!(ann.texts_of(&bob), ["we have met", "just passing through"]);
+}
+
+#[test]
+fn a_thousand_queued_messages_keep_their_order() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_have_met(&lab.switch());
+    bob.terminate();
+    let mut texts = vec!["we have met".to_owned()];
+    for number in 1..=1_000 {
+        let text = format!("number {number}");
+        ann.queues(&bob, &text);
+        texts.push(text);
+    }
+    bob.start();
+    bob.comes_to_read(&ann, &texts, Duration::from_secs(60));
+    let shown: Vec<_> = bob.events().into_iter().filter(|e| e["event"] == "message").map(|e| e["text"].clone()).collect();
+    assert_eq!(shown, texts, "they were shown in that order too, each once");
+}
+
+#[test]
+fn the_author_sees_how_far_a_message_has_come() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_have_met(&lab.switch());
+    bob.terminate();
+    let id = ann.queues(&bob, "how far are you?");
+    let state =
+        || ann.history_of(&bob).into_iter().find(|m| m["id"] == id.as_str()).expect("it is in the history")["state"].clone();
+    assert_eq!(state(), "queued");
+    bob.start();
+    ann.gets_receipt(&id, &bob);
+    assert_eq!(state(), "delivered");
+}
+
+#[test]
+fn delivered_survives_a_crash_of_the_one_who_got_it() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_have_met(&lab.switch());
+    for round in 0..10 {
+        let text = format!("keep this, {round}");
+        ann.tells(&bob, &text);
+        bob.kill9();
+        bob.start();
+        assert_eq!(bob.history().iter().filter(|m| m["text"] == text.as_str()).count(), 1, "{text}");
+        bob.sees(&ann);
+        ann.sees(&bob);
+    }
+}
+
+fn two_who_have_met(office: &Switch) -> (Node, Node) {
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    ann.tells(&bob, "we have met");
+    bob.shows_once("we have met");
+    (ann, bob)
+}
+
+const STILL_QUEUED: i32 = 4;

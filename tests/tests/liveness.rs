@@ -1,0 +1,86 @@
+//! Who is there: an orderly exit shows at once, a silent death within 15 seconds.
+
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Node, Switch};
+
+#[test]
+fn an_orderly_exit_is_seen_at_once() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    bob.terminate();
+    ann.loses_within(&bob, AT_ONCE);
+    let lines = ann.peers();
+    assert!(lines.iter().all(|line| line["state"] == "offline"), "{lines:?}");
+}
+
+#[test]
+fn a_crash_on_a_dead_line_is_seen_within_fifteen_seconds() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    bob.machine().unplug();
+    bob.kill9();
+    ann.loses_within(&bob, SILENT_DEATH);
+}
+
+#[test]
+fn a_dead_line_between_two_who_live_is_seen_by_both_and_so_is_its_repair() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    bob.machine().unplug();
+    std::thread::scope(|scope| {
+        scope.spawn(|| ann.loses_within(&bob, SILENT_DEATH));
+        scope.spawn(|| bob.loses_within(&ann, SILENT_DEATH));
+    });
+    bob.machine().plug();
+    ann.sees_within(&bob, BACKED_OFF);
+    bob.sees_within(&ann, BACKED_OFF);
+}
+
+#[test]
+fn a_dying_peer_is_suspected_before_it_is_given_up() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    bob.machine().unplug();
+    ann.loses_within(&bob, SILENT_DEATH);
+    let states: Vec<_> = ann.events().into_iter().filter(|e| e["event"] == "peer" && e["peer"] == bob.id()).collect();
+    let states: Vec<_> = states.iter().rev().take(2).map(|e| e["state"].as_str().unwrap_or("none")).collect();
+    assert_eq!(states, ["offline", "suspect"]);
+}
+
+#[test]
+fn a_peer_that_starts_again_after_a_crash_is_seen_again_at_once() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    bob.kill9();
+    bob.start();
+    bob.sees_within(&ann, Duration::from_secs(5));
+    bob.tells(&ann, "that was quick");
+    ann.shows_once("that was quick");
+}
+
+#[test]
+fn peers_shows_name_state_path_address_and_round_trip() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let lines = ann.peers();
+    let line = lines.first().expect("bob is there");
+    assert_eq!((&line["nick"], &line["state"], &line["path"]), (&"bob".into(), &"online".into(), &"lan".into()), "{line}");
+    assert!(line["addr"].as_str().is_some_and(|addr| !addr.is_empty()), "{line}");
+    assert!(line["peer"] == bob.id() && lines.len() == 1, "{lines:?}");
+}
+
+fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    bob.sees(&ann);
+    (ann, bob)
+}
+
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Fifteen seconds, and a margin for a machine that is busy with other tests.
+const SILENT_DEATH: Duration = Duration::from_secs(18);
+
+/// The longest pause between two dials, and a margin.
+const BACKED_OFF: Duration = Duration::from_secs(75);

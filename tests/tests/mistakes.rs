@@ -1,0 +1,163 @@
+//! What people do to their data: restore old copies, run copies side by side, set clocks wrong.
+
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Node, until};
+
+#[test]
+fn a_restored_older_copy_of_a_home_gets_its_messages_back() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let ann = office.machine("ann").home("ann");
+    let bob = office.machine("bob").up("bob", &[]);
+    let mut texts = Vec::new();
+    let backup = {
+        let ann = ann.up(&[]);
+        ann.sees(&bob);
+        converse(&ann, &bob, "before the backup", &mut texts);
+        ann.terminate();
+        ann.home().backup()
+    };
+    {
+        let ann = ann.up(&[]);
+        ann.sees(&bob);
+        converse(&ann, &bob, "after the backup", &mut texts);
+        ann.terminate();
+    }
+    ann.restore(&backup);
+    let ann = ann.up(&[]);
+    ann.notices("own-entries-restored");
+    ann.comes_to_read(&bob, &texts, PATIENCE);
+    converse(&ann, &bob, "after all that", &mut texts);
+    bob.comes_to_read(&ann, &texts, PATIENCE);
+    ann.comes_to_read(&bob, &texts, PATIENCE);
+}
+
+#[test]
+fn a_restored_copy_that_wrote_on_before_it_met_anybody_loses_neither_past() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let home = office.machine("ann").home("ann");
+    let bob = office.machine("bob").up("bob", &[]);
+    let mut texts = Vec::new();
+    let first = home.up(&[]);
+    first.sees(&bob);
+    converse(&first, &bob, "before the backup", &mut texts);
+    first.terminate();
+    let backup = home.backup();
+    first.start();
+    first.sees(&bob);
+    converse(&first, &bob, "after the backup", &mut texts);
+    first.terminate();
+    drop(first);
+
+    bob.terminate();
+    home.restore(&backup);
+    let ann = home.up(&[]);
+    for number in 1..=3 {
+        let text = format!("written alone, {number}");
+        ann.queues(&bob, &text);
+        texts.push(text);
+    }
+    bob.start();
+    ann.notices("own-entries-restored");
+    for number in 1..=3 {
+        bob.shows_once(&format!("written alone, {number}"));
+    }
+    converse(&ann, &bob, "together again", &mut texts);
+    both_have_exactly(&ann, &bob, &texts);
+    ann.restart();
+    ann.sees(&bob);
+    converse(&ann, &bob, "and for good", &mut texts);
+    both_have_exactly(&ann, &bob, &texts);
+}
+
+#[test]
+fn one_identity_on_two_machines_is_told_to_both_and_loses_nothing() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let bob = office.machine("bob").up("bob", &[]);
+    let ann = office.machine("ann").up("ann", &[]);
+    ann.sees(&bob);
+    let mut texts = Vec::new();
+    converse(&ann, &bob, "as one", &mut texts);
+    ann.terminate();
+    let copied = office.machine("copy").home("ann");
+    copied.become_copy_of(ann.home());
+
+    ann.start();
+    bob.sees(&ann);
+    let copy = copied.up(&[]);
+    ann.notices("identity-copied");
+    copy.notices("identity-copied");
+    // Both write, into what each takes for its own log. Peers listen to the newer; the older has its turn when it is alone again.
+    copy.queues(&bob, "from the copy");
+    ann.queues(&bob, "from the original");
+    bob.shows_once("from the copy");
+    copy.terminate();
+    bob.shows_once_within("from the original", Duration::from_secs(90));
+    texts.extend(["from the copy".to_owned(), "from the original".to_owned()]);
+    both_have_exactly(&ann, &bob, &texts);
+}
+
+#[test]
+fn a_clock_ten_years_ahead_changes_no_order_and_loses_nothing() {
+    with_a_clock_off_by("+3650d");
+}
+
+#[test]
+fn a_clock_ten_years_behind_changes_no_order_and_loses_nothing() {
+    with_a_clock_off_by("-3650d");
+}
+
+fn with_a_clock_off_by(offset: &str) {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let Some(wrong) = office.machine("cat").home("cat").with_clock(offset) else { return };
+    let nodes = [office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]), wrong.up(&[])];
+    for (one, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        nodes[one].sees(&nodes[other]);
+    }
+    // Each speaks when it has heard the one before: there is only one right order.
+    let mut texts = Vec::new();
+    for turn in 0..12 {
+        let speaker = &nodes[turn % 3];
+        let text = format!("turn {turn}, {}", speaker.nick());
+        speaker.says(&text);
+        for listener in nodes.iter().filter(|node| node.id() != speaker.id()) {
+            listener.shows_once(&text);
+        }
+        texts.push(text);
+    }
+    for node in &nodes {
+        node.comes_to_read("#lobby", &texts, PATIENCE);
+        node.restart();
+        assert_eq!(node.texts_of("#lobby"), texts, "{} after a restart", node.nick());
+    }
+}
+
+/// Both say something to the other, three times, each after hearing the other.
+fn converse(ann: &Node, bob: &Node, about: &str, texts: &mut Vec<String>) {
+    for number in 1..=3 {
+        for (from, to) in [(ann, bob), (bob, ann)] {
+            let text = format!("{about}, {number}, {}", from.nick());
+            from.tells(to, &text);
+            to.shows_once(&text);
+            texts.push(text);
+        }
+    }
+}
+
+/// Waits until the conversation holds these texts, each once, for both, in one order for both.
+fn both_have_exactly(ann: &Node, bob: &Node, texts: &[String]) {
+    let mut wanted = texts.to_vec();
+    wanted.sort();
+    until("both have every message once", PATIENCE, || {
+        let (one, other) = (ann.texts_of(bob), bob.texts_of(ann));
+        let mut sorted = one.clone();
+        sorted.sort();
+        if one == other && sorted == wanted { Ok(()) } else { Err(format!("{one:#?}\n{other:#?}")) }
+    });
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
