@@ -63,6 +63,11 @@ impl StoredLog {
         end
     }
 
+    fn edges(&self) -> Vec<(Seq, EntryHash)> {
+        let held = self.held();
+        held.iter().flat_map(|(first, last)| [(first - 1, self.entries[&first].prev), (last, self.entries[&last].hash)]).collect()
+    }
+
     fn runs(&self) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for (&seq, stored) in &self.entries {
@@ -153,6 +158,9 @@ impl Durable {
                 return Err(format!("{name:?} {seq} is stored twice"));
             }
         }
+        if to < batch.last() && !log.entries.contains_key(&(to + 1)) {
+            return Err(format!("{name:?} {to}, which is neither the end of its batch nor held on from there"));
+        }
         log.signatures.insert(batch.last(), batch.batch.signature);
         Ok(())
     }
@@ -193,7 +201,8 @@ impl Durable {
             let highest = log.entries.values().map(|stored| stored.lamport).max().unwrap_or(0);
             let of_all = lamport.entry(name.conversation).or_default();
             *of_all = highest.max(*of_all);
-            logs.push(LogRecord { name: *name, ordinal: log.ordinal, runs: log.runs(), head: (last, stored.hash) });
+            let (head, edges) = ((last, stored.hash), log.edges());
+            logs.push(LogRecord { name: *name, ordinal: log.ordinal, runs: log.runs(), head, edges });
         }
         Loaded {
             conversations: self.conversations.values().cloned().collect(),
