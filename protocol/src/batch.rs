@@ -63,8 +63,8 @@ pub enum BatchError {
     /// A first batch whose `prev` is not the log's first hash.
     #[error("the log does not start where its name says")]
     Genesis,
-    /// Lamport numbers grow within a log.
-    #[error("Lamport numbers do not grow")]
+    /// Lamport numbers never shrink within a log. (They stand still where they have come to their end.)
+    #[error("Lamport numbers shrink")]
     Lamport,
     /// The signature is not the author's over these bytes.
     #[error("the signature is not the author's")]
@@ -140,7 +140,7 @@ impl Batch {
         let (mut at, mut seq, mut hash) = (0, self.first, self.prev);
         while at < self.entries.len() {
             let (entry, used) = Entry::decode_prefix(&self.entries[at..])?;
-            if entries.last().is_some_and(|before| before.entry.lamport >= entry.lamport) {
+            if entries.last().is_some_and(|before| before.entry.lamport > entry.lamport) {
                 return Err(BatchError::Lamport);
             }
             let bytes = self.entries.slice(at..at + used);
@@ -153,7 +153,7 @@ impl Batch {
 }
 
 impl CheckedBatch {
-    /// Writes `entries`, which must be one or more, fit a batch and have growing Lamport numbers, after the entry whose
+    /// Writes `entries`, which must be one or more, fit a batch and have Lamport numbers that do not shrink, after the entry whose
     /// number is `first - 1` and hash is `prev`.
     pub fn author(key: &SecretKey, name: LogName, first: Seq, prev: EntryHash, entries: Vec<Entry>) -> Self {
         debug_assert!(key.id() == name.author && !entries.is_empty());

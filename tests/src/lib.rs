@@ -5,3 +5,4 @@
 
 pub mod chaos;
 pub mod lab;
+pub mod sim;

@@ -127,16 +127,17 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.reading = false;
         let batches = batches.unwrap_or_default();
-        let Some(wanted) = self.todo_of(id, name) else {
+        if self.todo_of(id, name).is_none() {
             self.serve(id);
             return;
-        };
+        }
+        let allowed = self.may_send(id, name.conversation, &LogKey { author: name.author, log: name.log });
         let mut sent_any = false;
         for batch in batches {
             let first = batch.first;
             let Ok(batch) = batch.read() else { break };
             // A batch ends where its author signed. Where that is beyond what this peer may have, it can't have the batch.
-            if wanted.covers(first, batch.last()) {
+            if allowed.covers(first, batch.last()) {
                 let frame = Frame::Batch(batch.batch.clone()).encode();
                 self.send_batch(id, name, first, batch.last(), frame);
                 sent_any = true;

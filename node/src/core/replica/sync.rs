@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use hobnob_protocol::frame::FRAME_MAX;
+use hobnob_protocol::ranges::RANGES_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
 use super::receive::{Budget, Refusal};
@@ -89,6 +90,24 @@ pub(super) struct Shared {
     cut: Option<BTreeMap<LogKey, Seq>>,
 }
 
+#[cfg(feature = "faults")]
+impl Session {
+    /// How many things are remembered on behalf of this session.
+    pub(super) fn kept(&self) -> usize {
+        self.unwritten.len() + self.shared.values().map(Shared::kept).sum::<usize>()
+    }
+}
+
+#[cfg(feature = "faults")]
+impl Shared {
+    fn kept(&self) -> usize {
+        let of = |map: &BTreeMap<LogKey, Ranges>| map.values().map(|ranges| 1 + ranges.iter().count()).sum::<usize>();
+        let sets = self.follow.len() + self.haves.len() + self.announcements.len();
+        let lists = self.todo.len() + self.gap_asked.len() + self.wants_waiting.len();
+        of(&self.theirs) + of(&self.incoming) + of(&self.sent) + of(&self.asked) + sets + lists
+    }
+}
+
 impl Replica {
     pub(super) fn session_up(&mut self, id: SessionId, peer: PeerId) {
         self.open_direct(peer);
@@ -167,7 +186,7 @@ impl Replica {
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
         let orphaned: Vec<_> = conversation.sources.extract_if(.., |_, source| *source == id).map(|(author, _)| author).collect();
         if conversation.is_open_room() {
-            conversation.audiences.went(peer, goodbye, self.now.wall_ms);
+            conversation.audiences.went(peer, goodbye, self.now);
             self.lingerers_unsaved.insert(conversation_id);
             self.arm(Timer::Acks, super::ACKS_EVERY);
         }
@@ -208,7 +227,7 @@ impl Replica {
         }
     }
 
-    fn may_say_more(&self, id: SessionId) -> bool {
+    pub(super) fn may_say_more(&self, id: SessionId) -> bool {
         self.sessions.get(&id).is_some_and(|session| session.frames_outstanding < FRAMES_OUTSTANDING_MAX)
     }
 
@@ -333,8 +352,17 @@ impl Replica {
             }
             return;
         }
+        self.serve_wants_that_waited(id, conversation_id);
         self.offer_own(id, conversation_id);
         self.consider_all(conversation_id);
+    }
+
+    fn serve_wants_that_waited(&mut self, id: SessionId, conversation_id: ConversationId) {
+        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
+        for (name, from, to) in std::mem::take(&mut shared.wants_waiting) {
+            // Whatever was refused in it was refused with the same words before.
+            let _ = self.want(id, name, from, to);
+        }
     }
 
     fn is_ready(&self, id: SessionId, conversation: ConversationId) -> bool {
@@ -357,20 +385,16 @@ impl Replica {
         };
         shared.cut = Some(conversation.logs.iter().map(|(key, log)| (*key, first_of(key, log))).collect());
         shared.ready = true;
-        let wants = std::mem::take(&mut shared.wants_waiting);
         self.offer_own(id, conversation_id);
         if let Some(heads) = self.authors_heads(id, conversation_id) {
             self.send_heads(id, conversation_id, heads);
         }
-        for (name, from, to) in wants {
-            // Whatever was refused in it was refused with the same words before.
-            let _ = self.want(id, name, from, to);
-        }
+        self.serve_wants_that_waited(id, conversation_id);
         self.consider_all(conversation_id);
     }
 
     /// What of a log may be sent on this session.
-    fn may_send(&self, id: SessionId, conversation_id: ConversationId, key: &LogKey) -> Ranges {
+    pub(super) fn may_send(&self, id: SessionId, conversation_id: ConversationId, key: &LogKey) -> Ranges {
         let (Some(session), Some(conversation)) = (self.sessions.get(&id), self.conversations.get(&conversation_id)) else {
             return Ranges::new();
         };
@@ -535,7 +559,12 @@ impl Replica {
             }
             session.logs_told += 1;
         }
-        shared.theirs.entry(key).or_default().insert_all(ranges);
+        let theirs = shared.theirs.entry(key).or_default();
+        theirs.insert_all(ranges);
+        if theirs.iter().count() > 4 * RANGES_MAX {
+            // Holes without end are a liar's; what is forgotten is told again.
+            *theirs = theirs.for_frame();
+        }
         if let Some(todo) = shared.todo.get_mut(&key.author) {
             todo.strike(key.log, ranges);
         }
@@ -546,8 +575,10 @@ impl Replica {
     fn want(&mut self, id: SessionId, name: LogName, from: Seq, to: Option<Seq>) -> Result<(), Refusal> {
         let key = LogKey { author: name.author, log: name.log };
         let shared = shared_mut(&mut self.sessions, id, name.conversation).ok_or(Refusal::NotShared)?;
-        if !shared.ready && shared.wants_waiting.len() < WANTS_WAITING_MAX {
-            shared.wants_waiting.push((name, from, to));
+        if !shared.ready {
+            if shared.wants_waiting.len() < WANTS_WAITING_MAX {
+                shared.wants_waiting.push((name, from, to));
+            }
             return Ok(());
         }
         let mut grant = self.may_send(id, name.conversation, &key);
@@ -556,7 +587,8 @@ impl Replica {
             grant = grant.intersect(&Ranges::span(from, to));
         }
         let conversation = self.conversations.get(&name.conversation).ok_or(Refusal::NotShared)?;
-        let ordinal = conversation.logs.get(&key).map_or(0, |log| log.ordinal);
+        // Nothing was said here of a log that is not held: whoever wants it makes it up, and nothing is noted down for it.
+        let Some(ordinal) = conversation.logs.get(&key).map(|log| log.ordinal) else { return Ok(()) };
         let shared = shared_mut(&mut self.sessions, id, name.conversation).ok_or(Refusal::NotShared)?;
         if to.is_none() {
             shared.follow.insert(key.author);
