@@ -249,7 +249,7 @@ impl World {
     pub(super) fn pump(&mut self, id: u64, end: usize, lane: usize) {
         let now = self.now;
         loop {
-            let jitter = self.rng.next();
+            let jitter = self.rng.draw();
             let Some(conn) = self.conns.get_mut(&id) else { return };
             let (wire, latency, rate) = (conn.wire, conn.latency_us + jitter % (conn.jitter_us + 1), conn.bytes_per_s);
             let it = &mut conn.ends[end].lanes[lane];

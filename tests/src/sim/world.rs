@@ -147,7 +147,7 @@ impl World {
         let index = self.nodes.len();
         let mut seed = [0; 32];
         for chunk in seed.chunks_mut(8) {
-            chunk.copy_from_slice(&self.rng.next().to_le_bytes());
+            chunk.copy_from_slice(&self.rng.draw().to_le_bytes());
         }
         let key = Arc::new(SecretKey::from_seed(seed));
         let id = key.id();
@@ -381,7 +381,7 @@ impl World {
         if self.nodes[node].replica.is_some() || self.nodes[node].hostile.is_some() {
             return;
         }
-        let run = self.rng.next();
+        let run = self.rng.draw();
         let reuse = self.fault == Some(Fault::OneLogForAllRuns) && self.nodes[node].run != 0;
         let now = Now { mono: Duration::ZERO, wall_ms: self.wall_ms(node) };
         let fault = self.fault;
