@@ -19,15 +19,25 @@ const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// Of several addresses, the next is tried as well when the one before has not answered for so long (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(150);
 
+/// Connections that peers dialed and that have not said Hello yet, at once; further ones are closed with `full`.
+pub(super) const GREETINGS_MAX: usize = 64;
+
+/// Profiles that a session may send in a burst, and how long it takes to earn another one; who sends more loses the session.
+const PROFILES_BURST: u32 = 32;
+const PROFILE_EVERY: Duration = Duration::from_secs(1);
+
 /// A clock that differs by more than this is worth a word.
 const CLOCK_DIFFERENCE_MS: u64 = 2 * 60 * 1000;
 
 /// A session, as the engine sees it.
+#[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: PeerId,
     pub(super) session: Session,
     exporter: [u8; 32],
     proofs: Vec<[u8; 32]>,
+    profiles: u32,
+    profiles_since: Duration,
     pub(super) suspect: bool,
     pub(super) rtt: Option<Duration>,
 }
@@ -112,8 +122,13 @@ impl Engine {
     }
 
     pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
+        let Ok(place) = self.greetings.clone().try_acquire_owned() else {
+            accepted.connection.close(close::FULL.into(), b"too many connections that have not said Hello");
+            return;
+        };
         let (internal, hello) = (self.internal.clone(), self.hello_maker());
         self.spawn(async move {
+            let _place = place;
             match greet(accepted.connection, false, hello, DIAL_LIMIT).await {
                 Ok(greeted) => drop(internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }))),
                 Err(error) => info!(peer = ?accepted.peer, "a connection came to nothing: {error}"),
@@ -215,8 +230,9 @@ impl Engine {
         let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
         info!(?peer, addr = %session.remote_addr(), "session up");
         let was_here = self.links.values().any(|link| link.peer == peer);
-        self.links.insert(id, Link { peer, session, exporter, proofs: Vec::new(), suspect: false, rtt: None });
         let now = self.clock.now();
+        let (proofs, profiles_since) = (Vec::new(), now.mono);
+        self.links.insert(id, Link { peer, session, exporter, proofs, profiles: 0, profiles_since, suspect: false, rtt: None });
         self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
         self.replica.handle(now, replica::Input::SessionUp(id, peer));
         self.learn_profile(id, hello.profile);
@@ -360,12 +376,31 @@ impl Engine {
     // Profiles.
 
     fn profile(&mut self, id: SessionId, profile: Profile) {
+        if !self.may_send_profile(id) {
+            if let Some(link) = self.links.get(&id) {
+                warn!(peer = ?link.peer, "refused: a flood of profiles");
+                link.session.close(close::PROTOCOL, "a flood of profiles");
+            }
+            return;
+        }
         if self.learn_profile(id, profile)
             && let Some(link) = self.links.get(&id)
         {
             self.somebody_changed();
             self.say(Event::Peer(self.peer_info(link.peer)));
         }
+    }
+
+    fn may_send_profile(&mut self, id: SessionId) -> bool {
+        let now = self.clock.now().mono;
+        let Some(link) = self.links.get_mut(&id) else { return false };
+        let earned = (now - link.profiles_since).as_secs() / PROFILE_EVERY.as_secs();
+        if earned > 0 {
+            link.profiles = link.profiles.saturating_sub(u32::try_from(earned).unwrap_or(u32::MAX));
+            link.profiles_since = now;
+        }
+        link.profiles += 1;
+        link.profiles <= PROFILES_BURST
     }
 
     /// A peer says who it is, where it listens, and which rooms it can prove to be in. Whether its name is news.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use hobnob_protocol::{
     Batch, Body, ConversationId, LogName, Nickname, PeerId, Ranges, RoomName, SecretKey, Seq, Ticket, close, frame::Profile,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -32,6 +32,7 @@ use crate::core::peers::Peers;
 use crate::core::presence::{self, Presence};
 use crate::core::replica::{self, Replica, Token};
 use crate::core::{Rng, SessionId};
+use crate::net::demux::Counted;
 use crate::net::endpoint::{Accepted, Endpoint};
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::{Discovery, Found};
@@ -41,6 +42,9 @@ use crate::store::{KnownPeer, Store, StoreError};
 
 /// Commands or events that are handled before outputs are carried out.
 const BURST_MAX: usize = 256;
+
+/// How often it is looked whether the socket dropped anything.
+const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the last commit may take when the node stops.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -123,6 +127,8 @@ pub(super) struct Engine {
     next_session: u64,
     next_token: u64,
     links: BTreeMap<SessionId, Link>,
+    /// Places for connections that have not said Hello yet.
+    greetings: Arc<Semaphore>,
     /// Connections that have said Hello and wait for the verdict of `paths`.
     candidates: BTreeMap<SessionId, links::Candidate>,
     sending: BTreeMap<Token, Sending>,
@@ -135,6 +141,8 @@ pub(super) struct Engine {
     /// Other running instances of this identity that the user was told of.
     copies_told: BTreeSet<Instance>,
     store_failing: bool,
+    counted: Counted,
+    count_at: Duration,
     stop: Option<Stop>,
 }
 
@@ -176,6 +184,7 @@ impl Engine {
             next_session: 1,
             next_token: 1,
             links: BTreeMap::new(),
+            greetings: Arc::new(Semaphore::new(links::GREETINGS_MAX)),
             candidates: BTreeMap::new(),
             sending: BTreeMap::new(),
             joining: BTreeMap::new(),
@@ -185,6 +194,8 @@ impl Engine {
             clocks_told: BTreeSet::new(),
             copies_told: BTreeSet::new(),
             store_failing: false,
+            counted: Counted::default(),
+            count_at: COUNTERS_EVERY,
             stop: None,
         };
         if engine.bound.fell_back {
@@ -272,7 +283,7 @@ impl Engine {
 
     fn next_timeout(&self) -> Option<Duration> {
         let machines = [self.replica.poll_timeout(), self.presence.poll_timeout(), self.paths.poll_timeout()];
-        machines.into_iter().flatten().chain(self.stop.as_ref().map(|stop| stop.deadline)).min()
+        machines.into_iter().flatten().chain([self.count_at]).chain(self.stop.as_ref().map(|stop| stop.deadline)).min()
     }
 
     fn time_out(&mut self) {
@@ -285,6 +296,19 @@ impl Engine {
         }
         if self.paths.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.paths.handle(now, paths::Input::Timeout);
+        }
+        if self.count_at <= now.mono {
+            self.count_at = now.mono + COUNTERS_EVERY;
+            self.log_counters();
+        }
+    }
+
+    /// Says what the socket dropped since the last time, if anything: the only trace that some attacks and faults leave.
+    fn log_counters(&mut self) {
+        let counted = self.bound.counters.snapshot();
+        if counted != self.counted {
+            info!("datagrams dropped so far, by cause: {counted:?}");
+            self.counted = counted;
         }
     }
 
