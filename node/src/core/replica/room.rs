@@ -150,6 +150,11 @@ impl Conversation {
         matches!(self.record.kind, ConversationKind::Room { open: true, .. })
     }
 
+    /// Whether only those who know a secret are in it: they get its history, but a newcomer only the end of it.
+    pub(super) fn is_closed_room(&self) -> bool {
+        matches!(self.record.kind, ConversationKind::Room { open: false, .. })
+    }
+
     /// The audience of entries that come now.
     pub(super) fn stamp(&mut self, last_audience: &mut u64, now: Now, ops: &mut Vec<Op>) -> AudienceId {
         if self.is_open_room() { self.audiences.stamp(self.record.id, last_audience, now, ops) } else { AudienceId::MEMBERS }

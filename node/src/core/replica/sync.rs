@@ -269,9 +269,12 @@ impl Replica {
             }
             return Ok(());
         }
-        let peer = self.sessions.get(&id).map(|session| session.peer).ok_or(Refusal::NotShared)?;
-        let ours = self.conversations.get(&conversation_id).map(|c| c.offer(peer)).unwrap_or_default();
-        self.view_is_known(id, conversation_id, ours);
+        // The peer holds what the digest was made of, and no more is known: not what was kept from it or left out of a frame.
+        let same = heads.into_iter().flat_map(|AuthorHeads { author, logs }| {
+            logs.into_iter().map(move |(log, ranges)| (LogKey { author, log }, ranges))
+        });
+        let same = same.collect();
+        self.view_is_known(id, conversation_id, same);
         Ok(())
     }
 
@@ -368,9 +371,7 @@ impl Replica {
     }
 
     fn keeps_history_from_newcomers(&self, conversation: ConversationId) -> bool {
-        self.conversations.get(&conversation).is_some_and(|conversation| {
-            matches!(conversation.record.kind, ConversationKind::Room { open: false, .. }) && !conversation.logs.is_empty()
-        })
+        self.conversations.get(&conversation).is_some_and(|it| it.is_closed_room() && !it.logs.is_empty())
     }
 
     pub(super) fn newcomer_cut(&mut self, id: SessionId, conversation_id: ConversationId, cut: &BTreeMap<LogName, Seq>) {
@@ -408,12 +409,17 @@ impl Replica {
     /// Puts on the list of a session all of our own entries that the peer may have and lacks.
     fn offer_own(&mut self, id: SessionId, conversation_id: ConversationId) {
         let Some(conversation) = self.conversations.get(&conversation_id) else { return };
+        let history_is_cut = conversation.is_closed_room();
         let own: Vec<_> =
             conversation.logs.iter().filter(|(key, _)| key.author == self.me).map(|(key, log)| (*key, log.ordinal)).collect();
         for (key, ordinal) in own {
             let offer = self.may_send(id, conversation_id, &key);
             let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id).filter(|shared| shared.ready) else { return };
-            let lacks = offer.minus(&ranges_of(&shared.theirs, &key)).minus(&ranges_of(&shared.sent, &key));
+            let theirs = ranges_of(&shared.theirs, &key);
+            let mut lacks = offer.minus(&theirs).minus(&ranges_of(&shared.sent, &key));
+            if history_is_cut {
+                lacks.remove(1, theirs.first().unwrap_or(1) - 1);
+            }
             shared.todo.entry(key.author).or_default().add(ordinal, key.log, &lacks);
         }
         self.serve(id);
@@ -816,7 +822,7 @@ impl Replica {
 impl Conversation {
     /// Whether entries below the first held are not wanted: members of a room with a secret hold a log from some entry on, and
     /// what a full room has let go of is not fetched again.
-    fn takes_nothing_older(&self, key: &LogKey) -> bool {
+    pub(super) fn takes_nothing_older(&self, key: &LogKey) -> bool {
         match self.record.kind {
             ConversationKind::Direct(_) => false,
             ConversationKind::Room { open: false, .. } => true,
