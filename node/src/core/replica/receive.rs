@@ -129,7 +129,7 @@ impl Replica {
             }
             Some(log) => {
                 let mut lacks = log.lacks(&checked);
-                if conversation.takes_nothing_older(&key) {
+                if name.author != self.me && conversation.takes_nothing_older(&key) {
                     lacks.remove(1, log.accepted().first().unwrap_or(1) - 1);
                 }
                 lacks

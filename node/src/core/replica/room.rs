@@ -53,10 +53,16 @@ impl Audiences {
         self.members.insert(record.id, record.peers);
     }
 
-    pub(super) fn came(&mut self, peer: PeerId) {
-        *self.present.entry(peer).or_default() += 1;
-        self.unconfirmed.remove(&peer);
-        self.dropped.remove(&peer);
+    /// A session with the peer shares the room from now on; `heard` says whether it was heard from on the network we are on.
+    pub(super) fn came(&mut self, peer: PeerId, heard: bool) {
+        let sessions = self.present.entry(peer).or_default();
+        *sessions += 1;
+        if heard {
+            self.unconfirmed.remove(&peer);
+            self.dropped.remove(&peer);
+        } else if *sessions == 1 {
+            self.unconfirmed.insert(peer);
+        }
     }
 
     pub(super) fn went(&mut self, peer: PeerId, goodbye: bool, now: Now) {

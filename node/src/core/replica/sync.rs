@@ -57,6 +57,8 @@ pub(super) struct Session {
     pub(super) budget: Budget,
     /// How many logs the peer has told of.
     logs_told: usize,
+    /// Whether the peer was heard from on the network that we are on now.
+    pub(super) heard: bool,
 }
 
 /// What a session and a conversation have in common.
@@ -118,6 +120,7 @@ impl Replica {
             turn: None,
             budget: Budget::new(self.now.mono),
             logs_told: 0,
+            heard: true,
         };
         self.sessions.insert(id, session);
         self.share(id, ConversationId::direct(self.me, peer));
@@ -146,7 +149,8 @@ impl Replica {
     }
 
     pub(super) fn confirmed(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.heard = true;
         let peer = session.peer;
         for conversation_id in session.shared.keys().copied().collect::<Vec<_>>() {
             let Some(conversation) = self.conversations.get_mut(&conversation_id) else { continue };
@@ -168,7 +172,7 @@ impl Replica {
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
         session.shared.insert(conversation_id, Shared::default());
         if conversation.is_open_room() {
-            conversation.audiences.came(session.peer);
+            conversation.audiences.came(session.peer, session.heard);
             self.lingerers_unsaved.insert(conversation_id);
             self.arm(Timer::Acks, super::ACKS_EVERY);
         }
@@ -376,12 +380,16 @@ impl Replica {
 
     pub(super) fn newcomer_cut(&mut self, id: SessionId, conversation_id: ConversationId, cut: &BTreeMap<LogName, Seq>) {
         let Some(conversation) = self.conversations.get(&conversation_id) else { return };
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let peer = session.peer;
+        let Some(shared) = session.shared.get_mut(&conversation_id) else { return };
         let first_of = |key: &LogKey, held: &super::Log| {
             let named = cut.get(&conversation.name(key)).copied();
             named.unwrap_or_else(|| held.durable().last().map_or(1, |last| last + 1))
         };
-        shared.cut = Some(conversation.logs.iter().map(|(key, log)| (*key, first_of(key, log))).collect());
+        // Its own entries, which it has lost, it gets back whole.
+        let of_others = conversation.logs.iter().filter(|(key, _)| key.author != peer);
+        shared.cut = Some(of_others.map(|(key, log)| (*key, first_of(key, log))).collect());
         shared.ready = true;
         self.offer_own(id, conversation_id);
         if let Some(heads) = self.authors_heads(id, conversation_id) {
@@ -636,8 +644,8 @@ impl Replica {
         }
         let Some(log) = conversation.logs.get(key) else { return theirs.clone() };
         let mut lacks = theirs.minus(log.accepted());
-        if conversation.takes_nothing_older(key) {
-            lacks.remove(1, log.accepted().first().unwrap_or(1).saturating_sub(1));
+        if key.author != self.me && conversation.takes_nothing_older(key) {
+            lacks.remove(1, log.accepted().first().unwrap_or(1) - 1);
         }
         lacks
     }
