@@ -34,6 +34,8 @@ struct Presence {
     /// Notes for the store that are on their way there.
     saving: BTreeMap<CommitId, (u64, BTreeMap<PeerId, Left>)>,
     changes: Vec<u64>,
+    /// Those who are here and were heard from on this network.
+    heard: BTreeSet<PeerId>,
     network: u64,
     /// Before the last change of network: what, where, and when that was.
     before: Option<(BTreeMap<PeerId, Left>, u64, u64)>,
@@ -168,6 +170,7 @@ impl Oracle {
         }
         presence.saving.clear();
         presence.unconfirmed.clear();
+        presence.heard.clear();
     }
 
     pub(super) fn restored(
@@ -197,10 +200,12 @@ impl Oracle {
         presence.before = Some((left, presence.network, now));
         presence.network = network;
         presence.unconfirmed.clear();
+        presence.heard.clear();
         presence.changes.push(now);
     }
 
     pub(super) fn confirmed(&mut self, node: usize, peer: PeerId) {
+        self.presence[node].heard.insert(peer);
         let grown: Vec<_> = self.presence[node].unconfirmed.extract_if(.., |(_, of)| *of == peer).collect();
         for (audience, peer) in grown {
             self.audiences[audience].may.insert(peer);
@@ -219,7 +224,8 @@ impl World {
             for end in 0..2 {
                 let it = &conn.ends[end];
                 if it.node == node && it.live() && it.shared.contains(&lobby) {
-                    *here.entry(self.nodes[conn.ends[1 - end].node].id).or_default() |= it.confirmed;
+                    let peer = self.nodes[conn.ends[1 - end].node].id;
+                    *here.entry(peer).or_default() |= it.confirmed || self.oracle.presence[node].heard.contains(&peer);
                 }
             }
         }
@@ -249,13 +255,17 @@ impl World {
         for (peer, confirmed) in &before {
             if !after.contains_key(peer) {
                 presence.unconfirmed.retain(|(_, of)| of != peer);
+                presence.heard.remove(peer);
                 if !goodbye && *confirmed {
                     presence.left.insert(*peer, Left { at: now, sure: true });
                 }
             }
         }
-        for peer in after.keys().filter(|peer| !before.contains_key(*peer)) {
-            presence.left.remove(peer);
+        for (peer, confirmed) in after {
+            presence.left.remove(&peer);
+            if confirmed {
+                presence.heard.insert(peer);
+            }
         }
     }
 
@@ -447,7 +457,9 @@ impl World {
 
     /// In direct conversations and rooms with a secret, an author's entries come out in the order in which they were said.
     fn check_order(&mut self, node: usize, name: LogName, seq: Seq) {
-        if self.oracle.is_open(name.conversation) || self.oracle.hostile.contains(&name.author) {
+        // Where a newcomer got only the end of a log, those who had its beginning may get that end before the middle.
+        let odd = Some(name.conversation) == self.oracle.secret && self.cuts_are_odd();
+        if odd || self.oracle.is_open(name.conversation) || self.oracle.hostile.contains(&name.author) {
             return;
         }
         let last = self.oracle.last_in_log[node].insert(name, seq).unwrap_or(0);

@@ -94,6 +94,11 @@ impl World {
         if self.nodes[node].replica.is_some() {
             self.input(node, Input::SessionUp(session, peer));
         }
+        let told = self.rooms(node);
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.ends[end].lanes[CONTROL].queue.push_front(Item::Rooms(told));
+        }
+        self.pump(id, end, CONTROL);
         self.share_rooms(id, end, false);
         self.after(0, Event::Drain { conn: id, end });
         if !wire {

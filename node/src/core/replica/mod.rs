@@ -502,6 +502,7 @@ impl Replica {
             return;
         }
         self.network = network;
+        self.sessions.values_mut().for_each(|session| session.heard = false);
         for conversation in self.conversations.values_mut().filter(|conversation| conversation.is_open_room()) {
             conversation.audiences.network_changed();
             self.lingerers_unsaved.insert(conversation.record.id);

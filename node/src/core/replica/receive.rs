@@ -127,7 +127,13 @@ impl Replica {
             Some(log) if log.conflicts(&checked) => {
                 return Verdict::Refuse(self.conflict(session, &checked));
             }
-            Some(log) => log.lacks(&checked),
+            Some(log) => {
+                let mut lacks = log.lacks(&checked);
+                if name.author != self.me && conversation.takes_nothing_older(&key) {
+                    lacks.remove(1, log.accepted().first().unwrap_or(1) - 1);
+                }
+                lacks
+            }
             None => Ranges::span(checked.first(), checked.last()),
         };
         self.note_theirs(session, name, &Ranges::span(checked.first(), checked.last()));

@@ -53,10 +53,16 @@ impl Audiences {
         self.members.insert(record.id, record.peers);
     }
 
-    pub(super) fn came(&mut self, peer: PeerId) {
-        *self.present.entry(peer).or_default() += 1;
-        self.unconfirmed.remove(&peer);
-        self.dropped.remove(&peer);
+    /// A session with the peer shares the room from now on; `heard` says whether it was heard from on the network we are on.
+    pub(super) fn came(&mut self, peer: PeerId, heard: bool) {
+        let sessions = self.present.entry(peer).or_default();
+        *sessions += 1;
+        if heard {
+            self.unconfirmed.remove(&peer);
+            self.dropped.remove(&peer);
+        } else if *sessions == 1 {
+            self.unconfirmed.insert(peer);
+        }
     }
 
     pub(super) fn went(&mut self, peer: PeerId, goodbye: bool, now: Now) {
@@ -148,6 +154,11 @@ impl Conversation {
     /// Whether whoever knows its name may come in, and hears only what is said while they are there.
     pub(super) fn is_open_room(&self) -> bool {
         matches!(self.record.kind, ConversationKind::Room { open: true, .. })
+    }
+
+    /// Whether only those who know a secret are in it: they get its history, but a newcomer only the end of it.
+    pub(super) fn is_closed_room(&self) -> bool {
+        matches!(self.record.kind, ConversationKind::Room { open: false, .. })
     }
 
     /// The audience of entries that come now.

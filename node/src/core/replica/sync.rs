@@ -60,6 +60,8 @@ pub(super) struct Session {
     pub(super) budget: Budget,
     /// How many logs the peer has told of.
     logs_told: usize,
+    /// Whether the peer was heard from on the network that we are on now.
+    pub(super) heard: bool,
 }
 
 /// What a session and a conversation have in common.
@@ -121,6 +123,7 @@ impl Replica {
             turn: None,
             budget: Budget::new(self.now.mono),
             logs_told: 0,
+            heard: true,
         };
         self.sessions.insert(id, session);
         self.share(id, ConversationId::direct(self.me, peer));
@@ -149,7 +152,8 @@ impl Replica {
     }
 
     pub(super) fn confirmed(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.heard = true;
         let peer = session.peer;
         for conversation_id in session.shared.keys().copied().collect::<Vec<_>>() {
             let Some(conversation) = self.conversations.get_mut(&conversation_id) else { continue };
@@ -171,7 +175,7 @@ impl Replica {
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
         session.shared.insert(conversation_id, Shared::default());
         if conversation.is_open_room() {
-            conversation.audiences.came(session.peer);
+            conversation.audiences.came(session.peer, session.heard);
             self.lingerers_unsaved.insert(conversation_id);
             self.arm(Timer::Acks, super::ACKS_EVERY);
         }
@@ -272,9 +276,12 @@ impl Replica {
             }
             return Ok(());
         }
-        let peer = self.sessions.get(&id).map(|session| session.peer).ok_or(Refusal::NotShared)?;
-        let ours = self.conversations.get(&conversation_id).map(|c| c.offer(peer)).unwrap_or_default();
-        self.view_is_known(id, conversation_id, ours);
+        // The peer holds what the digest was made of, and no more is known: not what was kept from it or left out of a frame.
+        let same = heads.into_iter().flat_map(|AuthorHeads { author, logs }| {
+            logs.into_iter().map(move |(log, ranges)| (LogKey { author, log }, ranges))
+        });
+        let same = same.collect();
+        self.view_is_known(id, conversation_id, same);
         Ok(())
     }
 
@@ -371,19 +378,21 @@ impl Replica {
     }
 
     fn keeps_history_from_newcomers(&self, conversation: ConversationId) -> bool {
-        self.conversations.get(&conversation).is_some_and(|conversation| {
-            matches!(conversation.record.kind, ConversationKind::Room { open: false, .. }) && !conversation.logs.is_empty()
-        })
+        self.conversations.get(&conversation).is_some_and(|it| it.is_closed_room() && !it.logs.is_empty())
     }
 
     pub(super) fn newcomer_cut(&mut self, id: SessionId, conversation_id: ConversationId, cut: &BTreeMap<LogName, Seq>) {
         let Some(conversation) = self.conversations.get(&conversation_id) else { return };
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let peer = session.peer;
+        let Some(shared) = session.shared.get_mut(&conversation_id) else { return };
         let first_of = |key: &LogKey, held: &super::Log| {
             let named = cut.get(&conversation.name(key)).copied();
             named.unwrap_or_else(|| held.durable().last().map_or(1, |last| last + 1))
         };
-        shared.cut = Some(conversation.logs.iter().map(|(key, log)| (*key, first_of(key, log))).collect());
+        // Its own entries, which it has lost, it gets back whole.
+        let of_others = conversation.logs.iter().filter(|(key, _)| key.author != peer);
+        shared.cut = Some(of_others.map(|(key, log)| (*key, first_of(key, log))).collect());
         shared.ready = true;
         self.offer_own(id, conversation_id);
         if let Some(heads) = self.authors_heads(id, conversation_id) {
@@ -411,12 +420,17 @@ impl Replica {
     /// Puts on the list of a session all of our own entries that the peer may have and lacks.
     fn offer_own(&mut self, id: SessionId, conversation_id: ConversationId) {
         let Some(conversation) = self.conversations.get(&conversation_id) else { return };
+        let history_is_cut = conversation.is_closed_room();
         let own: Vec<_> =
             conversation.logs.iter().filter(|(key, _)| key.author == self.me).map(|(key, log)| (*key, log.ordinal)).collect();
         for (key, ordinal) in own {
             let offer = self.may_send(id, conversation_id, &key);
             let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id).filter(|shared| shared.ready) else { return };
-            let lacks = offer.minus(&ranges_of(&shared.theirs, &key)).minus(&ranges_of(&shared.sent, &key));
+            let theirs = ranges_of(&shared.theirs, &key);
+            let mut lacks = offer.minus(&theirs).minus(&ranges_of(&shared.sent, &key));
+            if history_is_cut {
+                lacks.remove(1, theirs.first().unwrap_or(1) - 1);
+            }
             shared.todo.entry(key.author).or_default().add(ordinal, key.log, &lacks);
         }
         self.serve(id);
@@ -633,8 +647,8 @@ impl Replica {
         }
         let Some(log) = conversation.logs.get(key) else { return theirs.clone() };
         let mut lacks = theirs.minus(log.accepted());
-        if conversation.takes_nothing_older(key) {
-            lacks.remove(1, log.accepted().first().unwrap_or(1).saturating_sub(1));
+        if key.author != self.me && conversation.takes_nothing_older(key) {
+            lacks.remove(1, log.accepted().first().unwrap_or(1) - 1);
         }
         lacks
     }
@@ -819,7 +833,7 @@ impl Replica {
 impl Conversation {
     /// Whether entries below the first held are not wanted: members of a room with a secret hold a log from some entry on, and
     /// what a full room has let go of is not fetched again.
-    fn takes_nothing_older(&self, key: &LogKey) -> bool {
+    pub(super) fn takes_nothing_older(&self, key: &LogKey) -> bool {
         match self.record.kind {
             ConversationKind::Direct(_) => false,
             ConversationKind::Room { open: false, .. } => true,
