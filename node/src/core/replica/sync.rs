@@ -277,9 +277,9 @@ impl Replica {
             return Ok(());
         }
         // The peer holds what the digest was made of, and no more is known: not what was kept from it or left out of a frame.
-        let same = heads.into_iter().flat_map(|AuthorHeads { author, logs }| {
-            logs.into_iter().map(move |(log, ranges)| (LogKey { author, log }, ranges))
-        });
+        let same = heads
+            .into_iter()
+            .flat_map(|AuthorHeads { author, logs }| logs.into_iter().map(move |(log, ranges)| (LogKey { author, log }, ranges)));
         let same = same.collect();
         self.view_is_known(id, conversation_id, same);
         Ok(())
