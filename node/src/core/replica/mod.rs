@@ -250,6 +250,8 @@ enum Timer {
     Budget,
     /// Keep a sign of life.
     Alive,
+    /// Read again what could not be read.
+    ReadAgain,
 }
 
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(100);
@@ -509,6 +511,7 @@ impl Replica {
                 Timer::Acks => self.flush_lazily_kept(),
                 Timer::Budget => self.release_after_budget(),
                 Timer::Alive => self.keep_alive_sign(),
+                Timer::ReadAgain => self.read_again(),
             }
         }
     }

@@ -179,6 +179,15 @@ impl Replica {
             self.want_once(session, name, from);
             return Some(Refusal::Gap);
         }
+        // A member that has the entries before these too sends them first, so they came, and were lost on their way to the disk.
+        if conversation.is_closed_room() {
+            let key = LogKey { author: name.author, log: name.log };
+            let missing = self.lacks_from(session, name.conversation, &key).first().filter(|seq| *seq < batch.first());
+            if let Some(from) = missing {
+                self.want_once(session, name, from);
+                return Some(Refusal::Gap);
+            }
+        }
         // In a room a gap may be right: entries that were not for us, or that others have let go. But while the author itself
         // is here, its own word counts: it sends what is for us, in order.
         (!self.asked(session, name, batch.first()) && self.author_is_here(name, session)).then_some(Refusal::Gap)

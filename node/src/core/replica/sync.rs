@@ -50,8 +50,10 @@ pub(super) struct Session {
     pub(super) frames_outstanding: usize,
     /// Own entries among the batches outstanding: said to be sent when that many bytes more are written.
     pub(super) unwritten: VecDeque<(usize, Option<(LogName, Seq, Seq)>)>,
-    /// Whether the store was asked for batches and has not answered.
+    /// Whether the store was asked for batches and has not answered, or is to be asked again.
     pub(super) reading: bool,
+    /// How often in a row the store could not read what this session is to be sent.
+    pub(super) unreadable: u32,
     /// Whose logs were served last: the next in turn comes next.
     pub(super) turn: Option<(ConversationId, PeerId)>,
     pub(super) budget: Budget,
@@ -129,6 +131,7 @@ impl Replica {
             frames_outstanding: 0,
             unwritten: VecDeque::new(),
             reading: false,
+            unreadable: 0,
             turn: None,
             budget: Budget::new(self.now.mono),
             logs_told: 0,
@@ -667,7 +670,7 @@ impl Replica {
     }
 
     /// What this session has of a log that we lack and would take.
-    fn lacks_from(&self, id: SessionId, conversation_id: ConversationId, key: &LogKey) -> Ranges {
+    pub(super) fn lacks_from(&self, id: SessionId, conversation_id: ConversationId, key: &LogKey) -> Ranges {
         let shared = self.sessions.get(&id).and_then(|session| session.shared.get(&conversation_id));
         let Some(theirs) = shared.and_then(|shared| shared.theirs.get(key)) else { return Ranges::new() };
         let Some(conversation) = self.conversations.get(&conversation_id) else { return Ranges::new() };
