@@ -214,6 +214,8 @@ struct Conversation {
     sources: BTreeMap<PeerId, SessionId>,
     /// For authors of whom something is missing: since when nothing has come, and how long to be patient.
     patience: BTreeMap<PeerId, Patience>,
+    /// Authors of whom something came and could not be stored, and when that last happened.
+    setbacks: BTreeMap<PeerId, Duration>,
     /// Who of them had how many entries when, to keep the room within its limit.
     entries: BTreeMap<PeerId, u64>,
 }
@@ -572,6 +574,7 @@ impl Conversation {
             appending: false,
             sources: BTreeMap::new(),
             patience: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
             entries: BTreeMap::new(),
         }
     }

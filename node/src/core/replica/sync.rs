@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use hobnob_protocol::frame::FRAME_MAX;
+use hobnob_protocol::frame::{FRAME_MAX, ROOMS_MAX};
 use hobnob_protocol::ranges::RANGES_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
@@ -59,6 +59,8 @@ pub(super) struct Session {
     pub(super) budget: Budget,
     /// How many logs the peer has told of.
     logs_told: usize,
+    /// Digests of rooms that came before this end knew that it shares them.
+    early: BTreeMap<ConversationId, [u8; 32]>,
     /// Whether the peer was heard from on the network that we are on now.
     pub(super) heard: bool,
 }
@@ -135,6 +137,7 @@ impl Replica {
             turn: None,
             budget: Budget::new(self.now.mono),
             logs_told: 0,
+            early: BTreeMap::new(),
             heard: true,
         };
         self.sessions.insert(id, session);
@@ -192,6 +195,11 @@ impl Replica {
             self.arm(Timer::Acks, super::ACKS_EVERY);
         }
         self.send_digest(id, conversation_id);
+        let early = self.sessions.get_mut(&id).and_then(|session| session.early.remove(&conversation_id));
+        if let Some(digest) = early {
+            // It is shared now, so it is taken.
+            let _ = self.digest(id, conversation_id, digest);
+        }
     }
 
     fn unshare(&mut self, id: SessionId, conversation_id: ConversationId, goodbye: bool) {
@@ -276,7 +284,14 @@ impl Replica {
     }
 
     fn digest(&mut self, id: SessionId, conversation_id: ConversationId, digest: [u8; 32]) -> Result<(), Refusal> {
-        shared_mut(&mut self.sessions, id, conversation_id).ok_or(Refusal::NotShared)?;
+        let session = self.sessions.get_mut(&id).ok_or(Refusal::NotShared)?;
+        if !session.shared.contains_key(&conversation_id) {
+            // The peer may know already what this end is about to learn: that both are in the room.
+            if session.early.len() < ROOMS_MAX {
+                session.early.insert(conversation_id, digest);
+            }
+            return Err(Refusal::NotShared);
+        }
         let heads = self.authors_heads(id, conversation_id).ok_or(Refusal::NotShared)?;
         if digest == AuthorHeads::digest(&[]) {
             self.view_is_known(id, conversation_id, BTreeMap::new());
@@ -732,6 +747,14 @@ impl Replica {
         for (id, key) in self.told(conversation_id, None) {
             self.consider(id, conversation_id, key);
         }
+    }
+
+    /// The logs of the same author that this session told of before this one.
+    pub(super) fn older_logs(&self, id: SessionId, name: LogName) -> Vec<LogKey> {
+        let shared = self.sessions.get(&id).and_then(|session| session.shared.get(&name.conversation));
+        let Some(order) = shared.map(|shared| &shared.told_order) else { return Vec::new() };
+        let Some(of_this) = order.get(&LogKey { author: name.author, log: name.log }) else { return Vec::new() };
+        order.iter().filter(|(key, at)| key.author == name.author && *at < of_this).map(|(key, _)| *key).collect()
     }
 
     /// All logs that sessions have told of in this conversation, of one author or of all.
