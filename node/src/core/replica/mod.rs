@@ -214,6 +214,8 @@ struct Conversation {
     sources: BTreeMap<PeerId, SessionId>,
     /// For authors of whom something is missing: since when nothing has come, and how long to be patient.
     patience: BTreeMap<PeerId, Patience>,
+    /// Authors of whom something came and could not be stored, and when that last happened.
+    setbacks: BTreeMap<PeerId, Duration>,
     /// Who of them had how many entries when, to keep the room within its limit.
     entries: BTreeMap<PeerId, u64>,
 }
@@ -264,6 +266,8 @@ enum Timer {
     Budget,
     /// Keep a sign of life.
     Alive,
+    /// Read again what could not be read.
+    ReadAgain,
 }
 
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(100);
@@ -362,6 +366,8 @@ impl Replica {
             if let (Some(alive), Some(conversation)) = (same_network, self.conversations.get_mut(&id)) {
                 conversation.audiences.load(&lingerers, alive.at_ms, self.now);
             }
+            // Those of another network are gone for good: the next start on this one must not find them.
+            self.lingerers_unsaved.insert(id);
         }
         self.acked = loaded.acked.into_iter().map(|(name, peer, ranges)| ((name, peer), ranges)).collect();
     }
@@ -521,6 +527,7 @@ impl Replica {
                 Timer::Acks => self.flush_lazily_kept(),
                 Timer::Budget => self.release_after_budget(),
                 Timer::Alive => self.keep_alive_sign(),
+                Timer::ReadAgain => self.read_again(),
             }
         }
     }
@@ -581,6 +588,7 @@ impl Conversation {
             appending: false,
             sources: BTreeMap::new(),
             patience: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
             entries: BTreeMap::new(),
         }
     }

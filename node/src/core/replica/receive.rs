@@ -49,6 +49,9 @@ pub enum Refusal {
     Misplaced,
 }
 
+/// For how long after the store failed to take an author's entries its newer logs wait for the older ones.
+const SETBACK: Duration = Duration::from_secs(120);
+
 /// Logs of which a session was lately asked for what is missing; in more at once no gap is noticed.
 const GAPS_ASKED_MAX: usize = 1024;
 
@@ -171,6 +174,9 @@ impl Replica {
         if batch.entries.last().is_some_and(|last| last.entry.lamport > LAMPORT_MAX) {
             return Some(Refusal::Lamport);
         }
+        if self.overtakes(session, name) {
+            return Some(Refusal::Gap);
+        }
         if continues {
             return None;
         }
@@ -179,9 +185,25 @@ impl Replica {
             self.want_once(session, name, from);
             return Some(Refusal::Gap);
         }
+        // A member that has the entries before these too sends them first, so they came, and were lost on their way to the disk.
+        if conversation.is_closed_room() {
+            let key = LogKey { author: name.author, log: name.log };
+            let missing = self.lacks_from(session, name.conversation, &key).first().filter(|seq| *seq < batch.first());
+            if let Some(from) = missing {
+                self.want_once(session, name, from);
+                return Some(Refusal::Gap);
+            }
+        }
         // In a room a gap may be right: entries that were not for us, or that others have let go. But while the author itself
         // is here, its own word counts: it sends what is for us, in order.
         (!self.asked(session, name, batch.first()) && self.author_is_here(name, session)).then_some(Refusal::Gap)
+    }
+
+    /// Whether the author's older logs are still to come on this session because they could not be stored a while ago.
+    fn overtakes(&self, session: SessionId, name: LogName) -> bool {
+        let Some(conversation) = self.conversations.get(&name.conversation).filter(|it| !it.is_open_room()) else { return false };
+        let setback = conversation.setbacks.get(&name.author).is_some_and(|at| self.now.mono < *at + SETBACK);
+        setback && self.older_logs(session, name).iter().any(|key| !self.lacks_from(session, name.conversation, key).is_empty())
     }
 
     fn accept(&mut self, session: SessionId, batch: Arc<CheckedBatch>, pieces: Ranges) {
@@ -238,6 +260,9 @@ impl Replica {
 
     pub(super) fn received_failed(&mut self, session: SessionId, batch: &CheckedBatch) {
         let name = batch.batch.name;
+        if let Some(conversation) = self.conversations.get_mut(&name.conversation) {
+            conversation.setbacks.insert(name.author, self.now.mono);
+        }
         self.release(session, 1);
         self.be_patient(name.conversation, name.author);
     }

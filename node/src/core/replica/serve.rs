@@ -2,15 +2,20 @@
 //! session can take now, and a bounded cache of the newest batches, each encoded once for all sessions.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_protocol::{Batch, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
-use super::{LogKey, Output, Replica, shared_mut};
+use super::{LogKey, Output, Replica, Timer, shared_mut};
 use crate::core::SessionId;
 
 /// Bytes of batches that a session may have been handed and not yet written. More waits on disk.
 pub const BATCHES_OUTSTANDING_MAX: usize = 512 * 1024;
+
+/// How often a read that failed is tried, and after what time again.
+const READ_TRIES: u32 = 10;
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Bytes that are kept of the newest batches.
 const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -125,8 +130,9 @@ impl Replica {
 
     pub(super) fn read(&mut self, id: SessionId, name: LogName, batches: Result<Vec<Batch>, String>) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Ok(batches) = batches else { return self.unreadable(id, name) };
         session.reading = false;
-        let batches = batches.unwrap_or_default();
+        session.unreadable = 0;
         if self.todo_of(id, name).is_none() {
             self.serve(id);
             return;
@@ -149,6 +155,32 @@ impl Replica {
             self.strike_first(id, name);
         }
         self.serve(id);
+    }
+
+    /// The store can't read at the moment: nothing may overtake what it could not read, so the session waits for it. What it can
+    /// never read is given up, with all of that author's that would come after it.
+    fn unreadable(&mut self, id: SessionId, name: LogName) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.unreadable += 1;
+        if session.unreadable < READ_TRIES {
+            return self.arm(Timer::ReadAgain, READ_AGAIN_AFTER);
+        }
+        session.reading = false;
+        session.unreadable = 0;
+        if let Some(shared) = session.shared.get_mut(&name.conversation) {
+            shared.todo.remove(&name.author);
+        }
+        self.serve(id);
+    }
+
+    pub(super) fn read_again(&mut self) {
+        let waiting: Vec<_> = self.sessions.iter().filter(|(_, it)| it.unreadable > 0).map(|(id, _)| *id).collect();
+        for id in waiting {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.reading = false;
+            }
+            self.serve(id);
+        }
     }
 
     fn todo_of(&mut self, id: SessionId, name: LogName) -> Option<Ranges> {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use hobnob_protocol::frame::FRAME_MAX;
+use hobnob_protocol::frame::{FRAME_MAX, ROOMS_MAX};
 use hobnob_protocol::ranges::RANGES_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
@@ -53,13 +53,17 @@ pub(super) struct Session {
     pub(super) frames_outstanding: usize,
     /// Own entries among the batches outstanding: said to be sent when that many bytes more are written.
     pub(super) unwritten: VecDeque<(usize, Option<OwnSpan>)>,
-    /// Whether the store was asked for batches and has not answered.
+    /// Whether the store was asked for batches and has not answered, or is to be asked again.
     pub(super) reading: bool,
+    /// How often in a row the store could not read what this session is to be sent.
+    pub(super) unreadable: u32,
     /// Whose logs were served last: the next in turn comes next.
     pub(super) turn: Option<Turn>,
     pub(super) budget: Budget,
     /// How many logs the peer has told of.
     logs_told: usize,
+    /// Digests of rooms that came before this end knew that it shares them.
+    early: BTreeMap<ConversationId, [u8; 32]>,
     /// Whether the peer was heard from on the network that we are on now.
     pub(super) heard: bool,
 }
@@ -71,6 +75,10 @@ pub(super) struct Shared {
     pub(super) ready: bool,
     /// What the peer has said or shown that it holds.
     pub(super) theirs: BTreeMap<LogKey, Ranges>,
+    /// In which order it told of its logs: an author's older log comes before its newer one.
+    told_order: BTreeMap<LogKey, u64>,
+    /// How many logs it has ever told of.
+    told: u64,
     /// Heads that came so far of a list that goes on.
     incoming: BTreeMap<LogKey, Ranges>,
     /// What is still to be sent.
@@ -100,6 +108,14 @@ impl Session {
     }
 }
 
+impl Shared {
+    /// Notes that the peer has told of a log, after all others.
+    fn told_of(&mut self, key: LogKey) {
+        self.told += 1;
+        self.told_order.entry(key).or_insert(self.told);
+    }
+}
+
 #[cfg(feature = "faults")]
 impl Shared {
     fn kept(&self) -> usize {
@@ -120,9 +136,11 @@ impl Replica {
             frames_outstanding: 0,
             unwritten: VecDeque::new(),
             reading: false,
+            unreadable: 0,
             turn: None,
             budget: Budget::new(self.now.mono),
             logs_told: 0,
+            early: BTreeMap::new(),
             heard: true,
         };
         self.sessions.insert(id, session);
@@ -180,6 +198,11 @@ impl Replica {
             self.arm(Timer::Acks, super::ACKS_EVERY);
         }
         self.send_digest(id, conversation_id);
+        let early = self.sessions.get_mut(&id).and_then(|session| session.early.remove(&conversation_id));
+        if let Some(digest) = early {
+            // It is shared now, so it is taken.
+            let _ = self.digest(id, conversation_id, digest);
+        }
     }
 
     fn unshare(&mut self, id: SessionId, conversation_id: ConversationId, goodbye: bool) {
@@ -264,7 +287,14 @@ impl Replica {
     }
 
     fn digest(&mut self, id: SessionId, conversation_id: ConversationId, digest: [u8; 32]) -> Result<(), Refusal> {
-        shared_mut(&mut self.sessions, id, conversation_id).ok_or(Refusal::NotShared)?;
+        let session = self.sessions.get_mut(&id).ok_or(Refusal::NotShared)?;
+        if !session.shared.contains_key(&conversation_id) {
+            // The peer may know already what this end is about to learn: that both are in the room.
+            if session.early.len() < ROOMS_MAX {
+                session.early.insert(conversation_id, digest);
+            }
+            return Err(Refusal::NotShared);
+        }
         let heads = self.authors_heads(id, conversation_id).ok_or(Refusal::NotShared)?;
         if digest == AuthorHeads::digest(&[]) {
             self.view_is_known(id, conversation_id, BTreeMap::new());
@@ -293,12 +323,21 @@ impl Replica {
         if let Some(shared) = shared_mut(&mut self.sessions, id, conversation) {
             shared.heads_sent_at = Some(now);
         }
-        let mut frames = split_heads(heads);
+        let mut frames = split_heads(self.in_order(conversation, heads));
         let last = frames.pop().unwrap_or_default();
         for authors in frames {
             self.send(id, &Frame::Heads { conversation, more: true, authors });
         }
         self.send(id, &Frame::Heads { conversation, more: false, authors: last });
+    }
+
+    /// Heads in the order in which each author's logs began; a digest is made of them in the order of their names.
+    fn in_order(&self, conversation_id: ConversationId, mut heads: Vec<AuthorHeads>) -> Vec<AuthorHeads> {
+        let Some(conversation) = self.conversations.get(&conversation_id) else { return heads };
+        for AuthorHeads { author, logs } in &mut heads {
+            logs.sort_by_key(|(log, _)| conversation.ordinal(&LogKey { author: *author, log: *log }));
+        }
+        heads
     }
 
     fn heads(
@@ -319,7 +358,9 @@ impl Replica {
                 if shared.incoming.len() >= LOGS_TOLD_MAX {
                     return Err(Refusal::Misplaced);
                 }
-                shared.incoming.insert(LogKey { author, log }, ranges);
+                let key = LogKey { author, log };
+                shared.told_of(key);
+                shared.incoming.insert(key, ranges);
             }
         }
         if more {
@@ -343,6 +384,7 @@ impl Replica {
         let newcomer = first_view && theirs.is_empty();
         session.logs_told = (session.logs_told + theirs.len()).saturating_sub(shared.theirs.len());
         shared.theirs = theirs;
+        shared.told_order.retain(|key, _| shared.theirs.contains_key(key));
         let own: Vec<_> = shared.theirs.iter().filter(|(key, _)| key.author == self.me).map(|(k, r)| (*k, r.clone())).collect();
         for (key, ranges) in own {
             let name = LogName { conversation: conversation_id, author: key.author, log: key.log };
@@ -449,7 +491,7 @@ impl Replica {
     ) {
         let key = LogKey { author: name.author, log: name.log };
         let Some(conversation) = self.conversations.get(&name.conversation) else { return };
-        let ordinal = conversation.logs.get(&key).map_or(0, |log| log.ordinal);
+        let ordinal = conversation.ordinal(&key);
         let (mut to_serve, mut announced) = (Vec::new(), false);
         for (&id, session) in &mut self.sessions {
             let peer = session.peer;
@@ -495,9 +537,16 @@ impl Replica {
                 owed.extend(std::mem::take(&mut shared.haves).into_iter().map(|key| (id, conversation, key)));
             }
         }
+        self.sort_by_age(&mut owed);
         for (id, conversation, key) in owed {
             self.say_have(id, conversation, key);
         }
+    }
+
+    /// An older log is named before a newer one of the same author: in this order they will be asked for.
+    fn sort_by_age(&self, logs: &mut [(SessionId, ConversationId, LogKey)]) {
+        let age = |conversation: &ConversationId, key: &LogKey| self.conversations.get(conversation).map_or(0, |it| it.ordinal(key));
+        logs.sort_by_key(|(id, conversation, key)| (*id, *conversation, age(conversation, key)));
     }
 
     /// Tells a peer what is on disk here of a log that it sent us, wrote, or may have.
@@ -524,6 +573,7 @@ impl Replica {
                 due.extend(std::mem::take(&mut shared.announcements).into_iter().map(|key| (id, conversation, key)));
             }
         }
+        self.sort_by_age(&mut due);
         for (id, conversation, key) in due {
             let news = self.may_send(id, conversation, &key);
             let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else { continue };
@@ -573,6 +623,7 @@ impl Replica {
             }
             session.logs_told += 1;
         }
+        shared.told_of(key);
         let theirs = shared.theirs.entry(key).or_default();
         theirs.insert_all(ranges);
         if theirs.iter().count() > 4 * RANGES_MAX {
@@ -637,7 +688,7 @@ impl Replica {
     }
 
     /// What this session has of a log that we lack and would take.
-    fn lacks_from(&self, id: SessionId, conversation_id: ConversationId, key: &LogKey) -> Ranges {
+    pub(super) fn lacks_from(&self, id: SessionId, conversation_id: ConversationId, key: &LogKey) -> Ranges {
         let shared = self.sessions.get(&id).and_then(|session| session.shared.get(&conversation_id));
         let Some(theirs) = shared.and_then(|shared| shared.theirs.get(key)) else { return Ranges::new() };
         let Some(conversation) = self.conversations.get(&conversation_id) else { return Ranges::new() };
@@ -701,6 +752,14 @@ impl Replica {
         }
     }
 
+    /// The logs of the same author that this session told of before this one.
+    pub(super) fn older_logs(&self, id: SessionId, name: LogName) -> Vec<LogKey> {
+        let shared = self.sessions.get(&id).and_then(|session| session.shared.get(&name.conversation));
+        let Some(order) = shared.map(|shared| &shared.told_order) else { return Vec::new() };
+        let Some(of_this) = order.get(&LogKey { author: name.author, log: name.log }) else { return Vec::new() };
+        order.iter().filter(|(key, at)| key.author == name.author && *at < of_this).map(|(key, _)| *key).collect()
+    }
+
     /// All logs that sessions have told of in this conversation, of one author or of all.
     fn told(&self, conversation_id: ConversationId, author: Option<PeerId>) -> Vec<(SessionId, LogKey)> {
         let mut told = Vec::new();
@@ -719,7 +778,11 @@ impl Replica {
         if let Some(former) = former {
             self.send(former, &Frame::Prune(conversation_id, author));
         }
-        let logs: Vec<_> = self.told(conversation_id, Some(author)).into_iter().filter(|(told, _)| *told == id).collect();
+        let mut logs: Vec<_> = self.told(conversation_id, Some(author)).into_iter().filter(|(told, _)| *told == id).collect();
+        // What is asked for first comes first, and an author's logs are to come in their order.
+        if let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) {
+            logs.sort_by_key(|(_, key)| shared.told_order.get(key));
+        }
         for (_, key) in logs {
             let lacks = self.lacks_from(id, conversation_id, &key);
             self.want_ranges(id, LogName { conversation: conversation_id, author, log: key.log }, &lacks);
