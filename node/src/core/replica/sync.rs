@@ -545,7 +545,8 @@ impl Replica {
 
     /// An older log is named before a newer one of the same author: in this order they will be asked for.
     fn sort_by_age(&self, logs: &mut [(SessionId, ConversationId, LogKey)]) {
-        let age = |conversation: &ConversationId, key: &LogKey| self.conversations.get(conversation).map_or(0, |it| it.ordinal(key));
+        let age =
+            |conversation: &ConversationId, key: &LogKey| self.conversations.get(conversation).map_or(0, |it| it.ordinal(key));
         logs.sort_by_key(|(id, conversation, key)| (*id, *conversation, age(conversation, key)));
     }
 
