@@ -236,6 +236,10 @@ impl Replica {
             return self.commit(ops, steps);
         }
         steps.push(Step::Received { session, batch, pieces, audience, received_at_ms });
+        #[cfg(feature = "faults")]
+        if self.has(Fault::AckBeforeCommit) {
+            self.owe_have(session, name);
+        }
         self.commit(ops, steps);
         self.renew_patience(name.conversation, key.author);
     }

@@ -113,6 +113,10 @@ impl Replica {
         Some((LogName { conversation, author, log }, first, last))
     }
 
+    fn is_full(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.batches_outstanding >= BATCHES_OUTSTANDING_MAX)
+    }
+
     fn send_batch(&mut self, id: SessionId, name: LogName, first: Seq, last: Seq, frame: Bytes) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(shared) = session.shared.get_mut(&name.conversation) else { return };
@@ -137,8 +141,12 @@ impl Replica {
             return;
         }
         let allowed = self.may_send(id, name.conversation, &LogKey { author: name.author, log: name.log });
-        let mut sent_any = false;
+        let mut sent_any = self.is_full(id);
         for batch in batches {
+            if self.is_full(id) {
+                // The rest stays on the list, and is read again when there is room.
+                break;
+            }
             let first = batch.first;
             let Ok(batch) = batch.read() else { break };
             // A batch ends where its author signed. Where that is beyond what this peer may have, it can't have the batch.

@@ -568,10 +568,12 @@ impl Replica {
         let name = LogName { conversation: conversation_id, author: key.author, log: key.log };
         let offer = self.may_send(id, conversation_id, &key);
         let Some(log) = self.conversations.get(&conversation_id).and_then(|c| c.logs.get(&key)) else { return };
+        #[cfg(feature = "faults")]
+        let early = self.fault == Some(Fault::AckBeforeCommit) && self.sessions.get(&id).is_some_and(|it| it.peer == key.author);
+        #[cfg(feature = "faults")]
+        let offer = if early { log.accepted().clone() } else { offer };
         let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
         // What the peer itself holds may be named to it, whoever was there when it came.
-        #[cfg(feature = "faults")]
-        let offer = if self.fault == Some(Fault::AckBeforeCommit) { log.accepted().clone() } else { offer };
         let mut ranges = log.durable().intersect(&ranges_of(&shared.theirs, &key));
         ranges.insert_all(&offer);
         if !ranges.is_empty() {
@@ -720,17 +722,11 @@ impl Replica {
         lacks
     }
 
-    /// Whether the author is at hand and will send us by itself what is ours to have of this log.
-    fn author_will_send(&self, conversation_id: ConversationId, key: &LogKey, lacks: &Ranges) -> bool {
-        if key.author == self.me {
-            return false;
-        }
-        self.sessions.values().filter(|session| session.peer == key.author).any(|session| {
-            session.shared.get(&conversation_id).is_some_and(|shared| {
-                // An author that lost its own entries (a wiped or restored store) can't send them.
-                !shared.ready || !lacks.intersect(&ranges_of(&shared.theirs, key)).is_empty()
-            })
-        })
+    /// Whether the author is at hand: it sends by itself what is ours to have. What it has lost, or what was not for us when it
+    /// said it, is asked of somebody else when patience ends.
+    fn author_may_send(&self, conversation_id: ConversationId, author: PeerId) -> bool {
+        let of_author = self.sessions.values().filter(|session| session.peer == author);
+        of_author.into_iter().any(|session| session.shared.contains_key(&conversation_id))
     }
 
     /// A session told of entries: ask it for what we lack, unless they come anyway.
@@ -740,7 +736,7 @@ impl Replica {
             return;
         }
         let is_author = self.sessions.get(&id).is_some_and(|session| session.peer == key.author);
-        if is_author || self.author_will_send(conversation_id, &key, &lacks) {
+        if is_author || self.author_may_send(conversation_id, key.author) {
             self.be_patient(conversation_id, key.author);
             return;
         }
