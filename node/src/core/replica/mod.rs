@@ -484,6 +484,8 @@ impl Replica {
     fn commit_failed(&mut self, id: CommitId, why: &str) {
         let accounted_for = self.doomed.remove(&id);
         let steps = self.commits.remove(&id).unwrap_or_default();
+        #[cfg(feature = "faults")]
+        let accounted_for = accounted_for || self.has(Fault::NoRollBack);
         if !accounted_for {
             self.doomed.extend(self.commits.keys());
             self.conversations.values_mut().for_each(Conversation::roll_back);
@@ -505,6 +507,10 @@ impl Replica {
 
     fn network_changed(&mut self, network: u64) {
         if network == self.network {
+            return;
+        }
+        #[cfg(feature = "faults")]
+        if self.has(Fault::NetworkChangeIgnored) {
             return;
         }
         self.network = network;

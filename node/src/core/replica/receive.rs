@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use hobnob_protocol::{Batch, BatchError, CheckedBatch, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
+#[cfg(feature = "faults")]
+use super::faults::Fault;
 use super::log::Log;
 use super::{LogKey, Output, Replica, Step, Timer, shared_mut};
 use crate::core::SessionId;
@@ -127,6 +129,8 @@ impl Replica {
             Err(error) => return Verdict::Refuse(error.into()),
         };
         let lacks = match conversation.logs.get(&key) {
+            #[cfg(feature = "faults")]
+            Some(log) if log.conflicts(&checked) && self.has(Fault::ForkIgnored) => log.lacks(&checked),
             Some(log) if log.conflicts(&checked) => {
                 return Verdict::Refuse(self.conflict(session, &checked));
             }
@@ -140,6 +144,8 @@ impl Replica {
             None => Ranges::span(checked.first(), checked.last()),
         };
         self.note_theirs(session, name, &Ranges::span(checked.first(), checked.last()));
+        #[cfg(feature = "faults")]
+        let lacks = if self.has(Fault::NoDuplicateCheck) { Ranges::span(checked.first(), checked.last()) } else { lacks };
         if lacks.is_empty() {
             return Verdict::Known(name);
         }
@@ -224,7 +230,16 @@ impl Replica {
         for (from, to) in pieces.iter() {
             ops.push(Op::Append { batch: batch.clone(), from, to, audience, received_at_ms });
         }
+        #[cfg(feature = "faults")]
+        if self.has(Fault::SayBeforeCommit) {
+            self.received_is_durable(session, batch, pieces, audience, received_at_ms);
+            return self.commit(ops, steps);
+        }
         steps.push(Step::Received { session, batch, pieces, audience, received_at_ms });
+        #[cfg(feature = "faults")]
+        if self.has(Fault::AckBeforeCommit) {
+            self.owe_have(session, name);
+        }
         self.commit(ops, steps);
         self.renew_patience(name.conversation, key.author);
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hobnob_protocol::{Batch, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
+#[cfg(feature = "faults")]
+use super::faults::Fault;
 use super::{LogKey, Output, Replica, Timer, shared_mut};
 use crate::core::SessionId;
 
@@ -114,6 +116,10 @@ impl Replica {
         Some((LogName { conversation, author, log }, first, last))
     }
 
+    fn is_full(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.batches_outstanding >= BATCHES_OUTSTANDING_MAX)
+    }
+
     fn send_batch(&mut self, id: SessionId, name: LogName, first: Seq, last: Seq, frame: Bytes) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(shared) = session.shared.get_mut(&name.conversation) else { return };
@@ -138,8 +144,12 @@ impl Replica {
             return;
         }
         let allowed = self.may_send(id, name.conversation, &LogKey { author: name.author, log: name.log });
-        let mut sent_any = false;
+        let mut sent_any = self.is_full(id);
         for batch in batches {
+            if self.is_full(id) {
+                // The rest stays on the list, and is read again when there is room.
+                break;
+            }
             let first = batch.first;
             let Ok(batch) = batch.read() else { break };
             // A batch ends where its author signed. Where that is beyond what this peer may have, it can't have the batch.
@@ -208,10 +218,18 @@ impl Replica {
                 break;
             }
             bytes -= *left;
+            #[cfg(feature = "faults")]
+            if let Some((name, first, last)) = own.filter(|_| self.fault == Some(Fault::DeliveredOnSent)) {
+                self.outputs.push_back(Output::Delivered(name, session.peer, Ranges::span(first, last)));
+            }
             if let Some((name, first, last)) = *own {
                 self.outputs.push_back(Output::Sent(name, session.peer, first, last));
             }
             session.unwritten.pop_front();
+        }
+        #[cfg(feature = "faults")]
+        if self.has(Fault::LostWakeUp) {
+            return;
         }
         self.serve(id);
     }

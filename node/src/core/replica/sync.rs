@@ -10,6 +10,8 @@ use hobnob_protocol::frame::{FRAME_MAX, ROOMS_MAX};
 use hobnob_protocol::ranges::RANGES_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
+#[cfg(feature = "faults")]
+use super::faults::Fault;
 use super::receive::{Budget, Refusal};
 use super::serve::{Todo, Turn};
 use super::{ANNOUNCE_EVERY, ANTI_ENTROPY_EVERY, Conversation, LogKey, Output, Patience, Replica, Timer, shared_mut};
@@ -96,6 +98,8 @@ pub(super) struct Shared {
     heads_sent_at: Option<Duration>,
     /// What the peer asked for before it was known how far back it may read.
     wants_waiting: Vec<(LogName, Seq, Option<Seq>)>,
+    /// Where each log ended when it was asked how far back a newcomer may read: what came later it gets in any case.
+    cut_asked: Option<BTreeMap<LogKey, Seq>>,
     /// In a room with a secret, for a peer that held nothing of it: the first entry of each log that it gets.
     cut: Option<BTreeMap<LogKey, Seq>>,
 }
@@ -213,6 +217,8 @@ impl Replica {
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
         let orphaned: Vec<_> = conversation.sources.extract_if(.., |_, source| *source == id).map(|(author, _)| author).collect();
         if conversation.is_open_room() {
+            #[cfg(feature = "faults")]
+            let goodbye = goodbye && self.fault != Some(Fault::GoodbyeIgnored);
             conversation.audiences.went(peer, goodbye, self.now);
             self.lingerers_unsaved.insert(conversation_id);
             self.arm(Timer::Acks, super::ACKS_EVERY);
@@ -394,16 +400,25 @@ impl Replica {
             self.author_pushes_now(id, conversation_id, peer);
         }
         if newcomer && self.keeps_history_from_newcomers(conversation_id) {
-            let since_ms = self.now.wall_ms.saturating_sub(super::NEWCOMER_AGE_MS);
-            self.outputs.push_back(Output::FindNewcomerCut { session: id, conversation: conversation_id, since_ms });
-            if let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) {
-                shared.ready = false;
-            }
-            return;
+            return self.ask_for_cut(id, conversation_id);
         }
         self.serve_wants_that_waited(id, conversation_id);
         self.offer_own(id, conversation_id);
         self.consider_all(conversation_id);
+    }
+
+    /// Until it is known how far back a newcomer may read, nothing is sent to it.
+    fn ask_for_cut(&mut self, id: SessionId, conversation_id: ConversationId) {
+        let Some(conversation) = self.conversations.get(&conversation_id) else { return };
+        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
+        shared.ready = false;
+        if shared.cut_asked.is_some() {
+            return;
+        }
+        let ends = conversation.logs.iter().filter_map(|(key, log)| log.durable().last().map(|last| (*key, last)));
+        shared.cut_asked = Some(ends.collect());
+        let since_ms = self.now.wall_ms.saturating_sub(super::NEWCOMER_AGE_MS);
+        self.outputs.push_back(Output::FindNewcomerCut { session: id, conversation: conversation_id, since_ms });
     }
 
     fn serve_wants_that_waited(&mut self, id: SessionId, conversation_id: ConversationId) {
@@ -428,13 +443,11 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let peer = session.peer;
         let Some(shared) = session.shared.get_mut(&conversation_id) else { return };
-        let first_of = |key: &LogKey, held: &super::Log| {
-            let named = cut.get(&conversation.name(key)).copied();
-            named.unwrap_or_else(|| held.durable().last().map_or(1, |last| last + 1))
-        };
+        let Some(asked) = shared.cut_asked.take() else { return };
+        let first_of = |key: &LogKey, last: Seq| cut.get(&conversation.name(key)).copied().unwrap_or(last + 1);
         // Its own entries, which it has lost, it gets back whole.
-        let of_others = conversation.logs.iter().filter(|(key, _)| key.author != peer);
-        shared.cut = Some(of_others.map(|(key, log)| (*key, first_of(key, log))).collect());
+        let of_others = asked.into_iter().filter(|(key, _)| key.author != peer);
+        shared.cut = Some(of_others.map(|(key, last)| (key, first_of(&key, last))).collect());
         shared.ready = true;
         self.offer_own(id, conversation_id);
         if let Some(heads) = self.authors_heads(id, conversation_id) {
@@ -453,6 +466,10 @@ impl Replica {
             return Ranges::new();
         };
         let mut offer = conversation.offer_of(session.peer, key, log);
+        #[cfg(feature = "faults")]
+        if self.has(Fault::SkippingCursor) {
+            offer.remove(3, 3);
+        }
         if let Some(&first) = shared.cut.as_ref().and_then(|cut| cut.get(key)) {
             offer.remove(1, first.saturating_sub(1));
         }
@@ -555,6 +572,10 @@ impl Replica {
         let name = LogName { conversation: conversation_id, author: key.author, log: key.log };
         let offer = self.may_send(id, conversation_id, &key);
         let Some(log) = self.conversations.get(&conversation_id).and_then(|c| c.logs.get(&key)) else { return };
+        #[cfg(feature = "faults")]
+        let early = self.fault == Some(Fault::AckBeforeCommit) && self.sessions.get(&id).is_some_and(|it| it.peer == key.author);
+        #[cfg(feature = "faults")]
+        let offer = if early { log.accepted().clone() } else { offer };
         let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
         // What the peer itself holds may be named to it, whoever was there when it came.
         let mut ranges = log.durable().intersect(&ranges_of(&shared.theirs, &key));
@@ -705,17 +726,11 @@ impl Replica {
         lacks
     }
 
-    /// Whether the author is at hand and will send us by itself what is ours to have of this log.
-    fn author_will_send(&self, conversation_id: ConversationId, key: &LogKey, lacks: &Ranges) -> bool {
-        if key.author == self.me {
-            return false;
-        }
-        self.sessions.values().filter(|session| session.peer == key.author).any(|session| {
-            session.shared.get(&conversation_id).is_some_and(|shared| {
-                // An author that lost its own entries (a wiped or restored store) can't send them.
-                !shared.ready || !lacks.intersect(&ranges_of(&shared.theirs, key)).is_empty()
-            })
-        })
+    /// Whether the author is at hand: it sends by itself what is ours to have. What it has lost, or what was not for us when it
+    /// said it, is asked of somebody else when patience ends.
+    fn author_may_send(&self, conversation_id: ConversationId, author: PeerId) -> bool {
+        let of_author = self.sessions.values().filter(|session| session.peer == author);
+        of_author.into_iter().any(|session| session.shared.contains_key(&conversation_id))
     }
 
     /// A session told of entries: ask it for what we lack, unless they come anyway.
@@ -725,7 +740,7 @@ impl Replica {
             return;
         }
         let is_author = self.sessions.get(&id).is_some_and(|session| session.peer == key.author);
-        if is_author || self.author_will_send(conversation_id, &key, &lacks) {
+        if is_author || self.author_may_send(conversation_id, key.author) {
             self.be_patient(conversation_id, key.author);
             return;
         }
