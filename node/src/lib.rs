@@ -5,7 +5,7 @@
 pub mod control;
 pub mod core;
 pub mod net;
-pub mod node;
+mod node;
 pub mod store;
 
 pub use hobnob_protocol as protocol;

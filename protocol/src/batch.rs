@@ -22,7 +22,7 @@ pub struct Batch {
     pub prev: EntryHash,
     /// The encoded entries, one after another.
     pub entries: Bytes,
-    /// The author's signature over the last entry's hash and number.
+    /// The author's signature over the log's name and the last entry's number and hash.
     pub signature: Signature,
 }
 
@@ -63,8 +63,8 @@ pub enum BatchError {
     /// A first batch whose `prev` is not the log's first hash.
     #[error("the log does not start where its name says")]
     Genesis,
-    /// Lamport numbers grow within a log.
-    #[error("Lamport numbers do not grow")]
+    /// Lamport numbers never shrink within a log. (They stand still where they have come to their end.)
+    #[error("Lamport numbers shrink")]
     Lamport,
     /// The signature is not the author's over these bytes.
     #[error("the signature is not the author's")]
@@ -140,7 +140,7 @@ impl Batch {
         let (mut at, mut seq, mut hash) = (0, self.first, self.prev);
         while at < self.entries.len() {
             let (entry, used) = Entry::decode_prefix(&self.entries[at..])?;
-            if entries.last().is_some_and(|before| before.entry.lamport >= entry.lamport) {
+            if entries.last().is_some_and(|before| before.entry.lamport > entry.lamport) {
                 return Err(BatchError::Lamport);
             }
             let bytes = self.entries.slice(at..at + used);
@@ -153,7 +153,7 @@ impl Batch {
 }
 
 impl CheckedBatch {
-    /// Writes `entries`, which must be one or more, fit a batch and have growing Lamport numbers, after the entry whose
+    /// Writes `entries`, which must be one or more, fit a batch and have Lamport numbers that do not shrink, after the entry whose
     /// number is `first - 1` and hash is `prev`.
     pub fn author(key: &SecretKey, name: LogName, first: Seq, prev: EntryHash, entries: Vec<Entry>) -> Self {
         debug_assert!(key.id() == name.author && !entries.is_empty());
@@ -174,13 +174,13 @@ impl CheckedBatch {
         });
         let checked: Vec<_> = checked.collect();
         let last = first + checked.len() as u64 - 1;
-        let signature = key.sign(&signed_bytes(last, &hash));
+        let signature = key.sign(&signed_bytes(&name, last, &hash));
         Self { batch: Batch { name, first, prev, entries: joined, signature }, entries: checked }
     }
 
     /// Proves that the author signed the last entry, and so all before it.
     pub fn verify(&self) -> Result<(), BatchError> {
-        let signed = signed_bytes(self.last(), &self.head());
+        let signed = signed_bytes(&self.batch.name, self.last(), &self.head());
         let genuine = self.batch.name.author.verifies(&signed, &self.batch.signature);
         if genuine { Ok(()) } else { Err(BatchError::Signature) }
     }
@@ -212,11 +212,15 @@ impl CheckedBatch {
     }
 }
 
-fn signed_bytes(last: Seq, head: &EntryHash) -> [u8; 56] {
-    let mut signed = [0; 56];
+/// The log is named here although the chain starts from its name: a batch may be taken without the entries before it, and then
+/// nothing else ties it to its place. The author is the key that signs.
+fn signed_bytes(name: &LogName, last: Seq, head: &EntryHash) -> [u8; 96] {
+    let mut signed = [0; 96];
     signed[..16].copy_from_slice(b"hobnob 1 batch \0");
-    signed[16..24].copy_from_slice(&last.to_le_bytes());
-    signed[24..].copy_from_slice(head.as_bytes());
+    signed[16..48].copy_from_slice(name.conversation.as_bytes());
+    signed[48..56].copy_from_slice(&name.log.0.to_le_bytes());
+    signed[56..64].copy_from_slice(&last.to_le_bytes());
+    signed[64..].copy_from_slice(head.as_bytes());
     signed
 }
 
@@ -280,6 +284,9 @@ mod tests {
             ("no signature", Batch { signature: Signature::from_bytes([0; 64]), ..good.clone() }),
         ];
         assert!(good.check().is_ok());
+        let later = CheckedBatch::author(&key(), name(), 4, batch().head(), texts(4, &["d"])).batch;
+        let moved = Batch { name: LogName { log: LogId(8), ..name() }, ..later.clone() };
+        assert!(later.check().is_ok() && moved.check().is_err(), "a later batch, moved to another log");
         for (what, wrong) in cases {
             assert!(wrong.check().is_err(), "{what}");
         }

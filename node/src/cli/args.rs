@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand};
 use hobnob::control::wire::Time;
 use hobnob::control::{Home, HomeError};
-use hobnob::node::{Config, DeliveryState};
 use hobnob::protocol::{Nickname, RoomName, Target};
+use hobnob::{Config, DeliveryState};
 
 use super::exit::Usage;
 use super::values::{self, Where};
@@ -53,8 +53,8 @@ pub(crate) struct Common {
     no_mdns: bool,
 
     /// An open room to be in (repeatable); where `broadcast` and the chat speak. Default: lobby.
-    #[arg(long, global = true, value_name = "NAME")]
-    pub(crate) room: Vec<RoomName>,
+    #[arg(long = "room", global = true, value_name = "NAME")]
+    pub(crate) rooms: Vec<RoomName>,
 
     /// Print one JSON object a line.
     #[arg(long, global = true)]
@@ -161,7 +161,7 @@ impl Common {
             nick: self.nick.clone(),
             listen: self.listen,
             mdns: !self.no_mdns,
-            rooms: self.room.clone(),
+            rooms: self.rooms.clone(),
         }
     }
 
@@ -175,7 +175,7 @@ impl Common {
         let flags = [
             (self.listen.is_some(), "--listen"),
             (self.no_mdns, "--no-mdns"),
-            (!self.room.is_empty() && !room_is_used, "--room"),
+            (!self.rooms.is_empty() && !room_is_used, "--room"),
         ];
         match flags.into_iter().find(|(given, _)| *given) {
             Some((_, flag)) => {
@@ -188,7 +188,7 @@ impl Common {
 
     /// The one room to speak in.
     pub(crate) fn speaking_room(&self) -> Result<RoomName, Usage> {
-        match self.room.as_slice() {
+        match self.rooms.as_slice() {
             [] => Ok(RoomName::lobby()),
             [room] => Ok(room.clone()),
             [_, _, ..] => Err(Usage("one message goes to one room: give --room once".into())),
@@ -231,6 +231,13 @@ mod tests {
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
+    }
+
+    #[test]
+    fn the_room_to_leave_is_no_room_to_be_in() {
+        let args = parse("hobnob part ops --room dev").unwrap();
+        assert!(matches!(args.verb, Some(Verb::Part { room }) if room.as_str() == "ops"));
+        assert_eq!(args.common.rooms, ["dev".parse().unwrap()]);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::io::{IsTerminal, Read};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hobnob::control::Client;
 use hobnob::control::wire::{Command, Patience, SentLine, Text, WireEvent};
-use hobnob::control::{Client, ClientError};
-use hobnob::node::{ConversationRef, DeliveryState};
 use hobnob::protocol::{Body, RoomName};
+use hobnob::{ConversationRef, DeliveryState};
 
 use super::args::{self, Common};
 use super::exit::{Exit, Usage};
@@ -42,7 +42,7 @@ async fn deliver(client: &Client, out: Output, command: Command, wanted: Deliver
     let took = start.elapsed();
     // In a room where nobody else is there is nobody to reach.
     let reached = sent.state >= wanted || sent.to.is_empty();
-    let words = words(client, &sent, reached, took).await?;
+    let words = words(client, &sent, reached, took).await;
     out.event(WireEvent::Sent(sent.clone()), |_| None)?;
     if reached && !sent.to.is_empty() {
         say_on_terminal(&words);
@@ -53,9 +53,9 @@ async fn deliver(client: &Client, out: Output, command: Command, wanted: Deliver
 }
 
 /// What came of it, for people.
-async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) -> Result<String, ClientError> {
+async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) -> String {
     let state = sent.state.as_str();
-    Ok(match &sent.conversation.0 {
+    match &sent.conversation.0 {
         ConversationRef::Room(room) if sent.to.is_empty() => alone(room),
         ConversationRef::Room(room) if reached => {
             format!("{state} to {} in {room} ({} ms)", count(sent.to.len(), "other"), took.as_millis())
@@ -66,10 +66,11 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
             )
         }
         ConversationRef::Direct(peer) => {
-            let name = Names::ask(client).await?.of(peer);
+            // The message is queued whatever becomes of the node now: a name is not worth an error.
+            let name = Names::ask(client).await.unwrap_or_default().of(peer);
             if reached { format!("{state} to {name} ({} ms)", took.as_millis()) } else { away(&name, sent.state) }
         }
-    })
+    }
 }
 
 /// Nobody else is there.

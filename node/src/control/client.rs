@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub enum ClientError {
     #[error("no node of {home:?} is running ({error})")]
     NotRunning {
         /// Which home.
-        home: Home,
+        home: PathBuf,
         /// What the system says.
         error: io::Error,
     },
@@ -55,13 +56,13 @@ pub enum ClientError {
     )]
     OtherHome {
         /// Which home was meant.
-        home: Home,
+        home: PathBuf,
         /// Who answers.
-        other: std::path::PathBuf,
+        other: PathBuf,
     },
     /// The socket belongs to another user's process.
     #[error("the control socket {0:?} belongs to another user: name a folder of your own with --home DIR")]
-    OtherUser(std::path::PathBuf),
+    OtherUser(PathBuf),
     /// The node answered that it can't.
     #[error(transparent)]
     Refused(#[from] Failure),
@@ -157,7 +158,7 @@ impl Client {
             Ok(pong) => pong?,
         };
         if self.home.shares_socket_folder() && pong.home != self.home.data_dir() {
-            return Err(ClientError::OtherHome { home: self.home.clone(), other: pong.home });
+            return Err(ClientError::OtherHome { home: self.home.data_dir().to_owned(), other: pong.home });
         }
         Ok(())
     }
@@ -242,7 +243,7 @@ async fn open(home: &Home) -> Result<(Lines<BufReader<OwnedReadHalf>>, OwnedWrit
 }
 
 fn not_running(home: &Home, error: io::Error) -> ClientError {
-    ClientError::NotRunning { home: home.clone(), error }
+    ClientError::NotRunning { home: home.data_dir().to_owned(), error }
 }
 
 fn read_answer<T: DeserializeOwned>(line: &[u8]) -> Result<T, ClientError> {

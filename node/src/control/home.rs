@@ -64,6 +64,11 @@ impl Home {
         Ok(Home { data_dir, socket: runtime_dir.join("control.sock") })
     }
 
+    #[cfg(test)]
+    pub(crate) fn with_socket(data_dir: &Path, socket: &Path) -> Home {
+        Home { data_dir: data_dir.to_owned(), socket: socket.to_owned() }
+    }
+
     /// The folder of the key and the database.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir

@@ -147,6 +147,8 @@ pub struct LogRecord {
     pub runs: Vec<Run>,
     /// The last entry held and its hash.
     pub head: (Seq, EntryHash),
+    /// The chain's hash at the other edges of what is held: at the last entry of each stretch, and before its first.
+    pub edges: Vec<(Seq, EntryHash)>,
 }
 
 /// Everything that the replica must know when a node starts.

@@ -43,9 +43,10 @@ pub enum ResolveError {
 
 fn list(known: &[String]) -> String {
     if known.is_empty() {
-        " (no peer is known yet: give an address such as 10.0.0.2:4626, a peer id, or a ticket)".to_owned()
+        "; no peer is: give an address such as 10.0.0.2:4626, a peer id, or a ticket (`hobnob peers` shows who is there)"
+            .to_owned()
     } else {
-        format!(" (known: {}; an address, a peer id or a ticket work too)", known.join(", "))
+        format!("; known are {}. `hobnob peers` shows all; an address, a peer id or a ticket work too", known.join(", "))
     }
 }
 
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_what_to_try_and_ones_own_with_a_hint() {
         let peers = directory(&[(1, "ann")]);
-        assert!(peers.resolve("anna").expect_err("unknown").to_string().contains("known: ann"));
+        assert!(peers.resolve("anna").expect_err("unknown").to_string().contains("known are ann"));
         assert_eq!(peers.resolve("me"), Err(ResolveError::Me("me".into())));
     }
 

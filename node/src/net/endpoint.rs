@@ -30,8 +30,9 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Proven connections that wait for the engine; while it is full, handshakes keep their places in the gate.
 const ACCEPTED_MAX: usize = 16;
 
-/// How long an orderly end may take.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+/// How long an orderly end may take. All peers are told at once; the rest of the time is for those that did not hear it. A dial
+/// that nobody has answered would take three seconds to be forgotten.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Streams of each kind that a peer may have open. Two are used; the rest is for later minor versions.
 const STREAMS_MAX: u32 = 8;
@@ -165,7 +166,7 @@ impl Endpoint {
         self.quinn.open_connections()
     }
 
-    /// Ends all connections with this code, accepts no more, and waits until the peers have been told, or two seconds.
+    /// Ends all connections with this code, accepts no more, and waits until the peers have been told, or a second.
     pub async fn close(&self, code: u32, reason: &str) {
         self.quinn.close(VarInt::from_u32(code), reason.as_bytes());
         self.tasks.close();

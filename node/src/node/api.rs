@@ -222,8 +222,8 @@ pub struct Status {
 /// Something that a user should be told; `text` is a whole sentence or two, safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `identity-mismatch`, `conflict`, `store-error`,
-    /// `store-recovered`, `port-taken`, `clock`.
+    /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`, `store-error`, `store-recovered`, `clock`,
+    /// `no-discovery`.
     pub code: &'static str,
     /// For people: what happened and what to do.
     pub text: String,

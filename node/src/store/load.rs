@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{ConversationId, PeerId};
+use hobnob_protocol::{ConversationId, EntryHash, PeerId, Seq};
 use rusqlite::{Connection, Row, params};
 
 use crate::core::durable::{Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, Run};
@@ -72,6 +72,12 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
     for (log, run) in all(conn, "SELECT log, first, last, audience FROM runs ORDER BY log, first", run)? {
         runs.entry(log).or_default().push(run);
     }
+    let mut edges: BTreeMap<i64, Vec<(Seq, EntryHash)>> = BTreeMap::new();
+    let sql = "SELECT DISTINCT s.log, s.seq, s.hash FROM runs r JOIN seals s ON s.log = r.log AND s.seq IN (r.first - 1, r.last)
+               ORDER BY s.log, s.seq";
+    for (log, edge) in all(conn, sql, |row| Ok((row.get::<_, i64>(0)?, (count(row, 1)?, columns::hash(row, 2)?))))? {
+        edges.entry(log).or_default().push(edge);
+    }
     // A log's last entry is the end of a stretch, and such an end always has a hash.
     let sql = "SELECT c.id, l.author, l.log, l.ordinal, s.hash, s.seq
                FROM (SELECT log, max(last) AS last FROM runs GROUP BY log) held
@@ -84,6 +90,7 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
             ordinal: count(row, 3)?,
             runs: runs.remove(&ordinal).unwrap_or_default(),
             head: (count(row, 5)?, columns::hash(row, 4)?),
+            edges: edges.remove(&ordinal).unwrap_or_default(),
         })
     })?;
     // What is left has lost its row or the hash of its end.

@@ -17,9 +17,9 @@ use hobnob::control::wire::{
     WireEvent,
 };
 use hobnob::control::{Client, ClientError};
-use hobnob::node::{DeliveryState, PeerState};
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, PeerId, RoomName};
+use hobnob::{DeliveryState, PeerState};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -51,7 +51,7 @@ pub(crate) async fn chat(common: &Common) -> anyhow::Result<Exit> {
         return Err(Usage("the chat is for people: `hobnob up --json` prints events for programs".into()).into());
     }
     let mut signals = Signals::new()?;
-    let mut chat = Chat::new(common.room.first().cloned().unwrap_or_else(RoomName::lobby));
+    let mut chat = Chat::new(common.rooms.first().cloned().unwrap_or_else(RoomName::lobby));
     loop {
         let (_, attached) = session::open(common, true).await?;
         let ended = tokio::select! {
@@ -88,6 +88,8 @@ struct Chat {
     input: mpsc::Receiver<String>,
     input_ended: bool,
     room: RoomName,
+    /// The last line was a command that changes `room`.
+    moves: bool,
     told: Told,
     names: Names,
     here: BTreeMap<PeerId, PeerState>,
@@ -106,6 +108,7 @@ impl Chat {
             input: lines::of_stdin(),
             input_ended: false,
             room,
+            moves: false,
             told: Told::since(values::now()),
             names: Names::default(),
             here: BTreeMap::new(),
@@ -124,7 +127,7 @@ impl Chat {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
-                line = self.input.recv(), if !self.input_ended && self.replies.len() < UNDER_WAY_MAX => match line {
+                line = self.input.recv(), if self.takes_lines() => match line {
                     Some(line) => if self.line(client, &line).await? == Some(Ended::Quit) { break },
                     None => self.input_ended = true,
                 },
@@ -137,6 +140,12 @@ impl Chat {
             }
         }
         self.quit().await
+    }
+
+    /// After `/join` or `/part`, where the next line goes is known only once they are answered.
+    fn takes_lines(&self) -> bool {
+        let max = if self.moves { 1 } else { UNDER_WAY_MAX };
+        !self.input_ended && self.replies.len() < max
     }
 
     async fn welcome(&mut self, client: &Client) -> anyhow::Result<()> {
@@ -152,7 +161,9 @@ impl Chat {
     }
 
     async fn line(&mut self, client: &Client, line: &str) -> anyhow::Result<Option<Ended>> {
-        match command::parse(line) {
+        let input = command::parse(line);
+        self.moves = matches!(input, Ok(Input::Join(_) | Input::Part(_)));
+        match input {
             Err(error) => output::say(&error),
             Ok(Input::Nothing) => {}
             Ok(Input::Quit) => return Ok(Some(Ended::Quit)),
@@ -175,7 +186,10 @@ impl Chat {
                 self.begin(client, command, Reply::Sent).await;
             }
             Input::Peers => {
-                let rows = |list: PeerList| Reply::Lines(show::peers(&list.peers));
+                let rows = |list: PeerList| match show::peers(&list.peers) {
+                    nobody if nobody.is_empty() => Reply::Lines(vec!["nobody has been met yet".to_owned()]),
+                    rows => Reply::Lines(rows),
+                };
                 self.begin(client, Command::Peers { settle: false }, rows).await;
             }
             Input::History(n) => self.history(client, n),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use hobnob::ConversationRef;
 use hobnob::control::wire::{MessageLine, StatusLine};
-use hobnob::node::ConversationRef;
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{PeerId, RoomName};
 

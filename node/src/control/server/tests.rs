@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, Nickname, PeerId, RoomName, Target};
+use hobnob_protocol::{Body, Nickname, PeerId, RoomName, Target, Ticket};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
@@ -28,7 +28,7 @@ async fn attached(dir: &Path) -> Attached {
 
 /// A direct message to somebody who never comes.
 fn send(text: &str, wait: DeliveryState, timeout_ms: u64) -> Command {
-    let target = Text(Target::Id(PeerId::from_bytes([0x42; 32])));
+    let target = Text(Target::Ticket(Ticket { id: PeerId::from_bytes([0x42; 32]), addrs: vec![], relays: vec![] }));
     Command::Send { target, body: Body::Text(text.into()).into(), patience: Patience { wait, timeout_ms } }
 }
 
@@ -123,7 +123,7 @@ async fn errors_tell_their_exit_code() {
         (Command::Broadcast { room: room("lobby"), body: BodyFields::default(), patience }, 2),
         (Command::Send { target: nobody(), body: body("hi"), patience }, 3),
         (Command::Resolve { target: nobody() }, 3),
-        (Command::Part { room: room("elsewhere") }, 1),
+        (Command::Part { room: room("elsewhere") }, 2),
     ];
     for (command, exit) in cases {
         match ann.client.ask::<SentLine>(command.clone()).await {
@@ -140,9 +140,8 @@ async fn subscribers_hear_of_what_others_do() {
     let mut events = ann.client.events().await.unwrap();
     let sent: SentLine = ann.client.ask(send("hi", DeliveryState::Queued, 0)).await.unwrap();
     let own = loop {
-        match events.next().await.unwrap() {
-            WireEvent::Message(message) => break message,
-            _ => continue,
+        if let WireEvent::Message(message) = events.next().await.unwrap() {
+            break message;
         }
     };
     assert_eq!((own.id, own.state), (sent.id, Some(DeliveryState::Queued)));
@@ -248,4 +247,16 @@ async fn commands_that_change_something_take_their_turn() {
     assert!(nicked.await.is_ok() && joined.await.unwrap().open);
     assert_eq!(spoken.await.unwrap().to, []);
     assert_eq!(ann.client.ask::<StatusLine>(Command::Status).await.unwrap().nick, nick);
+}
+
+#[tokio::test]
+async fn a_home_that_shares_its_socket_folder_never_speaks_as_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let [ann, bob] =
+        ["ann", "bob"].map(|name| Home::with_socket(&folder.path().join(name), &folder.path().join("run/control.sock")));
+    let _running = attach(&ann, || config(&ann)).await.unwrap();
+    match attach(&bob, || config(&bob)).await {
+        Err(error) => assert!(error.to_string().contains("the node of another home"), "{error}"),
+        Ok(_) => panic!("ann's node answered for bob"),
+    }
 }

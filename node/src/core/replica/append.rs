@@ -6,7 +6,7 @@ use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob_protocol::{Body, CheckedBatch, ConversationId, Entry, LogId, LogName, PeerId, RoomKey, RoomName, Seq};
 
 use super::log::Log;
-use super::{Conversation, LogKey, Output, Replica, Step, Token};
+use super::{Conversation, LAMPORT_MAX, LogKey, Output, Replica, Step, Token};
 use crate::core::durable::{AudienceId, ConversationKind, ConversationRecord, Op};
 
 /// Batches of own entries in one commit at most. What more there is to say waits for the next.
@@ -16,15 +16,15 @@ impl Replica {
     pub(super) fn open_direct(&mut self, peer: PeerId) {
         let id = ConversationId::direct(self.me, peer);
         let kind = ConversationKind::Direct(peer);
-        self.conversations.entry(id).or_insert_with(|| Conversation::new(ConversationRecord { id, kind }, false));
+        self.conversations.entry(id).or_insert_with(|| Conversation::new(ConversationRecord { id, kind }, None));
     }
 
     pub(super) fn join(&mut self, token: Token, name: RoomName, key: RoomKey, open: bool) {
         let record = ConversationRecord { id: key.tag(), kind: ConversationKind::Room { name, key, open, joined: true } };
-        let room = self.conversations.entry(record.id).or_insert_with(|| Conversation::new(record.clone(), true));
+        let room = self.conversations.entry(record.id).or_insert_with(|| Conversation::new(record.clone(), None));
         room.record = record.clone();
-        room.stored = true;
-        self.commit(vec![Op::Conversation(record)], vec![Step::Stored(token)]);
+        room.asked_to_store = true;
+        self.commit(vec![Op::Conversation(record.clone())], vec![Step::Record(record), Step::Stored(token)]);
     }
 
     pub(super) fn part(&mut self, token: Token, id: ConversationId) {
@@ -36,7 +36,7 @@ impl Replica {
             *joined = false;
         }
         let record = room.record.clone();
-        self.commit(vec![Op::Conversation(record)], vec![Step::Stored(token)]);
+        self.commit(vec![Op::Conversation(record.clone())], vec![Step::Record(record), Step::Stored(token)]);
     }
 
     pub(super) fn append(&mut self, token: Token, id: ConversationId, body: Body) {
@@ -54,14 +54,10 @@ impl Replica {
             return;
         }
         conversation.appending = true;
-        let mut ops = Vec::new();
-        if !conversation.stored {
-            conversation.stored = true;
-            ops.push(Op::Conversation(conversation.record.clone()));
-        }
-        let audience = conversation.stamp(&mut self.last_audience, self.now.wall_ms, &mut ops);
+        let (mut ops, mut steps) = (Vec::new(), Vec::new());
+        conversation.store_record(&mut ops, &mut steps);
+        let audience = conversation.stamp(&mut self.last_audience, self.now, &mut ops);
         let name = LogName { conversation: id, author: self.me, log: LogId::of_run(self.run, &id) };
-        let mut steps = Vec::new();
         for _ in 0..APPEND_BATCHES_MAX {
             let Some((batch, tokens)) = self.write_batch(name) else { break };
             let (from, to) = (batch.first(), batch.last());
@@ -81,7 +77,7 @@ impl Replica {
                 break;
             }
             let (token, body) = conversation.waiting.pop_front().expect("peeked above");
-            conversation.lamport += 1;
+            conversation.lamport = (conversation.lamport + 1).min(LAMPORT_MAX);
             entries.push(Entry { lamport: conversation.lamport, sent_at_ms: self.now.wall_ms, body });
             tokens.push(token);
         }
@@ -112,15 +108,8 @@ impl Replica {
         self.append_went_through(name.conversation);
     }
 
-    pub(super) fn own_failed(&mut self, id: ConversationId) {
-        if let Some(conversation) = self.conversations.get_mut(&id) {
-            // Whatever the commit held of it, the record goes into the next one again.
-            conversation.stored = false;
-        }
-        self.append_went_through(id);
-    }
-
-    fn append_went_through(&mut self, id: ConversationId) {
+    /// Whether it came to anything or not, the next appends can go.
+    pub(super) fn append_went_through(&mut self, id: ConversationId) {
         if let Some(conversation) = self.conversations.get_mut(&id) {
             conversation.appending = false;
         }
@@ -152,7 +141,8 @@ impl Replica {
         let of_author = room.logs.iter_mut().filter(|(key, log)| key.author == author && !log.durable().is_empty());
         let Some((key, log)) = of_author.min_by_key(|(_, log)| log.ordinal) else { return };
         let first = log.durable().first().expect("not empty, as filtered above");
-        let keep_from = (first + excess).min(log.durable().last().expect("not empty") + 1);
+        // The newest entry stays: what is written next goes on from it.
+        let keep_from = (first + excess).min(log.durable().last().expect("not empty"));
         let before = log.durable().len();
         log.trim(keep_from);
         let gone = before - log.durable().len();

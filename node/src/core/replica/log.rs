@@ -39,7 +39,9 @@ impl Log {
         }
         log.accepted = log.durable.clone();
         log.runs = record.runs;
+        log.marks.extend(record.edges);
         log.marks.insert(record.head.0, record.head.1);
+        log.keep_edge_marks();
         log
     }
 
@@ -119,10 +121,12 @@ impl Log {
         self.keep_edge_marks();
     }
 
-    /// Entry 0 and the edges of ranges are all that a later batch can join on to.
+    /// Entry 0 and the edges of ranges are all that a later batch can join on to. What is on its way to the disk may get there
+    /// in part, so the end of each batch of it can still become an edge.
     fn keep_edge_marks(&mut self) {
         let (accepted, durable) = (&self.accepted, &self.durable);
         let is_edge = |set: &Ranges, seq: Seq| set.contains(seq) != set.contains(seq + 1);
-        self.marks.retain(|&seq, _| seq == 0 || is_edge(accepted, seq) || is_edge(durable, seq));
+        let under_way = |seq: Seq| accepted.contains(seq) && !durable.contains(seq);
+        self.marks.retain(|&seq, _| seq == 0 || is_edge(accepted, seq) || is_edge(durable, seq) || under_way(seq));
     }
 }

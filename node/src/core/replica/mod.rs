@@ -11,6 +11,8 @@
 //! Order of events for every entry, its author's replica or not: accepted, then durable, then said.
 
 mod append;
+#[cfg(feature = "faults")]
+mod faults;
 mod log;
 mod receive;
 mod room;
@@ -26,6 +28,8 @@ use hobnob_protocol::{
     Batch, Body, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq,
 };
 
+#[cfg(feature = "faults")]
+pub use self::faults::Fault;
 use self::log::Log;
 pub use self::receive::{LAMPORT_AHEAD_MAX, LAMPORT_MAX, LIVE_ENTRIES_PER_SECOND, Refusal};
 use self::room::Audiences;
@@ -194,9 +198,11 @@ struct LogKey {
 #[derive(Debug)]
 struct Conversation {
     record: ConversationRecord,
-    /// Whether the store has the record.
-    stored: bool,
-    /// The highest Lamport number accepted.
+    /// The record that the store has.
+    stored: Option<ConversationRecord>,
+    /// Whether the store has the record, or was asked to keep it.
+    asked_to_store: bool,
+    /// Lamport's clock: the highest number accepted, but for jumps.
     lamport: u64,
     logs: BTreeMap<LogKey, Log>,
     audiences: Audiences,
@@ -221,9 +227,27 @@ struct Patience {
 /// What is to be done once a commit is on disk.
 #[derive(Debug)]
 enum Step {
-    Own { name: LogName, batch: Arc<CheckedBatch>, audience: AudienceId, tokens: Vec<Token> },
-    Received { session: SessionId, batch: Arc<CheckedBatch>, pieces: Ranges, audience: AudienceId, received_at_ms: u64 },
+    Own {
+        name: LogName,
+        batch: Arc<CheckedBatch>,
+        audience: AudienceId,
+        tokens: Vec<Token>,
+    },
+    Received {
+        session: SessionId,
+        batch: Arc<CheckedBatch>,
+        pieces: Ranges,
+        audience: AudienceId,
+        received_at_ms: u64,
+    },
+    /// The record of a conversation.
+    Record(ConversationRecord),
     Stored(Token),
+    /// What is kept lazily: goes into another commit if this one fails.
+    Lazily {
+        lingerers: BTreeSet<ConversationId>,
+        acked: BTreeSet<(LogName, PeerId)>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -246,6 +270,9 @@ const ANNOUNCE_EVERY: Duration = Duration::from_millis(100);
 const ANTI_ENTROPY_EVERY: Duration = Duration::from_secs(30);
 const ACKS_EVERY: Duration = Duration::from_millis(500);
 const ALIVE_EVERY: Duration = Duration::from_secs(60);
+
+/// When the store could not take the sign of life, it is offered again.
+const ALIVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The logs of all conversations of one node. See the module's doc.
 #[derive(Debug)]
@@ -271,6 +298,8 @@ pub struct Replica {
     lingerers_unsaved: BTreeSet<ConversationId>,
     timers: BTreeMap<Timer, Duration>,
     outputs: VecDeque<Output>,
+    #[cfg(feature = "faults")]
+    fault: Option<Fault>,
 }
 
 impl Replica {
@@ -297,6 +326,8 @@ impl Replica {
             lingerers_unsaved: BTreeSet::new(),
             timers: BTreeMap::new(),
             outputs: VecDeque::new(),
+            #[cfg(feature = "faults")]
+            fault: None,
         };
         replica.load(loaded);
         replica.arm(Timer::AntiEntropy, ANTI_ENTROPY_EVERY);
@@ -306,7 +337,7 @@ impl Replica {
 
     fn load(&mut self, loaded: Loaded) {
         for record in loaded.conversations {
-            self.conversations.insert(record.id, Conversation::new(record, true));
+            self.conversations.insert(record.id, Conversation::new(record.clone(), Some(record)));
         }
         for record in loaded.logs {
             self.next_ordinal = self.next_ordinal.max(record.ordinal + 1);
@@ -329,7 +360,7 @@ impl Replica {
         let same_network = loaded.alive.filter(|alive| alive.network == self.network);
         for (id, lingerers) in loaded.lingerers {
             if let (Some(alive), Some(conversation)) = (same_network, self.conversations.get_mut(&id)) {
-                conversation.audiences.load(&lingerers, alive.at_ms);
+                conversation.audiences.load(&lingerers, alive.at_ms, self.now);
             }
         }
         self.acked = loaded.acked.into_iter().map(|(name, peer, ranges)| ((name, peer), ranges)).collect();
@@ -430,10 +461,18 @@ impl Replica {
                 Step::Received { session, batch, pieces, audience, received_at_ms } => {
                     self.received_is_durable(session, batch, pieces, audience, received_at_ms);
                 }
+                Step::Record(record) => self.record_is_durable(record),
                 Step::Stored(token) => self.outputs.push_back(Output::Stored(token)),
+                Step::Lazily { .. } => {}
             }
         }
         self.release_held();
+    }
+
+    fn record_is_durable(&mut self, record: ConversationRecord) {
+        if let Some(conversation) = self.conversations.get_mut(&record.id) {
+            conversation.stored = Some(record);
+        }
     }
 
     fn commit_failed(&mut self, id: CommitId, why: &str) {
@@ -441,20 +480,18 @@ impl Replica {
         let steps = self.commits.remove(&id).unwrap_or_default();
         if !accounted_for {
             self.doomed.extend(self.commits.keys());
-            for conversation in self.conversations.values_mut() {
-                conversation.audiences.not_stored();
-                conversation.logs.values_mut().for_each(Log::roll_back);
-                conversation.logs.retain(|_, log| !log.durable().is_empty());
-            }
+            self.conversations.values_mut().for_each(Conversation::roll_back);
         }
         for step in steps {
             match step {
                 Step::Own { name, tokens, .. } => {
                     self.outputs.extend(tokens.into_iter().map(|token| Output::AppendFailed(token, why.to_owned())));
-                    self.own_failed(name.conversation);
+                    self.append_went_through(name.conversation);
                 }
                 Step::Received { session, batch, .. } => self.received_failed(session, &batch),
+                Step::Record(_) => {}
                 Step::Stored(token) => self.outputs.push_back(Output::StoreFailed(token, why.to_owned())),
+                Step::Lazily { lingerers, acked } => self.keep_lazily_again(lingerers, acked),
             }
         }
         self.release_held();
@@ -465,6 +502,7 @@ impl Replica {
             return;
         }
         self.network = network;
+        self.sessions.values_mut().for_each(|session| session.heard = false);
         for conversation in self.conversations.values_mut().filter(|conversation| conversation.is_open_room()) {
             conversation.audiences.network_changed();
             self.lingerers_unsaved.insert(conversation.record.id);
@@ -494,33 +532,47 @@ impl Replica {
     }
 
     fn keep_alive_sign(&mut self) {
-        self.commit(vec![Op::Alive(Alive { at_ms: self.now.wall_ms, network: self.network })], Vec::new());
         self.arm(Timer::Alive, ALIVE_EVERY);
-        self.flush_lazily_kept();
+        self.keep_lazily();
     }
 
     fn flush_lazily_kept(&mut self) {
+        if !self.lingerers_unsaved.is_empty() || !self.acked_unsaved.is_empty() {
+            self.keep_lazily();
+        }
+    }
+
+    /// One commit for all of it: on which network the node is, and who was there, must not come apart in a crash.
+    fn keep_lazily(&mut self) {
         let mut ops = Vec::new();
-        for id in std::mem::take(&mut self.lingerers_unsaved) {
-            if let Some(conversation) = self.conversations.get(&id).filter(|conversation| conversation.stored) {
-                ops.push(Op::Lingerers(id, conversation.audiences.lingerers()));
+        let lingerers = std::mem::take(&mut self.lingerers_unsaved);
+        for id in &lingerers {
+            if let Some(conversation) = self.conversations.get(id).filter(|conversation| conversation.asked_to_store) {
+                ops.push(Op::Lingerers(*id, conversation.audiences.lingerers(self.now)));
             }
         }
-        for (name, peer) in std::mem::take(&mut self.acked_unsaved) {
+        let acked = std::mem::take(&mut self.acked_unsaved);
+        for &(name, peer) in &acked {
             let ranges = self.acked.get(&(name, peer)).cloned().unwrap_or_default();
             ops.push(Op::Acked { name, peer, ranges });
         }
-        if !ops.is_empty() {
-            ops.push(Op::Alive(Alive { at_ms: self.now.wall_ms, network: self.network }));
-            self.commit(ops, Vec::new());
-        }
+        ops.push(Op::Alive(Alive { at_ms: self.now.wall_ms, network: self.network }));
+        self.commit(ops, vec![Step::Lazily { lingerers, acked }]);
+    }
+
+    fn keep_lazily_again(&mut self, lingerers: BTreeSet<ConversationId>, acked: BTreeSet<(LogName, PeerId)>) {
+        self.lingerers_unsaved.extend(lingerers);
+        self.acked_unsaved.extend(acked);
+        let soon = self.now.mono + ALIVE_AGAIN_AFTER;
+        self.timers.entry(Timer::Alive).and_modify(|at| *at = soon.min(*at)).or_insert(soon);
     }
 }
 
 impl Conversation {
-    fn new(record: ConversationRecord, stored: bool) -> Self {
+    fn new(record: ConversationRecord, stored: Option<ConversationRecord>) -> Self {
         Self {
             record,
+            asked_to_store: stored.is_some(),
             stored,
             lamport: 0,
             logs: BTreeMap::new(),
@@ -530,6 +582,28 @@ impl Conversation {
             sources: BTreeMap::new(),
             patience: BTreeMap::new(),
             entries: BTreeMap::new(),
+        }
+    }
+
+    /// Adds the record to a commit, unless the store has it.
+    fn store_record(&mut self, ops: &mut Vec<Op>, steps: &mut Vec<Step>) {
+        if !self.asked_to_store {
+            self.asked_to_store = true;
+            ops.push(Op::Conversation(self.record.clone()));
+            steps.push(Step::Record(self.record.clone()));
+        }
+    }
+
+    /// Forgets everything that the store did not take.
+    fn roll_back(&mut self) {
+        self.audiences.not_stored();
+        self.logs.values_mut().for_each(Log::roll_back);
+        self.logs.retain(|_, log| !log.durable().is_empty());
+        self.asked_to_store = self.stored.is_some();
+        match (&self.stored, &mut self.record.kind) {
+            (Some(stored), _) => self.record = stored.clone(),
+            (None, ConversationKind::Room { joined, .. }) => *joined = false,
+            (None, ConversationKind::Direct(_)) => {}
         }
     }
 

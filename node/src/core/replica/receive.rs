@@ -10,10 +10,11 @@ use super::{LogKey, Output, Replica, Step, Timer, shared_mut};
 use crate::core::SessionId;
 use crate::core::durable::{AudienceId, Op};
 
-/// How far the Lamport number of an entry may be ahead of the highest held, where its predecessor is held.
+/// A Lamport number that is further ahead of all others moves our own clock by this much only. It is taken all the same: others
+/// may have been led on by it, and to refuse what they say would split a room for good.
 pub const LAMPORT_AHEAD_MAX: u64 = 1 << 20;
 
-/// No Lamport number is above this: what is left up to the end of the number's range can't be used up.
+/// No Lamport number is above this. A clock that has come so far stays there: nothing is lost but the order between authors.
 pub const LAMPORT_MAX: u64 = 1 << 53;
 
 /// Entries per second that one session may push before it has to wait for a moment when the store is idle.
@@ -40,13 +41,16 @@ pub enum Refusal {
     /// The entries before it are missing.
     #[error("entries before these are missing")]
     Gap,
-    /// The Lamport number is impossibly far ahead.
-    #[error("a Lamport number far ahead of all others")]
+    /// The Lamport number is above [`LAMPORT_MAX`].
+    #[error("an impossible Lamport number")]
     Lamport,
     /// The frame kind does not belong on a session's log streams, or its list is too long to be kept.
     #[error("a frame that does not belong here")]
     Misplaced,
 }
+
+/// Logs of which a session was lately asked for what is missing; in more at once no gap is noticed.
+const GAPS_ASKED_MAX: usize = 1024;
 
 enum Verdict {
     Accept(Arc<CheckedBatch>, Ranges),
@@ -123,7 +127,13 @@ impl Replica {
             Some(log) if log.conflicts(&checked) => {
                 return Verdict::Refuse(self.conflict(session, &checked));
             }
-            Some(log) => log.lacks(&checked),
+            Some(log) => {
+                let mut lacks = log.lacks(&checked);
+                if name.author != self.me && conversation.takes_nothing_older(&key) {
+                    lacks.remove(1, log.accepted().first().unwrap_or(1) - 1);
+                }
+                lacks
+            }
             None => Ranges::span(checked.first(), checked.last()),
         };
         self.note_theirs(session, name, &Ranges::span(checked.first(), checked.last()));
@@ -144,7 +154,9 @@ impl Replica {
         if let Err(error) = batch.verify() {
             return error.into();
         }
-        self.send(session, &Frame::Conflict(batch.batch.name));
+        if self.may_say_more(session) {
+            self.send(session, &Frame::Conflict(batch.batch.name));
+        }
         Refusal::Conflict
     }
 
@@ -156,9 +168,7 @@ impl Replica {
         }
         let log = conversation.logs.get(&LogKey { author: name.author, log: name.log });
         let continues = log.map_or(batch.first() == 1, |log| log.continues_at(batch.first()));
-        let highest = batch.entries.last().map_or(0, |last| last.entry.lamport);
-        let strict = continues || conversation.is_direct();
-        if highest > LAMPORT_MAX || (strict && highest > conversation.lamport.saturating_add(LAMPORT_AHEAD_MAX)) {
+        if batch.entries.last().is_some_and(|last| last.entry.lamport > LAMPORT_MAX) {
             return Some(Refusal::Lamport);
         }
         if continues {
@@ -179,24 +189,21 @@ impl Replica {
         let key = LogKey { author: name.author, log: name.log };
         let received_at_ms = self.now.wall_ms;
         let Some(conversation) = self.conversations.get_mut(&name.conversation) else { return };
-        let mut ops = Vec::new();
-        if !conversation.stored {
-            conversation.stored = true;
-            ops.push(Op::Conversation(conversation.record.clone()));
-        }
-        let audience = conversation.stamp(&mut self.last_audience, self.now.wall_ms, &mut ops);
+        let (mut ops, mut steps) = (Vec::new(), Vec::new());
+        conversation.store_record(&mut ops, &mut steps);
+        let audience = conversation.stamp(&mut self.last_audience, self.now, &mut ops);
         let next_ordinal = &mut self.next_ordinal;
         let log = conversation.logs.entry(key).or_insert_with(|| {
             *next_ordinal += 1;
             Log::new(&name, *next_ordinal)
         });
         log.accept(&batch);
-        let highest = batch.entries.last().map_or(0, |last| last.entry.lamport);
-        conversation.lamport = conversation.lamport.max(highest);
+        conversation.heard_lamport(batch.entries.last().map_or(0, |last| last.entry.lamport));
         for (from, to) in pieces.iter() {
             ops.push(Op::Append { batch: batch.clone(), from, to, audience, received_at_ms });
         }
-        self.commit(ops, vec![Step::Received { session, batch, pieces, audience, received_at_ms }]);
+        steps.push(Step::Received { session, batch, pieces, audience, received_at_ms });
+        self.commit(ops, steps);
         self.renew_patience(name.conversation, key.author);
     }
 
@@ -231,9 +238,6 @@ impl Replica {
 
     pub(super) fn received_failed(&mut self, session: SessionId, batch: &CheckedBatch) {
         let name = batch.batch.name;
-        if let Some(conversation) = self.conversations.get_mut(&name.conversation) {
-            conversation.stored &= !conversation.logs.is_empty();
-        }
         self.release(session, 1);
         self.be_patient(name.conversation, name.author);
     }
@@ -311,8 +315,15 @@ impl Replica {
     fn want_once(&mut self, session: SessionId, name: LogName, from: Seq) {
         let key = LogKey { author: name.author, log: name.log };
         let now = self.now.mono;
+        if !self.may_say_more(session) {
+            return;
+        }
         let Some(shared) = shared_mut(&mut self.sessions, session, name.conversation) else { return };
-        let recently = shared.gap_asked.get(&key).is_some_and(|(at, when)| *at == from && now - *when < Duration::from_secs(1));
+        if shared.gap_asked.len() >= GAPS_ASKED_MAX {
+            shared.gap_asked.retain(|_, (_, when)| now - *when < Duration::from_secs(1));
+        }
+        let recently = shared.gap_asked.len() >= GAPS_ASKED_MAX
+            || shared.gap_asked.get(&key).is_some_and(|(at, when)| *at == from && now - *when < Duration::from_secs(1));
         if !recently {
             shared.gap_asked.insert(key, (from, now));
             self.send(session, &Frame::Want { name, from, to: None });

@@ -5,11 +5,13 @@
 //! entry is stamped with an *audience*; audiences are durable, and only [`Conversation::may_have`] reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use hobnob_protocol::{ConversationId, LogName, PeerId, Ranges};
 
 use super::log::Log;
-use super::{Conversation, LogKey};
+use super::{Conversation, LAMPORT_AHEAD_MAX, LAMPORT_MAX, LogKey};
+use crate::core::Now;
 use crate::core::durable::{AudienceId, AudienceRecord, ConversationKind, Lingerer, Op};
 
 /// How long a peer that dropped out without a goodbye still counts as being in an open room.
@@ -25,21 +27,25 @@ pub(super) struct Audiences {
     present: BTreeMap<PeerId, usize>,
     /// Peers that are here by a session from before our network changed: they count again once they are heard from.
     unconfirmed: BTreeSet<PeerId>,
-    /// Those who dropped out, and when.
-    dropped: BTreeMap<PeerId, u64>,
+    /// Those who dropped out, and until when they count as being here: by the clock that does not jump.
+    dropped: BTreeMap<PeerId, Duration>,
     /// The audience of the last entry.
     current: Option<AudienceId>,
     /// Who is in each audience.
     members: BTreeMap<AudienceId, Vec<PeerId>>,
-    /// Audiences that formed while somebody was unconfirmed.
-    provisional: BTreeSet<AudienceId>,
+    /// Audiences that formed while somebody was unconfirmed, and who was.
+    provisional: BTreeMap<AudienceId, BTreeSet<PeerId>>,
 }
 
 impl Audiences {
     /// Takes up where the last run ended: who was here then has dropped out since.
-    pub(super) fn load(&mut self, lingerers: &[Lingerer], ended_at_ms: u64) {
+    pub(super) fn load(&mut self, lingerers: &[Lingerer], ended_at_ms: u64, now: Now) {
         for lingerer in lingerers {
-            self.dropped.insert(lingerer.peer, lingerer.dropped_at_ms.unwrap_or(ended_at_ms));
+            // A clock that was set back can't tell how long ago that was: then it was too long ago.
+            let age_ms = now.wall_ms.checked_sub(lingerer.dropped_at_ms.unwrap_or(ended_at_ms));
+            if let Some(left_ms) = age_ms.and_then(|age_ms| LINGER_MS.checked_sub(age_ms)) {
+                self.dropped.insert(lingerer.peer, now.mono + Duration::from_millis(left_ms));
+            }
         }
     }
 
@@ -47,13 +53,19 @@ impl Audiences {
         self.members.insert(record.id, record.peers);
     }
 
-    pub(super) fn came(&mut self, peer: PeerId) {
-        *self.present.entry(peer).or_default() += 1;
-        self.unconfirmed.remove(&peer);
-        self.dropped.remove(&peer);
+    /// A session with the peer shares the room from now on; `heard` says whether it was heard from on the network we are on.
+    pub(super) fn came(&mut self, peer: PeerId, heard: bool) {
+        let sessions = self.present.entry(peer).or_default();
+        *sessions += 1;
+        if heard {
+            self.unconfirmed.remove(&peer);
+            self.dropped.remove(&peer);
+        } else if *sessions == 1 {
+            self.unconfirmed.insert(peer);
+        }
     }
 
-    pub(super) fn went(&mut self, peer: PeerId, goodbye: bool, wall_ms: u64) {
+    pub(super) fn went(&mut self, peer: PeerId, goodbye: bool, now: Now) {
         let Some(sessions) = self.present.get_mut(&peer) else { return };
         *sessions -= 1;
         if *sessions > 0 {
@@ -62,7 +74,7 @@ impl Audiences {
         self.present.remove(&peer);
         let confirmed = !self.unconfirmed.remove(&peer);
         if !goodbye && confirmed {
-            self.dropped.insert(peer, wall_ms);
+            self.dropped.insert(peer, now.mono + Duration::from_millis(LINGER_MS));
         }
     }
 
@@ -70,6 +82,7 @@ impl Audiences {
     pub(super) fn network_changed(&mut self) {
         self.dropped.clear();
         self.unconfirmed = self.present.keys().copied().collect();
+        self.provisional.clear();
         self.current = None;
     }
 
@@ -78,7 +91,8 @@ impl Audiences {
         if !self.unconfirmed.remove(&peer) {
             return Vec::new();
         }
-        let grown: Vec<_> = self.provisional.iter().copied().collect();
+        let of_peer = self.provisional.iter_mut().filter_map(|(id, waits)| waits.remove(&peer).then_some(*id));
+        let grown: Vec<_> = of_peer.collect();
         for id in &grown {
             if let Some(members) = self.members.get_mut(id)
                 && let Err(at) = members.binary_search(&peer)
@@ -86,23 +100,26 @@ impl Audiences {
                 members.insert(at, peer);
             }
         }
-        if self.unconfirmed.is_empty() {
-            self.provisional.clear();
-        }
+        self.provisional.retain(|_, waits| !waits.is_empty());
         grown
     }
 
     /// Everybody an entry that comes now is for.
-    fn now(&self, wall_ms: u64) -> Vec<PeerId> {
+    fn now(&self, now: Now) -> Vec<PeerId> {
         let here = self.present.keys().filter(|peer| !self.unconfirmed.contains(*peer));
-        let lingering = self.dropped.iter().filter(|(_, at)| wall_ms.saturating_sub(**at) < LINGER_MS).map(|(peer, _)| peer);
+        let lingering = self.dropped.iter().filter(|(_, until)| now.mono < **until).map(|(peer, _)| peer);
         let all: BTreeSet<_> = here.chain(lingering).copied().collect();
         all.into_iter().collect()
     }
 
-    pub(super) fn lingerers(&self) -> Vec<Lingerer> {
-        let here = self.present.keys().map(|&peer| Lingerer { peer, dropped_at_ms: None });
-        let dropped = self.dropped.iter().map(|(&peer, &at)| Lingerer { peer, dropped_at_ms: Some(at) });
+    /// Who would linger if this run ended now: not those who were not heard from on this network.
+    pub(super) fn lingerers(&self, now: Now) -> Vec<Lingerer> {
+        let here = self.present.keys().filter(|peer| !self.unconfirmed.contains(*peer));
+        let here = here.map(|&peer| Lingerer { peer, dropped_at_ms: None });
+        let dropped = self.dropped.iter().filter(|(_, until)| now.mono < **until).map(|(&peer, &until)| {
+            let left_ms = u64::try_from((until - now.mono).as_millis()).unwrap_or(LINGER_MS);
+            Lingerer { peer, dropped_at_ms: Some(now.wall_ms.saturating_sub(LINGER_MS.saturating_sub(left_ms))) }
+        });
         here.chain(dropped).collect()
     }
 
@@ -111,8 +128,8 @@ impl Audiences {
     }
 
     /// The audience of an entry that comes now, with the op that makes it durable where it is a new one.
-    fn stamp(&mut self, conversation: ConversationId, last_audience: &mut u64, wall_ms: u64, ops: &mut Vec<Op>) -> AudienceId {
-        let peers = self.now(wall_ms);
+    fn stamp(&mut self, conversation: ConversationId, last_audience: &mut u64, now: Now, ops: &mut Vec<Op>) -> AudienceId {
+        let peers = self.now(now);
         if let Some(id) = self.current.filter(|id| self.members.get(id) == Some(&peers)) {
             return id;
         }
@@ -120,10 +137,10 @@ impl Audiences {
         let id = AudienceId(*last_audience);
         self.members.insert(id, peers);
         if !self.unconfirmed.is_empty() {
-            self.provisional.insert(id);
+            self.provisional.insert(id, self.unconfirmed.clone());
         }
         self.current = Some(id);
-        ops.push(Op::Audience(self.record(id, conversation, wall_ms)));
+        ops.push(Op::Audience(self.record(id, conversation, now.wall_ms)));
         id
     }
 
@@ -139,9 +156,14 @@ impl Conversation {
         matches!(self.record.kind, ConversationKind::Room { open: true, .. })
     }
 
+    /// Whether only those who know a secret are in it: they get its history, but a newcomer only the end of it.
+    pub(super) fn is_closed_room(&self) -> bool {
+        matches!(self.record.kind, ConversationKind::Room { open: false, .. })
+    }
+
     /// The audience of entries that come now.
-    pub(super) fn stamp(&mut self, last_audience: &mut u64, wall_ms: u64, ops: &mut Vec<Op>) -> AudienceId {
-        if self.is_open_room() { self.audiences.stamp(self.record.id, last_audience, wall_ms, ops) } else { AudienceId::MEMBERS }
+    pub(super) fn stamp(&mut self, last_audience: &mut u64, now: Now, ops: &mut Vec<Op>) -> AudienceId {
+        if self.is_open_room() { self.audiences.stamp(self.record.id, last_audience, now, ops) } else { AudienceId::MEMBERS }
     }
 
     /// **The rule.** Whether `peer`, which has proved that it belongs to this conversation, may have entries that `author` wrote
@@ -166,6 +188,12 @@ impl Conversation {
     pub(super) fn offer(&self, peer: PeerId) -> BTreeMap<LogKey, Ranges> {
         let offers = self.logs.iter().map(|(key, log)| (*key, self.offer_of(peer, key, log)));
         offers.filter(|(_, ranges)| !ranges.is_empty()).collect()
+    }
+
+    /// Moves Lamport's clock on, but not by any jump: one liar must not use up the numbers.
+    pub(super) fn heard_lamport(&mut self, lamport: u64) {
+        let most = if self.lamport == 0 { LAMPORT_MAX } else { self.lamport.saturating_add(LAMPORT_AHEAD_MAX) };
+        self.lamport = self.lamport.max(lamport.min(most));
     }
 
     pub(super) fn name(&self, key: &LogKey) -> LogName {

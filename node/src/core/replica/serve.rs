@@ -15,6 +15,9 @@ pub const BATCHES_OUTSTANDING_MAX: usize = 512 * 1024;
 /// Bytes that are kept of the newest batches.
 const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Whose turn it is on a session: an author's in a conversation.
+pub(super) type Turn = (ConversationId, PeerId);
+
 /// What a session is still to be sent of one author's logs, the older log first.
 #[derive(Debug, Default)]
 pub(super) struct Todo(BTreeMap<u64, (LogId, Ranges)>);
@@ -93,7 +96,7 @@ impl Replica {
         if session.reading || session.batches_outstanding >= BATCHES_OUTSTANDING_MAX {
             return None;
         }
-        let mut waiting: Vec<((ConversationId, PeerId), (LogId, Seq, Seq))> = Vec::new();
+        let mut waiting: Vec<(Turn, (LogId, Seq, Seq))> = Vec::new();
         for (conversation, shared) in &mut session.shared {
             shared.todo.retain(|_, todo| todo.next().is_some());
             for (author, todo) in &shared.todo {
@@ -124,16 +127,17 @@ impl Replica {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.reading = false;
         let batches = batches.unwrap_or_default();
-        let Some(wanted) = self.todo_of(id, name) else {
+        if self.todo_of(id, name).is_none() {
             self.serve(id);
             return;
-        };
+        }
+        let allowed = self.may_send(id, name.conversation, &LogKey { author: name.author, log: name.log });
         let mut sent_any = false;
         for batch in batches {
             let first = batch.first;
             let Ok(batch) = batch.read() else { break };
             // A batch ends where its author signed. Where that is beyond what this peer may have, it can't have the batch.
-            if wanted.covers(first, batch.last()) {
+            if allowed.covers(first, batch.last()) {
                 let frame = Frame::Batch(batch.batch.clone()).encode();
                 self.send_batch(id, name, first, batch.last(), frame);
                 sent_any = true;

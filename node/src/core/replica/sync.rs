@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use hobnob_protocol::frame::FRAME_MAX;
+use hobnob_protocol::ranges::RANGES_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
 use super::receive::{Budget, Refusal};
-use super::serve::Todo;
+use super::serve::{Todo, Turn};
 use super::{ANNOUNCE_EVERY, ANTI_ENTROPY_EVERY, Conversation, LogKey, Output, Patience, Replica, Timer, shared_mut};
 use crate::core::SessionId;
 use crate::core::durable::{ConversationKind, Op};
@@ -38,6 +39,9 @@ const WANTS_WAITING_MAX: usize = 1024;
 const HEAD_BYTES_MAX: usize = 9 + 3 + 18;
 const AUTHOR_BYTES_MAX: usize = 32 + 9;
 
+/// Entries of one of our own logs, from the first to the last.
+type OwnSpan = (LogName, Seq, Seq);
+
 /// A session as the replica sees it.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -48,14 +52,16 @@ pub(super) struct Session {
     /// Bytes of other frames handed out and not yet written.
     pub(super) frames_outstanding: usize,
     /// Own entries among the batches outstanding: said to be sent when that many bytes more are written.
-    pub(super) unwritten: VecDeque<(usize, Option<(LogName, Seq, Seq)>)>,
+    pub(super) unwritten: VecDeque<(usize, Option<OwnSpan>)>,
     /// Whether the store was asked for batches and has not answered.
     pub(super) reading: bool,
     /// Whose logs were served last: the next in turn comes next.
-    pub(super) turn: Option<(ConversationId, PeerId)>,
+    pub(super) turn: Option<Turn>,
     pub(super) budget: Budget,
     /// How many logs the peer has told of.
     logs_told: usize,
+    /// Whether the peer was heard from on the network that we are on now.
+    pub(super) heard: bool,
 }
 
 /// What a session and a conversation have in common.
@@ -86,6 +92,24 @@ pub(super) struct Shared {
     cut: Option<BTreeMap<LogKey, Seq>>,
 }
 
+#[cfg(feature = "faults")]
+impl Session {
+    /// How many things are remembered on behalf of this session.
+    pub(super) fn kept(&self) -> usize {
+        self.unwritten.len() + self.shared.values().map(Shared::kept).sum::<usize>()
+    }
+}
+
+#[cfg(feature = "faults")]
+impl Shared {
+    fn kept(&self) -> usize {
+        let of = |map: &BTreeMap<LogKey, Ranges>| map.values().map(|ranges| 1 + ranges.iter().count()).sum::<usize>();
+        let sets = self.follow.len() + self.haves.len() + self.announcements.len();
+        let lists = self.todo.len() + self.gap_asked.len() + self.wants_waiting.len();
+        of(&self.theirs) + of(&self.incoming) + of(&self.sent) + of(&self.asked) + sets + lists
+    }
+}
+
 impl Replica {
     pub(super) fn session_up(&mut self, id: SessionId, peer: PeerId) {
         self.open_direct(peer);
@@ -99,6 +123,7 @@ impl Replica {
             turn: None,
             budget: Budget::new(self.now.mono),
             logs_told: 0,
+            heard: true,
         };
         self.sessions.insert(id, session);
         self.share(id, ConversationId::direct(self.me, peer));
@@ -127,7 +152,8 @@ impl Replica {
     }
 
     pub(super) fn confirmed(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.heard = true;
         let peer = session.peer;
         for conversation_id in session.shared.keys().copied().collect::<Vec<_>>() {
             let Some(conversation) = self.conversations.get_mut(&conversation_id) else { continue };
@@ -149,7 +175,7 @@ impl Replica {
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
         session.shared.insert(conversation_id, Shared::default());
         if conversation.is_open_room() {
-            conversation.audiences.came(session.peer);
+            conversation.audiences.came(session.peer, session.heard);
             self.lingerers_unsaved.insert(conversation_id);
             self.arm(Timer::Acks, super::ACKS_EVERY);
         }
@@ -164,7 +190,7 @@ impl Replica {
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
         let orphaned: Vec<_> = conversation.sources.extract_if(.., |_, source| *source == id).map(|(author, _)| author).collect();
         if conversation.is_open_room() {
-            conversation.audiences.went(peer, goodbye, self.now.wall_ms);
+            conversation.audiences.went(peer, goodbye, self.now);
             self.lingerers_unsaved.insert(conversation_id);
             self.arm(Timer::Acks, super::ACKS_EVERY);
         }
@@ -205,7 +231,7 @@ impl Replica {
         }
     }
 
-    fn may_say_more(&self, id: SessionId) -> bool {
+    pub(super) fn may_say_more(&self, id: SessionId) -> bool {
         self.sessions.get(&id).is_some_and(|session| session.frames_outstanding < FRAMES_OUTSTANDING_MAX)
     }
 
@@ -250,9 +276,12 @@ impl Replica {
             }
             return Ok(());
         }
-        let peer = self.sessions.get(&id).map(|session| session.peer).ok_or(Refusal::NotShared)?;
-        let ours = self.conversations.get(&conversation_id).map(|c| c.offer(peer)).unwrap_or_default();
-        self.view_is_known(id, conversation_id, ours);
+        // The peer holds what the digest was made of, and no more is known: not what was kept from it or left out of a frame.
+        let same = heads.into_iter().flat_map(|AuthorHeads { author, logs }| {
+            logs.into_iter().map(move |(log, ranges)| (LogKey { author, log }, ranges))
+        });
+        let same = same.collect();
+        self.view_is_known(id, conversation_id, same);
         Ok(())
     }
 
@@ -330,8 +359,17 @@ impl Replica {
             }
             return;
         }
+        self.serve_wants_that_waited(id, conversation_id);
         self.offer_own(id, conversation_id);
         self.consider_all(conversation_id);
+    }
+
+    fn serve_wants_that_waited(&mut self, id: SessionId, conversation_id: ConversationId) {
+        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
+        for (name, from, to) in std::mem::take(&mut shared.wants_waiting) {
+            // Whatever was refused in it was refused with the same words before.
+            let _ = self.want(id, name, from, to);
+        }
     }
 
     fn is_ready(&self, id: SessionId, conversation: ConversationId) -> bool {
@@ -340,34 +378,32 @@ impl Replica {
     }
 
     fn keeps_history_from_newcomers(&self, conversation: ConversationId) -> bool {
-        self.conversations.get(&conversation).is_some_and(|conversation| {
-            matches!(conversation.record.kind, ConversationKind::Room { open: false, .. }) && !conversation.logs.is_empty()
-        })
+        self.conversations.get(&conversation).is_some_and(|it| it.is_closed_room() && !it.logs.is_empty())
     }
 
     pub(super) fn newcomer_cut(&mut self, id: SessionId, conversation_id: ConversationId, cut: &BTreeMap<LogName, Seq>) {
         let Some(conversation) = self.conversations.get(&conversation_id) else { return };
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let peer = session.peer;
+        let Some(shared) = session.shared.get_mut(&conversation_id) else { return };
         let first_of = |key: &LogKey, held: &super::Log| {
             let named = cut.get(&conversation.name(key)).copied();
             named.unwrap_or_else(|| held.durable().last().map_or(1, |last| last + 1))
         };
-        shared.cut = Some(conversation.logs.iter().map(|(key, log)| (*key, first_of(key, log))).collect());
+        // Its own entries, which it has lost, it gets back whole.
+        let of_others = conversation.logs.iter().filter(|(key, _)| key.author != peer);
+        shared.cut = Some(of_others.map(|(key, log)| (*key, first_of(key, log))).collect());
         shared.ready = true;
-        let wants = std::mem::take(&mut shared.wants_waiting);
         self.offer_own(id, conversation_id);
         if let Some(heads) = self.authors_heads(id, conversation_id) {
             self.send_heads(id, conversation_id, heads);
         }
-        for (name, from, to) in wants {
-            // Whatever was refused in it was refused with the same words before.
-            let _ = self.want(id, name, from, to);
-        }
+        self.serve_wants_that_waited(id, conversation_id);
         self.consider_all(conversation_id);
     }
 
     /// What of a log may be sent on this session.
-    fn may_send(&self, id: SessionId, conversation_id: ConversationId, key: &LogKey) -> Ranges {
+    pub(super) fn may_send(&self, id: SessionId, conversation_id: ConversationId, key: &LogKey) -> Ranges {
         let (Some(session), Some(conversation)) = (self.sessions.get(&id), self.conversations.get(&conversation_id)) else {
             return Ranges::new();
         };
@@ -384,12 +420,17 @@ impl Replica {
     /// Puts on the list of a session all of our own entries that the peer may have and lacks.
     fn offer_own(&mut self, id: SessionId, conversation_id: ConversationId) {
         let Some(conversation) = self.conversations.get(&conversation_id) else { return };
+        let history_is_cut = conversation.is_closed_room();
         let own: Vec<_> =
             conversation.logs.iter().filter(|(key, _)| key.author == self.me).map(|(key, log)| (*key, log.ordinal)).collect();
         for (key, ordinal) in own {
             let offer = self.may_send(id, conversation_id, &key);
             let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id).filter(|shared| shared.ready) else { return };
-            let lacks = offer.minus(&ranges_of(&shared.theirs, &key)).minus(&ranges_of(&shared.sent, &key));
+            let theirs = ranges_of(&shared.theirs, &key);
+            let mut lacks = offer.minus(&theirs).minus(&ranges_of(&shared.sent, &key));
+            if history_is_cut {
+                lacks.remove(1, theirs.first().unwrap_or(1) - 1);
+            }
             shared.todo.entry(key.author).or_default().add(ordinal, key.log, &lacks);
         }
         self.serve(id);
@@ -532,7 +573,12 @@ impl Replica {
             }
             session.logs_told += 1;
         }
-        shared.theirs.entry(key).or_default().insert_all(ranges);
+        let theirs = shared.theirs.entry(key).or_default();
+        theirs.insert_all(ranges);
+        if theirs.iter().count() > 4 * RANGES_MAX {
+            // Holes without end are a liar's; what is forgotten is told again.
+            *theirs = theirs.for_frame();
+        }
         if let Some(todo) = shared.todo.get_mut(&key.author) {
             todo.strike(key.log, ranges);
         }
@@ -543,8 +589,10 @@ impl Replica {
     fn want(&mut self, id: SessionId, name: LogName, from: Seq, to: Option<Seq>) -> Result<(), Refusal> {
         let key = LogKey { author: name.author, log: name.log };
         let shared = shared_mut(&mut self.sessions, id, name.conversation).ok_or(Refusal::NotShared)?;
-        if !shared.ready && shared.wants_waiting.len() < WANTS_WAITING_MAX {
-            shared.wants_waiting.push((name, from, to));
+        if !shared.ready {
+            if shared.wants_waiting.len() < WANTS_WAITING_MAX {
+                shared.wants_waiting.push((name, from, to));
+            }
             return Ok(());
         }
         let mut grant = self.may_send(id, name.conversation, &key);
@@ -553,7 +601,8 @@ impl Replica {
             grant = grant.intersect(&Ranges::span(from, to));
         }
         let conversation = self.conversations.get(&name.conversation).ok_or(Refusal::NotShared)?;
-        let ordinal = conversation.logs.get(&key).map_or(0, |log| log.ordinal);
+        // Nothing was said here of a log that is not held: whoever wants it makes it up, and nothing is noted down for it.
+        let Some(ordinal) = conversation.logs.get(&key).map(|log| log.ordinal) else { return Ok(()) };
         let shared = shared_mut(&mut self.sessions, id, name.conversation).ok_or(Refusal::NotShared)?;
         if to.is_none() {
             shared.follow.insert(key.author);
@@ -598,8 +647,8 @@ impl Replica {
         }
         let Some(log) = conversation.logs.get(key) else { return theirs.clone() };
         let mut lacks = theirs.minus(log.accepted());
-        if conversation.takes_nothing_older(key) {
-            lacks.remove(1, log.accepted().first().unwrap_or(1).saturating_sub(1));
+        if key.author != self.me && conversation.takes_nothing_older(key) {
+            lacks.remove(1, log.accepted().first().unwrap_or(1) - 1);
         }
         lacks
     }
@@ -784,7 +833,7 @@ impl Replica {
 impl Conversation {
     /// Whether entries below the first held are not wanted: members of a room with a secret hold a log from some entry on, and
     /// what a full room has let go of is not fetched again.
-    fn takes_nothing_older(&self, key: &LogKey) -> bool {
+    pub(super) fn takes_nothing_older(&self, key: &LogKey) -> bool {
         match self.record.kind {
             ConversationKind::Direct(_) => false,
             ConversationKind::Room { open: false, .. } => true,

@@ -92,7 +92,6 @@ async fn a_node_that_is_dialed_and_does_not_prove_its_key_is_refused() {
             "another protocol" => assert_eq!(error, DialError::OtherProtocol),
             what => assert!(matches!(error, DialError::Tls(_)), "{what}: {error:?}"),
         }
-        println!("{}: {error}", rogue.what);
         server.close(0u32.into(), b"");
         accepting.await.unwrap();
     }
@@ -109,7 +108,6 @@ async fn a_node_that_dials_and_does_not_prove_its_key_is_refused() {
             Ok(connection) => within(connection.closed()).await,
             Err(error) => error,
         };
-        println!("{}: {error}", rogue.what);
         let refused = matches!(error, ConnectionError::ConnectionClosed(_) | ConnectionError::TransportError(_));
         assert!(refused, "{}: {error:?}", rogue.what);
     }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::demux::Counters;
 use super::endpoint::{Accepted, Endpoint};
 use super::session::{GreetError, Greeted, greet};
-use super::socket::bind;
+use super::socket::{BoundSocket, bind};
 
 /// Nothing here takes this long unless it hangs.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -35,7 +35,10 @@ fn node(seed: u8) -> Node {
 }
 
 fn node_at(seed: u8, listen: SocketAddr) -> Node {
-    let bound = bind(Some(listen)).unwrap();
+    node_on(seed, bind(Some(listen)).unwrap())
+}
+
+fn node_on(seed: u8, bound: BoundSocket) -> Node {
     let key = SecretKey::from_seed([seed; 32]);
     let (endpoint, incoming) = Endpoint::new(&bound, &key).unwrap();
     let addr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), bound.local_addr.port());
@@ -60,7 +63,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 
 fn hello(nick: &str) -> Hello {
     let profile = Profile { nick: nick.into(), ..Profile::default() };
-    Hello { version: VERSION, features: 0, instance: 1, started_at_ms: 2, profile }
+    Hello { version: VERSION, features: 0, instance: 1, started_at_ms: 2, clock_ms: 3, profile }
 }
 
 async fn greeted(connection: Connection, dialed: bool, nick: &str) -> Result<Greeted, GreetError> {

@@ -19,15 +19,25 @@ const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// Of several addresses, the next is tried as well when the one before has not answered for so long (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(150);
 
+/// Connections that peers dialed and that have not said Hello yet, at once; further ones are closed with `full`.
+pub(super) const GREETINGS_MAX: usize = 64;
+
+/// Profiles that a session may send in a burst, and how long it takes to earn another one; who sends more loses the session.
+const PROFILES_BURST: u32 = 32;
+const PROFILE_EVERY: Duration = Duration::from_secs(1);
+
 /// A clock that differs by more than this is worth a word.
 const CLOCK_DIFFERENCE_MS: u64 = 2 * 60 * 1000;
 
 /// A session, as the engine sees it.
+#[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: PeerId,
     pub(super) session: Session,
     exporter: [u8; 32],
     proofs: Vec<[u8; 32]>,
+    profiles: u32,
+    profiles_since: Duration,
     pub(super) suspect: bool,
     pub(super) rtt: Option<Duration>,
 }
@@ -39,14 +49,14 @@ type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
 #[derive(Debug)]
 pub(crate) enum Met {
     /// Both Hellos were exchanged.
-    Greeted { greeted: Greeted, reply: Option<DialReply> },
+    Greeted { greeted: Box<Greeted>, reply: Option<DialReply> },
     /// The dial that a user waited for failed.
     Failed { addr: SocketAddr, error: SendError, reply: DialReply },
 }
 
 /// A greeted connection that waits for the verdict of `paths`.
 pub(super) struct Candidate {
-    greeted: Greeted,
+    greeted: Box<Greeted>,
     reply: Option<DialReply>,
 }
 
@@ -80,7 +90,7 @@ impl Engine {
             }
             while let Some(attempt) = attempts.join_next().await {
                 if let Ok(Ok(greeted)) = attempt {
-                    let _ = internal.send(Internal::Met(Box::new(Met::Greeted { greeted, reply: None })));
+                    let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
                     return;
                 }
             }
@@ -104,18 +114,23 @@ impl Engine {
         let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
         self.spawn(async move {
             let met = match connect(&endpoint, addr, expected, hello).await {
-                Ok(greeted) => Met::Greeted { greeted, reply: Some(reply) },
+                Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: Some(reply) },
                 Err(error) => Met::Failed { addr, error, reply },
             };
-            let _ = internal.send(Internal::Met(Box::new(met)));
+            let _ = internal.send(Internal::Met(met));
         });
     }
 
     pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
+        let Ok(place) = self.greetings.clone().try_acquire_owned() else {
+            accepted.connection.close(close::FULL.into(), b"too many connections that have not said Hello");
+            return;
+        };
         let (internal, hello) = (self.internal.clone(), self.hello_maker());
         self.spawn(async move {
+            let _place = place;
             match greet(accepted.connection, false, hello, DIAL_LIMIT).await {
-                Ok(greeted) => drop(internal.send(Internal::Met(Box::new(Met::Greeted { greeted, reply: None })))),
+                Ok(greeted) => drop(internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }))),
                 Err(error) => info!(peer = ?accepted.peer, "a connection came to nothing: {error}"),
             }
         });
@@ -181,10 +196,22 @@ impl Engine {
             let _ = reply.send(Err(SendError::Myself));
         }
         greeted.connection.close(close::SELF.into(), b"this is the same identity");
-        if instance != self.instance {
+        if instance != self.instance && self.copies_told.insert(instance) {
             let at = greeted.connection.remote_address();
             self.copied(&format!("at {at}"));
         }
+    }
+
+    /// Somebody announces our own id: unless it is a trace of ourselves, see who answers there.
+    pub(super) fn look_for_copy(&self, addrs: &[SocketAddr]) {
+        let own = self.listening_addrs();
+        let Some(&addr) = addrs.iter().find(|addr| !own.contains(addr)) else { return };
+        let (endpoint, internal, hello, me) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker(), self.me);
+        self.spawn(async move {
+            if let Ok(greeted) = connect(&endpoint, addr, Some(me), hello).await {
+                let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
+            }
+        });
     }
 
     fn copied(&mut self, wher: &str) {
@@ -200,13 +227,15 @@ impl Engine {
     fn keep(&mut self, id: SessionId) {
         let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) else { return };
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
-        let session = Session::start(greeted, id, self.session_events.clone(), &self.tasks);
+        let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
         info!(?peer, addr = %session.remote_addr(), "session up");
-        self.links.insert(id, Link { peer, session, exporter, proofs: Vec::new(), suspect: false, rtt: None });
+        let was_here = self.links.values().any(|link| link.peer == peer);
         let now = self.clock.now();
+        let (proofs, profiles_since) = (Vec::new(), now.mono);
+        self.links.insert(id, Link { peer, session, exporter, proofs, profiles: 0, profiles_since, suspect: false, rtt: None });
         self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
         self.replica.handle(now, replica::Input::SessionUp(id, peer));
-        self.profile(id, hello.profile);
+        self.learn_profile(id, hello.profile);
         self.compare_clocks(peer, hello.clock_ms);
         if let Some(reply) = reply {
             let _ = reply.send(Ok(peer));
@@ -214,7 +243,9 @@ impl Engine {
         // What changed since our Hello was made, if anything did.
         self.send_profile(id);
         self.somebody_changed();
-        self.say(Event::Peer(self.peer_info(peer)));
+        if !was_here {
+            self.say(Event::Peer(self.peer_info(peer)));
+        }
     }
 
     fn compare_clocks(&mut self, peer: PeerId, theirs_ms: u64) {
@@ -344,9 +375,37 @@ impl Engine {
 
     // Profiles.
 
-    /// A peer says who it is, where it listens, and which rooms it can prove to be in.
     fn profile(&mut self, id: SessionId, profile: Profile) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        if !self.may_send_profile(id) {
+            if let Some(link) = self.links.get(&id) {
+                warn!(peer = ?link.peer, "refused: a flood of profiles");
+                link.session.close(close::PROTOCOL, "a flood of profiles");
+            }
+            return;
+        }
+        if self.learn_profile(id, profile)
+            && let Some(link) = self.links.get(&id)
+        {
+            self.somebody_changed();
+            self.say(Event::Peer(self.peer_info(link.peer)));
+        }
+    }
+
+    fn may_send_profile(&mut self, id: SessionId) -> bool {
+        let now = self.clock.now().mono;
+        let Some(link) = self.links.get_mut(&id) else { return false };
+        let earned = (now - link.profiles_since).as_secs() / PROFILE_EVERY.as_secs();
+        if earned > 0 {
+            link.profiles = link.profiles.saturating_sub(u32::try_from(earned).unwrap_or(u32::MAX));
+            link.profiles_since = now;
+        }
+        link.profiles += 1;
+        link.profiles <= PROFILES_BURST
+    }
+
+    /// A peer says who it is, where it listens, and which rooms it can prove to be in. Whether its name is news.
+    fn learn_profile(&mut self, id: SessionId, profile: Profile) -> bool {
+        let Some(link) = self.links.get_mut(&id) else { return false };
         let (peer, remote) = (link.peer, link.session.remote_addr());
         link.proofs = profile.proofs;
         let nick = Nickname::cleaned(&profile.nick);
@@ -361,11 +420,9 @@ impl Engine {
         };
         self.store.remember_peer(known);
         self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: false });
-        if self.peers.learn(peer, nick) {
-            self.somebody_changed();
-            self.say(Event::Peer(self.peer_info(peer)));
-        }
+        let news = self.peers.learn(peer, nick);
         self.compare_rooms(id);
+        news
     }
 
     /// The rooms of which both ends have shown that they are members.

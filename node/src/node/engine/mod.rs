@@ -15,10 +15,10 @@ use std::time::Duration;
 use hobnob_protocol::{
     Batch, Body, ConversationId, LogName, Nickname, PeerId, Ranges, RoomName, SecretKey, Seq, Ticket, close, frame::Profile,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use self::links::{Link, Met};
 use self::messages::{Sending, Waiters};
@@ -32,6 +32,7 @@ use crate::core::peers::Peers;
 use crate::core::presence::{self, Presence};
 use crate::core::replica::{self, Replica, Token};
 use crate::core::{Rng, SessionId};
+use crate::net::demux::Counted;
 use crate::net::endpoint::{Accepted, Endpoint};
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::{Discovery, Found};
@@ -41,6 +42,9 @@ use crate::store::{KnownPeer, Store, StoreError};
 
 /// Commands or events that are handled before outputs are carried out.
 const BURST_MAX: usize = 256;
+
+/// How often it is looked whether the socket dropped anything.
+const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the last commit may take when the node stops.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -69,7 +73,7 @@ pub(super) enum Internal {
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
     History(messages::HistoryRead),
-    Met(Box<Met>),
+    Met(Met),
     DialFailed(PeerId),
 }
 
@@ -123,6 +127,8 @@ pub(super) struct Engine {
     next_session: u64,
     next_token: u64,
     links: BTreeMap<SessionId, Link>,
+    /// Places for connections that have not said Hello yet.
+    greetings: Arc<Semaphore>,
     /// Connections that have said Hello and wait for the verdict of `paths`.
     candidates: BTreeMap<SessionId, links::Candidate>,
     sending: BTreeMap<Token, Sending>,
@@ -132,7 +138,11 @@ pub(super) struct Engine {
     /// Whom the newest messages to rooms are for.
     addressed: VecDeque<(MessageId, Vec<PeerId>)>,
     clocks_told: BTreeSet<PeerId>,
+    /// Other running instances of this identity that the user was told of.
+    copies_told: BTreeSet<Instance>,
     store_failing: bool,
+    counted: Counted,
+    count_at: Duration,
     stop: Option<Stop>,
 }
 
@@ -146,7 +156,7 @@ impl Engine {
     pub(super) fn new(parts: Parts) -> Self {
         let me = parts.key.id();
         let started = parts.clock.now();
-        let mut engine = Self {
+        let engine = Self {
             clock: parts.clock,
             me,
             instance: Instance { started_at_ms: started.wall_ms, number: parts.run },
@@ -174,6 +184,7 @@ impl Engine {
             next_session: 1,
             next_token: 1,
             links: BTreeMap::new(),
+            greetings: Arc::new(Semaphore::new(links::GREETINGS_MAX)),
             candidates: BTreeMap::new(),
             sending: BTreeMap::new(),
             joining: BTreeMap::new(),
@@ -181,12 +192,14 @@ impl Engine {
             sent: BTreeMap::new(),
             addressed: VecDeque::new(),
             clocks_told: BTreeSet::new(),
+            copies_told: BTreeSet::new(),
             store_failing: false,
+            counted: Counted::default(),
+            count_at: COUNTERS_EVERY,
             stop: None,
         };
         if engine.bound.fell_back {
-            let text = format!("UDP port {} is taken; listening on {} instead.", hobnob_protocol::PORT_NODE, engine.port());
-            engine.notice("port-taken", text, None);
+            info!("UDP port {} is taken; listening on {} instead", hobnob_protocol::PORT_NODE, engine.port());
         }
         engine
     }
@@ -270,7 +283,7 @@ impl Engine {
 
     fn next_timeout(&self) -> Option<Duration> {
         let machines = [self.replica.poll_timeout(), self.presence.poll_timeout(), self.paths.poll_timeout()];
-        machines.into_iter().flatten().chain(self.stop.as_ref().map(|stop| stop.deadline)).min()
+        machines.into_iter().flatten().chain([self.count_at]).chain(self.stop.as_ref().map(|stop| stop.deadline)).min()
     }
 
     fn time_out(&mut self) {
@@ -283,6 +296,19 @@ impl Engine {
         }
         if self.paths.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.paths.handle(now, paths::Input::Timeout);
+        }
+        if self.count_at <= now.mono {
+            self.count_at = now.mono + COUNTERS_EVERY;
+            self.log_counters();
+        }
+    }
+
+    /// Says what the socket dropped since the last time, if anything: the only trace that some attacks and faults leave.
+    fn log_counters(&mut self) {
+        let counted = self.bound.counters.snapshot();
+        if counted != self.counted {
+            info!("datagrams dropped so far, by cause: {counted:?}");
+            self.counted = counted;
         }
     }
 
@@ -341,7 +367,7 @@ impl Engine {
                 self.tell_replica(replica::Input::NewcomerCut(session, conversation, cut));
             }
             Internal::History(read) => self.history_read(read),
-            Internal::Met(met) => self.met(*met),
+            Internal::Met(met) => self.met(met),
             Internal::DialFailed(peer) => self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer)),
         }
     }
@@ -366,6 +392,10 @@ impl Engine {
             return;
         };
         debug!(peer = ?found.peer, addrs = ?found.addrs, "found");
+        if found.peer == self.me {
+            self.look_for_copy(&found.addrs);
+            return;
+        }
         self.paths.handle(self.clock.now(), paths::Input::Found { peer: found.peer, addrs: found.addrs, alive: true });
     }
 
@@ -409,7 +439,7 @@ impl Engine {
     }
 
     fn notice(&mut self, code: &'static str, text: String, peer: Option<PeerId>) {
-        warn!(code, "{text}");
+        info!(code, "{text}");
         self.say(Event::Notice(Notice { code, text, peer }));
     }
 

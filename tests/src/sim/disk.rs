@@ -1,0 +1,230 @@
+//! A store as the simulator has it: what is durable, and commits on their way there.
+//!
+//! It checks what it is told to keep: no entry twice, no broken chain, nothing of an unknown conversation or audience.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use hobnob::core::durable::{
+    Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op, Run,
+};
+use hobnob::protocol::batch::BATCH_ENTRIES_BYTES_MAX;
+use hobnob::protocol::{Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature};
+
+/// One entry on disk.
+#[derive(Clone)]
+pub(super) struct Stored {
+    pub(super) bytes: Bytes,
+    prev: EntryHash,
+    hash: EntryHash,
+    pub(super) lamport: u64,
+    received_at_ms: u64,
+    audience: AudienceId,
+}
+
+/// One log on disk.
+#[derive(Clone, Default)]
+pub(super) struct StoredLog {
+    ordinal: u64,
+    pub(super) entries: BTreeMap<Seq, Stored>,
+    signatures: BTreeMap<Seq, Signature>,
+}
+
+impl StoredLog {
+    pub(super) fn held(&self) -> Ranges {
+        let mut held = Ranges::new();
+        self.entries.keys().for_each(|&seq| held.insert(seq, seq));
+        held
+    }
+
+    /// The batch of entries `from..=to`; the author signed at `to`.
+    fn batch(&self, name: LogName, from: Seq, to: Seq) -> Batch {
+        let bytes: Vec<u8> = self.entries.range(from..=to).flat_map(|(_, stored)| stored.bytes.to_vec()).collect();
+        Batch { name, first: from, prev: self.entries[&from].prev, entries: bytes.into(), signature: self.signatures[&to] }
+    }
+
+    /// Where a batch that starts at `from` ends: at the last signature that fits a frame, the first one at or after `to` at most.
+    fn end_of_batch(&self, from: Seq, to: Seq) -> Option<Seq> {
+        let (mut bytes, mut end) = (0, None);
+        for (expected, (&seq, stored)) in (from..).zip(self.entries.range(from..)) {
+            bytes += stored.bytes.len();
+            if seq != expected || (bytes > BATCH_ENTRIES_BYTES_MAX && end.is_some()) {
+                break;
+            }
+            if self.signatures.contains_key(&seq) {
+                end = Some(seq);
+                if seq >= to {
+                    break;
+                }
+            }
+        }
+        end
+    }
+
+    fn edges(&self) -> Vec<(Seq, EntryHash)> {
+        let held = self.held();
+        held.iter().flat_map(|(first, last)| [(first - 1, self.entries[&first].prev), (last, self.entries[&last].hash)]).collect()
+    }
+
+    fn runs(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for (&seq, stored) in &self.entries {
+            match runs.last_mut().filter(|run| run.last + 1 == seq && run.audience == stored.audience) {
+                Some(run) => run.last = seq,
+                None => runs.push(Run { first: seq, last: seq, audience: stored.audience }),
+            }
+        }
+        runs
+    }
+}
+
+/// Everything that outlives a crash.
+#[derive(Clone, Default)]
+pub(super) struct Durable {
+    pub(super) conversations: BTreeMap<ConversationId, ConversationRecord>,
+    pub(super) logs: BTreeMap<LogName, StoredLog>,
+    audiences: BTreeMap<AudienceId, AudienceRecord>,
+    last_audience: u64,
+    lingerers: BTreeMap<ConversationId, Vec<Lingerer>>,
+    pub(super) acked: BTreeMap<(LogName, PeerId), Ranges>,
+    alive: Option<Alive>,
+    next_ordinal: u64,
+}
+
+impl Durable {
+    pub(super) fn holds(&self, name: &LogName, seq: Seq) -> bool {
+        self.logs.get(name).is_some_and(|log| log.entries.contains_key(&seq))
+    }
+
+    pub(super) fn network(&self) -> Option<u64> {
+        self.alive.map(|alive| alive.network)
+    }
+
+    /// Does what one commit says, or tells what is wrong with it.
+    pub(super) fn apply(&mut self, commit: &Commit) -> Result<(), String> {
+        for op in &commit.ops {
+            match op {
+                Op::Conversation(record) => {
+                    self.conversations.insert(record.id, record.clone());
+                }
+                Op::Append { batch, from, to, audience, received_at_ms } => {
+                    self.append(batch, *from, *to, *audience, *received_at_ms)?;
+                }
+                Op::Audience(record) => {
+                    self.last_audience = self.last_audience.max(record.id.0);
+                    self.audiences.insert(record.id, record.clone());
+                }
+                Op::Lingerers(conversation, list) => {
+                    self.lingerers.insert(*conversation, list.clone());
+                }
+                Op::Acked { name, peer, ranges } => {
+                    self.acked.insert((*name, *peer), ranges.clone());
+                }
+                Op::Trim(name, first) => {
+                    self.logs.entry(*name).or_default().entries.retain(|seq, _| seq >= first);
+                }
+                Op::Alive(alive) => self.alive = Some(*alive),
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, batch: &CheckedBatch, from: Seq, to: Seq, audience: AudienceId, at: u64) -> Result<(), String> {
+        let name = batch.batch.name;
+        if !self.conversations.contains_key(&name.conversation) {
+            return Err(format!("an entry of the conversation {:?}, which the store does not know", name.conversation));
+        }
+        if audience != AudienceId::MEMBERS && !self.audiences.contains_key(&audience) {
+            return Err(format!("an entry for {audience:?}, which the store does not know"));
+        }
+        let next_ordinal = &mut self.next_ordinal;
+        let log = self.logs.entry(name).or_insert_with(|| {
+            *next_ordinal += 1;
+            StoredLog { ordinal: *next_ordinal, ..StoredLog::default() }
+        });
+        for seq in from..=to {
+            let entry = batch.at(seq).ok_or_else(|| format!("{name:?} {seq} is not in its batch"))?;
+            let prev = batch.hash_at(seq - 1).expect("the entry at `seq` has one before it");
+            let broken_before = log.entries.get(&(seq - 1)).is_some_and(|before| before.hash != prev);
+            let broken_after = log.entries.get(&(seq + 1)).is_some_and(|after| after.prev != entry.hash);
+            if broken_before || broken_after {
+                return Err(format!("the chain of {name:?} is broken at {seq}"));
+            }
+            let (bytes, hash, lamport) = (entry.bytes.clone(), entry.hash, entry.entry.lamport);
+            let stored = Stored { bytes, prev, hash, lamport, received_at_ms: at, audience };
+            if log.entries.insert(seq, stored).is_some() {
+                return Err(format!("{name:?} {seq} is stored twice"));
+            }
+        }
+        if to < batch.last() && !log.entries.contains_key(&(to + 1)) {
+            return Err(format!("{name:?} {to}, which is neither the end of its batch nor held on from there"));
+        }
+        log.signatures.insert(batch.last(), batch.batch.signature);
+        Ok(())
+    }
+
+    /// Batches from `from` on to `to` or a little further, at most eight of them: the rest is asked for when they are gone.
+    pub(super) fn read(&self, name: LogName, from: Seq, to: Seq) -> Vec<Batch> {
+        let (mut batches, mut at) = (Vec::new(), from);
+        while let Some(log) = self.logs.get(&name).filter(|_| at <= to && batches.len() < 8) {
+            let Some(end) = log.end_of_batch(at, to).filter(|_| log.entries.contains_key(&at)) else { break };
+            batches.push(log.batch(name, at, end));
+            at = end + 1;
+        }
+        batches
+    }
+
+    /// The first of the last `most` entries that came since `since_ms`, by log.
+    pub(super) fn newcomer_cut(&self, room: ConversationId, since_ms: u64, most: usize) -> BTreeMap<LogName, Seq> {
+        let mut newest = Vec::new();
+        for (name, log) in self.logs.iter().filter(|(name, _)| name.conversation == room) {
+            let recent = log.entries.iter().filter(|(_, stored)| stored.received_at_ms >= since_ms);
+            newest.extend(recent.map(|(&seq, stored)| (stored.lamport, *name, seq)));
+        }
+        newest.sort();
+        let mut cut = BTreeMap::new();
+        for (_, name, seq) in newest.into_iter().rev().take(most) {
+            let first = cut.entry(name).or_insert(seq);
+            *first = seq.min(*first);
+        }
+        cut
+    }
+
+    /// What a replica is told when its node starts.
+    pub(super) fn loaded(&self) -> Loaded {
+        let mut lamport = BTreeMap::<ConversationId, u64>::new();
+        let mut logs = Vec::new();
+        for (name, log) in &self.logs {
+            let Some((&last, stored)) = log.entries.last_key_value() else { continue };
+            let highest = log.entries.values().map(|stored| stored.lamport).max().unwrap_or(0);
+            let of_all = lamport.entry(name.conversation).or_default();
+            *of_all = highest.max(*of_all);
+            let (head, edges) = ((last, stored.hash), log.edges());
+            logs.push(LogRecord { name: *name, ordinal: log.ordinal, runs: log.runs(), head, edges });
+        }
+        Loaded {
+            conversations: self.conversations.values().cloned().collect(),
+            logs,
+            lamport: lamport.into_iter().collect(),
+            audiences: self.audiences.values().cloned().collect(),
+            last_audience: self.last_audience,
+            lingerers: self.lingerers.iter().map(|(id, list)| (*id, list.clone())).collect(),
+            acked: self.acked.iter().map(|((name, peer), ranges)| (*name, *peer, ranges.clone())).collect(),
+            alive: self.alive,
+        }
+    }
+}
+
+/// The durable state and the way to it.
+#[derive(Default)]
+pub(super) struct Disk {
+    pub(super) durable: Durable,
+    /// Commits that wait, in order.
+    pub(super) queue: VecDeque<Commit>,
+    /// Whether a write is under way.
+    pub(super) busy: bool,
+    /// Until when there is no room.
+    pub(super) full_until: u64,
+    /// When it last had no room.
+    pub(super) last_full: u64,
+}

@@ -1,0 +1,211 @@
+//! A node that means harm: it says whatever comes to its mind.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use hobnob::protocol::frame::AuthorHeads;
+use hobnob::protocol::{
+    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges, Seq, Signature,
+};
+
+use super::link::{BATCHES, CONTROL, Item};
+use super::world::{Event, MILLI, World};
+
+/// Frames that it remembers, to send them again or changed.
+const MEMORY: usize = 64;
+
+/// Acts of mischief in a run at most.
+const ACTS_MAX: u32 = 300;
+
+/// What it knows.
+pub(super) struct Hostile {
+    pub(super) rooms: BTreeSet<ConversationId>,
+    run: u64,
+    seen: VecDeque<Bytes>,
+    /// Its own logs, with two chains each.
+    chains: BTreeMap<(LogName, bool), (Seq, EntryHash, u64)>,
+    acts: u32,
+}
+
+impl Hostile {
+    pub(super) fn new(rooms: BTreeSet<ConversationId>, run: u64) -> Self {
+        Self { rooms, run, seen: VecDeque::new(), chains: BTreeMap::new(), acts: 0 }
+    }
+}
+
+impl World {
+    pub(super) fn seen_by_hostile(&mut self, node: usize, conn: u64, end: usize, lane: usize, frame: Bytes) {
+        if lane == BATCHES
+            && let Some(conn) = self.conns.get_mut(&conn)
+        {
+            // Now and then it keeps a permit to itself.
+            conn.ends[end].permits += 1;
+        }
+        let Some(hostile) = &mut self.nodes[node].hostile else { return };
+        hostile.seen.push_back(frame);
+        if hostile.seen.len() > MEMORY {
+            hostile.seen.pop_front();
+        }
+    }
+
+    pub(super) fn mischief(&mut self, node: usize) {
+        let Some(hostile) = &mut self.nodes[node].hostile else { return };
+        hostile.acts += 1;
+        let more = hostile.acts < ACTS_MAX && !self.script.healed;
+        let ends: Vec<_> =
+            self.conns.iter().flat_map(|(id, conn)| [(*id, 0, conn.ends[0].node), (*id, 1, conn.ends[1].node)]).collect();
+        let ends: Vec<_> = ends.into_iter().filter(|(_, _, of)| *of == node).collect();
+        if !ends.is_empty() {
+            let (conn, end, _) = ends[self.pick(ends.len())];
+            for _ in 0..self.between(1, 6) {
+                self.one_lie(node, conn, end);
+            }
+        }
+        if more {
+            let pause = self.between(MILLI, 500 * MILLI);
+            self.after(pause, Event::Mischief(node));
+        }
+    }
+
+    fn one_lie(&mut self, node: usize, conn: u64, end: usize) {
+        let victim = match self.conns.get(&conn) {
+            Some(conn) => self.nodes[conn.ends[1 - end].node].id,
+            None => return,
+        };
+        let (lane, frame) = match self.below(10) {
+            0 => self.garbage(),
+            1 | 2 => self.replay(node),
+            3 | 4 => (CONTROL, self.false_word(node, victim).encode()),
+            5 => (BATCHES, Frame::Batch(self.forged(node, victim)).encode()),
+            6..=8 => (BATCHES, self.own_chain(node, victim)),
+            _ => (BATCHES, self.far_ahead(node, victim)),
+        };
+        let Some(conn_of) = self.conns.get_mut(&conn) else { return };
+        conn_of.ends[end].lanes[lane].outstanding += frame.len();
+        conn_of.ends[end].lanes[lane].queue.push_back(Item::Frame(frame));
+        self.pump(conn, end, lane);
+    }
+
+    fn garbage(&mut self) -> (usize, Bytes) {
+        let len = self.between(1, 300);
+        let mut bytes: Vec<u8> = (0..len).map(|_| self.rng.draw().to_le_bytes()[0]).collect();
+        bytes[0] = u8::try_from(self.between(14, 24)).expect("small");
+        (self.pick(2), bytes.into())
+    }
+
+    /// Something it has seen, as it was or with a flipped bit.
+    fn replay(&mut self, node: usize) -> (usize, Bytes) {
+        let seen = self.nodes[node].hostile.as_ref().map_or(0, |hostile| hostile.seen.len());
+        if seen == 0 {
+            return self.garbage();
+        }
+        let at = self.pick(seen);
+        let mut bytes = self.nodes[node].hostile.as_ref().map(|hostile| hostile.seen[at].to_vec()).unwrap_or_default();
+        if self.one_in(2) {
+            let at = self.pick(bytes.len());
+            bytes[at] ^= 1 << self.below(8);
+        }
+        let lane = if bytes[0] == 18 { BATCHES } else { CONTROL };
+        (lane, bytes.into())
+    }
+
+    fn any_conversation(&mut self, node: usize, victim: PeerId) -> ConversationId {
+        let mut all = vec![ConversationId::direct(self.nodes[node].id, victim), ConversationId::from_bytes([7; 32])];
+        all.extend(self.nodes[node].hostile.iter().flat_map(|hostile| hostile.rooms.iter().copied()));
+        all.extend(self.oracle.secret);
+        all[self.pick(all.len())]
+    }
+
+    fn any_author(&mut self) -> PeerId {
+        if self.one_in(6) {
+            return PeerId::from_bytes([self.rng.draw().to_le_bytes()[0]; 32]);
+        }
+        let at = self.pick(self.nodes.len());
+        self.nodes[at].id
+    }
+
+    fn any_log(&mut self, node: usize, victim: PeerId) -> LogName {
+        let (conversation, author) = (self.any_conversation(node, victim), self.any_author());
+        let known: Vec<_> = self.nodes.iter().flat_map(|node| node.disk.durable.logs.keys().copied()).collect();
+        if !known.is_empty() && self.one_in(2) {
+            return known[self.pick(known.len())];
+        }
+        LogName { conversation, author, log: LogId(self.rng.draw()) }
+    }
+
+    fn any_ranges(&mut self) -> Ranges {
+        let mut ranges = Ranges::new();
+        for _ in 0..self.between(0, 40) {
+            let first = self.between(1, 2000);
+            ranges.insert(first, first + self.below(30));
+        }
+        ranges
+    }
+
+    fn false_word(&mut self, node: usize, victim: PeerId) -> Frame {
+        let name = self.any_log(node, victim);
+        let ranges = self.any_ranges();
+        match self.below(7) {
+            0 => Frame::Have(name, ranges),
+            1 => Frame::Want { name, from: self.below(50), to: None },
+            2 => Frame::Want { name, from: self.rng.draw(), to: Some(self.rng.draw()) },
+            3 => Frame::Prune(name.conversation, name.author),
+            4 => Frame::Conflict(name),
+            5 => {
+                let mut digest = [0; 32];
+                digest[0] = self.rng.draw().to_le_bytes()[0];
+                let nothing = self.one_in(3);
+                Frame::Digest(name.conversation, if nothing { AuthorHeads::digest(&[]) } else { digest })
+            }
+            _ => {
+                let more = self.one_in(2);
+                let logs = (0..self.between(0, 20)).map(|_| (LogId(self.rng.draw()), ranges.clone())).collect();
+                let authors = vec![AuthorHeads { author: name.author, logs }];
+                Frame::Heads { conversation: name.conversation, more, authors }
+            }
+        }
+    }
+
+    /// Somebody else's words: made up.
+    fn forged(&mut self, node: usize, victim: PeerId) -> Batch {
+        let name = self.any_log(node, victim);
+        let first = self.between(1, 5);
+        let entry = Entry { lamport: self.between(1, 1000), sent_at_ms: 0, body: Body::Text("forged".to_owned()) };
+        let prev = if first == 1 { name.genesis() } else { EntryHash::from_bytes([9; 32]) };
+        Batch { name, first, prev, entries: entry.encode().into(), signature: Signature::from_bytes([3; 64]) }
+    }
+
+    /// Its own words, which it signs: in one of two chains of one log.
+    fn own_chain(&mut self, node: usize, victim: PeerId) -> Bytes {
+        let conversation = self.any_conversation(node, victim);
+        let other = self.one_in(2);
+        let again = self.one_in(4);
+        let texts = self.between(1, 4);
+        let salt = self.rng.draw();
+        let key = self.nodes[node].key.clone();
+        let hostile = self.nodes[node].hostile.as_mut().expect("asked of hostile nodes only");
+        let name = LogName { conversation, author: key.id(), log: LogId::of_run(hostile.run, &conversation) };
+        let chain = hostile.chains.entry((name, other)).or_insert((0, name.genesis(), 0));
+        let entries: Vec<_> = (1..=texts)
+            .map(|n| Entry { lamport: chain.2 + n, sent_at_ms: 0, body: Body::Text(format!("mischief {salt} {n}")) })
+            .collect();
+        let batch = CheckedBatch::author(&key, name, chain.0 + 1, chain.1, entries);
+        if !again {
+            *chain = (batch.last(), batch.head(), chain.2 + texts);
+        }
+        Frame::Batch(batch.batch).encode()
+    }
+
+    /// Its own words, from far in the future: impossible numbers, after a gap that nobody can fill.
+    fn far_ahead(&mut self, node: usize, victim: PeerId) -> Bytes {
+        let conversation = self.any_conversation(node, victim);
+        let key = self.nodes[node].key.clone();
+        let name = LogName { conversation, author: key.id(), log: LogId(self.rng.draw()) };
+        let lamport = [1 << 20, 1 << 21, 1 << 52, (1 << 53) - 1, 1 << 53, 1 << 60, u64::MAX][self.pick(7)];
+        let first = [1, 2, 1000, u64::MAX / 2][self.pick(4)];
+        let prev = if first == 1 { name.genesis() } else { EntryHash::from_bytes([9; 32]) };
+        let salt = self.rng.draw();
+        let entry = Entry { lamport, sent_at_ms: 0, body: Body::Text(format!("the future {salt}")) };
+        Frame::Batch(CheckedBatch::author(&key, name, first, prev, vec![entry]).batch).encode()
+    }
+}

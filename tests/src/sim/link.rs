@@ -1,0 +1,108 @@
+//! Sessions as the simulator has them: two ordered, reliable streams each way, until the wire dies.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use hobnob::core::SessionId;
+use hobnob::protocol::ConversationId;
+
+/// Bytes of one stream that may be under way and not read yet: QUIC's flow control.
+pub(super) const WINDOW: usize = 256 * 1024;
+
+/// Batches that a session may have handed to its replica and not got back.
+pub(super) const PERMITS: usize = 16;
+
+pub(super) const CONTROL: usize = 0;
+pub(super) const BATCHES: usize = 1;
+
+/// What travels on a stream.
+#[derive(Clone)]
+pub(super) enum Item {
+    Frame(Bytes),
+    /// The sender's rooms: a Profile frame.
+    Rooms(BTreeSet<ConversationId>),
+}
+
+impl Item {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Item::Frame(bytes) => bytes.len(),
+            Item::Rooms(_) => 64,
+        }
+    }
+}
+
+/// One stream, one way.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// Handed over by the sender, not on the wire yet.
+    pub(super) queue: VecDeque<Item>,
+    /// On the wire or in the inbox: what counts against the window.
+    pub(super) unread: usize,
+    /// Arrived and not read.
+    pub(super) inbox: VecDeque<Item>,
+    pub(super) busy_until: u64,
+    pub(super) last_arrival: u64,
+    /// Bytes of frames handed over and not written.
+    pub(super) outstanding: usize,
+}
+
+/// One end of a session.
+pub(super) struct End {
+    pub(super) node: usize,
+    pub(super) session: SessionId,
+    pub(super) up: bool,
+    pub(super) gone: bool,
+    /// The peer's rooms as this end knows them.
+    pub(super) peer_rooms: BTreeSet<ConversationId>,
+    /// What the replica was told it shares.
+    pub(super) shared: BTreeSet<ConversationId>,
+    /// Whether the peer was heard from since this end's network changed.
+    pub(super) confirmed: bool,
+    pub(super) permits: usize,
+    pub(super) stalled: bool,
+    /// What this end sends: control frames and batches.
+    pub(super) lanes: [Lane; 2],
+}
+
+impl End {
+    pub(super) fn new(node: usize, session: SessionId, peer_rooms: BTreeSet<ConversationId>) -> Self {
+        Self {
+            node,
+            session,
+            up: false,
+            gone: false,
+            peer_rooms,
+            shared: BTreeSet::new(),
+            confirmed: true,
+            permits: PERMITS,
+            stalled: false,
+            lanes: [Lane::default(), Lane::default()],
+        }
+    }
+
+    pub(super) fn live(&self) -> bool {
+        self.up && !self.gone
+    }
+}
+
+/// A session between two nodes.
+pub(super) struct Conn {
+    pub(super) ends: [End; 2],
+    /// Whether bytes still pass.
+    pub(super) wire: bool,
+    pub(super) latency_us: u64,
+    pub(super) jitter_us: u64,
+    pub(super) bytes_per_s: u64,
+}
+
+impl Conn {
+    pub(super) fn nodes(&self) -> (usize, usize) {
+        (self.ends[0].node, self.ends[1].node)
+    }
+
+    pub(super) fn joins(&self, a: usize, b: usize) -> bool {
+        let [x, y] = [self.ends[0].node, self.ends[1].node];
+        (x, y) == (a, b) || (x, y) == (b, a)
+    }
+}

@@ -1,0 +1,163 @@
+//! The simulator: replicas under a virtual clock, with simulated stores and sessions, and everything going wrong that can.
+//!
+//! A run is a function of its seed. It throws a storm at a few nodes (crashes, partitions, full disks, restored backups, cafés),
+//! then mends everything and waits until the replicas agree. What must hold is checked at every step by an oracle that keeps
+//! its own records; `SEED=n` replays one run with a trace. The parts: `script` what happens, `world` events and nodes, `wire`
+//! sessions, `disk` stores, `oracle` and `check` what must be true, `hostile` a node that means harm.
+
+mod check;
+mod describe;
+mod disk;
+mod hostile;
+mod link;
+mod oracle;
+mod script;
+mod wire;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use self::script::Shape;
+pub use self::world::Stats;
+use self::world::{SECOND, World};
+
+/// Virtual time from mending to agreement at most.
+const CONVERGENCE_MAX: u64 = 180 * SECOND;
+
+/// Frames of one session in a minute of rest at most.
+const FRAMES_AT_REST_MAX: u64 = 60;
+
+/// A fault that the checks must find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// One inside the replica.
+    Core(hobnob::core::replica::Fault),
+    /// The store says that a commit is durable before it is.
+    AnswerBeforeWriting,
+    /// All runs of a node write into one log, a restored backup too.
+    OneLogForAllRuns,
+}
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Fingerprint of everything that happened.
+    pub hash: u64,
+    /// What was wrong, if anything.
+    pub failure: Option<String>,
+    /// What was counted.
+    pub stats: Stats,
+}
+
+/// Runs one seed. With `trace`, prints everything that happens.
+pub fn run(seed: u64, fault: Option<Fault>, trace: bool) -> Outcome {
+    let mut world = World::new(seed, fault, trace);
+    let hostile = seed % 4 == 3;
+    world.set_up_storm(hostile);
+    guarded(world, storm)
+}
+
+fn storm(world: &mut World) {
+    while !world.storm_is_over() && world.failure.is_none() {
+        world.run_until(world.now + SECOND);
+    }
+    world.mend();
+    let mended_at = world.now;
+    converge(world, mended_at);
+    if world.failure.is_none() {
+        rest(world);
+    }
+    // What was mended works: news reach everybody.
+    world.everybody_speaks(true);
+    let spoken_at = world.now;
+    world.run_until(spoken_at + SECOND);
+    converge(world, spoken_at);
+    if let Some(wrong) = world.wrong_at_the_end() {
+        world.fail(wrong);
+    }
+}
+
+fn converge(world: &mut World, since: u64) {
+    while world.failure.is_none() {
+        world.run_until(world.now + SECOND / 2);
+        let Some(unmet) = world.unmet() else { break };
+        if world.now - since > CONVERGENCE_MAX {
+            world.fail(format!("{} s after everything was mended, {unmet}", CONVERGENCE_MAX / SECOND));
+        }
+    }
+    world.stats.converged_ms = world.stats.converged_ms.max((world.now - since) / 1000);
+}
+
+/// Replicas that agree and are left alone say little.
+fn rest(world: &mut World) {
+    // Sessions that died in the storm may only be noticed now.
+    world.run_until(world.now + 40 * SECOND);
+    let (frames, sent) = (world.stats.frames, world.stats.sent);
+    world.run_until(world.now + 60 * SECOND);
+    let most = FRAMES_AT_REST_MAX * world.conns.len() as u64;
+    let said = world.stats.frames - frames;
+    if world.oracle.hostile.is_empty() && (said > most || world.stats.sent > sent) {
+        world.fail(format!("at rest {said} frames and {} entries are sent in a minute", world.stats.sent - sent));
+    }
+}
+
+/// Nodes that nothing happens to, each saying something `rounds` times; entries sent per delivery is what is asked of them.
+pub fn run_calm(seed: u64, nodes: usize, shape: Shape, rounds: u32) -> Outcome {
+    let mut world = World::new(seed, None, false);
+    world.set_up_calm(nodes, shape);
+    guarded(world, |world| {
+        world.run_until(5 * SECOND);
+        for _ in 0..rounds {
+            world.everybody_speaks(false);
+            let pause = world.between(1, SECOND);
+            world.run_until(world.now + pause);
+        }
+        let now = world.now;
+        converge(world, now);
+    })
+}
+
+/// An hour in which nobody says anything, after each said a little: bytes of frames per session.
+pub fn idle_hour(seed: u64, nodes: usize) -> (Outcome, u64) {
+    let mut world = World::new(seed, None, false);
+    world.set_up_calm(nodes, Shape::Mesh);
+    let mut bytes = 0;
+    let outcome = guarded(world, |world| {
+        world.run_until(5 * SECOND);
+        world.everybody_speaks(true);
+        world.run_until(60 * SECOND);
+        let before = world.stats.frame_bytes;
+        world.run_until(world.now + 3600 * SECOND);
+        bytes = (world.stats.frame_bytes - before) / world.conns.len().max(1) as u64;
+    });
+    (outcome, bytes)
+}
+
+/// A panic in a replica is a failure like any other.
+fn guarded(mut world: World, work: impl FnOnce(&mut World)) -> Outcome {
+    let panicked = catch_unwind(AssertUnwindSafe(|| work(&mut world))).err();
+    if let Some(panic) = panicked {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        world.fail(format!("a panic: {}", text.unwrap_or_default()));
+    }
+    Outcome { hash: world.trace_hash(), failure: world.failure, stats: world.stats }
+}
+
+/// Runs many seeds on two threads, and tells of each.
+pub fn run_many(seeds: std::ops::Range<u64>, fault: Option<Fault>, tell: impl Fn(u64, &Outcome) + Sync) {
+    let next = std::sync::atomic::AtomicU64::new(seeds.start);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            tell(seed, &run(seed, fault, false));
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+}

@@ -1,0 +1,411 @@
+//! What befalls the nodes of one run: drawn from the seed.
+
+use std::collections::BTreeSet;
+
+use hobnob::core::replica::{Input, Replica};
+use hobnob::protocol::{Body, ConversationId, RoomKey, RoomName};
+
+use super::hostile::Hostile;
+use super::link::Conn;
+use super::oracle;
+use super::world::{Backup, Event, MILLI, SECOND, World};
+
+const TEN_YEARS_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
+
+/// Who can have a session with whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Everybody with everybody.
+    Mesh,
+    /// Each with the next.
+    Line,
+}
+
+/// What can happen in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Say,
+    Burst,
+    Cut,
+    Partition,
+    Heal,
+    Crash,
+    Stop,
+    DiskFull,
+    Backup,
+    Restore,
+    Move,
+    Renet,
+    Part,
+    Join,
+    Stall,
+    ClockJump,
+    Double,
+    LongWhile,
+}
+
+/// The plan of one run.
+#[derive(Default)]
+pub(super) struct Script {
+    acts: Vec<Act>,
+    left: u32,
+    /// Least and most time between two acts.
+    pace: (u64, u64),
+    pub(super) double_sessions: bool,
+    pub(super) newcomer_entries: usize,
+    /// The nodes that are given the secret; those in the first set from the start.
+    secret_at_start: BTreeSet<usize>,
+    secret_later: BTreeSet<usize>,
+    lobby_at_start: BTreeSet<usize>,
+    pub(super) clock_jumped: bool,
+    pub(super) healed: bool,
+    bodies: u64,
+}
+
+impl Script {
+    pub(super) fn rooms_at_start(&self, node: usize) -> Vec<(RoomName, RoomKey, bool)> {
+        let [lobby, secret] = oracle::rooms();
+        let in_lobby = self.lobby_at_start.contains(&node).then_some(lobby);
+        let in_secret = self.secret_at_start.contains(&node).then_some(secret);
+        in_lobby.into_iter().chain(in_secret).collect()
+    }
+}
+
+impl World {
+    fn set_rooms(&mut self) {
+        let [(_, lobby, _), (_, secret, _)] = oracle::rooms();
+        self.oracle.lobby = Some(lobby.tag());
+        self.oracle.secret = Some(secret.tag());
+        self.script.newcomer_entries = hobnob::core::replica::NEWCOMER_ENTRIES;
+    }
+
+    pub(super) fn shape(&mut self, shape: Shape) {
+        let n = self.nodes.len();
+        for a in 0..n {
+            for b in a + 1..n {
+                if shape == Shape::Mesh || b == a + 1 {
+                    self.edges.insert((a, b));
+                }
+            }
+        }
+    }
+
+    /// A few nodes that are left alone: nothing fails.
+    pub(super) fn set_up_calm(&mut self, nodes: usize, shape: Shape) {
+        self.set_rooms();
+        for node in 0..nodes {
+            self.add_node(0);
+            self.script.lobby_at_start.insert(node);
+            self.script.secret_at_start.insert(node);
+            self.oracle.in_on_it.insert(node);
+            self.at(0, Event::Start(node));
+        }
+        self.shape(shape);
+    }
+
+    /// A run in which anything may happen.
+    pub(super) fn set_up_storm(&mut self, hostile: bool) {
+        self.set_rooms();
+        let n = 2 + usize::try_from(self.below(6).min(self.rng.clone().below(6))).expect("small");
+        for node in 0..n {
+            let skew = if self.one_in(2) { 0 } else { self.below(2 * TEN_YEARS_MS) as i64 - TEN_YEARS_MS as i64 };
+            self.add_node(skew);
+            if !self.one_in(8) {
+                self.script.lobby_at_start.insert(node);
+            }
+            if self.one_in(2) {
+                self.oracle.in_on_it.insert(node);
+                let later = self.one_in(3);
+                if later { &mut self.script.secret_later } else { &mut self.script.secret_at_start }.insert(node);
+            }
+            let start = self.below(3 * SECOND);
+            self.at(start, Event::Start(node));
+        }
+        if hostile {
+            self.add_hostile();
+        }
+        let shape = if self.one_in(4) { Shape::Line } else { Shape::Mesh };
+        self.shape(shape);
+        self.choose_acts();
+        self.at(SECOND, Event::Act);
+    }
+
+    fn add_hostile(&mut self) {
+        let node = self.add_node(0);
+        let member = self.one_in(2);
+        let [(_, lobby, _), (_, secret, _)] = oracle::rooms();
+        let mut rooms = BTreeSet::from([lobby.tag()]);
+        if member {
+            rooms.insert(secret.tag());
+            self.oracle.in_on_it.insert(node);
+        }
+        let run = self.rng.draw();
+        self.nodes[node].hostile = Some(Hostile::new(rooms, run));
+        let id = self.nodes[node].id;
+        self.oracle.hostile.insert(id);
+        self.at(SECOND, Event::Mischief(node));
+        self.dial_everybody(node);
+    }
+
+    fn choose_acts(&mut self) {
+        self.script.acts = vec![Act::Say; 6];
+        self.script.acts.push(Act::Burst);
+        let some = [
+            (Act::Cut, 2, 2),
+            (Act::Partition, 3, 2),
+            (Act::Heal, 1, 1),
+            (Act::Crash, 2, 2),
+            (Act::Stop, 3, 1),
+            (Act::DiskFull, 3, 2),
+            (Act::Backup, 3, 2),
+            (Act::Restore, 3, 2),
+            (Act::Move, 3, 2),
+            (Act::Renet, 4, 2),
+            (Act::Part, 4, 1),
+            (Act::Join, 1, 1),
+            (Act::Stall, 4, 1),
+            (Act::ClockJump, 8, 1),
+            (Act::Double, 6, 1),
+            (Act::LongWhile, 8, 1),
+        ];
+        for (act, one_in, times) in some {
+            if self.one_in(one_in) {
+                self.script.acts.extend(vec![act; times]);
+            }
+        }
+        self.script.left = u32::try_from(self.between(20, 80)).expect("small");
+        let most = [300 * MILLI, 2 * SECOND, 8 * SECOND][self.pick(3)];
+        self.script.pace = (MILLI, most);
+        self.script.double_sessions = self.one_in(6);
+        if self.one_in(6) {
+            self.script.newcomer_entries = 5;
+        }
+    }
+
+    /// How long until the storm is over.
+    pub(super) fn storm_is_over(&self) -> bool {
+        self.script.left == 0
+    }
+
+    pub(super) fn act(&mut self) {
+        if self.script.left == 0 {
+            return;
+        }
+        self.script.left -= 1;
+        let at = self.pick(self.script.acts.len());
+        let act = self.script.acts[at];
+        let node = self.pick(self.nodes.len());
+        self.note(|| format!("-- {act:?} n{node}"));
+        let mut pause = self.between(self.script.pace.0, self.script.pace.1);
+        match act {
+            Act::Say => self.say_something(node, 1),
+            Act::Burst => {
+                let count = self.between(2, 40);
+                self.say_something(node, count);
+            }
+            Act::Cut => self.cut_one(),
+            Act::Partition => self.partition(),
+            Act::Heal => self.heal(),
+            Act::Crash | Act::Restore => self.crash_one(node, act == Act::Restore),
+            Act::Stop => {
+                let life = self.nodes[node].life;
+                self.after(0, Event::Stop { node, life, tries: 0 });
+            }
+            Act::DiskFull => {
+                let until = self.now + self.between(50 * MILLI, 10 * SECOND);
+                self.nodes[node].disk.full_until = until;
+            }
+            Act::Backup => self.back_up(node),
+            Act::Move => self.move_one(node),
+            Act::Renet => {
+                let (network, place) = (self.rng.draw(), self.nodes[node].place);
+                self.network_changed(node, network, place);
+            }
+            Act::Part => self.part_one(node),
+            Act::Join => self.join_one(node),
+            Act::Stall => self.stall_one(),
+            Act::ClockJump => self.jump(node),
+            Act::Double => self.double(),
+            Act::LongWhile => pause = self.between(600 * SECOND, 5000 * SECOND),
+        }
+        self.after(pause, Event::Act);
+    }
+
+    // Saying.
+
+    fn say_something(&mut self, node: usize, count: u64) {
+        let Some(conversation) = self.choose_conversation(node) else { return };
+        for _ in 0..count {
+            self.say(node, conversation);
+        }
+    }
+
+    pub(super) fn say(&mut self, node: usize, conversation: ConversationId) {
+        self.script.bodies += 1;
+        let long = if self.one_in(12) { self.between(100, 16_000) } else { 0 };
+        let body = format!("{}{}", self.script.bodies, " and so on".repeat(usize::try_from(long / 10).expect("small")));
+        let token = self.says(node, conversation, body.clone());
+        self.input(node, Input::Append { token, conversation, body: Body::Text(body) });
+    }
+
+    fn choose_conversation(&mut self, node: usize) -> Option<ConversationId> {
+        self.nodes[node].replica.as_ref()?;
+        let rooms: Vec<_> = self.rooms(node).into_iter().collect();
+        if !rooms.is_empty() && !self.one_in(3) {
+            let at = self.pick(rooms.len());
+            return Some(rooms[at]);
+        }
+        let other = self.pick(self.nodes.len());
+        if other == node {
+            return None;
+        }
+        let peer = self.nodes[other].id;
+        self.input(node, Input::OpenDirect(peer));
+        Some(ConversationId::direct(self.nodes[node].id, peer))
+    }
+
+    // Suffering.
+
+    fn cut_one(&mut self) {
+        let all: Vec<_> = self.conns.keys().copied().collect();
+        if !all.is_empty() {
+            let at = self.pick(all.len());
+            self.cut(all[at]);
+        }
+    }
+
+    fn partition(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.groups[node] = self.pick(2);
+        }
+        self.rewire();
+    }
+
+    fn heal(&mut self) {
+        self.groups.fill(0);
+        self.rewire();
+    }
+
+    fn crash_one(&mut self, node: usize, restore: bool) {
+        if self.nodes[node].replica.is_some() {
+            let down_for = self.between(10 * MILLI, 10 * SECOND);
+            self.crash(node, down_for, restore && self.nodes[node].backup.is_some());
+        }
+    }
+
+    fn back_up(&mut self, node: usize) {
+        if self.nodes[node].hostile.is_some() {
+            return;
+        }
+        let left = self.left_if_it_ended_now(node);
+        let it = &self.nodes[node];
+        // A store that was never written holds no network.
+        let network = it.disk.durable.network().unwrap_or(it.network);
+        let in_secret_since = self.oracle.in_secret_since[node];
+        let durable = it.disk.durable.clone();
+        self.nodes[node].backup = Some(Backup { durable, left, network, in_secret_since });
+    }
+
+    fn move_one(&mut self, node: usize) {
+        if self.nodes[node].hostile.is_some() {
+            return;
+        }
+        let place = self.pick(3);
+        if place != self.nodes[node].place {
+            self.network_changed(node, place as u64 + 1, place);
+        }
+    }
+
+    fn part_one(&mut self, node: usize) {
+        let rooms: Vec<_> = self.rooms(node).into_iter().collect();
+        if self.nodes[node].replica.is_some() && !rooms.is_empty() {
+            let (at, token) = (self.pick(rooms.len()), self.oracle.token());
+            self.input(node, Input::Part(token, rooms[at]));
+        }
+    }
+
+    fn join_one(&mut self, node: usize) {
+        let [lobby, secret] = oracle::rooms();
+        let (name, key, open) = if self.oracle.in_on_it.contains(&node) && self.one_in(2) { secret } else { lobby };
+        if self.nodes[node].replica.is_some() && !self.is_in(node, key.tag()) {
+            self.join(node, name, key, open);
+        }
+    }
+
+    fn stall_one(&mut self) {
+        let all: Vec<_> = self.conns.keys().copied().collect();
+        if all.is_empty() {
+            return;
+        }
+        let (at, end) = (self.pick(all.len()), self.pick(2));
+        if let Some(conn) = self.conns.get_mut(&all[at]) {
+            conn.ends[end].stalled = true;
+        }
+        let wait = self.between(100 * MILLI, 20 * SECOND);
+        self.after(wait, Event::Unstall { conn: all[at], end });
+    }
+
+    fn jump(&mut self, node: usize) {
+        self.script.clock_jumped = true;
+        self.nodes[node].skew_ms = self.below(2 * TEN_YEARS_MS) as i64 - TEN_YEARS_MS as i64;
+    }
+
+    fn double(&mut self) {
+        let pairs: Vec<_> = self.conns.values().filter(|conn| conn.wire).map(Conn::nodes).collect();
+        if !pairs.is_empty() {
+            let at = self.pick(pairs.len());
+            self.connect_again(pairs[at]);
+        }
+    }
+
+    // Healing.
+
+    /// Everything that was broken is mended: from now on all replicas can reach each other along the topology.
+    pub(super) fn mend(&mut self) {
+        self.note(|| "-- all is mended".to_owned());
+        self.script.healed = true;
+        self.script.left = 0;
+        for node in 0..self.nodes.len() {
+            self.nodes[node].disk.full_until = 0;
+            self.groups[node] = 0;
+            if self.nodes[node].place != 0 {
+                self.network_changed(node, 1, 0);
+            }
+        }
+        for conn in self.conns.values_mut() {
+            conn.ends.iter_mut().for_each(|end| end.stalled = false);
+        }
+        for conn in self.conns.keys().copied().collect::<Vec<_>>() {
+            for end in 0..2 {
+                self.after(0, Event::Drain { conn, end });
+            }
+        }
+        // Who was to join the room later does so now at the latest.
+        for node in self.script.secret_later.clone() {
+            let [_, (name, key, open)] = oracle::rooms();
+            if self.nodes[node].replica.is_some() && !self.is_in(node, key.tag()) {
+                self.join(node, name, key, open);
+            }
+        }
+        self.rewire();
+    }
+
+    /// For runs without a storm: one entry in each conversation of each node.
+    pub(super) fn everybody_speaks(&mut self, direct: bool) {
+        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].hostile.is_none()).collect::<Vec<_>>() {
+            for room in self.rooms(node) {
+                self.say(node, room);
+            }
+            for other in 0..self.nodes.len() {
+                let id = ConversationId::direct(self.nodes[node].id, self.nodes[other].id);
+                if direct && other != node && self.nodes[node].replica.as_ref().is_some_and(|it| has(it, id)) {
+                    self.say(node, id);
+                }
+            }
+        }
+    }
+}
+
+fn has(replica: &Replica, id: ConversationId) -> bool {
+    replica.kind(id).is_some()
+}

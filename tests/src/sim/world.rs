@@ -1,0 +1,533 @@
+//! The simulated world: nodes, time and events. One event at a time, in an order that the seed alone decides.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hobnob::core::durable::{Commit, ConversationKind};
+use hobnob::core::replica::{Input, Output, Replica};
+use hobnob::core::{Now, Rng, SessionId};
+use hobnob::protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
+
+use super::Fault;
+use super::disk::{Disk, Durable};
+use super::hostile::Hostile;
+use super::link::{Conn, Item};
+use super::oracle::{Left, Oracle};
+use super::script::Script;
+
+pub(super) const MILLI: u64 = 1_000;
+pub(super) const SECOND: u64 = 1_000_000;
+
+/// The wall clock of an unskewed node at virtual time 0.
+const WALL_START_MS: u64 = 1_750_000_000_000;
+
+/// More events than any run needs that comes to rest.
+const EVENTS_MAX: u64 = 3_000_000;
+
+/// What can happen next.
+pub(super) enum Event {
+    Act,
+    Wake(usize, u64),
+    Disk(usize, u64),
+    Answer(usize, u64, Box<Input>),
+    Arrive { conn: u64, from: usize, lane: usize, item: Item },
+    Left { conn: u64, from: usize, lane: usize, len: usize },
+    Up { conn: u64, end: usize },
+    Down { conn: u64, end: usize, goodbye: bool },
+    Drain { conn: u64, end: usize },
+    Confirm { conn: u64, end: usize, network: u64 },
+    Unstall { conn: u64, end: usize },
+    Dial(usize, usize),
+    Start(usize),
+    Stop { node: usize, life: u64, tries: u32 },
+    Mischief(usize),
+    RoomsChanged(usize),
+}
+
+/// An older copy of a node's home.
+pub(super) struct Backup {
+    pub(super) durable: Durable,
+    pub(super) left: BTreeMap<PeerId, Left>,
+    pub(super) network: u64,
+    pub(super) in_secret_since: Option<u64>,
+}
+
+/// A node and its surroundings.
+pub(super) struct Node {
+    pub(super) key: Arc<SecretKey>,
+    pub(super) id: PeerId,
+    pub(super) replica: Option<Replica>,
+    pub(super) hostile: Option<Hostile>,
+    pub(super) disk: Disk,
+    pub(super) backup: Option<Backup>,
+    /// Counts its runs.
+    pub(super) life: u64,
+    pub(super) run: u64,
+    pub(super) started_at: u64,
+    pub(super) skew_ms: i64,
+    pub(super) place: usize,
+    pub(super) network: u64,
+    armed: Option<u64>,
+}
+
+/// What a run counts.
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    /// Events handled.
+    pub events: u64,
+    /// Virtual time in seconds.
+    pub seconds: u64,
+    /// Entries written by their authors.
+    pub appended: u64,
+    /// Entries handed to sessions.
+    pub sent: u64,
+    /// Entries that became durable at others than their author.
+    pub delivered: u64,
+    /// Control frames and their bytes.
+    pub frames: u64,
+    /// Bytes of control frames.
+    pub frame_bytes: u64,
+    /// Virtual milliseconds from healing to convergence.
+    pub converged_ms: u64,
+    /// Most items that a replica kept about its sessions.
+    pub kept_max: usize,
+}
+
+pub(super) struct World {
+    pub(super) now: u64,
+    pub(super) rng: Rng,
+    pub(super) nodes: Vec<Node>,
+    pub(super) conns: BTreeMap<u64, Conn>,
+    pub(super) sessions: BTreeMap<(usize, SessionId), (u64, usize)>,
+    pub(super) oracle: Oracle,
+    pub(super) script: Script,
+    pub(super) fault: Option<Fault>,
+    pub(super) failure: Option<String>,
+    pub(super) trace: bool,
+    pub(super) stats: Stats,
+    /// Pairs that may have a session: the topology.
+    pub(super) edges: BTreeSet<(usize, usize)>,
+    /// Group of each node while the network is partitioned.
+    pub(super) groups: Vec<usize>,
+    hash: DefaultHasher,
+    queue: BTreeMap<(u64, u64), Event>,
+    next_event: u64,
+    next_conn: u64,
+    inputs: VecDeque<(usize, u64, Input)>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, fault: Option<Fault>, trace: bool) -> Self {
+        let oracle = Oracle::new();
+        Self {
+            now: 0,
+            rng: Rng::new(seed ^ 0x5eed),
+            nodes: Vec::new(),
+            conns: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            oracle,
+            script: Script::default(),
+            fault,
+            failure: None,
+            trace,
+            stats: Stats::default(),
+            edges: BTreeSet::new(),
+            groups: Vec::new(),
+            hash: DefaultHasher::new(),
+            queue: BTreeMap::new(),
+            next_event: 0,
+            next_conn: 0,
+            inputs: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn add_node(&mut self, skew_ms: i64) -> usize {
+        let index = self.nodes.len();
+        let mut seed = [0; 32];
+        for chunk in seed.chunks_mut(8) {
+            chunk.copy_from_slice(&self.rng.draw().to_le_bytes());
+        }
+        let key = Arc::new(SecretKey::from_seed(seed));
+        let id = key.id();
+        self.oracle.add_node(id);
+        self.groups.push(0);
+        self.nodes.push(Node {
+            key,
+            id,
+            replica: None,
+            hostile: None,
+            disk: Disk::default(),
+            backup: None,
+            life: 0,
+            run: 0,
+            started_at: 0,
+            skew_ms,
+            place: 0,
+            network: 1,
+            armed: None,
+        });
+        index
+    }
+
+    // Chance.
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.rng.below(bound.max(1))
+    }
+
+    pub(super) fn between(&mut self, from: u64, to: u64) -> u64 {
+        from + self.below(to - from + 1)
+    }
+
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    pub(super) fn pick(&mut self, bound: usize) -> usize {
+        usize::try_from(self.below(bound as u64)).expect("below a length")
+    }
+
+    // Time.
+
+    pub(super) fn at(&mut self, when: u64, event: Event) {
+        self.next_event += 1;
+        self.queue.insert((when.max(self.now), self.next_event), event);
+    }
+
+    pub(super) fn after(&mut self, delay: u64, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    pub(super) fn wall_ms(&self, node: usize) -> u64 {
+        (WALL_START_MS + self.now / MILLI).saturating_add_signed(self.nodes[node].skew_ms)
+    }
+
+    /// Lets the world run until `until`, or until something is wrong.
+    pub(super) fn run_until(&mut self, until: u64) {
+        self.settle();
+        while self.failure.is_none() {
+            let Some((&(at, _), _)) = self.queue.first_key_value().filter(|((at, _), _)| *at <= until) else { break };
+            let (_, event) = self.queue.pop_first().expect("peeked above");
+            self.now = at;
+            self.stats.events += 1;
+            if self.stats.events > EVENTS_MAX {
+                self.fail("this run does not come to rest".to_owned());
+            }
+            self.handle(event);
+            self.settle();
+        }
+        self.now = self.now.max(until);
+        self.stats.seconds = self.now / SECOND;
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Act => self.act(),
+            Event::Wake(node, life) => self.wake(node, life),
+            Event::Disk(node, life) => self.write_some(node, life),
+            Event::Answer(node, life, input) => self.inputs.push_back((node, life, *input)),
+            Event::Arrive { conn, from, lane, item } => self.arrive(conn, from, lane, item),
+            Event::Left { conn, from, lane, len } => self.left(conn, from, lane, len),
+            Event::Up { conn, end } => self.up(conn, end),
+            Event::Down { conn, end, goodbye } => self.down(conn, end, goodbye),
+            Event::Drain { conn, end } => self.drain(conn, end),
+            Event::Confirm { conn, end, network } => self.confirm(conn, end, network),
+            Event::Unstall { conn, end } => self.unstall(conn, end),
+            Event::Dial(a, b) => self.dial(a, b),
+            Event::Start(node) => self.start(node),
+            Event::Stop { node, life, tries } => self.stop(node, life, tries),
+            Event::Mischief(node) => self.mischief(node),
+            Event::RoomsChanged(node) => self.rooms_changed(node),
+        }
+    }
+
+    /// Gives the replicas everything that was queued for them.
+    pub(super) fn settle(&mut self) {
+        while let Some((node, life, input)) = self.inputs.pop_front() {
+            if self.nodes[node].life == life && self.failure.is_none() {
+                self.tell(node, input);
+            }
+        }
+    }
+
+    pub(super) fn input(&mut self, node: usize, input: Input) {
+        let life = self.nodes[node].life;
+        self.inputs.push_back((node, life, input));
+    }
+
+    fn tell(&mut self, node: usize, input: Input) {
+        let mono = Duration::from_micros(self.now - self.nodes[node].started_at);
+        let now = Now { mono, wall_ms: self.wall_ms(node) };
+        self.note(|| format!("n{node} < {}", super::describe::input(&input)));
+        let Some(mut replica) = self.nodes[node].replica.take() else { return };
+        replica.handle(now, input);
+        let mut outputs = 0;
+        while let Some(output) = replica.poll_output() {
+            outputs += 1;
+            if outputs > 20_000 {
+                self.fail(format!("n{node} says more than 20,000 things at once"));
+                break;
+            }
+            self.output(node, output);
+        }
+        let wake = replica.poll_timeout().map(|at| self.nodes[node].started_at + micros(at));
+        self.stats.kept_max = self.stats.kept_max.max(replica.kept_of_sessions());
+        self.nodes[node].replica = Some(replica);
+        if let Some(at) = wake.filter(|at| self.nodes[node].armed != Some(*at)) {
+            self.nodes[node].armed = Some(at);
+            let life = self.nodes[node].life;
+            self.at(at, Event::Wake(node, life));
+        }
+    }
+
+    fn wake(&mut self, node: usize, life: u64) {
+        if self.nodes[node].life == life && self.nodes[node].armed.is_some_and(|at| at <= self.now) {
+            self.nodes[node].armed = None;
+            self.input(node, Input::Timeout);
+        }
+    }
+
+    // What replicas ask for.
+
+    fn output(&mut self, node: usize, output: Output) {
+        self.note(|| format!("n{node} > {}", super::describe::output(&output)));
+        match output {
+            Output::Commit(commit) => self.commit(node, commit),
+            Output::Send(session, frame) => self.send(node, session, frame),
+            Output::SendBatch(session, frame) => self.send_batch(node, session, frame),
+            Output::Read { session, name, from, to } => {
+                let full = self.nodes[node].disk.full_until > self.now;
+                let fails = full && self.one_in(3);
+                let batches = if fails { Err("no".to_owned()) } else { Ok(self.nodes[node].disk.durable.read(name, from, to)) };
+                self.answer(node, Input::Read(session, name, batches));
+            }
+            Output::FindNewcomerCut { session, conversation, since_ms } => {
+                let cut = self.nodes[node].disk.durable.newcomer_cut(conversation, since_ms, self.script.newcomer_entries);
+                self.answer(node, Input::NewcomerCut(session, conversation, cut));
+            }
+            Output::Release(session, batches) => self.release(node, session, batches),
+            said @ (Output::Appended { .. }
+            | Output::AppendFailed(..)
+            | Output::Received { .. }
+            | Output::Sent(..)
+            | Output::Delivered(..)
+            | Output::OwnRestored(..)
+            | Output::Refused(..)) => self.said(node, said),
+            Output::Stored(_) | Output::StoreFailed(..) => self.after(0, Event::RoomsChanged(node)),
+        }
+    }
+
+    fn answer(&mut self, node: usize, input: Input) {
+        let (life, delay) = (self.nodes[node].life, self.between(0, 5 * MILLI));
+        self.after(delay, Event::Answer(node, life, Box::new(input)));
+    }
+
+    // The disk.
+
+    fn commit(&mut self, node: usize, commit: Commit) {
+        self.stamp(node, &commit);
+        if self.fault == Some(Fault::AnswerBeforeWriting) {
+            self.input(node, Input::Committed(commit.id));
+        }
+        self.nodes[node].disk.queue.push_back(commit);
+        self.kick_disk(node);
+    }
+
+    fn kick_disk(&mut self, node: usize) {
+        if !self.nodes[node].disk.busy && !self.nodes[node].disk.queue.is_empty() {
+            self.nodes[node].disk.busy = true;
+            let (life, delay) = (self.nodes[node].life, self.between(0, 20 * MILLI));
+            self.after(delay, Event::Disk(node, life));
+        }
+    }
+
+    /// One group of commits becomes durable, or everything that waits fails.
+    fn write_some(&mut self, node: usize, life: u64) {
+        if self.nodes[node].life != life {
+            return;
+        }
+        self.nodes[node].disk.busy = false;
+        if self.nodes[node].disk.full_until > self.now {
+            self.nodes[node].disk.last_full = self.now;
+            for commit in std::mem::take(&mut self.nodes[node].disk.queue) {
+                self.input(node, Input::CommitFailed(commit.id, "no room on the disk".to_owned()));
+            }
+            return;
+        }
+        let waiting = self.nodes[node].disk.queue.len();
+        let group = 1 + self.pick(waiting);
+        for _ in 0..group {
+            let Some(commit) = self.nodes[node].disk.queue.pop_front() else { break };
+            self.apply(node, &commit);
+            if self.fault != Some(Fault::AnswerBeforeWriting) {
+                self.input(node, Input::Committed(commit.id));
+            }
+        }
+        self.kick_disk(node);
+    }
+
+    pub(super) fn apply(&mut self, node: usize, commit: &Commit) {
+        match self.nodes[node].disk.durable.apply(commit) {
+            Ok(()) => self.is_durable(node, commit),
+            Err(wrong) => self.fail(format!("n{node}'s store was given {wrong}")),
+        }
+    }
+
+    // Starting and stopping.
+
+    fn start(&mut self, node: usize) {
+        if self.nodes[node].replica.is_some() || self.nodes[node].hostile.is_some() {
+            return;
+        }
+        let run = self.rng.draw();
+        let reuse = self.fault == Some(Fault::OneLogForAllRuns) && self.nodes[node].run != 0;
+        let now = Now { mono: Duration::ZERO, wall_ms: self.wall_ms(node) };
+        let fault = self.fault;
+        let it = &mut self.nodes[node];
+        it.run = if reuse { it.run } else { run };
+        it.life += 1;
+        it.started_at = self.now;
+        it.armed = None;
+        let mut replica = Replica::new(it.key.clone(), it.run, it.network, now, it.disk.durable.loaded());
+        if let Some(Fault::Core(fault)) = fault {
+            replica.plant(fault);
+        }
+        it.replica = Some(replica);
+        let life = it.life;
+        self.note(|| format!("n{node} starts, run {life}"));
+        self.oracle.started(node, self.nodes[node].network);
+        let rooms = self.script.rooms_at_start(node);
+        for (name, key, open) in rooms {
+            if !self.is_in(node, key.tag()) {
+                self.join(node, name, key, open);
+            }
+        }
+        self.input(node, Input::Timeout);
+        self.dial_everybody(node);
+    }
+
+    pub(super) fn join(&mut self, node: usize, name: RoomName, key: RoomKey, open: bool) {
+        let token = self.oracle.token();
+        self.input(node, Input::Join { token, name, key, open });
+    }
+
+    /// The power goes: what is not durable is gone. With luck a part of what waited has been written, though nobody heard.
+    pub(super) fn crash(&mut self, node: usize, down_for: u64, restore: bool) {
+        let waiting = self.nodes[node].disk.queue.len();
+        let written = if self.nodes[node].disk.full_until > self.now || self.fault == Some(Fault::AnswerBeforeWriting) {
+            0
+        } else {
+            self.pick(waiting + 1)
+        };
+        for _ in 0..written {
+            let Some(commit) = self.nodes[node].disk.queue.pop_front() else { break };
+            self.apply(node, &commit);
+        }
+        self.note(|| format!("n{node} crashes; restored backup: {restore}"));
+        self.oracle_crash(node);
+        self.leave(node, false);
+        if restore {
+            self.restore(node);
+        }
+        self.after(down_for, Event::Start(node));
+    }
+
+    fn restore(&mut self, node: usize) {
+        let now = self.now;
+        let Some(backup) = self.nodes[node].backup.take() else { return };
+        self.nodes[node].disk.durable = backup.durable;
+        self.oracle.restored(node, now, backup.left, backup.network, backup.in_secret_since, &self.nodes[node].disk.durable);
+    }
+
+    /// An orderly end: what is kept lazily is kept, and everybody hears a goodbye.
+    fn stop(&mut self, node: usize, life: u64, tries: u32) {
+        if self.nodes[node].life != life || self.nodes[node].replica.is_none() {
+            return;
+        }
+        if tries == 0 {
+            self.input(node, Input::Flush);
+        }
+        let idle = self.nodes[node].replica.as_ref().is_some_and(|replica| replica.commits_under_way() == 0);
+        if (tries > 0 && idle) || tries > 100 {
+            self.oracle_crash(node);
+            self.leave(node, true);
+            let away = self.between(SECOND, 20 * SECOND);
+            self.after(away, Event::Start(node));
+        } else {
+            self.after(20 * MILLI, Event::Stop { node, life, tries: tries + 1 });
+        }
+    }
+
+    fn leave(&mut self, node: usize, goodbye: bool) {
+        let it = &mut self.nodes[node];
+        it.replica = None;
+        it.life += 1;
+        it.disk.queue.clear();
+        it.disk.busy = false;
+        let ids: Vec<_> =
+            self.conns.iter().filter(|(_, conn)| conn.ends.iter().any(|end| end.node == node && !end.gone)).collect();
+        let ids: Vec<_> = ids.into_iter().map(|(id, conn)| (*id, usize::from(conn.ends[1].node == node))).collect();
+        for (id, mine) in ids {
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            conn.wire = false;
+            conn.ends[mine].gone = true;
+            let noticed = if goodbye || self.rng.below(2) == 0 { 30 * MILLI } else { SECOND * (1 + self.rng.below(15)) };
+            self.after(noticed, Event::Down { conn: id, end: 1 - mine, goodbye });
+        }
+    }
+
+    // Asking about nodes.
+
+    pub(super) fn rooms(&self, node: usize) -> BTreeSet<ConversationId> {
+        if let Some(hostile) = &self.nodes[node].hostile {
+            return hostile.rooms.clone();
+        }
+        self.nodes[node].replica.as_ref().map(|replica| replica.rooms().map(|(id, ..)| id).collect()).unwrap_or_default()
+    }
+
+    pub(super) fn is_in(&self, node: usize, room: ConversationId) -> bool {
+        self.rooms(node).contains(&room)
+    }
+
+    pub(super) fn knows(&self, node: usize, conversation: ConversationId) -> bool {
+        self.nodes[node].replica.as_ref().is_some_and(|replica| match replica.kind(conversation) {
+            Some(ConversationKind::Direct(_) | ConversationKind::Room { joined: true, .. }) => true,
+            Some(ConversationKind::Room { joined: false, .. }) | None => false,
+        })
+    }
+
+    pub(super) fn next_conn(&mut self) -> u64 {
+        self.next_conn += 1;
+        self.next_conn
+    }
+
+    // Telling what happens.
+
+    pub(super) fn fail(&mut self, what: String) {
+        if self.failure.is_none() {
+            self.failure = Some(format!("at {:.3} s: {what}", self.now as f64 / 1e6));
+        }
+    }
+
+    /// Folds what happened into the trace's hash, and prints it where that was asked for.
+    pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
+        (self.now, self.next_event).hash(&mut self.hash);
+        if self.trace {
+            println!("{:12.6} {}", self.now as f64 / 1e6, what());
+        }
+    }
+
+    pub(super) fn note_bytes(&mut self, bytes: &[u8]) {
+        bytes.hash(&mut self.hash);
+    }
+
+    pub(super) fn trace_hash(&self) -> u64 {
+        self.hash.finish()
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).expect("a virtual time is short")
+}
