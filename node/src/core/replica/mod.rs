@@ -362,6 +362,8 @@ impl Replica {
             if let (Some(alive), Some(conversation)) = (same_network, self.conversations.get_mut(&id)) {
                 conversation.audiences.load(&lingerers, alive.at_ms, self.now);
             }
+            // Those of another network are gone for good: the next start on this one must not find them.
+            self.lingerers_unsaved.insert(id);
         }
         self.acked = loaded.acked.into_iter().map(|(name, peer, ranges)| ((name, peer), ranges)).collect();
     }

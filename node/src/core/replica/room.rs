@@ -196,6 +196,11 @@ impl Conversation {
         self.lamport = self.lamport.max(lamport.min(most));
     }
 
+    /// The place of a log among all logs, by age; 0 where it is not held.
+    pub(super) fn ordinal(&self, key: &LogKey) -> u64 {
+        self.logs.get(key).map_or(0, |log| log.ordinal)
+    }
+
     pub(super) fn name(&self, key: &LogKey) -> LogName {
         LogName { conversation: self.record.id, author: key.author, log: key.log }
     }

@@ -71,6 +71,10 @@ pub(super) struct Shared {
     pub(super) ready: bool,
     /// What the peer has said or shown that it holds.
     pub(super) theirs: BTreeMap<LogKey, Ranges>,
+    /// In which order it told of its logs: an author's older log comes before its newer one.
+    told_order: BTreeMap<LogKey, u64>,
+    /// How many logs it has ever told of.
+    told: u64,
     /// Heads that came so far of a list that goes on.
     incoming: BTreeMap<LogKey, Ranges>,
     /// What is still to be sent.
@@ -97,6 +101,14 @@ impl Session {
     /// How many things are remembered on behalf of this session.
     pub(super) fn kept(&self) -> usize {
         self.unwritten.len() + self.shared.values().map(Shared::kept).sum::<usize>()
+    }
+}
+
+impl Shared {
+    /// Notes that the peer has told of a log, after all others.
+    fn told_of(&mut self, key: LogKey) {
+        self.told += 1;
+        self.told_order.entry(key).or_insert(self.told);
     }
 }
 
@@ -293,12 +305,21 @@ impl Replica {
         if let Some(shared) = shared_mut(&mut self.sessions, id, conversation) {
             shared.heads_sent_at = Some(now);
         }
-        let mut frames = split_heads(heads);
+        let mut frames = split_heads(self.in_order(conversation, heads));
         let last = frames.pop().unwrap_or_default();
         for authors in frames {
             self.send(id, &Frame::Heads { conversation, more: true, authors });
         }
         self.send(id, &Frame::Heads { conversation, more: false, authors: last });
+    }
+
+    /// Heads in the order in which each author's logs began; a digest is made of them in the order of their names.
+    fn in_order(&self, conversation_id: ConversationId, mut heads: Vec<AuthorHeads>) -> Vec<AuthorHeads> {
+        let Some(conversation) = self.conversations.get(&conversation_id) else { return heads };
+        for AuthorHeads { author, logs } in &mut heads {
+            logs.sort_by_key(|(log, _)| conversation.ordinal(&LogKey { author: *author, log: *log }));
+        }
+        heads
     }
 
     fn heads(
@@ -319,7 +340,9 @@ impl Replica {
                 if shared.incoming.len() >= LOGS_TOLD_MAX {
                     return Err(Refusal::Misplaced);
                 }
-                shared.incoming.insert(LogKey { author, log }, ranges);
+                let key = LogKey { author, log };
+                shared.told_of(key);
+                shared.incoming.insert(key, ranges);
             }
         }
         if more {
@@ -343,6 +366,7 @@ impl Replica {
         let newcomer = first_view && theirs.is_empty();
         session.logs_told = (session.logs_told + theirs.len()).saturating_sub(shared.theirs.len());
         shared.theirs = theirs;
+        shared.told_order.retain(|key, _| shared.theirs.contains_key(key));
         let own: Vec<_> = shared.theirs.iter().filter(|(key, _)| key.author == self.me).map(|(k, r)| (*k, r.clone())).collect();
         for (key, ranges) in own {
             let name = LogName { conversation: conversation_id, author: key.author, log: key.log };
@@ -449,7 +473,7 @@ impl Replica {
     ) {
         let key = LogKey { author: name.author, log: name.log };
         let Some(conversation) = self.conversations.get(&name.conversation) else { return };
-        let ordinal = conversation.logs.get(&key).map_or(0, |log| log.ordinal);
+        let ordinal = conversation.ordinal(&key);
         let (mut to_serve, mut announced) = (Vec::new(), false);
         for (&id, session) in &mut self.sessions {
             let peer = session.peer;
@@ -495,9 +519,16 @@ impl Replica {
                 owed.extend(std::mem::take(&mut shared.haves).into_iter().map(|key| (id, conversation, key)));
             }
         }
+        self.sort_by_age(&mut owed);
         for (id, conversation, key) in owed {
             self.say_have(id, conversation, key);
         }
+    }
+
+    /// An older log is named before a newer one of the same author: in this order they will be asked for.
+    fn sort_by_age(&self, logs: &mut [(SessionId, ConversationId, LogKey)]) {
+        let age = |conversation: &ConversationId, key: &LogKey| self.conversations.get(conversation).map_or(0, |it| it.ordinal(key));
+        logs.sort_by_key(|(id, conversation, key)| (*id, *conversation, age(conversation, key)));
     }
 
     /// Tells a peer what is on disk here of a log that it sent us, wrote, or may have.
@@ -524,6 +555,7 @@ impl Replica {
                 due.extend(std::mem::take(&mut shared.announcements).into_iter().map(|key| (id, conversation, key)));
             }
         }
+        self.sort_by_age(&mut due);
         for (id, conversation, key) in due {
             let news = self.may_send(id, conversation, &key);
             let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else { continue };
@@ -573,6 +605,7 @@ impl Replica {
             }
             session.logs_told += 1;
         }
+        shared.told_of(key);
         let theirs = shared.theirs.entry(key).or_default();
         theirs.insert_all(ranges);
         if theirs.iter().count() > 4 * RANGES_MAX {
@@ -719,7 +752,11 @@ impl Replica {
         if let Some(former) = former {
             self.send(former, &Frame::Prune(conversation_id, author));
         }
-        let logs: Vec<_> = self.told(conversation_id, Some(author)).into_iter().filter(|(told, _)| *told == id).collect();
+        let mut logs: Vec<_> = self.told(conversation_id, Some(author)).into_iter().filter(|(told, _)| *told == id).collect();
+        // What is asked for first comes first, and an author's logs are to come in their order.
+        if let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) {
+            logs.sort_by_key(|(_, key)| shared.told_order.get(key));
+        }
         for (_, key) in logs {
             let lacks = self.lacks_from(id, conversation_id, &key);
             self.want_ranges(id, LogName { conversation: conversation_id, author, log: key.log }, &lacks);
