@@ -47,7 +47,7 @@ impl<'a> Forger<'a> {
             self.hash = self.hash.next(self.next, entry);
             self.next += 1;
         }
-        let signature = self.signer.sign(&signed(self.next - 1, &self.hash));
+        let signature = self.signer.sign(&signed(&self.name, self.next - 1, &self.hash));
         Frame::Batch(Batch { name: self.name, first, prev, entries: Bytes::from(entries.concat()), signature })
     }
 
@@ -72,6 +72,7 @@ pub fn garbled_entry(lamport: u64, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// What an author signs: this says it on its own, so that a change of the product's does not go unseen.
-fn signed(last: Seq, head: &EntryHash) -> Vec<u8> {
-    [b"hobnob 1 batch \0", &last.to_le_bytes()[..], head.as_bytes()].concat()
+fn signed(name: &LogName, last: Seq, head: &EntryHash) -> Vec<u8> {
+    let log = name.log.0.to_le_bytes();
+    [b"hobnob 1 batch \0", &name.conversation.as_bytes()[..], &log, &last.to_le_bytes(), head.as_bytes()].concat()
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hobnob_protocol::frame::Profile;
-use hobnob_protocol::{Frame, PeerId};
+use hobnob_protocol::frame::{AuthorHeads, Profile};
+use hobnob_protocol::{ConversationId, Frame, PeerId};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -97,6 +97,11 @@ impl Line {
                 return frame;
             }
         }
+    }
+
+    /// Says that it holds nothing of a conversation, which makes the victim send of its own accord what it writes there.
+    pub async fn holds_nothing_of(&mut self, conversation: ConversationId) {
+        self.says(&Frame::Digest(conversation, AuthorHeads::digest(&[]))).await;
     }
 
     /// Checks that the session lives, by a ping, and that all said before it was read.

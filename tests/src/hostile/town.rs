@@ -62,6 +62,14 @@ impl Town {
         Self { ann, bob, runtime, memory_before, dir, _turn: turn }
     }
 
+    /// The same town after its victim has stopped and started again, at another address.
+    pub fn with_ann_restarted(mut self) -> Self {
+        self.ann.terminate();
+        self.ann = Host::up(self.dir.path(), "ann");
+        self.bob.tells(&self.ann.addr().to_string(), "welcome back");
+        self
+    }
+
     /// The folder of all homes.
     pub fn dir(&self) -> &Path {
         self.dir.path()

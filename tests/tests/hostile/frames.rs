@@ -54,22 +54,29 @@ fn something_else_on_the_batch_stream_ends_the_session() {
 #[test]
 fn malformed_ranges_end_the_session() {
     let name = LogName { conversation: lobby(), author: random_key().id(), log: LogId(1) };
-    for ranges in [vec![(0u64, 1u64)], vec![(5, 4)], vec![(1, 3), (2, 9)], vec![(1, u64::MAX)], (1..=65).map(|n| (n * 3, n * 3)).collect()] {
-        let body = codec::encode(&(name, ranges));
-        ends(close::PROTOCOL, "frame of kind 19", async |line: &mut Line| {
-            line.says_raw(&framed(19, &body)).await;
-        });
-    }
+    let many = (1..=65).map(|n| (n * 3, n * 3)).collect();
+    let town = Town::new();
+    town.attack(async |town: &Town| {
+        for ranges in [vec![(0u64, 1u64)], vec![(5, 4)], vec![(1, 3), (2, 9)], vec![(1, u64::MAX)], many] {
+            let mut line = Mallory::new().in_session(&town.ann).await;
+            line.says_raw(&framed(19, &codec::encode(&(name, ranges)))).await;
+            assert_eq!(line.is_closed().await.0, u64::from(close::PROTOCOL));
+        }
+    });
+    town.stands(&["frame of kind 19"]);
 }
 
 #[test]
-fn an_empty_frame_and_a_frame_of_rubbish_end_the_session() {
-    ends(close::PROTOCOL, "an empty frame", async |line: &mut Line| {
-        line.says_raw(&[0; 4]).await;
+fn empty_frames_and_rubbish_end_the_session() {
+    let town = Town::new();
+    town.attack(async |town: &Town| {
+        for rubbish in [framed(17, &[0xff; 5000]), framed(18, &[0; 100]), framed(4, &[0xfd; 60]), vec![0; 4]] {
+            let mut line = Mallory::new().in_session(&town.ann).await;
+            line.says_raw(&rubbish).await;
+            assert_eq!(line.is_closed().await.0, u64::from(close::PROTOCOL));
+        }
     });
-    ends(close::PROTOCOL, "frame of kind 17", async |line: &mut Line| {
-        line.says_raw(&framed(17, &[0xff; 5000])).await;
-    });
+    town.stands(&["frame of kind 17", "an empty frame"]);
 }
 
 #[test]

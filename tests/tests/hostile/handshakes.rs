@@ -31,7 +31,7 @@ fn no_certificate_is_refused() {
 
 #[test]
 fn another_protocol_is_refused() {
-    refuses(|key, _| Passport::of(key).speaking(b"hobnob/2"), "application protocol");
+    refuses(|key, _| Passport::of(key).speaking(b"hobnob/2"), "any known protocol");
     assert_eq!(ALPN_NODE, b"hobnob/1");
 }
 
