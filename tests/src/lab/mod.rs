@@ -37,6 +37,7 @@ pub use line::Line;
 pub use machine::Machine;
 pub use node::{AsTarget, Node};
 pub use process::{Output, hobnob_binary};
+pub(crate) use process::{finish, pipes};
 pub use screen::Screen;
 pub use switch::{Addresses, Switch};
 pub use wait::{Stopwatch, pause, until};

@@ -7,6 +7,7 @@ use hobnob_protocol::{Frame, Hello, close, frame::HELLO_ADDRS_MAX};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::messages::Refused;
 use super::*;
 use crate::core::paths::CloseReason;
 use crate::core::presence::Output as Seen;
@@ -41,6 +42,7 @@ pub(super) struct Link {
     proofs: Vec<[u8; 32]>,
     profiles: u32,
     profiles_since: Duration,
+    pub(super) refused: Refused,
     pub(super) suspect: bool,
     pub(super) rtt: Option<Duration>,
 }
@@ -235,7 +237,9 @@ impl Engine {
         let was_here = self.offline_owed.remove(&peer).is_some() || self.link_with(peer).is_some_and(|link| !link.suspect);
         let now = self.clock.now();
         let (proofs, profiles_since) = (Vec::new(), now.mono);
-        self.links.insert(id, Link { peer, session, exporter, proofs, profiles: 0, profiles_since, suspect: false, rtt: None });
+        let refused = Refused::default();
+        let link = Link { peer, session, exporter, proofs, profiles: 0, profiles_since, refused, suspect: false, rtt: None };
+        self.links.insert(id, link);
         self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
         self.replica.handle(now, replica::Input::SessionUp(id, peer));
         self.learn_profile(id, hello.profile);
