@@ -103,7 +103,14 @@ impl Mallory {
 
     /// A Hello of this profile.
     pub fn hello(profile: Profile) -> Frame {
-        Frame::Hello(Hello { version: VERSION, features: 0, instance: rand::random(), started_at_ms: now_ms(), clock_ms: now_ms(), profile })
+        Frame::Hello(Hello {
+            version: VERSION,
+            features: 0,
+            instance: rand::random(),
+            started_at_ms: now_ms(),
+            clock_ms: now_ms(),
+            profile,
+        })
     }
 }
 

@@ -18,7 +18,8 @@ fn nobody_makes_a_node_knock_at_its_own_machine_or_at_other_peoples_hosts() {
     let allowed = listener(own);
     let loopback = listener(IpAddr::from([127, 0, 0, 1]));
     let port = loopback.local_addr().expect("it is bound").port();
-    let forbidden = ["127.0.0.1", "127.1.2.3", "0.0.0.0", "::1", "::ffff:127.0.0.1", "::", "224.0.0.251", "255.255.255.255", "10.99.88.77"];
+    let forbidden =
+        ["127.0.0.1", "127.1.2.3", "0.0.0.0", "::1", "::ffff:127.0.0.1", "::", "224.0.0.251", "255.255.255.255", "10.99.88.77"];
     let mut addrs: Vec<_> = forbidden.iter().map(|ip| SocketAddr::new(ip.parse().expect("an address"), port)).collect();
     addrs.push(allowed.local_addr().expect("it is bound"));
     runtime.block_on(async {

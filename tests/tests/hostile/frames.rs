@@ -152,10 +152,19 @@ fn thousands_of_logs_in_heads_are_neither_kept_without_end_nor_do_they_stall_the
             line.says(&Frame::Heads { conversation: lobby(), more: frame < 199, authors: (0..500).map(author).collect() }).await;
         }
         for round in 0..40 {
-            let ranges = |n: u64| (1..=60).fold(Ranges::new(), |mut all, i| { all.insert(i * 7 + n, i * 7 + n); all });
+            let ranges = |n: u64| {
+                (1..=60).fold(Ranges::new(), |mut all, i| {
+                    all.insert(i * 7 + n, i * 7 + n);
+                    all
+                })
+            };
             let logs = (0..200).map(|n| (LogId(round * 1000 + n), ranges(n))).collect();
-            line.says(&Frame::Heads { conversation: lobby(), more: true, authors: vec![AuthorHeads { author: random_key().id(), logs }] })
-                .await;
+            line.says(&Frame::Heads {
+                conversation: lobby(),
+                more: true,
+                authors: vec![AuthorHeads { author: random_key().id(), logs }],
+            })
+            .await;
         }
         line.lives().await;
         town.talks("meanwhile");
@@ -210,7 +219,8 @@ fn a_peer_that_floods_with_new_names_costs_little() {
         let mut line = Mallory::new().in_session(&town.ann).await;
         let flood = async {
             for n in 0u64.. {
-                let addrs = (0..16).map(|i| std::net::SocketAddr::from(([127, 0, 0, 1], 1 + (n * 16 + i) as u16 % 60_000))).collect();
+                let addrs =
+                    (0..16).map(|i| std::net::SocketAddr::from(([127, 0, 0, 1], 1 + (n * 16 + i) as u16 % 60_000))).collect();
                 let profile = Profile { nick: format!("mallory {n}"), addrs, proofs: vec![[7; 32]; 256] };
                 if !line.says(&Frame::Profile(profile)).await {
                     return;
