@@ -42,9 +42,14 @@ impl Line {
 
     /// Says Hello with this profile, and hears the victim's.
     pub async fn greet(&mut self, profile: Profile) -> Profile {
+        self.try_greet(profile).await.unwrap_or_else(|| panic!("no Hello came: {:?}", self.connection.close_reason()))
+    }
+
+    /// As [`Line::greet`], where the victim may end the connection instead.
+    pub async fn try_greet(&mut self, profile: Profile) -> Option<Profile> {
         self.says(&Mallory::hello(profile)).await;
-        match self.hears().await {
-            Some(Frame::Hello(hello)) => hello.profile,
+        match self.hears().await? {
+            Frame::Hello(hello) => Some(hello.profile),
             other => panic!("a Hello should come, not {other:?}"),
         }
     }

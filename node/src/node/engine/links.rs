@@ -1,6 +1,7 @@
 //! Connections: dialed, accepted, greeted, kept or closed; and what their peers say of themselves.
 
 use std::net::SocketAddr;
+use std::sync::Weak;
 use std::time::Duration;
 
 use hobnob_protocol::{Frame, Hello, close, frame::HELLO_ADDRS_MAX};
@@ -20,8 +21,9 @@ const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// Of several addresses, the next is tried as well when the one before has not answered for so long (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(150);
 
-/// Connections that peers dialed and that have not said Hello yet, at once; further ones are closed with `full`.
-pub(super) const GREETINGS_MAX: usize = 64;
+/// Connections that peers dialed and that have not said Hello yet, at once. For one more, the oldest is closed with `full`: who means
+/// it says Hello at once, and who does not can keep nobody out.
+const GREETINGS_MAX: usize = 64;
 
 /// Profiles that a session may send in a burst, and how long it takes to earn another one; who sends more loses the session.
 const PROFILES_BURST: u32 = 32;
@@ -45,6 +47,13 @@ pub(super) struct Link {
     pub(super) refused: Refused,
     pub(super) suspect: bool,
     pub(super) rtt: Option<Duration>,
+}
+
+/// A connection that a peer dialed and that has not said Hello yet.
+pub(super) struct Greeting {
+    connection: quinn::Connection,
+    /// Gone once the greeting is over, one way or the other.
+    under_way: Weak<()>,
 }
 
 /// Whoever waits for a dial.
@@ -127,13 +136,18 @@ impl Engine {
     }
 
     pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
-        let Ok(place) = self.greetings.clone().try_acquire_owned() else {
-            accepted.connection.close(close::FULL.into(), b"too many connections that have not said Hello");
-            return;
-        };
+        self.greetings.retain(|greeting| greeting.under_way.strong_count() > 0);
+        if self.greetings.len() >= GREETINGS_MAX
+            && let Some(oldest) = self.greetings.pop_front()
+        {
+            oldest.connection.close(close::FULL.into(), b"too many connections that have not said Hello");
+        }
+        let under_way = Arc::new(());
+        let greeting = Greeting { connection: accepted.connection.clone(), under_way: Arc::downgrade(&under_way) };
+        self.greetings.push_back(greeting);
         let (internal, hello) = (self.internal.clone(), self.hello_maker());
         self.spawn(async move {
-            let _place = place;
+            let _under_way = under_way;
             match greet(accepted.connection, false, hello, DIAL_LIMIT).await {
                 Ok(greeted) => drop(internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }))),
                 Err(error) => info!(peer = ?accepted.peer, "a connection came to nothing: {error}"),

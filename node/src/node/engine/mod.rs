@@ -15,7 +15,7 @@ use std::time::Duration;
 use hobnob_protocol::{
     Batch, Body, ConversationId, LogName, Nickname, PeerId, Ranges, RoomName, SecretKey, Seq, Ticket, close, frame::Profile,
 };
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -127,8 +127,8 @@ pub(super) struct Engine {
     next_session: u64,
     next_token: u64,
     links: BTreeMap<SessionId, Link>,
-    /// Places for connections that have not said Hello yet.
-    greetings: Arc<Semaphore>,
+    /// Connections that have not said Hello yet, the oldest first.
+    greetings: VecDeque<links::Greeting>,
     /// Connections that have said Hello and wait for the verdict of `paths`.
     candidates: BTreeMap<SessionId, links::Candidate>,
     sending: BTreeMap<Token, Sending>,
@@ -186,7 +186,7 @@ impl Engine {
             next_session: 1,
             next_token: 1,
             links: BTreeMap::new(),
-            greetings: Arc::new(Semaphore::new(links::GREETINGS_MAX)),
+            greetings: VecDeque::new(),
             candidates: BTreeMap::new(),
             sending: BTreeMap::new(),
             joining: BTreeMap::new(),
@@ -470,7 +470,8 @@ impl Engine {
     }
 
     /// Says goodbye everywhere, and closes the store last.
-    async fn end(self) {
+    async fn end(mut self) {
+        self.log_counters();
         let Self { discovery, endpoint, stopping, tasks, store, links, candidates, stop, .. } = self;
         stopping.cancel();
         tasks.close();
