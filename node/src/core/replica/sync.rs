@@ -877,13 +877,16 @@ impl Replica {
         let able: BTreeSet<_> = able.into_iter().map(|(id, _)| id).collect();
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
         let current = conversation.sources.get(&author).copied();
-        let after_current = able.iter().find(|id| Some(**id) > current).or_else(|| able.first()).copied();
-        let Some(next) = after_current else {
+        let after_current = able.iter().find(|id| Some(**id) > current).copied();
+        let Some(next) = after_current.or_else(|| able.first().copied()) else {
             conversation.patience.remove(&author);
             return;
         };
         let patience = conversation.patience.entry(author).or_insert(Patience { until: self.now.mono, tries: 0 });
-        patience.tries = (patience.tries + 1).min(6);
+        // Only a whole round in vain makes for a longer wait: one liar is not to keep us from those who have it.
+        if after_current.is_none() {
+            patience.tries = (patience.tries + 1).min(6);
+        }
         patience.until = self.now.mono + PATIENCE * 2u32.pow(patience.tries);
         if self.may_say_more(next) {
             self.ask(next, conversation_id, author);
