@@ -189,7 +189,11 @@ pub struct HistoryQuery {
     pub since_ms: Option<u64>,
     /// Only messages before this one, in display order: for paging back.
     pub before: Option<MessageId>,
-    /// At most this many, the newest; they come oldest first.
+    /// Only messages after this one.
+    pub after: Option<MessageId>,
+    /// The oldest messages that fit, instead of the newest.
+    pub oldest: bool,
+    /// At most this many; they come oldest first.
     pub limit: Option<usize>,
 }
 

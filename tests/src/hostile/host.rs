@@ -1,6 +1,6 @@
 //! An honest node: a `hobnob up` on loopback, everything it prints, and what it costs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -137,9 +137,9 @@ impl Host {
         self.err.text()
     }
 
-    /// Everything it has of all conversations, or of one, as JSON.
+    /// What it has, as JSON, of all conversations if these further arguments of `history` don't say otherwise.
     pub fn history(&self, of: &[&str]) -> Vec<Value> {
-        self.run(&[&["--json", "history", "--limit", "1000000"], of].concat()).expect(0).json()
+        self.run(&[&["--json", "history"], of].concat()).expect(0).json()
     }
 
     /// The texts of [`Host::history`].
@@ -147,10 +147,10 @@ impl Host {
         self.history(of).iter().map(|line| line["text"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Waits until this text is in its history.
+    /// Waits until this text is among the messages that came last.
     pub fn has(&self, text: &str) {
         until(&format!("{} has {text:?}", self.nick), PATIENCE, || {
-            let texts = self.texts(&[]);
+            let texts = self.texts(&["--limit", "100"]);
             if texts.iter().any(|has| has == text) { Ok(()) } else { Err(format!("{texts:?}")) }
         });
     }
@@ -193,6 +193,15 @@ impl Host {
             if let Some(line) = text.lines().find(|line| !is_clean(line)) {
                 panic!("{}'s {what} holds what disturbs a screen: {line:?}", self.nick);
             }
+        }
+    }
+
+    /// Checks that no message was printed twice.
+    pub fn printed_nothing_twice(&self) {
+        let mut seen = BTreeSet::new();
+        for event in self.output().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let again = event["event"] == "message" && !seen.insert(event["id"].to_string());
+            assert!(!again, "{} printed a message twice: {event}", self.nick);
         }
     }
 

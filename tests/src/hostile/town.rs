@@ -96,13 +96,11 @@ impl Town {
 
     /// Checks that ann and bob talk, both ways and to all.
     pub fn talks(&self, about: &str) {
-        let (to_bob, to_ann, to_all) = (format!("{about}: bob?"), format!("{about}: ann?"), format!("{about}: all?"));
-        self.ann.tells("bob", &to_bob);
-        self.bob.tells(&self.ann.id().to_string(), &to_ann);
+        self.ann.tells("bob", &format!("{about}: bob?"));
+        self.bob.tells(&self.ann.id().to_string(), &format!("{about}: ann?"));
+        let to_all = format!("{about}: all?");
         self.bob.says(&to_all);
-        self.bob.prints(&["\"message\"", &to_bob]);
-        self.ann.prints(&["\"message\"", &to_ann]);
-        self.ann.prints(&["\"message\"", &to_all]);
+        self.ann.has(&to_all);
     }
 
     /// By how much the victim's memory has grown at most since before the attack.
@@ -113,6 +111,9 @@ impl Town {
     /// Checks what holds after every attack by one peer, and that the log names these causes.
     pub fn stands(&self, causes: &[&str]) {
         self.stands_with(causes, ONE_PEER);
+        for text in ["afterwards: ann?", "afterwards: all?"] {
+            self.ann.prints(&["\"message\"", text]);
+        }
     }
 
     /// As [`Town::stands`], with another bound for the victim's memory, in bytes.
@@ -126,8 +127,10 @@ impl Town {
         let growth = self.growth();
         eprintln!("{}: the victim grew by {} KiB", std::thread::current().name().unwrap_or("?"), growth / 1024);
         assert!(growth <= growth_max, "the victim grew by {} KiB, which is more than {} KiB", growth / 1024, growth_max / 1024);
-        self.ann.is_clean();
-        self.bob.is_clean();
+        for host in [&self.ann, &self.bob] {
+            host.is_clean();
+            host.printed_nothing_twice();
+        }
     }
 }
 

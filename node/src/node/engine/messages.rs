@@ -284,6 +284,8 @@ impl Engine {
             search: query.search,
             since_ms: query.since_ms,
             before: query.before.map(|id| (id.log, id.seq)),
+            after: query.after.map(|id| (id.log, id.seq)),
+            oldest: query.oldest,
             limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
         });
         let internal = self.internal.clone();
@@ -316,10 +318,9 @@ impl Engine {
     fn find_cut(&mut self, session: SessionId, conversation: ConversationId, since_ms: u64) {
         let rows = self.store.history(HistoryRequest {
             conversation: Some(conversation),
-            search: None,
             since_ms: Some(since_ms),
-            before: None,
             limit: NEWCOMER_ENTRIES,
+            ..HistoryRequest::default()
         });
         let internal = self.internal.clone();
         self.tasks.spawn(async move {
