@@ -9,6 +9,10 @@ mod one;
 mod round_trip;
 mod start;
 
+use std::time::Duration;
+
+use anyhow::Context;
+
 use crate::plan::Plan;
 use crate::report::Report;
 
@@ -70,10 +74,13 @@ pub(crate) const ALL: &[Bench] = &[
 /// A runtime for each, so that nothing of one bench goes on in the next.
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let done = runtime.block_on(work);
-    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
-    done
+    let done = runtime.block_on(async { tokio::time::timeout(LIMIT, work).await });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    done.context("it hangs")?
 }
+
+/// No bench takes longer, unless it hangs.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Many, as a number that can be divided by.
 fn many(count: usize) -> f64 {

@@ -89,8 +89,8 @@ impl Subject {
     /// Publishes so many messages and waits until all were acknowledged, by the server and by the consumer.
     pub(crate) async fn pass(&mut self, count: usize, bytes: usize, acks: Acks) -> anyhow::Result<()> {
         let window = Semaphore::new(IN_FLIGHT);
-        let Client { reader: acknowledged, writer: publish } = &mut self.author;
-        let Client { reader: delivered, writer: acknowledge } = &mut self.consumer;
+        let Client { reader: acknowledged, writer: publish, .. } = &mut self.author;
+        let Client { reader: delivered, writer: acknowledge, .. } = &mut self.consumer;
         tokio::try_join!(
             publish_all(publish, self.name, count, bytes, &window),
             count_acks(acknowledged, count, &window),
@@ -155,6 +155,7 @@ type Writer = BufWriter<OwnedWriteHalf>;
 struct Client {
     reader: Reader,
     writer: Writer,
+    subscriptions: u32,
 }
 
 struct Reader {
@@ -169,13 +170,14 @@ impl Client {
         stream.set_nodelay(true)?;
         let (from, to) = stream.into_split();
         let reader = Reader { from: BufReader::with_capacity(64 * 1024, from), line: String::new(), payload: Vec::new() };
-        let mut client = Self { reader, writer: BufWriter::with_capacity(64 * 1024, to) };
+        let mut client = Self { reader, writer: BufWriter::with_capacity(64 * 1024, to), subscriptions: 0 };
         client.say("CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"rust\",\"version\":\"0\"}").await?;
         Ok(client)
     }
 
     async fn subscribe(&mut self, subject: &str) -> anyhow::Result<()> {
-        self.say(&format!("SUB {subject} 1")).await
+        self.subscriptions += 1;
+        self.say(&format!("SUB {subject} {}", self.subscriptions)).await
     }
 
     async fn say(&mut self, line: &str) -> anyhow::Result<()> {
@@ -187,7 +189,8 @@ impl Client {
     async fn ask(&mut self, subject: &str, reply: &str, request: &Value) -> anyhow::Result<()> {
         let request = request.to_string();
         self.say(&format!("PUB {subject} {reply} {}\r\n{request}", request.len())).await?;
-        let (_, answer) = self.reader.message().await?;
+        let answer = tokio::time::timeout(Duration::from_secs(10), self.reader.message()).await;
+        let (_, answer) = answer.with_context(|| format!("nats-server does not answer {subject}"))??;
         let answer: Value = serde_json::from_slice(answer)?;
         ensure!(answer["error"].is_null(), "nats-server: {subject}: {}", answer["error"]);
         Ok(())
