@@ -14,16 +14,16 @@ mod turns;
 
 use std::process::ExitCode;
 
-use plan::Plan;
+use plan::{Options, Plan};
 use report::Report;
 
-const USAGE: &str = "usage: scripts/bench [--short] [NAME…]\n\nnames:";
+const USAGE: &str = "usage: scripts/bench [--short] [--alone] [NAME…]\n\nnames:";
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (options, names): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|argument| argument.starts_with('-'));
     let unknown = names.iter().any(|name| !benches::ALL.iter().any(|bench| bench.name == *name));
-    if unknown || options.iter().any(|option| option != "--short") {
+    if unknown || options.iter().any(|option| !["--short", "--alone"].contains(&option.as_str())) {
         eprintln!("{USAGE}");
         for bench in benches::ALL {
             eprintln!("  {:16} {}", bench.name, bench.about);
@@ -33,8 +33,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let chosen: Vec<_> = benches::ALL.iter().filter(|bench| names.is_empty() || names.iter().any(|n| n == bench.name)).collect();
     // Before there are threads: without root, the lab starts this program anew in a user namespace.
     let lab = if chosen.iter().any(|bench| bench.in_lab) { hobnob_tests::lab::Lab::new() } else { None };
-    let plan = Plan::new(!options.is_empty(), lab)?;
-    let mut report = Report::new(machine::describe(plan.dir()), plan.is_short());
+    let given = |option: &str| options.iter().any(|given| given == option);
+    let options = Options { short: given("--short"), alone: given("--alone") };
+    let plan = Plan::new(options, lab)?;
+    let mut report = Report::new(machine::describe(plan.dir()), options.short);
     for bench in chosen {
         eprintln!("… {}: {}", bench.name, bench.about);
         report.begin(bench.name);

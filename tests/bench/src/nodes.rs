@@ -53,7 +53,11 @@ pub(crate) fn text(bytes: usize) -> Body {
 const AT_ONCE: usize = 1024;
 
 /// Says `count` things, many at a time, until all are delivered; `say` says one.
-pub(crate) async fn say_all<F>(node: &Node, count: usize, say: impl Fn(Node) -> F + Clone + Send + 'static) -> anyhow::Result<Vec<MessageId>>
+pub(crate) async fn say_all<F>(
+    node: &Node,
+    count: usize,
+    say: impl Fn(Node) -> F + Clone + Send + 'static,
+) -> anyhow::Result<Vec<MessageId>>
 where
     F: Future<Output = anyhow::Result<MessageId>> + Send + 'static,
 {

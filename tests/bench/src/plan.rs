@@ -5,9 +5,18 @@ use std::path::{Path, PathBuf};
 use hobnob_tests::lab::Lab;
 use tempfile::TempDir;
 
+/// What the command line asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// The form for CI, whose figures are coarse.
+    pub(crate) short: bool,
+    /// Without rivals, for a profiler.
+    pub(crate) alone: bool,
+}
+
 /// What every bench is given.
 pub(crate) struct Plan {
-    short: bool,
+    options: Options,
     target: PathBuf,
     /// Beside the build, so on a real disk: in memory a commit would cost nothing.
     dir: TempDir,
@@ -15,7 +24,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(short: bool, lab: Option<Lab>) -> anyhow::Result<Self> {
+    pub(crate) fn new(options: Options, lab: Option<Lab>) -> anyhow::Result<Self> {
         let target = match std::env::var_os("CARGO_TARGET_DIR") {
             Some(dir) => dir.into(),
             None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
@@ -23,17 +32,18 @@ impl Plan {
         std::fs::create_dir_all(&target)?;
         let target = target.canonicalize()?;
         let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&target)?;
-        Ok(Self { short, target, dir, lab })
-    }
-
-    /// Whether this is the form for CI, whose figures are coarse.
-    pub(crate) fn is_short(&self) -> bool {
-        self.short
+        Ok(Self { options, target, dir, lab })
     }
 
     /// One number for the short form, one for the long.
     pub(crate) fn pick<T>(&self, short: T, long: T) -> T {
-        if self.short { short } else { long }
+        if self.options.short { short } else { long }
+    }
+
+    /// Starts a rival, unless hobnob is to be alone.
+    pub(crate) async fn rival<T>(&self, start: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        anyhow::ensure!(!self.options.alone, "left out, as asked");
+        start.await
     }
 
     /// The folder of builds, and of the result.

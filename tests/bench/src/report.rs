@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::machine;
 use crate::stats::Samples;
-use crate::turns::Turns;
 
 /// All lines so far.
 pub(crate) struct Report {
@@ -62,24 +61,30 @@ impl Report {
         self.bench = bench;
     }
 
-    /// A figure of hobnob's alone.
-    pub(crate) fn line(&mut self, what: impl Into<String>, unit: &'static str, samples: Samples, aim: Option<Aim>) {
-        self.push(what.into(), unit, Ok(samples), None, aim);
+    /// A figure that nothing is expected of.
+    pub(crate) fn figure(&mut self, what: impl Into<String>, unit: &'static str, samples: Samples) {
+        self.line(what, unit, samples, None, None);
     }
 
-    /// hobnob and its rival.
-    pub(crate) fn turns(&mut self, ours: impl Into<String>, theirs: impl Into<String>, unit: &'static str, turns: Turns, aim: Option<Aim>) {
-        self.push(ours.into(), unit, Ok(turns.ours), Some(turns.ratio), aim);
-        self.push(theirs.into(), unit, Ok(turns.theirs), None, None);
+    /// A figure, or its ratio to a rival's, of which something is expected.
+    pub(crate) fn line(
+        &mut self,
+        what: impl Into<String>,
+        unit: &'static str,
+        samples: Samples,
+        ratio: Option<Samples>,
+        aim: Option<Aim>,
+    ) {
+        self.push(Line { bench: self.bench, what: what.into(), unit, samples: Ok(samples), ratio, aim });
     }
 
     /// Something could not be measured.
     pub(crate) fn absent(&mut self, what: impl Into<String>, why: &str) {
-        self.push(what.into(), "", Err(why.to_owned()), None, None);
+        let samples = Err(why.to_owned());
+        self.push(Line { bench: self.bench, what: what.into(), unit: "", samples, ratio: None, aim: None });
     }
 
-    fn push(&mut self, what: String, unit: &'static str, samples: Result<Samples, String>, ratio: Option<Samples>, aim: Option<Aim>) {
-        let line = Line { bench: self.bench, what, unit, samples, ratio, aim };
+    fn push(&mut self, line: Line) {
         eprintln!("  {}", line.cells().join("  "));
         self.lines.push(line);
     }
@@ -151,10 +156,16 @@ impl fmt::Display for Report {
         let m = &self.machine;
         let text = |key: &str| m[key].as_str().unwrap_or("?").to_owned();
         writeln!(f, "{form}{} cores, {}, Linux {}, disk {}.", m["cores"], text("cpu"), text("kernel"), text("disk"))?;
-        writeln!(f, "Load average before {}, after {}. Medians, and quartiles in brackets.\n", text("load_before"), self.load_after)?;
+        writeln!(
+            f,
+            "Load average before {}, after {}. Medians, and quartiles in brackets.\n",
+            text("load_before"),
+            self.load_after
+        )?;
         let heading = ["", "median", "quartiles", "ratio", "", "aim"].map(str::to_owned);
         let rows: Vec<[String; 6]> = std::iter::once(heading).chain(self.lines.iter().map(Line::cells)).collect();
-        let width = |column: usize| rows.iter().filter(|r| r[1] != "absent").map(|r| r[column].chars().count()).max().unwrap_or(0);
+        let width =
+            |column: usize| rows.iter().filter(|r| r[1] != "absent").map(|r| r[column].chars().count()).max().unwrap_or(0);
         let widths: [usize; 6] = std::array::from_fn(width);
         for [what, median, quartiles, ratio, of_ratio, aim] in &rows {
             let [a, b, c, d, e, _] = widths;
@@ -205,9 +216,9 @@ mod tests {
     fn an_aim_is_about_the_ratio_where_there_is_one() {
         let one = |value| Samples::new(vec![value]).unwrap();
         let mut report = Report::new(json!({}), false);
-        let turns = Turns { ours: one(3.0), theirs: one(2.0), ratio: one(1.5) };
-        report.turns("us", "them", "s", turns, Some(Aim::AtMost(2.0)));
-        report.line("size", "B", one(3.0), Some(Aim::AtMost(2.0)));
+        report.line("beside a rival", "s", one(3.0), Some(one(1.5)), Some(Aim::AtMost(2.0)));
+        report.figure("the rival", "s", one(2.0));
+        report.line("size", "B", one(3.0), None, Some(Aim::AtMost(2.0)));
         let verdicts: Vec<_> = report.lines.iter().map(|line| line.verdict().map(|(_, met)| met)).collect();
         assert_eq!(verdicts, [Some(true), None, Some(false)]);
     }

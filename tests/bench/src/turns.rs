@@ -4,21 +4,58 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::report::{Aim, Report};
 use crate::stats::Samples;
 
-/// What came of taking turns.
-pub(crate) struct Turns {
-    pub(crate) ours: Samples,
-    pub(crate) theirs: Samples,
+/// What is measured in turns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Contest {
+    /// What hobnob does.
+    pub(crate) ours: &'static str,
+    /// What the rival does.
+    pub(crate) theirs: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) rounds: usize,
+    /// Of the ratio.
+    pub(crate) aim: Aim,
+}
+
+/// What came of it.
+struct Turns {
+    ours: Samples,
+    theirs: Samples,
     /// Ours divided by theirs, of the same round.
-    pub(crate) ratio: Samples,
+    ratio: Samples,
 }
 
 /// No round of anything takes longer, unless it hangs.
 const ROUND_LIMIT: Duration = Duration::from_secs(120);
 
+impl Contest {
+    /// Measures both and reports it, or hobnob alone where there is no rival.
+    pub(crate) async fn run<F: AsyncFnMut() -> anyhow::Result<f64>>(
+        self,
+        report: &mut Report,
+        ours: impl AsyncFnMut() -> anyhow::Result<f64>,
+        theirs: Result<F, &mut anyhow::Error>,
+    ) -> anyhow::Result<()> {
+        match theirs {
+            Ok(theirs) => {
+                let turns = take_turns(self.rounds, ours, theirs).await?;
+                report.line(self.ours, self.unit, turns.ours, Some(turns.ratio), Some(self.aim));
+                report.figure(self.theirs, self.unit, turns.theirs);
+            }
+            Err(error) => {
+                report.figure(self.ours, self.unit, alone(self.rounds, ours).await?);
+                report.absent(self.theirs, &format!("{error:#}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Runs `rounds` rounds of both, and one more before them, which is dropped. Who begins changes from round to round.
-pub(crate) async fn take_turns(
+async fn take_turns(
     rounds: usize,
     mut ours: impl AsyncFnMut() -> anyhow::Result<f64>,
     mut theirs: impl AsyncFnMut() -> anyhow::Result<f64>,

@@ -11,7 +11,7 @@ use crate::nodes::{self, Reader};
 use crate::plan::Plan;
 use crate::report::{Aim, Report};
 use crate::rivals::mosquitto::Mosquitto;
-use crate::turns::{alone, take_turns};
+use crate::turns::Contest;
 
 const LISTENERS: usize = 20;
 
@@ -20,23 +20,23 @@ const BYTES: usize = 200;
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let (rounds, ours_count, theirs_count) = (plan.pick(3, 8), plan.pick(500, 3000), plan.pick(5000, 20_000));
     let mut lobby = Lobby::new(&plan.folder("lobby")?).await?;
-    let mosquitto = Mosquitto::start(&plan.folder("mosquitto")?, LISTENERS).await;
-    let what = "hobnob, deliveries, each on disk and acknowledged";
-    match mosquitto {
-        Ok(mut mosquitto) => {
-            let theirs = async || {
-                let begun = Stopwatch::start();
-                mosquitto.say(theirs_count, BYTES).await?;
-                Ok(many(LISTENERS * theirs_count) / begun.elapsed().as_secs_f64())
-            };
-            let turns = take_turns(rounds, async || lobby.say(ours_count).await, theirs).await?;
-            report.turns(what, "mosquitto, QoS 0, deliveries, nothing stored", "/s", turns, Some(Aim::AtLeast(1.0)));
+    let dir = plan.folder("mosquitto")?;
+    let mut mosquitto = plan.rival(Mosquitto::start(&dir, LISTENERS)).await;
+    let contest = Contest {
+        ours: "hobnob, deliveries, each on disk and acknowledged",
+        theirs: "mosquitto, QoS 0, deliveries, nothing stored",
+        unit: "/s",
+        rounds,
+        aim: Aim::AtLeast(1.0),
+    };
+    let theirs = mosquitto.as_mut().map(|mosquitto| {
+        async move || {
+            let begun = Stopwatch::start();
+            mosquitto.say(theirs_count, BYTES).await?;
+            Ok(many(LISTENERS * theirs_count) / begun.elapsed().as_secs_f64())
         }
-        Err(error) => {
-            report.line(what, "/s", alone(rounds, async || lobby.say(ours_count).await).await?, None);
-            report.absent("mosquitto", &format!("{error:#}"));
-        }
-    }
+    });
+    contest.run(report, async || lobby.say(ours_count).await, theirs).await?;
     for node in &lobby.nodes {
         node.shutdown().await;
     }

@@ -50,7 +50,7 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let a_day = DAY / begun.elapsed().as_secs_f64() / 1e6;
     let [quiet, open] = [0, 1].map(|which| after[which].since(&before[which]));
     let mut say = |what: &str, bytes: f64, aim: Option<Aim>| -> anyhow::Result<()> {
-        report.line(what, "MB/day", Samples::new(vec![bytes * a_day]).context("one value")?, aim);
+        report.line(what, "MB/day", Samples::new(vec![bytes * a_day]).context("one value")?, None, aim);
         Ok(())
     };
     say("hobnob, a session without mDNS, IP packets both ways", quiet.quic.bytes, Some(Aim::AtMost(1.5)))?;

@@ -12,34 +12,34 @@ use crate::plan::Plan;
 use crate::report::{Aim, Report};
 use crate::rivals::nats::{Acks, JetStream, Subject};
 use crate::stats::Samples;
-use crate::turns::{Turns, alone, take_turns};
+use crate::turns::{Contest, alone};
 
 const BYTES: usize = 64;
 
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let (rounds, count) = (plan.pick(3, 8), plan.pick(20_000, 100_000));
     let ours = &mut Ours::new(&plan.folder("many")?, count).await?;
-    let theirs = &mut Theirs::new(&plan.folder("nats")?, count).await;
-    let one_way = "hobnob, one author to one peer, on both disks";
-    let both_ways = "hobnob, both ways at once, both together";
-    match theirs {
-        Ok(theirs) => {
-            let turns = take_turns(rounds, async || ours.one_way().await, async || theirs.one_way(Acks::Each).await).await?;
-            let rival = "JetStream: publish, consume, ack each; no sync to disk";
-            report.turns(one_way, rival, "/s", turns, Some(Aim::AtLeast(2.0)));
-            let lazy = alone(rounds, async || theirs.one_way(Acks::Hundredth).await).await?;
-            report.line("JetStream, the consumer acks every hundredth", "/s", lazy, None);
-            let turns: Turns = take_turns(rounds, async || ours.both_ways().await, async || theirs.both_ways().await).await?;
-            report.turns(both_ways, "JetStream, two authors, two consumers", "/s", turns, Some(Aim::AtLeast(2.0)));
-        }
-        Err(error) => {
-            report.line(one_way, "/s", alone(rounds, async || ours.one_way().await).await?, None);
-            report.line(both_ways, "/s", alone(rounds, async || ours.both_ways().await).await?, None);
-            report.absent("JetStream", &format!("{error:#}"));
-        }
+    let dir = plan.folder("nats")?;
+    let mut theirs = plan.rival(Theirs::new(&dir, count)).await;
+    let one_way = Contest {
+        ours: "hobnob, one author to one peer, on both disks",
+        theirs: "JetStream: publish, consume, ack each; no sync to disk",
+        unit: "/s",
+        rounds,
+        aim: Aim::AtLeast(2.0),
+    };
+    let rival = theirs.as_mut().map(|theirs| async move || theirs.one_way(Acks::Each).await);
+    one_way.run(report, async || ours.one_way().await, rival).await?;
+    if let Ok(theirs) = &mut theirs {
+        let lazy = alone(rounds, async || theirs.one_way(Acks::Hundredth).await).await?;
+        report.figure("JetStream, the consumer acks every hundredth", "/s", lazy);
     }
+    let both_ways =
+        Contest { ours: "hobnob, both ways at once, both together", theirs: "JetStream, two authors, two consumers", ..one_way };
+    let rival = theirs.as_mut().map(|theirs| async move || theirs.both_ways().await);
+    both_ways.run(report, async || ours.both_ways().await, rival).await?;
     if let Some(indexing) = Samples::new(std::mem::take(&mut ours.indexing)) {
-        report.line("hobnob, taking a message into both search indices, afterwards", "µs", indexing, None);
+        report.figure("hobnob, taking a message into both search indices, afterwards", "µs", indexing);
     }
     eprintln!("  events that came faster than a reader took them: {}", ours.readers.iter().map(Reader::missed).sum::<usize>());
     ours.ann.shutdown().await;

@@ -14,7 +14,7 @@ use crate::stats::Samples;
 const PEERS: usize = 50;
 
 /// For greetings to be over.
-const SETTLING: Duration = Duration::from_secs(2);
+const SETTLING: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let mut figures: [Vec<f64>; 5] = Default::default();
@@ -32,7 +32,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         "hobnob, each of these sessions",
     ];
     for (what, values) in whats.into_iter().zip(figures) {
-        report.line(what, "KiB", Samples::new(values).context("no rounds")?, None);
+        report.figure(what, "KiB", Samples::new(values).context("no rounds")?);
     }
     Ok(())
 }

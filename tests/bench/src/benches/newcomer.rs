@@ -31,8 +31,14 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         }
     }
     let samples = |values| Samples::new(values).context("no rounds");
-    report.line("hobnob, from starting the program, in a new home, until all know all", "ms", samples(known)?, Some(Aim::AtMost(300.0)));
-    report.line("of that, until it listens", "ms", samples(listening)?, None);
-    report.line("and from there on", "ms", samples(after)?, None);
+    report.line(
+        "hobnob, from starting the program, in a new home, until all know all",
+        "ms",
+        samples(known)?,
+        None,
+        Some(Aim::AtMost(300.0)),
+    );
+    report.figure("of that, until it listens", "ms", samples(listening)?);
+    report.figure("and from there on", "ms", samples(after)?);
     Ok(())
 }

@@ -18,25 +18,30 @@ use crate::plan::Plan;
 use crate::report::{Aim, Report};
 use crate::rivals::bare_quinn::Echo;
 use crate::stats::Samples;
-use crate::turns::{alone, take_turns};
+use crate::turns::{Contest, alone};
 
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let (rounds, times) = (plan.pick(4, 12), plan.pick(1000, 3000));
     let frame = Frame::Digest(ConversationId::from_bytes([1; 32]), [2; 32]).encode();
-    let bytes = 4 + frame.len();
     let mut pair = Pair::new().await?;
-    let mut echo = Echo::new(bytes, |_| Ok(())).await?;
-    let turns = take_turns(
+    let mut echo = plan.rival(Echo::new(PREFIX + frame.len())).await;
+    let contest = Contest {
+        ours: "hobnob sessions, a frame of 69 bytes, both engines woken, p50",
+        theirs: "bare quinn stream, as many bytes, p50",
+        unit: "µs",
         rounds,
-        async || median_us(times, async || pair.echo(&frame).await).await,
-        async || median_us(times, async || echo.round_trip().await).await,
-    );
-    let ours = format!("hobnob sessions, a frame of {bytes} bytes, both engines woken, p50");
-    report.turns(ours, "bare quinn stream, as many bytes, p50", "µs", turns.await?, Some(Aim::AtMost(1.5)));
+        aim: Aim::AtMost(1.5),
+    };
+    let ours = async || median_us(times, async || pair.echo(&frame).await).await;
+    let theirs = echo.as_mut().map(|echo| async move || median_us(times, async || echo.round_trip().await).await);
+    contest.run(report, ours, theirs).await?;
     let pings = alone(rounds, async || median_us(times, async || pair.ping().await).await).await?;
-    report.line("hobnob ping and pong, answered by the session, p50", "µs", pings, None);
+    report.figure("hobnob ping and pong, answered by the session, p50", "µs", pings);
     Ok(())
 }
+
+/// A frame's length on the stream.
+const PREFIX: usize = 4;
 
 /// The median of so many times, in microseconds.
 pub(super) async fn median_us(times: usize, mut once: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
@@ -62,10 +67,8 @@ impl Pair {
         let (bob, mut incoming, bound) = endpoint(2)?;
         let (dialed, accepted) = tokio::join!(ann.dial(bound, None, LIMIT), incoming.recv());
         let accepted = accepted.context("bob's endpoint is closed")?;
-        let (a, b) = tokio::join!(
-            greet(dialed?, true, |_| hello(), LIMIT),
-            greet(accepted.connection, false, |_| hello(), LIMIT)
-        );
+        let (a, b) =
+            tokio::join!(greet(dialed?, true, |_| hello(), LIMIT), greet(accepted.connection, false, |_| hello(), LIMIT));
         let tasks = TaskTracker::new();
         let (near_events, events) = mpsc::channel(256);
         let (far_events, mut far) = mpsc::channel(256);

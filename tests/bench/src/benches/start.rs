@@ -28,15 +28,15 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
             }
         }
     }
-    report.line("hobnob up, until it listens, in a new home", "ms", Samples::new(new).context("no rounds")?, None);
-    report.line("in a home that it knows", "ms", Samples::new(known).context("no rounds")?, None);
+    report.figure("hobnob up, until it listens, in a new home", "ms", Samples::new(new).context("no rounds")?);
+    report.figure("in a home that it knows", "ms", Samples::new(known).context("no rounds")?);
     Ok(())
 }
 
 pub(crate) fn size(_: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let bytes = std::fs::metadata(hobnob_binary())?.len();
     let mib = f64::from(u32::try_from(bytes / 1024)?) / 1024.0;
-    report.line("the hobnob binary, as released", "MiB", Samples::new(vec![mib]).context("one value")?, None);
+    report.figure("the hobnob binary, as released", "MiB", Samples::new(vec![mib]).context("one value")?);
     Ok(())
 }
 

@@ -18,14 +18,14 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    /// Messages of `bytes`; the far end does `work` with each before it answers.
-    pub(crate) async fn new(bytes: usize, work: impl FnMut(&[u8]) -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<Self> {
+    /// For messages of `bytes`.
+    pub(crate) async fn new(bytes: usize) -> anyhow::Result<Self> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (to_serve, to_dial) = configs()?;
         let server = Endpoint::server(to_serve, any)?;
         let accepting = server.clone();
         // Ends when the stream does, with the client's endpoint.
-        tokio::spawn(async move { answer(&accepting, bytes, work).await });
+        tokio::spawn(async move { answer(&accepting, bytes).await });
         let mut client = Endpoint::client(any)?;
         client.set_default_client_config(to_dial);
         let connection = client.connect(server.local_addr()?, NAME)?.await?;
@@ -43,13 +43,12 @@ impl Echo {
 
 const NAME: &str = "bench.invalid";
 
-async fn answer(server: &Endpoint, bytes: usize, mut work: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+async fn answer(server: &Endpoint, bytes: usize) -> anyhow::Result<()> {
     let connection = server.accept().await.context("the endpoint is closed")?.await?;
     let (mut send, mut recv) = connection.accept_bi().await?;
     let mut message = vec![0; bytes];
     loop {
         recv.read_exact(&mut message).await?;
-        work(&message)?;
         send.write_all(&message).await?;
     }
 }

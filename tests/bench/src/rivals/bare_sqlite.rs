@@ -16,6 +16,8 @@ impl Table {
         conn.pragma_update(None, "cache_size", -16 * 1024)?;
         conn.pragma_update(None, "wal_autocheckpoint", 4096)?;
         conn.execute_batch("CREATE TABLE entries (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL)")?;
+        // As after some use: the log has its size, so that no commit waits for the file system to make it longer.
+        conn.execute("INSERT INTO entries (bytes) VALUES (zeroblob(?1))", [20 * 1024 * 1024])?;
         Ok(Self(conn))
     }
 

@@ -38,7 +38,9 @@ impl Mosquitto {
         let address = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr()?;
         let config = dir.join("mosquitto.conf");
         let port = address.port();
-        let lines = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nlog_type error\nuser root\n");
+        let lines = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nlog_type error\nuser root\n"
+        );
         std::fs::write(&config, lines)?;
         let mut command = Command::new(found());
         command.arg("-c").arg(&config);
