@@ -49,8 +49,8 @@ pub(crate) fn text(bytes: usize) -> Body {
     Body::Text("lorem ipsum dolor sit amet ".chars().cycle().take(bytes).collect())
 }
 
-/// Tasks that say something at the same time.
-const AT_ONCE: usize = 1024;
+/// Tasks that say something at the same time: as many messages as the clients of rivals have in flight.
+const AT_ONCE: usize = 8192;
 
 /// Says `count` things, many at a time, until all are delivered; `say` says one.
 pub(crate) async fn say_all<F>(
