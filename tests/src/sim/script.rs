@@ -252,7 +252,13 @@ impl World {
 
     pub(super) fn say(&mut self, node: usize, conversation: ConversationId) {
         self.script.bodies += 1;
-        let long = if self.script.long { 16_000 } else if self.one_in(12) { self.between(100, 16_000) } else { 0 };
+        let long = if self.script.long {
+            16_000
+        } else if self.one_in(12) {
+            self.between(100, 16_000)
+        } else {
+            0
+        };
         let body = format!("{}{}", self.script.bodies, " and so on".repeat(usize::try_from(long / 10).expect("small")));
         let token = self.says(node, conversation, body.clone());
         self.input(node, Input::Append { token, conversation, body: Body::Text(body) });
