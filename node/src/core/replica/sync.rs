@@ -516,7 +516,12 @@ impl Replica {
             if peer == key.author {
                 shared.haves.insert(key);
             } else if !shared.ready {
-                // What the peer lacks is worked out when its heads come.
+                // What the peer lacks of ours is worked out when its heads come; of the rest it hears in our heads, or now if
+                // these are on their way.
+                if key.author != self.me && shared.heads_sent_at.is_some() && shared.cut_asked.is_none() {
+                    shared.announcements.insert(key);
+                    announced = true;
+                }
             } else if key.author == self.me || shared.follow.contains(&key.author) {
                 let fresh =
                     Ranges::span(first, last).minus(&ranges_of(&shared.theirs, &key)).minus(&ranges_of(&shared.sent, &key));
@@ -673,6 +678,8 @@ impl Replica {
         // Nothing was said here of a log that is not held: whoever wants it makes it up, and nothing is noted down for it.
         let Some(ordinal) = conversation.logs.get(&key).map(|log| log.ordinal) else { return Ok(()) };
         let shared = shared_mut(&mut self.sessions, id, name.conversation).ok_or(Refusal::NotShared)?;
+        // What the peer has said that it holds, it does not mean.
+        let grant = grant.minus(&ranges_of(&shared.theirs, &key));
         if to.is_none() {
             shared.follow.insert(key.author);
         }
