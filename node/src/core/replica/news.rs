@@ -31,7 +31,12 @@ impl Replica {
             if peer == key.author {
                 shared.haves.insert(key);
             } else if !shared.ready {
-                // What the peer lacks is worked out when its heads come.
+                // What the peer lacks of ours is worked out when its heads come; of the rest it hears in our heads, or now if
+                // these are on their way.
+                if key.author != self.me && shared.heads_sent_at.is_some() && shared.cut_asked.is_none() {
+                    shared.announcements.insert(key);
+                    announced = true;
+                }
             } else if key.author == self.me || shared.follow.contains(&key.author) {
                 let fresh =
                     Ranges::span(first, last).minus(&ranges_of(&shared.theirs, &key)).minus(&ranges_of(&shared.sent, &key));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
 use super::receive::Refusal;
+use super::sync::ranges_of;
 use super::{ANTI_ENTROPY_EVERY, Conversation, LogKey, Patience, Replica, Timer, shared_mut};
 use crate::core::SessionId;
 use crate::core::durable::ConversationKind;
@@ -38,6 +39,8 @@ impl Replica {
         // Nothing was said here of a log that is not held: whoever wants it makes it up, and nothing is noted down for it.
         let Some(ordinal) = conversation.logs.get(&key).map(|log| log.ordinal) else { return Ok(()) };
         let shared = shared_mut(&mut self.sessions, id, name.conversation).ok_or(Refusal::NotShared)?;
+        // What the peer has said that it holds, it does not mean.
+        let grant = grant.minus(&ranges_of(&shared.theirs, &key));
         if to.is_none() {
             shared.follow.insert(key.author);
         }
