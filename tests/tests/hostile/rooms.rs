@@ -14,7 +14,10 @@ fn who_merely_saw_a_rooms_tag_gets_nothing() {
 #[test]
 fn a_wrong_secret_opens_nothing() {
     gets_nothing(async |_: &Town, mallory: &Mallory, line: &Line| {
-        vec![key("the password of the attic").proof(&line.exporter(), mallory.id()), key("").proof(&line.exporter(), mallory.id())]
+        vec![
+            key("the password of the attic").proof(&line.exporter(), mallory.id()),
+            key("").proof(&line.exporter(), mallory.id()),
+        ]
     });
 }
 
@@ -40,8 +43,12 @@ fn the_right_secret_opens_it() {
     town.attack(async |town: &Town| {
         let mallory = Mallory::new();
         let mut line = mallory.connected(&town.ann).await;
-        line.greet(Profile { nick: "carl".into(), proofs: vec![key(SECRET).proof(&line.exporter(), mallory.id())], ..Profile::default() })
-            .await;
+        line.greet(Profile {
+            nick: "carl".into(),
+            proofs: vec![key(SECRET).proof(&line.exporter(), mallory.id())],
+            ..Profile::default()
+        })
+        .await;
         line.hears_until("the room's digest", |frame| matches!(frame, Frame::Digest(of, _) if *of == key(SECRET).tag())).await;
     });
 }

@@ -4,7 +4,8 @@ use hobnob_protocol::{Body, Entry, Frame};
 use hobnob_tests::hostile::{Forger, Host, Mallory, Town, is_clean};
 
 /// Clears the screen, rings, sets a title, reorders what follows, hides, and breaks lines.
-const TWISTED: &str = "ev\u{1b}[2J\u{7}\u{1b}]0;pwned\u{7}\u{202e}il\u{2066}\r\n\u{9b}31m\u{0}\u{8}\u{200b}\u{feff}\u{e0041}\u{2028}x";
+const TWISTED: &str =
+    "ev\u{1b}[2J\u{7}\u{1b}]0;pwned\u{7}\u{202e}il\u{2066}\r\n\u{9b}31m\u{0}\u{8}\u{200b}\u{feff}\u{e0041}\u{2028}x";
 
 #[test]
 fn names_and_texts_reach_a_screen_only_as_visible_signs() {
@@ -23,7 +24,8 @@ fn names_and_texts_reach_a_screen_only_as_visible_signs() {
             line.pushes(&log.entries(&[unknown.encode()])).await;
             line.pushes(&log.texts(&["that was it"])).await;
             host.has("that was it");
-            line.says(&Frame::Profile(hobnob_protocol::frame::Profile { nick: format!("{TWISTED} two"), ..Default::default() })).await;
+            line.says(&Frame::Profile(hobnob_protocol::frame::Profile { nick: format!("{TWISTED} two"), ..Default::default() }))
+                .await;
             line.lives().await;
             line.connection.close(77u32.into(), TWISTED.as_bytes());
         }
