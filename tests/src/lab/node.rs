@@ -155,7 +155,9 @@ impl Node {
 
     /// Waits until it hears that a peer has this message of its own on disk.
     pub fn gets_receipt(&self, id: &str, from: &Node) {
-        let fits = |event: &Value| event["event"] == "receipt" && event["id"] == id && event["peer"] == from.id();
+        let fits = |event: &Value| {
+            event["event"] == "receipt" && event["id"] == id && event["peer"] == from.id() && event["state"] == "delivered"
+        };
         self.wait_for(&format!("get the receipt for {id}"), fits, PATIENCE);
     }
 

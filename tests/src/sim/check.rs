@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob::protocol::{ConversationId, LogName, Ranges};
+use hobnob::protocol::{ConversationId, LogName, Ranges, Seq};
 
 use super::world::World;
 
@@ -140,7 +140,10 @@ impl World {
             for (name, held) in self.held(a, lobby) {
                 let lacks = held.minus(theirs.get(&name).unwrap_or(&Ranges::new()));
                 let mut lacks = lacks.iter().flat_map(|(first, last)| first..=last);
-                if let Some(seq) = lacks.find(|seq| self.oracle.is_for(a, &name, *seq, self.nodes[b].id)) {
+                let log = &self.nodes[a].disk.durable.logs[&name];
+                // What shares its signature with entries that are not for the peer can't be sent to it.
+                let sendable = |seq: &Seq| log.signed_after(*seq).all(|seq| self.oracle.is_for(a, &name, seq, self.nodes[b].id));
+                if let Some(seq) = lacks.find(sendable) {
                     return Some(format!("n{b} lacks {name:?} {seq}, which n{a} has for it in the lobby"));
                 }
             }

@@ -37,6 +37,11 @@ impl StoredLog {
         held
     }
 
+    /// The entries from `seq` to the next signature.
+    pub(super) fn signed_after(&self, seq: Seq) -> std::ops::RangeInclusive<Seq> {
+        seq..=self.signatures.range(seq..).next().map_or(seq, |(end, _)| *end)
+    }
+
     /// The batch of entries `from..=to`; the author signed at `to`.
     fn batch(&self, name: LogName, from: Seq, to: Seq) -> Batch {
         let bytes: Vec<u8> = self.entries.range(from..=to).flat_map(|(_, stored)| stored.bytes.to_vec()).collect();

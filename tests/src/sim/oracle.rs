@@ -153,17 +153,23 @@ impl Oracle {
         presence.changes.clear();
     }
 
-    fn crashed(&mut self, node: usize, now: u64, here: BTreeMap<PeerId, Left>, disk_was_full: bool) {
-        let presence = &mut self.presence[node];
-        let saved_at = presence.saved_at;
-        let stale = presence.changes.iter().find(|at| **at > saved_at);
-        let forgets = stale.is_some_and(|at| now - at < LAZY || disk_was_full);
+    /// What the store may know of who was here: what is true now, and what was true when it was last written, if that is so
+    /// short a time ago that it need not have been written again.
+    fn as_stored(&self, node: usize, now: u64, here: BTreeMap<PeerId, Left>, disk_was_full: bool) -> BTreeMap<PeerId, Left> {
+        let presence = &self.presence[node];
+        let stale = presence.changes.iter().find(|at| **at > presence.saved_at);
         let mut left = here;
-        if forgets {
-            for (peer, saved) in std::mem::take(&mut presence.saved) {
-                left.entry(peer).or_insert(saved);
+        if stale.is_some_and(|at| now - at < LAZY || disk_was_full) {
+            for (peer, saved) in &presence.saved {
+                left.entry(*peer).or_insert(*saved);
             }
         }
+        left
+    }
+
+    fn crashed(&mut self, node: usize, now: u64, here: BTreeMap<PeerId, Left>, disk_was_full: bool) {
+        let left = self.as_stored(node, now, here, disk_was_full);
+        let presence = &mut self.presence[node];
         presence.left = left;
         if presence.before.as_ref().is_some_and(|(_, _, at)| now - at > LAZY && !disk_was_full) {
             presence.before = None;
@@ -194,10 +200,10 @@ impl Oracle {
         self.last_in_log[node].clear();
     }
 
-    pub(super) fn network_changed(&mut self, node: usize, now: u64, network: u64) {
+    pub(super) fn network_changed(&mut self, node: usize, now: u64, network: u64, here: BTreeMap<PeerId, Left>) {
         let presence = &mut self.presence[node];
-        let left = std::mem::take(&mut presence.left);
-        presence.before = Some((left, presence.network, now));
+        presence.left.clear();
+        presence.before = Some((here, presence.network, now));
         presence.network = network;
         presence.unconfirmed.clear();
         presence.heard.clear();
@@ -279,8 +285,18 @@ impl World {
 
     pub(super) fn oracle_crash(&mut self, node: usize) {
         let here = self.left_if_it_ended_now(node);
-        let disk_was_full = self.nodes[node].disk.last_full > 0 && self.nodes[node].disk.last_full + 130 * SECOND > self.now;
+        let disk_was_full = self.disk_was_full(node);
         self.oracle.crashed(node, self.now, here, disk_was_full);
+    }
+
+    /// Who counts as having been here for a copy of the store that is made now.
+    pub(super) fn left_as_stored(&self, node: usize) -> BTreeMap<PeerId, Left> {
+        self.oracle.as_stored(node, self.now, self.left_if_it_ended_now(node), self.disk_was_full(node))
+    }
+
+    fn disk_was_full(&self, node: usize) -> bool {
+        let last_full = self.nodes[node].disk.last_full;
+        last_full > 0 && last_full + 130 * SECOND > self.now
     }
 
     /// A replica asks for a commit: whom its entries of the open room are for is known at this moment.

@@ -26,6 +26,7 @@ pub enum Shape {
 enum Act {
     Say,
     Burst,
+    Flood,
     Cut,
     Partition,
     Heal,
@@ -60,6 +61,8 @@ pub(super) struct Script {
     pub(super) clock_jumped: bool,
     pub(super) healed: bool,
     bodies: u64,
+    /// Whether all that is said is as long as it may be.
+    long: bool,
 }
 
 impl Script {
@@ -167,10 +170,11 @@ impl World {
             (Act::ClockJump, 8, 1),
             (Act::Double, 6, 1),
             (Act::LongWhile, 8, 1),
+            (Act::Flood, 16, 1),
         ];
         for (act, one_in, times) in some {
             if self.one_in(one_in) {
-                self.script.acts.extend(vec![act; times]);
+                self.script.acts.extend(std::iter::repeat_n(act, times));
             }
         }
         self.script.left = u32::try_from(self.between(20, 80)).expect("small");
@@ -202,6 +206,12 @@ impl World {
             Act::Burst => {
                 let count = self.between(2, 40);
                 self.say_something(node, count);
+            }
+            // More than a session is handed at once.
+            Act::Flood => {
+                self.script.long = true;
+                self.say_something(node, 50);
+                self.script.long = false;
             }
             Act::Cut => self.cut_one(),
             Act::Partition => self.partition(),
@@ -242,7 +252,13 @@ impl World {
 
     pub(super) fn say(&mut self, node: usize, conversation: ConversationId) {
         self.script.bodies += 1;
-        let long = if self.one_in(12) { self.between(100, 16_000) } else { 0 };
+        let long = if self.script.long {
+            16_000
+        } else if self.one_in(12) {
+            self.between(100, 16_000)
+        } else {
+            0
+        };
         let body = format!("{}{}", self.script.bodies, " and so on".repeat(usize::try_from(long / 10).expect("small")));
         let token = self.says(node, conversation, body.clone());
         self.input(node, Input::Append { token, conversation, body: Body::Text(body) });
@@ -297,7 +313,7 @@ impl World {
         if self.nodes[node].hostile.is_some() {
             return;
         }
-        let left = self.left_if_it_ended_now(node);
+        let left = self.left_as_stored(node);
         let it = &self.nodes[node];
         // A store that was never written holds no network.
         let network = it.disk.durable.network().unwrap_or(it.network);

@@ -195,7 +195,9 @@ impl World {
         self.nodes[node].place = place;
         self.note(|| format!("n{node} is at place {place} on network {network}"));
         if self.nodes[node].replica.is_some() {
-            self.oracle.network_changed(node, self.now, network);
+            self.settle();
+            let here = self.left_if_it_ended_now(node);
+            self.oracle.network_changed(node, self.now, network, here);
             self.input(node, Input::NetworkChanged(network));
         }
         let ends: Vec<_> = self.sessions.range((node, SessionId(0))..=(node, SessionId(u64::MAX))).map(|(_, at)| *at).collect();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob_protocol::{Body, CheckedBatch, ConversationId, Entry, LogId, LogName, PeerId, RoomKey, RoomName, Seq};
 
+#[cfg(feature = "faults")]
+use super::faults::Fault;
 use super::log::Log;
 use super::{Conversation, LAMPORT_MAX, LogKey, Output, Replica, Step, Token};
 use crate::core::durable::{AudienceId, ConversationKind, ConversationRecord, Op};
@@ -23,6 +25,10 @@ impl Replica {
         let record = ConversationRecord { id: key.tag(), kind: ConversationKind::Room { name, key, open, joined: true } };
         let room = self.conversations.entry(record.id).or_insert_with(|| Conversation::new(record.clone(), None));
         room.record = record.clone();
+        #[cfg(feature = "faults")]
+        {
+            room.audiences.ignored = self.fault == Some(Fault::AudienceIgnored);
+        }
         room.asked_to_store = true;
         self.commit(vec![Op::Conversation(record.clone())], vec![Step::Record(record), Step::Stored(token)]);
     }
@@ -78,6 +84,10 @@ impl Replica {
             }
             let (token, body) = conversation.waiting.pop_front().expect("peeked above");
             conversation.lamport = (conversation.lamport + 1).min(LAMPORT_MAX);
+            #[cfg(feature = "faults")]
+            if self.fault == Some(Fault::WallClockOrder) {
+                conversation.lamport = self.now.wall_ms;
+            }
             entries.push(Entry { lamport: conversation.lamport, sent_at_ms: self.now.wall_ms, body });
             tokens.push(token);
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use hobnob_protocol::{Batch, BatchError, CheckedBatch, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
+#[cfg(feature = "faults")]
+use super::faults::Fault;
 use super::log::Log;
 use super::{LogKey, Output, Replica, Step, Timer, shared_mut};
 use crate::core::SessionId;
@@ -48,6 +50,9 @@ pub enum Refusal {
     #[error("a frame that does not belong here")]
     Misplaced,
 }
+
+/// For how long after the store failed to take an author's entries its newer logs wait for the older ones.
+const SETBACK: Duration = Duration::from_secs(120);
 
 /// Logs of which a session was lately asked for what is missing; in more at once no gap is noticed.
 const GAPS_ASKED_MAX: usize = 1024;
@@ -124,6 +129,8 @@ impl Replica {
             Err(error) => return Verdict::Refuse(error.into()),
         };
         let lacks = match conversation.logs.get(&key) {
+            #[cfg(feature = "faults")]
+            Some(log) if log.conflicts(&checked) && self.has(Fault::ForkIgnored) => log.lacks(&checked),
             Some(log) if log.conflicts(&checked) => {
                 return Verdict::Refuse(self.conflict(session, &checked));
             }
@@ -137,6 +144,8 @@ impl Replica {
             None => Ranges::span(checked.first(), checked.last()),
         };
         self.note_theirs(session, name, &Ranges::span(checked.first(), checked.last()));
+        #[cfg(feature = "faults")]
+        let lacks = if self.has(Fault::NoDuplicateCheck) { Ranges::span(checked.first(), checked.last()) } else { lacks };
         if lacks.is_empty() {
             return Verdict::Known(name);
         }
@@ -171,6 +180,9 @@ impl Replica {
         if batch.entries.last().is_some_and(|last| last.entry.lamport > LAMPORT_MAX) {
             return Some(Refusal::Lamport);
         }
+        if self.overtakes(session, name) {
+            return Some(Refusal::Gap);
+        }
         if continues {
             return None;
         }
@@ -179,9 +191,25 @@ impl Replica {
             self.want_once(session, name, from);
             return Some(Refusal::Gap);
         }
+        // A member that has the entries before these too sends them first, so they came, and were lost on their way to the disk.
+        if conversation.is_closed_room() {
+            let key = LogKey { author: name.author, log: name.log };
+            let missing = self.lacks_from(session, name.conversation, &key).first().filter(|seq| *seq < batch.first());
+            if let Some(from) = missing {
+                self.want_once(session, name, from);
+                return Some(Refusal::Gap);
+            }
+        }
         // In a room a gap may be right: entries that were not for us, or that others have let go. But while the author itself
         // is here, its own word counts: it sends what is for us, in order.
         (!self.asked(session, name, batch.first()) && self.author_is_here(name, session)).then_some(Refusal::Gap)
+    }
+
+    /// Whether the author's older logs are still to come on this session because they could not be stored a while ago.
+    fn overtakes(&self, session: SessionId, name: LogName) -> bool {
+        let Some(conversation) = self.conversations.get(&name.conversation).filter(|it| !it.is_open_room()) else { return false };
+        let setback = conversation.setbacks.get(&name.author).is_some_and(|at| self.now.mono < *at + SETBACK);
+        setback && self.older_logs(session, name).iter().any(|key| !self.lacks_from(session, name.conversation, key).is_empty())
     }
 
     fn accept(&mut self, session: SessionId, batch: Arc<CheckedBatch>, pieces: Ranges) {
@@ -202,7 +230,16 @@ impl Replica {
         for (from, to) in pieces.iter() {
             ops.push(Op::Append { batch: batch.clone(), from, to, audience, received_at_ms });
         }
+        #[cfg(feature = "faults")]
+        if self.has(Fault::SayBeforeCommit) {
+            self.received_is_durable(session, batch, pieces, audience, received_at_ms);
+            return self.commit(ops, steps);
+        }
         steps.push(Step::Received { session, batch, pieces, audience, received_at_ms });
+        #[cfg(feature = "faults")]
+        if self.has(Fault::AckBeforeCommit) {
+            self.owe_have(session, name);
+        }
         self.commit(ops, steps);
         self.renew_patience(name.conversation, key.author);
     }
@@ -238,6 +275,9 @@ impl Replica {
 
     pub(super) fn received_failed(&mut self, session: SessionId, batch: &CheckedBatch) {
         let name = batch.batch.name;
+        if let Some(conversation) = self.conversations.get_mut(&name.conversation) {
+            conversation.setbacks.insert(name.author, self.now.mono);
+        }
         self.release(session, 1);
         self.be_patient(name.conversation, name.author);
     }

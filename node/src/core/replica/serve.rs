@@ -2,15 +2,22 @@
 //! session can take now, and a bounded cache of the newest batches, each encoded once for all sessions.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_protocol::{Batch, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
-use super::{LogKey, Output, Replica, shared_mut};
+#[cfg(feature = "faults")]
+use super::faults::Fault;
+use super::{LogKey, Output, Replica, Timer, shared_mut};
 use crate::core::SessionId;
 
 /// Bytes of batches that a session may have been handed and not yet written. More waits on disk.
 pub const BATCHES_OUTSTANDING_MAX: usize = 512 * 1024;
+
+/// How often a read that failed is tried, and after what time again.
+const READ_TRIES: u32 = 10;
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Bytes that are kept of the newest batches.
 const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -109,6 +116,10 @@ impl Replica {
         Some((LogName { conversation, author, log }, first, last))
     }
 
+    fn is_full(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.batches_outstanding >= BATCHES_OUTSTANDING_MAX)
+    }
+
     fn send_batch(&mut self, id: SessionId, name: LogName, first: Seq, last: Seq, frame: Bytes) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(shared) = session.shared.get_mut(&name.conversation) else { return };
@@ -125,15 +136,20 @@ impl Replica {
 
     pub(super) fn read(&mut self, id: SessionId, name: LogName, batches: Result<Vec<Batch>, String>) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Ok(batches) = batches else { return self.unreadable(id, name) };
         session.reading = false;
-        let batches = batches.unwrap_or_default();
+        session.unreadable = 0;
         if self.todo_of(id, name).is_none() {
             self.serve(id);
             return;
         }
         let allowed = self.may_send(id, name.conversation, &LogKey { author: name.author, log: name.log });
-        let mut sent_any = false;
+        let mut sent_any = self.is_full(id);
         for batch in batches {
+            if self.is_full(id) {
+                // The rest stays on the list, and is read again when there is room.
+                break;
+            }
             let first = batch.first;
             let Ok(batch) = batch.read() else { break };
             // A batch ends where its author signed. Where that is beyond what this peer may have, it can't have the batch.
@@ -149,6 +165,32 @@ impl Replica {
             self.strike_first(id, name);
         }
         self.serve(id);
+    }
+
+    /// The store can't read at the moment: nothing may overtake what it could not read, so the session waits for it. What it can
+    /// never read is given up, with all of that author's that would come after it.
+    fn unreadable(&mut self, id: SessionId, name: LogName) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.unreadable += 1;
+        if session.unreadable < READ_TRIES {
+            return self.arm(Timer::ReadAgain, READ_AGAIN_AFTER);
+        }
+        session.reading = false;
+        session.unreadable = 0;
+        if let Some(shared) = session.shared.get_mut(&name.conversation) {
+            shared.todo.remove(&name.author);
+        }
+        self.serve(id);
+    }
+
+    pub(super) fn read_again(&mut self) {
+        let waiting: Vec<_> = self.sessions.iter().filter(|(_, it)| it.unreadable > 0).map(|(id, _)| *id).collect();
+        for id in waiting {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.reading = false;
+            }
+            self.serve(id);
+        }
     }
 
     fn todo_of(&mut self, id: SessionId, name: LogName) -> Option<Ranges> {
@@ -176,10 +218,18 @@ impl Replica {
                 break;
             }
             bytes -= *left;
+            #[cfg(feature = "faults")]
+            if let Some((name, first, last)) = own.filter(|_| self.fault == Some(Fault::DeliveredOnSent)) {
+                self.outputs.push_back(Output::Delivered(name, session.peer, Ranges::span(first, last)));
+            }
             if let Some((name, first, last)) = *own {
                 self.outputs.push_back(Output::Sent(name, session.peer, first, last));
             }
             session.unwritten.pop_front();
+        }
+        #[cfg(feature = "faults")]
+        if self.has(Fault::LostWakeUp) {
+            return;
         }
         self.serve(id);
     }

@@ -29,6 +29,9 @@ const GREETINGS_MAX: usize = 64;
 const PROFILES_BURST: u32 = 32;
 const PROFILE_EVERY: Duration = Duration::from_secs(1);
 
+/// When a peer closes a connection as a duplicate, the other one should be there within this time.
+const OTHER_CONNECTION: Duration = Duration::from_secs(2);
+
 /// A clock that differs by more than this is worth a word.
 const CLOCK_DIFFERENCE_MS: u64 = 2 * 60 * 1000;
 
@@ -245,7 +248,7 @@ impl Engine {
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
         let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
         info!(?peer, addr = %session.remote_addr(), "session up");
-        let was_here = self.links.values().any(|link| link.peer == peer);
+        let was_here = self.offline_owed.remove(&peer).is_some() || self.link_with(peer).is_some_and(|link| !link.suspect);
         let now = self.clock.now();
         let (proofs, profiles_since) = (Vec::new(), now.mono);
         let refused = Refused::default();
@@ -297,15 +300,30 @@ impl Engine {
             }
         } else if let Some(link) = self.links.remove(&id) {
             link.session.close(code, words);
-            self.link_is_gone(id, link.peer, false);
+            self.link_is_gone(id, link.peer, false, reason == CloseReason::Duplicate);
         }
     }
 
-    fn link_is_gone(&mut self, id: SessionId, peer: PeerId, goodbye: bool) {
+    /// A session is over. Where there is, or is about to be, another one with the peer, nobody need hear of it.
+    fn link_is_gone(&mut self, id: SessionId, peer: PeerId, goodbye: bool, duplicate: bool) {
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Down(id));
         self.replica.handle(now, replica::Input::SessionDown { session: id, goodbye });
-        if self.paths.session(peer).is_none() {
+        if self.link_with(peer).is_some() {
+            return;
+        }
+        if duplicate {
+            self.offline_owed.insert(peer, now.mono + OTHER_CONNECTION);
+        } else {
+            self.say(Event::Peer(self.peer_info(peer)));
+        }
+    }
+
+    /// The other connection that a peer spoke of has not come.
+    pub(super) fn say_owed_offline(&mut self) {
+        let now = self.clock.now().mono;
+        let due: Vec<_> = self.offline_owed.extract_if(.., |_, at| *at <= now).map(|(peer, _)| peer).collect();
+        for peer in due {
             self.say(Event::Peer(self.peer_info(peer)));
         }
     }
@@ -357,7 +375,8 @@ impl Engine {
             self.copied(&format!("that was started later and is connected to {name}"));
         }
         self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye, replaced });
-        self.link_is_gone(id, peer, goodbye);
+        let duplicate = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::DUPLICATE));
+        self.link_is_gone(id, peer, goodbye, duplicate);
     }
 
     pub(super) fn presence_output(&mut self, output: Seen) {
@@ -465,8 +484,13 @@ impl Engine {
         }
     }
 
+    /// The session with a peer: the latest, for the moment in which there are two.
+    fn link_with(&self, peer: PeerId) -> Option<&Link> {
+        self.links.values().rev().find(|link| link.peer == peer)
+    }
+
     pub(super) fn peer_info(&self, peer: PeerId) -> PeerInfo {
-        let link = self.paths.session(peer).and_then(|session| self.links.get(&session));
+        let link = self.link_with(peer);
         let addr = link.map(|link| link.session.remote_addr());
         PeerInfo {
             peer,

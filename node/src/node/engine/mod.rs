@@ -140,6 +140,8 @@ pub(super) struct Engine {
     clocks_told: BTreeSet<PeerId>,
     /// Other running instances of this identity that the user was told of.
     copies_told: BTreeSet<Instance>,
+    /// Peers whose last connection was closed as a duplicate of one that is yet to come, and until when.
+    offline_owed: BTreeMap<PeerId, Duration>,
     store_failing: bool,
     counted: Counted,
     count_at: Duration,
@@ -193,6 +195,7 @@ impl Engine {
             addressed: VecDeque::new(),
             clocks_told: BTreeSet::new(),
             copies_told: BTreeSet::new(),
+            offline_owed: BTreeMap::new(),
             store_failing: false,
             counted: Counted::default(),
             count_at: COUNTERS_EVERY,
@@ -283,7 +286,13 @@ impl Engine {
 
     fn next_timeout(&self) -> Option<Duration> {
         let machines = [self.replica.poll_timeout(), self.presence.poll_timeout(), self.paths.poll_timeout()];
-        machines.into_iter().flatten().chain([self.count_at]).chain(self.stop.as_ref().map(|stop| stop.deadline)).min()
+        machines
+            .into_iter()
+            .flatten()
+            .chain(self.offline_owed.values().copied())
+            .chain([self.count_at])
+            .chain(self.stop.as_ref().map(|stop| stop.deadline))
+            .min()
     }
 
     fn time_out(&mut self) {
@@ -297,6 +306,7 @@ impl Engine {
         if self.paths.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.paths.handle(now, paths::Input::Timeout);
         }
+        self.say_owed_offline();
         if self.count_at <= now.mono {
             self.count_at = now.mono + COUNTERS_EVERY;
             self.log_counters();

@@ -1,0 +1,91 @@
+//! The replica under the simulator: thousands of seeds, planted faults, calm weather, and an hour of silence.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hobnob::core::replica::Fault as Core;
+use hobnob_tests::sim::{self, Fault, Shape};
+
+const SEEDS: u64 = 3_000;
+
+/// Within this many seeds each planted fault is found.
+const FAULT_SEEDS: u64 = 400;
+
+#[test]
+fn nothing_is_lost_or_shown_twice_or_told_to_strangers() {
+    if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
+        let outcome = sim::run(seed, None, true);
+        assert_eq!(outcome.failure, None, "SEED={seed}");
+        return;
+    }
+    let (ran, delivered, failures) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new(Vec::new()));
+    sim::run_many(0..SEEDS, None, |seed, outcome| {
+        ran.fetch_add(1, Ordering::Relaxed);
+        delivered.fetch_add(outcome.stats.delivered, Ordering::Relaxed);
+        if let Some(failure) = &outcome.failure {
+            failures.lock().expect("no panic while it is held").push(format!("SEED={seed}: {failure}"));
+        }
+    });
+    let failures = failures.into_inner().expect("no panic while it was held");
+    println!("{} seeds, {} deliveries", ran.load(Ordering::Relaxed), delivered.load(Ordering::Relaxed));
+    assert!(failures.is_empty(), "{} of {} seeds failed:\n{}", failures.len(), SEEDS, failures.join("\n"));
+    assert_eq!(ran.load(Ordering::Relaxed), SEEDS, "seeds run");
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in 0..20 {
+        let [first, again] = [(); 2].map(|()| sim::run(seed, None, false));
+        assert_eq!(first.hash, again.hash, "SEED={seed} went two ways");
+    }
+    assert_ne!(sim::run(1, None, false).hash, sim::run(2, None, false).hash);
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    let faults = [
+        Fault::AnswerBeforeWriting,
+        Fault::OneLogForAllRuns,
+        Fault::Core(Core::NoDuplicateCheck),
+        Fault::Core(Core::AckBeforeCommit),
+        Fault::Core(Core::SayBeforeCommit),
+        Fault::Core(Core::ForkIgnored),
+        Fault::Core(Core::DeliveredOnSent),
+        Fault::Core(Core::AudienceIgnored),
+        Fault::Core(Core::GoodbyeIgnored),
+        Fault::Core(Core::NetworkChangeIgnored),
+        Fault::Core(Core::WallClockOrder),
+        Fault::Core(Core::SkippingCursor),
+        Fault::Core(Core::LostWakeUp),
+        Fault::Core(Core::NoRollBack),
+    ];
+    let missed: Vec<_> = faults.into_iter().filter(|fault| !is_found(*fault)).collect();
+    assert!(missed.is_empty(), "not found in {FAULT_SEEDS} seeds: {missed:?}");
+}
+
+fn is_found(fault: Fault) -> bool {
+    let found = (0..FAULT_SEEDS).find_map(|seed| sim::run(seed, Some(fault), false).failure.map(|failure| (seed, failure)));
+    if let Some((seed, failure)) = &found {
+        println!("{fault:?}: seed {seed}: {failure}");
+    }
+    found.is_some()
+}
+
+#[test]
+fn in_a_full_mesh_each_entry_crosses_each_link_about_once() {
+    for (nodes, shape) in [(2, Shape::Mesh), (5, Shape::Mesh), (8, Shape::Mesh), (5, Shape::Line)] {
+        let outcome = sim::run_calm(1, nodes, shape, 50);
+        assert_eq!(outcome.failure, None, "{nodes} nodes, {shape:?}");
+        let redundancy = outcome.stats.sent as f64 / outcome.stats.delivered as f64;
+        println!("{nodes} nodes, {shape:?}: {redundancy:.3} entries sent for each delivered");
+        assert!(redundancy <= 1.2, "{nodes} nodes, {shape:?}: {redundancy}");
+    }
+}
+
+#[test]
+fn an_hour_of_silence_costs_little() {
+    let (outcome, bytes) = sim::idle_hour(1, 5);
+    assert_eq!(outcome.failure, None);
+    println!("idle: {bytes} bytes of log frames per session and hour, both ways");
+    assert!(bytes < 20_000, "{bytes} bytes");
+}
