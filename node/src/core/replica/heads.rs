@@ -7,6 +7,8 @@ use std::time::Duration;
 use hobnob_protocol::frame::{AuthorHeads, FRAME_MAX, ROOMS_MAX};
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
+#[cfg(feature = "faults")]
+use super::faults::Fault;
 use super::receive::Refusal;
 use super::sync::{LOGS_TOLD_MAX, ranges_of};
 use super::{LogKey, Output, Replica, shared_mut};

@@ -3,6 +3,8 @@
 use hobnob_protocol::ranges::RANGES_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogName, Ranges, Seq};
 
+#[cfg(feature = "faults")]
+use super::faults::Fault;
 use super::receive::Refusal;
 use super::sync::{FRAMES_OUTSTANDING_MAX, LOGS_TOLD_MAX, ranges_of};
 use super::{ANNOUNCE_EVERY, LogKey, Replica, Timer, shared_mut};

@@ -49,7 +49,8 @@ impl Engine {
         link.proofs = profile.proofs;
         let nick = Nickname::cleaned(&profile.nick);
         let mut addrs = vec![remote];
-        addrs.extend(profile.addrs.into_iter().filter(|addr| *addr != remote && may_be_dialed(*addr, remote)));
+        let interfaces = &self.interfaces;
+        addrs.extend(profile.addrs.into_iter().filter(|addr| *addr != remote && may_be_dialed(*addr, remote, interfaces)));
         addrs.truncate(HELLO_ADDRS_MAX);
         let known = KnownPeer {
             peer,
@@ -109,14 +110,60 @@ impl Engine {
     }
 }
 
-/// Whether an address that a peer names may be dialed: nobody can make us knock at our own machine, at no machine or at many.
-fn may_be_dialed(addr: SocketAddr, remote: SocketAddr) -> bool {
+/// Whether an address that a peer names may be dialed: nobody can make us knock at our own machine, at no machine or at many, or at
+/// hosts of a private network that isn't ours, where whoever has the address is somebody else.
+fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) -> bool {
     let ip = addr.ip().to_canonical();
+    let private = match ip {
+        std::net::IpAddr::V4(v4) => v4.is_private(),
+        std::net::IpAddr::V6(v6) => v6.is_unique_local(),
+    };
+    let private_elsewhere = private && ip != remote.ip().to_canonical() && !interfaces.is_on_link(ip);
     let link_local = match ip {
         std::net::IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         // Without its zone a link-local address leads nowhere; the address that the peer came from has it.
         std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
     let loopback_elsewhere = ip.is_loopback() && !remote.ip().to_canonical().is_loopback();
-    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !link_local && !loopback_elsewhere
+    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !link_local && !loopback_elsewhere && !private_elsewhere
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::interfaces::OwnAddr;
+
+    #[test]
+    fn a_peer_can_name_only_addresses_whose_dialing_harms_nobody_else() {
+        let own = |ip: &str, prefix| OwnAddr { interface: "eth0".into(), ip: ip.parse().expect("an address"), prefix };
+        let ours = Interfaces::of([own("192.168.7.2", 24), own("fd00:7::2", 64)]);
+        let may = |addr: &str, remote: &str| {
+            may_be_dialed(addr.parse().expect("an address"), remote.parse().expect("an address"), &ours)
+        };
+        for good in ["192.168.7.9:1", "[fd00:7::9]:1", "203.0.113.9:1", "[2001:db8::9]:1", "10.1.2.3:77"] {
+            assert!(may(good, "10.1.2.3:4"), "{good}");
+        }
+        let bad = [
+            "192.168.8.9:1",
+            "10.1.2.4:1",
+            "172.16.0.1:1",
+            "[fd00:8::9]:1",
+            "[::ffff:10.1.2.4]:1",
+            "127.0.0.1:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+            "0.0.0.0:1",
+            "[::]:1",
+            "224.0.0.251:1",
+            "[ff02::fb]:1",
+            "255.255.255.255:1",
+            "169.254.1.1:1",
+            "[fe80::1%2]:1",
+            "203.0.113.9:0",
+        ];
+        for bad in bad {
+            assert!(!may(bad, "10.1.2.3:4"), "{bad}");
+        }
+        assert!(may("127.0.0.1:1", "127.0.0.1:2"), "who is on this machine can name it");
+    }
 }
