@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand};
 use hobnob::control::wire::Time;
 use hobnob::control::{Home, HomeError};
-use hobnob::{Config, DeliveryState};
 use hobnob::protocol::{Nickname, RoomName, Target};
+use hobnob::{Config, DeliveryState};
 
 use super::exit::Usage;
 use super::values::{self, Where};

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use hobnob::MessageId;
 use hobnob::control::wire::{HistoryFilter, MessageLine, Time, WireEvent};
 use hobnob::control::{Client, ClientError, EventStream};
-use hobnob::MessageId;
 
 /// Ids of messages told lately that are remembered. Only messages of the same moment as the last one need to be.
 const TOLD_MAX: usize = 4096;
@@ -96,8 +96,8 @@ impl Feed {
 mod tests {
     use super::*;
     use hobnob::control::wire::Text;
-    use hobnob::{ConversationRef, DeliveryState};
     use hobnob::protocol::{Body, LogId, PeerId, RoomName};
+    use hobnob::{ConversationRef, DeliveryState};
 
     fn message(seq: u64, received_at: u64, state: Option<DeliveryState>) -> MessageLine {
         MessageLine {

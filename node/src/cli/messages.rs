@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hobnob::control::Client;
 use hobnob::control::wire::{Command, Patience, SentLine, Text, WireEvent};
-use hobnob::{ConversationRef, DeliveryState};
 use hobnob::protocol::{Body, RoomName};
+use hobnob::{ConversationRef, DeliveryState};
 
 use super::args::{self, Common};
 use super::exit::{Exit, Usage};

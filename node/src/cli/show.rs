@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use hobnob::control::wire::{BodyFields, MessageLine, PeerLine, PeerList, RoomLine, StatusLine, WireEvent};
 use hobnob::control::{Client, ClientError};
-use hobnob::{ConversationRef, PeerState};
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
+use hobnob::{ConversationRef, PeerState};
 
 use super::values::local_minute;
 
@@ -165,8 +165,8 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 mod tests {
     use super::*;
     use hobnob::control::wire::{Text, Time};
-    use hobnob::{DeliveryState, MessageId};
     use hobnob::protocol::{Body, LogId, RoomName};
+    use hobnob::{DeliveryState, MessageId};
 
     fn said(body: Body) -> MessageLine {
         MessageLine {

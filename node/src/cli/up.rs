@@ -1,9 +1,9 @@
 //! `hobnob up`: a node without a screen.
 
 use anyhow::bail;
+use hobnob::PeerState;
 use hobnob::control::wire::{Command, ListeningLine, StatusLine, WireEvent};
 use hobnob::control::{Claim, Client, Host};
-use hobnob::PeerState;
 
 use super::args::Common;
 use super::exit::Exit;

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use hobnob::control::wire::Time;
 use hobnob::DeliveryState;
+use hobnob::control::wire::Time;
 use hobnob::protocol::{RoomName, Target};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned, civil};

@@ -4,11 +4,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use hobnob::ConversationRef;
 use hobnob::control::wire::{
     Base64, Command, Done, HistoryFilter, PeerLine, PeerList, Resolved, RoomLine, RoomList, StatusLine, Text, WireEvent,
 };
 use hobnob::control::{Client, ClientError};
-use hobnob::ConversationRef;
 use hobnob::protocol::RoomName;
 use hobnob::protocol::conversation::ROOM_SECRET_MAX;
 

@@ -43,7 +43,8 @@ pub enum ResolveError {
 
 fn list(known: &[String]) -> String {
     if known.is_empty() {
-        "; no peer is: give an address such as 10.0.0.2:4626, a peer id, or a ticket (`hobnob peers` shows who is there)".to_owned()
+        "; no peer is: give an address such as 10.0.0.2:4626, a peer id, or a ticket (`hobnob peers` shows who is there)"
+            .to_owned()
     } else {
         format!("; known are {}. `hobnob peers` shows all; an address, a peer id or a ticket work too", known.join(", "))
     }

@@ -11,7 +11,11 @@ type Held = BTreeMap<LogName, Ranges>;
 impl World {
     /// The first thing that is not as it must be in the end.
     pub(super) fn unmet(&self) -> Option<String> {
-        self.not_running().or_else(|| self.lost()).or_else(|| self.apart_in_direct()).or_else(|| self.apart_in_secret()).or_else(|| self.apart_in_lobby())
+        self.not_running()
+            .or_else(|| self.lost())
+            .or_else(|| self.apart_in_direct())
+            .or_else(|| self.apart_in_secret())
+            .or_else(|| self.apart_in_lobby())
     }
 
     fn honest(&self) -> impl Iterator<Item = usize> {

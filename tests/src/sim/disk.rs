@@ -9,9 +9,7 @@ use hobnob::core::durable::{
     Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op, Run,
 };
 use hobnob::protocol::batch::BATCH_ENTRIES_BYTES_MAX;
-use hobnob::protocol::{
-    Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature,
-};
+use hobnob::protocol::{Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature};
 
 /// One entry on disk.
 #[derive(Clone)]

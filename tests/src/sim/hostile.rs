@@ -52,7 +52,8 @@ impl World {
         let Some(hostile) = &mut self.nodes[node].hostile else { return };
         hostile.acts += 1;
         let more = hostile.acts < ACTS_MAX && !self.script.healed;
-        let ends: Vec<_> = self.conns.iter().flat_map(|(id, conn)| [(*id, 0, conn.ends[0].node), (*id, 1, conn.ends[1].node)]).collect();
+        let ends: Vec<_> =
+            self.conns.iter().flat_map(|(id, conn)| [(*id, 0, conn.ends[0].node), (*id, 1, conn.ends[1].node)]).collect();
         let ends: Vec<_> = ends.into_iter().filter(|(_, _, of)| *of == node).collect();
         if !ends.is_empty() {
             let (conn, end, _) = ends[self.pick(ends.len())];

@@ -249,7 +249,10 @@ impl World {
         let after = self.here(node);
         let now = self.now;
         let in_secret = self.oracle.secret.is_some_and(|secret| {
-            self.conns.values().flat_map(|conn| &conn.ends).any(|end| end.node == node && end.live() && end.shared.contains(&secret))
+            self.conns
+                .values()
+                .flat_map(|conn| &conn.ends)
+                .any(|end| end.node == node && end.live() && end.shared.contains(&secret))
         });
         if in_secret {
             self.oracle.in_secret_since[node].get_or_insert(now);
@@ -536,9 +539,8 @@ impl World {
             Ok(Frame::Heads { conversation, authors, .. }) => {
                 let names = |AuthorHeads { author, logs }| logs.into_iter().map(move |(log, ranges)| (author, log, ranges));
                 let all = authors.into_iter().flat_map(names);
-                all.into_iter().find_map(|(author, log, ranges)| {
-                    self.wrong_word(node, to, LogName { conversation, author, log }, &ranges)
-                })
+                all.into_iter()
+                    .find_map(|(author, log, ranges)| self.wrong_word(node, to, LogName { conversation, author, log }, &ranges))
             }
             Ok(Frame::Digest(conversation, _) | Frame::Prune(conversation, _)) => self.not_theirs(conversation, node, to),
             Ok(Frame::Want { name, .. } | Frame::Conflict(name)) => self.not_theirs(name.conversation, node, to),

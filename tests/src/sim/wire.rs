@@ -46,9 +46,7 @@ impl World {
         }
         // Who still believes in a session does not dial; the other end may.
         let believes = |node: usize, other: usize| {
-            self.conns.values().any(|conn| {
-                conn.joins(node, other) && conn.ends.iter().any(|end| end.node == node && !end.gone)
-            })
+            self.conns.values().any(|conn| conn.joins(node, other) && conn.ends.iter().any(|end| end.node == node && !end.gone))
         };
         let both = believes(a, b) && believes(b, a);
         if both && !(self.script.double_sessions && self.one_in(10)) {
@@ -260,7 +258,9 @@ impl World {
             let Some(conn) = self.conns.get_mut(&id) else { return };
             let (wire, latency, rate) = (conn.wire, conn.latency_us + jitter % (conn.jitter_us + 1), conn.bytes_per_s);
             let it = &mut conn.ends[end].lanes[lane];
-            let Some(len) = it.queue.front().map(Item::len).filter(|len| it.unread == 0 || it.unread + len <= WINDOW) else { return };
+            let Some(len) = it.queue.front().map(Item::len).filter(|len| it.unread == 0 || it.unread + len <= WINDOW) else {
+                return;
+            };
             let item = it.queue.pop_front().expect("peeked above");
             it.unread += len;
             it.busy_until = it.busy_until.max(now) + len as u64 * SECOND / rate;

@@ -466,7 +466,8 @@ impl World {
         it.life += 1;
         it.disk.queue.clear();
         it.disk.busy = false;
-        let ids: Vec<_> = self.conns.iter().filter(|(_, conn)| conn.ends.iter().any(|end| end.node == node && !end.gone)).collect();
+        let ids: Vec<_> =
+            self.conns.iter().filter(|(_, conn)| conn.ends.iter().any(|end| end.node == node && !end.gone)).collect();
         let ids: Vec<_> = ids.into_iter().map(|(id, conn)| (*id, usize::from(conn.ends[1].node == node))).collect();
         for (id, mine) in ids {
             let Some(conn) = self.conns.get_mut(&id) else { continue };

@@ -17,9 +17,9 @@ use hobnob::control::wire::{
     WireEvent,
 };
 use hobnob::control::{Client, ClientError};
-use hobnob::{DeliveryState, PeerState};
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, PeerId, RoomName};
+use hobnob::{DeliveryState, PeerState};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hobnob::control::wire::SentLine;
-use hobnob::{ConversationRef, DeliveryState, MessageId};
 use hobnob::protocol::{PeerId, RoomName};
+use hobnob::{ConversationRef, DeliveryState, MessageId};
 
 /// Messages under way that are kept track of; what becomes of further ones is not told.
 const UNDER_WAY_MAX: usize = 10_000;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use hobnob::control::wire::{MessageLine, StatusLine};
 use hobnob::ConversationRef;
+use hobnob::control::wire::{MessageLine, StatusLine};
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{PeerId, RoomName};
 

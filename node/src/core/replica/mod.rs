@@ -229,13 +229,27 @@ struct Patience {
 /// What is to be done once a commit is on disk.
 #[derive(Debug)]
 enum Step {
-    Own { name: LogName, batch: Arc<CheckedBatch>, audience: AudienceId, tokens: Vec<Token> },
-    Received { session: SessionId, batch: Arc<CheckedBatch>, pieces: Ranges, audience: AudienceId, received_at_ms: u64 },
+    Own {
+        name: LogName,
+        batch: Arc<CheckedBatch>,
+        audience: AudienceId,
+        tokens: Vec<Token>,
+    },
+    Received {
+        session: SessionId,
+        batch: Arc<CheckedBatch>,
+        pieces: Ranges,
+        audience: AudienceId,
+        received_at_ms: u64,
+    },
     /// The record of a conversation.
     Record(ConversationRecord),
     Stored(Token),
     /// What is kept lazily: goes into another commit if this one fails.
-    Lazily { lingerers: BTreeSet<ConversationId>, acked: BTreeSet<(LogName, PeerId)> },
+    Lazily {
+        lingerers: BTreeSet<ConversationId>,
+        acked: BTreeSet<(LogName, PeerId)>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

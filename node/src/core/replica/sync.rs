@@ -22,7 +22,8 @@ use hobnob_protocol::frame::AuthorHeads;
 /// How long a session that was asked for entries may send nothing of them before another one is asked.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Logs that one session may tell of, over all conversations; further ones are not remembered until the next session.
+/// Logs, and ranges of them, that one session may tell of, over all conversations. Of further ones nothing is remembered until the
+/// next session, and of a log in many pieces only the newest piece.
 pub const LOGS_TOLD_MAX: usize = 20_000;
 
 /// Bytes of frames that are written to nobody's stream yet, above which a session is told only what it must be.
@@ -59,7 +60,7 @@ pub(super) struct Session {
     /// Whose logs were served last: the next in turn comes next.
     pub(super) turn: Option<(ConversationId, PeerId)>,
     pub(super) budget: Budget,
-    /// How many logs the peer has told of.
+    /// How many logs, and ranges of them, the peer has told of.
     logs_told: usize,
     /// Digests of rooms that came before this end knew that it shares them.
     early: BTreeMap<ConversationId, [u8; 32]>,
@@ -80,6 +81,8 @@ pub(super) struct Shared {
     told: u64,
     /// Heads that came so far of a list that goes on.
     incoming: BTreeMap<LogKey, Ranges>,
+    /// How many logs and ranges of them that list has had.
+    incoming_told: usize,
     /// What is still to be sent.
     pub(super) todo: BTreeMap<PeerId, Todo>,
     /// What was sent on this session and need not be sent again unless it is asked for.
@@ -120,10 +123,9 @@ impl Shared {
 #[cfg(feature = "faults")]
 impl Shared {
     fn kept(&self) -> usize {
-        let of = |map: &BTreeMap<LogKey, Ranges>| map.values().map(|ranges| 1 + ranges.iter().count()).sum::<usize>();
         let sets = self.follow.len() + self.haves.len() + self.announcements.len();
-        let lists = self.todo.len() + self.gap_asked.len() + self.wants_waiting.len();
-        of(&self.theirs) + of(&self.incoming) + of(&self.sent) + of(&self.asked) + sets + lists
+        let lists = self.todo.len() + self.gap_asked.len() + self.wants_waiting.len() + self.told_order.len();
+        told(&self.theirs) + told(&self.incoming) + told(&self.sent) + told(&self.asked) + sets + lists
     }
 }
 
@@ -209,7 +211,7 @@ impl Replica {
     fn unshare(&mut self, id: SessionId, conversation_id: ConversationId, goodbye: bool) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(shared) = session.shared.remove(&conversation_id) else { return };
-        session.logs_told -= shared.theirs.len().min(session.logs_told);
+        session.logs_told -= told(&shared.theirs).min(session.logs_told);
         let peer = session.peer;
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
         let orphaned: Vec<_> = conversation.sources.extract_if(.., |_, source| *source == id).map(|(author, _)| author).collect();
@@ -310,9 +312,9 @@ impl Replica {
             return Ok(());
         }
         // The peer holds what the digest was made of, and no more is known: not what was kept from it or left out of a frame.
-        let same = heads.into_iter().flat_map(|AuthorHeads { author, logs }| {
-            logs.into_iter().map(move |(log, ranges)| (LogKey { author, log }, ranges))
-        });
+        let same = heads
+            .into_iter()
+            .flat_map(|AuthorHeads { author, logs }| logs.into_iter().map(move |(log, ranges)| (LogKey { author, log }, ranges)));
         let same = same.collect();
         self.view_is_known(id, conversation_id, same);
         Ok(())
@@ -358,7 +360,8 @@ impl Replica {
                 return Err(Refusal::NotAnAuthor);
             }
             for (log, ranges) in logs {
-                if shared.incoming.len() >= LOGS_TOLD_MAX {
+                shared.incoming_told += 1 + ranges.iter().count();
+                if shared.incoming_told > LOGS_TOLD_MAX {
                     return Err(Refusal::Misplaced);
                 }
                 let key = LogKey { author, log };
@@ -370,6 +373,7 @@ impl Replica {
             return Ok(());
         }
         let theirs = std::mem::take(&mut shared.incoming);
+        shared.incoming_told = 0;
         let answered = shared.heads_sent_at.is_some_and(|at| self.now.mono - at < HEADS_EVERY);
         self.view_is_known(id, conversation_id, theirs);
         if !answered && let Some(heads) = self.authors_heads(id, conversation_id) {
@@ -385,7 +389,7 @@ impl Replica {
         let Some(shared) = session.shared.get_mut(&conversation_id) else { return };
         let first_view = !std::mem::replace(&mut shared.ready, true);
         let newcomer = first_view && theirs.is_empty();
-        session.logs_told = (session.logs_told + theirs.len()).saturating_sub(shared.theirs.len());
+        session.logs_told = (session.logs_told + told(&theirs)).saturating_sub(told(&shared.theirs));
         shared.theirs = theirs;
         shared.told_order.retain(|key, _| shared.theirs.contains_key(key));
         let own: Vec<_> = shared.theirs.iter().filter(|(key, _)| key.author == self.me).map(|(k, r)| (*k, r.clone())).collect();
@@ -564,7 +568,8 @@ impl Replica {
 
     /// An older log is named before a newer one of the same author: in this order they will be asked for.
     fn sort_by_age(&self, logs: &mut [(SessionId, ConversationId, LogKey)]) {
-        let age = |conversation: &ConversationId, key: &LogKey| self.conversations.get(conversation).map_or(0, |it| it.ordinal(key));
+        let age =
+            |conversation: &ConversationId, key: &LogKey| self.conversations.get(conversation).map_or(0, |it| it.ordinal(key));
         logs.sort_by_key(|(id, conversation, key)| (*id, *conversation, age(conversation, key)));
     }
 
@@ -638,21 +643,23 @@ impl Replica {
     pub(super) fn note_theirs(&mut self, id: SessionId, name: LogName, ranges: &Ranges) {
         let key = LogKey { author: name.author, log: name.log };
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let full = session.logs_told >= LOGS_TOLD_MAX;
         let Some(shared) = session.shared.get_mut(&name.conversation) else { return };
-        if !shared.theirs.contains_key(&key) {
-            if full {
-                return;
-            }
-            session.logs_told += 1;
-        }
-        shared.told_of(key);
-        let theirs = shared.theirs.entry(key).or_default();
+        let known = shared.theirs.get(&key);
+        let before = known.map_or(0, |ranges| 1 + ranges.iter().count());
+        let mut theirs = known.cloned().unwrap_or_default();
         theirs.insert_all(ranges);
-        if theirs.iter().count() > 4 * RANGES_MAX {
-            // Holes without end are a liar's; what is forgotten is told again.
-            *theirs = theirs.for_frame();
+        let full = session.logs_told + ranges.iter().count() >= LOGS_TOLD_MAX;
+        if full && known.is_none() {
+            return;
         }
+        if full || theirs.iter().count() > 4 * RANGES_MAX {
+            // Holes without end are a liar's; what is forgotten is told again.
+            let newest = theirs.iter().next_back();
+            theirs = newest.map(|(first, last)| Ranges::span(first, last)).unwrap_or_default();
+        }
+        session.logs_told = (session.logs_told + 1 + theirs.iter().count()).saturating_sub(before);
+        shared.told_of(key);
+        shared.theirs.insert(key, theirs);
         if let Some(todo) = shared.todo.get_mut(&key.author) {
             todo.strike(key.log, ranges);
         }
@@ -927,6 +934,11 @@ impl Conversation {
             }
         }
     }
+}
+
+/// How many logs, and ranges of them, these are.
+fn told(theirs: &BTreeMap<LogKey, Ranges>) -> usize {
+    theirs.values().map(|ranges| 1 + ranges.iter().count()).sum()
 }
 
 pub(super) fn ranges_of(map: &BTreeMap<LogKey, Ranges>, key: &LogKey) -> Ranges {
