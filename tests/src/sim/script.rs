@@ -264,6 +264,13 @@ impl World {
         self.input(node, Input::Append { token, conversation, body: Body::Text(body) });
     }
 
+    pub(super) fn flood(&mut self, node: usize, other: usize, count: u64) {
+        self.script.long = true;
+        let conversation = ConversationId::direct(self.nodes[node].id, self.nodes[other].id);
+        (0..count).for_each(|_| self.say(node, conversation));
+        self.script.long = false;
+    }
+
     fn choose_conversation(&mut self, node: usize) -> Option<ConversationId> {
         self.nodes[node].replica.as_ref()?;
         let rooms: Vec<_> = self.rooms(node).into_iter().collect();
@@ -294,6 +301,12 @@ impl World {
         for node in 0..self.nodes.len() {
             self.groups[node] = self.pick(2);
         }
+        self.rewire();
+    }
+
+    /// Each node on its own.
+    pub(super) fn part_ways(&mut self) {
+        self.groups = (0..self.nodes.len()).collect();
         self.rewire();
     }
 

@@ -74,7 +74,7 @@ pub enum Input {
     NetworkChanged(u64),
     /// The node is about to stop: what is kept lazily is to be kept now.
     Flush,
-    /// It is later than the last [`Replica::poll_timeout`] said.
+    /// It is later than the last [`super::Replica::poll_timeout`] said.
     Timeout,
 }
 
@@ -98,7 +98,7 @@ pub enum Output {
         /// The last one needed.
         to: Seq,
     },
-    /// Find the last [`NEWCOMER_ENTRIES`] entries of the room that came since `since_ms`, and answer.
+    /// Find the last [`super::NEWCOMER_ENTRIES`] entries of the room that came since `since_ms`, and answer.
     FindNewcomerCut {
         /// For this session.
         session: SessionId,

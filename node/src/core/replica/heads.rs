@@ -10,7 +10,7 @@ use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq
 #[cfg(feature = "faults")]
 use super::faults::Fault;
 use super::receive::Refusal;
-use super::sync::{LOGS_TOLD_MAX, ranges_of};
+use super::sync::{LOGS_TOLD_MAX, ranges_of, told};
 use super::{LogKey, Output, Replica, shared_mut};
 use crate::core::SessionId;
 
@@ -118,7 +118,8 @@ impl Replica {
                 return Err(Refusal::NotAnAuthor);
             }
             for (log, ranges) in logs {
-                if shared.incoming.len() >= LOGS_TOLD_MAX {
+                shared.incoming_told += 1 + ranges.iter().count();
+                if shared.incoming_told > LOGS_TOLD_MAX {
                     return Err(Refusal::Misplaced);
                 }
                 let key = LogKey { author, log };
@@ -130,6 +131,7 @@ impl Replica {
             return Ok(());
         }
         let theirs = std::mem::take(&mut shared.incoming);
+        shared.incoming_told = 0;
         let answered = shared.heads_sent_at.is_some_and(|at| self.now.mono - at < HEADS_EVERY);
         self.view_is_known(id, conversation_id, theirs);
         if !answered && let Some(heads) = self.authors_heads(id, conversation_id) {
@@ -145,7 +147,7 @@ impl Replica {
         let Some(shared) = session.shared.get_mut(&conversation_id) else { return };
         let first_view = !std::mem::replace(&mut shared.ready, true);
         let newcomer = first_view && theirs.is_empty();
-        session.logs_told = (session.logs_told + theirs.len()).saturating_sub(shared.theirs.len());
+        session.logs_told = (session.logs_told + told(&theirs)).saturating_sub(told(&shared.theirs));
         shared.theirs = theirs;
         shared.told_order.retain(|key, _| shared.theirs.contains_key(key));
         let own: Vec<_> = shared.theirs.iter().filter(|(key, _)| key.author == self.me).map(|(k, r)| (*k, r.clone())).collect();

@@ -156,21 +156,23 @@ impl Replica {
     pub(super) fn note_theirs(&mut self, id: SessionId, name: LogName, ranges: &Ranges) {
         let key = LogKey { author: name.author, log: name.log };
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let full = session.logs_told >= LOGS_TOLD_MAX;
         let Some(shared) = session.shared.get_mut(&name.conversation) else { return };
-        if !shared.theirs.contains_key(&key) {
-            if full {
-                return;
-            }
-            session.logs_told += 1;
-        }
-        shared.told_of(key);
-        let theirs = shared.theirs.entry(key).or_default();
+        let known = shared.theirs.get(&key);
+        let before = known.map_or(0, |ranges| 1 + ranges.iter().count());
+        let mut theirs = known.cloned().unwrap_or_default();
         theirs.insert_all(ranges);
-        if theirs.iter().count() > 4 * RANGES_MAX {
-            // Holes without end are a liar's; what is forgotten is told again.
-            *theirs = theirs.for_frame();
+        let full = session.logs_told + ranges.iter().count() >= LOGS_TOLD_MAX;
+        if full && known.is_none() {
+            return;
         }
+        if full || theirs.iter().count() > 4 * RANGES_MAX {
+            // Holes without end are a liar's; what is forgotten is told again.
+            let newest = theirs.iter().next_back();
+            theirs = newest.map(|(first, last)| Ranges::span(first, last)).unwrap_or_default();
+        }
+        session.logs_told = (session.logs_told + 1 + theirs.iter().count()).saturating_sub(before);
+        shared.told_of(key);
+        shared.theirs.insert(key, theirs);
         if let Some(todo) = shared.todo.get_mut(&key.author) {
             todo.strike(key.log, ranges);
         }

@@ -16,7 +16,8 @@ use super::{LogKey, Output, Replica, Timer};
 use crate::core::SessionId;
 use crate::core::durable::Op;
 
-/// Logs that one session may tell of, over all conversations; further ones are not remembered until the next session.
+/// Logs, and ranges of them, that one session may tell of, over all conversations. Of further ones nothing is remembered until the
+/// next session, and of a log in many pieces only the newest piece.
 pub const LOGS_TOLD_MAX: usize = 20_000;
 
 /// Bytes of frames that are written to nobody's stream yet, above which a session is told only what it must be.
@@ -43,7 +44,7 @@ pub(super) struct Session {
     /// Whose logs were served last: the next in turn comes next.
     pub(super) turn: Option<Turn>,
     pub(super) budget: Budget,
-    /// How many logs the peer has told of.
+    /// How many logs, and ranges of them, the peer has told of.
     pub(super) logs_told: usize,
     /// Digests of rooms that came before this end knew that it shares them.
     pub(super) early: BTreeMap<ConversationId, [u8; 32]>,
@@ -64,6 +65,8 @@ pub(super) struct Shared {
     told: u64,
     /// Heads that came so far of a list that goes on.
     pub(super) incoming: BTreeMap<LogKey, Ranges>,
+    /// How many logs and ranges of them that list has had.
+    pub(super) incoming_told: usize,
     /// What is still to be sent.
     pub(super) todo: BTreeMap<PeerId, Todo>,
     /// What was sent on this session and need not be sent again unless it is asked for.
@@ -104,10 +107,9 @@ impl Shared {
 #[cfg(feature = "faults")]
 impl Shared {
     fn kept(&self) -> usize {
-        let of = |map: &BTreeMap<LogKey, Ranges>| map.values().map(|ranges| 1 + ranges.iter().count()).sum::<usize>();
         let sets = self.follow.len() + self.haves.len() + self.announcements.len();
-        let lists = self.todo.len() + self.gap_asked.len() + self.wants_waiting.len();
-        of(&self.theirs) + of(&self.incoming) + of(&self.sent) + of(&self.asked) + sets + lists
+        let lists = self.todo.len() + self.gap_asked.len() + self.wants_waiting.len() + self.told_order.len();
+        told(&self.theirs) + told(&self.incoming) + told(&self.sent) + told(&self.asked) + sets + lists
     }
 }
 
@@ -193,7 +195,7 @@ impl Replica {
     fn unshare(&mut self, id: SessionId, conversation_id: ConversationId, goodbye: bool) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(shared) = session.shared.remove(&conversation_id) else { return };
-        session.logs_told -= shared.theirs.len().min(session.logs_told);
+        session.logs_told -= told(&shared.theirs).min(session.logs_told);
         let peer = session.peer;
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
         let orphaned: Vec<_> = conversation.sources.extract_if(.., |_, source| *source == id).map(|(author, _)| author).collect();
@@ -244,6 +246,11 @@ impl Replica {
     pub(super) fn may_say_more(&self, id: SessionId) -> bool {
         self.sessions.get(&id).is_some_and(|session| session.frames_outstanding < FRAMES_OUTSTANDING_MAX)
     }
+}
+
+/// How many logs, and ranges of them, these are.
+pub(super) fn told(theirs: &BTreeMap<LogKey, Ranges>) -> usize {
+    theirs.values().map(|ranges| 1 + ranges.iter().count()).sum()
 }
 
 pub(super) fn ranges_of(map: &BTreeMap<LogKey, Ranges>, key: &LogKey) -> Ranges {
