@@ -10,7 +10,8 @@ use tracing::info;
 
 use super::*;
 use crate::net::endpoint::DialError;
-use crate::net::session::{Greeted, greet};
+use crate::net::session::{Ended, GreetError, Greeted, greet};
+use crate::net::tls;
 
 /// How long a dial may take, Hello included, when somebody waits for it.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
@@ -100,7 +101,9 @@ impl Engine {
         self.spawn(async move {
             let met = match connect(&endpoint, addr, expected, hello).await {
                 Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: Some(reply) },
-                Err(error) => Met::Failed { addr, error, reply },
+                // Both sides dialed at once, and the other connection stays: whoever answered here is at its end.
+                Err(NotMet::Duplicate(peer)) => return drop(reply.send(Ok(peer))),
+                Err(NotMet::Failed(error)) => Met::Failed { addr, error, reply },
             };
             let _ = internal.send(Internal::Met(met));
         });
@@ -213,14 +216,27 @@ impl Engine {
     }
 }
 
+/// Why a dial led to no session of its own.
+enum NotMet {
+    /// The peer, which proved its identity, has another connection with us.
+    Duplicate(PeerId),
+    /// Anything else.
+    Failed(SendError),
+}
+
 async fn connect(
     endpoint: &Endpoint,
     addr: SocketAddr,
     expected: Option<PeerId>,
     hello: impl FnOnce(&[u8; 32]) -> Hello,
-) -> Result<Greeted, SendError> {
-    let failed = |error: DialError| SendError::dial(addr.to_string(), error);
+) -> Result<Greeted, NotMet> {
+    let failed = |error: DialError| NotMet::Failed(SendError::dial(addr.to_string(), error));
     let connection = endpoint.dial(addr, expected, DIAL_LIMIT).await.map_err(failed)?;
-    let refused = |error: crate::net::session::GreetError| SendError::Refused { addr: addr.to_string(), why: error.to_string() };
-    greet(connection, true, hello, DIAL_LIMIT).await.map_err(refused)
+    let peer = tls::peer_id(&connection);
+    greet(connection, true, hello, DIAL_LIMIT).await.map_err(|error| match (peer, &error) {
+        (Some(peer), GreetError::Ended(Ended::Closed { code, .. })) if *code == u64::from(close::DUPLICATE) => {
+            NotMet::Duplicate(peer)
+        }
+        (_, _) => NotMet::Failed(SendError::Refused { addr: addr.to_string(), why: error.to_string() }),
+    })
 }
