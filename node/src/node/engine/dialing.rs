@@ -38,6 +38,8 @@ type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
 pub(crate) enum Met {
     /// Both Hellos were exchanged.
     Greeted { greeted: Box<Greeted>, reply: Option<DialReply> },
+    /// Somebody with our own identity answers there.
+    Copy(SocketAddr),
     /// The dial that a user waited for failed.
     Failed { addr: SocketAddr, error: SendError, reply: DialReply },
 }
@@ -103,6 +105,7 @@ impl Engine {
                 Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: Some(reply) },
                 // Both sides dialed at once, and the other connection stays: whoever answered here is at its end.
                 Err(NotMet::Duplicate(peer)) => return drop(reply.send(Ok(peer))),
+                Err(NotMet::Myself) => return drop(reply.send(Err(SendError::Myself))),
                 Err(NotMet::Failed(error)) => Met::Failed { addr, error, reply },
             };
             let _ = internal.send(Internal::Met(met));
@@ -157,6 +160,12 @@ impl Engine {
     pub(super) fn met(&mut self, met: Met) {
         let (greeted, reply) = match met {
             Met::Greeted { greeted, reply } => (greeted, reply),
+            Met::Copy(addr) => {
+                if self.copies_told.is_empty() {
+                    self.copied(&format!("at {addr}"));
+                }
+                return;
+            }
             Met::Failed { addr, error, reply } => {
                 let error = self.peer_last_at(addr, error);
                 let _ = reply.send(error);
@@ -188,7 +197,15 @@ impl Engine {
         if let Some(reply) = reply {
             let _ = reply.send(Err(SendError::Myself));
         }
-        greeted.connection.close(close::SELF.into(), b"this is the same identity");
+        let connection = greeted.connection.clone();
+        if greeted.dialed {
+            // The other end closes once it has read our Hello: until then it does not know whom it met.
+            self.spawn(async move {
+                let _ = tokio::time::timeout(DIAL_LIMIT, connection.closed()).await;
+            });
+        } else {
+            connection.close(close::SELF.into(), b"this is the same identity");
+        }
         if instance != self.instance && self.copies_told.insert(instance) {
             let at = greeted.connection.remote_address();
             self.copied(&format!("at {at}"));
@@ -201,9 +218,12 @@ impl Engine {
         let Some(&addr) = addrs.iter().find(|addr| !own.contains(addr)) else { return };
         let (endpoint, internal, hello, me) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker(), self.me);
         self.spawn(async move {
-            if let Ok(greeted) = connect(&endpoint, addr, Some(me), hello).await {
-                let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
-            }
+            let met = match connect(&endpoint, addr, Some(me), hello).await {
+                Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: None },
+                Err(NotMet::Myself) => Met::Copy(addr),
+                Err(NotMet::Duplicate(_) | NotMet::Failed(_)) => return,
+            };
+            let _ = internal.send(Internal::Met(met));
         });
     }
 
@@ -220,6 +240,8 @@ impl Engine {
 enum NotMet {
     /// The peer, which proved its identity, has another connection with us.
     Duplicate(PeerId),
+    /// The other end has our own identity, and said so first.
+    Myself,
     /// Anything else.
     Failed(SendError),
 }
@@ -237,6 +259,7 @@ async fn connect(
         (Some(peer), GreetError::Ended(Ended::Closed { code, .. })) if *code == u64::from(close::DUPLICATE) => {
             NotMet::Duplicate(peer)
         }
+        (_, GreetError::Ended(Ended::Closed { code, .. })) if *code == u64::from(close::SELF) => NotMet::Myself,
         (_, _) => NotMet::Failed(SendError::Refused { addr: addr.to_string(), why: error.to_string() }),
     })
 }
