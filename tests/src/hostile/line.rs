@@ -48,10 +48,9 @@ impl Line {
     /// As [`Line::greet`], where the victim may end the connection instead.
     pub async fn try_greet(&mut self, profile: Profile) -> Option<Profile> {
         self.says(&Mallory::hello(profile)).await;
-        match self.hears().await? {
-            Frame::Hello(hello) => Some(hello.profile),
-            other => panic!("a Hello should come, not {other:?}"),
-        }
+        let first = self.hears().await?;
+        let Frame::Hello(hello) = first else { panic!("a Hello should come, not {first:?}") };
+        Some(hello.profile)
     }
 
     /// Says a frame on the control stream; whether the victim still takes it.
@@ -139,12 +138,9 @@ impl Line {
 
 /// Waits until the other end closes the connection; the application's code and words.
 pub(super) async fn closed(connection: &Connection) -> (u64, String) {
-    match timeout(PATIENCE, connection.closed()).await.expect("the victim ends it in time") {
-        ConnectionError::ApplicationClosed(close) => {
-            (close.error_code.into_inner(), String::from_utf8_lossy(&close.reason).into_owned())
-        }
-        other => panic!("not closed by the application, but: {other}"),
-    }
+    let ended = timeout(PATIENCE, connection.closed()).await.expect("the victim ends it in time");
+    let ConnectionError::ApplicationClosed(close) = ended else { panic!("not closed by the application, but: {ended}") };
+    (close.error_code.into_inner(), String::from_utf8_lossy(&close.reason).into_owned())
 }
 
 /// The frame as it stands on a stream.

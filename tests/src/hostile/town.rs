@@ -143,7 +143,7 @@ impl Default for Town {
 /// What the victim may grow by for one attacker: the 2 MiB that a peer can make it hold of received data, 1.5 MiB of what it was
 /// sent (a window and a half), as much again while these are decoded, the store's caches (three connections of 2 MiB) and recent
 /// batches (4 MiB), and what an allocator doesn't give back.
-const ONE_PEER: u64 = 24 * MIB;
+const ONE_PEER: u64 = 16 * MIB;
 
 const LOG: &[&str] = &["-v", "--json", "--listen", "127.0.0.1:0"];
 const LOG_MUCH: &[&str] = &["-vv", "--json", "--listen", "127.0.0.1:0"];

@@ -9,6 +9,7 @@ mod check;
 mod describe;
 mod disk;
 mod hostile;
+mod liar;
 mod link;
 mod oracle;
 mod script;
@@ -17,6 +18,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use self::liar::lie_to;
 pub use self::script::Shape;
 pub use self::world::Stats;
 use self::world::{SECOND, World};
@@ -118,6 +120,33 @@ pub fn run_calm(seed: u64, nodes: usize, shape: Shape, rounds: u32) -> Outcome {
         converge(world, now);
     })
 }
+
+/// Two nodes, one of which says, while the other is away, much more than a session is handed at a time.
+pub fn flood(seed: u64, fault: Option<Fault>) -> Outcome {
+    let mut world = World::new(seed, fault, false);
+    world.set_up_calm(2, Shape::Mesh);
+    guarded(world, |world| {
+        world.run_until(5 * SECOND);
+        world.part_ways();
+        world.run_until(30 * SECOND);
+        world.flood(0, 1, FLOOD);
+        world.run_until(40 * SECOND);
+        world.mend();
+        let now = world.now;
+        while world.stats.sent == 0 && world.now < now + 60 * SECOND {
+            world.run_until(world.now + SECOND / 100);
+        }
+        // As long as the bytes take, and less than it takes to lose one's patience.
+        let slowest = world.conns.values().map(|conn| conn.bytes_per_s).min().unwrap_or(1);
+        world.run_until(world.now + FLOOD * 16_500 * SECOND / slowest + 9 * SECOND / 10);
+        if let Some(unmet) = world.unmet() {
+            world.fail(format!("after a flood {unmet}"));
+        }
+    })
+}
+
+/// How many of the longest entries make a flood.
+const FLOOD: u64 = 150;
 
 /// An hour in which nobody says anything, after each said a little: bytes of frames per session.
 pub fn idle_hour(seed: u64, nodes: usize) -> (Outcome, u64) {

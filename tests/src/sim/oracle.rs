@@ -22,6 +22,8 @@ pub(super) struct Left {
     at: u64,
     /// Whether the node must remember it: not across a crash, in which it may have forgotten.
     sure: bool,
+    /// Whether it was still there at that time: its store then counts from its last sign of life.
+    here: bool,
 }
 
 /// Who is and was in the open room, as one node saw it.
@@ -161,7 +163,8 @@ impl Oracle {
         let mut left = here;
         if stale.is_some_and(|at| now - at < LAZY || disk_was_full) {
             for (peer, saved) in &presence.saved {
-                left.entry(*peer).or_insert(*saved);
+                let at = if saved.here { now } else { saved.at };
+                left.entry(*peer).or_insert(Left { at, ..*saved });
             }
         }
         left
@@ -263,7 +266,7 @@ impl World {
                 presence.unconfirmed.retain(|(_, of)| of != peer);
                 presence.heard.remove(peer);
                 if !goodbye && *confirmed {
-                    presence.left.insert(*peer, Left { at: now, sure: true });
+                    presence.left.insert(*peer, Left { at: now, sure: true, here: false });
                 }
             }
         }
@@ -279,7 +282,7 @@ impl World {
     pub(super) fn left_if_it_ended_now(&self, node: usize) -> BTreeMap<PeerId, Left> {
         let here = self.here(node).into_iter().filter(|(_, confirmed)| *confirmed);
         let mut left = self.oracle.presence[node].left.clone();
-        left.extend(here.map(|(peer, _)| (peer, Left { at: self.now, sure: false })));
+        left.extend(here.map(|(peer, _)| (peer, Left { at: self.now, sure: false, here: true })));
         left
     }
 

@@ -252,10 +252,23 @@ impl World {
 
     pub(super) fn say(&mut self, node: usize, conversation: ConversationId) {
         self.script.bodies += 1;
-        let long = if self.script.long { 16_000 } else if self.one_in(12) { self.between(100, 16_000) } else { 0 };
+        let long = if self.script.long {
+            16_000
+        } else if self.one_in(12) {
+            self.between(100, 16_000)
+        } else {
+            0
+        };
         let body = format!("{}{}", self.script.bodies, " and so on".repeat(usize::try_from(long / 10).expect("small")));
         let token = self.says(node, conversation, body.clone());
         self.input(node, Input::Append { token, conversation, body: Body::Text(body) });
+    }
+
+    pub(super) fn flood(&mut self, node: usize, other: usize, count: u64) {
+        self.script.long = true;
+        let conversation = ConversationId::direct(self.nodes[node].id, self.nodes[other].id);
+        (0..count).for_each(|_| self.say(node, conversation));
+        self.script.long = false;
     }
 
     fn choose_conversation(&mut self, node: usize) -> Option<ConversationId> {
@@ -288,6 +301,12 @@ impl World {
         for node in 0..self.nodes.len() {
             self.groups[node] = self.pick(2);
         }
+        self.rewire();
+    }
+
+    /// Each node on its own.
+    pub(super) fn part_ways(&mut self) {
+        self.groups = (0..self.nodes.len()).collect();
         self.rewire();
     }
 

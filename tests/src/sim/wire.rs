@@ -35,11 +35,6 @@ impl World {
         }
     }
 
-    /// Whether both ends hold a session with each other.
-    pub(super) fn connected(&self, a: usize, b: usize) -> bool {
-        self.conns.values().any(|conn| conn.wire && conn.joins(a, b) && conn.ends.iter().all(End::live))
-    }
-
     pub(super) fn dial(&mut self, a: usize, b: usize) {
         if !self.running(a) || !self.running(b) || !self.reachable(a, b) {
             return;

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob::core::durable::{Commit, ConversationKind};
+use hobnob::core::durable::Commit;
 use hobnob::core::replica::{Input, Output, Replica};
 use hobnob::core::{Now, Rng, SessionId};
 use hobnob::protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
@@ -489,13 +489,6 @@ impl World {
 
     pub(super) fn is_in(&self, node: usize, room: ConversationId) -> bool {
         self.rooms(node).contains(&room)
-    }
-
-    pub(super) fn knows(&self, node: usize, conversation: ConversationId) -> bool {
-        self.nodes[node].replica.as_ref().is_some_and(|replica| match replica.kind(conversation) {
-            Some(ConversationKind::Direct(_) | ConversationKind::Room { joined: true, .. }) => true,
-            Some(ConversationKind::Room { joined: false, .. }) | None => false,
-        })
     }
 
     pub(super) fn next_conn(&mut self) -> u64 {

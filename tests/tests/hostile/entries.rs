@@ -275,10 +275,9 @@ async fn log_of(line: &mut Line, town: &Town) -> (hobnob_protocol::LogName, u64)
     stream.read_exact(&mut length).await.expect("a batch comes");
     let mut frame = vec![0; u32::from_be_bytes(length) as usize];
     stream.read_exact(&mut frame).await.expect("a batch comes");
-    match Frame::decode(&frame.into()).expect("an honest frame") {
-        Frame::Batch(batch) => (batch.name, batch.check().expect("an honest batch").last()),
-        other => panic!("a batch, not {other:?}"),
-    }
+    let frame = Frame::decode(&frame.into()).expect("an honest frame");
+    let Frame::Batch(batch) = frame else { panic!("a batch, not {frame:?}") };
+    (batch.name, batch.check().expect("an honest batch").last())
 }
 
 fn lobby() -> ConversationId {

@@ -1,5 +1,6 @@
 //! Frames that no honest node sends.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::frame::{AuthorHeads, FRAME_MAX, Profile};
@@ -218,9 +219,8 @@ fn a_peer_that_floods_with_new_names_costs_little() {
     town.attack(async |town: &Town| {
         let mut line = Mallory::new().in_session(&town.ann).await;
         let flood = async {
-            for n in 0u64.. {
-                let addrs =
-                    (0..16).map(|i| std::net::SocketAddr::from(([127, 0, 0, 1], 1 + (n * 16 + i) as u16 % 60_000))).collect();
+            for n in 0u16.. {
+                let addrs = (0..16).map(|i| SocketAddr::from(([127, 0, 0, 1], 1 + n.wrapping_mul(16) / 2 + i))).collect();
                 let profile = Profile { nick: format!("mallory {n}"), addrs, proofs: vec![[7; 32]; 256] };
                 if !line.says(&Frame::Profile(profile)).await {
                     return;
@@ -230,7 +230,7 @@ fn a_peer_that_floods_with_new_names_costs_little() {
         let _ = tokio::time::timeout(FLOOD, flood).await;
         town.talks("meanwhile");
     });
-    town.stands(&[]);
+    town.stands(&["a flood of profiles"]);
 }
 
 /// The session ends with this code, and the log says why.

@@ -3,8 +3,10 @@
 //! It waits for nobody: sessions, the store and the system report through channels. What a burst brings is handled together
 //! before the outputs are carried out, so that a thousand appends become one batch and a thousand batches one receipt.
 
+mod dialing;
 mod links;
 mod messages;
+mod profiles;
 mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use self::links::{Link, Met};
+use self::dialing::{Candidate, Met};
+use self::links::Link;
 use self::messages::{Sending, Waiters};
 use self::rooms::Joining;
 use super::clock::Clock;
@@ -128,9 +131,9 @@ pub(super) struct Engine {
     next_token: u64,
     links: BTreeMap<SessionId, Link>,
     /// Connections that have not said Hello yet, the oldest first.
-    greetings: VecDeque<links::Greeting>,
+    greetings: VecDeque<dialing::Greeting>,
     /// Connections that have said Hello and wait for the verdict of `paths`.
-    candidates: BTreeMap<SessionId, links::Candidate>,
+    candidates: BTreeMap<SessionId, Candidate>,
     sending: BTreeMap<Token, Sending>,
     joining: BTreeMap<Token, Joining>,
     waiters: Waiters,
