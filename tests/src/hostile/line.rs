@@ -60,6 +60,8 @@ impl Line {
 
     /// Says these bytes on the control stream.
     pub async fn says_raw(&mut self, bytes: &[u8]) -> bool {
+        // Writing what fits is done at once: without this, no flood would ever give its deadline a turn.
+        tokio::task::yield_now().await;
         self.control.write_all(bytes).await.is_ok()
     }
 
@@ -70,6 +72,7 @@ impl Line {
 
     /// Says these bytes on the batch stream.
     pub async fn pushes_raw(&mut self, bytes: &[u8]) -> bool {
+        tokio::task::yield_now().await;
         if self.batches.is_none() {
             self.batches = self.connection.open_uni().await.ok();
         }
