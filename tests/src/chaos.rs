@@ -92,12 +92,17 @@ impl Plan {
 /// Gives the node one numbered message after the other, until it is over.
 fn talk(from: &Node, to: &Node, over: &AtomicBool) -> Submitted {
     let mut submitted = Submitted::default();
+    let (mut line, to) = (from.line(), to.id().parse().expect("a peer id"));
     for number in 1.. {
+        until("the node is up, or all is over", STARTING, || {
+            let ready = over.load(Ordering::Relaxed) || line.is_open();
+            if ready { Ok(()) } else { Err("it is down".to_owned()) }
+        });
         if over.load(Ordering::Relaxed) {
             break;
         }
         let text = format!("{} {number}", from.nick());
-        match from.submit(to, &text) {
+        match line.submit(to, &text) {
             Some(id) => assert_eq!(submitted.acknowledged.insert(id, text), None, "two messages of one id"),
             None => submitted.unanswered += 1,
         }

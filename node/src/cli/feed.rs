@@ -5,11 +5,12 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use hobnob::MessageId;
-use hobnob::control::wire::{HistoryFilter, MessageLine, Time, WireEvent};
+use hobnob::control::wire::{HISTORY_PAGE_MAX, HistoryFilter, MessageLine, Text, Time, WireEvent};
 use hobnob::control::{Client, ClientError, EventStream};
 
-/// Ids of messages told lately that are remembered. Only messages of the same moment as the last one need to be.
-const TOLD_MAX: usize = 4096;
+/// Ids of messages told lately that are remembered: several times as many as the node keeps events for a reader that is slow, since
+/// those come again after what was missed has been read back.
+const TOLD_MAX: usize = 32 * 1024;
 
 /// Which messages have been told. Outlives the node they came from.
 #[derive(Debug)]
@@ -44,50 +45,91 @@ impl Told {
     }
 }
 
+/// Events taken from the pipe for each page that is read back: more than a page holds, or else the pipe would never be empty.
+const SKIPPED_MAX: usize = 4 * HISTORY_PAGE_MAX;
+
 /// The events of one node, from where `Told` left off.
 #[derive(Debug)]
 pub(crate) struct Feed {
     client: Client,
     events: EventStream,
     missed: VecDeque<MessageLine>,
-    /// How many events a lag has cost, until their messages have been read back.
-    lag: Option<u64>,
+    /// Events that came while messages were read back.
+    meanwhile: VecDeque<WireEvent>,
+    /// What is to be read back before events go on.
+    behind: Option<Behind>,
+}
+
+/// Where reading back goes on. A page at a time: what was missed can be more than memory holds.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    since: Time,
+    after: Option<MessageId>,
 }
 
 impl Feed {
     /// Subscribes, and reads back what came before the subscription.
     pub(crate) async fn open(client: &Client, told: &Told) -> Result<Feed, ClientError> {
         let events = client.events().await?;
-        let mut feed = Feed { client: client.clone(), events, missed: VecDeque::new(), lag: None };
-        feed.read_back(told).await?;
+        let behind = Some(Behind { since: told.since, after: None });
+        let mut feed = Feed { client: client.clone(), events, missed: VecDeque::new(), meanwhile: VecDeque::new(), behind };
+        feed.read_back().await?;
         Ok(feed)
     }
 
     /// The next event; none when the node has ended or is about to. Cancel safe.
     pub(crate) async fn next(&mut self, told: &mut Told) -> Result<Option<WireEvent>, ClientError> {
         loop {
-            if let Some(missed) = self.lag {
-                self.read_back(told).await?;
-                self.lag = None;
-                return Ok(Some(WireEvent::Lagged { missed }));
-            }
             while let Some(message) = self.missed.pop_front() {
                 if told.is_news(&message) {
                     return Ok(Some(WireEvent::Message(message)));
                 }
             }
+            if let Some(event) = self.meanwhile.pop_front() {
+                return Ok(Some(event));
+            }
+            if self.behind.is_some() {
+                self.skip().await;
+                self.read_back().await?;
+                continue;
+            }
             match self.events.next().await {
                 Some(WireEvent::Message(message)) if !told.is_news(&message) => {}
-                Some(WireEvent::Lagged { missed }) => self.lag = Some(missed),
+                Some(WireEvent::Lagged { missed }) => {
+                    self.behind = Some(Behind { since: told.since, after: None });
+                    return Ok(Some(WireEvent::Lagged { missed }));
+                }
                 other => return Ok(other),
             }
         }
     }
 
-    async fn read_back(&mut self, told: &Told) -> Result<(), ClientError> {
-        let filter = HistoryFilter { since: Some(told.since), ..HistoryFilter::default() };
-        let messages = self.client.history(filter).await?;
-        self.missed.extend(messages.into_iter().filter(|message| message.state.is_none()));
+    /// Takes the events that wait. The messages among them are on disk, and come with what is read back: left in the pipe, they
+    /// would come again when their ids are forgotten.
+    async fn skip(&mut self) {
+        for _ in 0..SKIPPED_MAX {
+            let event = tokio::select! {
+                biased;
+                event = self.events.next() => event,
+                () = std::future::ready(()) => return,
+            };
+            match event {
+                Some(WireEvent::Message(message)) if message.state.is_none() => {}
+                Some(event) => self.meanwhile.push_back(event),
+                None => return,
+            }
+        }
+    }
+
+    /// Reads one page.
+    async fn read_back(&mut self) -> Result<(), ClientError> {
+        let Some(Behind { since, after }) = self.behind else { return Ok(()) };
+        let (after, limit) = (after.map(Text), Some(HISTORY_PAGE_MAX));
+        let filter = HistoryFilter { since: Some(since), after, oldest: true, limit, ..HistoryFilter::default() };
+        let page = self.client.history_page(filter).await?;
+        let full = page.messages.len() >= HISTORY_PAGE_MAX;
+        self.behind = page.messages.last().filter(|_| full).map(|last| Behind { since, after: Some(last.id.0) });
+        self.missed.extend(page.messages.into_iter().filter(|message| message.state.is_none()));
         Ok(())
     }
 }
@@ -95,7 +137,6 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::control::wire::Text;
     use hobnob::protocol::{Body, LogId, PeerId, RoomName};
     use hobnob::{ConversationRef, DeliveryState};
 
@@ -119,7 +160,7 @@ mod tests {
         assert!(!told.is_news(&message(1, 7, None)));
         assert!(told.is_news(&message(1, 7, Some(DeliveryState::Queued))));
         assert_eq!(told.since, Time(7));
-        for seq in 2..10_000 {
+        for seq in 2..100_000 {
             assert!(told.is_news(&message(seq, 7, None)));
         }
         assert_eq!((told.ids.len(), told.order.len()), (TOLD_MAX, TOLD_MAX));

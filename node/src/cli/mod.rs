@@ -27,7 +27,10 @@ use output::Output;
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return not_parsed(&error),
+    };
     start_log(args.common.verbose);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -49,6 +52,19 @@ pub(crate) fn main() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// Help and version go to stdout as they are; what a user typed is shown only with stand-ins for what could disturb the screen.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // With stdout closed nobody wants to read it.
+        let _ = error.print();
+        return Exit::Done.into();
+    }
+    for line in error.to_string().trim_end().lines() {
+        output::say(&hobnob::protocol::text::visible(line));
+    }
+    Exit::Usage.into()
 }
 
 async fn run(args: Args) -> anyhow::Result<Exit> {

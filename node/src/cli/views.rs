@@ -81,7 +81,8 @@ pub(crate) async fn history(common: &Common, out: Output, args: args::History) -
             Some(of) => Some(Text(conversation(client, of).await?)),
             None => None,
         };
-        let filter = HistoryFilter { conversation, search: args.search, since: args.since, before: None, limit: args.limit };
+        let filter =
+            HistoryFilter { conversation, search: args.search, since: args.since, limit: args.limit, ..HistoryFilter::default() };
         let messages = client.history(filter).await?;
         let names = if out.json { Names::default() } else { Names::ask(client).await? };
         for message in messages {

@@ -127,7 +127,7 @@ impl Client {
         let mut have = 0;
         loop {
             filter.limit = Some(limit - have);
-            let page: MessageList = self.ask(Command::History(filter.clone())).await?;
+            let page = self.history_page(filter.clone()).await?;
             have += page.messages.len();
             filter.before = page.messages.first().map(|oldest| oldest.id);
             let more = page.more && filter.before.is_some() && have < limit;
@@ -136,6 +136,11 @@ impl Client {
                 return Ok(pages.into_iter().rev().flatten().collect());
             }
         }
+    }
+
+    /// As many messages that `filter` lets through as one answer holds.
+    pub async fn history_page(&self, filter: HistoryFilter) -> Result<MessageList, ClientError> {
+        self.ask(Command::History(filter)).await
     }
 
     /// What happens from now on.

@@ -1,6 +1,6 @@
 //! Answers the control socket of one node.
 //!
-//! Each connection has its own task; [`connection`](self::connection) says how its requests are carried out. There are two ways to
+//! Each connection has its own task; `connection` says how its requests are carried out. There are two ways to
 //! end: [`Server::finish`] goes on answering until the last client has left, [`Server::stop`] ends at once.
 
 mod connection;

@@ -81,14 +81,18 @@ pub struct Discovery {
 impl Discovery {
     /// Announces that `id` listens at `bound`, and reports whom else it hears of: the known at once, then as they come. What
     /// does not fit into `found` is dropped and counted. Must be called within a tokio runtime.
-    pub fn start(id: PeerId, bound: SocketAddr, found: mpsc::Sender<Found>) -> Result<Self, MdnsError> {
+    ///
+    /// `run` is a random number of this run: it is part of the announced name, so that a copy of this identity that runs
+    /// elsewhere is found like anybody else, under our own id.
+    pub fn start(id: PeerId, run: u64, bound: SocketAddr, found: mpsc::Sender<Found>) -> Result<Self, MdnsError> {
         check_multicast()?;
         let daemon = Daemon(ServiceDaemon::new()?);
         daemon.0.set_ip_check_interval(INTERFACES_EVERY_SECS)?;
         let dropped = Arc::<AtomicU64>::default();
-        let listener = Listener { own: id, found, records: Records::default(), dropped: dropped.clone() };
+        let own = instance_name(id, run);
+        let listener = Listener { own: own.clone(), found, records: Records::default(), dropped: dropped.clone() };
         let listener = tokio::spawn(listener.listen(daemon.0.clone()));
-        daemon.0.register(announcement(id, bound)?)?;
+        daemon.0.register(announcement(id, &own, bound)?)?;
         Ok(Self { daemon, listener, dropped })
     }
 
@@ -130,16 +134,21 @@ impl std::fmt::Debug for Daemon {
     }
 }
 
+/// The name of one run of a node: 52 characters of id, a dash, and eight of the run, which is less than the 63 that a name holds.
+fn instance_name(id: PeerId, run: u64) -> String {
+    format!("{id}-{:08x}", run & 0xffff_ffff)
+}
+
 /// What this node says of itself.
-fn announcement(id: PeerId, bound: SocketAddr) -> Result<ServiceInfo, mdns_sd::Error> {
+fn announcement(id: PeerId, name: &str, bound: SocketAddr) -> Result<ServiceInfo, mdns_sd::Error> {
     let text = id.to_string();
-    let host = format!("{text}.local.");
+    let host = format!("{name}.local.");
     let properties = [("id", text.as_str()), ("v", RECORD_VERSION)];
     let ip = bound.ip();
     let mut info = if ip.is_unspecified() {
-        ServiceInfo::new(SERVICE, &text, &host, (), bound.port(), &properties[..])?.enable_addr_auto()
+        ServiceInfo::new(SERVICE, name, &host, (), bound.port(), &properties[..])?.enable_addr_auto()
     } else {
-        ServiceInfo::new(SERVICE, &text, &host, ip, bound.port(), &properties[..])?
+        ServiceInfo::new(SERVICE, name, &host, ip, bound.port(), &properties[..])?
     };
     if ip.is_ipv4() {
         info.set_interfaces(vec![IfKind::IPv4]);
@@ -187,7 +196,7 @@ fn shared_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
 
 /// Passes on what the mDNS thread hears.
 struct Listener {
-    own: PeerId,
+    own: String,
     found: mpsc::Sender<Found>,
     records: Records,
     dropped: Arc<AtomicU64>,
@@ -218,7 +227,7 @@ impl Listener {
         let Some(found) = read(service) else {
             return tracing::debug!("an mDNS record that is not a hobnob's of this version");
         };
-        if found.peer == self.own {
+        if name_in(service.get_fullname()) == Some(&self.own) {
             return;
         }
         let admitted = self.records.admit(found.peer, now) && self.found.try_send(found).is_ok();
@@ -275,9 +284,14 @@ fn read(service: &ResolvedService) -> Option<Found> {
     (!addrs.is_empty()).then_some(Found { peer, addrs })
 }
 
-/// The peer that a full instance name, `<id>._hobnob._udp.local.`, claims.
+/// The peer that a full instance name, `<id>-<run>._hobnob._udp.local.`, claims.
 fn peer_in(name: &str) -> Option<PeerId> {
-    name.strip_suffix(SERVICE)?.strip_suffix('.')?.parse().ok()
+    let (id, _run) = name_in(name)?.split_once('-')?;
+    id.parse().ok()
+}
+
+fn name_in(full: &str) -> Option<&str> {
+    full.strip_suffix(SERVICE)?.strip_suffix('.')
 }
 
 /// The address with the scope by which it was heard, if it needs one. A loopback address from another machine would be an
@@ -328,19 +342,19 @@ mod tests {
     #[test]
     fn a_record_is_an_id_and_addresses_or_nothing() {
         let id = peer(1).to_string();
-        let found = record(&id, &id, "1", "192.0.2.1,2001:db8::1", 9).unwrap();
+        let found = record(&format!("{id}-0badcafe"), &id, "1", "192.0.2.1,2001:db8::1", 9).unwrap();
         assert_eq!(found.peer, peer(1));
         assert_eq!(found.addrs, ["192.0.2.1:9".parse().unwrap(), "[2001:db8::1]:9".parse().unwrap()]);
         let other = peer(2).to_string();
         for (what, record) in [
             ("a name that is no id", record("printer", &id, "1", "192.0.2.1", 9)),
             ("an id that is none", record(&id, "x\x1b[2J", "1", "192.0.2.1", 9)),
-            ("another id than its name", record(&id, &other, "1", "192.0.2.1", 9)),
-            ("a later version", record(&id, &id, "2", "192.0.2.1", 9)),
-            ("no port", record(&id, &id, "1", "192.0.2.1", 0)),
-            ("no machine", record(&id, &id, "1", "0.0.0.0", 9)),
-            ("many machines", record(&id, &id, "1", "224.0.0.1", 9)),
-            ("this machine, from nowhere", record(&id, &id, "1", "127.0.0.1", 9)),
+            ("another id than its name", record(&format!("{id}-0badcafe"), &other, "1", "192.0.2.1", 9)),
+            ("a later version", record(&format!("{id}-0badcafe"), &id, "2", "192.0.2.1", 9)),
+            ("no port", record(&format!("{id}-0badcafe"), &id, "1", "192.0.2.1", 0)),
+            ("no machine", record(&format!("{id}-0badcafe"), &id, "1", "0.0.0.0", 9)),
+            ("many machines", record(&format!("{id}-0badcafe"), &id, "1", "224.0.0.1", 9)),
+            ("this machine, from nowhere", record(&format!("{id}-0badcafe"), &id, "1", "127.0.0.1", 9)),
         ] {
             assert_eq!(record, None, "{what}");
         }
@@ -348,10 +362,11 @@ mod tests {
 
     #[test]
     fn what_a_node_announces_reads_back_and_says_nothing_more() {
-        let info = announcement(peer(1), "192.0.2.1:9".parse().unwrap()).unwrap().as_resolved_service();
+        let info =
+            announcement(peer(1), &instance_name(peer(1), 7), "192.0.2.1:9".parse().unwrap()).unwrap().as_resolved_service();
         let keys: Vec<_> = info.get_properties().iter().map(|property| property.key().to_owned()).collect();
         assert_eq!(keys, ["id", "v"]);
-        assert_eq!(info.get_hostname(), format!("{}.local.", peer(1)));
+        assert_eq!(info.get_hostname(), format!("{}.local.", instance_name(peer(1), 7)));
         assert_eq!(read(&info).unwrap(), Found { peer: peer(1), addrs: vec!["192.0.2.1:9".parse().unwrap()] });
     }
 
@@ -391,7 +406,7 @@ mod tests {
             seed[..4].copy_from_slice(&std::process::id().to_le_bytes());
             let id = SecretKey::from_seed(seed).id();
             let (found, heard) = mpsc::channel(64);
-            match Discovery::start(id, SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port), found) {
+            match Discovery::start(id, 7, SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port), found) {
                 Ok(discovery) => Some(Self { id, port, discovery, heard }),
                 Err(error) => {
                     println!("SKIPPED: {error}");

@@ -189,7 +189,11 @@ pub struct HistoryQuery {
     pub since_ms: Option<u64>,
     /// Only messages before this one, in display order: for paging back.
     pub before: Option<MessageId>,
-    /// At most this many, the newest; they come oldest first.
+    /// Only messages after this one.
+    pub after: Option<MessageId>,
+    /// The oldest messages that fit, instead of the newest.
+    pub oldest: bool,
+    /// At most this many; they come oldest first.
     pub limit: Option<usize>,
 }
 
@@ -222,8 +226,8 @@ pub struct Status {
 /// Something that a user should be told; `text` is a whole sentence or two, safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `identity-mismatch`, `conflict`, `store-error`,
-    /// `store-recovered`, `port-taken`, `clock`.
+    /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`, `store-error`, `store-recovered`, `clock`,
+    /// `no-discovery`.
     pub code: &'static str,
     /// For people: what happened and what to do.
     pub text: String,

@@ -77,7 +77,7 @@ pub(super) async fn start(config: Config) -> Result<Node, StartError> {
     engine.join_first_rooms(&config.rooms);
     engine.watch_interfaces(interfaces, INTERFACES_EVERY);
     if config.mdns {
-        find_peers(&mut engine, &events);
+        find_peers(&mut engine, run, &events);
     }
     tokio::spawn(engine.run());
     Ok(Node { id: key.id(), commands, events, met: met_changed, clock })
@@ -119,9 +119,9 @@ fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
     kept.or_else(of_user).unwrap_or_else(|| Nickname::new(&key.id().short()).expect("eight letters are a nickname"))
 }
 
-fn find_peers(engine: &mut Engine, events: &broadcast::Sender<Event>) {
+fn find_peers(engine: &mut Engine, run: u64, events: &broadcast::Sender<Event>) {
     let (found, queue) = mpsc::channel(256);
-    match Discovery::start(engine.id(), engine.bound_addr(), found) {
+    match Discovery::start(engine.id(), run, engine.bound_addr(), found) {
         Ok(discovery) => engine.discover(discovery, queue),
         Err(error) => {
             warn!("{error}");

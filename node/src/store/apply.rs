@@ -6,6 +6,7 @@ use hobnob_protocol::{CheckedBatch, ConversationId, EntryHash, LogName, PeerId, 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::core::durable::{Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, Op, Run};
+use crate::core::replica::LAMPORT_AHEAD_MAX;
 
 use super::KnownPeer;
 use super::chain;
@@ -203,9 +204,10 @@ impl Apply<'_> {
             insert.execute(params![id, log.conversation, lamport, sent_at_ms, received_at_ms, kept.bytes.as_ref()])?;
         }
         let highest = part.batch.at(part.to).expect("`to` is within the batch").entry.lamport;
+        // The clock that the next run goes on with: like the replica's own, it does not follow a jump.
         self.run(
-            "UPDATE conversations SET lamport = ?2 WHERE ordinal = ?1 AND lamport < ?2",
-            params![log.conversation, number(highest)],
+            "UPDATE conversations SET lamport = min(?2, lamport + ?3) WHERE ordinal = ?1 AND lamport < ?2",
+            params![log.conversation, number(highest), number(LAMPORT_AHEAD_MAX)],
         )
     }
 

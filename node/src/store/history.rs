@@ -23,7 +23,11 @@ pub struct HistoryRequest {
     pub since_ms: Option<u64>,
     /// Only those that come before this one. Where it is not held, there are none.
     pub before: Option<(LogId, Seq)>,
-    /// At most this many, the newest, and never more than [`HISTORY_ROWS_MAX`].
+    /// Only those that come after this one. Where it is not held, there are none.
+    pub after: Option<(LogId, Seq)>,
+    /// The oldest that fit, instead of the newest.
+    pub oldest: bool,
+    /// At most this many, and never more than [`HISTORY_ROWS_MAX`].
     pub limit: usize,
 }
 
@@ -40,7 +44,7 @@ pub struct HistoryRow {
     pub received_at_ms: u64,
 }
 
-/// The newest rows that fit the request, oldest first: in display order (Lamport number, author, log, number; the same on
+/// The newest rows (or the oldest) that fit the request, oldest first: in display order (Lamport number, author, log, number; the same on
 /// every node), or, of all
 /// conversations, by time of receipt and then in display order.
 ///
@@ -49,7 +53,9 @@ pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<Hi
     let Some(query) = Query::of(conn, request)? else { return Ok(Vec::new()) };
     let mut statement = conn.prepare_cached(&query.sql)?;
     let mut rows = collect(statement.query(params_from_iter(query.values))?)?;
-    rows.reverse();
+    if !request.oldest {
+        rows.reverse();
+    }
     Ok(rows)
 }
 
@@ -124,7 +130,7 @@ impl Position {
     }
 }
 
-/// A statement that goes back from a position, along an index where there is one.
+/// A statement that goes on from a position, either way, along an index where there is one.
 struct Query {
     sql: String,
     values: Vec<Value>,
@@ -140,22 +146,17 @@ impl Query {
                 known => known,
             },
         };
-        let before = match request.before {
-            None => None,
-            Some((log, seq)) => match Position::of(conn, log, seq, within)? {
-                None => return Ok(None),
-                known => known,
-            },
-        };
         let search = request.search.as_deref().and_then(index::query_of);
         let mut query = Self::along(within, search);
         if let Some(since_ms) = request.since_ms {
             query.add(" AND e.received_at_ms >= ?", [number(since_ms).into()]);
         }
-        if let Some(before) = before {
-            query.add_before(within.is_some(), before);
+        for (bound, beyond) in [(request.before, "<"), (request.after, ">")] {
+            let Some((log, seq)) = bound else { continue };
+            let Some(position) = Position::of(conn, log, seq, within)? else { return Ok(None) };
+            query.add_bound(within.is_some(), position, beyond);
         }
-        query.add_order(within.is_some(), request.limit);
+        query.add_order(within.is_some(), request);
         Ok(Some(query))
     }
 
@@ -174,24 +175,27 @@ impl Query {
         query
     }
 
-    fn add_before(&mut self, in_one: bool, before: Position) {
-        let Position { received_at_ms, lamport, author, log, id } = before;
+    /// Only what is beyond a position: before it (`<`) or after it (`>`).
+    fn add_bound(&mut self, in_one: bool, position: Position, beyond: &str) {
+        let Position { received_at_ms, lamport, author, log, id } = position;
         let shown = [lamport.into(), author.into(), log.into(), id.into()];
         // The first bound is the one that an index can use; the second is exact.
         if in_one {
-            self.add(" AND e.lamport <= ?", [lamport.into()]);
-            self.add(" AND (e.lamport, l.author, l.log, e.id) < (?, ?, ?, ?)", shown);
+            self.add(&format!(" AND e.lamport {beyond}= ?"), [lamport.into()]);
+            self.add(&format!(" AND (e.lamport, l.author, l.log, e.id) {beyond} (?, ?, ?, ?)"), shown);
         } else {
-            self.add(" AND e.received_at_ms <= ?", [received_at_ms.into()]);
-            self.add(" AND (e.received_at_ms, e.lamport, l.author, l.log, e.id) < (?", [received_at_ms.into()]);
+            let received_at_ms = Value::from(received_at_ms);
+            self.add(&format!(" AND e.received_at_ms {beyond}= ?"), [received_at_ms.clone()]);
+            self.add(&format!(" AND (e.received_at_ms, e.lamport, l.author, l.log, e.id) {beyond} (?"), [received_at_ms]);
             self.add(", ?, ?, ?, ?)", shown);
         }
     }
 
-    fn add_order(&mut self, in_one: bool, limit: usize) {
-        let first = if in_one { "" } else { "e.received_at_ms DESC, " };
-        let limit = i64::try_from(limit.min(HISTORY_ROWS_MAX)).expect("a small number");
-        let order = format!(" ORDER BY {first}e.lamport DESC, l.author DESC, l.log DESC, e.id DESC LIMIT ?");
+    fn add_order(&mut self, in_one: bool, request: &HistoryRequest) {
+        let way = if request.oldest { "ASC" } else { "DESC" };
+        let first = if in_one { String::new() } else { format!("e.received_at_ms {way}, ") };
+        let limit = i64::try_from(request.limit.min(HISTORY_ROWS_MAX)).expect("a small number");
+        let order = format!(" ORDER BY {first}e.lamport {way}, l.author {way}, l.log {way}, e.id {way} LIMIT ?");
         self.add(&order, [limit.into()]);
     }
 

@@ -29,6 +29,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
 use hobnob_protocol::{Batch, LogId, LogName, PeerId, Seq};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
@@ -237,9 +238,16 @@ fn open_for_writing(path: &Path) -> Result<Connection, Fault> {
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     conn.set_prepared_statement_cache_capacity(64);
+    keep_plans(&conn)?;
     schema::migrate(&mut conn, schema::MIGRATIONS)?;
     schema::check(&conn)?;
     Ok(conn)
+}
+
+/// Statements keep their plans. SQLite would else compile one with a range in it anew for each new value, in case the statistics
+/// of `ANALYZE`, which nobody runs here, say that another plan is better.
+fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// The writer's page cache.

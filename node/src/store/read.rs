@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::error::{Fault, StoreError};
 use super::history::{self, HistoryRequest, HistoryRow};
-use super::{batches, spawn};
+use super::{batches, keep_plans, spawn};
 
 /// Where an answer goes. Who no longer wants it has dropped the other end.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -50,6 +50,7 @@ pub(super) fn start(file: &Path, thread: &str) -> Result<(Sender<Ask>, JoinHandl
 fn open(file: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.set_prepared_statement_cache_capacity(32);
+    keep_plans(&conn)?;
     Ok(conn)
 }
 

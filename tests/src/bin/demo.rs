@@ -58,7 +58,9 @@ fn describe(event: &Value, nodes: &[Node]) -> Option<String> {
             let place = if room.starts_with('#') { format!(" in {room}") } else { String::new() };
             Some(format!("{}{place}: {}", nick(&event["from"]), event["text"].as_str()?))
         }
-        "receipt" => Some(format!("{} has the message {}", nick(&event["peer"]), event["id"].as_str()?)),
+        "receipt" if event["state"] == "delivered" => {
+            Some(format!("{} has the message {}", nick(&event["peer"]), event["id"].as_str()?))
+        }
         "notice" => Some(format!("notice: {}", event["text"].as_str()?)),
         _ => None,
     }

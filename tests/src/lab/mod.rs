@@ -16,6 +16,7 @@
 //! be cleaned up, and nothing leaks, even from a test that was killed.
 
 mod home;
+mod line;
 mod machine;
 mod namespace;
 mod node;
@@ -32,9 +33,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tempfile::TempDir;
 
 pub use home::{Backup, Home};
+pub use line::Line;
 pub use machine::Machine;
 pub use node::{AsTarget, Node};
 pub use process::{Output, hobnob_binary};
+pub(crate) use process::{finish, pipes};
 pub use screen::Screen;
 pub use switch::{Addresses, Switch};
 pub use wait::{Stopwatch, pause, until};

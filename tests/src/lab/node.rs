@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::home::Home;
+use super::line::Line;
 use super::machine::Machine;
 use super::process::{Output, hobnob_binary};
 use super::transcript::{Said, Transcript};
@@ -92,9 +93,9 @@ impl Node {
         submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
     }
 
-    /// As [`Node::queues`], for a node that may be dying at this moment: the id only if the message was acknowledged.
-    pub fn submit(&self, target: impl AsTarget, text: &str) -> Option<String> {
-        submitted(&self.run(&["send", "--wait", "queued", target.as_target(), text]))
+    /// A line to this node over which messages can be queued one after another, through its deaths and restarts.
+    pub fn line(&self) -> Line {
+        Line::to(self.home.path())
     }
 
     /// Joins a room with this secret.
@@ -154,7 +155,9 @@ impl Node {
 
     /// Waits until it hears that a peer has this message of its own on disk.
     pub fn gets_receipt(&self, id: &str, from: &Node) {
-        let fits = |event: &Value| event["event"] == "receipt" && event["id"] == id && event["peer"] == from.id();
+        let fits = |event: &Value| {
+            event["event"] == "receipt" && event["id"] == id && event["peer"] == from.id() && event["state"] == "delivered"
+        };
         self.wait_for(&format!("get the receipt for {id}"), fits, PATIENCE);
     }
 

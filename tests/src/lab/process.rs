@@ -68,7 +68,7 @@ impl std::fmt::Display for Output {
 }
 
 /// Waits for the child to end, feeding it `input`; kills it and panics if that takes longer than `within`.
-pub(super) fn finish(command: String, mut child: Child, input: &str, within: Duration) -> Output {
+pub(crate) fn finish(command: String, mut child: Child, input: &str, within: Duration) -> Output {
     let begun = Stopwatch::start();
     let mut stdin = child.stdin.take().expect("piped in `pipes`");
     let out = child.stdout.take().expect("piped in `pipes`");
@@ -99,7 +99,7 @@ pub(super) fn finish(command: String, mut child: Child, input: &str, within: Dur
 }
 
 /// All three pipes, as [`finish`] wants them.
-pub(super) fn pipes(command: &mut std::process::Command) {
+pub(crate) fn pipes(command: &mut std::process::Command) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
 }
 

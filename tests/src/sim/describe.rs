@@ -1,5 +1,7 @@
 //! Inputs and outputs in a line each, for a trace that a person reads.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "what needs no words of its own is printed as it is")]
+
 use hobnob::core::replica::{Input, Output};
 use hobnob::protocol::Frame;
 

@@ -88,7 +88,7 @@ impl World {
 
     fn garbage(&mut self) -> (usize, Bytes) {
         let len = self.between(1, 300);
-        let mut bytes: Vec<u8> = (0..len).map(|_| self.rng.next().to_le_bytes()[0]).collect();
+        let mut bytes: Vec<u8> = (0..len).map(|_| self.rng.draw().to_le_bytes()[0]).collect();
         bytes[0] = u8::try_from(self.between(14, 24)).expect("small");
         (self.pick(2), bytes.into())
     }
@@ -118,7 +118,7 @@ impl World {
 
     fn any_author(&mut self) -> PeerId {
         if self.one_in(6) {
-            return PeerId::from_bytes([self.rng.next().to_le_bytes()[0]; 32]);
+            return PeerId::from_bytes([self.rng.draw().to_le_bytes()[0]; 32]);
         }
         let at = self.pick(self.nodes.len());
         self.nodes[at].id
@@ -130,7 +130,7 @@ impl World {
         if !known.is_empty() && self.one_in(2) {
             return known[self.pick(known.len())];
         }
-        LogName { conversation, author, log: LogId(self.rng.next()) }
+        LogName { conversation, author, log: LogId(self.rng.draw()) }
     }
 
     fn any_ranges(&mut self) -> Ranges {
@@ -148,18 +148,18 @@ impl World {
         match self.below(7) {
             0 => Frame::Have(name, ranges),
             1 => Frame::Want { name, from: self.below(50), to: None },
-            2 => Frame::Want { name, from: self.rng.next(), to: Some(self.rng.next()) },
+            2 => Frame::Want { name, from: self.rng.draw(), to: Some(self.rng.draw()) },
             3 => Frame::Prune(name.conversation, name.author),
             4 => Frame::Conflict(name),
             5 => {
                 let mut digest = [0; 32];
-                digest[0] = self.rng.next().to_le_bytes()[0];
+                digest[0] = self.rng.draw().to_le_bytes()[0];
                 let nothing = self.one_in(3);
                 Frame::Digest(name.conversation, if nothing { AuthorHeads::digest(&[]) } else { digest })
             }
             _ => {
                 let more = self.one_in(2);
-                let logs = (0..self.between(0, 20)).map(|_| (LogId(self.rng.next()), ranges.clone())).collect();
+                let logs = (0..self.between(0, 20)).map(|_| (LogId(self.rng.draw()), ranges.clone())).collect();
                 let authors = vec![AuthorHeads { author: name.author, logs }];
                 Frame::Heads { conversation: name.conversation, more, authors }
             }
@@ -181,7 +181,7 @@ impl World {
         let other = self.one_in(2);
         let again = self.one_in(4);
         let texts = self.between(1, 4);
-        let salt = self.rng.next();
+        let salt = self.rng.draw();
         let key = self.nodes[node].key.clone();
         let hostile = self.nodes[node].hostile.as_mut().expect("asked of hostile nodes only");
         let name = LogName { conversation, author: key.id(), log: LogId::of_run(hostile.run, &conversation) };
@@ -200,11 +200,11 @@ impl World {
     fn far_ahead(&mut self, node: usize, victim: PeerId) -> Bytes {
         let conversation = self.any_conversation(node, victim);
         let key = self.nodes[node].key.clone();
-        let name = LogName { conversation, author: key.id(), log: LogId(self.rng.next()) };
+        let name = LogName { conversation, author: key.id(), log: LogId(self.rng.draw()) };
         let lamport = [1 << 20, 1 << 21, 1 << 52, (1 << 53) - 1, 1 << 53, 1 << 60, u64::MAX][self.pick(7)];
         let first = [1, 2, 1000, u64::MAX / 2][self.pick(4)];
         let prev = if first == 1 { name.genesis() } else { EntryHash::from_bytes([9; 32]) };
-        let salt = self.rng.next();
+        let salt = self.rng.draw();
         let entry = Entry { lamport, sent_at_ms: 0, body: Body::Text(format!("the future {salt}")) };
         Frame::Batch(CheckedBatch::author(&key, name, first, prev, vec![entry]).batch).encode()
     }

@@ -40,7 +40,18 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
             match output {
                 Output::Send(_, frame) | Output::SendBatch(_, frame) => bytes += frame.len(),
                 Output::Commit(commit) => answers.push(Input::Committed(commit.id)),
-                _ => {}
+                Output::Read { .. }
+                | Output::FindNewcomerCut { .. }
+                | Output::Release(..)
+                | Output::Appended { .. }
+                | Output::AppendFailed(..)
+                | Output::Stored(_)
+                | Output::StoreFailed(..)
+                | Output::Received { .. }
+                | Output::Sent(..)
+                | Output::Delivered(..)
+                | Output::OwnRestored(..)
+                | Output::Refused(..) => {}
             }
         }
         answers.into_iter().for_each(|answer| replica.handle(now, answer));
@@ -55,7 +66,7 @@ fn lie(rng: &mut Rng, conversations: &[ConversationId; 2], session: SessionId, l
     let conversation = conversations[usize::from(rng.below(2) == 0)];
     let mut author = liar.id();
     if rng.below(2) == 0 && conversation == conversations[0] {
-        author = PeerId::from_bytes([rng.next().to_le_bytes()[0]; 32]);
+        author = PeerId::from_bytes([rng.draw().to_le_bytes()[0]; 32]);
     }
     let name = LogName { conversation, author, log: LogId(rng.below(1 << 40)) };
     let mut ranges = Ranges::new();
@@ -68,12 +79,12 @@ fn lie(rng: &mut Rng, conversations: &[ConversationId; 2], session: SessionId, l
         match rng.below(7) {
             0 | 1 => Frame::Have(name, ranges),
             2 => Frame::Want { name, from: rng.below(100), to: None },
-            3 => Frame::Digest(conversation, [rng.next().to_le_bytes()[0]; 32]),
+            3 => Frame::Digest(conversation, [rng.draw().to_le_bytes()[0]; 32]),
             4 => {
-                let logs = (0..30).map(|_| (LogId(rng.next()), ranges.clone())).collect();
+                let logs = (0..30).map(|_| (LogId(rng.draw()), ranges.clone())).collect();
                 Frame::Heads { conversation, more: rng.below(50) > 0, authors: vec![AuthorHeads { author, logs }] }
             }
-            5 => Frame::Digest(ConversationId::from_bytes([rng.next().to_le_bytes()[1]; 32]), [0; 32]),
+            5 => Frame::Digest(ConversationId::from_bytes([rng.draw().to_le_bytes()[1]; 32]), [0; 32]),
             _ => {
                 // A gap in a log of its own, each time another.
                 let name = LogName { author: liar.id(), ..name };

@@ -142,7 +142,7 @@ impl World {
             rooms.insert(secret.tag());
             self.oracle.in_on_it.insert(node);
         }
-        let run = self.rng.next();
+        let run = self.rng.draw();
         self.nodes[node].hostile = Some(Hostile::new(rooms, run));
         let id = self.nodes[node].id;
         self.oracle.hostile.insert(id);
@@ -228,7 +228,7 @@ impl World {
             Act::Backup => self.back_up(node),
             Act::Move => self.move_one(node),
             Act::Renet => {
-                let (network, place) = (self.rng.next(), self.nodes[node].place);
+                let (network, place) = (self.rng.draw(), self.nodes[node].place);
                 self.network_changed(node, network, place);
             }
             Act::Part => self.part_one(node),

@@ -35,11 +35,6 @@ impl World {
         }
     }
 
-    /// Whether both ends hold a session with each other.
-    pub(super) fn connected(&self, a: usize, b: usize) -> bool {
-        self.conns.values().any(|conn| conn.wire && conn.joins(a, b) && conn.ends.iter().all(End::live))
-    }
-
     pub(super) fn dial(&mut self, a: usize, b: usize) {
         if !self.running(a) || !self.running(b) || !self.reachable(a, b) {
             return;
@@ -254,7 +249,7 @@ impl World {
     pub(super) fn pump(&mut self, id: u64, end: usize, lane: usize) {
         let now = self.now;
         loop {
-            let jitter = self.rng.next();
+            let jitter = self.rng.draw();
             let Some(conn) = self.conns.get_mut(&id) else { return };
             let (wire, latency, rate) = (conn.wire, conn.latency_us + jitter % (conn.jitter_us + 1), conn.bytes_per_s);
             let it = &mut conn.ends[end].lanes[lane];

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob::core::durable::{Commit, ConversationKind};
+use hobnob::core::durable::Commit;
 use hobnob::core::replica::{Input, Output, Replica};
 use hobnob::core::{Now, Rng, SessionId};
 use hobnob::protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
@@ -147,7 +147,7 @@ impl World {
         let index = self.nodes.len();
         let mut seed = [0; 32];
         for chunk in seed.chunks_mut(8) {
-            chunk.copy_from_slice(&self.rng.next().to_le_bytes());
+            chunk.copy_from_slice(&self.rng.draw().to_le_bytes());
         }
         let key = Arc::new(SecretKey::from_seed(seed));
         let id = key.id();
@@ -381,7 +381,7 @@ impl World {
         if self.nodes[node].replica.is_some() || self.nodes[node].hostile.is_some() {
             return;
         }
-        let run = self.rng.next();
+        let run = self.rng.draw();
         let reuse = self.fault == Some(Fault::OneLogForAllRuns) && self.nodes[node].run != 0;
         let now = Now { mono: Duration::ZERO, wall_ms: self.wall_ms(node) };
         let fault = self.fault;
@@ -489,13 +489,6 @@ impl World {
 
     pub(super) fn is_in(&self, node: usize, room: ConversationId) -> bool {
         self.rooms(node).contains(&room)
-    }
-
-    pub(super) fn knows(&self, node: usize, conversation: ConversationId) -> bool {
-        self.nodes[node].replica.as_ref().is_some_and(|replica| match replica.kind(conversation) {
-            Some(ConversationKind::Direct(_) | ConversationKind::Room { joined: true, .. }) => true,
-            Some(ConversationKind::Room { joined: false, .. }) | None => false,
-        })
     }
 
     pub(super) fn next_conn(&mut self) -> u64 {

@@ -186,7 +186,10 @@ impl Chat {
                 self.begin(client, command, Reply::Sent).await;
             }
             Input::Peers => {
-                let rows = |list: PeerList| Reply::Lines(show::peers(&list.peers));
+                let rows = |list: PeerList| match show::peers(&list.peers) {
+                    nobody if nobody.is_empty() => Reply::Lines(vec!["nobody has been met yet".to_owned()]),
+                    rows => Reply::Lines(rows),
+                };
                 self.begin(client, Command::Peers { settle: false }, rows).await;
             }
             Input::History(n) => self.history(client, n),

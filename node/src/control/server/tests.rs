@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, Nickname, PeerId, RoomName, Target};
+use hobnob_protocol::{Body, Nickname, PeerId, RoomName, Target, Ticket};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
@@ -28,7 +28,7 @@ async fn attached(dir: &Path) -> Attached {
 
 /// A direct message to somebody who never comes.
 fn send(text: &str, wait: DeliveryState, timeout_ms: u64) -> Command {
-    let target = Text(Target::Id(PeerId::from_bytes([0x42; 32])));
+    let target = Text(Target::Ticket(Ticket { id: PeerId::from_bytes([0x42; 32]), addrs: vec![], relays: vec![] }));
     Command::Send { target, body: Body::Text(text.into()).into(), patience: Patience { wait, timeout_ms } }
 }
 
@@ -123,7 +123,7 @@ async fn errors_tell_their_exit_code() {
         (Command::Broadcast { room: room("lobby"), body: BodyFields::default(), patience }, 2),
         (Command::Send { target: nobody(), body: body("hi"), patience }, 3),
         (Command::Resolve { target: nobody() }, 3),
-        (Command::Part { room: room("elsewhere") }, 1),
+        (Command::Part { room: room("elsewhere") }, 2),
     ];
     for (command, exit) in cases {
         match ann.client.ask::<SentLine>(command.clone()).await {

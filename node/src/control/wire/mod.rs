@@ -136,7 +136,13 @@ pub struct HistoryFilter {
     /// Only those before this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Text<MessageId>>,
-    /// At most so many, the newest; never more than [`HISTORY_PAGE_MAX`] in one answer.
+    /// Only those after this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Text<MessageId>>,
+    /// The oldest that fit, instead of the newest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oldest: bool,
+    /// At most so many; never more than [`HISTORY_PAGE_MAX`] in one answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
 }
@@ -148,6 +154,8 @@ impl From<HistoryFilter> for HistoryQuery {
             search: filter.search,
             since_ms: filter.since.map(|t| t.0),
             before: filter.before.map(|id| id.0),
+            after: filter.after.map(|id| id.0),
+            oldest: filter.oldest,
             limit: filter.limit,
         }
     }

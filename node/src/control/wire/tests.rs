@@ -70,7 +70,12 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
             since: Some(Time(1_000)),
             before: Some(Text(message_id())),
             limit: Some(5),
+            ..HistoryFilter::default()
         }),
+    );
+    check_request(
+        r#"{"id":7,"cmd":"history","after":"00000000000000ab-7","oldest":true}"#,
+        Command::History(HistoryFilter { after: Some(Text(message_id())), oldest: true, ..HistoryFilter::default() }),
     );
     check_request(
         r#"{"id":7,"cmd":"join","room":"ops","secret":"czNjcmV0"}"#,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hobnob_protocol::{ConversationId, LogName, PeerId, Ranges};
 
 use super::log::Log;
-use super::{Conversation, LAMPORT_AHEAD_MAX, LAMPORT_MAX, LogKey};
+use super::{Conversation, LAMPORT_AHEAD_MAX, LogKey};
 use crate::core::Now;
 use crate::core::durable::{AudienceId, AudienceRecord, ConversationKind, Lingerer, Op};
 
@@ -198,8 +198,7 @@ impl Conversation {
 
     /// Moves Lamport's clock on, but not by any jump: one liar must not use up the numbers.
     pub(super) fn heard_lamport(&mut self, lamport: u64) {
-        let most = if self.lamport == 0 { LAMPORT_MAX } else { self.lamport.saturating_add(LAMPORT_AHEAD_MAX) };
-        self.lamport = self.lamport.max(lamport.min(most));
+        self.lamport = self.lamport.max(lamport.min(self.lamport.saturating_add(LAMPORT_AHEAD_MAX)));
     }
 
     /// The place of a log among all logs, by age; 0 where it is not held.

@@ -22,6 +22,9 @@ const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Bytes that are kept of the newest batches.
 const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Whose turn it is on a session: an author's in a conversation.
+pub(super) type Turn = (ConversationId, PeerId);
+
 /// What a session is still to be sent of one author's logs, the older log first.
 #[derive(Debug, Default)]
 pub(super) struct Todo(BTreeMap<u64, (LogId, Ranges)>);
@@ -100,7 +103,7 @@ impl Replica {
         if session.reading || session.batches_outstanding >= BATCHES_OUTSTANDING_MAX {
             return None;
         }
-        let mut waiting: Vec<((ConversationId, PeerId), (LogId, Seq, Seq))> = Vec::new();
+        let mut waiting: Vec<(Turn, (LogId, Seq, Seq))> = Vec::new();
         for (conversation, shared) in &mut session.shared {
             shared.todo.retain(|_, todo| todo.next().is_some());
             for (author, todo) in &shared.todo {

@@ -1,7 +1,7 @@
 //! Sessions: frames over one connection with one peer.
 //!
 //! The dialer opens one bidirectional *control* stream; each side opens one unidirectional *batch* stream when it has its first
-//! batch to send, so that bulk never stands in the way of a ping. [`greet`] exchanges the first frames, [`Session::start`] then
+//! batch to send, so that bulk never stands in the way of a ping. [`greet()`] exchanges the first frames, [`Session::start`] then
 //! runs one task that reads, writes, answers pings and finally says how it ended. That task alone waits for the peer: the engine
 //! pushes bytes without waiting, is told what was written, and keeps what is outstanding bounded by that.
 //!
@@ -56,7 +56,7 @@ pub struct SessionEvent {
 pub enum SessionEventKind {
     /// The peer says this on the control stream. Never Hello, Ping, Batch or an unknown kind.
     Frame(Frame),
-    /// The peer pings, and has its pong.
+    /// The peer pings, and has its pong. Not said while the engine is busy.
     Pinged,
     /// The peer sends a batch, of which nothing is proved yet. To be followed by a [`Session::release`].
     Batch(Batch),
@@ -141,6 +141,11 @@ struct Out {
 
 impl Out {
     /// Waits for room. If nobody listens any more, the node is stopping, and the session with it.
+    /// Says something that an engine with more important things to hear can do without.
+    fn mention(&self, kind: SessionEventKind) {
+        let _ = self.events.try_send(SessionEvent { session: self.id, kind });
+    }
+
     async fn send(&self, kind: SessionEventKind) -> Result<(), Stop> {
         self.events.send(SessionEvent { session: self.id, kind }).await.map_err(|_| Stop::Local)
     }
@@ -182,7 +187,7 @@ impl Running {
             match frames.next(&self.connection).await? {
                 Frame::Ping(token) => {
                     let _ = pongs.try_send(token);
-                    self.out.send(SessionEventKind::Pinged).await?;
+                    self.out.mention(SessionEventKind::Pinged);
                 }
                 Frame::Unknown(_) => {}
                 Frame::Hello(_) => return Err(self.broke("a second Hello")),

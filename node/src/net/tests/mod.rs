@@ -63,7 +63,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 
 fn hello(nick: &str) -> Hello {
     let profile = Profile { nick: nick.into(), ..Profile::default() };
-    Hello { version: VERSION, features: 0, instance: 1, started_at_ms: 2, profile }
+    Hello { version: VERSION, features: 0, instance: 1, started_at_ms: 2, clock_ms: 3, profile }
 }
 
 async fn greeted(connection: Connection, dialed: bool, nick: &str) -> Result<Greeted, GreetError> {

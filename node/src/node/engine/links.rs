@@ -1,209 +1,48 @@
-//! Connections: dialed, accepted, greeted, kept or closed; and what their peers say of themselves.
+//! Sessions, as the engine sees them: kept or closed, heard from, ended.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::{Frame, Hello, close, frame::HELLO_ADDRS_MAX};
-use tokio::task::JoinSet;
+use hobnob_protocol::{Frame, close};
 use tracing::{info, warn};
 
+use super::messages::Refused;
 use super::*;
 use crate::core::paths::CloseReason;
 use crate::core::presence::Output as Seen;
-use crate::net::endpoint::DialError;
-use crate::net::session::{Ended, Greeted, Session, SessionEventKind, StreamKind, greet};
+use crate::net::session::{Ended, Session, SessionEventKind, StreamKind};
 
-/// How long a dial may take, Hello included, when somebody waits for it.
-const DIAL_LIMIT: Duration = Duration::from_secs(5);
-
-/// Of several addresses, the next is tried as well when the one before has not answered for so long (RFC 8305 section 5).
-const STAGGER: Duration = Duration::from_millis(150);
+/// When a peer closes a connection as a duplicate, the other one should be there within this time.
+const OTHER_CONNECTION: Duration = Duration::from_secs(2);
 
 /// A clock that differs by more than this is worth a word.
 const CLOCK_DIFFERENCE_MS: u64 = 2 * 60 * 1000;
 
 /// A session, as the engine sees it.
+#[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: PeerId,
     pub(super) session: Session,
-    exporter: [u8; 32],
-    proofs: Vec<[u8; 32]>,
+    pub(super) exporter: [u8; 32],
+    pub(super) proofs: Vec<[u8; 32]>,
+    pub(super) profiles: u32,
+    pub(super) profiles_since: Duration,
+    pub(super) refused: Refused,
     pub(super) suspect: bool,
     pub(super) rtt: Option<Duration>,
 }
 
-/// Whoever waits for a dial.
-type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
-
-/// A connection that has said Hello, or a dial for a user that came to nothing.
-#[derive(Debug)]
-pub(crate) enum Met {
-    /// Both Hellos were exchanged.
-    Greeted { greeted: Greeted, reply: Option<DialReply> },
-    /// The dial that a user waited for failed.
-    Failed { addr: SocketAddr, error: SendError, reply: DialReply },
-}
-
-/// A greeted connection that waits for the verdict of `paths`.
-pub(super) struct Candidate {
-    greeted: Greeted,
-    reply: Option<DialReply>,
-}
-
 impl Engine {
-    // Dialing and accepting.
-
-    pub(super) fn paths_output(&mut self, output: paths::Output) {
-        match output {
-            paths::Output::Dial(peer, addrs) => self.dial(peer, addrs),
-            paths::Output::Keep(session) => self.keep(session),
-            paths::Output::Close(session, reason) => self.close_link(session, reason),
-            paths::Output::Copied(peer) => {
-                let name = self.peers.name(peer);
-                let text = format!("{name} runs in two places at once; this node talks to the one that was started last.");
-                self.notice("identity-copied", text, Some(peer));
-            }
-        }
-    }
-
-    /// Dials all addresses of a peer, one a moment after the other; the first that leads to it wins.
-    fn dial(&mut self, peer: PeerId, addrs: Vec<SocketAddr>) {
-        let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
-        self.spawn(async move {
-            let mut attempts = JoinSet::new();
-            for (i, addr) in (0u32..).zip(addrs) {
-                let (endpoint, hello) = (endpoint.clone(), hello.clone());
-                attempts.spawn(async move {
-                    tokio::time::sleep(STAGGER * i).await;
-                    connect(&endpoint, addr, Some(peer), hello).await
-                });
-            }
-            while let Some(attempt) = attempts.join_next().await {
-                if let Ok(Ok(greeted)) = attempt {
-                    let _ = internal.send(Internal::Met(Box::new(Met::Greeted { greeted, reply: None })));
-                    return;
-                }
-            }
-            let _ = internal.send(Internal::DialFailed(peer));
-        });
-    }
-
-    /// Dials an address that a user named, unless there is a session with it.
-    pub(super) fn dial_for_user(&mut self, addr: SocketAddr, expected: Option<PeerId>, reply: DialReply) {
-        let there = self.links.values().find(|link| link.session.remote_addr() == addr).map(|link| link.peer);
-        if let Some(found) = there {
-            let answer = match expected {
-                Some(expected) if expected != found => {
-                    Err(SendError::IdentityMismatch { addr: addr.to_string(), expected, found })
-                }
-                Some(_) | None => Ok(found),
-            };
-            let _ = reply.send(answer);
-            return;
-        }
-        let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
-        self.spawn(async move {
-            let met = match connect(&endpoint, addr, expected, hello).await {
-                Ok(greeted) => Met::Greeted { greeted, reply: Some(reply) },
-                Err(error) => Met::Failed { addr, error, reply },
-            };
-            let _ = internal.send(Internal::Met(Box::new(met)));
-        });
-    }
-
-    pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
-        let (internal, hello) = (self.internal.clone(), self.hello_maker());
-        self.spawn(async move {
-            match greet(accepted.connection, false, hello, DIAL_LIMIT).await {
-                Ok(greeted) => drop(internal.send(Internal::Met(Box::new(Met::Greeted { greeted, reply: None })))),
-                Err(error) => info!(peer = ?accepted.peer, "a connection came to nothing: {error}"),
-            }
-        });
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stopping = self.stopping.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = task => {}
-                () = stopping.cancelled() => {}
-            }
-        });
-    }
-
-    /// Makes our Hello for a connection, as things stand now; what changes until it is through is told afterwards.
-    fn hello_maker(&self) -> impl FnOnce(&[u8; 32]) -> Hello + Clone + Send + 'static {
-        let (instance, clock, me) = (self.instance, self.clock, self.me);
-        let (nick, addrs) = (self.peers.own().to_string(), self.listening_addrs());
-        let keys: Vec<_> = self.replica.rooms().map(|(_, _, key, _)| *key).collect();
-        move |exporter| Hello {
-            version: hobnob_protocol::VERSION,
-            features: 0,
-            instance: instance.number,
-            started_at_ms: instance.started_at_ms,
-            clock_ms: clock.now().wall_ms,
-            profile: Profile { nick, addrs, proofs: keys.iter().map(|key| key.proof(exporter, me)).collect() },
-        }
-    }
-
-    pub(super) fn met(&mut self, met: Met) {
-        let (greeted, reply) = match met {
-            Met::Greeted { greeted, reply } => (greeted, reply),
-            Met::Failed { addr, error, reply } => {
-                let error = self.peer_last_at(addr, error);
-                let _ = reply.send(error);
-                return;
-            }
-        };
-        let instance = Instance { started_at_ms: greeted.hello.started_at_ms, number: greeted.hello.instance };
-        let (peer, dialed) = (greeted.peer, greeted.dialed);
-        if peer == self.me {
-            self.met_myself(&greeted, instance, reply);
-            return;
-        }
-        let session = SessionId(self.next_session);
-        self.next_session += 1;
-        self.candidates.insert(session, Candidate { greeted, reply });
-        self.paths.handle(self.clock.now(), paths::Input::Connected { session, peer, dialed, instance });
-    }
-
-    /// Nobody answers at an address where a known peer was last: that peer is meant, and is away.
-    fn peer_last_at(&self, addr: SocketAddr, error: SendError) -> Result<PeerId, SendError> {
-        let mut there = self.peers.all().filter(|peer| self.paths.addrs(*peer).first() == Some(&addr));
-        match (there.next(), there.next(), &error) {
-            (Some(peer), None, SendError::Unreachable { .. }) => Ok(peer),
-            (_, _, _) => Err(error),
-        }
-    }
-
-    fn met_myself(&mut self, greeted: &Greeted, instance: Instance, reply: Option<DialReply>) {
-        if let Some(reply) = reply {
-            let _ = reply.send(Err(SendError::Myself));
-        }
-        greeted.connection.close(close::SELF.into(), b"this is the same identity");
-        if instance != self.instance {
-            let at = greeted.connection.remote_address();
-            self.copied(&format!("at {at}"));
-        }
-    }
-
-    fn copied(&mut self, wher: &str) {
-        let text = format!(
-            "This identity is in use by another running node {wher}. Messages may reach either of the two: stop one, and give it \
-             a home folder of its own."
-        );
-        self.notice("identity-copied", text, None);
-    }
-
-    // Sessions.
-
-    fn keep(&mut self, id: SessionId) {
+    pub(super) fn keep(&mut self, id: SessionId) {
         let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) else { return };
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
-        let session = Session::start(greeted, id, self.session_events.clone(), &self.tasks);
+        let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
         info!(?peer, addr = %session.remote_addr(), "session up");
-        self.links.insert(id, Link { peer, session, exporter, proofs: Vec::new(), suspect: false, rtt: None });
+        let was_here = self.offline_owed.remove(&peer).is_some() || self.link_with(peer).is_some_and(|link| !link.suspect);
         let now = self.clock.now();
+        let (proofs, profiles_since) = (Vec::new(), now.mono);
+        let refused = Refused::default();
+        let link = Link { peer, session, exporter, proofs, profiles: 0, profiles_since, refused, suspect: false, rtt: None };
+        self.links.insert(id, link);
         self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
         self.replica.handle(now, replica::Input::SessionUp(id, peer));
         self.learn_profile(id, hello.profile);
@@ -214,7 +53,9 @@ impl Engine {
         // What changed since our Hello was made, if anything did.
         self.send_profile(id);
         self.somebody_changed();
-        self.say(Event::Peer(self.peer_info(peer)));
+        if !was_here {
+            self.say(Event::Peer(self.peer_info(peer)));
+        }
     }
 
     fn compare_clocks(&mut self, peer: PeerId, theirs_ms: u64) {
@@ -233,7 +74,7 @@ impl Engine {
         self.notice("clock", text, Some(peer));
     }
 
-    fn close_link(&mut self, id: SessionId, reason: CloseReason) {
+    pub(super) fn close_link(&mut self, id: SessionId, reason: CloseReason) {
         let (code, words) = match reason {
             CloseReason::Duplicate => (close::DUPLICATE, "there is another connection between us"),
             CloseReason::Replaced => (close::REPLACED, "a newer instance of this identity is connected"),
@@ -248,15 +89,30 @@ impl Engine {
             }
         } else if let Some(link) = self.links.remove(&id) {
             link.session.close(code, words);
-            self.link_is_gone(id, link.peer, false);
+            self.link_is_gone(id, link.peer, false, reason == CloseReason::Duplicate);
         }
     }
 
-    fn link_is_gone(&mut self, id: SessionId, peer: PeerId, goodbye: bool) {
+    /// A session is over. Where there is, or is about to be, another one with the peer, nobody need hear of it.
+    fn link_is_gone(&mut self, id: SessionId, peer: PeerId, goodbye: bool, duplicate: bool) {
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Down(id));
         self.replica.handle(now, replica::Input::SessionDown { session: id, goodbye });
-        if self.paths.session(peer).is_none() {
+        if self.link_with(peer).is_some() {
+            return;
+        }
+        if duplicate {
+            self.offline_owed.insert(peer, now.mono + OTHER_CONNECTION);
+        } else {
+            self.say(Event::Peer(self.peer_info(peer)));
+        }
+    }
+
+    /// The other connection that a peer spoke of has not come.
+    pub(super) fn say_owed_offline(&mut self) {
+        let now = self.clock.now().mono;
+        let due: Vec<_> = self.offline_owed.extract_if(.., |_, at| *at <= now).map(|(peer, _)| peer).collect();
+        for peer in due {
             self.say(Event::Peer(self.peer_info(peer)));
         }
     }
@@ -308,7 +164,8 @@ impl Engine {
             self.copied(&format!("that was started later and is connected to {name}"));
         }
         self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye, replaced });
-        self.link_is_gone(id, peer, goodbye);
+        let duplicate = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::DUPLICATE));
+        self.link_is_gone(id, peer, goodbye, duplicate);
     }
 
     pub(super) fn presence_output(&mut self, output: Seen) {
@@ -341,102 +198,6 @@ impl Engine {
         let peer = link.peer;
         self.say(Event::Peer(self.peer_info(peer)));
     }
-
-    // Profiles.
-
-    fn profile(&mut self, id: SessionId, profile: Profile) {
-        if self.learn_profile(id, profile)
-            && let Some(link) = self.links.get(&id)
-        {
-            self.somebody_changed();
-            self.say(Event::Peer(self.peer_info(link.peer)));
-        }
-    }
-
-    /// A peer says who it is, where it listens, and which rooms it can prove to be in. Whether its name is news.
-    fn learn_profile(&mut self, id: SessionId, profile: Profile) -> bool {
-        let Some(link) = self.links.get_mut(&id) else { return false };
-        let (peer, remote) = (link.peer, link.session.remote_addr());
-        link.proofs = profile.proofs;
-        let nick = Nickname::cleaned(&profile.nick);
-        let mut addrs = vec![remote];
-        addrs.extend(profile.addrs.into_iter().filter(|addr| *addr != remote && may_be_dialed(*addr, remote)));
-        addrs.truncate(HELLO_ADDRS_MAX);
-        let known = KnownPeer {
-            peer,
-            nick: nick.as_ref().map(ToString::to_string),
-            addrs: addrs.clone(),
-            seen_at_ms: self.clock.now().wall_ms,
-        };
-        self.store.remember_peer(known);
-        self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: false });
-        let news = self.peers.learn(peer, nick);
-        self.compare_rooms(id);
-        news
-    }
-
-    /// The rooms of which both ends have shown that they are members.
-    pub(super) fn compare_rooms(&mut self, id: SessionId) {
-        let Some(link) = self.links.get(&id) else { return };
-        let proved = |key: &hobnob_protocol::RoomKey| link.proofs.contains(&key.proof(&link.exporter, link.peer));
-        let shared = self.replica.rooms().filter(|(_, _, key, _)| proved(key)).map(|(id, ..)| id).collect();
-        self.tell_replica(replica::Input::SessionRooms(id, shared));
-    }
-
-    fn send_profile(&self, id: SessionId) {
-        let Some(link) = self.links.get(&id) else { return };
-        let hello = self.hello_maker()(&link.exporter);
-        link.session.send_control(Frame::Profile(hello.profile).encode());
-    }
-
-    /// Tells all sessions what has changed about us.
-    pub(super) fn tell_profile(&mut self) {
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
-            self.send_profile(id);
-        }
-    }
-
-    pub(super) fn peer_info(&self, peer: PeerId) -> PeerInfo {
-        let link = self.paths.session(peer).and_then(|session| self.links.get(&session));
-        let addr = link.map(|link| link.session.remote_addr());
-        PeerInfo {
-            peer,
-            nick: self.peers.nick(peer).cloned(),
-            name: self.peers.name(peer),
-            state: match link {
-                Some(link) if link.suspect => PeerState::Suspect,
-                Some(_) => PeerState::Online,
-                None => PeerState::Offline,
-            },
-            path: addr.map(|addr| if self.interfaces.is_on_link(addr.ip()) { PathKind::Lan } else { PathKind::Direct }),
-            addr: addr.or_else(|| self.paths.addrs(peer).first().copied()),
-            rtt_ms: link.map(|link| link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0),
-        }
-    }
-}
-
-async fn connect(
-    endpoint: &Endpoint,
-    addr: SocketAddr,
-    expected: Option<PeerId>,
-    hello: impl FnOnce(&[u8; 32]) -> Hello,
-) -> Result<Greeted, SendError> {
-    let failed = |error: DialError| SendError::dial(addr.to_string(), error);
-    let connection = endpoint.dial(addr, expected, DIAL_LIMIT).await.map_err(failed)?;
-    let refused = |error: crate::net::session::GreetError| SendError::Refused { addr: addr.to_string(), why: error.to_string() };
-    greet(connection, true, hello, DIAL_LIMIT).await.map_err(refused)
-}
-
-/// Whether an address that a peer names may be dialed: nobody can make us knock at our own machine, at no machine or at many.
-fn may_be_dialed(addr: SocketAddr, remote: SocketAddr) -> bool {
-    let ip = addr.ip().to_canonical();
-    let link_local = match ip {
-        std::net::IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-        // Without its zone a link-local address leads nowhere; the address that the peer came from has it.
-        std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    let loopback_elsewhere = ip.is_loopback() && !remote.ip().to_canonical().is_loopback();
-    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !link_local && !loopback_elsewhere
 }
 
 /// A span of time in words, to the unit that matters.

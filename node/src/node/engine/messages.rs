@@ -1,5 +1,8 @@
 //! Messages: written, waited for, received, read back.
 
+use std::collections::HashSet;
+use std::mem::{Discriminant, discriminant};
+
 use tokio::sync::oneshot::Receiver;
 use tracing::{debug, warn};
 
@@ -16,6 +19,24 @@ const HISTORY_MAX: usize = 10_000;
 
 /// Bytes of entries that one read for a session brings into memory.
 const READ_BYTES: usize = 256 * 1024;
+
+/// Refusals of one session that are logged one by one; of later ones each is logged whose number is a power of two.
+const REFUSALS_LOGGED: u64 = 16;
+
+/// What was refused in a session so far, to tell no more of it than helps.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    notices: HashSet<Discriminant<Refusal>>,
+    others: u64,
+}
+
+impl Refused {
+    /// Counts one more.
+    fn count(&mut self) -> u64 {
+        self.others += 1;
+        self.others
+    }
+}
 
 /// A message on its way to the disk.
 pub(super) struct Sending {
@@ -263,6 +284,8 @@ impl Engine {
             search: query.search,
             since_ms: query.since_ms,
             before: query.before.map(|id| (id.log, id.seq)),
+            after: query.after.map(|id| (id.log, id.seq)),
+            oldest: query.oldest,
             limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
         });
         let internal = self.internal.clone();
@@ -295,10 +318,9 @@ impl Engine {
     fn find_cut(&mut self, session: SessionId, conversation: ConversationId, since_ms: u64) {
         let rows = self.store.history(HistoryRequest {
             conversation: Some(conversation),
-            search: None,
             since_ms: Some(since_ms),
-            before: None,
             limit: NEWCOMER_ENTRIES,
+            ..HistoryRequest::default()
         });
         let internal = self.internal.clone();
         self.tasks.spawn(async move {
@@ -321,9 +343,11 @@ impl Engine {
     }
 
     fn refused(&mut self, session: SessionId, refusal: &Refusal) {
-        let Some(link) = self.links.get(&session) else { return };
+        let Some(link) = self.links.get_mut(&session) else { return };
         let peer = link.peer;
         match refusal {
+            // A user is told of each once in a session: no peer fills the screen.
+            Refusal::Impostor | Refusal::Conflict if !link.refused.notices.insert(discriminant(refusal)) => {}
             Refusal::Impostor => {
                 let name = self.peers.name(peer);
                 self.notice(
@@ -340,7 +364,10 @@ impl Engine {
             // These happen between honest nodes too, when rooms change or entries overtake each other.
             Refusal::NotShared | Refusal::Gap => debug!(?peer, "refused: {refusal}"),
             Refusal::NotAnAuthor | Refusal::Batch(_) | Refusal::Lamport | Refusal::Misplaced => {
-                warn!(?peer, "refused: {refusal}");
+                let count = link.refused.count();
+                if count <= REFUSALS_LOGGED || count.is_power_of_two() {
+                    warn!(?peer, count, "refused: {refusal}");
+                }
             }
         }
     }

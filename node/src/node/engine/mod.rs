@@ -3,8 +3,10 @@
 //! It waits for nobody: sessions, the store and the system report through channels. What a burst brings is handled together
 //! before the outputs are carried out, so that a thousand appends become one batch and a thousand batches one receipt.
 
+mod dialing;
 mod links;
 mod messages;
+mod profiles;
 mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,9 +20,10 @@ use hobnob_protocol::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use self::links::{Link, Met};
+use self::dialing::{Candidate, Met};
+use self::links::Link;
 use self::messages::{Sending, Waiters};
 use self::rooms::Joining;
 use super::clock::Clock;
@@ -32,6 +35,7 @@ use crate::core::peers::Peers;
 use crate::core::presence::{self, Presence};
 use crate::core::replica::{self, Replica, Token};
 use crate::core::{Rng, SessionId};
+use crate::net::demux::Counted;
 use crate::net::endpoint::{Accepted, Endpoint};
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::{Discovery, Found};
@@ -41,6 +45,9 @@ use crate::store::{KnownPeer, Store, StoreError};
 
 /// Commands or events that are handled before outputs are carried out.
 const BURST_MAX: usize = 256;
+
+/// How often it is looked whether the socket dropped anything.
+const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the last commit may take when the node stops.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -69,7 +76,7 @@ pub(super) enum Internal {
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
     History(messages::HistoryRead),
-    Met(Box<Met>),
+    Met(Met),
     DialFailed(PeerId),
 }
 
@@ -123,8 +130,10 @@ pub(super) struct Engine {
     next_session: u64,
     next_token: u64,
     links: BTreeMap<SessionId, Link>,
+    /// Connections that have not said Hello yet, the oldest first.
+    greetings: VecDeque<dialing::Greeting>,
     /// Connections that have said Hello and wait for the verdict of `paths`.
-    candidates: BTreeMap<SessionId, links::Candidate>,
+    candidates: BTreeMap<SessionId, Candidate>,
     sending: BTreeMap<Token, Sending>,
     joining: BTreeMap<Token, Joining>,
     waiters: Waiters,
@@ -132,7 +141,13 @@ pub(super) struct Engine {
     /// Whom the newest messages to rooms are for.
     addressed: VecDeque<(MessageId, Vec<PeerId>)>,
     clocks_told: BTreeSet<PeerId>,
+    /// Other running instances of this identity that the user was told of.
+    copies_told: BTreeSet<Instance>,
+    /// Peers whose last connection was closed as a duplicate of one that is yet to come, and until when.
+    offline_owed: BTreeMap<PeerId, Duration>,
     store_failing: bool,
+    counted: Counted,
+    count_at: Duration,
     stop: Option<Stop>,
 }
 
@@ -146,7 +161,7 @@ impl Engine {
     pub(super) fn new(parts: Parts) -> Self {
         let me = parts.key.id();
         let started = parts.clock.now();
-        let mut engine = Self {
+        let engine = Self {
             clock: parts.clock,
             me,
             instance: Instance { started_at_ms: started.wall_ms, number: parts.run },
@@ -174,6 +189,7 @@ impl Engine {
             next_session: 1,
             next_token: 1,
             links: BTreeMap::new(),
+            greetings: VecDeque::new(),
             candidates: BTreeMap::new(),
             sending: BTreeMap::new(),
             joining: BTreeMap::new(),
@@ -181,12 +197,15 @@ impl Engine {
             sent: BTreeMap::new(),
             addressed: VecDeque::new(),
             clocks_told: BTreeSet::new(),
+            copies_told: BTreeSet::new(),
+            offline_owed: BTreeMap::new(),
             store_failing: false,
+            counted: Counted::default(),
+            count_at: COUNTERS_EVERY,
             stop: None,
         };
         if engine.bound.fell_back {
-            let text = format!("UDP port {} is taken; listening on {} instead.", hobnob_protocol::PORT_NODE, engine.port());
-            engine.notice("port-taken", text, None);
+            info!("UDP port {} is taken; listening on {} instead", hobnob_protocol::PORT_NODE, engine.port());
         }
         engine
     }
@@ -270,7 +289,13 @@ impl Engine {
 
     fn next_timeout(&self) -> Option<Duration> {
         let machines = [self.replica.poll_timeout(), self.presence.poll_timeout(), self.paths.poll_timeout()];
-        machines.into_iter().flatten().chain(self.stop.as_ref().map(|stop| stop.deadline)).min()
+        machines
+            .into_iter()
+            .flatten()
+            .chain(self.offline_owed.values().copied())
+            .chain([self.count_at])
+            .chain(self.stop.as_ref().map(|stop| stop.deadline))
+            .min()
     }
 
     fn time_out(&mut self) {
@@ -283,6 +308,20 @@ impl Engine {
         }
         if self.paths.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.paths.handle(now, paths::Input::Timeout);
+        }
+        self.say_owed_offline();
+        if self.count_at <= now.mono {
+            self.count_at = now.mono + COUNTERS_EVERY;
+            self.log_counters();
+        }
+    }
+
+    /// Says what the socket dropped since the last time, if anything: the only trace that some attacks and faults leave.
+    fn log_counters(&mut self) {
+        let counted = self.bound.counters.snapshot();
+        if counted != self.counted {
+            info!("datagrams dropped so far, by cause: {counted:?}");
+            self.counted = counted;
         }
     }
 
@@ -341,7 +380,7 @@ impl Engine {
                 self.tell_replica(replica::Input::NewcomerCut(session, conversation, cut));
             }
             Internal::History(read) => self.history_read(read),
-            Internal::Met(met) => self.met(*met),
+            Internal::Met(met) => self.met(met),
             Internal::DialFailed(peer) => self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer)),
         }
     }
@@ -366,6 +405,10 @@ impl Engine {
             return;
         };
         debug!(peer = ?found.peer, addrs = ?found.addrs, "found");
+        if found.peer == self.me {
+            self.look_for_copy(&found.addrs);
+            return;
+        }
         self.paths.handle(self.clock.now(), paths::Input::Found { peer: found.peer, addrs: found.addrs, alive: true });
     }
 
@@ -409,7 +452,7 @@ impl Engine {
     }
 
     fn notice(&mut self, code: &'static str, text: String, peer: Option<PeerId>) {
-        warn!(code, "{text}");
+        info!(code, "{text}");
         self.say(Event::Notice(Notice { code, text, peer }));
     }
 
@@ -430,7 +473,8 @@ impl Engine {
     }
 
     /// Says goodbye everywhere, and closes the store last.
-    async fn end(self) {
+    async fn end(mut self) {
+        self.log_counters();
         let Self { discovery, endpoint, stopping, tasks, store, links, candidates, stop, .. } = self;
         stopping.cancel();
         tasks.close();

@@ -21,7 +21,7 @@ fn of_lobby(limit: usize) -> HistoryRequest {
     HistoryRequest { conversation: Some(lobby()), limit, ..HistoryRequest::default() }
 }
 
-/// Rows come in display order, and paging back by any step shows each once.
+/// Rows come in display order, and paging by any step, back or forward, shows each once.
 fn check_paging(home: &Home, request: HistoryRequest, expected: &[HistoryRow]) {
     for step in [1, 2, 7, 1_000] {
         let mut pages: Vec<HistoryRow> = Vec::new();
@@ -33,6 +33,15 @@ fn check_paging(home: &Home, request: HistoryRequest, expected: &[HistoryRow]) {
             pages.splice(0..0, page);
         }
         assert_eq!(pages, expected, "in steps of {step}");
+        let (mut pages, mut after) = (Vec::new(), None);
+        loop {
+            let next = HistoryRequest { after, oldest: true, limit: step, ..request.clone() };
+            let page = wait(home.store().history(next)).unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some((last.name.log, last.seq));
+            pages.extend(page);
+        }
+        assert_eq!(pages, expected, "forward, in steps of {step}");
     }
 }
 

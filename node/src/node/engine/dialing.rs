@@ -1,0 +1,226 @@
+//! Connections before they are sessions: dialed, accepted, greeted, and put before `core::paths`.
+
+use std::net::SocketAddr;
+use std::sync::Weak;
+use std::time::Duration;
+
+use hobnob_protocol::{Hello, close};
+use tokio::task::JoinSet;
+use tracing::info;
+
+use super::*;
+use crate::net::endpoint::DialError;
+use crate::net::session::{Greeted, greet};
+
+/// How long a dial may take, Hello included, when somebody waits for it.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Of several addresses, the next is tried as well when the one before has not answered for so long (RFC 8305 section 5).
+const STAGGER: Duration = Duration::from_millis(150);
+
+/// Connections that peers dialed and that have not said Hello yet, at once. For one more, the oldest is closed with `full`: who means
+/// it says Hello at once, and who does not can keep nobody out.
+const GREETINGS_MAX: usize = 64;
+
+/// A connection that a peer dialed and that has not said Hello yet.
+pub(super) struct Greeting {
+    pub(super) connection: quinn::Connection,
+    /// Gone once the greeting is over, one way or the other.
+    pub(super) under_way: Weak<()>,
+}
+
+/// Whoever waits for a dial.
+type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
+
+/// A connection that has said Hello, or a dial for a user that came to nothing.
+#[derive(Debug)]
+pub(crate) enum Met {
+    /// Both Hellos were exchanged.
+    Greeted { greeted: Box<Greeted>, reply: Option<DialReply> },
+    /// The dial that a user waited for failed.
+    Failed { addr: SocketAddr, error: SendError, reply: DialReply },
+}
+
+/// A greeted connection that waits for the verdict of `paths`.
+pub(super) struct Candidate {
+    pub(super) greeted: Box<Greeted>,
+    pub(super) reply: Option<DialReply>,
+}
+
+impl Engine {
+    pub(super) fn paths_output(&mut self, output: paths::Output) {
+        match output {
+            paths::Output::Dial(peer, addrs) => self.dial(peer, addrs),
+            paths::Output::Keep(session) => self.keep(session),
+            paths::Output::Close(session, reason) => self.close_link(session, reason),
+            paths::Output::Copied(peer) => {
+                let name = self.peers.name(peer);
+                let text = format!("{name} runs in two places at once; this node talks to the one that was started last.");
+                self.notice("identity-copied", text, Some(peer));
+            }
+        }
+    }
+
+    /// Dials all addresses of a peer, one a moment after the other; the first that leads to it wins.
+    fn dial(&mut self, peer: PeerId, addrs: Vec<SocketAddr>) {
+        let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
+        self.spawn(async move {
+            let mut attempts = JoinSet::new();
+            for (i, addr) in (0u32..).zip(addrs) {
+                let (endpoint, hello) = (endpoint.clone(), hello.clone());
+                attempts.spawn(async move {
+                    tokio::time::sleep(STAGGER * i).await;
+                    connect(&endpoint, addr, Some(peer), hello).await
+                });
+            }
+            while let Some(attempt) = attempts.join_next().await {
+                if let Ok(Ok(greeted)) = attempt {
+                    let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
+                    return;
+                }
+            }
+            let _ = internal.send(Internal::DialFailed(peer));
+        });
+    }
+
+    /// Dials an address that a user named, unless there is a session with it.
+    pub(super) fn dial_for_user(&mut self, addr: SocketAddr, expected: Option<PeerId>, reply: DialReply) {
+        let there = self.links.values().find(|link| link.session.remote_addr() == addr).map(|link| link.peer);
+        if let Some(found) = there {
+            let answer = match expected {
+                Some(expected) if expected != found => {
+                    Err(SendError::IdentityMismatch { addr: addr.to_string(), expected, found })
+                }
+                Some(_) | None => Ok(found),
+            };
+            let _ = reply.send(answer);
+            return;
+        }
+        let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
+        self.spawn(async move {
+            let met = match connect(&endpoint, addr, expected, hello).await {
+                Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: Some(reply) },
+                Err(error) => Met::Failed { addr, error, reply },
+            };
+            let _ = internal.send(Internal::Met(met));
+        });
+    }
+
+    pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
+        self.greetings.retain(|greeting| greeting.under_way.strong_count() > 0);
+        if self.greetings.len() >= GREETINGS_MAX
+            && let Some(oldest) = self.greetings.pop_front()
+        {
+            oldest.connection.close(close::FULL.into(), b"too many connections that have not said Hello");
+        }
+        let under_way = Arc::new(());
+        let greeting = Greeting { connection: accepted.connection.clone(), under_way: Arc::downgrade(&under_way) };
+        self.greetings.push_back(greeting);
+        let (internal, hello) = (self.internal.clone(), self.hello_maker());
+        self.spawn(async move {
+            let _under_way = under_way;
+            match greet(accepted.connection, false, hello, DIAL_LIMIT).await {
+                Ok(greeted) => drop(internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }))),
+                Err(error) => info!(peer = ?accepted.peer, "a connection came to nothing: {error}"),
+            }
+        });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.stopping.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
+
+    /// Makes our Hello for a connection, as things stand now; what changes until it is through is told afterwards.
+    pub(super) fn hello_maker(&self) -> impl FnOnce(&[u8; 32]) -> Hello + Clone + Send + 'static {
+        let (instance, clock, me) = (self.instance, self.clock, self.me);
+        let (nick, addrs) = (self.peers.own().to_string(), self.listening_addrs());
+        let keys: Vec<_> = self.replica.rooms().map(|(_, _, key, _)| *key).collect();
+        move |exporter| Hello {
+            version: hobnob_protocol::VERSION,
+            features: 0,
+            instance: instance.number,
+            started_at_ms: instance.started_at_ms,
+            clock_ms: clock.now().wall_ms,
+            profile: Profile { nick, addrs, proofs: keys.iter().map(|key| key.proof(exporter, me)).collect() },
+        }
+    }
+
+    pub(super) fn met(&mut self, met: Met) {
+        let (greeted, reply) = match met {
+            Met::Greeted { greeted, reply } => (greeted, reply),
+            Met::Failed { addr, error, reply } => {
+                let error = self.peer_last_at(addr, error);
+                let _ = reply.send(error);
+                return;
+            }
+        };
+        let instance = Instance { started_at_ms: greeted.hello.started_at_ms, number: greeted.hello.instance };
+        let (peer, dialed) = (greeted.peer, greeted.dialed);
+        if peer == self.me {
+            self.met_myself(&greeted, instance, reply);
+            return;
+        }
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        self.candidates.insert(session, Candidate { greeted, reply });
+        self.paths.handle(self.clock.now(), paths::Input::Connected { session, peer, dialed, instance });
+    }
+
+    /// Nobody answers at an address where a known peer was last: that peer is meant, and is away.
+    fn peer_last_at(&self, addr: SocketAddr, error: SendError) -> Result<PeerId, SendError> {
+        let mut there = self.peers.all().filter(|peer| self.paths.addrs(*peer).first() == Some(&addr));
+        match (there.next(), there.next(), &error) {
+            (Some(peer), None, SendError::Unreachable { .. }) => Ok(peer),
+            (_, _, _) => Err(error),
+        }
+    }
+
+    fn met_myself(&mut self, greeted: &Greeted, instance: Instance, reply: Option<DialReply>) {
+        if let Some(reply) = reply {
+            let _ = reply.send(Err(SendError::Myself));
+        }
+        greeted.connection.close(close::SELF.into(), b"this is the same identity");
+        if instance != self.instance && self.copies_told.insert(instance) {
+            let at = greeted.connection.remote_address();
+            self.copied(&format!("at {at}"));
+        }
+    }
+
+    /// Somebody announces our own id: unless it is a trace of ourselves, see who answers there.
+    pub(super) fn look_for_copy(&self, addrs: &[SocketAddr]) {
+        let own = self.listening_addrs();
+        let Some(&addr) = addrs.iter().find(|addr| !own.contains(addr)) else { return };
+        let (endpoint, internal, hello, me) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker(), self.me);
+        self.spawn(async move {
+            if let Ok(greeted) = connect(&endpoint, addr, Some(me), hello).await {
+                let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
+            }
+        });
+    }
+
+    pub(super) fn copied(&mut self, wher: &str) {
+        let text = format!(
+            "This identity is in use by another running node {wher}. Messages may reach either of the two: stop one, and give it \
+             a home folder of its own."
+        );
+        self.notice("identity-copied", text, None);
+    }
+}
+
+async fn connect(
+    endpoint: &Endpoint,
+    addr: SocketAddr,
+    expected: Option<PeerId>,
+    hello: impl FnOnce(&[u8; 32]) -> Hello,
+) -> Result<Greeted, SendError> {
+    let failed = |error: DialError| SendError::dial(addr.to_string(), error);
+    let connection = endpoint.dial(addr, expected, DIAL_LIMIT).await.map_err(failed)?;
+    let refused = |error: crate::net::session::GreetError| SendError::Refused { addr: addr.to_string(), why: error.to_string() };
+    greet(connection, true, hello, DIAL_LIMIT).await.map_err(refused)
+}

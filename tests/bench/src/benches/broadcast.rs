@@ -1,0 +1,89 @@
+//! One who speaks in the lobby, twenty who listen, all of whom have sessions with each other.
+
+use std::path::Path;
+
+use hobnob::protocol::RoomName;
+use hobnob::{Node, RoomInfo};
+use hobnob_tests::lab::{Stopwatch, pause};
+
+use super::many;
+use crate::nodes::{self, Reader};
+use crate::plan::Plan;
+use crate::report::{Aim, Report};
+use crate::rivals::mosquitto::Mosquitto;
+use crate::turns::Contest;
+
+const LISTENERS: usize = 20;
+
+const BYTES: usize = 200;
+
+pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    let (rounds, ours_count, theirs_count) = (plan.pick(3, 8), plan.pick(500, 3000), plan.pick(5000, 20_000));
+    let mut lobby = Lobby::new(&plan.folder("lobby")?).await?;
+    let dir = plan.folder("mosquitto")?;
+    let mut mosquitto = plan.rival(Mosquitto::start(&dir, LISTENERS)).await;
+    let contest = Contest {
+        ours: "hobnob, deliveries, each on disk and acknowledged",
+        theirs: "mosquitto, QoS 0, deliveries, nothing stored",
+        unit: "/s",
+        rounds,
+        aim: Aim::AtLeast(1.0),
+    };
+    let theirs = mosquitto.as_mut().map(|mosquitto| {
+        async move || {
+            let begun = Stopwatch::start();
+            mosquitto.say(theirs_count, BYTES).await?;
+            Ok(many(LISTENERS * theirs_count) / begun.elapsed().as_secs_f64())
+        }
+    });
+    contest.run(report, async || lobby.say(ours_count).await, theirs).await?;
+    for node in &lobby.nodes {
+        node.shutdown().await;
+    }
+    Ok(())
+}
+
+/// The first of the nodes speaks.
+struct Lobby {
+    nodes: Vec<Node>,
+    readers: Vec<Reader>,
+}
+
+impl Lobby {
+    async fn new(dir: &Path) -> anyhow::Result<Self> {
+        let mut nodes: Vec<Node> = Vec::new();
+        for number in 0..=LISTENERS {
+            let node = nodes::start(dir, &format!("node{number}")).await?;
+            for other in &nodes {
+                node.resolve(nodes::address(other).await?).await?;
+            }
+            nodes.push(node);
+        }
+        for node in &nodes {
+            while here(node).await?.is_none_or(|lobby| lobby.here.len() < LISTENERS) {
+                tokio::task::block_in_place(|| pause(std::time::Duration::from_millis(20)));
+            }
+        }
+        let readers = nodes[1..].iter().map(Reader::of).collect();
+        Ok(Self { nodes, readers })
+    }
+
+    /// Says so much, and waits until all have it.
+    async fn say(&mut self, count: usize) -> anyhow::Result<f64> {
+        let before: Vec<usize> = self.readers.iter().map(Reader::count).collect();
+        let begun = Stopwatch::start();
+        let say = |node: Node| async move { Ok(node.broadcast(RoomName::lobby(), nodes::text(BYTES)).await?.id) };
+        let ids = nodes::say_all(&self.nodes[0], count, say).await?;
+        for (reader, before) in self.readers.iter().zip(before) {
+            reader.has(before + count).await;
+        }
+        let took = begun.elapsed().as_secs_f64();
+        nodes::check_delivered(&self.nodes[0], &ids).await?;
+        nodes::index(&self.nodes.iter().collect::<Vec<_>>()).await?;
+        Ok(many(LISTENERS * count) / took)
+    }
+}
+
+async fn here(node: &Node) -> anyhow::Result<Option<RoomInfo>> {
+    Ok(node.rooms().await?.into_iter().find(|room| room.name == RoomName::lobby()))
+}

@@ -1,0 +1,119 @@
+//! A frame to a peer and back: what hobnob's socket, endpoint and session cost beside quinn as it comes.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use hobnob::core::SessionId;
+use hobnob::net::endpoint::{Accepted, Endpoint};
+use hobnob::net::session::{Session, SessionEvent, SessionEventKind, greet};
+use hobnob::net::socket;
+use hobnob::protocol::frame::Profile;
+use hobnob::protocol::{ConversationId, Frame, Hello, SecretKey, VERSION};
+use hobnob_tests::lab::Stopwatch;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::plan::Plan;
+use crate::report::{Aim, Report};
+use crate::rivals::bare_quinn::Echo;
+use crate::stats::Samples;
+use crate::turns::{Contest, alone};
+
+pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    let (rounds, times) = (plan.pick(4, 12), plan.pick(1000, 3000));
+    let frame = Frame::Digest(ConversationId::from_bytes([1; 32]), [2; 32]).encode();
+    let mut pair = Pair::new().await?;
+    let mut echo = plan.rival(Echo::new(PREFIX + frame.len())).await;
+    let contest = Contest {
+        ours: "hobnob sessions, a frame of 69 bytes, both engines woken, p50",
+        theirs: "bare quinn stream, as many bytes, p50",
+        unit: "µs",
+        rounds,
+        aim: Aim::AtMost(1.5),
+    };
+    let ours = async || median_us(times, async || pair.echo(&frame).await).await;
+    let theirs = echo.as_mut().map(|echo| async move || median_us(times, async || echo.round_trip().await).await);
+    contest.run(report, ours, theirs).await?;
+    let pings = alone(rounds, async || median_us(times, async || pair.ping().await).await).await?;
+    report.figure("hobnob ping and pong, answered by the session, p50", "µs", pings);
+    Ok(())
+}
+
+/// A frame's length on the stream.
+const PREFIX: usize = 4;
+
+/// The median of so many times, in microseconds.
+pub(super) async fn median_us(times: usize, mut once: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    let mut each = Vec::with_capacity(times);
+    for _ in 0..times {
+        let begun = Stopwatch::start();
+        once().await?;
+        each.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(Samples::new(each).context("no times")?.median())
+}
+
+/// Two sessions that are each other's ends. The far one gives back every frame, as an engine would: from its own task.
+struct Pair {
+    near: Session,
+    events: mpsc::Receiver<SessionEvent>,
+    _endpoints: [Endpoint; 2],
+}
+
+impl Pair {
+    async fn new() -> anyhow::Result<Self> {
+        let (ann, _, _) = endpoint(1)?;
+        let (bob, mut incoming, bound) = endpoint(2)?;
+        let (dialed, accepted) = tokio::join!(ann.dial(bound, None, LIMIT), incoming.recv());
+        let accepted = accepted.context("bob's endpoint is closed")?;
+        let (a, b) =
+            tokio::join!(greet(dialed?, true, |_| hello(), LIMIT), greet(accepted.connection, false, |_| hello(), LIMIT));
+        let tasks = TaskTracker::new();
+        let (near_events, events) = mpsc::channel(256);
+        let (far_events, mut far) = mpsc::channel(256);
+        let near = Session::start(a?, SessionId(1), near_events, &tasks);
+        let far_session = Session::start(b?, SessionId(2), far_events, &tasks);
+        // Ends with the session.
+        tokio::spawn(async move {
+            while let Some(event) = far.recv().await {
+                if let SessionEventKind::Frame(frame) = event.kind {
+                    far_session.send_control(frame.encode());
+                }
+            }
+        });
+        Ok(Self { near, events, _endpoints: [ann, bob] })
+    }
+
+    async fn echo(&mut self, frame: &Bytes) -> anyhow::Result<()> {
+        self.near.send_control(frame.clone());
+        self.hear().await.map(drop)
+    }
+
+    async fn ping(&mut self) -> anyhow::Result<()> {
+        self.near.send_control(Frame::Ping(7).encode());
+        self.hear().await.map(drop)
+    }
+
+    async fn hear(&mut self) -> anyhow::Result<Frame> {
+        loop {
+            match self.events.recv().await.context("the session's task is gone")?.kind {
+                SessionEventKind::Frame(frame) => return Ok(frame),
+                SessionEventKind::Ended(ended) => bail!("the session ended: {ended}"),
+                SessionEventKind::Pinged | SessionEventKind::Batch(_) | SessionEventKind::Written { .. } => {}
+            }
+        }
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn endpoint(seed: u8) -> anyhow::Result<(Endpoint, mpsc::Receiver<Accepted>, std::net::SocketAddr)> {
+    let bound = socket::bind(Some("127.0.0.1:0".parse()?))?;
+    let (endpoint, incoming) = Endpoint::new(&bound, &SecretKey::from_seed([seed; 32]))?;
+    Ok((endpoint, incoming, bound.local_addr))
+}
+
+fn hello() -> Hello {
+    Hello { version: VERSION, features: 0, instance: 1, started_at_ms: 2, clock_ms: 2, profile: Profile::default() }
+}

@@ -1,0 +1,55 @@
+//! hobnob beside what people would use in its stead, measured in turns in one run. `scripts/bench` builds this and runs it.
+//!
+//! One file a theme in `benches`, the rivals in `rivals`. Ratios are what counts: absolute figures are this machine's, in this
+//! hour. Everything stays on loopback, or in network namespaces that end with this process.
+
+mod benches;
+mod machine;
+mod nodes;
+mod plan;
+mod report;
+mod rivals;
+mod stats;
+mod turns;
+
+use std::process::ExitCode;
+
+use plan::{Options, Plan};
+use report::Report;
+
+const USAGE: &str = "usage: scripts/bench [--short] [--alone] [NAME…]\n\nnames:";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (options, names): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|argument| argument.starts_with('-'));
+    let unknown = names.iter().any(|name| !benches::ALL.iter().any(|bench| bench.name == *name));
+    if unknown || options.iter().any(|option| !["--short", "--alone"].contains(&option.as_str())) {
+        eprintln!("{USAGE}");
+        for bench in benches::ALL {
+            eprintln!("  {:16} {}", bench.name, bench.about);
+        }
+        return Ok(ExitCode::from(2));
+    }
+    let chosen: Vec<_> = benches::ALL.iter().filter(|bench| names.is_empty() || names.iter().any(|n| n == bench.name)).collect();
+    // Before there are threads: without root, the lab starts this program anew in a user namespace.
+    let lab = if chosen.iter().any(|bench| bench.in_lab) { hobnob_tests::lab::Lab::new() } else { None };
+    let given = |option: &str| options.iter().any(|given| given == option);
+    let options = Options { short: given("--short"), alone: given("--alone") };
+    let plan = Plan::new(options, lab)?;
+    let mut report = Report::new(machine::describe(plan.dir()), options.short);
+    for bench in chosen {
+        eprintln!("… {}: {}", bench.name, bench.about);
+        report.begin(bench.name);
+        let begun = hobnob_tests::lab::Stopwatch::start();
+        if let Err(error) = bench.run(&plan, &mut report) {
+            report.absent(bench.about, &format!("{error:#}"));
+        }
+        eprintln!("  took {:.1?}", begun.elapsed());
+    }
+    report.finish();
+    print!("{report}");
+    let file = plan.target().join("bench.json");
+    std::fs::write(&file, format!("{:#}\n", report.json()))?;
+    eprintln!("written to {}", file.display());
+    Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,64 @@
+//! quinn as it comes, with the TLS provider that hobnob has: one stream, and every message comes back.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig};
+use rustls::RootCertStore;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+
+/// Two endpoints on loopback with a stream between them.
+pub(crate) struct Echo {
+    send: SendStream,
+    recv: RecvStream,
+    message: Vec<u8>,
+    _client: (Endpoint, Connection),
+    _server: Endpoint,
+}
+
+impl Echo {
+    /// For messages of `bytes`.
+    pub(crate) async fn new(bytes: usize) -> anyhow::Result<Self> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (to_serve, to_dial) = configs()?;
+        let server = Endpoint::server(to_serve, any)?;
+        let accepting = server.clone();
+        // Ends when the stream does, with the client's endpoint.
+        tokio::spawn(async move { answer(&accepting, bytes).await });
+        let mut client = Endpoint::client(any)?;
+        client.set_default_client_config(to_dial);
+        let connection = client.connect(server.local_addr()?, NAME)?.await?;
+        let (send, recv) = connection.open_bi().await?;
+        Ok(Self { send, recv, message: vec![7; bytes], _client: (client, connection), _server: server })
+    }
+
+    /// There and back.
+    pub(crate) async fn round_trip(&mut self) -> anyhow::Result<()> {
+        self.send.write_all(&self.message).await?;
+        self.recv.read_exact(&mut self.message).await?;
+        Ok(())
+    }
+}
+
+const NAME: &str = "bench.invalid";
+
+async fn answer(server: &Endpoint, bytes: usize) -> anyhow::Result<()> {
+    let connection = server.accept().await.context("the endpoint is closed")?.await?;
+    let (mut send, mut recv) = connection.accept_bi().await?;
+    let mut message = vec![0; bytes];
+    loop {
+        recv.read_exact(&mut message).await?;
+        send.write_all(&message).await?;
+    }
+}
+
+fn configs() -> anyhow::Result<(ServerConfig, ClientConfig)> {
+    let made = rcgen::generate_simple_self_signed([NAME.to_owned()])?;
+    let certificate = made.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let server = ServerConfig::with_single_cert(vec![certificate.clone()], key.into())?;
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate)?;
+    Ok((server, ClientConfig::with_root_certificates(Arc::new(roots))?))
+}

@@ -1,0 +1,271 @@
+//! An honest node: a `hobnob up` on loopback, everything it prints, and what it costs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hobnob_protocol::PeerId;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::lab::{Output, finish, hobnob_binary, pipes, until};
+
+/// A node that runs until it is dropped.
+#[derive(Debug)]
+pub struct Host {
+    home: PathBuf,
+    nick: String,
+    process: Mutex<Child>,
+    out: Arc<Pipe>,
+    err: Arc<Pipe>,
+    readers: Vec<JoinHandle<()>>,
+    id: PeerId,
+    addr: SocketAddr,
+}
+
+/// Every byte that came out of a pipe.
+#[derive(Debug, Default)]
+struct Pipe(Mutex<Vec<u8>>);
+
+impl Host {
+    /// Starts a node that only who knows its address can find, prints JSON, and logs with `-v`; waits until it listens.
+    pub fn up(dir: &Path, nick: &str) -> Self {
+        Self::start(dir, nick, &["-v", "--json", "--listen", "127.0.0.1:0"])
+    }
+
+    /// As [`Host::up`], with these arguments instead.
+    pub fn start(dir: &Path, nick: &str, arguments: &[&str]) -> Self {
+        let home = dir.join(nick);
+        let mut command = hobnob(&home);
+        command.args(["up", "--no-mdns", "--nick", nick]).args(arguments);
+        Self::spawn(home, nick, &mut command)
+    }
+
+    fn spawn(home: PathBuf, nick: &str, command: &mut Command) -> Self {
+        pipes(command);
+        let mut process = command.spawn().expect("the program runs");
+        let (out, err) = (Arc::<Pipe>::default(), Arc::<Pipe>::default());
+        let (stdout, stderr) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
+        let readers = read_both(stdout, stderr, &out, &err);
+        let mut host = Self {
+            home,
+            nick: nick.to_owned(),
+            process: Mutex::new(process),
+            out,
+            err,
+            readers,
+            id: PeerId::from_bytes([0; 32]),
+            addr: SocketAddr::from(([0; 4], 0)),
+        };
+        (host.id, host.addr) = host.who_and_where();
+        host
+    }
+
+    /// Asks it, once it has said that it listens: before, the question would be answered by a node of its own.
+    fn who_and_where(&self) -> (PeerId, SocketAddr) {
+        self.finds(&self.out, "print", &["listen"]);
+        let line = self.run(&["--json", "id"]).expect(0).one_json();
+        let id = line["peer"].as_str().and_then(|id| id.parse().ok());
+        let addr = line["addrs"][0].as_str().and_then(|addr| addr.parse().ok());
+        id.zip(addr).unwrap_or_else(|| panic!("no id and address in {line}"))
+    }
+
+    /// Its peer id.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Runs a subcommand in this home to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with_input(arguments, "")
+    }
+
+    /// As [`Host::run`], with something on standard input.
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = hobnob(&self.home);
+        command.args(arguments);
+        pipes(&mut command);
+        let shown = format!("{}: hobnob {}", self.nick, arguments.join(" "));
+        finish(shown, command.spawn().expect("the program runs"), input, PATIENCE)
+    }
+
+    /// Tells a peer something, which must be delivered.
+    pub fn tells(&self, target: &str, text: &str) {
+        self.run(&["send", "--timeout", "20s", target, text]).expect(0);
+    }
+
+    /// Says something in the lobby.
+    pub fn says(&self, text: &str) {
+        self.run(&["broadcast", "--wait", "queued", text]).expect(0);
+    }
+
+    /// Waits until it prints a line of standard output that holds all of these words.
+    pub fn prints(&self, words: &[&str]) -> String {
+        self.finds(&self.out, "print", words)
+    }
+
+    /// Waits until it logs a line that holds all of these words.
+    pub fn logs(&self, words: &[&str]) -> String {
+        self.finds(&self.err, "log", words)
+    }
+
+    fn finds(&self, pipe: &Pipe, what: &str, words: &[&str]) -> String {
+        until(&format!("{} should {what} {words:?}", self.nick), PATIENCE, || {
+            let text = pipe.text();
+            let line = text.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned);
+            line.ok_or_else(|| format!("--- out:\n{}\n--- errors:\n{}", tail(&self.out.text()), tail(&self.err.text())))
+        })
+    }
+
+    /// Everything on standard output so far.
+    pub fn output(&self) -> String {
+        self.out.text()
+    }
+
+    /// Everything on standard error so far.
+    pub fn errors(&self) -> String {
+        self.err.text()
+    }
+
+    /// What it has, as JSON, of all conversations if these further arguments of `history` don't say otherwise.
+    pub fn history(&self, of: &[&str]) -> Vec<Value> {
+        self.run(&[&["--json", "history"], of].concat()).expect(0).json()
+    }
+
+    /// The texts of [`Host::history`].
+    pub fn texts(&self, of: &[&str]) -> Vec<String> {
+        self.history(of).iter().map(|line| line["text"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Waits until this text is among the messages that came last.
+    pub fn has(&self, text: &str) {
+        until(&format!("{} has {text:?}", self.nick), PATIENCE, || {
+            let texts = self.texts(&["--limit", "100"]);
+            if texts.iter().any(|has| has == text) { Ok(()) } else { Err(format!("{texts:?}")) }
+        });
+    }
+
+    /// Checks that it runs.
+    pub fn is_up(&self) {
+        let ended = self.process().try_wait().expect("the process is ours");
+        assert!(ended.is_none(), "{} has ended: {ended:?}\n{}", self.nick, tail(&self.err.text()));
+    }
+
+    /// The memory it holds now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory it ever held, in bytes.
+    pub fn memory_peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id())).expect("it runs, on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells a process's memory");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+        kib * 1024
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.process().id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32");
+        kill_process(pid, Signal::TERM).expect("the process is ours");
+        until("a node ends when asked to", PATIENCE, || {
+            self.process().try_wait().expect("the process is ours").map(|_| ()).ok_or_else(|| "it runs".to_owned())
+        });
+    }
+
+    /// Checks that nothing it printed or logged could disturb a screen.
+    pub fn is_clean(&self) {
+        for (what, text) in [("output", self.output()), ("log", self.errors())] {
+            if let Some(line) = text.lines().find(|line| !is_clean(line)) {
+                panic!("{}'s {what} holds what disturbs a screen: {line:?}", self.nick);
+            }
+        }
+    }
+
+    /// Checks that no message was printed twice.
+    pub fn printed_nothing_twice(&self) {
+        let mut seen = BTreeSet::new();
+        for event in self.output().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let again = event["event"] == "message" && !seen.insert(event["id"].to_string());
+            assert!(!again, "{} printed a message twice: {event}", self.nick);
+        }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Child> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process().kill();
+        let _ = self.process().wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the log of {}:\n{}", self.nick, tail(&self.err.text()));
+        }
+    }
+}
+
+impl Pipe {
+    fn read(&self, mut from: impl Read) {
+        let mut chunk = [0; 16 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut chunk) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..count]);
+        }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+/// Whether a line holds no control character, nothing that reorders text or hides in it (UAX #9, and the invisible ones).
+pub fn is_clean(line: &str) -> bool {
+    let disturbs = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+            || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    !line.chars().any(disturbs)
+}
+
+fn hobnob(home: &Path) -> Command {
+    let mut command = Command::new(hobnob_binary());
+    let theirs: BTreeMap<_, _> = std::env::vars().filter(|(name, _)| name.starts_with("HOBNOB_")).collect();
+    for name in theirs.keys() {
+        command.env_remove(name);
+    }
+    command.arg("--home").arg(home).env("RUST_BACKTRACE", "1");
+    command
+}
+
+fn read_both(stdout: ChildStdout, stderr: ChildStderr, out: &Arc<Pipe>, err: &Arc<Pipe>) -> Vec<JoinHandle<()>> {
+    let (out, err) = (Arc::clone(out), Arc::clone(err));
+    vec![std::thread::spawn(move || out.read(stdout)), std::thread::spawn(move || err.read(stderr))]
+}
+
+/// The last lines, for a person.
+fn tail(text: &str) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+/// For anything that should come in a moment, under attack, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,131 @@
+//! The attacker: an identity, a QUIC endpoint, and no manners.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hobnob_protocol::frame::Profile;
+use hobnob_protocol::{Frame, Hello, PeerId, RoomKey, RoomName, SecretKey, VERSION};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{Connection, ConnectionError, Endpoint, TransportConfig, VarInt};
+
+use super::host::Host;
+use super::line::Line;
+use super::passport::Passport;
+
+/// An attacker. Must be made and used within a tokio runtime.
+#[derive(Debug)]
+pub struct Mallory {
+    key: SecretKey,
+    endpoint: Endpoint,
+    transport: Arc<TransportConfig>,
+}
+
+impl Mallory {
+    /// With a key of its own, on loopback.
+    pub fn new() -> Self {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), TransportConfig::default())
+    }
+
+    /// One that opens its flow control windows only this far, and no further unless it reads.
+    pub fn with_window(bytes: u32) -> Self {
+        let mut transport = TransportConfig::default();
+        transport.stream_receive_window(VarInt::from_u32(bytes)).receive_window(VarInt::from_u32(2 * bytes));
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), transport)
+    }
+
+    /// One that dials from, and can be dialed at, this address.
+    pub fn at(addr: SocketAddr, transport: TransportConfig) -> Self {
+        let key = random_key();
+        let crypto = QuicServerConfig::try_from(Passport::of(&key).server()).expect("QUIC's first suite is there");
+        let server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        let endpoint = Endpoint::server(server, addr).expect("an address of this machine");
+        Self { key, endpoint, transport: Arc::new(transport) }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
+    /// Its id.
+    pub fn id(&self) -> PeerId {
+        self.key.id()
+    }
+
+    /// Where it is.
+    pub fn addr(&self) -> SocketAddr {
+        self.endpoint.local_addr().expect("it is bound")
+    }
+
+    /// Answers dials with this passport from now on.
+    pub fn answers_with(&self, passport: &Passport) {
+        let crypto = QuicServerConfig::try_from(passport.server()).expect("QUIC's first suite is there");
+        self.endpoint.set_server_config(Some(quinn::ServerConfig::with_crypto(Arc::new(crypto))));
+    }
+
+    /// Waits for a dial, and for its handshake.
+    pub async fn is_dialed(&self) -> Result<Connection, ConnectionError> {
+        self.endpoint.accept().await.expect("the endpoint is open").await
+    }
+
+    /// Dials a node with this passport.
+    pub async fn dial(&self, host: &Host, passport: &Passport) -> Result<Connection, ConnectionError> {
+        self.dial_at(host.addr(), passport).await
+    }
+
+    /// As [`Mallory::dial`], at any address.
+    pub async fn dial_at(&self, addr: SocketAddr, passport: &Passport) -> Result<Connection, ConnectionError> {
+        let crypto = QuicClientConfig::try_from(passport.client()).expect("QUIC's first suite is there");
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::clone(&self.transport));
+        self.endpoint.connect_with(config, addr, "hobnob.invalid").expect("the address can be dialed").await
+    }
+
+    /// Dials as itself, with its control stream open and nothing said.
+    pub async fn connected(&self, host: &Host) -> Line {
+        let connection = self.dial(host, &Passport::of(&self.key)).await.expect("an honest handshake passes");
+        Line::open(connection, self.id()).await
+    }
+
+    /// A session that was greeted as it should be, by a member of the lobby called `mallory`.
+    pub async fn in_session(&self, host: &Host) -> Line {
+        self.in_session_as(host, "mallory", Vec::new()).await
+    }
+
+    /// As [`Mallory::in_session`], with a nickname and addresses of its choice.
+    pub async fn in_session_as(&self, host: &Host, nick: &str, addrs: Vec<SocketAddr>) -> Line {
+        let mut line = self.connected(host).await;
+        let lobby = RoomKey::derive(&RoomName::lobby(), b"");
+        let proofs = vec![lobby.proof(&line.exporter(), self.id())];
+        line.greet(Profile { nick: nick.to_owned(), addrs, proofs }).await;
+        line
+    }
+
+    /// A Hello of this profile.
+    pub fn hello(profile: Profile) -> Frame {
+        Frame::Hello(Hello {
+            version: VERSION,
+            features: 0,
+            instance: rand::random(),
+            started_at_ms: now_ms(),
+            clock_ms: now_ms(),
+            profile,
+        })
+    }
+}
+
+impl Default for Mallory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A key that nobody else has.
+pub fn random_key() -> SecretKey {
+    SecretKey::from_seed(rand::random())
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_millis()).expect("before the year 500 million")
+}

@@ -1,0 +1,92 @@
+//! Datagrams that are no QUIC, or pretend to be.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use hobnob_tests::hostile::{MIB, Town};
+use hobnob_tests::lab::pause;
+
+#[test]
+fn a_hundred_thousand_datagrams_of_rubbish_are_counted_and_dropped() {
+    let town = Town::alone();
+    let (_, ()) = town.attack_while(async |town: &Town| rubbish(town.ann.addr(), 100_000), || town.talks("meanwhile"));
+    town.stands_with(&[], 32 * MIB);
+    town.ann.terminate();
+    let line = town.ann.logs(&["datagrams dropped so far"]);
+    for cause in ["stun: ", "channel: ", "knock: ", "unknown: "] {
+        assert!(!line.contains(&format!("{cause}0,")), "{line}");
+    }
+}
+
+#[test]
+fn thousands_of_half_open_handshakes_keep_no_real_peer_out() {
+    let town = Town::alone();
+    town.attack_while(
+        async |town: &Town| half_open(town.ann.addr(), 10_000).await,
+        || {
+            let carl = hobnob_tests::hostile::Host::up(town.dir(), "carl");
+            carl.tells(&town.ann.addr().to_string(), "may I come in?");
+            town.talks("meanwhile");
+        },
+    );
+    town.stands_with(&[], 48 * MIB);
+}
+
+/// Sends so many datagrams of all kinds, about 20,000 a second.
+fn rubbish(to: SocketAddr, count: usize) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback is there");
+    for n in 0..count {
+        let mut datagram = vec![0u8; 1 + rand::random_range(0..1471)];
+        rand::fill(&mut datagram[..]);
+        match n % 4 {
+            0 => datagram[0] = u8::try_from(n / 4 % 256).expect("below 256"),
+            1 => datagram.splice(..datagram.len().min(8), [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]).for_each(drop),
+            2 => datagram[0] = 0x10,
+            _ => datagram[0] = 0x11,
+        }
+        // What the kernel has no room for is lost, as on a network.
+        let _ = socket.send_to(&datagram, to);
+        if n % 100 == 99 {
+            pause(std::time::Duration::from_millis(5));
+        }
+    }
+    // And some with nothing in them.
+    (0..100).for_each(|_| drop(socket.send_to(b"", to)));
+}
+
+/// Begins so many handshakes, each from a socket of its own or one of many, and goes on with none: the first flights of real
+/// clients whose answers nobody reads.
+async fn half_open(to: SocketAddr, count: usize) {
+    let recorded = initials(64).await;
+    let sockets: Vec<_> = (0..64).map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback is there")).collect();
+    for n in 0..count {
+        for datagram in &recorded[n % recorded.len()] {
+            let _ = sockets[n % sockets.len()].send_to(datagram, to);
+        }
+        if n % 20 == 19 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// The first flights of so many clients, each with connection ids of its own.
+async fn initials(count: usize) -> Vec<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let sink = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("loopback is there");
+        let at = sink.local_addr().expect("it is bound");
+        let dial = tokio::spawn(async move {
+            let mallory = hobnob_tests::hostile::Mallory::new();
+            let _ = mallory.dial_at(at, &hobnob_tests::hostile::Passport::of(mallory.key())).await;
+        });
+        let mut flight = Vec::new();
+        let mut buffer = [0; 2000];
+        // A post-quantum ClientHello takes two datagrams.
+        for _ in 0..2 {
+            let (len, _) = sink.recv_from(&mut buffer).await.expect("a client begins");
+            flight.push(buffer[..len].to_vec());
+        }
+        dial.abort();
+        all.push(flight);
+    }
+    all
+}
