@@ -54,7 +54,14 @@ pub(crate) struct HistoryRead {
 
 /// Those who wait for a message to come further.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(BTreeMap<(LogName, Seq), Vec<Waiter>>);
+pub(super) struct Waiters {
+    of: BTreeMap<(LogName, Seq), Vec<Waiter>>,
+    /// With so many messages waited for, it is time to forget those who no longer wait.
+    tidy_at: usize,
+}
+
+/// Messages waited for that are not worth looking through.
+const WAITERS_UNTIDY: usize = 64;
 
 #[derive(Debug)]
 struct Waiter {
@@ -67,7 +74,7 @@ impl Waiters {
     /// The peer has these messages in this state: whoever waited only for that is told.
     fn reached(&mut self, name: LogName, first: Seq, last: Seq, peer: PeerId, state: DeliveryState) {
         let mut done = Vec::new();
-        for (key, waiters) in self.0.range_mut((name, first)..=(name, last)) {
+        for (key, waiters) in self.of.range_mut((name, first)..=(name, last)) {
             for waiter in waiters.iter_mut().filter(|waiter| waiter.state <= state) {
                 waiter.missing.remove(&peer);
             }
@@ -79,16 +86,25 @@ impl Waiters {
             }
         }
         for key in done {
-            self.0.remove(&key);
+            self.of.remove(&key);
         }
     }
 
-    /// Forgets those who no longer wait.
+    fn add(&mut self, name: LogName, seq: Seq, waiter: Waiter) {
+        self.tidy();
+        self.of.entry((name, seq)).or_default().push(waiter);
+    }
+
+    /// Forgets those who no longer wait, whenever there are twice as many as after the last time: so that each costs little.
     fn tidy(&mut self) {
-        self.0.retain(|_, waiters| {
+        if self.of.len() < self.tidy_at {
+            return;
+        }
+        self.of.retain(|_, waiters| {
             waiters.retain(|waiter| !waiter.reply.is_closed());
             !waiters.is_empty()
         });
+        self.tidy_at = 2 * self.of.len() + WAITERS_UNTIDY;
     }
 }
 
@@ -240,7 +256,6 @@ impl Engine {
         state: DeliveryState,
         reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
     ) {
-        self.waiters.tidy();
         let Some(name) = self.own_log(id) else { return drop(reply.send(Err(NodeError::NoSuchMessage))) };
         let addressees = match self.replica.kind(name.conversation) {
             Some(ConversationKind::Direct(peer)) => vec![*peer],
@@ -252,7 +267,7 @@ impl Engine {
         if missing.is_empty() {
             let _ = reply.send(Ok(state));
         } else {
-            self.waiters.0.entry((name, id.seq)).or_default().push(Waiter { state, missing, reply });
+            self.waiters.add(name, id.seq, Waiter { state, missing, reply });
         }
     }
 
