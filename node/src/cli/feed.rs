@@ -1,11 +1,14 @@
-//! Events without gaps: each message from somebody else exactly once, although subscriptions start late, lag and end.
+//! Events without gaps: each message from somebody else and each notice exactly once, although subscriptions start late, lag and end.
 //!
-//! What a subscription missed is read back from the history, from the last message on that was told; ids told before are left out.
+//! What a subscription missed is read back: messages from the history, from the last one on that was told, and ids told before are
+//! left out; notices from the node's status, by their numbers.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use hobnob::MessageId;
-use hobnob::control::wire::{HISTORY_PAGE_MAX, HistoryFilter, MessageLine, Text, Time, WireEvent};
+use hobnob::control::wire::{
+    Command, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, NoticeLine, StatusLine, Text, Time, WireEvent,
+};
 use hobnob::control::{Client, ClientError, EventStream};
 
 /// Ids of messages told lately that are remembered: several times as many as the node keeps events for a reader that is slow, since
@@ -54,6 +57,9 @@ pub(crate) struct Feed {
     client: Client,
     events: EventStream,
     missed: VecDeque<MessageLine>,
+    missed_notices: VecDeque<NoticeLine>,
+    /// The last notice that was told.
+    noticed: u64,
     /// Events that came while messages were read back.
     meanwhile: VecDeque<WireEvent>,
     /// What is to be read back before events go on.
@@ -72,7 +78,16 @@ impl Feed {
     pub(crate) async fn open(client: &Client, told: &Told) -> Result<Feed, ClientError> {
         let events = client.events().await?;
         let behind = Some(Behind { since: told.since, after: None });
-        let mut feed = Feed { client: client.clone(), events, missed: VecDeque::new(), meanwhile: VecDeque::new(), behind };
+        let mut feed = Feed {
+            client: client.clone(),
+            events,
+            missed: VecDeque::new(),
+            missed_notices: VecDeque::new(),
+            noticed: 0,
+            meanwhile: VecDeque::new(),
+            behind,
+        };
+        feed.read_notices().await?;
         feed.read_back().await?;
         Ok(feed)
     }
@@ -80,13 +95,20 @@ impl Feed {
     /// The next event; none when the node has ended or is about to. Cancel safe.
     pub(crate) async fn next(&mut self, told: &mut Told) -> Result<Option<WireEvent>, ClientError> {
         loop {
+            if let Some(notice) = self.missed_notices.pop_front() {
+                self.noticed = self.noticed.max(notice.number);
+                return Ok(Some(WireEvent::Notice(notice)));
+            }
             while let Some(message) = self.missed.pop_front() {
                 if told.is_news(&message) {
                     return Ok(Some(WireEvent::Message(message)));
                 }
             }
             if let Some(event) = self.meanwhile.pop_front() {
-                return Ok(Some(event));
+                if self.is_new(&event) {
+                    return Ok(Some(event));
+                }
+                continue;
             }
             if self.behind.is_some() {
                 self.skip().await;
@@ -97,11 +119,28 @@ impl Feed {
                 Some(WireEvent::Message(message)) if !told.is_news(&message) => {}
                 Some(WireEvent::Lagged { missed }) => {
                     self.behind = Some(Behind { since: told.since, after: None });
+                    self.read_notices().await?;
                     return Ok(Some(WireEvent::Lagged { missed }));
                 }
+                Some(event) if !self.is_new(&event) => {}
                 other => return Ok(other),
             }
         }
+    }
+
+    /// Whether an event that is no message has not been told before.
+    fn is_new(&mut self, event: &WireEvent) -> bool {
+        let WireEvent::Notice(notice) = event else { return true };
+        let new = notice.number > self.noticed;
+        self.noticed = self.noticed.max(notice.number);
+        new
+    }
+
+    async fn read_notices(&mut self) -> Result<(), ClientError> {
+        let status: StatusLine = self.client.ask(Command::Status).await?;
+        let noticed = self.noticed;
+        self.missed_notices.extend(status.notices.into_iter().filter(|notice| notice.number > noticed));
+        Ok(())
     }
 
     /// Takes the events that wait. The messages among them are on disk, and come with what is read back: left in the pipe, they

@@ -221,11 +221,15 @@ pub struct Status {
     pub ticket: Ticket,
     /// The rooms it is in.
     pub rooms: Vec<RoomInfo>,
+    /// The latest notices of this run, for who comes after they were told.
+    pub notices: Vec<Notice>,
 }
 
 /// Something that a user should be told; `text` is a whole sentence or two, safe to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
+    /// The first of a run is 1, the next 2, and so on.
+    pub number: u64,
     /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`, `store-error`, `store-recovered`, `clock`,
     /// `no-discovery`.
     pub code: &'static str,

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::clock::{Clock, random};
 use super::engine::{Engine, Internal, Parts};
-use super::{Config, Event, Node, Notice, StartError, key};
+use super::{Config, Node, StartError, key};
 use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
@@ -77,7 +77,7 @@ pub(super) async fn start(config: Config) -> Result<Node, StartError> {
     engine.join_first_rooms(&config.rooms);
     engine.watch_interfaces(interfaces, INTERFACES_EVERY);
     if config.mdns {
-        find_peers(&mut engine, run, &events);
+        find_peers(&mut engine, run);
     }
     tokio::spawn(engine.run());
     Ok(Node { id: key.id(), commands, events, met: met_changed, clock })
@@ -119,13 +119,10 @@ fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
     kept.or_else(of_user).unwrap_or_else(|| Nickname::new(&key.id().short()).expect("eight letters are a nickname"))
 }
 
-fn find_peers(engine: &mut Engine, run: u64, events: &broadcast::Sender<Event>) {
+fn find_peers(engine: &mut Engine, run: u64) {
     let (found, queue) = mpsc::channel(256);
     match Discovery::start(engine.id(), run, engine.bound_addr(), found) {
         Ok(discovery) => engine.discover(discovery, queue),
-        Err(error) => {
-            warn!("{error}");
-            let _ = events.send(Event::Notice(Notice { code: "no-discovery", text: error.to_string(), peer: None }));
-        }
+        Err(error) => engine.notice("no-discovery", error.to_string(), None),
     }
 }

@@ -176,11 +176,16 @@ pub struct StatusLine {
     pub ticket: String,
     /// The rooms it is in.
     pub rooms: Vec<RoomLine>,
+    /// The latest notices of this run.
+    #[serde(default)]
+    pub notices: Vec<NoticeLine>,
 }
 
 /// Something to tell the user: see [`Notice`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeLine {
+    /// The first of a run is 1, the next 2, and so on.
+    pub number: u64,
     /// For programs.
     pub code: String,
     /// For people.
@@ -196,9 +201,7 @@ impl From<Event> for WireEvent {
             Event::Peer(info) => WireEvent::Peer(info.into()),
             Event::Message(message) | Event::Own(message) => WireEvent::Message(message.into()),
             Event::Receipt { id, peer, state } => WireEvent::Receipt(ReceiptLine { id: Text(id), peer: Text(peer), state }),
-            Event::Notice(Notice { code, text, peer }) => {
-                WireEvent::Notice(NoticeLine { code: code.to_owned(), text, peer: peer.map(Text) })
-            }
+            Event::Notice(notice) => WireEvent::Notice(notice.into()),
         }
     }
 }
@@ -239,6 +242,13 @@ impl From<RoomInfo> for RoomLine {
     }
 }
 
+impl From<Notice> for NoticeLine {
+    fn from(notice: Notice) -> Self {
+        let Notice { number, code, text, peer } = notice;
+        NoticeLine { number, code: code.to_owned(), text, peer: peer.map(Text) }
+    }
+}
+
 impl From<Status> for StatusLine {
     fn from(status: Status) -> Self {
         StatusLine {
@@ -247,6 +257,7 @@ impl From<Status> for StatusLine {
             addrs: status.addrs,
             ticket: status.ticket.to_string(),
             rooms: status.rooms.into_iter().map(RoomLine::from).collect(),
+            notices: status.notices.into_iter().map(NoticeLine::from).collect(),
         }
     }
 }

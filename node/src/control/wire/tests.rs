@@ -139,8 +139,8 @@ fn event_lines() {
         r#"{"v":1,"event":"receipt","id":"00000000000000ab-7","peer":"BOB","state":"delivered"}"#,
     );
     check_event(
-        Event::Notice(Notice { code: "clock", text: "Your clock is wrong.".into(), peer: None }),
-        r#"{"v":1,"event":"notice","code":"clock","text":"Your clock is wrong.","peer":null}"#,
+        Event::Notice(Notice { number: 1, code: "clock", text: "Your clock is wrong.".into(), peer: None }),
+        r#"{"v":1,"event":"notice","number":1,"code":"clock","text":"Your clock is wrong.","peer":null}"#,
     );
     let sent = Sent { id: message_id(), conversation: ConversationRef::Direct(id(2)), to: vec![id(2)] };
     check_event(

@@ -6,6 +6,7 @@
 mod dialing;
 mod links;
 mod messages;
+mod notices;
 mod profiles;
 mod rooms;
 
@@ -25,6 +26,7 @@ use tracing::{debug, info, warn};
 use self::dialing::{Candidate, Met};
 use self::links::Link;
 use self::messages::{Sending, Waiters};
+use self::notices::Notices;
 use self::rooms::Joining;
 use super::clock::Clock;
 use super::start::NICK;
@@ -140,6 +142,7 @@ pub(super) struct Engine {
     sent: BTreeMap<(LogName, PeerId), Ranges>,
     /// Whom the newest messages to rooms are for.
     addressed: VecDeque<(MessageId, Vec<PeerId>)>,
+    notices: Notices,
     clocks_told: BTreeSet<PeerId>,
     /// Other running instances of this identity that the user was told of.
     copies_told: BTreeSet<Instance>,
@@ -196,6 +199,7 @@ impl Engine {
             waiters: Waiters::default(),
             sent: BTreeMap::new(),
             addressed: VecDeque::new(),
+            notices: Notices::default(),
             clocks_told: BTreeSet::new(),
             copies_told: BTreeSet::new(),
             offline_owed: BTreeMap::new(),
@@ -316,15 +320,6 @@ impl Engine {
         }
     }
 
-    /// Says what the socket dropped since the last time, if anything: the only trace that some attacks and faults leave.
-    fn log_counters(&mut self) {
-        let counted = self.bound.counters.snapshot();
-        if counted != self.counted {
-            info!("datagrams dropped so far, by cause: {counted:?}");
-            self.counted = counted;
-        }
-    }
-
     /// Carries out what the machines decided, until none of them wants anything.
     fn carry_out(&mut self) {
         loop {
@@ -385,20 +380,6 @@ impl Engine {
         }
     }
 
-    fn store_failed(&mut self, error: &StoreError) {
-        warn!("a commit failed: {error}");
-        if !std::mem::replace(&mut self.store_failing, true) {
-            let text = format!("Messages can't be stored: {error}. Nothing is acknowledged until they can be.");
-            self.notice("store-error", text, None);
-        }
-    }
-
-    fn store_recovered(&mut self) {
-        if std::mem::take(&mut self.store_failing) {
-            self.notice("store-recovered", "Messages can be stored again.".to_owned(), None);
-        }
-    }
-
     fn found(&mut self, found: Option<Found>) {
         let Some(found) = found else {
             self.found = None;
@@ -429,7 +410,8 @@ impl Engine {
     fn status(&self) -> Status {
         let addrs = self.listening_addrs();
         let ticket = Ticket { id: self.me, addrs: addrs.iter().map(|addr| (*addr).into()).collect(), relays: Vec::new() };
-        Status { id: self.me, nick: self.peers.own().clone(), addrs, ticket, rooms: self.room_infos() }
+        let (nick, notices) = (self.peers.own().clone(), self.notices.told());
+        Status { id: self.me, nick, addrs, ticket, rooms: self.room_infos(), notices }
     }
 
     fn set_nick(&mut self, nick: Nickname) {
@@ -449,11 +431,6 @@ impl Engine {
     fn say(&self, event: Event) {
         // With nobody listening there is nobody to tell.
         let _ = self.events.send(event);
-    }
-
-    fn notice(&mut self, code: &'static str, text: String, peer: Option<PeerId>) {
-        info!(code, "{text}");
-        self.say(Event::Notice(Notice { code, text, peer }));
     }
 
     /// Something about who is known has changed.
