@@ -39,11 +39,15 @@ async fn two_nodes_talk_directly_and_to_all_and_remember_it() {
     assert_eq!(to_all.to, [ann.id()]);
     bob.wait_for(to_all.id, DeliveryState::Delivered).await.expect("arrives");
 
-    let history = ann.history(HistoryQuery::default()).await.expect("reads");
-    let texts: Vec<_> = history.iter().map(|m| m.body.clone()).collect();
-    assert_eq!(texts, ["hi", "hello", "all"].map(|t| Body::Text(t.into())));
-    assert_eq!(history[0].state, Some(DeliveryState::Delivered));
-    assert_eq!(history[2].conversation, ConversationRef::Room(RoomName::lobby()));
+    let history = async |conversation| {
+        let query = HistoryQuery { conversation: Some(conversation), ..HistoryQuery::default() };
+        let messages = ann.history(query).await.expect("reads");
+        messages.into_iter().map(|message| (message.body, message.state)).collect::<Vec<_>>()
+    };
+    let text = |text: &str| Body::Text(text.into());
+    let direct = history(ConversationRef::Direct(bob.id())).await;
+    assert_eq!(direct, [(text("hi"), Some(DeliveryState::Delivered)), (text("hello"), None)]);
+    assert_eq!(history(ConversationRef::Room(RoomName::lobby())).await, [(text("all"), None)]);
     ann.shutdown().await;
     bob.shutdown().await;
 }

@@ -7,6 +7,7 @@ mod api;
 mod clock;
 mod engine;
 mod error;
+mod events;
 mod key;
 mod start;
 
@@ -14,11 +15,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::{Body, HostPort, Nickname, PeerId, RoomName, Target, Ticket};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use api::*;
 use engine::Command;
 pub use error::{Cause, JoinError, NodeError, SendError, StartError};
+pub use events::{Events, Lagged};
 
 use crate::core::peers::ResolveError;
 
@@ -34,35 +36,10 @@ const QUIET: Duration = Duration::from_millis(400);
 pub struct Node {
     id: PeerId,
     commands: mpsc::Sender<Command>,
-    events: broadcast::Sender<Event>,
+    events: events::Feed,
     /// Changes whenever somebody was met or a name changed.
     met: watch::Receiver<u64>,
     clock: clock::Clock,
-}
-
-/// What happens at a node, from the moment of [`Node::events`] on.
-#[derive(Debug)]
-pub struct Events(broadcast::Receiver<Event>);
-
-/// Why there is no next event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Lagged {
-    /// The reader was too slow, and missed so many; the next call goes on after them. History has all messages.
-    #[error("{0} events were missed")]
-    Behind(u64),
-    /// The node has stopped.
-    #[error("the node has stopped")]
-    Stopped,
-}
-
-impl Events {
-    /// The next event.
-    pub async fn next(&mut self) -> Result<Event, Lagged> {
-        self.0.recv().await.map_err(|error| match error {
-            broadcast::error::RecvError::Lagged(missed) => Lagged::Behind(missed),
-            broadcast::error::RecvError::Closed => Lagged::Stopped,
-        })
-    }
 }
 
 impl Node {
@@ -78,7 +55,7 @@ impl Node {
 
     /// What happens from now on. A slow reader loses events, never the node its time.
     pub fn events(&self) -> Events {
-        Events(self.events.subscribe())
+        self.events.subscribe()
     }
 
     /// What this node is.

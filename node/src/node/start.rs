@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::{Nickname, SecretKey};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::clock::{Clock, random};
 use super::engine::{Engine, Internal, Parts};
+use super::events::Publisher;
 use super::{Config, Node, StartError, key};
 use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
 use crate::net::endpoint::Endpoint;
@@ -26,9 +27,6 @@ const DATABASE: &str = "messages.db";
 /// Commands and session events that wait for the engine; who has more to say waits.
 const COMMANDS_MAX: usize = 1024;
 const SESSION_EVENTS_MAX: usize = 256;
-
-/// Events that a slow reader may be behind before it misses some.
-const EVENTS_MAX: usize = 8192;
 
 /// How often the machine's interfaces are looked at.
 const INTERFACES_EVERY: Duration = Duration::from_secs(1);
@@ -47,7 +45,8 @@ pub(super) async fn start(config: Config) -> Result<Node, StartError> {
     let interfaces = Interfaces::now()?;
 
     let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
-    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let publisher = Publisher::new();
+    let events = publisher.feed();
     let (met, met_changed) = watch::channel(0);
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let nick = choose_nick(&config, &opened, &key);
@@ -69,7 +68,7 @@ pub(super) async fn start(config: Config) -> Result<Node, StartError> {
         internal_events,
         session_events,
         session_queue,
-        events: events.clone(),
+        events: publisher,
         met,
     };
     let mut engine = Engine::new(parts);

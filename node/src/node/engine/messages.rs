@@ -185,7 +185,7 @@ impl Engine {
                 self.addressed.pop_front();
             }
         }
-        if self.events.receiver_count() > 0 {
+        if self.events.is_heard() {
             self.say(Event::Own(Message {
                 id,
                 conversation: to.clone(),
@@ -201,7 +201,7 @@ impl Engine {
     }
 
     fn received(&mut self, batch: &hobnob_protocol::CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
-        if self.events.receiver_count() == 0 {
+        if !self.events.is_heard() {
             return;
         }
         let name = batch.batch.name;
@@ -242,7 +242,7 @@ impl Engine {
     fn came_further(&mut self, name: LogName, peer: PeerId, ranges: &Ranges, state: DeliveryState) {
         for (first, last) in ranges.iter() {
             self.waiters.reached(name, first, last, peer, state);
-            if self.events.receiver_count() > 0 {
+            if self.events.is_heard() {
                 for seq in first..=last {
                     self.say(Event::Receipt { id: MessageId { log: name.log, seq }, peer, state });
                 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use hobnob_protocol::{
     Batch, Body, ConversationId, LogName, Nickname, PeerId, Ranges, RoomName, SecretKey, Seq, Ticket, close, frame::Profile,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -29,6 +29,7 @@ use self::messages::{Sending, Waiters};
 use self::notices::Notices;
 use self::rooms::Joining;
 use super::clock::Clock;
+use super::events::Publisher;
 use super::start::NICK;
 use super::*;
 use crate::core::durable::CommitId;
@@ -99,7 +100,7 @@ pub(super) struct Parts {
     pub(super) internal_events: mpsc::UnboundedReceiver<Internal>,
     pub(super) session_events: mpsc::Sender<SessionEvent>,
     pub(super) session_queue: mpsc::Receiver<SessionEvent>,
-    pub(super) events: broadcast::Sender<Event>,
+    pub(super) events: Publisher,
     pub(super) met: watch::Sender<u64>,
 }
 
@@ -121,7 +122,7 @@ pub(super) struct Engine {
     internal_events: mpsc::UnboundedReceiver<Internal>,
     session_events: mpsc::Sender<SessionEvent>,
     session_queue: mpsc::Receiver<SessionEvent>,
-    events: broadcast::Sender<Event>,
+    events: Publisher,
     met: watch::Sender<u64>,
     discovery: Option<Discovery>,
     found: Option<mpsc::Receiver<Found>>,
@@ -429,8 +430,7 @@ impl Engine {
     }
 
     fn say(&self, event: Event) {
-        // With nobody listening there is nobody to tell.
-        let _ = self.events.send(event);
+        self.events.publish(event);
     }
 
     /// Something about who is known has changed.

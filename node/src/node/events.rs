@@ -1,0 +1,254 @@
+//! What happens, for those who listen: a queue that every reader goes through at its own pace.
+//!
+//! An event is kept until all readers have had it, but never more than [`EVENTS_MAX`] events or [`BYTES_MAX`] bytes of them: a
+//! reader that is behind by more loses the oldest and is told how many. The node never waits for a reader.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hobnob_protocol::Body;
+use tokio::sync::Notify;
+
+use super::Event;
+
+/// Events that a slow reader may be behind before it misses some.
+const EVENTS_MAX: usize = 8192;
+
+/// And how much may be in them.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Why there is no next event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Lagged {
+    /// The reader was too slow, and missed so many; the next call goes on after them. History has all messages.
+    #[error("{0} events were missed")]
+    Behind(u64),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// What happens at a node, from the moment of [`Node::events`](super::Node::events) on.
+#[derive(Debug)]
+pub struct Events {
+    feed: Feed,
+    reader: u64,
+}
+
+impl Events {
+    /// The next event. Cancel safe.
+    pub async fn next(&mut self) -> Result<Event, Lagged> {
+        loop {
+            let arrived = self.feed.shared.arrived.notified();
+            if let Some(next) = self.feed.queue().take(self.reader) {
+                return next.map(Arc::unwrap_or_clone);
+            }
+            arrived.await;
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let mut queue = self.feed.queue();
+        queue.readers.remove(&self.reader);
+        queue.let_go();
+    }
+}
+
+/// Where readers come from.
+#[derive(Debug, Clone)]
+pub(super) struct Feed {
+    shared: Arc<Shared>,
+}
+
+impl Feed {
+    pub(super) fn subscribe(&self) -> Events {
+        let mut queue = self.queue();
+        let (reader, next) = (queue.readers_so_far, queue.next());
+        queue.readers_so_far += 1;
+        queue.readers.insert(reader, next);
+        Events { feed: self.clone(), reader }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that holds the lock can leave the queue half changed.
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where events come from. The readers' stream ends with it.
+#[derive(Debug)]
+pub(super) struct Publisher(Feed);
+
+impl Publisher {
+    pub(super) fn new() -> Publisher {
+        Publisher(Feed { shared: Arc::default() })
+    }
+
+    pub(super) fn feed(&self) -> Feed {
+        self.0.clone()
+    }
+
+    /// Whether anybody listens: if not, events need not be made.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.0.queue().readers.is_empty()
+    }
+
+    pub(super) fn publish(&self, event: Event) {
+        self.0.queue().push(event);
+        self.0.shared.arrived.notify_waiters();
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.0.queue().ended = true;
+        self.0.shared.arrived.notify_waiters();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Arc<Event>>,
+    /// The number of the first of them.
+    first: u64,
+    bytes: usize,
+    /// The number of the event that each reader gets next.
+    readers: BTreeMap<u64, u64>,
+    readers_so_far: u64,
+    ended: bool,
+}
+
+impl Queue {
+    /// The number of the event that comes next.
+    fn next(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    fn push(&mut self, event: Event) {
+        if self.readers.is_empty() {
+            return;
+        }
+        self.bytes += weight(&event);
+        self.events.push_back(Arc::new(event));
+        while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
+            self.drop_first();
+        }
+    }
+
+    /// What a reader gets now; none while there is nothing.
+    fn take(&mut self, reader: u64) -> Option<Result<Arc<Event>, Lagged>> {
+        let (first, end) = (self.first, self.next());
+        let next = self.readers.get_mut(&reader).expect("a reader is there until it is dropped");
+        if *next < first {
+            let missed = first - *next;
+            *next = first;
+            return Some(Err(Lagged::Behind(missed)));
+        }
+        if *next == end {
+            return self.ended.then_some(Err(Lagged::Stopped));
+        }
+        let index = usize::try_from(*next - first).expect("less than there are");
+        *next += 1;
+        let event = self.events[index].clone();
+        if index == 0 {
+            self.let_go();
+        }
+        Some(Ok(event))
+    }
+
+    /// Forgets what all readers have had.
+    fn let_go(&mut self) {
+        let needed = self.readers.values().min().copied().unwrap_or(u64::MAX);
+        while self.first < needed && !self.events.is_empty() {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(event) = self.events.pop_front() {
+            self.bytes -= weight(&event);
+            self.first += 1;
+        }
+    }
+}
+
+/// About how much memory an event takes.
+fn weight(event: &Event) -> usize {
+    let text = match event {
+        Event::Message(message) | Event::Own(message) => match &message.body {
+            Body::Text(text) => text.len(),
+            Body::App { kind, bytes } => kind.len() + bytes.len(),
+            Body::Unknown { bytes, .. } => bytes.len(),
+        },
+        Event::Notice(notice) => notice.text.len(),
+        Event::Listening { .. } | Event::Peer(_) | Event::Receipt { .. } => 0,
+    };
+    size_of::<Event>() + text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Notice;
+
+    fn notice(number: u64, bytes: usize) -> Event {
+        Event::Notice(Notice { number, code: "clock", text: "x".repeat(bytes), peer: None })
+    }
+
+    async fn number(events: &mut Events) -> Result<u64, Lagged> {
+        let event = events.next().await?;
+        let Event::Notice(notice) = event else { panic!("{event:?}") };
+        Ok(notice.number)
+    }
+
+    #[tokio::test]
+    async fn every_reader_gets_every_event_from_its_beginning_on() {
+        let publisher = Publisher::new();
+        publisher.publish(notice(0, 1));
+        let mut one = publisher.feed().subscribe();
+        publisher.publish(notice(1, 1));
+        let mut other = publisher.feed().subscribe();
+        publisher.publish(notice(2, 1));
+        assert_eq!((number(&mut one).await, number(&mut one).await, number(&mut other).await), (Ok(1), Ok(2), Ok(2)));
+        assert!(publisher.0.queue().events.is_empty());
+        drop(publisher);
+        assert_eq!((number(&mut one).await, number(&mut other).await), (Err(Lagged::Stopped), Err(Lagged::Stopped)));
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_what_it_missed_and_costs_only_so_much() {
+        for (events, bytes) in [(EVENTS_MAX as u64 + 100, 1), (1000, BYTES_MAX / 100)] {
+            let publisher = Publisher::new();
+            let (mut slow, mut gone) = (publisher.feed().subscribe(), publisher.feed().subscribe());
+            (0..events).for_each(|n| publisher.publish(notice(n, bytes)));
+            let queue_len = {
+                let queue = publisher.0.queue();
+                assert!(queue.events.len() <= EVENTS_MAX && queue.bytes <= BYTES_MAX);
+                queue.events.len() as u64
+            };
+            assert_eq!(number(&mut slow).await, Err(Lagged::Behind(events - queue_len)));
+            assert_eq!(number(&mut slow).await, Ok(events - queue_len));
+            assert_eq!(number(&mut gone).await, Err(Lagged::Behind(events - queue_len)));
+            drop(gone);
+            assert_eq!(publisher.0.queue().events.len() as u64, queue_len - 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_is_woken() {
+        let publisher = Publisher::new();
+        let mut reader = publisher.feed().subscribe();
+        let waiting = tokio::spawn(async move { number(&mut reader).await });
+        tokio::task::yield_now().await;
+        publisher.publish(notice(7, 1));
+        assert_eq!(waiting.await.expect("no panic"), Ok(7));
+    }
+}
