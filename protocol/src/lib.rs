@@ -1,17 +1,20 @@
 //! What two hobnob endpoints must agree on: identity, addresses, conversations, entries, frames and their encoding.
 //!
-//! There are no sockets, no clock and no tasks here. Bytes from a peer enter through [`frame::Frame::decode`] and
-//! [`batch::Batch::check`]; past these two only valid values exist.
+//! There are no sockets, no clock and no tasks here. Bytes from a peer enter through [`frame::Frame::decode`],
+//! [`relay::ToRelay::decode`], [`relay::FromRelay::decode`] and [`batch::Batch::check`]; past these only valid values exist.
 
 pub mod batch;
 pub mod codec;
 pub mod conversation;
+pub mod datagram;
 pub mod entry;
 pub mod frame;
 pub mod identity;
 pub mod ranges;
+pub mod relay;
 pub mod target;
 pub mod text;
+pub mod tls;
 
 pub use batch::{Batch, BatchError, CheckedBatch};
 pub use conversation::{ConversationId, RoomKey, RoomName};

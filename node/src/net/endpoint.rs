@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use hobnob_protocol::text::visible;
-use hobnob_protocol::{PeerId, SecretKey, close};
+use hobnob_protocol::tls::{self, Credentials, SERVER_NAME};
+use hobnob_protocol::{ALPN_NODE, PeerId, SecretKey, close};
 use quinn::{ConnectError, ConnectionError, EndpointConfig, IdleTimeout, TransportConfig, TransportErrorCode, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -18,7 +19,6 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::socket::{BoundSocket, undeliverable};
-use super::tls::{self, Credentials, SERVER_NAME};
 
 /// Unproven handshakes at once; above half of that a newcomer must first show that it is where it says (Retry, RFC 9000
 /// section 8.1.2), and beyond all of it it is refused.
@@ -147,7 +147,7 @@ impl Endpoint {
         if let Some(why) = undeliverable(addr) {
             return Err(DialError::Address { addr, why });
         }
-        let setup = self.credentials.client_config(expected);
+        let setup = self.credentials.client_config(expected, ALPN_NODE);
         let mut config = quinn::ClientConfig::new(setup.crypto);
         config.transport_config(self.transport.clone());
         let connecting = self.quinn.connect_with(config, addr, SERVER_NAME).map_err(|error| not_dialed(addr, &error))?;
@@ -195,7 +195,7 @@ fn endpoint_config(key: &SecretKey) -> EndpointConfig {
 }
 
 fn server_config(credentials: &Credentials, transport: Arc<TransportConfig>) -> quinn::ServerConfig {
-    let mut config = quinn::ServerConfig::with_crypto(credentials.server_config());
+    let mut config = quinn::ServerConfig::with_crypto(credentials.server_config(ALPN_NODE));
     config.transport_config(transport);
     // What comes before a handshake is let in: a client's first flight is two or three datagrams. quinn's own defaults allow
     // 100 MiB.
@@ -272,7 +272,7 @@ async fn finish_handshake(incoming: quinn::Incoming, _place: OwnedSemaphorePermi
         Ok(Err(error)) => return tracing::debug!(%from, error = %clean(&error.to_string()), "a handshake failed"),
         Err(_) => return tracing::debug!(%from, "a handshake took too long"),
     };
-    let Some(peer) = tls::peer_id(&connection) else {
+    let Some(peer) = tls::peer_id(connection.peer_identity()) else {
         return connection.close(VarInt::from_u32(close::PROTOCOL), b"no certificate");
     };
     tokio::select! {

@@ -4,7 +4,7 @@
 //! `core` and carried out by `node`; nothing here waits for either with a peer's resources in hand.
 //!
 //! - [`socket`] binds the socket, [`demux`] tells its datagrams apart.
-//! - [`tls`] proves who the other end is, [`endpoint`] dials and accepts.
+//! - [`endpoint`] dials and accepts; who the other end is, [`hobnob_protocol::tls`] proves.
 //! - [`session`] carries frames over one connection.
 //! - [`mdns`] and [`interfaces`] find peers and ourselves on the local network.
 
@@ -14,7 +14,6 @@ pub mod interfaces;
 pub mod mdns;
 pub mod session;
 pub mod socket;
-pub mod tls;
 
 #[cfg(test)]
 mod tests;

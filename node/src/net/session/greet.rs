@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::ended::{Ended, Stop};
 use super::frames::{FrameReader, Packet};
-use crate::net::tls;
+use hobnob_protocol::tls;
 
 /// Label of the exported value to which proofs in a Hello are bound (RFC 8446 section 7.5).
 const EXPORTER_LABEL: &[u8] = b"hobnob 1 session";
@@ -62,7 +62,8 @@ pub async fn greet(
     let ours = Frame::Hello(make_hello(&exporter));
     match timeout(limit, exchange(&connection, dialed, &ours)).await {
         Ok(Ok((hello, control_in, control_out))) => {
-            let peer = tls::peer_id(&connection).expect("both ends of a finished handshake have shown a certificate");
+            let peer =
+                tls::peer_id(connection.peer_identity()).expect("both ends of a finished handshake have shown a certificate");
             Ok(Greeted { connection, peer, hello, exporter, dialed, control_in, control_out })
         }
         Ok(Err(error)) => Err(error),

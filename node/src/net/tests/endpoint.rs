@@ -15,7 +15,7 @@ use crate::net::demux::Counted;
 use crate::net::endpoint::{DialError, HANDSHAKES_MAX};
 use crate::net::session::Ended;
 use crate::net::socket::{canonical, undeliverable};
-use crate::net::tls::{self, Credentials};
+use hobnob_protocol::tls::{self, Credentials};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dual_stack_node_is_reached_by_ipv4_and_ipv6() {
@@ -23,7 +23,7 @@ async fn a_dual_stack_node_is_reached_by_ipv4_and_ipv6() {
     let by_ipv6 = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), bob.addr.port());
     for addr in [bob.addr, by_ipv6] {
         let (dialed, accepted) = ann.dials_at(addr, &mut bob).await;
-        assert_eq!((tls::peer_id(&dialed), accepted.peer), (Some(bob.id), ann.id));
+        assert_eq!((tls::peer_id(dialed.peer_identity()), accepted.peer), (Some(bob.id), ann.id));
         assert_eq!(canonical(dialed.remote_address()), addr);
         assert_eq!(canonical(accepted.connection.remote_address()).ip(), addr.ip());
     }
@@ -114,7 +114,7 @@ async fn whatever_is_thrown_at_the_socket_is_counted_and_quic_goes_on() {
 async fn half_open_handshakes_keep_nobody_out() {
     let (ann, mut bob) = (node(1), node(2));
     let deaf = deaf_client();
-    let setup = Credentials::new(&SecretKey::from_seed([9; 32])).client_config(None);
+    let setup = Credentials::new(&SecretKey::from_seed([9; 32])).client_config(None, hobnob_protocol::ALPN_NODE);
     let config = quinn::ClientConfig::new(setup.crypto);
     let dial = |_| deaf.connect_with(config.clone(), bob.addr, "x.invalid").unwrap();
     let half_open: Vec<_> = (0..2 * HANDSHAKES_MAX).map(dial).collect();
@@ -125,7 +125,7 @@ async fn half_open_handshakes_keep_nobody_out() {
     })
     .await;
     let (dialed, accepted) = ann.dials(&mut bob).await;
-    assert_eq!((tls::peer_id(&dialed), accepted.peer), (Some(bob.id), ann.id));
+    assert_eq!((tls::peer_id(dialed.peer_identity()), accepted.peer), (Some(bob.id), ann.id));
     // All others were asked to prove their address, and none did.
     assert_eq!(bob.endpoint.connections(), HANDSHAKES_MAX / 2 + 1);
     drop(half_open);

@@ -11,7 +11,7 @@ use tracing::info;
 use super::*;
 use crate::net::endpoint::DialError;
 use crate::net::session::{Ended, GreetError, Greeted, greet};
-use crate::net::tls;
+use hobnob_protocol::tls;
 
 /// How long a dial may take, Hello included, when somebody waits for it.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
@@ -254,7 +254,7 @@ async fn connect(
 ) -> Result<Greeted, NotMet> {
     let failed = |error: DialError| NotMet::Failed(SendError::dial(addr.to_string(), error));
     let connection = endpoint.dial(addr, expected, DIAL_LIMIT).await.map_err(failed)?;
-    let peer = tls::peer_id(&connection);
+    let peer = tls::peer_id(connection.peer_identity());
     greet(connection, true, hello, DIAL_LIMIT).await.map_err(|error| match (peer, &error) {
         (Some(peer), GreetError::Ended(Ended::Closed { code, .. })) if *code == u64::from(close::DUPLICATE) => {
             NotMet::Duplicate(peer)

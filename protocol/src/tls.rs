@@ -7,11 +7,11 @@
 //! 0-RTT data could be replayed; and a ticket is one more thing that links two connections. A full handshake costs a
 //! millisecond of two people's time.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use hobnob_protocol::{ALPN_NODE, PeerId, SecretKey};
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
@@ -20,15 +20,18 @@ use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 
+use crate::identity::{PeerId, SecretKey};
+
 /// The name that a dial gives to TLS, which insists on one. It is not sent.
-pub(crate) const SERVER_NAME: &str = "hobnob.invalid";
+pub const SERVER_NAME: &str = "hobnob.invalid";
 
 /// An Ed25519 SubjectPublicKeyInfo up to the key (RFC 8410 section 4): always these bytes, then 32 of key.
 const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// A node's certificate and key, from which each connection's TLS configuration is made.
 pub struct Credentials {
-    pub(super) certificate: CertificateDer<'static>,
+    /// The self-signed certificate.
+    pub certificate: CertificateDer<'static>,
     key: PrivatePkcs8KeyDer<'static>,
     provider: Arc<CryptoProvider>,
 }
@@ -43,8 +46,8 @@ impl Credentials {
         Self { certificate: certificate.der().clone(), key, provider: provider() }
     }
 
-    /// How to answer dials.
-    pub fn server_config(&self) -> Arc<QuicServerConfig> {
+    /// How to answer dials by those who speak `alpn`.
+    pub fn server_config(&self, alpn: &[u8]) -> Arc<QuicServerConfig> {
         let verifier = Arc::new(Verifier::new(&self.provider, None));
         let mut config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -52,13 +55,13 @@ impl Credentials {
             .with_client_cert_verifier(verifier)
             .with_single_cert(vec![self.certificate.clone()], self.private_key())
             .expect("the certificate was made from this key");
-        config.alpn_protocols = vec![ALPN_NODE.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         config.send_tls13_tickets = 0;
         Arc::new(QuicServerConfig::try_from(config).expect("the provider has the suite of QUIC's first packets"))
     }
 
-    /// How to dial a peer; any, if none is expected.
-    pub fn client_config(&self, expected: Option<PeerId>) -> ClientSetup {
+    /// How to dial a peer that speaks `alpn`; any, if none is expected.
+    pub fn client_config(&self, expected: Option<PeerId>, alpn: &[u8]) -> ClientSetup {
         let verifier = Arc::new(Verifier::new(&self.provider, expected));
         let proven = verifier.proven.clone();
         let mut config = rustls::ClientConfig::builder_with_provider(self.provider.clone())
@@ -68,7 +71,7 @@ impl Credentials {
             .with_custom_certificate_verifier(verifier)
             .with_client_auth_cert(vec![self.certificate.clone()], self.private_key())
             .expect("the certificate was made from this key");
-        config.alpn_protocols = vec![ALPN_NODE.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
         let crypto = QuicClientConfig::try_from(config).expect("the provider has the suite of QUIC's first packets");
@@ -94,15 +97,16 @@ pub struct ClientSetup {
     pub proven: Arc<OnceLock<PeerId>>,
 }
 
-/// The peer at the other end, proved by the handshake. `None` only before the handshake ends.
-pub fn peer_id(connection: &quinn::Connection) -> Option<PeerId> {
-    let identity = connection.peer_identity()?;
+/// The peer at the other end, from what quinn's `Connection::peer_identity` says: proved by the handshake. `None` only before the
+/// handshake ends.
+pub fn peer_id(identity: Option<Box<dyn Any>>) -> Option<PeerId> {
+    let identity = identity?;
     let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
     id_in(chain.first()?).ok()
 }
 
 /// aws-lc-rs, which has X25519MLKEM768 and, with the feature `prefer-post-quantum`, puts it first.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
@@ -136,14 +140,15 @@ fn id_in(certificate: &CertificateDer<'_>) -> Result<PeerId, rustls::Error> {
 
 /// Judges the other end's certificate, on either side.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
     expected: Option<PeerId>,
     proven: Arc<OnceLock<PeerId>>,
 }
 
 impl Verifier {
-    pub(super) fn new(provider: &CryptoProvider, expected: Option<PeerId>) -> Self {
+    /// Accepts only `expected`, or any peer that proves who it is.
+    pub fn new(provider: &CryptoProvider, expected: Option<PeerId>) -> Self {
         Self { algorithms: provider.signature_verification_algorithms, expected, proven: Arc::default() }
     }
 

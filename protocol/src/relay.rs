@@ -1,0 +1,394 @@
+//! What a node and a relay say to each other on the control stream of a relay connection (ALPN [`ALPN_RELAY`]).
+//!
+//! The node opens one bidirectional stream and registers; the relay welcomes it. Frames are as between nodes (a four-byte
+//! big-endian length, a kind byte, a body), with kinds of their own. Room tags name rooms to the relay and open nothing. Nothing
+//! here carries a nickname, a text or a candidate address: those travel between the two ends alone.
+
+use std::net::SocketAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use crate::codec;
+use crate::conversation::ConversationId;
+use crate::datagram::ChannelId;
+use crate::frame::{FRAME_MAX, FrameError, ROOMS_MAX};
+use crate::identity::PeerId;
+
+/// ALPN (RFC 7301) between a node and a relay; the number is the major version.
+pub const ALPN_RELAY: &[u8] = b"hobnob-relay/1";
+
+/// The UDP port of a relay.
+pub const PORT_RELAY: u16 = 4627;
+
+/// Major and minor version of this protocol.
+pub const VERSION: (u16, u16) = (1, 0);
+
+/// Bytes of an admission token at most.
+pub const TOKEN_MAX: usize = 256;
+
+/// Changes in one roster frame at most: with 8 rooms each they fill a frame.
+pub const CHANGES_MAX: usize = 200;
+
+/// Shared rooms named of one peer in one roster change at most; further ones are left out.
+pub const SHARED_MAX: usize = 8;
+
+/// Why a relay ends a connection (RFC 9000 section 10.2). The reason beside it is a sentence for the user.
+pub mod close {
+    /// The relay stops, or the node leaves.
+    pub const BYE: u32 = 0;
+    /// A newer connection of the same identity has taken this one's place.
+    pub const REPLACED: u32 = 1;
+    /// A frame could not be decoded, or came where it may not.
+    pub const PROTOCOL: u32 = 2;
+    /// Versions that do not fit.
+    pub const VERSION: u32 = 3;
+    /// The relay wants a token, or admits only those on its list.
+    pub const NOT_ADMITTED: u32 = 4;
+    /// The relay's operator keeps this identity out.
+    pub const BANNED: u32 = 5;
+    /// The relay's operator ended the connection; coming back is allowed.
+    pub const KICKED: u32 = 6;
+    /// The relay has as many peers as it takes, in all or from this network.
+    pub const FULL: u32 = 7;
+    /// The peer asked for more than it may: the limit is named beside it.
+    pub const LIMIT: u32 = 8;
+    /// No heartbeat came any more.
+    pub const SILENT: u32 = 9;
+    /// The relay is about to stop: come back in a while, or go to another.
+    pub const DRAINING: u32 = 10;
+
+    /// The word that logs use for a close code.
+    pub fn name(code: u64) -> &'static str {
+        const NAMES: [&str; 11] =
+            ["bye", "replaced", "protocol", "version", "not-admitted", "banned", "kicked", "full", "limit", "silent", "draining"];
+        usize::try_from(code).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("unknown")
+    }
+}
+
+/// The first frame from a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Register {
+    /// See [`VERSION`].
+    pub version: (u16, u16),
+    /// Bits for abilities that a minor version adds.
+    pub features: u64,
+    /// What the relay's operator gave to those who may use it; empty: none. At most [`TOKEN_MAX`] bytes.
+    pub token: Vec<u8>,
+    /// Tags of the node's rooms, at most [`ROOMS_MAX`].
+    pub rooms: Vec<ConversationId>,
+}
+
+/// The relay's answer to [`Register`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// See [`VERSION`].
+    pub version: (u16, u16),
+    /// Bits for abilities that a minor version adds.
+    pub features: u64,
+    /// Where the relay sees the node.
+    pub observed: SocketAddr,
+    /// How often the relay wants a heartbeat, in milliseconds.
+    pub heartbeat_ms: u32,
+    /// Whether the relay tells who else is there.
+    pub roster: bool,
+    /// Channels that the node may have at once.
+    pub channels_max: u32,
+    /// Bytes a second that the relay passes on for the node; 0: as many as it can.
+    pub rate: u64,
+}
+
+/// A peer in at least one room of the receiver's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RosterChange {
+    /// It is here, in these of the receiver's rooms, at most [`SHARED_MAX`]. Replaces what was said of it before.
+    Here {
+        /// Who.
+        peer: PeerId,
+        /// In which rooms.
+        rooms: Vec<ConversationId>,
+    },
+    /// It is no longer here, or in none of the receiver's rooms.
+    Gone {
+        /// Who.
+        peer: PeerId,
+    },
+}
+
+/// Who came, went or changed since a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    /// With these changes the receiver has this version.
+    pub version: u64,
+    /// Forget what was known before: this begins anew.
+    pub anew: bool,
+    /// The changes, at most [`CHANGES_MAX`].
+    pub changes: Vec<RosterChange>,
+}
+
+/// Why a channel was not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OpenRefusal {
+    /// The peer is not registered here.
+    NotHere,
+    /// The relay's operator, or the relay's rules, forbid it.
+    Refused,
+    /// One of the two has as many channels as it may.
+    Limit,
+}
+
+/// Why a channel has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChannelEnd {
+    /// The other end is no longer registered.
+    PeerGone,
+    /// Nothing went through it for five minutes.
+    Idle,
+    /// The other end closed it.
+    Closed,
+}
+
+/// Something a node says to its relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToRelay {
+    /// The first frame.
+    Register(Register),
+    /// "I am here, and have this version of the roster." Answered by a [`Roster`], with no changes if there are none.
+    Heartbeat(u64),
+    /// The node's rooms have changed: these take their place, at most [`ROOMS_MAX`].
+    Rooms(Vec<ConversationId>),
+    /// "Open a channel to this peer." If there is one, it is named again.
+    Open(PeerId),
+    /// "I need this channel no longer."
+    Close(ChannelId),
+    /// A kind that this version does not know.
+    Unknown(u8),
+}
+
+/// Something a relay says to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromRelay {
+    /// The answer to Register.
+    Welcome(Welcome),
+    /// Who is there: the answer to a heartbeat, and of the relay's own accord soon after a change.
+    Roster(Roster),
+    /// There is a channel with this peer, whoever asked for it.
+    Opened {
+        /// With whom.
+        peer: PeerId,
+        /// This end's name of it.
+        channel: ChannelId,
+    },
+    /// There is none.
+    NotOpened {
+        /// With whom.
+        peer: PeerId,
+        /// Why.
+        why: OpenRefusal,
+    },
+    /// This channel has ended.
+    Ended {
+        /// Which.
+        channel: ChannelId,
+        /// Why.
+        why: ChannelEnd,
+    },
+    /// Where the relay sees the node has changed.
+    Observed(SocketAddr),
+    /// A kind that this version does not know.
+    Unknown(u8),
+}
+
+mod kind {
+    pub(super) const REGISTER: u8 = 1;
+    pub(super) const HEARTBEAT: u8 = 2;
+    pub(super) const ROOMS: u8 = 3;
+    pub(super) const OPEN: u8 = 4;
+    pub(super) const CLOSE: u8 = 5;
+    pub(super) const WELCOME: u8 = 65;
+    pub(super) const ROSTER: u8 = 66;
+    pub(super) const OPENED: u8 = 67;
+    pub(super) const NOT_OPENED: u8 = 68;
+    pub(super) const ENDED: u8 = 69;
+    pub(super) const OBSERVED: u8 = 70;
+}
+
+/// Memory that decoding one frame may claim.
+const MEMORY_MAX: usize = 4 * FRAME_MAX;
+
+fn frame(kind: u8, body: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(1 + body.len());
+    frame.put_u8(kind);
+    frame.extend_from_slice(body);
+    debug_assert!(frame.len() <= FRAME_MAX, "frame of kind {kind} has {} bytes", frame.len());
+    frame.freeze()
+}
+
+fn body<'a, T: Deserialize<'a>>(kind: u8, body: &'a [u8]) -> Result<T, FrameError> {
+    codec::decode::<T, MEMORY_MAX>(body).map_err(|cause| FrameError::Body { kind, cause })
+}
+
+impl ToRelay {
+    /// Kind and body.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            ToRelay::Register(register) => frame(kind::REGISTER, &codec::encode(register)),
+            ToRelay::Heartbeat(version) => frame(kind::HEARTBEAT, &codec::encode(version)),
+            ToRelay::Rooms(rooms) => frame(kind::ROOMS, &codec::encode(rooms)),
+            ToRelay::Open(peer) => frame(kind::OPEN, &codec::encode(peer)),
+            ToRelay::Close(channel) => frame(kind::CLOSE, &codec::encode(channel)),
+            ToRelay::Unknown(kind) => frame(*kind, &[]),
+        }
+    }
+
+    /// A frame from kind and body, which may come from anybody.
+    pub fn decode(bytes: &[u8]) -> Result<ToRelay, FrameError> {
+        let (&kind, rest) = bytes.split_first().ok_or(FrameError::Empty)?;
+        let frame = match kind {
+            kind::REGISTER => ToRelay::Register(body(kind, rest)?),
+            kind::HEARTBEAT => ToRelay::Heartbeat(body(kind, rest)?),
+            kind::ROOMS => ToRelay::Rooms(body(kind, rest)?),
+            kind::OPEN => ToRelay::Open(body(kind, rest)?),
+            kind::CLOSE => ToRelay::Close(body(kind, rest)?),
+            unknown => ToRelay::Unknown(unknown),
+        };
+        let fits = match &frame {
+            ToRelay::Register(register) => register.token.len() <= TOKEN_MAX && register.rooms.len() <= ROOMS_MAX,
+            ToRelay::Rooms(rooms) => rooms.len() <= ROOMS_MAX,
+            ToRelay::Heartbeat(_) | ToRelay::Open(_) | ToRelay::Close(_) | ToRelay::Unknown(_) => true,
+        };
+        if fits { Ok(frame) } else { Err(FrameError::TooMany(kind)) }
+    }
+}
+
+impl FromRelay {
+    /// Kind and body.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            FromRelay::Welcome(welcome) => frame(kind::WELCOME, &codec::encode(welcome)),
+            FromRelay::Roster(roster) => frame(kind::ROSTER, &codec::encode(roster)),
+            FromRelay::Opened { peer, channel } => frame(kind::OPENED, &codec::encode(&(peer, channel))),
+            FromRelay::NotOpened { peer, why } => frame(kind::NOT_OPENED, &codec::encode(&(peer, why))),
+            FromRelay::Ended { channel, why } => frame(kind::ENDED, &codec::encode(&(channel, why))),
+            FromRelay::Observed(addr) => frame(kind::OBSERVED, &codec::encode(addr)),
+            FromRelay::Unknown(kind) => frame(*kind, &[]),
+        }
+    }
+
+    /// A frame from kind and body, which may come from anybody.
+    pub fn decode(bytes: &[u8]) -> Result<FromRelay, FrameError> {
+        let (&kind, rest) = bytes.split_first().ok_or(FrameError::Empty)?;
+        let frame = match kind {
+            kind::WELCOME => FromRelay::Welcome(body(kind, rest)?),
+            kind::ROSTER => FromRelay::Roster(body(kind, rest)?),
+            kind::OPENED => {
+                let (peer, channel) = body(kind, rest)?;
+                FromRelay::Opened { peer, channel }
+            }
+            kind::NOT_OPENED => {
+                let (peer, why) = body(kind, rest)?;
+                FromRelay::NotOpened { peer, why }
+            }
+            kind::ENDED => {
+                let (channel, why) = body(kind, rest)?;
+                FromRelay::Ended { channel, why }
+            }
+            kind::OBSERVED => FromRelay::Observed(body(kind, rest)?),
+            unknown => FromRelay::Unknown(unknown),
+        };
+        let fits = match &frame {
+            FromRelay::Roster(roster) => {
+                roster.changes.len() <= CHANGES_MAX
+                    && roster.changes.iter().all(|change| match change {
+                        RosterChange::Here { rooms, .. } => rooms.len() <= SHARED_MAX,
+                        RosterChange::Gone { .. } => true,
+                    })
+            }
+            FromRelay::Welcome(_)
+            | FromRelay::Opened { .. }
+            | FromRelay::NotOpened { .. }
+            | FromRelay::Ended { .. }
+            | FromRelay::Observed(_)
+            | FromRelay::Unknown(_) => true,
+        };
+        if fits { Ok(frame) } else { Err(FrameError::TooMany(kind)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn peer() -> PeerId {
+        PeerId::from_bytes([2; 32])
+    }
+
+    fn room(n: u8) -> ConversationId {
+        ConversationId::from_bytes([n; 32])
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let channel = ChannelId([1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(ToRelay::Heartbeat(300).encode()[..], [2, 251, 0x2c, 0x01]);
+        assert_eq!(ToRelay::Open(peer()).encode()[..], [&[4][..], &[2; 32]].concat()[..]);
+        assert_eq!(ToRelay::Close(channel).encode()[..], [5, 1, 2, 3, 4, 5, 6, 7, 8]);
+        let opened = FromRelay::Opened { peer: peer(), channel }.encode();
+        assert_eq!(opened[..], [&[67][..], &[2; 32], &[1, 2, 3, 4, 5, 6, 7, 8]].concat()[..]);
+        let ended = FromRelay::Ended { channel, why: ChannelEnd::Idle }.encode();
+        assert_eq!(ended[..], [69, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
+    }
+
+    #[test]
+    fn every_frame_round_trips() {
+        let register = Register { version: VERSION, features: 3, token: vec![1; TOKEN_MAX], rooms: vec![room(1); ROOMS_MAX] };
+        let channel = ChannelId([9; 8]);
+        for frame in [
+            ToRelay::Register(register),
+            ToRelay::Heartbeat(7),
+            ToRelay::Rooms(vec![room(1)]),
+            ToRelay::Open(peer()),
+            ToRelay::Close(channel),
+        ] {
+            assert_eq!(ToRelay::decode(&frame.encode()), Ok(frame));
+        }
+        let here = RosterChange::Here { peer: peer(), rooms: vec![room(3); SHARED_MAX] };
+        for frame in [
+            FromRelay::Welcome(Welcome {
+                version: VERSION,
+                features: 0,
+                observed: "11.0.0.1:4626".parse().expect("an address"),
+                heartbeat_ms: 15_000,
+                roster: true,
+                channels_max: 64,
+                rate: 0,
+            }),
+            FromRelay::Roster(Roster { version: 9, anew: true, changes: vec![here; CHANGES_MAX] }),
+            FromRelay::Opened { peer: peer(), channel },
+            FromRelay::NotOpened { peer: peer(), why: OpenRefusal::Limit },
+            FromRelay::Ended { channel, why: ChannelEnd::PeerGone },
+            FromRelay::Observed("[::1]:9".parse().expect("an address")),
+        ] {
+            assert_eq!(FromRelay::decode(&frame.encode()), Ok(frame));
+        }
+    }
+
+    #[test]
+    fn kinds_from_the_future_are_skipped_and_long_lists_are_refused() {
+        assert_eq!(ToRelay::decode(&[200, 1]), Ok(ToRelay::Unknown(200)));
+        assert_eq!(FromRelay::decode(&[200, 1]), Ok(FromRelay::Unknown(200)));
+        assert_eq!(ToRelay::decode(&ToRelay::Rooms(vec![room(1); ROOMS_MAX + 1]).encode()), Err(FrameError::TooMany(3)));
+        let changes = vec![RosterChange::Gone { peer: peer() }; CHANGES_MAX + 1];
+        let roster = FromRelay::Roster(Roster { version: 1, anew: false, changes });
+        assert_eq!(FromRelay::decode(&roster.encode()), Err(FrameError::TooMany(66)));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+            let _ = ToRelay::decode(&bytes);
+            let _ = FromRelay::decode(&bytes);
+        }
+    }
+}
