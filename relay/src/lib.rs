@@ -1,4 +1,9 @@
-//! The relay's place: registry and channels (pure), the forwarding plane, the server, the status page.
+//! The relay: it lets peers behind NAT reach each other, keeps the table of who is alive, and can read nothing.
 //!
-//! Nothing is here yet. Nodes on one network need no relay; the relay for peers behind NAT is the next piece of work, and this
-//! crate may depend on `hobnob-protocol` alone, so that a relay can be built and audited without the node.
+//! Two nodes that can't reach each other hold an ordinary end-to-end QUIC connection whose datagrams travel as channel frames
+//! through the relay, which swaps nine bytes and the destination. This crate depends on `hobnob-protocol` alone, so that a relay
+//! can be built and audited without the node.
+//!
+//! - [`route`]: what the slow path and the forwarding plane share.
+
+pub mod route;
