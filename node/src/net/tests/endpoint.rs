@@ -98,7 +98,7 @@ async fn whatever_is_thrown_at_the_socket_is_counted_and_quic_goes_on() {
     let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let stun = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
     let huge = vec![0xc0; 9_000];
-    for datagram in [&stun[..], &[0x10; 40], &[0x11; 9], b"", b"\x30hello", b"\x00hello", &[0x42; 100], &[0xc0; 1200], &huge] {
+    for datagram in [&stun[..], &[0x10; 40], &[0x11; 18], b"", b"\x30hello", b"\x00hello", &[0x42; 100], &[0xc0; 1200], &huge] {
         stranger.send_to(datagram, bob.addr).unwrap();
     }
     let mut stream = dialed.open_uni().await.unwrap();
