@@ -9,7 +9,7 @@ use hobnob::control::wire::Time;
 use hobnob::control::{Home, HomeError};
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName, Target};
-use hobnob::{Config, DeliveryState};
+use hobnob::{Config, DeliveryState, RELAYS_MAX};
 
 use super::exit::Usage;
 use super::values::{self, Where};
@@ -166,6 +166,9 @@ impl Common {
 
     /// How a node is to run that is started for these flags.
     pub(crate) fn config(&self, home: &Home) -> Result<Config, Usage> {
+        if self.relays.len() > RELAYS_MAX {
+            return Err(Usage(format!("a node uses {RELAYS_MAX} relays at most: leave out some --relay")));
+        }
         Ok(Config {
             data_dir: home.data_dir().to_owned(),
             nick: self.nick.clone(),
