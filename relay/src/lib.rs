@@ -5,5 +5,7 @@
 //! can be built and audited without the node.
 //!
 //! - [`route`]: what the slow path and the forwarding plane share.
+//! - [`plane`]: the forwarding plane, in the socket under QUIC.
 
+pub mod plane;
 pub mod route;
