@@ -37,8 +37,13 @@ struct Traffic {
 impl Switch {
     pub(super) fn new(lab: Arc<Shared>, plan: Plan) -> Self {
         let switch = Self(Arc::new(Inner { lab, plan, namespace: Namespace::new(), traffic: Mutex::default() }));
+        // A bridge without an address of its own takes the lowest of its ports', a new one when ports come and go; to neighbours that
+        // know the old one, a router there is deaf.
+        let [a, b, c, d] = switch.0.namespace.pid().to_be_bytes();
+        let address = format!("02:77:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
         // Snooping would withhold multicast, STP and its forward delay everything, for the first seconds.
-        switch.0.namespace.ip("link add hub type bridge mcast_snooping 0 stp_state 0 forward_delay 0\nlink set hub up");
+        let kind = "type bridge mcast_snooping 0 stp_state 0 forward_delay 0";
+        switch.0.namespace.ip(&format!("link add hub address {address} {kind}\nlink set hub up"));
         switch
     }
 
@@ -145,7 +150,7 @@ impl Traffic {
             let _ = writeln!(leaving, "oifname {unplugged} drop");
         }
         for (port, percent) in &self.loss {
-            let _ = writeln!(leaving, "oifname {port} numgen random mod 100 <= {} drop", percent - 1);
+            let _ = writeln!(leaving, "oifname {port} ether type != arp numgen random mod 100 <= {} drop", percent - 1);
         }
         // What a router that is the switch itself gets and sends is not forwarded, but enters and leaves.
         format!(
