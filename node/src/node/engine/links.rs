@@ -52,6 +52,7 @@ impl Engine {
         }
         // What changed since our Hello was made, if anything did.
         self.send_profile(id);
+        self.rendezvous_up(id);
         self.somebody_changed();
         if !was_here {
             self.say(Event::Peer(self.peer_info(peer)));
@@ -97,6 +98,7 @@ impl Engine {
     fn link_is_gone(&mut self, id: SessionId, peer: PeerId, goodbye: bool, duplicate: bool) {
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Down(id));
+        self.rendezvous.handle(now, rendezvous::Input::Down(id));
         self.replica.handle(now, replica::Input::SessionDown { session: id, goodbye });
         if self.link_with(peer).is_some() {
             return;
@@ -128,6 +130,10 @@ impl Engine {
             SessionEventKind::Frame(Frame::Profile(profile)) => {
                 self.presence.handle(now, presence::Input::Heard(id));
                 self.profile(id, profile);
+            }
+            SessionEventKind::Frame(Frame::Candidates(addrs)) => {
+                self.presence.handle(now, presence::Input::Heard(id));
+                self.candidates(id, addrs);
             }
             SessionEventKind::Frame(frame) => {
                 self.presence.handle(now, presence::Input::Heard(id));
@@ -196,6 +202,9 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.suspect = suspect;
         let peer = link.peer;
+        if suspect {
+            self.paths.handle(self.clock.now(), paths::Input::Suspect(id));
+        }
         self.say(Event::Peer(self.peer_info(peer)));
     }
 }
