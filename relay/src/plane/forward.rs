@@ -11,7 +11,7 @@ use quinn::udp::{RecvMeta, Transmit};
 use super::bucket::{FRAME_COST_MIN, Rate};
 use super::counters::{Counters, add};
 use super::stun;
-use super::table::Table;
+use super::table::{Entry, Table};
 
 /// Longest datagram that quinn takes: `EndpointConfig`'s default, an Ethernet frame without its headers. Peers are told.
 const DATAGRAM_MAX: usize = 1472;
@@ -107,60 +107,69 @@ impl Forwarder {
 
     /// Sends on a run of frames of one channel, as far as its sender may.
     fn forward(&mut self, now: u64, run: &mut [u8], meta: &RecvMeta, out: &mut impl Outlet) {
-        let stride = meta.stride.min(run.len());
-        let frames = run.len().div_ceil(stride) as u64;
         let channel = ChannelId::of(run).expect("of class Channel: it has a whole header");
-        if self.table.get(channel).is_some_and(|route| route.from == meta.addr && route.arrives_elsewhere(meta.dst_ip)) {
-            self.table.arrived(channel, meta.dst_ip);
-        }
-        let Some(route) = self.table.get(channel) else {
-            return add(&self.counters.unknown_channel, frames);
-        };
-        if route.from != meta.addr {
-            route.meter.wrong_sender(frames);
-            return add(&self.counters.wrong_sender, frames);
-        }
-        let granted = self.rate.map_or(frames, |rate| {
-            let cost = FRAME_COST_MIN.max(stride as u64);
-            let (granted, paid_until) = rate.grant(route.meter.paid_until(), now, cost, frames);
-            route.meter.pay_until(paid_until);
-            granted
-        });
-        if granted < frames {
-            route.meter.over_rate(frames - granted);
-            add(&self.counters.over_rate, frames - granted);
-        }
-        // At most `frames`, which is a number of pieces of the run.
-        #[expect(clippy::cast_possible_truncation, reason = "at most the length of the run")]
-        let granted = (granted as usize * stride).min(run.len());
-        let run = &mut run[..granted];
-        if run.is_empty() {
-            return;
-        }
-        route.used.mark();
-        for frame in run.chunks_mut(stride) {
+        let (stride, frames) = (meta.stride, run.len().div_ceil(meta.stride));
+        let Some(route) = self.admitted(channel, meta, frames) else { return };
+        self.table.arrived(route, meta.dst_ip);
+        let granted = self.granted(now, route, stride.min(run.len()), frames);
+        let len = (granted * stride).min(run.len());
+        for frame in run[..len].chunks_mut(stride) {
             frame[1..CHANNEL_HEADER].copy_from_slice(&route.becomes.0);
         }
         let piece = stride * out.segments().min(RUN_BYTES_MAX / stride).max(1);
-        for contents in run.chunks(piece) {
+        for contents in run[..len].chunks(piece) {
             let segment_size = (contents.len() > stride).then_some(stride);
-            let sent =
-                out.send(&Transmit { destination: route.to, ecn: meta.ecn, contents, segment_size, src_ip: route.leaves_from });
-            let frames = contents.len().div_ceil(stride) as u64;
-            match sent {
-                Sent::Taken => {
-                    route.meter.forwarded(frames, contents.len() as u64);
-                    add(&self.counters.frames, frames);
-                    add(&self.counters.bytes, contents.len() as u64);
-                }
-                Sent::Full => {
-                    route.meter.unsent(frames);
-                    add(&self.counters.unsent, frames);
-                }
-                Sent::Refused => {
-                    route.meter.unsent(frames);
-                    add(&self.counters.frames_refused, frames);
-                }
+            let (destination, src_ip) = (route.to, route.leaves_from.get());
+            let sent = out.send(&Transmit { destination, ecn: meta.ecn, contents, segment_size, src_ip });
+            self.account(route, sent, contents.len(), contents.len().div_ceil(stride));
+        }
+    }
+
+    /// The route of a channel, if the sender is the one whose it is; otherwise the frames are counted.
+    fn admitted(&self, channel: ChannelId, meta: &RecvMeta, frames: usize) -> Option<&Entry> {
+        let Some(route) = self.table.get(channel) else {
+            add(&self.counters.unknown_channel, frames as u64);
+            return None;
+        };
+        if route.from != meta.addr {
+            route.meter.wrong_sender(frames as u64);
+            add(&self.counters.wrong_sender, frames as u64);
+            return None;
+        }
+        Some(route)
+    }
+
+    /// How many of its frames a sender may have forwarded now. The rest is counted.
+    fn granted(&self, now: u64, route: &Entry, len: usize, frames: usize) -> usize {
+        let Some(rate) = self.rate else { return frames };
+        let cost = FRAME_COST_MIN.max(len as u64);
+        let (granted, paid_until) = rate.grant(route.meter.paid_until(), now, cost, frames as u64);
+        route.meter.pay_until(paid_until);
+        let over = frames as u64 - granted;
+        if over > 0 {
+            route.meter.over_rate(over);
+            add(&self.counters.over_rate, over);
+        }
+        usize::try_from(granted).expect("at most as many as there are")
+    }
+
+    /// Counts what came of frames.
+    fn account(&self, route: &Entry, sent: Sent, bytes: usize, frames: usize) {
+        let (bytes, frames) = (bytes as u64, frames as u64);
+        route.used.mark();
+        match sent {
+            Sent::Taken => {
+                route.meter.forwarded(frames, bytes);
+                add(&self.counters.frames, frames);
+                add(&self.counters.bytes, bytes);
+            }
+            Sent::Full => {
+                route.meter.unsent(frames);
+                add(&self.counters.unsent, frames);
+            }
+            Sent::Refused => {
+                route.meter.unsent(frames);
+                add(&self.counters.frames_refused, frames);
             }
         }
     }

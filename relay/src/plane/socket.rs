@@ -115,16 +115,7 @@ impl PlaneSocket {
     /// Receives what is there and passes it through the forwarder. Says how many batches there are for quinn to look at, or
     /// nothing if none of them has QUIC in it.
     fn receive(&self, forwarder: &mut Forwarder, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Option<usize> {
-        let Sending { io, state, counters, .. } = &self.sending;
-        let batches = bufs.len().min(BATCHES);
-        let received = match io.try_io(Interest::READABLE, || state.recv(io.into(), &mut bufs[..batches], meta)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-            Err(error) => {
-                Counters::failed(&counters.recv_error, &error);
-                return None;
-            }
-            Ok(received) => received,
-        };
+        let received = self.sending.receive(bufs, meta);
         let now = self.now();
         let mut quic = false;
         for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(received) {
@@ -145,6 +136,24 @@ impl Receiving {
 }
 
 impl Sending {
+    /// Receives what is there, at most [`BATCHES`] batches; says how many.
+    ///
+    /// Fewer than there is room for mean that nothing is left: tokio is told so, which saves the system call that would say it.
+    /// What comes in the meantime is a new event, of which tokio hears.
+    fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
+        let (room, mut received) = (bufs.len().min(BATCHES), 0);
+        let more = self.io.try_io(Interest::READABLE, || {
+            received = self.state.recv((&self.io).into(), &mut bufs[..room], meta)?;
+            if received < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if let Err(error) = more.as_ref()
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            Counters::failed(&self.counters.recv_error, error);
+        }
+        received
+    }
+
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         self.io.try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), transmit))
     }
@@ -214,6 +223,7 @@ impl AsyncUdpSocket for PlaneSocket {
         let mut receiving = self.receiving.lock().expect("nothing panics while it holds this");
         for _ in 0..ROUNDS_MAX {
             receiving.update(cx);
+            // An error that stays costs a round each time, no more.
             if ready!(self.sending.io.poll_recv_ready(cx)).is_err() {
                 // The runtime is shutting down: nobody polls this task again.
                 return Poll::Pending;

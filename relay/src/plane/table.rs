@@ -2,6 +2,7 @@
 //!
 //! The table is bounded by the slow path, which bounds the channels of each peer and the peers.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
@@ -27,11 +28,11 @@ pub(super) struct Entry {
     pub(super) to: SocketAddr,
     /// From which of our addresses: the one that the receiver sends to, since its NAT lets in nothing else. The system chooses
     /// until the receiver has sent something.
-    pub(super) leaves_from: Option<IpAddr>,
+    pub(super) leaves_from: Cell<Option<IpAddr>>,
     /// The receiver's name of the channel.
     pub(super) becomes: ChannelId,
     /// At which of our addresses this sender's last frames arrived.
-    arrives_at: Option<IpAddr>,
+    arrives_at: Cell<Option<IpAddr>>,
     pub(super) meter: Arc<Meter>,
     pub(super) used: Arc<Used>,
 }
@@ -54,9 +55,9 @@ impl Table {
 
     fn set(&mut self, route: Route) {
         let Route { channel, from, to, becomes, meter, used } = route;
-        let leaves_from = self.get(becomes).and_then(|reverse| reverse.arrives_at);
+        let leaves_from = Cell::new(self.get(becomes).and_then(|reverse| reverse.arrives_at.get()));
         let (from, to) = (self.as_seen(from), self.as_seen(to));
-        self.entries.insert(key(channel), Entry { from, to, leaves_from, becomes, arrives_at: None, meter, used });
+        self.entries.insert(key(channel), Entry { from, to, leaves_from, becomes, arrives_at: Cell::new(None), meter, used });
     }
 
     /// The route of a channel.
@@ -65,12 +66,13 @@ impl Table {
     }
 
     /// Notes at which of our addresses a sender's frames arrive: what goes back to it leaves from there.
-    pub(super) fn arrived(&mut self, channel: ChannelId, at: Option<IpAddr>) {
-        let Some(entry) = self.entries.get_mut(&key(channel)) else { return };
-        entry.arrives_at = at;
-        let reverse = entry.becomes;
-        if let Some(entry) = self.entries.get_mut(&key(reverse)) {
-            entry.leaves_from = at;
+    pub(super) fn arrived(&self, route: &Entry, at: Option<IpAddr>) {
+        if at.is_none() || route.arrives_at.get() == at {
+            return;
+        }
+        route.arrives_at.set(at);
+        if let Some(reverse) = self.get(route.becomes) {
+            reverse.leaves_from.set(at);
         }
     }
 
@@ -84,14 +86,7 @@ impl Table {
     }
 }
 
-impl Entry {
-    /// Whether this sender's frames now arrive at another of our addresses than before.
-    pub(super) fn arrives_elsewhere(&self, at: Option<IpAddr>) -> bool {
-        at.is_some() && self.arrives_at != at
-    }
-}
-
-/// Why a datagram to this address could never arrive, if so. To some of these the kernel answers EINVAL, which quinn-udp takes to
+/// Whether a datagram to this address could never arrive. To some of these the kernel answers EINVAL, which quinn-udp takes to
 /// mean that the kernel lacks features, and stops using them for the whole socket.
 pub(super) fn undeliverable(addr: SocketAddr) -> bool {
     let ip = addr.ip().to_canonical();
@@ -178,13 +173,11 @@ mod tests {
         let mut table = Table::new(false);
         table.apply(Update::Set(route(A, "10.0.0.1:1", "10.0.0.2:2", B)));
         table.apply(Update::Set(route(B, "10.0.0.2:2", "10.0.0.1:1", A)));
-        assert!(table.get(B).unwrap().arrives_elsewhere(ours));
-        table.arrived(B, ours);
-        assert!(!table.get(B).unwrap().arrives_elsewhere(ours));
-        assert_eq!(table.get(A).unwrap().leaves_from, ours);
+        table.arrived(table.get(B).unwrap(), ours);
+        assert_eq!(table.get(A).unwrap().leaves_from.get(), ours);
         // The other end has moved; this receiver has not.
         table.apply(Update::Set(route(A, "10.0.0.7:1", "10.0.0.2:2", B)));
-        assert_eq!(table.get(A).unwrap().leaves_from, ours);
+        assert_eq!(table.get(A).unwrap().leaves_from.get(), ours);
     }
 
     #[test]
