@@ -4,6 +4,17 @@
 //! through the relay, which swaps nine bytes and the destination. This crate depends on `hobnob-protocol` alone, so that a relay
 //! can be built and audited without the node.
 //!
+//! - [`core`]: what the relay decides: who is registered and alive, who is told of whom, which channels there are.
+//! - [`plane`]: the forwarding plane, in the socket under QUIC.
 //! - [`route`]: what the slow path and the forwarding plane share.
+//! - [`admission`]: who may use the relay.
+//! - [`keys`]: its identity, and what survives a restart.
+//! - [`server`]: control connections, and the operator's hold on them.
 
+pub mod admission;
+pub mod core;
+mod file;
+pub mod keys;
+pub mod plane;
 pub mod route;
+pub mod server;

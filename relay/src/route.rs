@@ -62,6 +62,8 @@ pub struct Meter {
     over_rate: AtomicU64,
     wrong_sender: AtomicU64,
     unsent: AtomicU64,
+    /// The sender's token bucket: see `plane::bucket`.
+    paid_until: AtomicU64,
 }
 
 /// A [`Meter`] at one moment.
@@ -99,6 +101,16 @@ impl Meter {
     /// Counts frames that the system would not take.
     pub fn unsent(&self, frames: u64) {
         self.unsent.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    /// Until when the peer has paid for what was forwarded, in the plane's time. Only the plane reads and writes it.
+    pub(crate) fn paid_until(&self) -> u64 {
+        self.paid_until.load(Ordering::Relaxed)
+    }
+
+    /// See [`Meter::paid_until`].
+    pub(crate) fn pay_until(&self, nanos: u64) {
+        self.paid_until.store(nanos, Ordering::Relaxed);
     }
 
     /// The counters now.

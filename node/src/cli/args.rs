@@ -9,9 +9,10 @@ use hobnob::control::wire::Time;
 use hobnob::control::{Home, HomeError};
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName, Target};
-use hobnob::{Config, DeliveryState};
+use hobnob::{Config, DeliveryState, RELAYS_MAX};
 
 use super::exit::Usage;
+use super::relay::Relay;
 use super::values::{self, Where};
 
 const EXIT_CODES: &str = "Exit codes: 0 the state asked for was reached; 1 a fault here; 2 usage; 3 no such peer; \
@@ -45,9 +46,9 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "NAME", value_parser = Nickname::new)]
     nick: Option<Nickname>,
 
-    /// Listen on this address and UDP port only. Default: port 4626 on all, or any free one.
+    /// Listen on this address and UDP port only. Default: port 4626 on all, or any free one; a relay: port 4627.
     #[arg(long, global = true, value_name = "ADDR:PORT")]
-    listen: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
 
     /// Neither look for peers on the local network nor be found there.
     #[arg(long, global = true)]
@@ -108,6 +109,8 @@ pub(crate) enum Verb {
     Rooms,
     /// This node's id, addresses and ticket, and who can see it.
     Id,
+    /// Run a relay, by which peers behind NAT reach each other; or ask the one that runs in this home.
+    Relay(Relay),
 }
 
 #[derive(Debug, clap::Args)]
@@ -157,15 +160,30 @@ pub(crate) struct History {
 impl Common {
     /// The home that these flags, or else the environment, name.
     pub(crate) fn home(&self) -> Result<Home, HomeError> {
-        let variable = std::env::var_os("HOBNOB_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-        match self.home.clone().or(variable) {
-            Some(dir) => Home::at(&dir),
-            None => Home::of_user(),
-        }
+        self.home_dir().map_or_else(Home::of_user, |dir| Home::at(&dir))
+    }
+
+    /// Where the relay of that home lives: apart, so that a relay and a node of one home share neither key nor lock.
+    pub(crate) fn relay_home(&self) -> Result<Home, HomeError> {
+        self.home_dir().map_or_else(Home::of_relay, |dir| Home::at(&dir.join("relay")))
+    }
+
+    fn home_dir(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os("HOBNOB_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        self.home.clone().or_else(variable)
+    }
+
+    /// A flag that was given and means something to nodes alone.
+    pub(crate) fn flag_for_nodes_only(&self) -> Option<&'static str> {
+        let flags = [(self.nick.is_some(), "--nick"), (self.no_mdns, "--no-mdns"), (!self.rooms.is_empty(), "--room")];
+        flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
 
     /// How a node is to run that is started for these flags.
     pub(crate) fn config(&self, home: &Home) -> Result<Config, Usage> {
+        if self.relays.len() > RELAYS_MAX {
+            return Err(Usage(format!("a node uses {RELAYS_MAX} relays at most: leave out some --relay")));
+        }
         Ok(Config {
             data_dir: home.data_dir().to_owned(),
             nick: self.nick.clone(),
@@ -275,7 +293,7 @@ mod tests {
             ("hobnob join A/B", "a room's name is"),
             ("hobnob --nick xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "at most 32 characters"),
             ("hobnob history --since yesterday", "2026-11-20"),
-            ("hobnob relay", "unrecognized subcommand"),
+            ("hobnob nonsense", "unrecognized subcommand"),
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -9,6 +9,7 @@ mod exit;
 mod feed;
 mod messages;
 mod output;
+mod relay;
 mod session;
 mod show;
 mod up;
@@ -82,6 +83,7 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Verb::Part { room }) => views::part(&common, room).await,
         Some(Verb::Rooms) => views::rooms(&common, out).await,
         Some(Verb::Id) => views::id(&common, out).await,
+        Some(Verb::Relay(relay)) => relay::relay(&common, out, relay).await,
     }
 }
 

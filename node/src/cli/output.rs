@@ -14,7 +14,7 @@ impl Output {
     /// Prints `event` as a JSON line, or the text that `plain` makes of it, if any.
     pub(crate) fn event(self, event: WireEvent, plain: impl FnOnce(&WireEvent) -> Option<String>) -> io::Result<()> {
         if self.json {
-            return write(&to_line(&EventLine::from(event)));
+            return raw(&to_line(&EventLine::from(event)));
         }
         plain(&event).map_or(Ok(()), |text| line(&text))
     }
@@ -22,7 +22,7 @@ impl Output {
 
 /// Prints one line of data.
 pub(crate) fn line(text: &str) -> io::Result<()> {
-    write(&format!("{text}\n"))
+    raw(&format!("{text}\n"))
 }
 
 /// Tells the user something that is not data. A closed stderr is the user's choice.
@@ -37,7 +37,8 @@ pub(crate) fn say_on_terminal(text: &str) {
     }
 }
 
-fn write(text: &str) -> io::Result<()> {
+/// Prints data that has its line breaks.
+pub(crate) fn raw(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()

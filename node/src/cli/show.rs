@@ -159,11 +159,12 @@ pub(crate) fn join<T: ToString>(values: &[T]) -> String {
     values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn rtt(ms: f64) -> String {
+pub(crate) fn rtt(ms: f64) -> String {
     format!("{ms:.1} ms")
 }
 
-fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+/// Cells in columns.
+pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     rows.iter()

@@ -58,9 +58,18 @@ impl Home {
 
     /// The user's own home: data and socket in the folders of the XDG Base Directory specification.
     pub fn of_user() -> Result<Home, HomeError> {
+        Self::in_xdg_folders("hobnob")
+    }
+
+    /// Where the user's own relay lives: beside the node, and apart from it.
+    pub fn of_relay() -> Result<Home, HomeError> {
+        Self::in_xdg_folders("hobnob/relay")
+    }
+
+    fn in_xdg_folders(name: &str) -> Result<Home, HomeError> {
         let base = etcetera::choose_base_strategy().map_err(|e| HomeError::NoHome(e.to_string()))?;
-        let data_dir = base.data_dir().join("hobnob");
-        let runtime_dir = base.runtime_dir().map_or_else(|| data_dir.clone(), |dir| dir.join("hobnob"));
+        let data_dir = base.data_dir().join(name);
+        let runtime_dir = base.runtime_dir().map_or_else(|| data_dir.clone(), |dir| dir.join(name));
         Ok(Home { data_dir, socket: runtime_dir.join("control.sock") })
     }
 

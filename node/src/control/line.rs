@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// What [`Lines::next`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line<'a> {
+pub enum Line<'a> {
     /// A line, without its line feed.
     Whole(&'a [u8]),
     /// A line longer than the limit; it has been skipped.
@@ -17,7 +17,7 @@ pub(crate) enum Line<'a> {
 
 /// Lines from `reader`, none held that is longer than `max` bytes.
 #[derive(Debug)]
-pub(crate) struct Lines<R> {
+pub struct Lines<R> {
     reader: R,
     max: usize,
     /// What has come of the next line. It outlives a cancelled `next`, so no byte is lost to a `select!`.
@@ -28,16 +28,18 @@ pub(crate) struct Lines<R> {
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
-    pub(crate) fn new(reader: R, max: usize) -> Self {
+    /// From the reader's present place on.
+    pub fn new(reader: R, max: usize) -> Self {
         Self { reader, max, begun: Vec::new(), returned: false, too_long: false }
     }
 
-    pub(crate) fn reader(&self) -> &R {
+    /// Where the lines come from.
+    pub fn reader(&self) -> &R {
         &self.reader
     }
 
     /// Waits for the next line. Cancel safe.
-    pub(crate) async fn next(&mut self) -> io::Result<Line<'_>> {
+    pub async fn next(&mut self) -> io::Result<Line<'_>> {
         if std::mem::take(&mut self.returned) {
             self.begun.clear();
         }

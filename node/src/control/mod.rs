@@ -1,14 +1,15 @@
 //! The local socket by which commands, user interfaces and scripts speak to the one node of a home.
 //!
 //! [`home`] says which folder and which process, [`wire`] what the lines say, [`server`] answers them, [`client`] asks,
-//! and [`attach`] finds the node of a home or becomes it. Only processes of the same user are heard.
+//! and [`attach`] finds the node of a home or becomes it. Only processes of the same user are heard. The relay's command uses
+//! [`home`], [`socket`] and [`line`] for a socket of its own.
 
 pub mod attach;
 pub mod client;
 pub mod home;
-mod line;
+pub mod line;
 pub mod server;
-mod socket;
+pub mod socket;
 pub mod wire;
 
 pub use attach::{AttachError, Attached, Host};

@@ -15,7 +15,7 @@ const PATH_BYTES_MAX: usize = 107;
 
 /// The control socket of a claimed home, open for connections. Dropping it removes the file.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub struct Listener {
     inner: UnixListener,
     path: PathBuf,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Listener {
 impl Listener {
     /// Binds the socket under another name, makes it private, and moves it into place: what stood there is replaced at once, and
     /// nobody ever finds a socket that others may open.
-    pub(crate) fn bind(claimed: &Claimed) -> io::Result<Listener> {
+    pub fn bind(claimed: &Claimed) -> io::Result<Listener> {
         let path = claimed.home().socket().to_owned();
         let new = path.with_extension("new");
         remove(&new)?;
@@ -35,7 +35,7 @@ impl Listener {
     }
 
     /// The next connection, of whatever user.
-    pub(crate) async fn accept(&self) -> io::Result<UnixStream> {
+    pub async fn accept(&self) -> io::Result<UnixStream> {
         Ok(self.inner.accept().await?.0)
     }
 }
@@ -49,13 +49,13 @@ impl Drop for Listener {
 }
 
 /// Connects to the socket at `path`.
-pub(crate) async fn connect(path: &Path) -> io::Result<UnixStream> {
+pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     let short = ShortPath::of(path)?;
     UnixStream::connect(&short.path).await
 }
 
 /// Whether the process at the other end runs as this user.
-pub(crate) fn is_same_user(stream: &UnixStream) -> io::Result<bool> {
+pub fn is_same_user(stream: &UnixStream) -> io::Result<bool> {
     Ok(stream.peer_cred()?.uid() == rustix::process::geteuid().as_raw())
 }
 

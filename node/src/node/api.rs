@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
 
+/// Relays of a node at most: those of its configuration, and those of addresses and tickets that a user names. Further ones are
+/// not used.
+pub const RELAYS_MAX: usize = 16;
+
 /// How a node is to run.
 #[derive(Debug, Clone)]
 pub struct Config {

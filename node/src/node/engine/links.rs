@@ -36,8 +36,14 @@ impl Engine {
         let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) else { return };
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
         let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
-        info!(?peer, addr = %session.remote_addr(), "session up");
-        let was_here = self.offline_owed.remove(&peer).is_some() || self.link_with(peer).is_some_and(|link| !link.suspect);
+        match self.relay_of(session.remote_addr()) {
+            Some(relay) => info!(?peer, %relay, "session up, through a relay"),
+            None => info!(?peer, addr = %session.remote_addr(), "session up"),
+        }
+        let owed = self.offline_owed.remove(&peer).is_some();
+        let before = self.link_with(peer).filter(|link| !link.suspect).map(|link| self.path_kind(link.session.remote_addr()));
+        let path = self.path_kind(session.remote_addr());
+        let nothing_new = before.map_or(owed, |before| before == path);
         let now = self.clock.now();
         let (proofs, profiles_since) = (Vec::new(), now.mono);
         let refused = Refused::default();
@@ -54,7 +60,7 @@ impl Engine {
         self.send_profile(id);
         self.rendezvous_up(id);
         self.somebody_changed();
-        if !was_here {
+        if !nothing_new {
             self.say(Event::Peer(self.peer_info(peer)));
         }
     }

@@ -114,7 +114,7 @@ impl Engine {
         }
     }
 
-    fn path_kind(&self, addr: SocketAddr) -> PathKind {
+    pub(super) fn path_kind(&self, addr: SocketAddr) -> PathKind {
         match addr.ip() {
             ip if is_synthetic(ip) => PathKind::Relay,
             ip if self.interfaces.is_on_link(ip) => PathKind::Lan,

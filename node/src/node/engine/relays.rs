@@ -17,13 +17,11 @@ use crate::core::synthetic::is_synthetic;
 use crate::net::channels::RelayId;
 use crate::net::demux::Knocked;
 use crate::net::relay::{Link as RelayLink, LinkCommand, LinkConfig, LinkDown, LinkEvent};
+use crate::node::RELAYS_MAX;
 use crate::node::clock::random;
 
 /// Events of relays that wait for the engine; further ones make their relay wait.
 const EVENTS_MAX: usize = 256;
-
-/// Relays of a node at most: those of its configuration, and those of addresses and tickets that a user names.
-pub(super) const RELAYS_MAX: usize = 16;
 
 /// Peers of one relay that are remembered as being there; further ones can be reached by their id.
 const ROSTER_MAX: usize = 4096;
@@ -259,7 +257,7 @@ impl Engine {
             | LinkDown::Unreachable
             | LinkDown::Restarted
             | LinkDown::Protocol(_)
-            | LinkDown::Lost(_) => ("relay-down", format!("The relay at {at} can't be used now: {down} It is tried again.")),
+            | LinkDown::Lost(_) => ("relay-down", format!("The relay at {at} can't be used now: {down} (it is tried again)")),
         };
         self.notice(code, text, None);
     }

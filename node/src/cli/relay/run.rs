@@ -1,0 +1,72 @@
+//! `hobnob relay`: a relay, until a signal.
+
+use anyhow::{Context, bail};
+use hobnob::control::home::{Claim, Claimed, Home};
+use hobnob::control::socket::Listener;
+use hobnob::control::wire::Text;
+use hobnob_relay::admission::{AllowList, Rule, Token};
+use hobnob_relay::core::Limits;
+use hobnob_relay::server::{Config, Server};
+use tokio_util::sync::CancellationToken;
+
+use super::args::Run;
+use super::lines::Event;
+use super::{desk, show};
+use crate::cli::args::Common;
+use crate::cli::exit::Exit;
+use crate::cli::output::{self, Output};
+use crate::cli::session::Signals;
+
+/// Runs a relay until a signal, and then ends it in an orderly way.
+pub(super) async fn run(common: &Common, home: &Home, run: Run, out: Output) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new()?;
+    let claimed = claim(home)?;
+    let server = Server::start(config(common, home, run)?)?;
+    let listener = Listener::bind(&claimed).with_context(|| format!("can't make the control socket {:?}", home.socket()))?;
+    let end = CancellationToken::new();
+    let asked = tokio::spawn(desk::serve(listener, server.clone(), end.clone()));
+    introduce(&server, out)?;
+    signals.any().await;
+    end.cancel();
+    asked.await.context("the task of the control socket failed")?;
+    server.shutdown().await;
+    Ok(Exit::Done)
+}
+
+fn claim(home: &Home) -> anyhow::Result<Claimed> {
+    match home.claim()? {
+        Claim::Ours(claimed) => Ok(claimed),
+        Claim::Busy(pid) => {
+            let process = pid.map(|pid| format!(", as process {pid}")).unwrap_or_default();
+            let dir = home.data_dir().display();
+            bail!("a relay of {dir} already runs{process}: stop it, or start another with --home DIR and --listen ADDR:PORT")
+        }
+    }
+}
+
+fn config(common: &Common, home: &Home, run: Run) -> anyhow::Result<Config> {
+    let rule = match (run.token_file, run.allow_file) {
+        (Some(file), _) => Rule::Token(Token::read(&file)?),
+        (None, Some(file)) => Rule::Listed(AllowList::read(&file)?),
+        (None, None) => Rule::Open,
+    };
+    let default = Limits::default();
+    let limits = Limits {
+        peers: run.peers_max.unwrap_or(default.peers),
+        roster: !run.no_roster,
+        rate: run.rate.unwrap_or(default.rate),
+        ..default
+    };
+    Ok(Config { listen: common.listen, home: home.data_dir().to_owned(), rule, limits })
+}
+
+/// Says who and where the relay is, and how to use it.
+fn introduce(server: &Server, out: Output) -> std::io::Result<()> {
+    let addrs = server.addrs();
+    let port = server.local_addr().port();
+    show::print(&[Event::Listening { relay: Text(server.id()), addrs }], out)?;
+    output::say_on_terminal(&format!(
+        "People elsewhere write this machine's public name or address instead; let UDP port {port} through its firewall and router."
+    ));
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! What the forwarding plane costs by itself: `cargo bench -p hobnob-relay`. Senders and receivers take the same machine's cores, so
+//! the processor time per MiB and per frame say more than the throughput.
+
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a measurement: it reads the clock, and a fault ends it")]
+
+use std::io::IoSliceMut;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hobnob_protocol::datagram::ChannelId;
+use hobnob_relay::plane::{self, Counted, PlaneConfig, PlaneHandle};
+use hobnob_relay::route::{Route, Update};
+use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
+
+/// How long each figure is taken.
+const TIME: Duration = Duration::from_secs(2);
+
+/// Frames that are under way at once: fewer than fill a socket's buffer.
+const WINDOW_BYTES: u64 = 768 * 1024;
+
+fn main() {
+    println!("{:<46} {:>9} {:>11} {:>12} {:>8}", "", "MiB/s", "ms per MiB", "ns per frame", "lost");
+    let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    for (name, inner, gso, senders) in [
+        ("1 sender, 1200 B, in batches", 1200, 40, 1),
+        ("1 sender, 1200 B, in batches of 10", 1200, 10, 1),
+        ("10 senders, 1200 B, in batches of 10", 1200, 10, 10),
+        ("1 sender, 1200 B, singly", 1200, 1, 1),
+        ("1 sender, 64 B, singly", 64, 1, 1),
+        ("1000 senders, 64 B, singly", 64, 1, 1000),
+    ]
+    .into_iter()
+    .filter(|(name, ..)| name.contains(&only))
+    {
+        let relay = Relay::start();
+        let figures = relay.forwards(inner, gso, senders);
+        println!("{name:<46} {figures}");
+    }
+    for (name, first) in [("a flood of unknown channels, 64 B", 0x10), ("a flood of garbage, 64 B", 0x20)]
+        .into_iter()
+        .filter(|(name, ..)| name.contains(&only))
+    {
+        let relay = Relay::start();
+        println!("{name:<46} {:>9.0} ns per datagram", relay.drops(first));
+    }
+}
+
+/// A relay on a thread of its own.
+struct Relay {
+    plane: PlaneHandle,
+    at: SocketAddr,
+    cpu: Box<dyn Fn() -> Duration>,
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Relay {
+    fn start() -> Self {
+        let (tell, told) = std::sync::mpsc::channel();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("relay".into())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let (socket, plane) = plane::bind((Ipv4Addr::LOCALHOST, 0).into(), PlaneConfig::default()).unwrap();
+                    let config = quinn::EndpointConfig::default();
+                    let runtime = Arc::new(quinn::TokioRuntime);
+                    let endpoint = quinn::Endpoint::new_with_abstract_socket(config, None, socket, runtime).unwrap();
+                    tell.send((plane, rustix::thread::gettid().as_raw_nonzero())).unwrap();
+                    let _ = stopped.await;
+                    drop(endpoint);
+                });
+            })
+            .unwrap();
+        let (plane, tid) = told.recv().unwrap();
+        let stat = format!("/proc/self/task/{tid}/schedstat");
+        let cpu = Box::new(move || {
+            let text = std::fs::read_to_string(&stat).unwrap();
+            Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+        });
+        let at = plane.local_addr();
+        Self { plane, at, cpu, stop, thread }
+    }
+
+    /// Forwards frames between `senders` and one receiver; as fast as the receiver gets them.
+    fn forwards(self, inner: usize, gso: usize, senders: usize) -> String {
+        let receiver = Arc::new(socket());
+        let senders: Vec<_> =
+            (0..senders).map(|n| (socket(), ChannelId((n as u64 * 0x9e37_79b9_7f4a_7c15 + 1).to_be_bytes()))).collect();
+        for (sender, channel) in &senders {
+            let (from, to) = (sender.0.local_addr().unwrap(), receiver.0.local_addr().unwrap());
+            let route = Route { channel: *channel, from, to, becomes: *channel, meter: Arc::default(), used: Arc::default() };
+            self.plane.update(Update::Set(route));
+        }
+        let (got, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let receiving = std::thread::spawn({
+            let (got, stop, receiver) = (got.clone(), stop.clone(), receiver.clone());
+            move || receive(&receiver, &got, &stop)
+        });
+        let mut sent = 0;
+        let (start, cpu, before) = (Instant::now(), (self.cpu)(), self.plane.counters());
+        for (sender, channel) in senders.iter().cycle() {
+            let frame = [&channel.header()[..], &vec![7; inner]].concat();
+            let batch = frame.repeat(gso);
+            send(sender, self.at, &batch, frame.len());
+            sent += batch.len() as u64;
+            let waits = Instant::now();
+            while sent - got.load(Ordering::Acquire) > WINDOW_BYTES.min(1000 * (frame.len() as u64)).max(batch.len() as u64 * 2) {
+                std::thread::yield_now();
+                if waits.elapsed() > Duration::from_millis(50) {
+                    sent = got.load(Ordering::Acquire);
+                }
+            }
+            if start.elapsed() > TIME {
+                break;
+            }
+        }
+        let (took, cpu, counted) = (start.elapsed(), (self.cpu)() - cpu, self.plane.counters());
+        stop.store(true, Ordering::Release);
+        send(&socket(), receiver.0.local_addr().unwrap(), &[0], 1);
+        receiving.join().unwrap();
+        self.end();
+        figures(before, counted, took, cpu)
+    }
+
+    /// Nanoseconds that a datagram costs which is dropped.
+    fn drops(self, first: u8) -> f64 {
+        let (sender, start, cpu) = (socket(), Instant::now(), (self.cpu)());
+        while start.elapsed() < TIME {
+            for _ in 0..100 {
+                sender.0.send_to(&[first; 73], self.at).unwrap();
+            }
+        }
+        let counted = self.plane.counters();
+        let each = ((self.cpu)() - cpu).as_nanos() as f64 / (counted.unknown_channel + counted.unknown) as f64;
+        self.end();
+        each
+    }
+
+    fn end(self) {
+        let _ = self.stop.send(());
+        self.thread.join().unwrap();
+    }
+}
+
+fn figures(before: Counted, after: Counted, took: Duration, cpu: Duration) -> String {
+    let (frames, bytes) = (after.frames - before.frames, after.bytes - before.bytes);
+    let mib = bytes as f64 / 1024.0 / 1024.0;
+    format!(
+        "{:>9.0} {:>11.2} {:>12.0} {:>8}",
+        mib / took.as_secs_f64(),
+        cpu.as_secs_f64() * 1000.0 / mib,
+        cpu.as_nanos() as f64 / frames as f64,
+        after.unsent + after.unknown_channel + after.wrong_sender,
+    )
+}
+
+type Peer = (UdpSocket, UdpSocketState);
+
+fn socket() -> Peer {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let state = UdpSocketState::new((&socket).into()).unwrap();
+    let _ = state.set_recv_buffer_size((&socket).into(), 4 << 20);
+    socket.set_nonblocking(false).unwrap();
+    (socket, state)
+}
+
+fn send((socket, state): &Peer, destination: SocketAddr, contents: &[u8], segment: usize) {
+    let transmit = Transmit { destination, ecn: None, contents, segment_size: Some(segment), src_ip: None };
+    state.try_send(socket.into(), &transmit).unwrap();
+}
+
+fn receive((socket, state): &Peer, got: &AtomicU64, stop: &AtomicBool) {
+    let mut bufs = vec![vec![0; 64 * 1024]; 8];
+    let mut meta = [RecvMeta::default(); 8];
+    while !stop.load(Ordering::Acquire) {
+        let mut slices: Vec<_> = bufs.iter_mut().map(|buf| IoSliceMut::new(buf)).collect();
+        // recvmmsg would wait for all of them.
+        let received = state.recv(socket.into(), &mut slices[..1], &mut meta).unwrap();
+        got.fetch_add(meta[..received].iter().map(|meta| meta.len as u64).sum(), Ordering::Release);
+    }
+}

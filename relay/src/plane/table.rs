@@ -1,0 +1,192 @@
+//! The routes, as the plane needs them: by channel, with addresses in the form that the socket shows.
+//!
+//! The table is bounded by the slow path, which bounds the channels of each peer and the peers.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
+
+use hobnob_protocol::datagram::ChannelId;
+
+use crate::route::{Meter, Route, Update, Used};
+
+/// All routes.
+#[derive(Debug)]
+pub(super) struct Table {
+    entries: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
+    dual_stack: bool,
+}
+
+/// One route.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Where frames must come from.
+    pub(super) from: SocketAddr,
+    /// Where they go.
+    pub(super) to: SocketAddr,
+    /// From which of our addresses: the one that the receiver sends to, since its NAT lets in nothing else. The system chooses
+    /// until the receiver has sent something.
+    pub(super) leaves_from: Cell<Option<IpAddr>>,
+    /// The receiver's name of the channel.
+    pub(super) becomes: ChannelId,
+    /// At which of our addresses this sender's last frames arrived.
+    arrives_at: Cell<Option<IpAddr>>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) used: Arc<Used>,
+}
+
+impl Table {
+    /// An empty table for a socket that shows IPv4 as `::ffff:a.b.c.d` (`dual_stack`) or as it is.
+    pub(super) fn new(dual_stack: bool) -> Self {
+        Self { entries: HashMap::default(), dual_stack }
+    }
+
+    /// Changes the table.
+    pub(super) fn apply(&mut self, update: Update) {
+        match update {
+            Update::Set(route) => self.set(route),
+            Update::Remove(channel) => {
+                self.entries.remove(&key(channel));
+            }
+        }
+    }
+
+    fn set(&mut self, route: Route) {
+        let Route { channel, from, to, becomes, meter, used } = route;
+        let leaves_from = Cell::new(self.get(becomes).and_then(|reverse| reverse.arrives_at.get()));
+        let (from, to) = (self.as_seen(from), self.as_seen(to));
+        self.entries.insert(key(channel), Entry { from, to, leaves_from, becomes, arrives_at: Cell::new(None), meter, used });
+    }
+
+    /// The route of a channel.
+    pub(super) fn get(&self, channel: ChannelId) -> Option<&Entry> {
+        self.entries.get(&key(channel))
+    }
+
+    /// Notes at which of our addresses a sender's frames arrive: what goes back to it leaves from there.
+    pub(super) fn arrived(&self, route: &Entry, at: Option<IpAddr>) {
+        if at.is_none() || route.arrives_at.get() == at {
+            return;
+        }
+        route.arrives_at.set(at);
+        if let Some(reverse) = self.get(route.becomes) {
+            reverse.leaves_from.set(at);
+        }
+    }
+
+    /// An address in the form in which the socket shows senders, so that one comparison tells whether two are the same.
+    fn as_seen(&self, addr: SocketAddr) -> SocketAddr {
+        match addr.ip().to_canonical() {
+            IpAddr::V4(ip) if self.dual_stack => SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port()),
+            IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
+            IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, addr.port(), 0, scope(addr))),
+        }
+    }
+}
+
+/// Whether a datagram to this address could never arrive. To some of these the kernel answers EINVAL, which quinn-udp takes to
+/// mean that the kernel lacks features, and stops using them for the whole socket.
+pub(super) fn undeliverable(addr: SocketAddr) -> bool {
+    let ip = addr.ip().to_canonical();
+    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    addr.port() == 0
+        || ip.is_unspecified()
+        || ip.is_multicast()
+        || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
+        || (link_local && scope(addr) == 0)
+}
+
+/// The interface of a link-local address; 0 for any other.
+fn scope(addr: SocketAddr) -> u32 {
+    match addr {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => v6.scope_id(),
+        SocketAddr::V6(_) | SocketAddr::V4(_) => 0,
+    }
+}
+
+fn key(channel: ChannelId) -> u64 {
+    u64::from_ne_bytes(channel.0)
+}
+
+/// Hashes a channel id to itself: it is random, and made by this relay, so nobody can make many that collide.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        // Only `write_u64` is called, since keys are `u64`; this is right for any other, too.
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: ChannelId = ChannelId([1; 8]);
+    const B: ChannelId = ChannelId([2; 8]);
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn route(channel: ChannelId, from: &str, to: &str, becomes: ChannelId) -> Route {
+        Route { channel, from: addr(from), to: addr(to), becomes, meter: Arc::default(), used: Arc::default() }
+    }
+
+    #[test]
+    fn a_route_lasts_until_it_is_removed_or_replaced() {
+        let mut table = Table::new(true);
+        table.apply(Update::Set(route(A, "10.0.0.1:1", "10.0.0.2:2", B)));
+        table.apply(Update::Set(route(A, "10.0.0.1:3", "10.0.0.2:2", B)));
+        assert_eq!(table.get(A).unwrap().from, addr("[::ffff:10.0.0.1]:3"));
+        assert!(table.get(B).is_none());
+        table.apply(Update::Remove(A));
+        assert!(table.get(A).is_none());
+    }
+
+    #[test]
+    fn addresses_are_held_as_the_socket_shows_them() {
+        let shown = |dual_stack, text| Table::new(dual_stack).as_seen(addr(text));
+        assert_eq!(shown(true, "10.0.0.1:9"), addr("[::ffff:10.0.0.1]:9"));
+        assert_eq!(shown(true, "[::ffff:10.0.0.1]:9"), addr("[::ffff:10.0.0.1]:9"));
+        assert_eq!(shown(false, "[::ffff:10.0.0.1]:9"), addr("10.0.0.1:9"));
+        assert_eq!(shown(true, "[fe80::1%3]:9"), addr("[fe80::1%3]:9"));
+        assert_eq!(shown(true, "[2001:db8::1%3]:9"), addr("[2001:db8::1]:9"));
+    }
+
+    #[test]
+    fn frames_leave_from_where_their_receiver_sends_to() {
+        let ours: Option<IpAddr> = Some("10.0.0.9".parse().unwrap());
+        let mut table = Table::new(false);
+        table.apply(Update::Set(route(A, "10.0.0.1:1", "10.0.0.2:2", B)));
+        table.apply(Update::Set(route(B, "10.0.0.2:2", "10.0.0.1:1", A)));
+        table.arrived(table.get(B).unwrap(), ours);
+        assert_eq!(table.get(A).unwrap().leaves_from.get(), ours);
+        // The other end has moved; this receiver has not.
+        table.apply(Update::Set(route(A, "10.0.0.7:1", "10.0.0.2:2", B)));
+        assert_eq!(table.get(A).unwrap().leaves_from.get(), ours);
+    }
+
+    #[test]
+    fn addresses_that_would_cripple_the_socket_are_known() {
+        for odd in ["10.0.0.1:0", "[::]:9", "[::ffff:0.0.0.0]:9", "[ff02::1]:9", "255.255.255.255:9", "[fe80::1]:9"] {
+            assert!(undeliverable(addr(odd)), "{odd}");
+        }
+        for good in ["10.0.0.1:9", "[::ffff:10.0.0.1]:9", "[fe80::1%2]:9", "[::1]:9"] {
+            assert!(!undeliverable(addr(good)), "{good}");
+        }
+    }
+}

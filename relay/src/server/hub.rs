@@ -1,0 +1,190 @@
+//! The hub: one task that drives the pure core, and so is the only one that decides anything about registered peers.
+//!
+//! What happens comes as [`Event`]s, one after the other; what the core says goes out at once, to outboxes, connections and the
+//! forwarding plane, none of which it ever waits for.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hobnob_protocol::PeerId;
+use hobnob_protocol::relay::{FromRelay, Register, ToRelay, close};
+use quinn::Connection;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::arrivals::end;
+use super::clock::Clock;
+use super::frames::{Full, OUT_BYTES_MAX, Outbox};
+use super::operator::Ask;
+use crate::admission::Admission;
+use crate::core::{ConnectionId, Input, Output, Relay};
+use crate::plane::PlaneHandle;
+
+/// How often the hub looks whether a NAT has given a peer another address.
+const LOOK_FOR_MOVES_EVERY: Duration = Duration::from_secs(1);
+
+/// What happens at the relay.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A peer has proved its id, and registers.
+    Register(Box<Registration>),
+    /// A registered peer says something.
+    Frame(ConnectionId, ToRelay),
+    /// A connection has ended.
+    Down(ConnectionId),
+    /// The operator asks.
+    Ask(Ask),
+    /// The relay stops; answered when all have been told.
+    Drain(oneshot::Sender<()>),
+}
+
+/// A newcomer that wants to be registered.
+#[derive(Debug)]
+pub(super) struct Registration {
+    pub(super) id: ConnectionId,
+    pub(super) connection: Connection,
+    pub(super) peer: PeerId,
+    pub(super) register: Register,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+/// The core, and all that it speaks to.
+pub(super) struct Hub {
+    pub(super) relay: Relay,
+    pub(super) clock: Clock,
+    pub(super) admission: Admission,
+    plane: PlaneHandle,
+    links: HashMap<ConnectionId, Link>,
+    /// Who waits until everybody has been told to go.
+    drained: Option<oneshot::Sender<()>>,
+}
+
+/// A registered peer's connection.
+struct Link {
+    connection: Connection,
+    outbox: Arc<Outbox>,
+    /// What the core knows as its address.
+    addr: SocketAddr,
+}
+
+impl Hub {
+    pub(super) fn new(relay: Relay, clock: Clock, admission: Admission, plane: PlaneHandle) -> Self {
+        Self { relay, clock, admission, plane, links: HashMap::new(), drained: None }
+    }
+
+    /// Runs until nobody can tell of anything any more.
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        let mut look = interval(LOOK_FOR_MOVES_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let timeout = self.relay.poll_timeout().map(|moment| self.clock.at(moment));
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.event(event),
+                    None => return,
+                },
+                () = at(timeout) => self.tell(Input::Timeout),
+                _ = look.tick() => self.look_for_moves(),
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Register(registration) => self.register(*registration),
+            Event::Frame(id, frame) => self.frame(id, frame),
+            Event::Down(id) => {
+                if self.links.remove(&id).is_some() {
+                    self.tell(Input::Down { connection: id });
+                }
+            }
+            Event::Ask(ask) => self.ask(ask),
+            Event::Drain(done) => {
+                self.drained = Some(done);
+                self.tell(Input::Drain);
+            }
+        }
+    }
+
+    fn register(&mut self, registration: Registration) {
+        let Registration { id, connection, peer, register, outbox } = registration;
+        if let Err(refusal) = self.admission.check(peer, &register.token) {
+            return end(&connection, refusal.code, refusal.reason);
+        }
+        let addr = connection.remote_address();
+        self.links.insert(id, Link { connection, outbox, addr });
+        self.tell(Input::Registered { connection: id, peer, addr, rooms: register.rooms });
+    }
+
+    fn frame(&mut self, id: ConnectionId, frame: ToRelay) {
+        // What a peer said before it was sent away counts no more.
+        let Some(link) = self.links.get(&id) else { return };
+        let rtt = matches!(frame, ToRelay::Heartbeat(_)).then(|| link.connection.rtt());
+        self.look_at(id);
+        if let Some(rtt) = rtt {
+            self.tell(Input::Rtt { connection: id, rtt });
+        }
+        self.tell(Input::Frame { connection: id, frame });
+    }
+
+    fn look_for_moves(&mut self) {
+        let moved = self.links.iter().filter(|(_, link)| link.connection.remote_address() != link.addr);
+        for id in moved.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.look_at(id);
+        }
+    }
+
+    /// Tells the core if the peer's address is another now: its NAT has rebound it, or its network changed.
+    fn look_at(&mut self, id: ConnectionId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let addr = link.connection.remote_address();
+        if std::mem::replace(&mut link.addr, addr) != addr {
+            self.tell(Input::Moved { connection: id, addr });
+        }
+    }
+
+    /// One input to the core, and then all that it says.
+    pub(super) fn tell(&mut self, input: Input) {
+        self.relay.handle(self.clock.now(), input);
+        while let Some(output) = self.relay.poll_output() {
+            match output {
+                Output::Say(id, frame) => self.say(id, &frame),
+                Output::End(id, code, reason) => {
+                    if let Some(link) = self.links.remove(&id) {
+                        end(&link.connection, code, &reason);
+                    }
+                }
+                Output::Route(update) => self.plane.update(update),
+            }
+        }
+        if self.links.is_empty()
+            && let Some(drained) = self.drained.take()
+        {
+            // Whoever waited may have lost patience.
+            let _gone = drained.send(());
+        }
+    }
+
+    fn say(&mut self, id: ConnectionId, frame: &FromRelay) {
+        let Some(link) = self.links.get(&id) else { return };
+        if link.outbox.push(&frame.encode()) == Err(Full) {
+            // Its task will tell when the connection has ended.
+            let reason = format!("you did not read what this relay said, and more than {OUT_BYTES_MAX} bytes of it waited");
+            end(&link.connection, close::LIMIT, &reason);
+        }
+    }
+
+    /// The connections that are registered.
+    pub(super) fn connections(&self) -> usize {
+        self.links.len()
+    }
+}
+
+async fn at(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
