@@ -119,6 +119,24 @@ impl Node {
         });
     }
 
+    /// Waits until its session with the other takes this path: `relay`, `direct` or `lan`.
+    pub fn meets_over(&self, path: &str, other: &Node, within: Duration) {
+        self.wait(&format!("meet {} over {path}", other.nick()), within, |said| {
+            (path_of(said, other.id()) == Some(path)).then_some(())
+        });
+    }
+
+    /// Whether its session with the other takes this path.
+    pub fn is_with_over(&self, path: &str, other: &Node) -> bool {
+        self.daemon.look(|said| path_of(said, other.id()) == Some(path))
+    }
+
+    /// Whether its session with the other has ever taken this path in the present run.
+    pub fn has_met_over(&self, path: &str, other: &Node) -> bool {
+        let of_other = |event: &Value| event["event"] == "peer" && event["peer"] == other.id();
+        self.daemon.look(|said| said.this_run().iter().any(|event| of_other(event) && event["path"] == path))
+    }
+
     /// Waits until it shows this message, and checks that it has it once.
     pub fn shows_once(&self, text: &str) -> Value {
         self.shows_once_within(text, PATIENCE)
@@ -285,6 +303,12 @@ fn submitted(output: &Output) -> Option<String> {
 fn state_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
     let last = said.this_run().iter().rev().find(|event| event["event"] == "peer" && event["peer"] == peer);
     last.and_then(|event| event["state"].as_str())
+}
+
+/// The path to this peer, by the last that was said about it in the present run.
+fn path_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
+    let last = said.this_run().iter().rev().find(|event| event["event"] == "peer" && event["peer"] == peer)?;
+    (last["state"] == "online").then(|| last["path"].as_str())?
 }
 
 fn messages(events: &[Value], text: &str) -> Vec<Value> {
