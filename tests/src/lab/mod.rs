@@ -30,16 +30,20 @@
 //! be cleaned up, and nothing leaks, even from a test that was killed.
 
 mod addresses;
+mod capture;
 mod card;
+mod daemon;
 mod home;
 mod internet;
 mod line;
 mod machine;
+mod memory;
 mod namespace;
 mod nat;
 mod node;
 mod permission;
 mod process;
+mod relay;
 mod screen;
 mod site;
 mod switch;
@@ -54,6 +58,7 @@ use tempfile::TempDir;
 use addresses::Plan;
 
 pub use addresses::Addresses;
+pub use capture::{Capture, Recording};
 pub use home::{Backup, Home};
 pub use internet::{Internet, OnInternet};
 pub use line::Line;
@@ -62,6 +67,7 @@ pub use nat::Nat;
 pub use node::{AsTarget, Node};
 pub use process::{Output, hobnob_binary};
 pub(crate) use process::{finish, pipes};
+pub use relay::Relay;
 pub use screen::Screen;
 pub use site::Site;
 pub use switch::Switch;

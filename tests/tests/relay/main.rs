@@ -1,0 +1,4 @@
+//! Relays: people behind NATs who reach each other, over real nodes and relays in the lab.
+
+mod matrix;
+mod world;
