@@ -214,9 +214,8 @@ impl Paths {
 
     fn proven(&mut self, peer: PeerId, addr: SocketAddr) {
         let relayed = |path: &&mut Path| path.session.is_some_and(|current| current.relayed);
-        if let Some(path) = self.paths.get_mut(&peer).filter(relayed)
-            && !path.dialing
-        {
+        // Also while another dial is under way: what is proved now may be closed again when that has ended.
+        if let Some(path) = self.paths.get_mut(&peer).filter(relayed) {
             path.dialing = true;
             self.outputs.push_back(Output::Dial(peer, vec![addr]));
         }
@@ -493,7 +492,7 @@ mod tests {
         };
         assert_eq!(a.tell(connected(1, true)), [Output::Keep(SessionId(1))]);
         assert_eq!(a.tell(Input::Proven(large, addr(7))), [Output::Dial(large, vec![addr(7)])]);
-        assert_eq!(a.tell(Input::Proven(large, addr(8))), [], "one dial at a time");
+        assert_eq!(a.tell(Input::Proven(large, addr(8))), [Output::Dial(large, vec![addr(8)])], "also during another dial");
         let moved = [Output::Keep(SessionId(2)), Output::Close(SessionId(1), CloseReason::Duplicate)];
         assert_eq!(a.tell(connected(2, false)), moved);
         assert_eq!(a.tell(connected(3, true)), [Output::Close(SessionId(3), CloseReason::Duplicate)]);
