@@ -403,7 +403,10 @@ impl Engine {
             Internal::History(read) => self.history_read(read),
             Internal::Met(met) => self.met(met),
             Internal::Impostor { addr, expected, found } => self.impostor(addr, expected, found),
-            Internal::DialFailed(peer) => self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer)),
+            Internal::DialFailed(peer) => {
+                self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer));
+                self.not_reached(peer);
+            }
         }
     }
 
