@@ -160,7 +160,7 @@ pub(super) struct Engine {
     /// Other running instances of this identity that the user was told of.
     copies_told: BTreeSet<Instance>,
     /// Peers whose last connection was closed as a duplicate of one that is yet to come, and until when.
-    offline_owed: BTreeMap<PeerId, Duration>,
+    offline_owed: BTreeMap<PeerId, (Duration, PathKind)>,
     store_failing: bool,
     counted: Counted,
     count_at: Duration,
@@ -313,7 +313,7 @@ impl Engine {
         [replica, presence, self.paths.poll_timeout(), self.rendezvous.poll_timeout()]
             .into_iter()
             .flatten()
-            .chain(self.offline_owed.values().copied())
+            .chain(self.offline_owed.values().map(|(at, _)| *at))
             .chain([self.count_at])
             .chain(self.stop.as_ref().map(|stop| stop.deadline))
             .min()
