@@ -90,7 +90,9 @@ fn everything_at_once() {
         world.net.cut(&home, &office);
         pause(MEANWHILE);
         home.renumber();
-        kill_and_restart(&world.relay, [&ann, &bob], 1);
+        world.relay.kill9();
+        pause(MEANWHILE);
+        world.relay.start();
         be_relayed(&ann, &bob);
         world.net.heal(&home, &office);
         office.rebind();
