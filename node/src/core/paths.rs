@@ -215,11 +215,10 @@ impl Paths {
         self.dial_some(peer, |addr| is_synthetic(addr.ip()));
     }
 
+    /// Dials at once, also while another dial is under way: that may be one to a private address of the peer's own network, which
+    /// is another machine's here or nobody's, and the way that the knocks have opened does not stay open until it fails.
     fn proven(&mut self, peer: PeerId, addr: SocketAddr) {
-        let relayed = |path: &&mut Path| path.session.is_some_and(|current| current.relayed);
-        // Also while another dial is under way: what is proved now may be closed again when that has ended.
-        if let Some(path) = self.paths.get_mut(&peer).filter(relayed) {
-            path.dialing = true;
+        if self.paths.get(&peer).is_some_and(|path| path.session.is_some_and(|current| current.relayed)) {
             self.outputs.push_back(Output::Dial(peer, vec![addr]));
         }
     }

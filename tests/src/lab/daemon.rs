@@ -57,12 +57,18 @@ impl Daemon {
         assert!(running.is_none(), "{} is running already", self.name());
         let home = self.home.shown();
         let fixed = ["--json", "--home", &home];
-        let arguments: Vec<&str> = fixed.into_iter().chain(self.arguments.iter().map(String::as_str)).collect();
+        let verbose = std::env::var(VERBOSE).ok();
+        let given = self.arguments.iter().map(String::as_str);
+        let arguments: Vec<&str> = fixed.into_iter().chain(given).chain(verbose.as_deref()).collect();
         self.transcript.begin_run();
         let mut process = self.home.machine().spawn(hobnob_binary(), &arguments, self.home.environment());
         let (out, err) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
         let (events, errors) = (Arc::clone(&self.transcript), Arc::clone(&self.transcript));
-        let readers = [std::thread::spawn(move || events.read_events(out)), std::thread::spawn(move || errors.read_errors(err))];
+        let copy_as = verbose.map(|_| self.name().to_owned());
+        let readers = [
+            std::thread::spawn(move || events.read_events(out)),
+            std::thread::spawn(move || errors.read_errors(err, copy_as.as_deref())),
+        ];
         *running = Some(Running { process, readers });
     }
 
@@ -151,3 +157,6 @@ impl Drop for Daemon {
 
 /// For starting and for ending, on a machine that is busy with other tests.
 const STARTING: Duration = Duration::from_secs(30);
+
+/// Set to `-v` or more, for somebody who looks into a failure: every program of the lab says so much, on the test's own errors, too.
+const VERBOSE: &str = "LAB_VERBOSE";

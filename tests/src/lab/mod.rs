@@ -50,6 +50,8 @@ mod switch;
 mod transcript;
 mod wait;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -117,6 +119,14 @@ impl Lab {
     /// A machine that is on no network yet; [`Machine::join`] it to some.
     pub fn machine(&self, name: &str) -> Machine {
         Machine::new(&self.shared, name)
+    }
+
+    /// A file of this name with this in it, which only its owner may read: its path, for any machine.
+    pub fn file(&self, name: &str, content: &str) -> String {
+        let path = self.shared.dir.path().join(name);
+        std::fs::write(&path, content).expect("the lab's folder can be written to");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("the file is ours");
+        path.to_str().expect("the lab's paths are ASCII").to_owned()
     }
 
     /// Cuts every local network in two: these machines on one side, all others on the other. Links and addresses stay as they are.

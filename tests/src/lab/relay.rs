@@ -47,6 +47,11 @@ impl Relay {
         self.home.machine()
     }
 
+    /// The home it runs in.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// The peers in its liveness table, one line each.
     pub fn peers(&self) -> Vec<Value> {
         self.asked(&["peers"]).expect(0).json()

@@ -70,6 +70,9 @@ fn meet(world: &World, [home, office]: [&Site; 2], round: usize) -> Meeting {
     let direct = come_to_direct(&ann, &bob, seen);
     ann.tells(&bob, "still there?");
     bob.shows_once("still there?");
+    // In good order, so that the relay names neither to those who come next.
+    ann.terminate();
+    bob.terminate();
     Meeting { delivered, direct }
 }
 
