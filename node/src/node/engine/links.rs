@@ -36,7 +36,10 @@ impl Engine {
         let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) else { return };
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
         let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
-        info!(?peer, addr = %session.remote_addr(), "session up");
+        match self.relay_of(session.remote_addr()) {
+            Some(relay) => info!(?peer, %relay, "session up, through a relay"),
+            None => info!(?peer, addr = %session.remote_addr(), "session up"),
+        }
         let owed = self.offline_owed.remove(&peer).is_some();
         let before = self.link_with(peer).filter(|link| !link.suspect).map(|link| self.path_kind(link.session.remote_addr()));
         let path = self.path_kind(session.remote_addr());

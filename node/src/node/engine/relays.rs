@@ -257,7 +257,7 @@ impl Engine {
             | LinkDown::Unreachable
             | LinkDown::Restarted
             | LinkDown::Protocol(_)
-            | LinkDown::Lost(_) => ("relay-down", format!("The relay at {at} can't be used now: {down} It is tried again.")),
+            | LinkDown::Lost(_) => ("relay-down", format!("The relay at {at} can't be used now: {down} (it is tried again)")),
         };
         self.notice(code, text, None);
     }
