@@ -15,6 +15,7 @@ mod page;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
@@ -35,6 +36,9 @@ pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 
 
 /// Requests answered at once; further ones get 503, so that nobody keeps the relay busy by asking how it is.
 const REQUESTS_MAX: usize = 16;
+
+/// How long answers may take once the relay stops.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Goes with every answer: nothing is loaded from elsewhere, framed, sent anywhere or kept.
 const HEADERS: [(HeaderName, &str); 4] = [
@@ -79,12 +83,19 @@ impl Status {
         self.addr
     }
 
-    /// Shows the status of this relay until `end`, and then finishes the answers that are under way.
+    /// Shows the status of this relay until `end`, and then the answers that are under way.
     pub async fn serve(self, server: Server, end: CancellationToken) {
         let desk = Desk { server, loopback: self.addr.ip().is_loopback(), places: Arc::new(Semaphore::new(REQUESTS_MAX)) };
-        let served = serve(self.listener, router(desk)).with_graceful_shutdown(end.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::warn!(%error, "the status page is gone");
+        let served = serve(self.listener, router(desk)).with_graceful_shutdown(end.clone().cancelled_owned());
+        let late = async {
+            end.cancelled().await;
+            tokio::time::sleep(CLOSE_LIMIT).await;
+        };
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                tracing::warn!(%error, "the status page is gone");
+            },
+            () = late => tracing::debug!("somebody did not read the status to its end"),
         }
     }
 }

@@ -9,6 +9,7 @@ mod hostile;
 mod operator;
 mod routing;
 mod socket;
+mod status;
 mod stop;
 
 use std::net::{Ipv4Addr, SocketAddr};
