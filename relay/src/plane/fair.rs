@@ -4,6 +4,9 @@
 //! floods the relay takes from everybody in proportion. Dropping a frame here costs a fraction of passing it on; so while the relay
 //! is overloaded, it caps what any one peer may have passed on. The cap comes down until less than half of the receive buffer is
 //! taken, and goes up again until nobody is cut: whoever sends less than the cap loses nothing.
+//!
+//! The buffer may also fill for another reason: garbage, or a machine that is busy with something else. Capping would not help
+//! then, so the cap stays above half of an equal share, and does not come down while most of what arrives is not frames.
 
 use super::bucket::Rate;
 use crate::route::Meter;
@@ -18,7 +21,10 @@ const DOWN: u64 = 8;
 const UP: u64 = 32;
 
 /// The cap never comes below this, in bytes a second: a conversation.
-const CAP_MIN: u64 = 64 * 1024;
+const CAP_MIN: u64 = 256 * 1024;
+
+/// By what part of itself the most that was ever passed on fades from window to window: a half in ten seconds.
+const FADE: u64 = 2_900;
 
 /// A capped sender may send a tenth of a second's worth at once, so that those who send little, but in bursts, are not cut.
 const BURST_PER_CAP: u64 = 10;
@@ -36,17 +42,28 @@ pub(super) struct Fairness {
     window: u64,
     began: u64,
     crowded: bool,
-    /// Bytes that were passed on.
+    /// The most bytes a second that were passed on lately.
+    most: u64,
+    /// Bytes that were passed on in this window.
     passed: u64,
     senders: u64,
     cut: bool,
+    /// Datagrams in this window, and those among them that were frames of a channel.
+    datagrams: u64,
+    frames: u64,
 }
 
 impl Fairness {
     /// No cap yet; `allowed` is what the operator allows each sender.
     pub(super) fn new(allowed: Option<Rate>) -> Self {
-        let (cap, capped, window) = (None, None, 1);
-        Self { allowed, cap, capped, window, began: 0, crowded: false, passed: 0, senders: 0, cut: false }
+        let (crowded, cut) = (false, false);
+        let (began, most, passed, senders, datagrams, frames) = (0, 0, 0, 0, 0, 0);
+        Self { allowed, cap: None, capped: None, window: 1, began, crowded, most, passed, senders, cut, datagrams, frames }
+    }
+
+    /// So many datagrams have come, of whatever kind.
+    pub(super) fn came(&mut self, datagrams: u64) {
+        self.datagrams += datagrams;
     }
 
     /// A receive has ended; `crowded` if it left more than half of the buffer taken. `now` is in nanoseconds.
@@ -54,23 +71,30 @@ impl Fairness {
         self.crowded |= crowded;
         let took = now.saturating_sub(self.began);
         if took >= WINDOW {
-            self.cap = self.next_cap(took);
-            self.capped = self.cap.map(|cap| Rate::new(cap, cap / BURST_PER_CAP));
-            let window = self.window + 1;
-            (self.began, self.window, self.crowded) = (now, window, false);
-            (self.passed, self.senders, self.cut) = (0, 0, false);
+            self.end_window(took);
+            self.began = now;
         }
     }
 
-    fn next_cap(&self, took: u64) -> Option<u64> {
+    fn end_window(&mut self, took: u64) {
+        let per_second = u128::from(self.passed) * 1_000_000_000 / u128::from(took);
+        let per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
+        self.most = per_second.max(self.most - self.most / FADE);
+        self.cap = self.next_cap(per_second);
+        self.capped = self.cap.map(|cap| Rate::new(cap, cap / BURST_PER_CAP));
+        self.window += 1;
+        (self.crowded, self.cut) = (false, false);
+        (self.passed, self.senders, self.datagrams, self.frames) = (0, 0, 0, 0);
+    }
+
+    fn next_cap(&self, per_second: u64) -> Option<u64> {
+        let crowded = self.crowded && self.frames >= self.datagrams / 2;
+        let least = CAP_MIN.max(self.most / (2 * self.senders.max(1)));
         match self.cap {
             // One alone has nobody to share with.
-            None if !self.crowded || self.senders < 2 => None,
-            None => {
-                let per_second = u128::from(self.passed) * 1_000_000_000 / u128::from(took);
-                Some(u64::try_from(per_second).unwrap_or(u64::MAX).max(CAP_MIN))
-            }
-            Some(cap) if self.crowded => Some((cap - cap / DOWN).max(CAP_MIN)),
+            None if !crowded || self.senders < 2 => None,
+            None => Some(per_second.max(least)),
+            Some(cap) if crowded => Some((cap - cap / DOWN).max(least)),
             Some(cap) if self.cut => Some(cap + cap / UP),
             Some(_) => None,
         }
@@ -89,6 +113,7 @@ impl Fairness {
         self.passed = self.passed.saturating_add(granted * cost);
         self.senders += u64::from(sender.is_first_in(self.window));
         self.cut |= granted < frames;
+        self.frames += frames;
         granted
     }
 
@@ -122,10 +147,13 @@ mod tests {
         /// One window; says how many of each peer's bytes were passed on.
         fn window(&mut self, sent: &[u64]) -> Vec<u64> {
             let mut passed = vec![0; sent.len()];
-            // A hundredth of it at a time.
+            // A hundredth of it at a time. A relay that cuts can look at some more than it can pass on, and no more.
+            let (all, room) = (sent.iter().sum::<u64>(), 2 * self.ceiling);
             for _ in 0..100 {
                 for ((passed, peer), sent) in passed.iter_mut().zip(&self.peers).zip(sent) {
-                    *passed += FRAME * self.fairness.grant(self.now, peer, FRAME, sent / FRAME / 100);
+                    let frames = if all > room && room > 0 { sent * room / all } else { *sent } / FRAME / 100;
+                    self.fairness.came(frames);
+                    *passed += FRAME * self.fairness.grant(self.now, peer, FRAME, frames);
                 }
                 self.now += WINDOW / 100;
             }
@@ -142,7 +170,7 @@ mod tests {
     #[test]
     fn a_flood_is_cut_to_what_the_others_leave_and_they_lose_nothing() {
         let mut relay = busy(100 * MIB, None);
-        let sent = [1000, 5, 10, 20].map(|n| n * 100 * FRAME * 10);
+        let sent = [160, 5, 10, 20].map(|n| n * 1000 * FRAME);
         for _ in 0..100 {
             relay.window(&sent);
         }
@@ -175,6 +203,28 @@ mod tests {
             relay.window(&[50 * MIB, MIB]);
         }
         assert!(relay.fairness.limit().is_none());
+    }
+
+    #[test]
+    fn garbage_that_fills_the_buffer_cuts_nobody() {
+        let mut relay = busy(0, None);
+        let sent = [100, 1, 1, 1].map(|n| n * 100 * FRAME);
+        for _ in 0..100 {
+            relay.fairness.came(1_000_000);
+            assert_eq!(relay.window(&sent), sent);
+        }
+    }
+
+    #[test]
+    fn a_machine_that_is_busy_with_something_else_leaves_half_of_an_equal_share() {
+        let mut relay = busy(0, None);
+        let sent = [400, 100, 100, 100].map(|n| n * 100 * FRAME);
+        for _ in 0..100 {
+            relay.window(&sent);
+        }
+        let passed = relay.window(&sent);
+        let share = sent.iter().sum::<u64>() / 4;
+        assert!(passed.iter().all(|&passed| passed > share / 3), "{passed:?}");
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Forwarder {
             meta.len = 0;
             return;
         }
+        self.fairness.came(count(&buf[..len], meta.stride));
         let (mut at, mut kept) = (0, 0);
         while at < len {
             let mut end = (at + meta.stride).min(len);
@@ -291,19 +292,19 @@ mod tests {
     }
 
     impl Relay {
-        /// A batch arrives at a time in seconds; says what is left of it for quinn.
-        fn gets_at(&mut self, seconds: u64, from: SocketAddr, datagrams: &[Vec<u8>]) -> Vec<u8> {
+        /// A batch arrives at a time in milliseconds; says what is left of it for quinn.
+        fn gets_at_ms(&mut self, ms: u64, from: SocketAddr, datagrams: &[Vec<u8>]) -> Vec<u8> {
             let mut buf = datagrams.concat();
             let stride = datagrams.iter().map(Vec::len).max().unwrap_or(0);
             let mut meta = RecvMeta::default();
             (meta.addr, meta.len, meta.stride) = (from, buf.len(), stride);
-            self.forwarder.sort(seconds * 1_000_000_000, &mut buf, &mut meta, &mut self.out);
+            self.forwarder.sort(ms * 1_000_000, &mut buf, &mut meta, &mut self.out);
             buf.truncate(meta.len);
             buf
         }
 
         fn gets(&mut self, from: SocketAddr, datagrams: &[Vec<u8>]) -> Vec<u8> {
-            self.gets_at(0, from, datagrams)
+            self.gets_at_ms(0, from, datagrams)
         }
 
         fn counted(&self) -> Counted {
@@ -419,7 +420,7 @@ mod tests {
         let frames = |sent: Vec<Transmitted>| sent.iter().map(|sent| sent.1.len() / 20).sum::<usize>();
         assert_eq!((frames(bobs), frames(cats)), (200, 56));
         assert_eq!(relay.counted().over_rate, 144);
-        relay.gets_at(1, ann(), &batch(ANN_TO_BOB));
+        relay.gets_at_ms(1_000, ann(), &batch(ANN_TO_BOB));
         assert_eq!(relay.ann.read(), Metered { frames: 456, bytes: 456 * 20, over_rate: 144, ..Metered::default() });
         // Bob's own bucket is full.
         assert_eq!(relay.sent().len(), 4);
@@ -487,7 +488,7 @@ mod tests {
         for _ in 0..20 {
             relay.gets(ann(), &flood);
         }
-        relay.gets_at(1, ann(), &[vec![0; 20], [&stun()[..8], &[9; 10]].concat()]);
+        relay.gets_at_ms(1_000, ann(), &[vec![0; 20], [&stun()[..8], &[9; 10]].concat()]);
         let expected =
             Counted { stun_answered: STUN_BURST, stun_over_rate: 400, stun_malformed: 1, unknown: 1, ..Counted::default() };
         assert_eq!(relay.counted(), expected);
@@ -503,5 +504,22 @@ mod tests {
         relay.gets(ann(), &[frame(ANN_TO_BOB, 2)]);
         let from: Vec<_> = relay.sent().into_iter().map(|sent| sent.3).collect();
         assert_eq!(from, [None, Some("11.0.0.9")]);
+    }
+
+    #[test]
+    fn in_a_crowd_who_sends_most_is_cut_and_who_sends_little_is_not() {
+        let mut relay = relay(&PlaneConfig::default());
+        let crowded = |relay: &mut Relay, ms: u64, dropped| {
+            relay.forwarder.received(ms * 1_000_000, Some(Backlog { crowded: true, dropped }));
+        };
+        for ms in 0..1_000 {
+            relay.gets_at_ms(ms, ann(), &vec![frame(ANN_TO_BOB, 1); 100]);
+            relay.gets_at_ms(ms, bob(), &[frame(BOB_TO_ANN, 1)]);
+            crowded(&mut relay, ms, 3);
+        }
+        let (ann, all) = (relay.ann.read(), relay.counted());
+        assert!(ann.over_rate > 50_000 && ann.over_rate == all.over_rate, "{ann:?} {all:?}");
+        assert_eq!(all.frames - ann.frames, 1_000);
+        assert_eq!(all.overflowed, 3);
     }
 }
