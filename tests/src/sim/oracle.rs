@@ -379,7 +379,11 @@ impl World {
 
     pub(super) fn said(&mut self, node: usize, output: Output) {
         match output {
-            Output::Appended { token, name, seq, .. } => self.appended(node, token, name, seq),
+            Output::Appended { tokens, batch } => {
+                for (token, seq) in tokens.into_iter().zip(batch.first()..) {
+                    self.appended(node, token, batch.batch.name, seq);
+                }
+            }
             Output::AppendFailed(token, _) => self.append_failed(node, token),
             Output::Received { batch, first, last, .. } => self.received(node, &batch, first, last),
             Output::Sent(name, _, first, last) => {

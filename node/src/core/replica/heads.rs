@@ -44,9 +44,23 @@ impl Replica {
     }
 
     pub(super) fn send_digest(&mut self, id: SessionId, conversation: ConversationId) {
-        if let Some(heads) = self.authors_heads(id, conversation) {
-            self.send(id, &Frame::Digest(conversation, AuthorHeads::digest(&heads)));
+        let Some(heads) = self.authors_heads(id, conversation) else { return };
+        let digest = AuthorHeads::digest(&heads);
+        if let Some(shared) = shared_mut(&mut self.sessions, id, conversation) {
+            shared.digest_said = Some(digest);
         }
+        self.send(id, &Frame::Digest(conversation, digest));
+    }
+
+    /// Says the digest again, unless both ends have said this very one: streams lose nothing, so each knows that they agree.
+    pub(super) fn compare_digests(&mut self, id: SessionId, conversation: ConversationId) {
+        let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else { return };
+        if let Some(agreed) = shared.digest_said.filter(|said| shared.digest_heard == Some(*said))
+            && self.authors_heads(id, conversation).is_some_and(|heads| AuthorHeads::digest(&heads) == agreed)
+        {
+            return;
+        }
+        self.send_digest(id, conversation);
     }
 
     pub(super) fn digest(&mut self, id: SessionId, conversation_id: ConversationId, digest: [u8; 32]) -> Result<(), Refusal> {
@@ -57,6 +71,9 @@ impl Replica {
                 session.early.insert(conversation_id, digest);
             }
             return Err(Refusal::NotShared);
+        }
+        if let Some(shared) = session.shared.get_mut(&conversation_id) {
+            shared.digest_heard = Some(digest);
         }
         let heads = self.authors_heads(id, conversation_id).ok_or(Refusal::NotShared)?;
         if digest == AuthorHeads::digest(&[]) {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::mem::{Discriminant, discriminant};
 
+use hobnob_protocol::CheckedBatch;
 use tokio::sync::oneshot::Receiver;
 use tracing::{debug, warn};
 
@@ -109,15 +110,19 @@ impl Waiters {
 }
 
 impl Engine {
-    pub(super) fn send(&mut self, to: ConversationRef, body: Body, reply: oneshot::Sender<Result<Sent, SendError>>) {
+    pub(super) fn send(
+        &mut self,
+        to: ConversationRef,
+        certain: bool,
+        body: Body,
+        reply: oneshot::Sender<Result<Sent, SendError>>,
+    ) {
         let conversation = match &to {
             ConversationRef::Direct(peer) if *peer == self.me => return drop(reply.send(Err(SendError::Myself))),
-            ConversationRef::Direct(peer) => {
-                let nick = self.peers.nick(*peer).cloned();
-                self.peers.learn(*peer, nick);
-                self.tell_replica(replica::Input::OpenDirect(*peer));
-                ConversationId::direct(self.me, *peer)
+            ConversationRef::Direct(peer) if !certain && !self.peers.knows(*peer) => {
+                return drop(reply.send(Err(SendError::UnknownId(*peer))));
             }
+            ConversationRef::Direct(peer) => self.direct(*peer),
             ConversationRef::Room(room) => match self.joined_room(room) {
                 Some(id) => id,
                 None => return drop(reply.send(Err(SendError::NotInRoom(room.clone())))),
@@ -126,6 +131,19 @@ impl Engine {
         let token = self.token();
         self.sending.insert(token, Sending { to, body: body.clone(), reply });
         self.tell_replica(replica::Input::Append { token, conversation, body });
+    }
+
+    fn direct(&mut self, peer: PeerId) -> ConversationId {
+        if let Some(id) = self.directs.get(&peer) {
+            return *id;
+        }
+        let id = ConversationId::direct(self.me, peer);
+        if !self.peers.knows(peer) {
+            self.peers.learn(peer, None);
+        }
+        self.tell_replica(replica::Input::OpenDirect(peer));
+        self.directs.insert(peer, id);
+        id
     }
 
     pub(super) fn token(&mut self) -> Token {
@@ -153,7 +171,7 @@ impl Engine {
             }
             Output::Read { session, name, from, to } => self.read_for(session, name, from, to),
             Output::FindNewcomerCut { session, conversation, since_ms } => self.find_cut(session, conversation, since_ms),
-            Output::Appended { token, name, seq, sent_at_ms } => self.appended(token, name, seq, sent_at_ms),
+            Output::Appended { tokens, batch } => self.appended(tokens, &batch),
             Output::AppendFailed(token, why) => {
                 if let Some(sending) = self.sending.remove(&token) {
                     let _ = sending.reply.send(Err(SendError::Store(why)));
@@ -172,45 +190,67 @@ impl Engine {
         }
     }
 
-    fn appended(&mut self, token: Token, name: LogName, seq: Seq, sent_at_ms: u64) {
-        let Some(Sending { to, body, reply }) = self.sending.remove(&token) else { return };
-        let id = MessageId { log: name.log, seq };
-        let addressees = match &to {
-            ConversationRef::Direct(peer) => vec![*peer],
-            ConversationRef::Room(_) => self.replica.here(name.conversation).into_iter().collect(),
-        };
-        if matches!(to, ConversationRef::Room(_)) {
-            self.addressed.push_back((id, addressees.clone()));
-            if self.addressed.len() > ADDRESSED_MAX {
-                self.addressed.pop_front();
+    fn appended(&mut self, tokens: Vec<Token>, batch: &CheckedBatch) {
+        let heard = self.events.is_heard();
+        let mut events = Vec::new();
+        for (token, (seq, written)) in tokens.into_iter().zip((batch.first()..).zip(&batch.entries)) {
+            let Some(Sending { to, body, reply }) = self.sending.remove(&token) else { continue };
+            let id = MessageId { log: batch.batch.name.log, seq };
+            let addressees = self.addressees(id, &to, batch.batch.name.conversation);
+            if heard {
+                events.push(Event::Own(self.own_message(id, to.clone(), body, written.entry.sent_at_ms)));
             }
+            let _ = reply.send(Ok(Sent { id, conversation: to, to: addressees }));
         }
-        if self.events.is_heard() {
-            self.say(Event::Own(Message {
-                id,
-                conversation: to.clone(),
-                from: self.me,
-                name: self.peers.own().to_string(),
-                body,
-                sent_at_ms,
-                received_at_ms: sent_at_ms,
-                state: Some(DeliveryState::Queued),
-            }));
-        }
-        let _ = reply.send(Ok(Sent { id, conversation: to, to: addressees }));
+        self.events.publish_all(events);
     }
 
-    fn received(&mut self, batch: &hobnob_protocol::CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
+    /// Whom a message is for that was written just now.
+    fn addressees(&mut self, id: MessageId, to: &ConversationRef, conversation: ConversationId) -> Vec<PeerId> {
+        if let ConversationRef::Direct(peer) = to {
+            return vec![*peer];
+        }
+        let here: Vec<_> = self.replica.here(conversation).into_iter().collect();
+        self.addressed.push_back((id, here.clone()));
+        if self.addressed.len() > ADDRESSED_MAX {
+            self.addressed.pop_front();
+        }
+        here
+    }
+
+    fn own_message(&self, id: MessageId, conversation: ConversationRef, body: Body, sent_at_ms: u64) -> Message {
+        Message {
+            id,
+            conversation,
+            from: self.me,
+            name: self.peers.own().to_string(),
+            body,
+            sent_at_ms,
+            received_at_ms: sent_at_ms,
+            state: Some(DeliveryState::Queued),
+        }
+    }
+
+    fn received(&mut self, batch: &CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
+        let LogName { conversation, author: from, log } = batch.batch.name;
         if !self.events.is_heard() {
             return;
         }
-        let name = batch.batch.name;
-        for seq in first..=last {
-            let Some(entry) = batch.at(seq) else { continue };
-            if let Some(message) = self.message(name, seq, entry.entry.clone(), received_at_ms) {
-                self.say(Event::Message(message));
-            }
-        }
+        let Some(conversation) = self.conversation_ref(conversation) else { return };
+        let name = self.peers.name(from);
+        let entries = (first..=last).filter_map(|seq| Some((seq, &batch.at(seq)?.entry)));
+        self.events.publish_all(entries.map(|(seq, entry)| {
+            Event::Message(Message {
+                id: MessageId { log, seq },
+                conversation: conversation.clone(),
+                from,
+                name: name.clone(),
+                body: entry.body.clone(),
+                sent_at_ms: entry.sent_at_ms,
+                received_at_ms,
+                state: None,
+            })
+        }));
     }
 
     fn message(&self, name: LogName, seq: Seq, entry: hobnob_protocol::Entry, received_at_ms: u64) -> Option<Message> {
@@ -243,9 +283,8 @@ impl Engine {
         for (first, last) in ranges.iter() {
             self.waiters.reached(name, first, last, peer, state);
             if self.events.is_heard() {
-                for seq in first..=last {
-                    self.say(Event::Receipt { id: MessageId { log: name.log, seq }, peer, state });
-                }
+                let receipt = |seq| Event::Receipt { id: MessageId { log: name.log, seq }, peer, state };
+                self.events.publish_all((first..=last).map(receipt));
             }
         }
     }

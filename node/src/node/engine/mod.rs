@@ -5,6 +5,7 @@
 
 mod dialing;
 mod links;
+mod liveness;
 mod messages;
 mod notices;
 mod profiles;
@@ -60,15 +61,48 @@ const LAST_COMMIT: Duration = Duration::from_secs(5);
 pub(super) enum Command {
     Status(oneshot::Sender<Status>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
-    Resolve { name: String, reply: oneshot::Sender<Result<PeerId, ResolveError>> },
-    IsKnown { peer: PeerId, reply: oneshot::Sender<bool> },
-    Dial { addr: SocketAddr, expected: Option<PeerId>, reply: oneshot::Sender<Result<PeerId, SendError>> },
-    Send { to: ConversationRef, body: Body, reply: oneshot::Sender<Result<Sent, SendError>> },
-    WaitFor { id: MessageId, state: DeliveryState, reply: oneshot::Sender<Result<DeliveryState, NodeError>> },
-    History { query: HistoryQuery, reply: oneshot::Sender<Result<Vec<Message>, NodeError>> },
-    Join { room: RoomName, secret: Option<Vec<u8>>, reply: oneshot::Sender<Result<RoomInfo, JoinError>> },
-    Part { room: RoomName, reply: oneshot::Sender<Result<(), JoinError>> },
-    SetNick { nick: Nickname, reply: oneshot::Sender<()> },
+    Resolve {
+        name: String,
+        reply: oneshot::Sender<Result<PeerId, ResolveError>>,
+    },
+    IsKnown {
+        peer: PeerId,
+        reply: oneshot::Sender<bool>,
+    },
+    Dial {
+        addr: SocketAddr,
+        expected: Option<PeerId>,
+        reply: oneshot::Sender<Result<PeerId, SendError>>,
+    },
+    /// `certain` says that the peer, if it goes to one, is known to exist.
+    Send {
+        to: ConversationRef,
+        certain: bool,
+        body: Body,
+        reply: oneshot::Sender<Result<Sent, SendError>>,
+    },
+    WaitFor {
+        id: MessageId,
+        state: DeliveryState,
+        reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
+    },
+    History {
+        query: HistoryQuery,
+        reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
+    },
+    Join {
+        room: RoomName,
+        secret: Option<Vec<u8>>,
+        reply: oneshot::Sender<Result<RoomInfo, JoinError>>,
+    },
+    Part {
+        room: RoomName,
+        reply: oneshot::Sender<Result<(), JoinError>>,
+    },
+    SetNick {
+        nick: Nickname,
+        reply: oneshot::Sender<()>,
+    },
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -137,6 +171,10 @@ pub(super) struct Engine {
     greetings: VecDeque<dialing::Greeting>,
     /// Connections that have said Hello and wait for the verdict of `paths`.
     candidates: BTreeMap<SessionId, Candidate>,
+    /// Acknowledgements that had come on a session when a light ping went out.
+    light_pings: BTreeMap<SessionId, u64>,
+    /// The conversations with those to whom something was said in this run.
+    directs: BTreeMap<PeerId, ConversationId>,
     sending: BTreeMap<Token, Sending>,
     joining: BTreeMap<Token, Joining>,
     waiters: Waiters,
@@ -195,6 +233,8 @@ impl Engine {
             links: BTreeMap::new(),
             greetings: VecDeque::new(),
             candidates: BTreeMap::new(),
+            light_pings: BTreeMap::new(),
+            directs: BTreeMap::new(),
             sending: BTreeMap::new(),
             joining: BTreeMap::new(),
             waiters: Waiters::default(),
@@ -309,6 +349,7 @@ impl Engine {
             self.replica.handle(now, replica::Input::Timeout);
         }
         if self.presence.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.note_acks(now);
             self.presence.handle(now, presence::Input::Timeout);
         }
         if self.paths.poll_timeout().is_some_and(|at| at <= now.mono) {
@@ -325,6 +366,7 @@ impl Engine {
     fn carry_out(&mut self) {
         loop {
             if let Some(output) = self.presence.poll_output() {
+                self.note_light_ping(&output);
                 self.presence_output(output);
             } else if let Some(output) = self.paths.poll_output() {
                 self.paths_output(output);
@@ -346,9 +388,9 @@ impl Engine {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Peers(reply) => drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect())),
             Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
-            Command::IsKnown { peer, reply } => drop(reply.send(self.peers.all().any(|known| known == peer))),
+            Command::IsKnown { peer, reply } => drop(reply.send(self.peers.knows(peer))),
             Command::Dial { addr, expected, reply } => self.dial_for_user(addr, expected, reply),
-            Command::Send { to, body, reply } => self.send(to, body, reply),
+            Command::Send { to, certain, body, reply } => self.send(to, certain, body, reply),
             Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
             Command::History { query, reply } => self.read_history(query, reply),
             Command::Join { room, secret, reply } => self.join(room, secret, reply),
