@@ -10,6 +10,7 @@ mod messages;
 mod notices;
 mod profiles;
 mod rooms;
+mod waiters;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -26,9 +27,10 @@ use tracing::{debug, info, warn};
 
 use self::dialing::{Candidate, Met};
 use self::links::Link;
-use self::messages::{Sending, Waiters};
+use self::messages::Sending;
 use self::notices::Notices;
 use self::rooms::Joining;
+use self::waiters::Waiters;
 use super::clock::Clock;
 use super::events::Publisher;
 use super::start::NICK;
