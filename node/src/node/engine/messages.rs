@@ -4,23 +4,15 @@ use std::collections::HashSet;
 use std::mem::{Discriminant, discriminant};
 
 use hobnob_protocol::CheckedBatch;
-use tokio::sync::oneshot::Receiver;
 use tracing::{debug, warn};
 
 use super::waiters::Waiter;
 use super::*;
 use crate::core::durable::ConversationKind;
-use crate::core::replica::{NEWCOMER_ENTRIES, Output, Refusal};
-use crate::store::{HistoryRequest, HistoryRow};
+use crate::core::replica::{Output, Refusal};
 
 /// Messages to rooms of which it is remembered whom they are for; older ones are waited for as if nobody was there.
 const ADDRESSED_MAX: usize = 8192;
-
-/// Messages that one answer to a history query holds, if the query sets no limit.
-const HISTORY_MAX: usize = 10_000;
-
-/// Bytes of entries that one read for a session brings into memory.
-const READ_BYTES: usize = 256 * 1024;
 
 /// Refusals of one session that are logged one by one; of later ones each is logged whose number is a power of two.
 const REFUSALS_LOGGED: u64 = 16;
@@ -45,13 +37,6 @@ pub(super) struct Sending {
     to: ConversationRef,
     body: Body,
     reply: oneshot::Sender<Result<Sent, SendError>>,
-}
-
-/// Rows read for somebody who waits.
-#[derive(Debug)]
-pub(crate) struct HistoryRead {
-    rows: Result<Vec<HistoryRow>, StoreError>,
-    reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
 }
 
 impl Engine {
@@ -198,7 +183,7 @@ impl Engine {
         }));
     }
 
-    fn message(&self, name: LogName, seq: Seq, entry: hobnob_protocol::Entry, received_at_ms: u64) -> Option<Message> {
+    pub(super) fn message(&self, name: LogName, seq: Seq, entry: hobnob_protocol::Entry, received_at_ms: u64) -> Option<Message> {
         let own = name.author == self.me;
         Some(Message {
             id: MessageId { log: name.log, seq },
@@ -270,68 +255,6 @@ impl Engine {
         self.replica.own_log(id.log).filter(|(_, held)| held.contains(id.seq)).map(|(name, _)| name)
     }
 
-    pub(super) fn read_history(&mut self, query: HistoryQuery, reply: oneshot::Sender<Result<Vec<Message>, NodeError>>) {
-        let conversation = match &query.conversation {
-            None => None,
-            Some(named) => match self.conversation_id(named) {
-                Some(id) => Some(id),
-                None => return drop(reply.send(Err(NodeError::NoSuchConversation(named.to_string())))),
-            },
-        };
-        let rows = self.store.history(HistoryRequest {
-            conversation,
-            search: query.search,
-            since_ms: query.since_ms,
-            before: query.before.map(|id| (id.log, id.seq)),
-            after: query.after.map(|id| (id.log, id.seq)),
-            oldest: query.oldest,
-            limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
-        });
-        let internal = self.internal.clone();
-        self.tasks.spawn(async move {
-            let rows = answer(rows).await;
-            let _ = internal.send(Internal::History(HistoryRead { rows, reply }));
-        });
-    }
-
-    pub(super) fn history_read(&mut self, read: HistoryRead) {
-        let messages = read.rows.map_err(|error| NodeError::Store(error.to_string())).map(|rows| {
-            rows.into_iter().filter_map(|row| self.message(row.name, row.seq, row.entry, row.received_at_ms)).collect()
-        });
-        let _ = read.reply.send(messages);
-    }
-
-    fn read_for(&mut self, session: SessionId, name: LogName, from: Seq, to: Seq) {
-        let batches = self.store.read_batches(name, from, to, READ_BYTES);
-        let internal = self.internal.clone();
-        self.tasks.spawn(async move {
-            let batches = answer(batches).await.map_err(|error| {
-                warn!("entries for a peer can't be read: {error}");
-                error.to_string()
-            });
-            let _ = internal.send(Internal::Read(session, name, batches));
-        });
-    }
-
-    /// Finds from where on a newcomer to a room may read.
-    fn find_cut(&mut self, session: SessionId, conversation: ConversationId, since_ms: u64) {
-        let rows = self.store.history(HistoryRequest {
-            conversation: Some(conversation),
-            since_ms: Some(since_ms),
-            limit: NEWCOMER_ENTRIES,
-            ..HistoryRequest::default()
-        });
-        let internal = self.internal.clone();
-        self.tasks.spawn(async move {
-            let mut cut: BTreeMap<LogName, Seq> = BTreeMap::new();
-            for row in answer(rows).await.unwrap_or_default() {
-                let first = cut.entry(row.name).or_insert(row.seq);
-                *first = row.seq.min(*first);
-            }
-            let _ = internal.send(Internal::NewcomerCut(session, conversation, cut));
-        });
-    }
-
     fn own_restored(&mut self, peer: PeerId, count: u64) {
         let name = self.peers.name(peer);
         let text = format!(
@@ -378,7 +301,7 @@ impl Engine {
         })
     }
 
-    fn conversation_id(&self, named: &ConversationRef) -> Option<ConversationId> {
+    pub(super) fn conversation_id(&self, named: &ConversationRef) -> Option<ConversationId> {
         match named {
             ConversationRef::Direct(peer) => Some(ConversationId::direct(self.me, *peer)),
             ConversationRef::Room(room) => self.joined_room(room).or_else(|| {
@@ -395,9 +318,4 @@ pub(super) fn direct_peer(kind: &ConversationKind) -> Option<PeerId> {
         ConversationKind::Direct(peer) => Some(*peer),
         ConversationKind::Room { .. } => None,
     }
-}
-
-/// What the store answers; a store that has closed has nothing to say.
-async fn answer<T>(rows: Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
-    rows.await.unwrap_or_else(|_| Err(StoreError::Closed))
 }

@@ -3,13 +3,17 @@
 //! It waits for nobody: sessions, the store and the system report through channels. What a burst brings is handled together
 //! before the outputs are carried out, so that a thousand appends become one batch and a thousand batches one receipt.
 
+mod commands;
 mod dialing;
 mod links;
 mod liveness;
 mod messages;
+mod network;
 mod notices;
 mod profiles;
+mod reading;
 mod rooms;
+mod stop;
 mod waiters;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,11 +29,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+pub(super) use self::commands::Command;
 use self::dialing::{Candidate, Met};
 use self::links::Link;
 use self::messages::Sending;
 use self::notices::Notices;
 use self::rooms::Joining;
+use self::stop::Stop;
 use self::waiters::Waiters;
 use super::clock::Clock;
 use super::events::Publisher;
@@ -55,66 +61,13 @@ const BURST_MAX: usize = 256;
 /// How often it is looked whether the socket dropped anything.
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
-/// How long the last commit may take when the node stops.
-const LAST_COMMIT: Duration = Duration::from_secs(5);
-
-/// What a [`Node`] asks of its engine.
-#[derive(Debug)]
-pub(super) enum Command {
-    Status(oneshot::Sender<Status>),
-    Peers(oneshot::Sender<Vec<PeerInfo>>),
-    Resolve {
-        name: String,
-        reply: oneshot::Sender<Result<PeerId, ResolveError>>,
-    },
-    IsKnown {
-        peer: PeerId,
-        reply: oneshot::Sender<bool>,
-    },
-    Dial {
-        addr: SocketAddr,
-        expected: Option<PeerId>,
-        reply: oneshot::Sender<Result<PeerId, SendError>>,
-    },
-    /// `certain` says that the peer, if it goes to one, is known to exist.
-    Send {
-        to: ConversationRef,
-        certain: bool,
-        body: Body,
-        reply: oneshot::Sender<Result<Sent, SendError>>,
-    },
-    WaitFor {
-        id: MessageId,
-        state: DeliveryState,
-        reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
-    },
-    History {
-        query: HistoryQuery,
-        reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
-    },
-    Join {
-        room: RoomName,
-        secret: Option<Vec<u8>>,
-        reply: oneshot::Sender<Result<RoomInfo, JoinError>>,
-    },
-    Part {
-        room: RoomName,
-        reply: oneshot::Sender<Result<(), JoinError>>,
-    },
-    SetNick {
-        nick: Nickname,
-        reply: oneshot::Sender<()>,
-    },
-    Shutdown(oneshot::Sender<()>),
-}
-
 /// What the engine's own tasks report.
 #[derive(Debug)]
 pub(super) enum Internal {
     Stored(CommitId, Result<(), StoreError>),
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
-    History(messages::HistoryRead),
+    History(reading::HistoryRead),
     Met(Met),
     DialFailed(PeerId),
 }
@@ -195,12 +148,6 @@ pub(super) struct Engine {
     stop: Option<Stop>,
 }
 
-/// A stop that waits for the last commits.
-struct Stop {
-    reply: oneshot::Sender<()>,
-    deadline: Duration,
-}
-
 impl Engine {
     pub(super) fn new(parts: Parts) -> Self {
         let me = parts.key.id();
@@ -263,23 +210,6 @@ impl Engine {
 
     pub(super) fn bound_addr(&self) -> SocketAddr {
         self.bound.local_addr
-    }
-
-    pub(super) fn discover(&mut self, discovery: Discovery, found: mpsc::Receiver<Found>) {
-        self.discovery = Some(discovery);
-        self.found = Some(found);
-    }
-
-    pub(super) fn watch_interfaces(&mut self, interfaces: Interfaces, every: Duration) {
-        let (changed, changes) = mpsc::channel(4);
-        let stopping = self.stopping.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = interfaces.watch(every, changed) => {}
-                () = stopping.cancelled() => {}
-            }
-        });
-        self.network = Some(changes);
     }
 
     /// Takes up what earlier runs knew of peers; those seen most recently are tried again.
@@ -384,27 +314,6 @@ impl Engine {
         self.replica.handle(self.clock.now(), input);
     }
 
-    fn command(&mut self, command: Command) {
-        // Whoever does not wait for the answer any more does not need it.
-        match command {
-            Command::Status(reply) => drop(reply.send(self.status())),
-            Command::Peers(reply) => drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect())),
-            Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
-            Command::IsKnown { peer, reply } => drop(reply.send(self.peers.knows(peer))),
-            Command::Dial { addr, expected, reply } => self.dial_for_user(addr, expected, reply),
-            Command::Send { to, certain, body, reply } => self.send(to, certain, body, reply),
-            Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
-            Command::History { query, reply } => self.read_history(query, reply),
-            Command::Join { room, secret, reply } => self.join(room, secret, reply),
-            Command::Part { room, reply } => self.part(&room, reply),
-            Command::SetNick { nick, reply } => {
-                self.set_nick(nick);
-                let _ = reply.send(());
-            }
-            Command::Shutdown(reply) => self.begin_stop(reply),
-        }
-    }
-
     fn internal(&mut self, event: Internal) {
         match event {
             Internal::Stored(commit, Ok(())) => {
@@ -425,46 +334,6 @@ impl Engine {
         }
     }
 
-    fn found(&mut self, found: Option<Found>) {
-        let Some(found) = found else {
-            self.found = None;
-            return;
-        };
-        debug!(peer = ?found.peer, addrs = ?found.addrs, "found");
-        if found.peer == self.me {
-            self.look_for_copy(&found.addrs);
-            return;
-        }
-        self.paths.handle(self.clock.now(), paths::Input::Found { peer: found.peer, addrs: found.addrs, alive: true });
-    }
-
-    fn network_changed(&mut self, interfaces: Option<Interfaces>) {
-        let Some(interfaces) = interfaces else {
-            self.network = None;
-            return;
-        };
-        debug!("the network changed");
-        let now = self.clock.now();
-        self.replica.handle(now, replica::Input::NetworkChanged(interfaces.fingerprint()));
-        self.presence.handle(now, presence::Input::NetworkChanged);
-        self.paths.handle(now, paths::Input::NetworkChanged);
-        self.interfaces = interfaces;
-        self.tell_profile();
-    }
-
-    fn status(&self) -> Status {
-        let addrs = self.listening_addrs();
-        let ticket = Ticket { id: self.me, addrs: addrs.iter().map(|addr| (*addr).into()).collect(), relays: Vec::new() };
-        let (nick, notices) = (self.peers.own().clone(), self.notices.told());
-        Status { id: self.me, nick, addrs, ticket, rooms: self.room_infos(), notices }
-    }
-
-    fn set_nick(&mut self, nick: Nickname) {
-        self.store.set_setting(NICK, nick.as_str());
-        self.peers.set_own(nick);
-        self.tell_profile();
-    }
-
     fn port(&self) -> u16 {
         self.bound.local_addr.port()
     }
@@ -480,39 +349,6 @@ impl Engine {
     /// Something about who is known has changed.
     fn somebody_changed(&self) {
         self.met.send_modify(|count| *count += 1);
-    }
-
-    fn begin_stop(&mut self, reply: oneshot::Sender<()>) {
-        let deadline = self.clock.now().mono + LAST_COMMIT;
-        self.stop = Some(Stop { reply, deadline });
-        self.tell_replica(replica::Input::Flush);
-    }
-
-    fn is_done(&self) -> bool {
-        let Some(stop) = &self.stop else { return false };
-        self.replica.commits_under_way() == 0 || stop.deadline <= self.clock.now().mono
-    }
-
-    /// Says goodbye everywhere, and closes the store last.
-    async fn end(mut self) {
-        self.log_counters();
-        let Self { discovery, endpoint, stopping, tasks, store, links, candidates, stop, .. } = self;
-        stopping.cancel();
-        tasks.close();
-        let goodbye_mdns = async {
-            if let Some(discovery) = discovery {
-                discovery.stop().await;
-            }
-        };
-        tokio::join!(goodbye_mdns, endpoint.close(close::BYE, "goodbye"));
-        drop((links, candidates));
-        tasks.wait().await;
-        if let Err(error) = tokio::task::spawn_blocking(move || store.shutdown()).await {
-            warn!("the store did not close cleanly: {error}");
-        }
-        if let Some(stop) = stop {
-            let _ = stop.reply.send(());
-        }
     }
 }
 
