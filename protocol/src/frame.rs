@@ -133,7 +133,7 @@ pub enum FrameError {
     TooMany(u8),
 }
 
-/// The number of a ping that wants no Pong: QUIC's acknowledgement is answer enough, and saves two packets of four.
+/// The number of a ping that wants no Pong: QUIC's acknowledgement is answer enough, and saves a packet of three.
 pub const PING_LIGHT: u64 = 0;
 
 mod kind {
