@@ -298,8 +298,9 @@ impl Roster {
                 match change {
                     Change::Came(other) => touched.insert(other),
                     Change::Left(other, stay) => {
-                        // Who has only left one of several rooms keeps its place.
-                        if self.members.get(&other).is_none_or(|other| other.stay != stay) {
+                        // Who goes makes place for who comes; who has only left one of several rooms keeps its own.
+                        let stays = |theirs: &Member| theirs.stay == stay && !self.shared(member, other, theirs).is_empty();
+                        if !self.members.get(&other).is_some_and(stays) {
                             forget(told, stay);
                         }
                         touched.insert(other)
@@ -342,7 +343,6 @@ impl Roster {
         let Some(theirs) = self.members.get(&other) else { return gone };
         let rooms = self.shared(member, other, theirs);
         if rooms.is_empty() {
-            forget(told, theirs.stay);
             return gone;
         }
         if let Err(at) = told.binary_search(&theirs.stay) {
