@@ -212,10 +212,11 @@ impl Paths {
         self.dial_some(peer, |addr| is_synthetic(addr.ip()));
     }
 
-    /// Dials at once, also while another dial is under way: that may be one to a private address of the peer's own network, which
-    /// is another machine's here or nobody's, and the way that the knocks have opened does not stay open until it fails.
     fn proven(&mut self, peer: PeerId, addr: SocketAddr) {
-        if self.paths.get(&peer).is_some_and(|path| path.session.is_some_and(|current| current.relayed)) {
+        let relayed = |path: &&mut Path| path.session.is_some_and(|current| current.relayed);
+        // Also while another dial is under way: what is proved now may be closed again when that has ended.
+        if let Some(path) = self.paths.get_mut(&peer).filter(relayed) {
+            path.dialing = true;
             self.outputs.push_back(Output::Dial(peer, vec![addr]));
         }
     }
@@ -491,8 +492,7 @@ mod tests {
         };
         assert_eq!(a.tell(connected(1, true)), [Output::Keep(SessionId(1))]);
         assert_eq!(a.tell(Input::Proven(large, addr(7))), [Output::Dial(large, vec![addr(7)])]);
-        a.tell(Input::Found { peer: large, addrs: vec![addr(5)], alive: true });
-        assert_eq!(a.tell(Input::Proven(large, addr(8))), [Output::Dial(large, vec![addr(8)])], "whatever else is being dialed");
+        assert_eq!(a.tell(Input::Proven(large, addr(8))), [Output::Dial(large, vec![addr(8)])], "also during another dial");
         let moved = [Output::Keep(SessionId(2)), Output::Close(SessionId(1), CloseReason::Duplicate)];
         assert_eq!(a.tell(connected(2, false)), moved);
         assert_eq!(a.tell(connected(3, true)), [Output::Close(SessionId(3), CloseReason::Duplicate)]);
