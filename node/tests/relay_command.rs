@@ -1,6 +1,7 @@
 //! `hobnob relay` as its operator uses it: real processes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -24,11 +25,17 @@ impl Relay {
     fn start(home: &Path, arguments: &[&str]) -> (Self, Value) {
         let arguments = [&["relay", "--json"], arguments].concat();
         let mut process = hobnob(home, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("is piped"));
+        let lines = BufReader::new(process.stdout.take().expect("is piped"));
+        let mut relay = Self { process, lines };
+        let listening = relay.line();
+        (relay, listening)
+    }
+
+    /// The next line that it prints.
+    fn line(&mut self) -> Value {
         let mut line = String::new();
-        lines.read_line(&mut line).expect("reads");
-        let listening = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        (Self { process, lines }, listening)
+        self.lines.read_line(&mut line).expect("reads");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
     /// Ends it as systemd does; says its exit code.
@@ -118,4 +125,22 @@ fn a_relay_and_a_node_of_one_home_are_two() {
     let (text, exit) = says(home.path(), &["id", "--no-mdns", "--listen", "127.0.0.1:0", "--json"]);
     assert_eq!(exit, Some(0), "{text}");
     assert!(!text.contains(listening["relay"].as_str().expect("an id")), "{text}");
+}
+
+#[test]
+fn a_relay_shows_its_status_where_the_operator_says() {
+    let home = tempfile::tempdir().expect("a folder");
+    let (mut relay, _) = Relay::start(home.path(), &["--listen", "127.0.0.1:0", "--status", "127.0.0.1:0"]);
+    let status = relay.line();
+    assert_eq!(status["event"], "status");
+    let addr = status["addr"].as_str().expect("an address");
+    let mut asked = TcpStream::connect(addr).expect("connects");
+    write!(asked, "GET /healthz HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").expect("writes");
+    let mut answer = String::new();
+    asked.read_to_string(&mut answer).expect("reads");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    // One who never finishes a request does not keep the relay from ending.
+    let mut slow = TcpStream::connect(addr).expect("connects");
+    write!(slow, "GET / HT").expect("writes");
+    assert_eq!(relay.stops(), Some(0));
 }

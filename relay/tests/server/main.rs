@@ -4,11 +4,13 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of frame, whatever others come")]
 
 mod admission;
+mod browser;
 mod client;
 mod hostile;
 mod operator;
 mod routing;
 mod socket;
+mod status;
 mod stop;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -101,7 +101,8 @@ impl Engine {
 
     /// A session is over. Where there is, or is about to be, another one with the peer, nobody need hear of it.
     fn link_is_gone(&mut self, id: SessionId, link: &Link, goodbye: bool, duplicate: bool) {
-        let (peer, now) = (link.peer, self.clock.now());
+        let peer = link.peer;
+        let now = self.clock.now();
         self.presence.handle(now, presence::Input::Down(id));
         self.rendezvous.handle(now, rendezvous::Input::Down(id));
         self.replica.handle(now, replica::Input::SessionDown { session: id, goodbye });

@@ -159,7 +159,7 @@ pub(super) struct Engine {
     clocks_told: BTreeSet<PeerId>,
     /// Other running instances of this identity that the user was told of.
     copies_told: BTreeSet<Instance>,
-    /// Peers whose last connection was closed as a duplicate of one that is yet to come, and until when.
+    /// Peers whose last connection, over this path, was closed as a duplicate of one that is yet to come, and until when.
     offline_owed: BTreeMap<PeerId, (Duration, PathKind)>,
     store_failing: bool,
     counted: Counted,

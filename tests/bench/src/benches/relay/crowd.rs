@@ -1,0 +1,52 @@
+//! Ten thousand peers that are there and say nothing: memory, heartbeats, and the moment when they all come back.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::relay;
+use crate::plan::Plan;
+use crate::relay::Crowd;
+use crate::report::{Aim, Report};
+use crate::stats::Samples;
+
+/// How often the relay wants a heartbeat.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+
+/// For the relay to be done with those who have just come.
+const SETTLING: Duration = Duration::from_secs(3);
+
+pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    let (peers, fewer) = plan.pick((2_000, 1_800), (10_000, 9_000));
+    let relay = relay(plan, "relay-crowd")?;
+    let alone = relay.memory()?;
+    let mut crowd = Crowd::new(&relay, fewer)?;
+    crowd.comes(&relay).await?;
+    tokio::time::sleep(SETTLING).await;
+    let each = (relay.memory()? - alone) / fewer as f64;
+    let aim = Some(Aim::AtMost(28.0));
+    report.line(format!("hobnob's relay, memory of an idle peer, of {fewer}"), "KiB", one(each)?, None, aim);
+    drop((crowd, relay));
+
+    let mut relay = super::relay(plan, "relay-crowd")?;
+    let mut crowd = Crowd::new(&relay, peers)?;
+    crowd.comes(&relay).await?;
+    tokio::time::sleep(SETTLING).await;
+    let before = relay.cpu()?;
+    crowd.beats(HEARTBEAT_EVERY).await?;
+    let used = (relay.cpu()? - before).as_secs_f64() / HEARTBEAT_EVERY.as_secs_f64() * 100.0;
+    report.figure(format!("hobnob's relay, heartbeats of {peers} peers, of one processor"), "%", one(used)?);
+    let mut took = Vec::new();
+    for _ in 0..plan.pick(1, 3) {
+        relay = relay.restart()?;
+        crowd.vanishes()?;
+        took.push(crowd.comes(&relay).await?);
+    }
+    let aim = Some(Aim::AtMost(8.0));
+    report.line(format!("{peers} peers come back at once, to the last"), "s", Samples::new(took).context("rounds")?, None, aim);
+    Ok(())
+}
+
+fn one(value: f64) -> anyhow::Result<Samples> {
+    Samples::new(vec![value]).context("a value")
+}
