@@ -1,5 +1,6 @@
 //! Relays: people behind NATs who reach each other, over real nodes and relays in the lab.
 
+mod abuse;
 mod matrix;
 mod operator;
 mod reach;

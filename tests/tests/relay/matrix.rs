@@ -38,11 +38,10 @@ struct Meeting {
 }
 
 fn meets_everybody(nat: Nat) {
-    let Some(lab) = Lab::new() else { return };
-    let world = World::of(&lab);
-    let home = world.net.site(nat);
     for other in Nat::ALL {
-        let office = world.net.site(other);
+        let Some(lab) = Lab::new() else { return };
+        let world = World::of(&lab);
+        let (home, office) = (world.net.site(nat), world.net.site(other));
         let meetings: Vec<_> = (1..=rounds()).map(|round| meet(&world, [&home, &office], round)).collect();
         eprintln!("{nat:?} with {other:?}: {}", summary(&meetings));
         for Meeting { delivered, direct } in meetings {
