@@ -11,5 +11,5 @@ pub mod store;
 pub use hobnob_protocol as protocol;
 pub use node::{
     Cause, Config, ConversationRef, DeliveryState, Event, Events, HistoryQuery, JoinError, Lagged, Message, MessageId, Node,
-    NodeError, Notice, PathKind, PeerInfo, PeerState, RoomInfo, SendError, Sent, StartError, Status,
+    NodeError, Notice, PathKind, PeerInfo, PeerState, RELAYS_MAX, RelayInfo, RoomInfo, SendError, Sent, StartError, Status,
 };

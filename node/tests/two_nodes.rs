@@ -10,6 +10,8 @@ async fn node(dir: &std::path::Path, nick: &str) -> Node {
         listen: Some("127.0.0.1:0".parse().expect("an address")),
         mdns: false,
         rooms: Vec::new(),
+        relays: Vec::new(),
+        relay_token: None,
     };
     Node::start(config).await.expect("starts")
 }

@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use crate::identity::PeerId;
+
 /// First byte of a channel frame.
 pub const CHANNEL: u8 = 0x10;
 
@@ -86,6 +88,12 @@ impl Knock {
     /// Length of a knock on the wire.
     pub const LEN: usize = 18;
 
+    /// What the knocks of `sender` say in the session whose exported secret this is.
+    pub fn token(exporter: &[u8; 32], sender: PeerId) -> [u8; 16] {
+        let secret = blake3::derive_key("hobnob 1 knock", &[&exporter[..], sender.as_bytes()].concat());
+        std::array::from_fn(|i| secret[i])
+    }
+
     /// The datagram.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
@@ -134,5 +142,7 @@ mod tests {
         assert_eq!(knock.encode(), [&[0x11, 1][..], &[7; 16]].concat()[..]);
         assert_eq!(Knock::decode(&knock.encode()), Some(knock));
         assert_eq!(Knock::decode(&[0x11; 18]), None);
+        let [one, other] = [1, 2].map(|n| Knock::token(&[3; 32], PeerId::from_bytes([n; 32])));
+        assert_ne!(one, other, "a knock that is sent back is not an answer");
     }
 }

@@ -82,6 +82,8 @@ pub enum Frame {
     Pong(u64),
     /// The sender's profile has changed: this replaces it.
     Profile(Profile),
+    /// Where the sender of a relayed session might be reached directly, at most [`HELLO_ADDRS_MAX`].
+    Candidates(Vec<SocketAddr>),
     /// A hash of all that the sender holds of a conversation and the receiver may have.
     Digest(ConversationId, [u8; 32]),
     /// All that the sender holds of a conversation and the receiver may have. `more` says that another such frame follows.
@@ -138,6 +140,7 @@ mod kind {
     pub(super) const PING: u8 = 2;
     pub(super) const PONG: u8 = 3;
     pub(super) const PROFILE: u8 = 4;
+    pub(super) const CANDIDATES: u8 = 5;
     pub(super) const DIGEST: u8 = 16;
     pub(super) const HEADS: u8 = 17;
     pub(super) const BATCH: u8 = 18;
@@ -158,6 +161,7 @@ impl Frame {
             Frame::Ping(token) => (kind::PING, codec::encode(token)),
             Frame::Pong(token) => (kind::PONG, codec::encode(token)),
             Frame::Profile(profile) => (kind::PROFILE, codec::encode(profile)),
+            Frame::Candidates(addrs) => (kind::CANDIDATES, codec::encode(addrs)),
             Frame::Digest(conversation, digest) => (kind::DIGEST, codec::encode(&(conversation, digest))),
             Frame::Heads { conversation, more, authors } => (kind::HEADS, codec::encode(&(conversation, more, authors))),
             Frame::Batch(batch) => (kind::BATCH, batch.encode()),
@@ -187,6 +191,7 @@ impl Frame {
             kind::PING => Frame::Ping(codec::decode::<_, SMALL>(body)?),
             kind::PONG => Frame::Pong(codec::decode::<_, SMALL>(body)?),
             kind::PROFILE => Frame::Profile(codec::decode::<_, FRAME_MAX>(body)?),
+            kind::CANDIDATES => Frame::Candidates(codec::decode::<_, SMALL>(body)?),
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode::<_, SMALL>(body)?;
                 Frame::Digest(conversation, digest)
@@ -220,6 +225,7 @@ impl Frame {
                     && profile.addrs.len() <= HELLO_ADDRS_MAX
                     && profile.proofs.len() <= ROOMS_MAX
             }
+            Frame::Candidates(addrs) => addrs.len() <= HELLO_ADDRS_MAX,
             Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::Digest(..)
@@ -295,6 +301,7 @@ mod tests {
             clock_ms: 2,
             profile: profile.clone(),
         }));
+        round_trips(&Frame::Candidates(profile.addrs.clone()));
         round_trips(&Frame::Profile(profile));
         round_trips(&Frame::Digest(name().conversation, [9; 32]));
         round_trips(&Frame::Prune(name().conversation, name().author));

@@ -10,6 +10,7 @@
 //! - [`admission`]: who may use the relay.
 //! - [`keys`]: its identity, and what survives a restart.
 //! - [`server`]: control connections, and the operator's hold on them.
+//! - [`status`]: what the operator sees in a browser and in Prometheus.
 
 pub mod admission;
 pub mod core;
@@ -18,3 +19,4 @@ pub mod keys;
 pub mod plane;
 pub mod route;
 pub mod server;
+pub mod status;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand};
 use hobnob::control::wire::Time;
 use hobnob::control::{Home, HomeError};
-use hobnob::protocol::{Nickname, RoomName, Target};
-use hobnob::{Config, DeliveryState};
+use hobnob::protocol::relay::TOKEN_MAX;
+use hobnob::protocol::{Nickname, RelayAddr, RoomName, Target};
+use hobnob::{Config, DeliveryState, RELAYS_MAX};
 
 use super::exit::Usage;
 use super::relay::Relay;
@@ -52,6 +53,15 @@ pub(crate) struct Common {
     /// Neither look for peers on the local network nor be found there.
     #[arg(long, global = true)]
     no_mdns: bool,
+
+    /// A relay to register with (repeatable), so that peers elsewhere can reach this node through it. Its people see this node in
+    /// its open rooms.
+    #[arg(long = "relay", global = true, value_name = "[ID@]HOST:PORT")]
+    relays: Vec<RelayAddr>,
+
+    /// The file that holds the token of the relays, if they ask for one.
+    #[arg(long, global = true, value_name = "FILE")]
+    relay_token_file: Option<PathBuf>,
 
     /// An open room to be in (repeatable); where `broadcast` and the chat speak. Default: lobby.
     #[arg(long = "room", global = true, value_name = "NAME")]
@@ -170,14 +180,30 @@ impl Common {
     }
 
     /// How a node is to run that is started for these flags.
-    pub(crate) fn config(&self, home: &Home) -> Config {
-        Config {
+    pub(crate) fn config(&self, home: &Home) -> Result<Config, Usage> {
+        if self.relays.len() > RELAYS_MAX {
+            return Err(Usage(format!("a node uses {RELAYS_MAX} relays at most: leave out some --relay")));
+        }
+        Ok(Config {
             data_dir: home.data_dir().to_owned(),
             nick: self.nick.clone(),
             listen: self.listen,
             mdns: !self.no_mdns,
             rooms: self.rooms.clone(),
+            relays: self.relays.clone(),
+            relay_token: self.relay_token()?,
+        })
+    }
+
+    fn relay_token(&self) -> Result<Option<Vec<u8>>, Usage> {
+        let Some(path) = &self.relay_token_file else { return Ok(None) };
+        let at = path.display();
+        let token = std::fs::read(path).map_err(|error| Usage(format!("can't read the token file {at}: {error}")))?;
+        let token = token.trim_ascii().to_vec();
+        if token.is_empty() || token.len() > TOKEN_MAX {
+            return Err(Usage(format!("the token in {at} must have 1 to {TOKEN_MAX} bytes")));
         }
+        Ok(Some(token))
     }
 
     /// Refuses flags that only a node that is starting can obey, for when one runs already.
@@ -190,6 +216,8 @@ impl Common {
         let flags = [
             (self.listen.is_some(), "--listen"),
             (self.no_mdns, "--no-mdns"),
+            (!self.relays.is_empty(), "--relay"),
+            (self.relay_token_file.is_some(), "--relay-token-file"),
             (!self.rooms.is_empty() && !room_is_used, "--room"),
         ];
         match flags.into_iter().find(|(given, _)| *given) {

@@ -34,7 +34,8 @@ pub(crate) async fn ask(
 /// Attaches, and refuses flags that a running node can't obey.
 pub(crate) async fn open(common: &Common, room_is_used: bool) -> anyhow::Result<(Home, Attached)> {
     let home = common.home()?;
-    let attached = attach(&home, || common.config(&home)).await?;
+    let config = common.config(&home)?;
+    let attached = attach(&home, || config.clone()).await?;
     if attached.host.is_none() {
         common.check_running(&home, room_is_used)?;
     }

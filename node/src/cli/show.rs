@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hobnob::control::wire::{BodyFields, MessageLine, PeerLine, PeerList, RoomLine, StatusLine, WireEvent};
+use hobnob::control::wire::{BodyFields, MessageLine, PeerLine, PeerList, RelayLine, RoomLine, StatusLine, WireEvent};
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
@@ -122,10 +122,23 @@ pub(crate) fn room(room: &RoomLine) -> String {
     format!("{} ({kind}, {} here)", room.room.0, count(room.here.len(), "other"))
 }
 
+/// `relay.example:4627 (up)`
+pub(crate) fn relay(relay: &RelayLine) -> String {
+    match (&relay.observed, &relay.why) {
+        (Some(observed), _) => format!("{} (sees this node at {observed})", relay.at.0),
+        (None, Some(why)) => format!("{} (down: {})", relay.at.0, visible(why)),
+        (None, None) => format!("{} (connecting)", relay.at.0),
+    }
+}
+
 /// Who can see this node and what it says, for its owner to know.
 pub(crate) fn who_can_see(status: &StatusLine) -> String {
     let open: Vec<String> = status.rooms.iter().filter(|room| room.open).map(|room| room.room.0.to_string()).collect();
-    let met = "Everyone this node meets (people on your local network, and whoever has your ticket and can reach this machine) can see you";
+    let relays = if status.relays.is_empty() { "" } else { ", the people of your relays' open rooms" };
+    let met = format!(
+        "Everyone this node meets (people on your local network{relays}, and whoever has your ticket and can reach this machine) \
+         can see you"
+    );
     if open.is_empty() {
         return format!("{met}; you are in no open room.");
     }

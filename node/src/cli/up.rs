@@ -28,7 +28,7 @@ pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
             );
         }
     };
-    let mut host = Host::start(claimed, common.config(&home)).await?;
+    let mut host = Host::start(claimed, common.config(&home)?).await?;
     let outcome = match Client::connect(&home).await {
         Ok(client) => tokio::select! {
             outcome = print(&client, told, out) => outcome,

@@ -183,6 +183,7 @@ fn identity(status: &StatusLine) -> Vec<String> {
         format!("nick    {}", status.nick),
         format!("listen  {}", show::join(&status.addrs)),
         format!("ticket  {}", status.ticket),
+        format!("relays  {}", status.relays.iter().map(show::relay).collect::<Vec<_>>().join(", ")),
         format!("rooms   {}", status.rooms.iter().map(show::room).collect::<Vec<_>>().join(", ")),
         String::new(),
         show::who_can_see(status),

@@ -7,7 +7,9 @@ pub mod durable;
 pub mod paths;
 pub mod peers;
 pub mod presence;
+pub mod rendezvous;
 pub mod replica;
+pub mod synthetic;
 
 use std::time::Duration;
 

@@ -2,7 +2,8 @@
 //!
 //! Both sides may dial at once. Both then keep the connection dialed by the smaller peer id, without a word about it. A peer that
 //! dials although there has been a session for a while has lost it: the new connection stays. Another instance of the peer takes
-//! the place of an older one, never the reverse.
+//! the place of an older one, never the reverse. A direct connection takes the place of a relayed one; a relayed one that of a
+//! direct one only when that has been up for a while, which shows that the peer can no longer use it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use hobnob_protocol::PeerId;
 
+use super::synthetic::is_synthetic;
 use super::{Now, Rng, SessionId};
 
 /// The first wait before a peer is dialed again; it doubles each time …
@@ -63,7 +65,13 @@ pub enum Input {
         dialed: bool,
         /// Which run of the peer it is.
         instance: Instance,
+        /// Whether it goes through a relay.
+        relayed: bool,
     },
+    /// The peer of a session has missed a ping: if it can be reached by a relay, that is tried now.
+    Suspect(SessionId),
+    /// The peer, with which there is a relayed session, has been heard from this address: dial it there.
+    Proven(PeerId, SocketAddr),
     /// A session has ended.
     Down {
         /// Which.
@@ -118,6 +126,7 @@ struct Path {
 struct Current {
     session: SessionId,
     dialed: bool,
+    relayed: bool,
     instance: Instance,
     since: Duration,
 }
@@ -143,9 +152,11 @@ impl Paths {
         match input {
             Input::Found { peer, addrs, alive } => self.found(peer, addrs, alive, now),
             Input::DialFailed(peer) => self.dial_failed(peer, now),
-            Input::Connected { session, peer, dialed, instance } => {
-                self.connected(peer, Current { session, dialed, instance, since: now });
+            Input::Connected { session, peer, dialed, instance, relayed } => {
+                self.connected(peer, Current { session, dialed, relayed, instance, since: now });
             }
+            Input::Suspect(session) => self.suspect(session),
+            Input::Proven(peer, addr) => self.proven(peer, addr),
             Input::Down { session, goodbye, replaced } => self.down(session, goodbye, replaced, now),
             Input::NetworkChanged => self.network_changed(now),
             Input::Timeout => {}
@@ -189,6 +200,36 @@ impl Paths {
             path.failures = 0;
             path.next_at = Some(now);
         }
+        if alive && path.session.is_some_and(|current| current.relayed) {
+            self.dial_some(peer, |addr| !is_synthetic(addr.ip()));
+        }
+    }
+
+    /// The direct way may be dead: if there is one through a relay, the session moves there as soon as that is up.
+    fn suspect(&mut self, session: SessionId) {
+        let of_session = |path: &Path| path.session.is_some_and(|current| current.session == session && !current.relayed);
+        let Some((&peer, _)) = self.paths.iter().find(|(_, path)| of_session(path)) else { return };
+        self.dial_some(peer, |addr| is_synthetic(addr.ip()));
+    }
+
+    fn proven(&mut self, peer: PeerId, addr: SocketAddr) {
+        let relayed = |path: &&mut Path| path.session.is_some_and(|current| current.relayed);
+        if let Some(path) = self.paths.get_mut(&peer).filter(relayed)
+            && !path.dialing
+        {
+            path.dialing = true;
+            self.outputs.push_back(Output::Dial(peer, vec![addr]));
+        }
+    }
+
+    /// Dials some of a peer's addresses although there is a session with it.
+    fn dial_some(&mut self, peer: PeerId, which: impl Fn(&SocketAddr) -> bool) {
+        let Some(path) = self.paths.get_mut(&peer) else { return };
+        let addrs: Vec<_> = path.addrs.iter().copied().filter(which).collect();
+        if !path.dialing && !addrs.is_empty() {
+            path.dialing = true;
+            self.outputs.push_back(Output::Dial(peer, addrs));
+        }
     }
 
     fn dial_failed(&mut self, peer: PeerId, now: Duration) {
@@ -223,10 +264,14 @@ impl Paths {
         }
     }
 
-    /// Whether the older of two connections with one instance is the one that stays.
+    /// Whether the older of two connections with one instance is the one that stays: a direct one rather than a relayed one,
+    /// unless the peer fell back to the relay later.
     fn stays(&self, peer: PeerId, old: Current, new: Current) -> bool {
         if new.since - old.since > AT_ONCE {
             return false;
+        }
+        if old.relayed != new.relayed {
+            return new.relayed;
         }
         let dialed_by_smaller = |current: Current| current.dialed == (self.me < peer);
         dialed_by_smaller(old) || !dialed_by_smaller(new)
@@ -274,7 +319,10 @@ impl Paths {
             if path.wants_dial() && path.next_at.is_some_and(|at| at <= now) {
                 path.dialing = true;
                 path.next_at = None;
-                self.outputs.push_back(Output::Dial(*peer, path.addrs.iter().copied().collect()));
+                let mut addrs: Vec<_> = path.addrs.iter().copied().collect();
+                // Stable: of each kind, the one most recently heard of comes first.
+                addrs.sort_by_key(|addr| is_synthetic(addr.ip()));
+                self.outputs.push_back(Output::Dial(*peer, addrs));
             }
         }
     }
@@ -324,7 +372,7 @@ mod tests {
         }
 
         fn connected(&mut self, session: u64, peer: PeerId, dialed: bool, instance: Instance) -> Vec<Output> {
-            self.tell(Input::Connected { session: SessionId(session), peer, dialed, instance })
+            self.tell(Input::Connected { session: SessionId(session), peer, dialed, instance, relayed: false })
         }
     }
 
@@ -425,5 +473,53 @@ mod tests {
         }
         let outputs = a.connected(9999, PeerId::from_bytes([1; 32]), false, FIRST);
         assert_eq!(outputs, [Output::Close(SessionId(9999), CloseReason::Full)]);
+    }
+
+    fn relayed_addr() -> SocketAddr {
+        crate::core::synthetic::from_random(true, 1, 2)
+    }
+
+    #[test]
+    fn a_session_moves_to_a_direct_path_and_back_when_that_dies() {
+        let (small, large) = ids();
+        let mut a = Side::new(small);
+        a.tell(Input::Found { peer: large, addrs: vec![relayed_addr()], alive: true });
+        let connected = |session, relayed| Input::Connected {
+            session: SessionId(session),
+            peer: large,
+            dialed: true,
+            instance: FIRST,
+            relayed,
+        };
+        assert_eq!(a.tell(connected(1, true)), [Output::Keep(SessionId(1))]);
+        assert_eq!(a.tell(Input::Proven(large, addr(7))), [Output::Dial(large, vec![addr(7)])]);
+        assert_eq!(a.tell(Input::Proven(large, addr(8))), [], "one dial at a time");
+        let moved = [Output::Keep(SessionId(2)), Output::Close(SessionId(1), CloseReason::Duplicate)];
+        assert_eq!(a.tell(connected(2, false)), moved);
+        assert_eq!(a.tell(connected(3, true)), [Output::Close(SessionId(3), CloseReason::Duplicate)]);
+        a.now += Duration::from_secs(60);
+        assert_eq!(a.tell(Input::Suspect(SessionId(2))), [Output::Dial(large, vec![relayed_addr()])]);
+        let back = [Output::Keep(SessionId(4)), Output::Close(SessionId(2), CloseReason::Duplicate)];
+        assert_eq!(a.tell(connected(4, true)), back);
+        assert_eq!(a.tell(Input::Suspect(SessionId(4))), [], "there is no other relay to try");
+    }
+
+    #[test]
+    fn a_direct_address_is_tried_first_and_also_while_there_is_a_relayed_session() {
+        let (small, large) = ids();
+        let mut a = Side::new(small);
+        a.tell(Input::Connected { session: SessionId(1), peer: large, dialed: true, instance: FIRST, relayed: true });
+        let found = |addrs| Input::Found { peer: large, addrs, alive: true };
+        assert_eq!(a.tell(found(vec![relayed_addr()])), []);
+        assert_eq!(a.tell(found(vec![addr(1)])), [Output::Dial(large, vec![addr(1)])]);
+        a.tell(Input::DialFailed(large));
+        a.tell(Input::Down { session: SessionId(1), goodbye: false, replaced: false });
+        a.tell(found(vec![relayed_addr()]));
+        assert_eq!(a.paths.addrs(large), [relayed_addr(), addr(1)]);
+        a.now += BACK_OFF_MIN * 2;
+        a.tell(Input::DialFailed(large));
+        let at = a.paths.poll_timeout().expect("dials again");
+        a.now = at;
+        assert_eq!(a.tell(Input::Timeout), [Output::Dial(large, vec![addr(1), relayed_addr()])]);
     }
 }

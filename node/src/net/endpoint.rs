@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use hobnob_protocol::relay::ALPN_RELAY;
 use hobnob_protocol::text::visible;
 use hobnob_protocol::tls::{self, Credentials, SERVER_NAME};
 use hobnob_protocol::{ALPN_NODE, PeerId, SecretKey, close};
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::socket::{BoundSocket, undeliverable};
+use crate::core::synthetic::is_synthetic;
 
 /// Unproven handshakes at once; above half of that a newcomer must first show that it is where it says (Retry, RFC 9000
 /// section 8.1.2), and beyond all of it it is refused.
@@ -144,10 +146,33 @@ impl Endpoint {
         expected: Option<PeerId>,
         limit: Duration,
     ) -> Result<quinn::Connection, DialError> {
+        self.dial_speaking(ALPN_NODE, addr, expected, limit).await
+    }
+
+    /// As [`Endpoint::dial`], for a relay.
+    pub async fn dial_relay(
+        &self,
+        addr: SocketAddr,
+        expected: Option<PeerId>,
+        limit: Duration,
+    ) -> Result<quinn::Connection, DialError> {
+        if is_synthetic(addr.ip()) {
+            return Err(DialError::Address { addr, why: "it stands for a relayed peer" });
+        }
+        self.dial_speaking(ALPN_RELAY, addr, expected, limit).await
+    }
+
+    async fn dial_speaking(
+        &self,
+        alpn: &[u8],
+        addr: SocketAddr,
+        expected: Option<PeerId>,
+        limit: Duration,
+    ) -> Result<quinn::Connection, DialError> {
         if let Some(why) = undeliverable(addr) {
             return Err(DialError::Address { addr, why });
         }
-        let setup = self.credentials.client_config(expected, ALPN_NODE);
+        let setup = self.credentials.client_config(expected, alpn);
         let mut config = quinn::ClientConfig::new(setup.crypto);
         config.transport_config(self.transport.clone());
         let connecting = self.quinn.connect_with(config, addr, SERVER_NAME).map_err(|error| not_dialed(addr, &error))?;

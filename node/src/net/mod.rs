@@ -3,15 +3,18 @@
 //! Everything here moves bytes and reports what happened. What to dial, whom to keep and what to say is decided by
 //! `core` and carried out by `node`; nothing here waits for either with a peer's resources in hand.
 //!
-//! - [`socket`] binds the socket, [`demux`] tells its datagrams apart.
+//! - [`socket`] binds the socket, [`demux`] tells its datagrams apart, [`channels`] says which of them are relayed peers'.
 //! - [`endpoint`] dials and accepts; who the other end is, [`hobnob_protocol::tls`] proves.
+//! - [`relay`] keeps the link to a relay.
 //! - [`session`] carries frames over one connection.
 //! - [`mdns`] and [`interfaces`] find peers and ourselves on the local network.
 
+pub mod channels;
 pub mod demux;
 pub mod endpoint;
 pub mod interfaces;
 pub mod mdns;
+pub mod relay;
 pub mod session;
 pub mod socket;
 

@@ -9,16 +9,26 @@ use std::sync::Arc;
 use hobnob_protocol::PORT_NODE;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::demux::{Counters, DemuxSocket};
+use tokio::sync::mpsc;
+
+use super::channels::Channels;
+use super::demux::{Counters, DemuxSocket, Knocked};
 
 /// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256 handshakes drops 2,000 datagrams.
 const KERNEL_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Knocks that wait to be looked at; further ones are dropped: whoever means them knocks again.
+const KNOCKS_MAX: usize = 64;
 
 /// A bound socket, ready for an endpoint.
 #[derive(Debug)]
 pub struct BoundSocket {
     /// The socket as quinn takes it.
     pub socket: Arc<dyn quinn::AsyncUdpSocket>,
+    /// The same, to knock with.
+    pub demux: Arc<DemuxSocket>,
+    /// The channels through relays that it carries.
+    pub channels: Channels,
     /// Where it listens. The IP address is unspecified unless one was asked for.
     pub local_addr: SocketAddr,
     /// What the socket dropped, and why.
@@ -69,8 +79,8 @@ impl BindError {
 /// Binds the node's socket. Must be called within a tokio runtime.
 ///
 /// With an address, exactly there. With none: port 4626 on all IPv6 and IPv4 addresses, any free port if that one is taken, and
-/// IPv4 alone if the machine has no IPv6.
-pub fn bind(listen: Option<SocketAddr>) -> Result<BoundSocket, BindError> {
+/// IPv4 alone if the machine has no IPv6. Knocks come out of the receiver; those that nobody takes in time are dropped.
+pub fn bind(listen: Option<SocketAddr>) -> Result<(BoundSocket, mpsc::Receiver<Knocked>), BindError> {
     let anywhere = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
     let (socket, addr, fell_back) = match listen {
         Some(addr) => (open(addr).map_err(|source| BindError::new(addr, source))?, addr, false),
@@ -79,9 +89,12 @@ pub fn bind(listen: Option<SocketAddr>) -> Result<BoundSocket, BindError> {
     enlarge_buffers(&socket);
     let other = |source| BindError::Other { addr, source };
     let counters = Arc::new(Counters::default());
-    let socket = DemuxSocket::new(socket.into(), counters.clone()).map_err(other)?;
+    let (knocks, knocked) = mpsc::channel(KNOCKS_MAX);
+    let channels = Channels::default();
+    let socket = DemuxSocket::new(socket.into(), counters.clone(), channels.clone(), knocks).map_err(other)?;
     let local_addr = quinn::AsyncUdpSocket::local_addr(&socket).map_err(other)?;
-    Ok(BoundSocket { socket: Arc::new(socket), local_addr, counters, fell_back })
+    let demux = Arc::new(socket);
+    Ok((BoundSocket { socket: demux.clone(), demux, channels, local_addr, counters, fell_back }, knocked))
 }
 
 /// Opens a socket on the first of `ips`, or on the second if the machine has nothing like the first.
@@ -205,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_was_asked_for_is_bound_exactly() {
-        let bound = bind(Some(addr("127.0.0.1:0"))).unwrap();
+        let (bound, _) = bind(Some(addr("127.0.0.1:0"))).unwrap();
         assert!(bound.local_addr.ip().is_loopback() && bound.local_addr.port() != 0 && !bound.fell_back);
     }
 

@@ -3,7 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use hobnob_protocol::{Body, LogId, Nickname, PeerId, RoomName, Seq, Ticket};
+use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
+
+/// Relays of a node at most: those of its configuration, and those of addresses and tickets that a user names. Further ones are
+/// not used.
+pub const RELAYS_MAX: usize = 16;
 
 /// How a node is to run.
 #[derive(Debug, Clone)]
@@ -18,6 +22,10 @@ pub struct Config {
     pub mdns: bool,
     /// Open rooms to be in, besides those joined in earlier runs.
     pub rooms: Vec<RoomName>,
+    /// Relays to register with. Their people can see this node in its open rooms, and reach it.
+    pub relays: Vec<RelayAddr>,
+    /// What the relays' operator gave to those who may use them.
+    pub relay_token: Option<Vec<u8>>,
 }
 
 /// A conversation as users name it: `@<peer id>` or `#room`.
@@ -126,6 +134,8 @@ pub enum PathKind {
     Lan,
     /// Straight, to another network.
     Direct,
+    /// Through a relay, which can't read it.
+    Relay,
 }
 
 impl PathKind {
@@ -134,6 +144,7 @@ impl PathKind {
         match self {
             PathKind::Lan => "lan",
             PathKind::Direct => "direct",
+            PathKind::Relay => "relay",
         }
     }
 }
@@ -221,8 +232,23 @@ pub struct Status {
     pub ticket: Ticket,
     /// The rooms it is in.
     pub rooms: Vec<RoomInfo>,
+    /// Its relays.
+    pub relays: Vec<RelayInfo>,
     /// The latest notices of this run, for who comes after they were told.
     pub notices: Vec<Notice>,
+}
+
+/// A relay that this node uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayInfo {
+    /// Where it is.
+    pub at: HostPort,
+    /// Its identity, once it has proved one.
+    pub id: Option<PeerId>,
+    /// Where it sees this node; none while there is no connection with it.
+    pub observed: Option<SocketAddr>,
+    /// Why there is no connection, if that is known.
+    pub why: Option<String>,
 }
 
 /// Something that a user should be told; `text` is a whole sentence or two, safe to show.
@@ -231,7 +257,7 @@ pub struct Notice {
     /// The first of a run is 1, the next 2, and so on.
     pub number: u64,
     /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`, `store-error`, `store-recovered`, `clock`,
-    /// `no-discovery`.
+    /// `no-discovery`, `relay-up`, `relay-down`, `relay-refused`, `relay-changed`, `relay-lies`.
     pub code: &'static str,
     /// For people: what happened and what to do.
     pub text: String,

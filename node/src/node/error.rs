@@ -116,9 +116,6 @@ pub enum SendError {
     /// The target is this node.
     #[error("that is this node itself")]
     Myself,
-    /// The target is behind a relay.
-    #[error("this version can't reach peers through a relay: name the peer by an address on a network you share")]
-    NoRelays,
     /// The message can't be sent as it is.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -141,8 +138,7 @@ impl SendError {
             | SendError::UnknownId(_)
             | SendError::Host { .. }
             | SendError::Unreachable { .. }
-            | SendError::Myself
-            | SendError::NoRelays => Cause::NoSuchPeer,
+            | SendError::Myself => Cause::NoSuchPeer,
             SendError::IdentityMismatch { .. } => Cause::IdentityMismatch,
             SendError::Refused { .. } => Cause::Refused,
             SendError::Body(_) => Cause::Usage,

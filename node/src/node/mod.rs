@@ -14,7 +14,7 @@ mod start;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, HostPort, Nickname, PeerId, RoomName, Target, Ticket};
+use hobnob_protocol::{Body, HostPort, Nickname, PeerId, RelayAddr, RoomName, Target, Ticket};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use api::*;
@@ -119,7 +119,7 @@ impl Node {
             Target::Id(peer) => self.resolve_id(peer).await,
             Target::Address(at) => self.resolve_address(at).await,
             Target::Ticket(ticket) => self.resolve_ticket(ticket).await,
-            Target::AtRelay(..) => Err(SendError::NoRelays),
+            Target::AtRelay(peer, at) => self.reach(peer, Vec::new(), vec![RelayAddr { id: None, at }]).await,
         }
     }
 
@@ -203,6 +203,13 @@ impl Node {
         if ticket.id == self.id {
             return Err(SendError::Myself);
         }
+        if !ticket.relays.is_empty() {
+            let mut addrs = Vec::new();
+            for at in &ticket.addrs {
+                addrs.extend(look_up(at).await.unwrap_or_default());
+            }
+            return self.reach(ticket.id, addrs, ticket.relays).await;
+        }
         let mut failure = None;
         for at in &ticket.addrs {
             for addr in look_up(at).await.unwrap_or_default() {
@@ -217,6 +224,15 @@ impl Node {
             // The id is certain, whether or not the peer is there now: the message waits for it.
             Some(_) | None => Ok(ticket.id),
         }
+    }
+
+    /// A peer at a relay. Who it is is certain, whether or not it is there now: a message waits for it.
+    async fn reach(&self, peer: PeerId, addrs: Vec<SocketAddr>, relays: Vec<RelayAddr>) -> Result<PeerId, SendError> {
+        if peer == self.id {
+            return Err(SendError::Myself);
+        }
+        self.ask(|reply| Command::Reach { peer, addrs, relays, reply }).await?;
+        Ok(peer)
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NodeError> {

@@ -1,17 +1,18 @@
 //! Starting a node: everything that can fail for a reason the user must hear of, in the order that loses nothing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::{Nickname, SecretKey};
+use hobnob_protocol::{Nickname, PeerId, SecretKey};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use super::clock::{Clock, random};
-use super::engine::{Engine, Internal, Parts};
+use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::{Config, Node, StartError, key};
 use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
@@ -40,7 +41,7 @@ pub(super) async fn start(config: Config) -> Result<Node, StartError> {
     let key = Arc::new(key::load_or_make(&config.data_dir)?);
     let (internal, internal_events) = mpsc::unbounded_channel();
     let opened = open_store(&config, clock, internal.clone()).await?;
-    let bound = socket::bind(config.listen)?;
+    let (bound, knocked) = socket::bind(config.listen)?;
     let (endpoint, accepted) = Endpoint::new(&bound, &key)?;
     let interfaces = Interfaces::now()?;
 
@@ -61,6 +62,9 @@ pub(super) async fn start(config: Config) -> Result<Node, StartError> {
         store: opened.store,
         endpoint,
         bound,
+        knocked,
+        relay_ids: relay_ids(&opened.settings),
+        relay_token: config.relay_token.unwrap_or_default(),
         interfaces: interfaces.clone(),
         accepted,
         commands: command_queue,
@@ -75,6 +79,9 @@ pub(super) async fn start(config: Config) -> Result<Node, StartError> {
     engine.remember(opened.peers);
     engine.join_first_rooms(&config.rooms);
     engine.watch_interfaces(interfaces, INTERFACES_EVERY);
+    for relay in config.relays {
+        engine.add_relay(relay, true);
+    }
     if config.mdns {
         find_peers(&mut engine, run);
     }
@@ -116,6 +123,12 @@ fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
     let kept = opened.settings.get(NICK).and_then(|nick| Nickname::new(nick).ok());
     let of_user = || ["USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok()).find_map(|n| Nickname::cleaned(&n));
     kept.or_else(of_user).unwrap_or_else(|| Nickname::new(&key.id().short()).expect("eight letters are a nickname"))
+}
+
+/// The identities of relays that earlier runs met, by address.
+fn relay_ids(settings: &BTreeMap<String, String>) -> BTreeMap<String, PeerId> {
+    let of_relay = |(name, id): (&String, &String)| Some((name.strip_prefix(RELAY_SETTING)?.to_owned(), id.parse().ok()?));
+    settings.iter().filter_map(of_relay).collect()
 }
 
 fn find_peers(engine: &mut Engine, run: u64) {

@@ -33,6 +33,10 @@ pub struct Table {
     pub counts: Counts,
     /// Control connections that are registered.
     pub connections: usize,
+    /// Channels there are.
+    pub channels: usize,
+    /// Rooms with a connected peer in them.
+    pub rooms: usize,
     /// How long the relay has been running.
     pub up: Duration,
 }
@@ -124,6 +128,8 @@ impl Hub {
             banned: self.admission.banned().clone(),
             counts: self.relay.counts(),
             connections: self.connections(),
+            channels: self.relay.channels(),
+            rooms: self.relay.rooms(),
             up: now,
         }
     }

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
+use super::card::Card;
 use super::home::Home;
 use super::namespace::Namespace;
 use super::node::Node;
 use super::process::{Output, finish, hobnob_binary, pipes};
 use super::screen::Screen;
-use super::switch::{LINK_TIME, Switch};
-use super::wait::until;
+use super::switch::Switch;
 
 /// A computer on zero or more networks. Clones are the same machine; it is switched off when the last of them goes.
 #[derive(Debug, Clone)]
@@ -28,18 +29,6 @@ struct Inner {
     dir: PathBuf,
     namespace: Namespace,
     cards: Mutex<Vec<Card>>,
-}
-
-/// A network card and the cable from it.
-#[derive(Debug, Clone)]
-struct Card {
-    /// Its name on the machine.
-    name: String,
-    /// The name of the cable's other end, on the switch.
-    port: String,
-    switch: Switch,
-    /// The host part of its addresses.
-    host: u32,
 }
 
 impl Machine {
@@ -58,60 +47,48 @@ impl Machine {
 
     /// Connects the machine to one more network, with a card and an address of its own there, and waits until packets can pass.
     pub fn join(&self, switch: &Switch) {
-        let host = self.0.lab.number();
         let mut cards = self.cards();
-        let card = Card { name: format!("eth{}", cards.len()), port: format!("port{host}"), switch: switch.clone(), host };
-        let there = switch.namespace().pid();
-        self.0.namespace.ip(&format!("link add {} type veth peer name {} netns {there}", card.name, card.port));
-        self.bring_up(&card);
-        cards.push(card);
+        let name = format!("eth{}", cards.len());
+        cards.push(Card::connect(&self.0.namespace, &name, switch, self.0.lab.number()));
     }
 
     /// Takes the machine from its first network to another: the card stays, the cable is plugged in elsewhere, the address changes.
     pub fn move_to(&self, switch: &Switch) {
         let mut cards = self.cards();
         let card = cards.first_mut().expect("a machine that moves was somewhere");
-        // The cable's end loses its bridge, and the card its carrier, by going to the other switch's namespace.
-        let there = switch.namespace().pid();
-        card.switch.namespace().ip(&format!("link set {} netns {there}", card.port));
-        card.switch = switch.clone();
-        card.host = self.0.lab.number();
-        let card = card.clone();
-        self.0.namespace.ip(&format!("addr flush dev {}", card.name));
-        self.bring_up(&card);
+        card.reconnect(&self.0.namespace, switch, self.0.lab.number());
     }
 
     /// Loses this share of the packets to this machine, on every network; 0 ends that.
     pub fn loss(&self, percent: u8) {
         for card in self.cards().iter() {
-            card.switch.set_loss(&card.port, percent);
+            card.set_loss(percent);
         }
     }
 
     /// A silent death of every cable: nothing passes any more, and no link goes down.
     pub fn unplug(&self) {
         for card in self.cards().iter() {
-            card.switch.set_unplugged(&card.port, true);
+            card.set_unplugged(true);
         }
     }
 
     /// Undoes [`Machine::unplug`].
     pub fn plug(&self) {
         for card in self.cards().iter() {
-            card.switch.set_unplugged(&card.port, false);
+            card.set_unplugged(false);
         }
     }
 
     /// The IPv4 address on the first network.
     pub fn ipv4(&self) -> String {
-        let cards = self.cards();
-        let card = cards.first().expect("a machine with an address is on a network");
-        card.switch.ipv4(card.host).expect("this network has IPv4")
+        let lease = self.cards().first().expect("a machine with an address is on a network").lease();
+        lease.expect("this network has IPv4").address.to_string()
     }
 
     /// The link-local IPv6 address on the first network, with the zone that this machine's neighbours must use: their first card.
     pub fn ipv6(&self) -> String {
-        format!("{}%eth0", ipv6(self.cards().first().expect("a machine with an address is on a network").host))
+        format!("{}%eth0", self.cards().first().expect("a machine with an address is on a network").ipv6())
     }
 
     /// A home of a node on this machine; the same name is the same home.
@@ -147,6 +124,18 @@ impl Machine {
         finish(shown, child, input, PROGRAM_TIME)
     }
 
+    /// Does something in this machine's network. Sockets that are made there stay there, wherever they are used.
+    pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        self.0.namespace.inside(act)
+    }
+
+    /// A UDP socket on this machine, on any free port, that waits for a packet for at most as long as a local one can take.
+    pub fn udp(&self) -> UdpSocket {
+        let socket = self.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))).expect("a free port");
+        socket.set_read_timeout(Some(PACKET_TIME)).expect("not zero");
+        socket
+    }
+
     /// Starts a program that is typed to and read as a terminal would be.
     pub fn screen(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Screen {
         Screen::new(self.clone(), self.spawn(program, arguments, &BTreeMap::new()))
@@ -164,25 +153,7 @@ impl Machine {
     }
 
     pub(super) fn port_on(&self, switch: &Switch) -> Option<String> {
-        self.cards().iter().find(|card| card.switch.is(switch)).map(|card| card.port.clone())
-    }
-
-    /// Gives the card its addresses, connects the cable's other end, and waits until both ends are up.
-    fn bring_up(&self, card: &Card) {
-        let Card { name, port, switch, host } = card;
-        switch.plug_in(port);
-        // The kernel makes no address of its own, so that none has to be waited for (duplicate address detection takes seconds).
-        let mut lines =
-            format!("link set {name} addrgenmode none\nlink set {name} up\naddr add {}/64 dev {name} nodad\n", ipv6(*host));
-        if let Some(ipv4) = switch.ipv4(*host) {
-            lines.push_str(&format!("addr add {ipv4}/24 dev {name}\n"));
-        }
-        self.0.namespace.ip(&lines);
-        until(&format!("{} has a link", self.name()), LINK_TIME, || {
-            let shown = self.0.namespace.tool("ip", &["-oneline", "link", "show", "dev", name], "");
-            if shown.stdout.contains("state UP") { Ok(()) } else { Err(shown.to_string()) }
-        });
-        switch.wait_for_port(port);
+        self.cards().iter().find(|card| card.is_on(switch)).map(|card| card.port().to_owned())
     }
 
     fn cards(&self) -> MutexGuard<'_, Vec<Card>> {
@@ -199,9 +170,8 @@ fn clean(command: &mut Command, home: &Path) {
     command.env("HOME", home).env("RUST_BACKTRACE", "1").env("RUST_LIB_BACKTRACE", "0");
 }
 
-fn ipv6(host: u32) -> String {
-    format!("fe80::77:{host:x}")
-}
-
 /// For any program of a test to end; those that may take as long as they like are nodes.
 const PROGRAM_TIME: Duration = Duration::from_secs(60);
+
+/// For a packet to pass through the lab, which delays none, on a machine that is busy with other tests.
+const PACKET_TIME: Duration = Duration::from_millis(300);

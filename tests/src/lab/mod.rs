@@ -12,34 +12,59 @@
 //! bob.shows_once("hi");
 //! ```
 //!
+//! People on different networks meet on an internet, behind routers that do to them what routers do:
+//!
+//! ```no_run
+//! # use hobnob_tests::lab::{Lab, Nat};
+//! # let Some(lab) = Lab::new() else { return };
+//! let net = lab.internet();
+//! let relay = net.machine("relay");
+//! let (home, office) = (net.site(Nat::Symmetric), net.site(Nat::PortRestricted));
+//! let (ann, bob) = (home.machine("ann"), office.machine("bob"));
+//! home.rebind();
+//! net.cut(&home, &office);
+//! net.heal(&home, &office);
+//! ```
+//!
 //! Everything that a lab makes lives in namespaces whose first process ends when this one does, by whatever death. So nothing has to
 //! be cleaned up, and nothing leaks, even from a test that was killed.
 
+mod addresses;
+mod card;
 mod home;
+mod internet;
 mod line;
 mod machine;
 mod namespace;
+mod nat;
 mod node;
 mod permission;
 mod process;
 mod screen;
+mod site;
 mod switch;
 mod transcript;
 mod wait;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tempfile::TempDir;
 
+use addresses::Plan;
+
+pub use addresses::Addresses;
 pub use home::{Backup, Home};
+pub use internet::{Internet, OnInternet};
 pub use line::Line;
 pub use machine::Machine;
+pub use nat::Nat;
 pub use node::{AsTarget, Node};
 pub use process::{Output, hobnob_binary};
 pub(crate) use process::{finish, pipes};
 pub use screen::Screen;
-pub use switch::{Addresses, Switch};
+pub use site::Site;
+pub use switch::Switch;
 pub use wait::{Stopwatch, pause, until};
 
 /// One test's network. Drop it last: the homes of its machines go with it.
@@ -53,7 +78,7 @@ pub struct Lab {
 struct Shared {
     dir: TempDir,
     switches: Mutex<Vec<Switch>>,
-    numbers: AtomicU32,
+    numbers: AtomicU8,
 }
 
 impl Lab {
@@ -65,7 +90,7 @@ impl Lab {
         }
         // Short, because the path of a Unix socket has at most 107 bytes.
         let dir = tempfile::Builder::new().prefix("hob").tempdir().expect("the temporary folder can be written to");
-        Some(Self { shared: Arc::new(Shared { dir, switches: Mutex::default(), numbers: AtomicU32::new(1) }) })
+        Some(Self { shared: Arc::new(Shared { dir, switches: Mutex::default(), numbers: AtomicU8::new(1) }) })
     }
 
     /// A network of its own, with IPv4 (`10.77.n.x`) and link-local IPv6.
@@ -75,9 +100,12 @@ impl Lab {
 
     /// A network of its own, with these kinds of addresses.
     pub fn switch_with(&self, addresses: Addresses) -> Switch {
-        let switch = Switch::new(Arc::clone(&self.shared), addresses);
-        self.shared.switches().push(switch.clone());
-        switch
+        self.shared.switch(Plan::of(addresses, self.shared.number()))
+    }
+
+    /// An internet, with nobody on it yet.
+    pub fn internet(&self) -> Internet {
+        Internet::new(&self.shared)
     }
 
     /// A machine that is on no network yet; [`Machine::join`] it to some.
@@ -85,7 +113,7 @@ impl Lab {
         Machine::new(&self.shared, name)
     }
 
-    /// Cuts every switch in two: these machines on one side, all others on the other. Links and addresses stay as they are.
+    /// Cuts every local network in two: these machines on one side, all others on the other. Links and addresses stay as they are.
     pub fn cut(&self, machines: &[&Machine]) {
         for switch in self.shared.switches().iter() {
             switch.cut(machines);
@@ -100,10 +128,17 @@ impl Lab {
 
 impl Shared {
     /// A number that nothing else in this lab has.
-    fn number(&self) -> u32 {
+    fn number(&self) -> u8 {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        assert!(number < 255, "numbers become parts of addresses: this lab has too many switches and machines");
+        assert!(number < u8::MAX, "numbers become parts of addresses: this lab has too many switches and machines");
         number
+    }
+
+    /// A local network that [`Lab::cut`] cuts.
+    fn switch(self: &Arc<Self>, plan: Plan) -> Switch {
+        let switch = Switch::new(Arc::clone(self), plan);
+        self.switches().push(switch.clone());
+        switch
     }
 
     fn switches(&self) -> std::sync::MutexGuard<'_, Vec<Switch>> {

@@ -61,6 +61,15 @@ impl Namespace {
         std::thread::scope(|scope| scope.spawn(enter_and_spawn).join().expect("entering a namespace does not panic"))
     }
 
+    /// Does something in this network, on a thread of its own.
+    pub(super) fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let enter_and_act = || {
+            move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network)).expect("we may enter what we made");
+            act()
+        };
+        std::thread::scope(|scope| scope.spawn(enter_and_act).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// Runs one of the tools that build networks to its end, in this network.
     ///
     /// It stays outside of the process namespace, where process ids name other networks to `ip`.
@@ -75,6 +84,17 @@ impl Namespace {
     /// Runs lines of `ip`, which must all succeed.
     pub(super) fn ip(&self, lines: &str) {
         self.tool("ip", &["-batch", "-"], lines).expect(0);
+    }
+
+    /// Replaces rules of nftables, all at once.
+    pub(super) fn nft(&self, rules: &str) {
+        self.tool("nft", &["-f", "-"], rules).expect(0);
+    }
+
+    /// Sets a setting of this network, below `/proc/sys/net`.
+    pub(super) fn set(&self, setting: &str, value: impl std::fmt::Display) {
+        let line = format!("echo {value} > /proc/sys/net/{setting}");
+        self.tool("sh", &["-c", &line], "").expect(0);
     }
 }
 

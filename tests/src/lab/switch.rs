@@ -6,18 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
+use super::addresses::{Lease, Plan};
 use super::machine::Machine;
 use super::namespace::Namespace;
 use super::wait::until;
-
-/// Which kinds of addresses the machines of a switch get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addresses {
-    /// `10.77.n.x/24`, and link-local IPv6.
-    Both,
-    /// Link-local IPv6 and nothing else.
-    Ipv6Only,
-}
 
 /// A local network. Clones are the same switch.
 #[derive(Debug, Clone)]
@@ -26,9 +18,7 @@ pub struct Switch(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     lab: Arc<Shared>,
-    /// The `n` in this network's addresses.
-    number: u32,
-    addresses: Addresses,
+    plan: Plan,
     namespace: Namespace,
     traffic: Mutex<Traffic>,
 }
@@ -45,11 +35,15 @@ struct Traffic {
 }
 
 impl Switch {
-    pub(super) fn new(lab: Arc<Shared>, addresses: Addresses) -> Self {
-        let number = lab.number();
-        let switch = Self(Arc::new(Inner { lab, number, addresses, namespace: Namespace::new(), traffic: Mutex::default() }));
+    pub(super) fn new(lab: Arc<Shared>, plan: Plan) -> Self {
+        let switch = Self(Arc::new(Inner { lab, plan, namespace: Namespace::new(), traffic: Mutex::default() }));
+        // A bridge without an address of its own takes the lowest of its ports', a new one when ports come and go; to neighbours that
+        // know the old one, a router there is deaf.
+        let [a, b, c, d] = switch.0.namespace.pid().to_be_bytes();
+        let address = format!("02:77:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
         // Snooping would withhold multicast, STP and its forward delay everything, for the first seconds.
-        switch.0.namespace.ip("link add hub type bridge mcast_snooping 0 stp_state 0 forward_delay 0\nlink set hub up");
+        let kind = "type bridge mcast_snooping 0 stp_state 0 forward_delay 0";
+        switch.0.namespace.ip(&format!("link add hub address {address} {kind}\nlink set hub up"));
         switch
     }
 
@@ -71,18 +65,37 @@ impl Switch {
         self.cut(&[]);
     }
 
-    /// The address of the host with this number, if there is IPv4 here.
-    pub(super) fn ipv4(&self, host: u32) -> Option<String> {
-        (self.0.addresses == Addresses::Both).then(|| format!("10.77.{}.{host}", self.0.number))
+    /// An address for the card with this number, if there is IPv4 here.
+    pub(super) fn lease(&self, number: u8) -> Option<Lease> {
+        self.0.plan.lease(number)
     }
 
     pub(super) fn namespace(&self) -> &Namespace {
         &self.0.namespace
     }
 
+    pub(super) fn lab(&self) -> &Arc<Shared> {
+        &self.0.lab
+    }
+
     /// Puts the network device of this name, which is in this switch's namespace already, on the bridge.
-    pub(super) fn plug_in(&self, port: &str) {
+    pub(super) fn plug_in(&self, port: &str, lease: Option<Lease>) {
         self.0.namespace.ip(&format!("link set {port} master hub up"));
+        if let (Plan::Internet, Some(Lease { router: Some(router), .. })) = (&self.0.plan, lease) {
+            // No frame passes from line to line, multicast neither: only packets, by way of the router.
+            self.0.namespace.ip(&format!("link set {port} type bridge_slave isolated on\naddr add {router}/24 dev hub"));
+        }
+    }
+
+    /// Makes the switch a router, too, as the boxes in people's homes are.
+    pub(super) fn route(&self) {
+        let namespace = &self.0.namespace;
+        // Neighbours that were told to use each other directly could not: no frame passes between them on an internet.
+        namespace.set("ipv4/conf/all/send_redirects", 0);
+        namespace.set("ipv4/conf/hub/send_redirects", 0);
+        namespace.set("ipv4/ip_forward", 1);
+        // Frames between neighbours are no business of the router's rules. Kernels without such a setting never thought they were.
+        namespace.tool("sh", &["-c", "f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $f ] || echo 0 > $f"], "").expect(0);
     }
 
     /// Waits until frames pass through the port.
@@ -119,28 +132,33 @@ impl Switch {
     fn change(&self, change: impl FnOnce(&mut Traffic)) {
         let mut traffic = self.0.traffic.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut traffic);
-        self.0.namespace.tool("nft", &["-f", "-"], &traffic.rules()).expect(0);
+        self.0.namespace.nft(&traffic.rules());
     }
 }
 
 impl Traffic {
-    /// The rules for nftables. Frames are dropped between ports, so that no machine gets to see an error or a dead link.
+    /// The rules for nftables. Frames are dropped at and between ports, so that no machine gets to see an error or a dead link.
     fn rules(&self) -> String {
-        let mut rules = String::from("table bridge lab\ndelete table bridge lab\ntable bridge lab {\nchain forward {\n");
-        rules.push_str("type filter hook forward priority 0\n");
+        let (mut entering, mut between, mut leaving) = (String::new(), String::new(), String::new());
         if !self.apart.is_empty() {
             let apart = set(&self.apart);
-            let _ = writeln!(rules, "iifname {apart} oifname != {apart} drop\niifname != {apart} oifname {apart} drop");
+            let _ = writeln!(between, "iifname {apart} oifname != {apart} drop\niifname != {apart} oifname {apart} drop");
         }
         if !self.unplugged.is_empty() {
             let unplugged = set(&self.unplugged);
-            let _ = writeln!(rules, "iifname {unplugged} drop\noifname {unplugged} drop");
+            let _ = writeln!(entering, "iifname {unplugged} drop");
+            let _ = writeln!(leaving, "oifname {unplugged} drop");
         }
         for (port, percent) in &self.loss {
-            let _ = writeln!(rules, "oifname {port} numgen random mod 100 < {percent} drop");
+            let _ = writeln!(leaving, "oifname {port} ether type != arp numgen random mod 100 <= {} drop", percent - 1);
         }
-        rules.push_str("}\n}\n");
-        rules
+        // What a router that is the switch itself gets and sends is not forwarded, but enters and leaves.
+        format!(
+            "table bridge lab\ndelete table bridge lab\ntable bridge lab {{\n\
+             chain entering {{ type filter hook prerouting priority 0\n{entering}}}\n\
+             chain between {{ type filter hook forward priority 0\n{between}}}\n\
+             chain leaving {{ type filter hook postrouting priority 0\n{leaving}}}\n}}\n"
+        )
     }
 }
 

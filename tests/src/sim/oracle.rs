@@ -544,9 +544,9 @@ impl World {
             }
             Ok(Frame::Digest(conversation, _) | Frame::Prune(conversation, _)) => self.not_theirs(conversation, node, to),
             Ok(Frame::Want { name, .. } | Frame::Conflict(name)) => self.not_theirs(name.conversation, node, to),
-            Ok(Frame::Hello(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Profile(_) | Frame::Unknown(_)) => {
-                Some("a frame that is not a replica's".to_owned())
-            }
+            Ok(
+                Frame::Hello(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Profile(_) | Frame::Candidates(_) | Frame::Unknown(_),
+            ) => Some("a frame that is not a replica's".to_owned()),
             Err(error) => Some(error.to_string()),
         };
         if let Some(wrong) = wrong {

@@ -74,7 +74,13 @@ fn gets_nothing(proofs: impl AsyncFnOnce(&Town, &Mallory, &Line) -> Vec<[u8; 32]
         let about_it = |frame: &&Frame| match frame {
             Frame::Digest(of, _) | Frame::Heads { conversation: of, .. } | Frame::Prune(of, _) => *of == tag,
             Frame::Have(of, _) | Frame::Want { name: of, .. } | Frame::Conflict(of) => of.conversation == tag,
-            Frame::Hello(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Profile(_) | Frame::Batch(_) | Frame::Unknown(_) => false,
+            Frame::Hello(_)
+            | Frame::Ping(_)
+            | Frame::Pong(_)
+            | Frame::Profile(_)
+            | Frame::Candidates(_)
+            | Frame::Batch(_)
+            | Frame::Unknown(_) => false,
         };
         assert_eq!(heard.iter().find(about_it), None, "of a room that it isn't in");
         // Whatever batches came are of other conversations: a stream that isn't there has none at all.

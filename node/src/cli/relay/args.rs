@@ -1,5 +1,6 @@
 //! What can be written after `hobnob relay`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -39,7 +40,14 @@ pub(super) struct Run {
     /// Take so many peers at most.
     #[arg(long, value_name = "N", value_parser = peers)]
     pub(super) peers_max: Option<usize>,
+
+    /// Show who is here, metrics and health at this address and TCP port. Anybody who reaches it may read it.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = STATUS_LISTEN)]
+    pub(super) status: Option<SocketAddr>,
 }
+
+/// What `--status` alone means: this machine only.
+const STATUS_LISTEN: &str = "127.0.0.1:9627";
 
 /// What the operator can ask of the relay that runs in this home. A TARGET is a label of the allow file, a peer's id, or the
 /// beginning of one.
@@ -78,6 +86,7 @@ impl Relay {
             (run.no_roster, "--no-roster"),
             (run.rate.is_some(), "--rate"),
             (run.peers_max.is_some(), "--peers-max"),
+            (run.status.is_some(), "--status"),
         ];
         match (&self.ask, flags.into_iter().find(|(given, _)| *given)) {
             (Some(_), Some((_, flag))) => {
@@ -122,7 +131,8 @@ mod tests {
         for line in [
             "hobnob relay",
             "hobnob relay --listen 0.0.0.0:4627 --token-file t --no-roster --rate 10M --peers-max 500 --home /tmp/x --json -v",
-            "hobnob relay --allow-file a",
+            "hobnob relay --allow-file a --status",
+            "hobnob relay --status [::1]:80 --json",
             "hobnob --home /tmp/x relay peers --json",
             "hobnob relay --home /tmp/x kick ann",
             "hobnob relay ban aaaaaaaa",
@@ -141,6 +151,8 @@ mod tests {
             ("hobnob relay --rate 1M peers", "--rate is for a relay that starts"),
             ("hobnob relay --listen [::]:1 kick ann", "--listen is for a relay that starts"),
             ("hobnob relay --token-file a --allow-file b", "cannot be used with"),
+            ("hobnob relay --status 127.0.0.1:1 peers", "--status is for a relay that starts"),
+            ("hobnob relay --status 9627", "--status"),
             ("hobnob relay --rate 0", "above 0"),
             ("hobnob relay --peers-max 0", "above 0"),
             ("hobnob relay kick", "TARGET"),

@@ -35,6 +35,8 @@ pub(super) struct Line {
 pub(super) enum Event {
     /// The relay runs, and can be reached here.
     Listening { relay: Text<PeerId>, addrs: Vec<SocketAddr> },
+    /// The relay shows its status here.
+    Status { addr: SocketAddr },
     /// A peer in the liveness table.
     RelayPeer(Row),
     /// A peer's connection was ended.

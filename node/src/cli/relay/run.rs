@@ -7,7 +7,9 @@ use hobnob::control::wire::Text;
 use hobnob_relay::admission::{AllowList, Rule, Token};
 use hobnob_relay::core::Limits;
 use hobnob_relay::server::{Config, Server};
+use hobnob_relay::status::Status;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::args::Run;
 use super::lines::Event;
@@ -21,14 +23,23 @@ use crate::cli::session::Signals;
 pub(super) async fn run(common: &Common, home: &Home, run: Run, out: Output) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let claimed = claim(home)?;
+    let status = match run.status {
+        Some(addr) => Some(Status::bind(addr).await?),
+        None => None,
+    };
     let server = Server::start(config(common, home, run)?)?;
     let listener = Listener::bind(&claimed).with_context(|| format!("can't make the control socket {:?}", home.socket()))?;
     let end = CancellationToken::new();
-    let asked = tokio::spawn(desk::serve(listener, server.clone(), end.clone()));
-    introduce(&server, out)?;
+    introduce(&server, status.as_ref(), out)?;
+    let desks = TaskTracker::new();
+    desks.spawn(desk::serve(listener, server.clone(), end.clone()));
+    if let Some(status) = status {
+        desks.spawn(status.serve(server.clone(), end.clone()));
+    }
     signals.any().await;
     end.cancel();
-    asked.await.context("the task of the control socket failed")?;
+    desks.close();
+    desks.wait().await;
     server.shutdown().await;
     Ok(Exit::Done)
 }
@@ -61,10 +72,12 @@ fn config(common: &Common, home: &Home, run: Run) -> anyhow::Result<Config> {
 }
 
 /// Says who and where the relay is, and how to use it.
-fn introduce(server: &Server, out: Output) -> std::io::Result<()> {
+fn introduce(server: &Server, status: Option<&Status>, out: Output) -> std::io::Result<()> {
     let addrs = server.addrs();
     let port = server.local_addr().port();
-    show::print(&[Event::Listening { relay: Text(server.id()), addrs }], out)?;
+    let listening = Event::Listening { relay: Text(server.id()), addrs };
+    let status = status.map(|status| Event::Status { addr: status.local_addr() });
+    show::print(&[Some(listening), status].into_iter().flatten().collect::<Vec<_>>(), out)?;
     output::say_on_terminal(&format!(
         "People elsewhere write this machine's public name or address instead; let UDP port {port} through its firewall and router."
     ));

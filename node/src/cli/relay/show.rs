@@ -22,7 +22,9 @@ pub(super) fn print(events: &[Event], out: Output) -> io::Result<()> {
 fn peer(event: &Event) -> Option<[String; 8]> {
     match event {
         Event::RelayPeer(row) => Some(cells(row)),
-        Event::Listening { .. } | Event::Kicked { .. } | Event::Banned { .. } | Event::Unbanned { .. } => None,
+        Event::Listening { .. } | Event::Status { .. } | Event::Kicked { .. } | Event::Banned { .. } | Event::Unbanned { .. } => {
+            None
+        }
     }
 }
 
@@ -47,6 +49,7 @@ fn plain(event: &Event) -> Vec<String> {
             lines.extend(addrs.iter().map(|addr| format!("{now} use it with --relay {}@{addr}", relay.0)));
             lines
         }
+        Event::Status { addr } => vec![format!("{} status at http://{addr}/", local_minute(now()))],
         Event::RelayPeer(_) => Vec::new(),
         Event::Kicked { peer } => vec![format!("kicked {}", peer.0)],
         Event::Banned { peer } => vec![format!("banned {}", peer.0)],

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use hobnob_protocol::{Body, Nickname, PeerId, RoomName};
+use hobnob_protocol::{Body, HostPort, Nickname, PeerId, RoomName};
 use serde::{Deserialize, Serialize};
 
 use super::values::{Base64, Text, Time};
 use crate::node::{
-    ConversationRef, DeliveryState, Event, Message, MessageId, Notice, PathKind, PeerInfo, PeerState, RoomInfo, Sent, Status,
+    ConversationRef, DeliveryState, Event, Message, MessageId, Notice, PathKind, PeerInfo, PeerState, RelayInfo, RoomInfo, Sent,
+    Status,
 };
 
 /// The version in every line. It changes when a field is renamed or its meaning changes; fields may be added without.
@@ -176,9 +177,28 @@ pub struct StatusLine {
     pub ticket: String,
     /// The rooms it is in.
     pub rooms: Vec<RoomLine>,
+    /// Its relays.
+    #[serde(default)]
+    pub relays: Vec<RelayLine>,
     /// The latest notices of this run.
     #[serde(default)]
     pub notices: Vec<NoticeLine>,
+}
+
+/// A relay that this node uses: see [`RelayInfo`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayLine {
+    /// Where it is.
+    pub at: Text<HostPort>,
+    /// Its identity, once it has proved one.
+    pub id: Option<Text<PeerId>>,
+    /// Whether there is a connection with it.
+    pub up: bool,
+    /// Where it sees this node.
+    pub observed: Option<SocketAddr>,
+    /// Why there is no connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Something to tell the user: see [`Notice`].
@@ -249,6 +269,13 @@ impl From<Notice> for NoticeLine {
     }
 }
 
+impl From<RelayInfo> for RelayLine {
+    fn from(info: RelayInfo) -> Self {
+        let RelayInfo { at, id, observed, why } = info;
+        RelayLine { at: Text(at), id: id.map(Text), up: observed.is_some(), observed, why }
+    }
+}
+
 impl From<Status> for StatusLine {
     fn from(status: Status) -> Self {
         StatusLine {
@@ -257,6 +284,7 @@ impl From<Status> for StatusLine {
             addrs: status.addrs,
             ticket: status.ticket.to_string(),
             rooms: status.rooms.into_iter().map(RoomLine::from).collect(),
+            relays: status.relays.into_iter().map(RelayLine::from).collect(),
             notices: status.notices.into_iter().map(NoticeLine::from).collect(),
         }
     }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::node::{Cause, ConversationRef, DeliveryState, HistoryQuery, JoinError, MessageId, NodeError, SendError};
 
 pub use event::{
-    BodyFields, EventLine, LINES_VERSION, ListeningLine, MessageLine, NoticeLine, PeerLine, ReceiptLine, RoomLine, SentLine,
-    StatusLine, WireEvent,
+    BodyFields, EventLine, LINES_VERSION, ListeningLine, MessageLine, NoticeLine, PeerLine, ReceiptLine, RelayLine, RoomLine,
+    SentLine, StatusLine, WireEvent,
 };
 pub use values::{Base64, Text, Time};
 

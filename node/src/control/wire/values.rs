@@ -120,7 +120,7 @@ macro_rules! words {
 words! {
     DeliveryState { Queued, Sent, Delivered }
     PeerState { Online, Suspect, Offline }
-    PathKind { Lan, Direct }
+    PathKind { Lan, Direct, Relay }
 }
 
 #[cfg(test)]

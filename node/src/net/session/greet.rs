@@ -87,6 +87,7 @@ async fn exchange(connection: &Connection, dialed: bool, ours: &Frame) -> Result
         Frame::Ping(_)
         | Frame::Pong(_)
         | Frame::Profile(_)
+        | Frame::Candidates(_)
         | Frame::Digest(..)
         | Frame::Heads { .. }
         | Frame::Batch(_)

@@ -194,6 +194,7 @@ impl Running {
                 Frame::Batch(_) => return Err(self.broke("a batch on the control stream")),
                 frame @ (Frame::Pong(_)
                 | Frame::Profile(_)
+                | Frame::Candidates(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }
                 | Frame::Have(..)
@@ -218,6 +219,7 @@ impl Running {
                 | Frame::Ping(_)
                 | Frame::Pong(_)
                 | Frame::Profile(_)
+                | Frame::Candidates(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }
                 | Frame::Have(..)

@@ -64,7 +64,7 @@ async fn closing_an_endpoint_tells_the_peers_and_ends_its_tasks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_died_and_restarted_tells_its_peers_that_it_did() {
     let ann = node(1);
-    let mut bound = bind(Some(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0))).unwrap();
+    let (mut bound, _) = bind(Some(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0))).unwrap();
     let wire = Faulty::on(&mut bound);
     let listen = bound.local_addr;
     // A life of its own: all its tasks go with its runtime, and with them the socket.
@@ -78,7 +78,7 @@ async fn a_node_that_died_and_restarted_tells_its_peers_that_it_did() {
     let bound = within(async {
         loop {
             match bind(Some(listen)) {
-                Ok(bound) => return bound,
+                Ok((bound, _)) => return bound,
                 Err(_) => tokio::task::yield_now().await,
             }
         }
@@ -98,7 +98,7 @@ async fn whatever_is_thrown_at_the_socket_is_counted_and_quic_goes_on() {
     let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let stun = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
     let huge = vec![0xc0; 9_000];
-    for datagram in [&stun[..], &[0x10; 40], &[0x11; 9], b"", b"\x30hello", b"\x00hello", &[0x42; 100], &[0xc0; 1200], &huge] {
+    for datagram in [&stun[..], &[0x10; 40], &[0x11; 18], b"", b"\x30hello", b"\x00hello", &[0x42; 100], &[0xc0; 1200], &huge] {
         stranger.send_to(datagram, bob.addr).unwrap();
     }
     let mut stream = dialed.open_uni().await.unwrap();
@@ -133,7 +133,7 @@ async fn half_open_handshakes_keep_nobody_out() {
 
 /// A client that sends, and hears nothing.
 fn deaf_client() -> quinn::Endpoint {
-    let mut bound = bind(Some("127.0.0.1:0".parse().unwrap())).unwrap();
+    let (mut bound, _) = bind(Some("127.0.0.1:0".parse().unwrap())).unwrap();
     Faulty::on(&mut bound).deaf.store(true, Ordering::Relaxed);
     let runtime = Arc::new(quinn::TokioRuntime);
     quinn::Endpoint::new_with_abstract_socket(quinn::EndpointConfig::default(), None, bound.socket, runtime).unwrap()

@@ -35,7 +35,7 @@ fn node(seed: u8) -> Node {
 }
 
 fn node_at(seed: u8, listen: SocketAddr) -> Node {
-    node_on(seed, bind(Some(listen)).unwrap())
+    node_on(seed, bind(Some(listen)).unwrap().0)
 }
 
 fn node_on(seed: u8, bound: BoundSocket) -> Node {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use hobnob_protocol::{Hello, close};
 use tokio::task::JoinSet;
-use tracing::info;
+use tracing::{debug, info};
 
+use super::relays::OpenFailed;
 use super::*;
+use crate::core::synthetic::is_synthetic;
 use crate::net::endpoint::DialError;
 use crate::net::session::{Ended, GreetError, Greeted, greet};
 use hobnob_protocol::tls;
@@ -67,19 +69,27 @@ impl Engine {
     /// Dials all addresses of a peer, one a moment after the other; the first that leads to it wins.
     fn dial(&mut self, peer: PeerId, addrs: Vec<SocketAddr>) {
         let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
+        let ways: Vec<_> = addrs.into_iter().map(|addr| (addr, self.way_to(addr))).collect();
         self.spawn(async move {
             let mut attempts = JoinSet::new();
-            for (i, addr) in (0u32..).zip(addrs) {
+            for (i, (addr, way)) in (0u32..).zip(ways) {
                 let (endpoint, hello) = (endpoint.clone(), hello.clone());
                 attempts.spawn(async move {
                     tokio::time::sleep(STAGGER * i).await;
-                    connect(&endpoint, addr, Some(peer), hello).await
+                    (addr, connect(&endpoint, addr, way, Some(peer), hello).await)
                 });
             }
             while let Some(attempt) = attempts.join_next().await {
-                if let Ok(Ok(greeted)) = attempt {
-                    let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
-                    return;
+                match attempt {
+                    Ok((_, Ok(greeted))) => {
+                        let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
+                        return;
+                    }
+                    Ok((addr, Err(NotMet::Failed(SendError::IdentityMismatch { expected, found, .. })))) => {
+                        let _ = internal.send(Internal::Impostor { addr, expected, found });
+                    }
+                    Ok((addr, Err(NotMet::Failed(error)))) => debug!(%addr, "not reached: {error}"),
+                    Ok((_, Err(NotMet::Duplicate(_) | NotMet::Myself))) | Err(_) => {}
                 }
             }
             let _ = internal.send(Internal::DialFailed(peer));
@@ -101,7 +111,7 @@ impl Engine {
         }
         let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
         self.spawn(async move {
-            let met = match connect(&endpoint, addr, expected, hello).await {
+            let met = match connect(&endpoint, addr, None, expected, hello).await {
                 Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: Some(reply) },
                 // Both sides dialed at once, and the other connection stays: whoever answered here is at its end.
                 Err(NotMet::Duplicate(peer)) => return drop(reply.send(Ok(peer))),
@@ -173,7 +183,7 @@ impl Engine {
             }
         };
         let instance = Instance { started_at_ms: greeted.hello.started_at_ms, number: greeted.hello.instance };
-        let (peer, dialed) = (greeted.peer, greeted.dialed);
+        let (peer, dialed, greeted_from) = (greeted.peer, greeted.dialed, greeted.connection.remote_address());
         if peer == self.me {
             self.met_myself(&greeted, instance, reply);
             return;
@@ -181,7 +191,8 @@ impl Engine {
         let session = SessionId(self.next_session);
         self.next_session += 1;
         self.candidates.insert(session, Candidate { greeted, reply });
-        self.paths.handle(self.clock.now(), paths::Input::Connected { session, peer, dialed, instance });
+        let relayed = is_synthetic(greeted_from.ip());
+        self.paths.handle(self.clock.now(), paths::Input::Connected { session, peer, dialed, instance, relayed });
     }
 
     /// Nobody answers at an address where a known peer was last: that peer is meant, and is away.
@@ -218,7 +229,7 @@ impl Engine {
         let Some(&addr) = addrs.iter().find(|addr| !own.contains(addr)) else { return };
         let (endpoint, internal, hello, me) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker(), self.me);
         self.spawn(async move {
-            let met = match connect(&endpoint, addr, Some(me), hello).await {
+            let met = match connect(&endpoint, addr, None, Some(me), hello).await {
                 Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: None },
                 Err(NotMet::Myself) => Met::Copy(addr),
                 Err(NotMet::Duplicate(_) | NotMet::Failed(_)) => return,
@@ -246,12 +257,22 @@ enum NotMet {
     Failed(SendError),
 }
 
+/// Connects and says Hello; to a relayed peer, when there is a channel.
 async fn connect(
     endpoint: &Endpoint,
     addr: SocketAddr,
+    way: Option<oneshot::Receiver<Result<(), OpenFailed>>>,
     expected: Option<PeerId>,
     hello: impl FnOnce(&[u8; 32]) -> Hello,
 ) -> Result<Greeted, NotMet> {
+    if let Some(way) = way {
+        let unreachable = |cause: String| NotMet::Failed(SendError::Unreachable { addr: addr.to_string(), cause });
+        match tokio::time::timeout(DIAL_LIMIT, way).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(failed))) => return Err(unreachable(failed.to_string())),
+            Ok(Err(_)) | Err(_) => return Err(unreachable("the relay does not answer".to_owned())),
+        }
+    }
     let failed = |error: DialError| NotMet::Failed(SendError::dial(addr.to_string(), error));
     let connection = endpoint.dial(addr, expected, DIAL_LIMIT).await.map_err(failed)?;
     let peer = tls::peer_id(connection.peer_identity());

@@ -36,8 +36,14 @@ impl Engine {
         let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) else { return };
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
         let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
-        info!(?peer, addr = %session.remote_addr(), "session up");
-        let was_here = self.offline_owed.remove(&peer).is_some() || self.link_with(peer).is_some_and(|link| !link.suspect);
+        match self.relay_of(session.remote_addr()) {
+            Some(relay) => info!(?peer, %relay, "session up, through a relay"),
+            None => info!(?peer, addr = %session.remote_addr(), "session up"),
+        }
+        let owed = self.offline_owed.remove(&peer).is_some();
+        let before = self.link_with(peer).filter(|link| !link.suspect).map(|link| self.path_kind(link.session.remote_addr()));
+        let path = self.path_kind(session.remote_addr());
+        let nothing_new = before.map_or(owed, |before| before == path);
         let now = self.clock.now();
         let (proofs, profiles_since) = (Vec::new(), now.mono);
         let refused = Refused::default();
@@ -52,8 +58,9 @@ impl Engine {
         }
         // What changed since our Hello was made, if anything did.
         self.send_profile(id);
+        self.rendezvous_up(id);
         self.somebody_changed();
-        if !was_here {
+        if !nothing_new {
             self.say(Event::Peer(self.peer_info(peer)));
         }
     }
@@ -97,6 +104,7 @@ impl Engine {
     fn link_is_gone(&mut self, id: SessionId, peer: PeerId, goodbye: bool, duplicate: bool) {
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Down(id));
+        self.rendezvous.handle(now, rendezvous::Input::Down(id));
         self.replica.handle(now, replica::Input::SessionDown { session: id, goodbye });
         if self.link_with(peer).is_some() {
             return;
@@ -128,6 +136,10 @@ impl Engine {
             SessionEventKind::Frame(Frame::Profile(profile)) => {
                 self.presence.handle(now, presence::Input::Heard(id));
                 self.profile(id, profile);
+            }
+            SessionEventKind::Frame(Frame::Candidates(addrs)) => {
+                self.presence.handle(now, presence::Input::Heard(id));
+                self.candidates(id, addrs);
             }
             SessionEventKind::Frame(frame) => {
                 self.presence.handle(now, presence::Input::Heard(id));
@@ -196,6 +208,9 @@ impl Engine {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.suspect = suspect;
         let peer = link.peer;
+        if suspect {
+            self.paths.handle(self.clock.now(), paths::Input::Suspect(id));
+        }
         self.say(Event::Peer(self.peer_info(peer)));
     }
 }

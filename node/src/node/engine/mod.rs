@@ -8,6 +8,7 @@ mod links;
 mod messages;
 mod notices;
 mod profiles;
+mod relays;
 mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::{
-    Batch, Body, ConversationId, LogName, Nickname, PeerId, Ranges, RoomName, SecretKey, Seq, Ticket, close, frame::Profile,
+    Batch, Body, ConversationId, LogName, Nickname, PeerId, Ranges, RelayAddr, RoomName, SecretKey, Seq, Ticket, close,
+    frame::Profile,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,8 @@ use self::dialing::{Candidate, Met};
 use self::links::Link;
 use self::messages::{Sending, Waiters};
 use self::notices::Notices;
+pub(super) use self::relays::RELAY_SETTING;
+use self::relays::Relays;
 use self::rooms::Joining;
 use super::clock::Clock;
 use super::events::Publisher;
@@ -36,9 +40,10 @@ use crate::core::durable::CommitId;
 use crate::core::paths::{self, Instance, Paths};
 use crate::core::peers::Peers;
 use crate::core::presence::{self, Presence};
+use crate::core::rendezvous::{self, Rendezvous};
 use crate::core::replica::{self, Replica, Token};
 use crate::core::{Rng, SessionId};
-use crate::net::demux::Counted;
+use crate::net::demux::{Counted, Knocked};
 use crate::net::endpoint::{Accepted, Endpoint};
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::{Discovery, Found};
@@ -62,6 +67,7 @@ pub(super) enum Command {
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Resolve { name: String, reply: oneshot::Sender<Result<PeerId, ResolveError>> },
     IsKnown { peer: PeerId, reply: oneshot::Sender<bool> },
+    Reach { peer: PeerId, addrs: Vec<SocketAddr>, relays: Vec<RelayAddr>, reply: oneshot::Sender<()> },
     Dial { addr: SocketAddr, expected: Option<PeerId>, reply: oneshot::Sender<Result<PeerId, SendError>> },
     Send { to: ConversationRef, body: Body, reply: oneshot::Sender<Result<Sent, SendError>> },
     WaitFor { id: MessageId, state: DeliveryState, reply: oneshot::Sender<Result<DeliveryState, NodeError>> },
@@ -81,6 +87,7 @@ pub(super) enum Internal {
     History(messages::HistoryRead),
     Met(Met),
     DialFailed(PeerId),
+    Impostor { addr: SocketAddr, expected: PeerId, found: PeerId },
 }
 
 /// What an engine is made of.
@@ -93,6 +100,9 @@ pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) endpoint: Endpoint,
     pub(super) bound: BoundSocket,
+    pub(super) knocked: mpsc::Receiver<Knocked>,
+    pub(super) relay_ids: BTreeMap<String, PeerId>,
+    pub(super) relay_token: Vec<u8>,
     pub(super) interfaces: Interfaces,
     pub(super) accepted: mpsc::Receiver<Accepted>,
     pub(super) commands: mpsc::Receiver<Command>,
@@ -112,6 +122,8 @@ pub(super) struct Engine {
     presence: Presence,
     paths: Paths,
     peers: Peers,
+    rendezvous: Rendezvous,
+    relays: Relays,
     store: Store,
     endpoint: Endpoint,
     bound: BoundSocket,
@@ -173,6 +185,8 @@ impl Engine {
             presence: Presence::default(),
             paths: Paths::new(me, Rng::new(parts.run ^ 1)),
             peers: Peers::new(me, parts.nick),
+            rendezvous: Rendezvous::default(),
+            relays: Relays::new(parts.relay_ids, parts.relay_token, parts.knocked),
             store: parts.store,
             endpoint: parts.endpoint,
             bound: parts.bound,
@@ -278,6 +292,8 @@ impl Engine {
                         self.begin_stop(oneshot::channel().0);
                     }
                 }
+                Some((relay, event)) = self.relays.queue.recv() => self.relay_event(relay, event),
+                Some(knocked) = self.relays.knocked.recv() => self.knocked(knocked),
                 Some(accepted) = self.accepted.recv() => self.greet_accepted(accepted),
                 found = next_of(&mut self.found) => self.found(found),
                 interfaces = next_of(&mut self.network) => self.network_changed(interfaces),
@@ -293,8 +309,8 @@ impl Engine {
     }
 
     fn next_timeout(&self) -> Option<Duration> {
-        let machines = [self.replica.poll_timeout(), self.presence.poll_timeout(), self.paths.poll_timeout()];
-        machines
+        let (replica, presence) = (self.replica.poll_timeout(), self.presence.poll_timeout());
+        [replica, presence, self.paths.poll_timeout(), self.rendezvous.poll_timeout()]
             .into_iter()
             .flatten()
             .chain(self.offline_owed.values().copied())
@@ -314,6 +330,9 @@ impl Engine {
         if self.paths.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.paths.handle(now, paths::Input::Timeout);
         }
+        if self.rendezvous.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.rendezvous.handle(now, rendezvous::Input::Timeout);
+        }
         self.say_owed_offline();
         if self.count_at <= now.mono {
             self.count_at = now.mono + COUNTERS_EVERY;
@@ -328,6 +347,8 @@ impl Engine {
                 self.presence_output(output);
             } else if let Some(output) = self.paths.poll_output() {
                 self.paths_output(output);
+            } else if let Some(output) = self.rendezvous.poll_output() {
+                self.rendezvous_output(output);
             } else if let Some(output) = self.replica.poll_output() {
                 self.replica_output(output);
             } else {
@@ -347,6 +368,10 @@ impl Engine {
             Command::Peers(reply) => drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect())),
             Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
             Command::IsKnown { peer, reply } => drop(reply.send(self.peers.all().any(|known| known == peer))),
+            Command::Reach { peer, addrs, relays, reply } => {
+                self.reach_by_relay(peer, addrs, relays);
+                let _ = reply.send(());
+            }
             Command::Dial { addr, expected, reply } => self.dial_for_user(addr, expected, reply),
             Command::Send { to, body, reply } => self.send(to, body, reply),
             Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
@@ -377,6 +402,7 @@ impl Engine {
             }
             Internal::History(read) => self.history_read(read),
             Internal::Met(met) => self.met(met),
+            Internal::Impostor { addr, expected, found } => self.impostor(addr, expected, found),
             Internal::DialFailed(peer) => self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer)),
         }
     }
@@ -405,14 +431,17 @@ impl Engine {
         self.presence.handle(now, presence::Input::NetworkChanged);
         self.paths.handle(now, paths::Input::NetworkChanged);
         self.interfaces = interfaces;
+        self.relays_network_changed();
         self.tell_profile();
     }
 
     fn status(&self) -> Status {
         let addrs = self.listening_addrs();
-        let ticket = Ticket { id: self.me, addrs: addrs.iter().map(|addr| (*addr).into()).collect(), relays: Vec::new() };
+        let ticket =
+            Ticket { id: self.me, addrs: addrs.iter().map(|addr| (*addr).into()).collect(), relays: self.relays.addrs() };
         let (nick, notices) = (self.peers.own().clone(), self.notices.told());
-        Status { id: self.me, nick, addrs, ticket, rooms: self.room_infos(), notices }
+        let (rooms, relays) = (self.room_infos(), self.relays.infos());
+        Status { id: self.me, nick, addrs, ticket, rooms, relays, notices }
     }
 
     fn set_nick(&mut self, nick: Nickname) {

@@ -8,6 +8,7 @@ use hobnob_protocol::{Frame, close};
 use tracing::warn;
 
 use super::*;
+use crate::core::synthetic::is_synthetic;
 
 /// Profiles that a session may send in a burst, and how long it takes to earn another one; who sends more loses the session.
 const PROFILES_BURST: u32 = 32;
@@ -55,7 +56,7 @@ impl Engine {
         let known = KnownPeer {
             peer,
             nick: nick.as_ref().map(ToString::to_string),
-            addrs: addrs.clone(),
+            addrs: addrs.iter().copied().filter(|addr| !is_synthetic(addr.ip())).collect(),
             seen_at_ms: self.clock.now().wall_ms,
         };
         self.store.remember_peer(known);
@@ -103,16 +104,28 @@ impl Engine {
                 Some(_) => PeerState::Online,
                 None => PeerState::Offline,
             },
-            path: addr.map(|addr| if self.interfaces.is_on_link(addr.ip()) { PathKind::Lan } else { PathKind::Direct }),
-            addr: addr.or_else(|| self.paths.addrs(peer).first().copied()),
+            path: addr.map(|addr| self.path_kind(addr)),
+            addr: match addr {
+                Some(addr) if is_synthetic(addr.ip()) => self.relay_of(addr),
+                Some(addr) => Some(addr),
+                None => self.paths.addrs(peer).into_iter().find(|addr| !is_synthetic(addr.ip())),
+            },
             rtt_ms: link.map(|link| link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0),
+        }
+    }
+
+    pub(super) fn path_kind(&self, addr: SocketAddr) -> PathKind {
+        match addr.ip() {
+            ip if is_synthetic(ip) => PathKind::Relay,
+            ip if self.interfaces.is_on_link(ip) => PathKind::Lan,
+            _ => PathKind::Direct,
         }
     }
 }
 
 /// Whether an address that a peer names may be dialed: nobody can make us knock at our own machine, at no machine or at many, or at
 /// hosts of a private network that isn't ours, where whoever has the address is somebody else.
-fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) -> bool {
+pub(super) fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) -> bool {
     let ip = addr.ip().to_canonical();
     let private = match ip {
         std::net::IpAddr::V4(v4) => v4.is_private(),
@@ -125,7 +138,13 @@ fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) 
         std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
     let loopback_elsewhere = ip.is_loopback() && !remote.ip().to_canonical().is_loopback();
-    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !link_local && !loopback_elsewhere && !private_elsewhere
+    addr.port() != 0
+        && !is_synthetic(ip)
+        && !ip.is_unspecified()
+        && !ip.is_multicast()
+        && !link_local
+        && !loopback_elsewhere
+        && !private_elsewhere
 }
 
 #[cfg(test)]
@@ -160,6 +179,8 @@ mod tests {
             "169.254.1.1:1",
             "[fe80::1%2]:1",
             "203.0.113.9:0",
+            "[fd68:6f62:6e6f::9]:1",
+            "240.0.0.9:1",
         ];
         for bad in bad {
             assert!(!may(bad, "10.1.2.3:4"), "{bad}");

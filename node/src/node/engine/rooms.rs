@@ -64,6 +64,7 @@ impl Engine {
 
     fn rooms_changed(&mut self) {
         self.tell_profile();
+        self.tell_relays_rooms();
         for id in self.links.keys().copied().collect::<Vec<_>>() {
             self.compare_rooms(id);
         }

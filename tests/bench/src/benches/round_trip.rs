@@ -109,7 +109,7 @@ impl Pair {
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn endpoint(seed: u8) -> anyhow::Result<(Endpoint, mpsc::Receiver<Accepted>, std::net::SocketAddr)> {
-    let bound = socket::bind(Some("127.0.0.1:0".parse()?))?;
+    let (bound, _) = socket::bind(Some("127.0.0.1:0".parse()?))?;
     let (endpoint, incoming) = Endpoint::new(&bound, &SecretKey::from_seed([seed; 32]))?;
     Ok((endpoint, incoming, bound.local_addr))
 }

@@ -1,0 +1,338 @@
+//! Finding a direct path between two peers that talk through a relay.
+//!
+//! Over the relayed session each tells the other where it might be reached: its own addresses, and where relays see it. Then both
+//! knock at all of these, again and again for a moment, which opens their NATs towards each other. A knock from anywhere is
+//! answered there, and an answer proves that the way is open in both directions. The peer with the smaller id dials the first
+//! address that is proved; the session moves there (see [`super::paths`]).
+//!
+//! Which addresses a peer may make us knock at is decided before they come here. A knock shows that whoever sent it knows the
+//! session's secret, and nothing else.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hobnob_protocol::PeerId;
+use hobnob_protocol::datagram::Knock;
+
+use super::{Now, SessionId};
+
+/// Addresses of one peer that are knocked at, those it was heard from among them; further ones are ignored.
+pub const CANDIDATES_MAX: usize = 24;
+
+/// Between two knocks.
+const KNOCK_EVERY: Duration = Duration::from_millis(25);
+
+/// How long is knocked.
+const KNOCK_FOR: Duration = Duration::from_secs(4);
+
+/// The first wait before an attempt that failed is repeated; it doubles each time …
+const AGAIN_MIN: Duration = Duration::from_secs(30);
+
+/// … up to this one.
+const AGAIN_MAX: Duration = Duration::from_secs(600);
+
+/// What knocks of a session say, one in each direction.
+pub type Token = [u8; 16];
+
+/// What can happen.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A session through a relay is up.
+    Up {
+        /// Which.
+        session: SessionId,
+        /// With whom.
+        peer: PeerId,
+        /// Whether this side is to dial.
+        dials: bool,
+        /// What our knocks say.
+        ours: Token,
+        /// What the peer's say.
+        theirs: Token,
+    },
+    /// The peer says where it might be reached; those that may be knocked at.
+    Candidates(SessionId, Vec<SocketAddr>),
+    /// A knock came from this address.
+    Knocked(SocketAddr, Knock),
+    /// The session is over, or no longer goes through a relay.
+    Down(SessionId),
+    /// Where we can be reached has changed, or may have.
+    NetworkChanged,
+    /// It is later than [`Rendezvous::poll_timeout`] said.
+    Timeout,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Tell the peer of this session where we might be reached.
+    SayCandidates(SessionId),
+    /// Send a knock there.
+    Knock(SocketAddr, Knock),
+    /// This address of the peer is proved: dial it.
+    Proven(PeerId, SocketAddr),
+}
+
+#[derive(Debug)]
+struct Attempt {
+    peer: PeerId,
+    dials: bool,
+    ours: Token,
+    theirs: Token,
+    /// The next to be knocked at comes first.
+    candidates: VecDeque<SocketAddr>,
+    /// Until when is knocked, and when the next time is.
+    knocking: Option<(Duration, Duration)>,
+    proven: bool,
+    failures: u32,
+    /// When to try again.
+    again_at: Option<Duration>,
+}
+
+/// All attempts under way. See the module's doc.
+#[derive(Debug, Default)]
+pub struct Rendezvous {
+    attempts: BTreeMap<SessionId, Attempt>,
+    by_token: BTreeMap<Token, SessionId>,
+    outputs: VecDeque<Output>,
+}
+
+impl Rendezvous {
+    /// Tells what happened.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        let now = now.mono;
+        match input {
+            Input::Up { session, peer, dials, ours, theirs } => {
+                let attempt = Attempt {
+                    peer,
+                    dials,
+                    ours,
+                    theirs,
+                    candidates: VecDeque::new(),
+                    knocking: None,
+                    proven: false,
+                    failures: 0,
+                    again_at: None,
+                };
+                self.attempts.insert(session, attempt);
+                self.by_token.insert(theirs, session);
+                self.outputs.push_back(Output::SayCandidates(session));
+            }
+            Input::Candidates(session, addrs) => self.candidates(session, addrs, now),
+            Input::Knocked(from, knock) => self.knocked(from, knock, now),
+            Input::Down(session) => {
+                if let Some(attempt) = self.attempts.remove(&session) {
+                    self.by_token.remove(&attempt.theirs);
+                }
+            }
+            Input::NetworkChanged => self.network_changed(now),
+            Input::Timeout => {}
+        }
+        self.time_out(now);
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let knock = self.attempts.values().filter_map(|attempt| attempt.knocking.map(|(_, next)| next)).min();
+        let again = self.attempts.values().filter_map(|attempt| attempt.again_at).min();
+        knock.into_iter().chain(again).min()
+    }
+
+    /// The peer's list takes the place of an older one, and is reason enough to begin anew: the peer does the same.
+    fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>, now: Duration) {
+        let Some(attempt) = self.attempts.get_mut(&session) else { return };
+        attempt.candidates = addrs.into_iter().take(CANDIDATES_MAX).collect();
+        attempt.begin(now);
+    }
+
+    fn knocked(&mut self, from: SocketAddr, knock: Knock, now: Duration) {
+        let Some(&session) = self.by_token.get(&knock.token) else { return };
+        let Some(attempt) = self.attempts.get_mut(&session) else { return };
+        if knock.answer {
+            if attempt.dials && !attempt.proven {
+                attempt.proven = true;
+                self.outputs.push_back(Output::Proven(attempt.peer, from));
+            }
+            return;
+        }
+        self.outputs.push_back(Output::Knock(from, Knock { answer: true, token: attempt.ours }));
+        if !attempt.candidates.contains(&from) && attempt.candidates.len() < CANDIDATES_MAX {
+            attempt.candidates.push_front(from);
+        }
+        if attempt.knocking.is_none() && !attempt.proven {
+            attempt.begin(now);
+        }
+    }
+
+    fn network_changed(&mut self, now: Duration) {
+        for (session, attempt) in &mut self.attempts {
+            (attempt.failures, attempt.proven, attempt.again_at) = (0, false, None);
+            attempt.begin(now);
+            self.outputs.push_back(Output::SayCandidates(*session));
+        }
+    }
+
+    fn time_out(&mut self, now: Duration) {
+        for (session, attempt) in &mut self.attempts {
+            if attempt.again_at.is_some_and(|at| at <= now) {
+                (attempt.again_at, attempt.proven) = (None, false);
+                self.outputs.push_back(Output::SayCandidates(*session));
+                attempt.begin(now);
+            }
+            let Some((until, next)) = attempt.knocking else { continue };
+            if next > now {
+                continue;
+            }
+            if now >= until {
+                attempt.give_up(now);
+            } else if let Some(to) = attempt.candidates.pop_front() {
+                attempt.candidates.push_back(to);
+                attempt.knocking = Some((until, now + KNOCK_EVERY));
+                self.outputs.push_back(Output::Knock(to, Knock { answer: false, token: attempt.ours }));
+            } else {
+                attempt.knocking = Some((until, now + KNOCK_EVERY));
+            }
+        }
+    }
+}
+
+impl Attempt {
+    fn begin(&mut self, now: Duration) {
+        let next = self.knocking.map_or(now, |(_, next)| next);
+        self.knocking = Some((now + KNOCK_FOR, next));
+    }
+
+    /// Not for good: NATs and networks change. A session that has moved is told of by [`Input::Down`], so this one has not.
+    fn give_up(&mut self, now: Duration) {
+        self.knocking = None;
+        let wait = AGAIN_MIN.saturating_mul(1 << self.failures.min(6)).min(AGAIN_MAX);
+        self.failures += 1;
+        self.again_at = Some(now + wait);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob_protocol::SecretKey;
+
+    const SESSION: SessionId = SessionId(1);
+    const A_TO_B: Token = [1; 16];
+    const B_TO_A: Token = [2; 16];
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([11, 0, 0, 1], port))
+    }
+
+    /// Two ends, each behind a way to rewrite and filter what the other sends: (from, to) becomes what arrives, if it does.
+    struct Pair {
+        ends: [Rendezvous; 2],
+        now: Duration,
+        proven: Vec<SocketAddr>,
+        knocks: usize,
+    }
+
+    impl Pair {
+        fn new() -> Self {
+            let mut pair = Pair { ends: Default::default(), now: Duration::ZERO, proven: Vec::new(), knocks: 0 };
+            let peer = SecretKey::from_seed([1; 32]).id();
+            for (end, ours, theirs) in [(0, A_TO_B, B_TO_A), (1, B_TO_A, A_TO_B)] {
+                pair.tell(end, Input::Up { session: SESSION, peer, dials: end == 0, ours, theirs });
+            }
+            pair
+        }
+
+        fn tell(&mut self, end: usize, input: Input) {
+            self.ends[end].handle(Now { mono: self.now, wall_ms: 0 }, input);
+        }
+
+        /// Runs for so long; `net` says from which address a knock of `end` to an address arrives at the other end, if it does.
+        fn run(&mut self, time: Duration, mut net: impl FnMut(usize, SocketAddr) -> Option<SocketAddr>) {
+            let until = self.now + time;
+            while self.now < until {
+                for end in [0, 1] {
+                    self.tell(end, Input::Timeout);
+                    while let Some(output) = self.ends[end].poll_output() {
+                        match output {
+                            Output::Knock(to, knock) => {
+                                self.knocks += 1;
+                                if let Some(from) = net(end, to) {
+                                    self.tell(1 - end, Input::Knocked(from, knock));
+                                }
+                            }
+                            Output::Proven(_, addr) => self.proven.push(addr),
+                            Output::SayCandidates(_) => {}
+                        }
+                    }
+                }
+                self.now += Duration::from_millis(5);
+            }
+        }
+
+        fn exchange(&mut self, of_a: &[u16], of_b: &[u16]) {
+            for (end, ports) in [(0, of_b), (1, of_a)] {
+                self.tell(end, Input::Candidates(SESSION, ports.iter().copied().map(addr).collect()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_one_way_that_is_open_is_found_among_others() {
+        let mut pair = Pair::new();
+        pair.exchange(&[1, 2, 3], &[11, 12, 13]);
+        pair.run(KNOCK_FOR, |end, to| match (end, to.port()) {
+            (0, 12) => Some(addr(2)),
+            (1, 2) => Some(addr(12)),
+            _ => None,
+        });
+        assert_eq!(pair.proven, [addr(12)], "only the smaller id dials, and once");
+    }
+
+    #[test]
+    fn a_peer_behind_a_symmetric_nat_is_found_where_its_knock_came_from() {
+        let mut pair = Pair::new();
+        pair.exchange(&[1], &[11]);
+        // The peer's NAT gives its knocks another port, 77, and lets in what comes to that.
+        pair.run(KNOCK_FOR, |end, to| match (end, to.port()) {
+            (1, 1) => Some(addr(77)),
+            (0, 77) => Some(addr(1)),
+            _ => None,
+        });
+        assert_eq!(pair.proven, [addr(77)]);
+    }
+
+    #[test]
+    fn a_way_in_one_direction_proves_nothing_and_knocking_ends() {
+        let mut pair = Pair::new();
+        pair.exchange(&[1], &[11]);
+        pair.run(Duration::from_secs(20), |end, _| (end == 0).then(|| addr(1)));
+        assert!(pair.proven.is_empty());
+        let knocks = pair.knocks;
+        assert!(knocks > 100, "{knocks}");
+        pair.run(Duration::from_secs(2), |_, _| None);
+        assert_eq!(pair.knocks, knocks);
+        // Later it is tried again, and the way may be open then.
+        pair.run(AGAIN_MIN, |end, _| Some(if end == 0 { addr(1) } else { addr(11) }));
+        assert_eq!(pair.proven, [addr(11)]);
+    }
+
+    #[test]
+    fn strangers_get_no_answer_and_a_list_is_bounded() {
+        let mut pair = Pair::new();
+        let many: Vec<_> = (1..200).collect();
+        pair.exchange(&many, &many);
+        while pair.ends[0].poll_output().is_some() {}
+        pair.tell(0, Input::Knocked(addr(9), Knock { answer: false, token: [9; 16] }));
+        assert_eq!(pair.ends[0].poll_output(), None);
+        assert_eq!(pair.ends[0].attempts[&SESSION].candidates.len(), CANDIDATES_MAX);
+        pair.tell(0, Input::Down(SESSION));
+        pair.tell(0, Input::Knocked(addr(9), Knock { answer: false, token: B_TO_A }));
+        assert_eq!((pair.ends[0].poll_output(), pair.ends[0].poll_timeout()), (None, None));
+    }
+}

@@ -1,0 +1,207 @@
+//! Channels through relays, as the socket sees them: which synthetic address means which channel of which relay, and back.
+//!
+//! To quinn a relayed peer is a synthetic address ([`crate::core::synthetic`]), one for each relay and peer; it stays the same when
+//! the channel or the relay's address changes, so that connections outlive both. Who asks for channels, and when, is not known
+//! here.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hobnob_protocol::PeerId;
+use hobnob_protocol::datagram::ChannelId;
+
+use crate::core::synthetic;
+
+/// Names one of a node's relays for the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelayId(pub u32);
+
+/// All channels of a node. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Channels {
+    table: Arc<RwLock<Table>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    addrs: HashMap<(RelayId, PeerId), SocketAddr>,
+    peers: HashMap<SocketAddr, (RelayId, PeerId)>,
+    out: HashMap<SocketAddr, Way>,
+    in_by_channel: HashMap<ChannelId, Way>,
+    traffic: HashMap<RelayId, Arc<Traffic>>,
+}
+
+/// How a channel's frames go, in either direction.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    /// The relay's address.
+    pub(super) relay: SocketAddr,
+    pub(super) channel: ChannelId,
+    /// The peer's synthetic address.
+    pub(super) addr: SocketAddr,
+    pub(super) traffic: Arc<Traffic>,
+}
+
+/// Frames sent to and received from one relay.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Traffic {
+    pub(super) fn count_sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Transmissions to the relay, and receptions from it, so far.
+    pub fn read(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
+}
+
+impl Channels {
+    /// The address that means this peer by this relay, made if there is none yet. `random` is asked for bits; `v6` says what kind
+    /// of address the socket can take.
+    pub fn addr(&self, relay: RelayId, peer: PeerId, v6: bool, mut random: impl FnMut() -> u64) -> SocketAddr {
+        let mut table = self.write();
+        if let Some(addr) = table.addrs.get(&(relay, peer)) {
+            return *addr;
+        }
+        let addr = loop {
+            let addr = synthetic::from_random(v6, random(), random());
+            if !table.peers.contains_key(&addr) {
+                break addr;
+            }
+        };
+        table.addrs.insert((relay, peer), addr);
+        table.peers.insert(addr, (relay, peer));
+        addr
+    }
+
+    /// Whom a synthetic address means.
+    pub fn peer_at(&self, addr: SocketAddr) -> Option<(RelayId, PeerId)> {
+        self.read().peers.get(&addr).copied()
+    }
+
+    /// From now on frames for `addr` go through this channel, and its frames come from `addr`.
+    pub fn bind(&self, addr: SocketAddr, relay: SocketAddr, channel: ChannelId) {
+        let mut table = self.write();
+        let Some(&(id, _)) = table.peers.get(&addr) else { return };
+        let traffic = table.traffic.entry(id).or_default().clone();
+        let way = Way { relay, channel, addr, traffic };
+        if let Some(old) = table.out.insert(addr, way.clone()) {
+            table.in_by_channel.remove(&old.channel);
+        }
+        table.in_by_channel.insert(channel, way);
+    }
+
+    /// This channel no longer exists. The peer whose it was, if it was one of ours.
+    pub fn unbind(&self, channel: ChannelId) -> Option<(RelayId, PeerId)> {
+        let mut table = self.write();
+        let way = table.in_by_channel.remove(&channel)?;
+        table.out.remove(&way.addr);
+        table.peers.get(&way.addr).copied()
+    }
+
+    /// None of a relay's channels exists any more. Addresses stay, for the channels that take their place.
+    pub fn unbind_all(&self, relay: RelayId) {
+        let mut table = self.write();
+        let Table { peers, out, in_by_channel, .. } = &mut *table;
+        let of_relay = |way: &Way| peers.get(&way.addr).is_some_and(|(id, _)| *id == relay);
+        out.retain(|_, way| !of_relay(way));
+        in_by_channel.retain(|_, way| !of_relay(way));
+    }
+
+    /// Forgets a peer's address by a relay, for good.
+    pub fn forget(&self, relay: RelayId, peer: PeerId) {
+        let mut table = self.write();
+        let Some(addr) = table.addrs.remove(&(relay, peer)) else { return };
+        table.peers.remove(&addr);
+        if let Some(way) = table.out.remove(&addr) {
+            table.in_by_channel.remove(&way.channel);
+        }
+    }
+
+    /// What goes to and comes from a relay.
+    pub fn traffic(&self, relay: RelayId) -> Arc<Traffic> {
+        self.write().traffic.entry(relay).or_default().clone()
+    }
+
+    /// The channel to an address.
+    pub fn channel_to(&self, addr: SocketAddr) -> Option<ChannelId> {
+        self.way_to(addr).map(|way| way.channel)
+    }
+
+    pub(super) fn way_to(&self, addr: SocketAddr) -> Option<Way> {
+        self.read().out.get(&SocketAddr::new(addr.ip(), addr.port())).cloned()
+    }
+
+    /// The way of a channel's frame that comes from `from`; none if it is none of ours, or comes from elsewhere.
+    pub(super) fn way_from(&self, channel: ChannelId, from: SocketAddr) -> Option<Way> {
+        self.read().in_by_channel.get(&channel).filter(|way| same_place(way.relay, from)).cloned()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        // Nothing that holds the lock can leave the table half changed.
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether two addresses mean one socket, however the system writes IPv4.
+fn same_place(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes([n; 32])
+    }
+
+    fn counter() -> impl FnMut() -> u64 {
+        let mut n = 0;
+        move || {
+            n += 1;
+            n
+        }
+    }
+
+    const RELAY: RelayId = RelayId(1);
+    const CHANNEL: ChannelId = ChannelId([7; 8]);
+
+    #[test]
+    fn a_peer_keeps_its_address_whatever_becomes_of_the_channel() {
+        for v6 in [true, false] {
+            let (channels, mut random) = (Channels::default(), counter());
+            let addr = channels.addr(RELAY, peer(1), v6, &mut random);
+            assert!(synthetic::is_synthetic(addr.ip()) && addr.is_ipv6() == v6, "{addr}");
+            assert_ne!(channels.addr(RELAY, peer(2), v6, &mut random), addr);
+            assert_ne!(channels.addr(RelayId(2), peer(1), v6, &mut random), addr);
+            let relay = "11.0.0.1:4627".parse().unwrap();
+            channels.bind(addr, relay, CHANNEL);
+            let mapped = "[::ffff:11.0.0.1]:4627".parse().unwrap();
+            assert_eq!(channels.way_from(CHANNEL, mapped).map(|way| way.addr), Some(addr));
+            assert!(channels.way_from(CHANNEL, "11.0.0.2:4627".parse().unwrap()).is_none(), "only its relay may speak for it");
+            channels.unbind_all(RELAY);
+            assert!(channels.way_to(addr).is_none() && channels.way_from(CHANNEL, relay).is_none());
+            channels.bind(addr, relay, ChannelId([8; 8]));
+            assert_eq!(channels.addr(RELAY, peer(1), v6, &mut random), addr);
+            assert_eq!(channels.way_to(addr).map(|way| way.channel), Some(ChannelId([8; 8])));
+            assert_eq!(channels.unbind(ChannelId([8; 8])), Some((RELAY, peer(1))));
+            assert!(channels.way_to(addr).is_none());
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The node's one socket, as quinn takes it: sorts what comes by its first byte (see [`hobnob_protocol::datagram`]), and carries
+//! the datagrams of relayed connections in channel frames.
+//!
+//! To quinn a relayed peer is a synthetic address ([`crate::net::channels`]): what goes there gets nine bytes in front and goes
+//! to the relay, and the reverse. Knocks are handed on, as far as somebody takes them; all else but QUIC is counted and dropped.
+//! What quinn makes of its datagrams is not known here.
+//!
+//! quinn 0.11 trusts its socket more than it may be trusted: an error from sending other than "would block" silently ends that
+//! connection's driver, an error from receiving ends the endpoint, and a batch with a stride of 0 loops forever. So no error
+//! leaves this module; they are counted, and logged at debug.
+
+mod counters;
+mod sort;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use counters::count;
+pub use counters::{Counted, Counters};
+use hobnob_protocol::datagram::{CHANNEL_HEADER, Knock};
+use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::sync::mpsc;
+use tokio_util::sync::ReusableBoxFuture;
+
+use self::sort::{Held, Sorter};
+use super::channels::{Channels, Way};
+use super::socket::undeliverable;
+use crate::core::synthetic::is_synthetic;
+
+/// The socket as quinn takes it.
+pub struct DemuxSocket {
+    io: tokio::net::UdpSocket,
+    state: UdpSocketState,
+    /// Datagrams of one size that the system sends as one, or 1 if it can't.
+    segments: AtomicUsize,
+    sorter: Sorter,
+    /// Runs of datagrams that were received together with those of another sender, and are handed on next. Only the task that
+    /// polls takes the lock.
+    held: Mutex<VecDeque<Held>>,
+}
+
+/// A knock that came from this address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Knocked {
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// What it says.
+    pub knock: Knock,
+}
+
+thread_local! {
+    /// Where channel frames are put together, to be sent from at once.
+    static FRAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl DemuxSocket {
+    /// Takes a bound socket. Must be called within a tokio runtime.
+    pub fn new(
+        socket: UdpSocket,
+        counters: Arc<Counters>,
+        channels: Channels,
+        knocks: mpsc::Sender<Knocked>,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        let segments = AtomicUsize::new(state.max_gso_segments());
+        let sorter = Sorter { counters, channels, knocks };
+        Ok(Self { io: tokio::net::UdpSocket::from_std(socket)?, state, segments, sorter, held: Mutex::default() })
+    }
+
+    /// Sends a knock, if the system takes it now.
+    pub fn knock(&self, to: SocketAddr, knock: Knock) {
+        let on_v6 = self.io.local_addr().is_ok_and(|addr| addr.is_ipv6());
+        let destination = match to {
+            SocketAddr::V4(v4) if on_v6 => SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port()),
+            SocketAddr::V4(_) | SocketAddr::V6(_) => to,
+        };
+        let transmit = Transmit { destination, ecn: None, contents: &knock.encode(), segment_size: None, src_ip: None };
+        if is_synthetic(to.ip()) || (to.is_ipv6() && !on_v6) {
+            return count(&self.counters().send_error);
+        }
+        // A knock that is not sent is like one that is lost.
+        let _ = self.try_send(&transmit);
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.sorter.counters
+    }
+
+    /// Sends datagrams of a relayed connection: each gets its channel's header, and all go to the relay as one.
+    fn send_relayed(&self, transmit: &Transmit<'_>, way: &Way) -> io::Result<()> {
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        way.traffic.count_sent();
+        FRAMES.with_borrow_mut(|frames| {
+            frames.clear();
+            for datagram in transmit.contents.chunks(segment) {
+                frames.extend_from_slice(&way.channel.header());
+                frames.extend_from_slice(datagram);
+            }
+            let segment_size = transmit.segment_size.map(|size| size + CHANNEL_HEADER);
+            self.send_direct(&Transmit { destination: way.relay, contents: frames, segment_size, ..transmit.clone() })
+        })
+    }
+
+    fn send_direct(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let sent = match (self.send(transmit), transmit.segment_size) {
+            (Err(error), Some(segment)) if is_any(&error, &[Errno::INVAL, Errno::IO]) => self.send_singly(transmit, segment),
+            (sent, _) => sent,
+        };
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            Err(error) => {
+                // A probe for a larger MTU that the interface does not have is an answer, not an error.
+                if !is_any(&error, &[Errno::MSGSIZE]) {
+                    self.counters().failed(&self.counters().send_error, &error);
+                }
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Hands on what was held; none if nothing was.
+    fn take_held(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = held.len().min(bufs.len()).min(meta.len());
+        for ((run, buf), meta) in held.drain(..n).zip(bufs).zip(meta) {
+            buf[..run.bytes.len()].copy_from_slice(&run.bytes);
+            *meta = run.meta;
+        }
+        n
+    }
+
+    fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.io.try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), transmit))
+    }
+
+    /// Sends one datagram after another what could not be sent as one, and gives up sending so if that helps.
+    ///
+    /// quinn-udp gives up at the first EINVAL or EIO, for the whole socket. But these also come for a single odd destination,
+    /// or while an address of ours goes away, and would cost every peer its throughput.
+    fn send_singly(&self, transmit: &Transmit<'_>, segment: usize) -> io::Result<()> {
+        for contents in transmit.contents.chunks(segment) {
+            self.send(&Transmit { contents, segment_size: None, ..transmit.clone() })?;
+        }
+        tracing::debug!("the system can't send several datagrams as one");
+        self.segments.store(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Receives what is there; an error counts as one empty datagram, so that quinn's limit on its work holds even if the
+    /// error stays.
+    fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
+        match self.io.try_io(Interest::READABLE, || self.state.recv((&self.io).into(), bufs, meta)) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                self.counters().failed(&self.counters().recv_error, &error);
+                meta[0] = RecvMeta::default();
+                Ok(1)
+            }
+            received => received,
+        }
+    }
+}
+
+impl AsyncUdpSocket for DemuxSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(Writable { socket: self, ready: ReusableBoxFuture::new(std::future::ready(Ok(()))), waiting: false })
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if is_synthetic(transmit.destination.ip()) {
+            return match self.sorter.channels.way_to(transmit.destination) {
+                Some(way) => self.send_relayed(transmit, &way),
+                None => {
+                    count(&self.counters().no_channel);
+                    Ok(())
+                }
+            };
+        }
+        if undeliverable(transmit.destination).is_some() {
+            count(&self.counters().send_error);
+            return Ok(());
+        }
+        self.send_direct(transmit)
+    }
+
+    fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+        loop {
+            let held = self.take_held(bufs, meta);
+            if held > 0 {
+                return Poll::Ready(Ok(held));
+            }
+            if ready!(self.io.poll_recv_ready(cx)).is_err() {
+                // The runtime is shutting down: nobody polls this task again.
+                return Poll::Pending;
+            }
+            if let Ok(received) = self.receive(bufs, meta) {
+                let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+                for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(received) {
+                    self.sorter.sort(buf, meta, &mut held);
+                }
+                return Poll::Ready(Ok(received));
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.segments.load(Ordering::Relaxed)
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.state.gro_segments()
+    }
+}
+
+impl fmt::Debug for DemuxSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DemuxSocket").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+/// Wakes one task when the socket can be written. tokio's `poll_send_ready` remembers one task only, so each has its own.
+struct Writable {
+    socket: Arc<DemuxSocket>,
+    ready: ReusableBoxFuture<'static, io::Result<()>>,
+    waiting: bool,
+}
+
+impl UdpPoller for Writable {
+    fn poll_writable(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.waiting {
+            let socket = this.socket.clone();
+            this.ready.set(async move { socket.io.writable().await });
+            this.waiting = true;
+        }
+        let result = ready!(this.ready.poll(cx));
+        this.waiting = false;
+        Poll::Ready(result)
+    }
+}
+
+impl fmt::Debug for Writable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writable").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+fn is_any(error: &io::Error, causes: &[Errno]) -> bool {
+    causes.iter().any(|cause| error.raw_os_error() == Some(cause.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv6Addr;
+
+    fn demux(socket: UdpSocket) -> DemuxSocket {
+        DemuxSocket::new(socket, Arc::default(), Channels::default(), mpsc::channel(1).0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn sending_reports_no_error_but_would_block_and_keeps_segmentation_offload() {
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let socket = demux(socket);
+        socket.io.writable().await.unwrap();
+        let segments = socket.max_transmit_segments();
+        let send = |to: &str, contents: &[u8], src_ip: Option<&str>| {
+            let (destination, src_ip) = (to.parse().unwrap(), src_ip.map(|ip| ip.parse().unwrap()));
+            let segment_size = (contents.len() < 100).then_some(4);
+            socket.try_send(&Transmit { destination, ecn: None, contents, segment_size, src_ip }).unwrap();
+            socket.counters().snapshot().send_error
+        };
+        for (to, errors) in [("[::1]:0", 1), ("[fe80::1]:9", 2), ("[::ffff:255.255.255.255]:9", 3)] {
+            assert_eq!(send(to, &[0xc0, 1, 1, 1, 1, 1, 1, 1, 1, 1], None), errors, "{to}");
+        }
+        // Longer than any datagram: an answer to a probe, not an error.
+        assert_eq!(send("[::1]:9", &[0x40; 70_000], None), 3);
+        // From an address that has just gone. The kernel's answer is the one for a segment size that it can't do.
+        assert_eq!(send("[::1]:9", &[0xc0, 1, 1, 1, 1, 1, 1, 1, 1, 1], Some("2001:db8::1")), 4);
+        assert_eq!(socket.max_transmit_segments(), segments);
+    }
+
+    #[tokio::test]
+    async fn an_empty_datagram_is_received_as_nothing() {
+        let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        let to = socket.local_addr().unwrap();
+        let socket = demux(socket);
+        UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap().send_to(b"", to).unwrap();
+        let mut buf = [7; 2000];
+        let mut meta = [RecvMeta { len: 9, stride: 0, ..RecvMeta::default() }];
+        let received = std::future::poll_fn(|cx| {
+            let mut bufs = [IoSliceMut::new(&mut buf)];
+            socket.poll_recv(cx, &mut bufs, &mut meta)
+        });
+        assert_eq!(received.await.unwrap(), 1);
+        assert_eq!(meta[0].len, 0);
+    }
+}

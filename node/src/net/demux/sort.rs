@@ -1,0 +1,283 @@
+//! Sorts a received batch: QUIC stays, relayed QUIC comes out of its channel frames, knocks are handed on, the rest is counted.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Knock};
+use quinn::udp::RecvMeta;
+use tokio::sync::mpsc;
+
+use super::counters::{Counters, count};
+use super::{Channels, Knocked, Way, is_synthetic};
+
+/// Longest datagram that quinn takes: `EndpointConfig`'s default, an Ethernet frame without its headers. Peers are told.
+const DATAGRAM_MAX: usize = 1472;
+
+/// Datagrams of one sender that were received in one batch with those of another.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) meta: RecvMeta,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What is needed to sort.
+#[derive(Debug)]
+pub(super) struct Sorter {
+    pub(super) counters: Arc<Counters>,
+    pub(super) channels: Channels,
+    pub(super) knocks: mpsc::Sender<Knocked>,
+}
+
+/// Whose a datagram is, if it is for quinn: of a relayed peer, or of whoever sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Direct,
+    Relayed(SocketAddr),
+}
+
+impl Sorter {
+    /// Leaves the first run of datagrams of one sender in the batch, as quinn is to see them, and puts later runs into `held`.
+    ///
+    /// A batch holds datagrams of `meta.stride` bytes each, the last maybe shorter. Dropping some, taking as many bytes from the
+    /// front of each, and moving the rest together keeps that so.
+    pub(super) fn sort(&self, buf: &mut [u8], meta: &mut RecvMeta, held: &mut VecDeque<Held>) {
+        let len = meta.len.min(buf.len());
+        if meta.stride == 0 || is_synthetic(meta.addr.ip()) {
+            if meta.len > 0 {
+                count(&self.counters.recv_error);
+            }
+            meta.len = 0;
+            return;
+        }
+        meta.len = len;
+        let batch = *meta;
+        let all_quic = |datagram: &[u8]| datagram.len() <= DATAGRAM_MAX && Class::of(datagram) == Class::Quic;
+        if buf[..len].chunks(batch.stride).all(all_quic) {
+            return;
+        }
+        let mut way: Option<Way> = None;
+        let mut first: Option<Sender> = None;
+        let mut last: Option<Sender> = None;
+        let mut kept = 0;
+        for start in (0..len).step_by(batch.stride) {
+            let end = (start + batch.stride).min(len);
+            let Some(sender) = self.sender(&buf[start..end], batch.addr, &mut way) else { continue };
+            let from = start + header(sender);
+            if first.is_none_or(|first| first == sender && last == Some(first)) {
+                first = Some(sender);
+                buf.copy_within(from..end, kept);
+                kept += end - from;
+            } else if last == Some(sender)
+                && let Some(run) = held.back_mut()
+            {
+                run.bytes.extend_from_slice(&buf[from..end]);
+                run.meta.len = run.bytes.len();
+            } else {
+                let mut bytes = Vec::with_capacity(len - start);
+                bytes.extend_from_slice(&buf[from..end]);
+                held.push_back(Held { meta: run_meta(&batch, sender, bytes.len()), bytes });
+            }
+            last = Some(sender);
+        }
+        *meta = run_meta(&batch, first.unwrap_or(Sender::Direct), kept);
+    }
+
+    /// Whose a datagram is; none if it is not for quinn. `way` is that of the channel frame before.
+    fn sender(&self, datagram: &[u8], from: SocketAddr, way: &mut Option<Way>) -> Option<Sender> {
+        if datagram.len() > DATAGRAM_MAX {
+            count(&self.counters.oversized);
+            return None;
+        }
+        match Class::of(datagram) {
+            Class::Quic => return Some(Sender::Direct),
+            Class::Channel => return self.relayed(datagram, from, way),
+            Class::Knock => self.knocked(datagram, from),
+            Class::Stun => count(&self.counters.stun),
+            Class::Unknown => count(&self.counters.unknown),
+        }
+        None
+    }
+
+    fn relayed(&self, frame: &[u8], from: SocketAddr, way: &mut Option<Way>) -> Option<Sender> {
+        let channel = ChannelId::of(frame)?;
+        if way.as_ref().is_none_or(|way| way.channel != channel) {
+            *way = self.channels.way_from(channel, from);
+            if let Some(way) = way {
+                way.traffic.count_received();
+            }
+        }
+        match way {
+            Some(way) if Class::of(&frame[CHANNEL_HEADER..]) == Class::Quic => Some(Sender::Relayed(way.addr)),
+            Some(_) | None => {
+                count(&self.counters.channel);
+                None
+            }
+        }
+    }
+
+    fn knocked(&self, datagram: &[u8], from: SocketAddr) {
+        let knock = Knock::decode(datagram);
+        let taken = knock.is_some_and(|knock| self.knocks.try_send(Knocked { from, knock }).is_ok());
+        if !taken {
+            count(&self.counters.knock);
+        }
+    }
+}
+
+fn header(sender: Sender) -> usize {
+    match sender {
+        Sender::Direct => 0,
+        Sender::Relayed(_) => CHANNEL_HEADER,
+    }
+}
+
+/// How quinn is to see a run of `len` bytes from a batch.
+fn run_meta(batch: &RecvMeta, sender: Sender, len: usize) -> RecvMeta {
+    let mut meta = *batch;
+    (meta.len, meta.stride) = (len, batch.stride - header(sender));
+    if let Sender::Relayed(addr) = sender {
+        meta.addr = addr;
+    }
+    meta
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Counted;
+    use super::*;
+    use crate::net::channels::RelayId;
+    use hobnob_protocol::PeerId;
+
+    /// A sorter that knows two peers by one relay, and their addresses.
+    fn sorter() -> (Sorter, [SocketAddr; 2], mpsc::Receiver<Knocked>) {
+        let (knocks, knocked) = mpsc::channel(2);
+        let channels = Channels::default();
+        let mut n = 0;
+        let addrs = [ANN, BOB].map(|channel| {
+            let peer = PeerId::from_bytes([channel.0[0]; 32]);
+            let addr = channels.addr(RelayId(1), peer, true, || {
+                n += 1;
+                n
+            });
+            channels.bind(addr, relay(), channel);
+            addr
+        });
+        (Sorter { counters: Arc::default(), channels, knocks }, addrs, knocked)
+    }
+
+    fn relay() -> SocketAddr {
+        "11.0.0.1:4627".parse().unwrap()
+    }
+
+    /// What quinn is handed of a batch of these datagrams from `from`: senders, strides and bytes.
+    fn sorted(datagrams: &[&[u8]], stride: usize, from: SocketAddr) -> (Vec<(SocketAddr, usize, Vec<u8>)>, Counted) {
+        let (sorter, ..) = sorter();
+        let mut buf = datagrams.concat();
+        let mut meta = RecvMeta { len: buf.len(), stride, addr: from, ..RecvMeta::default() };
+        let mut held = VecDeque::new();
+        sorter.sort(&mut buf, &mut meta, &mut held);
+        let mut runs = vec![(meta.addr, meta.stride, buf[..meta.len].to_vec())];
+        runs.extend(held.into_iter().map(|held| (held.meta.addr, held.meta.stride, held.bytes)));
+        (runs, sorter.counters.snapshot())
+    }
+
+    fn left_of(datagrams: &[&[u8]], stride: usize) -> (Vec<u8>, Counted) {
+        let (mut runs, counted) = sorted(datagrams, stride, relay());
+        assert_eq!(runs.len(), 1);
+        (runs.remove(0).2, counted)
+    }
+
+    fn frame(channel: ChannelId, inner: &[u8]) -> Vec<u8> {
+        [&channel.header()[..], inner].concat()
+    }
+
+    const ANN: ChannelId = ChannelId([1; 8]);
+    const BOB: ChannelId = ChannelId([2; 8]);
+    const STUN: &[u8] = &[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 9, 9];
+    const QUIC_1: &[u8] = &[0xc0, 1, 1, 1, 1, 1, 1, 1, 1, 1];
+    const QUIC_2: &[u8] = &[0x40, 2, 2, 2, 2, 2, 2, 2, 2, 2];
+    const SHORT_QUIC: &[u8] = &[0x7f, 3, 3];
+    const CHANNEL: &[u8] = &[0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0x40];
+    const GARBAGE: &[u8] = &[0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const STUN_WITHOUT_COOKIE: &[u8] = &[0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn a_batch_of_quic_passes_unchanged() {
+        let (left, counted) = left_of(&[QUIC_1, QUIC_2, SHORT_QUIC], 10);
+        assert_eq!(left, [QUIC_1, QUIC_2, SHORT_QUIC].concat());
+        assert_eq!(counted, Counted::default());
+    }
+
+    #[test]
+    fn a_mixed_batch_is_compacted_in_order_and_the_rest_counted() {
+        let (left, counted) = left_of(&[STUN, QUIC_1, CHANNEL, QUIC_2, GARBAGE, STUN_WITHOUT_COOKIE, SHORT_QUIC], 10);
+        assert_eq!(left, [QUIC_1, QUIC_2, SHORT_QUIC].concat());
+        assert_eq!(counted, Counted { stun: 1, channel: 1, unknown: 2, ..Counted::default() });
+    }
+
+    #[test]
+    fn a_batch_without_quic_is_empty() {
+        let (left, counted) = left_of(&[CHANNEL, CHANNEL, &CHANNEL[..4]], 10);
+        assert!(left.is_empty());
+        assert_eq!((counted.channel, counted.unknown), (2, 1));
+    }
+
+    #[test]
+    fn relayed_datagrams_come_out_of_their_frames_as_from_their_peers() {
+        let (_, [ann, bob], _) = sorter();
+        let batch = [frame(ANN, QUIC_1), frame(ANN, QUIC_2), frame(BOB, QUIC_1), frame(ANN, SHORT_QUIC)];
+        let batch: Vec<_> = batch.iter().map(Vec::as_slice).collect();
+        let (runs, counted) = sorted(&batch, 19, relay());
+        assert_eq!(runs, [(ann, 10, [QUIC_1, QUIC_2].concat()), (bob, 10, QUIC_1.to_vec()), (ann, 10, SHORT_QUIC.to_vec())]);
+        assert_eq!(counted, Counted::default());
+        let (runs, counted) = sorted(&batch, 19, "11.0.0.2:4627".parse().unwrap());
+        assert!(runs.iter().all(|(_, _, bytes)| bytes.is_empty()), "only the relay speaks for its channels");
+        assert_eq!(counted.channel, 4);
+    }
+
+    #[test]
+    fn what_a_relay_sends_beside_quic_stays_out_and_its_own_quic_does_not() {
+        let own_quic = [0x41; 19];
+        let batch = [&frame(ANN, STUN)[..], &frame(ANN, CHANNEL), &own_quic, &frame(BOB, QUIC_1)];
+        let (_, [_, bob], _) = sorter();
+        let (runs, counted) = sorted(&batch, 19, relay());
+        assert_eq!(runs, [(relay(), 19, own_quic.to_vec()), (bob, 10, QUIC_1.to_vec())]);
+        assert_eq!(counted.channel, 2);
+    }
+
+    #[test]
+    fn knocks_are_handed_on_while_somebody_takes_them() {
+        let (sorter, _, mut knocked) = sorter();
+        let knock = Knock { answer: false, token: [5; 16] };
+        let mut buf = knock.encode().repeat(3);
+        let mut meta = RecvMeta { len: buf.len(), stride: Knock::LEN, addr: relay(), ..RecvMeta::default() };
+        sorter.sort(&mut buf, &mut meta, &mut VecDeque::new());
+        assert_eq!((meta.len, sorter.counters.snapshot().knock), (0, 1));
+        assert_eq!(knocked.try_recv(), Ok(Knocked { from: relay(), knock }));
+    }
+
+    #[test]
+    fn datagrams_that_no_peer_may_send_are_dropped_whole() {
+        let long = [0xc0; DATAGRAM_MAX + 1];
+        let (left, counted) = left_of(&[&long, QUIC_1], long.len());
+        assert_eq!(left, QUIC_1);
+        assert_eq!(counted.oversized, 1);
+    }
+
+    #[test]
+    fn a_stride_of_zero_never_reaches_quinn() {
+        let (left, counted) = left_of(&[QUIC_1], 0);
+        assert!(left.is_empty());
+        assert_eq!(counted.recv_error, 1);
+        assert_eq!(left_of(&[], 0), (Vec::new(), Counted::default()));
+    }
+
+    #[test]
+    fn nobody_can_send_from_a_synthetic_address() {
+        let (_, [ann, _], _) = sorter();
+        let (runs, counted) = sorted(&[QUIC_1], 10, ann);
+        assert!(runs[0].2.is_empty());
+        assert_eq!(counted.recv_error, 1);
+    }
+}

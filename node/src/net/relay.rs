@@ -1,0 +1,445 @@
+//! The link to one relay: registered, kept up, and taken up again when it is lost.
+//!
+//! One task owns the connection and says what happens on it. It dials again after a wait that doubles with each failure, with
+//! full jitter, so that thousands of nodes don't come back to a restarted relay at once. What to ask of the relay, and what to
+//! believe of what it says, is decided elsewhere.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hobnob_protocol::frame::FRAME_MAX;
+use hobnob_protocol::relay::{FromRelay, Register, ToRelay, VERSION, Welcome, close};
+use hobnob_protocol::{HostPort, PeerId, tls};
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+use tokio_util::sync::CancellationToken;
+
+use super::channels::{RelayId, Traffic};
+use super::endpoint::{DialError, Endpoint, clean};
+use crate::core::Rng;
+
+/// How long a dial may take, and then how long the relay may take to say Welcome.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// The first wait before a relay is dialed again, the longest one, and the one where the relay does not want us.
+const BACK_OFF_MIN: Duration = Duration::from_millis(500);
+const BACK_OFF_MAX: Duration = Duration::from_secs(60);
+const BACK_OFF_REFUSED: Duration = Duration::from_secs(60);
+
+/// The heartbeat interval that a relay may ask for; beyond it, the nearest that is allowed.
+const HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
+
+/// How often it is looked whether what goes through the relay has an echo.
+const ECHO_EVERY: Duration = Duration::from_millis(250);
+
+/// After so many looks with frames sent and none received, the relay is asked whether it is there. One that has restarted
+/// answers with a reset.
+const SILENT_LOOKS: u32 = 3;
+
+/// Addresses of a relay's name that are tried.
+const ADDRS_MAX: usize = 4;
+
+/// Bytes taken from QUIC at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// What a link needs to know.
+#[derive(Debug)]
+pub struct LinkConfig {
+    /// Our name for the relay.
+    pub relay: RelayId,
+    /// Where it is.
+    pub at: HostPort,
+    /// The identity that it must prove, where it is known.
+    pub expected: Option<PeerId>,
+    /// What its operator gave to those who may use it.
+    pub token: Vec<u8>,
+    /// For jitter.
+    pub seed: u64,
+}
+
+/// What the node wants of a relay.
+#[derive(Debug)]
+pub enum LinkCommand {
+    /// Say this. While there is no connection it is lost: what matters is said again after [`LinkEvent::Up`].
+    Say(ToRelay),
+    /// These are the node's rooms now.
+    Rooms(Vec<hobnob_protocol::ConversationId>),
+    /// The network has changed: if there is no connection, dial now; if there is, see whether it still works.
+    Wake,
+}
+
+/// What happens on a link.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// Registered.
+    Up {
+        /// The relay's identity, proved.
+        id: PeerId,
+        /// Its address.
+        addr: SocketAddr,
+        /// What it said.
+        welcome: Welcome,
+    },
+    /// The relay says this; never Welcome.
+    Said(FromRelay),
+    /// The connection is gone, or could not be made; it is tried again.
+    Down(LinkDown),
+}
+
+/// Why there is no connection with a relay. The text is for the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkDown {
+    /// Its name has no address.
+    #[error("its address can't be found: {0}")]
+    NoAddress(String),
+    /// Nothing answered.
+    #[error(
+        "nothing answers there over UDP: is the relay running, is the address right, and does a firewall here or there block UDP?"
+    )]
+    Unreachable,
+    /// Another identity answers.
+    #[error("it proves another identity ({found}) than the one known ({expected})")]
+    Identity {
+        /// Who was meant.
+        expected: PeerId,
+        /// Who answered.
+        found: PeerId,
+    },
+    /// It ended the connection, and said why.
+    #[error("{reason}")]
+    Refused {
+        /// A code of [`close`].
+        code: u64,
+        /// Its words.
+        reason: String,
+    },
+    /// It has restarted.
+    #[error("it has restarted")]
+    Restarted,
+    /// It broke the protocol.
+    #[error("it does not keep to the protocol: {0}")]
+    Protocol(String),
+    /// Anything else.
+    #[error("{0}")]
+    Lost(String),
+}
+
+impl LinkDown {
+    /// Whether coming back at once would be of no use.
+    fn is_refusal(&self) -> bool {
+        match self {
+            LinkDown::Identity { .. } | LinkDown::Protocol(_) => true,
+            LinkDown::Refused { code, .. } => {
+                [close::REPLACED, close::NOT_ADMITTED, close::BANNED, close::KICKED, close::FULL, close::LIMIT, close::VERSION]
+                    .iter()
+                    .any(|refusal| u64::from(*refusal) == *code)
+            }
+            LinkDown::NoAddress(_) | LinkDown::Unreachable | LinkDown::Restarted | LinkDown::Lost(_) => false,
+        }
+    }
+}
+
+impl From<ConnectionError> for LinkDown {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::ApplicationClosed(closed) => {
+                let words = clean(&String::from_utf8_lossy(&closed.reason));
+                let code = closed.error_code.into_inner();
+                LinkDown::Refused { code, reason: if words.is_empty() { close::name(code).to_owned() } else { words } }
+            }
+            ConnectionError::Reset => LinkDown::Restarted,
+            ConnectionError::TimedOut => LinkDown::Unreachable,
+            ConnectionError::VersionMismatch
+            | ConnectionError::TransportError(_)
+            | ConnectionError::ConnectionClosed(_)
+            | ConnectionError::LocallyClosed
+            | ConnectionError::CidsExhausted => LinkDown::Lost(clean(&error.to_string())),
+        }
+    }
+}
+
+impl From<DialError> for LinkDown {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::IdentityMismatch { expected, found } => LinkDown::Identity { expected, found },
+            DialError::Timeout => LinkDown::Unreachable,
+            DialError::Closed { code, reason } => LinkDown::Refused { code, reason },
+            DialError::OtherProtocol => LinkDown::Protocol("what answers there is no hobnob relay of this version".to_owned()),
+            DialError::Refused | DialError::Tls(_) | DialError::Address { .. } | DialError::Stopping | DialError::Other(_) => {
+                LinkDown::Lost(error.to_string())
+            }
+        }
+    }
+}
+
+/// A link's task.
+pub struct Link {
+    config: LinkConfig,
+    endpoint: Endpoint,
+    traffic: Arc<Traffic>,
+    commands: mpsc::UnboundedReceiver<LinkCommand>,
+    events: mpsc::Sender<(RelayId, LinkEvent)>,
+    rooms: Vec<hobnob_protocol::ConversationId>,
+    rng: Rng,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// A link that is not run yet.
+    pub fn new(
+        config: LinkConfig,
+        endpoint: Endpoint,
+        traffic: Arc<Traffic>,
+        commands: mpsc::UnboundedReceiver<LinkCommand>,
+        events: mpsc::Sender<(RelayId, LinkEvent)>,
+    ) -> Self {
+        let rng = Rng::new(config.seed);
+        Self { config, endpoint, traffic, commands, events, rooms: Vec::new(), rng }
+    }
+
+    /// Keeps the link up until `stop`, or until nobody wants it any more.
+    pub async fn run(mut self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.keep_up() => {}
+        }
+    }
+
+    async fn keep_up(&mut self) {
+        let mut failures = 0;
+        loop {
+            let (was_up, down) = match self.connect().await {
+                Ok((connected, addr, id, welcome)) => {
+                    let heartbeat_ms = welcome.heartbeat_ms;
+                    if !self.tell(LinkEvent::Up { id, addr, welcome }).await {
+                        return;
+                    }
+                    let Err(down) = self.serve(connected, heartbeat_ms).await;
+                    (true, down)
+                }
+                Err(down) => (false, down),
+            };
+            failures = if was_up { 0 } else { failures + 1 };
+            let most = if down.is_refusal() { BACK_OFF_REFUSED } else { BACK_OFF_MAX.min(BACK_OFF_MIN * (1 << failures.min(7))) };
+            let least = if down.is_refusal() { BACK_OFF_REFUSED / 2 } else { Duration::ZERO };
+            if !self.tell(LinkEvent::Down(down)).await || !self.wait(least, most).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether somebody still listens.
+    async fn tell(&self, event: LinkEvent) -> bool {
+        self.events.send((self.config.relay, event)).await.is_ok()
+    }
+
+    /// Waits a random time; whether somebody still wants the link.
+    async fn wait(&mut self, least: Duration, most: Duration) -> bool {
+        let millis = u64::try_from((most - least).as_millis()).expect("a minute at most");
+        let pause = tokio::time::sleep(least + Duration::from_millis(self.rng.below(millis.max(1))));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return true,
+                command = self.commands.recv() => match command {
+                    None => return false,
+                    Some(LinkCommand::Wake) if least.is_zero() => return true,
+                    Some(LinkCommand::Rooms(rooms)) => self.rooms = rooms,
+                    Some(LinkCommand::Say(_) | LinkCommand::Wake) => {}
+                },
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
+        let at = &self.config.at;
+        let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
+        let found: Vec<_> = found.map_err(|error| LinkDown::NoAddress(error.to_string()))?.take(ADDRS_MAX).collect();
+        let mut down = LinkDown::NoAddress("the name has none".to_owned());
+        for addr in found {
+            match self.connect_to(addr).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) => down = error,
+            }
+        }
+        Err(down)
+    }
+
+    async fn connect_to(&mut self, addr: SocketAddr) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
+        let connection = self.endpoint.dial_relay(addr, self.config.expected, DIAL_LIMIT).await?;
+        let id = tls::peer_id(connection.peer_identity()).ok_or(LinkDown::Lost("it showed no identity".to_owned()))?;
+        // Commands that came before the connection: only the latest rooms still matter.
+        while let Ok(command) = self.commands.try_recv() {
+            if let LinkCommand::Rooms(rooms) = command {
+                self.rooms = rooms;
+            }
+        }
+        let register = Register { version: VERSION, features: 0, token: self.config.token.clone(), rooms: self.rooms.clone() };
+        let registering = async {
+            let (control_out, control_in) = connection.open_bi().await?;
+            let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_MAX).new_codec();
+            let mut connected =
+                Connected { connection: connection.clone(), control_out, control_in, buffer: BytesMut::new(), codec };
+            connected.say(&ToRelay::Register(register)).await?;
+            match connected.next().await? {
+                FromRelay::Welcome(welcome) => Ok((connected, welcome)),
+                FromRelay::Roster(_)
+                | FromRelay::Opened { .. }
+                | FromRelay::NotOpened { .. }
+                | FromRelay::Ended { .. }
+                | FromRelay::Observed(_)
+                | FromRelay::Unknown(_) => Err(LinkDown::Protocol("its first frame was no Welcome".to_owned())),
+            }
+        };
+        let (connected, welcome) = timeout(DIAL_LIMIT, registering).await.unwrap_or(Err(LinkDown::Unreachable))?;
+        Ok((connected, connection.remote_address(), id, welcome))
+    }
+
+    async fn serve(&mut self, mut connected: Connected, heartbeat_ms: u32) -> Result<Never, LinkDown> {
+        let every = Duration::from_millis(heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end()).into());
+        let mut heartbeats = interval(every);
+        let mut looks = interval(ECHO_EVERY);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut roster, mut echo) = (0, Echo::default());
+        loop {
+            tokio::select! {
+                said = connected.next() => {
+                    let said = said?;
+                    echo.heard();
+                    if let FromRelay::Roster(changes) = &said {
+                        roster = changes.version;
+                    }
+                    if !self.tell(LinkEvent::Said(said)).await {
+                        return Err(LinkDown::Lost("this node is stopping".to_owned()));
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    None => {
+                        connected.connection.close(VarInt::from_u32(close::BYE), b"");
+                        return Err(LinkDown::Lost("this node is stopping".to_owned()));
+                    }
+                    Some(LinkCommand::Say(frame)) => connected.say(&frame).await?,
+                    Some(LinkCommand::Rooms(rooms)) => {
+                        self.rooms.clone_from(&rooms);
+                        connected.say(&ToRelay::Rooms(rooms)).await?;
+                    }
+                    Some(LinkCommand::Wake) => connected.say(&ToRelay::Heartbeat(roster)).await?,
+                },
+                _ = heartbeats.tick() => connected.say(&ToRelay::Heartbeat(roster)).await?,
+                _ = looks.tick() => if echo.is_missing(self.traffic.read()) {
+                    connected.say(&ToRelay::Heartbeat(roster)).await?;
+                },
+            }
+        }
+    }
+}
+
+/// Notices when frames go to a relay and none come from it.
+#[derive(Debug, Default)]
+struct Echo {
+    sent: u64,
+    received: u64,
+    silent: u32,
+}
+
+impl Echo {
+    /// The relay itself said something: it is there, and what is missing is the peers' own silence.
+    fn heard(&mut self) {
+        self.silent = 0;
+    }
+
+    fn is_missing(&mut self, (sent, received): (u64, u64)) -> bool {
+        let silent = sent > self.sent && received == self.received;
+        self.silent = match () {
+            () if received > self.received => 0,
+            () if silent || self.silent > 0 => self.silent + 1,
+            () => 0,
+        };
+        (self.sent, self.received) = (sent, received);
+        self.silent > 0 && self.silent.is_multiple_of(SILENT_LOOKS)
+    }
+}
+
+/// A connection with its control stream.
+struct Connected {
+    connection: Connection,
+    control_out: SendStream,
+    control_in: RecvStream,
+    buffer: BytesMut,
+    codec: LengthDelimitedCodec,
+}
+
+impl Connected {
+    async fn say(&mut self, frame: &ToRelay) -> Result<(), LinkDown> {
+        let body = frame.encode();
+        let length = u32::try_from(body.len()).expect("a frame is at most FRAME_MAX bytes long");
+        let mut chunks = [Bytes::copy_from_slice(&length.to_be_bytes()), body];
+        match self.control_out.write_all_chunks(&mut chunks).await {
+            Ok(()) => Ok(()),
+            Err(quinn::WriteError::ConnectionLost(error)) => Err(error.into()),
+            Err(error) => Err(self.broke(error.to_string())),
+        }
+    }
+
+    /// The next frame. May be dropped at any await.
+    async fn next(&mut self) -> Result<FromRelay, LinkDown> {
+        loop {
+            let Ok(decoded) = self.codec.decode(&mut self.buffer) else {
+                return Err(self.broke(format!("a frame of more than {FRAME_MAX} bytes")));
+            };
+            if let Some(bytes) = decoded {
+                match FromRelay::decode(&bytes) {
+                    Ok(FromRelay::Unknown(_)) => continue,
+                    Ok(frame) => return Ok(frame),
+                    Err(error) => return Err(self.broke(error.to_string())),
+                }
+            }
+            match self.control_in.read_chunk(READ_BYTES, true).await {
+                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
+                Ok(None) => return Err(self.broke("its stream ended".to_owned())),
+                Err(ReadError::ConnectionLost(error)) => return Err(error.into()),
+                Err(error) => return Err(self.broke(error.to_string())),
+            }
+        }
+    }
+
+    /// The relay did what it may not do; or it has closed the connection, and that says why.
+    fn broke(&self, what: String) -> LinkDown {
+        if let Some(error) = self.connection.close_reason() {
+            return error.into();
+        }
+        self.connection.close(VarInt::from_u32(close::PROTOCOL), what.as_bytes());
+        LinkDown::Protocol(what)
+    }
+}
+
+/// A link that is up ends only by going down.
+enum Never {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_after_something_was_sent_is_noticed_and_silence_of_both_is_not() {
+        let mut echo = Echo::default();
+        let looks = |echo: &mut Echo, sent, received, n| (0..n).map(|_| echo.is_missing((sent, received))).collect::<Vec<_>>();
+        assert_eq!(looks(&mut echo, 0, 0, 5), [false; 5]);
+        assert_eq!(looks(&mut echo, 4, 0, 6), [false, false, true, false, false, true], "it is asked again and again");
+        assert_eq!(looks(&mut echo, 4, 1, 5), [false; 5]);
+        assert_eq!(looks(&mut echo, 9, 8, 5), [false; 5]);
+        assert_eq!(looks(&mut echo, 10, 8, 2), [false; 2]);
+        echo.heard();
+        assert_eq!(looks(&mut echo, 10, 8, 9), [false; 9], "a relay that answers is there, whatever the peer does");
+    }
+}

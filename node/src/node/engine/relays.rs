@@ -1,0 +1,490 @@
+//! Relays: links to them, who is there, channels on demand, and the move to a direct path.
+//!
+//! What a relay says is a hint, as an mDNS record is: who answers through a channel proves who it is, and a relay that names
+//! the wrong one connects nobody. Candidates travel end to end; the relay sees none.
+
+use std::ops::Bound;
+
+use hobnob_protocol::datagram::{ChannelId, Knock};
+use hobnob_protocol::frame::HELLO_ADDRS_MAX;
+use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, RosterChange, ToRelay, Welcome, close};
+use hobnob_protocol::{Frame, HostPort, RelayAddr};
+
+use super::profiles::may_be_dialed;
+use super::*;
+use crate::core::rendezvous;
+use crate::core::synthetic::is_synthetic;
+use crate::net::channels::RelayId;
+use crate::net::demux::Knocked;
+use crate::net::relay::{Link as RelayLink, LinkCommand, LinkConfig, LinkDown, LinkEvent};
+use crate::node::RELAYS_MAX;
+use crate::node::clock::random;
+
+/// Events of relays that wait for the engine; further ones make their relay wait.
+const EVENTS_MAX: usize = 256;
+
+/// Peers of one relay that are remembered as being there; further ones can be reached by their id.
+const ROSTER_MAX: usize = 4096;
+
+/// Members of a room that a node connects with through a relay, of its own accord: the next ones after it in the order of ids.
+/// As many others connect with it, so that a room has eight relayed neighbours and holds together whoever is missing.
+const NEXT_IN_ROOM: usize = 4;
+
+/// Peers that this node has talked with and that a relay did not name, which are asked for when the relay is there.
+const ASKED_FOR_MAX: usize = 64;
+
+/// The setting that holds a relay's identity is named so, then its address.
+pub(in crate::node) const RELAY_SETTING: &str = "relay ";
+
+/// Whoever waits for a channel.
+type Opening = oneshot::Sender<Result<(), OpenFailed>>;
+
+/// Why there is no channel with a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OpenFailed {
+    #[error("the peer is not at that relay now")]
+    NotHere,
+    #[error("the relay does not allow it")]
+    Refused,
+    #[error("too many channels are open")]
+    Limit,
+}
+
+/// All relays of a node.
+pub(super) struct Relays {
+    list: BTreeMap<RelayId, Relay>,
+    /// Identities proved in earlier runs, by address.
+    known: BTreeMap<String, PeerId>,
+    token: Vec<u8>,
+    events: mpsc::Sender<(RelayId, LinkEvent)>,
+    pub(super) queue: mpsc::Receiver<(RelayId, LinkEvent)>,
+    pub(super) knocked: mpsc::Receiver<Knocked>,
+}
+
+struct Relay {
+    at: HostPort,
+    id: Option<PeerId>,
+    commands: mpsc::UnboundedSender<LinkCommand>,
+    /// While there is a connection.
+    up: Option<Up>,
+    /// Why there was none the last time, if the user was told.
+    told: Option<LinkDown>,
+    /// Whether its people are to be found in our rooms, as they are if the user named it for all to come.
+    in_rooms: bool,
+    roster: BTreeMap<PeerId, BTreeSet<ConversationId>>,
+    /// Those of the roster that this node connects with.
+    wanted: BTreeSet<PeerId>,
+    opening: BTreeMap<PeerId, Vec<Opening>>,
+}
+
+struct Up {
+    addr: SocketAddr,
+    observed: SocketAddr,
+}
+
+impl Relays {
+    pub(super) fn new(known: BTreeMap<String, PeerId>, token: Vec<u8>, knocked: mpsc::Receiver<Knocked>) -> Self {
+        let (events, queue) = mpsc::channel(EVENTS_MAX);
+        Self { list: BTreeMap::new(), known, token, events, queue, knocked }
+    }
+
+    pub(super) fn infos(&self) -> Vec<RelayInfo> {
+        let info = |relay: &Relay| RelayInfo {
+            at: relay.at.clone(),
+            id: relay.id,
+            observed: relay.up.as_ref().map(|up| up.observed),
+            why: relay.told.as_ref().filter(|_| relay.up.is_none()).map(ToString::to_string),
+        };
+        self.list.values().map(info).collect()
+    }
+
+    /// For a ticket: those that are there.
+    pub(super) fn addrs(&self) -> Vec<RelayAddr> {
+        let named = self.list.values().filter(|relay| relay.in_rooms && relay.up.is_some());
+        named.map(|relay| RelayAddr { id: relay.id, at: relay.at.clone() }).collect()
+    }
+
+    fn observed(&self) -> impl Iterator<Item = SocketAddr> {
+        self.list.values().filter_map(|relay| relay.up.as_ref()).map(|up| up.observed)
+    }
+
+    fn say(&self, relay: RelayId, frame: ToRelay) {
+        if let Some(relay) = self.list.get(&relay) {
+            // A link that has ended takes nothing; the node is stopping then.
+            let _ = relay.commands.send(LinkCommand::Say(frame));
+        }
+    }
+
+    fn command_all(&self, command: impl Fn() -> LinkCommand) {
+        for relay in self.list.values() {
+            let _ = relay.commands.send(command());
+        }
+    }
+}
+
+impl Engine {
+    /// Takes up the link to a relay, unless there is one; none if there are too many.
+    pub(in crate::node) fn add_relay(&mut self, addr: RelayAddr, in_rooms: bool) -> Option<RelayId> {
+        let found = self.relays.list.iter().find(|(_, relay)| relay.at == addr.at).map(|(id, _)| *id);
+        if found.is_some() || self.relays.list.len() >= RELAYS_MAX {
+            return found;
+        }
+        let relay = RelayId(u32::try_from(self.relays.list.len()).expect("a handful"));
+        let expected = addr.id.or_else(|| self.relays.known.get(&addr.at.to_string()).copied());
+        let (commands, queue) = mpsc::unbounded_channel();
+        let (token, seed) = (self.relays.token.clone(), random());
+        let config = LinkConfig { relay, at: addr.at.clone(), expected, token, seed };
+        let traffic = self.bound.channels.traffic(relay);
+        let link = RelayLink::new(config, self.endpoint.clone(), traffic, queue, self.relays.events.clone());
+        self.tasks.spawn(link.run(self.stopping.clone()));
+        let of = Relay {
+            at: addr.at,
+            id: expected,
+            commands,
+            up: None,
+            told: None,
+            in_rooms,
+            roster: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            opening: BTreeMap::new(),
+        };
+        self.relays.list.insert(relay, of);
+        self.tell_relays_rooms();
+        Some(relay)
+    }
+
+    /// A user names a peer at a relay: from now on it may be reached there.
+    pub(super) fn reach_by_relay(&mut self, peer: PeerId, addrs: Vec<SocketAddr>, relays: Vec<RelayAddr>) {
+        let relays: Vec<_> = relays.into_iter().filter_map(|relay| self.add_relay(relay, false)).collect();
+        let mut addrs: Vec<_> = addrs.into_iter().filter(|addr| !is_synthetic(addr.ip())).collect();
+        addrs.extend(relays.into_iter().map(|relay| self.relayed_addr(relay, peer)));
+        self.peers.learn(peer, None);
+        self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
+    }
+
+    fn relayed_addr(&self, relay: RelayId, peer: PeerId) -> SocketAddr {
+        self.bound.channels.addr(relay, peer, self.bound.local_addr.is_ipv6(), random)
+    }
+
+    /// The address of the relay through which a session goes.
+    pub(super) fn relay_of(&self, addr: SocketAddr) -> Option<SocketAddr> {
+        let (relay, _) = self.bound.channels.peer_at(addr)?;
+        let up = self.relays.list.get(&relay)?.up.as_ref()?;
+        Some(crate::net::socket::canonical(up.addr))
+    }
+
+    /// Tells all relays that find people for us which rooms we are in.
+    pub(super) fn tell_relays_rooms(&mut self) {
+        let rooms: Vec<_> = self.replica.rooms().map(|(room, ..)| room).collect();
+        for relay in self.relays.list.values().filter(|relay| relay.in_rooms) {
+            let _ = relay.commands.send(LinkCommand::Rooms(rooms.clone()));
+        }
+        self.connect_with_near();
+    }
+
+    pub(super) fn relays_network_changed(&mut self) {
+        self.relays.command_all(|| LinkCommand::Wake);
+        self.rendezvous.handle(self.clock.now(), rendezvous::Input::NetworkChanged);
+    }
+
+    pub(super) fn relay_event(&mut self, relay: RelayId, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { id, addr, welcome } => self.relay_up(relay, id, addr, &welcome),
+            LinkEvent::Said(said) => self.relay_said(relay, said),
+            LinkEvent::Down(down) => self.relay_down(relay, down),
+        }
+    }
+
+    fn relay_up(&mut self, id: RelayId, identity: PeerId, addr: SocketAddr, welcome: &Welcome) {
+        let observed = crate::net::socket::canonical(welcome.observed);
+        let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        (relay.id, relay.told) = (Some(identity), None);
+        relay.up = Some(Up { addr, observed });
+        relay.roster.clear();
+        relay.wanted.clear();
+        let at = relay.at.to_string();
+        let mut asked: BTreeSet<_> = relay.opening.keys().copied().collect();
+        if self.relays.known.insert(at.clone(), identity) != Some(identity) {
+            self.store.set_setting(format!("{RELAY_SETTING}{at}"), identity.to_string());
+        }
+        let text = format!("Registered with the relay at {at} ({}), which sees this node at {observed}.", identity.short());
+        self.notice("relay-up", text, None);
+        // Connections through an earlier link go on as soon as they have a channel again.
+        let through = self.links.values().filter_map(|link| self.bound.channels.peer_at(link.session.remote_addr()));
+        asked.extend(through.filter(|(relay, _)| *relay == id).map(|(_, peer)| peer));
+        for peer in asked {
+            self.relays.say(id, ToRelay::Open(peer));
+        }
+        self.ask_for_known(id);
+        self.rendezvous.handle(self.clock.now(), rendezvous::Input::NetworkChanged);
+    }
+
+    /// Those whom this node talks with may be there although no room is shared, or the relay names nobody.
+    fn ask_for_known(&mut self, relay: RelayId) {
+        if self.relays.list.get(&relay).is_none_or(|relay| !relay.in_rooms) {
+            return;
+        }
+        let with: Vec<_> = self.replica.conversations().filter_map(|record| messages::direct_peer(&record.kind)).collect();
+        let away: Vec<_> = with.into_iter().filter(|peer| self.paths.session(*peer).is_none()).take(ASKED_FOR_MAX).collect();
+        for peer in away {
+            let addrs = vec![self.relayed_addr(relay, peer)];
+            self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
+        }
+    }
+
+    fn relay_down(&mut self, id: RelayId, down: LinkDown) {
+        self.bound.channels.unbind_all(id);
+        let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        relay.up = None;
+        if relay.told.as_ref() == Some(&down) {
+            return;
+        }
+        let at = relay.at.to_string();
+        relay.told = Some(down.clone());
+        let (code, text) = match &down {
+            LinkDown::Identity { expected, found } => (
+                "relay-changed",
+                format!(
+                    "The relay at {at} proves another identity than before ({found}, not {expected}). Nothing was sent to it. If its \
+                     operator says that this is right, name it with the new identity: --relay {found}@{at}"
+                ),
+            ),
+            LinkDown::Refused { code, reason } if *code != u64::from(close::BYE) && *code != u64::from(close::DRAINING) => {
+                ("relay-refused", format!("The relay at {at} refuses this node ({}): {reason}", close::name(*code)))
+            }
+            LinkDown::Refused { .. }
+            | LinkDown::NoAddress(_)
+            | LinkDown::Unreachable
+            | LinkDown::Restarted
+            | LinkDown::Protocol(_)
+            | LinkDown::Lost(_) => ("relay-down", format!("The relay at {at} can't be used now: {down} (it is tried again)")),
+        };
+        self.notice(code, text, None);
+    }
+
+    fn relay_said(&mut self, id: RelayId, said: FromRelay) {
+        match said {
+            FromRelay::Roster(roster) => self.roster(id, roster),
+            FromRelay::Opened { peer, channel } => self.channel_opened(id, peer, channel),
+            FromRelay::NotOpened { peer, why } => {
+                let why = match why {
+                    OpenRefusal::NotHere => OpenFailed::NotHere,
+                    OpenRefusal::Refused => OpenFailed::Refused,
+                    OpenRefusal::Limit => OpenFailed::Limit,
+                };
+                self.opening_done(id, peer, Err(why));
+            }
+            FromRelay::Ended { channel, .. } => self.channel_ended(id, channel),
+            FromRelay::Observed(observed) => {
+                if let Some(up) = self.relays.list.get_mut(&id).and_then(|relay| relay.up.as_mut()) {
+                    up.observed = crate::net::socket::canonical(observed);
+                    self.rendezvous.handle(self.clock.now(), rendezvous::Input::NetworkChanged);
+                }
+            }
+            FromRelay::Welcome(_) | FromRelay::Unknown(_) => {}
+        }
+    }
+
+    fn roster(&mut self, id: RelayId, roster: Roster) {
+        let me = self.me;
+        let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        if roster.anew {
+            relay.roster.clear();
+        }
+        let mut came = Vec::new();
+        for change in roster.changes {
+            match change {
+                RosterChange::Here { peer, rooms } if peer != me && relay.roster.len() < ROSTER_MAX => {
+                    relay.roster.insert(peer, rooms.into_iter().collect());
+                    came.push(peer);
+                }
+                RosterChange::Here { .. } => {}
+                RosterChange::Gone { peer } => {
+                    relay.roster.remove(&peer);
+                }
+            }
+        }
+        // A peer that has come back to the relay may have a session with us that lost its channel.
+        for peer in came {
+            let addr = self.relayed_addr(id, peer);
+            let lost = self.link_with(peer).is_some_and(|link| link.session.remote_addr() == addr);
+            if lost && self.bound.channels.channel_to(addr).is_none() {
+                self.relays.say(id, ToRelay::Open(peer));
+            }
+        }
+        self.connect_with_near();
+    }
+
+    /// Finds, for each relay, whom of its people to connect with, and does so with those who are new among them.
+    fn connect_with_near(&mut self) {
+        let rooms: Vec<_> = self.replica.rooms().map(|(room, ..)| room).collect();
+        let direct: BTreeSet<_> = self.replica.conversations().filter_map(|record| messages::direct_peer(&record.kind)).collect();
+        let mut found = Vec::new();
+        for (id, relay) in &mut self.relays.list {
+            let wanted = wanted(self.me, &relay.roster, &rooms, &direct);
+            found.extend(wanted.difference(&relay.wanted).map(|peer| (*id, *peer)));
+            relay.wanted = wanted;
+        }
+        for (relay, peer) in found {
+            let addrs = vec![self.relayed_addr(relay, peer)];
+            self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
+        }
+    }
+
+    /// What to wait for before an address can be dialed: a channel, if it is a relayed peer's and has none.
+    pub(super) fn way_to(&mut self, addr: SocketAddr) -> Option<oneshot::Receiver<Result<(), OpenFailed>>> {
+        if !is_synthetic(addr.ip()) || self.bound.channels.channel_to(addr).is_some() {
+            return None;
+        }
+        let (reply, opened) = oneshot::channel();
+        let (id, peer) = self.bound.channels.peer_at(addr)?;
+        let relay = self.relays.list.get_mut(&id)?;
+        let waiting = relay.opening.entry(peer).or_default();
+        waiting.retain(|waiting| !waiting.is_closed());
+        waiting.push(reply);
+        if relay.up.is_some() {
+            self.relays.say(id, ToRelay::Open(peer));
+        }
+        Some(opened)
+    }
+
+    fn channel_opened(&mut self, id: RelayId, peer: PeerId, channel: ChannelId) {
+        let Some(up) = self.relays.list.get(&id).and_then(|relay| relay.up.as_ref()) else { return };
+        if peer != self.me {
+            let addr = self.relayed_addr(id, peer);
+            self.bound.channels.bind(addr, up.addr, channel);
+        }
+        self.opening_done(id, peer, Ok(()));
+    }
+
+    fn opening_done(&mut self, id: RelayId, peer: PeerId, result: Result<(), OpenFailed>) {
+        let waiting = self.relays.list.get_mut(&id).and_then(|relay| relay.opening.remove(&peer));
+        for waiting in waiting.into_iter().flatten() {
+            let _ = waiting.send(result);
+        }
+    }
+
+    /// A channel has ended. If a session goes through it, there should be another one: the peer may only have moved.
+    fn channel_ended(&mut self, id: RelayId, channel: ChannelId) {
+        let Some((relay, peer)) = self.bound.channels.unbind(channel) else { return };
+        let addr = self.relayed_addr(relay, peer);
+        if relay == id && self.links.values().any(|link| link.session.remote_addr() == addr) {
+            self.relays.say(id, ToRelay::Open(peer));
+        }
+    }
+
+    /// Who answered through a relay was not who was asked for.
+    pub(super) fn impostor(&mut self, addr: SocketAddr, expected: PeerId, found: PeerId) {
+        let Some((relay, _)) = self.bound.channels.peer_at(addr) else { return };
+        let Some(relay) = self.relays.list.get(&relay) else { return };
+        let text = format!(
+            "The relay at {} connected this node with {} instead of {}: it is broken, or lies. Nothing was sent.",
+            relay.at,
+            found.short(),
+            expected.short()
+        );
+        self.notice("relay-lies", text, Some(expected));
+    }
+
+    /// A session is up or over: one through a relay looks for a direct path.
+    pub(super) fn rendezvous_up(&mut self, session: SessionId) {
+        let Some(link) = self.links.get(&session) else { return };
+        if !is_synthetic(link.session.remote_addr().ip()) {
+            return;
+        }
+        let peer = link.peer;
+        let [ours, theirs] = [self.me, peer].map(|sender| Knock::token(&link.exporter, sender));
+        let up = rendezvous::Input::Up { session, peer, dials: self.me < peer, ours, theirs };
+        self.rendezvous.handle(self.clock.now(), up);
+    }
+
+    pub(super) fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>) {
+        let Some(link) = self.links.get(&session) else { return };
+        let remote = link.session.remote_addr();
+        let may = |addr: &SocketAddr| may_be_dialed(*addr, remote, &self.interfaces);
+        let addrs = addrs.into_iter().filter(may).collect();
+        self.rendezvous.handle(self.clock.now(), rendezvous::Input::Candidates(session, addrs));
+    }
+
+    pub(super) fn knocked(&mut self, knocked: Knocked) {
+        let from = crate::net::socket::canonical(knocked.from);
+        self.rendezvous.handle(self.clock.now(), rendezvous::Input::Knocked(from, knocked.knock));
+    }
+
+    pub(super) fn rendezvous_output(&mut self, output: rendezvous::Output) {
+        match output {
+            rendezvous::Output::SayCandidates(session) => {
+                let mut addrs = self.listening_addrs();
+                addrs.truncate(HELLO_ADDRS_MAX / 2);
+                for observed in self.relays.observed() {
+                    if !addrs.contains(&observed) && addrs.len() < HELLO_ADDRS_MAX {
+                        addrs.push(observed);
+                    }
+                }
+                if let Some(link) = self.links.get(&session) {
+                    link.session.send_control(Frame::Candidates(addrs).encode());
+                }
+            }
+            rendezvous::Output::Knock(to, knock) => self.bound.demux.knock(to, knock),
+            rendezvous::Output::Proven(peer, addr) => {
+                self.paths.handle(self.clock.now(), paths::Input::Proven(peer, addr));
+            }
+        }
+    }
+}
+
+/// Whom of a roster to connect with: in each room the next few after us, in the order of ids and around; and those with whom there
+/// is a conversation.
+fn wanted(
+    me: PeerId,
+    roster: &BTreeMap<PeerId, BTreeSet<ConversationId>>,
+    rooms: &[ConversationId],
+    direct: &BTreeSet<PeerId>,
+) -> BTreeSet<PeerId> {
+    let mut wanted: BTreeSet<_> = roster.keys().copied().filter(|peer| direct.contains(peer)).collect();
+    for room in rooms {
+        let after = roster.range((Bound::Excluded(me), Bound::Unbounded));
+        let around = after.chain(roster.range(..me));
+        wanted.extend(around.filter(|(_, theirs)| theirs.contains(room)).take(NEXT_IN_ROOM).map(|(peer, _)| *peer));
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes([n; 32])
+    }
+
+    #[test]
+    fn a_room_is_a_ring_in_which_nobody_has_more_than_eight_neighbours() {
+        let room = ConversationId::from_bytes([9; 32]);
+        let all: BTreeMap<_, _> = (0..40).map(|n| (peer(n), BTreeSet::from([room]))).collect();
+        let mut neighbours: BTreeMap<PeerId, BTreeSet<PeerId>> = BTreeMap::new();
+        for me in all.keys() {
+            let roster = all.iter().filter(|(peer, _)| *peer != me).map(|(peer, rooms)| (*peer, rooms.clone())).collect();
+            for other in wanted(*me, &roster, &[room], &BTreeSet::new()) {
+                neighbours.entry(*me).or_default().insert(other);
+                neighbours.entry(other).or_default().insert(*me);
+            }
+        }
+        assert!(neighbours.values().all(|of| of.len() == 2 * NEXT_IN_ROOM));
+        // Three in a row may be missing, and the rest still hold together.
+        let gone = [peer(5), peer(6), peer(7)];
+        let (mut reached, mut next) = (BTreeSet::from([peer(0)]), vec![peer(0)]);
+        while let Some(at) = next.pop() {
+            next.extend(neighbours[&at].iter().filter(|peer| !gone.contains(peer) && reached.insert(**peer)));
+        }
+        assert_eq!(reached.len(), 37);
+    }
+
+    #[test]
+    fn those_in_other_rooms_are_left_alone_unless_there_is_a_conversation() {
+        let (ours, other) = (ConversationId::from_bytes([1; 32]), ConversationId::from_bytes([2; 32]));
+        let roster = BTreeMap::from([(peer(1), BTreeSet::from([ours])), (peer(2), [other].into()), (peer(3), [other].into())]);
+        let wanted = wanted(peer(9), &roster, &[ours], &BTreeSet::from([peer(3), peer(4)]));
+        assert_eq!(wanted, [peer(1), peer(3)].into());
+    }
+}

@@ -1,0 +1,421 @@
+//! What follows from each input: joins the registry, the roster and the channels.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::relay::{ChannelEnd, FromRelay, OpenRefusal, Roster as RosterFrame, ToRelay, VERSION, Welcome, close};
+use hobnob_protocol::{ConversationId, PeerId};
+
+use super::channels::{Channel, Channels, End, Opening};
+use super::limits::{Allowance, Bucket, Limits, Pace, TurnedAway};
+use super::registry::{HEARTBEAT_EVERY, Peer, Registry};
+use super::roster::Roster;
+use super::table::{Counts, Row};
+use super::{ConnectionId, Input, Output};
+use crate::route::{Route, Update};
+
+/// Connections end over this time when the relay drains, so that not everybody goes to the next relay at once.
+pub const DRAIN_OVER: Duration = Duration::from_secs(3);
+
+/// The relay's slow path. See the module's doc.
+#[derive(Debug)]
+pub struct Relay {
+    limits: Limits,
+    registry: Registry,
+    roster: Roster,
+    channels: Channels,
+    /// Connections that are told to go, once the relay drains.
+    drain: Option<BTreeSet<(Duration, ConnectionId)>>,
+    counts: Counts,
+    outputs: VecDeque<Output>,
+}
+
+impl Relay {
+    /// A relay where nobody is. Whoever does not know the seed can't guess a channel's id: it has to be random and secret.
+    pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
+        Self {
+            limits,
+            registry: Registry::default(),
+            roster: Roster::new(),
+            channels: Channels::new(&seed),
+            drain: None,
+            counts: Counts::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Tells what happened. Frames and news of a connection that is over, or was replaced, are ignored.
+    pub fn handle(&mut self, now: Duration, input: Input) {
+        match input {
+            Input::Registered { connection, peer, addr, rooms } => self.registered(now, connection, peer, addr, distinct(rooms)),
+            Input::Frame { connection, frame } => self.frame(now, connection, frame),
+            Input::Moved { connection, addr } => self.moved(now, connection, addr),
+            Input::Rtt { connection, rtt } => self.measured(connection, rtt),
+            Input::Down { connection } => self.down(now, connection),
+            Input::Kick(peer) => self.end_peer(now, peer, close::KICKED, KICKED),
+            Input::Ban(peer) => self.end_peer(now, peer, close::BANNED, BANNED),
+            Input::Drain => self.start_draining(now),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timeout`].
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let drain = self.drain.as_ref().and_then(|drain| drain.first()).map(|(at, _)| *at);
+        [self.registry.next_look(), self.roster.next_push(), self.channels.next_look(), drain].into_iter().flatten().min()
+    }
+
+    /// The liveness table, by peer id.
+    pub fn table(&self) -> Vec<Row> {
+        let row = |(id, peer): (PeerId, &Peer)| Row {
+            peer: id,
+            state: peer.state(),
+            addr: canonical(peer.addr),
+            since: peer.since,
+            heard_at: peer.heard_at,
+            rtt: peer.rtt,
+            missed: peer.missed,
+            rooms: peer.rooms,
+            channels: self.channels.count(id),
+            metered: peer.meter.read(),
+        };
+        self.registry.peers().map(row).collect()
+    }
+
+    /// What was counted since the start.
+    pub fn counts(&self) -> Counts {
+        Counts { roster_looks: self.roster.looks(), ..self.counts.clone() }
+    }
+
+    /// Peers that are connected: alive or suspect.
+    pub fn connected(&self) -> usize {
+        self.registry.connected()
+    }
+
+    /// Channels there are.
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Rooms with at least one connected peer in them.
+    pub fn rooms(&self) -> usize {
+        self.roster.rooms()
+    }
+
+    fn registered(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        peer: PeerId,
+        addr: SocketAddr,
+        rooms: Vec<ConversationId>,
+    ) {
+        if self.drain.is_some() {
+            return self.refuse(connection, close::DRAINING, DRAINING.to_owned());
+        }
+        if let Err(why) = self.admit(now, peer, addr, rooms.len()) {
+            return self.refuse(connection, why.code(), why.to_string());
+        }
+        if let Some(older) = self.registry.connection_of(peer) {
+            self.output_end(older, close::REPLACED, REPLACED.to_owned());
+            self.end_channels(peer);
+            self.registry.disconnect(now, peer);
+        }
+        self.registry.connect(now, peer, connection, addr, rooms.len());
+        if self.limits.roster {
+            self.roster.set(now, peer, rooms);
+        }
+        self.counts.registered += 1;
+        self.say(peer, FromRelay::Welcome(self.welcome(addr)));
+    }
+
+    fn admit(&mut self, now: Duration, peer: PeerId, addr: SocketAddr, rooms: usize) -> Result<(), TurnedAway> {
+        self.registry.admit(now, peer, addr, &self.limits)?;
+        let fits = self.roster.memberships_with(peer, rooms) <= self.limits.memberships;
+        if fits { Ok(()) } else { Err(TurnedAway::RoomsFull) }
+    }
+
+    fn welcome(&self, addr: SocketAddr) -> Welcome {
+        Welcome {
+            version: VERSION,
+            features: 0,
+            observed: canonical(addr),
+            heartbeat_ms: u32::try_from(HEARTBEAT_EVERY.as_millis()).expect("a quarter of a minute"),
+            roster: self.limits.roster,
+            channels_max: u32::try_from(self.limits.channels_per_peer).unwrap_or(u32::MAX),
+            rate: self.limits.rate,
+        }
+    }
+
+    fn frame(&mut self, now: Duration, connection: ConnectionId, frame: ToRelay) {
+        let Some(peer) = self.registry.peer_of(connection) else { return };
+        self.registry.heard(now, peer);
+        if !self.may(now, peer, "frames", |mine| &mut mine.frames, self.limits.frames) {
+            return;
+        }
+        match frame {
+            ToRelay::Register(_) => self.end(now, peer, close::PROTOCOL, TWICE.to_owned()),
+            ToRelay::Heartbeat(version) => self.heartbeat(now, peer, version),
+            ToRelay::Rooms(rooms) => self.change_rooms(now, peer, distinct(rooms)),
+            ToRelay::Open(other) => self.open(now, peer, other),
+            ToRelay::Close(channel) => self.close(peer, channel),
+            ToRelay::Unknown(_) => {}
+        }
+    }
+
+    fn heartbeat(&mut self, now: Duration, peer: PeerId, version: u64) {
+        if !self.may(now, peer, "heartbeats", |mine| &mut mine.heartbeats, self.limits.heartbeats) {
+            return;
+        }
+        self.counts.heartbeats += 1;
+        if !self.limits.roster {
+            let nobody = RosterFrame { version: 0, anew: false, changes: Vec::new() };
+            return self.say_roster(peer, nobody);
+        }
+        for frame in self.roster.answer(now, peer, version) {
+            self.say_roster(peer, frame);
+        }
+    }
+
+    fn change_rooms(&mut self, now: Duration, peer: PeerId, rooms: Vec<ConversationId>) {
+        if !self.may(now, peer, "changes of rooms", |mine| &mut mine.room_changes, self.limits.room_changes) {
+            return;
+        }
+        if self.roster.memberships_with(peer, rooms.len()) > self.limits.memberships {
+            return self.end(now, peer, close::LIMIT, TurnedAway::RoomsFull.to_string());
+        }
+        if let Some(peer) = self.registry.get_mut(peer) {
+            peer.rooms = rooms.len();
+        }
+        if self.limits.roster {
+            self.roster.set(now, peer, rooms);
+        }
+    }
+
+    fn open(&mut self, now: Duration, peer: PeerId, other: PeerId) {
+        if !self.may(now, peer, "requests for channels", |mine| &mut mine.opens, self.limits.opens) {
+            return;
+        }
+        if peer == other {
+            return self.not_opened(peer, other, OpenRefusal::Refused);
+        }
+        if self.registry.get(other).is_none() {
+            return self.not_opened(peer, other, OpenRefusal::NotHere);
+        }
+        match self.channels.open(now, peer, other, &self.limits) {
+            Opening::New(channel) => {
+                self.counts.opened += 1;
+                self.set_routes(&channel);
+                self.say_opened(&channel, other);
+                self.say_opened(&channel, peer);
+            }
+            Opening::Already(channel) => self.say_opened(&channel, peer),
+            Opening::Refused(why) => self.not_opened(peer, other, why),
+        }
+    }
+
+    fn not_opened(&mut self, asker: PeerId, peer: PeerId, why: OpenRefusal) {
+        match why {
+            OpenRefusal::NotHere => self.counts.not_here += 1,
+            OpenRefusal::Refused => self.counts.refused += 1,
+            OpenRefusal::Limit => self.counts.over_limit += 1,
+        }
+        self.say(asker, FromRelay::NotOpened { peer, why });
+    }
+
+    fn say_opened(&mut self, channel: &Channel, to: PeerId) {
+        let (mine, theirs) = channel.seen_from(to);
+        self.say(to, FromRelay::Opened { peer: theirs.peer, channel: mine.name });
+    }
+
+    fn close(&mut self, peer: PeerId, name: ChannelId) {
+        let Some(channel) = self.channels.close(peer, name) else { return };
+        let (_, theirs) = channel.seen_from(peer);
+        self.remove_routes(&channel);
+        self.say_ended(theirs, ChannelEnd::Closed);
+    }
+
+    fn end_channels(&mut self, peer: PeerId) {
+        for channel in self.channels.leave(peer) {
+            let (_, theirs) = channel.seen_from(peer);
+            self.remove_routes(&channel);
+            self.say_ended(theirs, ChannelEnd::PeerGone);
+        }
+    }
+
+    fn say_ended(&mut self, end: End, why: ChannelEnd) {
+        self.say(end.peer, FromRelay::Ended { channel: end.name, why });
+    }
+
+    fn set_routes(&mut self, channel: &Channel) {
+        let [a, b] = channel.ends;
+        for (from, to) in [(a, b), (b, a)] {
+            let (Some(sender), Some(receiver)) = (self.registry.get(from.peer), self.registry.get(to.peer)) else { continue };
+            let route = Route {
+                channel: from.name,
+                from: sender.addr,
+                to: receiver.addr,
+                becomes: to.name,
+                meter: sender.meter.clone(),
+                used: channel.used.clone(),
+            };
+            self.outputs.push_back(Output::Route(Update::Set(route)));
+        }
+    }
+
+    fn remove_routes(&mut self, channel: &Channel) {
+        for end in channel.ends {
+            self.outputs.push_back(Output::Route(Update::Remove(end.name)));
+        }
+    }
+
+    fn moved(&mut self, now: Duration, connection: ConnectionId, addr: SocketAddr) {
+        let Some(peer) = self.registry.peer_of(connection) else { return };
+        if !self.may(now, peer, "changes of address", |mine| &mut mine.moves, self.limits.moves) {
+            return;
+        }
+        self.registry.moved(peer, addr);
+        let channels: Vec<_> = self.channels.of(peer).cloned().collect();
+        for channel in &channels {
+            self.set_routes(channel);
+        }
+        self.say(peer, FromRelay::Observed(canonical(addr)));
+    }
+
+    fn measured(&mut self, connection: ConnectionId, rtt: Duration) {
+        let peer = self.registry.peer_of(connection).and_then(|peer| self.registry.get_mut(peer));
+        if let Some(peer) = peer {
+            peer.rtt = Some(rtt);
+        }
+    }
+
+    fn down(&mut self, now: Duration, connection: ConnectionId) {
+        let Some(peer) = self.registry.peer_of(connection) else { return };
+        self.counts.left += 1;
+        self.gone(now, peer);
+    }
+
+    fn end_peer(&mut self, now: Duration, peer: PeerId, code: u32, reason: &str) {
+        if self.registry.get(peer).is_some() {
+            self.end(now, peer, code, reason.to_owned());
+        }
+    }
+
+    fn start_draining(&mut self, now: Duration) {
+        if self.drain.is_some() {
+            return;
+        }
+        let connections: Vec<_> = self.registry.connections().collect();
+        let step = DRAIN_OVER / u32::try_from(connections.len().max(1)).unwrap_or(u32::MAX);
+        let at = |i: usize| now + step * u32::try_from(i).unwrap_or(u32::MAX);
+        self.drain = Some(connections.into_iter().enumerate().map(|(i, connection)| (at(i), connection)).collect());
+        self.timeout(now);
+    }
+
+    fn timeout(&mut self, now: Duration) {
+        self.drain_due(now);
+        for (peer, _) in self.registry.silent(now) {
+            self.end(now, peer, close::SILENT, SILENT.to_owned());
+        }
+        self.registry.forget(now);
+        for channel in self.channels.idle(now) {
+            self.remove_routes(&channel);
+            channel.ends.into_iter().for_each(|end| self.say_ended(end, ChannelEnd::Idle));
+        }
+        for (peer, frame) in self.roster.timeout(now) {
+            self.say_roster(peer, frame);
+        }
+    }
+
+    fn drain_due(&mut self, now: Duration) {
+        while let Some((_, connection)) = self.drain.as_mut().and_then(|drain| pop_due(drain, now)) {
+            if let Some(peer) = self.registry.peer_of(connection) {
+                self.end(now, peer, close::DRAINING, DRAINING.to_owned());
+            }
+        }
+    }
+
+    /// Whether the peer may do this once more; if not, its connection ends.
+    fn may(
+        &mut self,
+        now: Duration,
+        peer: PeerId,
+        what: &str,
+        of: impl FnOnce(&mut Allowance) -> &mut Bucket,
+        pace: Pace,
+    ) -> bool {
+        let Some(known) = self.registry.get_mut(peer) else { return false };
+        if of(&mut known.allowance).take(now, pace) {
+            return true;
+        }
+        let Pace { burst, every } = pace;
+        self.end(now, peer, close::LIMIT, format!("too many {what}: this relay takes {burst} at once, then one every {every:?}"));
+        false
+    }
+
+    /// Ends the connection of a connected peer.
+    fn end(&mut self, now: Duration, peer: PeerId, code: u32, reason: String) {
+        let connection = self.registry.connection_of(peer).expect("only connected peers are ended");
+        self.output_end(connection, code, reason);
+        self.gone(now, peer);
+    }
+
+    /// Turns a connection away that was never registered.
+    fn refuse(&mut self, connection: ConnectionId, code: u32, reason: String) {
+        self.output_end(connection, code, reason);
+    }
+
+    fn output_end(&mut self, connection: ConnectionId, code: u32, reason: String) {
+        *self.counts.ended.entry(code).or_default() += 1;
+        self.outputs.push_back(Output::End(connection, code, reason));
+    }
+
+    fn gone(&mut self, now: Duration, peer: PeerId) {
+        self.registry.disconnect(now, peer);
+        self.roster.leave(now, peer);
+        self.end_channels(peer);
+    }
+
+    fn say_roster(&mut self, peer: PeerId, frame: RosterFrame) {
+        self.counts.roster_frames += 1;
+        self.counts.roster_changes += frame.changes.len() as u64;
+        self.say(peer, FromRelay::Roster(frame));
+    }
+
+    fn say(&mut self, peer: PeerId, frame: FromRelay) {
+        if let Some(connection) = self.registry.connection_of(peer) {
+            self.outputs.push_back(Output::Say(connection, frame));
+        }
+    }
+}
+
+const REPLACED: &str =
+    "this identity has connected again, from here or from another machine: the newer connection is the one that counts";
+const SILENT: &str = "nothing was heard for too long";
+const KICKED: &str = "the relay's operator has ended this connection; it may be made again";
+const BANNED: &str = "the relay's operator keeps this identity out: ask them, or use another relay";
+const DRAINING: &str = "this relay is about to stop: come back in a while, or use another relay";
+const TWICE: &str = "this connection was registered already: one registration is for one connection";
+
+fn pop_due<T: Ord>(queue: &mut BTreeSet<(Duration, T)>, now: Duration) -> Option<(Duration, T)> {
+    let due = queue.first().is_some_and(|(at, _)| *at <= now);
+    if due { queue.pop_first() } else { None }
+}
+
+/// An IPv4 address as such, even where the socket has it mapped into IPv6.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+fn distinct(mut rooms: Vec<ConversationId>) -> Vec<ConversationId> {
+    rooms.sort_unstable();
+    rooms.dedup();
+    rooms
+}

@@ -1,0 +1,253 @@
+use std::time::Duration;
+
+use hobnob_protocol::relay::{CHANGES_MAX, RosterChange, SHARED_MAX, ToRelay};
+
+use super::town::{Town, peer, room};
+use crate::core::{ConnectionId, Input, Limits, PUSH_AFTER, PUSH_EVERY, ROSTER_PEERS_MAX};
+
+/// Limits for tests in which thousands come from one place.
+fn open() -> Limits {
+    Limits { peers_per_network: 100_000, ..Limits::default() }
+}
+
+fn town() -> Town {
+    Town::new(open())
+}
+
+/// This many peers in room 1, from 100 on.
+fn crowd(town: &mut Town, many: u16) -> Vec<ConnectionId> {
+    (100..100 + many).map(|n| town.register(peer(n), &[1])).collect()
+}
+
+#[test]
+fn peers_see_those_who_share_a_room_and_nobody_else() {
+    let mut town = town();
+    let ann = town.register(peer(1), &[1, 2, 3]);
+    let bob = town.register(peer(2), &[2, 3, 4, 3]);
+    let cid = town.register(peer(3), &[5]);
+    town.wait(PUSH_AFTER);
+    assert_eq!(town.sees(ann), [(peer(2), vec![room(2), room(3)])]);
+    assert_eq!(town.sees(bob), [(peer(1), vec![room(2), room(3)])]);
+    assert_eq!(town.sees(cid), []);
+}
+
+#[test]
+fn newcomers_show_at_once_and_who_goes_does_too() {
+    let mut town = town();
+    let ann = town.register(peer(1), &[1]);
+    town.wait_secs(5);
+    let bob = town.register(peer(2), &[1]);
+    town.wait(PUSH_AFTER);
+    assert_eq!([town.sees(ann).len(), town.sees(bob).len()], [1, 1]);
+    town.tell(Input::Down { connection: bob });
+    town.wait(PUSH_EVERY);
+    assert_eq!(town.sees(ann), []);
+}
+
+#[test]
+fn changes_that_come_together_are_told_together_and_not_more_than_once_a_second() {
+    let mut town = town();
+    let ann = town.register(peer(1), &[1]);
+    town.wait_secs(5);
+    town.frames(ann);
+    for n in 2..32 {
+        town.register(peer(n), &[1]);
+        town.wait(Duration::from_millis(100));
+    }
+    town.wait_secs(2);
+    assert_eq!(town.sees(ann).len(), 30);
+    let frames = town.frames(ann);
+    assert!((2..=5).contains(&frames.len()), "{} frames in 3 s", frames.len());
+}
+
+#[test]
+fn a_heartbeat_is_answered_with_what_changed_since_its_version() {
+    let mut town = town();
+    let ann = town.register(peer(1), &[1]);
+    let bob = town.register(peer(2), &[1]);
+    town.beats(ann);
+    let before = town.node(ann).version;
+    town.frames(ann);
+    town.tell(Input::Down { connection: bob });
+    town.register(peer(3), &[1]);
+    town.beats(ann);
+    let [frame] = &town.frames(ann)[..] else { panic!("one answer") };
+    let here = RosterChange::Here { peer: peer(3), rooms: vec![room(1)] };
+    assert_eq!((frame.anew, &frame.changes), (false, &vec![RosterChange::Gone { peer: peer(2) }, here]));
+    // What is on its way already is said again to one who has not got it.
+    town.says(ann, ToRelay::Heartbeat(before));
+    assert_eq!(town.frames(ann)[0].changes.len(), 2);
+    town.beats(ann);
+    assert_eq!(town.frames(ann)[0].changes, []);
+}
+
+#[test]
+fn one_with_an_unknown_or_an_old_version_is_told_everything_anew() {
+    let mut town = town();
+    let ann = town.register(peer(1), &[1]);
+    town.register(peer(2), &[1]);
+    town.beats(ann);
+    for unknown in [0, u64::MAX, town.node(ann).version + 1] {
+        town.frames(ann);
+        town.says(ann, ToRelay::Heartbeat(unknown));
+        let [frame] = &town.frames(ann)[..] else { panic!("one answer") };
+        assert_eq!((frame.anew, frame.changes.len()), (true, 1));
+    }
+    let old = town.node(ann).version;
+    // So much happens while Ann's line is slow that the relay has forgotten who went first.
+    for n in 10..60 {
+        let connection = town.register(peer(n), &[1]);
+        town.tell(Input::Down { connection });
+    }
+    town.says(ann, ToRelay::Heartbeat(old));
+    assert!(town.frames(ann).last().expect("answered").anew);
+    assert_eq!(town.sees(ann).len(), 1);
+}
+
+#[test]
+fn a_version_of_an_earlier_connection_counts_for_nothing() {
+    let mut town = town();
+    let ann = town.register(peer(1), &[1]);
+    town.register(peer(2), &[1]);
+    town.beats(ann);
+    let version = town.node(ann).version;
+    let again = town.register(peer(1), &[1]);
+    town.says(again, ToRelay::Heartbeat(version));
+    assert!(town.frames(again)[0].anew);
+    assert_eq!(town.sees(again).len(), 1);
+}
+
+#[test]
+fn a_change_of_rooms_is_a_change_for_both_sides() {
+    let mut town = town();
+    let ann = town.register(peer(1), &[1, 2]);
+    let bob = town.register(peer(2), &[1, 2]);
+    town.wait_secs(2);
+    town.moves_rooms(bob, &[2, 3]);
+    town.wait_secs(2);
+    assert_eq!(town.sees(ann), [(peer(2), vec![room(2)])]);
+    assert_eq!(town.sees(bob), [(peer(1), vec![room(2)])]);
+    assert_eq!(town.row(peer(2)).expect("there").rooms, 2);
+    town.moves_rooms(ann, &[4]);
+    town.wait_secs(2);
+    assert_eq!([town.sees(ann), town.sees(bob)], [[], []]);
+}
+
+#[test]
+fn a_new_connection_of_a_peer_is_no_news_to_others() {
+    let mut town = town();
+    let ann = town.register(peer(1), &[1]);
+    town.register(peer(2), &[1]);
+    town.wait_secs(3);
+    town.frames(ann);
+    town.register(peer(2), &[1]);
+    town.wait_secs(3);
+    assert_eq!(town.frames(ann), []);
+}
+
+#[test]
+fn of_many_shared_rooms_the_first_are_named() {
+    let mut town = town();
+    let rooms: Vec<u8> = (0..20).collect();
+    let ann = town.register(peer(1), &rooms);
+    town.register(peer(2), &rooms);
+    town.wait_secs(1);
+    let first: Vec<_> = (0..20).take(SHARED_MAX).map(room).collect();
+    assert_eq!(town.sees(ann), [(peer(2), first)]);
+}
+
+#[test]
+fn a_long_list_takes_several_frames_of_which_the_first_begins_anew() {
+    let mut town = town();
+    crowd(&mut town, 450);
+    let ann = town.register(peer(1), &[1]);
+    town.beats(ann);
+    let frames = town.frames(ann);
+    let shape: Vec<_> = frames.iter().map(|frame| (frame.anew, frame.changes.len())).collect();
+    assert_eq!(shape, [(true, CHANGES_MAX), (false, CHANGES_MAX), (false, 50)]);
+    assert_eq!(town.sees(ann).len(), 450);
+}
+
+#[test]
+fn in_a_crowd_a_thousand_are_listed_and_one_who_goes_makes_place_for_another() {
+    let mut town = town();
+    let crowd = crowd(&mut town, 1_500);
+    let ann = town.register(peer(1), &[1, 2]);
+    let bob = town.register(peer(2), &[2]);
+    town.wait_secs(30);
+    assert_eq!(town.sees(ann).len(), ROSTER_PEERS_MAX, "Bob and the first 999 of the crowd");
+    assert_eq!(town.sees(bob), [(peer(1), vec![room(2)])]);
+    let first = town.node(ann).roster.contains_key(&peer(100));
+    let later = town.node(ann).roster.contains_key(&peer(100 + 1_400));
+    assert!(first && !later);
+    for gone in &crowd[..500] {
+        town.tell(Input::Down { connection: *gone });
+    }
+    town.beats(ann);
+    let mut seen: Vec<_> = (600..1_600).map(peer).collect();
+    // Ann waited for a place in the crowd's list herself: that is nothing to her.
+    assert_eq!(town.sees(ann).len(), ROSTER_PEERS_MAX);
+    seen.retain(|peer| !town.node(ann).roster.contains_key(peer));
+    assert_eq!(seen.len(), 1, "all but one who had no place beside Bob");
+}
+
+#[test]
+fn no_roster_hides_everyone() {
+    let mut town = Town::new(Limits { roster: false, ..Limits::default() });
+    let ann = town.register(peer(1), &[1]);
+    town.register(peer(2), &[1]);
+    town.wait_secs(2);
+    assert_eq!((town.node(ann).welcome.as_ref().map(|welcome| welcome.roster), town.frames(ann)), (Some(false), vec![]));
+    town.beats(ann);
+    let [frame] = &town.frames(ann)[..] else { panic!("one answer") };
+    assert_eq!((frame.version, frame.anew, &frame.changes), (0, false, &vec![]));
+    assert_eq!(town.relay.rooms(), 0);
+}
+
+#[test]
+fn rooms_in_all_have_a_limit() {
+    let mut town = Town::new(Limits { memberships: 4, ..open() });
+    let ann = town.register(peer(1), &[1, 2, 3]);
+    let bob = town.register(peer(2), &[1, 2]);
+    assert!(town.end(bob).expect("ended").1.contains("rooms"));
+    town.moves_rooms(ann, &[4, 5, 6, 7]);
+    assert!(town.end(ann).is_none());
+    town.moves_rooms(ann, &[1, 2, 3, 4, 5]);
+    assert!(town.end(ann).expect("ended").1.contains("rooms"));
+    assert_eq!(town.relay.rooms(), 0);
+}
+
+#[test]
+fn ten_thousand_peers_to_whom_nothing_happens_cost_nothing() {
+    let mut town = town();
+    let everybody: Vec<_> = (0..10_000).map(|n| town.register(peer(n), &[u8::try_from(n / 50).expect("200 rooms")])).collect();
+    town.wait_secs(8);
+    assert!(everybody.iter().all(|connection| town.node(*connection).roster.len() == 49));
+    let before = town.counts();
+    for _ in 0..3 {
+        everybody.iter().for_each(|connection| town.beats(*connection));
+        town.wait_secs(15);
+    }
+    let after = town.counts();
+    assert_eq!(after.roster_frames - before.roster_frames, 30_000, "an answer each");
+    assert_eq!(after.roster_changes - before.roster_changes, 0);
+    assert_eq!(after.roster_looks - before.roster_looks, 0, "nobody was looked at");
+    // One who comes costs what its room costs.
+    town.register(peer(10_000), &[7]);
+    town.wait_secs(2);
+    let newcomer = town.counts();
+    assert_eq!(newcomer.roster_changes - after.roster_changes, 50 + 50);
+    assert!(newcomer.roster_looks - after.roster_looks < 4 * 50, "{}", newcomer.roster_looks - after.roster_looks);
+}
+
+#[test]
+fn when_everybody_comes_back_at_once_the_lists_follow_over_some_seconds() {
+    let mut town = town();
+    let everybody = crowd(&mut town, 800);
+    let asked = town.counts();
+    everybody.iter().for_each(|connection| town.beats(*connection));
+    let at_once = town.counts().roster_changes - asked.roster_changes;
+    assert!(at_once < 800 * 400, "{at_once} changes at once");
+    town.wait_secs(10);
+    assert!(everybody.iter().all(|connection| town.node(*connection).roster.len() == 799));
+}

@@ -1,0 +1,202 @@
+//! A relay, nodes that do what the relay says, and a plane that keeps the routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::relay::{ChannelEnd, FromRelay, OpenRefusal, Roster, RosterChange, ToRelay, Welcome};
+use hobnob_protocol::{ConversationId, PeerId};
+
+use crate::core::{ConnectionId, Counts, Input, Limits, Output, Relay, Row, State};
+use crate::route::{Route, Update};
+
+/// One connection as its node sees it.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub(super) welcome: Option<Welcome>,
+    pub(super) version: u64,
+    pub(super) roster: BTreeMap<PeerId, Vec<ConversationId>>,
+    pub(super) channels: BTreeMap<PeerId, ChannelId>,
+    pub(super) not_opened: Vec<(PeerId, OpenRefusal)>,
+    pub(super) ended: Vec<(ChannelId, ChannelEnd)>,
+    pub(super) observed: Option<SocketAddr>,
+    /// Roster frames that came since somebody last took them.
+    pub(super) frames: Vec<Roster>,
+    pub(super) end: Option<(u32, String)>,
+}
+
+impl Node {
+    fn hear(&mut self, frame: FromRelay) {
+        assert!(self.end.is_none(), "{frame:?} came after the end");
+        match frame {
+            FromRelay::Welcome(welcome) => {
+                self.observed = Some(welcome.observed);
+                assert!(self.welcome.replace(welcome).is_none(), "welcomed twice");
+            }
+            FromRelay::Roster(roster) => self.read(roster),
+            FromRelay::Opened { peer, channel } => drop(self.channels.insert(peer, channel)),
+            FromRelay::NotOpened { peer, why } => self.not_opened.push((peer, why)),
+            FromRelay::Ended { channel, why } => {
+                let before = self.channels.len();
+                self.channels.retain(|_, mine| *mine != channel);
+                assert_eq!(self.channels.len() + 1, before, "{channel:?} ended and was not there");
+                self.ended.push((channel, why));
+            }
+            FromRelay::Observed(addr) => self.observed = Some(addr),
+            FromRelay::Unknown(kind) => panic!("kind {kind}"),
+        }
+    }
+
+    fn read(&mut self, roster: Roster) {
+        // What travels is what the protocol allows.
+        let frame = FromRelay::Roster(roster.clone());
+        assert_eq!(FromRelay::decode(&frame.encode()).expect("decodes"), frame);
+        if roster.anew {
+            self.roster.clear();
+        }
+        for change in &roster.changes {
+            match change.clone() {
+                RosterChange::Here { peer, rooms } => drop(self.roster.insert(peer, rooms)),
+                RosterChange::Gone { peer } => drop(self.roster.remove(&peer)),
+            }
+        }
+        self.version = roster.version;
+        self.frames.push(roster);
+    }
+}
+
+pub(super) struct Town {
+    pub(super) relay: Relay,
+    pub(super) now: Duration,
+    pub(super) nodes: BTreeMap<ConnectionId, Node>,
+    pub(super) routes: BTreeMap<ChannelId, Route>,
+    /// The latest connection of each peer.
+    pub(super) latest: BTreeMap<PeerId, ConnectionId>,
+    next: u64,
+}
+
+impl Town {
+    pub(super) fn new(limits: Limits) -> Self {
+        let relay = Relay::new(limits, [7; 32]);
+        let (nodes, routes, latest) = Default::default();
+        Self { relay, now: Duration::from_secs(1_000), nodes, routes, latest, next: 1 }
+    }
+
+    pub(super) fn tell(&mut self, input: Input) {
+        self.relay.handle(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.relay.poll_output() {
+            match output {
+                Output::Say(connection, frame) => self.nodes.entry(connection).or_default().hear(frame),
+                Output::End(connection, code, reason) => {
+                    let before = self.nodes.entry(connection).or_default().end.replace((code, reason));
+                    assert!(before.is_none(), "ended twice");
+                }
+                Output::Route(Update::Set(route)) => drop(self.routes.insert(route.channel, route)),
+                Output::Route(Update::Remove(channel)) => {
+                    assert!(self.routes.remove(&channel).is_some(), "{channel:?} was no route");
+                }
+            }
+        }
+    }
+
+    /// Lets time go by; the relay is woken whenever it wants to be.
+    pub(super) fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        let mut wakes = 0;
+        while let Some(at) = self.relay.poll_timeout().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.tell(Input::Timeout);
+            wakes += 1;
+            assert!(wakes < 1_000_000, "the relay wants to be woken again and again at {at:?}");
+        }
+        self.now = until;
+    }
+
+    pub(super) fn wait_secs(&mut self, seconds: u64) {
+        self.wait(Duration::from_secs(seconds));
+    }
+
+    pub(super) fn register_at(&mut self, peer: PeerId, addr: &str, rooms: &[u8]) -> ConnectionId {
+        let connection = ConnectionId(self.next);
+        self.next += 1;
+        self.nodes.insert(connection, Node::default());
+        let addr = addr.parse().expect("an address");
+        self.tell(Input::Registered { connection, peer, addr, rooms: rooms.iter().map(|n| room(*n)).collect() });
+        self.latest.insert(peer, connection);
+        connection
+    }
+
+    pub(super) fn register(&mut self, peer: PeerId, rooms: &[u8]) -> ConnectionId {
+        let addr = format!("11.0.{}.1:4626", peer.as_bytes()[1]);
+        self.register_at(peer, &addr, rooms)
+    }
+
+    pub(super) fn says(&mut self, connection: ConnectionId, frame: ToRelay) {
+        self.tell(Input::Frame { connection, frame });
+    }
+
+    /// The node says that it is alive, and with which version of the roster.
+    pub(super) fn beats(&mut self, connection: ConnectionId) {
+        let version = self.nodes[&connection].version;
+        self.says(connection, ToRelay::Heartbeat(version));
+    }
+
+    pub(super) fn moves_rooms(&mut self, connection: ConnectionId, rooms: &[u8]) {
+        self.says(connection, ToRelay::Rooms(rooms.iter().map(|n| room(*n)).collect()));
+    }
+
+    pub(super) fn node(&self, connection: ConnectionId) -> &Node {
+        &self.nodes[&connection]
+    }
+
+    pub(super) fn node_mut(&mut self, connection: ConnectionId) -> &mut Node {
+        self.nodes.get_mut(&connection).expect("a node")
+    }
+
+    /// With what code and sentence a connection was ended, if it was.
+    pub(super) fn end(&self, connection: ConnectionId) -> Option<(u32, &str)> {
+        self.node(connection).end.as_ref().map(|(code, reason)| (*code, reason.as_str()))
+    }
+
+    /// Whom this node sees, and in which rooms.
+    pub(super) fn sees(&self, connection: ConnectionId) -> Vec<(PeerId, Vec<ConversationId>)> {
+        self.node(connection).roster.clone().into_iter().collect()
+    }
+
+    pub(super) fn frames(&mut self, connection: ConnectionId) -> Vec<Roster> {
+        std::mem::take(&mut self.node_mut(connection).frames)
+    }
+
+    pub(super) fn row(&self, peer: PeerId) -> Option<Row> {
+        self.relay.table().into_iter().find(|row| row.peer == peer)
+    }
+
+    pub(super) fn state(&self, peer: PeerId) -> Option<State> {
+        self.row(peer).map(|row| row.state)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.relay.counts()
+    }
+
+    /// The routes that there are: who is forwarded to whom.
+    pub(super) fn forwards(&self) -> BTreeSet<(SocketAddr, ChannelId, SocketAddr, ChannelId)> {
+        self.routes.values().map(|route| (route.from, route.channel, route.to, route.becomes)).collect()
+    }
+}
+
+/// A peer's id, in the order of these numbers.
+pub(super) fn peer(n: u16) -> PeerId {
+    let mut bytes = [9; 32];
+    bytes[..2].copy_from_slice(&n.to_be_bytes());
+    PeerId::from_bytes(bytes)
+}
+
+pub(super) fn room(n: u8) -> ConversationId {
+    ConversationId::from_bytes([n; 32])
+}

@@ -1,0 +1,200 @@
+//! A small client of a relay: what a node does, without the node.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, Roster, ToRelay, VERSION, Welcome};
+use hobnob_protocol::tls::{Credentials, SERVER_NAME};
+use hobnob_protocol::{ConversationId, PeerId, SecretKey};
+use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TransportConfig};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::socket::{Ears, Mixed};
+
+/// Nothing here takes this long unless it hangs.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(LIMIT, future).await.expect("it hangs")
+}
+
+/// A person's machine: a key, a socket, an endpoint.
+pub(crate) struct Client {
+    key: SecretKey,
+    relay: SocketAddr,
+    endpoint: Endpoint,
+    io: Arc<UdpSocket>,
+    frames: mpsc::UnboundedReceiver<Vec<u8>>,
+}
+
+/// A control connection with its one stream.
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+}
+
+/// Why a connection ended: a close code and a sentence.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) code: u32,
+    pub(crate) reason: String,
+}
+
+impl Client {
+    pub(crate) async fn new(seed: u8, relay: SocketAddr) -> Self {
+        Self::with(seed, relay, Ears::Open).await
+    }
+
+    pub(crate) async fn with(seed: u8, relay: SocketAddr, ears: Ears) -> Self {
+        let io = open().await;
+        let (socket, frames) = Mixed::new(io.clone(), ears);
+        let mut config = EndpointConfig::default();
+        config.grease_quic_bit(false);
+        let endpoint = Endpoint::new_with_abstract_socket(config, None, socket, Arc::new(quinn::TokioRuntime)).unwrap();
+        Self { key: SecretKey::from_seed([seed; 32]), relay, endpoint, io, frames }
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        self.key.id()
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.io.local_addr().unwrap()
+    }
+
+    pub(crate) fn connecting(&self) -> quinn::Connecting {
+        let setup = Credentials::new(&self.key).client_config(None, ALPN_RELAY);
+        let mut config = quinn::ClientConfig::new(setup.crypto);
+        config.transport_config(Arc::new(TransportConfig::default()));
+        self.endpoint.connect_with(config, self.relay, SERVER_NAME).unwrap()
+    }
+
+    /// Connects, and opens the control stream, but says nothing yet.
+    pub(crate) async fn connects(&self) -> Link {
+        let connection = within(self.connecting()).await.unwrap();
+        let (send, receive) = within(connection.open_bi()).await.unwrap();
+        Link { connection, send, receive }
+    }
+
+    /// Connects and registers; says what the relay answers.
+    pub(crate) async fn registers(&self, token: &str, rooms: &[ConversationId]) -> (Link, Result<FromRelay, Ended>) {
+        let mut link = self.connects().await;
+        link.says(&ToRelay::Register(register(token, rooms))).await;
+        let answer = link.hears().await;
+        (link, answer)
+    }
+
+    /// Registers, and is welcome.
+    pub(crate) async fn joins(&self, rooms: &[ConversationId]) -> (Link, Welcome) {
+        match self.registers("", rooms).await {
+            (link, Ok(FromRelay::Welcome(welcome))) => (link, welcome),
+            (_, other) => panic!("no welcome: {other:?}"),
+        }
+    }
+
+    /// Registers, and is sent away.
+    pub(crate) async fn is_refused(&self, token: &str) -> Ended {
+        match self.registers(token, &[]).await {
+            (_, Err(ended)) => ended,
+            (_, Ok(frame)) => panic!("it was let in: {frame:?}"),
+        }
+    }
+
+    /// Sends a channel frame from the socket of the control connection.
+    pub(crate) async fn sends(&self, channel: ChannelId, inner: &[u8]) {
+        let frame = [&channel.header()[..], inner].concat();
+        self.io.send_to(&frame, self.relay).await.unwrap();
+    }
+
+    /// The next channel frame that arrives on that socket.
+    pub(crate) async fn receives(&mut self) -> (ChannelId, Vec<u8>) {
+        let mut frame = within(self.frames.recv()).await.expect("the endpoint lives");
+        let channel = ChannelId::of(&frame).unwrap();
+        (channel, frame.split_off(9))
+    }
+
+    /// From now on everything goes through another socket, as after a NAT has lost its mapping.
+    pub(crate) async fn moves(&mut self) {
+        self.io = open().await;
+        let (socket, frames) = Mixed::new(self.io.clone(), Ears::Open);
+        self.frames = frames;
+        self.endpoint.rebind_abstract(socket).unwrap();
+    }
+}
+
+impl Link {
+    pub(crate) async fn says(&mut self, frame: &ToRelay) {
+        self.says_bytes(&frame.encode()).await;
+    }
+
+    /// Writes bytes as a frame; that the connection ends meanwhile shows in what is heard.
+    pub(crate) async fn says_bytes(&mut self, frame: &[u8]) {
+        let prefix = u32::try_from(frame.len()).unwrap().to_be_bytes();
+        self.says_raw(&[&prefix[..], frame].concat()).await;
+    }
+
+    pub(crate) async fn says_raw(&mut self, bytes: &[u8]) {
+        let _ended = within(self.send.write_chunk(Bytes::copy_from_slice(bytes))).await;
+    }
+
+    /// The next frame, or why the connection ended.
+    pub(crate) async fn hears(&mut self) -> Result<FromRelay, Ended> {
+        let mut prefix = [0; 4];
+        if within(self.receive.read_exact(&mut prefix)).await.is_err() {
+            return Err(self.ends().await);
+        }
+        let mut frame = vec![0; u32::from_be_bytes(prefix) as usize];
+        within(self.receive.read_exact(&mut frame)).await.unwrap();
+        Ok(FromRelay::decode(&frame).unwrap())
+    }
+
+    /// The next frame that `wanted` takes; others are passed over.
+    pub(crate) async fn hears_of<T>(&mut self, wanted: impl Fn(&FromRelay) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = wanted(&self.hears().await.expect("the connection goes on")) {
+                return found;
+            }
+        }
+    }
+
+    pub(crate) async fn opened(&mut self) -> (PeerId, ChannelId) {
+        self.hears_of(|frame| match frame {
+            FromRelay::Opened { peer, channel } => Some((*peer, *channel)),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn roster(&mut self) -> Roster {
+        self.hears_of(|frame| match frame {
+            FromRelay::Roster(roster) => Some(roster.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the end of the connection.
+    pub(crate) async fn ends(&mut self) -> Ended {
+        match within(self.connection.closed()).await {
+            ConnectionError::ApplicationClosed(close) => Ended {
+                code: u32::try_from(close.error_code.into_inner()).unwrap(),
+                reason: String::from_utf8(close.reason.to_vec()).unwrap(),
+            },
+            other => panic!("the relay said nothing: {other}"),
+        }
+    }
+}
+
+pub(crate) fn register(token: &str, rooms: &[ConversationId]) -> Register {
+    Register { version: VERSION, features: 0, token: token.into(), rooms: rooms.to_vec() }
+}
+
+async fn open() -> Arc<UdpSocket> {
+    Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap())
+}

@@ -1,0 +1,57 @@
+//! A real relay, and real QUIC clients, over loopback.
+
+#![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of frame, whatever others come")]
+
+mod admission;
+mod client;
+mod hostile;
+mod operator;
+mod routing;
+mod socket;
+mod status;
+mod stop;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use hobnob_relay::admission::Rule;
+use hobnob_relay::core::Limits;
+use hobnob_relay::server::{Config, Server};
+use tempfile::TempDir;
+
+/// A relay with a home of its own, on a free port of all addresses.
+struct Relay {
+    server: Server,
+    home: TempDir,
+}
+
+impl Relay {
+    fn start() -> Self {
+        Self::with(Rule::Open)
+    }
+
+    fn with(rule: Rule) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self { server: server_in(&home, "[::]:0".parse().unwrap(), rule), home }
+    }
+
+    /// Where its clients find it.
+    fn addr(&self) -> SocketAddr {
+        here(&self.server)
+    }
+
+    /// Ends in an orderly way, and starts again with the same home.
+    async fn restart(&mut self) {
+        self.server.shutdown().await;
+        self.server = server_in(&self.home, "[::]:0".parse().unwrap(), Rule::Open);
+    }
+}
+
+fn server_in(home: &TempDir, listen: SocketAddr, rule: Rule) -> Server {
+    let config = Config { listen: Some(listen), home: home.path().to_owned(), rule, limits: Limits::default() };
+    Server::start(config).unwrap()
+}
+
+fn here(server: &Server) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, server.local_addr().port()).into()
+}

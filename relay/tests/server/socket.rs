@@ -1,0 +1,72 @@
+//! A client's one UDP socket: QUIC goes to quinn, channel frames to the test; and it can be deaf.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use hobnob_protocol::datagram::Class;
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+/// What a socket does with QUIC datagrams that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ears {
+    Open,
+    Deaf,
+}
+
+#[derive(Debug)]
+pub(crate) struct Mixed {
+    io: Arc<UdpSocket>,
+    frames: mpsc::UnboundedSender<Vec<u8>>,
+    ears: Ears,
+}
+
+impl Mixed {
+    pub(crate) fn new(io: Arc<UdpSocket>, ears: Ears) -> (Arc<Self>, mpsc::UnboundedReceiver<Vec<u8>>) {
+        let (frames, received) = mpsc::unbounded_channel();
+        (Arc::new(Self { io, frames, ears }), received)
+    }
+}
+
+impl AsyncUdpSocket for Mixed {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(Poller(self.io.clone()))
+    }
+
+    fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
+        self.io.try_send_to(transmit.contents, transmit.destination).map(|_| ())
+    }
+
+    fn poll_recv(&self, cx: &mut Context, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut buffer = ReadBuf::new(&mut bufs[0]);
+            let addr = ready!(self.io.poll_recv_from(cx, &mut buffer))?;
+            let datagram = buffer.filled();
+            if Class::of(datagram) == Class::Channel {
+                let _test_over = self.frames.send(datagram.to_vec());
+            } else if self.ears == Ears::Open {
+                meta[0] = RecvMeta { addr, len: datagram.len(), stride: datagram.len(), ..RecvMeta::default() };
+                return Poll::Ready(Ok(1));
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
+    }
+}
+
+#[derive(Debug)]
+struct Poller(Arc<UdpSocket>);
+
+impl UdpPoller for Poller {
+    fn poll_writable(self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+        self.0.poll_send_ready(cx)
+    }
+}

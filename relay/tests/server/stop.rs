@@ -1,0 +1,92 @@
+//! Orderly ends, and restarts that are noticed.
+
+use std::time::Duration;
+
+use hobnob_protocol::relay::{ToRelay, close};
+use hobnob_relay::admission::Rule;
+use hobnob_relay::server::{Server, StartError};
+use quinn::ConnectionError;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::client::{Client, within};
+use crate::{Relay, here, server_in};
+
+#[tokio::test]
+async fn a_relay_that_stops_tells_its_peers() {
+    let relay = Relay::start();
+    let (ann, bob) = (Client::new(1, relay.addr()).await, Client::new(2, relay.addr()).await);
+    let ((mut anns, _), (mut bobs, _)) = (ann.joins(&[]).await, bob.joins(&[]).await);
+    let (ended, ()) = tokio::join!(async { [anns.ends().await, bobs.ends().await] }, within(relay.server.shutdown()));
+    for ended in ended {
+        assert!(ended.code == close::DRAINING && ended.reason.contains("stop"), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
+    let relay = Relay::start();
+    let home = tempfile::tempdir().unwrap();
+    let config = hobnob_relay::server::Config {
+        listen: Some(relay.server.local_addr()),
+        home: home.path().to_owned(),
+        rule: Rule::Open,
+        limits: hobnob_relay::core::Limits::default(),
+    };
+    let error = Server::start(config).unwrap_err();
+    assert!(matches!(error, StartError::Taken(_)) && error.to_string().contains("--listen"), "{error}");
+}
+
+/// A relay in a runtime of its own, which can die without a word.
+struct Mortal {
+    runtime: Runtime,
+    server: Server,
+}
+
+impl Mortal {
+    fn born(home: &TempDir, listen: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server = {
+            let _inside = runtime.enter();
+            server_in(home, listen.parse().unwrap(), Rule::Open)
+        };
+        Self { runtime, server }
+    }
+
+    /// As by kill -9: nothing is sent any more, and with the last handle the port is free.
+    fn dies(self) -> Server {
+        self.runtime.shutdown_timeout(Duration::from_secs(5));
+        self.server
+    }
+}
+
+#[test]
+fn a_relay_is_well_as_long_as_its_own_port_forwards() {
+    let (home, observer) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
+    let relay = Mortal::born(&home, "[::]:0");
+    observer.block_on(relay.server.probe()).unwrap();
+    let dead = relay.dies();
+    let error = observer.block_on(dead.probe()).unwrap_err();
+    assert!(error.to_string().contains("the relay's own port"), "{error}");
+}
+
+#[test]
+fn a_restart_is_noticed_within_two_seconds() {
+    let (home, clients) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
+    let relay = Mortal::born(&home, "[::]:0");
+    let addr = here(&relay.server);
+    let (ann, mut link) = clients.block_on(async {
+        let ann = Client::new(1, addr).await;
+        let (link, _) = ann.joins(&[]).await;
+        (ann, link)
+    });
+    drop(relay.dies());
+    let again = Mortal::born(&home, &format!("[::]:{}", addr.port()));
+    clients.block_on(async {
+        link.says(&ToRelay::Heartbeat(0)).await;
+        let noticed = tokio::time::timeout(Duration::from_secs(2), link.connection.closed()).await;
+        assert!(matches!(noticed, Ok(ConnectionError::Reset)), "{noticed:?}");
+        ann.joins(&[]).await;
+    });
+    drop(again.dies());
+}

@@ -1,0 +1,119 @@
+//! A site: a local network behind a router with one public address, as people have them at home and at work.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::addresses::{Lease, Plan, ROUTER, host_of};
+use super::card::Card;
+use super::internet::{Internet, OnInternet};
+use super::machine::Machine;
+use super::nat::{FORGETS_AFTER, Nat, Translation, WAN, firewall};
+use super::switch::Switch;
+
+/// Machines that share a public address. Clones are the same site.
+#[derive(Debug, Clone)]
+pub struct Site(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Its namespace is the router's, too.
+    lan: Switch,
+    line: Card,
+    translation: Mutex<Translation>,
+}
+
+impl Site {
+    pub(super) fn new(internet: &Internet, nat: Nat, network: Ipv4Addr) -> Self {
+        let lab = internet.switch().lab();
+        let lan = lab.switch(Plan::site(network));
+        let router = lan.namespace();
+        router.ip(&format!("addr add {}/24 dev hub", host_of(network, ROUTER)));
+        lan.route();
+        let line = Card::connect(router, WAN, internet.switch(), lab.number());
+        let Lease { address: public, .. } = line.lease().expect("the internet has IPv4");
+        let translation = Mutex::new(Translation { nat, public, forgets_after: FORGETS_AFTER, generation: 1 });
+        let site = Self(Arc::new(Inner { lan, line, translation }));
+        site.retranslate(|_| {});
+        site.0.lan.namespace().nft(&firewall(false));
+        site
+    }
+
+    /// A new machine in this site.
+    pub fn machine(&self, name: &str) -> Machine {
+        self.0.lan.machine(name)
+    }
+
+    /// Its local network, for machines that move or have two.
+    pub fn lan(&self) -> &Switch {
+        &self.0.lan
+    }
+
+    /// The router forgets every mapping, as after a power cut: the next packet of each socket comes from another public port.
+    pub fn rebind(&self) {
+        self.retranslate(|_| {});
+    }
+
+    /// The site gets another public address, as each night from some providers; mappings are forgotten.
+    pub fn renumber(&self) {
+        let router = self.0.lan.namespace();
+        let old = self.public_ipv4();
+        let new = host_of(old, old.octets()[3].checked_add(1).filter(|&host| host < u8::MAX).expect("fewer than 250 addresses"));
+        let Lease { router: gateway, .. } = self.0.line.lease().expect("the internet has IPv4");
+        let gateway = gateway.expect("the internet has routers");
+        router.ip(&format!(
+            "addr add {new}/24 dev {WAN}\naddr del {old}/24 dev {WAN}\naddr replace {new}/24 dev {WAN}\n\
+             route replace default via {gateway} dev {WAN}"
+        ));
+        self.retranslate(|translation| translation.public = new);
+    }
+
+    /// From now on the router forgets a mapping that nothing is sent over for so many whole seconds (30 unless set), and now, all.
+    pub fn forgets_after(&self, time: Duration) {
+        assert!(time.as_secs() > 0 && time.subsec_nanos() == 0, "the kernel counts whole seconds");
+        self.retranslate(|translation| translation.forgets_after = time);
+    }
+
+    /// The router lets no UDP pass any more, in either direction. TCP passes.
+    pub fn block_udp(&self) {
+        self.0.lan.namespace().nft(&firewall(true));
+    }
+
+    /// Undoes [`Site::block_udp`].
+    pub fn allow_udp(&self) {
+        self.0.lan.namespace().nft(&firewall(false));
+    }
+
+    /// Loses this share of the packets from the internet; 0 ends that.
+    pub fn loss(&self, percent: u8) {
+        self.0.line.set_loss(percent);
+    }
+
+    /// A silent death of the line to the internet: nothing passes any more, and no link goes down.
+    pub fn unplug(&self) {
+        self.0.line.set_unplugged(true);
+    }
+
+    /// Undoes [`Site::unplug`].
+    pub fn plug(&self) {
+        self.0.line.set_unplugged(false);
+    }
+
+    /// Changes the mapping rules, which makes the router forget all mappings.
+    fn retranslate(&self, change: impl FnOnce(&mut Translation)) {
+        let mut translation = self.0.translation.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut translation);
+        translation.generation += 1;
+        let router = self.0.lan.namespace();
+        for timeout in ["nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"] {
+            router.set(&format!("netfilter/{timeout}"), translation.forgets_after.as_secs());
+        }
+        router.nft(&translation.rules());
+    }
+}
+
+impl OnInternet for Site {
+    fn public_ipv4(&self) -> Ipv4Addr {
+        self.0.translation.lock().unwrap_or_else(PoisonError::into_inner).public
+    }
+}
