@@ -159,8 +159,8 @@ pub(super) struct Engine {
     clocks_told: BTreeSet<PeerId>,
     /// Other running instances of this identity that the user was told of.
     copies_told: BTreeSet<Instance>,
-    /// Peers whose last connection was closed as a duplicate of one that is yet to come, and until when.
-    offline_owed: BTreeMap<PeerId, Duration>,
+    /// Peers whose last connection, over this path, was closed as a duplicate of one that is yet to come, and until when.
+    offline_owed: BTreeMap<PeerId, (Duration, PathKind)>,
     store_failing: bool,
     counted: Counted,
     count_at: Duration,
@@ -313,7 +313,7 @@ impl Engine {
         [replica, presence, self.paths.poll_timeout(), self.rendezvous.poll_timeout()]
             .into_iter()
             .flatten()
-            .chain(self.offline_owed.values().copied())
+            .chain(self.offline_owed.values().map(|(at, _)| *at))
             .chain([self.count_at])
             .chain(self.stop.as_ref().map(|stop| stop.deadline))
             .min()
@@ -403,7 +403,10 @@ impl Engine {
             Internal::History(read) => self.history_read(read),
             Internal::Met(met) => self.met(met),
             Internal::Impostor { addr, expected, found } => self.impostor(addr, expected, found),
-            Internal::DialFailed(peer) => self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer)),
+            Internal::DialFailed(peer) => {
+                self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer));
+                self.not_reached(peer);
+            }
         }
     }
 
