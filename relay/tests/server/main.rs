@@ -4,6 +4,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of frame, whatever others come")]
 
 mod admission;
+mod browser;
 mod client;
 mod hostile;
 mod operator;

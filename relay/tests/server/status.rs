@@ -13,21 +13,21 @@ use tokio_util::sync::CancellationToken;
 use crate::Relay;
 use crate::client::{Client, Link, within};
 
-const LABEL: &str = "</bdi><script>alert('x')</script>&<img src=x> שלום";
+pub(crate) const LABEL: &str = "</bdi><script>alert('x')</script>&<img src=x> שלום";
 
 /// The seed of the one node that the relay lets in, under a label of HTML.
 const NODE: u8 = 5;
 
 /// A relay that shows its status.
-struct Lab {
-    relay: Relay,
-    status: SocketAddr,
+pub(crate) struct Lab {
+    pub(crate) relay: Relay,
+    pub(crate) status: SocketAddr,
     end: CancellationToken,
     shown: JoinHandle<()>,
 }
 
 impl Lab {
-    async fn start() -> Lab {
+    pub(crate) async fn start() -> Lab {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("allowed");
         std::fs::write(&list, format!("{} {LABEL}\n", node())).unwrap();
@@ -42,20 +42,20 @@ impl Lab {
         get(self.status, path, &self.status.to_string()).await
     }
 
-    async fn join(&self) -> (Client, Link) {
+    pub(crate) async fn join(&self) -> (Client, Link) {
         let client = Client::new(NODE, self.relay.addr()).await;
         let (link, _) = client.joins(&[]).await;
         (client, link)
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.end.cancel();
         within(self.shown).await.unwrap();
         within(self.relay.server.shutdown()).await;
     }
 }
 
-fn node() -> PeerId {
+pub(crate) fn node() -> PeerId {
     SecretKey::from_seed([NODE; 32]).id()
 }
 
