@@ -64,6 +64,8 @@ pub struct Meter {
     unsent: AtomicU64,
     /// The sender's token bucket: see `plane::bucket`.
     paid_until: AtomicU64,
+    /// The last window in which it sent anything: see `plane::fair`.
+    window: AtomicU64,
 }
 
 /// A [`Meter`] at one moment.
@@ -73,7 +75,7 @@ pub struct Metered {
     pub frames: u64,
     /// Bytes in them, with their headers.
     pub bytes: u64,
-    /// Frames dropped because the peer sent more than it may.
+    /// Frames dropped because the peer sent more than it may, or more than its share while the relay was overloaded.
     pub over_rate: u64,
     /// Frames dropped that named a channel of this peer but came from elsewhere.
     pub wrong_sender: u64,
@@ -111,6 +113,15 @@ impl Meter {
     /// See [`Meter::paid_until`].
     pub(crate) fn pay_until(&self, nanos: u64) {
         self.paid_until.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Whether the peer sends for the first time in this window of the plane's. Only the plane asks.
+    pub(crate) fn is_first_in(&self, window: u64) -> bool {
+        let first = self.window.load(Ordering::Relaxed) != window;
+        if first {
+            self.window.store(window, Ordering::Relaxed);
+        }
+        first
     }
 
     /// The counters now.

@@ -6,4 +6,5 @@
 pub mod chaos;
 pub mod hostile;
 pub mod lab;
+pub mod liar;
 pub mod sim;

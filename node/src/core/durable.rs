@@ -158,7 +158,7 @@ pub struct Loaded {
     pub conversations: Vec<ConversationRecord>,
     /// All logs that hold at least one entry.
     pub logs: Vec<LogRecord>,
-    /// The highest Lamport number held, by conversation.
+    /// Where the clock of each conversation goes on: not below any Lamport number held, but for jumps.
     pub lamport: Vec<(ConversationId, u64)>,
     /// The audiences formed within the time that the caller asked for.
     pub audiences: Vec<AudienceRecord>,

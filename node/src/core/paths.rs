@@ -67,6 +67,8 @@ pub enum Input {
         instance: Instance,
         /// Whether it goes through a relay.
         relayed: bool,
+        /// A number that both ends know of the connection, another for each: to settle on the same one of several.
+        mark: u64,
     },
     /// The peer of a session has missed a ping: if it can be reached by a relay, that is tried now.
     Suspect(SessionId),
@@ -127,6 +129,7 @@ struct Current {
     session: SessionId,
     dialed: bool,
     relayed: bool,
+    mark: u64,
     instance: Instance,
     since: Duration,
 }
@@ -152,8 +155,8 @@ impl Paths {
         match input {
             Input::Found { peer, addrs, alive } => self.found(peer, addrs, alive, now),
             Input::DialFailed(peer) => self.dial_failed(peer, now),
-            Input::Connected { session, peer, dialed, instance, relayed } => {
-                self.connected(peer, Current { session, dialed, relayed, instance, since: now });
+            Input::Connected { session, peer, dialed, instance, relayed, mark } => {
+                self.connected(peer, Current { session, dialed, relayed, mark, instance, since: now });
             }
             Input::Suspect(session) => self.suspect(session),
             Input::Proven(peer, addr) => self.proven(peer, addr),
@@ -212,12 +215,10 @@ impl Paths {
         self.dial_some(peer, |addr| is_synthetic(addr.ip()));
     }
 
+    /// Dials at once, also while another dial is under way: that may be one to a private address of the peer's own network, which
+    /// is another machine's here or nobody's, and the way that the knocks have opened does not stay open until it fails.
     fn proven(&mut self, peer: PeerId, addr: SocketAddr) {
-        let relayed = |path: &&mut Path| path.session.is_some_and(|current| current.relayed);
-        if let Some(path) = self.paths.get_mut(&peer).filter(relayed)
-            && !path.dialing
-        {
-            path.dialing = true;
+        if self.paths.get(&peer).is_some_and(|path| path.session.is_some_and(|current| current.relayed)) {
             self.outputs.push_back(Output::Dial(peer, vec![addr]));
         }
     }
@@ -264,17 +265,14 @@ impl Paths {
         }
     }
 
-    /// Whether the older of two connections with one instance is the one that stays: a direct one rather than a relayed one,
-    /// unless the peer fell back to the relay later.
+    /// Whether the older of two connections with one instance is the one that stays. Of those made at once it is the same one at
+    /// both ends, in whatever order they come: a direct one, then one dialed by the smaller id, then that of the smaller mark.
     fn stays(&self, peer: PeerId, old: Current, new: Current) -> bool {
         if new.since - old.since > AT_ONCE {
             return false;
         }
-        if old.relayed != new.relayed {
-            return new.relayed;
-        }
-        let dialed_by_smaller = |current: Current| current.dialed == (self.me < peer);
-        dialed_by_smaller(old) || !dialed_by_smaller(new)
+        let rank = |current: Current| (current.relayed, current.dialed != (self.me < peer), current.mark);
+        rank(old) <= rank(new)
     }
 
     fn another_instance(&mut self, peer: PeerId, old: Current, new: Current) {
@@ -372,7 +370,7 @@ mod tests {
         }
 
         fn connected(&mut self, session: u64, peer: PeerId, dialed: bool, instance: Instance) -> Vec<Output> {
-            self.tell(Input::Connected { session: SessionId(session), peer, dialed, instance, relayed: false })
+            self.tell(Input::Connected { session: SessionId(session), peer, dialed, instance, relayed: false, mark: session })
         }
     }
 
@@ -396,6 +394,21 @@ mod tests {
                 assert_eq!(a.paths.session(large), Some(SessionId(1)));
                 assert_eq!(b.paths.session(small), Some(SessionId(1)));
             }
+        }
+    }
+
+    #[test]
+    fn of_several_dials_by_one_side_both_ends_keep_the_same_in_any_order() {
+        let (small, large) = ids();
+        for dialer_is_small in [true, false] {
+            let (mut a, mut b) = (Side::new(small), Side::new(large));
+            for connection in [1, 2] {
+                a.connected(connection, large, dialer_is_small, FIRST);
+            }
+            for connection in [2, 1] {
+                b.connected(connection, small, !dialer_is_small, FIRST);
+            }
+            assert_eq!((a.paths.session(large), b.paths.session(small)), (Some(SessionId(1)), Some(SessionId(1))));
         }
     }
 
@@ -490,10 +503,11 @@ mod tests {
             dialed: true,
             instance: FIRST,
             relayed,
+            mark: 0,
         };
         assert_eq!(a.tell(connected(1, true)), [Output::Keep(SessionId(1))]);
         assert_eq!(a.tell(Input::Proven(large, addr(7))), [Output::Dial(large, vec![addr(7)])]);
-        assert_eq!(a.tell(Input::Proven(large, addr(8))), [], "one dial at a time");
+        assert_eq!(a.tell(Input::Proven(large, addr(8))), [Output::Dial(large, vec![addr(8)])], "also during another dial");
         let moved = [Output::Keep(SessionId(2)), Output::Close(SessionId(1), CloseReason::Duplicate)];
         assert_eq!(a.tell(connected(2, false)), moved);
         assert_eq!(a.tell(connected(3, true)), [Output::Close(SessionId(3), CloseReason::Duplicate)]);
@@ -508,7 +522,7 @@ mod tests {
     fn a_direct_address_is_tried_first_and_also_while_there_is_a_relayed_session() {
         let (small, large) = ids();
         let mut a = Side::new(small);
-        a.tell(Input::Connected { session: SessionId(1), peer: large, dialed: true, instance: FIRST, relayed: true });
+        a.tell(Input::Connected { session: SessionId(1), peer: large, dialed: true, instance: FIRST, relayed: true, mark: 0 });
         let found = |addrs| Input::Found { peer: large, addrs, alive: true };
         assert_eq!(a.tell(found(vec![relayed_addr()])), []);
         assert_eq!(a.tell(found(vec![addr(1)])), [Output::Dial(large, vec![addr(1)])]);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hobnob_protocol::{CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature};
+use hobnob_protocol::{CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::core::durable::{Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, Op, Run};
@@ -10,20 +10,24 @@ use crate::core::replica::LAMPORT_AHEAD_MAX;
 
 use super::KnownPeer;
 use super::chain;
-use super::columns::{self, EntryId, number};
+use super::columns::{self, EntryId, SEQ_MAX, number};
 use super::error::Fault;
 use super::index;
 
-/// Ordinals of logs and their conversations, as the tables have them, so that most commits need not look them up.
+/// Logs as the tables have them, so that most commits need not look anything up.
 ///
 /// To be forgotten whenever something was rolled back.
 #[derive(Debug, Default)]
-pub(super) struct Ordinals(HashMap<LogName, LogRow>);
+pub(super) struct Known(HashMap<LogName, LogRow>);
 
 /// Logs remembered at most; with one more, all are forgotten and looked up again.
-const ORDINALS_MAX: usize = 10_000;
+const KNOWN_MAX: usize = 10_000;
 
-impl Ordinals {
+/// A conversation's clock is kept this much ahead of what is written, so that most commits need not touch it. A restart goes on
+/// from there.
+pub(super) const LAMPORT_STRIDE: u64 = 64;
+
+impl Known {
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }
@@ -33,6 +37,15 @@ impl Ordinals {
 struct LogRow {
     ordinal: i64,
     conversation: i64,
+    /// The last entry held, if there is one.
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct End {
+    seq: Seq,
+    hash: EntryHash,
+    audience: AudienceId,
 }
 
 /// The tables, open for changes.
@@ -40,7 +53,7 @@ pub(super) struct Apply<'a> {
     /// A connection inside a transaction.
     pub(super) conn: &'a Connection,
     /// What is known of the logs.
-    pub(super) ordinals: &'a mut Ordinals,
+    pub(super) known: &'a mut Known,
     /// Takes the ordinals of logs that got entries.
     pub(super) grown: &'a mut BTreeSet<i64>,
 }
@@ -106,9 +119,14 @@ impl Apply<'_> {
         let log = self.log(&batch.batch.name)?;
         // The highest number first: it refuses, before anything is written, what the tables have no place for.
         EntryId::new(log.ordinal, batch.last())?;
-        self.put_run(log.ordinal, part)?;
+        if !goes_on(log, part)? {
+            self.put_run(log.ordinal, part)?;
+        }
         self.put_entries(log, part)?;
-        self.put_seal(log.ordinal, batch.last(), batch.head(), Some(batch.batch.signature))?;
+        if log.end.is_none_or(|end| end.seq < to) {
+            let end = Some(End { seq: to, hash: batch.head(), audience: part.audience });
+            self.known.0.insert(batch.batch.name, LogRow { end, ..log });
+        }
         self.grown.insert(log.ordinal);
         Ok(())
     }
@@ -131,27 +149,27 @@ impl Apply<'_> {
         }
         if above.is_some() {
             self.agree(log, to, batch)?;
+            self.put_seal(log, batch)?;
         }
         let melts = |run: &Run| run.audience == audience;
         let (below, above) = (below.filter(melts), above.filter(melts));
         if let Some(above) = above {
             self.run("DELETE FROM runs WHERE log = ?1 AND first = ?2", params![log, number(above.first)])?;
         }
-        self.run(
-            "INSERT INTO runs (log, first, last, audience) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (log, first) DO UPDATE SET last = excluded.last",
-            params![
-                log,
-                number(below.map_or(from, |run| run.first)),
-                number(above.map_or(to, |run| run.last)),
-                number(audience.0)
-            ],
-        )
+        if below.is_some() {
+            return Ok(());
+        }
+        self.begin_run(log, from, audience)
+    }
+
+    fn begin_run(&self, log: i64, first: Seq, audience: AudienceId) -> Result<(), Fault> {
+        let run = params![log, number(first), number(audience.0)];
+        self.run("INSERT INTO runs (log, first, audience) VALUES (?1, ?2, ?3)", run)
     }
 
     fn run_at_or_below(&self, log: i64, seq: Seq) -> Result<Option<Run>, Fault> {
         let mut query = self.conn.prepare_cached(
-            "SELECT first, last, audience FROM runs WHERE log = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+            "SELECT first, last, audience FROM held WHERE log = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
         )?;
         let mut rows = query.query(params![log, number(seq)])?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -174,40 +192,55 @@ impl Apply<'_> {
             0 => Ok(()),
             before => {
                 let hash = batch.hash_at(before).expect("the batch starts at `from` or before");
-                self.put_seal(log, before, hash, None)
+                self.keep_base(log, before, hash)
             }
         }
     }
 
-    /// Keeps a hash. A signature that is already there stays.
-    fn put_seal(&mut self, log: i64, seq: Seq, hash: EntryHash, signature: Option<Signature>) -> Result<(), Fault> {
+    fn keep_base(&mut self, log: i64, seq: Seq, hash: EntryHash) -> Result<(), Fault> {
         let kept = self
             .conn
             .prepare_cached(
-                "INSERT INTO seals (log, seq, hash, signature) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (log, seq) DO UPDATE SET signature = coalesce(excluded.signature, signature)
-                 WHERE hash = excluded.hash",
+                "INSERT INTO bases (log, seq, hash) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (log, seq) DO UPDATE SET hash = excluded.hash WHERE hash = excluded.hash",
             )?
-            .execute(params![log, number(seq), hash.as_bytes(), signature.as_ref().map(|signature| signature.as_bytes())])?;
+            .execute(params![log, number(seq), hash.as_bytes()])?;
         if kept == 1 { Ok(()) } else { Err(gap(format_args!("the chain forks at {seq}"))) }
+    }
+
+    /// Keeps hash and signature of a batch whose last entry is held already.
+    fn put_seal(&mut self, log: i64, batch: &CheckedBatch) -> Result<(), Fault> {
+        self.agree(log, batch.last(), batch)?;
+        let id = EntryId::new(log, batch.last())?.0;
+        let (hash, signature) = (batch.head(), batch.batch.signature);
+        let row = params![id, hash.as_bytes(), signature.as_bytes()];
+        self.run("UPDATE entries SET hash = ?2, signature = ?3 WHERE id = ?1", row)
     }
 
     fn put_entries(&mut self, log: LogRow, part: &Part<'_>) -> Result<(), Fault> {
         let mut insert = self.conn.prepare_cached(
-            "INSERT INTO entries (id, conversation, lamport, sent_at_ms, received_at_ms, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO entries (id, conversation, lamport, received_at_ms, hash, signature, bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         let received_at_ms = number(part.received_at_ms);
         for seq in part.from..=part.to {
             let kept = part.batch.at(seq).expect("`from` and `to` are within the batch");
-            let (lamport, sent_at_ms) = (number(kept.entry.lamport), number(kept.entry.sent_at_ms));
+            let sealed = seq == part.batch.last();
+            let hash = sealed.then_some(kept.hash.as_bytes());
+            let signature = sealed.then_some(part.batch.batch.signature.as_bytes());
             let id = EntryId::new(log.ordinal, seq)?.0;
-            insert.execute(params![id, log.conversation, lamport, sent_at_ms, received_at_ms, kept.bytes.as_ref()])?;
+            let lamport = number(kept.entry.lamport);
+            insert.execute(params![id, log.conversation, lamport, received_at_ms, hash, signature, kept.bytes.as_ref()])?;
         }
         let highest = part.batch.at(part.to).expect("`to` is within the batch").entry.lamport;
-        // The clock that the next run goes on with: like the replica's own, it does not follow a jump.
+        self.put_clock(log.conversation, highest)
+    }
+
+    /// The clock that the next run goes on with: like the replica's own, it does not follow a jump.
+    fn put_clock(&mut self, conversation: i64, lamport: u64) -> Result<(), Fault> {
         self.run(
-            "UPDATE conversations SET lamport = min(?2, lamport + ?3) WHERE ordinal = ?1 AND lamport < ?2",
-            params![log.conversation, number(highest), number(LAMPORT_AHEAD_MAX)],
+            "UPDATE conversations SET lamport = min(?2 + ?3, lamport + ?4) WHERE ordinal = ?1 AND lamport < ?2",
+            params![conversation, number(lamport), number(LAMPORT_STRIDE), number(LAMPORT_AHEAD_MAX)],
         )
     }
 
@@ -259,11 +292,14 @@ impl Apply<'_> {
         let straddling = self.run_at_or_below(log, last_gone)?.filter(|run| run.last >= last_gone);
         if straddling.is_some() {
             let hash = chain::hash_at(self.conn, name, log, last_gone)?;
-            self.put_seal(log, last_gone, hash, None)?;
+            self.keep_base(log, last_gone, hash)?;
         }
-        self.run("DELETE FROM seals WHERE log = ?1 AND seq < ?2", params![log, number(last_gone)])?;
-        self.run("DELETE FROM runs WHERE log = ?1 AND last < ?2", params![log, number(below)])?;
-        self.run("UPDATE runs SET first = ?2 WHERE log = ?1 AND first < ?2", params![log, number(below)])?;
+        self.run("DELETE FROM bases WHERE log = ?1 AND seq < ?2", params![log, number(last_gone)])?;
+        self.run("DELETE FROM runs WHERE log = ?1 AND first < ?2", params![log, number(below)])?;
+        if let Some(run) = straddling.filter(|run| run.last >= below) {
+            self.begin_run(log, below, run.audience)?;
+        }
+        self.known.0.remove(name);
         let ids = params![EntryId::new(log, 0)?.0, EntryId::new(log, last_gone)?.0];
         self.run("DELETE FROM entries WHERE id BETWEEN ?1 AND ?2", ids)?;
         index::trim(self.conn, log, below)
@@ -271,7 +307,7 @@ impl Apply<'_> {
 
     /// The row of this log; it gets one with its first entry.
     fn log(&mut self, name: &LogName) -> Result<LogRow, Fault> {
-        if let Some(known) = self.ordinals.0.get(name) {
+        if let Some(known) = self.known.0.get(name) {
             return Ok(*known);
         }
         let conversation = self.conversation(name.conversation)?;
@@ -284,11 +320,19 @@ impl Apply<'_> {
                 self.conn.prepare_cached(insert)?.insert(params![conversation, author, log])?
             }
         };
-        if self.ordinals.0.len() >= ORDINALS_MAX {
-            self.ordinals.forget();
+        if self.known.0.len() >= KNOWN_MAX {
+            self.known.forget();
         }
-        self.ordinals.0.insert(*name, LogRow { ordinal, conversation });
-        Ok(LogRow { ordinal, conversation })
+        let row = LogRow { ordinal, conversation, end: self.end(ordinal)? };
+        self.known.0.insert(*name, row);
+        Ok(row)
+    }
+
+    fn end(&self, log: i64) -> Result<Option<End>, Fault> {
+        let Some(Run { last: seq, audience, .. }) = self.run_at_or_below(log, SEQ_MAX)? else { return Ok(None) };
+        let hash = chain::seal_at(self.conn, log, seq)?;
+        let hash = hash.ok_or_else(|| Fault::Damaged(format!("a log ends at {seq} without a hash")))?;
+        Ok(Some(End { seq, hash, audience }))
     }
 
     fn conversation(&self, id: ConversationId) -> Result<i64, Fault> {
@@ -301,6 +345,16 @@ impl Apply<'_> {
         self.conn.prepare_cached(sql)?.execute(params)?;
         Ok(())
     }
+}
+
+/// Whether the part goes on right where the log ends, for the same audience: then its entries are all there is to write.
+fn goes_on(log: LogRow, part: &Part<'_>) -> Result<bool, Fault> {
+    let Part { batch, from, to, audience, .. } = *part;
+    let Some(end) = log.end.filter(|end| end.seq + 1 == from && to == batch.last()) else { return Ok(false) };
+    if batch.hash_at(end.seq) != Some(end.hash) {
+        return Err(gap(format_args!("the chain forks at {}", end.seq)));
+    }
+    Ok(end.audience == audience)
 }
 
 fn gap(detail: std::fmt::Arguments<'_>) -> Fault {

@@ -16,13 +16,9 @@ pub(super) fn read(conn: &Connection, name: LogName, from: Seq, to: Seq, max_byt
     let Some(end) = end_of_stretch(conn, log, from)? else { return Ok(Vec::new()) };
     let prev = chain::hash_at(conn, &name, log, from - 1)?;
     let mut packer = Packer::new(name, from, prev, max_bytes);
-    let mut query = conn.prepare_cached(
-        "SELECT e.id, e.lamport, e.bytes, s.hash, s.signature
-         FROM entries e LEFT JOIN seals s ON s.log = ?3 AND s.seq = e.id - ?4
-         WHERE e.id BETWEEN ?1 AND ?2 ORDER BY e.id",
-    )?;
-    let before_all = EntryId::new(log, 0)?.0;
-    let mut rows = query.query(params![EntryId::new(log, from)?.0, EntryId::new(log, end)?.0, log, before_all])?;
+    let mut query =
+        conn.prepare_cached("SELECT id, lamport, bytes, hash, signature FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+    let mut rows = query.query([EntryId::new(log, from)?.0, EntryId::new(log, end)?.0])?;
     while packer.next <= end && packer.cut.as_ref().is_none_or(|cut| cut.last < to) {
         let Some(row) = rows.next()? else { return Err(chain::missing(packer.next)) };
         let full = !packer.take(row)?;
@@ -36,14 +32,17 @@ pub(super) fn read(conn: &Connection, name: LogName, from: Seq, to: Seq, max_byt
 
 /// The last entry held without a gap from `from` on; `None` where `from` itself is not held.
 fn end_of_stretch(conn: &Connection, log: i64, from: Seq) -> Result<Option<Seq>, Fault> {
-    let mut query = conn.prepare_cached("SELECT first, last FROM runs WHERE log = ?1 AND last >= ?2 ORDER BY first")?;
+    let mut query = conn.prepare_cached(
+        "SELECT first, last FROM held WHERE log = ?1
+         AND first >= (SELECT coalesce(max(first), 0) FROM runs WHERE log = ?1 AND first <= ?2) ORDER BY first",
+    )?;
     let mut rows = query.query(params![log, number(from)])?;
     let mut next = from;
     while let Some(row) = rows.next()? {
         if columns::count(row, 0)? > next {
             break;
         }
-        next = columns::count(row, 1)? + 1;
+        next = next.max(columns::count(row, 1)? + 1);
     }
     Ok(if next > from && from > 0 { Some(next - 1) } else { None })
 }

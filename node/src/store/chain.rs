@@ -18,8 +18,10 @@ pub(super) fn log_ordinal(conn: &Connection, name: &LogName) -> Result<Option<i6
 
 /// The hash kept at exactly this entry.
 pub(super) fn seal_at(conn: &Connection, log: i64, seq: Seq) -> Result<Option<EntryHash>, Fault> {
-    let mut query = conn.prepare_cached("SELECT hash FROM seals WHERE log = ?1 AND seq = ?2")?;
-    let mut rows = query.query(params![log, number(seq)])?;
+    let mut query = conn.prepare_cached(
+        "SELECT hash FROM entries WHERE id = ?1 AND hash IS NOT NULL UNION ALL SELECT hash FROM bases WHERE log = ?2 AND seq = ?3",
+    )?;
+    let mut rows = query.query(params![EntryId::new(log, seq)?.0, log, number(seq)])?;
     rows.next()?.map(|row| columns::hash(row, 0)).transpose()
 }
 
@@ -37,9 +39,16 @@ pub(super) fn hash_at(conn: &Connection, name: &LogName, log: i64, seq: Seq) -> 
 }
 
 fn seal_at_or_below(conn: &Connection, log: i64, seq: Seq) -> Result<Option<(Seq, EntryHash)>, Fault> {
-    let mut query = conn.prepare_cached("SELECT seq, hash FROM seals WHERE log = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1")?;
+    // Not further back than the batch began that holds the entry, as a rule: what is read here is short.
+    let mut query = conn.prepare_cached(
+        "SELECT id, hash FROM entries WHERE id BETWEEN ?1 AND ?2 AND hash IS NOT NULL ORDER BY id DESC LIMIT 1",
+    )?;
+    let mut rows = query.query([EntryId::new(log, 0)?.0, EntryId::new(log, seq)?.0])?;
+    let sealed = rows.next()?.map(|row| Ok::<_, Fault>((EntryId(row.get(0)?).seq(), columns::hash(row, 1)?))).transpose()?;
+    let mut query = conn.prepare_cached("SELECT seq, hash FROM bases WHERE log = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1")?;
     let mut rows = query.query(params![log, number(seq)])?;
-    rows.next()?.map(|row| Ok((columns::count(row, 0)?, columns::hash(row, 1)?))).transpose()
+    let base = rows.next()?.map(|row| Ok::<_, Fault>((columns::count(row, 0)?, columns::hash(row, 1)?))).transpose()?;
+    Ok(sealed.into_iter().chain(base).max_by_key(|(seq, _)| *seq))
 }
 
 /// An entry that should be held is not there.

@@ -45,7 +45,7 @@ pub(super) fn query_of(typed: &str) -> Option<String> {
 }
 
 const SEEN: &str = "SELECT first, last FROM indexed WHERE log = ?1";
-const HELD: &str = "SELECT first, last FROM runs WHERE log = ?1";
+const HELD: &str = "SELECT first, last FROM held WHERE log = ?1";
 
 fn ranges(conn: &Connection, sql: &str, log: i64) -> Result<Ranges, Fault> {
     let mut query = conn.prepare_cached(sql)?;

@@ -69,20 +69,22 @@ fn conversations(conn: &Connection) -> Result<Vec<ConversationRecord>, Fault> {
 
 fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
     let mut runs: BTreeMap<i64, Vec<Run>> = BTreeMap::new();
-    for (log, run) in all(conn, "SELECT log, first, last, audience FROM runs ORDER BY log, first", run)? {
+    for (log, run) in all(conn, "SELECT log, first, last, audience FROM held ORDER BY log, first", run)? {
         runs.entry(log).or_default().push(run);
     }
     let mut edges: BTreeMap<i64, Vec<(Seq, EntryHash)>> = BTreeMap::new();
-    let sql = "SELECT DISTINCT s.log, s.seq, s.hash FROM runs r JOIN seals s ON s.log = r.log AND s.seq IN (r.first - 1, r.last)
-               ORDER BY s.log, s.seq";
+    let sql = "WITH edges (log, seq) AS (SELECT log, first - 1 FROM runs UNION SELECT log, last FROM held)
+               SELECT g.log, g.seq, coalesce(e.hash, b.hash) AS edge FROM edges g
+               LEFT JOIN entries e ON e.id = (g.log << 40 | g.seq) LEFT JOIN bases b ON b.log = g.log AND b.seq = g.seq
+               WHERE edge IS NOT NULL ORDER BY g.log, g.seq";
     for (log, edge) in all(conn, sql, |row| Ok((row.get::<_, i64>(0)?, (count(row, 1)?, columns::hash(row, 2)?))))? {
         edges.entry(log).or_default().push(edge);
     }
     // A log's last entry is the end of a stretch, and such an end always has a hash.
-    let sql = "SELECT c.id, l.author, l.log, l.ordinal, s.hash, s.seq
-               FROM (SELECT log, max(last) AS last FROM runs GROUP BY log) held
-               JOIN logs l ON l.ordinal = held.log JOIN conversations c ON c.ordinal = l.conversation
-               JOIN seals s ON s.log = held.log AND s.seq = held.last ORDER BY l.ordinal";
+    let sql = "SELECT c.id, l.author, l.log, l.ordinal, e.hash, h.last
+               FROM (SELECT log, max(last) AS last FROM held GROUP BY log) h
+               JOIN logs l ON l.ordinal = h.log JOIN conversations c ON c.ordinal = l.conversation
+               JOIN entries e ON e.id = (h.log << 40 | h.last) WHERE e.hash IS NOT NULL ORDER BY l.ordinal";
     let logs = all(conn, sql, |row| {
         let ordinal: i64 = row.get(3)?;
         Ok(LogRecord {

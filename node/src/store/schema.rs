@@ -5,13 +5,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::Fault;
 
 /// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps are added, never changed.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// - `entries.id` is [`super::columns::EntryId`]: the log's ordinal and the entry's number in one integer.
-/// - `runs` are disjoint; touching ones differ in audience.
-/// - `seals` hold the hash at the end of each batch that was stored, with its signature, and, without a signature, the hash of
-///   the entry before a stretch that starts after a gap. So a stretch always ends at a signature and starts after a known hash.
 /// - `words` is the search index of texts; `indexed` says which entries it has seen.
+///
+/// The rest of what is told here of entries is no more: see [`V2`].
 const V1: &str = "
 CREATE TABLE conversations (
     ordinal INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,
@@ -60,9 +59,46 @@ CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE peers (peer BLOB PRIMARY KEY, nick TEXT, addrs TEXT NOT NULL, seen_at_ms INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
+/// A commit of one message writes as few pages as can be: the entry's, and its place in each of the two orders.
+///
+/// - `entries` hold, at the end of each batch that was stored, the chain's hash and the author's signature.
+/// - `bases` hold the hash of the entry before a stretch that starts after a gap. So a stretch always ends at a signature and
+///   starts after a known hash.
+/// - `runs` say where a stretch begins for an audience; touching ones differ in audience. Where one ends is where its entries
+///   end: the view `held` knows.
+/// - `conversations.lamport` is above every number in the conversation (but for jumps), by up to
+///   [`super::apply::LAMPORT_STRIDE`].
+const V2: &str = "
+CREATE TABLE bases (
+    log INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL,
+    PRIMARY KEY (log, seq)
+) WITHOUT ROWID;
+INSERT INTO bases SELECT log, seq, hash FROM seals
+    WHERE NOT EXISTS (SELECT 1 FROM entries WHERE id = (seals.log << 40 | seals.seq));
+ALTER TABLE entries RENAME TO old_entries;
+CREATE TABLE entries (
+    id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL, lamport INTEGER NOT NULL, received_at_ms INTEGER NOT NULL,
+    hash BLOB, signature BLOB, bytes BLOB NOT NULL
+);
+INSERT INTO entries SELECT e.id, e.conversation, e.lamport, e.received_at_ms, s.hash, s.signature, e.bytes
+    FROM old_entries e LEFT JOIN seals s ON s.log = e.id >> 40 AND s.seq = e.id & ((1 << 40) - 1) ORDER BY e.id;
+DROP TABLE old_entries;
+DROP TABLE seals;
+CREATE INDEX entries_shown ON entries (conversation, lamport, received_at_ms);
+CREATE INDEX entries_received ON entries (received_at_ms);
+ALTER TABLE runs DROP COLUMN last;
+CREATE VIEW held (log, first, last, audience) AS
+    SELECT log, first, coalesce((
+        SELECT e.id FROM entries e WHERE e.id BETWEEN (r.log << 40 | r.first) AND coalesce(
+            (SELECT (n.log << 40 | n.first) - 1 FROM runs n WHERE n.log = r.log AND n.first > r.first ORDER BY n.first LIMIT 1),
+            r.log << 40 | ((1 << 40) - 1)
+        ) ORDER BY e.id DESC LIMIT 1
+    ), 0) & ((1 << 40) - 1), audience FROM runs r;
+";
+
 /// The tables that everything hangs on, small enough to be checked at each start. Damage in the others shows when they are read:
 /// entries are checked against their seals.
-const CHECKED: [&str; 7] = ["conversations", "logs", "runs", "seals", "audiences", "lingerers", "acked"];
+const CHECKED: [&str; 7] = ["conversations", "logs", "runs", "bases", "audiences", "lingerers", "acked"];
 
 /// Refuses what `steps` can't bring up to date. Changes nothing.
 pub(super) fn refuse_foreign(conn: &Connection, steps: &[&str]) -> Result<(), Fault> {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::core::durable::{Commit, CommitId, Op};
 
 use super::KnownPeer;
-use super::apply::{Apply, Ordinals};
+use super::apply::{Apply, Known};
 use super::error::{Fault, StoreError};
 use super::index;
 use super::read::Ask;
@@ -50,7 +50,7 @@ pub(super) struct Writer<F> {
     file: PathBuf,
     on_done: F,
     reader: Sender<Ask>,
-    ordinals: Ordinals,
+    known: Known,
     /// Logs that may hold entries that the index lacks.
     unindexed: BTreeSet<i64>,
     /// Searches that wait for the index.
@@ -78,8 +78,8 @@ enum Next {
 impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     /// A writer that reports to `on_done` and passes searches to `reader`.
     pub(super) fn new(conn: Connection, file: PathBuf, unindexed: BTreeSet<i64>, reader: Sender<Ask>, on_done: F) -> Self {
-        let (ordinals, searches) = (Ordinals::default(), Vec::new());
-        Self { conn, file, on_done, reader, ordinals, unindexed, searches, patience: QUIET }
+        let (known, searches) = (Known::default(), Vec::new());
+        Self { conn, file, on_done, reader, known, unindexed, searches, patience: QUIET }
     }
 
     /// Works until all senders of `jobs` are gone and everything sent is written. Gives the connection back, to be closed last.
@@ -126,7 +126,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     fn write(&mut self, group: Group) {
         let results = if group.writes.is_empty() { Ok(Vec::new()) } else { self.transact(&group.writes) };
         if results.is_err() {
-            self.ordinals.forget();
+            self.known.forget();
         }
         for (index, job) in group.writes.iter().enumerate() {
             let result = results.as_ref().map_err(Clone::clone).and_then(|each| each[index].clone());
@@ -141,21 +141,45 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         self.answer_searches();
     }
 
-    /// Writes all, each within a savepoint; an error that is not of one of them alone undoes all.
+    /// Writes all in one transaction. Should one of them be impossible, all begins anew with each within a savepoint, so that it
+    /// fails alone; any other error undoes all.
     fn transact(&mut self, writes: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-        let Self { conn, file, ordinals, unindexed, .. } = self;
+        match self.write_all(writes) {
+            Ok(()) => Ok(vec![Ok(()); writes.len()]),
+            Err(error) if error.is_of_one_commit() => {
+                self.known.forget();
+                self.write_each(writes)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_all(&mut self, writes: &[Job]) -> Result<(), StoreError> {
+        let Self { conn, file, known, unindexed, .. } = self;
+        let mut write_all = || -> Result<(), Fault> {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for write in writes {
+                apply(&mut Apply { conn: &tx, known, grown: unindexed }, write)?;
+            }
+            Ok(tx.commit()?)
+        };
+        write_all().map_err(|fault| fault.at(file))
+    }
+
+    fn write_each(&mut self, writes: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let Self { conn, file, known, unindexed, .. } = self;
         let named = |fault: Fault| fault.at(file);
         let sqlite = |error: rusqlite::Error| Fault::from(error).at(file);
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
         let mut results = Vec::with_capacity(writes.len());
         for write in writes {
             savepoint(&tx, "SAVEPOINT one").map_err(sqlite)?;
-            let result = apply(&mut Apply { conn: &tx, ordinals, grown: unindexed }, write).map_err(named);
+            let result = apply(&mut Apply { conn: &tx, known, grown: unindexed }, write).map_err(named);
             match &result {
                 Ok(()) => {}
                 Err(error) if error.is_of_one_commit() => {
                     savepoint(&tx, "ROLLBACK TO one").map_err(sqlite)?;
-                    ordinals.forget();
+                    known.forget();
                 }
                 Err(error) => return Err(error.clone()),
             }

@@ -36,6 +36,11 @@ impl Rate {
         (config.rate > 0).then(|| Self::new(config.rate, config.burst.clamp(BURST_MIN, BURST_MAX)))
     }
 
+    /// The one that allows less.
+    pub(super) fn stricter(self, other: Self) -> Self {
+        if other.per_second < self.per_second { other } else { self }
+    }
+
     /// How many of `wanted` things of `cost` units each may pass now, and until when the sender has then paid.
     pub(super) fn grant(self, paid_until: u64, now: u64, cost: u64, wanted: u64) -> (u64, u64) {
         let from = paid_until.max(now);

@@ -14,7 +14,7 @@ pub struct Counted {
     pub unknown_channel: u64,
     /// Channel frames dropped: the channel is another's, or its sender's address has changed.
     pub wrong_sender: u64,
-    /// Channel frames dropped: their peer sent more than it may.
+    /// Channel frames dropped: their peer sent more than it may, or more than its share while the relay was overloaded.
     pub over_rate: u64,
     /// Channel frames dropped: the system's send buffer was full.
     pub unsent: u64,
@@ -24,6 +24,8 @@ pub struct Counted {
     pub send_error: u64,
     /// Receptions that failed.
     pub recv_error: u64,
+    /// Datagrams of any kind that the system dropped, since the receive buffer was full: the relay is overloaded. Only Linux says.
+    pub overflowed: u64,
     /// Datagrams dropped: longer than any that a peer may send.
     pub oversized: u64,
     /// Knocks dropped: nobody has a reason to knock at a relay.
@@ -50,6 +52,7 @@ pub(super) struct Counters {
     pub(super) frames_refused: AtomicU64,
     pub(super) send_error: AtomicU64,
     pub(super) recv_error: AtomicU64,
+    pub(super) overflowed: AtomicU64,
     pub(super) oversized: AtomicU64,
     pub(super) knock: AtomicU64,
     pub(super) unknown: AtomicU64,
@@ -72,6 +75,7 @@ impl Counters {
             frames_refused: read(&self.frames_refused),
             send_error: read(&self.send_error),
             recv_error: read(&self.recv_error),
+            overflowed: read(&self.overflowed),
             oversized: read(&self.oversized),
             knock: read(&self.knock),
             unknown: read(&self.unknown),

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class};
 use quinn::udp::{RecvMeta, Transmit};
 
+use super::backlog::Backlog;
 use super::bucket::{FRAME_COST_MIN, Rate};
 use super::counters::{Counters, add};
+use super::fair::Fairness;
 use super::stun;
 use super::table::{Entry, Table};
 
@@ -48,21 +50,33 @@ pub(super) enum Sent {
 #[derive(Debug)]
 pub(super) struct Forwarder {
     table: Table,
-    rate: Option<Rate>,
+    fairness: Fairness,
     stun_rate: Rate,
     stun_paid_until: u64,
+    /// The system's count at the last look.
+    overflowed: u32,
     counters: Arc<Counters>,
 }
 
 impl Forwarder {
     /// Forwards nothing until the table has routes.
     pub(super) fn new(table: Table, rate: Option<Rate>, counters: Arc<Counters>) -> Self {
-        Self { table, rate, stun_rate: Rate::new(STUN_PER_SECOND, STUN_BURST), stun_paid_until: 0, counters }
+        let (fairness, stun_rate) = (Fairness::new(rate), Rate::new(STUN_PER_SECOND, STUN_BURST));
+        Self { table, fairness, stun_rate, stun_paid_until: 0, overflowed: 0, counters }
     }
 
     /// The routes.
     pub(super) fn table(&mut self) -> &mut Table {
         &mut self.table
+    }
+
+    /// A receive has ended; this is what it left in the socket, if anything.
+    pub(super) fn received(&mut self, now: u64, left: Option<Backlog>) {
+        self.fairness.received(now, left.is_some_and(|left| left.crowded));
+        if let Some(Backlog { dropped, .. }) = left {
+            add(&self.counters.overflowed, u64::from(dropped.wrapping_sub(self.overflowed)));
+            self.overflowed = dropped;
+        }
     }
 
     /// Does with every datagram of a batch what it is for, and leaves only QUIC, in order. `now` is in nanoseconds since the start.
@@ -76,6 +90,7 @@ impl Forwarder {
             meta.len = 0;
             return;
         }
+        self.fairness.came(count(&buf[..len], meta.stride));
         let (mut at, mut kept) = (0, 0);
         while at < len {
             let mut end = (at + meta.stride).min(len);
@@ -108,11 +123,16 @@ impl Forwarder {
     /// Sends on a run of frames of one channel, as far as its sender may.
     fn forward(&mut self, now: u64, run: &mut [u8], meta: &RecvMeta, out: &mut impl Outlet) {
         let channel = ChannelId::of(run).expect("of class Channel: it has a whole header");
-        let (stride, frames) = (meta.stride, run.len().div_ceil(meta.stride));
-        let Some(route) = self.admitted(channel, meta, frames) else { return };
+        let (stride, frames) = (meta.stride, count(run, meta.stride));
+        let Some(route) = admitted(&self.table, &self.counters, channel, meta, frames) else { return };
         self.table.arrived(route, meta.dst_ip);
-        let granted = self.granted(now, route, stride.min(run.len()), frames);
-        let len = (granted * stride).min(run.len());
+        let cost = FRAME_COST_MIN.max(stride.min(run.len()) as u64);
+        let granted = self.fairness.grant(now, &route.meter, cost, frames);
+        if granted < frames {
+            route.meter.over_rate(frames - granted);
+            add(&self.counters.over_rate, frames - granted);
+        }
+        let len = usize::try_from(granted).expect("at most as many as there are").saturating_mul(stride).min(run.len());
         for frame in run[..len].chunks_mut(stride) {
             frame[1..CHANNEL_HEADER].copy_from_slice(&route.becomes.0);
         }
@@ -121,56 +141,7 @@ impl Forwarder {
             let segment_size = (contents.len() > stride).then_some(stride);
             let (destination, src_ip) = (route.to, route.leaves_from.get());
             let sent = out.send(&Transmit { destination, ecn: meta.ecn, contents, segment_size, src_ip });
-            self.account(route, sent, contents.len(), contents.len().div_ceil(stride));
-        }
-    }
-
-    /// The route of a channel, if the sender is the one whose it is; otherwise the frames are counted.
-    fn admitted(&self, channel: ChannelId, meta: &RecvMeta, frames: usize) -> Option<&Entry> {
-        let Some(route) = self.table.get(channel) else {
-            add(&self.counters.unknown_channel, frames as u64);
-            return None;
-        };
-        if route.from != meta.addr {
-            route.meter.wrong_sender(frames as u64);
-            add(&self.counters.wrong_sender, frames as u64);
-            return None;
-        }
-        Some(route)
-    }
-
-    /// How many of its frames a sender may have forwarded now. The rest is counted.
-    fn granted(&self, now: u64, route: &Entry, len: usize, frames: usize) -> usize {
-        let Some(rate) = self.rate else { return frames };
-        let cost = FRAME_COST_MIN.max(len as u64);
-        let (granted, paid_until) = rate.grant(route.meter.paid_until(), now, cost, frames as u64);
-        route.meter.pay_until(paid_until);
-        let over = frames as u64 - granted;
-        if over > 0 {
-            route.meter.over_rate(over);
-            add(&self.counters.over_rate, over);
-        }
-        usize::try_from(granted).expect("at most as many as there are")
-    }
-
-    /// Counts what came of frames.
-    fn account(&self, route: &Entry, sent: Sent, bytes: usize, frames: usize) {
-        let (bytes, frames) = (bytes as u64, frames as u64);
-        route.used.mark();
-        match sent {
-            Sent::Taken => {
-                route.meter.forwarded(frames, bytes);
-                add(&self.counters.frames, frames);
-                add(&self.counters.bytes, bytes);
-            }
-            Sent::Full => {
-                route.meter.unsent(frames);
-                add(&self.counters.unsent, frames);
-            }
-            Sent::Refused => {
-                route.meter.unsent(frames);
-                add(&self.counters.frames_refused, frames);
-            }
+            account(&self.counters, route, sent, contents.len() as u64, count(contents, stride));
         }
     }
 
@@ -190,6 +161,45 @@ impl Forwarder {
             Sent::Full | Sent::Refused => add(&self.counters.send_error, 1),
         }
     }
+}
+
+/// The route of a channel, if the sender is the one whose it is; otherwise the frames are counted.
+fn admitted<'a>(table: &'a Table, counters: &Counters, channel: ChannelId, meta: &RecvMeta, frames: u64) -> Option<&'a Entry> {
+    let Some(route) = table.get(channel) else {
+        add(&counters.unknown_channel, frames);
+        return None;
+    };
+    if route.from != meta.addr {
+        route.meter.wrong_sender(frames);
+        add(&counters.wrong_sender, frames);
+        return None;
+    }
+    Some(route)
+}
+
+/// Counts what came of frames.
+fn account(counters: &Counters, route: &Entry, sent: Sent, bytes: u64, frames: u64) {
+    route.used.mark();
+    match sent {
+        Sent::Taken => {
+            route.meter.forwarded(frames, bytes);
+            add(&counters.frames, frames);
+            add(&counters.bytes, bytes);
+        }
+        Sent::Full => {
+            route.meter.unsent(frames);
+            add(&counters.unsent, frames);
+        }
+        Sent::Refused => {
+            route.meter.unsent(frames);
+            add(&counters.frames_refused, frames);
+        }
+    }
+}
+
+/// How many datagrams there are.
+fn count(batch: &[u8], stride: usize) -> u64 {
+    batch.len().div_ceil(stride) as u64
 }
 
 /// How far the frames at the start of a batch reach that are of one channel. The last may be shorter than `stride`.
@@ -282,19 +292,19 @@ mod tests {
     }
 
     impl Relay {
-        /// A batch arrives at a time in seconds; says what is left of it for quinn.
-        fn gets_at(&mut self, seconds: u64, from: SocketAddr, datagrams: &[Vec<u8>]) -> Vec<u8> {
+        /// A batch arrives at a time in milliseconds; says what is left of it for quinn.
+        fn gets_at_ms(&mut self, ms: u64, from: SocketAddr, datagrams: &[Vec<u8>]) -> Vec<u8> {
             let mut buf = datagrams.concat();
             let stride = datagrams.iter().map(Vec::len).max().unwrap_or(0);
             let mut meta = RecvMeta::default();
             (meta.addr, meta.len, meta.stride) = (from, buf.len(), stride);
-            self.forwarder.sort(seconds * 1_000_000_000, &mut buf, &mut meta, &mut self.out);
+            self.forwarder.sort(ms * 1_000_000, &mut buf, &mut meta, &mut self.out);
             buf.truncate(meta.len);
             buf
         }
 
         fn gets(&mut self, from: SocketAddr, datagrams: &[Vec<u8>]) -> Vec<u8> {
-            self.gets_at(0, from, datagrams)
+            self.gets_at_ms(0, from, datagrams)
         }
 
         fn counted(&self) -> Counted {
@@ -410,7 +420,7 @@ mod tests {
         let frames = |sent: Vec<Transmitted>| sent.iter().map(|sent| sent.1.len() / 20).sum::<usize>();
         assert_eq!((frames(bobs), frames(cats)), (200, 56));
         assert_eq!(relay.counted().over_rate, 144);
-        relay.gets_at(1, ann(), &batch(ANN_TO_BOB));
+        relay.gets_at_ms(1_000, ann(), &batch(ANN_TO_BOB));
         assert_eq!(relay.ann.read(), Metered { frames: 456, bytes: 456 * 20, over_rate: 144, ..Metered::default() });
         // Bob's own bucket is full.
         assert_eq!(relay.sent().len(), 4);
@@ -478,7 +488,7 @@ mod tests {
         for _ in 0..20 {
             relay.gets(ann(), &flood);
         }
-        relay.gets_at(1, ann(), &[vec![0; 20], [&stun()[..8], &[9; 10]].concat()]);
+        relay.gets_at_ms(1_000, ann(), &[vec![0; 20], [&stun()[..8], &[9; 10]].concat()]);
         let expected =
             Counted { stun_answered: STUN_BURST, stun_over_rate: 400, stun_malformed: 1, unknown: 1, ..Counted::default() };
         assert_eq!(relay.counted(), expected);
@@ -494,5 +504,22 @@ mod tests {
         relay.gets(ann(), &[frame(ANN_TO_BOB, 2)]);
         let from: Vec<_> = relay.sent().into_iter().map(|sent| sent.3).collect();
         assert_eq!(from, [None, Some("11.0.0.9")]);
+    }
+
+    #[test]
+    fn in_a_crowd_who_sends_most_is_cut_and_who_sends_little_is_not() {
+        let mut relay = relay(&PlaneConfig::default());
+        let crowded = |relay: &mut Relay, ms: u64, dropped| {
+            relay.forwarder.received(ms * 1_000_000, Some(Backlog { crowded: true, dropped }));
+        };
+        for ms in 0..1_000 {
+            relay.gets_at_ms(ms, ann(), &vec![frame(ANN_TO_BOB, 1); 100]);
+            relay.gets_at_ms(ms, bob(), &[frame(BOB_TO_ANN, 1)]);
+            crowded(&mut relay, ms, 3);
+        }
+        let (ann, all) = (relay.ann.read(), relay.counted());
+        assert!(ann.over_rate > 50_000 && ann.over_rate == all.over_rate, "{ann:?} {all:?}");
+        assert_eq!(all.frames - ann.frames, 1_000);
+        assert_eq!(all.overflowed, 3);
     }
 }

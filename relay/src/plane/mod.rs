@@ -7,13 +7,17 @@
 //!
 //! - `table`: the routes, held by the plane alone.
 //! - `bucket`: how much one sender may make the relay send.
+//! - `backlog`: how much waits in the socket.
+//! - `fair`: who is cut when the relay gets more than it can pass on.
 //! - `forward`: what becomes of a received batch. No socket and no clock.
 //! - `stun`: answers to Binding requests. Pure.
 //! - `socket`: the socket that quinn polls.
 //! - `counters`: what was forwarded, and what was not, by cause.
 
+mod backlog;
 mod bucket;
 mod counters;
+mod fair;
 mod forward;
 mod socket;
 mod stun;
@@ -37,7 +41,7 @@ pub use counters::Counted;
 /// What the plane allows.
 #[derive(Debug, Clone, Default)]
 pub struct PlaneConfig {
-    /// Bytes a second that the relay passes on for one peer; 0: as many as it can. A frame counts as 256 bytes at least, since
+    /// Bytes a second that the relay passes on for one peer; 0: as many as it can, shared fairly. A frame counts as 256 bytes at least, since
     /// small ones cost as much as large ones. Beyond it, frames are dropped and counted.
     pub rate: u64,
     /// Bytes that one peer may send at once, after a silence. At least 64 KiB, at most 1 GiB: what is beyond is not believed.

@@ -27,6 +27,7 @@ use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio_util::sync::ReusableBoxFuture;
 
+use super::backlog;
 use super::counters::Counters;
 use super::forward::{Forwarder, Outlet, Sent};
 use super::table::undeliverable;
@@ -122,6 +123,9 @@ impl PlaneSocket {
             forwarder.sort(now, buf, meta, &mut &self.sending);
             quic |= meta.len > 0;
         }
+        // A receive that empties the socket leaves nothing to ask about.
+        let full = received == bufs.len().min(BATCHES);
+        forwarder.received(now, full.then(|| backlog::of(&self.sending.io)));
         quic.then_some(received)
     }
 }

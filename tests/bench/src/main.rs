@@ -7,6 +7,7 @@ mod benches;
 mod machine;
 mod nodes;
 mod plan;
+mod relay;
 mod report;
 mod rivals;
 mod stats;
@@ -22,7 +23,7 @@ const USAGE: &str = "usage: scripts/bench [--short] [--alone] [NAME…]\n\nnames
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (options, names): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|argument| argument.starts_with('-'));
-    let unknown = names.iter().any(|name| !benches::ALL.iter().any(|bench| bench.name == *name));
+    let unknown = names.iter().any(|name| !benches::ALL.iter().any(|bench| bench.is_called(name)));
     if unknown || options.iter().any(|option| !["--short", "--alone"].contains(&option.as_str())) {
         eprintln!("{USAGE}");
         for bench in benches::ALL {
@@ -30,10 +31,14 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::from(2));
     }
-    let chosen: Vec<_> = benches::ALL.iter().filter(|bench| names.is_empty() || names.iter().any(|n| n == bench.name)).collect();
+    let given = |option: &str| options.iter().any(|given| given == option);
+    let wanted = |bench: &benches::Bench| match names.is_empty() {
+        true => !(bench.long && given("--short")),
+        false => names.iter().any(|name| bench.is_called(name)),
+    };
+    let chosen: Vec<_> = benches::ALL.iter().filter(|bench| wanted(bench)).collect();
     // Before there are threads: without root, the lab starts this program anew in a user namespace.
     let lab = if chosen.iter().any(|bench| bench.in_lab) { hobnob_tests::lab::Lab::new() } else { None };
-    let given = |option: &str| options.iter().any(|given| given == option);
     let options = Options { short: given("--short"), alone: given("--alone") };
     let plan = Plan::new(options, lab)?;
     let mut report = Report::new(machine::describe(plan.dir()), options.short);

@@ -26,7 +26,7 @@ impl Samples {
 
     /// Between two samples, in proportion.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
-    fn quantile(&self, share: f64) -> f64 {
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
         let place = share * (self.0.len() - 1) as f64;
         let (low, high) = (place.floor() as usize, place.ceil() as usize);
         self.0[low] + (self.0[high] - self.0[low]) * place.fract()

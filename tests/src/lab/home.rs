@@ -8,6 +8,7 @@ use super::machine::Machine;
 use super::node::Node;
 use super::permission;
 use super::process::{Output, hobnob_binary};
+use super::relay::Relay;
 use super::screen::Screen;
 
 /// Where a node's key and database are. Clones are the same folder.
@@ -66,6 +67,13 @@ impl Home {
         let node = Node::new(self.clone(), arguments);
         node.start();
         node
+    }
+
+    /// Starts a relay and waits until it listens.
+    pub fn relay(&self, arguments: &[&str]) -> Relay {
+        let relay = Relay::new(self.clone(), arguments);
+        relay.start();
+        relay
     }
 
     /// Runs a subcommand with `--json` to its end: through the running node if there is one.

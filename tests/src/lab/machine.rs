@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Shared;
+use super::capture::Capture;
 use super::card::Card;
 use super::home::Home;
 use super::namespace::Namespace;
 use super::node::Node;
 use super::process::{Output, finish, hobnob_binary, pipes};
+use super::relay::Relay;
 use super::screen::Screen;
 use super::switch::Switch;
 
@@ -99,6 +101,16 @@ impl Machine {
     /// Starts a node with this nickname, in the home of that name, and waits until it listens.
     pub fn up(&self, nick: &str, arguments: &[&str]) -> Node {
         self.home(nick).up(arguments)
+    }
+
+    /// Starts a relay, and waits until it listens.
+    pub fn relay(&self, arguments: &[&str]) -> Relay {
+        self.home("relay").relay(arguments)
+    }
+
+    /// Records every frame that passes this machine's cards, from now on.
+    pub fn capture(&self) -> Capture {
+        Capture::new(self)
     }
 
     /// Runs `hobnob` with just these arguments to its end.

@@ -30,22 +30,28 @@
 //! be cleaned up, and nothing leaks, even from a test that was killed.
 
 mod addresses;
+mod capture;
 mod card;
+mod daemon;
 mod home;
 mod internet;
 mod line;
 mod machine;
+mod memory;
 mod namespace;
 mod nat;
 mod node;
 mod permission;
 mod process;
+mod relay;
 mod screen;
 mod site;
 mod switch;
 mod transcript;
 mod wait;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -54,6 +60,7 @@ use tempfile::TempDir;
 use addresses::Plan;
 
 pub use addresses::Addresses;
+pub use capture::{Capture, Recording};
 pub use home::{Backup, Home};
 pub use internet::{Internet, OnInternet};
 pub use line::Line;
@@ -62,6 +69,7 @@ pub use nat::Nat;
 pub use node::{AsTarget, Node};
 pub use process::{Output, hobnob_binary};
 pub(crate) use process::{finish, pipes};
+pub use relay::Relay;
 pub use screen::Screen;
 pub use site::Site;
 pub use switch::Switch;
@@ -111,6 +119,14 @@ impl Lab {
     /// A machine that is on no network yet; [`Machine::join`] it to some.
     pub fn machine(&self, name: &str) -> Machine {
         Machine::new(&self.shared, name)
+    }
+
+    /// A file of this name with this in it, which only its owner may read: its path, for any machine.
+    pub fn file(&self, name: &str, content: &str) -> String {
+        let path = self.shared.dir.path().join(name);
+        std::fs::write(&path, content).expect("the lab's folder can be written to");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("the file is ours");
+        path.to_str().expect("the lab's paths are ASCII").to_owned()
     }
 
     /// Cuts every local network in two: these machines on one side, all others on the other. Links and addresses stay as they are.

@@ -1,19 +1,16 @@
 //! A `hobnob up` on a machine: what it says, does and shows, in the words of a test.
 
 use std::collections::BTreeSet;
-use std::process::Child;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::daemon::Daemon;
 use super::home::Home;
 use super::line::Line;
 use super::machine::Machine;
-use super::process::{Output, hobnob_binary};
-use super::transcript::{Said, Transcript};
+use super::process::Output;
+use super::transcript::Said;
 use super::wait::until;
 
 /// A node that was started, and may have been stopped and started again since.
@@ -22,28 +19,18 @@ use super::wait::until;
 #[derive(Debug)]
 pub struct Node {
     home: Home,
-    arguments: Vec<String>,
-    transcript: Arc<Transcript>,
-    running: Mutex<Option<Running>>,
-    id: OnceLock<String>,
-}
-
-/// The process and the threads that read its pipes.
-#[derive(Debug)]
-struct Running {
-    process: Child,
-    readers: [JoinHandle<()>; 2],
+    daemon: Daemon,
 }
 
 impl Node {
     pub(super) fn new(home: Home, arguments: &[&str]) -> Self {
-        let arguments = arguments.iter().map(|&a| a.to_owned()).collect();
-        Self { home, arguments, transcript: Arc::default(), running: Mutex::default(), id: OnceLock::new() }
+        let arguments = [&["up", "--nick", home.nick()], arguments].concat();
+        Self { daemon: Daemon::new(home.clone(), "peer", &arguments), home }
     }
 
     /// Its peer id.
     pub fn id(&self) -> &str {
-        self.id.get().expect("a node that was started has said its id")
+        self.daemon.id()
     }
 
     /// Its nickname.
@@ -93,6 +80,11 @@ impl Node {
         submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
     }
 
+    /// Every piece of its memory in which one of these is to be found.
+    pub fn remembers(&self, words: &[String]) -> BTreeSet<String> {
+        self.daemon.remembers(words)
+    }
+
     /// A line to this node over which messages can be queued one after another, through its deaths and restarts.
     pub fn line(&self) -> Line {
         Line::to(self.home.path())
@@ -127,6 +119,24 @@ impl Node {
         });
     }
 
+    /// Waits until its session with the other takes this path: `relay`, `direct` or `lan`.
+    pub fn meets_over(&self, path: &str, other: &Node, within: Duration) {
+        self.wait(&format!("meet {} over {path}", other.nick()), within, |said| {
+            (path_of(said, other.id()) == Some(path)).then_some(())
+        });
+    }
+
+    /// Whether its session with the other takes this path.
+    pub fn is_with_over(&self, path: &str, other: &Node) -> bool {
+        self.daemon.look(|said| path_of(said, other.id()) == Some(path))
+    }
+
+    /// Whether its session with the other has ever taken this path in the present run.
+    pub fn has_met_over(&self, path: &str, other: &Node) -> bool {
+        let of_other = |event: &Value| event["event"] == "peer" && event["peer"] == other.id();
+        self.daemon.look(|said| said.this_run().iter().any(|event| of_other(event) && event["path"] == path))
+    }
+
     /// Waits until it shows this message, and checks that it has it once.
     pub fn shows_once(&self, text: &str) -> Value {
         self.shows_once_within(text, PATIENCE)
@@ -135,7 +145,7 @@ impl Node {
     /// As [`Node::shows_once`], in this time.
     pub fn shows_once_within(&self, text: &str, within: Duration) -> Value {
         let shown = self.wait(&format!("show {text:?}"), within, |said| messages(said.ever(), text).first().cloned());
-        self.transcript.look(|said| assert_eq!(messages(said.ever(), text).len(), 1, "{} showed {text:?} again", self.nick()));
+        self.daemon.look(|said| assert_eq!(messages(said.ever(), text).len(), 1, "{} showed {text:?} again", self.nick()));
         let stored = self.history().iter().filter(|m| m["text"] == text).count();
         assert_eq!(stored, 1, "{} has {text:?} {stored} times in its history", self.nick());
         shown
@@ -143,7 +153,7 @@ impl Node {
 
     /// Checks that it never showed this and does not have it. Only means something after an event that comes later.
     pub fn has_not(&self, text: &str) {
-        let shown = self.transcript.look(|said| messages(said.ever(), text).len());
+        let shown = self.daemon.look(|said| messages(said.ever(), text).len());
         assert_eq!(shown, 0, "{} showed {text:?}", self.nick());
         assert!(!self.history().iter().any(|m| m["text"] == text), "{} has {text:?} in its history", self.nick());
     }
@@ -168,7 +178,7 @@ impl Node {
 
     /// All events so far, of all runs.
     pub fn events(&self) -> Vec<Value> {
-        self.transcript.look(|said| said.ever().to_vec())
+        self.daemon.look(|said| said.ever().to_vec())
     }
 
     /// Everything it has, of all conversations, in display order.
@@ -204,65 +214,27 @@ impl Node {
 
     /// Starts it again, in the same home, and waits until it listens.
     pub fn start(&self) {
-        if let Err(why) = self.try_start() {
-            panic!("{} did not start: {why}", self.nick());
-        }
+        self.daemon.start();
     }
 
     /// Starts it and returns at once.
     pub fn launch(&self) {
-        let mut running = self.running();
-        assert!(running.is_none(), "{} is running already", self.nick());
-        let home = self.home.shown();
-        let fixed = ["up", "--json", "--home", &home, "--nick", self.home.nick()];
-        let arguments: Vec<&str> = fixed.into_iter().chain(self.arguments.iter().map(String::as_str)).collect();
-        self.transcript.begin_run();
-        let mut process = self.machine().spawn(hobnob_binary(), &arguments, self.home.environment());
-        let (out, err) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
-        let (events, errors) = (Arc::clone(&self.transcript), Arc::clone(&self.transcript));
-        let readers = [std::thread::spawn(move || events.read_events(out)), std::thread::spawn(move || errors.read_errors(err))];
-        *running = Some(Running { process, readers });
+        self.daemon.launch();
     }
 
     /// Starts it, and waits until it listens or has given up.
     pub fn try_start(&self) -> Result<(), String> {
-        self.launch();
-        let listening = self.transcript.wait(PATIENCE, |said| {
-            let line = said.this_run().iter().find(|event| event["event"] == "listening")?;
-            Some(line["peer"].as_str().expect("a listening line has a peer").to_owned())
-        });
-        match listening {
-            Ok(id) => {
-                assert_eq!(&id, self.id.get_or_init(|| id.clone()), "{} came back as somebody else", self.nick());
-                Ok(())
-            }
-            Err(why) => {
-                self.kill9();
-                Err(why)
-            }
-        }
+        self.daemon.try_start()
     }
 
     /// Ends it at once, as a power cut would.
     pub fn kill9(&self) {
-        if let Some(mut running) = self.running().take() {
-            // It may have ended by itself.
-            let _ = running.process.kill();
-            let _ = running.process.wait();
-            running.join();
-        }
+        self.daemon.kill9();
     }
 
     /// Asks it to end, and waits until it has, in good order.
     pub fn terminate(&self) {
-        let mut running = self.running().take().unwrap_or_else(|| panic!("{} is not running", self.nick()));
-        let pid = i32::try_from(running.process.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32");
-        kill_process(pid, Signal::TERM).expect("the process is ours");
-        let ended = until(&format!("{} ends when asked to", self.nick()), PATIENCE, || {
-            running.process.try_wait().expect("the process is ours").ok_or_else(|| "it runs".to_owned())
-        });
-        running.join();
-        assert_eq!(ended.code(), Some(0), "{} did not end in good order", self.nick());
+        self.daemon.terminate();
     }
 
     /// Ends it in good order and starts it again.
@@ -272,19 +244,7 @@ impl Node {
     }
 
     fn wait<T>(&self, what: &str, within: Duration, check: impl FnMut(&Said) -> Option<T>) -> T {
-        self.transcript.wait(within, check).unwrap_or_else(|why| panic!("{} did not {what}: {why}", self.nick()))
-    }
-
-    fn running(&self) -> MutexGuard<'_, Option<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Running {
-    fn join(self) {
-        for reader in self.readers {
-            let _ = reader.join();
-        }
+        self.daemon.wait(what, within, check)
     }
 }
 
@@ -343,6 +303,12 @@ fn submitted(output: &Output) -> Option<String> {
 fn state_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
     let last = said.this_run().iter().rev().find(|event| event["event"] == "peer" && event["peer"] == peer);
     last.and_then(|event| event["state"].as_str())
+}
+
+/// The path to this peer, by the last that was said about it in the present run.
+fn path_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
+    let last = said.this_run().iter().rev().find(|event| event["event"] == "peer" && event["peer"] == peer)?;
+    (last["state"] == "online").then(|| last["path"].as_str())?
 }
 
 fn messages(events: &[Value], text: &str) -> Vec<Value> {

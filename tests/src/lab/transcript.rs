@@ -77,10 +77,14 @@ impl Transcript {
         self.changed.notify_all();
     }
 
-    /// Takes lines of diagnostics until the pipe closes.
-    pub(super) fn read_errors(&self, pipe: impl Read) {
+    /// Takes lines of diagnostics until the pipe closes; copies them, under this name, to this program's own.
+    pub(super) fn read_errors(&self, pipe: impl Read, copy_as: Option<&str>) {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-            self.lock().errors.push(String::from_utf8_lossy(&line).into_owned());
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if let Some(name) = copy_as {
+                eprintln!("{name}: {line}");
+            }
+            self.lock().errors.push(line);
         }
     }
 
@@ -130,7 +134,7 @@ mod tests {
         let error = transcript.wait(SOON, anything).expect_err("nothing was said");
         assert!(error.contains("not within"), "{error}");
 
-        transcript.read_errors("a warning\n".as_bytes());
+        transcript.read_errors("a warning\n".as_bytes(), None);
         transcript.read_events("{\"event\":\"peer\"}\n".as_bytes());
         assert_eq!(transcript.wait(SOON, anything).map(|e| e["event"].clone()), Ok("peer".into()));
 

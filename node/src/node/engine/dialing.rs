@@ -190,9 +190,11 @@ impl Engine {
         }
         let session = SessionId(self.next_session);
         self.next_session += 1;
-        self.candidates.insert(session, Candidate { greeted, reply });
         let relayed = is_synthetic(greeted_from.ip());
-        self.paths.handle(self.clock.now(), paths::Input::Connected { session, peer, dialed, instance, relayed });
+        let mark = u64::from_be_bytes(std::array::from_fn(|i| greeted.exporter[i]));
+        let connected = paths::Input::Connected { session, peer, dialed, instance, relayed, mark };
+        self.candidates.insert(session, Candidate { greeted, reply });
+        self.paths.handle(self.clock.now(), connected);
     }
 
     /// Nobody answers at an address where a known peer was last: that peer is meant, and is away.

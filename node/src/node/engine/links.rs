@@ -40,10 +40,9 @@ impl Engine {
             Some(relay) => info!(?peer, %relay, "session up, through a relay"),
             None => info!(?peer, addr = %session.remote_addr(), "session up"),
         }
-        let owed = self.offline_owed.remove(&peer).is_some();
+        let owed = self.offline_owed.remove(&peer).map(|(_, path)| path);
         let before = self.link_with(peer).filter(|link| !link.suspect).map(|link| self.path_kind(link.session.remote_addr()));
-        let path = self.path_kind(session.remote_addr());
-        let nothing_new = before.map_or(owed, |before| before == path);
+        let nothing_new = before.or(owed) == Some(self.path_kind(session.remote_addr()));
         let now = self.clock.now();
         let (proofs, profiles_since) = (Vec::new(), now.mono);
         let refused = Refused::default();
@@ -96,12 +95,13 @@ impl Engine {
             }
         } else if let Some(link) = self.links.remove(&id) {
             link.session.close(code, words);
-            self.link_is_gone(id, link.peer, false, reason == CloseReason::Duplicate);
+            self.link_is_gone(id, &link, false, reason == CloseReason::Duplicate);
         }
     }
 
     /// A session is over. Where there is, or is about to be, another one with the peer, nobody need hear of it.
-    fn link_is_gone(&mut self, id: SessionId, peer: PeerId, goodbye: bool, duplicate: bool) {
+    fn link_is_gone(&mut self, id: SessionId, link: &Link, goodbye: bool, duplicate: bool) {
+        let peer = link.peer;
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Down(id));
         self.rendezvous.handle(now, rendezvous::Input::Down(id));
@@ -110,7 +110,8 @@ impl Engine {
             return;
         }
         if duplicate {
-            self.offline_owed.insert(peer, now.mono + OTHER_CONNECTION);
+            let path = self.path_kind(link.session.remote_addr());
+            self.offline_owed.insert(peer, (now.mono + OTHER_CONNECTION, path));
         } else {
             self.say(Event::Peer(self.peer_info(peer)));
         }
@@ -119,7 +120,7 @@ impl Engine {
     /// The other connection that a peer spoke of has not come.
     pub(super) fn say_owed_offline(&mut self) {
         let now = self.clock.now().mono;
-        let due: Vec<_> = self.offline_owed.extract_if(.., |_, at| *at <= now).map(|(peer, _)| peer).collect();
+        let due: Vec<_> = self.offline_owed.extract_if(.., |_, (at, _)| *at <= now).map(|(peer, _)| peer).collect();
         for peer in due {
             self.say(Event::Peer(self.peer_info(peer)));
         }
@@ -177,7 +178,7 @@ impl Engine {
         }
         self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye, replaced });
         let duplicate = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::DUPLICATE));
-        self.link_is_gone(id, peer, goodbye, duplicate);
+        self.link_is_gone(id, &link, goodbye, duplicate);
     }
 
     pub(super) fn presence_output(&mut self, output: Seen) {

@@ -74,6 +74,8 @@ struct Relay {
     roster: BTreeMap<PeerId, BTreeSet<ConversationId>>,
     /// Those of the roster that this node connects with.
     wanted: BTreeSet<PeerId>,
+    /// Those of the roster that could not be reached since they were last named: others take their places.
+    missing: BTreeSet<PeerId>,
     opening: BTreeMap<PeerId, Vec<Opening>>,
 }
 
@@ -146,6 +148,7 @@ impl Engine {
             in_rooms,
             roster: BTreeMap::new(),
             wanted: BTreeSet::new(),
+            missing: BTreeSet::new(),
             opening: BTreeMap::new(),
         };
         self.relays.list.insert(relay, of);
@@ -202,6 +205,7 @@ impl Engine {
         relay.up = Some(Up { addr, observed });
         relay.roster.clear();
         relay.wanted.clear();
+        relay.missing.clear();
         let at = relay.at.to_string();
         let mut asked: BTreeSet<_> = relay.opening.keys().copied().collect();
         if self.relays.known.insert(at.clone(), identity) != Some(identity) {
@@ -290,17 +294,20 @@ impl Engine {
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         if roster.anew {
             relay.roster.clear();
+            relay.missing.clear();
         }
         let mut came = Vec::new();
         for change in roster.changes {
             match change {
                 RosterChange::Here { peer, rooms } if peer != me && relay.roster.len() < ROSTER_MAX => {
                     relay.roster.insert(peer, rooms.into_iter().collect());
+                    relay.missing.remove(&peer);
                     came.push(peer);
                 }
                 RosterChange::Here { .. } => {}
                 RosterChange::Gone { peer } => {
                     relay.roster.remove(&peer);
+                    relay.missing.remove(&peer);
                 }
             }
         }
@@ -321,13 +328,24 @@ impl Engine {
         let direct: BTreeSet<_> = self.replica.conversations().filter_map(|record| messages::direct_peer(&record.kind)).collect();
         let mut found = Vec::new();
         for (id, relay) in &mut self.relays.list {
-            let wanted = wanted(self.me, &relay.roster, &rooms, &direct);
+            let wanted = wanted(self.me, &relay.roster, &relay.missing, &rooms, &direct);
             found.extend(wanted.difference(&relay.wanted).map(|peer| (*id, *peer)));
             relay.wanted = wanted;
         }
         for (relay, peer) in found {
             let addrs = vec![self.relayed_addr(relay, peer)];
             self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
+        }
+    }
+
+    /// A dial came to nothing: where rosters named the peer, others take its place.
+    pub(super) fn not_reached(&mut self, peer: PeerId) {
+        let mut missing = false;
+        for relay in self.relays.list.values_mut().filter(|relay| relay.roster.contains_key(&peer)) {
+            missing |= relay.missing.insert(peer);
+        }
+        if missing {
+            self.connect_with_near();
         }
     }
 
@@ -433,18 +451,19 @@ impl Engine {
     }
 }
 
-/// Whom of a roster to connect with: in each room the next few after us, in the order of ids and around; and those with whom there
-/// is a conversation.
+/// Whom of a roster to connect with: in each room the next few after us, in the order of ids and around, that are not known to be
+/// missing; and those with whom there is a conversation.
 fn wanted(
     me: PeerId,
     roster: &BTreeMap<PeerId, BTreeSet<ConversationId>>,
+    missing: &BTreeSet<PeerId>,
     rooms: &[ConversationId],
     direct: &BTreeSet<PeerId>,
 ) -> BTreeSet<PeerId> {
     let mut wanted: BTreeSet<_> = roster.keys().copied().filter(|peer| direct.contains(peer)).collect();
     for room in rooms {
         let after = roster.range((Bound::Excluded(me), Bound::Unbounded));
-        let around = after.chain(roster.range(..me));
+        let around = after.chain(roster.range(..me)).filter(|(peer, _)| !missing.contains(peer));
         wanted.extend(around.filter(|(_, theirs)| theirs.contains(room)).take(NEXT_IN_ROOM).map(|(peer, _)| *peer));
     }
     wanted
@@ -465,7 +484,7 @@ mod tests {
         let mut neighbours: BTreeMap<PeerId, BTreeSet<PeerId>> = BTreeMap::new();
         for me in all.keys() {
             let roster = all.iter().filter(|(peer, _)| *peer != me).map(|(peer, rooms)| (*peer, rooms.clone())).collect();
-            for other in wanted(*me, &roster, &[room], &BTreeSet::new()) {
+            for other in wanted(*me, &roster, &BTreeSet::new(), &[room], &BTreeSet::new()) {
                 neighbours.entry(*me).or_default().insert(other);
                 neighbours.entry(other).or_default().insert(*me);
             }
@@ -484,7 +503,8 @@ mod tests {
     fn those_in_other_rooms_are_left_alone_unless_there_is_a_conversation() {
         let (ours, other) = (ConversationId::from_bytes([1; 32]), ConversationId::from_bytes([2; 32]));
         let roster = BTreeMap::from([(peer(1), BTreeSet::from([ours])), (peer(2), [other].into()), (peer(3), [other].into())]);
-        let wanted = wanted(peer(9), &roster, &[ours], &BTreeSet::from([peer(3), peer(4)]));
-        assert_eq!(wanted, [peer(1), peer(3)].into());
+        let direct = BTreeSet::from([peer(3), peer(4)]);
+        assert_eq!(wanted(peer(9), &roster, &BTreeSet::new(), &[ours], &direct), [peer(1), peer(3)].into());
+        assert_eq!(wanted(peer(9), &roster, &[peer(1)].into(), &[ours], &direct), [peer(3)].into());
     }
 }

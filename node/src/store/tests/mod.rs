@@ -6,6 +6,7 @@ mod history;
 mod model;
 mod rate;
 mod sync;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::core::durable::{AudienceId, Commit, CommitId, ConversationKind, ConversationRecord, Loaded, Op};
 
+use super::apply::LAMPORT_STRIDE;
 use super::writer::Job;
 use super::{Opened, Pending, Store, StoreError};
 
@@ -45,6 +47,12 @@ impl Home {
 
     fn loaded(&self) -> &Loaded {
         &self.open.as_ref().unwrap().0.loaded
+    }
+
+    /// The lobby's clock was loaded as at this number or a little above.
+    fn goes_on_after(&self, lamport: u64) {
+        let loaded = self.loaded().lamport.iter().find(|(id, _)| *id == lobby()).expect("something was said in the lobby").1;
+        assert!((lamport..=lamport + LAMPORT_STRIDE).contains(&loaded), "{lamport} was loaded as {loaded}");
     }
 
     fn stop(&mut self) {

@@ -44,7 +44,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
 const PREFIX: usize = 4;
 
 /// The median of so many times, in microseconds.
-pub(super) async fn median_us(times: usize, mut once: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+pub(crate) async fn median_us(times: usize, mut once: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let mut each = Vec::with_capacity(times);
     for _ in 0..times {
         let begun = Stopwatch::start();

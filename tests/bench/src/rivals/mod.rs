@@ -2,6 +2,8 @@
 
 pub(crate) mod bare_quinn;
 pub(crate) mod bare_sqlite;
+pub(crate) mod coturn;
+pub(crate) mod iroh;
 pub(crate) mod mosquitto;
 pub(crate) mod nats;
 mod server;

@@ -1,0 +1,61 @@
+//! Databases of older versions.
+
+use rusqlite::{Connection, params};
+
+use crate::core::durable::Run;
+
+use super::super::schema::MIGRATIONS;
+use super::*;
+
+/// Writes what version 1 kept of batches that were stored one by one, some not at all.
+fn written_by_version_1(file: &Path, name: LogName, batches: &[&CheckedBatch]) {
+    let conn = Connection::open(file).unwrap();
+    conn.execute_batch(MIGRATIONS[0]).unwrap();
+    conn.pragma_update(None, "user_version", 1).unwrap();
+    let room = RoomName::lobby();
+    let key = RoomKey::derive(&room, b"");
+    let id = lobby();
+    let conversation = params![id.as_bytes(), room.as_str(), key.as_bytes(), 100];
+    conn.execute("INSERT INTO conversations (id, room, key, open, joined, lamport) VALUES (?1, ?2, ?3, 1, 1, ?4)", conversation)
+        .unwrap();
+    let log = params![name.author.as_bytes(), name.log.0.cast_signed()];
+    conn.execute("INSERT INTO logs (conversation, author, log) VALUES (1, ?1, ?2)", log).unwrap();
+    let seal = "INSERT OR IGNORE INTO seals (log, seq, hash, signature) VALUES (1, ?1, ?2, ?3)";
+    for batch in batches {
+        let (first, last) = (batch.first().cast_signed(), batch.last().cast_signed());
+        conn.execute("INSERT INTO runs (log, first, last, audience) VALUES (1, ?1, ?2, ?1)", [first, last]).unwrap();
+        if first > 1 {
+            conn.execute(seal, params![first - 1, batch.batch.prev.as_bytes(), None::<Vec<u8>>]).unwrap();
+        }
+        conn.execute(seal, params![last, batch.head().as_bytes(), batch.batch.signature.as_bytes()]).unwrap();
+        for (entry, seq) in batch.entries.iter().zip(first..) {
+            conn.execute(
+                "INSERT INTO entries (id, conversation, lamport, sent_at_ms, received_at_ms, bytes) VALUES (?1, 1, ?2, 0, 7, ?3)",
+                params![1 << 40 | seq, entry.entry.lamport.cast_signed(), entry.bytes.as_ref()],
+            )
+            .unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_database_of_version_1_keeps_everything() {
+    let mut home = Home { dir: TempDir::new().unwrap(), open: None, commits: 0 };
+    let mut ann = Author::new(1, lobby());
+    let [first, second, _lost, fourth] = [(); 4].map(|()| ann.chats(3));
+    written_by_version_1(&home.file(), ann.name, &[&first, &second, &fourth]);
+    home.restart();
+    let log = &home.loaded().logs[0];
+    let run = |batch: &CheckedBatch| Run { first: batch.first(), last: batch.last(), audience: AudienceId(batch.first()) };
+    assert_eq!((log.name, log.head), (ann.name, (12, ann.head)));
+    assert_eq!(log.runs, [run(&first), run(&second), run(&fourth)]);
+    let edges = [(3, first.head()), (6, second.head()), (9, fourth.batch.prev), (12, ann.head)];
+    assert_eq!(log.edges, edges);
+    home.goes_on_after(100);
+    for (from, to) in [(1, 6), (5, 6), (10, 12), (12, 12)] {
+        let batches = wait(home.store().read_batches(ann.name, from, to, usize::MAX)).unwrap();
+        assert_eq!(batches.last().unwrap().clone().check().unwrap().last(), to);
+    }
+    home.commit(vec![append(&ann.chats(1))]);
+    assert_eq!(wait(home.store().entries(ann.name, 1, 99)).unwrap().len(), 10);
+}

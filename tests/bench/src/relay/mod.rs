@@ -1,0 +1,112 @@
+//! Our end of the relay's benches: a relay that is the program itself, and peers that speak just enough to it.
+
+mod carrier;
+mod crowd;
+mod load;
+mod peer;
+mod streams;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use hobnob_protocol::PeerId;
+use serde_json::Value;
+
+pub(crate) use crowd::Crowd;
+pub(crate) use load::{INNER, Load, Offer};
+pub(crate) use peer::{Pair, Peer};
+
+/// `hobnob relay`, a process of its own.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    child: Child,
+    home: PathBuf,
+    pub(crate) id: PeerId,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Relay {
+    /// Starts one on any port of this machine.
+    pub(crate) fn start(home: &Path) -> anyhow::Result<Self> {
+        Self::start_at(home, "127.0.0.1:0".parse()?)
+    }
+
+    /// A relay with the same keys at the same address, after the machine's failure.
+    pub(crate) fn restart(mut self) -> anyhow::Result<Self> {
+        self.end();
+        Self::start_at(&self.home.clone(), self.addr)
+    }
+
+    fn start_at(home: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(home)?;
+        let program = std::env::var_os("HOBNOB_BIN").context("HOBNOB_BIN names the program: run scripts/bench")?;
+        let mut command = Command::new(program);
+        command.arg("--home").arg(home).args(["--listen", &listen.to_string(), "--json", "relay"]);
+        let log = std::fs::File::create(home.join("log"))?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut line)?;
+        let said: Value = serde_json::from_str(&line).with_context(|| format!("the relay does not come up: {line:?}"))?;
+        let text = |value: &Value| value.as_str().map(str::to_owned).with_context(|| format!("in {line:?}"));
+        let (id, addr) = (text(&said["relay"])?.parse()?, text(&said["addrs"][0])?.parse()?);
+        Ok(Self { child, home: home.to_owned(), id, addr })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Processor time that it has used so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        cpu(self.child.id())
+    }
+
+    /// Memory that it has now, in KiB.
+    pub(crate) fn memory(&self) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    fn end(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Processor time that a process has used so far, with all its threads that still run.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let mut nanos = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile.
+        let stat = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        nanos += stat.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// Keeps all threads that a process has now on one processor, or lets them run anywhere.
+pub(crate) fn pin(pid: u32, processor: Option<usize>) -> anyhow::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    for number in processor.map_or(0..rustix::thread::CpuSet::MAX_CPU, |one| one..one + 1) {
+        set.set(number);
+    }
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let id = task?.file_name().to_string_lossy().parse()?;
+        // A thread may end meanwhile.
+        let _ = rustix::thread::sched_setaffinity(rustix::thread::Pid::from_raw(id), &set);
+    }
+    Ok(())
+}

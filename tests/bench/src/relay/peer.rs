@@ -1,0 +1,174 @@
+//! A peer: its endpoint, its control connection to the relay, and a channel.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::BytesMut;
+use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
+use hobnob_protocol::tls::{Credentials, SERVER_NAME};
+use hobnob_protocol::{PeerId, SecretKey};
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, TokioRuntime};
+use tokio::task::JoinHandle;
+use tokio_util::codec::{Decoder, LengthDelimitedCodec};
+
+use super::carrier::{Carrier, FAR};
+use super::{Relay, streams};
+
+/// What the two ends of a channel speak.
+const ALPN: &[u8] = b"bench";
+
+/// The relay wants one each 15 s.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
+
+/// A registered peer.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: PeerId,
+    pub(crate) carrier: Arc<Carrier>,
+    credentials: Arc<Credentials>,
+    endpoint: Endpoint,
+    control: Option<Control>,
+    beating: Option<JoinHandle<()>>,
+}
+
+/// The control stream.
+#[derive(Debug)]
+pub(crate) struct Control {
+    send: SendStream,
+    recv: RecvStream,
+    buffer: BytesMut,
+    codec: LengthDelimitedCodec,
+}
+
+impl Control {
+    /// Registers on a fresh connection to a relay, and is welcomed.
+    pub(crate) async fn register(connection: Connection) -> anyhow::Result<Self> {
+        let (send, recv) = connection.open_bi().await?;
+        let mut control = Self { send, recv, buffer: BytesMut::new(), codec: LengthDelimitedCodec::new() };
+        control.say(&ToRelay::Register(Register { version: VERSION, ..Register::default() })).await?;
+        match control.hear().await? {
+            FromRelay::Welcome(_) => Ok(control),
+            other => bail!("no welcome, but {other:?}"),
+        }
+    }
+
+    pub(crate) async fn say(&mut self, frame: &ToRelay) -> anyhow::Result<()> {
+        let body = frame.encode();
+        let length = u32::try_from(body.len())?.to_be_bytes();
+        Ok(self.send.write_all(&[&length[..], &body].concat()).await?)
+    }
+
+    async fn hear(&mut self) -> anyhow::Result<FromRelay> {
+        loop {
+            if let Some(bytes) = self.codec.decode(&mut self.buffer)? {
+                return Ok(FromRelay::decode(&bytes)?);
+            }
+            let chunk = self.recv.read_chunk(64 * 1024, true).await?.context("the relay ended the control stream")?;
+            self.buffer.extend_from_slice(&chunk.bytes);
+        }
+    }
+
+    async fn opened(&mut self, with: PeerId) -> anyhow::Result<ChannelId> {
+        loop {
+            match self.hear().await? {
+                FromRelay::Opened { peer, channel } if peer == with => return Ok(channel),
+                FromRelay::NotOpened { why, .. } => bail!("the relay opens no channel: {why:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Says heartbeats, and reads what the relay says, until the connection ends.
+    async fn beat(mut self) {
+        let mut every = tokio::time::interval(HEARTBEAT_EVERY);
+        loop {
+            let goes_on = tokio::select! {
+                _ = every.tick() => self.say(&ToRelay::Heartbeat(0)).await.is_ok(),
+                frame = self.hear() => frame.is_ok(),
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+}
+
+impl Peer {
+    /// Registers at a relay.
+    pub(crate) async fn join(relay: &Relay, seed: u8) -> anyhow::Result<Self> {
+        let key = SecretKey::from_seed([seed; 32]);
+        let credentials = Arc::new(Credentials::new(&key));
+        let carrier = Carrier::bind(Ipv4Addr::LOCALHOST, relay.addr)?;
+        let mut config = EndpointConfig::default();
+        config.grease_quic_bit(false);
+        let server = ServerConfig::with_crypto(credentials.server_config(ALPN));
+        let socket = carrier.clone();
+        let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))?;
+        let dial = ClientConfig::new(credentials.client_config(Some(relay.id), ALPN_RELAY).crypto);
+        let connection = endpoint.connect_with(dial, relay.addr, SERVER_NAME)?.await?;
+        let control = Some(Control::register(connection).await?);
+        Ok(Self { id: key.id(), carrier, credentials, endpoint, control, beating: None })
+    }
+
+    /// Has the relay open a channel between two peers, and keeps both alive from then on.
+    pub(crate) async fn open(&mut self, other: &mut Peer) -> anyhow::Result<[ChannelId; 2]> {
+        let (ours, theirs) = (self.control.as_mut().context("used")?, other.control.as_mut().context("used")?);
+        ours.say(&ToRelay::Open(other.id)).await?;
+        let (here, there) = tokio::join!(ours.opened(other.id), theirs.opened(self.id));
+        let channels = [here?, there?];
+        self.carrier.set_channel(channels[0]);
+        other.carrier.set_channel(channels[1]);
+        Ok(channels)
+    }
+
+    /// From now on only heartbeats.
+    pub(crate) fn rest(&mut self) {
+        if let Some(control) = self.control.take() {
+            self.beating = Some(tokio::spawn(control.beat()));
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if let Some(beating) = &self.beating {
+            beating.abort();
+        }
+        self.endpoint.close(0_u32.into(), b"");
+    }
+}
+
+/// Two peers with a QUIC connection between them, which travels through the relay.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    near: Connection,
+    _peers: [Peer; 2],
+}
+
+impl Pair {
+    pub(crate) async fn new(relay: &Relay) -> anyhow::Result<Self> {
+        let (mut ann, mut bob) = (Peer::join(relay, 1).await?, Peer::join(relay, 2).await?);
+        ann.open(&mut bob).await?;
+        ann.rest();
+        bob.rest();
+        let dial = ClientConfig::new(ann.credentials.client_config(Some(bob.id), ALPN).crypto);
+        let accepting = async { anyhow::Ok(bob.endpoint.accept().await.context("bob's endpoint is closed")?.await?) };
+        let (near, far) = tokio::join!(ann.endpoint.connect_with(dial, FAR, SERVER_NAME)?, accepting);
+        // Ends with the connection.
+        tokio::spawn(streams::answer(far?));
+        Ok(Self { near: near?, _peers: [ann, bob] })
+    }
+
+    /// Seconds until so many bytes were there.
+    pub(crate) async fn bulk(&self, bytes: u64) -> anyhow::Result<f64> {
+        streams::bulk(&self.near, bytes).await
+    }
+
+    /// The median of so many round trips, in microseconds.
+    pub(crate) async fn echo(&self, count: usize, bytes: u64) -> anyhow::Result<f64> {
+        streams::echo(&self.near, count, bytes).await
+    }
+}

@@ -1,0 +1,162 @@
+//! A `hobnob` that runs until it is told to end: its process, and the JSON lines that it prints.
+
+use std::collections::BTreeSet;
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::home::Home;
+use super::memory;
+use super::process::hobnob_binary;
+use super::transcript::{Said, Transcript};
+use super::wait::until;
+
+/// A process that was started in a home, and may have been stopped and started again since. It is killed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    home: Home,
+    arguments: Vec<String>,
+    /// What its `listening` line calls its identity.
+    identity: &'static str,
+    id: OnceLock<String>,
+    transcript: Arc<Transcript>,
+    running: Mutex<Option<Running>>,
+}
+
+/// The process and the threads that read its pipes.
+#[derive(Debug)]
+struct Running {
+    process: Child,
+    readers: [JoinHandle<()>; 2],
+}
+
+impl Daemon {
+    pub(super) fn new(home: Home, identity: &'static str, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&a| a.to_owned()).collect();
+        Self { home, arguments, identity, id: OnceLock::new(), transcript: Arc::default(), running: Mutex::default() }
+    }
+
+    /// Its id.
+    pub(super) fn id(&self) -> &str {
+        self.id.get().expect("what was started has said its id")
+    }
+
+    /// Starts it in its home, and waits until it listens.
+    pub(super) fn start(&self) {
+        if let Err(why) = self.try_start() {
+            panic!("{} did not start: {why}", self.name());
+        }
+    }
+
+    /// Starts it and returns at once.
+    pub(super) fn launch(&self) {
+        let mut running = self.running();
+        assert!(running.is_none(), "{} is running already", self.name());
+        let home = self.home.shown();
+        let fixed = ["--json", "--home", &home];
+        let verbose = std::env::var(VERBOSE).ok();
+        let given = self.arguments.iter().map(String::as_str);
+        let arguments: Vec<&str> = fixed.into_iter().chain(given).chain(verbose.as_deref()).collect();
+        self.transcript.begin_run();
+        let mut process = self.home.machine().spawn(hobnob_binary(), &arguments, self.home.environment());
+        let (out, err) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
+        let (events, errors) = (Arc::clone(&self.transcript), Arc::clone(&self.transcript));
+        let copy_as = verbose.map(|_| self.name().to_owned());
+        let readers = [
+            std::thread::spawn(move || events.read_events(out)),
+            std::thread::spawn(move || errors.read_errors(err, copy_as.as_deref())),
+        ];
+        *running = Some(Running { process, readers });
+    }
+
+    /// Starts it, and waits until it listens or has given up.
+    pub(super) fn try_start(&self) -> Result<(), String> {
+        self.launch();
+        let listening = self.transcript.wait(STARTING, |said| {
+            let line = said.this_run().iter().find(|event| event["event"] == "listening")?;
+            Some(line[self.identity].as_str().expect("a listening line has an identity").to_owned())
+        });
+        match listening {
+            Ok(id) => {
+                assert_eq!(&id, self.id.get_or_init(|| id.clone()), "{} came back as somebody else", self.name());
+                Ok(())
+            }
+            Err(why) => {
+                self.kill9();
+                Err(why)
+            }
+        }
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub(super) fn kill9(&self) {
+        if let Some(mut running) = self.running().take() {
+            // It may have ended by itself.
+            let _ = running.process.kill();
+            let _ = running.process.wait();
+            running.join();
+        }
+    }
+
+    /// Asks it to end, and waits until it has, in good order.
+    pub(super) fn terminate(&self) {
+        let mut running = self.running().take().unwrap_or_else(|| panic!("{} is not running", self.name()));
+        kill_process(running.pid(), Signal::TERM).expect("the process is ours");
+        let ended = until(&format!("{} ends when asked to", self.name()), STARTING, || {
+            running.process.try_wait().expect("the process is ours").ok_or_else(|| "it runs".to_owned())
+        });
+        running.join();
+        assert_eq!(ended.code(), Some(0), "{} did not end in good order", self.name());
+    }
+
+    /// Waits until `check` finds what it looks for in what was said.
+    pub(super) fn wait<T>(&self, what: &str, within: Duration, check: impl FnMut(&Said) -> Option<T>) -> T {
+        self.transcript.wait(within, check).unwrap_or_else(|why| panic!("{} did not {what}: {why}", self.name()))
+    }
+
+    /// Looks at what has been said.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Said) -> T) -> T {
+        self.transcript.look(look)
+    }
+
+    /// Which of these words are somewhere in its memory.
+    pub(super) fn remembers(&self, words: &[String]) -> BTreeSet<String> {
+        let running = self.running();
+        memory::search(running.as_ref().expect("it is running").pid(), words)
+    }
+
+    fn name(&self) -> &str {
+        self.home.nick()
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    fn pid(&self) -> Pid {
+        i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32")
+    }
+
+    fn join(self) {
+        for reader in self.readers {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// For starting and for ending, on a machine that is busy with other tests.
+const STARTING: Duration = Duration::from_secs(30);
+
+/// Set to `-v` or more, for somebody who looks into a failure: every program of the lab says so much, on the test's own errors, too.
+const VERBOSE: &str = "LAB_VERBOSE";

@@ -1,0 +1,325 @@
+//! A relay that lies, as far as a relay can: it speaks the protocol well, and connects, tells and forwards what it likes.
+//!
+//! It is no part of the product: one socket, one lock, no limits.
+
+#![expect(clippy::disallowed_methods, reason = "it throws dice: what it does to a frame is nobody's to foresee")]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class};
+use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, Roster, RosterChange, ToRelay, VERSION, Welcome};
+use hobnob_protocol::tls::{self, Credentials};
+use hobnob_protocol::{ConversationId, PeerId, SecretKey};
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{
+    AsyncUdpSocket, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, TokioRuntime, UdpPoller,
+};
+use rand::Rng;
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::sync::mpsc;
+
+/// What the relay does that it should not. All off: it is honest.
+#[derive(Debug, Clone, Default)]
+pub struct Lies {
+    /// Who asks for the first gets a channel to the second, and is told that it is the first.
+    pub instead_of: BTreeMap<PeerId, PeerId>,
+    /// Of a hundred frames, so many are dropped, sent twice, held back until the next, and sent with a byte changed.
+    pub drop: u32,
+    /// See `drop`.
+    pub repeat: u32,
+    /// See `drop`.
+    pub hold: u32,
+    /// See `drop`.
+    pub garble: u32,
+    /// Frames for the first go to the second as well, in the name of one of its own channels.
+    pub copy_to: Option<(PeerId, PeerId)>,
+    /// So many peers that do not exist are said to be in everybody's rooms.
+    pub ghosts: u32,
+}
+
+/// The relay.
+#[derive(Debug)]
+pub struct Liar {
+    addr: SocketAddr,
+    id: PeerId,
+    state: Arc<Mutex<State>>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lies: Lies,
+    clients: BTreeMap<PeerId, Client>,
+    /// By the sender's name: whose it is, and what it becomes for whom.
+    routes: BTreeMap<ChannelId, (PeerId, ChannelId)>,
+    held: Option<(SocketAddr, Vec<u8>)>,
+    forwarded: u64,
+    version: u64,
+}
+
+#[derive(Debug)]
+struct Client {
+    connection: Connection,
+    out: mpsc::UnboundedSender<FromRelay>,
+    rooms: Vec<ConversationId>,
+}
+
+impl Liar {
+    /// Starts it, honest, on a free port of loopback.
+    pub fn start() -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Starts it there, with an identity of its own.
+    pub fn start_at(addr: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads start");
+        let _inside = runtime.enter();
+        let key = SecretKey::from_seed(rand::random());
+        let state = Arc::new(Mutex::new(State::default()));
+        let socket = UdpSocket::bind(addr).expect("the address is free");
+        let addr = socket.local_addr().expect("bound");
+        socket.set_nonblocking(true).expect("a socket of ours");
+        let socket =
+            Arc::new(Socket { io: tokio::net::UdpSocket::from_std(socket).expect("within tokio"), state: state.clone() });
+        let server = ServerConfig::with_crypto(Credentials::new(&key).server_config(ALPN_RELAY));
+        let mut config = EndpointConfig::default();
+        config.grease_quic_bit(false);
+        let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime));
+        tokio::spawn(accept(endpoint.expect("the socket is good"), state.clone()));
+        drop(_inside);
+        Self { addr, id: key.id(), state, runtime: Some(runtime) }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What `--relay` is told.
+    pub fn name(&self) -> String {
+        format!("{}@{}", self.id, self.addr)
+    }
+
+    /// From now on it lies so.
+    pub fn lies(&self, lies: Lies) {
+        let mut state = lock(&self.state);
+        state.lies = lies;
+        let peers: Vec<_> = state.clients.keys().copied().collect();
+        for peer in peers {
+            state.tell_roster(peer);
+        }
+    }
+
+    /// Frames of channels that it has passed on.
+    pub fn forwarded(&self) -> u64 {
+        lock(&self.state).forwarded
+    }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(endpoint: Endpoint, state: Arc<Mutex<State>>) {
+    while let Some(incoming) = endpoint.accept().await {
+        let state = state.clone();
+        tokio::spawn(async move {
+            let Ok(connection) = incoming.await else { return };
+            let Some(peer) = tls::peer_id(connection.peer_identity()) else { return };
+            // Whatever ends a connection: the client is gone.
+            let _ = serve(&connection, peer, &state).await;
+            let mut state = lock(&state);
+            if state.clients.get(&peer).is_some_and(|client| client.connection.stable_id() == connection.stable_id()) {
+                state.clients.remove(&peer);
+            }
+        });
+    }
+}
+
+async fn serve(connection: &Connection, peer: PeerId, state: &Arc<Mutex<State>>) -> anyhow::Result<()> {
+    let (to, mut from) = connection.accept_bi().await?;
+    let ToRelay::Register(Register { rooms, .. }) = read(&mut from).await? else { return Ok(()) };
+    let (out, queue) = mpsc::unbounded_channel();
+    let _writer = AbortOnDrop(tokio::spawn(write(to, queue)));
+    let observed = connection.remote_address();
+    let welcome =
+        Welcome { version: VERSION, features: 0, observed, heartbeat_ms: 15_000, roster: true, channels_max: 64, rate: 0 };
+    out.send(FromRelay::Welcome(welcome))?;
+    {
+        let mut state = lock(state);
+        state.clients.insert(peer, Client { connection: connection.clone(), out, rooms });
+        let all: Vec<_> = state.clients.keys().copied().collect();
+        for peer in all {
+            state.tell_roster(peer);
+        }
+    }
+    loop {
+        match read(&mut from).await? {
+            ToRelay::Heartbeat(_) => lock(state).tell_roster(peer),
+            ToRelay::Open(other) => lock(state).open(peer, other),
+            ToRelay::Rooms(rooms) => {
+                if let Some(client) = lock(state).clients.get_mut(&peer) {
+                    client.rooms = rooms;
+                }
+            }
+            ToRelay::Register(_) | ToRelay::Close(_) | ToRelay::Unknown(_) => {}
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn read(from: &mut RecvStream) -> anyhow::Result<ToRelay> {
+    let length = from.read_u32().await?;
+    let mut body = vec![0; usize::try_from(length)?];
+    from.read_exact(&mut body).await?;
+    Ok(ToRelay::decode(&body)?)
+}
+
+async fn write(mut to: SendStream, mut queue: mpsc::UnboundedReceiver<FromRelay>) {
+    while let Some(frame) = queue.recv().await {
+        let body = frame.encode();
+        let length = u32::try_from(body.len()).expect("a frame is short").to_be_bytes();
+        if to.write_all(&[&length[..], &body].concat()).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl State {
+    fn tell_roster(&mut self, to: PeerId) {
+        self.version += 1;
+        let Some(client) = self.clients.get(&to) else { return };
+        let others = self.clients.keys().filter(|peer| **peer != to);
+        let here = |peer: PeerId| RosterChange::Here { peer, rooms: client.rooms.iter().take(8).copied().collect() };
+        let mut changes: Vec<_> = others.map(|peer| here(*peer)).collect();
+        changes.extend((0..self.lies.ghosts).map(|_| here(PeerId::from_bytes(rand::random()))));
+        let _ = client.out.send(FromRelay::Roster(Roster { version: self.version, anew: true, changes }));
+    }
+
+    fn open(&mut self, asker: PeerId, asked: PeerId) {
+        let really = self.lies.instead_of.get(&asked).copied().unwrap_or(asked);
+        let (Some(one), Some(other)) = (self.clients.get(&asker), self.clients.get(&really)) else {
+            if let Some(one) = self.clients.get(&asker) {
+                let why = hobnob_protocol::relay::OpenRefusal::NotHere;
+                let _ = one.out.send(FromRelay::NotOpened { peer: asked, why });
+            }
+            return;
+        };
+        let [ours, theirs] = [ChannelId(rand::random()), ChannelId(rand::random())];
+        self.routes.insert(ours, (really, theirs));
+        self.routes.insert(theirs, (asker, ours));
+        let _ = one.out.send(FromRelay::Opened { peer: asked, channel: ours });
+        let _ = other.out.send(FromRelay::Opened { peer: asker, channel: theirs });
+    }
+
+    /// What to send where, for a frame that came.
+    fn forward(&mut self, frame: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
+        let Some((to, becomes)) = ChannelId::of(frame).and_then(|channel| self.routes.get(&channel).copied()) else {
+            return Vec::new();
+        };
+        let Some(client) = self.clients.get(&to) else { return Vec::new() };
+        let named = |channel: ChannelId| [&channel.header()[..], &frame[CHANNEL_HEADER..]].concat();
+        let (addr, mut bytes) = (client.connection.remote_address(), named(becomes));
+        let mut out = Vec::new();
+        if let Some((_, second)) = self.lies.copy_to.filter(|(first, _)| *first == to)
+            && let Some((channel, _)) = self.routes.iter().find(|(_, (peer, _))| *peer != second)
+            && let Some(other) = self.clients.get(&second)
+        {
+            out.push((other.connection.remote_address(), named(*channel)));
+        }
+        self.forwarded += 1;
+        let dice = rand::rng().random_range(0..100);
+        let Lies { drop, repeat, hold, garble, .. } = self.lies;
+        if dice < drop {
+            return out;
+        }
+        if dice < drop + repeat {
+            out.push((addr, bytes.clone()));
+        } else if dice < drop + repeat + hold {
+            out.extend(self.held.replace((addr, bytes)));
+            return out;
+        } else if dice < drop + repeat + hold + garble {
+            let at = rand::rng().random_range(CHANNEL_HEADER..bytes.len());
+            bytes[at] ^= 0x55;
+        }
+        out.push((addr, bytes));
+        out.extend(self.held.take());
+        out
+    }
+}
+
+/// Takes channel frames out before QUIC sees them.
+struct Socket {
+    io: tokio::net::UdpSocket,
+    state: Arc<Mutex<State>>,
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+impl AsyncUdpSocket for Socket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(AlwaysWritable)
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        for datagram in transmit.contents.chunks(segment) {
+            // A full buffer loses a datagram, as a network does.
+            let _ = self.io.try_send_to(datagram, transmit.destination);
+        }
+        Ok(())
+    }
+
+    fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            let Ok((len, addr)) = self.io.try_io(Interest::READABLE, || self.io.try_recv_from(&mut bufs[0])) else { continue };
+            if Class::of(&bufs[0][..len]) == Class::Channel {
+                for (to, frame) in lock(&self.state).forward(&bufs[0][..len]) {
+                    let _ = self.io.try_send_to(&frame, to);
+                }
+                continue;
+            }
+            meta[0] = RecvMeta { addr, len, stride: len, ecn: None, dst_ip: None };
+            return Poll::Ready(Ok(1));
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
+    }
+}
+
+#[derive(Debug)]
+struct AlwaysWritable;
+
+impl UdpPoller for AlwaysWritable {
+    fn poll_writable(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

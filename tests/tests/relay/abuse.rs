@@ -1,0 +1,105 @@
+//! What strangers get out of a relay: little.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use hobnob_protocol::relay::PORT_RELAY;
+use hobnob_tests::lab::{Lab, Machine, Nat, OnInternet, Stopwatch};
+
+use crate::world::World;
+
+#[test]
+fn who_has_not_shown_its_address_gets_back_at_most_three_times_what_it_sent() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let handshake = first_flight(&world.net.machine("sink"), &world.net.machine("client"));
+    let answered = [
+        ("a handshake that goes no further", handshake),
+        (
+            "an unknown version of QUIC",
+            vec![padded(&[0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 1, 2, 3, 4, 5, 6, 7, 8], 1200)],
+        ),
+        ("a STUN request", vec![padded(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], 20)]),
+    ];
+    let unanswered = [
+        ("a frame of no channel", vec![padded(&[0x10], 1000)]),
+        ("a knock", vec![padded(&[0x11], 18)]),
+        ("rubbish", vec![padded(&[0x05], 500), vec![0x2a], vec![]]),
+        ("less than an Initial has", vec![padded(&[0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0], 300)]),
+    ];
+    let machine = world.net.machine("stranger");
+    std::thread::scope(|scope| {
+        for (what, datagrams) in answered {
+            let (machine, world) = (&machine, &world);
+            scope.spawn(move || {
+                let (sent, heard) = exchange(machine, world, &datagrams);
+                eprintln!("{what}: {heard} bytes for {sent}");
+                assert!(0 < heard && heard <= 3 * sent, "{what}: {heard} bytes for {sent}");
+            });
+        }
+        for (what, datagrams) in unanswered {
+            let (machine, world) = (&machine, &world);
+            scope.spawn(move || {
+                let (_, heard) = exchange(machine, world, &datagrams);
+                assert_eq!(heard, 0, "{what}");
+            });
+        }
+    });
+}
+
+#[test]
+fn rubbish_from_strangers_keeps_nobody_from_talking() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    ann.sees(&bob);
+    let before = world.relay.row(ann.id()).expect("it is registered");
+    let stranger = world.net.machine("stranger").udp();
+    let frame = padded(&[0x10], 1200);
+    for round in 0..20 {
+        for first in 0..=255 {
+            let mut frame = frame.clone();
+            (frame[0], frame[1]) = (first, round);
+            stranger.send_to(&frame, world.relay.address()).expect("there is a route");
+        }
+        let text = format!("in the midst of it, {round}");
+        ann.tells(&bob, &text);
+        bob.shows_once(&text);
+    }
+    assert!(ann.is_with_over("relay", &bob));
+    let after = world.relay.row(ann.id()).expect("it is registered");
+    assert_eq!(after["since"], before["since"], "it was connected all the time");
+}
+
+/// What a node first sends to a relay: the beginning of a handshake.
+fn first_flight(sink: &Machine, client: &Machine) -> Vec<Vec<u8>> {
+    let socket = sink.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT_RELAY))).expect("a machine with all its ports free");
+    let _node = client.up("client", &["--relay", &format!("{}:{PORT_RELAY}", sink.public_ipv4())]);
+    let mut datagram = [0; 2_000];
+    // A post-quantum ClientHello takes two datagrams.
+    let mut next = || {
+        let length = socket.recv(&mut datagram).expect("a node begins a handshake");
+        datagram[..length].to_vec()
+    };
+    vec![next(), next()]
+}
+
+/// Sends datagrams to the relay from a new socket: how many bytes went, and how many came back for as long as a handshake may take.
+fn exchange(machine: &Machine, world: &World, datagrams: &[Vec<u8>]) -> (usize, usize) {
+    let socket = machine.udp();
+    let sent = datagrams.iter().map(|datagram| socket.send_to(datagram, world.relay.address()).expect("there is a route")).sum();
+    let (mut heard, mut buffer, begun) = (0, [0; 2_000], Stopwatch::start());
+    while begun.elapsed() < HANDSHAKE {
+        heard += socket.recv(&mut buffer).unwrap_or(0);
+    }
+    (sent, heard)
+}
+
+fn padded(start: &[u8], length: usize) -> Vec<u8> {
+    let mut datagram = start.to_vec();
+    datagram.resize(length, 0x5a);
+    datagram
+}
+
+/// A relay lets go of a handshake that does not end within this time.
+const HANDSHAKE: Duration = Duration::from_secs(11);

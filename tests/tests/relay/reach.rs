@@ -1,0 +1,76 @@
+//! Who can be reached through a relay, and by what name.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Nat, OnInternet};
+
+use crate::world::World;
+
+#[test]
+fn a_peer_is_reached_by_its_id_at_a_relay_that_names_nobody() {
+    let Some(lab) = Lab::new() else { return };
+    let net = lab.internet();
+    let relay = net.machine("relay").relay(&["--no-roster"]);
+    let (home, office) = (net.site(Nat::Symmetric), net.site(Nat::Symmetric));
+    let name = relay.name();
+    let ann = home.machine("ann").up("ann", &["--relay", &name]);
+    let bob = office.machine("bob").up("bob", &["--relay", &name]);
+    bob.notices("relay-up");
+    ann.tells(format!("{}@{}", bob.id(), relay.address()), "found you");
+    bob.shows_once("found you");
+    assert!(ann.is_with_over("relay", &bob));
+}
+
+#[test]
+fn a_ticket_brings_somebody_to_a_relay_that_they_did_not_know() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let (_home, ann) = world.alone_behind(Nat::Symmetric, "ann");
+    ann.notices("relay-up");
+    let bob = world.net.site(Nat::PortRestricted).machine("bob").up("bob", &[]);
+    bob.tells(ann.ticket(), "by ticket");
+    ann.shows_once("by ticket");
+}
+
+#[test]
+fn neighbours_who_meet_at_a_relay_go_on_over_their_own_network() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let home = world.net.site(Nat::PortRestricted);
+    let name = world.relay.name();
+    // Without mDNS, and with no hairpin at their router: only their own addresses can bring them together.
+    let [ann, bob] = ["ann", "bob"].map(|nick| home.machine(nick).up(nick, &["--no-mdns", "--relay", &name]));
+    ann.meets_over("lan", &bob, Duration::from_secs(10));
+    bob.meets_over("lan", &ann, Duration::from_secs(10));
+}
+
+#[test]
+fn private_addresses_of_other_networks_are_never_knocked_at() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let home = world.net.site_with(Nat::Symmetric, Ipv4Addr::new(10, 1, 2, 0));
+    let office = world.net.site_with(Nat::PortRestricted, Ipv4Addr::new(172, 16, 9, 0));
+    let (ann, bob) = (world.up(&home.machine("ann"), "ann"), world.up(&office.machine("bob"), "bob"));
+    let (_cafe, cat) = world.alone_behind(Nat::FullCone, "cat");
+    for other in [&ann, &bob] {
+        cat.meets_over("direct", other, Duration::from_secs(10));
+    }
+    ann.tells(&bob, "through the relay");
+    assert_eq!(world.net.strays(), 0);
+}
+
+#[test]
+fn a_laptop_that_goes_elsewhere_is_found_again() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
+    let (_office, bob) = world.alone_behind(Nat::PortRestricted, "bob");
+    ann.meets_over("direct", &bob, Duration::from_secs(10));
+    let cafe = world.net.site_with(Nat::Symmetric, Ipv4Addr::new(192, 168, 77, 0));
+    assert_ne!(cafe.public_ipv4(), home.public_ipv4());
+    ann.machine().move_to(cafe.lan());
+    bob.meets_over("relay", &ann, Duration::from_secs(30));
+    ann.tells(&bob, "from the café");
+    bob.shows_once("from the café");
+}
