@@ -158,9 +158,9 @@ impl Admission {
         match &self.rule {
             Rule::Open => Ok(()),
             Rule::Token(right) if right.is(token) => Ok(()),
-            Rule::Token(_) if token.is_empty() => {
-                Err(not_admitted("this relay wants a token, and you sent none: ask its operator for it"))
-            }
+            Rule::Token(_) if token.is_empty() => Err(not_admitted(
+                "this relay wants a token, and you sent none: ask its operator for it, and name its file with --relay-token-file",
+            )),
             Rule::Token(_) => Err(not_admitted("the token you sent is not this relay's: ask its operator for the present one")),
             Rule::Listed(list) if list.labels.contains_key(&peer) => Ok(()),
             Rule::Listed(_) => Err(not_admitted(

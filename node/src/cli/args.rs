@@ -175,7 +175,13 @@ impl Common {
 
     /// A flag that was given and means something to nodes alone.
     pub(crate) fn flag_for_nodes_only(&self) -> Option<&'static str> {
-        let flags = [(self.nick.is_some(), "--nick"), (self.no_mdns, "--no-mdns"), (!self.rooms.is_empty(), "--room")];
+        let flags = [
+            (self.nick.is_some(), "--nick"),
+            (self.no_mdns, "--no-mdns"),
+            (!self.rooms.is_empty(), "--room"),
+            (!self.relays.is_empty(), "--relay"),
+            (self.relay_token_file.is_some(), "--relay-token-file"),
+        ];
         flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
 

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::frames::{FrameReader, NoFrame, Outbox};
 use super::gate::{Entry, Gate};
 use super::hub::{Event, Registration};
+use super::newcomers::{Fate, Newcomers};
 use super::peer;
 use crate::core::ConnectionId;
 
@@ -37,6 +38,7 @@ pub(super) struct Desk {
     pub(super) hub: mpsc::Sender<Event>,
     pub(super) tasks: TaskTracker,
     pub(super) connections: Arc<AtomicU64>,
+    pub(super) newcomers: Arc<Newcomers>,
 }
 
 /// Takes newcomers until the endpoint is closed.
@@ -47,13 +49,14 @@ pub(super) async fn let_in(endpoint: quinn::Endpoint, desk: Desk) {
                 desk.tasks.spawn(shake_hands(incoming, place, desk.clone()));
             }
             Entry::Retry => {
+                desk.newcomers.count(Fate::Asked);
                 // Only an address that is already proved can't be asked again, and those are not.
                 let _ = incoming.retry();
             }
             Entry::Wait(seat) => {
                 desk.tasks.spawn(wait(incoming, seat, desk.clone()));
             }
-            Entry::Refuse => incoming.refuse(),
+            Entry::Refuse => refuse(incoming, &desk),
         }
     }
 }
@@ -64,27 +67,43 @@ async fn wait(incoming: Incoming, seat: OwnedSemaphorePermit, desk: Desk) {
             drop(seat);
             shake_hands(incoming, place, desk).await;
         }
-        Err(_) => incoming.refuse(),
+        Err(_) => refuse(incoming, &desk),
     }
 }
 
+fn refuse(incoming: Incoming, desk: &Desk) {
+    desk.newcomers.count(Fate::Refused);
+    incoming.refuse();
+}
+
 async fn shake_hands(incoming: Incoming, place: OwnedSemaphorePermit, desk: Desk) {
+    desk.newcomers.count(Fate::Begun);
+    match proven(incoming).await {
+        // A task of its own: it lives as long as the peer is here, and should not hold the memory of a handshake.
+        Some((connection, peer)) => drop(desk.tasks.spawn(receive(connection, peer, place, desk.clone()))),
+        None => desk.newcomers.count(Fate::Failed),
+    }
+}
+
+/// Waits until a newcomer has proved its id.
+async fn proven(incoming: Incoming) -> Option<(Connection, PeerId)> {
     let from = incoming.remote_address();
-    let connection = match timeout(HANDSHAKE_LIMIT, incoming.into_future()).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(%from, %error, "a handshake failed"),
-        Err(_) => return tracing::debug!(%from, "a handshake took too long"),
-    };
-    let Some(peer) = tls::peer_id(connection.peer_identity()) else {
-        return end(&connection, close::PROTOCOL, "no certificate came");
-    };
-    // A task of its own: it lives as long as the peer is here, and should not hold the memory of a handshake.
-    desk.tasks.spawn(receive(connection, peer, place, desk.clone()));
+    match timeout(HANDSHAKE_LIMIT, incoming.into_future()).await {
+        Ok(Ok(connection)) => match tls::peer_id(connection.peer_identity()) {
+            Some(peer) => return Some((connection, peer)),
+            None => end(&connection, close::PROTOCOL, "no certificate came"),
+        },
+        Ok(Err(error)) => tracing::debug!(%from, %error, "a handshake failed"),
+        Err(_) => tracing::debug!(%from, "a handshake took too long"),
+    }
+    None
 }
 
 /// Serves one peer, from its registration to its end.
 async fn receive(connection: Connection, peer: PeerId, place: OwnedSemaphorePermit, desk: Desk) {
-    let Some((register, frames, stream)) = registration(&connection).await else { return };
+    let Some((register, frames, stream)) = registration(&connection).await else {
+        return desk.newcomers.count(Fate::Failed);
+    };
     let id = ConnectionId(desk.connections.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::default());
     let registration = Registration { id, connection: connection.clone(), peer, register, outbox: outbox.clone() };

@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::arrivals::end;
 use super::clock::Clock;
 use super::frames::{Full, OUT_BYTES_MAX, Outbox};
+use super::newcomers::{Fate, Newcomers};
 use super::operator::Ask;
 use crate::admission::Admission;
 use crate::core::{ConnectionId, Input, Output, Relay};
@@ -56,6 +57,7 @@ pub(super) struct Hub {
     pub(super) clock: Clock,
     pub(super) admission: Admission,
     plane: PlaneHandle,
+    newcomers: Arc<Newcomers>,
     links: HashMap<ConnectionId, Link>,
     /// Who waits until everybody has been told to go.
     drained: Option<oneshot::Sender<()>>,
@@ -70,8 +72,8 @@ struct Link {
 }
 
 impl Hub {
-    pub(super) fn new(relay: Relay, clock: Clock, admission: Admission, plane: PlaneHandle) -> Self {
-        Self { relay, clock, admission, plane, links: HashMap::new(), drained: None }
+    pub(super) fn new(relay: Relay, admission: Admission, plane: PlaneHandle, newcomers: Arc<Newcomers>) -> Self {
+        Self { relay, clock: Clock::start(), admission, plane, newcomers, links: HashMap::new(), drained: None }
     }
 
     /// Runs until nobody can tell of anything any more.
@@ -111,6 +113,7 @@ impl Hub {
     fn register(&mut self, registration: Registration) {
         let Registration { id, connection, peer, register, outbox } = registration;
         if let Err(refusal) = self.admission.check(peer, &register.token) {
+            self.newcomers.count(Fate::NotAdmitted);
             return end(&connection, refusal.code, refusal.reason);
         }
         let addr = connection.remote_address();

@@ -11,6 +11,7 @@ mod endpoint;
 mod frames;
 mod gate;
 mod hub;
+mod newcomers;
 mod operator;
 mod peer;
 mod probe;
@@ -34,11 +35,11 @@ use crate::core::{DRAIN_OVER, Limits, Relay};
 use crate::keys::{self, KeyError};
 use crate::plane::{self, Counted, PlaneConfig, PlaneHandle};
 use arrivals::{Desk, STOPPING};
-use clock::Clock;
 use gate::{Gate, HANDSHAKES_MAX, WAITING_MAX};
 use hub::{Event, Hub};
 use operator::Ask;
 
+pub use newcomers::{Fate, Newcomers};
 pub use operator::{OperatorError, Peer, Table};
 pub use probe::Unwell;
 
@@ -120,6 +121,7 @@ struct Running {
     home: PathBuf,
     endpoint: quinn::Endpoint,
     plane: PlaneHandle,
+    newcomers: Arc<Newcomers>,
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
     over: CancellationToken,
@@ -138,12 +140,14 @@ impl Server {
         let (tasks, over) = (TaskTracker::new(), CancellationToken::new());
         let (hub, events) = mpsc::channel(EVENTS_MAX);
         let relay = Relay::new(limits, keys::random());
-        let driver = Hub::new(relay, Clock::start(), admission, plane.clone());
+        let newcomers = Arc::<Newcomers>::default();
+        let driver = Hub::new(relay, admission, plane.clone(), newcomers.clone());
         tasks.spawn(over.clone().run_until_cancelled_owned(driver.run(events)));
         let gate = Gate::new(HANDSHAKES_MAX, WAITING_MAX);
-        let desk = Desk { gate, hub: hub.clone(), tasks: tasks.clone(), connections: Arc::default() };
+        let desk =
+            Desk { gate, hub: hub.clone(), tasks: tasks.clone(), connections: Arc::default(), newcomers: newcomers.clone() };
         tasks.spawn(arrivals::let_in(endpoint.clone(), desk));
-        let running = Running { id: key.id(), home, endpoint, plane, hub, tasks, over, bans: Mutex::new(()) };
+        let running = Running { id: key.id(), home, endpoint, plane, newcomers, hub, tasks, over, bans: Mutex::new(()) };
         Ok(Server(Arc::new(running)))
     }
 
@@ -165,6 +169,11 @@ impl Server {
     /// What the forwarding plane has counted.
     pub fn counters(&self) -> Counted {
         self.0.plane.counters()
+    }
+
+    /// What became of those who came.
+    pub fn newcomers(&self) -> &Newcomers {
+        &self.0.newcomers
     }
 
     /// The liveness table.

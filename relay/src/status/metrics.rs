@@ -7,6 +7,7 @@
 //! | `hobnob_relay_banned` | peers that the operator keeps out |
 //! | `hobnob_relay_channels` | channels there are |
 //! | `hobnob_relay_rooms` | rooms with a connected peer in them |
+//! | `hobnob_relay_newcomers_total{fate}` | connections before their registration: begun, asked (for proof of address), refused, failed, not-admitted |
 //! | `hobnob_relay_registered_total` | control connections that were registered |
 //! | `hobnob_relay_left_total` | control connections that went of themselves |
 //! | `hobnob_relay_ended_total{code}` | control connections that the relay ended or turned away, by close code |
@@ -36,15 +37,15 @@ use hobnob_protocol::relay::close;
 
 use crate::core::{Counts, State};
 use crate::plane::Counted;
-use crate::server::Table;
+use crate::server::{Fate, Newcomers, Table};
 
 /// The media type of what [`text`] makes.
 pub(super) const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics at one moment.
-pub(super) fn text(table: &Table, counted: &Counted) -> String {
+pub(super) fn text(table: &Table, counted: &Counted, newcomers: &Newcomers) -> String {
     let mut registry = Registry::with_prefix("hobnob_relay");
-    registry.register_collector(Box::new(Metrics(metrics(table, counted))));
+    registry.register_collector(Box::new(Metrics(metrics(table, counted, newcomers))));
     let mut text = String::new();
     encode(&mut text, &registry).expect("a string takes everything");
     text
@@ -85,8 +86,10 @@ enum Values {
     By(&'static str, Vec<(&'static str, u64)>),
 }
 
-fn metrics(table: &Table, counted: &Counted) -> Vec<Metric> {
-    let now = relay_now(table).into_iter();
+fn metrics(table: &Table, counted: &Counted, newcomers: &Newcomers) -> Vec<Metric> {
+    let fates = Fate::ALL.map(|fate| (fate.name(), newcomers.read(fate))).to_vec();
+    let came = counter("newcomers", "Connections before their registration, by what became of them", Values::By("fate", fates));
+    let now = relay_now(table).into_iter().chain([came]);
     now.chain(core_counts(&table.counts)).chain(plane_counts(counted)).collect()
 }
 

@@ -149,7 +149,7 @@ async fn show(State(desk): State<Desk>) -> Result<Html<String>, Failed> {
 
 async fn scrape(State(desk): State<Desk>) -> Result<Response, Failed> {
     let table = desk.server.table().await?;
-    Ok(typed(metrics::CONTENT, metrics::text(&table, &desk.server.counters())))
+    Ok(typed(metrics::CONTENT, metrics::text(&table, &desk.server.counters(), desk.server.newcomers())))
 }
 
 async fn health(State(desk): State<Desk>) -> Result<&'static str, Failed> {

@@ -4,6 +4,7 @@ use std::fs;
 
 use hobnob_protocol::relay::close;
 use hobnob_relay::admission::{AllowList, Rule, Token};
+use hobnob_relay::server::Fate;
 
 use crate::client::Client;
 use crate::{Relay, server_in};
@@ -19,6 +20,7 @@ async fn only_those_with_the_token_are_let_in_and_the_others_are_told_what_to_do
         assert!(ended.code == close::NOT_ADMITTED && ended.reason.contains(says), "{ended:?}");
     }
     assert!(ann.registers("sesame", &[]).await.1.is_ok());
+    assert_eq!(relay.server.newcomers().read(Fate::NotAdmitted), 2);
 }
 
 #[tokio::test]

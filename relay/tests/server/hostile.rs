@@ -1,7 +1,10 @@
 //! Peers that do what they may not.
 
+use std::time::Duration;
+
 use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::relay::{Register, ToRelay, close};
+use hobnob_relay::server::Fate;
 
 use crate::Relay;
 use crate::client::{Client, register};
@@ -62,7 +65,7 @@ async fn a_second_stream_is_not_granted() {
     let relay = Relay::start();
     let ann = Client::new(1, relay.addr()).await;
     let (link, _) = ann.joins(&[]).await;
-    let second = tokio::time::timeout(std::time::Duration::from_millis(100), link.connection.open_bi());
+    let second = tokio::time::timeout(Duration::from_millis(100), link.connection.open_bi());
     assert!(second.await.is_err());
 }
 
@@ -73,6 +76,15 @@ async fn half_open_handshakes_keep_nobody_out() {
     let half_open: Vec<_> = (0..500).map(|_| deaf.connecting()).collect();
     // It comes in while they wait: the relay has no more room for unproven addresses, and asks for proof.
     Client::new(1, relay.addr()).await.joins(&[]).await;
+    assert!(relay.server.newcomers().read(Fate::Asked) > 0);
+    // Those that got in before that are given up: no place is held for ever.
+    let given_up = async {
+        let mut look = tokio::time::interval(Duration::from_millis(50));
+        while relay.server.newcomers().read(Fate::Failed) < 128 {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), given_up).await.unwrap();
     drop(half_open);
 }
 

@@ -148,6 +148,8 @@ mod tests {
             ("hobnob relay --nick ann", "--nick is for a node"),
             ("hobnob relay peers --no-mdns", "--no-mdns is for a node"),
             ("hobnob relay --room ops", "--room is for a node"),
+            ("hobnob relay --relay 192.0.2.7:4627", "--relay is for a node"),
+            ("hobnob relay --relay-token-file x", "--relay-token-file is for a node"),
             ("hobnob relay --rate 1M peers", "--rate is for a relay that starts"),
             ("hobnob relay --listen [::]:1 kick ann", "--listen is for a relay that starts"),
             ("hobnob relay --token-file a --allow-file b", "cannot be used with"),
