@@ -76,7 +76,7 @@ impl AuthorHeads {
 pub enum Frame {
     /// The first frame each way.
     Hello(Hello),
-    /// "Are you there?"; answered by a Pong with the same number.
+    /// "Are you there?"; answered by a Pong with the same number, but for [`PING_LIGHT`].
     Ping(u64),
     /// "I am."
     Pong(u64),
@@ -134,6 +134,9 @@ pub enum FrameError {
     #[error("frame of kind {0}: a list is too long")]
     TooMany(u8),
 }
+
+/// The number of a ping that wants no Pong: QUIC's acknowledgement is answer enough, and saves a packet of three.
+pub const PING_LIGHT: u64 = 0;
 
 mod kind {
     pub(super) const HELLO: u8 = 1;

@@ -88,6 +88,11 @@ impl Peers {
         self.nicks.keys().copied()
     }
 
+    /// Whether this peer is known.
+    pub fn knows(&self, peer: PeerId) -> bool {
+        self.nicks.contains_key(&peer)
+    }
+
     /// The nickname a peer gave itself.
     pub fn nick(&self, peer: PeerId) -> Option<&Nickname> {
         if peer == self.me { Some(&self.nick) } else { self.nicks.get(&peer)?.as_ref() }

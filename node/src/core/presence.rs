@@ -2,9 +2,14 @@
 //!
 //! A ping goes out after [`QUIET`] of silence and then every [`MISS`] until something is heard. One miss makes the peer suspect,
 //! [`MISSES_MAX`] of them end the session: a silent death shows within 15 seconds. Round trips are measured by the same pings.
+//!
+//! Most pings are light: what answers them is QUIC's own acknowledgement, so that an idle session costs two packets a round. Every
+//! so often, and whenever it matters, a ping wants a pong from the other program.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+use hobnob_protocol::frame::PING_LIGHT;
 
 use super::{Now, SessionId};
 
@@ -20,6 +25,9 @@ pub const MISS: Duration = Duration::from_secs(1);
 /// Pings without an answer after which the peer is gone.
 pub const MISSES_MAX: u32 = 4;
 
+/// Light pings between two that want a pong.
+pub const LIGHT_PINGS: u32 = 5;
+
 /// What can happen to the sessions that are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
@@ -34,6 +42,8 @@ pub enum Input {
     Heard(SessionId),
     /// A pong came.
     Pong(SessionId, u64),
+    /// The peer's QUIC has acknowledged something since the last ping.
+    Acked(SessionId),
     /// A session has ended.
     Down(SessionId),
     /// Our network changed: every peer has to show again that it is there.
@@ -45,7 +55,7 @@ pub enum Input {
 /// What is to be done, or said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// Send a ping with this number.
+    /// Send a ping with this number; [`PING_LIGHT`] is one that asks for [`Input::Acked`] only.
     Ping(SessionId, u64),
     /// The peer missed a ping.
     Suspect(SessionId),
@@ -65,6 +75,10 @@ struct Watch {
     heard_at: Duration,
     /// Pings that were sent and not answered, oldest first.
     asked: VecDeque<(u64, Duration)>,
+    /// When a light ping went out of whose answer nothing is known.
+    touched_at: Option<Duration>,
+    /// Light pings until the next that wants a pong.
+    light: u32,
     misses: u32,
     next_at: Duration,
     /// Pongs to pings from here on are proof of life on the network we are on now.
@@ -75,7 +89,7 @@ struct Watch {
 #[derive(Debug, Default)]
 pub struct Presence {
     watches: BTreeMap<SessionId, Watch>,
-    next_token: u64,
+    last_token: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -87,6 +101,7 @@ impl Presence {
             Input::Up { session, first } => self.up(session, first, now),
             Input::Heard(session) => self.heard(session, now),
             Input::Pong(session, token) => self.pong(session, token, now),
+            Input::Acked(session) => self.acked(session),
             Input::Down(session) => drop(self.watches.remove(&session)),
             Input::NetworkChanged => self.network_changed(now),
             Input::Timeout => self.timeout(now),
@@ -105,7 +120,16 @@ impl Presence {
 
     fn up(&mut self, session: SessionId, first: bool, now: Duration) {
         let quiet = if first { QUIET } else { QUIET + QUIET_OTHER_END };
-        let watch = Watch { quiet, heard_at: now, asked: VecDeque::new(), misses: 0, next_at: now + quiet, confirm_from: None };
+        let watch = Watch {
+            quiet,
+            heard_at: now,
+            asked: VecDeque::new(),
+            touched_at: None,
+            light: 0,
+            misses: 0,
+            next_at: now + quiet,
+            confirm_from: None,
+        };
         self.watches.insert(session, watch);
         // The first ping measures the round trip at once.
         self.ask(session, now);
@@ -114,6 +138,7 @@ impl Presence {
     fn heard(&mut self, session: SessionId, now: Duration) {
         let Some(watch) = self.watches.get_mut(&session) else { return };
         watch.heard_at = now;
+        watch.touched_at = None;
         if watch.misses > 0 {
             watch.misses = 0;
             self.outputs.push_back(Output::Recovered(session));
@@ -134,10 +159,20 @@ impl Presence {
         self.heard(session, now);
     }
 
+    /// The light ping was answered, if there was one: the next round counts from there, whenever this became known.
+    fn acked(&mut self, session: SessionId) {
+        let Some(watch) = self.watches.get_mut(&session) else { return };
+        if let Some(at) = watch.touched_at.take() {
+            watch.heard_at = at;
+            watch.next_at = at + watch.quiet;
+        }
+    }
+
     fn network_changed(&mut self, now: Duration) {
-        let from = self.next_token;
+        let from = self.last_token + 1;
         for watch in self.watches.values_mut() {
             watch.confirm_from = Some(from);
+            watch.light = 0;
         }
         for session in self.watches.keys().copied().collect::<Vec<_>>() {
             self.ask(session, now);
@@ -145,12 +180,19 @@ impl Presence {
     }
 
     fn ask(&mut self, session: SessionId, now: Duration) {
-        let token = self.next_token;
         let Some(watch) = self.watches.get_mut(&session) else { return };
-        self.next_token += 1;
-        watch.asked.push_back((token, now));
         watch.next_at = now + MISS;
-        self.outputs.push_back(Output::Ping(session, token));
+        if watch.misses == 0 && watch.light > 0 {
+            watch.light -= 1;
+            watch.touched_at = Some(now);
+            self.outputs.push_back(Output::Ping(session, PING_LIGHT));
+            return;
+        }
+        self.last_token += 1;
+        watch.light = LIGHT_PINGS;
+        watch.touched_at = None;
+        watch.asked.push_back((self.last_token, now));
+        self.outputs.push_back(Output::Ping(session, self.last_token));
     }
 
     fn timeout(&mut self, now: Duration) {
@@ -162,7 +204,7 @@ impl Presence {
 
     fn watch_timed_out(&mut self, session: SessionId, now: Duration) {
         let Some(watch) = self.watches.get_mut(&session) else { return };
-        let unanswered = watch.asked.back().is_some_and(|(_, asked_at)| *asked_at >= watch.heard_at);
+        let unanswered = watch.touched_at.is_some() || watch.asked.back().is_some_and(|(_, at)| *at >= watch.heard_at);
         if unanswered {
             watch.misses += 1;
             match watch.misses {
@@ -211,7 +253,8 @@ mod tests {
                         && answers()
                     {
                         self.1 += Duration::from_millis(2);
-                        outputs.extend(self.tell(Input::Pong(session, token)));
+                        let answer = if token == PING_LIGHT { Input::Acked(session) } else { Input::Pong(session, token) };
+                        outputs.extend(self.tell(answer));
                     }
                 }
             }
@@ -222,7 +265,7 @@ mod tests {
     #[test]
     fn a_silent_death_is_suspect_after_one_miss_and_lost_within_15_seconds() {
         let mut clock = Clock::new();
-        clock.tell(Input::Pong(S, 0));
+        clock.tell(Input::Pong(S, 1));
         let said = clock.run(Duration::from_secs(60), || false);
         let when = |wanted| said.iter().find(|(_, output)| *output == wanted).map(|(at, _)| at.as_millis());
         assert_eq!(when(Output::Suspect(S)), Some(11_000));
@@ -238,11 +281,37 @@ mod tests {
     }
 
     #[test]
+    fn most_pings_of_an_idle_session_are_light_and_go_out_every_ten_seconds() {
+        let mut clock = Clock::new();
+        clock.tell(Input::Pong(S, 1));
+        let said = clock.run(Duration::from_secs(3600), || true);
+        let pings = |wanted: fn(u64) -> bool| {
+            said.iter().filter(|(_, output)| matches!(output, Output::Ping(_, token) if wanted(*token))).count()
+        };
+        assert!((359..=360).contains(&pings(|_| true)), "{}", pings(|_| true));
+        assert_eq!(pings(|token| token == PING_LIGHT), 300);
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_lost_although_its_quic_goes_on_acknowledging() {
+        let mut clock = Clock::new();
+        clock.tell(Input::Pong(S, 1));
+        let mut lost = false;
+        while let Some(at) = clock.0.poll_timeout() {
+            assert!(at < Duration::from_secs(75));
+            clock.1 = at;
+            clock.tell(Input::Acked(S));
+            lost |= clock.tell(Input::Timeout).contains(&Output::Lost(S));
+        }
+        assert!(lost);
+    }
+
+    #[test]
     fn a_suspect_that_answers_has_recovered() {
         let mut clock = Clock::new();
         clock.1 = Duration::from_secs(1);
         assert!(clock.tell(Input::Timeout).contains(&Output::Suspect(S)));
-        assert!(clock.tell(Input::Pong(S, 1)).contains(&Output::Recovered(S)));
+        assert!(clock.tell(Input::Pong(S, 2)).contains(&Output::Recovered(S)));
     }
 
     #[test]
@@ -258,10 +327,10 @@ mod tests {
     #[test]
     fn after_a_change_of_network_only_an_answer_to_a_later_ping_counts() {
         let mut clock = Clock::new();
-        assert_eq!(clock.tell(Input::NetworkChanged), [Output::Ping(S, 1)]);
-        assert!(!clock.tell(Input::Pong(S, 0)).contains(&Output::Confirmed(S)));
+        assert_eq!(clock.tell(Input::NetworkChanged), [Output::Ping(S, 2)]);
+        assert!(!clock.tell(Input::Pong(S, 1)).contains(&Output::Confirmed(S)));
         assert!(!clock.tell(Input::Heard(S)).contains(&Output::Confirmed(S)));
-        assert!(clock.tell(Input::Pong(S, 1)).contains(&Output::Confirmed(S)));
+        assert!(clock.tell(Input::Pong(S, 2)).contains(&Output::Confirmed(S)));
     }
 
     #[test]

@@ -96,7 +96,16 @@ impl Publisher {
     }
 
     pub(super) fn publish(&self, event: Event) {
-        self.0.queue().push(event);
+        self.publish_all([event]);
+    }
+
+    /// Many at once disturb the readers once.
+    pub(super) fn publish_all(&self, events: impl IntoIterator<Item = Event>) {
+        let events: Vec<_> = events.into_iter().map(|event| (weight(&event), Arc::new(event))).collect();
+        if events.is_empty() {
+            return;
+        }
+        self.0.queue().extend(events);
         self.0.shared.arrived.notify_waiters();
     }
 }
@@ -132,14 +141,16 @@ impl Queue {
         self.first + self.events.len() as u64
     }
 
-    fn push(&mut self, event: Event) {
+    fn extend(&mut self, events: Vec<(usize, Arc<Event>)>) {
         if self.readers.is_empty() {
             return;
         }
-        self.bytes += weight(&event);
-        self.events.push_back(Arc::new(event));
-        while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
-            self.drop_first();
+        for (weight, event) in events {
+            self.bytes += weight;
+            self.events.push_back(event);
+            while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
+                self.drop_first();
+            }
         }
     }
 

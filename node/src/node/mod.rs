@@ -67,14 +67,23 @@ impl Node {
     /// longer while the node is young.
     pub async fn send(&self, target: Target, body: Body) -> Result<Sent, SendError> {
         body.check()?;
-        let peer = self.resolve(target).await?;
-        self.ask(|reply| Command::Send { to: ConversationRef::Direct(peer), body, reply }).await?
+        let send = async |peer, certain, body| {
+            self.ask(|reply| Command::Send { to: ConversationRef::Direct(peer), certain, body, reply }).await?
+        };
+        // To a peer that is known, which is nearly always so, it takes one question and not two.
+        if let Target::Id(peer) = target {
+            match send(peer, false, body.clone()).await {
+                Err(SendError::UnknownId(_)) => {}
+                sent => return sent,
+            }
+        }
+        send(self.resolve(target).await?, true, body).await
     }
 
     /// Puts a message for a room on disk, for those who are in it.
     pub async fn broadcast(&self, room: RoomName, body: Body) -> Result<Sent, SendError> {
         body.check()?;
-        self.ask(|reply| Command::Send { to: ConversationRef::Room(room), body, reply }).await?
+        self.ask(|reply| Command::Send { to: ConversationRef::Room(room), certain: true, body, reply }).await?
     }
 
     /// Waits until a message of this run has come so far with everybody it is for.

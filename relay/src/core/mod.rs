@@ -6,19 +6,21 @@
 //! - `relay.rs`: what follows from each input; joins the others
 //! - `registry.rs`: one connection a peer, heartbeats, the places in the relay
 //! - `roster.rs` and `room.rs`: who is told of whom, by versions
-//! - `channels.rs`: which two peers have one, under which names
+//! - `channels.rs`: which two peers have one, under which names; `switch.rs`: who is told of it, and which routes follow
 //! - `limits.rs`: how much of everything, and how often
-//! - `table.rs`: what the operator sees
+//! - `table.rs`: what the operator sees; `reasons.rs`: what a user is told at the end
 //!
 //! The core does not check who somebody is or whether they may come in: the shell does, before it says [`Input::Registered`].
 //! It moves no frames of channels either: it makes [`Route`](crate::route::Route)s, which the plane follows.
 
 mod channels;
 mod limits;
+mod reasons;
 mod registry;
 mod relay;
 mod room;
 mod roster;
+mod switch;
 mod table;
 #[cfg(test)]
 mod tests;

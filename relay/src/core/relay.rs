@@ -4,17 +4,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::datagram::ChannelId;
-use hobnob_protocol::relay::{ChannelEnd, FromRelay, OpenRefusal, Roster as RosterFrame, ToRelay, VERSION, Welcome, close};
+use hobnob_protocol::relay::{FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, close};
 use hobnob_protocol::{ConversationId, PeerId};
 
-use super::channels::{Channel, Channels, End, Opening};
+use super::channels::Channels;
 use super::limits::{Allowance, Bucket, Limits, Pace, TurnedAway};
+use super::reasons::{BANNED, DRAINING, KICKED, REPLACED, SILENT, TWICE};
 use super::registry::{HEARTBEAT_EVERY, Peer, Registry};
 use super::roster::Roster;
 use super::table::{Counts, Row};
 use super::{ConnectionId, Input, Output};
-use crate::route::{Route, Update};
 
 /// Connections end over this time when the relay drains, so that not everybody goes to the next relay at once.
 pub const DRAIN_OVER: Duration = Duration::from_secs(3);
@@ -22,14 +21,14 @@ pub const DRAIN_OVER: Duration = Duration::from_secs(3);
 /// The relay's slow path. See the module's doc.
 #[derive(Debug)]
 pub struct Relay {
-    limits: Limits,
-    registry: Registry,
+    pub(super) limits: Limits,
+    pub(super) registry: Registry,
     roster: Roster,
-    channels: Channels,
+    pub(super) channels: Channels,
     /// Connections that are told to go, once the relay drains.
     drain: Option<BTreeSet<(Duration, ConnectionId)>>,
-    counts: Counts,
-    outputs: VecDeque<Output>,
+    pub(super) counts: Counts,
+    pub(super) outputs: VecDeque<Output>,
 }
 
 impl Relay {
@@ -199,93 +198,13 @@ impl Relay {
         }
     }
 
-    fn open(&mut self, now: Duration, peer: PeerId, other: PeerId) {
-        if !self.may(now, peer, "requests for channels", |mine| &mut mine.opens, self.limits.opens) {
-            return;
-        }
-        if peer == other {
-            return self.not_opened(peer, other, OpenRefusal::Refused);
-        }
-        if self.registry.get(other).is_none() {
-            return self.not_opened(peer, other, OpenRefusal::NotHere);
-        }
-        match self.channels.open(now, peer, other, &self.limits) {
-            Opening::New(channel) => {
-                self.counts.opened += 1;
-                self.set_routes(&channel);
-                self.say_opened(&channel, other);
-                self.say_opened(&channel, peer);
-            }
-            Opening::Already(channel) => self.say_opened(&channel, peer),
-            Opening::Refused(why) => self.not_opened(peer, other, why),
-        }
-    }
-
-    fn not_opened(&mut self, asker: PeerId, peer: PeerId, why: OpenRefusal) {
-        match why {
-            OpenRefusal::NotHere => self.counts.not_here += 1,
-            OpenRefusal::Refused => self.counts.refused += 1,
-            OpenRefusal::Limit => self.counts.over_limit += 1,
-        }
-        self.say(asker, FromRelay::NotOpened { peer, why });
-    }
-
-    fn say_opened(&mut self, channel: &Channel, to: PeerId) {
-        let (mine, theirs) = channel.seen_from(to);
-        self.say(to, FromRelay::Opened { peer: theirs.peer, channel: mine.name });
-    }
-
-    fn close(&mut self, peer: PeerId, name: ChannelId) {
-        let Some(channel) = self.channels.close(peer, name) else { return };
-        let (_, theirs) = channel.seen_from(peer);
-        self.remove_routes(&channel);
-        self.say_ended(theirs, ChannelEnd::Closed);
-    }
-
-    fn end_channels(&mut self, peer: PeerId) {
-        for channel in self.channels.leave(peer) {
-            let (_, theirs) = channel.seen_from(peer);
-            self.remove_routes(&channel);
-            self.say_ended(theirs, ChannelEnd::PeerGone);
-        }
-    }
-
-    fn say_ended(&mut self, end: End, why: ChannelEnd) {
-        self.say(end.peer, FromRelay::Ended { channel: end.name, why });
-    }
-
-    fn set_routes(&mut self, channel: &Channel) {
-        let [a, b] = channel.ends;
-        for (from, to) in [(a, b), (b, a)] {
-            let (Some(sender), Some(receiver)) = (self.registry.get(from.peer), self.registry.get(to.peer)) else { continue };
-            let route = Route {
-                channel: from.name,
-                from: sender.addr,
-                to: receiver.addr,
-                becomes: to.name,
-                meter: sender.meter.clone(),
-                used: channel.used.clone(),
-            };
-            self.outputs.push_back(Output::Route(Update::Set(route)));
-        }
-    }
-
-    fn remove_routes(&mut self, channel: &Channel) {
-        for end in channel.ends {
-            self.outputs.push_back(Output::Route(Update::Remove(end.name)));
-        }
-    }
-
     fn moved(&mut self, now: Duration, connection: ConnectionId, addr: SocketAddr) {
         let Some(peer) = self.registry.peer_of(connection) else { return };
         if !self.may(now, peer, "changes of address", |mine| &mut mine.moves, self.limits.moves) {
             return;
         }
         self.registry.moved(peer, addr);
-        let channels: Vec<_> = self.channels.of(peer).cloned().collect();
-        for channel in &channels {
-            self.set_routes(channel);
-        }
+        self.move_routes(peer);
         self.say(peer, FromRelay::Observed(canonical(addr)));
     }
 
@@ -325,10 +244,7 @@ impl Relay {
             self.end(now, peer, close::SILENT, SILENT.to_owned());
         }
         self.registry.forget(now);
-        for channel in self.channels.idle(now) {
-            self.remove_routes(&channel);
-            channel.ends.into_iter().for_each(|end| self.say_ended(end, ChannelEnd::Idle));
-        }
+        self.end_idle(now);
         for (peer, frame) in self.roster.timeout(now) {
             self.say_roster(peer, frame);
         }
@@ -343,7 +259,7 @@ impl Relay {
     }
 
     /// Whether the peer may do this once more; if not, its connection ends.
-    fn may(
+    pub(super) fn may(
         &mut self,
         now: Duration,
         peer: PeerId,
@@ -389,20 +305,12 @@ impl Relay {
         self.say(peer, FromRelay::Roster(frame));
     }
 
-    fn say(&mut self, peer: PeerId, frame: FromRelay) {
+    pub(super) fn say(&mut self, peer: PeerId, frame: FromRelay) {
         if let Some(connection) = self.registry.connection_of(peer) {
             self.outputs.push_back(Output::Say(connection, frame));
         }
     }
 }
-
-const REPLACED: &str =
-    "this identity has connected again, from here or from another machine: the newer connection is the one that counts";
-const SILENT: &str = "nothing was heard for too long";
-const KICKED: &str = "the relay's operator has ended this connection; it may be made again";
-const BANNED: &str = "the relay's operator keeps this identity out: ask them, or use another relay";
-const DRAINING: &str = "this relay is about to stop: come back in a while, or use another relay";
-const TWICE: &str = "this connection was registered already: one registration is for one connection";
 
 fn pop_due<T: Ord>(queue: &mut BTreeSet<(Duration, T)>, now: Duration) -> Option<(Duration, T)> {
     let due = queue.first().is_some_and(|(at, _)| *at <= now);

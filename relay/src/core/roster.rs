@@ -298,7 +298,11 @@ impl Roster {
                 match change {
                     Change::Came(other) => touched.insert(other),
                     Change::Left(other, stay) => {
-                        told.binary_search(&stay).map(|at| told.remove(at)).ok();
+                        // Who goes makes place for who comes; who has only left one of several rooms keeps its own.
+                        let stays = |theirs: &Member| theirs.stay == stay && !self.shared(member, other, theirs).is_empty();
+                        if !self.members.get(&other).is_some_and(stays) {
+                            forget(told, stay);
+                        }
                         touched.insert(other)
                     }
                 };
@@ -308,7 +312,7 @@ impl Roster {
             }
         }
         touched.remove(&peer);
-        Some(touched.into_iter().filter_map(|other| self.change(member, other, told)).collect())
+        Some(touched.into_iter().map(|other| self.change(member, other, told)).collect())
     }
 
     /// Everything that a peer sees, small rooms first: in a crowd they are what it came for.
@@ -324,7 +328,7 @@ impl Roster {
                 break;
             }
             if seen.insert(other) {
-                changes.extend(self.change(member, other, &mut told));
+                changes.push(self.change(member, other, &mut told));
             }
         }
         self.looks += looks;
@@ -332,24 +336,34 @@ impl Roster {
         changes
     }
 
-    /// What is to be said of `other` now. None: there is no place for it in the list of whom this member was told.
-    fn change(&self, member: &Member, other: PeerId, told: &mut Vec<Stay>) -> Option<RosterChange> {
-        let Some((stay, rooms)) = self.shared(member, other) else { return Some(RosterChange::Gone { peer: other }) };
-        if let Err(at) = told.binary_search(&stay) {
-            if told.len() >= ROSTER_PEERS_MAX {
-                return None;
-            }
-            told.insert(at, stay);
+    /// What is to be said of `other` now. It is gone, too, if there is no place for it in the list of those of whom this member was
+    /// told: what was said of it before no longer holds.
+    fn change(&self, member: &Member, other: PeerId, told: &mut Vec<Stay>) -> RosterChange {
+        let gone = RosterChange::Gone { peer: other };
+        let Some(theirs) = self.members.get(&other) else { return gone };
+        let rooms = self.shared(member, other, theirs);
+        if rooms.is_empty() {
+            return gone;
         }
-        Some(RosterChange::Here { peer: other, rooms })
+        if let Err(at) = told.binary_search(&theirs.stay) {
+            if told.len() >= ROSTER_PEERS_MAX {
+                return gone;
+            }
+            told.insert(at, theirs.stay);
+        }
+        RosterChange::Here { peer: other, rooms }
     }
 
-    /// The rooms of `member` in which `other` is listed, if there are any, the first of many.
-    fn shared(&self, member: &Member, other: PeerId) -> Option<(Stay, Vec<ConversationId>)> {
-        let theirs = self.members.get(&other)?;
+    /// The rooms of `member` in which `other` is listed, the first of many.
+    fn shared(&self, member: &Member, other: PeerId, theirs: &Member) -> Vec<ConversationId> {
         let both = member.rooms.iter().filter(|tag| theirs.rooms.binary_search(tag).is_ok());
-        let rooms: Vec<_> = both.filter(|tag| self.rooms[*tag].lists(other)).take(SHARED_MAX).copied().collect();
-        (!rooms.is_empty()).then_some((theirs.stay, rooms))
+        both.filter(|tag| self.rooms[*tag].lists(other)).take(SHARED_MAX).copied().collect()
+    }
+}
+
+fn forget(told: &mut Vec<Stay>, stay: Stay) {
+    if let Ok(at) = told.binary_search(&stay) {
+        told.remove(at);
     }
 }
 

@@ -74,11 +74,13 @@ impl Page<'_> {
     fn totals(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (table, counted) = (self.table, self.counted);
         let lost: u64 = dropped(counted).iter().map(|(_, n, _)| n).sum();
-        let state = |state| peers(table, state);
+        let here = |state| peers(table, state);
+        // A colour says that there is somebody to look at.
+        let marked = |state: State| if here(state) > 0 { state.name() } else { "" };
         let totals = [
-            ("alive", "alive", grouped(state(State::Alive))),
-            ("suspect", "suspect", grouped(state(State::Suspect))),
-            ("", "gone within the hour", grouped(state(State::Gone))),
+            (marked(State::Alive), "alive", grouped(here(State::Alive))),
+            (marked(State::Suspect), "suspect", grouped(here(State::Suspect))),
+            ("", "gone", grouped(here(State::Gone))),
             ("", "kept out", grouped(table.banned.len() as u64)),
             ("", "rooms", grouped(table.rooms as u64)),
             ("", "channels", grouped(table.channels as u64)),

@@ -23,7 +23,7 @@ const USAGE: &str = "usage: scripts/bench [--short] [--alone] [NAME…]\n\nnames
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (options, names): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|argument| argument.starts_with('-'));
-    let unknown = names.iter().any(|name| !benches::ALL.iter().any(|bench| bench.name == *name));
+    let unknown = names.iter().any(|name| !benches::ALL.iter().any(|bench| bench.is_called(name)));
     if unknown || options.iter().any(|option| !["--short", "--alone"].contains(&option.as_str())) {
         eprintln!("{USAGE}");
         for bench in benches::ALL {
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let given = |option: &str| options.iter().any(|given| given == option);
     let wanted = |bench: &benches::Bench| match names.is_empty() {
         true => !(bench.long && given("--short")),
-        false => names.iter().any(|name| name == bench.name),
+        false => names.iter().any(|name| bench.is_called(name)),
     };
     let chosen: Vec<_> = benches::ALL.iter().filter(|bench| wanted(bench)).collect();
     // Before there are threads: without root, the lab starts this program anew in a user namespace.

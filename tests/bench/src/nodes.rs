@@ -18,6 +18,8 @@ pub(crate) async fn start(dir: &Path, nick: &str) -> anyhow::Result<Node> {
         listen: Some("127.0.0.1:0".parse()?),
         mdns: false,
         rooms: Vec::new(),
+        relays: Vec::new(),
+        relay_token: None,
     };
     Ok(Node::start(config).await?)
 }

@@ -1,5 +1,8 @@
 //! The simulated world: nodes, time and events. One event at a time, in an order that the seed alone decides.
 
+mod lives;
+mod stores;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -326,157 +329,7 @@ impl World {
 
     // The disk.
 
-    fn commit(&mut self, node: usize, commit: Commit) {
-        self.stamp(node, &commit);
-        if self.fault == Some(Fault::AnswerBeforeWriting) {
-            self.input(node, Input::Committed(commit.id));
-        }
-        self.nodes[node].disk.queue.push_back(commit);
-        self.kick_disk(node);
-    }
-
-    fn kick_disk(&mut self, node: usize) {
-        if !self.nodes[node].disk.busy && !self.nodes[node].disk.queue.is_empty() {
-            self.nodes[node].disk.busy = true;
-            let (life, delay) = (self.nodes[node].life, self.between(0, 20 * MILLI));
-            self.after(delay, Event::Disk(node, life));
-        }
-    }
-
-    /// One group of commits becomes durable, or everything that waits fails.
-    fn write_some(&mut self, node: usize, life: u64) {
-        if self.nodes[node].life != life {
-            return;
-        }
-        self.nodes[node].disk.busy = false;
-        if self.nodes[node].disk.full_until > self.now {
-            self.nodes[node].disk.last_full = self.now;
-            for commit in std::mem::take(&mut self.nodes[node].disk.queue) {
-                self.input(node, Input::CommitFailed(commit.id, "no room on the disk".to_owned()));
-            }
-            return;
-        }
-        let waiting = self.nodes[node].disk.queue.len();
-        let group = 1 + self.pick(waiting);
-        for _ in 0..group {
-            let Some(commit) = self.nodes[node].disk.queue.pop_front() else { break };
-            self.apply(node, &commit);
-            if self.fault != Some(Fault::AnswerBeforeWriting) {
-                self.input(node, Input::Committed(commit.id));
-            }
-        }
-        self.kick_disk(node);
-    }
-
-    pub(super) fn apply(&mut self, node: usize, commit: &Commit) {
-        match self.nodes[node].disk.durable.apply(commit) {
-            Ok(()) => self.is_durable(node, commit),
-            Err(wrong) => self.fail(format!("n{node}'s store was given {wrong}")),
-        }
-    }
-
     // Starting and stopping.
-
-    fn start(&mut self, node: usize) {
-        if self.nodes[node].replica.is_some() || self.nodes[node].hostile.is_some() {
-            return;
-        }
-        let run = self.rng.draw();
-        let reuse = self.fault == Some(Fault::OneLogForAllRuns) && self.nodes[node].run != 0;
-        let now = Now { mono: Duration::ZERO, wall_ms: self.wall_ms(node) };
-        let fault = self.fault;
-        let it = &mut self.nodes[node];
-        it.run = if reuse { it.run } else { run };
-        it.life += 1;
-        it.started_at = self.now;
-        it.armed = None;
-        let mut replica = Replica::new(it.key.clone(), it.run, it.network, now, it.disk.durable.loaded());
-        if let Some(Fault::Core(fault)) = fault {
-            replica.plant(fault);
-        }
-        it.replica = Some(replica);
-        let life = it.life;
-        self.note(|| format!("n{node} starts, run {life}"));
-        self.oracle.started(node, self.nodes[node].network);
-        let rooms = self.script.rooms_at_start(node);
-        for (name, key, open) in rooms {
-            if !self.is_in(node, key.tag()) {
-                self.join(node, name, key, open);
-            }
-        }
-        self.input(node, Input::Timeout);
-        self.dial_everybody(node);
-    }
-
-    pub(super) fn join(&mut self, node: usize, name: RoomName, key: RoomKey, open: bool) {
-        let token = self.oracle.token();
-        self.input(node, Input::Join { token, name, key, open });
-    }
-
-    /// The power goes: what is not durable is gone. With luck a part of what waited has been written, though nobody heard.
-    pub(super) fn crash(&mut self, node: usize, down_for: u64, restore: bool) {
-        let waiting = self.nodes[node].disk.queue.len();
-        let written = if self.nodes[node].disk.full_until > self.now || self.fault == Some(Fault::AnswerBeforeWriting) {
-            0
-        } else {
-            self.pick(waiting + 1)
-        };
-        for _ in 0..written {
-            let Some(commit) = self.nodes[node].disk.queue.pop_front() else { break };
-            self.apply(node, &commit);
-        }
-        self.note(|| format!("n{node} crashes; restored backup: {restore}"));
-        self.oracle_crash(node);
-        self.leave(node, false);
-        if restore {
-            self.restore(node);
-        }
-        self.after(down_for, Event::Start(node));
-    }
-
-    fn restore(&mut self, node: usize) {
-        let now = self.now;
-        let Some(backup) = self.nodes[node].backup.take() else { return };
-        self.nodes[node].disk.durable = backup.durable;
-        self.oracle.restored(node, now, backup.left, backup.network, backup.in_secret_since, &self.nodes[node].disk.durable);
-    }
-
-    /// An orderly end: what is kept lazily is kept, and everybody hears a goodbye.
-    fn stop(&mut self, node: usize, life: u64, tries: u32) {
-        if self.nodes[node].life != life || self.nodes[node].replica.is_none() {
-            return;
-        }
-        if tries == 0 {
-            self.input(node, Input::Flush);
-        }
-        let idle = self.nodes[node].replica.as_ref().is_some_and(|replica| replica.commits_under_way() == 0);
-        if (tries > 0 && idle) || tries > 100 {
-            self.oracle_crash(node);
-            self.leave(node, true);
-            let away = self.between(SECOND, 20 * SECOND);
-            self.after(away, Event::Start(node));
-        } else {
-            self.after(20 * MILLI, Event::Stop { node, life, tries: tries + 1 });
-        }
-    }
-
-    fn leave(&mut self, node: usize, goodbye: bool) {
-        let it = &mut self.nodes[node];
-        it.replica = None;
-        it.life += 1;
-        it.disk.queue.clear();
-        it.disk.busy = false;
-        let ids: Vec<_> =
-            self.conns.iter().filter(|(_, conn)| conn.ends.iter().any(|end| end.node == node && !end.gone)).collect();
-        let ids: Vec<_> = ids.into_iter().map(|(id, conn)| (*id, usize::from(conn.ends[1].node == node))).collect();
-        for (id, mine) in ids {
-            let Some(conn) = self.conns.get_mut(&id) else { continue };
-            conn.wire = false;
-            conn.ends[mine].gone = true;
-            let noticed = if goodbye || self.rng.below(2) == 0 { 30 * MILLI } else { SECOND * (1 + self.rng.below(15)) };
-            self.after(noticed, Event::Down { conn: id, end: 1 - mine, goodbye });
-        }
-    }
 
     // Asking about nodes.
 

@@ -110,11 +110,10 @@ impl Replica {
         let key = LogKey { author: name.author, log: name.log };
         let (first, last) = (batch.first(), batch.last());
         self.now_durable(name, key, first, last, audience);
-        for (token, (entry, seq)) in tokens.into_iter().zip(batch.entries.iter().zip(first..)) {
-            self.outputs.push_back(Output::Appended { token, name, seq, sent_at_ms: entry.entry.sent_at_ms });
-        }
         self.recent.keep(&batch);
+        // On its way first: whoever wrote it can wait a moment longer than the peers.
         self.pass_on(name, first, last, audience, None);
+        self.outputs.push_back(Output::Appended { tokens, batch });
         self.append_went_through(name.conversation);
     }
 

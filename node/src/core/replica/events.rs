@@ -109,16 +109,12 @@ pub enum Output {
     },
     /// The session may deliver so many more batches.
     Release(SessionId, usize),
-    /// An append is durable.
+    /// Appends are durable.
     Appended {
         /// As given.
-        token: Token,
-        /// The log it went to.
-        name: LogName,
-        /// Its number there.
-        seq: Seq,
-        /// The author's clock, as written in the entry.
-        sent_at_ms: u64,
+        tokens: Vec<Token>,
+        /// What they became: an entry each, in order.
+        batch: Arc<CheckedBatch>,
     },
     /// An append is not durable and never will be.
     AppendFailed(Token, String),

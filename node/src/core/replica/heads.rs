@@ -11,7 +11,7 @@ use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq
 use super::faults::Fault;
 use super::receive::Refusal;
 use super::sync::{LOGS_TOLD_MAX, ranges_of, told};
-use super::{LogKey, Output, Replica, shared_mut};
+use super::{Conversation, LogKey, Output, Replica, shared_mut};
 use crate::core::SessionId;
 
 /// Heads are not repeated to one session within this time.
@@ -44,9 +44,23 @@ impl Replica {
     }
 
     pub(super) fn send_digest(&mut self, id: SessionId, conversation: ConversationId) {
-        if let Some(heads) = self.authors_heads(id, conversation) {
-            self.send(id, &Frame::Digest(conversation, AuthorHeads::digest(&heads)));
+        let Some(heads) = self.authors_heads(id, conversation) else { return };
+        let digest = AuthorHeads::digest(&heads);
+        if let Some(shared) = shared_mut(&mut self.sessions, id, conversation) {
+            shared.digest_said = Some(digest);
         }
+        self.send(id, &Frame::Digest(conversation, digest));
+    }
+
+    /// Says the digest again, unless both ends have said this very one: streams lose nothing, so each knows that they agree.
+    pub(super) fn compare_digests(&mut self, id: SessionId, conversation: ConversationId) {
+        let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else { return };
+        if let Some(agreed) = shared.digest_said.filter(|said| shared.digest_heard == Some(*said))
+            && self.authors_heads(id, conversation).is_some_and(|heads| AuthorHeads::digest(&heads) == agreed)
+        {
+            return;
+        }
+        self.send_digest(id, conversation);
     }
 
     pub(super) fn digest(&mut self, id: SessionId, conversation_id: ConversationId, digest: [u8; 32]) -> Result<(), Refusal> {
@@ -57,6 +71,9 @@ impl Replica {
                 session.early.insert(conversation_id, digest);
             }
             return Err(Refusal::NotShared);
+        }
+        if let Some(shared) = session.shared.get_mut(&conversation_id) {
+            shared.digest_heard = Some(digest);
         }
         let heads = self.authors_heads(id, conversation_id).ok_or(Refusal::NotShared)?;
         if digest == AuthorHeads::digest(&[]) {
@@ -221,16 +238,12 @@ impl Replica {
         let (Some(session), Some(conversation)) = (self.sessions.get(&id), self.conversations.get(&conversation_id)) else {
             return Ranges::new();
         };
-        let (Some(shared), Some(log)) = (session.shared.get(&conversation_id), conversation.logs.get(key)) else {
-            return Ranges::new();
-        };
-        let mut offer = conversation.offer_of(session.peer, key, log);
+        let Some(shared) = session.shared.get(&conversation_id) else { return Ranges::new() };
+        #[cfg_attr(not(feature = "faults"), expect(unused_mut, reason = "a planted fault changes it"))]
+        let mut offer = conversation.offer_after_cut(session.peer, key, shared.cut.as_ref());
         #[cfg(feature = "faults")]
         if self.has(Fault::SkippingCursor) {
             offer.remove(3, 3);
-        }
-        if let Some(&first) = shared.cut.as_ref().and_then(|cut| cut.get(key)) {
-            offer.remove(1, first.saturating_sub(1));
         }
         offer
     }
@@ -252,6 +265,18 @@ impl Replica {
             shared.todo.entry(key.author).or_default().add(ordinal, key.log, &lacks);
         }
         self.serve(id);
+    }
+}
+
+impl Conversation {
+    /// What of a log a peer may have, from the entry on that a newcomer may read from.
+    pub(super) fn offer_after_cut(&self, peer: PeerId, key: &LogKey, cut: Option<&BTreeMap<LogKey, Seq>>) -> Ranges {
+        let Some(log) = self.logs.get(key) else { return Ranges::new() };
+        let mut offer = self.offer_of(peer, key, log);
+        if let Some(&first) = cut.and_then(|cut| cut.get(key)) {
+            offer.remove(1, first.saturating_sub(1));
+        }
+        offer
     }
 }
 

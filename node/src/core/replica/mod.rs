@@ -11,6 +11,7 @@
 //! Order of events for every entry, its author's replica or not: accepted, then durable, then said.
 
 mod append;
+mod commits;
 mod events;
 #[cfg(feature = "faults")]
 mod faults;
@@ -27,8 +28,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq};
+use hobnob_protocol::{Body, ConversationId, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq};
 
+use self::commits::Step;
 pub use self::events::{Input, Output, Token};
 #[cfg(feature = "faults")]
 pub use self::faults::Fault;
@@ -40,7 +42,7 @@ pub use self::serve::BATCHES_OUTSTANDING_MAX;
 use self::serve::Recent;
 pub use self::sync::LOGS_TOLD_MAX;
 use self::sync::{Session, Shared};
-use super::durable::{Alive, AudienceId, Commit, CommitId, ConversationKind, ConversationRecord, Loaded, Op};
+use super::durable::{CommitId, ConversationKind, ConversationRecord, Loaded, Op};
 use super::{Now, Rng, SessionId};
 
 /// Entries of one author that a room keeps; beyond, the oldest are let go.
@@ -89,32 +91,6 @@ struct Conversation {
 struct Patience {
     until: Duration,
     tries: u32,
-}
-
-/// What is to be done once a commit is on disk.
-#[derive(Debug)]
-enum Step {
-    Own {
-        name: LogName,
-        batch: Arc<CheckedBatch>,
-        audience: AudienceId,
-        tokens: Vec<Token>,
-    },
-    Received {
-        session: SessionId,
-        batch: Arc<CheckedBatch>,
-        pieces: Ranges,
-        audience: AudienceId,
-        received_at_ms: u64,
-    },
-    /// The record of a conversation.
-    Record(ConversationRecord),
-    Stored(Token),
-    /// What is kept lazily: goes into another commit if this one fails.
-    Lazily {
-        lingerers: BTreeSet<ConversationId>,
-        acked: BTreeSet<(LogName, PeerId)>,
-    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -317,59 +293,6 @@ impl Replica {
         of_log.filter(|(_, ranges)| ranges.contains(seq)).map(|((_, peer), _)| *peer).collect()
     }
 
-    fn commit(&mut self, ops: Vec<Op>, steps: Vec<Step>) {
-        let id = CommitId(self.next_commit);
-        self.next_commit += 1;
-        self.commits.insert(id, steps);
-        self.outputs.push_back(Output::Commit(Commit { id, ops }));
-    }
-
-    fn committed(&mut self, id: CommitId) {
-        self.doomed.remove(&id);
-        for step in self.commits.remove(&id).unwrap_or_default() {
-            match step {
-                Step::Own { name, batch, audience, tokens } => self.own_is_durable(name, batch, audience, tokens),
-                Step::Received { session, batch, pieces, audience, received_at_ms } => {
-                    self.received_is_durable(session, batch, pieces, audience, received_at_ms);
-                }
-                Step::Record(record) => self.record_is_durable(record),
-                Step::Stored(token) => self.outputs.push_back(Output::Stored(token)),
-                Step::Lazily { .. } => {}
-            }
-        }
-        self.release_held();
-    }
-
-    fn record_is_durable(&mut self, record: ConversationRecord) {
-        if let Some(conversation) = self.conversations.get_mut(&record.id) {
-            conversation.stored = Some(record);
-        }
-    }
-
-    fn commit_failed(&mut self, id: CommitId, why: &str) {
-        let accounted_for = self.doomed.remove(&id);
-        let steps = self.commits.remove(&id).unwrap_or_default();
-        #[cfg(feature = "faults")]
-        let accounted_for = accounted_for || self.has(Fault::NoRollBack);
-        if !accounted_for {
-            self.doomed.extend(self.commits.keys());
-            self.conversations.values_mut().for_each(Conversation::roll_back);
-        }
-        for step in steps {
-            match step {
-                Step::Own { name, tokens, .. } => {
-                    self.outputs.extend(tokens.into_iter().map(|token| Output::AppendFailed(token, why.to_owned())));
-                    self.append_went_through(name.conversation);
-                }
-                Step::Received { session, batch, .. } => self.received_failed(session, &batch),
-                Step::Record(_) => {}
-                Step::Stored(token) => self.outputs.push_back(Output::StoreFailed(token, why.to_owned())),
-                Step::Lazily { lingerers, acked } => self.keep_lazily_again(lingerers, acked),
-            }
-        }
-        self.release_held();
-    }
-
     fn network_changed(&mut self, network: u64) {
         if network == self.network {
             return;
@@ -407,42 +330,6 @@ impl Replica {
     fn arm(&mut self, timer: Timer, after: Duration) {
         let at = self.now.mono + after;
         self.timers.entry(timer).or_insert(at);
-    }
-
-    fn keep_alive_sign(&mut self) {
-        self.arm(Timer::Alive, ALIVE_EVERY);
-        self.keep_lazily();
-    }
-
-    fn flush_lazily_kept(&mut self) {
-        if !self.lingerers_unsaved.is_empty() || !self.acked_unsaved.is_empty() {
-            self.keep_lazily();
-        }
-    }
-
-    /// One commit for all of it: on which network the node is, and who was there, must not come apart in a crash.
-    fn keep_lazily(&mut self) {
-        let mut ops = Vec::new();
-        let lingerers = std::mem::take(&mut self.lingerers_unsaved);
-        for id in &lingerers {
-            if let Some(conversation) = self.conversations.get(id).filter(|conversation| conversation.asked_to_store) {
-                ops.push(Op::Lingerers(*id, conversation.audiences.lingerers(self.now)));
-            }
-        }
-        let acked = std::mem::take(&mut self.acked_unsaved);
-        for &(name, peer) in &acked {
-            let ranges = self.acked.get(&(name, peer)).cloned().unwrap_or_default();
-            ops.push(Op::Acked { name, peer, ranges });
-        }
-        ops.push(Op::Alive(Alive { at_ms: self.now.wall_ms, network: self.network }));
-        self.commit(ops, vec![Step::Lazily { lingerers, acked }]);
-    }
-
-    fn keep_lazily_again(&mut self, lingerers: BTreeSet<ConversationId>, acked: BTreeSet<(LogName, PeerId)>) {
-        self.lingerers_unsaved.extend(lingerers);
-        self.acked_unsaved.extend(acked);
-        let soon = self.now.mono + ALIVE_AGAIN_AFTER;
-        self.timers.entry(Timer::Alive).and_modify(|at| *at = soon.min(*at)).or_insert(soon);
     }
 }
 

@@ -40,9 +40,14 @@ impl Replica {
                     announced = true;
                 }
             } else if key.author == self.me || shared.follow.contains(&key.author) {
-                let fresh =
-                    Ranges::span(first, last).minus(&ranges_of(&shared.theirs, &key)).minus(&ranges_of(&shared.sent, &key));
-                shared.todo.entry(key.author).or_default().add(ordinal, key.log, &fresh);
+                let (theirs, sent) = (ranges_of(&shared.theirs, &key), ranges_of(&shared.sent, &key));
+                let mut fresh = Ranges::span(first, last);
+                if conversation.is_closed_room() && theirs.is_empty() && sent.is_empty() {
+                    // Members take a log from the first entry on that they get of it. What is held before these was announced
+                    // at best, so it goes first.
+                    fresh.insert_all(&conversation.offer_after_cut(peer, &key, shared.cut.as_ref()));
+                }
+                shared.todo.entry(key.author).or_default().add(ordinal, key.log, &fresh.minus(&theirs).minus(&sent));
                 to_serve.push(id);
             } else {
                 shared.announcements.insert(key);

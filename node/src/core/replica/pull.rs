@@ -270,7 +270,7 @@ impl Replica {
             }
             let at = usize::try_from(self.rng.below(members.len() as u64)).expect("below a length");
             if self.may_say_more(members[at]) {
-                self.send_digest(members[at], conversation);
+                self.compare_digests(members[at], conversation);
             }
         }
     }

@@ -80,6 +80,9 @@ pub(super) struct Shared {
     pub(super) asked: BTreeMap<LogKey, Ranges>,
     pub(super) gap_asked: BTreeMap<LogKey, (Seq, Duration)>,
     pub(super) heads_sent_at: Option<Duration>,
+    /// The last digests that either end said on this session.
+    pub(super) digest_said: Option<[u8; 32]>,
+    pub(super) digest_heard: Option<[u8; 32]>,
     /// What the peer asked for before it was known how far back it may read.
     pub(super) wants_waiting: Vec<(LogName, Seq, Option<Seq>)>,
     /// Where each log ended when it was asked how far back a newcomer may read: what came later it gets in any case.

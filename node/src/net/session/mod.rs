@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hobnob_protocol::frame::PING_LIGHT;
 use hobnob_protocol::{Batch, Frame, close};
 use quinn::{Connection, SendStream, VarInt};
 use tokio::sync::{Semaphore, mpsc};
@@ -56,7 +57,7 @@ pub struct SessionEvent {
 pub enum SessionEventKind {
     /// The peer says this on the control stream. Never Hello, Ping, Batch or an unknown kind.
     Frame(Frame),
-    /// The peer pings, and has its pong. Not said while the engine is busy.
+    /// The peer pings, and has its pong if it wants one. Not said while the engine is busy.
     Pinged,
     /// The peer sends a batch, of which nothing is proved yet. To be followed by a [`Session::release`].
     Batch(Batch),
@@ -127,6 +128,11 @@ impl Session {
         canonical(self.connection.remote_address())
     }
 
+    /// How often the peer has acknowledged anything.
+    pub fn acks(&self) -> u64 {
+        self.connection.stats().frame_rx.acks
+    }
+
     /// QUIC's estimate of the round trip: good enough until a pong has come.
     pub fn rtt(&self) -> Duration {
         self.connection.rtt()
@@ -186,7 +192,9 @@ impl Running {
         loop {
             match frames.next(&self.connection).await? {
                 Frame::Ping(token) => {
-                    let _ = pongs.try_send(token);
+                    if token != PING_LIGHT {
+                        let _ = pongs.try_send(token);
+                    }
                     self.out.mention(SessionEventKind::Pinged);
                 }
                 Frame::Unknown(_) => {}

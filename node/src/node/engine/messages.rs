@@ -3,22 +3,16 @@
 use std::collections::HashSet;
 use std::mem::{Discriminant, discriminant};
 
-use tokio::sync::oneshot::Receiver;
+use hobnob_protocol::CheckedBatch;
 use tracing::{debug, warn};
 
+use super::waiters::Waiter;
 use super::*;
 use crate::core::durable::ConversationKind;
-use crate::core::replica::{NEWCOMER_ENTRIES, Output, Refusal};
-use crate::store::{HistoryRequest, HistoryRow};
+use crate::core::replica::{Output, Refusal};
 
 /// Messages to rooms of which it is remembered whom they are for; older ones are waited for as if nobody was there.
 const ADDRESSED_MAX: usize = 8192;
-
-/// Messages that one answer to a history query holds, if the query sets no limit.
-const HISTORY_MAX: usize = 10_000;
-
-/// Bytes of entries that one read for a session brings into memory.
-const READ_BYTES: usize = 256 * 1024;
 
 /// Refusals of one session that are logged one by one; of later ones each is logged whose number is a power of two.
 const REFUSALS_LOGGED: u64 = 16;
@@ -45,79 +39,20 @@ pub(super) struct Sending {
     reply: oneshot::Sender<Result<Sent, SendError>>,
 }
 
-/// Rows read for somebody who waits.
-#[derive(Debug)]
-pub(crate) struct HistoryRead {
-    rows: Result<Vec<HistoryRow>, StoreError>,
-    reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
-}
-
-/// Those who wait for a message to come further.
-#[derive(Debug, Default)]
-pub(super) struct Waiters {
-    of: BTreeMap<(LogName, Seq), Vec<Waiter>>,
-    /// With so many messages waited for, it is time to forget those who no longer wait.
-    tidy_at: usize,
-}
-
-/// Messages waited for that are not worth looking through.
-const WAITERS_UNTIDY: usize = 64;
-
-#[derive(Debug)]
-struct Waiter {
-    state: DeliveryState,
-    missing: BTreeSet<PeerId>,
-    reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
-}
-
-impl Waiters {
-    /// The peer has these messages in this state: whoever waited only for that is told.
-    fn reached(&mut self, name: LogName, first: Seq, last: Seq, peer: PeerId, state: DeliveryState) {
-        let mut done = Vec::new();
-        for (key, waiters) in self.of.range_mut((name, first)..=(name, last)) {
-            for waiter in waiters.iter_mut().filter(|waiter| waiter.state <= state) {
-                waiter.missing.remove(&peer);
-            }
-            for waiter in waiters.extract_if(.., |waiter| waiter.missing.is_empty()) {
-                let _ = waiter.reply.send(Ok(waiter.state));
-            }
-            if waiters.is_empty() {
-                done.push(*key);
-            }
-        }
-        for key in done {
-            self.of.remove(&key);
-        }
-    }
-
-    fn add(&mut self, name: LogName, seq: Seq, waiter: Waiter) {
-        self.tidy();
-        self.of.entry((name, seq)).or_default().push(waiter);
-    }
-
-    /// Forgets those who no longer wait, whenever there are twice as many as after the last time: so that each costs little.
-    fn tidy(&mut self) {
-        if self.of.len() < self.tidy_at {
-            return;
-        }
-        self.of.retain(|_, waiters| {
-            waiters.retain(|waiter| !waiter.reply.is_closed());
-            !waiters.is_empty()
-        });
-        self.tidy_at = 2 * self.of.len() + WAITERS_UNTIDY;
-    }
-}
-
 impl Engine {
-    pub(super) fn send(&mut self, to: ConversationRef, body: Body, reply: oneshot::Sender<Result<Sent, SendError>>) {
+    pub(super) fn send(
+        &mut self,
+        to: ConversationRef,
+        certain: bool,
+        body: Body,
+        reply: oneshot::Sender<Result<Sent, SendError>>,
+    ) {
         let conversation = match &to {
             ConversationRef::Direct(peer) if *peer == self.me => return drop(reply.send(Err(SendError::Myself))),
-            ConversationRef::Direct(peer) => {
-                let nick = self.peers.nick(*peer).cloned();
-                self.peers.learn(*peer, nick);
-                self.tell_replica(replica::Input::OpenDirect(*peer));
-                ConversationId::direct(self.me, *peer)
+            ConversationRef::Direct(peer) if !certain && !self.peers.knows(*peer) => {
+                return drop(reply.send(Err(SendError::UnknownId(*peer))));
             }
+            ConversationRef::Direct(peer) => self.direct(*peer),
             ConversationRef::Room(room) => match self.joined_room(room) {
                 Some(id) => id,
                 None => return drop(reply.send(Err(SendError::NotInRoom(room.clone())))),
@@ -126,6 +61,19 @@ impl Engine {
         let token = self.token();
         self.sending.insert(token, Sending { to, body: body.clone(), reply });
         self.tell_replica(replica::Input::Append { token, conversation, body });
+    }
+
+    fn direct(&mut self, peer: PeerId) -> ConversationId {
+        if let Some(id) = self.directs.get(&peer) {
+            return *id;
+        }
+        let id = ConversationId::direct(self.me, peer);
+        if !self.peers.knows(peer) {
+            self.peers.learn(peer, None);
+        }
+        self.tell_replica(replica::Input::OpenDirect(peer));
+        self.directs.insert(peer, id);
+        id
     }
 
     pub(super) fn token(&mut self) -> Token {
@@ -153,7 +101,7 @@ impl Engine {
             }
             Output::Read { session, name, from, to } => self.read_for(session, name, from, to),
             Output::FindNewcomerCut { session, conversation, since_ms } => self.find_cut(session, conversation, since_ms),
-            Output::Appended { token, name, seq, sent_at_ms } => self.appended(token, name, seq, sent_at_ms),
+            Output::Appended { tokens, batch } => self.appended(tokens, &batch),
             Output::AppendFailed(token, why) => {
                 if let Some(sending) = self.sending.remove(&token) {
                     let _ = sending.reply.send(Err(SendError::Store(why)));
@@ -172,48 +120,70 @@ impl Engine {
         }
     }
 
-    fn appended(&mut self, token: Token, name: LogName, seq: Seq, sent_at_ms: u64) {
-        let Some(Sending { to, body, reply }) = self.sending.remove(&token) else { return };
-        let id = MessageId { log: name.log, seq };
-        let addressees = match &to {
-            ConversationRef::Direct(peer) => vec![*peer],
-            ConversationRef::Room(_) => self.replica.here(name.conversation).into_iter().collect(),
-        };
-        if matches!(to, ConversationRef::Room(_)) {
-            self.addressed.push_back((id, addressees.clone()));
-            if self.addressed.len() > ADDRESSED_MAX {
-                self.addressed.pop_front();
+    fn appended(&mut self, tokens: Vec<Token>, batch: &CheckedBatch) {
+        let heard = self.events.is_heard();
+        let mut events = Vec::new();
+        for (token, (seq, written)) in tokens.into_iter().zip((batch.first()..).zip(&batch.entries)) {
+            let Some(Sending { to, body, reply }) = self.sending.remove(&token) else { continue };
+            let id = MessageId { log: batch.batch.name.log, seq };
+            let addressees = self.addressees(id, &to, batch.batch.name.conversation);
+            if heard {
+                events.push(Event::Own(self.own_message(id, to.clone(), body, written.entry.sent_at_ms)));
             }
+            let _ = reply.send(Ok(Sent { id, conversation: to, to: addressees }));
         }
-        if self.events.is_heard() {
-            self.say(Event::Own(Message {
-                id,
-                conversation: to.clone(),
-                from: self.me,
-                name: self.peers.own().to_string(),
-                body,
-                sent_at_ms,
-                received_at_ms: sent_at_ms,
-                state: Some(DeliveryState::Queued),
-            }));
-        }
-        let _ = reply.send(Ok(Sent { id, conversation: to, to: addressees }));
+        self.events.publish_all(events);
     }
 
-    fn received(&mut self, batch: &hobnob_protocol::CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
+    /// Whom a message is for that was written just now.
+    fn addressees(&mut self, id: MessageId, to: &ConversationRef, conversation: ConversationId) -> Vec<PeerId> {
+        if let ConversationRef::Direct(peer) = to {
+            return vec![*peer];
+        }
+        let here: Vec<_> = self.replica.here(conversation).into_iter().collect();
+        self.addressed.push_back((id, here.clone()));
+        if self.addressed.len() > ADDRESSED_MAX {
+            self.addressed.pop_front();
+        }
+        here
+    }
+
+    fn own_message(&self, id: MessageId, conversation: ConversationRef, body: Body, sent_at_ms: u64) -> Message {
+        Message {
+            id,
+            conversation,
+            from: self.me,
+            name: self.peers.own().to_string(),
+            body,
+            sent_at_ms,
+            received_at_ms: sent_at_ms,
+            state: Some(DeliveryState::Queued),
+        }
+    }
+
+    fn received(&mut self, batch: &CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
+        let LogName { conversation, author: from, log } = batch.batch.name;
         if !self.events.is_heard() {
             return;
         }
-        let name = batch.batch.name;
-        for seq in first..=last {
-            let Some(entry) = batch.at(seq) else { continue };
-            if let Some(message) = self.message(name, seq, entry.entry.clone(), received_at_ms) {
-                self.say(Event::Message(message));
-            }
-        }
+        let Some(conversation) = self.conversation_ref(conversation) else { return };
+        let name = self.peers.name(from);
+        let entries = (first..=last).filter_map(|seq| Some((seq, &batch.at(seq)?.entry)));
+        self.events.publish_all(entries.map(|(seq, entry)| {
+            Event::Message(Message {
+                id: MessageId { log, seq },
+                conversation: conversation.clone(),
+                from,
+                name: name.clone(),
+                body: entry.body.clone(),
+                sent_at_ms: entry.sent_at_ms,
+                received_at_ms,
+                state: None,
+            })
+        }));
     }
 
-    fn message(&self, name: LogName, seq: Seq, entry: hobnob_protocol::Entry, received_at_ms: u64) -> Option<Message> {
+    pub(super) fn message(&self, name: LogName, seq: Seq, entry: hobnob_protocol::Entry, received_at_ms: u64) -> Option<Message> {
         let own = name.author == self.me;
         Some(Message {
             id: MessageId { log: name.log, seq },
@@ -243,9 +213,8 @@ impl Engine {
         for (first, last) in ranges.iter() {
             self.waiters.reached(name, first, last, peer, state);
             if self.events.is_heard() {
-                for seq in first..=last {
-                    self.say(Event::Receipt { id: MessageId { log: name.log, seq }, peer, state });
-                }
+                let receipt = |seq| Event::Receipt { id: MessageId { log: name.log, seq }, peer, state };
+                self.events.publish_all((first..=last).map(receipt));
             }
         }
     }
@@ -284,68 +253,6 @@ impl Engine {
     /// The log of ours that a message id speaks of.
     fn own_log(&self, id: MessageId) -> Option<LogName> {
         self.replica.own_log(id.log).filter(|(_, held)| held.contains(id.seq)).map(|(name, _)| name)
-    }
-
-    pub(super) fn read_history(&mut self, query: HistoryQuery, reply: oneshot::Sender<Result<Vec<Message>, NodeError>>) {
-        let conversation = match &query.conversation {
-            None => None,
-            Some(named) => match self.conversation_id(named) {
-                Some(id) => Some(id),
-                None => return drop(reply.send(Err(NodeError::NoSuchConversation(named.to_string())))),
-            },
-        };
-        let rows = self.store.history(HistoryRequest {
-            conversation,
-            search: query.search,
-            since_ms: query.since_ms,
-            before: query.before.map(|id| (id.log, id.seq)),
-            after: query.after.map(|id| (id.log, id.seq)),
-            oldest: query.oldest,
-            limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
-        });
-        let internal = self.internal.clone();
-        self.tasks.spawn(async move {
-            let rows = answer(rows).await;
-            let _ = internal.send(Internal::History(HistoryRead { rows, reply }));
-        });
-    }
-
-    pub(super) fn history_read(&mut self, read: HistoryRead) {
-        let messages = read.rows.map_err(|error| NodeError::Store(error.to_string())).map(|rows| {
-            rows.into_iter().filter_map(|row| self.message(row.name, row.seq, row.entry, row.received_at_ms)).collect()
-        });
-        let _ = read.reply.send(messages);
-    }
-
-    fn read_for(&mut self, session: SessionId, name: LogName, from: Seq, to: Seq) {
-        let batches = self.store.read_batches(name, from, to, READ_BYTES);
-        let internal = self.internal.clone();
-        self.tasks.spawn(async move {
-            let batches = answer(batches).await.map_err(|error| {
-                warn!("entries for a peer can't be read: {error}");
-                error.to_string()
-            });
-            let _ = internal.send(Internal::Read(session, name, batches));
-        });
-    }
-
-    /// Finds from where on a newcomer to a room may read.
-    fn find_cut(&mut self, session: SessionId, conversation: ConversationId, since_ms: u64) {
-        let rows = self.store.history(HistoryRequest {
-            conversation: Some(conversation),
-            since_ms: Some(since_ms),
-            limit: NEWCOMER_ENTRIES,
-            ..HistoryRequest::default()
-        });
-        let internal = self.internal.clone();
-        self.tasks.spawn(async move {
-            let mut cut: BTreeMap<LogName, Seq> = BTreeMap::new();
-            for row in answer(rows).await.unwrap_or_default() {
-                let first = cut.entry(row.name).or_insert(row.seq);
-                *first = row.seq.min(*first);
-            }
-            let _ = internal.send(Internal::NewcomerCut(session, conversation, cut));
-        });
     }
 
     fn own_restored(&mut self, peer: PeerId, count: u64) {
@@ -394,7 +301,7 @@ impl Engine {
         })
     }
 
-    fn conversation_id(&self, named: &ConversationRef) -> Option<ConversationId> {
+    pub(super) fn conversation_id(&self, named: &ConversationRef) -> Option<ConversationId> {
         match named {
             ConversationRef::Direct(peer) => Some(ConversationId::direct(self.me, *peer)),
             ConversationRef::Room(room) => self.joined_room(room).or_else(|| {
@@ -411,9 +318,4 @@ pub(super) fn direct_peer(kind: &ConversationKind) -> Option<PeerId> {
         ConversationKind::Direct(peer) => Some(*peer),
         ConversationKind::Room { .. } => None,
     }
-}
-
-/// What the store answers; a store that has closed has nothing to say.
-async fn answer<T>(rows: Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
-    rows.await.unwrap_or_else(|_| Err(StoreError::Closed))
 }

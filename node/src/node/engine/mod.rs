@@ -3,13 +3,19 @@
 //! It waits for nobody: sessions, the store and the system report through channels. What a burst brings is handled together
 //! before the outputs are carried out, so that a thousand appends become one batch and a thousand batches one receipt.
 
+mod commands;
 mod dialing;
 mod links;
+mod liveness;
 mod messages;
+mod network;
 mod notices;
 mod profiles;
+mod reading;
 mod relays;
 mod rooms;
+mod stop;
+mod waiters;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -25,13 +31,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+pub(super) use self::commands::Command;
 use self::dialing::{Candidate, Met};
 use self::links::Link;
-use self::messages::{Sending, Waiters};
+use self::messages::Sending;
 use self::notices::Notices;
 pub(super) use self::relays::RELAY_SETTING;
 use self::relays::Relays;
 use self::rooms::Joining;
+use self::stop::Stop;
+use self::waiters::Waiters;
 use super::clock::Clock;
 use super::events::Publisher;
 use super::start::NICK;
@@ -57,34 +66,13 @@ const BURST_MAX: usize = 256;
 /// How often it is looked whether the socket dropped anything.
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
-/// How long the last commit may take when the node stops.
-const LAST_COMMIT: Duration = Duration::from_secs(5);
-
-/// What a [`Node`] asks of its engine.
-#[derive(Debug)]
-pub(super) enum Command {
-    Status(oneshot::Sender<Status>),
-    Peers(oneshot::Sender<Vec<PeerInfo>>),
-    Resolve { name: String, reply: oneshot::Sender<Result<PeerId, ResolveError>> },
-    IsKnown { peer: PeerId, reply: oneshot::Sender<bool> },
-    Reach { peer: PeerId, addrs: Vec<SocketAddr>, relays: Vec<RelayAddr>, reply: oneshot::Sender<()> },
-    Dial { addr: SocketAddr, expected: Option<PeerId>, reply: oneshot::Sender<Result<PeerId, SendError>> },
-    Send { to: ConversationRef, body: Body, reply: oneshot::Sender<Result<Sent, SendError>> },
-    WaitFor { id: MessageId, state: DeliveryState, reply: oneshot::Sender<Result<DeliveryState, NodeError>> },
-    History { query: HistoryQuery, reply: oneshot::Sender<Result<Vec<Message>, NodeError>> },
-    Join { room: RoomName, secret: Option<Vec<u8>>, reply: oneshot::Sender<Result<RoomInfo, JoinError>> },
-    Part { room: RoomName, reply: oneshot::Sender<Result<(), JoinError>> },
-    SetNick { nick: Nickname, reply: oneshot::Sender<()> },
-    Shutdown(oneshot::Sender<()>),
-}
-
 /// What the engine's own tasks report.
 #[derive(Debug)]
 pub(super) enum Internal {
     Stored(CommitId, Result<(), StoreError>),
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
-    History(messages::HistoryRead),
+    History(reading::HistoryRead),
     Met(Met),
     DialFailed(PeerId),
     Impostor { addr: SocketAddr, expected: PeerId, found: PeerId },
@@ -149,6 +137,10 @@ pub(super) struct Engine {
     greetings: VecDeque<dialing::Greeting>,
     /// Connections that have said Hello and wait for the verdict of `paths`.
     candidates: BTreeMap<SessionId, Candidate>,
+    /// Acknowledgements that had come on a session when a light ping went out.
+    light_pings: BTreeMap<SessionId, u64>,
+    /// The conversations with those to whom something was said in this run.
+    directs: BTreeMap<PeerId, ConversationId>,
     sending: BTreeMap<Token, Sending>,
     joining: BTreeMap<Token, Joining>,
     waiters: Waiters,
@@ -165,12 +157,6 @@ pub(super) struct Engine {
     counted: Counted,
     count_at: Duration,
     stop: Option<Stop>,
-}
-
-/// A stop that waits for the last commits.
-struct Stop {
-    reply: oneshot::Sender<()>,
-    deadline: Duration,
 }
 
 impl Engine {
@@ -209,6 +195,8 @@ impl Engine {
             links: BTreeMap::new(),
             greetings: VecDeque::new(),
             candidates: BTreeMap::new(),
+            light_pings: BTreeMap::new(),
+            directs: BTreeMap::new(),
             sending: BTreeMap::new(),
             joining: BTreeMap::new(),
             waiters: Waiters::default(),
@@ -235,23 +223,6 @@ impl Engine {
 
     pub(super) fn bound_addr(&self) -> SocketAddr {
         self.bound.local_addr
-    }
-
-    pub(super) fn discover(&mut self, discovery: Discovery, found: mpsc::Receiver<Found>) {
-        self.discovery = Some(discovery);
-        self.found = Some(found);
-    }
-
-    pub(super) fn watch_interfaces(&mut self, interfaces: Interfaces, every: Duration) {
-        let (changed, changes) = mpsc::channel(4);
-        let stopping = self.stopping.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = interfaces.watch(every, changed) => {}
-                () = stopping.cancelled() => {}
-            }
-        });
-        self.network = Some(changes);
     }
 
     /// Takes up what earlier runs knew of peers; those seen most recently are tried again.
@@ -325,6 +296,7 @@ impl Engine {
             self.replica.handle(now, replica::Input::Timeout);
         }
         if self.presence.poll_timeout().is_some_and(|at| at <= now.mono) {
+            self.note_acks(now);
             self.presence.handle(now, presence::Input::Timeout);
         }
         if self.paths.poll_timeout().is_some_and(|at| at <= now.mono) {
@@ -344,6 +316,7 @@ impl Engine {
     fn carry_out(&mut self) {
         loop {
             if let Some(output) = self.presence.poll_output() {
+                self.note_light_ping(&output);
                 self.presence_output(output);
             } else if let Some(output) = self.paths.poll_output() {
                 self.paths_output(output);
@@ -359,31 +332,6 @@ impl Engine {
 
     fn tell_replica(&mut self, input: replica::Input) {
         self.replica.handle(self.clock.now(), input);
-    }
-
-    fn command(&mut self, command: Command) {
-        // Whoever does not wait for the answer any more does not need it.
-        match command {
-            Command::Status(reply) => drop(reply.send(self.status())),
-            Command::Peers(reply) => drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect())),
-            Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
-            Command::IsKnown { peer, reply } => drop(reply.send(self.peers.all().any(|known| known == peer))),
-            Command::Reach { peer, addrs, relays, reply } => {
-                self.reach_by_relay(peer, addrs, relays);
-                let _ = reply.send(());
-            }
-            Command::Dial { addr, expected, reply } => self.dial_for_user(addr, expected, reply),
-            Command::Send { to, body, reply } => self.send(to, body, reply),
-            Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
-            Command::History { query, reply } => self.read_history(query, reply),
-            Command::Join { room, secret, reply } => self.join(room, secret, reply),
-            Command::Part { room, reply } => self.part(&room, reply),
-            Command::SetNick { nick, reply } => {
-                self.set_nick(nick);
-                let _ = reply.send(());
-            }
-            Command::Shutdown(reply) => self.begin_stop(reply),
-        }
     }
 
     fn internal(&mut self, event: Internal) {
@@ -410,49 +358,6 @@ impl Engine {
         }
     }
 
-    fn found(&mut self, found: Option<Found>) {
-        let Some(found) = found else {
-            self.found = None;
-            return;
-        };
-        debug!(peer = ?found.peer, addrs = ?found.addrs, "found");
-        if found.peer == self.me {
-            self.look_for_copy(&found.addrs);
-            return;
-        }
-        self.paths.handle(self.clock.now(), paths::Input::Found { peer: found.peer, addrs: found.addrs, alive: true });
-    }
-
-    fn network_changed(&mut self, interfaces: Option<Interfaces>) {
-        let Some(interfaces) = interfaces else {
-            self.network = None;
-            return;
-        };
-        debug!("the network changed");
-        let now = self.clock.now();
-        self.replica.handle(now, replica::Input::NetworkChanged(interfaces.fingerprint()));
-        self.presence.handle(now, presence::Input::NetworkChanged);
-        self.paths.handle(now, paths::Input::NetworkChanged);
-        self.interfaces = interfaces;
-        self.relays_network_changed();
-        self.tell_profile();
-    }
-
-    fn status(&self) -> Status {
-        let addrs = self.listening_addrs();
-        let ticket =
-            Ticket { id: self.me, addrs: addrs.iter().map(|addr| (*addr).into()).collect(), relays: self.relays.addrs() };
-        let (nick, notices) = (self.peers.own().clone(), self.notices.told());
-        let (rooms, relays) = (self.room_infos(), self.relays.infos());
-        Status { id: self.me, nick, addrs, ticket, rooms, relays, notices }
-    }
-
-    fn set_nick(&mut self, nick: Nickname) {
-        self.store.set_setting(NICK, nick.as_str());
-        self.peers.set_own(nick);
-        self.tell_profile();
-    }
-
     fn port(&self) -> u16 {
         self.bound.local_addr.port()
     }
@@ -468,39 +373,6 @@ impl Engine {
     /// Something about who is known has changed.
     fn somebody_changed(&self) {
         self.met.send_modify(|count| *count += 1);
-    }
-
-    fn begin_stop(&mut self, reply: oneshot::Sender<()>) {
-        let deadline = self.clock.now().mono + LAST_COMMIT;
-        self.stop = Some(Stop { reply, deadline });
-        self.tell_replica(replica::Input::Flush);
-    }
-
-    fn is_done(&self) -> bool {
-        let Some(stop) = &self.stop else { return false };
-        self.replica.commits_under_way() == 0 || stop.deadline <= self.clock.now().mono
-    }
-
-    /// Says goodbye everywhere, and closes the store last.
-    async fn end(mut self) {
-        self.log_counters();
-        let Self { discovery, endpoint, stopping, tasks, store, links, candidates, stop, .. } = self;
-        stopping.cancel();
-        tasks.close();
-        let goodbye_mdns = async {
-            if let Some(discovery) = discovery {
-                discovery.stop().await;
-            }
-        };
-        tokio::join!(goodbye_mdns, endpoint.close(close::BYE, "goodbye"));
-        drop((links, candidates));
-        tasks.wait().await;
-        if let Err(error) = tokio::task::spawn_blocking(move || store.shutdown()).await {
-            warn!("the store did not close cleanly: {error}");
-        }
-        if let Some(stop) = stop {
-            let _ = stop.reply.send(());
-        }
     }
 }
 

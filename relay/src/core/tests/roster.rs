@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{CHANGES_MAX, RosterChange, SHARED_MAX, ToRelay};
 
+use super::model::Dice;
 use super::town::{Town, peer, room};
-use crate::core::{ConnectionId, Input, Limits, PUSH_AFTER, PUSH_EVERY, ROSTER_PEERS_MAX};
+use crate::core::{ConnectionId, Input, Limits, PUSH_AFTER, PUSH_EVERY, Pace, ROSTER_PEERS_MAX};
 
 /// Limits for tests in which thousands come from one place.
 fn open() -> Limits {
@@ -184,11 +187,56 @@ fn in_a_crowd_a_thousand_are_listed_and_one_who_goes_makes_place_for_another() {
         town.tell(Input::Down { connection: *gone });
     }
     town.beats(ann);
-    let mut seen: Vec<_> = (600..1_600).map(peer).collect();
     // Ann waited for a place in the crowd's list herself: that is nothing to her.
     assert_eq!(town.sees(ann).len(), ROSTER_PEERS_MAX);
-    seen.retain(|peer| !town.node(ann).roster.contains_key(peer));
-    assert_eq!(seen.len(), 1, "all but one who had no place beside Bob");
+    let missed = (600..1_600).filter(|n| !town.node(ann).roster.contains_key(&peer(*n)));
+    assert_eq!(missed.count(), 1, "all but one who had no place beside Bob");
+}
+
+#[test]
+fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
+    let fast = Pace { every: Duration::from_millis(1), burst: 10_000 };
+    let mut town = Town::new(Limits { registrations: fast, heartbeats: fast, room_changes: fast, ..open() });
+    let observers = [(6_001, vec![1]), (6_002, vec![1, 2]), (6_003, vec![2, 3])];
+    let observers = observers.map(|(n, rooms)| (town.register(peer(n), &rooms), rooms));
+    let mut here: BTreeMap<PeerId, (ConnectionId, Vec<u8>)> = BTreeMap::new();
+    let (mut dice, mut sizes) = (Dice(11), Vec::new());
+    for round in 0..80 {
+        let many = if round == 0 { 6_000 } else { 150 };
+        // At first many stay, then the crowd gets smaller than the list.
+        let staying = if round < 40 { 2 } else { 0 };
+        for _ in 0..many {
+            town.now += Duration::from_millis(1);
+            let id = peer(u16::try_from(dice.below(2_400)).expect("fits"));
+            let rooms = [vec![1], vec![1, 2], vec![1], vec![2]][usize::try_from(dice.below(4)).expect("few")].clone();
+            match here.remove(&id) {
+                Some((connection, _)) if dice.below(3) < staying => {
+                    town.moves_rooms(connection, &rooms);
+                    here.insert(id, (connection, rooms));
+                }
+                Some((connection, _)) => town.tell(Input::Down { connection }),
+                None => drop(here.insert(id, (town.register(id, &rooms), rooms))),
+            }
+        }
+        for (observer, rooms) in &observers {
+            town.beats(*observer);
+            let seen = town.sees(*observer);
+            let is_here = |id: &PeerId| here.get(id).map_or(&[][..], |(_, theirs)| theirs);
+            let others = observers.iter().map(|(other, theirs)| (town.id(*other), theirs.as_slice()));
+            let others: BTreeMap<_, _> = others.collect();
+            for (id, named) in &seen {
+                let theirs = others.get(id).copied().unwrap_or_else(|| is_here(id));
+                let shared: Vec<_> = rooms.iter().filter(|n| theirs.contains(n)).map(|n| room(*n)).collect();
+                assert!(!named.is_empty() && named.iter().all(|name| shared.contains(name)), "{id:?} in round {round}");
+            }
+            assert!(seen.len() <= ROSTER_PEERS_MAX);
+        }
+        // The first observer is in one room, as are the second and many of the crowd.
+        let members = 1 + here.values().filter(|(_, rooms)| rooms.contains(&1)).count();
+        assert_eq!(town.sees(observers[0].0).len(), members.min(ROSTER_PEERS_MAX - 1), "round {round}");
+        sizes.push(members);
+    }
+    assert!(sizes[0] > ROSTER_PEERS_MAX + 100 && sizes[79] < ROSTER_PEERS_MAX - 50, "{sizes:?}");
 }
 
 #[test]

@@ -158,6 +158,11 @@ impl Town {
         self.nodes.get_mut(&connection).expect("a node")
     }
 
+    /// Whose connection this is.
+    pub(super) fn id(&self, connection: ConnectionId) -> PeerId {
+        self.latest.iter().find(|(_, latest)| **latest == connection).map(|(peer, _)| *peer).expect("it is the latest")
+    }
+
     /// With what code and sentence a connection was ended, if it was.
     pub(super) fn end(&self, connection: ConnectionId) -> Option<(u32, &str)> {
         self.node(connection).end.as_ref().map(|(code, reason)| (*code, reason.as_str()))

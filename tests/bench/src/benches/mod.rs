@@ -33,6 +33,11 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Whether a name on the command line means this: its own, or the beginning of it up to a hyphen.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+
     pub(crate) fn run(&self, plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         (self.work)(plan, report)
     }
@@ -84,11 +89,32 @@ pub(crate) const ALL: &[Bench] = &[
         work: |plan, report| block_on(memory::run(plan, report)),
     },
     Bench {
-        name: "relay",
-        about: "peers by way of a relay, and what that costs it; beside iroh and its relay, and coturn",
+        name: "relay-through",
+        about: "two peers by way of a relay; beside iroh and its relay",
         in_lab: false,
         long: true,
-        work: |plan, report| block_on(relay::run(plan, report)),
+        work: |plan, report| block_on(relay::through::run(plan, report)),
+    },
+    Bench {
+        name: "relay-frames",
+        about: "what single messages cost a relay; beside coturn",
+        in_lab: false,
+        long: true,
+        work: |plan, report| block_on(relay::frames::run(plan, report)),
+    },
+    Bench {
+        name: "relay-load",
+        about: "a relay at half of what it can do, and beyond it",
+        in_lab: false,
+        long: true,
+        work: |plan, report| block_on(relay::load::run(plan, report)),
+    },
+    Bench {
+        name: "relay-crowd",
+        about: "a relay with ten thousand peers",
+        in_lab: false,
+        long: true,
+        work: |plan, report| block_on(relay::crowd::run(plan, report)),
     },
     Bench { name: "start", about: "from starting the program until it listens", in_lab: false, long: false, work: start::run },
     Bench { name: "size", about: "the size of the program", in_lab: false, long: false, work: start::size },

@@ -122,6 +122,7 @@ fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
         .mtu_discovery_config(None)
+        .max_idle_timeout(Some(VarInt::from_u32(90_000).into()))
         .receive_window(VarInt::from_u32(64 * 1024))
         .stream_receive_window(VarInt::from_u32(64 * 1024))
         .send_window(16 * 1024)

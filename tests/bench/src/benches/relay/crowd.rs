@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-
-use super::relay;
+use super::{relay, samples};
 use crate::plan::Plan;
-use crate::relay::Crowd;
+use crate::relay::{Crowd, Load, Offer};
 use crate::report::{Aim, Report};
-use crate::stats::Samples;
 
 /// How often the relay wants a heartbeat.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
@@ -16,7 +13,10 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// For the relay to be done with those who have just come.
 const SETTLING: Duration = Duration::from_secs(3);
 
-pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+/// What one peer says to another while the others come back: within the first seconds of it.
+const MODEST: Offer = Offer { frames_per_second: 2_000.0, time: Duration::from_secs(2), at_once: 1, timed: true };
+
+pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let (peers, fewer) = plan.pick((2_000, 1_800), (10_000, 9_000));
     let relay = relay(plan, "relay-crowd")?;
     let alone = relay.memory()?;
@@ -25,7 +25,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     tokio::time::sleep(SETTLING).await;
     let each = (relay.memory()? - alone) / fewer as f64;
     let aim = Some(Aim::AtMost(28.0));
-    report.line(format!("hobnob's relay, memory of an idle peer, of {fewer}"), "KiB", one(each)?, None, aim);
+    report.line(format!("hobnob's relay, memory of an idle peer, of {fewer}"), "KiB", samples(vec![each])?, None, aim);
     drop((crowd, relay));
 
     let mut relay = super::relay(plan, "relay-crowd")?;
@@ -35,18 +35,21 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let before = relay.cpu()?;
     crowd.beats(HEARTBEAT_EVERY).await?;
     let used = (relay.cpu()? - before).as_secs_f64() / HEARTBEAT_EVERY.as_secs_f64() * 100.0;
-    report.figure(format!("hobnob's relay, heartbeats of {peers} peers, of one processor"), "%", one(used)?);
-    let mut took = Vec::new();
+    report.figure(format!("hobnob's relay, heartbeats of {peers} peers, of one processor"), "%", samples(vec![used])?);
+    let (mut took, mut kept, mut waited) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..plan.pick(1, 3) {
         relay = relay.restart()?;
         crowd.vanishes()?;
-        took.push(crowd.comes(&relay).await?);
+        let load = Load::new(&relay, 60).await?;
+        let (back, beside) = tokio::join!(crowd.comes(&relay), load.offer(MODEST));
+        let beside = beside?;
+        took.push(back?);
+        kept.push(beside.share());
+        waited.push(samples(beside.latencies)?.median());
     }
     let aim = Some(Aim::AtMost(8.0));
-    report.line(format!("{peers} peers come back at once, to the last"), "s", Samples::new(took).context("rounds")?, None, aim);
+    report.line(format!("{peers} peers come back at once, to the last"), "s", samples(took)?, None, aim);
+    report.figure("what a peer that sends meanwhile gets through", "×", samples(kept)?);
+    report.figure("how long its messages take, p50", "µs", samples(waited)?);
     Ok(())
-}
-
-fn one(value: f64) -> anyhow::Result<Samples> {
-    Samples::new(vec![value]).context("a value")
 }

@@ -15,7 +15,7 @@ use crate::turns::Contest;
 /// About what coturn's generator says in a second.
 const PER_SECOND: f64 = 5_000.0;
 
-pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let (rounds, messages) = (plan.pick(2, 4), plan.pick(5_000, 20_000));
     let relay = relay(plan, "relay-frames")?;
     let load = Load::new(&relay, 20).await?;

@@ -4,13 +4,10 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-
-use super::relay;
+use super::{relay, samples};
 use crate::plan::Plan;
 use crate::relay::{Load, Offer, Relay, pin};
 use crate::report::{Aim, Report};
-use crate::stats::Samples;
 
 /// Frames that the generator gives to the system as one: it has to be cheaper than the relay.
 const AT_ONCE: usize = 10;
@@ -25,7 +22,7 @@ const PASSES: f64 = 0.97;
 /// A peer that says little while another floods the relay.
 const MODEST: f64 = 2_000.0;
 
-pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let relay = relay(plan, "relay-load")?;
     let (load, modest) = (Load::new(&relay, 40).await?, Load::new(&relay, 50).await?);
     let apart = Apart::new(&relay)?;
@@ -37,22 +34,22 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         timed,
     };
     let ceiling = ceiling(&load, |rate| offer(rate, false)).await?;
-    report.figure("hobnob's relay, frames of 1,200 B passed on, at most", "frames/s", one(ceiling)?);
+    report.figure("hobnob's relay, frames of 1,200 B passed on, at most", "frames/s", samples(vec![ceiling])?);
     let mut shares = Vec::new();
     for _ in 0..rounds {
         shares.push(load.offer(offer(ceiling * 1.5, false)).await?.goodput() / ceiling);
     }
     let at_most = Some(Aim::AtLeast(0.9));
-    report.line("of this, while 150 % of it is offered", "×", Samples::new(shares).context("rounds")?, None, at_most);
+    report.line("of this, while 150 % of it is offered", "×", samples(shares)?, None, at_most);
     let (mut medians, mut tails) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let latencies = load.offer(offer(ceiling * 0.5, true)).await?.latencies;
-        let latencies = Samples::new(latencies).context("no timed message arrived")?;
+        let latencies = samples(latencies)?;
         medians.push(latencies.median());
         tails.push(latencies.quantile(0.99));
     }
-    report.figure("a message of 64 B through it at half load, p50", "µs", Samples::new(medians).context("rounds")?);
-    report.figure("the same, p99", "µs", Samples::new(tails).context("rounds")?);
+    report.figure("a message of 64 B through it at half load, p50", "µs", samples(medians)?);
+    report.figure("the same, p99", "µs", samples(tails)?);
     let mut kept = Vec::new();
     for _ in 0..rounds {
         let little = Offer { at_once: 1, ..offer(MODEST, false) };
@@ -61,13 +58,7 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         kept.push(beside?.share() / before.share());
     }
     let at_least = Some(Aim::AtLeast(0.9));
-    report.line(
-        "what a modest peer keeps while another offers 150 %",
-        "×",
-        Samples::new(kept).context("rounds")?,
-        None,
-        at_least,
-    );
+    report.line("what a modest peer keeps while another offers 150 %", "×", samples(kept)?, None, at_least);
     drop(apart);
     Ok(())
 }
@@ -85,10 +76,6 @@ async fn ceiling(load: &Load, offer: impl Fn(f64) -> Offer) -> anyhow::Result<f6
         }
         rate *= STEP;
     }
-}
-
-fn one(value: f64) -> anyhow::Result<Samples> {
-    Samples::new(vec![value]).context("a value")
 }
 
 /// While this lives, the relay has one processor and this process another.

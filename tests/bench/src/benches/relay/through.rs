@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-
-use super::relay;
+use super::{relay, samples};
 use crate::plan::Plan;
 use crate::relay::Pair;
 use crate::report::{Aim, Report};
@@ -14,7 +12,7 @@ use crate::turns::Contest;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-pub(super) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let (rounds, bytes) = (plan.pick(3, 9), plan.pick(64, 256) << 20);
     let (times, size) = (plan.pick(500, 2000), 64);
     let relay = relay(plan, "relay-through")?;
@@ -64,12 +62,11 @@ fn per_mib(cpu: Duration, bytes: u64) -> f64 {
 
 /// The first round of each is dropped, as in the contest.
 fn compare_cpu(report: &mut Report, ours: &[f64], theirs: &[f64]) -> anyhow::Result<()> {
-    let samples = |values: Vec<f64>| Samples::new(values).context("no rounds");
-    let ratios: Vec<f64> = ours.iter().zip(theirs).skip(1).map(|(us, them)| us / them).collect();
-    let ours = samples(ours[1..].to_vec())?;
-    report.line("hobnob's relay, processor time", "ms/MiB", ours, Samples::new(ratios), Some(Aim::AtMost(0.25)));
-    if theirs.len() > 1 {
-        report.figure("iroh-relay, processor time", "ms/MiB", samples(theirs[1..].to_vec())?);
+    let ratios = Samples::new(ours.iter().zip(theirs).skip(1).map(|(us, them)| us / them).collect());
+    let aim = ratios.is_some().then_some(Aim::AtMost(0.25));
+    report.line("hobnob's relay, processor time", "ms/MiB", samples(ours[1..].to_vec())?, ratios, aim);
+    if let [_, theirs @ ..] = theirs {
+        report.figure("iroh-relay, processor time", "ms/MiB", samples(theirs.to_vec())?);
     }
     Ok(())
 }

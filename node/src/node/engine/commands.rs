@@ -1,0 +1,101 @@
+//! What a [`Node`] asks of its engine.
+
+use super::*;
+
+/// What a [`Node`] asks of its engine.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Status(oneshot::Sender<Status>),
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Resolve {
+        name: String,
+        reply: oneshot::Sender<Result<PeerId, ResolveError>>,
+    },
+    IsKnown {
+        peer: PeerId,
+        reply: oneshot::Sender<bool>,
+    },
+    Reach {
+        peer: PeerId,
+        addrs: Vec<SocketAddr>,
+        relays: Vec<RelayAddr>,
+        reply: oneshot::Sender<()>,
+    },
+    Dial {
+        addr: SocketAddr,
+        expected: Option<PeerId>,
+        reply: oneshot::Sender<Result<PeerId, SendError>>,
+    },
+    /// `certain` says that the peer, if it goes to one, is known to exist.
+    Send {
+        to: ConversationRef,
+        certain: bool,
+        body: Body,
+        reply: oneshot::Sender<Result<Sent, SendError>>,
+    },
+    WaitFor {
+        id: MessageId,
+        state: DeliveryState,
+        reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
+    },
+    History {
+        query: HistoryQuery,
+        reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
+    },
+    Join {
+        room: RoomName,
+        secret: Option<Vec<u8>>,
+        reply: oneshot::Sender<Result<RoomInfo, JoinError>>,
+    },
+    Part {
+        room: RoomName,
+        reply: oneshot::Sender<Result<(), JoinError>>,
+    },
+    SetNick {
+        nick: Nickname,
+        reply: oneshot::Sender<()>,
+    },
+    Shutdown(oneshot::Sender<()>),
+}
+
+impl Engine {
+    pub(super) fn command(&mut self, command: Command) {
+        // Whoever does not wait for the answer any more does not need it.
+        match command {
+            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Peers(reply) => drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect())),
+            Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
+            Command::IsKnown { peer, reply } => drop(reply.send(self.peers.knows(peer))),
+            Command::Reach { peer, addrs, relays, reply } => {
+                self.reach_by_relay(peer, addrs, relays);
+                let _ = reply.send(());
+            }
+            Command::Dial { addr, expected, reply } => self.dial_for_user(addr, expected, reply),
+            Command::Send { to, certain, body, reply } => self.send(to, certain, body, reply),
+            Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
+            Command::History { query, reply } => self.read_history(query, reply),
+            Command::Join { room, secret, reply } => self.join(room, secret, reply),
+            Command::Part { room, reply } => self.part(&room, reply),
+            Command::SetNick { nick, reply } => {
+                self.set_nick(nick);
+                let _ = reply.send(());
+            }
+            Command::Shutdown(reply) => self.begin_stop(reply),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let addrs = self.listening_addrs();
+        let ticket =
+            Ticket { id: self.me, addrs: addrs.iter().map(|addr| (*addr).into()).collect(), relays: self.relays.addrs() };
+        let (nick, notices) = (self.peers.own().clone(), self.notices.told());
+        let (rooms, relays) = (self.room_infos(), self.relays.infos());
+        Status { id: self.me, nick, addrs, ticket, rooms, relays, notices }
+    }
+
+    fn set_nick(&mut self, nick: Nickname) {
+        self.store.set_setting(NICK, nick.as_str());
+        self.peers.set_own(nick);
+        self.tell_profile();
+    }
+}

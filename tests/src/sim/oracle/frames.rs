@@ -1,0 +1,78 @@
+//! Frames between honest nodes: nothing in them that the other end may not have.
+
+use bytes::Bytes;
+use hobnob::protocol::frame::AuthorHeads;
+use hobnob::protocol::{Batch, ConversationId, Frame, LogName, Ranges, Seq};
+
+use super::super::world::World;
+
+impl World {
+    /// Checks that a frame tells its receiver nothing that is not for it.
+    pub(in crate::sim) fn check_frame(&mut self, node: usize, to: usize, frame: &Bytes) {
+        let peer = self.nodes[to].id;
+        let wrong = match Frame::decode(frame) {
+            Ok(Frame::Batch(batch)) => self.wrong_batch(node, to, batch),
+            Ok(Frame::Have(name, ranges)) => self.wrong_word(node, to, name, &ranges),
+            Ok(Frame::Heads { conversation, authors, .. }) => {
+                let names = |AuthorHeads { author, logs }| logs.into_iter().map(move |(log, ranges)| (author, log, ranges));
+                let all = authors.into_iter().flat_map(names);
+                all.into_iter()
+                    .find_map(|(author, log, ranges)| self.wrong_word(node, to, LogName { conversation, author, log }, &ranges))
+            }
+            Ok(Frame::Digest(conversation, _) | Frame::Prune(conversation, _)) => self.not_theirs(conversation, node, to),
+            Ok(Frame::Want { name, .. } | Frame::Conflict(name)) => self.not_theirs(name.conversation, node, to),
+            Ok(
+                Frame::Hello(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Profile(_) | Frame::Candidates(_) | Frame::Unknown(_),
+            ) => Some("a frame that is not a replica's".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(wrong) = wrong {
+            self.fail(format!("n{node} sends n{to} ({peer:?}) {wrong}"));
+        }
+    }
+
+    /// Whether one of the two ends is no member of the conversation.
+    fn not_theirs(&self, conversation: ConversationId, node: usize, to: usize) -> Option<String> {
+        let (me, peer) = (self.nodes[node].id, self.nodes[to].id);
+        let member = if Some(conversation) == self.oracle.secret {
+            self.oracle.in_on_it.contains(&to)
+        } else {
+            self.oracle.is_open(conversation) || conversation == ConversationId::direct(me, peer)
+        };
+        (!member).then(|| format!("a frame of {conversation:?}, of which it is no member"))
+    }
+
+    fn wrong_word(&self, node: usize, to: usize, name: LogName, ranges: &Ranges) -> Option<String> {
+        if let Some(wrong) = self.not_theirs(name.conversation, node, to) {
+            return Some(wrong);
+        }
+        let peer = self.nodes[to].id;
+        if !self.oracle.is_open(name.conversation) || self.oracle.hostile.contains(&peer) {
+            return None;
+        }
+        let mut named = ranges.iter().flat_map(|(first, last)| first..=last);
+        let secret = |seq: &Seq| !self.oracle.may_have(node, &name, *seq, peer) && !self.oracle.ever_had(peer, &name, *seq);
+        named.find(secret).map(|seq| format!("word of {name:?} {seq}, which is not for it"))
+    }
+
+    fn wrong_batch(&mut self, node: usize, to: usize, batch: Batch) -> Option<String> {
+        let name = batch.name;
+        if let Some(wrong) = self.not_theirs(name.conversation, node, to) {
+            return Some(wrong);
+        }
+        let Ok(batch) = batch.read() else { return Some("a batch that can't be read".to_owned()) };
+        let peer = self.nodes[to].id;
+        self.stats.sent += batch.last() - batch.first() + 1;
+        let holds = |seq: &Seq| self.nodes[node].disk.durable.holds(&name, *seq);
+        if let Some(seq) = (batch.first()..=batch.last()).find(|seq| !holds(seq)) {
+            return Some(format!("{name:?} {seq}, which is not on its own disk"));
+        }
+        let leaks = |seq: &Seq| !self.oracle.may_have(node, &name, *seq, peer);
+        if self.oracle.is_open(name.conversation)
+            && let Some(seq) = (batch.first()..=batch.last()).find(leaks)
+        {
+            return Some(format!("{name:?} {seq}, which is not for it"));
+        }
+        None
+    }
+}

@@ -1,0 +1,255 @@
+//! Who is and was in the open room, as each node saw it, and so for whom each of its entries is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hobnob::core::durable::{Commit, CommitId, Op};
+use hobnob::protocol::PeerId;
+
+use super::super::disk::Durable;
+use super::super::world::{MILLI, SECOND, World};
+use super::Oracle;
+
+const LINGER: u64 = 3600 * SECOND;
+
+/// What is kept lazily may be lost in a crash if it is younger than this.
+const LAZY: u64 = 3 * SECOND;
+
+/// Somebody who was in the open room and dropped out without a goodbye.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sim) struct Left {
+    at: u64,
+    /// Whether the node must remember it: not across a crash, in which it may have forgotten.
+    sure: bool,
+    /// Whether it was still there at that time: its store then counts from its last sign of life.
+    here: bool,
+}
+
+/// Who is and was in the open room, as one node saw it.
+#[derive(Default)]
+pub(super) struct Presence {
+    left: BTreeMap<PeerId, Left>,
+    /// What the node's store knew of it when it was last written.
+    pub(super) saved: BTreeMap<PeerId, Left>,
+    pub(super) saved_at: u64,
+    /// Notes for the store that are on their way there.
+    pub(super) saving: BTreeMap<CommitId, (u64, BTreeMap<PeerId, Left>)>,
+    changes: Vec<u64>,
+    /// Those who are here and were heard from on this network.
+    heard: BTreeSet<PeerId>,
+    network: u64,
+    /// Before the last change of network: what, where, and when that was.
+    before: Option<(BTreeMap<PeerId, Left>, u64, u64)>,
+    /// Audiences that a peer joins if it is heard from on this network.
+    unconfirmed: Vec<(usize, PeerId)>,
+}
+
+/// Whom one entry of the open room was for, as one node saw it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Audience {
+    pub(super) may: BTreeSet<PeerId>,
+    pub(super) must: BTreeSet<PeerId>,
+}
+
+impl Oracle {
+    pub(in crate::sim) fn started(&mut self, node: usize, network: u64) {
+        let presence = &mut self.presence[node];
+        if presence.network != network {
+            presence.left.clear();
+            if let Some((left, _, _)) = presence.before.take().filter(|(_, was, _)| *was == network) {
+                presence.left = left;
+            }
+        }
+        presence.network = network;
+        presence.left.values_mut().for_each(|left| left.sure = false);
+        presence.saved = presence.left.clone();
+        presence.changes.clear();
+    }
+
+    /// What the store may know of who was here: what is true now, and what was true when it was last written, if that is so
+    /// short a time ago that it need not have been written again.
+    fn as_stored(&self, node: usize, now: u64, here: BTreeMap<PeerId, Left>, disk_was_full: bool) -> BTreeMap<PeerId, Left> {
+        let presence = &self.presence[node];
+        let stale = presence.changes.iter().find(|at| **at > presence.saved_at);
+        let mut left = here;
+        if stale.is_some_and(|at| now - at < LAZY || disk_was_full) {
+            for (peer, saved) in &presence.saved {
+                let at = if saved.here { now } else { saved.at };
+                left.entry(*peer).or_insert(Left { at, ..*saved });
+            }
+        }
+        left
+    }
+
+    fn crashed(&mut self, node: usize, now: u64, here: BTreeMap<PeerId, Left>, disk_was_full: bool) {
+        let left = self.as_stored(node, now, here, disk_was_full);
+        let presence = &mut self.presence[node];
+        presence.left = left;
+        if presence.before.as_ref().is_some_and(|(_, _, at)| now - at > LAZY && !disk_was_full) {
+            presence.before = None;
+        }
+        presence.saving.clear();
+        presence.unconfirmed.clear();
+        presence.heard.clear();
+    }
+
+    pub(in crate::sim) fn restored(
+        &mut self,
+        node: usize,
+        now: u64,
+        left: BTreeMap<PeerId, Left>,
+        network: u64,
+        in_secret_since: Option<u64>,
+        durable: &Durable,
+    ) {
+        self.restored_at[node] = Some(now);
+        self.in_secret_since[node] = in_secret_since;
+        let presence = &mut self.presence[node];
+        presence.left = left;
+        presence.network = network;
+        presence.before = None;
+        let held = durable.logs.iter().flat_map(|(name, log)| log.entries.keys().map(|seq| (*name, *seq)));
+        self.shown[node] = held.collect();
+        self.last_shown[node].clear();
+        self.last_in_log[node].clear();
+    }
+
+    pub(in crate::sim) fn network_changed(&mut self, node: usize, now: u64, network: u64, here: BTreeMap<PeerId, Left>) {
+        let presence = &mut self.presence[node];
+        presence.left.clear();
+        presence.before = Some((here, presence.network, now));
+        presence.network = network;
+        presence.unconfirmed.clear();
+        presence.heard.clear();
+        presence.changes.push(now);
+    }
+
+    pub(in crate::sim) fn confirmed(&mut self, node: usize, peer: PeerId) {
+        self.presence[node].heard.insert(peer);
+        let grown: Vec<_> = self.presence[node].unconfirmed.extract_if(.., |(_, of)| *of == peer).collect();
+        for (audience, peer) in grown {
+            self.audiences[audience].may.insert(peer);
+        }
+    }
+}
+
+impl World {
+    /// Who shares the open room with the node by a session, and whether they were heard from on its network.
+    fn here(&self, node: usize) -> BTreeMap<PeerId, bool> {
+        let mut here = BTreeMap::new();
+        let Some(lobby) = self.oracle.lobby else { return here };
+        for conn in self.conns.values() {
+            for end in 0..2 {
+                let it = &conn.ends[end];
+                if it.node == node && it.live() && it.shared.contains(&lobby) {
+                    let peer = self.nodes[conn.ends[1 - end].node].id;
+                    *here.entry(peer).or_default() |= it.confirmed || self.oracle.presence[node].heard.contains(&peer);
+                }
+            }
+        }
+        here
+    }
+
+    /// Lets something change about sessions, and notes who came and who went by it.
+    pub(in crate::sim) fn change_presence(&mut self, node: usize, goodbye: bool, change: impl FnOnce(&mut World)) {
+        self.settle();
+        let before = self.here(node);
+        change(self);
+        let after = self.here(node);
+        let now = self.now;
+        let in_secret = self.oracle.secret.is_some_and(|secret| {
+            self.conns
+                .values()
+                .flat_map(|conn| &conn.ends)
+                .any(|end| end.node == node && end.live() && end.shared.contains(&secret))
+        });
+        if in_secret {
+            self.oracle.in_secret_since[node].get_or_insert(now);
+        }
+        let presence = &mut self.oracle.presence[node];
+        if before.keys().ne(after.keys()) {
+            presence.changes.push(now);
+        }
+        for (peer, confirmed) in &before {
+            if !after.contains_key(peer) {
+                presence.unconfirmed.retain(|(_, of)| of != peer);
+                presence.heard.remove(peer);
+                if !goodbye && *confirmed {
+                    presence.left.insert(*peer, Left { at: now, sure: true, here: false });
+                }
+            }
+        }
+        for (peer, confirmed) in after {
+            presence.left.remove(&peer);
+            if confirmed {
+                presence.heard.insert(peer);
+            }
+        }
+    }
+
+    /// As if everybody who is here now dropped out now.
+    pub(in crate::sim) fn left_if_it_ended_now(&self, node: usize) -> BTreeMap<PeerId, Left> {
+        let here = self.here(node).into_iter().filter(|(_, confirmed)| *confirmed);
+        let mut left = self.oracle.presence[node].left.clone();
+        left.extend(here.map(|(peer, _)| (peer, Left { at: self.now, sure: false, here: true })));
+        left
+    }
+
+    pub(in crate::sim) fn oracle_crash(&mut self, node: usize) {
+        let here = self.left_if_it_ended_now(node);
+        let disk_was_full = self.disk_was_full(node);
+        self.oracle.crashed(node, self.now, here, disk_was_full);
+    }
+
+    /// Who counts as having been here for a copy of the store that is made now.
+    pub(in crate::sim) fn left_as_stored(&self, node: usize) -> BTreeMap<PeerId, Left> {
+        self.oracle.as_stored(node, self.now, self.left_if_it_ended_now(node), self.disk_was_full(node))
+    }
+
+    fn disk_was_full(&self, node: usize) -> bool {
+        let last_full = self.nodes[node].disk.last_full;
+        last_full > 0 && last_full + 130 * SECOND > self.now
+    }
+
+    /// A replica asks for a commit: whom its entries of the open room are for is known at this moment.
+    pub(in crate::sim) fn stamp(&mut self, node: usize, commit: &Commit) {
+        if commit.ops.iter().any(|op| matches!(op, Op::Lingerers(..))) {
+            let now_left = (self.now, self.left_if_it_ended_now(node));
+            self.oracle.presence[node].saving.insert(commit.id, now_left);
+        }
+        for op in &commit.ops {
+            if let Op::Append { batch, from, to, .. } = op
+                && self.oracle.is_open(batch.batch.name.conversation)
+            {
+                let audience = self.audience_now(node);
+                for seq in *from..=*to {
+                    self.oracle.stamps.insert((node, batch.batch.name, seq), audience);
+                }
+            }
+        }
+    }
+
+    fn audience_now(&mut self, node: usize) -> usize {
+        let (here, now) = (self.here(node), self.now);
+        let presence = &mut self.oracle.presence[node];
+        let mut audience = Audience::default();
+        let number = self.oracle.audiences.len();
+        for (peer, confirmed) in here {
+            if confirmed {
+                audience.may.insert(peer);
+                audience.must.insert(peer);
+            } else {
+                presence.unconfirmed.push((number, peer));
+            }
+        }
+        for (peer, left) in &presence.left {
+            if now - left.at <= LINGER + MILLI {
+                audience.may.insert(*peer);
+            }
+            if left.sure && now - left.at + SECOND < LINGER {
+                audience.must.insert(*peer);
+            }
+        }
+        self.oracle.audiences.push(audience);
+        number
+    }
+}

@@ -1,0 +1,103 @@
+//! What can happen in a storm, one thing at a time.
+
+use super::*;
+
+impl World {
+    pub(super) fn cut_one(&mut self) {
+        let all: Vec<_> = self.conns.keys().copied().collect();
+        if !all.is_empty() {
+            let at = self.pick(all.len());
+            self.cut(all[at]);
+        }
+    }
+
+    pub(super) fn partition(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.groups[node] = self.pick(2);
+        }
+        self.rewire();
+    }
+
+    /// Each node on its own.
+    pub(in crate::sim) fn part_ways(&mut self) {
+        self.groups = (0..self.nodes.len()).collect();
+        self.rewire();
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.groups.fill(0);
+        self.rewire();
+    }
+
+    pub(super) fn crash_one(&mut self, node: usize, restore: bool) {
+        if self.nodes[node].replica.is_some() {
+            let down_for = self.between(10 * MILLI, 10 * SECOND);
+            self.crash(node, down_for, restore && self.nodes[node].backup.is_some());
+        }
+    }
+
+    pub(super) fn back_up(&mut self, node: usize) {
+        if self.nodes[node].hostile.is_some() {
+            return;
+        }
+        let left = self.left_as_stored(node);
+        let it = &self.nodes[node];
+        // A store that was never written holds no network.
+        let network = it.disk.durable.network().unwrap_or(it.network);
+        let in_secret_since = self.oracle.in_secret_since[node];
+        let durable = it.disk.durable.clone();
+        self.nodes[node].backup = Some(Backup { durable, left, network, in_secret_since });
+    }
+
+    pub(super) fn move_one(&mut self, node: usize) {
+        if self.nodes[node].hostile.is_some() {
+            return;
+        }
+        let place = self.pick(3);
+        if place != self.nodes[node].place {
+            self.network_changed(node, place as u64 + 1, place);
+        }
+    }
+
+    pub(super) fn part_one(&mut self, node: usize) {
+        let rooms: Vec<_> = self.rooms(node).into_iter().collect();
+        if self.nodes[node].replica.is_some() && !rooms.is_empty() {
+            let (at, token) = (self.pick(rooms.len()), self.oracle.token());
+            self.input(node, Input::Part(token, rooms[at]));
+        }
+    }
+
+    pub(super) fn join_one(&mut self, node: usize) {
+        let [lobby, secret] = oracle::rooms();
+        let (name, key, open) = if self.oracle.in_on_it.contains(&node) && self.one_in(2) { secret } else { lobby };
+        if self.nodes[node].replica.is_some() && !self.is_in(node, key.tag()) {
+            self.join(node, name, key, open);
+        }
+    }
+
+    pub(super) fn stall_one(&mut self) {
+        let all: Vec<_> = self.conns.keys().copied().collect();
+        if all.is_empty() {
+            return;
+        }
+        let (at, end) = (self.pick(all.len()), self.pick(2));
+        if let Some(conn) = self.conns.get_mut(&all[at]) {
+            conn.ends[end].stalled = true;
+        }
+        let wait = self.between(100 * MILLI, 20 * SECOND);
+        self.after(wait, Event::Unstall { conn: all[at], end });
+    }
+
+    pub(super) fn jump(&mut self, node: usize) {
+        self.script.clock_jumped = true;
+        self.nodes[node].skew_ms = self.below(2 * TEN_YEARS_MS) as i64 - TEN_YEARS_MS as i64;
+    }
+
+    pub(super) fn double(&mut self) {
+        let pairs: Vec<_> = self.conns.values().filter(|conn| conn.wire).map(Conn::nodes).collect();
+        if !pairs.is_empty() {
+            let at = self.pick(pairs.len());
+            self.connect_again(pairs[at]);
+        }
+    }
+}
