@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Nat, OnInternet};
+use hobnob_tests::lab::{Lab, Nat, Node, OnInternet, pause};
 
 use crate::world::World;
 
@@ -58,6 +58,43 @@ fn private_addresses_of_other_networks_are_never_knocked_at() {
     }
     ann.tells(&bob, "through the relay");
     assert_eq!(world.net.strays(), 0);
+}
+
+#[test]
+fn two_who_say_nothing_keep_their_path_through_nats_that_forget_after_half_a_minute() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let (_home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
+    let (_office, bob) = world.alone_behind(Nat::PortRestricted, "bob");
+    let (_cafe, cat) = world.alone_behind(Nat::Symmetric, "cat");
+    ann.meets_over("direct", &bob, Duration::from_secs(10));
+    ann.meets_over("relay", &cat, Duration::from_secs(10));
+    let registered = |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
+    let before = [&ann, &bob, &cat].map(registered);
+    let said = ann.events().len();
+    pause(Duration::from_secs(65));
+    assert_eq!(ann.events().len(), said, "nobody was suspected, lost or found again");
+    assert_eq!([&ann, &bob, &cat].map(registered), before);
+    for other in [&bob, &cat] {
+        other.tells(&ann, &format!("{} is still here", other.nick()));
+        ann.shows_once_within(&format!("{} is still here", other.nick()), Duration::from_secs(1));
+    }
+    assert!(ann.is_with_over("direct", &bob) && ann.is_with_over("relay", &cat));
+}
+
+#[test]
+fn a_direct_path_that_died_comes_back() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
+    let (office, bob) = world.alone_behind(Nat::AddressRestricted, "bob");
+    ann.meets_over("direct", &bob, Duration::from_secs(10));
+    world.net.cut(&home, &office);
+    ann.meets_over("relay", &bob, Duration::from_secs(30));
+    world.net.heal(&home, &office);
+    // Half a minute passes between two attempts.
+    ann.meets_over("direct", &bob, Duration::from_secs(60));
+    bob.meets_over("direct", &ann, Duration::from_secs(3));
 }
 
 #[test]

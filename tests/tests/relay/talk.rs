@@ -80,6 +80,18 @@ fn a_directly_connected_node_gets_another_address() {
 }
 
 #[test]
+fn the_lines_to_the_relay_lose_a_twentieth() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let ((home, ann), (office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    meet(&ann, &bob);
+    home.loss(5);
+    office.loss(5);
+    world.relay.machine().loss(5);
+    talk_while(&ann, &bob, || {});
+}
+
+#[test]
 fn everything_at_once() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
