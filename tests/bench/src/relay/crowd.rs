@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use hobnob_protocol::SecretKey;
 use hobnob_protocol::relay::{ALPN_RELAY, ToRelay};
 use hobnob_protocol::tls::{Credentials, SERVER_NAME};
@@ -23,6 +23,12 @@ const PER_NETWORK: usize = 30;
 
 /// How long a peer that was turned away waits at most before it tries again, at first; it doubles.
 const AGAIN_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a peer waits for its welcome before it tries again.
+const DIAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often.
+const TRIES: usize = 8;
 
 /// Until all must have registered.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -62,18 +68,16 @@ impl Crowd {
             coming.spawn(async move {
                 let mut tries = 0;
                 loop {
-                    let connection = endpoint.connect_with(config.clone(), addr, SERVER_NAME)?.await;
-                    let registered = match connection {
-                        Ok(connection) => Control::register(connection).await,
-                        Err(error) => Err(error.into()),
-                    };
-                    match registered {
-                        Ok(control) => return Ok(control),
-                        Err(error) if tries == 8 => return Err(error.context("turned away eight times")),
-                        Err(_) => tries += 1,
+                    let dialing = endpoint.connect_with(config.clone(), addr, SERVER_NAME)?;
+                    let registering = async { Control::register(dialing.await?).await };
+                    match tokio::time::timeout(DIAL_LIMIT, registering).await {
+                        Ok(Ok(control)) => return Ok(control),
+                        Ok(Err(error)) if tries == TRIES => return Err(error.context("turned away each time")),
+                        Err(_) if tries == TRIES => bail!("the relay does not answer"),
+                        Ok(Err(_)) | Err(_) => tries += 1,
                     }
                     // As good as random: nobody else has this number.
-                    let share = ((number * 8 + tries) as f64 * 0.618_033_988_75).fract();
+                    let share = ((number * TRIES + tries) as f64 * 0.618_033_988_75).fract();
                     tokio::time::sleep(AGAIN_WITHIN.mul_f64(share * f64::from(1 << tries.min(4)) / 2.0)).await;
                 }
             });

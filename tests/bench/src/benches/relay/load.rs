@@ -19,6 +19,9 @@ const STEP: f64 = 1.25;
 /// Of what is offered, below the ceiling.
 const PASSES: f64 = 0.97;
 
+/// How often less may pass before that is the ceiling.
+const FAILS: usize = 2;
+
 /// A peer that says little while another floods the relay.
 const MODEST: f64 = 2_000.0;
 
@@ -63,18 +66,21 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     Ok(())
 }
 
-/// Offers more and more until not all of it passes.
+/// Offers more and more until not all of it passes, several times in a row: something else may have had the processor.
 async fn ceiling(load: &Load, offer: impl Fn(f64) -> Offer) -> anyhow::Result<f64> {
-    let (mut rate, mut best) = (START, 0.0_f64);
+    let (mut rate, mut best, mut failed) = (START, 0.0_f64, 0);
     loop {
         let outcome = load.offer(offer(rate)).await?;
         best = best.max(outcome.goodput());
         let generated = outcome.sent as f64 / outcome.seconds;
         anyhow::ensure!(generated > rate * 0.8, "the generator is slower than the relay: {generated:.0} frames a second");
-        if outcome.share() < PASSES {
+        if outcome.share() > PASSES {
+            (rate, failed) = (rate * STEP, 0);
+        } else if failed < FAILS {
+            failed += 1;
+        } else {
             return Ok(best);
         }
-        rate *= STEP;
     }
 }
 
