@@ -1,6 +1,6 @@
 //! Who may use the relay: everybody, who knows its token, or who is on its list; and never who is banned.
 //!
-//! The one question here is [`Admission::check`], asked after a connection's handshake, when its id is proved. The bans are kept in
+//! The one question here is `Admission::check`, asked after a connection's handshake, when its id is proved. The bans are kept in
 //! the relay's home, so that they outlive it; token and allow list are the operator's own files, read once.
 
 use std::collections::{BTreeMap, BTreeSet};
