@@ -1,9 +1,10 @@
 //! The gate: bounds the handshakes that anybody can make the relay begin.
 //!
-//! A newcomer takes a place, and keeps it until it has registered. When half of the places are taken, newcomers must first show
-//! that they are where they say (Retry, RFC 9000 section 8.1.2), which costs the relay nothing but an answer shorter than the
-//! question. Those that have shown it and find no place wait in a room of bounded size, for a short time; so ten thousand peers
-//! that come back at once are served as fast as the machine can, and not turned away. Beyond that they are refused.
+//! Every newcomer must first show that it is where it says (Retry, RFC 9000 section 8.1.2), which costs the relay nothing but an
+//! answer shorter than the question, and the newcomer a round trip: so nobody can make a relay, which anybody can find, send more
+//! to a third party than came. Then it takes a place, and keeps it until it has registered. Those that find no place wait in a
+//! room of bounded size, for a short time; so ten thousand peers that come back at once are served as fast as the machine can, and
+//! not turned away. Beyond that they are refused.
 
 use std::sync::Arc;
 
@@ -20,7 +21,6 @@ pub(crate) const WAITING_MAX: usize = 1024;
 pub(crate) struct Gate {
     places: Arc<Semaphore>,
     seats: Arc<Semaphore>,
-    max: usize,
 }
 
 /// What becomes of a newcomer.
@@ -38,13 +38,12 @@ pub(crate) enum Entry {
 
 impl Gate {
     pub(crate) fn new(places: usize, seats: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), seats: Arc::new(Semaphore::new(seats)), max: places }
+        Self { places: Arc::new(Semaphore::new(places)), seats: Arc::new(Semaphore::new(seats)) }
     }
 
     /// Decides about one newcomer; `validated` says that its address is proved.
     pub(crate) fn admit(&self, validated: bool) -> Entry {
-        let crowded = self.places.available_permits() <= self.max / 2;
-        if crowded && !validated {
+        if !validated {
             return Entry::Retry;
         }
         match self.places.clone().try_acquire_owned() {
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gate_asks_for_proof_when_crowded_lets_some_wait_and_refuses_when_full() {
+    fn the_gate_asks_everybody_for_proof_lets_some_wait_and_refuses_when_full() {
         let gate = Gate::new(4, 1);
         let (mut places, mut seats) = (Vec::new(), Vec::new());
         let mut enter = |validated| match gate.admit(validated) {
@@ -79,10 +78,10 @@ mod tests {
             }
             Entry::Refuse => "refuse",
         };
-        assert_eq!([enter(false), enter(false), enter(false)], ["begin", "begin", "retry"]);
+        assert_eq!([enter(false), enter(true), enter(true)], ["retry", "begin", "begin"]);
         assert_eq!([enter(true), enter(true), enter(true), enter(true)], ["begin", "begin", "wait", "refuse"]);
         assert_eq!(enter(false), "retry");
         places.clear();
-        assert!(matches!(gate.admit(false), Entry::Begin(_)));
+        assert!(matches!(gate.admit(true), Entry::Begin(_)));
     }
 }

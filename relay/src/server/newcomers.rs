@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Fate {
     /// It began its handshake.
     Begun,
-    /// It was asked to prove its address first (Retry), since the relay was crowded.
+    /// It was asked to prove its address first (Retry), as everybody is.
     Asked,
-    /// It was turned away, since the relay was full of unproven ones.
+    /// It was turned away, since too many were ahead of it.
     Refused,
     /// It did not prove its id, or did not register, in time and as it should.
     Failed,
