@@ -18,6 +18,13 @@ use crate::core::synthetic;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayId(pub u32);
 
+/// Peers by relay that have an address at once. For one more, one without a channel is forgotten: a relay can name people without
+/// end.
+const ADDRS_MAX: usize = 16_384;
+
+/// Channels at once; what a relay says of further ones is ignored.
+const CHANNELS_MAX: usize = 4_096;
+
 /// All channels of a node. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Channels {
@@ -74,6 +81,7 @@ impl Channels {
         if let Some(addr) = table.addrs.get(&(relay, peer)) {
             return *addr;
         }
+        table.make_room();
         let addr = loop {
             let addr = synthetic::from_random(v6, random(), random());
             if !table.peers.contains_key(&addr) {
@@ -94,6 +102,9 @@ impl Channels {
     pub fn bind(&self, addr: SocketAddr, relay: SocketAddr, channel: ChannelId) {
         let mut table = self.write();
         let Some(&(id, _)) = table.peers.get(&addr) else { return };
+        if table.in_by_channel.len() >= CHANNELS_MAX && !table.out.contains_key(&addr) {
+            return;
+        }
         let traffic = table.traffic.entry(id).or_default().clone();
         let way = Way { relay, channel, addr, traffic };
         if let Some(old) = table.out.insert(addr, way.clone()) {
@@ -117,16 +128,6 @@ impl Channels {
         let of_relay = |way: &Way| peers.get(&way.addr).is_some_and(|(id, _)| *id == relay);
         out.retain(|_, way| !of_relay(way));
         in_by_channel.retain(|_, way| !of_relay(way));
-    }
-
-    /// Forgets a peer's address by a relay, for good.
-    pub fn forget(&self, relay: RelayId, peer: PeerId) {
-        let mut table = self.write();
-        let Some(addr) = table.addrs.remove(&(relay, peer)) else { return };
-        table.peers.remove(&addr);
-        if let Some(way) = table.out.remove(&addr) {
-            table.in_by_channel.remove(&way.channel);
-        }
     }
 
     /// What goes to and comes from a relay.
@@ -155,6 +156,19 @@ impl Channels {
 
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn make_room(&mut self) {
+        if self.addrs.len() < ADDRS_MAX {
+            return;
+        }
+        let idle = self.addrs.iter().find(|(_, addr)| !self.out.contains_key(addr)).map(|(key, addr)| (*key, *addr));
+        if let Some((key, addr)) = idle {
+            self.addrs.remove(&key);
+            self.peers.remove(&addr);
+        }
     }
 }
 
@@ -203,5 +217,23 @@ mod tests {
             assert_eq!(channels.unbind(ChannelId([8; 8])), Some((RELAY, peer(1))));
             assert!(channels.way_to(addr).is_none());
         }
+    }
+
+    #[test]
+    fn a_relay_that_names_people_without_end_costs_only_so_much() {
+        let (channels, mut random) = (Channels::default(), counter());
+        let relay = "11.0.0.1:4627".parse().unwrap();
+        let somebody = |n: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&n.to_be_bytes());
+            PeerId::from_bytes(bytes)
+        };
+        for n in 0..ADDRS_MAX + 1000 {
+            let addr = channels.addr(RELAY, somebody(n), true, &mut random);
+            channels.bind(addr, relay, ChannelId(n.to_be_bytes()));
+        }
+        let table = channels.read();
+        assert_eq!((table.addrs.len(), table.peers.len()), (ADDRS_MAX, ADDRS_MAX));
+        assert_eq!((table.out.len(), table.in_by_channel.len()), (CHANNELS_MAX, CHANNELS_MAX));
     }
 }

@@ -5,6 +5,7 @@
 
 mod commands;
 mod dialing;
+mod direct;
 mod links;
 mod liveness;
 mod messages;

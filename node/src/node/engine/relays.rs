@@ -1,16 +1,14 @@
-//! Relays: links to them, who is there, channels on demand, and the move to a direct path.
+//! Relays: links to them, who is there, and channels on demand.
 //!
 //! What a relay says is a hint, as an mDNS record is: who answers through a channel proves who it is, and a relay that names
-//! the wrong one connects nobody. Candidates travel end to end; the relay sees none.
+//! the wrong one connects nobody.
 
 use std::ops::Bound;
 
-use hobnob_protocol::datagram::{ChannelId, Knock};
-use hobnob_protocol::frame::HELLO_ADDRS_MAX;
+use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, RosterChange, ToRelay, Welcome, close};
-use hobnob_protocol::{Frame, HostPort, RelayAddr};
+use hobnob_protocol::{HostPort, RelayAddr};
 
-use super::profiles::may_be_dialed;
 use super::*;
 use crate::core::rendezvous;
 use crate::core::synthetic::is_synthetic;
@@ -106,7 +104,7 @@ impl Relays {
         named.map(|relay| RelayAddr { id: relay.id, at: relay.at.clone() }).collect()
     }
 
-    fn observed(&self) -> impl Iterator<Item = SocketAddr> {
+    pub(super) fn observed(&self) -> impl Iterator<Item = SocketAddr> {
         self.list.values().filter_map(|relay| relay.up.as_ref()).map(|up| up.observed)
     }
 
@@ -135,9 +133,10 @@ impl Engine {
         let expected = addr.id.or_else(|| self.relays.known.get(&addr.at.to_string()).copied());
         let (commands, queue) = mpsc::unbounded_channel();
         let (token, seed) = (self.relays.token.clone(), random());
-        let config = LinkConfig { relay, at: addr.at.clone(), expected, token, seed };
-        let traffic = self.bound.channels.traffic(relay);
-        let link = RelayLink::new(config, self.endpoint.clone(), traffic, queue, self.relays.events.clone());
+        let v6 = self.bound.local_addr.is_ipv6();
+        let config = LinkConfig { relay, at: addr.at.clone(), expected, token, v6, seed };
+        let channels = self.bound.channels.clone();
+        let link = RelayLink::new(config, self.endpoint.clone(), channels, queue, self.relays.events.clone());
         self.tasks.spawn(link.run(self.stopping.clone()));
         let of = Relay {
             at: addr.at,
@@ -237,7 +236,6 @@ impl Engine {
     }
 
     fn relay_down(&mut self, id: RelayId, down: LinkDown) {
-        self.bound.channels.unbind_all(id);
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         relay.up = None;
         if relay.told.as_ref() == Some(&down) {
@@ -269,7 +267,7 @@ impl Engine {
     fn relay_said(&mut self, id: RelayId, said: FromRelay) {
         match said {
             FromRelay::Roster(roster) => self.roster(id, roster),
-            FromRelay::Opened { peer, channel } => self.channel_opened(id, peer, channel),
+            FromRelay::Opened { peer, .. } => self.opening_done(id, peer, Ok(())),
             FromRelay::NotOpened { peer, why } => {
                 let why = match why {
                     OpenRefusal::NotHere => OpenFailed::NotHere,
@@ -313,9 +311,9 @@ impl Engine {
         }
         // A peer that has come back to the relay may have a session with us that lost its channel.
         for peer in came {
-            let addr = self.relayed_addr(id, peer);
-            let lost = self.link_with(peer).is_some_and(|link| link.session.remote_addr() == addr);
-            if lost && self.bound.channels.channel_to(addr).is_none() {
+            let Some(addr) = self.link_with(peer).map(|link| link.session.remote_addr()) else { continue };
+            let through = self.bound.channels.peer_at(addr) == Some((id, peer));
+            if through && self.bound.channels.channel_to(addr).is_none() {
                 self.relays.say(id, ToRelay::Open(peer));
             }
         }
@@ -366,15 +364,6 @@ impl Engine {
         Some(opened)
     }
 
-    fn channel_opened(&mut self, id: RelayId, peer: PeerId, channel: ChannelId) {
-        let Some(up) = self.relays.list.get(&id).and_then(|relay| relay.up.as_ref()) else { return };
-        if peer != self.me {
-            let addr = self.relayed_addr(id, peer);
-            self.bound.channels.bind(addr, up.addr, channel);
-        }
-        self.opening_done(id, peer, Ok(()));
-    }
-
     fn opening_done(&mut self, id: RelayId, peer: PeerId, result: Result<(), OpenFailed>) {
         let waiting = self.relays.list.get_mut(&id).and_then(|relay| relay.opening.remove(&peer));
         for waiting in waiting.into_iter().flatten() {
@@ -402,52 +391,6 @@ impl Engine {
             expected.short()
         );
         self.notice("relay-lies", text, Some(expected));
-    }
-
-    /// A session is up or over: one through a relay looks for a direct path.
-    pub(super) fn rendezvous_up(&mut self, session: SessionId) {
-        let Some(link) = self.links.get(&session) else { return };
-        if !is_synthetic(link.session.remote_addr().ip()) {
-            return;
-        }
-        let peer = link.peer;
-        let [ours, theirs] = [self.me, peer].map(|sender| Knock::token(&link.exporter, sender));
-        let up = rendezvous::Input::Up { session, peer, dials: self.me < peer, ours, theirs };
-        self.rendezvous.handle(self.clock.now(), up);
-    }
-
-    pub(super) fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>) {
-        let Some(link) = self.links.get(&session) else { return };
-        let remote = link.session.remote_addr();
-        let may = |addr: &SocketAddr| may_be_dialed(*addr, remote, &self.interfaces);
-        let addrs = addrs.into_iter().filter(may).collect();
-        self.rendezvous.handle(self.clock.now(), rendezvous::Input::Candidates(session, addrs));
-    }
-
-    pub(super) fn knocked(&mut self, knocked: Knocked) {
-        let from = crate::net::socket::canonical(knocked.from);
-        self.rendezvous.handle(self.clock.now(), rendezvous::Input::Knocked(from, knocked.knock));
-    }
-
-    pub(super) fn rendezvous_output(&mut self, output: rendezvous::Output) {
-        match output {
-            rendezvous::Output::SayCandidates(session) => {
-                let mut addrs = self.listening_addrs();
-                addrs.truncate(HELLO_ADDRS_MAX / 2);
-                for observed in self.relays.observed() {
-                    if !addrs.contains(&observed) && addrs.len() < HELLO_ADDRS_MAX {
-                        addrs.push(observed);
-                    }
-                }
-                if let Some(link) = self.links.get(&session) {
-                    link.session.send_control(Frame::Candidates(addrs).encode());
-                }
-            }
-            rendezvous::Output::Knock(to, knock) => self.bound.demux.knock(to, knock),
-            rendezvous::Output::Proven(peer, addr) => {
-                self.paths.handle(self.clock.now(), paths::Input::Proven(peer, addr));
-            }
-        }
     }
 }
 

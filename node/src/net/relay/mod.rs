@@ -2,24 +2,30 @@
 //!
 //! One task owns the connection and says what happens on it. It dials again after a wait that doubles with each failure, with
 //! full jitter, so that thousands of nodes don't come back to a restarted relay at once. What to ask of the relay, and what to
-//! believe of what it says, is decided elsewhere.
+//! believe of what it says, is decided elsewhere; but a channel is made known to the socket here, before anybody hears of it: its
+//! first frames may follow at once.
+
+mod down;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::relay::{FromRelay, Register, ToRelay, VERSION, Welcome, close};
 use hobnob_protocol::{HostPort, PeerId, tls};
-use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, VarInt};
+use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
-use super::channels::{RelayId, Traffic};
-use super::endpoint::{DialError, Endpoint, clean};
+pub use down::LinkDown;
+
+use super::channels::{Channels, RelayId, Traffic};
+use super::endpoint::Endpoint;
 use crate::core::Rng;
 
 /// How long a dial may take, and then how long the relay may take to say Welcome.
@@ -57,7 +63,9 @@ pub struct LinkConfig {
     pub expected: Option<PeerId>,
     /// What its operator gave to those who may use it.
     pub token: Vec<u8>,
-    /// For jitter.
+    /// Whether the socket takes IPv6 addresses.
+    pub v6: bool,
+    /// For jitter, and for the peers' addresses.
     pub seed: u64,
 }
 
@@ -90,96 +98,11 @@ pub enum LinkEvent {
     Down(LinkDown),
 }
 
-/// Why there is no connection with a relay. The text is for the user.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LinkDown {
-    /// Its name has no address.
-    #[error("its address can't be found: {0}")]
-    NoAddress(String),
-    /// Nothing answered.
-    #[error(
-        "nothing answers there over UDP: is the relay running, is the address right, and does a firewall here or there block UDP?"
-    )]
-    Unreachable,
-    /// Another identity answers.
-    #[error("it proves another identity ({found}) than the one known ({expected})")]
-    Identity {
-        /// Who was meant.
-        expected: PeerId,
-        /// Who answered.
-        found: PeerId,
-    },
-    /// It ended the connection, and said why.
-    #[error("{reason}")]
-    Refused {
-        /// A code of [`close`].
-        code: u64,
-        /// Its words.
-        reason: String,
-    },
-    /// It has restarted.
-    #[error("it has restarted")]
-    Restarted,
-    /// It broke the protocol.
-    #[error("it does not keep to the protocol: {0}")]
-    Protocol(String),
-    /// Anything else.
-    #[error("{0}")]
-    Lost(String),
-}
-
-impl LinkDown {
-    /// Whether coming back at once would be of no use.
-    fn is_refusal(&self) -> bool {
-        match self {
-            LinkDown::Identity { .. } | LinkDown::Protocol(_) => true,
-            LinkDown::Refused { code, .. } => {
-                [close::REPLACED, close::NOT_ADMITTED, close::BANNED, close::KICKED, close::FULL, close::LIMIT, close::VERSION]
-                    .iter()
-                    .any(|refusal| u64::from(*refusal) == *code)
-            }
-            LinkDown::NoAddress(_) | LinkDown::Unreachable | LinkDown::Restarted | LinkDown::Lost(_) => false,
-        }
-    }
-}
-
-impl From<ConnectionError> for LinkDown {
-    fn from(error: ConnectionError) -> Self {
-        match error {
-            ConnectionError::ApplicationClosed(closed) => {
-                let words = clean(&String::from_utf8_lossy(&closed.reason));
-                let code = closed.error_code.into_inner();
-                LinkDown::Refused { code, reason: if words.is_empty() { close::name(code).to_owned() } else { words } }
-            }
-            ConnectionError::Reset => LinkDown::Restarted,
-            ConnectionError::TimedOut => LinkDown::Unreachable,
-            ConnectionError::VersionMismatch
-            | ConnectionError::TransportError(_)
-            | ConnectionError::ConnectionClosed(_)
-            | ConnectionError::LocallyClosed
-            | ConnectionError::CidsExhausted => LinkDown::Lost(clean(&error.to_string())),
-        }
-    }
-}
-
-impl From<DialError> for LinkDown {
-    fn from(error: DialError) -> Self {
-        match error {
-            DialError::IdentityMismatch { expected, found } => LinkDown::Identity { expected, found },
-            DialError::Timeout => LinkDown::Unreachable,
-            DialError::Closed { code, reason } => LinkDown::Refused { code, reason },
-            DialError::OtherProtocol => LinkDown::Protocol("what answers there is no hobnob relay of this version".to_owned()),
-            DialError::Refused | DialError::Tls(_) | DialError::Address { .. } | DialError::Stopping | DialError::Other(_) => {
-                LinkDown::Lost(error.to_string())
-            }
-        }
-    }
-}
-
 /// A link's task.
 pub struct Link {
     config: LinkConfig,
     endpoint: Endpoint,
+    channels: Channels,
     traffic: Arc<Traffic>,
     commands: mpsc::UnboundedReceiver<LinkCommand>,
     events: mpsc::Sender<(RelayId, LinkEvent)>,
@@ -198,12 +121,12 @@ impl Link {
     pub fn new(
         config: LinkConfig,
         endpoint: Endpoint,
-        traffic: Arc<Traffic>,
+        channels: Channels,
         commands: mpsc::UnboundedReceiver<LinkCommand>,
         events: mpsc::Sender<(RelayId, LinkEvent)>,
     ) -> Self {
-        let rng = Rng::new(config.seed);
-        Self { config, endpoint, traffic, commands, events, rooms: Vec::new(), rng }
+        let (rng, traffic) = (Rng::new(config.seed), channels.traffic(config.relay));
+        Self { config, endpoint, channels, traffic, commands, events, rooms: Vec::new(), rng }
     }
 
     /// Keeps the link up until `stop`, or until nobody wants it any more.
@@ -224,6 +147,7 @@ impl Link {
                         return;
                     }
                     let Err(down) = self.serve(connected, heartbeat_ms).await;
+                    self.channels.unbind_all(self.config.relay);
                     (true, down)
                 }
                 Err(down) => (false, down),
@@ -235,6 +159,12 @@ impl Link {
                 return;
             }
         }
+    }
+
+    fn opened(&mut self, connected: &Connected, peer: PeerId, channel: ChannelId) {
+        let relay = connected.connection.remote_address();
+        let addr = self.channels.addr(self.config.relay, peer, self.config.v6, || self.rng.draw());
+        self.channels.bind(addr, relay, channel);
     }
 
     /// Whether somebody still listens.
@@ -316,8 +246,14 @@ impl Link {
                 said = connected.next() => {
                     let said = said?;
                     echo.heard();
-                    if let FromRelay::Roster(changes) = &said {
-                        roster = changes.version;
+                    match &said {
+                        FromRelay::Roster(changes) => roster = changes.version,
+                        FromRelay::Opened { peer, channel } => self.opened(&connected, *peer, *channel),
+                        FromRelay::Welcome(_)
+                        | FromRelay::NotOpened { .. }
+                        | FromRelay::Ended { .. }
+                        | FromRelay::Observed(_)
+                        | FromRelay::Unknown(_) => {}
                     }
                     if !self.tell(LinkEvent::Said(said)).await {
                         return Err(LinkDown::Lost("this node is stopping".to_owned()));

@@ -1,0 +1,59 @@
+//! The move of a relayed session to a direct path: candidates said and heard, knocks sent and received.
+//!
+//! Candidates travel end to end; the relay sees none.
+
+use hobnob_protocol::Frame;
+use hobnob_protocol::datagram::Knock;
+use hobnob_protocol::frame::HELLO_ADDRS_MAX;
+
+use super::profiles::may_be_dialed;
+use super::*;
+use crate::core::synthetic::is_synthetic;
+
+impl Engine {
+    /// A session is up or over: one through a relay looks for a direct path.
+    pub(super) fn rendezvous_up(&mut self, session: SessionId) {
+        let Some(link) = self.links.get(&session) else { return };
+        if !is_synthetic(link.session.remote_addr().ip()) {
+            return;
+        }
+        let peer = link.peer;
+        let [ours, theirs] = [self.me, peer].map(|sender| Knock::token(&link.exporter, sender));
+        let up = rendezvous::Input::Up { session, peer, dials: self.me < peer, ours, theirs };
+        self.rendezvous.handle(self.clock.now(), up);
+    }
+
+    pub(super) fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>) {
+        let Some(link) = self.links.get(&session) else { return };
+        let remote = link.session.remote_addr();
+        let may = |addr: &SocketAddr| may_be_dialed(*addr, remote, &self.interfaces);
+        let addrs = addrs.into_iter().filter(may).collect();
+        self.rendezvous.handle(self.clock.now(), rendezvous::Input::Candidates(session, addrs));
+    }
+
+    pub(super) fn knocked(&mut self, knocked: Knocked) {
+        let from = crate::net::socket::canonical(knocked.from);
+        self.rendezvous.handle(self.clock.now(), rendezvous::Input::Knocked(from, knocked.knock));
+    }
+
+    pub(super) fn rendezvous_output(&mut self, output: rendezvous::Output) {
+        match output {
+            rendezvous::Output::SayCandidates(session) => {
+                let mut addrs = self.listening_addrs();
+                addrs.truncate(HELLO_ADDRS_MAX / 2);
+                for observed in self.relays.observed() {
+                    if !addrs.contains(&observed) && addrs.len() < HELLO_ADDRS_MAX {
+                        addrs.push(observed);
+                    }
+                }
+                if let Some(link) = self.links.get(&session) {
+                    link.session.send_control(Frame::Candidates(addrs).encode());
+                }
+            }
+            rendezvous::Output::Knock(to, knock) => self.bound.demux.knock(to, knock),
+            rendezvous::Output::Proven(peer, addr) => {
+                self.paths.handle(self.clock.now(), paths::Input::Proven(peer, addr));
+            }
+        }
+    }
+}
