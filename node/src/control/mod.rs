@@ -2,7 +2,7 @@
 //!
 //! [`home`] says which folder and which process, [`wire`] what the lines say, [`server`] answers them, [`client`] asks,
 //! and [`attach`] finds the node of a home or becomes it. Only processes of the same user are heard. The relay's command uses
-//! [`home`], [`socket`] and [`line`] for a socket of its own.
+//! [`home`], [`socket`] and [`mod@line`] for a socket of its own.
 
 pub mod attach;
 pub mod client;

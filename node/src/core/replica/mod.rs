@@ -1,7 +1,7 @@
 //! The replica: conversations as logs. It decides what is kept, what is sent to whom, and what may be said about it.
 //!
 //! It owns the heads, the cursors and the receipts of every conversation. It leaves to others: bytes on disk (it asks for a
-//! [`Commit`] and waits for the answer), bytes on a wire (it names a session and a frame), who a session's peer is, and what
+//! [`Commit`](super::durable::Commit) and waits for the answer), bytes on a wire (it names a session and a frame), who a session's peer is, and what
 //! anything looks like.
 //!
 //! How entries move. An author pushes its own entries to every session of the conversation. Everything else is pulled: a
