@@ -310,12 +310,13 @@ impl Engine {
             }),
         }
     }
-}
 
-/// The peer of a direct conversation.
-pub(super) fn direct_peer(kind: &ConversationKind) -> Option<PeerId> {
-    match kind {
-        ConversationKind::Direct(peer) => Some(*peer),
-        ConversationKind::Room { .. } => None,
+    /// Everybody with whom there is a conversation.
+    pub(super) fn talked_with(&self) -> BTreeSet<PeerId> {
+        let peer = |kind: &ConversationKind| match kind {
+            ConversationKind::Direct(peer) => Some(*peer),
+            ConversationKind::Room { .. } => None,
+        };
+        self.replica.conversations().filter_map(|record| peer(&record.kind)).collect()
     }
 }

@@ -238,8 +238,7 @@ impl Engine {
             }
         }
         // Whoever there is a conversation with can be named, whether or not an address is known.
-        let with: Vec<_> = self.replica.conversations().filter_map(|record| messages::direct_peer(&record.kind)).collect();
-        for peer in with {
+        for peer in self.talked_with() {
             if self.peers.nick(peer).is_none() {
                 self.peers.learn(peer, None);
             }

@@ -115,9 +115,9 @@ impl Relays {
         }
     }
 
-    fn command_all(&self, command: impl Fn() -> LinkCommand) {
+    fn wake(&self) {
         for relay in self.list.values() {
-            let _ = relay.commands.send(command());
+            let _ = relay.commands.send(LinkCommand::Wake);
         }
     }
 }
@@ -185,7 +185,7 @@ impl Engine {
     }
 
     pub(super) fn relays_network_changed(&mut self) {
-        self.relays.command_all(|| LinkCommand::Wake);
+        self.relays.wake();
         self.rendezvous.handle(self.clock.now(), rendezvous::Input::NetworkChanged);
     }
 
@@ -227,8 +227,8 @@ impl Engine {
         if self.relays.list.get(&relay).is_none_or(|relay| !relay.in_rooms) {
             return;
         }
-        let with: Vec<_> = self.replica.conversations().filter_map(|record| messages::direct_peer(&record.kind)).collect();
-        let away: Vec<_> = with.into_iter().filter(|peer| self.paths.session(*peer).is_none()).take(ASKED_FOR_MAX).collect();
+        let away: Vec<_> =
+            self.talked_with().into_iter().filter(|peer| self.paths.session(*peer).is_none()).take(ASKED_FOR_MAX).collect();
         for peer in away {
             let addrs = vec![self.relayed_addr(relay, peer)];
             self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
@@ -323,7 +323,7 @@ impl Engine {
     /// Finds, for each relay, whom of its people to connect with, and does so with those who are new among them.
     fn connect_with_near(&mut self) {
         let rooms: Vec<_> = self.replica.rooms().map(|(room, ..)| room).collect();
-        let direct: BTreeSet<_> = self.replica.conversations().filter_map(|record| messages::direct_peer(&record.kind)).collect();
+        let direct = self.talked_with();
         let mut found = Vec::new();
         for (id, relay) in &mut self.relays.list {
             let wanted = wanted(self.me, &relay.roster, &relay.missing, &rooms, &direct);
