@@ -102,6 +102,18 @@ fn who_answers_in_another_ones_place_is_told_nothing_and_told_of() {
 }
 
 #[test]
+fn who_hears_of_a_channel_after_its_first_frames_answers_them_all_the_same() {
+    let town = Town::new();
+    town.relay.lies(Lies { hides: true, late: true, ..Lies::default() });
+    let [ann, bob] = ["ann", "bob"].map(|nick| town.up(nick));
+    for host in [&ann, &bob] {
+        host.prints(&["relay-up"]);
+    }
+    ann.run(&["send", &format!("{}@{}", bob.id(), town.relay.addr()), "who is this?"]).expect(0);
+    bob.has("who is this?");
+}
+
+#[test]
 fn frames_in_somebody_elses_name_disturb_nobody() {
     let town = Town::new();
     let [ann, bob, cat] = town.three();

@@ -26,6 +26,7 @@ pub use down::LinkDown;
 
 use super::channels::{Channels, RelayId, Traffic};
 use super::endpoint::Endpoint;
+use super::goodbye::say_goodbye;
 use crate::core::Rng;
 
 /// How long a dial may take, and then how long the relay may take to say Welcome.
@@ -63,8 +64,6 @@ pub struct LinkConfig {
     pub expected: Option<PeerId>,
     /// What its operator gave to those who may use it.
     pub token: Vec<u8>,
-    /// Whether the socket takes IPv6 addresses.
-    pub v6: bool,
     /// For jitter, and for the peers' addresses.
     pub seed: u64,
 }
@@ -108,6 +107,8 @@ pub struct Link {
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     rooms: Vec<hobnob_protocol::ConversationId>,
     rng: Rng,
+    /// The connection, once the relay has proved its identity.
+    connection: Option<Connection>,
 }
 
 impl std::fmt::Debug for Link {
@@ -126,15 +127,16 @@ impl Link {
         events: mpsc::Sender<(RelayId, LinkEvent)>,
     ) -> Self {
         let (rng, traffic) = (Rng::new(config.seed), channels.traffic(config.relay));
-        Self { config, endpoint, channels, traffic, commands, events, rooms: Vec::new(), rng }
+        Self { config, endpoint, channels, traffic, commands, events, rooms: Vec::new(), rng, connection: None }
     }
 
-    /// Keeps the link up until `stop`, or until nobody wants it any more.
+    /// Keeps the link up until `stop`, or until nobody wants it any more; then says goodbye.
     pub async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.keep_up() => {}
         }
+        say_goodbye(self.connection.as_slice(), close::BYE, "").await;
     }
 
     async fn keep_up(&mut self) {
@@ -147,11 +149,12 @@ impl Link {
                         return;
                     }
                     let Err(down) = self.serve(connected, heartbeat_ms).await;
-                    self.channels.unbind_all(self.config.relay);
                     (true, down)
                 }
                 Err(down) => (false, down),
             };
+            self.connection = None;
+            self.channels.disconnected(self.config.relay);
             failures = if was_up { 0 } else { failures + 1 };
             let most = if down.is_refusal() { BACK_OFF_REFUSED } else { BACK_OFF_MAX.min(BACK_OFF_MIN * (1 << failures.min(7))) };
             let least = if down.is_refusal() { BACK_OFF_REFUSED / 2 } else { Duration::ZERO };
@@ -163,7 +166,7 @@ impl Link {
 
     fn opened(&mut self, connected: &Connected, peer: PeerId, channel: ChannelId) {
         let relay = connected.connection.remote_address();
-        let addr = self.channels.addr(self.config.relay, peer, self.config.v6, || self.rng.draw());
+        let addr = self.channels.addr(self.config.relay, peer, || self.rng.draw());
         self.channels.bind(addr, relay, channel);
     }
 
@@ -213,6 +216,9 @@ impl Link {
                 self.rooms = rooms;
             }
         }
+        self.connection = Some(connection.clone());
+        // It may open channels as soon as it has read who we are.
+        self.channels.connected(self.config.relay, connection.remote_address());
         let register = Register { version: VERSION, features: 0, token: self.config.token.clone(), rooms: self.rooms.clone() };
         let registering = async {
             let (control_out, control_in) = connection.open_bi().await?;
@@ -260,10 +266,7 @@ impl Link {
                     }
                 }
                 command = self.commands.recv() => match command {
-                    None => {
-                        connected.connection.close(VarInt::from_u32(close::BYE), b"");
-                        return Err(LinkDown::Lost("this node is stopping".to_owned()));
-                    }
+                    None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
                     Some(LinkCommand::Say(frame)) => connected.say(&frame).await?,
                     Some(LinkCommand::Rooms(rooms)) => {
                         self.rooms.clone_from(&rooms);

@@ -133,8 +133,7 @@ impl Engine {
         let expected = addr.id.or_else(|| self.relays.known.get(&addr.at.to_string()).copied());
         let (commands, queue) = mpsc::unbounded_channel();
         let (token, seed) = (self.relays.token.clone(), random());
-        let v6 = self.bound.local_addr.is_ipv6();
-        let config = LinkConfig { relay, at: addr.at.clone(), expected, token, v6, seed };
+        let config = LinkConfig { relay, at: addr.at.clone(), expected, token, seed };
         let channels = self.bound.channels.clone();
         let link = RelayLink::new(config, self.endpoint.clone(), channels, queue, self.relays.events.clone());
         self.tasks.spawn(link.run(self.stopping.clone()));
@@ -165,7 +164,7 @@ impl Engine {
     }
 
     fn relayed_addr(&self, relay: RelayId, peer: PeerId) -> SocketAddr {
-        self.bound.channels.addr(relay, peer, self.bound.local_addr.is_ipv6(), random)
+        self.bound.channels.addr(relay, peer, random)
     }
 
     /// The address of the relay through which a session goes.
