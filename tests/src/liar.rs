@@ -4,7 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "it throws dice: what it does to a frame is nobody's to foresee")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -37,6 +37,8 @@ pub struct Lies {
     pub hold: u32,
     /// See `drop`.
     pub garble: u32,
+    /// After so many of a hundred, an old frame comes again: any of the last thousand, of whichever channel.
+    pub replay: u32,
     /// Frames for the first go to the second as well, in the name of one of its own channels.
     pub copy_to: Option<(PeerId, PeerId)>,
     /// So many peers that do not exist are said to be in everybody's rooms.
@@ -64,6 +66,8 @@ struct State {
     /// By the sender's name: whose it is, and what it becomes for whom.
     routes: BTreeMap<ChannelId, (PeerId, ChannelId)>,
     held: Option<(SocketAddr, Vec<u8>)>,
+    /// What was passed on lately, the oldest first.
+    past: VecDeque<(SocketAddr, Vec<u8>)>,
     /// By the caller's name: calls that the called have not answered.
     unanswered: BTreeMap<ChannelId, Unanswered>,
     forwarded: u64,
@@ -83,6 +87,9 @@ struct Unanswered {
     caller: PeerId,
     frames: u32,
 }
+
+/// Frames that it remembers, to send them again.
+const PAST_MAX: usize = 1_000;
 
 /// A post-quantum ClientHello takes two datagrams.
 const FIRST_FLIGHT: u32 = 2;
@@ -285,6 +292,13 @@ impl State {
             out.push((other.connection.remote_address(), named(*channel)));
         }
         self.forwarded += 1;
+        self.past.push_back((addr, bytes.clone()));
+        if self.past.len() > PAST_MAX {
+            self.past.pop_front();
+        }
+        if rand::rng().random_range(0..100) < self.lies.replay {
+            out.push(self.past[rand::rng().random_range(0..self.past.len())].clone());
+        }
         let dice = rand::rng().random_range(0..100);
         let Lies { drop, repeat, hold, garble, .. } = self.lies;
         if dice < drop {

@@ -74,7 +74,7 @@ fn converse(ann: &Host, bob: &Host, about: &str, messages: usize) {
 fn dropping_repeating_reordering_and_garbling_cost_time_and_no_message() {
     let town = Town::new();
     let [ann, bob, _cat] = town.three();
-    town.relay.lies(Lies { drop: 10, repeat: 15, hold: 15, garble: 5, ..Lies::default() });
+    town.relay.lies(Lies { drop: 10, repeat: 15, hold: 15, garble: 5, replay: 20, ..Lies::default() });
     let before = town.relay.forwarded();
     converse(&ann, &bob, "in bad weather", 60);
     assert!(town.relay.forwarded() > before + 60, "it went another way");

@@ -70,21 +70,45 @@ async fn a_second_stream_is_not_granted() {
 }
 
 #[tokio::test]
-async fn half_open_handshakes_keep_nobody_out() {
+async fn handshakes_of_those_who_hear_nothing_are_not_begun() {
     let relay = Relay::start();
     let deaf = Client::with(9, relay.addr(), Ears::Deaf).await;
     let half_open: Vec<_> = (0..2_000).map(|_| deaf.connecting()).collect();
     Client::new(1, relay.addr()).await.joins(&[]).await;
     // Who does not hear the question where it came from gets no further, and so holds nothing.
-    let asked = async {
+    come_to(|| relay.server.newcomers().read(Fate::Asked) >= 2_000).await;
+    assert_eq!(relay.server.newcomers().read(Fate::Begun), 1);
+    drop(half_open);
+}
+
+#[tokio::test]
+async fn handshakes_that_stop_halfway_are_given_up_within_ten_seconds() {
+    let relay = Relay::start();
+    let (addr, read) = (relay.addr(), |fate| relay.server.newcomers().read(fate));
+    // A life of its own, that ends without a word.
+    let life = tokio::runtime::Runtime::new().unwrap();
+    let half_open = life.spawn(async move {
+        let stuck = Client::with(9, addr, Ears::Retry).await;
+        let connecting: Vec<_> = (0..1_000).map(|_| stuck.connecting()).collect();
+        (stuck, connecting)
+    });
+    // However many there are: the gate has so many places, and who waits for one does not wait for long.
+    come_to(|| read(Fate::Begun) >= 256).await;
+    life.shutdown_background();
+    drop(half_open);
+    come_to(|| read(Fate::Begun) == read(Fate::Failed)).await;
+    Client::new(1, relay.addr()).await.joins(&[]).await;
+}
+
+/// Waits until this is so, for as long as a relay may hold what goes no further.
+async fn come_to(check: impl Fn() -> bool) {
+    let so = async {
         let mut look = tokio::time::interval(Duration::from_millis(50));
-        while relay.server.newcomers().read(Fate::Asked) < 2_000 {
+        while !check() {
             look.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap();
-    assert_eq!(relay.server.newcomers().read(Fate::Begun), 1);
-    drop(half_open);
+    tokio::time::timeout(Duration::from_secs(10), so).await.unwrap();
 }
 
 #[tokio::test]

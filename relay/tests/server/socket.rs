@@ -18,6 +18,19 @@ use tokio::sync::mpsc;
 pub(crate) enum Ears {
     Open,
     Deaf,
+    /// Hears the question where it came from, and nothing after it.
+    Retry,
+}
+
+impl Ears {
+    fn hear(self, datagram: &[u8]) -> bool {
+        match self {
+            Ears::Open => true,
+            Ears::Deaf => false,
+            // A long header, of the fourth type (RFC 9000 section 17.2.5).
+            Ears::Retry => datagram.first().is_some_and(|first| first & 0xf0 == 0xf0),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -50,7 +63,7 @@ impl AsyncUdpSocket for Mixed {
             let datagram = buffer.filled();
             if Class::of(datagram) == Class::Channel {
                 let _test_over = self.frames.send(datagram.to_vec());
-            } else if self.ears == Ears::Open {
+            } else if self.ears.hear(datagram) {
                 meta[0] = RecvMeta { addr, len: datagram.len(), stride: datagram.len(), ..RecvMeta::default() };
                 return Poll::Ready(Ok(1));
             }

@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use hobnob_protocol::relay::PORT_RELAY;
-use hobnob_tests::lab::{Lab, Machine, Nat, OnInternet, Stopwatch};
+use hobnob_protocol::relay::{PORT_RELAY, ToRelay, close};
+use hobnob_protocol::{PeerId, RoomKey, RoomName};
+use hobnob_tests::hostile::Caller;
+use hobnob_tests::lab::{Lab, Machine, Nat, Node, OnInternet, Stopwatch};
 
 use crate::world::World;
 
@@ -69,6 +71,55 @@ fn rubbish_from_strangers_keeps_nobody_from_talking() {
     assert!(ann.is_with_over("relay", &bob));
     let after = world.relay.row(ann.id()).expect("it is registered");
     assert_eq!(after["since"], before["since"], "it was connected all the time");
+}
+
+#[test]
+fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    ann.sees(&bob);
+    let since = |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
+    let before = [&ann, &bob].map(since);
+    let machine = world.net.machine("flooder");
+    let room = RoomKey::derive(&RoomName::lobby(), b"").tag();
+    for (what, frame) in [
+        ("requests for channels", ToRelay::Open(PeerId::from_bytes([7; 32]))),
+        ("changes of rooms", ToRelay::Rooms(vec![room])),
+        ("heartbeats", ToRelay::Heartbeat(0)),
+        ("frames", ToRelay::Unknown(200)),
+    ] {
+        let told =
+            as_caller(&machine, &world, async |caller| caller.registers().await.expect("a first time").floods(&frame).await);
+        assert!(told.code == close::LIMIT && told.words.contains(what), "{what}: {told:?}");
+        let text = format!("in spite of {what}");
+        ann.tells(&bob, &text);
+        bob.shows_once(&text);
+    }
+    assert_eq!([&ann, &bob].map(since), before, "they were connected all the time");
+}
+
+#[test]
+fn who_registers_over_and_over_is_told_to_stop() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let machine = world.net.machine("flooder");
+    let told = as_caller(&machine, &world, async |caller| {
+        let mut registrations = Vec::new();
+        loop {
+            match caller.registers().await {
+                Ok(registration) => registrations.push(registration),
+                Err(told) => return told,
+            }
+        }
+    });
+    assert!(told.code == close::LIMIT && told.words.contains("registered too often"), "{told:?}");
+}
+
+/// Does something as somebody who speaks to the relay from this machine, and is not held to its limits by a program.
+fn as_caller<T>(machine: &Machine, world: &World, act: impl AsyncFnOnce(Caller) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    runtime.block_on(async { act(Caller::new(machine.udp(), world.relay.address().into())).await })
 }
 
 /// What a node first sends to a relay: the beginning of a handshake.

@@ -98,6 +98,22 @@ fn a_direct_path_that_died_comes_back() {
 }
 
 #[test]
+fn a_goodbye_is_heard_through_a_relay() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    for _ in 0..5 {
+        ann.sees(&bob);
+        bob.sees(&ann);
+        assert!(bob.is_with_over("relay", &ann));
+        bob.terminate();
+        // Who leaves without a word is missed after a quarter of a minute.
+        ann.loses_within(&bob, Duration::from_secs(5));
+        bob.start();
+    }
+}
+
+#[test]
 fn a_laptop_that_goes_elsewhere_is_found_again() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);

@@ -14,9 +14,25 @@ pub enum LinkDown {
     NoAddress(String),
     /// Nothing answered.
     #[error(
-        "nothing answers there over UDP: is the relay running, is the address right, and does a firewall here or there block UDP?"
+        "nothing answers there: is the address right, are that machine and its relay running, and does a firewall here or there \
+         block UDP?"
     )]
     Unreachable,
+    /// The machine is there, and says that nobody listens on the port.
+    #[error("that machine says that nothing listens on its UDP port {port}: is the relay running, and is this its port?")]
+    NotRunning {
+        /// The port.
+        port: u16,
+    },
+    /// The machine is there, but what is sent to it over UDP has no answer.
+    #[error(
+        "UDP is blocked: that machine answers over TCP, and nothing comes back over UDP, which hobnob needs. Let UDP port {port} \
+         out through the firewall of this network and in through the relay's, or use another network"
+    )]
+    UdpBlocked {
+        /// The port.
+        port: u16,
+    },
     /// Another identity answers.
     #[error("it proves another identity ({found}) than the one known ({expected})")]
     Identity {
@@ -54,7 +70,12 @@ impl LinkDown {
                     .iter()
                     .any(|refusal| u64::from(*refusal) == *code)
             }
-            LinkDown::NoAddress(_) | LinkDown::Unreachable | LinkDown::Restarted | LinkDown::Lost(_) => false,
+            LinkDown::NoAddress(_)
+            | LinkDown::Unreachable
+            | LinkDown::NotRunning { .. }
+            | LinkDown::UdpBlocked { .. }
+            | LinkDown::Restarted
+            | LinkDown::Lost(_) => false,
         }
     }
 }

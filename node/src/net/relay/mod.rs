@@ -6,6 +6,7 @@
 //! first frames may follow at once.
 
 mod down;
+mod silence;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -201,6 +202,7 @@ impl Link {
         for addr in found {
             match self.connect_to(addr).await {
                 Ok(connected) => return Ok(connected),
+                Err(LinkDown::Unreachable) => down = silence::cause(addr).await,
                 Err(error) => down = error,
             }
         }
