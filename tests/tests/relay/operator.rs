@@ -101,6 +101,22 @@ fn a_relay_that_does_not_run_is_told_from_a_machine_that_is_not_there() {
 }
 
 #[test]
+fn a_relay_that_dies_is_told_of_though_nobody_says_anything() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let (_home, ann) = world.alone_behind(Nat::FullCone, "ann");
+    is_registered(&world, &ann);
+    world.relay.kill9();
+    says(&ann.notices("relay-down"), &["does not answer any more"]);
+    let why = |event: &Value| {
+        event["code"] == "relay-down" && event["text"].as_str().is_some_and(|text| text.contains("nothing listens"))
+    };
+    ann.wait_for("say that no relay runs there", why, Duration::from_secs(30));
+    world.relay.start();
+    is_registered(&world, &ann);
+}
+
+#[test]
 fn who_falls_silent_is_suspected_then_given_up_and_back_when_heard_again() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);

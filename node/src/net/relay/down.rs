@@ -18,6 +18,9 @@ pub enum LinkDown {
          block UDP?"
     )]
     Unreachable,
+    /// It was there, and answers no more.
+    #[error("it does not answer any more")]
+    Silent,
     /// The machine is there, and says that nobody listens on the port.
     #[error("that machine says that nothing listens on its UDP port {port}: is the relay running, and is this its port?")]
     NotRunning {
@@ -72,6 +75,7 @@ impl LinkDown {
             }
             LinkDown::NoAddress(_)
             | LinkDown::Unreachable
+            | LinkDown::Silent
             | LinkDown::NotRunning { .. }
             | LinkDown::UdpBlocked { .. }
             | LinkDown::Restarted

@@ -6,6 +6,7 @@
 //! first frames may follow at once.
 
 mod down;
+mod echo;
 mod silence;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use down::LinkDown;
 
+use self::echo::{Echo, LOOK_EVERY, Look};
 use super::channels::{Channels, RelayId, Traffic};
 use super::endpoint::Endpoint;
 use super::goodbye::say_goodbye;
@@ -40,13 +42,6 @@ const BACK_OFF_REFUSED: Duration = Duration::from_secs(60);
 
 /// The heartbeat interval that a relay may ask for; beyond it, the nearest that is allowed.
 const HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
-
-/// How often it is looked whether what goes through the relay has an echo.
-const ECHO_EVERY: Duration = Duration::from_millis(250);
-
-/// After so many looks with frames sent and none received, the relay is asked whether it is there. One that has restarted
-/// answers with a reset.
-const SILENT_LOOKS: u32 = 3;
 
 /// Addresses of a relay's name that are tried.
 const ADDRS_MAX: usize = 4;
@@ -245,7 +240,7 @@ impl Link {
     async fn serve(&mut self, mut connected: Connected, heartbeat_ms: u32) -> Result<Never, LinkDown> {
         let every = Duration::from_millis(heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end()).into());
         let mut heartbeats = interval(every);
-        let mut looks = interval(ECHO_EVERY);
+        let mut looks = interval(LOOK_EVERY);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut roster, mut echo) = (0, Echo::default());
@@ -274,40 +269,16 @@ impl Link {
                         self.rooms.clone_from(&rooms);
                         connected.say(&ToRelay::Rooms(rooms)).await?;
                     }
-                    Some(LinkCommand::Wake) => connected.say(&ToRelay::Heartbeat(roster)).await?,
+                    Some(LinkCommand::Wake) => connected.beat(roster, &mut echo).await?,
                 },
-                _ = heartbeats.tick() => connected.say(&ToRelay::Heartbeat(roster)).await?,
-                _ = looks.tick() => if echo.is_missing(self.traffic.read()) {
-                    connected.say(&ToRelay::Heartbeat(roster)).await?;
+                _ = heartbeats.tick() => connected.beat(roster, &mut echo).await?,
+                _ = looks.tick() => match echo.look(self.traffic.read()) {
+                    Look::Well => {}
+                    Look::Ask => connected.beat(roster, &mut echo).await?,
+                    Look::Dead => return Err(LinkDown::Silent),
                 },
             }
         }
-    }
-}
-
-/// Notices when frames go to a relay and none come from it.
-#[derive(Debug, Default)]
-struct Echo {
-    sent: u64,
-    received: u64,
-    silent: u32,
-}
-
-impl Echo {
-    /// The relay itself said something: it is there, and what is missing is the peers' own silence.
-    fn heard(&mut self) {
-        self.silent = 0;
-    }
-
-    fn is_missing(&mut self, (sent, received): (u64, u64)) -> bool {
-        let silent = sent > self.sent && received == self.received;
-        self.silent = match () {
-            () if received > self.received => 0,
-            () if silent || self.silent > 0 => self.silent + 1,
-            () => 0,
-        };
-        (self.sent, self.received) = (sent, received);
-        self.silent > 0 && self.silent.is_multiple_of(SILENT_LOOKS)
     }
 }
 
@@ -321,6 +292,12 @@ struct Connected {
 }
 
 impl Connected {
+    /// Says that this node is here, and which roster it has. The relay answers each time.
+    async fn beat(&mut self, roster: u64, echo: &mut Echo) -> Result<(), LinkDown> {
+        echo.asked();
+        self.say(&ToRelay::Heartbeat(roster)).await
+    }
+
     async fn say(&mut self, frame: &ToRelay) -> Result<(), LinkDown> {
         let body = frame.encode();
         let length = u32::try_from(body.len()).expect("a frame is at most FRAME_MAX bytes long");
@@ -366,21 +343,3 @@ impl Connected {
 
 /// A link that is up ends only by going down.
 enum Never {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn silence_after_something_was_sent_is_noticed_and_silence_of_both_is_not() {
-        let mut echo = Echo::default();
-        let looks = |echo: &mut Echo, sent, received, n| (0..n).map(|_| echo.is_missing((sent, received))).collect::<Vec<_>>();
-        assert_eq!(looks(&mut echo, 0, 0, 5), [false; 5]);
-        assert_eq!(looks(&mut echo, 4, 0, 6), [false, false, true, false, false, true], "it is asked again and again");
-        assert_eq!(looks(&mut echo, 4, 1, 5), [false; 5]);
-        assert_eq!(looks(&mut echo, 9, 8, 5), [false; 5]);
-        assert_eq!(looks(&mut echo, 10, 8, 2), [false; 2]);
-        echo.heard();
-        assert_eq!(looks(&mut echo, 10, 8, 9), [false; 9], "a relay that answers is there, whatever the peer does");
-    }
-}

@@ -88,9 +88,9 @@ impl Relays {
         self.list.values().map(info).collect()
     }
 
-    /// For a ticket: those that are there.
+    /// For a ticket: those that this node is to be found at. It may be given away before they have answered.
     pub(super) fn addrs(&self) -> Vec<RelayAddr> {
-        let named = self.list.values().filter(|relay| relay.in_rooms && relay.up.is_some());
+        let named = self.list.values().filter(|relay| relay.in_rooms);
         named.map(|relay| RelayAddr { id: relay.id, at: relay.at.clone() }).collect()
     }
 
@@ -236,6 +236,7 @@ impl Engine {
             LinkDown::Refused { .. }
             | LinkDown::NoAddress(_)
             | LinkDown::Unreachable
+            | LinkDown::Silent
             | LinkDown::NotRunning { .. }
             | LinkDown::Restarted
             | LinkDown::Protocol(_)
