@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
+use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
 use hobnob_protocol::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{PeerId, SecretKey};
@@ -24,8 +25,7 @@ pub struct Caller {
 pub struct Registration {
     connection: Connection,
     send: SendStream,
-    /// What the relay says is not read; but a stream that is dropped tells it so.
-    _receive: RecvStream,
+    receive: RecvStream,
 }
 
 /// How a relay ended a connection: a code of [`hobnob_protocol::relay::close`], and its words.
@@ -62,14 +62,26 @@ impl Caller {
         push(&ToRelay::Register(Register { version: VERSION, ..Register::default() }), &mut registration);
         // Whether it is taken is seen by what comes back.
         let _ = send.write_all(&registration).await;
-        match welcome(&mut receive).await {
-            Ok(()) => Ok(Registration { connection, send, _receive: receive }),
+        match next(&mut receive).await {
+            Ok(_welcome) => Ok(Registration { connection, send, receive }),
             Err(_) => Err(told(connection.closed().await)),
         }
     }
 }
 
 impl Registration {
+    /// Asks for a channel to this peer, and is given one.
+    pub async fn opens(&mut self, peer: PeerId) -> ChannelId {
+        let mut bytes = Vec::new();
+        push(&ToRelay::Open(peer), &mut bytes);
+        self.send.write_all(&bytes).await.expect("the relay listens");
+        loop {
+            if let FromRelay::Opened { channel, .. } = next(&mut self.receive).await.expect("the relay answers") {
+                return channel;
+            }
+        }
+    }
+
     /// Says the same over and over, until the relay ends the connection.
     pub async fn floods(mut self, frame: &ToRelay) -> Told {
         let mut bytes = Vec::new();
@@ -79,12 +91,11 @@ impl Registration {
     }
 }
 
-async fn welcome(receive: &mut RecvStream) -> anyhow::Result<()> {
+async fn next(receive: &mut RecvStream) -> anyhow::Result<FromRelay> {
     let length = receive.read_u32().await?;
     let mut body = vec![0; usize::try_from(length)?];
     receive.read_exact(&mut body).await?;
-    anyhow::ensure!(matches!(FromRelay::decode(&body)?, FromRelay::Welcome(_)), "no Welcome");
-    Ok(())
+    Ok(FromRelay::decode(&body)?)
 }
 
 fn push(frame: &ToRelay, to: &mut Vec<u8>) {

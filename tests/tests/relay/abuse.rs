@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
+use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{PORT_RELAY, ToRelay, close};
 use hobnob_protocol::{PeerId, RoomKey, RoomName};
 use hobnob_tests::hostile::Caller;
-use hobnob_tests::lab::{Lab, Machine, Nat, Node, OnInternet, Stopwatch};
+use hobnob_tests::lab::{Lab, Machine, Nat, Node, OnInternet, Stopwatch, until};
 
 use crate::world::World;
 
@@ -74,6 +75,40 @@ fn rubbish_from_strangers_keeps_nobody_from_talking() {
 }
 
 #[test]
+fn a_channel_carries_only_what_comes_from_its_own_end() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let [ann, bob, eve] = ["ann", "bob", "eve"].map(|nick| world.net.machine(nick).udp());
+    let sends = |socket: &UdpSocket, channel: ChannelId| {
+        let frame = [&channel.header()[..], &[0x40; 100]].concat();
+        socket.send_to(&frame, world.relay.address()).expect("there is a route");
+    };
+    block_on(async {
+        let relay = world.relay.address().into();
+        let own = ann.try_clone().expect("a socket can be shared");
+        let (ann, bob) = (Caller::new(ann, relay), Caller::new(bob, relay));
+        let mut anns = ann.registers().await.expect("a first time");
+        let _bobs = bob.registers().await.expect("a first time");
+        let channel = anns.opens(bob.id()).await;
+        let comes_to = |forwarded: u64, forged: u64| {
+            let id = ann.id().to_string();
+            until("what came is counted", Duration::from_secs(10), || {
+                let row = world.relay.row(&id).expect("it is registered");
+                let fits = row["frames"] == forwarded && row["wrong_sender"] == forged;
+                if fits { Ok(()) } else { Err(row.to_string()) }
+            });
+        };
+        (0..3).for_each(|_| sends(&eve, channel));
+        comes_to(0, 3);
+        sends(&own, channel);
+        comes_to(1, 3);
+        sends(&own, ChannelId([7; 8]));
+        sends(&own, channel);
+        comes_to(2, 3);
+    });
+}
+
+#[test]
 fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
@@ -118,8 +153,11 @@ fn who_registers_over_and_over_is_told_to_stop() {
 
 /// Does something as somebody who speaks to the relay from this machine, and is not held to its limits by a program.
 fn as_caller<T>(machine: &Machine, world: &World, act: impl AsyncFnOnce(Caller) -> T) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
-    runtime.block_on(async { act(Caller::new(machine.udp(), world.relay.address().into())).await })
+    block_on(async { act(Caller::new(machine.udp(), world.relay.address().into())).await })
+}
+
+fn block_on<T>(act: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts").block_on(act)
 }
 
 /// What a node first sends to a relay: the beginning of a handshake.

@@ -18,6 +18,9 @@ pub enum LinkDown {
          block UDP?"
     )]
     Unreachable,
+    /// It answers what costs it nothing.
+    #[error("it is there, and takes no connection now: it has too much to do, or large datagrams are lost on the way")]
+    Busy,
     /// It was there, and answers no more.
     #[error("it does not answer any more")]
     Silent,
@@ -75,6 +78,7 @@ impl LinkDown {
             }
             LinkDown::NoAddress(_)
             | LinkDown::Unreachable
+            | LinkDown::Busy
             | LinkDown::Silent
             | LinkDown::NotRunning { .. }
             | LinkDown::UdpBlocked { .. }

@@ -1,4 +1,4 @@
-//! Whether a relay is still there: what goes to it, what comes from it, and what it owes an answer to.
+//! Whether a relay is still there: what goes to it, and what comes from it.
 
 use std::time::Duration;
 
@@ -9,8 +9,20 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// restarted answers with a reset.
 const SILENT_LOOKS: u32 = 3;
 
-/// After so many looks without an answer, six seconds, nobody is there: QUIC has sent the question five times by then.
+/// After so many looks without as much as an acknowledgement, six seconds, nobody is there: QUIC has sent the question five times
+/// by then. A relay that is too busy to answer still acknowledges.
 const UNANSWERED_LOOKS: u32 = 24;
+
+/// What has gone to a relay and come from it so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Transmissions to peers beyond it.
+    pub(super) sent: u64,
+    /// Receptions from such peers.
+    pub(super) received: u64,
+    /// Datagrams of its own connection.
+    pub(super) own: u64,
+}
 
 /// What comes of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +38,9 @@ pub(super) enum Look {
 /// Notices when a relay falls silent. Looks are its clock.
 #[derive(Debug, Default)]
 pub(super) struct Echo {
-    sent: u64,
-    received: u64,
+    seen: Seen,
     silent: u32,
-    /// Looks since the relay was asked something that it has not answered.
+    /// Looks since the relay was asked something, if nothing came from it since.
     unanswered: Option<u32>,
 }
 
@@ -39,20 +50,21 @@ impl Echo {
         self.unanswered.get_or_insert(0);
     }
 
-    /// The relay itself said something: it is there, and what is missing is the peers' own silence.
+    /// The relay said something: it is there, and what is missing is the peers' own silence.
     pub(super) fn heard(&mut self) {
-        (self.silent, self.unanswered) = (0, None);
+        self.silent = 0;
     }
 
-    /// Looks, with the numbers of transmissions to the relay and receptions from it so far.
-    pub(super) fn look(&mut self, (sent, received): (u64, u64)) -> Look {
-        if received > self.received {
-            self.heard();
-        } else if sent > self.sent || self.silent > 0 {
+    /// Looks.
+    pub(super) fn look(&mut self, seen: Seen) -> Look {
+        let before = std::mem::replace(&mut self.seen, seen);
+        if seen.received > before.received {
+            self.silent = 0;
+        } else if seen.sent > before.sent || self.silent > 0 {
             self.silent += 1;
         }
-        (self.sent, self.received) = (sent, received);
-        self.unanswered = self.unanswered.map(|looks| looks + 1);
+        let came = seen.received > before.received || seen.own > before.own;
+        self.unanswered = self.unanswered.filter(|_| !came).map(|looks| looks + 1);
         match () {
             () if self.unanswered.is_some_and(|looks| looks > UNANSWERED_LOOKS) => Look::Dead,
             () if self.silent > 0 && self.silent.is_multiple_of(SILENT_LOOKS) => Look::Ask,
@@ -66,7 +78,7 @@ mod tests {
     use super::*;
 
     fn looks(echo: &mut Echo, sent: u64, received: u64, n: u32) -> Vec<u32> {
-        (1..=n).filter(|_| echo.look((sent, received)) == Look::Ask).collect()
+        (1..=n).filter(|_| echo.look(Seen { sent, received, own: 0 }) == Look::Ask).collect()
     }
 
     #[test]
@@ -82,19 +94,20 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_for_six_seconds_is_dead_and_any_frame_is_an_answer() {
+    fn who_acknowledges_nothing_for_six_seconds_is_dead() {
         let mut echo = Echo::default();
-        let dies = |echo: &mut Echo, received| (1..=100).find(|_| echo.look((0, received)) == Look::Dead);
-        assert_eq!(dies(&mut echo, 0), None, "nobody asked");
+        let dies = |echo: &mut Echo, seen| (1..=100).find(|_| echo.look(seen) == Look::Dead);
+        let nothing = Seen::default();
+        assert_eq!(dies(&mut echo, nothing), None, "nobody asked");
         echo.asked();
         assert!(looks(&mut echo, 0, 0, UNANSWERED_LOOKS).is_empty());
         echo.asked();
-        assert_eq!(dies(&mut echo, 0), Some(1), "asking again gives it no more time");
-        for answer in [Echo::heard, |echo: &mut Echo| assert_eq!(echo.look((0, 1)), Look::Well)] {
+        assert_eq!(dies(&mut echo, nothing), Some(1), "asking again gives it no more time");
+        for something in [Seen { own: 1, ..nothing }, Seen { own: 1, received: 1, ..nothing }] {
             echo.asked();
             looks(&mut echo, 0, 0, UNANSWERED_LOOKS);
-            answer(&mut echo);
-            assert_eq!(dies(&mut echo, 1), None);
+            assert_eq!(dies(&mut echo, something), None);
+            echo = Echo::default();
         }
     }
 }

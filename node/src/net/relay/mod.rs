@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use down::LinkDown;
 
-use self::echo::{Echo, LOOK_EVERY, Look};
+use self::echo::{Echo, LOOK_EVERY, Look, Seen};
 use super::channels::{Channels, RelayId, Traffic};
 use super::endpoint::Endpoint;
 use super::goodbye::say_goodbye;
@@ -160,6 +160,11 @@ impl Link {
         }
     }
 
+    fn seen(&self, connected: &Connected) -> Seen {
+        let (sent, received) = self.traffic.read();
+        Seen { sent, received, own: connected.connection.stats().udp_rx.datagrams }
+    }
+
     fn opened(&mut self, connected: &Connected, peer: PeerId, channel: ChannelId) {
         let relay = connected.connection.remote_address();
         let addr = self.channels.addr(self.config.relay, peer, || self.rng.draw());
@@ -272,7 +277,7 @@ impl Link {
                     Some(LinkCommand::Wake) => connected.beat(roster, &mut echo).await?,
                 },
                 _ = heartbeats.tick() => connected.beat(roster, &mut echo).await?,
-                _ = looks.tick() => match echo.look(self.traffic.read()) {
+                _ = looks.tick() => match echo.look(self.seen(&connected)) {
                     Look::Well => {}
                     Look::Ask => connected.beat(roster, &mut echo).await?,
                     Look::Dead => return Err(LinkDown::Silent),

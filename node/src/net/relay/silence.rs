@@ -17,18 +17,27 @@ use super::LinkDown;
 /// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// What may be the cause, when nothing came from this address.
+/// What comes back over UDP.
+enum Udp {
+    /// An answer.
+    Answer,
+    /// The machine's word that nothing listens there.
+    Refusal,
+    Nothing,
+}
+
+/// What may be the cause, when no connection with this address could be made.
 pub(super) async fn cause(addr: SocketAddr) -> LinkDown {
-    let (udp, tcp) = tokio::join!(refuses_udp(addr), answers_tcp(addr));
+    let (udp, tcp) = tokio::join!(over_udp(addr), answers_tcp(addr));
     match (udp, tcp) {
-        (true, _) => LinkDown::NotRunning { port: addr.port() },
-        (false, true) => LinkDown::UdpBlocked { port: addr.port() },
-        (false, false) => LinkDown::Unreachable,
+        (Udp::Answer, _) => LinkDown::Busy,
+        (Udp::Refusal, _) => LinkDown::NotRunning { port: addr.port() },
+        (Udp::Nothing, true) => LinkDown::UdpBlocked { port: addr.port() },
+        (Udp::Nothing, false) => LinkDown::Unreachable,
     }
 }
 
-/// Whether the machine there says that nothing listens on the UDP port.
-async fn refuses_udp(addr: SocketAddr) -> bool {
+async fn over_udp(addr: SocketAddr) -> Udp {
     let any: IpAddr = if addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let asked = async {
         let socket = UdpSocket::bind((any, 0)).await?;
@@ -40,8 +49,11 @@ async fn refuses_udp(addr: SocketAddr) -> bool {
         socket.send(&request).await?;
         socket.recv(&mut request).await
     };
-    let answer = timeout(ANSWER_LIMIT, asked).await;
-    matches!(answer, Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused)
+    match timeout(ANSWER_LIMIT, asked).await {
+        Ok(Ok(_)) => Udp::Answer,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Udp::Refusal,
+        Ok(Err(_)) | Err(_) => Udp::Nothing,
+    }
 }
 
 /// Whether the machine there answers TCP, by accepting or by refusing.
@@ -58,11 +70,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_closed_port_is_told_from_one_that_swallows_what_comes() {
+    async fn a_closed_port_is_told_from_one_that_swallows_what_comes_and_one_that_answers() {
         let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = silent.local_addr().unwrap();
-        // No firewall here: TCP is refused, and UDP comes to somebody who does not answer.
+        // No firewall here: TCP is refused, and UDP comes to somebody who does not answer …
         assert_eq!(cause(addr).await, LinkDown::UdpBlocked { port: addr.port() });
+        // … until now.
+        let mut request = [0; 20];
+        silent.recv_from(&mut request).await.unwrap();
+        let answering = async {
+            let (_, from) = silent.recv_from(&mut request).await.unwrap();
+            silent.send_to(b"busy", from).await.unwrap();
+        };
+        let (down, ()) = tokio::join!(cause(addr), answering);
+        assert_eq!(down, LinkDown::Busy);
         drop(silent);
         assert_eq!(cause(addr).await, LinkDown::NotRunning { port: addr.port() });
     }

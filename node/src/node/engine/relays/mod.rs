@@ -191,9 +191,8 @@ impl Engine {
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         (relay.id, relay.told) = (Some(identity), None);
         relay.up = Some(Up { addr, observed });
-        relay.roster.clear();
+        relay.forget_roster();
         relay.wanted.clear();
-        relay.missing.clear();
         let at = relay.at.to_string();
         let mut asked: BTreeSet<_> = relay.opening.keys().copied().collect();
         if self.relays.known.insert(at.clone(), identity) != Some(identity) {
@@ -236,6 +235,7 @@ impl Engine {
             LinkDown::Refused { .. }
             | LinkDown::NoAddress(_)
             | LinkDown::Unreachable
+            | LinkDown::Busy
             | LinkDown::Silent
             | LinkDown::NotRunning { .. }
             | LinkDown::Restarted

@@ -21,8 +21,7 @@ impl Engine {
         let me = self.me;
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         if roster.anew {
-            relay.roster.clear();
-            relay.missing.clear();
+            relay.forget_roster();
         }
         let mut came = Vec::new();
         for change in roster.changes {
@@ -96,6 +95,11 @@ impl Engine {
 }
 
 impl Relay {
+    pub(super) fn forget_roster(&mut self) {
+        self.roster.clear();
+        self.missing.clear();
+    }
+
     fn has_room_for(&self, peer: PeerId) -> bool {
         self.roster.len() < ROSTER_MAX || self.roster.contains_key(&peer)
     }
