@@ -191,13 +191,13 @@ impl Common {
             return Err(Usage(format!("a node uses {RELAYS_MAX} relays at most: leave out some --relay")));
         }
         Ok(Config {
-            data_dir: home.data_dir().to_owned(),
             nick: self.nick.clone(),
             listen: self.listen,
             mdns: !self.no_mdns,
             rooms: self.rooms.clone(),
             relays: self.relays.clone(),
             relay_token: self.relay_token()?,
+            ..Config::new(home.data_dir())
         })
     }
 
