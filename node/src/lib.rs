@@ -10,6 +10,7 @@ pub mod store;
 
 pub use hobnob_protocol as protocol;
 pub use node::{
-    Cause, Config, ConversationRef, DeliveryState, Event, Events, HistoryQuery, JoinError, Lagged, Message, MessageId, Node,
-    NodeError, Notice, PathKind, PeerInfo, PeerState, RELAYS_MAX, RelayInfo, RoomInfo, SendError, Sent, StartError, Status,
+    Cause, Config, ConversationRef, DeliveryState, Event, Events, HistoryQuery, JoinError, KICKED_FOR, Lagged, MarkError, Marks,
+    Message, MessageId, Node, NodeError, Notice, PathKind, PeerInfo, PeerState, RELAYS_MAX, RelayInfo, RoomInfo, SendError, Sent,
+    StartError, Status,
 };

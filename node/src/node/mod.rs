@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod events;
 mod key;
+mod marks;
 mod start;
 
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use api::*;
 use engine::Command;
-pub use error::{Cause, JoinError, NodeError, SendError, StartError};
+pub use error::{Cause, JoinError, MarkError, NodeError, SendError, StartError};
 pub use events::{Events, Lagged};
 
 use crate::core::peers::ResolveError;

@@ -16,6 +16,7 @@ use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::{Config, Node, StartError, key};
 use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
+use crate::core::standing::Standings;
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::Discovery;
@@ -63,6 +64,7 @@ pub(super) async fn start(config: Config) -> Result<Node, StartError> {
         endpoint,
         bound,
         knocked,
+        standings: Standings::new(opened.marks),
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.unwrap_or_default(),
         interfaces: interfaces.clone(),

@@ -25,6 +25,8 @@ pub struct HistoryRequest {
     pub before: Option<(LogId, Seq)>,
     /// Only those that come after this one. Where it is not held, there are none.
     pub after: Option<(LogId, Seq)>,
+    /// None by authors whom the user ignores or has blocked.
+    pub shown: bool,
     /// The oldest that fit, instead of the newest.
     pub oldest: bool,
     /// At most this many, and never more than [`HISTORY_ROWS_MAX`].
@@ -150,6 +152,9 @@ impl Query {
         let mut query = Self::along(within, search);
         if let Some(since_ms) = request.since_ms {
             query.add(" AND e.received_at_ms >= ?", [number(since_ms).into()]);
+        }
+        if request.shown {
+            query.add(" AND NOT EXISTS (SELECT 1 FROM marks m WHERE m.peer = l.author AND (m.ignored OR m.blocked))", []);
         }
         for (bound, beyond) in [(request.before, "<"), (request.after, ">")] {
             let Some((log, seq)) = bound else { continue };

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::Fault;
 
 /// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps are added, never changed.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// - `entries.id` is [`super::columns::EntryId`]: the log's ordinal and the entry's number in one integer.
 /// - `words` is the search index of texts; `indexed` says which entries it has seen.
@@ -96,9 +96,16 @@ CREATE VIEW held (log, first, last, audience) AS
     ), 0) & ((1 << 40) - 1), audience FROM runs r;
 ";
 
+/// What the user has decided about peers; `verified` is the name under which one was verified.
+const V3: &str = "
+CREATE TABLE marks (
+    peer BLOB PRIMARY KEY, ignored INTEGER NOT NULL, blocked INTEGER NOT NULL, verified TEXT
+) WITHOUT ROWID;
+";
+
 /// The tables that everything hangs on, small enough to be checked at each start. Damage in the others shows when they are read:
 /// entries are checked against their seals.
-const CHECKED: [&str; 7] = ["conversations", "logs", "runs", "bases", "audiences", "lingerers", "acked"];
+const CHECKED: [&str; 8] = ["conversations", "logs", "runs", "bases", "audiences", "lingerers", "acked", "marks"];
 
 /// Refuses what `steps` can't bring up to date. Changes nothing.
 pub(super) fn refuse_foreign(conn: &Connection, steps: &[&str]) -> Result<(), Fault> {
