@@ -108,13 +108,13 @@ mod node;
 pub use hobnob_protocol as protocol;
 #[doc(inline)]
 pub use hobnob_protocol::{
-    Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Target, Ticket, conversation::NotARoomName, entry::BodyError,
-    identity::NotAPeerId, target::TargetError, text::NicknameError,
+    Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Target, Ticket, conversation::NotARoomName,
+    entry::BodyError, identity::NotAPeerId, target::TargetError, text::NicknameError,
 };
 pub use node::{
-    Builder, Cause, Config, ConversationRef, DeliveryState, Event, Events, HistoryQuery, JoinError, Lagged, Message, MessageId,
-    Messages, Node, NodeError, Notice, PathKind, PeerInfo, PeerState, RELAYS_MAX, RelayInfo, RoomInfo, SendError, Sent,
-    StartError, Status,
+    Builder, Cause, Config, ConversationRef, DeliveryState, Event, Events, HistoryQuery, JoinError, KICKED_FOR, Lagged,
+    MarkError, Marks, Message, MessageId, Messages, Node, NodeError, Notice, PathKind, PeerInfo, PeerState, RELAYS_MAX,
+    RelayInfo, RoomInfo, SendError, Sent, StartError, Status,
 };
 
 #[doc(inline)]

@@ -275,7 +275,8 @@ mod tests {
     fn any_body() -> impl Strategy<Value = Body> {
         prop_oneof![
             ".{1,200}".prop_map(Body::Text),
-            ("[a-z]{1,20}(\\.[a-z0-9_-]{1,10}){1,3}", proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, bytes)| Body::App { kind, bytes }),
+            ("[a-z]{1,20}(\\.[a-z0-9_-]{1,10}){1,3}", proptest::collection::vec(any::<u8>(), 0..200))
+                .prop_map(|(kind, bytes)| Body::App { kind, bytes }),
             (3u16.., proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, bytes)| Body::Unknown { kind, bytes }),
         ]
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use crate::core::standing::{KICKED_FOR, Marks};
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
 
 /// Relays of a node at most: those of its configuration, and those of addresses and tickets that a user names. Further ones are
@@ -243,6 +244,8 @@ pub struct PeerInfo {
     pub addr: Option<SocketAddr>,
     /// The last measured round trip, in milliseconds.
     pub rtt_ms: Option<f64>,
+    /// What the user has decided about it.
+    pub marks: Marks,
 }
 
 /// A message, sent or received, as it stands on disk.
@@ -408,7 +411,7 @@ pub struct Notice {
     /// The first of a run is 1, the next 2, and so on.
     pub number: u64,
     /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`, `store-error`, `store-recovered`, `clock`,
-    /// `no-discovery`, `relay-up`, `relay-down`, `relay-refused`, `relay-changed`, `relay-lies`.
+    /// `no-discovery`, `turned-away`, `relay-up`, `relay-down`, `relay-refused`, `relay-changed`, `relay-lies`.
     pub code: &'static str,
     /// For people: what happened and what to do.
     pub text: String,

@@ -4,6 +4,7 @@ use hobnob_protocol::entry::BodyError;
 use hobnob_protocol::{PeerId, RoomName};
 
 use crate::core::peers::ResolveError;
+use crate::core::standing::MARKED_MAX;
 use crate::net::endpoint::DialError;
 use crate::net::socket::BindError;
 use crate::store::StoreError;
@@ -184,6 +185,9 @@ pub enum SendError {
     /// The target is this node.
     #[error("that is this node itself")]
     Myself,
+    /// The peer is blocked here.
+    #[error("{0} is blocked here: `hobnob unblock {0}` first")]
+    Blocked(String),
     /// The message can't be sent as it is.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -208,7 +212,7 @@ impl SendError {
             | SendError::Unreachable { .. }
             | SendError::Myself => Cause::NoSuchPeer,
             SendError::IdentityMismatch { .. } => Cause::IdentityMismatch,
-            SendError::Refused { .. } => Cause::Refused,
+            SendError::Refused { .. } | SendError::Blocked(_) => Cause::Refused,
             SendError::Body(_) => Cause::Usage,
             SendError::NotInRoom(_) | SendError::Store(_) | SendError::Stopped => Cause::Fault,
         }
@@ -226,6 +230,23 @@ impl SendError {
             | DialError::Other(_) => Self::Unreachable { addr, cause: error.to_string() },
         }
     }
+}
+
+/// Why nothing was decided about a peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MarkError {
+    /// It is this node.
+    #[error("that is this node itself")]
+    Myself,
+    /// Too many peers are marked.
+    #[error("{MARKED_MAX} peers are ignored, blocked or verified, which is as many as there can be: undo one first")]
+    TooMany,
+    /// It holds until this node ends, and is not on disk.
+    #[error("that holds until the node ends, and could not be stored for later: {0}")]
+    Store(String),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
 }
 
 /// Why a room can't be joined or left.

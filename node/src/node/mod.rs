@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod key;
 mod lock;
+mod marks;
 mod messages;
 mod start;
 
@@ -24,7 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use api::*;
 pub use builder::Builder;
 use engine::Command;
-pub use error::{Cause, JoinError, NodeError, SendError, StartError};
+pub use error::{Cause, JoinError, MarkError, NodeError, SendError, StartError};
 pub use events::{Events, Lagged};
 pub(crate) use lock::{Lock, Taken, Unusable, make_private_dir};
 pub use messages::Messages;

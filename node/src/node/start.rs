@@ -17,6 +17,7 @@ use super::events::Publisher;
 use super::lock::{Lock, Taken};
 use super::{Config, Node, StartError, key};
 use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
+use crate::core::standing::Standings;
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::Discovery;
@@ -39,7 +40,8 @@ pub(super) const NICK: &str = "nick";
 /// Takes the lock of the folder, and starts a node there.
 pub(super) async fn start_alone(config: Config) -> Result<Node, StartError> {
     let dir = || config.data_dir.display().to_string();
-    let taken = Lock::take(&config.data_dir).map_err(|(path, source)| StartError::Home { dir: path.display().to_string(), source });
+    let taken =
+        Lock::take(&config.data_dir).map_err(|(path, source)| StartError::Home { dir: path.display().to_string(), source });
     match taken? {
         Taken::Ours(lock) => start(config, Some(lock)).await,
         Taken::Busy(pid) => Err(StartError::InUse { dir: dir(), pid }),
@@ -75,6 +77,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         endpoint,
         bound,
         knocked,
+        standings: Standings::new(opened.marks),
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.unwrap_or_default(),
         interfaces: interfaces.clone(),

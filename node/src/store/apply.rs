@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hobnob_protocol::{CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{CheckedBatch, ConversationId, EntryHash, LogName, Nickname, PeerId, Ranges, Seq};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::core::durable::{Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, Op, Run};
 use crate::core::replica::LAMPORT_AHEAD_MAX;
+use crate::core::standing::Marks;
 
 use super::KnownPeer;
 use super::chain;
@@ -97,6 +98,18 @@ impl Apply<'_> {
         self.run(
             "INSERT OR REPLACE INTO peers (peer, nick, addrs, seen_at_ms) VALUES (?1, ?2, ?3, ?4)",
             params![known.peer.as_bytes(), known.nick, columns::addrs_to_text(&known.addrs), number(known.seen_at_ms)],
+        )
+    }
+
+    /// Keeps what the user has decided about a peer; nothing, where that is nothing.
+    pub(super) fn put_marks(&mut self, peer: PeerId, marks: &Marks) -> Result<(), Fault> {
+        if *marks == Marks::default() {
+            return self.run("DELETE FROM marks WHERE peer = ?1", [peer.as_bytes()]);
+        }
+        let Marks { ignored, blocked, verified } = marks;
+        self.run(
+            "INSERT OR REPLACE INTO marks (peer, ignored, blocked, verified) VALUES (?1, ?2, ?3, ?4)",
+            params![peer.as_bytes(), ignored, blocked, verified.as_ref().map(Nickname::as_str)],
         )
     }
 

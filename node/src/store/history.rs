@@ -25,6 +25,8 @@ pub struct HistoryRequest {
     pub before: Option<(LogId, Seq)>,
     /// Only those that come after this one. Where it is not held, that is an error: there may be many.
     pub after: Option<(LogId, Seq)>,
+    /// None by authors whom the user ignores or has blocked.
+    pub shown: bool,
     /// The oldest that fit, instead of the newest.
     pub oldest: bool,
     /// At most this many, and never more than [`HISTORY_ROWS_MAX`].
@@ -149,6 +151,9 @@ impl Query {
         let mut query = Self::along(within, search);
         if let Some(since_ms) = request.since_ms {
             query.add(" AND e.received_at_ms >= ?", [number(since_ms).into()]);
+        }
+        if request.shown {
+            query.add(" AND NOT EXISTS (SELECT 1 FROM marks m WHERE m.peer = l.author AND (m.ignored OR m.blocked))", []);
         }
         if let Some((log, seq)) = request.before {
             let Some(position) = Position::of(conn, log, seq, within)? else { return Ok(None) };

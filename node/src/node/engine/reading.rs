@@ -35,6 +35,7 @@ impl Engine {
             since_ms: query.since_ms,
             before: query.before.map(|id| (id.log, id.seq)),
             after: query.after.map(|id| (id.log, id.seq)),
+            shown: true,
             oldest: query.oldest,
             limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
         });
