@@ -267,7 +267,9 @@ impl Gate {
 
 async fn let_in(endpoint: quinn::Endpoint, gate: Gate, accepted: mpsc::Sender<Accepted>, tasks: TaskTracker) {
     while let Some(incoming) = endpoint.accept().await {
-        match gate.admit(incoming.remote_address_validated()) {
+        // quinn can't understand the proof of a link-local address: it forgets the zone. Only neighbours could forge one.
+        let neighbour = matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
+        match gate.admit(neighbour || incoming.remote_address_validated()) {
             Admission::Enter(place) => {
                 tasks.spawn(finish_handshake(incoming, place, accepted.clone()));
             }

@@ -90,7 +90,7 @@ fn a_relay_that_does_not_run_is_told_from_a_machine_that_is_not_there() {
     let (home, name) = (world.net.site(Nat::Symmetric), world.relay.name());
     world.relay.terminate();
     let ann = home.machine("ann").up("ann", &["--relay", &name]);
-    says(&ann.notices("relay-down"), &["nothing listens on its UDP port 4627", "is the relay running"]);
+    says(&ann.notices("relay-down"), &["no relay runs there", "nothing listens on UDP port 4627"]);
     world.relay.machine().unplug();
     let bob = home.machine("bob").up("bob", &["--relay", &name]);
     says(&bob.notices("relay-down"), &["nothing answers there", "is the address right"]);

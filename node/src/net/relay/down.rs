@@ -25,14 +25,14 @@ pub enum LinkDown {
     #[error("it does not answer any more")]
     Silent,
     /// The machine is there, and says that nobody listens on the port.
-    #[error("that machine says that nothing listens on its UDP port {port}: is the relay running, and is this its port?")]
+    #[error("no relay runs there, or not on this port: that machine says that nothing listens on UDP port {port}")]
     NotRunning {
         /// The port.
         port: u16,
     },
     /// The machine is there, but what is sent to it over UDP has no answer.
     #[error(
-        "UDP is blocked: that machine answers over TCP, and nothing comes back over UDP, which hobnob needs. Let UDP port {port} \
+        "UDP is blocked. That machine answers over TCP, but nothing comes back over UDP, which hobnob needs: let UDP port {port} \
          out through the firewall of this network and in through the relay's, or use another network"
     )]
     UdpBlocked {

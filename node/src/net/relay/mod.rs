@@ -200,13 +200,27 @@ impl Link {
         let found: Vec<_> = found.map_err(|error| LinkDown::NoAddress(error.to_string()))?.take(ADDRS_MAX).collect();
         let mut down = LinkDown::NoAddress("the name has none".to_owned());
         for addr in found {
-            match self.connect_to(addr).await {
+            match self.connect_or_say_why(addr).await {
                 Ok(connected) => return Ok(connected),
-                Err(LinkDown::Unreachable) => down = silence::cause(addr).await,
                 Err(error) => down = error,
             }
         }
         Err(down)
+    }
+
+    async fn connect_or_say_why(&mut self, addr: SocketAddr) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
+        match self.connect_to(addr).await {
+            Err(LinkDown::Unreachable) => {}
+            connected => return connected,
+        }
+        match silence::cause(addr).await {
+            // It may have been started in the meantime.
+            LinkDown::Busy => match self.connect_to(addr).await {
+                Err(LinkDown::Unreachable) => Err(LinkDown::Busy),
+                connected => connected,
+            },
+            cause => Err(cause),
+        }
     }
 
     async fn connect_to(&mut self, addr: SocketAddr) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
