@@ -14,14 +14,16 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(1);
 /// How often it is looked whether they have.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Ends connections with this code, and waits until the other ends have confirmed that, or a second.
+/// Ends connections with this code, and waits until the other ends have confirmed that, or a second. Those that are over already
+/// are left alone.
 pub async fn say_goodbye(connections: &[Connection], code: u32, reason: &str) {
-    for connection in connections {
+    let open: Vec<_> = connections.iter().filter(|connection| connection.close_reason().is_none()).collect();
+    for connection in &open {
         connection.close(VarInt::from_u32(code), reason.as_bytes());
     }
     let mut look = interval(LOOK_EVERY);
     let all = async {
-        while !connections.iter().all(is_confirmed) {
+        while !open.iter().all(|connection| is_confirmed(connection)) {
             look.tick().await;
         }
     };
