@@ -209,18 +209,16 @@ impl Link {
     }
 
     async fn connect_or_say_why(&mut self, addr: SocketAddr) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
-        match self.connect_to(addr).await {
-            Err(LinkDown::Unreachable) => {}
-            connected => return connected,
+        let connected = self.connect_to(addr).await;
+        if !matches!(connected, Err(LinkDown::Unreachable)) {
+            return connected;
         }
-        match silence::cause(addr).await {
-            // It may have been started in the meantime.
-            LinkDown::Busy => match self.connect_to(addr).await {
-                Err(LinkDown::Unreachable) => Err(LinkDown::Busy),
-                connected => connected,
-            },
-            cause => Err(cause),
+        let cause = silence::cause(addr).await;
+        if cause != LinkDown::Busy {
+            return Err(cause);
         }
+        // It may have been started in the meantime.
+        self.connect_to(addr).await.map_err(|down| if down == LinkDown::Unreachable { cause } else { down })
     }
 
     async fn connect_to(&mut self, addr: SocketAddr) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
