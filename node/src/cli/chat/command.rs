@@ -2,6 +2,8 @@
 
 use hobnob::protocol::{Nickname, RoomName, Target};
 
+use super::super::marks::Decision;
+
 /// Messages that `/history` shows unless told otherwise.
 const HISTORY_DEFAULT: usize = 20;
 
@@ -9,7 +11,7 @@ const HISTORY_DEFAULT: usize = 20;
 const NEAR: usize = 2;
 
 /// What `/help` prints.
-pub(crate) const HELP: [&str; 10] = [
+pub(crate) const HELP: [&str; 15] = [
     "/msg TARGET text   a direct message: to a nickname, id, host:port or ticket",
     "/peers             who is there",
     "/history [N]       the last N messages of every conversation (20)",
@@ -17,12 +19,18 @@ pub(crate) const HELP: [&str; 10] = [
     "/join ROOM         be in an open room, and speak there (with a secret: hobnob join ROOM --secret-file F)",
     "/part [ROOM]       leave it",
     "/rooms             the rooms you are in",
+    "/ignore TARGET     show nothing they write (/unignore: again)",
+    "/unignore TARGET   show what they write again",
+    "/ban TARGET        no session with them; what they write is neither shown nor passed on",
+    "/unban TARGET      undo /ban or /kick",
+    "/kick TARGET       no session with them for ten minutes",
     "/help              this",
     "/quit              end (Ctrl-D too)",
     "//text             a message that begins with a slash",
 ];
 
-const NAMES: [&str; 9] = ["msg", "peers", "history", "nick", "join", "part", "rooms", "help", "quit"];
+const NAMES: [&str; 14] =
+    ["msg", "peers", "history", "nick", "join", "part", "rooms", "ignore", "unignore", "ban", "unban", "kick", "help", "quit"];
 
 /// A line, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +48,8 @@ pub(crate) enum Input {
     /// Without a name: the room that is spoken in.
     Part(Option<RoomName>),
     Rooms,
+    Decide(Decision, Target),
+    Kick(Target),
     Help,
     Quit,
 }
@@ -65,6 +75,11 @@ pub(crate) fn parse(line: &str) -> Result<Input, String> {
         ("part", room) => room.parse().map(|room| Input::Part(Some(room))).map_err(|e| format!("{e}")),
         ("peers", "") => Ok(Input::Peers),
         ("rooms", "") => Ok(Input::Rooms),
+        ("ignore", whom) => target(name, whom).map(|whom| Input::Decide(Decision::Ignore, whom)),
+        ("unignore", whom) => target(name, whom).map(|whom| Input::Decide(Decision::Unignore, whom)),
+        ("ban", whom) => target(name, whom).map(|whom| Input::Decide(Decision::Block, whom)),
+        ("unban", whom) => target(name, whom).map(|whom| Input::Decide(Decision::Unblock, whom)),
+        ("kick", whom) => target(name, whom).map(Input::Kick),
         ("help", _) => Ok(Input::Help),
         ("quit", _) => Ok(Input::Quit),
         (known, _) if NAMES.contains(&known) => Err(format!("/{known} takes nothing more")),
@@ -79,6 +94,13 @@ fn message(rest: &str) -> Result<Input, String> {
     }
     let target = target.parse().map_err(|e: hobnob::protocol::target::TargetError| e.to_string())?;
     Ok(Input::Msg(target, text.to_owned()))
+}
+
+fn target(command: &str, word: &str) -> Result<Target, String> {
+    if word.is_empty() {
+        return Err(format!("/{command} needs to know whom: a nickname, id or ticket"));
+    }
+    word.parse().map_err(|e: hobnob::protocol::target::TargetError| e.to_string())
 }
 
 fn split_word(text: &str) -> (&str, &str) {
@@ -118,6 +140,9 @@ mod tests {
             ("/part", Ok(Input::Part(None))),
             ("/part ops", Ok(Input::Part(Some(room("ops"))))),
             ("/rooms", Ok(Input::Rooms)),
+            ("/ignore bob", Ok(Input::Decide(Decision::Ignore, Target::Name("bob".into())))),
+            ("/unban bob", Ok(Input::Decide(Decision::Unblock, Target::Name("bob".into())))),
+            ("/kick bob", Ok(Input::Kick(Target::Name("bob".into())))),
             ("/help", Ok(Input::Help)),
             ("/quit", Ok(Input::Quit)),
         ];
@@ -141,6 +166,7 @@ mod tests {
             ("/history many", "a number"),
             ("/nick", "at least one character"),
             ("/join", "name of a room"),
+            ("/ban", "/ban needs to know whom"),
             ("/join a/b", "a room's name is"),
             ("/peers now", "takes nothing more"),
         ] {
