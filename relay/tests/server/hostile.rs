@@ -1,13 +1,16 @@
 //! Peers that do what they may not.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::relay::{Register, ToRelay, close};
 use hobnob_relay::server::Fate;
+use quinn::Connecting;
+use tokio::runtime::Runtime;
 
 use crate::Relay;
-use crate::client::{Client, register};
+use crate::client::{Client, LIMIT, register};
 use crate::socket::Ears;
 
 #[tokio::test]
@@ -69,46 +72,70 @@ async fn a_second_stream_is_not_granted() {
     assert!(second.await.is_err());
 }
 
-#[tokio::test]
-async fn handshakes_of_those_who_hear_nothing_are_not_begun() {
-    let relay = Relay::start();
-    let deaf = Client::with(9, relay.addr(), Ears::Deaf).await;
-    let half_open: Vec<_> = (0..2_000).map(|_| deaf.connecting()).collect();
-    Client::new(1, relay.addr()).await.joins(&[]).await;
-    // Who does not hear the question where it came from gets no further, and so holds nothing.
-    come_to(|| relay.server.newcomers().read(Fate::Asked) >= 2_000).await;
-    assert_eq!(relay.server.newcomers().read(Fate::Begun), 1);
-    drop(half_open);
+/// Newcomers that come at once, begin, and go no further than their ears let them. On a machine of their own, which can vanish.
+struct HalfOpen {
+    machine: Runtime,
+    _crowd: (Client, Vec<Connecting>),
 }
 
-#[tokio::test]
-async fn handshakes_that_stop_halfway_are_given_up_within_ten_seconds() {
-    let relay = Relay::start();
-    let (addr, read) = (relay.addr(), |fate| relay.server.newcomers().read(fate));
-    // A life of its own, that ends without a word.
-    let life = tokio::runtime::Runtime::new().unwrap();
-    let half_open = life.spawn(async move {
-        let stuck = Client::with(9, addr, Ears::Retry).await;
-        let connecting: Vec<_> = (0..1_000).map(|_| stuck.connecting()).collect();
-        (stuck, connecting)
-    });
-    // However many there are: the gate has so many places, and who waits for one does not wait for long.
-    come_to(|| read(Fate::Begun) >= 256).await;
-    life.shutdown_background();
-    drop(half_open);
-    come_to(|| read(Fate::Begun) == read(Fate::Failed)).await;
-    Client::new(1, relay.addr()).await.joins(&[]).await;
+impl HalfOpen {
+    async fn come(relay: SocketAddr, ears: Ears) -> Self {
+        let machine = Runtime::new().unwrap();
+        let coming = machine.spawn(async move {
+            let client = Client::with(9, relay, ears).await;
+            let config = client.config();
+            let connecting = (0..HALF_OPEN).map(|_| client.connecting(config.clone())).collect();
+            (client, connecting)
+        });
+        let _crowd = coming.await.unwrap();
+        Self { machine, _crowd }
+    }
+
+    /// Nothing more comes from them, and no goodbye.
+    fn vanish(self) {
+        self.machine.shutdown_background();
+    }
 }
 
-/// Waits until this is so, for as long as a relay may hold what goes no further.
-async fn come_to(check: impl Fn() -> bool) {
-    let so = async {
-        let mut look = tokio::time::interval(Duration::from_millis(50));
-        while !check() {
+/// Newcomers that go no further.
+const HALF_OPEN: u64 = 10_000;
+
+/// Places for handshakes: `server::gate` has so many.
+const PLACES: u64 = 256;
+
+/// By then nothing is left of them.
+const RECLAIMED_WITHIN: Duration = Duration::from_secs(10);
+
+async fn until(limit: Duration, holds: impl Fn() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    let looking = async {
+        while !holds() {
             look.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), so).await.unwrap();
+    tokio::time::timeout(limit, looking).await.expect("it comes to that");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_that_never_prove_their_address_hold_nothing_and_keep_nobody_out() {
+    let relay = Relay::start();
+    let newcomers = relay.server.newcomers();
+    let half_open = HalfOpen::come(relay.addr(), Ears::Deaf).await;
+    Client::new(1, relay.addr()).await.joins(&[]).await;
+    until(LIMIT, || newcomers.read(Fate::Asked) >= HALF_OPEN).await;
+    assert_eq!(newcomers.read(Fate::Begun), 1);
+    half_open.vanish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_half_open_handshakes_are_reclaimed_within_ten_seconds() {
+    let relay = Relay::start();
+    let newcomers = relay.server.newcomers();
+    let half_open = HalfOpen::come(relay.addr(), Ears::Retry).await;
+    until(LIMIT, || newcomers.read(Fate::Asked) >= HALF_OPEN && newcomers.read(Fate::Begun) >= PLACES).await;
+    half_open.vanish();
+    until(RECLAIMED_WITHIN, || newcomers.read(Fate::Begun) == newcomers.read(Fate::Failed)).await;
+    Client::new(1, relay.addr()).await.joins(&[]).await;
 }
 
 #[tokio::test]

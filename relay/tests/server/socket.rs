@@ -14,11 +14,11 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 /// What a socket does with QUIC datagrams that come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Ears {
     Open,
     Deaf,
-    /// Hears the question where it came from, and nothing after it.
+    /// It hears the question for its address, answers that, and hears nothing else.
     Retry,
 }
 
@@ -27,8 +27,8 @@ impl Ears {
         match self {
             Ears::Open => true,
             Ears::Deaf => false,
-            // A long header, of the fourth type (RFC 9000 section 17.2.5).
-            Ears::Retry => datagram.first().is_some_and(|first| first & 0xf0 == 0xf0),
+            // RFC 9000 section 17.2.5: a long header of type 3.
+            Ears::Retry => datagram[0] & 0xf0 == 0xf0,
         }
     }
 }
