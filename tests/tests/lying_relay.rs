@@ -139,6 +139,14 @@ fn a_roster_of_people_who_do_not_exist_makes_nobody_up() {
 }
 
 #[test]
+fn a_relay_through_which_nobody_is_reached_is_told_of() {
+    let town = Town::new();
+    town.relay.lies(Lies { ghosts: 30, ..Lies::default() });
+    let ann = town.up("ann");
+    ann.prints(&["relay-doubtful", "none of them is reached"]);
+}
+
+#[test]
 fn another_identity_at_a_relays_address_is_refused_and_the_user_told_what_to_do() {
     let town = Town::new();
     let at = town.relay.addr();

@@ -70,6 +70,8 @@ struct Relay {
 struct Up {
     addr: SocketAddr,
     observed: SocketAddr,
+    /// Whether the user was told that nobody is reached through it.
+    doubted: bool,
 }
 
 impl Relays {
@@ -190,7 +192,7 @@ impl Engine {
         let observed = crate::net::socket::canonical(welcome.observed);
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         (relay.id, relay.told) = (Some(identity), None);
-        relay.up = Some(Up { addr, observed });
+        relay.up = Some(Up { addr, observed, doubted: false });
         relay.forget_roster();
         relay.wanted.clear();
         let at = relay.at.to_string();

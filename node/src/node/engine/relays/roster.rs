@@ -13,6 +13,9 @@ const ROSTER_MAX: usize = 4096;
 /// As many others connect with it, so that a room has eight relayed neighbours and holds together whoever is missing.
 const NEXT_IN_ROOM: usize = 4;
 
+/// So many people whom a relay names and whom nobody reaches are no coincidence, if nobody at all is reached through it.
+const DOUBTED_AT: usize = 8;
+
 /// Peers that this node has talked with and that a relay did not name, which are asked for when the relay is there.
 const ASKED_FOR_MAX: usize = 64;
 
@@ -66,13 +69,33 @@ impl Engine {
 
     /// A dial came to nothing: where rosters named the peer, others take its place.
     pub(in crate::node::engine) fn not_reached(&mut self, peer: PeerId) {
-        let mut missing = false;
-        for relay in self.relays.list.values_mut().filter(|relay| relay.roster.contains_key(&peer)) {
-            missing |= relay.missing.insert(peer);
+        let named = self.relays.list.iter_mut().filter(|(_, relay)| relay.roster.contains_key(&peer));
+        let missing: Vec<_> = named.filter_map(|(id, relay)| relay.missing.insert(peer).then_some(*id)).collect();
+        if missing.is_empty() {
+            return;
         }
-        if missing {
-            self.connect_with_near();
+        for relay in missing {
+            self.doubt(relay);
         }
+        self.connect_with_near();
+    }
+
+    /// Tells the user of a relay that names many people, none of whom is reached through it.
+    fn doubt(&mut self, id: RelayId) {
+        let at_relay =
+            |link: &Link| self.bound.channels.peer_at(link.session.remote_addr()).is_some_and(|(relay, _)| relay == id);
+        if self.links.values().any(at_relay) {
+            return;
+        }
+        let Some(relay) = self.relays.list.get_mut(&id).filter(|relay| relay.missing.len() >= DOUBTED_AT) else { return };
+        let Some(up) = relay.up.as_mut().filter(|up| !up.doubted) else { return };
+        up.doubted = true;
+        let text = format!(
+            "The relay at {} names at least {DOUBTED_AT} people, and none of them is reached through it: it does not pass on what it \
+             should, or its list of who is there is wrong. What you say to them stays queued. Ask its operator, or use another relay.",
+            relay.at
+        );
+        self.notice("relay-doubtful", text, None);
     }
 
     /// Those whom this node talks with may be there although no room is shared, or the relay names nobody.
