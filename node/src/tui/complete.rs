@@ -33,18 +33,16 @@ impl Completion {
     }
 
     pub(super) fn next(&mut self) -> &str {
-        self.turn(1)
+        self.show(self.shown.map_or(0, |shown| (shown + 1) % self.candidates.len()))
     }
 
     pub(super) fn previous(&mut self) -> &str {
-        self.turn(self.candidates.len() - 1)
+        self.show(self.shown.filter(|shown| *shown > 0).unwrap_or(self.candidates.len()) - 1)
     }
 
-    fn turn(&mut self, by: usize) -> &str {
-        let count = self.candidates.len();
-        let next = self.shown.map_or(if by == 1 { 0 } else { count - 1 }, |shown| (shown + by) % count);
-        self.shown = Some(next);
-        &self.candidates[next]
+    fn show(&mut self, index: usize) -> &str {
+        self.shown = Some(index);
+        &self.candidates[index]
     }
 }
 

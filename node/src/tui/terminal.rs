@@ -123,3 +123,54 @@ fn restore_before_panic() {
         before(panic);
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, tcgetattr};
+
+    use super::*;
+
+    const CHILD: &str = "tui::terminal::tests::the_child_draws_and_panics";
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let path = ptsname(&master, Vec::new()).unwrap();
+        let terminal = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
+        let stream = || Stdio::from(terminal.try_clone().unwrap());
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([CHILD, "--exact", "--ignored", "--nocapture"])
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(stream())
+            .spawn()
+            .unwrap();
+        child.wait().unwrap();
+        assert!(tcgetattr(&master).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+        drop(terminal);
+        let mut written = Vec::new();
+        // The end of a terminal is an error.
+        let _end = File::from(master).read_to_end(&mut written);
+        let written = String::from_utf8_lossy(&written);
+        let place = |text: &str| written.find(text).unwrap_or_else(|| panic!("{text:?} is not in {written:?}"));
+        for off in ["\x1b[?2004l", "\x1b[?1004l", "\x1b[?1000l", "\x1b[?1049l", "\x1b[?25h"] {
+            assert!(place("\x1b[?1049h") < place(off) && place(off) < place("on purpose"), "{off:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "the test above runs it in a terminal of its own"]
+    #[should_panic]
+    fn the_child_draws_and_panics() {
+        let mut terminal = Terminal::enter().unwrap();
+        terminal.draw(|_| {}).unwrap();
+        std::thread::spawn(|| panic!("on purpose")).join().unwrap();
+    }
+}

@@ -48,16 +48,22 @@ fn thin(text: &str) -> String {
     text.graphemes(true).flat_map(|grapheme| grapheme.chars().take(GRAPHEME_CHARS_MAX)).collect()
 }
 
-/// Breaks one line into lines of at most `columns`, between words where there is a place, else between graphemes.
-///
-/// `first` columns are taken already on the first line. A word too long for any line is broken, and so is every grapheme given a
-/// line of its own that is wider than one (which takes a screen of one column).
+/// Breaks one line into lines of at most `columns`, at spaces and around wide characters where there is a place, else between
+/// graphemes. `first` columns are taken already on the first line. A grapheme wider than a line has one to itself.
 pub(super) fn wrap(text: &str, columns: usize, first: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut wrapped = Wrapped { lines: vec![String::new()], used: first.min(columns), columns };
-    for word in text.split_word_bounds() {
-        wrapped.add(word);
+    let mut word = String::new();
+    for grapheme in text.graphemes(true) {
+        let space = grapheme.chars().all(char::is_whitespace);
+        if space || grapheme.width() > 1 {
+            wrapped.add(&std::mem::take(&mut word));
+            wrapped.add(grapheme);
+        } else {
+            word.push_str(grapheme);
+        }
     }
+    wrapped.add(&word);
     wrapped.lines
 }
 
@@ -108,7 +114,7 @@ mod tests {
 
     #[test]
     fn lines_break_between_words_and_long_words_between_graphemes() {
-        let cases: [(&str, usize, usize, &[&str]); 8] = [
+        let cases: [(&str, usize, usize, &[&str]); 9] = [
             ("", 5, 0, &[""]),
             ("one two three", 7, 0, &["one two", "three"]),
             ("one two", 7, 4, &["one", "two"]),
@@ -117,6 +123,7 @@ mod tests {
             ("a e\u{301}e\u{301}e\u{301}", 3, 0, &["a ", "e\u{301}e\u{301}e\u{301}"]),
             ("👩\u{200d}🔬👩\u{200d}🔬👩\u{200d}🔬", 4, 0, &["👩\u{200d}🔬👩\u{200d}🔬", "👩\u{200d}🔬"]),
             ("שלום עולם", 5, 0, &["שלום ", "עולם"]),
+            ("see /help or #lobby", 9, 0, &["see /help", "or #lobby"]),
         ];
         for (text, columns, first, lines) in cases {
             assert_eq!(wrap(text, columns, first), lines, "{text:?}");
@@ -148,7 +155,8 @@ mod tests {
             prop_assert_eq!(solid(&lines.concat()), solid(&text));
             for (index, line) in lines.iter().enumerate() {
                 let taken = if index == 0 { first.min(columns) } else { 0 };
-                prop_assert!(width(line) + taken <= columns);
+                // Some graphemes are three columns wide.
+                prop_assert!(width(line) + taken <= columns || line.graphemes(true).count() == 1);
             }
         }
     }

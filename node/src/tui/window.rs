@@ -131,6 +131,8 @@ pub(super) struct Window {
     /// Messages that came while the newest were not held, and how many of them since a page was asked for last.
     missed: usize,
     since_asked: usize,
+    /// The user did not want to see what was there.
+    cleared: bool,
 }
 
 impl Window {
@@ -149,6 +151,7 @@ impl Window {
             live: Vec::new(),
             missed: 0,
             since_asked: 0,
+            cleared: false,
         }
     }
 
@@ -174,7 +177,7 @@ impl Window {
 
     /// Whether all there is on disk is here, and it is nothing.
     pub(super) fn has_no_messages(&self) -> bool {
-        self.at_start && self.ids.is_empty()
+        self.at_start && self.ids.is_empty() && !self.cleared
     }
 
     pub(super) fn holds(&self, id: MessageId) -> bool {
@@ -276,8 +279,8 @@ impl Window {
 
     /// Forgets what is held; the store does not.
     pub(super) fn clear(&mut self) {
-        let (at_start, at_end) = (true, true);
-        *self = Window { at_start, at_end, ..Window::new(self.of.clone(), self.requests) };
+        let (at_start, at_end, cleared) = (true, true, true);
+        *self = Window { at_start, at_end, cleared, ..Window::new(self.of.clone(), self.requests) };
     }
 
     /// Shows the newest entry, and follows. False where the newest must be read first.

@@ -14,12 +14,12 @@ use hobnob::control::wire::{HistoryFilter, Text};
 
 impl App {
     pub(super) fn answer(&mut self, about: About, outcome: Result<Value, String>) {
-        if let Err(error) = outcome.and_then(|value| self.take(&about, value)) {
+        if let Err(error) = outcome.and_then(|value| self.take_answer(&about, value)) {
             self.failed(&about, &error);
         }
     }
 
-    fn take(&mut self, about: &About, value: Value) -> Result<(), String> {
+    fn take_answer(&mut self, about: &About, value: Value) -> Result<(), String> {
         match about {
             About::Status => self.take_status(read(value)?),
             About::Peers => self.take_peers(read(value)?),

@@ -28,11 +28,11 @@ impl App {
                 self.carry_out(typed);
             }
         }
-        self.to_newest();
+        self.show_newest();
     }
 
     /// Follows what is said from here on.
-    pub(super) fn to_newest(&mut self) {
+    pub(super) fn show_newest(&mut self) {
         self.found = None;
         if !self.window.follow() {
             let (request, filter) = self.window.begin(Way::Newest);

@@ -114,9 +114,9 @@ impl App {
             (_, _, KeyCode::Down) => self.editor.down(),
             (_, _, KeyCode::PageUp) => self.scroll(true, page),
             (_, _, KeyCode::PageDown) => self.scroll(false, page),
-            (true, _, KeyCode::Home) | (_, true, KeyCode::Home) => self.to_oldest(),
-            (true, _, KeyCode::End) | (_, true, KeyCode::End) => self.to_newest(),
-            (_, _, KeyCode::Esc) => self.to_newest(),
+            (true, _, KeyCode::Home) | (_, true, KeyCode::Home) => self.show_oldest(),
+            (true, _, KeyCode::End) | (_, true, KeyCode::End) => self.show_newest(),
+            (_, _, KeyCode::Esc) => self.show_newest(),
             (true, false, KeyCode::Char('r')) => self.search(""),
             (true, false, KeyCode::Char('d')) if self.editor.is_empty() => self.interrupt(),
             (ctrl, alt, code) => edit(&mut self.editor, ctrl, alt, code),
@@ -197,7 +197,7 @@ impl App {
         }
     }
 
-    fn to_oldest(&mut self) {
+    fn show_oldest(&mut self) {
         let (request, filter) = self.window.begin(Way::Oldest);
         self.ask(Command::History(filter), super::About::Page(request));
     }

@@ -203,13 +203,9 @@ impl App {
     /// Takes what happened at `now`.
     pub(super) fn handle(&mut self, now: Time, input: Input) {
         self.now = now;
-        match input {
-            Input::Tick => self.tick(),
-            other => {
-                self.dirty = true;
-                self.change(other);
-            }
-        }
+        // That time has passed is seen only where something turns.
+        self.dirty |= !matches!(input, Input::Tick);
+        self.take(input);
         self.read_pages();
     }
 
@@ -233,7 +229,7 @@ impl App {
         !self.pending.is_empty() || self.deliveries.any_lacks()
     }
 
-    fn change(&mut self, input: Input) {
+    fn take(&mut self, input: Input) {
         match input {
             Input::Key(key) => self.key(key),
             Input::Paste(text) => self.paste(&text),
@@ -244,7 +240,7 @@ impl App {
             Input::NodeGone => self.node_gone(),
             Input::Event(event) => self.event(event),
             Input::Answer(about, outcome) => self.answer(about, outcome),
-            Input::Tick => {}
+            Input::Tick => self.tick(),
         }
     }
 
@@ -284,8 +280,7 @@ impl App {
 
     /// Whether there is nothing to show but what to do next.
     pub(super) fn is_new_here(&self) -> bool {
-        let nothing = self.window.has_no_messages() && self.window.entries().is_empty() && self.my_pending().next().is_none();
-        nothing && matches!(self.mode, Mode::Chat)
+        self.window.has_no_messages() && self.my_pending().next().is_none() && matches!(self.mode, Mode::Chat)
     }
 
     /// Peers that are there.

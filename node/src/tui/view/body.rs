@@ -21,7 +21,11 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
             let last = all.len().saturating_sub(usize::from(area.height));
             lines(all.into_iter().skip((*scrolled).min(last)), area, buffer);
         }
-        Mode::Chat if app.is_new_here() => lines(first_words(app, area).into_iter(), area, buffer),
+        Mode::Chat if app.is_new_here() => {
+            let all: Vec<_> = first_words(app, area).into_iter().chain(messages(app, area)).collect();
+            let gone = all.len().saturating_sub(usize::from(area.height));
+            lines(all.into_iter().skip(gone), area, buffer);
+        }
         Mode::Chat => at_bottom(messages(app, area), area, buffer),
     }
 }
@@ -126,6 +130,7 @@ fn first_words(app: &App, area: Rect) -> Vec<Line<'static>> {
         "Type a message and press Enter. Tab completes names, F1 shows the keys, /help the commands, /quit ends.",
         ratatui::style::Style::new(),
     ));
+    all.push(Line::default());
     debug_assert!(all.iter().all(|line| width(&line.to_string()) <= usize::from(area.width)));
     all
 }
