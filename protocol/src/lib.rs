@@ -54,11 +54,26 @@ pub mod close {
     pub const SELF: u32 = 7;
     /// The peer stopped answering pings.
     pub const SILENT: u32 = 8;
+    /// The user of the node wants no session with the peer.
+    pub const BLOCKED: u32 = 9;
+    /// The user of the node has shown the peer out, for a while.
+    pub const KICKED: u32 = 10;
 
     /// The word that logs use for a close code.
     pub fn name(code: u64) -> &'static str {
-        const NAMES: [&str; 9] =
-            ["bye", "duplicate", "frame-too-large", "version", "protocol", "replaced", "full", "self", "silent"];
+        const NAMES: [&str; 11] = [
+            "bye",
+            "duplicate",
+            "frame-too-large",
+            "version",
+            "protocol",
+            "replaced",
+            "full",
+            "self",
+            "silent",
+            "blocked",
+            "kicked",
+        ];
         usize::try_from(code).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("unknown")
     }
 }

@@ -109,8 +109,23 @@ pub(crate) enum Verb {
     Rooms,
     /// This node's id, addresses and ticket, and who can see it.
     Id,
+    /// Show no text of a peer any more, new or old. They are not told.
+    Ignore(Whom),
+    /// Show the texts of a peer again.
+    Unignore(Whom),
+    /// Have no session with a peer; neither show nor pass on what they wrote. They are told when they call. What you say in a room
+    /// they can still hear from others there.
+    Block(Whom),
+    /// Undo `block`.
+    Unblock(Whom),
     /// Run a relay, by which peers behind NAT reach each other; or ask the one that runs in this home.
     Relay(Relay),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Whom {
+    /// Who: nickname, id or the first 8 of one, host:port, or ticket.
+    pub(crate) target: Target,
 }
 
 #[derive(Debug, clap::Args)]
@@ -191,13 +206,13 @@ impl Common {
             return Err(Usage(format!("a node uses {RELAYS_MAX} relays at most: leave out some --relay")));
         }
         Ok(Config {
-            data_dir: home.data_dir().to_owned(),
             nick: self.nick.clone(),
             listen: self.listen,
             mdns: !self.no_mdns,
             rooms: self.rooms.clone(),
             relays: self.relays.clone(),
             relay_token: self.relay_token()?,
+            ..Config::new(home.data_dir())
         })
     }
 
@@ -277,6 +292,10 @@ mod tests {
             "hobnob part ops",
             "hobnob rooms",
             "hobnob id --json",
+            "hobnob ignore bob",
+            "hobnob unignore bob",
+            "hobnob block bob",
+            "hobnob unblock bob",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

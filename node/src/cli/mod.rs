@@ -8,6 +8,7 @@ pub(crate) mod chat;
 pub(crate) mod exit;
 pub(crate) mod feed;
 pub(crate) mod log;
+pub(crate) mod marks;
 mod messages;
 pub(crate) mod output;
 mod relay;
@@ -25,6 +26,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use args::{Args, Verb};
 use exit::Exit;
+use marks::Decision;
 use output::Output;
 
 use crate::tui;
@@ -87,6 +89,10 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Verb::Part { room }) => views::part(&common, room).await,
         Some(Verb::Rooms) => views::rooms(&common, out).await,
         Some(Verb::Id) => views::id(&common, out).await,
+        Some(Verb::Ignore(whom)) => marks::mark(&common, out, whom.target, Decision::Ignore).await,
+        Some(Verb::Unignore(whom)) => marks::mark(&common, out, whom.target, Decision::Unignore).await,
+        Some(Verb::Block(whom)) => marks::mark(&common, out, whom.target, Decision::Block).await,
+        Some(Verb::Unblock(whom)) => marks::mark(&common, out, whom.target, Decision::Unblock).await,
         Some(Verb::Relay(relay)) => relay::relay(&common, out, relay).await,
     }
 }

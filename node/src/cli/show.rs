@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hobnob::control::wire::{BodyFields, MessageLine, PeerLine, PeerList, RelayLine, RoomLine, StatusLine, WireEvent};
+use hobnob::control::wire::{
+    BodyFields, MarksFields, MessageLine, PeerLine, PeerList, RelayLine, RoomLine, StatusLine, WireEvent,
+};
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
@@ -58,8 +60,8 @@ pub(crate) fn body(body: &BodyFields) -> String {
     let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.0.len());
     match (&body.text, &body.kind) {
         (Some(text), _) => visible(text).into_owned(),
-        (None, Some(kind)) => format!("[{} for the program {}]", count(bytes, "byte"), visible(kind)),
-        (None, None) => format!("[{} of a kind that this version of hobnob does not know]", count(bytes, "byte")),
+        (None, Some(kind)) => format!("[a message for {}, {}]", visible(kind), count(bytes, "byte")),
+        (None, None) => format!("[a message of a kind that this version of hobnob does not know, {}]", count(bytes, "byte")),
     }
 }
 
@@ -99,7 +101,7 @@ pub(crate) fn peer(peer: &PeerLine) -> String {
 
 /// One peer a row, in columns.
 pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
-    let rows: Vec<[String; 6]> = peers
+    let rows: Vec<[String; 7]> = peers
         .iter()
         .map(|peer| {
             let or_dash = |word: Option<String>| word.unwrap_or_else(|| "-".into());
@@ -110,10 +112,17 @@ pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
                 or_dash(peer.addr.map(|addr| addr.to_string())),
                 or_dash(peer.rtt_ms.map(rtt)),
                 peer.peer.0.to_string(),
+                marks(&peer.marks),
             ]
         })
         .collect();
     columns(&rows)
+}
+
+/// `ignored, blocked`
+fn marks(marks: &MarksFields) -> String {
+    let words = [(marks.ignored, "ignored"), (marks.blocked, "blocked")];
+    words.into_iter().filter(|(so, _)| *so).map(|(_, word)| word).collect::<Vec<_>>().join(", ")
 }
 
 /// `#ops  secret  2 here`
@@ -178,7 +187,7 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::control::wire::{Text, Time};
+    use hobnob::control::wire::{MarksFields, Text, Time};
     use hobnob::protocol::{Body, LogId, RoomName};
     use hobnob::{DeliveryState, MessageId};
 
@@ -199,8 +208,11 @@ mod tests {
     fn nothing_that_a_peer_sent_reaches_the_screen_raw() {
         let texts = [
             (Body::Text("two\nlines\u{202e}".into()), "two␊lines⟨U+202E⟩"),
-            (Body::App { kind: "a\u{7}".into(), bytes: vec![1] }, "[1 byte for the program a␇]"),
-            (Body::Unknown { kind: 7, bytes: vec![] }, "[0 bytes of a kind that this version of hobnob does not know]"),
+            (Body::App { kind: "a\u{7}".into(), bytes: vec![1] }, "[a message for a␇, 1 byte]"),
+            (
+                Body::Unknown { kind: 7, bytes: vec![] },
+                "[a message of a kind that this version of hobnob does not know, 0 bytes]",
+            ),
         ];
         for (body, shown) in texts {
             let line = message(&said(body), &Names::default());
@@ -218,10 +230,11 @@ mod tests {
             path: None,
             addr: "10.0.0.2:4626".parse().ok(),
             rtt_ms,
+            marks: MarksFields { blocked: byte == 2, ..MarksFields::default() },
         };
         let rows = peers(&[peer(1, "ann", Some(1.26)), peer(2, "bobby", None)]);
         let id = |byte| PeerId::from_bytes([byte; 32]);
         assert_eq!(rows[0], format!("ann    online  -  10.0.0.2:4626  1.3 ms  {}", id(1)));
-        assert_eq!(rows[1], format!("bobby  online  -  10.0.0.2:4626  -       {}", id(2)));
+        assert_eq!(rows[1], format!("bobby  online  -  10.0.0.2:4626  -       {}  blocked", id(2)));
     }
 }

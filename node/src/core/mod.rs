@@ -9,6 +9,7 @@ pub mod peers;
 pub mod presence;
 pub mod rendezvous;
 pub mod replica;
+pub mod standing;
 pub mod synthetic;
 
 use std::time::Duration;

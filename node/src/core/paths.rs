@@ -80,8 +80,8 @@ pub enum Input {
         session: SessionId,
         /// Whether the peer said goodbye: then it is dialed only when it is heard of.
         goodbye: bool,
-        /// Whether the peer prefers another instance of this identity: then this one keeps away for a while.
-        replaced: bool,
+        /// Whether the peer wants no session with this instance now: then this one keeps away for a while.
+        unwelcome: bool,
     },
     /// Our network changed: what could not be reached before may be reachable now.
     NetworkChanged,
@@ -160,7 +160,7 @@ impl Paths {
             }
             Input::Suspect(session) => self.suspect(session),
             Input::Proven(peer, addr) => self.proven(peer, addr),
-            Input::Down { session, goodbye, replaced } => self.down(session, goodbye, replaced, now),
+            Input::Down { session, goodbye, unwelcome } => self.down(session, goodbye, unwelcome, now),
             Input::NetworkChanged => self.network_changed(now),
             Input::Timeout => {}
         }
@@ -294,11 +294,11 @@ impl Paths {
         self.outputs.push_back(Output::Keep(new.session));
     }
 
-    fn down(&mut self, session: SessionId, goodbye: bool, replaced: bool, now: Duration) {
+    fn down(&mut self, session: SessionId, goodbye: bool, unwelcome: bool, now: Duration) {
         let of_session = |path: &&mut Path| path.session.is_some_and(|current| current.session == session);
         let Some(path) = self.paths.values_mut().find(of_session) else { return };
         path.session = None;
-        path.next_at = match (goodbye, replaced) {
+        path.next_at = match (goodbye, unwelcome) {
             (true, _) => None,
             (false, true) => Some(now + BACK_OFF_MAX),
             (false, false) => Some(now + jittered(&mut self.rng, BACK_OFF_MIN)),
@@ -460,7 +460,7 @@ mod tests {
         let mut a = Side::new(small);
         a.tell(Input::Found { peer: large, addrs: vec![addr(1)], alive: true });
         assert_eq!(kept(&a.connected(1, large, true, FIRST)), [1]);
-        a.tell(Input::Down { session: SessionId(1), goodbye: true, replaced: false });
+        a.tell(Input::Down { session: SessionId(1), goodbye: true, unwelcome: false });
         assert_eq!(a.paths.poll_timeout(), None);
         assert_eq!(a.tell(Input::Found { peer: large, addrs: vec![addr(2)], alive: true }).len(), 1);
     }
@@ -471,7 +471,7 @@ mod tests {
         let mut a = Side::new(small);
         a.tell(Input::Found { peer: large, addrs: vec![addr(1)], alive: true });
         a.connected(1, large, true, FIRST);
-        a.tell(Input::Down { session: SessionId(1), goodbye: false, replaced: false });
+        a.tell(Input::Down { session: SessionId(1), goodbye: false, unwelcome: false });
         assert!(a.paths.poll_timeout().expect("will dial") <= BACK_OFF_MIN + Duration::from_millis(1));
     }
 
@@ -527,7 +527,7 @@ mod tests {
         assert_eq!(a.tell(found(vec![relayed_addr()])), []);
         assert_eq!(a.tell(found(vec![addr(1)])), [Output::Dial(large, vec![addr(1)])]);
         a.tell(Input::DialFailed(large));
-        a.tell(Input::Down { session: SessionId(1), goodbye: false, replaced: false });
+        a.tell(Input::Down { session: SessionId(1), goodbye: false, unwelcome: false });
         a.tell(found(vec![relayed_addr()]));
         assert_eq!(a.paths.addrs(large), [relayed_addr(), addr(1)]);
         a.now += BACK_OFF_MIN * 2;

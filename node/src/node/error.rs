@@ -4,11 +4,23 @@ use hobnob_protocol::entry::BodyError;
 use hobnob_protocol::{PeerId, RoomName};
 
 use crate::core::peers::ResolveError;
+use crate::core::standing::MARKED_MAX;
 use crate::net::endpoint::DialError;
 use crate::net::socket::BindError;
 use crate::store::StoreError;
 
 /// Why a node can't start.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use hobnob::{Node, StartError};
+///
+/// let error = Node::builder("/proc/no/such/place").loopback().start().await.unwrap_err();
+/// assert!(matches!(error, StartError::Home { .. }));
+/// eprintln!("{error}"); // a whole message: what happened, and what to do
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The folder of the key and the database can't be made or used.
@@ -18,6 +30,14 @@ pub enum StartError {
         dir: String,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// Another node has the folder.
+    #[error("a node of {dir} already runs{}: use it, stop it, or use another folder", process(*pid))]
+    InUse {
+        /// The folder.
+        dir: String,
+        /// The other's process, where it is known.
+        pid: Option<u32>,
     },
     /// The key file is there and is no key.
     #[error("{path} does not hold a hobnob key ({why}); restore it from a backup, or move it away to start with a new identity")]
@@ -38,7 +58,19 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
-/// The node has stopped, or fails.
+/// The node has stopped, or can't answer.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// use hobnob::{HistoryQuery, NodeError};
+///
+/// let unknown = HistoryQuery { after: Some("00000000000000ab-7".parse()?), ..HistoryQuery::default() };
+/// assert_eq!(node.history(unknown).await, Err(NodeError::NoSuchMessage));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// It has stopped.
@@ -47,15 +79,38 @@ pub enum NodeError {
     /// The store could not answer.
     #[error("the message store could not answer: {0}")]
     Store(String),
-    /// The message is none of this node's own, or none at all.
-    #[error("there is no message of this node with that id")]
+    /// The message asked for is not held here, or no longer; to be waited for, it must be one of this node's own.
+    #[error("there is no such message here")]
     NoSuchMessage,
     /// The conversation asked for is none of this node's.
     #[error("there is no conversation {0} here")]
     NoSuchConversation(String),
 }
 
+impl From<StoreError> for NodeError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotHeld => NodeError::NoSuchMessage,
+            StoreError::Closed => NodeError::Stopped,
+            StoreError::Newer { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::ReadOnly { .. }
+            | StoreError::Full { .. }
+            | StoreError::InUse { .. }
+            | StoreError::Gap(_)
+            | StoreError::Beyond(_)
+            | StoreError::Io { .. } => NodeError::Store(error.to_string()),
+        }
+    }
+}
+
 /// What kind of failure it is, for an exit code.
+///
+/// ```
+/// use hobnob::{Cause, SendError};
+///
+/// assert_eq!(SendError::Myself.cause(), Cause::NoSuchPeer);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// Something failed here.
@@ -70,7 +125,21 @@ pub enum Cause {
     IdentityMismatch,
 }
 
-/// Why a message was not taken.
+/// Why a message was not taken. It is not on disk then, and goes nowhere.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// use hobnob::{Body, SendError};
+///
+/// let nobody = node.broadcast("ops".parse()?, "is anybody here?".into()).await.unwrap_err();
+/// assert_eq!(nobody.to_string(), "this node is not in #ops: join it first");
+/// let wrong = Body::App { kind: "chess".into(), bytes: vec![] };
+/// assert!(matches!(node.broadcast("lobby".parse()?, wrong).await, Err(SendError::Body(_))));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// Nobody is meant by that name, or more than one peer.
@@ -116,6 +185,9 @@ pub enum SendError {
     /// The target is this node.
     #[error("that is this node itself")]
     Myself,
+    /// The peer is blocked here.
+    #[error("{0} is blocked here: `hobnob unblock {0}` first")]
+    Blocked(String),
     /// The message can't be sent as it is.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -140,7 +212,7 @@ impl SendError {
             | SendError::Unreachable { .. }
             | SendError::Myself => Cause::NoSuchPeer,
             SendError::IdentityMismatch { .. } => Cause::IdentityMismatch,
-            SendError::Refused { .. } => Cause::Refused,
+            SendError::Refused { .. } | SendError::Blocked(_) => Cause::Refused,
             SendError::Body(_) => Cause::Usage,
             SendError::NotInRoom(_) | SendError::Store(_) | SendError::Stopped => Cause::Fault,
         }
@@ -160,7 +232,35 @@ impl SendError {
     }
 }
 
+/// Why nothing was decided about a peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MarkError {
+    /// It is this node.
+    #[error("that is this node itself")]
+    Myself,
+    /// Too many peers are marked.
+    #[error("{MARKED_MAX} peers are ignored, blocked or verified, which is as many as there can be: undo one first")]
+    TooMany,
+    /// It holds until this node ends, and is not on disk.
+    #[error("that holds until the node ends, and could not be stored for later: {0}")]
+    Store(String),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
 /// Why a room can't be joined or left.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// use hobnob::JoinError;
+///
+/// assert_eq!(node.part("ops".parse()?).await, Err(JoinError::NotInRoom("ops".parse()?)));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// There are too many.
@@ -181,4 +281,8 @@ pub enum JoinError {
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(", as process {pid}")).unwrap_or_default()
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{ConversationId, EntryHash, PeerId, Seq};
+use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Seq};
 use rusqlite::{Connection, Row, params};
 
 use crate::core::durable::{Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, Run};
+use crate::core::standing::Marks;
 
 use super::columns::{self, count, number};
 use super::error::Fault;
@@ -54,6 +55,16 @@ pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
             addrs: columns::addrs_from_text(&addrs),
             seen_at_ms: count(row, 3)?,
         })
+    })
+}
+
+/// What the user has decided about peers.
+pub(super) fn marks(conn: &Connection) -> Result<Vec<(PeerId, Marks)>, Fault> {
+    all(conn, "SELECT peer, ignored, blocked, verified FROM marks", |row| {
+        let verified: Option<String> = row.get(3)?;
+        let verified = verified.map(|name| Nickname::new(&name)).transpose();
+        let verified = verified.map_err(|error| Fault::Damaged(error.to_string()))?;
+        Ok((columns::peer(row, 0)?, Marks { ignored: row.get(1)?, blocked: row.get(2)?, verified }))
     })
 }
 

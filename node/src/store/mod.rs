@@ -34,6 +34,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 use crate::core::durable::{Commit, CommitId, Loaded};
+use crate::core::standing::Marks;
 
 pub use columns::SEQ_MAX;
 pub use error::StoreError;
@@ -70,6 +71,8 @@ pub struct Opened {
     pub settings: BTreeMap<String, String>,
     /// What [`Store::remember_peer`] kept, latest first.
     pub peers: Vec<KnownPeer>,
+    /// What [`Store::set_marks`] kept.
+    pub marks: Vec<(PeerId, Marks)>,
 }
 
 /// The open database. Dropping it writes what waits and closes it.
@@ -108,7 +111,8 @@ impl Store {
     ) -> Result<Opened, StoreError> {
         create(path).map_err(|error| StoreError::from_io(&error, path))?;
         let mut conn = open_for_writing(path).map_err(|fault| fault.at(path))?;
-        let (loaded, settings, peers, ordinals) = load_all(&mut conn, audiences_since_ms).map_err(|fault| fault.at(path))?;
+        let Everything { loaded, settings, peers, marks, ordinals } =
+            load_all(&mut conn, audiences_since_ms).map_err(|fault| fault.at(path))?;
         let (sync, sync_thread) = read::start(path, "store-sync")?;
         let (history, history_thread) = read::start(path, "store-history")?;
         let writer = Writer::new(conn, path.to_owned(), ordinals.into_iter().collect(), history.clone(), on_done);
@@ -116,7 +120,7 @@ impl Store {
         let writer = spawn("store-writer", path, move || writer.run(&queue))?;
         let queues = Some(Queues { writer: jobs, sync, history });
         let threads = Some(Threads { writer, readers: [sync_thread, history_thread] });
-        Ok(Opened { store: Store { queues, threads }, loaded, settings, peers })
+        Ok(Opened { store: Store { queues, threads }, loaded, settings, peers, marks })
     }
 
     /// Hands a commit to the writer.
@@ -132,6 +136,13 @@ impl Store {
     /// Keeps what is known of a peer, in place of what was known before.
     pub fn remember_peer(&self, known: KnownPeer) {
         self.write(Job::Peer(known));
+    }
+
+    /// Keeps what the user has decided about a peer, in place of what was decided before; answered once it is on disk.
+    pub fn set_marks(&self, peer: PeerId, marks: Marks) -> Pending<()> {
+        let (answer, pending) = oneshot::channel();
+        self.write(Job::Marks { peer, marks, answer });
+        pending
     }
 
     /// Batches that cover the entries `from..=to`, or as many of them as are held without a gap from `from` on, or the first
@@ -259,14 +270,26 @@ const CHECKPOINT_PAGES: i64 = 4096;
 /// What the write-ahead log is cut to after it grew beyond that.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
-type Everything = (Loaded, BTreeMap<String, String>, Vec<KnownPeer>, Vec<i64>);
+/// What is read from a database that is opened.
+struct Everything {
+    loaded: Loaded,
+    settings: BTreeMap<String, String>,
+    peers: Vec<KnownPeer>,
+    marks: Vec<(PeerId, Marks)>,
+    ordinals: Vec<i64>,
+}
 
 fn load_all(conn: &mut Connection, audiences_since_ms: u64) -> Result<Everything, Fault> {
     let tx = conn.transaction()?;
-    let everything = (load::loaded(&tx, audiences_since_ms)?, load::settings(&tx)?, load::peers(&tx)?, load::log_ordinals(&tx)?);
-    let (_, _, peers, _) = &everything;
-    if peers.len() == PEERS_MAX {
-        let last = peers.last().map_or(0, |peer| columns::number(peer.seen_at_ms));
+    let everything = Everything {
+        loaded: load::loaded(&tx, audiences_since_ms)?,
+        settings: load::settings(&tx)?,
+        peers: load::peers(&tx)?,
+        marks: load::marks(&tx)?,
+        ordinals: load::log_ordinals(&tx)?,
+    };
+    if everything.peers.len() == PEERS_MAX {
+        let last = everything.peers.last().map_or(0, |peer| columns::number(peer.seen_at_ms));
         tx.execute("DELETE FROM peers WHERE seen_at_ms < ?1", [last])?;
     }
     tx.commit()?;

@@ -7,15 +7,17 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
+use hobnob_protocol::PeerId;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::core::durable::{Commit, CommitId, Op};
+use crate::core::standing::Marks;
 
 use super::KnownPeer;
 use super::apply::{Apply, Known};
 use super::error::{Fault, StoreError};
 use super::index;
-use super::read::Ask;
+use super::read::{Answer, Ask};
 
 /// What the writer is asked to do.
 pub(super) enum Job {
@@ -25,6 +27,11 @@ pub(super) enum Job {
         value: String,
     },
     Peer(KnownPeer),
+    Marks {
+        peer: PeerId,
+        marks: Marks,
+        answer: Answer<()>,
+    },
     /// A search, to be passed to the reader when the index has everything that was committed before.
     Search(Ask),
     /// Lets the database have this many pages: how tests fill a disk.
@@ -128,10 +135,12 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         if results.is_err() {
             self.known.forget();
         }
-        for (index, job) in group.writes.iter().enumerate() {
+        for (index, job) in group.writes.into_iter().enumerate() {
             let result = results.as_ref().map_err(Clone::clone).and_then(|each| each[index].clone());
             match job {
                 Job::Commit(commit) => (self.on_done)(commit.id, result),
+                // Whoever does not wait any more need not know.
+                Job::Marks { answer, .. } => drop(answer.send(result)),
                 Job::Setting { .. } | Job::Peer(_) | Job::Search(_) => note_failure(result),
                 #[cfg(test)]
                 Job::Pages(_) => note_failure(result),
@@ -264,6 +273,7 @@ fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
         Job::Commit(commit) => commit.ops.iter().try_for_each(|op| tables.op(op)),
         Job::Setting { key, value } => tables.put_setting(key, value),
         Job::Peer(known) => tables.put_peer(known),
+        Job::Marks { peer, marks, .. } => tables.put_marks(*peer, marks),
         Job::Search(_) => Ok(()),
         #[cfg(test)]
         Job::Pages(pages) => Ok(tables.conn.pragma_update(None, "max_page_count", pages)?),

@@ -281,6 +281,7 @@ impl World {
         match refusal {
             Refusal::NotShared | Refusal::Gap => {}
             Refusal::NotAnAuthor
+            | Refusal::Blocked
             | Refusal::Batch(_)
             | Refusal::Conflict
             | Refusal::Impostor

@@ -4,6 +4,8 @@ use hobnob::protocol::target::TargetError;
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, RoomName, Target};
 
+use super::super::marks::Decision;
+
 /// Messages that `/history` shows unless told otherwise.
 const HISTORY_DEFAULT: usize = 20;
 
@@ -34,6 +36,8 @@ pub(crate) enum Input {
     Search(String),
     History(usize),
     Receipts,
+    Decide(Decision, Target),
+    Kick(Target),
     Net,
     Clear,
     /// About one command, or about all.
@@ -73,6 +77,8 @@ enum What {
     Search,
     History,
     Receipts,
+    Decide(Decision),
+    Kick,
     Net,
     Clear,
     Help,
@@ -98,6 +104,17 @@ pub(crate) const COMMANDS: &[Spec] = &[
     spec(What::Search, "search", &["find"], "WORDS", "messages of this conversation with these words"),
     spec(What::History, "history", &[], "[N]", "the last N messages of every conversation (20)"),
     spec(What::Receipts, "receipts", &[], "", "who has your last messages here"),
+    spec(What::Decide(Decision::Ignore), "ignore", &[], "TARGET", "show nothing they write"),
+    spec(What::Decide(Decision::Unignore), "unignore", &[], "TARGET", "show what they write again"),
+    spec(What::Kick, "kick", &[], "TARGET", "no session with them for ten minutes"),
+    spec(
+        What::Decide(Decision::Block),
+        "ban",
+        &["block"],
+        "TARGET",
+        "no session with them; what they write is neither shown nor passed on",
+    ),
+    spec(What::Decide(Decision::Unblock), "unban", &["unblock"], "TARGET", "undo /ban or /kick"),
     spec(What::Net, "net", &[], "", "who you are, who can see you, how others reach you"),
     spec(What::Clear, "clear", &[], "", "clear the screen; the messages stay on disk"),
     spec(What::Help, "help", &["h"], "[COMMAND]", "all commands, or one"),
@@ -147,6 +164,8 @@ fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
         }
         What::Query => Input::Query(parse_target(rest)?),
         What::Whois => Input::Whois(parse_target(rest)?),
+        What::Decide(decision) => Input::Decide(decision, parse_target(rest)?),
+        What::Kick => Input::Kick(parse_target(rest)?),
         What::Me => Input::Say(format!("{ACTION}{rest}")),
         What::Join => Input::Join(parse_room(rest)?),
         What::Part if rest.is_empty() => Input::Part(None),
@@ -224,6 +243,9 @@ mod tests {
             ("/peers", Ok(Input::Peers)),
             ("/who ", Ok(Input::Peers)),
             ("/names", Ok(Input::Names)),
+            ("/ignore bob", Ok(Input::Decide(Decision::Ignore, bob()))),
+            ("/ban bob", Ok(Input::Decide(Decision::Block, bob()))),
+            ("/kick bob", Ok(Input::Kick(bob()))),
             ("/history", Ok(Input::History(20))),
             ("/history 5", Ok(Input::History(5))),
             ("/search two words", Ok(Input::Search("two words".into()))),

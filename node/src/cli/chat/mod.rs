@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob::control::wire::{
-    Command, Done, HistoryFilter, NoticeLine, Patience, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine, StatusLine,
-    Text, WireEvent,
+    Command, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine,
+    StatusLine, Text, WireEvent,
 };
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::text::visible;
@@ -31,7 +31,7 @@ use super::exit::{Exit, Usage};
 use super::feed::{Feed, Told};
 use super::session::{self, Signals};
 use super::show::{self, Names};
-use super::{output, values, views};
+use super::{marks, output, values, views};
 
 /// Requests under way; further lines wait.
 const UNDER_WAY_MAX: usize = 64;
@@ -207,6 +207,14 @@ impl Chat {
                 let filter =
                     HistoryFilter { conversation, search: Some(words), limit: Some(FOUND_MAX), ..HistoryFilter::default() };
                 self.history(client, filter);
+            }
+            Input::Decide(decision, target) => {
+                let done = move |peer: PeerLine| Reply::Lines(vec![decision.words(&peer)]);
+                self.begin(client, decision.command(target), done).await;
+            }
+            Input::Kick(target) => {
+                let done = |kicked: Kicked| Reply::Lines(vec![marks::kicked(&kicked)]);
+                self.begin(client, Command::Kick { target: Text(target) }, done).await;
             }
             Input::Whois(target) => self.whois(client, target),
             Input::Names => self.names(client).await,

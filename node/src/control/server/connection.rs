@@ -156,7 +156,12 @@ impl Connection {
             | Command::Broadcast { .. }
             | Command::Join { .. }
             | Command::Part { .. }
-            | Command::Nick { .. } => true,
+            | Command::Nick { .. }
+            | Command::Ignore { .. }
+            | Command::Unignore { .. }
+            | Command::Block { .. }
+            | Command::Unblock { .. }
+            | Command::Kick { .. } => true,
             Command::Ping
             | Command::Status
             | Command::Peers { .. }

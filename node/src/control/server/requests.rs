@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use hobnob_protocol::Body;
+use hobnob_protocol::{Body, PeerId, Target};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Serving;
 use super::connection::Turn;
 use crate::control::wire::{
-    Answer, BodyFields, Command, Done, Failure, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, MessageList, Outcome, Patience,
-    PeerLine, PeerList, Pong, Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, to_line,
+    Answer, BodyFields, Command, Done, Failure, HISTORY_PAGE_MAX, HistoryFilter, Kicked, MessageLine, MessageList, Outcome,
+    Patience, PeerLine, PeerList, Pong, Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, to_line,
 };
-use crate::node::{DeliveryState, HistoryQuery, Node, SendError, Sent};
+use crate::node::{DeliveryState, HistoryQuery, KICKED_FOR, MarkError, Node, PeerInfo, SendError, Sent};
 
 /// The line that answers `request`. `over` ends all waiting: the answer then says what has been reached.
 pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option<Turn>, over: &CancellationToken) -> String {
@@ -46,6 +46,11 @@ pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option
         Command::Part { room } => line(id, node.part(room.0).await.map(|()| Done {})),
         Command::Rooms => line(id, rooms(node).await),
         Command::Nick { nick } => line(id, node.set_nick(nick).await.map(|()| Done {})),
+        Command::Ignore { target } => line(id, marked(node, target, Node::ignore).await),
+        Command::Unignore { target } => line(id, marked(node, target, Node::unignore).await),
+        Command::Block { target } => line(id, marked(node, target, Node::block).await),
+        Command::Unblock { target } => line(id, marked(node, target, Node::unblock).await),
+        Command::Kick { target } => line(id, kick(node, target).await),
         Command::Resolve { target } => line(id, node.resolve(target.0).await.map(|peer| Resolved { peer: Text(peer) })),
         Command::Subscribe => line(id, Ok::<_, Failure>(Done {})),
     }
@@ -114,6 +119,24 @@ async fn history(node: &Node, filter: HistoryFilter) -> Result<MessageList, Fail
     query.limit = Some(page);
     let messages: Vec<_> = node.history(query).await?.into_iter().map(MessageLine::from).collect();
     Ok(MessageList { more: page < limit && messages.len() == page, messages })
+}
+
+/// Decides about whoever is meant. One who is named by an id need not be known: a block can come before the first meeting.
+async fn marked(
+    node: &Node,
+    target: Text<Target>,
+    mark: impl AsyncFnOnce(&Node, PeerId) -> Result<PeerInfo, MarkError>,
+) -> Result<PeerLine, Failure> {
+    let peer = match target.0 {
+        Target::Id(peer) | Target::AtRelay(peer, _) => peer,
+        Target::Ticket(ticket) => ticket.id,
+        named @ (Target::Name(_) | Target::Address(_)) => node.resolve(named).await?,
+    };
+    Ok(mark(node, peer).await?.into())
+}
+
+async fn kick(node: &Node, target: Text<Target>) -> Result<Kicked, Failure> {
+    Ok(Kicked { peer: marked(node, target, Node::kick).await?, for_s: KICKED_FOR.as_secs() })
 }
 
 async fn rooms(node: &Node) -> Result<RoomList, Failure> {

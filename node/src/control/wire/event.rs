@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{Base64, Text, Time};
 use crate::node::{
-    ConversationRef, DeliveryState, Event, Message, MessageId, Notice, PathKind, PeerInfo, PeerState, RelayInfo, RoomInfo, Sent,
-    Status,
+    ConversationRef, DeliveryState, Event, Marks, Message, MessageId, Notice, PathKind, PeerInfo, PeerState, RelayInfo, RoomInfo,
+    Sent, Status,
 };
 
 /// The version in every line. It changes when a field is renamed or its meaning changes; fields may be added without.
@@ -87,6 +87,20 @@ pub struct PeerLine {
     pub addr: Option<SocketAddr>,
     /// The last round trip, in milliseconds, to the microsecond.
     pub rtt_ms: Option<f64>,
+    /// What the user has decided about it.
+    #[serde(flatten)]
+    pub marks: MarksFields,
+}
+
+/// What the user has decided about a peer, as fields of its line: those that are so. See [`Marks`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarksFields {
+    /// Its texts are not shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignored: bool,
+    /// There is no session with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blocked: bool,
 }
 
 /// A message: see [`Message`].
@@ -228,8 +242,15 @@ impl From<Event> for WireEvent {
 
 impl From<PeerInfo> for PeerLine {
     fn from(info: PeerInfo) -> Self {
-        let PeerInfo { peer, nick, name, state, path, addr, rtt_ms } = info;
-        PeerLine { peer: Text(peer), nick, name, state, path, addr, rtt_ms: rtt_ms.map(|ms| (ms * 1000.0).round() / 1000.0) }
+        let PeerInfo { peer, nick, name, state, path, addr, rtt_ms, marks } = info;
+        let rtt_ms = rtt_ms.map(|ms| (ms * 1000.0).round() / 1000.0);
+        PeerLine { peer: Text(peer), nick, name, state, path, addr, rtt_ms, marks: marks.into() }
+    }
+}
+
+impl From<Marks> for MarksFields {
+    fn from(marks: Marks) -> Self {
+        MarksFields { ignored: marks.ignored, blocked: marks.blocked }
     }
 }
 

@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use hobnob_protocol::{Nickname, PeerId, RoomName, Target, text};
 use serde::{Deserialize, Serialize};
 
-use crate::node::{Cause, ConversationRef, DeliveryState, HistoryQuery, JoinError, MessageId, NodeError, SendError};
+use crate::node::{Cause, ConversationRef, DeliveryState, HistoryQuery, JoinError, MarkError, MessageId, NodeError, SendError};
 
 pub use event::{
-    BodyFields, EventLine, LINES_VERSION, ListeningLine, MessageLine, NoticeLine, PeerLine, ReceiptLine, RelayLine, RoomLine,
-    SentLine, StatusLine, WireEvent,
+    BodyFields, EventLine, LINES_VERSION, ListeningLine, MarksFields, MessageLine, NoticeLine, PeerLine, ReceiptLine, RelayLine,
+    RoomLine, SentLine, StatusLine, WireEvent,
 };
 pub use values::{Base64, Text, Time};
 
@@ -100,6 +100,31 @@ pub enum Command {
     Nick {
         /// Which.
         nick: Nickname,
+    },
+    /// Shows no text of a peer: [`PeerLine`], once that is on disk.
+    Ignore {
+        /// Whose.
+        target: Text<Target>,
+    },
+    /// Shows them again: [`PeerLine`].
+    Unignore {
+        /// Whose.
+        target: Text<Target>,
+    },
+    /// No session with a peer, and nothing of what it wrote shown or passed on: [`PeerLine`], once that is on disk.
+    Block {
+        /// Whom.
+        target: Text<Target>,
+    },
+    /// As it was before `block`, or `kick`: [`PeerLine`].
+    Unblock {
+        /// Whom.
+        target: Text<Target>,
+    },
+    /// No session with a peer for a while: [`Kicked`].
+    Kick {
+        /// Whom.
+        target: Text<Target>,
     },
     /// Event lines from now on: [`Done`].
     Subscribe,
@@ -234,6 +259,15 @@ pub struct Resolved {
     pub peer: Text<PeerId>,
 }
 
+/// Answers `kick`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kicked {
+    /// Whom.
+    pub peer: PeerLine,
+    /// For how long there is no session with it, in seconds.
+    pub for_s: u64,
+}
+
 /// The answer where there is nothing to say: `{}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
@@ -261,6 +295,15 @@ impl From<SendError> for Failure {
             Cause::IdentityMismatch => ("identity-mismatch", 6),
         };
         Failure { code: code.into(), exit, text }
+    }
+}
+
+impl From<MarkError> for Failure {
+    fn from(error: MarkError) -> Self {
+        match error {
+            MarkError::Myself => Failure::usage(error),
+            MarkError::TooMany | MarkError::Store(_) | MarkError::Stopped => Failure::fault(error),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use hobnob_protocol::{Body, LogId};
 
 use super::*;
-use crate::node::{Event, Message, Notice, PathKind, PeerInfo, PeerState, Sent};
+use crate::node::{Event, Marks, Message, Notice, PathKind, PeerInfo, PeerState, Sent};
 
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
 const BOB: &str = "aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba";
@@ -84,6 +84,11 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
     check_request(r##"{"id":7,"cmd":"part","room":"#ops"}"##, Command::Part { room: Text("ops".parse().unwrap()) });
     check_request(r#"{"id":7,"cmd":"rooms"}"#, Command::Rooms);
     check_request(r#"{"id":7,"cmd":"nick","nick":"ann"}"#, Command::Nick { nick: Nickname::new("ann").unwrap() });
+    check_request(r#"{"id":7,"cmd":"ignore","target":"BOB"}"#, Command::Ignore { target: bob() });
+    check_request(r#"{"id":7,"cmd":"unignore","target":"BOB"}"#, Command::Unignore { target: bob() });
+    check_request(r#"{"id":7,"cmd":"block","target":"BOB"}"#, Command::Block { target: bob() });
+    check_request(r#"{"id":7,"cmd":"unblock","target":"BOB"}"#, Command::Unblock { target: bob() });
+    check_request(r#"{"id":7,"cmd":"kick","target":"BOB"}"#, Command::Kick { target: bob() });
     check_request(r#"{"id":7,"cmd":"subscribe"}"#, Command::Subscribe);
     check_request(r#"{"id":7,"cmd":"resolve","target":"BOB"}"#, Command::Resolve { target: bob() });
 }
@@ -165,10 +170,11 @@ fn peer_lines() {
         path: Some(PathKind::Lan),
         addr: "10.0.0.2:4626".parse().ok(),
         rtt_ms: Some(1.234_567_8),
+        marks: Marks { ignored: true, blocked: true, verified: None },
     };
     check_event(
         Event::Peer(here),
-        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235}"#,
+        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"ignored":true,"blocked":true}"#,
     );
     let gone = PeerInfo {
         peer: id(2),
@@ -178,6 +184,7 @@ fn peer_lines() {
         path: None,
         addr: None,
         rtt_ms: None,
+        marks: Marks::default(),
     };
     check_event(
         Event::Peer(gone),

@@ -41,6 +41,10 @@ pub enum Input {
     },
     /// This node is no longer in this room; answered by [`Output::Stored`].
     Part(Token, ConversationId),
+    /// From now on nothing of this author is taken, asked for or passed on. What is on disk stays there.
+    Block(PeerId),
+    /// This author is like all others again: what was missed is asked for.
+    Unblock(PeerId),
     /// A session is up: both Hellos were exchanged.
     SessionUp(SessionId, PeerId),
     /// These are the rooms of which both ends have proved to each other that they are members, now.

@@ -32,7 +32,7 @@ impl Replica {
             if let Some(&first) = cut.and_then(|cut| cut.get(&key)) {
                 ranges.remove(1, first.saturating_sub(1));
             }
-            if ranges.is_empty() {
+            if ranges.is_empty() || self.blocked.contains(&key.author) {
                 continue;
             }
             if authors.last().is_none_or(|last| last.author != key.author) {
@@ -239,6 +239,9 @@ impl Replica {
             return Ranges::new();
         };
         let Some(shared) = session.shared.get(&conversation_id) else { return Ranges::new() };
+        if self.blocked.contains(&key.author) {
+            return Ranges::new();
+        }
         #[cfg_attr(not(feature = "faults"), expect(unused_mut, reason = "a planted fault changes it"))]
         let mut offer = conversation.offer_after_cut(session.peer, key, shared.cut.as_ref());
         #[cfg(feature = "faults")]

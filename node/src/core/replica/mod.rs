@@ -11,6 +11,7 @@
 //! Order of events for every entry, its author's replica or not: accepted, then durable, then said.
 
 mod append;
+mod block;
 mod commits;
 mod events;
 #[cfg(feature = "faults")]
@@ -141,6 +142,8 @@ pub struct Replica {
     acked: BTreeMap<(LogName, PeerId), Ranges>,
     acked_unsaved: BTreeSet<(LogName, PeerId)>,
     lingerers_unsaved: BTreeSet<ConversationId>,
+    /// Authors of whom nothing is taken, asked for or passed on.
+    blocked: BTreeSet<PeerId>,
     timers: BTreeMap<Timer, Duration>,
     outputs: VecDeque<Output>,
     #[cfg(feature = "faults")]
@@ -169,6 +172,7 @@ impl Replica {
             acked: BTreeMap::new(),
             acked_unsaved: BTreeSet::new(),
             lingerers_unsaved: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             timers: BTreeMap::new(),
             outputs: VecDeque::new(),
             #[cfg(feature = "faults")]
@@ -221,6 +225,8 @@ impl Replica {
             Input::OpenDirect(peer) => self.open_direct(peer),
             Input::Join { token, name, key, open } => self.join(token, name, key, open),
             Input::Part(token, conversation) => self.part(token, conversation),
+            Input::Block(author) => self.block(author),
+            Input::Unblock(author) => self.unblock(author),
             Input::SessionUp(session, peer) => self.session_up(session, peer),
             Input::SessionRooms(session, rooms) => self.session_rooms(session, &rooms),
             Input::SessionDown { session, goodbye } => self.session_down(session, goodbye),

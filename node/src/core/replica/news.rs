@@ -22,6 +22,9 @@ impl Replica {
     ) {
         let key = LogKey { author: name.author, log: name.log };
         let Some(conversation) = self.conversations.get(&name.conversation) else { return };
+        if self.blocked.contains(&key.author) {
+            return;
+        }
         let ordinal = conversation.ordinal(&key);
         let (mut to_serve, mut announced) = (Vec::new(), false);
         for (&id, session) in &mut self.sessions {

@@ -31,6 +31,9 @@ pub enum Refusal {
     /// In a direct conversation only its two ends write.
     #[error("a third party's entry in a direct conversation")]
     NotAnAuthor,
+    /// The author is blocked here.
+    #[error("an entry of somebody who is blocked")]
+    Blocked,
     /// The batch is malformed or its signature is wrong.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -123,6 +126,9 @@ impl Replica {
         }
         if !conversation.may_author(self.me, name.author) {
             return Verdict::Refuse(Refusal::NotAnAuthor);
+        }
+        if self.blocked.contains(&name.author) {
+            return Verdict::Refuse(Refusal::Blocked);
         }
         let checked = match batch.read() {
             Ok(checked) => checked,

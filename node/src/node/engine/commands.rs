@@ -55,6 +55,11 @@ pub(crate) enum Command {
         nick: Nickname,
         reply: oneshot::Sender<()>,
     },
+    Mark {
+        peer: PeerId,
+        mark: Mark,
+        reply: oneshot::Sender<Result<PeerInfo, MarkError>>,
+    },
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -80,6 +85,7 @@ impl Engine {
                 self.set_nick(nick);
                 let _ = reply.send(());
             }
+            Command::Mark { peer, mark, reply } => self.mark(peer, mark, reply),
             Command::Shutdown(reply) => self.begin_stop(reply),
         }
     }

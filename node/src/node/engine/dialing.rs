@@ -55,6 +55,7 @@ pub(super) struct Candidate {
 impl Engine {
     pub(super) fn paths_output(&mut self, output: paths::Output) {
         match output {
+            paths::Output::Dial(peer, _) if self.bar(peer).is_some() => self.dial_failed(peer),
             paths::Output::Dial(peer, addrs) => self.dial(peer, addrs),
             paths::Output::Keep(session) => self.keep(session),
             paths::Output::Close(session, reason) => self.close_link(session, reason),
@@ -64,6 +65,11 @@ impl Engine {
                 self.notice("identity-copied", text, Some(peer));
             }
         }
+    }
+
+    pub(super) fn dial_failed(&mut self, peer: PeerId) {
+        self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer));
+        self.not_reached(peer);
     }
 
     /// Dials all addresses of a peer, one a moment after the other; the first that leads to it wins.
@@ -88,6 +94,7 @@ impl Engine {
                     Ok((addr, Err(NotMet::Failed(SendError::IdentityMismatch { expected, found, .. })))) => {
                         let _ = internal.send(Internal::Impostor { addr, expected, found });
                     }
+                    Ok((_, Err(NotMet::TurnedAway(bar)))) => drop(internal.send(Internal::TurnedAway(peer, bar))),
                     Ok((addr, Err(NotMet::Failed(error)))) => debug!(%addr, "not reached: {error}"),
                     Ok((_, Err(NotMet::Duplicate(_) | NotMet::Myself))) | Err(_) => {}
                 }
@@ -116,6 +123,10 @@ impl Engine {
                 // Both sides dialed at once, and the other connection stays: whoever answered here is at its end.
                 Err(NotMet::Duplicate(peer)) => return drop(reply.send(Ok(peer))),
                 Err(NotMet::Myself) => return drop(reply.send(Err(SendError::Myself))),
+                Err(NotMet::TurnedAway(bar)) => {
+                    let (addr, why) = (addr.to_string(), bar.code().1.to_owned());
+                    return drop(reply.send(Err(SendError::Refused { addr, why })));
+                }
                 Err(NotMet::Failed(error)) => Met::Failed { addr, error, reply },
             };
             let _ = internal.send(Internal::Met(met));
@@ -123,6 +134,10 @@ impl Engine {
     }
 
     pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
+        if let Some(bar) = self.bar(accepted.peer) {
+            let (code, words) = bar.code();
+            return accepted.connection.close(code.into(), words.as_bytes());
+        }
         self.greetings.retain(|greeting| greeting.under_way.strong_count() > 0);
         if self.greetings.len() >= GREETINGS_MAX
             && let Some(oldest) = self.greetings.pop_front()
@@ -188,6 +203,9 @@ impl Engine {
             self.met_myself(&greeted, instance, reply);
             return;
         }
+        if let Some(bar) = self.bar(peer) {
+            return self.turn_away(peer, &greeted, reply, bar);
+        }
         let session = SessionId(self.next_session);
         self.next_session += 1;
         let relayed = is_synthetic(greeted_from.ip());
@@ -195,6 +213,19 @@ impl Engine {
         let connected = paths::Input::Connected { session, peer, dialed, instance, relayed, mark };
         self.candidates.insert(session, Candidate { greeted, reply });
         self.paths.handle(self.clock.now(), connected);
+    }
+
+    /// The user wants no session with the peer that was met.
+    fn turn_away(&mut self, peer: PeerId, greeted: &Greeted, reply: Option<DialReply>, bar: Bar) {
+        let (code, words) = bar.code();
+        greeted.connection.close(code.into(), words.as_bytes());
+        if greeted.dialed {
+            self.dial_failed(peer);
+        }
+        if let Some(reply) = reply {
+            // Who it is has been proved: a message to a peer that was kicked waits for it.
+            let _ = reply.send(Ok(peer));
+        }
     }
 
     /// Nobody answers at an address where a known peer was last: that peer is meant, and is away.
@@ -234,7 +265,7 @@ impl Engine {
             let met = match connect(&endpoint, addr, None, Some(me), hello).await {
                 Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: None },
                 Err(NotMet::Myself) => Met::Copy(addr),
-                Err(NotMet::Duplicate(_) | NotMet::Failed(_)) => return,
+                Err(NotMet::Duplicate(_) | NotMet::TurnedAway(_) | NotMet::Failed(_)) => return,
             };
             let _ = internal.send(Internal::Met(met));
         });
@@ -255,6 +286,8 @@ enum NotMet {
     Duplicate(PeerId),
     /// The other end has our own identity, and said so first.
     Myself,
+    /// The peer, which proved its identity, wants no session with us.
+    TurnedAway(Bar),
     /// Anything else.
     Failed(SendError),
 }
@@ -275,10 +308,14 @@ async fn connect(
             Ok(Err(_)) | Err(_) => return Err(unreachable("the relay does not answer".to_owned())),
         }
     }
-    let failed = |error: DialError| NotMet::Failed(SendError::dial(addr.to_string(), error));
+    let failed = |error: DialError| {
+        let bar = if let DialError::Closed { code, .. } = &error { Bar::of_code(*code) } else { None };
+        bar.map_or_else(|| NotMet::Failed(SendError::dial(addr.to_string(), error)), NotMet::TurnedAway)
+    };
     let connection = endpoint.dial(addr, expected, DIAL_LIMIT).await.map_err(failed)?;
     let peer = tls::peer_id(connection.peer_identity());
     greet(connection, true, hello, DIAL_LIMIT).await.map_err(|error| match (peer, &error) {
+        (_, GreetError::Ended(Ended::Closed { code, .. })) if let Some(bar) = Bar::of_code(*code) => NotMet::TurnedAway(bar),
         (Some(peer), GreetError::Ended(Ended::Closed { code, .. })) if *code == u64::from(close::DUPLICATE) => {
             NotMet::Duplicate(peer)
         }

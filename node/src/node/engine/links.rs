@@ -40,6 +40,7 @@ impl Engine {
             Some(relay) => info!(?peer, %relay, "session up, through a relay"),
             None => info!(?peer, addr = %session.remote_addr(), "session up"),
         }
+        self.turned_away_told.remove(&peer);
         let owed = self.offline_owed.remove(&peer).map(|(_, path)| path);
         let before = self.link_with(peer).filter(|link| !link.suspect).map(|link| self.path_kind(link.session.remote_addr()));
         let nothing_new = before.or(owed) == Some(self.path_kind(session.remote_addr()));
@@ -100,7 +101,7 @@ impl Engine {
     }
 
     /// A session is over. Where there is, or is about to be, another one with the peer, nobody need hear of it.
-    fn link_is_gone(&mut self, id: SessionId, link: &Link, goodbye: bool, duplicate: bool) {
+    pub(super) fn link_is_gone(&mut self, id: SessionId, link: &Link, goodbye: bool, duplicate: bool) {
         let peer = link.peer;
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Down(id));
@@ -176,9 +177,14 @@ impl Engine {
             let name = self.peers.name(peer);
             self.copied(&format!("that was started later and is connected to {name}"));
         }
-        self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye, replaced });
+        let bar = if let Ended::Closed { code, .. } = ended { Bar::of_code(*code) } else { None };
+        let unwelcome = replaced || bar.is_some();
+        self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye, unwelcome });
         let duplicate = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::DUPLICATE));
         self.link_is_gone(id, &link, goodbye, duplicate);
+        if let Some(bar) = bar {
+            self.turned_away(peer, bar);
+        }
     }
 
     pub(super) fn presence_output(&mut self, output: Seen) {

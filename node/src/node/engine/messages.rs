@@ -48,6 +48,9 @@ impl Engine {
         reply: oneshot::Sender<Result<Sent, SendError>>,
     ) {
         let conversation = match &to {
+            ConversationRef::Direct(peer) if self.bar(*peer) == Some(Bar::Blocked) => {
+                return drop(reply.send(Err(SendError::Blocked(self.peers.name(*peer)))));
+            }
             ConversationRef::Direct(peer) if *peer == self.me => return drop(reply.send(Err(SendError::Myself))),
             ConversationRef::Direct(peer) if !certain && !self.peers.knows(*peer) => {
                 return drop(reply.send(Err(SendError::UnknownId(*peer))));
@@ -163,7 +166,7 @@ impl Engine {
 
     fn received(&mut self, batch: &CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
         let LogName { conversation, author: from, log } = batch.batch.name;
-        if !self.events.is_heard() {
+        if !self.events.is_heard() || !self.standings.shows(from) {
             return;
         }
         let Some(conversation) = self.conversation_ref(conversation) else { return };
@@ -284,7 +287,7 @@ impl Engine {
                 self.notice("conflict", text, Some(peer));
             }
             // These happen between honest nodes too, when rooms change or entries overtake each other.
-            Refusal::NotShared | Refusal::Gap => debug!(?peer, "refused: {refusal}"),
+            Refusal::NotShared | Refusal::Gap | Refusal::Blocked => debug!(?peer, "refused: {refusal}"),
             Refusal::NotAnAuthor | Refusal::Batch(_) | Refusal::Lamport | Refusal::Misplaced => {
                 let count = link.refused.count();
                 if count <= REFUSALS_LOGGED || count.is_power_of_two() {

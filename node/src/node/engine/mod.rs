@@ -8,6 +8,7 @@ mod dialing;
 mod direct;
 mod links;
 mod liveness;
+mod marks;
 mod messages;
 mod network;
 mod notices;
@@ -35,6 +36,7 @@ use tracing::{debug, info, warn};
 pub(super) use self::commands::Command;
 use self::dialing::{Candidate, Met};
 use self::links::Link;
+pub(super) use self::marks::Mark;
 use self::messages::Sending;
 use self::notices::Notices;
 pub(super) use self::relays::RELAY_SETTING;
@@ -52,6 +54,7 @@ use crate::core::peers::Peers;
 use crate::core::presence::{self, Presence};
 use crate::core::rendezvous::{self, Rendezvous};
 use crate::core::replica::{self, Replica, Token};
+use crate::core::standing::{Bar, Standings};
 use crate::core::{Rng, SessionId};
 use crate::net::demux::{Counted, Knocked};
 use crate::net::endpoint::{Accepted, Endpoint};
@@ -77,6 +80,7 @@ pub(super) enum Internal {
     Met(Met),
     DialFailed(PeerId),
     Impostor { addr: SocketAddr, expected: PeerId, found: PeerId },
+    TurnedAway(PeerId, Bar),
 }
 
 /// What an engine is made of.
@@ -90,6 +94,7 @@ pub(super) struct Parts {
     pub(super) endpoint: Endpoint,
     pub(super) bound: BoundSocket,
     pub(super) knocked: mpsc::Receiver<Knocked>,
+    pub(super) standings: Standings,
     pub(super) relay_ids: BTreeMap<String, PeerId>,
     pub(super) relay_token: Vec<u8>,
     pub(super) interfaces: Interfaces,
@@ -101,6 +106,7 @@ pub(super) struct Parts {
     pub(super) session_queue: mpsc::Receiver<SessionEvent>,
     pub(super) events: Publisher,
     pub(super) met: watch::Sender<u64>,
+    pub(super) lock: Option<Lock>,
 }
 
 pub(super) struct Engine {
@@ -111,6 +117,7 @@ pub(super) struct Engine {
     presence: Presence,
     paths: Paths,
     peers: Peers,
+    standings: Standings,
     rendezvous: Rendezvous,
     relays: Relays,
     store: Store,
@@ -152,12 +159,16 @@ pub(super) struct Engine {
     clocks_told: BTreeSet<PeerId>,
     /// Other running instances of this identity that the user was told of.
     copies_told: BTreeSet<Instance>,
+    /// Peers of whom the user was told that they want no session with this node.
+    turned_away_told: BTreeSet<PeerId>,
     /// Peers whose last connection, over this path, was closed as a duplicate of one that is yet to come, and until when.
     offline_owed: BTreeMap<PeerId, (Duration, PathKind)>,
     store_failing: bool,
     counted: Counted,
     count_at: Duration,
     stop: Option<Stop>,
+    /// The folder's, where the node holds it itself.
+    lock: Option<Lock>,
 }
 
 impl Engine {
@@ -172,6 +183,7 @@ impl Engine {
             presence: Presence::default(),
             paths: Paths::new(me, Rng::new(parts.run ^ 1)),
             peers: Peers::new(me, parts.nick),
+            standings: parts.standings,
             rendezvous: Rendezvous::default(),
             relays: Relays::new(parts.relay_ids, parts.relay_token, parts.knocked),
             store: parts.store,
@@ -206,11 +218,13 @@ impl Engine {
             notices: Notices::default(),
             clocks_told: BTreeSet::new(),
             copies_told: BTreeSet::new(),
+            turned_away_told: BTreeSet::new(),
             offline_owed: BTreeMap::new(),
             store_failing: false,
             counted: Counted::default(),
             count_at: COUNTERS_EVERY,
             stop: None,
+            lock: parts.lock,
         };
         if engine.bound.fell_back {
             info!("UDP port {} is taken; listening on {} instead", hobnob_protocol::PORT_NODE, engine.port());
@@ -237,6 +251,7 @@ impl Engine {
                 self.paths.handle(now, found);
             }
         }
+        self.take_up_marks();
         // Whoever there is a conversation with can be named, whether or not an address is known.
         for peer in self.talked_with() {
             if self.peers.nick(peer).is_none() {
@@ -351,10 +366,8 @@ impl Engine {
             Internal::History(read) => self.history_read(read),
             Internal::Met(met) => self.met(met),
             Internal::Impostor { addr, expected, found } => self.impostor(addr, expected, found),
-            Internal::DialFailed(peer) => {
-                self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer));
-                self.not_reached(peer);
-            }
+            Internal::TurnedAway(peer, bar) => self.turned_away(peer, bar),
+            Internal::DialFailed(peer) => self.dial_failed(peer),
         }
     }
 

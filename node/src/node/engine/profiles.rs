@@ -111,6 +111,7 @@ impl Engine {
                 None => self.paths.addrs(peer).into_iter().find(|addr| !is_synthetic(addr.ip())),
             },
             rtt_ms: link.map(|link| link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0),
+            marks: self.standings.marks(peer),
         }
     }
 

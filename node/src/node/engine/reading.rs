@@ -35,6 +35,7 @@ impl Engine {
             since_ms: query.since_ms,
             before: query.before.map(|id| (id.log, id.seq)),
             after: query.after.map(|id| (id.log, id.seq)),
+            shown: true,
             oldest: query.oldest,
             limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
         });
@@ -46,7 +47,7 @@ impl Engine {
     }
 
     pub(super) fn history_read(&mut self, read: HistoryRead) {
-        let messages = read.rows.map_err(|error| NodeError::Store(error.to_string())).map(|rows| {
+        let messages = read.rows.map_err(NodeError::from).map(|rows| {
             rows.into_iter().filter_map(|row| self.message(row.name, row.seq, row.entry, row.received_at_ms)).collect()
         });
         let _ = read.reply.send(messages);

@@ -1,14 +1,14 @@
 //! What the node answers to what was asked of it.
 
 use hobnob::ConversationRef;
-use hobnob::control::wire::{Done, MessageList, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine, StatusLine};
+use hobnob::control::wire::{Done, Kicked, MessageList, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine, StatusLine};
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{About, App, Command, Mode, TALKED_MAX, Tone};
-use crate::cli::show;
+use crate::cli::{marks, show};
 use crate::tui::text;
 use hobnob::control::wire::{HistoryFilter, Text};
 
@@ -58,6 +58,16 @@ impl App {
                 self.note(Tone::Info, format!("you are {nick} now"));
                 self.ask(Command::Status, About::Status);
             }
+            About::Decide(decision) => {
+                let peer: PeerLine = read(value)?;
+                self.note(Tone::Info, decision.words(&peer));
+                // What they said is shown no longer, or again.
+                self.show_newest_again();
+            }
+            About::Kick => {
+                let kicked: Kicked = read(value)?;
+                self.note(Tone::Info, marks::kicked(&kicked));
+            }
             About::History => {
                 let list: MessageList = read(value)?;
                 let lines: Vec<String> = list.messages.iter().map(|message| show::message(message, &self.names)).collect();
@@ -82,6 +92,8 @@ impl App {
             | About::Join
             | About::Part(_)
             | About::Nick(_)
+            | About::Decide(_)
+            | About::Kick
             | About::History => {}
         }
         self.note(Tone::Warning, visible(error));

@@ -52,6 +52,8 @@ impl App {
             Typed::Whois(target) => self.ask(Command::Resolve { target: Text(target) }, About::Whois),
             Typed::Join(room) => self.ask(Command::Join { room: Text(room), secret: None }, About::Join),
             Typed::Part(room) => self.part(room),
+            Typed::Decide(decision, target) => self.ask(decision.command(target), About::Decide(decision)),
+            Typed::Kick(target) => self.ask(Command::Kick { target: Text(target) }, About::Kick),
             Typed::Nick(nick) => self.ask(Command::Nick { nick: nick.clone() }, About::Nick(nick)),
             Typed::Search(words) => self.search(&words),
             Typed::History(limit) => {
@@ -85,6 +87,8 @@ impl App {
             | Typed::Part(_)
             | Typed::Whois(_)
             | Typed::Nick(_)
+            | Typed::Decide(..)
+            | Typed::Kick(_)
             | Typed::Search(_)
             | Typed::History(_)
             | Typed::Clear

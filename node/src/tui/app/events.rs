@@ -23,7 +23,7 @@ impl App {
             WireEvent::Listening(_) => self.look_soon(),
             WireEvent::Room(room) => drop(self.rooms.insert(room.room.0.clone(), room)),
             // Receipts may be among what was missed: the store knows.
-            WireEvent::Lagged { .. } => self.read_again(),
+            WireEvent::Lagged { .. } => self.show_newest_again(),
             WireEvent::Sent(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {}
         }
     }
@@ -135,7 +135,8 @@ impl App {
         self.look_at = self.look_at.min(Time(self.now.0 + LOOK_SOON_MS));
     }
 
-    fn read_again(&mut self) {
+    /// Reads again what is shown, unless the user is looking at something older.
+    pub(super) fn show_newest_again(&mut self) {
         if self.window.scroll().is_none() {
             let (request, filter) = self.window.begin(Way::Newest);
             self.ask(Command::History(filter), About::Page(request));

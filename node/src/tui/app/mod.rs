@@ -24,6 +24,7 @@ use super::layout::Layout;
 use super::looks::Looks;
 use super::view::rows;
 use super::window::{Note, Tone, Window};
+use crate::cli::marks::Decision;
 use crate::cli::show::Names;
 
 pub(super) use conversation::Conversation;
@@ -94,6 +95,8 @@ pub(super) enum About {
     Join,
     Part(RoomName),
     Nick(Nickname),
+    Decide(Decision),
+    Kick,
     History,
 }
 

@@ -2,8 +2,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::control::wire::{
-    Command, HistoryFilter, MessageLine, MessageList, PeerLine, PeerList, ReceiptLine, RelayLine, Resolved, RoomLine, RoomList,
-    SentLine, StatusLine, Text, Time, WireEvent,
+    Command, HistoryFilter, Kicked, MarksFields, MessageLine, MessageList, PeerLine, PeerList, ReceiptLine, RelayLine, Resolved,
+    RoomLine, RoomList, SentLine, StatusLine, Text, Time, WireEvent,
 };
 use hobnob::protocol::{Body, LogId, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState, MessageId, PathKind, PeerState};
@@ -64,6 +64,7 @@ pub(super) fn peer(byte: u8, name: &str, state: PeerState) -> PeerLine {
         path: (state != PeerState::Offline).then_some(PathKind::Lan),
         addr: "10.0.0.5:4626".parse().ok(),
         rtt_ms: (state != PeerState::Offline).then_some(0.4),
+        marks: MarksFields::default(),
     }
 }
 
@@ -224,6 +225,11 @@ impl Scene {
                 let peer = self.resolve(&target.0)?;
                 Ok(self.send(ConversationRef::Direct(peer), body.text.unwrap_or_default(), vec![Text(peer)]))
             }
+            Command::Ignore { target }
+            | Command::Unignore { target }
+            | Command::Block { target }
+            | Command::Unblock { target } => value(self.known(&target.0)?),
+            Command::Kick { target } => value(&Kicked { peer: self.known(&target.0)?.clone(), for_s: 600 }),
             Command::Ping | Command::Subscribe => unreachable!("the shell's business"),
         }
     }
@@ -238,9 +244,13 @@ impl Scene {
     }
 
     fn resolve(&self, target: &Target) -> Result<PeerId, String> {
+        self.known(target).map(|peer| peer.peer.0)
+    }
+
+    fn known(&self, target: &Target) -> Result<&PeerLine, String> {
         let word = target.to_string();
         let known = self.peers.iter().find(|peer| peer.name == word || peer.peer.0.to_string() == word);
-        known.map(|peer| peer.peer.0).ok_or_else(|| format!("nobody is known as {word}"))
+        known.ok_or_else(|| format!("nobody is known as {word}"))
     }
 
     fn history(&self, filter: &HistoryFilter) -> MessageList {

@@ -214,7 +214,7 @@ fn help() {
 #[test]
 fn what_commands_say() {
     let mut scene = talk();
-    for line in ["/names", "/who", "/whois bob", "/rooms", "/receipts", "/help msg", "/msg cat hi"] {
+    for line in ["/names", "/who", "/whois bob", "/rooms", "/receipts", "/help msg", "/msg cat hi", "/ignore bob", "/kick cat"] {
         scene.enters(line);
     }
     picture("commands", &mut scene);

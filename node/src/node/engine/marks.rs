@@ -1,0 +1,108 @@
+//! What the user decides about peers, carried out: sessions ended and refused, decisions kept; and the other end of that, where a
+//! peer wants no session with this node.
+
+use super::*;
+
+/// Something that a user decides about a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Ignore,
+    Unignore,
+    Block,
+    Unblock,
+    Kick,
+}
+
+impl Engine {
+    /// What earlier runs decided holds again. Whoever is marked can be named, and so unmarked.
+    pub(super) fn take_up_marks(&mut self) {
+        for peer in self.standings.marked().collect::<Vec<_>>() {
+            self.make_known(peer);
+        }
+        for peer in self.standings.blocked().collect::<Vec<_>>() {
+            self.tell_replica(replica::Input::Block(peer));
+        }
+    }
+
+    pub(super) fn mark(&mut self, peer: PeerId, mark: Mark, reply: oneshot::Sender<Result<PeerInfo, MarkError>>) {
+        if peer == self.me {
+            return drop(reply.send(Err(MarkError::Myself)));
+        }
+        let mut marks = self.standings.marks(peer);
+        match mark {
+            Mark::Ignore | Mark::Unignore => marks.ignored = mark == Mark::Ignore,
+            Mark::Block | Mark::Unblock => marks.blocked = mark == Mark::Block,
+            Mark::Kick => {}
+        }
+        if !self.standings.set(peer, marks.clone()) {
+            return drop(reply.send(Err(MarkError::TooMany)));
+        }
+        self.make_known(peer);
+        match mark {
+            Mark::Ignore | Mark::Unignore => {}
+            Mark::Block => {
+                self.tell_replica(replica::Input::Block(peer));
+                self.part_with(peer, Bar::Blocked);
+            }
+            Mark::Unblock => {
+                self.standings.pardon(peer);
+                self.tell_replica(replica::Input::Unblock(peer));
+                let addrs = self.paths.addrs(peer);
+                self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
+            }
+            Mark::Kick => {
+                self.standings.kick(peer, self.clock.now());
+                self.part_with(peer, Bar::Kicked);
+            }
+        }
+        let info = self.peer_info(peer);
+        self.say(Event::Peer(info.clone()));
+        if mark == Mark::Kick {
+            return drop(reply.send(Ok(info)));
+        }
+        let stored = self.store.set_marks(peer, marks);
+        self.tasks.spawn(async move {
+            let stored = stored.await.unwrap_or(Err(StoreError::Closed));
+            let _ = reply.send(stored.map(|()| info).map_err(|error| MarkError::Store(error.to_string())));
+        });
+    }
+
+    fn make_known(&mut self, peer: PeerId) {
+        if !self.peers.knows(peer) {
+            self.peers.learn(peer, None);
+        }
+    }
+
+    /// Ends every session with a peer. For the rooms it is as if it had said goodbye: what is said from now on is not for it.
+    fn part_with(&mut self, peer: PeerId, bar: Bar) {
+        let (code, words) = bar.code();
+        let of_peer: Vec<_> = self.links.iter().filter(|(_, link)| link.peer == peer).map(|(id, _)| *id).collect();
+        for id in of_peer {
+            let Some(link) = self.links.remove(&id) else { continue };
+            link.session.close(code, words);
+            self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye: true, unwelcome: false });
+            self.link_is_gone(id, &link, true, false);
+        }
+    }
+
+    /// Why there may be no session with a peer now, if so. To be asked once a connection is there: a resumed one has passed no
+    /// verifier.
+    pub(super) fn bar(&self, peer: PeerId) -> Option<Bar> {
+        self.standings.bar(peer, self.clock.now())
+    }
+
+    /// A peer wants no session with this node: it is left alone for a while, and the user told once.
+    pub(super) fn turned_away(&mut self, peer: PeerId, bar: Bar) {
+        if !self.turned_away_told.insert(peer) {
+            return;
+        }
+        let name = self.peers.name(peer);
+        let text = match bar {
+            Bar::Blocked => {
+                format!("{name} has blocked this node. What you write to them stays queued here, in case they unblock it.")
+            }
+            Bar::Kicked => format!("{name} has shown this node out for a while. What you write to them stays queued until then."),
+        };
+        self.notice("turned-away", text, Some(peer));
+    }
+}

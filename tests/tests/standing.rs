@@ -1,0 +1,111 @@
+//! What a user decides about a peer: ignored, blocked, kicked. Decisions outlive the node; an end of one brings back what it kept
+//! away, and loses nothing.
+
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Node, Switch, hobnob_binary};
+
+#[test]
+fn a_blocked_peer_is_told_so_and_has_no_session_until_it_is_unblocked() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    ann.run(&["block", "bob"]).expect(0);
+    ann.loses_within(&bob, SOON);
+    bob.notices("turned-away");
+    let waiting = bob.queues(&ann, "please");
+    ann.run(&["send", bob.id(), "for bob"]).expect(REFUSED).says(&["hobnob unblock"]);
+    ann.restart();
+    bob.restart();
+    // Both find each other again; the one is refused, and a connection by address is, too.
+    bob.notices("turned-away");
+    let address = format!("{}:4626", ann.machine().ipv4());
+    bob.run(&["send", &address, "by address"]).expect(REFUSED).says(&["blocked"]);
+    ann.has_not("please");
+    assert!(!ann.has_met_over("lan", &bob));
+    ann.run(&["unblock", bob.id()]).expect(0);
+    ann.shows_once("please");
+    bob.gets_receipt(&waiting, &ann);
+}
+
+#[test]
+fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_when_it_is_unblocked() {
+    let Some(lab) = Lab::new() else { return };
+    // Only Ann is on both networks.
+    let (office, home) = (lab.switch(), lab.switch());
+    let machine = office.machine("ann");
+    machine.join(&home);
+    let ann = machine.up("ann", &[]);
+    let bob = office.machine("bob").up("bob", &[]);
+    let cat = home.machine("cat").up("cat", &[]);
+    let dan = office.machine("dan").up("dan", &[]);
+    for node in [&ann, &bob, &cat, &dan] {
+        node.joins("ops", "s3cret");
+    }
+    for node in [&bob, &cat, &dan] {
+        ann.sees(node);
+    }
+    dan.sees(&bob);
+    bob.says_in("ops", "before");
+    cat.shows_once("before");
+    ann.run(&["block", bob.id()]).expect(0);
+    bob.says_in("ops", "while blocked");
+    dan.shows_once("while blocked");
+    // Dan's words come after Bob's, over the same sessions: whatever was to come of Bob's has come.
+    dan.says_in("ops", "after that");
+    for node in [&ann, &cat] {
+        node.shows_once("after that");
+        node.has_not("while blocked");
+    }
+    assert!(!ann.texts_of("#ops").contains(&"before".to_owned()), "what is on disk of him is not shown");
+    ann.run(&["unblock", bob.id()]).expect(0);
+    for node in [&ann, &cat] {
+        node.shows_once("while blocked");
+    }
+    assert!(ann.texts_of("#ops").contains(&"before".to_owned()), "it stayed on disk");
+}
+
+#[test]
+fn what_an_ignored_peer_says_is_not_shown_but_is_there() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    ann.run(&["ignore", "bob"]).expect(0);
+    assert_eq!(ann.peers()[0]["ignored"], true);
+    // Delivered all the same: he is not told.
+    bob.tells(&ann, "can you hear me?");
+    ann.restart();
+    bob.sees(&ann);
+    bob.tells(&ann, "and now?");
+    ann.has_not("can you hear me?");
+    ann.has_not("and now?");
+    ann.run(&["unignore", "bob"]).expect(0);
+    assert_eq!(ann.texts_of(&bob), ["can you hear me?", "and now?"]);
+    bob.tells(&ann, "hello?");
+    ann.shows_once("hello?");
+}
+
+#[test]
+fn a_kicked_peer_is_out_for_a_while_and_loses_nothing() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let home = ann.home().path().to_str().expect("the lab's paths are ASCII").to_owned();
+    let mut chat = ann.machine().screen(hobnob_binary(), &["--home", &home, "--plain"]);
+    chat.types("/kick bob");
+    chat.shows("no session with them for 10 minutes");
+    ann.loses_within(&bob, SOON);
+    bob.notices("turned-away");
+    bob.queues(&ann, "may I come back?");
+    chat.types("/unban bob");
+    chat.shows("no longer blocked");
+    ann.shows_once("may I come back?");
+    ann.sees(&bob);
+}
+
+fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    bob.sees(&ann);
+    (ann, bob)
+}
+
+const SOON: Duration = Duration::from_secs(5);
+const REFUSED: i32 = 5;
