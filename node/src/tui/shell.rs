@@ -8,7 +8,7 @@ use anyhow::Context;
 use crossterm::event::{Event, EventStream, MouseEventKind};
 use futures_util::StreamExt;
 use hobnob::control::wire::Command;
-use hobnob::control::{Client, ClientError};
+use hobnob::control::{Client, ClientError, Home};
 use hobnob::protocol::RoomName;
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::app::{About, App, Input, Output};
+use super::app::{About, App, Input, Output, Start};
 use super::looks::Looks;
+use super::seen::{self, Seen};
 use super::terminal::{self, Terminal};
 use super::view;
 use crate::cli::args::Common;
@@ -48,8 +49,8 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<Exit> {
     }
     let mut signals = Signals::new()?;
     let mut told = Told::since(values::now());
-    let (_, mut attached) = session::open(common, true).await?;
-    let mut shell = Shell::new(common.rooms.first().cloned().unwrap_or_else(RoomName::lobby))?;
+    let (home, mut attached) = session::open(common, true).await?;
+    let mut shell = Shell::new(home, common.rooms.first().cloned().unwrap_or_else(RoomName::lobby))?;
     loop {
         let ended = tokio::select! {
             ended = shell.converse(&attached.client, &mut told) => ended,
@@ -85,6 +86,7 @@ enum Ended {
 }
 
 struct Shell {
+    home: Home,
     terminal: Terminal,
     keys: EventStream,
     app: App,
@@ -92,11 +94,12 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(room: RoomName) -> anyhow::Result<Shell> {
+    fn new(home: Home, room: RoomName) -> anyhow::Result<Shell> {
         let looks = Looks::of(|name| std::env::var(name).ok());
         let terminal = Terminal::enter().context("can't use this terminal for a screen (try hobnob --plain)")?;
-        let app = App::new(room, looks, TimeZone::system(), terminal.size()?, values::now());
-        Ok(Shell { terminal, keys: EventStream::new(), app, drawn: None })
+        let start = Start { room, looks, zone: TimeZone::system(), seen: seen::load(&home) };
+        let app = App::new(start, terminal.size()?, values::now());
+        Ok(Shell { home, terminal, keys: EventStream::new(), app, drawn: None })
     }
 
     async fn converse(&mut self, client: &Client, told: &mut Told) -> anyhow::Result<Ended> {
@@ -150,6 +153,7 @@ impl Shell {
         while let Some(output) = self.app.poll_output() {
             match output {
                 Output::Ask(command, about) => asker.ask(command, about),
+                Output::Remember(seen) => self.keep(&seen),
                 Output::Ring(text) => self.terminal.ring(&text)?,
                 Output::CaptureMouse(on) => self.terminal.capture_mouse(on)?,
                 Output::Repaint => self.terminal.repaint()?,
@@ -184,8 +188,21 @@ impl Shell {
     }
 
     /// Gives the terminal back. Whether something is not yet with those it is for.
-    fn end(self) -> bool {
+    fn end(mut self) -> bool {
+        self.app.remember();
+        while let Some(output) = self.app.poll_output() {
+            if let Output::Remember(seen) = output {
+                self.keep(&seen);
+            }
+        }
         self.app.has_undelivered()
+    }
+
+    /// What was read is no reason to disturb anybody: a disk that is full says so elsewhere.
+    fn keep(&self, seen: &Seen) {
+        if let Err(error) = seen::save(&self.home, seen) {
+            tracing::debug!("what was read can't be kept: {error}");
+        }
     }
 }
 

@@ -184,6 +184,12 @@ impl Window {
         self.ids.contains(&id)
     }
 
+    /// The newest message there is, if the screen shows it.
+    pub(super) fn newest_shown(&self) -> Option<MessageId> {
+        let newest = self.entries.iter().rev().find_map(|entry| entry.message())?;
+        (self.at_end && self.scroll.is_none()).then_some(newest.id.0)
+    }
+
     /// Entries below the screen, as far as is known.
     pub(super) fn below(&self) -> usize {
         self.scroll.map_or(0, |scroll| scroll.below) + self.missed

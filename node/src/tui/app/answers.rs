@@ -9,6 +9,10 @@ use serde_json::Value;
 
 use super::{About, App, Command, Mode, TALKED_MAX, Tone};
 use crate::cli::{marks, show};
+
+/// Messages that are counted as unread from before this screen at most.
+const UNREAD_MAX: usize = 200;
+
 use crate::tui::text;
 use hobnob::control::wire::{HistoryFilter, Text};
 
@@ -27,9 +31,12 @@ impl App {
             About::Talked(peer) => {
                 let list: MessageList = read(value)?;
                 if !list.messages.is_empty() {
-                    self.place(&ConversationRef::Direct(*peer));
+                    let of = ConversationRef::Direct(*peer);
+                    self.place(&of);
+                    self.ask_unread(of);
                 }
             }
+            About::Unread(of) => self.take_unread(of, &read(value)?),
             About::Page(request) => self.take_page(*request, read(value)?),
             About::Search(words) => self.take_found(words, read(value)?),
             About::Said(number) => self.take_said(*number, &read(value)?),
@@ -85,6 +92,7 @@ impl App {
             | About::Peers
             | About::Rooms
             | About::Talked(_)
+            | About::Unread(_)
             | About::Search(_)
             | About::Told(_)
             | About::Query
@@ -127,7 +135,9 @@ impl App {
         for (name, here) in now {
             let of = ConversationRef::Room(name.clone());
             self.place(&of);
-            if !first {
+            if first {
+                self.ask_unread(of);
+            } else {
                 self.came_and_went(&of, &before.get(&name).map_or(vec![], ids), &here);
             }
         }
@@ -135,6 +145,34 @@ impl App {
         let gone: Vec<ConversationRef> =
             self.conversations.iter().map(|conversation| &conversation.of).filter(|of| left(of)).cloned().collect();
         gone.iter().for_each(|of| self.close(of));
+    }
+
+    /// Asks for what came here while no screen was open.
+    fn ask_unread(&mut self, of: ConversationRef) {
+        let Some(seen) = &self.seen else { return };
+        let after = seen.get(&of).copied().map(Text);
+        let filter = HistoryFilter {
+            conversation: Some(Text(of.clone())),
+            after,
+            oldest: after.is_some(),
+            limit: Some(UNREAD_MAX),
+            ..HistoryFilter::default()
+        };
+        self.ask(Command::History(filter), About::Unread(of));
+    }
+
+    fn take_unread(&mut self, of: &ConversationRef, list: &MessageList) {
+        let index = self.place(of);
+        let mut theirs = list.messages.iter().filter(|message| message.state.is_none()).peekable();
+        let Some(first) = theirs.peek().map(|message| message.id.0) else { return };
+        let loud = matches!(of, ConversationRef::Direct(_)) || theirs.clone().any(|message| self.names_me(message));
+        let open = index == self.current;
+        let conversation = &mut self.conversations[index];
+        conversation.first_unread = Some(first);
+        if !open {
+            conversation.unread = conversation.unread.max(theirs.count());
+            conversation.loud |= loud;
+        }
     }
 
     fn take_page(&mut self, request: u64, list: MessageList) {

@@ -137,6 +137,7 @@ impl App {
         if index == self.current || index >= self.conversations.len() {
             return;
         }
+        self.look();
         self.conversations[self.current].first_unread = None;
         self.conversations[self.current].draft = self.editor.text().to_owned();
         self.current = index;

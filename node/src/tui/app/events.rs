@@ -145,7 +145,7 @@ impl App {
 }
 
 /// `ann, bob and 3 others`.
-fn some_of(names: &[String]) -> Option<String> {
+pub(crate) fn some_of(names: &[String]) -> Option<String> {
     const NAMED: usize = 3;
     match names {
         [] => None,

@@ -22,12 +22,14 @@ use super::delivery::Deliveries;
 use super::editor::Editor;
 use super::layout::Layout;
 use super::looks::Looks;
+use super::seen::Seen;
 use super::view::rows;
 use super::window::{Note, Tone, Window};
 use crate::cli::marks::Decision;
 use crate::cli::show::Names;
 
 pub(super) use conversation::Conversation;
+pub(super) use events::some_of;
 pub(super) use keys::KEYS;
 pub(super) use search::Search;
 
@@ -36,6 +38,9 @@ const LOOK_SOON_MS: u64 = 300;
 
 /// And how often it is asked anyway.
 const LOOK_EVERY_MS: u64 = 10_000;
+
+/// How often it is kept what was read.
+const KEEP_EVERY_MS: u64 = 5_000;
 
 /// Between two bells.
 const RING_EVERY_MS: u64 = 2_000;
@@ -65,6 +70,8 @@ pub(super) enum Input {
 /// What comes out.
 #[derive(Debug, PartialEq)]
 pub(super) enum Output {
+    /// Keep what was read.
+    Remember(Seen),
     /// Ask the node; its answer comes back as [`Input::Answer`].
     Ask(Command, About),
     /// Ring the terminal's bell, and tell the desktop.
@@ -83,6 +90,8 @@ pub(super) enum About {
     Rooms,
     /// Whether anything was ever said with this peer.
     Talked(PeerId),
+    /// What came since it was last looked at.
+    Unread(ConversationRef),
     /// A page of the conversation that is open, by the request's number.
     Page(u64),
     Search(String),
@@ -126,6 +135,17 @@ pub(super) struct Panes {
     pub(super) right: Option<bool>,
 }
 
+/// What a chat begins with.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// Where it opens.
+    pub(super) room: RoomName,
+    pub(super) looks: Looks,
+    pub(super) zone: TimeZone,
+    /// What was read at the last one.
+    pub(super) seen: Option<Seen>,
+}
+
 /// The state of the chat.
 #[derive(Debug)]
 pub(super) struct App {
@@ -161,13 +181,18 @@ pub(super) struct App {
     rung_at: Time,
     interrupted_at: Time,
     listed: bool,
+    /// None before the first screen of this home: then nothing is unread.
+    seen: Option<Seen>,
+    kept: Option<Seen>,
+    keep_at: Time,
     outputs: VecDeque<Output>,
     dirty: bool,
 }
 
 impl App {
     /// Opens on a room.
-    pub(super) fn new(room: RoomName, looks: Looks, zone: TimeZone, size: (u16, u16), now: Time) -> App {
+    pub(super) fn new(start: Start, size: (u16, u16), now: Time) -> App {
+        let Start { room, looks, zone, seen } = start;
         let lobby = ConversationRef::Room(room);
         App {
             looks,
@@ -198,6 +223,9 @@ impl App {
             rung_at: Time(0),
             interrupted_at: Time(0),
             listed: false,
+            seen: seen.clone(),
+            kept: seen,
+            keep_at: now,
             outputs: VecDeque::new(),
             dirty: true,
         }
@@ -269,10 +297,33 @@ impl App {
     fn tick(&mut self) {
         self.turn += 1;
         self.dirty |= self.is_looking();
+        if self.now >= self.keep_at {
+            self.keep_at = Time(self.now.0 + KEEP_EVERY_MS);
+            self.remember();
+        }
         if self.connected && self.now >= self.look_at {
             self.look_at = Time(self.now.0 + LOOK_EVERY_MS);
             self.ask(Command::Rooms, About::Rooms);
             self.ask(Command::Status, About::Status);
+        }
+    }
+
+    /// What is on the screen is read, if somebody looks at it.
+    fn look(&mut self) {
+        if let Some(last) = self.window.newest_shown().filter(|_| self.focused) {
+            let of = self.conversation().of.clone();
+            self.seen.get_or_insert_default().insert(of, last);
+        }
+    }
+
+    /// Has it kept what was read, if that has changed.
+    pub(super) fn remember(&mut self) {
+        self.look();
+        if self.seen != self.kept
+            && let Some(seen) = self.seen.clone()
+        {
+            self.kept = Some(seen.clone());
+            self.outputs.push_back(Output::Remember(seen));
         }
     }
 

@@ -283,3 +283,24 @@ fn clear_forgets_the_screen_and_not_the_messages() {
     scene.alt('1');
     assert!(shows(&mut scene, &format!("message {LAST}.")));
 }
+
+#[test]
+fn what_came_while_no_screen_was_open_is_unread() {
+    let mut scene = Scene::three().opened();
+    scene.said(BOB, "bob", &room("lobby"), "read");
+    scene.app.remember();
+    scene.work();
+    let Some(Output::Remember(seen)) = scene.outputs.pop() else { panic!("it is kept what was read") };
+    for (of, text) in [(room("lobby"), "unread here"), (with(BOB), "unread there"), (with(BOB), "and this")] {
+        let message = scene.message(BOB, "bob", &of, text);
+        scene.messages.push(message);
+    }
+    let mut scene = scene.started_again(Some(seen));
+    assert!(shows(&mut scene, "2 @bob        2"));
+    let screen = scene.screen(80, 24);
+    let place = |text: &str| screen.find(text).unwrap_or_else(|| panic!("{text} is not in {screen}"));
+    assert!(place("│ read") < place("── new ") && place("── new ") < place("unread here"));
+    // Who never had a screen here is told of nothing unread.
+    let mut scene = scene.started_again(None);
+    assert!(!shows(&mut scene, "── new ") && shows(&mut scene, "2 @bob         "));
+}

@@ -13,8 +13,9 @@ use ratatui::backend::TestBackend;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::tui::app::{About, App, Input, Output};
+use crate::tui::app::{About, App, Input, Output, Start};
 use crate::tui::looks::Looks;
+use crate::tui::seen::Seen;
 use crate::tui::text::width;
 use crate::tui::view;
 
@@ -86,7 +87,7 @@ impl Scene {
 
     pub(super) fn of(looks: Looks) -> Scene {
         Scene {
-            app: App::new(RoomName::lobby(), looks, TimeZone::UTC, (80, 24), Time(NOW)),
+            app: App::new(Start { room: RoomName::lobby(), looks, zone: TimeZone::UTC, seen: None }, (80, 24), Time(NOW)),
             now: NOW,
             messages: vec![],
             peers: vec![],
@@ -105,6 +106,13 @@ impl Scene {
         scene.peers = vec![peer(BOB, "bob", PeerState::Online), peer(CAT, "cat", PeerState::Online)];
         scene.rooms[0].here = vec![Text(id(BOB)), Text(id(CAT))];
         scene
+    }
+
+    /// The same node at the next start of the chat.
+    pub(super) fn started_again(self, seen: Option<Seen>) -> Scene {
+        let start = Start { room: RoomName::lobby(), looks: self.app.looks, zone: TimeZone::UTC, seen };
+        let app = App::new(start, (80, 24), Time(self.now));
+        Scene { app, ..self }.opened()
     }
 
     /// The chat has found its node.

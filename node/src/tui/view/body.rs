@@ -1,17 +1,18 @@
 //! The middle: messages, what a search found, help, or what to do first.
 
+use hobnob::ConversationRef;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Modifier;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::lines;
 use super::rows::Context;
 use crate::cli::chat::{command, words};
 use crate::cli::show;
-use crate::tui::app::{App, KEYS, Mode, Search};
+use crate::tui::app::{App, KEYS, Mode, Search, some_of};
 use crate::tui::layout::cells;
-use crate::tui::text::{self, fit, width};
+use crate::tui::text::{self, fit};
 
 pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
     match &app.mode {
@@ -118,7 +119,8 @@ fn first_words(app: &App, area: Rect) -> Vec<Line<'static>> {
         rows.into_iter().map(move |row| Line::from(vec![Span::raw(" "), Span::styled(row, style)])).collect::<Vec<_>>()
     };
     let mut all = vec![];
-    if let Some(status) = &app.status {
+    // The first conversation is the one that is open at the start.
+    if let (Some(status), 0) = (&app.status, app.current) {
         for line in words::who_where_how(status) {
             all.extend(paragraph(&line, app.looks.dim()));
         }
@@ -128,23 +130,26 @@ fn first_words(app: &App, area: Rect) -> Vec<Line<'static>> {
     all.push(Line::default());
     all.extend(paragraph(
         "Type a message and press Enter. Tab completes names, F1 shows the keys, /help the commands, /quit ends.",
-        ratatui::style::Style::new(),
+        Style::new(),
     ));
     all.push(Line::default());
-    debug_assert!(all.iter().all(|line| width(&line.to_string()) <= usize::from(area.width)));
     all
 }
 
 fn who_is_here(app: &App) -> String {
-    let names: Vec<String> = app.here().map(|peer| app.names.of(&peer.peer.0)).collect();
-    match names.as_slice() {
-        [] => {
-            let turning = app.looks.spinner(app.turn);
-            format!(
-                "{turning} Looking for people. Run hobnob on another machine of this network, or write to somebody elsewhere: /msg TICKET hello"
-            )
+    if app.is_looking() {
+        return format!(
+            "{} Looking for people. Run hobnob on another machine of this network, or write to somebody elsewhere: \
+             /msg TICKET hello",
+            app.looks.spinner(app.turn)
+        );
+    }
+    let names: Vec<String> = app.people().iter().map(|peer| app.names.of(peer)).collect();
+    match (&app.conversation().of, some_of(&names)) {
+        (ConversationRef::Direct(peer), _) => format!("You and {} have said nothing to each other yet.", app.names.of(peer)),
+        (ConversationRef::Room(_), Some(who)) => {
+            format!("{who} {} here: say hello.", if names.len() == 1 { "is" } else { "are" })
         }
-        [one] => format!("{one} is here: say hello."),
-        many => format!("{} are here: say hello.", many.join(", ")),
+        (ConversationRef::Room(room), None) => format!("Nobody else is in {room} yet."),
     }
 }
