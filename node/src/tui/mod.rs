@@ -8,6 +8,7 @@ mod app;
 mod complete;
 mod delivery;
 mod editor;
+mod entry;
 mod layout;
 mod looks;
 mod seen;

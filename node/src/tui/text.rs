@@ -87,6 +87,10 @@ impl Wrapped {
             self.line_break();
             return self.push(word, needs);
         }
+        // What is to be copied, as a ticket, begins on a line of its own.
+        if self.used > 0 {
+            self.line_break();
+        }
         for grapheme in word.graphemes(true) {
             let needs = grapheme.width();
             if self.used + needs > self.columns {

@@ -163,7 +163,7 @@ const QUEUED: Patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 }
 
 /// Each frame ends with the cursor shown.
 fn frames(screen: &Terminal) -> usize {
-    screen.bytes().windows(SHOWN.len()).filter(|bytes| bytes == SHOWN).count()
+    screen.bytes().windows(SHOWN.len()).filter(|bytes| *bytes == SHOWN).count()
 }
 
 const SHOWN: &[u8] = b"\x1b[?25h";

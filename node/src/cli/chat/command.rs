@@ -213,7 +213,7 @@ fn split_word(text: &str) -> (&str, &str) {
 fn unknown_command(name: &str) -> String {
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
     let names = COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
-    let near = names.filter(|known| distance(known) <= NEAR && distance(known) < known.len()).min_by_key(distance);
+    let near = names.filter(|known| distance(known) <= NEAR && 2 * distance(known) <= known.len()).min_by_key(distance);
     let name = visible(name);
     let hint = near.map_or_else(|| "see /help".to_owned(), |near| format!("did you mean /{near}?"));
     format!("there is no command /{name}: {hint} (to send a text that begins with a slash, write two)")
@@ -273,6 +273,7 @@ mod tests {
             ("/mgs bob hi", "did you mean /msg?"),
             ("/Quit", "did you mean /quit?"),
             ("/frobnicate", "see /help"),
+            ("/foo", "see /help"),
             ("/help frob", "see /help"),
             ("/\u{1b}[2J", "␛[2J"),
             ("/msg", "/msg TARGET text"),

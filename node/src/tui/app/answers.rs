@@ -1,7 +1,9 @@
 //! What the node answers to what was asked of it.
 
 use hobnob::ConversationRef;
-use hobnob::control::wire::{Done, Kicked, MessageList, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine, StatusLine};
+use hobnob::control::wire::{
+    Done, HistoryFilter, Kicked, MessageList, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text,
+};
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 use serde::de::DeserializeOwned;
@@ -9,12 +11,10 @@ use serde_json::Value;
 
 use super::{About, App, Command, Mode, TALKED_MAX, Tone};
 use crate::cli::{marks, show};
+use crate::tui::text;
 
 /// Messages that are counted as unread from before this screen at most.
 const UNREAD_MAX: usize = 200;
-
-use crate::tui::text;
-use hobnob::control::wire::{HistoryFilter, Text};
 
 impl App {
     pub(super) fn answer(&mut self, about: About, outcome: Result<Value, String>) {

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use hobnob::ConversationRef;
+use hobnob::control::wire::Command;
 use hobnob::protocol::PeerId;
 
-use super::{App, Mode, Output};
+use super::{About, App, Mode, Output};
 use crate::cli::show::Names;
 use crate::tui::complete::{Choices, Completion};
 use crate::tui::editor::{Editor, Motion};
 use crate::tui::window::Way;
-use hobnob::control::wire::Command;
 
 /// Rows that one turn of the wheel scrolls.
 const WHEEL_ROWS: usize = 3;
@@ -199,7 +199,7 @@ impl App {
 
     fn show_oldest(&mut self) {
         let (request, filter) = self.window.begin(Way::Oldest);
-        self.ask(Command::History(filter), super::About::Page(request));
+        self.ask(Command::History(filter), About::Page(request));
     }
 
     fn complete(&mut self, forth: bool) {

@@ -5,31 +5,31 @@ mod answers;
 mod commands;
 mod conversation;
 mod events;
+mod io;
 mod keys;
 mod search;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crossterm::event::KeyEvent;
-use hobnob::control::wire::{Command, MessageLine, PeerLine, RoomLine, StatusLine, Time, WireEvent};
-use hobnob::protocol::{Nickname, PeerId, RoomName};
+use hobnob::control::wire::{Command, MessageLine, PeerLine, RoomLine, StatusLine, Time};
+use hobnob::protocol::{PeerId, RoomName};
 use hobnob::{ConversationRef, MessageId, PeerState};
 use jiff::tz::TimeZone;
-use serde_json::Value;
 
 use super::complete::Completion;
 use super::delivery::Deliveries;
 use super::editor::Editor;
+use super::entry::{Note, Tone};
 use super::layout::Layout;
 use super::looks::Looks;
 use super::seen::Seen;
 use super::view::rows;
-use super::window::{Note, Tone, Window};
-use crate::cli::marks::Decision;
+use super::window::Window;
 use crate::cli::show::Names;
 
 pub(super) use conversation::Conversation;
 pub(super) use events::some_of;
+pub(super) use io::{About, Input, Output, Start};
 pub(super) use keys::KEYS;
 pub(super) use search::Search;
 
@@ -47,67 +47,6 @@ const RING_EVERY_MS: u64 = 2_000;
 
 /// Known peers that are asked about at the start, whether there is a conversation with them.
 const TALKED_MAX: usize = 256;
-
-/// What comes in.
-#[derive(Debug)]
-pub(super) enum Input {
-    Key(KeyEvent),
-    Paste(String),
-    /// The mouse wheel: true is up.
-    Wheel(bool),
-    Resize(u16, u16),
-    Focus(bool),
-    /// There is a node to ask.
-    Attached,
-    /// It has ended; another is being looked for.
-    NodeGone,
-    Event(WireEvent),
-    Answer(About, Result<Value, String>),
-    /// Time has passed.
-    Tick,
-}
-
-/// What comes out.
-#[derive(Debug, PartialEq)]
-pub(super) enum Output {
-    /// Keep what was read.
-    Remember(Seen),
-    /// Ask the node; its answer comes back as [`Input::Answer`].
-    Ask(Command, About),
-    /// Ring the terminal's bell, and tell the desktop.
-    Ring(String),
-    CaptureMouse(bool),
-    /// Draw everything anew: something else may have written to the terminal.
-    Repaint,
-    Quit,
-}
-
-/// What a request was for.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum About {
-    Status,
-    Peers,
-    Rooms,
-    /// Whether anything was ever said with this peer.
-    Talked(PeerId),
-    /// What came since it was last looked at.
-    Unread(ConversationRef),
-    /// A page of the conversation that is open, by the request's number.
-    Page(u64),
-    Search(String),
-    /// What was typed in a conversation.
-    Said(u64),
-    /// `/msg`, and what it says.
-    Told(String),
-    Query,
-    Whois,
-    Join,
-    Part(RoomName),
-    Nick(Nickname),
-    Decide(Decision),
-    Kick,
-    History,
-}
 
 /// What the keys act on.
 #[derive(Debug)]
@@ -133,17 +72,6 @@ pub(super) struct Pending {
 pub(super) struct Panes {
     pub(super) left: Option<bool>,
     pub(super) right: Option<bool>,
-}
-
-/// What a chat begins with.
-#[derive(Debug)]
-pub(super) struct Start {
-    /// Where it opens.
-    pub(super) room: RoomName,
-    pub(super) looks: Looks,
-    pub(super) zone: TimeZone,
-    /// What was read at the last one.
-    pub(super) seen: Option<Seen>,
 }
 
 /// The state of the chat.

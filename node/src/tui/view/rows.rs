@@ -11,8 +11,8 @@ use ratatui::text::{Line, Span};
 use crate::cli::chat::command::ACTION;
 use crate::cli::show;
 use crate::tui::app::{App, Pending};
+use crate::tui::entry::{Entry, Note, Tone, What};
 use crate::tui::text::{self, fit, width};
-use crate::tui::window::{Entry, Note, Tone, What};
 
 /// Columns of names.
 const NAME: usize = 12;
