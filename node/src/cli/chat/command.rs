@@ -146,11 +146,19 @@ pub(crate) fn find(name: &str) -> Option<&'static Spec> {
     COMMANDS.iter().find(|spec| spec.name == name || spec.aliases.contains(&name))
 }
 
+/// Columns of [`synopsis`] in a list.
+pub(crate) const SYNOPSIS: usize = 19;
+
 /// `/msg TARGET text` and what it does, in columns.
 pub(crate) fn help(spec: &Spec) -> String {
+    format!("{:SYNOPSIS$}{}", synopsis(spec), purpose(spec))
+}
+
+/// What it does, and what else it is called.
+pub(crate) fn purpose(spec: &Spec) -> String {
     let aliases: Vec<String> = spec.aliases.iter().map(|alias| format!("/{alias}")).collect();
     let also = if aliases.is_empty() { String::new() } else { format!(" (also {})", aliases.join(", ")) };
-    format!("{:19}{}{also}", synopsis(spec), spec.help)
+    format!("{}{also}", spec.help)
 }
 
 fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
@@ -193,7 +201,8 @@ fn usage(spec: &Spec) -> String {
     format!("write {}: {}", synopsis(spec), spec.help)
 }
 
-fn synopsis(spec: &Spec) -> String {
+/// `/msg TARGET text`
+pub(crate) fn synopsis(spec: &Spec) -> String {
     format!("/{} {}", spec.name, spec.takes).trim_end().to_owned()
 }
 
@@ -297,6 +306,6 @@ mod tests {
         for name in &names {
             assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
         }
-        assert!(COMMANDS.iter().all(|spec| synopsis(spec).len() < 19));
+        assert!(COMMANDS.iter().all(|spec| synopsis(spec).len() < SYNOPSIS));
     }
 }

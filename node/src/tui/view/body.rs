@@ -91,24 +91,26 @@ fn found(app: &App, search: &Search, area: Rect) -> Vec<Line<'static>> {
 }
 
 fn help(app: &App, area: Rect) -> Vec<Line<'static>> {
+    const KEY: usize = 31;
     let columns = usize::from(area.width);
     let heading = |words: &str| Line::styled(words.to_owned(), app.looks.own());
-    let entry = |text: String| text::wrap(&text, columns, 0).into_iter().map(Line::raw).collect::<Vec<_>>();
     let mut all = vec![heading("Keys (Esc: back; PgUp, PgDn: more)")];
-    all.extend(KEYS.iter().flat_map(|(key, what)| two_columns(key, what, columns)));
+    all.extend(KEYS.iter().flat_map(|(key, what)| two_columns(key, what, KEY, columns)));
     all.extend([Line::default(), heading("Commands")]);
-    all.extend(command::COMMANDS.iter().flat_map(|spec| entry(command::help(spec))));
-    all.extend(entry("//text             a message that begins with a slash".to_owned()));
+    for spec in command::COMMANDS {
+        all.extend(two_columns(&command::synopsis(spec), &command::purpose(spec), command::SYNOPSIS, columns));
+    }
+    all.extend(two_columns("//text", "a message that begins with a slash", command::SYNOPSIS, columns));
     all
 }
 
-fn two_columns(key: &str, what: &str, columns: usize) -> Vec<Line<'static>> {
-    const KEY: usize = 31;
-    if columns < 2 * KEY {
-        return text::wrap(&format!("{key}: {what}"), columns, 0).into_iter().map(Line::raw).collect();
+/// The second column stays below itself, where the screen is wide enough for two.
+fn two_columns(name: &str, what: &str, wide: usize, columns: usize) -> Vec<Line<'static>> {
+    if columns < 2 * wide {
+        return text::wrap(&format!("{name}: {what}"), columns, 0).into_iter().map(Line::raw).collect();
     }
-    let rows = text::wrap(what, columns - KEY, 0).into_iter().enumerate();
-    rows.map(|(index, row)| Line::raw(format!("{:KEY$}{row}", if index == 0 { key } else { "" }))).collect()
+    let rows = text::wrap(what, columns - wide, 0).into_iter().enumerate();
+    rows.map(|(index, row)| Line::raw(format!("{:wide$}{row}", if index == 0 { name } else { "" }))).collect()
 }
 
 /// Who you are, who can see you, how others reach you; who is there; what to do next.
