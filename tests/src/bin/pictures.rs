@@ -4,7 +4,7 @@
 
 use hobnob_tests::lab::{Lab, Size, Terminal};
 
-const SCREEN: Size = Size { columns: 100, rows: 16 };
+const SCREEN: Size = Size { columns: 104, rows: 16 };
 
 const BEGIN: &str = "<!-- picture -->\n";
 const END: &str = "<!-- end of picture -->";
@@ -25,7 +25,7 @@ fn picture(lab: &Lab) -> String {
     let office = lab.switch();
     let [mut ann, mut bob, mut cat] = ["ann", "bob", "cat"].map(|name| {
         let screen: Terminal = office.machine(name).home(name).terminal(&[], SCREEN);
-        screen.shows("You are");
+        screen.shows("the commands, /quit ends");
         screen
     });
     for screen in [&ann, &bob, &cat] {
@@ -50,7 +50,7 @@ fn picture(lab: &Lab) -> String {
     ann.presses("\x1b1");
     ann.shows("✓ delivered 2 of 2");
     bob.enters("shall we ask Cat?");
-    ann.shows("2 @bob          1");
+    ann.shows("2 @bob        1");
     ann.presses("yes, and let us m");
     ann.shows("let us m");
     let screen = ann.screen();

@@ -1,15 +1,16 @@
 //! What the full screen costs and how fast it answers, in a real terminal: idle, in a flood, and in a long conversation.
 //! `scripts/screen-figures` runs it; it fails where a figure is worse than what is promised.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use hobnob::DeliveryState;
 use hobnob::control::wire::{Command, Patience, SentLine, Text};
-use hobnob::control::{Client, Home};
-use hobnob_protocol::{Body, RoomName, Target};
+use hobnob::control::{Client, ClientError, Home};
+use hobnob_protocol::{Body, RoomName, SecretKey, Target};
 use hobnob_tests::lab::{Lab, Size, Stopwatch, Terminal, pause};
+use tokio::task::JoinSet;
 
 const SCREEN: Size = Size { columns: 100, rows: 30 };
 
@@ -17,7 +18,8 @@ const SCREEN: Size = Size { columns: 100, rows: 30 };
 const FLOOD: usize = 10_000;
 const FLOOD_TIME: Duration = Duration::from_secs(10);
 
-/// Requests that are under way at once.
+/// Who pour it in, and how many requests of each are under way at once.
+const CONNECTIONS: usize = 4;
 const UNDER_WAY: usize = 60;
 
 /// What is promised.
@@ -93,41 +95,48 @@ fn flood(screen: &mut Terminal, home: &Path, runtime: &tokio::runtime::Runtime) 
 }
 
 /// Says as much as it is to be, evenly, and how much that was.
-async fn pour(home: std::path::PathBuf) -> anyhow::Result<usize> {
-    let client = Client::connect(&Home::at(&home)?).await?;
+async fn pour(home: PathBuf) -> anyhow::Result<usize> {
     let begun = Stopwatch::start();
-    let mut sent = 0;
-    let mut answers = tokio::task::JoinSet::new();
-    while begun.elapsed() < FLOOD_TIME {
-        let due = usize::try_from(begun.elapsed().as_millis())? * FLOOD / 1000;
-        while sent < due {
-            if answers.len() >= UNDER_WAY {
-                answers.join_next().await;
+    let mut pouring = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let client = Client::connect(&Home::at(&home)?).await?;
+        pouring.spawn(async move {
+            let (mut sent, mut answers) = (0, JoinSet::new());
+            while begun.elapsed() < FLOOD_TIME {
+                let due = usize::try_from(begun.elapsed().as_millis())? * FLOOD / CONNECTIONS / 1000;
+                while sent < due && begun.elapsed() < FLOOD_TIME {
+                    sent += 1;
+                    let body = Body::Text(format!("flood {sent}")).into();
+                    let command = Command::Broadcast { room: Text(RoomName::lobby()), body, patience: QUEUED };
+                    begin(&client, command, &mut answers).await?;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            sent += 1;
-            let text = format!("flood {sent}");
-            let command = Command::Broadcast { room: Text(RoomName::lobby()), body: Body::Text(text).into(), patience: QUEUED };
-            answers.spawn(client.begin::<SentLine>(command).await?);
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
+            anyhow::Ok(sent)
+        });
     }
-    Ok(sent)
+    pouring.join_all().await.into_iter().sum()
 }
 
 /// Writes a conversation of so many entries, with somebody who never comes: a room keeps fewer of one author.
 async fn fill(home: &Path, entries: usize) -> anyhow::Result<()> {
+    let target: Target = format!("hobnob:{}", SecretKey::from_seed([7; 32]).id()).parse()?;
     let client = Client::connect(&Home::at(home)?).await?;
-    let target: Target = format!("hobnob:{}", hobnob_protocol::SecretKey::from_seed([7; 32]).id()).parse()?;
-    let mut answers = tokio::task::JoinSet::new();
+    let mut answers = JoinSet::new();
     for n in 0..entries {
-        if answers.len() >= UNDER_WAY {
-            answers.join_next().await;
-        }
         let body = Body::Text(format!("entry {n} of a long conversation, as long as such lines are")).into();
-        let command = Command::Send { target: Text(target.clone()), body, patience: QUEUED };
-        answers.spawn(client.begin::<SentLine>(command).await?);
+        begin(&client, Command::Send { target: Text(target.clone()), body, patience: QUEUED }, &mut answers).await?;
     }
-    while answers.join_next().await.is_some() {}
+    answers.join_all().await;
+    Ok(())
+}
+
+/// Asks, once not too much is under way.
+async fn begin(client: &Client, command: Command, answers: &mut JoinSet<Result<SentLine, ClientError>>) -> anyhow::Result<()> {
+    if answers.len() >= UNDER_WAY {
+        answers.join_next().await;
+    }
+    answers.spawn(client.begin(command).await?);
     Ok(())
 }
 

@@ -113,7 +113,7 @@ fn any_size_will_do() {
     let mut ann = chat(&office.machine("ann"), "ann", USUAL);
     ann.shows("bob is here");
     bob.says("日本語 👩\u{200d}🔬 and a text that is a good deal longer than the narrowest of all screens is wide");
-    ann.shows("a good deal longer");
+    ann.shows("a text that is a good deal");
     ann.resizes(SMALL);
     ann.until("a small screen", |screen| screen.contains("> ") && !screen.contains("1 #lobby") && screen.contains("screens is"));
     ann.resizes(Size { columns: 20, rows: 5 });
@@ -180,7 +180,7 @@ fn the_chat_goes_on_when_the_node_it_used_ends() {
     ann.enters("through the node that runs");
     bob.shows_once("through the node that runs");
     node.terminate();
-    ann.shows("going on with another");
+    ann.shows("the node that this chat used has ended");
     ann.enters("/msg bob through a node of its own");
     bob.shows_once("through a node of its own");
 }

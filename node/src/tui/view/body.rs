@@ -23,7 +23,10 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
             lines(all.into_iter().skip((*scrolled).min(last)), area, buffer);
         }
         Mode::Chat if app.is_new_here() => {
-            let all: Vec<_> = first_words(app, area).into_iter().chain(messages(app, area)).collect();
+            let mut all: Vec<_> = first_words(app, area).into_iter().chain(messages(app, area)).collect();
+            if all.len() > usize::from(area.height) {
+                all.retain(|line| line.width() > 0);
+            }
             let gone = all.len().saturating_sub(usize::from(area.height));
             lines(all.into_iter().skip(gone), area, buffer);
         }
