@@ -123,3 +123,8 @@ pub use crate::core::peers::ResolveError;
 pub use net::socket::BindError;
 #[doc(inline)]
 pub use store::StoreError;
+
+/// The README's example runs, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -216,7 +216,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn send(&self, target: Target, body: Body) -> Result<Sent, SendError> {
-        body.check()?;
+        body.check_own()?;
         let send = async |peer, certain, body| {
             self.ask(|reply| Command::Send { to: ConversationRef::Direct(peer), certain, body, reply }).await?
         };
@@ -250,7 +250,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn broadcast(&self, room: RoomName, body: Body) -> Result<Sent, SendError> {
-        body.check()?;
+        body.check_own()?;
         self.ask(|reply| Command::Send { to: ConversationRef::Room(room), certain: true, body, reply }).await?
     }
 
