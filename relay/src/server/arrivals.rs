@@ -23,10 +23,11 @@ use super::peer;
 use crate::core::ConnectionId;
 
 /// How long a handshake may take.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(4);
 
-/// How long a newcomer waits for a place in the gate.
-const WAIT_LIMIT: Duration = Duration::from_secs(2);
+/// How long a newcomer waits for a place in the gate: a little less than a node waits for its welcome. With [`HANDSHAKE_LIMIT`],
+/// less than ten seconds: by then nothing is left of one who began and went on no further.
+const WAIT_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long after its handshake a newcomer may take to register.
 const REGISTER_LIMIT: Duration = Duration::from_secs(10);
