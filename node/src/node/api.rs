@@ -6,8 +6,8 @@ use std::path::PathBuf;
 pub use crate::core::standing::{KICKED_FOR, Marks};
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
 
-/// Relays of a node at most: those of its configuration, and those of addresses and tickets that a user names. Further ones are
-/// not used.
+/// Relays of a node at most: those of its configuration, where more are refused, and those of addresses and tickets that a user
+/// names, where further ones are not used.
 pub const RELAYS_MAX: usize = 16;
 
 /// How a node is to run: all that a [`Builder`](crate::Builder) can be told, for programs that have it in one piece.
@@ -411,7 +411,7 @@ pub struct Notice {
     /// The first of a run is 1, the next 2, and so on.
     pub number: u64,
     /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`, `store-error`, `store-recovered`, `clock`,
-    /// `no-discovery`, `turned-away`, `relay-up`, `relay-down`, `relay-refused`, `relay-changed`, `relay-lies`.
+    /// `no-discovery`, `turned-away`, `relay-up`, `relay-down`, `udp-blocked`, `relay-refused`, `relay-changed`, `relay-lies`.
     pub code: &'static str,
     /// For people: what happened and what to do.
     pub text: String,

@@ -3,6 +3,7 @@
 //! Until it has registered, a newcomer holds a place in the gate, so that all that is unproven is bounded there. Whether it may be
 //! here is for the hub to say, after its handshake.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,7 +46,9 @@ pub(super) struct Desk {
 /// Takes newcomers until the endpoint is closed.
 pub(super) async fn let_in(endpoint: quinn::Endpoint, desk: Desk) {
     while let Some(incoming) = endpoint.accept().await {
-        match desk.gate.admit(incoming.remote_address_validated()) {
+        // quinn can't understand the proof of a link-local address: it forgets the zone. Only neighbours could forge one.
+        let neighbour = matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
+        match desk.gate.admit(neighbour || incoming.remote_address_validated()) {
             Entry::Begin(place) => {
                 desk.tasks.spawn(shake_hands(incoming, place, desk.clone()));
             }

@@ -47,6 +47,7 @@ mod relay;
 mod screen;
 mod site;
 mod switch;
+mod terminal;
 mod transcript;
 mod wait;
 
@@ -67,12 +68,13 @@ pub use line::Line;
 pub use machine::Machine;
 pub use nat::Nat;
 pub use node::{AsTarget, Node};
-pub use process::{Output, hobnob_binary};
+pub use process::{Output, checkers_binary, hobnob_binary};
 pub(crate) use process::{finish, pipes};
 pub use relay::Relay;
 pub use screen::Screen;
 pub use site::Site;
 pub use switch::Switch;
+pub use terminal::{Size, Terminal};
 pub use wait::{Stopwatch, pause, until};
 
 /// One test's network. Drop it last: the homes of its machines go with it.
