@@ -58,7 +58,7 @@ impl App {
             About::Part(room) => {
                 let Done {} = read(value)?;
                 self.rooms.remove(room);
-                self.close(&ConversationRef::Room(room.clone()));
+                self.leave(&ConversationRef::Room(room.clone()));
             }
             About::Nick(nick) => {
                 let Done {} = read(value)?;
@@ -183,6 +183,9 @@ impl App {
             speakers.into_iter().for_each(|peer| conversation.spoke(peer));
         }
         self.window.page(request, list.messages, &conversation.notes);
+        // The event that shows a message may be among those that were missed.
+        let window = &self.window;
+        self.pending.retain(|pending| pending.id.is_none_or(|id| !window.holds(id)));
     }
 
     /// The message is on disk. It is shown from when its event comes, which may be before or after this answer.
