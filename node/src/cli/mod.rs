@@ -7,14 +7,17 @@ mod args;
 mod chat;
 mod exit;
 mod feed;
+mod manual;
 mod marks;
 mod messages;
 mod output;
 mod relay;
 mod session;
+mod settings;
 mod show;
 mod up;
 mod values;
+mod verify;
 mod views;
 
 use std::io::IsTerminal;
@@ -89,6 +92,13 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Verb::Unignore(whom)) => marks::mark(&common, out, whom.target, Decision::Unignore).await,
         Some(Verb::Block(whom)) => marks::mark(&common, out, whom.target, Decision::Block).await,
         Some(Verb::Unblock(whom)) => marks::mark(&common, out, whom.target, Decision::Unblock).await,
+        Some(Verb::Verify { whom, confirm, undo }) => {
+            let confirm = (confirm || undo).then_some(confirm);
+            verify::verify(&common, out, whom.target, confirm).await
+        }
+        Some(Verb::Config { path }) => settings::config(&common.home()?, path),
+        Some(Verb::Completions { shell }) => manual::completions(shell),
+        Some(Verb::Man { dir }) => manual::man(dir.as_deref()),
         Some(Verb::Relay(relay)) => relay::relay(&common, out, relay).await,
     }
 }

@@ -119,9 +119,9 @@ pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
     columns(&rows)
 }
 
-/// `ignored, blocked`
+/// `verified, ignored`
 fn marks(marks: &MarksFields) -> String {
-    let words = [(marks.ignored, "ignored"), (marks.blocked, "blocked")];
+    let words = [(marks.verified, "verified"), (marks.ignored, "ignored"), (marks.blocked, "blocked")];
     words.into_iter().filter(|(so, _)| *so).map(|(_, word)| word).collect::<Vec<_>>().join(", ")
 }
 

@@ -120,6 +120,9 @@ pub enum SendError {
     /// The peer is blocked here.
     #[error("{0} is blocked here: `hobnob unblock {0}` first")]
     Blocked(String),
+    /// Somebody answered who calls itself like a verified peer.
+    #[error("whoever answers there has the name of somebody whom you have verified with another key than {0}; nothing was sent")]
+    NameTaken(PeerId),
     /// The message can't be sent as it is.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -143,7 +146,7 @@ impl SendError {
             | SendError::Host { .. }
             | SendError::Unreachable { .. }
             | SendError::Myself => Cause::NoSuchPeer,
-            SendError::IdentityMismatch { .. } => Cause::IdentityMismatch,
+            SendError::IdentityMismatch { .. } | SendError::NameTaken(_) => Cause::IdentityMismatch,
             SendError::Refused { .. } | SendError::Blocked(_) => Cause::Refused,
             SendError::Body(_) => Cause::Usage,
             SendError::NotInRoom(_) | SendError::Store(_) | SendError::Stopped => Cause::Fault,

@@ -97,6 +97,11 @@ impl Node {
         self.ask(Command::Peers).await
     }
 
+    /// What is known of one peer; none if it is not known.
+    pub async fn peer(&self, peer: PeerId) -> Result<Option<PeerInfo>, NodeError> {
+        self.ask(|reply| Command::Peer(peer, reply)).await
+    }
+
     /// Reads messages back.
     pub async fn history(&self, query: HistoryQuery) -> Result<Vec<Message>, NodeError> {
         self.ask(|reply| Command::History { query, reply }).await?

@@ -11,7 +11,7 @@ const HISTORY_DEFAULT: usize = 20;
 const NEAR: usize = 2;
 
 /// What `/help` prints.
-pub(crate) const HELP: [&str; 15] = [
+pub(crate) const HELP: [&str; 16] = [
     "/msg TARGET text   a direct message: to a nickname, id, host:port or ticket",
     "/peers             who is there",
     "/history [N]       the last N messages of every conversation (20)",
@@ -24,13 +24,16 @@ pub(crate) const HELP: [&str; 15] = [
     "/ban TARGET        no session with them; what they write is neither shown nor passed on",
     "/unban TARGET      undo /ban or /kick",
     "/kick TARGET       no session with them for ten minutes",
+    "/verify TARGET     six words to compare with them; then /verify TARGET confirm (or undo)",
     "/help              this",
     "/quit              end (Ctrl-D too)",
     "//text             a message that begins with a slash",
 ];
 
-const NAMES: [&str; 14] =
-    ["msg", "peers", "history", "nick", "join", "part", "rooms", "ignore", "unignore", "ban", "unban", "kick", "help", "quit"];
+const NAMES: [&str; 15] = [
+    "msg", "peers", "history", "nick", "join", "part", "rooms", "ignore", "unignore", "ban", "unban", "kick", "verify", "help",
+    "quit",
+];
 
 /// A line, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub(crate) enum Input {
     Rooms,
     Decide(Decision, Target),
     Kick(Target),
+    /// Whether the words have been compared; none: show them.
+    Verify(Target, Option<bool>),
     Help,
     Quit,
 }
@@ -80,6 +85,7 @@ pub(crate) fn parse(line: &str) -> Result<Input, String> {
         ("ban", whom) => target(name, whom).map(|whom| Input::Decide(Decision::Block, whom)),
         ("unban", whom) => target(name, whom).map(|whom| Input::Decide(Decision::Unblock, whom)),
         ("kick", whom) => target(name, whom).map(Input::Kick),
+        ("verify", rest) => verify(rest),
         ("help", _) => Ok(Input::Help),
         ("quit", _) => Ok(Input::Quit),
         (known, _) if NAMES.contains(&known) => Err(format!("/{known} takes nothing more")),
@@ -94,6 +100,17 @@ fn message(rest: &str) -> Result<Input, String> {
     }
     let target = target.parse().map_err(|e: hobnob::protocol::target::TargetError| e.to_string())?;
     Ok(Input::Msg(target, text.to_owned()))
+}
+
+fn verify(rest: &str) -> Result<Input, String> {
+    let (whom, then) = split_word(rest);
+    let confirm = match then {
+        "" => None,
+        "confirm" => Some(true),
+        "undo" => Some(false),
+        _ => return Err("write /verify TARGET, and when the words are the same /verify TARGET confirm".into()),
+    };
+    target("verify", whom).map(|whom| Input::Verify(whom, confirm))
 }
 
 fn target(command: &str, word: &str) -> Result<Target, String> {
@@ -143,6 +160,8 @@ mod tests {
             ("/ignore bob", Ok(Input::Decide(Decision::Ignore, Target::Name("bob".into())))),
             ("/unban bob", Ok(Input::Decide(Decision::Unblock, Target::Name("bob".into())))),
             ("/kick bob", Ok(Input::Kick(Target::Name("bob".into())))),
+            ("/verify bob", Ok(Input::Verify(Target::Name("bob".into()), None))),
+            ("/verify bob confirm", Ok(Input::Verify(Target::Name("bob".into()), Some(true)))),
             ("/help", Ok(Input::Help)),
             ("/quit", Ok(Input::Quit)),
         ];
@@ -167,6 +186,7 @@ mod tests {
             ("/nick", "at least one character"),
             ("/join", "name of a room"),
             ("/ban", "/ban needs to know whom"),
+            ("/verify bob yes", "/verify TARGET confirm"),
             ("/join a/b", "a room's name is"),
             ("/peers now", "takes nothing more"),
         ] {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hobnob::control::wire::{
     Command, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList, RoomLine, RoomList, SentLine, StatusLine,
-    Text, WireEvent,
+    Text, Verification, WireEvent,
 };
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::text::visible;
@@ -31,7 +31,7 @@ use super::exit::{Exit, Usage};
 use super::feed::{Feed, Told};
 use super::session::{self, Signals};
 use super::show::{self, Names};
-use super::{marks, output, values, views};
+use super::{marks, output, values, verify, views};
 
 /// Requests under way; further lines wait.
 const UNDER_WAY_MAX: usize = 64;
@@ -213,6 +213,10 @@ impl Chat {
             Input::Kick(target) => {
                 let done = |kicked: Kicked| Reply::Lines(vec![marks::kicked(&kicked)]);
                 self.begin(client, Command::Kick { target: Text(target) }, done).await;
+            }
+            Input::Verify(target, confirm) => {
+                let words = move |it: Verification| Reply::Lines(verify::words(&it, confirm, &verify::Way::CHAT));
+                self.begin(client, Command::Verify { target: Text(target), confirm }, words).await;
             }
             Input::Nothing | Input::Help | Input::Quit => {}
         }

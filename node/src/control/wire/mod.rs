@@ -126,6 +126,14 @@ pub enum Command {
         /// Whom.
         target: Text<Target>,
     },
+    /// The words to compare with a peer: [`Verification`].
+    Verify {
+        /// With whom.
+        target: Text<Target>,
+        /// Whether they have been compared: `true` marks the peer as verified, `false` undoes that. None: no change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<bool>,
+    },
     /// Event lines from now on: [`Done`].
     Subscribe,
     /// Who a word means: [`Resolved`].
@@ -266,6 +274,15 @@ pub struct Kicked {
     pub peer: PeerLine,
     /// For how long there is no session with it, in seconds.
     pub for_s: u64,
+}
+
+/// Answers `verify`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Whom.
+    pub peer: PeerLine,
+    /// What both ends see, if nobody stands between them.
+    pub words: Vec<String>,
 }
 
 /// The answer where there is nothing to say: `{}`.

@@ -7,6 +7,7 @@ use super::*;
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Peer(PeerId, oneshot::Sender<Option<PeerInfo>>),
     Resolve {
         name: String,
         reply: oneshot::Sender<Result<PeerId, ResolveError>>,
@@ -69,6 +70,7 @@ impl Engine {
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Peers(reply) => drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect())),
+            Command::Peer(peer, reply) => drop(reply.send(self.peers.knows(peer).then(|| self.peer_info(peer)))),
             Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
             Command::IsKnown { peer, reply } => drop(reply.send(self.peers.knows(peer))),
             Command::Reach { peer, addrs, relays, reply } => {

@@ -206,6 +206,9 @@ impl Engine {
         if let Some(bar) = self.bar(peer) {
             return self.turn_away(peer, &greeted, reply, bar);
         }
+        if self.is_impostor(peer, &greeted.hello.profile.nick) {
+            return self.turn_away(peer, &greeted, reply, Bar::NameTaken);
+        }
         let session = SessionId(self.next_session);
         self.next_session += 1;
         let relayed = is_synthetic(greeted_from.ip());
@@ -224,7 +227,8 @@ impl Engine {
         }
         if let Some(reply) = reply {
             // Who it is has been proved: a message to a peer that was kicked waits for it.
-            let _ = reply.send(Ok(peer));
+            let meant = if bar == Bar::NameTaken { Err(SendError::NameTaken(peer)) } else { Ok(peer) };
+            let _ = reply.send(meant);
         }
     }
 
