@@ -1,19 +1,11 @@
 //! Two nodes in one process, over real sockets and real databases.
 
 use hobnob::protocol::{Body, RoomName, Target};
-use hobnob::{Config, ConversationRef, DeliveryState, Event, HistoryQuery, Node};
+use hobnob::{ConversationRef, DeliveryState, Event, HistoryQuery, Node};
 
 async fn node(dir: &std::path::Path, nick: &str) -> Node {
-    let config = Config {
-        data_dir: dir.join(nick),
-        nick: Some(hobnob::protocol::Nickname::new(nick).expect("a nickname")),
-        listen: Some("127.0.0.1:0".parse().expect("an address")),
-        mdns: false,
-        rooms: Vec::new(),
-        relays: Vec::new(),
-        relay_token: None,
-    };
-    Node::start(config).await.expect("starts")
+    let builder = Node::builder(dir.join(nick)).nick(nick.parse().expect("a nickname"));
+    builder.loopback().start().await.expect("starts")
 }
 
 async fn address(node: &Node) -> Target {

@@ -93,7 +93,7 @@ pub enum Body {
     Text(String),
     /// A message between programs.
     App {
-        /// Which program: a reverse-DNS name, at most [`APP_KIND_MAX`] bytes.
+        /// Which program: a reverse-DNS name such as `org.example.chess`, as [`is_app_kind`] has it.
         kind: String,
         /// What it says.
         bytes: Vec<u8>,
@@ -130,8 +130,11 @@ pub enum BodyError {
     /// An app message whose kind and bytes are longer than a text may be.
     #[error("an app message holds at most {TEXT_BYTES_MAX} bytes; this one has {0}")]
     AppTooLong(usize),
-    /// An app message's kind that is empty or too long.
-    #[error("the kind of an app message is 1 to {APP_KIND_MAX} bytes, such as org.example.checkers")]
+    /// An app message's kind that is no reverse-DNS name.
+    #[error(
+        "the kind of an app message is a name of its program as org.example.checkers: words of a-z, 0-9, - and _ with dots between, at \
+         least two, and at most {APP_KIND_MAX} bytes"
+    )]
     AppKind,
 }
 
@@ -147,19 +150,40 @@ struct Encoded<'a> {
     body: &'a [u8],
 }
 
+impl From<&str> for Body {
+    fn from(text: &str) -> Self {
+        Body::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Body::Text(text)
+    }
+}
+
 impl Body {
     /// Whether this body may be sent.
     pub fn check(&self) -> Result<(), BodyError> {
         match self {
             Body::Text(text) if text.is_empty() => Err(BodyError::Empty),
             Body::Text(text) if text.len() > TEXT_BYTES_MAX => Err(BodyError::TextTooLong(text.len())),
-            Body::App { kind, .. } if kind.is_empty() || kind.len() > APP_KIND_MAX => Err(BodyError::AppKind),
+            Body::App { kind, .. } if !is_app_kind(kind) => Err(BodyError::AppKind),
             Body::App { bytes, .. } | Body::Unknown { bytes, .. } if bytes.len() > TEXT_BYTES_MAX => {
                 Err(BodyError::AppTooLong(bytes.len()))
             }
             Body::Text(_) | Body::App { .. } | Body::Unknown { .. } => Ok(()),
         }
     }
+}
+
+/// Whether this can be the kind of an app message: two or more words of `a-z`, `0-9`, `-` and `_` with dots between, at most
+/// [`APP_KIND_MAX`] bytes. Who owns the domain owns the kind, so that no two programs take the same.
+pub fn is_app_kind(kind: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    };
+    kind.len() <= APP_KIND_MAX && kind.contains('.') && kind.split('.').all(is_word)
 }
 
 impl Entry {
@@ -222,7 +246,11 @@ mod tests {
             Body::Text(String::new()),
             Body::Text(long.clone()),
             Body::App { kind: String::new(), bytes: vec![] },
-            Body::App { kind: "k".into(), bytes: long.into_bytes() },
+            Body::App { kind: "chess".into(), bytes: vec![] },
+            Body::App { kind: "org..chess".into(), bytes: vec![] },
+            Body::App { kind: "org.example.\u{202e}chess".into(), bytes: vec![] },
+            Body::App { kind: format!("org.{}", "x".repeat(APP_KIND_MAX)), bytes: vec![] },
+            Body::App { kind: "org.example.chess".into(), bytes: long.into_bytes() },
         ] {
             assert!(body.check().is_err());
             assert!(Entry::decode(&of(body).encode()).is_err());
@@ -247,7 +275,8 @@ mod tests {
     fn any_body() -> impl Strategy<Value = Body> {
         prop_oneof![
             ".{1,200}".prop_map(Body::Text),
-            ("[a-z.]{1,40}", proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, bytes)| Body::App { kind, bytes }),
+            ("[a-z]{1,20}(\\.[a-z0-9_-]{1,10}){1,3}", proptest::collection::vec(any::<u8>(), 0..200))
+                .prop_map(|(kind, bytes)| Body::App { kind, bytes }),
             (3u16.., proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, bytes)| Body::Unknown { kind, bytes }),
         ]
     }

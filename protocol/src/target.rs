@@ -107,6 +107,18 @@ impl FromStr for Target {
     }
 }
 
+impl From<PeerId> for Target {
+    fn from(id: PeerId) -> Self {
+        Target::Id(id)
+    }
+}
+
+impl From<Ticket> for Target {
+    fn from(ticket: Ticket) -> Self {
+        Target::Ticket(ticket)
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

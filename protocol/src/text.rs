@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,14 @@ impl Nickname {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for Nickname {
+    type Err = NicknameError;
+
+    fn from_str(text: &str) -> Result<Self, NicknameError> {
+        Self::new(text)
     }
 }
 

@@ -239,13 +239,13 @@ impl Common {
         }
         let token_file = self.relay_token_file.clone().or(settings.relay_token_file);
         Ok(Config {
-            data_dir: home.data_dir().to_owned(),
             nick: self.nick.clone().or(settings.nick),
             listen: self.listen.or(settings.listen),
             mdns: !self.no_mdns && settings.mdns.unwrap_or(true),
             rooms: given_or(&self.rooms, settings.rooms),
             relays,
             relay_token: token_file.as_deref().map(relay_token).transpose()?,
+            ..Config::new(home.data_dir())
         })
     }
 

@@ -60,8 +60,8 @@ pub(crate) fn body(body: &BodyFields) -> String {
     let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.0.len());
     match (&body.text, &body.kind) {
         (Some(text), _) => visible(text).into_owned(),
-        (None, Some(kind)) => format!("[{} for the program {}]", count(bytes, "byte"), visible(kind)),
-        (None, None) => format!("[{} of a kind that this version of hobnob does not know]", count(bytes, "byte")),
+        (None, Some(kind)) => format!("[a message for {}, {}]", visible(kind), count(bytes, "byte")),
+        (None, None) => format!("[a message of a kind that this version of hobnob does not know, {}]", count(bytes, "byte")),
     }
 }
 
@@ -208,8 +208,11 @@ mod tests {
     fn nothing_that_a_peer_sent_reaches_the_screen_raw() {
         let texts = [
             (Body::Text("two\nlines\u{202e}".into()), "two␊lines⟨U+202E⟩"),
-            (Body::App { kind: "a\u{7}".into(), bytes: vec![1] }, "[1 byte for the program a␇]"),
-            (Body::Unknown { kind: 7, bytes: vec![] }, "[0 bytes of a kind that this version of hobnob does not know]"),
+            (Body::App { kind: "a\u{7}".into(), bytes: vec![1] }, "[a message for a␇, 1 byte]"),
+            (
+                Body::Unknown { kind: 7, bytes: vec![] },
+                "[a message of a kind that this version of hobnob does not know, 0 bytes]",
+            ),
         ];
         for (body, shown) in texts {
             let line = message(&said(body), &Names::default());

@@ -119,7 +119,7 @@ impl Attached {
 impl Host {
     /// Starts a node on a claimed home. Its socket is there only once it can answer.
     pub async fn start(claimed: Claimed, config: Config) -> Result<Host, AttachError> {
-        let node = Node::start(config).await?;
+        let node = Node::start_locked(config).await?;
         match Server::start(node.clone(), &claimed) {
             Ok(server) => Ok(Host { node, server, claimed }),
             Err(error) => {

@@ -1,14 +1,13 @@
 //! A home: the folder of one identity, its lock, and where its control socket is.
 //!
-//! Whoever holds the lock is the node of that home, until its process ends, however it ends. Only the holder may replace the
-//! socket file, so a stale one harms nobody.
+//! Whoever holds the lock is the node of that home. Only the holder may replace the socket file, so a stale one harms nobody.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
+
+use crate::node::{Lock, Taken, Unusable, make_private_dir};
 
 /// The name of the file with the settings.
 const CONFIG_FILE: &str = "config.toml";
@@ -34,7 +33,7 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct Claimed {
     home: Home,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Why a folder can't be a home.
@@ -105,22 +104,19 @@ impl Home {
 
     /// Takes the lock, unless another process has it.
     pub fn claim(&self) -> Result<Claim, HomeError> {
-        make_private_dir(&self.data_dir)?;
         if let Some(dir) = self.socket.parent() {
             make_private_dir(dir)?;
         }
-        let path = self.data_dir.join("lock");
-        let unusable = |error| HomeError::Unusable { path: path.clone(), error };
-        let mut lock =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {
-                write_pid(&mut lock).map_err(unusable)?;
-                Ok(Claim::Ours(Claimed { home: self.clone(), _lock: lock }))
-            }
-            Err(TryLockError::WouldBlock) => Ok(Claim::Busy(read_pid(&mut lock))),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
-        }
+        Ok(match Lock::take(&self.data_dir)? {
+            Taken::Ours(lock) => Claim::Ours(Claimed { home: self.clone(), _lock: lock }),
+            Taken::Busy(pid) => Claim::Busy(pid),
+        })
+    }
+}
+
+impl From<Unusable> for HomeError {
+    fn from((path, error): Unusable) -> Self {
+        HomeError::Unusable { path, error }
     }
 }
 
@@ -129,24 +125,6 @@ impl Claimed {
     pub fn home(&self) -> &Home {
         &self.home
     }
-}
-
-fn make_private_dir(dir: &Path) -> Result<(), HomeError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| HomeError::Unusable { path: dir.to_owned(), error })
-}
-
-fn write_pid(lock: &mut File) -> io::Result<()> {
-    lock.set_len(0)?;
-    lock.rewind()?;
-    writeln!(lock, "{}", std::process::id())
-}
-
-/// The holder's process id; none while it has not yet written it.
-fn read_pid(lock: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    lock.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -10,7 +10,12 @@ use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomNa
 /// not used.
 pub const RELAYS_MAX: usize = 16;
 
-/// How a node is to run.
+/// How a node is to run: all that a [`Builder`](crate::Builder) can be told, for programs that have it in one piece.
+///
+/// ```
+/// let config = hobnob::Config { mdns: false, ..hobnob::Config::new("/var/lib/weather-bot") };
+/// assert!(config.relays.is_empty() && config.nick.is_none());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The folder of the key and the database.
@@ -29,7 +34,29 @@ pub struct Config {
     pub relay_token: Option<Vec<u8>>,
 }
 
+impl Config {
+    /// A node that has its key and its messages in this folder, looks for peers by mDNS, and uses no relay.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            nick: None,
+            listen: None,
+            mdns: true,
+            rooms: Vec::new(),
+            relays: Vec::new(),
+            relay_token: None,
+        }
+    }
+}
+
 /// A conversation as users name it: `@<peer id>` or `#room`.
+///
+/// ```
+/// use hobnob::ConversationRef;
+///
+/// assert_eq!("#ops".parse(), Ok(ConversationRef::Room("ops".parse()?)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConversationRef {
     /// The conversation with this peer.
@@ -48,6 +75,14 @@ impl std::fmt::Display for ConversationRef {
 }
 
 /// Names one message for good: its author's log and its place there. Text form: 16 hex digits, a dash, the number.
+///
+/// ```
+/// use hobnob::MessageId;
+///
+/// let id: MessageId = "00000000000000ab-7".parse()?;
+/// assert_eq!((id.seq, id.to_string().as_str()), (7, "00000000000000ab-7"));
+/// # Ok::<(), &str>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {
     /// The author's log.
@@ -73,7 +108,13 @@ impl std::str::FromStr for MessageId {
     }
 }
 
-/// How far a message of ours has come with one peer.
+/// How far a message of ours has come with one peer; later states are greater.
+///
+/// ```
+/// use hobnob::DeliveryState;
+///
+/// assert!(DeliveryState::Queued < DeliveryState::Sent && DeliveryState::Sent < DeliveryState::Delivered);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeliveryState {
     /// On disk here.
@@ -95,7 +136,18 @@ impl DeliveryState {
     }
 }
 
-/// A message that is on disk here and on its way.
+/// A message that is on disk here and on its way: what [`Node::send`](crate::Node::send) gives.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let ann = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
+/// # let bob = hobnob::Node::builder(dir.path().join("bob")).nick("bob".parse()?).loopback().start().await?;
+/// let sent = ann.send(bob.status().await?.ticket.into(), "hi".into()).await?;
+/// assert_eq!(sent.to, [bob.id()]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Sent {
     /// Its id, for [`crate::Node::wait_for`] and receipts.
@@ -107,6 +159,10 @@ pub struct Sent {
 }
 
 /// Whether a peer is there.
+///
+/// ```
+/// assert_eq!(hobnob::PeerState::Online.as_str(), "online");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PeerState {
     /// It answers.
@@ -129,6 +185,10 @@ impl PeerState {
 }
 
 /// By which way a session goes.
+///
+/// ```
+/// assert_eq!(hobnob::PathKind::Relay.as_str(), "relay");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathKind {
     /// Straight, within a network that this machine is on.
@@ -151,6 +211,23 @@ impl PathKind {
 }
 
 /// What is known of a peer now.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let ann = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
+/// # let bob = hobnob::Node::builder(dir.path().join("bob")).nick("bob".parse()?).loopback().start().await?;
+/// use hobnob::{PathKind, PeerState};
+///
+/// ann.send(bob.status().await?.ticket.into(), "hi".into()).await?;
+/// let peers = ann.peers().await?;
+/// let known = peers.iter().find(|peer| peer.peer == bob.id()).expect("who is written to is known");
+/// if known.state == PeerState::Online {
+///     println!("{} is here, over {:?}, {:?} ms away", known.name, known.path.map(PathKind::as_str), known.rtt_ms);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerInfo {
     /// Who.
@@ -172,6 +249,27 @@ pub struct PeerInfo {
 }
 
 /// A message, sent or received, as it stands on disk.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let ann = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
+/// # let bob = hobnob::Node::builder(dir.path().join("bob")).nick("bob".parse()?).loopback().start().await?;
+/// use hobnob::{Body, ConversationRef};
+///
+/// let mut messages = bob.messages(None);
+/// ann.send(bob.status().await?.ticket.into(), "hi".into()).await?;
+/// let message = messages.next().await?;
+/// assert_eq!(message.conversation, ConversationRef::Direct(ann.id()));
+/// assert!(message.state.is_none(), "an own message would have one");
+/// match &message.body {
+///     Body::Text(text) => println!("{} says {text}", message.name),
+///     Body::App { kind, bytes } => println!("{} sends {} bytes for {kind}", message.name, bytes.len()),
+///     Body::Unknown { kind, .. } => println!("{} sends something newer, of kind {kind}", message.name),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// Its id.
@@ -192,7 +290,14 @@ pub struct Message {
     pub state: Option<DeliveryState>,
 }
 
-/// Which messages to read back.
+/// Which messages to read back: see [`Node::history`](crate::Node::history).
+///
+/// ```
+/// use hobnob::{ConversationRef, HistoryQuery, RoomName};
+///
+/// let lobby = ConversationRef::Room(RoomName::lobby());
+/// let query = HistoryQuery { conversation: Some(lobby), limit: Some(20), ..HistoryQuery::default() };
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct HistoryQuery {
     /// Only this conversation; none: all of them.
@@ -201,17 +306,28 @@ pub struct HistoryQuery {
     pub search: Option<String>,
     /// Only messages received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,
-    /// Only messages before this one, in display order: for paging back.
+    /// Only messages before this one, in the order of the answer: for paging back. Where it is not held, there are none.
     pub before: Option<MessageId>,
-    /// Only messages after this one.
+    /// Only messages after this one, in the order of the answer. Where it is not held, that is
+    /// [`NodeError::NoSuchMessage`](crate::NodeError::NoSuchMessage).
     pub after: Option<MessageId>,
     /// The oldest messages that fit, instead of the newest.
     pub oldest: bool,
-    /// At most this many; they come oldest first.
+    /// At most this many, and never more than 10,000; they come oldest first.
     pub limit: Option<usize>,
 }
 
-/// A room this node is or was in.
+/// A room this node is in.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// let room = node.join("ops".parse()?, None).await?;
+/// assert!(room.open && room.here.is_empty());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomInfo {
     /// Its name.
@@ -223,6 +339,16 @@ pub struct RoomInfo {
 }
 
 /// What this node is.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// let status = node.status().await?;
+/// assert_eq!((status.id, status.ticket.id), (node.id(), node.id()));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Status {
     /// Its id.
@@ -242,6 +368,20 @@ pub struct Status {
 }
 
 /// A relay that this node uses.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().relay("127.0.0.1:9".parse()?).start().await?;
+/// for relay in node.status().await?.relays {
+///     match relay.observed {
+///         Some(addr) => println!("{} sees this node at {addr}", relay.at),
+///         None => println!("{} is not reached: {:?}", relay.at, relay.why),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayInfo {
     /// Where it is.
@@ -255,6 +395,17 @@ pub struct RelayInfo {
 }
 
 /// Something that a user should be told; `text` is a whole sentence or two, safe to show.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// for notice in node.status().await?.notices {
+///     eprintln!("{} ({})", notice.text, notice.code);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// The first of a run is 1, the next 2, and so on.
@@ -268,7 +419,20 @@ pub struct Notice {
     pub peer: Option<PeerId>,
 }
 
-/// Something that happened.
+/// Something that happened: see [`Node::events`](crate::Node::events).
+///
+/// ```
+/// use hobnob::{DeliveryState, Event};
+///
+/// fn tell(event: &Event) {
+///     match event {
+///         Event::Message(message) => println!("<{}> {:?}", message.name, message.body),
+///         Event::Receipt { id, peer, state: DeliveryState::Delivered } => println!("{id} is on disk at {}", peer.short()),
+///         Event::Notice(notice) => println!("* {}", notice.text),
+///         _ => {}
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub enum Event {
     /// The node listens.

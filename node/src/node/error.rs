@@ -10,6 +10,17 @@ use crate::net::socket::BindError;
 use crate::store::StoreError;
 
 /// Why a node can't start.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use hobnob::{Node, StartError};
+///
+/// let error = Node::builder("/proc/no/such/place").loopback().start().await.unwrap_err();
+/// assert!(matches!(error, StartError::Home { .. }));
+/// eprintln!("{error}"); // a whole message: what happened, and what to do
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The folder of the key and the database can't be made or used.
@@ -19,6 +30,14 @@ pub enum StartError {
         dir: String,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// Another node has the folder.
+    #[error("a node of {dir} already runs{}: use it, stop it, or use another folder", process(*pid))]
+    InUse {
+        /// The folder.
+        dir: String,
+        /// The other's process, where it is known.
+        pid: Option<u32>,
     },
     /// The key file is there and is no key.
     #[error("{path} does not hold a hobnob key ({why}); restore it from a backup, or move it away to start with a new identity")]
@@ -39,7 +58,19 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
-/// The node has stopped, or fails.
+/// The node has stopped, or can't answer.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// use hobnob::{HistoryQuery, NodeError};
+///
+/// let unknown = HistoryQuery { after: Some("00000000000000ab-7".parse()?), ..HistoryQuery::default() };
+/// assert_eq!(node.history(unknown).await, Err(NodeError::NoSuchMessage));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// It has stopped.
@@ -48,15 +79,38 @@ pub enum NodeError {
     /// The store could not answer.
     #[error("the message store could not answer: {0}")]
     Store(String),
-    /// The message is none of this node's own, or none at all.
-    #[error("there is no message of this node with that id")]
+    /// The message asked for is not held here, or no longer; to be waited for, it must be one of this node's own.
+    #[error("there is no such message here")]
     NoSuchMessage,
     /// The conversation asked for is none of this node's.
     #[error("there is no conversation {0} here")]
     NoSuchConversation(String),
 }
 
+impl From<StoreError> for NodeError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotHeld => NodeError::NoSuchMessage,
+            StoreError::Closed => NodeError::Stopped,
+            StoreError::Newer { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::ReadOnly { .. }
+            | StoreError::Full { .. }
+            | StoreError::InUse { .. }
+            | StoreError::Gap(_)
+            | StoreError::Beyond(_)
+            | StoreError::Io { .. } => NodeError::Store(error.to_string()),
+        }
+    }
+}
+
 /// What kind of failure it is, for an exit code.
+///
+/// ```
+/// use hobnob::{Cause, SendError};
+///
+/// assert_eq!(SendError::Myself.cause(), Cause::NoSuchPeer);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// Something failed here.
@@ -71,7 +125,21 @@ pub enum Cause {
     IdentityMismatch,
 }
 
-/// Why a message was not taken.
+/// Why a message was not taken. It is not on disk then, and goes nowhere.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// use hobnob::{Body, SendError};
+///
+/// let nobody = node.broadcast("ops".parse()?, "is anybody here?".into()).await.unwrap_err();
+/// assert_eq!(nobody.to_string(), "this node is not in #ops: join it first");
+/// let wrong = Body::App { kind: "chess".into(), bytes: vec![] };
+/// assert!(matches!(node.broadcast("lobby".parse()?, wrong).await, Err(SendError::Body(_))));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// Nobody is meant by that name, or more than one peer.
@@ -185,6 +253,17 @@ pub enum MarkError {
 }
 
 /// Why a room can't be joined or left.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// use hobnob::JoinError;
+///
+/// assert_eq!(node.part("ops".parse()?).await, Err(JoinError::NotInRoom("ops".parse()?)));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// There are too many.
@@ -205,4 +284,8 @@ pub enum JoinError {
     /// The node has stopped.
     #[error("the node has stopped")]
     Stopped,
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(", as process {pid}")).unwrap_or_default()
 }

@@ -18,9 +18,12 @@ const EVENTS_MAX: usize = 8192;
 const BYTES_MAX: usize = 4 << 20;
 
 /// Why there is no next event.
+///
+/// Messages that a reader missed are not lost: [`Node::messages`](super::Node::messages) and
+/// [`Node::history`](super::Node::history) have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lagged {
-    /// The reader was too slow, and missed so many; the next call goes on after them. History has all messages.
+    /// The reader was more than 8192 events or 4 MiB behind, and missed so many; the next call goes on after them.
     #[error("{0} events were missed")]
     Behind(u64),
     /// The node has stopped.
@@ -29,6 +32,8 @@ pub enum Lagged {
 }
 
 /// What happens at a node, from the moment of [`Node::events`](super::Node::events) on.
+///
+/// Each reader has all events, at its own pace; the node waits for none of them. One that is too slow is told how much it missed.
 #[derive(Debug)]
 pub struct Events {
     feed: Feed,
@@ -36,7 +41,28 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event. Cancel safe.
+    /// The next event; waits for it if need be. Cancel safe, so it may stand in a `select!`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// use hobnob::{Event, Lagged, Node};
+    ///
+    /// let node = Node::builder(dir.path()).loopback().start().await?;
+    /// let mut events = node.events();
+    /// tokio::spawn(async move { node.shutdown().await });
+    /// loop {
+    ///     match events.next().await {
+    ///         Ok(Event::Message(message)) => println!("{} says {:?}", message.name, message.body),
+    ///         Ok(Event::Peer(peer)) => println!("{} is {}", peer.name, peer.state.as_str()),
+    ///         Ok(_) => {}
+    ///         Err(Lagged::Behind(missed)) => println!("too slow: {missed} events were left out"),
+    ///         Err(Lagged::Stopped) => break,
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn next(&mut self) -> Result<Event, Lagged> {
         loop {
             let arrived = self.feed.shared.arrived.notified();
@@ -45,6 +71,11 @@ impl Events {
             }
             arrived.await;
         }
+    }
+
+    /// Takes all events that wait, and forgets them.
+    pub(super) fn skip(&mut self) {
+        self.feed.queue().skip(self.reader);
     }
 }
 
@@ -173,6 +204,13 @@ impl Queue {
             self.let_go();
         }
         Some(Ok(event))
+    }
+
+    /// The reader goes on with what comes next.
+    fn skip(&mut self, reader: u64) {
+        let next = self.next();
+        self.readers.insert(reader, next);
+        self.let_go();
     }
 
     /// Forgets what all readers have had.

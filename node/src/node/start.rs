@@ -14,6 +14,7 @@ use tracing::warn;
 use super::clock::{Clock, random};
 use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
 use super::events::Publisher;
+use super::lock::{Lock, Taken};
 use super::{Config, Node, StartError, key};
 use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
 use crate::core::standing::Standings;
@@ -36,7 +37,19 @@ const INTERFACES_EVERY: Duration = Duration::from_secs(1);
 /// The setting that holds the nickname.
 pub(super) const NICK: &str = "nick";
 
-pub(super) async fn start(config: Config) -> Result<Node, StartError> {
+/// Takes the lock of the folder, and starts a node there.
+pub(super) async fn start_alone(config: Config) -> Result<Node, StartError> {
+    let dir = || config.data_dir.display().to_string();
+    let taken =
+        Lock::take(&config.data_dir).map_err(|(path, source)| StartError::Home { dir: path.display().to_string(), source });
+    match taken? {
+        Taken::Ours(lock) => start(config, Some(lock)).await,
+        Taken::Busy(pid) => Err(StartError::InUse { dir: dir(), pid }),
+    }
+}
+
+/// Starts a node; without a `lock`, the caller holds it for as long as the node runs.
+pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, StartError> {
     let clock = Clock::start();
     make_dir(&config.data_dir)?;
     let key = Arc::new(key::load_or_make(&config.data_dir)?);
@@ -76,6 +89,7 @@ pub(super) async fn start(config: Config) -> Result<Node, StartError> {
         session_queue,
         events: publisher,
         met,
+        lock,
     };
     let mut engine = Engine::new(parts);
     engine.remember(opened.peers);

@@ -15,11 +15,15 @@ use super::columns::{self, EntryId, SEQ_MAX, number};
 use super::error::Fault;
 use super::index;
 
-/// Logs as the tables have them, so that most commits need not look anything up.
+/// What the tables hold, so that most commits need not look anything up.
 ///
 /// To be forgotten whenever something was rolled back.
 #[derive(Debug, Default)]
-pub(super) struct Known(HashMap<LogName, LogRow>);
+pub(super) struct Known {
+    logs: HashMap<LogName, LogRow>,
+    /// The arrival of the newest entry.
+    arrived: Option<i64>,
+}
 
 /// Logs remembered at most; with one more, all are forgotten and looked up again.
 const KNOWN_MAX: usize = 10_000;
@@ -30,7 +34,7 @@ pub(super) const LAMPORT_STRIDE: u64 = 64;
 
 impl Known {
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 }
 
@@ -138,7 +142,7 @@ impl Apply<'_> {
         self.put_entries(log, part)?;
         if log.end.is_none_or(|end| end.seq < to) {
             let end = Some(End { seq: to, hash: batch.head(), audience: part.audience });
-            self.known.0.insert(batch.batch.name, LogRow { end, ..log });
+            self.known.logs.insert(batch.batch.name, LogRow { end, ..log });
         }
         self.grown.insert(log.ordinal);
         Ok(())
@@ -232,9 +236,10 @@ impl Apply<'_> {
 
     fn put_entries(&mut self, log: LogRow, part: &Part<'_>) -> Result<(), Fault> {
         let mut insert = self.conn.prepare_cached(
-            "INSERT INTO entries (id, conversation, lamport, received_at_ms, hash, signature, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO entries (id, conversation, lamport, received_at_ms, hash, signature, bytes, arrival)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
+        let mut arrived = self.arrived()?;
         let received_at_ms = number(part.received_at_ms);
         for seq in part.from..=part.to {
             let kept = part.batch.at(seq).expect("`from` and `to` are within the batch");
@@ -243,10 +248,22 @@ impl Apply<'_> {
             let signature = sealed.then_some(part.batch.batch.signature.as_bytes());
             let id = EntryId::new(log.ordinal, seq)?.0;
             let lamport = number(kept.entry.lamport);
-            insert.execute(params![id, log.conversation, lamport, received_at_ms, hash, signature, kept.bytes.as_ref()])?;
+            arrived += 1;
+            let bytes = kept.bytes.as_ref();
+            insert.execute(params![id, log.conversation, lamport, received_at_ms, hash, signature, bytes, arrived])?;
         }
+        self.known.arrived = Some(arrived);
         let highest = part.batch.at(part.to).expect("`to` is within the batch").entry.lamport;
         self.put_clock(log.conversation, highest)
+    }
+
+    /// The arrival of the newest entry, 0 before the first.
+    fn arrived(&self) -> Result<i64, Fault> {
+        if let Some(arrived) = self.known.arrived {
+            return Ok(arrived);
+        }
+        let newest = "SELECT coalesce(max(arrival), 0) FROM entries INDEXED BY entries_arrived";
+        Ok(self.conn.prepare_cached(newest)?.query_row([], |row| row.get(0))?)
     }
 
     /// The clock that the next run goes on with: like the replica's own, it does not follow a jump.
@@ -312,7 +329,7 @@ impl Apply<'_> {
         if let Some(run) = straddling.filter(|run| run.last >= below) {
             self.begin_run(log, below, run.audience)?;
         }
-        self.known.0.remove(name);
+        self.known.logs.remove(name);
         let ids = params![EntryId::new(log, 0)?.0, EntryId::new(log, last_gone)?.0];
         self.run("DELETE FROM entries WHERE id BETWEEN ?1 AND ?2", ids)?;
         index::trim(self.conn, log, below)
@@ -320,7 +337,7 @@ impl Apply<'_> {
 
     /// The row of this log; it gets one with its first entry.
     fn log(&mut self, name: &LogName) -> Result<LogRow, Fault> {
-        if let Some(known) = self.known.0.get(name) {
+        if let Some(known) = self.known.logs.get(name) {
             return Ok(*known);
         }
         let conversation = self.conversation(name.conversation)?;
@@ -333,11 +350,11 @@ impl Apply<'_> {
                 self.conn.prepare_cached(insert)?.insert(params![conversation, author, log])?
             }
         };
-        if self.known.0.len() >= KNOWN_MAX {
+        if self.known.logs.len() >= KNOWN_MAX {
             self.known.forget();
         }
         let row = LogRow { ordinal, conversation, end: self.end(ordinal)? };
-        self.known.0.insert(*name, row);
+        self.known.logs.insert(*name, row);
         Ok(row)
     }
 

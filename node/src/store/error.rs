@@ -58,6 +58,9 @@ pub enum StoreError {
     /// A number beyond what the store can hold.
     #[error("{0} is more than the store can hold")]
     Beyond(&'static str),
+    /// The entry to go on from is not there, or no longer.
+    #[error("the message to go on from is not held here, or no longer")]
+    NotHeld,
     /// The store was closed before it could answer.
     #[error("the store is closed: this node is stopping")]
     Closed,
@@ -97,6 +100,7 @@ pub(super) enum Fault {
     Newer { found: u32, known: u32 },
     Gap(String),
     Beyond(&'static str),
+    NotHeld,
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -115,6 +119,7 @@ impl Fault {
             Fault::Newer { found, known } => StoreError::Newer { file, found, known },
             Fault::Gap(detail) => StoreError::Gap(detail),
             Fault::Beyond(what) => StoreError::Beyond(what),
+            Fault::NotHeld => StoreError::NotHeld,
         }
     }
 }

@@ -21,9 +21,9 @@ pub struct HistoryRequest {
     pub search: Option<String>,
     /// Only those received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,
-    /// Only those that come before this one. Where it is not held, there are none.
+    /// Only those that come before this one. Where it is not held, there are none: the oldest are let go first.
     pub before: Option<(LogId, Seq)>,
-    /// Only those that come after this one. Where it is not held, there are none.
+    /// Only those that come after this one. Where it is not held, that is an error: there may be many.
     pub after: Option<(LogId, Seq)>,
     /// None by authors whom the user ignores or has blocked.
     pub shown: bool,
@@ -47,8 +47,7 @@ pub struct HistoryRow {
 }
 
 /// The newest rows (or the oldest) that fit the request, oldest first: in display order (Lamport number, author, log, number; the same on
-/// every node), or, of all
-/// conversations, by time of receipt and then in display order.
+/// every node), or, of all conversations, in the order in which they came here.
 ///
 /// `conn` is inside a transaction.
 pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<HistoryRow>, Fault> {
@@ -107,7 +106,7 @@ fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
 
 /// Where an entry stands in each order.
 struct Position {
-    received_at_ms: i64,
+    arrival: i64,
     lamport: i64,
     author: Vec<u8>,
     log: i64,
@@ -120,13 +119,13 @@ impl Position {
             return Ok(None);
         }
         let mut query = conn.prepare_cached(
-            "SELECT e.received_at_ms, e.lamport, l.author, l.log, e.id
+            "SELECT e.arrival, e.lamport, l.author, l.log, e.id
              FROM logs l CROSS JOIN entries e ON e.id = ((l.ordinal << 40) | ?2)
              WHERE l.log = ?1 AND l.conversation = coalesce(?3, l.conversation) ORDER BY l.ordinal LIMIT 1",
         )?;
         let position = query.query_row(params![log.0.cast_signed(), number(seq), within], |row| {
-            let [received_at_ms, lamport, log, id] = [row.get(0)?, row.get(1)?, row.get(3)?, row.get(4)?];
-            Ok(Self { received_at_ms, lamport, author: row.get(2)?, log, id })
+            let [arrival, lamport, log, id] = [row.get(0)?, row.get(1)?, row.get(3)?, row.get(4)?];
+            Ok(Self { arrival, lamport, author: row.get(2)?, log, id })
         });
         Ok(position.optional()?)
     }
@@ -156,21 +155,24 @@ impl Query {
         if request.shown {
             query.add(" AND NOT EXISTS (SELECT 1 FROM marks m WHERE m.peer = l.author AND (m.ignored OR m.blocked))", []);
         }
-        for (bound, beyond) in [(request.before, "<"), (request.after, ">")] {
-            let Some((log, seq)) = bound else { continue };
+        if let Some((log, seq)) = request.before {
             let Some(position) = Position::of(conn, log, seq, within)? else { return Ok(None) };
-            query.add_bound(within.is_some(), position, beyond);
+            query.add_bound(within.is_some(), position, "<");
+        }
+        if let Some((log, seq)) = request.after {
+            let position = Position::of(conn, log, seq, within)?.ok_or(Fault::NotHeld)?;
+            query.add_bound(within.is_some(), position, ">");
         }
         query.add_order(within.is_some(), request);
         Ok(Some(query))
     }
 
-    /// Where to look: in the search index, in the conversation's display order, or in order of receipt.
+    /// Where to look: in the search index, in the conversation's display order, or in order of arrival.
     fn along(within: Option<i64>, search: Option<String>) -> Self {
         let (source, start) = match (&search, within) {
             (Some(_), _) => ("words CROSS JOIN entries e ON e.id = words.rowid", "words MATCH ?"),
             (None, Some(_)) => ("entries e INDEXED BY entries_shown", "TRUE"),
-            (None, None) => ("entries e INDEXED BY entries_received", "TRUE"),
+            (None, None) => ("entries e INDEXED BY entries_arrived", "TRUE"),
         };
         let sql = format!("SELECT {COLUMNS} FROM {source} {JOINS} WHERE {start}");
         let mut query = Self { sql, values: search.map(Value::from).into_iter().collect() };
@@ -182,25 +184,24 @@ impl Query {
 
     /// Only what is beyond a position: before it (`<`) or after it (`>`).
     fn add_bound(&mut self, in_one: bool, position: Position, beyond: &str) {
-        let Position { received_at_ms, lamport, author, log, id } = position;
-        let shown = [lamport.into(), author.into(), log.into(), id.into()];
-        // The first bound is the one that an index can use; the second is exact.
+        let Position { arrival, lamport, author, log, id } = position;
         if in_one {
+            // The first bound is the one that the index can use; the second is exact.
+            let shown = [lamport.into(), author.into(), log.into(), id.into()];
             self.add(&format!(" AND e.lamport {beyond}= ?"), [lamport.into()]);
             self.add(&format!(" AND (e.lamport, l.author, l.log, e.id) {beyond} (?, ?, ?, ?)"), shown);
         } else {
-            let received_at_ms = Value::from(received_at_ms);
-            self.add(&format!(" AND e.received_at_ms {beyond}= ?"), [received_at_ms.clone()]);
-            self.add(&format!(" AND (e.received_at_ms, e.lamport, l.author, l.log, e.id) {beyond} (?"), [received_at_ms]);
-            self.add(", ?, ?, ?, ?)", shown);
+            self.add(&format!(" AND e.arrival {beyond} ?"), [arrival.into()]);
         }
     }
 
     fn add_order(&mut self, in_one: bool, request: &HistoryRequest) {
         let way = if request.oldest { "ASC" } else { "DESC" };
-        let first = if in_one { String::new() } else { format!("e.received_at_ms {way}, ") };
         let limit = i64::try_from(request.limit.min(HISTORY_ROWS_MAX)).expect("a small number");
-        let order = format!(" ORDER BY {first}e.lamport {way}, l.author {way}, l.log {way}, e.id {way} LIMIT ?");
+        let order = match in_one {
+            true => format!(" ORDER BY e.lamport {way}, l.author {way}, l.log {way}, e.id {way} LIMIT ?"),
+            false => format!(" ORDER BY e.arrival {way} LIMIT ?"),
+        };
         self.add(&order, [limit.into()]);
     }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::Fault;
 
 /// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps are added, never changed.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// - `entries.id` is [`super::columns::EntryId`]: the log's ordinal and the entry's number in one integer.
 /// - `words` is the search index of texts; `indexed` says which entries it has seen.
@@ -101,6 +101,17 @@ const V3: &str = "
 CREATE TABLE marks (
     peer BLOB PRIMARY KEY, ignored INTEGER NOT NULL, blocked INTEGER NOT NULL, verified TEXT
 ) WITHOUT ROWID;
+";
+
+/// `entries.arrival` numbers them in the order in which this store got them, whatever the clock said: a program that goes on after
+/// the last message it has handled misses none. That order takes the place of the time of receipt.
+const V4: &str = "
+ALTER TABLE entries ADD COLUMN arrival INTEGER NOT NULL DEFAULT 0;
+UPDATE entries SET arrival = came.place
+    FROM (SELECT id, row_number() OVER (ORDER BY received_at_ms, lamport, id) AS place FROM entries) AS came
+    WHERE came.id = entries.id;
+DROP INDEX entries_received;
+CREATE INDEX entries_arrived ON entries (arrival, received_at_ms);
 ";
 
 /// The tables that everything hangs on, small enough to be checked at each start. Damage in the others shows when they are read:

@@ -5,23 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
-use hobnob::protocol::{Body, Nickname, PeerId, Target};
-use hobnob::{Config, DeliveryState, Event, HistoryQuery, Lagged, MessageId, Node};
+use hobnob::protocol::{Body, PeerId, Target};
+use hobnob::{DeliveryState, Event, HistoryQuery, Lagged, MessageId, Node};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// Starts a node that nobody finds by itself.
 pub(crate) async fn start(dir: &Path, nick: &str) -> anyhow::Result<Node> {
-    let config = Config {
-        data_dir: dir.join(nick),
-        nick: Some(Nickname::new(nick).map_err(|error| anyhow::anyhow!("{nick}: {error}"))?),
-        listen: Some("127.0.0.1:0".parse()?),
-        mdns: false,
-        rooms: Vec::new(),
-        relays: Vec::new(),
-        relay_token: None,
-    };
-    Ok(Node::start(config).await?)
+    Ok(Node::builder(dir.join(nick)).nick(nick.parse()?).loopback().start().await?)
 }
 
 /// Where it listens.

@@ -18,7 +18,8 @@ fn names_and_texts_reach_a_screen_only_as_visible_signs() {
             let direct = hobnob_protocol::ConversationId::direct(host.id(), mallory.id());
             let mut log = Forger::new(mallory.key(), direct);
             line.pushes(&log.texts(&[TWISTED])).await;
-            let app = Entry { lamport: 9, sent_at_ms: 1, body: Body::App { kind: TWISTED.into(), bytes: TWISTED.into() } };
+            let app = Body::App { kind: "org.example.evil".into(), bytes: TWISTED.into() };
+            let app = Entry { lamport: 9, sent_at_ms: 1, body: app };
             line.pushes(&log.entries(&[app.encode()])).await;
             let unknown = Entry { lamport: 10, sent_at_ms: u64::MAX, body: Body::Unknown { kind: 77, bytes: TWISTED.into() } };
             line.pushes(&log.entries(&[unknown.encode()])).await;

@@ -17,16 +17,7 @@ use crate::node::{Config, DeliveryState};
 const LONG_MS: u64 = 600_000;
 
 fn config(home: &Home) -> Config {
-    let listen = "127.0.0.1:0".parse().ok();
-    Config {
-        data_dir: home.data_dir().to_owned(),
-        nick: None,
-        listen,
-        mdns: false,
-        rooms: vec![],
-        relays: vec![],
-        relay_token: None,
-    }
+    Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..Config::new(home.data_dir()) }
 }
 
 async fn attached(dir: &Path) -> Attached {

@@ -106,6 +106,7 @@ pub(super) struct Parts {
     pub(super) session_queue: mpsc::Receiver<SessionEvent>,
     pub(super) events: Publisher,
     pub(super) met: watch::Sender<u64>,
+    pub(super) lock: Option<Lock>,
 }
 
 pub(super) struct Engine {
@@ -166,6 +167,8 @@ pub(super) struct Engine {
     counted: Counted,
     count_at: Duration,
     stop: Option<Stop>,
+    /// The folder's, where the node holds it itself.
+    lock: Option<Lock>,
 }
 
 impl Engine {
@@ -221,6 +224,7 @@ impl Engine {
             counted: Counted::default(),
             count_at: COUNTERS_EVERY,
             stop: None,
+            lock: parts.lock,
         };
         if engine.bound.fell_back {
             info!("UDP port {} is taken; listening on {} instead", hobnob_protocol::PORT_NODE, engine.port());

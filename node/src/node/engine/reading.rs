@@ -47,7 +47,7 @@ impl Engine {
     }
 
     pub(super) fn history_read(&mut self, read: HistoryRead) {
-        let messages = read.rows.map_err(|error| NodeError::Store(error.to_string())).map(|rows| {
+        let messages = read.rows.map_err(NodeError::from).map(|rows| {
             rows.into_iter().filter_map(|row| self.message(row.name, row.seq, row.entry, row.received_at_ms)).collect()
         });
         let _ = read.reply.send(messages);

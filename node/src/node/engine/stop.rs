@@ -26,7 +26,7 @@ impl Engine {
     /// Says goodbye everywhere, and closes the store last.
     pub(super) async fn end(mut self) {
         self.log_counters();
-        let Self { discovery, endpoint, stopping, tasks, store, links, candidates, stop, .. } = self;
+        let Self { discovery, endpoint, stopping, tasks, store, links, candidates, stop, lock, .. } = self;
         stopping.cancel();
         tasks.close();
         let goodbye_mdns = async {
@@ -40,6 +40,8 @@ impl Engine {
         if let Err(error) = tokio::task::spawn_blocking(move || store.shutdown()).await {
             warn!("the store did not close cleanly: {error}");
         }
+        // The next node may have the folder now.
+        drop(lock);
         if let Some(stop) = stop {
             let _ = stop.reply.send(());
         }

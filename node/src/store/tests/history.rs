@@ -84,12 +84,46 @@ fn a_conversation_is_paged_in_display_order() {
 }
 
 #[test]
-fn all_conversations_are_paged_by_time_of_receipt() {
+fn all_conversations_are_paged_in_the_order_of_arrival_whatever_the_clock_says() {
     let (home, mut rows) = busy_home();
-    rows.sort_by_key(|row| (row.received_at_ms, row.entry.lamport, row.name.author, row.seq));
     check_paging(&home, HistoryRequest::default(), &rows);
     let search = HistoryRequest { search: Some("number".into()), ..HistoryRequest::default() };
     check_paging(&home, search, &rows);
+    rows.retain(|row| row.received_at_ms >= 104);
+    check_paging(&home, HistoryRequest { since_ms: Some(104), ..HistoryRequest::default() }, &rows);
+}
+
+#[test]
+fn who_goes_on_after_the_last_entry_gets_whatever_comes_later() {
+    let mut home = Home::new();
+    home.commit(vec![the_lobby(true), direct(9)]);
+    let [mut ann, mut bob] = [1, 2].map(|number| Author::new(number, lobby()));
+    let mut last = None;
+    let mut gets = |home: &Home| {
+        let request = HistoryRequest { after: last, oldest: true, limit: 99, ..HistoryRequest::default() };
+        let page = wait(home.store().history(request)).unwrap();
+        last = page.last().map(|row| (row.name.log, row.seq)).or(last);
+        page.len()
+    };
+    let later = bob.chats(2);
+    home.commit(vec![append_at(&ann.chats(3), 1_000)]);
+    home.commit(vec![append_at(&ann.chats(3), 1_000)]);
+    assert_eq!(gets(&home), 6);
+    // With lower Lamport numbers, and with a clock that went back.
+    home.commit(vec![append_at(&later, 10)]);
+    assert_eq!(gets(&home), 2);
+    home.restart();
+    home.commit(vec![append_at(&ann.chats(1), 5)]);
+    assert_eq!((gets(&home), gets(&home)), (1, 0));
+}
+
+#[test]
+fn going_on_after_an_entry_that_was_let_go_is_an_error() {
+    let mut home = Home::new();
+    let mut ann = Author::new(1, lobby());
+    home.commit(vec![the_lobby(true), append(&ann.chats(5)), Op::Trim(ann.name, 4)]);
+    let request = HistoryRequest { after: Some((ann.name.log, 3)), ..of_lobby(9) };
+    assert_eq!(wait(home.store().history(request)), Err(StoreError::NotHeld));
 }
 
 #[test]

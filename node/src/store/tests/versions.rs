@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 use crate::core::durable::Run;
 
 use super::super::schema::MIGRATIONS;
+use super::super::{HistoryRequest, HistoryRow};
 use super::*;
 
 /// Writes what version 1 kept of batches that were stored one by one, some not at all.
@@ -57,5 +58,10 @@ fn a_database_of_version_1_keeps_everything() {
         assert_eq!(batches.last().unwrap().clone().check().unwrap().last(), to);
     }
     home.commit(vec![append(&ann.chats(1))]);
-    assert_eq!(wait(home.store().entries(ann.name, 1, 99)).unwrap().len(), 10);
+    let seqs = |rows: Vec<HistoryRow>| rows.iter().map(|row| row.seq).collect::<Vec<_>>();
+    let held = [1, 2, 3, 4, 5, 6, 10, 11, 12, 13];
+    assert_eq!(seqs(wait(home.store().entries(ann.name, 1, 99)).unwrap()), held);
+    // The time of receipt was one and the same: they came in the order of their log.
+    let all = HistoryRequest { limit: 99, ..HistoryRequest::default() };
+    assert_eq!(seqs(wait(home.store().history(all)).unwrap()), held);
 }

@@ -1,0 +1,72 @@
+//! Checkers (English draughts) for two, over the library alone.
+//!
+//! ```sh
+//! cargo run --release --example checkers             # on two machines of one network; then: challenge NAME
+//! cargo run --release --example checkers -- --relay ID@HOST:PORT        # anywhere
+//! ```
+//!
+//! `words` are what players tell each other, `table` what the words come to, `game` and `rules` the game itself, `screen` what a player
+//! sees, and `app` the program around them. Break the link, kill either program, come back after days: the game goes on where it
+//! was, because its moves are messages, and they are all there is.
+
+mod checkers {
+    pub(crate) mod app;
+    mod game;
+    mod rules;
+    mod screen;
+    mod table;
+    mod words;
+}
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use etcetera::BaseStrategy;
+use hobnob::{Nickname, Node, RelayAddr};
+
+/// Checkers for two, over hobnob.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The folder for your key and your games. Default: hobnob-checkers in the XDG data folder.
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// The nickname to take from now on.
+    #[arg(long, value_name = "NAME")]
+    nick: Option<Nickname>,
+    /// Listen on this address and UDP port only.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Neither look for players on the local network nor be found there.
+    #[arg(long)]
+    no_mdns: bool,
+    /// A relay, by which players elsewhere can be reached (repeatable).
+    #[arg(long = "relay", value_name = "[ID@]HOST:PORT")]
+    relays: Vec<RelayAddr>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let home = args.home.map_or_else(default_home, Ok)?;
+    let mut builder = Node::builder(home).mdns(!args.no_mdns);
+    if let Some(nick) = args.nick {
+        builder = builder.nick(nick);
+    }
+    if let Some(addr) = args.listen {
+        builder = builder.listen(addr);
+    }
+    for relay in args.relays {
+        builder = builder.relay(relay);
+    }
+    let node = builder.start().await?;
+    let played = checkers::app::App::new(node.clone()).await?.run().await;
+    node.shutdown().await;
+    played
+}
+
+fn default_home() -> anyhow::Result<PathBuf> {
+    let base = etcetera::choose_base_strategy().context("can't tell where your home folder is: name one with --home DIR")?;
+    Ok(base.data_dir().join("hobnob-checkers"))
+}

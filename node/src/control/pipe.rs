@@ -1,0 +1,61 @@
+//! The control socket through a pair of pipes, for a program that runs the node as its child.
+
+use std::io;
+
+use tokio::io::{AsyncBufRead, AsyncWriteExt};
+
+use super::client::{self, ClientError};
+use super::home::Home;
+use super::line::{Line, Lines};
+use super::wire::{Answer, Command, Done, Outcome, REQUEST_BYTES_MAX, Request, parse_request, to_line, too_long};
+
+/// Passes the lines of `input` to the running node of `home` as requests, and gives its answers to `output`, line by line, in the
+/// order in which they are ready. Returns when the node has answered its last; the end of the input is not yet that.
+///
+/// Events are left to the caller: whoever reads the output has them already, so `subscribe` is answered and changes nothing.
+pub async fn serve(
+    home: &Home,
+    input: impl AsyncBufRead + Unpin,
+    output: impl Fn(&str) -> io::Result<()>,
+) -> Result<(), PipeError> {
+    let (mut answers, mut requests) = client::open(home).await?;
+    let asking = async {
+        let mut lines = Lines::new(input, REQUEST_BYTES_MAX);
+        loop {
+            match lines.next().await? {
+                Line::Whole(line) => match parse_request(line) {
+                    Ok(Request { id, command: Command::Subscribe }) => {
+                        output(&to_line(&Answer { id: Some(id), outcome: Outcome::Ok(Done {}) }))?;
+                    }
+                    Ok(_) | Err(_) => requests.write_all(&[line, b"\n"].concat()).await?,
+                },
+                Line::TooLong => output(&to_line(&too_long()))?,
+                Line::End => break,
+            }
+        }
+        requests.shutdown().await?;
+        // What was asked is still being answered.
+        std::future::pending().await
+    };
+    let answering = async {
+        while let Line::Whole(line) = answers.next().await? {
+            output(&format!("{}\n", String::from_utf8_lossy(line)))?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        failed = asking => failed,
+        ended = answering => ended,
+    }
+}
+
+/// Why requests can't be passed on any more.
+#[derive(Debug, thiserror::Error)]
+pub enum PipeError {
+    /// The node can't be reached.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A pipe, or the connection to the node, is broken.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
