@@ -131,6 +131,14 @@ pub(crate) enum Verb {
         #[arg(long)]
         undo: bool,
     },
+    /// Check this node's network: what is wrong, and what to do. Ends with code 1 if something is.
+    Doctor {
+        /// Also write what was found to this file, without ids, addresses and texts: fit to be shown to others.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+    /// Why a peer can't be reached, and what to do.
+    Why(Whom),
     /// The settings file's contents with every setting, its default and what it does.
     Config {
         /// Say where the file is instead.
@@ -339,6 +347,8 @@ mod tests {
             "hobnob verify bob",
             "hobnob verify bob --confirm",
             "hobnob verify bob --undo",
+            "hobnob doctor --report /tmp/x",
+            "hobnob why bob",
             "hobnob config --path",
             "hobnob completions bash",
             "hobnob man --dir /tmp/x",

@@ -5,6 +5,7 @@
 
 mod args;
 mod chat;
+mod doctor;
 mod exit;
 mod feed;
 mod manual;
@@ -96,6 +97,8 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
             let confirm = (confirm || undo).then_some(confirm);
             verify::verify(&common, out, whom.target, confirm).await
         }
+        Some(Verb::Doctor { report }) => doctor::doctor(&common, out, report).await,
+        Some(Verb::Why(whom)) => doctor::why(&common, out, whom.target).await,
         Some(Verb::Config { path }) => settings::config(&common.home()?, path),
         Some(Verb::Completions { shell }) => manual::completions(shell),
         Some(Verb::Man { dir }) => manual::man(dir.as_deref()),

@@ -14,6 +14,7 @@ pub mod demux;
 pub mod endpoint;
 pub mod interfaces;
 pub mod mdns;
+pub mod probe;
 pub mod relay;
 pub mod session;
 pub mod socket;

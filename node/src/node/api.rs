@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use crate::core::diagnosis::{Check, Verdict};
 pub use crate::core::standing::{KICKED_FOR, Marks};
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
 

@@ -182,6 +182,14 @@ pub enum SendError {
         /// Its words.
         why: String,
     },
+    /// Something of another version answers there.
+    #[error("there is no common language with {addr}: {why}")]
+    OtherVersion {
+        /// The address.
+        addr: String,
+        /// What to do.
+        why: String,
+    },
     /// The target is this node.
     #[error("that is this node itself")]
     Myself,
@@ -215,7 +223,7 @@ impl SendError {
             | SendError::Unreachable { .. }
             | SendError::Myself => Cause::NoSuchPeer,
             SendError::IdentityMismatch { .. } | SendError::NameTaken(_) => Cause::IdentityMismatch,
-            SendError::Refused { .. } | SendError::Blocked(_) => Cause::Refused,
+            SendError::Refused { .. } | SendError::OtherVersion { .. } | SendError::Blocked(_) => Cause::Refused,
             SendError::Body(_) => Cause::Usage,
             SendError::NotInRoom(_) | SendError::Store(_) | SendError::Stopped => Cause::Fault,
         }
@@ -226,11 +234,10 @@ impl SendError {
         match error {
             DialError::IdentityMismatch { expected, found } => Self::IdentityMismatch { addr, expected, found },
             DialError::Refused | DialError::Closed { .. } | DialError::Tls(_) => Self::Refused { addr, why: error.to_string() },
-            DialError::Timeout
-            | DialError::OtherProtocol
-            | DialError::Address { .. }
-            | DialError::Stopping
-            | DialError::Other(_) => Self::Unreachable { addr, cause: error.to_string() },
+            DialError::OtherProtocol => Self::OtherVersion { addr, why: error.to_string() },
+            DialError::Timeout | DialError::Address { .. } | DialError::Stopping | DialError::Other(_) => {
+                Self::Unreachable { addr, cause: error.to_string() }
+            }
         }
     }
 }

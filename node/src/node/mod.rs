@@ -6,6 +6,7 @@
 mod api;
 mod builder;
 mod clock;
+mod diagnosis;
 mod engine;
 mod error;
 mod events;
@@ -46,6 +47,7 @@ const QUIET: Duration = Duration::from_millis(400);
 #[derive(Debug, Clone)]
 pub struct Node {
     id: PeerId,
+    data_dir: PathBuf,
     commands: mpsc::Sender<Command>,
     events: events::Feed,
     /// Changes whenever somebody was met or a name changed.

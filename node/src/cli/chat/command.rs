@@ -11,7 +11,7 @@ const HISTORY_DEFAULT: usize = 20;
 const NEAR: usize = 2;
 
 /// What `/help` prints.
-pub(crate) const HELP: [&str; 16] = [
+pub(crate) const HELP: [&str; 18] = [
     "/msg TARGET text   a direct message: to a nickname, id, host:port or ticket",
     "/peers             who is there",
     "/history [N]       the last N messages of every conversation (20)",
@@ -25,14 +25,16 @@ pub(crate) const HELP: [&str; 16] = [
     "/unban TARGET      undo /ban or /kick",
     "/kick TARGET       no session with them for ten minutes",
     "/verify TARGET     six words to compare with them; then /verify TARGET confirm (or undo)",
+    "/why TARGET        why they can't be reached, and what to do",
+    "/net               what is wrong with this machine's network",
     "/help              this",
     "/quit              end (Ctrl-D too)",
     "//text             a message that begins with a slash",
 ];
 
-const NAMES: [&str; 15] = [
-    "msg", "peers", "history", "nick", "join", "part", "rooms", "ignore", "unignore", "ban", "unban", "kick", "verify", "help",
-    "quit",
+const NAMES: [&str; 17] = [
+    "msg", "peers", "history", "nick", "join", "part", "rooms", "ignore", "unignore", "ban", "unban", "kick", "verify", "why",
+    "net", "help", "quit",
 ];
 
 /// A line, understood.
@@ -55,6 +57,8 @@ pub(crate) enum Input {
     Kick(Target),
     /// Whether the words have been compared; none: show them.
     Verify(Target, Option<bool>),
+    Why(Target),
+    Net,
     Help,
     Quit,
 }
@@ -86,6 +90,8 @@ pub(crate) fn parse(line: &str) -> Result<Input, String> {
         ("unban", whom) => target(name, whom).map(|whom| Input::Decide(Decision::Unblock, whom)),
         ("kick", whom) => target(name, whom).map(Input::Kick),
         ("verify", rest) => verify(rest),
+        ("why", whom) => target(name, whom).map(Input::Why),
+        ("net", "") => Ok(Input::Net),
         ("help", _) => Ok(Input::Help),
         ("quit", _) => Ok(Input::Quit),
         (known, _) if NAMES.contains(&known) => Err(format!("/{known} takes nothing more")),
@@ -162,6 +168,8 @@ mod tests {
             ("/kick bob", Ok(Input::Kick(Target::Name("bob".into())))),
             ("/verify bob", Ok(Input::Verify(Target::Name("bob".into()), None))),
             ("/verify bob confirm", Ok(Input::Verify(Target::Name("bob".into()), Some(true)))),
+            ("/why bob", Ok(Input::Why(Target::Name("bob".into())))),
+            ("/net", Ok(Input::Net)),
             ("/help", Ok(Input::Help)),
             ("/quit", Ok(Input::Quit)),
         ];

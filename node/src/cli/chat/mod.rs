@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob::control::wire::{
-    Command, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList, RoomLine, RoomList, SentLine, StatusLine,
-    Text, Verification, WireEvent,
+    Command, Diagnosis, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList, RoomLine, RoomList, SentLine,
+    StatusLine, Text, Verification, WireEvent,
 };
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::text::visible;
@@ -31,7 +31,7 @@ use super::exit::{Exit, Usage};
 use super::feed::{Feed, Told};
 use super::session::{self, Signals};
 use super::show::{self, Names};
-use super::{marks, output, values, verify, views};
+use super::{doctor, marks, output, values, verify, views};
 
 /// Requests under way; further lines wait.
 const UNDER_WAY_MAX: usize = 64;
@@ -218,6 +218,8 @@ impl Chat {
                 let words = move |it: Verification| Reply::Lines(verify::words(&it, confirm, &verify::Way::CHAT));
                 self.begin(client, Command::Verify { target: Text(target), confirm }, words).await;
             }
+            Input::Why(target) => self.begin(client, Command::Why { target: Text(target) }, diagnosed).await,
+            Input::Net => self.begin(client, Command::Doctor, diagnosed).await,
             Input::Nothing | Input::Help | Input::Quit => {}
         }
     }
@@ -349,4 +351,8 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+fn diagnosed(diagnosis: Diagnosis) -> Reply {
+    Reply::Lines(doctor::lines(&diagnosis))
 }

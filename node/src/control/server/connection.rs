@@ -170,6 +170,8 @@ impl Connection {
             | Command::Rooms
             | Command::Subscribe
             | Command::Verify { confirm: None, .. }
+            | Command::Doctor
+            | Command::Why { .. }
             | Command::Resolve { .. } => false,
         };
         changes.then(|| {

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::Serving;
 use super::connection::Turn;
 use crate::control::wire::{
-    Answer, BodyFields, Command, Done, Failure, HISTORY_PAGE_MAX, HistoryFilter, Kicked, MessageLine, MessageList, Outcome,
-    Patience, PeerLine, PeerList, Pong, Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Verification, to_line,
+    Answer, BodyFields, Command, Diagnosis, Done, Failure, HISTORY_PAGE_MAX, HistoryFilter, Kicked, MessageLine, MessageList,
+    Outcome, Patience, PeerLine, PeerList, Pong, Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Verification,
+    to_line,
 };
 use crate::node::{DeliveryState, HistoryQuery, KICKED_FOR, MarkError, Node, PeerInfo, SendError, Sent};
 
@@ -52,6 +53,8 @@ pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option
         Command::Unblock { target } => line(id, marked(node, target, Node::unblock).await),
         Command::Kick { target } => line(id, kick(node, target).await),
         Command::Verify { target, confirm } => line(id, verify(node, target, confirm).await),
+        Command::Doctor => line(id, node.diagnose().await.map(Diagnosis::from)),
+        Command::Why { target } => line(id, why(node, target).await),
         Command::Resolve { target } => line(id, node.resolve(target.0).await.map(|peer| Resolved { peer: Text(peer) })),
         Command::Subscribe => line(id, Ok::<_, Failure>(Done {})),
     }
@@ -150,6 +153,11 @@ async fn verify(node: &Node, target: Text<Target>, confirm: Option<bool>) -> Res
     };
     let words = node.words(peer).await.map(str::to_owned).to_vec();
     Ok(Verification { peer: peer_line.into(), words })
+}
+
+async fn why(node: &Node, target: Text<Target>) -> Result<Diagnosis, Failure> {
+    let peer = meant(node, target).await?;
+    Ok(node.diagnose_peer(peer).await?.into())
 }
 
 async fn kick(node: &Node, target: Text<Target>) -> Result<Kicked, Failure> {

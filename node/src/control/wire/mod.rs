@@ -4,6 +4,7 @@
 //! `ok` or `error`: `{"id":7,"ok":{…}}`, `{"id":7,"error":{"code":"no-such-peer","exit":3,"text":"…"}}`. Answers come as they are
 //! ready, not in the order of requests. After `subscribe` there are event lines between them, `{"v":1,"event":…}`.
 
+mod diagnosis;
 mod event;
 mod values;
 
@@ -12,8 +13,11 @@ use std::path::PathBuf;
 use hobnob_protocol::{Nickname, PeerId, RoomName, Target, text};
 use serde::{Deserialize, Serialize};
 
-use crate::node::{Cause, ConversationRef, DeliveryState, HistoryQuery, JoinError, MarkError, MessageId, NodeError, SendError};
+use crate::node::{
+    Cause, Check, ConversationRef, DeliveryState, HistoryQuery, JoinError, MarkError, MessageId, NodeError, SendError, Verdict,
+};
 
+pub use diagnosis::{CheckLine, Diagnosis};
 pub use event::{
     BodyFields, EventLine, LINES_VERSION, ListeningLine, MarksFields, MessageLine, NoticeLine, PeerLine, ReceiptLine, RelayLine,
     RoomLine, SentLine, StatusLine, WireEvent,
@@ -133,6 +137,13 @@ pub enum Command {
         /// Whether they have been compared: `true` marks the peer as verified, `false` undoes that. None: no change.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confirm: Option<bool>,
+    },
+    /// What is wrong with this node's network: [`Diagnosis`].
+    Doctor,
+    /// What is between this node and a peer: [`Diagnosis`].
+    Why {
+        /// Which peer.
+        target: Text<Target>,
     },
     /// Event lines from now on: [`Done`].
     Subscribe,

@@ -94,6 +94,8 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
         r#"{"id":7,"cmd":"verify","target":"BOB","confirm":true}"#,
         Command::Verify { target: bob(), confirm: Some(true) },
     );
+    check_request(r#"{"id":7,"cmd":"doctor"}"#, Command::Doctor);
+    check_request(r#"{"id":7,"cmd":"why","target":"BOB"}"#, Command::Why { target: bob() });
     check_request(r#"{"id":7,"cmd":"subscribe"}"#, Command::Subscribe);
     check_request(r#"{"id":7,"cmd":"resolve","target":"BOB"}"#, Command::Resolve { target: bob() });
 }

@@ -203,6 +203,8 @@ impl Running {
                 frame @ (Frame::Pong(_)
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
+                | Frame::CallMe(_)
+                | Frame::Called(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }
                 | Frame::Have(..)
@@ -228,6 +230,8 @@ impl Running {
                 | Frame::Pong(_)
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
+                | Frame::CallMe(_)
+                | Frame::Called(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }
                 | Frame::Have(..)

@@ -1,6 +1,7 @@
 //! What a [`Node`] asks of its engine.
 
 use super::*;
+use crate::core::diagnosis::{Evidence, PeerEvidence};
 
 /// What a [`Node`] asks of its engine.
 #[derive(Debug)]
@@ -61,6 +62,11 @@ pub(crate) enum Command {
         mark: Mark,
         reply: oneshot::Sender<Result<PeerInfo, MarkError>>,
     },
+    /// Asks some peers to call; the answer comes at once, the calls a moment later.
+    CallMe(oneshot::Sender<()>),
+    Evidence(oneshot::Sender<Evidence>),
+    /// With the addresses at which the peer may be.
+    PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -88,6 +94,12 @@ impl Engine {
                 let _ = reply.send(());
             }
             Command::Mark { peer, mark, reply } => self.mark(peer, mark, reply),
+            Command::CallMe(reply) => {
+                self.ask_for_calls();
+                let _ = reply.send(());
+            }
+            Command::Evidence(reply) => drop(reply.send(self.evidence())),
+            Command::PeerEvidence(peer, reply) => drop(reply.send(self.peer_evidence(peer))),
             Command::Shutdown(reply) => self.begin_stop(reply),
         }
     }

@@ -119,7 +119,7 @@ impl Engine {
 
     /// A peer wants no session with this node: it is left alone for a while, and the user told once.
     pub(super) fn turned_away(&mut self, peer: PeerId, bar: Bar) {
-        if !self.turned_away_told.insert(peer) {
+        if self.turned_away_told.insert(peer, bar) == Some(bar) {
             return;
         }
         let name = self.peers.name(peer);

@@ -25,7 +25,14 @@ impl World {
             }
             Ok(Frame::Want { name, .. } | Frame::Conflict(name)) => self.not_theirs(name.conversation, node, to),
             Ok(
-                Frame::Hello(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Profile(_) | Frame::Candidates(_) | Frame::Unknown(_),
+                Frame::Hello(_)
+                | Frame::Ping(_)
+                | Frame::Pong(_)
+                | Frame::Profile(_)
+                | Frame::Candidates(_)
+                | Frame::CallMe(_)
+                | Frame::Called(_)
+                | Frame::Unknown(_),
             ) => Some("a frame that is not a replica's".to_owned()),
             Err(error) => Some(error.to_string()),
         };
