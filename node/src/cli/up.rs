@@ -1,12 +1,17 @@
-//! `hobnob up`: a node without a screen.
+//! `hobnob up`: a node without a screen. With `--json`, whoever reads what it prints can also ask: requests come as lines of stdin.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use anyhow::bail;
 use hobnob::control::wire::{Command, ListeningLine, PeerLine, StatusLine, WireEvent};
-use hobnob::control::{Claim, Client, Host};
+use hobnob::control::{Claim, Client, Home, Host, pipe};
 use hobnob::{DeliveryState, PathKind, PeerState};
+use tokio::io::{BufReader, Interest};
+use tokio::net::unix::pipe::Sender;
 
 use super::args::Common;
 use super::exit::Exit;
@@ -16,7 +21,10 @@ use super::session::Signals;
 use super::show::{self, Names};
 use super::{values, views};
 
-/// Runs the node of the home until a signal.
+/// How long the last answers may take to be printed once the node has given them.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Runs the node of the home until a signal, or until nobody reads its output any more.
 pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let home = common.home()?;
@@ -33,17 +41,49 @@ pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
     };
     let mut host = Host::start(claimed, common.config(&home)?).await?;
     let outcome = match Client::connect(&home).await {
-        Ok(client) => tokio::select! {
-            outcome = print(&client, told, out) => outcome,
-            () = signals.any() => Ok(()),
-        },
-        Err(error) => Err(error.into()),
+        Ok(client) => {
+            let asked = tokio::spawn(answer_stdin(home.clone(), out));
+            let outcome = tokio::select! {
+                outcome = print(&client, told, out) => outcome,
+                () = reader_gone() => Ok(()),
+                () = signals.any() => Ok(()),
+            };
+            host.stop().await;
+            // What still waited for a delivery has been answered just now.
+            let _too_late = tokio::time::timeout(LAST_ANSWERS, asked).await;
+            outcome
+        }
+        Err(error) => {
+            host.stop().await;
+            Err(error.into())
+        }
     };
-    host.stop().await;
     if !out.json && outcome.is_ok() {
         output::line(&dated("stopped"))?;
     }
     outcome.map(|()| Exit::Done)
+}
+
+/// Takes requests from stdin, where that is a pipe or a file: of a terminal, a node in the background must not read.
+async fn answer_stdin(home: Home, out: Output) {
+    if !out.json || std::io::stdin().is_terminal() {
+        return;
+    }
+    if let Err(error) = pipe::serve(&home, BufReader::new(tokio::io::stdin()), output::raw).await {
+        tracing::warn!(%error, "no more requests are taken from stdin");
+    }
+}
+
+/// Resolves when the other end of stdout is closed; never, where it has none, as a file.
+async fn reader_gone() {
+    // A copy: what is printed goes through the other, which blocks.
+    let pipe = std::io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
+    if let Ok(pipe) = pipe
+        && pipe.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Prints where the node is, and then all that happens.

@@ -238,7 +238,7 @@ impl Pending {
     }
 }
 
-async fn open(home: &Home) -> Result<(Lines<BufReader<OwnedReadHalf>>, OwnedWriteHalf), ClientError> {
+pub(super) async fn open(home: &Home) -> Result<(Lines<BufReader<OwnedReadHalf>>, OwnedWriteHalf), ClientError> {
     let stream = socket::connect(home.socket()).await.map_err(|e| not_running(home, e))?;
     if !socket::is_same_user(&stream).map_err(|e| not_running(home, e))? {
         return Err(ClientError::OtherUser(home.socket().to_owned()));

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::{Serving, requests};
 use crate::control::line::{Line, Lines};
 use crate::control::wire::{
-    Answer, Command, Done, EventLine, Failure, Outcome, REQUEST_BYTES_MAX, Request, WireEvent, parse_request, to_line,
+    Answer, Command, Done, EventLine, Outcome, REQUEST_BYTES_MAX, Request, WireEvent, parse_request, to_line, too_long,
 };
 use crate::node::{Events, Lagged};
 
@@ -92,9 +92,7 @@ impl Connection {
             };
             match line {
                 Ok(Line::Whole(line)) => self.start(parse_request(line), permit, &mut subscriptions).await,
-                Ok(Line::TooLong) => {
-                    self.answer_error(None, Failure::usage(format!("a request has at most {REQUEST_BYTES_MAX} bytes"))).await;
-                }
+                Ok(Line::TooLong) => self.put(to_line(&too_long())).await,
                 Ok(Line::End) | Err(_) => break,
             }
         }
@@ -178,10 +176,6 @@ impl Connection {
             let (done, next) = oneshot::channel();
             Turn { before: self.last_turn.replace(next), _done: done }
         })
-    }
-
-    async fn answer_error(&self, id: Option<u64>, failure: Failure) {
-        self.put(to_line(&Answer::<Done> { id, outcome: Outcome::Error(failure) })).await;
     }
 
     async fn put(&self, line: String) {

@@ -229,7 +229,7 @@ pub enum Outcome<T> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct Failure {
-    /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `refused`, `identity-mismatch`.
+    /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `no-such-message`, `refused`, `identity-mismatch`.
     pub code: String,
     /// The exit code of a command that fails so.
     pub exit: u8,
@@ -260,7 +260,8 @@ pub struct PeerList {
 pub struct MessageList {
     /// Oldest first.
     pub messages: Vec<MessageLine>,
-    /// Whether there may be older ones: ask again, with `before` the first of these.
+    /// Whether there may be older ones: ask again, with `before` the first of these; or, of the oldest, newer ones: ask again with
+    /// `after` the last of these.
     pub more: bool,
 }
 
@@ -337,7 +338,11 @@ impl From<MarkError> for Failure {
 
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
-        Failure::fault(error)
+        match error {
+            NodeError::NoSuchMessage => Failure { code: "no-such-message".into(), exit: 1, text: error.to_string() },
+            NodeError::NoSuchConversation(_) => Failure::usage(error),
+            NodeError::Stopped | NodeError::Store(_) => Failure::fault(error),
+        }
     }
 }
 
@@ -360,6 +365,12 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Answer<Done>> {
         let id = serde_json::from_slice::<OnlyId>(line).ok().and_then(|only| only.id);
         Answer { id, outcome: Outcome::Error(Failure::usage(format!("this is no request: {error}"))) }
     })
+}
+
+/// The answer to a line that is longer than any request.
+pub fn too_long() -> Answer<Done> {
+    let text = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
+    Answer { id: None, outcome: Outcome::Error(Failure::usage(text)) }
 }
 
 /// One value as one line, line feed included, with nothing in it that could disturb a terminal.
