@@ -169,7 +169,8 @@ fn more_than_one_network() {
     machine.join(&other);
     comes_to_say(&machine.up("ann", &[]), &["several-networks"]);
     let traveller = office.machine("bob");
-    for line in ["link add wg0 type dummy", "addr add 10.9.0.2/24 dev wg0", "link set wg0 up", "route replace default dev wg0"] {
+    let tunnel = ["link add wg0 type veth peer name far", "link set far up", "link set wg0 up", "addr add 10.9.0.2/24 dev wg0"];
+    for line in tunnel.into_iter().chain(["route replace default dev wg0"]) {
         traveller.run("ip", &line.split(' ').collect::<Vec<_>>()).expect(0);
     }
     comes_to_say(&traveller.up("bob", &[]), &["vpn"]);

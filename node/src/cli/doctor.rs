@@ -8,6 +8,7 @@ use hobnob::Verdict;
 use hobnob::control::wire::{CheckLine, Command, Diagnosis, LINES_VERSION, Text, to_line};
 use hobnob::protocol::Target;
 use hobnob::protocol::text::visible;
+use serde::Serialize;
 
 use super::args::Common;
 use super::exit::Exit;
@@ -42,11 +43,17 @@ async fn diagnose(common: &Common, out: Output, command: Command, report_to: Opt
     .await
 }
 
+/// `{"v":1,"event":"check",…}`
+#[derive(Serialize)]
+struct CheckEvent<'a> {
+    v: u8,
+    event: &'static str,
+    #[serde(flatten)]
+    check: &'a CheckLine,
+}
+
 fn json(check: &CheckLine) -> String {
-    let mut line = serde_json::to_value(check).expect("a check has only string keys");
-    line["v"] = LINES_VERSION.into();
-    line["event"] = "check".into();
-    to_line(&line)
+    to_line(&CheckEvent { v: LINES_VERSION, event: "check", check })
 }
 
 fn problems(diagnosis: &Diagnosis) -> usize {

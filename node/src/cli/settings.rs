@@ -136,7 +136,7 @@ mod tests {
         for (text, line, says) in [
             ("mdns = true\n\nnik = \"ann\"\n", 3, "unknown field `nik`"),
             ("nick = \"ann\"\nmdns = \"yes\"\n", 2, "boolean"),
-            ("relays = [\n  \"a.example:4627\",\n  \"b:0\",\n]\n", 3, "port"),
+            ("mdns = true\nrelays = [\n  \"a.example:4627\",\n  \"b:0\",\n]\n", 2, "\"b:0\" has no valid port"),
             ("nick = \"ann\"\nnick = \"bob\"\n", 2, "duplicate"),
             ("nick = \"ann\n", 1, "string"),
         ] {

@@ -1,7 +1,8 @@
 //! `hobnob verify`: the words to compare with a peer, and the confirmation that they are the same.
 
-use hobnob::control::wire::{Command, Text, Verification, WireEvent};
+use hobnob::control::wire::{Command, EventLine, Text, Verification, WireEvent, to_line};
 use hobnob::protocol::Target;
+use serde::Serialize;
 
 use super::args::Common;
 use super::exit::Exit;
@@ -13,7 +14,8 @@ pub(crate) async fn verify(common: &Common, out: Output, target: Target, confirm
     session::ask(common, false, async |client| {
         let verification: Verification = client.ask(Command::Verify { target: Text(target), confirm }).await?;
         if out.json {
-            output::raw(&hobnob::control::wire::to_line(&verification_line(verification)))?;
+            let Verification { peer, words } = verification;
+            output::raw(&to_line(&Words { peer: WireEvent::Peer(peer).into(), words }))?;
         } else {
             words(&verification, confirm, &Way::COMMAND).iter().try_for_each(|line| output::line(line))?;
         }
@@ -23,11 +25,11 @@ pub(crate) async fn verify(common: &Common, out: Output, target: Target, confirm
 }
 
 /// The line of a peer, with the words in it.
-fn verification_line(verification: Verification) -> serde_json::Value {
-    let event = hobnob::control::wire::EventLine::from(WireEvent::Peer(verification.peer));
-    let mut line = serde_json::to_value(event).expect("an event has only string keys");
-    line["words"] = verification.words.into();
-    line
+#[derive(Serialize)]
+struct Words {
+    #[serde(flatten)]
+    peer: EventLine,
+    words: Vec<String>,
 }
 
 /// How a confirmation is given: in a shell, or in the chat.

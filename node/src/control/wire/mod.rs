@@ -13,9 +13,7 @@ use std::path::PathBuf;
 use hobnob_protocol::{Nickname, PeerId, RoomName, Target, text};
 use serde::{Deserialize, Serialize};
 
-use crate::node::{
-    Cause, Check, ConversationRef, DeliveryState, HistoryQuery, JoinError, MarkError, MessageId, NodeError, SendError, Verdict,
-};
+use crate::node::{Cause, ConversationRef, DeliveryState, HistoryQuery, JoinError, MarkError, MessageId, NodeError, SendError};
 
 pub use diagnosis::{CheckLine, Diagnosis};
 pub use event::{
