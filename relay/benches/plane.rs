@@ -5,6 +5,7 @@
 
 use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -47,42 +48,28 @@ fn main() {
     }
 }
 
-/// A relay on a thread of its own.
+/// A plane, without anybody who takes QUIC.
 struct Relay {
     plane: PlaneHandle,
     at: SocketAddr,
-    cpu: Box<dyn Fn() -> Duration>,
-    stop: tokio::sync::oneshot::Sender<()>,
-    thread: std::thread::JoinHandle<()>,
+    /// Of the plane's thread.
+    schedstat: PathBuf,
+    _quic: Arc<dyn quinn::AsyncUdpSocket>,
 }
 
 impl Relay {
     fn start() -> Self {
-        let (tell, told) = std::sync::mpsc::channel();
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let thread = std::thread::Builder::new()
-            .name("relay".into())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async {
-                    let (socket, plane) = plane::bind((Ipv4Addr::LOCALHOST, 0).into(), PlaneConfig::default()).unwrap();
-                    let config = quinn::EndpointConfig::default();
-                    let runtime = Arc::new(quinn::TokioRuntime);
-                    let endpoint = quinn::Endpoint::new_with_abstract_socket(config, None, socket, runtime).unwrap();
-                    tell.send((plane, rustix::thread::gettid().as_raw_nonzero())).unwrap();
-                    let _ = stopped.await;
-                    drop(endpoint);
-                });
-            })
-            .unwrap();
-        let (plane, tid) = told.recv().unwrap();
-        let stat = format!("/proc/self/task/{tid}/schedstat");
-        let cpu = Box::new(move || {
-            let text = std::fs::read_to_string(&stat).unwrap();
-            Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-        });
+        let (quic, plane) = plane::bind((Ipv4Addr::LOCALHOST, 0).into(), PlaneConfig::default()).unwrap();
         let at = plane.local_addr();
-        Self { plane, at, cpu, stop, thread }
+        // A thread gives itself its name.
+        let thread = std::iter::repeat_with(thread).flatten().next().unwrap();
+        Self { plane, at, schedstat: thread.join("schedstat"), _quic: quic }
+    }
+
+    /// Processor time of the plane's thread.
+    fn cpu(&self) -> Duration {
+        let text = std::fs::read_to_string(&self.schedstat).unwrap();
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
     }
 
     /// Forwards frames between `senders` and one receiver; as fast as the receiver gets them.
@@ -101,7 +88,7 @@ impl Relay {
             move || receive(&receiver, &got, &stop)
         });
         let mut sent = 0;
-        let (start, cpu, before) = (Instant::now(), (self.cpu)(), self.plane.counters());
+        let (start, cpu, before) = (Instant::now(), self.cpu(), self.plane.counters());
         for (sender, channel) in senders.iter().cycle() {
             let frame = [&channel.header()[..], &vec![7; inner]].concat();
             let batch = frame.repeat(gso);
@@ -118,32 +105,31 @@ impl Relay {
                 break;
             }
         }
-        let (took, cpu, counted) = (start.elapsed(), (self.cpu)() - cpu, self.plane.counters());
+        let (took, cpu, counted) = (start.elapsed(), self.cpu() - cpu, self.plane.counters());
         stop.store(true, Ordering::Release);
         send(&socket(), receiver.0.local_addr().unwrap(), &[0], 1);
         receiving.join().unwrap();
-        self.end();
         figures(before, counted, took, cpu)
     }
 
     /// Nanoseconds that a datagram costs which is dropped.
     fn drops(self, first: u8) -> f64 {
-        let (sender, start, cpu) = (socket(), Instant::now(), (self.cpu)());
+        let (sender, start, cpu) = (socket(), Instant::now(), self.cpu());
         while start.elapsed() < TIME {
             for _ in 0..100 {
                 sender.0.send_to(&[first; 73], self.at).unwrap();
             }
         }
         let counted = self.plane.counters();
-        let each = ((self.cpu)() - cpu).as_nanos() as f64 / (counted.unknown_channel + counted.unknown) as f64;
-        self.end();
-        each
+        (self.cpu() - cpu).as_nanos() as f64 / (counted.unknown_channel + counted.unknown) as f64
     }
+}
 
-    fn end(self) {
-        let _ = self.stop.send(());
-        self.thread.join().unwrap();
-    }
+/// The plane's thread, which is the only one of its name.
+fn thread() -> Option<PathBuf> {
+    let mut tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    // One that has ended is not it.
+    tasks.find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "plane\n"))
 }
 
 fn figures(before: Counted, after: Counted, took: Duration, cpu: Duration) -> String {

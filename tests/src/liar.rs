@@ -4,7 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "it throws dice: what it does to a frame is nobody's to foresee")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -37,10 +37,17 @@ pub struct Lies {
     pub hold: u32,
     /// See `drop`.
     pub garble: u32,
+    /// After so many of a hundred, an old frame comes again: any of the last thousand, of whichever channel.
+    pub replay: u32,
     /// Frames for the first go to the second as well, in the name of one of its own channels.
     pub copy_to: Option<(PeerId, PeerId)>,
     /// So many peers that do not exist are said to be in everybody's rooms.
     pub ghosts: u32,
+    /// Nobody is said to be here.
+    pub hides: bool,
+    /// Who is called hears of a channel only when the caller's first flight has come through it, and nothing more comes through
+    /// until the called has answered that.
+    pub late: bool,
 }
 
 /// The relay.
@@ -59,6 +66,10 @@ struct State {
     /// By the sender's name: whose it is, and what it becomes for whom.
     routes: BTreeMap<ChannelId, (PeerId, ChannelId)>,
     held: Option<(SocketAddr, Vec<u8>)>,
+    /// What was passed on lately, the oldest first.
+    past: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// By the caller's name: calls that the called have not answered.
+    unanswered: BTreeMap<ChannelId, Unanswered>,
     forwarded: u64,
     version: u64,
 }
@@ -69,6 +80,19 @@ struct Client {
     out: mpsc::UnboundedSender<FromRelay>,
     rooms: Vec<ConversationId>,
 }
+
+/// A call of which the called has not heard.
+#[derive(Debug)]
+struct Unanswered {
+    caller: PeerId,
+    frames: u32,
+}
+
+/// Frames that it remembers, to send them again.
+const PAST_MAX: usize = 1_000;
+
+/// A post-quantum ClientHello takes two datagrams.
+const FIRST_FLIGHT: u32 = 2;
 
 impl Liar {
     /// Starts it, honest, on a free port of loopback.
@@ -210,7 +234,7 @@ impl State {
     fn tell_roster(&mut self, to: PeerId) {
         self.version += 1;
         let Some(client) = self.clients.get(&to) else { return };
-        let others = self.clients.keys().filter(|peer| **peer != to);
+        let others = self.clients.keys().filter(|peer| **peer != to && !self.lies.hides);
         let here = |peer: PeerId| RosterChange::Here { peer, rooms: client.rooms.iter().take(8).copied().collect() };
         let mut changes: Vec<_> = others.map(|peer| here(*peer)).collect();
         changes.extend((0..self.lies.ghosts).map(|_| here(PeerId::from_bytes(rand::random()))));
@@ -230,14 +254,33 @@ impl State {
         self.routes.insert(ours, (really, theirs));
         self.routes.insert(theirs, (asker, ours));
         let _ = one.out.send(FromRelay::Opened { peer: asked, channel: ours });
-        let _ = other.out.send(FromRelay::Opened { peer: asker, channel: theirs });
+        if self.lies.late {
+            self.unanswered.insert(ours, Unanswered { caller: asker, frames: 0 });
+        } else {
+            let _ = other.out.send(FromRelay::Opened { peer: asker, channel: theirs });
+        }
+    }
+
+    /// Whether a frame waits for nobody's answer.
+    fn may_pass(&mut self, channel: ChannelId, to: PeerId, becomes: ChannelId) -> bool {
+        self.unanswered.remove(&becomes);
+        let Some(call) = self.unanswered.get_mut(&channel) else { return true };
+        call.frames += 1;
+        if call.frames == FIRST_FLIGHT
+            && let Some(called) = self.clients.get(&to)
+        {
+            let _ = called.out.send(FromRelay::Opened { peer: call.caller, channel: becomes });
+        }
+        call.frames <= FIRST_FLIGHT
     }
 
     /// What to send where, for a frame that came.
     fn forward(&mut self, frame: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
-        let Some((to, becomes)) = ChannelId::of(frame).and_then(|channel| self.routes.get(&channel).copied()) else {
+        let Some(channel) = ChannelId::of(frame) else { return Vec::new() };
+        let Some((to, becomes)) = self.routes.get(&channel).copied() else { return Vec::new() };
+        if !self.may_pass(channel, to, becomes) {
             return Vec::new();
-        };
+        }
         let Some(client) = self.clients.get(&to) else { return Vec::new() };
         let named = |channel: ChannelId| [&channel.header()[..], &frame[CHANNEL_HEADER..]].concat();
         let (addr, mut bytes) = (client.connection.remote_address(), named(becomes));
@@ -249,6 +292,13 @@ impl State {
             out.push((other.connection.remote_address(), named(*channel)));
         }
         self.forwarded += 1;
+        self.past.push_back((addr, bytes.clone()));
+        if self.past.len() > PAST_MAX {
+            self.past.pop_front();
+        }
+        if rand::rng().random_range(0..100) < self.lies.replay {
+            out.push(self.past[rand::rng().random_range(0..self.past.len())].clone());
+        }
         let dice = rand::rng().random_range(0..100);
         let Lies { drop, repeat, hold, garble, .. } = self.lies;
         if dice < drop {

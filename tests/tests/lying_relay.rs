@@ -74,7 +74,7 @@ fn converse(ann: &Host, bob: &Host, about: &str, messages: usize) {
 fn dropping_repeating_reordering_and_garbling_cost_time_and_no_message() {
     let town = Town::new();
     let [ann, bob, _cat] = town.three();
-    town.relay.lies(Lies { drop: 10, repeat: 15, hold: 15, garble: 5, ..Lies::default() });
+    town.relay.lies(Lies { drop: 10, repeat: 15, hold: 15, garble: 5, replay: 20, ..Lies::default() });
     let before = town.relay.forwarded();
     converse(&ann, &bob, "in bad weather", 60);
     assert!(town.relay.forwarded() > before + 60, "it went another way");
@@ -99,6 +99,18 @@ fn who_answers_in_another_ones_place_is_told_nothing_and_told_of() {
     bob.has("for bob alone");
     bob.printed_nothing_twice();
     assert!(!cat.texts(&[]).iter().any(|text| text == "for bob alone"), "cat was told");
+}
+
+#[test]
+fn who_hears_of_a_channel_after_its_first_frames_answers_them_all_the_same() {
+    let town = Town::new();
+    town.relay.lies(Lies { hides: true, late: true, ..Lies::default() });
+    let [ann, bob] = ["ann", "bob"].map(|nick| town.up(nick));
+    for host in [&ann, &bob] {
+        host.prints(&["relay-up"]);
+    }
+    ann.run(&["send", &format!("{}@{}", bob.id(), town.relay.addr()), "who is this?"]).expect(0);
+    bob.has("who is this?");
 }
 
 #[test]

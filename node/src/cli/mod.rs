@@ -3,22 +3,23 @@
 //! Data goes to stdout, everything else to stderr. Nothing here knows how a node works; with none running, a command runs one for
 //! as long as it needs, and still speaks to it over the socket.
 
-mod args;
-mod chat;
-mod doctor;
-mod exit;
-mod feed;
+pub(crate) mod args;
+pub(crate) mod chat;
+pub(crate) mod doctor;
+pub(crate) mod exit;
+pub(crate) mod feed;
+pub(crate) mod log;
 mod manual;
-mod marks;
+pub(crate) mod marks;
 mod messages;
-mod output;
+pub(crate) mod output;
 mod relay;
-mod session;
+pub(crate) mod session;
 mod settings;
-mod show;
+pub(crate) mod show;
 mod up;
-mod values;
-mod verify;
+pub(crate) mod values;
+pub(crate) mod verify;
 mod views;
 
 use std::io::IsTerminal;
@@ -31,6 +32,8 @@ use args::{Args, Verb};
 use exit::Exit;
 use marks::Decision;
 use output::Output;
+
+use crate::tui;
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -75,9 +78,10 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<Exit> {
-    let Args { verb, common, plain: _ } = args;
+    let Args { verb, common, plain } = args;
     let out = Output { json: common.json };
     match verb {
+        None if !plain && tui::fits() => tui::run(&common).await,
         None => chat::chat(&common).await,
         Some(Verb::Up) => up::up(&common, out).await,
         Some(Verb::Send(send)) => messages::send(&common, out, send).await,
@@ -114,5 +118,5 @@ fn start_log(verbose: u8) {
         3.. => LevelFilter::TRACE,
     };
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colour).with_max_level(level).init();
+    tracing_subscriber::fmt().with_writer(|| log::Writer).with_ansi(colour).with_max_level(level).init();
 }

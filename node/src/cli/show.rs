@@ -139,6 +139,12 @@ pub(crate) fn relay(relay: &RelayLine) -> String {
     }
 }
 
+/// What is wrong with a relay, if anything is.
+pub(crate) fn relay_down(relay: &RelayLine) -> Option<String> {
+    let why = relay.why.as_ref().filter(|_| relay.observed.is_none())?;
+    Some(format!("The relay at {} can't be used now: {}", relay.at.0, visible(why)))
+}
+
 /// Who can see this node and what it says, for its owner to know.
 pub(crate) fn who_can_see(status: &StatusLine) -> String {
     let open: Vec<String> = status.rooms.iter().filter(|room| room.open).map(|room| room.room.0.to_string()).collect();

@@ -38,6 +38,9 @@ async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
     } else {
         show::peers(&peers).iter().try_for_each(|row| output::line(row))?;
     }
+    let status: StatusLine = client.ask(Command::Status).await?;
+    // Who is not listed may be beyond one of these.
+    status.relays.iter().filter_map(show::relay_down).for_each(|text| output::say(&text));
     Ok(())
 }
 

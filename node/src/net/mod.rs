@@ -6,12 +6,14 @@
 //! - [`socket`] binds the socket, [`demux`] tells its datagrams apart, [`channels`] says which of them are relayed peers'.
 //! - [`endpoint`] dials and accepts; who the other end is, [`hobnob_protocol::tls`] proves.
 //! - [`relay`] keeps the link to a relay.
+//! - [`goodbye`] ends connections in good order.
 //! - [`session`] carries frames over one connection.
 //! - [`mdns`] and [`interfaces`] find peers and ourselves on the local network.
 
 pub mod channels;
 pub mod demux;
 pub mod endpoint;
+pub mod goodbye;
 pub mod interfaces;
 pub mod mdns;
 pub mod probe;

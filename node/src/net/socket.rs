@@ -90,7 +90,7 @@ pub fn bind(listen: Option<SocketAddr>) -> Result<(BoundSocket, mpsc::Receiver<K
     let other = |source| BindError::Other { addr, source };
     let counters = Arc::new(Counters::default());
     let (knocks, knocked) = mpsc::channel(KNOCKS_MAX);
-    let channels = Channels::default();
+    let channels = Channels::new(addr.is_ipv6(), counters.clone());
     let socket = DemuxSocket::new(socket.into(), counters.clone(), channels.clone(), knocks).map_err(other)?;
     let local_addr = quinn::AsyncUdpSocket::local_addr(&socket).map_err(other)?;
     let demux = Arc::new(socket);

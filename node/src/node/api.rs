@@ -412,7 +412,7 @@ pub struct Notice {
     /// The first of a run is 1, the next 2, and so on.
     pub number: u64,
     /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`, `store-error`, `store-recovered`, `clock`,
-    /// `no-discovery`, `turned-away`, `verified-name`, `relay-up`, `relay-down`, `relay-refused`, `relay-changed`, `relay-lies`.
+    /// `no-discovery`, `turned-away`, `verified-name`, `relay-up`, `relay-down`, `udp-blocked`, `relay-refused`, `relay-changed`, `relay-lies`.
     pub code: &'static str,
     /// For people: what happened and what to do.
     pub text: String,

@@ -26,6 +26,8 @@ pub struct Counted {
     pub recv_error: u64,
     /// Datagrams of any kind that the system dropped, since the receive buffer was full: the relay is overloaded. Only Linux says.
     pub overflowed: u64,
+    /// QUIC datagrams dropped: more of them waited for quinn than there is room for.
+    pub quic_overflowed: u64,
     /// Datagrams dropped: longer than any that a peer may send.
     pub oversized: u64,
     /// Knocks dropped: nobody has a reason to knock at a relay.
@@ -53,6 +55,7 @@ pub(super) struct Counters {
     pub(super) send_error: AtomicU64,
     pub(super) recv_error: AtomicU64,
     pub(super) overflowed: AtomicU64,
+    pub(super) quic_overflowed: AtomicU64,
     pub(super) oversized: AtomicU64,
     pub(super) knock: AtomicU64,
     pub(super) unknown: AtomicU64,
@@ -76,6 +79,7 @@ impl Counters {
             send_error: read(&self.send_error),
             recv_error: read(&self.recv_error),
             overflowed: read(&self.overflowed),
+            quic_overflowed: read(&self.quic_overflowed),
             oversized: read(&self.oversized),
             knock: read(&self.knock),
             unknown: read(&self.unknown),

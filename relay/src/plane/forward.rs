@@ -198,7 +198,7 @@ fn account(counters: &Counters, route: &Entry, sent: Sent, bytes: u64, frames: u
 }
 
 /// How many datagrams there are.
-fn count(batch: &[u8], stride: usize) -> u64 {
+pub(super) fn count(batch: &[u8], stride: usize) -> u64 {
     batch.len().div_ceil(stride) as u64
 }
 

@@ -1,40 +1,46 @@
 //! The forwarding plane: it moves channel frames between peers before QUIC sees them, and answers STUN.
 //!
-//! It is the relay's one UDP socket, as quinn takes it. What comes in is told apart by its first byte: QUIC goes on to quinn, a
-//! channel frame to the other end of its channel, a STUN Binding request gets its answer; anything else is counted and dropped.
-//! The plane runs no cryptography and no congestion control, and can't read what it moves: it swaps nine bytes and the
-//! destination. Who may have a channel is not known here; the slow path says so with [`Update`]s.
+//! It is a thread of its own, which receives all that comes to the relay's one UDP socket. What comes in is told apart by its first
+//! byte: a channel frame goes to the other end of its channel, a STUN Binding request gets its answer, QUIC goes on to quinn through
+//! a bounded queue; anything else is counted and dropped. The plane runs no cryptography and no congestion control, and can't read
+//! what it moves: it swaps nine bytes and the destination. Who may have a channel is not known here; the slow path says so with
+//! [`Update`]s.
 //!
-//! - `table`: the routes, held by the plane alone.
+//! - `thread`: the thread, and what it waits for.
+//! - `port`: the socket; anybody may send.
+//! - `bell`: wakes the thread.
+//! - `forward`: what becomes of a received batch. No socket and no clock.
+//! - `table`: the routes, held by the thread alone.
 //! - `bucket`: how much one sender may make the relay send.
 //! - `backlog`: how much waits in the socket.
 //! - `fair`: who is cut when the relay gets more than it can pass on.
-//! - `forward`: what becomes of a received batch. No socket and no clock.
 //! - `stun`: answers to Binding requests. Pure.
-//! - `socket`: the socket that quinn polls.
+//! - `quic`: the queue to quinn, and the socket as quinn takes it.
 //! - `counters`: what was forwarded, and what was not, by cause.
 
 mod backlog;
+mod bell;
 mod bucket;
 mod counters;
 mod fair;
 mod forward;
-mod socket;
+mod port;
+mod quic;
 mod stun;
 mod table;
+mod thread;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-
-use tokio::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use crate::route::Update;
 use bucket::Rate;
 use counters::Counters;
 use forward::Forwarder;
-use socket::PlaneSocket;
+use port::Port;
 use table::Table;
+use thread::Thread;
 
 pub use counters::Counted;
 
@@ -48,21 +54,28 @@ pub struct PlaneConfig {
     pub burst: u64,
 }
 
-/// The slow path's hold on the plane.
+/// The slow path's hold on the plane, which works until [`PlaneHandle::stop`], or until the last clone goes.
 #[derive(Debug, Clone)]
 pub struct PlaneHandle {
-    updates: mpsc::UnboundedSender<Update>,
+    updates: mpsc::Sender<Update>,
+    thread: Arc<Thread>,
     counters: Arc<Counters>,
     local_addr: SocketAddr,
 }
 
 impl PlaneHandle {
-    /// Changes the table. Frames that are received later find it changed.
+    /// Changes the table. Frames that are sent later find it changed.
     ///
-    /// The plane takes updates as soon as it runs, traffic or not, so they don't pile up.
+    /// The plane is woken for it, traffic or not, so that updates don't pile up.
     pub fn update(&self, update: Update) {
-        // Without a socket there is nothing to forward, and no table.
-        let _ = self.updates.send(update);
+        // A plane that has stopped has no table.
+        let _stopped = self.updates.send(update);
+        self.thread.wake();
+    }
+
+    /// Ends the plane: when this returns, its thread has ended, and nothing is forwarded or received any more.
+    pub fn stop(&self) {
+        self.thread.stop();
     }
 
     /// What was forwarded since the start, and what was not, by cause.
@@ -76,17 +89,18 @@ impl PlaneHandle {
     }
 }
 
-/// Binds the relay's one UDP socket. Must be called within a tokio runtime.
+/// Binds the relay's one UDP socket, and starts the plane. An unspecified IPv6 address listens on IPv4, too.
 ///
-/// The plane works when, and only when, a quinn endpoint polls the socket. An unspecified IPv6 address listens on IPv4, too.
+/// The socket that it gives is for a quinn endpoint; the plane forwards whether that is polled or not.
 pub fn bind(listen: SocketAddr, config: PlaneConfig) -> io::Result<(Arc<dyn quinn::AsyncUdpSocket>, PlaneHandle)> {
-    let io = socket::open(listen)?;
-    let local_addr = io.local_addr()?;
-    let (updates, receiver) = mpsc::unbounded_channel();
     let counters = Arc::new(Counters::default());
+    let port = Arc::new(Port::bind(listen, counters.clone())?);
+    let local_addr = port.local_addr()?;
     let forwarder = Forwarder::new(Table::new(local_addr.is_ipv6()), Rate::of_bytes(&config), counters.clone());
-    let socket = PlaneSocket::new(io, forwarder, receiver, counters.clone())?;
-    Ok((Arc::new(socket), PlaneHandle { updates, counters, local_addr }))
+    let (updates, receiver) = mpsc::channel();
+    let (inlet, socket) = quic::queue(port.clone(), counters.clone());
+    let thread = Arc::new(Thread::start(port, forwarder, receiver, inlet)?);
+    Ok((Arc::new(socket), PlaneHandle { updates, thread, counters, local_addr }))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! The plane on real sockets, polled by a real endpoint.
+//! The plane on real sockets, under a real endpoint.
 
 use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, STUN_COOKIE};
@@ -11,6 +12,7 @@ use hobnob_protocol::identity::SecretKey;
 use hobnob_protocol::relay::ALPN_RELAY;
 use hobnob_protocol::tls::{self, Credentials};
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn::{AsyncUdpSocket, Endpoint};
 use tokio::io::Interest;
 
 use super::*;
@@ -22,21 +24,15 @@ const BOB_TO_ANN: ChannelId = ChannelId(*b"bob->ann");
 /// What should happen happens well within this; otherwise the test fails.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A plane under an endpoint that says back what it hears.
+/// A plane, and the socket for QUIC, which nobody polls until there is an endpoint.
 struct Relay {
-    endpoint: quinn::Endpoint,
+    socket: Arc<dyn AsyncUdpSocket>,
     plane: PlaneHandle,
 }
 
 fn relay(config: PlaneConfig) -> Relay {
     let (socket, plane) = bind((Ipv6Addr::UNSPECIFIED, 0).into(), config).unwrap();
-    let mut endpoint_config = quinn::EndpointConfig::default();
-    endpoint_config.grease_quic_bit(false);
-    let crypto = Credentials::new(&SecretKey::from_seed([1; 32])).server_config(ALPN_RELAY);
-    let server = quinn::ServerConfig::with_crypto(crypto);
-    let runtime = Arc::new(quinn::TokioRuntime);
-    let endpoint = quinn::Endpoint::new_with_abstract_socket(endpoint_config, Some(server), socket, runtime).unwrap();
-    Relay { endpoint, plane }
+    Relay { socket, plane }
 }
 
 impl Relay {
@@ -59,7 +55,12 @@ impl Relay {
 
     /// Answers one connection's streams with what they say.
     async fn echoes(&self) {
-        let connection = self.endpoint.accept().await.unwrap().await.unwrap();
+        let mut config = quinn::EndpointConfig::default();
+        config.grease_quic_bit(false);
+        let crypto = Credentials::new(&SecretKey::from_seed([1; 32])).server_config(ALPN_RELAY);
+        let (server, runtime) = (quinn::ServerConfig::with_crypto(crypto), Arc::new(quinn::TokioRuntime));
+        let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), self.socket.clone(), runtime).unwrap();
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
         while let Ok((mut send, mut recv)) = connection.accept_bi().await {
             send.write_all(&recv.read_to_end(1_000).await.unwrap()).await.unwrap();
             send.finish().unwrap();
@@ -199,6 +200,47 @@ async fn an_address_that_nobody_has_costs_only_its_own_frames() {
     assert_eq!((counted.frames, counted.frames_refused), (5, 5));
 }
 
+#[tokio::test]
+async fn frames_travel_while_nobody_takes_quic_and_what_waits_of_that_is_bounded() {
+    let relay = relay(PlaneConfig::default());
+    let (ann, bob) = (peer(Ipv4Addr::LOCALHOST), peer(Ipv4Addr::LOCALHOST));
+    relay.connects(&ann, &bob);
+    let quic = vec![vec![0x40; 1200]; 32];
+    let mut sent = 0;
+    while relay.plane.counters().quic_overflowed == 0 {
+        ann.sends(&relay, &quic).await;
+        ann.asks_where_it_is(&relay).await;
+        sent += quic.len();
+        assert!(sent <= quic::WAITING_MAX + quic.len());
+    }
+    ann.sends(&relay, &frames(ANN_TO_BOB, 100)).await;
+    assert_eq!(bob.gets(100).await, frames(BOB_TO_ANN, 100));
+}
+
+#[tokio::test]
+async fn a_plane_that_has_stopped_has_no_thread_and_takes_nothing_in() {
+    let relay = relay(PlaneConfig::default());
+    let ann = peer(Ipv4Addr::LOCALHOST);
+    ann.asks_where_it_is(&relay).await;
+    relay.plane.stop();
+    assert!(relay.plane.updates.send(Update::Remove(ANN_TO_BOB)).is_err());
+    ann.sends(&relay, &[vec![0x40; 1200]]).await;
+    let (mut buf, mut cx) = ([0; 1500], Context::from_waker(Waker::noop()));
+    let received = relay.socket.poll_recv(&mut cx, &mut [IoSliceMut::new(&mut buf)], &mut [RecvMeta::default()]);
+    assert!(received.is_pending());
+    // A second time, as when the last handle goes, is no harm.
+    relay.plane.stop();
+}
+
+#[tokio::test]
+async fn the_port_is_free_again_when_nobody_holds_the_plane() {
+    let Relay { socket, plane } = relay(PlaneConfig::default());
+    let addr = plane.local_addr();
+    assert!(UdpSocket::bind(addr).is_err());
+    drop((socket, plane));
+    UdpSocket::bind(addr).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quic_connection_comes_up_beside_a_flood() {
     let relay = relay(PlaneConfig { rate: 1_000_000, burst: 64 * 1024 });
@@ -219,7 +261,7 @@ async fn a_quic_connection_comes_up_beside_a_flood() {
         }
     });
     let dialing = async {
-        let mut endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let crypto = Credentials::new(&SecretKey::from_seed([2; 32])).client_config(None, ALPN_RELAY).crypto;
         endpoint.set_default_client_config(quinn::ClientConfig::new(crypto));
         let connection = endpoint.connect(at, tls::SERVER_NAME).unwrap().await.unwrap();

@@ -3,6 +3,7 @@
 //! Until it has registered, a newcomer holds a place in the gate, so that all that is unproven is bounded there. Whether it may be
 //! here is for the hub to say, after its handshake.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,10 +24,11 @@ use super::peer;
 use crate::core::ConnectionId;
 
 /// How long a handshake may take.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(4);
 
-/// How long a newcomer waits for a place in the gate.
-const WAIT_LIMIT: Duration = Duration::from_secs(2);
+/// How long a newcomer waits for a place in the gate: a little less than a node waits for its welcome. With [`HANDSHAKE_LIMIT`],
+/// less than ten seconds: by then nothing is left of one who began and went on no further.
+const WAIT_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long after its handshake a newcomer may take to register.
 const REGISTER_LIMIT: Duration = Duration::from_secs(10);
@@ -44,7 +46,9 @@ pub(super) struct Desk {
 /// Takes newcomers until the endpoint is closed.
 pub(super) async fn let_in(endpoint: quinn::Endpoint, desk: Desk) {
     while let Some(incoming) = endpoint.accept().await {
-        match desk.gate.admit(incoming.remote_address_validated()) {
+        // quinn can't understand the proof of a link-local address: it forgets the zone. Only neighbours could forge one.
+        let neighbour = matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
+        match desk.gate.admit(neighbour || incoming.remote_address_validated()) {
             Entry::Begin(place) => {
                 desk.tasks.spawn(shake_hands(incoming, place, desk.clone()));
             }

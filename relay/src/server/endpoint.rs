@@ -28,7 +28,7 @@ const RESET_EVERY: Duration = Duration::from_micros(200);
 
 /// Memory for datagrams of newcomers that have not been let in, each and all.
 const INCOMING_BYTES_MAX: u64 = 8 * 1024;
-const INCOMING_BYTES_TOTAL_MAX: u64 = 8 * 1024 * 1024;
+const INCOMING_BYTES_TOTAL_MAX: u64 = 16 * 1024 * 1024;
 
 /// The endpoint on a bound socket, within a tokio runtime.
 pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>, key: &SecretKey) -> io::Result<quinn::Endpoint> {

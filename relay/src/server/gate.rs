@@ -13,8 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Newcomers that have not registered at once.
 pub(crate) const HANDSHAKES_MAX: usize = 256;
 
-/// Newcomers of proved address that wait for a place at once.
-pub(crate) const WAITING_MAX: usize = 1024;
+/// Newcomers of proved address that wait for a place at once; each holds its first datagrams, some 4 KiB. As many as may come back
+/// together: whoever is turned away comes back again later, and is the last.
+pub(crate) const WAITING_MAX: usize = 10_000;
 
 /// The places, and the room before them.
 #[derive(Debug, Clone)]

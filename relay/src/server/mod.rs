@@ -1,4 +1,4 @@
-//! The relay's server: one UDP socket, a QUIC endpoint for control connections, and the hub that drives the pure core.
+//! The relay's server: a QUIC endpoint for control connections on the plane's socket, and the hub that drives the pure core.
 //!
 //! A newcomer comes in through the `gate`, and registers (`arrivals`); from then on a task carries its `frames` to the `hub` and
 //! the hub's to it (`peer`). All that is decided is decided in the hub, by [`crate::core`]; channel frames never get here, the
@@ -238,6 +238,7 @@ impl Server {
         if timeout(CLOSE_LIMIT, running.tasks.wait()).await.is_err() {
             tracing::warn!("some tasks of the relay did not end in time");
         }
+        running.plane.stop();
     }
 }
 

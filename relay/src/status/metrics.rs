@@ -52,13 +52,15 @@ pub(super) fn text(table: &Table, counted: &Counted, newcomers: &Newcomers) -> S
 }
 
 /// Datagrams that came and went nowhere, with what a person needs to know of the cause.
-pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 10] {
+pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 12] {
     [
         ("unknown-channel", counted.unknown_channel, "a frame of no channel that there is: it has ended, or somebody guesses"),
         ("wrong-sender", counted.wrong_sender, "a frame of another's channel, or from an address that its peer no longer has"),
         ("over-rate", counted.over_rate, "a peer sent more than it may"),
         ("unsent", counted.unsent, "the system's send buffer was full"),
         ("refused", counted.frames_refused, "the system would not send it: no way leads to the receiver"),
+        ("overflowed", counted.overflowed, "the system's receive buffer was full: the relay is overloaded"),
+        ("quic-overflowed", counted.quic_overflowed, "QUIC that came faster than it could be read, as in a flood of newcomers"),
         ("oversized", counted.oversized, "longer than any datagram that a peer may send"),
         ("knock", counted.knock, "a knock: nobody has a reason to knock at a relay"),
         ("unknown", counted.unknown, "of no known kind, or empty"),

@@ -9,7 +9,9 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, Roster, ToRelay, VERSION, Welcome};
 use hobnob_protocol::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{ConversationId, PeerId, SecretKey};
-use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TransportConfig};
+use quinn::{
+    ClientConfig, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TransportConfig,
+};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -68,16 +70,20 @@ impl Client {
         self.io.local_addr().unwrap()
     }
 
-    pub(crate) fn connecting(&self) -> quinn::Connecting {
+    pub(crate) fn config(&self) -> ClientConfig {
         let setup = Credentials::new(&self.key).client_config(None, ALPN_RELAY);
-        let mut config = quinn::ClientConfig::new(setup.crypto);
+        let mut config = ClientConfig::new(setup.crypto);
         config.transport_config(Arc::new(TransportConfig::default()));
+        config
+    }
+
+    pub(crate) fn connecting(&self, config: ClientConfig) -> Connecting {
         self.endpoint.connect_with(config, self.relay, SERVER_NAME).unwrap()
     }
 
     /// Connects, and opens the control stream, but says nothing yet.
     pub(crate) async fn connects(&self) -> Link {
-        let connection = within(self.connecting()).await.unwrap();
+        let connection = within(self.connecting(self.config())).await.unwrap();
         let (send, receive) = within(connection.open_bi()).await.unwrap();
         Link { connection, send, receive }
     }

@@ -1,13 +1,16 @@
 //! Peers that do what they may not.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::relay::{Register, ToRelay, close};
 use hobnob_relay::server::Fate;
+use quinn::Connecting;
+use tokio::runtime::Runtime;
 
 use crate::Relay;
-use crate::client::{Client, register};
+use crate::client::{Client, LIMIT, register};
 use crate::socket::Ears;
 
 #[tokio::test]
@@ -69,22 +72,70 @@ async fn a_second_stream_is_not_granted() {
     assert!(second.await.is_err());
 }
 
-#[tokio::test]
-async fn half_open_handshakes_keep_nobody_out() {
-    let relay = Relay::start();
-    let deaf = Client::with(9, relay.addr(), Ears::Deaf).await;
-    let half_open: Vec<_> = (0..2_000).map(|_| deaf.connecting()).collect();
-    Client::new(1, relay.addr()).await.joins(&[]).await;
-    // Who does not hear the question where it came from gets no further, and so holds nothing.
-    let asked = async {
-        let mut look = tokio::time::interval(Duration::from_millis(50));
-        while relay.server.newcomers().read(Fate::Asked) < 2_000 {
+/// Newcomers that come at once, begin, and go no further than their ears let them. On a machine of their own, which can vanish.
+struct HalfOpen {
+    machine: Runtime,
+    _crowd: (Client, Vec<Connecting>),
+}
+
+impl HalfOpen {
+    async fn come(relay: SocketAddr, ears: Ears) -> Self {
+        let machine = Runtime::new().unwrap();
+        let coming = machine.spawn(async move {
+            let client = Client::with(9, relay, ears).await;
+            let config = client.config();
+            let connecting = (0..HALF_OPEN).map(|_| client.connecting(config.clone())).collect();
+            (client, connecting)
+        });
+        let _crowd = coming.await.unwrap();
+        Self { machine, _crowd }
+    }
+
+    /// Nothing more comes from them, and no goodbye.
+    fn vanish(self) {
+        self.machine.shutdown_background();
+    }
+}
+
+/// Newcomers that go no further.
+const HALF_OPEN: u64 = 10_000;
+
+/// Places for handshakes: `server::gate` has so many.
+const PLACES: u64 = 256;
+
+/// By then nothing is left of them.
+const RECLAIMED_WITHIN: Duration = Duration::from_secs(10);
+
+async fn until(limit: Duration, holds: impl Fn() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    let looking = async {
+        while !holds() {
             look.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap();
-    assert_eq!(relay.server.newcomers().read(Fate::Begun), 1);
-    drop(half_open);
+    tokio::time::timeout(limit, looking).await.expect("it comes to that");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_that_never_prove_their_address_hold_nothing_and_keep_nobody_out() {
+    let relay = Relay::start();
+    let newcomers = relay.server.newcomers();
+    let half_open = HalfOpen::come(relay.addr(), Ears::Deaf).await;
+    Client::new(1, relay.addr()).await.joins(&[]).await;
+    until(LIMIT, || newcomers.read(Fate::Asked) >= HALF_OPEN).await;
+    assert_eq!(newcomers.read(Fate::Begun), 1);
+    half_open.vanish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_half_open_handshakes_are_reclaimed_within_ten_seconds() {
+    let relay = Relay::start();
+    let newcomers = relay.server.newcomers();
+    let half_open = HalfOpen::come(relay.addr(), Ears::Retry).await;
+    until(LIMIT, || newcomers.read(Fate::Asked) >= HALF_OPEN && newcomers.read(Fate::Begun) >= PLACES).await;
+    half_open.vanish();
+    until(RECLAIMED_WITHIN, || newcomers.read(Fate::Begun) == newcomers.read(Fate::Failed)).await;
+    Client::new(1, relay.addr()).await.joins(&[]).await;
 }
 
 #[tokio::test]

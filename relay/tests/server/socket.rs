@@ -14,10 +14,23 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 /// What a socket does with QUIC datagrams that come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Ears {
     Open,
     Deaf,
+    /// It hears the question for its address, answers that, and hears nothing else.
+    Retry,
+}
+
+impl Ears {
+    fn hear(self, datagram: &[u8]) -> bool {
+        match self {
+            Ears::Open => true,
+            Ears::Deaf => false,
+            // RFC 9000 section 17.2.5: a long header of type 3.
+            Ears::Retry => datagram[0] & 0xf0 == 0xf0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -50,7 +63,7 @@ impl AsyncUdpSocket for Mixed {
             let datagram = buffer.filled();
             if Class::of(datagram) == Class::Channel {
                 let _test_over = self.frames.send(datagram.to_vec());
-            } else if self.ears == Ears::Open {
+            } else if self.ears.hear(datagram) {
                 meta[0] = RecvMeta { addr, len: datagram.len(), stride: datagram.len(), ..RecvMeta::default() };
                 return Poll::Ready(Ok(1));
             }

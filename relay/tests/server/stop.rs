@@ -60,13 +60,12 @@ impl Mortal {
     }
 }
 
-#[test]
-fn a_relay_is_well_as_long_as_its_own_port_forwards() {
-    let (home, observer) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
-    let relay = Mortal::born(&home, "[::]:0");
-    observer.block_on(relay.server.probe()).unwrap();
-    let dead = relay.dies();
-    let error = observer.block_on(dead.probe()).unwrap_err();
+#[tokio::test]
+async fn a_relay_is_well_as_long_as_its_own_port_forwards() {
+    let relay = Relay::start();
+    relay.server.probe().await.unwrap();
+    relay.server.shutdown().await;
+    let error = relay.server.probe().await.unwrap_err();
     assert!(error.to_string().contains("the relay's own port"), "{error}");
 }
 

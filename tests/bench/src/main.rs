@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let lab = if chosen.iter().any(|bench| bench.in_lab) { hobnob_tests::lab::Lab::new() } else { None };
     let options = Options { short: given("--short"), alone: given("--alone") };
     let plan = Plan::new(options, lab)?;
-    let mut report = Report::new(machine::describe(plan.dir()), options.short);
+    let mut report = Report::new(machine::describe(plan.dir()), options);
     for bench in chosen {
         eprintln!("… {}: {}", bench.name, bench.about);
         report.begin(bench.name);

@@ -5,12 +5,13 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::machine;
+use crate::plan::Options;
 use crate::stats::Samples;
 
 /// All lines so far.
 pub(crate) struct Report {
     machine: Value,
-    short: bool,
+    options: Options,
     bench: &'static str,
     lines: Vec<Line>,
     load_after: String,
@@ -22,6 +23,8 @@ struct Line {
     what: String,
     unit: &'static str,
     samples: Result<Samples, String>,
+    /// Whether there was to be a figure.
+    wanted: bool,
     ratio: Option<Samples>,
     aim: Option<Aim>,
 }
@@ -52,8 +55,8 @@ impl fmt::Display for Aim {
 }
 
 impl Report {
-    pub(crate) fn new(machine: Value, short: bool) -> Self {
-        Self { machine, short, bench: "", lines: Vec::new(), load_after: String::new() }
+    pub(crate) fn new(machine: Value, options: Options) -> Self {
+        Self { machine, options, bench: "", lines: Vec::new(), load_after: String::new() }
     }
 
     /// What follows belongs to this bench.
@@ -75,13 +78,22 @@ impl Report {
         ratio: Option<Samples>,
         aim: Option<Aim>,
     ) {
-        self.push(Line { bench: self.bench, what: what.into(), unit, samples: Ok(samples), ratio, aim });
+        self.push(Line { bench: self.bench, what: what.into(), unit, samples: Ok(samples), wanted: true, ratio, aim });
     }
 
     /// Something could not be measured.
     pub(crate) fn absent(&mut self, what: impl Into<String>, why: &str) {
+        self.no_figure(what, why, true);
+    }
+
+    /// A rival could not be measured: no failure if all rivals were to be left out.
+    pub(crate) fn rival_absent(&mut self, what: impl Into<String>, why: &str) {
+        self.no_figure(what, why, !self.options.alone);
+    }
+
+    fn no_figure(&mut self, what: impl Into<String>, why: &str, wanted: bool) {
         let samples = Err(why.to_owned());
-        self.push(Line { bench: self.bench, what: what.into(), unit: "", samples, ratio: None, aim: None });
+        self.push(Line { bench: self.bench, what: what.into(), unit: "", samples, wanted, ratio: None, aim: None });
     }
 
     fn push(&mut self, line: Line) {
@@ -94,14 +106,14 @@ impl Report {
         self.load_after = machine::load();
     }
 
-    /// Whether everything was measured.
+    /// Whether everything was measured that was to be.
     pub(crate) fn is_whole(&self) -> bool {
-        self.lines.iter().all(|line| line.samples.is_ok())
+        self.lines.iter().all(|line| line.samples.is_ok() || !line.wanted)
     }
 
     pub(crate) fn json(&self) -> Value {
         let lines: Vec<Value> = self.lines.iter().map(Line::json).collect();
-        json!({ "v": 1, "machine": self.machine, "short": self.short, "load_after": self.load_after, "results": lines })
+        json!({ "v": 1, "machine": self.machine, "short": self.options.short, "load_after": self.load_after, "results": lines })
     }
 }
 
@@ -152,7 +164,7 @@ impl Line {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let form = if self.short { "Short form: coarse. " } else { "" };
+        let form = if self.options.short { "Short form: coarse. " } else { "" };
         let m = &self.machine;
         let text = |key: &str| m[key].as_str().unwrap_or("?").to_owned();
         writeln!(f, "{form}{} cores, {}, Linux {}, disk {}.", m["cores"], text("cpu"), text("kernel"), text("disk"))?;
@@ -215,11 +227,22 @@ mod tests {
     #[test]
     fn an_aim_is_about_the_ratio_where_there_is_one() {
         let one = |value| Samples::new(vec![value]).unwrap();
-        let mut report = Report::new(json!({}), false);
+        let mut report = Report::new(json!({}), Options { short: false, alone: false });
         report.line("beside a rival", "s", one(3.0), Some(one(1.5)), Some(Aim::AtMost(2.0)));
         report.figure("the rival", "s", one(2.0));
         report.line("size", "B", one(3.0), None, Some(Aim::AtMost(2.0)));
         let verdicts: Vec<_> = report.lines.iter().map(|line| line.verdict().map(|(_, met)| met)).collect();
         assert_eq!(verdicts, [Some(true), None, Some(false)]);
+    }
+
+    #[test]
+    fn a_rival_that_was_to_be_left_out_is_no_failure_and_anything_else_that_is_missing_is() {
+        for (alone, whole) in [(true, true), (false, false)] {
+            let mut report = Report::new(json!({}), Options { short: true, alone });
+            report.rival_absent("the rival", "left out");
+            assert_eq!(report.is_whole(), whole);
+            report.absent("hobnob", "it hangs");
+            assert!(!report.is_whole());
+        }
     }
 }

@@ -47,7 +47,7 @@ impl Contest {
             }
             Err(error) => {
                 report.figure(self.ours, self.unit, alone(self.rounds, ours).await?);
-                report.absent(self.theirs, &format!("{error:#}"));
+                report.rival_absent(self.theirs, &format!("{error:#}"));
             }
         }
         Ok(())

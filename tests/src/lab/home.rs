@@ -10,6 +10,7 @@ use super::permission;
 use super::process::{Output, hobnob_binary};
 use super::relay::Relay;
 use super::screen::Screen;
+use super::terminal::{Size, Terminal};
 
 /// Where a node's key and database are. Clones are the same folder.
 #[derive(Debug, Clone)]
@@ -90,6 +91,12 @@ impl Home {
     /// Runs a subcommand as a person would, without `--json`, where its input and output can be seen byte by byte.
     pub fn screen(&self, arguments: &[&str]) -> Screen {
         self.machine.screen(hobnob_binary(), &[&self.common()[..], &["--nick", &self.nick], arguments].concat())
+    }
+
+    /// Runs the program as a person would, in a terminal of its own.
+    pub fn terminal(&self, arguments: &[&str], size: Size) -> Terminal {
+        let arguments = [&self.common()[..], &["--nick", &self.nick], arguments].concat();
+        self.machine.terminal(hobnob_binary(), &arguments, size)
     }
 
     /// Copies the home as it is. Nothing may be running in it.

@@ -18,6 +18,7 @@ use super::process::{Output, finish, hobnob_binary, pipes};
 use super::relay::Relay;
 use super::screen::Screen;
 use super::switch::Switch;
+use super::terminal::{self, Size, Terminal};
 
 /// A computer on zero or more networks. Clones are the same machine; it is switched off when the last of them goes.
 #[derive(Debug, Clone)]
@@ -151,6 +152,18 @@ impl Machine {
     /// Starts a program that is typed to and read as a terminal would be.
     pub fn screen(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Screen {
         Screen::new(self.clone(), self.spawn(program, arguments, &BTreeMap::new()))
+    }
+
+    /// Starts a program in a terminal of its own.
+    pub fn terminal(&self, program: impl AsRef<OsStr>, arguments: &[&str], size: Size) -> Terminal {
+        let program = program.as_ref();
+        Terminal::new(self.clone(), size, |streams| {
+            let mut command = self.0.namespace.command("setsid");
+            command.arg("--ctty").arg(program).args(arguments);
+            clean(&mut command, &self.0.dir);
+            terminal::leader(&mut command, streams);
+            self.0.namespace.spawn(&mut command).unwrap_or_else(|e| panic!("{}: {e}", program.display()))
+        })
     }
 
     /// Starts a program on this machine, all its pipes connected.

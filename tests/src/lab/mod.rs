@@ -47,6 +47,7 @@ mod relay;
 mod screen;
 mod site;
 mod switch;
+mod terminal;
 mod transcript;
 mod wait;
 
@@ -73,6 +74,7 @@ pub use relay::Relay;
 pub use screen::Screen;
 pub use site::Site;
 pub use switch::Switch;
+pub use terminal::{Size, Terminal};
 pub use wait::{Stopwatch, pause, until};
 
 /// One test's network. Drop it last: the homes of its machines go with it.

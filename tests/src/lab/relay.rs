@@ -1,7 +1,7 @@
 //! A `hobnob relay` on a machine.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub struct Relay {
 impl Relay {
     pub(super) fn new(home: Home, arguments: &[&str]) -> Self {
         // Any port would do; this one is the same after a restart.
-        let listen = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT).to_string();
+        let listen = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0).to_string();
         let arguments = [&["relay", "--listen", &listen], arguments].concat();
         Self { daemon: Daemon::new(home.clone(), "relay", &arguments), home }
     }
@@ -35,6 +35,11 @@ impl Relay {
     /// What nodes are to name it with: `id@address:port`.
     pub fn name(&self) -> String {
         format!("{}@{}", self.id(), self.address())
+    }
+
+    /// As [`Relay::name`], for neighbours on its first network.
+    pub fn name_by_ipv6(&self) -> String {
+        format!("{}@[{}]:{PORT}", self.id(), self.machine().ipv6())
     }
 
     /// Where nodes reach it.

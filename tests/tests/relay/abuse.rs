@@ -3,8 +3,11 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use hobnob_protocol::relay::PORT_RELAY;
-use hobnob_tests::lab::{Lab, Machine, Nat, OnInternet, Stopwatch};
+use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::relay::{PORT_RELAY, ToRelay, close};
+use hobnob_protocol::{PeerId, RoomKey, RoomName};
+use hobnob_tests::hostile::Caller;
+use hobnob_tests::lab::{Lab, Machine, Nat, Node, OnInternet, Stopwatch, until};
 
 use crate::world::World;
 
@@ -69,6 +72,92 @@ fn rubbish_from_strangers_keeps_nobody_from_talking() {
     assert!(ann.is_with_over("relay", &bob));
     let after = world.relay.row(ann.id()).expect("it is registered");
     assert_eq!(after["since"], before["since"], "it was connected all the time");
+}
+
+#[test]
+fn a_channel_carries_only_what_comes_from_its_own_end() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let [ann, bob, eve] = ["ann", "bob", "eve"].map(|nick| world.net.machine(nick).udp());
+    let sends = |socket: &UdpSocket, channel: ChannelId| {
+        let frame = [&channel.header()[..], &[0x40; 100]].concat();
+        socket.send_to(&frame, world.relay.address()).expect("there is a route");
+    };
+    block_on(async {
+        let relay = world.relay.address().into();
+        let own = ann.try_clone().expect("a socket can be shared");
+        let (ann, bob) = (Caller::new(ann, relay), Caller::new(bob, relay));
+        let mut anns = ann.registers().await.expect("a first time");
+        let _bobs = bob.registers().await.expect("a first time");
+        let channel = anns.opens(bob.id()).await;
+        let comes_to = |forwarded: u64, forged: u64| {
+            let id = ann.id().to_string();
+            until("what came is counted", Duration::from_secs(10), || {
+                let row = world.relay.row(&id).expect("it is registered");
+                let fits = row["frames"] == forwarded && row["wrong_sender"] == forged;
+                if fits { Ok(()) } else { Err(row.to_string()) }
+            });
+        };
+        (0..3).for_each(|_| sends(&eve, channel));
+        comes_to(0, 3);
+        sends(&own, channel);
+        comes_to(1, 3);
+        sends(&own, ChannelId([7; 8]));
+        sends(&own, channel);
+        comes_to(2, 3);
+    });
+}
+
+#[test]
+fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    ann.sees(&bob);
+    let since = |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
+    let before = [&ann, &bob].map(since);
+    let machine = world.net.machine("flooder");
+    let room = RoomKey::derive(&RoomName::lobby(), b"").tag();
+    for (what, frame) in [
+        ("requests for channels", ToRelay::Open(PeerId::from_bytes([7; 32]))),
+        ("changes of rooms", ToRelay::Rooms(vec![room])),
+        ("heartbeats", ToRelay::Heartbeat(0)),
+        ("frames", ToRelay::Unknown(200)),
+    ] {
+        let told =
+            as_caller(&machine, &world, async |caller| caller.registers().await.expect("a first time").floods(&frame).await);
+        assert!(told.code == close::LIMIT && told.words.contains(what), "{what}: {told:?}");
+        let text = format!("in spite of {what}");
+        ann.tells(&bob, &text);
+        bob.shows_once(&text);
+    }
+    assert_eq!([&ann, &bob].map(since), before, "they were connected all the time");
+}
+
+#[test]
+fn who_registers_over_and_over_is_told_to_stop() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let machine = world.net.machine("flooder");
+    let told = as_caller(&machine, &world, async |caller| {
+        let mut registrations = Vec::new();
+        loop {
+            match caller.registers().await {
+                Ok(registration) => registrations.push(registration),
+                Err(told) => return told,
+            }
+        }
+    });
+    assert!(told.code == close::LIMIT && told.words.contains("registered too often"), "{told:?}");
+}
+
+/// Does something as somebody who speaks to the relay from this machine, and is not held to its limits by a program.
+fn as_caller<T>(machine: &Machine, world: &World, act: impl AsyncFnOnce(Caller) -> T) -> T {
+    block_on(async { act(Caller::new(machine.udp(), world.relay.address().into())).await })
+}
+
+fn block_on<T>(act: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts").block_on(act)
 }
 
 /// What a node first sends to a relay: the beginning of a handshake.

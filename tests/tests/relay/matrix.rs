@@ -67,12 +67,21 @@ fn meet(world: &World, [home, office]: [&Site; 2], round: usize) -> Meeting {
     }
     let delivered = up.elapsed();
     let direct = come_to_direct(&ann, &bob, seen);
+    let path = if direct.is_some() { "direct" } else { "relay" };
+    is_listed(&ann, &bob, path);
+    is_listed(&bob, &ann, path);
     ann.tells(&bob, "still there?");
     bob.shows_once("still there?");
     // In good order, so that the relay names neither to those who come next.
     ann.terminate();
     bob.terminate();
     Meeting { delivered, direct }
+}
+
+/// That `hobnob peers` says how the other is reached, and how long a round trip takes.
+fn is_listed(node: &Node, other: &Node, path: &str) {
+    let row = node.peers().into_iter().find(|row| row["peer"] == other.id()).expect("who was met is listed");
+    assert!(row["path"] == path && row["rtt_ms"].as_f64().is_some_and(|rtt| rtt > 0.0), "{path}: {row}");
 }
 
 fn come_to_direct(ann: &Node, bob: &Node, since: Stopwatch) -> Option<Duration> {

@@ -68,22 +68,84 @@ fn a_relay_that_became_another_is_refused_with_what_to_do_about_it() {
 }
 
 #[test]
-fn a_site_that_blocks_udp_is_told_of_as_what_it_may_be() {
+fn a_site_that_blocks_udp_is_told_of_as_such() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
     let home = world.net.site(Nat::PortRestricted);
     home.block_udp();
     let ann = world.up(&home.machine("ann"), "ann");
-    says(&ann.notices("relay-down"), &["UDP", "firewall"]);
+    says(&ann.notices("udp-blocked"), &["UDP is blocked", "TCP", "port 4627", "firewall", "another network"]);
+    let listed = ann.run(&["peers"]);
+    assert!(listed.stderr.contains("UDP is blocked"), "{listed}");
     home.allow_udp();
+    is_registered(&world, &ann);
+    let listed = ann.run(&["peers"]);
+    assert!(!listed.stderr.contains("UDP"), "{listed}");
+}
+
+#[test]
+fn a_relay_that_does_not_run_is_told_from_a_machine_that_is_not_there() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let (home, name) = (world.net.site(Nat::Symmetric), world.relay.name());
+    world.relay.terminate();
+    let ann = home.machine("ann").up("ann", &["--relay", &name]);
+    says(&ann.notices("relay-down"), &["no relay runs there", "nothing listens on UDP port 4627"]);
+    world.relay.machine().unplug();
+    let bob = home.machine("bob").up("bob", &["--relay", &name]);
+    says(&bob.notices("relay-down"), &["nothing answers there", "is the address right"]);
+    world.relay.machine().plug();
+    world.relay.start();
+    is_registered(&world, &ann);
+    is_registered(&world, &bob);
+}
+
+#[test]
+fn a_relay_that_dies_is_told_of_though_nobody_says_anything() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let (_home, ann) = world.alone_behind(Nat::FullCone, "ann");
+    is_registered(&world, &ann);
+    world.relay.kill9();
+    says(&ann.notices("relay-down"), &["does not answer any more"]);
+    let why = |event: &Value| {
+        event["code"] == "relay-down" && event["text"].as_str().is_some_and(|text| text.contains("nothing listens"))
+    };
+    ann.wait_for("say that no relay runs there", why, Duration::from_secs(30));
+    world.relay.start();
+    is_registered(&world, &ann);
+}
+
+#[test]
+fn who_falls_silent_is_suspected_then_given_up_and_back_when_heard_again() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
+    is_registered(&world, &ann);
+    let since = |node: &Node| world.relay.row(node.id()).expect("it is in the table")["since"].clone();
+    let before = since(&ann);
+    home.unplug();
+    stands_as(&world, &ann, "suspect");
+    home.plug();
+    is_registered(&world, &ann);
+    assert_eq!(since(&ann), before, "a heartbeat that was missed costs nothing");
+    home.unplug();
+    stands_as(&world, &ann, "suspect");
+    stands_as(&world, &ann, "gone");
+    home.plug();
     is_registered(&world, &ann);
 }
 
 /// Waits until the relay has the node in its table, alive.
 fn is_registered(world: &World, node: &Node) {
-    until(&format!("{} is registered", node.nick()), Duration::from_secs(60), || {
+    stands_as(world, node, "alive");
+}
+
+/// Waits until the relay's table says this of the node.
+fn stands_as(world: &World, node: &Node, state: &str) {
+    until(&format!("{} is {state}", node.nick()), Duration::from_secs(90), || {
         let row = world.relay.row(node.id());
-        if row.as_ref().is_some_and(|row| row["state"] == "alive") { Ok(()) } else { Err(format!("{row:?}")) }
+        if row.as_ref().is_some_and(|row| row["state"] == state) { Ok(()) } else { Err(format!("{row:?}")) }
     });
 }
 

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Nat, Node, OnInternet, pause};
+use hobnob_tests::lab::{Addresses, Lab, Nat, Node, OnInternet, pause};
 
 use crate::world::World;
 
@@ -27,10 +27,25 @@ fn a_ticket_brings_somebody_to_a_relay_that_they_did_not_know() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
     let (_home, ann) = world.alone_behind(Nat::Symmetric, "ann");
+    let ticket = ann.ticket();
     ann.notices("relay-up");
     let bob = world.net.site(Nat::PortRestricted).machine("bob").up("bob", &[]);
-    bob.tells(ann.ticket(), "by ticket");
+    bob.tells(ticket, "by ticket");
     ann.shows_once("by ticket");
+}
+
+#[test]
+fn a_relay_and_its_people_need_nothing_but_ipv6() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch_with(Addresses::Ipv6Only);
+    let relay = office.machine("relay").relay(&[]);
+    let name = relay.name_by_ipv6();
+    let [ann, bob] = ["ann", "bob"].map(|nick| office.machine(nick).up(nick, &["--no-mdns", "--relay", &name]));
+    ann.sees(&bob);
+    bob.sees(&ann);
+    assert!(ann.has_met_over("relay", &bob));
+    ann.tells(&bob, "over IPv6");
+    bob.shows_once("over IPv6");
 }
 
 #[test]
@@ -95,6 +110,22 @@ fn a_direct_path_that_died_comes_back() {
     // Half a minute passes between two attempts.
     ann.meets_over("direct", &bob, Duration::from_secs(60));
     bob.meets_over("direct", &ann, Duration::from_secs(3));
+}
+
+#[test]
+fn a_goodbye_is_heard_through_a_relay() {
+    let Some(lab) = Lab::new() else { return };
+    let world = World::of(&lab);
+    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    for _ in 0..5 {
+        ann.sees(&bob);
+        bob.sees(&ann);
+        assert!(bob.is_with_over("relay", &ann));
+        bob.terminate();
+        // Who leaves without a word is missed after a quarter of a minute.
+        ann.loses_within(&bob, Duration::from_secs(5));
+        bob.start();
+    }
 }
 
 #[test]

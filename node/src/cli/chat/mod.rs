@@ -4,22 +4,22 @@
 //! answered beside one another, so one that waits for somebody holds up nothing. When the node ends that the chat is attached to,
 //! the chat attaches to the next, or runs it.
 
-mod command;
+pub(crate) mod command;
 mod lines;
 mod outbox;
-mod words;
+pub(crate) mod words;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob::control::wire::{
-    Command, Diagnosis, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList, RoomLine, RoomList, SentLine,
-    StatusLine, Text, Verification, WireEvent,
+    Command, Diagnosis, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList, Resolved, RoomLine, RoomList,
+    SentLine, StatusLine, Text, Verification, WireEvent,
 };
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::text::visible;
-use hobnob::protocol::{Body, PeerId, RoomName};
-use hobnob::{DeliveryState, PeerState};
+use hobnob::protocol::{Body, PeerId, RoomName, Target};
+use hobnob::{ConversationRef, DeliveryState, PeerState};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -35,6 +35,11 @@ use super::{doctor, marks, output, values, verify, views};
 
 /// Requests under way; further lines wait.
 const UNDER_WAY_MAX: usize = 64;
+
+/// Messages that `/search` shows: the newest.
+const FOUND_MAX: usize = 50;
+
+const FOR_SCREENS: &str = "that is for the full screen: run hobnob on a terminal, without --plain";
 
 /// The clock of the chat.
 const TICK: Duration = Duration::from_millis(100);
@@ -167,7 +172,11 @@ impl Chat {
             Err(error) => output::say(&error),
             Ok(Input::Nothing) => {}
             Ok(Input::Quit) => return Ok(Some(Ended::Quit)),
-            Ok(Input::Help) => command::HELP.iter().try_for_each(|line| output::line(line))?,
+            Ok(Input::Help(one)) => {
+                let specs = one.map_or(command::COMMANDS, std::slice::from_ref);
+                specs.iter().filter(|spec| !spec.is_for_screens()).try_for_each(|spec| output::line(&command::help(spec)))?;
+            }
+            Ok(Input::Query(_) | Input::Receipts | Input::Clear) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
         }
         Ok(None)
@@ -192,7 +201,28 @@ impl Chat {
                 };
                 self.begin(client, Command::Peers { settle: false }, rows).await;
             }
-            Input::History(n) => self.history(client, n),
+            Input::History(n) => self.history(client, HistoryFilter { limit: Some(n), ..HistoryFilter::default() }),
+            Input::Search(words) => {
+                let conversation = Some(Text(ConversationRef::Room(self.room.clone())));
+                let filter =
+                    HistoryFilter { conversation, search: Some(words), limit: Some(FOUND_MAX), ..HistoryFilter::default() };
+                self.history(client, filter);
+            }
+            Input::Decide(decision, target) => {
+                let done = move |peer: PeerLine| Reply::Lines(vec![decision.words(&peer)]);
+                self.begin(client, decision.command(target), done).await;
+            }
+            Input::Kick(target) => {
+                let done = |kicked: Kicked| Reply::Lines(vec![marks::kicked(&kicked)]);
+                self.begin(client, Command::Kick { target: Text(target) }, done).await;
+            }
+            Input::Whois(target) => self.whois(client, target),
+            Input::Names => self.names(client).await,
+            Input::Net => {
+                let lines = |status: StatusLine| Reply::Lines(words::who_where_how(&status).to_vec());
+                self.begin(client, Command::Status, lines).await;
+                self.begin(client, Command::Doctor, diagnosed).await;
+            }
             Input::Nick(nick) => {
                 let text = format!("you are {nick} now");
                 self.begin(client, Command::Nick { nick }, |_: Done| Reply::Lines(vec![text])).await;
@@ -206,21 +236,12 @@ impl Chat {
                 let rows = |list: RoomList| Reply::Lines(list.rooms.iter().map(show::room).collect());
                 self.begin(client, Command::Rooms, rows).await;
             }
-            Input::Decide(decision, target) => {
-                let done = move |peer: PeerLine| Reply::Lines(vec![decision.words(&peer)]);
-                self.begin(client, decision.command(target), done).await;
-            }
-            Input::Kick(target) => {
-                let done = |kicked: Kicked| Reply::Lines(vec![marks::kicked(&kicked)]);
-                self.begin(client, Command::Kick { target: Text(target) }, done).await;
-            }
             Input::Verify(target, confirm) => {
                 let words = move |it: Verification| Reply::Lines(verify::words(&it, confirm, &verify::Way::CHAT));
                 self.begin(client, Command::Verify { target: Text(target), confirm }, words).await;
             }
             Input::Why(target) => self.begin(client, Command::Why { target: Text(target) }, diagnosed).await,
-            Input::Net => self.begin(client, Command::Doctor, diagnosed).await,
-            Input::Nothing | Input::Help | Input::Quit => {}
+            Input::Nothing | Input::Help(_) | Input::Query(_) | Input::Receipts | Input::Clear | Input::Quit => {}
         }
     }
 
@@ -230,15 +251,41 @@ impl Chat {
         self.begin(client, Command::Part { room: Text(room) }, |_: Done| Reply::Speak(next)).await;
     }
 
-    fn history(&mut self, client: &Client, limit: usize) {
+    fn history(&mut self, client: &Client, filter: HistoryFilter) {
         let client = client.clone();
         self.replies.spawn(async move {
-            let filter = HistoryFilter { limit: Some(limit), ..HistoryFilter::default() };
             match tokio::try_join!(client.history(filter), Names::ask(&client)) {
                 Ok((messages, names)) => Reply::Lines(messages.iter().map(|m| show::message(m, &names)).collect()),
                 Err(error) => Reply::Error(error.to_string()),
             }
         });
+    }
+
+    fn whois(&mut self, client: &Client, target: Target) {
+        let client = client.clone();
+        self.replies.spawn(async move {
+            let known = async {
+                let Resolved { peer } = client.ask(Command::Resolve { target: Text(target) }).await?;
+                let peers = views::known_peers(&client).await?;
+                Ok::<_, ClientError>(peers.into_iter().filter(|known| known.peer == peer).collect::<Vec<_>>())
+            };
+            match known.await {
+                Ok(peers) => Reply::Lines(show::peers(&peers)),
+                Err(error) => Reply::Error(error.to_string()),
+            }
+        });
+    }
+
+    async fn names(&mut self, client: &Client) {
+        let room = self.room.clone();
+        let names: BTreeMap<PeerId, String> = self.here.keys().map(|peer| (*peer, self.names.of(peer))).collect();
+        let line = move |list: RoomList| {
+            let here = list.rooms.iter().filter(|line| line.room.0 == room).flat_map(|line| &line.here);
+            let here: Vec<String> = here.map(|peer| names.get(&peer.0).cloned().unwrap_or_else(|| peer.0.short())).collect();
+            let who = if here.is_empty() { "nobody else".to_owned() } else { here.join(", ") };
+            Reply::Lines(vec![format!("in {room}: {who}")])
+        };
+        self.begin(client, Command::Rooms, line).await;
     }
 
     async fn begin<T: DeserializeOwned + Send + 'static>(

@@ -10,21 +10,32 @@ use hobnob::protocol::{PeerId, RoomName};
 use super::super::messages;
 use super::super::show::{self, Names, count};
 use super::super::values::local_time_of_day;
+use super::command::ACTION;
 use super::outbox::Report;
 
 /// Who you are, who can see you, how others reach you.
-pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
+pub(crate) fn who_where_how(status: &StatusLine) -> [String; 3] {
     [
-        format!("You are {} ({}), and speak in {room}. /help lists the commands.", status.nick, status.peer.0.short()),
+        format!("You are {} ({}).", status.nick, status.peer.0.short()),
         show::who_can_see(status),
         format!("To be reached from elsewhere, give people your ticket: {}", status.ticket),
     ]
+}
+
+/// The same, and what to do next.
+pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
+    let [_, see, reach] = who_where_how(status);
+    let who = format!("You are {} ({}), and speak in {room}. /help lists the commands.", status.nick, status.peer.0.short());
+    [who, see, reach]
 }
 
 /// `14:03 #lobby <bob> hi`, `14:03 <bob> to you: hi`.
 pub(crate) fn message(message: &MessageLine) -> String {
     let time = local_time_of_day(message.received_at);
     let (name, body) = (visible(&message.nick), show::body(&message.body));
+    if let (ConversationRef::Room(room), Some(action)) = (&message.conversation.0, body.strip_prefix(ACTION)) {
+        return format!("{time} {room} * {name} {action}");
+    }
     match &message.conversation.0 {
         ConversationRef::Room(room) => format!("{time} {room} <{name}> {body}"),
         ConversationRef::Direct(_) => format!("{time} <{name}> to you: {body}"),

@@ -21,7 +21,8 @@ pub struct Counters {
 pub struct Counted {
     /// STUN messages.
     pub stun: u64,
-    /// Channel frames of no channel of ours, from elsewhere than its relay, or with something else than QUIC in them.
+    /// Channel frames of no channel of ours, also not a moment later, from elsewhere than its relay, or with something else than
+    /// QUIC in them.
     pub channel: u64,
     /// Knocks beyond what the node looks at.
     pub knock: u64,
@@ -53,6 +54,11 @@ impl Counters {
         }
     }
 
+    /// Counts frames that were kept for a channel and not handed on.
+    pub(in crate::net) fn early_dropped(&self, frames: u64) {
+        count_all(&self.channel, frames);
+    }
+
     pub(super) fn failed(&self, counter: &AtomicU64, error: &io::Error) {
         counter.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(%error, "the socket failed");
@@ -60,5 +66,9 @@ impl Counters {
 }
 
 pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    count_all(counter, 1);
+}
+
+pub(super) fn count_all(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
 }

@@ -32,8 +32,8 @@ use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio_util::sync::ReusableBoxFuture;
 
-use self::sort::{Held, Sorter};
-use super::channels::{Channels, Way};
+use self::sort::Sorter;
+use super::channels::{Channels, Received, Way};
 use super::socket::undeliverable;
 use crate::core::synthetic::is_synthetic;
 
@@ -46,7 +46,7 @@ pub struct DemuxSocket {
     sorter: Sorter,
     /// Runs of datagrams that were received together with those of another sender, and are handed on next. Only the task that
     /// polls takes the lock.
-    held: Mutex<VecDeque<Held>>,
+    held: Mutex<VecDeque<Received>>,
 }
 
 /// A knock that came from this address.
@@ -130,9 +130,10 @@ impl DemuxSocket {
         }
     }
 
-    /// Hands on what was held; none if nothing was.
+    /// Hands on what was held, and what was kept for a channel that is known now; none if there is nothing.
     fn take_held(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(std::iter::from_fn(|| self.sorter.channels.take_early()));
         let n = held.len().min(bufs.len()).min(meta.len());
         for ((run, buf), meta) in held.drain(..n).zip(bufs).zip(meta) {
             buf[..run.bytes.len()].copy_from_slice(&run.bytes);
@@ -200,9 +201,12 @@ impl AsyncUdpSocket for DemuxSocket {
             if held > 0 {
                 return Poll::Ready(Ok(held));
             }
-            if ready!(self.io.poll_recv_ready(cx)).is_err() {
+            match self.io.poll_recv_ready(cx) {
+                Poll::Ready(Ok(())) => {}
                 // The runtime is shutting down: nobody polls this task again.
-                return Poll::Pending;
+                Poll::Ready(Err(_)) => return Poll::Pending,
+                Poll::Pending if self.sorter.channels.wake_on_early(cx) => continue,
+                Poll::Pending => return Poll::Pending,
             }
             if let Ok(received) = self.receive(bufs, meta) {
                 let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -271,10 +275,14 @@ fn is_any(error: &io::Error, causes: &[Errno]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::channels::RelayId;
+    use hobnob_protocol::PeerId;
+    use hobnob_protocol::datagram::ChannelId;
     use std::net::Ipv6Addr;
 
     fn demux(socket: UdpSocket) -> DemuxSocket {
-        DemuxSocket::new(socket, Arc::default(), Channels::default(), mpsc::channel(1).0).unwrap()
+        let counters = Arc::<Counters>::default();
+        DemuxSocket::new(socket, counters.clone(), Channels::new(true, counters), mpsc::channel(1).0).unwrap()
     }
 
     #[tokio::test]
@@ -299,12 +307,8 @@ mod tests {
         assert_eq!(socket.max_transmit_segments(), segments);
     }
 
-    #[tokio::test]
-    async fn an_empty_datagram_is_received_as_nothing() {
-        let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
-        let to = socket.local_addr().unwrap();
-        let socket = demux(socket);
-        UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap().send_to(b"", to).unwrap();
+    /// What quinn is handed next: whose it is, and the bytes.
+    async fn received(socket: &DemuxSocket) -> (SocketAddr, Vec<u8>) {
         let mut buf = [7; 2000];
         let mut meta = [RecvMeta { len: 9, stride: 0, ..RecvMeta::default() }];
         let received = std::future::poll_fn(|cx| {
@@ -312,6 +316,38 @@ mod tests {
             socket.poll_recv(cx, &mut bufs, &mut meta)
         });
         assert_eq!(received.await.unwrap(), 1);
-        assert_eq!(meta[0].len, 0);
+        (meta[0].addr, buf[..meta[0].len].to_vec())
+    }
+
+    #[tokio::test]
+    async fn an_empty_datagram_is_received_as_nothing() {
+        let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        let to = socket.local_addr().unwrap();
+        let socket = demux(socket);
+        UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap().send_to(b"", to).unwrap();
+        assert!(received(&socket).await.1.is_empty());
+    }
+
+    #[tokio::test]
+    async fn frames_that_overtake_the_news_of_their_channel_are_received_when_that_comes() {
+        let [socket, relay, stranger] = [0; 3].map(|port| UdpSocket::bind((Ipv6Addr::LOCALHOST, port)).unwrap());
+        let (to, relay_addr) = (socket.local_addr().unwrap(), relay.local_addr().unwrap());
+        let socket = Arc::new(demux(socket));
+        let (id, channel, channels) = (RelayId(1), ChannelId([7; 8]), socket.sorter.channels.clone());
+        channels.connected(id, relay_addr);
+        for (from, last) in [(&relay, 1), (&stranger, 2), (&relay, 3)] {
+            from.send_to(&[&channel.header()[..], &[0x40, last]].concat(), to).unwrap();
+            assert!(received(&socket).await.1.is_empty(), "nobody knows whose it is");
+        }
+        let waiting = tokio::spawn({
+            let socket = socket.clone();
+            async move { [received(&socket).await, received(&socket).await] }
+        });
+        tokio::task::yield_now().await;
+        let peer = channels.addr(id, PeerId::from_bytes([9; 32]), || 9);
+        channels.bind(peer, relay_addr, channel);
+        assert_eq!(waiting.await.unwrap(), [(peer, vec![0x40, 1]), (peer, vec![0x40, 3])]);
+        assert_eq!(channels.traffic(id).read(), (0, 1));
+        assert_eq!(socket.counters().snapshot().channel, 1, "a stranger's frame is no frame of a relay's");
     }
 }

@@ -9,17 +9,10 @@ use quinn::udp::RecvMeta;
 use tokio::sync::mpsc;
 
 use super::counters::{Counters, count};
-use super::{Channels, Knocked, Way, is_synthetic};
+use super::{Channels, Knocked, Received, Way, is_synthetic};
 
 /// Longest datagram that quinn takes: `EndpointConfig`'s default, an Ethernet frame without its headers. Peers are told.
 const DATAGRAM_MAX: usize = 1472;
-
-/// Datagrams of one sender that were received in one batch with those of another.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) meta: RecvMeta,
-    pub(super) bytes: Vec<u8>,
-}
 
 /// What is needed to sort.
 #[derive(Debug)]
@@ -41,7 +34,7 @@ impl Sorter {
     ///
     /// A batch holds datagrams of `meta.stride` bytes each, the last maybe shorter. Dropping some, taking as many bytes from the
     /// front of each, and moving the rest together keeps that so.
-    pub(super) fn sort(&self, buf: &mut [u8], meta: &mut RecvMeta, held: &mut VecDeque<Held>) {
+    pub(super) fn sort(&self, buf: &mut [u8], meta: &mut RecvMeta, held: &mut VecDeque<Received>) {
         let len = meta.len.min(buf.len());
         if meta.stride == 0 || is_synthetic(meta.addr.ip()) {
             if meta.len > 0 {
@@ -62,7 +55,7 @@ impl Sorter {
         let mut kept = 0;
         for start in (0..len).step_by(batch.stride) {
             let end = (start + batch.stride).min(len);
-            let Some(sender) = self.sender(&buf[start..end], batch.addr, &mut way) else { continue };
+            let Some(sender) = self.sender(&buf[start..end], &batch, &mut way) else { continue };
             let from = start + header(sender);
             if first.is_none_or(|first| first == sender && last == Some(first)) {
                 first = Some(sender);
@@ -76,7 +69,7 @@ impl Sorter {
             } else {
                 let mut bytes = Vec::with_capacity(len - start);
                 bytes.extend_from_slice(&buf[from..end]);
-                held.push_back(Held { meta: run_meta(&batch, sender, bytes.len()), bytes });
+                held.push_back(Received { meta: run_meta(&batch, sender, bytes.len()), bytes });
             }
             last = Some(sender);
         }
@@ -84,36 +77,39 @@ impl Sorter {
     }
 
     /// Whose a datagram is; none if it is not for quinn. `way` is that of the channel frame before.
-    fn sender(&self, datagram: &[u8], from: SocketAddr, way: &mut Option<Way>) -> Option<Sender> {
+    fn sender(&self, datagram: &[u8], batch: &RecvMeta, way: &mut Option<Way>) -> Option<Sender> {
         if datagram.len() > DATAGRAM_MAX {
             count(&self.counters.oversized);
             return None;
         }
         match Class::of(datagram) {
             Class::Quic => return Some(Sender::Direct),
-            Class::Channel => return self.relayed(datagram, from, way),
-            Class::Knock => self.knocked(datagram, from),
+            Class::Channel => return self.relayed(datagram, batch, way),
+            Class::Knock => self.knocked(datagram, batch.addr),
             Class::Stun => count(&self.counters.stun),
             Class::Unknown => count(&self.counters.unknown),
         }
         None
     }
 
-    fn relayed(&self, frame: &[u8], from: SocketAddr, way: &mut Option<Way>) -> Option<Sender> {
+    fn relayed(&self, frame: &[u8], batch: &RecvMeta, way: &mut Option<Way>) -> Option<Sender> {
         let channel = ChannelId::of(frame)?;
+        let datagram = &frame[CHANNEL_HEADER..];
+        if Class::of(datagram) != Class::Quic {
+            count(&self.counters.channel);
+            return None;
+        }
         if way.as_ref().is_none_or(|way| way.channel != channel) {
-            *way = self.channels.way_from(channel, from);
+            *way = self.channels.way_from(channel, batch.addr);
             if let Some(way) = way {
                 way.traffic.count_received();
             }
         }
-        match way {
-            Some(way) if Class::of(&frame[CHANNEL_HEADER..]) == Class::Quic => Some(Sender::Relayed(way.addr)),
-            Some(_) | None => {
-                count(&self.counters.channel);
-                None
-            }
+        if way.is_none() {
+            let meta = RecvMeta { len: datagram.len(), stride: datagram.len(), ..*batch };
+            self.channels.keep_early(channel, batch.addr, Received { meta, bytes: datagram.to_vec() });
         }
+        way.as_ref().map(|way| Sender::Relayed(way.addr))
     }
 
     fn knocked(&self, datagram: &[u8], from: SocketAddr) {
@@ -152,18 +148,19 @@ mod tests {
     /// A sorter that knows two peers by one relay, and their addresses.
     fn sorter() -> (Sorter, [SocketAddr; 2], mpsc::Receiver<Knocked>) {
         let (knocks, knocked) = mpsc::channel(2);
-        let channels = Channels::default();
+        let counters = Arc::<Counters>::default();
+        let channels = Channels::new(true, counters.clone());
         let mut n = 0;
         let addrs = [ANN, BOB].map(|channel| {
             let peer = PeerId::from_bytes([channel.0[0]; 32]);
-            let addr = channels.addr(RelayId(1), peer, true, || {
+            let addr = channels.addr(RelayId(1), peer, || {
                 n += 1;
                 n
             });
             channels.bind(addr, relay(), channel);
             addr
         });
-        (Sorter { counters: Arc::default(), channels, knocks }, addrs, knocked)
+        (Sorter { counters, channels, knocks }, addrs, knocked)
     }
 
     fn relay() -> SocketAddr {

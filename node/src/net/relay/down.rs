@@ -14,9 +14,31 @@ pub enum LinkDown {
     NoAddress(String),
     /// Nothing answered.
     #[error(
-        "nothing answers there over UDP: is the relay running, is the address right, and does a firewall here or there block UDP?"
+        "nothing answers there: is the address right, are that machine and its relay running, and does a firewall here or there \
+         block UDP?"
     )]
     Unreachable,
+    /// It answers what costs it nothing.
+    #[error("it is there, and takes no connection now: it has too much to do, or large datagrams are lost on the way")]
+    Busy,
+    /// It was there, and answers no more.
+    #[error("it does not answer any more")]
+    Silent,
+    /// The machine is there, and says that nobody listens on the port.
+    #[error("no relay runs there, or not on this port: that machine says that nothing listens on UDP port {port}")]
+    NotRunning {
+        /// The port.
+        port: u16,
+    },
+    /// The machine is there, but what is sent to it over UDP has no answer.
+    #[error(
+        "UDP is blocked. That machine answers over TCP, but nothing comes back over UDP, which hobnob needs: let UDP port {port} \
+         out through the firewall of this network and in through the relay's, or use another network"
+    )]
+    UdpBlocked {
+        /// The port.
+        port: u16,
+    },
     /// Another identity answers.
     #[error("it proves another identity ({found}) than the one known ({expected})")]
     Identity {
@@ -54,7 +76,14 @@ impl LinkDown {
                     .iter()
                     .any(|refusal| u64::from(*refusal) == *code)
             }
-            LinkDown::NoAddress(_) | LinkDown::Unreachable | LinkDown::Restarted | LinkDown::Lost(_) => false,
+            LinkDown::NoAddress(_)
+            | LinkDown::Unreachable
+            | LinkDown::Busy
+            | LinkDown::Silent
+            | LinkDown::NotRunning { .. }
+            | LinkDown::UdpBlocked { .. }
+            | LinkDown::Restarted
+            | LinkDown::Lost(_) => false,
         }
     }
 }

@@ -6,6 +6,8 @@
 //! first frames may follow at once.
 
 mod down;
+mod echo;
+mod silence;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,8 +26,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use down::LinkDown;
 
+use self::echo::{Echo, LOOK_EVERY, Look, Seen};
 use super::channels::{Channels, RelayId, Traffic};
 use super::endpoint::Endpoint;
+use super::goodbye::say_goodbye;
 use crate::core::Rng;
 
 /// How long a dial may take, and then how long the relay may take to say Welcome.
@@ -38,13 +42,6 @@ const BACK_OFF_REFUSED: Duration = Duration::from_secs(60);
 
 /// The heartbeat interval that a relay may ask for; beyond it, the nearest that is allowed.
 const HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
-
-/// How often it is looked whether what goes through the relay has an echo.
-const ECHO_EVERY: Duration = Duration::from_millis(250);
-
-/// After so many looks with frames sent and none received, the relay is asked whether it is there. One that has restarted
-/// answers with a reset.
-const SILENT_LOOKS: u32 = 3;
 
 /// Addresses of a relay's name that are tried.
 const ADDRS_MAX: usize = 4;
@@ -63,8 +60,6 @@ pub struct LinkConfig {
     pub expected: Option<PeerId>,
     /// What its operator gave to those who may use it.
     pub token: Vec<u8>,
-    /// Whether the socket takes IPv6 addresses.
-    pub v6: bool,
     /// For jitter, and for the peers' addresses.
     pub seed: u64,
 }
@@ -108,6 +103,8 @@ pub struct Link {
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     rooms: Vec<hobnob_protocol::ConversationId>,
     rng: Rng,
+    /// The connection, once the relay has proved its identity.
+    connection: Option<Connection>,
 }
 
 impl std::fmt::Debug for Link {
@@ -126,15 +123,16 @@ impl Link {
         events: mpsc::Sender<(RelayId, LinkEvent)>,
     ) -> Self {
         let (rng, traffic) = (Rng::new(config.seed), channels.traffic(config.relay));
-        Self { config, endpoint, channels, traffic, commands, events, rooms: Vec::new(), rng }
+        Self { config, endpoint, channels, traffic, commands, events, rooms: Vec::new(), rng, connection: None }
     }
 
-    /// Keeps the link up until `stop`, or until nobody wants it any more.
+    /// Keeps the link up until `stop`, or until nobody wants it any more; then says goodbye.
     pub async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.keep_up() => {}
         }
+        say_goodbye(self.connection.as_slice(), close::BYE, "").await;
     }
 
     async fn keep_up(&mut self) {
@@ -147,11 +145,12 @@ impl Link {
                         return;
                     }
                     let Err(down) = self.serve(connected, heartbeat_ms).await;
-                    self.channels.unbind_all(self.config.relay);
                     (true, down)
                 }
                 Err(down) => (false, down),
             };
+            self.connection = None;
+            self.channels.disconnected(self.config.relay);
             failures = if was_up { 0 } else { failures + 1 };
             let most = if down.is_refusal() { BACK_OFF_REFUSED } else { BACK_OFF_MAX.min(BACK_OFF_MIN * (1 << failures.min(7))) };
             let least = if down.is_refusal() { BACK_OFF_REFUSED / 2 } else { Duration::ZERO };
@@ -161,9 +160,14 @@ impl Link {
         }
     }
 
+    fn seen(&self, connected: &Connected) -> Seen {
+        let (sent, received) = self.traffic.read();
+        Seen { sent, received, own: connected.connection.stats().udp_rx.datagrams }
+    }
+
     fn opened(&mut self, connected: &Connected, peer: PeerId, channel: ChannelId) {
         let relay = connected.connection.remote_address();
-        let addr = self.channels.addr(self.config.relay, peer, self.config.v6, || self.rng.draw());
+        let addr = self.channels.addr(self.config.relay, peer, || self.rng.draw());
         self.channels.bind(addr, relay, channel);
     }
 
@@ -196,12 +200,25 @@ impl Link {
         let found: Vec<_> = found.map_err(|error| LinkDown::NoAddress(error.to_string()))?.take(ADDRS_MAX).collect();
         let mut down = LinkDown::NoAddress("the name has none".to_owned());
         for addr in found {
-            match self.connect_to(addr).await {
+            match self.connect_or_say_why(addr).await {
                 Ok(connected) => return Ok(connected),
                 Err(error) => down = error,
             }
         }
         Err(down)
+    }
+
+    async fn connect_or_say_why(&mut self, addr: SocketAddr) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
+        let connected = self.connect_to(addr).await;
+        if !matches!(connected, Err(LinkDown::Unreachable)) {
+            return connected;
+        }
+        let cause = silence::cause(addr).await;
+        if cause != LinkDown::Busy {
+            return Err(cause);
+        }
+        // It may have been started in the meantime.
+        self.connect_to(addr).await.map_err(|down| if down == LinkDown::Unreachable { cause } else { down })
     }
 
     async fn connect_to(&mut self, addr: SocketAddr) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
@@ -213,6 +230,9 @@ impl Link {
                 self.rooms = rooms;
             }
         }
+        self.connection = Some(connection.clone());
+        // It may open channels as soon as it has read who we are.
+        self.channels.connected(self.config.relay, connection.remote_address());
         let register = Register { version: VERSION, features: 0, token: self.config.token.clone(), rooms: self.rooms.clone() };
         let registering = async {
             let (control_out, control_in) = connection.open_bi().await?;
@@ -237,7 +257,7 @@ impl Link {
     async fn serve(&mut self, mut connected: Connected, heartbeat_ms: u32) -> Result<Never, LinkDown> {
         let every = Duration::from_millis(heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end()).into());
         let mut heartbeats = interval(every);
-        let mut looks = interval(ECHO_EVERY);
+        let mut looks = interval(LOOK_EVERY);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut roster, mut echo) = (0, Echo::default());
@@ -260,49 +280,22 @@ impl Link {
                     }
                 }
                 command = self.commands.recv() => match command {
-                    None => {
-                        connected.connection.close(VarInt::from_u32(close::BYE), b"");
-                        return Err(LinkDown::Lost("this node is stopping".to_owned()));
-                    }
+                    None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
                     Some(LinkCommand::Say(frame)) => connected.say(&frame).await?,
                     Some(LinkCommand::Rooms(rooms)) => {
                         self.rooms.clone_from(&rooms);
                         connected.say(&ToRelay::Rooms(rooms)).await?;
                     }
-                    Some(LinkCommand::Wake) => connected.say(&ToRelay::Heartbeat(roster)).await?,
+                    Some(LinkCommand::Wake) => connected.beat(roster, &mut echo).await?,
                 },
-                _ = heartbeats.tick() => connected.say(&ToRelay::Heartbeat(roster)).await?,
-                _ = looks.tick() => if echo.is_missing(self.traffic.read()) {
-                    connected.say(&ToRelay::Heartbeat(roster)).await?;
+                _ = heartbeats.tick() => connected.beat(roster, &mut echo).await?,
+                _ = looks.tick() => match echo.look(self.seen(&connected)) {
+                    Look::Well => {}
+                    Look::Ask => connected.beat(roster, &mut echo).await?,
+                    Look::Dead => return Err(LinkDown::Silent),
                 },
             }
         }
-    }
-}
-
-/// Notices when frames go to a relay and none come from it.
-#[derive(Debug, Default)]
-struct Echo {
-    sent: u64,
-    received: u64,
-    silent: u32,
-}
-
-impl Echo {
-    /// The relay itself said something: it is there, and what is missing is the peers' own silence.
-    fn heard(&mut self) {
-        self.silent = 0;
-    }
-
-    fn is_missing(&mut self, (sent, received): (u64, u64)) -> bool {
-        let silent = sent > self.sent && received == self.received;
-        self.silent = match () {
-            () if received > self.received => 0,
-            () if silent || self.silent > 0 => self.silent + 1,
-            () => 0,
-        };
-        (self.sent, self.received) = (sent, received);
-        self.silent > 0 && self.silent.is_multiple_of(SILENT_LOOKS)
     }
 }
 
@@ -316,6 +309,12 @@ struct Connected {
 }
 
 impl Connected {
+    /// Says that this node is here, and which roster it has. The relay answers each time.
+    async fn beat(&mut self, roster: u64, echo: &mut Echo) -> Result<(), LinkDown> {
+        echo.asked();
+        self.say(&ToRelay::Heartbeat(roster)).await
+    }
+
     async fn say(&mut self, frame: &ToRelay) -> Result<(), LinkDown> {
         let body = frame.encode();
         let length = u32::try_from(body.len()).expect("a frame is at most FRAME_MAX bytes long");
@@ -361,21 +360,3 @@ impl Connected {
 
 /// A link that is up ends only by going down.
 enum Never {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn silence_after_something_was_sent_is_noticed_and_silence_of_both_is_not() {
-        let mut echo = Echo::default();
-        let looks = |echo: &mut Echo, sent, received, n| (0..n).map(|_| echo.is_missing((sent, received))).collect::<Vec<_>>();
-        assert_eq!(looks(&mut echo, 0, 0, 5), [false; 5]);
-        assert_eq!(looks(&mut echo, 4, 0, 6), [false, false, true, false, false, true], "it is asked again and again");
-        assert_eq!(looks(&mut echo, 4, 1, 5), [false; 5]);
-        assert_eq!(looks(&mut echo, 9, 8, 5), [false; 5]);
-        assert_eq!(looks(&mut echo, 10, 8, 2), [false; 2]);
-        echo.heard();
-        assert_eq!(looks(&mut echo, 10, 8, 9), [false; 9], "a relay that answers is there, whatever the peer does");
-    }
-}

@@ -123,6 +123,11 @@ impl Session {
         self.connection.close(VarInt::from_u32(code), reason.as_bytes());
     }
 
+    /// The connection, to end it together with others.
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
     /// Where the peer is now.
     pub fn remote_addr(&self) -> SocketAddr {
         canonical(self.connection.remote_address())
@@ -146,12 +151,12 @@ struct Out {
 }
 
 impl Out {
-    /// Waits for room. If nobody listens any more, the node is stopping, and the session with it.
     /// Says something that an engine with more important things to hear can do without.
     fn mention(&self, kind: SessionEventKind) {
         let _ = self.events.try_send(SessionEvent { session: self.id, kind });
     }
 
+    /// Waits for room. If nobody listens any more, the node is stopping, and the session with it.
     async fn send(&self, kind: SessionEventKind) -> Result<(), Stop> {
         self.events.send(SessionEvent { session: self.id, kind }).await.map_err(|_| Stop::Local)
     }

@@ -27,7 +27,9 @@ impl Engine {
         let Some(link) = self.links.get(&session) else { return };
         let remote = link.session.remote_addr();
         let told = addrs.clone();
-        let may = |addr: &SocketAddr| may_be_dialed(*addr, remote, &self.interfaces);
+        // The peer's network may be numbered as ours is, and its address be ours here.
+        let own = self.listening_addrs();
+        let may = |addr: &SocketAddr| !own.contains(addr) && may_be_dialed(*addr, remote, &self.interfaces);
         let addrs = addrs.into_iter().filter(may).collect();
         self.rendezvous.handle(self.clock.now(), rendezvous::Input::Candidates(session, addrs));
         if let Some(link) = self.links.get_mut(&session) {

@@ -55,8 +55,9 @@ impl Engine {
         link.proofs = profile.proofs;
         let nick = Nickname::cleaned(&profile.nick);
         let mut addrs = vec![remote];
-        let interfaces = &self.interfaces;
-        addrs.extend(profile.addrs.into_iter().filter(|addr| *addr != remote && may_be_dialed(*addr, remote, interfaces)));
+        let (own, interfaces) = (self.listening_addrs(), &self.interfaces);
+        let may = |addr: &SocketAddr| *addr != remote && !own.contains(addr) && may_be_dialed(*addr, remote, interfaces);
+        addrs.extend(profile.addrs.into_iter().filter(may));
         addrs.truncate(HELLO_ADDRS_MAX);
         let known = KnownPeer {
             peer,

@@ -1,6 +1,7 @@
 //! The end of a node: last commits, goodbyes, and the store closed last.
 
 use super::*;
+use crate::net::goodbye::say_goodbye;
 
 /// How long the last commit may take when the node stops.
 const LAST_COMMIT: Duration = Duration::from_secs(5);
@@ -26,17 +27,24 @@ impl Engine {
     /// Says goodbye everywhere, and closes the store last.
     pub(super) async fn end(mut self) {
         self.log_counters();
-        let Self { discovery, endpoint, stopping, tasks, store, links, candidates, stop, lock, .. } = self;
-        stopping.cancel();
-        tasks.close();
+        let Self { discovery, endpoint, stopping, tasks, store, links, candidates, greetings, session_queue, stop, lock, .. } =
+            self;
         let goodbye_mdns = async {
             if let Some(discovery) = discovery {
                 discovery.stop().await;
             }
         };
-        tokio::join!(goodbye_mdns, endpoint.close(close::BYE, "goodbye"));
-        drop((links, candidates));
+        // Nobody hears any more what sessions say; they need not wait for it.
+        drop(session_queue);
+        let sessions = links.values().map(|link| link.session.connection());
+        let candidates = candidates.values().map(|candidate| candidate.greeted.connection.clone());
+        let all: Vec<_> = sessions.chain(candidates).chain(greetings.into_iter().map(|greeting| greeting.connection)).collect();
+        tokio::join!(goodbye_mdns, say_goodbye(&all, close::BYE, "goodbye"));
+        // Relays carried some of these goodbyes, and so hear theirs last.
+        stopping.cancel();
+        tasks.close();
         tasks.wait().await;
+        endpoint.close(close::BYE, "goodbye").await;
         if let Err(error) = tokio::task::spawn_blocking(move || store.shutdown()).await {
             warn!("the store did not close cleanly: {error}");
         }

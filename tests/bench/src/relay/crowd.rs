@@ -1,18 +1,17 @@
 //! Thousands of peers that are registered and say nothing but heartbeats. Each has its own identity; some share a socket.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use hobnob_protocol::SecretKey;
 use hobnob_protocol::relay::{ALPN_RELAY, ToRelay};
 use hobnob_protocol::tls::{Credentials, SERVER_NAME};
+use hobnob_protocol::{PeerId, SecretKey};
 use hobnob_tests::lab::Stopwatch;
 use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};
 use tokio::task::JoinSet;
 
-use super::Relay;
 use super::peer::Control;
 
 /// Peers of one socket.
@@ -36,6 +35,7 @@ const LIMIT: Duration = Duration::from_secs(100);
 /// Those who are to come.
 #[derive(Debug)]
 pub(crate) struct Crowd {
+    relay: SocketAddr,
     endpoints: Vec<Endpoint>,
     configs: Vec<ClientConfig>,
     here: Vec<Control>,
@@ -43,7 +43,7 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Makes so many identities.
-    pub(crate) fn new(relay: &Relay, peers: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(relay: PeerId, addr: SocketAddr, peers: usize) -> anyhow::Result<Self> {
         let sockets = peers.div_ceil(PER_SOCKET);
         let endpoints = (0..sockets).map(endpoint).collect::<anyhow::Result<_>>()?;
         let transport = transport();
@@ -51,20 +51,20 @@ impl Crowd {
             let mut seed = [9; 32];
             seed[..8].copy_from_slice(&(peer as u64).to_be_bytes());
             let credentials = Credentials::new(&SecretKey::from_seed(seed));
-            let mut config = ClientConfig::new(credentials.client_config(Some(relay.id), ALPN_RELAY).crypto);
+            let mut config = ClientConfig::new(credentials.client_config(Some(relay), ALPN_RELAY).crypto);
             config.transport_config(Arc::clone(&transport));
             config
         });
-        Ok(Self { configs: configs.collect(), endpoints, here: Vec::new() })
+        Ok(Self { relay: addr, configs: configs.collect(), endpoints, here: Vec::new() })
     }
 
     /// All come at once; who is turned away comes again, after a while of his own. Says how many seconds it took until the last
     /// one was welcome.
-    pub(crate) async fn comes(&mut self, relay: &Relay) -> anyhow::Result<f64> {
+    pub(crate) async fn comes(&mut self) -> anyhow::Result<f64> {
         let begun = Stopwatch::start();
         let mut coming = JoinSet::new();
         for (number, config) in self.configs.iter().enumerate() {
-            let (endpoint, config, addr) = (self.endpoints[number / PER_SOCKET].clone(), config.clone(), relay.addr);
+            let (endpoint, config, addr) = (self.endpoints[number / PER_SOCKET].clone(), config.clone(), self.relay);
             coming.spawn(async move {
                 let mut tries = 0;
                 loop {

@@ -17,8 +17,8 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     let (peers, fewer) = plan.pick((2_000, 1_800), (10_000, 9_000));
     let relay = relay(plan, "relay-crowd")?;
     let alone = relay.memory()?;
-    let mut crowd = Crowd::new(&relay, fewer)?;
-    crowd.comes(&relay).await?;
+    let mut crowd = Crowd::new(relay.id, relay.addr, fewer)?;
+    crowd.comes().await?;
     tokio::time::sleep(SETTLING).await;
     let each = (relay.memory()? - alone) / fewer as f64;
     let aim = Some(Aim::AtMost(28.0));
@@ -26,8 +26,8 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     drop((crowd, relay));
 
     let mut relay = super::relay(plan, "relay-crowd")?;
-    let mut crowd = Crowd::new(&relay, peers)?;
-    crowd.comes(&relay).await?;
+    let mut crowd = Crowd::new(relay.id, relay.addr, peers)?;
+    crowd.comes().await?;
     tokio::time::sleep(SETTLING).await;
     let before = relay.cpu()?;
     crowd.beats(HEARTBEAT_EVERY).await?;
@@ -38,7 +38,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     for _ in 0..plan.pick(1, 3) {
         relay = relay.restart()?;
         crowd.vanishes()?;
-        took.push(crowd.comes(&relay).await?);
+        took.push(crowd.comes().await?);
         used.push(relay.cpu()?.as_secs_f64());
     }
     let aim = Some(Aim::AtMost(8.0));

@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
+
 use super::{relay, samples};
 use crate::plan::Plan;
-use crate::relay::{Load, Offer, Relay, pin};
+use crate::relay::{Crowd, Load, Offer, Relay, pin};
 use crate::report::{Aim, Report};
 
 /// Frames that the generator gives to the system as one: it has to be cheaper than the relay.
@@ -25,6 +27,9 @@ const FAILS: usize = 2;
 /// A peer that says little while another floods the relay.
 const MODEST: f64 = 2_000.0;
 
+/// More than any generator makes: it sends as fast as it can.
+const FLOOD: f64 = 1e9;
+
 pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let relay = relay(plan, "relay-load")?;
     let (load, modest) = (Load::new(&relay, 40).await?, Load::new(&relay, 50).await?);
@@ -36,6 +41,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
         at_once: AT_ONCE,
         timed,
     };
+    beside_newcomers(plan, report, &relay, &modest).await?;
     let ceiling = ceiling(&load, |rate| offer(rate, false)).await?;
     report.figure("hobnob's relay, frames of 1,200 B passed on, at most", "frames/s", samples(vec![ceiling])?);
     let mut shares = Vec::new();
@@ -57,12 +63,41 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     for _ in 0..rounds {
         let little = Offer { at_once: 1, ..offer(MODEST, false) };
         let before = modest.offer(little).await?;
-        let (_, beside) = tokio::join!(load.offer(offer(ceiling * 1.5, false)), modest.offer(little));
+        let (_, beside) = tokio::join!(load.offer(offer(FLOOD, false)), modest.offer(little));
         kept.push(beside?.share() / before.share());
     }
     let at_least = Some(Aim::AtLeast(0.9));
-    report.line("what a modest peer keeps while another offers 150 %", "×", samples(kept)?, None, at_least);
+    report.line("what a modest peer keeps while another floods at line rate", "×", samples(kept)?, None, at_least);
     drop(apart);
+    Ok(())
+}
+
+/// A few messages, while many newcomers shake hands with the relay.
+async fn beside_newcomers(plan: &Plan, report: &mut Report, relay: &Relay, load: &Load) -> anyhow::Result<()> {
+    let (id, addr, count) = (relay.id, relay.addr, plan.pick(300, 2_000));
+    // On a thread of their own: the messages must not wait for the newcomers' work.
+    let (tell, begins) = tokio::sync::oneshot::channel();
+    let newcomers = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut crowd = Crowd::new(id, addr, count)?;
+            let _nobody_asks = tell.send(());
+            crowd.comes().await
+        })
+    });
+    // An error means that they don't come: then they say why.
+    let _begun = begins.await;
+    let mut latencies = Vec::new();
+    while !newcomers.is_finished() {
+        let time = Duration::from_millis(200);
+        let few = Offer { frames_per_second: MODEST, time, at_once: 1, timed: true };
+        latencies.extend(load.offer(few).await?.latencies);
+    }
+    newcomers.join().ok().context("the newcomers' thread failed")??;
+    let latencies = samples(latencies)?;
+    let quantile = |share| samples(vec![latencies.quantile(share)]);
+    report.figure(format!("a message of 64 B through it while {count} newcomers come, p50"), "µs", quantile(0.5)?);
+    report.figure("the same, p99", "µs", quantile(0.99)?);
     Ok(())
 }
 

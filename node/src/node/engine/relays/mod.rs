@@ -3,10 +3,10 @@
 //! What a relay says is a hint, as an mDNS record is: who answers through a channel proves who it is, and a relay that names
 //! the wrong one connects nobody.
 
-use std::ops::Bound;
+mod roster;
 
 use hobnob_protocol::datagram::ChannelId;
-use hobnob_protocol::relay::{FromRelay, OpenRefusal, Roster, RosterChange, ToRelay, Welcome, close};
+use hobnob_protocol::relay::{FromRelay, OpenRefusal, ToRelay, Welcome, close};
 use hobnob_protocol::{HostPort, RelayAddr};
 
 use super::*;
@@ -21,16 +21,6 @@ use crate::node::clock::random;
 
 /// Events of relays that wait for the engine; further ones make their relay wait.
 const EVENTS_MAX: usize = 256;
-
-/// Peers of one relay that are remembered as being there; further ones can be reached by their id.
-const ROSTER_MAX: usize = 4096;
-
-/// Members of a room that a node connects with through a relay, of its own accord: the next ones after it in the order of ids.
-/// As many others connect with it, so that a room has eight relayed neighbours and holds together whoever is missing.
-const NEXT_IN_ROOM: usize = 4;
-
-/// Peers that this node has talked with and that a relay did not name, which are asked for when the relay is there.
-const ASKED_FOR_MAX: usize = 64;
 
 /// The setting that holds a relay's identity is named so, then its address.
 pub(in crate::node) const RELAY_SETTING: &str = "relay ";
@@ -119,9 +109,9 @@ impl Relays {
         without.map(|relay| relay.at.to_string()).collect()
     }
 
-    /// For a ticket: those that are there.
+    /// For a ticket: those that this node is to be found at. It may be given away before they have answered.
     pub(super) fn addrs(&self) -> Vec<RelayAddr> {
-        let named = self.list.values().filter(|relay| relay.in_rooms && relay.up.is_some());
+        let named = self.list.values().filter(|relay| relay.in_rooms);
         named.map(|relay| RelayAddr { id: relay.id, at: relay.at.clone() }).collect()
     }
 
@@ -154,8 +144,7 @@ impl Engine {
         let expected = addr.id.or_else(|| self.relays.known.get(&addr.at.to_string()).copied());
         let (commands, queue) = mpsc::unbounded_channel();
         let (token, seed) = (self.relays.token.clone(), random());
-        let v6 = self.bound.local_addr.is_ipv6();
-        let config = LinkConfig { relay, at: addr.at.clone(), expected, token, v6, seed };
+        let config = LinkConfig { relay, at: addr.at.clone(), expected, token, seed };
         let channels = self.bound.channels.clone();
         let link = RelayLink::new(config, self.endpoint.clone(), channels, queue, self.relays.events.clone());
         self.tasks.spawn(link.run(self.stopping.clone()));
@@ -186,7 +175,7 @@ impl Engine {
     }
 
     fn relayed_addr(&self, relay: RelayId, peer: PeerId) -> SocketAddr {
-        self.bound.channels.addr(relay, peer, self.bound.local_addr.is_ipv6(), random)
+        self.bound.channels.addr(relay, peer, random)
     }
 
     /// The address of the relay through which a session goes.
@@ -223,9 +212,8 @@ impl Engine {
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         (relay.id, relay.told) = (Some(identity), None);
         relay.up = Some(Up { addr, observed });
-        relay.roster.clear();
+        relay.forget_roster();
         relay.wanted.clear();
-        relay.missing.clear();
         let at = relay.at.to_string();
         let mut asked: BTreeSet<_> = relay.opening.keys().copied().collect();
         if self.relays.known.insert(at.clone(), identity) != Some(identity) {
@@ -241,19 +229,6 @@ impl Engine {
         }
         self.ask_for_known(id);
         self.rendezvous.handle(self.clock.now(), rendezvous::Input::NetworkChanged);
-    }
-
-    /// Those whom this node talks with may be there although no room is shared, or the relay names nobody.
-    fn ask_for_known(&mut self, relay: RelayId) {
-        if self.relays.list.get(&relay).is_none_or(|relay| !relay.in_rooms) {
-            return;
-        }
-        let away: Vec<_> =
-            self.talked_with().into_iter().filter(|peer| self.paths.session(*peer).is_none()).take(ASKED_FOR_MAX).collect();
-        for peer in away {
-            let addrs = vec![self.relayed_addr(relay, peer)];
-            self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
-        }
     }
 
     fn relay_down(&mut self, id: RelayId, down: LinkDown) {
@@ -275,9 +250,15 @@ impl Engine {
             LinkDown::Refused { code, reason } if *code != u64::from(close::BYE) && *code != u64::from(close::DRAINING) => {
                 ("relay-refused", format!("The relay at {at} refuses this node ({}): {reason}", close::name(*code)))
             }
+            LinkDown::UdpBlocked { .. } => {
+                ("udp-blocked", format!("The relay at {at} can't be used from here: {down} (it is tried again)"))
+            }
             LinkDown::Refused { .. }
             | LinkDown::NoAddress(_)
             | LinkDown::Unreachable
+            | LinkDown::Busy
+            | LinkDown::Silent
+            | LinkDown::NotRunning { .. }
             | LinkDown::Restarted
             | LinkDown::Protocol(_)
             | LinkDown::Lost(_) => ("relay-down", format!("The relay at {at} can't be used now: {down} (it is tried again)")),
@@ -305,66 +286,6 @@ impl Engine {
                 }
             }
             FromRelay::Welcome(_) | FromRelay::Unknown(_) => {}
-        }
-    }
-
-    fn roster(&mut self, id: RelayId, roster: Roster) {
-        let me = self.me;
-        let Some(relay) = self.relays.list.get_mut(&id) else { return };
-        if roster.anew {
-            relay.roster.clear();
-            relay.missing.clear();
-        }
-        let mut came = Vec::new();
-        for change in roster.changes {
-            match change {
-                RosterChange::Here { peer, rooms } if peer != me && relay.roster.len() < ROSTER_MAX => {
-                    relay.roster.insert(peer, rooms.into_iter().collect());
-                    relay.missing.remove(&peer);
-                    came.push(peer);
-                }
-                RosterChange::Here { .. } => {}
-                RosterChange::Gone { peer } => {
-                    relay.roster.remove(&peer);
-                    relay.missing.remove(&peer);
-                }
-            }
-        }
-        // A peer that has come back to the relay may have a session with us that lost its channel.
-        for peer in came {
-            let Some(addr) = self.link_with(peer).map(|link| link.session.remote_addr()) else { continue };
-            let through = self.bound.channels.peer_at(addr) == Some((id, peer));
-            if through && self.bound.channels.channel_to(addr).is_none() {
-                self.relays.say(id, ToRelay::Open(peer));
-            }
-        }
-        self.connect_with_near();
-    }
-
-    /// Finds, for each relay, whom of its people to connect with, and does so with those who are new among them.
-    fn connect_with_near(&mut self) {
-        let rooms: Vec<_> = self.replica.rooms().map(|(room, ..)| room).collect();
-        let direct = self.talked_with();
-        let mut found = Vec::new();
-        for (id, relay) in &mut self.relays.list {
-            let wanted = wanted(self.me, &relay.roster, &relay.missing, &rooms, &direct);
-            found.extend(wanted.difference(&relay.wanted).map(|peer| (*id, *peer)));
-            relay.wanted = wanted;
-        }
-        for (relay, peer) in found {
-            let addrs = vec![self.relayed_addr(relay, peer)];
-            self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
-        }
-    }
-
-    /// A dial came to nothing: where rosters named the peer, others take its place.
-    pub(super) fn not_reached(&mut self, peer: PeerId) {
-        let mut missing = false;
-        for relay in self.relays.list.values_mut().filter(|relay| relay.roster.contains_key(&peer)) {
-            missing |= relay.missing.insert(peer);
-        }
-        if missing {
-            self.connect_with_near();
         }
     }
 
@@ -412,63 +333,5 @@ impl Engine {
             expected.short()
         );
         self.notice("relay-lies", text, Some(expected));
-    }
-}
-
-/// Whom of a roster to connect with: in each room the next few after us, in the order of ids and around, that are not known to be
-/// missing; and those with whom there is a conversation.
-fn wanted(
-    me: PeerId,
-    roster: &BTreeMap<PeerId, BTreeSet<ConversationId>>,
-    missing: &BTreeSet<PeerId>,
-    rooms: &[ConversationId],
-    direct: &BTreeSet<PeerId>,
-) -> BTreeSet<PeerId> {
-    let mut wanted: BTreeSet<_> = roster.keys().copied().filter(|peer| direct.contains(peer)).collect();
-    for room in rooms {
-        let after = roster.range((Bound::Excluded(me), Bound::Unbounded));
-        let around = after.chain(roster.range(..me)).filter(|(peer, _)| !missing.contains(peer));
-        wanted.extend(around.filter(|(_, theirs)| theirs.contains(room)).take(NEXT_IN_ROOM).map(|(peer, _)| *peer));
-    }
-    wanted
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(n: u8) -> PeerId {
-        PeerId::from_bytes([n; 32])
-    }
-
-    #[test]
-    fn a_room_is_a_ring_in_which_nobody_has_more_than_eight_neighbours() {
-        let room = ConversationId::from_bytes([9; 32]);
-        let all: BTreeMap<_, _> = (0..40).map(|n| (peer(n), BTreeSet::from([room]))).collect();
-        let mut neighbours: BTreeMap<PeerId, BTreeSet<PeerId>> = BTreeMap::new();
-        for me in all.keys() {
-            let roster = all.iter().filter(|(peer, _)| *peer != me).map(|(peer, rooms)| (*peer, rooms.clone())).collect();
-            for other in wanted(*me, &roster, &BTreeSet::new(), &[room], &BTreeSet::new()) {
-                neighbours.entry(*me).or_default().insert(other);
-                neighbours.entry(other).or_default().insert(*me);
-            }
-        }
-        assert!(neighbours.values().all(|of| of.len() == 2 * NEXT_IN_ROOM));
-        // Three in a row may be missing, and the rest still hold together.
-        let gone = [peer(5), peer(6), peer(7)];
-        let (mut reached, mut next) = (BTreeSet::from([peer(0)]), vec![peer(0)]);
-        while let Some(at) = next.pop() {
-            next.extend(neighbours[&at].iter().filter(|peer| !gone.contains(peer) && reached.insert(**peer)));
-        }
-        assert_eq!(reached.len(), 37);
-    }
-
-    #[test]
-    fn those_in_other_rooms_are_left_alone_unless_there_is_a_conversation() {
-        let (ours, other) = (ConversationId::from_bytes([1; 32]), ConversationId::from_bytes([2; 32]));
-        let roster = BTreeMap::from([(peer(1), BTreeSet::from([ours])), (peer(2), [other].into()), (peer(3), [other].into())]);
-        let direct = BTreeSet::from([peer(3), peer(4)]);
-        assert_eq!(wanted(peer(9), &roster, &BTreeSet::new(), &[ours], &direct), [peer(1), peer(3)].into());
-        assert_eq!(wanted(peer(9), &roster, &[peer(1)].into(), &[ours], &direct), [peer(3)].into());
     }
 }

@@ -4,14 +4,21 @@
 //! the channel or the relay's address changes, so that connections outlive both. Who asks for channels, and when, is not known
 //! here.
 
+mod early;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::Context;
+use std::time::Instant;
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::datagram::ChannelId;
 
+use self::early::Early;
+pub(in crate::net) use self::early::Received;
+use super::demux::Counters;
 use crate::core::synthetic;
 
 /// Names one of a node's relays for the life of the process.
@@ -26,13 +33,20 @@ const ADDRS_MAX: usize = 16_384;
 const CHANNELS_MAX: usize = 4_096;
 
 /// All channels of a node. Clones share them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Channels {
     table: Arc<RwLock<Table>>,
+    /// Whoever holds this lock may take that of the table, never the reverse.
+    early: Arc<Mutex<Early>>,
+    /// Whether synthetic addresses are IPv6 ones, as the socket's.
+    v6: bool,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
+    /// Where the relays are that this node is connected with.
+    relays: HashMap<RelayId, SocketAddr>,
     addrs: HashMap<(RelayId, PeerId), SocketAddr>,
     peers: HashMap<SocketAddr, (RelayId, PeerId)>,
     out: HashMap<SocketAddr, Way>,
@@ -74,16 +88,20 @@ impl Traffic {
 }
 
 impl Channels {
-    /// The address that means this peer by this relay, made if there is none yet. `random` is asked for bits; `v6` says what kind
-    /// of address the socket can take.
-    pub fn addr(&self, relay: RelayId, peer: PeerId, v6: bool, mut random: impl FnMut() -> u64) -> SocketAddr {
+    /// None yet. `v6` says what kind of address the socket can take; what is dropped here is counted there.
+    pub fn new(v6: bool, counters: Arc<Counters>) -> Self {
+        Self { table: Arc::default(), early: Arc::default(), v6, counters }
+    }
+
+    /// The address that means this peer by this relay, made if there is none yet. `random` is asked for bits.
+    pub fn addr(&self, relay: RelayId, peer: PeerId, mut random: impl FnMut() -> u64) -> SocketAddr {
         let mut table = self.write();
         if let Some(addr) = table.addrs.get(&(relay, peer)) {
             return *addr;
         }
         table.make_room();
         let addr = loop {
-            let addr = synthetic::from_random(v6, random(), random());
+            let addr = synthetic::from_random(self.v6, random(), random());
             if !table.peers.contains_key(&addr) {
                 break addr;
             }
@@ -98,19 +116,20 @@ impl Channels {
         self.read().peers.get(&addr).copied()
     }
 
-    /// From now on frames for `addr` go through this channel, and its frames come from `addr`.
+    /// This node is connected with a relay, which may speak of channels from now on.
+    pub fn connected(&self, relay: RelayId, at: SocketAddr) {
+        self.write().relays.insert(relay, at);
+    }
+
+    /// From now on frames for `addr` go through this channel, and its frames come from `addr`; those that came before are handed
+    /// on.
     pub fn bind(&self, addr: SocketAddr, relay: SocketAddr, channel: ChannelId) {
-        let mut table = self.write();
-        let Some(&(id, _)) = table.peers.get(&addr) else { return };
-        if table.in_by_channel.len() >= CHANNELS_MAX && !table.out.contains_key(&addr) {
-            return;
+        let Some(traffic) = self.write().bind(addr, relay, channel) else { return };
+        let (released, dropped) = self.early().release(now(), relay, channel, addr);
+        if released > 0 {
+            traffic.count_received();
         }
-        let traffic = table.traffic.entry(id).or_default().clone();
-        let way = Way { relay, channel, addr, traffic };
-        if let Some(old) = table.out.insert(addr, way.clone()) {
-            table.in_by_channel.remove(&old.channel);
-        }
-        table.in_by_channel.insert(channel, way);
+        self.counters.early_dropped(dropped);
     }
 
     /// This channel no longer exists. The peer whose it was, if it was one of ours.
@@ -121,10 +140,12 @@ impl Channels {
         table.peers.get(&way.addr).copied()
     }
 
-    /// None of a relay's channels exists any more. Addresses stay, for the channels that take their place.
-    pub fn unbind_all(&self, relay: RelayId) {
+    /// This node is no longer connected with a relay, and none of its channels exists any more. Addresses stay, for the channels
+    /// that take their place.
+    pub fn disconnected(&self, relay: RelayId) {
         let mut table = self.write();
-        let Table { peers, out, in_by_channel, .. } = &mut *table;
+        let Table { relays, peers, out, in_by_channel, .. } = &mut *table;
+        relays.remove(&relay);
         let of_relay = |way: &Way| peers.get(&way.addr).is_some_and(|(id, _)| *id == relay);
         out.retain(|_, way| !of_relay(way));
         in_by_channel.retain(|_, way| !of_relay(way));
@@ -149,6 +170,32 @@ impl Channels {
         self.read().in_by_channel.get(&channel).filter(|way| same_place(way.relay, from)).cloned()
     }
 
+    /// Keeps a datagram that came from `from` in a frame of an unknown channel, in case that becomes known in a moment; what
+    /// no relay of ours sent is dropped.
+    pub(super) fn keep_early(&self, channel: ChannelId, from: SocketAddr, datagram: Received) {
+        let mut early = self.early();
+        // With the lock held, so that a channel that becomes known now finds what is kept here.
+        if let Some(way) = self.way_from(channel, from) {
+            return early.hand_on(datagram, way.addr);
+        }
+        let of_relay = self.read().relays.values().any(|relay| same_place(*relay, from));
+        self.counters.early_dropped(if of_relay { early.keep(now(), from, channel, datagram) } else { 1 });
+    }
+
+    /// The next of the datagrams that were kept and whose channel is known now.
+    pub(super) fn take_early(&self) -> Option<Received> {
+        self.early().take()
+    }
+
+    /// Has this task woken when there is something for [`Channels::take_early`]; says whether there is already.
+    pub(super) fn wake_on_early(&self, cx: &Context<'_>) -> bool {
+        self.early().wake_on_release(cx)
+    }
+
+    fn early(&self) -> MutexGuard<'_, Early> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Table> {
         // Nothing that holds the lock can leave the table half changed.
         self.table.read().unwrap_or_else(PoisonError::into_inner)
@@ -160,6 +207,21 @@ impl Channels {
 }
 
 impl Table {
+    /// What goes to and comes from the channel's relay; none if it was not bound.
+    fn bind(&mut self, addr: SocketAddr, relay: SocketAddr, channel: ChannelId) -> Option<Arc<Traffic>> {
+        let &(id, _) = self.peers.get(&addr)?;
+        if self.in_by_channel.len() >= CHANNELS_MAX && !self.out.contains_key(&addr) {
+            return None;
+        }
+        let traffic = self.traffic.entry(id).or_default().clone();
+        let way = Way { relay, channel, addr, traffic: traffic.clone() };
+        if let Some(old) = self.out.insert(addr, way.clone()) {
+            self.in_by_channel.remove(&old.channel);
+        }
+        self.in_by_channel.insert(channel, way);
+        Some(traffic)
+    }
+
     fn make_room(&mut self) {
         if self.addrs.len() < ADDRS_MAX {
             return;
@@ -170,6 +232,11 @@ impl Table {
             self.peers.remove(&addr);
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this driver reads the clock for frames that come before their channel")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Whether two addresses mean one socket, however the system writes IPv4.
@@ -199,20 +266,20 @@ mod tests {
     #[test]
     fn a_peer_keeps_its_address_whatever_becomes_of_the_channel() {
         for v6 in [true, false] {
-            let (channels, mut random) = (Channels::default(), counter());
-            let addr = channels.addr(RELAY, peer(1), v6, &mut random);
+            let (channels, mut random) = (Channels::new(v6, Arc::default()), counter());
+            let addr = channels.addr(RELAY, peer(1), &mut random);
             assert!(synthetic::is_synthetic(addr.ip()) && addr.is_ipv6() == v6, "{addr}");
-            assert_ne!(channels.addr(RELAY, peer(2), v6, &mut random), addr);
-            assert_ne!(channels.addr(RelayId(2), peer(1), v6, &mut random), addr);
+            assert_ne!(channels.addr(RELAY, peer(2), &mut random), addr);
+            assert_ne!(channels.addr(RelayId(2), peer(1), &mut random), addr);
             let relay = "11.0.0.1:4627".parse().unwrap();
             channels.bind(addr, relay, CHANNEL);
             let mapped = "[::ffff:11.0.0.1]:4627".parse().unwrap();
             assert_eq!(channels.way_from(CHANNEL, mapped).map(|way| way.addr), Some(addr));
             assert!(channels.way_from(CHANNEL, "11.0.0.2:4627".parse().unwrap()).is_none(), "only its relay may speak for it");
-            channels.unbind_all(RELAY);
+            channels.disconnected(RELAY);
             assert!(channels.way_to(addr).is_none() && channels.way_from(CHANNEL, relay).is_none());
             channels.bind(addr, relay, ChannelId([8; 8]));
-            assert_eq!(channels.addr(RELAY, peer(1), v6, &mut random), addr);
+            assert_eq!(channels.addr(RELAY, peer(1), &mut random), addr);
             assert_eq!(channels.way_to(addr).map(|way| way.channel), Some(ChannelId([8; 8])));
             assert_eq!(channels.unbind(ChannelId([8; 8])), Some((RELAY, peer(1))));
             assert!(channels.way_to(addr).is_none());
@@ -221,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_relay_that_names_people_without_end_costs_only_so_much() {
-        let (channels, mut random) = (Channels::default(), counter());
+        let (channels, mut random) = (Channels::new(true, Arc::default()), counter());
         let relay = "11.0.0.1:4627".parse().unwrap();
         let somebody = |n: usize| {
             let mut bytes = [0; 32];
@@ -229,7 +296,7 @@ mod tests {
             PeerId::from_bytes(bytes)
         };
         for n in 0..ADDRS_MAX + 1000 {
-            let addr = channels.addr(RELAY, somebody(n), true, &mut random);
+            let addr = channels.addr(RELAY, somebody(n), &mut random);
             channels.bind(addr, relay, ChannelId(n.to_be_bytes()));
         }
         let table = channels.read();

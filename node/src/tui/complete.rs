@@ -1,0 +1,130 @@
+//! What the Tab key makes of the word before the cursor: commands, rooms, and names.
+
+use crate::cli::chat::command::{COMMANDS, find};
+
+/// What there is to choose from, best first.
+#[derive(Debug, Default)]
+pub(super) struct Choices {
+    /// With `#`.
+    pub(super) rooms: Vec<String>,
+    /// People as they are called; who spoke last comes first.
+    pub(super) names: Vec<String>,
+    /// The same people as words that a command takes: a name with a space in it is no word.
+    pub(super) targets: Vec<String>,
+}
+
+/// A word that is being completed: each Tab puts the next candidate in its place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Completion {
+    /// Where the word begins.
+    pub(super) start: usize,
+    candidates: Vec<String>,
+    shown: Option<usize>,
+}
+
+impl Completion {
+    /// What can stand for the word at the end of `before`; none where nothing can.
+    pub(super) fn of(before: &str, choices: &Choices) -> Option<Completion> {
+        let space = before.char_indices().rev().find(|(_, c)| c.is_whitespace());
+        let start = space.map_or(0, |(at, c)| at + c.len_utf8());
+        let (earlier, word) = before.split_at(start);
+        let candidates = candidates(earlier.trim(), word, choices);
+        (!candidates.is_empty()).then_some(Completion { start, candidates, shown: None })
+    }
+
+    pub(super) fn next(&mut self) -> &str {
+        self.show(self.shown.map_or(0, |shown| (shown + 1) % self.candidates.len()))
+    }
+
+    pub(super) fn previous(&mut self) -> &str {
+        self.show(self.shown.filter(|shown| *shown > 0).unwrap_or(self.candidates.len()) - 1)
+    }
+
+    fn show(&mut self, index: usize) -> &str {
+        self.shown = Some(index);
+        &self.candidates[index]
+    }
+}
+
+fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
+    if earlier.is_empty() && word.starts_with('/') && !word.starts_with("//") {
+        return commands(&word[1..], "/");
+    }
+    if word.starts_with('#') {
+        return matching(&choices.rooms, word, " ");
+    }
+    // Only a command alone is found by its name: what follows the first argument is text.
+    let takes = earlier.strip_prefix('/').and_then(find).map_or("", |spec| spec.takes);
+    if takes.contains("COMMAND") {
+        commands(word.trim_start_matches('/'), "")
+    } else if takes.contains("ROOM") {
+        matching(&choices.rooms, &format!("#{word}"), " ")
+    } else if takes.starts_with("TARGET") {
+        matching(&choices.targets, word, " ")
+    } else {
+        matching(&choices.names, word, if earlier.is_empty() { ": " } else { " " })
+    }
+}
+
+fn commands(start: &str, slash: &str) -> Vec<String> {
+    let names = COMMANDS.iter().map(|spec| spec.name);
+    let aliases = COMMANDS.iter().flat_map(|spec| spec.aliases.iter().copied());
+    names.chain(aliases).filter(|name| name.starts_with(start)).map(|name| format!("{slash}{name} ")).collect()
+}
+
+fn matching(choices: &[String], start: &str, then: &str) -> Vec<String> {
+    let start = start.to_lowercase();
+    choices.iter().filter(|choice| choice.to_lowercase().starts_with(&start)).map(|choice| format!("{choice}{then}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choices() -> Choices {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Choices {
+            rooms: words(&["#lobby", "#ops"]),
+            names: words(&["bob", "Bea May", "ann"]),
+            targets: words(&["bob", "x4yzabcd", "ann"]),
+        }
+    }
+
+    fn all(before: &str) -> Vec<String> {
+        Completion::of(before, &choices()).map_or(vec![], |completion| completion.candidates)
+    }
+
+    #[test]
+    fn tab_completes_what_can_stand_there() {
+        let cases: [(&str, &[&str]); 14] = [
+            ("", &["bob: ", "Bea May: ", "ann: "]),
+            ("b", &["bob: ", "Bea May: "]),
+            ("hello b", &["bob ", "Bea May "]),
+            ("hello ", &["bob ", "Bea May ", "ann "]),
+            ("see #o", &["#ops "]),
+            ("/wh", &["/who ", "/whois "]),
+            ("/lea", &["/leave "]),
+            ("//wh", &[]),
+            ("/msg ", &["bob ", "x4yzabcd ", "ann "]),
+            ("/msg bob hi a", &["ann "]),
+            ("/join o", &["#ops "]),
+            ("/help qu", &["query ", "quit "]),
+            ("xyz", &[]),
+            ("日本 B", &["bob ", "Bea May "]),
+        ];
+        for (before, candidates) in cases {
+            assert_eq!(all(before), candidates, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn each_tab_gives_the_next_one_and_the_first_after_the_last() {
+        let mut completion = Completion::of("b", &choices()).unwrap();
+        assert_eq!(
+            [completion.next().to_owned(), completion.next().to_owned(), completion.next().to_owned()],
+            ["bob: ", "Bea May: ", "bob: "]
+        );
+        assert_eq!(completion.previous(), "Bea May: ");
+        assert_eq!(Completion::of("b", &choices()).unwrap().previous(), "Bea May: ");
+    }
+}

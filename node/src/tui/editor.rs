@@ -1,0 +1,289 @@
+//! The line that is being typed: text, a cursor between graphemes, what was cut, and what was typed before.
+
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Lines remembered; the oldest are forgotten.
+const HISTORY_MAX: usize = 500;
+
+/// Bytes that can be typed; further ones are left out. Far more than a message may have, so that its size can be told.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// A way of moving, or of cutting: from the cursor to there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Motion {
+    Left,
+    Right,
+    WordLeft,
+    WordRight,
+    /// Back to white space, as Ctrl-w of a shell.
+    BlankLeft,
+    Start,
+    End,
+}
+
+/// A text with a cursor in it.
+#[derive(Debug, Default)]
+pub(super) struct Editor {
+    text: String,
+    /// A grapheme boundary of `text`.
+    cursor: usize,
+    cut: String,
+    history: Vec<String>,
+    /// Which line of the history is shown, and what was being typed before.
+    recalled: Option<(usize, String)>,
+}
+
+impl Editor {
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn before_cursor(&self) -> &str {
+        &self.text[..self.cursor]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Puts text in at the cursor. Line breaks stay, tabs become spaces, other controls are left out.
+    pub(super) fn insert(&mut self, text: &str) {
+        let clean: String = text.replace("\r\n", "\n").replace('\r', "\n").replace('\t', "    ");
+        let room = BYTES_MAX.saturating_sub(self.text.len());
+        let mut taken = 0;
+        let kept = clean.chars().filter(|c| *c == '\n' || !c.is_control()).take_while(|c| {
+            taken += c.len_utf8();
+            taken <= room
+        });
+        let kept: String = kept.collect();
+        self.text.insert_str(self.cursor, &kept);
+        self.cursor = self.boundary_at_or_after(self.cursor + kept.len());
+    }
+
+    /// Another text, with the cursor after it.
+    pub(super) fn set(&mut self, text: String) {
+        self.cursor = text.len();
+        self.text = text;
+    }
+
+    /// Replaces the bytes from `start` to the cursor.
+    pub(super) fn replace_before(&mut self, start: usize, text: &str) {
+        self.text.replace_range(start..self.cursor, text);
+        self.cursor = start + text.len();
+    }
+
+    /// Takes the text out, and remembers it.
+    pub(super) fn take(&mut self) -> String {
+        let text = std::mem::take(&mut self.text);
+        self.cursor = 0;
+        self.recalled = None;
+        if !text.trim().is_empty() && self.history.last() != Some(&text) {
+            self.history.push(text.clone());
+            if self.history.len() > HISTORY_MAX {
+                self.history.remove(0);
+            }
+        }
+        text
+    }
+
+    pub(super) fn go(&mut self, motion: Motion) {
+        self.cursor = self.target(motion);
+    }
+
+    /// Deletes up to there. What is cut by more than a grapheme can be put back with [`Editor::yank`].
+    pub(super) fn delete(&mut self, motion: Motion) {
+        let target = self.target(motion);
+        let range = target.min(self.cursor)..target.max(self.cursor);
+        let gone = self.text[range.clone()].to_owned();
+        self.text.replace_range(range.clone(), "");
+        self.cursor = range.start;
+        if !matches!(motion, Motion::Left | Motion::Right) && !gone.is_empty() {
+            self.cut = gone;
+        }
+    }
+
+    pub(super) fn yank(&mut self) {
+        let cut = self.cut.clone();
+        self.insert(&cut);
+    }
+
+    /// Swaps the graphemes around the cursor, as Ctrl-t of a shell.
+    pub(super) fn transpose(&mut self) {
+        if self.cursor == self.text.len() {
+            self.go(Motion::Left);
+        }
+        let (left, middle) = (self.target(Motion::Left), self.cursor);
+        self.go(Motion::Right);
+        let swapped = [&self.text[middle..self.cursor], &self.text[left..middle]].concat();
+        self.text.replace_range(left..self.cursor, &swapped);
+    }
+
+    /// One line up in the text, or else the line typed before.
+    pub(super) fn up(&mut self) {
+        let Some(line) = self.text[..self.cursor].rfind('\n') else { return self.older() };
+        let above = self.text[..line].rfind('\n').map_or(0, |at| at + 1);
+        self.cursor = self.column_in(above, line, self.column());
+    }
+
+    /// One line down in the text, or else the line typed after.
+    pub(super) fn down(&mut self) {
+        let Some(line) = self.text[self.cursor..].find('\n') else { return self.newer() };
+        let below = self.cursor + line + 1;
+        let end = self.text[below..].find('\n').map_or(self.text.len(), |at| below + at);
+        self.cursor = self.column_in(below, end, self.column());
+    }
+
+    fn older(&mut self) {
+        let (next, draft) = match self.recalled.take() {
+            None => (self.history.len(), std::mem::take(&mut self.text)),
+            Some(recalled) => recalled,
+        };
+        let next = next.saturating_sub(1);
+        match self.history.get(next).cloned() {
+            Some(line) => {
+                self.recalled = Some((next, draft));
+                self.set(line);
+            }
+            None => self.set(draft),
+        }
+    }
+
+    fn newer(&mut self) {
+        let Some((shown, draft)) = self.recalled.take() else { return };
+        match self.history.get(shown + 1).cloned() {
+            Some(line) => {
+                self.recalled = Some((shown + 1, draft));
+                self.set(line);
+            }
+            None => self.set(draft),
+        }
+    }
+
+    /// Graphemes between the start of the line and the cursor.
+    fn column(&self) -> usize {
+        let start = self.text[..self.cursor].rfind('\n').map_or(0, |at| at + 1);
+        self.text[start..self.cursor].graphemes(true).count()
+    }
+
+    fn column_in(&self, start: usize, end: usize, column: usize) -> usize {
+        self.text[start..end].grapheme_indices(true).nth(column).map_or(end, |(at, _)| start + at)
+    }
+
+    fn target(&self, motion: Motion) -> usize {
+        let (before, after) = self.text.split_at(self.cursor);
+        match motion {
+            Motion::Left => before.grapheme_indices(true).next_back().map_or(0, |(at, _)| at),
+            Motion::Right => self.cursor + after.graphemes(true).next().map_or(0, str::len),
+            Motion::WordLeft => start_of_last(before, char::is_alphanumeric),
+            Motion::BlankLeft => start_of_last(before, |c| !c.is_whitespace()),
+            Motion::WordRight => {
+                let word = after.find(char::is_alphanumeric).unwrap_or(after.len());
+                let end = after[word..].find(|c: char| !c.is_alphanumeric()).map_or(after.len(), |at| word + at);
+                self.boundary_at_or_after(self.cursor + end)
+            }
+            Motion::Start => before.rfind('\n').map_or(0, |at| at + 1),
+            Motion::End => self.cursor + after.find('\n').unwrap_or(after.len()),
+        }
+    }
+
+    fn boundary_at_or_after(&self, at: usize) -> usize {
+        self.text.grapheme_indices(true).map(|(start, _)| start).find(|start| *start >= at).unwrap_or(self.text.len())
+    }
+}
+
+/// Where the last run of such characters begins.
+fn start_of_last(text: &str, belongs: impl Fn(char) -> bool) -> usize {
+    let end = text.char_indices().rev().find(|(_, c)| belongs(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+    text[..end].char_indices().rev().find(|(_, c)| !belongs(*c)).map_or(0, |(at, c)| at + c.len_utf8())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text with a bar where the cursor is.
+    fn shown(editor: &Editor) -> String {
+        format!("{}|{}", &editor.text[..editor.cursor], &editor.text[editor.cursor..])
+    }
+
+    fn typed(text: &str) -> Editor {
+        let mut editor = Editor::default();
+        editor.insert(text);
+        editor
+    }
+
+    #[test]
+    fn the_keys_of_a_shell_move_and_cut() {
+        let mut editor = typed("one two-three four");
+        editor.go(Motion::WordLeft);
+        assert_eq!(shown(&editor), "one two-three |four");
+        editor.delete(Motion::WordLeft);
+        assert_eq!(shown(&editor), "one two-|four");
+        editor.delete(Motion::BlankLeft);
+        assert_eq!(shown(&editor), "one |four");
+        editor.yank();
+        assert_eq!(shown(&editor), "one two-|four");
+        editor.go(Motion::Start);
+        editor.delete(Motion::WordRight);
+        assert_eq!(shown(&editor), "| two-four");
+        editor.delete(Motion::End);
+        assert_eq!(shown(&editor), "|");
+        editor.yank();
+        editor.transpose();
+        assert_eq!(shown(&editor), " two-foru|");
+    }
+
+    #[test]
+    fn nothing_is_cut_in_half() {
+        let mut editor = typed("a👩\u{200d}🔬e\u{301}");
+        editor.delete(Motion::Left);
+        assert_eq!(shown(&editor), "a👩\u{200d}🔬|");
+        editor.go(Motion::Left);
+        assert_eq!(shown(&editor), "a|👩\u{200d}🔬");
+        editor.delete(Motion::Right);
+        assert_eq!(shown(&editor), "a|");
+    }
+
+    #[test]
+    fn a_mark_typed_before_a_character_that_it_joins_moves_the_cursor_past_both() {
+        let mut editor = typed("👩🔬");
+        editor.go(Motion::Left);
+        editor.insert("\u{200d}");
+        assert_eq!(editor.cursor, editor.text.len());
+        editor.delete(Motion::Left);
+        assert_eq!(shown(&editor), "|");
+    }
+
+    #[test]
+    fn what_is_pasted_keeps_its_lines_and_loses_its_controls() {
+        assert_eq!(typed("a\r\nb\rc\u{1b}[2J\td").text, "a\nb\nc[2J    d");
+    }
+
+    #[test]
+    fn lines_typed_before_come_back_and_the_draft_too() {
+        let mut editor = typed("one");
+        editor.take();
+        editor.insert("two");
+        editor.take();
+        editor.insert("draft");
+        let mut seen = vec![];
+        for _ in 0..3 {
+            editor.up();
+            seen.push(editor.text().to_owned());
+        }
+        for _ in 0..3 {
+            editor.down();
+            seen.push(editor.text().to_owned());
+        }
+        assert_eq!(seen, ["two", "one", "one", "two", "draft", "draft"]);
+    }
+
+    #[test]
+    fn up_and_down_stay_inside_a_text_of_several_lines() {
+        let mut editor = typed("first\nxy");
+        editor.up();
+        assert_eq!(shown(&editor), "fi|rst\nxy");
+        editor.down();
+        assert_eq!(shown(&editor), "first\nxy|");
+    }
+}

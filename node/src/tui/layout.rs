@@ -1,0 +1,65 @@
+//! What is where on a screen of a given size.
+
+use ratatui::layout::Rect;
+
+use super::app::Panes;
+use super::view::input;
+
+/// The smallest screen that shows a chat.
+pub(super) const COLUMNS_MIN: u16 = 40;
+/// Likewise.
+pub(super) const ROWS_MIN: u16 = 10;
+
+/// From how many columns on the conversations are shown, and the people.
+const LEFT_FROM: u16 = 70;
+const RIGHT_FROM: u16 = 100;
+
+/// Their columns, with the line beside them.
+const LEFT: u16 = 18;
+const RIGHT: u16 = 27;
+
+/// Rows that the input takes at most.
+const INPUT_ROWS_MAX: usize = 6;
+
+/// The parts of the screen, from the top down and from the left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) title: Rect,
+    pub(super) left: Option<Rect>,
+    pub(super) body: Rect,
+    pub(super) right: Option<Rect>,
+    pub(super) status: Rect,
+    pub(super) input: Rect,
+}
+
+impl Layout {
+    /// For a screen of this size; a smaller one than the smallest is laid out as that.
+    pub(super) fn of((columns, rows): (u16, u16), panes: Panes, typed: &str) -> Layout {
+        let (columns, rows) = (columns.max(COLUMNS_MIN), rows.max(ROWS_MIN));
+        let wanted = input::rows(typed, usize::from(columns)).min(INPUT_ROWS_MAX).min(usize::from(rows / 3));
+        let input_rows = u16::try_from(wanted).expect("a few rows").max(1);
+        let middle = rows - input_rows - 2;
+        // A pane that was asked for by a key is shown wherever text has room beside it.
+        let left = panes.left.unwrap_or(columns >= LEFT_FROM) && columns >= COLUMNS_MIN + LEFT;
+        let right = panes.right.unwrap_or(columns >= RIGHT_FROM) && columns >= COLUMNS_MIN + RIGHT + if left { LEFT } else { 0 };
+        let (before, after) = (if left { LEFT } else { 0 }, if right { RIGHT } else { 0 });
+        Layout {
+            title: Rect::new(0, 0, columns, 1),
+            left: left.then_some(Rect::new(0, 1, LEFT, middle)),
+            body: Rect::new(before, 1, columns - before - after, middle),
+            right: right.then_some(Rect::new(columns - RIGHT, 1, RIGHT, middle)),
+            status: Rect::new(0, 1 + middle, columns, 1),
+            input: Rect::new(0, 2 + middle, columns, input_rows),
+        }
+    }
+
+    /// Rows of messages.
+    pub(super) fn rows(&self) -> usize {
+        usize::from(self.body.height)
+    }
+}
+
+/// As a screen counts. What is beyond any screen is cut.
+pub(super) fn cells(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}

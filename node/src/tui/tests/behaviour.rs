@@ -1,0 +1,306 @@
+//! What the chat does with keys and events.
+
+use crossterm::event::{KeyCode, KeyModifiers};
+use hobnob::control::wire::{Text, WireEvent};
+use hobnob::{DeliveryState, PeerState};
+
+use super::scene::{ANN, BOB, CAT, MINUTE, Scene, id, peer, room, with};
+use crate::tui::app::{Input, Output};
+
+const LAST: u64 = 1500;
+
+fn long() -> Scene {
+    let mut scene = Scene::three();
+    for n in 0..=LAST {
+        scene.old(BOB, "bob", &format!("message {n}."), (LAST + 1 - n) * MINUTE / 10);
+    }
+    scene.opened()
+}
+
+fn shows(scene: &mut Scene, text: &str) -> bool {
+    scene.screen(80, 24).contains(text)
+}
+
+#[test]
+fn a_line_goes_where_one_is_and_is_shown_once() {
+    let mut scene = Scene::three().opened();
+    scene.enters("hello all");
+    scene.enters("/query bob");
+    scene.enters("hello bob");
+    scene.enters("//a slash");
+    assert_eq!(
+        scene.sent,
+        [
+            ("#lobby".to_owned(), "hello all".to_owned()),
+            (with(BOB).to_string(), "hello bob".into()),
+            (with(BOB).to_string(), "/a slash".into())
+        ]
+    );
+    assert_eq!(scene.screen(80, 24).matches("hello bob").count(), 1);
+    assert!(scene.app.pending.is_empty());
+}
+
+#[test]
+fn two_equal_messages_in_a_row_are_two() {
+    let mut scene = Scene::three().opened();
+    scene.enters("same");
+    scene.enters("same");
+    assert_eq!(scene.screen(80, 24).matches("│ same").count(), 2);
+    scene.answers = false;
+    scene.enters("same");
+    scene.enters("same");
+    assert_eq!(scene.screen(80, 24).matches("│ same").count(), 4);
+}
+
+#[test]
+fn nothing_moves_what_one_looks_at_but_ones_own_keys() {
+    let mut scene = Scene::three().opened();
+    scene.types("half a mess");
+    scene.said(BOB, "bob", &with(BOB), "look here!");
+    scene.said(CAT, "cat", &room("lobby"), "ann: and here!");
+    assert_eq!((scene.app.current, scene.app.editor.text()), (0, "half a mess"));
+    scene.alt('a');
+    assert_eq!((scene.app.current, scene.app.editor.text()), (1, ""));
+    scene.types("for bob");
+    scene.alt('1');
+    assert_eq!(scene.app.editor.text(), "half a mess");
+    scene.ctrl('n');
+    assert_eq!(scene.app.editor.text(), "for bob");
+}
+
+#[test]
+fn scrolling_reads_the_store_both_ways_and_holds_little() {
+    let mut scene = long();
+    assert!(shows(&mut scene, &format!("message {LAST}.")));
+    let mut oldest = false;
+    for _ in 0..200 {
+        scene.key(KeyCode::PageUp);
+        assert!(scene.app.window.entries().len() <= 1_000);
+        oldest |= shows(&mut scene, "message 0.");
+    }
+    assert!(oldest && shows(&mut scene, "message 0."));
+    for _ in 0..200 {
+        scene.key(KeyCode::PageDown);
+    }
+    assert!(shows(&mut scene, &format!("message {LAST}.")) && scene.app.window.scroll().is_none());
+    scene.press(KeyCode::Home, KeyModifiers::ALT);
+    assert!(shows(&mut scene, "message 0."));
+    scene.key(KeyCode::PageDown);
+    assert!(shows(&mut scene, "message 30."));
+    scene.press(KeyCode::End, KeyModifiers::ALT);
+    assert!(shows(&mut scene, &format!("message {LAST}.")));
+}
+
+#[test]
+fn every_message_is_met_once_on_the_way_up_and_down() {
+    let mut scene = long();
+    scene.screen(80, 24);
+    let mut up = vec![];
+    let numbers = |screen: &str| -> Vec<u64> {
+        let number = |row: &str| row.split("message ").nth(1).and_then(|rest| rest.split('.').next()?.parse().ok());
+        screen.lines().filter_map(number).collect()
+    };
+    for _ in 0..90 {
+        up.extend(numbers(&scene.screen(80, 24)));
+        scene.key(KeyCode::PageUp);
+    }
+    up.sort_unstable();
+    up.dedup();
+    assert_eq!(up, (0..=LAST).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_comes_while_scrolled_back_does_not_move_the_view() {
+    let mut scene = long();
+    scene.screen(80, 24);
+    scene.key(KeyCode::PageUp);
+    let before = scene.screen(80, 24);
+    for n in 0..2_000 {
+        scene.said(CAT, "cat", &room("lobby"), &format!("later {n}."));
+    }
+    let rows = |screen: &str| screen.lines().take(22).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(rows(&scene.screen(80, 24)), rows(&before));
+    assert!(scene.app.window.entries().len() <= 1_200);
+    for _ in 0..300 {
+        scene.key(KeyCode::PageDown);
+    }
+    assert!(shows(&mut scene, "later 1999.") && scene.app.window.scroll().is_none());
+}
+
+#[test]
+fn a_flood_of_large_messages_costs_little_memory() {
+    let mut scene = Scene::three().opened();
+    let large = "word ".repeat(3_000);
+    for _ in 0..2_000 {
+        let message = scene.message(BOB, "bob", &room("lobby"), &large);
+        scene.messages.push(scene.message(BOB, "bob", &room("lobby"), "x"));
+        scene.handle(Input::Event(WireEvent::Message(message)));
+    }
+    assert!(scene.app.window.entries().len() < 400);
+}
+
+#[test]
+fn receipts_change_what_a_message_says() {
+    let mut scene = Scene::three().opened();
+    scene.enters("hi");
+    let id = scene.messages[0].id.0;
+    for (by, state, says) in [
+        (BOB, DeliveryState::Sent, "→ sent"),
+        (BOB, DeliveryState::Delivered, "→ delivered 1 of 2"),
+        (CAT, DeliveryState::Delivered, "✓ delivered 2 of 2"),
+    ] {
+        scene.receipt(id, by, state);
+        assert!(shows(&mut scene, says), "{says}");
+    }
+}
+
+#[test]
+fn a_bell_rings_for_what_concerns_one_while_one_does_not_look() {
+    let mut scene = Scene::three().opened();
+    let rings = |scene: &mut Scene| {
+        scene.now += 3_000;
+        std::mem::take(&mut scene.outputs).into_iter().filter(|output| matches!(output, Output::Ring(_))).count()
+    };
+    scene.said(BOB, "bob", &with(BOB), "looking?");
+    assert_eq!(rings(&mut scene), 0);
+    scene.handle(Input::Focus(false));
+    for (from, of, text, expected) in [
+        (BOB, room("lobby"), "nothing special about annabel", 0),
+        (BOB, room("lobby"), "ANN, look", 1),
+        (BOB, with(BOB), "psst", 1),
+        (ANN, room("lobby"), "ann says this herself elsewhere", 0),
+    ] {
+        scene.said(from, "somebody", &of, text);
+        assert_eq!(rings(&mut scene), expected, "{text}");
+    }
+    for _ in 0..100 {
+        scene.said(BOB, "bob", &with(BOB), "a flood\u{1b}[2J");
+    }
+    assert_eq!(rings(&mut scene), 1);
+    scene.handle(Input::Focus(true));
+    scene.said(BOB, "bob", &with(BOB), "looking again");
+    assert_eq!(rings(&mut scene), 0);
+}
+
+#[test]
+fn what_rings_is_safe_to_show() {
+    let mut scene = Scene::three().opened();
+    scene.handle(Input::Focus(false));
+    scene.said(BOB, "bo\u{7}b", &with(BOB), "\u{1b}]0;x\u{7} two\nlines");
+    assert_eq!(scene.outputs, [Output::Ring("bo␇b: ␛]0;x␇ two␊lines".into())]);
+}
+
+#[test]
+fn tab_completes_commands_rooms_and_names() {
+    let mut scene = Scene::three().opened();
+    scene.said(CAT, "cat", &room("lobby"), "hi");
+    for (typed, tabs, completed) in [
+        ("/qu", 1, "/query "),
+        ("/query b", 1, "/query bob "),
+        ("/join #lo", 1, "/join #lobby "),
+        ("", 1, "cat: "),
+        ("", 2, "bob: "),
+        ("hey b", 1, "hey bob "),
+    ] {
+        scene.ctrl('u');
+        scene.types(typed);
+        (0..tabs).for_each(|_| scene.key(KeyCode::Tab));
+        assert_eq!(scene.app.editor.text(), completed, "{typed:?}");
+    }
+}
+
+#[test]
+fn a_paste_is_one_message() {
+    let mut scene = Scene::three().opened();
+    scene.handle(Input::Paste("one\r\ntwo\nthree\n".into()));
+    assert_eq!(scene.sent, []);
+    scene.key(KeyCode::Enter);
+    assert_eq!(scene.sent, [("#lobby".to_owned(), "one\ntwo\nthree".to_owned())]);
+}
+
+#[test]
+fn a_wrong_command_stays_to_be_mended() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/mgs bob hi");
+    assert!(shows(&mut scene, "did you mean /msg?") && scene.sent.is_empty());
+    assert_eq!(scene.app.editor.text(), "/mgs bob hi");
+}
+
+#[test]
+fn rooms_come_and_go() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/join ops");
+    assert!(shows(&mut scene, " #ops"));
+    assert_eq!(scene.app.conversations.len(), 2);
+    scene.enters("/part");
+    assert_eq!((scene.app.conversations.len(), scene.app.current), (1, 0));
+    scene.enters("/query bob");
+    scene.enters("/part");
+    assert_eq!(scene.app.conversations.len(), 1);
+}
+
+#[test]
+fn who_comes_into_a_room_and_leaves_it_is_told_there() {
+    let mut scene = Scene::three().opened();
+    scene.rooms[0].here = vec![Text(id(BOB))];
+    let gone = peer(CAT, "cat", PeerState::Offline);
+    scene.handle(Input::Event(WireEvent::Peer(gone)));
+    scene.now += 1_000;
+    scene.handle(Input::Tick);
+    assert!(shows(&mut scene, "* cat is gone"));
+}
+
+#[test]
+fn ctrl_c_clears_and_twice_ends() {
+    let mut scene = Scene::three().opened();
+    scene.types("never mind");
+    scene.ctrl('c');
+    assert!(scene.app.editor.is_empty() && scene.outputs.is_empty());
+    scene.ctrl('c');
+    scene.now += 5_000;
+    scene.ctrl('c');
+    assert!(scene.outputs.is_empty());
+    scene.ctrl('c');
+    assert_eq!(scene.outputs, [Output::Quit]);
+}
+
+#[test]
+fn what_cannot_be_sent_is_told() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/msg nobody hi");
+    assert!(shows(&mut scene, "nobody is known as nobody"));
+}
+
+#[test]
+fn clear_forgets_the_screen_and_not_the_messages() {
+    let mut scene = long();
+    scene.enters("/clear");
+    assert!(!shows(&mut scene, "message"));
+    scene.said(BOB, "bob", &room("lobby"), "after that");
+    assert!(shows(&mut scene, "after that") && !shows(&mut scene, "message"));
+    scene.alt('1');
+    scene.enters("/query bob");
+    scene.alt('1');
+    assert!(shows(&mut scene, &format!("message {LAST}.")));
+}
+
+#[test]
+fn what_came_while_no_screen_was_open_is_unread() {
+    let mut scene = Scene::three().opened();
+    scene.said(BOB, "bob", &room("lobby"), "read");
+    scene.app.remember();
+    scene.work();
+    let Some(Output::Remember(seen)) = scene.outputs.pop() else { panic!("it is kept what was read") };
+    for (of, text) in [(room("lobby"), "unread here"), (with(BOB), "unread there"), (with(BOB), "and this")] {
+        let message = scene.message(BOB, "bob", &of, text);
+        scene.messages.push(message);
+    }
+    let mut scene = scene.started_again(Some(seen));
+    assert!(shows(&mut scene, "2 @bob        2"));
+    let screen = scene.screen(80, 24);
+    let place = |text: &str| screen.find(text).unwrap_or_else(|| panic!("{text} is not in {screen}"));
+    assert!(place("│ read") < place("── new ") && place("── new ") < place("unread here"));
+    // Who never had a screen here is told of nothing unread.
+    let mut scene = scene.started_again(None);
+    assert!(!shows(&mut scene, "── new ") && shows(&mut scene, "2 @bob         "));
+}

@@ -1,0 +1,5 @@
+//! The chat without a terminal: what it does with keys and events, and pictures of every state.
+
+mod behaviour;
+mod scene;
+mod screens;

@@ -1,0 +1,88 @@
+//! The line at the bottom, where one types.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line, Span};
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+use crate::tui::app::{App, Mode};
+use crate::tui::editor::Editor;
+use crate::tui::layout::cells;
+
+/// Before what is typed.
+const PROMPT: &str = "> ";
+const SEARCH: &str = "search: ";
+
+/// Rows that the text takes on a screen of so many columns.
+pub(in crate::tui) fn rows(text: &str, columns: usize) -> usize {
+    broken(text, columns - PROMPT.len()).len()
+}
+
+/// Draws it, and says where the cursor is.
+pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) -> Position {
+    let (prompt, editor) = match &app.mode {
+        Mode::Search(search) => (SEARCH, &search.words),
+        Mode::Chat | Mode::Help(_) => (PROMPT, &app.editor),
+    };
+    let columns = usize::from(area.width) - prompt.len();
+    let (row, column) = cursor(editor, columns);
+    let shown = usize::from(area.height);
+    let first = (row + 1).saturating_sub(shown);
+    for (y, (index, text)) in (area.top()..area.bottom()).zip(broken(editor.text(), columns).into_iter().enumerate().skip(first))
+    {
+        let before = if index == 0 { prompt.to_owned() } else { " ".repeat(prompt.len()) };
+        buffer.set_line(area.x, y, &Line::from(vec![Span::styled(before, app.looks.dim()), Span::raw(text)]), area.width);
+    }
+    Position::new(area.x + cells(prompt.len() + column), area.y + cells(row - first))
+}
+
+fn cursor(editor: &Editor, columns: usize) -> (usize, usize) {
+    let mut before = broken(editor.before_cursor(), columns);
+    let column = before.pop().map_or(0, |last| last.width());
+    // A full row leaves the cursor at the start of the next.
+    if column >= columns { (before.len() + 1, 0) } else { (before.len(), column) }
+}
+
+/// Rows of at most so many columns, broken between graphemes: what is typed must not jump about.
+fn broken(text: &str, columns: usize) -> Vec<String> {
+    let mut rows = vec![];
+    for line in text.split('\n') {
+        let (mut row, mut used) = (String::new(), 0);
+        for grapheme in line.graphemes(true) {
+            if used + grapheme.width() > columns {
+                rows.push(std::mem::take(&mut row));
+                used = 0;
+            }
+            row.push_str(grapheme);
+            used += grapheme.width();
+        }
+        rows.push(row);
+        if used >= columns {
+            rows.push(String::new());
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_broken_at_the_edge_and_the_cursor_stays_on_the_screen() {
+        let mut editor = Editor::default();
+        for (text, rows, at) in [
+            ("", vec![""], (0, 0)),
+            ("abc", vec!["abc"], (0, 3)),
+            ("abcd", vec!["abcd", ""], (1, 0)),
+            ("abcde", vec!["abcd", "e"], (1, 1)),
+            ("日本語", vec!["日本", "語"], (1, 2)),
+            ("a\nb", vec!["a", "b"], (1, 1)),
+        ] {
+            editor.set(text.to_owned());
+            assert_eq!(broken(text, 4), rows, "{text:?}");
+            assert_eq!(cursor(&editor, 4), at, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The relay's one UDP socket: the plane's thread receives from it, and anybody sends.
+//!
+//! No task of the runtime watches it. That would cost a wake-up for each frame that is sent, since the system tells whoever asks
+//! to hear of room in the send buffer of each datagram that leaves it. Instead, the first who finds the buffer full says so; then
+//! nobody sends until half of it is free again, for which the plane's thread waits along with all else. So quinn's tasks, which
+//! were waiting, have as much of a chance as frames have.
+//!
+//! A frame that finds the send buffer full is dropped, as any router would: the two ends' own congestion control hears of it.
+//! Holding it back would hold back everybody's.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::Notify;
+
+use super::bell::Bell;
+use super::counters::Counters;
+use super::forward::{Outlet, Sent};
+use super::table::undeliverable;
+
+/// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256 handshakes drops 2,000 datagrams.
+const KERNEL_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The socket.
+pub(super) struct Port {
+    io: UdpSocket,
+    state: UdpSocketState,
+    /// Datagrams of one size that the system sends as one, or 1 if it can't.
+    segments: AtomicUsize,
+    /// Whether the send buffer was full, and half of it has not been free since.
+    full: AtomicBool,
+    /// Tells those who wait for that.
+    room: Arc<Notify>,
+    /// Wakes the plane's thread.
+    pub(super) bell: Bell,
+    stopped: AtomicBool,
+    counters: Arc<Counters>,
+}
+
+/// Opens a dual-stack socket with large buffers.
+fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    enlarge_buffers(&socket);
+    Ok(socket.into())
+}
+
+/// Asks for large kernel buffers. Fewer bytes mean more loss under bursts, not an error.
+fn enlarge_buffers(socket: &Socket) {
+    let asked = socket.set_recv_buffer_size(KERNEL_BUFFER_BYTES).and(socket.set_send_buffer_size(KERNEL_BUFFER_BYTES));
+    // Beyond the system's limit only for those who administer the network; refused to others, who see the warning.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, KERNEL_BUFFER_BYTES);
+    let (received, sent) = (socket.recv_buffer_size().unwrap_or(0), socket.send_buffer_size().unwrap_or(0));
+    if asked.is_err() || received.min(sent) < KERNEL_BUFFER_BYTES {
+        tracing::warn!(
+            received,
+            sent,
+            wanted = KERNEL_BUFFER_BYTES,
+            "the kernel gives small UDP buffers, so bursts lose frames: set net.core.rmem_max and net.core.wmem_max to 4194304"
+        );
+    }
+}
+
+impl Port {
+    /// Binds it.
+    pub(super) fn bind(addr: SocketAddr, counters: Arc<Counters>) -> io::Result<Self> {
+        let io = open(addr)?;
+        let state = UdpSocketState::new((&io).into())?;
+        let segments = AtomicUsize::new(state.max_gso_segments());
+        let (full, room, stopped) = (AtomicBool::new(false), Arc::default(), AtomicBool::new(false));
+        Ok(Self { io, state, segments, full, room, bell: Bell::new()?, stopped, counters })
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
+    }
+
+    /// Has the plane's thread end.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Whether it was told to.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    pub(super) fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+
+    /// Receives what is there, at most as many batches as there are buffers; says how many. Fewer mean that nothing is left.
+    pub(super) fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
+        match self.state.recv((&self.io).into(), bufs, meta) {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => {
+                Counters::failed(&self.counters.recv_error, &error);
+                0
+            }
+        }
+    }
+
+    /// Datagrams of one size that the system sends as one.
+    pub(super) fn segments(&self) -> usize {
+        self.segments.load(Ordering::Relaxed)
+    }
+
+    /// Sends, whatever the system is able to.
+    pub(super) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if undeliverable(transmit.destination) {
+            return Err(Errno::ADDRNOTAVAIL.into());
+        }
+        match (self.try_send(transmit), transmit.segment_size) {
+            (Err(error), Some(segment)) if is_any(&error, &[Errno::INVAL, Errno::IO]) => self.send_singly(transmit, segment),
+            (sent, _) => sent,
+        }
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if self.is_full() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let sent = self.state.try_send((&self.io).into(), transmit);
+        if let Err(error) = &sent
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            self.full.store(true, Ordering::Release);
+            self.bell.ring();
+        }
+        sent
+    }
+
+    /// Sends one datagram after another what could not be sent as one, and gives up sending so if that helps.
+    ///
+    /// quinn-udp gives up at the first EINVAL or EIO, for the whole socket. But these also come for a single odd destination,
+    /// or while an address of ours goes away, and would cost every peer its throughput.
+    fn send_singly(&self, transmit: &Transmit<'_>, segment: usize) -> io::Result<()> {
+        for contents in transmit.contents.chunks(segment) {
+            self.try_send(&Transmit { contents, segment_size: None, ..transmit.clone() })?;
+        }
+        tracing::debug!("the system can't send several datagrams as one");
+        self.segments.store(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether nobody may send, until there is room again.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    /// Half of the send buffer is free.
+    pub(super) fn has_room(&self) {
+        self.full.store(false, Ordering::Release);
+        self.room.notify_waiters();
+    }
+
+    /// Tells of the next time that there is room after there was none.
+    pub(super) fn room(&self) -> Arc<Notify> {
+        self.room.clone()
+    }
+}
+
+impl AsFd for Port {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+impl Outlet for &Port {
+    fn segments(&self) -> usize {
+        Port::segments(self)
+    }
+
+    fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
+        match Port::send(self, transmit) {
+            Ok(()) => Sent::Taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Full,
+            Err(error) => {
+                tracing::trace!(%error, to = %transmit.destination, "the system refused to send");
+                Sent::Refused
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+/// Whether an error is one of these.
+pub(super) fn is_any(error: &io::Error, causes: &[Errno]) -> bool {
+    causes.iter().any(|cause| error.raw_os_error() == Some(cause.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plane::forward::Forwarder;
+    use crate::plane::quic;
+    use crate::plane::table::Table;
+    use crate::plane::thread::Thread;
+    use quinn::AsyncUdpSocket;
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn nobody_sends_into_a_full_buffer_until_the_plane_sees_room() {
+        let counters = Arc::<Counters>::default();
+        let port = Arc::new(Port::bind((Ipv4Addr::LOCALHOST, 0).into(), counters.clone()).unwrap());
+        let (inlet, socket) = quic::queue(port.clone(), counters.clone());
+        let (socket, destination) = (Arc::new(socket), port.local_addr().unwrap());
+        let datagram = Transmit { destination, ecn: None, contents: &[0x20; 9], segment_size: None, src_ip: None };
+        let writable = || {
+            std::future::poll_fn({
+                let mut poller = socket.clone().create_io_poller();
+                move |cx| poller.as_mut().poll_writable(cx)
+            })
+        };
+        writable().await.unwrap();
+        port.full.store(true, Ordering::Release);
+        assert_eq!(socket.try_send(&datagram).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(port.send(&datagram).is_err());
+        let (_updates, receiver) = mpsc::channel();
+        let two = async { tokio::join!(writable(), writable()) };
+        let forwarder = Forwarder::new(Table::new(false), None, counters);
+        let thread = Thread::start(port.clone(), forwarder, receiver, inlet).unwrap();
+        thread.wake();
+        let (one, other) = tokio::time::timeout(std::time::Duration::from_secs(20), two).await.expect("the plane sees room");
+        assert!(one.is_ok() && other.is_ok());
+        socket.try_send(&datagram).unwrap();
+    }
+}

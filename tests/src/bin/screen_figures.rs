@@ -1,0 +1,192 @@
+//! What the full screen costs and how fast it answers, in a real terminal: idle, in a flood, and in a long conversation.
+//! `scripts/screen-figures` runs it; it fails where a figure is worse than what is promised.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use hobnob::DeliveryState;
+use hobnob::control::wire::{Command, Patience, SentLine, Text};
+use hobnob::control::{Client, ClientError, Home};
+use hobnob_protocol::{Body, RoomName, SecretKey, Target};
+use hobnob_tests::lab::{Lab, Size, Stopwatch, Terminal, pause};
+use tokio::task::JoinSet;
+
+const SCREEN: Size = Size { columns: 100, rows: 30 };
+
+/// Messages a second of the flood, and how long it lasts.
+const FLOOD: usize = 10_000;
+const FLOOD_TIME: Duration = Duration::from_secs(10);
+
+/// Who pour it in, and how many requests of each are under way at once.
+const CONNECTIONS: usize = 4;
+const UNDER_WAY: usize = 60;
+
+/// What is promised.
+const KEY_MS: f64 = 50.0;
+const FRAMES_A_SECOND: f64 = 61.0;
+const IDLE_PERCENT: f64 = 1.0;
+const OPEN_MS: f64 = 100.0;
+const MEMORY_MIB: f64 = 100.0;
+
+fn main() -> anyhow::Result<()> {
+    let entries: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |n| n.parse()).context("how many entries?")?;
+    let Some(lab) = Lab::new() else { anyhow::bail!("these figures need the lab") };
+    let machine = lab.switch().machine("ann");
+    let node = machine.up("ann", &[]);
+    let home = node.home().path().to_owned();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let screen = || machine.terminal(hobnob_tests::lab::hobnob_binary(), &["--home", &home.to_string_lossy()], SCREEN);
+
+    let mut ann = screen();
+    ann.shows("ann (");
+    idle(&ann)?;
+    flood(&mut ann, &home, &runtime)?;
+    ann.enters("/quit");
+    ann.ends();
+
+    runtime.block_on(fill(&home, entries))?;
+    long(screen(), entries)
+}
+
+/// The share of one processor that a screen takes on which nothing happens.
+fn idle(screen: &Terminal) -> anyhow::Result<()> {
+    const WATCHED: Duration = Duration::from_secs(10);
+    // The spinner of an empty room turns all the while.
+    let before = processor_time(screen.pid())?;
+    pause(WATCHED);
+    let percent = (processor_time(screen.pid())? - before) / WATCHED.as_secs_f64() * 100.0;
+    println!("idle, while it looks for people: {percent:.2} % of a processor");
+    ensure!(percent < IDLE_PERCENT, "more than {IDLE_PERCENT} %");
+    Ok(())
+}
+
+/// How long keys take, and how many frames are drawn, while messages pour in.
+fn flood(screen: &mut Terminal, home: &Path, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+    let pouring = runtime.spawn(pour(home.to_owned()));
+    screen.shows("flood 1");
+    let (begun, frames_before) = (Stopwatch::start(), frames(screen));
+    let mut latencies = Vec::new();
+    for n in 0_u32.. {
+        if begun.elapsed() > FLOOD_TIME - Duration::from_secs(2) {
+            break;
+        }
+        let word = format!("k{n}e");
+        let pressed = Stopwatch::start();
+        screen.presses(&word);
+        screen.until(&word, |shown| shown.lines().last().is_some_and(|input| input.contains(&word)));
+        latencies.push(pressed.elapsed().as_secs_f64() * 1000.0);
+        screen.presses("\x15");
+        pause(Duration::from_millis(37));
+    }
+    let a_second = (frames(screen) - frames_before) as f64 / begun.elapsed().as_secs_f64();
+    let sent = runtime.block_on(pouring)??;
+    latencies.sort_by(f64::total_cmp);
+    let worst = *latencies.last().context("keys were pressed")?;
+    let median = latencies[latencies.len() / 2];
+    println!(
+        "{:.0} messages a second: {} keys answered in {median:.1} ms (median), {worst:.1} ms (worst); {a_second:.1} frames a second",
+        sent as f64 / FLOOD_TIME.as_secs_f64(),
+        latencies.len()
+    );
+    ensure!(a_second <= FRAMES_A_SECOND, "more than {FRAMES_A_SECOND} frames a second");
+    ensure!(worst <= KEY_MS, "a key took more than {KEY_MS} ms");
+    Ok(())
+}
+
+/// Says as much as it is to be, evenly, and how much that was.
+async fn pour(home: PathBuf) -> anyhow::Result<usize> {
+    let begun = Stopwatch::start();
+    let mut pouring = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let client = Client::connect(&Home::at(&home)?).await?;
+        pouring.spawn(async move {
+            let (mut sent, mut answers) = (0, JoinSet::new());
+            while begun.elapsed() < FLOOD_TIME {
+                let due = usize::try_from(begun.elapsed().as_millis())? * FLOOD / CONNECTIONS / 1000;
+                while sent < due && begun.elapsed() < FLOOD_TIME {
+                    sent += 1;
+                    let body = Body::Text(format!("flood {sent}")).into();
+                    let command = Command::Broadcast { room: Text(RoomName::lobby()), body, patience: QUEUED };
+                    begin(&client, command, &mut answers).await?;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            anyhow::Ok(sent)
+        });
+    }
+    pouring.join_all().await.into_iter().sum()
+}
+
+/// Writes a conversation of so many entries, with somebody who never comes: a room keeps fewer of one author.
+async fn fill(home: &Path, entries: usize) -> anyhow::Result<()> {
+    let target: Target = format!("hobnob:{}", SecretKey::from_seed([7; 32]).id()).parse()?;
+    let client = Client::connect(&Home::at(home)?).await?;
+    let mut answers = JoinSet::new();
+    for n in 0..entries {
+        let body = Body::Text(format!("entry {n} of a long conversation, as long as such lines are")).into();
+        begin(&client, Command::Send { target: Text(target.clone()), body, patience: QUEUED }, &mut answers).await?;
+    }
+    answers.join_all().await;
+    Ok(())
+}
+
+/// Asks, once not too much is under way.
+async fn begin(client: &Client, command: Command, answers: &mut JoinSet<Result<SentLine, ClientError>>) -> anyhow::Result<()> {
+    if answers.len() >= UNDER_WAY {
+        answers.join_next().await;
+    }
+    answers.spawn(client.begin(command).await?);
+    Ok(())
+}
+
+/// Opens the long conversation, goes through it, and tells what that took.
+fn long(mut screen: Terminal, entries: usize) -> anyhow::Result<()> {
+    screen.shows("2 @");
+    let last = format!("entry {} of", entries - 1);
+    let opened = Stopwatch::start();
+    screen.presses("\x1b2");
+    screen.shows(&last);
+    let ms = opened.elapsed().as_secs_f64() * 1000.0;
+    let jump = Stopwatch::start();
+    screen.presses("\x1b[1;3H");
+    screen.shows("entry 0 of");
+    let jump_ms = jump.elapsed().as_secs_f64() * 1000.0;
+    screen.presses("\x1b[1;3F");
+    screen.shows(&last);
+    for _ in 0..500 {
+        screen.presses("\x1b[5~");
+    }
+    screen.hides(&last);
+    pause(Duration::from_secs(2));
+    let mib = resident_mib(screen.pid())?;
+    println!(
+        "a conversation of {entries} entries: opens in {ms:.1} ms, goes to its start in {jump_ms:.1} ms, takes {mib:.1} MiB"
+    );
+    ensure!(ms < OPEN_MS, "more than {OPEN_MS} ms");
+    ensure!(mib < MEMORY_MIB, "more than {MEMORY_MIB} MiB");
+    Ok(())
+}
+
+const QUEUED: Patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+
+/// Each frame ends with the cursor shown.
+fn frames(screen: &Terminal) -> usize {
+    screen.bytes().windows(SHOWN.len()).filter(|bytes| *bytes == SHOWN).count()
+}
+
+const SHOWN: &[u8] = b"\x1b[?25h";
+
+/// Seconds of processor time so far (proc(5): fields 14 and 15 of stat, in hundredths).
+fn processor_time(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().context("a name in brackets")?.split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    Ok(ticks / 100.0)
+}
+
+fn resident_mib(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has memory")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}

@@ -1,0 +1,111 @@
+//! A client of relays that keeps to no limit.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use hobnob_protocol::datagram::ChannelId;
+use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
+use hobnob_protocol::tls::{Credentials, SERVER_NAME};
+use hobnob_protocol::{PeerId, SecretKey};
+use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime};
+use tokio::io::AsyncReadExt;
+
+use super::mallory::random_key;
+
+/// An identity that registers with a relay. Must be made and used within a tokio runtime.
+#[derive(Debug)]
+pub struct Caller {
+    key: SecretKey,
+    endpoint: Endpoint,
+    relay: SocketAddr,
+}
+
+/// A control connection that is registered.
+#[derive(Debug)]
+pub struct Registration {
+    connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+}
+
+/// How a relay ended a connection: a code of [`hobnob_protocol::relay::close`], and its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The code.
+    pub code: u32,
+    /// The words.
+    pub words: String,
+}
+
+impl Caller {
+    /// With a key of its own, on this socket.
+    pub fn new(socket: UdpSocket, relay: SocketAddr) -> Self {
+        let mut config = EndpointConfig::default();
+        config.grease_quic_bit(false);
+        let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime)).expect("the socket is good");
+        Self { key: random_key(), endpoint, relay }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> PeerId {
+        self.key.id()
+    }
+
+    /// Connects and registers, or is told why not.
+    pub async fn registers(&self) -> Result<Registration, Told> {
+        let setup = Credentials::new(&self.key).client_config(None, ALPN_RELAY);
+        let config = quinn::ClientConfig::new(setup.crypto);
+        let connecting = self.endpoint.connect_with(config, self.relay, SERVER_NAME).expect("the address can be dialed");
+        let connection = connecting.await.map_err(told)?;
+        let (mut send, mut receive) = connection.open_bi().await.map_err(told)?;
+        let mut registration = Vec::new();
+        push(&ToRelay::Register(Register { version: VERSION, ..Register::default() }), &mut registration);
+        // Whether it is taken is seen by what comes back.
+        let _ = send.write_all(&registration).await;
+        match next(&mut receive).await {
+            Ok(_welcome) => Ok(Registration { connection, send, receive }),
+            Err(_) => Err(told(connection.closed().await)),
+        }
+    }
+}
+
+impl Registration {
+    /// Asks for a channel to this peer, and is given one.
+    pub async fn opens(&mut self, peer: PeerId) -> ChannelId {
+        let mut bytes = Vec::new();
+        push(&ToRelay::Open(peer), &mut bytes);
+        self.send.write_all(&bytes).await.expect("the relay listens");
+        loop {
+            if let FromRelay::Opened { channel, .. } = next(&mut self.receive).await.expect("the relay answers") {
+                return channel;
+            }
+        }
+    }
+
+    /// Says the same over and over, until the relay ends the connection.
+    pub async fn floods(mut self, frame: &ToRelay) -> Told {
+        let mut bytes = Vec::new();
+        (0..100).for_each(|_| push(frame, &mut bytes));
+        while self.send.write_all(&bytes).await.is_ok() {}
+        told(self.connection.closed().await)
+    }
+}
+
+async fn next(receive: &mut RecvStream) -> anyhow::Result<FromRelay> {
+    let length = receive.read_u32().await?;
+    let mut body = vec![0; usize::try_from(length)?];
+    receive.read_exact(&mut body).await?;
+    Ok(FromRelay::decode(&body)?)
+}
+
+fn push(frame: &ToRelay, to: &mut Vec<u8>) {
+    let body = frame.encode();
+    to.extend_from_slice(&u32::try_from(body.len()).expect("a frame is short").to_be_bytes());
+    to.extend_from_slice(&body);
+}
+
+fn told(error: ConnectionError) -> Told {
+    let ConnectionError::ApplicationClosed(closed) = error else { panic!("the relay did not end the connection: {error}") };
+    let code = u32::try_from(closed.error_code.into_inner()).expect("codes are small");
+    Told { code, words: String::from_utf8_lossy(&closed.reason).into_owned() }
+}

@@ -1,0 +1,206 @@
+//! A program in a terminal of its own: keys go in as bytes, and what comes out is read by a terminal emulator, as a person sees it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+use super::machine::Machine;
+use super::wait::{Stopwatch, pause};
+
+/// A running program and its terminal. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Terminal {
+    process: Child,
+    master: File,
+    shown: Arc<Shown>,
+    reader: Option<JoinHandle<()>>,
+    /// Keeps the machine on.
+    _machine: Machine,
+}
+
+struct Shown {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    emulator: vt100::Parser,
+    bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shown(..)")
+    }
+}
+
+/// How large a terminal is.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Characters in a row.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+impl Size {
+    fn winsize(self) -> Winsize {
+        Winsize { ws_row: self.rows, ws_col: self.columns, ws_xpixel: 0, ws_ypixel: 0 }
+    }
+}
+
+impl Terminal {
+    /// Starts what `command` makes of the file that is its terminal.
+    pub(super) fn new(machine: Machine, size: Size, start: impl FnOnce([Stdio; 3]) -> Child) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the system has terminals to give");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("this one is ours");
+        tcsetwinsize(&master, size.winsize()).expect("a terminal has a size");
+        let path = ptsname(&master, Vec::new()).expect("this one is ours");
+        let path = path.to_str().expect("ASCII");
+        let slave = File::options().read(true).write(true).open(path).expect("the other end opens");
+        let stream = || Stdio::from(slave.try_clone().expect("a file can be cloned"));
+        let process = start([stream(), stream(), stream()]);
+        let master = File::from(master);
+        let emulator = vt100::Parser::new(size.rows, size.columns, 0);
+        let state = Mutex::new(State { emulator, bytes: Vec::new() });
+        let shown = Arc::new(Shown { state, changed: Condvar::new() });
+        let (for_reader, from) = (Arc::clone(&shown), master.try_clone().expect("a file can be cloned"));
+        let reader = Some(std::thread::spawn(move || for_reader.read(from)));
+        Self { process, master, shown, reader, _machine: machine }
+    }
+
+    /// Presses keys: their bytes, as a terminal sends them.
+    pub fn presses(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Types a line and presses Enter.
+    pub fn enters(&mut self, line: &str) {
+        self.presses(&format!("{line}\r"));
+    }
+
+    /// Pastes, as a terminal does that was asked to say so.
+    pub fn pastes(&mut self, text: &str) {
+        self.presses(&format!("\x1b[200~{text}\x1b[201~"));
+    }
+
+    /// Gives the terminal another size.
+    pub fn resizes(&mut self, size: Size) {
+        self.shown.state().emulator.screen_mut().set_size(size.rows, size.columns);
+        tcsetwinsize(&self.master, size.winsize()).expect("a terminal has a size");
+    }
+
+    /// Waits until this text is on the screen.
+    pub fn shows(&self, text: &str) {
+        self.until(text, |screen| screen.contains(text));
+    }
+
+    /// Waits until it is not.
+    pub fn hides(&self, text: &str) {
+        self.until(&format!("no {text}"), |screen| !screen.contains(text));
+    }
+
+    /// Waits until the screen is as wanted.
+    pub fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) {
+        let state = self.shown.state();
+        let missing = |state: &mut State| !wanted(&state.emulator.screen().contents());
+        let (state, waited) =
+            self.shown.changed.wait_timeout_while(state, PATIENCE, missing).unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "{what:?} did not appear on this screen:\n{}", state.emulator.screen().contents());
+    }
+
+    /// What is on the screen.
+    pub fn screen(&self) -> String {
+        self.shown.state().emulator.screen().contents()
+    }
+
+    /// Every byte so far.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.shown.state().bytes.clone()
+    }
+
+    /// The program's process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it runs");
+    }
+
+    /// Waits for the program's end, and gives its exit code.
+    pub fn ends(&mut self) -> Option<i32> {
+        let begun = Stopwatch::start();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("the child is ours") {
+                return status.code();
+            }
+            assert!(begun.elapsed() < PATIENCE, "it did not end; its screen:\n{}", self.screen());
+            pause(POLL);
+        }
+    }
+
+    /// Panics unless the terminal is as programs find it: no other screen, no modes, lines that are echoed.
+    pub fn is_given_back(&self) {
+        let state = self.shown.state();
+        let screen = state.emulator.screen();
+        let left = [
+            (screen.alternate_screen(), "the other screen"),
+            (screen.hide_cursor(), "a hidden cursor"),
+            (screen.bracketed_paste(), "bracketed paste"),
+            (screen.application_cursor(), "other arrow keys"),
+            (screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None, "the mouse"),
+        ];
+        for (is, what) in left {
+            assert!(!is, "{what} was left behind");
+        }
+        let modes = tcgetattr(&self.master).expect("it is a terminal").local_modes;
+        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG), "left raw: {modes:?}");
+    }
+}
+
+impl Shown {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, mut from: impl Read) {
+        let mut chunk = [0; 65536];
+        while let Ok(count @ 1..) = from.read(&mut chunk) {
+            let mut state = self.state();
+            state.emulator.process(&chunk[..count]);
+            state.bytes.extend_from_slice(&chunk[..count]);
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+/// What runs a program as the leader of a session that has its standard input as terminal: of package util-linux.
+pub(super) fn leader(command: &mut Command, [stdin, stdout, stderr]: [Stdio; 3]) {
+    command.env("TERM", "xterm-256color").env("LANG", "C.UTF-8").env("TZ", "UTC").env_remove("NO_COLOR");
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks at whether the program has ended.
+const POLL: Duration = Duration::from_millis(2);

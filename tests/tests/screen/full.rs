@@ -1,0 +1,186 @@
+//! The full screen in a real terminal, driven by keys, with real nodes talking.
+
+use hobnob_tests::lab::{Lab, Machine, Size, Terminal};
+
+const USUAL: Size = Size { columns: 80, rows: 24 };
+const SMALL: Size = Size { columns: 40, rows: 10 };
+const WIDE: Size = Size { columns: 200, rows: 50 };
+
+const ALT_ENTER: &str = "\x1b\r";
+const PAGE_UP: &str = "\x1b[5~";
+const ALT_END: &str = "\x1b[1;3F";
+const F1: &str = "\x1bOP";
+const CTRL_R: &str = "\x12";
+const CTRL_U: &str = "\x15";
+const TAB: &str = "\t";
+const ENTER: &str = "\r";
+const ESCAPE: &str = "\x1b";
+
+fn chat(machine: &Machine, name: &str, size: Size) -> Terminal {
+    machine.home(name).terminal(&[], size)
+}
+
+#[test]
+fn two_people_find_each_other_and_talk() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let mut ann = chat(&office.machine("ann"), "ann", USUAL);
+    ann.shows("You are ann");
+    ann.shows("Looking for people");
+    let mut bob = chat(&office.machine("bob"), "bob", WIDE);
+    ann.shows("bob is here: say hello");
+    bob.shows("ann is here: say hello");
+    ann.enters("good morning");
+    ann.shows("│ good morning  ✓ delivered 1 of 1");
+    bob.shows("ann │ good morning");
+    bob.presses("an");
+    bob.presses(TAB);
+    bob.shows("> ann:");
+    bob.enters("and to you");
+    ann.shows("bob │ ann: and to you");
+    bob.enters("/query ann");
+    bob.shows("2 @ann");
+    bob.enters("only for you");
+    bob.shows("│ only for you  ✓ delivered");
+    ann.shows("2 @bob        1");
+    ann.presses("\x1b2");
+    ann.shows("bob │ only for you");
+    ann.enters("/quit");
+    assert_eq!(ann.ends(), Some(0));
+    ann.is_given_back();
+    bob.shows("ann has left");
+}
+
+#[test]
+fn a_paste_and_a_text_of_lines_are_one_message_each() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let bob = office.machine("bob").up("bob", &[]);
+    let mut ann = chat(&office.machine("ann"), "ann", USUAL);
+    ann.shows("bob is here");
+    ann.pastes("one\ntwo\r\nthree\n");
+    ann.shows("three");
+    ann.presses(ENTER);
+    bob.shows_once("one\ntwo\nthree");
+    ann.presses("first");
+    ann.presses(ALT_ENTER);
+    ann.enters("second");
+    bob.shows_once("first\nsecond");
+}
+
+#[test]
+fn scrolling_searching_and_help() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let bob = office.machine("bob").up("bob", &[]);
+    let mut ann = chat(&office.machine("ann"), "ann", USUAL);
+    ann.shows("bob is here");
+    bob.says("the first of all");
+    for n in 0..60 {
+        bob.says(&format!("number {n}."));
+    }
+    ann.shows("number 59.");
+    ann.hides("the first of all");
+    for _ in 0..4 {
+        ann.presses(PAGE_UP);
+    }
+    ann.shows("the first of all");
+    bob.says("much later");
+    ann.shows("below: Alt-End");
+    ann.hides("much later");
+    ann.presses(ALT_END);
+    ann.shows("much later");
+    ann.presses(CTRL_R);
+    ann.presses("first all");
+    ann.until("what was found alone", |screen| screen.contains("<bob> the first of all") && !screen.contains("number"));
+    ann.presses(ENTER);
+    ann.until("the message among its neighbours", |screen| screen.contains("│ the first of all") && screen.contains("number 0."));
+    ann.presses(ESCAPE);
+    ann.shows("much later");
+    ann.presses(F1);
+    ann.shows("Alt-Enter");
+    ann.presses(F1);
+    ann.enters("/frob");
+    ann.shows("there is no command /frob");
+    ann.presses(CTRL_U);
+}
+
+#[test]
+fn any_size_will_do() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let bob = office.machine("bob").up("bob", &[]);
+    let mut ann = chat(&office.machine("ann"), "ann", USUAL);
+    ann.shows("bob is here");
+    bob.says("日本語 👩\u{200d}🔬 and a text that is a good deal longer than the narrowest of all screens is wide");
+    ann.shows("a text that is a good deal");
+    ann.resizes(SMALL);
+    ann.until("a small screen", |screen| screen.contains("> ") && !screen.contains("1 #lobby") && screen.contains("screens is"));
+    ann.resizes(Size { columns: 20, rows: 5 });
+    ann.shows("hobnob needs");
+    ann.resizes(Size { columns: 1, rows: 1 });
+    ann.resizes(WIDE);
+    ann.shows("● bob");
+    ann.enters("still here");
+    bob.shows_once("still here");
+}
+
+#[test]
+fn the_terminal_is_given_back_after_kill_term() {
+    let Some(lab) = Lab::new() else { return };
+    let mut ann = chat(&lab.switch().machine("ann"), "ann", USUAL);
+    ann.shows("You are ann");
+    ann.presses("half a mess");
+    ann.shows("half a mess");
+    ann.terminate();
+    assert_eq!(ann.ends(), Some(0));
+    ann.is_given_back();
+}
+
+#[test]
+fn ctrl_c_twice_ends() {
+    let Some(lab) = Lab::new() else { return };
+    let mut ann = chat(&lab.switch().machine("ann"), "ann", USUAL);
+    ann.shows("You are ann");
+    ann.presses("\x03");
+    ann.shows("once more ends hobnob");
+    ann.presses("\x03");
+    assert_eq!(ann.ends(), Some(0));
+    ann.is_given_back();
+}
+
+#[test]
+fn nothing_a_peer_sends_controls_the_terminal() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let bob = office.machine("bob").up("bob", &[]);
+    let ann = chat(&office.machine("ann"), "ann", USUAL);
+    ann.shows("bob is here");
+    let before = ann.bytes().len();
+    bob.says("\u{1b}[2J\u{1b}]0;owned\u{7} \u{202e}gpj.exe \u{9b}31m\u{8}\r\t\u{7f}\n14:03 * ann has left");
+    bob.says("that was all");
+    ann.shows("that was all");
+    ann.shows("│ 14:03 * ann has left");
+    let bytes = ann.bytes().split_off(before);
+    let text = String::from_utf8(bytes).expect("a screen gets UTF-8");
+    for raw in ["\x1b[2J", "\x1b]", "\x07", "\x08", "\u{202e}", "\u{9b}"] {
+        assert!(!text.contains(raw), "{raw:?} in {text:?}");
+    }
+}
+
+#[test]
+fn the_chat_goes_on_when_the_node_it_used_ends() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (bob, home) = (office.machine("bob").up("bob", &[]), office.machine("ann").home("ann"));
+    let node = home.up(&[]);
+    node.sees(&bob);
+    let mut ann = home.machine().terminal(hobnob_tests::lab::hobnob_binary(), &["--home", &home.path().to_string_lossy()], USUAL);
+    ann.shows("bob");
+    ann.enters("through the node that runs");
+    bob.shows_once("through the node that runs");
+    node.terminate();
+    ann.shows("the node that this chat used has ended");
+    ann.enters("/msg bob through a node of its own");
+    bob.shows_once("through a node of its own");
+}

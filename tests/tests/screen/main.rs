@@ -1,0 +1,4 @@
+//! What people have before them: the chat in lines, and the full screen in a real terminal.
+
+mod full;
+mod plain;
