@@ -381,7 +381,7 @@ mod tests {
         let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
         for letter in line.chars() {
             match (quote, letter) {
-                (None, '#' | '>') if word.is_none() => break,
+                (None, '#' | '>' | '<' | '&' | ';') if word.is_none() => break,
                 (None, ' ') => words.extend(word.take()),
                 (None, '"' | '\'') => {
                     quote = Some(letter);
