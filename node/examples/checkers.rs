@@ -5,9 +5,9 @@
 //! cargo run --release --example checkers -- --relay ID@HOST:PORT        # anywhere
 //! ```
 //!
-//! `words` are what players tell each other, `table` what the words come to, `game` and `rules` the game itself, `screen` what a player
-//! sees, and `app` the program around them. Break the link, kill either program, come back after days: the game goes on where it
-//! was, because its moves are messages, and they are all there is.
+//! `words` are what players tell each other, `table` what the words come to, `game` and `rules` the game itself, `screen` what a
+//! player sees, and `app` the program around them. Break the link, kill either program, come back after days: the game goes on
+//! where it was, because its moves are messages, and they are all there is.
 
 mod checkers {
     pub(crate) mod app;

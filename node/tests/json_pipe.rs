@@ -163,3 +163,38 @@ fn a_node_that_nobody_reads_any_more_ends_and_leaves_its_home() {
     drop(ann.lines.take());
     assert_eq!(ann.process.wait().expect("ends").code(), Some(0));
 }
+
+#[test]
+fn one_that_reads_late_is_told_so_and_still_gets_every_message_once_and_in_order() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut ann, mut bob) = (Piped::up(dir.path(), "ann"), Piped::up(dir.path(), "bob"));
+    let peer = ann.asks(&json!({"id": 1, "cmd": "resolve", "target": bob.ticket()}))["ok"]["peer"].clone();
+    // Several times as much as a node keeps for a reader that is slow. Bob's output is not read meanwhile.
+    let padding = "x".repeat(4_000);
+    for batch in 0..250 {
+        for n in batch * 8..(batch + 1) * 8 {
+            let text = format!("{n} {padding}");
+            ann.writes(&format!("{}\n", json!({"id": n + 10, "cmd": "send", "target": peer, "text": text, "wait": "queued"})));
+        }
+        for n in batch * 8..(batch + 1) * 8 {
+            ann.answer(&json!(n + 10));
+        }
+        ann.events.clear();
+    }
+    ann.asks(&json!({"id": 2, "cmd": "send", "target": peer, "text": "last"}));
+    let mut lagged = false;
+    let mut heard = Vec::new();
+    loop {
+        let event = bob.line().expect("the node runs");
+        lagged |= event["event"] == "lagged";
+        if event["event"] == "message" {
+            let text = event["text"].as_str().expect("a text").to_owned();
+            if text == "last" {
+                break;
+            }
+            heard.push(text.split(' ').next().and_then(|n| n.parse::<u32>().ok()).expect("a number"));
+        }
+    }
+    assert!(lagged, "more was said than is kept");
+    assert_eq!(heard, (0..2_000).collect::<Vec<_>>());
+}

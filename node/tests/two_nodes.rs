@@ -1,7 +1,7 @@
 //! Two nodes in one process, over real sockets and real databases.
 
 use hobnob::protocol::{Body, RoomName, Target};
-use hobnob::{ConversationRef, DeliveryState, Event, HistoryQuery, Node};
+use hobnob::{BodyError, ConversationRef, DeliveryState, Event, HistoryQuery, Node, SendError, StartError};
 
 async fn node(dir: &std::path::Path, nick: &str) -> Node {
     let builder = Node::builder(dir.join(nick)).nick(nick.parse().expect("a nickname"));
@@ -71,4 +71,23 @@ async fn what_was_said_while_the_peer_was_away_arrives_once_and_in_order() {
     }
     ann.shutdown().await;
     bob.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_beyond_a_limit_is_an_error_before_anything_begins() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let plain = || Node::builder(dir.path().join("ann")).loopback();
+    let rooms = (0..1_000).fold(plain(), |builder, n| builder.room(format!("room-{n}").parse().expect("a name")));
+    let relays = (1..100).fold(plain(), |builder, n| builder.relay(format!("127.0.0.1:{n}").parse().expect("a relay")));
+    for (builder, says) in [(rooms, "rooms"), (relays, "relays"), (plain().relay_token([1; 1_000]), "bytes in its relay token")] {
+        match builder.start().await {
+            Err(error @ StartError::TooMuch { .. }) => assert!(error.to_string().contains(says), "{error}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let node = plain().start().await.expect("starts");
+    for kind in [1, 2, 77] {
+        let odd = node.broadcast(RoomName::lobby(), Body::Unknown { kind, bytes: vec![0xff] }).await;
+        assert_eq!(odd.expect_err("can't be read back"), SendError::Body(BodyError::Unknown(kind)));
+    }
 }

@@ -136,6 +136,9 @@ pub enum BodyError {
          least two, and at most {APP_KIND_MAX} bytes"
     )]
     AppKind,
+    /// A body of a kind that this version does not know, and so can't say rightly.
+    #[error("a message of kind {0} can't be written by this version of hobnob, only passed on")]
+    Unknown(u16),
 }
 
 const KIND_TEXT: u16 = 1;
@@ -163,7 +166,15 @@ impl From<String> for Body {
 }
 
 impl Body {
-    /// Whether this body may be sent.
+    /// Whether this body may be written by this node.
+    pub fn check_own(&self) -> Result<(), BodyError> {
+        match self {
+            Body::Unknown { kind, .. } => Err(BodyError::Unknown(*kind)),
+            Body::Text(_) | Body::App { .. } => self.check(),
+        }
+    }
+
+    /// Whether this body may be sent, by its author or anybody who passes it on.
     pub fn check(&self) -> Result<(), BodyError> {
         match self {
             Body::Text(text) if text.is_empty() => Err(BodyError::Empty),

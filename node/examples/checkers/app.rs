@@ -18,8 +18,7 @@ use super::words::Word;
 /// Messages read at a time when the tables are made again.
 const PAGE: usize = 1000;
 
-const HELP: &str = "\
-  peers            who is here
+const HELP: &str = "  peers            who is here
   challenge NAME   ask somebody for a game; you would play black, which moves first
   accept, decline  answer a challenge
   11-15, 15x24     move, or capture; of a capture by several jumps all squares, or the first and the last where that is clear
@@ -168,8 +167,8 @@ impl App {
             "board" => self.look(|app, game| screen::board(game.game.position(), game.side_of(app.node.id()))),
             "moves" => self.look(|_, game| game.game.legal().iter().map(ToString::to_string).collect::<Vec<_>>().join("  ")),
             "offer" => self.make(rest, true).await,
-            "draw" => self.say_in_game(|game| Word::Draw { game: game.id, number: game.game.moves() + 1 }).await,
-            "resign" => self.say_in_game(|game| Word::Resign { game: game.id, number: game.game.moves() }).await,
+            "draw" => self.agree().await,
+            "resign" => self.resign().await,
             _ => self.make(line, false).await,
         };
         match outcome {
@@ -257,9 +256,17 @@ impl App {
         self.say(peer, &word).await
     }
 
-    async fn say_in_game(&mut self, word: impl FnOnce(&Match) -> Word) -> anyhow::Result<()> {
+    async fn agree(&mut self) -> anyhow::Result<()> {
         let (peer, game) = self.game()?;
-        let word = word(game);
+        let offered = game.offered && game.to_move() == self.node.id();
+        anyhow::ensure!(offered, "no draw was offered to you (`offer 11-15` offers one with a move)");
+        let word = Word::Draw { game: game.id, number: game.game.moves() + 1 };
+        self.say(peer, &word).await
+    }
+
+    async fn resign(&mut self) -> anyhow::Result<()> {
+        let (peer, game) = self.game()?;
+        let word = Word::Resign { game: game.id, number: game.game.moves() };
         self.say(peer, &word).await
     }
 

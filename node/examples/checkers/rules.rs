@@ -1,8 +1,9 @@
 //! The rules of English draughts: where pieces may go. When a game ends is for [`super::game`].
 //!
-//! Squares are numbered 1 to 32 as draughts players do: black begins on 1 to 12 and moves towards 32, white on 21 to 32. A man moves and
-//! captures forward only; who can capture must; a capture goes on for as long as that piece can capture, by whichever way its player
-//! likes; a man that reaches the last row becomes a king, and that ends the move. A king goes one square, forward or back.
+//! Squares are numbered 1 to 32 as draughts players do: black begins on 1 to 12 and moves towards 32, white on 21 to 32. A man
+//! moves and captures forward only; who can capture must; a capture goes on for as long as that piece can capture, by whichever
+//! way its player likes; a man that reaches the last row becomes a king, and that ends the move. A king goes one square, forward
+//! or back.
 
 use std::fmt;
 use std::str::FromStr;

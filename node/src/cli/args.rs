@@ -80,7 +80,7 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Run the node without a screen; print what happens.
+    /// Run the node without a screen; print what happens. With --json, requests are taken from stdin, as lines of JSON.
     Up,
     /// Send a direct message.
     Send(Send),

@@ -1,7 +1,7 @@
 //! Events without gaps: each message from somebody else and each notice exactly once, although subscriptions start late, lag and end.
 //!
-//! What a subscription missed is read back: messages from the history, from the last one on that was told, and ids told before are
-//! left out; notices from the node's status, by their numbers.
+//! What a subscription missed is read back: messages from the history, in the order in which they came, after the last one that was
+//! told, and ids told before are left out; notices from the node's status, by their numbers.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,7 +18,9 @@ const TOLD_MAX: usize = 32 * 1024;
 /// Which messages have been told. Outlives the node they came from.
 #[derive(Debug)]
 pub(crate) struct Told {
+    /// Where to read on until something was told.
     since: Time,
+    last: Option<MessageId>,
     ids: BTreeSet<MessageId>,
     order: VecDeque<MessageId>,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Told {
 impl Told {
     /// Messages received before `start` are not news.
     pub(crate) fn since(start: Time) -> Told {
-        Told { since: start, ids: BTreeSet::new(), order: VecDeque::new() }
+        Told { since: start, last: None, ids: BTreeSet::new(), order: VecDeque::new() }
     }
 
     /// Whether this message is news. Own messages are: they are told when they are written, and not read back.
@@ -43,7 +45,7 @@ impl Told {
         {
             self.ids.remove(&oldest);
         }
-        self.since = self.since.max(message.received_at);
+        self.last = Some(message.id.0);
         true
     }
 }
@@ -64,20 +66,28 @@ pub(crate) struct Feed {
     meanwhile: VecDeque<WireEvent>,
     /// What is to be read back before events go on.
     behind: Option<Behind>,
+    since: Time,
 }
 
 /// Where reading back goes on. A page at a time: what was missed can be more than memory holds.
 #[derive(Debug, Clone, Copy)]
-struct Behind {
-    since: Time,
-    after: Option<MessageId>,
+enum Behind {
+    After(MessageId),
+    /// By this node's clock, which may have been set meanwhile: for what came before anything was told.
+    Since(Time),
+}
+
+impl Behind {
+    fn of(told: &Told) -> Behind {
+        told.last.map_or(Behind::Since(told.since), Behind::After)
+    }
 }
 
 impl Feed {
     /// Subscribes, and reads back what came before the subscription.
     pub(crate) async fn open(client: &Client, told: &Told) -> Result<Feed, ClientError> {
         let events = client.events().await?;
-        let behind = Some(Behind { since: told.since, after: None });
+        let behind = Some(Behind::of(told));
         let mut feed = Feed {
             client: client.clone(),
             events,
@@ -86,6 +96,7 @@ impl Feed {
             noticed: 0,
             meanwhile: VecDeque::new(),
             behind,
+            since: told.since,
         };
         feed.read_notices().await?;
         feed.read_back().await?;
@@ -118,7 +129,7 @@ impl Feed {
             match self.events.next().await {
                 Some(WireEvent::Message(message)) if !told.is_news(&message) => {}
                 Some(WireEvent::Lagged { missed }) => {
-                    self.behind = Some(Behind { since: told.since, after: None });
+                    self.behind = Some(Behind::of(told));
                     self.read_notices().await?;
                     return Ok(Some(WireEvent::Lagged { missed }));
                 }
@@ -162,12 +173,22 @@ impl Feed {
 
     /// Reads one page.
     async fn read_back(&mut self) -> Result<(), ClientError> {
-        let Some(Behind { since, after }) = self.behind else { return Ok(()) };
-        let (after, limit) = (after.map(Text), Some(HISTORY_PAGE_MAX));
-        let filter = HistoryFilter { since: Some(since), after, oldest: true, limit, ..HistoryFilter::default() };
-        let page = self.client.history_page(filter).await?;
+        let Some(behind) = self.behind else { return Ok(()) };
+        let (since, after) = match behind {
+            Behind::After(id) => (None, Some(Text(id))),
+            Behind::Since(time) => (Some(time), None),
+        };
+        let filter = HistoryFilter { since, after, oldest: true, limit: Some(HISTORY_PAGE_MAX), ..HistoryFilter::default() };
+        let page = match self.client.history_page(filter).await {
+            Err(ClientError::Refused(failure)) if failure.code == "no-such-message" => {
+                // It was let go meanwhile, as the oldest are in a room where much is said.
+                self.behind = Some(Behind::Since(self.since));
+                return Ok(());
+            }
+            page => page?,
+        };
         let full = page.messages.len() >= HISTORY_PAGE_MAX;
-        self.behind = page.messages.last().filter(|_| full).map(|last| Behind { since, after: Some(last.id.0) });
+        self.behind = page.messages.last().filter(|_| full).map(|last| Behind::After(last.id.0));
         self.missed.extend(page.messages.into_iter().filter(|message| message.state.is_none()));
         Ok(())
     }
@@ -198,7 +219,7 @@ mod tests {
         assert!(told.is_news(&message(1, 7, None)));
         assert!(!told.is_news(&message(1, 7, None)));
         assert!(told.is_news(&message(1, 7, Some(DeliveryState::Queued))));
-        assert_eq!(told.since, Time(7));
+        assert_eq!(told.last, Some(MessageId { log: LogId(1), seq: 1 }));
         for seq in 2..100_000 {
             assert!(told.is_news(&message(seq, 7, None)));
         }

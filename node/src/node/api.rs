@@ -7,8 +7,8 @@ pub use crate::core::diagnosis::{Check, Verdict};
 pub use crate::core::standing::{KICKED_FOR, Marks};
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
 
-/// Relays of a node at most: those of its configuration, and those of addresses and tickets that a user names. Further ones are
-/// not used.
+/// Relays of a node at most: those of its configuration, where more are refused, and those of addresses and tickets that a user
+/// names, where further ones are not used.
 pub const RELAYS_MAX: usize = 16;
 
 /// How a node is to run: all that a [`Builder`](crate::Builder) can be told, for programs that have it in one piece.

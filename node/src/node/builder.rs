@@ -63,27 +63,27 @@ impl Builder {
         self.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).mdns(false)
     }
 
-    /// An open room to be in, besides those joined in earlier runs; may be said again for another. With none said and none joined,
-    /// that is `lobby`. A room with a secret is joined with [`Node::join`].
+    /// An open room to be in, besides those joined in earlier runs; may be said again for another. In `lobby` a node is from its
+    /// first run on, until it leaves it. A room with a secret is joined with [`Node::join`].
     pub fn room(mut self, room: RoomName) -> Self {
         self.0.rooms.push(room);
         self
     }
 
-    /// A relay to register with, so that peers elsewhere can reach this node through it; may be said again for another, of which
-    /// [`RELAYS_MAX`](crate::RELAYS_MAX) are used. The relay's people can see this node in its open rooms.
+    /// A relay to register with, so that peers elsewhere can reach this node through it; may be said again for another,
+    /// up to [`RELAYS_MAX`](crate::RELAYS_MAX). The relay's people can see this node in its open rooms.
     pub fn relay(mut self, relay: RelayAddr) -> Self {
         self.0.relays.push(relay);
         self
     }
 
-    /// What the relays' operator gave to those who may use them.
+    /// What the relays' operator gave to those who may use them: 1 to 256 bytes.
     pub fn relay_token(mut self, token: impl Into<Vec<u8>>) -> Self {
         self.0.relay_token = Some(token.into());
         self
     }
 
-    /// Starts the node. Must be called within a tokio runtime.
+    /// Starts the node. Must be called within a tokio runtime; panics outside of one, as tokio does.
     ///
     /// The folder is this node's alone while it runs: another start there, in this process or another, is
     /// [`StartError::InUse`].

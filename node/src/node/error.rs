@@ -31,6 +31,14 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Something in the [`Config`](crate::Config) is beyond its limit.
+    #[error("a node has {what} at most; this one would have {given}")]
+    TooMuch {
+        /// What, with its limit.
+        what: String,
+        /// How much of it was asked for.
+        given: usize,
+    },
     /// Another node has the folder.
     #[error("a node of {dir} already runs{}: use it, stop it, or use another folder", process(*pid))]
     InUse {

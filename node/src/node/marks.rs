@@ -8,27 +8,91 @@ use super::*;
 
 impl Node {
     /// Shows no text of this peer from now on, new or old. Everything else goes on.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// assert!(node.ignore(mallory).await?.marks.ignored);
+    /// # Ok(()) }
+    /// ```
     pub async fn ignore(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
         self.mark(peer, Mark::Ignore).await
     }
 
     /// Undoes [`Node::ignore`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// node.ignore(mallory).await?;
+    /// assert!(!node.unignore(mallory).await?.marks.ignored);
+    /// # Ok(()) }
+    /// ```
     pub async fn unignore(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
         self.mark(peer, Mark::Unignore).await
     }
 
     /// Ends the session with this peer and has no other. What it wrote is neither shown nor passed on, and of what it writes nothing
     /// is taken, from anybody.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// assert!(node.block(mallory).await?.marks.blocked);
+    /// # Ok(()) }
+    /// ```
     pub async fn block(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
         self.mark(peer, Mark::Block).await
     }
 
     /// Undoes [`Node::block`] and [`Node::kick`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// node.block(mallory).await?;
+    /// assert!(!node.unblock(mallory).await?.marks.blocked);
+    /// # Ok(()) }
+    /// ```
     pub async fn unblock(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
         self.mark(peer, Mark::Unblock).await
     }
 
     /// Ends the session with this peer, and has no other for [`KICKED_FOR`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// use hobnob::PeerState;
+    ///
+    /// assert_eq!(node.kick(mallory).await?.state, PeerState::Offline);
+    /// # Ok(()) }
+    /// ```
     pub async fn kick(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
         self.mark(peer, Mark::Kick).await
     }

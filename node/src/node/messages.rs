@@ -29,8 +29,8 @@ impl Messages {
     ///
     /// # Errors
     ///
-    /// [`NodeError::NoSuchMessage`] when the message to go on after is not held, or no longer: very old ones are let go in rooms where
-    /// much is said. [`NodeError::Stopped`] when the node has stopped. [`NodeError::Store`] when the disk fails; the next
+    /// [`NodeError::NoSuchMessage`] when the message to go on after is not held, or no longer: very old ones are let go in rooms
+    /// where much is said. [`NodeError::Stopped`] when the node has stopped. [`NodeError::Store`] when the disk fails; the next
     /// call tries again.
     pub async fn next(&mut self) -> Result<Message, NodeError> {
         loop {

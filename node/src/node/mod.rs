@@ -138,8 +138,8 @@ impl Node {
         self.events.subscribe()
     }
 
-    /// Every message that is on disk here, of all conversations, own ones included: each once, in the order in which it came here,
-    /// from the one after `after` on, or from the first; then those that come, as they come.
+    /// Every message that is on disk here, of all conversations, own ones included: each once, in the order in which it came
+    /// here, from the one after `after` on, or from the first; then those that come, as they come.
     ///
     /// This is how a program handles each message exactly once, whatever happens to it: it keeps the id of the last message that
     /// it has handled, **in the same transaction as what handling did**, and goes on from there when it next runs. It misses
@@ -192,8 +192,8 @@ impl Node {
         self.ask(Command::Status).await
     }
 
-    /// Puts a message for a peer on disk; from then on it will arrive, once, in order, whenever the two next meet. Whether it has,
-    /// [`Node::wait_for`] and receipts tell.
+    /// Puts a message for a peer on disk; from then on it will arrive, once, in order, whenever the two next meet. Whether it
+    /// has, [`Node::wait_for`] and receipts tell.
     ///
     /// Names are looked up first, for a moment longer while the node is young: up to three seconds after its start, somebody
     /// who is not known yet may still be discovered. An address is dialed, so that it is known whose message it is.
@@ -218,7 +218,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn send(&self, target: Target, body: Body) -> Result<Sent, SendError> {
-        body.check()?;
+        body.check_own()?;
         let send = async |peer, certain, body| {
             self.ask(|reply| Command::Send { to: ConversationRef::Direct(peer), certain, body, reply }).await?
         };
@@ -252,7 +252,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn broadcast(&self, room: RoomName, body: Body) -> Result<Sent, SendError> {
-        body.check()?;
+        body.check_own()?;
         self.ask(|reply| Command::Send { to: ConversationRef::Room(room), certain: true, body, reply }).await?
     }
 
@@ -308,9 +308,9 @@ impl Node {
 
     /// Reads messages back, the newest that fit the query, oldest first.
     ///
-    /// Of one conversation they come in display order, which is the same on every node: who answered comes after what was answered.
-    /// Of all conversations they come in the order in which they came here. `before` and `after` go on in the order of the answer;
-    /// in display order, something new may come before what was read already, so to follow what comes is for
+    /// Of one conversation they come in display order, which is the same on every node: who answered comes after what was
+    /// answered. Of all conversations they come in the order in which they came here. `before` and `after` go on in the order of
+    /// the answer; in display order, something new may come before what was read already, so to follow what comes is for
     /// [`Node::messages`].
     ///
     /// ```

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hobnob_protocol::frame::ROOMS_MAX;
+use hobnob_protocol::relay::TOKEN_MAX;
 use hobnob_protocol::{Nickname, PeerId, SecretKey};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
@@ -15,7 +17,7 @@ use super::clock::{Clock, random};
 use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::lock::{Lock, Taken};
-use super::{Config, Node, StartError, key};
+use super::{Config, Node, RELAYS_MAX, StartError, key};
 use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
 use crate::core::standing::Standings;
 use crate::net::endpoint::Endpoint;
@@ -50,6 +52,7 @@ pub(super) async fn start_alone(config: Config) -> Result<Node, StartError> {
 
 /// Starts a node; without a `lock`, the caller holds it for as long as the node runs.
 pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, StartError> {
+    check(&config)?;
     let clock = Clock::start();
     make_dir(&config.data_dir)?;
     let key = Arc::new(key::load_or_make(&config.data_dir)?);
@@ -103,6 +106,19 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     }
     tokio::spawn(engine.run());
     Ok(Node { id: key.id(), data_dir: config.data_dir, commands, events, met: met_changed, clock })
+}
+
+/// What no frame has room for is refused before anything begins.
+fn check(config: &Config) -> Result<(), StartError> {
+    let limits = [
+        (config.rooms.len(), ROOMS_MAX, "rooms"),
+        (config.relays.len(), RELAYS_MAX, "relays"),
+        (config.relay_token.as_ref().map_or(0, Vec::len), TOKEN_MAX, "bytes in its relay token"),
+    ];
+    match limits.into_iter().find(|(given, max, _)| given > max) {
+        Some((given, max, what)) => Err(StartError::TooMuch { what: format!("{max} {what}"), given }),
+        None => Ok(()),
+    }
 }
 
 fn make_dir(dir: &Path) -> Result<(), StartError> {

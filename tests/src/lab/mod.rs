@@ -68,7 +68,7 @@ pub use line::Line;
 pub use machine::Machine;
 pub use nat::Nat;
 pub use node::{AsTarget, Node};
-pub use process::{Output, hobnob_binary};
+pub use process::{Output, checkers_binary, hobnob_binary};
 pub(crate) use process::{finish, pipes};
 pub use relay::Relay;
 pub use screen::Screen;

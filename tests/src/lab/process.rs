@@ -105,14 +105,23 @@ pub(crate) fn pipes(command: &mut std::process::Command) {
 
 /// The program under test: `HOBNOB_BIN`, or the one built beside this test. Building it is up to whoever runs the tests.
 pub fn hobnob_binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("HOBNOB_BIN") {
+    built("HOBNOB_BIN", "hobnob", "cargo build -p hobnob")
+}
+
+/// The checkers example: `HOBNOB_CHECKERS`, or the one built beside this test.
+pub fn checkers_binary() -> PathBuf {
+    built("HOBNOB_CHECKERS", "examples/checkers", "cargo build -p hobnob --example checkers")
+}
+
+fn built(variable: &str, path: &str, with: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }
     let this = std::env::current_exe().expect("a test knows its own path");
     // A test is in `target/debug/deps`, a program of this crate in `target/debug`.
-    let beside = this.ancestors().skip(1).take(2).map(|folder| folder.join("hobnob"));
+    let beside = this.ancestors().skip(1).take(2).map(|folder| folder.join(path));
     let found = beside.into_iter().find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("no hobnob near {}: `cargo build -p hobnob` first, or set HOBNOB_BIN", this.display()))
+    found.unwrap_or_else(|| panic!("no {path} near {}: `{with}` first, or set {variable}", this.display()))
 }
 
 fn read_all(mut from: impl Read) -> String {

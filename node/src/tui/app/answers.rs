@@ -191,6 +191,9 @@ impl App {
             speakers.into_iter().for_each(|peer| conversation.spoke(peer));
         }
         self.window.page(request, list.messages, &conversation.notes);
+        // The event that shows a message may be among those that were missed.
+        let window = &self.window;
+        self.pending.retain(|pending| pending.id.is_none_or(|id| !window.holds(id)));
     }
 
     /// The message is on disk. It is shown from when its event comes, which may be before or after this answer.

@@ -81,8 +81,15 @@ impl App {
         self.completion = None;
         match &mut self.mode {
             Mode::Search(search) => search.words.insert(&text.replace('\n', " ")),
-            // The line break at the end of what was copied is no part of it.
-            Mode::Chat | Mode::Help(_) => self.editor.insert(text.trim_end_matches(['\r', '\n'])),
+            Mode::Chat | Mode::Help(_) => {
+                // The line break at the end of what was copied is no part of it.
+                let text = text.trim_end_matches(['\r', '\n']);
+                // A piece of code is no command, and keeps its slashes; one line may well be a command that somebody sent.
+                if self.editor.is_empty() && (text.starts_with("//") || (text.starts_with('/') && text.contains(['\r', '\n']))) {
+                    self.editor.insert("/");
+                }
+                self.editor.insert(text);
+            }
         }
         self.search_on();
     }

@@ -212,6 +212,10 @@ impl App {
         }
         self.look_at = Time(self.now.0 + LOOK_EVERY_MS);
         // Whatever was asked of the last node is answered by nobody.
+        if !self.pending.is_empty() {
+            self.pending.clear();
+            self.note(Tone::Warning, "whether what you typed last was sent is not known: it is shown here if it was");
+        }
         let (of, requests) = (self.conversation().of.clone(), self.window.requests());
         self.window = Window::new(of, requests);
     }

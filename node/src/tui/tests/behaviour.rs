@@ -304,3 +304,57 @@ fn what_came_while_no_screen_was_open_is_unread() {
     let mut scene = scene.started_again(None);
     assert!(!shows(&mut scene, "── new ") && shows(&mut scene, "2 @bob         "));
 }
+
+#[test]
+fn pasted_code_keeps_its_slashes_and_a_pasted_command_is_one() {
+    for (pasted, sent) in [
+        ("// a comment", Some("// a comment")),
+        ("/* two\nlines */", Some("/* two\nlines */")),
+        ("/me waves", Some("/me waves")),
+        ("/names", None),
+    ] {
+        let mut scene = Scene::three().opened();
+        scene.handle(Input::Paste(pasted.into()));
+        scene.key(KeyCode::Enter);
+        assert_eq!(scene.sent.first().map(|(_, text)| text.as_str()), sent, "{pasted:?}");
+    }
+}
+
+#[test]
+fn the_wheel_scrolls_once_a_key_lets_it() {
+    let mut scene = long();
+    scene.screen(80, 24);
+    scene.key(KeyCode::F(4));
+    assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(true)));
+    scene.handle(Input::Wheel(true));
+    assert!(scene.app.window.scroll().is_some());
+    scene.handle(Input::Wheel(false));
+    assert!(scene.app.window.scroll().is_none());
+    scene.key(KeyCode::F(4));
+    assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(false)));
+}
+
+#[test]
+fn a_message_whose_event_was_missed_is_shown_once() {
+    let mut scene = Scene::three().opened();
+    scene.answers = false;
+    scene.enters("hello");
+    // The node says that it is on disk, and that it left out events.
+    scene.loses_events = true;
+    scene.answers = true;
+    scene.handle(Input::Event(WireEvent::Lagged { missed: 1 }));
+    assert_eq!(scene.screen(80, 24).matches("│ hello").count(), 1);
+    assert!(scene.app.pending.is_empty());
+}
+
+#[test]
+fn what_the_old_node_did_not_confirm_is_not_shown_as_on_its_way() {
+    let mut scene = Scene::three().opened();
+    scene.answers = false;
+    scene.enters("hello");
+    scene.handle(Input::NodeGone);
+    scene.answers = true;
+    scene.handle(Input::Attached);
+    assert!(scene.app.pending.is_empty());
+    assert!(shows(&mut scene, "is not known"));
+}

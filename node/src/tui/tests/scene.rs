@@ -41,6 +41,8 @@ pub(super) struct Scene {
     pub(super) sent: Vec<(String, String)>,
     /// While false, questions wait.
     pub(super) answers: bool,
+    /// While true, what is sent is not told.
+    pub(super) loses_events: bool,
     waiting: Vec<(Command, About)>,
 }
 
@@ -96,6 +98,7 @@ impl Scene {
             outputs: vec![],
             sent: vec![],
             answers: true,
+            loses_events: false,
             waiting: vec![],
         }
     }
@@ -252,7 +255,9 @@ impl Scene {
         self.messages.push(message.clone());
         self.sent.push((of.to_string(), text));
         let sent = SentLine { id: message.id, conversation: Text(of), to, state: DeliveryState::Queued };
-        self.app.handle(Time(self.now), Input::Event(WireEvent::Message(message)));
+        if !self.loses_events {
+            self.app.handle(Time(self.now), Input::Event(WireEvent::Message(message)));
+        }
         value(&sent).unwrap()
     }
 

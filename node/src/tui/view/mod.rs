@@ -32,7 +32,17 @@ pub(super) fn render(app: &App, frame: &mut Frame<'_>) {
     }
     body::render(app, layout.body, buffer);
     let cursor = input::render(app, layout.input, buffer);
+    if !app.looks.unicode {
+        without_ellipses(buffer);
+    }
     frame.set_cursor_position(cursor);
+}
+
+/// Of what the screen itself puts between words, this alone has no sign of its own in [`super::looks`].
+fn without_ellipses(buffer: &mut Buffer) {
+    for cell in buffer.content.iter_mut().filter(|cell| cell.symbol() == "…") {
+        cell.set_symbol("~");
+    }
 }
 
 fn too_small(area: Rect, buffer: &mut Buffer) {
