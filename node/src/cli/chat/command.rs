@@ -41,6 +41,7 @@ pub(crate) enum Input {
     /// Whether the words have been compared; none: show them.
     Verify(Target, Option<bool>),
     Why(Target),
+    Doctor,
     Net,
     Clear,
     /// About one command, or about all.
@@ -84,6 +85,7 @@ enum What {
     Kick,
     Verify,
     Why,
+    Doctor,
     Net,
     Clear,
     Help,
@@ -120,18 +122,17 @@ pub(crate) const COMMANDS: &[Spec] = &[
         "no session with them; what they write is neither shown nor passed on",
     ),
     spec(What::Decide(Decision::Unblock), "unban", &["unblock"], "TARGET", "undo /ban or /kick"),
-    spec(
-        What::Verify,
-        "verify",
-        &[],
-        "TARGET [confirm]",
-        "six words to compare with them; confirm when they are the same (or undo)",
-    ),
-    spec(What::Why, "why", &[], "TARGET", "why somebody can't be reached, and what to do"),
-    spec(What::Net, "net", &[], "", "who you are, who can see you, how others reach you; what is wrong with the network"),
+    spec(What::Net, "net", &[], "", "who you are, who can see you, how others reach you"),
     spec(What::Clear, "clear", &[], "", "clear the screen; the messages stay on disk"),
     spec(What::Help, "help", &["h"], "[COMMAND]", "all commands, or one"),
     spec(What::Quit, "quit", &["exit"], "", "end"),
+];
+
+/// Commands about trust and about faults, which help lists after the others.
+pub(crate) const CARE: &[Spec] = &[
+    spec(What::Verify, "verify", &[], "TARGET", "six words to compare with them; then /verify TARGET confirm (or undo)"),
+    spec(What::Why, "why", &[], "TARGET", "why they can't be reached, and what to do"),
+    spec(What::Doctor, "doctor", &[], "", "what is wrong with this machine's network, and what to do"),
 ];
 
 /// Reads a line. What begins with one slash is a command or an error, never a message.
@@ -156,7 +157,7 @@ pub(crate) fn parse(line: &str) -> Result<Input, String> {
 
 /// The command of this name or alias.
 pub(crate) fn find(name: &str) -> Option<&'static Spec> {
-    COMMANDS.iter().find(|spec| spec.name == name || spec.aliases.contains(&name))
+    COMMANDS.iter().chain(CARE).find(|spec| spec.name == name || spec.aliases.contains(&name))
 }
 
 /// Columns of [`synopsis`] in a list.
@@ -216,6 +217,7 @@ fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
         What::Peers => Input::Peers,
         What::Receipts => Input::Receipts,
         What::Net => Input::Net,
+        What::Doctor => Input::Doctor,
         What::Clear => Input::Clear,
         What::Quit => Input::Quit,
     })
@@ -245,7 +247,7 @@ fn split_word(text: &str) -> (&str, &str) {
 
 fn unknown_command(name: &str) -> String {
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    let names = COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
+    let names = COMMANDS.iter().chain(CARE).flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
     let near = names.filter(|known| distance(known) <= NEAR && 2 * distance(known) <= known.len()).min_by_key(distance);
     let name = visible(name);
     let hint = near.map_or_else(|| "see /help".to_owned(), |near| format!("did you mean /{near}?"));
@@ -282,6 +284,7 @@ mod tests {
             ("/verify bob", Ok(Input::Verify(bob(), None))),
             ("/verify bob confirm", Ok(Input::Verify(bob(), Some(true)))),
             ("/why bob", Ok(Input::Why(bob()))),
+            ("/doctor", Ok(Input::Doctor)),
             ("/history", Ok(Input::History(20))),
             ("/history 5", Ok(Input::History(5))),
             ("/search two words", Ok(Input::Search("two words".into()))),
@@ -319,7 +322,7 @@ mod tests {
             ("/nick", "/nick NAME"),
             ("/join", "/join ROOM"),
             ("/join a/b", "a room's name is"),
-            ("/verify bob yes", "/verify TARGET [confirm]"),
+            ("/verify bob yes", "write /verify TARGET"),
             ("/peers now", "takes nothing more"),
         ] {
             let error = parse(line).expect_err(line);

@@ -173,8 +173,9 @@ impl Chat {
             Ok(Input::Nothing) => {}
             Ok(Input::Quit) => return Ok(Some(Ended::Quit)),
             Ok(Input::Help(one)) => {
-                let specs = one.map_or(command::COMMANDS, std::slice::from_ref);
-                specs.iter().filter(|spec| !spec.is_for_screens()).try_for_each(|spec| output::line(&command::help(spec)))?;
+                let (specs, more) = one.map_or((command::COMMANDS, command::CARE), |one| (std::slice::from_ref(one), &[]));
+                let for_lines = specs.iter().chain(more).filter(|spec| !spec.is_for_screens());
+                for_lines.into_iter().try_for_each(|spec| output::line(&command::help(spec)))?;
             }
             Ok(Input::Query(_) | Input::Receipts | Input::Clear) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
@@ -221,8 +222,8 @@ impl Chat {
             Input::Net => {
                 let lines = |status: StatusLine| Reply::Lines(words::who_where_how(&status).to_vec());
                 self.begin(client, Command::Status, lines).await;
-                self.begin(client, Command::Doctor, diagnosed).await;
             }
+            Input::Doctor => self.begin(client, Command::Doctor, diagnosed).await,
             Input::Nick(nick) => {
                 let text = format!("you are {nick} now");
                 self.begin(client, Command::Nick { nick }, |_: Done| Reply::Lines(vec![text])).await;

@@ -57,6 +57,7 @@ impl App {
             Typed::Verify(target, confirm) => {
                 self.ask(Command::Verify { target: Text(target), confirm }, About::Verify(confirm));
             }
+            Typed::Doctor => self.ask(Command::Doctor, About::Diagnosis),
             Typed::Why(target) => self.ask(Command::Why { target: Text(target) }, About::Diagnosis),
             Typed::Nick(nick) => self.ask(Command::Nick { nick: nick.clone() }, About::Nick(nick)),
             Typed::Search(words) => self.search(&words),
@@ -70,9 +71,6 @@ impl App {
             Typed::Quit => self.outputs.push_back(Output::Quit),
             Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts | Typed::Net => {
                 self.lines_of(&typed).into_iter().for_each(|line| self.note(Tone::Info, line));
-                if typed == Typed::Net {
-                    self.ask(Command::Doctor, About::Diagnosis);
-                }
             }
         }
     }
@@ -98,6 +96,7 @@ impl App {
             | Typed::Kick(_)
             | Typed::Verify(..)
             | Typed::Why(_)
+            | Typed::Doctor
             | Typed::Search(_)
             | Typed::History(_)
             | Typed::Clear

@@ -82,7 +82,7 @@ pub(crate) enum About {
     Kick,
     /// Whether the words were confirmed.
     Verify(Option<bool>),
-    /// `/why` and `/net`.
+    /// `/why` and `/doctor`.
     Diagnosis,
     History,
 }
