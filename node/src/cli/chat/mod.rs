@@ -174,8 +174,8 @@ impl Chat {
             Ok(Input::Quit) => return Ok(Some(Ended::Quit)),
             Ok(Input::Help(one)) => {
                 let (specs, more) = one.map_or((command::COMMANDS, command::CARE), |one| (std::slice::from_ref(one), &[][..]));
-                let for_lines = specs.iter().chain(more).filter(|spec| !spec.is_for_screens());
-                for_lines.into_iter().try_for_each(|spec| output::line(&command::help(spec)))?;
+                let mut for_lines = specs.iter().chain(more).filter(|spec| !spec.is_for_screens());
+                for_lines.try_for_each(|spec| output::line(&command::help(spec)))?;
             }
             Ok(Input::Query(_) | Input::Receipts | Input::Clear) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
