@@ -148,10 +148,8 @@ fn dated(text: &str) -> String {
 }
 
 fn plain(event: &WireEvent, names: &Names) -> Option<String> {
-    match event {
-        WireEvent::Message(message) => {
-            Some(format!("{} {}", values::local_second(message.received_at), show::said(message, names)))
-        }
-        other => show::event(other, names).map(|text| dated(&text)),
+    if let WireEvent::Message(message) = event {
+        return Some(format!("{} {}", values::local_second(message.received_at), show::said(message, names)));
     }
+    show::event(event, names).map(|text| dated(&text))
 }

@@ -60,7 +60,6 @@ impl Node {
     }
 
     /// Dials each address anew, and asks it for any answer.
-    #[expect(clippy::type_complexity, reason = "the two lists go where they are named")]
     async fn try_addrs(
         &self,
         peer: PeerId,
@@ -107,7 +106,17 @@ fn unmet_of(error: SendError) -> Unmet {
         SendError::IdentityMismatch { found, .. } => Unmet::OtherKey(found),
         SendError::OtherVersion { .. } => Unmet::OtherVersion,
         SendError::Refused { why, .. } => Unmet::Refused(why),
-        other => Unmet::Failed(other.to_string()),
+        SendError::Name(_)
+        | SendError::UnknownId(_)
+        | SendError::Host { .. }
+        | SendError::Unreachable { .. }
+        | SendError::Myself
+        | SendError::Blocked(_)
+        | SendError::NameTaken(_)
+        | SendError::Body(_)
+        | SendError::NotInRoom(_)
+        | SendError::Store(_)
+        | SendError::Stopped => Unmet::Failed(error.to_string()),
     }
 }
 
