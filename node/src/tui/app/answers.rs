@@ -58,7 +58,7 @@ impl App {
             About::Part(room) => {
                 let Done {} = read(value)?;
                 self.rooms.remove(room);
-                self.close(&ConversationRef::Room(room.clone()));
+                self.leave(&ConversationRef::Room(room.clone()));
             }
             About::Nick(nick) => {
                 let Done {} = read(value)?;

@@ -125,7 +125,7 @@ impl App {
     fn part(&mut self, room: Option<RoomName>) {
         match room.map_or_else(|| self.conversation().of.clone(), ConversationRef::Room) {
             ConversationRef::Room(room) => self.ask(Command::Part { room: Text(room.clone()) }, About::Part(room)),
-            direct @ ConversationRef::Direct(_) => self.close(&direct),
+            direct @ ConversationRef::Direct(_) => self.leave(&direct),
         }
     }
 
@@ -152,11 +152,19 @@ impl App {
         self.show_current();
     }
 
+    /// Takes a conversation from the list because the user wants that.
+    pub(super) fn leave(&mut self, of: &ConversationRef) {
+        self.close(of);
+        if self.conversation().of == *of {
+            self.note(Tone::Warning, "there is no other conversation to show: /join ROOM, or /query TARGET");
+        }
+    }
+
     /// Takes a conversation from the list. One always stays.
     pub(super) fn close(&mut self, of: &ConversationRef) {
         let Some(index) = self.conversations.iter().position(|conversation| conversation.of == *of) else { return };
         if self.conversations.len() == 1 {
-            return self.note(Tone::Warning, "you are in no room any more: /join ROOM, or /query TARGET");
+            return;
         }
         self.conversations.remove(index);
         let was_open = index == self.current;

@@ -187,7 +187,7 @@ impl App {
             return self.outputs.push_back(Output::Quit);
         }
         self.interrupted_at = self.now;
-        self.hint = Some("once more ends hobnob; what you sent stays on its way".to_owned());
+        self.hint = Some("once more ends hobnob".to_owned());
     }
 
     fn step(&mut self, by: usize) {

@@ -237,6 +237,12 @@ fn rooms_come_and_go() {
     scene.enters("/query bob");
     scene.enters("/part");
     assert_eq!(scene.app.conversations.len(), 1);
+    scene.enters("/part");
+    for _ in 0..3 {
+        scene.now += 11_000;
+        scene.handle(Input::Tick);
+    }
+    assert_eq!(scene.screen(80, 24).matches("no other conversation").count(), 1);
 }
 
 #[test]
