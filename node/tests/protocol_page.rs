@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use hobnob::control::wire::{
-    Answer, Done, EventLine, Kicked, MessageList, Outcome, PeerLine, PeerList, Pong, Resolved, RoomLine, RoomList, SentLine,
-    StatusLine, WireEvent, parse_request,
+    Answer, Diagnosis, Done, EventLine, Kicked, MessageList, Outcome, PeerLine, PeerList, Pong, Resolved, RoomLine, RoomList,
+    SentLine, StatusLine, Verification, WireEvent, parse_request,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +43,8 @@ fn check_answer(command: &str, line: &str) {
         "join" => check::<Answer<RoomLine>>(line),
         "rooms" => check::<Answer<RoomList>>(line),
         "resolve" => check::<Answer<Resolved>>(line),
+        "verify" => check::<Answer<Verification>>(line),
+        "doctor" | "why" => check::<Answer<Diagnosis>>(line),
         "kick" => check::<Answer<Kicked>>(line),
         "ignore" | "unignore" | "block" | "unblock" => check::<Answer<PeerLine>>(line),
         "part" | "nick" | "subscribe" => check::<Answer<Done>>(line),

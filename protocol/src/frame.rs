@@ -31,7 +31,7 @@ const NICK_BYTES_MAX: usize = 128;
 pub struct Hello {
     /// Major and minor version, see [`crate::VERSION`].
     pub version: (u16, u16),
-    /// Bits for abilities that a minor version adds; unknown bits mean nothing.
+    /// Bits for abilities that a minor version adds, see [`features`]; unknown bits mean nothing.
     pub features: u64,
     /// A random number made at each start of the node: tells a restart from a copy that runs elsewhere.
     pub instance: u64,
@@ -41,6 +41,14 @@ pub struct Hello {
     pub clock_ms: u64,
     /// What others may know about the node.
     pub profile: Profile,
+}
+
+/// The bits of [`Hello::features`].
+pub mod features {
+    /// The node announces itself by mDNS on the networks it is on: who is on one of them and hears nothing has a fault to find.
+    pub const DISCOVERABLE: u64 = 1;
+    /// The node answers [`CallMe`](super::Frame::CallMe).
+    pub const CALLS: u64 = 2;
 }
 
 /// What a node tells each peer about itself, and again when it changes.
@@ -84,6 +92,11 @@ pub enum Frame {
     Profile(Profile),
     /// Where the sender of a relayed session might be reached directly, at most [`HELLO_ADDRS_MAX`].
     Candidates(Vec<SocketAddr>),
+    /// "Send a knock with this token to where you have me, from a socket that I have never sent anything to": so the sender learns
+    /// whether a firewall lets calls in. At most one knock a few seconds is owed, and none to any other address.
+    CallMe([u8; 16]),
+    /// "I have sent it."
+    Called([u8; 16]),
     /// A hash of all that the sender holds of a conversation and the receiver may have.
     Digest(ConversationId, [u8; 32]),
     /// All that the sender holds of a conversation and the receiver may have. `more` says that another such frame follows.
@@ -144,6 +157,8 @@ mod kind {
     pub(super) const PONG: u8 = 3;
     pub(super) const PROFILE: u8 = 4;
     pub(super) const CANDIDATES: u8 = 5;
+    pub(super) const CALL_ME: u8 = 6;
+    pub(super) const CALLED: u8 = 7;
     pub(super) const DIGEST: u8 = 16;
     pub(super) const HEADS: u8 = 17;
     pub(super) const BATCH: u8 = 18;
@@ -165,6 +180,8 @@ impl Frame {
             Frame::Pong(token) => (kind::PONG, codec::encode(token)),
             Frame::Profile(profile) => (kind::PROFILE, codec::encode(profile)),
             Frame::Candidates(addrs) => (kind::CANDIDATES, codec::encode(addrs)),
+            Frame::CallMe(token) => (kind::CALL_ME, codec::encode(token)),
+            Frame::Called(token) => (kind::CALLED, codec::encode(token)),
             Frame::Digest(conversation, digest) => (kind::DIGEST, codec::encode(&(conversation, digest))),
             Frame::Heads { conversation, more, authors } => (kind::HEADS, codec::encode(&(conversation, more, authors))),
             Frame::Batch(batch) => (kind::BATCH, batch.encode()),
@@ -195,6 +212,8 @@ impl Frame {
             kind::PONG => Frame::Pong(codec::decode::<_, SMALL>(body)?),
             kind::PROFILE => Frame::Profile(codec::decode::<_, FRAME_MAX>(body)?),
             kind::CANDIDATES => Frame::Candidates(codec::decode::<_, SMALL>(body)?),
+            kind::CALL_ME => Frame::CallMe(codec::decode::<_, SMALL>(body)?),
+            kind::CALLED => Frame::Called(codec::decode::<_, SMALL>(body)?),
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode::<_, SMALL>(body)?;
                 Frame::Digest(conversation, digest)
@@ -231,6 +250,8 @@ impl Frame {
             Frame::Candidates(addrs) => addrs.len() <= HELLO_ADDRS_MAX,
             Frame::Ping(_)
             | Frame::Pong(_)
+            | Frame::CallMe(_)
+            | Frame::Called(_)
             | Frame::Digest(..)
             | Frame::Heads { .. }
             | Frame::Batch(_)
@@ -305,6 +326,8 @@ mod tests {
             profile: profile.clone(),
         }));
         round_trips(&Frame::Candidates(profile.addrs.clone()));
+        round_trips(&Frame::CallMe([7; 16]));
+        round_trips(&Frame::Called([8; 16]));
         round_trips(&Frame::Profile(profile));
         round_trips(&Frame::Digest(name().conversation, [9; 32]));
         round_trips(&Frame::Prune(name().conversation, name().author));

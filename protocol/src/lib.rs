@@ -15,6 +15,7 @@ pub mod relay;
 pub mod target;
 pub mod text;
 pub mod tls;
+pub mod words;
 
 pub use batch::{Batch, BatchError, CheckedBatch};
 pub use conversation::{ConversationId, RoomKey, RoomName};
@@ -58,10 +59,12 @@ pub mod close {
     pub const BLOCKED: u32 = 9;
     /// The user of the node has shown the peer out, for a while.
     pub const KICKED: u32 = 10;
+    /// The peer's nickname is that of somebody whom the user has verified with another key.
+    pub const NAME_TAKEN: u32 = 11;
 
     /// The word that logs use for a close code.
     pub fn name(code: u64) -> &'static str {
-        const NAMES: [&str; 11] = [
+        const NAMES: [&str; 12] = [
             "bye",
             "duplicate",
             "frame-too-large",
@@ -73,6 +76,7 @@ pub mod close {
             "silent",
             "blocked",
             "kicked",
+            "name-taken",
         ];
         usize::try_from(code).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("unknown")
     }

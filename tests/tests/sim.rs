@@ -58,6 +58,7 @@ fn every_planted_fault_is_found() {
         Fault::Core(Core::SkippingCursor),
         Fault::Core(Core::LostWakeUp),
         Fault::Core(Core::NoRollBack),
+        Fault::Core(Core::BlockIgnored),
     ];
     let missed: Vec<_> = faults.into_iter().filter(|fault| !is_found(*fault)).collect();
     assert!(missed.is_empty(), "not found in {FAULT_SEEDS} seeds: {missed:?}");
@@ -90,6 +91,16 @@ fn a_flood_is_all_delivered() {
     let outcome = sim::flood(1, None);
     assert_eq!(outcome.failure, None);
     assert_eq!((outcome.stats.appended, outcome.stats.sent), (150, 150), "each entry is sent once");
+}
+
+#[test]
+fn a_block_costs_the_others_little_and_loses_nothing_once_it_is_undone() {
+    for seed in 0..20 {
+        let (outcome, frames) = sim::run_blocked(seed, 4);
+        assert_eq!(outcome.failure, None, "SEED={seed}");
+        // Where two hold different things, they compare notes twice a minute, and say what they hold.
+        assert!(frames <= 40, "SEED={seed}: {frames} frames a session in a minute of silence");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a user decides about a peer: ignored, blocked, kicked. Decisions outlive the node; an end of one brings back what it kept
+//! What a user decides about a peer: ignored, blocked, kicked, verified. Decisions outlive the node; an end of one brings back what it kept
 //! away, and loses nothing.
 
 use std::time::Duration;
@@ -100,6 +100,53 @@ fn a_kicked_peer_is_out_for_a_while_and_loses_nothing() {
     ann.sees(&bob);
 }
 
+#[test]
+fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = two_who_see_each_other(&office);
+    let words = |node: &Node, other: &Node| node.run(&["verify", other.id()]).expect(0).one_json()["words"].clone();
+    assert_eq!(words(&ann, &bob), words(&bob, &ann));
+    assert_eq!(words(&ann, &bob).as_array().map(Vec::len), Some(6));
+    ann.run(&["verify", "bob", "--confirm"]).expect(0);
+    assert_eq!(ann.peers()[0]["verified"], true);
+    bob.terminate();
+    ann.restart();
+    // Somebody comes with his name while he is away, and is kept out.
+    let eve = office.machine("eve").up("bob", &[]);
+    let notice = ann.notices("verified-name");
+    assert_eq!(notice["peer"], eve.id());
+    eve.notices("turned-away");
+    let address = format!("{}:4626", eve.machine().ipv4());
+    ann.run(&["send", &address, "for bob"]).expect(IDENTITY_MISMATCH).says(&["verified"]);
+    assert!(!ann.has_met_over("lan", &eve));
+    bob.start();
+    ann.sees(&bob);
+    ann.tells("bob", "it is you");
+    // It was Bob's new machine: once the words have been compared, both may be called so.
+    ann.run(&["verify", eve.id(), "--confirm"]).expect(0);
+    ann.sees(&eve);
+    eve.tells(&ann, "my new machine");
+    ann.shows_once("my new machine");
+}
+
+#[test]
+fn a_peer_that_takes_a_verified_name_in_the_middle_of_a_session_loses_it() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = two_who_see_each_other(&office);
+    let eve = office.machine("eve").up("eve", &[]);
+    ann.sees(&eve);
+    ann.run(&["verify", "bob", "--confirm"]).expect(0);
+    let home = eve.home().path().to_str().expect("the lab's paths are ASCII").to_owned();
+    let mut chat = eve.machine().screen(hobnob_binary(), &["--home", &home, "--plain"]);
+    chat.types("/nick bob");
+    ann.notices("verified-name");
+    ann.loses_within(&eve, SOON);
+    ann.tells("bob", "still you");
+    bob.shows_once("still you");
+}
+
 fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
     let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
     ann.sees(&bob);
@@ -109,3 +156,4 @@ fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
 
 const SOON: Duration = Duration::from_secs(5);
 const REFUSED: i32 = 5;
+const IDENTITY_MISMATCH: i32 = 6;

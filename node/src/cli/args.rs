@@ -1,11 +1,12 @@
 //! What can be written on the command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand};
-use hobnob::control::wire::Time;
+use clap_complete::Shell;
+use hobnob::control::wire::{Text, Time};
 use hobnob::control::{Home, HomeError};
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName, Target};
@@ -13,6 +14,7 @@ use hobnob::{Config, DeliveryState, RELAYS_MAX};
 
 use super::exit::Usage;
 use super::relay::Relay;
+use super::settings::Settings;
 use super::values::{self, Where};
 
 const EXIT_CODES: &str = "Exit codes: 0 the state asked for was reached; 1 a fault here; 2 usage; 3 no such peer; \
@@ -118,6 +120,42 @@ pub(crate) enum Verb {
     Block(Whom),
     /// Undo `block`.
     Unblock(Whom),
+    /// Six words that this node and a peer's show alike, if nobody stands between them. Compare them over the telephone, then confirm.
+    Verify {
+        #[command(flatten)]
+        whom: Whom,
+        /// The words are the same at the other end: nobody else may have this peer's name here from now on.
+        #[arg(long, conflicts_with = "undo")]
+        confirm: bool,
+        /// Take a confirmation back.
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Check this node's network: what is wrong, and what to do. Ends with code 1 if something is.
+    Doctor {
+        /// Also write what was found to this file, without ids, addresses and texts: fit to be shown to others.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+    },
+    /// Why a peer can't be reached, and what to do.
+    Why(Whom),
+    /// The settings file's contents with every setting, its default and what it does.
+    Config {
+        /// Say where the file is instead.
+        #[arg(long)]
+        path: bool,
+    },
+    /// A script that lets your shell complete hobnob's commands and flags.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// The manual page, for `man -l -`.
+    Man {
+        /// Write the page of every command into this folder instead.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Run a relay, by which peers behind NAT reach each other; or ask the one that runs in this home.
     Relay(Relay),
 }
@@ -200,31 +238,23 @@ impl Common {
         flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
 
-    /// How a node is to run that is started for these flags.
+    /// How a node is to run that is started for these flags, and the settings of its home where they say nothing.
     pub(crate) fn config(&self, home: &Home) -> Result<Config, Usage> {
-        if self.relays.len() > RELAYS_MAX {
-            return Err(Usage(format!("a node uses {RELAYS_MAX} relays at most: leave out some --relay")));
+        let settings = Settings::of(home)?;
+        let relays = given_or(&self.relays, settings.relays);
+        if relays.len() > RELAYS_MAX {
+            return Err(Usage(format!("a node uses {RELAYS_MAX} relays at most: leave out some")));
         }
+        let token_file = self.relay_token_file.clone().or(settings.relay_token_file);
         Ok(Config {
-            nick: self.nick.clone(),
-            listen: self.listen,
-            mdns: !self.no_mdns,
-            rooms: self.rooms.clone(),
-            relays: self.relays.clone(),
-            relay_token: self.relay_token()?,
+            nick: self.nick.clone().or(settings.nick),
+            listen: self.listen.or(settings.listen),
+            mdns: !self.no_mdns && settings.mdns.unwrap_or(true),
+            rooms: given_or(&self.rooms, settings.rooms),
+            relays,
+            relay_token: token_file.as_deref().map(relay_token).transpose()?,
             ..Config::new(home.data_dir())
         })
-    }
-
-    fn relay_token(&self) -> Result<Option<Vec<u8>>, Usage> {
-        let Some(path) = &self.relay_token_file else { return Ok(None) };
-        let at = path.display();
-        let token = std::fs::read(path).map_err(|error| Usage(format!("can't read the token file {at}: {error}")))?;
-        let token = token.trim_ascii().to_vec();
-        if token.is_empty() || token.len() > TOKEN_MAX {
-            return Err(Usage(format!("the token in {at} must have 1 to {TOKEN_MAX} bytes")));
-        }
-        Ok(Some(token))
     }
 
     /// Refuses flags that only a node that is starting can obey, for when one runs already.
@@ -258,6 +288,24 @@ impl Common {
             [_, _, ..] => Err(Usage("one message goes to one room: give --room once".into())),
         }
     }
+}
+
+/// What was given as flags, or else is set.
+fn given_or<T: Clone>(flags: &[T], set: Option<Vec<Text<T>>>) -> Vec<T> {
+    match set {
+        Some(set) if flags.is_empty() => set.into_iter().map(|value| value.0).collect(),
+        Some(_) | None => flags.to_vec(),
+    }
+}
+
+fn relay_token(path: &Path) -> Result<Vec<u8>, Usage> {
+    let at = path.display();
+    let token = std::fs::read(path).map_err(|error| Usage(format!("can't read the token file {at}: {error}")))?;
+    let token = token.trim_ascii().to_vec();
+    if token.is_empty() || token.len() > TOKEN_MAX {
+        return Err(Usage(format!("the token in {at} must have 1 to {TOKEN_MAX} bytes")));
+    }
+    Ok(token)
 }
 
 #[cfg(test)]
@@ -296,8 +344,64 @@ mod tests {
             "hobnob unignore bob",
             "hobnob block bob",
             "hobnob unblock bob",
+            "hobnob verify bob",
+            "hobnob verify bob --confirm",
+            "hobnob verify bob --undo",
+            "hobnob doctor --report /tmp/x",
+            "hobnob why bob",
+            "hobnob config --path",
+            "hobnob completions bash",
+            "hobnob man --dir /tmp/x",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    /// Whatever begins with `hobnob` in README's code, with values for the words in capitals, and up to what a shell takes for itself.
+    fn commands_of_the_readme() -> Vec<Vec<String>> {
+        const README: &str = include_str!("../../../README.md");
+        let id = hobnob::protocol::SecretKey::from_seed([1; 32]).id().to_string();
+        let mut fenced = false;
+        let mut commands: Vec<String> = Vec::new();
+        for line in README.lines() {
+            match line {
+                line if line.starts_with("```") => fenced = line == "```sh",
+                line if fenced => commands.push(line.to_owned()),
+                line => commands.extend(line.split('`').skip(1).step_by(2).map(|code| code.replace("\\|", "|"))),
+            }
+        }
+        let of_hobnob =
+            commands.iter().flat_map(|line| line.split(" | ")).filter(|part| part.split(' ').next() == Some("hobnob"));
+        let parts = of_hobnob.map(|part| part.replace("HOST:PORT", "relay.example:4627").replace("ID@", &format!("{id}@")));
+        parts.map(|part| words(&part)).collect()
+    }
+
+    /// Words as a shell makes them, up to a comment or a redirection.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for letter in line.chars() {
+            match (quote, letter) {
+                (None, '#' | '>' | '<' | '&' | ';') if word.is_none() => break,
+                (None, ' ') => words.extend(word.take()),
+                (None, '"' | '\'') => {
+                    quote = Some(letter);
+                    word.get_or_insert_default();
+                }
+                (Some(open), letter) if open == letter => quote = None,
+                (_, letter) => word.get_or_insert_default().push(letter),
+            }
+        }
+        words.into_iter().chain(word).collect()
+    }
+
+    #[test]
+    fn every_command_of_the_readme_is_understood() {
+        let commands = commands_of_the_readme();
+        assert!(commands.len() > 20, "{commands:?}");
+        for command in commands {
+            if let Err(error) = Args::try_parse_from(&command) {
+                assert!(!error.use_stderr(), "{command:?}: {error}");
+            }
         }
     }
 

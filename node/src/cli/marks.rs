@@ -50,7 +50,7 @@ pub(crate) fn kicked(kicked: &Kicked) -> String {
 }
 
 /// `bob (alwz2i6m)`
-fn name(peer: &PeerLine) -> String {
+pub(crate) fn name(peer: &PeerLine) -> String {
     let short = peer.peer.0.short();
     if peer.name == short { short } else { format!("{} ({short})", visible(&peer.name)) }
 }

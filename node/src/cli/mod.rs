@@ -5,17 +5,21 @@
 
 pub(crate) mod args;
 pub(crate) mod chat;
+pub(crate) mod doctor;
 pub(crate) mod exit;
 pub(crate) mod feed;
 pub(crate) mod log;
+mod manual;
 pub(crate) mod marks;
 mod messages;
 pub(crate) mod output;
 mod relay;
 pub(crate) mod session;
+mod settings;
 pub(crate) mod show;
 mod up;
 pub(crate) mod values;
+pub(crate) mod verify;
 mod views;
 
 use std::io::IsTerminal;
@@ -93,6 +97,15 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Verb::Unignore(whom)) => marks::mark(&common, out, whom.target, Decision::Unignore).await,
         Some(Verb::Block(whom)) => marks::mark(&common, out, whom.target, Decision::Block).await,
         Some(Verb::Unblock(whom)) => marks::mark(&common, out, whom.target, Decision::Unblock).await,
+        Some(Verb::Verify { whom, confirm, undo }) => {
+            let confirm = (confirm || undo).then_some(confirm);
+            verify::verify(&common, out, whom.target, confirm).await
+        }
+        Some(Verb::Doctor { report }) => doctor::doctor(&common, out, report).await,
+        Some(Verb::Why(whom)) => doctor::why(&common, out, whom.target).await,
+        Some(Verb::Config { path }) => settings::config(&common.home()?, path),
+        Some(Verb::Completions { shell }) => manual::completions(shell),
+        Some(Verb::Man { dir }) => manual::man(dir.as_deref()),
         Some(Verb::Relay(relay)) => relay::relay(&common, out, relay).await,
     }
 }

@@ -45,14 +45,13 @@ impl Names {
 
 /// `2026-11-20 14:03 #lobby <ann> text [delivered]`
 pub(crate) fn message(message: &MessageLine, names: &Names) -> String {
+    format!("{} {}", local_minute(message.received_at), said(message, names))
+}
+
+/// `#lobby <ann> text [delivered]`
+pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
     let state = message.state.map(|state| format!(" [{}]", state.as_str())).unwrap_or_default();
-    format!(
-        "{} {} <{}> {}{state}",
-        local_minute(message.received_at),
-        names.of_conversation(&message.conversation.0),
-        visible(&message.nick),
-        body(&message.body),
-    )
+    format!("{} <{}> {}{state}", names.of_conversation(&message.conversation.0), visible(&message.nick), body(&message.body),)
 }
 
 /// A body on one line.
@@ -119,9 +118,9 @@ pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
     columns(&rows)
 }
 
-/// `ignored, blocked`
+/// `verified, ignored`
 fn marks(marks: &MarksFields) -> String {
-    let words = [(marks.ignored, "ignored"), (marks.blocked, "blocked")];
+    let words = [(marks.verified, "verified"), (marks.ignored, "ignored"), (marks.blocked, "blocked")];
     words.into_iter().filter(|(so, _)| *so).map(|(_, word)| word).collect::<Vec<_>>().join(", ")
 }
 

@@ -1,13 +1,15 @@
 //! `hobnob up`: a node without a screen. With `--json`, whoever reads what it prints can also ask: requests come as lines of stdin.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyhow::bail;
-use hobnob::PeerState;
-use hobnob::control::wire::{Command, ListeningLine, StatusLine, WireEvent};
+use hobnob::control::wire::{Command, ListeningLine, PeerLine, StatusLine, WireEvent};
 use hobnob::control::{Claim, Client, Home, Host, pipe};
+use hobnob::{DeliveryState, PathKind, PeerState};
 use tokio::io::{BufReader, Interest};
 use tokio::net::unix::pipe::Sender;
 
@@ -56,6 +58,9 @@ pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
             Err(error.into())
         }
     };
+    if !out.json && outcome.is_ok() {
+        output::line(&dated("stopped"))?;
+    }
     outcome.map(|()| Exit::Done)
 }
 
@@ -85,18 +90,28 @@ async fn reader_gone() {
 async fn print(client: &Client, mut told: Told, out: Output) -> anyhow::Result<()> {
     let mut feed = Feed::open(client, &told).await?;
     let mut names = Names::default();
+    let mut shown = BTreeMap::new();
     let status: StatusLine = client.ask(Command::Status).await?;
     let mut listening = ListeningLine { peer: status.peer, addrs: status.addrs.clone() };
     introduce(&status, &listening, out)?;
     for peer in views::known_peers(client).await? {
         names.learn(&peer);
         if peer.state != PeerState::Offline {
+            shown.insert(peer.peer.0, how(&peer));
             out.event(WireEvent::Peer(peer), |event| plain(event, &Names::default()))?;
         }
     }
     while let Some(event) = feed.next(&mut told).await? {
         match &event {
-            WireEvent::Peer(peer) => names.learn(peer),
+            WireEvent::Peer(peer) => {
+                names.learn(peer);
+                let same = shown.insert(peer.peer.0, how(peer)) == Some(how(peer));
+                if same && !out.json {
+                    continue;
+                }
+            }
+            // Whether it has arrived is what matters; that it has left is for programs.
+            WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Sent && !out.json => continue,
             WireEvent::Listening(same) if *same == listening => continue,
             WireEvent::Listening(other) => listening = other.clone(),
             WireEvent::Message(_)
@@ -118,14 +133,23 @@ fn introduce(status: &StatusLine, listening: &ListeningLine, out: Output) -> std
     if out.json {
         return out.event(WireEvent::Listening(listening.clone()), |_| None);
     }
-    let now = values::local_minute(values::now());
-    output::line(&format!("{now} {} ({}) listens on {}", status.nick, status.peer.0.short(), show::join(&status.addrs)))?;
-    output::line(&format!("{now} ticket {}", status.ticket))
+    let listens = format!("{} ({}) listens on {}", status.nick, status.peer.0.short(), show::join(&status.addrs));
+    output::line(&dated(&listens))?;
+    output::line(&dated(&format!("ticket {}", status.ticket)))
 }
 
-/// Messages carry their own time; everything else gets that of now.
+/// What tells one line about a peer from the next: all but its round trip.
+fn how(peer: &PeerLine) -> (String, PeerState, Option<PathKind>, Option<SocketAddr>) {
+    (peer.name.clone(), peer.state, peer.path, peer.addr)
+}
+
+fn dated(text: &str) -> String {
+    format!("{} {text}", values::local_second(values::now()))
+}
+
 fn plain(event: &WireEvent, names: &Names) -> Option<String> {
-    let text = show::event(event, names)?;
-    let dated = matches!(event, WireEvent::Message(_));
-    Some(if dated { text } else { format!("{} {text}", values::local_minute(values::now())) })
+    if let WireEvent::Message(message) = event {
+        return Some(format!("{} {}", values::local_second(message.received_at), show::said(message, names)));
+    }
+    show::event(event, names).map(|text| dated(&text))
 }

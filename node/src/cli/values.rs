@@ -72,6 +72,11 @@ pub(crate) fn local_minute(time: Time) -> String {
     time.timestamp().to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
+/// A moment as a log has it, to the second.
+pub(crate) fn local_second(time: Time) -> String {
+    time.timestamp().to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// The time of day here.
 pub(crate) fn local_time_of_day(time: Time) -> String {
     time.timestamp().to_zoned(TimeZone::system()).strftime("%H:%M").to_string()

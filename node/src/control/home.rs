@@ -9,11 +9,15 @@ use etcetera::BaseStrategy;
 
 use crate::node::{Lock, Taken, Unusable, make_private_dir};
 
+/// The name of the file with the settings.
+const CONFIG_FILE: &str = "config.toml";
+
 /// Where one identity lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     data_dir: PathBuf,
     socket: PathBuf,
+    config_file: PathBuf,
 }
 
 /// Whose a home is.
@@ -52,7 +56,7 @@ impl Home {
     /// Everything in one folder.
     pub fn at(dir: &Path) -> Result<Home, HomeError> {
         let data_dir = std::path::absolute(dir).map_err(|error| HomeError::Unusable { path: dir.to_owned(), error })?;
-        Ok(Home { socket: data_dir.join("control.sock"), data_dir })
+        Ok(Home { socket: data_dir.join("control.sock"), config_file: data_dir.join(CONFIG_FILE), data_dir })
     }
 
     /// The user's own home: data and socket in the folders of the XDG Base Directory specification.
@@ -69,12 +73,13 @@ impl Home {
         let base = etcetera::choose_base_strategy().map_err(|e| HomeError::NoHome(e.to_string()))?;
         let data_dir = base.data_dir().join(name);
         let runtime_dir = base.runtime_dir().map_or_else(|| data_dir.clone(), |dir| dir.join(name));
-        Ok(Home { data_dir, socket: runtime_dir.join("control.sock") })
+        let config_file = base.config_dir().join(name).join(CONFIG_FILE);
+        Ok(Home { data_dir, socket: runtime_dir.join("control.sock"), config_file })
     }
 
     #[cfg(test)]
     pub(crate) fn with_socket(data_dir: &Path, socket: &Path) -> Home {
-        Home { data_dir: data_dir.to_owned(), socket: socket.to_owned() }
+        Home { data_dir: data_dir.to_owned(), socket: socket.to_owned(), config_file: data_dir.join(CONFIG_FILE) }
     }
 
     /// The folder of the key and the database.
@@ -85,6 +90,11 @@ impl Home {
     /// The control socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// The settings, which need not exist.
+    pub fn config_file(&self) -> &Path {
+        &self.config_file
     }
 
     /// Whether the socket is in a folder that homes may share: then who answers there may be the node of another home.

@@ -3,6 +3,7 @@
 //! Every machine has one shape: `handle(now, input)`, then `poll_output()` until there is none, then sleep until
 //! `poll_timeout()`.
 
+pub mod diagnosis;
 pub mod durable;
 pub mod paths;
 pub mod peers;

@@ -166,7 +166,8 @@ impl Peers {
     }
 }
 
-fn same_name(a: &str, b: &str) -> bool {
+/// Whether people would take the two for one name.
+pub(super) fn same_name(a: &str, b: &str) -> bool {
     a == b || a.to_lowercase() == b.to_lowercase()
 }
 

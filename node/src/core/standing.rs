@@ -3,18 +3,22 @@
 //! It decides who may have a session and whose texts are shown. Which entries are taken and passed on, given who is blocked, is
 //! for [`replica`](super::replica) to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hobnob_protocol::{Nickname, PeerId, close};
 
 use super::Now;
+use super::peers::{Peers, same_name};
 
 /// Peers that a user can have marked at once; for one more, another must be unmarked first.
 pub const MARKED_MAX: usize = 10_000;
 
 /// How long a peer that was kicked is kept out.
 pub const KICKED_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// Peers with the name of a verified one that are remembered and told of; further ones are refused in silence whenever they come.
+pub const IMPOSTORS_MAX: usize = 1_000;
 
 /// What a user has decided about a peer for good.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub enum Bar {
     Blocked,
     /// It was kicked a while ago.
     Kicked,
+    /// It calls itself like somebody whom the user has verified with another key.
+    NameTaken,
 }
 
 impl Bar {
@@ -42,12 +48,13 @@ impl Bar {
         match self {
             Bar::Blocked => (close::BLOCKED, "this node has blocked you"),
             Bar::Kicked => (close::KICKED, "this node takes no session with you for a while"),
+            Bar::NameTaken => (close::NAME_TAKEN, "this node knows your name as that of somebody with another key"),
         }
     }
 
     /// What a peer means that closes a connection with this code.
     pub fn of_code(code: u64) -> Option<Bar> {
-        [Bar::Blocked, Bar::Kicked].into_iter().find(|bar| u64::from(bar.code().0) == code)
+        [Bar::Blocked, Bar::Kicked, Bar::NameTaken].into_iter().find(|bar| u64::from(bar.code().0) == code)
     }
 }
 
@@ -55,6 +62,8 @@ impl Bar {
 #[derive(Debug, Default)]
 pub struct Standings {
     marks: BTreeMap<PeerId, Marks>,
+    /// Peers that called themselves like one who is verified: the user has been told, and they are not dialed.
+    impostors: BTreeSet<PeerId>,
     /// Until when each peer that was kicked stays out.
     kicked: BTreeMap<PeerId, Duration>,
 }
@@ -62,7 +71,7 @@ pub struct Standings {
 impl Standings {
     /// Takes up what the store holds.
     pub fn new(kept: Vec<(PeerId, Marks)>) -> Self {
-        Self { marks: kept.into_iter().collect(), kicked: BTreeMap::new() }
+        Self { marks: kept.into_iter().collect(), ..Self::default() }
     }
 
     /// What has been decided about a peer.
@@ -94,9 +103,28 @@ impl Standings {
         self.kicked.insert(peer, now.mono + KICKED_FOR);
     }
 
-    /// Lets a peer that was kicked come back.
+    /// Lets a peer that was kicked, or taken for an impostor, come back.
     pub fn pardon(&mut self, peer: PeerId) {
         self.kicked.remove(&peer);
+        self.impostors.remove(&peer);
+    }
+
+    /// The verified peer whose name, the one under which it was verified or the one that it has now, this other peer gives itself.
+    pub fn whose_name(&self, peer: PeerId, nick: &Nickname, peers: &Peers) -> Option<PeerId> {
+        if self.marks.get(&peer).is_some_and(|marks| marks.verified.is_some()) {
+            return None;
+        }
+        let is_it = |name: Option<&Nickname>| name.is_some_and(|name| same_name(name.as_str(), nick.as_str()));
+        let verified = self.marks.iter().filter_map(|(peer, marks)| Some((*peer, marks.verified.as_ref()?)));
+        verified.into_iter().find(|(of, name)| is_it(Some(name)) || is_it(peers.nick(*of))).map(|(of, _)| of)
+    }
+
+    /// Notes a peer with the name of a verified one. Whether that is news.
+    pub fn note_impostor(&mut self, peer: PeerId) -> bool {
+        if self.impostors.len() >= IMPOSTORS_MAX {
+            return false;
+        }
+        self.impostors.insert(peer)
     }
 
     /// Why there may be no session with a peer now, if so.
@@ -104,7 +132,10 @@ impl Standings {
         if self.marks.get(&peer).is_some_and(|marks| marks.blocked) {
             return Some(Bar::Blocked);
         }
-        self.kicked.get(&peer).filter(|until| now.mono < **until).map(|_| Bar::Kicked)
+        if self.kicked.get(&peer).is_some_and(|until| now.mono < *until) {
+            return Some(Bar::Kicked);
+        }
+        self.impostors.contains(&peer).then_some(Bar::NameTaken)
     }
 
     /// Whether the texts of this author are shown.
@@ -157,8 +188,30 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_verified_peer_is_nobody_elses() {
+        let nick = |name| Nickname::new(name).expect("a nickname");
+        let verified = |name| Marks { verified: Some(nick(name)), ..Marks::default() };
+        let mut peers = Peers::new(peer(0), nick("me"));
+        peers.learn(peer(1), Some(nick("robert")));
+        let mut standings = Standings::new(vec![(peer(1), verified("bob"))]);
+        for (who, name, of) in [(2, "Bob", Some(1)), (2, "Robert", Some(1)), (2, "bobby", None), (1, "bob", None)] {
+            assert_eq!(standings.whose_name(peer(who), &nick(name), &peers), of.map(peer), "{who} as {name}");
+        }
+        assert!(standings.note_impostor(peer(2)) && !standings.note_impostor(peer(2)));
+        assert_eq!(standings.bar(peer(2), at(0)), Some(Bar::NameTaken));
+        // Two of one name can both be verified.
+        standings.pardon(peer(2));
+        assert!(standings.set(peer(2), verified("bob")));
+        assert_eq!((standings.whose_name(peer(2), &nick("bob"), &peers), standings.bar(peer(2), at(0))), (None, None));
+        for n in 0..2 * u32::try_from(IMPOSTORS_MAX).expect("a small constant") {
+            standings.note_impostor(peer(n));
+        }
+        assert_eq!(standings.impostors.len(), IMPOSTORS_MAX);
+    }
+
+    #[test]
     fn the_codes_of_bars_are_known_at_the_other_end() {
-        for bar in [Bar::Blocked, Bar::Kicked] {
+        for bar in [Bar::Blocked, Bar::Kicked, Bar::NameTaken] {
             assert_eq!(Bar::of_code(bar.code().0.into()), Some(bar));
         }
         assert_eq!(Bar::of_code(close::BYE.into()), None);

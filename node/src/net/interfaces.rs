@@ -79,6 +79,13 @@ impl Interfaces {
         addr.is_loopback() || is_link_local(addr) || self.own.iter().any(|own| own.network_has(addr))
     }
 
+    /// The interface to whose network an address belongs, loopback aside.
+    pub fn interface_of(&self, addr: IpAddr) -> Option<&str> {
+        let addr = addr.to_canonical();
+        let own = self.own.iter().filter(|own| !own.ip.is_loopback()).find(|own| own.network_has(addr));
+        own.map(|own| own.interface.as_str())
+    }
+
     /// Where others can reach a socket that is bound to `bound`, at most [`HELLO_ADDRS_MAX`], IPv4 first.
     ///
     /// Loopback only if there is nothing else. No IPv6 link-local ones: they mean nothing without the reader's own interface,

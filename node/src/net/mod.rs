@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod goodbye;
 pub mod interfaces;
 pub mod mdns;
+pub mod probe;
 pub mod relay;
 pub mod session;
 pub mod socket;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use crate::core::diagnosis::{Check, Verdict};
 pub use crate::core::standing::{KICKED_FOR, Marks};
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
 
@@ -411,8 +412,8 @@ pub struct Notice {
     /// The first of a run is 1, the next 2, and so on.
     pub number: u64,
     /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`, `store-error`, `store-recovered`, `clock`,
-    /// `no-discovery`, `turned-away`, `relay-up`, `relay-down`, `udp-blocked`, `relay-refused`, `relay-changed`, `relay-lies`,
-    /// `relay-doubtful`.
+    /// `no-discovery`, `turned-away`, `verified-name`, `relay-up`, `relay-down`, `udp-blocked`, `relay-refused`, `relay-changed`,
+    /// `relay-lies`, `relay-doubtful`.
     pub code: &'static str,
     /// For people: what happened and what to do.
     pub text: String,

@@ -190,12 +190,23 @@ pub enum SendError {
         /// Its words.
         why: String,
     },
+    /// Something of another version answers there.
+    #[error("there is no common language with {addr}: {why}")]
+    OtherVersion {
+        /// The address.
+        addr: String,
+        /// What to do.
+        why: String,
+    },
     /// The target is this node.
     #[error("that is this node itself")]
     Myself,
     /// The peer is blocked here.
     #[error("{0} is blocked here: `hobnob unblock {0}` first")]
     Blocked(String),
+    /// Somebody answered who calls itself like a verified peer.
+    #[error("whoever answers there has the name of somebody whom you have verified with another key than {0}; nothing was sent")]
+    NameTaken(PeerId),
     /// The message can't be sent as it is.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -219,8 +230,8 @@ impl SendError {
             | SendError::Host { .. }
             | SendError::Unreachable { .. }
             | SendError::Myself => Cause::NoSuchPeer,
-            SendError::IdentityMismatch { .. } => Cause::IdentityMismatch,
-            SendError::Refused { .. } | SendError::Blocked(_) => Cause::Refused,
+            SendError::IdentityMismatch { .. } | SendError::NameTaken(_) => Cause::IdentityMismatch,
+            SendError::Refused { .. } | SendError::OtherVersion { .. } | SendError::Blocked(_) => Cause::Refused,
             SendError::Body(_) => Cause::Usage,
             SendError::NotInRoom(_) | SendError::Store(_) | SendError::Stopped => Cause::Fault,
         }
@@ -231,11 +242,10 @@ impl SendError {
         match error {
             DialError::IdentityMismatch { expected, found } => Self::IdentityMismatch { addr, expected, found },
             DialError::Refused | DialError::Closed { .. } | DialError::Tls(_) => Self::Refused { addr, why: error.to_string() },
-            DialError::Timeout
-            | DialError::OtherProtocol
-            | DialError::Address { .. }
-            | DialError::Stopping
-            | DialError::Other(_) => Self::Unreachable { addr, cause: error.to_string() },
+            DialError::OtherProtocol => Self::OtherVersion { addr, why: error.to_string() },
+            DialError::Timeout | DialError::Address { .. } | DialError::Stopping | DialError::Other(_) => {
+                Self::Unreachable { addr, cause: error.to_string() }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
-//! What a user decides about peers: ignored, blocked, kicked. Decisions are kept; a kick holds for [`KICKED_FOR`] of this run.
+//! What a user decides about peers: ignored, blocked, kicked, verified. Decisions are kept; a kick holds for [`KICKED_FOR`] of this run.
 
 use hobnob_protocol::PeerId;
+use hobnob_protocol::words::{WORDS, words};
 
 use super::engine::{Command, Mark};
 use super::*;
@@ -94,6 +95,23 @@ impl Node {
     /// ```
     pub async fn kick(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
         self.mark(peer, Mark::Kick).await
+    }
+
+    /// The six words that this node and the peer have in common, see [`words`](hobnob_protocol::words). Takes a moment of work.
+    pub async fn words(&self, peer: PeerId) -> [&'static str; WORDS] {
+        let me = self.id;
+        tokio::task::spawn_blocking(move || words(me, peer)).await.expect("hashing does not panic")
+    }
+
+    /// The user has compared the words with the peer, and they are the same: from now on nobody else may have its name here. Undoes
+    /// [`Node::block`].
+    pub async fn verify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
+        self.mark(peer, Mark::Verify).await
+    }
+
+    /// Undoes [`Node::verify`].
+    pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
+        self.mark(peer, Mark::Unverify).await
     }
 
     async fn mark(&self, peer: PeerId, mark: Mark) -> Result<PeerInfo, MarkError> {

@@ -6,6 +6,7 @@
 mod api;
 mod builder;
 mod clock;
+mod diagnosis;
 mod engine;
 mod error;
 mod events;
@@ -46,6 +47,7 @@ const QUIET: Duration = Duration::from_millis(400);
 #[derive(Debug, Clone)]
 pub struct Node {
     id: PeerId,
+    data_dir: PathBuf,
     commands: mpsc::Sender<Command>,
     events: events::Feed,
     /// Changes whenever somebody was met or a name changed.
@@ -297,6 +299,11 @@ impl Node {
     /// ```
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, NodeError> {
         self.ask(Command::Peers).await
+    }
+
+    /// What is known of one peer; none if it is not known.
+    pub async fn peer(&self, peer: PeerId) -> Result<Option<PeerInfo>, NodeError> {
+        self.ask(|reply| Command::Peer(peer, reply)).await
     }
 
     /// Reads messages back, the newest that fit the query, oldest first.

@@ -105,7 +105,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         find_peers(&mut engine, run);
     }
     tokio::spawn(engine.run());
-    Ok(Node { id: key.id(), commands, events, met: met_changed, clock })
+    Ok(Node { id: key.id(), data_dir: config.data_dir, commands, events, met: met_changed, clock })
 }
 
 /// What no frame has room for is refused before anything begins.

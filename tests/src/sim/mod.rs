@@ -5,6 +5,7 @@
 //! its own records; `SEED=n` replays one run with a trace. The parts: `script` what happens, `world` events and nodes, `wire`
 //! sessions, `disk` stores, `oracle` and `check` what must be true, `hostile` a node that means harm.
 
+mod blocks;
 mod check;
 mod describe;
 mod disk;
@@ -162,6 +163,35 @@ pub fn idle_hour(seed: u64, nodes: usize) -> (Outcome, u64) {
         bytes = (world.stats.frame_bytes - before) / world.conns.len().max(1) as u64;
     });
     (outcome, bytes)
+}
+
+/// One of a few nodes blocks another, and all go on talking; then it is undone. Says how many frames a session took in the last
+/// minute of the block, in which nobody said anything.
+pub fn run_blocked(seed: u64, nodes: usize) -> (Outcome, u64) {
+    let mut world = World::new(seed, None, false);
+    world.set_up_calm(nodes, Shape::Mesh);
+    let mut frames = 0;
+    let outcome = guarded(world, |world| {
+        world.run_until(5 * SECOND);
+        world.everybody_speaks(true);
+        world.run_until(10 * SECOND);
+        world.block(0, 1);
+        for _ in 0..10 {
+            world.everybody_speaks(false);
+            world.run_until(world.now + SECOND);
+        }
+        world.run_until(world.now + 30 * SECOND);
+        let (before, sent) = (world.stats.frames, world.stats.sent);
+        world.run_until(world.now + 60 * SECOND);
+        frames = (world.stats.frames - before) / world.conns.len().max(1) as u64;
+        if world.stats.sent > sent {
+            world.fail("entries go round for ever".to_owned());
+        }
+        world.unblock_everybody();
+        let now = world.now;
+        converge(world, now);
+    });
+    (outcome, frames)
 }
 
 /// A panic in a replica is a failure like any other.

@@ -279,9 +279,8 @@ impl World {
     /// Honest nodes have no reason to refuse one another more than this.
     fn refused(&mut self, node: usize, refusal: &Refusal) {
         match refusal {
-            Refusal::NotShared | Refusal::Gap => {}
+            Refusal::NotShared | Refusal::Gap | Refusal::Blocked => {}
             Refusal::NotAnAuthor
-            | Refusal::Blocked
             | Refusal::Batch(_)
             | Refusal::Conflict
             | Refusal::Impostor

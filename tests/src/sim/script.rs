@@ -45,6 +45,7 @@ enum Act {
     ClockJump,
     Double,
     LongWhile,
+    Block,
 }
 
 /// The plan of one run.
@@ -173,6 +174,7 @@ impl World {
             (Act::Double, 6, 1),
             (Act::LongWhile, 8, 1),
             (Act::Flood, 16, 1),
+            (Act::Block, 5, 2),
         ];
         for (act, one_in, times) in some {
             if self.one_in(one_in) {
@@ -238,6 +240,7 @@ impl World {
             Act::Stall => self.stall_one(),
             Act::ClockJump => self.jump(node),
             Act::Double => self.double(),
+            Act::Block => self.block_or_unblock(node),
             Act::LongWhile => pause = self.between(600 * SECOND, 5000 * SECOND),
         }
         self.after(pause, Event::Act);
@@ -313,6 +316,7 @@ impl World {
                 self.after(0, Event::Drain { conn, end });
             }
         }
+        self.unblock_everybody();
         // Who was to join the room later does so now at the latest.
         for node in self.script.secret_later.clone() {
             let [_, (name, key, open)] = oracle::rooms();

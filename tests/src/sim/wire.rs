@@ -19,7 +19,9 @@ impl World {
 
     pub(super) fn reachable(&self, a: usize, b: usize) -> bool {
         let (a, b) = (a.min(b), a.max(b));
-        self.edges.contains(&(a, b)) && self.nodes[a].place == self.nodes[b].place && self.groups[a] == self.groups[b]
+        let apart = self.blocks.contains(&(a, b)) || self.blocks.contains(&(b, a));
+        let near = self.nodes[a].place == self.nodes[b].place && self.groups[a] == self.groups[b];
+        self.edges.contains(&(a, b)) && near && !apart
     }
 
     pub(super) fn running(&self, node: usize) -> bool {

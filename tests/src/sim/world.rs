@@ -112,6 +112,8 @@ pub(super) struct World {
     pub(super) stats: Stats,
     /// Pairs that may have a session: the topology.
     pub(super) edges: BTreeSet<(usize, usize)>,
+    /// Who has blocked whom.
+    pub(super) blocks: BTreeSet<(usize, usize)>,
     /// Group of each node while the network is partitioned.
     pub(super) groups: Vec<usize>,
     hash: DefaultHasher,
@@ -137,6 +139,7 @@ impl World {
             trace,
             stats: Stats::default(),
             edges: BTreeSet::new(),
+            blocks: BTreeSet::new(),
             groups: Vec::new(),
             hash: DefaultHasher::new(),
             queue: BTreeMap::new(),

@@ -38,6 +38,10 @@ pub(crate) enum Input {
     Receipts,
     Decide(Decision, Target),
     Kick(Target),
+    /// Whether the words have been compared; none: show them.
+    Verify(Target, Option<bool>),
+    Why(Target),
+    Doctor,
     Net,
     Clear,
     /// About one command, or about all.
@@ -79,6 +83,9 @@ enum What {
     Receipts,
     Decide(Decision),
     Kick,
+    Verify,
+    Why,
+    Doctor,
     Net,
     Clear,
     Help,
@@ -121,6 +128,13 @@ pub(crate) const COMMANDS: &[Spec] = &[
     spec(What::Quit, "quit", &["exit"], "", "end"),
 ];
 
+/// Commands about trust and about faults, which help lists after the others.
+pub(crate) const CARE: &[Spec] = &[
+    spec(What::Verify, "verify", &[], "TARGET", "six words to compare with them; then /verify TARGET confirm (or undo)"),
+    spec(What::Why, "why", &[], "TARGET", "why they can't be reached, and what to do"),
+    spec(What::Doctor, "doctor", &[], "", "what is wrong with this machine's network, and what to do"),
+];
+
 /// Reads a line. What begins with one slash is a command or an error, never a message.
 pub(crate) fn parse(line: &str) -> Result<Input, String> {
     if line.trim().is_empty() {
@@ -143,7 +157,7 @@ pub(crate) fn parse(line: &str) -> Result<Input, String> {
 
 /// The command of this name or alias.
 pub(crate) fn find(name: &str) -> Option<&'static Spec> {
-    COMMANDS.iter().find(|spec| spec.name == name || spec.aliases.contains(&name))
+    COMMANDS.iter().chain(CARE).find(|spec| spec.name == name || spec.aliases.contains(&name))
 }
 
 /// Columns of [`synopsis`] in a list.
@@ -174,6 +188,17 @@ fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
         What::Whois => Input::Whois(parse_target(rest)?),
         What::Decide(decision) => Input::Decide(decision, parse_target(rest)?),
         What::Kick => Input::Kick(parse_target(rest)?),
+        What::Why => Input::Why(parse_target(rest)?),
+        What::Verify => {
+            let (target, then) = split_word(rest);
+            let confirm = match then {
+                "" => None,
+                "confirm" => Some(true),
+                "undo" => Some(false),
+                _ => return Err(usage(spec)),
+            };
+            Input::Verify(parse_target(target)?, confirm)
+        }
         What::Me => Input::Say(format!("{ACTION}{rest}")),
         What::Join => Input::Join(parse_room(rest)?),
         What::Part if rest.is_empty() => Input::Part(None),
@@ -192,6 +217,7 @@ fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
         What::Peers => Input::Peers,
         What::Receipts => Input::Receipts,
         What::Net => Input::Net,
+        What::Doctor => Input::Doctor,
         What::Clear => Input::Clear,
         What::Quit => Input::Quit,
     })
@@ -221,7 +247,7 @@ fn split_word(text: &str) -> (&str, &str) {
 
 fn unknown_command(name: &str) -> String {
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    let names = COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
+    let names = COMMANDS.iter().chain(CARE).flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
     let near = names.filter(|known| distance(known) <= NEAR && 2 * distance(known) <= known.len()).min_by_key(distance);
     let name = visible(name);
     let hint = near.map_or_else(|| "see /help".to_owned(), |near| format!("did you mean /{near}?"));
@@ -255,6 +281,10 @@ mod tests {
             ("/ignore bob", Ok(Input::Decide(Decision::Ignore, bob()))),
             ("/ban bob", Ok(Input::Decide(Decision::Block, bob()))),
             ("/kick bob", Ok(Input::Kick(bob()))),
+            ("/verify bob", Ok(Input::Verify(bob(), None))),
+            ("/verify bob confirm", Ok(Input::Verify(bob(), Some(true)))),
+            ("/why bob", Ok(Input::Why(bob()))),
+            ("/doctor", Ok(Input::Doctor)),
             ("/history", Ok(Input::History(20))),
             ("/history 5", Ok(Input::History(5))),
             ("/search two words", Ok(Input::Search("two words".into()))),
@@ -292,6 +322,7 @@ mod tests {
             ("/nick", "/nick NAME"),
             ("/join", "/join ROOM"),
             ("/join a/b", "a room's name is"),
+            ("/verify bob yes", "write /verify TARGET"),
             ("/peers now", "takes nothing more"),
         ] {
             let error = parse(line).expect_err(line);
@@ -302,10 +333,10 @@ mod tests {
     #[test]
     fn no_two_commands_share_a_name_and_all_fit_the_column() {
         let names: Vec<_> =
-            COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied())).collect();
+            COMMANDS.iter().chain(CARE).flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied())).collect();
         for name in &names {
             assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
         }
-        assert!(COMMANDS.iter().all(|spec| synopsis(spec).len() < SYNOPSIS));
+        assert!(COMMANDS.iter().chain(CARE).all(|spec| synopsis(spec).len() < SYNOPSIS));
     }
 }

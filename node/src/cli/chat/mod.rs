@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob::control::wire::{
-    Command, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine,
-    StatusLine, Text, WireEvent,
+    Command, Diagnosis, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList, Resolved, RoomLine, RoomList,
+    SentLine, StatusLine, Text, Verification, WireEvent,
 };
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::text::visible;
@@ -31,7 +31,7 @@ use super::exit::{Exit, Usage};
 use super::feed::{Feed, Told};
 use super::session::{self, Signals};
 use super::show::{self, Names};
-use super::{marks, output, values, views};
+use super::{doctor, marks, output, values, verify, views};
 
 /// Requests under way; further lines wait.
 const UNDER_WAY_MAX: usize = 64;
@@ -173,8 +173,9 @@ impl Chat {
             Ok(Input::Nothing) => {}
             Ok(Input::Quit) => return Ok(Some(Ended::Quit)),
             Ok(Input::Help(one)) => {
-                let specs = one.map_or(command::COMMANDS, std::slice::from_ref);
-                specs.iter().filter(|spec| !spec.is_for_screens()).try_for_each(|spec| output::line(&command::help(spec)))?;
+                let (specs, more) = one.map_or((command::COMMANDS, command::CARE), |one| (std::slice::from_ref(one), &[][..]));
+                let mut for_lines = specs.iter().chain(more).filter(|spec| !spec.is_for_screens());
+                for_lines.try_for_each(|spec| output::line(&command::help(spec)))?;
             }
             Ok(Input::Query(_) | Input::Receipts | Input::Clear) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
@@ -222,6 +223,7 @@ impl Chat {
                 let lines = |status: StatusLine| Reply::Lines(words::who_where_how(&status).to_vec());
                 self.begin(client, Command::Status, lines).await;
             }
+            Input::Doctor => self.begin(client, Command::Doctor, diagnosed).await,
             Input::Nick(nick) => {
                 let text = format!("you are {nick} now");
                 self.begin(client, Command::Nick { nick }, |_: Done| Reply::Lines(vec![text])).await;
@@ -235,6 +237,11 @@ impl Chat {
                 let rows = |list: RoomList| Reply::Lines(list.rooms.iter().map(show::room).collect());
                 self.begin(client, Command::Rooms, rows).await;
             }
+            Input::Verify(target, confirm) => {
+                let words = move |it: Verification| Reply::Lines(verify::words(&it, confirm, &verify::Way::CHAT));
+                self.begin(client, Command::Verify { target: Text(target), confirm }, words).await;
+            }
+            Input::Why(target) => self.begin(client, Command::Why { target: Text(target) }, diagnosed).await,
             Input::Nothing | Input::Help(_) | Input::Query(_) | Input::Receipts | Input::Clear | Input::Quit => {}
         }
     }
@@ -392,4 +399,8 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+fn diagnosed(diagnosis: Diagnosis) -> Reply {
+    Reply::Lines(doctor::lines(&diagnosis))
 }

@@ -159,13 +159,17 @@ impl Connection {
             | Command::Unignore { .. }
             | Command::Block { .. }
             | Command::Unblock { .. }
-            | Command::Kick { .. } => true,
+            | Command::Kick { .. }
+            | Command::Verify { confirm: Some(_), .. } => true,
             Command::Ping
             | Command::Status
             | Command::Peers { .. }
             | Command::History(_)
             | Command::Rooms
             | Command::Subscribe
+            | Command::Verify { confirm: None, .. }
+            | Command::Doctor
+            | Command::Why { .. }
             | Command::Resolve { .. } => false,
         };
         changes.then(|| {

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::Serving;
 use super::connection::Turn;
 use crate::control::wire::{
-    Answer, BodyFields, Command, Done, Failure, HISTORY_PAGE_MAX, HistoryFilter, Kicked, MessageLine, MessageList, Outcome,
-    Patience, PeerLine, PeerList, Pong, Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, to_line,
+    Answer, BodyFields, Command, Diagnosis, Done, Failure, HISTORY_PAGE_MAX, HistoryFilter, Kicked, MessageLine, MessageList,
+    Outcome, Patience, PeerLine, PeerList, Pong, Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Verification,
+    to_line,
 };
 use crate::node::{DeliveryState, HistoryQuery, KICKED_FOR, MarkError, Node, PeerInfo, SendError, Sent};
 
@@ -51,6 +52,9 @@ pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option
         Command::Block { target } => line(id, marked(node, target, Node::block).await),
         Command::Unblock { target } => line(id, marked(node, target, Node::unblock).await),
         Command::Kick { target } => line(id, kick(node, target).await),
+        Command::Verify { target, confirm } => line(id, verify(node, target, confirm).await),
+        Command::Doctor => line(id, node.diagnose().await.map(Diagnosis::from)),
+        Command::Why { target } => line(id, why(node, target).await),
         Command::Resolve { target } => line(id, node.resolve(target.0).await.map(|peer| Resolved { peer: Text(peer) })),
         Command::Subscribe => line(id, Ok::<_, Failure>(Done {})),
     }
@@ -121,18 +125,39 @@ async fn history(node: &Node, filter: HistoryFilter) -> Result<MessageList, Fail
     Ok(MessageList { more: page < limit && messages.len() == page, messages })
 }
 
-/// Decides about whoever is meant. One who is named by an id need not be known: a block can come before the first meeting.
+/// Decides about whoever is meant.
 async fn marked(
     node: &Node,
     target: Text<Target>,
     mark: impl AsyncFnOnce(&Node, PeerId) -> Result<PeerInfo, MarkError>,
 ) -> Result<PeerLine, Failure> {
-    let peer = match target.0 {
-        Target::Id(peer) | Target::AtRelay(peer, _) => peer,
-        Target::Ticket(ticket) => ticket.id,
-        named @ (Target::Name(_) | Target::Address(_)) => node.resolve(named).await?,
-    };
+    let peer = meant(node, target).await?;
     Ok(mark(node, peer).await?.into())
+}
+
+/// One who is named by an id need not be known: a decision can come before the first meeting.
+async fn meant(node: &Node, target: Text<Target>) -> Result<PeerId, SendError> {
+    match target.0 {
+        Target::Id(peer) | Target::AtRelay(peer, _) => Ok(peer),
+        Target::Ticket(ticket) => Ok(ticket.id),
+        named @ (Target::Name(_) | Target::Address(_)) => node.resolve(named).await,
+    }
+}
+
+async fn verify(node: &Node, target: Text<Target>, confirm: Option<bool>) -> Result<Verification, Failure> {
+    let peer = meant(node, target).await?;
+    let peer_line = match confirm {
+        Some(true) => node.verify(peer).await?,
+        Some(false) => node.unverify(peer).await?,
+        None => node.peer(peer).await?.ok_or(SendError::UnknownId(peer))?,
+    };
+    let words = node.words(peer).await.map(str::to_owned).to_vec();
+    Ok(Verification { peer: peer_line.into(), words })
+}
+
+async fn why(node: &Node, target: Text<Target>) -> Result<Diagnosis, Failure> {
+    let peer = meant(node, target).await?;
+    Ok(node.diagnose_peer(peer).await?.into())
 }
 
 async fn kick(node: &Node, target: Text<Target>) -> Result<Kicked, Failure> {

@@ -101,6 +101,9 @@ pub struct MarksFields {
     /// There is no session with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blocked: bool,
+    /// The user has compared words with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verified: bool,
 }
 
 /// A message: see [`Message`].
@@ -250,7 +253,7 @@ impl From<PeerInfo> for PeerLine {
 
 impl From<Marks> for MarksFields {
     fn from(marks: Marks) -> Self {
-        MarksFields { ignored: marks.ignored, blocked: marks.blocked }
+        MarksFields { ignored: marks.ignored, blocked: marks.blocked, verified: marks.verified.is_some() }
     }
 }
 

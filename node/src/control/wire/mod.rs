@@ -4,6 +4,7 @@
 //! `ok` or `error`: `{"id":7,"ok":{…}}`, `{"id":7,"error":{"code":"no-such-peer","exit":3,"text":"…"}}`. Answers come as they are
 //! ready, not in the order of requests. After `subscribe` there are event lines between them, `{"v":1,"event":…}`.
 
+mod diagnosis;
 mod event;
 mod values;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::node::{Cause, ConversationRef, DeliveryState, HistoryQuery, JoinError, MarkError, MessageId, NodeError, SendError};
 
+pub use diagnosis::{CheckLine, Diagnosis};
 pub use event::{
     BodyFields, EventLine, LINES_VERSION, ListeningLine, MarksFields, MessageLine, NoticeLine, PeerLine, ReceiptLine, RelayLine,
     RoomLine, SentLine, StatusLine, WireEvent,
@@ -124,6 +126,21 @@ pub enum Command {
     /// No session with a peer for a while: [`Kicked`].
     Kick {
         /// Whom.
+        target: Text<Target>,
+    },
+    /// The words to compare with a peer: [`Verification`].
+    Verify {
+        /// With whom.
+        target: Text<Target>,
+        /// Whether they have been compared: `true` marks the peer as verified, `false` undoes that. None: no change.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<bool>,
+    },
+    /// What is wrong with this node's network: [`Diagnosis`].
+    Doctor,
+    /// What is between this node and a peer: [`Diagnosis`].
+    Why {
+        /// Which peer.
         target: Text<Target>,
     },
     /// Event lines from now on: [`Done`].
@@ -267,6 +284,15 @@ pub struct Kicked {
     pub peer: PeerLine,
     /// For how long there is no session with it, in seconds.
     pub for_s: u64,
+}
+
+/// Answers `verify`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Whom.
+    pub peer: PeerLine,
+    /// What both ends see, if nobody stands between them.
+    pub words: Vec<String>,
 }
 
 /// The answer where there is nothing to say: `{}`.

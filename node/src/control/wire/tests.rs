@@ -89,6 +89,13 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
     check_request(r#"{"id":7,"cmd":"block","target":"BOB"}"#, Command::Block { target: bob() });
     check_request(r#"{"id":7,"cmd":"unblock","target":"BOB"}"#, Command::Unblock { target: bob() });
     check_request(r#"{"id":7,"cmd":"kick","target":"BOB"}"#, Command::Kick { target: bob() });
+    check_request(r#"{"id":7,"cmd":"verify","target":"BOB"}"#, Command::Verify { target: bob(), confirm: None });
+    check_request(
+        r#"{"id":7,"cmd":"verify","target":"BOB","confirm":true}"#,
+        Command::Verify { target: bob(), confirm: Some(true) },
+    );
+    check_request(r#"{"id":7,"cmd":"doctor"}"#, Command::Doctor);
+    check_request(r#"{"id":7,"cmd":"why","target":"BOB"}"#, Command::Why { target: bob() });
     check_request(r#"{"id":7,"cmd":"subscribe"}"#, Command::Subscribe);
     check_request(r#"{"id":7,"cmd":"resolve","target":"BOB"}"#, Command::Resolve { target: bob() });
 }
@@ -170,11 +177,11 @@ fn peer_lines() {
         path: Some(PathKind::Lan),
         addr: "10.0.0.2:4626".parse().ok(),
         rtt_ms: Some(1.234_567_8),
-        marks: Marks { ignored: true, blocked: true, verified: None },
+        marks: Marks { ignored: true, blocked: true, verified: Nickname::new("bob").ok() },
     };
     check_event(
         Event::Peer(here),
-        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"ignored":true,"blocked":true}"#,
+        r#"{"v":1,"event":"peer","peer":"BOB","nick":"bob","name":"bob~aiba","state":"online","path":"lan","addr":"10.0.0.2:4626","rtt_ms":1.235,"ignored":true,"blocked":true,"verified":true}"#,
     );
     let gone = PeerInfo {
         peer: id(2),

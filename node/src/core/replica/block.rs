@@ -11,6 +11,15 @@ use hobnob_protocol::{Frame, PeerId};
 use super::{ANNOUNCE_EVERY, LogKey, Replica, Timer};
 
 impl Replica {
+    /// Whether nothing of this author is to be taken, asked for or passed on. Every question about it comes here.
+    pub(super) fn is_blocked(&self, author: PeerId) -> bool {
+        #[cfg(feature = "faults")]
+        if self.has(super::Fault::BlockIgnored) {
+            return false;
+        }
+        self.blocked.contains(&author)
+    }
+
     pub(super) fn block(&mut self, author: PeerId) {
         if author == self.me || !self.blocked.insert(author) {
             return;

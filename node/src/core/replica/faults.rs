@@ -27,6 +27,8 @@ pub enum Fault {
     LostWakeUp,
     /// What the store did not take is believed to be there.
     NoRollBack,
+    /// A block stops nothing.
+    BlockIgnored,
     /// A commit of what was received is said before it is durable.
     SayBeforeCommit,
 }

@@ -32,7 +32,7 @@ impl Replica {
             if let Some(&first) = cut.and_then(|cut| cut.get(&key)) {
                 ranges.remove(1, first.saturating_sub(1));
             }
-            if ranges.is_empty() || self.blocked.contains(&key.author) {
+            if ranges.is_empty() || self.is_blocked(key.author) {
                 continue;
             }
             if authors.last().is_none_or(|last| last.author != key.author) {
@@ -239,7 +239,7 @@ impl Replica {
             return Ranges::new();
         };
         let Some(shared) = session.shared.get(&conversation_id) else { return Ranges::new() };
-        if self.blocked.contains(&key.author) {
+        if self.is_blocked(key.author) {
             return Ranges::new();
         }
         #[cfg_attr(not(feature = "faults"), expect(unused_mut, reason = "a planted fault changes it"))]

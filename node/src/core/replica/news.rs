@@ -22,7 +22,7 @@ impl Replica {
     ) {
         let key = LogKey { author: name.author, log: name.log };
         let Some(conversation) = self.conversations.get(&name.conversation) else { return };
-        if self.blocked.contains(&key.author) {
+        if self.is_blocked(key.author) {
             return;
         }
         let ordinal = conversation.ordinal(&key);

@@ -79,7 +79,7 @@ impl Replica {
         let Some(theirs) = shared.and_then(|shared| shared.theirs.get(key)) else { return Ranges::new() };
         let Some(conversation) = self.conversations.get(&conversation_id) else { return Ranges::new() };
         let own_run = key.author == self.me && key.log == LogId::of_run(self.run, &conversation_id);
-        if own_run || self.blocked.contains(&key.author) {
+        if own_run || self.is_blocked(key.author) {
             return Ranges::new();
         }
         let Some(log) = conversation.logs.get(key) else { return theirs.clone() };

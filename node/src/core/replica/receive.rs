@@ -127,7 +127,7 @@ impl Replica {
         if !conversation.may_author(self.me, name.author) {
             return Verdict::Refuse(Refusal::NotAnAuthor);
         }
-        if self.blocked.contains(&name.author) {
+        if self.is_blocked(name.author) {
             return Verdict::Refuse(Refusal::Blocked);
         }
         let checked = match batch.read() {

@@ -224,9 +224,14 @@ impl Replica {
             Frame::Prune(conversation, author) => self.prune(id, conversation, author),
             Frame::Conflict(name) => self.told_of_conflict(id, name),
             Frame::Unknown(_) => Ok(()),
-            Frame::Hello(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Profile(_) | Frame::Candidates(_) | Frame::Batch(_) => {
-                Err(Refusal::Misplaced)
-            }
+            Frame::Hello(_)
+            | Frame::Ping(_)
+            | Frame::Pong(_)
+            | Frame::Profile(_)
+            | Frame::Candidates(_)
+            | Frame::CallMe(_)
+            | Frame::Called(_)
+            | Frame::Batch(_) => Err(Refusal::Misplaced),
         };
         if let Err(refusal) = taken
             && self.sessions.contains_key(&id)

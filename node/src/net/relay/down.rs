@@ -68,7 +68,7 @@ pub enum LinkDown {
 
 impl LinkDown {
     /// Whether coming back at once would be of no use.
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         match self {
             LinkDown::Identity { .. } | LinkDown::Protocol(_) => true,
             LinkDown::Refused { code, .. } => {

@@ -88,6 +88,8 @@ async fn exchange(connection: &Connection, dialed: bool, ours: &Frame) -> Result
         | Frame::Pong(_)
         | Frame::Profile(_)
         | Frame::Candidates(_)
+        | Frame::CallMe(_)
+        | Frame::Called(_)
         | Frame::Digest(..)
         | Frame::Heads { .. }
         | Frame::Batch(_)

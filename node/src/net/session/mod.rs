@@ -208,6 +208,8 @@ impl Running {
                 frame @ (Frame::Pong(_)
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
+                | Frame::CallMe(_)
+                | Frame::Called(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }
                 | Frame::Have(..)
@@ -233,6 +235,8 @@ impl Running {
                 | Frame::Pong(_)
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
+                | Frame::CallMe(_)
+                | Frame::Called(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }
                 | Frame::Have(..)

@@ -1,12 +1,14 @@
 //! What a [`Node`] asks of its engine.
 
 use super::*;
+use crate::core::diagnosis::{Evidence, PeerEvidence};
 
 /// What a [`Node`] asks of its engine.
 #[derive(Debug)]
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Peer(PeerId, oneshot::Sender<Option<PeerInfo>>),
     Resolve {
         name: String,
         reply: oneshot::Sender<Result<PeerId, ResolveError>>,
@@ -60,6 +62,11 @@ pub(crate) enum Command {
         mark: Mark,
         reply: oneshot::Sender<Result<PeerInfo, MarkError>>,
     },
+    /// Asks some peers to call; the answer comes at once, the calls a moment later.
+    CallMe(oneshot::Sender<()>),
+    Evidence(oneshot::Sender<Evidence>),
+    /// With the addresses at which the peer may be.
+    PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -69,6 +76,7 @@ impl Engine {
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
             Command::Peers(reply) => drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect())),
+            Command::Peer(peer, reply) => drop(reply.send(self.peers.knows(peer).then(|| self.peer_info(peer)))),
             Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
             Command::IsKnown { peer, reply } => drop(reply.send(self.peers.knows(peer))),
             Command::Reach { peer, addrs, relays, reply } => {
@@ -86,6 +94,12 @@ impl Engine {
                 let _ = reply.send(());
             }
             Command::Mark { peer, mark, reply } => self.mark(peer, mark, reply),
+            Command::CallMe(reply) => {
+                self.ask_for_calls();
+                let _ = reply.send(());
+            }
+            Command::Evidence(reply) => drop(reply.send(self.evidence())),
+            Command::PeerEvidence(peer, reply) => drop(reply.send(self.peer_evidence(peer))),
             Command::Shutdown(reply) => self.begin_stop(reply),
         }
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Weak;
 use std::time::Duration;
 
+use hobnob_protocol::frame::features::{CALLS, DISCOVERABLE};
 use hobnob_protocol::{Hello, close};
 use tokio::task::JoinSet;
 use tracing::{debug, info};
@@ -124,6 +125,9 @@ impl Engine {
                 Err(NotMet::Duplicate(peer)) => return drop(reply.send(Ok(peer))),
                 Err(NotMet::Myself) => return drop(reply.send(Err(SendError::Myself))),
                 Err(NotMet::TurnedAway(bar)) => {
+                    if let Some(peer) = expected {
+                        let _ = internal.send(Internal::TurnedAway(peer, bar));
+                    }
                     let (addr, why) = (addr.to_string(), bar.code().1.to_owned());
                     return drop(reply.send(Err(SendError::Refused { addr, why })));
                 }
@@ -170,11 +174,12 @@ impl Engine {
     /// Makes our Hello for a connection, as things stand now; what changes until it is through is told afterwards.
     pub(super) fn hello_maker(&self) -> impl FnOnce(&[u8; 32]) -> Hello + Clone + Send + 'static {
         let (instance, clock, me) = (self.instance, self.clock, self.me);
+        let discoverable = self.discovery.is_some();
         let (nick, addrs) = (self.peers.own().to_string(), self.listening_addrs());
         let keys: Vec<_> = self.replica.rooms().map(|(_, _, key, _)| *key).collect();
         move |exporter| Hello {
             version: hobnob_protocol::VERSION,
-            features: 0,
+            features: CALLS | if discoverable { DISCOVERABLE } else { 0 },
             instance: instance.number,
             started_at_ms: instance.started_at_ms,
             clock_ms: clock.now().wall_ms,
@@ -206,6 +211,9 @@ impl Engine {
         if let Some(bar) = self.bar(peer) {
             return self.turn_away(peer, &greeted, reply, bar);
         }
+        if self.is_impostor(peer, &greeted.hello.profile.nick) {
+            return self.turn_away(peer, &greeted, reply, Bar::NameTaken);
+        }
         let session = SessionId(self.next_session);
         self.next_session += 1;
         let relayed = is_synthetic(greeted_from.ip());
@@ -224,7 +232,8 @@ impl Engine {
         }
         if let Some(reply) = reply {
             // Who it is has been proved: a message to a peer that was kicked waits for it.
-            let _ = reply.send(Ok(peer));
+            let meant = if bar == Bar::NameTaken { Err(SendError::NameTaken(peer)) } else { Ok(peer) };
+            let _ = reply.send(meant);
         }
     }
 
@@ -320,6 +329,9 @@ async fn connect(
             NotMet::Duplicate(peer)
         }
         (_, GreetError::Ended(Ended::Closed { code, .. })) if *code == u64::from(close::SELF) => NotMet::Myself,
+        (_, GreetError::Version { .. }) => {
+            NotMet::Failed(SendError::OtherVersion { addr: addr.to_string(), why: error.to_string() })
+        }
         (_, _) => NotMet::Failed(SendError::Refused { addr: addr.to_string(), why: error.to_string() }),
     })
 }

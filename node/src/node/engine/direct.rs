@@ -26,14 +26,21 @@ impl Engine {
     pub(super) fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>) {
         let Some(link) = self.links.get(&session) else { return };
         let remote = link.session.remote_addr();
+        let told = addrs.clone();
         // The peer's network may be numbered as ours is, and its address be ours here.
         let own = self.listening_addrs();
         let may = |addr: &SocketAddr| !own.contains(addr) && may_be_dialed(*addr, remote, &self.interfaces);
         let addrs = addrs.into_iter().filter(may).collect();
         self.rendezvous.handle(self.clock.now(), rendezvous::Input::Candidates(session, addrs));
+        if let Some(link) = self.links.get_mut(&session) {
+            link.candidates = told;
+        }
     }
 
     pub(super) fn knocked(&mut self, knocked: Knocked) {
+        if self.noted.came(&knocked.knock.token) {
+            return;
+        }
         let from = crate::net::socket::canonical(knocked.from);
         self.rendezvous.handle(self.clock.now(), rendezvous::Input::Knocked(from, knocked.knock));
     }

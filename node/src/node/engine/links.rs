@@ -7,15 +7,13 @@ use tracing::{info, warn};
 
 use super::messages::Refused;
 use super::*;
+use crate::core::diagnosis::{CLOCK_DIFFERENCE_MS, span};
 use crate::core::paths::CloseReason;
 use crate::core::presence::Output as Seen;
 use crate::net::session::{Ended, Session, SessionEventKind, StreamKind};
 
 /// When a peer closes a connection as a duplicate, the other one should be there within this time.
 const OTHER_CONNECTION: Duration = Duration::from_secs(2);
-
-/// A clock that differs by more than this is worth a word.
-const CLOCK_DIFFERENCE_MS: u64 = 2 * 60 * 1000;
 
 /// A session, as the engine sees it.
 #[derive(Debug)]
@@ -29,6 +27,15 @@ pub(super) struct Link {
     pub(super) refused: Refused,
     pub(super) suspect: bool,
     pub(super) rtt: Option<Duration>,
+    /// Since when it is there.
+    pub(super) since: Duration,
+    /// Bits of its Hello.
+    pub(super) features: u64,
+    pub(super) clock_ahead_ms: i64,
+    /// Where the peer of a relayed session says that it might be reached.
+    pub(super) candidates: Vec<SocketAddr>,
+    /// When it was called last, as it had asked.
+    pub(super) called_at: Option<Duration>,
 }
 
 impl Engine {
@@ -47,7 +54,22 @@ impl Engine {
         let now = self.clock.now();
         let (proofs, profiles_since) = (Vec::new(), now.mono);
         let refused = Refused::default();
-        let link = Link { peer, session, exporter, proofs, profiles: 0, profiles_since, refused, suspect: false, rtt: None };
+        let link = Link {
+            peer,
+            session,
+            exporter,
+            proofs,
+            profiles: 0,
+            profiles_since,
+            refused,
+            suspect: false,
+            rtt: None,
+            since: now.mono,
+            features: hello.features,
+            clock_ahead_ms: hello.clock_ms.cast_signed().saturating_sub(now.wall_ms.cast_signed()),
+            candidates: Vec::new(),
+            called_at: None,
+        };
         self.links.insert(id, link);
         self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
         self.replica.handle(now, replica::Input::SessionUp(id, peer));
@@ -143,6 +165,14 @@ impl Engine {
                 self.presence.handle(now, presence::Input::Heard(id));
                 self.candidates(id, addrs);
             }
+            SessionEventKind::Frame(Frame::CallMe(token)) => {
+                self.presence.handle(now, presence::Input::Heard(id));
+                self.call_me(id, token);
+            }
+            SessionEventKind::Frame(Frame::Called(token)) => {
+                self.presence.handle(now, presence::Input::Heard(id));
+                self.call_made(&token);
+            }
             SessionEventKind::Frame(frame) => {
                 self.presence.handle(now, presence::Input::Heard(id));
                 self.replica.handle(now, replica::Input::Frame(id, frame));
@@ -219,16 +249,5 @@ impl Engine {
             self.paths.handle(self.clock.now(), paths::Input::Suspect(id));
         }
         self.say(Event::Peer(self.peer_info(peer)));
-    }
-}
-
-/// A span of time in words, to the unit that matters.
-fn span(ms: u64) -> String {
-    let minutes = ms / 60_000;
-    match minutes {
-        0..=119 => format!("{minutes} minutes"),
-        120..=2879 => format!("{} hours", minutes / 60),
-        2880..=1_051_199 => format!("{} days", minutes / 1440),
-        _ => format!("{} years", minutes / 525_600),
     }
 }

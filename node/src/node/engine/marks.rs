@@ -11,6 +11,8 @@ pub(crate) enum Mark {
     Block,
     Unblock,
     Kick,
+    Verify,
+    Unverify,
 }
 
 impl Engine {
@@ -33,18 +35,20 @@ impl Engine {
             Mark::Ignore | Mark::Unignore => marks.ignored = mark == Mark::Ignore,
             Mark::Block | Mark::Unblock => marks.blocked = mark == Mark::Block,
             Mark::Kick => {}
+            Mark::Verify => (marks.verified, marks.blocked) = (Some(self.nick_or_id(peer)), false),
+            Mark::Unverify => marks.verified = None,
         }
         if !self.standings.set(peer, marks.clone()) {
             return drop(reply.send(Err(MarkError::TooMany)));
         }
         self.make_known(peer);
         match mark {
-            Mark::Ignore | Mark::Unignore => {}
+            Mark::Ignore | Mark::Unignore | Mark::Unverify => {}
             Mark::Block => {
                 self.tell_replica(replica::Input::Block(peer));
                 self.part_with(peer, Bar::Blocked);
             }
-            Mark::Unblock => {
+            Mark::Unblock | Mark::Verify => {
                 self.standings.pardon(peer);
                 self.tell_replica(replica::Input::Unblock(peer));
                 let addrs = self.paths.addrs(peer);
@@ -67,6 +71,28 @@ impl Engine {
         });
     }
 
+    fn nick_or_id(&self, peer: PeerId) -> Nickname {
+        let short = || Nickname::new(&peer.short()).expect("eight letters are a nickname");
+        self.peers.nick(peer).cloned().unwrap_or_else(short)
+    }
+
+    /// Whether a peer gives itself the name of somebody whom the user has verified with another key. Then the user is told what
+    /// that may mean, once, and there is no session with it.
+    pub(super) fn is_impostor(&mut self, peer: PeerId, nick: &str) -> bool {
+        let Some(nick) = Nickname::cleaned(nick) else { return false };
+        let Some(verified) = self.standings.whose_name(peer, &nick, &self.peers) else { return false };
+        if self.standings.note_impostor(peer) {
+            let (name, short, id) = (nick.as_str(), verified.short(), peer.short());
+            let text = format!(
+                "Somebody else calls themselves {name}, whom you have verified with the key {short}. Their key is {id}: they are kept \
+                 out, and nothing was sent to them. If {name} has a new key, compare words with them over the telephone (`hobnob \
+                 verify {id}`), then `hobnob verify {id} --confirm`."
+            );
+            self.notice("verified-name", text, Some(peer));
+        }
+        true
+    }
+
     fn make_known(&mut self, peer: PeerId) {
         if !self.peers.knows(peer) {
             self.peers.learn(peer, None);
@@ -74,7 +100,7 @@ impl Engine {
     }
 
     /// Ends every session with a peer. For the rooms it is as if it had said goodbye: what is said from now on is not for it.
-    fn part_with(&mut self, peer: PeerId, bar: Bar) {
+    pub(super) fn part_with(&mut self, peer: PeerId, bar: Bar) {
         let (code, words) = bar.code();
         let of_peer: Vec<_> = self.links.iter().filter(|(_, link)| link.peer == peer).map(|(id, _)| *id).collect();
         for id in of_peer {
@@ -93,7 +119,7 @@ impl Engine {
 
     /// A peer wants no session with this node: it is left alone for a while, and the user told once.
     pub(super) fn turned_away(&mut self, peer: PeerId, bar: Bar) {
-        if !self.turned_away_told.insert(peer) {
+        if self.turned_away_told.insert(peer, bar) == Some(bar) {
             return;
         }
         let name = self.peers.name(peer);
@@ -101,6 +127,10 @@ impl Engine {
             Bar::Blocked => {
                 format!("{name} has blocked this node. What you write to them stays queued here, in case they unblock it.")
             }
+            Bar::NameTaken => format!(
+                "{name} has verified somebody else by this node's nickname, and takes no session with it: take another nickname, or \
+                 compare words with them (`hobnob verify`)."
+            ),
             Bar::Kicked => format!("{name} has shown this node out for a while. What you write to them stays queued until then."),
         };
         self.notice("turned-away", text, Some(peer));

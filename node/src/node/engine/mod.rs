@@ -4,6 +4,7 @@
 //! before the outputs are carried out, so that a thousand appends become one batch and a thousand batches one receipt.
 
 mod commands;
+mod diagnosis;
 mod dialing;
 mod direct;
 mod links;
@@ -81,6 +82,7 @@ pub(super) enum Internal {
     DialFailed(PeerId),
     Impostor { addr: SocketAddr, expected: PeerId, found: PeerId },
     TurnedAway(PeerId, Bar),
+    Called(SessionId, [u8; 16]),
 }
 
 /// What an engine is made of.
@@ -159,8 +161,9 @@ pub(super) struct Engine {
     clocks_told: BTreeSet<PeerId>,
     /// Other running instances of this identity that the user was told of.
     copies_told: BTreeSet<Instance>,
-    /// Peers of whom the user was told that they want no session with this node.
-    turned_away_told: BTreeSet<PeerId>,
+    /// Peers of whom the user was told that they want no session with this node, and why.
+    turned_away_told: BTreeMap<PeerId, Bar>,
+    noted: diagnosis::Noted,
     /// Peers whose last connection, over this path, was closed as a duplicate of one that is yet to come, and until when.
     offline_owed: BTreeMap<PeerId, (Duration, PathKind)>,
     store_failing: bool,
@@ -218,7 +221,8 @@ impl Engine {
             notices: Notices::default(),
             clocks_told: BTreeSet::new(),
             copies_told: BTreeSet::new(),
-            turned_away_told: BTreeSet::new(),
+            turned_away_told: BTreeMap::new(),
+            noted: diagnosis::Noted::default(),
             offline_owed: BTreeMap::new(),
             store_failing: false,
             counted: Counted::default(),
@@ -366,6 +370,7 @@ impl Engine {
             Internal::History(read) => self.history_read(read),
             Internal::Met(met) => self.met(met),
             Internal::Impostor { addr, expected, found } => self.impostor(addr, expected, found),
+            Internal::Called(session, token) => self.called(session, token),
             Internal::TurnedAway(peer, bar) => self.turned_away(peer, bar),
             Internal::DialFailed(peer) => self.dial_failed(peer),
         }

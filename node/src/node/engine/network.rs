@@ -30,6 +30,7 @@ impl Engine {
             self.look_for_copy(&found.addrs);
             return;
         }
+        self.noted.heard(found.peer);
         self.paths.handle(self.clock.now(), paths::Input::Found { peer: found.peer, addrs: found.addrs, alive: true });
     }
 

@@ -23,6 +23,11 @@ impl Engine {
             }
             return;
         }
+        if let Some(peer) = self.links.get(&id).map(|link| link.peer)
+            && self.is_impostor(peer, &profile.nick)
+        {
+            return self.part_with(peer, Bar::NameTaken);
+        }
         if self.learn_profile(id, profile)
             && let Some(link) = self.links.get(&id)
         {

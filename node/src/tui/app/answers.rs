@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{About, App, Command, Mode, TALKED_MAX, Tone};
-use crate::cli::{marks, show};
+use crate::cli::{doctor, marks, show, verify};
 use crate::tui::text;
 
 /// Messages that are counted as unread from before this screen at most.
@@ -75,13 +75,19 @@ impl App {
                 let kicked: Kicked = read(value)?;
                 self.note(Tone::Info, marks::kicked(&kicked));
             }
+            About::Verify(confirm) => self.tell(verify::words(&read(value)?, *confirm, &verify::Way::CHAT)),
+            About::Diagnosis => self.tell(doctor::lines(&read(value)?)),
             About::History => {
                 let list: MessageList = read(value)?;
                 let lines: Vec<String> = list.messages.iter().map(|message| show::message(message, &self.names)).collect();
-                lines.into_iter().for_each(|line| self.note(Tone::Info, line));
+                self.tell(lines);
             }
         }
         Ok(())
+    }
+
+    fn tell(&mut self, lines: Vec<String>) {
+        lines.into_iter().for_each(|line| self.note(Tone::Info, line));
     }
 
     fn failed(&mut self, about: &About, error: &str) {
@@ -102,6 +108,8 @@ impl App {
             | About::Nick(_)
             | About::Decide(_)
             | About::Kick
+            | About::Verify(_)
+            | About::Diagnosis
             | About::History => {}
         }
         self.note(Tone::Warning, visible(error));

@@ -54,6 +54,11 @@ impl App {
             Typed::Part(room) => self.part(room),
             Typed::Decide(decision, target) => self.ask(decision.command(target), About::Decide(decision)),
             Typed::Kick(target) => self.ask(Command::Kick { target: Text(target) }, About::Kick),
+            Typed::Verify(target, confirm) => {
+                self.ask(Command::Verify { target: Text(target), confirm }, About::Verify(confirm));
+            }
+            Typed::Doctor => self.ask(Command::Doctor, About::Diagnosis),
+            Typed::Why(target) => self.ask(Command::Why { target: Text(target) }, About::Diagnosis),
             Typed::Nick(nick) => self.ask(Command::Nick { nick: nick.clone() }, About::Nick(nick)),
             Typed::Search(words) => self.search(&words),
             Typed::History(limit) => {
@@ -89,6 +94,9 @@ impl App {
             | Typed::Nick(_)
             | Typed::Decide(..)
             | Typed::Kick(_)
+            | Typed::Verify(..)
+            | Typed::Why(_)
+            | Typed::Doctor
             | Typed::Search(_)
             | Typed::History(_)
             | Typed::Clear

@@ -80,5 +80,9 @@ pub(crate) enum About {
     Nick(Nickname),
     Decide(Decision),
     Kick,
+    /// Whether the words were confirmed.
+    Verify(Option<bool>),
+    /// `/why` and `/doctor`.
+    Diagnosis,
     History,
 }

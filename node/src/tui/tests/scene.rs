@@ -2,8 +2,8 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::control::wire::{
-    Command, HistoryFilter, Kicked, MarksFields, MessageLine, MessageList, PeerLine, PeerList, ReceiptLine, RelayLine, Resolved,
-    RoomLine, RoomList, SentLine, StatusLine, Text, Time, WireEvent,
+    Command, Diagnosis, HistoryFilter, Kicked, MarksFields, MessageLine, MessageList, PeerLine, PeerList, ReceiptLine, RelayLine,
+    Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Time, Verification, WireEvent,
 };
 use hobnob::protocol::{Body, LogId, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState, MessageId, PathKind, PeerState};
@@ -241,6 +241,11 @@ impl Scene {
             | Command::Block { target }
             | Command::Unblock { target } => value(self.known(&target.0)?),
             Command::Kick { target } => value(&Kicked { peer: self.known(&target.0)?.clone(), for_s: 600 }),
+            Command::Verify { target, .. } => {
+                let words = ["abandon", "ability", "able", "about", "above", "absent"].map(str::to_owned).to_vec();
+                value(&Verification { peer: self.known(&target.0)?.clone(), words })
+            }
+            Command::Doctor | Command::Why { .. } => value(&Diagnosis { checks: vec![] }),
             Command::Ping | Command::Subscribe => unreachable!("the shell's business"),
         }
     }

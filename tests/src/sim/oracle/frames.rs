@@ -20,9 +20,19 @@ impl World {
                     .find_map(|(author, log, ranges)| self.wrong_word(node, to, LogName { conversation, author, log }, &ranges))
             }
             Ok(Frame::Digest(conversation, _) | Frame::Prune(conversation, _)) => self.not_theirs(conversation, node, to),
+            Ok(Frame::Want { name, .. }) if self.has_blocked(node, name.author) => {
+                Some(format!("a want of {name:?}, who is blocked"))
+            }
             Ok(Frame::Want { name, .. } | Frame::Conflict(name)) => self.not_theirs(name.conversation, node, to),
             Ok(
-                Frame::Hello(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Profile(_) | Frame::Candidates(_) | Frame::Unknown(_),
+                Frame::Hello(_)
+                | Frame::Ping(_)
+                | Frame::Pong(_)
+                | Frame::Profile(_)
+                | Frame::Candidates(_)
+                | Frame::CallMe(_)
+                | Frame::Called(_)
+                | Frame::Unknown(_),
             ) => Some("a frame that is not a replica's".to_owned()),
             Err(error) => Some(error.to_string()),
         };
@@ -47,6 +57,11 @@ impl World {
             return Some(wrong);
         }
         let peer = self.nodes[to].id;
+        if self.has_blocked(node, name.author) && self.oracle.hostile.is_empty() {
+            let mut named = ranges.iter().flat_map(|(first, last)| first..=last);
+            let news = named.find(|seq| !self.oracle.ever_had(peer, &name, *seq));
+            return news.map(|seq| format!("word of {name:?} {seq}, whose author is blocked"));
+        }
         if !self.oracle.is_open(name.conversation) || self.oracle.hostile.contains(&peer) {
             return None;
         }
@@ -59,6 +74,9 @@ impl World {
         let name = batch.name;
         if let Some(wrong) = self.not_theirs(name.conversation, node, to) {
             return Some(wrong);
+        }
+        if self.has_blocked(node, name.author) {
+            return Some(format!("entries of {name:?}, whose author is blocked"));
         }
         let Ok(batch) = batch.read() else { return Some("a batch that can't be read".to_owned()) };
         let peer = self.nodes[to].id;

@@ -30,6 +30,9 @@ impl World {
                 self.join(node, name, key, open);
             }
         }
+        for blocked in self.blocked_by(node) {
+            self.input(node, Input::Block(blocked));
+        }
         self.input(node, Input::Timeout);
         self.dial_everybody(node);
     }

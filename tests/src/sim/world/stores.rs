@@ -5,6 +5,7 @@ use super::*;
 impl World {
     pub(super) fn commit(&mut self, node: usize, commit: Commit) {
         self.stamp(node, &commit);
+        self.check_not_taken(node, &commit);
         if self.fault == Some(Fault::AnswerBeforeWriting) {
             self.input(node, Input::Committed(commit.id));
         }

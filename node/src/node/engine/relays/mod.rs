@@ -10,6 +10,7 @@ use hobnob_protocol::relay::{FromRelay, OpenRefusal, ToRelay, Welcome, close};
 use hobnob_protocol::{HostPort, RelayAddr};
 
 use super::*;
+use crate::core::diagnosis::{self, RelayState};
 use crate::core::rendezvous;
 use crate::core::synthetic::is_synthetic;
 use crate::net::channels::RelayId;
@@ -88,6 +89,26 @@ impl Relays {
             why: relay.told.as_ref().filter(|_| relay.up.is_none()).map(ToString::to_string),
         };
         self.list.values().map(info).collect()
+    }
+
+    /// How things stand with each.
+    pub(super) fn evidence(&self) -> Vec<diagnosis::Relay> {
+        let state = |relay: &Relay| match (&relay.up, &relay.told) {
+            (Some(up), _) => RelayState::Up(crate::net::socket::canonical(up.addr), up.observed),
+            (None, None) => RelayState::Connecting,
+            (None, Some(LinkDown::Identity { .. })) => RelayState::OtherIdentity,
+            (None, Some(LinkDown::NoAddress(why))) => RelayState::NoAddress(why.clone()),
+            (None, Some(down @ LinkDown::Refused { .. })) if down.is_refusal() => RelayState::Refused(down.to_string()),
+            (None, Some(down)) => RelayState::Down(down.to_string()),
+        };
+        let evidence = |relay: &Relay| diagnosis::Relay { at: relay.at.to_string(), state: state(relay), probe: None };
+        self.list.values().map(evidence).collect()
+    }
+
+    /// Those that are there and do not name this peer.
+    pub(super) fn not_at(&self, peer: PeerId) -> Vec<String> {
+        let without = self.list.values().filter(|relay| relay.up.is_some() && !relay.roster.contains_key(&peer));
+        without.map(|relay| relay.at.to_string()).collect()
     }
 
     /// For a ticket: those that this node is to be found at. It may be given away before they have answered.

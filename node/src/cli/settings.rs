@@ -1,0 +1,162 @@
+//! Settings: what `config.toml` and `HOBNOB_*` variables say about how a node is to run. Flags override variables, variables the
+//! file, the file the defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use hobnob::control::Home;
+use hobnob::control::wire::Text;
+use hobnob::protocol::{Nickname, RelayAddr, RoomName};
+use serde::Deserialize;
+
+use super::exit::{Exit, Usage};
+use super::output;
+
+/// Bytes of a settings file at most; a longer one is none.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Every option with what it does and its default: what `hobnob config` prints.
+pub(crate) const DEFAULTS: &str = include_str!("config.toml");
+
+/// What is set; none: the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    pub(crate) nick: Option<Nickname>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) mdns: Option<bool>,
+    pub(crate) relays: Option<Vec<Text<RelayAddr>>>,
+    pub(crate) relay_token_file: Option<PathBuf>,
+    pub(crate) rooms: Option<Vec<Text<RoomName>>>,
+}
+
+impl Settings {
+    /// Those of a home, and of the environment.
+    pub(crate) fn of(home: &Home) -> Result<Settings, Usage> {
+        let file = read(home.config_file())?.unwrap_or_default();
+        let variables = from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+        Ok(variables.over(file))
+    }
+
+    /// These where they say something, else the others.
+    fn over(self, others: Settings) -> Settings {
+        Settings {
+            nick: self.nick.or(others.nick),
+            listen: self.listen.or(others.listen),
+            mdns: self.mdns.or(others.mdns),
+            relays: self.relays.or(others.relays),
+            relay_token_file: self.relay_token_file.or(others.relay_token_file),
+            rooms: self.rooms.or(others.rooms),
+        }
+    }
+}
+
+/// What a file says; none where there is no file.
+fn read(path: &Path) -> Result<Option<Settings>, Usage> {
+    let cant = |why: String| Usage(format!("can't read the settings in {}: {why}", path.display()));
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cant(error.to_string())),
+        Ok(file) if file.len() > FILE_BYTES_MAX => return Err(cant(format!("it has more than {FILE_BYTES_MAX} bytes"))),
+        Ok(_) => {}
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| cant(error.to_string()))?;
+    parse(&text)
+        .map(Some)
+        .map_err(|(line, why)| Usage(format!("{}, line {line}: {why} (`hobnob config` shows every setting)", path.display())))
+}
+
+/// The settings in a text; or the number of the line that is wrong, and what is wrong with it.
+fn parse(text: &str) -> Result<Settings, (usize, String)> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = 1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        (line, error.message().trim().replace('\n', ", "))
+    })
+}
+
+/// What the environment says. Lists have commas between.
+fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings, Usage> {
+    Ok(Settings {
+        nick: one("HOBNOB_NICK", &variable, Nickname::new)?,
+        listen: one("HOBNOB_LISTEN", &variable, SocketAddr::from_str)?,
+        mdns: one("HOBNOB_MDNS", &variable, bool::from_str)?,
+        relays: one("HOBNOB_RELAY", &variable, list)?,
+        relay_token_file: variable("HOBNOB_RELAY_TOKEN_FILE").map(PathBuf::from),
+        rooms: one("HOBNOB_ROOM", &variable, list)?,
+    })
+}
+
+fn one<T, E: std::fmt::Display>(
+    name: &str,
+    variable: impl Fn(&str) -> Option<String>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, Usage> {
+    let value = variable(name).map(|word| parse(&word)).transpose();
+    value.map_err(|error| Usage(format!("the variable {name}: {error}")))
+}
+
+fn list<T: FromStr>(words: &str) -> Result<Vec<Text<T>>, T::Err> {
+    words.split(',').map(str::trim).filter(|word| !word.is_empty()).map(|word| word.parse().map(Text)).collect()
+}
+
+/// `hobnob config`: the settings with their defaults, or where the file is that holds them.
+pub(crate) fn config(home: &Home, path: bool) -> anyhow::Result<Exit> {
+    let file = home.config_file().display();
+    if path {
+        output::line(&file.to_string())?;
+        return Ok(Exit::Done);
+    }
+    output::raw(DEFAULTS)?;
+    output::say_on_terminal(&format!("(these are the defaults; what you want otherwise goes into {file})"));
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documented settings with the `#` before each taken away.
+    fn uncommented() -> String {
+        let setting = |line: &str| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).map(str::to_owned);
+        DEFAULTS.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+    }
+
+    #[test]
+    fn the_printed_defaults_set_nothing_and_document_every_setting() {
+        assert_eq!(parse(DEFAULTS), Ok(Settings::default()));
+        let Settings { nick, listen, mdns, relays, relay_token_file, rooms } = parse(&uncommented()).unwrap();
+        assert!(nick.is_some() && listen.is_some() && relays.is_some() && relay_token_file.is_some() && rooms.is_some());
+        assert_eq!(mdns, Some(true));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, line, says) in [
+            ("mdns = true\n\nnik = \"ann\"\n", 3, "unknown field `nik`"),
+            ("nick = \"ann\"\nmdns = \"yes\"\n", 2, "boolean"),
+            ("mdns = true\nrelays = [\n  \"a.example:4627\",\n  \"b:0\",\n]\n", 2, "\"b:0\" has no valid port"),
+            ("nick = \"ann\"\nnick = \"bob\"\n", 2, "duplicate"),
+            ("nick = \"ann\n", 1, "string"),
+        ] {
+            let (at, why) = parse(text).expect_err(text);
+            assert!(at == line && why.contains(says), "{text:?}: line {at}: {why}");
+        }
+    }
+
+    #[test]
+    fn variables_stand_over_the_file() {
+        let file = parse("nick = \"ann\"\nmdns = false\nrooms = [\"ops\"]\n").unwrap();
+        let variable = |name: &str| match name {
+            "HOBNOB_NICK" => Some("bob".to_owned()),
+            "HOBNOB_ROOM" => Some("dev, #chess".to_owned()),
+            _ => None,
+        };
+        let settings = from_variables(variable).unwrap().over(file);
+        let rooms = ["dev", "chess"].map(|room| Text(room.parse().unwrap())).to_vec();
+        assert_eq!((settings.nick, settings.mdns, settings.rooms), (Nickname::new("bob").ok(), Some(false), Some(rooms)));
+        let wrong = |_: &str| Some("\u{1b}".to_owned());
+        assert!(from_variables(wrong).expect_err("no nickname").to_string().starts_with("the variable HOBNOB_NICK: "));
+    }
+}

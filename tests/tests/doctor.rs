@@ -1,0 +1,244 @@
+//! Each verdict of `hobnob doctor` and `hobnob why` comes from breaking exactly that thing, and comes alone; a healthy network gives
+//! none.
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use hobnob_tests::lab::{AsTarget, Lab, Machine, Nat, Node, until};
+
+#[test]
+fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    ann.tells(&bob, "a word between us");
+    for node in [&ann, &bob] {
+        // All has been looked at, and found well.
+        comes_to_say(node, &[]);
+        until("multicast and calls are known to work", PATIENCE, || {
+            let fine = |name: &str| doctor(node).iter().any(|(check, verdict, _)| check == name && verdict == "fine");
+            if fine("multicast") && fine("calls") { Ok(()) } else { Err(format!("{:?}", doctor(node))) }
+        });
+        assert_eq!(codes(node), [""; 0]);
+    }
+    let report = lab.file("report", "");
+    ann.run(&["doctor", "--report", &report]).expect(0);
+    let report = std::fs::read_to_string(report).expect("it was written");
+    assert!(report.contains("multicast   fine"), "{report}");
+    let secrets = [&ann.id()[..8], &bob.id()[..8], "10.77.", "fe80", "4626", "bob", "a word", "lobby", "eth0"];
+    assert!(!secrets.iter().any(|secret| report.contains(secret)), "{report}");
+    assert_eq!(why(&ann, &bob), [""; 0]);
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let Some(lab) = Lab::new() else { return };
+    let machine = lab.switch().machine("ann");
+    let _other = machine.inside(|| UdpSocket::bind("[::]:4626")).expect("the port is free");
+    comes_to_say(&machine.up("ann", &[]), &["port-taken"]);
+}
+
+#[test]
+fn udp_that_is_blocked() {
+    let Some(lab) = Lab::new() else { return };
+    let net = lab.internet();
+    let relay = net.machine("relay").relay(&[]);
+    let home = net.site(Nat::PortRestricted);
+    home.block_udp();
+    let ann = home.machine("ann").up("ann", &["--relay", &relay.name()]);
+    comes_to_say(&ann, &["udp-blocked"]);
+    home.allow_udp();
+    comes_to_say(&ann, &[]);
+}
+
+#[test]
+fn multicast_that_does_not_pass() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let machine = office.machine("ann");
+    firewall(
+        &machine,
+        "ip daddr 224.0.0.0/4 drop; ip6 daddr ff02::fb drop",
+        "ip daddr 224.0.0.0/4 drop; ip6 daddr ff02::fb drop",
+    );
+    let (ann, bob) = (machine.up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.tells(format!("{}:4626", bob.machine().ipv4()), "found you");
+    comes_to_say(&ann, &["multicast-unanswered"]);
+}
+
+#[test]
+fn a_firewall_that_lets_answers_in_and_no_calls() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let machine = office.machine("ann");
+    firewall(&machine, "ct state established,related accept; udp dport 4626 drop", "");
+    let (ann, bob) = (machine.up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    comes_to_say(&ann, &["calls-blocked"]);
+    comes_to_say(&bob, &[]);
+}
+
+#[test]
+fn a_network_that_keeps_its_machines_apart() {
+    let Some(lab) = Lab::new() else { return };
+    let net = lab.internet();
+    let relay = net.machine("relay").relay(&[]);
+    let cafe = net.site(Nat::PortRestricted);
+    let machines = ["ann", "bob"].map(|name| cafe.machine(name));
+    // Everything goes by the access point, and from one to the other nothing does.
+    lab.cut(&[&machines[0]]);
+    let [ann, bob] = machines.map(|machine| machine.up(machine.name(), &["--relay", &relay.name()]));
+    ann.meets_over("relay", &bob, PATIENCE);
+    comes_to_say(&ann, &["isolated"]);
+}
+
+#[test]
+fn a_nat_that_maps_by_address() {
+    let Some(lab) = Lab::new() else { return };
+    let net = lab.internet();
+    let relays = ["one", "two"].map(|name| net.machine(name).relay(&[]));
+    let names = relays.each_ref().map(|relay| relay.name());
+    let behind = |nat| net.site(nat).machine("ann").up("ann", &["--relay", &names[0], "--relay", &names[1]]);
+    comes_to_say(&behind(Nat::Symmetric), &["nat-dependent"]);
+    let other = behind(Nat::PortRestricted);
+    until("the kind of NAT is known", PATIENCE, || {
+        let fine = doctor(&other).iter().any(|(check, verdict, _)| check == "nat" && verdict == "fine");
+        if fine { Ok(()) } else { Err(format!("{:?}", doctor(&other))) }
+    });
+    assert_eq!(codes(&other), [""; 0]);
+}
+
+#[test]
+fn a_relay_that_is_down_or_became_another() {
+    let Some(lab) = Lab::new() else { return };
+    let net = lab.internet();
+    let relay = net.machine("relay").relay(&[]);
+    let at = relay.address().to_string();
+    let ann = net.site(Nat::PortRestricted).machine("ann").up("ann", &["--relay", &at]);
+    ann.notices("relay-up");
+    relay.kill9();
+    ann.restart();
+    comes_to_say(&ann, &["relay-down"]);
+    let _other = relay.wipe().relay(&[]);
+    comes_to_say(&ann, &["relay-identity"]);
+}
+
+#[test]
+fn a_relay_that_refuses_or_whose_name_is_wrong() {
+    let Some(lab) = Lab::new() else { return };
+    let net = lab.internet();
+    let token = lab.file("token", "for friends of the house");
+    let relay = net.machine("relay").relay(&["--token-file", &token]);
+    let home = net.site(Nat::PortRestricted);
+    comes_to_say(&home.machine("ann").up("ann", &["--relay", &relay.name()]), &["relay-refuses"]);
+    comes_to_say(&home.machine("bob").up("bob", &["--relay", "no.such.name.invalid:4627"]), &["relay-name"]);
+}
+
+#[test]
+fn a_clock_that_is_wrong() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let Some(wrong) = office.machine("ann").home("ann").with_clock("+1h") else { return };
+    let [bob, cat] = ["bob", "cat"].map(|name| office.machine(name).up(name, &[]));
+    let ann = wrong.up(&[]);
+    for node in [&bob, &cat] {
+        ann.sees(node);
+        node.sees(&ann);
+    }
+    bob.sees(&cat);
+    comes_to_say(&ann, &["clock"]);
+    comes_to_say(&bob, &[]);
+    assert_eq!(why(&bob, &ann), ["clock-differs"]);
+}
+
+#[test]
+fn a_disk_that_is_nearly_full() {
+    let Some(lab) = Lab::new() else { return };
+    let home = lab.switch().machine("ann").home("ann");
+    home.put_on_small_disk("8m");
+    comes_to_say(&home.up(&[]), &["disk"]);
+}
+
+#[test]
+fn more_than_one_network() {
+    let Some(lab) = Lab::new() else { return };
+    let (office, other) = (lab.switch(), lab.switch());
+    let machine = office.machine("ann");
+    machine.join(&other);
+    comes_to_say(&machine.up("ann", &[]), &["several-networks"]);
+    let traveller = office.machine("bob");
+    let tunnel = ["link add wg0 type veth peer name far", "link set far up", "link set wg0 up", "addr add 10.9.0.2/24 dev wg0"];
+    for line in tunnel.into_iter().chain(["route replace default dev wg0"]) {
+        traveller.run("ip", &line.split(' ').collect::<Vec<_>>()).expect(0);
+    }
+    comes_to_say(&traveller.up("bob", &[]), &["vpn"]);
+}
+
+#[test]
+fn why_a_peer_is_not_there() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &["--listen", RELAYS]));
+    ann.sees(&bob);
+    bob.sees(&ann);
+    ann.run(&["block", "bob"]).expect(0);
+    assert_eq!(why(&ann, &bob), ["you-blocked"]);
+    bob.notices("turned-away");
+    assert_eq!(why(&bob, &ann), ["blocked-you"]);
+    ann.run(&["unblock", "bob"]).expect(0);
+    ann.sees(&bob);
+    bob.terminate();
+    ann.loses_within(&bob, PATIENCE);
+    assert_eq!(why(&ann, &bob), ["not-running"]);
+    // Somebody else has his address now; then something that is no node.
+    let other = bob.machine().up("eve", &["--no-mdns", "--listen", RELAYS]);
+    assert_eq!(why(&ann, &bob), ["key-mismatch"]);
+    other.terminate();
+    let _relay = bob.machine().relay(&[]);
+    assert_eq!(why(&ann, &bob), ["other-version"]);
+}
+
+/// What the doctor says: check, verdict and code of each line.
+fn doctor(node: &Node) -> Vec<(String, String, String)> {
+    checks(node, &["doctor"])
+}
+
+fn checks(node: &Node, command: &[&str]) -> Vec<(String, String, String)> {
+    let lines = node.run(command).expect_one_of(&[0, 1]).json();
+    let word = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    lines.iter().map(|line| (word(line, "check"), word(line, "verdict"), word(line, "code"))).collect()
+}
+
+/// The notes and problems.
+fn codes(node: &Node) -> Vec<String> {
+    doctor(node).into_iter().map(|(_, _, code)| code).filter(|code| !code.is_empty()).collect()
+}
+
+fn why(node: &Node, peer: impl AsTarget) -> Vec<String> {
+    checks(node, &["why", peer.as_target()]).into_iter().map(|(_, _, code)| code).filter(|code| !code.is_empty()).collect()
+}
+
+/// Waits until the doctor gives exactly these verdicts.
+fn comes_to_say(node: &Node, wanted: &[&str]) {
+    until(&format!("{}'s doctor says {wanted:?}", node.nick()), PATIENCE, || {
+        let said = codes(node);
+        if said == wanted { Ok(()) } else { Err(format!("{:?}", doctor(node))) }
+    });
+}
+
+/// Rules for packets to and from a machine, one after another.
+fn firewall(machine: &Machine, input: &str, output: &str) {
+    let rules = format!(
+        "table inet lab {{\nchain input {{ type filter hook input priority filter; {input}; }}\n\
+         chain output {{ type filter hook output priority filter; {output}{} }}\n}}\n",
+        if output.is_empty() { "" } else { ";" }
+    );
+    machine.run_with("nft", &["-f", "-"], &BTreeMap::new(), &rules).expect(0);
+}
+
+/// Where a relay listens.
+const RELAYS: &str = "0.0.0.0:4627";
+
+const PATIENCE: Duration = Duration::from_secs(60);
