@@ -113,9 +113,10 @@ pub use hobnob_protocol::{
     entry::BodyError, identity::NotAPeerId, target::TargetError, text::NicknameError,
 };
 pub use node::{
-    Builder, Cause, Check, Config, ConversationRef, DeliveryState, Event, Events, HistoryQuery, JoinError, KICKED_FOR, Lagged,
-    MarkError, Marks, Message, MessageId, Messages, Node, NodeError, Notice, PathKind, PeerInfo, PeerState, RELAYS_MAX,
-    RelayInfo, RoomInfo, SendError, Sent, StartError, Status, Verdict,
+    AcceptFrom, Builder, Cause, Check, Config, ConversationRef, DeliveryState, Event, Events, FileError, FileInfo, FileState,
+    FilesConfig, HistoryQuery, JoinError, KICKED_FOR, Lagged, MarkError, Marks, Message, MessageId, Messages, Node, NodeError,
+    Notice, OfferError, PathKind, PeerInfo, PeerState, RELAYS_MAX, RelayInfo, RoomInfo, SendError, Sent, StartError, Status,
+    Verdict,
 };
 
 #[doc(inline)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use hobnob::control::wire::{
-    Answer, Diagnosis, Done, EventLine, Kicked, MessageList, Outcome, PeerLine, PeerList, Pong, Resolved, RoomLine, RoomList,
-    SentLine, StatusLine, Verification, WireEvent, parse_request,
+    Answer, Diagnosis, Done, EventLine, FileList, Kicked, MessageList, Outcome, PeerLine, PeerList, Pong, Resolved, RoomLine,
+    RoomList, SentLine, StatusLine, Verification, WireEvent, parse_request,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,7 +37,7 @@ fn check_answer(command: &str, line: &str) {
     match command {
         "ping" => check::<Answer<Pong>>(line),
         "status" => check::<Answer<StatusLine>>(line),
-        "send" | "broadcast" => check::<Answer<SentLine>>(line),
+        "send" | "broadcast" | "offer" => check::<Answer<SentLine>>(line),
         "peers" => check::<Answer<PeerList>>(line),
         "history" => check::<Answer<MessageList>>(line),
         "join" => check::<Answer<RoomLine>>(line),
@@ -47,7 +47,8 @@ fn check_answer(command: &str, line: &str) {
         "doctor" | "why" => check::<Answer<Diagnosis>>(line),
         "kick" => check::<Answer<Kicked>>(line),
         "ignore" | "unignore" | "block" | "unblock" => check::<Answer<PeerLine>>(line),
-        "part" | "nick" | "subscribe" => check::<Answer<Done>>(line),
+        "files" => check::<Answer<FileList>>(line),
+        "part" | "nick" | "accept" | "decline" | "subscribe" => check::<Answer<Done>>(line),
         other => panic!("add to check_answer in node/tests/protocol_page.rs which type answers `{other}`"),
     }
 }

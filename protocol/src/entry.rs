@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, CodecError};
 use crate::conversation::ConversationId;
 use crate::identity::PeerId;
+use crate::offer::{Offer, OfferError};
 use crate::text::TEXT_BYTES_MAX;
 
 /// The place of an entry in its log: 1, 2, 3 …
@@ -98,7 +99,9 @@ pub enum Body {
         /// What it says.
         bytes: Vec<u8>,
     },
-    /// A kind that this version does not know: kept and passed on as it came.
+    /// A file or folder, for whoever wants it. Its content travels apart.
+    Offer(Offer),
+    /// A kind that this version does not know, or an offer that makes no sense: kept and passed on as it came.
     Unknown {
         /// The number of the kind.
         kind: u16,
@@ -136,6 +139,9 @@ pub enum BodyError {
          least two, and at most {APP_KIND_MAX} bytes"
     )]
     AppKind,
+    /// An offer that makes no sense.
+    #[error(transparent)]
+    Offer(#[from] OfferError),
     /// A body of a kind that this version does not know, and so can't say rightly.
     #[error("a message of kind {0} can't be written by this version of hobnob, only passed on")]
     Unknown(u16),
@@ -143,6 +149,7 @@ pub enum BodyError {
 
 const KIND_TEXT: u16 = 1;
 const KIND_APP: u16 = 2;
+const KIND_OFFER: u16 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Encoded<'a> {
@@ -170,7 +177,7 @@ impl Body {
     pub fn check_own(&self) -> Result<(), BodyError> {
         match self {
             Body::Unknown { kind, .. } => Err(BodyError::Unknown(*kind)),
-            Body::Text(_) | Body::App { .. } => self.check(),
+            Body::Text(_) | Body::App { .. } | Body::Offer(_) => self.check(),
         }
     }
 
@@ -183,6 +190,7 @@ impl Body {
             Body::App { bytes, .. } | Body::Unknown { bytes, .. } if bytes.len() > TEXT_BYTES_MAX => {
                 Err(BodyError::AppTooLong(bytes.len()))
             }
+            Body::Offer(offer) => Ok(offer.check()?),
             Body::Text(_) | Body::App { .. } | Body::Unknown { .. } => Ok(()),
         }
     }
@@ -200,12 +208,16 @@ pub fn is_app_kind(kind: &str) -> bool {
 impl Entry {
     /// The bytes that travel, are hashed, and are kept. The body must have passed [`Body::check`].
     pub fn encode(&self) -> Vec<u8> {
-        let app;
+        let (app, offered);
         let (kind, body) = match &self.body {
             Body::Text(text) => (KIND_TEXT, text.as_bytes()),
             Body::App { kind, bytes } => {
                 app = codec::encode(&(kind, bytes));
                 (KIND_APP, app.as_slice())
+            }
+            Body::Offer(offer) => {
+                offered = offer.encode();
+                (KIND_OFFER, offered.as_slice())
             }
             Body::Unknown { kind, bytes } => (*kind, bytes.as_slice()),
         };
@@ -223,7 +235,10 @@ impl Entry {
                 let (kind, bytes) = codec::decode::<(String, Vec<u8>), ENTRY_BYTES_MAX>(encoded.body)?;
                 Body::App { kind, bytes }
             }
-            kind => Body::Unknown { kind, bytes: encoded.body.to_vec() },
+            kind => {
+                let offer = if kind == KIND_OFFER { Offer::decode(encoded.body) } else { None };
+                offer.map_or_else(|| Body::Unknown { kind, bytes: encoded.body.to_vec() }, Body::Offer)
+            }
         };
         body.check().map_err(|e| CodecError::Malformed(e.to_string()))?;
         Ok((Entry { lamport: encoded.lamport, sent_at_ms: encoded.sent_at_ms, body }, bytes.len() - rest.len()))
@@ -239,6 +254,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::offer::{ContentHash, Folder};
     use proptest::prelude::*;
 
     #[test]
@@ -247,6 +263,26 @@ mod tests {
         let bytes = [3, 251, 0xe8, 0x03, 1, 2, b'h', b'i'];
         assert_eq!(entry.encode(), bytes);
         assert_eq!(Entry::decode(&bytes), Ok(entry));
+    }
+
+    #[test]
+    fn golden_bytes_of_an_offer() {
+        let file = Offer { name: "a".into(), media: "b/c".into(), size: 300, hash: ContentHash([7; 32]), folder: None };
+        let folder = Offer { folder: Some(Folder { manifest_bytes: 9, files: 2 }), ..file.clone() };
+        let body = [vec![1, b'a', 3, b'b', b'/', b'c', 251, 0x2c, 0x01], vec![7; 32]].concat();
+        for (offer, end) in [(file, vec![0]), (folder, vec![1, 9, 2])] {
+            let body = [body.clone(), end].concat();
+            let bytes = [vec![3, 9, 3, u8::try_from(body.len()).expect("short")], body].concat();
+            let entry = Entry { lamport: 3, sent_at_ms: 9, body: Body::Offer(offer) };
+            assert_eq!(entry.encode(), bytes);
+            assert_eq!(Entry::decode(&bytes), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn an_offer_that_makes_no_sense_is_kept_as_it_came() {
+        let senseless = Entry { lamport: 1, sent_at_ms: 0, body: Body::Unknown { kind: KIND_OFFER, bytes: vec![1, 2, 3] } };
+        assert_eq!(Entry::decode(&senseless.encode()), Ok(senseless));
     }
 
     #[test]
@@ -288,7 +324,7 @@ mod tests {
             ".{1,200}".prop_map(Body::Text),
             ("[a-z]{1,20}(\\.[a-z0-9_-]{1,10}){1,3}", proptest::collection::vec(any::<u8>(), 0..200))
                 .prop_map(|(kind, bytes)| Body::App { kind, bytes }),
-            (3u16.., proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, bytes)| Body::Unknown { kind, bytes }),
+            (4u16.., proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, bytes)| Body::Unknown { kind, bytes }),
         ]
     }
 

@@ -12,6 +12,7 @@ use crate::codec::{self, CodecError};
 use crate::conversation::ConversationId;
 use crate::entry::{LogId, LogName, Seq};
 use crate::identity::PeerId;
+use crate::offer::{OfferId, OfferWord};
 use crate::ranges::Ranges;
 
 /// Kind and body of a frame at most, in bytes; checked before anything is allocated.
@@ -49,6 +50,8 @@ pub mod features {
     pub const DISCOVERABLE: u64 = 1;
     /// The node answers [`CallMe`](super::Frame::CallMe).
     pub const CALLS: u64 = 2;
+    /// The node serves content, and may be asked for it on a stream of its own: see [`crate::content`].
+    pub const CONTENT: u64 = 4;
 }
 
 /// What a node tells each peer about itself, and again when it changes.
@@ -125,6 +128,8 @@ pub enum Frame {
     Prune(ConversationId, PeerId),
     /// "What you sent of this log does not continue what I hold of it": its author wrote two chains.
     Conflict(LogName),
+    /// Something about an offer that needs no place in the log. Nodes without [`features::CONTENT`] skip it.
+    Offer(OfferId, OfferWord),
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -166,6 +171,7 @@ mod kind {
     pub(super) const WANT: u8 = 20;
     pub(super) const PRUNE: u8 = 21;
     pub(super) const CONFLICT: u8 = 22;
+    pub(super) const OFFER: u8 = 32;
 }
 
 /// Memory that decoding a small frame may claim. Those with lists are bounded by the frame itself.
@@ -189,6 +195,7 @@ impl Frame {
             Frame::Want { name, from, to } => (kind::WANT, codec::encode(&(name, from, to))),
             Frame::Prune(conversation, author) => (kind::PRUNE, codec::encode(&(conversation, author))),
             Frame::Conflict(name) => (kind::CONFLICT, codec::encode(name)),
+            Frame::Offer(offer, word) => (kind::OFFER, codec::encode(&(offer, word.code()))),
             Frame::Unknown(kind) => (*kind, Vec::new()),
         };
         let mut frame = BytesMut::with_capacity(1 + body.len());
@@ -236,6 +243,10 @@ impl Frame {
                 Frame::Prune(conversation, author)
             }
             kind::CONFLICT => Frame::Conflict(codec::decode::<_, SMALL>(body)?),
+            kind::OFFER => {
+                let (offer, code) = codec::decode::<_, SMALL>(body)?;
+                Frame::Offer(offer, OfferWord::of_code(code))
+            }
             unknown => Frame::Unknown(unknown),
         })
     }
@@ -259,6 +270,7 @@ impl Frame {
             | Frame::Want { .. }
             | Frame::Prune(..)
             | Frame::Conflict(_)
+            | Frame::Offer(..)
             | Frame::Unknown(_) => true,
         };
         if fits { Ok(self) } else { Err(FrameError::TooMany(kind)) }
@@ -293,6 +305,10 @@ mod tests {
             (Frame::Want { name: name(), from: 4, to: None }, [vec![20], name_bytes.clone(), vec![4, 0]].concat()),
             (Frame::Want { name: name(), from: 4, to: Some(6) }, [vec![20], name_bytes.clone(), vec![4, 1, 6]].concat()),
             (Frame::Conflict(name()), [vec![22], name_bytes.clone()].concat()),
+            (
+                Frame::Offer(OfferId { name: name(), seq: 4 }, OfferWord::Whole),
+                [vec![32], name_bytes.clone(), vec![4, 1]].concat(),
+            ),
             (
                 Frame::Batch(Batch {
                     name: name(),

@@ -5,11 +5,14 @@
 
 pub mod batch;
 pub mod codec;
+pub mod content;
 pub mod conversation;
 pub mod datagram;
 pub mod entry;
 pub mod frame;
 pub mod identity;
+pub mod manifest;
+pub mod offer;
 pub mod ranges;
 pub mod relay;
 pub mod target;
@@ -22,6 +25,7 @@ pub use conversation::{ConversationId, RoomKey, RoomName};
 pub use entry::{Body, Entry, EntryHash, LogId, LogName, Seq};
 pub use frame::{Frame, FrameError, Hello};
 pub use identity::{PeerId, SecretKey, Signature};
+pub use offer::{ContentHash, Offer, OfferId, OfferWord};
 pub use ranges::Ranges;
 pub use target::{HostPort, RelayAddr, Target, Ticket};
 pub use text::Nickname;

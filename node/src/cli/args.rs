@@ -10,7 +10,7 @@ use hobnob::control::wire::{Text, Time};
 use hobnob::control::{Home, HomeError};
 use hobnob::protocol::relay::TOKEN_MAX;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName, Target};
-use hobnob::{Config, DeliveryState, RELAYS_MAX};
+use hobnob::{AcceptFrom, Config, DeliveryState, FilesConfig, RELAYS_MAX};
 
 use super::exit::Usage;
 use super::relay::Relay;
@@ -69,6 +69,18 @@ pub(crate) struct Common {
     #[arg(long = "room", global = true, value_name = "NAME")]
     pub(crate) rooms: Vec<RoomName>,
 
+    /// The folder where files that are received go. Default: your downloads folder, or `downloads` in the folder of --home.
+    #[arg(long, global = true, value_name = "DIR")]
+    downloads: Option<PathBuf>,
+
+    /// Accept direct offers of files from this peer (a whole id), or from all that you have verified, without asking (repeatable).
+    #[arg(long = "accept-from", global = true, value_name = "ID|verified")]
+    accept_from: Vec<AcceptFrom>,
+
+    /// Ask all the same about files larger than this, as 500K, 20M, 4G.
+    #[arg(long, global = true, value_name = "SIZE", value_parser = values::size, requires = "accept_from")]
+    accept_max: Option<u64>,
+
     /// Print one JSON object a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -86,6 +98,15 @@ pub(crate) enum Verb {
     Send(Send),
     /// Send a message to a room (default lobby): to everyone who is there.
     Broadcast(Broadcast),
+    /// Offers of files, and how things stand with them.
+    Files,
+    /// Fetch a file that was offered, now or as soon as somebody who has it is there.
+    Accept(FileArgs),
+    /// Say no to an offered file, end its transfer, or take back an offer of your own.
+    Decline {
+        /// Its id, the beginning of it, or the file's name.
+        file: String,
+    },
     /// Who is there: name, state, path, address, round trip, id.
     Peers {
         /// Go on, and print who comes, goes or changes.
@@ -171,15 +192,32 @@ pub(crate) struct Send {
     /// To whom: nickname, id or the first 8 of one, host:port, or ticket.
     pub(crate) target: Target,
     /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is dropped).
+    #[arg(conflicts_with = "files")]
     pub(crate) text: Option<String>,
+    /// Offer these files or folders instead, and wait until the other side has them. They must stay as they are until then.
+    #[arg(long = "file", value_name = "PATH", num_args = 1..)]
+    pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) patience: Patience,
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct FileArgs {
+    /// Its id, the beginning of it, or the file's name.
+    pub(crate) file: String,
+    /// For how long at most to wait while nothing comes, as 500ms, 10s, 2m. It stays accepted after that.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Broadcast {
     /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is dropped).
+    #[arg(conflicts_with = "files")]
     pub(crate) text: Option<String>,
+    /// Offer these files or folders instead, for as long as a node of this home runs and they stay as they are.
+    #[arg(long = "file", value_name = "PATH", num_args = 1..)]
+    pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) patience: Patience,
 }
@@ -234,6 +272,8 @@ impl Common {
             (!self.rooms.is_empty(), "--room"),
             (!self.relays.is_empty(), "--relay"),
             (self.relay_token_file.is_some(), "--relay-token-file"),
+            (self.downloads.is_some(), "--downloads"),
+            (!self.accept_from.is_empty(), "--accept-from"),
         ];
         flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
@@ -253,8 +293,18 @@ impl Common {
             rooms: given_or(&self.rooms, settings.rooms),
             relays,
             relay_token: token_file.as_deref().map(relay_token).transpose()?,
+            files: FilesConfig {
+                downloads: self.downloads(home)?,
+                accept_from: self.accept_from.clone(),
+                size_max: self.accept_max,
+            },
             ..Config::new(home.data_dir())
         })
+    }
+
+    fn downloads(&self, home: &Home) -> Result<PathBuf, Usage> {
+        let Some(given) = &self.downloads else { return Ok(home.downloads().to_owned()) };
+        std::path::absolute(given).map_err(|error| Usage(format!("can't use {}: {error}", given.display())))
     }
 
     /// Refuses flags that only a node that is starting can obey, for when one runs already.
@@ -269,6 +319,8 @@ impl Common {
             (self.no_mdns, "--no-mdns"),
             (!self.relays.is_empty(), "--relay"),
             (self.relay_token_file.is_some(), "--relay-token-file"),
+            (self.downloads.is_some(), "--downloads"),
+            (!self.accept_from.is_empty(), "--accept-from"),
             (!self.rooms.is_empty() && !room_is_used, "--room"),
         ];
         match flags.into_iter().find(|(given, _)| *given) {
@@ -331,6 +383,12 @@ mod tests {
             "hobnob --home /tmp/x send bob hi --wait queued --timeout 500ms",
             "hobnob send 10.0.0.2:4626 -",
             "hobnob send bob",
+            "hobnob send bob --file a.png folder --timeout 1m",
+            "hobnob broadcast --file a.png --room ops",
+            "hobnob files --json",
+            "hobnob accept 00000000000000ff-3",
+            "hobnob decline a.png",
+            "hobnob up --accept-from verified --accept-max 20M --downloads /tmp/d",
             "hobnob broadcast hi --room #ops",
             "hobnob peers --watch",
             "hobnob history",

@@ -12,6 +12,7 @@ use hobnob::{ConversationRef, DeliveryState};
 
 use super::args::{self, Common};
 use super::exit::{Exit, Usage};
+use super::files;
 use super::output::{Output, say, say_on_terminal};
 use super::session;
 use super::show::{Names, count};
@@ -21,6 +22,9 @@ const STDIN_MAX: u64 = 16 * 1024 * 1024;
 
 /// `hobnob send`.
 pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyhow::Result<Exit> {
+    if !send.files.is_empty() {
+        return files::send(common, out, send).await;
+    }
     let body = body(send.text)?;
     let patience = patience(&send.patience);
     let command = Command::Send { target: Text(send.target), body: body.into(), patience };
@@ -30,6 +34,9 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
 /// `hobnob broadcast`.
 pub(crate) async fn broadcast(common: &Common, out: Output, broadcast: args::Broadcast) -> anyhow::Result<Exit> {
     let room = Text(common.speaking_room()?);
+    if !broadcast.files.is_empty() {
+        return files::broadcast(common, out, room.0, broadcast).await;
+    }
     let body = body(broadcast.text)?;
     let patience = patience(&broadcast.patience);
     let command = Command::Broadcast { room, body: body.into(), patience };

@@ -8,6 +8,7 @@ pub(crate) mod chat;
 pub(crate) mod doctor;
 pub(crate) mod exit;
 pub(crate) mod feed;
+mod files;
 pub(crate) mod log;
 mod manual;
 pub(crate) mod marks;
@@ -86,6 +87,9 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Verb::Up) => up::up(&common, out).await,
         Some(Verb::Send(send)) => messages::send(&common, out, send).await,
         Some(Verb::Broadcast(broadcast)) => messages::broadcast(&common, out, broadcast).await,
+        Some(Verb::Files) => files::files(&common, out).await,
+        Some(Verb::Accept(accept)) => files::accept(&common, out, accept).await,
+        Some(Verb::Decline { file }) => files::decline(&common, out, &file).await,
         Some(Verb::Peers { watch: true }) => views::watch(&common, out).await,
         Some(Verb::Peers { watch: false }) => views::peers(&common, out).await,
         Some(Verb::History(history)) => views::history(&common, out, history).await,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use hobnob::control::wire::{
-    BodyFields, MarksFields, MessageLine, PeerLine, PeerList, RelayLine, RoomLine, StatusLine, WireEvent,
+    BodyFields, FileLine, MarksFields, MessageLine, OfferFields, PeerLine, PeerList, RelayLine, RoomLine, StatusLine, WireEvent,
 };
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
-use hobnob::{ConversationRef, PeerState};
+use hobnob::{ConversationRef, FileState, PeerState};
 
 use super::values::local_minute;
 
@@ -56,6 +56,9 @@ pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
 
 /// A body on one line.
 pub(crate) fn body(body: &BodyFields) -> String {
+    if let Some(offered) = &body.file {
+        return offer(offered);
+    }
     let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.0.len());
     match (&body.text, &body.kind) {
         (Some(text), _) => visible(text).into_owned(),
@@ -74,12 +77,77 @@ pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
             format!("message {} {} to {}", receipt.id.0, receipt.state.as_str(), names.of(&receipt.peer.0))
         }
         WireEvent::Notice(notice) => visible(&notice.text).into_owned(),
+        WireEvent::File(line) => return file(line, names),
         WireEvent::Lagged { missed } => {
             format!("this output was read too slowly: {} left out; no message was", count_u64(*missed, "event"))
         }
         WireEvent::Sent(_) | WireEvent::Room(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => return None,
     };
     Some(text)
+}
+
+/// `[offers a.png, 1.2 MB]`
+fn offer(offer: &OfferFields) -> String {
+    let files = offer.files.map(|files| format!(", {}", count_u64(files, "file"))).unwrap_or_default();
+    format!("[offers {}, {}{files}]", visible(&offer.name), size(offer.size))
+}
+
+/// A size for people, in powers of 1000 as file managers have it.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return count_u64(bytes, "byte");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
+    let mut value = bytes as f64;
+    let mut unit = "";
+    for next in UNITS {
+        if value < 999.95 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// What is to be told of an offered file in a log: changes of its state, but not how far it is.
+fn file(line: &FileLine, names: &Names) -> Option<String> {
+    let (name, id) = (visible(&line.offer.name), line.id.0);
+    let peer = line.peers.first().map(|peer| names.of(&peer.0)).unwrap_or_default();
+    let why = line.why.as_deref().map(visible).unwrap_or_default();
+    let saved = line.saved.as_ref().map(|saved| visible(&saved.display().to_string()).into_owned()).unwrap_or_default();
+    Some(match (line.state, line.own) {
+        (FileState::Offered, false) => {
+            let (from, size) = (visible(&line.nick), size(line.offer.size));
+            format!("{from} offers {name} ({size}): hobnob accept {id}, or hobnob decline {id}")
+        }
+        (FileState::Done, true) => format!("{peer} has {name}"),
+        (FileState::Done, false) => format!("{name} is here: {saved}"),
+        (FileState::Declined, true) if peer.is_empty() => format!("{name} is taken back"),
+        (FileState::Declined, true) => format!("{peer} does not want {name}"),
+        (FileState::Declined, false) => format!("{name} is declined"),
+        (FileState::Failed, _) => format!("{name} can't be had: {why}"),
+        (FileState::Waiting, false) if !why.is_empty() => format!("{name} waits: {why}"),
+        (FileState::Offered, true) | (FileState::Waiting | FileState::Moving, _) => return None,
+    })
+}
+
+/// Offers in columns: id, name, size, state, whose, and the rest.
+pub(crate) fn files(files: &[FileLine], names: &Names) -> Vec<String> {
+    let row = |line: &FileLine| {
+        let whose = if line.own { "you".to_owned() } else { visible(&line.nick).into_owned() };
+        let percent = line.bytes.saturating_mul(100).checked_div(line.offer.size).unwrap_or(100);
+        let state = match line.state {
+            FileState::Moving | FileState::Waiting => format!("{} {percent} %", line.state.as_str()),
+            FileState::Offered | FileState::Done | FileState::Declined | FileState::Failed => line.state.as_str().to_owned(),
+        };
+        let saved = line.saved.as_ref().map(|saved| visible(&saved.display().to_string()).into_owned());
+        let rest = saved.or_else(|| line.why.as_deref().map(|why| visible(why).into_owned())).unwrap_or_default();
+        let conversation = names.of_conversation(&line.conversation.0);
+        [line.id.0.to_string(), visible(&line.offer.name).into_owned(), size(line.offer.size), state, whose, conversation, rest]
+    };
+    columns(&files.iter().map(row).collect::<Vec<_>>())
 }
 
 /// `bob is here (lan, 10.0.0.2:4626, 1.2 ms)`

@@ -116,6 +116,7 @@ async fn print(client: &Client, mut told: Told, out: Output) -> anyhow::Result<(
             WireEvent::Listening(other) => listening = other.clone(),
             WireEvent::Message(_)
             | WireEvent::Receipt(_)
+            | WireEvent::File(_)
             | WireEvent::Sent(_)
             | WireEvent::Room(_)
             | WireEvent::Status(_)

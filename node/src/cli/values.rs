@@ -44,6 +44,22 @@ pub(crate) fn duration(word: &str) -> Result<Duration, String> {
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| WRONG.into())
 }
 
+/// `500K`, `20M`, `4G`: bytes, in powers of 1000.
+pub(crate) fn size(word: &str) -> Result<u64, String> {
+    const WRONG: &str = "a size is a number of bytes, or one with K, M, G or T, such as 20M";
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = word.split_at(digits);
+    let unit: u64 = match unit {
+        "" => 1,
+        "K" | "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        _ => return Err(WRONG.into()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(|| WRONG.into())
+}
+
 /// A delivery state by its word.
 pub(crate) fn state(word: &str) -> Result<DeliveryState, String> {
     word.parse()

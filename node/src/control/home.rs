@@ -16,6 +16,7 @@ const CONFIG_FILE: &str = "config.toml";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     data_dir: PathBuf,
+    downloads: PathBuf,
     socket: PathBuf,
     config_file: PathBuf,
 }
@@ -56,7 +57,12 @@ impl Home {
     /// Everything in one folder.
     pub fn at(dir: &Path) -> Result<Home, HomeError> {
         let data_dir = std::path::absolute(dir).map_err(|error| HomeError::Unusable { path: dir.to_owned(), error })?;
-        Ok(Home { socket: data_dir.join("control.sock"), config_file: data_dir.join(CONFIG_FILE), data_dir })
+        Ok(Home {
+            socket: data_dir.join("control.sock"),
+            downloads: data_dir.join("downloads"),
+            config_file: data_dir.join(CONFIG_FILE),
+            data_dir,
+        })
     }
 
     /// The user's own home: data and socket in the folders of the XDG Base Directory specification.
@@ -73,18 +79,25 @@ impl Home {
         let base = etcetera::choose_base_strategy().map_err(|e| HomeError::NoHome(e.to_string()))?;
         let data_dir = base.data_dir().join(name);
         let runtime_dir = base.runtime_dir().map_or_else(|| data_dir.clone(), |dir| dir.join(name));
+        let downloads = user_downloads(&base.config_dir(), base.home_dir());
         let config_file = base.config_dir().join(name).join(CONFIG_FILE);
-        Ok(Home { data_dir, socket: runtime_dir.join("control.sock"), config_file })
+        Ok(Home { data_dir, downloads, socket: runtime_dir.join("control.sock"), config_file })
     }
 
     #[cfg(test)]
     pub(crate) fn with_socket(data_dir: &Path, socket: &Path) -> Home {
-        Home { data_dir: data_dir.to_owned(), socket: socket.to_owned(), config_file: data_dir.join(CONFIG_FILE) }
+        let (downloads, config_file) = (data_dir.join("downloads"), data_dir.join(CONFIG_FILE));
+        Home { data_dir: data_dir.to_owned(), downloads, socket: socket.to_owned(), config_file }
     }
 
     /// The folder of the key and the database.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    /// Where files that were received go.
+    pub fn downloads(&self) -> &Path {
+        &self.downloads
     }
 
     /// The control socket.
@@ -125,6 +138,19 @@ impl Claimed {
     pub fn home(&self) -> &Home {
         &self.home
     }
+}
+
+/// The user's downloads folder, as xdg-user-dirs keeps it: a line of `user-dirs.dirs` names it, in quotes, absolute or in `$HOME`.
+fn user_downloads(config: &Path, home: &Path) -> PathBuf {
+    let lines = std::fs::read_to_string(config.join("user-dirs.dirs")).unwrap_or_default();
+    let value = lines.lines().find_map(|line| line.trim().strip_prefix("XDG_DOWNLOAD_DIR="));
+    let named = value.and_then(|value| {
+        let value = value.trim().trim_matches('"');
+        let within = value.strip_prefix("$HOME/").map(|rest| home.join(rest));
+        within.or_else(|| Some(PathBuf::from(value)).filter(|path| path.is_absolute()))
+    });
+    // With nothing after it, `$HOME/` says that the user wants no such folder.
+    named.filter(|path| path != home).unwrap_or_else(|| home.join("Downloads"))
 }
 
 #[cfg(test)]

@@ -116,6 +116,47 @@ pub enum ConversationKind {
     },
 }
 
+/// What has become of an offered file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OfferState {
+    /// Nobody has decided yet; one's own is there to be had.
+    Offered,
+    /// Accepted, and not all here yet.
+    Wanted,
+    /// All here.
+    Done,
+    /// Not wanted; one's own is taken back.
+    Declined,
+    /// It can't be had.
+    Failed,
+}
+
+impl OfferState {
+    const ALL: [OfferState; 5] =
+        [OfferState::Offered, OfferState::Wanted, OfferState::Done, OfferState::Declined, OfferState::Failed];
+
+    /// Its number in the store.
+    pub fn code(self) -> i64 {
+        self as i64
+    }
+
+    /// Reads its number.
+    pub fn of_code(code: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.code() == code)
+    }
+}
+
+/// What the store keeps of an offer beside its entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferRecord {
+    /// What has become of it.
+    pub state: OfferState,
+    /// Where its content is, or is about to be: the bytes of a path.
+    pub place: Option<Vec<u8>>,
+    /// Why it is so, for people.
+    pub why: Option<String>,
+}
+
 /// A conversation as the store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConversationRecord {

@@ -12,6 +12,7 @@ pub mod rendezvous;
 pub mod replica;
 pub mod standing;
 pub mod synthetic;
+pub mod transfers;
 
 use std::time::Duration;
 

@@ -32,15 +32,15 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Proven connections that wait for the engine; while it is full, handshakes keep their places in the gate.
 const ACCEPTED_MAX: usize = 16;
 
-/// Streams of each kind that a peer may have open. Two are used; the rest is for later minor versions.
+/// Streams of each kind that a peer may have open. Control, batches and content are used; the rest is for later minor versions.
 const STREAMS_MAX: u32 = 8;
 
-/// What one peer can make us hold in received data, over all its streams and in one.
+/// What one peer can make us hold in received data, over all its streams and in one: content, on one stream, can't take it all.
 const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 const STREAM_RECEIVE_WINDOW: u32 = 1024 * 1024;
 
-/// What one peer can make us hold in data that it has not acknowledged.
-const SEND_WINDOW: u64 = 1024 * 1024;
+/// What one peer can make us hold in data that it has not acknowledged: content, on one stream, can't take it all.
+const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 
 /// A connection without a sign of life ends after this. Sessions notice a silent peer long before, by their own pings.
 const IDLE_LIMIT_MS: u32 = 60_000;

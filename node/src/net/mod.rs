@@ -11,6 +11,7 @@
 //! - [`mdns`] and [`interfaces`] find peers and ourselves on the local network.
 
 pub mod channels;
+pub mod content;
 pub mod demux;
 pub mod endpoint;
 pub mod goodbye;

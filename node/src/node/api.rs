@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::files::{FileInfo, FilesConfig};
 pub use crate::core::diagnosis::{Check, Verdict};
 pub use crate::core::standing::{KICKED_FOR, Marks};
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
@@ -33,13 +34,17 @@ pub struct Config {
     pub relays: Vec<RelayAddr>,
     /// What the relays' operator gave to those who may use them.
     pub relay_token: Option<Vec<u8>>,
+    /// How to receive files.
+    pub files: FilesConfig,
 }
 
 impl Config {
     /// A node that has its key and its messages in this folder, looks for peers by mDNS, and uses no relay.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
         Self {
-            data_dir: data_dir.into(),
+            files: FilesConfig::new(data_dir.join("downloads")),
+            data_dir,
             nick: None,
             listen: None,
             mdns: true,
@@ -267,6 +272,7 @@ pub struct PeerInfo {
 /// match &message.body {
 ///     Body::Text(text) => println!("{} says {text}", message.name),
 ///     Body::App { kind, bytes } => println!("{} sends {} bytes for {kind}", message.name, bytes.len()),
+///     Body::Offer(offer) => println!("{} offers {}, {} bytes", message.name, offer.name, offer.size),
 ///     Body::Unknown { kind, .. } => println!("{} sends something newer, of kind {kind}", message.name),
 /// }
 /// # Ok(()) }
@@ -459,6 +465,8 @@ pub enum Event {
         /// How far.
         state: DeliveryState,
     },
+    /// An offered file: it is new, or it has come further.
+    File(FileInfo),
     /// Something to tell the user.
     Notice(Notice),
 }

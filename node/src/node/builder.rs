@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hobnob_protocol::{Nickname, RelayAddr, RoomName};
 
-use super::{Config, Node, StartError};
+use super::{Config, FilesConfig, Node, StartError};
 
 /// How a node is to run. What is not said stays as [`Config::new`] has it.
 ///
@@ -80,6 +80,12 @@ impl Builder {
     /// What the relays' operator gave to those who may use them: 1 to 256 bytes.
     pub fn relay_token(mut self, token: impl Into<Vec<u8>>) -> Self {
         self.0.relay_token = Some(token.into());
+        self
+    }
+
+    /// How to receive files. Unless told otherwise they go to `downloads` in the node's folder, and none is accepted without asking.
+    pub fn files(mut self, files: FilesConfig) -> Self {
+        self.0.files = files;
         self
     }
 

@@ -235,9 +235,11 @@ fn weight(event: &Event) -> usize {
         Event::Message(message) | Event::Own(message) => match &message.body {
             Body::Text(text) => text.len(),
             Body::App { kind, bytes } => kind.len() + bytes.len(),
+            Body::Offer(offer) => offer.name.len() + offer.media.len(),
             Body::Unknown { bytes, .. } => bytes.len(),
         },
         Event::Notice(notice) => notice.text.len(),
+        Event::File(file) => file.offer.name.len() + file.offer.media.len(),
         Event::Listening { .. } | Event::Peer(_) | Event::Receipt { .. } => 0,
     };
     size_of::<Event>() + text

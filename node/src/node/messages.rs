@@ -60,7 +60,7 @@ impl Messages {
                 self.events.skip();
                 self.behind = true;
             }
-            Ok(Event::Listening { .. } | Event::Peer(_) | Event::Receipt { .. } | Event::Notice(_)) => {}
+            Ok(Event::Listening { .. } | Event::Peer(_) | Event::Receipt { .. } | Event::File(_) | Event::Notice(_)) => {}
             Err(Lagged::Stopped) => return Err(NodeError::Stopped),
         }
         Ok(())

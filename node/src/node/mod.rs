@@ -10,11 +10,13 @@ mod diagnosis;
 mod engine;
 mod error;
 mod events;
+mod files;
 mod key;
 mod lock;
 mod marks;
 mod messages;
 mod start;
+mod transfers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ pub use builder::Builder;
 use engine::Command;
 pub use error::{Cause, JoinError, MarkError, NodeError, SendError, StartError};
 pub use events::{Events, Lagged};
+pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError};
 pub(crate) use lock::{Lock, Taken, Unusable, make_private_dir};
 pub use messages::Messages;
 
@@ -49,6 +52,7 @@ pub struct Node {
     id: PeerId,
     data_dir: PathBuf,
     commands: mpsc::Sender<Command>,
+    transfers: mpsc::UnboundedSender<transfers::line::ToTransfers>,
     events: events::Feed,
     /// Changes whenever somebody was met or a name changed.
     met: watch::Receiver<u64>,

@@ -11,12 +11,16 @@ use hobnob_protocol::frame::ROOMS_MAX;
 use hobnob_protocol::relay::TOKEN_MAX;
 use hobnob_protocol::{Nickname, PeerId, SecretKey};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::clock::{Clock, random};
 use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::lock::{Lock, Taken};
+use super::transfers::line::{EngineLine, ToTransfers};
+use super::transfers::{self, Porter};
 use super::{Config, Node, RELAYS_MAX, StartError, key};
 use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
 use crate::core::standing::Standings;
@@ -66,6 +70,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let publisher = Publisher::new();
     let events = publisher.feed();
     let (met, met_changed) = watch::channel(0);
+    let (transfers, transfers_queue) = mpsc::unbounded_channel();
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let nick = choose_nick(&config, &opened, &key);
     let run = random();
@@ -82,7 +87,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         knocked,
         standings: Standings::new(opened.marks),
         relay_ids: relay_ids(&opened.settings),
-        relay_token: config.relay_token.unwrap_or_default(),
+        relay_token: config.relay_token.clone().unwrap_or_default(),
         interfaces: interfaces.clone(),
         accepted,
         commands: command_queue,
@@ -92,8 +97,12 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         session_queue,
         events: publisher,
         met,
+        transfers: transfers.clone(),
+        tasks: TaskTracker::new(),
+        stopping: CancellationToken::new(),
         lock,
     };
+    start_transfers(&config, &parts, transfers_queue, internal)?;
     let mut engine = Engine::new(parts);
     engine.remember(opened.peers);
     engine.join_first_rooms(&config.rooms);
@@ -105,7 +114,26 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         find_peers(&mut engine, run);
     }
     tokio::spawn(engine.run());
-    Ok(Node { id: key.id(), data_dir: config.data_dir, commands, events, met: met_changed, clock })
+    Ok(Node { id: key.id(), data_dir: config.data_dir.clone(), commands, transfers, events, met: met_changed, clock })
+}
+
+fn start_transfers(
+    config: &Config,
+    parts: &Parts,
+    queue: mpsc::UnboundedReceiver<ToTransfers>,
+    internal: mpsc::UnboundedSender<Internal>,
+) -> Result<(), StartError> {
+    let parts = transfers::Parts {
+        clock: parts.clock,
+        me: parts.key.id(),
+        home: config.data_dir.clone(),
+        config: config.files.clone(),
+        desk: parts.store.offers(),
+        engine: EngineLine(internal),
+        tasks: parts.tasks.clone(),
+        stopping: parts.stopping.clone(),
+    };
+    Ok(Porter::start(parts, queue)?)
 }
 
 /// What no frame has room for is refused before anything begins.

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hobnob_protocol::{CheckedBatch, ConversationId, EntryHash, LogName, Nickname, PeerId, Ranges, Seq};
+use hobnob_protocol::{Body, CheckedBatch, ConversationId, EntryHash, LogName, Nickname, OfferId, PeerId, Ranges, Seq};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::core::durable::{Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, Op, Run};
+use crate::core::durable::{
+    Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, OfferRecord, Op, Run,
+};
 use crate::core::replica::LAMPORT_AHEAD_MAX;
 use crate::core::standing::Marks;
 
@@ -14,6 +16,7 @@ use super::chain;
 use super::columns::{self, EntryId, SEQ_MAX, number};
 use super::error::Fault;
 use super::index;
+use super::offers;
 
 /// What the tables hold, so that most commits need not look anything up.
 ///
@@ -98,6 +101,15 @@ impl Apply<'_> {
         self.run(
             "INSERT OR REPLACE INTO peers (peer, nick, addrs, seen_at_ms) VALUES (?1, ?2, ?3, ?4)",
             params![known.peer.as_bytes(), known.nick, columns::addrs_to_text(&known.addrs), number(known.seen_at_ms)],
+        )
+    }
+
+    /// Notes what became of an offer.
+    pub(super) fn put_offer(&mut self, offer: &OfferId, record: &OfferRecord) -> Result<(), Fault> {
+        let id = EntryId::new(self.log(&offer.name)?.ordinal, offer.seq)?;
+        self.run(
+            "INSERT OR REPLACE INTO offers (id, state, place, why) VALUES (?1, ?2, ?3, ?4)",
+            params![id.0, record.state.code(), record.place, record.why],
         )
     }
 
@@ -246,11 +258,14 @@ impl Apply<'_> {
             let sealed = seq == part.batch.last();
             let hash = sealed.then_some(kept.hash.as_bytes());
             let signature = sealed.then_some(part.batch.batch.signature.as_bytes());
-            let id = EntryId::new(log.ordinal, seq)?.0;
+            let id = EntryId::new(log.ordinal, seq)?;
             let lamport = number(kept.entry.lamport);
+            if matches!(kept.entry.body, Body::Offer(_)) {
+                offers::note(self.conn, id)?;
+            }
             arrived += 1;
             let bytes = kept.bytes.as_ref();
-            insert.execute(params![id, log.conversation, lamport, received_at_ms, hash, signature, bytes, arrived])?;
+            insert.execute(params![id.0, log.conversation, lamport, received_at_ms, hash, signature, bytes, arrived])?;
         }
         self.known.arrived = Some(arrived);
         let highest = part.batch.at(part.to).expect("`to` is within the batch").entry.lamport;
@@ -330,8 +345,9 @@ impl Apply<'_> {
             self.begin_run(log, below, run.audience)?;
         }
         self.known.logs.remove(name);
-        let ids = params![EntryId::new(log, 0)?.0, EntryId::new(log, last_gone)?.0];
-        self.run("DELETE FROM entries WHERE id BETWEEN ?1 AND ?2", ids)?;
+        let (first_gone, last_gone) = (EntryId::new(log, 0)?, EntryId::new(log, last_gone)?);
+        self.run("DELETE FROM entries WHERE id BETWEEN ?1 AND ?2", params![first_gone.0, last_gone.0])?;
+        offers::trim(self.conn, first_gone, last_gone)?;
         index::trim(self.conn, log, below)
     }
 

@@ -81,10 +81,11 @@ pub(super) fn message(conn: &Connection, log: LogId, seq: Seq) -> Result<Option<
 // The statements below write it out.
 const _: () = assert!(SEQ_BITS == 40);
 
-const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log";
+pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log";
 
 /// CROSS JOIN keeps SQLite from starting anywhere but at the index that has the order.
-const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
+pub(super) const JOINS: &str =
+    "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
 
 fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<HistoryRow>, Fault> {
     let mut found = Vec::new();
@@ -94,7 +95,7 @@ fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<HistoryRow>, Fault> {
     Ok(found)
 }
 
-fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
+pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
     let bytes = row.get_ref(2)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?;
     Ok(HistoryRow {
         name: columns::log_name(row, 3)?,

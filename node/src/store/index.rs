@@ -70,6 +70,7 @@ fn take_stretch(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<()
         let bytes = row.get_ref(1)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?;
         match columns::entry(bytes)?.body {
             Body::Text(text) => insert.execute(params![row.get::<_, i64>(0)?, text])?,
+            Body::Offer(offer) => insert.execute(params![row.get::<_, i64>(0)?, offer.name])?,
             Body::App { .. } | Body::Unknown { .. } => continue,
         };
     }

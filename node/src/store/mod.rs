@@ -14,6 +14,7 @@ mod error;
 mod history;
 mod index;
 mod load;
+mod offers;
 mod read;
 mod schema;
 #[cfg(test)]
@@ -28,17 +29,18 @@ use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use hobnob_protocol::{Batch, LogId, LogName, PeerId, Seq};
+use hobnob_protocol::{Batch, LogId, LogName, OfferId, PeerId, Seq};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use crate::core::durable::{Commit, CommitId, Loaded};
+use crate::core::durable::{Commit, CommitId, Loaded, OfferRecord};
 use crate::core::standing::Marks;
 
 pub use columns::SEQ_MAX;
 pub use error::StoreError;
 pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
+pub use offers::{OfferRow, WhichOffers};
 
 use error::Fault;
 use read::{Answer, Ask};
@@ -94,6 +96,27 @@ struct Queues {
 struct Threads {
     writer: JoinHandle<Connection>,
     readers: [JoinHandle<()>; 2],
+}
+
+/// What the store holds of offers of files, and what has become of them.
+#[derive(Debug, Clone)]
+pub struct OfferDesk {
+    writer: Sender<Job>,
+    reader: Sender<Ask>,
+}
+
+impl OfferDesk {
+    /// Offers, oldest first.
+    pub fn read(&self, which: WhichOffers) -> Pending<Vec<OfferRow>> {
+        ask(&self.reader, |answer| Ask::Offers { which, answer })
+    }
+
+    /// Notes what became of an offer whose entry is held.
+    pub fn set(&self, offer: OfferId, record: OfferRecord) -> Pending<()> {
+        let (answer, pending) = oneshot::channel();
+        self.writer.send(Job::Offer(offer, record, answer)).expect("the writer runs until this sender is gone");
+        pending
+    }
 }
 
 /// An answer to come. It ends without one only when the store is closed first.
@@ -171,6 +194,12 @@ impl Store {
     /// One entry, if it is held.
     pub fn message(&self, log: LogId, seq: Seq) -> Pending<Option<HistoryRow>> {
         ask(&self.queues().history, |answer| Ask::Message { log, seq, answer })
+    }
+
+    /// A handle for what concerns offers of files alone. The threads go on until all handles are gone.
+    pub fn offers(&self) -> OfferDesk {
+        let queues = self.queues();
+        OfferDesk { writer: queues.writer.clone(), reader: queues.history.clone() }
     }
 
     /// Writes what waits, closes the database and ends the threads. May take a moment: not for an async task.

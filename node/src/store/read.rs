@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::error::{Fault, StoreError};
 use super::history::{self, HistoryRequest, HistoryRow};
+use super::offers::{self, OfferRow, WhichOffers};
 use super::{batches, keep_plans, spawn};
 
 /// Where an answer goes. Who no longer wants it has dropped the other end.
@@ -21,6 +22,7 @@ pub(super) enum Ask {
     History { request: HistoryRequest, answer: Answer<Vec<HistoryRow>> },
     Entries { name: LogName, first: Seq, last: Seq, answer: Answer<Vec<HistoryRow>> },
     Message { log: LogId, seq: Seq, answer: Answer<Option<HistoryRow>> },
+    Offers { which: WhichOffers, answer: Answer<Vec<OfferRow>> },
 }
 
 impl Ask {
@@ -30,6 +32,7 @@ impl Ask {
             Ask::Batches { answer, .. } => give(answer, Err(error)),
             Ask::History { answer, .. } | Ask::Entries { answer, .. } => give(answer, Err(error)),
             Ask::Message { answer, .. } => give(answer, Err(error)),
+            Ask::Offers { answer, .. } => give(answer, Err(error)),
         }
     }
 }
@@ -70,6 +73,7 @@ impl Reader {
                 give(answer, self.read(|conn| history::entries(conn, &name, first, last)));
             }
             Ask::Message { log, seq, answer } => give(answer, self.read(|conn| history::message(conn, log, seq))),
+            Ask::Offers { which, answer } => give(answer, self.read(|conn| offers::read(conn, which))),
         }
     }
 
@@ -83,7 +87,7 @@ impl Reader {
     }
 }
 
-fn give<T>(answer: Answer<T>, result: Result<T, StoreError>) {
+pub(super) fn give<T>(answer: Answer<T>, result: Result<T, StoreError>) {
     // Nobody waits any more: nothing to do.
     let _ = answer.send(result);
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::Fault;
 
 /// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps are added, never changed.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 /// - `entries.id` is [`super::columns::EntryId`]: the log's ordinal and the entry's number in one integer.
 /// - `words` is the search index of texts; `indexed` says which entries it has seen.
@@ -112,6 +112,12 @@ UPDATE entries SET arrival = came.place
     WHERE came.id = entries.id;
 DROP INDEX entries_received;
 CREATE INDEX entries_arrived ON entries (arrival, received_at_ms);
+";
+
+/// `offers` has a row for each entry that offers a file, with what became of it: see [`crate::core::durable::OfferRecord`].
+const V5: &str = "
+CREATE TABLE offers (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, place BLOB, why TEXT);
+CREATE INDEX offers_wanted ON offers (id) WHERE state = 1;
 ";
 
 /// The tables that everything hangs on, small enough to be checked at each start. Damage in the others shows when they are read:

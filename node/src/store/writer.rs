@@ -7,17 +7,17 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
+use hobnob_protocol::{OfferId, PeerId};
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::core::durable::{Commit, CommitId, Op};
+use crate::core::durable::{Commit, CommitId, OfferRecord, Op};
 use crate::core::standing::Marks;
 
 use super::KnownPeer;
 use super::apply::{Apply, Known};
 use super::error::{Fault, StoreError};
 use super::index;
-use super::read::{Answer, Ask};
+use super::read::{Answer, Ask, give};
 
 /// What the writer is asked to do.
 pub(super) enum Job {
@@ -27,6 +27,7 @@ pub(super) enum Job {
         value: String,
     },
     Peer(KnownPeer),
+    Offer(OfferId, OfferRecord, Answer<()>),
     Marks {
         peer: PeerId,
         marks: Marks,
@@ -139,8 +140,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
             let result = results.as_ref().map_err(Clone::clone).and_then(|each| each[index].clone());
             match job {
                 Job::Commit(commit) => (self.on_done)(commit.id, result),
-                // Whoever does not wait any more need not know.
-                Job::Marks { answer, .. } => drop(answer.send(result)),
+                Job::Offer(_, _, answer) | Job::Marks { answer, .. } => give(answer, result),
                 Job::Setting { .. } | Job::Peer(_) | Job::Search(_) => note_failure(result),
                 #[cfg(test)]
                 Job::Pages(_) => note_failure(result),
@@ -273,6 +273,7 @@ fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
         Job::Commit(commit) => commit.ops.iter().try_for_each(|op| tables.op(op)),
         Job::Setting { key, value } => tables.put_setting(key, value),
         Job::Peer(known) => tables.put_peer(known),
+        Job::Offer(offer, record, _) => tables.put_offer(offer, record),
         Job::Marks { peer, marks, .. } => tables.put_marks(*peer, marks),
         Job::Search(_) => Ok(()),
         #[cfg(test)]

@@ -105,7 +105,7 @@ impl Mallory {
     pub fn hello(profile: Profile) -> Frame {
         Frame::Hello(Hello {
             version: VERSION,
-            features: 0,
+            features: hobnob_protocol::frame::features::CONTENT,
             instance: rand::random(),
             started_at_ms: now_ms(),
             clock_ms: now_ms(),

@@ -4,6 +4,7 @@ mod addresses;
 mod crowds;
 mod datagrams;
 mod entries;
+mod files;
 mod floods;
 mod frames;
 mod handshakes;

@@ -74,6 +74,7 @@ fn gets_nothing(proofs: impl AsyncFnOnce(&Town, &Mallory, &Line) -> Vec<[u8; 32]
         let about_it = |frame: &&Frame| match frame {
             Frame::Digest(of, _) | Frame::Heads { conversation: of, .. } | Frame::Prune(of, _) => *of == tag,
             Frame::Have(of, _) | Frame::Want { name: of, .. } | Frame::Conflict(of) => of.conversation == tag,
+            Frame::Offer(offer, _) => offer.name.conversation == tag,
             Frame::Hello(_)
             | Frame::Ping(_)
             | Frame::Pong(_)

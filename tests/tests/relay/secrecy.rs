@@ -1,5 +1,7 @@
 //! What a relay can see of what passes through it: nothing.
 
+use std::time::Duration;
+
 use hobnob_tests::lab::{Lab, Nat};
 
 use crate::world::World;
@@ -9,7 +11,8 @@ fn a_relay_carries_ciphertext_only() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
     let mark = format!("{:x}q{:x}", std::process::id(), nanos());
-    let [nick, room, secret, text, reply] = ["nick", "room", "secret", "text", "reply"].map(|what| format!("{what}{mark}"));
+    let [nick, room, secret, text, reply, file, content] =
+        ["nick", "room", "secret", "text", "reply", "file", "content"].map(|what| format!("{what}{mark}"));
     let tap = world.relay.machine().capture();
     let (_home, ann) = world.alone_behind(Nat::Symmetric, &nick);
     let (office, bob) = world.alone_behind(Nat::Symmetric, "bob");
@@ -25,6 +28,13 @@ fn a_relay_carries_ciphertext_only() {
         bob.says_in(&room, &answered);
         ann.shows_once(&answered);
     }
+    let path = ann.home().path().with_extension(&file);
+    std::fs::write(&path, content.repeat(1_000)).expect("the lab's folder can be written to");
+    let fits = |event: &serde_json::Value, state: &str| event["event"] == "file" && event["state"] == state;
+    ann.run(&["send", bob.id(), "--wait", "queued", "--file", &path.to_string_lossy()]).expect(0);
+    let offer = bob.wait_for("hear of a file", |event| fits(event, "offered"), PATIENCE);
+    bob.run(&["accept", offer["id"].as_str().expect("an id")]);
+    bob.wait_for("have the file", |event| fits(event, "done"), PATIENCE);
     assert!(ann.is_with_over("relay", &bob), "all of it went through the relay");
 
     // That the tap hears, and that memory can be searched, is shown by what they must find.
@@ -34,7 +44,7 @@ fn a_relay_carries_ciphertext_only() {
     let recording = tap.end();
     assert!(recording.size() > 100_000, "{} bytes", recording.size());
     assert!(recording.has(&control));
-    let marked = [nick, room, secret, text, reply];
+    let marked = [nick, room, secret, text, reply, file, content];
     for word in &marked {
         assert!(!recording.has(word), "{word} crossed the relay's network card");
     }
@@ -46,6 +56,9 @@ fn a_relay_carries_ciphertext_only() {
         assert_eq!(node.remembers(&at_the_ends).len(), at_the_ends.len(), "in the memory of {}", node.nick());
     }
 }
+
+/// For a file to come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Different in each run.
 fn nanos() -> u32 {

@@ -339,6 +339,7 @@ impl Chat {
                 let report = self.outbox.delivered(receipt.id.0, receipt.peer.0);
                 self.report(report)
             }
+            WireEvent::File(_) => show::event(&event, &self.names).map_or(Ok(()), |text| output::line(&format!("* {text}"))),
             WireEvent::Notice(NoticeLine { text, .. }) => output::line(&format!("* {}", visible(&text))),
             WireEvent::Message(_)
             | WireEvent::Receipt(_)

@@ -151,6 +151,9 @@ impl Connection {
     fn turn(&mut self, command: &Command) -> Option<Turn> {
         let changes = match command {
             Command::Send { .. }
+            | Command::Offer { .. }
+            | Command::Accept { .. }
+            | Command::Decline { .. }
             | Command::Broadcast { .. }
             | Command::Join { .. }
             | Command::Part { .. }
@@ -166,6 +169,7 @@ impl Connection {
             | Command::Peers { .. }
             | Command::History(_)
             | Command::Rooms
+            | Command::Files
             | Command::Subscribe
             | Command::Verify { confirm: None, .. }
             | Command::Doctor

@@ -1,17 +1,18 @@
 //! Carries out one request on the node and words the answer.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, PeerId, Target};
+use hobnob_protocol::{Body, PeerId, RoomName, Target};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Serving;
 use super::connection::Turn;
 use crate::control::wire::{
-    Answer, BodyFields, Command, Diagnosis, Done, Failure, HISTORY_PAGE_MAX, HistoryFilter, Kicked, MessageLine, MessageList,
-    Outcome, Patience, PeerLine, PeerList, Pong, Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Verification,
-    to_line,
+    Answer, BodyFields, Command, Diagnosis, Done, Failure, FileLine, FileList, HISTORY_PAGE_MAX, HistoryFilter, Kicked,
+    MessageLine, MessageList, Outcome, Patience, PeerLine, PeerList, Pong, Request, Resolved, RoomLine, RoomList, SentLine,
+    StatusLine, Text, Verification, to_line,
 };
 use crate::node::{DeliveryState, HistoryQuery, KICKED_FOR, MarkError, Node, PeerInfo, SendError, Sent};
 
@@ -41,6 +42,15 @@ pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option
             drop(turn);
             line(id, reached(node, sent, patience, over).await)
         }
+        Command::Offer { target, room, path, patience } => {
+            // Reading a large file takes its time, and nothing else waits for it.
+            drop(turn);
+            let sent = offer(node, target, room, path).await;
+            line(id, reached(node, sent, patience, over).await)
+        }
+        Command::Files => line(id, files(node).await),
+        Command::Accept { offer } => line(id, node.accept(offer.0).await.map(|()| Done {})),
+        Command::Decline { offer } => line(id, node.decline(offer.0).await.map(|()| Done {})),
         Command::Peers { settle } => line(id, peers(node, settle).await),
         Command::History(filter) => line(id, history(node, filter).await),
         Command::Join { room, secret } => line(id, node.join(room.0, secret.map(|s| s.0)).await.map(RoomLine::from)),
@@ -82,6 +92,24 @@ fn allowed(fields: BodyFields) -> Result<Body, Failure> {
 async fn broadcast(node: &Node, room: Text<hobnob_protocol::RoomName>, body: Body) -> Result<Sent, SendError> {
     node.settled().await;
     node.broadcast(room.0, body).await
+}
+
+async fn offer(node: &Node, target: Option<Text<Target>>, room: Option<Text<RoomName>>, path: PathBuf) -> Result<Sent, Failure> {
+    if !path.is_absolute() {
+        return Err(Failure::usage(format!("{} is no absolute path", path.display())));
+    }
+    match (target, room) {
+        (Some(target), None) => Ok(node.offer(target.0, path).await?),
+        (None, Some(room)) => {
+            node.settled().await;
+            Ok(node.offer_in(room.0, path).await?)
+        }
+        (Some(_), Some(_)) | (None, None) => Err(Failure::usage("an offer goes to either a target or a room")),
+    }
+}
+
+async fn files(node: &Node) -> Result<FileList, Failure> {
+    Ok(FileList { files: node.files().await?.into_iter().map(FileLine::from).collect() })
 }
 
 /// Waits until a queued message has come as far as was asked, its time is up, or waiting is over.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use hobnob_protocol::{Body, HostPort, Nickname, PeerId, RoomName};
 use serde::{Deserialize, Serialize};
 
+use super::file::{FileLine, OfferFields};
 use super::values::{Base64, Text, Time};
 use crate::node::{
     ConversationRef, DeliveryState, Event, Marks, Message, MessageId, Notice, PathKind, PeerInfo, PeerState, RelayInfo, RoomInfo,
@@ -47,6 +48,8 @@ pub enum WireEvent {
     Room(RoomLine),
     /// What this node is.
     Status(StatusLine),
+    /// An offered file: it is new, or it has come further.
+    File(Box<FileLine>),
     /// Something a user should be told.
     Notice(NoticeLine),
     /// The reader was too slow: so many events before this line were left out. The messages are in the history.
@@ -129,12 +132,15 @@ pub struct MessageLine {
     pub state: Option<DeliveryState>,
 }
 
-/// A body as fields of the line it is in: `text`, or `kind` and `bytes`.
+/// A body as fields of the line it is in: `text`, or `kind` and `bytes`, or `file`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyFields {
     /// A message of text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// An offer of a file or folder. It is made with `offer`, not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Box<OfferFields>>,
     /// Which program an app message is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
@@ -238,6 +244,7 @@ impl From<Event> for WireEvent {
             Event::Peer(info) => WireEvent::Peer(info.into()),
             Event::Message(message) | Event::Own(message) => WireEvent::Message(message.into()),
             Event::Receipt { id, peer, state } => WireEvent::Receipt(ReceiptLine { id: Text(id), peer: Text(peer), state }),
+            Event::File(info) => WireEvent::File(Box::new(info.into())),
             Event::Notice(notice) => WireEvent::Notice(notice.into()),
         }
     }
@@ -319,6 +326,7 @@ impl From<Body> for BodyFields {
         match body {
             Body::Text(text) => BodyFields { text: Some(text), ..BodyFields::default() },
             Body::App { kind, bytes } => BodyFields { kind: Some(kind), bytes: Some(Base64(bytes)), ..BodyFields::default() },
+            Body::Offer(offer) => BodyFields { file: Some(Box::new(offer.into())), ..BodyFields::default() },
             Body::Unknown { kind, bytes } => {
                 BodyFields { unknown: Some(kind), bytes: Some(Base64(bytes)), ..BodyFields::default() }
             }
@@ -332,8 +340,8 @@ impl TryFrom<BodyFields> for Body {
     /// What a program may send: a text or an app message.
     fn try_from(fields: BodyFields) -> Result<Self, Self::Error> {
         match fields {
-            BodyFields { text: Some(text), kind: None, bytes: None, unknown: None } => Ok(Body::Text(text)),
-            BodyFields { text: None, kind: Some(kind), bytes: Some(Base64(bytes)), unknown: None } => {
+            BodyFields { text: Some(text), file: None, kind: None, bytes: None, unknown: None } => Ok(Body::Text(text)),
+            BodyFields { text: None, file: None, kind: Some(kind), bytes: Some(Base64(bytes)), unknown: None } => {
                 Ok(Body::App { kind, bytes })
             }
             BodyFields { .. } => Err("a message has either text, or kind and bytes"),

@@ -6,6 +6,7 @@
 
 mod diagnosis;
 mod event;
+mod file;
 mod values;
 
 use std::path::PathBuf;
@@ -13,13 +14,17 @@ use std::path::PathBuf;
 use hobnob_protocol::{Nickname, PeerId, RoomName, Target, text};
 use serde::{Deserialize, Serialize};
 
-use crate::node::{Cause, ConversationRef, DeliveryState, HistoryQuery, JoinError, MarkError, MessageId, NodeError, SendError};
+use crate::node::{
+    Cause, ConversationRef, DeliveryState, FileError, HistoryQuery, JoinError, MarkError, MessageId, NodeError, OfferError,
+    SendError,
+};
 
 pub use diagnosis::{CheckLine, Diagnosis};
 pub use event::{
     BodyFields, EventLine, LINES_VERSION, ListeningLine, MarksFields, MessageLine, NoticeLine, PeerLine, ReceiptLine, RelayLine,
     RoomLine, SentLine, StatusLine, WireEvent,
 };
+pub use file::{FileLine, FileList, OfferFields};
 pub use values::{Base64, Text, Time};
 
 /// Longest line a node reads, in bytes. A longer one is skipped and answered with an error.
@@ -74,6 +79,33 @@ pub enum Command {
         /// How far to wait.
         #[serde(flatten)]
         patience: Patience,
+    },
+    /// Offers the file or folder at a path of this machine, to a peer or in a room: [`SentLine`], as for a message. Its id is the
+    /// offer's. The answer comes once the file was read.
+    Offer {
+        /// To whom.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<Text<Target>>,
+        /// Or else in which room.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<Text<RoomName>>,
+        /// Where it is: an absolute path.
+        path: PathBuf,
+        /// How far to wait.
+        #[serde(flatten)]
+        patience: Patience,
+    },
+    /// Offers of files, and how things stand with them: [`FileList`].
+    Files,
+    /// Fetches what was offered: [`Done`], once that is on disk; lines of the event `file` tell the rest.
+    Accept {
+        /// Which offer.
+        offer: Text<MessageId>,
+    },
+    /// Says no to an offer, ends its transfer, or takes an own offer back: [`Done`].
+    Decline {
+        /// Which offer.
+        offer: Text<MessageId>,
     },
     /// Who is there, or was: [`PeerList`].
     Peers {
@@ -340,6 +372,28 @@ impl From<NodeError> for Failure {
             NodeError::NoSuchMessage => Failure { code: "no-such-message".into(), exit: 1, text: error.to_string() },
             NodeError::NoSuchConversation(_) => Failure::usage(error),
             NodeError::Stopped | NodeError::Store(_) => Failure::fault(error),
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Path(_) | FileError::NoSuchOffer | FileError::Own | FileError::Here(_) => Failure::usage(error),
+            FileError::TooMany(_)
+            | FileError::NoRoom { .. }
+            | FileError::Downloads { .. }
+            | FileError::Store(_)
+            | FileError::Stopped => Failure::fault(error),
+        }
+    }
+}
+
+impl From<OfferError> for Failure {
+    fn from(error: OfferError) -> Self {
+        match error {
+            OfferError::File(error) => error.into(),
+            OfferError::Send(error) => error.into(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Golden lines: programs of other people read and write these.
 
-use hobnob_protocol::{Body, LogId};
+use hobnob_protocol::offer::Folder;
+use hobnob_protocol::{Body, ContentHash, LogId, Offer};
 
 use super::*;
-use crate::node::{Event, Marks, Message, Notice, PathKind, PeerInfo, PeerState, Sent};
+use crate::node::{Event, FileInfo, FileState, Marks, Message, Notice, PathKind, PeerInfo, PeerState, Sent};
 
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
 const BOB: &str = "aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba";
@@ -232,4 +233,59 @@ fn message_lines_are_safe_for_a_terminal_and_keep_their_value() {
 fn a_line_of_a_newer_version_is_no_error() {
     let line: EventLine = serde_json::from_str(r#"{"v":1,"event":"weather","sky":"blue"}"#).unwrap();
     assert_eq!(line.event, WireEvent::Unknown);
+}
+
+#[test]
+fn file_lines() {
+    let folder = Some(Folder { manifest_bytes: 9, files: 2 });
+    let offer = Offer { name: "a".into(), media: "b/c".into(), size: 300, hash: ContentHash([7; 32]), folder };
+    let moving = FileInfo {
+        id: message_id(),
+        conversation: ConversationRef::Direct(id(1)),
+        from: id(1),
+        name: "ann".into(),
+        offer: offer.clone(),
+        own: false,
+        state: FileState::Moving,
+        bytes: 100,
+        rate: Some(90),
+        peers: vec![id(1)],
+        path: Some(PathKind::Lan),
+        place: None,
+        why: None,
+        received_at_ms: 0,
+    };
+    let hash = "07".repeat(32);
+    let start = r#"{"v":1,"event":"file","id":"00000000000000ab-7","conversation":"@ANN","from":"ANN","nick":"ann","name":"a","media":"b/c","size":300"#;
+    let line = format!(
+        r#"{start},"hash":"{hash}","files":2,"manifest":9,"own":false,"state":"moving","bytes":100,"rate":90,"left_s":3,"peers":["ANN"],"path":"lan","received_at":"1970-01-01T00:00:00.000Z"}}"#
+    );
+    check_event(Event::File(moving.clone()), &line);
+    let done = FileInfo {
+        offer: Offer { folder: None, ..offer },
+        state: FileState::Done,
+        bytes: 300,
+        rate: None,
+        peers: vec![],
+        path: None,
+        place: Some("/d/a".into()),
+        ..moving
+    };
+    let line = format!(
+        r#"{start},"hash":"{hash}","own":false,"state":"done","bytes":300,"peers":[],"saved":"/d/a","received_at":"1970-01-01T00:00:00.000Z"}}"#
+    );
+    check_event(Event::File(done), &line);
+}
+
+#[test]
+fn requests_about_files() {
+    let patience = Patience { wait: DeliveryState::Delivered, timeout_ms: 10_000 };
+    let (target, path) = (Some(Text(Target::Id(id(2)))), PathBuf::from("/d/a"));
+    check_request(
+        r#"{"id":7,"cmd":"offer","target":"BOB","path":"/d/a"}"#,
+        Command::Offer { target, room: None, path, patience },
+    );
+    check_request(r#"{"id":7,"cmd":"files"}"#, Command::Files);
+    check_request(r#"{"id":7,"cmd":"accept","offer":"00000000000000ab-7"}"#, Command::Accept { offer: Text(message_id()) });
+    check_request(r#"{"id":7,"cmd":"decline","offer":"00000000000000ab-7"}"#, Command::Decline { offer: Text(message_id()) });
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::node::{ConversationRef, DeliveryState, PathKind, PeerState, Verdict};
+use crate::node::{ConversationRef, DeliveryState, FileState, PathKind, PeerState, Verdict};
 
 /// A value that travels as the text people know it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,6 +121,7 @@ words! {
     DeliveryState { Queued, Sent, Delivered }
     PeerState { Online, Suspect, Offline }
     PathKind { Lan, Direct, Relay }
+    FileState { Offered, Waiting, Moving, Done, Declined, Failed }
     Verdict { Fine, Note, Problem, Unknown }
 }
 

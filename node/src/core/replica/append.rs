@@ -166,6 +166,7 @@ fn encoded_size_at_most(body: &Body) -> usize {
     40 + match body {
         Body::Text(text) => text.len(),
         Body::App { kind, bytes } => kind.len() + bytes.len() + 16,
+        Body::Offer(offer) => offer.name.len() + offer.media.len() + 80,
         Body::Unknown { bytes, .. } => bytes.len(),
     }
 }

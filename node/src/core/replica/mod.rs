@@ -299,6 +299,12 @@ impl Replica {
         of_log.filter(|(_, ranges)| ranges.contains(seq)).map(|((_, peer), _)| *peer).collect()
     }
 
+    /// Whether an entry is on disk here and may go to the peer at the other end of this session.
+    pub fn may_have(&self, session: SessionId, name: LogName, seq: Seq) -> bool {
+        let key = LogKey { author: name.author, log: name.log };
+        self.may_send(session, name.conversation, &key).contains(seq)
+    }
+
     fn network_changed(&mut self, network: u64) {
         if network == self.network {
             return;

@@ -231,7 +231,8 @@ impl Replica {
             | Frame::Candidates(_)
             | Frame::CallMe(_)
             | Frame::Called(_)
-            | Frame::Batch(_) => Err(Refusal::Misplaced),
+            | Frame::Batch(_)
+            | Frame::Offer(..) => Err(Refusal::Misplaced),
         };
         if let Err(refusal) = taken
             && self.sessions.contains_key(&id)

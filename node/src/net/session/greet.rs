@@ -97,6 +97,7 @@ async fn exchange(connection: &Connection, dialed: bool, ours: &Frame) -> Result
         | Frame::Want { .. }
         | Frame::Prune(..)
         | Frame::Conflict(_)
+        | Frame::Offer(..)
         | Frame::Unknown(_) => return Err(refuse(connection, GreetError::NoHello)),
     };
     if hello.version.0 != VERSION.0 {

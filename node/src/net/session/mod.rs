@@ -3,7 +3,8 @@
 //! The dialer opens one bidirectional *control* stream; each side opens one unidirectional *batch* stream when it has its first
 //! batch to send, so that bulk never stands in the way of a ping. [`greet()`] exchanges the first frames, [`Session::start`] then
 //! runs one task that reads, writes, answers pings and finally says how it ended. That task alone waits for the peer: the engine
-//! pushes bytes without waiting, is told what was written, and keeps what is outstanding bounded by that.
+//! pushes bytes without waiting, is told what was written, and keeps what is outstanding bounded by that. Content streams that the
+//! peer opens are handed on as they are: see [`super::content`].
 //!
 //! What a peer can make this node hold: QUIC's windows (see `net::endpoint`), one frame per stream, and
 //! [`BATCHES_IN_ENGINE`] batches. What frames mean is not known here.
@@ -28,6 +29,7 @@ use ended::Stop;
 use frames::{FrameReader, Packet};
 pub use greet::{GreetError, Greeted, greet};
 
+use super::content::{CONTENT_STREAMS_MAX, ContentOpener, ContentStream};
 use super::socket::canonical;
 use crate::core::SessionId;
 
@@ -61,6 +63,8 @@ pub enum SessionEventKind {
     Pinged,
     /// The peer sends a batch, of which nothing is proved yet. To be followed by a [`Session::release`].
     Batch(Batch),
+    /// The peer wants to ask for content.
+    Content(ContentStream),
     /// These bytes, as counted by the `Bytes` given to `send_control` or `send_batch`, were handed to QUIC.
     Written {
         /// Which of the two.
@@ -121,6 +125,11 @@ impl Session {
     /// Ends the session at once, with a code of [`hobnob_protocol::close`]. What is still queued is lost.
     pub fn close(&self, code: u32, reason: &str) {
         self.connection.close(VarInt::from_u32(code), reason.as_bytes());
+    }
+
+    /// Opens content streams to the peer.
+    pub fn content(&self) -> ContentOpener {
+        ContentOpener(self.connection.clone())
     }
 
     /// The connection, to end it together with others.
@@ -184,6 +193,7 @@ impl Running {
         let result = tokio::select! {
             result = self.read_control(control_in, pongs) => result,
             result = self.read_batches() => result,
+            result = self.accept_content() => result,
             result = self.write_control(control_out, control_queue, pong_queue) => result,
             result = self.write_batches(batch_queue) => result,
             error = self.connection.closed() => Err(Stop::Lost(error)),
@@ -215,7 +225,8 @@ impl Running {
                 | Frame::Have(..)
                 | Frame::Want { .. }
                 | Frame::Prune(..)
-                | Frame::Conflict(_)) => self.out.send(SessionEventKind::Frame(frame)).await?,
+                | Frame::Conflict(_)
+                | Frame::Offer(..)) => self.out.send(SessionEventKind::Frame(frame)).await?,
             }
         }
     }
@@ -242,8 +253,18 @@ impl Running {
                 | Frame::Have(..)
                 | Frame::Want { .. }
                 | Frame::Prune(..)
-                | Frame::Conflict(_) => return Err(self.broke("something else than a batch on the batch stream")),
+                | Frame::Conflict(_)
+                | Frame::Offer(..) => return Err(self.broke("something else than a batch on the batch stream")),
             }
+        }
+    }
+
+    async fn accept_content(&self) -> Result<Never, Stop> {
+        let places = Arc::new(Semaphore::new(CONTENT_STREAMS_MAX));
+        loop {
+            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let (send, receive) = self.connection.accept_bi().await.map_err(Stop::Lost)?;
+            self.out.send(SessionEventKind::Content(ContentStream::new(send, receive, place))).await?;
         }
     }
 

@@ -40,7 +40,7 @@ impl End {
             match self.next().await {
                 SessionEventKind::Frame(frame) => return frame,
                 SessionEventKind::Batch(batch) => return Frame::Batch(batch),
-                SessionEventKind::Pinged | SessionEventKind::Written { .. } => {}
+                SessionEventKind::Pinged | SessionEventKind::Written { .. } | SessionEventKind::Content(_) => {}
                 SessionEventKind::Ended(ended) => panic!("ended: {ended}"),
             }
         }

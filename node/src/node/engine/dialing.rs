@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Weak;
 use std::time::Duration;
 
-use hobnob_protocol::frame::features::{CALLS, DISCOVERABLE};
+use hobnob_protocol::frame::features::{CALLS, CONTENT, DISCOVERABLE};
 use hobnob_protocol::{Hello, close};
 use tokio::task::JoinSet;
 use tracing::{debug, info};
@@ -179,7 +179,7 @@ impl Engine {
         let keys: Vec<_> = self.replica.rooms().map(|(_, _, key, _)| *key).collect();
         move |exporter| Hello {
             version: hobnob_protocol::VERSION,
-            features: CALLS | if discoverable { DISCOVERABLE } else { 0 },
+            features: CONTENT | CALLS | if discoverable { DISCOVERABLE } else { 0 },
             instance: instance.number,
             started_at_ms: instance.started_at_ms,
             clock_ms: clock.now().wall_ms,

@@ -81,6 +81,7 @@ impl Engine {
         // What changed since our Hello was made, if anything did.
         self.send_profile(id);
         self.rendezvous_up(id);
+        self.content_up(id, hello.features);
         self.somebody_changed();
         if !nothing_new {
             self.say(Event::Peer(self.peer_info(peer)));
@@ -128,6 +129,7 @@ impl Engine {
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Down(id));
         self.rendezvous.handle(now, rendezvous::Input::Down(id));
+        self.content_down(id);
         self.replica.handle(now, replica::Input::SessionDown { session: id, goodbye });
         if self.link_with(peer).is_some() {
             return;
@@ -165,6 +167,11 @@ impl Engine {
                 self.presence.handle(now, presence::Input::Heard(id));
                 self.candidates(id, addrs);
             }
+            SessionEventKind::Frame(Frame::Offer(offer, word)) => {
+                self.presence.handle(now, presence::Input::Heard(id));
+                self.offer_word(id, offer, word);
+            }
+            SessionEventKind::Content(stream) => self.content_stream(id, stream),
             SessionEventKind::Frame(Frame::CallMe(token)) => {
                 self.presence.handle(now, presence::Input::Heard(id));
                 self.call_me(id, token);

@@ -112,7 +112,10 @@ impl Engine {
             }
             Output::Stored(token) => self.joined(token, Ok(())),
             Output::StoreFailed(token, why) => self.joined(token, Err(why)),
-            Output::Received { batch, first, last, received_at_ms } => self.received(&batch, first, last, received_at_ms),
+            Output::Received { batch, first, last, received_at_ms } => {
+                self.received(&batch, first, last, received_at_ms);
+                self.offers_received(&batch, first, last, received_at_ms);
+            }
             Output::Sent(name, peer, first, last) => {
                 self.sent.entry((name, peer)).or_default().insert(first, last);
                 self.came_further(name, peer, &Ranges::span(first, last), DeliveryState::Sent);
@@ -297,7 +300,7 @@ impl Engine {
         }
     }
 
-    fn conversation_ref(&self, id: ConversationId) -> Option<ConversationRef> {
+    pub(super) fn conversation_ref(&self, id: ConversationId) -> Option<ConversationRef> {
         Some(match self.replica.kind(id)? {
             ConversationKind::Direct(peer) => ConversationRef::Direct(*peer),
             ConversationKind::Room { name, .. } => ConversationRef::Room(name.clone()),

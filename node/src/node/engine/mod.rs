@@ -7,6 +7,7 @@ mod commands;
 mod diagnosis;
 mod dialing;
 mod direct;
+mod files;
 mod links;
 mod liveness;
 mod marks;
@@ -48,6 +49,7 @@ use self::waiters::Waiters;
 use super::clock::Clock;
 use super::events::Publisher;
 use super::start::NICK;
+use super::transfers::line::{OfTransfers, ToTransfers};
 use super::*;
 use crate::core::durable::CommitId;
 use crate::core::paths::{self, Instance, Paths};
@@ -74,6 +76,7 @@ const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 /// What the engine's own tasks report.
 #[derive(Debug)]
 pub(super) enum Internal {
+    Transfers(OfTransfers),
     Stored(CommitId, Result<(), StoreError>),
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
@@ -108,6 +111,9 @@ pub(super) struct Parts {
     pub(super) session_queue: mpsc::Receiver<SessionEvent>,
     pub(super) events: Publisher,
     pub(super) met: watch::Sender<u64>,
+    pub(super) transfers: mpsc::UnboundedSender<ToTransfers>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stopping: CancellationToken,
     pub(super) lock: Option<Lock>,
 }
 
@@ -137,6 +143,7 @@ pub(super) struct Engine {
     discovery: Option<Discovery>,
     found: Option<mpsc::Receiver<Found>>,
     network: Option<mpsc::Receiver<Interfaces>>,
+    transfers: mpsc::UnboundedSender<ToTransfers>,
     /// Tasks that end by themselves or when `stopping` says so.
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -204,8 +211,9 @@ impl Engine {
             discovery: None,
             found: None,
             network: None,
-            tasks: TaskTracker::new(),
-            stopping: CancellationToken::new(),
+            transfers: parts.transfers,
+            tasks: parts.tasks,
+            stopping: parts.stopping,
             next_session: 1,
             next_token: 1,
             links: BTreeMap::new(),
@@ -355,6 +363,7 @@ impl Engine {
 
     fn internal(&mut self, event: Internal) {
         match event {
+            Internal::Transfers(what) => self.of_transfers(what),
             Internal::Stored(commit, Ok(())) => {
                 self.store_recovered();
                 self.tell_replica(replica::Input::Committed(commit));

@@ -24,7 +24,7 @@ impl App {
             WireEvent::Room(room) => drop(self.rooms.insert(room.room.0.clone(), room)),
             // Receipts may be among what was missed: the store knows.
             WireEvent::Lagged { .. } => self.show_newest_again(),
-            WireEvent::Sent(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {}
+            WireEvent::Sent(_) | WireEvent::File(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {}
         }
     }
 

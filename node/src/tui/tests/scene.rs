@@ -241,6 +241,9 @@ impl Scene {
             | Command::Block { target }
             | Command::Unblock { target } => value(self.known(&target.0)?),
             Command::Kick { target } => value(&Kicked { peer: self.known(&target.0)?.clone(), for_s: 600 }),
+            Command::Offer { .. } | Command::Files | Command::Accept { .. } | Command::Decline { .. } => {
+                unreachable!("the screen asks for no files")
+            }
             Command::Verify { target, .. } => {
                 let words = ["abandon", "ability", "able", "about", "above", "absent"].map(str::to_owned).to_vec();
                 value(&Verification { peer: self.known(&target.0)?.clone(), words })

@@ -1,6 +1,7 @@
 //! The benches, one file a theme.
 
 mod broadcast;
+mod file;
 mod idle;
 mod many;
 mod memory;
@@ -72,6 +73,13 @@ pub(crate) const ALL: &[Bench] = &[
         in_lab: false,
         long: false,
         work: |plan, report| block_on(broadcast::run(plan, report)),
+    },
+    Bench {
+        name: "file",
+        about: "a large file, memory to memory, hash checked; beside bare quinn and scp; and the chat beside it",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(file::run(plan, report)),
     },
     Bench {
         name: "newcomer",

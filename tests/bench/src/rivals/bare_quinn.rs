@@ -1,12 +1,15 @@
 //! quinn as it comes, with the TLS provider that hobnob has: one stream, and every message comes back.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream, ServerConfig};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio::io::AsyncReadExt;
 
 /// Two endpoints on loopback with a stream between them.
 pub(crate) struct Echo {
@@ -40,6 +43,64 @@ impl Echo {
         Ok(())
     }
 }
+
+/// Two endpoints on loopback; a file goes from one to the other, hashed as it comes.
+pub(crate) struct Bulk {
+    file: PathBuf,
+    connection: Connection,
+    arriving: Connection,
+    _endpoints: [Endpoint; 2],
+}
+
+impl Bulk {
+    /// For this file.
+    pub(crate) async fn new(file: &Path) -> anyhow::Result<Self> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (to_serve, to_dial) = configs()?;
+        let server = Endpoint::server(to_serve, any)?;
+        let mut client = Endpoint::client(any)?;
+        client.set_default_client_config(to_dial);
+        let (connection, arriving) = tokio::try_join!(
+            async { anyhow::Ok(client.connect(server.local_addr()?, NAME)?.await?) },
+            async { Ok(server.accept().await.context("the endpoint is closed")?.await?) },
+        )?;
+        Ok(Self { file: file.to_owned(), connection, arriving, _endpoints: [client, server] })
+    }
+
+    /// Sends the file into this folder.
+    pub(crate) async fn run(&mut self, to: &Path) -> anyhow::Result<()> {
+        let landed = to.join("by-quinn");
+        let send = async {
+            let mut stream = self.connection.open_uni().await?;
+            let mut file = tokio::fs::File::open(&self.file).await?;
+            file.set_max_buf_size(BULK_BYTES);
+            let mut buffer = vec![0; BULK_BYTES];
+            loop {
+                let read = file.read(&mut buffer).await?;
+                if read == 0 {
+                    return anyhow::Ok(stream.finish()?);
+                }
+                stream.write_all(&buffer[..read]).await?;
+            }
+        };
+        let receive = async {
+            let mut stream = self.arriving.accept_uni().await?;
+            let (mut file, mut hasher) = (std::fs::File::create(&landed)?, blake3::Hasher::new());
+            // Memory is written without waiting.
+            while let Some(chunk) = stream.read_chunk(BULK_BYTES, true).await? {
+                hasher.update(&chunk.bytes);
+                file.write_all(&chunk.bytes)?;
+            }
+            anyhow::Ok(hasher.finalize())
+        };
+        tokio::try_join!(send, receive)?;
+        std::fs::remove_file(landed)?;
+        Ok(())
+    }
+}
+
+/// What is read, written and sent at a time.
+const BULK_BYTES: usize = 256 * 1024;
 
 const NAME: &str = "bench.invalid";
 

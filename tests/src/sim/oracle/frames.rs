@@ -30,6 +30,7 @@ impl World {
                 | Frame::Pong(_)
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
+                | Frame::Offer(..)
                 | Frame::CallMe(_)
                 | Frame::Called(_)
                 | Frame::Unknown(_),

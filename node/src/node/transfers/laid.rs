@@ -1,0 +1,127 @@
+//! Where the files of a folder go whose content is on its way: the manifest's paths, made harmless, in a folder held open.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use hobnob_protocol::manifest::{ManifestEntry, ManifestError};
+
+use super::folder::Folder;
+use super::names::{self, NAMES_MAX};
+
+/// The files of a folder on its way, by where they are in its content.
+#[derive(Debug)]
+pub(super) struct Laid {
+    files: Folder,
+    manifest: Vec<u8>,
+    entries: Vec<ManifestEntry>,
+    /// Where each starts in the content.
+    starts: Vec<u64>,
+    /// The file that was written last.
+    open: Option<(usize, File)>,
+}
+
+impl Laid {
+    /// Makes all files with their sizes, and the folders they are in.
+    pub(super) fn make(files: Folder, manifest: Vec<u8>, entries: Vec<ManifestEntry>) -> io::Result<Self> {
+        let mut starts = Vec::with_capacity(entries.len());
+        let mut at = manifest.len() as u64;
+        for entry in &entries {
+            starts.push(at);
+            at += entry.size;
+            match entry.path.strip_suffix('/') {
+                Some(folder) => drop(files.beneath(folder)?),
+                None => files.file_beneath(&entry.path)?.set_len(entry.size)?,
+            }
+        }
+        Ok(Self { files, manifest, entries, starts, open: None })
+    }
+
+    /// Writes what belongs at `offset` of the content.
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let (file, at, room) = self.at(offset + done as u64)?;
+            let end = bytes.len().min(done.saturating_add(room));
+            file.write_all_at(&bytes[done..end], at)?;
+            done = end;
+        }
+        Ok(())
+    }
+
+    /// Reads what is at `offset` of the content.
+    pub(super) fn read(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let (file, at, room) = self.at(offset + done as u64)?;
+            let end = bytes.len().min(done.saturating_add(room));
+            file.read_exact_at(&mut bytes[done..end], at)?;
+            done = end;
+        }
+        Ok(())
+    }
+
+    /// The manifest, as it came.
+    pub(super) fn manifest(&self) -> &[u8] {
+        &self.manifest
+    }
+
+    /// The paths of the files, in the order of the content.
+    pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let files = self.entries.iter().filter(|entry| !entry.path.ends_with('/'));
+        files.map(|entry| PathBuf::from(&entry.path))
+    }
+
+    /// Lets go of the file that was written last.
+    pub(super) fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// The file that a place in the content is in, where in it, and how much of it is left from there.
+    fn at(&mut self, offset: u64) -> io::Result<(&File, u64, usize)> {
+        let beyond = || io::Error::other("a piece beyond the last file");
+        // Of entries that start at one place, all but the last are empty.
+        let index = self.starts.partition_point(|start| *start <= offset).checked_sub(1).ok_or_else(beyond)?;
+        let within = offset - self.starts[index];
+        let left = self.entries[index].size.checked_sub(within).filter(|left| *left > 0).ok_or_else(beyond)?;
+        if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
+            self.open = Some((index, self.files.file_beneath(&self.entries[index].path)?));
+        }
+        let Some((_, file)) = &self.open else { unreachable!("opened above") };
+        Ok((file, within, usize::try_from(left).unwrap_or(usize::MAX)))
+    }
+}
+
+/// Makes every path of a manifest harmless, and different from all others.
+pub(super) fn clean_paths(entries: Vec<ManifestEntry>) -> Result<Vec<ManifestEntry>, ManifestError> {
+    let (mut files, mut folders) = (HashSet::new(), HashSet::new());
+    let mut cleaned = Vec::with_capacity(entries.len());
+    for ManifestEntry { path, size } in entries {
+        let names: Vec<_> = path.split_terminator('/').map(names::clean).collect();
+        let (name, above) = names.split_last().ok_or(ManifestError::Path)?;
+        let mut parent = String::new();
+        for folder in above {
+            parent.push_str(folder);
+            // What is a file here and a folder there can't be made.
+            if files.contains(&parent) {
+                return Err(ManifestError::Path);
+            }
+            folders.insert(parent.clone());
+            parent.push('/');
+        }
+        let is_folder = path.ends_with('/');
+        let named = |n| format!("{parent}{}", names::numbered(name, n));
+        let free = |path: &String| !files.contains(path) && (is_folder || !folders.contains(path));
+        let path = (1..=NAMES_MAX).map(named).find(free).ok_or(ManifestError::Path)?;
+        if is_folder {
+            folders.insert(path.clone());
+            cleaned.push(ManifestEntry { path: format!("{path}/"), size });
+        } else {
+            files.insert(path.clone());
+            cleaned.push(ManifestEntry { path, size });
+        }
+    }
+    Ok(cleaned)
+}

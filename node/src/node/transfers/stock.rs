@@ -1,0 +1,258 @@
+//! Content that this node can serve: for each hash, where its bytes are (a *layout*) and the leaves that prove them (a *tree* file).
+//!
+//! Both are files in the home's `content` folder, named by the hash. The bytes stay where the user has them; a file that is not as
+//! it was when its hash was taken is noticed by its size and time of change, and served no more.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use hobnob_protocol::ContentHash;
+use hobnob_protocol::codec;
+use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape, Tree};
+use serde::{Deserialize, Serialize};
+
+/// Memory that reading a layout may take: for a folder of as many files as may be sent, with long paths.
+const LAYOUT_MEMORY_MAX: usize = 512 * 1024 * 1024;
+
+/// Why content can't be served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StockError {
+    /// It is not there, or can't be read.
+    #[error("it can't be read: {0}")]
+    Missing(#[from] io::Error),
+    /// It is not what it was.
+    #[error("{0} has changed since it was offered")]
+    Changed(String),
+}
+
+/// Where the bytes of a content are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Layout {
+    /// The file, or the folder that `files` are in: the bytes of its path.
+    root: Vec<u8>,
+    /// What comes before the files: a folder's manifest.
+    head: Vec<u8>,
+    /// The files, one after another.
+    files: Vec<Laid>,
+}
+
+/// One file of a content, as it was when the hash was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Laid {
+    /// Its path under the root; empty where it is the root.
+    path: Vec<u8>,
+    size: u64,
+    changed_s: i64,
+    changed_ns: i64,
+}
+
+/// A stretch of content: in the head, or in one of the files.
+enum Stretch {
+    Head { start: usize, len: usize },
+    File { index: usize, offset: u64, len: usize },
+}
+
+impl Layout {
+    /// Notes where content is, as it is now. `paths` are under `root`, or one empty path for the root itself.
+    pub(super) fn of(root: &Path, head: Vec<u8>, paths: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
+        let laid = |path: PathBuf| {
+            let stat = fs::metadata(join(root, &path))?;
+            let path = path.into_os_string().into_vec();
+            Ok(Laid { path, size: stat.len(), changed_s: stat.mtime(), changed_ns: stat.mtime_nsec() })
+        };
+        let files = paths.into_iter().map(laid).collect::<io::Result<_>>()?;
+        Ok(Self { root: root.as_os_str().as_bytes().to_vec(), head, files })
+    }
+
+    /// Bytes of the content.
+    pub(super) fn size(&self) -> u64 {
+        self.files.iter().fold(self.head.len() as u64, |sum, file| sum.saturating_add(file.size))
+    }
+
+    /// The sizes of the files.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.files.iter().map(|file| file.size)
+    }
+
+    /// Puts a manifest before the files.
+    pub(super) fn with_head(self, head: Vec<u8>) -> Self {
+        Self { head, ..self }
+    }
+
+    fn path_of(&self, index: usize) -> PathBuf {
+        let root = Path::new(std::ffi::OsStr::from_bytes(&self.root));
+        join(root, Path::new(std::ffi::OsStr::from_bytes(&self.files[index].path)))
+    }
+}
+
+fn join(root: &Path, path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() { root.to_owned() } else { root.join(path) }
+}
+
+/// The bytes of a content, open for reading.
+#[derive(Debug)]
+pub(super) struct Reader {
+    layout: Layout,
+    /// Where each file starts in the content.
+    starts: Vec<u64>,
+    /// The file that was read last.
+    open: Mutex<Option<(usize, File)>>,
+}
+
+impl Reader {
+    pub(super) fn new(layout: Layout) -> Self {
+        let mut at = layout.head.len() as u64;
+        let mut starts = Vec::with_capacity(layout.files.len());
+        for size in layout.sizes() {
+            starts.push(at);
+            at = at.saturating_add(size);
+        }
+        Self { layout, starts, open: Mutex::new(None) }
+    }
+
+    /// Fills `buffer` from `offset` on, which must be within the content.
+    pub(super) fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StockError> {
+        let mut done = 0;
+        while done < buffer.len() {
+            let rest = &mut buffer[done..];
+            let stretch =
+                self.stretch(offset + done as u64, rest.len()).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            done += match stretch {
+                Stretch::Head { start, len } => {
+                    rest[..len].copy_from_slice(&self.layout.head[start..start + len]);
+                    len
+                }
+                Stretch::File { index, offset, len } => {
+                    self.fill_from(index, offset, &mut rest[..len])?;
+                    len
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn stretch(&self, at: u64, most: usize) -> Option<Stretch> {
+        let head = self.layout.head.len();
+        if let Some(start) = usize::try_from(at).ok().filter(|start| *start < head) {
+            return Some(Stretch::Head { start, len: most.min(head - start) });
+        }
+        // Of files that start at one place, all but the last are empty.
+        let index = self.starts.partition_point(|start| *start <= at).checked_sub(1)?;
+        let offset = at - self.starts[index];
+        let left = self.layout.files[index].size.checked_sub(offset).filter(|left| *left > 0)?;
+        let len = most.min(usize::try_from(left).unwrap_or(usize::MAX));
+        Some(Stretch::File { index, offset, len })
+    }
+
+    /// Reads from a file, and makes sure that it was the same before and after.
+    fn fill_from(&self, index: usize, offset: u64, buffer: &mut [u8]) -> Result<(), StockError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.as_ref().is_none_or(|(at, _)| *at != index) {
+            *open = Some((index, File::open(self.layout.path_of(index))?));
+        }
+        let Some((_, file)) = open.as_ref() else { unreachable!("opened above") };
+        let read = file.read_exact_at(buffer, offset);
+        let (stat, laid) = (file.metadata()?, &self.layout.files[index]);
+        if (stat.len(), stat.mtime(), stat.mtime_nsec()) != (laid.size, laid.changed_s, laid.changed_ns) {
+            return Err(StockError::Changed(self.layout.path_of(index).display().to_string()));
+        }
+        Ok(read?)
+    }
+}
+
+/// Content that is open for serving.
+#[derive(Debug)]
+pub(super) struct Stocked {
+    pub(super) shape: Shape,
+    reader: Reader,
+    leaves: File,
+    tree: Tree,
+}
+
+impl Stocked {
+    /// The proof of a span, and the leaves of its pieces, as they travel.
+    pub(super) fn proof(&self, span: u64) -> io::Result<Bytes> {
+        let mut bytes: Vec<u8> = self.tree.proof(span).into_flattened();
+        bytes.extend(read_leaves(&self.leaves, self.shape, span)?.into_flattened());
+        Ok(bytes.into())
+    }
+
+    /// Pieces that follow each other.
+    pub(super) fn pieces(&self, pieces: std::ops::Range<u64>) -> Result<Bytes, StockError> {
+        let len = pieces.clone().map(|piece| self.shape.piece_len(piece)).sum();
+        let mut bytes = vec![0; len];
+        self.reader.fill(pieces.start * PIECE_BYTES as u64, &mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// The leaves of a span, from a file that has them all.
+pub(super) fn read_leaves(file: &File, shape: Shape, span: u64) -> io::Result<Vec<Leaf>> {
+    let mut leaves = vec![[0; LEAF_BYTES]; shape.pieces_in(span)];
+    file.read_exact_at(leaves.as_flattened_mut(), span * (SPAN_PIECES * LEAF_BYTES) as u64)?;
+    Ok(leaves)
+}
+
+/// Folds the leaves in a file into the tree above their spans.
+pub(super) fn read_tree(file: &File, shape: Shape) -> io::Result<Tree> {
+    let spans = (0..shape.spans()).map(|span| Ok(shape.fold(&read_leaves(file, shape, span)?)));
+    Ok(Tree::new(spans.collect::<io::Result<_>>()?))
+}
+
+/// The home's `content` folder.
+#[derive(Debug, Clone)]
+pub(super) struct Stock {
+    dir: PathBuf,
+}
+
+impl Stock {
+    /// Opens it; makes it if need be.
+    pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// The path of a file in it.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Keeps content: its leaves are in `leaves`, a file in this folder. Durable when it returns.
+    pub(super) fn keep(&self, hash: ContentHash, layout: &Layout, leaves: &Path) -> io::Result<()> {
+        let new = self.path(&format!("{hash}.new"));
+        let mut file = File::create(&new)?;
+        file.write_all(&codec::encode(layout))?;
+        file.sync_all()?;
+        File::open(leaves)?.sync_all()?;
+        fs::rename(leaves, self.tree_path(hash))?;
+        fs::rename(&new, self.layout_path(hash))?;
+        File::open(&self.dir)?.sync_all()
+    }
+
+    /// Opens content for serving.
+    pub(super) fn find(&self, hash: ContentHash, size: u64) -> Result<Stocked, StockError> {
+        let damaged = |what: &str| StockError::Missing(io::Error::other(what.to_owned()));
+        let bytes = fs::read(self.layout_path(hash))?;
+        let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes).map_err(|error| damaged(&error.to_string()))?;
+        let (shape, leaves) = (Shape::of(size), File::open(self.tree_path(hash))?);
+        let tree = read_tree(&leaves, shape)?;
+        if layout.size() != size || tree.hash() != hash {
+            return Err(damaged("its files in the home's folder are damaged: offer it again"));
+        }
+        Ok(Stocked { shape, reader: Reader::new(layout), leaves, tree })
+    }
+
+    fn tree_path(&self, hash: ContentHash) -> PathBuf {
+        self.path(&format!("{hash}.tree"))
+    }
+
+    fn layout_path(&self, hash: ContentHash) -> PathBuf {
+        self.path(&format!("{hash}.layout"))
+    }
+}

@@ -1,0 +1,96 @@
+//! One transfer, cut again and again: either end killed, the relay killed, the path between them broken. `CUTS` and `SEED` change how
+//! often, and which.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Nat, Node, pause, until};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::hand::{PATIENCE, beside};
+use crate::{Hand, bytes_of, same};
+
+/// Few enough for every run of the suite; the script form is `CUTS=200`.
+const CUTS: u64 = 8;
+
+/// Content for each cut, so that the transfer outlasts them all.
+const BYTES_PER_CUT: u64 = 64 << 20;
+
+#[test]
+fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
+    let Some(lab) = Lab::new() else { return };
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let (cuts, seed) = (number("CUTS").unwrap_or(CUTS), number("SEED").unwrap_or_else(any_seed));
+    eprintln!("SEED={seed} CUTS={cuts} replays the same cuts, though not their moments");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let net = lab.internet();
+    let relay = net.machine("relay").relay(&[]);
+    let sites = [net.site(Nat::FullCone), net.site(Nat::PortRestricted)];
+    let up = |site: usize, nick: &str| sites[site].machine(nick).up(nick, &["--relay", &relay.name()]);
+    let (ann, bob) = (up(0, "ann"), up(1, "bob"));
+    ann.sees(&bob);
+    bob.sees(&ann);
+    let file = islands(&ann, cuts * BYTES_PER_CUT, seed);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    for _ in 0..cuts {
+        moves_on(&bob, &id);
+        pause(Duration::from_millis(rng.random_range(0..200)));
+        match rng.random_range(0..4) {
+            0 => restart(&ann),
+            1 => restart(&bob),
+            2 => {
+                relay.kill9();
+                relay.start();
+            }
+            _ => {
+                net.cut(&sites[0], &sites[1]);
+                pause(Duration::from_millis(rng.random_range(0..2_000)));
+                net.heal(&sites[0], &sites[1]);
+            }
+        }
+    }
+    same(&file, &bob.gets(&id));
+    ann.is_told(&id, "done");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a new seed for each run, which is printed")]
+fn any_seed() -> u64 {
+    rand::random()
+}
+
+fn restart(node: &Node) {
+    node.kill9();
+    node.start();
+}
+
+/// Waits until more has come than before, or all.
+fn moves_on(bob: &Node, id: &str) {
+    let before = has(bob, id);
+    until("more comes", PATIENCE, || {
+        let now = has(bob, id);
+        if now > before || now == u64::MAX { Ok(()) } else { Err(format!("{now} bytes")) }
+    });
+}
+
+/// How many bytes bob last said he has; the most there can be once it is done.
+fn has(bob: &Node, id: &str) -> u64 {
+    let events = bob.events();
+    let last = events.iter().rev().find(|event| event["event"] == "file" && event["id"] == *id);
+    let last = last.expect("the offer was heard of");
+    if last["state"] == "done" { u64::MAX } else { last["bytes"].as_u64().unwrap_or(0) }
+}
+
+/// A long file that is random in places and takes little room on the disk.
+fn islands(node: &Node, len: u64, seed: u64) -> std::path::PathBuf {
+    let path = beside(node).join("film.mp4");
+    let file = fs::File::create(&path).expect("the lab's folder can be written to");
+    file.set_len(len).expect("a hole");
+    for place in (0..len).step_by(1 << 20) {
+        file.write_all_at(&bytes_of(seed ^ place, 10_000), place + place / 1024 % 900_000).expect("there is room");
+    }
+    file.set_len(len).expect("no longer than it was");
+    path
+}

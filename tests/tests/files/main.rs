@@ -1,0 +1,7 @@
+//! Files from node to node, on real machines: whole, verified, resumed after anything, and nowhere but where they belong.
+
+mod cuts;
+mod hand;
+mod transfers;
+
+use hand::{Hand, bytes_of, random_file, same};

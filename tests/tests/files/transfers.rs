@@ -1,0 +1,285 @@
+//! Transfers that nothing stops: from one to one, in rooms, through relays, over cuts of every kind.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
+
+use hobnob_tests::lab::{Lab, Nat, Node, pause};
+
+use crate::hand::{PATIENCE, beside};
+use crate::{Hand, bytes_of, random_file, same};
+
+fn two(lab: &Lab) -> (Node, Node) {
+    let office = lab.switch();
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    bob.sees(&ann);
+    (ann, bob)
+}
+
+#[test]
+fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two(&lab);
+    let file = random_file(&ann, "holiday.jpg", 5);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let id = ann.offers(&bob, &file);
+    let offer = bob.hears_of(&id);
+    assert_eq!((offer["name"].as_str(), offer["media"].as_str()), (Some("holiday.jpg"), Some("image/jpeg")), "{offer}");
+    bob.accepts(&id);
+    let place = bob.gets(&id);
+    assert_eq!(place, bob.home().path().join("downloads/holiday.jpg"));
+    same(&file, &place);
+    assert_eq!(fs::metadata(&place).expect("it is there").permissions().mode() & 0o111, 0, "nothing that comes can be run");
+    let told = ann.is_told(&id, "done");
+    assert_eq!(told["peers"][0], bob.id());
+    // The same again gets another name.
+    let again = ann.offers(&bob, &file);
+    bob.accepts(&again);
+    assert_eq!(bob.gets(&again), bob.home().path().join("downloads/holiday (2).jpg"));
+    let left: Vec<_> = fs::read_dir(bob.home().path().join("downloads")).expect("it is there").flatten().collect();
+    assert_eq!(left.len(), 2, "nothing else is left there: {left:?}");
+}
+
+#[test]
+fn send_waits_until_the_other_side_has_it() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let ann = office.machine("ann").up("ann", &[]);
+    let bob = office.machine("bob").up("bob", &["--accept-from", ann.id(), "--accept-max", "2M"]);
+    ann.sees(&bob);
+    let small = random_file(&ann, "small", 1);
+    let sent = ann.run(&["send", bob.id(), "--timeout", "60s", "--file", &small.to_string_lossy()]).expect(0);
+    let id = sent.json().into_iter().find_map(|line| line["id"].as_str().map(str::to_owned)).expect("an id");
+    same(&small, &bob.gets(&id));
+    // What is larger than what is taken unasked waits for an answer.
+    let large = random_file(&ann, "large", 3);
+    ann.run(&["send", bob.id(), "--timeout", "1s", "--file", &large.to_string_lossy()]).expect(4);
+}
+
+#[test]
+fn a_folder_comes_with_everything_in_it_but_links() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two(&lab);
+    let folder = beside(&ann).join("project");
+    fs::create_dir_all(folder.join("src/deep")).expect("a folder");
+    fs::create_dir_all(folder.join("empty")).expect("a folder");
+    for (name, bytes) in [
+        ("README", bytes_of(1, 100)),
+        ("src/a", bytes_of(2, 70_000)),
+        ("src/deep/b", bytes_of(3, 5_000_000)),
+        ("src/nothing", Vec::new()),
+        (".hidden", bytes_of(4, 10)),
+    ] {
+        fs::write(folder.join(name), bytes).expect("a file");
+    }
+    symlink("/etc/passwd", folder.join("passwords")).expect("a link");
+    let id = ann.offers(&bob, &folder);
+    bob.accepts(&id);
+    let place = bob.gets(&id);
+    assert_eq!(place, bob.home().path().join("downloads/project"));
+    for name in ["README", "src/a", "src/deep/b", "src/nothing"] {
+        same(&folder.join(name), &place.join(name));
+    }
+    same(&folder.join(".hidden"), &place.join("_hidden"));
+    assert!(place.join("empty").is_dir());
+    assert!(place.join("passwords").symlink_metadata().is_err(), "links stay at home");
+}
+
+#[test]
+fn empty_and_sparse_files_are_files_too() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two(&lab);
+    let empty = beside(&ann).join("empty");
+    fs::write(&empty, "").expect("a file");
+    let sparse = beside(&ann).join("sparse");
+    let file = fs::File::create(&sparse).expect("a file");
+    file.set_len(300 << 20).expect("a hole");
+    std::os::unix::fs::FileExt::write_all_at(&file, b"in the midst", 200 << 20).expect("there is room");
+    for path in [&empty, &sparse] {
+        let id = ann.offers(&bob, path);
+        bob.accepts(&id);
+        same(path, &bob.gets(&id));
+    }
+    let used =
+        std::os::unix::fs::MetadataExt::blocks(&fs::metadata(bob.home().path().join("downloads/sparse")).expect("it came"));
+    assert!(used * 512 < 10 << 20, "the holes stay holes: {} bytes", used * 512);
+}
+
+#[test]
+fn a_receiver_that_is_killed_goes_on_where_it_was() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two(&lab);
+    let file = random_file(&ann, "film.mp4", 300);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    let had = bob.has_some(&id, 10);
+    bob.kill9();
+    bob.start();
+    let first = bob.wait_for("go on", |event| event["event"] == "file" && event["id"] == *id && event["bytes"] != 0, PATIENCE);
+    assert!(first["bytes"].as_u64() >= Some(had), "{had} bytes were here, and now: {first}");
+    same(&file, &bob.gets(&id));
+    ann.is_told(&id, "done");
+}
+
+#[test]
+fn a_sender_that_is_killed_goes_on_where_it_was() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two(&lab);
+    let file = random_file(&ann, "film.mp4", 300);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    bob.has_some(&id, 10);
+    ann.kill9();
+    pause(Duration::from_millis(300));
+    ann.start();
+    same(&file, &bob.gets(&id));
+    ann.is_told(&id, "done");
+}
+
+#[test]
+fn in_a_room_who_has_it_serves_it_when_its_author_has_gone() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let [ann, bob, cid] = ["ann", "bob", "cid"].map(|nick| office.machine(nick).up(nick, &[]));
+    for node in [&ann, &bob, &cid] {
+        node.joins("club", "secret");
+    }
+    for (node, other) in [(&ann, &bob), (&ann, &cid), (&bob, &cid)] {
+        node.sees(other);
+        other.sees(node);
+    }
+    let file = random_file(&ann, "song.ogg", 20);
+    let id = ann.offers_in("club", &file);
+    bob.accepts(&id);
+    same(&file, &bob.gets(&id));
+    cid.hears_of(&id);
+    ann.terminate();
+    cid.accepts(&id);
+    same(&file, &cid.gets(&id));
+}
+
+#[test]
+fn two_sources_serve_at_once() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let [ann, bob, cid] = ["ann", "bob", "cid"].map(|nick| office.machine(nick).up(nick, &[]));
+    for (node, other) in [(&ann, &bob), (&ann, &cid), (&bob, &cid)] {
+        node.sees(other);
+        other.sees(node);
+    }
+    let file = random_file(&ann, "big", 300);
+    let id = ann.offers_in("lobby", &file);
+    bob.accepts(&id);
+    bob.gets(&id);
+    ann.is_told(&id, "done");
+    cid.accepts(&id);
+    let both = |event: &serde_json::Value| {
+        event["event"] == "file" && event["id"] == *id && event["peers"].as_array().is_some_and(|peers| peers.len() == 2)
+    };
+    cid.wait_for("fetch from both", both, PATIENCE);
+    same(&file, &cid.gets(&id));
+}
+
+#[test]
+fn a_transfer_outlives_its_path() {
+    let Some(lab) = Lab::new() else { return };
+    let net = lab.internet();
+    let relay = net.machine("relay").relay(&[]);
+    let sites = [net.site(Nat::FullCone), net.site(Nat::PortRestricted)];
+    let [ann, bob] = ["ann", "bob"].map(|nick| {
+        let site = if nick == "ann" { &sites[0] } else { &sites[1] };
+        site.machine(nick).up(nick, &["--relay", &relay.name()])
+    });
+    ann.meets_over("direct", &bob, Duration::from_secs(30));
+    let file = random_file(&ann, "film.mp4", 200);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    bob.has_some(&id, 5);
+    net.cut(&sites[0], &sites[1]);
+    bob.meets_over("relay", &ann, Duration::from_secs(60));
+    same(&file, &bob.gets(&id));
+}
+
+#[test]
+fn through_a_relay() {
+    let Some(lab) = Lab::new() else { return };
+    let net = lab.internet();
+    let relay = net.machine("relay").relay(&[]);
+    let sites = [net.site(Nat::Symmetric), net.site(Nat::Symmetric)];
+    let (ann, bob) = (
+        sites[0].machine("ann").up("ann", &["--relay", &relay.name()]),
+        sites[1].machine("bob").up("bob", &["--relay", &relay.name()]),
+    );
+    ann.sees(&bob);
+    bob.sees(&ann);
+    let file = random_file(&ann, "photo.png", 20);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    same(&file, &bob.gets(&id));
+    assert!(bob.is_with_over("relay", &ann), "it went through the relay");
+}
+
+#[test]
+fn no_is_heard_on_the_other_side() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two(&lab);
+    let file = random_file(&ann, "spam", 200);
+    let id = ann.offers(&bob, &file);
+    bob.hears_of(&id);
+    bob.run(&["decline", &id]).expect(0);
+    assert_eq!(ann.is_told(&id, "declined")["peers"][0], bob.id());
+    // Midway, the receiver's no removes what had come, and the sender's ends it.
+    let stopped = ann.offers(&bob, &file);
+    bob.accepts(&stopped);
+    bob.has_some(&stopped, 1);
+    bob.run(&["decline", &stopped]).expect(0);
+    let taken_back = ann.offers(&bob, &file);
+    bob.accepts(&taken_back);
+    bob.has_some(&taken_back, 1);
+    ann.run(&["decline", &taken_back]).expect(0);
+    assert!(bob.is_told(&taken_back, "failed")["why"].as_str().is_some_and(|why| why.contains("taken it back")));
+    assert_eq!(bob.state_of(&stopped)["state"], "declined");
+}
+
+#[test]
+fn a_file_that_changes_is_noticed_and_both_are_told() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two(&lab);
+    let file = random_file(&ann, "report.txt", 1);
+    let id = ann.offers(&bob, &file);
+    bob.hears_of(&id);
+    fs::write(&file, "something else").expect("it is ours");
+    bob.accepts(&id);
+    for node in [&ann, &bob] {
+        let failed = node.is_told(&id, "failed");
+        assert!(failed["why"].as_str().is_some_and(|why| why.contains("changed since it was offered")), "{failed}");
+    }
+    assert!(!bob.home().path().join("downloads/report.txt").exists());
+}
+
+#[test]
+fn a_full_disk_is_waited_out() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let home = office.machine("bob").home("bob");
+    home.put_on_small_disk("80m");
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), home.up(&[]));
+    ann.sees(&bob);
+    let file = random_file(&ann, "film.mp4", 40);
+    let id = ann.offers(&bob, &file);
+    let too_big = ann.offers(&bob, &random_file(&ann, "longer.mp4", 100));
+    bob.hears_of(&too_big);
+    bob.run(&["accept", &too_big]).expect(1).says(&["no room"]);
+    bob.hears_of(&id);
+    // What else fills the disk comes once it has been accepted.
+    ann.terminate();
+    bob.run(&["accept", &id, "--timeout", "1ms"]).expect(4);
+    home.fill_disk();
+    ann.start();
+    let full = |event: &serde_json::Value| event["id"] == *id && event["why"].as_str().is_some_and(|why| why.contains("no room"));
+    bob.wait_for("wait for room", full, PATIENCE);
+    home.free_disk();
+    let place = bob.gets(&id);
+    bob.machine().run("cmp", &[&file.to_string_lossy(), &place.to_string_lossy()]).expect(0);
+}

@@ -1,0 +1,283 @@
+//! Offers that lead astray, content that is not what was offered, and askers of what is not theirs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hobnob_protocol::content::{Answer, Ask, Shape, Tree};
+use hobnob_protocol::offer::{Folder, Offer};
+use hobnob_protocol::{Body, Entry, Frame, OfferId, manifest};
+use hobnob_tests::hostile::{Forger, Host, Line, Mallory, Town};
+use hobnob_tests::lab::until;
+use quinn::{RecvStream, SendStream};
+use serde_json::Value;
+
+#[test]
+fn names_that_lead_elsewhere_stay_in_the_folder() {
+    let town = town();
+    let names = ["../../escaped", "/tmp/escaped", ".profile", "a\u{1b}[2J\u{202e}b", "..", "con/../../x"];
+    town.attack(async |town: &Town| {
+        let mallory = Mallory::new();
+        let mut line = mallory.in_session(&town.ann).await;
+        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+        let mut stream = None;
+        for name in names {
+            let content = name.as_bytes();
+            let id = offers(&mut line, &mut log, &file(name, content)).await;
+            accepts(&town.ann, &id);
+            if stream.is_none() {
+                stream = line.connection.accept_bi().await.ok();
+            }
+            let (answers, asks) = stream.as_mut().expect("ann asks");
+            serve(answers, asks, content).await;
+            is_told(&town.ann, &id, "done");
+        }
+    });
+    let downloads = downloads(&town);
+    let landed: Vec<_> = names_in(&downloads);
+    assert_eq!(landed.len(), names.len(), "{landed:?}");
+    assert!(landed.iter().all(|name| !name.starts_with('.') && name.chars().all(|c| !c.is_control())), "{landed:?}");
+    assert!(!Path::new("/tmp/escaped").exists() && !town.dir().join("escaped").exists());
+    town.stands(&[]);
+}
+
+#[test]
+fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
+    let town = town();
+    town.attack(async |town: &Town| {
+        let mallory = Mallory::new();
+        let mut line = mallory.in_session(&town.ann).await;
+        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+        let entry = |path: &str| manifest::ManifestEntry { path: path.into(), size: 1 };
+        let paths = ["../../escaped", "a/../../b", ".ssh/authorized_keys", "same", "same", "c"];
+        let mut content = manifest::encode(&paths.map(entry));
+        let folder = Folder { manifest_bytes: content.len() as u64, files: paths.len() as u64 };
+        content.extend_from_slice(b"123456");
+        let id = offers(&mut line, &mut log, &Offer { folder: Some(folder), ..file("folder", &content) }).await;
+        accepts(&town.ann, &id);
+        let (mut answers, mut asks) = line.connection.accept_bi().await.expect("ann asks");
+        serve(&mut answers, &mut asks, &content).await;
+        is_told(&town.ann, &id, "done");
+        // A list that does not add up to what was offered is refused.
+        let wrong = Folder { files: 7, ..folder };
+        let id = offers(&mut line, &mut log, &Offer { folder: Some(wrong), ..file("wrong", &content) }).await;
+        accepts(&town.ann, &id);
+        serve(&mut answers, &mut asks, &content).await;
+        assert!(is_told(&town.ann, &id, "failed")["why"].as_str().is_some_and(|why| why.contains("list of files")));
+    });
+    let folder = downloads(&town).join("folder");
+    assert_eq!(names_in(&folder), ["_", "_ssh", "a", "c", "same", "same (2)"]);
+    assert!(!town.dir().join("escaped").exists());
+    town.stands(&[]);
+}
+
+#[test]
+fn content_that_is_not_what_was_offered_never_lands() {
+    let town = town();
+    town.attack(async |town: &Town| {
+        let mallory = Mallory::new();
+        let mut line = mallory.in_session(&town.ann).await;
+        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+        let content = vec![7; 300_000];
+        let offer = file("fair.bin", &content);
+        // Other bytes, with leaves and a proof of their own; and right leaves with wrong bytes after them.
+        let other = vec![8; content.len()];
+        let foul = [answer_to_all(&other), [proof_of(&content), other.clone()].concat()];
+        for answer in foul {
+            let id = offers(&mut line, &mut log, &offer).await;
+            accepts(&town.ann, &id);
+            let (mut answers, mut asks) = line.connection.accept_bi().await.expect("ann asks");
+            next_ask(&mut asks).await.expect("an ask");
+            let _ = answers.write_all(&answer).await;
+            assert!(
+                is_told(&town.ann, &id, "failed")["why"].as_str().is_some_and(|why| why.contains("not what had been offered"))
+            );
+        }
+    });
+    assert_eq!(names_in(&downloads(&town)).iter().filter(|name| !name.starts_with('.')).count(), 0);
+    town.stands(&["does not belong to what was offered"]);
+}
+
+#[test]
+fn answers_that_stop_or_never_end_cost_nothing_but_that_stream() {
+    let town = town();
+    town.attack(async |town: &Town| {
+        let mallory = Mallory::new();
+        let mut line = mallory.in_session(&town.ann).await;
+        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+        let content = vec![7; 300_000];
+        let id = offers(&mut line, &mut log, &file("slow.bin", &content)).await;
+        accepts(&town.ann, &id);
+        // A little of the answer, and then the end of the stream: she asks again, later.
+        let (mut answers, mut asks) = line.connection.accept_bi().await.expect("ann asks");
+        next_ask(&mut asks).await.expect("an ask");
+        answers.write_all(&answer_to_all(&content)[..70_000]).await.expect("she reads");
+        answers.finish().expect("it was open");
+        // All of the answer, and endless bytes after it: they lead nowhere.
+        let (mut answers, mut asks) = line.connection.accept_bi().await.expect("ann asks again");
+        let ask = next_ask(&mut asks).await.expect("an ask");
+        assert!(ask.first > 0 || ask.count <= 5, "what came whole is not asked for again: {ask:?}");
+        answers.write_all(&answer(&content, ask)).await.expect("she reads");
+        let flood = async { while answers.write_all(&[0; 65_536]).await.is_ok() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(2), flood).await;
+        is_told(&town.ann, &id, "done");
+        line.lives().await;
+    });
+    town.stands(&[]);
+}
+
+#[test]
+fn who_may_not_have_an_offer_gets_none_of_it() {
+    let town = town();
+    let secret = town.dir().join("secret.txt");
+    std::fs::write(&secret, "for bob alone").expect("a file");
+    let sent = town.ann.run(&["--json", "send", "bob", "--wait", "queued", "--file", &secret.to_string_lossy()]);
+    let id = sent.stdout.lines().find_map(|line| serde_json::from_str::<Value>(line).ok()?["id"].as_str().map(str::to_owned));
+    let (log, seq) = id.as_deref().and_then(|id| id.split_once('-')).expect("an offer");
+    let theirs = hobnob_protocol::ConversationId::direct(town.ann.id(), town.bob.id());
+    let log = hobnob_protocol::LogId(u64::from_str_radix(log, 16).expect("hex"));
+    let name = hobnob_protocol::LogName { conversation: theirs, author: town.ann.id(), log };
+    let offer = OfferId { name, seq: seq.parse().expect("a number") };
+    town.attack(async |town: &Town| {
+        let mallory = Mallory::new();
+        let mut line = mallory.in_session(&town.ann).await;
+        let (mut asks, mut answers) = line.connection.open_bi().await.expect("a stream");
+        let guesses = [
+            offer,
+            OfferId { seq: offer.seq + 1, ..offer },
+            OfferId { name: hobnob_protocol::LogName { conversation: town.direct(&mallory), ..name }, ..offer },
+        ];
+        for offer in guesses {
+            asks.write_all(&Ask { offer, span: 0, first: 0, count: 1 }.encode()).await.expect("she reads");
+            let mut code = [9];
+            answers.read_exact(&mut code).await.expect("an answer");
+            assert_eq!(Answer::of_code(code[0]), Answer::Refused);
+        }
+        // Asks that make no sense end the stream, and nothing else.
+        for senseless in
+            [vec![0xff; 70], vec![0, 0], vec![0, 1, 0xff], Ask { offer, span: u64::MAX, first: 255, count: 255 }.encode()]
+        {
+            let (mut asks, mut answers) = line.connection.open_bi().await.expect("a stream");
+            asks.write_all(&senseless).await.expect("it fits the window");
+            let _ = asks.finish();
+            let rest = answers.read_to_end(1000).await.unwrap_or_default();
+            assert!(rest.len() <= 1, "{rest:?}");
+        }
+        // Words about offers that it may not know of mean nothing.
+        line.says(&Frame::Offer(offer, hobnob_protocol::OfferWord::Whole)).await;
+        line.lives().await;
+    });
+    let files = town.ann.run(&["--json", "files"]).stdout;
+    assert!(files.contains("\"state\":\"offered\""), "{files}");
+    town.stands(&[]);
+}
+
+#[test]
+fn a_thousand_offers_are_a_list() {
+    let town = town();
+    town.attack(async |town: &Town| {
+        let mallory = Mallory::new();
+        let mut line = mallory.in_session(&town.ann).await;
+        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+        for n in 0..1_200 {
+            let huge = Offer { size: 1 << 50, ..file(&format!("file {n}"), b"x") };
+            offers(&mut line, &mut log, &huge).await;
+        }
+        line.lives().await;
+        until("all offers are known", PATIENCE, || {
+            let last = town.ann.run(&["--json", "files"]).stdout;
+            if last.contains("file 1199") { Ok(()) } else { Err(format!("{} lines", last.lines().count())) }
+        });
+    });
+    assert_eq!(town.ann.run(&["--json", "files"]).stdout.lines().count(), 1_000, "the newest");
+    let refused = town.ann.run(&["accept", "file 1199"]);
+    assert!(refused.stderr.contains("no room"), "{refused}");
+    town.stands(&[]);
+}
+
+fn town() -> Town {
+    Town::talkative()
+}
+
+fn file(name: &str, content: &[u8]) -> Offer {
+    let shape = Shape::of(content.len() as u64);
+    let hash = Tree::new(vec![shape.fold(&leaves(content))]).hash();
+    Offer { name: name.into(), media: String::new(), size: content.len() as u64, hash, folder: None }
+}
+
+/// Offers something as an entry, and returns the id of that.
+async fn offers(line: &mut Line, log: &mut Forger<'_>, offer: &Offer) -> String {
+    let id = format!("{:016x}-{}", log.name.log.0, log.next);
+    let entry = Entry { lamport: log.lamport, sent_at_ms: 1, body: Body::Offer(offer.clone()) }.encode();
+    log.lamport += 1;
+    line.pushes(&log.entries(&[entry])).await;
+    id
+}
+
+fn accepts(ann: &Host, id: &str) {
+    is_told(ann, id, "offered");
+    let accepted = ann.run(&["accept", id, "--timeout", "1ms"]);
+    assert!(matches!(accepted.code, Some(0 | 4 | 5)), "{accepted}");
+}
+
+/// Waits until the victim tells her user that an offer is in this state.
+fn is_told(ann: &Host, id: &str, state: &str) -> Value {
+    until(&format!("{id} is {state}"), PATIENCE, || {
+        let output = ann.output();
+        let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut of_file = lines.filter(|line| line["event"] == "file" && line["id"] == *id);
+        of_file.find(|line| line["state"] == state).ok_or_else(|| "not told".to_owned())
+    })
+}
+
+fn downloads(town: &Town) -> PathBuf {
+    town.dir().join("ann/downloads")
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Answers honestly until the asker has no more to ask.
+async fn serve(answers: &mut SendStream, asks: &mut RecvStream, content: &[u8]) {
+    let mut left = Shape::of(content.len() as u64).pieces();
+    while left > 0 {
+        let ask = next_ask(asks).await.expect("an ask");
+        left -= u64::from(ask.count);
+        answers.write_all(&answer(content, ask)).await.expect("it is read");
+    }
+}
+
+async fn next_ask(asks: &mut RecvStream) -> Option<Ask> {
+    let mut len = [0; 2];
+    asks.read_exact(&mut len).await.ok()?;
+    let mut body = vec![0; usize::from(u16::from_be_bytes(len))];
+    asks.read_exact(&mut body).await.ok()?;
+    Ask::decode(&body).ok()
+}
+
+/// The honest answer to an ask about content of one span.
+fn answer(content: &[u8], ask: Ask) -> Vec<u8> {
+    let pieces = content.chunks(PIECE).skip(usize::from(ask.first)).take(usize::from(ask.count));
+    [proof_of(content), pieces.collect::<Vec<_>>().concat()].concat()
+}
+
+fn answer_to_all(content: &[u8]) -> Vec<u8> {
+    [proof_of(content), content.to_vec()].concat()
+}
+
+/// The start of an answer: of content of one span the proof is empty.
+fn proof_of(content: &[u8]) -> Vec<u8> {
+    [vec![Answer::Here.code()], leaves(content).into_flattened()].concat()
+}
+
+fn leaves(content: &[u8]) -> Vec<[u8; 32]> {
+    let shape = Shape::of(content.len() as u64);
+    content.chunks(PIECE).zip(0..).map(|(bytes, piece)| shape.leaf(piece, bytes)).collect()
+}
+
+const PIECE: usize = hobnob_protocol::content::PIECE_BYTES;
+
+const PATIENCE: Duration = Duration::from_secs(30);
