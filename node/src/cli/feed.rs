@@ -18,7 +18,7 @@ const TOLD_MAX: usize = 32 * 1024;
 /// Which messages have been told. Outlives the node they came from.
 #[derive(Debug)]
 pub(crate) struct Told {
-    /// Where to read on until something was told.
+    /// When the last one that was told came, or where to begin: to read on from where that one itself is no longer held.
     since: Time,
     last: Option<MessageId>,
     ids: BTreeSet<MessageId>,
@@ -45,7 +45,7 @@ impl Told {
         {
             self.ids.remove(&oldest);
         }
-        self.last = Some(message.id.0);
+        (self.last, self.since) = (Some(message.id.0), message.received_at);
         true
     }
 }
@@ -66,14 +66,13 @@ pub(crate) struct Feed {
     meanwhile: VecDeque<WireEvent>,
     /// What is to be read back before events go on.
     behind: Option<Behind>,
-    since: Time,
 }
 
 /// Where reading back goes on. A page at a time: what was missed can be more than memory holds.
 #[derive(Debug, Clone, Copy)]
 enum Behind {
     After(MessageId),
-    /// By this node's clock, which may have been set meanwhile: for what came before anything was told.
+    /// By this node's clock, which may have been set meanwhile: before anything was told, and where the last one told is no longer held.
     Since(Time),
 }
 
@@ -96,10 +95,9 @@ impl Feed {
             noticed: 0,
             meanwhile: VecDeque::new(),
             behind,
-            since: told.since,
         };
         feed.read_notices().await?;
-        feed.read_back().await?;
+        feed.read_back(told).await?;
         Ok(feed)
     }
 
@@ -123,7 +121,7 @@ impl Feed {
             }
             if self.behind.is_some() {
                 self.skip().await;
-                self.read_back().await?;
+                self.read_back(told).await?;
                 continue;
             }
             match self.events.next().await {
@@ -172,7 +170,7 @@ impl Feed {
     }
 
     /// Reads one page.
-    async fn read_back(&mut self) -> Result<(), ClientError> {
+    async fn read_back(&mut self, told: &Told) -> Result<(), ClientError> {
         let Some(behind) = self.behind else { return Ok(()) };
         let (since, after) = match behind {
             Behind::After(id) => (None, Some(Text(id))),
@@ -181,8 +179,9 @@ impl Feed {
         let filter = HistoryFilter { since, after, oldest: true, limit: Some(HISTORY_PAGE_MAX), ..HistoryFilter::default() };
         let page = match self.client.history_page(filter).await {
             Err(ClientError::Refused(failure)) if failure.code == "no-such-message" => {
-                // It was let go meanwhile, as the oldest are in a room where much is said.
-                self.behind = Some(Behind::Since(self.since));
+                // It was let go meanwhile, as the oldest are in a room where much is said. Not from further back than what was told
+                // last, whose neighbours' ids are still remembered.
+                self.behind = Some(Behind::Since(told.since));
                 return Ok(());
             }
             page => page?,
@@ -219,7 +218,7 @@ mod tests {
         assert!(told.is_news(&message(1, 7, None)));
         assert!(!told.is_news(&message(1, 7, None)));
         assert!(told.is_news(&message(1, 7, Some(DeliveryState::Queued))));
-        assert_eq!(told.last, Some(MessageId { log: LogId(1), seq: 1 }));
+        assert_eq!((told.last, told.since), (Some(MessageId { log: LogId(1), seq: 1 }), Time(7)));
         for seq in 2..100_000 {
             assert!(told.is_news(&message(seq, 7, None)));
         }

@@ -27,6 +27,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use hobnob_protocol::{Batch, LogId, LogName, OfferId, PeerId, Seq};
@@ -81,7 +82,7 @@ pub struct Opened {
 #[derive(Debug)]
 pub struct Store {
     /// `None` only while it is dropped: the threads end when these are gone.
-    queues: Option<Queues>,
+    queues: Option<Arc<Queues>>,
     threads: Option<Threads>,
 }
 
@@ -101,20 +102,25 @@ struct Threads {
 /// What the store holds of offers of files, and what has become of them.
 #[derive(Debug, Clone)]
 pub struct OfferDesk {
-    writer: Sender<Job>,
-    reader: Sender<Ask>,
+    /// Not its own: the store's threads end when the store is closed, whoever still has a desk.
+    queues: Weak<Queues>,
 }
 
 impl OfferDesk {
     /// Offers, oldest first.
     pub fn read(&self, which: WhichOffers) -> Pending<Vec<OfferRow>> {
-        ask(&self.reader, |answer| Ask::Offers { which, answer })
+        match self.queues.upgrade() {
+            Some(queues) => ask(&queues.history, |answer| Ask::Offers { which, answer }),
+            None => oneshot::channel().1,
+        }
     }
 
     /// Notes what became of an offer whose entry is held.
     pub fn set(&self, offer: OfferId, record: OfferRecord) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
-        self.writer.send(Job::Offer(offer, record, answer)).expect("the writer runs until this sender is gone");
+        if let Some(queues) = self.queues.upgrade() {
+            queues.writer.send(Job::Offer(offer, record, answer)).expect("the writer runs until this sender is gone");
+        }
         pending
     }
 }
@@ -141,7 +147,7 @@ impl Store {
         let writer = Writer::new(conn, path.to_owned(), ordinals.into_iter().collect(), history.clone(), on_done);
         let (jobs, queue) = mpsc::channel();
         let writer = spawn("store-writer", path, move || writer.run(&queue))?;
-        let queues = Some(Queues { writer: jobs, sync, history });
+        let queues = Some(Arc::new(Queues { writer: jobs, sync, history }));
         let threads = Some(Threads { writer, readers: [sync_thread, history_thread] });
         Ok(Opened { store: Store { queues, threads }, loaded, settings, peers, marks })
     }
@@ -196,10 +202,9 @@ impl Store {
         ask(&self.queues().history, |answer| Ask::Message { log, seq, answer })
     }
 
-    /// A handle for what concerns offers of files alone. The threads go on until all handles are gone.
+    /// A handle for what concerns offers of files alone. One that outlives the store gets no answers.
     pub fn offers(&self) -> OfferDesk {
-        let queues = self.queues();
-        OfferDesk { writer: queues.writer.clone(), reader: queues.history.clone() }
+        OfferDesk { queues: Arc::downgrade(self.queues()) }
     }
 
     /// Writes what waits, closes the database and ends the threads. May take a moment: not for an async task.
@@ -211,7 +216,7 @@ impl Store {
         self.queues().writer.send(job).expect("the writer runs until this sender is gone");
     }
 
-    fn queues(&self) -> &Queues {
+    fn queues(&self) -> &Arc<Queues> {
         self.queues.as_ref().expect("taken in drop only")
     }
 }

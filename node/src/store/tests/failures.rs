@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::super::error::Fault;
 use super::super::schema::{MIGRATIONS, migrate, refuse_foreign};
-use super::super::{HistoryRequest, KnownPeer};
+use super::super::{HistoryRequest, KnownPeer, WhichOffers};
 use super::*;
 
 fn refused(file: &Path) -> StoreError {
@@ -189,4 +189,13 @@ fn a_database_that_another_program_holds_is_told() {
     assert_eq!(refused(&home.file()), StoreError::InUse { file: home.file() });
     drop(other);
     home.restart();
+}
+
+#[test]
+fn a_store_closes_although_somebody_still_has_a_desk_of_it() {
+    let mut home = Home::new();
+    let desk = home.store().offers();
+    home.stop();
+    let mut answer = desk.read(WhichOffers::Newest);
+    assert!(answer.try_recv().is_err(), "nobody is there to answer");
 }
