@@ -124,7 +124,7 @@ impl Node {
     /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
     /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
     /// println!("does it say there, too: {}?", ann.words(peer).await.join(" "));
-    /// assert!(ann.verify(peer).await?.marks.verified);
+    /// assert!(ann.verify(peer).await?.marks.verified.is_some());
     /// # Ok(()) }
     /// ```
     pub async fn verify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
@@ -141,7 +141,7 @@ impl Node {
     /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
     /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
     /// ann.verify(peer).await?;
-    /// assert!(!ann.unverify(peer).await?.marks.verified);
+    /// assert_eq!(ann.unverify(peer).await?.marks.verified, None);
     /// # Ok(()) }
     /// ```
     pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {

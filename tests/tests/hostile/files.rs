@@ -112,7 +112,7 @@ fn answers_that_stop_or_never_end_cost_nothing_but_that_stream() {
 fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
     const PIECES: u8 = 40;
     let town = town();
-    let mallory = Mallory::new();
+    let mallory = town.attack(async |_| Mallory::new());
     let content: Vec<u8> = (0..=u8::MAX).cycle().take(usize::from(PIECES) * PIECE).collect();
     let id = town.attack(async |town: &Town| {
         let mut seller = Seller::meets(town, &mallory).await;
@@ -223,8 +223,10 @@ struct Seller<'a> {
 
 /// Carries out an attack of one who has something to offer.
 fn by_seller(town: &Town, attack: impl AsyncFnOnce(&mut Seller<'_>)) {
-    let mallory = Mallory::new();
-    town.attack(async |town: &Town| attack(&mut Seller::meets(town, &mallory).await).await);
+    town.attack(async |town: &Town| {
+        let mallory = Mallory::new();
+        attack(&mut Seller::meets(town, &mallory).await).await;
+    });
 }
 
 impl<'a> Seller<'a> {

@@ -1,6 +1,7 @@
 //! Fetches content on one session, on one lane or several: asks go out at once, the answers of each lane are read, proved and written in
 //! their order.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -136,7 +137,7 @@ impl Reading {
                 return Err((Failure::Local, false));
             }
             let mut bytes = vec![0; shape.piece_len(piece)];
-            let filled = self.answers.fill(&mut bytes).await;
+            let filled = writer.meanwhile(self.answers.fill(&mut bytes)).await.map_err(|failure| (failure, false))?;
             let taken = match filled {
                 Ok(()) => writer.take(piece, bytes.into()).await,
                 Err(end) => {
@@ -186,6 +187,20 @@ impl Writer {
         if is_idle || self.waiting.len() >= PIECES_PER_WRITE { self.write_next().await } else { Ok(()) }
     }
 
+    /// Waits for something, and goes on writing: what has come is soon on disk also when nothing more comes.
+    async fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut awaited = pin!(awaited);
+        while !self.waiting.is_empty() {
+            tokio::select! {
+                biased;
+                done = &mut awaited => return Ok(done),
+                written = self.written() => written?,
+            }
+            self.write_next().await?;
+        }
+        Ok(awaited.await)
+    }
+
     async fn flush(&mut self) -> Result<(), Failure> {
         self.write_next().await?;
         self.written().await
@@ -203,12 +218,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for the write under way.
+    /// Waits for the write under way. Cancel safe.
     async fn written(&mut self) -> Result<(), Failure> {
-        match self.under_way.take() {
-            Some(under_way) => under_way.await.unwrap_or(Err(Failure::Local)),
-            None => Ok(()),
-        }
+        let Some(under_way) = &mut self.under_way else { return Ok(()) };
+        let written = under_way.await.unwrap_or(Err(Failure::Local));
+        self.under_way = None;
+        written
     }
 }
 
