@@ -23,7 +23,7 @@ const TWICE_WITHIN_MS: u64 = 2_000;
 pub(crate) const KEYS: &[(&str, &str)] = &[
     ("Enter", "send what is typed; a line that begins with / is a command"),
     ("Alt-Enter, Ctrl-j", "a new line in the message"),
-    ("Tab, Shift-Tab", "complete a command, a room or a name"),
+    ("Tab, Shift-Tab", "complete a command, a room, a name, a path or an id"),
     ("Up, Down", "what you typed before"),
     ("PgUp, PgDn", "scroll; Alt-Home, Alt-End: to the first message, to the newest"),
     ("Alt-1 … Alt-9", "go to that conversation"),
@@ -211,8 +211,15 @@ impl App {
 
     fn complete(&mut self, forth: bool) {
         if self.completion.is_none() {
+            if self.complete_path(forth) {
+                return;
+            }
             self.completion = Completion::of(self.editor.before_cursor(), &self.choices());
         }
+        self.show_completion(forth);
+    }
+
+    pub(super) fn show_completion(&mut self, forth: bool) {
         let Some(completion) = &mut self.completion else { return };
         let start = completion.start;
         let word = if forth { completion.next() } else { completion.previous() };
@@ -230,10 +237,13 @@ impl App {
             let name = names.of(peer);
             if name.contains(char::is_whitespace) { peer.short() } else { name }
         };
+        let [accepted, declined] = self.ids_of_files();
         Choices {
             rooms: rooms.collect(),
             names: people.iter().map(|peer| names.of(peer)).collect(),
             targets: people.iter().map(target).collect(),
+            accepted,
+            declined,
         }
     }
 
