@@ -72,7 +72,7 @@ impl App {
             (ctrl, alt, code) => match self.mode {
                 Mode::Chat => self.chat_key(ctrl, alt, code),
                 Mode::Search(_) => self.search_key(ctrl, alt, code),
-                Mode::Help(_) => self.help_key(code),
+                Mode::Help(_) => self.help_key(ctrl, alt, code),
             },
         }
     }
@@ -144,15 +144,20 @@ impl App {
         }
     }
 
-    fn help_key(&mut self, code: KeyCode) {
+    /// Turns pages. What begins a message ends the help, and is not lost.
+    fn help_key(&mut self, ctrl: bool, alt: bool, code: KeyCode) {
         let page = self.layout().rows().saturating_sub(1).max(1);
         let Mode::Help(scrolled) = &mut self.mode else { return };
-        match (code,) {
-            (KeyCode::Up,) => *scrolled = turned(*scrolled, true, 1),
-            (KeyCode::Down,) => *scrolled = turned(*scrolled, false, 1),
-            (KeyCode::PageUp,) => *scrolled = turned(*scrolled, true, page),
-            (KeyCode::PageDown | KeyCode::Char(' '),) => *scrolled = turned(*scrolled, false, page),
-            (_,) => self.mode = Mode::Chat,
+        match code {
+            KeyCode::Up => *scrolled = turned(*scrolled, true, 1),
+            KeyCode::Down => *scrolled = turned(*scrolled, false, 1),
+            KeyCode::PageUp => *scrolled = turned(*scrolled, true, page),
+            KeyCode::PageDown | KeyCode::Char(' ') => *scrolled = turned(*scrolled, false, page),
+            KeyCode::Char(_) => {
+                self.mode = Mode::Chat;
+                self.chat_key(ctrl, alt, code);
+            }
+            _ => self.mode = Mode::Chat,
         }
     }
 
