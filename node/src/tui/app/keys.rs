@@ -148,16 +148,16 @@ impl App {
     fn help_key(&mut self, ctrl: bool, alt: bool, code: KeyCode) {
         let page = self.layout().rows().saturating_sub(1).max(1);
         let Mode::Help(scrolled) = &mut self.mode else { return };
-        match code {
-            KeyCode::Up => *scrolled = turned(*scrolled, true, 1),
-            KeyCode::Down => *scrolled = turned(*scrolled, false, 1),
-            KeyCode::PageUp => *scrolled = turned(*scrolled, true, page),
-            KeyCode::PageDown | KeyCode::Char(' ') => *scrolled = turned(*scrolled, false, page),
-            KeyCode::Char(_) => {
+        match (code,) {
+            (KeyCode::Up,) => *scrolled = turned(*scrolled, true, 1),
+            (KeyCode::Down,) => *scrolled = turned(*scrolled, false, 1),
+            (KeyCode::PageUp,) => *scrolled = turned(*scrolled, true, page),
+            (KeyCode::PageDown | KeyCode::Char(' '),) => *scrolled = turned(*scrolled, false, page),
+            (KeyCode::Char(_),) => {
                 self.mode = Mode::Chat;
                 self.chat_key(ctrl, alt, code);
             }
-            _ => self.mode = Mode::Chat,
+            (_,) => self.mode = Mode::Chat,
         }
     }
 
