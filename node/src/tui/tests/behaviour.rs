@@ -45,7 +45,7 @@ fn a_line_goes_where_one_is_and_is_shown_once() {
 fn who_types_while_the_help_is_shown_loses_no_letter() {
     let mut scene = Scene::three().opened();
     scene.key(KeyCode::F(1));
-    assert!(shows(&mut scene, "F1, Esc"));
+    assert!(shows(&mut scene, "Keys (Esc: back"));
     scene.enters("hello after the help");
     assert_eq!(scene.sent, [("#lobby".to_owned(), "hello after the help".to_owned())]);
 }
