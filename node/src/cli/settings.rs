@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(parse(DEFAULTS), Ok(Settings::default()));
         let documented = parse(&uncommented()).unwrap();
         assert_eq!(documented.screen(), ScreenSettings::default());
-        let Settings { bell, notifications, mouse, sidebars, .. } = documented.clone();
+        let Settings { bell, notifications, mouse, sidebars, .. } = documented;
         assert!(bell.is_some() && notifications.is_some() && mouse.is_some() && sidebars.is_some());
         let Settings { nick, listen, mdns, relays, relay_token_file, rooms, downloads, accept_from, accept_max, .. } = documented;
         assert!(nick.is_some() && listen.is_some() && relays.is_some() && relay_token_file.is_some() && rooms.is_some());
