@@ -14,6 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::args::{self, Common};
 use super::exit::{Exit, Usage};
+use super::offers;
 use super::output::{self, Output};
 use super::session;
 use super::show::{self, Names};
@@ -95,25 +96,10 @@ pub(crate) async fn decline(common: &Common, out: Output, file: &str) -> anyhow:
     .await
 }
 
-/// The offer that a word means: its id, the beginning of one, or the name of the newest file that is called so.
-pub(crate) async fn find(client: &Client, word: &str) -> anyhow::Result<MessageId> {
-    if let Ok(id) = word.parse() {
-        return Ok(id);
-    }
+/// The offer that a word means: see [`offers::found`].
+async fn find(client: &Client, word: &str) -> anyhow::Result<MessageId> {
     let FileList { files } = client.ask(Command::Files).await?;
-    Ok(found(&files, word).map_err(Usage)?)
-}
-
-fn found(files: &[FileLine], word: &str) -> Result<MessageId, String> {
-    if let Some(file) = files.iter().rev().find(|file| file.offer.name == word) {
-        return Ok(file.id.0);
-    }
-    let begins = |file: &&FileLine| !word.is_empty() && file.id.0.to_string().starts_with(word);
-    match files.iter().filter(begins).collect::<Vec<_>>()[..] {
-        [file] => Ok(file.id.0),
-        [] => Err(format!("no file {} has been offered: `hobnob files` lists them", visible(word))),
-        [..] => Err(format!("{} is the beginning of several ids: give more of it", visible(word))),
-    }
+    Ok(offers::found(files.iter(), word, "`hobnob files`").map_err(Usage)?)
 }
 
 /// Paths as the node needs them, which may run in another folder.
@@ -227,53 +213,5 @@ impl Following {
             output::say("not accepted yet: it can be had for as long as a node of this home runs, and stays as it is");
         }
         Exit::Queued
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hobnob::ConversationRef;
-    use hobnob::control::wire::{OfferFields, Time};
-    use hobnob::protocol::{ContentHash, LogId, PeerId};
-
-    fn line(log: u64, name: &str) -> FileLine {
-        let offer = OfferFields {
-            name: name.into(),
-            media: String::new(),
-            size: 1,
-            hash: Text(ContentHash([0; 32])),
-            files: None,
-            manifest: None,
-        };
-        FileLine {
-            id: Text(MessageId { log: LogId(log), seq: 1 }),
-            conversation: Text(ConversationRef::Room(RoomName::lobby())),
-            from: Text(PeerId::from_bytes([1; 32])),
-            nick: "ann".into(),
-            offer,
-            own: false,
-            state: FileState::Offered,
-            bytes: 0,
-            rate: None,
-            left_s: None,
-            peers: vec![],
-            path: None,
-            saved: None,
-            why: None,
-            received_at: Time(0),
-        }
-    }
-
-    #[test]
-    fn a_file_is_found_by_its_name_or_the_beginning_of_its_id() {
-        let files = [line(0xabc0_0000_0000_0000, "a.png"), line(0xabd0_0000_0000_0000, "b"), line(0x1230_0000_0000_0000, "b")];
-        let id = |log| Ok(MessageId { log: LogId(log), seq: 1 });
-        assert_eq!(found(&files, "a.png"), id(0xabc0_0000_0000_0000));
-        assert_eq!(found(&files, "b"), id(0x1230_0000_0000_0000), "the newest of that name");
-        assert_eq!(found(&files, "abd"), id(0xabd0_0000_0000_0000));
-        assert!(found(&files, "ab").unwrap_err().contains("several"));
-        assert!(found(&files, "c").unwrap_err().contains("no file c"));
-        assert!(found(&files, "").is_err());
     }
 }

@@ -1,10 +1,11 @@
-//! Settings: what `config.toml` and `HOBNOB_*` variables say about how a node is to run. Flags override variables, variables the
+//! Settings: what `config.toml` and `HOBNOB_*` variables say about how a node is to run, and what its chat is to look like. Flags override variables, variables the
 //! file, the file the defaults.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use hobnob::AcceptFrom;
 use hobnob::control::Home;
 use hobnob::control::wire::Text;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use super::exit::{Exit, Usage};
 use super::output;
+use super::values::Size;
 
 /// Bytes of a settings file at most; a longer one is none.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -29,6 +31,66 @@ pub(crate) struct Settings {
     pub(crate) relays: Option<Vec<Text<RelayAddr>>>,
     pub(crate) relay_token_file: Option<PathBuf>,
     pub(crate) rooms: Option<Vec<Text<RoomName>>>,
+    pub(crate) downloads: Option<PathBuf>,
+    pub(crate) accept_from: Option<Vec<Text<AcceptFrom>>>,
+    pub(crate) accept_max: Option<Text<Size>>,
+    bell: Option<bool>,
+    notifications: Option<bool>,
+    mouse: Option<bool>,
+    sidebars: Option<Sidebars>,
+}
+
+/// What is set about the full screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScreenSettings {
+    /// Whether the terminal's bell rings.
+    pub(crate) bell: bool,
+    /// Whether the desktop is told (OSC 9).
+    pub(crate) notifications: bool,
+    /// Whether the wheel scrolls from the start.
+    pub(crate) mouse: bool,
+    pub(crate) sidebars: Sidebars,
+}
+
+impl Default for ScreenSettings {
+    fn default() -> Self {
+        Settings::default().screen()
+    }
+}
+
+/// Which of the lists beside the messages are shown at the start, where there is room for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Sidebars {
+    /// Those for which the screen is wide.
+    Auto,
+    Both,
+    Conversations,
+    People,
+    None,
+}
+
+impl FromStr for Sidebars {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Ok(match word {
+            "auto" => Sidebars::Auto,
+            "both" => Sidebars::Both,
+            "conversations" => Sidebars::Conversations,
+            "people" => Sidebars::People,
+            "none" => Sidebars::None,
+            _ => return Err("one of these words was expected: auto, both, conversations, people, none"),
+        })
+    }
+}
+
+impl TryFrom<String> for Sidebars {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        word.parse()
+    }
 }
 
 impl Settings {
@@ -48,6 +110,23 @@ impl Settings {
             relays: self.relays.or(others.relays),
             relay_token_file: self.relay_token_file.or(others.relay_token_file),
             rooms: self.rooms.or(others.rooms),
+            downloads: self.downloads.or(others.downloads),
+            accept_from: self.accept_from.or(others.accept_from),
+            accept_max: self.accept_max.or(others.accept_max),
+            bell: self.bell.or(others.bell),
+            notifications: self.notifications.or(others.notifications),
+            mouse: self.mouse.or(others.mouse),
+            sidebars: self.sidebars.or(others.sidebars),
+        }
+    }
+
+    /// What they say about the full screen.
+    pub(crate) fn screen(&self) -> ScreenSettings {
+        ScreenSettings {
+            bell: self.bell.unwrap_or(true),
+            notifications: self.notifications.unwrap_or(true),
+            mouse: self.mouse.unwrap_or(false),
+            sidebars: self.sidebars.unwrap_or(Sidebars::Auto),
         }
     }
 }
@@ -85,6 +164,13 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         relays: one("HOBNOB_RELAY", &variable, list)?,
         relay_token_file: variable("HOBNOB_RELAY_TOKEN_FILE").map(PathBuf::from),
         rooms: one("HOBNOB_ROOM", &variable, list)?,
+        downloads: variable("HOBNOB_DOWNLOADS").map(PathBuf::from),
+        accept_from: one("HOBNOB_ACCEPT_FROM", &variable, list)?,
+        accept_max: one("HOBNOB_ACCEPT_MAX", &variable, |word| word.parse().map(Text))?,
+        bell: one("HOBNOB_BELL", &variable, bool::from_str)?,
+        notifications: one("HOBNOB_NOTIFICATIONS", &variable, bool::from_str)?,
+        mouse: one("HOBNOB_MOUSE", &variable, bool::from_str)?,
+        sidebars: one("HOBNOB_SIDEBARS", &variable, Sidebars::from_str)?,
     })
 }
 
@@ -128,8 +214,14 @@ mod tests {
     #[test]
     fn the_printed_defaults_set_nothing_and_document_every_setting() {
         assert_eq!(parse(DEFAULTS), Ok(Settings::default()));
-        let Settings { nick, listen, mdns, relays, relay_token_file, rooms } = parse(&uncommented()).unwrap();
+        let documented = parse(&uncommented()).unwrap();
+        assert_eq!(documented.screen(), ScreenSettings::default());
+        let Settings { bell, notifications, mouse, sidebars, .. } = documented;
+        assert!(bell.is_some() && notifications.is_some() && mouse.is_some() && sidebars.is_some());
+        let Settings { nick, listen, mdns, relays, relay_token_file, rooms, downloads, accept_from, accept_max, .. } = documented;
         assert!(nick.is_some() && listen.is_some() && relays.is_some() && relay_token_file.is_some() && rooms.is_some());
+        assert!(downloads.is_some() && accept_from.is_some());
+        assert_eq!(accept_max, Some(Text(Size(20_000_000))));
         assert_eq!(mdns, Some(true));
     }
 
@@ -230,6 +322,10 @@ mod tests {
             ("mdns = true\nrelays = [\n  \"a.example:4627\",\n  \"b:0\",\n]\n", 2, "\"b:0\" has no valid port"),
             ("nick = \"ann\"\nnick = \"bob\"\n", 2, "duplicate"),
             ("nick = \"ann\n", 1, "string"),
+            ("accept-from = [\"bob\"]\n", 1, "whole id, or `verified`"),
+            ("\naccept-max = \"much\"\n", 2, "such as 20M"),
+            ("bell = true\n\nbel = true\n", 3, "unknown field `bel`"),
+            ("mouse = false\nsidebars = \"left\"\n", 2, "auto, both, conversations, people, none"),
         ] {
             let (at, why) = parse(text).expect_err(text);
             assert!(at == line && why.contains(says), "{text:?}: line {at}: {why}");
@@ -247,6 +343,15 @@ mod tests {
         let settings = from_variables(variable).unwrap().over(file);
         let rooms = ["dev", "chess"].map(|room| Text(room.parse().unwrap())).to_vec();
         assert_eq!((settings.nick, settings.mdns, settings.rooms), (Nickname::new("bob").ok(), Some(false), Some(rooms)));
+        let screen = |name: &str| match name {
+            "HOBNOB_SIDEBARS" => Some("people".to_owned()),
+            "HOBNOB_BELL" | "HOBNOB_NOTIFICATIONS" => Some("false".to_owned()),
+            "HOBNOB_MOUSE" => Some("true".to_owned()),
+            _ => None,
+        };
+        let settings = from_variables(screen).unwrap().over(parse("sidebars = \"none\"\nbell = true\n").unwrap());
+        let ScreenSettings { bell, notifications, mouse, sidebars } = settings.screen();
+        assert_eq!((bell, notifications, mouse, sidebars), (false, false, true, Sidebars::People));
         let wrong = |_: &str| Some("\u{1b}".to_owned());
         assert!(from_variables(wrong).expect_err("no nickname").to_string().starts_with("the variable HOBNOB_NICK: "));
     }

@@ -227,6 +227,16 @@ pub(crate) fn who_can_see(status: &StatusLine) -> String {
     format!("{met}, and reads what you say in {} while they are there.", open.join(", "))
 }
 
+/// `ann, bob and 3 others`.
+pub(crate) fn some_of(names: &[String]) -> Option<String> {
+    const NAMED: usize = 3;
+    match names {
+        [] => None,
+        few if few.len() <= NAMED => Some(few.join(", ")),
+        many => Some(format!("{} and {}", many[..NAMED].join(", "), count(many.len() - NAMED, "other"))),
+    }
+}
+
 /// `1 message`, `2 messages`.
 pub(crate) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }

@@ -77,6 +77,24 @@ pub enum ClientError {
     Unreadable(String),
 }
 
+impl ClientError {
+    /// Whether the node has ended, or is about to: whoever wants to go on attaches again.
+    ///
+    /// ```
+    /// assert!(hobnob::control::ClientError::Lost.is_end());
+    /// ```
+    pub fn is_end(&self) -> bool {
+        match self {
+            ClientError::Lost | ClientError::NotRunning { .. } => true,
+            ClientError::OtherHome { .. }
+            | ClientError::OtherUser(_)
+            | ClientError::Refused(_)
+            | ClientError::TooLong(_)
+            | ClientError::Unreadable(_) => false,
+        }
+    }
+}
+
 impl Client {
     /// Connects to the running node of `home`, and makes sure that it is one.
     pub async fn connect(home: &Home) -> Result<Client, ClientError> {

@@ -1,6 +1,6 @@
 //! What the Tab key makes of the word before the cursor: commands, rooms, and names.
 
-use crate::cli::chat::command::{COMMANDS, find};
+use crate::cli::chat::table::{COMMANDS, find};
 
 /// What there is to choose from, best first.
 #[derive(Debug, Default)]
@@ -11,6 +11,9 @@ pub(super) struct Choices {
     pub(super) names: Vec<String>,
     /// The same people as words that a command takes: a name with a space in it is no word.
     pub(super) targets: Vec<String>,
+    /// Ids of files that can be accepted, and of those that can be declined.
+    pub(super) accepted: Vec<String>,
+    pub(super) declined: Vec<String>,
 }
 
 /// A word that is being completed: each Tab puts the next candidate in its place.
@@ -28,7 +31,11 @@ impl Completion {
         let space = before.char_indices().rev().find(|(_, c)| c.is_whitespace());
         let start = space.map_or(0, |(at, c)| at + c.len_utf8());
         let (earlier, word) = before.split_at(start);
-        let candidates = candidates(earlier.trim(), word, choices);
+        Completion::among(start, candidates(earlier.trim(), word, choices))
+    }
+
+    /// These, one after the other; none where there are none.
+    pub(super) fn among(start: usize, candidates: Vec<String>) -> Option<Completion> {
         (!candidates.is_empty()).then_some(Completion { start, candidates, shown: None })
     }
 
@@ -54,8 +61,10 @@ fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
         return matching(&choices.rooms, word, " ");
     }
     // Only a command alone is found by its name: what follows the first argument is text.
-    let takes = earlier.strip_prefix('/').and_then(find).map_or("", |spec| spec.takes);
-    if takes.contains("COMMAND") {
+    let (name, takes) = earlier.strip_prefix('/').and_then(find).map_or(("", ""), |spec| (spec.name, spec.takes));
+    if takes.contains("ID") {
+        matching(if name == "accept" { &choices.accepted } else { &choices.declined }, word, "")
+    } else if takes.contains("COMMAND") {
         commands(word.trim_start_matches('/'), "")
     } else if takes.contains("ROOM") {
         matching(&choices.rooms, &format!("#{word}"), " ")
@@ -87,6 +96,8 @@ mod tests {
             rooms: words(&["#lobby", "#ops"]),
             names: words(&["bob", "Bea May", "ann"]),
             targets: words(&["bob", "x4yzabcd", "ann"]),
+            accepted: words(&["f33731-2"]),
+            declined: words(&["f33731-2", "f33731-1"]),
         }
     }
 
@@ -96,19 +107,22 @@ mod tests {
 
     #[test]
     fn tab_completes_what_can_stand_there() {
-        let cases: [(&str, &[&str]); 14] = [
+        let cases: [(&str, &[&str]); 17] = [
             ("", &["bob: ", "Bea May: ", "ann: "]),
             ("b", &["bob: ", "Bea May: "]),
             ("hello b", &["bob ", "Bea May "]),
             ("hello ", &["bob ", "Bea May ", "ann "]),
             ("see #o", &["#ops "]),
-            ("/wh", &["/who ", "/whois "]),
+            ("/wh", &["/who ", "/whois ", "/why "]),
             ("/lea", &["/leave "]),
             ("//wh", &[]),
             ("/msg ", &["bob ", "x4yzabcd ", "ann "]),
             ("/msg bob hi a", &["ann "]),
             ("/join o", &["#ops "]),
             ("/help qu", &["query ", "quit "]),
+            ("/veri", &["/verify "]),
+            ("/get ", &["f33731-2"]),
+            ("/decline f3", &["f33731-2", "f33731-1"]),
             ("xyz", &[]),
             ("日本 B", &["bob ", "Bea May "]),
         ];

@@ -21,6 +21,10 @@ const RIGHT: u16 = 27;
 /// Rows that the input takes at most.
 const INPUT_ROWS_MAX: usize = 6;
 
+/// Rows of transfers at most: this many, and one of so many rows of the screen.
+const TRANSFERS_MAX: usize = 3;
+const TRANSFERS_ONE_OF: u16 = 8;
+
 /// The parts of the screen, from the top down and from the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -28,13 +32,15 @@ pub(super) struct Layout {
     pub(super) left: Option<Rect>,
     pub(super) body: Rect,
     pub(super) right: Option<Rect>,
+    /// Below the messages: what moves.
+    pub(super) transfers: Rect,
     pub(super) status: Rect,
     pub(super) input: Rect,
 }
 
 impl Layout {
     /// For a screen of this size; a smaller one than the smallest is laid out as that.
-    pub(super) fn of((columns, rows): (u16, u16), panes: Panes, typed: &str) -> Layout {
+    pub(super) fn of((columns, rows): (u16, u16), panes: Panes, typed: &str, transfers: usize) -> Layout {
         let (columns, rows) = (columns.max(COLUMNS_MIN), rows.max(ROWS_MIN));
         let wanted = input::rows(typed, usize::from(columns)).min(INPUT_ROWS_MAX).min(usize::from(rows / 3));
         let input_rows = u16::try_from(wanted).expect("a few rows").max(1);
@@ -42,12 +48,14 @@ impl Layout {
         // A pane that was asked for by a key is shown wherever text has room beside it.
         let left = panes.left.unwrap_or(columns >= LEFT_FROM) && columns >= COLUMNS_MIN + LEFT;
         let right = panes.right.unwrap_or(columns >= RIGHT_FROM) && columns >= COLUMNS_MIN + RIGHT + if left { LEFT } else { 0 };
+        let moving = cells(transfers.min(TRANSFERS_MAX)).min(rows / TRANSFERS_ONE_OF);
         let (before, after) = (if left { LEFT } else { 0 }, if right { RIGHT } else { 0 });
         Layout {
             title: Rect::new(0, 0, columns, 1),
             left: left.then_some(Rect::new(0, 1, LEFT, middle)),
-            body: Rect::new(before, 1, columns - before - after, middle),
+            body: Rect::new(before, 1, columns - before - after, middle - moving),
             right: right.then_some(Rect::new(columns - RIGHT, 1, RIGHT, middle)),
+            transfers: Rect::new(before, 1 + middle - moving, columns - before - after, moving),
             status: Rect::new(0, 1 + middle, columns, 1),
             input: Rect::new(0, 2 + middle, columns, input_rows),
         }

@@ -115,6 +115,25 @@ impl Looks {
         format!("{left}{}", dash.repeat(rest))
     }
 
+    /// How much of a whole is there, in so many columns.
+    pub(super) fn bar_of(self, part: u64, whole: u64, columns: usize) -> (String, String) {
+        let wide = u128::try_from(columns).unwrap_or(0);
+        let done = (u128::from(part) * wide).checked_div(u128::from(whole)).unwrap_or(wide);
+        let done = usize::try_from(done).unwrap_or(columns).min(columns);
+        let (full, empty) = if self.unicode { ("━", "─") } else { ("#", "-") };
+        (full.repeat(done), empty.repeat(columns - done))
+    }
+
+    /// Before something that comes here, or goes to others.
+    pub(super) fn way_sign(self, comes: bool) -> &'static str {
+        match (comes, self.unicode) {
+            (true, true) => "↓",
+            (false, true) => "↑",
+            (true, false) => "<",
+            (false, false) => ">",
+        }
+    }
+
     /// What turns while something is looked for.
     pub(super) fn spinner(self, turn: usize) -> &'static str {
         const UNICODE: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];

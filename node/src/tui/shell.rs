@@ -8,7 +8,7 @@ use anyhow::Context;
 use crossterm::event::{Event, EventStream, MouseEventKind};
 use futures_util::StreamExt;
 use hobnob::control::wire::Command;
-use hobnob::control::{Client, ClientError, Home};
+use hobnob::control::{Client, Home};
 use hobnob::protocol::RoomName;
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -18,13 +18,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::app::{About, App, Input, Output, Start};
 use super::looks::Looks;
+use super::paths;
 use super::seen::{self, Seen};
 use super::terminal::{self, Terminal};
 use super::view;
 use crate::cli::args::Common;
+use crate::cli::chat::paths::Places;
 use crate::cli::exit::{Exit, Usage};
 use crate::cli::feed::{Feed, Told};
 use crate::cli::session::{self, Signals};
+use crate::cli::settings::{ScreenSettings, Settings};
 use crate::cli::{output, values};
 
 /// Between two frames at least: 60 a second.
@@ -50,7 +53,8 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let mut told = Told::since(values::now());
     let (home, mut attached) = session::open(common, true).await?;
-    let mut shell = Shell::new(home, common.rooms.first().cloned().unwrap_or_else(RoomName::lobby))?;
+    let settings = Settings::of(&home)?.screen();
+    let mut shell = Shell::new(home, common.rooms.first().cloned().unwrap_or_else(RoomName::lobby), settings)?;
     loop {
         let ended = tokio::select! {
             ended = shell.converse(&attached.client, &mut told) => ended,
@@ -90,20 +94,26 @@ struct Shell {
     terminal: Terminal,
     keys: EventStream,
     app: App,
+    /// A look at a folder, which may be far away.
+    looks_at: JoinSet<Input>,
     drawn: Option<Instant>,
 }
 
 impl Shell {
-    fn new(home: Home, room: RoomName) -> anyhow::Result<Shell> {
+    fn new(home: Home, room: RoomName, settings: ScreenSettings) -> anyhow::Result<Shell> {
         let looks = Looks::of(|name| std::env::var(name).ok());
         let terminal = Terminal::enter().context("can't use this terminal for a screen (try hobnob --plain)")?;
-        let start = Start { room, looks, zone: TimeZone::system(), seen: seen::load(&home) };
+        let start = Start { room, looks, zone: TimeZone::system(), seen: seen::load(&home), places: Places::here(), settings };
         let app = App::new(start, terminal.size()?, values::now());
-        Ok(Shell { home, terminal, keys: EventStream::new(), app, drawn: None })
+        Ok(Shell { home, terminal, keys: EventStream::new(), app, looks_at: JoinSet::new(), drawn: None })
     }
 
     async fn converse(&mut self, client: &Client, told: &mut Told) -> anyhow::Result<Ended> {
-        let mut feed = Feed::open(client, told).await?;
+        let mut feed = match Feed::open(client, told).await {
+            // It ended just now.
+            Err(error) if error.is_end() => return Ok(Ended::NodeGone),
+            feed => feed?,
+        };
         let mut asker = Asker::new(client.clone());
         let mut ticks = tokio::time::interval(TICK);
         self.input(Input::Attached);
@@ -121,10 +131,12 @@ impl Shell {
                 () = terminal::panicked() => anyhow::bail!("hobnob has met a fault of its own, told above, and ends"),
                 () = tokio::time::sleep_until(frame), if self.app.is_dirty() => self.draw()?,
                 Some((about, outcome)) = asker.answer() => self.input(Input::Answer(about, outcome)),
+                Some(listed) = self.looks_at.join_next() => self.input(listed?),
                 _ = ticks.tick() => self.input(Input::Tick),
                 event = feed.next(told) => match event {
                     Ok(Some(event)) => self.input(Input::Event(event)),
-                    Ok(None) | Err(ClientError::Lost) => return Ok(Ended::NodeGone),
+                    Ok(None) => return Ok(Ended::NodeGone),
+                    Err(error) if error.is_end() => return Ok(Ended::NodeGone),
                     Err(error) => return Err(error.into()),
                 },
             }
@@ -154,7 +166,13 @@ impl Shell {
             match output {
                 Output::Ask(command, about) => asker.ask(command, about),
                 Output::Remember(seen) => self.keep(&seen),
-                Output::Ring(text) => self.terminal.ring(&text)?,
+                Output::Ring { bell, desktop } => self.terminal.ring(bell, desktop.as_deref())?,
+                Output::List { folder, path, start, typed, forth } if self.looks_at.is_empty() => {
+                    let look = move || Input::Names { folder, names: paths::names(&path, &start), typed, forth };
+                    self.looks_at.spawn_blocking(look);
+                }
+                // One folder at a time, however often the key is pressed.
+                Output::List { .. } => {}
                 Output::CaptureMouse(on) => self.terminal.capture_mouse(on)?,
                 Output::Repaint => self.terminal.repaint()?,
                 Output::Quit => return Ok(true),

@@ -67,9 +67,10 @@ impl Terminal {
         self.inner.clear()
     }
 
-    /// Rings the bell, and tells the desktop (OSC 9). `text` must be safe to show.
-    pub(super) fn ring(&mut self, text: &str) -> io::Result<()> {
-        self.write(&format!("\x07\x1b]9;{text}\x07"))
+    /// Rings the bell, and tells the desktop (OSC 9) a text, which must be safe to show.
+    pub(super) fn ring(&mut self, bell: bool, desktop: Option<&str>) -> io::Result<()> {
+        let told = desktop.map(|text| format!("\x1b]9;{text}\x07")).unwrap_or_default();
+        self.write(&format!("{}{told}", if bell { "\x07" } else { "" }))
     }
 
     pub(super) fn capture_mouse(&mut self, on: bool) -> io::Result<()> {

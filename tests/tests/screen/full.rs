@@ -10,6 +10,10 @@ const ALT_ENTER: &str = "\x1b\r";
 const PAGE_UP: &str = "\x1b[5~";
 const ALT_END: &str = "\x1b[1;3F";
 const F1: &str = "\x1bOP";
+const F4: &str = "\x1bOS";
+const WHEEL_UP: &str = "\x1b[<64;10;10M";
+const WHEEL_DOWN: &str = "\x1b[<65;10;10M";
+const FOCUS_LOST: &str = "\x1b[O";
 const CTRL_R: &str = "\x12";
 const CTRL_U: &str = "\x15";
 const TAB: &str = "\t";
@@ -123,6 +127,50 @@ fn any_size_will_do() {
     ann.shows("● bob");
     ann.enters("still here");
     bob.shows_once("still here");
+}
+
+#[test]
+fn the_wheel_scrolls_once_a_key_lets_it() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let bob = office.machine("bob").up("bob", &[]);
+    let mut ann = chat(&office.machine("ann"), "ann", USUAL);
+    ann.shows("bob is here");
+    for n in 0..40 {
+        bob.says(&format!("number {n}."));
+    }
+    ann.shows("number 39.");
+    ann.presses(F4);
+    ann.shows("the wheel scrolls");
+    ann.presses(WHEEL_UP);
+    ann.hides("number 39.");
+    ann.shows("below: Alt-End");
+    ann.presses(WHEEL_DOWN);
+    ann.shows("number 39.");
+    ann.presses(F4);
+    ann.shows("the mouse selects text");
+    ann.enters("/quit");
+    assert_eq!(ann.ends(), Some(0));
+    ann.is_given_back();
+}
+
+#[test]
+fn who_looks_elsewhere_is_told_of_what_is_for_them() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let bob = office.machine("bob").up("bob", &[]);
+    let mut ann = chat(&office.machine("ann"), "ann", USUAL);
+    ann.shows("bob is here");
+    let told = |ann: &Terminal, text: &str| String::from_utf8_lossy(&ann.bytes()).contains(text);
+    bob.says("ann: while you look");
+    ann.shows("while you look");
+    ann.presses(FOCUS_LOST);
+    bob.says("nothing for you");
+    ann.shows("nothing for you");
+    assert!(!told(&ann, "\x1b]9;"));
+    bob.says("ann: look \u{1b}[2J here");
+    ann.shows("look ␛[2J here");
+    assert!(told(&ann, "\x07\x1b]9;bob: ann: look ␛[2J here\x07"));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! What people have before them: the chat in lines, and the full screen in a real terminal.
 
+mod files;
 mod full;
 mod plain;

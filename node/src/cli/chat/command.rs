@@ -1,10 +1,12 @@
-//! What a line typed into a chat means: one table of commands for the line chat and the full screen.
+//! What a line typed into a chat means.
 
 use hobnob::protocol::target::TargetError;
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, RoomName, Target};
 
 use super::super::marks::Decision;
+use super::paths::PathWord;
+use super::table::{COMMANDS, Spec, What, find, synopsis};
 
 /// Messages that `/history` shows unless told otherwise.
 const HISTORY_DEFAULT: usize = 20;
@@ -36,104 +38,24 @@ pub(crate) enum Input {
     Search(String),
     History(usize),
     Receipts,
+    /// Offers what is at this path in the conversation that is spoken in.
+    Send(PathWord),
+    Files,
+    /// By id, the beginning of one, or name; none: the only one that waits.
+    Accept(Option<String>),
+    Decline(Option<String>),
     Decide(Decision, Target),
     Kick(Target),
     /// Whether the words have been compared; none: show them.
     Verify(Target, Option<bool>),
     Why(Target),
-    Doctor,
+    /// How things are, and a diagnosis.
     Net,
     Clear,
     /// About one command, or about all.
     Help(Option<&'static Spec>),
     Quit,
 }
-
-/// One command: what it is called, what follows its name, and what it does.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Spec {
-    pub(crate) name: &'static str,
-    pub(crate) aliases: &'static [&'static str],
-    pub(crate) takes: &'static str,
-    pub(crate) help: &'static str,
-    what: What,
-}
-
-impl Spec {
-    /// Whether it means nothing in a chat of lines.
-    pub(crate) fn is_for_screens(&self) -> bool {
-        matches!(self.what, What::Query | What::Receipts | What::Clear)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    Msg,
-    Query,
-    Me,
-    Join,
-    Part,
-    Rooms,
-    Names,
-    Peers,
-    Whois,
-    Nick,
-    Search,
-    History,
-    Receipts,
-    Decide(Decision),
-    Kick,
-    Verify,
-    Why,
-    Doctor,
-    Net,
-    Clear,
-    Help,
-    Quit,
-}
-
-const fn spec(what: What, name: &'static str, aliases: &'static [&'static str], takes: &'static str, help: &'static str) -> Spec {
-    Spec { name, aliases, takes, help, what }
-}
-
-/// All commands, in the order in which help lists them.
-pub(crate) const COMMANDS: &[Spec] = &[
-    spec(What::Msg, "msg", &["w"], "TARGET text", "a direct message: to a nickname, id, host:port or ticket"),
-    spec(What::Query, "query", &["q"], "TARGET", "open the conversation with somebody, to speak there"),
-    spec(What::Me, "me", &[], "text", "say what you do: * ann waves"),
-    spec(What::Join, "join", &["j"], "ROOM", "be in an open room (one with a secret: hobnob join ROOM --secret-file F)"),
-    spec(What::Part, "part", &["leave", "close"], "[ROOM]", "leave a room, or close a direct conversation"),
-    spec(What::Rooms, "rooms", &[], "", "the rooms you are in"),
-    spec(What::Names, "names", &[], "", "who is in this room"),
-    spec(What::Peers, "who", &["peers"], "", "everybody who was ever met: state, path, address, round trip, id"),
-    spec(What::Whois, "whois", &[], "TARGET", "all that is known of somebody"),
-    spec(What::Nick, "nick", &[], "NAME", "another nickname"),
-    spec(What::Search, "search", &["find"], "WORDS", "messages of this conversation with these words"),
-    spec(What::History, "history", &[], "[N]", "the last N messages of every conversation (20)"),
-    spec(What::Receipts, "receipts", &[], "", "who has your last messages here"),
-    spec(What::Decide(Decision::Ignore), "ignore", &[], "TARGET", "show nothing they write"),
-    spec(What::Decide(Decision::Unignore), "unignore", &[], "TARGET", "show what they write again"),
-    spec(What::Kick, "kick", &[], "TARGET", "no session with them for ten minutes"),
-    spec(
-        What::Decide(Decision::Block),
-        "ban",
-        &["block"],
-        "TARGET",
-        "no session with them; what they write is neither shown nor passed on",
-    ),
-    spec(What::Decide(Decision::Unblock), "unban", &["unblock"], "TARGET", "undo /ban or /kick"),
-    spec(What::Net, "net", &[], "", "who you are, who can see you, how others reach you"),
-    spec(What::Clear, "clear", &[], "", "clear the screen; the messages stay on disk"),
-    spec(What::Help, "help", &["h"], "[COMMAND]", "all commands, or one"),
-    spec(What::Quit, "quit", &["exit"], "", "end"),
-];
-
-/// Commands about trust and about faults, which help lists after the others.
-pub(crate) const CARE: &[Spec] = &[
-    spec(What::Verify, "verify", &[], "TARGET", "six words to compare with them; then /verify TARGET confirm (or undo)"),
-    spec(What::Why, "why", &[], "TARGET", "why they can't be reached, and what to do"),
-    spec(What::Doctor, "doctor", &[], "", "what is wrong with this machine's network, and what to do"),
-];
 
 /// Reads a line. What begins with one slash is a command or an error, never a message.
 pub(crate) fn parse(line: &str) -> Result<Input, String> {
@@ -153,26 +75,6 @@ pub(crate) fn parse(line: &str) -> Result<Input, String> {
         return Err(usage(spec));
     }
     meaning(spec, rest)
-}
-
-/// The command of this name or alias.
-pub(crate) fn find(name: &str) -> Option<&'static Spec> {
-    COMMANDS.iter().chain(CARE).find(|spec| spec.name == name || spec.aliases.contains(&name))
-}
-
-/// Columns of [`synopsis`] in a list.
-pub(crate) const SYNOPSIS: usize = 19;
-
-/// `/msg TARGET text` and what it does, in columns.
-pub(crate) fn help(spec: &Spec) -> String {
-    format!("{:SYNOPSIS$}{}", synopsis(spec), purpose(spec))
-}
-
-/// What it does, and what else it is called.
-pub(crate) fn purpose(spec: &Spec) -> String {
-    let aliases: Vec<String> = spec.aliases.iter().map(|alias| format!("/{alias}")).collect();
-    let also = if aliases.is_empty() { String::new() } else { format!(" (also {})", aliases.join(", ")) };
-    format!("{}{also}", spec.help)
 }
 
 fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
@@ -216,20 +118,22 @@ fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
         What::Names => Input::Names,
         What::Peers => Input::Peers,
         What::Receipts => Input::Receipts,
+        What::Send => Input::Send(PathWord::parse(rest)?),
+        What::Files => Input::Files,
+        What::Accept => Input::Accept(some(rest)),
+        What::Decline => Input::Decline(some(rest)),
         What::Net => Input::Net,
-        What::Doctor => Input::Doctor,
         What::Clear => Input::Clear,
         What::Quit => Input::Quit,
     })
 }
 
-fn usage(spec: &Spec) -> String {
-    format!("write {}: {}", synopsis(spec), spec.help)
+fn some(word: &str) -> Option<String> {
+    (!word.is_empty()).then(|| word.to_owned())
 }
 
-/// `/msg TARGET text`
-pub(crate) fn synopsis(spec: &Spec) -> String {
-    format!("/{} {}", spec.name, spec.takes).trim_end().to_owned()
+fn usage(spec: &Spec) -> String {
+    format!("write {}: {}", synopsis(spec), spec.help)
 }
 
 fn parse_target(word: &str) -> Result<Target, String> {
@@ -247,7 +151,7 @@ fn split_word(text: &str) -> (&str, &str) {
 
 fn unknown_command(name: &str) -> String {
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    let names = COMMANDS.iter().chain(CARE).flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
+    let names = COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
     let near = names.filter(|known| distance(known) <= NEAR && 2 * distance(known) <= known.len()).min_by_key(distance);
     let name = visible(name);
     let hint = near.map_or_else(|| "see /help".to_owned(), |near| format!("did you mean /{near}?"));
@@ -256,6 +160,7 @@ fn unknown_command(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::SYNOPSIS;
     use super::*;
 
     #[test]
@@ -284,7 +189,13 @@ mod tests {
             ("/verify bob", Ok(Input::Verify(bob(), None))),
             ("/verify bob confirm", Ok(Input::Verify(bob(), Some(true)))),
             ("/why bob", Ok(Input::Why(bob()))),
-            ("/doctor", Ok(Input::Doctor)),
+            ("/net", Ok(Input::Net)),
+            ("/doctor", Ok(Input::Net)),
+            ("/send \"my film.mp4\"", Ok(Input::Send(PathWord::parse("my film.mp4").unwrap()))),
+            ("/files", Ok(Input::Files)),
+            ("/accept", Ok(Input::Accept(None))),
+            ("/get f33731-4", Ok(Input::Accept(Some("f33731-4".into())))),
+            ("/cancel my film.mp4", Ok(Input::Decline(Some("my film.mp4".into())))),
             ("/history", Ok(Input::History(20))),
             ("/history 5", Ok(Input::History(5))),
             ("/search two words", Ok(Input::Search("two words".into()))),
@@ -323,6 +234,8 @@ mod tests {
             ("/join", "/join ROOM"),
             ("/join a/b", "a room's name is"),
             ("/verify bob yes", "write /verify TARGET"),
+            ("/send", "/send PATH"),
+            ("/send 'my film", "quote"),
             ("/peers now", "takes nothing more"),
         ] {
             let error = parse(line).expect_err(line);
@@ -333,10 +246,10 @@ mod tests {
     #[test]
     fn no_two_commands_share_a_name_and_all_fit_the_column() {
         let names: Vec<_> =
-            COMMANDS.iter().chain(CARE).flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied())).collect();
+            COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied())).collect();
         for name in &names {
             assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
         }
-        assert!(COMMANDS.iter().chain(CARE).all(|spec| synopsis(spec).len() < SYNOPSIS));
+        assert!(COMMANDS.iter().all(|spec| synopsis(spec).len() < SYNOPSIS));
     }
 }

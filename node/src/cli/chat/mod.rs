@@ -5,8 +5,11 @@
 //! the chat attaches to the next, or runs it.
 
 pub(crate) mod command;
+mod files;
 mod lines;
 mod outbox;
+pub(crate) mod paths;
+pub(crate) mod table;
 pub(crate) mod words;
 
 use std::collections::BTreeMap;
@@ -19,7 +22,7 @@ use hobnob::control::wire::{
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, PeerId, RoomName, Target};
-use hobnob::{ConversationRef, DeliveryState, PeerState};
+use hobnob::{ConversationRef, DeliveryState, FileState, PeerState};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -127,8 +130,14 @@ impl Chat {
     }
 
     async fn run(&mut self, client: &Client) -> anyhow::Result<Ended> {
-        let mut feed = Feed::open(client, &self.told).await?;
-        self.welcome(client).await?;
+        let mut feed = match Feed::open(client, &self.told).await {
+            Err(error) if error.is_end() => return self.node_gone().await,
+            feed => feed?,
+        };
+        match self.welcome(client).await {
+            Err(error) if is_end(&error) => return self.node_gone().await,
+            welcomed => welcomed?,
+        }
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
@@ -137,9 +146,11 @@ impl Chat {
                     None => self.input_ended = true,
                 },
                 Some(reply) = self.replies.join_next() => self.reply(reply?)?,
-                event = feed.next(&mut self.told) => match event? {
-                    Some(event) => self.event(event)?,
-                    None => return self.node_gone().await,
+                event = feed.next(&mut self.told) => match event {
+                    Ok(Some(event)) => self.event(event)?,
+                    Ok(None) => return self.node_gone().await,
+                    Err(error) if error.is_end() => return self.node_gone().await,
+                    Err(error) => return Err(error.into()),
                 },
                 _ = ticks.tick() => if self.ticked()? { break },
             }
@@ -173,9 +184,9 @@ impl Chat {
             Ok(Input::Nothing) => {}
             Ok(Input::Quit) => return Ok(Some(Ended::Quit)),
             Ok(Input::Help(one)) => {
-                let (specs, more) = one.map_or((command::COMMANDS, command::CARE), |one| (std::slice::from_ref(one), &[][..]));
-                let mut for_lines = specs.iter().chain(more).filter(|spec| !spec.is_for_screens());
-                for_lines.try_for_each(|spec| output::line(&command::help(spec)))?;
+                let specs = one.map_or(table::COMMANDS, std::slice::from_ref);
+                let mut for_lines = specs.iter().filter(|spec| !spec.is_for_screens());
+                for_lines.try_for_each(|spec| output::line(&table::help(spec)))?;
             }
             Ok(Input::Query(_) | Input::Receipts | Input::Clear) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
@@ -220,10 +231,9 @@ impl Chat {
             Input::Whois(target) => self.whois(client, target),
             Input::Names => self.names(client).await,
             Input::Net => {
-                let lines = |status: StatusLine| Reply::Lines(words::who_where_how(&status).to_vec());
-                self.begin(client, Command::Status, lines).await;
+                self.begin(client, Command::Status, |status: StatusLine| Reply::Lines(words::net(&status))).await;
+                self.begin(client, Command::Doctor, diagnosed).await;
             }
-            Input::Doctor => self.begin(client, Command::Doctor, diagnosed).await,
             Input::Nick(nick) => {
                 let text = format!("you are {nick} now");
                 self.begin(client, Command::Nick { nick }, |_: Done| Reply::Lines(vec![text])).await;
@@ -242,6 +252,10 @@ impl Chat {
                 self.begin(client, Command::Verify { target: Text(target), confirm }, words).await;
             }
             Input::Why(target) => self.begin(client, Command::Why { target: Text(target) }, diagnosed).await,
+            Input::Send(word) => self.offer(client, &word).await,
+            Input::Files => self.files(client),
+            Input::Accept(word) => self.accept(client, word),
+            Input::Decline(word) => self.decline(client, word),
             Input::Nothing | Input::Help(_) | Input::Query(_) | Input::Receipts | Input::Clear | Input::Quit => {}
         }
     }
@@ -339,6 +353,8 @@ impl Chat {
                 let report = self.outbox.delivered(receipt.id.0, receipt.peer.0);
                 self.report(report)
             }
+            // The message that offers it says how to fetch it.
+            WireEvent::File(file) if file.state == FileState::Offered => Ok(()),
             WireEvent::File(_) => show::event(&event, &self.names).map_or(Ok(()), |text| output::line(&format!("* {text}"))),
             WireEvent::Notice(NoticeLine { text, .. }) => output::line(&format!("* {}", visible(&text))),
             WireEvent::Message(_)
@@ -400,6 +416,11 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+/// Whether the node has ended, which is no reason for the chat to end.
+fn is_end(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(ClientError::is_end)
 }
 
 fn diagnosed(diagnosis: Diagnosis) -> Reply {

@@ -7,9 +7,9 @@ use hobnob::control::wire::{MessageLine, StatusLine};
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{PeerId, RoomName};
 
-use super::super::messages;
 use super::super::show::{self, Names, count};
 use super::super::values::local_time_of_day;
+use super::super::{messages, offers};
 use super::command::ACTION;
 use super::outbox::Report;
 
@@ -22,6 +22,15 @@ pub(crate) fn who_where_how(status: &StatusLine) -> [String; 3] {
     ]
 }
 
+/// How things are, before it is looked at what is wrong.
+pub(crate) fn net(status: &StatusLine) -> Vec<String> {
+    let mut lines = who_where_how(status).to_vec();
+    lines.push(format!("This node listens on {}", show::join(&status.addrs)));
+    lines.extend(status.relays.iter().map(|relay| format!("Relay {}", show::relay(relay))));
+    lines.push("Looking for what is wrong, which takes a few seconds …".to_owned());
+    lines
+}
+
 /// The same, and what to do next.
 pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
     let [_, see, reach] = who_where_how(status);
@@ -32,7 +41,11 @@ pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
 /// `14:03 #lobby <bob> hi`, `14:03 <bob> to you: hi`.
 pub(crate) fn message(message: &MessageLine) -> String {
     let time = local_time_of_day(message.received_at);
-    let (name, body) = (visible(&message.nick), show::body(&message.body));
+    let (name, mut body) = (visible(&message.nick), show::body(&message.body));
+    if message.body.file.is_some() {
+        let id = offers::short(message.id.0);
+        body = format!("{body}: /accept {id}, or /decline {id}");
+    }
     if let (ConversationRef::Room(room), Some(action)) = (&message.conversation.0, body.strip_prefix(ACTION)) {
         return format!("{time} {room} * {name} {action}");
     }

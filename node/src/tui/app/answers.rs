@@ -2,7 +2,8 @@
 
 use hobnob::ConversationRef;
 use hobnob::control::wire::{
-    Done, HistoryFilter, Kicked, MessageList, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text,
+    Done, FileList, HistoryFilter, Kicked, MessageList, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine, StatusLine,
+    Text,
 };
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
@@ -48,6 +49,14 @@ impl App {
             About::Whois => {
                 let Resolved { peer } = read(value)?;
                 self.whois(peer.0);
+            }
+            About::Files => {
+                let FileList { files } = read(value)?;
+                self.files.listed(self.now, files);
+            }
+            // What comes of it, events tell.
+            About::Decided => {
+                let Done {} = read(value)?;
             }
             About::Join => {
                 let room: RoomLine = read(value)?;
@@ -97,6 +106,8 @@ impl App {
             About::Status
             | About::Peers
             | About::Rooms
+            | About::Files
+            | About::Decided
             | About::Talked(_)
             | About::Unread(_)
             | About::Search(_)

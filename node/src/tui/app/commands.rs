@@ -1,21 +1,18 @@
 //! What is typed: messages and commands.
 
-use hobnob::control::wire::{Command, HistoryFilter, Patience, Text};
+use hobnob::control::wire::{Command, HistoryFilter, Text};
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, RoomName};
 use hobnob::{ConversationRef, DeliveryState};
 
-use super::{About, App, Conversation, Mode, Output, Pending, Tone};
+use super::{About, App, Conversation, Doing, Mode, ON_DISK, Output, Pending, Tone};
 use crate::cli::chat::command::{self, Input as Typed};
-use crate::cli::chat::words;
+use crate::cli::chat::{table, words};
 use crate::cli::show;
 use crate::tui::window::{Way, Window};
 
 /// Own messages of which `/receipts` tells.
 const RECEIPTS_SHOWN: usize = 3;
-
-/// The answer to a message comes as soon as it is on disk; how far it gets is told by events.
-const ON_DISK: Patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
 
 impl App {
     /// Enter was pressed.
@@ -57,7 +54,6 @@ impl App {
             Typed::Verify(target, confirm) => {
                 self.ask(Command::Verify { target: Text(target), confirm }, About::Verify(confirm));
             }
-            Typed::Doctor => self.ask(Command::Doctor, About::Diagnosis),
             Typed::Why(target) => self.ask(Command::Why { target: Text(target) }, About::Diagnosis),
             Typed::Nick(nick) => self.ask(Command::Nick { nick: nick.clone() }, About::Nick(nick)),
             Typed::Search(words) => self.search(&words),
@@ -66,10 +62,17 @@ impl App {
                 self.ask(Command::History(filter), About::History);
             }
             Typed::Help(None) => self.mode = Mode::Help(0),
-            Typed::Help(Some(spec)) => self.note(Tone::Info, command::help(spec)),
+            Typed::Help(Some(spec)) => self.note(Tone::Info, table::help(spec)),
+            Typed::Send(word) => self.offer(&word),
+            Typed::Accept(word) => self.accept(word.as_deref()),
+            Typed::Decline(word) => self.decline(word.as_deref()),
             Typed::Clear => self.clear(),
             Typed::Quit => self.outputs.push_back(Output::Quit),
-            Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts | Typed::Net => {
+            Typed::Net => {
+                self.net().into_iter().for_each(|line| self.note(Tone::Info, line));
+                self.ask(Command::Doctor, About::Diagnosis);
+            }
+            Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts | Typed::Files => {
                 self.lines_of(&typed).into_iter().for_each(|line| self.note(Tone::Info, line));
             }
         }
@@ -83,7 +86,7 @@ impl App {
             Typed::Peers if self.peers.is_empty() => vec!["nobody has been met yet".to_owned()],
             Typed::Peers => show::peers(&self.peers.values().cloned().collect::<Vec<_>>()),
             Typed::Receipts => self.receipts(),
-            Typed::Net => self.net(),
+            Typed::Files => self.list_of_files(),
             Typed::Nothing
             | Typed::Say(_)
             | Typed::Msg(..)
@@ -96,9 +99,12 @@ impl App {
             | Typed::Kick(_)
             | Typed::Verify(..)
             | Typed::Why(_)
-            | Typed::Doctor
+            | Typed::Net
             | Typed::Search(_)
             | Typed::History(_)
+            | Typed::Send(_)
+            | Typed::Accept(_)
+            | Typed::Decline(_)
             | Typed::Clear
             | Typed::Help(_)
             | Typed::Quit => vec![],
@@ -106,17 +112,22 @@ impl App {
     }
 
     fn say(&mut self, text: String) {
-        let conversation = self.conversation().of.clone();
         let body = Body::Text(text.clone()).into();
-        let command = match &conversation {
+        let command = match &self.conversation().of {
             ConversationRef::Room(room) => Command::Broadcast { room: Text(room.clone()), body, patience: ON_DISK },
             ConversationRef::Direct(peer) => {
                 let target = Text(hobnob::protocol::Target::Id(*peer));
                 Command::Send { target, body, patience: ON_DISK }
             }
         };
+        self.say_pending(text, Doing::Saving, command);
+    }
+
+    /// Shows what was typed until the message is on disk.
+    pub(super) fn say_pending(&mut self, text: String, doing: Doing, command: Command) {
+        let conversation = self.conversation().of.clone();
         self.numbers += 1;
-        self.pending.push(Pending { number: self.numbers, conversation, text, id: None });
+        self.pending.push(Pending { number: self.numbers, conversation, text, doing, id: None });
         self.ask(command, About::Said(self.numbers));
         // Who answers has read what is above.
         self.conversations[self.current].first_unread = None;
@@ -195,11 +206,7 @@ impl App {
     }
 
     fn net(&self) -> Vec<String> {
-        let Some(status) = &self.status else { return vec!["the node has not answered yet".to_owned()] };
-        let mut lines = words::who_where_how(status).to_vec();
-        lines.push(format!("This node listens on {}", show::join(&status.addrs)));
-        lines.extend(status.relays.iter().map(|relay| format!("Relay {}", show::relay(relay))));
-        lines
+        self.status.as_ref().map_or_else(|| vec!["the node has not answered yet".to_owned()], words::net)
     }
 
     fn receipts(&self) -> Vec<String> {

@@ -6,6 +6,7 @@ use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, PeerState};
 
 use super::{About, App, Command, Conversation, LOOK_SOON_MS, Output, RING_EVERY_MS, Time, Tone};
+use crate::cli::settings::ScreenSettings;
 use crate::cli::show;
 use crate::tui::text::fit;
 use crate::tui::window::Way;
@@ -23,8 +24,12 @@ impl App {
             WireEvent::Listening(_) => self.look_soon(),
             WireEvent::Room(room) => drop(self.rooms.insert(room.room.0.clone(), room)),
             // Receipts may be among what was missed: the store knows.
-            WireEvent::Lagged { .. } => self.show_newest_again(),
-            WireEvent::Sent(_) | WireEvent::File(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {}
+            WireEvent::Lagged { .. } => {
+                self.show_newest_again();
+                self.ask(Command::Files, About::Files);
+            }
+            WireEvent::File(file) => self.files.told(self.now, *file),
+            WireEvent::Sent(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {}
         }
     }
 
@@ -39,6 +44,7 @@ impl App {
 
     fn message(&mut self, message: MessageLine) {
         let index = self.place(&message.conversation.0);
+        self.files.offered(self.now, &message);
         let mine = self.is_mine(&message);
         if mine {
             self.pending_came(&message);
@@ -80,12 +86,13 @@ impl App {
     }
 
     fn ring(&mut self, message: &MessageLine) {
-        if self.now.0.saturating_sub(self.rung_at.0) < RING_EVERY_MS {
+        let ScreenSettings { bell, notifications, .. } = self.settings;
+        if self.now.0.saturating_sub(self.rung_at.0) < RING_EVERY_MS || !(bell || notifications) {
             return;
         }
         self.rung_at = self.now;
         let text = format!("{}: {}", visible(&message.nick), show::body(&message.body));
-        self.outputs.push_back(Output::Ring(fit(&text, RING_COLUMNS)));
+        self.outputs.push_back(Output::Ring { bell, desktop: notifications.then(|| fit(&text, RING_COLUMNS)) });
     }
 
     /// Whether our name stands in the text, as a word.
@@ -119,7 +126,7 @@ impl App {
         let Some(index) = self.conversations.iter().position(|conversation| conversation.of == *room) else { return };
         for (these, those, what) in [(now, before, "here"), (before, now, "gone")] {
             let names: Vec<String> = these.iter().filter(|peer| !those.contains(peer)).map(|peer| self.names.of(peer)).collect();
-            if let Some(who) = some_of(&names) {
+            if let Some(who) = show::some_of(&names) {
                 let verb = if names.len() == 1 { "is" } else { "are" };
                 self.note_in(index, Tone::Info, format!("{who} {verb} {what}"));
             }
@@ -141,15 +148,5 @@ impl App {
             let (request, filter) = self.window.begin(Way::Newest);
             self.ask(Command::History(filter), About::Page(request));
         }
-    }
-}
-
-/// `ann, bob and 3 others`.
-pub(crate) fn some_of(names: &[String]) -> Option<String> {
-    const NAMED: usize = 3;
-    match names {
-        [] => None,
-        few if few.len() <= NAMED => Some(few.join(", ")),
-        many => Some(format!("{} and {}", many[..NAMED].join(", "), show::count(many.len() - NAMED, "other"))),
     }
 }

@@ -1,5 +1,7 @@
 //! What goes into the chat and what comes out of it.
 
+use std::path::PathBuf;
+
 use crossterm::event::KeyEvent;
 use hobnob::ConversationRef;
 use hobnob::control::wire::{Command, WireEvent};
@@ -7,7 +9,9 @@ use hobnob::protocol::{Nickname, PeerId, RoomName};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use crate::cli::chat::paths::{PathWord, Places};
 use crate::cli::marks::Decision;
+use crate::cli::settings::ScreenSettings;
 use crate::tui::looks::Looks;
 use crate::tui::seen::Seen;
 
@@ -20,6 +24,9 @@ pub(crate) struct Start {
     pub(crate) zone: TimeZone,
     /// What was read at the last one.
     pub(crate) seen: Option<Seen>,
+    /// Where paths begin that are typed.
+    pub(crate) places: Places,
+    pub(crate) settings: ScreenSettings,
 }
 
 /// What comes in.
@@ -37,6 +44,13 @@ pub(crate) enum Input {
     NodeGone,
     Event(WireEvent),
     Answer(About, Result<Value, String>),
+    /// Names of a folder that begin as what was `typed`: see [`Output::List`].
+    Names {
+        folder: PathWord,
+        names: Vec<String>,
+        typed: String,
+        forth: bool,
+    },
     /// Time has passed.
     Tick,
 }
@@ -48,9 +62,23 @@ pub(crate) enum Output {
     Remember(Seen),
     /// Ask the node; its answer comes back as [`Input::Answer`].
     Ask(Command, About),
-    /// Ring the terminal's bell, and tell the desktop.
-    Ring(String),
+    /// Ring the terminal's bell, or tell the desktop this, or both.
+    Ring {
+        bell: bool,
+        desktop: Option<String>,
+    },
     CaptureMouse(bool),
+    /// Look which names in a folder begin so; they come back as [`Input::Names`].
+    List {
+        /// As it was typed, and where it is.
+        folder: PathWord,
+        path: PathBuf,
+        start: String,
+        /// All of the path that stands before the cursor.
+        typed: String,
+        /// Whether the first is to be shown, or the last.
+        forth: bool,
+    },
     /// Draw everything anew: something else may have written to the terminal.
     Repaint,
     Quit,
@@ -62,6 +90,9 @@ pub(crate) enum About {
     Status,
     Peers,
     Rooms,
+    Files,
+    /// `/accept` and `/decline`.
+    Decided,
     /// Whether anything was ever said with this peer.
     Talked(PeerId),
     /// What came since it was last looked at.
@@ -82,7 +113,7 @@ pub(crate) enum About {
     Kick,
     /// Whether the words were confirmed.
     Verify(Option<bool>),
-    /// `/why` and `/doctor`.
+    /// `/why` and `/net`.
     Diagnosis,
     History,
 }

@@ -23,7 +23,7 @@ const TWICE_WITHIN_MS: u64 = 2_000;
 pub(crate) const KEYS: &[(&str, &str)] = &[
     ("Enter", "send what is typed; a line that begins with / is a command"),
     ("Alt-Enter, Ctrl-j", "a new line in the message"),
-    ("Tab, Shift-Tab", "complete a command, a room or a name"),
+    ("Tab, Shift-Tab", "complete a command, a room, a name, a path or an id"),
     ("Up, Down", "what you typed before"),
     ("PgUp, PgDn", "scroll; Alt-Home, Alt-End: to the first message, to the newest"),
     ("Alt-1 … Alt-9", "go to that conversation"),
@@ -72,7 +72,7 @@ impl App {
             (ctrl, alt, code) => match self.mode {
                 Mode::Chat => self.chat_key(ctrl, alt, code),
                 Mode::Search(_) => self.search_key(ctrl, alt, code),
-                Mode::Help(_) => self.help_key(code),
+                Mode::Help(_) => self.help_key(ctrl, alt, code),
             },
         }
     }
@@ -144,7 +144,8 @@ impl App {
         }
     }
 
-    fn help_key(&mut self, code: KeyCode) {
+    /// Turns pages. What begins a message ends the help, and is not lost.
+    fn help_key(&mut self, ctrl: bool, alt: bool, code: KeyCode) {
         let page = self.layout().rows().saturating_sub(1).max(1);
         let Mode::Help(scrolled) = &mut self.mode else { return };
         match (code,) {
@@ -152,6 +153,10 @@ impl App {
             (KeyCode::Down,) => *scrolled = turned(*scrolled, false, 1),
             (KeyCode::PageUp,) => *scrolled = turned(*scrolled, true, page),
             (KeyCode::PageDown | KeyCode::Char(' '),) => *scrolled = turned(*scrolled, false, page),
+            (KeyCode::Char(_),) => {
+                self.mode = Mode::Chat;
+                self.chat_key(ctrl, alt, code);
+            }
             (_,) => self.mode = Mode::Chat,
         }
     }
@@ -211,8 +216,15 @@ impl App {
 
     fn complete(&mut self, forth: bool) {
         if self.completion.is_none() {
+            if self.complete_path(forth) {
+                return;
+            }
             self.completion = Completion::of(self.editor.before_cursor(), &self.choices());
         }
+        self.show_completion(forth);
+    }
+
+    pub(super) fn show_completion(&mut self, forth: bool) {
         let Some(completion) = &mut self.completion else { return };
         let start = completion.start;
         let word = if forth { completion.next() } else { completion.previous() };
@@ -230,10 +242,13 @@ impl App {
             let name = names.of(peer);
             if name.contains(char::is_whitespace) { peer.short() } else { name }
         };
+        let [accepted, declined] = self.ids_of_files();
         Choices {
             rooms: rooms.collect(),
             names: people.iter().map(|peer| names.of(peer)).collect(),
             targets: people.iter().map(target).collect(),
+            accepted,
+            declined,
         }
     }
 

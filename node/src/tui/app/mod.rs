@@ -5,30 +5,33 @@ mod answers;
 mod commands;
 mod conversation;
 mod events;
+mod files;
 mod io;
 mod keys;
 mod search;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hobnob::control::wire::{Command, MessageLine, PeerLine, RoomLine, StatusLine, Time};
+use hobnob::control::wire::{Command, MessageLine, Patience, PeerLine, RoomLine, StatusLine, Time};
 use hobnob::protocol::{PeerId, RoomName};
-use hobnob::{ConversationRef, MessageId, PeerState};
+use hobnob::{ConversationRef, DeliveryState, MessageId, PeerState};
 use jiff::tz::TimeZone;
 
 use super::complete::Completion;
 use super::delivery::Deliveries;
 use super::editor::Editor;
 use super::entry::{Note, Tone};
+use super::files::Files;
 use super::layout::Layout;
 use super::looks::Looks;
 use super::seen::Seen;
 use super::view::rows;
 use super::window::Window;
+use crate::cli::chat::paths::Places;
+use crate::cli::settings::{ScreenSettings, Sidebars};
 use crate::cli::show::Names;
 
 pub(super) use conversation::Conversation;
-pub(super) use events::some_of;
 pub(super) use io::{About, Input, Output, Start};
 pub(super) use keys::KEYS;
 pub(super) use search::Search;
@@ -48,6 +51,9 @@ const RING_EVERY_MS: u64 = 2_000;
 /// Known peers that are asked about at the start, whether there is a conversation with them.
 const TALKED_MAX: usize = 256;
 
+/// The answer to a message comes as soon as it is on disk; how far it gets is told by events.
+const ON_DISK: Patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+
 /// What the keys act on.
 #[derive(Debug)]
 pub(super) enum Mode {
@@ -63,8 +69,18 @@ pub(super) struct Pending {
     number: u64,
     pub(super) conversation: ConversationRef,
     pub(super) text: String,
+    pub(super) doing: Doing,
     /// Known once the answer has come, before the message itself has.
     id: Option<MessageId>,
+}
+
+/// What a message waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// It is being written to the disk.
+    Saving,
+    /// The file that it offers is being read.
+    Reading,
 }
 
 /// What can be folded away; none means as the width of the screen allows.
@@ -72,6 +88,20 @@ pub(super) struct Pending {
 pub(super) struct Panes {
     pub(super) left: Option<bool>,
     pub(super) right: Option<bool>,
+}
+
+impl Panes {
+    /// As they are at the start.
+    fn of(sidebars: Sidebars) -> Panes {
+        let panes = |left, right| Panes { left: Some(left), right: Some(right) };
+        match sidebars {
+            Sidebars::Auto => Panes::default(),
+            Sidebars::Both => panes(true, true),
+            Sidebars::Conversations => panes(true, false),
+            Sidebars::People => panes(false, true),
+            Sidebars::None => panes(false, false),
+        }
+    }
 }
 
 /// The state of the chat.
@@ -93,14 +123,18 @@ pub(super) struct App {
     pub(super) window: Window,
     pub(super) editor: Editor,
     pub(super) deliveries: Deliveries,
+    pub(super) files: Files,
     pub(super) pending: Vec<Pending>,
     /// The message that a search led to.
     pub(super) found: Option<MessageId>,
     pub(super) mouse: bool,
+    settings: ScreenSettings,
     /// Something to say above the input until the next key.
     pub(super) hint: Option<String>,
     /// Counts ticks, for what turns.
     pub(super) turn: usize,
+    /// Where paths begin that are typed.
+    places: Places,
     completion: Option<Completion>,
     focused: bool,
     connected: bool,
@@ -120,14 +154,16 @@ pub(super) struct App {
 impl App {
     /// Opens on a room.
     pub(super) fn new(start: Start, size: (u16, u16), now: Time) -> App {
-        let Start { room, looks, zone, seen } = start;
+        let Start { room, looks, zone, seen, places, settings } = start;
+        // The terminal leaves the mouse to itself until it is told.
+        let outputs = if settings.mouse { VecDeque::from([Output::CaptureMouse(true)]) } else { VecDeque::new() };
         let lobby = ConversationRef::Room(room);
         App {
             looks,
             zone,
             now,
             size,
-            panes: Panes::default(),
+            panes: Panes::of(settings.sidebars),
             mode: Mode::Chat,
             status: None,
             peers: BTreeMap::new(),
@@ -138,11 +174,14 @@ impl App {
             window: Window::new(lobby, 0),
             editor: Editor::default(),
             deliveries: Deliveries::default(),
+            files: Files::default(),
             pending: Vec::new(),
             found: None,
-            mouse: false,
+            mouse: settings.mouse,
+            settings,
             hint: None,
             turn: 0,
+            places,
             completion: None,
             focused: true,
             connected: false,
@@ -154,7 +193,7 @@ impl App {
             seen: seen.clone(),
             kept: seen,
             keep_at: now,
-            outputs: VecDeque::new(),
+            outputs,
             dirty: true,
         }
     }
@@ -199,15 +238,19 @@ impl App {
             Input::NodeGone => self.node_gone(),
             Input::Event(event) => self.event(event),
             Input::Answer(about, outcome) => self.answer(about, outcome),
+            Input::Names { folder, names, typed, forth } => self.take_names(&folder, &names, &typed, forth),
             Input::Tick => self.tick(),
         }
     }
 
     fn attached(&mut self) {
         self.connected = true;
-        for (command, about) in
-            [(Command::Status, About::Status), (Command::Peers { settle: false }, About::Peers), (Command::Rooms, About::Rooms)]
-        {
+        for (command, about) in [
+            (Command::Status, About::Status),
+            (Command::Peers { settle: false }, About::Peers),
+            (Command::Rooms, About::Rooms),
+            (Command::Files, About::Files),
+        ] {
             self.ask(command, about);
         }
         self.look_at = Time(self.now.0 + LOOK_EVERY_MS);
@@ -228,7 +271,7 @@ impl App {
 
     fn tick(&mut self) {
         self.turn += 1;
-        self.dirty |= self.is_looking();
+        self.dirty |= self.is_looking() || self.may_come_to_rest();
         if self.now >= self.keep_at {
             self.keep_at = Time(self.now.0 + KEEP_EVERY_MS);
             self.remember();
@@ -297,7 +340,7 @@ impl App {
     }
 
     pub(super) fn layout(&self) -> Layout {
-        Layout::of(self.size, self.panes, self.editor.text())
+        Layout::of(self.size, self.panes, self.editor.text(), self.transfers().len())
     }
 
     fn ask(&mut self, command: Command, about: About) {

@@ -5,6 +5,7 @@ use hobnob::control::wire::{Text, WireEvent};
 use hobnob::{DeliveryState, PeerState};
 
 use super::scene::{ANN, BOB, CAT, MINUTE, Scene, id, peer, room, with};
+use crate::cli::settings::{ScreenSettings, Sidebars};
 use crate::tui::app::{Input, Output};
 
 const LAST: u64 = 1500;
@@ -38,6 +39,15 @@ fn a_line_goes_where_one_is_and_is_shown_once() {
     );
     assert_eq!(scene.screen(80, 24).matches("hello bob").count(), 1);
     assert!(scene.app.pending.is_empty());
+}
+
+#[test]
+fn who_types_while_the_help_is_shown_loses_no_letter() {
+    let mut scene = Scene::three().opened();
+    scene.key(KeyCode::F(1));
+    assert!(shows(&mut scene, "Keys (Esc: back"));
+    scene.enters("hello after the help");
+    assert_eq!(scene.sent, [("#lobby".to_owned(), "hello after the help".to_owned())]);
 }
 
 #[test]
@@ -159,7 +169,7 @@ fn a_bell_rings_for_what_concerns_one_while_one_does_not_look() {
     let mut scene = Scene::three().opened();
     let rings = |scene: &mut Scene| {
         scene.now += 3_000;
-        std::mem::take(&mut scene.outputs).into_iter().filter(|output| matches!(output, Output::Ring(_))).count()
+        std::mem::take(&mut scene.outputs).into_iter().filter(|output| matches!(output, Output::Ring { .. })).count()
     };
     scene.said(BOB, "bob", &with(BOB), "looking?");
     assert_eq!(rings(&mut scene), 0);
@@ -187,7 +197,42 @@ fn what_rings_is_safe_to_show() {
     let mut scene = Scene::three().opened();
     scene.handle(Input::Focus(false));
     scene.said(BOB, "bo\u{7}b", &with(BOB), "\u{1b}]0;x\u{7} two\nlines");
-    assert_eq!(scene.outputs, [Output::Ring("bo␇b: ␛]0;x␇ two␊lines".into())]);
+    assert_eq!(scene.outputs, [Output::Ring { bell: true, desktop: Some("bo␇b: ␛]0;x␇ two␊lines".into()) }]);
+}
+
+#[test]
+fn what_is_set_decides_what_rings() {
+    for (bell, notifications, rings) in [
+        (true, false, Some(Output::Ring { bell: true, desktop: None })),
+        (false, true, Some(Output::Ring { bell: false, desktop: Some("bob: psst".into()) })),
+        (false, false, None),
+    ] {
+        let mut scene = Scene::with_settings(ScreenSettings { bell, notifications, ..ScreenSettings::default() }).opened();
+        scene.handle(Input::Focus(false));
+        scene.said(BOB, "bob", &with(BOB), "psst");
+        assert_eq!(scene.outputs.pop(), rings);
+    }
+}
+
+#[test]
+fn what_is_set_decides_what_stands_beside_the_messages_and_whose_the_mouse_is() {
+    for (sidebars, conversations, people) in [
+        (Sidebars::Auto, true, true),
+        (Sidebars::Both, true, true),
+        (Sidebars::Conversations, true, false),
+        (Sidebars::People, false, true),
+        (Sidebars::None, false, false),
+    ] {
+        let mut scene = Scene::with_settings(ScreenSettings { sidebars, ..ScreenSettings::default() }).opened();
+        let screen = scene.screen(120, 30);
+        assert_eq!((screen.contains(" 1 #lobby"), screen.contains("● bob")), (conversations, people), "{sidebars:?}");
+        scene.key(KeyCode::F(2));
+        assert_eq!(scene.screen(120, 30).contains(" 1 #lobby"), !conversations);
+    }
+    let mut scene = Scene::with_settings(ScreenSettings { mouse: true, ..ScreenSettings::default() }).opened();
+    assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(true)));
+    scene.key(KeyCode::F(4));
+    assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(false)));
 }
 
 #[test]

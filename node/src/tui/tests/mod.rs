@@ -1,5 +1,6 @@
 //! The chat without a terminal: what it does with keys and events, and pictures of every state.
 
 mod behaviour;
+mod files;
 mod scene;
 mod screens;

@@ -2,17 +2,20 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::control::wire::{
-    Command, Diagnosis, HistoryFilter, Kicked, MarksFields, MessageLine, MessageList, PeerLine, PeerList, ReceiptLine, RelayLine,
-    Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Time, Verification, WireEvent,
+    BodyFields, Command, Diagnosis, FileLine, FileList, HistoryFilter, Kicked, MarksFields, MessageLine, MessageList,
+    OfferFields, PeerLine, PeerList, ReceiptLine, RelayLine, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Time,
+    Verification, WireEvent,
 };
-use hobnob::protocol::{Body, LogId, PeerId, RoomName, Target};
-use hobnob::{ConversationRef, DeliveryState, MessageId, PathKind, PeerState};
+use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, Target};
+use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState};
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::cli::chat::paths::Places;
+use crate::cli::settings::ScreenSettings;
 use crate::tui::app::{About, App, Input, Output, Start};
 use crate::tui::looks::Looks;
 use crate::tui::seen::Seen;
@@ -35,6 +38,7 @@ pub(super) struct Scene {
     pub(super) peers: Vec<PeerLine>,
     pub(super) rooms: Vec<RoomLine>,
     pub(super) relays: Vec<RelayLine>,
+    pub(super) files: Vec<FileLine>,
     /// What came out that is no question to the node.
     pub(super) outputs: Vec<Output>,
     /// What was sent, in order.
@@ -48,6 +52,11 @@ pub(super) struct Scene {
 
 pub(super) fn id(byte: u8) -> PeerId {
     PeerId::from_bytes([byte; 32])
+}
+
+fn start(looks: Looks, seen: Option<Seen>) -> Start {
+    let places = Places { folder: "/home/ann/work".into(), home: Some("/home/ann".into()) };
+    Start { room: RoomName::lobby(), looks, zone: TimeZone::UTC, seen, places, settings: ScreenSettings::default() }
 }
 
 pub(super) fn room(name: &str) -> ConversationRef {
@@ -89,18 +98,26 @@ impl Scene {
 
     pub(super) fn of(looks: Looks) -> Scene {
         Scene {
-            app: App::new(Start { room: RoomName::lobby(), looks, zone: TimeZone::UTC, seen: None }, (80, 24), Time(NOW)),
+            app: App::new(start(looks, None), (80, 24), Time(NOW)),
             now: NOW,
             messages: vec![],
             peers: vec![],
             rooms: vec![RoomLine { room: Text(RoomName::lobby()), open: true, here: vec![] }],
             relays: vec![],
+            files: vec![],
             outputs: vec![],
             sent: vec![],
             answers: true,
             loses_events: false,
             waiting: vec![],
         }
+    }
+
+    /// Ann, who has set something.
+    pub(super) fn with_settings(settings: ScreenSettings) -> Scene {
+        let scene = Scene::three();
+        let app = App::new(Start { settings, ..start(scene.app.looks, None) }, (80, 24), Time(NOW));
+        Scene { app, ..scene }
     }
 
     /// Ann with bob and cat in the lobby.
@@ -113,8 +130,7 @@ impl Scene {
 
     /// The same node at the next start of the chat.
     pub(super) fn started_again(self, seen: Option<Seen>) -> Scene {
-        let start = Start { room: RoomName::lobby(), looks: self.app.looks, zone: TimeZone::UTC, seen };
-        let app = App::new(start, (80, 24), Time(self.now));
+        let app = App::new(start(self.app.looks, seen), (80, 24), Time(self.now));
         Scene { app, ..self }.opened()
     }
 
@@ -153,6 +169,54 @@ impl Scene {
             received_at: Time(self.now),
             state: (from == ANN).then_some(DeliveryState::Queued),
         }
+    }
+
+    /// Somebody offers a file.
+    pub(super) fn offers(&mut self, from: u8, nick: &str, of: &ConversationRef, name: &str, size: u64) -> MessageId {
+        let offer = OfferFields {
+            name: name.into(),
+            media: "application/octet-stream".into(),
+            size,
+            hash: Text(ContentHash([7; 32])),
+            files: None,
+            manifest: None,
+        };
+        let mut message = self.message(from, nick, of, "");
+        message.body = BodyFields { file: Some(Box::new(offer.clone())), ..BodyFields::default() };
+        self.messages.push(message.clone());
+        let line = FileLine {
+            id: message.id,
+            conversation: message.conversation.clone(),
+            from: message.from,
+            nick: nick.into(),
+            offer,
+            own: from == ANN,
+            state: FileState::Offered,
+            bytes: 0,
+            rate: None,
+            left_s: None,
+            peers: vec![],
+            path: None,
+            saved: None,
+            why: None,
+            received_at: message.received_at,
+        };
+        self.files.push(line.clone());
+        let id = message.id.0;
+        self.app.handle(Time(self.now), Input::Event(WireEvent::Message(message)));
+        if from != ANN {
+            self.app.handle(Time(self.now), Input::Event(WireEvent::File(Box::new(line))));
+        }
+        self.work();
+        id
+    }
+
+    /// The node tells how a file is now.
+    pub(super) fn file_is(&mut self, id: MessageId, change: impl FnOnce(&mut FileLine)) {
+        let line = self.files.iter_mut().find(|line| line.id.0 == id).unwrap();
+        change(line);
+        let line = Box::new(line.clone());
+        self.handle(Input::Event(WireEvent::File(line)));
     }
 
     pub(super) fn receipt(&mut self, id: MessageId, from: u8, state: DeliveryState) {
@@ -241,8 +305,27 @@ impl Scene {
             | Command::Block { target }
             | Command::Unblock { target } => value(self.known(&target.0)?),
             Command::Kick { target } => value(&Kicked { peer: self.known(&target.0)?.clone(), for_s: 600 }),
-            Command::Offer { .. } | Command::Files | Command::Accept { .. } | Command::Decline { .. } => {
-                unreachable!("the screen asks for no files")
+            Command::Offer { path, .. } if path.ends_with("missing") => Err(format!("can't read {}", path.display())),
+            Command::Offer { target, room, path, .. } => {
+                let (of, to) = match (target, room) {
+                    (Some(target), _) => {
+                        let peer = self.resolve(&target.0)?;
+                        (ConversationRef::Direct(peer), vec![Text(peer)])
+                    }
+                    (None, room) => (ConversationRef::Room(room.unwrap().0), vec![]),
+                };
+                self.sent.push((of.to_string(), path.display().to_string()));
+                let id = self.offers(ANN, "ann", &of, path.file_name().unwrap().to_str().unwrap(), 5_200_000);
+                value(&SentLine { id: Text(id), conversation: Text(of), to, state: DeliveryState::Queued })
+            }
+            Command::Files => value(&FileList { files: self.files.clone() }),
+            Command::Accept { offer } => {
+                self.file_is(offer.0, |line| line.state = FileState::Waiting);
+                value(&serde_json::json!({}))
+            }
+            Command::Decline { offer } => {
+                self.file_is(offer.0, |line| line.state = FileState::Declined);
+                value(&serde_json::json!({}))
             }
             Command::Verify { target, .. } => {
                 let words = ["abandon", "ability", "able", "about", "above", "absent"].map(str::to_owned).to_vec();

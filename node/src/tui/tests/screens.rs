@@ -11,7 +11,7 @@ use crate::tui::looks::Looks;
 const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 50)];
 
 /// The picture of a state; what has changed is shown by `cargo insta review`.
-fn picture(name: &str, scene: &mut Scene) {
+pub(super) fn picture(name: &str, scene: &mut Scene) {
     let screens = SIZES.map(|(columns, rows)| format!("{columns} x {rows}\n{}", scene.screen(columns, rows)));
     insta::assert_snapshot!(name, screens.join("\n\n"));
 }

@@ -2,9 +2,12 @@
 
 mod bars;
 mod body;
+mod first;
+mod found;
 pub(super) mod input;
 mod panes;
 pub(super) mod rows;
+mod transfers;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -31,6 +34,7 @@ pub(super) fn render(app: &App, frame: &mut Frame<'_>) {
         panes::people(app, right, buffer);
     }
     body::render(app, layout.body, buffer);
+    transfers::render(app, layout.transfers, buffer);
     let cursor = input::render(app, layout.input, buffer);
     if !app.looks.unicode {
         without_ellipses(buffer);

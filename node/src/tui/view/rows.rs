@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 
 use crate::cli::chat::command::ACTION;
 use crate::cli::show;
-use crate::tui::app::{App, Pending};
+use crate::tui::app::{App, Doing, Pending};
 use crate::tui::entry::{Entry, Note, Tone, What};
 use crate::tui::text::{self, fit, width};
 
@@ -52,7 +52,7 @@ impl<'a> Context<'a> {
         let before = index.checked_sub(1).and_then(|before| entries.get(before)).map(|before| self.day(before.at()));
         let mut rows = Vec::new();
         if before != Some(day) {
-            rows.push(self.rule(&format!(" {} ", day.strftime("%A, %-d %B %Y")), self.app.looks.dim()));
+            rows.push(self.rule(&day_words(day), self.app.looks.dim()));
         }
         match &entry.what {
             What::Message(message) => {
@@ -75,7 +75,10 @@ impl<'a> Context<'a> {
             &" ".repeat(TIME),
             Span::styled(self.name(name), self.app.looks.own()),
             rows,
-            vec![self.dim("saving")],
+            vec![self.dim(match pending.doing {
+                Doing::Saving => "saving",
+                Doing::Reading => "reading",
+            })],
             Style::new(),
         )
     }
@@ -98,7 +101,17 @@ impl<'a> Context<'a> {
         } else if message.state.is_none() && self.app.names_me(message) {
             text_style = text_style.add_modifier(Modifier::BOLD);
         }
-        self.bars(&format!("{} ", self.time(message.received_at)), name, rows, self.suffix(message), text_style)
+        let mut rows = self.bars(&format!("{} ", self.time(message.received_at)), name, rows, self.suffix(message), text_style);
+        rows.extend(self.file(message));
+        rows
+    }
+
+    /// How things stand with the file that a message offers. What stands before the bar no text can say.
+    fn file(&self, message: &MessageLine) -> Vec<Line<'static>> {
+        let Some(file) = self.app.files.get(message.id.0).filter(|_| message.body.file.is_some()) else { return vec![] };
+        let state = text::wrap(&file.state(self.app.now, &self.app.names), self.text_columns(), 0);
+        let name = Span::styled(self.name("file"), self.app.looks.dim());
+        self.bars(&" ".repeat(TIME), name, state, vec![], self.app.looks.note())
     }
 
     /// Whether the text tells what its author does, and its lines.
@@ -114,7 +127,7 @@ impl<'a> Context<'a> {
         let mut suffix = vec![];
         if message.sent_at.0.abs_diff(message.received_at.0) >= LATE_MS {
             let (sent, same_day) = (message.sent_at, self.day(message.sent_at) == self.day(message.received_at));
-            let when = if same_day { self.time(sent) } else { self.local(sent).strftime("%-d %b %Y %H:%M").to_string() };
+            let when = if same_day { self.time(sent) } else { local(self.app, sent).strftime("%-d %b %Y %H:%M").to_string() };
             suffix.push(Span::styled(format!("(written {when})"), self.app.looks.warning()));
         }
         if let Some(base) = message.state {
@@ -194,14 +207,20 @@ impl<'a> Context<'a> {
     }
 
     fn time(&self, at: Time) -> String {
-        self.local(at).strftime("%H:%M").to_string()
+        local(self.app, at).strftime("%H:%M").to_string()
     }
 
     fn day(&self, at: Time) -> Date {
-        self.local(at).date()
+        local(self.app, at).date()
     }
+}
 
-    fn local(&self, at: Time) -> jiff::Zoned {
-        at.timestamp().to_zoned(self.app.zone.clone())
-    }
+/// ` Friday, 20 November 2026 `
+pub(super) fn day_words(day: Date) -> String {
+    day.strftime(" %A, %-d %B %Y ").to_string()
+}
+
+/// A moment where the user is.
+pub(super) fn local(app: &App, at: Time) -> jiff::Zoned {
+    at.timestamp().to_zoned(app.zone.clone())
 }

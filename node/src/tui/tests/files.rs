@@ -1,0 +1,173 @@
+//! Files in the chat: what is offered, how it moves, what is asked for.
+
+use std::path::PathBuf;
+
+use crossterm::event::KeyCode;
+use hobnob::control::wire::{Text, WireEvent};
+use hobnob::{FileState, PeerState};
+
+use super::scene::{ANN, BOB, CAT, Scene, id, peer, room, with};
+use super::screens::picture;
+use crate::tui::app::{Input, Output};
+
+const MB: u64 = 1_000_000;
+
+fn moving(scene: &mut Scene, offer: hobnob::MessageId, percent: u64) {
+    scene.file_is(offer, |line| {
+        line.state = FileState::Moving;
+        line.bytes = line.offer.size / 100 * percent;
+        line.rate = Some(12 * MB);
+        line.left_s = Some((line.offer.size - line.bytes) / (12 * MB) + 1);
+        if line.peers.is_empty() {
+            line.peers = vec![if line.own { Text(id(CAT)) } else { line.from }];
+        }
+    });
+}
+
+#[test]
+fn every_state_of_a_file() {
+    let mut scene = Scene::three().opened();
+    let lobby = room("lobby");
+    let [accepted, refused, _waits] = [
+        "holiday.jpg",
+        "advert.exe\u{1b}[2J\u{202e}",
+        "a name that is so long that it does not fit on one row of a narrow screen.tar.gz",
+    ]
+    .map(|name| scene.offers(BOB, "bob", &lobby, name, 5_200_000));
+    scene.file_is(accepted, |line| {
+        line.state = FileState::Done;
+        line.bytes = line.offer.size;
+        line.saved = Some("/home/ann/Downloads/holiday.jpg".into());
+    });
+    scene.file_is(refused, |line| line.state = FileState::Declined);
+    let lost = scene.offers(CAT, "cat", &lobby, "plan.pdf", 52_100);
+    scene.file_is(lost, |line| {
+        line.state = FileState::Failed;
+        line.why = Some("its sender has taken it back".into());
+    });
+    scene.enters("/send ~/film.mp4");
+    picture("files", &mut scene);
+    scene.enters("/files");
+    picture("files_listed", &mut scene);
+}
+
+#[test]
+fn files_on_their_way() {
+    let mut scene = Scene::three().opened();
+    let film = scene.offers(BOB, "bob", &room("lobby"), "film.mp4", 1_200 * MB);
+    let disk = scene.offers(CAT, "cat", &room("lobby"), "disk.img", 4_000 * MB);
+    scene.enters(&format!("/accept {}", "film.mp4"));
+    scene.enters("/accept disk.img");
+    moving(&mut scene, film, 42);
+    scene.file_is(disk, |line| {
+        line.bytes = line.offer.size / 2;
+        line.why = Some("there is no room on the disk: it goes on when there is".into());
+    });
+    picture("file_waiting", &mut scene);
+    moving(&mut scene, disk, 50);
+    scene.enters("/send notes.txt");
+    let notes = scene.messages.last().unwrap().id.0;
+    moving(&mut scene, notes, 99);
+    scene.file_is(notes, |line| line.peers = vec![Text(id(BOB))]);
+    picture("transfers", &mut scene);
+    // What is told of no more has come to rest.
+    scene.now += 5_000;
+    scene.handle(Input::Tick);
+    assert!(!scene.screen(80, 24).contains("MB/s"));
+    scene.file_is(notes, |line| line.state = FileState::Done);
+    assert!(scene.screen(80, 24).contains("saved by bob"));
+}
+
+#[test]
+fn a_path_is_offered_where_one_is() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/send my film.mp4");
+    scene.enters("/query bob");
+    scene.enters("/send \"~/a b.png\"");
+    scene.enters("/send ~/c.png");
+    let sent: Vec<(String, String)> = [
+        ("#lobby".to_owned(), "/home/ann/work/my film.mp4"),
+        (with(BOB).to_string(), "/home/ann/work/~/a b.png"),
+        (with(BOB).to_string(), "/home/ann/c.png"),
+    ]
+    .map(|(of, path)| (of, path.to_owned()))
+    .into();
+    assert_eq!(scene.sent, sent);
+    scene.enters("/send missing");
+    assert!(scene.screen(80, 24).contains("can't read /home/ann/work/missing"));
+    assert!(scene.app.pending.is_empty());
+    scene.answers = false;
+    scene.enters("/send large.iso");
+    assert!(scene.screen(80, 24).contains("[offers large.iso]  reading"));
+}
+
+#[test]
+fn the_only_file_that_waits_needs_no_id() {
+    let mut scene = Scene::three().opened();
+    let first = scene.offers(BOB, "bob", &room("lobby"), "one.png", MB);
+    scene.offers(BOB, "bob", &with(BOB), "elsewhere.png", MB);
+    scene.enters("/accept");
+    assert_eq!(scene.files[0].state, FileState::Waiting);
+    let second = scene.offers(BOB, "bob", &room("lobby"), "two.png", MB);
+    let third = scene.offers(BOB, "bob", &room("lobby"), "three.png", MB);
+    scene.enters("/accept");
+    assert!(scene.screen(200, 50).contains("which one? /accept ID: 000000-3 (two.png), 000000-4 (three.png)"));
+    scene.enters("/decline 000000-4");
+    scene.enters("/accept two.png");
+    scene.enters("/cancel one.png");
+    let states: Vec<FileState> =
+        [first, second, third].map(|id| scene.files.iter().find(|line| line.id.0 == id).unwrap().state).into();
+    assert_eq!(states, [FileState::Declined, FileState::Waiting, FileState::Declined]);
+    scene.enters("/accept nothing");
+    assert!(scene.screen(80, 24).contains("no file nothing has been offered: /files lists them"));
+}
+
+#[test]
+fn tab_completes_ids_and_paths() {
+    let mut scene = Scene::three().opened();
+    scene.offers(BOB, "bob", &room("lobby"), "one.png", MB);
+    scene.now += 1;
+    let own = scene.offers(ANN, "ann", &room("lobby"), "mine.png", MB);
+    for (typed, completed) in [("/accept ", "/accept 000000-1"), ("/decline ", "/decline 000000-2"), ("/acc", "/accept ")] {
+        scene.ctrl('u');
+        scene.types(typed);
+        scene.key(KeyCode::Tab);
+        assert_eq!(scene.app.editor.text(), completed);
+    }
+    scene.file_is(own, |line| line.state = FileState::Declined);
+    scene.ctrl('u');
+    scene.types("/send ~/my pic");
+    scene.key(KeyCode::Tab);
+    let Some(Output::List { folder, path, start, typed, forth }) = scene.outputs.pop() else { panic!("the folder is looked at") };
+    assert_eq!((path, start.as_str(), typed.as_str()), (PathBuf::from("/home/ann"), "my pic", "~/my pic"));
+    let names = |scene: &mut Scene, names: &[&str], typed: &str| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        scene.handle(Input::Names { folder: folder.clone(), names, typed: typed.to_owned(), forth });
+        scene.app.editor.text().to_owned()
+    };
+    assert_eq!(names(&mut scene, &["my picture.png", "my pictures/"], &typed), "/send ~/my picture");
+    // What was typed meanwhile is no longer what was asked about.
+    assert_eq!(names(&mut scene, &["my pick"], &typed), "/send ~/my picture");
+    assert_eq!(names(&mut scene, &["my picture.png", "my pictures/"], "~/my picture"), "/send ~/my picture.png");
+    scene.key(KeyCode::Tab);
+    assert_eq!(scene.app.editor.text(), "/send ~/my pictures/");
+    scene.types("x");
+    scene.key(KeyCode::Tab);
+    assert!(matches!(scene.outputs.pop(), Some(Output::List { path, .. }) if path.ends_with("my pictures")));
+}
+
+#[test]
+fn what_was_offered_before_the_chat_opened_is_known() {
+    let mut scene = Scene::three();
+    let offer = scene.offers(BOB, "bob", &room("lobby"), "old.png", MB);
+    let mut scene = scene.started_again(None);
+    assert!(scene.screen(80, 24).contains("waiting for you: /accept 000000-1"));
+    scene.file_is(offer, |line| line.state = FileState::Declined);
+    assert!(scene.screen(80, 24).contains("declined"));
+    // Events that were missed.
+    scene.files[0].state = FileState::Failed;
+    scene.handle(Input::Event(WireEvent::Lagged { missed: 9 }));
+    assert!(scene.screen(80, 24).contains("failed"));
+    let away = peer(BOB, "bob", PeerState::Offline);
+    scene.handle(Input::Event(WireEvent::Peer(away)));
+}

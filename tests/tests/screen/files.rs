@@ -1,0 +1,100 @@
+//! Files in both chats: offered, accepted, and the same at the other end.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hobnob_tests::lab::{Home, Lab, Size};
+use serde_json::Value;
+
+const WIDE: Size = Size { columns: 120, rows: 30 };
+const USUAL: Size = Size { columns: 80, rows: 24 };
+
+const TAB: &str = "\t";
+const ENTER: &str = "\r";
+const ALT_2: &str = "\x1b2";
+
+/// A file of so many bytes beside a home.
+fn file(of: &Home, name: &str, bytes: usize) -> PathBuf {
+    let folder = of.path().with_extension("files");
+    fs::create_dir_all(&folder).expect("the lab's folder can be written to");
+    let path = folder.join(name);
+    let content: Vec<u8> = (0..bytes).map(|at| u8::try_from(at * at / 7 % 251).expect("it is below")).collect();
+    fs::write(&path, content).expect("there is room");
+    path
+}
+
+fn same(one: &Path, other: &Path) {
+    assert!(fs::read(one).expect("it is there") == fs::read(other).expect("it is there"), "{one:?} and {other:?} differ");
+}
+
+#[test]
+fn a_file_goes_from_screen_to_screen() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (here, there) = (office.machine("ann").home("ann"), office.machine("bob").home("bob"));
+    let film = file(&here, "my film.mp4", 40_000_000);
+    let (mut ann, mut bob) = (here.terminal(&[], WIDE), there.terminal(&[], USUAL));
+    ann.shows("bob is here");
+    bob.shows("ann is here");
+    ann.enters("/query bob");
+    ann.shows("2 @bob");
+    let folder = film.parent().expect("it is in one");
+    ann.presses(&format!("/send {}/my", folder.display()));
+    ann.presses(TAB);
+    ann.shows("my film.mp4");
+    ann.presses(ENTER);
+    ann.shows("[offers my film.mp4, 40.0 MB]");
+    ann.shows("waiting to be accepted");
+    bob.shows("2 @ann        1");
+    bob.presses(ALT_2);
+    bob.shows("waiting for you: /accept");
+    bob.presses("/acc");
+    bob.presses(TAB);
+    bob.shows("> /accept");
+    bob.presses(ENTER);
+    bob.shows("saved as ");
+    ann.shows("saved by bob");
+    same(&film, &there.path().join("downloads/my film.mp4"));
+    let no = file(&here, "no", 10);
+    ann.enters(&format!("/send '{}'", no.display()));
+    bob.shows("[offers no, 10 bytes]");
+    bob.enters("/decline no");
+    ann.shows("declined by bob");
+    ann.enters(&format!("/send {}/none", folder.display()));
+    ann.shows("No such file");
+    for mut terminal in [ann, bob] {
+        terminal.enters("/quit");
+        assert_eq!(terminal.ends(), Some(0));
+    }
+}
+
+#[test]
+fn a_file_goes_both_ways_with_a_chat_of_lines() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let ann = office.machine("ann").up("ann", &[]);
+    let there = office.machine("bob").home("bob");
+    let mut bob = there.screen(&["--plain"]);
+    bob.types("hello");
+    ann.shows_once("hello");
+    let plan = file(ann.home(), "the plan.pdf", 300_000);
+    ann.run(&["broadcast", "--wait", "queued", "--file", &plan.to_string_lossy()]).expect(0);
+    bob.shows("[offers the plan.pdf, 300.0 kB]: /accept ");
+    bob.types("/files");
+    bob.shows("offered");
+    bob.types("/accept");
+    bob.shows("the plan.pdf is here: ");
+    same(&plan, &there.path().join("downloads/the plan.pdf"));
+    let answer = file(&there, "answer.txt", 5);
+    bob.types(&format!("/send {}", answer.display()));
+    let offered = {
+        let fits = |event: &Value| event["event"] == "file" && event["name"] == "answer.txt";
+        ann.wait_for("hear of answer.txt", fits, Duration::from_secs(60))
+    };
+    assert_eq!(offered["state"], "offered");
+    ann.run(&["accept", "answer.txt"]).expect(0);
+    bob.shows("ann has answer.txt");
+    bob.types("/accept");
+    bob.shows("there is no file to accept");
+}
