@@ -227,26 +227,45 @@ mod tests {
 
     /// A setting as the printed page shows it.
     struct Documented {
-        /// The comment above.
-        comment: String,
+        /// The line of the comment above that names variable and flag.
+        ways: String,
+        /// Whether the section, or the comment, says that there is no flag, and why.
+        without_flag: bool,
         key: String,
         value: toml::Value,
     }
 
     impl Documented {
         fn all() -> Vec<Documented> {
-            let of = |block: &str| {
-                let (comment, line) = block.trim_end().rsplit_once("\n# ")?;
-                let (key, value) = toml::from_str::<toml::Table>(line).ok()?.into_iter().next()?;
-                Some(Documented { comment: comment.to_owned(), key, value })
+            let mut section = "";
+            let of = |block: &'static str| {
+                let setting = block.trim_end().rsplit_once("\n# ").and_then(|(comment, line)| {
+                    let (key, value) = toml::from_str::<toml::Table>(line).ok()?.into_iter().next()?;
+                    let without_flag = [comment, section].iter().any(|text| text.contains("no flags: "));
+                    Some(Documented { ways: comment.lines().last()?.to_owned(), without_flag, key, value })
+                });
+                if setting.is_none() {
+                    section = block;
+                }
+                setting
             };
             DEFAULTS.split("\n\n").filter_map(of).collect()
         }
 
-        /// The first word of the comment that begins so.
+        /// The first word that begins so.
         fn names(&self, beginning: &str) -> Option<String> {
-            let mut words = self.comment.split(|letter: char| letter.is_whitespace() || ",.(".contains(letter));
+            let mut words = self.ways.split(|letter: char| letter.is_whitespace() || ",.(".contains(letter));
             words.find(|word| word.starts_with(beginning)).map(str::to_owned)
+        }
+
+        /// As a line of the file.
+        fn line(&self) -> String {
+            let written = match (self.value.as_bool(), self.value.as_array()) {
+                (Some(value), _) => value.to_string(),
+                (None, Some(_)) => format!("{:?}", self.words()),
+                (None, None) => format!("{:?}", self.words()[0]),
+            };
+            format!("{} = {written}\n", self.key)
         }
 
         /// Its value, as the words that a variable has with commas between, and as a flag takes them one by one.
@@ -295,13 +314,13 @@ mod tests {
             };
             for value in values {
                 setting.value = value;
-                let line = toml::to_string(&toml::Table::from_iter([(setting.key.clone(), setting.value.clone())])).unwrap();
+                let line = setting.line();
                 let name = setting.names("HOBNOB_").unwrap_or_else(|| panic!("{}: no variable is named", setting.key));
                 let of_variable = from_variables(|asked| (asked == name).then(|| setting.words().join(","))).unwrap();
                 assert_eq!(parse(&line), Ok(of_variable), "{name}");
                 match setting.flags() {
                     Some(flags) => assert_eq!(config(&line, &[]), config("", &flags), "{flags:?}"),
-                    None => assert!(setting.comment.contains("No flag: "), "{} does not say why it has no flag", setting.key),
+                    None => assert!(setting.without_flag, "{}: neither a flag nor the reason why there is none", setting.key),
                 }
             }
         }
