@@ -73,6 +73,22 @@ fn an_unknown_setting_is_an_error_with_its_line_for_every_command_of_a_node() {
 }
 
 #[test]
+fn settings_of_files_that_would_mean_nothing_are_errors() {
+    let user = user("mdns = false\nlisten = \"127.0.0.1:0\"\n");
+    for (variables, flags, says) in [
+        (&[("HOBNOB_ACCEPT_MAX", "20M")][..], &[][..], "accept-max needs accept-from"),
+        (&[], &["--accept-max", "20M"], "accept-max needs accept-from"),
+        (&[("HOBNOB_ACCEPT_FROM", "verified, bob")], &[], "the variable HOBNOB_ACCEPT_FROM: give a peer's whole id"),
+        (&[("HOBNOB_DOWNLOADS", "Downloads")], &[], "`downloads` needs a whole path, not Downloads"),
+    ] {
+        let output = hobnob(user.path(), variables, &[&["id"], flags].concat());
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(says), "{variables:?} {flags:?}: {said}");
+    }
+    status(&user, &[("HOBNOB_ACCEPT_FROM", "verified"), ("HOBNOB_ACCEPT_MAX", "20M"), ("HOBNOB_DOWNLOADS", "/tmp/x")], &[]);
+}
+
+#[test]
 fn the_printed_settings_are_a_file_that_changes_nothing() {
     let user = user("");
     let printed = text(&hobnob(user.path(), &[], &["config"]).stdout);

@@ -4,6 +4,7 @@
 //! bob.shows_once("hi")`. The lab knows nothing of hobnob's insides: it runs the real program and reads what it prints.
 
 pub mod chaos;
+pub mod far;
 pub mod hostile;
 pub mod lab;
 pub mod liar;

@@ -15,7 +15,7 @@ use hobnob::{AcceptFrom, Config, DeliveryState, FilesConfig, RELAYS_MAX};
 use super::exit::Usage;
 use super::relay::Relay;
 use super::settings::Settings;
-use super::values::{self, Where};
+use super::values::{self, Size, Where};
 
 const EXIT_CODES: &str = "Exit codes: 0 the state asked for was reached; 1 a fault here; 2 usage; 3 no such peer; \
 4 in time: still queued; 5 refused; 6 identity mismatch.";
@@ -78,8 +78,8 @@ pub(crate) struct Common {
     accept_from: Vec<AcceptFrom>,
 
     /// Ask all the same about files larger than this, as 500K, 20M, 4G.
-    #[arg(long, global = true, value_name = "SIZE", value_parser = values::size, requires = "accept_from")]
-    accept_max: Option<u64>,
+    #[arg(long, global = true, value_name = "SIZE")]
+    accept_max: Option<Size>,
 
     /// Print one JSON object a line.
     #[arg(long, global = true)]
@@ -274,6 +274,7 @@ impl Common {
             (self.relay_token_file.is_some(), "--relay-token-file"),
             (self.downloads.is_some(), "--downloads"),
             (!self.accept_from.is_empty(), "--accept-from"),
+            (self.accept_max.is_some(), "--accept-max"),
         ];
         flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
     }
@@ -285,6 +286,8 @@ impl Common {
         if relays.len() > RELAYS_MAX {
             return Err(Usage(format!("a node uses {RELAYS_MAX} relays at most: leave out some")));
         }
+        let accept_max = settings.accept_max.map(|Text(size)| size);
+        let files = self.files(home, settings.downloads, settings.accept_from, accept_max)?;
         let token_file = self.relay_token_file.clone().or(settings.relay_token_file);
         Ok(Config {
             nick: self.nick.clone().or(settings.nick),
@@ -293,18 +296,37 @@ impl Common {
             rooms: given_or(&self.rooms, settings.rooms),
             relays,
             relay_token: token_file.as_deref().map(relay_token).transpose()?,
-            files: FilesConfig {
-                downloads: self.downloads(home)?,
-                accept_from: self.accept_from.clone(),
-                size_max: self.accept_max,
-            },
+            files,
             ..Config::new(home.data_dir())
         })
     }
 
-    fn downloads(&self, home: &Home) -> Result<PathBuf, Usage> {
-        let Some(given) = &self.downloads else { return Ok(home.downloads().to_owned()) };
-        std::path::absolute(given).map_err(|error| Usage(format!("can't use {}: {error}", given.display())))
+    /// How it is to receive files; what is set counts where flags say nothing.
+    fn files(
+        &self,
+        home: &Home,
+        downloads: Option<PathBuf>,
+        accept_from: Option<Vec<Text<AcceptFrom>>>,
+        accept_max: Option<Size>,
+    ) -> Result<FilesConfig, Usage> {
+        let downloads = match (&self.downloads, downloads) {
+            (Some(given), _) => {
+                std::path::absolute(given).map_err(|error| Usage(format!("can't use {}: {error}", given.display())))?
+            }
+            // It would be another folder wherever hobnob is started.
+            (None, Some(set)) if !set.is_absolute() => {
+                return Err(Usage(format!("the setting `downloads` needs a whole path, not {}", set.display())));
+            }
+            (None, Some(set)) => set,
+            (None, None) => home.downloads().to_owned(),
+        };
+        let accept_from = given_or(&self.accept_from, accept_from);
+        let size_max = self.accept_max.or(accept_max).map(|Size(bytes)| bytes);
+        if size_max.is_some() && accept_from.is_empty() {
+            let why = "without it nothing is accepted without asking";
+            return Err(Usage(format!("accept-max needs accept-from beside it: {why}")));
+        }
+        Ok(FilesConfig { downloads, accept_from, size_max })
     }
 
     /// Refuses flags that only a node that is starting can obey, for when one runs already.
@@ -321,6 +343,7 @@ impl Common {
             (self.relay_token_file.is_some(), "--relay-token-file"),
             (self.downloads.is_some(), "--downloads"),
             (!self.accept_from.is_empty(), "--accept-from"),
+            (self.accept_max.is_some(), "--accept-max"),
             (!self.rooms.is_empty() && !room_is_used, "--room"),
         ];
         match flags.into_iter().find(|(given, _)| *given) {

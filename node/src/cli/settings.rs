@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use hobnob::AcceptFrom;
 use hobnob::control::Home;
 use hobnob::control::wire::Text;
 use hobnob::protocol::{Nickname, RelayAddr, RoomName};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 use super::exit::{Exit, Usage};
 use super::output;
+use super::values::Size;
 
 /// Bytes of a settings file at most; a longer one is none.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -29,6 +31,9 @@ pub(crate) struct Settings {
     pub(crate) relays: Option<Vec<Text<RelayAddr>>>,
     pub(crate) relay_token_file: Option<PathBuf>,
     pub(crate) rooms: Option<Vec<Text<RoomName>>>,
+    pub(crate) downloads: Option<PathBuf>,
+    pub(crate) accept_from: Option<Vec<Text<AcceptFrom>>>,
+    pub(crate) accept_max: Option<Text<Size>>,
     bell: Option<bool>,
     notifications: Option<bool>,
     mouse: Option<bool>,
@@ -105,6 +110,9 @@ impl Settings {
             relays: self.relays.or(others.relays),
             relay_token_file: self.relay_token_file.or(others.relay_token_file),
             rooms: self.rooms.or(others.rooms),
+            downloads: self.downloads.or(others.downloads),
+            accept_from: self.accept_from.or(others.accept_from),
+            accept_max: self.accept_max.or(others.accept_max),
             bell: self.bell.or(others.bell),
             notifications: self.notifications.or(others.notifications),
             mouse: self.mouse.or(others.mouse),
@@ -156,6 +164,9 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         relays: one("HOBNOB_RELAY", &variable, list)?,
         relay_token_file: variable("HOBNOB_RELAY_TOKEN_FILE").map(PathBuf::from),
         rooms: one("HOBNOB_ROOM", &variable, list)?,
+        downloads: variable("HOBNOB_DOWNLOADS").map(PathBuf::from),
+        accept_from: one("HOBNOB_ACCEPT_FROM", &variable, list)?,
+        accept_max: one("HOBNOB_ACCEPT_MAX", &variable, |word| word.parse().map(Text))?,
         bell: one("HOBNOB_BELL", &variable, bool::from_str)?,
         notifications: one("HOBNOB_NOTIFICATIONS", &variable, bool::from_str)?,
         mouse: one("HOBNOB_MOUSE", &variable, bool::from_str)?,
@@ -203,9 +214,12 @@ mod tests {
         assert_eq!(parse(DEFAULTS), Ok(Settings::default()));
         let documented = parse(&uncommented()).unwrap();
         assert_eq!(documented.screen(), ScreenSettings::default());
-        let Settings { nick, listen, mdns, relays, relay_token_file, rooms, bell, notifications, mouse, sidebars } = documented;
+        let Settings { bell, notifications, mouse, sidebars, .. } = documented;
         assert!(bell.is_some() && notifications.is_some() && mouse.is_some() && sidebars.is_some());
+        let Settings { nick, listen, mdns, relays, relay_token_file, rooms, downloads, accept_from, accept_max, .. } = documented;
         assert!(nick.is_some() && listen.is_some() && relays.is_some() && relay_token_file.is_some() && rooms.is_some());
+        assert!(downloads.is_some() && accept_from.is_some());
+        assert_eq!(accept_max, Some(Text(Size(20_000_000))));
         assert_eq!(mdns, Some(true));
     }
 
@@ -217,6 +231,8 @@ mod tests {
             ("mdns = true\nrelays = [\n  \"a.example:4627\",\n  \"b:0\",\n]\n", 2, "\"b:0\" has no valid port"),
             ("nick = \"ann\"\nnick = \"bob\"\n", 2, "duplicate"),
             ("nick = \"ann\n", 1, "string"),
+            ("accept-from = [\"bob\"]\n", 1, "whole id, or `verified`"),
+            ("\naccept-max = \"much\"\n", 2, "such as 20M"),
             ("bell = true\n\nbel = true\n", 3, "unknown field `bel`"),
             ("mouse = false\nsidebars = \"left\"\n", 2, "auto, both, conversations, people, none"),
         ] {

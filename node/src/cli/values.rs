@@ -44,20 +44,27 @@ pub(crate) fn duration(word: &str) -> Result<Duration, String> {
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| WRONG.into())
 }
 
-/// `500K`, `20M`, `4G`: bytes, in powers of 1000.
-pub(crate) fn size(word: &str) -> Result<u64, String> {
-    const WRONG: &str = "a size is a number of bytes, or one with K, M, G or T, such as 20M";
-    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = word.split_at(digits);
-    let unit: u64 = match unit {
-        "" => 1,
-        "K" | "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "T" => 1_000_000_000_000,
-        _ => return Err(WRONG.into()),
-    };
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(|| WRONG.into())
+/// Bytes, written as `500K`, `20M`, `4G`: in powers of 1000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "a size is a number of bytes, or one with K, M, G or T, such as 20M";
+        let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = word.split_at(digits);
+        let unit: u64 = match unit {
+            "" => 1,
+            "K" | "k" => 1_000,
+            "M" => 1_000_000,
+            "G" => 1_000_000_000,
+            "T" => 1_000_000_000_000,
+            _ => return Err(WRONG),
+        };
+        number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).map(Size).ok_or(WRONG)
+    }
 }
 
 /// A delivery state by its word.
@@ -114,6 +121,16 @@ mod tests {
         }
         for wrong in ["", "10", "s", "-1s", "1.5s", "1 s", "99999999999999999999s", "18446744073709551615h", "1d"] {
             assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_may_have_a_unit() {
+        for (word, bytes) in [("0", 0), ("500", 500), ("500K", 500_000), ("20M", 20_000_000), ("4G", 4_000_000_000)] {
+            assert_eq!(word.parse(), Ok(Size(bytes)), "{word}");
+        }
+        for wrong in ["", "M", "-1", "1.5M", "20 M", "20MB", "99999999T"] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong:?}");
         }
     }
 

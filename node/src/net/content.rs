@@ -1,16 +1,30 @@
 //! Content streams: asks one way, answers the other, apart from all that is said in a session.
 //!
-//! Who wants content opens a bidirectional stream on the session's connection, at most one at a time. What is on it comes after
-//! messages: their streams have a higher priority, and one stream can't fill the connection's window. Nothing here knows what the
-//! bytes are.
+//! Who wants content opens a bidirectional stream on the session's connection, or several: lanes (see [`crate::core::transfers`]).
+//! What is on them comes after messages: their streams have a higher priority, and the connection's windows have room for all lanes
+//! and for messages besides. For more than one lane that room is lent by the node, which has so much for all its sessions
+//! ([`LaneRoom`]). Nothing here knows what the bytes are.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_protocol::content::{ASK_BYTES_MAX, Answer, Ask};
 use quinn::{Connection, ReadExactError, RecvStream, SendStream, VarInt};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Content streams of one session that are served at once: one, and its successor while it ends. Further ones wait.
-pub(super) const CONTENT_STREAMS_MAX: usize = 2;
+use super::endpoint::{RECEIVE_WINDOW, SEND_WINDOW};
+use crate::core::transfers::{LANE_BYTES, LANES_MAX};
+
+/// Content streams of one session that are served at once: all lanes, and a successor of one that ends. Further ones wait.
+pub(super) const CONTENT_STREAMS_MAX: usize = LANES_MAX + 1;
+
+/// Lanes beyond the first that all sessions of a node together may have in each direction: what peers can make it hold for them is
+/// [`LANE_BYTES`] for each.
+const LENT_MAX: usize = 128;
+
+/// A session gets at most this part of what is left, so that something is left for the next.
+const PART: usize = 4;
 
 /// Below messages: see [`super::session`].
 const CONTENT_PRIORITY: i32 = -2;
@@ -26,13 +40,74 @@ pub enum StreamEnd {
     Broken,
 }
 
-/// Opens content streams to the peer of one session.
+/// A node's memory for lanes beyond the first of each session, in one direction.
 #[derive(Debug, Clone)]
-pub struct ContentOpener(pub(super) Connection);
+pub struct LaneRoom(Arc<Semaphore>);
+
+impl Default for LaneRoom {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LENT_MAX)))
+    }
+}
+
+impl LaneRoom {
+    /// Lends room for as many lanes as can be had, at most `lanes`.
+    fn lend(&self, lanes: usize) -> Option<OwnedSemaphorePermit> {
+        let lanes = lanes.min(self.0.available_permits() / PART);
+        let lanes = u32::try_from(lanes).ok().filter(|lanes| *lanes > 0)?;
+        self.0.clone().try_acquire_many_owned(lanes).ok()
+    }
+}
+
+/// Opens content streams to the peer of one session.
+#[derive(Debug)]
+pub struct ContentOpener {
+    connection: Connection,
+    /// What the connection's window was widened by. QUIC can't take a window back, so it is kept as long as the session.
+    lent: Option<OwnedSemaphorePermit>,
+}
 
 impl ContentOpener {
-    /// Opens one; nothing is said on it yet.
-    pub async fn open(&self) -> Result<(Asker, Answers), StreamEnd> {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, lent: None }
+    }
+
+    /// Opens the way for so many lanes, if there is room; says for how many it is open.
+    pub fn widen(&mut self, lanes: usize, room: &LaneRoom) -> usize {
+        if let Some(more) = lanes.checked_sub(self.lanes()).and_then(|more| room.lend(more)) {
+            match &mut self.lent {
+                Some(lent) => lent.merge(more),
+                none => *none = Some(more),
+            }
+            let window = u64::from(RECEIVE_WINDOW) + (self.lanes() as u64 - 1) * LANE_BYTES;
+            self.connection.set_receive_window(VarInt::from_u64(window).unwrap_or(VarInt::MAX));
+        }
+        self.lanes()
+    }
+
+    /// How many lanes the connection's window has room for.
+    pub fn lanes(&self) -> usize {
+        1 + self.lent.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// The round trip, as QUIC estimates it.
+    pub fn rtt(&self) -> Duration {
+        self.connection.rtt()
+    }
+
+    /// Whoever opens the streams.
+    pub fn lane(&self) -> Lane {
+        Lane(self.connection.clone())
+    }
+}
+
+/// Opens one content stream.
+#[derive(Debug)]
+pub struct Lane(Connection);
+
+impl Lane {
+    /// Opens it; nothing is said on it yet.
+    pub async fn open(self) -> Result<(Asker, Answers), StreamEnd> {
         let (send, receive) = self.0.open_bi().await.map_err(|_| StreamEnd::Lost)?;
         Ok((Asker(send), Answers(receive)))
     }
@@ -75,14 +150,76 @@ impl Answers {
 pub struct ContentStream {
     send: SendStream,
     receive: RecvStream,
+    place: Place,
+}
+
+/// What is served on one session at the moment.
+#[derive(Debug)]
+pub(super) struct Serving {
+    connection: Connection,
+    places: Arc<Semaphore>,
+    /// Lanes that the send window has room for.
+    lanes: Mutex<u64>,
+}
+
+/// A content stream's place among those that are served. Dropping it makes place for the next.
+#[derive(Debug)]
+pub(super) struct Place {
+    serving: Arc<Serving>,
+    has_lane: bool,
+    lent: Option<OwnedSemaphorePermit>,
     _place: OwnedSemaphorePermit,
 }
 
+impl Serving {
+    pub(super) fn new(connection: Connection) -> Arc<Self> {
+        Arc::new(Self { connection, places: Arc::new(Semaphore::new(CONTENT_STREAMS_MAX)), lanes: Mutex::new(0) })
+    }
+
+    /// Waits for a place.
+    pub(super) async fn place(self: &Arc<Self>) -> Place {
+        let place = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        Place { serving: self.clone(), has_lane: false, lent: None, _place: place }
+    }
+
+    /// Changes how many lanes the send window has room for: with each, what may wait there for its acknowledgement.
+    fn lanes(&self, change: impl FnOnce(&mut u64)) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut lanes);
+        self.connection.set_send_window(SEND_WINDOW + lanes.saturating_sub(1) * LANE_BYTES);
+    }
+
+    fn has_lanes(&self) -> bool {
+        *self.lanes.lock().unwrap_or_else(PoisonError::into_inner) > 0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.has_lane {
+            self.serving.lanes(|lanes| *lanes -= 1);
+        }
+    }
+}
+
 impl ContentStream {
-    pub(super) fn new(send: SendStream, receive: RecvStream, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(send: SendStream, receive: RecvStream, place: Place) -> Self {
         // A stream that has ended already is noticed when it is read.
         let _ = send.set_priority(CONTENT_PRIORITY);
-        Self { send, receive, _place: place }
+        Self { send, receive, place }
+    }
+
+    /// Makes room for it in the session's send window. Where the node has no more to lend, it shares what the others have.
+    pub fn make_room(&mut self, room: &LaneRoom) {
+        let place = &mut self.place;
+        if place.serving.has_lanes() {
+            place.lent = room.lend(1);
+            if place.lent.is_none() {
+                return;
+            }
+        }
+        place.has_lane = true;
+        place.serving.lanes(|lanes| *lanes += 1);
     }
 
     /// The next ask; none once the peer asks for no more.

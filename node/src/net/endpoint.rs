@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::socket::{BoundSocket, undeliverable};
 use crate::core::synthetic::is_synthetic;
+use crate::core::transfers::{LANE_BYTES, LANES_MAX};
 
 /// Unproven handshakes at once; above half of that a newcomer must first show that it is where it says (Retry, RFC 9000
 /// section 8.1.2), and beyond all of it it is refused.
@@ -32,15 +33,19 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Proven connections that wait for the engine; while it is full, handshakes keep their places in the gate.
 const ACCEPTED_MAX: usize = 16;
 
-/// Streams of each kind that a peer may have open. Control, batches and content are used; the rest is for later minor versions.
-const STREAMS_MAX: u32 = 8;
+/// Streams that a peer may have open in one direction only. Batches are used; the rest is for later minor versions.
+const UNI_STREAMS_MAX: u32 = 8;
 
-/// What one peer can make us hold in received data, over all its streams and in one: content, on one stream, can't take it all.
-const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
-const STREAM_RECEIVE_WINDOW: u32 = 1024 * 1024;
+/// Streams that a peer may have open in both directions: control, and content's.
+const BIDI_STREAMS_MAX: u32 = 24;
+const _: () = assert!(BIDI_STREAMS_MAX as usize > LANES_MAX + 1);
 
-/// What one peer can make us hold in data that it has not acknowledged: content, on one stream, can't take it all.
-const SEND_WINDOW: u64 = 2 * 1024 * 1024;
+/// What one peer can make us hold in received data, over all its streams; each has room for [`LANE_BYTES`]. So content, on one stream,
+/// can't take it all; more streams of it widen this window (see [`super::content`]).
+pub(super) const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
+
+/// What one peer can make us hold in data that it has not acknowledged. It grows with the other.
+pub(super) const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 
 /// A connection without a sign of life ends after this. Sessions notice a silent peer long before, by their own pings.
 const IDLE_LIMIT_MS: u32 = 60_000;
@@ -224,10 +229,10 @@ fn server_config(credentials: &Credentials, transport: Arc<TransportConfig>) -> 
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
-        .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
-        .stream_receive_window(VarInt::from_u32(STREAM_RECEIVE_WINDOW))
+        .stream_receive_window(VarInt::from_u64(LANE_BYTES).unwrap_or(VarInt::MAX))
         .send_window(SEND_WINDOW)
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(None)

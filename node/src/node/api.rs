@@ -10,6 +10,10 @@ use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomNa
 
 /// Relays of a node at most: those of its configuration, where more are refused, and those of addresses and tickets that a user
 /// names, where further ones are not used.
+///
+/// ```
+/// assert!(hobnob::RELAYS_MAX >= 3, "some may be down");
+/// ```
 pub const RELAYS_MAX: usize = 16;
 
 /// How a node is to run: all that a [`Builder`](crate::Builder) can be told, for programs that have it in one piece.
@@ -40,6 +44,10 @@ pub struct Config {
 
 impl Config {
     /// A node that has its key and its messages in this folder, looks for peers by mDNS, and uses no relay.
+    ///
+    /// ```
+    /// assert!(hobnob::Config::new("/var/lib/weather-bot").mdns);
+    /// ```
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let data_dir = data_dir.into();
         Self {
@@ -133,6 +141,10 @@ pub enum DeliveryState {
 
 impl DeliveryState {
     /// The word for it on the command line and in JSON.
+    ///
+    /// ```
+    /// assert_eq!(hobnob::DeliveryState::Queued.as_str(), "queued");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             DeliveryState::Queued => "queued",
@@ -181,6 +193,10 @@ pub enum PeerState {
 
 impl PeerState {
     /// The word for it on the command line and in JSON.
+    ///
+    /// ```
+    /// assert_eq!(hobnob::PeerState::Suspect.as_str(), "suspect");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             PeerState::Online => "online",
@@ -207,6 +223,10 @@ pub enum PathKind {
 
 impl PathKind {
     /// The word for it on the command line and in JSON.
+    ///
+    /// ```
+    /// assert_eq!(hobnob::PathKind::Direct.as_str(), "direct");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             PathKind::Lan => "lan",

@@ -27,6 +27,17 @@ impl Node {
     /// # Errors
     ///
     /// [`NodeError::Stopped`] when the node has stopped.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let node = hobnob::Node::builder(dir.path()).start().await?;
+    /// for check in node.diagnose().await? {
+    ///     println!("{:?} {}: {}", check.verdict, check.check, check.text);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn diagnose(&self) -> Result<Vec<Check>, NodeError> {
         self.settled().await;
         self.ask(Command::CallMe).await?;
@@ -41,6 +52,18 @@ impl Node {
     /// # Errors
     ///
     /// [`NodeError::Stopped`] when the node has stopped.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let node = hobnob::Node::builder(dir.path()).start().await?;
+    /// let bob = node.resolve("bob".parse()?).await?;
+    /// for check in node.diagnose_peer(bob).await? {
+    ///     println!("{:?} {}: {}", check.verdict, check.check, check.text);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn diagnose_peer(&self, peer: PeerId) -> Result<Vec<Check>, NodeError> {
         self.settled().await;
         let (before, addrs) = self.ask(|reply| Command::PeerEvidence(peer, reply)).await?;

@@ -223,6 +223,18 @@ pub enum SendError {
 
 impl SendError {
     /// What kind of failure it is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// use hobnob::{Cause, Node, Target};
+    ///
+    /// let node = Node::builder(dir.path()).loopback().start().await?;
+    /// let error = node.send(Target::Name("zoe".into()), "hi".into()).await.unwrap_err();
+    /// assert_eq!(error.cause(), Cause::NoSuchPeer);
+    /// # Ok(()) }
+    /// ```
     pub fn cause(&self) -> Cause {
         match self {
             SendError::Name(_)
@@ -251,6 +263,15 @@ impl SendError {
 }
 
 /// Why nothing was decided about a peer.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// assert_eq!(node.block(node.id()).await, Err(hobnob::MarkError::Myself));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MarkError {
     /// It is this node.

@@ -4,10 +4,13 @@
 //! reader that is behind by more loses the oldest and is told how many. The node never waits for a reader.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
+use futures_util::Stream;
 use hobnob_protocol::Body;
-use tokio::sync::Notify;
 
 use super::Event;
 
@@ -21,6 +24,12 @@ const BYTES_MAX: usize = 4 << 20;
 ///
 /// Messages that a reader missed are not lost: [`Node::messages`](super::Node::messages) and
 /// [`Node::history`](super::Node::history) have them.
+///
+/// ```
+/// use hobnob::Lagged;
+///
+/// assert_eq!(Lagged::Behind(3).to_string(), "3 events were missed");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lagged {
     /// The reader was more than 8192 events or 4 MiB behind, and missed so many; the next call goes on after them.
@@ -34,6 +43,26 @@ pub enum Lagged {
 /// What happens at a node, from the moment of [`Node::events`](super::Node::events) on.
 ///
 /// Each reader has all events, at its own pace; the node waits for none of them. One that is too slow is told how much it missed.
+///
+/// It is a [`Stream`] of the futures crates, too, which ends when the node has stopped:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// use futures_util::StreamExt;
+/// use hobnob::{Event, Node};
+///
+/// let node = Node::builder(dir.path()).loopback().start().await?;
+/// let own = node.events().filter_map(async |event| match event {
+///     Ok(Event::Own(message)) => Some(message.body),
+///     Ok(_) | Err(_) => None,
+/// });
+/// node.broadcast("lobby".parse()?, "hello?".into()).await?;
+/// node.shutdown().await;
+/// assert_eq!(own.collect::<Vec<_>>().await, ["hello?".into()]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Events {
     feed: Feed,
@@ -64,18 +93,27 @@ impl Events {
     /// # Ok(()) }
     /// ```
     pub async fn next(&mut self) -> Result<Event, Lagged> {
-        loop {
-            let arrived = self.feed.shared.arrived.notified();
-            if let Some(next) = self.feed.queue().take(self.reader) {
-                return next.map(Arc::unwrap_or_clone);
-            }
-            arrived.await;
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Event, Lagged>> {
+        match self.feed.queue().take(self.reader, cx.waker()) {
+            Some(next) => Poll::Ready(next.map(Arc::unwrap_or_clone)),
+            None => Poll::Pending,
         }
     }
 
     /// Takes all events that wait, and forgets them.
     pub(super) fn skip(&mut self) {
         self.feed.queue().skip(self.reader);
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Event, Lagged>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll(cx).map(|next| if matches!(next, Err(Lagged::Stopped)) { None } else { Some(next) })
     }
 }
 
@@ -90,7 +128,7 @@ impl Drop for Events {
 /// Where readers come from.
 #[derive(Debug, Clone)]
 pub(super) struct Feed {
-    shared: Arc<Shared>,
+    queue: Arc<Mutex<Queue>>,
 }
 
 impl Feed {
@@ -98,13 +136,13 @@ impl Feed {
         let mut queue = self.queue();
         let (reader, next) = (queue.readers_so_far, queue.next());
         queue.readers_so_far += 1;
-        queue.readers.insert(reader, next);
+        queue.readers.insert(reader, Reader { next, waker: None });
         Events { feed: self.clone(), reader }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Nothing that holds the lock can leave the queue half changed.
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,7 +152,7 @@ pub(super) struct Publisher(Feed);
 
 impl Publisher {
     pub(super) fn new() -> Publisher {
-        Publisher(Feed { shared: Arc::default() })
+        Publisher(Feed { queue: Arc::default() })
     }
 
     pub(super) fn feed(&self) -> Feed {
@@ -136,22 +174,24 @@ impl Publisher {
         if events.is_empty() {
             return;
         }
-        self.0.queue().extend(events);
-        self.0.shared.arrived.notify_waiters();
+        let wakers = {
+            let mut queue = self.0.queue();
+            queue.extend(events);
+            queue.wakers()
+        };
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.0.queue().ended = true;
-        self.0.shared.arrived.notify_waiters();
+        let wakers = {
+            let mut queue = self.0.queue();
+            queue.ended = true;
+            queue.wakers()
+        };
+        wakers.into_iter().for_each(Waker::wake);
     }
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    arrived: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -160,10 +200,17 @@ struct Queue {
     /// The number of the first of them.
     first: u64,
     bytes: usize,
-    /// The number of the event that each reader gets next.
-    readers: BTreeMap<u64, u64>,
+    readers: BTreeMap<u64, Reader>,
     readers_so_far: u64,
     ended: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    /// The number of the event that it gets next.
+    next: u64,
+    /// It waits.
+    waker: Option<Waker>,
 }
 
 impl Queue {
@@ -185,20 +232,21 @@ impl Queue {
         }
     }
 
-    /// What a reader gets now; none while there is nothing.
-    fn take(&mut self, reader: u64) -> Option<Result<Arc<Event>, Lagged>> {
+    /// What a reader gets now; none while there is nothing, and then `waker` is for when there is.
+    fn take(&mut self, reader: u64, waker: &Waker) -> Option<Result<Arc<Event>, Lagged>> {
         let (first, end) = (self.first, self.next());
-        let next = self.readers.get_mut(&reader).expect("a reader is there until it is dropped");
-        if *next < first {
-            let missed = first - *next;
-            *next = first;
+        let reader = self.readers.get_mut(&reader).expect("a reader is there until it is dropped");
+        if reader.next < first {
+            let missed = first - reader.next;
+            reader.next = first;
             return Some(Err(Lagged::Behind(missed)));
         }
-        if *next == end {
+        if reader.next == end {
+            reader.waker = (!self.ended).then(|| waker.clone());
             return self.ended.then_some(Err(Lagged::Stopped));
         }
-        let index = usize::try_from(*next - first).expect("less than there are");
-        *next += 1;
+        let index = usize::try_from(reader.next - first).expect("less than there are");
+        reader.next += 1;
         let event = self.events[index].clone();
         if index == 0 {
             self.let_go();
@@ -206,16 +254,21 @@ impl Queue {
         Some(Ok(event))
     }
 
+    /// Of those who wait: there is something now.
+    fn wakers(&mut self) -> Vec<Waker> {
+        self.readers.values_mut().filter_map(|reader| reader.waker.take()).collect()
+    }
+
     /// The reader goes on with what comes next.
     fn skip(&mut self, reader: u64) {
         let next = self.next();
-        self.readers.insert(reader, next);
+        self.readers.insert(reader, Reader { next, waker: None });
         self.let_go();
     }
 
     /// Forgets what all readers have had.
     fn let_go(&mut self) {
-        let needed = self.readers.values().min().copied().unwrap_or(u64::MAX);
+        let needed = self.readers.values().map(|reader| reader.next).min().unwrap_or(u64::MAX);
         while self.first < needed && !self.events.is_empty() {
             self.drop_first();
         }

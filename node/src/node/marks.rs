@@ -98,6 +98,16 @@ impl Node {
     }
 
     /// The six words that this node and the peer have in common, see [`words`](hobnob_protocol::words). Takes a moment of work.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// assert_eq!(ann.words(bob.id()).await, bob.words(ann.id()).await);
+    /// # Ok(()) }
+    /// ```
     pub async fn words(&self, peer: PeerId) -> [&'static str; WORDS] {
         let me = self.id;
         tokio::task::spawn_blocking(move || words(me, peer)).await.expect("hashing does not panic")
@@ -105,11 +115,35 @@ impl Node {
 
     /// The user has compared the words with the peer, and they are the same: from now on nobody else may have its name here. Undoes
     /// [`Node::block`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
+    /// println!("does it say there, too: {}?", ann.words(peer).await.join(" "));
+    /// assert!(ann.verify(peer).await?.marks.verified.is_some());
+    /// # Ok(()) }
+    /// ```
     pub async fn verify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
         self.mark(peer, Mark::Verify).await
     }
 
     /// Undoes [`Node::verify`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
+    /// ann.verify(peer).await?;
+    /// assert_eq!(ann.unverify(peer).await?.marks.verified, None);
+    /// # Ok(()) }
+    /// ```
     pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
         self.mark(peer, Mark::Unverify).await
     }

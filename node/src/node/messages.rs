@@ -8,6 +8,18 @@ use super::{Event, Events, HistoryQuery, Lagged, Message, MessageId, Node, NodeE
 const PAGE: usize = 256;
 
 /// Every message that is on disk here, once, in the order in which it came: see [`Node::messages`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+/// let first = node.broadcast("lobby".parse()?, "one".into()).await?;
+/// node.broadcast("lobby".parse()?, "two".into()).await?;
+/// let mut messages = node.messages(Some(first.id));
+/// assert_eq!(messages.next().await?.body, "two".into());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Messages {
     node: Node,
@@ -32,6 +44,17 @@ impl Messages {
     /// [`NodeError::NoSuchMessage`] when the message to go on after is not held, or no longer: very old ones are let go in rooms
     /// where much is said. [`NodeError::Stopped`] when the node has stopped. [`NodeError::Store`] when the disk fails; the next
     /// call tries again.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+    /// let mut messages = node.messages(None);
+    /// node.shutdown().await;
+    /// assert_eq!(messages.next().await, Err(hobnob::NodeError::Stopped));
+    /// # Ok(()) }
+    /// ```
     pub async fn next(&mut self) -> Result<Message, NodeError> {
         loop {
             if let Some(message) = self.ahead.pop_front() {

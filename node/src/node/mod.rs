@@ -306,6 +306,15 @@ impl Node {
     }
 
     /// What is known of one peer; none if it is not known.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+    /// assert_eq!(node.peer(node.id()).await?, None, "nobody is a peer of their own");
+    /// # Ok(()) }
+    /// ```
     pub async fn peer(&self, peer: PeerId) -> Result<Option<PeerInfo>, NodeError> {
         self.ask(|reply| Command::Peer(peer, reply)).await
     }

@@ -1,9 +1,9 @@
 //! What became of offered files: one row beside the entry of each offer.
 
-use hobnob_protocol::{LogId, Seq};
+use hobnob_protocol::{Body, LogId, Seq};
 use rusqlite::{Connection, Row, params_from_iter};
 
-use super::columns::{EntryId, number};
+use super::columns::{self, EntryId, number};
 use super::error::Fault;
 use super::history::{self, COLUMNS, HistoryRow, JOINS};
 use crate::core::durable::{OfferRecord, OfferState};
@@ -62,6 +62,20 @@ fn offer_row(row: &Row<'_>) -> Result<OfferRow, Fault> {
 /// Notes an offer that was just stored.
 pub(super) fn note(conn: &Connection, id: EntryId) -> Result<(), Fault> {
     conn.prepare_cached("INSERT OR IGNORE INTO offers (id, state) VALUES (?1, 0)")?.execute([id.0])?;
+    Ok(())
+}
+
+/// Notes all offers that are held: those that came while this program did not know yet what they are.
+pub(super) fn note_all(conn: &Connection) -> Result<(), Fault> {
+    let mut query = conn.prepare("SELECT id, bytes FROM entries")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        // What is damaged is found out when it is read.
+        let entry = row.get_ref(1)?.as_blob().ok().and_then(|bytes| columns::entry(bytes).ok());
+        if entry.is_some_and(|entry| matches!(entry.body, Body::Offer(_))) {
+            note(conn, EntryId(row.get(0)?))?;
+        }
+    }
     Ok(())
 }
 

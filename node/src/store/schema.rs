@@ -3,9 +3,20 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::Fault;
+use super::offers;
 
 /// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps are added, never changed.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
+pub(super) const MIGRATIONS: &[Step] =
+    &[Step::Sql(V1), Step::Sql(V2), Step::Sql(V3), Step::Sql(V4), Step::Sql(V5), Step::Rows(offers::note_all)];
+
+/// How a database becomes one of the next version.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    /// By these statements.
+    Sql(&'static str),
+    /// By what only this program can read in its rows.
+    Rows(fn(&Connection) -> Result<(), Fault>),
+}
 
 /// - `entries.id` is [`super::columns::EntryId`]: the log's ordinal and the entry's number in one integer.
 /// - `words` is the search index of texts; `indexed` says which entries it has seen.
@@ -125,7 +136,7 @@ CREATE INDEX offers_wanted ON offers (id) WHERE state = 1;
 const CHECKED: [&str; 8] = ["conversations", "logs", "runs", "bases", "audiences", "lingerers", "acked", "marks"];
 
 /// Refuses what `steps` can't bring up to date. Changes nothing.
-pub(super) fn refuse_foreign(conn: &Connection, steps: &[&str]) -> Result<(), Fault> {
+pub(super) fn refuse_foreign(conn: &Connection, steps: &[Step]) -> Result<(), Fault> {
     let (found, known) = (version(conn)?, newest(steps));
     if found > known {
         return Err(Fault::Newer { found, known });
@@ -138,11 +149,14 @@ pub(super) fn refuse_foreign(conn: &Connection, steps: &[&str]) -> Result<(), Fa
 }
 
 /// Brings the database up to date, all steps in one transaction.
-pub(super) fn migrate(conn: &mut Connection, steps: &[&str]) -> Result<(), Fault> {
+pub(super) fn migrate(conn: &mut Connection, steps: &[Step]) -> Result<(), Fault> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = usize::try_from(version(&tx)?).expect("a u32 fits");
     for step in steps.iter().skip(found) {
-        tx.execute_batch(step)?;
+        match step {
+            Step::Sql(statements) => tx.execute_batch(statements)?,
+            Step::Rows(change) => change(&tx)?,
+        }
     }
     if found < steps.len() {
         tx.pragma_update(None, "user_version", newest(steps))?;
@@ -161,7 +175,7 @@ pub(super) fn check(conn: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn newest(steps: &[&str]) -> u32 {
+fn newest(steps: &[Step]) -> u32 {
     u32::try_from(steps.len()).expect("a handful of versions")
 }
 

@@ -187,6 +187,13 @@ impl Host {
         });
     }
 
+    /// Ends it without giving it the time for anything.
+    pub fn kill(&self) {
+        let mut process = self.process();
+        process.kill().expect("the process is ours");
+        process.wait().expect("the process is ours");
+    }
+
     /// Checks that nothing it printed or logged could disturb a screen.
     pub fn is_clean(&self) {
         for (what, text) in [("output", self.output()), ("log", self.errors())] {

@@ -63,8 +63,18 @@ impl Town {
     }
 
     /// The same town after its victim has stopped and started again, at another address.
-    pub fn with_ann_restarted(mut self) -> Self {
+    pub fn with_ann_restarted(self) -> Self {
         self.ann.terminate();
+        self.with_ann_up_again()
+    }
+
+    /// The same town after its victim was killed in the midst of something, and started again.
+    pub fn with_ann_killed(self) -> Self {
+        self.ann.kill();
+        self.with_ann_up_again()
+    }
+
+    fn with_ann_up_again(mut self) -> Self {
         self.ann = Host::up(self.dir.path(), "ann");
         self.bob.tells(&self.ann.addr().to_string(), "welcome back");
         self

@@ -1,6 +1,7 @@
 //! Files from node to node, on real machines: whole, verified, resumed after anything, and nowhere but where they belong.
 
 mod cuts;
+mod far;
 mod hand;
 mod transfers;
 

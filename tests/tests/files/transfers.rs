@@ -58,6 +58,25 @@ fn send_waits_until_the_other_side_has_it() {
 }
 
 #[test]
+fn settings_say_where_files_go_and_whose_are_taken_unasked() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let ann = office.machine("ann").up("ann", &[]);
+    let home = office.machine("bob").home("bob");
+    fs::create_dir_all(home.path()).expect("the lab's folder can be written to");
+    let folder = home.path().join("from others");
+    let settings = format!("downloads = {folder:?}\naccept-from = [\"{}\"]\naccept-max = \"2M\"\n", ann.id());
+    fs::write(home.path().join("config.toml"), settings).expect("the lab's folder can be written to");
+    let bob = home.up(&[]);
+    ann.sees(&bob);
+    let small = random_file(&ann, "small", 1);
+    assert_eq!(bob.gets(&ann.offers(&bob, &small)), folder.join("small"));
+    let large = ann.offers(&bob, &random_file(&ann, "large", 3));
+    bob.hears_of(&large);
+    assert_eq!(bob.state_of(&large)["state"], "offered");
+}
+
+#[test]
 fn a_folder_comes_with_everything_in_it_but_links() {
     let Some(lab) = Lab::new() else { return };
     let (ann, bob) = two(&lab);

@@ -15,19 +15,15 @@ use serde_json::Value;
 fn names_that_lead_elsewhere_stay_in_the_folder() {
     let town = town();
     let names = ["../../escaped", "/tmp/escaped", ".profile", "a\u{1b}[2J\u{202e}b", "..", "con/../../x"];
-    town.attack(async |town: &Town| {
-        let mallory = Mallory::new();
-        let mut line = mallory.in_session(&town.ann).await;
-        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+    by_seller(&town, async |seller| {
         let mut stream = None;
         for name in names {
             let content = name.as_bytes();
-            let id = offers(&mut line, &mut log, &file(name, content)).await;
-            accepts(&town.ann, &id);
+            let id = seller.sells(&file(name, content)).await;
             if stream.is_none() {
-                stream = line.connection.accept_bi().await.ok();
+                stream = Some(seller.is_asked().await);
             }
-            let (answers, asks) = stream.as_mut().expect("ann asks");
+            let (answers, asks) = stream.as_mut().expect("since the first");
             serve(answers, asks, content).await;
             is_told(&town.ann, &id, "done");
         }
@@ -43,24 +39,19 @@ fn names_that_lead_elsewhere_stay_in_the_folder() {
 #[test]
 fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
     let town = town();
-    town.attack(async |town: &Town| {
-        let mallory = Mallory::new();
-        let mut line = mallory.in_session(&town.ann).await;
-        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+    by_seller(&town, async |seller| {
         let entry = |path: &str| manifest::ManifestEntry { path: path.into(), size: 1 };
         let paths = ["../../escaped", "a/../../b", ".ssh/authorized_keys", "same", "same", "c"];
         let mut content = manifest::encode(&paths.map(entry));
         let folder = Folder { manifest_bytes: content.len() as u64, files: paths.len() as u64 };
         content.extend_from_slice(b"123456");
-        let id = offers(&mut line, &mut log, &Offer { folder: Some(folder), ..file("folder", &content) }).await;
-        accepts(&town.ann, &id);
-        let (mut answers, mut asks) = line.connection.accept_bi().await.expect("ann asks");
+        let id = seller.sells(&Offer { folder: Some(folder), ..file("folder", &content) }).await;
+        let (mut answers, mut asks) = seller.is_asked().await;
         serve(&mut answers, &mut asks, &content).await;
         is_told(&town.ann, &id, "done");
         // A list that does not add up to what was offered is refused.
         let wrong = Folder { files: 7, ..folder };
-        let id = offers(&mut line, &mut log, &Offer { folder: Some(wrong), ..file("wrong", &content) }).await;
-        accepts(&town.ann, &id);
+        let id = seller.sells(&Offer { folder: Some(wrong), ..file("wrong", &content) }).await;
         serve(&mut answers, &mut asks, &content).await;
         assert!(is_told(&town.ann, &id, "failed")["why"].as_str().is_some_and(|why| why.contains("list of files")));
     });
@@ -73,19 +64,15 @@ fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
 #[test]
 fn content_that_is_not_what_was_offered_never_lands() {
     let town = town();
-    town.attack(async |town: &Town| {
-        let mallory = Mallory::new();
-        let mut line = mallory.in_session(&town.ann).await;
-        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+    by_seller(&town, async |seller| {
         let content = vec![7; 300_000];
         let offer = file("fair.bin", &content);
         // Other bytes, with leaves and a proof of their own; and right leaves with wrong bytes after them.
         let other = vec![8; content.len()];
         let foul = [answer_to_all(&other), [proof_of(&content), other.clone()].concat()];
         for answer in foul {
-            let id = offers(&mut line, &mut log, &offer).await;
-            accepts(&town.ann, &id);
-            let (mut answers, mut asks) = line.connection.accept_bi().await.expect("ann asks");
+            let id = seller.sells(&offer).await;
+            let (mut answers, mut asks) = seller.is_asked().await;
             next_ask(&mut asks).await.expect("an ask");
             let _ = answers.write_all(&answer).await;
             assert!(
@@ -100,28 +87,55 @@ fn content_that_is_not_what_was_offered_never_lands() {
 #[test]
 fn answers_that_stop_or_never_end_cost_nothing_but_that_stream() {
     let town = town();
-    town.attack(async |town: &Town| {
-        let mallory = Mallory::new();
-        let mut line = mallory.in_session(&town.ann).await;
-        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+    by_seller(&town, async |seller| {
         let content = vec![7; 300_000];
-        let id = offers(&mut line, &mut log, &file("slow.bin", &content)).await;
-        accepts(&town.ann, &id);
+        let id = seller.sells(&file("slow.bin", &content)).await;
         // A little of the answer, and then the end of the stream: she asks again, later.
-        let (mut answers, mut asks) = line.connection.accept_bi().await.expect("ann asks");
+        let (mut answers, mut asks) = seller.is_asked().await;
         next_ask(&mut asks).await.expect("an ask");
         answers.write_all(&answer_to_all(&content)[..70_000]).await.expect("she reads");
         answers.finish().expect("it was open");
         // All of the answer, and endless bytes after it: they lead nowhere.
-        let (mut answers, mut asks) = line.connection.accept_bi().await.expect("ann asks again");
+        let (mut answers, mut asks) = seller.is_asked().await;
         let ask = next_ask(&mut asks).await.expect("an ask");
         assert!(ask.first > 0 || ask.count <= 5, "what came whole is not asked for again: {ask:?}");
         answers.write_all(&answer(&content, ask)).await.expect("she reads");
         let flood = async { while answers.write_all(&[0; 65_536]).await.is_ok() {} };
         let _ = tokio::time::timeout(Duration::from_secs(2), flood).await;
         is_told(&town.ann, &id, "done");
-        line.lives().await;
+        seller.line.lives().await;
     });
+    town.stands(&[]);
+}
+
+#[test]
+fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
+    const PIECES: u8 = 40;
+    let town = town();
+    let mallory = town.attack(async |_| Mallory::new());
+    let content: Vec<u8> = (0..=u8::MAX).cycle().take(usize::from(PIECES) * PIECE).collect();
+    let id = town.attack(async |town: &Town| {
+        let mut seller = Seller::meets(town, &mallory).await;
+        let id = seller.sells(&file("film.mp4", &content)).await;
+        let (mut answers, mut asks) = seller.is_asked().await;
+        let ask = next_ask(&mut asks).await.expect("an ask");
+        assert_eq!((ask.first, ask.count), (0, PIECES));
+        // Seven pieces, and a part of the next.
+        let some = answer_to_all(&content).len() - content.len() + 7 * PIECE + 100;
+        answers.write_all(&answer_to_all(&content)[..some]).await.expect("she reads");
+        hears(&town.ann, &id, "seven pieces are here", |line| line["bytes"] == 7 * PIECE);
+        id
+    });
+    let town = town.with_ann_killed();
+    town.attack(async |town: &Town| {
+        let seller = Seller::meets(town, &mallory).await;
+        let (mut answers, mut asks) = seller.is_asked().await;
+        let ask = next_ask(&mut asks).await.expect("an ask");
+        assert_eq!((ask.first, ask.count), (7, PIECES - 7), "what was written is here");
+        answers.write_all(&answer(&content, ask)).await.expect("she reads");
+        is_told(&town.ann, &id, "done");
+    });
+    assert_eq!(std::fs::read(downloads(&town).join("film.mp4")).expect("it is there"), content);
     town.stands(&[]);
 }
 
@@ -174,15 +188,11 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
 #[test]
 fn a_thousand_offers_are_a_list() {
     let town = town();
-    town.attack(async |town: &Town| {
-        let mallory = Mallory::new();
-        let mut line = mallory.in_session(&town.ann).await;
-        let mut log = Forger::new(mallory.key(), town.direct(&mallory));
+    by_seller(&town, async |seller| {
         for n in 0..1_200 {
-            let huge = Offer { size: 1 << 50, ..file(&format!("file {n}"), b"x") };
-            offers(&mut line, &mut log, &huge).await;
+            seller.offers(&Offer { size: 1 << 50, ..file(&format!("file {n}"), b"x") }).await;
         }
-        line.lives().await;
+        seller.line.lives().await;
         until("all offers are known", PATIENCE, || {
             let last = town.ann.run(&["--json", "files"]).stdout;
             if last.contains("file 1199") { Ok(()) } else { Err(format!("{} lines", last.lines().count())) }
@@ -204,28 +214,63 @@ fn file(name: &str, content: &[u8]) -> Offer {
     Offer { name: name.into(), media: String::new(), size: content.len() as u64, hash, folder: None }
 }
 
-/// Offers something as an entry, and returns the id of that.
-async fn offers(line: &mut Line, log: &mut Forger<'_>, offer: &Offer) -> String {
-    let id = format!("{:016x}-{}", log.name.log.0, log.next);
-    let entry = Entry { lamport: log.lamport, sent_at_ms: 1, body: Body::Offer(offer.clone()) }.encode();
-    log.lamport += 1;
-    line.pushes(&log.entries(&[entry])).await;
-    id
+/// Mallory in a session with the victim, and what it writes in their conversation.
+struct Seller<'a> {
+    town: &'a Town,
+    line: Line,
+    log: Forger<'a>,
 }
 
-fn accepts(ann: &Host, id: &str) {
-    is_told(ann, id, "offered");
-    let accepted = ann.run(&["accept", id, "--timeout", "1ms"]);
-    assert!(matches!(accepted.code, Some(0 | 4 | 5)), "{accepted}");
+/// Carries out an attack of one who has something to offer.
+fn by_seller(town: &Town, attack: impl AsyncFnOnce(&mut Seller<'_>)) {
+    town.attack(async |town: &Town| {
+        let mallory = Mallory::new();
+        attack(&mut Seller::meets(town, &mallory).await).await;
+    });
+}
+
+impl<'a> Seller<'a> {
+    async fn meets(town: &'a Town, mallory: &'a Mallory) -> Self {
+        let line = mallory.in_session(&town.ann).await;
+        Self { town, line, log: Forger::new(mallory.key(), town.direct(mallory)) }
+    }
+
+    /// Offers something as an entry, and returns the id of that.
+    async fn offers(&mut self, offer: &Offer) -> String {
+        let id = format!("{:016x}-{}", self.log.name.log.0, self.log.next);
+        let entry = Entry { lamport: self.log.lamport, sent_at_ms: 1, body: Body::Offer(offer.clone()) }.encode();
+        self.log.lamport += 1;
+        self.line.pushes(&self.log.entries(&[entry])).await;
+        id
+    }
+
+    /// Offers something, which is accepted.
+    async fn sells(&mut self, offer: &Offer) -> String {
+        let id = self.offers(offer).await;
+        is_told(&self.town.ann, &id, "offered");
+        let accepted = self.town.ann.run(&["accept", &id, "--timeout", "1ms"]);
+        assert!(matches!(accepted.code, Some(0 | 4 | 5)), "{accepted}");
+        id
+    }
+
+    /// The stream on which she asks: where answers go, and where asks come from.
+    async fn is_asked(&self) -> (SendStream, RecvStream) {
+        self.line.connection.accept_bi().await.expect("ann asks")
+    }
 }
 
 /// Waits until the victim tells her user that an offer is in this state.
 fn is_told(ann: &Host, id: &str, state: &str) -> Value {
-    until(&format!("{id} is {state}"), PATIENCE, || {
+    hears(ann, id, &format!("it is {state}"), |line| line["state"] == state)
+}
+
+/// Waits until she tells her user this of an offer.
+fn hears(ann: &Host, id: &str, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    until(&format!("{id}: {what}"), PATIENCE, || {
         let output = ann.output();
         let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut of_file = lines.filter(|line| line["event"] == "file" && line["id"] == *id);
-        of_file.find(|line| line["state"] == state).ok_or_else(|| "not told".to_owned())
+        of_file.find(|line| is_it(line)).ok_or_else(|| "not told".to_owned())
     })
 }
 

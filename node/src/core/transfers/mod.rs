@@ -3,11 +3,12 @@
 //! It owns what is held of each content, who may serve it, and what is under way on each session. It leaves to others: bytes and
 //! their proof, files, who may have an offer, and whether its user wants it.
 //!
-//! A session gets at most [`ASKS_PER_SESSION`] asks at a time, each for a run of missing pieces within one span, and transfers
-//! take turns on it. Every session that can serve a content works on another span of it, so the fastest sources do most. What a
+//! A session gets a few asks at a time, each for a run of missing pieces within one span, and transfers take turns on it; how many,
+//! is for its [`Lanes`] to say. Every session that can serve a content works on another span of it, so the fastest sources do most. What a
 //! source leaves undone is asked for elsewhere; the source rests, longer each time.
 
 mod held;
+mod lanes;
 #[cfg(test)]
 mod tests;
 
@@ -18,10 +19,12 @@ use hobnob_protocol::content::{Ask, PIECE_BYTES, SPAN_PIECES, Shape};
 use hobnob_protocol::{OfferId, PeerId};
 
 pub use self::held::Held;
+use self::lanes::Lanes;
+pub use self::lanes::{LANE_BYTES, LANES_MAX};
 use super::SessionId;
 
-/// Asks under way on one session: so that the next answer follows without a round trip between.
-pub const ASKS_PER_SESSION: usize = 3;
+/// Asks under way on one lane: so that the next answer follows without a round trip between.
+pub const ASKS_PER_LANE: usize = 2;
 
 /// Contents wanted at once. Who wants more waits until one is through.
 pub const WANTED_MAX: usize = 64;
@@ -59,8 +62,14 @@ pub enum Input {
     Source(OfferId, PeerId),
     /// A piece was proved and written.
     Got(OfferId, u64),
+    /// Some of what was asked of a session has been written, and this is its round trip: the time to see whether it has lanes enough.
+    Flows(SessionId, Duration),
+    /// From now on, content comes on so many lanes of the session.
+    Widened(SessionId, usize),
     /// All that was asked has come, or no more of it will.
     Answered(SessionId, Ask, Result<(), Failure>),
+    /// The streams of a session's lanes have ended, and what was asked on them with them. It may be asked anew.
+    StreamsEnded(SessionId),
     /// There is no room for more of this on the disk.
     Full(OfferId),
     /// It is later than the last [`Transfers::poll_timeout`] said.
@@ -89,6 +98,8 @@ pub enum Failure {
 pub enum Output {
     /// Ask for this there.
     Ask(SessionId, Ask),
+    /// Let content come on so many lanes of this session, if there is room: to be answered by [`Input::Widened`].
+    Widen(SessionId, usize),
     /// Give up what was asked on this session, all of it: nothing came of it for too long.
     Abandon(SessionId),
     /// All of it is here.
@@ -138,6 +149,7 @@ struct Session {
     asks: Vec<Ask>,
     /// When something last came of them.
     heard: Duration,
+    lanes: Lanes,
 }
 
 /// All transfers to this node. See the module's doc.
@@ -157,7 +169,7 @@ impl Transfers {
         self.now = now;
         match input {
             Input::SessionUp(session, peer) => {
-                self.sessions.insert(session, Session { peer, asks: Vec::new(), heard: now });
+                self.sessions.insert(session, Session { peer, asks: Vec::new(), heard: now, lanes: Lanes::default() });
                 for (offer, transfer) in &mut self.wanted {
                     transfer.resting.remove(&peer);
                     if offer.name.author == peer {
@@ -175,7 +187,14 @@ impl Transfers {
                 }
             }
             Input::Got(offer, piece) => self.got(offer, piece),
+            Input::Flows(session, rtt) => self.flows(session, rtt),
+            Input::Widened(session, lanes) => {
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.lanes.are(lanes);
+                }
+            }
             Input::Answered(session, ask, outcome) => self.answered(session, ask, outcome),
+            Input::StreamsEnded(session) => self.streams_ended(session),
             Input::Full(offer) => {
                 if let Some(transfer) = self.wanted.get_mut(&offer) {
                     transfer.waits_for_room = Some(now + FULL_AGAIN_AFTER);
@@ -239,6 +258,7 @@ impl Transfers {
         let from = |session: &&mut Session| session.asks.iter().any(|ask| ask.offer == offer && ask.span == span);
         if let Some(session) = self.sessions.values_mut().find(from) {
             session.heard = self.now;
+            session.lanes.came(PIECE_BYTES as u64);
         }
         let Some(transfer) = self.wanted.get_mut(&offer) else { return };
         transfer.held.insert(piece);
@@ -247,9 +267,24 @@ impl Transfers {
         }
     }
 
+    fn flows(&mut self, id: SessionId, rtt: Duration) {
+        if let Some(lanes) = self.sessions.get_mut(&id).and_then(|session| session.lanes.measure(self.now, rtt)) {
+            self.outputs.push_back(Output::Widen(id, lanes));
+        }
+    }
+
+    fn streams_ended(&mut self, id: SessionId) {
+        let asks = self.sessions.get(&id).map(|session| session.asks.clone());
+        for ask in asks.unwrap_or_default() {
+            self.answered(id, ask, Err(Failure::Lost));
+        }
+    }
+
     fn answered(&mut self, session: SessionId, ask: Ask, outcome: Result<(), Failure>) {
         let Some(at) = self.sessions.get_mut(&session) else { return };
-        at.asks.retain(|other| *other != ask);
+        // What was given up meanwhile is somebody else's to do.
+        let Some(index) = at.asks.iter().position(|other| *other == ask) else { return };
+        at.asks.remove(index);
         at.heard = self.now;
         let peer = at.peer;
         let Some(transfer) = self.wanted.get_mut(&ask.offer) else { return };
@@ -306,7 +341,7 @@ impl Transfers {
     fn fill(&mut self) {
         let sessions: Vec<_> = self.sessions.iter().map(|(id, session)| (*id, session.peer)).collect();
         for (id, peer) in sessions {
-            while self.sessions.get(&id).is_some_and(|session| session.asks.len() < ASKS_PER_SESSION) {
+            while self.sessions.get(&id).is_some_and(|session| session.asks.len() < session.lanes.asks()) {
                 let Some(ask) = self.next_for(peer) else { break };
                 let Some(session) = self.sessions.get_mut(&id) else { break };
                 if session.asks.is_empty() {
@@ -344,8 +379,12 @@ impl Transfer {
         self.held.next_missing(end, &self.asked)
     }
 
+    /// Leaves a source alone for a while. What else fails meanwhile has failed with it.
     fn rest(&mut self, peer: PeerId, now: Duration) {
         let rest = self.resting.entry(peer).or_insert(Rest { until: now, times: 0 });
+        if rest.until > now {
+            return;
+        }
         let [first, longest] = REST;
         rest.until = now + longest.min(first * 2u32.saturating_pow(rest.times));
         rest.times = rest.times.saturating_add(1);

@@ -199,6 +199,71 @@ fn transfers_take_turns() {
     assert_eq!(asked, [1, 2, 1]);
 }
 
+/// A path of this round trip that lets so much through a second, whatever the lanes allow; what lanes there are after a while.
+fn lanes_for(rtt_ms: u64, rate: u64, rooms: usize) -> usize {
+    let mut table = Table::wanting(10_000 * SPAN, 0);
+    let mut under_way: VecDeque<_> = table.up(1, 1).into_iter().map(|(_, ask)| ask).collect();
+    let (rtt, session) = (Duration::from_millis(rtt_ms), SessionId(1));
+    let mut lanes = 1;
+    for _ in 0..60 {
+        let by_windows = lanes as u64 * LANE_BYTES * 1000 / rtt_ms;
+        let mut pieces = rate.min(by_windows) / PIECE_BYTES as u64 / 10;
+        table.now += Duration::from_millis(100);
+        while pieces > 0 {
+            let ask = under_way.pop_front().unwrap();
+            let some = u64::from(ask.count).min(pieces);
+            for piece in ask.pieces().take(usize::try_from(some).unwrap()) {
+                table.does(Input::Got(ask.offer, piece));
+            }
+            pieces -= some;
+            under_way.extend(asks(&table.does(Input::Answered(session, ask, Ok(())))).into_iter().map(|(_, ask)| ask));
+        }
+        for output in table.does(Input::Flows(session, rtt)) {
+            let Output::Widen(_, more) = output else { panic!("{output:?}") };
+            lanes = more.min(rooms);
+            under_way.extend(asks(&table.does(Input::Widened(session, lanes))).into_iter().map(|(_, ask)| ask));
+        }
+        let most = 1 + lanes * ASKS_PER_LANE;
+        assert!(under_way.len() <= most && under_way.len() >= most - 1, "{} asks on {lanes} lanes", under_way.len());
+    }
+    lanes
+}
+
+#[test]
+fn as_many_lanes_as_fill_the_path_and_there_is_room_for() {
+    const MIB: u64 = 1 << 20;
+    for (rtt_ms, rate, lanes) in
+        [(1, 300 * MIB, 1), (10, 30 * MIB, 1), (20, 90 * MIB, 4), (100, 4 * MIB, 1), (100, 50 * MIB, 16), (300, 500 * MIB, 16)]
+    {
+        assert_eq!(lanes_for(rtt_ms, rate, LANES_MAX), lanes, "{rtt_ms} ms, {} MiB/s", rate / MIB);
+    }
+    assert_eq!(lanes_for(300, 500 * MIB, 3), 3);
+}
+
+#[test]
+fn what_queues_on_the_way_makes_no_more_lanes() {
+    let mut lanes = Lanes::default();
+    let mut now = Duration::ZERO;
+    lanes.measure(now, Duration::from_millis(10));
+    for _ in 0..20 {
+        // A path of 5 MiB/s, and all that one lane lets through stands before it.
+        now += Duration::from_secs(1);
+        lanes.came(5 << 20);
+        assert_eq!(lanes.measure(now, Duration::from_millis(200)), None);
+    }
+}
+
+#[test]
+fn when_the_streams_end_all_that_was_asked_is_asked_anew() {
+    let mut table = Table::wanting(9 * SPAN, 0);
+    let todo = table.up(1, 1);
+    assert_eq!(table.does(Input::StreamsEnded(SessionId(1))), []);
+    // What an ended stream's reader still says of them is of no account.
+    assert_eq!(table.does(Input::Answered(SessionId(1), todo[0].1, Ok(()))), []);
+    table.now += REST[0];
+    assert_eq!(asks(&table.does(Input::Timeout)), todo);
+}
+
 proptest! {
     /// Whatever sources do, no piece is asked of two at once, none that is held is asked for, and honest ones finish it.
     #[test]
@@ -255,7 +320,7 @@ proptest! {
                     }
                     Output::Abandon(at) => under_way.retain(|(other, _)| *other != at.0),
                     Output::Whole(_) => whole = true,
-                    Output::Gone(..) | Output::Liar(..) => prop_assert!(false, "{output:?}"),
+                    Output::Gone(..) | Output::Liar(..) | Output::Widen(..) => prop_assert!(false, "{output:?}"),
                 }
             }
         }

@@ -29,7 +29,7 @@ use ended::Stop;
 use frames::{FrameReader, Packet};
 pub use greet::{GreetError, Greeted, greet};
 
-use super::content::{CONTENT_STREAMS_MAX, ContentOpener, ContentStream};
+use super::content::{ContentOpener, ContentStream, Serving};
 use super::socket::canonical;
 use crate::core::SessionId;
 
@@ -129,7 +129,7 @@ impl Session {
 
     /// Opens content streams to the peer.
     pub fn content(&self) -> ContentOpener {
-        ContentOpener(self.connection.clone())
+        ContentOpener::new(self.connection.clone())
     }
 
     /// The connection, to end it together with others.
@@ -260,9 +260,9 @@ impl Running {
     }
 
     async fn accept_content(&self) -> Result<Never, Stop> {
-        let places = Arc::new(Semaphore::new(CONTENT_STREAMS_MAX));
+        let serving = Serving::new(self.connection.clone());
         loop {
-            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let place = serving.place().await;
             let (send, receive) = self.connection.accept_bi().await.map_err(Stop::Lost)?;
             self.out.send(SessionEventKind::Content(ContentStream::new(send, receive, place))).await?;
         }

@@ -89,16 +89,13 @@ impl Porter {
             Decision::Room { id, offer, received_at_ms, room, reply } => match room {
                 // Declined meanwhile.
                 Ok(()) if !self.busy.contains(&id) => drop(reply.send(Err(FileError::NoSuchOffer))),
-                Ok(()) => {
-                    self.want(id, offer, received_at_ms);
-                    let _ = reply.send(Ok(()));
-                }
+                Ok(()) => self.want(id, offer, received_at_ms, Some(reply)),
                 Err(error) => {
                     self.busy.remove(&id);
                     let _ = reply.send(Err(error));
                 }
             },
-            Decision::Decline(Ok(row), reply) => drop(reply.send(self.decline(&row))),
+            Decision::Decline(Ok(row), reply) => self.decline(&row, reply),
             Decision::Accept(Err(error), reply) | Decision::Decline(Err(error), reply) => drop(reply.send(Err(error))),
             Decision::Word(row, peer, word) => self.word_of(&row, peer, word),
             Decision::NotServed(row, error) => self.own_failed(&row, &error),
@@ -161,8 +158,8 @@ impl Porter {
         });
     }
 
-    /// From now on it is wanted, also after a restart.
-    fn want(&mut self, id: OfferId, offer: Offer, received_at_ms: u64) {
+    /// From now on it is wanted, also after a restart; which `reply` is told when it is so.
+    fn want(&mut self, id: OfferId, offer: Offer, received_at_ms: u64, reply: Option<Reply>) {
         self.busy.insert(id);
         self.say_state(id, offer.clone(), received_at_ms, FileState::Waiting, None);
         let kept = self.desk.set(id, OfferRecord { state: OfferState::Wanted, place: None, why: None });
@@ -170,6 +167,9 @@ impl Porter {
         self.spawn(async move {
             // What can't be noted is fetched all the same, but will not be taken up after a restart.
             let _ = kept.await;
+            if let Some(reply) = reply {
+                let _ = reply.send(Ok(()));
+            }
             let opened = loop {
                 let (downloads, stock, what) = (downloads.clone(), stock.clone(), offer.clone());
                 let open = move || Partial::open(&downloads, &stock, id, what).map(|(partial, held)| (Arc::new(partial), held));
@@ -205,23 +205,27 @@ impl Porter {
                 self.keep(id, OfferRecord { state: OfferState::Done, place: row.record.place.clone(), why: None });
                 self.landed(Landed { id, offer, received_at_ms, outcome: Ok(place) });
             }
-            None => self.want(id, offer, received_at_ms),
+            None => self.want(id, offer, received_at_ms, None),
         }
     }
 
-    fn decline(&mut self, row: &OfferRow) -> Result<(), FileError> {
-        let (id, Some(offer)) = offer_of(row) else { return Err(FileError::NoSuchOffer) };
+    fn decline(&mut self, row: &OfferRow, reply: Reply) {
+        let (id, Some(offer)) = offer_of(row) else { return drop(reply.send(Err(FileError::NoSuchOffer))) };
         let own = self.is_own(id);
         if row.record.state == OfferState::Done && !own {
-            return Err(FileError::Here(row.record.place.as_deref().map(place_of).unwrap_or_default().display().to_string()));
+            let place = row.record.place.as_deref().map(place_of).unwrap_or_default();
+            return drop(reply.send(Err(FileError::Here(place.display().to_string()))));
         }
         self.drop_transfer(id);
-        self.keep(id, OfferRecord { state: OfferState::Declined, place: None, why: None });
+        let kept = self.desk.set(id, OfferRecord { state: OfferState::Declined, place: None, why: None });
         let word = if own { OfferWord::Withdrawn } else { OfferWord::Declined };
         self.engine.send(OfTransfers::Say(id, word, None));
         self.sending.retain(|(of, _), _| *of != id);
         self.say_state(id, offer, row.entry.received_at_ms, FileState::Declined, None);
-        Ok(())
+        self.spawn(async move {
+            let kept = kept.await.unwrap_or(Err(StoreError::Closed));
+            let _ = reply.send(kept.map_err(|error| FileError::Store(error.to_string())));
+        });
     }
 
     /// Ends a transfer for good, and removes what there is of it.

@@ -1,18 +1,20 @@
-//! Fetches content on one session: asks go out at once, answers are read, proved and written in their order.
+//! Fetches content on one session, on one lane or several: asks go out at once, the answers of each lane are read, proved and written in
+//! their order.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hobnob_protocol::OfferId;
 use hobnob_protocol::content::{Answer, Ask, LEAF_BYTES, Leaf};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::partial::{Partial, WriteError};
 use crate::core::SessionId;
-use crate::core::transfers::{ASKS_PER_SESSION, Failure};
-use crate::net::content::{Answers, Asker, ContentOpener, StreamEnd};
+use crate::core::transfers::{ASKS_PER_LANE, Failure, LANES_MAX};
+use crate::net::content::{Answers, Asker, ContentOpener, Lane, StreamEnd};
 
 /// Pieces that are written together at most. While the disk keeps up, each is written as it comes.
 const PIECES_PER_WRITE: usize = 16;
@@ -20,31 +22,46 @@ const PIECES_PER_WRITE: usize = 16;
 /// What comes of asking.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    /// These pieces are written.
-    Got(OfferId, Vec<u64>),
+    /// These pieces, which came in this session, are written.
+    Got(SessionId, OfferId, Vec<u64>),
     /// An ask is through, one way or the other.
     Answered(SessionId, Ask, Result<(), Failure>),
     /// It could not be written here.
     NotWritten(OfferId, WriteError),
-    /// The content stream of this session is no more.
-    Ended(SessionId),
+    /// A content stream of this session is no more, and so all those of this run of them.
+    Ended(SessionId, u64),
 }
 
 /// What is asked, and where it goes.
 pub(super) type Order = (Ask, Arc<Partial>);
 
-/// Someone who fetches on one session. Dropping it ends the content stream.
+/// Those who fetch on one session, one a lane. Dropping them ends their streams.
 #[derive(Debug)]
-pub(super) struct Fetcher {
+pub(super) struct Fetchers {
+    /// Tells these from those that were there before on the same session.
+    pub(super) run: u64,
+    session: SessionId,
+    reports: mpsc::Sender<Fetched>,
     orders: mpsc::Sender<Order>,
-    _task: AbortOnDropHandle<()>,
+    queue: Queue,
+    lanes: Vec<AbortOnDropHandle<()>>,
 }
 
-impl Fetcher {
-    pub(super) fn start(session: SessionId, opener: ContentOpener, reports: mpsc::Sender<Fetched>) -> Self {
-        let (orders, queue) = mpsc::channel(ASKS_PER_SESSION);
-        let task = AbortOnDropHandle::new(tokio::spawn(run(session, opener, queue, reports)));
-        Self { orders, _task: task }
+/// What no lane has taken up yet.
+type Queue = Arc<Mutex<mpsc::Receiver<Order>>>;
+
+impl Fetchers {
+    pub(super) fn new(session: SessionId, run: u64, reports: mpsc::Sender<Fetched>) -> Self {
+        let (orders, queue) = mpsc::channel(ASKS_PER_LANE * LANES_MAX + 1);
+        Self { run, session, reports, orders, queue: Arc::new(Mutex::new(queue)), lanes: Vec::new() }
+    }
+
+    /// From now on there are so many lanes.
+    pub(super) fn widen(&mut self, lanes: usize, opener: &ContentOpener) {
+        while self.lanes.len() < lanes {
+            let lane = run(self.session, self.run, opener.lane(), self.queue.clone(), self.reports.clone());
+            self.lanes.push(AbortOnDropHandle::new(tokio::spawn(lane)));
+        }
     }
 
     /// Hands over an ask; whether it was taken.
@@ -53,49 +70,28 @@ impl Fetcher {
     }
 }
 
-async fn run(session: SessionId, opener: ContentOpener, mut orders: mpsc::Receiver<Order>, reports: mpsc::Sender<Fetched>) {
-    let (asked, to_read) = mpsc::channel(ASKS_PER_SESSION);
-    let rest = match opener.open().await {
-        Ok((asker, answers)) => {
-            let reading = Reading { session, answers, reports: reports.clone() };
-            let (rest, ()) = tokio::join!(reading.run(to_read), write_asks(asker, &mut orders, asked));
-            rest
-        }
-        Err(_) => to_read,
-    };
-    give_back(session, rest, orders, &reports).await;
-    let _ = reports.send(Fetched::Ended(session)).await;
-}
-
-/// What was not answered is to be asked for elsewhere.
-async fn give_back(
-    session: SessionId,
-    mut asked: mpsc::Receiver<Order>,
-    mut orders: mpsc::Receiver<Order>,
-    reports: &mpsc::Sender<Fetched>,
-) {
-    asked.close();
-    orders.close();
-    for mut queue in [asked, orders] {
-        while let Ok((ask, _)) = queue.try_recv() {
-            let _ = reports.send(Fetched::Answered(session, ask, Err(Failure::Lost))).await;
-        }
+/// Fetches on one lane, until something ends its stream: then all lanes are at an end.
+async fn run(session: SessionId, run: u64, lane: Lane, orders: Queue, reports: mpsc::Sender<Fetched>) {
+    if let Ok((asker, answers)) = lane.open().await {
+        let (asked, to_read) = mpsc::channel(ASKS_PER_LANE - 1);
+        let reading = Reading { session, answers, reports: reports.clone() };
+        tokio::join!(reading.run(to_read), write_asks(asker, &orders, asked));
     }
+    let _ = reports.send(Fetched::Ended(session, run)).await;
 }
 
 /// Writes asks as they come, until there are no more or nobody reads the answers.
-async fn write_asks(mut asker: Asker, orders: &mut mpsc::Receiver<Order>, asked: mpsc::Sender<Order>) {
-    loop {
+async fn write_asks(mut asker: Asker, orders: &Queue, asked: mpsc::Sender<Order>) {
+    // An order is taken up when there is a place for it, so that it does not wait here while another lane is idle.
+    while let Ok(place) = asked.reserve().await {
         let order = tokio::select! {
-            order = orders.recv() => order,
+            order = async { orders.lock().await.recv().await } => order,
             () = asked.closed() => return,
         };
         let Some(order) = order else { return };
         // The answer's reader finds out what became of the stream.
         let _ = asker.ask(&order.0).await;
-        if asked.send(order).await.is_err() {
-            return;
-        }
+        place.send(order);
     }
 }
 
@@ -106,8 +102,8 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads answers until one ends the stream; gives back the asks that nothing was heard of.
-    async fn run(mut self, mut asked: mpsc::Receiver<Order>) -> mpsc::Receiver<Order> {
+    /// Reads answers until one ends the stream.
+    async fn run(mut self, mut asked: mpsc::Receiver<Order>) {
         while let Some((ask, partial)) = asked.recv().await {
             let outcome = self.answer(ask, &partial).await;
             // After a whole answer, or a refusal, the next one follows on the stream.
@@ -115,11 +111,9 @@ impl Reading {
             let outcome = outcome.map_err(|(failure, _)| failure);
             let _ = self.reports.send(Fetched::Answered(self.session, ask, outcome)).await;
             if !goes_on {
-                break;
+                return;
             }
         }
-        asked.close();
-        asked
     }
 
     /// Reads one answer. A failure says whether the stream is still of use.
@@ -137,13 +131,13 @@ impl Reading {
         if !shape.proves(partial.offer.hash, ask.span, &leaves, &proof) {
             return Err((Failure::Lies, false));
         }
-        let mut writer = Writer::new(partial.clone(), leaves, self.reports.clone());
+        let mut writer = Writer::new(self.session, partial.clone(), leaves, self.reports.clone());
         for piece in ask.pieces() {
             if partial.is_cancelled() {
                 return Err((Failure::Local, false));
             }
             let mut bytes = vec![0; shape.piece_len(piece)];
-            let filled = self.answers.fill(&mut bytes).await;
+            let filled = writer.meanwhile(self.answers.fill(&mut bytes)).await.map_err(|failure| (failure, false))?;
             let taken = match filled {
                 Ok(()) => writer.take(piece, bytes.into()).await,
                 Err(end) => {
@@ -173,16 +167,17 @@ fn of_end(end: StreamEnd) -> Failure {
 
 /// Writes one run of pieces while the next is read.
 struct Writer {
+    session: SessionId,
     partial: Arc<Partial>,
     leaves: Arc<Vec<Leaf>>,
     reports: mpsc::Sender<Fetched>,
     waiting: Vec<(u64, Bytes)>,
-    under_way: Option<JoinHandle<Result<Vec<u64>, WriteError>>>,
+    under_way: Option<JoinHandle<Result<(), Failure>>>,
 }
 
 impl Writer {
-    fn new(partial: Arc<Partial>, leaves: Vec<Leaf>, reports: mpsc::Sender<Fetched>) -> Self {
-        Self { partial, leaves: Arc::new(leaves), reports, waiting: Vec::new(), under_way: None }
+    fn new(session: SessionId, partial: Arc<Partial>, leaves: Vec<Leaf>, reports: mpsc::Sender<Fetched>) -> Self {
+        Self { session, partial, leaves: Arc::new(leaves), reports, waiting: Vec::new(), under_way: None }
     }
 
     /// Takes a piece; waits only if the disk is far behind.
@@ -190,6 +185,20 @@ impl Writer {
         self.waiting.push((piece, bytes));
         let is_idle = self.under_way.as_ref().is_none_or(JoinHandle::is_finished);
         if is_idle || self.waiting.len() >= PIECES_PER_WRITE { self.write_next().await } else { Ok(()) }
+    }
+
+    /// Waits for something, and goes on writing: what has come is soon on disk also when nothing more comes.
+    async fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut awaited = pin!(awaited);
+        while !self.waiting.is_empty() {
+            tokio::select! {
+                biased;
+                done = &mut awaited => return Ok(done),
+                written = self.written() => written?,
+            }
+            self.write_next().await?;
+        }
+        Ok(awaited.await)
     }
 
     async fn flush(&mut self) -> Result<(), Failure> {
@@ -201,26 +210,39 @@ impl Writer {
         self.written().await?;
         let pieces = std::mem::take(&mut self.waiting);
         if !pieces.is_empty() {
-            let (partial, leaves) = (self.partial.clone(), self.leaves.clone());
-            self.under_way = Some(tokio::task::spawn_blocking(move || partial.write(&leaves, &pieces)));
+            let (session, partial, leaves) = (self.session, self.partial.clone(), self.leaves.clone());
+            let reports = self.reports.clone();
+            self.under_way =
+                Some(tokio::task::spawn_blocking(move || write_and_report(session, &partial, &leaves, &pieces, &reports)));
         }
         Ok(())
     }
 
-    /// Waits for the write under way, and tells of it.
+    /// Waits for the write under way. Cancel safe.
     async fn written(&mut self) -> Result<(), Failure> {
-        let Some(under_way) = self.under_way.take() else { return Ok(()) };
-        let offer = self.partial.id;
-        match under_way.await.unwrap_or_else(|error| Err(WriteError::Io(std::io::Error::other(error)))) {
-            Ok(pieces) => {
-                let _ = self.reports.send(Fetched::Got(offer, pieces)).await;
-                Ok(())
-            }
-            Err(WriteError::Lies) => Err(Failure::Lies),
-            Err(error) => {
-                let _ = self.reports.send(Fetched::NotWritten(offer, error)).await;
-                Err(Failure::Local)
-            }
-        }
+        let Some(under_way) = &mut self.under_way else { return Ok(()) };
+        let written = under_way.await.unwrap_or(Err(Failure::Local));
+        self.under_way = None;
+        written
     }
+}
+
+/// Reports from the thread that writes: also when nobody waits for it any more, what is written is known to be here.
+fn write_and_report(
+    session: SessionId,
+    partial: &Partial,
+    leaves: &[Leaf],
+    pieces: &[(u64, Bytes)],
+    reports: &mpsc::Sender<Fetched>,
+) -> Result<(), Failure> {
+    let mut kept = Vec::with_capacity(pieces.len());
+    let result = partial.write(leaves, pieces, &mut kept);
+    let _ = reports.blocking_send(Fetched::Got(session, partial.id, kept));
+    result.map_err(|error| match error {
+        WriteError::Lies => Failure::Lies,
+        error @ (WriteError::Full | WriteError::Manifest(_) | WriteError::Io(_)) => {
+            let _ = reports.blocking_send(Fetched::NotWritten(partial.id, error));
+            Failure::Local
+        }
+    })
 }

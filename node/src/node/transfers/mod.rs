@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use self::decide::Decision;
-use self::fetch::{Fetched, Fetcher};
+use self::fetch::{Fetched, Fetchers};
 use self::land::Landed;
 use self::line::{EngineLine, FileCommand, OfTransfers, ToTransfers};
 use self::news::{Moved, Sending};
@@ -44,7 +44,7 @@ use super::{FileError, FileState, FilesConfig};
 use crate::core::SessionId;
 use crate::core::durable::{OfferRecord, OfferState};
 use crate::core::transfers::{Failure, Held, Input, Output, Transfers};
-use crate::net::content::{ContentOpener, ContentStream};
+use crate::net::content::{ContentOpener, ContentStream, LaneRoom};
 use crate::store::OfferDesk;
 
 /// How often those who watch are told how far transfers are.
@@ -103,7 +103,12 @@ pub(super) struct Porter {
     stopping: CancellationToken,
     machine: Transfers,
     sessions: BTreeMap<SessionId, (PeerId, ContentOpener)>,
-    fetchers: BTreeMap<SessionId, Fetcher>,
+    fetchers: BTreeMap<SessionId, Fetchers>,
+    /// How often fetching began on any session.
+    runs: u64,
+    /// Memory for what comes, and for what is sent.
+    room_to_fetch: LaneRoom,
+    room_to_serve: LaneRoom,
     wanted: BTreeMap<OfferId, Wanted>,
     /// Accepted, and not opened or not landed yet.
     busy: BTreeSet<OfferId>,
@@ -143,6 +148,9 @@ impl Porter {
             machine: Transfers::default(),
             sessions: BTreeMap::new(),
             fetchers: BTreeMap::new(),
+            runs: 0,
+            room_to_fetch: LaneRoom::default(),
+            room_to_serve: LaneRoom::default(),
             wanted: BTreeMap::new(),
             busy: BTreeSet::new(),
             sending: BTreeMap::new(),
@@ -218,7 +226,8 @@ impl Porter {
         }
     }
 
-    fn serve(&mut self, session: SessionId, stream: ContentStream) {
+    fn serve(&mut self, session: SessionId, mut stream: ContentStream) {
+        stream.make_room(&self.room_to_serve);
         let server = Server {
             session,
             engine: self.engine.clone(),
@@ -274,11 +283,12 @@ impl Porter {
             match output {
                 Output::Ask(session, ask) => {
                     let partial = self.wanted.get(&ask.offer).map(|wanted| wanted.partial.clone());
-                    let taken = partial.is_some_and(|partial| self.fetcher(session).is_some_and(|it| it.ask((ask, partial))));
+                    let taken = partial.is_some_and(|partial| self.fetchers(session).is_some_and(|it| it.ask((ask, partial))));
                     if !taken {
                         self.tell(Input::Answered(session, ask, Err(Failure::Lost)));
                     }
                 }
+                Output::Widen(session, lanes) => self.widen(session, lanes),
                 Output::Abandon(session) => drop(self.fetchers.remove(&session)),
                 Output::Whole(id) => self.land(id),
                 Output::Gone(id, failure) => self.gone(id, failure),
@@ -294,17 +304,34 @@ impl Porter {
         hobnob_protocol::text::visible(name).into_owned()
     }
 
-    fn fetcher(&mut self, session: SessionId) -> Option<&Fetcher> {
+    fn fetchers(&mut self, session: SessionId) -> Option<&Fetchers> {
         let (_, opener) = self.sessions.get(&session)?;
-        let fetched = &self.fetched;
-        Some(self.fetchers.entry(session).or_insert_with(|| Fetcher::start(session, opener.clone(), fetched.clone())))
+        let (runs, reports) = (&mut self.runs, &self.fetched);
+        Some(self.fetchers.entry(session).or_insert_with(|| {
+            *runs += 1;
+            let mut fetchers = Fetchers::new(session, *runs, reports.clone());
+            fetchers.widen(opener.lanes(), opener);
+            fetchers
+        }))
+    }
+
+    fn widen(&mut self, session: SessionId, lanes: usize) {
+        let Some((_, opener)) = self.sessions.get_mut(&session) else { return };
+        let lanes = opener.widen(lanes, &self.room_to_fetch);
+        if let Some(fetchers) = self.fetchers.get_mut(&session) {
+            fetchers.widen(lanes, opener);
+        }
+        self.tell(Input::Widened(session, lanes));
     }
 
     fn fetched(&mut self, fetched: Fetched) {
         match fetched {
-            Fetched::Got(id, pieces) => {
+            Fetched::Got(session, id, pieces) => {
                 for piece in pieces {
                     self.tell(Input::Got(id, piece));
+                }
+                if let Some(rtt) = self.sessions.get(&session).map(|(_, opener)| opener.rtt()) {
+                    self.tell(Input::Flows(session, rtt));
                 }
             }
             Fetched::Answered(session, ask, outcome) => self.tell(Input::Answered(session, ask, outcome)),
@@ -313,7 +340,12 @@ impl Porter {
                 self.tell(Input::Full(id));
             }
             Fetched::NotWritten(id, error) => self.give_up(id, error.to_string()),
-            Fetched::Ended(session) => drop(self.fetchers.remove(&session)),
+            Fetched::Ended(session, run) => {
+                if self.fetchers.get(&session).is_some_and(|fetchers| fetchers.run == run) {
+                    self.fetchers.remove(&session);
+                    self.tell(Input::StreamsEnded(session));
+                }
+            }
         }
     }
 

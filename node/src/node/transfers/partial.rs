@@ -166,9 +166,9 @@ impl Partial {
         Ok(held)
     }
 
-    /// Keeps pieces of one span, each if it has the leaf it must have; says which were kept.
-    pub(super) fn write(&self, span_leaves: &[Leaf], pieces: &[(u64, Bytes)]) -> Result<Vec<u64>, WriteError> {
-        let mut kept = Vec::with_capacity(pieces.len());
+    /// Keeps pieces of one span, each if it has the leaf it must have. Those that are kept are added to `kept`, also if one after them
+    /// is not.
+    pub(super) fn write(&self, span_leaves: &[Leaf], pieces: &[(u64, Bytes)], kept: &mut Vec<u64>) -> Result<(), WriteError> {
         for (piece, bytes) in pieces {
             let within = usize::try_from(piece % SPAN_PIECES as u64).expect("below 64");
             let leaf = self.shape.leaf(*piece, bytes);
@@ -181,7 +181,7 @@ impl Partial {
             kept.push(*piece);
         }
         self.sync_now_and_then(pieces)?;
-        Ok(kept)
+        Ok(())
     }
 
     fn sync_now_and_then(&self, pieces: &[(u64, Bytes)]) -> io::Result<()> {

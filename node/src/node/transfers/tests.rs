@@ -51,7 +51,8 @@ impl Desk {
         let proof = stocked.proof(span).unwrap();
         let (proof, leaves) = proof.as_chunks::<32>().0.split_at(stocked.shape.proof_len(span));
         assert!(stocked.shape.proves(self.offer.hash, span, leaves, proof));
-        partial.write(leaves, &[(piece, stocked.pieces(piece..piece + 1).unwrap())])
+        let mut kept = Vec::new();
+        partial.write(leaves, &[(piece, stocked.pieces(piece..piece + 1).unwrap())], &mut kept).map(|()| kept)
     }
 
     /// Fetches everything from this piece on, and gives it its name.
@@ -108,9 +109,13 @@ fn what_does_not_belong_is_not_written() {
     let (partial, _) = desk.open();
     let wrong = Bytes::from(vec![1; PIECE_BYTES]);
     let leaves = [partial.shape.leaf(0, &wrong), [0; 32]];
-    assert!(matches!(partial.write(&leaves[1..], &[(0, wrong.clone())]), Err(WriteError::Lies)));
-    // A leaf that fits what came, but not what was offered, would be found out in the end.
-    partial.write(&leaves, &[(0, wrong)]).unwrap();
+    let mut kept = Vec::new();
+    assert!(matches!(partial.write(&leaves[1..], &[(0, wrong.clone())], &mut kept), Err(WriteError::Lies)));
+    // One that follows a good one spoils nothing but itself.
+    let two = [(0, wrong), (1, Bytes::from(vec![2; PIECE_BYTES]))];
+    assert!(matches!(partial.write(&leaves, &two, &mut kept), Err(WriteError::Lies)));
+    assert_eq!(kept, [0]);
+    // A leaf that fits what came, but not what was offered, is found out in the end.
     assert!(matches!(partial.seal(), Err(WriteError::Lies)));
 }
 

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use rusqlite::Connection;
 
 use super::super::error::Fault;
-use super::super::schema::{MIGRATIONS, migrate, refuse_foreign};
+use super::super::schema::{MIGRATIONS, Step, migrate, refuse_foreign};
 use super::super::{HistoryRequest, KnownPeer, WhichOffers};
 use super::*;
 
@@ -28,11 +28,11 @@ fn a_database_of_a_newer_program_is_refused_and_left_alone() {
 
 #[test]
 fn an_older_database_is_brought_up_to_date_in_one_step() {
-    let steps = ["CREATE TABLE a (x)", "ALTER TABLE a ADD COLUMN y; UPDATE a SET y = x + 1", "CREATE TABLE c (z)"];
+    let steps = ["CREATE TABLE a (x)", "ALTER TABLE a ADD COLUMN y; UPDATE a SET y = x + 1", "CREATE TABLE c (z)"].map(Step::Sql);
     let mut conn = Connection::open_in_memory().unwrap();
     migrate(&mut conn, &steps[..1]).unwrap();
     conn.execute("INSERT INTO a VALUES (1)", []).unwrap();
-    let broken = [steps[0], steps[1], "not SQL"];
+    let broken = [steps[0], steps[1], Step::Sql("not SQL")];
     assert!(migrate(&mut conn, &broken).is_err());
     assert!(conn.prepare("SELECT y FROM a").is_err(), "a failed migration changes nothing");
     for _ in 0..2 {

@@ -2,17 +2,16 @@
 
 use rusqlite::{Connection, params};
 
-use crate::core::durable::Run;
+use crate::core::durable::{OfferState, Run};
 
-use super::super::schema::MIGRATIONS;
-use super::super::{HistoryRequest, HistoryRow};
+use super::super::schema::{MIGRATIONS, migrate};
+use super::super::{HistoryRequest, HistoryRow, WhichOffers};
 use super::*;
 
 /// Writes what version 1 kept of batches that were stored one by one, some not at all.
 fn written_by_version_1(file: &Path, name: LogName, batches: &[&CheckedBatch]) {
-    let conn = Connection::open(file).unwrap();
-    conn.execute_batch(MIGRATIONS[0]).unwrap();
-    conn.pragma_update(None, "user_version", 1).unwrap();
+    let mut conn = Connection::open(file).unwrap();
+    migrate(&mut conn, &MIGRATIONS[..1]).unwrap();
     let room = RoomName::lobby();
     let key = RoomKey::derive(&room, b"");
     let id = lobby();
@@ -64,4 +63,18 @@ fn a_database_of_version_1_keeps_everything() {
     // The time of receipt was one and the same: they came in the order of their log.
     let all = HistoryRequest { limit: 99, ..HistoryRequest::default() };
     assert_eq!(seqs(wait(home.store().history(all)).unwrap()), held);
+}
+
+#[test]
+fn offers_from_before_they_were_known_are_listed() {
+    let mut home = Home { dir: TempDir::new().unwrap(), open: None, commits: 0 };
+    let mut ann = Author::new(1, lobby());
+    let hash = hobnob_protocol::ContentHash([7; 32]);
+    let offer = hobnob_protocol::Offer { name: "plan.pdf".into(), media: String::new(), size: 9, hash, folder: None };
+    let (chat, offered) = (ann.chats(3), ann.writes(vec![Body::Offer(offer)]));
+    written_by_version_1(&home.file(), ann.name, &[&chat, &offered]);
+    home.restart();
+    let rows = wait(home.store().offers().read(WhichOffers::Newest)).unwrap();
+    assert_eq!(rows.iter().map(|row| row.entry.seq).collect::<Vec<_>>(), [4]);
+    assert_eq!(rows[0].record.state, OfferState::Offered);
 }

@@ -3,6 +3,7 @@
 mod broadcast;
 mod file;
 mod idle;
+mod library;
 mod many;
 mod memory;
 mod newcomer;
@@ -82,6 +83,20 @@ pub(crate) const ALL: &[Bench] = &[
         work: |plan, report| block_on(file::run(plan, report)),
     },
     Bench {
+        name: "file-far",
+        about: "the same over a path that takes 100 ms there and back",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(file::far::run(plan, report)),
+    },
+    Bench {
+        name: "library",
+        about: "a message by the library; beside a line through the local socket",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(library::run(plan, report)),
+    },
+    Bench {
         name: "newcomer",
         about: "until a newcomer on the LAN knows and is known",
         in_lab: true,
@@ -102,6 +117,13 @@ pub(crate) const ALL: &[Bench] = &[
         in_lab: false,
         long: true,
         work: |plan, report| block_on(relay::through::run(plan, report)),
+    },
+    Bench {
+        name: "relay-file",
+        about: "a large file by way of a relay; beside iroh and its relay",
+        in_lab: false,
+        long: true,
+        work: |plan, report| block_on(file::relayed::run(plan, report)),
     },
     Bench {
         name: "relay-frames",

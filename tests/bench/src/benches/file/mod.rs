@@ -1,18 +1,20 @@
 //! A large file from one node to another, from memory to memory, hash checked; and what it does to the chat beside it.
 
+pub(super) mod far;
+pub(super) mod relayed;
+mod scp;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use hobnob::protocol::Target;
-use hobnob::{DeliveryState, Event, FileState, FilesConfig, Node};
+use hobnob::{Builder, DeliveryState, Event, FileState, FilesConfig, Node};
 use hobnob_tests::lab::Stopwatch;
 use tempfile::TempDir;
 
+use self::scp::Scp;
 use super::median_us;
 use crate::nodes;
 use crate::plan::Plan;
@@ -24,9 +26,14 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let mib = plan.pick(128, 1024);
     let rounds = plan.pick(2, 5);
     let memory = &Memory::new(mib)?;
-    let pair = Pair::new(plan.dir(), memory).await?;
+    let pair = Pair::new(plan.dir(), memory, |builder| builder).await?;
+    pair.meet(nodes::address(&pair.bob).await?).await?;
     for (theirs, rival, aim) in [
-        ("bare quinn, one stream, hashed as it comes", Rival::Quinn(plan.rival(Bulk::new(&memory.file)).await), Aim::AtLeast(0.8)),
+        (
+            "bare quinn, one stream, hashed as it comes",
+            Rival::Quinn(plan.rival(Bulk::new(&memory.file)).await),
+            Aim::AtLeast(0.8),
+        ),
         ("scp, OpenSSH", Rival::Scp(plan.rival(async { Scp::start(memory) }).await), Aim::AtLeast(3.0)),
     ] {
         let contest = Contest { ours: "hobnob, a file accepted, until it is there", theirs, unit: "MiB/s", rounds, aim };
@@ -102,19 +109,26 @@ impl Memory {
     }
 }
 
-/// Two nodes that have met; what bob accepts goes to memory.
+/// Two nodes; what bob accepts goes to memory.
 struct Pair {
     ann: Node,
     bob: Node,
 }
 
 impl Pair {
-    async fn new(dir: &Path, memory: &Memory) -> anyhow::Result<Self> {
-        let ann = nodes::start(&dir.join("files"), "ann").await?;
-        let bob = Node::builder(dir.join("files/bob")).nick("bob".parse()?).loopback();
-        let bob = bob.files(FilesConfig::new(memory.landed.clone())).start().await?;
-        ann.send(nodes::address(&bob).await?, "hi".into()).await?;
-        Ok(Self { ann, bob })
+    async fn new(dir: &Path, memory: &Memory, how: impl Fn(Builder) -> Builder) -> anyhow::Result<Self> {
+        let start = async |nick: &str| {
+            let builder = Node::builder(dir.join("files").join(nick)).nick(nick.parse()?).loopback();
+            let files = FilesConfig::new(memory.landed.clone());
+            anyhow::Ok(how(builder).files(files).start().await?)
+        };
+        Ok(Self { ann: start("ann").await?, bob: start("bob").await? })
+    }
+
+    async fn meet(&self, bob: Target) -> anyhow::Result<()> {
+        let sent = self.ann.send(bob, "hi".into()).await?;
+        self.ann.wait_for(sent.id, DeliveryState::Delivered).await?;
+        Ok(())
     }
 
     async fn chat(&self) -> anyhow::Result<()> {
@@ -153,63 +167,4 @@ async fn until(events: &mut hobnob::Events, id: hobnob::MessageId, state: FileSt
             }
         }
     }
-}
-
-/// An sshd of our own on loopback, with keys of its own.
-struct Scp {
-    server: Child,
-    port: u16,
-    dir: PathBuf,
-}
-
-impl Scp {
-    fn start(memory: &Memory) -> anyhow::Result<Self> {
-        let dir = memory.dir.path().join("ssh");
-        fs::create_dir(&dir)?;
-        for key in ["host", "user"] {
-            let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join(key)).status()?;
-            ensure!(made.success(), "ssh-keygen failed");
-        }
-        let port = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr()?.port();
-        let config = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/user.pub\nStrictModes no\nUsePAM no\n\
-             PidFile none\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n",
-            dir.display()
-        );
-        fs::write(dir.join("sshd_config"), config)?;
-        // sshd insists on a full path of its own, and on this folder.
-        fs::create_dir_all("/run/sshd").ok();
-        let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f"]).arg(dir.join("sshd_config")).stderr(Stdio::null());
-        let server = command.spawn().context("the package openssh-server is not installed")?;
-        Ok(Self { server, port, dir })
-    }
-
-    async fn copy(&mut self, memory: &Memory) -> anyhow::Result<()> {
-        let to = memory.landed.join("by-scp");
-        let mut command = tokio::process::Command::new("scp");
-        command.args(["-q", "-P", &self.port.to_string(), "-i"]).arg(self.dir.join("user"));
-        command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectionAttempts=10"]);
-        let copied = command.arg(&memory.file).arg(format!("127.0.0.1:{}", to.display())).stderr(Stdio::null()).status();
-        let copied = tokio::time::timeout(Duration::from_secs(60), copied).await??;
-        ensure!(copied.success(), "scp failed");
-        // Checked, as the others are.
-        let hash = async |path: PathBuf| tokio::task::spawn_blocking(move || hash_of(&path)).await?;
-        ensure!(hash(to.clone()).await? == hash(memory.file.clone()).await?, "the copy differs");
-        fs::remove_file(to)?;
-        Ok(())
-    }
-}
-
-impl Drop for Scp {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
-
-fn hash_of(path: &Path) -> anyhow::Result<blake3::Hash> {
-    let mut hasher = blake3::Hasher::new();
-    std::io::copy(&mut File::open(path)?, &mut hasher)?;
-    Ok(hasher.finalize())
 }

@@ -1,0 +1,47 @@
+//! What the library costs: a message is on disk by a call, or by a line through the local socket.
+
+use hobnob::control::Home;
+use hobnob::control::attach::attach;
+use hobnob::control::wire::{BodyFields, Command, Patience, SentLine, Text};
+use hobnob::protocol::RoomName;
+use hobnob::{Config, DeliveryState};
+
+use super::median_us;
+use crate::nodes;
+use crate::plan::Plan;
+use crate::report::{Aim, Report};
+use crate::turns::Contest;
+
+const BYTES: usize = 64;
+
+pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    let (rounds, times) = (plan.pick(4, 12), plan.pick(100, 400));
+    let dir = plan.folder("library")?;
+    // Each has a node of its own, since one that has a socket is the socket's.
+    let node = nodes::start(&dir, "ann").await?;
+    let home = Home::at(&dir.join("bob"))?;
+    let config = Config { listen: Some("127.0.0.1:0".parse()?), mdns: false, ..Config::new(home.data_dir()) };
+    let attached = attach(&home, || config).await?;
+    let (body, room) = (nodes::text(BYTES), RoomName::lobby());
+    let contest = Contest {
+        ours: "hobnob, a message on disk by a call of the library, p50",
+        theirs: "the same by a line through the local socket, p50",
+        unit: "µs",
+        rounds,
+        aim: Aim::AtMost(1.0),
+    };
+    let by_call = async || {
+        let say = async || node.broadcast(room.clone(), body.clone()).await.map(drop).map_err(Into::into);
+        median_us(times, say).await
+    };
+    let by_line = async || {
+        let patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+        let line = || Command::Broadcast { room: Text(room.clone()), body: BodyFields::from(body.clone()), patience };
+        let say = async || attached.client.ask::<SentLine>(line()).await.map(drop).map_err(Into::into);
+        median_us(times, say).await
+    };
+    contest.run(report, by_call, anyhow::Result::<_, &mut anyhow::Error>::Ok(by_line)).await?;
+    attached.finish().await;
+    node.shutdown().await;
+    Ok(())
+}
