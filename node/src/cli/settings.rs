@@ -315,11 +315,13 @@ mod tests {
             for value in values {
                 setting.value = value;
                 let line = setting.line();
+                // A size says nothing alone.
+                let beside = if setting.key == "accept-max" { "accept-from = [\"verified\"]\n" } else { "" };
                 let name = setting.names("HOBNOB_").unwrap_or_else(|| panic!("{}: no variable is named", setting.key));
                 let of_variable = from_variables(|asked| (asked == name).then(|| setting.words().join(","))).unwrap();
                 assert_eq!(parse(&line), Ok(of_variable), "{name}");
                 match setting.flags() {
-                    Some(flags) => assert_eq!(config(&line, &[]), config("", &flags), "{flags:?}"),
+                    Some(flags) => assert_eq!(config(&(beside.to_owned() + &line), &[]), config(beside, &flags), "{flags:?}"),
                     None => assert!(setting.without_flag, "{}: neither a flag nor the reason why there is none", setting.key),
                 }
             }
