@@ -56,7 +56,13 @@ impl Files {
                 file.peers.insert(peer, (line, now));
             }
             Some(_) => {}
-            None => file.line = line,
+            None => {
+                // What was taken back, or can't be had, moves to nobody any more.
+                if matches!(line.state, FileState::Declined | FileState::Failed) {
+                    file.peers.retain(|_, (line, _)| line.state != FileState::Moving);
+                }
+                file.line = line;
+            }
         }
         self.let_go();
     }
@@ -205,6 +211,7 @@ mod tests {
         assert!(files.transfers(Time(STILL_AFTER_MS), &line(1, "a").conversation.0).is_empty());
         files.told(Time(0), FileLine { own: true, state: FileState::Declined, ..line(1, "a") });
         assert_eq!(words(&files, 0), "taken back");
+        assert!(files.transfers(Time(100), &line(1, "a").conversation.0).is_empty());
     }
 
     #[test]

@@ -39,9 +39,12 @@ fn row(app: &App, transfer: &Transfer<'_>, columns: usize) -> Line<'static> {
         how_far = offers::percent(transfer.line);
     }
     let free = columns.saturating_sub(fixed(&how_far));
-    let bar = free.saturating_sub(NAME_MIN + 2).min(BAR_MAX);
+    let name = format!("{}{to}", offers::name(transfer.line));
+    // A name has what it needs, up to two thirds.
+    let wanted = width(&name).min(free * 2 / 3).max(NAME_MIN);
+    let bar = free.saturating_sub(wanted + 2).min(BAR_MAX);
     let bar = if bar < BAR_MIN { 0 } else { bar };
-    let name = fit(&format!("{}{to}", offers::name(transfer.line)), free.saturating_sub(bar + 2));
+    let name = fit(&name, free.saturating_sub(bar + 2));
     let (done, left) = app.looks.bar_of(transfer.line.bytes, transfer.line.offer.size, bar);
     Line::from(vec![
         Span::styled(format!("{sign} "), app.looks.note()),
