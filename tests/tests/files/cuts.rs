@@ -58,7 +58,7 @@ fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
             }
         }
     }
-    eprintln!("{made} cuts, at {} of {} MiB", has(&bob, &id) >> 20, cuts * BYTES_PER_CUT >> 20);
+    eprintln!("{made} cuts, at {} of {} MiB", has(&bob, &id) >> 20, (cuts * BYTES_PER_CUT) >> 20);
     // It may have ended just before bob was, who tells of it once: the list says how things stand.
     until("all has come", PATIENCE, || match bob.state_of(&id) {
         state if state["state"] == "done" => Ok(()),
