@@ -106,5 +106,58 @@ fn completions_and_manual_pages_know_the_commands() {
         assert!(script.contains("broadcast") && script.contains("no-mdns"), "{shell}");
     }
     let page = printed(&["man"]);
-    assert!(page.contains(".TH hobnob 1") && page.contains("hobnob\\-send(1)"), "{page}");
+    assert!(page.contains(".TH HOBNOB 1") && page.contains("hobnob\\-send(1)"), "{page}");
+}
+
+/// Whether a program is there that checks something; if not, that is said aloud.
+fn is_there(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let missing = found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    if missing {
+        eprintln!("SKIPPED: {program} is not installed");
+    }
+    !missing
+}
+
+#[test]
+fn every_manual_page_renders_without_a_warning() {
+    let user = user("");
+    let pages = user.path().join("man1");
+    assert!(hobnob(user.path(), &[], &["man", "--dir", pages.to_str().expect("UTF-8")]).status.success());
+    let all: Vec<_> = pages.read_dir().expect("it was made").map(|page| page.expect("readable").path()).collect();
+    assert!(all.len() > 20 && all.iter().any(|page| page.ends_with("hobnob-relay-ban.1")), "{all:?}");
+    for (program, arguments) in
+        [("mandoc", &["-T", "lint", "-W", "warning"][..]), ("groff", &["-man", "-ww", "-T", "utf8", "-z"])]
+    {
+        if is_there(program) {
+            let output = Command::new(program).args(arguments).args(&all).output().expect("it is there");
+            let said = text(&output.stdout) + &text(&output.stderr);
+            assert!(output.status.success() && said.is_empty(), "{program}: {said}");
+        }
+    }
+}
+
+#[test]
+fn systemd_takes_the_units_as_they_are() {
+    if !is_there("systemd-analyze") {
+        return;
+    }
+    let user = user("");
+    let program = user.path().join(".cargo/bin/hobnob");
+    std::fs::create_dir_all(program.parent().expect("a folder")).expect("it is ours");
+    std::fs::copy(env!("CARGO_BIN_EXE_hobnob"), &program).expect("it is ours");
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
+    let verifies = |unit: &str, flags: &[&str]| {
+        let content = std::fs::read_to_string(scripts.join(unit)).expect("it is there");
+        let copy = user.path().join(unit);
+        // The program is not where an operator has put it.
+        std::fs::write(&copy, content.replace("/usr/local/bin/hobnob", program.to_str().expect("UTF-8"))).expect("it is ours");
+        let mut command = Command::new("systemd-analyze");
+        command.args(flags).args(["verify", "--man=no"]).arg(&copy);
+        let output = command.env("HOME", user.path()).env("XDG_RUNTIME_DIR", user.path()).output().expect("it is there");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{unit}: {said}");
+    };
+    verifies("hobnob.service", &["--user"]);
+    verifies("hobnob-relay.service", &[]);
 }

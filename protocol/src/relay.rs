@@ -33,6 +33,18 @@ pub const CHANGES_MAX: usize = 200;
 /// Shared rooms named of one peer in one roster change at most; further ones are left out.
 pub const SHARED_MAX: usize = 8;
 
+/// Abilities that a relay has beyond those of the first version: bits of [`Welcome::features`].
+pub mod features {
+    /// The relay answers [`CallMe`](super::ToRelay::CallMe).
+    pub const CALLS: u64 = 1;
+}
+
+/// How many bytes of a [`CallMe`](ToRelay::CallMe)'s token are the transaction id of STUN requests to the socket that called.
+pub const TRANSACTION_LEN: usize = 12;
+
+/// How long the socket that called answers STUN requests.
+pub const CALLER_STAYS: std::time::Duration = std::time::Duration::from_secs(4);
+
 /// Why a relay ends a connection (RFC 9000 section 10.2). The reason beside it is a sentence for the user.
 pub mod close {
     /// The relay stops, or the node leaves.
@@ -161,6 +173,13 @@ pub enum ToRelay {
     Open(PeerId),
     /// "I need this channel no longer."
     Close(ChannelId),
+    /// "Send a knock with this token to where you see me, from a socket that I have never sent anything to." It tells the node
+    /// whether a firewall or NAT of its own lets in calls, or only answers. Answered by [`FromRelay::Called`]. The knock is smaller
+    /// than the request and goes to the connection's own address only, so nobody can be made to send to a third.
+    ///
+    /// For [`CALLER_STAYS`] the socket that called answers STUN requests with the first [`TRANSACTION_LEN`] bytes of the token as
+    /// their transaction id, as far as the answer is no longer than the request: that shows how the node looks to another port.
+    CallMe([u8; 16]),
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -195,6 +214,14 @@ pub enum FromRelay {
     },
     /// Where the relay sees the node has changed.
     Observed(SocketAddr),
+    /// What came of [`ToRelay::CallMe`].
+    Called {
+        /// Its token.
+        token: [u8; 16],
+        /// The port that the knock went from, of the address that the relay is at; none: there was no knock, because the node asks
+        /// too often, has only just got its address, or the relay has too much to do.
+        from: Option<u16>,
+    },
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -205,12 +232,14 @@ mod kind {
     pub(super) const ROOMS: u8 = 3;
     pub(super) const OPEN: u8 = 4;
     pub(super) const CLOSE: u8 = 5;
+    pub(super) const CALL_ME: u8 = 6;
     pub(super) const WELCOME: u8 = 65;
     pub(super) const ROSTER: u8 = 66;
     pub(super) const OPENED: u8 = 67;
     pub(super) const NOT_OPENED: u8 = 68;
     pub(super) const ENDED: u8 = 69;
     pub(super) const OBSERVED: u8 = 70;
+    pub(super) const CALLED: u8 = 71;
 }
 
 /// Memory that decoding one frame may claim.
@@ -237,6 +266,7 @@ impl ToRelay {
             ToRelay::Rooms(rooms) => frame(kind::ROOMS, &codec::encode(rooms)),
             ToRelay::Open(peer) => frame(kind::OPEN, &codec::encode(peer)),
             ToRelay::Close(channel) => frame(kind::CLOSE, &codec::encode(channel)),
+            ToRelay::CallMe(token) => frame(kind::CALL_ME, &codec::encode(token)),
             ToRelay::Unknown(kind) => frame(*kind, &[]),
         }
     }
@@ -250,12 +280,13 @@ impl ToRelay {
             kind::ROOMS => ToRelay::Rooms(body(kind, rest)?),
             kind::OPEN => ToRelay::Open(body(kind, rest)?),
             kind::CLOSE => ToRelay::Close(body(kind, rest)?),
+            kind::CALL_ME => ToRelay::CallMe(body(kind, rest)?),
             unknown => ToRelay::Unknown(unknown),
         };
         let fits = match &frame {
             ToRelay::Register(register) => register.token.len() <= TOKEN_MAX && register.rooms.len() <= ROOMS_MAX,
             ToRelay::Rooms(rooms) => rooms.len() <= ROOMS_MAX,
-            ToRelay::Heartbeat(_) | ToRelay::Open(_) | ToRelay::Close(_) | ToRelay::Unknown(_) => true,
+            ToRelay::Heartbeat(_) | ToRelay::Open(_) | ToRelay::Close(_) | ToRelay::CallMe(_) | ToRelay::Unknown(_) => true,
         };
         if fits { Ok(frame) } else { Err(FrameError::TooMany(kind)) }
     }
@@ -271,6 +302,7 @@ impl FromRelay {
             FromRelay::NotOpened { peer, why } => frame(kind::NOT_OPENED, &codec::encode(&(peer, why))),
             FromRelay::Ended { channel, why } => frame(kind::ENDED, &codec::encode(&(channel, why))),
             FromRelay::Observed(addr) => frame(kind::OBSERVED, &codec::encode(addr)),
+            FromRelay::Called { token, from } => frame(kind::CALLED, &codec::encode(&(token, from))),
             FromRelay::Unknown(kind) => frame(*kind, &[]),
         }
     }
@@ -294,6 +326,10 @@ impl FromRelay {
                 FromRelay::Ended { channel, why }
             }
             kind::OBSERVED => FromRelay::Observed(body(kind, rest)?),
+            kind::CALLED => {
+                let (token, from) = body(kind, rest)?;
+                FromRelay::Called { token, from }
+            }
             unknown => FromRelay::Unknown(unknown),
         };
         let fits = match &frame {
@@ -309,6 +345,7 @@ impl FromRelay {
             | FromRelay::NotOpened { .. }
             | FromRelay::Ended { .. }
             | FromRelay::Observed(_)
+            | FromRelay::Called { .. }
             | FromRelay::Unknown(_) => true,
         };
         if fits { Ok(frame) } else { Err(FrameError::TooMany(kind)) }
@@ -338,6 +375,10 @@ mod tests {
         assert_eq!(opened[..], [&[67][..], &[2; 32], &[1, 2, 3, 4, 5, 6, 7, 8]].concat()[..]);
         let ended = FromRelay::Ended { channel, why: ChannelEnd::Idle }.encode();
         assert_eq!(ended[..], [69, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
+        assert_eq!(ToRelay::CallMe([3; 16]).encode()[..], [&[6][..], &[3; 16]].concat()[..]);
+        let called = |from| FromRelay::Called { token: [3; 16], from }.encode();
+        assert_eq!(called(Some(300))[..], [&[71][..], &[3; 16], &[1, 251, 0x2c, 0x01]].concat()[..]);
+        assert_eq!(called(None)[..], [&[71][..], &[3; 16], &[0]].concat()[..]);
     }
 
     #[test]
@@ -350,6 +391,7 @@ mod tests {
             ToRelay::Rooms(vec![room(1)]),
             ToRelay::Open(peer()),
             ToRelay::Close(channel),
+            ToRelay::CallMe([5; 16]),
         ] {
             assert_eq!(ToRelay::decode(&frame.encode()), Ok(frame));
         }
@@ -369,6 +411,7 @@ mod tests {
             FromRelay::NotOpened { peer: peer(), why: OpenRefusal::Limit },
             FromRelay::Ended { channel, why: ChannelEnd::PeerGone },
             FromRelay::Observed("[::1]:9".parse().expect("an address")),
+            FromRelay::Called { token: [6; 16], from: Some(u16::MAX) },
         ] {
             assert_eq!(FromRelay::decode(&frame.encode()), Ok(frame));
         }

@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class};
-use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, Roster, RosterChange, ToRelay, VERSION, Welcome};
+use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Knock};
+use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, Roster, RosterChange, ToRelay, VERSION, Welcome, features};
 use hobnob_protocol::tls::{self, Credentials};
 use hobnob_protocol::{ConversationId, PeerId, SecretKey};
 use quinn::udp::{RecvMeta, Transmit};
@@ -48,6 +48,17 @@ pub struct Lies {
     /// Who is called hears of a channel only when the caller's first flight has come through it, and nothing more comes through
     /// until the called has answered that.
     pub late: bool,
+    /// Who asks to be called is told that it was; none: that it was not.
+    pub calls: Option<FalseCall>,
+}
+
+/// What a relay does that says it has called somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FalseCall {
+    /// Nothing.
+    Silent,
+    /// It knocks from its own port, from where any firewall lets it in.
+    FromItsPort,
 }
 
 /// The relay.
@@ -72,6 +83,8 @@ struct State {
     unanswered: BTreeMap<ChannelId, Unanswered>,
     forwarded: u64,
     version: u64,
+    /// Knocks to be sent from its port.
+    knocks: Vec<(SocketAddr, Knock)>,
 }
 
 #[derive(Debug)]
@@ -180,8 +193,15 @@ async fn serve(connection: &Connection, peer: PeerId, state: &Arc<Mutex<State>>)
     let (out, queue) = mpsc::unbounded_channel();
     let _writer = AbortOnDrop(tokio::spawn(write(to, queue)));
     let observed = connection.remote_address();
-    let welcome =
-        Welcome { version: VERSION, features: 0, observed, heartbeat_ms: 15_000, roster: true, channels_max: 64, rate: 0 };
+    let welcome = Welcome {
+        version: VERSION,
+        features: features::CALLS,
+        observed,
+        heartbeat_ms: 15_000,
+        roster: true,
+        channels_max: 64,
+        rate: 0,
+    };
     out.send(FromRelay::Welcome(welcome))?;
     {
         let mut state = lock(state);
@@ -200,6 +220,7 @@ async fn serve(connection: &Connection, peer: PeerId, state: &Arc<Mutex<State>>)
                     client.rooms = rooms;
                 }
             }
+            ToRelay::CallMe(token) => lock(state).call(peer, token),
             ToRelay::Register(_) | ToRelay::Close(_) | ToRelay::Unknown(_) => {}
         }
     }
@@ -259,6 +280,14 @@ impl State {
         } else {
             let _ = other.out.send(FromRelay::Opened { peer: asker, channel: theirs });
         }
+    }
+
+    fn call(&mut self, peer: PeerId, token: [u8; 16]) {
+        let Some(client) = self.clients.get(&peer) else { return };
+        if self.lies.calls == Some(FalseCall::FromItsPort) {
+            self.knocks.push((client.connection.remote_address(), Knock { answer: false, token }));
+        }
+        let _ = client.out.send(FromRelay::Called { token, from: self.lies.calls.map(|_| 9) });
     }
 
     /// Whether a frame waits for nobody's answer.
@@ -337,6 +366,9 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        for (to, knock) in std::mem::take(&mut lock(&self.state).knocks) {
+            let _ = self.io.try_send_to(&knock.encode(), to);
+        }
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         for datagram in transmit.contents.chunks(segment) {
             // A full buffer loses a datagram, as a network does.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hobnob_protocol::PeerId;
 use hobnob_tests::hostile::Host;
 use hobnob_tests::lab::until;
-use hobnob_tests::liar::{Liar, Lies};
+use hobnob_tests::liar::{FalseCall, Liar, Lies};
 use tempfile::TempDir;
 
 /// People who know one another's ids, and nothing but this relay.
@@ -166,6 +166,19 @@ fn another_identity_at_a_relays_address_is_refused_and_the_user_told_what_to_do(
     drop(ann);
     let ann = start(&impostor.name());
     ann.prints(&["relay-up"]);
+}
+
+#[test]
+fn a_call_that_no_firewall_would_keep_out_or_that_never_was_proves_nothing() {
+    let town = Town::new();
+    let ann = town.up("ann");
+    ann.prints(&["relay-up"]);
+    for calls in [None, Some(FalseCall::Silent), Some(FalseCall::FromItsPort)] {
+        town.relay.lies(Lies { calls, ..Lies::default() });
+        let checks = ann.run(&["--json", "doctor"]).expect_one_of(&[0, 1]).json();
+        let of_calls = checks.iter().find(|line| line["check"] == "calls").expect("calls are looked at");
+        assert_eq!(of_calls["verdict"], "unknown", "{calls:?}: {of_calls}");
+    }
 }
 
 /// With a tenth of all frames lost, retransmissions take their time.

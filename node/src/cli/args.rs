@@ -52,8 +52,12 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 
+    /// Look for peers on the local network and be found there, whatever the settings say. That is so if they say nothing.
+    #[arg(long, global = true, overrides_with = "no_mdns")]
+    mdns: bool,
+
     /// Neither look for peers on the local network nor be found there.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, overrides_with = "mdns")]
     no_mdns: bool,
 
     /// A relay to register with (repeatable), so that peers elsewhere can reach this node through it. Its people see this node in
@@ -168,7 +172,8 @@ pub(crate) enum Verb {
     },
     /// A script that lets your shell complete hobnob's commands and flags.
     Completions {
-        /// Which shell.
+        /// Which shell: bash, elvish, fish, powershell or zsh.
+        #[arg(hide_possible_values = true)]
         shell: Shell,
     },
     /// The manual page, for `man -l -`.
@@ -268,6 +273,7 @@ impl Common {
     pub(crate) fn flag_for_nodes_only(&self) -> Option<&'static str> {
         let flags = [
             (self.nick.is_some(), "--nick"),
+            (self.mdns, "--mdns"),
             (self.no_mdns, "--no-mdns"),
             (!self.rooms.is_empty(), "--room"),
             (!self.relays.is_empty(), "--relay"),
@@ -292,7 +298,7 @@ impl Common {
         Ok(Config {
             nick: self.nick.clone().or(settings.nick),
             listen: self.listen.or(settings.listen),
-            mdns: !self.no_mdns && settings.mdns.unwrap_or(true),
+            mdns: self.mdns || (!self.no_mdns && settings.mdns.unwrap_or(true)),
             rooms: given_or(&self.rooms, settings.rooms),
             relays,
             relay_token: token_file.as_deref().map(relay_token).transpose()?,
@@ -338,6 +344,7 @@ impl Common {
         }
         let flags = [
             (self.listen.is_some(), "--listen"),
+            (self.mdns, "--mdns"),
             (self.no_mdns, "--no-mdns"),
             (!self.relays.is_empty(), "--relay"),
             (self.relay_token_file.is_some(), "--relay-token-file"),
@@ -518,6 +525,7 @@ mod tests {
         for (line, says) in [
             ("hobnob --nick ann", "/nick"),
             ("hobnob --listen [::]:1", "--listen"),
+            ("hobnob --mdns", "--mdns"),
             ("hobnob --no-mdns", "--no-mdns"),
             ("hobnob --room x", "--room"),
         ] {

@@ -73,8 +73,10 @@ pub(crate) fn lines(diagnosis: &Diagnosis) -> Vec<String> {
         lines.push(format!("{sign}  {:10}  {}", check.check, visible(&check.text)));
         lines.extend(check.fix.as_ref().map(|fix| format!("                     -> {fix}")));
     }
+    let unknown = diagnosis.checks.iter().filter(|check| check.verdict == Verdict::Unknown).count();
     lines.push(match problems(diagnosis) {
-        0 => "No problem was found.".to_owned(),
+        0 if unknown == 0 => "No problem was found.".to_owned(),
+        0 => format!("No problem was found; {} could not be told.", super::show::count(unknown, "thing")),
         n => format!("{} to mend.", super::show::count(n, "problem")),
     });
     lines
@@ -84,9 +86,10 @@ pub(crate) fn lines(diagnosis: &Diagnosis) -> Vec<String> {
 fn report(diagnosis: &Diagnosis) -> String {
     let mut report =
         format!("hobnob {} doctor on {} {}\n", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
-    for CheckLine { check, verdict, code, .. } in &diagnosis.checks {
+    for CheckLine { check, verdict, code, kind, .. } in &diagnosis.checks {
         let code = code.as_deref().unwrap_or("-");
-        let _ = writeln!(report, "{check:10}  {:7}  {code}", verdict.as_str());
+        let kind = kind.as_ref().map(|kind| format!("  {kind}")).unwrap_or_default();
+        let _ = writeln!(report, "{check:10}  {:7}  {code}{kind}", verdict.as_str());
     }
     report
 }
@@ -101,6 +104,7 @@ mod tests {
             check: "relay".into(),
             verdict,
             code: code.map(str::to_owned),
+            kind: Some("of-a-kind".into()),
             text: "the relay of bob at 10.0.0.1\u{1b}".into(),
             fix: fix.map(str::to_owned),
         };
@@ -113,7 +117,13 @@ mod tests {
         let lines = lines(&diagnosis);
         assert_eq!(lines[1], "PROBLEM  relay       the relay of bob at 10.0.0.1␛");
         assert_eq!((lines[2].trim(), lines[4].as_str()), ("-> start it", "1 problem to mend."));
+        let last = |checks: Vec<CheckLine>| super::lines(&Diagnosis { checks }).pop().unwrap();
+        assert_eq!(last(vec![check(Verdict::Fine, None, None)]), "No problem was found.");
+        assert_eq!(last(vec![check(Verdict::Unknown, None, None)]), "No problem was found; 1 thing could not be told.");
         let report = report(&diagnosis);
-        assert!(report.contains("problem  relay-down") && !report.contains("bob") && !report.contains("10.0.0.1"), "{report}");
+        assert!(
+            report.contains("problem  relay-down  of-a-kind") && !report.contains("bob") && !report.contains("10.0.0.1"),
+            "{report}"
+        );
     }
 }

@@ -3,12 +3,16 @@
 use std::path::Path;
 
 use anyhow::Context;
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
+use clap_mangen::Man;
 
 use super::args::Args;
 use super::exit::Exit;
 use super::output;
+
+/// When the command line last changed: what a manual page shows at its foot.
+const DATE: &str = "2026-11-28";
 
 /// `hobnob completions`.
 pub(crate) fn completions(shell: Shell) -> anyhow::Result<Exit> {
@@ -24,15 +28,42 @@ pub(crate) fn man(dir: Option<&Path>) -> anyhow::Result<Exit> {
         Some(dir) => {
             let cant = || format!("can't write manual pages into {}", dir.display());
             std::fs::create_dir_all(dir).with_context(cant)?;
-            clap_mangen::generate_to(Args::command(), dir).with_context(cant)?;
+            for (name, page) in pages()? {
+                std::fs::write(dir.join(name), page).with_context(cant)?;
+            }
         }
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Args::command()).render(&mut page)?;
-            output::raw(&String::from_utf8(page)?)?;
-        }
+        None => output::raw(&String::from_utf8(page(&whole())?)?)?,
     }
     Ok(Exit::Done)
+}
+
+/// The whole command line, with each command named in full, as `hobnob-send`.
+fn whole() -> Command {
+    let mut command = Args::command().disable_help_subcommand(true);
+    command.build();
+    command
+}
+
+/// A page for each command: its file's name, and what is in it.
+fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let (mut pages, mut waiting) = (Vec::new(), vec![whole()]);
+    while let Some(command) = waiting.pop() {
+        waiting.extend(command.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
+        pages.push((format!("{}.1", full_name(&command)), page(&command)?));
+    }
+    Ok(pages)
+}
+
+fn page(command: &Command) -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let source = concat!("hobnob ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).title(full_name(command).to_uppercase());
+    man.date(DATE).source(source).manual("hobnob's manual").render(&mut page)?;
+    Ok(page)
+}
+
+fn full_name(command: &Command) -> &str {
+    command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
 #[cfg(test)]

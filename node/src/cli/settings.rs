@@ -202,6 +202,8 @@ pub(crate) fn config(home: &Home, path: bool) -> anyhow::Result<Exit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::Args;
+    use clap::Parser;
 
     /// The documented settings with the `#` before each taken away.
     fn uncommented() -> String {
@@ -221,6 +223,114 @@ mod tests {
         assert!(downloads.is_some() && accept_from.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
         assert_eq!(mdns, Some(true));
+    }
+
+    /// A setting as the printed page shows it.
+    struct Documented {
+        /// The line of the comment above that names variable and flag.
+        ways: String,
+        /// Whether the section, or the comment, says that there is no flag, and why.
+        without_flag: bool,
+        key: String,
+        value: toml::Value,
+    }
+
+    impl Documented {
+        fn all() -> Vec<Documented> {
+            let mut section = "";
+            let of = |block: &'static str| {
+                let setting = block.trim_end().rsplit_once("\n# ").and_then(|(comment, line)| {
+                    let (key, value) = toml::from_str::<toml::Table>(line).ok()?.into_iter().next()?;
+                    let without_flag = [comment, section].iter().any(|text| text.contains("no flags: "));
+                    Some(Documented { ways: comment.lines().last()?.to_owned(), without_flag, key, value })
+                });
+                if setting.is_none() {
+                    section = block;
+                }
+                setting
+            };
+            DEFAULTS.split("\n\n").filter_map(of).collect()
+        }
+
+        /// The first word that begins so.
+        fn names(&self, beginning: &str) -> Option<String> {
+            let mut words = self.ways.split(|letter: char| letter.is_whitespace() || ",.(".contains(letter));
+            words.find(|word| word.starts_with(beginning)).map(str::to_owned)
+        }
+
+        /// As a line of the file.
+        fn line(&self) -> String {
+            let written = match (self.value.as_bool(), self.value.as_array()) {
+                (Some(value), _) => value.to_string(),
+                (None, Some(_)) => format!("{:?}", self.words()),
+                (None, None) => format!("{:?}", self.words()[0]),
+            };
+            format!("{} = {written}\n", self.key)
+        }
+
+        /// Its value, as the words that a variable has with commas between, and as a flag takes them one by one.
+        fn words(&self) -> Vec<String> {
+            let word = |value: &toml::Value| match value.as_bool() {
+                Some(value) => value.to_string(),
+                None => value.as_str().unwrap_or_else(|| panic!("{}: add to this test how it is written", self.key)).to_owned(),
+            };
+            self.value.as_array().map_or_else(|| vec![word(&self.value)], |values| values.iter().map(word).collect())
+        }
+
+        /// The flags that say the same.
+        fn flags(&self) -> Option<Vec<String>> {
+            let flag = self.names("--")?;
+            Some(match self.value.as_bool() {
+                Some(true) => vec![flag],
+                Some(false) => vec![self.names("--no-").unwrap_or_else(|| panic!("{}: no flag for false", self.key))],
+                None => self.words().into_iter().flat_map(|word| [flag.clone(), word]).collect(),
+            })
+        }
+    }
+
+    /// What is set in the file, by the variable and by the flag that are named beside a setting comes to the same. A setting without a
+    /// flag says why.
+    #[test]
+    fn every_setting_can_be_set_by_a_variable_and_by_a_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        std::fs::write(&token, "for friends").unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        let config = |file: &str, flags: &[String]| {
+            std::fs::write(home.config_file(), file).unwrap();
+            let line = ["hobnob".to_owned()].into_iter().chain(flags.iter().cloned());
+            let args = Args::try_parse_from(line).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
+            format!("{:?}", args.common.config(&home).unwrap())
+        };
+        let all = Documented::all();
+        assert_eq!(all.len(), uncommented().lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count());
+        for mut setting in all {
+            if setting.key.ends_with("-file") {
+                setting.value = toml::Value::String(token.display().to_string());
+            }
+            let values = match setting.value.as_bool() {
+                Some(_) => vec![true.into(), false.into()],
+                None => vec![setting.value.clone()],
+            };
+            for value in values {
+                setting.value = value;
+                let line = setting.line();
+                let name = setting.names("HOBNOB_").unwrap_or_else(|| panic!("{}: no variable is named", setting.key));
+                let of_variable = from_variables(|asked| (asked == name).then(|| setting.words().join(","))).unwrap();
+                assert_eq!(parse(&line), Ok(of_variable), "{name}");
+                match setting.flags() {
+                    Some(flags) => assert_eq!(config(&line, &[]), config("", &flags), "{flags:?}"),
+                    None => assert!(setting.without_flag, "{}: neither a flag nor the reason why there is none", setting.key),
+                }
+            }
+        }
+        let not = |flags: &[&str]| config("mdns = false\n", &flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>());
+        assert!(not(&["--mdns"]).contains("mdns: true") && not(&[]).contains("mdns: false"));
+        assert_eq!(
+            (not(&["--mdns", "--no-mdns"]), not(&["--no-mdns", "--mdns"])),
+            (not(&[]), not(&["--mdns"])),
+            "the last one counts"
+        );
     }
 
     #[test]

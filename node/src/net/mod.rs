@@ -8,6 +8,7 @@
 //! - [`relay`] keeps the link to a relay.
 //! - [`goodbye`] ends connections in good order.
 //! - [`session`] carries frames over one connection.
+//! - [`probe`] and [`stun`] ask how things stand on the way.
 //! - [`mdns`] and [`interfaces`] find peers and ourselves on the local network.
 
 pub mod channels;
@@ -21,6 +22,7 @@ pub mod probe;
 pub mod relay;
 pub mod session;
 pub mod socket;
+pub mod stun;
 
 #[cfg(test)]
 mod tests;

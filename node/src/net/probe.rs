@@ -4,10 +4,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use hobnob_protocol::datagram::{Knock, STUN_COOKIE};
+use hobnob_protocol::datagram::Knock;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use super::stun::{self, Transaction};
 use crate::core::diagnosis::Answer;
 
 /// How long an answer may take.
@@ -17,17 +18,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 const SENT: u32 = 3;
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// A Binding request (RFC 8489 section 5) with a transaction id that nobody else needs.
-const BINDING_REQUEST: [u8; 20] = {
-    let mut request = [0; 20];
-    request[1] = 1;
-    let mut i = 0;
-    while i < STUN_COOKIE.len() {
-        request[4 + i] = STUN_COOKIE[i];
-        i += 1;
-    }
-    request
-};
+/// Nobody else needs to know it.
+const TRANSACTION: Transaction = [0; 12];
 
 /// Asks over UDP, as STUN does: a relay answers, a node does not, and a machine where nothing listens says so by ICMP.
 pub async fn udp(to: SocketAddr) -> Answer {
@@ -36,7 +28,7 @@ pub async fn udp(to: SocketAddr) -> Answer {
         socket.connect(to).await?;
         let mut answer = [0; 64];
         for _ in 0..SENT {
-            socket.send(&BINDING_REQUEST).await?;
+            socket.send(&stun::request(TRANSACTION)).await?;
             if let Ok(received) = timeout(ANSWER / SENT, socket.recv(&mut answer)).await {
                 return received;
             }
@@ -97,7 +89,7 @@ mod tests {
         let answer = async {
             let mut request = [0; 64];
             let (len, from) = there.recv_from(&mut request).await.unwrap();
-            assert_eq!(request[..len], BINDING_REQUEST);
+            assert_eq!(request[..len], stun::request(TRANSACTION));
             there.send_to(b"yes", from).await.unwrap();
         };
         assert_eq!(tokio::join!(udp(addr), answer).0, Answer::Answered);

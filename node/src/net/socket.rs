@@ -12,20 +12,20 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 
 use super::channels::Channels;
-use super::demux::{Counters, DemuxSocket, Knocked};
+use super::demux::{Beside, Counters, DemuxSocket};
 
 /// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256 handshakes drops 2,000 datagrams.
 const KERNEL_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Knocks that wait to be looked at; further ones are dropped: whoever means them knocks again.
-const KNOCKS_MAX: usize = 64;
+/// Knocks and answers of STUN that wait to be looked at; further ones are dropped: whoever means them knocks or asks again.
+const BESIDE_MAX: usize = 64;
 
 /// A bound socket, ready for an endpoint.
 #[derive(Debug)]
 pub struct BoundSocket {
     /// The socket as quinn takes it.
     pub socket: Arc<dyn quinn::AsyncUdpSocket>,
-    /// The same, to knock with.
+    /// The same, to knock and ask with.
     pub demux: Arc<DemuxSocket>,
     /// The channels through relays that it carries.
     pub channels: Channels,
@@ -79,8 +79,9 @@ impl BindError {
 /// Binds the node's socket. Must be called within a tokio runtime.
 ///
 /// With an address, exactly there. With none: port 4626 on all IPv6 and IPv4 addresses, any free port if that one is taken, and
-/// IPv4 alone if the machine has no IPv6. Knocks come out of the receiver; those that nobody takes in time are dropped.
-pub fn bind(listen: Option<SocketAddr>) -> Result<(BoundSocket, mpsc::Receiver<Knocked>), BindError> {
+/// IPv4 alone if the machine has no IPv6. What comes beside QUIC comes out of the receiver; what nobody takes in time is
+/// dropped.
+pub fn bind(listen: Option<SocketAddr>) -> Result<(BoundSocket, mpsc::Receiver<Beside>), BindError> {
     let anywhere = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
     let (socket, addr, fell_back) = match listen {
         Some(addr) => (open(addr).map_err(|source| BindError::new(addr, source))?, addr, false),
@@ -89,12 +90,12 @@ pub fn bind(listen: Option<SocketAddr>) -> Result<(BoundSocket, mpsc::Receiver<K
     enlarge_buffers(&socket);
     let other = |source| BindError::Other { addr, source };
     let counters = Arc::new(Counters::default());
-    let (knocks, knocked) = mpsc::channel(KNOCKS_MAX);
+    let (beside, came) = mpsc::channel(BESIDE_MAX);
     let channels = Channels::new(addr.is_ipv6(), counters.clone());
-    let socket = DemuxSocket::new(socket.into(), counters.clone(), channels.clone(), knocks).map_err(other)?;
+    let socket = DemuxSocket::new(socket.into(), counters.clone(), channels.clone(), beside).map_err(other)?;
     let local_addr = quinn::AsyncUdpSocket::local_addr(&socket).map_err(other)?;
     let demux = Arc::new(socket);
-    Ok((BoundSocket { socket: demux.clone(), demux, channels, local_addr, counters, fell_back }, knocked))
+    Ok((BoundSocket { socket: demux.clone(), demux, channels, local_addr, counters, fell_back }, came))
 }
 
 /// Opens a socket on the first of `ips`, or on the second if the machine has nothing like the first.

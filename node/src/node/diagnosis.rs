@@ -9,8 +9,17 @@ use super::*;
 use crate::core::diagnosis::{self, Answer, Check, Evidence, PeerEvidence, RelayState, Unmet, Verdict};
 use crate::net::probe;
 
-/// How long peers that were asked to call have for it.
-const CALLS: Duration = Duration::from_millis(1500);
+/// How often relays are asked to call, until a call comes: one is a single datagram, and some are lost.
+const CALLS: u32 = 3;
+
+/// How long a call may take.
+const CALL_WITHIN: Duration = Duration::from_millis(500);
+
+/// How often the sockets that relays have called from are asked how this node looks to them.
+const ASKED: u32 = 3;
+
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 
 /// Relays without a connection that are asked whether they are there; further ones are told of as not asked.
 const PROBED_MAX: usize = 4;
@@ -40,8 +49,17 @@ impl Node {
     /// ```
     pub async fn diagnose(&self) -> Result<Vec<Check>, NodeError> {
         self.settled().await;
-        self.ask(Command::CallMe).await?;
-        tokio::time::sleep(CALLS).await;
+        for n in 0..CALLS {
+            self.ask(|reply| Command::CallMe { again: n > 0, reply }).await?;
+            tokio::time::sleep(CALL_WITHIN).await;
+        }
+        // Only now: what is sent to a socket lets its calls in.
+        for _ in 0..ASKED {
+            if !self.ask(Command::AskCallers).await? {
+                break;
+            }
+            tokio::time::sleep(ANSWER_WITHIN).await;
+        }
         let mut evidence = self.ask(Command::Evidence).await?;
         self.complete(&mut evidence).await;
         Ok(diagnosis::judge(&evidence))
@@ -74,12 +92,71 @@ impl Node {
         // The tries may have led to a session, or to a word from the peer.
         let (after, _) = self.ask(|reply| Command::PeerEvidence(peer, reply)).await?;
         let mut checks = diagnosis::judge_peer(&PeerEvidence { unmet, probes, ..after });
+        self.add_what_is_wrong_here(&mut checks).await?;
+        Ok(checks)
+    }
+
+    /// As [`Node::diagnose_peer`], of whoever is meant: what a ticket says of where they are is tried, and of an address where nobody
+    /// answers it is told what is there.
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
+    /// for check in node.diagnose_target("10.0.0.2:4626".parse()?).await? {
+    ///     println!("{}: {} {}", check.verdict.as_str(), check.text, check.fix.unwrap_or_default());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Nobody is meant by that name, the host has no address, or the node has stopped.
+    pub async fn diagnose_target(&self, target: Target) -> Result<Vec<Check>, SendError> {
+        let peer = match target {
+            Target::Id(peer) => peer,
+            Target::Address(at) => match self.resolve(Target::Address(at.clone())).await {
+                Ok(peer) => peer,
+                Err(error) => return self.diagnose_address(at, error).await,
+            },
+            Target::Ticket(ticket) => {
+                let mut addrs = Vec::new();
+                for at in &ticket.addrs {
+                    addrs.extend(look_up(at).await.unwrap_or_default());
+                }
+                self.reach(ticket.id, addrs, ticket.relays).await?
+            }
+            Target::Name(_) | Target::AtRelay(..) => self.resolve(target).await?,
+        };
+        Ok(self.diagnose_peer(peer).await?)
+    }
+
+    /// What is at an address where no session came about, for this reason.
+    async fn diagnose_address(&self, at: HostPort, error: SendError) -> Result<Vec<Check>, SendError> {
+        let addrs = look_up(&at).await?;
+        if !matches!(error, SendError::Unreachable { .. } | SendError::Refused { .. } | SendError::OtherVersion { .. }) {
+            return Err(error);
+        }
+        let mut answer = Answer::Silent;
+        for addr in addrs {
+            answer = probe::udp(addr).await;
+            if answer != Answer::Silent {
+                break;
+            }
+        }
+        let mut checks = vec![diagnosis::judge_address(&at.to_string(), &unmet_of(error), answer)];
+        self.add_what_is_wrong_here(&mut checks).await?;
+        Ok(checks)
+    }
+
+    /// Where it can't be told what is between us and a peer: what is wrong here may be why.
+    async fn add_what_is_wrong_here(&self, checks: &mut Vec<Check>) -> Result<(), NodeError> {
         if checks.iter().any(|check| check.verdict == Verdict::Unknown) {
-            // What is wrong here may be why.
             let here = self.diagnose().await?;
             checks.extend(here.into_iter().filter(|check| check.verdict == Verdict::Problem));
         }
-        Ok(checks)
+        Ok(())
     }
 
     /// Dials each address anew, and asks it for any answer.

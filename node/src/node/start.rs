@@ -62,7 +62,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let key = Arc::new(key::load_or_make(&config.data_dir)?);
     let (internal, internal_events) = mpsc::unbounded_channel();
     let opened = open_store(&config, clock, internal.clone()).await?;
-    let (bound, knocked) = socket::bind(config.listen)?;
+    let (bound, beside) = socket::bind(config.listen)?;
     let (endpoint, accepted) = Endpoint::new(&bound, &key)?;
     let interfaces = Interfaces::now()?;
 
@@ -84,7 +84,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         store: opened.store,
         endpoint,
         bound,
-        knocked,
+        beside,
         standings: Standings::new(opened.marks),
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone().unwrap_or_default(),

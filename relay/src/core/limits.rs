@@ -50,6 +50,8 @@ pub struct Limits {
     pub opens: Pace,
     /// Changes of one peer's address.
     pub moves: Pace,
+    /// Calls that one peer asks for. Beyond: it is not called, and told so; the connection stays.
+    pub calls: Pace,
 }
 
 impl Default for Limits {
@@ -68,6 +70,7 @@ impl Default for Limits {
             room_changes: Pace::new(20, Duration::from_secs(2)),
             opens: Pace::new(128, Duration::from_millis(250)),
             moves: Pace::new(30, Duration::from_secs(1)),
+            calls: Pace::new(12, Duration::from_secs(1)),
         }
     }
 }
@@ -100,6 +103,7 @@ pub(super) struct Allowance {
     pub(super) room_changes: Bucket,
     pub(super) opens: Bucket,
     pub(super) moves: Bucket,
+    pub(super) calls: Bucket,
 }
 
 /// Whom one subscriber of a network can pretend to be: the /24 of an IPv4 address, the /48 of an IPv6 address.

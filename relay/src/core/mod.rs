@@ -28,7 +28,7 @@ mod tests;
 pub use channels::CHANNEL_IDLE;
 pub use limits::{Limits, Pace};
 pub use registry::{GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE, MISSES_MAX};
-pub use relay::{DRAIN_OVER, Relay};
+pub use relay::{ADDRESS_SETTLES, DRAIN_OVER, Relay};
 pub use roster::{PUSH_AFTER, PUSH_EVERY, PUSH_PER_MEMBER, ROSTER_PEERS_MAX};
 pub use table::{Counts, Row, State};
 
@@ -101,6 +101,9 @@ pub enum Output {
     Say(ConnectionId, FromRelay),
     /// End a connection with this code of [`close`](hobnob_protocol::relay::close) and this sentence for the user. Nothing more is said on it.
     End(ConnectionId, u32, String),
+    /// Send a knock with this token, from a socket of its own, to where the connection comes from; then say
+    /// [`Called`](FromRelay::Called) on the connection.
+    Call(ConnectionId, [u8; 16]),
     /// Tell the plane.
     Route(Update),
 }

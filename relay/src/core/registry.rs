@@ -37,6 +37,8 @@ pub(super) struct Peer {
     /// None: it is gone.
     pub(super) connection: Option<ConnectionId>,
     pub(super) addr: SocketAddr,
+    /// When its present connection came to be from this address, if that was not from the start.
+    pub(super) moved_at: Option<Duration>,
     /// When it registered.
     pub(super) since: Duration,
     /// When a frame last came from it.
@@ -59,6 +61,7 @@ impl Peer {
         Self {
             connection: None,
             addr,
+            moved_at: None,
             since: now,
             heard_at: now,
             rtt: None,
@@ -162,6 +165,7 @@ impl Registry {
         assert!(peer.connection.is_none(), "the older connection was taken away before");
         self.gone.remove(&(peer.gone_at, id));
         (peer.connection, peer.addr, peer.since, peer.rtt, peer.rooms) = (Some(connection), addr, now, None, rooms);
+        peer.moved_at = None;
         peer.heard(now);
         peer.look_at = peer.due_at;
         self.looks.insert((peer.look_at, id));
@@ -183,8 +187,9 @@ impl Registry {
     }
 
     /// The peer is somewhere else now.
-    pub(super) fn moved(&mut self, id: PeerId, addr: SocketAddr) {
+    pub(super) fn moved(&mut self, now: Duration, id: PeerId, addr: SocketAddr) {
         let Some(peer) = self.get_mut(id) else { return };
+        peer.moved_at = Some(now);
         let old = std::mem::replace(&mut peer.addr, addr);
         self.leave_network(old);
         *self.networks.entry(Network::of(addr)).or_default() += 1;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::relay::{FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, close};
+use hobnob_protocol::relay::{FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, close, features};
 use hobnob_protocol::{ConversationId, PeerId};
 
 use super::channels::Channels;
@@ -17,6 +17,10 @@ use super::{ConnectionId, Input, Output};
 
 /// Connections end over this time when the relay drains, so that not everybody goes to the next relay at once.
 pub const DRAIN_OVER: Duration = Duration::from_secs(3);
+
+/// Who comes from another address than before is not called there for so long: QUIC tells of a new address before that is proved
+/// (RFC 9000 section 8.2), and by then has proved it or gone back to the old one.
+pub const ADDRESS_SETTLES: Duration = Duration::from_secs(10);
 
 /// The relay's slow path. See the module's doc.
 #[derive(Debug)]
@@ -144,7 +148,7 @@ impl Relay {
     fn welcome(&self, addr: SocketAddr) -> Welcome {
         Welcome {
             version: VERSION,
-            features: 0,
+            features: features::CALLS,
             observed: canonical(addr),
             heartbeat_ms: u32::try_from(HEARTBEAT_EVERY.as_millis()).expect("a quarter of a minute"),
             roster: self.limits.roster,
@@ -165,6 +169,7 @@ impl Relay {
             ToRelay::Rooms(rooms) => self.change_rooms(now, peer, distinct(rooms)),
             ToRelay::Open(other) => self.open(now, peer, other),
             ToRelay::Close(channel) => self.close(peer, channel),
+            ToRelay::CallMe(token) => self.call(now, connection, peer, token),
             ToRelay::Unknown(_) => {}
         }
     }
@@ -203,9 +208,22 @@ impl Relay {
         if !self.may(now, peer, "changes of address", |mine| &mut mine.moves, self.limits.moves) {
             return;
         }
-        self.registry.moved(peer, addr);
+        self.registry.moved(now, peer, addr);
         self.move_routes(peer);
         self.say(peer, FromRelay::Observed(canonical(addr)));
+    }
+
+    /// Calls a peer that wants to know whether calls reach it, or says that it does not.
+    fn call(&mut self, now: Duration, connection: ConnectionId, peer: PeerId, token: [u8; 16]) {
+        let pace = self.limits.calls;
+        let Some(known) = self.registry.get_mut(peer) else { return };
+        let settled = known.moved_at.is_none_or(|at| now >= at + ADDRESS_SETTLES);
+        if settled && known.allowance.calls.take(now, pace) {
+            self.counts.calls += 1;
+            self.outputs.push_back(Output::Call(connection, token));
+        } else {
+            self.say(peer, FromRelay::Called { token, from: None });
+        }
     }
 
     fn measured(&mut self, connection: ConnectionId, rtt: Duration) {

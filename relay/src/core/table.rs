@@ -80,4 +80,6 @@ pub struct Counts {
     pub refused: u64,
     /// Channels not opened: too many.
     pub over_limit: u64,
+    /// Peers called that wanted to know whether calls reach them.
+    pub calls: u64,
 }

@@ -26,7 +26,7 @@ mod fair;
 mod forward;
 mod port;
 mod quic;
-mod stun;
+pub(crate) mod stun;
 mod table;
 mod thread;
 

@@ -2,6 +2,8 @@
 //!
 //! Anybody may ask, so an answer is never more than three times as long as the request: 44 bytes at most to a request of 20, 8
 //! more if the request had a FINGERPRINT of 8. Credentials are neither asked for nor looked at.
+//!
+//! The sockets that call peers (`server::callers`) answer with it, too.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -37,14 +39,14 @@ const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
 /// An answer, ready to send.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     bytes: [u8; ANSWER_MAX],
     len: usize,
 }
 
 impl Answer {
     /// The message.
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
@@ -90,7 +92,7 @@ struct Request {
 }
 
 /// The answer to a datagram with the magic cookie; `None` if it is not a well-formed Binding request.
-pub(super) fn answer(datagram: &[u8], sender: SocketAddr) -> Option<Answer> {
+pub(crate) fn answer(datagram: &[u8], sender: SocketAddr) -> Option<Answer> {
     let request = parse(datagram)?;
     let transaction = &datagram[8..HEADER];
     let mut answer = if request.unknown_count == 0 {

@@ -82,9 +82,10 @@ fn refuse(incoming: Incoming, desk: &Desk) {
 
 async fn shake_hands(incoming: Incoming, place: OwnedSemaphorePermit, desk: Desk) {
     desk.newcomers.count(Fate::Begun);
+    let from = incoming.remote_address();
     match proven(incoming).await {
         // A task of its own: it lives as long as the peer is here, and should not hold the memory of a handshake.
-        Some((connection, peer)) => drop(desk.tasks.spawn(receive(connection, peer, place, desk.clone()))),
+        Some((connection, peer)) => drop(desk.tasks.spawn(receive(connection, from, peer, place, desk.clone()))),
         None => desk.newcomers.count(Fate::Failed),
     }
 }
@@ -104,13 +105,13 @@ async fn proven(incoming: Incoming) -> Option<(Connection, PeerId)> {
 }
 
 /// Serves one peer, from its registration to its end.
-async fn receive(connection: Connection, peer: PeerId, place: OwnedSemaphorePermit, desk: Desk) {
+async fn receive(connection: Connection, from: SocketAddr, peer: PeerId, place: OwnedSemaphorePermit, desk: Desk) {
     let Some((register, frames, stream)) = registration(&connection).await else {
         return desk.newcomers.count(Fate::Failed);
     };
     let id = ConnectionId(desk.connections.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::default());
-    let registration = Registration { id, connection: connection.clone(), peer, register, outbox: outbox.clone() };
+    let registration = Registration { id, connection: connection.clone(), from, peer, register, outbox: outbox.clone() };
     if desk.hub.send(Event::Register(Box::new(registration))).await.is_err() {
         return end(&connection, close::DRAINING, STOPPING);
     }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::arrivals::end;
+use super::callers::Callers;
 use super::clock::Clock;
 use super::frames::{Full, OUT_BYTES_MAX, Outbox};
 use super::newcomers::{Fate, Newcomers};
@@ -46,6 +47,8 @@ pub(super) enum Event {
 pub(super) struct Registration {
     pub(super) id: ConnectionId,
     pub(super) connection: Connection,
+    /// Where it shook hands from, which proves the address.
+    pub(super) from: SocketAddr,
     pub(super) peer: PeerId,
     pub(super) register: Register,
     pub(super) outbox: Arc<Outbox>,
@@ -58,6 +61,7 @@ pub(super) struct Hub {
     pub(super) admission: Admission,
     plane: PlaneHandle,
     newcomers: Arc<Newcomers>,
+    callers: Callers,
     links: HashMap<ConnectionId, Link>,
     /// Who waits until everybody has been told to go.
     drained: Option<oneshot::Sender<()>>,
@@ -72,8 +76,14 @@ struct Link {
 }
 
 impl Hub {
-    pub(super) fn new(relay: Relay, admission: Admission, plane: PlaneHandle, newcomers: Arc<Newcomers>) -> Self {
-        Self { relay, clock: Clock::start(), admission, plane, newcomers, links: HashMap::new(), drained: None }
+    pub(super) fn new(
+        relay: Relay,
+        admission: Admission,
+        plane: PlaneHandle,
+        newcomers: Arc<Newcomers>,
+        callers: Callers,
+    ) -> Self {
+        Self { relay, clock: Clock::start(), admission, plane, newcomers, callers, links: HashMap::new(), drained: None }
     }
 
     /// Runs until nobody can tell of anything any more.
@@ -111,14 +121,14 @@ impl Hub {
     }
 
     fn register(&mut self, registration: Registration) {
-        let Registration { id, connection, peer, register, outbox } = registration;
+        let Registration { id, connection, from: addr, peer, register, outbox } = registration;
         if let Err(refusal) = self.admission.check(peer, &register.token) {
             self.newcomers.count(Fate::NotAdmitted);
             return end(&connection, refusal.code, refusal.reason);
         }
-        let addr = connection.remote_address();
         self.links.insert(id, Link { connection, outbox, addr });
         self.tell(Input::Registered { connection: id, peer, addr, rooms: register.rooms });
+        self.look_at(id);
     }
 
     fn frame(&mut self, id: ConnectionId, frame: ToRelay) {
@@ -159,6 +169,7 @@ impl Hub {
                         end(&link.connection, code, &reason);
                     }
                 }
+                Output::Call(id, token) => self.call(id, token),
                 Output::Route(update) => self.plane.update(update),
             }
         }
@@ -167,6 +178,20 @@ impl Hub {
         {
             // Whoever waited may have lost patience.
             let _gone = drained.send(());
+        }
+    }
+
+    /// Has a peer called, at the address that the core knows as its own; if that can't be done, it is told so.
+    fn call(&mut self, id: ConnectionId, token: [u8; 16]) {
+        let Some(link) = self.links.get(&id) else { return };
+        let from = link.connection.local_ip().unwrap_or(self.plane.local_addr().ip());
+        let outbox = link.outbox.clone();
+        let called = self.callers.call(from, link.addr, token, move |port| {
+            // Who reads so little that this does not fit is sent away when something else does not.
+            let _full = outbox.push(&FromRelay::Called { token, from: Some(port) }.encode());
+        });
+        if !called {
+            self.say(id, &FromRelay::Called { token, from: None });
         }
     }
 

@@ -2,10 +2,11 @@
 //!
 //! A newcomer comes in through the `gate`, and registers (`arrivals`); from then on a task carries its `frames` to the `hub` and
 //! the hub's to it (`peer`). All that is decided is decided in the hub, by [`crate::core`]; channel frames never get here, the
-//! plane moves them. The operator's hold on all this is the [`Server`].
+//! plane moves them; peers that ask for it are called by `callers`. The operator's hold on all this is the [`Server`].
 
 mod addrs;
 mod arrivals;
+mod callers;
 mod clock;
 mod endpoint;
 mod frames;
@@ -35,6 +36,7 @@ use crate::core::{DRAIN_OVER, Limits, Relay};
 use crate::keys::{self, KeyError};
 use crate::plane::{self, Counted, PlaneConfig, PlaneHandle};
 use arrivals::{Desk, STOPPING};
+use callers::Callers;
 use gate::{Gate, HANDSHAKES_MAX, WAITING_MAX};
 use hub::{Event, Hub};
 use operator::Ask;
@@ -141,7 +143,8 @@ impl Server {
         let (hub, events) = mpsc::channel(EVENTS_MAX);
         let relay = Relay::new(limits, keys::random());
         let newcomers = Arc::<Newcomers>::default();
-        let driver = Hub::new(relay, admission, plane.clone(), newcomers.clone());
+        let callers = Callers::new(tasks.clone(), over.clone());
+        let driver = Hub::new(relay, admission, plane.clone(), newcomers.clone(), callers);
         tasks.spawn(over.clone().run_until_cancelled_owned(driver.run(events)));
         let gate = Gate::new(HANDSHAKES_MAX, WAITING_MAX);
         let desk =

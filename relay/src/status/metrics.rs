@@ -17,6 +17,7 @@
 //! | `hobnob_relay_roster_looks_total` | members of rooms looked at to find those changes |
 //! | `hobnob_relay_opened_total` | channels opened |
 //! | `hobnob_relay_not_opened_total{why}` | channels not opened: not-here, refused, limit |
+//! | `hobnob_relay_calls_total` | peers called that wanted to know whether calls reach them |
 //! | `hobnob_relay_forwarded_frames_total` | channel frames forwarded |
 //! | `hobnob_relay_forwarded_bytes_total` | bytes in them, with their headers |
 //! | `hobnob_relay_dropped_total{cause}` | datagrams that came and went nowhere, by cause |
@@ -114,7 +115,7 @@ fn relay_now(table: &Table) -> [Metric; 5] {
     ]
 }
 
-fn core_counts(counts: &Counts) -> [Metric; 9] {
+fn core_counts(counts: &Counts) -> [Metric; 10] {
     let ended = counts.ended.iter().map(|(code, n)| (close::name(u64::from(*code)), *n)).collect();
     let why = vec![("not-here", counts.not_here), ("refused", counts.refused), ("limit", counts.over_limit)];
     let one = |name, help, n| counter(name, help, Values::One(n));
@@ -128,6 +129,7 @@ fn core_counts(counts: &Counts) -> [Metric; 9] {
         one("roster_looks", "Members of rooms looked at to find changes of the roster", counts.roster_looks),
         one("opened", "Channels opened", counts.opened),
         counter("not_opened", "Channels not opened", Values::By("why", why)),
+        one("calls", "Peers called that wanted to know whether calls reach them", counts.calls),
     ]
 }
 

@@ -184,8 +184,7 @@ async fn verify(node: &Node, target: Text<Target>, confirm: Option<bool>) -> Res
 }
 
 async fn why(node: &Node, target: Text<Target>) -> Result<Diagnosis, Failure> {
-    let peer = meant(node, target).await?;
-    Ok(node.diagnose_peer(peer).await?.into())
+    Ok(node.diagnose_target(target.0).await?.into())
 }
 
 async fn kick(node: &Node, target: Text<Target>) -> Result<Kicked, Failure> {

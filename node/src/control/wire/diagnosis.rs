@@ -21,6 +21,9 @@ pub struct CheckLine {
     /// Which note or problem it is, for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// Where there are several kinds of what was looked at: which one it is, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// What was seen, for people.
     pub text: String,
     /// What to do.
@@ -30,10 +33,11 @@ pub struct CheckLine {
 
 impl From<Vec<Check>> for Diagnosis {
     fn from(checks: Vec<Check>) -> Self {
-        let line = |Check { check, verdict, code, text, fix }| CheckLine {
+        let line = |Check { check, verdict, code, kind, text, fix }| CheckLine {
             check: check.to_owned(),
             verdict,
             code: code.map(str::to_owned),
+            kind: kind.map(str::to_owned),
             text,
             fix: fix.map(str::to_owned),
         };

@@ -11,8 +11,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Check> {
     let mut checks = vec![port(evidence), networks(evidence), udp];
     checks.extend(multicast(evidence, udp_blocked));
     checks.extend(isolated(evidence));
-    checks.push(calls(evidence));
-    checks.push(nat(evidence));
+    checks.extend(reach::judge(evidence));
     checks.extend(evidence.relays.iter().map(|relay| self::relay(relay, udp_blocked)));
     checks.push(clock(evidence));
     checks.push(disk(evidence));
@@ -83,14 +82,19 @@ fn udp(evidence: &Evidence) -> Check {
             ),
             "let UDP out of this machine's firewall and of your network's; where a network's owner blocks UDP, use another network",
         ),
-        None => Check::unknown("udp", "nobody has been met to try it with, and no relay is set"),
+        None => Check::unknown(
+            "udp",
+            "nobody has been met to try it with, and no relay has answered: start hobnob on a second machine of this network, and look again",
+        ),
     }
 }
 
 /// Multicast, by interface: whether those who are known to be there, and to announce themselves, are heard.
 fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<Check> {
     if !evidence.mdns {
-        return vec![Check::note("multicast", "mdns-off", "this node was told not to look for peers on the local network")];
+        let text = "this node was told not to look for peers on the local network: --mdns, or mdns = true in the file that `hobnob config --path` names, \
+                    undoes that";
+        return vec![Check::note("multicast", "mdns-off", text)];
     }
     let mut there: BTreeMap<&str, Vec<&Session>> = BTreeMap::new();
     for session in evidence.sessions.iter().filter(|it| it.discoverable && !it.relayed && it.age >= SETTLED_AFTER) {
@@ -99,7 +103,9 @@ fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<Check> {
         }
     }
     if there.is_empty() || udp_blocked {
-        return vec![Check::unknown("multicast", "nobody is known to be on this network, so nobody can be missing")];
+        let text = "nobody is known to be on this network, so nobody can be missing; if somebody should be there, write to them by address once \
+                    (`hobnob send ADDRESS hi`; theirs is in their `hobnob id`), and look again";
+        return vec![Check::unknown("multicast", text)];
     }
     let verdict = |(interface, sessions): (&str, Vec<&Session>)| {
         if let Some(heard) = sessions.iter().find(|it| it.heard) {
@@ -112,7 +118,8 @@ fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<Check> {
                 "{} is on the network of {interface} and announces itself, and was not heard: multicast does not pass there",
                 sessions[0].name
             ),
-            "let UDP port 5353 (mDNS) through this machine's firewall; on Wi-Fi, switch off \"AP isolation\" or \"multicast filtering\" at the \
+            "let UDP port 5353 (mDNS) through this machine's firewall (`sudo ufw allow 5353/udp`, or `sudo firewall-cmd --permanent --add-service=mdns` \
+             and `sudo firewall-cmd --reload`); on Wi-Fi, switch off \"AP isolation\" or \"multicast filtering\" at the \
              access point; until then, reach peers by address or ticket",
         )
     };
@@ -133,50 +140,6 @@ fn isolated(evidence: &Evidence) -> Option<Check> {
         "the network keeps its machines apart, as Wi-Fi for guests does: switch \"AP isolation\" or \"client isolation\" off at the access point, or \
          go on through the relay",
     ))
-}
-
-fn calls(evidence: &Evidence) -> Check {
-    if evidence.calls.iter().any(|call| call.came) {
-        return Check::fine("calls", "a peer that was asked to call came through");
-    }
-    if evidence.calls.iter().any(|call| call.made) {
-        return Check::problem(
-            "calls",
-            "calls-blocked",
-            "a peer called from a socket that was new to this machine, and was not heard: a firewall here lets answers in, but no calls",
-            "let UDP port 4626 in through this machine's firewall (or the port that `hobnob id` shows); without that, two machines with such \
-             firewalls can't meet",
-        );
-    }
-    Check::unknown("calls", "nobody who could call is here")
-}
-
-/// The kind of NAT, in the terms of RFC 5780 section 4: from what two relays see of one socket.
-fn nat(evidence: &Evidence) -> Check {
-    let seen: Vec<_> = evidence
-        .relays
-        .iter()
-        .filter_map(|it| if let RelayState::Up(at, seen) = it.state { Some((at, seen)) } else { None })
-        .collect();
-    let own = |seen: &SocketAddr| evidence.networks.iter().any(|network| network.ip == seen.ip()) && seen.port() == evidence.port;
-    let Some((first_at, first)) = seen.first() else {
-        return Check::unknown("nat", "no relay is there to say how this node looks from outside");
-    };
-    if own(first) {
-        return Check::fine("nat", "no NAT: relays see this machine's own address");
-    }
-    match seen.iter().find(|(at, _)| at.ip() != first_at.ip()) {
-        None => Check::unknown("nat", "behind a NAT, of which kind only two relays can tell (its mapping, RFC 5780)"),
-        Some((_, other)) if other == first => {
-            Check::fine("nat", "behind a NAT with endpoint-independent mapping (RFC 5780): direct paths are possible with most")
-        }
-        Some(_) => Check::note(
-            "nat",
-            "nat-dependent",
-            "behind a NAT with address-dependent mapping (RFC 5780; \"symmetric\"): two relays see this node at different ports, so with others \
-             behind NATs it talks through a relay",
-        ),
-    }
 }
 
 fn relay(relay: &Relay, udp_blocked: bool) -> Check {
@@ -294,7 +257,7 @@ mod tests {
     }
 
     fn relay(at: &str, state: RelayState, probe: Option<(Answer, Answer)>) -> Relay {
-        Relay { at: at.into(), state, probe }
+        Relay { at: at.into(), state, probe, call: RelayCall::default() }
     }
 
     fn healthy() -> Evidence {
@@ -305,9 +268,12 @@ mod tests {
             sessions: vec![session("bob"), session("cat")],
             relays: vec![
                 relay("one:4627", RelayState::Up(addr("11.0.0.1:4627"), addr("11.9.0.1:70")), None),
-                relay("two:4627", RelayState::Up(addr("11.0.0.2:4627"), addr("11.9.0.1:70")), None),
+                Relay {
+                    call: RelayCall { made: true, came: true, seen: Some(addr("11.9.0.1:70")) },
+                    ..relay("two:4627", RelayState::Up(addr("11.0.0.2:4627"), addr("11.9.0.1:70")), None)
+                },
             ],
-            calls: vec![Call { made: true, came: true }],
+            calls: vec![Call { neighbour: true, made: true, came: true }],
             disk_free: Some(1 << 40),
             ..Evidence::default()
         }
@@ -347,7 +313,10 @@ mod tests {
                 let session = &mut it.sessions[0];
                 (session.relayed, session.interface, session.same_network) = (true, None, true);
             }),
-            ("calls-blocked", |it| it.calls[0].came = false),
+            ("calls-blocked", |it| {
+                it.calls[0].came = false;
+                it.relays.truncate(1);
+            }),
             ("nat-dependent", |it| it.relays[1].state = RelayState::Up(addr("11.0.0.2:4627"), addr("11.9.0.1:71"))),
             ("relay-name", |it| it.relays[0].state = RelayState::NoAddress("no such name".into())),
             ("relay-identity", |it| it.relays[0].state = RelayState::OtherIdentity),
@@ -399,15 +368,5 @@ mod tests {
         evidence.sessions.truncate(1);
         let clock = judge(&evidence).into_iter().find(|check| check.check == "clock").expect("there is one");
         assert_eq!(clock.verdict, Verdict::Unknown);
-    }
-
-    #[test]
-    fn the_kind_of_nat_is_unknown_with_one_relay() {
-        let mut evidence = healthy();
-        evidence.relays.truncate(1);
-        let nat = |evidence: &Evidence| judge(evidence).into_iter().find(|check| check.check == "nat").expect("there is one");
-        assert_eq!(nat(&evidence).verdict, Verdict::Unknown);
-        evidence.relays[0].state = RelayState::Up(addr("11.0.0.1:4627"), addr("192.168.1.7:4626"));
-        assert_eq!(nat(&evidence).verdict, Verdict::Fine, "no NAT at all");
     }
 }

@@ -4,6 +4,7 @@
 //! mend it, or *unknown*. Nothing here asks anything of anybody: who gathers the evidence is [`Node`](crate::Node).
 
 mod here;
+mod reach;
 mod there;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use hobnob_protocol::PeerId;
 
 pub use here::judge;
-pub use there::judge_peer;
+pub use there::{judge_address, judge_peer};
 
 /// Clocks that differ by less are the same.
 pub const CLOCK_DIFFERENCE_MS: u64 = 2 * 60 * 1000;
@@ -57,6 +58,8 @@ pub struct Check {
     pub verdict: Verdict,
     /// For a note or a problem: which one, for programs.
     pub code: Option<&'static str>,
+    /// Where there are several kinds of what was looked at: which one it is, as far as that is known. A fixed word, for programs.
+    pub kind: Option<&'static str>,
     /// What was seen, and what it means, in plain words.
     pub text: String,
     /// For a problem: what to do.
@@ -65,19 +68,23 @@ pub struct Check {
 
 impl Check {
     fn fine(check: &'static str, text: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Fine, code: None, text: text.into(), fix: None }
+        Self { check, verdict: Verdict::Fine, code: None, kind: None, text: text.into(), fix: None }
     }
 
     fn unknown(check: &'static str, text: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Unknown, code: None, text: text.into(), fix: None }
+        Self { check, verdict: Verdict::Unknown, code: None, kind: None, text: text.into(), fix: None }
     }
 
     fn note(check: &'static str, code: &'static str, text: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Note, code: Some(code), text: text.into(), fix: None }
+        Self { check, verdict: Verdict::Note, code: Some(code), kind: None, text: text.into(), fix: None }
     }
 
     fn problem(check: &'static str, code: &'static str, text: impl Into<String>, fix: &'static str) -> Self {
-        Self { check, verdict: Verdict::Problem, code: Some(code), text: text.into(), fix: Some(fix) }
+        Self { check, verdict: Verdict::Problem, code: Some(code), kind: None, text: text.into(), fix: Some(fix) }
+    }
+
+    fn of_kind(self, kind: &'static str) -> Self {
+        Self { kind: Some(kind), ..self }
     }
 }
 
@@ -158,6 +165,8 @@ pub struct Relay {
     pub state: RelayState,
     /// Answers from its address: over UDP, and over TCP, which tells whether the machine is there.
     pub probe: Option<(Answer, Answer)>,
+    /// What came of asking it to call.
+    pub call: RelayCall,
 }
 
 /// How things stand with a relay.
@@ -177,9 +186,22 @@ pub enum RelayState {
     Down(String),
 }
 
+/// A relay that was asked to send a datagram from a socket that we never sent anything to: another port of its address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RelayCall {
+    /// It says that it did.
+    pub made: bool,
+    /// It came.
+    pub came: bool,
+    /// Where that socket sees us: it answered when we wrote to it, afterwards. So there is a way both ways.
+    pub seen: Option<SocketAddr>,
+}
+
 /// A peer that was asked to send a datagram from a socket that we never sent anything to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
+    /// It is on one of our networks, with no router between.
+    pub neighbour: bool,
     /// It says that it did.
     pub made: bool,
     /// It came.

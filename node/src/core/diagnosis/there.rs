@@ -18,6 +18,37 @@ pub fn judge_peer(evidence: &PeerEvidence) -> Vec<Check> {
     checks
 }
 
+/// What is at an address where no session came about: why that was so, and what a datagram to it comes to.
+pub fn judge_address(at: &str, unmet: &Unmet, answer: Answer) -> Check {
+    match (unmet, answer) {
+        (Unmet::OtherVersion, _) => Check::problem(
+            "session",
+            "other-version",
+            format!("what answers at {at} speaks another major version of hobnob, or is something else, such as a relay"),
+            "update the older of the two; a relay is named with --relay",
+        ),
+        (Unmet::Refused(why), _) => Check::problem(
+            "session",
+            "refused",
+            format!("the node at {at} takes no session: {why}"),
+            "ask its user, or try again in a while",
+        ),
+        (_, Answer::Refused) => Check::problem(
+            "session",
+            "not-running",
+            format!("the machine at {at} is there, and no hobnob listens on that port"),
+            "start hobnob there (`hobnob up`), or use the port that `hobnob id` shows there",
+        ),
+        (Unmet::OtherKey(_) | Unmet::Failed(_), Answer::Answered | Answer::Silent) => Check::unknown(
+            "session",
+            format!(
+                "nobody answers at {at}: that machine is off or elsewhere, or a firewall there drops this UDP port; see there what `hobnob id` and \
+                 `hobnob doctor` say"
+            ),
+        ),
+    }
+}
+
 /// What the user of this node has decided about the peer.
 fn decided(evidence: &PeerEvidence) -> Option<Check> {
     let name = &evidence.name;
@@ -176,6 +207,16 @@ mod tests {
         for (code, evidence) in cases {
             assert_eq!(codes(&evidence), [Some(code)]);
         }
+    }
+
+    #[test]
+    fn an_address_is_told_by_what_answers_there() {
+        let code = |unmet, answer| judge_address("10.0.0.2:4626", &unmet, answer).code;
+        let failed = || Unmet::Failed("nobody answered".into());
+        assert_eq!(code(failed(), Answer::Refused), Some("not-running"));
+        assert_eq!(code(Unmet::Refused("full".into()), Answer::Silent), Some("refused"));
+        assert_eq!(code(Unmet::OtherVersion, Answer::Answered), Some("other-version"));
+        assert_eq!(judge_address("10.0.0.2:4626", &failed(), Answer::Silent).verdict, Verdict::Unknown);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Counters {
 /// The counters at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// STUN messages.
+    /// STUN messages that are no answer, and answers beyond what the node looks at.
     pub stun: u64,
     /// Channel frames of no channel of ours, also not a moment later, from elsewhere than its relay, or with something else than
     /// QUIC in them.

@@ -2,7 +2,8 @@
 //! the datagrams of relayed connections in channel frames.
 //!
 //! To quinn a relayed peer is a synthetic address ([`crate::net::channels`]): what goes there gets nine bytes in front and goes
-//! to the relay, and the reverse. Knocks are handed on, as far as somebody takes them; all else but QUIC is counted and dropped.
+//! to the relay, and the reverse. Knocks and answers of STUN are handed on, as far as somebody takes them; all else but QUIC is
+//! counted and dropped.
 //! What quinn makes of its datagrams is not known here.
 //!
 //! quinn 0.11 trusts its socket more than it may be trusted: an error from sending other than "would block" silently ends that
@@ -35,6 +36,7 @@ use tokio_util::sync::ReusableBoxFuture;
 use self::sort::Sorter;
 use super::channels::{Channels, Received, Way};
 use super::socket::undeliverable;
+use super::stun::{self, Seen, Transaction};
 use crate::core::synthetic::is_synthetic;
 
 /// The socket as quinn takes it.
@@ -49,13 +51,22 @@ pub struct DemuxSocket {
     held: Mutex<VecDeque<Received>>,
 }
 
-/// A knock that came from this address.
+/// Something beside QUIC that came, for the node to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Knocked {
+pub struct Beside {
     /// Where it came from.
     pub from: SocketAddr,
-    /// What it says.
-    pub knock: Knock,
+    /// What it is.
+    pub what: What,
+}
+
+/// What comes beside QUIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A knock.
+    Knock(Knock),
+    /// Somebody's answer to the question where our datagrams come from.
+    Seen(Seen),
 }
 
 thread_local! {
@@ -65,31 +76,35 @@ thread_local! {
 
 impl DemuxSocket {
     /// Takes a bound socket. Must be called within a tokio runtime.
-    pub fn new(
-        socket: UdpSocket,
-        counters: Arc<Counters>,
-        channels: Channels,
-        knocks: mpsc::Sender<Knocked>,
-    ) -> io::Result<Self> {
+    pub fn new(socket: UdpSocket, counters: Arc<Counters>, channels: Channels, beside: mpsc::Sender<Beside>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
         let segments = AtomicUsize::new(state.max_gso_segments());
-        let sorter = Sorter { counters, channels, knocks };
+        let sorter = Sorter { counters, channels, beside };
         Ok(Self { io: tokio::net::UdpSocket::from_std(socket)?, state, segments, sorter, held: Mutex::default() })
     }
 
     /// Sends a knock, if the system takes it now.
     pub fn knock(&self, to: SocketAddr, knock: Knock) {
+        self.send_beside(to, &knock.encode());
+    }
+
+    /// Asks an address where our datagrams come from, if the system takes the question now.
+    pub fn ask(&self, to: SocketAddr, transaction: Transaction) {
+        self.send_beside(to, &stun::request(transaction));
+    }
+
+    fn send_beside(&self, to: SocketAddr, contents: &[u8]) {
         let on_v6 = self.io.local_addr().is_ok_and(|addr| addr.is_ipv6());
         let destination = match to {
             SocketAddr::V4(v4) if on_v6 => SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port()),
             SocketAddr::V4(_) | SocketAddr::V6(_) => to,
         };
-        let transmit = Transmit { destination, ecn: None, contents: &knock.encode(), segment_size: None, src_ip: None };
+        let transmit = Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
         if is_synthetic(to.ip()) || (to.is_ipv6() && !on_v6) {
             return count(&self.counters().send_error);
         }
-        // A knock that is not sent is like one that is lost.
+        // What is not sent is as if it were lost.
         let _ = self.try_send(&transmit);
     }
 

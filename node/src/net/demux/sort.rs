@@ -1,4 +1,5 @@
-//! Sorts a received batch: QUIC stays, relayed QUIC comes out of its channel frames, knocks are handed on, the rest is counted.
+//! Sorts a received batch: QUIC stays, relayed QUIC comes out of its channel frames, knocks and answers of STUN are handed on, the
+//! rest is counted.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,7 +10,8 @@ use quinn::udp::RecvMeta;
 use tokio::sync::mpsc;
 
 use super::counters::{Counters, count};
-use super::{Channels, Knocked, Received, Way, is_synthetic};
+use super::{Beside, Channels, Received, Way, What, is_synthetic};
+use crate::net::stun;
 
 /// Longest datagram that quinn takes: `EndpointConfig`'s default, an Ethernet frame without its headers. Peers are told.
 const DATAGRAM_MAX: usize = 1472;
@@ -19,7 +21,7 @@ const DATAGRAM_MAX: usize = 1472;
 pub(super) struct Sorter {
     pub(super) counters: Arc<Counters>,
     pub(super) channels: Channels,
-    pub(super) knocks: mpsc::Sender<Knocked>,
+    pub(super) beside: mpsc::Sender<Beside>,
 }
 
 /// Whose a datagram is, if it is for quinn: of a relayed peer, or of whoever sent it.
@@ -85,7 +87,9 @@ impl Sorter {
         match Class::of(datagram) {
             Class::Quic => return Some(Sender::Direct),
             Class::Channel => return self.relayed(datagram, batch, way),
-            Class::Knock => self.knocked(datagram, batch.addr),
+            Class::Knock if self.hand_on(batch.addr, Knock::decode(datagram).map(What::Knock)) => {}
+            Class::Stun if self.hand_on(batch.addr, stun::answer(datagram).map(What::Seen)) => {}
+            Class::Knock => count(&self.counters.knock),
             Class::Stun => count(&self.counters.stun),
             Class::Unknown => count(&self.counters.unknown),
         }
@@ -112,12 +116,9 @@ impl Sorter {
         way.as_ref().map(|way| Sender::Relayed(way.addr))
     }
 
-    fn knocked(&self, datagram: &[u8], from: SocketAddr) {
-        let knock = Knock::decode(datagram);
-        let taken = knock.is_some_and(|knock| self.knocks.try_send(Knocked { from, knock }).is_ok());
-        if !taken {
-            count(&self.counters.knock);
-        }
+    /// Whether this is something, and somebody has room for it.
+    fn hand_on(&self, from: SocketAddr, what: Option<What>) -> bool {
+        what.is_some_and(|what| self.beside.try_send(Beside { from, what }).is_ok())
     }
 }
 
@@ -146,8 +147,8 @@ mod tests {
     use hobnob_protocol::PeerId;
 
     /// A sorter that knows two peers by one relay, and their addresses.
-    fn sorter() -> (Sorter, [SocketAddr; 2], mpsc::Receiver<Knocked>) {
-        let (knocks, knocked) = mpsc::channel(2);
+    fn sorter() -> (Sorter, [SocketAddr; 2], mpsc::Receiver<Beside>) {
+        let (beside, came) = mpsc::channel(2);
         let counters = Arc::<Counters>::default();
         let channels = Channels::new(true, counters.clone());
         let mut n = 0;
@@ -160,7 +161,7 @@ mod tests {
             channels.bind(addr, relay(), channel);
             addr
         });
-        (Sorter { counters, channels, knocks }, addrs, knocked)
+        (Sorter { counters, channels, beside }, addrs, came)
     }
 
     fn relay() -> SocketAddr {
@@ -245,13 +246,27 @@ mod tests {
 
     #[test]
     fn knocks_are_handed_on_while_somebody_takes_them() {
-        let (sorter, _, mut knocked) = sorter();
+        let (sorter, _, mut came) = sorter();
         let knock = Knock { answer: false, token: [5; 16] };
         let mut buf = knock.encode().repeat(3);
         let mut meta = RecvMeta { len: buf.len(), stride: Knock::LEN, addr: relay(), ..RecvMeta::default() };
         sorter.sort(&mut buf, &mut meta, &mut VecDeque::new());
         assert_eq!((meta.len, sorter.counters.snapshot().knock), (0, 1));
-        assert_eq!(knocked.try_recv(), Ok(Knocked { from: relay(), knock }));
+        assert_eq!(came.try_recv(), Ok(Beside { from: relay(), what: What::Knock(knock) }));
+    }
+
+    #[test]
+    fn answers_of_stun_are_handed_on_and_questions_are_not() {
+        let (sorter, _, mut came) = sorter();
+        let head = |kind: u8, len: u8| [&[kind, 1, 0, len, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+        let answer = [&head(1, 12)[..], &[0, 0x20, 0, 8, 0, 1, 0x21, 0x1b, 0x2a, 0x12, 0xa4, 0x43]].concat();
+        let question = [&head(0, 12)[..], &[0x80, 0x22, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let mut buf = [answer, question].concat();
+        let mut meta = RecvMeta { len: buf.len(), stride: 32, addr: relay(), ..RecvMeta::default() };
+        sorter.sort(&mut buf, &mut meta, &mut VecDeque::new());
+        assert_eq!((meta.len, sorter.counters.snapshot().stun), (0, 1));
+        let seen = stun::Seen { transaction: [7; 12], at: "11.0.0.1:9".parse().unwrap() };
+        assert_eq!(came.try_recv(), Ok(Beside { from: relay(), what: What::Seen(seen) }));
     }
 
     #[test]

@@ -247,6 +247,7 @@ impl Link {
                 | FromRelay::NotOpened { .. }
                 | FromRelay::Ended { .. }
                 | FromRelay::Observed(_)
+                | FromRelay::Called { .. }
                 | FromRelay::Unknown(_) => Err(LinkDown::Protocol("its first frame was no Welcome".to_owned())),
             }
         };
@@ -273,6 +274,7 @@ impl Link {
                         | FromRelay::NotOpened { .. }
                         | FromRelay::Ended { .. }
                         | FromRelay::Observed(_)
+                        | FromRelay::Called { .. }
                         | FromRelay::Unknown(_) => {}
                     }
                     if !self.tell(LinkEvent::Said(said)).await {

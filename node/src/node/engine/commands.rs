@@ -62,8 +62,14 @@ pub(crate) enum Command {
         mark: Mark,
         reply: oneshot::Sender<Result<PeerInfo, MarkError>>,
     },
-    /// Asks some peers to call; the answer comes at once, the calls a moment later.
-    CallMe(oneshot::Sender<()>),
+    /// Asks some peers and all relays to call, or again those relays of whose calls none has come; the answer comes at once, the
+    /// calls a moment later.
+    CallMe {
+        again: bool,
+        reply: oneshot::Sender<()>,
+    },
+    /// Asks the sockets that relays have called from how this node looks to them, as far as they have not said so; whether any was.
+    AskCallers(oneshot::Sender<bool>),
     Evidence(oneshot::Sender<Evidence>),
     /// With the addresses at which the peer may be.
     PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
@@ -94,10 +100,11 @@ impl Engine {
                 let _ = reply.send(());
             }
             Command::Mark { peer, mark, reply } => self.mark(peer, mark, reply),
-            Command::CallMe(reply) => {
-                self.ask_for_calls();
+            Command::CallMe { again, reply } => {
+                self.ask_for_calls(again);
                 let _ = reply.send(());
             }
+            Command::AskCallers(reply) => drop(reply.send(self.ask_callers())),
             Command::Evidence(reply) => drop(reply.send(self.evidence())),
             Command::PeerEvidence(peer, reply) => drop(reply.send(self.peer_evidence(peer))),
             Command::Shutdown(reply) => self.begin_stop(reply),

@@ -1,21 +1,10 @@
-//! Evidence for a diagnosis: what the engine knows of the network, and what comes of asking peers to call.
+//! Evidence for a diagnosis: what the engine knows of the network. What comes of asking others to call is in `calls`.
 
-use std::time::Duration;
-
-use hobnob_protocol::Frame;
 use hobnob_protocol::frame::features;
 
 use super::*;
-use crate::core::diagnosis::{Call, Evidence, Network, PeerEvidence, Session};
+use crate::core::diagnosis::{Evidence, Network, PeerEvidence, Session};
 use crate::core::synthetic::is_synthetic;
-use crate::net::probe;
-use crate::node::clock::random;
-
-/// Peers that are asked to call at once.
-const CALLERS: usize = 3;
-
-/// A peer that asks to be called more often than this is not called.
-const CALL_EVERY: Duration = Duration::from_secs(5);
 
 /// Peers that mDNS has named in this run and that are remembered; further ones count as not heard.
 const HEARD_MAX: usize = 10_000;
@@ -27,7 +16,7 @@ const TRIED_MAX: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     heard: BTreeSet<PeerId>,
-    calls: BTreeMap<[u8; 16], Call>,
+    pub(super) calls: calls::Calls,
 }
 
 impl Noted {
@@ -36,58 +25,9 @@ impl Noted {
             self.heard.insert(peer);
         }
     }
-
-    /// Whether this is the token of a call that was asked for: then it has come.
-    pub(super) fn came(&mut self, token: &[u8; 16]) -> bool {
-        self.calls.get_mut(token).map(|call| call.came = true).is_some()
-    }
 }
 
 impl Engine {
-    /// Asks a few peers that are reached directly to call from where we have never sent anything.
-    pub(super) fn ask_for_calls(&mut self) {
-        self.noted.calls.clear();
-        let able = self.links.values().filter(|link| link.features & features::CALLS != 0);
-        for link in able.filter(|link| !is_synthetic(link.session.remote_addr().ip())).take(CALLERS) {
-            let token = u128::from(random()) << 64 | u128::from(random());
-            let token = token.to_be_bytes();
-            self.noted.calls.insert(token, Call { made: false, came: false });
-            link.session.send_control(Frame::CallMe(token).encode());
-        }
-    }
-
-    /// A peer asks to be called: at the address where it is, and nowhere else.
-    pub(super) fn call_me(&mut self, id: SessionId, token: [u8; 16]) {
-        let now = self.clock.now().mono;
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let to = link.session.remote_addr();
-        if is_synthetic(to.ip()) || link.called_at.is_some_and(|at| now - at < CALL_EVERY) {
-            return;
-        }
-        link.called_at = Some(now);
-        let internal = self.internal.clone();
-        self.tasks.spawn(async move {
-            match probe::call(to, token).await {
-                Ok(()) => drop(internal.send(Internal::Called(id, token))),
-                Err(error) => debug!(%to, "a peer could not be called: {error}"),
-            }
-        });
-    }
-
-    /// We have called a peer that wanted it.
-    pub(super) fn called(&self, id: SessionId, token: [u8; 16]) {
-        if let Some(link) = self.links.get(&id) {
-            link.session.send_control(Frame::Called(token).encode());
-        }
-    }
-
-    /// A peer says that it has called us.
-    pub(super) fn call_made(&mut self, token: &[u8; 16]) {
-        if let Some(call) = self.noted.calls.get_mut(token) {
-            call.made = true;
-        }
-    }
-
     pub(super) fn evidence(&self) -> Evidence {
         let shown =
             |ip: std::net::IpAddr| !ip.is_loopback() && !matches!(ip, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local());
@@ -100,8 +40,8 @@ impl Engine {
                 .collect(),
             mdns: self.discovery.is_some(),
             sessions: self.links.values().map(|link| self.session_evidence(link)).collect(),
-            relays: self.relays.evidence(),
-            calls: self.noted.calls.values().copied().collect(),
+            relays: self.relays.evidence(|relay| self.noted.calls.of_relay(relay)),
+            calls: self.noted.calls.of_peers(),
             disk_free: None,
             store_failing: self.store_failing,
         }

@@ -9,6 +9,7 @@ use hobnob_protocol::frame::HELLO_ADDRS_MAX;
 use super::profiles::may_be_dialed;
 use super::*;
 use crate::core::synthetic::is_synthetic;
+use crate::net::demux::What;
 
 impl Engine {
     /// A session is up or over: one through a relay looks for a direct path.
@@ -37,12 +38,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn knocked(&mut self, knocked: Knocked) {
-        if self.noted.came(&knocked.knock.token) {
-            return;
+    /// A knock: a call that was asked for, or on behalf of a session. Or the answer of somebody whom a diagnosis has asked.
+    pub(super) fn came_beside(&mut self, beside: Beside) {
+        let from = crate::net::socket::canonical(beside.from);
+        match beside.what {
+            What::Knock(knock) if self.call_came(from, &knock.token) => {}
+            What::Knock(knock) => self.rendezvous.handle(self.clock.now(), rendezvous::Input::Knocked(from, knock)),
+            What::Seen(seen) => self.noted.calls.seen(from, &seen),
         }
-        let from = crate::net::socket::canonical(knocked.from);
-        self.rendezvous.handle(self.clock.now(), rendezvous::Input::Knocked(from, knocked.knock));
     }
 
     pub(super) fn rendezvous_output(&mut self, output: rendezvous::Output) {

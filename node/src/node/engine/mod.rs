@@ -3,6 +3,7 @@
 //! It waits for nobody: sessions, the store and the system report through channels. What a burst brings is handled together
 //! before the outputs are carried out, so that a thousand appends become one batch and a thousand batches one receipt.
 
+mod calls;
 mod commands;
 mod diagnosis;
 mod dialing;
@@ -59,7 +60,7 @@ use crate::core::rendezvous::{self, Rendezvous};
 use crate::core::replica::{self, Replica, Token};
 use crate::core::standing::{Bar, Standings};
 use crate::core::{Rng, SessionId};
-use crate::net::demux::{Counted, Knocked};
+use crate::net::demux::{Beside, Counted};
 use crate::net::endpoint::{Accepted, Endpoint};
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::{Discovery, Found};
@@ -98,7 +99,7 @@ pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) endpoint: Endpoint,
     pub(super) bound: BoundSocket,
-    pub(super) knocked: mpsc::Receiver<Knocked>,
+    pub(super) beside: mpsc::Receiver<Beside>,
     pub(super) standings: Standings,
     pub(super) relay_ids: BTreeMap<String, PeerId>,
     pub(super) relay_token: Vec<u8>,
@@ -195,7 +196,7 @@ impl Engine {
             peers: Peers::new(me, parts.nick),
             standings: parts.standings,
             rendezvous: Rendezvous::default(),
-            relays: Relays::new(parts.relay_ids, parts.relay_token, parts.knocked),
+            relays: Relays::new(parts.relay_ids, parts.relay_token, parts.beside),
             store: parts.store,
             endpoint: parts.endpoint,
             bound: parts.bound,
@@ -291,7 +292,7 @@ impl Engine {
                     }
                 }
                 Some((relay, event)) = self.relays.queue.recv() => self.relay_event(relay, event),
-                Some(knocked) = self.relays.knocked.recv() => self.knocked(knocked),
+                Some(beside) = self.relays.beside.recv() => self.came_beside(beside),
                 Some(accepted) = self.accepted.recv() => self.greet_accepted(accepted),
                 found = next_of(&mut self.found) => self.found(found),
                 interfaces = next_of(&mut self.network) => self.network_changed(interfaces),

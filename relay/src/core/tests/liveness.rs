@@ -3,7 +3,9 @@ use std::time::Duration;
 use hobnob_protocol::relay::{Register, ToRelay, close};
 
 use super::town::{Town, peer};
-use crate::core::{DRAIN_OVER, GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE, Input, Limits, Pace, State};
+use crate::core::{
+    ADDRESS_SETTLES, DRAIN_OVER, GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE, Input, Limits, Pace, State,
+};
 
 fn town() -> Town {
     Town::new(Limits::default())
@@ -194,6 +196,34 @@ fn who_does_something_too_often_is_told_which_limit_it_was() {
         assert!(code == close::LIMIT && reason.contains(named), "{reason}");
         assert_eq!(town.state(peer(1)), Some(State::Gone));
     }
+}
+
+#[test]
+fn who_asks_to_be_called_too_often_or_has_just_come_there_is_told_that_nobody_calls() {
+    let mut town = Town::new(Limits { calls: Pace { every: secs(10), burst: 2 }, ..Limits::default() });
+    let ann = town.register(peer(1), &[]);
+    let asks = |town: &mut Town| {
+        town.says(ann, ToRelay::CallMe([1; 16]));
+        town.node_mut(ann).called.pop().expect("an answer")
+    };
+    let moves = |town: &mut Town, to: &str| town.tell(Input::Moved { connection: ann, addr: to.parse().expect("an address") });
+    assert_eq!([asks(&mut town), asks(&mut town), asks(&mut town)], [Some(1), Some(2), None]);
+    town.wait_secs(10);
+    town.beats(ann);
+    assert_eq!(asks(&mut town), Some(3));
+    // An address that QUIC has not proved yet may be anybody's.
+    town.wait_secs(10);
+    moves(&mut town, "11.0.7.1:9");
+    assert_eq!(asks(&mut town), None);
+    town.wait(ADDRESS_SETTLES);
+    assert_eq!(asks(&mut town), Some(4));
+    assert!(town.end(ann).is_none() && town.counts().calls == 4);
+    // A connection from the start at an address has proved it.
+    moves(&mut town, "11.0.7.1:10");
+    let again = town.register(peer(1), &[]);
+    town.wait_secs(10);
+    town.says(again, ToRelay::CallMe([1; 16]));
+    assert_eq!(town.node(again).called, [Some(5)]);
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(super) struct Node {
     pub(super) not_opened: Vec<(PeerId, OpenRefusal)>,
     pub(super) ended: Vec<(ChannelId, ChannelEnd)>,
     pub(super) observed: Option<SocketAddr>,
+    /// What it was told of the calls that it asked for.
+    pub(super) called: Vec<Option<u16>>,
     /// Roster frames that came since somebody last took them.
     pub(super) frames: Vec<Roster>,
     pub(super) end: Option<(u32, String)>,
@@ -44,6 +46,7 @@ impl Node {
                 self.ended.push((channel, why));
             }
             FromRelay::Observed(addr) => self.observed = Some(addr),
+            FromRelay::Called { from, .. } => self.called.push(from),
             FromRelay::Unknown(kind) => panic!("kind {kind}"),
         }
     }
@@ -74,13 +77,15 @@ pub(super) struct Town {
     /// The latest connection of each peer.
     pub(super) latest: BTreeMap<PeerId, ConnectionId>,
     next: u64,
+    /// How many were called.
+    calls: u16,
 }
 
 impl Town {
     pub(super) fn new(limits: Limits) -> Self {
         let relay = Relay::new(limits, [7; 32]);
         let (nodes, routes, latest) = Default::default();
-        Self { relay, now: Duration::from_secs(1_000), nodes, routes, latest, next: 1 }
+        Self { relay, now: Duration::from_secs(1_000), nodes, routes, latest, next: 1, calls: 0 }
     }
 
     pub(super) fn tell(&mut self, input: Input) {
@@ -95,6 +100,11 @@ impl Town {
                 Output::End(connection, code, reason) => {
                     let before = self.nodes.entry(connection).or_default().end.replace((code, reason));
                     assert!(before.is_none(), "ended twice");
+                }
+                Output::Call(connection, token) => {
+                    self.calls += 1;
+                    let called = FromRelay::Called { token, from: Some(self.calls) };
+                    self.nodes.entry(connection).or_default().hear(called);
                 }
                 Output::Route(Update::Set(route)) => drop(self.routes.insert(route.channel, route)),
                 Output::Route(Update::Remove(channel)) => {

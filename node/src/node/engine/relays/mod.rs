@@ -6,7 +6,7 @@
 mod roster;
 
 use hobnob_protocol::datagram::ChannelId;
-use hobnob_protocol::relay::{FromRelay, OpenRefusal, ToRelay, Welcome, close};
+use hobnob_protocol::relay::{FromRelay, OpenRefusal, ToRelay, Welcome, close, features};
 use hobnob_protocol::{HostPort, RelayAddr};
 
 use super::*;
@@ -14,7 +14,7 @@ use crate::core::diagnosis::{self, RelayState};
 use crate::core::rendezvous;
 use crate::core::synthetic::is_synthetic;
 use crate::net::channels::RelayId;
-use crate::net::demux::Knocked;
+use crate::net::demux::Beside;
 use crate::net::relay::{Link as RelayLink, LinkCommand, LinkConfig, LinkDown, LinkEvent};
 use crate::node::RELAYS_MAX;
 use crate::node::clock::random;
@@ -47,7 +47,7 @@ pub(super) struct Relays {
     token: Vec<u8>,
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     pub(super) queue: mpsc::Receiver<(RelayId, LinkEvent)>,
-    pub(super) knocked: mpsc::Receiver<Knocked>,
+    pub(super) beside: mpsc::Receiver<Beside>,
 }
 
 struct Relay {
@@ -71,14 +71,16 @@ struct Relay {
 struct Up {
     addr: SocketAddr,
     observed: SocketAddr,
+    /// Whether it calls nodes that want to be called.
+    calls: bool,
     /// Whether the user was told that nobody is reached through it.
     doubted: bool,
 }
 
 impl Relays {
-    pub(super) fn new(known: BTreeMap<String, PeerId>, token: Vec<u8>, knocked: mpsc::Receiver<Knocked>) -> Self {
+    pub(super) fn new(known: BTreeMap<String, PeerId>, token: Vec<u8>, beside: mpsc::Receiver<Beside>) -> Self {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
-        Self { list: BTreeMap::new(), known, token, events, queue, knocked }
+        Self { list: BTreeMap::new(), known, token, events, queue, beside }
     }
 
     pub(super) fn infos(&self) -> Vec<RelayInfo> {
@@ -92,7 +94,7 @@ impl Relays {
     }
 
     /// How things stand with each.
-    pub(super) fn evidence(&self) -> Vec<diagnosis::Relay> {
+    pub(super) fn evidence(&self, call: impl Fn(RelayId) -> diagnosis::RelayCall) -> Vec<diagnosis::Relay> {
         let state = |relay: &Relay| match (&relay.up, &relay.told) {
             (Some(up), _) => RelayState::Up(crate::net::socket::canonical(up.addr), up.observed),
             (None, None) => RelayState::Connecting,
@@ -101,8 +103,29 @@ impl Relays {
             (None, Some(down @ LinkDown::Refused { .. })) if down.is_refusal() => RelayState::Refused(down.to_string()),
             (None, Some(down)) => RelayState::Down(down.to_string()),
         };
-        let evidence = |relay: &Relay| diagnosis::Relay { at: relay.at.to_string(), state: state(relay), probe: None };
-        self.list.values().map(evidence).collect()
+        let evidence = |(id, relay): (&RelayId, &Relay)| diagnosis::Relay {
+            at: relay.at.to_string(),
+            state: state(relay),
+            probe: None,
+            call: call(*id),
+        };
+        self.list.iter().map(evidence).collect()
+    }
+
+    /// Those that can call this node.
+    pub(super) fn callers(&self) -> Vec<RelayId> {
+        let calls = |relay: &Relay| relay.up.as_ref().is_some_and(|up| up.calls);
+        self.list.iter().filter(|(_, relay)| calls(relay)).map(|(id, _)| *id).collect()
+    }
+
+    /// Where those are that there is a connection with.
+    pub(super) fn addrs_up(&self) -> impl Iterator<Item = SocketAddr> {
+        self.list.values().filter_map(|relay| relay.up.as_ref()).map(|up| up.addr)
+    }
+
+    /// Where a relay is, as the socket has it, while there is a connection.
+    pub(super) fn addr_of(&self, relay: RelayId) -> Option<SocketAddr> {
+        self.list.get(&relay)?.up.as_ref().map(|up| up.addr)
     }
 
     /// Those that are there and do not name this peer.
@@ -121,7 +144,7 @@ impl Relays {
         self.list.values().filter_map(|relay| relay.up.as_ref()).map(|up| up.observed)
     }
 
-    fn say(&self, relay: RelayId, frame: ToRelay) {
+    pub(super) fn say(&self, relay: RelayId, frame: ToRelay) {
         if let Some(relay) = self.list.get(&relay) {
             // A link that has ended takes nothing; the node is stopping then.
             let _ = relay.commands.send(LinkCommand::Say(frame));
@@ -213,7 +236,7 @@ impl Engine {
         let observed = crate::net::socket::canonical(welcome.observed);
         let Some(relay) = self.relays.list.get_mut(&id) else { return };
         (relay.id, relay.told) = (Some(identity), None);
-        relay.up = Some(Up { addr, observed, doubted: false });
+        relay.up = Some(Up { addr, observed, calls: welcome.features & features::CALLS != 0, doubted: false });
         relay.forget_roster();
         relay.wanted.clear();
         let at = relay.at.to_string();
@@ -287,6 +310,7 @@ impl Engine {
                     self.rendezvous.handle(self.clock.now(), rendezvous::Input::NetworkChanged);
                 }
             }
+            FromRelay::Called { token, from } => self.relay_called(id, &token, from),
             FromRelay::Welcome(_) | FromRelay::Unknown(_) => {}
         }
     }

@@ -1,0 +1,87 @@
+//! What is between a node and one peer.
+
+use hobnob_tests::lab::{AsTarget, Lab, Node, hobnob_binary};
+
+use super::{PATIENCE, checks};
+
+#[test]
+fn why_a_peer_is_not_there() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &["--listen", RELAYS]));
+    ann.sees(&bob);
+    bob.sees(&ann);
+    ann.run(&["block", "bob"]).expect(0);
+    assert_eq!(why(&ann, &bob), ["you-blocked"]);
+    bob.notices("turned-away");
+    assert_eq!(why(&bob, &ann), ["blocked-you"]);
+    ann.run(&["unblock", "bob"]).expect(0);
+    ann.sees(&bob);
+    bob.terminate();
+    ann.loses_within(&bob, PATIENCE);
+    assert_eq!(why(&ann, &bob), ["not-running"]);
+    // Somebody else has his address now; then something that is no node.
+    let other = bob.machine().up("eve", &["--no-mdns", "--listen", RELAYS]);
+    assert_eq!(why(&ann, &bob), ["key-mismatch"]);
+    other.terminate();
+    let _relay = bob.machine().relay(&[]);
+    assert_eq!(why(&ann, &bob), ["other-version"]);
+}
+
+#[test]
+fn why_nobody_is_met_at_an_address_or_by_a_ticket() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = (office.machine("ann").up("ann", &["--no-mdns"]), office.machine("bob").up("bob", &["--no-mdns"]));
+    let (address, ticket) = (format!("{}:4626", bob.machine().ipv4()), bob.ticket());
+    bob.terminate();
+    assert_eq!(why(&ann, &address), ["not-running"]);
+    assert_eq!(why(&ann, &ticket), ["not-running"]);
+    bob.start();
+    for target in [&address, &ticket] {
+        assert_eq!(why(&ann, target), [""; 0]);
+    }
+}
+
+#[test]
+fn why_a_peer_is_kept_out_for_a_while_or_not_heard() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    bob.sees(&ann);
+    ann.run(&["ignore", "bob"]).expect(0);
+    assert_eq!(why(&ann, &bob), ["you-ignore"]);
+    assert_eq!(why(&bob, &ann), [""; 0], "he is not told");
+    ann.run(&["unignore", "bob"]).expect(0);
+    let home = ann.home().path().to_str().expect("the lab's paths are ASCII").to_owned();
+    let mut chat = ann.machine().screen(hobnob_binary(), &["--home", &home, "--plain"]);
+    chat.types("/kick bob");
+    ann.loses_within(&bob, PATIENCE);
+    assert_eq!(why(&ann, &bob), ["you-kicked"]);
+    bob.notices("turned-away");
+    assert_eq!(why(&bob, &ann), ["kicked-you"]);
+}
+
+#[test]
+fn why_somebody_with_a_verified_name_is_kept_out() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    ann.run(&["verify", "bob", "--confirm"]).expect(0);
+    let eve = office.machine("eve").up("bob", &[]);
+    ann.notices("verified-name");
+    eve.notices("turned-away");
+    assert_eq!(why(&ann, &eve), ["name-taken"]);
+    assert_eq!(why(&eve, &ann), ["your-name-taken"]);
+    assert_eq!(why(&ann, &bob), [""; 0]);
+}
+
+/// What stands between a node and a peer: the notes and problems.
+pub(super) fn why(node: &Node, peer: impl AsTarget) -> Vec<String> {
+    checks(node, &["why", peer.as_target()]).into_iter().map(|(_, _, code)| code).filter(|code| !code.is_empty()).collect()
+}
+
+/// Where a relay listens.
+const RELAYS: &str = "0.0.0.0:4627";
