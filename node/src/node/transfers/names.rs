@@ -21,7 +21,7 @@ pub(super) fn clean(name: &str) -> String {
         shown if shown.len() < name.len() => format!("_{shown}"),
         _ => name,
     };
-    let name = cut(name.trim_end_matches(['.', ' ']));
+    let name = cut(without_tail(&name));
     if name.is_empty() { "file".to_owned() } else { name }
 }
 
@@ -43,7 +43,13 @@ fn cut(name: &str) -> String {
     while !stem.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}{ending}", &stem[..end])
+    // Where it is cut, another end shows.
+    format!("{}{ending}", without_tail(&stem[..end]))
+}
+
+/// Without the dots and blanks at the end, which some systems drop, so that two names would be one.
+fn without_tail(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c == '.' || c.is_whitespace())
 }
 
 /// The ending with its dot, if it is a short one.
@@ -81,6 +87,8 @@ mod tests {
             ("gnp\u{202e}exe.", "gnp_exe"),
             ("nul\0", "nul_"),
             (long.as_str(), &format!("{}.jpeg", "é".repeat(97))),
+            (format!("{} and so on", "a".repeat(NAME_BYTES_MAX - 1)).as_str(), &"a".repeat(NAME_BYTES_MAX - 1)),
+            ("a.\u{3000}.", "a"),
         ] {
             assert_eq!(clean(given), cleaned, "{given:?}");
         }
