@@ -271,18 +271,21 @@ impl Common {
 
     /// A flag that was given and means something to nodes alone.
     pub(crate) fn flag_for_nodes_only(&self) -> Option<&'static str> {
-        let flags = [
-            (self.nick.is_some(), "--nick"),
+        let others = [(self.nick.is_some(), "--nick"), (!self.rooms.is_empty(), "--room")];
+        given(others.into_iter().chain(self.flags_of_a_start()))
+    }
+
+    /// Flags of nodes that count only when one starts, and whether they were given.
+    fn flags_of_a_start(&self) -> [(bool, &'static str); 7] {
+        [
             (self.mdns, "--mdns"),
             (self.no_mdns, "--no-mdns"),
-            (!self.rooms.is_empty(), "--room"),
             (!self.relays.is_empty(), "--relay"),
             (self.relay_token_file.is_some(), "--relay-token-file"),
             (self.downloads.is_some(), "--downloads"),
             (!self.accept_from.is_empty(), "--accept-from"),
             (self.accept_max.is_some(), "--accept-max"),
-        ];
-        flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
+        ]
     }
 
     /// How a node is to run that is started for these flags, and the settings of its home where they say nothing.
@@ -342,19 +345,9 @@ impl Common {
             let way = "change its nickname with /nick in the chat, or restart it with --nick";
             return Err(Usage(format!("a node of {dir} already runs: {way}")));
         }
-        let flags = [
-            (self.listen.is_some(), "--listen"),
-            (self.mdns, "--mdns"),
-            (self.no_mdns, "--no-mdns"),
-            (!self.relays.is_empty(), "--relay"),
-            (self.relay_token_file.is_some(), "--relay-token-file"),
-            (self.downloads.is_some(), "--downloads"),
-            (!self.accept_from.is_empty(), "--accept-from"),
-            (self.accept_max.is_some(), "--accept-max"),
-            (!self.rooms.is_empty() && !room_is_used, "--room"),
-        ];
-        match flags.into_iter().find(|(given, _)| *given) {
-            Some((_, flag)) => {
+        let others = [(self.listen.is_some(), "--listen"), (!self.rooms.is_empty() && !room_is_used, "--room")];
+        match given(others.into_iter().chain(self.flags_of_a_start())) {
+            Some(flag) => {
                 let way = format!("leave out {flag}, or stop that node and start it with {flag}");
                 Err(Usage(format!("a node of {dir} already runs, and {flag} is for one that starts: {way}")))
             }
@@ -370,6 +363,11 @@ impl Common {
             [_, _, ..] => Err(Usage("one message goes to one room: give --room once".into())),
         }
     }
+}
+
+/// The first flag that was given.
+fn given(flags: impl IntoIterator<Item = (bool, &'static str)>) -> Option<&'static str> {
+    flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
 }
 
 /// What was given as flags, or else is set.

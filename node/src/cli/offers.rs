@@ -1,6 +1,6 @@
 //! Offered files in a few words: which one is meant, how far it is, what has become of it.
 
-use hobnob::control::wire::FileLine;
+use hobnob::control::wire::{FileLine, MessageLine};
 use hobnob::protocol::text::visible;
 use hobnob::{FileState, MessageId};
 
@@ -48,6 +48,28 @@ fn begins(id: MessageId, word: &str) -> bool {
     !word.is_empty() && (id.starts_with(word) || short().is_some_and(|((log, n), (begun, m))| n == m && log.starts_with(begun)))
 }
 
+/// How things stand with the file that a message offers, before anything has come of it.
+pub(crate) fn unanswered(message: &MessageLine) -> Option<FileLine> {
+    let offer = message.body.file.as_deref()?.clone();
+    Some(FileLine {
+        id: message.id,
+        conversation: message.conversation.clone(),
+        from: message.from,
+        nick: message.nick.clone(),
+        offer,
+        own: message.state.is_some(),
+        state: FileState::Offered,
+        bytes: 0,
+        rate: None,
+        left_s: None,
+        peers: vec![],
+        path: None,
+        saved: None,
+        why: None,
+        received_at: message.received_at,
+    })
+}
+
 /// Whether a user can still fetch it.
 pub(crate) fn waits_for_answer(file: &FileLine) -> bool {
     !file.own && file.state == FileState::Offered
@@ -63,8 +85,20 @@ pub(crate) fn can_end(file: &FileLine) -> bool {
     }
 }
 
-/// The one that is meant where none is named: the only one that fits.
-pub(crate) fn only_one<'a>(fitting: impl Iterator<Item = &'a FileLine>, verb: &str) -> Result<MessageId, String> {
+/// The one that is meant by what stands behind `/verb`: the one of that word, or where there is none, the only one that `fits`.
+pub(crate) fn meant<'a>(
+    files: impl DoubleEndedIterator<Item = &'a FileLine> + Clone,
+    word: Option<&str>,
+    verb: &str,
+    fits: fn(&FileLine) -> bool,
+) -> Result<MessageId, String> {
+    match word {
+        Some(word) => found(files, word, "/files"),
+        None => only_one(files.filter(|file| fits(file)), verb),
+    }
+}
+
+fn only_one<'a>(fitting: impl Iterator<Item = &'a FileLine>, verb: &str) -> Result<MessageId, String> {
     match fitting.collect::<Vec<_>>()[..] {
         [file] => Ok(file.id.0),
         [] => Err(format!("there is no file to {verb}")),

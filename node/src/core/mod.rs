@@ -10,6 +10,7 @@ pub mod peers;
 pub mod presence;
 pub mod rendezvous;
 pub mod replica;
+pub mod scope;
 pub mod standing;
 pub mod synthetic;
 pub mod transfers;

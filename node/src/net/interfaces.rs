@@ -10,6 +10,8 @@ use if_addrs::IfAddr;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::core::scope::is_link_local;
+
 /// All addresses of the interfaces that are up, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Interfaces {
@@ -124,13 +126,6 @@ impl Interfaces {
                 Err(error) => tracing::debug!(%error, "the system does not tell its addresses"),
             }
         }
-    }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }
 

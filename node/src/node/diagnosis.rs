@@ -120,13 +120,7 @@ impl Node {
                 Ok(peer) => peer,
                 Err(error) => return self.diagnose_address(at, error).await,
             },
-            Target::Ticket(ticket) => {
-                let mut addrs = Vec::new();
-                for at in &ticket.addrs {
-                    addrs.extend(look_up(at).await.unwrap_or_default());
-                }
-                self.reach(ticket.id, addrs, ticket.relays).await?
-            }
+            Target::Ticket(ticket) => self.reach(ticket.id, look_up_all(&ticket.addrs).await, ticket.relays).await?,
             Target::Name(_) | Target::AtRelay(..) => self.resolve(target).await?,
         };
         Ok(self.diagnose_peer(peer).await?)

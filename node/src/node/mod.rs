@@ -546,11 +546,7 @@ impl Node {
             return Err(SendError::Myself);
         }
         if !ticket.relays.is_empty() {
-            let mut addrs = Vec::new();
-            for at in &ticket.addrs {
-                addrs.extend(look_up(at).await.unwrap_or_default());
-            }
-            return self.reach(ticket.id, addrs, ticket.relays).await;
+            return self.reach(ticket.id, look_up_all(&ticket.addrs).await, ticket.relays).await;
         }
         let mut failure = None;
         for at in &ticket.addrs {
@@ -607,4 +603,13 @@ async fn look_up(at: &HostPort) -> Result<Vec<SocketAddr>, SendError> {
     let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
     let why = |error: std::io::Error| SendError::Host { host: at.host.clone(), why: error.to_string() };
     Ok(found.map_err(why)?.take(8).collect())
+}
+
+/// The addresses of several hosts, as far as they can be looked up.
+async fn look_up_all(hosts: &[HostPort]) -> Vec<SocketAddr> {
+    let mut addrs = Vec::new();
+    for at in hosts {
+        addrs.extend(look_up(at).await.unwrap_or_default());
+    }
+    addrs
 }

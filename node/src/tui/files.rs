@@ -69,24 +69,7 @@ impl Files {
 
     /// An offer came, or was made; how things stand with it is told later.
     pub(super) fn offered(&mut self, now: Time, message: &MessageLine) {
-        let Some(offer) = &message.body.file else { return };
-        let line = FileLine {
-            id: message.id,
-            conversation: message.conversation.clone(),
-            from: message.from,
-            nick: message.nick.clone(),
-            offer: (**offer).clone(),
-            own: message.state.is_some(),
-            state: FileState::Offered,
-            bytes: 0,
-            rate: None,
-            left_s: None,
-            peers: vec![],
-            path: None,
-            saved: None,
-            why: None,
-            received_at: message.received_at,
-        };
+        let Some(line) = offers::unanswered(message) else { return };
         self.of(now, &line);
         self.let_go();
     }
@@ -98,14 +81,26 @@ impl Files {
 
     /// Those of a conversation, oldest first.
     pub(super) fn of_conversation(&self, of: &ConversationRef) -> Vec<&File> {
-        let mut files: Vec<&File> = self.0.values().filter(|file| file.line.conversation.0 == *of).collect();
-        files.sort_by_key(|file| (file.line.received_at, file.line.id));
+        let mut files: Vec<&File> = self.within(of).collect();
+        files.sort_by_key(|file| file.place());
         files
     }
 
-    /// What moves in a conversation now.
+    /// What moves in a conversation now, in the order of the offers. Asked at each look at the screen, so only what moves is sorted.
     pub(super) fn transfers(&self, now: Time, of: &ConversationRef) -> Vec<Transfer<'_>> {
-        self.of_conversation(of).into_iter().flat_map(|file| file.transfers(now)).collect()
+        let mut moving: Vec<_> =
+            self.within(of).map(|file| (file.place(), file.transfers(now))).filter(|(_, them)| !them.is_empty()).collect();
+        moving.sort_by_key(|(place, _)| *place);
+        moving.into_iter().flat_map(|(_, transfers)| transfers).collect()
+    }
+
+    /// Whether something moves in a conversation, or did when it was last told of.
+    pub(super) fn any_moves(&self, of: &ConversationRef) -> bool {
+        self.within(of).any(File::moves)
+    }
+
+    fn within(&self, of: &ConversationRef) -> impl Iterator<Item = &File> {
+        self.0.values().filter(move |file| file.line.conversation.0 == *of)
     }
 
     fn of(&mut self, now: Time, line: &FileLine) -> &mut File {
@@ -136,9 +131,14 @@ impl File {
         here.into_iter().collect()
     }
 
-    /// Whether somebody is to be told that it goes on, or has stopped.
-    pub(super) fn has_state(&self, state: FileState) -> bool {
-        self.line.state == state || self.peers.values().any(|(line, _)| line.state == state)
+    fn moves(&self) -> bool {
+        let moves = |line: &FileLine| line.state == FileState::Moving;
+        moves(&self.line) || self.peers.values().any(|(line, _)| moves(line))
+    }
+
+    /// Where it stands among others.
+    fn place(&self) -> (Time, MessageId) {
+        (self.line.received_at, self.line.id.0)
     }
 
     /// How things stand, in words.

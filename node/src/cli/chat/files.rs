@@ -1,11 +1,11 @@
 //! Files in the line chat: offered to the room that is spoken in, fetched, listed, ended.
 
-use hobnob::control::wire::{Command, Done, FileLine, FileList, Patience, Text};
+use hobnob::MessageId;
+use hobnob::control::wire::{Command, Done, FileLine, FileList, Text};
 use hobnob::control::{Client, ClientError};
-use hobnob::{DeliveryState, MessageId};
 
 use super::paths::{PathWord, Places};
-use super::{Chat, Reply};
+use super::{Chat, ON_DISK, Reply};
 use crate::cli::offers;
 use crate::cli::show::{self, Names};
 
@@ -13,8 +13,7 @@ impl Chat {
     /// The answer comes once the file has been read.
     pub(super) async fn offer(&mut self, client: &Client, word: &PathWord) {
         let path = Places::here().path(word);
-        let patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
-        let command = Command::Offer { target: None, room: Some(Text(self.room.clone())), path, patience };
+        let command = Command::Offer { target: None, room: Some(Text(self.room.clone())), path, patience: ON_DISK };
         self.begin(client, command, Reply::Sent).await;
     }
 
@@ -53,11 +52,7 @@ impl Chat {
         self.replies.spawn(async move {
             let decided = async {
                 let FileList { files } = client.ask(Command::Files).await?;
-                let found = match &word {
-                    Some(word) => offers::found(files.iter(), word, "/files"),
-                    None => offers::only_one(files.iter().filter(|file| fits(file)), verb),
-                };
-                let file = match found {
+                let file = match offers::meant(files.iter(), word.as_deref(), verb, fits) {
                     Ok(file) => file,
                     Err(error) => return Ok(Reply::Error(error)),
                 };

@@ -39,6 +39,9 @@ use super::{doctor, marks, output, values, verify, views};
 /// Requests under way; further lines wait.
 const UNDER_WAY_MAX: usize = 64;
 
+/// The answer to a message comes as soon as it is on disk; how far it gets is told by events.
+pub(crate) const ON_DISK: Patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+
 /// Messages that `/search` shows: the newest.
 const FOUND_MAX: usize = 50;
 
@@ -196,7 +199,7 @@ impl Chat {
 
     /// Begins what asks the node something; the answer comes to [`Chat::reply`].
     async fn ask(&mut self, client: &Client, input: Input) {
-        let patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+        let patience = ON_DISK;
         match input {
             Input::Say(text) => {
                 let command = Command::Broadcast { room: Text(self.room.clone()), body: Body::Text(text).into(), patience };

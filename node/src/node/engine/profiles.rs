@@ -8,6 +8,7 @@ use hobnob_protocol::{Frame, close};
 use tracing::warn;
 
 use super::*;
+use crate::core::scope::is_link_local;
 use crate::core::synthetic::is_synthetic;
 
 /// Profiles that a session may send in a burst, and how long it takes to earn another one; who sends more loses the session.
@@ -139,17 +140,15 @@ pub(super) fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &I
         std::net::IpAddr::V6(v6) => v6.is_unique_local(),
     };
     let private_elsewhere = private && ip != remote.ip().to_canonical() && !interfaces.is_on_link(ip);
-    let link_local = match ip {
-        std::net::IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-        // Without its zone a link-local address leads nowhere; the address that the peer came from has it.
-        std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
+    let broadcast = matches!(ip, std::net::IpAddr::V4(v4) if v4.is_broadcast());
     let loopback_elsewhere = ip.is_loopback() && !remote.ip().to_canonical().is_loopback();
     addr.port() != 0
         && !is_synthetic(ip)
         && !ip.is_unspecified()
         && !ip.is_multicast()
-        && !link_local
+        // Without its zone a link-local address leads nowhere; the address that the peer came from has it.
+        && !is_link_local(ip)
+        && !broadcast
         && !loopback_elsewhere
         && !private_elsewhere
 }

@@ -5,7 +5,8 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, RoomName};
 use hobnob::{ConversationRef, DeliveryState};
 
-use super::{About, App, Conversation, Doing, Mode, ON_DISK, Output, Pending, Tone};
+use super::{About, App, Conversation, Doing, Mode, Output, Pending, Tone};
+use crate::cli::chat::ON_DISK;
 use crate::cli::chat::command::{self, Input as Typed};
 use crate::cli::chat::{table, words};
 use crate::cli::show;

@@ -2,9 +2,10 @@
 
 use hobnob::control::wire::{Command, FileLine, Text};
 use hobnob::protocol::Target;
-use hobnob::{ConversationRef, FileState, MessageId};
+use hobnob::{ConversationRef, MessageId};
 
-use super::{About, App, Doing, ON_DISK, Output, Tone};
+use super::{About, App, Doing, Output, Tone};
+use crate::cli::chat::ON_DISK;
 use crate::cli::chat::paths::{self, PathWord};
 use crate::cli::chat::table;
 use crate::cli::{offers, show};
@@ -42,12 +43,7 @@ impl App {
     }
 
     fn file_meant(&self, word: Option<&str>, verb: &str, fits: fn(&FileLine) -> bool) -> Result<MessageId, String> {
-        let here = self.files_here();
-        let lines = here.iter().map(|file| &file.line);
-        match word {
-            Some(word) => offers::found(lines, word, "/files"),
-            None => offers::only_one(lines.filter(|line| fits(line)), verb),
-        }
+        offers::meant(self.files_here().iter().map(|file| &file.line), word, verb, fits)
     }
 
     /// Those of the conversation that is open.
@@ -82,7 +78,7 @@ impl App {
 
     /// Whether a speed is shown that may have to go.
     pub(super) fn may_come_to_rest(&self) -> bool {
-        self.files_here().iter().any(|file| file.has_state(FileState::Moving))
+        self.files.any_moves(&self.conversation().of)
     }
 
     /// The path before the cursor is to be completed; where it is, the disk tells. Whether there is one.

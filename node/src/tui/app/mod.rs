@@ -12,9 +12,9 @@ mod search;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hobnob::control::wire::{Command, MessageLine, Patience, PeerLine, RoomLine, StatusLine, Time};
+use hobnob::control::wire::{Command, MessageLine, PeerLine, RoomLine, StatusLine, Time};
 use hobnob::protocol::{PeerId, RoomName};
-use hobnob::{ConversationRef, DeliveryState, MessageId, PeerState};
+use hobnob::{ConversationRef, MessageId, PeerState};
 use jiff::tz::TimeZone;
 
 use super::complete::Completion;
@@ -50,9 +50,6 @@ const RING_EVERY_MS: u64 = 2_000;
 
 /// Known peers that are asked about at the start, whether there is a conversation with them.
 const TALKED_MAX: usize = 256;
-
-/// The answer to a message comes as soon as it is on disk; how far it gets is told by events.
-const ON_DISK: Patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
 
 /// What the keys act on.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::chat::paths::Places;
+use crate::cli::offers;
 use crate::cli::settings::ScreenSettings;
 use crate::tui::app::{About, App, Input, Output, Start};
 use crate::tui::looks::Looks;
@@ -182,25 +183,9 @@ impl Scene {
             manifest: None,
         };
         let mut message = self.message(from, nick, of, "");
-        message.body = BodyFields { file: Some(Box::new(offer.clone())), ..BodyFields::default() };
+        message.body = BodyFields { file: Some(Box::new(offer)), ..BodyFields::default() };
         self.messages.push(message.clone());
-        let line = FileLine {
-            id: message.id,
-            conversation: message.conversation.clone(),
-            from: message.from,
-            nick: nick.into(),
-            offer,
-            own: from == ANN,
-            state: FileState::Offered,
-            bytes: 0,
-            rate: None,
-            left_s: None,
-            peers: vec![],
-            path: None,
-            saved: None,
-            why: None,
-            received_at: message.received_at,
-        };
+        let line = offers::unanswered(&message).unwrap();
         self.files.push(line.clone());
         let id = message.id.0;
         self.app.handle(Time(self.now), Input::Event(WireEvent::Message(message)));

@@ -6,6 +6,7 @@
 //! nobody here can answer; what is not known is not guessed.
 
 use super::*;
+use crate::core::scope::is_link_local;
 
 /// All checks of these.
 pub(super) fn judge(evidence: &Evidence) -> Vec<Check> {
@@ -236,13 +237,6 @@ fn filtering(views: &[View<'_>]) -> Check {
     }
     let text = "whom the NAT lets in (its filtering, RFC 5780) can't be told: no relay here could call from a second port and be answered there";
     Check::unknown("filtering", text).of_kind("unknown")
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    }
 }
 
 /// Whether an address means the same everywhere.
