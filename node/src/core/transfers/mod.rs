@@ -4,7 +4,7 @@
 //! their proof, files, who may have an offer, and whether its user wants it.
 //!
 //! A session gets a few asks at a time, each for a run of missing pieces within one span, and transfers take turns on it; how many,
-//! is for its [`Lanes`] to say. Every session that can serve a content works on another span of it, so the fastest sources do most. What a
+//! is for its `Lanes` to say. Every session that can serve a content works on another span of it, so the fastest sources do most. What a
 //! source leaves undone is asked for elsewhere; the source rests, longer each time.
 
 mod held;
