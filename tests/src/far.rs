@@ -30,6 +30,23 @@ struct UnderWay {
     most: AtomicU64,
 }
 
+/// What a path carries in each direction. What is too much waits in a queue, and is lost when that is full.
+#[derive(Debug, Clone, Copy)]
+pub struct Thin {
+    /// The rate.
+    pub bytes_per_s: u64,
+    /// How much may wait.
+    pub queue_bytes: u64,
+}
+
+/// The near end of one direction of a path.
+struct Entrance {
+    each_way: Duration,
+    thin: Option<Thin>,
+    /// When all that waits has gone.
+    free_at: Instant,
+}
+
 /// Datagrams of one size, the last of which may be shorter, and when they are due.
 struct Batch {
     due: Instant,
@@ -46,6 +63,15 @@ const KERNEL_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 impl Far {
     /// Opens a path to `target` on which everything takes so long each way. To be called within a tokio runtime.
     pub fn away(target: SocketAddr, each_way: Duration) -> io::Result<Self> {
+        Self::open(target, each_way, None)
+    }
+
+    /// Opens a path that carries only so much.
+    pub fn thin(target: SocketAddr, each_way: Duration, thin: Thin) -> io::Result<Self> {
+        Self::open(target, each_way, Some(thin))
+    }
+
+    fn open(target: SocketAddr, each_way: Duration, thin: Option<Thin>) -> io::Result<Self> {
         let (near, far) = (socket()?, socket()?);
         let addr = near.local_addr()?;
         let (under_way, dialer) = (Arc::new(UnderWay::default()), Arc::new(OnceLock::new()));
@@ -54,14 +80,17 @@ impl Far {
             let (queue, batches) = mpsc::unbounded_channel();
             let (under_way_in, under_way_out) = (under_way.clone(), under_way.clone());
             let (dialer_in, dialer_out) = (dialer.clone(), dialer.clone());
+            let mut entrance = Entrance { each_way, thin, free_at: Instant::now() };
             tasks.spawn(async move {
                 loop {
-                    let (batch, sender) = receive(&*from, each_way).await?;
+                    let (bytes, meta) = receive(&*from).await?;
                     if !back {
-                        dialer_in.get_or_init(|| sender);
+                        dialer_in.get_or_init(|| meta.addr);
                     }
-                    under_way_in.add(batch.bytes.len());
-                    let _ = queue.send(batch);
+                    for batch in entrance.take(bytes, meta.stride) {
+                        under_way_in.add(batch.bytes.len());
+                        let _ = queue.send(batch);
+                    }
                 }
             });
             let to_whom = move || if back { dialer_out.get().copied() } else { Some(target) };
@@ -100,13 +129,34 @@ fn socket() -> io::Result<Arc<dyn AsyncUdpSocket>> {
     TokioRuntime.wrap_udp_socket(socket)
 }
 
-async fn receive(from: &dyn AsyncUdpSocket, each_way: Duration) -> io::Result<(Batch, SocketAddr)> {
+async fn receive(from: &dyn AsyncUdpSocket) -> io::Result<(Vec<u8>, RecvMeta)> {
     let mut bytes = vec![0; BATCH_BYTES];
     let mut meta = [RecvMeta::default()];
     poll_fn(|cx| from.poll_recv(cx, &mut [IoSliceMut::new(&mut bytes)], &mut meta)).await?;
     let [meta] = meta;
     bytes.truncate(meta.len);
-    Ok((Batch { due: Instant::now() + each_way, bytes, stride: meta.stride }, meta.addr))
+    Ok((bytes, meta))
+}
+
+impl Entrance {
+    /// What goes on of datagrams that came together, and when.
+    fn take(&mut self, bytes: Vec<u8>, stride: usize) -> Vec<Batch> {
+        let now = Instant::now();
+        match self.thin {
+            None => vec![Batch { due: now + self.each_way, bytes, stride }],
+            Some(thin) => bytes.chunks(stride).filter_map(|datagram| self.take_one(now, thin, datagram)).collect(),
+        }
+    }
+
+    fn take_one(&mut self, now: Instant, thin: Thin, datagram: &[u8]) -> Option<Batch> {
+        let time_of = |bytes: u64| Duration::from_nanos(bytes * 1_000_000_000 / thin.bytes_per_s);
+        let begins = self.free_at.max(now);
+        if begins - now > time_of(thin.queue_bytes) {
+            return None;
+        }
+        self.free_at = begins + time_of(datagram.len() as u64);
+        Some(Batch { due: self.free_at + self.each_way, bytes: datagram.to_vec(), stride: datagram.len() })
+    }
 }
 
 async fn send_when_due(

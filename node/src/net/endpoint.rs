@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::congestion::BoundedConfig;
 use super::socket::{BoundSocket, undeliverable};
 use crate::core::synthetic::is_synthetic;
 use crate::core::transfers::{LANE_BYTES, LANES_MAX};
@@ -234,6 +235,7 @@ fn transport() -> TransportConfig {
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .stream_receive_window(VarInt::from_u64(LANE_BYTES).unwrap_or(VarInt::MAX))
         .send_window(SEND_WINDOW)
+        .congestion_controller_factory(Arc::new(BoundedConfig::default()))
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(None)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_LIMIT_MS))));

@@ -12,6 +12,7 @@
 //! - [`mdns`] and [`interfaces`] find peers and ourselves on the local network.
 
 pub mod channels;
+mod congestion;
 pub mod content;
 pub mod demux;
 pub mod endpoint;

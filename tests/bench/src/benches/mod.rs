@@ -90,6 +90,13 @@ pub(crate) const ALL: &[Bench] = &[
         work: |plan, report| block_on(file::far::run(plan, report)),
     },
     Bench {
+        name: "file-thin",
+        about: "the chat beside a file on a path of 50 Mbit/s with a long queue",
+        in_lab: false,
+        long: false,
+        work: |plan, report| block_on(file::far::thin(plan, report)),
+    },
+    Bench {
         name: "library",
         about: "a message by the library; beside a line through the local socket",
         in_lab: false,

@@ -1,8 +1,8 @@
-//! A file over a path that takes time.
+//! A file over a path that takes time, or carries little.
 
 use std::time::Duration;
 
-use hobnob_tests::far::Far;
+use hobnob_tests::far::{Far, Thin};
 
 use super::{Memory, Pair};
 use crate::plan::Plan;
@@ -20,5 +20,21 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     pair.meet(path.addr().to_string().parse()?).await?;
     let rates = alone(plan.pick(1, 3), async || pair.fetch(&memory, mib).await).await?;
     report.figure("hobnob, a file over a path of 100 ms there and back", "MiB/s", rates);
+    Ok(())
+}
+
+/// A home's way out: 50 Mbit/s, and a queue that takes 320 ms to empty.
+const HOME: Thin = Thin { bytes_per_s: 6_250_000, queue_bytes: 2_000_000 };
+const HOME_EACH_WAY: Duration = Duration::from_millis(10);
+
+pub(in crate::benches) async fn thin(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
+    let mib = plan.pick(64, 128);
+    let memory = Memory::new(mib)?;
+    let pair = Pair::new(&plan.folder("thin")?, &memory, |builder| builder).await?;
+    let path = Far::thin(pair.bob.status().await?.addrs[0], HOME_EACH_WAY, HOME)?;
+    pair.meet(path.addr().to_string().parse()?).await?;
+    super::beside_the_chat(&pair, &memory, plan.pick(1, 3), report).await?;
+    let rates = alone(1, async || pair.fetch(&memory, mib).await).await?;
+    report.figure("hobnob, a file over a path of 5.96 MiB/s", "MiB/s", rates);
     Ok(())
 }

@@ -1,0 +1,81 @@
+//! Congestion control that keeps queues short, so that a message need not wait behind a file.
+//!
+//! CUBIC (RFC 9438) lets more and more be on the way until packets are lost. Where a queue is long, as in many a home router, it is then
+//! full, and everything waits in it, whatever its priority at the sender. So what CUBIC allows is bounded here by what the path holds and
+//! a little more, which [`Path`] measures. On a path with short queues, losses come first, and it is CUBIC alone.
+
+mod path;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use quinn_proto::RttEstimator;
+use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, Cubic, CubicConfig};
+
+use self::path::Path;
+
+/// Makes a [`Bounded`] for each path of a connection.
+#[derive(Debug, Default)]
+pub(super) struct BoundedConfig {
+    cubic: Arc<CubicConfig>,
+}
+
+/// CUBIC, bounded by what the path holds.
+#[derive(Debug, Clone)]
+struct Bounded {
+    cubic: Cubic,
+    path: Path,
+}
+
+impl ControllerFactory for BoundedConfig {
+    fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
+        Box::new(Bounded { cubic: Cubic::new(self.cubic.clone(), now, mtu), path: Path::of_mtu(mtu) })
+    }
+}
+
+impl Controller for Bounded {
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.path.acked(sent, bytes, app_limited);
+        // A window that is not used says nothing about the path, so it must not grow (RFC 9002 section 7.8).
+        let is_unused = self.cubic.window() / 2 > self.path.bound();
+        self.cubic.on_ack(now, sent, bytes, app_limited || is_unused, rtt);
+    }
+
+    fn on_end_acks(&mut self, now: Instant, in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
+        self.path.acks_end(now, in_flight);
+    }
+
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
+        self.cubic.on_congestion_event(now, sent, is_persistent, lost_bytes);
+    }
+
+    fn on_mtu_update(&mut self, mtu: u16) {
+        self.cubic.on_mtu_update(mtu);
+        self.path.on_mtu_update(mtu);
+    }
+
+    fn window(&self) -> u64 {
+        self.cubic.window().min(self.path.bound())
+    }
+
+    fn metrics(&self) -> ControllerMetrics {
+        let mut metrics = self.cubic.metrics();
+        metrics.congestion_window = self.window();
+        metrics
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.cubic.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
