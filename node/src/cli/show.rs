@@ -142,8 +142,9 @@ pub(crate) fn files(files: &[FileLine], names: &Names) -> Vec<String> {
             FileState::Moving | FileState::Waiting => format!("{} {percent} %", line.state.as_str()),
             FileState::Offered | FileState::Done | FileState::Declined | FileState::Failed => line.state.as_str().to_owned(),
         };
-        let saved = line.saved.as_ref().map(|saved| visible(&saved.display().to_string()).into_owned());
-        let rest = saved.or_else(|| line.why.as_deref().map(|why| visible(why).into_owned())).unwrap_or_default();
+        let place = line.saved.as_ref().map(|saved| visible(&saved.display().to_string()).into_owned());
+        let why = line.why.as_deref().map(|why| visible(why).into_owned());
+        let rest = [place, why].into_iter().flatten().collect::<Vec<_>>().join(": ");
         let conversation = names.of_conversation(&line.conversation.0);
         [line.id.0.to_string(), visible(&line.offer.name).into_owned(), size(line.offer.size), state, whose, conversation, rest]
     };

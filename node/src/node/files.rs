@@ -145,7 +145,7 @@ pub struct FileInfo {
     pub peers: Vec<PeerId>,
     /// By which way, to the first of them.
     pub path: Option<PathKind>,
-    /// Where it is, once it is here.
+    /// Where it is, once it is here. Of our own, [`Node::files`] tells it, events do not.
     pub place: Option<PathBuf>,
     /// Why it is so.
     pub why: Option<String>,
@@ -268,8 +268,9 @@ impl Node {
     /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
     /// let path = dir.path().join("plan.txt");
     /// std::fs::write(&path, "lunch, then the rest")?;
-    /// ann.offer_in("lobby".parse()?, path).await?;
-    /// assert_eq!(ann.files().await?[0].offer.name, "plan.txt");
+    /// ann.offer_in("lobby".parse()?, path.clone()).await?;
+    /// let files = ann.files().await?;
+    /// assert_eq!((files[0].offer.name.as_str(), &files[0].place), ("plan.txt", &Some(path)));
     /// # Ok(()) }
     /// ```
     pub async fn offer_in(&self, room: RoomName, path: PathBuf) -> Result<Sent, OfferError> {

@@ -33,6 +33,7 @@ fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
     assert_eq!(fs::metadata(&place).expect("it is there").permissions().mode() & 0o111, 0, "nothing that comes can be run");
     let told = ann.is_told(&id, "done");
     assert_eq!(told["peers"][0], bob.id());
+    assert_eq!(ann.state_of(&id)["saved"].as_str(), file.to_str(), "one's own is where it was");
     // The same again gets another name.
     let again = ann.offers(&bob, &file);
     bob.accepts(&again);

@@ -68,7 +68,7 @@ pub(crate) const COMMANDS: &[Spec] = &[
     spec(What::History, "history", &[], "[N]", "the last N messages of every conversation (20)"),
     spec(What::Receipts, "receipts", &[], "", "who has your last messages here"),
     spec(What::Send, "send", &[], "PATH", "offer a file or a folder here"),
-    spec(What::Files, "files", &[], "", "what was offered here: ids, names, sizes, how far each is"),
+    spec(What::Files, "files", &[], "", "what was offered here: ids, names, sizes, how far each is, where yours are"),
     spec(What::Accept, "accept", &["get"], "[ID]", "fetch a file that was offered; without an id: the only one that waits"),
     spec(What::Decline, "decline", &["cancel"], "[ID]", "say no to a file, end its transfer, or take back one of yours"),
     spec(What::Decide(Decision::Ignore), "ignore", &[], "TARGET", "show nothing they write"),

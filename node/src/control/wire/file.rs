@@ -60,7 +60,7 @@ pub struct FileLine {
     /// By which way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathKind>,
-    /// Where it is, once it is here.
+    /// Where it is, once it is here. Of our own, [`FileList`] tells it, events do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<PathBuf>,
     /// Why it is so.

@@ -354,7 +354,7 @@ impl Porter {
     fn list(&self, reply: oneshot::Sender<Result<Vec<crate::node::FileInfo>, FileError>>) {
         let rows = self.desk.read(WhichOffers::Newest);
         let live: BTreeMap<OfferId, FileNews> = self.live_news().map(|news| (news.id, news)).collect();
-        let (engine, me) = (self.engine.clone(), self.me);
+        let (engine, stock, me) = (self.engine.clone(), self.stock.clone(), self.me);
         self.spawn(async move {
             match rows.await.unwrap_or(Err(StoreError::Closed)) {
                 Ok(rows) => {
@@ -362,7 +362,10 @@ impl Porter {
                         let (id, offer) = offer_of(row);
                         live.get(&id).cloned().or_else(|| Some(news::of_row(row, id, offer?, me)))
                     });
-                    engine.send(OfTransfers::Name(news.collect(), reply));
+                    let news: Vec<FileNews> = news.collect();
+                    if let Ok(news) = tokio::task::spawn_blocking(move || place_own(news, &stock, me)).await {
+                        engine.send(OfTransfers::Name(news, reply));
+                    }
                 }
                 Err(error) => drop(reply.send(Err(FileError::Store(error.to_string())))),
             }
@@ -375,6 +378,14 @@ pub(super) fn offer_of(row: &OfferRow) -> (OfferId, Option<Offer>) {
     let id = OfferId { name: row.entry.name, seq: row.entry.seq };
     let offer = if let Body::Offer(offer) = &row.entry.entry.body { Some(offer.clone()) } else { None };
     (id, offer)
+}
+
+/// Says of this node's own offers where they are.
+fn place_own(mut news: Vec<FileNews>, stock: &Stock, me: PeerId) -> Vec<FileNews> {
+    for own in news.iter_mut().filter(|news| news.id.name.author == me) {
+        own.place = stock.root(own.offer.hash);
+    }
+    news
 }
 
 /// A path as the store keeps it.

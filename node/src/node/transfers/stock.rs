@@ -3,8 +3,9 @@
 //! Both are files in the home's `content` folder, named by the hash. The bytes stay where the user has them; a file that is not as
 //! it was when its hash was taken is noticed by its size and time of change, and served no more.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 /// Memory that reading a layout may take: for a folder of as many files as may be sent, with long paths.
 const LAYOUT_MEMORY_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes at the start of a layout in which its root is: more than the longest path has.
+const ROOT_BYTES_MAX: usize = 8 * 1024;
 
 /// Why content can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -233,6 +237,15 @@ impl Stock {
         fs::rename(leaves, self.tree_path(hash))?;
         fs::rename(&new, self.layout_path(hash))?;
         File::open(&self.dir)?.sync_all()
+    }
+
+    /// The file or folder whose content has this hash, if there ever was one here.
+    pub(super) fn root(&self, hash: ContentHash) -> Option<PathBuf> {
+        let mut start = Vec::with_capacity(ROOT_BYTES_MAX);
+        File::open(self.layout_path(hash)).ok()?.take(ROOT_BYTES_MAX as u64).read_to_end(&mut start).ok()?;
+        // The root is what a layout begins with.
+        let (root, _) = codec::decode_prefix::<Vec<u8>, ROOT_BYTES_MAX>(&start).ok()?;
+        Some(PathBuf::from(OsString::from_vec(root)))
     }
 
     /// Opens content for serving.

@@ -54,6 +54,11 @@ impl App {
                 let FileList { files } = read(value)?;
                 self.files.listed(self.now, files);
             }
+            About::FileList => {
+                let FileList { files } = read(value)?;
+                self.files.listed(self.now, files);
+                self.tell(self.list_of_files());
+            }
             // What comes of it, events tell.
             About::Decided => {
                 let Done {} = read(value)?;
@@ -107,6 +112,7 @@ impl App {
             | About::Peers
             | About::Rooms
             | About::Files
+            | About::FileList
             | About::Decided
             | About::Talked(_)
             | About::Unread(_)

@@ -73,7 +73,9 @@ impl App {
                 self.net().into_iter().for_each(|line| self.note(Tone::Info, line));
                 self.ask(Command::Doctor, About::Diagnosis);
             }
-            Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts | Typed::Files => {
+            // Where one's own are is told only to who asks.
+            Typed::Files => self.ask(Command::Files, About::FileList),
+            Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts => {
                 self.lines_of(&typed).into_iter().for_each(|line| self.note(Tone::Info, line));
             }
         }
@@ -87,7 +89,6 @@ impl App {
             Typed::Peers if self.peers.is_empty() => vec!["nobody has been met yet".to_owned()],
             Typed::Peers => show::peers(&self.peers.values().cloned().collect::<Vec<_>>()),
             Typed::Receipts => self.receipts(),
-            Typed::Files => self.list_of_files(),
             Typed::Nothing
             | Typed::Say(_)
             | Typed::Msg(..)
@@ -104,6 +105,7 @@ impl App {
             | Typed::Search(_)
             | Typed::History(_)
             | Typed::Send(_)
+            | Typed::Files
             | Typed::Accept(_)
             | Typed::Decline(_)
             | Typed::Clear

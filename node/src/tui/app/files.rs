@@ -2,6 +2,7 @@
 
 use hobnob::control::wire::{Command, FileLine, Text};
 use hobnob::protocol::Target;
+use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, MessageId};
 
 use super::{About, App, Doing, Output, Tone};
@@ -61,7 +62,12 @@ impl App {
             let line = &file.line;
             let whose = if line.own { "you".to_owned() } else { self.names.of(&line.from.0) };
             let size = show::size(line.offer.size);
-            [offers::short(line.id.0), fit(&offers::name(line), NAME_MAX), size, whose, file.state(self.now, &self.names)]
+            let state = file.state(self.now, &self.names);
+            let state = match line.saved.as_ref().filter(|_| line.own) {
+                Some(place) => format!("{state} ({})", visible(&place.display().to_string())),
+                None => state,
+            };
+            [offers::short(line.id.0), fit(&offers::name(line), NAME_MAX), size, whose, state]
         };
         let rows: Vec<_> = self.files_here().iter().map(row).collect();
         if rows.is_empty() { vec!["no file was offered here: /send PATH offers one".to_owned()] } else { show::columns(&rows) }

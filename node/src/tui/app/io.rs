@@ -91,6 +91,8 @@ pub(crate) enum About {
     Peers,
     Rooms,
     Files,
+    /// `/files`.
+    FileList,
     /// `/accept` and `/decline`.
     Decided,
     /// Whether anything was ever said with this peer.

@@ -301,6 +301,7 @@ impl Scene {
                 };
                 self.sent.push((of.to_string(), path.display().to_string()));
                 let id = self.offers(ANN, "ann", &of, path.file_name().unwrap().to_str().unwrap(), 5_200_000);
+                self.files.last_mut().unwrap().saved = Some(path);
                 value(&SentLine { id: Text(id), conversation: Text(of), to, state: DeliveryState::Queued })
             }
             Command::Files => value(&FileList { files: self.files.clone() }),
