@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::folder::Folder;
 use super::line::FileNews;
-use super::partial::discard;
+use super::partial::{begun, discard};
 use super::*;
 use crate::core::transfers::{FULL_AGAIN_AFTER, WANTED_MAX};
 use crate::node::{AcceptFrom, MessageId};
@@ -216,7 +216,7 @@ impl Porter {
             let place = row.record.place.as_deref().map(place_of).unwrap_or_default();
             return drop(reply.send(Err(FileError::Here(place.display().to_string()))));
         }
-        self.drop_transfer(id);
+        let removed = self.drop_transfer(id);
         let kept = self.desk.set(id, OfferRecord { state: OfferState::Declined, place: None, why: None });
         let word = if own { OfferWord::Withdrawn } else { OfferWord::Declined };
         self.engine.send(OfTransfers::Say(id, word, None));
@@ -224,21 +224,43 @@ impl Porter {
         self.say_state(id, offer, row.entry.received_at_ms, FileState::Declined, None);
         self.spawn(async move {
             let kept = kept.await.unwrap_or(Err(StoreError::Closed));
+            removed.await;
             let _ = reply.send(kept.map_err(|error| FileError::Store(error.to_string())));
         });
     }
 
-    /// Ends a transfer for good, and removes what there is of it.
-    fn drop_transfer(&mut self, id: OfferId) {
+    /// Ends a transfer for good, and removes what there is of it; that is done when what it returns is.
+    pub(super) fn drop_transfer(&mut self, id: OfferId) -> impl Future<Output = ()> + use<> {
         self.tell(Input::Drop(id));
         self.busy.remove(&id);
-        if let Some(wanted) = self.wanted.remove(&id) {
-            wanted.partial.cancel();
+        let wanted = self.wanted.remove(&id);
+        let (downloads, stock, own) = (self.config.downloads.clone(), self.stock.clone(), self.is_own(id));
+        let removed = tokio::task::spawn_blocking(move || match wanted {
+            Some(wanted) => wanted.partial.remove(),
+            None if own => {}
+            None => discard(&downloads, &stock, (id.name.log, id.seq)),
+        });
+        async {
+            // A panic there has been told of.
+            let _ = removed.await;
         }
-        if !self.is_own(id) {
-            let (downloads, stock) = (self.config.downloads.clone(), self.stock.clone());
-            tokio::task::spawn_blocking(move || discard(&downloads, &stock, id));
+    }
+
+    /// Removes parts that a run left behind which ended before it could: those of offers that are neither wanted nor to be tried again.
+    pub(super) async fn sweep(&self) {
+        let (downloads, stock) = (self.config.downloads.clone(), self.stock.clone());
+        let begun = tokio::task::spawn_blocking(move || begun(&stock)).await;
+        let mut left = Vec::new();
+        for (log, seq) in begun.ok().and_then(Result::ok).unwrap_or_default() {
+            let Ok(Ok(rows)) = self.desk.read(WhichOffers::One(log, seq)).await else { return };
+            let stays = |row: &OfferRow| matches!(row.record.state, OfferState::Wanted | OfferState::Failed);
+            if !rows.iter().any(stays) {
+                left.push((log, seq));
+            }
         }
+        let stock = self.stock.clone();
+        let removed = tokio::task::spawn_blocking(move || left.into_iter().for_each(|of| discard(&downloads, &stock, of)));
+        let _ = removed.await;
     }
 
     /// A peer says something of an offer. Each word is heard once.
@@ -288,12 +310,7 @@ impl Porter {
                 } else {
                     "it has changed since it was offered: ask for it to be offered again"
                 };
-                if self.wanted.contains_key(&id) {
-                    self.give_up(id, why.to_owned());
-                } else {
-                    self.busy.remove(&id);
-                    self.fail(id, offer, received_at_ms, why.to_owned());
-                }
+                self.lose(id, offer, received_at_ms, why.to_owned());
             }
             OfferWord::Withdrawn | OfferWord::Changed | OfferWord::Unknown(_) => {}
         }

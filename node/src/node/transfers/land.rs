@@ -34,13 +34,15 @@ impl Porter {
 
     pub(super) fn landed(&mut self, landed: Landed) {
         let Landed { id, offer, received_at_ms, outcome } = landed;
-        self.busy.remove(&id);
+        let wanted = self.busy.remove(&id);
         match outcome {
             Ok(place) => {
                 self.engine.send(OfTransfers::Say(id, OfferWord::Whole, None));
                 self.say_done(id, offer, received_at_ms, place);
             }
-            Err(why) => self.fail(id, offer, received_at_ms, why),
+            Err(why) if wanted => self.fail(id, offer, received_at_ms, why),
+            // Declined meanwhile.
+            Err(_) => {}
         }
     }
 }

@@ -222,6 +222,11 @@ impl Stock {
         Ok(Self { dir })
     }
 
+    /// The names of the files in it.
+    pub(super) fn names(&self) -> io::Result<impl Iterator<Item = String>> {
+        Ok(fs::read_dir(&self.dir)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()))
+    }
+
     /// The path of a file in it.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
