@@ -255,7 +255,7 @@ impl Chat {
                 self.begin(client, Command::Verify { target: Text(target), confirm }, words).await;
             }
             Input::Why(target) => self.begin(client, Command::Why { target: Text(target) }, diagnosed).await,
-            Input::Send(word) => self.offer(client, &word).await,
+            Input::Send(to, word) => self.offer(client, to, &word).await,
             Input::Files => self.files(client),
             Input::Accept(word) => self.accept(client, word),
             Input::Decline(word) => self.decline(client, word),

@@ -67,7 +67,7 @@ pub(crate) const COMMANDS: &[Spec] = &[
     spec(What::Search, "search", &["find"], "WORDS", "messages of this conversation with these words"),
     spec(What::History, "history", &[], "[N]", "the last N messages of every conversation (20)"),
     spec(What::Receipts, "receipts", &[], "", "who has your last messages here"),
-    spec(What::Send, "send", &[], "PATH", "offer a file or a folder here"),
+    spec(What::Send, "send", &[], "[@TO] PATH", "offer a file or a folder here, or to @bob, or in #ops"),
     spec(What::Files, "files", &[], "", "what was offered here: ids, names, sizes, how far each is, where yours are"),
     spec(What::Accept, "accept", &["get"], "[ID]", "fetch a file that was offered; without an id: the only one that waits"),
     spec(What::Decline, "decline", &["cancel"], "[ID]", "say no to a file, end its transfer, or take back one of yours"),

@@ -64,7 +64,8 @@ impl App {
             }
             Typed::Help(None) => self.mode = Mode::Help(0),
             Typed::Help(Some(spec)) => self.note(Tone::Info, table::help(spec)),
-            Typed::Send(word) => self.offer(&word),
+            Typed::Send(None, word) => self.offer(&word),
+            Typed::Send(Some(to), word) => self.offer_to(to, &word),
             Typed::Accept(word) => self.accept(word.as_deref()),
             Typed::Decline(word) => self.decline(word.as_deref()),
             Typed::Clear => self.clear(),
@@ -104,7 +105,7 @@ impl App {
             | Typed::Net
             | Typed::Search(_)
             | Typed::History(_)
-            | Typed::Send(_)
+            | Typed::Send(..)
             | Typed::Files
             | Typed::Accept(_)
             | Typed::Decline(_)

@@ -7,6 +7,7 @@ use hobnob::{ConversationRef, MessageId};
 
 use super::{About, App, Doing, Output, Tone};
 use crate::cli::chat::ON_DISK;
+use crate::cli::chat::command::{To, addressed};
 use crate::cli::chat::paths::{self, PathWord};
 use crate::cli::chat::table;
 use crate::cli::{offers, show};
@@ -27,6 +28,14 @@ impl App {
             ConversationRef::Room(room) => (None, Some(Text(room.clone()))),
         };
         self.say_pending(said, Doing::Reading, Command::Offer { target, room, path, patience: ON_DISK });
+    }
+
+    /// Offers it in a conversation that need not be the open one.
+    pub(super) fn offer_to(&mut self, to: To, word: &PathWord) {
+        let path = self.places.path(word);
+        let said = format!("[offers {}]", paths::shown(&path));
+        let (target, room) = to.fields();
+        self.ask(Command::Offer { target, room, path, patience: ON_DISK }, About::Told(said));
     }
 
     pub(super) fn accept(&mut self, word: Option<&str>) {
@@ -116,8 +125,13 @@ impl App {
 /// Where the path begins that a command takes, if one is being typed.
 fn path_start(before: &str) -> Option<usize> {
     let (command, rest) = before.strip_prefix('/')?.split_once(' ')?;
-    table::find(command).filter(|spec| spec.takes == "PATH")?;
-    Some(before.len() - rest.trim_start().len())
+    table::find(command).filter(|spec| spec.takes.ends_with("PATH"))?;
+    let rest = rest.trim_start();
+    match addressed(rest) {
+        // Without a space behind it, it is the conversation that is being typed.
+        (Some(to), _) if to.len() == rest.len() => None,
+        (_, path) => Some(before.len() - path.len()),
+    }
 }
 
 /// How all of them begin.
@@ -132,6 +146,22 @@ fn shared_start(names: &[String]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_begins_behind_the_command_and_the_conversation() {
+        for (before, path) in [
+            ("/send my f", Some("my f")),
+            ("/send ", Some("")),
+            ("/send @bob my f", Some("my f")),
+            ("/send #ops ", Some("")),
+            ("/send @bo", None),
+            ("/send", None),
+            ("/msg bob /etc", None),
+            ("see /send x", None),
+        ] {
+            assert_eq!(path_start(before).map(|start| &before[start..]), path, "{before}");
+        }
+    }
 
     #[test]
     fn names_share_whole_letters() {

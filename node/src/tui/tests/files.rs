@@ -93,6 +93,10 @@ fn a_path_is_offered_where_one_is() {
     .map(|(of, path)| (of, path.to_owned()))
     .into();
     assert_eq!(scene.sent, sent);
+    // Elsewhere than where one is.
+    scene.enters("/send #lobby c.png");
+    assert_eq!(scene.sent.pop(), Some(("#lobby".to_owned(), "/home/ann/work/c.png".to_owned())));
+    assert!(scene.screen(80, 24).contains("to #lobby (Alt-1): [offers c.png]"));
     scene.enters("/send missing");
     assert!(scene.screen(80, 24).contains("can't read /home/ann/work/missing"));
     assert!(scene.app.pending.is_empty());
