@@ -7,7 +7,7 @@ use hobnob::ConversationRef;
 use hobnob::control::wire::Command;
 use hobnob::protocol::PeerId;
 
-use super::{About, App, Mode, Output};
+use super::{About, App, Hint, Mode, Output};
 use crate::cli::show::Names;
 use crate::tui::complete::{Choices, Completion};
 use crate::tui::editor::{Editor, Motion};
@@ -89,6 +89,9 @@ impl App {
                     self.editor.insert("/");
                 }
                 self.editor.insert(text);
+                // Few of them may be seen.
+                let lines = self.editor.text().split('\n').count();
+                self.hint = (lines > 1).then_some(Hint::Pasted(lines));
             }
         }
         self.search_on();
@@ -173,7 +176,7 @@ impl App {
                 self.outputs.push_back(Output::CaptureMouse(self.mouse));
                 let hint =
                     if self.mouse { "the wheel scrolls; Shift and the mouse select text" } else { "the mouse selects text" };
-                self.hint = Some(hint.to_owned());
+                self.hint = Some(Hint::Words(hint));
             }
             _ => {}
         }
@@ -192,7 +195,7 @@ impl App {
             return self.outputs.push_back(Output::Quit);
         }
         self.interrupted_at = self.now;
-        self.hint = Some("once more ends hobnob".to_owned());
+        self.hint = Some(Hint::Words("once more ends hobnob"));
     }
 
     fn step(&mut self, by: usize) {

@@ -71,6 +71,15 @@ pub(super) struct Pending {
     id: Option<MessageId>,
 }
 
+/// Something to say above the input.
+#[derive(Debug)]
+pub(super) enum Hint {
+    /// These words.
+    Words(&'static str),
+    /// So many lines were pasted.
+    Pasted(usize),
+}
+
 /// What a message waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doing {
@@ -127,7 +136,7 @@ pub(super) struct App {
     pub(super) mouse: bool,
     settings: ScreenSettings,
     /// Something to say above the input until the next key.
-    pub(super) hint: Option<String>,
+    pub(super) hint: Option<Hint>,
     /// Counts ticks, for what turns.
     pub(super) turn: usize,
     /// Where paths begin that are typed.

@@ -259,8 +259,14 @@ fn a_paste_is_one_message() {
     let mut scene = Scene::three().opened();
     scene.handle(Input::Paste("one\r\ntwo\nthree\n".into()));
     assert_eq!(scene.sent, []);
+    assert!(shows(&mut scene, "3 lines: Enter sends them as one message"));
     scene.key(KeyCode::Enter);
     assert_eq!(scene.sent, [("#lobby".to_owned(), "one\ntwo\nthree".to_owned())]);
+    scene.handle(Input::Paste("a line\n".into()));
+    assert!(!shows(&mut scene, "Enter sends"));
+    scene.handle(Input::Paste("and\nanother".into()));
+    scene.ctrl('c');
+    assert!(scene.app.editor.is_empty() && !shows(&mut scene, "Enter sends"));
 }
 
 #[test]

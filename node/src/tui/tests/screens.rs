@@ -290,6 +290,14 @@ fn how_to_end() {
 }
 
 #[test]
+fn many_lines_are_pasted() {
+    let mut scene = talk();
+    let lines: Vec<String> = (1..=14).map(|n| format!("line {n}")).collect();
+    scene.handle(Input::Paste(lines.join("\n")));
+    picture("pasted", &mut scene);
+}
+
+#[test]
 fn the_node_has_ended() {
     let mut scene = talk();
     scene.handle(Input::NodeGone);
