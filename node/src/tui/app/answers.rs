@@ -10,6 +10,7 @@ use hobnob::protocol::text::visible;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::keys::key_of;
 use super::{About, App, Command, Mode, TALKED_MAX, Tone};
 use crate::cli::{doctor, marks, show, verify};
 use crate::tui::text;
@@ -229,7 +230,7 @@ impl App {
         if index != self.current {
             let whom = self.names.of_conversation(&sent.conversation.0);
             let first = text::lines(said).next().unwrap_or_default();
-            self.note(Tone::Info, format!("to {whom} (Alt-{}): {first}", index + 1));
+            self.note(Tone::Info, format!("to {whom} ({}): {first}", key_of(index)));
         }
     }
 

@@ -142,6 +142,8 @@ pub(super) struct App {
     /// Where paths begin that are typed.
     places: Places,
     completion: Option<Completion>,
+    /// Alt-j was pressed, and perhaps the first digit.
+    jump: Option<Option<usize>>,
     focused: bool,
     connected: bool,
     numbers: u64,
@@ -189,6 +191,7 @@ impl App {
             turn: 0,
             places,
             completion: None,
+            jump: None,
             focused: true,
             connected: false,
             numbers: 0,
