@@ -60,7 +60,7 @@ impl App {
         let row = |file: &&File| {
             let line = &file.line;
             let whose = if line.own { "you".to_owned() } else { self.names.of(&line.from.0) };
-            let size = show::size(line.offer.size);
+            let size = show::file_size(line);
             [offers::short(line.id.0), fit(&offers::name(line), NAME_MAX), size, whose, file.state(self.now, &self.names)]
         };
         let rows: Vec<_> = self.files_here().iter().map(row).collect();
