@@ -147,10 +147,32 @@ pub struct FileInfo {
     pub path: Option<PathKind>,
     /// Where it is, once it is here. Of our own, [`Node::files`] tells it, events do not.
     pub place: Option<PathBuf>,
+    /// What picture it is (PNG, JPEG, GIF or WebP), once its content is here.
+    pub picture: Option<Picture>,
     /// Why it is so.
     pub why: Option<String>,
     /// When the offer came or was made, in milliseconds since the Unix epoch.
     pub received_at_ms: u64,
+}
+
+/// A picture file whose content is here.
+///
+/// ```
+/// use hobnob::{FileInfo, Picture};
+///
+/// fn shape(file: &FileInfo) -> Option<String> {
+///     let Picture { width, height, .. } = file.picture.as_ref()?;
+///     Some(format!("{width}×{height}"))
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels, as the file says. Nobody has looked whether the rest of the file is so.
+    pub width: u32,
+    /// Likewise.
+    pub height: u32,
+    /// Where the file is: one's own where it was offered, a received one where it was saved.
+    pub path: PathBuf,
 }
 
 /// Why nothing came of something about files.

@@ -357,7 +357,7 @@ impl Chat {
                 self.report(report)
             }
             // The message that offers it says how to fetch it.
-            WireEvent::File(file) if file.state == FileState::Offered => Ok(()),
+            WireEvent::File(file) if file.state == FileState::Offered && !file.own => Ok(()),
             WireEvent::File(_) => show::event(&event, &self.names).map_or(Ok(()), |text| output::line(&format!("* {text}"))),
             WireEvent::Notice(NoticeLine { text, .. }) => output::line(&format!("* {}", visible(&text))),
             WireEvent::Message(_)

@@ -7,7 +7,7 @@ use hobnob_protocol::{ContentHash, Offer, PeerId};
 use serde::{Deserialize, Serialize};
 
 use super::values::{Text, Time};
-use crate::node::{ConversationRef, FileInfo, FileState, MessageId, PathKind};
+use crate::node::{ConversationRef, FileInfo, FileState, MessageId, PathKind, Picture};
 
 /// What is offered, as a field of the line it is in: see [`Offer`].
 ///
@@ -91,11 +91,34 @@ pub struct FileLine {
     /// Where it is, once it is here. Of our own, [`FileList`] tells it, events do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<PathBuf>,
+    /// What picture it is, once its content is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<PictureFields>,
     /// Why it is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// When the offer came or was made.
     pub received_at: Time,
+}
+
+/// A picture file whose content is here: see [`Picture`].
+///
+/// ```
+/// use hobnob::control::wire::PictureFields;
+///
+/// # let json = r#"{"width":1920,"height":1080,"path":"/home/ann/sunset.png"}"#;
+/// let picture: PictureFields = serde_json::from_str(json)?;
+/// println!("{} x {}", picture.width, picture.height);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureFields {
+    /// Pixels, as the file says.
+    pub width: u32,
+    /// Likewise.
+    pub height: u32,
+    /// Where the file is.
+    pub path: PathBuf,
 }
 
 /// Answers `files`.
@@ -136,11 +159,22 @@ impl From<FileInfo> for FileLine {
             left_s: info.rate.filter(|rate| *rate > 0).map(|rate| left.div_ceil(rate)),
             peers: info.peers.into_iter().map(Text).collect(),
             path: info.path,
-            // A path that is not UTF-8 can't be told in JSON: what can be shown of it is.
-            saved: info.place.map(|place| PathBuf::from(place.to_string_lossy().into_owned())),
+            saved: info.place.map(shown),
+            picture: info.picture.map(PictureFields::from),
             why: info.why,
             received_at: Time(info.received_at_ms),
             offer: info.offer.into(),
         }
     }
+}
+
+impl From<Picture> for PictureFields {
+    fn from(Picture { width, height, path }: Picture) -> Self {
+        PictureFields { width, height, path: shown(path) }
+    }
+}
+
+/// A path that is not UTF-8 can't be told in JSON: what can be shown of it is.
+fn shown(path: PathBuf) -> PathBuf {
+    path.into_os_string().into_string().unwrap_or_else(|path| path.to_string_lossy().into_owned()).into()
 }

@@ -24,7 +24,7 @@ pub use event::{
     BodyFields, EventLine, LINES_VERSION, ListeningLine, MarksFields, MessageLine, NoticeLine, PeerLine, ReceiptLine, RelayLine,
     RoomLine, SentLine, StatusLine, WireEvent,
 };
-pub use file::{FileLine, FileList, OfferFields};
+pub use file::{FileLine, FileList, OfferFields, PictureFields};
 pub use values::{Base64, Text, Time};
 
 /// Longest line a node reads, in bytes. A longer one is skipped and answered with an error.

@@ -19,6 +19,9 @@ const SAID_AGAIN_MAX: usize = 64;
 /// Room that a transfer leaves on the disk.
 const ROOM_LEFT: u64 = 16 * 1024 * 1024;
 
+/// How long an answer waits for a disk, which may be another machine's, to say which offers are pictures.
+const LOOK_FOR: Duration = Duration::from_millis(500);
+
 type Reply = oneshot::Sender<Result<(), FileError>>;
 
 /// Something to be decided once the offer was read.
@@ -52,10 +55,10 @@ impl Porter {
 
     /// Hashing takes as long as reading the files does.
     fn prepare(&self, path: PathBuf, reply: oneshot::Sender<Result<Offer, FileError>>) {
-        let stock = self.stock.clone();
+        let (stock, pictures) = (self.stock.clone(), self.pictures.clone());
         tokio::task::spawn_blocking(move || {
             let offer = offering::offer(&path, &stock).map_err(|error| FileError::Path(error.to_string()));
-            let _ = reply.send(offer);
+            let _ = reply.send(offer.inspect(|offer| pictures.look(offer, &stock)));
         });
     }
 
@@ -74,9 +77,10 @@ impl Porter {
     /// Reads an offer whose entry is held, and lets `decision` go on with it.
     fn read_row(&self, id: OfferId, decision: impl FnOnce(OfferRow) -> Decision + Send + 'static) {
         let rows = self.desk.read(WhichOffers::One(id.name.log, id.seq));
-        let done = self.done.clone();
+        let (pictures, stock, done) = (self.pictures.clone(), self.stock.clone(), self.done.clone());
         self.spawn(async move {
             let rows = rows.await.ok().and_then(Result::ok).unwrap_or_default();
+            look_among(&rows, pictures, stock.clone()).await;
             if let Some(row) = rows.into_iter().find(|row| row.entry.name == id.name) {
                 let _ = done.send(Done::Decision(decision(row)));
             }
@@ -108,10 +112,13 @@ impl Porter {
         }
     }
 
-    /// An offer has come: what the settings say is taken at once, the rest is the user's to decide.
+    /// An offer has come, or was made: what the settings say is taken at once, the rest is the user's to decide.
     pub(super) fn offered(&mut self, id: OfferId, offer: Offer, verified: bool, received_at_ms: u64) {
         self.say_state(id, offer.clone(), received_at_ms, FileState::Offered, None);
         let from = id.name.author;
+        if self.is_own(id) {
+            return;
+        }
         let fits = self.config.size_max.is_none_or(|max| offer.size <= max);
         let listed = |rule: &AcceptFrom| match rule {
             AcceptFrom::Peer(peer) => *peer == from,
@@ -371,10 +378,12 @@ impl Porter {
     fn list(&self, reply: oneshot::Sender<Result<Vec<crate::node::FileInfo>, FileError>>) {
         let rows = self.desk.read(WhichOffers::Newest);
         let live: BTreeMap<OfferId, FileNews> = self.live_news().map(|news| (news.id, news)).collect();
-        let (engine, stock, me) = (self.engine.clone(), self.stock.clone(), self.me);
+        let (engine, me) = (self.engine.clone(), self.me);
+        let (pictures, stock) = (self.pictures.clone(), self.stock.clone());
         self.spawn(async move {
             match rows.await.unwrap_or(Err(StoreError::Closed)) {
                 Ok(rows) => {
+                    look_among(&rows, pictures, stock.clone()).await;
                     let news = rows.iter().filter_map(|row| {
                         let (id, offer) = offer_of(row);
                         live.get(&id).cloned().or_else(|| Some(news::of_row(row, id, offer?, me)))
@@ -387,6 +396,16 @@ impl Porter {
                 Err(error) => drop(reply.send(Err(FileError::Store(error.to_string())))),
             }
         });
+    }
+}
+
+/// Looks at the pictures among offers at which this run has not looked yet.
+async fn look_among(rows: &[OfferRow], pictures: Pictures, stock: Stock) {
+    let new: Vec<Offer> = rows.iter().filter_map(|row| offer_of(row).1).filter(|offer| pictures.wants(offer)).collect();
+    if !new.is_empty() {
+        let looked = tokio::task::spawn_blocking(move || new.iter().for_each(|offer| pictures.look(offer, &stock)));
+        // What is found out later is told the next time.
+        let _late = tokio::time::timeout(LOOK_FOR, looked).await;
     }
 }
 

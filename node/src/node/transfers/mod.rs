@@ -1,7 +1,8 @@
 //! Transfers: the shell around [`crate::core::transfers`], a task beside the engine.
 //!
 //! It owns files: what this node offers (`offering`, `stock`, `serve`), what it fetches (`fetch`, `partial`), and where that goes
-//! (`folder`, `names`). Reading and writing happen in threads that may wait for the disk; neither the engine nor this task does.
+//! (`folder`, `names`), and how large pictures are (`pictures`). Reading and writing happen in threads that may wait for the disk;
+//! neither the engine nor this task does.
 //! What may be served to whom is the replica's rule, asked for each time (`line`). Offers themselves are entries like any other.
 
 mod decide;
@@ -14,6 +15,7 @@ mod names;
 mod news;
 mod offering;
 mod partial;
+pub(super) mod pictures;
 mod serve;
 mod stock;
 #[cfg(test)]
@@ -37,6 +39,7 @@ use self::land::Landed;
 use self::line::{EngineLine, FileCommand, OfTransfers, ToTransfers};
 use self::news::{Moved, Sending};
 use self::partial::{Partial, WriteError};
+use self::pictures::Pictures;
 use self::serve::{Served, Server};
 use self::stock::{Stock, StockError};
 use super::clock::Clock;
@@ -89,6 +92,7 @@ pub(super) struct Parts {
     pub(super) config: FilesConfig,
     pub(super) desk: OfferDesk,
     pub(super) engine: EngineLine,
+    pub(super) pictures: Pictures,
     pub(super) tasks: TaskTracker,
     pub(super) stopping: CancellationToken,
 }
@@ -101,6 +105,7 @@ pub(super) struct Porter {
     stock: Stock,
     desk: OfferDesk,
     engine: EngineLine,
+    pictures: Pictures,
     tasks: TaskTracker,
     stopping: CancellationToken,
     machine: Transfers,
@@ -145,6 +150,7 @@ impl Porter {
             stock: Stock::open(parts.home.join("content"))?,
             desk: parts.desk,
             engine: parts.engine,
+            pictures: parts.pictures,
             tasks: parts.tasks.clone(),
             stopping: parts.stopping,
             machine: Transfers::default(),

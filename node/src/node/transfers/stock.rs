@@ -88,9 +88,22 @@ impl Layout {
         Self { head, ..self }
     }
 
+    /// The one file that it is.
+    fn only(&self) -> Option<(PathBuf, &Laid)> {
+        let [laid] = &self.files[..] else { return None };
+        self.head.is_empty().then(|| (self.path_of(0), laid))
+    }
+
     fn path_of(&self, index: usize) -> PathBuf {
         let root = Path::new(std::ffi::OsStr::from_bytes(&self.root));
         join(root, Path::new(std::ffi::OsStr::from_bytes(&self.files[index].path)))
+    }
+}
+
+impl Laid {
+    /// Whether the file is as it was.
+    fn is(&self, stat: &fs::Metadata) -> bool {
+        (stat.len(), stat.mtime(), stat.mtime_nsec()) == (self.size, self.changed_s, self.changed_ns)
     }
 }
 
@@ -161,8 +174,7 @@ impl Reader {
         }
         let Some((_, file)) = open.as_ref() else { unreachable!("opened above") };
         let read = file.read_exact_at(buffer, offset);
-        let (stat, laid) = (file.metadata()?, &self.layout.files[index]);
-        if (stat.len(), stat.mtime(), stat.mtime_nsec()) != (laid.size, laid.changed_s, laid.changed_ns) {
+        if !self.layout.files[index].is(&file.metadata()?) {
             return Err(StockError::Changed(self.layout.path_of(index).display().to_string()));
         }
         Ok(read?)
@@ -251,6 +263,14 @@ impl Stock {
         // The root is what a layout begins with.
         let (root, _) = codec::decode_prefix::<Vec<u8>, ROOT_BYTES_MAX>(&start).ok()?;
         Some(PathBuf::from(OsString::from_vec(root)))
+    }
+
+    /// The one file that a content is, if it is there as it was when its hash was taken.
+    pub(super) fn file(&self, hash: ContentHash) -> Option<PathBuf> {
+        let bytes = fs::read(self.layout_path(hash)).ok()?;
+        let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes).ok()?;
+        let (path, laid) = layout.only()?;
+        laid.is(&fs::metadata(&path).ok()?).then_some(path)
     }
 
     /// Opens content for serving.

@@ -70,7 +70,7 @@ impl App {
         let row = |file: &&File| {
             let line = &file.line;
             let whose = if line.own { "you".to_owned() } else { self.names.of(&line.from.0) };
-            let size = show::size(line.offer.size);
+            let size = show::file_size(line);
             let state = file.state(self.now, &self.names);
             let state = match line.saved.as_ref().filter(|_| line.own) {
                 Some(place) => format!("{state} ({})", visible(&place.display().to_string())),

@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod io;
 mod keys;
+mod previews;
 mod search;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,7 @@ use super::entry::{Note, Tone};
 use super::files::Files;
 use super::layout::Layout;
 use super::looks::Looks;
+use super::previews::Previews;
 use super::seen::Seen;
 use super::view::rows;
 use super::window::Window;
@@ -130,6 +132,7 @@ pub(super) struct App {
     pub(super) editor: Editor,
     pub(super) deliveries: Deliveries,
     pub(super) files: Files,
+    pub(super) previews: Previews,
     pub(super) pending: Vec<Pending>,
     /// The message that a search led to.
     pub(super) found: Option<MessageId>,
@@ -183,6 +186,7 @@ impl App {
             editor: Editor::default(),
             deliveries: Deliveries::default(),
             files: Files::default(),
+            previews: Previews::default(),
             pending: Vec::new(),
             found: None,
             mouse: settings.mouse,
@@ -214,6 +218,7 @@ impl App {
         self.dirty |= !matches!(input, Input::Tick);
         self.take(input);
         self.read_pages();
+        self.want_preview();
     }
 
     /// What is to be done next.
@@ -248,6 +253,8 @@ impl App {
             Input::Event(event) => self.event(event),
             Input::Answer(about, outcome) => self.answer(about, outcome),
             Input::Names { folder, names, typed, forth } => self.take_names(&folder, &names, &typed, forth),
+            Input::Pictured(wanted, picture) => self.previews.made(wanted, picture),
+            Input::Cells => self.previews.forget(),
             Input::Tick => self.tick(),
         }
     }

@@ -8,7 +8,7 @@ use super::scene::{ANN, BOB, CAT, DAY, MINUTE, NOW, Scene, id, peer, room, with}
 use crate::tui::app::Input;
 use crate::tui::looks::Looks;
 
-const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 50)];
+pub(super) const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 50)];
 
 /// The picture of a state; what has changed is shown by `cargo insta review`.
 pub(super) fn picture(name: &str, scene: &mut Scene) {
