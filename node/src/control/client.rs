@@ -54,7 +54,7 @@ const LINES_MAX: usize = 16;
 /// let all = client.history(HistoryFilter::default()).await?;
 /// assert_eq!((all[0].id, all[1].from), (sent[0].id, status.peer));
 /// let newest = client.history_page(HistoryFilter { limit: Some(1), ..HistoryFilter::default() }).await?;
-/// assert!(newest.more && newest.messages[0].id == sent[1].id);
+/// assert_eq!(newest.messages[0].id, sent[1].id);
 /// # drop(client);
 /// # running.finish().await;
 /// # Ok(()) }

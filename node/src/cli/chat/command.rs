@@ -178,8 +178,8 @@ pub(crate) fn addressed(rest: &str) -> (Option<&str>, &str) {
     if !rest.starts_with(['@', '#']) {
         return (None, rest);
     }
-    let (word, rest) = split_word(rest);
-    (Some(word), rest)
+    let (word, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    (Some(word), rest.trim_start())
 }
 
 fn parse_room(word: &str) -> Result<RoomName, String> {

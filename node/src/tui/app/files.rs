@@ -153,6 +153,7 @@ mod tests {
             ("/send my f", Some("my f")),
             ("/send ", Some("")),
             ("/send @bob my f", Some("my f")),
+            ("/send @bob my ", Some("my ")),
             ("/send #ops ", Some("")),
             ("/send @bo", None),
             ("/send", None),
