@@ -138,6 +138,30 @@ fn each_terminal_gets_pictures_as_it_can_show_them() {
 }
 
 #[test]
+fn pictures_that_are_to_do_harm_show_their_size_and_hold_up_nothing() {
+    let Some(lab) = Lab::new() else { return };
+    let machine = lab.switch().machine("ann");
+    let home = machine.home("ann");
+    let good = hill(&home);
+    // A few bytes that say they are 81 million pixels, and are; and one that ends in its middle.
+    let (bomb, cut) = (good.with_file_name("bomb.png"), good.with_file_name("cut.png"));
+    image::GrayImage::new(9000, 9000).save(&bomb).expect("there is room");
+    let whole = fs::read(&good).expect("it is there");
+    fs::write(&cut, &whole[..whole.len() / 2]).expect("there is room");
+    let mut ann = home.terminal(&["--no-mdns"], USUAL);
+    ann.shows("#lobby");
+    for (file, size) in [(&bomb, "9000×9000"), (&cut, "640×480")] {
+        ann.enters(&format!("/send {}", file.display()));
+        ann.shows(&format!("{size}, waiting to be accepted"));
+    }
+    ann.enters("still here");
+    ann.shows("│ still here");
+    ann.shows_coloured_rows(0);
+    ann.enters(&format!("/send {}", good.display()));
+    ann.shows_coloured_rows(ROWS_USUAL);
+}
+
+#[test]
 fn what_is_typed_while_a_terminal_is_asked_is_not_lost() {
     let Some(lab) = Lab::new() else { return };
     let machine = lab.switch().machine("ann");
