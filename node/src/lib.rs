@@ -115,8 +115,8 @@ pub use hobnob_protocol::{
 pub use node::{
     AcceptFrom, Builder, Cause, Check, Config, ConversationRef, DeliveryState, Event, Events, FileError, FileInfo, FileState,
     FilesConfig, HistoryQuery, JoinError, KICKED_FOR, Lagged, MarkError, Marks, Message, MessageId, Messages, Node, NodeError,
-    Notice, OfferError, PathKind, PeerInfo, PeerState, RELAYS_MAX, RelayInfo, RoomInfo, SendError, Sent, StartError, Status,
-    Verdict,
+    Notice, OfferError, PathKind, PeerInfo, PeerState, Picture, RELAYS_MAX, RelayInfo, RoomInfo, SendError, Sent, StartError,
+    Status, Verdict,
 };
 
 #[doc(inline)]

@@ -46,10 +46,25 @@ impl fmt::Debug for ConversationId {
 }
 
 /// The name of a room: 1 to 32 of `a-z 0-9 - _ .`, shown with a `#` before it.
+///
+/// ```
+/// use hobnob_protocol::RoomName;
+///
+/// let ops: RoomName = "#Ops".parse()?;
+/// assert_eq!((ops.as_str(), ops.to_string()), ("ops", "#ops".to_owned()));
+/// assert_eq!(RoomName::lobby().as_str(), "lobby");
+/// # Ok::<(), hobnob_protocol::conversation::NotARoomName>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomName(String);
 
 /// Why a word is no room's name.
+///
+/// ```
+/// use hobnob_protocol::{RoomName, conversation::NotARoomName};
+///
+/// assert_eq!("two words".parse::<RoomName>(), Err(NotARoomName));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a room's name is 1 to {ROOM_NAME_MAX} of a-z, 0-9, - _ and .")]
 pub struct NotARoomName;

@@ -15,6 +15,11 @@ use crate::offer::{Offer, OfferError};
 use crate::text::TEXT_BYTES_MAX;
 
 /// The place of an entry in its log: 1, 2, 3 …
+///
+/// ```
+/// let first: hobnob_protocol::Seq = 1;
+/// assert_eq!(first + 1, 2, "a log has no gaps");
+/// ```
 pub type Seq = u64;
 
 /// Longest kind of an app message (a reverse-DNS name), in bytes.
@@ -24,6 +29,14 @@ pub const APP_KIND_MAX: usize = 128;
 pub const ENTRY_BYTES_MAX: usize = TEXT_BYTES_MAX + APP_KIND_MAX + 64;
 
 /// One log of an author: random, made by one run of one store, so that no other run, machine or restored backup writes into it.
+///
+/// ```
+/// use hobnob_protocol::{ConversationId, LogId, PeerId};
+///
+/// let conversation = ConversationId::direct(PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+/// let (this_run, the_next) = (LogId::of_run(1, &conversation), LogId::of_run(2, &conversation));
+/// assert_ne!(this_run, the_next, "nobody writes into a log of an earlier run");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogId(pub u64);
 
@@ -88,6 +101,17 @@ impl fmt::Debug for EntryHash {
 }
 
 /// What an author says.
+///
+/// ```
+/// use hobnob_protocol::Body;
+///
+/// let text: Body = "lunch at noon?".into();
+/// let game = Body::App { kind: "org.example.chess".into(), bytes: b"e2-e4".to_vec() };
+/// for body in [text, game] {
+///     body.check_own()?; // whether it can be sent
+/// }
+/// # Ok::<(), hobnob_protocol::entry::BodyError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// A message of text, at most [`TEXT_BYTES_MAX`] bytes.
@@ -122,6 +146,13 @@ pub struct Entry {
 }
 
 /// Why a body can't be written.
+///
+/// ```
+/// use hobnob_protocol::{Body, entry::BodyError};
+///
+/// assert_eq!(Body::from("").check_own(), Err(BodyError::Empty));
+/// assert_eq!(Body::App { kind: "chess".into(), bytes: vec![] }.check_own(), Err(BodyError::AppKind));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// A text of more than [`TEXT_BYTES_MAX`] bytes.

@@ -16,6 +16,17 @@ pub const PEER_ID_SHORT_LEN: usize = 8;
 /// A node's Ed25519 public key: its identity, everywhere.
 ///
 /// The text form is 52 characters of lower-case base32 (RFC 4648 section 6) without padding.
+///
+/// ```
+/// use hobnob_protocol::{PeerId, SecretKey};
+///
+/// let key = SecretKey::from_seed([7; 32]);
+/// let id: PeerId = key.id().to_string().parse()?;
+/// assert_eq!(PeerId::from_bytes(*id.as_bytes()), key.id());
+/// assert!(id.to_string().starts_with(&id.short()));
+/// assert!(id.verifies(b"it was me", &key.sign(b"it was me")));
+/// # Ok::<(), hobnob_protocol::identity::NotAPeerId>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerId([u8; 32]);
 
@@ -56,6 +67,12 @@ impl fmt::Debug for PeerId {
 }
 
 /// Why a text is not a peer id.
+///
+/// ```
+/// use hobnob_protocol::{PeerId, identity::NotAPeerId};
+///
+/// assert_eq!("bob".parse::<PeerId>(), Err(NotAPeerId));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a peer id is 52 characters of a-z and 2-7")]
 pub struct NotAPeerId;

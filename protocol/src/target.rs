@@ -11,6 +11,15 @@ use crate::{PORT_NODE, text};
 pub const TICKET_PARTS_MAX: usize = 16;
 
 /// A host (name or IP literal) and a UDP port. An IPv6 literal may carry a zone: `[fe80::1%eth0]:4626` (RFC 4007 section 11).
+///
+/// ```
+/// use hobnob_protocol::HostPort;
+///
+/// let at: HostPort = "[fe80::1%eth0]:4626".parse()?;
+/// assert_eq!((at.host.as_str(), at.port), ("fe80::1%eth0", 4626));
+/// assert_eq!(HostPort::from(std::net::SocketAddr::from(([10, 0, 0, 5], 4626))).to_string(), "10.0.0.5:4626");
+/// # Ok::<(), hobnob_protocol::target::TargetError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
     /// A DNS name, an IPv4 literal, or an IPv6 literal without brackets.
@@ -20,6 +29,16 @@ pub struct HostPort {
 }
 
 /// A relay as people write it: `[id@]host:port`.
+///
+/// ```
+/// use hobnob_protocol::{PeerId, RelayAddr};
+///
+/// let relay: RelayAddr = "relay.example:4627".parse()?;
+/// assert_eq!((relay.id, relay.at.port), (None, 4627));
+/// let known = RelayAddr { id: Some(PeerId::from_bytes([7; 32])), ..relay };
+/// assert_eq!(known.to_string().parse(), Ok(known));
+/// # Ok::<(), hobnob_protocol::target::TargetError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayAddr {
     /// The identity that the relay must prove, where it is known.
@@ -29,6 +48,15 @@ pub struct RelayAddr {
 }
 
 /// Everything needed to reach a peer, in one word that can be mailed: `hobnob:<id>?a=<addr>&r=<relay>`.
+///
+/// ```
+/// use hobnob_protocol::{PeerId, Target, Ticket};
+///
+/// let id = PeerId::from_bytes([7; 32]);
+/// let ticket = Ticket { id, addrs: vec!["10.0.0.5:4626".parse()?], relays: vec!["relay.example:4627".parse()?] };
+/// assert_eq!(ticket.to_string().parse(), Ok(Target::Ticket(ticket)));
+/// # Ok::<(), hobnob_protocol::target::TargetError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// The peer.
@@ -40,6 +68,21 @@ pub struct Ticket {
 }
 
 /// A peer as a user names it.
+///
+/// ```
+/// use hobnob_protocol::{PeerId, Target};
+///
+/// let id = PeerId::from_bytes([7; 32]);
+/// for (word, target) in [
+///     ("bob".to_owned(), Target::Name("bob".into())),
+///     ("10.0.0.5".to_owned(), Target::Address("10.0.0.5:4626".parse()?)),
+///     (id.to_string(), id.into()),
+///     (format!("{id}@relay.example:4627"), Target::AtRelay(id, "relay.example:4627".parse()?)),
+/// ] {
+///     assert_eq!(word.parse(), Ok(target));
+/// }
+/// # Ok::<(), hobnob_protocol::target::TargetError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// `host:port`, or a bare IP literal, which means [`PORT_NODE`]: whoever answers there.
@@ -55,6 +98,13 @@ pub enum Target {
 }
 
 /// Why a word names no peer.
+///
+/// ```
+/// use hobnob_protocol::{Target, target::TargetError};
+///
+/// assert_eq!("".parse::<Target>(), Err(TargetError::Empty));
+/// assert_eq!("bob@relay.example:4627".parse::<Target>(), Err(TargetError::NotAnId));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// The word is empty.

@@ -13,11 +13,28 @@ pub const NICKNAME_CHARS_MAX: usize = 32;
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// A name that a person gave themselves: 1 to 32 characters, none of them able to disturb a screen. A hint, never an identity.
+///
+/// ```
+/// use hobnob_protocol::Nickname;
+///
+/// assert_eq!(Nickname::new(" Ann ").map(String::from).as_deref(), Ok("Ann"));
+/// let bob: Nickname = "bob".parse()?;
+/// assert_eq!((bob.as_str(), bob.to_string()), ("bob", "bob".to_owned()));
+/// assert_eq!(Nickname::cleaned("bob\u{7}"), Some(bob)); // as a peer may have sent it
+/// # Ok::<(), hobnob_protocol::text::NicknameError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Nickname(String);
 
 /// Why a text can't be a nickname.
+///
+/// ```
+/// use hobnob_protocol::{Nickname, text::NicknameError};
+///
+/// assert_eq!(Nickname::new("  "), Err(NicknameError::Empty));
+/// assert_eq!(Nickname::new("bell\u{7}"), Err(NicknameError::Forbidden(7)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NicknameError {
     /// Nothing is left once white space is trimmed.

@@ -68,7 +68,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ("mkdir -p ~/.config/hobnob ~/.local/share/bash-completion/completions", Ends),
     ("hobnob config > ~/.config/hobnob/config.toml", Ends),
     ("hobnob completions bash > ~/.local/share/bash-completion/completions/hobnob", Ends),
-    ("hobnob man --dir ~/.local/share/man/man1", Ends),
+    ("hobnob man --dir ~/.cargo/share/man/man1", Ends),
 ];
 
 /// The commands in a text: lines of its shell blocks without their comments, and code in its lines that begins with a program of ours.

@@ -102,7 +102,7 @@ pub(crate) enum Verb {
     Send(Send),
     /// Send a message to a room (default lobby): to everyone who is there.
     Broadcast(Broadcast),
-    /// Offers of files, and how things stand with them.
+    /// Offers of files, and how things stand with them: ids, names, sizes, where those are that are here.
     Files,
     /// Fetch a file that was offered, now or as soon as somebody who has it is there.
     Accept(FileArgs),

@@ -170,7 +170,9 @@ impl Following {
         let id = line.id.0;
         self.draw(&line);
         match line.state {
-            FileState::Offered | FileState::Waiting | FileState::Moving => drop(self.open.insert(id, Some(line.clone()))),
+            // Nobody has said anything yet.
+            FileState::Offered => {}
+            FileState::Waiting | FileState::Moving => drop(self.open.insert(id, Some(line.clone()))),
             FileState::Done => drop(self.open.remove(&id)),
             FileState::Declined | FileState::Failed => {
                 self.refused = true;
@@ -187,7 +189,7 @@ impl Following {
     }
 
     fn draw(&mut self, line: &FileLine) {
-        let Some(bars) = &self.bars else { return };
+        let Some(bars) = self.bars.as_ref().filter(|_| line.state != FileState::Offered) else { return };
         let bar = self.bar_of.entry(line.id.0).or_insert_with(|| {
             let template = "{msg} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

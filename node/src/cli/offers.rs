@@ -65,6 +65,7 @@ pub(crate) fn unanswered(message: &MessageLine) -> Option<FileLine> {
         peers: vec![],
         path: None,
         saved: None,
+        picture: None,
         why: None,
         received_at: message.received_at,
     })
@@ -189,6 +190,7 @@ pub(crate) mod tests {
             peers: vec![],
             path: None,
             saved: None,
+            picture: None,
             why: None,
             received_at: Time(0),
         }

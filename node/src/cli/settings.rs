@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     notifications: Option<bool>,
     mouse: Option<bool>,
     sidebars: Option<Sidebars>,
+    previews: Option<Previewed>,
 }
 
 /// What is set about the full screen.
@@ -50,6 +51,7 @@ pub(crate) struct ScreenSettings {
     /// Whether the wheel scrolls from the start.
     pub(crate) mouse: bool,
     pub(crate) sidebars: Sidebars,
+    pub(crate) previews: Previewed,
 }
 
 impl Default for ScreenSettings {
@@ -93,6 +95,37 @@ impl TryFrom<String> for Sidebars {
     }
 }
 
+/// Whose pictures are shown small beside their offers, once they are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Previewed {
+    /// One's own, and those of people whom the user has verified.
+    Verified,
+    All,
+    None,
+}
+
+impl FromStr for Previewed {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Ok(match word {
+            "verified" => Previewed::Verified,
+            "all" => Previewed::All,
+            "none" => Previewed::None,
+            _ => return Err("one of these words was expected: verified, all, none"),
+        })
+    }
+}
+
+impl TryFrom<String> for Previewed {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        word.parse()
+    }
+}
+
 impl Settings {
     /// Those of a home, and of the environment.
     pub(crate) fn of(home: &Home) -> Result<Settings, Usage> {
@@ -117,6 +150,7 @@ impl Settings {
             notifications: self.notifications.or(others.notifications),
             mouse: self.mouse.or(others.mouse),
             sidebars: self.sidebars.or(others.sidebars),
+            previews: self.previews.or(others.previews),
         }
     }
 
@@ -127,6 +161,7 @@ impl Settings {
             notifications: self.notifications.unwrap_or(true),
             mouse: self.mouse.unwrap_or(false),
             sidebars: self.sidebars.unwrap_or(Sidebars::Auto),
+            previews: self.previews.unwrap_or(Previewed::Verified),
         }
     }
 }
@@ -171,6 +206,7 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         notifications: one("HOBNOB_NOTIFICATIONS", &variable, bool::from_str)?,
         mouse: one("HOBNOB_MOUSE", &variable, bool::from_str)?,
         sidebars: one("HOBNOB_SIDEBARS", &variable, Sidebars::from_str)?,
+        previews: one("HOBNOB_PREVIEWS", &variable, Previewed::from_str)?,
     })
 }
 
@@ -216,8 +252,8 @@ mod tests {
         assert_eq!(parse(DEFAULTS), Ok(Settings::default()));
         let documented = parse(&uncommented()).unwrap();
         assert_eq!(documented.screen(), ScreenSettings::default());
-        let Settings { bell, notifications, mouse, sidebars, .. } = documented;
-        assert!(bell.is_some() && notifications.is_some() && mouse.is_some() && sidebars.is_some());
+        let Settings { bell, notifications, mouse, sidebars, previews, .. } = documented;
+        assert!(bell.is_some() && notifications.is_some() && mouse.is_some() && sidebars.is_some() && previews.is_some());
         let Settings { nick, listen, mdns, relays, relay_token_file, rooms, downloads, accept_from, accept_max, .. } = documented;
         assert!(nick.is_some() && listen.is_some() && relays.is_some() && relay_token_file.is_some() && rooms.is_some());
         assert!(downloads.is_some() && accept_from.is_some());
@@ -368,11 +404,13 @@ mod tests {
             "HOBNOB_SIDEBARS" => Some("people".to_owned()),
             "HOBNOB_BELL" | "HOBNOB_NOTIFICATIONS" => Some("false".to_owned()),
             "HOBNOB_MOUSE" => Some("true".to_owned()),
+            "HOBNOB_PREVIEWS" => Some("all".to_owned()),
             _ => None,
         };
         let settings = from_variables(screen).unwrap().over(parse("sidebars = \"none\"\nbell = true\n").unwrap());
-        let ScreenSettings { bell, notifications, mouse, sidebars } = settings.screen();
+        let ScreenSettings { bell, notifications, mouse, sidebars, previews } = settings.screen();
         assert_eq!((bell, notifications, mouse, sidebars), (false, false, true, Sidebars::People));
+        assert_eq!(previews, Previewed::All);
         let wrong = |_: &str| Some("\u{1b}".to_owned());
         assert!(from_variables(wrong).expect_err("no nickname").to_string().starts_with("the variable HOBNOB_NICK: "));
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use hobnob::control::wire::{
-    BodyFields, FileLine, MarksFields, MessageLine, OfferFields, PeerLine, PeerList, RelayLine, RoomLine, StatusLine, WireEvent,
+    BodyFields, FileLine, MarksFields, MessageLine, OfferFields, PeerLine, PeerList, PictureFields, RelayLine, RoomLine,
+    StatusLine, WireEvent,
 };
 use hobnob::control::{Client, ClientError};
 use hobnob::protocol::PeerId;
@@ -92,6 +93,17 @@ fn offer(offer: &OfferFields) -> String {
     format!("[offers {}, {}{files}]", visible(&offer.name), size(offer.size))
 }
 
+/// `1920×1080, 2.1 MB`: how large a file is, and what it shows if it is a picture that is here.
+pub(crate) fn file_size(file: &FileLine) -> String {
+    let pixels = file.picture.as_ref().map(|picture| format!("{}, ", pixels(picture)));
+    format!("{}{}", pixels.unwrap_or_default(), size(file.offer.size))
+}
+
+/// `1920×1080`
+pub(crate) fn pixels(picture: &PictureFields) -> String {
+    format!("{}×{}", picture.width, picture.height)
+}
+
 /// A size for people, in powers of 1000 as file managers have it.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
@@ -119,17 +131,21 @@ fn file(line: &FileLine, names: &Names) -> Option<String> {
     let saved = line.saved.as_ref().map(|saved| visible(&saved.display().to_string()).into_owned()).unwrap_or_default();
     Some(match (line.state, line.own) {
         (FileState::Offered, false) => {
-            let (from, size) = (visible(&line.nick), size(line.offer.size));
-            format!("{from} offers {name} ({size}): hobnob accept {id}, or hobnob decline {id}")
+            let from = visible(&line.nick);
+            format!("{from} offers {name} ({}): hobnob accept {id}, or hobnob decline {id}", file_size(line))
         }
         (FileState::Done, true) => format!("{peer} has {name}"),
-        (FileState::Done, false) => format!("{name} is here: {saved}"),
+        (FileState::Done, false) => match &line.picture {
+            Some(picture) => format!("{name} ({}) is here: {saved}", pixels(picture)),
+            None => format!("{name} is here: {saved}"),
+        },
+        (FileState::Offered, true) => format!("you offer {name} ({})", file_size(line)),
         (FileState::Declined, true) if peer.is_empty() => format!("{name} is taken back"),
         (FileState::Declined, true) => format!("{peer} does not want {name}"),
         (FileState::Declined, false) => format!("{name} is declined"),
         (FileState::Failed, _) => format!("{name} can't be had: {why}"),
         (FileState::Waiting, false) if !why.is_empty() => format!("{name} waits: {why}"),
-        (FileState::Offered, true) | (FileState::Waiting | FileState::Moving, _) => return None,
+        (FileState::Waiting | FileState::Moving, _) => return None,
     })
 }
 
@@ -142,10 +158,11 @@ pub(crate) fn files(files: &[FileLine], names: &Names) -> Vec<String> {
             FileState::Moving | FileState::Waiting => format!("{} {percent} %", line.state.as_str()),
             FileState::Offered | FileState::Done | FileState::Declined | FileState::Failed => line.state.as_str().to_owned(),
         };
-        let saved = line.saved.as_ref().map(|saved| visible(&saved.display().to_string()).into_owned());
-        let rest = saved.or_else(|| line.why.as_deref().map(|why| visible(why).into_owned())).unwrap_or_default();
+        let place = line.saved.as_ref().map(|saved| visible(&saved.display().to_string()).into_owned());
+        let why = line.why.as_deref().map(|why| visible(why).into_owned());
+        let rest = [place, why].into_iter().flatten().collect::<Vec<_>>().join(": ");
         let conversation = names.of_conversation(&line.conversation.0);
-        [line.id.0.to_string(), visible(&line.offer.name).into_owned(), size(line.offer.size), state, whose, conversation, rest]
+        [line.id.0.to_string(), visible(&line.offer.name).into_owned(), file_size(line), state, whose, conversation, rest]
     };
     columns(&files.iter().map(row).collect::<Vec<_>>())
 }

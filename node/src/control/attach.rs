@@ -19,6 +19,21 @@ const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_mill
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A way to the node of a home, which may run in this very process.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// use hobnob::control::attach::attach;
+///
+/// let attached = attach(&home, config).await?;
+/// let peers: hobnob::control::wire::PeerList = attached.client.ask(serde_json::from_str(r#"{"cmd":"peers"}"#)?).await?;
+/// println!("{} are known, to a node of {} process", peers.peers.len(), if attached.host.is_some() { "this" } else { "another" });
+/// attached.finish().await;
+/// # Ok(()) }
+/// ```
 pub struct Attached {
     /// Asks it.
     pub client: Client,
@@ -27,6 +42,21 @@ pub struct Attached {
 }
 
 /// A node that this process runs for a home, and its control socket.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// use hobnob::control::{Claim, Host};
+///
+/// let Claim::Ours(claimed) = home.claim()? else { panic!("another node runs here") };
+/// let mut host = Host::start(claimed, config()).await?; // from now on, others attach to it
+/// host.finish().await; // once nobody uses it
+/// host.stop().await; // or at once
+/// # Ok(()) }
+/// ```
 pub struct Host {
     node: Node,
     server: Server,
@@ -35,6 +65,19 @@ pub struct Host {
 }
 
 /// Why there is no way to the node of a home.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// use hobnob::control::attach::{AttachError, attach};
+///
+/// std::fs::write(dir.path().join("file"), "")?;
+/// let home = hobnob::control::Home::at(&dir.path().join("file/home"))?;
+/// let error = attach(&home, || hobnob::Config::new(home.data_dir())).await.err();
+/// assert!(matches!(error, Some(AttachError::Home(_))));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// The folder can't be used.
@@ -66,6 +109,26 @@ pub enum AttachError {
 
 /// Connects to the running node of `home`. Where there is none, claims the home, starts a node in this process, and connects to
 /// that. Of several processes that do so at once, one becomes the node and the others its clients.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// use hobnob::control::attach::attach;
+/// use hobnob::control::wire::{Command, Pong};
+/// use hobnob::control::{Attached, Home};
+///
+/// let home = Home::at(dir.path())?;
+/// let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// let first: Attached = attach(&home, config).await?;
+/// let second = attach(&home, config).await?;
+/// assert!(first.host.is_some() && second.host.is_none(), "the first one runs the node, the second uses it");
+/// let pong: Pong = second.client.ask(Command::Ping).await?;
+/// assert_eq!(pong.pid, std::process::id());
+/// second.finish().await;
+/// first.finish().await; // the node has ended
+/// # Ok(()) }
+/// ```
 pub async fn attach(home: &Home, config: impl FnOnce() -> Config) -> Result<Attached, AttachError> {
     match find_within(home, ANSWER_WITHIN).await? {
         Found::Running(client) => Ok(Attached { client, host: None }),

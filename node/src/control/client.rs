@@ -30,6 +30,35 @@ const GREETING_WITHIN: Duration = Duration::from_secs(5);
 const LINES_MAX: usize = 16;
 
 /// A connection to the node of a home. Clones share it; the last one to go closes it.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let running = hobnob::control::attach::attach(&home, config).await?;
+/// use hobnob::control::Client;
+/// use hobnob::control::wire::{Command, HistoryFilter, SentLine, StatusLine, Text};
+///
+/// let client = Client::connect(&home).await?;
+/// let status: StatusLine = client.ask(Command::Status).await?;
+/// let say = |text: &str| Command::Broadcast {
+///     room: Text("lobby".parse().expect("a room's name")),
+///     body: hobnob::Body::from(text).into(),
+///     patience: serde_json::from_str("{}").expect("as long as usual"),
+/// };
+/// // The second is on its way before the first is answered.
+/// let (first, second) = (client.begin::<SentLine>(say("one")).await?, client.begin::<SentLine>(say("two")).await?);
+/// let sent = [first.await?, second.await?];
+/// let all = client.history(HistoryFilter::default()).await?;
+/// assert_eq!((all[0].id, all[1].from), (sent[0].id, status.peer));
+/// let newest = client.history_page(HistoryFilter { limit: Some(1), ..HistoryFilter::default() }).await?;
+/// assert_eq!(newest.messages[0].id, sent[1].id);
+/// # drop(client);
+/// # running.finish().await;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Client {
     home: Home,
@@ -39,6 +68,18 @@ pub struct Client {
 }
 
 /// Why the node of a home could not be asked, or what it answered.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// use hobnob::control::{Client, ClientError};
+///
+/// let nobody = Client::connect(&home).await;
+/// assert!(matches!(nobody, Err(ClientError::NotRunning { .. })));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No node of this home runs, or it was just ending: nothing has been asked.
@@ -188,6 +229,30 @@ impl Client {
 }
 
 /// What happens at the node, one after the other.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let running = hobnob::control::attach::attach(&home, config).await?;
+/// # let client = hobnob::control::Client::connect(&home).await?;
+/// use hobnob::control::wire::{Command, SentLine, WireEvent};
+///
+/// let mut events = client.events().await?;
+/// let say: Command = serde_json::from_str(r#"{"cmd":"broadcast","text":"hi all"}"#)?;
+/// let sent: SentLine = client.ask(say).await?;
+/// while let Some(event) = events.next().await {
+///     if let WireEvent::Message(message) = event {
+///         assert_eq!(message.id, sent.id);
+///         break;
+///     }
+/// }
+/// # drop((client, events));
+/// # running.finish().await;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct EventStream {
     lines: Lines<BufReader<OwnedReadHalf>>,

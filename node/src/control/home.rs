@@ -13,6 +13,24 @@ use crate::node::{Lock, Taken, Unusable, make_private_dir};
 const CONFIG_FILE: &str = "config.toml";
 
 /// Where one identity lives.
+///
+/// ```
+/// use hobnob::control::{Claim, Home};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let home = Home::at(dir.path())?;
+/// assert_eq!(home.data_dir(), dir.path());
+/// for path in [home.downloads(), home.socket(), home.config_file()] {
+///     assert!(path.starts_with(home.data_dir()));
+/// }
+/// let Claim::Ours(claimed) = home.claim()? else { panic!("nobody else knows of it") };
+/// assert_eq!(claimed.home(), &home);
+/// // Without --home: where the user's own node and relay live.
+/// if let (Ok(node), Ok(relay)) = (Home::of_user(), Home::of_relay()) {
+///     assert!(relay.data_dir().starts_with(node.data_dir()));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     data_dir: PathBuf,
@@ -22,6 +40,22 @@ pub struct Home {
 }
 
 /// Whose a home is.
+///
+/// ```
+/// use hobnob::control::{Claim, Home};
+///
+/// fn tell(home: &Home) -> Result<(), hobnob::control::HomeError> {
+///     match home.claim()? {
+///         Claim::Ours(_) => println!("no node runs here"), // and none starts until the claim is dropped
+///         Claim::Busy(Some(process)) => println!("process {process} has it"),
+///         Claim::Busy(None) => println!("another process has it"),
+///     }
+///     Ok(())
+/// }
+/// # let dir = tempfile::tempdir()?;
+/// # tell(&Home::at(dir.path())?)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum Claim {
     /// This process's.
@@ -31,6 +65,18 @@ pub enum Claim {
 }
 
 /// A home that this process holds. Dropping it lets the next one in.
+///
+/// ```
+/// use hobnob::control::{Claim, Home};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let home = Home::at(dir.path())?;
+/// for _ in 0..2 {
+///     let Claim::Ours(claimed) = home.claim()? else { panic!("it is free") };
+///     drop(claimed); // for the next one
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Claimed {
     home: Home,
@@ -38,6 +84,16 @@ pub struct Claimed {
 }
 
 /// Why a folder can't be a home.
+///
+/// ```
+/// use hobnob::control::{Home, HomeError};
+///
+/// # let dir = tempfile::tempdir()?;
+/// std::fs::write(dir.path().join("file"), "")?;
+/// let error = Home::at(&dir.path().join("file/home"))?.claim();
+/// assert!(matches!(error, Err(HomeError::Unusable { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     /// The environment names no home folder to put ours into.

@@ -5,6 +5,17 @@ use std::io;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// What [`Lines::next`] found.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// use hobnob::control::line::{Line, Lines};
+///
+/// let mut lines = Lines::new(&b"hi\nno line feed"[..], 100);
+/// assert_eq!(lines.next().await?, Line::Whole(b"hi"));
+/// assert_eq!(lines.next().await?, Line::End);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// A line, without its line feed.
@@ -16,6 +27,18 @@ pub enum Line<'a> {
 }
 
 /// Lines from `reader`, none held that is longer than `max` bytes.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// use hobnob::control::line::{Line, Lines};
+///
+/// let mut lines = Lines::new(&b"far too long\nshort\n"[..], 5);
+/// assert_eq!(lines.next().await?, Line::TooLong);
+/// assert_eq!(lines.next().await?, Line::Whole(b"short"));
+/// assert!(lines.reader().is_empty());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Lines<R> {
     reader: R,

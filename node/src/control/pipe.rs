@@ -13,6 +13,23 @@ use super::wire::{Answer, Command, Done, Outcome, REQUEST_BYTES_MAX, Request, pa
 /// order in which they are ready. Returns when the node has answered its last; the end of the input is not yet that.
 ///
 /// Events are left to the caller: whoever reads the output has them already, so `subscribe` is answered and changes nothing.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// # let running = hobnob::control::attach::attach(&home, config).await?;
+/// use hobnob::control::pipe;
+///
+/// let (answer, answered) = std::sync::mpsc::channel();
+/// let requests = r#"{"id":7,"cmd":"ping"}"#.to_owned() + "\n";
+/// pipe::serve(&home, requests.as_bytes(), |line| answer.send(line.to_owned()).map_err(std::io::Error::other)).await?;
+/// assert!(answered.recv()?.starts_with(r#"{"id":7,"ok":{"pid":"#));
+/// # running.finish().await;
+/// # Ok(()) }
+/// ```
 pub async fn serve(
     home: &Home,
     input: impl AsyncBufRead + Unpin,
@@ -50,6 +67,18 @@ pub async fn serve(
 }
 
 /// Why requests can't be passed on any more.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// use hobnob::control::pipe::{self, PipeError};
+///
+/// let home = hobnob::control::Home::at(dir.path())?;
+/// let nobody = pipe::serve(&home, &b""[..], |_| Ok(())).await;
+/// assert!(matches!(nobody, Err(PipeError::Client(_))));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum PipeError {
     /// The node can't be reached.

@@ -29,6 +29,25 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const STOP_WITHIN: Duration = Duration::from_millis(500);
 
 /// The control socket, being answered.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// use hobnob::control::{Claim, Client, Server};
+///
+/// let node = hobnob::Node::builder(dir.path().join("node")).loopback().start().await?;
+/// let Claim::Ours(claimed) = home.claim()? else { panic!("another node runs here") };
+/// let mut server = Server::start(node.clone(), &claimed)?;
+/// # let _ = config;
+/// drop(Client::connect(&home).await?);
+/// server.finish().await; // once nobody uses it
+/// server.stop().await; // or at once
+/// node.shutdown().await;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Server {
     ends: Ends,

@@ -14,6 +14,22 @@ use super::home::Claimed;
 const PATH_BYTES_MAX: usize = 107;
 
 /// The control socket of a claimed home, open for connections. Dropping it removes the file.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// # let hobnob::control::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
+/// use hobnob::control::socket::{self, Listener};
+///
+/// let listener = Listener::bind(&claimed)?;
+/// let (_asker, asked) = tokio::try_join!(socket::connect(home.socket()), listener.accept())?;
+/// assert!(socket::is_same_user(&asked)?);
+/// drop(listener);
+/// assert!(!home.socket().exists());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     inner: UnixListener,
@@ -49,12 +65,40 @@ impl Drop for Listener {
 }
 
 /// Connects to the socket at `path`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// # let hobnob::control::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
+/// # let _listener = hobnob::control::socket::Listener::bind(&claimed)?;
+/// use tokio::io::AsyncWriteExt;
+///
+/// let mut stream = hobnob::control::socket::connect(home.socket()).await?;
+/// stream.write_all(b"{\"id\":1,\"cmd\":\"ping\"}\n").await?;
+/// # Ok(()) }
+/// ```
 pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     let short = ShortPath::of(path)?;
     UnixStream::connect(&short.path).await
 }
 
 /// Whether the process at the other end runs as this user.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let home = hobnob::control::Home::at(dir.path())?;
+/// # let hobnob::control::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
+/// # let _listener = hobnob::control::socket::Listener::bind(&claimed)?;
+/// use hobnob::control::socket;
+///
+/// let stream = socket::connect(home.socket()).await?;
+/// assert!(socket::is_same_user(&stream)?, "else, do not trust it with a word");
+/// # Ok(()) }
+/// ```
 pub fn is_same_user(stream: &UnixStream) -> io::Result<bool> {
     Ok(stream.peer_cred()?.uid() == rustix::process::geteuid().as_raw())
 }

@@ -38,6 +38,14 @@ pub struct BoundSocket {
 }
 
 /// Why a node can't listen.
+///
+/// ```
+/// use hobnob::BindError;
+///
+/// let error = BindError::Taken("0.0.0.0:4626".parse()?);
+/// assert!(error.to_string().contains("name another address with --listen"));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody else has the port.

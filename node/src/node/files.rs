@@ -145,12 +145,34 @@ pub struct FileInfo {
     pub peers: Vec<PeerId>,
     /// By which way, to the first of them.
     pub path: Option<PathKind>,
-    /// Where it is, once it is here.
+    /// Where it is, once it is here. Of our own, [`Node::files`] tells it, events do not.
     pub place: Option<PathBuf>,
+    /// What picture it is (PNG, JPEG, GIF or WebP), once its content is here.
+    pub picture: Option<Picture>,
     /// Why it is so.
     pub why: Option<String>,
     /// When the offer came or was made, in milliseconds since the Unix epoch.
     pub received_at_ms: u64,
+}
+
+/// A picture file whose content is here.
+///
+/// ```
+/// use hobnob::{FileInfo, Picture};
+///
+/// fn shape(file: &FileInfo) -> Option<String> {
+///     let Picture { width, height, .. } = file.picture.as_ref()?;
+///     Some(format!("{width}×{height}"))
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels, as the file says. Nobody has looked whether the rest of the file is so.
+    pub width: u32,
+    /// Likewise.
+    pub height: u32,
+    /// Where the file is: one's own where it was offered, a received one where it was saved.
+    pub path: PathBuf,
 }
 
 /// Why nothing came of something about files.
@@ -268,8 +290,9 @@ impl Node {
     /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
     /// let path = dir.path().join("plan.txt");
     /// std::fs::write(&path, "lunch, then the rest")?;
-    /// ann.offer_in("lobby".parse()?, path).await?;
-    /// assert_eq!(ann.files().await?[0].offer.name, "plan.txt");
+    /// ann.offer_in("lobby".parse()?, path.clone()).await?;
+    /// let files = ann.files().await?;
+    /// assert_eq!((files[0].offer.name.as_str(), &files[0].place), ("plan.txt", &Some(path)));
     /// # Ok(()) }
     /// ```
     pub async fn offer_in(&self, room: RoomName, path: PathBuf) -> Result<Sent, OfferError> {

@@ -30,7 +30,7 @@ pub use builder::Builder;
 use engine::Command;
 pub use error::{Cause, JoinError, MarkError, NodeError, SendError, StartError};
 pub use events::{Events, Lagged};
-pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError};
+pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError, Picture};
 pub(crate) use lock::{Lock, Taken, Unusable, make_private_dir};
 pub use messages::Messages;
 

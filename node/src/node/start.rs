@@ -20,6 +20,7 @@ use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::lock::{Lock, Taken};
 use super::transfers::line::{EngineLine, ToTransfers};
+use super::transfers::pictures::Pictures;
 use super::transfers::{self, Porter};
 use super::{Config, Node, RELAYS_MAX, StartError, key};
 use crate::core::replica::{OPEN_ROOM_OFFER_MS, Replica};
@@ -92,6 +93,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         accepted,
         commands: command_queue,
         internal: internal.clone(),
+        pictures: Pictures::default(),
         internal_events,
         session_events,
         session_queue,
@@ -130,6 +132,7 @@ fn start_transfers(
         config: config.files.clone(),
         desk: parts.store.offers(),
         engine: EngineLine(internal),
+        pictures: parts.pictures.clone(),
         tasks: parts.tasks.clone(),
         stopping: parts.stopping.clone(),
     };

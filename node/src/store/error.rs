@@ -6,6 +6,13 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 
 /// Why the store could not do what it was asked.
+///
+/// ```
+/// use hobnob::StoreError;
+///
+/// let error = StoreError::Newer { file: "hobnob.db".into(), found: 9, known: 3 };
+/// assert!(error.to_string().contains("update hobnob"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// A newer program wrote the database.

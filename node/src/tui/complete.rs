@@ -70,6 +70,8 @@ fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
         matching(&choices.rooms, &format!("#{word}"), " ")
     } else if takes.starts_with("TARGET") {
         matching(&choices.targets, word, " ")
+    } else if let Some(start) = word.strip_prefix('@').filter(|_| takes.starts_with("[@")) {
+        matching(&choices.targets, start, " ").into_iter().map(|target| format!("@{target}")).collect()
     } else {
         matching(&choices.names, word, if earlier.is_empty() { ": " } else { " " })
     }
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn tab_completes_what_can_stand_there() {
-        let cases: [(&str, &[&str]); 17] = [
+        let cases: [(&str, &[&str]); 19] = [
             ("", &["bob: ", "Bea May: ", "ann: "]),
             ("b", &["bob: ", "Bea May: "]),
             ("hello b", &["bob ", "Bea May "]),
@@ -123,6 +125,8 @@ mod tests {
             ("/veri", &["/verify "]),
             ("/get ", &["f33731-2"]),
             ("/decline f3", &["f33731-2", "f33731-1"]),
+            ("/send @b", &["@bob "]),
+            ("/send #o", &["#ops "]),
             ("xyz", &[]),
             ("日本 B", &["bob ", "Bea May "]),
         ];

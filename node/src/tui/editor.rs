@@ -8,6 +8,10 @@ const HISTORY_MAX: usize = 500;
 /// Bytes that can be typed; further ones are left out. Far more than a message may have, so that its size can be told.
 const BYTES_MAX: usize = 256 * 1024;
 
+/// Changes that can be undone, and bytes that are kept for that; the oldest are forgotten.
+const UNDO_MAX: usize = 200;
+const UNDO_BYTES_MAX: usize = 1024 * 1024;
+
 /// A way of moving, or of cutting: from the cursor to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Motion {
@@ -21,6 +25,14 @@ pub(super) enum Motion {
     End,
 }
 
+/// A kind of change. Letters of one word are undone together, and so is what was deleted key by key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Letter,
+    Deletion,
+    Other,
+}
+
 /// A text with a cursor in it.
 #[derive(Debug, Default)]
 pub(super) struct Editor {
@@ -31,6 +43,9 @@ pub(super) struct Editor {
     history: Vec<String>,
     /// Which line of the history is shown, and what was being typed before.
     recalled: Option<(usize, String)>,
+    /// What was there before each change, and where the cursor was.
+    before: Vec<(String, usize)>,
+    last: Option<Change>,
 }
 
 impl Editor {
@@ -56,18 +71,25 @@ impl Editor {
             taken <= room
         });
         let kept: String = kept.collect();
+        let one = kept.chars().nth(1).is_none();
+        self.changes(if one { Change::Letter } else { Change::Other });
+        if kept.ends_with(char::is_whitespace) {
+            self.last = None;
+        }
         self.text.insert_str(self.cursor, &kept);
         self.cursor = self.boundary_at_or_after(self.cursor + kept.len());
     }
 
     /// Another text, with the cursor after it.
     pub(super) fn set(&mut self, text: String) {
+        self.forget();
         self.cursor = text.len();
         self.text = text;
     }
 
     /// Replaces the bytes from `start` to the cursor.
     pub(super) fn replace_before(&mut self, start: usize, text: &str) {
+        self.changes(Change::Other);
         self.text.replace_range(start..self.cursor, text);
         self.cursor = start + text.len();
     }
@@ -77,6 +99,7 @@ impl Editor {
         let text = std::mem::take(&mut self.text);
         self.cursor = 0;
         self.recalled = None;
+        self.forget();
         if !text.trim().is_empty() && self.history.last() != Some(&text) {
             self.history.push(text.clone());
             if self.history.len() > HISTORY_MAX {
@@ -87,6 +110,7 @@ impl Editor {
     }
 
     pub(super) fn go(&mut self, motion: Motion) {
+        self.last = None;
         self.cursor = self.target(motion);
     }
 
@@ -95,9 +119,11 @@ impl Editor {
         let target = self.target(motion);
         let range = target.min(self.cursor)..target.max(self.cursor);
         let gone = self.text[range.clone()].to_owned();
+        let key_by_key = matches!(motion, Motion::Left | Motion::Right);
+        self.changes(if key_by_key { Change::Deletion } else { Change::Other });
         self.text.replace_range(range.clone(), "");
         self.cursor = range.start;
-        if !matches!(motion, Motion::Left | Motion::Right) && !gone.is_empty() {
+        if !key_by_key && !gone.is_empty() {
             self.cut = gone;
         }
     }
@@ -109,6 +135,7 @@ impl Editor {
 
     /// Swaps the graphemes around the cursor, as Ctrl-t of a shell.
     pub(super) fn transpose(&mut self) {
+        self.changes(Change::Other);
         if self.cursor == self.text.len() {
             self.go(Motion::Left);
         }
@@ -116,6 +143,41 @@ impl Editor {
         self.go(Motion::Right);
         let swapped = [&self.text[middle..self.cursor], &self.text[left..middle]].concat();
         self.text.replace_range(left..self.cursor, &swapped);
+    }
+
+    /// Takes back the last change of this line.
+    pub(super) fn undo(&mut self) {
+        self.last = None;
+        while let Some((text, cursor)) = self.before.pop() {
+            // Some keys find nothing to change.
+            if text != self.text {
+                (self.text, self.cursor) = (text, cursor);
+                return;
+            }
+        }
+    }
+
+    /// The text is about to change.
+    fn changes(&mut self, change: Change) {
+        let goes_on = self.last == Some(change) && change != Change::Other;
+        self.last = Some(change);
+        if goes_on {
+            return;
+        }
+        self.before.push((self.text.clone(), self.cursor));
+        let mut bytes: usize = self.before.iter().map(|(text, _)| text.len()).sum();
+        let mut forgotten = 0;
+        while self.before.len() - forgotten > UNDO_MAX || bytes > UNDO_BYTES_MAX {
+            bytes -= self.before[forgotten].0.len();
+            forgotten += 1;
+        }
+        self.before.drain(..forgotten);
+    }
+
+    /// Another line begins: what was done to the last is not undone in it.
+    fn forget(&mut self) {
+        self.before.clear();
+        self.last = None;
     }
 
     /// One line up in the text, or else the line typed before.
@@ -231,6 +293,43 @@ mod tests {
         editor.yank();
         editor.transpose();
         assert_eq!(shown(&editor), " two-foru|");
+    }
+
+    #[test]
+    fn changes_are_undone_word_by_word_and_cut_by_cut() {
+        let mut editor = Editor::default();
+        "one two".chars().for_each(|c| editor.insert(c.encode_utf8(&mut [0; 4])));
+        editor.delete(Motion::Left);
+        editor.delete(Motion::Left);
+        editor.delete(Motion::BlankLeft);
+        editor.insert("3, 4");
+        editor.transpose();
+        let mut seen = vec![];
+        for _ in 0..7 {
+            seen.push(shown(&editor));
+            editor.undo();
+        }
+        assert_eq!(seen, ["one 3,4 |", "one 3, 4|", "one |", "one t|", "one two|", "one |", "|"]);
+        // Nothing is left, and nothing of another line.
+        editor.undo();
+        assert_eq!(shown(&editor), "|");
+        editor.insert("sent");
+        editor.take();
+        editor.undo();
+        assert_eq!(shown(&editor), "|");
+    }
+
+    #[test]
+    fn what_can_be_undone_is_bounded() {
+        let mut editor = Editor::default();
+        (0..UNDO_MAX * 2).for_each(|_| editor.insert("two words "));
+        assert_eq!(editor.before.len(), UNDO_MAX);
+        let long = "x".repeat(BYTES_MAX / 2);
+        (0..20).for_each(|_| {
+            editor.insert(&long);
+            editor.delete(Motion::Start);
+        });
+        assert!(editor.before.iter().map(|(text, _)| text.len()).sum::<usize>() <= UNDO_BYTES_MAX);
     }
 
     #[test]

@@ -51,6 +51,8 @@ impl Files {
         let peer = line.peers.first().map(|peer| peer.0).filter(|_| line.own);
         let file = self.of(now, &line);
         file.told_at = now;
+        // Where one's own is, only a list says.
+        let saved = line.saved.clone().or_else(|| file.line.saved.take().filter(|_| line.own));
         match peer {
             Some(peer) if file.peers.len() < PEERS_MAX || file.peers.contains_key(&peer) => {
                 file.peers.insert(peer, (line, now));
@@ -64,6 +66,7 @@ impl Files {
                 file.line = line;
             }
         }
+        file.line.saved = saved;
         self.let_go();
     }
 

@@ -14,6 +14,8 @@ mod files;
 mod layout;
 mod looks;
 mod paths;
+mod picture;
+mod previews;
 mod seen;
 mod shell;
 mod terminal;

@@ -19,6 +19,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::app::{About, App, Input, Output, Start};
 use super::looks::Looks;
 use super::paths;
+use super::picture::{Canvas, Picture};
+use super::previews;
 use super::seen::{self, Seen};
 use super::terminal::{self, Terminal};
 use super::view;
@@ -27,7 +29,7 @@ use crate::cli::chat::paths::Places;
 use crate::cli::exit::{Exit, Usage};
 use crate::cli::feed::{Feed, Told};
 use crate::cli::session::{self, Signals};
-use crate::cli::settings::{ScreenSettings, Settings};
+use crate::cli::settings::{Previewed, ScreenSettings, Settings};
 use crate::cli::{output, values};
 
 /// Between two frames at least: 60 a second.
@@ -96,16 +98,31 @@ struct Shell {
     app: App,
     /// A look at a folder, which may be far away.
     looks_at: JoinSet<Input>,
+    /// How pictures are shown, if any are.
+    canvas: Option<Canvas>,
+    /// A picture that is being made, which may take a second.
+    pictures: JoinSet<Input>,
+    /// What was pressed before the terminal was listened to.
+    typed: Vec<Event>,
     drawn: Option<Instant>,
 }
 
 impl Shell {
-    fn new(home: Home, room: RoomName, settings: ScreenSettings) -> anyhow::Result<Shell> {
+    fn new(home: Home, room: RoomName, mut settings: ScreenSettings) -> anyhow::Result<Shell> {
         let looks = Looks::of(|name| std::env::var(name).ok());
         let terminal = Terminal::enter().context("can't use this terminal for a screen (try hobnob --plain)")?;
+        let (canvas, typed) = if settings.previews != Previewed::None && looks.colour && looks.unicode {
+            Canvas::of_terminal(|name| std::env::var(name).ok())
+        } else {
+            (None, vec![])
+        };
+        if canvas.is_none() {
+            settings.previews = Previewed::None;
+        }
         let start = Start { room, looks, zone: TimeZone::system(), seen: seen::load(&home), places: Places::here(), settings };
         let app = App::new(start, terminal.size()?, values::now());
-        Ok(Shell { home, terminal, keys: EventStream::new(), app, looks_at: JoinSet::new(), drawn: None })
+        let (looks_at, pictures) = (JoinSet::new(), JoinSet::new());
+        Ok(Shell { home, terminal, keys: EventStream::new(), app, looks_at, canvas, pictures, typed, drawn: None })
     }
 
     async fn converse(&mut self, client: &Client, told: &mut Told) -> anyhow::Result<Ended> {
@@ -117,6 +134,7 @@ impl Shell {
         let mut asker = Asker::new(client.clone());
         let mut ticks = tokio::time::interval(TICK);
         self.input(Input::Attached);
+        std::mem::take(&mut self.typed).into_iter().for_each(|event| self.terminal_event(event));
         loop {
             if self.carry_out(&mut asker)? {
                 return self.answers(&mut asker).await;
@@ -132,6 +150,7 @@ impl Shell {
                 () = tokio::time::sleep_until(frame), if self.app.is_dirty() => self.draw()?,
                 Some((about, outcome)) = asker.answer() => self.input(Input::Answer(about, outcome)),
                 Some(listed) = self.looks_at.join_next() => self.input(listed?),
+                Some(made) = self.pictures.join_next() => self.input(made?),
                 _ = ticks.tick() => self.input(Input::Tick),
                 event = feed.next(told) => match event {
                     Ok(Some(event)) => self.input(Input::Event(event)),
@@ -151,7 +170,12 @@ impl Shell {
         match event {
             Event::Key(key) => self.input(Input::Key(key)),
             Event::Paste(text) => self.input(Input::Paste(text)),
-            Event::Resize(columns, rows) => self.input(Input::Resize(columns, rows)),
+            Event::Resize(columns, rows) => {
+                if self.canvas.as_mut().is_some_and(Canvas::measure) {
+                    self.input(Input::Cells);
+                }
+                self.input(Input::Resize(columns, rows));
+            }
             Event::FocusGained => self.input(Input::Focus(true)),
             Event::FocusLost => self.input(Input::Focus(false)),
             Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollUp => self.input(Input::Wheel(true)),
@@ -170,6 +194,11 @@ impl Shell {
                 Output::List { folder, path, start, typed, forth } if self.looks_at.is_empty() => {
                     let look = move || Input::Names { folder, names: paths::names(&path, &start), typed, forth };
                     self.looks_at.spawn_blocking(look);
+                }
+                Output::Picture { wanted, path } => {
+                    let canvas = self.canvas;
+                    let make = move || canvas.and_then(|canvas| Picture::of(&path, canvas, wanted.room, wanted.slot));
+                    self.pictures.spawn_blocking(move || Input::Pictured(wanted, make()));
                 }
                 // One folder at a time, however often the key is pressed.
                 Output::List { .. } => {}
@@ -220,6 +249,15 @@ impl Shell {
     fn keep(&self, seen: &Seen) {
         if let Err(error) = seen::save(&self.home, seen) {
             tracing::debug!("what was read can't be kept: {error}");
+        }
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        if let Some(canvas) = self.canvas {
+            // A terminal that can't be written to has nothing to forget.
+            let _gone = self.terminal.write(&canvas.farewell(previews::KEPT_MAX));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The terminal: made ready for a screen, drawn on, and given back as it was, however the program ends.
 
+use std::cell::Cell;
 use std::io::{self, Stdout, Write, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -77,7 +79,8 @@ impl Terminal {
         self.write(if on { MOUSE_ON } else { MOUSE_OFF })
     }
 
-    fn write(&mut self, text: &str) -> io::Result<()> {
+    /// Writes what is no part of the picture of the screen.
+    pub(super) fn write(&mut self, text: &str) -> io::Result<()> {
         let mut out = stdout();
         queue!(out, Print(text))?;
         out.flush()
@@ -113,10 +116,26 @@ fn give_back() {
     log::release();
 }
 
+thread_local! {
+    /// Whether a panic in this thread is caught, and no fault of the program.
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what may panic over something hostile; none if it did. Nobody is told.
+pub(super) fn contained<T>(run: impl FnOnce() -> T) -> Option<T> {
+    CONTAINED.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    CONTAINED.set(false);
+    outcome.ok()
+}
+
 /// A panic in any thread is told on a terminal that can show it.
 fn restore_before_panic() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if CONTAINED.get() {
+            return;
+        }
         if IN_USE.load(Ordering::SeqCst) {
             give_back();
             PANICKED.notify_one();

@@ -10,7 +10,7 @@ use super::permission;
 use super::process::{Output, hobnob_binary};
 use super::relay::Relay;
 use super::screen::Screen;
-use super::terminal::{Size, Terminal};
+use super::terminal::{Model, Size, Terminal};
 
 /// Where a node's key and database are. Clones are the same folder.
 #[derive(Debug, Clone)]
@@ -95,8 +95,13 @@ impl Home {
 
     /// Runs the program as a person would, in a terminal of its own.
     pub fn terminal(&self, arguments: &[&str], size: Size) -> Terminal {
+        self.terminal_of(&Model::default(), arguments, size)
+    }
+
+    /// As [`Home::terminal`], in a terminal of this model.
+    pub fn terminal_of(&self, model: &Model, arguments: &[&str], size: Size) -> Terminal {
         let arguments = [&self.common()[..], &["--nick", &self.nick], arguments].concat();
-        self.machine.terminal(hobnob_binary(), &arguments, size)
+        self.machine.terminal_of(model, hobnob_binary(), &arguments, size)
     }
 
     /// Copies the home as it is. Nothing may be running in it.

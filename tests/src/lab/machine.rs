@@ -18,7 +18,7 @@ use super::process::{Output, finish, hobnob_binary, pipes};
 use super::relay::Relay;
 use super::screen::Screen;
 use super::switch::Switch;
-use super::terminal::{self, Size, Terminal};
+use super::terminal::{self, Model, Size, Terminal};
 
 /// A computer on zero or more networks. Clones are the same machine; it is switched off when the last of them goes.
 #[derive(Debug, Clone)]
@@ -156,12 +156,17 @@ impl Machine {
 
     /// Starts a program in a terminal of its own.
     pub fn terminal(&self, program: impl AsRef<OsStr>, arguments: &[&str], size: Size) -> Terminal {
+        self.terminal_of(&Model::default(), program, arguments, size)
+    }
+
+    /// Starts a program in a terminal of its own, of this model.
+    pub fn terminal_of(&self, model: &Model, program: impl AsRef<OsStr>, arguments: &[&str], size: Size) -> Terminal {
         let program = program.as_ref();
-        Terminal::new(self.clone(), size, |streams| {
+        Terminal::new(self.clone(), model, size, |streams| {
             let mut command = self.0.namespace.command("setsid");
             command.arg("--ctty").arg(program).args(arguments);
             clean(&mut command, &self.0.dir);
-            terminal::leader(&mut command, streams);
+            terminal::leader(&mut command, model, streams);
             self.0.namespace.spawn(&mut command).unwrap_or_else(|e| panic!("{}: {e}", program.display()))
         })
     }

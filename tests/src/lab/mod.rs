@@ -74,7 +74,7 @@ pub use relay::Relay;
 pub use screen::Screen;
 pub use site::Site;
 pub use switch::Switch;
-pub use terminal::{Size, Terminal};
+pub use terminal::{Model, Size, Terminal};
 pub use wait::{Stopwatch, pause, until};
 
 /// One test's network. Drop it last: the homes of its machines go with it.

@@ -19,6 +19,7 @@ use super::wait::{Stopwatch, pause};
 pub struct Terminal {
     process: Child,
     master: File,
+    cell: Option<(u16, u16)>,
     shown: Arc<Shown>,
     reader: Option<JoinHandle<()>>,
     /// Keeps the machine on.
@@ -41,6 +42,17 @@ impl std::fmt::Debug for Shown {
     }
 }
 
+/// What kind of terminal it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Model {
+    /// What it says of itself in the environment, beside or in place of what any does.
+    pub variables: &'static [(&'static str, &'static str)],
+    /// Pixels of a cell, if it tells the system.
+    pub cell: Option<(u16, u16)>,
+    /// What it is asked, and what it answers.
+    pub answers: &'static [(&'static str, &'static str)],
+}
+
 /// How large a terminal is.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
@@ -51,17 +63,19 @@ pub struct Size {
 }
 
 impl Size {
-    fn winsize(self) -> Winsize {
-        Winsize { ws_row: self.rows, ws_col: self.columns, ws_xpixel: 0, ws_ypixel: 0 }
+    fn winsize(self, cell: Option<(u16, u16)>) -> Winsize {
+        let (width, height) = cell.unwrap_or((0, 0));
+        let [ws_xpixel, ws_ypixel] = [self.columns * width, self.rows * height];
+        Winsize { ws_row: self.rows, ws_col: self.columns, ws_xpixel, ws_ypixel }
     }
 }
 
 impl Terminal {
     /// Starts what `command` makes of the file that is its terminal.
-    pub(super) fn new(machine: Machine, size: Size, start: impl FnOnce([Stdio; 3]) -> Child) -> Self {
+    pub(super) fn new(machine: Machine, model: &Model, size: Size, start: impl FnOnce([Stdio; 3]) -> Child) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the system has terminals to give");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("this one is ours");
-        tcsetwinsize(&master, size.winsize()).expect("a terminal has a size");
+        tcsetwinsize(&master, size.winsize(model.cell)).expect("a terminal has a size");
         let path = ptsname(&master, Vec::new()).expect("this one is ours");
         let path = path.to_str().expect("ASCII");
         let slave = File::options().read(true).write(true).open(path).expect("the other end opens");
@@ -72,8 +86,9 @@ impl Terminal {
         let state = Mutex::new(State { emulator, bytes: Vec::new() });
         let shown = Arc::new(Shown { state, changed: Condvar::new() });
         let (for_reader, from) = (Arc::clone(&shown), master.try_clone().expect("a file can be cloned"));
-        let reader = Some(std::thread::spawn(move || for_reader.read(from)));
-        Self { process, master, shown, reader, _machine: machine }
+        let answers = model.answers;
+        let reader = Some(std::thread::spawn(move || for_reader.read(from, answers)));
+        Self { process, master, cell: model.cell, shown, reader, _machine: machine }
     }
 
     /// Presses keys: their bytes, as a terminal sends them.
@@ -94,7 +109,7 @@ impl Terminal {
     /// Gives the terminal another size.
     pub fn resizes(&mut self, size: Size) {
         self.shown.state().emulator.screen_mut().set_size(size.rows, size.columns);
-        tcsetwinsize(&self.master, size.winsize()).expect("a terminal has a size");
+        tcsetwinsize(&self.master, size.winsize(self.cell)).expect("a terminal has a size");
     }
 
     /// Waits until this text is on the screen.
@@ -114,6 +129,30 @@ impl Terminal {
         let (state, waited) =
             self.shown.changed.wait_timeout_while(state, PATIENCE, missing).unwrap_or_else(PoisonError::into_inner);
         assert!(!waited.timed_out(), "{what:?} did not appear on this screen:\n{}", state.emulator.screen().contents());
+    }
+
+    /// Waits until these bytes have come out.
+    pub fn writes(&self, bytes: &str) {
+        let state = self.shown.state();
+        let missing = |state: &mut State| !contains(&state.bytes, bytes);
+        let (_state, waited) =
+            self.shown.changed.wait_timeout_while(state, PATIENCE, missing).unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "{bytes:?} was not written");
+    }
+
+    /// Waits until so many rows of the screen have cells with a colour behind them, as pictures have.
+    pub fn shows_coloured_rows(&self, rows: usize) {
+        let state = self.shown.state();
+        let other = |state: &mut State| coloured_rows(state.emulator.screen()) != rows;
+        let (state, waited) =
+            self.shown.changed.wait_timeout_while(state, PATIENCE, other).unwrap_or_else(PoisonError::into_inner);
+        let screen = state.emulator.screen();
+        assert!(!waited.timed_out(), "{} rows are coloured, not {rows}:\n{}", coloured_rows(screen), screen.contents());
+    }
+
+    /// Whether these bytes have come out.
+    pub fn has_written(&self, bytes: &str) -> bool {
+        contains(&self.shown.state().bytes, bytes)
     }
 
     /// What is on the screen.
@@ -172,13 +211,18 @@ impl Shown {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, mut from: impl Read) {
+    /// Each question is answered once.
+    fn read(&self, mut master: File, answers: &[(&str, &str)]) {
         let mut chunk = [0; 65536];
-        while let Ok(count @ 1..) = from.read(&mut chunk) {
+        let mut answers = answers.to_vec();
+        while let Ok(count @ 1..) = master.read(&mut chunk) {
             let mut state = self.state();
             state.emulator.process(&chunk[..count]);
             state.bytes.extend_from_slice(&chunk[..count]);
+            let asked = answers.extract_if(.., |(question, _)| contains(&state.bytes, question));
+            let answer: String = asked.map(|(_, answer)| answer).collect();
             drop(state);
+            master.write_all(answer.as_bytes()).expect("the terminal takes an answer");
             self.changed.notify_all();
         }
     }
@@ -194,9 +238,22 @@ impl Drop for Terminal {
     }
 }
 
+fn contains(bytes: &[u8], what: &str) -> bool {
+    bytes.windows(what.len()).any(|window| window == what.as_bytes())
+}
+
+fn coloured_rows(screen: &vt100::Screen) -> usize {
+    let (rows, columns) = screen.size();
+    let is_coloured = |row, column| screen.cell(row, column).is_some_and(|cell| cell.bgcolor() != vt100::Color::Default);
+    (0..rows).filter(|row| (0..columns).any(|column| is_coloured(*row, column))).count()
+}
+
 /// What runs a program as the leader of a session that has its standard input as terminal: of package util-linux.
-pub(super) fn leader(command: &mut Command, [stdin, stdout, stderr]: [Stdio; 3]) {
-    command.env("TERM", "xterm-256color").env("LANG", "C.UTF-8").env("TZ", "UTC").env_remove("NO_COLOR");
+pub(super) fn leader(command: &mut Command, model: &Model, [stdin, stdout, stderr]: [Stdio; 3]) {
+    for name in ["NO_COLOR", "COLORTERM", "TERM_PROGRAM", "TMUX", "STY", "ZELLIJ", "KONSOLE_VERSION", "KITTY_WINDOW_ID"] {
+        command.env_remove(name);
+    }
+    command.env("TERM", "xterm-256color").env("LANG", "C.UTF-8").env("TZ", "UTC").envs(model.variables.iter().copied());
     command.stdin(stdin).stdout(stdout).stderr(stderr);
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Nat, Node, pause};
+use hobnob_tests::lab::{Lab, Nat, Node, pause, until};
 
 use crate::hand::{PATIENCE, beside};
 use crate::{Hand, bytes_of, random_file, same};
@@ -33,6 +33,7 @@ fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
     assert_eq!(fs::metadata(&place).expect("it is there").permissions().mode() & 0o111, 0, "nothing that comes can be run");
     let told = ann.is_told(&id, "done");
     assert_eq!(told["peers"][0], bob.id());
+    assert_eq!(ann.state_of(&id)["saved"].as_str(), file.to_str(), "one's own is where it was");
     // The same again gets another name.
     let again = ann.offers(&bob, &file);
     bob.accepts(&again);
@@ -253,12 +254,62 @@ fn no_is_heard_on_the_other_side() {
     bob.accepts(&stopped);
     bob.has_some(&stopped, 1);
     bob.run(&["decline", &stopped]).expect(0);
+    assert_eq!(parts(&bob), [""; 0]);
     let taken_back = ann.offers(&bob, &file);
     bob.accepts(&taken_back);
     bob.has_some(&taken_back, 1);
     ann.run(&["decline", &taken_back]).expect(0);
     assert!(bob.is_told(&taken_back, "failed")["why"].as_str().is_some_and(|why| why.contains("taken it back")));
+    assert_eq!(parts(&bob), [""; 0], "what had come of it goes, too");
     assert_eq!(bob.state_of(&stopped)["state"], "declined");
+}
+
+#[test]
+fn what_is_taken_back_while_one_is_away_leaves_nothing_and_nothing_of_others_is_removed() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two(&lab);
+    let file = random_file(&ann, "film.mp4", 200);
+    let [open, taken_back, declined] = [(); 3].map(|()| ann.offers(&bob, &file));
+    for id in [&open, &taken_back] {
+        bob.accepts(id);
+        bob.has_some(id, 1);
+    }
+    bob.hears_of(&declined);
+    bob.run(&["decline", &declined]).expect(0);
+    bob.kill9();
+    ann.run(&["decline", &taken_back]).expect(0);
+    ann.terminate();
+    // As a run leaves it that ends between saying no and removing; and of another home that has its files in the same folder.
+    let (downloads, content) = (bob.home().path().join("downloads"), bob.home().path().join("content"));
+    let part = |id: &str| format!(".hobnob-{id}.part");
+    fs::write(content.join(format!("{declined}.part")), "leaves").expect("it is ours");
+    for name in [part(&declined), part("00000000000000aa-7"), "holiday.part".to_owned()] {
+        fs::write(downloads.join(name), "part").expect("it is ours");
+    }
+    let kept = [part("00000000000000aa-7"), "holiday.part".to_owned()];
+    bob.start();
+    let are_left =
+        |ids: &[&String]| {
+            let mut expected = [ids.iter().map(|id| part(id)).collect(), kept.to_vec()].concat();
+            expected.sort();
+            until("only these parts are left", PATIENCE, || {
+                if parts(&bob) == expected { Ok(()) } else { Err(parts(&bob).join(" ")) }
+            });
+        };
+    are_left(&[&open, &taken_back]);
+    ann.start();
+    same(&file, &bob.gets(&open));
+    bob.is_told(&taken_back, "failed");
+    are_left(&[]);
+}
+
+/// What lies in its downloads folder that is not whole: also what only looks so.
+fn parts(node: &Node) -> Vec<String> {
+    let folder = fs::read_dir(node.home().path().join("downloads")).expect("it is there");
+    let names = folder.map(|entry| entry.expect("it can be read").file_name().into_string().expect("UTF-8"));
+    let mut parts: Vec<String> = names.filter(|name| name.ends_with(".part")).collect();
+    parts.sort();
+    parts
 }
 
 #[test]

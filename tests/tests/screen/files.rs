@@ -87,12 +87,13 @@ fn a_file_goes_both_ways_with_a_chat_of_lines() {
     bob.shows("the plan.pdf is here: ");
     same(&plan, &there.path().join("downloads/the plan.pdf"));
     let answer = file(&there, "answer.txt", 5);
-    bob.types(&format!("/send {}", answer.display()));
+    bob.types(&format!("/send @ann {}", answer.display()));
     let offered = {
         let fits = |event: &Value| event["event"] == "file" && event["name"] == "answer.txt";
         ann.wait_for("hear of answer.txt", fits, Duration::from_secs(60))
     };
     assert_eq!(offered["state"], "offered");
+    assert!(offered["conversation"].as_str().is_some_and(|of| of.starts_with('@')), "{offered}");
     ann.run(&["accept", "answer.txt"]).expect(0);
     bob.shows("ann has answer.txt");
     bob.types("/accept");

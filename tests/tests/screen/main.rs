@@ -3,4 +3,5 @@
 mod ends;
 mod files;
 mod full;
+mod pictures;
 mod plain;

@@ -1,5 +1,6 @@
 //! What a line typed into a chat means.
 
+use hobnob::control::wire::Text;
 use hobnob::protocol::target::TargetError;
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, RoomName, Target};
@@ -38,8 +39,8 @@ pub(crate) enum Input {
     Search(String),
     History(usize),
     Receipts,
-    /// Offers what is at this path in the conversation that is spoken in.
-    Send(PathWord),
+    /// Offers what is at this path; without a conversation: in the one that is spoken in.
+    Send(Option<To>, PathWord),
     Files,
     /// By id, the beginning of one, or name; none: the only one that waits.
     Accept(Option<String>),
@@ -55,6 +56,25 @@ pub(crate) enum Input {
     /// About one command, or about all.
     Help(Option<&'static Spec>),
     Quit,
+}
+
+/// A conversation, as it is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum To {
+    /// `@bob`
+    Peer(Target),
+    /// `#ops`
+    Room(RoomName),
+}
+
+impl To {
+    /// As requests name it: a target, or a room.
+    pub(crate) fn fields(self) -> (Option<Text<Target>>, Option<Text<RoomName>>) {
+        match self {
+            To::Peer(target) => (Some(Text(target)), None),
+            To::Room(room) => (None, Some(Text(room))),
+        }
+    }
 }
 
 /// Reads a line. What begins with one slash is a command or an error, never a message.
@@ -118,7 +138,13 @@ fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
         What::Names => Input::Names,
         What::Peers => Input::Peers,
         What::Receipts => Input::Receipts,
-        What::Send => Input::Send(PathWord::parse(rest)?),
+        What::Send => {
+            let (to, path) = addressed(rest);
+            if path.is_empty() {
+                return Err(format!("{} (write ./ before a path that begins with @ or #)", usage(spec)));
+            }
+            Input::Send(to.map(parse_to).transpose()?, PathWord::parse(path)?)
+        }
         What::Files => Input::Files,
         What::Accept => Input::Accept(some(rest)),
         What::Decline => Input::Decline(some(rest)),
@@ -138,6 +164,22 @@ fn usage(spec: &Spec) -> String {
 
 fn parse_target(word: &str) -> Result<Target, String> {
     word.parse().map_err(|e: TargetError| e.to_string())
+}
+
+fn parse_to(word: &str) -> Result<To, String> {
+    match word.strip_prefix('@') {
+        Some(target) => parse_target(target).map(To::Peer),
+        None => parse_room(word).map(To::Room),
+    }
+}
+
+/// A conversation before something else, and that.
+pub(crate) fn addressed(rest: &str) -> (Option<&str>, &str) {
+    if !rest.starts_with(['@', '#']) {
+        return (None, rest);
+    }
+    let (word, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    (Some(word), rest.trim_start())
 }
 
 fn parse_room(word: &str) -> Result<RoomName, String> {
@@ -168,6 +210,7 @@ mod tests {
         let say = |text: &str| Ok(Input::Say(text.into()));
         let room = |name: &str| name.parse::<RoomName>().unwrap();
         let bob = || Target::Name("bob".into());
+        let path = |typed: &str| PathWord::parse(typed).unwrap();
         let cases = [
             ("", Ok(Input::Nothing)),
             ("  \t", Ok(Input::Nothing)),
@@ -191,7 +234,11 @@ mod tests {
             ("/why bob", Ok(Input::Why(bob()))),
             ("/net", Ok(Input::Net)),
             ("/doctor", Ok(Input::Net)),
-            ("/send \"my film.mp4\"", Ok(Input::Send(PathWord::parse("my film.mp4").unwrap()))),
+            ("/send \"my film.mp4\"", Ok(Input::Send(None, path("my film.mp4")))),
+            ("/send @bob my film.mp4", Ok(Input::Send(Some(To::Peer(bob())), path("my film.mp4")))),
+            ("/send #ops  'x'", Ok(Input::Send(Some(To::Room(room("ops"))), path("x")))),
+            ("/send ./@bob", Ok(Input::Send(None, path("./@bob")))),
+            ("/send '#1'", Ok(Input::Send(None, path("'#1'")))),
             ("/files", Ok(Input::Files)),
             ("/accept", Ok(Input::Accept(None))),
             ("/get f33731-4", Ok(Input::Accept(Some("f33731-4".into())))),
@@ -234,7 +281,10 @@ mod tests {
             ("/join", "/join ROOM"),
             ("/join a/b", "a room's name is"),
             ("/verify bob yes", "write /verify TARGET"),
-            ("/send", "/send PATH"),
+            ("/send", "/send [@TO] PATH"),
+            ("/send @bob", "write ./ before a path"),
+            ("/send #o/ps x", "a room's name is"),
+            ("/send @host:0 x", "no valid port"),
             ("/send 'my film", "quote"),
             ("/peers now", "takes nothing more"),
         ] {

@@ -1,9 +1,10 @@
-//! Files in the line chat: offered to the room that is spoken in, fetched, listed, ended.
+//! Files in the line chat: offered, fetched, listed, ended.
 
 use hobnob::MessageId;
 use hobnob::control::wire::{Command, Done, FileLine, FileList, Text};
 use hobnob::control::{Client, ClientError};
 
+use super::command::To;
 use super::paths::{PathWord, Places};
 use super::{Chat, ON_DISK, Reply};
 use crate::cli::offers;
@@ -11,9 +12,10 @@ use crate::cli::show::{self, Names};
 
 impl Chat {
     /// The answer comes once the file has been read.
-    pub(super) async fn offer(&mut self, client: &Client, word: &PathWord) {
+    pub(super) async fn offer(&mut self, client: &Client, to: Option<To>, word: &PathWord) {
         let path = Places::here().path(word);
-        let command = Command::Offer { target: None, room: Some(Text(self.room.clone())), path, patience: ON_DISK };
+        let (target, room) = to.unwrap_or_else(|| To::Room(self.room.clone())).fields();
+        let command = Command::Offer { target, room, path, patience: ON_DISK };
         self.begin(client, command, Reply::Sent).await;
     }
 

@@ -255,7 +255,7 @@ impl Chat {
                 self.begin(client, Command::Verify { target: Text(target), confirm }, words).await;
             }
             Input::Why(target) => self.begin(client, Command::Why { target: Text(target) }, diagnosed).await,
-            Input::Send(word) => self.offer(client, &word).await,
+            Input::Send(to, word) => self.offer(client, to, &word).await,
             Input::Files => self.files(client),
             Input::Accept(word) => self.accept(client, word),
             Input::Decline(word) => self.decline(client, word),
@@ -357,7 +357,7 @@ impl Chat {
                 self.report(report)
             }
             // The message that offers it says how to fetch it.
-            WireEvent::File(file) if file.state == FileState::Offered => Ok(()),
+            WireEvent::File(file) if file.state == FileState::Offered && !file.own => Ok(()),
             WireEvent::File(_) => show::event(&event, &self.names).map_or(Ok(()), |text| output::line(&format!("* {text}"))),
             WireEvent::Notice(NoticeLine { text, .. }) => output::line(&format!("* {}", visible(&text))),
             WireEvent::Message(_)

@@ -79,7 +79,8 @@ impl PathWord {
         if self.from_home {
             return format!("~/{}", path.replace('\\', "\\\\"));
         }
-        if path.starts_with(['\'', '"']) || white(path.chars().next()) || white(path.chars().next_back()) {
+        // Before a path, @ and # begin a conversation.
+        if path.starts_with(['\'', '"', '@', '#']) || white(path.chars().next()) || white(path.chars().next_back()) {
             return format!("'{}'", path.replace('\'', r"'\''"));
         }
         let tilde = if path.starts_with('~') { "\\" } else { "" };
@@ -146,7 +147,9 @@ mod tests {
 
     #[test]
     fn what_is_completed_reads_back_as_itself() {
-        for name in ["a.png", "my film.mp4", "'quoted'", "\"q", "~", " in the middle of two ", "back\\slash", "it's"] {
+        for name in
+            ["a.png", "my film.mp4", "@bob", "#1", "'quoted'", "\"q", "~", " in the middle of two ", "back\\slash", "it's"]
+        {
             for folder in ["", "~/", "sub dir/", "/"] {
                 let word = PathWord::begun(folder).with(name);
                 assert_eq!(PathWord::parse(&word.typed()), Ok(word.clone()), "{folder} {name}: {}", word.typed());

@@ -24,22 +24,57 @@ pub use event::{
     BodyFields, EventLine, LINES_VERSION, ListeningLine, MarksFields, MessageLine, NoticeLine, PeerLine, ReceiptLine, RelayLine,
     RoomLine, SentLine, StatusLine, WireEvent,
 };
-pub use file::{FileLine, FileList, OfferFields};
+pub use file::{FileLine, FileList, OfferFields, PictureFields};
 pub use values::{Base64, Text, Time};
 
 /// Longest line a node reads, in bytes. A longer one is skipped and answered with an error.
+///
+/// ```
+/// use hobnob::control::wire::REQUEST_BYTES_MAX;
+///
+/// assert!(REQUEST_BYTES_MAX > 10 * 16 * 1024, "the longest text fits, however it is escaped");
+/// ```
 pub const REQUEST_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest line a client reads, in bytes. Only a long list of peers comes near; a longer one ends the connection.
+///
+/// ```
+/// use hobnob::control::line::Lines;
+/// use hobnob::control::wire::ANSWER_BYTES_MAX;
+///
+/// let answers = Lines::new(&b"{}"[..], ANSWER_BYTES_MAX);
+/// # drop(answers);
+/// ```
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Messages in one answer to `history` at most; `more` says that there are older ones.
+///
+/// ```
+/// use hobnob::control::wire::HISTORY_PAGE_MAX;
+///
+/// let requests = |messages: usize| messages.div_ceil(HISTORY_PAGE_MAX);
+/// assert_eq!(requests(1000), 4);
+/// ```
 pub const HISTORY_PAGE_MAX: usize = 256;
 
 /// How long `send` and `broadcast` wait unless told otherwise.
+///
+/// ```
+/// use hobnob::control::wire::{Patience, TIMEOUT_MS_DEFAULT};
+///
+/// let usual: Patience = serde_json::from_str("{}")?;
+/// assert_eq!(usual.timeout_ms, TIMEOUT_MS_DEFAULT);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
 
 /// One request.
+///
+/// ```
+/// use hobnob::control::wire::{Command, Request, to_line};
+///
+/// assert_eq!(to_line(&Request { id: 7, command: Command::Ping }), "{\"id\":7,\"cmd\":\"ping\"}\n");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Chosen by the asker; the answer has it too.
@@ -50,6 +85,16 @@ pub struct Request {
 }
 
 /// What can be asked of a node, and what `ok` holds then. Those that change something are carried out in the order of their lines.
+///
+/// ```
+/// use hobnob::control::wire::Command;
+///
+/// let send: Command = serde_json::from_str(r#"{"cmd":"send","target":"bob","text":"hi"}"#)?;
+/// let Command::Send { target, body, patience } = send else { panic!("it is named so") };
+/// assert_eq!((target.0.to_string().as_str(), body.text.as_deref()), ("bob", Some("hi")));
+/// assert_eq!(patience.wait, hobnob::DeliveryState::Delivered);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "lowercase")]
 pub enum Command {
@@ -185,6 +230,15 @@ pub enum Command {
 }
 
 /// How far a message shall have come before the answer is given, and for how long at most.
+///
+/// ```
+/// use hobnob::DeliveryState;
+/// use hobnob::control::wire::Patience;
+///
+/// let on_disk = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+/// assert_eq!(serde_json::to_string(&on_disk)?, r#"{"wait":"queued","timeout_ms":0}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patience {
     /// How far.
@@ -196,6 +250,16 @@ pub struct Patience {
 }
 
 /// Which messages: see [`HistoryQuery`].
+///
+/// ```
+/// use hobnob::HistoryQuery;
+/// use hobnob::control::wire::HistoryFilter;
+///
+/// let filter: HistoryFilter = serde_json::from_str(r##"{"conversation":"#ops","since":"2026-11-01T00:00:00Z"}"##)?;
+/// let query: HistoryQuery = filter.into();
+/// assert_eq!((query.limit, query.since_ms), (None, Some(1_793_491_200_000)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryFilter {
     /// Only this conversation.
@@ -236,6 +300,14 @@ impl From<HistoryFilter> for HistoryQuery {
 }
 
 /// One answer.
+///
+/// ```
+/// use hobnob::control::wire::{Answer, Outcome, RoomList};
+///
+/// let answer: Answer<RoomList> = serde_json::from_str(r#"{"id":7,"ok":{"rooms":[]}}"#)?;
+/// assert_eq!(answer, Answer { id: Some(7), outcome: Outcome::Ok(RoomList { rooms: vec![] }) });
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer<T> {
     /// The request's id; none where the line was too broken to have one.
@@ -246,6 +318,17 @@ pub struct Answer<T> {
 }
 
 /// What came of a request.
+///
+/// ```
+/// use hobnob::control::wire::{Answer, Done, Outcome};
+///
+/// let answer: Answer<Done> = serde_json::from_str(r#"{"id":7,"error":{"code":"fault","exit":1,"text":"the disk is full"}}"#)?;
+/// match answer.outcome {
+///     Outcome::Ok(Done {}) => println!("done"),
+///     Outcome::Error(failure) => assert_eq!(failure.to_string(), "the disk is full"),
+/// }
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome<T> {
@@ -256,6 +339,14 @@ pub enum Outcome<T> {
 }
 
 /// Why a request failed.
+///
+/// ```
+/// use hobnob::control::wire::Failure;
+///
+/// let failure = Failure::from(hobnob::SendError::Myself);
+/// assert_eq!((failure.code.as_str(), failure.exit), ("no-such-peer", 3));
+/// assert_eq!((Failure::fault("it broke").exit, Failure::usage("what?").exit), (1, 2));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct Failure {
@@ -268,6 +359,14 @@ pub struct Failure {
 }
 
 /// Who answers on a socket.
+///
+/// ```
+/// use hobnob::control::wire::Pong;
+///
+/// let line: Pong = serde_json::from_str(r#"{"pid":4711,"home":"/home/ann/.local/share/hobnob","version":"0.1.0"}"#)?;
+/// assert_eq!(line.pid, 4711);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
     /// Its process id.
@@ -279,6 +378,16 @@ pub struct Pong {
 }
 
 /// Answers `peers`.
+///
+/// ```
+/// use hobnob::control::wire::PeerList;
+///
+/// # let id = hobnob::PeerId::from_bytes([7; 32]);
+/// # let peer = format!(r#"{{"peer":"{id}","nick":"bob","name":"bob","state":"online","path":"lan","addr":"10.0.0.5:4626","rtt_ms":0.4}}"#);
+/// let line: PeerList = serde_json::from_str(&format!(r#"{{"peers":[{peer}]}}"#))?;
+/// assert_eq!(line.peers[0].name, "bob");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerList {
     /// All that are known.
@@ -286,6 +395,14 @@ pub struct PeerList {
 }
 
 /// Answers `history`.
+///
+/// ```
+/// use hobnob::control::wire::MessageList;
+///
+/// let line: MessageList = serde_json::from_str(r#"{"messages":[],"more":false}"#)?;
+/// assert!(line.messages.is_empty() && !line.more);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageList {
     /// Oldest first.
@@ -296,6 +413,14 @@ pub struct MessageList {
 }
 
 /// Answers `rooms`.
+///
+/// ```
+/// use hobnob::control::wire::RoomList;
+///
+/// let line: RoomList = serde_json::from_str(r##"{"rooms":[{"room":"#lobby","open":true,"here":[]}]}"##)?;
+/// assert_eq!(line.rooms[0].room.0, hobnob::RoomName::lobby());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomList {
     /// All of them.
@@ -303,6 +428,15 @@ pub struct RoomList {
 }
 
 /// Answers `resolve`.
+///
+/// ```
+/// use hobnob::control::wire::{Resolved, Text};
+///
+/// let bob = hobnob::PeerId::from_bytes([7; 32]);
+/// let line: Resolved = serde_json::from_str(&format!(r#"{{"peer":"{bob}"}}"#))?;
+/// assert_eq!(line, Resolved { peer: Text(bob) });
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
     /// Who it is.
@@ -310,6 +444,16 @@ pub struct Resolved {
 }
 
 /// Answers `kick`.
+///
+/// ```
+/// use hobnob::control::wire::Kicked;
+///
+/// # let id = hobnob::PeerId::from_bytes([7; 32]);
+/// # let peer = format!(r#"{{"peer":"{id}","nick":"bob","name":"bob","state":"online","path":"lan","addr":"10.0.0.5:4626","rtt_ms":0.4}}"#);
+/// let line: Kicked = serde_json::from_str(&format!(r#"{{"peer":{peer},"for_s":600}}"#))?;
+/// assert_eq!(line.for_s, hobnob::KICKED_FOR.as_secs());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Kicked {
     /// Whom.
@@ -319,6 +463,16 @@ pub struct Kicked {
 }
 
 /// Answers `verify`.
+///
+/// ```
+/// use hobnob::control::wire::Verification;
+///
+/// # let id = hobnob::PeerId::from_bytes([7; 32]);
+/// # let peer = format!(r#"{{"peer":"{id}","nick":"bob","name":"bob","state":"online","path":"lan","addr":"10.0.0.5:4626","rtt_ms":0.4}}"#);
+/// let line: Verification = serde_json::from_str(&format!(r#"{{"peer":{peer},"words":["mushroom","imitate","hollow","inside","invest","trick"]}}"#))?;
+/// assert_eq!(line.words.len(), 6);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
     /// Whom.
@@ -328,6 +482,10 @@ pub struct Verification {
 }
 
 /// The answer where there is nothing to say: `{}`.
+///
+/// ```
+/// assert_eq!(hobnob::control::wire::to_line(&hobnob::control::wire::Done {}), "{}\n");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 
@@ -408,6 +566,15 @@ impl From<JoinError> for Failure {
 }
 
 /// Reads a line as a request; the error says whose request it was, as far as that can be told.
+///
+/// ```
+/// use hobnob::control::wire::{Command, parse_request};
+///
+/// let request = parse_request(br#"{"id":7,"cmd":"rooms"}"#).expect("it is one");
+/// assert_eq!((request.id, request.command), (7, Command::Rooms));
+/// let answer = parse_request(br#"{"id":8,"cmd":"dance"}"#).expect_err("there is no such command");
+/// assert_eq!(answer.id, Some(8));
+/// ```
 pub fn parse_request(line: &[u8]) -> Result<Request, Answer<Done>> {
     #[derive(Deserialize)]
     struct OnlyId {
@@ -420,12 +587,25 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Answer<Done>> {
 }
 
 /// The answer to a line that is longer than any request.
+///
+/// ```
+/// use hobnob::control::wire::{to_line, too_long};
+///
+/// assert!(to_line(&too_long()).starts_with(r#"{"id":null,"error":{"code":"usage""#));
+/// ```
 pub fn too_long() -> Answer<Done> {
     let text = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
     Answer { id: None, outcome: Outcome::Error(Failure::usage(text)) }
 }
 
 /// One value as one line, line feed included, with nothing in it that could disturb a terminal.
+///
+/// ```
+/// use hobnob::control::wire::{Failure, to_line};
+///
+/// let line = to_line(&Failure::fault("a bell \u{7} and \u{202e}"));
+/// assert!(line.ends_with("a bell \\u0007 and \\u202e\"}\n"), "{line}");
+/// ```
 pub fn to_line(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).expect("the types here have only string keys, and nothing else can fail");
     let mut line = text::visible_json(&json).into_owned();

@@ -4,7 +4,7 @@ use hobnob_protocol::offer::Folder;
 use hobnob_protocol::{Body, ContentHash, LogId, Offer};
 
 use super::*;
-use crate::node::{Event, FileInfo, FileState, Marks, Message, Notice, PathKind, PeerInfo, PeerState, Sent};
+use crate::node::{Event, FileInfo, FileState, Marks, Message, Notice, PathKind, PeerInfo, PeerState, Picture, Sent};
 
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
 const BOB: &str = "aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba";
@@ -252,6 +252,7 @@ fn file_lines() {
         peers: vec![id(1)],
         path: Some(PathKind::Lan),
         place: None,
+        picture: None,
         why: None,
         received_at_ms: 0,
     };
@@ -269,10 +270,11 @@ fn file_lines() {
         peers: vec![],
         path: None,
         place: Some("/d/a".into()),
+        picture: Some(Picture { width: 1920, height: 1080, path: "/d/a".into() }),
         ..moving
     };
     let line = format!(
-        r#"{start},"hash":"{hash}","own":false,"state":"done","bytes":300,"peers":[],"saved":"/d/a","received_at":"1970-01-01T00:00:00.000Z"}}"#
+        r#"{start},"hash":"{hash}","own":false,"state":"done","bytes":300,"peers":[],"saved":"/d/a","picture":{{"width":1920,"height":1080,"path":"/d/a"}},"received_at":"1970-01-01T00:00:00.000Z"}}"#
     );
     check_event(Event::File(done), &line);
 }

@@ -11,6 +11,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::node::{ConversationRef, DeliveryState, FileState, PathKind, PeerState, Verdict};
 
 /// A value that travels as the text people know it by.
+///
+/// ```
+/// use hobnob::RoomName;
+/// use hobnob::control::wire::Text;
+///
+/// assert_eq!(serde_json::to_string(&Text(RoomName::lobby()))?, r##""#lobby""##);
+/// assert_eq!(serde_json::from_str::<Text<RoomName>>(r##""#lobby""##)?, Text(RoomName::lobby()));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<T>(pub T);
 
@@ -27,6 +36,15 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
 }
 
 /// A moment, in milliseconds since the Unix epoch; travels as RFC 3339 in UTC, `2026-11-20T13:03:09.042Z`.
+///
+/// ```
+/// use hobnob::control::wire::Time;
+///
+/// let noon: Time = serde_json::from_str(r#""2026-11-25T12:00:00Z""#)?;
+/// assert_eq!(serde_json::to_string(&Time(noon.0 + 42))?, r#""2026-11-25T12:00:00.042Z""#);
+/// assert_eq!(Time::from(noon.timestamp()), noon);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub u64);
 
@@ -58,6 +76,13 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 /// Bytes; travel as base64 (RFC 4648 section 4).
+///
+/// ```
+/// use hobnob::control::wire::Base64;
+///
+/// assert_eq!(serde_json::to_string(&Base64(b"e2-e4".to_vec()))?, r#""ZTItZTQ=""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base64(pub Vec<u8>);
 

@@ -77,6 +77,7 @@ impl Engine {
             id: MessageId { log: name.log, seq },
             conversation: self.conversation_ref(name.conversation)?,
             from: name.author,
+            picture: self.pictures.of(&news.offer),
             name: self.peers.name(name.author),
             offer: news.offer,
             own: name.author == self.me,
@@ -89,6 +90,14 @@ impl Engine {
             why: news.why,
             received_at_ms: news.received_at_ms,
         })
+    }
+
+    /// An own entry is on disk: transfers hear of it if it is an offer.
+    pub(super) fn offer_made(&self, name: LogName, seq: Seq, body: &Body, received_at_ms: u64) {
+        if let Body::Offer(offer) = body {
+            let id = OfferId { name, seq };
+            self.tell_transfers(ToTransfers::Offered { id, offer: offer.clone(), verified: false, received_at_ms });
+        }
     }
 
     /// Transfers that have ended with the node need hear no more.

@@ -133,6 +133,7 @@ impl Engine {
             let Some(Sending { to, body, reply }) = self.sending.remove(&token) else { continue };
             let id = MessageId { log: batch.batch.name.log, seq };
             let addressees = self.addressees(id, &to, batch.batch.name.conversation);
+            self.offer_made(batch.batch.name, seq, &body, written.entry.sent_at_ms);
             if heard {
                 events.push(Event::Own(self.own_message(id, to.clone(), body, written.entry.sent_at_ms)));
             }

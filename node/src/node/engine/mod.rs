@@ -51,6 +51,7 @@ use super::clock::Clock;
 use super::events::Publisher;
 use super::start::NICK;
 use super::transfers::line::{OfTransfers, ToTransfers};
+use super::transfers::pictures::Pictures;
 use super::*;
 use crate::core::durable::CommitId;
 use crate::core::paths::{self, Instance, Paths};
@@ -113,6 +114,7 @@ pub(super) struct Parts {
     pub(super) events: Publisher,
     pub(super) met: watch::Sender<u64>,
     pub(super) transfers: mpsc::UnboundedSender<ToTransfers>,
+    pub(super) pictures: Pictures,
     pub(super) tasks: TaskTracker,
     pub(super) stopping: CancellationToken,
     pub(super) lock: Option<Lock>,
@@ -145,6 +147,8 @@ pub(super) struct Engine {
     found: Option<mpsc::Receiver<Found>>,
     network: Option<mpsc::Receiver<Interfaces>>,
     transfers: mpsc::UnboundedSender<ToTransfers>,
+    /// The pictures among offers, as transfers find them.
+    pictures: Pictures,
     /// Tasks that end by themselves or when `stopping` says so.
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -213,6 +217,7 @@ impl Engine {
             found: None,
             network: None,
             transfers: parts.transfers,
+            pictures: parts.pictures,
             tasks: parts.tasks,
             stopping: parts.stopping,
             next_session: 1,

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::folder::Folder;
 use super::line::FileNews;
-use super::partial::discard;
+use super::partial::{begun, discard};
 use super::*;
 use crate::core::transfers::{FULL_AGAIN_AFTER, WANTED_MAX};
 use crate::node::{AcceptFrom, MessageId};
@@ -18,6 +18,9 @@ const SAID_AGAIN_MAX: usize = 64;
 
 /// Room that a transfer leaves on the disk.
 const ROOM_LEFT: u64 = 16 * 1024 * 1024;
+
+/// How long an answer waits for a disk, which may be another machine's, to say which offers are pictures.
+const LOOK_FOR: Duration = Duration::from_millis(500);
 
 type Reply = oneshot::Sender<Result<(), FileError>>;
 
@@ -52,10 +55,10 @@ impl Porter {
 
     /// Hashing takes as long as reading the files does.
     fn prepare(&self, path: PathBuf, reply: oneshot::Sender<Result<Offer, FileError>>) {
-        let stock = self.stock.clone();
+        let (stock, pictures) = (self.stock.clone(), self.pictures.clone());
         tokio::task::spawn_blocking(move || {
             let offer = offering::offer(&path, &stock).map_err(|error| FileError::Path(error.to_string()));
-            let _ = reply.send(offer);
+            let _ = reply.send(offer.inspect(|offer| pictures.look(offer, &stock)));
         });
     }
 
@@ -74,9 +77,10 @@ impl Porter {
     /// Reads an offer whose entry is held, and lets `decision` go on with it.
     fn read_row(&self, id: OfferId, decision: impl FnOnce(OfferRow) -> Decision + Send + 'static) {
         let rows = self.desk.read(WhichOffers::One(id.name.log, id.seq));
-        let done = self.done.clone();
+        let (pictures, stock, done) = (self.pictures.clone(), self.stock.clone(), self.done.clone());
         self.spawn(async move {
             let rows = rows.await.ok().and_then(Result::ok).unwrap_or_default();
+            look_among(&rows, pictures, stock.clone()).await;
             if let Some(row) = rows.into_iter().find(|row| row.entry.name == id.name) {
                 let _ = done.send(Done::Decision(decision(row)));
             }
@@ -108,10 +112,13 @@ impl Porter {
         }
     }
 
-    /// An offer has come: what the settings say is taken at once, the rest is the user's to decide.
+    /// An offer has come, or was made: what the settings say is taken at once, the rest is the user's to decide.
     pub(super) fn offered(&mut self, id: OfferId, offer: Offer, verified: bool, received_at_ms: u64) {
         self.say_state(id, offer.clone(), received_at_ms, FileState::Offered, None);
         let from = id.name.author;
+        if self.is_own(id) {
+            return;
+        }
         let fits = self.config.size_max.is_none_or(|max| offer.size <= max);
         let listed = |rule: &AcceptFrom| match rule {
             AcceptFrom::Peer(peer) => *peer == from,
@@ -216,7 +223,7 @@ impl Porter {
             let place = row.record.place.as_deref().map(place_of).unwrap_or_default();
             return drop(reply.send(Err(FileError::Here(place.display().to_string()))));
         }
-        self.drop_transfer(id);
+        let removed = self.drop_transfer(id);
         let kept = self.desk.set(id, OfferRecord { state: OfferState::Declined, place: None, why: None });
         let word = if own { OfferWord::Withdrawn } else { OfferWord::Declined };
         self.engine.send(OfTransfers::Say(id, word, None));
@@ -224,21 +231,43 @@ impl Porter {
         self.say_state(id, offer, row.entry.received_at_ms, FileState::Declined, None);
         self.spawn(async move {
             let kept = kept.await.unwrap_or(Err(StoreError::Closed));
+            removed.await;
             let _ = reply.send(kept.map_err(|error| FileError::Store(error.to_string())));
         });
     }
 
-    /// Ends a transfer for good, and removes what there is of it.
-    fn drop_transfer(&mut self, id: OfferId) {
+    /// Ends a transfer for good, and removes what there is of it; that is done when what it returns is.
+    pub(super) fn drop_transfer(&mut self, id: OfferId) -> impl Future<Output = ()> + use<> {
         self.tell(Input::Drop(id));
         self.busy.remove(&id);
-        if let Some(wanted) = self.wanted.remove(&id) {
-            wanted.partial.cancel();
+        let wanted = self.wanted.remove(&id);
+        let (downloads, stock, own) = (self.config.downloads.clone(), self.stock.clone(), self.is_own(id));
+        let removed = tokio::task::spawn_blocking(move || match wanted {
+            Some(wanted) => wanted.partial.remove(),
+            None if own => {}
+            None => discard(&downloads, &stock, (id.name.log, id.seq)),
+        });
+        async {
+            // A panic there has been told of.
+            let _ = removed.await;
         }
-        if !self.is_own(id) {
-            let (downloads, stock) = (self.config.downloads.clone(), self.stock.clone());
-            tokio::task::spawn_blocking(move || discard(&downloads, &stock, id));
+    }
+
+    /// Removes parts that a run left behind which ended before it could: those of offers that are neither wanted nor to be tried again.
+    pub(super) async fn sweep(&self) {
+        let (downloads, stock) = (self.config.downloads.clone(), self.stock.clone());
+        let begun = tokio::task::spawn_blocking(move || begun(&stock)).await;
+        let mut left = Vec::new();
+        for (log, seq) in begun.ok().and_then(Result::ok).unwrap_or_default() {
+            let Ok(Ok(rows)) = self.desk.read(WhichOffers::One(log, seq)).await else { return };
+            let stays = |row: &OfferRow| matches!(row.record.state, OfferState::Wanted | OfferState::Failed);
+            if !rows.iter().any(stays) {
+                left.push((log, seq));
+            }
         }
+        let stock = self.stock.clone();
+        let removed = tokio::task::spawn_blocking(move || left.into_iter().for_each(|of| discard(&downloads, &stock, of)));
+        let _ = removed.await;
     }
 
     /// A peer says something of an offer. Each word is heard once.
@@ -288,12 +317,7 @@ impl Porter {
                 } else {
                     "it has changed since it was offered: ask for it to be offered again"
                 };
-                if self.wanted.contains_key(&id) {
-                    self.give_up(id, why.to_owned());
-                } else {
-                    self.busy.remove(&id);
-                    self.fail(id, offer, received_at_ms, why.to_owned());
-                }
+                self.lose(id, offer, received_at_ms, why.to_owned());
             }
             OfferWord::Withdrawn | OfferWord::Changed | OfferWord::Unknown(_) => {}
         }
@@ -355,18 +379,33 @@ impl Porter {
         let rows = self.desk.read(WhichOffers::Newest);
         let live: BTreeMap<OfferId, FileNews> = self.live_news().map(|news| (news.id, news)).collect();
         let (engine, me) = (self.engine.clone(), self.me);
+        let (pictures, stock) = (self.pictures.clone(), self.stock.clone());
         self.spawn(async move {
             match rows.await.unwrap_or(Err(StoreError::Closed)) {
                 Ok(rows) => {
+                    look_among(&rows, pictures, stock.clone()).await;
                     let news = rows.iter().filter_map(|row| {
                         let (id, offer) = offer_of(row);
                         live.get(&id).cloned().or_else(|| Some(news::of_row(row, id, offer?, me)))
                     });
-                    engine.send(OfTransfers::Name(news.collect(), reply));
+                    let news: Vec<FileNews> = news.collect();
+                    if let Ok(news) = tokio::task::spawn_blocking(move || place_own(news, &stock, me)).await {
+                        engine.send(OfTransfers::Name(news, reply));
+                    }
                 }
                 Err(error) => drop(reply.send(Err(FileError::Store(error.to_string())))),
             }
         });
+    }
+}
+
+/// Looks at the pictures among offers at which this run has not looked yet.
+async fn look_among(rows: &[OfferRow], pictures: Pictures, stock: Stock) {
+    let new: Vec<Offer> = rows.iter().filter_map(|row| offer_of(row).1).filter(|offer| pictures.wants(offer)).collect();
+    if !new.is_empty() {
+        let looked = tokio::task::spawn_blocking(move || new.iter().for_each(|offer| pictures.look(offer, &stock)));
+        // What is found out later is told the next time.
+        let _late = tokio::time::timeout(LOOK_FOR, looked).await;
     }
 }
 
@@ -375,6 +414,14 @@ pub(super) fn offer_of(row: &OfferRow) -> (OfferId, Option<Offer>) {
     let id = OfferId { name: row.entry.name, seq: row.entry.seq };
     let offer = if let Body::Offer(offer) = &row.entry.entry.body { Some(offer.clone()) } else { None };
     (id, offer)
+}
+
+/// Says of this node's own offers where they are.
+fn place_own(mut news: Vec<FileNews>, stock: &Stock, me: PeerId) -> Vec<FileNews> {
+    for own in news.iter_mut().filter(|news| news.id.name.author == me) {
+        own.place = stock.root(own.offer.hash);
+    }
+    news
 }
 
 /// A path as the store keeps it.

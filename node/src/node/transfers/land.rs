@@ -19,9 +19,10 @@ impl Porter {
         self.busy.insert(id);
         let (partial, received_at_ms) = (wanted.partial, wanted.received_at_ms);
         let (desk, stock, done) = (self.desk.clone(), self.stock.clone(), self.done.clone());
+        let pictures = self.pictures.clone();
         self.spawn(async move {
             let outcome = loop {
-                match land(&partial, &desk, &stock).await {
+                match land(&partial, &desk, &stock, &pictures).await {
                     Err(WriteError::Full) => tokio::time::sleep(FULL_AGAIN_AFTER).await,
                     Ok(place) => break Ok(place),
                     Err(error) => break Err(error.to_string()),
@@ -34,28 +35,35 @@ impl Porter {
 
     pub(super) fn landed(&mut self, landed: Landed) {
         let Landed { id, offer, received_at_ms, outcome } = landed;
-        self.busy.remove(&id);
+        let wanted = self.busy.remove(&id);
         match outcome {
             Ok(place) => {
                 self.engine.send(OfTransfers::Say(id, OfferWord::Whole, None));
                 self.say_done(id, offer, received_at_ms, place);
             }
-            Err(why) => self.fail(id, offer, received_at_ms, why),
+            Err(why) if wanted => self.fail(id, offer, received_at_ms, why),
+            // Declined meanwhile.
+            Err(_) => {}
         }
     }
 }
 
 /// Brings a content to disk under a free name. Its place is noted before it goes there, so that a crash between the two does not
 /// bring it here twice.
-async fn land(partial: &Arc<Partial>, desk: &OfferDesk, stock: &Stock) -> Result<PathBuf, WriteError> {
+async fn land(partial: &Arc<Partial>, desk: &OfferDesk, stock: &Stock, pictures: &Pictures) -> Result<PathBuf, WriteError> {
     blocking(partial, |partial| partial.seal()).await?;
     loop {
         let name = blocking(partial, |partial| Ok(partial.free_name()?)).await?;
         let place = partial.place(&name);
         let record = |state| OfferRecord { state, place: Some(bytes_of(&place)), why: None };
         note(desk, partial.id, record(OfferState::Wanted)).await?;
-        let stock = stock.clone();
-        if blocking(partial, move |partial| partial.land(&name, &stock)).await? {
+        let (stock, pictures) = (stock.clone(), pictures.clone());
+        let landed = blocking(partial, move |partial| {
+            let landed = partial.land(&name, &stock)?;
+            pictures.look(&partial.offer, &stock);
+            Ok(landed)
+        });
+        if landed.await? {
             note(desk, partial.id, record(OfferState::Done)).await?;
             return Ok(place);
         }

@@ -21,7 +21,7 @@ pub(in crate::node) enum ToTransfers {
     Stream(SessionId, ContentStream),
     /// A peer that may have the offer's entry says this of it.
     Word(PeerId, OfferId, OfferWord),
-    /// An offer from somebody else is on disk.
+    /// An offer is on disk.
     Offered {
         /// Which.
         id: OfferId,

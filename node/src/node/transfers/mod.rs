@@ -1,7 +1,8 @@
 //! Transfers: the shell around [`crate::core::transfers`], a task beside the engine.
 //!
 //! It owns files: what this node offers (`offering`, `stock`, `serve`), what it fetches (`fetch`, `partial`), and where that goes
-//! (`folder`, `names`). Reading and writing happen in threads that may wait for the disk; neither the engine nor this task does.
+//! (`folder`, `names`), and how large pictures are (`pictures`). Reading and writing happen in threads that may wait for the disk;
+//! neither the engine nor this task does.
 //! What may be served to whom is the replica's rule, asked for each time (`line`). Offers themselves are entries like any other.
 
 mod decide;
@@ -14,6 +15,7 @@ mod names;
 mod news;
 mod offering;
 mod partial;
+pub(super) mod pictures;
 mod serve;
 mod stock;
 #[cfg(test)]
@@ -37,6 +39,7 @@ use self::land::Landed;
 use self::line::{EngineLine, FileCommand, OfTransfers, ToTransfers};
 use self::news::{Moved, Sending};
 use self::partial::{Partial, WriteError};
+use self::pictures::Pictures;
 use self::serve::{Served, Server};
 use self::stock::{Stock, StockError};
 use super::clock::Clock;
@@ -77,6 +80,8 @@ enum Done {
     Opened { id: OfferId, offer: Offer, received_at_ms: u64, opened: Result<(Arc<Partial>, Held), WriteError> },
     /// A whole content has got its place.
     Landed(Landed),
+    /// What there was of it is removed, since it can't be had any more.
+    Lost { id: OfferId, offer: Offer, received_at_ms: u64, why: String },
 }
 
 /// What transfers are made of.
@@ -87,6 +92,7 @@ pub(super) struct Parts {
     pub(super) config: FilesConfig,
     pub(super) desk: OfferDesk,
     pub(super) engine: EngineLine,
+    pub(super) pictures: Pictures,
     pub(super) tasks: TaskTracker,
     pub(super) stopping: CancellationToken,
 }
@@ -99,6 +105,7 @@ pub(super) struct Porter {
     stock: Stock,
     desk: OfferDesk,
     engine: EngineLine,
+    pictures: Pictures,
     tasks: TaskTracker,
     stopping: CancellationToken,
     machine: Transfers,
@@ -143,6 +150,7 @@ impl Porter {
             stock: Stock::open(parts.home.join("content"))?,
             desk: parts.desk,
             engine: parts.engine,
+            pictures: parts.pictures,
             tasks: parts.tasks.clone(),
             stopping: parts.stopping,
             machine: Transfers::default(),
@@ -167,6 +175,8 @@ impl Porter {
     }
 
     async fn run(mut self, mut ears: Ears) {
+        // Before anything is accepted, so that no part is one that is just being begun.
+        self.sweep().await;
         self.take_up();
         let stopping = self.stopping.clone();
         loop {
@@ -254,18 +264,22 @@ impl Porter {
             Done::Decision(decision) => self.decided(decision),
             Done::Opened { id, offer, received_at_ms, opened } => match opened {
                 Ok((partial, held)) => self.opened(id, partial, held, received_at_ms),
-                Err(error) => {
-                    self.busy.remove(&id);
-                    self.fail(id, offer, received_at_ms, error.to_string());
-                }
+                Err(error) if self.busy.remove(&id) => self.fail(id, offer, received_at_ms, error.to_string()),
+                Err(_declined_meanwhile) => {}
             },
             Done::Landed(landed) => self.landed(landed),
+            // Accepted anew meanwhile: that one finds out by itself.
+            Done::Lost { id, .. } if self.wanted.contains_key(&id) || self.busy.contains(&id) => {}
+            Done::Lost { id, offer, received_at_ms, why } => self.fail(id, offer, received_at_ms, why),
         }
     }
 
     fn opened(&mut self, id: OfferId, partial: Arc<Partial>, held: Held, received_at_ms: u64) {
         // Declined while it was opened.
         if !self.busy.remove(&id) {
+            if !self.wanted.contains_key(&id) {
+                tokio::task::spawn_blocking(move || partial.remove());
+            }
             return;
         }
         let (shape, head) = (partial.shape, partial.offer.folder.map_or(0, |folder| folder.manifest_bytes));
@@ -356,7 +370,23 @@ impl Porter {
             Failure::Changed => "it has changed since it was offered: ask for it to be offered again",
             Failure::Lies | Failure::Lost | Failure::Local => "what came was not what had been offered",
         };
-        self.give_up(id, why.to_owned());
+        match self.wanted.get(&id) {
+            Some(wanted) if matches!(failure, Failure::Refused | Failure::Changed) => {
+                let (offer, received_at_ms) = (wanted.partial.offer.clone(), wanted.received_at_ms);
+                self.lose(id, offer, received_at_ms, why.to_owned());
+            }
+            Some(_) | None => self.give_up(id, why.to_owned()),
+        }
+    }
+
+    /// Ends a transfer of what its author gives to nobody any more. What there is of it is of no use, and removed before that is told.
+    fn lose(&mut self, id: OfferId, offer: Offer, received_at_ms: u64, why: String) {
+        let removed = self.drop_transfer(id);
+        let done = self.done.clone();
+        self.spawn(async move {
+            removed.await;
+            let _ = done.send(Done::Lost { id, offer, received_at_ms, why });
+        });
     }
 
     /// Ends a transfer that can't come to an end. What there is of it stays, for another try.

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape};
 use hobnob_protocol::manifest::{self, ManifestError};
-use hobnob_protocol::{Offer, OfferId};
+use hobnob_protocol::{LogId, Offer, OfferId, Seq};
 
 use super::folder::Folder;
 use super::laid::{Laid, clean_paths};
@@ -74,6 +74,8 @@ pub(super) struct Partial {
 enum Target {
     File(File),
     Folder(Box<Parts>),
+    /// Nobody wants it any more, and it is removed.
+    Gone,
 }
 
 /// A folder on its way.
@@ -89,13 +91,22 @@ struct Parts {
 }
 
 /// The name of the list of leaves of a part, in the home.
-fn leaves_name(id: OfferId) -> String {
-    format!("{:016x}-{}.part", id.name.log.0, id.seq)
+fn leaves_name(log: LogId, seq: Seq) -> String {
+    format!("{:016x}-{seq}.part", log.0)
 }
 
 /// The name of a part in the downloads folder. It begins with a dot, as no file does that has come.
-fn part_name(id: OfferId) -> String {
-    format!(".hobnob-{:016x}-{}.part", id.name.log.0, id.seq)
+fn part_name(leaves: &str) -> String {
+    format!(".hobnob-{leaves}")
+}
+
+/// Which offers have leaves in the home: the log and the number of each. What has none there is nothing that this home began.
+pub(super) fn begun(stock: &Stock) -> io::Result<Vec<(LogId, Seq)>> {
+    let named = |name: &str| {
+        let (log, seq) = name.strip_suffix(".part")?.split_once('-')?;
+        Some((LogId(u64::from_str_radix(log, 16).ok()?), seq.parse().ok()?))
+    };
+    Ok(stock.names()?.filter_map(|name| named(&name)).collect())
 }
 
 /// In a part that is a folder: the first pieces, and the files.
@@ -107,10 +118,10 @@ impl Partial {
     pub(super) fn open(downloads: &Path, stock: &Stock, id: OfferId, offer: Offer) -> Result<(Self, Held), WriteError> {
         let downloads = Folder::make(downloads)?;
         let shape = Shape::of(offer.size);
-        let leaves_path = stock.path(&leaves_name(id));
+        let leaves = leaves_name(id.name.log, id.seq);
+        let (part, leaves_path) = (part_name(&leaves), stock.path(&leaves));
         let leaves = File::options().read(true).write(true).create(true).truncate(false).open(&leaves_path)?;
         leaves.set_len(shape.pieces() * LEAF_BYTES as u64)?;
-        let part = part_name(id);
         let target = match offer.folder {
             None => {
                 let file = downloads.file(&part)?;
@@ -143,7 +154,7 @@ impl Partial {
 
     /// Whether a part of this offer lies in the downloads folder.
     pub(super) fn is_there(downloads: &Path, id: OfferId) -> bool {
-        downloads.join(part_name(id)).symlink_metadata().is_ok()
+        downloads.join(part_name(&leaves_name(id.name.log, id.seq))).symlink_metadata().is_ok()
     }
 
     /// Finds out which pieces are here: those that have the hash noted for them.
@@ -230,6 +241,7 @@ impl Partial {
                 }
                 parts.dir.sync_all_beneath()?;
             }
+            Target::Gone => return Err(gone().into()),
         }
         Ok(())
     }
@@ -257,6 +269,7 @@ impl Partial {
         let landed = match &*target {
             Target::File(_) => self.downloads.move_to(&self.part, &self.downloads, name)?,
             Target::Folder(parts) => parts.dir.move_to(FILES, &self.downloads, name)?,
+            Target::Gone => return Err(gone().into()),
         };
         if !landed {
             return Ok(false);
@@ -285,6 +298,14 @@ impl Partial {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
+    /// Removes what there is of it. Who is still about to write finds nothing to write to.
+    pub(super) fn remove(&self) {
+        self.cancel();
+        let mut target = self.target();
+        *target = Target::Gone;
+        remove(&self.place(&self.part), &self.leaves_path);
+    }
+
     /// Whether nobody wants it any more.
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
@@ -296,18 +317,27 @@ impl Partial {
     }
 }
 
-/// Removes what there is of a content that is no longer wanted.
-pub(super) fn discard(downloads: &Path, stock: &Stock, id: OfferId) {
-    let part = downloads.join(part_name(id));
+/// Removes what there is of a content that nobody has open.
+pub(super) fn discard(downloads: &Path, stock: &Stock, (log, seq): (LogId, Seq)) {
+    let leaves = leaves_name(log, seq);
+    remove(&downloads.join(part_name(&leaves)), &stock.path(&leaves));
+}
+
+/// The leaves go last: they tell that the part is this home's.
+fn remove(part: &Path, leaves: &Path) {
     let is_folder = part.symlink_metadata().is_ok_and(|stat| stat.is_dir());
-    let removed = if is_folder { fs::remove_dir_all(&part) } else { fs::remove_file(&part) };
-    for result in [removed, fs::remove_file(stock.path(&leaves_name(id)))] {
-        if let Err(error) = result
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!("what is left of a transfer can't be removed: {error}");
-        }
+    let removed = if is_folder { fs::remove_dir_all(part) } else { fs::remove_file(part) };
+    let absent_is_fine = |result: io::Result<()>| match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    if let Err(error) = absent_is_fine(removed).and_then(|()| absent_is_fine(fs::remove_file(leaves))) {
+        tracing::warn!("what is left of a transfer can't be removed: {error}");
     }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("nobody wants it any more")
 }
 
 impl Target {
@@ -320,6 +350,7 @@ impl Target {
                 Some(laid) => laid.read(offset, bytes),
                 None => Err(io::ErrorKind::NotFound.into()),
             },
+            Target::Gone => Err(gone()),
         }
     }
 
@@ -338,6 +369,7 @@ impl Target {
                 Some(laid) => laid.write(offset, bytes),
                 None => Err(io::Error::other("a piece of a file came before the list of files")),
             },
+            Target::Gone => Err(gone()),
         }
     }
 }

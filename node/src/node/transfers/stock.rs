@@ -3,8 +3,9 @@
 //! Both are files in the home's `content` folder, named by the hash. The bytes stay where the user has them; a file that is not as
 //! it was when its hash was taken is noticed by its size and time of change, and served no more.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 /// Memory that reading a layout may take: for a folder of as many files as may be sent, with long paths.
 const LAYOUT_MEMORY_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes at the start of a layout in which its root is: more than the longest path has.
+const ROOT_BYTES_MAX: usize = 8 * 1024;
 
 /// Why content can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -84,9 +88,22 @@ impl Layout {
         Self { head, ..self }
     }
 
+    /// The one file that it is.
+    fn only(&self) -> Option<(PathBuf, &Laid)> {
+        let [laid] = &self.files[..] else { return None };
+        self.head.is_empty().then(|| (self.path_of(0), laid))
+    }
+
     fn path_of(&self, index: usize) -> PathBuf {
         let root = Path::new(std::ffi::OsStr::from_bytes(&self.root));
         join(root, Path::new(std::ffi::OsStr::from_bytes(&self.files[index].path)))
+    }
+}
+
+impl Laid {
+    /// Whether the file is as it was.
+    fn is(&self, stat: &fs::Metadata) -> bool {
+        (stat.len(), stat.mtime(), stat.mtime_nsec()) == (self.size, self.changed_s, self.changed_ns)
     }
 }
 
@@ -157,8 +174,7 @@ impl Reader {
         }
         let Some((_, file)) = open.as_ref() else { unreachable!("opened above") };
         let read = file.read_exact_at(buffer, offset);
-        let (stat, laid) = (file.metadata()?, &self.layout.files[index]);
-        if (stat.len(), stat.mtime(), stat.mtime_nsec()) != (laid.size, laid.changed_s, laid.changed_ns) {
+        if !self.layout.files[index].is(&file.metadata()?) {
             return Err(StockError::Changed(self.layout.path_of(index).display().to_string()));
         }
         Ok(read?)
@@ -218,6 +234,11 @@ impl Stock {
         Ok(Self { dir })
     }
 
+    /// The names of the files in it.
+    pub(super) fn names(&self) -> io::Result<impl Iterator<Item = String>> {
+        Ok(fs::read_dir(&self.dir)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()))
+    }
+
     /// The path of a file in it.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
@@ -233,6 +254,23 @@ impl Stock {
         fs::rename(leaves, self.tree_path(hash))?;
         fs::rename(&new, self.layout_path(hash))?;
         File::open(&self.dir)?.sync_all()
+    }
+
+    /// The file or folder whose content has this hash, if there ever was one here.
+    pub(super) fn root(&self, hash: ContentHash) -> Option<PathBuf> {
+        let mut start = Vec::with_capacity(ROOT_BYTES_MAX);
+        File::open(self.layout_path(hash)).ok()?.take(ROOT_BYTES_MAX as u64).read_to_end(&mut start).ok()?;
+        // The root is what a layout begins with.
+        let (root, _) = codec::decode_prefix::<Vec<u8>, ROOT_BYTES_MAX>(&start).ok()?;
+        Some(PathBuf::from(OsString::from_vec(root)))
+    }
+
+    /// The one file that a content is, if it is there as it was when its hash was taken.
+    pub(super) fn file(&self, hash: ContentHash) -> Option<PathBuf> {
+        let bytes = fs::read(self.layout_path(hash)).ok()?;
+        let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes).ok()?;
+        let (path, laid) = layout.only()?;
+        laid.is(&fs::metadata(&path).ok()?).then_some(path)
     }
 
     /// Opens content for serving.

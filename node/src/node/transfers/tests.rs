@@ -9,7 +9,7 @@ use hobnob_protocol::{ConversationId, LogId, LogName, Offer, OfferId, PeerId};
 use tempfile::TempDir;
 
 use super::offering::offer;
-use super::partial::{Partial, WriteError, discard};
+use super::partial::{Partial, WriteError, begun, discard};
 use super::stock::Stock;
 use crate::core::transfers::Held;
 
@@ -169,11 +169,22 @@ fn what_is_no_longer_wanted_leaves_nothing() {
                 fs::write(source, content(PIECE_BYTES * 2)).unwrap();
             }
         });
+        let nothing_is_left = || {
+            assert_eq!(names_in(&desk.downloads()), [""; 0]);
+            assert_eq!(names_in(&desk.dir.path().join("ours")), [""; 0]);
+        };
         let (partial, _) = desk.open();
         desk.fetch(&partial, 0).unwrap();
         drop(partial);
-        discard(&desk.downloads(), &desk.ours, id());
-        assert_eq!(names_in(&desk.downloads()), [""; 0]);
-        assert_eq!(names_in(&desk.dir.path().join("ours")), [""; 0]);
+        assert_eq!(begun(&desk.ours).unwrap(), [(id().name.log, id().seq)]);
+        discard(&desk.downloads(), &desk.ours, (id().name.log, id().seq));
+        nothing_is_left();
+        // While it comes: what comes after that is not kept.
+        let (partial, _) = desk.open();
+        desk.fetch(&partial, 0).unwrap();
+        partial.remove();
+        nothing_is_left();
+        assert!(desk.fetch(&partial, 1).is_err());
+        nothing_is_left();
     }
 }

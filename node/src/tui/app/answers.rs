@@ -10,6 +10,7 @@ use hobnob::protocol::text::visible;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::keys::key_of;
 use super::{About, App, Command, Mode, TALKED_MAX, Tone};
 use crate::cli::{doctor, marks, show, verify};
 use crate::tui::text;
@@ -53,6 +54,11 @@ impl App {
             About::Files => {
                 let FileList { files } = read(value)?;
                 self.files.listed(self.now, files);
+            }
+            About::FileList => {
+                let FileList { files } = read(value)?;
+                self.files.listed(self.now, files);
+                self.tell(self.list_of_files());
             }
             // What comes of it, events tell.
             About::Decided => {
@@ -107,6 +113,7 @@ impl App {
             | About::Peers
             | About::Rooms
             | About::Files
+            | About::FileList
             | About::Decided
             | About::Talked(_)
             | About::Unread(_)
@@ -223,7 +230,7 @@ impl App {
         if index != self.current {
             let whom = self.names.of_conversation(&sent.conversation.0);
             let first = text::lines(said).next().unwrap_or_default();
-            self.note(Tone::Info, format!("to {whom} (Alt-{}): {first}", index + 1));
+            self.note(Tone::Info, format!("to {whom} ({}): {first}", key_of(index)));
         }
     }
 

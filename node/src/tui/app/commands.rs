@@ -64,7 +64,8 @@ impl App {
             }
             Typed::Help(None) => self.mode = Mode::Help(0),
             Typed::Help(Some(spec)) => self.note(Tone::Info, table::help(spec)),
-            Typed::Send(word) => self.offer(&word),
+            Typed::Send(None, word) => self.offer(&word),
+            Typed::Send(Some(to), word) => self.offer_to(to, &word),
             Typed::Accept(word) => self.accept(word.as_deref()),
             Typed::Decline(word) => self.decline(word.as_deref()),
             Typed::Clear => self.clear(),
@@ -73,7 +74,9 @@ impl App {
                 self.net().into_iter().for_each(|line| self.note(Tone::Info, line));
                 self.ask(Command::Doctor, About::Diagnosis);
             }
-            Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts | Typed::Files => {
+            // Where one's own are is told only to who asks.
+            Typed::Files => self.ask(Command::Files, About::FileList),
+            Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts => {
                 self.lines_of(&typed).into_iter().for_each(|line| self.note(Tone::Info, line));
             }
         }
@@ -87,7 +90,6 @@ impl App {
             Typed::Peers if self.peers.is_empty() => vec!["nobody has been met yet".to_owned()],
             Typed::Peers => show::peers(&self.peers.values().cloned().collect::<Vec<_>>()),
             Typed::Receipts => self.receipts(),
-            Typed::Files => self.list_of_files(),
             Typed::Nothing
             | Typed::Say(_)
             | Typed::Msg(..)
@@ -103,7 +105,8 @@ impl App {
             | Typed::Net
             | Typed::Search(_)
             | Typed::History(_)
-            | Typed::Send(_)
+            | Typed::Send(..)
+            | Typed::Files
             | Typed::Accept(_)
             | Typed::Decline(_)
             | Typed::Clear

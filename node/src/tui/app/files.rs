@@ -2,10 +2,12 @@
 
 use hobnob::control::wire::{Command, FileLine, Text};
 use hobnob::protocol::Target;
+use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, MessageId};
 
 use super::{About, App, Doing, Output, Tone};
 use crate::cli::chat::ON_DISK;
+use crate::cli::chat::command::{To, addressed};
 use crate::cli::chat::paths::{self, PathWord};
 use crate::cli::chat::table;
 use crate::cli::{offers, show};
@@ -26,6 +28,14 @@ impl App {
             ConversationRef::Room(room) => (None, Some(Text(room.clone()))),
         };
         self.say_pending(said, Doing::Reading, Command::Offer { target, room, path, patience: ON_DISK });
+    }
+
+    /// Offers it in a conversation that need not be the open one.
+    pub(super) fn offer_to(&mut self, to: To, word: &PathWord) {
+        let path = self.places.path(word);
+        let said = format!("[offers {}]", paths::shown(&path));
+        let (target, room) = to.fields();
+        self.ask(Command::Offer { target, room, path, patience: ON_DISK }, About::Told(said));
     }
 
     pub(super) fn accept(&mut self, word: Option<&str>) {
@@ -60,8 +70,13 @@ impl App {
         let row = |file: &&File| {
             let line = &file.line;
             let whose = if line.own { "you".to_owned() } else { self.names.of(&line.from.0) };
-            let size = show::size(line.offer.size);
-            [offers::short(line.id.0), fit(&offers::name(line), NAME_MAX), size, whose, file.state(self.now, &self.names)]
+            let size = show::file_size(line);
+            let state = file.state(self.now, &self.names);
+            let state = match line.saved.as_ref().filter(|_| line.own) {
+                Some(place) => format!("{state} ({})", visible(&place.display().to_string())),
+                None => state,
+            };
+            [offers::short(line.id.0), fit(&offers::name(line), NAME_MAX), size, whose, state]
         };
         let rows: Vec<_> = self.files_here().iter().map(row).collect();
         if rows.is_empty() { vec!["no file was offered here: /send PATH offers one".to_owned()] } else { show::columns(&rows) }
@@ -110,8 +125,13 @@ impl App {
 /// Where the path begins that a command takes, if one is being typed.
 fn path_start(before: &str) -> Option<usize> {
     let (command, rest) = before.strip_prefix('/')?.split_once(' ')?;
-    table::find(command).filter(|spec| spec.takes == "PATH")?;
-    Some(before.len() - rest.trim_start().len())
+    table::find(command).filter(|spec| spec.takes.ends_with("PATH"))?;
+    let rest = rest.trim_start();
+    match addressed(rest) {
+        // Without a space behind it, it is the conversation that is being typed.
+        (Some(to), _) if to.len() == rest.len() => None,
+        (_, path) => Some(before.len() - path.len()),
+    }
 }
 
 /// How all of them begin.
@@ -126,6 +146,23 @@ fn shared_start(names: &[String]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_begins_behind_the_command_and_the_conversation() {
+        for (before, path) in [
+            ("/send my f", Some("my f")),
+            ("/send ", Some("")),
+            ("/send @bob my f", Some("my f")),
+            ("/send @bob my ", Some("my ")),
+            ("/send #ops ", Some("")),
+            ("/send @bo", None),
+            ("/send", None),
+            ("/msg bob /etc", None),
+            ("see /send x", None),
+        ] {
+            assert_eq!(path_start(before).map(|start| &before[start..]), path, "{before}");
+        }
+    }
 
     #[test]
     fn names_share_whole_letters() {

@@ -13,6 +13,8 @@ use crate::cli::chat::paths::{PathWord, Places};
 use crate::cli::marks::Decision;
 use crate::cli::settings::ScreenSettings;
 use crate::tui::looks::Looks;
+use crate::tui::picture::Picture;
+use crate::tui::previews::Wanted;
 use crate::tui::seen::Seen;
 
 /// What a chat begins with.
@@ -51,6 +53,10 @@ pub(crate) enum Input {
         typed: String,
         forth: bool,
     },
+    /// What [`Output::Picture`] has come to.
+    Pictured(Wanted, Option<Picture>),
+    /// The cells of the terminal have another size.
+    Cells,
     /// Time has passed.
     Tick,
 }
@@ -79,6 +85,11 @@ pub(crate) enum Output {
         /// Whether the first is to be shown, or the last.
         forth: bool,
     },
+    /// Make a small picture of this file; it comes back as [`Input::Pictured`].
+    Picture {
+        wanted: Wanted,
+        path: PathBuf,
+    },
     /// Draw everything anew: something else may have written to the terminal.
     Repaint,
     Quit,
@@ -91,6 +102,8 @@ pub(crate) enum About {
     Peers,
     Rooms,
     Files,
+    /// `/files`.
+    FileList,
     /// `/accept` and `/decline`.
     Decided,
     /// Whether anything was ever said with this peer.

@@ -7,7 +7,7 @@ use hobnob::ConversationRef;
 use hobnob::control::wire::Command;
 use hobnob::protocol::PeerId;
 
-use super::{About, App, Mode, Output};
+use super::{About, App, Hint, Mode, Output};
 use crate::cli::show::Names;
 use crate::tui::complete::{Choices, Completion};
 use crate::tui::editor::{Editor, Motion};
@@ -26,7 +26,7 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ("Tab, Shift-Tab", "complete a command, a room, a name, a path or an id"),
     ("Up, Down", "what you typed before"),
     ("PgUp, PgDn", "scroll; Alt-Home, Alt-End: to the first message, to the newest"),
-    ("Alt-1 … Alt-9", "go to that conversation"),
+    ("Alt-1 … Alt-9, Alt-j 10", "go to that conversation: one digit, or two behind Alt-j"),
     ("Ctrl-n, Ctrl-p", "next, previous conversation"),
     ("Alt-a", "next conversation with something unread"),
     ("Ctrl-r", "search this conversation"),
@@ -34,6 +34,7 @@ pub(crate) const KEYS: &[(&str, &str)] = &[
     ("Ctrl-b, Ctrl-f, Alt-b, Alt-f", "a character, a word back or forth"),
     ("Ctrl-k, Ctrl-u, Ctrl-w, Alt-d", "cut to the end, to the start, the word before, the word after"),
     ("Ctrl-y, Ctrl-t", "put back what was cut; swap two characters"),
+    ("Ctrl-_", "undo, in what is being typed"),
     ("F2, F3", "fold the conversations, the people"),
     ("F4", "let the mouse wheel scroll (then Shift selects text), or not"),
     ("Ctrl-l", "draw the screen anew"),
@@ -47,6 +48,7 @@ enum Edit {
     Delete(Motion),
     Yank,
     Transpose,
+    Undo,
     Type(char),
 }
 
@@ -56,6 +58,7 @@ impl App {
             return;
         }
         self.hint = None;
+        let jump = self.jump.take();
         let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
         let alt = key.modifiers.contains(KeyModifiers::ALT);
         if !matches!(key.code, KeyCode::Tab | KeyCode::BackTab) {
@@ -65,6 +68,8 @@ impl App {
             (true, false, KeyCode::Char('c')) => self.interrupt(),
             (true, false, KeyCode::Char('l')) => self.outputs.push_back(Output::Repaint),
             (_, _, KeyCode::F(n)) => self.function_key(n),
+            (false, false, KeyCode::Char(digit @ '0'..='9')) if jump.is_some() => self.jump(jump.flatten(), digit),
+            (false, true, KeyCode::Char('j')) => self.jump_on(None),
             (false, true, KeyCode::Char(digit @ '1'..='9')) => self.go_to(usize::from(digit as u8 - b'1')),
             (false, true, KeyCode::Char('a')) => self.next_unread(),
             (true, false, KeyCode::Char('n')) => self.step(1),
@@ -89,6 +94,9 @@ impl App {
                     self.editor.insert("/");
                 }
                 self.editor.insert(text);
+                // Few of them may be seen.
+                let lines = self.editor.text().split('\n').count();
+                self.hint = (lines > 1).then_some(Hint::Pasted(lines));
             }
         }
         self.search_on();
@@ -173,7 +181,7 @@ impl App {
                 self.outputs.push_back(Output::CaptureMouse(self.mouse));
                 let hint =
                     if self.mouse { "the wheel scrolls; Shift and the mouse select text" } else { "the mouse selects text" };
-                self.hint = Some(hint.to_owned());
+                self.hint = Some(Hint::Words(hint));
             }
             _ => {}
         }
@@ -192,7 +200,21 @@ impl App {
             return self.outputs.push_back(Output::Quit);
         }
         self.interrupted_at = self.now;
-        self.hint = Some("once more ends hobnob".to_owned());
+        self.hint = Some(Hint::Words("once more ends hobnob"));
+    }
+
+    /// A digit behind Alt-j: the first, or the second.
+    fn jump(&mut self, tens: Option<usize>, digit: char) {
+        let digit = usize::from(digit as u8 - b'0');
+        match tens {
+            None => self.jump_on(Some(digit)),
+            Some(tens) => self.go_to((10 * tens + digit).wrapping_sub(1)),
+        }
+    }
+
+    fn jump_on(&mut self, tens: Option<usize>) {
+        self.jump = Some(tens);
+        self.hint = Some(Hint::Words("to which conversation? two digits"));
     }
 
     fn step(&mut self, by: usize) {
@@ -280,6 +302,8 @@ fn edit(editor: &mut Editor, ctrl: bool, alt: bool, code: KeyCode) {
         (true, false, KeyCode::Char('k')) => Edit::Delete(Motion::End),
         (true, false, KeyCode::Char('y')) => Edit::Yank,
         (true, false, KeyCode::Char('t')) => Edit::Transpose,
+        // Most terminals send the same for Ctrl-_, Ctrl-/ and Ctrl-7.
+        (true, false, KeyCode::Char('_' | '/' | '7')) => Edit::Undo,
         (false, false, KeyCode::Char(c)) => Edit::Type(c),
         // AltGr comes as both on some keyboards.
         (true, true, KeyCode::Char(c)) => Edit::Type(c),
@@ -290,8 +314,14 @@ fn edit(editor: &mut Editor, ctrl: bool, alt: bool, code: KeyCode) {
         Edit::Delete(motion) => editor.delete(motion),
         Edit::Yank => editor.yank(),
         Edit::Transpose => editor.transpose(),
+        Edit::Undo => editor.undo(),
         Edit::Type(c) => editor.insert(c.encode_utf8(&mut [0; 4])),
     }
+}
+
+/// What goes to the conversation at this place of the list.
+pub(super) fn key_of(index: usize) -> String {
+    if index < 9 { format!("Alt-{}", index + 1) } else { format!("Alt-j {}", index + 1) }
 }
 
 fn turned(scrolled: usize, up: bool, by: usize) -> usize {

@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod io;
 mod keys;
+mod previews;
 mod search;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +25,7 @@ use super::entry::{Note, Tone};
 use super::files::Files;
 use super::layout::Layout;
 use super::looks::Looks;
+use super::previews::Previews;
 use super::seen::Seen;
 use super::view::rows;
 use super::window::Window;
@@ -69,6 +71,15 @@ pub(super) struct Pending {
     pub(super) doing: Doing,
     /// Known once the answer has come, before the message itself has.
     id: Option<MessageId>,
+}
+
+/// Something to say above the input.
+#[derive(Debug)]
+pub(super) enum Hint {
+    /// These words.
+    Words(&'static str),
+    /// So many lines were pasted.
+    Pasted(usize),
 }
 
 /// What a message waits for.
@@ -121,18 +132,21 @@ pub(super) struct App {
     pub(super) editor: Editor,
     pub(super) deliveries: Deliveries,
     pub(super) files: Files,
+    pub(super) previews: Previews,
     pub(super) pending: Vec<Pending>,
     /// The message that a search led to.
     pub(super) found: Option<MessageId>,
     pub(super) mouse: bool,
     settings: ScreenSettings,
     /// Something to say above the input until the next key.
-    pub(super) hint: Option<String>,
+    pub(super) hint: Option<Hint>,
     /// Counts ticks, for what turns.
     pub(super) turn: usize,
     /// Where paths begin that are typed.
     places: Places,
     completion: Option<Completion>,
+    /// Alt-j was pressed, and perhaps the first digit.
+    jump: Option<Option<usize>>,
     focused: bool,
     connected: bool,
     numbers: u64,
@@ -172,6 +186,7 @@ impl App {
             editor: Editor::default(),
             deliveries: Deliveries::default(),
             files: Files::default(),
+            previews: Previews::default(),
             pending: Vec::new(),
             found: None,
             mouse: settings.mouse,
@@ -180,6 +195,7 @@ impl App {
             turn: 0,
             places,
             completion: None,
+            jump: None,
             focused: true,
             connected: false,
             numbers: 0,
@@ -202,6 +218,7 @@ impl App {
         self.dirty |= !matches!(input, Input::Tick);
         self.take(input);
         self.read_pages();
+        self.want_preview();
     }
 
     /// What is to be done next.
@@ -236,6 +253,8 @@ impl App {
             Input::Event(event) => self.event(event),
             Input::Answer(about, outcome) => self.answer(about, outcome),
             Input::Names { folder, names, typed, forth } => self.take_names(&folder, &names, &typed, forth),
+            Input::Pictured(wanted, picture) => self.previews.made(wanted, picture),
+            Input::Cells => self.previews.forget(),
             Input::Tick => self.tick(),
         }
     }

@@ -255,12 +255,42 @@ fn tab_completes_commands_rooms_and_names() {
 }
 
 #[test]
+fn two_digits_lead_to_a_conversation_beyond_the_ninth() {
+    let mut scene = Scene::three().opened();
+    for n in 2..=12 {
+        scene.enters(&format!("/join room-{n:02}"));
+    }
+    let goes = |scene: &mut Scene, keys: &str| {
+        scene.alt('j');
+        scene.types(keys);
+        scene.app.conversation().of.to_string()
+    };
+    assert_eq!(goes(&mut scene, "03"), "#room-03");
+    assert_eq!(goes(&mut scene, "11"), "#room-11");
+    // Where there is none, and where it is no number, nothing happens but what the key does elsewhere.
+    for keys in ["00", "99", "1x"] {
+        assert_eq!(goes(&mut scene, keys), "#room-11", "{keys}");
+    }
+    assert_eq!(scene.app.editor.text(), "x");
+    scene.ctrl('7');
+    assert!(scene.app.editor.is_empty());
+    scene.enters("/msg bob hi");
+    assert!(shows(&mut scene, "to @bob (Alt-j 13): hi"));
+}
+
+#[test]
 fn a_paste_is_one_message() {
     let mut scene = Scene::three().opened();
     scene.handle(Input::Paste("one\r\ntwo\nthree\n".into()));
     assert_eq!(scene.sent, []);
+    assert!(shows(&mut scene, "3 lines: Enter sends them as one message"));
     scene.key(KeyCode::Enter);
     assert_eq!(scene.sent, [("#lobby".to_owned(), "one\ntwo\nthree".to_owned())]);
+    scene.handle(Input::Paste("a line\n".into()));
+    assert!(!shows(&mut scene, "Enter sends"));
+    scene.handle(Input::Paste("and\nanother".into()));
+    scene.ctrl('c');
+    assert!(scene.app.editor.is_empty() && !shows(&mut scene, "Enter sends"));
 }
 
 #[test]

@@ -11,6 +11,8 @@ use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, Pee
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::Color;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -176,7 +178,7 @@ impl Scene {
     pub(super) fn offers(&mut self, from: u8, nick: &str, of: &ConversationRef, name: &str, size: u64) -> MessageId {
         let offer = OfferFields {
             name: name.into(),
-            media: "application/octet-stream".into(),
+            media: if name.ends_with(".png") { "image/png" } else { "application/octet-stream" }.into(),
             size,
             hash: Text(ContentHash([7; 32])),
             files: None,
@@ -301,6 +303,7 @@ impl Scene {
                 };
                 self.sent.push((of.to_string(), path.display().to_string()));
                 let id = self.offers(ANN, "ann", &of, path.file_name().unwrap().to_str().unwrap(), 5_200_000);
+                self.files.last_mut().unwrap().saved = Some(path);
                 value(&SentLine { id: Text(id), conversation: Text(of), to, state: DeliveryState::Queued })
             }
             Command::Files => value(&FileList { files: self.files.clone() }),
@@ -372,12 +375,22 @@ impl Scene {
         }
     }
 
-    /// The screen at this size, without trailing spaces.
-    pub(super) fn screen(&mut self, columns: u16, rows: u16) -> String {
+    /// How many rows of the screen at this size have colours of a picture.
+    pub(super) fn coloured_rows(&mut self, columns: u16, rows: u16) -> usize {
+        let buffer = self.drawn(columns, rows);
+        (0..rows).filter(|y| (0..columns).any(|x| matches!(buffer[(x, *y)].bg, Color::Rgb(..)))).count()
+    }
+
+    fn drawn(&mut self, columns: u16, rows: u16) -> Buffer {
         self.handle(Input::Resize(columns, rows));
         let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
         terminal.draw(|frame| view::render(&self.app, frame)).unwrap();
-        let buffer = terminal.backend().buffer();
+        terminal.backend().buffer().clone()
+    }
+
+    /// The screen at this size, without trailing spaces.
+    pub(super) fn screen(&mut self, columns: u16, rows: u16) -> String {
+        let buffer = self.drawn(columns, rows);
         let row = |y: u16| {
             // What a wide character covers is no cell of its own.
             let mut covered = 0;

@@ -8,7 +8,7 @@ use super::scene::{ANN, BOB, CAT, DAY, MINUTE, NOW, Scene, id, peer, room, with}
 use crate::tui::app::Input;
 use crate::tui::looks::Looks;
 
-const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 50)];
+pub(super) const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 50)];
 
 /// The picture of a state; what has changed is shown by `cargo insta review`.
 pub(super) fn picture(name: &str, scene: &mut Scene) {
@@ -287,6 +287,14 @@ fn how_to_end() {
     let mut scene = talk();
     scene.ctrl('c');
     picture("hint", &mut scene);
+}
+
+#[test]
+fn many_lines_are_pasted() {
+    let mut scene = talk();
+    let lines: Vec<String> = (1..=14).map(|n| format!("line {n}")).collect();
+    scene.handle(Input::Paste(lines.join("\n")));
+    picture("pasted", &mut scene);
 }
 
 #[test]

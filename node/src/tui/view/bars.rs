@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 
 use super::panes::way;
 use crate::cli::show;
-use crate::tui::app::{App, Mode};
+use crate::tui::app::{App, Hint, Mode};
 use crate::tui::text::{fit, width};
 
 /// Between two things on a bar.
@@ -47,11 +47,19 @@ pub(super) fn status(app: &App, area: Rect, buffer: &mut Buffer) {
         (Mode::Chat, Some(_)) => format!("{} below: Alt-End ", show::count(app.window.below(), "message")),
         (Mode::Chat | Mode::Search(_) | Mode::Help(_), _) => String::new(),
     };
+    let columns = usize::from(area.width).saturating_sub(width(&right) + 2);
     let left = match &app.hint {
-        Some(hint) => hint.clone(),
-        None => fitting(parts(app), usize::from(area.width).saturating_sub(width(&right) + 2)),
+        Some(Hint::Words(words)) => (*words).to_owned(),
+        Some(Hint::Pasted(lines)) => pasted(*lines, columns),
+        None => fitting(parts(app), columns),
     };
     bar(app, &format!(" {left}"), &right, area, buffer);
+}
+
+/// What Enter does with lines that were pasted; Ctrl-c is the key that drops more than the last of them.
+fn pasted(lines: usize, columns: usize) -> String {
+    let whole = format!("{lines} lines: Enter sends them as one message, Ctrl-c drops them");
+    if width(&whole) <= columns { whole } else { format!("{lines} lines: Enter sends, Ctrl-c drops") }
 }
 
 /// What matters most comes first.

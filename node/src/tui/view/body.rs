@@ -9,6 +9,7 @@ use super::{first, found, lines};
 use crate::cli::chat::table;
 use crate::tui::app::{App, KEYS, Mode};
 use crate::tui::layout::cells;
+use crate::tui::picture::Picture;
 use crate::tui::text;
 
 pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -20,18 +21,43 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
             lines(all.into_iter().skip((*scrolled).min(last)), area, buffer);
         }
         Mode::Chat if app.is_new_here() => {
-            let notes = messages(app, area);
+            let notes = messages(app, area).rows;
             let all = first::words(app, area, notes.len()).into_iter().chain(notes);
             let all: Vec<_> = all.collect();
             let gone = all.len().saturating_sub(usize::from(area.height));
             lines(all.into_iter().skip(gone), area, buffer);
         }
-        Mode::Chat => at_bottom(messages(app, area), area, buffer),
+        Mode::Chat => messages(app, area).render(area, buffer),
+    }
+}
+
+/// Rows of messages, and the pictures over them.
+struct Messages<'a> {
+    rows: Vec<Line<'static>>,
+    pictures: Vec<Placed<'a>>,
+}
+
+struct Placed<'a> {
+    picture: &'a Picture,
+    /// The row where it begins; above the first one it is below 0.
+    top: i16,
+    column: u16,
+}
+
+impl Messages<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let rows = cells(self.rows.len()).min(area.height);
+        at_bottom(self.rows, area, buffer);
+        for Placed { picture, top, column } in self.pictures {
+            let column = column.min(area.width);
+            let beside = Rect { x: area.x + column, y: area.bottom() - rows, width: area.width - column, height: rows };
+            picture.render(top, beside, buffer);
+        }
     }
 }
 
 /// From the lowest row up, as many as fit.
-fn messages(app: &App, area: Rect) -> Vec<Line<'static>> {
+fn messages(app: &App, area: Rect) -> Messages<'_> {
     let rows = usize::from(area.height);
     let context = Context::of(app);
     let scroll = app.window.settled(rows, |index| context.height(index));
@@ -40,18 +66,26 @@ fn messages(app: &App, area: Rect) -> Vec<Line<'static>> {
         let pending: Vec<_> = app.my_pending().flat_map(|pending| context.pending(pending)).collect();
         shown.extend(pending.into_iter().rev());
     }
+    let mut over = Vec::new();
     let mut hidden = scroll.rows;
     let mut index = app.window.entries().len().saturating_sub(scroll.below);
     while index > 0 && shown.len() < rows {
         index -= 1;
         let mut entry = context.rows(index);
+        if let Some((picture, column)) = context.picture(index) {
+            // How many rows it begins above the lowest one's lower edge; what is hidden is below that.
+            let up = i16::try_from(shown.len()).unwrap_or(i16::MAX).saturating_add_unsigned(picture.rows());
+            over.push((picture, up.saturating_sub_unsigned(cells(hidden)), column));
+        }
         entry.truncate(entry.len() - hidden.min(entry.len()));
         hidden = 0;
         shown.extend(entry.into_iter().rev());
     }
     shown.truncate(rows);
     shown.reverse();
-    shown
+    let rows = i16::try_from(shown.len()).unwrap_or(i16::MAX);
+    let placed = |(picture, up, column)| Placed { picture, top: rows.saturating_sub(up), column };
+    Messages { rows: shown, pictures: over.into_iter().map(placed).collect() }
 }
 
 fn at_bottom(rows: Vec<Line<'_>>, area: Rect, buffer: &mut Buffer) {

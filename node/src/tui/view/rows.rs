@@ -12,6 +12,8 @@ use crate::cli::chat::command::ACTION;
 use crate::cli::show;
 use crate::tui::app::{App, Doing, Pending};
 use crate::tui::entry::{Entry, Note, Tone, What};
+use crate::tui::layout::cells;
+use crate::tui::picture::Picture;
 use crate::tui::text::{self, fit, width};
 
 /// Columns of names.
@@ -36,7 +38,7 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     pub(crate) fn of(app: &'a App) -> Context<'a> {
         let columns = usize::from(app.layout().body.width);
-        Context { app, columns, name: if columns < NARROW { NAME_NARROW } else { NAME } }
+        Context { app, columns, name: name_columns(columns) }
     }
 
     /// Rows of the entry at this place of the window.
@@ -109,9 +111,19 @@ impl<'a> Context<'a> {
     /// How things stand with the file that a message offers. What stands before the bar no text can say.
     fn file(&self, message: &MessageLine) -> Vec<Line<'static>> {
         let Some(file) = self.app.files.get(message.id.0).filter(|_| message.body.file.is_some()) else { return vec![] };
-        let state = text::wrap(&file.state(self.app.now, &self.app.names), self.text_columns(), 0);
+        let pixels = file.line.picture.as_ref().map(|picture| format!("{}, ", show::pixels(picture))).unwrap_or_default();
+        let state = format!("{pixels}{}", file.state(self.app.now, &self.app.names));
+        let mut rows = text::wrap(&state, self.text_columns(), 0);
+        let picture = self.app.preview(message).map_or(0, |picture| usize::from(picture.rows()));
+        rows.extend(std::iter::repeat_n(String::new(), picture));
         let name = Span::styled(self.name("file"), self.app.looks.dim());
-        self.bars(&" ".repeat(TIME), name, state, vec![], self.app.looks.note())
+        self.bars(&" ".repeat(TIME), name, rows, vec![], self.app.looks.note())
+    }
+
+    /// The picture over the last rows of the entry at this place of the window, and the column where it begins.
+    pub(crate) fn picture(&self, index: usize) -> Option<(&'a Picture, u16)> {
+        let message = self.app.window.entries().get(index)?.message()?;
+        Some((self.app.preview(message)?, cells(self.columns - self.text_columns())))
     }
 
     /// Whether the text tells what its author does, and its lines.
@@ -199,7 +211,7 @@ impl<'a> Context<'a> {
     }
 
     fn text_columns(&self) -> usize {
-        self.columns - TIME - self.name - 3
+        text_columns(self.columns)
     }
 
     fn dim(&self, text: &str) -> Span<'static> {
@@ -213,6 +225,15 @@ impl<'a> Context<'a> {
     fn day(&self, at: Time) -> Date {
         local(self.app, at).date()
     }
+}
+
+/// Columns of the text of messages, in so many of messages.
+pub(crate) fn text_columns(columns: usize) -> usize {
+    columns - TIME - name_columns(columns) - 3
+}
+
+fn name_columns(columns: usize) -> usize {
+    if columns < NARROW { NAME_NARROW } else { NAME }
 }
 
 /// ` Friday, 20 November 2026 `

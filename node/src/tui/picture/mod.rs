@@ -1,0 +1,197 @@
+//! Small pictures: made of picture files for the cells of this terminal, and drawn over rows of messages.
+//!
+//! `ability` finds out what the terminal can, `decode` reads the files, which may be made to do harm.
+
+mod ability;
+mod decode;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use image::{DynamicImage, Rgb, RgbaImage};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Rect, Size};
+use ratatui::style::Color;
+use ratatui::widgets::Widget;
+use ratatui_image::Image;
+use ratatui_image::protocol::Protocol;
+use ratatui_image::protocol::halfblocks::Halfblocks;
+use ratatui_image::protocol::kitty::Kitty;
+use ratatui_image::protocol::sixel::Sixel;
+use ratatui_image::sliced::{SignedPosition, SlicedImage, SlicedProtocol};
+
+use super::terminal;
+
+/// Pixels of a cell at most: what a terminal says of itself is not believed beyond that.
+const CELL_MAX: (u16, u16) = (64, 128);
+
+/// How this terminal shows pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Canvas {
+    way: Way,
+    /// Pixels of a cell.
+    cell: (u16, u16),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By kitty's protocol: sent once, and then shown by placeholders among the text.
+    Kitty,
+    Sixel,
+    /// `▀` in two colours: of all, or of the 256 that every terminal with colours has.
+    HalfBlocks {
+        all_colours: bool,
+    },
+}
+
+/// A picture as it is drawn. To clone it is cheap.
+#[derive(Clone)]
+pub(super) struct Picture(Arc<Shown>);
+
+enum Shown {
+    /// In whatever part is on the screen.
+    Rows(SlicedProtocol),
+    /// Likewise, in 256 colours.
+    RowsOf256(SlicedProtocol),
+    /// As a whole, or not.
+    Whole(Protocol),
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Picture({} rows)", self.rows())
+    }
+}
+
+impl Canvas {
+    /// Whether the terminal's cells have another size than before; now they have this one.
+    pub(super) fn measure(&mut self) -> bool {
+        let cell = match self.way {
+            Way::HalfBlocks { .. } => None,
+            Way::Kitty | Way::Sixel => ability::cell(),
+        };
+        cell.is_some_and(|cell| std::mem::replace(&mut self.cell, cell) != cell)
+    }
+
+    /// What frees the memory that the terminal has used for pictures.
+    pub(super) fn farewell(self, slots: usize) -> String {
+        let forget = |slot| format!("\x1b_Ga=d,d=I,i={},q=2\x1b\\", number(slot));
+        if self.way == Way::Kitty { (0..slots).map(forget).collect() } else { String::new() }
+    }
+
+    /// The cells that a picture of so many pixels takes, in at most these.
+    fn cells(self, (width, height): (u32, u32), room: Size) -> Size {
+        let (width, height) = (u64::from(width.max(1)), u64::from(height.max(1)));
+        let (cell_width, cell_height) = (u64::from(self.cell.0), u64::from(self.cell.1));
+        let (most_wide, most_high) = (u64::from(room.width) * cell_width, u64::from(room.height) * cell_height);
+        let (wide, high) = if width * most_high > height * most_wide {
+            let wide = width.min(most_wide);
+            (wide, height * wide / width)
+        } else {
+            let high = height.min(most_high);
+            (width * high / height, high)
+        };
+        let count =
+            |pixels: u64, cell: u64, most: u16| u16::try_from(pixels.div_ceil(cell)).unwrap_or(most).clamp(1, most.max(1));
+        Size::new(count(wide, cell_width, room.width), count(high, cell_height, room.height))
+    }
+
+    /// Pixels for these cells.
+    fn pixels(self, size: Size) -> (u32, u32) {
+        let (width, height) = (u32::from(size.width), u32::from(size.height));
+        match self.way {
+            Way::HalfBlocks { .. } => (width, 2 * height),
+            Way::Kitty | Way::Sixel => (width * u32::from(self.cell.0), height * u32::from(self.cell.1)),
+        }
+    }
+
+    fn show(self, image: DynamicImage, size: Size, slot: usize) -> Option<Shown> {
+        Some(match self.way {
+            Way::HalfBlocks { all_colours } => {
+                let rows = SlicedProtocol::Halfblocks(Halfblocks::new(on_black(&image.into_rgba8()), size).ok()?);
+                if all_colours { Shown::Rows(rows) } else { Shown::RowsOf256(rows) }
+            }
+            Way::Kitty => Shown::Rows(SlicedProtocol::Kitty(Kitty::new(image, size, number(slot), false, false).ok()?)),
+            Way::Sixel => Shown::Whole(Protocol::Sixel(Sixel::new(image, size, false).ok()?)),
+        })
+    }
+}
+
+impl Picture {
+    /// Reads and decodes a file. None if it holds no picture, or one that is beyond the bounds. Waits for the disk.
+    pub(super) fn of(path: &Path, canvas: Canvas, room: Size, slot: usize) -> Option<Picture> {
+        // Decoders of what somebody else made may have faults yet: one that panics gives no picture.
+        terminal::contained(|| {
+            let decoded = decode::decoded(path)?;
+            let size = canvas.cells(decoded.size(), room);
+            Some(Picture(Arc::new(canvas.show(decoded.scaled(canvas.pixels(size)), size, slot)?)))
+        })?
+    }
+
+    pub(super) fn rows(&self) -> u16 {
+        match &*self.0 {
+            Shown::Rows(rows) | Shown::RowsOf256(rows) => rows.size().height,
+            Shown::Whole(whole) => whole.size().height,
+        }
+    }
+
+    /// Draws it, or what of it is inside the area, from a row of the area on, which may lie above it.
+    pub(super) fn render(&self, top: i16, area: Rect, buffer: &mut Buffer) {
+        let rows_of = |rows| SlicedImage::new(rows, SignedPosition { x: 0, y: top });
+        match &*self.0 {
+            Shown::Rows(rows) => rows_of(rows).render(area, buffer),
+            Shown::RowsOf256(rows) => {
+                rows_of(rows).render(area, buffer);
+                in_256_colours(area, buffer);
+            }
+            Shown::Whole(whole) => {
+                let Ok(down) = u16::try_from(top) else { return };
+                let inside = down.saturating_add(whole.size().height) <= area.height;
+                if inside && whole.size().width <= area.width {
+                    Image::new(whole).render(Rect { y: area.y + down, height: area.height - down, ..area }, buffer);
+                }
+            }
+        }
+    }
+}
+
+/// By which kitty knows the picture of a slot: no other program's.
+fn number(slot: usize) -> u32 {
+    std::process::id() << 8 | u32::try_from(slot + 1).unwrap_or(u32::MAX) & 0xff
+}
+
+/// What shines through is black.
+fn on_black(image: &RgbaImage) -> DynamicImage {
+    let dim = |value: u8, alpha: u8| u8::try_from(u16::from(value) * u16::from(alpha) / 255).expect("at most the value");
+    let pixel = |x, y| {
+        let [r, g, b, alpha] = image.get_pixel(x, y).0;
+        Rgb([r, g, b].map(|value| dim(value, alpha)))
+    };
+    image::RgbImage::from_fn(image.width(), image.height(), pixel).into()
+}
+
+/// Names those of the 256 colours that come next to each.
+fn in_256_colours(area: Rect, buffer: &mut Buffer) {
+    for position in area.positions() {
+        if let Some(cell) = buffer.cell_mut(position) {
+            (cell.fg, cell.bg) = (one_of_256(cell.fg), one_of_256(cell.bg));
+        }
+    }
+}
+
+/// Of xterm's cube of 6 by 6 by 6 colours, or of its 24 greys.
+fn one_of_256(colour: Color) -> Color {
+    const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
+    let Color::Rgb(r, g, b) = colour else { return colour };
+    let nearest = |value: u8| (0..6_u8).min_by_key(|level| LEVELS[usize::from(*level)].abs_diff(value)).unwrap_or(0);
+    let [red, green, blue] = [r, g, b].map(nearest);
+    let average = u8::try_from((u16::from(r) + u16::from(g) + u16::from(b)) / 3).expect("an average of bytes");
+    let grey = (average.saturating_sub(3) / 10).min(23);
+    let far =
+        |of: [u8; 3]| -> u32 { of.into_iter().zip([r, g, b]).map(|(one, other)| u32::from(one.abs_diff(other)).pow(2)).sum() };
+    let cube = [red, green, blue].map(|level| LEVELS[usize::from(level)]);
+    Color::Indexed(if far([8 + 10 * grey; 3]) < far(cube) { 232 + grey } else { 16 + 36 * red + 6 * green + blue })
+}
+
+#[cfg(test)]
+pub(super) mod tests;
