@@ -22,6 +22,9 @@ const QUEUE_BYTES_MAX: u64 = 128 * 1024;
 /// The least that may be on the way: so many packets, two of which are acknowledged together.
 const PACKETS_MIN: u64 = 4;
 
+/// The same while the rate is still to be found: the usual first window (RFC 9002 section 7.2).
+const PACKETS_FIRST: u64 = 10;
+
 /// The path is held to be full when its rate has not grown by a quarter in so many rounds.
 const FULL_AFTER: u8 = 3;
 
@@ -190,9 +193,9 @@ impl Path {
         self.rates[self.next] = rate;
         self.next = (self.next + 1) % ROUNDS;
         if let Phase::Rising { best, rounds_since } = &mut self.phase {
-            if rate >= *best + *best / 4 {
+            if rate >= best.saturating_add(*best / 4) {
                 (*best, *rounds_since) = (rate, 0);
-            } else {
+            } else if !round.is_limited {
                 *rounds_since += 1;
                 if *rounds_since >= FULL_AFTER {
                     self.phase = Phase::Steady { crowded: 0, best: 0 };
@@ -234,7 +237,7 @@ impl Path {
         let queue = in_time(rate, QUEUE_TIME).min(QUEUE_BYTES_MAX).max(holds / 4);
         let bound = match self.phase {
             Phase::Crowded => return None,
-            Phase::Rising { .. } => holds.saturating_mul(2).saturating_add(queue),
+            Phase::Rising { .. } => holds.saturating_mul(2).saturating_add(queue).max(PACKETS_FIRST * self.mtu),
             Phase::Steady { .. } => holds.saturating_add(queue),
             // Half of what it held in the worst round: it may have become slower.
             Phase::Draining { .. } => in_time(self.rates.into_iter().min().unwrap_or(0), base.rtt) / 2,

@@ -275,3 +275,19 @@ fn who_pauses_goes_on_at_the_rate_it_had() {
     let share = sim.run(20)[0];
     assert!(share > 0.25, "{share:.2} of 0.30");
 }
+
+#[test]
+fn who_has_said_little_is_as_quick_as_a_newcomer() {
+    let share_of_first_second = |said_before: bool| {
+        let mut sim = Sim::new(Link::new(100, 50, ENDLESS), [Sender::new(true)]);
+        for n in (0..20).filter(|_| said_before) {
+            let (sent, path) = (sim.start + sim.now, sim.senders[0].path.as_mut().expect("it is bounded"));
+            path.acked(sent, 100 + n, true);
+            path.acks_end(sent + sim.link.rtt, 0);
+            sim.now += sim.link.rtt;
+        }
+        sim.run(1)[0]
+    };
+    let (newcomer, other) = (share_of_first_second(false), share_of_first_second(true));
+    assert!(other > 0.8 * newcomer, "{other:.2}, and {newcomer:.2} for a newcomer");
+}
