@@ -2,9 +2,9 @@
 //!
 //! Both are seen only one at a time: the rate while there is a queue, the time while there is none. The rate is the best of some rounds,
 //! a round being from an acknowledgement to that of a packet sent after it. The time is the shortest round trip; once in a while, if none
-//! as short has been seen again, so little is sent for a moment that the queue must run dry, and what is seen then is believed: another
-//! way through the network may take longer, and others may keep the queue full. That is how BBR sees it as well
-//! (draft-ietf-ccwg-bbr, sections 5.5 and 5.3.4).
+//! as short has been seen again, so little is sent for a moment that what was sent here waits nowhere. So far that is how BBR sees a path
+//! (draft-ietf-ccwg-bbr). A round trip that is much longer then is another way through the network, or a queue that others keep full: it
+//! is believed when it is found a second time.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const ROUNDS: usize = 5;
 /// How long the shortest round trip is believed in.
 const BASE_LASTS: Duration = Duration::from_secs(10);
 
-/// What may wait in the queue: as much as goes in this time, as in CoDel (RFC 8289 section 4.3), at most so many bytes; or a quarter of
+/// What may wait in the queue: as much as goes in this time, as in CoDel (RFC 8289), at most so many bytes; or a quarter of
 /// what the path holds if that is more. Less, and the path runs dry when acknowledgements or the sender come in bursts.
 const QUEUE_TIME: Duration = Duration::from_millis(5);
 const QUEUE_BYTES_MAX: u64 = 128 * 1024;
@@ -75,7 +75,7 @@ impl Base {
 enum Phase {
     /// How much the path carries is still to be found: each round may bring twice as much as the last.
     Rising { best: u64, rounds_since: u8 },
-    /// For so many rounds, packets have waited longer than can be by what is sent here.
+    /// For so many rounds, packets have waited longer than can be by what is sent here; and the best rate meanwhile.
     Steady { crowded: u8, best: u64 },
     /// Others keep the queue full. Who holds back among them gets next to nothing, and shortens nobody's wait.
     Crowded,
