@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hobnob_tests::lab::{Lab, Node, Switch};
+use hobnob_tests::lab::{Lab, Node, Switch, until};
+use serde_json::json;
 
 #[test]
 fn an_orderly_exit_is_seen_at_once() {
@@ -11,7 +12,7 @@ fn an_orderly_exit_is_seen_at_once() {
     bob.terminate();
     ann.loses_within(&bob, AT_ONCE);
     let lines = ann.peers();
-    assert!(lines.iter().all(|line| line["state"] == "offline"), "{lines:?}");
+    assert!(lines.iter().all(|line| line["state"] == "offline" && line["lost"].is_null()), "{lines:?}");
 }
 
 #[test]
@@ -21,6 +22,8 @@ fn a_crash_on_a_dead_line_is_seen_within_fifteen_seconds() {
     bob.machine().unplug();
     bob.kill9();
     ann.loses_within(&bob, SILENT_DEATH);
+    let lines = ann.peers();
+    assert!(lines.iter().all(|line| line["state"] == "offline" && line["lost"] == true), "{lines:?}");
 }
 
 #[test]
@@ -57,6 +60,29 @@ fn a_peer_that_starts_again_after_a_crash_is_seen_again_at_once() {
     bob.sees_within(&ann, Duration::from_secs(5));
     bob.tells(&ann, "that was quick");
     ann.shows_once("that was quick");
+}
+
+#[test]
+fn who_comes_into_a_room_or_leaves_it_is_told_of() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    ann.joins("ops", "a word");
+    let told = || ann.events().iter().filter(|event| event["event"] == "peer" && event["peer"] == bob.id()).count();
+    for (change, here) in [("join", true), ("part", false)] {
+        let before = told();
+        match here {
+            true => bob.joins("ops", "a word"),
+            false => drop(bob.run(&["part", "ops"]).expect(0)),
+        }
+        until(
+            &format!("ann is told of the {change}"),
+            AT_ONCE,
+            || if told() > before { Ok(()) } else { Err(before.to_string()) },
+        );
+        let rooms = ann.run(&["rooms"]).expect(0).json();
+        let ops = rooms.iter().find(|room| room["room"] == "#ops").expect("she is in it");
+        assert_eq!(ops["here"], if here { json!([bob.id()]) } else { json!([]) });
+    }
 }
 
 #[test]

@@ -74,6 +74,7 @@ pub(crate) struct Common {
     pub(crate) rooms: Vec<RoomName>,
 
     /// The folder where files that are received go. Default: your downloads folder, or `downloads` in the folder of --home.
+    /// What is on its way already goes on where it was begun.
     #[arg(long, global = true, value_name = "DIR")]
     downloads: Option<PathBuf>,
 

@@ -10,7 +10,7 @@ use hobnob::control::{Client, EventStream};
 use hobnob::protocol::RoomName;
 use hobnob::protocol::text::visible;
 use hobnob::{DeliveryState, FileState, MessageId};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{self, Common};
 use super::exit::{Exit, Usage};
@@ -19,6 +19,9 @@ use super::output::{self, Output};
 use super::session;
 use super::show::{self, Names};
 
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(100);
+
 /// `hobnob send TARGET --file PATH…`
 pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyhow::Result<Exit> {
     let paths = absolute(&send.files)?;
@@ -26,9 +29,13 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
     session::ask(common, false, async |client| {
         let mut following = Following::start(client, out).await?;
         for path in paths {
+            let name = visible(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
+            let reading = following.spinner(format!("reading {name}"));
             let command = Command::Offer { target: Some(Text(send.target.clone())), room: None, path, patience };
             let sent: SentLine = client.ask(command).await?;
-            following.add(sent.id.0);
+            reading.finish_and_clear();
+            following.say_offered(&name, &sent);
+            following.add(sent.id.0, name, "waiting until it is accepted");
             out.event(WireEvent::Sent(sent), |_| None)?;
         }
         if patience.wait < DeliveryState::Delivered { Ok(Exit::Done) } else { following.finish(send.patience.timeout).await }
@@ -74,9 +81,9 @@ pub(crate) async fn files(common: &Common, out: Output) -> anyhow::Result<Exit> 
 /// `hobnob accept FILE`
 pub(crate) async fn accept(common: &Common, out: Output, accept: args::FileArgs) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
-        let id = find(client, &accept.file).await?;
+        let (id, name) = find(client, &accept.file).await?;
         let mut following = Following::start(client, out).await?;
-        following.add(id);
+        following.add(id, name, "asking for it");
         let Done {} = client.ask(Command::Accept { offer: Text(id) }).await?;
         following.finish(accept.timeout).await
     })
@@ -86,7 +93,7 @@ pub(crate) async fn accept(common: &Common, out: Output, accept: args::FileArgs)
 /// `hobnob decline FILE`
 pub(crate) async fn decline(common: &Common, out: Output, file: &str) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
-        let id = find(client, file).await?;
+        let (id, _) = find(client, file).await?;
         let Done {} = client.ask(Command::Decline { offer: Text(id) }).await?;
         if !out.json {
             output::say_on_terminal("declined; the other side is told");
@@ -96,10 +103,12 @@ pub(crate) async fn decline(common: &Common, out: Output, file: &str) -> anyhow:
     .await
 }
 
-/// The offer that a word means: see [`offers::found`].
-async fn find(client: &Client, word: &str) -> anyhow::Result<MessageId> {
+/// The offer that a word means, and its name: see [`offers::found`].
+async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String)> {
     let FileList { files } = client.ask(Command::Files).await?;
-    Ok(offers::found(files.iter(), word, "`hobnob files`").map_err(Usage)?)
+    let id = offers::found(files.iter(), word, "`hobnob files`").map_err(Usage)?;
+    let name = files.iter().find(|file| file.id.0 == id).map_or(word, |file| &file.offer.name);
+    Ok((id, visible(name).into_owned()))
 }
 
 /// Paths as the node needs them, which may run in another folder.
@@ -121,11 +130,19 @@ struct Following {
     events: EventStream,
     out: Output,
     names: Names,
-    /// The last that was told of each that has not ended.
-    open: BTreeMap<MessageId, Option<FileLine>>,
+    /// Those that have not ended.
+    open: BTreeMap<MessageId, Open>,
     refused: bool,
-    bars: Option<MultiProgress>,
-    bar_of: BTreeMap<MessageId, ProgressBar>,
+    /// What is drawn on a terminal; elsewhere it is hidden.
+    bars: MultiProgress,
+}
+
+/// A transfer that has not ended.
+struct Open {
+    name: String,
+    /// Whether it was accepted.
+    accepted: bool,
+    bar: ProgressBar,
 }
 
 impl Following {
@@ -133,12 +150,40 @@ impl Following {
     async fn start(client: &Client, out: Output) -> anyhow::Result<Self> {
         let events = client.events().await?;
         let names = Names::ask(client).await?;
-        let bars = (!out.json && std::io::stderr().is_terminal()).then(MultiProgress::new);
-        Ok(Self { events, out, names, open: BTreeMap::new(), refused: false, bars, bar_of: BTreeMap::new() })
+        let bars = MultiProgress::new();
+        if out.json || !std::io::stderr().is_terminal() {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Ok(Self { events, out, names, open: BTreeMap::new(), refused: false, bars })
     }
 
-    fn add(&mut self, id: MessageId) {
-        self.open.insert(id, None);
+    /// Something turns while nothing is known of how far it is.
+    fn spinner(&self, doing: String) -> ProgressBar {
+        let bar = self.bars.add(ProgressBar::new_spinner().with_message(doing));
+        bar.enable_steady_tick(TICK);
+        bar
+    }
+
+    fn say_offered(&self, name: &str, sent: &SentLine) {
+        if self.bars.is_hidden() {
+            return;
+        }
+        let who = sent.to.first().map(|peer| self.names.of(&peer.0)).unwrap_or_default();
+        let away = match sent.state {
+            DeliveryState::Delivered => String::new(),
+            DeliveryState::Queued | DeliveryState::Sent => ", whom it reaches when both are there".to_owned(),
+        };
+        self.say(&format!("offered {name} to {who}{away}"));
+    }
+
+    /// Above the bars.
+    fn say(&self, text: &str) {
+        self.bars.suspend(|| output::say(text));
+    }
+
+    fn add(&mut self, id: MessageId, name: String, doing: &str) {
+        let bar = self.spinner(format!("{name}: {doing}"));
+        self.open.insert(id, Open { name, accepted: false, bar });
     }
 
     /// Until all have ended, or nothing has moved for so long.
@@ -168,51 +213,56 @@ impl Following {
 
     fn take(&mut self, line: FileLine) -> anyhow::Result<()> {
         let id = line.id.0;
-        self.draw(&line);
-        match line.state {
+        let ended = match line.state {
             // Nobody has said anything yet.
-            FileState::Offered => {}
-            FileState::Waiting | FileState::Moving => drop(self.open.insert(id, Some(line.clone()))),
-            FileState::Done => drop(self.open.remove(&id)),
+            FileState::Offered => false,
+            FileState::Waiting | FileState::Moving => {
+                self.draw(&line);
+                false
+            }
+            FileState::Done => true,
             FileState::Declined | FileState::Failed => {
                 self.refused = true;
-                self.open.remove(&id);
+                true
             }
+        };
+        if ended && let Some(open) = self.open.remove(&id) {
+            open.bar.finish_and_clear();
         }
-        if !self.open.contains_key(&id)
-            && let Some(text) = show::event(&WireEvent::File(Box::new(line.clone())), &self.names)
+        if ended
             && !self.out.json
+            && let Some(text) = show::event(&WireEvent::File(Box::new(line.clone())), &self.names)
         {
-            output::say(&text);
+            self.say(&text);
         }
         Ok(self.out.event(WireEvent::File(Box::new(line)), |_| None)?)
     }
 
     fn draw(&mut self, line: &FileLine) {
-        let Some(bars) = self.bars.as_ref().filter(|_| line.state != FileState::Offered) else { return };
-        let bar = self.bar_of.entry(line.id.0).or_insert_with(|| {
+        let Some(open) = self.open.get_mut(&line.id.0) else { return };
+        if !std::mem::replace(&mut open.accepted, true) {
             let template = "{msg} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            bars.add(ProgressBar::new(line.offer.size).with_style(style))
-        });
-        let path = line.path.map(|path| format!(" ({})", path.as_str())).unwrap_or_default();
-        bar.set_message(format!("{}{path}", visible(&line.offer.name)));
-        bar.set_position(line.bytes);
-        if !matches!(line.state, FileState::Offered | FileState::Waiting | FileState::Moving) {
-            bar.finish_and_clear();
+            open.bar.disable_steady_tick();
+            open.bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            open.bar.set_length(line.offer.size);
+            // The rate is of what comes from now on, not of what was here before.
+            open.bar.set_position(line.bytes);
+            open.bar.reset_eta();
         }
+        let path = line.path.map(|path| format!(" ({})", path.as_str())).unwrap_or_default();
+        open.bar.set_message(format!("{}{path}", open.name));
+        open.bar.set_position(line.bytes);
     }
 
     fn give_up(self) -> Exit {
-        for line in self.open.values().flatten() {
-            let name = visible(&line.offer.name);
-            if let Some(bar) = self.bar_of.get(&line.id.0) {
-                bar.abandon();
-            }
-            output::say(&format!("nothing moves: {name} goes on when both sides are there"));
-        }
-        if self.open.values().any(Option::is_none) {
-            output::say("not accepted yet: it can be had for as long as a node of this home runs, and stays as it is");
+        for Open { name, accepted, bar } in self.open.values() {
+            bar.finish_and_clear();
+            self.say(&match accepted {
+                true => format!("nothing moves: {name} goes on when both sides are there"),
+                false => format!(
+                    "{name} is not accepted yet; it can be had while a node of this home runs and the file stays as it is"
+                ),
+            });
         }
         Exit::Queued
     }

@@ -1,6 +1,7 @@
 //! What happened, in words. Everything that came from a peer is made safe for a screen here.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use hobnob::control::wire::{
     BodyFields, FileLine, MarksFields, MessageLine, OfferFields, PeerLine, PeerList, PictureFields, RelayLine, RoomLine,
@@ -173,12 +174,15 @@ pub(crate) fn peer(peer: &PeerLine) -> String {
     match peer.state {
         PeerState::Online => {
             let path = peer.path.map(|path| path.as_str().to_owned());
-            let addr = peer.addr.map(|addr| addr.to_string());
+            // Of a link-local address nobody makes anything.
+            let link_local = |addr: &SocketAddr| matches!(addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+            let addr = peer.addr.filter(|addr| !link_local(addr)).map(|addr| addr.to_string());
             let rtt = peer.rtt_ms.map(rtt);
             let how: Vec<String> = [path, addr, rtt].into_iter().flatten().collect();
             if how.is_empty() { format!("{name} is here") } else { format!("{name} is here ({})", how.join(", ")) }
         }
         PeerState::Suspect => format!("{name} does not answer"),
+        PeerState::Offline if peer.lost => format!("{name} does not answer any more"),
         PeerState::Offline => format!("{name} has left"),
     }
 }
@@ -330,6 +334,7 @@ mod tests {
             path: None,
             addr: "10.0.0.2:4626".parse().ok(),
             rtt_ms,
+            lost: false,
             marks: MarksFields { blocked: byte == 2, ..MarksFields::default() },
         };
         let rows = peers(&[peer(1, "ann", Some(1.26)), peer(2, "bobby", None)]);

@@ -46,6 +46,8 @@ pub enum Input {
     Acked(SessionId),
     /// A session has ended.
     Down(SessionId),
+    /// Somebody wants to know whether the peer is there now.
+    Ask(SessionId),
     /// Our network changed: every peer has to show again that it is there.
     NetworkChanged,
     /// It is later than [`Presence::poll_timeout`] said.
@@ -103,6 +105,7 @@ impl Presence {
             Input::Pong(session, token) => self.pong(session, token, now),
             Input::Acked(session) => self.acked(session),
             Input::Down(session) => drop(self.watches.remove(&session)),
+            Input::Ask(session) => self.ask_now(session, now),
             Input::NetworkChanged => self.network_changed(now),
             Input::Timeout => self.timeout(now),
         }
@@ -172,9 +175,16 @@ impl Presence {
         let from = self.last_token + 1;
         for watch in self.watches.values_mut() {
             watch.confirm_from = Some(from);
-            watch.light = 0;
         }
         for session in self.watches.keys().copied().collect::<Vec<_>>() {
+            self.ask_now(session, now);
+        }
+    }
+
+    /// Wants a pong, at once.
+    fn ask_now(&mut self, session: SessionId, now: Duration) {
+        if let Some(watch) = self.watches.get_mut(&session) {
+            watch.light = 0;
             self.ask(session, now);
         }
     }
@@ -312,6 +322,17 @@ mod tests {
         clock.1 = Duration::from_secs(1);
         assert!(clock.tell(Input::Timeout).contains(&Output::Suspect(S)));
         assert!(clock.tell(Input::Pong(S, 2)).contains(&Output::Recovered(S)));
+    }
+
+    #[test]
+    fn whoever_is_asked_for_is_pinged_at_once_for_a_pong_and_lost_within_4_seconds() {
+        let mut clock = Clock::new();
+        clock.tell(Input::Pong(S, 1));
+        clock.1 = Duration::from_secs(5);
+        assert_eq!(clock.tell(Input::Ask(S)), [Output::Ping(S, 2)]);
+        let lost = clock.run(Duration::from_secs(60), || false).pop();
+        assert_eq!(lost, Some((Duration::from_secs(9), Output::Lost(S))));
+        assert_eq!(clock.tell(Input::Ask(S)), []);
     }
 
     #[test]

@@ -270,6 +270,8 @@ pub struct PeerInfo {
     pub addr: Option<SocketAddr>,
     /// The last measured round trip, in milliseconds.
     pub rtt_ms: Option<f64>,
+    /// Whether it is offline because the connection with it broke: it did not take leave.
+    pub lost: bool,
     /// What the user has decided about it.
     pub marks: Marks,
 }
@@ -470,7 +472,7 @@ pub enum Event {
         /// Where.
         addrs: Vec<SocketAddr>,
     },
-    /// A peer came, went, or changed.
+    /// A peer came, went, or changed: also when it joins or leaves a room of ours.
     Peer(PeerInfo),
     /// A message from somebody else is on disk. Each message comes once, an author's in order.
     Message(Message),

@@ -65,7 +65,8 @@ impl Node {
         Ok(diagnosis::judge(&evidence))
     }
 
-    /// Looks at everything between this node and a peer. Takes a few seconds, unless the peer is there.
+    /// Looks at everything between this node and a peer. Takes a few seconds, unless the peer is
+    /// there and answers.
     ///
     /// # Errors
     ///
@@ -84,6 +85,8 @@ impl Node {
     /// ```
     pub async fn diagnose_peer(&self, peer: PeerId) -> Result<Vec<Check>, NodeError> {
         self.settled().await;
+        // Who does not answer has no session after it.
+        let _ = self.ask(|reply| Command::Ping(peer, reply)).await;
         let (before, addrs) = self.ask(|reply| Command::PeerEvidence(peer, reply)).await?;
         if before.session.is_some() || before.bar.is_some() {
             return Ok(diagnosis::judge_peer(&before));

@@ -22,7 +22,7 @@ use super::*;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesConfig {
-    /// Where they go. Made when the first one is accepted.
+    /// Where they go. Made when the first one is accepted. What is on its way already goes on where it was begun.
     pub downloads: PathBuf,
     /// Whose direct offers are accepted without asking.
     pub accept_from: Vec<AcceptFrom>,

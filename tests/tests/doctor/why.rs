@@ -29,6 +29,17 @@ fn why_a_peer_is_not_there() {
 }
 
 #[test]
+fn whoever_has_just_gone_silent_is_not_said_to_be_there() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    lab.cut(&[bob.machine()]);
+    let found = checks(&ann, &["why", "bob"]);
+    assert!(found.contains(&("session".to_owned(), "unknown".to_owned(), String::new())), "{found:?}");
+}
+
+#[test]
 fn why_nobody_is_met_at_an_address_or_by_a_ticket() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hobnob_tests::lab::{Home, Lab, Size};
+use hobnob_tests::lab::{Home, Lab, Node, Size, Terminal, hobnob_binary};
 use serde_json::Value;
 
 const WIDE: Size = Size { columns: 120, rows: 30 };
@@ -67,6 +67,35 @@ fn a_file_goes_from_screen_to_screen() {
         terminal.enters("/quit");
         assert_eq!(terminal.ends(), Some(0));
     }
+}
+
+#[test]
+fn a_command_that_sends_says_what_it_waits_for_and_how_far_it_is() {
+    let Some(lab) = Lab::new() else { return };
+    let office = lab.switch();
+    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    ann.sees(&bob);
+    let film = file(ann.home(), "film.mp4", 200_000_000);
+    let mut sending = command(&ann, &["send", "bob", "--timeout", "60s", "--file", &film.to_string_lossy()]);
+    sending.shows("offered film.mp4 to bob");
+    sending.shows("film.mp4: waiting until it is accepted");
+    let mut getting = command(&bob, &["accept", "film.mp4"]);
+    sending.shows("200.00 MB");
+    getting.shows("film.mp4 is here: ");
+    sending.shows("bob has film.mp4");
+    for command in [&mut sending, &mut getting] {
+        assert_eq!(command.ends(), Some(0));
+    }
+    let notes = file(ann.home(), "notes", 10);
+    let mut unheard = command(&ann, &["send", "bob", "--timeout", "1s", "--file", &notes.to_string_lossy()]);
+    unheard.shows("notes is not accepted yet; it can be had while");
+    assert_eq!(unheard.ends(), Some(4));
+}
+
+/// A command for a node that runs.
+fn command(of: &Node, arguments: &[&str]) -> Terminal {
+    let home = of.home().path().to_str().expect("the lab's paths are ASCII");
+    of.machine().terminal(hobnob_binary(), &[&["--home", home], arguments].concat(), USUAL)
 }
 
 #[test]

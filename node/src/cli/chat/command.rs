@@ -115,8 +115,8 @@ fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
             let (target, then) = split_word(rest);
             let confirm = match then {
                 "" => None,
-                "confirm" => Some(true),
-                "undo" => Some(false),
+                "confirm" | "--confirm" => Some(true),
+                "undo" | "--undo" => Some(false),
                 _ => return Err(usage(spec)),
             };
             Input::Verify(parse_target(target)?, confirm)

@@ -136,6 +136,9 @@ pub struct PeerLine {
     pub addr: Option<SocketAddr>,
     /// The last round trip, in milliseconds, to the microsecond.
     pub rtt_ms: Option<f64>,
+    /// Whether it is offline because the connection with it broke: it did not take leave.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
     /// What the user has decided about it.
     #[serde(flatten)]
     pub marks: MarksFields,
@@ -379,9 +382,9 @@ impl From<Event> for WireEvent {
 
 impl From<PeerInfo> for PeerLine {
     fn from(info: PeerInfo) -> Self {
-        let PeerInfo { peer, nick, name, state, path, addr, rtt_ms, marks } = info;
+        let PeerInfo { peer, nick, name, state, path, addr, rtt_ms, lost, marks } = info;
         let rtt_ms = rtt_ms.map(|ms| (ms * 1000.0).round() / 1000.0);
-        PeerLine { peer: Text(peer), nick, name, state, path, addr, rtt_ms, marks: marks.into() }
+        PeerLine { peer: Text(peer), nick, name, state, path, addr, rtt_ms, lost, marks: marks.into() }
     }
 }
 

@@ -178,6 +178,7 @@ fn peer_lines() {
         path: Some(PathKind::Lan),
         addr: "10.0.0.2:4626".parse().ok(),
         rtt_ms: Some(1.234_567_8),
+        lost: false,
         marks: Marks { ignored: true, blocked: true, verified: Nickname::new("bob").ok() },
     };
     check_event(
@@ -192,11 +193,12 @@ fn peer_lines() {
         path: None,
         addr: None,
         rtt_ms: None,
+        lost: true,
         marks: Marks::default(),
     };
     check_event(
         Event::Peer(gone),
-        r#"{"v":1,"event":"peer","peer":"BOB","nick":null,"name":"aibaeaqc","state":"offline","path":null,"addr":null,"rtt_ms":null}"#,
+        r#"{"v":1,"event":"peer","peer":"BOB","nick":null,"name":"aibaeaqc","state":"offline","path":null,"addr":null,"rtt_ms":null,"lost":true}"#,
     );
 }
 

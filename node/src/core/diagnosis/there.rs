@@ -53,14 +53,17 @@ pub fn judge_address(at: &str, unmet: &Unmet, answer: Answer) -> Check {
 fn decided(evidence: &PeerEvidence) -> Option<Check> {
     let name = &evidence.name;
     match evidence.bar {
-        Some(Bar::Blocked) => {
-            Some(Check::problem("decision", "you-blocked", format!("you have blocked {name}"), "hobnob unblock NAME undoes it"))
-        }
+        Some(Bar::Blocked) => Some(Check::problem(
+            "decision",
+            "you-blocked",
+            format!("you have blocked {name}"),
+            "`hobnob unblock NAME`, or /unban NAME in the chat, undoes it",
+        )),
         Some(Bar::Kicked) => Some(Check::problem(
             "decision",
             "you-kicked",
             format!("you have kicked {name} within the last minutes"),
-            "wait, or let them in at once with `hobnob unblock NAME`",
+            "wait, or let them in at once with `hobnob unblock NAME` (/unban NAME in the chat)",
         )),
         Some(Bar::NameTaken) => Some(Check::problem(
             "decision",

@@ -71,6 +71,8 @@ pub(crate) enum Command {
     /// Asks the sockets that relays have called from how this node looks to them, as far as they have not said so; whether any was.
     AskCallers(oneshot::Sender<bool>),
     Evidence(oneshot::Sender<Evidence>),
+    /// Asks a peer whether it is there; without an answer once it is not.
+    Ping(PeerId, oneshot::Sender<()>),
     /// With the addresses at which the peer may be.
     PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
     Shutdown(oneshot::Sender<()>),
@@ -105,6 +107,7 @@ impl Engine {
                 let _ = reply.send(());
             }
             Command::AskCallers(reply) => drop(reply.send(self.ask_callers())),
+            Command::Ping(peer, reply) => self.ping(peer, reply),
             Command::Evidence(reply) => drop(reply.send(self.evidence())),
             Command::PeerEvidence(peer, reply) => drop(reply.send(self.peer_evidence(peer))),
             Command::Shutdown(reply) => self.begin_stop(reply),

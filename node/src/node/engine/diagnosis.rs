@@ -6,24 +6,41 @@ use super::*;
 use crate::core::diagnosis::{Evidence, Network, PeerEvidence, Session};
 use crate::core::synthetic::is_synthetic;
 
-/// Peers that mDNS has named in this run and that are remembered; further ones count as not heard.
-const HEARD_MAX: usize = 10_000;
+/// Peers that are remembered of each kind; further ones count as not heard, and as having taken leave.
+const NOTED_MAX: usize = 10_000;
 
 /// Addresses of a peer that are tried.
 const TRIED_MAX: usize = 4;
 
-/// What is noted for a diagnosis.
+/// What is noted of peers in this run.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
+    /// Those that mDNS has named.
     heard: BTreeSet<PeerId>,
+    /// Those whose last session broke.
+    lost: BTreeSet<PeerId>,
     pub(super) calls: calls::Calls,
 }
 
 impl Noted {
     pub(super) fn heard(&mut self, peer: PeerId) {
-        if self.heard.len() < HEARD_MAX {
+        if self.heard.len() < NOTED_MAX {
             self.heard.insert(peer);
         }
+    }
+
+    pub(super) fn went(&mut self, peer: PeerId, lost: bool) {
+        if lost && self.lost.len() < NOTED_MAX {
+            self.lost.insert(peer);
+        }
+    }
+
+    pub(super) fn came(&mut self, peer: PeerId) {
+        self.lost.remove(&peer);
+    }
+
+    pub(super) fn is_lost(&self, peer: PeerId) -> bool {
+        self.lost.contains(&peer)
     }
 }
 
@@ -62,6 +79,12 @@ impl Engine {
             same_network: link.candidates.iter().any(near) && link.candidates.iter().any(|addr| ours.contains(&addr.ip())),
             clock_ahead_ms: link.clock_ahead_ms,
         }
+    }
+
+    pub(super) fn ping(&mut self, peer: PeerId, reply: oneshot::Sender<()>) {
+        let Some((&id, link)) = self.links.iter_mut().rev().find(|(_, link)| link.peer == peer) else { return };
+        link.asking.push(reply);
+        self.presence.handle(self.clock.now(), presence::Input::Ask(id));
     }
 
     pub(super) fn peer_evidence(&self, peer: PeerId) -> (PeerEvidence, Vec<SocketAddr>) {

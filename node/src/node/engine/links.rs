@@ -22,6 +22,8 @@ pub(super) struct Link {
     pub(super) session: Session,
     pub(super) exporter: [u8; 32],
     pub(super) proofs: Vec<[u8; 32]>,
+    /// The rooms that both ends are in.
+    pub(super) shared: BTreeSet<ConversationId>,
     pub(super) profiles: u32,
     pub(super) profiles_since: Duration,
     pub(super) refused: Refused,
@@ -36,6 +38,8 @@ pub(super) struct Link {
     pub(super) candidates: Vec<SocketAddr>,
     /// When it was called last, as it had asked.
     pub(super) called_at: Option<Duration>,
+    /// Those who wait for its next pong.
+    pub(super) asking: Vec<oneshot::Sender<()>>,
 }
 
 impl Engine {
@@ -48,6 +52,7 @@ impl Engine {
             None => info!(?peer, addr = %session.remote_addr(), "session up"),
         }
         self.turned_away_told.remove(&peer);
+        self.noted.came(peer);
         let owed = self.offline_owed.remove(&peer).map(|(_, path)| path);
         let before = self.link_with(peer).filter(|link| !link.suspect).map(|link| self.path_kind(link.session.remote_addr()));
         let nothing_new = before.or(owed) == Some(self.path_kind(session.remote_addr()));
@@ -59,6 +64,7 @@ impl Engine {
             session,
             exporter,
             proofs,
+            shared: BTreeSet::new(),
             profiles: 0,
             profiles_since,
             refused,
@@ -69,6 +75,7 @@ impl Engine {
             clock_ahead_ms: hello.clock_ms.cast_signed().saturating_sub(now.wall_ms.cast_signed()),
             candidates: Vec::new(),
             called_at: None,
+            asking: Vec::new(),
         };
         self.links.insert(id, link);
         self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
@@ -218,6 +225,7 @@ impl Engine {
         let unwelcome = replaced || bar.is_some();
         self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye, unwelcome });
         let duplicate = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::DUPLICATE));
+        self.noted.went(peer, matches!(ended, Ended::TimedOut | Ended::Restarted | Ended::Lost(_)));
         self.link_is_gone(id, &link, goodbye, duplicate);
         if let Some(bar) = bar {
             self.turned_away(peer, bar);
@@ -236,6 +244,9 @@ impl Engine {
             Seen::Rtt(id, rtt) => {
                 if let Some(link) = self.links.get_mut(&id) {
                     link.rtt = Some(rtt);
+                    for asking in link.asking.drain(..) {
+                        let _ = asking.send(());
+                    }
                 }
             }
             Seen::Confirmed(id) => self.tell_replica(replica::Input::Confirmed(id)),

@@ -49,7 +49,8 @@ impl Engine {
         link.profiles <= PROFILES_BURST
     }
 
-    /// A peer says who it is, where it listens, and which rooms it can prove to be in. Whether its name is news.
+    /// A peer says who it is, where it listens, and which rooms it can prove to be in. Whether its name, or in
+    /// which of our rooms it is, is news.
     pub(super) fn learn_profile(&mut self, id: SessionId, profile: Profile) -> bool {
         let Some(link) = self.links.get_mut(&id) else { return false };
         let (peer, remote) = (link.peer, link.session.remote_addr());
@@ -68,17 +69,20 @@ impl Engine {
         };
         self.store.remember_peer(known);
         self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: false });
-        let news = self.peers.learn(peer, nick);
-        self.compare_rooms(id);
-        news
+        let named = self.peers.learn(peer, nick);
+        let moved = self.compare_rooms(id);
+        named || moved
     }
 
-    /// The rooms of which both ends have shown that they are members.
-    pub(super) fn compare_rooms(&mut self, id: SessionId) {
-        let Some(link) = self.links.get(&id) else { return };
+    /// The rooms of which both ends have shown that they are members. Whether they are others than before.
+    pub(super) fn compare_rooms(&mut self, id: SessionId) -> bool {
+        let Some(link) = self.links.get_mut(&id) else { return false };
         let proved = |key: &hobnob_protocol::RoomKey| link.proofs.contains(&key.proof(&link.exporter, link.peer));
-        let shared = self.replica.rooms().filter(|(_, _, key, _)| proved(key)).map(|(id, ..)| id).collect();
+        let shared: BTreeSet<_> = self.replica.rooms().filter(|(_, _, key, _)| proved(key)).map(|(id, ..)| id).collect();
+        let before = std::mem::replace(&mut link.shared, shared.clone());
+        let moved = before != shared;
         self.tell_replica(replica::Input::SessionRooms(id, shared));
+        moved
     }
 
     pub(super) fn send_profile(&self, id: SessionId) {
@@ -118,6 +122,7 @@ impl Engine {
                 None => self.paths.addrs(peer).into_iter().find(|addr| !is_synthetic(addr.ip())),
             },
             rtt_ms: link.map(|link| link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0),
+            lost: link.is_none() && self.noted.is_lost(peer),
             marks: self.standings.marks(peer),
         }
     }

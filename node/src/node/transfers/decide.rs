@@ -158,9 +158,9 @@ impl Porter {
             return drop(reply.send(Err(FileError::TooMany(WANTED_MAX))));
         }
         self.busy.insert(id);
-        let (downloads, done) = (self.config.downloads.clone(), self.done.clone());
+        let (downloads, stock, done) = (self.config.downloads.clone(), self.stock.clone(), self.done.clone());
         tokio::task::spawn_blocking(move || {
-            let room = look_for_room(&downloads, id, offer.size);
+            let room = look_for_room(&downloads, &stock, id, offer.size);
             let _ = done.send(Done::Decision(Decision::Room { id, offer, received_at_ms, room, reply }));
         });
     }
@@ -204,7 +204,8 @@ impl Porter {
         let (id, Some(offer)) = offer_of(row) else { return };
         let received_at_ms = row.entry.received_at_ms;
         let place = row.record.place.as_deref().map(place_of);
-        let landed = |place: &PathBuf| place.symlink_metadata().is_ok() && !Partial::is_there(&self.config.downloads, id);
+        let landed =
+            |place: &PathBuf| place.symlink_metadata().is_ok() && !Partial::is_there(&self.config.downloads, &self.stock, id);
         match place.filter(landed) {
             // It got its place, and then the run ended.
             Some(place) => {
@@ -431,11 +432,14 @@ pub(super) fn place_of(bytes: &[u8]) -> PathBuf {
 }
 
 /// Whether a content of this size may be begun; what is there of it already has its room.
-fn look_for_room(downloads: &Path, id: OfferId, size: u64) -> Result<(), FileError> {
+fn look_for_room(downloads: &Path, stock: &Stock, id: OfferId, size: u64) -> Result<(), FileError> {
+    if Partial::is_there(downloads, stock, id) {
+        return Ok(());
+    }
     let unusable = |error: io::Error| FileError::Downloads { folder: downloads.display().to_string(), why: error.to_string() };
     let free = Folder::make(downloads).and_then(|folder| folder.free_bytes()).map_err(unusable)?;
     let needs = size.saturating_add(ROOM_LEFT);
-    if free < needs && !Partial::is_there(downloads, id) {
+    if free < needs {
         return Err(FileError::NoRoom { folder: downloads.display().to_string(), needs, free });
     }
     Ok(())

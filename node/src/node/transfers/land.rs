@@ -54,7 +54,7 @@ async fn land(partial: &Arc<Partial>, desk: &OfferDesk, stock: &Stock, pictures:
     blocking(partial, |partial| partial.seal()).await?;
     loop {
         let name = blocking(partial, |partial| Ok(partial.free_name()?)).await?;
-        let place = partial.place(&name);
+        let place = partial.path_of(&name);
         let record = |state| OfferRecord { state, place: Some(bytes_of(&place)), why: None };
         note(desk, partial.id, record(OfferState::Wanted)).await?;
         let (stock, pictures) = (stock.clone(), pictures.clone());

@@ -1,12 +1,13 @@
 //! Content on its way: the part of it that is here, and the leaves that prove each piece of that part.
 //!
-//! A part lies in the downloads folder under a name that does not show, and gets its own when it is whole and on disk. The leaf of a
-//! piece is written after the piece. So what a crash leaves behind proves itself: a piece counts as held if it has the hash that is
+//! A part lies in the downloads folder under a name that does not show, and gets its own when it is whole and on disk. It stays in the
+//! folder in which it was begun, also when another one is the downloads folder meanwhile: the home knows which. The leaf of a piece is written after the piece. So what a crash leaves behind proves itself: a piece counts as held if it has the hash that is
 //! noted for it.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape
 use hobnob_protocol::manifest::{self, ManifestError};
 use hobnob_protocol::{LogId, Offer, OfferId, Seq};
 
+use super::decide::place_of;
 use super::folder::Folder;
 use super::laid::{Laid, clean_paths};
 use super::names::{self, NAMES_MAX};
@@ -62,10 +64,8 @@ pub(super) struct Partial {
     /// Says to those who fetch that nobody wants it any more.
     cancelled: AtomicBool,
     downloads: Folder,
-    /// Its name in `downloads`.
-    part: String,
+    place: Place,
     leaves: File,
-    leaves_path: PathBuf,
     target: Mutex<Target>,
     unsynced: AtomicU64,
 }
@@ -95,9 +95,47 @@ fn leaves_name(log: LogId, seq: Seq) -> String {
     format!("{:016x}-{seq}.part", log.0)
 }
 
-/// The name of a part in the downloads folder. It begins with a dot, as no file does that has come.
-fn part_name(leaves: &str) -> String {
-    format!(".hobnob-{leaves}")
+/// Where a part lies, or will.
+#[derive(Debug)]
+struct Place {
+    downloads: PathBuf,
+    /// Its name in there. It begins with a dot, as no file does that has come.
+    part: String,
+    /// The list of its leaves, in the home.
+    leaves: PathBuf,
+    /// Says which `downloads` is, in the home.
+    noted: PathBuf,
+}
+
+impl Place {
+    /// Where it was begun, if it is there; else in this folder.
+    fn find(downloads: &Path, stock: &Stock, (log, seq): (LogId, Seq)) -> Self {
+        let leaves = leaves_name(log, seq);
+        let part = format!(".hobnob-{leaves}");
+        let (leaves, noted) = (stock.path(&leaves), stock.path(&format!("{log:016x}-{seq}.folder", log = log.0)));
+        let begun = fs::read(&noted).ok().map(|bytes| place_of(&bytes)).filter(|folder| is_there(&folder.join(&part)));
+        Self { downloads: begun.unwrap_or_else(|| downloads.to_owned()), part, leaves, noted }
+    }
+
+    /// Remembers it, before there is anything.
+    fn note(&self) -> io::Result<()> {
+        fs::write(&self.noted, self.downloads.as_os_str().as_bytes())
+    }
+
+    /// Removes what is there. The leaves go last: they tell that the part is this home's.
+    fn clear(&self) {
+        let part = self.downloads.join(&self.part);
+        let is_folder = part.symlink_metadata().is_ok_and(|stat| stat.is_dir());
+        let mut results = vec![if is_folder { fs::remove_dir_all(part) } else { fs::remove_file(part) }];
+        results.extend([&self.noted, &self.leaves].map(fs::remove_file));
+        for error in results.into_iter().filter_map(Result::err).filter(|error| error.kind() != io::ErrorKind::NotFound) {
+            tracing::warn!("what is left of a transfer can't be removed: {error}");
+        }
+    }
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// Which offers have leaves in the home: the log and the number of each. What has none there is nothing that this home began.
@@ -116,20 +154,20 @@ const FILES: &str = "files";
 impl Partial {
     /// Takes up what is there of it, or begins. Blocks for as long as reading what is there takes.
     pub(super) fn open(downloads: &Path, stock: &Stock, id: OfferId, offer: Offer) -> Result<(Self, Held), WriteError> {
-        let downloads = Folder::make(downloads)?;
+        let place = Place::find(downloads, stock, (id.name.log, id.seq));
+        let downloads = Folder::make(&place.downloads)?;
+        place.note()?;
         let shape = Shape::of(offer.size);
-        let leaves = leaves_name(id.name.log, id.seq);
-        let (part, leaves_path) = (part_name(&leaves), stock.path(&leaves));
-        let leaves = File::options().read(true).write(true).create(true).truncate(false).open(&leaves_path)?;
+        let leaves = File::options().read(true).write(true).create(true).truncate(false).open(&place.leaves)?;
         leaves.set_len(shape.pieces() * LEAF_BYTES as u64)?;
         let target = match offer.folder {
             None => {
-                let file = downloads.file(&part)?;
+                let file = downloads.file(&place.part)?;
                 file.set_len(offer.size)?;
                 Target::File(file)
             }
             Some(folder) => {
-                let dir = downloads.sub(&part)?;
+                let dir = downloads.sub(&place.part)?;
                 let head = dir.file(HEAD)?;
                 let head_pieces = folder.manifest_bytes.div_ceil(PIECE_BYTES as u64);
                 Target::Folder(Box::new(Parts { dir, head, head_pieces, head_held: HashSet::new(), laid: None }))
@@ -141,9 +179,8 @@ impl Partial {
             shape,
             cancelled: AtomicBool::new(false),
             downloads,
-            part,
+            place,
             leaves,
-            leaves_path,
             target: Mutex::new(target),
             unsynced: AtomicU64::new(0),
         };
@@ -152,9 +189,10 @@ impl Partial {
         Ok((partial, held))
     }
 
-    /// Whether a part of this offer lies in the downloads folder.
-    pub(super) fn is_there(downloads: &Path, id: OfferId) -> bool {
-        downloads.join(part_name(&leaves_name(id.name.log, id.seq))).symlink_metadata().is_ok()
+    /// Whether there is a part of this offer.
+    pub(super) fn is_there(downloads: &Path, stock: &Stock, id: OfferId) -> bool {
+        let place = Place::find(downloads, stock, (id.name.log, id.seq));
+        is_there(&place.downloads.join(&place.part))
     }
 
     /// Finds out which pieces are here: those that have the hash noted for them.
@@ -259,7 +297,7 @@ impl Partial {
     }
 
     /// Where something of that name would be.
-    pub(super) fn place(&self, name: &str) -> PathBuf {
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
         self.downloads.path().join(name)
     }
 
@@ -267,7 +305,7 @@ impl Partial {
     pub(super) fn land(&self, name: &str, stock: &Stock) -> Result<bool, WriteError> {
         let target = self.target();
         let landed = match &*target {
-            Target::File(_) => self.downloads.move_to(&self.part, &self.downloads, name)?,
+            Target::File(_) => self.downloads.move_to(&self.place.part, &self.downloads, name)?,
             Target::Folder(parts) => parts.dir.move_to(FILES, &self.downloads, name)?,
             Target::Gone => return Err(gone().into()),
         };
@@ -276,11 +314,14 @@ impl Partial {
         }
         if let Target::Folder(parts) = &*target {
             parts.dir.remove_file(HEAD)?;
-            self.downloads.remove_folder(&self.part)?;
+            self.downloads.remove_folder(&self.place.part)?;
         }
         self.downloads.sync()?;
+        if let Err(error) = fs::remove_file(&self.place.noted) {
+            tracing::warn!("what is left of a transfer can't be removed: {error}");
+        }
         if let Err(error) =
-            self.layout(&target, &self.place(name)).and_then(|it| stock.keep(self.offer.hash, &it, &self.leaves_path))
+            self.layout(&target, &self.path_of(name)).and_then(|it| stock.keep(self.offer.hash, &it, &self.place.leaves))
         {
             tracing::warn!("{name} has come, but can't be passed on: {error}");
         }
@@ -303,7 +344,7 @@ impl Partial {
         self.cancel();
         let mut target = self.target();
         *target = Target::Gone;
-        remove(&self.place(&self.part), &self.leaves_path);
+        self.place.clear();
     }
 
     /// Whether nobody wants it any more.
@@ -318,22 +359,8 @@ impl Partial {
 }
 
 /// Removes what there is of a content that nobody has open.
-pub(super) fn discard(downloads: &Path, stock: &Stock, (log, seq): (LogId, Seq)) {
-    let leaves = leaves_name(log, seq);
-    remove(&downloads.join(part_name(&leaves)), &stock.path(&leaves));
-}
-
-/// The leaves go last: they tell that the part is this home's.
-fn remove(part: &Path, leaves: &Path) {
-    let is_folder = part.symlink_metadata().is_ok_and(|stat| stat.is_dir());
-    let removed = if is_folder { fs::remove_dir_all(part) } else { fs::remove_file(part) };
-    let absent_is_fine = |result: io::Result<()>| match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    };
-    if let Err(error) = absent_is_fine(removed).and_then(|()| absent_is_fine(fs::remove_file(leaves))) {
-        tracing::warn!("what is left of a transfer can't be removed: {error}");
-    }
+pub(super) fn discard(downloads: &Path, stock: &Stock, of: (LogId, Seq)) {
+    Place::find(downloads, stock, of).clear();
 }
 
 fn gone() -> io::Error {

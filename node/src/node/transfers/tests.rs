@@ -63,7 +63,7 @@ impl Desk {
         partial.seal().unwrap();
         let name = partial.free_name().unwrap();
         assert!(partial.land(&name, &self.ours).unwrap());
-        partial.place(&name)
+        partial.path_of(&name)
     }
 }
 
@@ -187,4 +187,28 @@ fn what_is_no_longer_wanted_leaves_nothing() {
         assert!(desk.fetch(&partial, 1).is_err());
         nothing_is_left();
     }
+}
+
+#[test]
+fn what_is_on_its_way_goes_on_where_it_was_begun_also_when_another_folder_is_set() {
+    let desk = Desk::with(|source| fs::write(source, content(PIECE_BYTES * 2)).unwrap());
+    let (partial, _) = desk.open();
+    desk.fetch(&partial, 0).unwrap();
+    drop(partial);
+    let other = desk.dir.path().join("other");
+    let open = || Partial::open(&other, &desk.ours, id(), desk.offer.clone()).unwrap();
+    let (partial, held) = open();
+    assert!(held.contains(0));
+    assert_eq!(desk.finish(&partial, 1), desk.downloads().join("source"));
+    assert!(!other.exists());
+    // Its folder is gone: it begins anew, in the one that is set.
+    let (partial, _) = desk.open();
+    desk.fetch(&partial, 0).unwrap();
+    drop(partial);
+    fs::remove_dir_all(desk.downloads()).unwrap();
+    let (partial, held) = open();
+    assert!(!held.contains(0));
+    assert_eq!(desk.finish(&partial, 0), other.join("source"));
+    let left = names_in(&desk.dir.path().join("ours"));
+    assert!(!left.iter().any(|name| name.ends_with(".part") || name.ends_with(".folder")), "{left:?}");
 }

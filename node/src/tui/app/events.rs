@@ -116,8 +116,8 @@ impl App {
             if let Some(index) = self.conversations.iter().position(|conversation| conversation.of == direct) {
                 self.note_in(index, Tone::Info, show::peer(&peer));
             }
-            self.look_soon();
         }
+        self.look_soon();
         self.peers.insert(id, peer);
     }
 

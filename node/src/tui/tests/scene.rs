@@ -79,6 +79,7 @@ pub(super) fn peer(byte: u8, name: &str, state: PeerState) -> PeerLine {
         path: (state != PeerState::Offline).then_some(PathKind::Lan),
         addr: "10.0.0.5:4626".parse().ok(),
         rtt_ms: (state != PeerState::Offline).then_some(0.4),
+        lost: false,
         marks: MarksFields::default(),
     }
 }

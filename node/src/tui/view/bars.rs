@@ -76,7 +76,8 @@ fn parts(app: &App) -> Vec<String> {
     if let ConversationRef::Direct(peer) = &app.conversation().of
         && let Some(known) = app.peers.get(peer).filter(|peer| peer.state != PeerState::Offline)
     {
-        parts.push(format!("{} by {}", app.names.of(peer), way(known)));
+        let by = if known.state == PeerState::Suspect { ":" } else { " by" };
+        parts.push(format!("{}{by} {}", app.names.of(peer), way(known)));
     }
     parts.extend(app.status.iter().flat_map(relays));
     if app.mouse {

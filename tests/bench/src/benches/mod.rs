@@ -77,7 +77,7 @@ pub(crate) const ALL: &[Bench] = &[
     },
     Bench {
         name: "file",
-        about: "a large file, memory to memory, hash checked; beside bare quinn and scp; and the chat beside it",
+        about: "a large file, memory to memory, hash checked; beside bare quinn, scp and magic-wormhole; and the chat beside it",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(file::run(plan, report)),

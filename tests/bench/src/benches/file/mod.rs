@@ -3,10 +3,12 @@
 pub(super) mod far;
 pub(super) mod relayed;
 mod scp;
+mod wormhole;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::ensure;
 use hobnob::protocol::Target;
@@ -15,6 +17,7 @@ use hobnob_tests::lab::Stopwatch;
 use tempfile::TempDir;
 
 use self::scp::Scp;
+use self::wormhole::Wormhole;
 use super::median_us;
 use crate::nodes;
 use crate::plan::Plan;
@@ -28,35 +31,43 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let memory = &Memory::new(mib)?;
     let pair = Pair::new(plan.dir(), memory, |builder| builder).await?;
     pair.meet(nodes::address(&pair.bob).await?).await?;
-    for (theirs, rival, aim) in [
+    for (theirs, mut rival, aim) in [
         (
             "bare quinn, one stream, hashed as it comes",
-            Rival::Quinn(plan.rival(Bulk::new(&memory.file)).await),
+            plan.rival(async { Ok(Rival::Quinn(Bulk::new(&memory.file).await?)) }).await,
             Aim::AtLeast(0.8),
         ),
-        ("scp, OpenSSH", Rival::Scp(plan.rival(async { Scp::start(memory) }).await), Aim::AtLeast(3.0)),
+        ("scp, OpenSSH", plan.rival(async { Ok(Rival::Scp(Scp::start(memory)?)) }).await, Aim::AtLeast(3.0)),
+        (
+            "magic-wormhole, from when the receiver is started",
+            plan.rival(async { Ok(Rival::Wormhole(Wormhole::start(memory).await?)) }).await,
+            Aim::AtLeast(3.0),
+        ),
     ] {
         let contest = Contest { ours: "hobnob, a file accepted, until it is there", theirs, unit: "MiB/s", rounds, aim };
-        let ours = async || pair.fetch(memory, mib).await;
-        match rival {
-            Rival::Quinn(mut bulk) => {
-                let theirs = bulk.as_mut().map(|bulk| async move || rate(mib, async || bulk.run(&memory.landed).await).await);
-                contest.run(report, ours, theirs).await?;
-            }
-            Rival::Scp(mut scp) => {
-                let theirs = scp.as_mut().map(|scp| async move || rate(mib, async || scp.copy(memory).await).await);
-                contest.run(report, ours, theirs).await?;
-            }
-        }
+        let theirs = rival.as_mut().map(|rival| async move || Ok(rate(mib, rival.copy(memory).await?)));
+        contest.run(report, async || pair.fetch(memory, mib).await, theirs).await?;
     }
-    let read = alone(rounds, async || rate(mib, async || pair.offer(memory).await.map(drop)).await).await?;
+    let read = alone(rounds, async || Ok(rate(mib, took(async { pair.offer(memory).await.map(drop) }).await?))).await?;
     report.figure("hobnob, a file offered: read, hashed, its entry delivered", "MiB/s", read);
     beside_the_chat(&pair, memory, rounds, report).await
 }
 
 enum Rival {
-    Quinn(anyhow::Result<Bulk>),
-    Scp(anyhow::Result<Scp>),
+    Quinn(Bulk),
+    Scp(Scp),
+    Wormhole(Wormhole),
+}
+
+impl Rival {
+    /// How long it took to copy the file.
+    async fn copy(&mut self, memory: &Memory) -> anyhow::Result<Duration> {
+        match self {
+            Self::Quinn(bulk) => took(bulk.run(&memory.landed)).await,
+            Self::Scp(scp) => took(scp.copy(memory)).await,
+            Self::Wormhole(wormhole) => wormhole.copy(memory).await,
+        }
+    }
 }
 
 /// How long a message takes to be delivered, with and without a transfer beside it.
@@ -82,19 +93,24 @@ async fn beside_the_chat(pair: &Pair, memory: &Memory, rounds: usize, report: &m
     contest.run(report, busy, Ok(async || median_us(TIMES, async || pair.chat().await).await)).await
 }
 
-async fn rate(mib: u32, once: impl AsyncFnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+async fn took(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<Duration> {
     let begun = Stopwatch::start();
-    once().await?;
-    Ok(f64::from(mib) / begun.elapsed().as_secs_f64())
+    work.await?;
+    Ok(begun.elapsed())
+}
+
+fn rate(mib: u32, took: Duration) -> f64 {
+    f64::from(mib) / took.as_secs_f64()
 }
 
 const FILE: &str = "file";
 
-/// A file in memory, and a folder there for what comes.
+/// A file in memory, its hash, and a folder there for what comes.
 struct Memory {
     dir: TempDir,
     file: PathBuf,
     landed: PathBuf,
+    hash: blake3::Hash,
 }
 
 impl Memory {
@@ -105,7 +121,18 @@ impl Memory {
         let (mut from, mut to) = (File::open("/dev/urandom")?.take(u64::from(mib) << 20), File::create(&file)?);
         std::io::copy(&mut from, &mut to)?;
         to.flush()?;
-        Ok(Self { dir, file, landed })
+        let hash = hash_of(&file)?;
+        Ok(Self { dir, file, landed, hash })
+    }
+
+    /// Checks a copy as the others check theirs, and removes it.
+    async fn check(&self, copy: PathBuf) -> anyhow::Result<()> {
+        let hash = tokio::task::spawn_blocking({
+            let copy = copy.clone();
+            move || hash_of(&copy)
+        });
+        ensure!(hash.await?? == self.hash, "the copy differs");
+        Ok(fs::remove_file(copy)?)
     }
 }
 
@@ -146,13 +173,13 @@ impl Pair {
     async fn fetch(&self, memory: &Memory, mib: u32) -> anyhow::Result<f64> {
         let id = self.offer(memory).await?;
         let mut events = self.bob.events();
-        let rate = rate(mib, async || {
+        let took = took(async {
             self.bob.accept(id).await?;
             until(&mut events, id, FileState::Done).await
-        })
-        .await?;
+        });
+        let took = took.await?;
         fs::remove_file(memory.landed.join(FILE))?;
-        Ok(rate)
+        Ok(rate(mib, took))
     }
 }
 
@@ -167,4 +194,10 @@ async fn until(events: &mut hobnob::Events, id: hobnob::MessageId, state: FileSt
             }
         }
     }
+}
+
+fn hash_of(path: &Path) -> anyhow::Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    std::io::copy(&mut File::open(path)?, &mut hasher)?;
+    Ok(hasher.finalize())
 }

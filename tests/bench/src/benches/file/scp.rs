@@ -1,8 +1,8 @@
 //! scp, with an sshd of our own on loopback.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -48,11 +48,7 @@ impl Scp {
         let copied = command.arg(&memory.file).arg(format!("127.0.0.1:{}", to.display())).stderr(Stdio::null()).status();
         let copied = tokio::time::timeout(Duration::from_secs(60), copied).await??;
         ensure!(copied.success(), "scp failed");
-        // Checked, as the others are.
-        let hash = async |path: PathBuf| tokio::task::spawn_blocking(move || hash_of(&path)).await?;
-        ensure!(hash(to.clone()).await? == hash(memory.file.clone()).await?, "the copy differs");
-        fs::remove_file(to)?;
-        Ok(())
+        memory.check(to).await
     }
 }
 
@@ -61,10 +57,4 @@ impl Drop for Scp {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-fn hash_of(path: &Path) -> anyhow::Result<blake3::Hash> {
-    let mut hasher = blake3::Hasher::new();
-    std::io::copy(&mut File::open(path)?, &mut hasher)?;
-    Ok(hasher.finalize())
 }
