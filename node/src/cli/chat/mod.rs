@@ -254,7 +254,10 @@ impl Chat {
                 let words = move |it: Verification| Reply::Lines(verify::words(&it, confirm, &verify::Way::CHAT));
                 self.begin(client, Command::Verify { target: Text(target), confirm }, words).await;
             }
-            Input::Why(target) => self.begin(client, Command::Why { target: Text(target) }, diagnosed).await,
+            Input::Why(target) => {
+                self.replies.spawn(async { Reply::Lines(vec![words::LOOKING.to_owned()]) });
+                self.begin(client, Command::Why { target: Text(target) }, diagnosed).await;
+            }
             Input::Send(to, word) => self.offer(client, to, &word).await,
             Input::Files => self.files(client),
             Input::Accept(word) => self.accept(client, word),

@@ -13,6 +13,9 @@ use super::super::{messages, offers};
 use super::command::ACTION;
 use super::outbox::Report;
 
+/// While a diagnosis is under way.
+pub(crate) const LOOKING: &str = "Looking for what is wrong, which takes a few seconds …";
+
 /// Who you are, who can see you, how others reach you.
 pub(crate) fn who_where_how(status: &StatusLine) -> [String; 3] {
     [
@@ -27,7 +30,7 @@ pub(crate) fn net(status: &StatusLine) -> Vec<String> {
     let mut lines = who_where_how(status).to_vec();
     lines.push(format!("This node listens on {}", show::join(&status.addrs)));
     lines.extend(status.relays.iter().map(|relay| format!("Relay {}", show::relay(relay))));
-    lines.push("Looking for what is wrong, which takes a few seconds …".to_owned());
+    lines.push(LOOKING.to_owned());
     lines
 }
 

@@ -55,7 +55,10 @@ impl App {
             Typed::Verify(target, confirm) => {
                 self.ask(Command::Verify { target: Text(target), confirm }, About::Verify(confirm));
             }
-            Typed::Why(target) => self.ask(Command::Why { target: Text(target) }, About::Diagnosis),
+            Typed::Why(target) => {
+                self.note(Tone::Info, words::LOOKING);
+                self.ask(Command::Why { target: Text(target) }, About::Diagnosis);
+            }
             Typed::Nick(nick) => self.ask(Command::Nick { nick: nick.clone() }, About::Nick(nick)),
             Typed::Search(words) => self.search(&words),
             Typed::History(limit) => {
