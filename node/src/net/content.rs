@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_protocol::content::{ASK_BYTES_MAX, Answer, Ask};
-use quinn::{Connection, ReadExactError, RecvStream, SendStream, VarInt};
+use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::endpoint::{RECEIVE_WINDOW, SEND_WINDOW};
@@ -139,9 +139,20 @@ impl Answers {
     /// So many bytes of it as the buffer holds.
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<(), StreamEnd> {
         self.0.read_exact(buffer).await.map_err(|error| match error {
-            ReadExactError::ReadError(quinn::ReadError::Reset(code)) if code == changed() => StreamEnd::Changed,
-            ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(_) => StreamEnd::Lost,
+            ReadExactError::ReadError(error) => of_read(&error),
+            ReadExactError::FinishedEarly(_) => StreamEnd::Lost,
         })
+    }
+
+    /// So many bytes of it.
+    pub async fn bytes(&mut self, len: usize) -> Result<Bytes, StreamEnd> {
+        // Memory that is not cleared before it is filled.
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let chunk = self.0.read_chunk(len - bytes.len(), true).await.map_err(|error| of_read(&error))?;
+            bytes.extend_from_slice(&chunk.ok_or(StreamEnd::Lost)?.bytes);
+        }
+        Ok(bytes.into())
     }
 }
 
@@ -247,6 +258,10 @@ impl ContentStream {
         // A stream that has ended needs no breaking off.
         let _ = self.send.reset(changed());
     }
+}
+
+fn of_read(error: &ReadError) -> StreamEnd {
+    if *error == ReadError::Reset(changed()) { StreamEnd::Changed } else { StreamEnd::Lost }
 }
 
 fn changed() -> VarInt {

@@ -136,10 +136,9 @@ impl Reading {
             if partial.is_cancelled() {
                 return Err((Failure::Local, false));
             }
-            let mut bytes = vec![0; shape.piece_len(piece)];
-            let filled = writer.meanwhile(self.answers.fill(&mut bytes)).await.map_err(|failure| (failure, false))?;
-            let taken = match filled {
-                Ok(()) => writer.take(piece, bytes.into()).await,
+            let came = writer.meanwhile(self.answers.bytes(shape.piece_len(piece))).await.map_err(|failure| (failure, false))?;
+            let taken = match came {
+                Ok(bytes) => writer.take(piece, bytes).await,
                 Err(end) => {
                     // What came before is as good as any.
                     let _ = writer.flush().await;
