@@ -1,7 +1,6 @@
 //! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `decline`; and bars that show how far they are.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,12 +29,12 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
         let mut following = Following::start(client, out).await?;
         for path in paths {
             let name = visible(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
-            let reading = following.spinner(format!("reading {name}"));
+            let offering = following.spinner(format!("offering {name}"));
             let command = Command::Offer { target: Some(Text(send.target.clone())), room: None, path, patience };
             let sent: SentLine = client.ask(command).await?;
-            reading.finish_and_clear();
+            offering.finish_and_clear();
             following.say_offered(&name, &sent);
-            following.add(sent.id.0, name, "waiting until it is accepted");
+            following.add(sent.id.0, name, "waiting until it is accepted", false);
             out.event(WireEvent::Sent(sent), |_| None)?;
         }
         if patience.wait < DeliveryState::Delivered { Ok(Exit::Done) } else { following.finish(send.patience.timeout).await }
@@ -83,7 +82,7 @@ pub(crate) async fn accept(common: &Common, out: Output, accept: args::FileArgs)
     session::ask(common, false, async |client| {
         let (id, name) = find(client, &accept.file).await?;
         let mut following = Following::start(client, out).await?;
-        following.add(id, name, "asking for it");
+        following.add(id, name, "asking for it", true);
         let Done {} = client.ask(Command::Accept { offer: Text(id) }).await?;
         following.finish(accept.timeout).await
     })
@@ -140,8 +139,8 @@ struct Following {
 /// A transfer that has not ended.
 struct Open {
     name: String,
-    /// Whether it was accepted.
     accepted: bool,
+    moving: bool,
     bar: ProgressBar,
 }
 
@@ -151,7 +150,7 @@ impl Following {
         let events = client.events().await?;
         let names = Names::ask(client).await?;
         let bars = MultiProgress::new();
-        if out.json || !std::io::stderr().is_terminal() {
+        if out.json {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
         Ok(Self { events, out, names, open: BTreeMap::new(), refused: false, bars })
@@ -160,7 +159,9 @@ impl Following {
     /// Something turns while nothing is known of how far it is.
     fn spinner(&self, doing: String) -> ProgressBar {
         let bar = self.bars.add(ProgressBar::new_spinner().with_message(doing));
-        bar.enable_steady_tick(TICK);
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(TICK);
+        }
         bar
     }
 
@@ -181,9 +182,9 @@ impl Following {
         self.bars.suspend(|| output::say(text));
     }
 
-    fn add(&mut self, id: MessageId, name: String, doing: &str) {
+    fn add(&mut self, id: MessageId, name: String, doing: &str, accepted: bool) {
         let bar = self.spinner(format!("{name}: {doing}"));
-        self.open.insert(id, Open { name, accepted: false, bar });
+        self.open.insert(id, Open { name, accepted, moving: false, bar });
     }
 
     /// Until all have ended, or nothing has moved for so long.
@@ -240,7 +241,11 @@ impl Following {
 
     fn draw(&mut self, line: &FileLine) {
         let Some(open) = self.open.get_mut(&line.id.0) else { return };
-        if !std::mem::replace(&mut open.accepted, true) {
+        open.accepted = true;
+        if line.state != FileState::Moving {
+            return open.bar.set_message(format!("{}: waiting for somebody who has it", open.name));
+        }
+        if !std::mem::replace(&mut open.moving, true) {
             let template = "{msg} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
             open.bar.disable_steady_tick();
             open.bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -255,7 +260,7 @@ impl Following {
     }
 
     fn give_up(self) -> Exit {
-        for Open { name, accepted, bar } in self.open.values() {
+        for Open { name, accepted, bar, .. } in self.open.values() {
             bar.finish_and_clear();
             self.say(&match accepted {
                 true => format!("nothing moves: {name} goes on when both sides are there"),

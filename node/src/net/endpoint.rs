@@ -9,21 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use hobnob_protocol::datagram::CHANNEL_HEADER;
 use hobnob_protocol::relay::ALPN_RELAY;
 use hobnob_protocol::text::visible;
 use hobnob_protocol::tls::{self, Credentials, SERVER_NAME};
 use hobnob_protocol::{ALPN_NODE, PeerId, SecretKey, close};
-use quinn::{
-    ConnectError, ConnectionError, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, TransportErrorCode, VarInt,
-};
+use quinn::{ConnectError, ConnectionError, EndpointConfig, IdleTimeout, TransportConfig, TransportErrorCode, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::congestion::BoundedConfig;
-use super::demux::DATAGRAM_MAX;
 use super::socket::{BoundSocket, undeliverable};
 use crate::core::synthetic::is_synthetic;
 use crate::core::transfers::{LANE_BYTES, LANES_MAX};
@@ -51,14 +47,6 @@ pub(super) const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 
 /// What one peer can make us hold in data that it has not acknowledged. It grows with the other.
 pub(super) const SEND_WINDOW: u64 = 2 * 1024 * 1024;
-
-/// The largest datagram that is tried on a path (RFC 8899): with room for a channel's header. Jumbo frames and paths within a machine
-/// carry it; an interface that does not refuses it here, before anything is sent.
-const DATAGRAM_TRIED: u16 = 6_490;
-const _: () = assert!(DATAGRAM_TRIED as usize + CHANNEL_HEADER <= DATAGRAM_MAX as usize);
-
-/// When it is looked again whether a path has come to carry more. An idle session would notice if it were often.
-const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection without a sign of life ends after this. Sessions notice a silent peer long before, by their own pings.
 const IDLE_LIMIT_MS: u32 = 60_000;
@@ -225,7 +213,6 @@ fn endpoint_config(key: &SecretKey) -> EndpointConfig {
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     // A greased first byte would not look like QUIC to the socket.
     config.grease_quic_bit(false);
-    config.max_udp_payload_size(DATAGRAM_MAX).expect("more than 1,200");
     config
 }
 
@@ -241,11 +228,8 @@ fn server_config(credentials: &Credentials, transport: Arc<TransportConfig>) -> 
 }
 
 fn transport() -> TransportConfig {
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(DATAGRAM_TRIED).interval(TRIED_AGAIN_AFTER);
     let mut transport = TransportConfig::default();
     transport
-        .mtu_discovery_config(Some(mtu))
         .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))

@@ -12,6 +12,9 @@ use crate::net::probe;
 /// How often relays are asked to call, until a call comes: one is a single datagram, and some are lost.
 const CALLS: u32 = 3;
 
+/// How long a peer that is there may take to say so: longer than one that is silent has a session.
+const PONG_WITHIN: Duration = Duration::from_secs(6);
+
 /// How long a call may take.
 const CALL_WITHIN: Duration = Duration::from_millis(500);
 
@@ -85,8 +88,9 @@ impl Node {
     /// ```
     pub async fn diagnose_peer(&self, peer: PeerId) -> Result<Vec<Check>, NodeError> {
         self.settled().await;
-        // Who does not answer has no session after it.
-        let _ = self.ask(|reply| Command::Ping(peer, reply)).await;
+        // Who says nothing has no session after it.
+        let asked = self.ask(|reply| Command::Ping(peer, reply));
+        let _ = tokio::time::timeout(PONG_WITHIN, asked).await;
         let (before, addrs) = self.ask(|reply| Command::PeerEvidence(peer, reply)).await?;
         if before.session.is_some() || before.bar.is_some() {
             return Ok(diagnosis::judge_peer(&before));

@@ -71,7 +71,7 @@ pub(crate) enum Command {
     /// Asks the sockets that relays have called from how this node looks to them, as far as they have not said so; whether any was.
     AskCallers(oneshot::Sender<bool>),
     Evidence(oneshot::Sender<Evidence>),
-    /// Asks a peer whether it is there; without an answer once it is not.
+    /// Asks a peer whether it is there; without an answer once it is not. One that says other things, and no pong, leaves it open.
     Ping(PeerId, oneshot::Sender<()>),
     /// With the addresses at which the peer may be.
     PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),

@@ -83,6 +83,7 @@ impl Engine {
 
     pub(super) fn ping(&mut self, peer: PeerId, reply: oneshot::Sender<()>) {
         let Some((&id, link)) = self.links.iter_mut().rev().find(|(_, link)| link.peer == peer) else { return };
+        link.asking.retain(|asking| !asking.is_closed());
         link.asking.push(reply);
         self.presence.handle(self.clock.now(), presence::Input::Ask(id));
     }

@@ -55,6 +55,7 @@ impl Engine {
         self.noted.came(peer);
         let owed = self.offline_owed.remove(&peer).map(|(_, path)| path);
         let before = self.link_with(peer).filter(|link| !link.suspect).map(|link| self.path_kind(link.session.remote_addr()));
+        let shared = self.link_with(peer).map(|link| link.shared.clone()).unwrap_or_default();
         let nothing_new = before.or(owed) == Some(self.path_kind(session.remote_addr()));
         let now = self.clock.now();
         let (proofs, profiles_since) = (Vec::new(), now.mono);
@@ -64,7 +65,7 @@ impl Engine {
             session,
             exporter,
             proofs,
-            shared: BTreeSet::new(),
+            shared,
             profiles: 0,
             profiles_since,
             refused,
@@ -80,7 +81,7 @@ impl Engine {
         self.links.insert(id, link);
         self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
         self.replica.handle(now, replica::Input::SessionUp(id, peer));
-        self.learn_profile(id, hello.profile);
+        let news = self.learn_profile(id, hello.profile);
         self.compare_clocks(peer, hello.clock_ms);
         if let Some(reply) = reply {
             let _ = reply.send(Ok(peer));
@@ -90,7 +91,7 @@ impl Engine {
         self.rendezvous_up(id);
         self.content_up(id, hello.features);
         self.somebody_changed();
-        if !nothing_new {
+        if news || !nothing_new {
             self.say(Event::Peer(self.peer_info(peer)));
         }
     }
@@ -154,6 +155,7 @@ impl Engine {
         let now = self.clock.now().mono;
         let due: Vec<_> = self.offline_owed.extract_if(.., |_, (at, _)| *at <= now).map(|(peer, _)| peer).collect();
         for peer in due {
+            self.noted.went(peer, true);
             self.say(Event::Peer(self.peer_info(peer)));
         }
     }
@@ -225,7 +227,8 @@ impl Engine {
         let unwelcome = replaced || bar.is_some();
         self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye, unwelcome });
         let duplicate = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::DUPLICATE));
-        self.noted.went(peer, matches!(ended, Ended::TimedOut | Ended::Restarted | Ended::Lost(_)));
+        let given_up = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::SILENT));
+        self.noted.went(peer, given_up || matches!(ended, Ended::TimedOut | Ended::Restarted | Ended::Lost(_)));
         self.link_is_gone(id, &link, goodbye, duplicate);
         if let Some(bar) = bar {
             self.turned_away(peer, bar);

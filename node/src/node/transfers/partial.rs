@@ -1,12 +1,12 @@
 //! Content on its way: the part of it that is here, and the leaves that prove each piece of that part.
 //!
 //! A part lies in the downloads folder under a name that does not show, and gets its own when it is whole and on disk. It stays in the
-//! folder in which it was begun, also when another one is the downloads folder meanwhile: the home knows which. The leaf of a piece is written after the piece. So what a crash leaves behind proves itself: a piece counts as held if it has the hash that is
-//! noted for it.
+//! folder in which it was begun, also when another one is the downloads folder meanwhile: the home knows which. The leaf of a piece is
+//! written after the piece. So what a crash leaves behind proves itself: a piece counts as held if it has the hash that is noted for it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -113,38 +113,58 @@ impl Place {
         let leaves = leaves_name(log, seq);
         let part = format!(".hobnob-{leaves}");
         let (leaves, noted) = (stock.path(&leaves), stock.path(&format!("{log:016x}-{seq}.folder", log = log.0)));
-        let begun = fs::read(&noted).ok().map(|bytes| place_of(&bytes)).filter(|folder| is_there(&folder.join(&part)));
-        Self { downloads: begun.unwrap_or_else(|| downloads.to_owned()), part, leaves, noted }
+        let begun = fs::read(&noted).ok().map(|bytes| place_of(&bytes));
+        let begun = begun.filter(|folder| folder.is_absolute() && is_there(&folder.join(&part)));
+        let here = || std::path::absolute(downloads).unwrap_or_else(|_| downloads.to_owned());
+        Self { downloads: begun.unwrap_or_else(here), part, leaves, noted }
     }
 
-    /// Remembers it, before there is anything.
+    /// Remembers it, before there is anything. What is remembered already is not written again: a crash can't spoil it.
     fn note(&self) -> io::Result<()> {
-        fs::write(&self.noted, self.downloads.as_os_str().as_bytes())
+        let path = self.downloads.as_os_str().as_bytes();
+        if fs::read(&self.noted).is_ok_and(|noted| noted == path) {
+            return Ok(());
+        }
+        let mut file = File::create(&self.noted)?;
+        file.write_all(path)?;
+        file.sync_all()
     }
 
-    /// Removes what is there. The leaves go last: they tell that the part is this home's.
+    /// Removes what is there. The leaves go last: they tell that the part is this home's, and one without them is not touched.
     fn clear(&self) {
+        if !is_there(&self.leaves) {
+            let _ = fs::remove_file(&self.noted);
+            return;
+        }
         let part = self.downloads.join(&self.part);
         let is_folder = part.symlink_metadata().is_ok_and(|stat| stat.is_dir());
-        let mut results = vec![if is_folder { fs::remove_dir_all(part) } else { fs::remove_file(part) }];
-        results.extend([&self.noted, &self.leaves].map(fs::remove_file));
-        for error in results.into_iter().filter_map(Result::err).filter(|error| error.kind() != io::ErrorKind::NotFound) {
+        let removed = if is_folder { fs::remove_dir_all(part) } else { fs::remove_file(part) };
+        let absent_is_fine = |result: io::Result<()>| match result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        };
+        let removed = absent_is_fine(removed)
+            .and_then(|()| absent_is_fine(fs::remove_file(&self.noted)))
+            .and_then(|()| absent_is_fine(fs::remove_file(&self.leaves)));
+        if let Err(error) = removed {
             tracing::warn!("what is left of a transfer can't be removed: {error}");
         }
     }
 }
 
+/// Whether there is something. Where that can't be told, there may be.
 fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
+    !path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Which offers have leaves in the home: the log and the number of each. What has none there is nothing that this home began.
 pub(super) fn begun(stock: &Stock) -> io::Result<Vec<(LogId, Seq)>> {
     let named = |name: &str| {
-        let (log, seq) = name.strip_suffix(".part")?.split_once('-')?;
+        let (log, seq) = name.strip_suffix(".part").or(name.strip_suffix(".folder"))?.split_once('-')?;
         Some((LogId(u64::from_str_radix(log, 16).ok()?), seq.parse().ok()?))
     };
-    Ok(stock.names()?.filter_map(|name| named(&name)).collect())
+    let begun: BTreeSet<_> = stock.names()?.filter_map(|name| named(&name)).collect();
+    Ok(begun.into_iter().collect())
 }
 
 /// In a part that is a folder: the first pieces, and the files.

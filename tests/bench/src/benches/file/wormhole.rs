@@ -20,6 +20,8 @@ pub(super) struct Wormhole {
 impl Wormhole {
     pub(super) async fn start(memory: &Memory) -> anyhow::Result<Self> {
         let at = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr()?;
+        let there = Command::new("wormhole").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        ensure!(there.is_ok_and(|status| status.success()), "the package magic-wormhole is not installed");
         let mut command = Command::new("twist3");
         command.args(["wormhole-mailbox", "--channel-db=:memory:", &format!("--port=tcp:{}:interface=127.0.0.1", at.port())]);
         command.current_dir(memory.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -34,7 +36,7 @@ impl Wormhole {
         anyhow::bail!("the mailbox server does not listen");
     }
 
-    /// How long it took from when the receiver was started; the sender waits for it already.
+    /// How long it took from when the receiver was started; the sender waits for it already. It checks a hash of its own.
     pub(super) async fn copy(&mut self, memory: &Memory) -> anyhow::Result<Duration> {
         self.sent += 1;
         let code = format!("{}-bench-file", self.sent);
@@ -46,9 +48,10 @@ impl Wormhole {
         receiver.args(["--accept-file", "--output-file"]).arg(&to).arg(&code).stderr(Stdio::null());
         let took = took(async {
             ensure!(receiver.status().await?.success(), "its receiver failed");
-            memory.check(to).await
+            Ok(())
         });
         let took = took.await?;
+        memory.check(to).await?;
         // It says that all was received, and ends only when it could.
         while says.next_line().await?.is_some() {}
         ensure!(sender.wait().await?.success(), "its sender failed");
@@ -58,7 +61,14 @@ impl Wormhole {
     /// One of the two. Its helper for those who can't meet is never needed, and is not asked for: nothing listens there.
     fn end(&self, what: &str) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("wormhole");
-        command.args(["--relay-url", &format!("ws://{}/v1", self.at), "--transit-helper", "tcp:127.0.0.1:1", what, "--hide-progress"]);
+        command.args([
+            "--relay-url",
+            &format!("ws://{}/v1", self.at),
+            "--transit-helper",
+            "tcp:127.0.0.1:1",
+            what,
+            "--hide-progress",
+        ]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         command
     }
