@@ -8,18 +8,26 @@ use std::time::Duration;
 use quinn::{Connection, ConnectionError, VarInt};
 use tokio::time::{interval, timeout};
 
+use super::congestion;
+
 /// How long the other ends have to confirm that they heard. One that did not hear will find out by itself.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether they have.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// Ends a connection with this code. Words that do not fit into a packet are cut.
+pub fn hang_up(connection: &Connection, code: u32, reason: &str) {
+    congestion::lift(connection);
+    connection.close(VarInt::from_u32(code), reason.as_bytes());
+}
+
 /// Ends connections with this code, and waits until the other ends have confirmed that, or a second. Those that are over already
 /// are left alone.
 pub async fn say_goodbye(connections: &[Connection], code: u32, reason: &str) {
     let open: Vec<_> = connections.iter().filter(|connection| connection.close_reason().is_none()).collect();
     for connection in &open {
-        connection.close(VarInt::from_u32(code), reason.as_bytes());
+        hang_up(connection, code, reason);
     }
     let mut look = interval(LOOK_EVERY);
     let all = async {

@@ -79,7 +79,7 @@ fn restart(node: &Node) {
 }
 
 /// Waits until more has come than before, or all.
-fn moves_on(bob: &Node, id: &str) {
+pub(crate) fn moves_on(bob: &Node, id: &str) {
     let before = has(bob, id);
     until("more comes", PATIENCE, || {
         let now = has(bob, id);
@@ -88,7 +88,7 @@ fn moves_on(bob: &Node, id: &str) {
 }
 
 /// How many bytes bob last said he has; the most there can be once it is done.
-fn has(bob: &Node, id: &str) -> u64 {
+pub(crate) fn has(bob: &Node, id: &str) -> u64 {
     let events = bob.events();
     let last = events.iter().rev().find(|event| event["event"] == "file" && event["id"] == *id);
     let last = last.expect("the offer was heard of");
@@ -96,7 +96,7 @@ fn has(bob: &Node, id: &str) -> u64 {
 }
 
 /// A long file that is random in places and takes little room on the disk.
-fn islands(node: &Node, len: u64, seed: u64) -> std::path::PathBuf {
+pub(crate) fn islands(node: &Node, len: u64, seed: u64) -> std::path::PathBuf {
     let path = beside(node).join("film.mp4");
     let file = fs::File::create(&path).expect("the lab's folder can be written to");
     file.set_len(len).expect("a hole");

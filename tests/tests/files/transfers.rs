@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Nat, Node, pause, until};
 
+use crate::cuts::{has, islands, moves_on};
 use crate::hand::{PATIENCE, beside};
 use crate::{Hand, bytes_of, random_file, same};
 
@@ -155,6 +156,24 @@ fn a_sender_that_is_killed_goes_on_where_it_was() {
     ann.start();
     same(&file, &bob.gets(&id));
     ann.is_told(&id, "done");
+}
+
+#[test]
+fn whoever_quits_amid_a_file_has_left_and_is_not_lost() {
+    let Some(lab) = Lab::new() else { return };
+    let (ann, bob) = two(&lab);
+    let file = islands(&ann, 1 << 30, 7);
+    let id = ann.offers(&bob, &file);
+    bob.accepts(&id);
+    for (quits, stays) in [(&ann, &bob), (&bob, &ann)].repeat(3) {
+        moves_on(&bob, &id);
+        quits.terminate();
+        stays.loses_within(quits, Duration::from_secs(2));
+        let lines = stays.peers();
+        assert!(lines.iter().all(|line| line["lost"].is_null()), "{lines:?}");
+        quits.start();
+    }
+    assert_ne!(has(&bob, &id), u64::MAX, "it was over before everybody had quit");
 }
 
 #[test]

@@ -10,8 +10,10 @@ mod tests;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use quinn::Connection;
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, Cubic, CubicConfig};
 
@@ -28,11 +30,22 @@ pub(super) struct BoundedConfig {
 struct Bounded {
     cubic: Cubic,
     path: Path,
+    /// Nothing is held back any more. Copies share it.
+    is_lifted: Arc<AtomicBool>,
+}
+
+/// Holds back nothing more of what a connection sends, for its last packet. quinn holds that back, too, if data waits for a full window, and
+/// it never leaves, since a closed connection takes no acknowledgements (quinn-rs/quinn#2785). But congestion control is not for it
+/// (RFC 9002 section 2).
+pub(super) fn lift(connection: &Connection) {
+    let state = connection.congestion_state().into_any().downcast::<Bounded>();
+    state.expect("every connection has this controller").is_lifted.store(true, Ordering::Relaxed);
 }
 
 impl ControllerFactory for BoundedConfig {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
-        Box::new(Bounded { cubic: Cubic::new(self.cubic.clone(), now, mtu), path: Path::of_mtu(mtu) })
+        let cubic = Cubic::new(self.cubic.clone(), now, mtu);
+        Box::new(Bounded { cubic, path: Path::of_mtu(mtu), is_lifted: Arc::default() })
     }
 }
 
@@ -58,6 +71,9 @@ impl Controller for Bounded {
     }
 
     fn window(&self) -> u64 {
+        if self.is_lifted.load(Ordering::Relaxed) {
+            return u64::MAX;
+        }
         self.cubic.window().min(self.path.bound())
     }
 

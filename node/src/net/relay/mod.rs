@@ -18,7 +18,7 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::relay::{FromRelay, Register, ToRelay, VERSION, Welcome, close};
 use hobnob_protocol::{HostPort, PeerId, tls};
-use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt};
+use quinn::{Connection, ReadError, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
@@ -29,7 +29,7 @@ pub use down::LinkDown;
 use self::echo::{Echo, LOOK_EVERY, Look, Seen};
 use super::channels::{Channels, RelayId, Traffic};
 use super::endpoint::Endpoint;
-use super::goodbye::say_goodbye;
+use super::goodbye::{hang_up, say_goodbye};
 use crate::core::Rng;
 
 /// How long a dial may take, and then how long the relay may take to say Welcome.
@@ -355,7 +355,7 @@ impl Connected {
         if let Some(error) = self.connection.close_reason() {
             return error.into();
         }
-        self.connection.close(VarInt::from_u32(close::PROTOCOL), what.as_bytes());
+        hang_up(&self.connection, close::PROTOCOL, &what);
         LinkDown::Protocol(what)
     }
 }

@@ -1,9 +1,10 @@
 //! Why sessions end.
 
 use hobnob_protocol::close;
-use quinn::{Connection, ConnectionError, VarInt};
+use quinn::{Connection, ConnectionError};
 
 use crate::net::endpoint::clean;
+use crate::net::goodbye::hang_up;
 
 /// Why a session ended. Texts are for logs and notices, and safe to show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,7 +73,7 @@ impl Stop {
         if let Some(error) = connection.close_reason() {
             return Self::Lost(error);
         }
-        connection.close(VarInt::from_u32(code), what.as_bytes());
+        hang_up(connection, code, &what);
         Self::Fault(what)
     }
 }

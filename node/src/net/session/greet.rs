@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use hobnob_protocol::{Frame, Hello, PeerId, VERSION, close};
-use quinn::{Connection, SendStream, VarInt};
+use quinn::{Connection, SendStream};
 use tokio::time::timeout;
 
 use super::ended::{Ended, Stop};
 use super::frames::{FrameReader, Packet};
+use crate::net::goodbye::hang_up;
 use hobnob_protocol::tls;
 
 /// Label of the exported value to which proofs in a Hello are bound (RFC 8446 section 7.5).
@@ -68,7 +69,7 @@ pub async fn greet(
         }
         Ok(Err(error)) => Err(error),
         Err(_) => {
-            connection.close(VarInt::from_u32(close::SILENT), b"no Hello in time");
+            hang_up(&connection, close::SILENT, "no Hello in time");
             Err(GreetError::Timeout)
         }
     }
@@ -111,7 +112,7 @@ fn refuse(connection: &Connection, error: GreetError) -> GreetError {
         GreetError::Version { .. } => format!("this node speaks protocol {}.{}", VERSION.0, VERSION.1),
         GreetError::NoHello | GreetError::Timeout | GreetError::Ended(_) => "the first frame must be a Hello".to_owned(),
     };
-    connection.close(VarInt::from_u32(close::VERSION), reason.as_bytes());
+    hang_up(connection, close::VERSION, &reason);
     error
 }
 

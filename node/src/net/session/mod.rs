@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hobnob_protocol::frame::PING_LIGHT;
 use hobnob_protocol::{Batch, Frame, close};
-use quinn::{Connection, SendStream, VarInt};
+use quinn::{Connection, SendStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +30,7 @@ use frames::{FrameReader, Packet};
 pub use greet::{GreetError, Greeted, greet};
 
 use super::content::{ContentOpener, ContentStream, Serving};
+use super::goodbye::hang_up;
 use super::socket::canonical;
 use crate::core::SessionId;
 
@@ -124,7 +125,7 @@ impl Session {
 
     /// Ends the session at once, with a code of [`hobnob_protocol::close`]. What is still queued is lost.
     pub fn close(&self, code: u32, reason: &str) {
-        self.connection.close(VarInt::from_u32(code), reason.as_bytes());
+        hang_up(&self.connection, code, reason);
     }
 
     /// Opens content streams to the peer.
@@ -199,7 +200,7 @@ impl Running {
             error = self.connection.closed() => Err(Stop::Lost(error)),
         };
         let Err(stop) = result;
-        self.connection.close(VarInt::from_u32(close::BYE), b"");
+        hang_up(&self.connection, close::BYE, "");
         let _ = self.out.send(SessionEventKind::Ended(stop.into())).await;
     }
 
@@ -311,7 +312,7 @@ impl Running {
     /// Adds a frame from a queue, whose end means that the engine dropped its handle.
     fn push(&self, frame: Option<Bytes>, packet: &mut Packet) -> Result<usize, Stop> {
         let Some(frame) = frame else {
-            self.connection.close(VarInt::from_u32(close::BYE), b"");
+            hang_up(&self.connection, close::BYE, "");
             return Err(Stop::Local);
         };
         let bytes = frame.len();

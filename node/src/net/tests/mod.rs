@@ -1,6 +1,7 @@
 //! Endpoints and sessions over real UDP on loopback and real TLS.
 
 mod endpoint;
+mod goodbye;
 mod identity;
 mod session;
 

@@ -13,6 +13,7 @@ use super::relays::OpenFailed;
 use super::*;
 use crate::core::synthetic::is_synthetic;
 use crate::net::endpoint::DialError;
+use crate::net::goodbye::hang_up;
 use crate::net::session::{Ended, GreetError, Greeted, greet};
 use hobnob_protocol::tls;
 
@@ -140,13 +141,13 @@ impl Engine {
     pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
         if let Some(bar) = self.bar(accepted.peer) {
             let (code, words) = bar.code();
-            return accepted.connection.close(code.into(), words.as_bytes());
+            return hang_up(&accepted.connection, code, words);
         }
         self.greetings.retain(|greeting| greeting.under_way.strong_count() > 0);
         if self.greetings.len() >= GREETINGS_MAX
             && let Some(oldest) = self.greetings.pop_front()
         {
-            oldest.connection.close(close::FULL.into(), b"too many connections that have not said Hello");
+            hang_up(&oldest.connection, close::FULL, "too many connections that have not said Hello");
         }
         let under_way = Arc::new(());
         let greeting = Greeting { connection: accepted.connection.clone(), under_way: Arc::downgrade(&under_way) };
@@ -226,7 +227,7 @@ impl Engine {
     /// The user wants no session with the peer that was met.
     fn turn_away(&mut self, peer: PeerId, greeted: &Greeted, reply: Option<DialReply>, bar: Bar) {
         let (code, words) = bar.code();
-        greeted.connection.close(code.into(), words.as_bytes());
+        hang_up(&greeted.connection, code, words);
         if greeted.dialed {
             self.dial_failed(peer);
         }
@@ -257,7 +258,7 @@ impl Engine {
                 let _ = tokio::time::timeout(DIAL_LIMIT, connection.closed()).await;
             });
         } else {
-            connection.close(close::SELF.into(), b"this is the same identity");
+            hang_up(&connection, close::SELF, "this is the same identity");
         }
         if instance != self.instance && self.copies_told.insert(instance) {
             let at = greeted.connection.remote_address();

@@ -10,6 +10,7 @@ use super::*;
 use crate::core::diagnosis::{CLOCK_DIFFERENCE_MS, span};
 use crate::core::paths::CloseReason;
 use crate::core::presence::Output as Seen;
+use crate::net::goodbye::hang_up;
 use crate::net::session::{Ended, Session, SessionEventKind, StreamKind};
 
 /// When a peer closes a connection as a duplicate, the other one should be there within this time.
@@ -119,7 +120,7 @@ impl Engine {
             CloseReason::Full => (close::FULL, "no room for another session"),
         };
         if let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) {
-            greeted.connection.close(code.into(), words.as_bytes());
+            hang_up(&greeted.connection, code, words);
             if let Some(reply) = reply {
                 let refused =
                     || SendError::Refused { addr: greeted.connection.remote_address().to_string(), why: words.to_owned() };
