@@ -13,13 +13,18 @@ use hobnob_protocol::relay::ALPN_RELAY;
 use hobnob_protocol::text::visible;
 use hobnob_protocol::tls::{self, Credentials, SERVER_NAME};
 use hobnob_protocol::{ALPN_NODE, PeerId, SecretKey, close};
-use quinn::{ConnectError, ConnectionError, EndpointConfig, IdleTimeout, TransportConfig, TransportErrorCode, VarInt};
+use quinn::{
+    ConnectError, ConnectionError, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, TransportErrorCode, VarInt,
+};
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::congestion::BoundedConfig;
+use super::demux::DATAGRAM_MAX;
+use super::first_hop;
+use super::goodbye::hang_up;
 use super::socket::{BoundSocket, undeliverable};
 use crate::core::synthetic::is_synthetic;
 use crate::core::transfers::{LANE_BYTES, LANES_MAX};
@@ -59,8 +64,30 @@ const NO_COMMON_PROTOCOL: u8 = 120;
 pub struct Endpoint {
     quinn: quinn::Endpoint,
     credentials: Arc<Credentials>,
-    transport: Arc<TransportConfig>,
+    transports: Transports,
     tasks: TaskTracker,
+}
+
+/// How connections are run. Where the first hop carries jumbo frames, or is the machine itself, larger datagrams are tried (RFC 8899);
+/// elsewhere quinn looks no further than an Ethernet frame.
+#[derive(Debug, Clone)]
+struct Transports {
+    usual: Arc<TransportConfig>,
+    large: Arc<TransportConfig>,
+}
+
+impl Transports {
+    fn new() -> Self {
+        let mut mtu = MtuDiscoveryConfig::default();
+        mtu.upper_bound(DATAGRAM_MAX);
+        let mut large = transport();
+        large.mtu_discovery_config(Some(mtu));
+        Self { usual: Arc::new(transport()), large: Arc::new(large) }
+    }
+
+    fn to(&self, addr: SocketAddr) -> Arc<TransportConfig> {
+        if first_hop::carries(DATAGRAM_MAX, addr) { self.large.clone() } else { self.usual.clone() }
+    }
 }
 
 /// A connection that a peer dialed and whose handshake is done.
@@ -127,17 +154,19 @@ impl Endpoint {
     /// 10.3) are derived from the node's key, so that nothing else needs to be kept for it.
     pub fn new(bound: &BoundSocket, key: &SecretKey) -> io::Result<(Self, mpsc::Receiver<Accepted>)> {
         let credentials = Arc::new(Credentials::new(key));
-        let transport = Arc::new(transport());
+        let transports = Transports::new();
+        let server = server_config(&credentials, transports.usual.clone());
         let quinn = quinn::Endpoint::new_with_abstract_socket(
             endpoint_config(key),
-            Some(server_config(&credentials, transport.clone())),
+            Some(server.clone()),
             bound.socket.clone(),
             Arc::new(quinn::TokioRuntime),
         )?;
-        let endpoint = Self { quinn, credentials, transport, tasks: TaskTracker::new() };
+        let endpoint = Self { quinn, credentials, transports: transports.clone(), tasks: TaskTracker::new() };
         let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
         let gate = Gate::new(HANDSHAKES_MAX);
-        endpoint.tasks.spawn(let_in(endpoint.quinn.clone(), gate, accepted, endpoint.tasks.clone()));
+        let door = Door { gate, server, transports, accepted, tasks: endpoint.tasks.clone() };
+        endpoint.tasks.spawn(let_in(endpoint.quinn.clone(), door));
         Ok((endpoint, incoming))
     }
 
@@ -176,7 +205,7 @@ impl Endpoint {
         }
         let setup = self.credentials.client_config(expected, alpn);
         let mut config = quinn::ClientConfig::new(setup.crypto);
-        config.transport_config(self.transport.clone());
+        config.transport_config(self.transports.to(addr));
         let connecting = self.quinn.connect_with(config, addr, SERVER_NAME).map_err(|error| not_dialed(addr, &error))?;
         match timeout(limit, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
@@ -213,6 +242,7 @@ fn endpoint_config(key: &SecretKey) -> EndpointConfig {
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     // A greased first byte would not look like QUIC to the socket.
     config.grease_quic_bit(false);
+    config.max_udp_payload_size(DATAGRAM_MAX).expect("more than 1,200");
     config
 }
 
@@ -240,6 +270,15 @@ fn transport() -> TransportConfig {
         .keep_alive_interval(None)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_LIMIT_MS))));
     transport
+}
+
+/// What those who dial this node meet.
+struct Door {
+    gate: Gate,
+    server: quinn::ServerConfig,
+    transports: Transports,
+    accepted: mpsc::Sender<Accepted>,
+    tasks: TaskTracker,
 }
 
 /// Bounds the handshakes that anybody can make us begin.
@@ -272,13 +311,15 @@ impl Gate {
     }
 }
 
-async fn let_in(endpoint: quinn::Endpoint, gate: Gate, accepted: mpsc::Sender<Accepted>, tasks: TaskTracker) {
+async fn let_in(endpoint: quinn::Endpoint, door: Door) {
     while let Some(incoming) = endpoint.accept().await {
         // quinn can't understand the proof of a link-local address: it forgets the zone. Only neighbours could forge one.
         let neighbour = matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
-        match gate.admit(neighbour || incoming.remote_address_validated()) {
+        match door.gate.admit(neighbour || incoming.remote_address_validated()) {
             Admission::Enter(place) => {
-                tasks.spawn(finish_handshake(incoming, place, accepted.clone()));
+                let mut config = door.server.clone();
+                config.transport_config(door.transports.to(incoming.remote_address()));
+                door.tasks.spawn(finish_handshake(incoming, config, place, door.accepted.clone()));
             }
             Admission::Retry => {
                 // Only an address that is already proved can't be asked again, and those are not.
@@ -290,15 +331,21 @@ async fn let_in(endpoint: quinn::Endpoint, gate: Gate, accepted: mpsc::Sender<Ac
 }
 
 /// Waits for a peer to prove itself; `_place` is held until the engine has the connection.
-async fn finish_handshake(incoming: quinn::Incoming, _place: OwnedSemaphorePermit, accepted: mpsc::Sender<Accepted>) {
+async fn finish_handshake(
+    incoming: quinn::Incoming,
+    config: quinn::ServerConfig,
+    _place: OwnedSemaphorePermit,
+    accepted: mpsc::Sender<Accepted>,
+) {
     let from = incoming.remote_address();
-    let connection = match timeout(HANDSHAKE_LIMIT, incoming.into_future()).await {
+    let handshake = async { incoming.accept_with(Arc::new(config))?.await };
+    let connection = match timeout(HANDSHAKE_LIMIT, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::debug!(%from, error = %clean(&error.to_string()), "a handshake failed"),
         Err(_) => return tracing::debug!(%from, "a handshake took too long"),
     };
     let Some(peer) = tls::peer_id(connection.peer_identity()) else {
-        return connection.close(VarInt::from_u32(close::PROTOCOL), b"no certificate");
+        return hang_up(&connection, close::PROTOCOL, "no certificate");
     };
     tokio::select! {
         _ = accepted.send(Accepted { connection: connection.clone(), peer }) => {}

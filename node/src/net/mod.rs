@@ -5,6 +5,7 @@
 //!
 //! - [`socket`] binds the socket, [`demux`] tells its datagrams apart, [`channels`] says which of them are relayed peers'.
 //! - [`endpoint`] dials and accepts; who the other end is, [`hobnob_protocol::tls`] proves.
+//! - [`first_hop`] says how large datagrams may be.
 //! - [`relay`] keeps the link to a relay.
 //! - [`goodbye`] ends connections in good order.
 //! - [`session`] carries frames over one connection.
@@ -16,6 +17,7 @@ mod congestion;
 pub mod content;
 pub mod demux;
 pub mod endpoint;
+mod first_hop;
 pub mod goodbye;
 pub mod interfaces;
 pub mod mdns;

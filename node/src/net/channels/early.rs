@@ -14,7 +14,8 @@ use quinn::udp::RecvMeta;
 
 use super::same_place;
 
-/// Frames that are kept at once, of at most 1,472 bytes each; for one more, the oldest is dropped.
+/// Frames that are kept at once, of at most [`DATAGRAM_MAX`](crate::net::demux::DATAGRAM_MAX) bytes each; for one more, the oldest is
+/// dropped.
 const FRAMES_MAX: usize = 64;
 
 /// Frames of one channel that are kept at once; a further one is dropped. A first flight is two or three.

@@ -33,6 +33,7 @@ use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio_util::sync::ReusableBoxFuture;
 
+pub(super) use self::sort::DATAGRAM_MAX;
 use self::sort::Sorter;
 use super::channels::{Channels, Received, Way};
 use super::socket::undeliverable;

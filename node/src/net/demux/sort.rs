@@ -13,8 +13,9 @@ use super::counters::{Counters, count};
 use super::{Beside, Channels, Received, Way, What, is_synthetic};
 use crate::net::stun;
 
-/// Longest datagram that quinn takes: `EndpointConfig`'s default, an Ethernet frame without its headers. Peers are told.
-const DATAGRAM_MAX: usize = 1472;
+/// Longest datagram that is taken; peers are told. quinn hands ten to the kernel at once, which takes no more than one UDP datagram can
+/// have, 65,507 bytes.
+pub(in crate::net) const DATAGRAM_MAX: u16 = 6_500;
 
 /// What is needed to sort.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Sorter {
         }
         meta.len = len;
         let batch = *meta;
-        let all_quic = |datagram: &[u8]| datagram.len() <= DATAGRAM_MAX && Class::of(datagram) == Class::Quic;
+        let all_quic = |datagram: &[u8]| datagram.len() <= DATAGRAM_MAX.into() && Class::of(datagram) == Class::Quic;
         if buf[..len].chunks(batch.stride).all(all_quic) {
             return;
         }
@@ -80,7 +81,7 @@ impl Sorter {
 
     /// Whose a datagram is; none if it is not for quinn. `way` is that of the channel frame before.
     fn sender(&self, datagram: &[u8], batch: &RecvMeta, way: &mut Option<Way>) -> Option<Sender> {
-        if datagram.len() > DATAGRAM_MAX {
+        if datagram.len() > DATAGRAM_MAX.into() {
             count(&self.counters.oversized);
             return None;
         }
@@ -271,7 +272,7 @@ mod tests {
 
     #[test]
     fn datagrams_that_no_peer_may_send_are_dropped_whole() {
-        let long = [0xc0; DATAGRAM_MAX + 1];
+        let long = [0xc0; DATAGRAM_MAX as usize + 1];
         let (left, counted) = left_of(&[&long, QUIC_1], long.len());
         assert_eq!(left, QUIC_1);
         assert_eq!(counted.oversized, 1);

@@ -30,6 +30,23 @@ async fn a_dual_stack_node_is_reached_by_ipv4_and_ipv6() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_carries_large_datagrams_comes_to_have_them() {
+    let (ann, mut bob) = (node(1), node(2));
+    let (dialed, accepted) = ann.dials(&mut bob).await;
+    let talk = async {
+        while dialed.stats().path.current_mtu < 6_000 {
+            let mut stream = dialed.open_uni().await.unwrap();
+            stream.write_all(&[7; 100_000]).await.unwrap();
+            stream.finish().unwrap();
+            let read = accepted.connection.accept_uni().await.unwrap().read_to_end(100_000).await.unwrap();
+            assert_eq!(read.len(), 100_000);
+        }
+    };
+    within(talk).await;
+    assert_eq!(bob.counters.snapshot(), Counted::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dial_that_names_a_peer_refuses_any_other() {
     let (ann, bob, carl) = (node(1), node(2), node(3));
     let error = ann.endpoint.dial(bob.addr, Some(carl.id), LIMIT).await.unwrap_err();
