@@ -53,6 +53,9 @@ pub(super) const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 /// What one peer can make us hold in data that it has not acknowledged. It grows with the other.
 pub(super) const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 
+/// When it is looked again whether a path has come to carry more. What is tried in vain, an idle session would notice if it were often.
+const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A connection without a sign of life ends after this. Sessions notice a silent peer long before, by their own pings.
 const IDLE_LIMIT_MS: u32 = 60_000;
 
@@ -64,29 +67,27 @@ const NO_COMMON_PROTOCOL: u8 = 120;
 pub struct Endpoint {
     quinn: quinn::Endpoint,
     credentials: Arc<Credentials>,
-    transports: Transports,
+    transports: ByPath<TransportConfig>,
     tasks: TaskTracker,
 }
 
-/// How connections are run. Where the first hop carries jumbo frames, or is the machine itself, larger datagrams are tried (RFC 8899);
-/// elsewhere quinn looks no further than an Ethernet frame.
-#[derive(Debug, Clone)]
-struct Transports {
-    usual: Arc<TransportConfig>,
-    large: Arc<TransportConfig>,
+/// What a path wants: where the first hop carries jumbo frames, or is the machine itself, larger datagrams are tried (RFC 8899); elsewhere
+/// quinn looks no further than an Ethernet frame.
+#[derive(Debug)]
+struct ByPath<T> {
+    usual: Arc<T>,
+    large: Arc<T>,
 }
 
-impl Transports {
-    fn new() -> Self {
-        let mut mtu = MtuDiscoveryConfig::default();
-        mtu.upper_bound(DATAGRAM_MAX);
-        let mut large = transport();
-        large.mtu_discovery_config(Some(mtu));
-        Self { usual: Arc::new(transport()), large: Arc::new(large) }
-    }
-
-    fn to(&self, addr: SocketAddr) -> Arc<TransportConfig> {
+impl<T> ByPath<T> {
+    fn to(&self, addr: SocketAddr) -> Arc<T> {
         if first_hop::carries(DATAGRAM_MAX, addr) { self.large.clone() } else { self.usual.clone() }
+    }
+}
+
+impl<T> Clone for ByPath<T> {
+    fn clone(&self) -> Self {
+        Self { usual: self.usual.clone(), large: self.large.clone() }
     }
 }
 
@@ -154,18 +155,18 @@ impl Endpoint {
     /// 10.3) are derived from the node's key, so that nothing else needs to be kept for it.
     pub fn new(bound: &BoundSocket, key: &SecretKey) -> io::Result<(Self, mpsc::Receiver<Accepted>)> {
         let credentials = Arc::new(Credentials::new(key));
-        let transports = Transports::new();
-        let server = server_config(&credentials, transports.usual.clone());
+        let transports = transports();
+        let servers = server_configs(&credentials, &transports);
         let quinn = quinn::Endpoint::new_with_abstract_socket(
             endpoint_config(key),
-            Some(server.clone()),
+            Some((*servers.usual).clone()),
             bound.socket.clone(),
             Arc::new(quinn::TokioRuntime),
         )?;
-        let endpoint = Self { quinn, credentials, transports: transports.clone(), tasks: TaskTracker::new() };
+        let endpoint = Self { quinn, credentials, transports, tasks: TaskTracker::new() };
         let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
         let gate = Gate::new(HANDSHAKES_MAX);
-        let door = Door { gate, server, transports, accepted, tasks: endpoint.tasks.clone() };
+        let door = Door { gate, servers, accepted, tasks: endpoint.tasks.clone() };
         endpoint.tasks.spawn(let_in(endpoint.quinn.clone(), door));
         Ok((endpoint, incoming))
     }
@@ -222,8 +223,8 @@ impl Endpoint {
         self.quinn.open_connections()
     }
 
-    /// Ends all connections with this code, and accepts no more. It does not wait until the other ends have heard: see
-    /// [`super::goodbye`].
+    /// Ends all connections with this code, and accepts no more. It does not wait until the other ends have heard, and who sends much
+    /// may not be heard at all: see [`super::goodbye`] for what comes before.
     pub async fn close(&self, code: u32, reason: &str) {
         self.quinn.close(VarInt::from_u32(code), reason.as_bytes());
         self.tasks.close();
@@ -246,15 +247,25 @@ fn endpoint_config(key: &SecretKey) -> EndpointConfig {
     config
 }
 
-fn server_config(credentials: &Credentials, transport: Arc<TransportConfig>) -> quinn::ServerConfig {
+fn server_configs(credentials: &Credentials, transports: &ByPath<TransportConfig>) -> ByPath<quinn::ServerConfig> {
     let mut config = quinn::ServerConfig::with_crypto(credentials.server_config(ALPN_NODE));
-    config.transport_config(transport);
+    config.transport_config(transports.usual.clone());
     // What comes before a handshake is let in: a client's first flight is two or three datagrams. quinn's own defaults allow
     // 100 MiB.
     config.max_incoming(4 * HANDSHAKES_MAX).incoming_buffer_size(16 * 1024).incoming_buffer_size_total(1024 * 1024);
     // No address tokens for later connections: they would link them.
     config.validation_token.sent(0);
-    config
+    let mut large = config.clone();
+    large.transport_config(transports.large.clone());
+    ByPath { usual: Arc::new(config), large: Arc::new(large) }
+}
+
+fn transports() -> ByPath<TransportConfig> {
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(DATAGRAM_MAX).interval(TRIED_AGAIN_AFTER);
+    let mut large = transport();
+    large.mtu_discovery_config(Some(mtu));
+    ByPath { usual: Arc::new(transport()), large: Arc::new(large) }
 }
 
 fn transport() -> TransportConfig {
@@ -275,8 +286,7 @@ fn transport() -> TransportConfig {
 /// What those who dial this node meet.
 struct Door {
     gate: Gate,
-    server: quinn::ServerConfig,
-    transports: Transports,
+    servers: ByPath<quinn::ServerConfig>,
     accepted: mpsc::Sender<Accepted>,
     tasks: TaskTracker,
 }
@@ -317,9 +327,7 @@ async fn let_in(endpoint: quinn::Endpoint, door: Door) {
         let neighbour = matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
         match door.gate.admit(neighbour || incoming.remote_address_validated()) {
             Admission::Enter(place) => {
-                let mut config = door.server.clone();
-                config.transport_config(door.transports.to(incoming.remote_address()));
-                door.tasks.spawn(finish_handshake(incoming, config, place, door.accepted.clone()));
+                door.tasks.spawn(finish_handshake(incoming, door.servers.clone(), place, door.accepted.clone()));
             }
             Admission::Retry => {
                 // Only an address that is already proved can't be asked again, and those are not.
@@ -333,12 +341,12 @@ async fn let_in(endpoint: quinn::Endpoint, door: Door) {
 /// Waits for a peer to prove itself; `_place` is held until the engine has the connection.
 async fn finish_handshake(
     incoming: quinn::Incoming,
-    config: quinn::ServerConfig,
+    servers: ByPath<quinn::ServerConfig>,
     _place: OwnedSemaphorePermit,
     accepted: mpsc::Sender<Accepted>,
 ) {
     let from = incoming.remote_address();
-    let handshake = async { incoming.accept_with(Arc::new(config))?.await };
+    let handshake = async { incoming.accept_with(servers.to(from))?.await };
     let connection = match timeout(HANDSHAKE_LIMIT, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return tracing::debug!(%from, error = %clean(&error.to_string()), "a handshake failed"),

@@ -16,7 +16,8 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(1);
 /// How often it is looked whether they have.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Ends a connection with this code. Words that do not fit into a packet are cut.
+/// Ends a connection of [`super::endpoint`]'s with this code, and is heard also while data waits for acknowledgements, as after quinn's own
+/// `close` it may not be. Words that do not fit into a packet are cut.
 pub fn hang_up(connection: &Connection, code: u32, reason: &str) {
     congestion::lift(connection);
     connection.close(VarInt::from_u32(code), reason.as_bytes());

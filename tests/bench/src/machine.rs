@@ -15,6 +15,28 @@ pub(crate) fn load() -> String {
     read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// What the processors have done since the machine began.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Time {
+    all: u64,
+    /// What others on the same hardware got meanwhile (proc_stat(5), `steal`).
+    stolen: u64,
+}
+
+impl Time {
+    pub(crate) fn now() -> Self {
+        // The first eight; what follows is part of them.
+        let stat = read("/proc/stat");
+        let ticks: Vec<u64> = stat.split_whitespace().skip(1).take(8).map_while(|word| word.parse().ok()).collect();
+        Self { all: ticks.iter().sum(), stolen: ticks.get(7).copied().unwrap_or(0) }
+    }
+
+    /// How many in a hundred were stolen since then.
+    pub(crate) fn percent_stolen_since(self, then: Self) -> u64 {
+        (100 * self.stolen.saturating_sub(then.stolen)).checked_div(self.all.saturating_sub(then.all)).unwrap_or(0)
+    }
+}
+
 fn cpu() -> String {
     let info = read("/proc/cpuinfo");
     let line = info.lines().find_map(|line| line.strip_prefix("model name"));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::machine;
+use crate::machine::{self, Time};
 use crate::plan::Options;
 use crate::stats::Samples;
 
@@ -14,7 +14,9 @@ pub(crate) struct Report {
     options: Options,
     bench: &'static str,
     lines: Vec<Line>,
+    began: Time,
     load_after: String,
+    percent_stolen: u64,
 }
 
 /// A figure, or why there is none.
@@ -56,7 +58,8 @@ impl fmt::Display for Aim {
 
 impl Report {
     pub(crate) fn new(machine: Value, options: Options) -> Self {
-        Self { machine, options, bench: "", lines: Vec::new(), load_after: String::new() }
+        let (lines, load_after) = (Vec::new(), String::new());
+        Self { machine, options, bench: "", lines, began: Time::now(), load_after, percent_stolen: 0 }
     }
 
     /// What follows belongs to this bench.
@@ -104,6 +107,7 @@ impl Report {
     /// Nothing more is measured.
     pub(crate) fn finish(&mut self) {
         self.load_after = machine::load();
+        self.percent_stolen = Time::now().percent_stolen_since(self.began);
     }
 
     /// Whether everything was measured that was to be.
@@ -113,7 +117,14 @@ impl Report {
 
     pub(crate) fn json(&self) -> Value {
         let lines: Vec<Value> = self.lines.iter().map(Line::json).collect();
-        json!({ "v": 1, "machine": self.machine, "short": self.options.short, "load_after": self.load_after, "results": lines })
+        json!({
+            "v": 1,
+            "machine": self.machine,
+            "short": self.options.short,
+            "load_after": self.load_after,
+            "percent_stolen": self.percent_stolen,
+            "results": lines,
+        })
     }
 }
 
@@ -170,9 +181,10 @@ impl fmt::Display for Report {
         writeln!(f, "{form}{} cores, {}, Linux {}, disk {}.", m["cores"], text("cpu"), text("kernel"), text("disk"))?;
         writeln!(
             f,
-            "Load average before {}, after {}. Medians, and quartiles in brackets.\n",
+            "Load average before {}, after {}; {} % of the processors' time went to other machines. Medians, and quartiles in brackets.\n",
             text("load_before"),
-            self.load_after
+            self.load_after,
+            self.percent_stolen
         )?;
         let heading = ["", "median", "quartiles", "ratio", "", "aim"].map(str::to_owned);
         let rows: Vec<[String; 6]> = std::iter::once(heading).chain(self.lines.iter().map(Line::cells)).collect();

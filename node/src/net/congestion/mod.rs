@@ -34,7 +34,7 @@ struct Bounded {
     is_lifted: Arc<AtomicBool>,
 }
 
-/// Holds back nothing more of what a connection sends, for its last packet. quinn holds that back, too, if data waits for a full window, and
+/// Holds back nothing more of what a connection sends: for its last packet, so it is to be closed at once. quinn holds that back, too, if data waits for a full window, and
 /// it never leaves, since a closed connection takes no acknowledgements (quinn-rs/quinn#2785). But congestion control is not for it
 /// (RFC 9002 section 2).
 pub(super) fn lift(connection: &Connection) {

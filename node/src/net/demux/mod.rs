@@ -136,7 +136,7 @@ impl DemuxSocket {
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             Err(error) => {
-                // A probe for a larger MTU that the interface does not have is an answer, not an error.
+                // More than the interface carries, in a probe for a larger MTU or on a path that has become narrower: an answer, not an error.
                 if !is_any(&error, &[Errno::MSGSIZE]) {
                     self.counters().failed(&self.counters().send_error, &error);
                 }
@@ -247,7 +247,8 @@ impl AsyncUdpSocket for DemuxSocket {
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
+        // quinn keeps room for so many of the largest; what the kernel joins is never longer than one UDP datagram can be.
+        self.state.gro_segments().min(usize::from(u16::MAX).div_ceil(DATAGRAM_MAX.into()))
     }
 }
 

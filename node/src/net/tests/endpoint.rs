@@ -29,6 +29,7 @@ async fn a_dual_stack_node_is_reached_by_ipv4_and_ipv6() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_carries_large_datagrams_comes_to_have_them() {
     let (ann, mut bob) = (node(1), node(2));

@@ -29,8 +29,8 @@ impl Noted {
         }
     }
 
-    pub(super) fn went(&mut self, peer: PeerId, lost: bool) {
-        if lost && self.lost.len() < NOTED_MAX {
+    pub(super) fn lose(&mut self, peer: PeerId) {
+        if self.lost.len() < NOTED_MAX {
             self.lost.insert(peer);
         }
     }

@@ -156,7 +156,7 @@ impl Engine {
         let now = self.clock.now().mono;
         let due: Vec<_> = self.offline_owed.extract_if(.., |_, (at, _)| *at <= now).map(|(peer, _)| peer).collect();
         for peer in due {
-            self.noted.went(peer, true);
+            self.noted.lose(peer);
             self.say(Event::Peer(self.peer_info(peer)));
         }
     }
@@ -229,7 +229,9 @@ impl Engine {
         self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye, unwelcome });
         let duplicate = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::DUPLICATE));
         let given_up = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::SILENT));
-        self.noted.went(peer, given_up || matches!(ended, Ended::TimedOut | Ended::Restarted | Ended::Lost(_)));
+        if given_up || matches!(ended, Ended::TimedOut | Ended::Restarted | Ended::Lost(_)) {
+            self.noted.lose(peer);
+        }
         self.link_is_gone(id, &link, goodbye, duplicate);
         if let Some(bar) = bar {
             self.turned_away(peer, bar);

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::folder::Folder;
 use super::line::FileNews;
 use super::partial::{begun, discard};
+use super::stock::place_of;
 use super::*;
 use crate::core::transfers::{FULL_AGAIN_AFTER, WANTED_MAX};
 use crate::node::{AcceptFrom, MessageId};
@@ -423,12 +424,6 @@ fn place_own(mut news: Vec<FileNews>, stock: &Stock, me: PeerId) -> Vec<FileNews
         own.place = stock.root(own.offer.hash);
     }
     news
-}
-
-/// A path as the store keeps it.
-pub(super) fn place_of(bytes: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }
 
 /// Whether a content of this size may be begun; what is there of it already has its room.

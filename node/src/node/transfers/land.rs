@@ -1,5 +1,6 @@
 //! The end of a transfer: on disk, under its own name, and told.
 
+use super::stock::bytes_of;
 use super::*;
 use crate::core::transfers::FULL_AGAIN_AFTER;
 
@@ -75,11 +76,6 @@ async fn note(desk: &OfferDesk, id: OfferId, record: OfferRecord) -> Result<(), 
         Ok(Err(error)) => Err(WriteError::Io(io::Error::other(error))),
         Ok(Ok(())) | Err(_) => Ok(()),
     }
-}
-
-fn bytes_of(path: &std::path::Path) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt;
-    path.as_os_str().as_bytes().to_vec()
 }
 
 async fn blocking<T: Send + 'static>(

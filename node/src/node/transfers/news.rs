@@ -1,7 +1,7 @@
 //! What users are told of transfers: every change of state, and how far they are, a few times a second.
 
-use super::decide::place_of;
 use super::line::FileNews;
+use super::stock::place_of;
 use super::*;
 use crate::core::transfers::Progress;
 use crate::store::OfferRow;

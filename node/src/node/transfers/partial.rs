@@ -7,7 +7,6 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,11 +17,10 @@ use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape
 use hobnob_protocol::manifest::{self, ManifestError};
 use hobnob_protocol::{LogId, Offer, OfferId, Seq};
 
-use super::decide::place_of;
 use super::folder::Folder;
 use super::laid::{Laid, clean_paths};
 use super::names::{self, NAMES_MAX};
-use super::stock::{Layout, Stock, read_tree};
+use super::stock::{Layout, Stock, bytes_of, place_of, read_tree};
 use crate::core::transfers::Held;
 
 /// Bytes after which a part is brought to disk: so much may have to come again after a power cut.
@@ -121,12 +119,12 @@ impl Place {
 
     /// Remembers it, before there is anything. What is remembered already is not written again: a crash can't spoil it.
     fn note(&self) -> io::Result<()> {
-        let path = self.downloads.as_os_str().as_bytes();
+        let path = bytes_of(&self.downloads);
         if fs::read(&self.noted).is_ok_and(|noted| noted == path) {
             return Ok(());
         }
         let mut file = File::create(&self.noted)?;
-        file.write_all(path)?;
+        file.write_all(&path)?;
         file.sync_all()
     }
 

@@ -3,7 +3,7 @@
 //! Both are files in the home's `content` folder, named by the hash. The bytes stay where the user has them; a file that is not as
 //! it was when its hash was taken is noticed by its size and time of change, and served no more.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -32,6 +32,16 @@ pub(super) enum StockError {
     /// It is not what it was.
     #[error("{0} has changed since it was offered")]
     Changed(String),
+}
+
+/// The bytes of a path, as the home keeps it.
+pub(super) fn bytes_of(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_vec()
+}
+
+/// The path of which these are the bytes.
+pub(super) fn place_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
 }
 
 /// Where the bytes of a content are.
@@ -70,7 +80,7 @@ impl Layout {
             Ok(Laid { path, size: stat.len(), changed_s: stat.mtime(), changed_ns: stat.mtime_nsec() })
         };
         let files = paths.into_iter().map(laid).collect::<io::Result<_>>()?;
-        Ok(Self { root: root.as_os_str().as_bytes().to_vec(), head, files })
+        Ok(Self { root: bytes_of(root), head, files })
     }
 
     /// Bytes of the content.
@@ -262,7 +272,7 @@ impl Stock {
         File::open(self.layout_path(hash)).ok()?.take(ROOT_BYTES_MAX as u64).read_to_end(&mut start).ok()?;
         // The root is what a layout begins with.
         let (root, _) = codec::decode_prefix::<Vec<u8>, ROOT_BYTES_MAX>(&start).ok()?;
-        Some(PathBuf::from(OsString::from_vec(root)))
+        Some(place_of(&root))
     }
 
     /// The one file that a content is, if it is there as it was when its hash was taken.

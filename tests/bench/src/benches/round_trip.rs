@@ -100,7 +100,10 @@ impl Pair {
             match self.events.recv().await.context("the session's task is gone")?.kind {
                 SessionEventKind::Frame(frame) => return Ok(frame),
                 SessionEventKind::Ended(ended) => bail!("the session ended: {ended}"),
-                SessionEventKind::Pinged | SessionEventKind::Batch(_) | SessionEventKind::Written { .. } | SessionEventKind::Content(_) => {}
+                SessionEventKind::Pinged
+                | SessionEventKind::Batch(_)
+                | SessionEventKind::Written { .. }
+                | SessionEventKind::Content(_) => {}
             }
         }
     }

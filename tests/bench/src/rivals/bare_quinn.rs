@@ -60,10 +60,9 @@ impl Bulk {
         let server = Endpoint::server(to_serve, any)?;
         let mut client = Endpoint::client(any)?;
         client.set_default_client_config(to_dial);
-        let (connection, arriving) = tokio::try_join!(
-            async { anyhow::Ok(client.connect(server.local_addr()?, NAME)?.await?) },
-            async { Ok(server.accept().await.context("the endpoint is closed")?.await?) },
-        )?;
+        let dialed = async { anyhow::Ok(client.connect(server.local_addr()?, NAME)?.await?) };
+        let accepted = async { anyhow::Ok(server.accept().await.context("the endpoint is closed")?.await?) };
+        let (connection, arriving) = tokio::try_join!(dialed, accepted)?;
         Ok(Self { file: file.to_owned(), connection, arriving, _endpoints: [client, server] })
     }
 

@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
@@ -25,15 +24,11 @@ impl Coturn {
         command.args(["-L", "127.0.0.1", "-E", "127.0.0.1", "-p", &port.to_string(), "--allow-loopback-peers", "-n"]);
         command.args(["--no-tls", "--no-dtls", "--no-tcp", "--no-cli", "-a", "-u", "u:p", "-r", "bench", "--log-file=stdout"]);
         command.arg("--pidfile").arg(dir.join("pid")).arg("-b").arg(dir.join("db"));
-        let server = Server::start(&mut command, "coturn", &dir.join("log"))?;
-        let coturn = Self { server, port };
-        for _ in 0..500 {
-            if std::fs::read_to_string(dir.join("log"))?.contains("Relay ports initialization done") {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(coturn)
+        let server = Server::start(&mut command, "coturn", dir.join("log"))?;
+        let says =
+            async || std::fs::read_to_string(dir.join("log")).ok()?.contains("Relay ports initialization done").then_some(());
+        server.comes_up(says).await?;
+        Ok(Self { server, port })
     }
 
     /// Sends about so many messages of this length between clients. Says how much processor time the server used for each that

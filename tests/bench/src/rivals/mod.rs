@@ -6,4 +6,4 @@ pub(crate) mod coturn;
 pub(crate) mod iroh;
 pub(crate) mod mosquitto;
 pub(crate) mod nats;
-mod server;
+pub(crate) mod server;

@@ -1,18 +1,17 @@
 //! mosquitto with QoS 0, which keeps nothing, and clients that speak just enough of MQTT 3.1.1.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::server::Server;
+use super::server::{Server, free_address};
 
 /// A broker of its own, one who speaks and several who listen.
 pub(crate) struct Mosquitto {
@@ -34,8 +33,7 @@ const TOPIC: &[u8] = b"lobby";
 
 impl Mosquitto {
     pub(crate) async fn start(dir: &Path, listeners: usize) -> anyhow::Result<Self> {
-        // The broker can't be asked for any free port: take one that was free just now.
-        let address = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr()?;
+        let address = free_address()?;
         let config = dir.join("mosquitto.conf");
         let port = address.port();
         let lines = format!(
@@ -44,8 +42,8 @@ impl Mosquitto {
         std::fs::write(&config, lines)?;
         let mut command = Command::new(found());
         command.arg("-c").arg(&config);
-        let server = Server::start(&mut command, "mosquitto", &dir.join("log"))?;
-        let speaker = connect(address, "speaker").await?;
+        let server = Server::start(&mut command, "mosquitto", dir.join("log"))?;
+        let speaker = greet(server.listens(address).await?, "speaker").await?;
         let mut heard = Vec::new();
         for listener in 0..listeners {
             heard.push(listen(address, listener).await?);
@@ -87,7 +85,7 @@ fn found() -> &'static str {
 }
 
 async fn listen(address: SocketAddr, number: usize) -> anyhow::Result<Arc<Heard>> {
-    let mut stream = connect(address, &format!("listener{number}")).await?;
+    let mut stream = greet(TcpStream::connect(address).await?, &format!("listener{number}")).await?;
     // Packet number 1, one topic, QoS 0.
     stream.write_all(&packet(0x82, &[&[0, 1][..], &string(TOPIC), &[0]].concat())).await?;
     let mut from = BufReader::with_capacity(64 * 1024, stream);
@@ -107,23 +105,16 @@ async fn listen(address: SocketAddr, number: usize) -> anyhow::Result<Arc<Heard>
     Ok(heard)
 }
 
-/// Connects as soon as the broker listens.
-async fn connect(address: SocketAddr, name: &str) -> anyhow::Result<TcpStream> {
-    for _ in 0..500 {
-        let Ok(mut stream) = TcpStream::connect(address).await else {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        stream.set_nodelay(true)?;
-        // Version 4, a clean session, no keep-alive.
-        let hello = [&string(b"MQTT")[..], &[4, 2, 0, 0], &string(name.as_bytes())].concat();
-        stream.write_all(&packet(0x10, &hello)).await?;
-        let mut answer = [0; 4];
-        stream.read_exact(&mut answer).await?;
-        ensure!(answer == [0x20, 2, 0, 0], "mosquitto refused a client: {answer:?}");
-        return Ok(stream);
-    }
-    bail!("mosquitto did not come up within ten seconds")
+/// Says CONNECT, and waits for the broker's answer.
+async fn greet(mut stream: TcpStream, name: &str) -> anyhow::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    // Version 4, a clean session, no keep-alive.
+    let hello = [&string(b"MQTT")[..], &[4, 2, 0, 0], &string(name.as_bytes())].concat();
+    stream.write_all(&packet(0x10, &hello)).await?;
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).await?;
+    ensure!(answer == [0x20, 2, 0, 0], "mosquitto refused a client: {answer:?}");
+    Ok(stream)
 }
 
 fn string(bytes: &[u8]) -> Vec<u8> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::TcpStream;
@@ -50,17 +50,14 @@ impl JetStream {
         command.arg("--config").arg(&config);
         command.args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream"]).arg("--store_dir").arg(dir.join("store"));
         command.arg("--ports_file_dir").arg(dir);
-        let server = Server::start(&mut command, "nats-server", &dir.join("log"))?;
+        let server = Server::start(&mut command, "nats-server", dir.join("log"))?;
         let file = dir.join(format!("nats-server_{}.ports", server.id()));
-        for _ in 0..500 {
-            let ports = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-            if let Some(url) = ports.as_ref().and_then(|ports| ports["nats"][0].as_str()) {
-                let address = url.trim_start_matches("nats://").to_owned();
-                return Ok(Self { _server: server, address });
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        bail!("nats-server did not come up within ten seconds: see {}", dir.join("log").display())
+        let written = async || {
+            let ports: Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
+            Some(ports["nats"][0].as_str()?.trim_start_matches("nats://").to_owned())
+        };
+        let address = server.comes_up(written).await?;
+        Ok(Self { _server: server, address })
     }
 
     pub(crate) async fn subject(&self, name: &'static str, acks: Acks) -> anyhow::Result<Subject> {

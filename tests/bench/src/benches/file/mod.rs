@@ -37,7 +37,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             plan.rival(async { Ok(Rival::Quinn(Bulk::new(&memory.file).await?)) }).await,
             Aim::AtLeast(0.8),
         ),
-        ("scp, OpenSSH", plan.rival(async { Ok(Rival::Scp(Scp::start(memory)?)) }).await, Aim::AtLeast(3.0)),
+        ("scp, OpenSSH", plan.rival(async { Ok(Rival::Scp(Scp::start(memory).await?)) }).await, Aim::AtLeast(3.0)),
         (
             "magic-wormhole, from when the receiver is started",
             plan.rival(async { Ok(Rival::Wormhole(Wormhole::start(memory).await?)) }).await,

@@ -1,33 +1,33 @@
 //! scp, with an sshd of our own on loopback.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use super::Memory;
+use crate::rivals::server::{Server, free_address};
 
 /// An sshd of our own on loopback, with keys of its own.
 pub(super) struct Scp {
-    server: Child,
+    _server: Server,
     port: u16,
     dir: PathBuf,
 }
 
 impl Scp {
-    pub(super) fn start(memory: &Memory) -> anyhow::Result<Self> {
+    pub(super) async fn start(memory: &Memory) -> anyhow::Result<Self> {
         let dir = memory.dir.path().join("ssh");
         fs::create_dir(&dir)?;
         for key in ["host", "user"] {
             let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join(key)).status()?;
             ensure!(made.success(), "ssh-keygen failed");
         }
-        let port = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr()?.port();
+        let at = free_address()?;
         let config = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/user.pub\nStrictModes no\nUsePAM no\n\
+            "ListenAddress {at}\nHostKey {0}/host\nAuthorizedKeysFile {0}/user.pub\nStrictModes no\nUsePAM no\n\
              PidFile none\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n",
             dir.display()
         );
@@ -35,26 +35,20 @@ impl Scp {
         // sshd insists on a full path of its own, and on this folder.
         fs::create_dir_all("/run/sshd").ok();
         let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f"]).arg(dir.join("sshd_config")).stderr(Stdio::null());
-        let server = command.spawn().context("the package openssh-server is not installed")?;
-        Ok(Self { server, port, dir })
+        command.args(["-D", "-e", "-f"]).arg(dir.join("sshd_config"));
+        let server = Server::start(&mut command, "openssh-server", dir.join("log"))?;
+        server.listens(at).await?;
+        Ok(Self { _server: server, port: at.port(), dir })
     }
 
     pub(super) async fn copy(&mut self, memory: &Memory) -> anyhow::Result<()> {
         let to = memory.landed.join("by-scp");
         let mut command = tokio::process::Command::new("scp");
         command.args(["-q", "-P", &self.port.to_string(), "-i"]).arg(self.dir.join("user"));
-        command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectionAttempts=10"]);
+        command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
         let copied = command.arg(&memory.file).arg(format!("127.0.0.1:{}", to.display())).stderr(Stdio::null()).status();
         let copied = tokio::time::timeout(Duration::from_secs(60), copied).await??;
         ensure!(copied.success(), "scp failed");
         memory.check(to).await
-    }
-}
-
-impl Drop for Scp {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }

@@ -1,39 +1,34 @@
 //! magic-wormhole, with a mailbox server of our own on loopback; its content goes from one end to the other without a helper.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpStream;
 
 use super::{Memory, took};
+use crate::rivals::server::{Server, free_address};
 
 /// The server by which two ends find each other.
 pub(super) struct Wormhole {
-    mailbox: Child,
+    _mailbox: Server,
     at: SocketAddr,
     sent: u32,
 }
 
 impl Wormhole {
     pub(super) async fn start(memory: &Memory) -> anyhow::Result<Self> {
-        let at = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr()?;
+        let at = free_address()?;
         let there = Command::new("wormhole").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         ensure!(there.is_ok_and(|status| status.success()), "the package magic-wormhole is not installed");
         let mut command = Command::new("twist3");
         command.args(["wormhole-mailbox", "--channel-db=:memory:", &format!("--port=tcp:{}:interface=127.0.0.1", at.port())]);
-        command.current_dir(memory.dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mailbox = command.spawn().context("the package python3-magic-wormhole-mailbox-server is not installed")?;
-        let wormhole = Self { mailbox, at, sent: 0 };
-        for _ in 0..500 {
-            if TcpStream::connect(at).await.is_ok() {
-                return Ok(wormhole);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        anyhow::bail!("the mailbox server does not listen");
+        let log = memory.dir.path().join("mailbox-log");
+        let package = "python3-magic-wormhole-mailbox-server";
+        let mailbox = Server::start(command.current_dir(memory.dir.path()), package, log)?;
+        mailbox.listens(at).await?;
+        Ok(Self { _mailbox: mailbox, at, sent: 0 })
     }
 
     /// How long it took from when the receiver was started; the sender waits for it already. It checks a hash of its own.
@@ -71,13 +66,5 @@ impl Wormhole {
         ]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         command
-    }
-}
-
-impl Drop for Wormhole {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.mailbox.kill();
-        let _ = self.mailbox.wait();
     }
 }
