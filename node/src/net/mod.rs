@@ -5,7 +5,7 @@
 //!
 //! - [`socket`] binds the socket, [`demux`] tells its datagrams apart, [`channels`] says which of them are relayed peers'.
 //! - [`endpoint`] dials and accepts; who the other end is, [`hobnob_protocol::tls`] proves.
-//! - [`first_hop`] says how large datagrams may be.
+//! - `first_hop` says how large datagrams may be.
 //! - [`relay`] keeps the link to a relay.
 //! - [`goodbye`] ends connections in good order.
 //! - [`session`] carries frames over one connection.
