@@ -53,7 +53,8 @@ pub(super) const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 /// What one peer can make us hold in data that it has not acknowledged. It grows with the other.
 pub(super) const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 
-/// When it is looked again whether a path has come to carry more. What is tried in vain, an idle session would notice if it were often.
+/// When it is looked again whether a path has come to carry more. Each size that is tried in vain costs three packets: an idle session
+/// would feel it if it were often.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection without a sign of life ends after this. Sessions notice a silent peer long before, by their own pings.

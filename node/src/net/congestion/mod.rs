@@ -34,9 +34,10 @@ struct Bounded {
     is_lifted: Arc<AtomicBool>,
 }
 
-/// Holds back nothing more of what a connection sends: for its last packet, so it is to be closed at once. quinn holds that back, too, if data waits for a full window, and
-/// it never leaves, since a closed connection takes no acknowledgements (quinn-rs/quinn#2785). But congestion control is not for it
-/// (RFC 9002 section 2).
+/// Holds back nothing more of what a connection sends. It is for the last packet, so the connection is to be closed at once.
+///
+/// quinn holds a CONNECTION_CLOSE back, too, while data waits for a full window, and then never sends it, since a closed connection takes
+/// no acknowledgements (quinn-rs/quinn#2785). But congestion control is not for it (RFC 9002 section 2).
 pub(super) fn lift(connection: &Connection) {
     let state = connection.congestion_state().into_any().downcast::<Bounded>();
     state.expect("every connection has this controller").is_lifted.store(true, Ordering::Relaxed);

@@ -136,7 +136,8 @@ impl DemuxSocket {
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             Err(error) => {
-                // More than the interface carries, in a probe for a larger MTU or on a path that has become narrower: an answer, not an error.
+                // More than the interface carries, in a probe for a larger MTU or on a path that has become narrower, is an
+                // answer, not an error.
                 if !is_any(&error, &[Errno::MSGSIZE]) {
                     self.counters().failed(&self.counters().send_error, &error);
                 }

@@ -29,7 +29,7 @@ impl Server {
         self.comes_up(async || TcpStream::connect(at).await.ok()).await
     }
 
-    /// Waits until there is a sign of its being up.
+    /// Waits until there is a sign of its being up, which can only be looked for: a foreign program does not tell us when.
     pub(super) async fn comes_up<T>(&self, mut sign: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
         for _ in 0..500 {
             if let Some(seen) = sign().await {
