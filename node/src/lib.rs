@@ -97,30 +97,41 @@
 
 // For the project's own tests and simulator, which look beneath: no part of what programs build on, and changed at any time.
 #[doc(hidden)]
-pub mod core;
-#[doc(hidden)]
 pub mod net;
 #[doc(hidden)]
 pub mod store;
 
-pub mod control;
+mod api;
+mod builder;
+mod clock;
+mod diagnosis;
+mod engine;
+mod error;
+mod events;
+mod files;
+mod key;
+mod marks;
+mod messages;
 mod node;
+mod start;
+mod transfers;
 
+pub use api::*;
+pub use builder::Builder;
+pub use error::{Cause, JoinError, MarkError, NodeError, SendError, StartError};
+pub use events::{Events, Lagged};
+pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError, Picture};
 pub use hobnob_protocol as protocol;
 #[doc(inline)]
 pub use hobnob_protocol::{
     Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Target, Ticket, conversation::NotARoomName,
     entry::BodyError, identity::NotAPeerId, target::TargetError, text::NicknameError,
 };
-pub use node::{
-    AcceptFrom, Builder, Cause, Check, Config, ConversationRef, DeliveryState, Event, Events, FileError, FileInfo, FileState,
-    FilesConfig, HistoryQuery, JoinError, KICKED_FOR, Lagged, MarkError, Marks, Message, MessageId, Messages, Node, NodeError,
-    Notice, OfferError, PathKind, PeerInfo, PeerState, Picture, RELAYS_MAX, RelayInfo, RoomInfo, SendError, Sent, StartError,
-    Status, Verdict,
-};
+pub use messages::Messages;
+pub use node::Node;
 
 #[doc(inline)]
-pub use crate::core::peers::ResolveError;
+pub use hobnob_core::peers::ResolveError;
 #[doc(inline)]
 pub use net::socket::BindError;
 #[doc(inline)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hobnob::DeliveryState;
-use hobnob::control::wire::{Command, Patience, Request, Text, to_line};
+use hobnob_control::wire::{Command, Patience, Request, Text, to_line};
 use hobnob_protocol::{Body, Target};
 use hobnob_tests::lab::{Lab, Machine, Nat, Screen, checkers_binary, hobnob_binary, until};
 use serde_json::{Value, json};

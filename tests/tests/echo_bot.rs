@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hobnob::control::{Claim, Home};
+use hobnob_control::{Claim, Home};
 use hobnob_tests::lab::{Lab, Machine, Node, Screen, hobnob_binary, until};
 
 /// The bot on a machine, with a node of its own.

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hobnob::core::replica::Fault as Core;
+use hobnob_core::replica::Fault as Core;
 use hobnob_tests::sim::{self, Fault, Shape};
 
 const SEEDS: u64 = 3_000;
@@ -116,6 +116,6 @@ fn a_liar_fills_no_memory() {
     let (kept, bytes) = sim::lie_to(1, 60_000);
     println!("60,000 lies: {kept} things remembered, {bytes} bytes handed to a session that reads nothing");
     // What it tells, in what was told and in what is being told; what it was asked for; and small things.
-    assert!(kept < 6 * hobnob::core::replica::LOGS_TOLD_MAX, "{kept} things");
+    assert!(kept < 6 * hobnob_core::replica::LOGS_TOLD_MAX, "{kept} things");
     assert!(bytes < 2 * 1024 * 1024, "{bytes} bytes");
 }

@@ -1,6 +1,6 @@
 //! Content streams: asks one way, answers the other, apart from all that is said in a session.
 //!
-//! Who wants content opens a bidirectional stream on the session's connection, or several: lanes (see [`crate::core::transfers`]).
+//! Who wants content opens a bidirectional stream on the session's connection, or several: lanes (see [`hobnob_core::transfers`]).
 //! What is on them comes after messages: their streams have a higher priority, and the connection's windows have room for all lanes
 //! and for messages besides. For more than one lane that room is lent by the node, which has so much for all its sessions
 //! ([`LaneRoom`]). Nothing here knows what the bytes are.
@@ -14,7 +14,7 @@ use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarIn
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::endpoint::{RECEIVE_WINDOW, SEND_WINDOW};
-use crate::core::transfers::{LANE_BYTES, LANES_MAX};
+use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
 
 /// Content streams of one session that are served at once: all lanes, and a successor of one that ends. Further ones wait.
 pub(super) const CONTENT_STREAMS_MAX: usize = LANES_MAX + 1;

@@ -26,8 +26,8 @@ use super::demux::DATAGRAM_MAX;
 use super::first_hop;
 use super::goodbye::hang_up;
 use super::socket::{BoundSocket, undeliverable};
-use crate::core::synthetic::is_synthetic;
-use crate::core::transfers::{LANE_BYTES, LANES_MAX};
+use hobnob_core::synthetic::is_synthetic;
+use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
 
 /// Unproven handshakes at once; above half of that a newcomer must first show that it is where it says (Retry, RFC 9000
 /// section 8.1.2), and beyond all of it it is refused.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::socket::canonical;
-use crate::core::synthetic::is_synthetic;
+use hobnob_core::synthetic::is_synthetic;
 
 /// Headers of IPv6 and UDP before a datagram's content; those of IPv4 are shorter.
 const HEADERS: u32 = 48;
@@ -46,7 +46,7 @@ mod tests {
             assert!(carries(6_500, here.parse().unwrap()), "{here}");
         }
         assert!(!carries(65_535, "127.0.0.1:9".parse().unwrap()));
-        let relayed = crate::core::synthetic::from_random(false, 1, 2);
+        let relayed = hobnob_core::synthetic::from_random(false, 1, 2);
         assert!(!carries(1_200, relayed));
     }
 }

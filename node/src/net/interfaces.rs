@@ -10,7 +10,7 @@ use if_addrs::IfAddr;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::core::scope::is_link_local;
+use hobnob_core::scope::is_link_local;
 
 /// All addresses of the interfaces that are up, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

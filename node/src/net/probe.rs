@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::stun::{self, Transaction};
-use crate::core::diagnosis::Answer;
+use hobnob_core::diagnosis::Answer;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(1);

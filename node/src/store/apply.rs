@@ -5,11 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use hobnob_protocol::{Body, CheckedBatch, ConversationId, EntryHash, LogName, Nickname, OfferId, PeerId, Ranges, Seq};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::core::durable::{
+use hobnob_core::durable::{
     Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, OfferRecord, Op, Run,
 };
-use crate::core::replica::LAMPORT_AHEAD_MAX;
-use crate::core::standing::Marks;
+use hobnob_core::replica::LAMPORT_AHEAD_MAX;
+use hobnob_core::standing::Marks;
 
 use super::KnownPeer;
 use super::chain;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use hobnob_protocol::{ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Seq, Signature};
 use rusqlite::Row;
 
-use crate::core::durable::{ConversationKind, ConversationRecord};
+use hobnob_core::durable::{ConversationKind, ConversationRecord};
 
 use super::error::Fault;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Seq};
 use rusqlite::{Connection, Row, params};
 
-use crate::core::durable::{Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, Run};
-use crate::core::standing::Marks;
+use hobnob_core::durable::{Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, Run};
+use hobnob_core::standing::Marks;
 
 use super::columns::{self, count, number};
 use super::error::Fault;

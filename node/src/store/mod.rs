@@ -35,8 +35,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use crate::core::durable::{Commit, CommitId, Loaded, OfferRecord};
-use crate::core::standing::Marks;
+use hobnob_core::durable::{Commit, CommitId, Loaded, OfferRecord};
+use hobnob_core::standing::Marks;
 
 pub use columns::SEQ_MAX;
 pub use error::StoreError;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use hobnob_protocol::{OfferId, PeerId};
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::core::durable::{Commit, CommitId, OfferRecord, Op};
-use crate::core::standing::Marks;
+use hobnob_core::durable::{Commit, CommitId, OfferRecord, Op};
+use hobnob_core::standing::Marks;
 
 use super::KnownPeer;
 use super::apply::{Apply, Known};

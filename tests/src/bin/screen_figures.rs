@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use hobnob::control::wire::{Command, Patience, SentLine, Text};
-use hobnob::control::{Client, ClientError, Home};
 use hobnob::{DeliveryState, Node};
+use hobnob_control::wire::{Command, Patience, SentLine, Text};
+use hobnob_control::{Client, ClientError, Home};
 use hobnob_protocol::{Body, RoomName, SecretKey, Target};
 use hobnob_tests::lab::{Lab, Size, Stopwatch, Terminal, pause};
 use tokio::runtime::Runtime;

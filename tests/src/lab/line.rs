@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use hobnob::DeliveryState;
-use hobnob::control::client::Client;
-use hobnob::control::home::Home;
-use hobnob::control::wire::{BodyFields, Command, Patience, SentLine, Text};
+use hobnob_control::client::Client;
+use hobnob_control::wire::{BodyFields, Command, Patience, SentLine, Text};
+use hobnob_local::home::Home;
 use hobnob_protocol::{Body, PeerId, Target};
 
 /// How long an answer may take before the line is given up.

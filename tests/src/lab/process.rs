@@ -105,7 +105,7 @@ pub(crate) fn pipes(command: &mut std::process::Command) {
 
 /// The program under test: `HOBNOB_BIN`, or the one built beside this test. Building it is up to whoever runs the tests.
 pub fn hobnob_binary() -> PathBuf {
-    built("HOBNOB_BIN", "hobnob", "cargo build -p hobnob")
+    built("HOBNOB_BIN", "hobnob", "cargo build -p hobnob-app")
 }
 
 /// The checkers example: `HOBNOB_CHECKERS`, or the one built beside this test.

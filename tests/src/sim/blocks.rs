@@ -1,8 +1,8 @@
 //! Nodes that block one another: no session between the two, and nothing of the blocked one taken or passed on by the other.
 
-use hobnob::core::durable::{Commit, Op};
-use hobnob::core::replica::Input;
 use hobnob::protocol::PeerId;
+use hobnob_core::durable::{Commit, Op};
+use hobnob_core::replica::Input;
 
 use super::world::{Event, World};
 

@@ -126,7 +126,7 @@ impl World {
 
     /// Whether newcomers may have got less than everything: a short history, or a clock that makes all of it old.
     pub(super) fn cuts_are_odd(&self) -> bool {
-        self.script.clock_jumped || self.script.newcomer_entries < hobnob::core::replica::NEWCOMER_ENTRIES
+        self.script.clock_jumped || self.script.newcomer_entries < hobnob_core::replica::NEWCOMER_ENTRIES
     }
 
     /// What a node holds of the open room, those it was for hold too, if they are its neighbours.

@@ -2,8 +2,8 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "what needs no words of its own is shown as it is")]
 
-use hobnob::core::replica::{Input, Output};
 use hobnob::protocol::Frame;
+use hobnob_core::replica::{Input, Output};
 
 pub(super) fn input(input: &Input) -> String {
     match input {
@@ -42,8 +42,8 @@ pub(super) fn output(output: &Output) -> String {
     }
 }
 
-fn op(op: &hobnob::core::durable::Op) -> String {
-    use hobnob::core::durable::Op;
+fn op(op: &hobnob_core::durable::Op) -> String {
+    use hobnob_core::durable::Op;
     match op {
         Op::Append { batch, from, to, audience, .. } => format!("append {:?} {from}..={to} for {}", batch.batch.name, audience.0),
         other => format!("{other:?}"),

@@ -5,11 +5,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use hobnob::core::durable::{
-    Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op, Run,
-};
 use hobnob::protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob::protocol::{Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature};
+use hobnob_core::durable::{Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op, Run};
 
 /// One entry on disk.
 #[derive(Clone)]

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob::core::durable::Loaded;
-use hobnob::core::replica::{Input, Output, Replica, Token};
-use hobnob::core::{Now, Rng, SessionId};
 use hobnob::protocol::frame::AuthorHeads;
 use hobnob::protocol::{Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges, SecretKey};
+use hobnob_core::durable::Loaded;
+use hobnob_core::replica::{Input, Output, Replica, Token};
+use hobnob_core::{Now, Rng, SessionId};
 
 use super::oracle;
 

@@ -34,7 +34,7 @@ const FRAMES_AT_REST_MAX: u64 = 60;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// One inside the replica.
-    Core(hobnob::core::replica::Fault),
+    Core(hobnob_core::replica::Fault),
     /// The store says that a commit is durable before it is.
     AnswerBeforeWriting,
     /// All runs of a node write into one log, a restored backup too.

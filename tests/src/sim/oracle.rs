@@ -5,9 +5,9 @@ mod presence;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob::core::durable::{Commit, Op};
-use hobnob::core::replica::{Output, Refusal, Token};
 use hobnob::protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, RoomKey, Seq};
+use hobnob_core::durable::{Commit, Op};
+use hobnob_core::replica::{Output, Refusal, Token};
 
 pub(super) use self::presence::Left;
 use self::presence::{Audience, Presence};

@@ -4,8 +4,8 @@ mod mishaps;
 
 use std::collections::BTreeSet;
 
-use hobnob::core::replica::{Input, Replica};
 use hobnob::protocol::{Body, ConversationId, RoomKey, RoomName};
+use hobnob_core::replica::{Input, Replica};
 
 use super::hostile::Hostile;
 use super::link::Conn;
@@ -82,7 +82,7 @@ impl World {
         let [(_, lobby, _), (_, secret, _)] = oracle::rooms();
         self.oracle.lobby = Some(lobby.tag());
         self.oracle.secret = Some(secret.tag());
-        self.script.newcomer_entries = hobnob::core::replica::NEWCOMER_ENTRIES;
+        self.script.newcomer_entries = hobnob_core::replica::NEWCOMER_ENTRIES;
     }
 
     pub(super) fn shape(&mut self, shape: Shape) {

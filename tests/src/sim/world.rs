@@ -8,10 +8,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob::core::durable::Commit;
-use hobnob::core::replica::{Input, Output, Replica};
-use hobnob::core::{Now, Rng, SessionId};
 use hobnob::protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
+use hobnob_core::durable::Commit;
+use hobnob_core::replica::{Input, Output, Replica};
+use hobnob_core::{Now, Rng, SessionId};
 
 use super::Fault;
 use super::disk::{Disk, Durable};

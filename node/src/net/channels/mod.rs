@@ -1,6 +1,6 @@
 //! Channels through relays, as the socket sees them: which synthetic address means which channel of which relay, and back.
 //!
-//! To quinn a relayed peer is a synthetic address ([`crate::core::synthetic`]), one for each relay and peer; it stays the same when
+//! To quinn a relayed peer is a synthetic address ([`hobnob_core::synthetic`]), one for each relay and peer; it stays the same when
 //! the channel or the relay's address changes, so that connections outlive both. Who asks for channels, and when, is not known
 //! here.
 
@@ -19,7 +19,7 @@ use hobnob_protocol::datagram::ChannelId;
 use self::early::Early;
 pub(in crate::net) use self::early::Received;
 use super::demux::Counters;
-use crate::core::synthetic;
+use hobnob_core::synthetic;
 
 /// Names one of a node's relays for the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

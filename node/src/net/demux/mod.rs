@@ -38,7 +38,7 @@ use self::sort::Sorter;
 use super::channels::{Channels, Received, Way};
 use super::socket::undeliverable;
 use super::stun::{self, Seen, Transaction};
-use crate::core::synthetic::is_synthetic;
+use hobnob_core::synthetic::is_synthetic;
 
 /// The socket as quinn takes it.
 pub struct DemuxSocket {

@@ -30,7 +30,7 @@ use self::echo::{Echo, LOOK_EVERY, Look, Seen};
 use super::channels::{Channels, RelayId, Traffic};
 use super::endpoint::Endpoint;
 use super::goodbye::{hang_up, say_goodbye};
-use crate::core::Rng;
+use hobnob_core::Rng;
 
 /// How long a dial may take, and then how long the relay may take to say Welcome.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);

@@ -7,8 +7,8 @@
 use std::net::SocketAddr;
 
 use super::LinkDown;
-use crate::core::diagnosis::Answer;
 use crate::net::probe;
+use hobnob_core::diagnosis::Answer;
 
 /// What may be the cause, when no connection with this address could be made.
 pub(super) async fn cause(addr: SocketAddr) -> LinkDown {

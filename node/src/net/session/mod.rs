@@ -32,7 +32,7 @@ pub use greet::{GreetError, Greeted, greet};
 use super::content::{ContentOpener, ContentStream, Serving};
 use super::goodbye::hang_up;
 use super::socket::canonical;
-use crate::core::SessionId;
+use hobnob_core::SessionId;
 
 /// Batches of one session that the engine may hold at once; the next waits, and with it the peer, until one is released.
 pub const BATCHES_IN_ENGINE: usize = 16;

@@ -7,8 +7,8 @@ use quinn::{RecvStream, SendStream};
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::core::SessionId;
 use crate::net::session::{BATCHES_IN_ENGINE, Ended, Session, SessionEvent, SessionEventKind, StreamKind};
+use hobnob_core::SessionId;
 
 /// One end of a running session.
 struct End {

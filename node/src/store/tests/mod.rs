@@ -17,7 +17,7 @@ use hobnob_protocol::{
 };
 use tempfile::TempDir;
 
-use crate::core::durable::{AudienceId, Commit, CommitId, ConversationKind, ConversationRecord, Loaded, Op};
+use hobnob_core::durable::{AudienceId, Commit, CommitId, ConversationKind, ConversationRecord, Loaded, Op};
 
 use super::apply::LAMPORT_STRIDE;
 use super::writer::Job;

@@ -1,8 +1,8 @@
 //! What the library costs: a message is on disk by a call, or by a line through the local socket.
 
-use hobnob::control::Home;
-use hobnob::control::attach::attach;
-use hobnob::control::wire::{BodyFields, Command, Patience, SentLine, Text};
+use hobnob_control::Home;
+use hobnob_control::attach::attach;
+use hobnob_control::wire::{BodyFields, Command, Patience, SentLine, Text};
 use hobnob::protocol::RoomName;
 use hobnob::{Config, DeliveryState};
 

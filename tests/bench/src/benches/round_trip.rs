@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use hobnob::core::SessionId;
+use hobnob_core::SessionId;
 use hobnob::net::endpoint::{Accepted, Endpoint};
 use hobnob::net::session::{Session, SessionEvent, SessionEventKind, greet};
 use hobnob::net::socket;

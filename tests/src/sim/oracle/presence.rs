@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob::core::durable::{Commit, CommitId, Op};
 use hobnob::protocol::PeerId;
+use hobnob_core::durable::{Commit, CommitId, Op};
 
 use super::super::disk::Durable;
 use super::super::world::{MILLI, SECOND, World};

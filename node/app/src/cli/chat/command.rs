@@ -1,0 +1,305 @@
+//! What a line typed into a chat means.
+
+use hobnob::protocol::target::TargetError;
+use hobnob::protocol::text::visible;
+use hobnob::protocol::{Nickname, RoomName, Target};
+use hobnob_control::wire::Text;
+
+use super::super::marks::Decision;
+use super::paths::PathWord;
+use super::table::{COMMANDS, Spec, What, find, synopsis};
+
+/// Messages that `/history` shows unless told otherwise.
+const HISTORY_DEFAULT: usize = 20;
+
+/// How many edits away a command may be to be suggested.
+const NEAR: usize = 2;
+
+/// How a text begins that tells what its author does (XEP-0245): it travels as it was typed, and is shown as `* ann waves`.
+pub(crate) const ACTION: &str = "/me ";
+
+/// A line, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Nothing was typed.
+    Nothing,
+    /// A message to the conversation that is spoken in.
+    Say(String),
+    /// A direct message.
+    Msg(Target, String),
+    Query(Target),
+    Join(RoomName),
+    /// Without a name: the conversation that is spoken in.
+    Part(Option<RoomName>),
+    Rooms,
+    Names,
+    Peers,
+    Whois(Target),
+    Nick(Nickname),
+    Search(String),
+    History(usize),
+    Receipts,
+    /// Offers what is at this path; without a conversation: in the one that is spoken in.
+    Send(Option<To>, PathWord),
+    Files,
+    /// By id, the beginning of one, or name; none: the only one that waits.
+    Accept(Option<String>),
+    Decline(Option<String>),
+    Decide(Decision, Target),
+    Kick(Target),
+    /// Whether the words have been compared; none: show them.
+    Verify(Target, Option<bool>),
+    Why(Target),
+    /// How things are, and a diagnosis.
+    Net,
+    Clear,
+    /// About one command, or about all.
+    Help(Option<&'static Spec>),
+    Quit,
+}
+
+/// A conversation, as it is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum To {
+    /// `@bob`
+    Peer(Target),
+    /// `#ops`
+    Room(RoomName),
+}
+
+impl To {
+    /// As requests name it: a target, or a room.
+    pub(crate) fn fields(self) -> (Option<Text<Target>>, Option<Text<RoomName>>) {
+        match self {
+            To::Peer(target) => (Some(Text(target)), None),
+            To::Room(room) => (None, Some(Text(room))),
+        }
+    }
+}
+
+/// Reads a line. What begins with one slash is a command or an error, never a message.
+pub(crate) fn parse(line: &str) -> Result<Input, String> {
+    if line.trim().is_empty() {
+        return Ok(Input::Nothing);
+    }
+    let Some(command) = line.strip_prefix('/') else { return Ok(Input::Say(line.to_owned())) };
+    if command.starts_with('/') {
+        return Ok(Input::Say(command.to_owned()));
+    }
+    let (name, rest) = split_word(command);
+    let spec = find(name).ok_or_else(|| unknown_command(name))?;
+    if spec.takes.is_empty() && !rest.is_empty() {
+        return Err(format!("/{} takes nothing more", spec.name));
+    }
+    if rest.is_empty() && !spec.takes.is_empty() && !spec.takes.starts_with('[') {
+        return Err(usage(spec));
+    }
+    meaning(spec, rest)
+}
+
+fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
+    Ok(match spec.what {
+        What::Msg => {
+            let (target, text) = split_word(rest);
+            if text.is_empty() {
+                return Err(usage(spec));
+            }
+            Input::Msg(parse_target(target)?, text.to_owned())
+        }
+        What::Query => Input::Query(parse_target(rest)?),
+        What::Whois => Input::Whois(parse_target(rest)?),
+        What::Decide(decision) => Input::Decide(decision, parse_target(rest)?),
+        What::Kick => Input::Kick(parse_target(rest)?),
+        What::Why => Input::Why(parse_target(rest)?),
+        What::Verify => {
+            let (target, then) = split_word(rest);
+            let confirm = match then {
+                "" => None,
+                "confirm" | "--confirm" => Some(true),
+                "undo" | "--undo" => Some(false),
+                _ => return Err(usage(spec)),
+            };
+            Input::Verify(parse_target(target)?, confirm)
+        }
+        What::Me => Input::Say(format!("{ACTION}{rest}")),
+        What::Join => Input::Join(parse_room(rest)?),
+        What::Part if rest.is_empty() => Input::Part(None),
+        What::Part => Input::Part(Some(parse_room(rest)?)),
+        What::Nick => Input::Nick(Nickname::new(rest).map_err(|e| e.to_string())?),
+        What::Search => Input::Search(rest.to_owned()),
+        What::History if rest.is_empty() => Input::History(HISTORY_DEFAULT),
+        What::History => Input::History(rest.parse().map_err(|_| format!("/history takes a number, not {rest:?}"))?),
+        What::Help if rest.is_empty() => Input::Help(None),
+        What::Help => {
+            let name = rest.trim_start_matches('/');
+            Input::Help(Some(find(name).ok_or_else(|| unknown_command(name))?))
+        }
+        What::Rooms => Input::Rooms,
+        What::Names => Input::Names,
+        What::Peers => Input::Peers,
+        What::Receipts => Input::Receipts,
+        What::Send => {
+            let (to, path) = addressed(rest);
+            if path.is_empty() {
+                return Err(format!("{} (write ./ before a path that begins with @ or #)", usage(spec)));
+            }
+            Input::Send(to.map(parse_to).transpose()?, PathWord::parse(path)?)
+        }
+        What::Files => Input::Files,
+        What::Accept => Input::Accept(some(rest)),
+        What::Decline => Input::Decline(some(rest)),
+        What::Net => Input::Net,
+        What::Clear => Input::Clear,
+        What::Quit => Input::Quit,
+    })
+}
+
+fn some(word: &str) -> Option<String> {
+    (!word.is_empty()).then(|| word.to_owned())
+}
+
+fn usage(spec: &Spec) -> String {
+    format!("write {}: {}", synopsis(spec), spec.help)
+}
+
+fn parse_target(word: &str) -> Result<Target, String> {
+    word.parse().map_err(|e: TargetError| e.to_string())
+}
+
+fn parse_to(word: &str) -> Result<To, String> {
+    match word.strip_prefix('@') {
+        Some(target) => parse_target(target).map(To::Peer),
+        None => parse_room(word).map(To::Room),
+    }
+}
+
+/// A conversation before something else, and that.
+pub(crate) fn addressed(rest: &str) -> (Option<&str>, &str) {
+    if !rest.starts_with(['@', '#']) {
+        return (None, rest);
+    }
+    let (word, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    (Some(word), rest.trim_start())
+}
+
+fn parse_room(word: &str) -> Result<RoomName, String> {
+    word.parse().map_err(|e: hobnob::protocol::conversation::NotARoomName| e.to_string())
+}
+
+fn split_word(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim())
+}
+
+fn unknown_command(name: &str) -> String {
+    let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
+    let names = COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
+    let near = names.filter(|known| distance(known) <= NEAR && 2 * distance(known) <= known.len()).min_by_key(distance);
+    let name = visible(name);
+    let hint = near.map_or_else(|| "see /help".to_owned(), |near| format!("did you mean /{near}?"));
+    format!("there is no command /{name}: {hint} (to send a text that begins with a slash, write two)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::SYNOPSIS;
+    use super::*;
+
+    #[test]
+    fn lines_and_what_they_mean() {
+        let say = |text: &str| Ok(Input::Say(text.into()));
+        let room = |name: &str| name.parse::<RoomName>().unwrap();
+        let bob = || Target::Name("bob".into());
+        let path = |typed: &str| PathWord::parse(typed).unwrap();
+        let cases = [
+            ("", Ok(Input::Nothing)),
+            ("  \t", Ok(Input::Nothing)),
+            ("hello there", say("hello there")),
+            (" /peers", say(" /peers")),
+            ("//etc is a folder", say("/etc is a folder")),
+            ("/me waves", say("/me waves")),
+            ("/msg bob hi  there", Ok(Input::Msg(bob(), "hi  there".into()))),
+            ("/w bob hi", Ok(Input::Msg(bob(), "hi".into()))),
+            ("/msg bob two\nlines", Ok(Input::Msg(bob(), "two\nlines".into()))),
+            ("/query bob", Ok(Input::Query(bob()))),
+            ("/whois bob", Ok(Input::Whois(bob()))),
+            ("/peers", Ok(Input::Peers)),
+            ("/who ", Ok(Input::Peers)),
+            ("/names", Ok(Input::Names)),
+            ("/ignore bob", Ok(Input::Decide(Decision::Ignore, bob()))),
+            ("/ban bob", Ok(Input::Decide(Decision::Block, bob()))),
+            ("/kick bob", Ok(Input::Kick(bob()))),
+            ("/verify bob", Ok(Input::Verify(bob(), None))),
+            ("/verify bob confirm", Ok(Input::Verify(bob(), Some(true)))),
+            ("/why bob", Ok(Input::Why(bob()))),
+            ("/net", Ok(Input::Net)),
+            ("/doctor", Ok(Input::Net)),
+            ("/send \"my film.mp4\"", Ok(Input::Send(None, path("my film.mp4")))),
+            ("/send @bob my film.mp4", Ok(Input::Send(Some(To::Peer(bob())), path("my film.mp4")))),
+            ("/send #ops  'x'", Ok(Input::Send(Some(To::Room(room("ops"))), path("x")))),
+            ("/send ./@bob", Ok(Input::Send(None, path("./@bob")))),
+            ("/send '#1'", Ok(Input::Send(None, path("'#1'")))),
+            ("/files", Ok(Input::Files)),
+            ("/accept", Ok(Input::Accept(None))),
+            ("/get f33731-4", Ok(Input::Accept(Some("f33731-4".into())))),
+            ("/cancel my film.mp4", Ok(Input::Decline(Some("my film.mp4".into())))),
+            ("/history", Ok(Input::History(20))),
+            ("/history 5", Ok(Input::History(5))),
+            ("/search two words", Ok(Input::Search("two words".into()))),
+            ("/nick Ann B", Ok(Input::Nick(Nickname::new("Ann B").unwrap()))),
+            ("/join #Ops", Ok(Input::Join(room("ops")))),
+            ("/j ops", Ok(Input::Join(room("ops")))),
+            ("/part", Ok(Input::Part(None))),
+            ("/leave ops", Ok(Input::Part(Some(room("ops"))))),
+            ("/rooms", Ok(Input::Rooms)),
+            ("/help", Ok(Input::Help(None))),
+            ("/help /j", Ok(Input::Help(find("join")))),
+            ("/quit", Ok(Input::Quit)),
+            ("/exit", Ok(Input::Quit)),
+        ];
+        for (line, meaning) in cases {
+            assert_eq!(parse(line), meaning, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_commands_are_errors_that_help() {
+        for (line, says) in [
+            ("/", "see /help"),
+            ("/pers", "did you mean /peers?"),
+            ("/mgs bob hi", "did you mean /msg?"),
+            ("/Quit", "did you mean /quit?"),
+            ("/frobnicate", "see /help"),
+            ("/foo", "see /help"),
+            ("/help frob", "see /help"),
+            ("/\u{1b}[2J", "␛[2J"),
+            ("/msg", "/msg TARGET text"),
+            ("/msg bob", "/msg TARGET text"),
+            ("/msg host:0 hi", "no valid port"),
+            ("/history many", "a number"),
+            ("/nick", "/nick NAME"),
+            ("/join", "/join ROOM"),
+            ("/join a/b", "a room's name is"),
+            ("/verify bob yes", "write /verify TARGET"),
+            ("/send", "/send [@TO] PATH"),
+            ("/send @bob", "write ./ before a path"),
+            ("/send #o/ps x", "a room's name is"),
+            ("/send @host:0 x", "no valid port"),
+            ("/send 'my film", "quote"),
+            ("/peers now", "takes nothing more"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(says), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_two_commands_share_a_name_and_all_fit_the_column() {
+        let names: Vec<_> =
+            COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied())).collect();
+        for name in &names {
+            assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
+        }
+        assert!(COMMANDS.iter().all(|spec| synopsis(spec).len() < SYNOPSIS));
+    }
+}

@@ -1,0 +1,68 @@
+//! Files in the line chat: offered, fetched, listed, ended.
+
+use hobnob::MessageId;
+use hobnob_control::wire::{Command, Done, FileLine, FileList, Text};
+use hobnob_control::{Client, ClientError};
+
+use super::command::To;
+use super::paths::{PathWord, Places};
+use super::{Chat, ON_DISK, Reply};
+use crate::cli::offers;
+use crate::cli::show::{self, Names};
+
+impl Chat {
+    /// The answer comes once the file has been read.
+    pub(super) async fn offer(&mut self, client: &Client, to: Option<To>, word: &PathWord) {
+        let path = Places::here().path(word);
+        let (target, room) = to.unwrap_or_else(|| To::Room(self.room.clone())).fields();
+        let command = Command::Offer { target, room, path, patience: ON_DISK };
+        self.begin(client, command, Reply::Sent).await;
+    }
+
+    /// All of them: what is said in this chat comes from every conversation.
+    pub(super) fn files(&mut self, client: &Client) {
+        let client = client.clone();
+        self.replies.spawn(async move {
+            match tokio::try_join!(client.ask(Command::Files), Names::ask(&client)) {
+                Ok((FileList { files }, _)) if files.is_empty() => Reply::Lines(vec!["no files have been offered".to_owned()]),
+                Ok((FileList { files }, names)) => Reply::Lines(show::files(&files, &names)),
+                Err(error) => Reply::Error(error.to_string()),
+            }
+        });
+    }
+
+    pub(super) fn accept(&mut self, client: &Client, word: Option<String>) {
+        let accepted = |file| (Command::Accept { offer: file }, "accepted: it comes as soon as somebody who has it is here");
+        self.decide(client, word, "accept", offers::waits_for_answer, accepted);
+    }
+
+    pub(super) fn decline(&mut self, client: &Client, word: Option<String>) {
+        let declined = |file| (Command::Decline { offer: file }, "declined; the other side is told");
+        self.decide(client, word, "decline", offers::can_end, declined);
+    }
+
+    /// Finds the file that is meant, or the only one that `fits`; the rest is told by events.
+    fn decide(
+        &mut self,
+        client: &Client,
+        word: Option<String>,
+        verb: &'static str,
+        fits: fn(&FileLine) -> bool,
+        then: impl FnOnce(Text<MessageId>) -> (Command, &'static str) + Send + 'static,
+    ) {
+        let client = client.clone();
+        self.replies.spawn(async move {
+            let decided = async {
+                let FileList { files } = client.ask(Command::Files).await?;
+                let file = match offers::meant(files.iter(), word.as_deref(), verb, fits) {
+                    Ok(file) => file,
+                    Err(error) => return Ok(Reply::Error(error)),
+                };
+                let (command, words) = then(Text(file));
+                let Done {} = client.ask(command).await?;
+                Ok::<_, ClientError>(Reply::Lines(vec![words.to_owned()]))
+            };
+            decided.await.unwrap_or_else(|error| Reply::Error(error.to_string()))
+        });
+    }
+}

@@ -1,0 +1,274 @@
+//! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `decline`; and bars that show how far they are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hobnob::protocol::RoomName;
+use hobnob::protocol::text::visible;
+use hobnob::{DeliveryState, FileState, MessageId};
+use hobnob_control::wire::{Command, Done, FileLine, FileList, Patience, SentLine, Text, WireEvent};
+use hobnob_control::{Client, EventStream};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::{self, Common};
+use super::exit::{Exit, Usage};
+use super::offers;
+use super::output::{self, Output};
+use super::session;
+use super::show::{self, Names};
+
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(100);
+
+/// `hobnob send TARGET --file PATH…`
+pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyhow::Result<Exit> {
+    let paths = absolute(&send.files)?;
+    let patience = patience(&send.patience);
+    session::ask(common, false, async |client| {
+        let mut following = Following::start(client, out).await?;
+        for path in paths {
+            let name = visible(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
+            let offering = following.spinner(format!("offering {name}"));
+            let command = Command::Offer { target: Some(Text(send.target.clone())), room: None, path, patience };
+            let sent: SentLine = client.ask(command).await?;
+            offering.finish_and_clear();
+            following.say_offered(&name, &sent);
+            following.add(sent.id.0, name, "waiting until it is accepted", false);
+            out.event(WireEvent::Sent(sent), |_| None)?;
+        }
+        if patience.wait < DeliveryState::Delivered { Ok(Exit::Done) } else { following.finish(send.patience.timeout).await }
+    })
+    .await
+}
+
+/// `hobnob broadcast --file PATH…`
+pub(crate) async fn broadcast(common: &Common, out: Output, room: RoomName, broadcast: args::Broadcast) -> anyhow::Result<Exit> {
+    let paths = absolute(&broadcast.files)?;
+    let patience = patience(&broadcast.patience);
+    session::ask(common, true, async |client| {
+        for path in paths {
+            let command = Command::Offer { target: None, room: Some(Text(room.clone())), path, patience };
+            let sent: SentLine = client.ask(command).await?;
+            let others = show::count(sent.to.len(), "other");
+            output::say_on_terminal(&format!("offered to {others} in {room}, for as long as a node of this home runs"));
+            out.event(WireEvent::Sent(sent), |_| None)?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// `hobnob files`
+pub(crate) async fn files(common: &Common, out: Output) -> anyhow::Result<Exit> {
+    session::ask(common, false, async |client| {
+        let FileList { files } = client.ask(Command::Files).await?;
+        if files.is_empty() {
+            output::say_on_terminal("no files have been offered");
+        }
+        if out.json {
+            files.into_iter().try_for_each(|file| out.event(WireEvent::File(Box::new(file)), |_| None))?;
+        } else {
+            let names = Names::ask(client).await?;
+            show::files(&files, &names).iter().try_for_each(|row| output::line(row))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// `hobnob accept FILE`
+pub(crate) async fn accept(common: &Common, out: Output, accept: args::FileArgs) -> anyhow::Result<Exit> {
+    session::ask(common, false, async |client| {
+        let (id, name) = find(client, &accept.file).await?;
+        let mut following = Following::start(client, out).await?;
+        following.add(id, name, "asking for it", true);
+        let Done {} = client.ask(Command::Accept { offer: Text(id) }).await?;
+        following.finish(accept.timeout).await
+    })
+    .await
+}
+
+/// `hobnob decline FILE`
+pub(crate) async fn decline(common: &Common, out: Output, file: &str) -> anyhow::Result<Exit> {
+    session::ask(common, false, async |client| {
+        let (id, _) = find(client, file).await?;
+        let Done {} = client.ask(Command::Decline { offer: Text(id) }).await?;
+        if !out.json {
+            output::say_on_terminal("declined; the other side is told");
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// The offer that a word means, and its name: see [`offers::found`].
+async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String)> {
+    let FileList { files } = client.ask(Command::Files).await?;
+    let id = offers::found(files.iter(), word, "`hobnob files`").map_err(Usage)?;
+    let name = files.iter().find(|file| file.id.0 == id).map_or(word, |file| &file.offer.name);
+    Ok((id, visible(name).into_owned()))
+}
+
+/// Paths as the node needs them, which may run in another folder.
+pub(crate) fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Usage> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path)
+            .and_then(|path| path.metadata().map(|_| path))
+            .map_err(|error| Usage(format!("can't read {}: {error}", path.display())))
+    };
+    paths.iter().map(|path| absolute(path)).collect()
+}
+
+fn patience(args: &args::Patience) -> Patience {
+    Patience { wait: args.wait, timeout_ms: u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX) }
+}
+
+/// Transfers that a command waits for.
+struct Following {
+    events: EventStream,
+    out: Output,
+    names: Names,
+    /// Those that have not ended.
+    open: BTreeMap<MessageId, Open>,
+    refused: bool,
+    /// What is drawn on a terminal; elsewhere it is hidden.
+    bars: MultiProgress,
+}
+
+/// A transfer that has not ended.
+struct Open {
+    name: String,
+    accepted: bool,
+    moving: bool,
+    bar: ProgressBar,
+}
+
+impl Following {
+    /// From now on, nothing is missed.
+    async fn start(client: &Client, out: Output) -> anyhow::Result<Self> {
+        let events = client.events().await?;
+        let names = Names::ask(client).await?;
+        let bars = MultiProgress::new();
+        if out.json {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Ok(Self { events, out, names, open: BTreeMap::new(), refused: false, bars })
+    }
+
+    /// Something turns while nothing is known of how far it is.
+    fn spinner(&self, doing: String) -> ProgressBar {
+        let bar = self.bars.add(ProgressBar::new_spinner().with_message(doing));
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(TICK);
+        }
+        bar
+    }
+
+    fn say_offered(&self, name: &str, sent: &SentLine) {
+        if self.bars.is_hidden() {
+            return;
+        }
+        let who = sent.to.first().map(|peer| self.names.of(&peer.0)).unwrap_or_default();
+        let away = match sent.state {
+            DeliveryState::Delivered => String::new(),
+            DeliveryState::Queued | DeliveryState::Sent => ", whom it reaches when both are there".to_owned(),
+        };
+        self.say(&format!("offered {name} to {who}{away}"));
+    }
+
+    /// Above the bars.
+    fn say(&self, text: &str) {
+        self.bars.suspend(|| output::say(text));
+    }
+
+    fn add(&mut self, id: MessageId, name: String, doing: &str, accepted: bool) {
+        let bar = self.spinner(format!("{name}: {doing}"));
+        self.open.insert(id, Open { name, accepted, moving: false, bar });
+    }
+
+    /// Until all have ended, or nothing has moved for so long.
+    async fn finish(mut self, patience: Duration) -> anyhow::Result<Exit> {
+        while !self.open.is_empty() {
+            let event = tokio::time::timeout(patience, self.next()).await;
+            match event {
+                Ok(Some(line)) => self.take(line)?,
+                Ok(None) => anyhow::bail!("the node has ended; `hobnob files` tells how things stand"),
+                Err(_) => return Ok(self.give_up()),
+            }
+        }
+        Ok(if self.refused { Exit::Refused } else { Exit::Done })
+    }
+
+    /// The next line about one of them.
+    async fn next(&mut self) -> Option<FileLine> {
+        loop {
+            let event = self.events.next().await?;
+            if let WireEvent::File(line) = event
+                && self.open.contains_key(&line.id.0)
+            {
+                return Some(*line);
+            }
+        }
+    }
+
+    fn take(&mut self, line: FileLine) -> anyhow::Result<()> {
+        let id = line.id.0;
+        let ended = match line.state {
+            // Nobody has said anything yet.
+            FileState::Offered => false,
+            FileState::Waiting | FileState::Moving => {
+                self.draw(&line);
+                false
+            }
+            FileState::Done => true,
+            FileState::Declined | FileState::Failed => {
+                self.refused = true;
+                true
+            }
+        };
+        if ended && let Some(open) = self.open.remove(&id) {
+            open.bar.finish_and_clear();
+        }
+        if ended
+            && !self.out.json
+            && let Some(text) = show::event(&WireEvent::File(Box::new(line.clone())), &self.names)
+        {
+            self.say(&text);
+        }
+        Ok(self.out.event(WireEvent::File(Box::new(line)), |_| None)?)
+    }
+
+    fn draw(&mut self, line: &FileLine) {
+        let Some(open) = self.open.get_mut(&line.id.0) else { return };
+        open.accepted = true;
+        if line.state != FileState::Moving {
+            return open.bar.set_message(format!("{}: waiting for somebody who has it", open.name));
+        }
+        if !std::mem::replace(&mut open.moving, true) {
+            let template = "{msg} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
+            open.bar.disable_steady_tick();
+            open.bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            open.bar.set_length(line.offer.size);
+            // The rate is of what comes from now on, not of what was here before.
+            open.bar.set_position(line.bytes);
+            open.bar.reset_eta();
+        }
+        let path = line.path.map(|path| format!(" ({})", path.as_str())).unwrap_or_default();
+        open.bar.set_message(format!("{}{path}", open.name));
+        open.bar.set_position(line.bytes);
+    }
+
+    fn give_up(self) -> Exit {
+        for Open { name, accepted, bar, .. } in self.open.values() {
+            bar.finish_and_clear();
+            self.say(&match accepted {
+                true => format!("nothing moves: {name} goes on when both sides are there"),
+                false => format!(
+                    "{name} is not accepted yet; it can be had while a node of this home runs and the file stays as it is"
+                ),
+            });
+        }
+        Exit::Queued
+    }
+}

@@ -1,0 +1,126 @@
+//! What `hobnob relay` prints, for people and for programs.
+
+use std::io;
+
+use hobnob::protocol::text::visible;
+use hobnob_control::wire::to_line;
+
+use super::lines::{Event, Line, Row};
+use crate::cli::output::{self, Output};
+use crate::cli::show::{columns, join, rtt};
+use crate::cli::values::{local_minute, now};
+
+/// Prints what a relay told: peers in columns, everything else a line each.
+pub(super) fn print(events: &[Event], out: Output) -> io::Result<()> {
+    if out.json {
+        return events.iter().try_for_each(|event| output::raw(&to_line(&Line::from(event.clone()))));
+    }
+    columns(&events.iter().filter_map(peer).collect::<Vec<_>>()).iter().try_for_each(|row| output::line(row))?;
+    events.iter().flat_map(plain).try_for_each(|line| output::line(&line))
+}
+
+fn peer(event: &Event) -> Option<[String; 8]> {
+    match event {
+        Event::RelayPeer(row) => Some(cells(row)),
+        Event::Listening { .. } | Event::Status { .. } | Event::Kicked { .. } | Event::Banned { .. } | Event::Unbanned { .. } => {
+            None
+        }
+    }
+}
+
+fn cells(row: &Row) -> [String; 8] {
+    [
+        row.label.as_deref().map_or_else(|| row.peer.0.short(), |label| visible(label).into_owned()),
+        row.state.clone(),
+        row.addr.to_string(),
+        row.rtt_ms.map_or_else(|| "-".into(), rtt),
+        crate::cli::show::count(row.rooms, "room"),
+        crate::cli::show::count(row.channels, "channel"),
+        size(row.bytes),
+        row.peer.0.to_string(),
+    ]
+}
+
+fn plain(event: &Event) -> Vec<String> {
+    match event {
+        Event::Listening { relay, addrs } => {
+            let now = local_minute(now());
+            let mut lines = vec![format!("{now} relay {} listens on {}", relay.0.short(), join(addrs))];
+            lines.extend(addrs.iter().map(|addr| format!("{now} use it with --relay {}@{addr}", relay.0)));
+            lines
+        }
+        Event::Status { addr } => vec![format!("{} status at http://{addr}/", local_minute(now()))],
+        Event::RelayPeer(_) => Vec::new(),
+        Event::Kicked { peer } => vec![format!("kicked {}", peer.0)],
+        Event::Banned { peer } => vec![format!("banned {}", peer.0)],
+        Event::Unbanned { peer } => vec![format!("no longer banned {}", peer.0)],
+    }
+}
+
+/// `0 B`, `999 B`, `1.0 kB`, `12.3 MB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1_000 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = bytes / 100;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().copied().unwrap_or_default();
+    while tenths >= 10_000 {
+        let Some(next) = units.next() else { break };
+        (tenths, unit) = (tenths / 1_000, next);
+    }
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob::protocol::PeerId;
+    use hobnob_control::wire::{Text, Time};
+
+    #[test]
+    fn a_peer_is_a_row() {
+        let row = Row {
+            peer: Text(PeerId::from_bytes([1; 32])),
+            label: Some("ann\u{1b}".into()),
+            state: "alive".into(),
+            addr: "192.0.2.7:5".parse().unwrap(),
+            since: Time(0),
+            heard_ms: 12,
+            rtt_ms: Some(1.26),
+            missed: 0,
+            rooms: 1,
+            channels: 2,
+            frames: 3,
+            bytes: 1_234_567,
+            over_rate: 0,
+            wrong_sender: 0,
+            unsent: 0,
+        };
+        let shown = cells(&row);
+        assert_eq!(shown[..7], ["ann␛", "alive", "192.0.2.7:5", "1.3 ms", "1 room", "2 channels", "1.2 MB"]);
+        assert_eq!(cells(&Row { label: None, ..row })[0], PeerId::from_bytes([1; 32]).short());
+    }
+
+    #[test]
+    fn a_relay_says_how_to_use_it() {
+        let relay = Text(PeerId::from_bytes([1; 32]));
+        let lines = plain(&Event::Listening { relay, addrs: vec!["192.0.2.7:4627".parse().unwrap()] });
+        assert!(lines[1].ends_with(&format!("use it with --relay {}@192.0.2.7:4627", relay.0)), "{lines:?}");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (999_999, "999.9 kB"),
+            (1_000_000, "1.0 MB"),
+            (u64::MAX, "18446744.0 TB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Settings: what `config.toml` and `HOBNOB_*` variables say about how a node is to run, and what its chat is to look like. Flags override variables, variables the
+//! file, the file the defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use hobnob::AcceptFrom;
+use hobnob::protocol::{Nickname, RelayAddr, RoomName};
+use hobnob_control::Home;
+use hobnob_control::wire::Text;
+use serde::Deserialize;
+
+use super::exit::{Exit, Usage};
+use super::output;
+use super::values::Size;
+
+/// Bytes of a settings file at most; a longer one is none.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Every option with what it does and its default: what `hobnob config` prints.
+pub(crate) const DEFAULTS: &str = include_str!("config.toml");
+
+/// What is set; none: the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    pub(crate) nick: Option<Nickname>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) mdns: Option<bool>,
+    pub(crate) relays: Option<Vec<Text<RelayAddr>>>,
+    pub(crate) relay_token_file: Option<PathBuf>,
+    pub(crate) rooms: Option<Vec<Text<RoomName>>>,
+    pub(crate) downloads: Option<PathBuf>,
+    pub(crate) accept_from: Option<Vec<Text<AcceptFrom>>>,
+    pub(crate) accept_max: Option<Text<Size>>,
+    bell: Option<bool>,
+    notifications: Option<bool>,
+    mouse: Option<bool>,
+    sidebars: Option<Sidebars>,
+    previews: Option<Previewed>,
+}
+
+/// What is set about the full screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScreenSettings {
+    /// Whether the terminal's bell rings.
+    pub(crate) bell: bool,
+    /// Whether the desktop is told (OSC 9).
+    pub(crate) notifications: bool,
+    /// Whether the wheel scrolls from the start.
+    pub(crate) mouse: bool,
+    pub(crate) sidebars: Sidebars,
+    pub(crate) previews: Previewed,
+}
+
+impl Default for ScreenSettings {
+    fn default() -> Self {
+        Settings::default().screen()
+    }
+}
+
+/// Which of the lists beside the messages are shown at the start, where there is room for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Sidebars {
+    /// Those for which the screen is wide.
+    Auto,
+    Both,
+    Conversations,
+    People,
+    None,
+}
+
+impl FromStr for Sidebars {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Ok(match word {
+            "auto" => Sidebars::Auto,
+            "both" => Sidebars::Both,
+            "conversations" => Sidebars::Conversations,
+            "people" => Sidebars::People,
+            "none" => Sidebars::None,
+            _ => return Err("one of these words was expected: auto, both, conversations, people, none"),
+        })
+    }
+}
+
+impl TryFrom<String> for Sidebars {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        word.parse()
+    }
+}
+
+/// Whose pictures are shown small beside their offers, once they are here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Previewed {
+    /// One's own, and those of people whom the user has verified.
+    Verified,
+    All,
+    None,
+}
+
+impl FromStr for Previewed {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Ok(match word {
+            "verified" => Previewed::Verified,
+            "all" => Previewed::All,
+            "none" => Previewed::None,
+            _ => return Err("one of these words was expected: verified, all, none"),
+        })
+    }
+}
+
+impl TryFrom<String> for Previewed {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        word.parse()
+    }
+}
+
+impl Settings {
+    /// Those of a home, and of the environment.
+    pub(crate) fn of(home: &Home) -> Result<Settings, Usage> {
+        let file = read(home.config_file())?.unwrap_or_default();
+        let variables = from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+        Ok(variables.over(file))
+    }
+
+    /// These where they say something, else the others.
+    fn over(self, others: Settings) -> Settings {
+        Settings {
+            nick: self.nick.or(others.nick),
+            listen: self.listen.or(others.listen),
+            mdns: self.mdns.or(others.mdns),
+            relays: self.relays.or(others.relays),
+            relay_token_file: self.relay_token_file.or(others.relay_token_file),
+            rooms: self.rooms.or(others.rooms),
+            downloads: self.downloads.or(others.downloads),
+            accept_from: self.accept_from.or(others.accept_from),
+            accept_max: self.accept_max.or(others.accept_max),
+            bell: self.bell.or(others.bell),
+            notifications: self.notifications.or(others.notifications),
+            mouse: self.mouse.or(others.mouse),
+            sidebars: self.sidebars.or(others.sidebars),
+            previews: self.previews.or(others.previews),
+        }
+    }
+
+    /// What they say about the full screen.
+    pub(crate) fn screen(&self) -> ScreenSettings {
+        ScreenSettings {
+            bell: self.bell.unwrap_or(true),
+            notifications: self.notifications.unwrap_or(true),
+            mouse: self.mouse.unwrap_or(false),
+            sidebars: self.sidebars.unwrap_or(Sidebars::Auto),
+            previews: self.previews.unwrap_or(Previewed::Verified),
+        }
+    }
+}
+
+/// What a file says; none where there is no file.
+fn read(path: &Path) -> Result<Option<Settings>, Usage> {
+    let cant = |why: String| Usage(format!("can't read the settings in {}: {why}", path.display()));
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cant(error.to_string())),
+        Ok(file) if file.len() > FILE_BYTES_MAX => return Err(cant(format!("it has more than {FILE_BYTES_MAX} bytes"))),
+        Ok(_) => {}
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| cant(error.to_string()))?;
+    parse(&text)
+        .map(Some)
+        .map_err(|(line, why)| Usage(format!("{}, line {line}: {why} (`hobnob config` shows every setting)", path.display())))
+}
+
+/// The settings in a text; or the number of the line that is wrong, and what is wrong with it.
+fn parse(text: &str) -> Result<Settings, (usize, String)> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = 1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        (line, error.message().trim().replace('\n', ", "))
+    })
+}
+
+/// What the environment says. Lists have commas between.
+fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings, Usage> {
+    Ok(Settings {
+        nick: one("HOBNOB_NICK", &variable, Nickname::new)?,
+        listen: one("HOBNOB_LISTEN", &variable, SocketAddr::from_str)?,
+        mdns: one("HOBNOB_MDNS", &variable, bool::from_str)?,
+        relays: one("HOBNOB_RELAY", &variable, list)?,
+        relay_token_file: variable("HOBNOB_RELAY_TOKEN_FILE").map(PathBuf::from),
+        rooms: one("HOBNOB_ROOM", &variable, list)?,
+        downloads: variable("HOBNOB_DOWNLOADS").map(PathBuf::from),
+        accept_from: one("HOBNOB_ACCEPT_FROM", &variable, list)?,
+        accept_max: one("HOBNOB_ACCEPT_MAX", &variable, |word| word.parse().map(Text))?,
+        bell: one("HOBNOB_BELL", &variable, bool::from_str)?,
+        notifications: one("HOBNOB_NOTIFICATIONS", &variable, bool::from_str)?,
+        mouse: one("HOBNOB_MOUSE", &variable, bool::from_str)?,
+        sidebars: one("HOBNOB_SIDEBARS", &variable, Sidebars::from_str)?,
+        previews: one("HOBNOB_PREVIEWS", &variable, Previewed::from_str)?,
+    })
+}
+
+fn one<T, E: std::fmt::Display>(
+    name: &str,
+    variable: impl Fn(&str) -> Option<String>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, Usage> {
+    let value = variable(name).map(|word| parse(&word)).transpose();
+    value.map_err(|error| Usage(format!("the variable {name}: {error}")))
+}
+
+fn list<T: FromStr>(words: &str) -> Result<Vec<Text<T>>, T::Err> {
+    words.split(',').map(str::trim).filter(|word| !word.is_empty()).map(|word| word.parse().map(Text)).collect()
+}
+
+/// `hobnob config`: the settings with their defaults, or where the file is that holds them.
+pub(crate) fn config(home: &Home, path: bool) -> anyhow::Result<Exit> {
+    let file = home.config_file().display();
+    if path {
+        output::line(&file.to_string())?;
+        return Ok(Exit::Done);
+    }
+    output::raw(DEFAULTS)?;
+    output::say_on_terminal(&format!("(these are the defaults; what you want otherwise goes into {file})"));
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Args;
+    use clap::Parser;
+
+    /// The documented settings with the `#` before each taken away.
+    fn uncommented() -> String {
+        let setting = |line: &str| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).map(str::to_owned);
+        DEFAULTS.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+    }
+
+    #[test]
+    fn the_printed_defaults_set_nothing_and_document_every_setting() {
+        assert_eq!(parse(DEFAULTS), Ok(Settings::default()));
+        let documented = parse(&uncommented()).unwrap();
+        assert_eq!(documented.screen(), ScreenSettings::default());
+        let Settings { bell, notifications, mouse, sidebars, previews, .. } = documented;
+        assert!(bell.is_some() && notifications.is_some() && mouse.is_some() && sidebars.is_some() && previews.is_some());
+        let Settings { nick, listen, mdns, relays, relay_token_file, rooms, downloads, accept_from, accept_max, .. } = documented;
+        assert!(nick.is_some() && listen.is_some() && relays.is_some() && relay_token_file.is_some() && rooms.is_some());
+        assert!(downloads.is_some() && accept_from.is_some());
+        assert_eq!(accept_max, Some(Text(Size(20_000_000))));
+        assert_eq!(mdns, Some(true));
+    }
+
+    /// A setting as the printed page shows it.
+    struct Documented {
+        /// The line of the comment above that names variable and flag.
+        ways: String,
+        /// Whether the section, or the comment, says that there is no flag, and why.
+        without_flag: bool,
+        key: String,
+        value: toml::Value,
+    }
+
+    impl Documented {
+        fn all() -> Vec<Documented> {
+            let mut section = "";
+            let of = |block: &'static str| {
+                let setting = block.trim_end().rsplit_once("\n# ").and_then(|(comment, line)| {
+                    let (key, value) = toml::from_str::<toml::Table>(line).ok()?.into_iter().next()?;
+                    let without_flag = [comment, section].iter().any(|text| text.contains("no flags: "));
+                    Some(Documented { ways: comment.lines().last()?.to_owned(), without_flag, key, value })
+                });
+                if setting.is_none() {
+                    section = block;
+                }
+                setting
+            };
+            DEFAULTS.split("\n\n").filter_map(of).collect()
+        }
+
+        /// The first word that begins so.
+        fn names(&self, beginning: &str) -> Option<String> {
+            let mut words = self.ways.split(|letter: char| letter.is_whitespace() || ",.(".contains(letter));
+            words.find(|word| word.starts_with(beginning)).map(str::to_owned)
+        }
+
+        /// As a line of the file.
+        fn line(&self) -> String {
+            let written = match (self.value.as_bool(), self.value.as_array()) {
+                (Some(value), _) => value.to_string(),
+                (None, Some(_)) => format!("{:?}", self.words()),
+                (None, None) => format!("{:?}", self.words()[0]),
+            };
+            format!("{} = {written}\n", self.key)
+        }
+
+        /// Its value, as the words that a variable has with commas between, and as a flag takes them one by one.
+        fn words(&self) -> Vec<String> {
+            let word = |value: &toml::Value| match value.as_bool() {
+                Some(value) => value.to_string(),
+                None => value.as_str().unwrap_or_else(|| panic!("{}: add to this test how it is written", self.key)).to_owned(),
+            };
+            self.value.as_array().map_or_else(|| vec![word(&self.value)], |values| values.iter().map(word).collect())
+        }
+
+        /// The flags that say the same.
+        fn flags(&self) -> Option<Vec<String>> {
+            let flag = self.names("--")?;
+            Some(match self.value.as_bool() {
+                Some(true) => vec![flag],
+                Some(false) => vec![self.names("--no-").unwrap_or_else(|| panic!("{}: no flag for false", self.key))],
+                None => self.words().into_iter().flat_map(|word| [flag.clone(), word]).collect(),
+            })
+        }
+    }
+
+    /// What is set in the file, by the variable and by the flag that are named beside a setting comes to the same. A setting without a
+    /// flag says why.
+    #[test]
+    fn every_setting_can_be_set_by_a_variable_and_by_a_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        std::fs::write(&token, "for friends").unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        let config = |file: &str, flags: &[String]| {
+            std::fs::write(home.config_file(), file).unwrap();
+            let line = ["hobnob".to_owned()].into_iter().chain(flags.iter().cloned());
+            let args = Args::try_parse_from(line).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
+            format!("{:?}", args.common.config(&home).unwrap())
+        };
+        let all = Documented::all();
+        assert_eq!(all.len(), uncommented().lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count());
+        for mut setting in all {
+            if setting.key.ends_with("-file") {
+                setting.value = toml::Value::String(token.display().to_string());
+            }
+            let values = match setting.value.as_bool() {
+                Some(_) => vec![true.into(), false.into()],
+                None => vec![setting.value.clone()],
+            };
+            for value in values {
+                setting.value = value;
+                let line = setting.line();
+                // A size says nothing alone.
+                let beside = if setting.key == "accept-max" { "accept-from = [\"verified\"]\n" } else { "" };
+                let name = setting.names("HOBNOB_").unwrap_or_else(|| panic!("{}: no variable is named", setting.key));
+                let of_variable = from_variables(|asked| (asked == name).then(|| setting.words().join(","))).unwrap();
+                assert_eq!(parse(&line), Ok(of_variable), "{name}");
+                match setting.flags() {
+                    Some(flags) => assert_eq!(config(&(beside.to_owned() + &line), &[]), config(beside, &flags), "{flags:?}"),
+                    None => assert!(setting.without_flag, "{}: neither a flag nor the reason why there is none", setting.key),
+                }
+            }
+        }
+        let not = |flags: &[&str]| config("mdns = false\n", &flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>());
+        assert!(not(&["--mdns"]).contains("mdns: true") && not(&[]).contains("mdns: false"));
+        assert_eq!(
+            (not(&["--mdns", "--no-mdns"]), not(&["--no-mdns", "--mdns"])),
+            (not(&[]), not(&["--mdns"])),
+            "the last one counts"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, line, says) in [
+            ("mdns = true\n\nnik = \"ann\"\n", 3, "unknown field `nik`"),
+            ("nick = \"ann\"\nmdns = \"yes\"\n", 2, "boolean"),
+            ("mdns = true\nrelays = [\n  \"a.example:4627\",\n  \"b:0\",\n]\n", 2, "\"b:0\" has no valid port"),
+            ("nick = \"ann\"\nnick = \"bob\"\n", 2, "duplicate"),
+            ("nick = \"ann\n", 1, "string"),
+            ("accept-from = [\"bob\"]\n", 1, "whole id, or `verified`"),
+            ("\naccept-max = \"much\"\n", 2, "such as 20M"),
+            ("bell = true\n\nbel = true\n", 3, "unknown field `bel`"),
+            ("mouse = false\nsidebars = \"left\"\n", 2, "auto, both, conversations, people, none"),
+        ] {
+            let (at, why) = parse(text).expect_err(text);
+            assert!(at == line && why.contains(says), "{text:?}: line {at}: {why}");
+        }
+    }
+
+    #[test]
+    fn variables_stand_over_the_file() {
+        let file = parse("nick = \"ann\"\nmdns = false\nrooms = [\"ops\"]\n").unwrap();
+        let variable = |name: &str| match name {
+            "HOBNOB_NICK" => Some("bob".to_owned()),
+            "HOBNOB_ROOM" => Some("dev, #chess".to_owned()),
+            _ => None,
+        };
+        let settings = from_variables(variable).unwrap().over(file);
+        let rooms = ["dev", "chess"].map(|room| Text(room.parse().unwrap())).to_vec();
+        assert_eq!((settings.nick, settings.mdns, settings.rooms), (Nickname::new("bob").ok(), Some(false), Some(rooms)));
+        let screen = |name: &str| match name {
+            "HOBNOB_SIDEBARS" => Some("people".to_owned()),
+            "HOBNOB_BELL" | "HOBNOB_NOTIFICATIONS" => Some("false".to_owned()),
+            "HOBNOB_MOUSE" => Some("true".to_owned()),
+            "HOBNOB_PREVIEWS" => Some("all".to_owned()),
+            _ => None,
+        };
+        let settings = from_variables(screen).unwrap().over(parse("sidebars = \"none\"\nbell = true\n").unwrap());
+        let ScreenSettings { bell, notifications, mouse, sidebars, previews } = settings.screen();
+        assert_eq!((bell, notifications, mouse, sidebars), (false, false, true, Sidebars::People));
+        assert_eq!(previews, Previewed::All);
+        let wrong = |_: &str| Some("\u{1b}".to_owned());
+        assert!(from_variables(wrong).expect_err("no nickname").to_string().starts_with("the variable HOBNOB_NICK: "));
+    }
+}

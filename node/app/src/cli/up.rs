@@ -1,0 +1,156 @@
+//! `hobnob up`: a node without a screen. With `--json`, whoever reads what it prints can also ask: requests come as lines of stdin.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use anyhow::bail;
+use hobnob::{DeliveryState, PathKind, PeerState};
+use hobnob_control::wire::{Command, ListeningLine, PeerLine, StatusLine, WireEvent};
+use hobnob_control::{Claim, Client, Home, Host, pipe};
+use tokio::io::{BufReader, Interest};
+use tokio::net::unix::pipe::Sender;
+
+use super::args::Common;
+use super::exit::Exit;
+use super::feed::{Feed, Told};
+use super::output::{self, Output};
+use super::session::Signals;
+use super::show::{self, Names};
+use super::{values, views};
+
+/// How long the last answers may take to be printed once the node has given them.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Runs the node of the home until a signal, or until nobody reads its output any more.
+pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new()?;
+    let home = common.home()?;
+    let told = Told::since(values::now());
+    let claimed = match home.claim()? {
+        Claim::Ours(claimed) => claimed,
+        Claim::Busy(pid) => {
+            let process = pid.map(|pid| format!(", as process {pid}")).unwrap_or_default();
+            bail!(
+                "a node of {} already runs{process}: use it, stop it, or start another with --home DIR",
+                home.data_dir().display()
+            );
+        }
+    };
+    let mut host = Host::start(claimed, common.config(&home)?).await?;
+    let outcome = match Client::connect(&home).await {
+        Ok(client) => {
+            let asked = tokio::spawn(answer_stdin(home.clone(), out));
+            let outcome = tokio::select! {
+                outcome = print(&client, told, out) => outcome,
+                () = reader_gone() => Ok(()),
+                () = signals.any() => Ok(()),
+            };
+            host.stop().await;
+            // What still waited for a delivery has been answered just now.
+            let _too_late = tokio::time::timeout(LAST_ANSWERS, asked).await;
+            outcome
+        }
+        Err(error) => {
+            host.stop().await;
+            Err(error.into())
+        }
+    };
+    if !out.json && outcome.is_ok() {
+        output::line(&dated("stopped"))?;
+    }
+    outcome.map(|()| Exit::Done)
+}
+
+/// Takes requests from stdin, where that is a pipe or a file: of a terminal, a node in the background must not read.
+async fn answer_stdin(home: Home, out: Output) {
+    if !out.json || std::io::stdin().is_terminal() {
+        return;
+    }
+    if let Err(error) = pipe::serve(&home, BufReader::new(tokio::io::stdin()), output::raw).await {
+        tracing::warn!(%error, "no more requests are taken from stdin");
+    }
+}
+
+/// Resolves when the other end of stdout is closed; never, where it has none, as a file.
+async fn reader_gone() {
+    // A copy: what is printed goes through the other, which blocks.
+    let pipe = std::io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
+    if let Ok(pipe) = pipe
+        && pipe.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Prints where the node is, and then all that happens.
+async fn print(client: &Client, mut told: Told, out: Output) -> anyhow::Result<()> {
+    let mut feed = Feed::open(client, &told).await?;
+    let mut names = Names::default();
+    let mut shown = BTreeMap::new();
+    let status: StatusLine = client.ask(Command::Status).await?;
+    let mut listening = ListeningLine { peer: status.peer, addrs: status.addrs.clone() };
+    introduce(&status, &listening, out)?;
+    for peer in views::known_peers(client).await? {
+        names.learn(&peer);
+        if peer.state != PeerState::Offline {
+            shown.insert(peer.peer.0, how(&peer));
+            out.event(WireEvent::Peer(peer), |event| plain(event, &Names::default()))?;
+        }
+    }
+    while let Some(event) = feed.next(&mut told).await? {
+        match &event {
+            WireEvent::Peer(peer) => {
+                names.learn(peer);
+                let same = shown.insert(peer.peer.0, how(peer)) == Some(how(peer));
+                if same && !out.json {
+                    continue;
+                }
+            }
+            // Whether it has arrived is what matters; that it has left is for programs.
+            WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Sent && !out.json => continue,
+            WireEvent::Listening(same) if *same == listening => continue,
+            WireEvent::Listening(other) => listening = other.clone(),
+            WireEvent::Message(_)
+            | WireEvent::Receipt(_)
+            | WireEvent::File(_)
+            | WireEvent::Sent(_)
+            | WireEvent::Room(_)
+            | WireEvent::Status(_)
+            | WireEvent::Notice(_)
+            | WireEvent::Lagged { .. }
+            | WireEvent::Goodbye
+            | WireEvent::Unknown => {}
+        }
+        out.event(event, |event| plain(event, &names))?;
+    }
+    Ok(())
+}
+
+fn introduce(status: &StatusLine, listening: &ListeningLine, out: Output) -> std::io::Result<()> {
+    if out.json {
+        return out.event(WireEvent::Listening(listening.clone()), |_| None);
+    }
+    let listens = format!("{} ({}) listens on {}", status.nick, status.peer.0.short(), show::join(&status.addrs));
+    output::line(&dated(&listens))?;
+    output::line(&dated(&format!("ticket {}", status.ticket)))
+}
+
+/// What tells one line about a peer from the next: all but its round trip.
+fn how(peer: &PeerLine) -> (String, PeerState, Option<PathKind>, Option<SocketAddr>) {
+    (peer.name.clone(), peer.state, peer.path, peer.addr)
+}
+
+fn dated(text: &str) -> String {
+    format!("{} {text}", values::local_second(values::now()))
+}
+
+fn plain(event: &WireEvent, names: &Names) -> Option<String> {
+    if let WireEvent::Message(message) = event {
+        return Some(format!("{} {}", values::local_second(message.received_at), show::said(message, names)));
+    }
+    show::event(event, names).map(|text| dated(&text))
+}

@@ -1,0 +1,163 @@
+//! Words of the command line that are values: spans of time, moments, states, conversations.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use hobnob::DeliveryState;
+use hobnob::protocol::{RoomName, Target};
+use hobnob_control::wire::Time;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, Zoned, civil};
+
+/// A conversation as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Where {
+    Room(RoomName),
+    Peer(Target),
+}
+
+impl FromStr for Where {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        if word.starts_with('#') {
+            word.parse().map(Where::Room).map_err(|e: hobnob::protocol::conversation::NotARoomName| e.to_string())
+        } else {
+            word.parse().map(Where::Peer).map_err(|e: hobnob::protocol::target::TargetError| e.to_string())
+        }
+    }
+}
+
+/// `500ms`, `10s`, `2m`, `1h`.
+pub(crate) fn duration(word: &str) -> Result<Duration, String> {
+    const WRONG: &str = "a time is a number and a unit, such as 500ms, 10s, 2m";
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = word.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(WRONG.into()),
+    };
+    let number: u64 = number.parse().map_err(|_| WRONG)?;
+    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| WRONG.into())
+}
+
+/// Bytes, written as `500K`, `20M`, `4G`: in powers of 1000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "a size is a number of bytes, or one with K, M, G or T, such as 20M";
+        let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = word.split_at(digits);
+        let unit: u64 = match unit {
+            "" => 1,
+            "K" | "k" => 1_000,
+            "M" => 1_000_000,
+            "G" => 1_000_000_000,
+            "T" => 1_000_000_000_000,
+            _ => return Err(WRONG),
+        };
+        number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).map(Size).ok_or(WRONG)
+    }
+}
+
+/// A delivery state by its word.
+pub(crate) fn state(word: &str) -> Result<DeliveryState, String> {
+    word.parse()
+}
+
+/// RFC 3339, a date, or how long ago, seen from now and here.
+pub(crate) fn since(word: &str) -> Result<Time, String> {
+    since_at(word, &Zoned::now())
+}
+
+fn since_at(word: &str, now: &Zoned) -> Result<Time, String> {
+    if let Ok(timestamp) = word.parse::<Timestamp>() {
+        return Ok(timestamp.into());
+    }
+    if let Ok(date) = word.parse::<civil::Date>() {
+        let start = date.to_zoned(now.time_zone().clone()).map_err(|e| e.to_string())?;
+        return Ok(start.timestamp().into());
+    }
+    let ago = word.parse::<Span>().ok().filter(|span| span.is_positive()).and_then(|span| now.checked_sub(span).ok());
+    let text = "write a date (2026-11-20), a time (2026-11-20T14:03:00Z), or how long ago (30m, 2h, 3d)";
+    ago.map(|then| then.timestamp().into()).ok_or_else(|| text.into())
+}
+
+/// A moment as people here write it, to the minute.
+pub(crate) fn local_minute(time: Time) -> String {
+    time.timestamp().to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+/// A moment as a log has it, to the second.
+pub(crate) fn local_second(time: Time) -> String {
+    time.timestamp().to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The time of day here.
+pub(crate) fn local_time_of_day(time: Time) -> String {
+    time.timestamp().to_zoned(TimeZone::system()).strftime("%H:%M").to_string()
+}
+
+/// This machine's clock.
+pub(crate) fn now() -> Time {
+    Timestamp::now().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        for (word, ms) in [("500ms", 500), ("10s", 10_000), ("2m", 120_000), ("1h", 3_600_000), ("0s", 0)] {
+            assert_eq!(duration(word), Ok(Duration::from_millis(ms)), "{word}");
+        }
+        for wrong in ["", "10", "s", "-1s", "1.5s", "1 s", "99999999999999999999s", "18446744073709551615h", "1d"] {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_may_have_a_unit() {
+        for (word, bytes) in [("0", 0), ("500", 500), ("500K", 500_000), ("20M", 20_000_000), ("4G", 4_000_000_000)] {
+            assert_eq!(word.parse(), Ok(Size(bytes)), "{word}");
+        }
+        for wrong in ["", "M", "-1", "1.5M", "20 M", "20MB", "99999999T"] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn since_is_a_moment_a_date_or_a_span() {
+        let now: Zoned = "2026-11-20T14:00:00+01:00[+01:00]".parse().unwrap();
+        for (word, moment) in [
+            ("2026-11-20T13:03:09Z", "2026-11-20T13:03:09Z"),
+            ("2026-11-20T14:03:09+01:00", "2026-11-20T13:03:09Z"),
+            ("2026-11-20", "2026-11-19T23:00:00Z"),
+            ("30m", "2026-11-20T12:30:00Z"),
+            ("2h", "2026-11-20T11:00:00Z"),
+            ("3d", "2026-11-17T13:00:00Z"),
+            ("1d 2h", "2026-11-19T11:00:00Z"),
+        ] {
+            let expected: Timestamp = moment.parse().unwrap();
+            assert_eq!(since_at(word, &now), Ok(expected.into()), "{word}");
+        }
+        for wrong in ["", "yesterday", "-2h", "0s", "99999999y", "2026-13-01"] {
+            assert!(since_at(wrong, &now).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_conversation_is_a_room_or_a_peer() {
+        assert_eq!("#Lobby".parse(), Ok(Where::Room(RoomName::lobby())));
+        assert_eq!("lobby".parse(), Ok(Where::Peer(Target::Name("lobby".into()))));
+        assert!("#".parse::<Where>().is_err());
+    }
+}

@@ -1,0 +1,201 @@
+//! Commands that look, and those about rooms: `peers`, `history`, `join`, `part`, `rooms`, `id`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use hobnob::ConversationRef;
+use hobnob::protocol::RoomName;
+use hobnob::protocol::conversation::ROOM_SECRET_MAX;
+use hobnob_control::wire::{
+    Base64, Command, Done, HistoryFilter, PeerLine, PeerList, Resolved, RoomLine, RoomList, StatusLine, Text, WireEvent,
+};
+use hobnob_control::{Client, ClientError};
+
+use super::args::{self, Common};
+use super::exit::{Exit, Usage};
+use super::output::{self, Output};
+use super::session::{self, Signals};
+use super::show::{self, Names};
+use super::values::Where;
+
+/// `hobnob peers`.
+pub(crate) async fn peers(common: &Common, out: Output) -> anyhow::Result<Exit> {
+    session::ask(common, false, async |client| {
+        print_peers(client, out).await?;
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
+    let PeerList { peers } = client.ask(Command::Peers { settle: true }).await?;
+    if peers.is_empty() {
+        output::say_on_terminal("nobody has been met yet");
+    }
+    if out.json {
+        peers.into_iter().try_for_each(|peer| out.event(WireEvent::Peer(peer), |_| None))?;
+    } else {
+        show::peers(&peers).iter().try_for_each(|row| output::line(row))?;
+    }
+    let status: StatusLine = client.ask(Command::Status).await?;
+    // Who is not listed may be beyond one of these.
+    status.relays.iter().filter_map(show::relay_down).for_each(|text| output::say(&text));
+    Ok(())
+}
+
+/// `hobnob peers --watch`: until a signal. When the node ends, it attaches to the next, or runs it.
+pub(crate) async fn watch(common: &Common, out: Output) -> anyhow::Result<Exit> {
+    let mut signals = Signals::new()?;
+    loop {
+        let (_, attached) = session::open(common, false).await?;
+        let ended = tokio::select! {
+            outcome = watch_one(&attached.client, out) => outcome,
+            () = signals.any() => {
+                session::leave(attached, &mut signals).await;
+                return Ok(Exit::Done);
+            }
+        };
+        session::leave(attached, &mut signals).await;
+        ended?;
+    }
+}
+
+async fn watch_one(client: &Client, out: Output) -> anyhow::Result<()> {
+    // First subscribe, then list: whoever comes in between is told twice rather than not at all.
+    let mut events = client.events().await?;
+    print_peers(client, out).await?;
+    while let Some(event) = events.next().await {
+        if let WireEvent::Peer(peer) = event {
+            out.event(WireEvent::Peer(peer), plain_peer)?;
+        }
+    }
+    Ok(())
+}
+
+fn plain_peer(event: &WireEvent) -> Option<String> {
+    show::event(event, &Names::default())
+}
+
+/// `hobnob history`.
+pub(crate) async fn history(common: &Common, out: Output, args: args::History) -> anyhow::Result<Exit> {
+    session::ask(common, false, async |client| {
+        let conversation = match args.of {
+            Some(of) => Some(Text(conversation(client, of).await?)),
+            None => None,
+        };
+        let filter =
+            HistoryFilter { conversation, search: args.search, since: args.since, limit: args.limit, ..HistoryFilter::default() };
+        let messages = client.history(filter).await?;
+        let names = if out.json { Names::default() } else { Names::ask(client).await? };
+        for message in messages {
+            out.event(WireEvent::Message(message), |event| show::event(event, &names))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+async fn conversation(client: &Client, of: Where) -> Result<ConversationRef, ClientError> {
+    match of {
+        Where::Room(room) => Ok(ConversationRef::Room(room)),
+        Where::Peer(target) => {
+            let Resolved { peer } = client.ask(Command::Resolve { target: Text(target) }).await?;
+            Ok(ConversationRef::Direct(peer.0))
+        }
+    }
+}
+
+/// `hobnob join`.
+pub(crate) async fn join(common: &Common, out: Output, room: RoomName, secret: Option<PathBuf>) -> anyhow::Result<Exit> {
+    let secret = secret.map(|file| read_secret(&file)).transpose()?.map(Base64);
+    session::ask(common, false, async |client| {
+        let room: RoomLine = client.ask(Command::Join { room: Text(room), secret }).await?;
+        out.event(WireEvent::Room(room), plain_room)?;
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// The secret is the file without one line break at its end, which editors add.
+fn read_secret(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut secret = Vec::new();
+    // One byte more than fits, and a line break, so that what is too long shows.
+    let limit = u64::try_from(ROOM_SECRET_MAX + 3).unwrap_or(u64::MAX);
+    if file == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut secret).context("can't read the secret from stdin")?;
+    } else {
+        let open = std::fs::File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut secret));
+        open.with_context(|| format!("can't read the secret from {}", file.display()))?;
+    }
+    if secret.last() == Some(&b'\n') {
+        secret.pop();
+        if secret.last() == Some(&b'\r') {
+            secret.pop();
+        }
+    }
+    match secret.len() {
+        0 => Err(Usage("the secret is empty; an open room is joined without --secret-file".into()).into()),
+        1..=ROOM_SECRET_MAX => Ok(secret),
+        _ => Err(Usage(format!("a room's secret has at most {ROOM_SECRET_MAX} bytes")).into()),
+    }
+}
+
+fn plain_room(event: &WireEvent) -> Option<String> {
+    if let WireEvent::Room(room) = event { Some(show::room(room)) } else { None }
+}
+
+/// `hobnob part`.
+pub(crate) async fn part(common: &Common, room: RoomName) -> anyhow::Result<Exit> {
+    session::ask(common, false, async |client| {
+        let Done {} = client.ask(Command::Part { room: Text(room) }).await?;
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// `hobnob rooms`.
+pub(crate) async fn rooms(common: &Common, out: Output) -> anyhow::Result<Exit> {
+    session::ask(common, false, async |client| {
+        let RoomList { rooms } = client.ask(Command::Rooms).await?;
+        for room in rooms {
+            out.event(WireEvent::Room(room), plain_room)?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// `hobnob id`.
+pub(crate) async fn id(common: &Common, out: Output) -> anyhow::Result<Exit> {
+    session::ask(common, false, async |client| {
+        let status: StatusLine = client.ask(Command::Status).await?;
+        if out.json {
+            out.event(WireEvent::Status(status), |_| None)?;
+        } else {
+            identity(&status).iter().try_for_each(|line| output::line(line))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+fn identity(status: &StatusLine) -> Vec<String> {
+    vec![
+        format!("id      {}", status.peer.0),
+        format!("nick    {}", status.nick),
+        format!("listen  {}", show::join(&status.addrs)),
+        format!("ticket  {}", status.ticket),
+        format!("relays  {}", status.relays.iter().map(show::relay).collect::<Vec<_>>().join(", ")),
+        format!("rooms   {}", status.rooms.iter().map(show::room).collect::<Vec<_>>().join(", ")),
+        String::new(),
+        show::who_can_see(status),
+        "A room with a secret is read by those who have the secret; a direct message, by the one it is for.".to_owned(),
+    ]
+}
+
+/// What is known of the peers, for screens that show names.
+pub(crate) async fn known_peers(client: &Client) -> Result<Vec<PeerLine>, ClientError> {
+    let PeerList { peers } = client.ask(Command::Peers { settle: false }).await?;
+    Ok(peers)
+}

@@ -1,0 +1,264 @@
+//! What the node answers to what was asked of it.
+
+use hobnob::ConversationRef;
+use hobnob::protocol::PeerId;
+use hobnob::protocol::text::visible;
+use hobnob_control::wire::{
+    Done, FileList, HistoryFilter, Kicked, MessageList, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine, StatusLine,
+    Text,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::keys::key_of;
+use super::{About, App, Command, Mode, TALKED_MAX, Tone};
+use crate::cli::{doctor, marks, show, verify};
+use crate::tui::text;
+
+/// Messages that are counted as unread from before this screen at most.
+const UNREAD_MAX: usize = 200;
+
+impl App {
+    pub(super) fn answer(&mut self, about: About, outcome: Result<Value, String>) {
+        if let Err(error) = outcome.and_then(|value| self.take_answer(&about, value)) {
+            self.failed(&about, &error);
+        }
+    }
+
+    fn take_answer(&mut self, about: &About, value: Value) -> Result<(), String> {
+        match about {
+            About::Status => self.take_status(read(value)?),
+            About::Peers => self.take_peers(read(value)?),
+            About::Rooms => self.take_rooms(read(value)?),
+            About::Talked(peer) => {
+                let list: MessageList = read(value)?;
+                if !list.messages.is_empty() {
+                    let of = ConversationRef::Direct(*peer);
+                    self.place(&of);
+                    self.ask_unread(of);
+                }
+            }
+            About::Unread(of) => self.take_unread(of, &read(value)?),
+            About::Page(request) => self.take_page(*request, read(value)?),
+            About::Search(words) => self.take_found(words, read(value)?),
+            About::Said(number) => self.take_said(*number, &read(value)?),
+            About::Told(said) => self.take_told(said, &read(value)?),
+            About::Query => {
+                let Resolved { peer } = read(value)?;
+                self.open(&ConversationRef::Direct(peer.0));
+            }
+            About::Whois => {
+                let Resolved { peer } = read(value)?;
+                self.whois(peer.0);
+            }
+            About::Files => {
+                let FileList { files } = read(value)?;
+                self.files.listed(self.now, files);
+            }
+            About::FileList => {
+                let FileList { files } = read(value)?;
+                self.files.listed(self.now, files);
+                self.tell(self.list_of_files());
+            }
+            // What comes of it, events tell.
+            About::Decided => {
+                let Done {} = read(value)?;
+            }
+            About::Join => {
+                let room: RoomLine = read(value)?;
+                let of = ConversationRef::Room(room.room.0.clone());
+                self.rooms.insert(room.room.0.clone(), room);
+                self.open(&of);
+            }
+            About::Part(room) => {
+                let Done {} = read(value)?;
+                self.rooms.remove(room);
+                self.leave(&ConversationRef::Room(room.clone()));
+            }
+            About::Nick(nick) => {
+                let Done {} = read(value)?;
+                self.note(Tone::Info, format!("you are {nick} now"));
+                self.ask(Command::Status, About::Status);
+            }
+            About::Decide(decision) => {
+                let peer: PeerLine = read(value)?;
+                self.note(Tone::Info, decision.words(&peer));
+                // What they said is shown no longer, or again.
+                self.show_newest_again();
+            }
+            About::Kick => {
+                let kicked: Kicked = read(value)?;
+                self.note(Tone::Info, marks::kicked(&kicked));
+            }
+            About::Verify(confirm) => self.tell(verify::words(&read(value)?, *confirm, &verify::Way::CHAT)),
+            About::Diagnosis => self.tell(doctor::lines(&read(value)?)),
+            About::History => {
+                let list: MessageList = read(value)?;
+                let lines: Vec<String> = list.messages.iter().map(|message| show::message(message, &self.names)).collect();
+                self.tell(lines);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, lines: Vec<String>) {
+        lines.into_iter().for_each(|line| self.note(Tone::Info, line));
+    }
+
+    fn failed(&mut self, about: &About, error: &str) {
+        match about {
+            About::Page(request) => self.window.failed(*request),
+            About::Said(number) => self.pending.retain(|pending| pending.number != *number),
+            About::Status
+            | About::Peers
+            | About::Rooms
+            | About::Files
+            | About::FileList
+            | About::Decided
+            | About::Talked(_)
+            | About::Unread(_)
+            | About::Search(_)
+            | About::Told(_)
+            | About::Query
+            | About::Whois
+            | About::Join
+            | About::Part(_)
+            | About::Nick(_)
+            | About::Decide(_)
+            | About::Kick
+            | About::Verify(_)
+            | About::Diagnosis
+            | About::History => {}
+        }
+        self.note(Tone::Warning, visible(error));
+    }
+
+    fn take_status(&mut self, status: StatusLine) {
+        self.status = Some(status);
+    }
+
+    fn take_peers(&mut self, list: PeerList) {
+        for peer in &list.peers {
+            self.names.learn(peer);
+        }
+        if !std::mem::replace(&mut self.listed, true) {
+            let known: Vec<PeerId> = list.peers.iter().take(TALKED_MAX).map(|peer| peer.peer.0).collect();
+            for peer in known {
+                let conversation = Some(Text(ConversationRef::Direct(peer)));
+                let filter = HistoryFilter { conversation, limit: Some(1), ..HistoryFilter::default() };
+                self.ask(Command::History(filter), About::Talked(peer));
+            }
+        }
+        self.peers = list.peers.into_iter().map(|peer| (peer.peer.0, peer)).collect();
+    }
+
+    fn take_rooms(&mut self, list: RoomList) {
+        let first = self.rooms.is_empty();
+        let before = std::mem::take(&mut self.rooms);
+        self.rooms = list.rooms.into_iter().map(|room| (room.room.0.clone(), room)).collect();
+        let ids = |room: &RoomLine| room.here.iter().map(|peer| peer.0).collect::<Vec<PeerId>>();
+        let now: Vec<_> = self.rooms.iter().map(|(name, room)| (name.clone(), ids(room))).collect();
+        for (name, here) in now {
+            let of = ConversationRef::Room(name.clone());
+            self.place(&of);
+            if first {
+                self.ask_unread(of);
+            } else {
+                self.came_and_went(&of, &before.get(&name).map_or(vec![], ids), &here);
+            }
+        }
+        let left = |of: &ConversationRef| matches!(of, ConversationRef::Room(room) if !self.rooms.contains_key(room));
+        let gone: Vec<ConversationRef> =
+            self.conversations.iter().map(|conversation| &conversation.of).filter(|of| left(of)).cloned().collect();
+        gone.iter().for_each(|of| self.close(of));
+    }
+
+    /// Asks for what came here while no screen was open.
+    fn ask_unread(&mut self, of: ConversationRef) {
+        let Some(seen) = &self.seen else { return };
+        let after = seen.get(&of).copied().map(Text);
+        let filter = HistoryFilter {
+            conversation: Some(Text(of.clone())),
+            after,
+            oldest: after.is_some(),
+            limit: Some(UNREAD_MAX),
+            ..HistoryFilter::default()
+        };
+        self.ask(Command::History(filter), About::Unread(of));
+    }
+
+    fn take_unread(&mut self, of: &ConversationRef, list: &MessageList) {
+        let index = self.place(of);
+        let mut theirs = list.messages.iter().filter(|message| message.state.is_none()).peekable();
+        let Some(first) = theirs.peek().map(|message| message.id.0) else { return };
+        let loud = matches!(of, ConversationRef::Direct(_)) || theirs.clone().any(|message| self.names_me(message));
+        let open = index == self.current;
+        let conversation = &mut self.conversations[index];
+        conversation.first_unread = Some(first);
+        if !open {
+            conversation.unread = conversation.unread.max(theirs.count());
+            conversation.loud |= loud;
+        }
+    }
+
+    fn take_page(&mut self, request: u64, list: MessageList) {
+        let me = self.me();
+        let conversation = &mut self.conversations[self.current];
+        let speakers: Vec<PeerId> = list.messages.iter().map(|m| m.from.0).filter(|from| Some(*from) != me).collect();
+        if conversation.speakers.is_empty() {
+            speakers.into_iter().for_each(|peer| conversation.spoke(peer));
+        }
+        self.window.page(request, list.messages, &conversation.notes);
+        // The event that shows a message may be among those that were missed.
+        let window = &self.window;
+        self.pending.retain(|pending| pending.id.is_none_or(|id| !window.holds(id)));
+    }
+
+    /// The message is on disk. It is shown from when its event comes, which may be before or after this answer.
+    fn take_said(&mut self, number: u64, sent: &SentLine) {
+        self.deliveries.sent(sent);
+        if self.window.holds(sent.id.0) {
+            self.pending.retain(|pending| pending.number != number);
+        } else if let Some(pending) = self.pending.iter_mut().find(|pending| pending.number == number) {
+            pending.id = Some(sent.id.0);
+        }
+    }
+
+    fn take_told(&mut self, said: &str, sent: &SentLine) {
+        self.deliveries.sent(sent);
+        let index = self.place(&sent.conversation.0);
+        if index != self.current {
+            let whom = self.names.of_conversation(&sent.conversation.0);
+            let first = text::lines(said).next().unwrap_or_default();
+            self.note(Tone::Info, format!("to {whom} ({}): {first}", key_of(index)));
+        }
+    }
+
+    fn take_found(&mut self, words: &str, list: MessageList) {
+        if let Mode::Search(search) = &mut self.mode {
+            search.found(words, list.messages);
+        }
+        self.search_on();
+    }
+
+    fn whois(&mut self, peer: PeerId) {
+        let lines = match self.peers.get(&peer) {
+            Some(known) => about_peer(known),
+            None => vec![format!("{peer} was never met")],
+        };
+        lines.into_iter().for_each(|line| self.note(Tone::Info, line));
+    }
+}
+
+fn about_peer(peer: &PeerLine) -> Vec<String> {
+    let nick = peer
+        .nick
+        .as_ref()
+        .map_or_else(|| "no name of its own".to_owned(), |nick| format!("calls itself {}", visible(nick.as_str())));
+    vec![show::peer(peer), format!("{}: id {}, {nick}", visible(&peer.name), peer.peer.0)]
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value)
+        .map_err(|error| format!("the node's answer can't be read ({error}): is it another version? restart it"))
+}

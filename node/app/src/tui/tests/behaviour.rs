@@ -1,0 +1,441 @@
+//! What the chat does with keys and events.
+
+use crossterm::event::{KeyCode, KeyModifiers};
+use hobnob::{DeliveryState, PeerState};
+use hobnob_control::wire::{Text, WireEvent};
+
+use super::scene::{ANN, BOB, CAT, MINUTE, Scene, id, peer, room, with};
+use crate::cli::settings::{ScreenSettings, Sidebars};
+use crate::tui::app::{Input, Output};
+
+const LAST: u64 = 1500;
+
+fn long() -> Scene {
+    let mut scene = Scene::three();
+    for n in 0..=LAST {
+        scene.old(BOB, "bob", &format!("message {n}."), (LAST + 1 - n) * MINUTE / 10);
+    }
+    scene.opened()
+}
+
+fn shows(scene: &mut Scene, text: &str) -> bool {
+    scene.screen(80, 24).contains(text)
+}
+
+#[test]
+fn a_line_goes_where_one_is_and_is_shown_once() {
+    let mut scene = Scene::three().opened();
+    scene.enters("hello all");
+    scene.enters("/query bob");
+    scene.enters("hello bob");
+    scene.enters("//a slash");
+    assert_eq!(
+        scene.sent,
+        [
+            ("#lobby".to_owned(), "hello all".to_owned()),
+            (with(BOB).to_string(), "hello bob".into()),
+            (with(BOB).to_string(), "/a slash".into())
+        ]
+    );
+    assert_eq!(scene.screen(80, 24).matches("hello bob").count(), 1);
+    assert!(scene.app.pending.is_empty());
+}
+
+#[test]
+fn who_types_while_the_help_is_shown_loses_no_letter() {
+    let mut scene = Scene::three().opened();
+    scene.key(KeyCode::F(1));
+    assert!(shows(&mut scene, "Keys (Esc: back"));
+    scene.enters("hello after the help");
+    assert_eq!(scene.sent, [("#lobby".to_owned(), "hello after the help".to_owned())]);
+}
+
+#[test]
+fn two_equal_messages_in_a_row_are_two() {
+    let mut scene = Scene::three().opened();
+    scene.enters("same");
+    scene.enters("same");
+    assert_eq!(scene.screen(80, 24).matches("│ same").count(), 2);
+    scene.answers = false;
+    scene.enters("same");
+    scene.enters("same");
+    assert_eq!(scene.screen(80, 24).matches("│ same").count(), 4);
+}
+
+#[test]
+fn nothing_moves_what_one_looks_at_but_ones_own_keys() {
+    let mut scene = Scene::three().opened();
+    scene.types("half a mess");
+    scene.said(BOB, "bob", &with(BOB), "look here!");
+    scene.said(CAT, "cat", &room("lobby"), "ann: and here!");
+    assert_eq!((scene.app.current, scene.app.editor.text()), (0, "half a mess"));
+    scene.alt('a');
+    assert_eq!((scene.app.current, scene.app.editor.text()), (1, ""));
+    scene.types("for bob");
+    scene.alt('1');
+    assert_eq!(scene.app.editor.text(), "half a mess");
+    scene.ctrl('n');
+    assert_eq!(scene.app.editor.text(), "for bob");
+}
+
+#[test]
+fn scrolling_reads_the_store_both_ways_and_holds_little() {
+    let mut scene = long();
+    assert!(shows(&mut scene, &format!("message {LAST}.")));
+    let mut oldest = false;
+    for _ in 0..200 {
+        scene.key(KeyCode::PageUp);
+        assert!(scene.app.window.entries().len() <= 1_000);
+        oldest |= shows(&mut scene, "message 0.");
+    }
+    assert!(oldest && shows(&mut scene, "message 0."));
+    for _ in 0..200 {
+        scene.key(KeyCode::PageDown);
+    }
+    assert!(shows(&mut scene, &format!("message {LAST}.")) && scene.app.window.scroll().is_none());
+    scene.press(KeyCode::Home, KeyModifiers::ALT);
+    assert!(shows(&mut scene, "message 0."));
+    scene.key(KeyCode::PageDown);
+    assert!(shows(&mut scene, "message 30."));
+    scene.press(KeyCode::End, KeyModifiers::ALT);
+    assert!(shows(&mut scene, &format!("message {LAST}.")));
+}
+
+#[test]
+fn every_message_is_met_once_on_the_way_up_and_down() {
+    let mut scene = long();
+    scene.screen(80, 24);
+    let mut up = vec![];
+    let numbers = |screen: &str| -> Vec<u64> {
+        let number = |row: &str| row.split("message ").nth(1).and_then(|rest| rest.split('.').next()?.parse().ok());
+        screen.lines().filter_map(number).collect()
+    };
+    for _ in 0..90 {
+        up.extend(numbers(&scene.screen(80, 24)));
+        scene.key(KeyCode::PageUp);
+    }
+    up.sort_unstable();
+    up.dedup();
+    assert_eq!(up, (0..=LAST).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_comes_while_scrolled_back_does_not_move_the_view() {
+    let mut scene = long();
+    scene.screen(80, 24);
+    scene.key(KeyCode::PageUp);
+    let before = scene.screen(80, 24);
+    for n in 0..2_000 {
+        scene.said(CAT, "cat", &room("lobby"), &format!("later {n}."));
+    }
+    let rows = |screen: &str| screen.lines().take(22).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(rows(&scene.screen(80, 24)), rows(&before));
+    assert!(scene.app.window.entries().len() <= 1_200);
+    for _ in 0..300 {
+        scene.key(KeyCode::PageDown);
+    }
+    assert!(shows(&mut scene, "later 1999.") && scene.app.window.scroll().is_none());
+}
+
+#[test]
+fn a_flood_of_large_messages_costs_little_memory() {
+    let mut scene = Scene::three().opened();
+    let large = "word ".repeat(3_000);
+    for _ in 0..2_000 {
+        let message = scene.message(BOB, "bob", &room("lobby"), &large);
+        scene.messages.push(scene.message(BOB, "bob", &room("lobby"), "x"));
+        scene.handle(Input::Event(WireEvent::Message(message)));
+    }
+    assert!(scene.app.window.entries().len() < 400);
+}
+
+#[test]
+fn receipts_change_what_a_message_says() {
+    let mut scene = Scene::three().opened();
+    scene.enters("hi");
+    let id = scene.messages[0].id.0;
+    for (by, state, says) in [
+        (BOB, DeliveryState::Sent, "→ sent"),
+        (BOB, DeliveryState::Delivered, "→ delivered 1 of 2"),
+        (CAT, DeliveryState::Delivered, "✓ delivered 2 of 2"),
+    ] {
+        scene.receipt(id, by, state);
+        assert!(shows(&mut scene, says), "{says}");
+    }
+}
+
+#[test]
+fn a_bell_rings_for_what_concerns_one_while_one_does_not_look() {
+    let mut scene = Scene::three().opened();
+    let rings = |scene: &mut Scene| {
+        scene.now += 3_000;
+        std::mem::take(&mut scene.outputs).into_iter().filter(|output| matches!(output, Output::Ring { .. })).count()
+    };
+    scene.said(BOB, "bob", &with(BOB), "looking?");
+    assert_eq!(rings(&mut scene), 0);
+    scene.handle(Input::Focus(false));
+    for (from, of, text, expected) in [
+        (BOB, room("lobby"), "nothing special about annabel", 0),
+        (BOB, room("lobby"), "ANN, look", 1),
+        (BOB, with(BOB), "psst", 1),
+        (ANN, room("lobby"), "ann says this herself elsewhere", 0),
+    ] {
+        scene.said(from, "somebody", &of, text);
+        assert_eq!(rings(&mut scene), expected, "{text}");
+    }
+    for _ in 0..100 {
+        scene.said(BOB, "bob", &with(BOB), "a flood\u{1b}[2J");
+    }
+    assert_eq!(rings(&mut scene), 1);
+    scene.handle(Input::Focus(true));
+    scene.said(BOB, "bob", &with(BOB), "looking again");
+    assert_eq!(rings(&mut scene), 0);
+}
+
+#[test]
+fn what_rings_is_safe_to_show() {
+    let mut scene = Scene::three().opened();
+    scene.handle(Input::Focus(false));
+    scene.said(BOB, "bo\u{7}b", &with(BOB), "\u{1b}]0;x\u{7} two\nlines");
+    assert_eq!(scene.outputs, [Output::Ring { bell: true, desktop: Some("bo␇b: ␛]0;x␇ two␊lines".into()) }]);
+}
+
+#[test]
+fn what_is_set_decides_what_rings() {
+    for (bell, notifications, rings) in [
+        (true, false, Some(Output::Ring { bell: true, desktop: None })),
+        (false, true, Some(Output::Ring { bell: false, desktop: Some("bob: psst".into()) })),
+        (false, false, None),
+    ] {
+        let mut scene = Scene::with_settings(ScreenSettings { bell, notifications, ..ScreenSettings::default() }).opened();
+        scene.handle(Input::Focus(false));
+        scene.said(BOB, "bob", &with(BOB), "psst");
+        assert_eq!(scene.outputs.pop(), rings);
+    }
+}
+
+#[test]
+fn what_is_set_decides_what_stands_beside_the_messages_and_whose_the_mouse_is() {
+    for (sidebars, conversations, people) in [
+        (Sidebars::Auto, true, true),
+        (Sidebars::Both, true, true),
+        (Sidebars::Conversations, true, false),
+        (Sidebars::People, false, true),
+        (Sidebars::None, false, false),
+    ] {
+        let mut scene = Scene::with_settings(ScreenSettings { sidebars, ..ScreenSettings::default() }).opened();
+        let screen = scene.screen(120, 30);
+        assert_eq!((screen.contains(" 1 #lobby"), screen.contains("● bob")), (conversations, people), "{sidebars:?}");
+        scene.key(KeyCode::F(2));
+        assert_eq!(scene.screen(120, 30).contains(" 1 #lobby"), !conversations);
+    }
+    let mut scene = Scene::with_settings(ScreenSettings { mouse: true, ..ScreenSettings::default() }).opened();
+    assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(true)));
+    scene.key(KeyCode::F(4));
+    assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(false)));
+}
+
+#[test]
+fn tab_completes_commands_rooms_and_names() {
+    let mut scene = Scene::three().opened();
+    scene.said(CAT, "cat", &room("lobby"), "hi");
+    for (typed, tabs, completed) in [
+        ("/qu", 1, "/query "),
+        ("/query b", 1, "/query bob "),
+        ("/join #lo", 1, "/join #lobby "),
+        ("", 1, "cat: "),
+        ("", 2, "bob: "),
+        ("hey b", 1, "hey bob "),
+    ] {
+        scene.ctrl('u');
+        scene.types(typed);
+        (0..tabs).for_each(|_| scene.key(KeyCode::Tab));
+        assert_eq!(scene.app.editor.text(), completed, "{typed:?}");
+    }
+}
+
+#[test]
+fn two_digits_lead_to_a_conversation_beyond_the_ninth() {
+    let mut scene = Scene::three().opened();
+    for n in 2..=12 {
+        scene.enters(&format!("/join room-{n:02}"));
+    }
+    let goes = |scene: &mut Scene, keys: &str| {
+        scene.alt('j');
+        scene.types(keys);
+        scene.app.conversation().of.to_string()
+    };
+    assert_eq!(goes(&mut scene, "03"), "#room-03");
+    assert_eq!(goes(&mut scene, "11"), "#room-11");
+    // Where there is none, and where it is no number, nothing happens but what the key does elsewhere.
+    for keys in ["00", "99", "1x"] {
+        assert_eq!(goes(&mut scene, keys), "#room-11", "{keys}");
+    }
+    assert_eq!(scene.app.editor.text(), "x");
+    scene.ctrl('7');
+    assert!(scene.app.editor.is_empty());
+    scene.enters("/msg bob hi");
+    assert!(shows(&mut scene, "to @bob (Alt-j 13): hi"));
+}
+
+#[test]
+fn a_paste_is_one_message() {
+    let mut scene = Scene::three().opened();
+    scene.handle(Input::Paste("one\r\ntwo\nthree\n".into()));
+    assert_eq!(scene.sent, []);
+    assert!(shows(&mut scene, "3 lines: Enter sends them as one message"));
+    scene.key(KeyCode::Enter);
+    assert_eq!(scene.sent, [("#lobby".to_owned(), "one\ntwo\nthree".to_owned())]);
+    scene.handle(Input::Paste("a line\n".into()));
+    assert!(!shows(&mut scene, "Enter sends"));
+    scene.handle(Input::Paste("and\nanother".into()));
+    scene.ctrl('c');
+    assert!(scene.app.editor.is_empty() && !shows(&mut scene, "Enter sends"));
+}
+
+#[test]
+fn a_wrong_command_stays_to_be_mended() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/mgs bob hi");
+    assert!(shows(&mut scene, "did you mean /msg?") && scene.sent.is_empty());
+    assert_eq!(scene.app.editor.text(), "/mgs bob hi");
+}
+
+#[test]
+fn rooms_come_and_go() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/join ops");
+    assert!(shows(&mut scene, " #ops"));
+    assert_eq!(scene.app.conversations.len(), 2);
+    scene.enters("/part");
+    assert_eq!((scene.app.conversations.len(), scene.app.current), (1, 0));
+    scene.enters("/query bob");
+    scene.enters("/part");
+    assert_eq!(scene.app.conversations.len(), 1);
+    scene.enters("/part");
+    for _ in 0..3 {
+        scene.now += 11_000;
+        scene.handle(Input::Tick);
+    }
+    assert_eq!(scene.screen(80, 24).matches("no other conversation").count(), 1);
+}
+
+#[test]
+fn who_comes_into_a_room_and_leaves_it_is_told_there() {
+    let mut scene = Scene::three().opened();
+    scene.rooms[0].here = vec![Text(id(BOB))];
+    let gone = peer(CAT, "cat", PeerState::Offline);
+    scene.handle(Input::Event(WireEvent::Peer(gone)));
+    scene.now += 1_000;
+    scene.handle(Input::Tick);
+    assert!(shows(&mut scene, "* cat is gone"));
+}
+
+#[test]
+fn ctrl_c_clears_and_twice_ends() {
+    let mut scene = Scene::three().opened();
+    scene.types("never mind");
+    scene.ctrl('c');
+    assert!(scene.app.editor.is_empty() && scene.outputs.is_empty());
+    scene.ctrl('c');
+    scene.now += 5_000;
+    scene.ctrl('c');
+    assert!(scene.outputs.is_empty());
+    scene.ctrl('c');
+    assert_eq!(scene.outputs, [Output::Quit]);
+}
+
+#[test]
+fn what_cannot_be_sent_is_told() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/msg nobody hi");
+    assert!(shows(&mut scene, "nobody is known as nobody"));
+}
+
+#[test]
+fn clear_forgets_the_screen_and_not_the_messages() {
+    let mut scene = long();
+    scene.enters("/clear");
+    assert!(!shows(&mut scene, "message"));
+    scene.said(BOB, "bob", &room("lobby"), "after that");
+    assert!(shows(&mut scene, "after that") && !shows(&mut scene, "message"));
+    scene.alt('1');
+    scene.enters("/query bob");
+    scene.alt('1');
+    assert!(shows(&mut scene, &format!("message {LAST}.")));
+}
+
+#[test]
+fn what_came_while_no_screen_was_open_is_unread() {
+    let mut scene = Scene::three().opened();
+    scene.said(BOB, "bob", &room("lobby"), "read");
+    scene.app.remember();
+    scene.work();
+    let Some(Output::Remember(seen)) = scene.outputs.pop() else { panic!("it is kept what was read") };
+    for (of, text) in [(room("lobby"), "unread here"), (with(BOB), "unread there"), (with(BOB), "and this")] {
+        let message = scene.message(BOB, "bob", &of, text);
+        scene.messages.push(message);
+    }
+    let mut scene = scene.started_again(Some(seen));
+    assert!(shows(&mut scene, "2 @bob        2"));
+    let screen = scene.screen(80, 24);
+    let place = |text: &str| screen.find(text).unwrap_or_else(|| panic!("{text} is not in {screen}"));
+    assert!(place("│ read") < place("── new ") && place("── new ") < place("unread here"));
+    // Who never had a screen here is told of nothing unread.
+    let mut scene = scene.started_again(None);
+    assert!(!shows(&mut scene, "── new ") && shows(&mut scene, "2 @bob         "));
+}
+
+#[test]
+fn pasted_code_keeps_its_slashes_and_a_pasted_command_is_one() {
+    for (pasted, sent) in [
+        ("// a comment", Some("// a comment")),
+        ("/* two\nlines */", Some("/* two\nlines */")),
+        ("/me waves", Some("/me waves")),
+        ("/names", None),
+    ] {
+        let mut scene = Scene::three().opened();
+        scene.handle(Input::Paste(pasted.into()));
+        scene.key(KeyCode::Enter);
+        assert_eq!(scene.sent.first().map(|(_, text)| text.as_str()), sent, "{pasted:?}");
+    }
+}
+
+#[test]
+fn the_wheel_scrolls_once_a_key_lets_it() {
+    let mut scene = long();
+    scene.screen(80, 24);
+    scene.key(KeyCode::F(4));
+    assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(true)));
+    scene.handle(Input::Wheel(true));
+    assert!(scene.app.window.scroll().is_some());
+    scene.handle(Input::Wheel(false));
+    assert!(scene.app.window.scroll().is_none());
+    scene.key(KeyCode::F(4));
+    assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(false)));
+}
+
+#[test]
+fn a_message_whose_event_was_missed_is_shown_once() {
+    let mut scene = Scene::three().opened();
+    scene.answers = false;
+    scene.enters("hello");
+    // The node says that it is on disk, and that it left out events.
+    scene.loses_events = true;
+    scene.answers = true;
+    scene.handle(Input::Event(WireEvent::Lagged { missed: 1 }));
+    assert_eq!(scene.screen(80, 24).matches("│ hello").count(), 1);
+    assert!(scene.app.pending.is_empty());
+}
+
+#[test]
+fn what_the_old_node_did_not_confirm_is_not_shown_as_on_its_way() {
+    let mut scene = Scene::three().opened();
+    scene.answers = false;
+    scene.enters("hello");
+    scene.handle(Input::NodeGone);
+    scene.answers = true;
+    scene.handle(Input::Attached);
+    assert!(scene.app.pending.is_empty());
+    assert!(shows(&mut scene, "is not known"));
+}

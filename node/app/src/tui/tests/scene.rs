@@ -1,0 +1,411 @@
+//! A chat with a node that is only a script: it answers what it is asked from lists of people, rooms and messages.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, Target};
+use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState};
+use hobnob_control::wire::{
+    BodyFields, Command, Diagnosis, FileLine, FileList, HistoryFilter, Kicked, MarksFields, MessageLine, MessageList,
+    OfferFields, PeerLine, PeerList, ReceiptLine, RelayLine, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Time,
+    Verification, WireEvent,
+};
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::Color;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::chat::paths::Places;
+use crate::cli::offers;
+use crate::cli::settings::ScreenSettings;
+use crate::tui::app::{About, App, Input, Output, Start};
+use crate::tui::looks::Looks;
+use crate::tui::seen::Seen;
+use crate::tui::text::width;
+use crate::tui::view;
+
+/// Friday, 20 November 2026, 14:03 UTC.
+pub(super) const NOW: u64 = 1_795_183_380_000;
+pub(super) const MINUTE: u64 = 60_000;
+pub(super) const DAY: u64 = 24 * 60 * MINUTE;
+
+pub(super) const ANN: u8 = 1;
+pub(super) const BOB: u8 = 2;
+pub(super) const CAT: u8 = 3;
+
+pub(super) struct Scene {
+    pub(super) app: App,
+    pub(super) now: u64,
+    pub(super) messages: Vec<MessageLine>,
+    pub(super) peers: Vec<PeerLine>,
+    pub(super) rooms: Vec<RoomLine>,
+    pub(super) relays: Vec<RelayLine>,
+    pub(super) files: Vec<FileLine>,
+    /// What came out that is no question to the node.
+    pub(super) outputs: Vec<Output>,
+    /// What was sent, in order.
+    pub(super) sent: Vec<(String, String)>,
+    /// While false, questions wait.
+    pub(super) answers: bool,
+    /// While true, what is sent is not told.
+    pub(super) loses_events: bool,
+    waiting: Vec<(Command, About)>,
+}
+
+pub(super) fn id(byte: u8) -> PeerId {
+    PeerId::from_bytes([byte; 32])
+}
+
+fn start(looks: Looks, seen: Option<Seen>) -> Start {
+    let places = Places { folder: "/home/ann/work".into(), home: Some("/home/ann".into()) };
+    Start { room: RoomName::lobby(), looks, zone: TimeZone::UTC, seen, places, settings: ScreenSettings::default() }
+}
+
+pub(super) fn room(name: &str) -> ConversationRef {
+    ConversationRef::Room(name.parse().unwrap())
+}
+
+pub(super) fn with(byte: u8) -> ConversationRef {
+    ConversationRef::Direct(id(byte))
+}
+
+pub(super) fn peer(byte: u8, name: &str, state: PeerState) -> PeerLine {
+    PeerLine {
+        peer: Text(id(byte)),
+        nick: name.split('~').next().map(|nick| nick.parse_nick()),
+        name: name.into(),
+        state,
+        path: (state != PeerState::Offline).then_some(PathKind::Lan),
+        addr: "10.0.0.5:4626".parse().ok(),
+        rtt_ms: (state != PeerState::Offline).then_some(0.4),
+        lost: false,
+        marks: MarksFields::default(),
+    }
+}
+
+trait ParseNick {
+    fn parse_nick(&self) -> hobnob::protocol::Nickname;
+}
+
+impl ParseNick for str {
+    fn parse_nick(&self) -> hobnob::protocol::Nickname {
+        hobnob::protocol::Nickname::new(self).unwrap()
+    }
+}
+
+impl Scene {
+    /// Ann alone.
+    pub(super) fn alone() -> Scene {
+        Scene::of(Looks { colour: true, unicode: true })
+    }
+
+    pub(super) fn of(looks: Looks) -> Scene {
+        Scene {
+            app: App::new(start(looks, None), (80, 24), Time(NOW)),
+            now: NOW,
+            messages: vec![],
+            peers: vec![],
+            rooms: vec![RoomLine { room: Text(RoomName::lobby()), open: true, here: vec![] }],
+            relays: vec![],
+            files: vec![],
+            outputs: vec![],
+            sent: vec![],
+            answers: true,
+            loses_events: false,
+            waiting: vec![],
+        }
+    }
+
+    /// Ann, who has set something.
+    pub(super) fn with_settings(settings: ScreenSettings) -> Scene {
+        let scene = Scene::three();
+        let app = App::new(Start { settings, ..start(scene.app.looks, None) }, (80, 24), Time(NOW));
+        Scene { app, ..scene }
+    }
+
+    /// Ann with bob and cat in the lobby.
+    pub(super) fn three() -> Scene {
+        let mut scene = Scene::alone();
+        scene.peers = vec![peer(BOB, "bob", PeerState::Online), peer(CAT, "cat", PeerState::Online)];
+        scene.rooms[0].here = vec![Text(id(BOB)), Text(id(CAT))];
+        scene
+    }
+
+    /// The same node at the next start of the chat.
+    pub(super) fn started_again(self, seen: Option<Seen>) -> Scene {
+        let app = App::new(start(self.app.looks, seen), (80, 24), Time(self.now));
+        Scene { app, ..self }.opened()
+    }
+
+    /// The chat has found its node.
+    pub(super) fn opened(mut self) -> Scene {
+        self.handle(Input::Attached);
+        self
+    }
+
+    /// Something that is on disk before the chat opens, or that comes now.
+    pub(super) fn said(&mut self, from: u8, nick: &str, of: &ConversationRef, text: &str) -> MessageId {
+        let message = self.message(from, nick, of, text);
+        let id = message.id.0;
+        self.messages.push(message.clone());
+        self.handle(Input::Event(WireEvent::Message(message)));
+        id
+    }
+
+    /// Something that is on disk.
+    pub(super) fn old(&mut self, from: u8, nick: &str, text: &str, ago: u64) {
+        let mut message = self.message(from, nick, &room("lobby"), text);
+        message.sent_at = Time(NOW - ago);
+        message.received_at = message.sent_at;
+        self.messages.push(message);
+    }
+
+    pub(super) fn message(&self, from: u8, nick: &str, of: &ConversationRef, text: &str) -> MessageLine {
+        let seq = u64::try_from(self.messages.len()).unwrap() + 1;
+        MessageLine {
+            id: Text(MessageId { log: LogId(u64::from(from)), seq }),
+            conversation: Text(of.clone()),
+            from: Text(id(from)),
+            nick: nick.into(),
+            body: Body::Text(text.into()).into(),
+            sent_at: Time(self.now),
+            received_at: Time(self.now),
+            state: (from == ANN).then_some(DeliveryState::Queued),
+        }
+    }
+
+    /// Somebody offers a file.
+    pub(super) fn offers(&mut self, from: u8, nick: &str, of: &ConversationRef, name: &str, size: u64) -> MessageId {
+        let offer = OfferFields {
+            name: name.into(),
+            media: if name.ends_with(".png") { "image/png" } else { "application/octet-stream" }.into(),
+            size,
+            hash: Text(ContentHash([7; 32])),
+            files: None,
+            manifest: None,
+        };
+        let mut message = self.message(from, nick, of, "");
+        message.body = BodyFields { file: Some(Box::new(offer)), ..BodyFields::default() };
+        self.messages.push(message.clone());
+        let line = offers::unanswered(&message).unwrap();
+        self.files.push(line.clone());
+        let id = message.id.0;
+        self.app.handle(Time(self.now), Input::Event(WireEvent::Message(message)));
+        if from != ANN {
+            self.app.handle(Time(self.now), Input::Event(WireEvent::File(Box::new(line))));
+        }
+        self.work();
+        id
+    }
+
+    /// The node tells how a file is now.
+    pub(super) fn file_is(&mut self, id: MessageId, change: impl FnOnce(&mut FileLine)) {
+        let line = self.files.iter_mut().find(|line| line.id.0 == id).unwrap();
+        change(line);
+        let line = Box::new(line.clone());
+        self.handle(Input::Event(WireEvent::File(line)));
+    }
+
+    pub(super) fn receipt(&mut self, id: MessageId, from: u8, state: DeliveryState) {
+        self.handle(Input::Event(WireEvent::Receipt(ReceiptLine { id: Text(id), peer: Text(self::id(from)), state })));
+    }
+
+    pub(super) fn types(&mut self, text: &str) {
+        for c in text.chars() {
+            self.press(KeyCode::Char(c), KeyModifiers::NONE);
+        }
+    }
+
+    /// Types a line and presses Enter.
+    pub(super) fn enters(&mut self, line: &str) {
+        self.types(line);
+        self.press(KeyCode::Enter, KeyModifiers::NONE);
+    }
+
+    pub(super) fn ctrl(&mut self, c: char) {
+        self.press(KeyCode::Char(c), KeyModifiers::CONTROL);
+    }
+
+    pub(super) fn alt(&mut self, c: char) {
+        self.press(KeyCode::Char(c), KeyModifiers::ALT);
+    }
+
+    pub(super) fn key(&mut self, code: KeyCode) {
+        self.press(code, KeyModifiers::NONE);
+    }
+
+    pub(super) fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
+        self.handle(Input::Key(KeyEvent::new(code, modifiers)));
+    }
+
+    pub(super) fn handle(&mut self, input: Input) {
+        self.app.handle(Time(self.now), input);
+        self.work();
+    }
+
+    /// Answers all questions, and those that come of the answers.
+    pub(super) fn work(&mut self) {
+        loop {
+            while let Some(output) = self.app.poll_output() {
+                if let Output::Ask(command, about) = output {
+                    self.waiting.push((command, about));
+                } else {
+                    self.outputs.push(output);
+                }
+            }
+            if !self.answers || self.waiting.is_empty() {
+                return;
+            }
+            let (command, about) = self.waiting.remove(0);
+            let outcome = self.answer(command);
+            self.app.handle(Time(self.now), Input::Answer(about, outcome));
+        }
+    }
+
+    fn answer(&mut self, command: Command) -> Result<Value, String> {
+        match command {
+            Command::Status => value(&self.status()),
+            Command::Peers { .. } => value(&PeerList { peers: self.peers.clone() }),
+            Command::Rooms => value(&RoomList { rooms: self.rooms.clone() }),
+            Command::History(filter) => value(&self.history(&filter)),
+            Command::Resolve { target } => self.resolve(&target.0).and_then(|peer| value(&Resolved { peer: Text(peer) })),
+            Command::Join { room, .. } => {
+                let line = RoomLine { room, open: true, here: vec![] };
+                self.rooms.push(line.clone());
+                value(&line)
+            }
+            Command::Part { room } => {
+                self.rooms.retain(|line| line.room != room);
+                value(&serde_json::json!({}))
+            }
+            Command::Nick { .. } => value(&serde_json::json!({})),
+            Command::Broadcast { room, body, .. } => {
+                let here = self.rooms.iter().filter(|line| line.room == room).flat_map(|line| line.here.clone()).collect();
+                Ok(self.send(ConversationRef::Room(room.0), body.text.unwrap_or_default(), here))
+            }
+            Command::Send { target, body, .. } => {
+                let peer = self.resolve(&target.0)?;
+                Ok(self.send(ConversationRef::Direct(peer), body.text.unwrap_or_default(), vec![Text(peer)]))
+            }
+            Command::Ignore { target }
+            | Command::Unignore { target }
+            | Command::Block { target }
+            | Command::Unblock { target } => value(self.known(&target.0)?),
+            Command::Kick { target } => value(&Kicked { peer: self.known(&target.0)?.clone(), for_s: 600 }),
+            Command::Offer { path, .. } if path.ends_with("missing") => Err(format!("can't read {}", path.display())),
+            Command::Offer { target, room, path, .. } => {
+                let (of, to) = match (target, room) {
+                    (Some(target), _) => {
+                        let peer = self.resolve(&target.0)?;
+                        (ConversationRef::Direct(peer), vec![Text(peer)])
+                    }
+                    (None, room) => (ConversationRef::Room(room.unwrap().0), vec![]),
+                };
+                self.sent.push((of.to_string(), path.display().to_string()));
+                let id = self.offers(ANN, "ann", &of, path.file_name().unwrap().to_str().unwrap(), 5_200_000);
+                self.files.last_mut().unwrap().saved = Some(path);
+                value(&SentLine { id: Text(id), conversation: Text(of), to, state: DeliveryState::Queued })
+            }
+            Command::Files => value(&FileList { files: self.files.clone() }),
+            Command::Accept { offer } => {
+                self.file_is(offer.0, |line| line.state = FileState::Waiting);
+                value(&serde_json::json!({}))
+            }
+            Command::Decline { offer } => {
+                self.file_is(offer.0, |line| line.state = FileState::Declined);
+                value(&serde_json::json!({}))
+            }
+            Command::Verify { target, .. } => {
+                let words = ["abandon", "ability", "able", "about", "above", "absent"].map(str::to_owned).to_vec();
+                value(&Verification { peer: self.known(&target.0)?.clone(), words })
+            }
+            Command::Doctor | Command::Why { .. } => value(&Diagnosis { checks: vec![] }),
+            Command::Ping | Command::Subscribe => unreachable!("the shell's business"),
+        }
+    }
+
+    fn send(&mut self, of: ConversationRef, text: String, to: Vec<Text<PeerId>>) -> Value {
+        let message = self.message(ANN, "ann", &of, &text);
+        self.messages.push(message.clone());
+        self.sent.push((of.to_string(), text));
+        let sent = SentLine { id: message.id, conversation: Text(of), to, state: DeliveryState::Queued };
+        if !self.loses_events {
+            self.app.handle(Time(self.now), Input::Event(WireEvent::Message(message)));
+        }
+        value(&sent).unwrap()
+    }
+
+    fn resolve(&self, target: &Target) -> Result<PeerId, String> {
+        self.known(target).map(|peer| peer.peer.0)
+    }
+
+    fn known(&self, target: &Target) -> Result<&PeerLine, String> {
+        let word = target.to_string();
+        let known = self.peers.iter().find(|peer| peer.name == word || peer.peer.0.to_string() == word);
+        known.ok_or_else(|| format!("nobody is known as {word}"))
+    }
+
+    fn history(&self, filter: &HistoryFilter) -> MessageList {
+        let place = |id: &Text<MessageId>| self.messages.iter().position(|message| message.id == *id);
+        let from = filter.after.as_ref().and_then(place).map_or(0, |at| at + 1);
+        let until = filter.before.as_ref().and_then(place).unwrap_or(self.messages.len());
+        let fits = |message: &&MessageLine| {
+            filter.conversation.as_ref().is_none_or(|of| *of == message.conversation)
+                && filter.search.as_ref().is_none_or(|words| message.body.text.as_ref().is_some_and(|text| text.contains(words)))
+        };
+        let mut messages: Vec<MessageLine> = self.messages[from..until].iter().filter(fits).cloned().collect();
+        let limit = filter.limit.unwrap_or(usize::MAX);
+        if filter.oldest {
+            messages.truncate(limit);
+        } else {
+            messages.drain(..messages.len().saturating_sub(limit));
+        }
+        MessageList { messages, more: false }
+    }
+
+    fn status(&self) -> StatusLine {
+        StatusLine {
+            peer: Text(id(ANN)),
+            nick: "ann".parse_nick(),
+            addrs: vec!["10.0.0.3:4626".parse().unwrap()],
+            ticket: format!("hobnob:{}?a=10.0.0.3:4626", id(ANN)),
+            rooms: self.rooms.clone(),
+            relays: self.relays.clone(),
+            notices: vec![],
+        }
+    }
+
+    /// How many rows of the screen at this size have colours of a picture.
+    pub(super) fn coloured_rows(&mut self, columns: u16, rows: u16) -> usize {
+        let buffer = self.drawn(columns, rows);
+        (0..rows).filter(|y| (0..columns).any(|x| matches!(buffer[(x, *y)].bg, Color::Rgb(..)))).count()
+    }
+
+    fn drawn(&mut self, columns: u16, rows: u16) -> Buffer {
+        self.handle(Input::Resize(columns, rows));
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        terminal.draw(|frame| view::render(&self.app, frame)).unwrap();
+        terminal.backend().buffer().clone()
+    }
+
+    /// The screen at this size, without trailing spaces.
+    pub(super) fn screen(&mut self, columns: u16, rows: u16) -> String {
+        let buffer = self.drawn(columns, rows);
+        let row = |y: u16| {
+            // What a wide character covers is no cell of its own.
+            let mut covered = 0;
+            let symbols = (0..columns).map(|x| buffer[(x, y)].symbol()).filter(|symbol| {
+                let free = covered == 0;
+                covered = if free { width(symbol).saturating_sub(1) } else { covered - 1 };
+                free
+            });
+            symbols.collect::<String>().trim_end().to_owned()
+        };
+        (0..rows).map(row).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn value(answer: &impl Serialize) -> Result<Value, String> {
+    Ok(serde_json::to_value(answer).unwrap())
+}

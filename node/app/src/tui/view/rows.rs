@@ -1,0 +1,247 @@
+//! The rows of a message: `14:03     ann │ good morning  ✓ delivered`, under a rule where a day or what is unread begins.
+//!
+//! The bar stands in every row of a message and in no other, so that no text can look like something else than what its author said.
+
+use hobnob::protocol::text::visible;
+use hobnob_control::wire::{MessageLine, Time};
+use jiff::civil::Date;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+
+use crate::cli::chat::command::ACTION;
+use crate::cli::show;
+use crate::tui::app::{App, Doing, Pending};
+use crate::tui::entry::{Entry, Note, Tone, What};
+use crate::tui::layout::cells;
+use crate::tui::picture::Picture;
+use crate::tui::text::{self, fit, width};
+
+/// Columns of names.
+const NAME: usize = 12;
+const NAME_NARROW: usize = 8;
+/// Below so many columns of messages, the narrow ones.
+const NARROW: usize = 56;
+
+/// `14:03 `
+const TIME: usize = 6;
+
+/// From which difference on between the author's clock and ours the author's is shown as well.
+const LATE_MS: u64 = 3 * 60 * 1000;
+
+/// What rows depend on besides the entry.
+pub(crate) struct Context<'a> {
+    app: &'a App,
+    columns: usize,
+    name: usize,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn of(app: &'a App) -> Context<'a> {
+        let columns = usize::from(app.layout().body.width);
+        Context { app, columns, name: name_columns(columns) }
+    }
+
+    /// Rows of the entry at this place of the window.
+    pub(crate) fn height(&self, index: usize) -> usize {
+        self.rows(index).len()
+    }
+
+    /// The rows themselves.
+    pub(crate) fn rows(&self, index: usize) -> Vec<Line<'static>> {
+        let entries = self.app.window.entries();
+        let Some(entry) = entries.get(index) else { return vec![] };
+        let day = self.day(entry.at());
+        let before = index.checked_sub(1).and_then(|before| entries.get(before)).map(|before| self.day(before.at()));
+        let mut rows = Vec::new();
+        if before != Some(day) {
+            rows.push(self.rule(&day_words(day), self.app.looks.dim()));
+        }
+        match &entry.what {
+            What::Message(message) => {
+                if self.app.conversation().first_unread == Some(message.id.0) {
+                    rows.push(self.rule(" new ", self.app.looks.unread()));
+                }
+                rows.extend(self.message(entry, message));
+            }
+            What::Note(note) => rows.extend(self.note(entry, note)),
+        }
+        rows
+    }
+
+    /// Rows of what is not on disk yet.
+    pub(crate) fn pending(&self, pending: &Pending) -> Vec<Line<'static>> {
+        let lines = self.said(&pending.text).1;
+        let rows: Vec<String> = lines.iter().flat_map(|line| text::wrap(line, self.text_columns(), 0)).collect();
+        let name = self.app.status.as_ref().map_or("", |status| status.nick.as_str());
+        self.bars(
+            &" ".repeat(TIME),
+            Span::styled(self.name(name), self.app.looks.own()),
+            rows,
+            vec![self.dim(match pending.doing {
+                Doing::Saving => "saving",
+                Doing::Reading => "reading",
+            })],
+            Style::new(),
+        )
+    }
+
+    fn message(&self, entry: &Entry, message: &MessageLine) -> Vec<Line<'static>> {
+        let looks = self.app.looks;
+        let (action, lines) = self.said(message.body.text.as_deref().unwrap_or(&show::body(&message.body)));
+        let author = visible(&message.nick).into_owned();
+        let columns = self.text_columns();
+        let rows = entry.wrapped(columns, || {
+            let first = if action { format!("{author} ") } else { String::new() };
+            let lines = lines.iter().enumerate().map(|(i, line)| if i == 0 { format!("{first}{line}") } else { line.clone() });
+            lines.flat_map(|line| text::wrap(&line, columns, 0)).collect()
+        });
+        let style = if message.state.is_some() { looks.own() } else { looks.name(message.from.0) };
+        let name = Span::styled(self.name(if action { "*" } else { &author }), style);
+        let mut text_style = if action { style } else { Style::new() };
+        if self.app.found == Some(message.id.0) {
+            text_style = text_style.add_modifier(Modifier::REVERSED);
+        } else if message.state.is_none() && self.app.names_me(message) {
+            text_style = text_style.add_modifier(Modifier::BOLD);
+        }
+        let mut rows = self.bars(&format!("{} ", self.time(message.received_at)), name, rows, self.suffix(message), text_style);
+        rows.extend(self.file(message));
+        rows
+    }
+
+    /// How things stand with the file that a message offers. What stands before the bar no text can say.
+    fn file(&self, message: &MessageLine) -> Vec<Line<'static>> {
+        let Some(file) = self.app.files.get(message.id.0).filter(|_| message.body.file.is_some()) else { return vec![] };
+        let pixels = file.line.picture.as_ref().map(|picture| format!("{}, ", show::pixels(picture))).unwrap_or_default();
+        let state = format!("{pixels}{}", file.state(self.app.now, &self.app.names));
+        let mut rows = text::wrap(&state, self.text_columns(), 0);
+        let picture = self.app.preview(message).map_or(0, |picture| usize::from(picture.rows()));
+        rows.extend(std::iter::repeat_n(String::new(), picture));
+        let name = Span::styled(self.name("file"), self.app.looks.dim());
+        self.bars(&" ".repeat(TIME), name, rows, vec![], self.app.looks.note())
+    }
+
+    /// The picture over the last rows of the entry at this place of the window, and the column where it begins.
+    pub(crate) fn picture(&self, index: usize) -> Option<(&'a Picture, u16)> {
+        let message = self.app.window.entries().get(index)?.message()?;
+        Some((self.app.preview(message)?, cells(self.columns - self.text_columns())))
+    }
+
+    /// Whether the text tells what its author does, and its lines.
+    fn said(&self, text: &str) -> (bool, Vec<String>) {
+        match text.strip_prefix(ACTION) {
+            Some(action) => (true, text::lines(action).collect()),
+            None => (false, text::lines(text).collect()),
+        }
+    }
+
+    /// What stands behind the text: how far it has come, and when it was written if that is not when it came.
+    fn suffix(&self, message: &MessageLine) -> Vec<Span<'static>> {
+        let mut suffix = vec![];
+        if message.sent_at.0.abs_diff(message.received_at.0) >= LATE_MS {
+            let (sent, same_day) = (message.sent_at, self.day(message.sent_at) == self.day(message.received_at));
+            let when = if same_day { self.time(sent) } else { local(self.app, sent).strftime("%-d %b %Y %H:%M").to_string() };
+            suffix.push(Span::styled(format!("(written {when})"), self.app.looks.warning()));
+        }
+        if let Some(base) = message.state {
+            let shown = self.app.deliveries.shown(message.id.0, &message.conversation.0, base);
+            suffix.push(self.dim(&format!("{} {}", self.app.looks.delivery_sign(shown.state), shown.words)));
+        }
+        suffix
+    }
+
+    fn note(&self, entry: &Entry, note: &Note) -> Vec<Line<'static>> {
+        let style = match note.tone {
+            Tone::Info => self.app.looks.note(),
+            Tone::Warning => self.app.looks.warning(),
+        };
+        // Without a column for names there is more room; columns of tables stay as they are where they fit.
+        let columns = self.columns - TIME - 2;
+        let rows = entry.wrapped(columns, || text::lines(&note.text).flat_map(|line| text::wrap(&line, columns, 0)).collect());
+        let first = format!("{} * ", self.time(note.at));
+        let rest = " ".repeat(TIME + 2);
+        let rows = rows.into_iter().enumerate().map(|(index, text)| {
+            let before = if index == 0 { first.clone() } else { rest.clone() };
+            Line::from(vec![self.dim(&before), Span::styled(text, style)])
+        });
+        rows.collect()
+    }
+
+    /// Rows with the bar in them: time and name before the first, the suffix behind the last if it fits, else below.
+    fn bars(
+        &self,
+        time: &str,
+        name: Span<'static>,
+        rows: Vec<String>,
+        suffix: Vec<Span<'static>>,
+        style: Style,
+    ) -> Vec<Line<'static>> {
+        let blank = " ".repeat(TIME + self.name);
+        let bar = format!(" {} ", self.app.looks.upright());
+        let mut used = rows.last().map_or(0, |last| width(last));
+        let mut lines: Vec<Line<'static>> = vec![];
+        for (index, text) in rows.into_iter().enumerate() {
+            let mut spans = if index == 0 { vec![self.dim(time), name.clone()] } else { vec![Span::raw(blank.clone())] };
+            spans.extend([self.dim(&bar), Span::styled(text, style)]);
+            lines.push(Line::from(spans));
+        }
+        for span in suffix {
+            let needs = 2 + width(&span.content);
+            if used > 0 && used + needs > self.text_columns() {
+                lines.push(Line::from(vec![Span::raw(blank.clone()), self.dim(&bar)]));
+                used = 0;
+            }
+            if let Some(line) = lines.last_mut() {
+                if used > 0 {
+                    line.push_span(Span::raw("  "));
+                }
+                line.push_span(span);
+            }
+            used += needs;
+        }
+        lines
+    }
+
+    fn rule(&self, words: &str, style: Style) -> Line<'static> {
+        Line::styled(self.app.looks.rule(words, self.columns), style)
+    }
+
+    fn name(&self, name: &str) -> String {
+        let name = fit(&visible(name), self.name);
+        format!("{}{name}", " ".repeat(self.name - width(&name)))
+    }
+
+    fn text_columns(&self) -> usize {
+        text_columns(self.columns)
+    }
+
+    fn dim(&self, text: &str) -> Span<'static> {
+        Span::styled(text.to_owned(), self.app.looks.dim())
+    }
+
+    fn time(&self, at: Time) -> String {
+        local(self.app, at).strftime("%H:%M").to_string()
+    }
+
+    fn day(&self, at: Time) -> Date {
+        local(self.app, at).date()
+    }
+}
+
+/// Columns of the text of messages, in so many of messages.
+pub(crate) fn text_columns(columns: usize) -> usize {
+    columns - TIME - name_columns(columns) - 3
+}
+
+fn name_columns(columns: usize) -> usize {
+    if columns < NARROW { NAME_NARROW } else { NAME }
+}
+
+/// ` Friday, 20 November 2026 `
+pub(super) fn day_words(day: Date) -> String {
+    day.strftime(" %A, %-d %B %Y ").to_string()
+}
+
+/// A moment where the user is.
+pub(super) fn local(app: &App, at: Time) -> jiff::Zoned {
+    at.timestamp().to_zoned(app.zone.clone())
+}

@@ -1,0 +1,236 @@
+//! Finds the running node of a home, or becomes it.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::client::{Client, ClientError};
+use super::server::Server;
+use hobnob::{Config, Node, StartError};
+use hobnob_local::home::{Claim, Claimed, Home, HomeError};
+
+/// How long the process that holds a home may take to start answering, or to end.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The pause between two looks whether it does, doubling up to the second.
+const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+
+/// How long a node may take to stop.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
+
+/// A way to the node of a home, which may run in this very process.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let home = hobnob_control::Home::at(dir.path())?;
+/// use hobnob_control::attach::attach;
+///
+/// let attached = attach(&home, config).await?;
+/// let peers: hobnob_control::wire::PeerList = attached.client.ask(serde_json::from_str(r#"{"cmd":"peers"}"#)?).await?;
+/// println!("{} are known, to a node of {} process", peers.peers.len(), if attached.host.is_some() { "this" } else { "another" });
+/// attached.finish().await;
+/// # Ok(()) }
+/// ```
+pub struct Attached {
+    /// Asks it.
+    pub client: Client,
+    /// The node, where this process runs it.
+    pub host: Option<Host>,
+}
+
+/// A node that this process runs for a home, and its control socket.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let home = hobnob_control::Home::at(dir.path())?;
+/// use hobnob_control::{Claim, Host};
+///
+/// let Claim::Ours(claimed) = home.claim()? else { panic!("another node runs here") };
+/// let mut host = Host::start(claimed, config()).await?; // from now on, others attach to it
+/// host.finish().await; // once nobody uses it
+/// host.stop().await; // or at once
+/// # Ok(()) }
+/// ```
+pub struct Host {
+    node: Node,
+    server: Server,
+    /// Last, so that the home is free only when all else has ended.
+    claimed: Claimed,
+}
+
+/// Why there is no way to the node of a home.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// use hobnob_control::attach::{AttachError, attach};
+///
+/// std::fs::write(dir.path().join("file"), "")?;
+/// let home = hobnob_control::Home::at(&dir.path().join("file/home"))?;
+/// let error = attach(&home, || hobnob::Config::new(home.data_dir())).await.err();
+/// assert!(matches!(error, Some(AttachError::Home(_))));
+/// # Ok(()) }
+/// ```
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The folder can't be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The node could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A node answers, but not as it should.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The control socket can't be made.
+    #[error("can't make the control socket {path:?} ({error})")]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Another process holds the home and doesn't answer.
+    #[error("another hobnob{} holds {home:?} and does not answer: try again, and if it goes on, end that process", process(*pid))]
+    Silent {
+        /// Which home.
+        home: PathBuf,
+        /// Whose.
+        pid: Option<u32>,
+    },
+}
+
+/// Connects to the running node of `home`. Where there is none, claims the home, starts a node in this process, and connects to
+/// that. Of several processes that do so at once, one becomes the node and the others its clients.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// use hobnob_control::attach::attach;
+/// use hobnob_control::wire::{Command, Pong};
+/// use hobnob_control::{Attached, Home};
+///
+/// let home = Home::at(dir.path())?;
+/// let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// let first: Attached = attach(&home, config).await?;
+/// let second = attach(&home, config).await?;
+/// assert!(first.host.is_some() && second.host.is_none(), "the first one runs the node, the second uses it");
+/// let pong: Pong = second.client.ask(Command::Ping).await?;
+/// assert_eq!(pong.pid, std::process::id());
+/// second.finish().await;
+/// first.finish().await; // the node has ended
+/// # Ok(()) }
+/// ```
+pub async fn attach(home: &Home, config: impl FnOnce() -> Config) -> Result<Attached, AttachError> {
+    match find_within(home, ANSWER_WITHIN).await? {
+        Found::Running(client) => Ok(Attached { client, host: None }),
+        Found::Free(claimed) => {
+            let host = Host::start(claimed, config()).await?;
+            let client = Client::connect(host.claimed.home()).await?;
+            Ok(Attached { client, host: Some(host) })
+        }
+    }
+}
+
+enum Found {
+    Running(Client),
+    Free(Claimed),
+}
+
+async fn find_within(home: &Home, limit: Duration) -> Result<Found, AttachError> {
+    let mut holder = None;
+    let found = tokio::time::timeout(limit, find(home, &mut holder)).await;
+    found.unwrap_or_else(|_| Err(AttachError::Silent { home: home.data_dir().to_owned(), pid: holder }))
+}
+
+/// Looks until somebody answers or the home is free. A holder that neither answers nor goes is just starting or just ending.
+async fn find(home: &Home, holder: &mut Option<u32>) -> Result<Found, AttachError> {
+    let [mut pause, longest] = LOOK_AGAIN;
+    loop {
+        match Client::connect(home).await {
+            Ok(client) => return Ok(Found::Running(client)),
+            Err(ClientError::NotRunning { .. }) => {}
+            Err(other) => return Err(other.into()),
+        }
+        match home.claim()? {
+            Claim::Ours(claimed) => return Ok(Found::Free(claimed)),
+            Claim::Busy(pid) => *holder = pid,
+        }
+        tokio::time::sleep(pause).await;
+        pause = longest.min(pause * 2);
+    }
+}
+
+impl Attached {
+    /// Leaves the node. One that runs in this process ends, as soon as no other process uses it.
+    pub async fn finish(self) {
+        drop(self.client);
+        if let Some(mut host) = self.host {
+            host.finish().await;
+        }
+    }
+}
+
+impl Host {
+    /// Starts a node on a claimed home. Its socket is there only once it can answer.
+    pub async fn start(claimed: Claimed, config: Config) -> Result<Host, AttachError> {
+        let node = Node::start_locked(config).await?;
+        match Server::start(node.clone(), &claimed) {
+            Ok(server) => Ok(Host { node, server, claimed }),
+            Err(error) => {
+                stop(&node).await;
+                Err(AttachError::Socket { path: claimed.home().socket().to_owned(), error })
+            }
+        }
+    }
+
+    /// Ends when no client is left. May be cancelled, and [`Host::stop`] be called instead.
+    pub async fn finish(&mut self) {
+        self.server.finish().await;
+        stop(&self.node).await;
+    }
+
+    /// Ends now.
+    pub async fn stop(&mut self) {
+        self.server.stop().await;
+        stop(&self.node).await;
+    }
+}
+
+async fn stop(node: &Node) {
+    if tokio::time::timeout(SHUTDOWN_WITHIN, node.shutdown()).await.is_err() {
+        tracing::warn!("the node did not end in time; what it holds is on disk");
+    }
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_home_whose_holder_is_silent_is_named_with_its_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        let _held = home.claim().unwrap();
+        match find_within(&home, Duration::from_millis(20)).await {
+            Err(error @ AttachError::Silent { .. }) => {
+                let pid = std::process::id().to_string();
+                assert!(error.to_string().contains(&pid), "{error}");
+            }
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("the home is held"),
+        }
+    }
+}

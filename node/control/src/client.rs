@@ -1,0 +1,364 @@
+//! Asks the node of a home, over its control socket.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::wire::{
+    ANSWER_BYTES_MAX, Answer, Command, Done, EventLine, Failure, HistoryFilter, MessageLine, MessageList, Outcome, Pong,
+    REQUEST_BYTES_MAX, Request, WireEvent, to_line,
+};
+use hobnob_local::home::Home;
+use hobnob_local::line::{Line, Lines};
+use hobnob_local::socket;
+
+/// How long the process at the other end may take to say who it is.
+const GREETING_WITHIN: Duration = Duration::from_secs(5);
+
+/// Requests that wait to be written; a further one waits outside.
+const LINES_MAX: usize = 16;
+
+/// A connection to the node of a home. Clones share it; the last one to go closes it.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let home = hobnob_control::Home::at(dir.path())?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let running = hobnob_control::attach::attach(&home, config).await?;
+/// use hobnob_control::Client;
+/// use hobnob_control::wire::{Command, HistoryFilter, SentLine, StatusLine, Text};
+///
+/// let client = Client::connect(&home).await?;
+/// let status: StatusLine = client.ask(Command::Status).await?;
+/// let say = |text: &str| Command::Broadcast {
+///     room: Text("lobby".parse().expect("a room's name")),
+///     body: hobnob::Body::from(text).into(),
+///     patience: serde_json::from_str("{}").expect("as long as usual"),
+/// };
+/// // The second is on its way before the first is answered.
+/// let (first, second) = (client.begin::<SentLine>(say("one")).await?, client.begin::<SentLine>(say("two")).await?);
+/// let sent = [first.await?, second.await?];
+/// let all = client.history(HistoryFilter::default()).await?;
+/// assert_eq!((all[0].id, all[1].from), (sent[0].id, status.peer));
+/// let newest = client.history_page(HistoryFilter { limit: Some(1), ..HistoryFilter::default() }).await?;
+/// assert_eq!(newest.messages[0].id, sent[1].id);
+/// # drop(client);
+/// # running.finish().await;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client {
+    home: Home,
+    lines: mpsc::Sender<String>,
+    pending: Arc<Pending>,
+    _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
+}
+
+/// Why the node of a home could not be asked, or what it answered.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let home = hobnob_control::Home::at(dir.path())?;
+/// use hobnob_control::{Client, ClientError};
+///
+/// let nobody = Client::connect(&home).await;
+/// assert!(matches!(nobody, Err(ClientError::NotRunning { .. })));
+/// # Ok(()) }
+/// ```
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No node of this home runs, or it was just ending: nothing has been asked.
+    #[error("no node of {home:?} is running ({error})")]
+    NotRunning {
+        /// Which home.
+        home: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The socket is in a folder that homes share, and the node of another home has it.
+    #[error(
+        "the node of another home, {other:?}, answers for this one, {home:?}: \
+         they share a runtime folder, so start one of them with --home DIR"
+    )]
+    OtherHome {
+        /// Which home was meant.
+        home: PathBuf,
+        /// Who answers.
+        other: PathBuf,
+    },
+    /// The socket belongs to another user's process.
+    #[error("the control socket {0:?} belongs to another user: name a folder of your own with --home DIR")]
+    OtherUser(PathBuf),
+    /// The node answered that it can't.
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    /// The request is longer than the node reads.
+    #[error("a request has at most {REQUEST_BYTES_MAX} bytes; this one has {0}")]
+    TooLong(usize),
+    /// The connection ended before the answer.
+    #[error("the node ended before it answered: whether it did what was asked, `hobnob history` and `hobnob rooms` tell")]
+    Lost,
+    /// The node's answer makes no sense.
+    #[error("the node's answer can't be read ({0}): is it another version of hobnob? restart it")]
+    Unreadable(String),
+}
+
+impl ClientError {
+    /// Whether the node has ended, or is about to: whoever wants to go on attaches again.
+    ///
+    /// ```
+    /// assert!(hobnob_control::ClientError::Lost.is_end());
+    /// ```
+    pub fn is_end(&self) -> bool {
+        match self {
+            ClientError::Lost | ClientError::NotRunning { .. } => true,
+            ClientError::OtherHome { .. }
+            | ClientError::OtherUser(_)
+            | ClientError::Refused(_)
+            | ClientError::TooLong(_)
+            | ClientError::Unreadable(_) => false,
+        }
+    }
+}
+
+impl Client {
+    /// Connects to the running node of `home`, and makes sure that it is one.
+    pub async fn connect(home: &Home) -> Result<Client, ClientError> {
+        let (reader, writer) = open(home).await?;
+        let (lines, requests) = mpsc::channel(LINES_MAX);
+        let pending = Arc::new(Pending::default());
+        let reads = tokio::spawn(read_answers(reader, Arc::clone(&pending)));
+        let writes = tokio::spawn(write_requests(writer, requests));
+        let tasks = Arc::new([AbortOnDropHandle::new(reads), AbortOnDropHandle::new(writes)]);
+        let client = Client { home: home.clone(), lines, pending, _tasks: tasks };
+        client.greet().await?;
+        Ok(client)
+    }
+
+    /// Asks, and waits for the answer.
+    pub async fn ask<T: DeserializeOwned>(&self, command: Command) -> Result<T, ClientError> {
+        self.begin(command).await?.await
+    }
+
+    /// Asks, and returns once the request is on its way: requests begun one after the other reach the node in that order. The
+    /// future inside waits for the answer.
+    pub async fn begin<T: DeserializeOwned>(
+        &self,
+        command: Command,
+    ) -> Result<impl Future<Output = Result<T, ClientError>> + Send + use<T>, ClientError> {
+        let (id, answer) = self.pending.add().ok_or(ClientError::Lost)?;
+        let line = to_line(&Request { id, command });
+        if line.len() > REQUEST_BYTES_MAX {
+            return Err(ClientError::TooLong(line.len()));
+        }
+        self.lines.send(line).await.map_err(|_| ClientError::Lost)?;
+        // The connection stays open for as long as an answer is awaited.
+        let open = self._tasks.clone();
+        Ok(async move {
+            let outcome = answer.await;
+            drop(open);
+            match outcome.map_err(|_| ClientError::Lost)? {
+                Outcome::Ok(value) => serde_json::from_value(value).map_err(|e| ClientError::Unreadable(e.to_string())),
+                Outcome::Error(failure) => Err(failure.into()),
+            }
+        })
+    }
+
+    /// All messages that `filter` lets through, however many, oldest first.
+    pub async fn history(&self, mut filter: HistoryFilter) -> Result<Vec<MessageLine>, ClientError> {
+        let limit = filter.limit.unwrap_or(usize::MAX);
+        let mut pages: Vec<Vec<MessageLine>> = Vec::new();
+        let mut have = 0;
+        loop {
+            filter.limit = Some(limit - have);
+            let page = self.history_page(filter.clone()).await?;
+            have += page.messages.len();
+            filter.before = page.messages.first().map(|oldest| oldest.id);
+            let more = page.more && filter.before.is_some() && have < limit;
+            pages.push(page.messages);
+            if !more {
+                return Ok(pages.into_iter().rev().flatten().collect());
+            }
+        }
+    }
+
+    /// As many messages that `filter` lets through as one answer holds.
+    pub async fn history_page(&self, filter: HistoryFilter) -> Result<MessageList, ClientError> {
+        self.ask(Command::History(filter)).await
+    }
+
+    /// What happens from now on.
+    pub async fn events(&self) -> Result<EventStream, ClientError> {
+        let (reader, mut writer) = open(&self.home).await?;
+        let subscribe = to_line(&Request { id: 0, command: Command::Subscribe });
+        writer.write_all(subscribe.as_bytes()).await.map_err(|_| ClientError::Lost)?;
+        let mut stream = EventStream { lines: reader, _writer: writer };
+        match stream.lines.next().await {
+            Ok(Line::Whole(line)) => read_answer::<Done>(line)?,
+            Ok(Line::TooLong | Line::End) | Err(_) => return Err(ClientError::Lost),
+        };
+        Ok(stream)
+    }
+
+    async fn greet(&self) -> Result<(), ClientError> {
+        let pong: Pong = match tokio::time::timeout(GREETING_WITHIN, self.ask(Command::Ping)).await {
+            Ok(Err(ClientError::Lost)) => return Err(not_running(&self.home, io::ErrorKind::ConnectionReset.into())),
+            Err(_) => return Err(not_running(&self.home, io::ErrorKind::TimedOut.into())),
+            Ok(pong) => pong?,
+        };
+        if self.home.shares_socket_folder() && pong.home != self.home.data_dir() {
+            return Err(ClientError::OtherHome { home: self.home.data_dir().to_owned(), other: pong.home });
+        }
+        Ok(())
+    }
+}
+
+/// What happens at the node, one after the other.
+///
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let home = hobnob_control::Home::at(dir.path())?;
+/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
+/// # let running = hobnob_control::attach::attach(&home, config).await?;
+/// # let client = hobnob_control::Client::connect(&home).await?;
+/// use hobnob_control::wire::{Command, SentLine, WireEvent};
+///
+/// let mut events = client.events().await?;
+/// let say: Command = serde_json::from_str(r#"{"cmd":"broadcast","text":"hi all"}"#)?;
+/// let sent: SentLine = client.ask(say).await?;
+/// while let Some(event) = events.next().await {
+///     if let WireEvent::Message(message) = event {
+///         assert_eq!(message.id, sent.id);
+///         break;
+///     }
+/// }
+/// # drop((client, events));
+/// # running.finish().await;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct EventStream {
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    /// Its end would be the end of the subscription.
+    _writer: OwnedWriteHalf,
+}
+
+impl EventStream {
+    /// The next event. None when the node has ended or is about to: then this stream and its [`Client`] should go, so that the
+    /// node can, and whoever wants to stay attaches again. Cancel safe.
+    pub async fn next(&mut self) -> Option<WireEvent> {
+        loop {
+            let line = match self.lines.next().await {
+                Ok(Line::Whole(line)) => line,
+                Ok(Line::TooLong | Line::End) | Err(_) => return None,
+            };
+            match serde_json::from_slice::<EventLine>(line).map(|line| line.event) {
+                Ok(WireEvent::Goodbye) => return None,
+                Ok(WireEvent::Unknown) => tracing::debug!("the node, a newer one, told of something unknown"),
+                Ok(event) => return Some(event),
+                Err(error) => tracing::warn!(%error, "an event line can't be read"),
+            }
+        }
+    }
+}
+
+/// Who waits for which answer.
+#[derive(Debug, Default)]
+struct Pending {
+    next_id: AtomicU64,
+    /// None once no answer can come any more.
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    closed: bool,
+    answers: HashMap<u64, oneshot::Sender<Outcome<Value>>>,
+}
+
+impl Pending {
+    fn add(&self) -> Option<(u64, oneshot::Receiver<Outcome<Value>>)> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (answer, receiver) = oneshot::channel();
+        if waiting.closed {
+            return None;
+        }
+        waiting.answers.insert(id, answer);
+        Some((id, receiver))
+    }
+
+    fn answer(&self, answer: Answer<Value>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(asker) = answer.id.and_then(|id| waiting.answers.remove(&id)) else {
+            return tracing::warn!(id = answer.id, "the node answered what nobody asked");
+        };
+        // The asker may have stopped waiting.
+        let _unheard = asker.send(answer.outcome);
+    }
+
+    fn close(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.closed = true;
+        waiting.answers.clear();
+    }
+}
+
+pub(super) async fn open(home: &Home) -> Result<(Lines<BufReader<OwnedReadHalf>>, OwnedWriteHalf), ClientError> {
+    let stream = socket::connect(home.socket()).await.map_err(|e| not_running(home, e))?;
+    if !socket::is_same_user(&stream).map_err(|e| not_running(home, e))? {
+        return Err(ClientError::OtherUser(home.socket().to_owned()));
+    }
+    let (reader, writer) = stream.into_split();
+    Ok((Lines::new(BufReader::new(reader), ANSWER_BYTES_MAX), writer))
+}
+
+fn not_running(home: &Home, error: io::Error) -> ClientError {
+    ClientError::NotRunning { home: home.data_dir().to_owned(), error }
+}
+
+fn read_answer<T: DeserializeOwned>(line: &[u8]) -> Result<T, ClientError> {
+    let answer: Answer<T> = serde_json::from_slice(line).map_err(|e| ClientError::Unreadable(e.to_string()))?;
+    match answer.outcome {
+        Outcome::Ok(value) => Ok(value),
+        Outcome::Error(failure) => Err(failure.into()),
+    }
+}
+
+async fn read_answers(mut lines: Lines<BufReader<OwnedReadHalf>>, pending: Arc<Pending>) {
+    while let Ok(Line::Whole(line)) = lines.next().await {
+        match serde_json::from_slice(line) {
+            Ok(answer) => pending.answer(answer),
+            Err(error) => {
+                tracing::warn!(%error, "the node's answer can't be read");
+                break;
+            }
+        }
+    }
+    pending.close();
+}
+
+async fn write_requests(mut writer: OwnedWriteHalf, mut lines: mpsc::Receiver<String>) {
+    while let Some(line) = lines.recv().await {
+        if writer.write_all(line.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}

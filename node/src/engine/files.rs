@@ -1,0 +1,114 @@
+//! The engine's side of transfers: what they hear of sessions and offers, and what they ask of the replica.
+
+use hobnob_protocol::{CheckedBatch, Frame, OfferId, OfferWord};
+
+use super::Engine;
+use crate::Event;
+use crate::FileInfo;
+use crate::MessageId;
+use crate::net::content::ContentStream;
+use crate::transfers::line::{FileNews, OfTransfers, ToTransfers};
+use hobnob_core::SessionId;
+use hobnob_protocol::Body;
+use hobnob_protocol::LogName;
+use hobnob_protocol::Seq;
+
+impl Engine {
+    /// A session is up. Who does not serve content is not asked for any.
+    pub(super) fn content_up(&self, id: SessionId, features: u64) {
+        if features & hobnob_protocol::frame::features::CONTENT == 0 {
+            return;
+        }
+        if let Some(link) = self.links.get(&id) {
+            self.tell_transfers(ToTransfers::Up(id, link.peer, link.session.content()));
+        }
+    }
+
+    pub(super) fn content_down(&self, id: SessionId) {
+        self.tell_transfers(ToTransfers::Down(id));
+    }
+
+    pub(super) fn content_stream(&self, id: SessionId, stream: ContentStream) {
+        self.tell_transfers(ToTransfers::Stream(id, stream));
+    }
+
+    /// A peer says something of an offer: it counts if the peer may have its entry.
+    pub(super) fn offer_word(&self, id: SessionId, offer: OfferId, word: OfferWord) {
+        let Some(link) = self.links.get(&id) else { return };
+        if self.replica.may_have(id, offer.name, offer.seq) {
+            self.tell_transfers(ToTransfers::Word(link.peer, offer, word));
+        }
+    }
+
+    /// Entries from others are on disk: transfers hear of the offers among them.
+    pub(super) fn offers_received(&self, batch: &CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
+        let name = batch.batch.name;
+        if name.author == self.me || !self.standings.shows(name.author) {
+            return;
+        }
+        let verified = self.standings.marks(name.author).verified.is_some();
+        for seq in first..=last {
+            if let Some(Body::Offer(offer)) = batch.at(seq).map(|entry| &entry.entry.body) {
+                let id = OfferId { name, seq };
+                self.tell_transfers(ToTransfers::Offered { id, offer: offer.clone(), verified, received_at_ms });
+            }
+        }
+    }
+
+    pub(super) fn of_transfers(&self, what: OfTransfers) {
+        match what {
+            OfTransfers::MayHave(session, offer, reply) => {
+                let _ = reply.send(self.replica.may_have(session, offer.name, offer.seq));
+            }
+            OfTransfers::Say(offer, word, only) => {
+                let frame = Frame::Offer(offer, word).encode();
+                let may_hear =
+                    |id: SessionId| only.is_none_or(|only| only == id) && self.replica.may_have(id, offer.name, offer.seq);
+                for (_, link) in self.links.iter().filter(|(id, _)| may_hear(**id)) {
+                    link.session.send_control(frame.clone());
+                }
+            }
+            OfTransfers::News(news) => self.events.publish_all(self.file_infos(news).into_iter().map(Event::File)),
+            OfTransfers::Name(news, reply) => drop(reply.send(Ok(self.file_infos(news)))),
+        }
+    }
+
+    fn file_infos(&self, news: Vec<FileNews>) -> Vec<FileInfo> {
+        news.into_iter().filter_map(|news| self.file_info(news)).collect()
+    }
+
+    fn file_info(&self, news: FileNews) -> Option<FileInfo> {
+        let OfferId { name, seq } = news.id;
+        let link = news.peers.first().and_then(|peer| self.link_with(*peer));
+        Some(FileInfo {
+            id: MessageId { log: name.log, seq },
+            conversation: self.conversation_ref(name.conversation)?,
+            from: name.author,
+            picture: self.pictures.of(&news.offer),
+            name: self.peers.name(name.author),
+            offer: news.offer,
+            own: name.author == self.me,
+            state: news.state,
+            bytes: news.bytes,
+            rate: news.rate,
+            path: link.map(|link| self.path_kind(link.session.remote_addr())),
+            peers: news.peers,
+            place: news.place,
+            why: news.why,
+            received_at_ms: news.received_at_ms,
+        })
+    }
+
+    /// An own entry is on disk: transfers hear of it if it is an offer.
+    pub(super) fn offer_made(&self, name: LogName, seq: Seq, body: &Body, received_at_ms: u64) {
+        if let Body::Offer(offer) = body {
+            let id = OfferId { name, seq };
+            self.tell_transfers(ToTransfers::Offered { id, offer: offer.clone(), verified: false, received_at_ms });
+        }
+    }
+
+    /// Transfers that have ended with the node need hear no more.
+    fn tell_transfers(&self, what: ToTransfers) {
+        let _ = self.transfers.send(what);
+    }
+}

@@ -1,0 +1,103 @@
+//! Rooms: joined, left, and who is in them.
+
+use hobnob_protocol::conversation::ROOM_SECRET_MAX;
+use hobnob_protocol::frame::ROOMS_MAX;
+use hobnob_protocol::{ConversationId, RoomKey, RoomName};
+
+use super::Engine;
+use crate::JoinError;
+use crate::RoomInfo;
+use hobnob_core::durable::ConversationKind;
+use hobnob_core::replica;
+use hobnob_core::replica::Token;
+use tokio::sync::oneshot;
+
+/// A join or part on its way to the disk.
+pub(super) enum Joining {
+    Join(RoomName, oneshot::Sender<Result<RoomInfo, JoinError>>),
+    Part(oneshot::Sender<Result<(), JoinError>>),
+    /// At start: nobody waits.
+    First,
+}
+
+impl Engine {
+    /// The room everybody starts in, on the first run, and those that the configuration names.
+    pub(crate) fn join_first_rooms(&mut self, named: &[RoomName]) {
+        let lobby = RoomName::lobby();
+        let is_lobby = |kind: &ConversationKind| matches!(kind, ConversationKind::Room { name, .. } if *name == lobby);
+        let first_run = !self.replica.conversations().any(|record| is_lobby(&record.kind));
+        let lobby = first_run.then_some(lobby.clone());
+        for name in lobby.into_iter().chain(named.iter().cloned()) {
+            if self.joined_room(&name).is_none() {
+                self.begin_join(name, None, Joining::First);
+            }
+        }
+    }
+
+    pub(super) fn join(&mut self, room: RoomName, secret: Option<Vec<u8>>, reply: oneshot::Sender<Result<RoomInfo, JoinError>>) {
+        if let Some(secret) = &secret
+            && !(1..=ROOM_SECRET_MAX).contains(&secret.len())
+        {
+            return drop(reply.send(Err(JoinError::Secret(ROOM_SECRET_MAX))));
+        }
+        let key = RoomKey::derive(&room, secret.as_deref().unwrap_or_default());
+        match self.joined_room(&room) {
+            Some(id) if id != key.tag() => drop(reply.send(Err(JoinError::OtherSecret(room)))),
+            None if self.replica.rooms().count() >= ROOMS_MAX => drop(reply.send(Err(JoinError::TooMany(ROOMS_MAX)))),
+            Some(_) | None => {
+                let joining = Joining::Join(room.clone(), reply);
+                self.begin_join(room, secret, joining);
+            }
+        }
+    }
+
+    fn begin_join(&mut self, name: RoomName, secret: Option<Vec<u8>>, joining: Joining) {
+        let key = RoomKey::derive(&name, secret.as_deref().unwrap_or_default());
+        let token = self.token();
+        self.joining.insert(token, joining);
+        self.tell_replica(replica::Input::Join { token, name, key, open: secret.is_none() });
+        self.rooms_changed();
+    }
+
+    pub(super) fn part(&mut self, room: &RoomName, reply: oneshot::Sender<Result<(), JoinError>>) {
+        let Some(id) = self.joined_room(room) else { return drop(reply.send(Err(JoinError::NotInRoom(room.clone())))) };
+        let token = self.token();
+        self.joining.insert(token, Joining::Part(reply));
+        self.tell_replica(replica::Input::Part(token, id));
+        self.rooms_changed();
+    }
+
+    fn rooms_changed(&mut self) {
+        self.tell_profile();
+        self.tell_relays_rooms();
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            self.compare_rooms(id);
+        }
+    }
+
+    /// The disk has answered.
+    pub(super) fn joined(&mut self, token: Token, result: Result<(), String>) {
+        match (self.joining.remove(&token), result) {
+            (Some(Joining::Join(room, reply)), Ok(())) => {
+                let info = self.room_infos().into_iter().find(|info| info.name == room);
+                let _ = reply.send(info.ok_or(JoinError::NotInRoom(room)));
+            }
+            (Some(Joining::Join(_, reply)), Err(why)) => drop(reply.send(Err(JoinError::Store(why)))),
+            (Some(Joining::Part(reply)), result) => drop(reply.send(result.map_err(JoinError::Store))),
+            (Some(Joining::First) | None, _) => {}
+        }
+    }
+
+    pub(super) fn joined_room(&self, room: &RoomName) -> Option<ConversationId> {
+        self.replica.rooms().find(|(_, name, ..)| *name == room).map(|(id, ..)| id)
+    }
+
+    pub(super) fn room_infos(&self) -> Vec<RoomInfo> {
+        let info = |(id, name, _, open): (ConversationId, &RoomName, &RoomKey, bool)| RoomInfo {
+            name: name.clone(),
+            open,
+            here: self.replica.here(id).into_iter().collect(),
+        };
+        self.replica.rooms().map(info).collect()
+    }
+}

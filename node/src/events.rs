@@ -1,0 +1,358 @@
+//! What happens, for those who listen: a queue that every reader goes through at its own pace.
+//!
+//! An event is kept until all readers have had it, but never more than [`EVENTS_MAX`] events or [`BYTES_MAX`] bytes of them: a
+//! reader that is behind by more loses the oldest and is told how many. The node never waits for a reader.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::Stream;
+use hobnob_protocol::Body;
+
+use super::Event;
+
+/// Events that a slow reader may be behind before it misses some.
+const EVENTS_MAX: usize = 8192;
+
+/// And how much may be in them.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Why there is no next event.
+///
+/// Messages that a reader missed are not lost: [`Node::messages`](super::Node::messages) and
+/// [`Node::history`](super::Node::history) have them.
+///
+/// ```
+/// use hobnob::Lagged;
+///
+/// assert_eq!(Lagged::Behind(3).to_string(), "3 events were missed");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Lagged {
+    /// The reader was more than 8192 events or 4 MiB behind, and missed so many; the next call goes on after them.
+    #[error("{0} events were missed")]
+    Behind(u64),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// What happens at a node, from the moment of [`Node::events`](super::Node::events) on.
+///
+/// Each reader has all events, at its own pace; the node waits for none of them. One that is too slow is told how much it missed.
+///
+/// It is a [`Stream`] of the futures crates, too, which ends when the node has stopped:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// use futures_util::StreamExt;
+/// use hobnob::{Event, Node};
+///
+/// let node = Node::builder(dir.path()).loopback().start().await?;
+/// let own = node.events().filter_map(async |event| match event {
+///     Ok(Event::Own(message)) => Some(message.body),
+///     Ok(_) | Err(_) => None,
+/// });
+/// node.broadcast("lobby".parse()?, "hello?".into()).await?;
+/// node.shutdown().await;
+/// assert_eq!(own.collect::<Vec<_>>().await, ["hello?".into()]);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Events {
+    feed: Feed,
+    reader: u64,
+}
+
+impl Events {
+    /// The next event; waits for it if need be. Cancel safe, so it may stand in a `select!`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// use hobnob::{Event, Lagged, Node};
+    ///
+    /// let node = Node::builder(dir.path()).loopback().start().await?;
+    /// let mut events = node.events();
+    /// tokio::spawn(async move { node.shutdown().await });
+    /// loop {
+    ///     match events.next().await {
+    ///         Ok(Event::Message(message)) => println!("{} says {:?}", message.name, message.body),
+    ///         Ok(Event::Peer(peer)) => println!("{} is {}", peer.name, peer.state.as_str()),
+    ///         Ok(_) => {}
+    ///         Err(Lagged::Behind(missed)) => println!("too slow: {missed} events were left out"),
+    ///         Err(Lagged::Stopped) => break,
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn next(&mut self) -> Result<Event, Lagged> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Event, Lagged>> {
+        match self.feed.queue().take(self.reader, cx.waker()) {
+            Some(next) => Poll::Ready(next.map(Arc::unwrap_or_clone)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Takes all events that wait, and forgets them.
+    pub(super) fn skip(&mut self) {
+        self.feed.queue().skip(self.reader);
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Event, Lagged>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll(cx).map(|next| if matches!(next, Err(Lagged::Stopped)) { None } else { Some(next) })
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let mut queue = self.feed.queue();
+        queue.readers.remove(&self.reader);
+        queue.let_go();
+    }
+}
+
+/// Where readers come from.
+#[derive(Debug, Clone)]
+pub(super) struct Feed {
+    queue: Arc<Mutex<Queue>>,
+}
+
+impl Feed {
+    pub(super) fn subscribe(&self) -> Events {
+        let mut queue = self.queue();
+        let (reader, next) = (queue.readers_so_far, queue.next());
+        queue.readers_so_far += 1;
+        queue.readers.insert(reader, Reader { next, waker: None });
+        Events { feed: self.clone(), reader }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that holds the lock can leave the queue half changed.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where events come from. The readers' stream ends with it.
+#[derive(Debug)]
+pub(super) struct Publisher(Feed);
+
+impl Publisher {
+    pub(super) fn new() -> Publisher {
+        Publisher(Feed { queue: Arc::default() })
+    }
+
+    pub(super) fn feed(&self) -> Feed {
+        self.0.clone()
+    }
+
+    /// Whether anybody listens: if not, events need not be made.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.0.queue().readers.is_empty()
+    }
+
+    pub(super) fn publish(&self, event: Event) {
+        self.publish_all([event]);
+    }
+
+    /// Many at once disturb the readers once.
+    pub(super) fn publish_all(&self, events: impl IntoIterator<Item = Event>) {
+        let events: Vec<_> = events.into_iter().map(|event| (weight(&event), Arc::new(event))).collect();
+        if events.is_empty() {
+            return;
+        }
+        let wakers = {
+            let mut queue = self.0.queue();
+            queue.extend(events);
+            queue.wakers()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let wakers = {
+            let mut queue = self.0.queue();
+            queue.ended = true;
+            queue.wakers()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Arc<Event>>,
+    /// The number of the first of them.
+    first: u64,
+    bytes: usize,
+    readers: BTreeMap<u64, Reader>,
+    readers_so_far: u64,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    /// The number of the event that it gets next.
+    next: u64,
+    /// It waits.
+    waker: Option<Waker>,
+}
+
+impl Queue {
+    /// The number of the event that comes next.
+    fn next(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    fn extend(&mut self, events: Vec<(usize, Arc<Event>)>) {
+        if self.readers.is_empty() {
+            return;
+        }
+        for (weight, event) in events {
+            self.bytes += weight;
+            self.events.push_back(event);
+            while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
+                self.drop_first();
+            }
+        }
+    }
+
+    /// What a reader gets now; none while there is nothing, and then `waker` is for when there is.
+    fn take(&mut self, reader: u64, waker: &Waker) -> Option<Result<Arc<Event>, Lagged>> {
+        let (first, end) = (self.first, self.next());
+        let reader = self.readers.get_mut(&reader).expect("a reader is there until it is dropped");
+        if reader.next < first {
+            let missed = first - reader.next;
+            reader.next = first;
+            return Some(Err(Lagged::Behind(missed)));
+        }
+        if reader.next == end {
+            reader.waker = (!self.ended).then(|| waker.clone());
+            return self.ended.then_some(Err(Lagged::Stopped));
+        }
+        let index = usize::try_from(reader.next - first).expect("less than there are");
+        reader.next += 1;
+        let event = self.events[index].clone();
+        if index == 0 {
+            self.let_go();
+        }
+        Some(Ok(event))
+    }
+
+    /// Of those who wait: there is something now.
+    fn wakers(&mut self) -> Vec<Waker> {
+        self.readers.values_mut().filter_map(|reader| reader.waker.take()).collect()
+    }
+
+    /// The reader goes on with what comes next.
+    fn skip(&mut self, reader: u64) {
+        let next = self.next();
+        self.readers.insert(reader, Reader { next, waker: None });
+        self.let_go();
+    }
+
+    /// Forgets what all readers have had.
+    fn let_go(&mut self) {
+        let needed = self.readers.values().map(|reader| reader.next).min().unwrap_or(u64::MAX);
+        while self.first < needed && !self.events.is_empty() {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(event) = self.events.pop_front() {
+            self.bytes -= weight(&event);
+            self.first += 1;
+        }
+    }
+}
+
+/// About how much memory an event takes.
+fn weight(event: &Event) -> usize {
+    let text = match event {
+        Event::Message(message) | Event::Own(message) => match &message.body {
+            Body::Text(text) => text.len(),
+            Body::App { kind, bytes } => kind.len() + bytes.len(),
+            Body::Offer(offer) => offer.name.len() + offer.media.len(),
+            Body::Unknown { bytes, .. } => bytes.len(),
+        },
+        Event::Notice(notice) => notice.text.len(),
+        Event::File(file) => file.offer.name.len() + file.offer.media.len(),
+        Event::Listening { .. } | Event::Peer(_) | Event::Receipt { .. } => 0,
+    };
+    size_of::<Event>() + text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Notice;
+
+    fn notice(number: u64, bytes: usize) -> Event {
+        Event::Notice(Notice { number, code: "clock", text: "x".repeat(bytes), peer: None })
+    }
+
+    async fn number(events: &mut Events) -> Result<u64, Lagged> {
+        let event = events.next().await?;
+        let Event::Notice(notice) = event else { panic!("{event:?}") };
+        Ok(notice.number)
+    }
+
+    #[tokio::test]
+    async fn every_reader_gets_every_event_from_its_beginning_on() {
+        let publisher = Publisher::new();
+        publisher.publish(notice(0, 1));
+        let mut one = publisher.feed().subscribe();
+        publisher.publish(notice(1, 1));
+        let mut other = publisher.feed().subscribe();
+        publisher.publish(notice(2, 1));
+        assert_eq!((number(&mut one).await, number(&mut one).await, number(&mut other).await), (Ok(1), Ok(2), Ok(2)));
+        assert!(publisher.0.queue().events.is_empty());
+        drop(publisher);
+        assert_eq!((number(&mut one).await, number(&mut other).await), (Err(Lagged::Stopped), Err(Lagged::Stopped)));
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_what_it_missed_and_costs_only_so_much() {
+        for (events, bytes) in [(EVENTS_MAX as u64 + 100, 1), (1000, BYTES_MAX / 100)] {
+            let publisher = Publisher::new();
+            let (mut slow, mut gone) = (publisher.feed().subscribe(), publisher.feed().subscribe());
+            (0..events).for_each(|n| publisher.publish(notice(n, bytes)));
+            let queue_len = {
+                let queue = publisher.0.queue();
+                assert!(queue.events.len() <= EVENTS_MAX && queue.bytes <= BYTES_MAX);
+                queue.events.len() as u64
+            };
+            assert_eq!(number(&mut slow).await, Err(Lagged::Behind(events - queue_len)));
+            assert_eq!(number(&mut slow).await, Ok(events - queue_len));
+            assert_eq!(number(&mut gone).await, Err(Lagged::Behind(events - queue_len)));
+            drop(gone);
+            assert_eq!(publisher.0.queue().events.len() as u64, queue_len - 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_waits_is_woken() {
+        let publisher = Publisher::new();
+        let mut reader = publisher.feed().subscribe();
+        let waiting = tokio::spawn(async move { number(&mut reader).await });
+        tokio::task::yield_now().await;
+        publisher.publish(notice(7, 1));
+        assert_eq!(waiting.await.expect("no panic"), Ok(7));
+    }
+}

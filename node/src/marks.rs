@@ -1,0 +1,163 @@
+//! What a user decides about peers: ignored, blocked, kicked, verified. Decisions are kept; a kick holds for [`KICKED_FOR`] of this run.
+
+use hobnob_protocol::PeerId;
+use hobnob_protocol::words::{WORDS, words};
+
+use super::engine::{Command, Mark};
+use crate::{MarkError, Node, NodeError, PeerInfo};
+
+impl Node {
+    /// Shows no text of this peer from now on, new or old. Everything else goes on.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// assert!(node.ignore(mallory).await?.marks.ignored);
+    /// # Ok(()) }
+    /// ```
+    pub async fn ignore(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
+        self.mark(peer, Mark::Ignore).await
+    }
+
+    /// Undoes [`Node::ignore`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// node.ignore(mallory).await?;
+    /// assert!(!node.unignore(mallory).await?.marks.ignored);
+    /// # Ok(()) }
+    /// ```
+    pub async fn unignore(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
+        self.mark(peer, Mark::Unignore).await
+    }
+
+    /// Ends the session with this peer and has no other. What it wrote is neither shown nor passed on, and of what it writes nothing
+    /// is taken, from anybody.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// assert!(node.block(mallory).await?.marks.blocked);
+    /// # Ok(()) }
+    /// ```
+    pub async fn block(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
+        self.mark(peer, Mark::Block).await
+    }
+
+    /// Undoes [`Node::block`] and [`Node::kick`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// node.block(mallory).await?;
+    /// assert!(!node.unblock(mallory).await?.marks.blocked);
+    /// # Ok(()) }
+    /// ```
+    pub async fn unblock(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
+        self.mark(peer, Mark::Unblock).await
+    }
+
+    /// Ends the session with this peer, and has no other for [`KICKED_FOR`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
+    /// # node.send(mallory.into(), "to meet".into()).await?;
+    /// use hobnob::PeerState;
+    ///
+    /// assert_eq!(node.kick(mallory).await?.state, PeerState::Offline);
+    /// # Ok(()) }
+    /// ```
+    pub async fn kick(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
+        self.mark(peer, Mark::Kick).await
+    }
+
+    /// The six words that this node and the peer have in common, see [`words`](hobnob_protocol::words). Takes a moment of work.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// assert_eq!(ann.words(bob.id()).await, bob.words(ann.id()).await);
+    /// # Ok(()) }
+    /// ```
+    pub async fn words(&self, peer: PeerId) -> [&'static str; WORDS] {
+        let me = self.id;
+        tokio::task::spawn_blocking(move || words(me, peer)).await.expect("hashing does not panic")
+    }
+
+    /// The user has compared the words with the peer, and they are the same: from now on nobody else may have its name here. Undoes
+    /// [`Node::block`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
+    /// println!("does it say there, too: {}?", ann.words(peer).await.join(" "));
+    /// assert!(ann.verify(peer).await?.marks.verified.is_some());
+    /// # Ok(()) }
+    /// ```
+    pub async fn verify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
+        self.mark(peer, Mark::Verify).await
+    }
+
+    /// Undoes [`Node::verify`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
+    /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
+    /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
+    /// ann.verify(peer).await?;
+    /// assert_eq!(ann.unverify(peer).await?.marks.verified, None);
+    /// # Ok(()) }
+    /// ```
+    pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
+        self.mark(peer, Mark::Unverify).await
+    }
+
+    async fn mark(&self, peer: PeerId, mark: Mark) -> Result<PeerInfo, MarkError> {
+        self.ask(|reply| Command::Mark { peer, mark, reply }).await?
+    }
+}
+
+impl From<NodeError> for MarkError {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Store(why) => MarkError::Store(why),
+            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => MarkError::Stopped,
+        }
+    }
+}

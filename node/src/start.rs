@@ -1,0 +1,203 @@
+//! Starting a node: everything that can fail for a reason the user must hear of, in the order that loses nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hobnob_protocol::frame::ROOMS_MAX;
+use hobnob_protocol::relay::TOKEN_MAX;
+use hobnob_protocol::{Nickname, PeerId, SecretKey};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::clock::{Clock, random};
+use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
+use super::events::Publisher;
+use super::transfers::line::{EngineLine, ToTransfers};
+use super::transfers::pictures::Pictures;
+use super::transfers::{self, Porter};
+use super::{Config, Node, RELAYS_MAX, StartError, key};
+use crate::net::endpoint::Endpoint;
+use crate::net::interfaces::Interfaces;
+use crate::net::mdns::Discovery;
+use crate::net::socket;
+use crate::store::{Opened, Store};
+use hobnob_core::replica::{OPEN_ROOM_OFFER_MS, Replica};
+use hobnob_core::standing::Standings;
+use hobnob_transport::lock::{Lock, Taken};
+
+/// The name of the database in the home folder.
+const DATABASE: &str = "messages.db";
+
+/// Commands and session events that wait for the engine; who has more to say waits.
+const COMMANDS_MAX: usize = 1024;
+const SESSION_EVENTS_MAX: usize = 256;
+
+/// How often the machine's interfaces are looked at.
+const INTERFACES_EVERY: Duration = Duration::from_secs(1);
+
+/// The setting that holds the nickname.
+pub(super) const NICK: &str = "nick";
+
+/// Takes the lock of the folder, and starts a node there.
+pub(super) async fn start_alone(config: Config) -> Result<Node, StartError> {
+    let dir = || config.data_dir.display().to_string();
+    let taken =
+        Lock::take(&config.data_dir).map_err(|(path, source)| StartError::Home { dir: path.display().to_string(), source });
+    match taken? {
+        Taken::Ours(lock) => start(config, Some(lock)).await,
+        Taken::Busy(pid) => Err(StartError::InUse { dir: dir(), pid }),
+    }
+}
+
+/// Starts a node; without a `lock`, the caller holds it for as long as the node runs.
+pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, StartError> {
+    check(&config)?;
+    let clock = Clock::start();
+    make_dir(&config.data_dir)?;
+    let key = Arc::new(key::load_or_make(&config.data_dir)?);
+    let (internal, internal_events) = mpsc::unbounded_channel();
+    let opened = open_store(&config, clock, internal.clone()).await?;
+    let (bound, beside) = socket::bind(config.listen)?;
+    let (endpoint, accepted) = Endpoint::new(&bound, &key)?;
+    let interfaces = Interfaces::now()?;
+
+    let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
+    let publisher = Publisher::new();
+    let events = publisher.feed();
+    let (met, met_changed) = watch::channel(0);
+    let (transfers, transfers_queue) = mpsc::unbounded_channel();
+    let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
+    let nick = choose_nick(&config, &opened, &key);
+    let run = random();
+    let replica = Replica::new(key.clone(), run, interfaces.fingerprint(), clock.now(), opened.loaded);
+    let parts = Parts {
+        clock,
+        key: key.clone(),
+        run,
+        nick,
+        replica,
+        store: opened.store,
+        endpoint,
+        bound,
+        beside,
+        standings: Standings::new(opened.marks),
+        relay_ids: relay_ids(&opened.settings),
+        relay_token: config.relay_token.clone().unwrap_or_default(),
+        interfaces: interfaces.clone(),
+        accepted,
+        commands: command_queue,
+        internal: internal.clone(),
+        pictures: Pictures::default(),
+        internal_events,
+        session_events,
+        session_queue,
+        events: publisher,
+        met,
+        transfers: transfers.clone(),
+        tasks: TaskTracker::new(),
+        stopping: CancellationToken::new(),
+        lock,
+    };
+    start_transfers(&config, &parts, transfers_queue, internal)?;
+    let mut engine = Engine::new(parts);
+    engine.remember(opened.peers);
+    engine.join_first_rooms(&config.rooms);
+    engine.watch_interfaces(interfaces, INTERFACES_EVERY);
+    for relay in config.relays {
+        engine.add_relay(relay, true);
+    }
+    if config.mdns {
+        find_peers(&mut engine, run);
+    }
+    tokio::spawn(engine.run());
+    Ok(Node { id: key.id(), data_dir: config.data_dir.clone(), commands, transfers, events, met: met_changed, clock })
+}
+
+fn start_transfers(
+    config: &Config,
+    parts: &Parts,
+    queue: mpsc::UnboundedReceiver<ToTransfers>,
+    internal: mpsc::UnboundedSender<Internal>,
+) -> Result<(), StartError> {
+    let parts = transfers::Parts {
+        clock: parts.clock,
+        me: parts.key.id(),
+        home: config.data_dir.clone(),
+        config: config.files.clone(),
+        desk: parts.store.offers(),
+        engine: EngineLine(internal),
+        pictures: parts.pictures.clone(),
+        tasks: parts.tasks.clone(),
+        stopping: parts.stopping.clone(),
+    };
+    Ok(Porter::start(parts, queue)?)
+}
+
+/// What no frame has room for is refused before anything begins.
+fn check(config: &Config) -> Result<(), StartError> {
+    let limits = [
+        (config.rooms.len(), ROOMS_MAX, "rooms"),
+        (config.relays.len(), RELAYS_MAX, "relays"),
+        (config.relay_token.as_ref().map_or(0, Vec::len), TOKEN_MAX, "bytes in its relay token"),
+    ];
+    match limits.into_iter().find(|(given, max, _)| given > max) {
+        Some((given, max, what)) => Err(StartError::TooMuch { what: format!("{max} {what}"), given }),
+        None => Ok(()),
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<(), StartError> {
+    let made = if dir.is_dir() { Ok(()) } else { fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) };
+    let home = |source| StartError::Home { dir: dir.display().to_string(), source };
+    made.map_err(home)?;
+    let mode = fs::metadata(dir).map_err(home)?.permissions().mode();
+    if mode & 0o022 != 0 {
+        warn!("others may write to {}: they could replace the key", dir.display());
+    }
+    Ok(())
+}
+
+/// Opens the store where blocking is allowed; its answers come back to the engine.
+async fn open_store(config: &Config, clock: Clock, internal: mpsc::UnboundedSender<Internal>) -> Result<Opened, StartError> {
+    let path = config.data_dir.join(DATABASE);
+    let since_ms = clock.now().wall_ms.saturating_sub(OPEN_ROOM_OFFER_MS);
+    let open = move || {
+        Store::open(&path, since_ms, move |commit, result| {
+            // An engine that has ended asks for nothing more.
+            let _ = internal.send(Internal::Stored(commit, result));
+        })
+    };
+    let opened = tokio::task::spawn_blocking(open).await.map_err(std::io::Error::other)??;
+    Ok(opened)
+}
+
+/// The nickname that was asked for, or the last one, or the system's user name, or the id.
+fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
+    if let Some(nick) = &config.nick {
+        opened.store.set_setting(NICK, nick.as_str());
+        return nick.clone();
+    }
+    let kept = opened.settings.get(NICK).and_then(|nick| Nickname::new(nick).ok());
+    let of_user = || ["USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok()).find_map(|n| Nickname::cleaned(&n));
+    kept.or_else(of_user).unwrap_or_else(|| Nickname::new(&key.id().short()).expect("eight letters are a nickname"))
+}
+
+/// The identities of relays that earlier runs met, by address.
+fn relay_ids(settings: &BTreeMap<String, String>) -> BTreeMap<String, PeerId> {
+    let of_relay = |(name, id): (&String, &String)| Some((name.strip_prefix(RELAY_SETTING)?.to_owned(), id.parse().ok()?));
+    settings.iter().filter_map(of_relay).collect()
+}
+
+fn find_peers(engine: &mut Engine, run: u64) {
+    let (found, queue) = mpsc::channel(256);
+    match Discovery::start(engine.id(), run, engine.bound_addr(), found) {
+        Ok(discovery) => engine.discover(discovery, queue),
+        Err(error) => engine.notice("no-discovery", error.to_string(), None),
+    }
+}
