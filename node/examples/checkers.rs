@@ -5,9 +5,10 @@
 //! cargo run --release --example checkers -- --relay ID@HOST:PORT        # anywhere
 //! ```
 //!
-//! `words` are what players tell each other, `table` what the words come to, `game` and `rules` the game itself, `screen` what a
-//! player sees, and `app` the program around them. Break the link, kill either program, come back after days: the game goes on
-//! where it was, because its moves are messages, and they are all there is.
+//! `words` are what players tell each other, `table` what the words come to, `game` and `rules` the
+//! game itself, `screen` what a player sees, and `app` the program around them. Break the link,
+//! kill either program, come back after days: the game goes on where it was, because its moves are
+//! messages, and they are all there is.
 
 mod checkers {
     pub(crate) mod app;
@@ -67,6 +68,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn default_home() -> anyhow::Result<PathBuf> {
-    let base = etcetera::choose_base_strategy().context("can't tell where your home folder is: name one with --home DIR")?;
+    let base = etcetera::choose_base_strategy()
+        .context("can't tell where your home folder is: name one with --home DIR")?;
     Ok(base.data_dir().join("hobnob-checkers"))
 }

@@ -11,15 +11,16 @@ pub use hobnob_core::diagnosis::{Check, Verdict};
 pub use hobnob_core::standing::{KICKED_FOR, Marks};
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
 
-/// Relays of a node at most: those of its configuration, where more are refused, and those of addresses and tickets that a user
-/// names, where further ones are not used.
+/// Relays of a node at most: those of its configuration, where more are refused, and those of
+/// addresses and tickets that a user names, where further ones are not used.
 ///
 /// ```
 /// assert!(hobnob::RELAYS_MAX >= 3, "some may be down");
 /// ```
 pub const RELAYS_MAX: usize = 16;
 
-/// How a node is to run: all that a [`Builder`](crate::Builder) can be told, for programs that have it in one piece.
+/// How a node is to run: all that a [`Builder`](crate::Builder) can be told, for programs that have
+/// it in one piece.
 ///
 /// ```
 /// let config = hobnob::Config { mdns: false, ..hobnob::Config::new("/var/lib/weather-bot") };
@@ -29,9 +30,11 @@ pub const RELAYS_MAX: usize = 16;
 pub struct Config {
     /// The folder of the key and the database.
     pub data_dir: PathBuf,
-    /// The nickname to take from now on; none keeps the one of the last run, or the system's user name on the first.
+    /// The nickname to take from now on; none keeps the one of the last run, or the system's user
+    /// name on the first.
     pub nick: Option<Nickname>,
-    /// Where to listen; none means UDP port 4626 on all interfaces, or any free port if that is taken.
+    /// Where to listen; none means UDP port 4626 on all interfaces, or any free port if that is
+    /// taken.
     pub listen: Option<SocketAddr>,
     /// Whether to look for peers, and be found, by mDNS.
     pub mdns: bool,
@@ -46,7 +49,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// A node that has its key and its messages in this folder, looks for peers by mDNS, and uses no relay.
+    /// A node that has its key and its messages in this folder, looks for peers by mDNS, and uses
+    /// no relay.
     ///
     /// ```
     /// assert!(hobnob::Config::new("/var/lib/weather-bot").mdns);
@@ -91,7 +95,8 @@ impl std::fmt::Display for ConversationRef {
     }
 }
 
-/// Names one message for good: its author's log and its place there. Text form: 16 hex digits, a dash, the number.
+/// Names one message for good: its author's log and its place there. Text form: 16 hex digits, a
+/// dash, the number.
 ///
 /// ```
 /// use hobnob::MessageId;
@@ -121,7 +126,10 @@ impl std::str::FromStr for MessageId {
         const WRONG: &str = "a message id is 16 hex digits, a dash and a number";
         let (log, seq) = text.split_once('-').ok_or(WRONG)?;
         let log = u64::from_str_radix(log, 16).map_err(|_| WRONG)?;
-        Ok(Self { log: LogId(log), seq: seq.parse().map_err(|_| WRONG)? })
+        Ok(Self {
+            log: LogId(log),
+            seq: seq.parse().map_err(|_| WRONG)?,
+        })
     }
 }
 
@@ -266,7 +274,8 @@ pub struct PeerInfo {
     pub peer: PeerId,
     /// The nickname it gave itself: a hint.
     pub nick: Option<Nickname>,
-    /// The name to show: its nickname, `name~1234` where several peers have that nickname, else its short id.
+    /// The name to show: its nickname, `name~1234` where several peers have that nickname, else its
+    /// short id.
     pub name: String,
     /// Whether it is there.
     pub state: PeerState,
@@ -341,7 +350,8 @@ pub struct HistoryQuery {
     pub search: Option<String>,
     /// Only messages received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,
-    /// Only messages before this one, in the order of the answer: for paging back. Where it is not held, there are none.
+    /// Only messages before this one, in the order of the answer: for paging back. Where it is not
+    /// held, there are none.
     pub before: Option<MessageId>,
     /// Only messages after this one, in the order of the answer. Where it is not held, that is
     /// [`NodeError::NoSuchMessage`](crate::NodeError::NoSuchMessage).
@@ -445,9 +455,10 @@ pub struct RelayInfo {
 pub struct Notice {
     /// The first of a run is 1, the next 2, and so on.
     pub number: u64,
-    /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`, `store-error`, `store-recovered`, `clock`,
-    /// `no-discovery`, `turned-away`, `verified-name`, `relay-up`, `relay-down`, `udp-blocked`, `relay-refused`, `relay-changed`,
-    /// `relay-lies`, `relay-doubtful`.
+    /// A fixed word for programs: `own-entries-restored`, `identity-copied`, `conflict`,
+    /// `store-error`, `store-recovered`, `clock`, `no-discovery`, `turned-away`, `verified-name`,
+    /// `relay-up`, `relay-down`, `udp-blocked`, `relay-refused`, `relay-changed`, `relay-lies`,
+    /// `relay-doubtful`.
     pub code: &'static str,
     /// For people: what happened and what to do.
     pub text: String,
@@ -529,7 +540,10 @@ mod tests {
     #[test]
     fn conversations_read_back_as_they_are_shown() {
         let id = hobnob_protocol::PeerId::from_bytes([9; 32]);
-        for conversation in [ConversationRef::Direct(id), ConversationRef::Room("ops".parse().unwrap())] {
+        for conversation in [
+            ConversationRef::Direct(id),
+            ConversationRef::Room("ops".parse().unwrap()),
+        ] {
             assert_eq!(conversation.to_string().parse(), Ok(conversation));
         }
         for wrong in ["", "@", "#", "lobby", "@ann", "é"] {

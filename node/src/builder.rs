@@ -59,7 +59,8 @@ impl Builder {
         self
     }
 
-    /// Whether to look for peers on the local network, and be found there, by mDNS (RFC 6762). It does unless told otherwise.
+    /// Whether to look for peers on the local network, and be found there, by mDNS (RFC 6762). It
+    /// does unless told otherwise.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -75,8 +76,8 @@ impl Builder {
         self
     }
 
-    /// On this machine alone: listens on 127.0.0.1 at any free port, and neither looks for peers nor is found. For tests, as those
-    /// of this guide.
+    /// On this machine alone: listens on 127.0.0.1 at any free port, and neither looks for peers
+    /// nor is found. For tests, as those of this guide.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -88,11 +89,13 @@ impl Builder {
     /// # Ok(()) }
     /// ```
     pub fn loopback(self) -> Self {
-        self.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).mdns(false)
+        self.listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .mdns(false)
     }
 
-    /// An open room to be in, besides those joined in earlier runs; may be said again for another. In `lobby` a node is from its
-    /// first run on, until it leaves it. A room with a secret is joined with [`Node::join`].
+    /// An open room to be in, besides those joined in earlier runs; may be said again for another.
+    /// In `lobby` a node is from its first run on, until it leaves it. A room with a secret is
+    /// joined with [`Node::join`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -108,8 +111,9 @@ impl Builder {
         self
     }
 
-    /// A relay to register with, so that peers elsewhere can reach this node through it; may be said again for another,
-    /// up to [`RELAYS_MAX`](crate::RELAYS_MAX). The relay's people can see this node in its open rooms.
+    /// A relay to register with, so that peers elsewhere can reach this node through it; may be
+    /// said again for another, up to [`RELAYS_MAX`](crate::RELAYS_MAX). The relay's people can see
+    /// this node in its open rooms.
     ///
     /// ```no_run
     /// # #[tokio::main(flavor = "current_thread")]
@@ -139,7 +143,8 @@ impl Builder {
         self
     }
 
-    /// How to receive files. Unless told otherwise they go to `downloads` in the node's folder, and none is accepted without asking.
+    /// How to receive files. Unless told otherwise they go to `downloads` in the node's folder, and
+    /// none is accepted without asking.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -156,10 +161,11 @@ impl Builder {
         self
     }
 
-    /// Starts the node. Must be called within a tokio runtime; panics outside of one, as tokio does.
+    /// Starts the node. Must be called within a tokio runtime; panics outside of one, as tokio
+    /// does.
     ///
-    /// The folder is this node's alone while it runs: another start there, in this process or another, is
-    /// [`StartError::InUse`].
+    /// The folder is this node's alone while it runs: another start there, in this process or
+    /// another, is [`StartError::InUse`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -1,5 +1,9 @@
-//! The one place of the node that reads the clocks and draws random numbers: everything else is told.
-#![expect(clippy::disallowed_methods, reason = "this is the driver that reads the clock for all others")]
+//! The one place of the node that reads the clocks and draws random numbers: everything else is
+//! told.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the driver that reads the clock for all others"
+)]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,12 +17,19 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self {
+            origin: Instant::now(),
+        }
     }
 
     pub(super) fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.origin.elapsed(), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            mono: self.origin.elapsed(),
+            wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 
     /// The moment of [`Now::mono`] as tokio's timers take it.

@@ -1,4 +1,5 @@
-//! What is wrong: evidence gathered from the engine, the system and the network, and judged by [`diagnosis`].
+//! What is wrong: evidence gathered from the engine, the system and the network, and judged by
+//! [`diagnosis`].
 
 use hobnob_protocol::PeerId;
 use std::path::Path;
@@ -9,12 +10,15 @@ use super::engine::Command;
 use crate::net::probe;
 use crate::node::{look_up, look_up_all};
 use crate::{Node, NodeError, SendError};
-use hobnob_core::diagnosis::{self, Answer, Check, Evidence, PeerEvidence, RelayState, Unmet, Verdict};
+use hobnob_core::diagnosis::{
+    self, Answer, Check, Evidence, PeerEvidence, RelayState, Unmet, Verdict,
+};
 use hobnob_protocol::{HostPort, Target};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How often relays are asked to call, until a call comes: one is a single datagram, and some are lost.
+/// How often relays are asked to call, until a call comes: one is a single datagram, and some are
+/// lost.
 const CALLS: u32 = 3;
 
 /// How long a peer that is there may take to say so: longer than one that is silent has a session.
@@ -29,17 +33,31 @@ const ASKED: u32 = 3;
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 
-/// Relays without a connection that are asked whether they are there; further ones are told of as not asked.
+/// Relays without a connection that are asked whether they are there; further ones are told of as
+/// not asked.
 const PROBED_MAX: usize = 4;
 
 /// How VPNs name their interfaces; besides, those without a link layer are taken for VPNs'.
-const VPN_NAMES: [&str; 10] = ["tun", "tap", "wg", "ppp", "utun", "tailscale", "zt", "nordlynx", "proton", "ipsec"];
+const VPN_NAMES: [&str; 10] = [
+    "tun",
+    "tap",
+    "wg",
+    "ppp",
+    "utun",
+    "tailscale",
+    "zt",
+    "nordlynx",
+    "proton",
+    "ipsec",
+];
 
-/// The kind of an interface without a link layer, in `/sys/class/net/*/type` (ARPHRD_NONE of Linux).
+/// The kind of an interface without a link layer, in `/sys/class/net/*/type` (ARPHRD_NONE of
+/// Linux).
 const NO_LINK_LAYER: &str = "65534";
 
 impl Node {
-    /// Looks at everything that this node's network needs, and says what is wrong and what to do. Takes a few seconds.
+    /// Looks at everything that this node's network needs, and says what is wrong and what to do.
+    /// Takes a few seconds.
     ///
     /// # Errors
     ///
@@ -58,7 +76,11 @@ impl Node {
     pub async fn diagnose(&self) -> Result<Vec<Check>, NodeError> {
         self.settled().await;
         for n in 0..CALLS {
-            self.ask(|reply| Command::CallMe { again: n > 0, reply }).await?;
+            self.ask(|reply| Command::CallMe {
+                again: n > 0,
+                reply,
+            })
+            .await?;
             tokio::time::sleep(CALL_WITHIN).await;
         }
         // Only now: what is sent to a socket lets its calls in.
@@ -103,13 +125,17 @@ impl Node {
         let (unmet, probes) = self.try_addrs(peer, addrs).await?;
         // The tries may have led to a session, or to a word from the peer.
         let (after, _) = self.ask(|reply| Command::PeerEvidence(peer, reply)).await?;
-        let mut checks = diagnosis::judge_peer(&PeerEvidence { unmet, probes, ..after });
+        let mut checks = diagnosis::judge_peer(&PeerEvidence {
+            unmet,
+            probes,
+            ..after
+        });
         self.add_what_is_wrong_here(&mut checks).await?;
         Ok(checks)
     }
 
-    /// As [`Node::diagnose_peer`], of whoever is meant: what a ticket says of where they are is tried, and of an address where nobody
-    /// answers it is told what is there.
+    /// As [`Node::diagnose_peer`], of whoever is meant: what a ticket says of where they are is
+    /// tried, and of an address where nobody answers it is told what is there.
     ///
     /// ```no_run
     /// # #[tokio::main(flavor = "current_thread")]
@@ -132,16 +158,28 @@ impl Node {
                 Ok(peer) => peer,
                 Err(error) => return self.diagnose_address(at, error).await,
             },
-            Target::Ticket(ticket) => self.reach(ticket.id, look_up_all(&ticket.addrs).await, ticket.relays).await?,
+            Target::Ticket(ticket) => {
+                self.reach(ticket.id, look_up_all(&ticket.addrs).await, ticket.relays)
+                    .await?
+            }
             Target::Name(_) | Target::AtRelay(..) => self.resolve(target).await?,
         };
         Ok(self.diagnose_peer(peer).await?)
     }
 
     /// What is at an address where no session came about, for this reason.
-    async fn diagnose_address(&self, at: HostPort, error: SendError) -> Result<Vec<Check>, SendError> {
+    async fn diagnose_address(
+        &self,
+        at: HostPort,
+        error: SendError,
+    ) -> Result<Vec<Check>, SendError> {
         let addrs = look_up(&at).await?;
-        if !matches!(error, SendError::Unreachable { .. } | SendError::Refused { .. } | SendError::OtherVersion { .. }) {
+        if !matches!(
+            error,
+            SendError::Unreachable { .. }
+                | SendError::Refused { .. }
+                | SendError::OtherVersion { .. }
+        ) {
             return Err(error);
         }
         let mut answer = Answer::Silent;
@@ -151,7 +189,11 @@ impl Node {
                 break;
             }
         }
-        let mut checks = vec![diagnosis::judge_address(&at.to_string(), &unmet_of(error), answer)];
+        let mut checks = vec![diagnosis::judge_address(
+            &at.to_string(),
+            &unmet_of(error),
+            answer,
+        )];
         self.add_what_is_wrong_here(&mut checks).await?;
         Ok(checks)
     }
@@ -160,7 +202,10 @@ impl Node {
     async fn add_what_is_wrong_here(&self, checks: &mut Vec<Check>) -> Result<(), NodeError> {
         if checks.iter().any(|check| check.verdict == Verdict::Unknown) {
             let here = self.diagnose().await?;
-            checks.extend(here.into_iter().filter(|check| check.verdict == Verdict::Problem));
+            checks.extend(
+                here.into_iter()
+                    .filter(|check| check.verdict == Verdict::Problem),
+            );
         }
         Ok(())
     }
@@ -175,7 +220,11 @@ impl Node {
         for addr in addrs {
             let node = self.clone();
             tries.spawn(async move {
-                let dial = node.ask(|reply| Command::Dial { addr, expected: Some(peer), reply });
+                let dial = node.ask(|reply| Command::Dial {
+                    addr,
+                    expected: Some(peer),
+                    reply,
+                });
                 let (dialed, answer) = tokio::join!(dial, probe::udp(addr));
                 (addr, dialed, answer)
             });
@@ -197,10 +246,19 @@ impl Node {
             network.to_internet = Some(network.ip) == source;
         }
         evidence.disk_free = free_at(&self.data_dir);
-        let down = evidence.relays.iter_mut().filter(|relay| matches!(relay.state, RelayState::Down(_) | RelayState::Connecting));
+        let down = evidence
+            .relays
+            .iter_mut()
+            .filter(|relay| matches!(relay.state, RelayState::Down(_) | RelayState::Connecting));
         for relay in down.take(PROBED_MAX) {
-            let Ok(at) = relay.at.parse::<HostPort>() else { continue };
-            if let Some(addr) = look_up(&at).await.ok().and_then(|addrs| addrs.first().copied()) {
+            let Ok(at) = relay.at.parse::<HostPort>() else {
+                continue;
+            };
+            if let Some(addr) = look_up(&at)
+                .await
+                .ok()
+                .and_then(|addrs| addrs.first().copied())
+            {
                 relay.probe = Some(tokio::join!(probe::udp(addr), probe::tcp(addr)));
             }
         }
@@ -228,7 +286,8 @@ fn unmet_of(error: SendError) -> Unmet {
 
 fn is_vpn(interface: &str) -> bool {
     let kind = || std::fs::read_to_string(Path::new("/sys/class/net").join(interface).join("type"));
-    VPN_NAMES.iter().any(|name| interface.starts_with(name)) || kind().is_ok_and(|kind| kind.trim() == NO_LINK_LAYER)
+    VPN_NAMES.iter().any(|name| interface.starts_with(name))
+        || kind().is_ok_and(|kind| kind.trim() == NO_LINK_LAYER)
 }
 
 fn free_at(dir: &Path) -> Option<u64> {

@@ -1,4 +1,5 @@
-//! What can go wrong for a node's user, by cause. Every text is a whole message: what happened, and what to do.
+//! What can go wrong for a node's user, by cause. Every text is a whole message: what happened, and
+//! what to do.
 
 use hobnob_protocol::entry::BodyError;
 use hobnob_protocol::{PeerId, RoomName};
@@ -24,7 +25,9 @@ use hobnob_core::standing::MARKED_MAX;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The folder of the key and the database can't be made or used.
-    #[error("can't use the folder {dir}: {source}; choose another with --home, or mend its permissions")]
+    #[error(
+        "can't use the folder {dir}: {source}; choose another with --home, or mend its permissions"
+    )]
     Home {
         /// The folder.
         dir: String,
@@ -48,7 +51,9 @@ pub enum StartError {
         pid: Option<u32>,
     },
     /// The key file is there and is no key.
-    #[error("{path} does not hold a hobnob key ({why}); restore it from a backup, or move it away to start with a new identity")]
+    #[error(
+        "{path} does not hold a hobnob key ({why}); restore it from a backup, or move it away to start with a new identity"
+    )]
     Key {
         /// The file.
         path: String,
@@ -87,7 +92,8 @@ pub enum NodeError {
     /// The store could not answer.
     #[error("the message store could not answer: {0}")]
     Store(String),
-    /// The message asked for is not held here, or no longer; to be waited for, it must be one of this node's own.
+    /// The message asked for is not held here, or no longer; to be waited for, it must be one of
+    /// this node's own.
     #[error("there is no such message here")]
     NoSuchMessage,
     /// The conversation asked for is none of this node's.
@@ -154,7 +160,9 @@ pub enum SendError {
     #[error(transparent)]
     Name(#[from] ResolveError),
     /// This peer was never met, and there is no address for it.
-    #[error("{0} is not known here: it has not been seen on this network; give an address or a ticket")]
+    #[error(
+        "{0} is not known here: it has not been seen on this network; give an address or a ticket"
+    )]
     UnknownId(PeerId),
     /// The host name could not be looked up.
     #[error("{host} can't be found: {why}")]
@@ -173,7 +181,9 @@ pub enum SendError {
         cause: String,
     },
     /// Somebody else answered at the address.
-    #[error("another node answers at {addr}: {found}, not {expected}; the message was not sent to it")]
+    #[error(
+        "another node answers at {addr}: {found}, not {expected}; the message was not sent to it"
+    )]
     IdentityMismatch {
         /// The address.
         addr: String,
@@ -205,7 +215,9 @@ pub enum SendError {
     #[error("{0} is blocked here: `hobnob unblock {0}` first")]
     Blocked(String),
     /// Somebody answered who calls itself like a verified peer.
-    #[error("whoever answers there has the name of somebody whom you have verified with another key than {0}; nothing was sent")]
+    #[error(
+        "whoever answers there has the name of somebody whom you have verified with another key than {0}; nothing was sent"
+    )]
     NameTaken(PeerId),
     /// The message can't be sent as it is.
     #[error(transparent)]
@@ -243,7 +255,9 @@ impl SendError {
             | SendError::Unreachable { .. }
             | SendError::Myself => Cause::NoSuchPeer,
             SendError::IdentityMismatch { .. } | SendError::NameTaken(_) => Cause::IdentityMismatch,
-            SendError::Refused { .. } | SendError::OtherVersion { .. } | SendError::Blocked(_) => Cause::Refused,
+            SendError::Refused { .. } | SendError::OtherVersion { .. } | SendError::Blocked(_) => {
+                Cause::Refused
+            }
             SendError::Body(_) => Cause::Usage,
             SendError::NotInRoom(_) | SendError::Store(_) | SendError::Stopped => Cause::Fault,
         }
@@ -252,12 +266,26 @@ impl SendError {
     /// What a failed dial means for whoever wanted to send.
     pub(super) fn dial(addr: String, error: DialError) -> Self {
         match error {
-            DialError::IdentityMismatch { expected, found } => Self::IdentityMismatch { addr, expected, found },
-            DialError::Refused | DialError::Closed { .. } | DialError::Tls(_) => Self::Refused { addr, why: error.to_string() },
-            DialError::OtherProtocol => Self::OtherVersion { addr, why: error.to_string() },
-            DialError::Timeout | DialError::Address { .. } | DialError::Stopping | DialError::Other(_) => {
-                Self::Unreachable { addr, cause: error.to_string() }
-            }
+            DialError::IdentityMismatch { expected, found } => Self::IdentityMismatch {
+                addr,
+                expected,
+                found,
+            },
+            DialError::Refused | DialError::Closed { .. } | DialError::Tls(_) => Self::Refused {
+                addr,
+                why: error.to_string(),
+            },
+            DialError::OtherProtocol => Self::OtherVersion {
+                addr,
+                why: error.to_string(),
+            },
+            DialError::Timeout
+            | DialError::Address { .. }
+            | DialError::Stopping
+            | DialError::Other(_) => Self::Unreachable {
+                addr,
+                cause: error.to_string(),
+            },
         }
     }
 }
@@ -278,7 +306,9 @@ pub enum MarkError {
     #[error("that is this node itself")]
     Myself,
     /// Too many peers are marked.
-    #[error("{MARKED_MAX} peers are ignored, blocked or verified, which is as many as there can be: undo one first")]
+    #[error(
+        "{MARKED_MAX} peers are ignored, blocked or verified, which is as many as there can be: undo one first"
+    )]
     TooMany,
     /// It holds until this node ends, and is not on disk.
     #[error("that holds until the node ends, and could not be stored for later: {0}")]
@@ -323,5 +353,6 @@ pub enum JoinError {
 }
 
 fn process(pid: Option<u32>) -> String {
-    pid.map(|pid| format!(", as process {pid}")).unwrap_or_default()
+    pid.map(|pid| format!(", as process {pid}"))
+        .unwrap_or_default()
 }

@@ -1,7 +1,8 @@
 //! What happens, for those who listen: a queue that every reader goes through at its own pace.
 //!
-//! An event is kept until all readers have had it, but never more than [`EVENTS_MAX`] events or [`BYTES_MAX`] bytes of them: a
-//! reader that is behind by more loses the oldest and is told how many. The node never waits for a reader.
+//! An event is kept until all readers have had it, but never more than [`EVENTS_MAX`] events or
+//! [`BYTES_MAX`] bytes of them: a reader that is behind by more loses the oldest and is told how
+//! many. The node never waits for a reader.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -32,7 +33,8 @@ const BYTES_MAX: usize = 4 << 20;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lagged {
-    /// The reader was more than 8192 events or 4 MiB behind, and missed so many; the next call goes on after them.
+    /// The reader was more than 8192 events or 4 MiB behind, and missed so many; the next call goes
+    /// on after them.
     #[error("{0} events were missed")]
     Behind(u64),
     /// The node has stopped.
@@ -42,7 +44,8 @@ pub enum Lagged {
 
 /// What happens at a node, from the moment of [`Node::events`](super::Node::events) on.
 ///
-/// Each reader has all events, at its own pace; the node waits for none of them. One that is too slow is told how much it missed.
+/// Each reader has all events, at its own pace; the node waits for none of them. One that is too
+/// slow is told how much it missed.
 ///
 /// It is a [`Stream`] of the futures crates, too, which ends when the node has stopped:
 ///
@@ -113,7 +116,13 @@ impl Stream for Events {
     type Item = Result<Event, Lagged>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll(cx).map(|next| if matches!(next, Err(Lagged::Stopped)) { None } else { Some(next) })
+        self.poll(cx).map(|next| {
+            if matches!(next, Err(Lagged::Stopped)) {
+                None
+            } else {
+                Some(next)
+            }
+        })
     }
 }
 
@@ -137,7 +146,10 @@ impl Feed {
         let (reader, next) = (queue.readers_so_far, queue.next());
         queue.readers_so_far += 1;
         queue.readers.insert(reader, Reader { next, waker: None });
-        Events { feed: self.clone(), reader }
+        Events {
+            feed: self.clone(),
+            reader,
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -152,7 +164,9 @@ pub(super) struct Publisher(Feed);
 
 impl Publisher {
     pub(super) fn new() -> Publisher {
-        Publisher(Feed { queue: Arc::default() })
+        Publisher(Feed {
+            queue: Arc::default(),
+        })
     }
 
     pub(super) fn feed(&self) -> Feed {
@@ -170,7 +184,10 @@ impl Publisher {
 
     /// Many at once disturb the readers once.
     pub(super) fn publish_all(&self, events: impl IntoIterator<Item = Event>) {
-        let events: Vec<_> = events.into_iter().map(|event| (weight(&event), Arc::new(event))).collect();
+        let events: Vec<_> = events
+            .into_iter()
+            .map(|event| (weight(&event), Arc::new(event)))
+            .collect();
         if events.is_empty() {
             return;
         }
@@ -235,7 +252,10 @@ impl Queue {
     /// What a reader gets now; none while there is nothing, and then `waker` is for when there is.
     fn take(&mut self, reader: u64, waker: &Waker) -> Option<Result<Arc<Event>, Lagged>> {
         let (first, end) = (self.first, self.next());
-        let reader = self.readers.get_mut(&reader).expect("a reader is there until it is dropped");
+        let reader = self
+            .readers
+            .get_mut(&reader)
+            .expect("a reader is there until it is dropped");
         if reader.next < first {
             let missed = first - reader.next;
             reader.next = first;
@@ -256,7 +276,10 @@ impl Queue {
 
     /// Of those who wait: there is something now.
     fn wakers(&mut self) -> Vec<Waker> {
-        self.readers.values_mut().filter_map(|reader| reader.waker.take()).collect()
+        self.readers
+            .values_mut()
+            .filter_map(|reader| reader.waker.take())
+            .collect()
     }
 
     /// The reader goes on with what comes next.
@@ -268,7 +291,12 @@ impl Queue {
 
     /// Forgets what all readers have had.
     fn let_go(&mut self) {
-        let needed = self.readers.values().map(|reader| reader.next).min().unwrap_or(u64::MAX);
+        let needed = self
+            .readers
+            .values()
+            .map(|reader| reader.next)
+            .min()
+            .unwrap_or(u64::MAX);
         while self.first < needed && !self.events.is_empty() {
             self.drop_first();
         }
@@ -304,12 +332,19 @@ mod tests {
     use crate::Notice;
 
     fn notice(number: u64, bytes: usize) -> Event {
-        Event::Notice(Notice { number, code: "clock", text: "x".repeat(bytes), peer: None })
+        Event::Notice(Notice {
+            number,
+            code: "clock",
+            text: "x".repeat(bytes),
+            peer: None,
+        })
     }
 
     async fn number(events: &mut Events) -> Result<u64, Lagged> {
         let event = events.next().await?;
-        let Event::Notice(notice) = event else { panic!("{event:?}") };
+        let Event::Notice(notice) = event else {
+            panic!("{event:?}")
+        };
         Ok(notice.number)
     }
 
@@ -321,10 +356,20 @@ mod tests {
         publisher.publish(notice(1, 1));
         let mut other = publisher.feed().subscribe();
         publisher.publish(notice(2, 1));
-        assert_eq!((number(&mut one).await, number(&mut one).await, number(&mut other).await), (Ok(1), Ok(2), Ok(2)));
+        assert_eq!(
+            (
+                number(&mut one).await,
+                number(&mut one).await,
+                number(&mut other).await
+            ),
+            (Ok(1), Ok(2), Ok(2))
+        );
         assert!(publisher.0.queue().events.is_empty());
         drop(publisher);
-        assert_eq!((number(&mut one).await, number(&mut other).await), (Err(Lagged::Stopped), Err(Lagged::Stopped)));
+        assert_eq!(
+            (number(&mut one).await, number(&mut other).await),
+            (Err(Lagged::Stopped), Err(Lagged::Stopped))
+        );
     }
 
     #[tokio::test]
@@ -338,9 +383,15 @@ mod tests {
                 assert!(queue.events.len() <= EVENTS_MAX && queue.bytes <= BYTES_MAX);
                 queue.events.len() as u64
             };
-            assert_eq!(number(&mut slow).await, Err(Lagged::Behind(events - queue_len)));
+            assert_eq!(
+                number(&mut slow).await,
+                Err(Lagged::Behind(events - queue_len))
+            );
             assert_eq!(number(&mut slow).await, Ok(events - queue_len));
-            assert_eq!(number(&mut gone).await, Err(Lagged::Behind(events - queue_len)));
+            assert_eq!(
+                number(&mut gone).await,
+                Err(Lagged::Behind(events - queue_len))
+            );
             drop(gone);
             assert_eq!(publisher.0.queue().events.len() as u64, queue_len - 1);
         }

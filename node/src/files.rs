@@ -1,5 +1,6 @@
-//! Files, as a node's users see them: offered, accepted, declined, listed. The content of what is accepted comes by itself,
-//! whatever happens meanwhile, and lands in the downloads folder when it is whole.
+//! Files, as a node's users see them: offered, accepted, declined, listed. The content of what is
+//! accepted comes by itself, whatever happens meanwhile, and lands in the downloads folder when it
+//! is whole.
 
 use std::path::PathBuf;
 
@@ -25,7 +26,8 @@ use tokio::sync::oneshot;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesConfig {
-    /// Where they go. Made when the first one is accepted. What is on its way already goes on where it was begun.
+    /// Where they go. Made when the first one is accepted. What is on its way already goes on where
+    /// it was begun.
     pub downloads: PathBuf,
     /// Whose direct offers are accepted without asking.
     pub accept_from: Vec<AcceptFrom>,
@@ -40,7 +42,11 @@ impl FilesConfig {
     /// assert!(hobnob::FilesConfig::new("/tmp/inbox".into()).accept_from.is_empty());
     /// ```
     pub fn new(downloads: PathBuf) -> Self {
-        Self { downloads, accept_from: Vec::new(), size_max: None }
+        Self {
+            downloads,
+            accept_from: Vec::new(),
+            size_max: None,
+        }
     }
 }
 
@@ -66,7 +72,10 @@ impl std::str::FromStr for AcceptFrom {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "verified" => Ok(AcceptFrom::Verified),
-            id => id.parse().map(AcceptFrom::Peer).map_err(|_| "give a peer's whole id, or `verified`"),
+            id => id
+                .parse()
+                .map(AcceptFrom::Peer)
+                .map_err(|_| "give a peer's whole id, or `verified`"),
         }
     }
 }
@@ -115,7 +124,8 @@ impl FileState {
     }
 }
 
-/// An offered file or folder, and how things stand with it: with our own, at the peer that is named.
+/// An offered file or folder, and how things stand with it: with our own, at the peer that is
+/// named.
 ///
 /// ```
 /// use hobnob::FileInfo;
@@ -254,7 +264,8 @@ pub enum OfferError {
 }
 
 impl Node {
-    /// Offers what is at `path`, a file or a folder, to a peer. It must stay there as it is until it was fetched.
+    /// Offers what is at `path`, a file or a folder, to a peer. It must stay there as it is until
+    /// it was fetched.
     ///
     /// ```
     /// # #[tokio::main]
@@ -304,7 +315,8 @@ impl Node {
         Ok(self.broadcast(room, body).await?)
     }
 
-    /// Fetches what was offered, now or as soon as somebody who has it is there. Returns once that is decided and on disk.
+    /// Fetches what was offered, now or as soon as somebody who has it is there. Returns once that
+    /// is decided and on disk.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -324,7 +336,8 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn accept(&self, offer: MessageId) -> Result<(), FileError> {
-        self.ask_transfers(|reply| FileCommand::Accept(offer, reply)).await
+        self.ask_transfers(|reply| FileCommand::Accept(offer, reply))
+            .await
     }
 
     /// Says no to an offer, ends its transfer, or takes an own offer back. The other side is told.
@@ -345,7 +358,8 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn decline(&self, offer: MessageId) -> Result<(), FileError> {
-        self.ask_transfers(|reply| FileCommand::Decline(offer, reply)).await
+        self.ask_transfers(|reply| FileCommand::Decline(offer, reply))
+            .await
     }
 
     /// The newest offers, at most a thousand, oldest first.
@@ -365,7 +379,8 @@ impl Node {
     }
 
     async fn prepare(&self, path: PathBuf) -> Result<Offer, FileError> {
-        self.ask_transfers(|reply| FileCommand::Prepare(path, reply)).await
+        self.ask_transfers(|reply| FileCommand::Prepare(path, reply))
+            .await
     }
 
     async fn ask_transfers<T>(
@@ -373,7 +388,9 @@ impl Node {
         command: impl FnOnce(oneshot::Sender<Result<T, FileError>>) -> FileCommand,
     ) -> Result<T, FileError> {
         let (reply, answer) = oneshot::channel();
-        self.transfers.send(ToTransfers::Command(command(reply))).map_err(|_| FileError::Stopped)?;
+        self.transfers
+            .send(ToTransfers::Command(command(reply)))
+            .map_err(|_| FileError::Stopped)?;
         answer.await.map_err(|_| FileError::Stopped)?
     }
 }

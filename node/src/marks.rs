@@ -1,4 +1,5 @@
-//! What a user decides about peers: ignored, blocked, kicked, verified. Decisions are kept; a kick holds for [`KICKED_FOR`] of this run.
+//! What a user decides about peers: ignored, blocked, kicked, verified. Decisions are kept; a kick
+//! holds for [`KICKED_FOR`] of this run.
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::words::{WORDS, words};
@@ -42,8 +43,8 @@ impl Node {
         self.mark(peer, Mark::Unignore).await
     }
 
-    /// Ends the session with this peer and has no other. What it wrote is neither shown nor passed on, and of what it writes nothing
-    /// is taken, from anybody.
+    /// Ends the session with this peer and has no other. What it wrote is neither shown nor passed
+    /// on, and of what it writes nothing is taken, from anybody.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -97,7 +98,8 @@ impl Node {
         self.mark(peer, Mark::Kick).await
     }
 
-    /// The six words that this node and the peer have in common, see [`words`](hobnob_protocol::words). Takes a moment of work.
+    /// The six words that this node and the peer have in common, see
+    /// [`words`](hobnob_protocol::words). Takes a moment of work.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -110,11 +112,13 @@ impl Node {
     /// ```
     pub async fn words(&self, peer: PeerId) -> [&'static str; WORDS] {
         let me = self.id;
-        tokio::task::spawn_blocking(move || words(me, peer)).await.expect("hashing does not panic")
+        tokio::task::spawn_blocking(move || words(me, peer))
+            .await
+            .expect("hashing does not panic")
     }
 
-    /// The user has compared the words with the peer, and they are the same: from now on nobody else may have its name here. Undoes
-    /// [`Node::block`].
+    /// The user has compared the words with the peer, and they are the same: from now on nobody
+    /// else may have its name here. Undoes [`Node::block`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -149,7 +153,8 @@ impl Node {
     }
 
     async fn mark(&self, peer: PeerId, mark: Mark) -> Result<PeerInfo, MarkError> {
-        self.ask(|reply| Command::Mark { peer, mark, reply }).await?
+        self.ask(|reply| Command::Mark { peer, mark, reply })
+            .await?
     }
 }
 
@@ -157,7 +162,9 @@ impl From<NodeError> for MarkError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Store(why) => MarkError::Store(why),
-            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => MarkError::Stopped,
+            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
+                MarkError::Stopped
+            }
         }
     }
 }

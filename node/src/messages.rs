@@ -1,4 +1,5 @@
-//! Every message, once, from where a program left off: read from the store, page by page; events only say when to look again.
+//! Every message, once, from where a program left off: read from the store, page by page; events
+//! only say when to look again.
 
 use std::collections::VecDeque;
 
@@ -34,16 +35,22 @@ impl Messages {
     pub(super) fn new(node: Node, after: Option<MessageId>) -> Self {
         // Subscribed before the first page is read: what comes in between is not overlooked.
         let events = node.events();
-        Self { node, events, after, ahead: VecDeque::new(), behind: true }
+        Self {
+            node,
+            events,
+            after,
+            ahead: VecDeque::new(),
+            behind: true,
+        }
     }
 
     /// The next message; waits for it if need be. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`NodeError::NoSuchMessage`] when the message to go on after is not held, or no longer: very old ones are let go in rooms
-    /// where much is said. [`NodeError::Stopped`] when the node has stopped. [`NodeError::Store`] when the disk fails; the next
-    /// call tries again.
+    /// [`NodeError::NoSuchMessage`] when the message to go on after is not held, or no longer: very
+    /// old ones are let go in rooms where much is said. [`NodeError::Stopped`] when the node has
+    /// stopped. [`NodeError::Store`] when the disk fails; the next call tries again.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -70,20 +77,32 @@ impl Messages {
     }
 
     async fn read(&mut self) -> Result<(), NodeError> {
-        let query = HistoryQuery { after: self.after, oldest: true, limit: Some(PAGE), ..HistoryQuery::default() };
+        let query = HistoryQuery {
+            after: self.after,
+            oldest: true,
+            limit: Some(PAGE),
+            ..HistoryQuery::default()
+        };
         self.ahead = self.node.history(query).await?.into();
         self.behind = self.ahead.len() == PAGE;
         Ok(())
     }
 
-    /// Waits until something is on disk. The events that wait besides are of messages that the next page brings.
+    /// Waits until something is on disk. The events that wait besides are of messages that the next
+    /// page brings.
     async fn wait(&mut self) -> Result<(), NodeError> {
         match self.events.next().await {
             Ok(Event::Message(_) | Event::Own(_)) | Err(Lagged::Behind(_)) => {
                 self.events.skip();
                 self.behind = true;
             }
-            Ok(Event::Listening { .. } | Event::Peer(_) | Event::Receipt { .. } | Event::File(_) | Event::Notice(_)) => {}
+            Ok(
+                Event::Listening { .. }
+                | Event::Peer(_)
+                | Event::Receipt { .. }
+                | Event::File(_)
+                | Event::Notice(_),
+            ) => {}
             Err(Lagged::Stopped) => return Err(NodeError::Stopped),
         }
         Ok(())

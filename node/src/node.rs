@@ -1,7 +1,8 @@
 //! The node: the shell around core that owns the tasks, the store and the sessions.
 //!
-//! [`Node`] is a handle; the engine behind it is one task that owns all state machines. Whatever waits for a peer, the disk or
-//! the system does so in a task of its own and reports back, so that the engine never waits for anybody.
+//! [`Node`] is a handle; the engine behind it is one task that owns all state machines. Whatever
+//! waits for a peer, the disk or the system does so in a task of its own and reports back, so that
+//! the engine never waits for anybody.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,22 +13,25 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::Command;
 use crate::{
-    Builder, Config, ConversationRef, DeliveryState, Events, HistoryQuery, JoinError, Message, MessageId, Messages, NodeError,
-    PeerInfo, RoomInfo, SendError, Sent, StartError, Status, clock, events, start, transfers,
+    Builder, Config, ConversationRef, DeliveryState, Events, HistoryQuery, JoinError, Message,
+    MessageId, Messages, NodeError, PeerInfo, RoomInfo, SendError, Sent, StartError, Status, clock,
+    events, start, transfers,
 };
 use hobnob_core::peers::ResolveError;
 
-/// How long after its start a node waits for peers to be discovered before it says that a name is nobody's.
+/// How long after its start a node waits for peers to be discovered before it says that a name is
+/// nobody's.
 const DISCOVERY: Duration = Duration::from_secs(3);
 
 /// After this time, or once nobody new has come for [`QUIET`], those who are there have been met.
 const SETTLED: Duration = Duration::from_millis(2500);
 const QUIET: Duration = Duration::from_millis(400);
 
-/// A running node. Clones share it; it runs until [`Node::shutdown`], or until the last clone is dropped.
+/// A running node. Clones share it; it runs until [`Node::shutdown`], or until the last clone is
+/// dropped.
 ///
-/// Nothing here blocks, and none of the futures loses anything when it is dropped: what was asked is then done or not, as
-/// [`Node::history`] tells.
+/// Nothing here blocks, and none of the futures loses anything when it is dropped: what was asked
+/// is then done or not, as [`Node::history`] tells.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub(crate) id: PeerId,
@@ -41,8 +45,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that is to run with its key and its messages in this folder, which is made if need be. See [`Builder`] for what can
-    /// be said of it before it starts.
+    /// A node that is to run with its key and its messages in this folder, which is made if need
+    /// be. See [`Builder`] for what can be said of it before it starts.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -73,7 +77,8 @@ impl Node {
         start::start_alone(config).await
     }
 
-    /// Starts a node in a folder whose lock the caller holds for as long as the node runs: for hobnob-control.
+    /// Starts a node in a folder whose lock the caller holds for as long as the node runs: for
+    /// hobnob-control.
     #[doc(hidden)]
     pub async fn start_locked(config: Config) -> Result<Node, StartError> {
         start::start(config, None).await
@@ -95,8 +100,9 @@ impl Node {
         self.id
     }
 
-    /// What happens from now on: who comes and goes, what is said, how far it has come. A slow reader loses events, never the
-    /// node its time; see [`Events`]. For messages alone, none left out, there is [`Node::messages`].
+    /// What happens from now on: who comes and goes, what is said, how far it has come. A slow
+    /// reader loses events, never the node its time; see [`Events`]. For messages alone, none left
+    /// out, there is [`Node::messages`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -124,14 +130,16 @@ impl Node {
         self.events.subscribe()
     }
 
-    /// Every message that is on disk here, of all conversations, own ones included: each once, in the order in which it came
-    /// here, from the one after `after` on, or from the first; then those that come, as they come.
+    /// Every message that is on disk here, of all conversations, own ones included: each once, in
+    /// the order in which it came here, from the one after `after` on, or from the first; then
+    /// those that come, as they come.
     ///
-    /// This is how a program handles each message exactly once, whatever happens to it: it keeps the id of the last message that
-    /// it has handled, **in the same transaction as what handling did**, and goes on from there when it next runs. It misses
-    /// nothing that came while it was away, however long, and sees nothing twice. A program whose work is to answer can
-    /// do without a place to keep the id: what it has answered stands among its own messages, as [`Message::state`]
-    /// shows.
+    /// This is how a program handles each message exactly once, whatever happens to it: it keeps
+    /// the id of the last message that it has handled, **in the same transaction as what handling
+    /// did**, and goes on from there when it next runs. It misses nothing that came while it was
+    /// away, however long, and sees nothing twice. A program whose work is to answer can do without
+    /// a place to keep the id: what it has answered stands among its own messages, as
+    /// [`Message::state`] shows.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -178,11 +186,12 @@ impl Node {
         self.ask(Command::Status).await
     }
 
-    /// Puts a message for a peer on disk; from then on it will arrive, once, in order, whenever the two next meet. Whether it
-    /// has, [`Node::wait_for`] and receipts tell.
+    /// Puts a message for a peer on disk; from then on it will arrive, once, in order, whenever the
+    /// two next meet. Whether it has, [`Node::wait_for`] and receipts tell.
     ///
-    /// Names are looked up first, for a moment longer while the node is young: up to three seconds after its start, somebody
-    /// who is not known yet may still be discovered. An address is dialed, so that it is known whose message it is.
+    /// Names are looked up first, for a moment longer while the node is young: up to three seconds
+    /// after its start, somebody who is not known yet may still be discovered. An address is
+    /// dialed, so that it is known whose message it is.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -206,7 +215,13 @@ impl Node {
     pub async fn send(&self, target: Target, body: Body) -> Result<Sent, SendError> {
         body.check_own()?;
         let send = async |peer, certain, body| {
-            self.ask(|reply| Command::Send { to: ConversationRef::Direct(peer), certain, body, reply }).await?
+            self.ask(|reply| Command::Send {
+                to: ConversationRef::Direct(peer),
+                certain,
+                body,
+                reply,
+            })
+            .await?
         };
         // To a peer that is known, which is nearly always so, it takes one question and not two.
         if let Target::Id(peer) = target {
@@ -218,9 +233,9 @@ impl Node {
         send(self.resolve(target).await?, true, body).await
     }
 
-    /// Puts a message for a room on disk, for those who are in it. In an open room, that is who is there now: [`Sent::to`] says
-    /// who, and a node that has just started waits until it is [`Node::settled`] first. In a room with a secret it is whoever
-    /// has the secret.
+    /// Puts a message for a room on disk, for those who are in it. In an open room, that is who is
+    /// there now: [`Sent::to`] says who, and a node that has just started waits until it is
+    /// [`Node::settled`] first. In a room with a secret it is whoever has the secret.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -239,11 +254,18 @@ impl Node {
     /// ```
     pub async fn broadcast(&self, room: RoomName, body: Body) -> Result<Sent, SendError> {
         body.check_own()?;
-        self.ask(|reply| Command::Send { to: ConversationRef::Room(room), certain: true, body, reply }).await?
+        self.ask(|reply| Command::Send {
+            to: ConversationRef::Room(room),
+            certain: true,
+            body,
+            reply,
+        })
+        .await?
     }
 
-    /// Waits until a message of this node's own has come so far with everybody it is for; for as long as that takes, which may be
-    /// for ever: put a time limit around it. Dropping the future gives up waiting, not the message.
+    /// Waits until a message of this node's own has come so far with everybody it is for; for as
+    /// long as that takes, which may be for ever: put a time limit around it. Dropping the future
+    /// gives up waiting, not the message.
     ///
     /// For whom a message to a room was is known within the run that wrote it, for the newest 8192.
     ///
@@ -263,8 +285,13 @@ impl Node {
     /// assert_eq!(node.wait_for(sent.id, DeliveryState::Queued).await?, DeliveryState::Queued);
     /// # Ok(()) }
     /// ```
-    pub async fn wait_for(&self, id: MessageId, state: DeliveryState) -> Result<DeliveryState, NodeError> {
-        self.ask(|reply| Command::WaitFor { id, state, reply }).await?
+    pub async fn wait_for(
+        &self,
+        id: MessageId,
+        state: DeliveryState,
+    ) -> Result<DeliveryState, NodeError> {
+        self.ask(|reply| Command::WaitFor { id, state, reply })
+            .await?
     }
 
     /// Everybody known: who is here, and who was met or written to before.
@@ -303,9 +330,10 @@ impl Node {
 
     /// Reads messages back, the newest that fit the query, oldest first.
     ///
-    /// Of one conversation they come in display order, which is the same on every node: who answered comes after what was
-    /// answered. Of all conversations they come in the order in which they came here. `before` and `after` go on in the order of
-    /// the answer; in display order, something new may come before what was read already, so to follow what comes is for
+    /// Of one conversation they come in display order, which is the same on every node: who
+    /// answered comes after what was answered. Of all conversations they come in the order in which
+    /// they came here. `before` and `after` go on in the order of the answer; in display order,
+    /// something new may come before what was read already, so to follow what comes is for
     /// [`Node::messages`].
     ///
     /// ```
@@ -333,8 +361,9 @@ impl Node {
         self.ask(|reply| Command::History { query, reply }).await?
     }
 
-    /// Joins a room, for this run and later ones. With a secret, only those who have it are members, and read what is said there;
-    /// a room with a secret is another room than the open one of that name.
+    /// Joins a room, for this run and later ones. With a secret, only those who have it are
+    /// members, and read what is said there; a room with a secret is another room than the open one
+    /// of that name.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -349,8 +378,17 @@ impl Node {
     /// assert!(matches!(other, Err(JoinError::OtherSecret(_))));
     /// # Ok(()) }
     /// ```
-    pub async fn join(&self, room: RoomName, secret: Option<Vec<u8>>) -> Result<RoomInfo, JoinError> {
-        self.ask(|reply| Command::Join { room, secret, reply }).await?
+    pub async fn join(
+        &self,
+        room: RoomName,
+        secret: Option<Vec<u8>>,
+    ) -> Result<RoomInfo, JoinError> {
+        self.ask(|reply| Command::Join {
+            room,
+            secret,
+            reply,
+        })
+        .await?
     }
 
     /// Leaves a room. What was said there stays readable.
@@ -401,7 +439,8 @@ impl Node {
         self.ask(|reply| Command::SetNick { nick, reply }).await
     }
 
-    /// Finds out whom a target means; dials where an address says so. Names are looked up as [`Node::send`] does.
+    /// Finds out whom a target means; dials where an address says so. Names are looked up as
+    /// [`Node::send`] does.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -419,12 +458,15 @@ impl Node {
             Target::Id(peer) => self.resolve_id(peer).await,
             Target::Address(at) => self.resolve_address(at).await,
             Target::Ticket(ticket) => self.resolve_ticket(ticket).await,
-            Target::AtRelay(peer, at) => self.reach(peer, Vec::new(), vec![RelayAddr { id: None, at }]).await,
+            Target::AtRelay(peer, at) => {
+                self.reach(peer, Vec::new(), vec![RelayAddr { id: None, at }])
+                    .await
+            }
         }
     }
 
-    /// Returns once discovery has had its chance: nobody new has come for a moment, or 2.5 s have passed since the start. Worth
-    /// waiting for before a first [`Node::broadcast`].
+    /// Returns once discovery has had its chance: nobody new has come for a moment, or 2.5 s have
+    /// passed since the start. Worth waiting for before a first [`Node::broadcast`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -454,8 +496,9 @@ impl Node {
         }
     }
 
-    /// Stops the node: says goodbye to its peers, and closes the store. Returns when all is done; then the folder is free for
-    /// another start. Whoever asks this node for anything afterwards is told that it has stopped.
+    /// Stops the node: says goodbye to its peers, and closes the store. Returns when all is done;
+    /// then the folder is free for another start. Whoever asks this node for anything afterwards is
+    /// told that it has stopped.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -476,8 +519,16 @@ impl Node {
     pub(crate) async fn resolve_name(&self, name: String) -> Result<PeerId, SendError> {
         let found = self
             .until_known(|| async {
-                match self.ask(|reply| Command::Resolve { name: name.clone(), reply }).await {
-                    Ok(Err(unknown @ ResolveError::Unknown { .. })) => Err(SendError::from(unknown)),
+                match self
+                    .ask(|reply| Command::Resolve {
+                        name: name.clone(),
+                        reply,
+                    })
+                    .await
+                {
+                    Ok(Err(unknown @ ResolveError::Unknown { .. })) => {
+                        Err(SendError::from(unknown))
+                    }
                     Ok(Ok(peer)) => Ok(Ok(peer)),
                     Ok(Err(error)) => Ok(Err(error.into())),
                     Err(_) => Ok(Err(SendError::Stopped)),
@@ -491,11 +542,23 @@ impl Node {
         if peer == self.id {
             return Err(SendError::Myself);
         }
-        let known = async || self.ask(|reply| Command::IsKnown { peer, reply }).await.unwrap_or(false);
-        self.until_known(|| async { if known().await { Ok(peer) } else { Err(SendError::UnknownId(peer)) } }).await
+        let known = async || {
+            self.ask(|reply| Command::IsKnown { peer, reply })
+                .await
+                .unwrap_or(false)
+        };
+        self.until_known(|| async {
+            if known().await {
+                Ok(peer)
+            } else {
+                Err(SendError::UnknownId(peer))
+            }
+        })
+        .await
     }
 
-    /// Tries until it succeeds or the node has been up long enough to have met everybody who is there.
+    /// Tries until it succeeds or the node has been up long enough to have met everybody who is
+    /// there.
     pub(crate) async fn until_known<T, F: Future<Output = Result<T, SendError>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -518,12 +581,22 @@ impl Node {
     pub(crate) async fn resolve_address(&self, at: HostPort) -> Result<PeerId, SendError> {
         let mut failure = None;
         for addr in look_up(&at).await? {
-            match self.ask(|reply| Command::Dial { addr, expected: None, reply }).await? {
+            match self
+                .ask(|reply| Command::Dial {
+                    addr,
+                    expected: None,
+                    reply,
+                })
+                .await?
+            {
                 Ok(peer) => return Ok(peer),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        Err(failure.unwrap_or(SendError::Host { host: at.host, why: "it has no address".to_owned() }))
+        Err(failure.unwrap_or(SendError::Host {
+            host: at.host,
+            why: "it has no address".to_owned(),
+        }))
     }
 
     pub(crate) async fn resolve_ticket(&self, ticket: Ticket) -> Result<PeerId, SendError> {
@@ -531,12 +604,21 @@ impl Node {
             return Err(SendError::Myself);
         }
         if !ticket.relays.is_empty() {
-            return self.reach(ticket.id, look_up_all(&ticket.addrs).await, ticket.relays).await;
+            return self
+                .reach(ticket.id, look_up_all(&ticket.addrs).await, ticket.relays)
+                .await;
         }
         let mut failure = None;
         for at in &ticket.addrs {
             for addr in look_up(at).await.unwrap_or_default() {
-                match self.ask(|reply| Command::Dial { addr, expected: Some(ticket.id), reply }).await? {
+                match self
+                    .ask(|reply| Command::Dial {
+                        addr,
+                        expected: Some(ticket.id),
+                        reply,
+                    })
+                    .await?
+                {
                     Ok(peer) => return Ok(peer),
                     Err(error) => failure = failure.or(Some(error)),
                 }
@@ -549,18 +631,36 @@ impl Node {
         }
     }
 
-    /// A peer at a relay. Who it is is certain, whether or not it is there now: a message waits for it.
-    pub(crate) async fn reach(&self, peer: PeerId, addrs: Vec<SocketAddr>, relays: Vec<RelayAddr>) -> Result<PeerId, SendError> {
+    /// A peer at a relay. Who it is is certain, whether or not it is there now: a message waits for
+    /// it.
+    pub(crate) async fn reach(
+        &self,
+        peer: PeerId,
+        addrs: Vec<SocketAddr>,
+        relays: Vec<RelayAddr>,
+    ) -> Result<PeerId, SendError> {
         if peer == self.id {
             return Err(SendError::Myself);
         }
-        self.ask(|reply| Command::Reach { peer, addrs, relays, reply }).await?;
+        self.ask(|reply| Command::Reach {
+            peer,
+            addrs,
+            relays,
+            reply,
+        })
+        .await?;
         Ok(peer)
     }
 
-    pub(crate) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NodeError> {
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, NodeError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| NodeError::Stopped)?;
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| NodeError::Stopped)?;
         answer.await.map_err(|_| NodeError::Stopped)
     }
 }
@@ -569,7 +669,9 @@ impl From<NodeError> for SendError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Store(why) => SendError::Store(why),
-            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => SendError::Stopped,
+            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
+                SendError::Stopped
+            }
         }
     }
 }
@@ -578,15 +680,21 @@ impl From<NodeError> for JoinError {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Store(why) => JoinError::Store(why),
-            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => JoinError::Stopped,
+            NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
+                JoinError::Stopped
+            }
         }
     }
 }
 
-/// The addresses of a host: of a name by the system's resolver, of a literal (with or without a zone) itself.
+/// The addresses of a host: of a name by the system's resolver, of a literal (with or without a
+/// zone) itself.
 pub(crate) async fn look_up(at: &HostPort) -> Result<Vec<SocketAddr>, SendError> {
     let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
-    let why = |error: std::io::Error| SendError::Host { host: at.host.clone(), why: error.to_string() };
+    let why = |error: std::io::Error| SendError::Host {
+        host: at.host.clone(),
+        why: error.to_string(),
+    };
     Ok(found.map_err(why)?.take(8).collect())
 }
 

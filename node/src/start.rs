@@ -1,4 +1,5 @@
-//! Starting a node: everything that can fail for a reason the user must hear of, in the order that loses nothing.
+//! Starting a node: everything that can fail for a reason the user must hear of, in the order that
+//! loses nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,8 +48,10 @@ pub(super) const NICK: &str = "nick";
 /// Takes the lock of the folder, and starts a node there.
 pub(super) async fn start_alone(config: Config) -> Result<Node, StartError> {
     let dir = || config.data_dir.display().to_string();
-    let taken =
-        Lock::take(&config.data_dir).map_err(|(path, source)| StartError::Home { dir: path.display().to_string(), source });
+    let taken = Lock::take(&config.data_dir).map_err(|(path, source)| StartError::Home {
+        dir: path.display().to_string(),
+        source,
+    });
     match taken? {
         Taken::Ours(lock) => start(config, Some(lock)).await,
         Taken::Busy(pid) => Err(StartError::InUse { dir: dir(), pid }),
@@ -75,7 +78,13 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
     let nick = choose_nick(&config, &opened, &key);
     let run = random();
-    let replica = Replica::new(key.clone(), run, interfaces.fingerprint(), clock.now(), opened.loaded);
+    let replica = Replica::new(
+        key.clone(),
+        run,
+        interfaces.fingerprint(),
+        clock.now(),
+        opened.loaded,
+    );
     let parts = Parts {
         clock,
         key: key.clone(),
@@ -116,7 +125,15 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         find_peers(&mut engine, run);
     }
     tokio::spawn(engine.run());
-    Ok(Node { id: key.id(), data_dir: config.data_dir.clone(), commands, transfers, events, met: met_changed, clock })
+    Ok(Node {
+        id: key.id(),
+        data_dir: config.data_dir.clone(),
+        commands,
+        transfers,
+        events,
+        met: met_changed,
+        clock,
+    })
 }
 
 fn start_transfers(
@@ -144,27 +161,51 @@ fn check(config: &Config) -> Result<(), StartError> {
     let limits = [
         (config.rooms.len(), ROOMS_MAX, "rooms"),
         (config.relays.len(), RELAYS_MAX, "relays"),
-        (config.relay_token.as_ref().map_or(0, Vec::len), TOKEN_MAX, "bytes in its relay token"),
+        (
+            config.relay_token.as_ref().map_or(0, Vec::len),
+            TOKEN_MAX,
+            "bytes in its relay token",
+        ),
     ];
     match limits.into_iter().find(|(given, max, _)| given > max) {
-        Some((given, max, what)) => Err(StartError::TooMuch { what: format!("{max} {what}"), given }),
+        Some((given, max, what)) => Err(StartError::TooMuch {
+            what: format!("{max} {what}"),
+            given,
+        }),
         None => Ok(()),
     }
 }
 
 fn make_dir(dir: &Path) -> Result<(), StartError> {
-    let made = if dir.is_dir() { Ok(()) } else { fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) };
-    let home = |source| StartError::Home { dir: dir.display().to_string(), source };
+    let made = if dir.is_dir() {
+        Ok(())
+    } else {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+    };
+    let home = |source| StartError::Home {
+        dir: dir.display().to_string(),
+        source,
+    };
     made.map_err(home)?;
     let mode = fs::metadata(dir).map_err(home)?.permissions().mode();
     if mode & 0o022 != 0 {
-        warn!("others may write to {}: they could replace the key", dir.display());
+        warn!(
+            "others may write to {}: they could replace the key",
+            dir.display()
+        );
     }
     Ok(())
 }
 
 /// Opens the store where blocking is allowed; its answers come back to the engine.
-async fn open_store(config: &Config, clock: Clock, internal: mpsc::UnboundedSender<Internal>) -> Result<Opened, StartError> {
+async fn open_store(
+    config: &Config,
+    clock: Clock,
+    internal: mpsc::UnboundedSender<Internal>,
+) -> Result<Opened, StartError> {
     let path = config.data_dir.join(DATABASE);
     let since_ms = clock.now().wall_ms.saturating_sub(OPEN_ROOM_OFFER_MS);
     let open = move || {
@@ -173,7 +214,9 @@ async fn open_store(config: &Config, clock: Clock, internal: mpsc::UnboundedSend
             let _ = internal.send(Internal::Stored(commit, result));
         })
     };
-    let opened = tokio::task::spawn_blocking(open).await.map_err(std::io::Error::other)??;
+    let opened = tokio::task::spawn_blocking(open)
+        .await
+        .map_err(std::io::Error::other)??;
     Ok(opened)
 }
 
@@ -183,14 +226,28 @@ fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
         opened.store.set_setting(NICK, nick.as_str());
         return nick.clone();
     }
-    let kept = opened.settings.get(NICK).and_then(|nick| Nickname::new(nick).ok());
-    let of_user = || ["USER", "LOGNAME"].iter().filter_map(|name| std::env::var(name).ok()).find_map(|n| Nickname::cleaned(&n));
-    kept.or_else(of_user).unwrap_or_else(|| Nickname::new(&key.id().short()).expect("eight letters are a nickname"))
+    let kept = opened
+        .settings
+        .get(NICK)
+        .and_then(|nick| Nickname::new(nick).ok());
+    let of_user = || {
+        ["USER", "LOGNAME"]
+            .iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find_map(|n| Nickname::cleaned(&n))
+    };
+    kept.or_else(of_user)
+        .unwrap_or_else(|| Nickname::new(&key.id().short()).expect("eight letters are a nickname"))
 }
 
 /// The identities of relays that earlier runs met, by address.
 fn relay_ids(settings: &BTreeMap<String, String>) -> BTreeMap<String, PeerId> {
-    let of_relay = |(name, id): (&String, &String)| Some((name.strip_prefix(RELAY_SETTING)?.to_owned(), id.parse().ok()?));
+    let of_relay = |(name, id): (&String, &String)| {
+        Some((
+            name.strip_prefix(RELAY_SETTING)?.to_owned(),
+            id.parse().ok()?,
+        ))
+    };
     settings.iter().filter_map(of_relay).collect()
 }
 

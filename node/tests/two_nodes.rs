@@ -1,7 +1,9 @@
 //! Two nodes in one process, over real sockets and real databases.
 
 use hobnob::protocol::{Body, RoomName, Target};
-use hobnob::{BodyError, ConversationRef, DeliveryState, Event, HistoryQuery, Node, SendError, StartError};
+use hobnob::{
+    BodyError, ConversationRef, DeliveryState, Event, HistoryQuery, Node, SendError, StartError,
+};
 
 async fn node(dir: &std::path::Path, nick: &str) -> Node {
     let builder = Node::builder(dir.join(nick)).nick(nick.parse().expect("a nickname"));
@@ -10,7 +12,13 @@ async fn node(dir: &std::path::Path, nick: &str) -> Node {
 
 async fn address(node: &Node) -> Target {
     let status = node.status().await.expect("runs");
-    status.addrs.first().expect("listens").to_string().parse().expect("an address")
+    status
+        .addrs
+        .first()
+        .expect("listens")
+        .to_string()
+        .parse()
+        .expect("an address")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,30 +26,64 @@ async fn two_nodes_talk_directly_and_to_all_and_remember_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let (ann, bob) = (node(dir.path(), "ann").await, node(dir.path(), "bob").await);
     let mut heard = bob.events();
-    let sent = ann.send(address(&bob).await, Body::Text("hi".into())).await.expect("is stored");
-    assert_eq!(ann.wait_for(sent.id, DeliveryState::Delivered).await, Ok(DeliveryState::Delivered));
+    let sent = ann
+        .send(address(&bob).await, Body::Text("hi".into()))
+        .await
+        .expect("is stored");
+    assert_eq!(
+        ann.wait_for(sent.id, DeliveryState::Delivered).await,
+        Ok(DeliveryState::Delivered)
+    );
     let message = loop {
         if let Event::Message(message) = heard.next().await.expect("goes on") {
             break message;
         }
     };
-    assert_eq!((message.body, message.name.as_str()), (Body::Text("hi".into()), "ann"));
+    assert_eq!(
+        (message.body, message.name.as_str()),
+        (Body::Text("hi".into()), "ann")
+    );
 
-    let by_name = bob.send("ann".parse().expect("a name"), Body::Text("hello".into())).await.expect("is stored");
-    bob.wait_for(by_name.id, DeliveryState::Delivered).await.expect("arrives");
-    let to_all = bob.broadcast(RoomName::lobby(), Body::Text("all".into())).await.expect("is stored");
+    let by_name = bob
+        .send("ann".parse().expect("a name"), Body::Text("hello".into()))
+        .await
+        .expect("is stored");
+    bob.wait_for(by_name.id, DeliveryState::Delivered)
+        .await
+        .expect("arrives");
+    let to_all = bob
+        .broadcast(RoomName::lobby(), Body::Text("all".into()))
+        .await
+        .expect("is stored");
     assert_eq!(to_all.to, [ann.id()]);
-    bob.wait_for(to_all.id, DeliveryState::Delivered).await.expect("arrives");
+    bob.wait_for(to_all.id, DeliveryState::Delivered)
+        .await
+        .expect("arrives");
 
     let history = async |conversation| {
-        let query = HistoryQuery { conversation: Some(conversation), ..HistoryQuery::default() };
+        let query = HistoryQuery {
+            conversation: Some(conversation),
+            ..HistoryQuery::default()
+        };
         let messages = ann.history(query).await.expect("reads");
-        messages.into_iter().map(|message| (message.body, message.state)).collect::<Vec<_>>()
+        messages
+            .into_iter()
+            .map(|message| (message.body, message.state))
+            .collect::<Vec<_>>()
     };
     let text = |text: &str| Body::Text(text.into());
     let direct = history(ConversationRef::Direct(bob.id())).await;
-    assert_eq!(direct, [(text("hi"), Some(DeliveryState::Delivered)), (text("hello"), None)]);
-    assert_eq!(history(ConversationRef::Room(RoomName::lobby())).await, [(text("all"), None)]);
+    assert_eq!(
+        direct,
+        [
+            (text("hi"), Some(DeliveryState::Delivered)),
+            (text("hello"), None)
+        ]
+    );
+    assert_eq!(
+        history(ConversationRef::Room(RoomName::lobby())).await,
+        [(text("all"), None)]
+    );
     ann.shutdown().await;
     bob.shutdown().await;
 }
@@ -50,11 +92,18 @@ async fn two_nodes_talk_directly_and_to_all_and_remember_it() {
 async fn what_was_said_while_the_peer_was_away_arrives_once_and_in_order() {
     let dir = tempfile::tempdir().expect("a folder");
     let (ann, bob) = (node(dir.path(), "ann").await, node(dir.path(), "bob").await);
-    let first = ann.send(address(&bob).await, Body::Text("0".into())).await.expect("is stored");
-    ann.wait_for(first.id, DeliveryState::Delivered).await.expect("arrives");
+    let first = ann
+        .send(address(&bob).await, Body::Text("0".into()))
+        .await
+        .expect("is stored");
+    ann.wait_for(first.id, DeliveryState::Delivered)
+        .await
+        .expect("arrives");
     bob.shutdown().await;
     for n in 1..=1000 {
-        ann.send("bob".parse().expect("a name"), Body::Text(n.to_string())).await.expect("is stored");
+        ann.send("bob".parse().expect("a name"), Body::Text(n.to_string()))
+            .await
+            .expect("is stored");
     }
     let bob = node(dir.path(), "bob").await;
     bob.resolve(address(&ann).await).await.expect("answers");
@@ -77,17 +126,38 @@ async fn what_was_said_while_the_peer_was_away_arrives_once_and_in_order() {
 async fn what_is_beyond_a_limit_is_an_error_before_anything_begins() {
     let dir = tempfile::tempdir().expect("a folder");
     let plain = || Node::builder(dir.path().join("ann")).loopback();
-    let rooms = (0..1_000).fold(plain(), |builder, n| builder.room(format!("room-{n}").parse().expect("a name")));
-    let relays = (1..100).fold(plain(), |builder, n| builder.relay(format!("127.0.0.1:{n}").parse().expect("a relay")));
-    for (builder, says) in [(rooms, "rooms"), (relays, "relays"), (plain().relay_token([1; 1_000]), "bytes in its relay token")] {
+    let rooms = (0..1_000).fold(plain(), |builder, n| {
+        builder.room(format!("room-{n}").parse().expect("a name"))
+    });
+    let relays = (1..100).fold(plain(), |builder, n| {
+        builder.relay(format!("127.0.0.1:{n}").parse().expect("a relay"))
+    });
+    for (builder, says) in [
+        (rooms, "rooms"),
+        (relays, "relays"),
+        (plain().relay_token([1; 1_000]), "bytes in its relay token"),
+    ] {
         match builder.start().await {
-            Err(error @ StartError::TooMuch { .. }) => assert!(error.to_string().contains(says), "{error}"),
+            Err(error @ StartError::TooMuch { .. }) => {
+                assert!(error.to_string().contains(says), "{error}")
+            }
             other => panic!("{other:?}"),
         }
     }
     let node = plain().start().await.expect("starts");
     for kind in [1, 2, 77] {
-        let odd = node.broadcast(RoomName::lobby(), Body::Unknown { kind, bytes: vec![0xff] }).await;
-        assert_eq!(odd.expect_err("can't be read back"), SendError::Body(BodyError::Unknown(kind)));
+        let odd = node
+            .broadcast(
+                RoomName::lobby(),
+                Body::Unknown {
+                    kind,
+                    bytes: vec![0xff],
+                },
+            )
+            .await;
+        assert_eq!(
+            odd.expect_err("can't be read back"),
+            SendError::Body(BodyError::Unknown(kind))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Batches: how entries travel. One signature over the last entry's hash covers the whole batch and all before it.
+//! Batches: how entries travel. One signature over the last entry's hash covers the whole batch and
+//! all before it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,8 @@ pub enum BatchError {
     /// A first batch whose `prev` is not the log's first hash.
     #[error("the log does not start where its name says")]
     Genesis,
-    /// Lamport numbers never shrink within a log. (They stand still where they have come to their end.)
+    /// Lamport numbers never shrink within a log. (They stand still where they have come to their
+    /// end.)
     #[error("Lamport numbers shrink")]
     Lamport,
     /// The signature is not the author's over these bytes.
@@ -97,10 +99,9 @@ impl Batch {
     /// Reads a batch from the body of a frame; the entries stay where they are in `bytes`.
     pub fn decode(bytes: &Bytes) -> Result<Batch, CodecError> {
         let encoded = codec::decode::<Encoded<'_>, FRAME_MAX>(bytes)?;
-        let signature: [u8; 64] = encoded
-            .signature
-            .try_into()
-            .map_err(|_| CodecError::Malformed(format!("a signature of {} bytes", encoded.signature.len())))?;
+        let signature: [u8; 64] = encoded.signature.try_into().map_err(|_| {
+            CodecError::Malformed(format!("a signature of {} bytes", encoded.signature.len()))
+        })?;
         Ok(Batch {
             name: encoded.name,
             first: encoded.first,
@@ -110,15 +111,17 @@ impl Batch {
         })
     }
 
-    /// Proves everything about the batch that can be proved without knowing the log: bounds, form, the signature.
+    /// Proves everything about the batch that can be proved without knowing the log: bounds, form,
+    /// the signature.
     pub fn check(self) -> Result<CheckedBatch, BatchError> {
         let checked = self.read()?;
         checked.verify()?;
         Ok(checked)
     }
 
-    /// Everything [`Batch::check`] does but for the signature, which costs the most: [`CheckedBatch::verify`] comes last, when the
-    /// replica knows that it wants the entries at all.
+    /// Everything [`Batch::check`] does but for the signature, which costs the most:
+    /// [`CheckedBatch::verify`] comes last, when the replica knows that it wants the entries at
+    /// all.
     pub fn read(self) -> Result<CheckedBatch, BatchError> {
         if self.entries.is_empty() || self.entries.len() > BATCH_ENTRIES_BYTES_MAX {
             return Err(BatchError::Size);
@@ -132,7 +135,10 @@ impl Batch {
             return Err(BatchError::Genesis);
         }
         let entries = self.read_entries()?;
-        Ok(CheckedBatch { batch: self, entries })
+        Ok(CheckedBatch {
+            batch: self,
+            entries,
+        })
     }
 
     fn read_entries(&self) -> Result<Vec<CheckedEntry>, BatchError> {
@@ -140,7 +146,10 @@ impl Batch {
         let (mut at, mut seq, mut hash) = (0, self.first, self.prev);
         while at < self.entries.len() {
             let (entry, used) = Entry::decode_prefix(&self.entries[at..])?;
-            if entries.last().is_some_and(|before| before.entry.lamport > entry.lamport) {
+            if entries
+                .last()
+                .is_some_and(|before| before.entry.lamport > entry.lamport)
+            {
                 return Err(BatchError::Lamport);
             }
             let bytes = self.entries.slice(at..at + used);
@@ -153,9 +162,15 @@ impl Batch {
 }
 
 impl CheckedBatch {
-    /// Writes `entries`, which must be one or more, fit a batch and have Lamport numbers that do not shrink, after the entry whose
-    /// number is `first - 1` and hash is `prev`.
-    pub fn author(key: &SecretKey, name: LogName, first: Seq, prev: EntryHash, entries: Vec<Entry>) -> Self {
+    /// Writes `entries`, which must be one or more, fit a batch and have Lamport numbers that do
+    /// not shrink, after the entry whose number is `first - 1` and hash is `prev`.
+    pub fn author(
+        key: &SecretKey,
+        name: LogName,
+        first: Seq,
+        prev: EntryHash,
+        entries: Vec<Entry>,
+    ) -> Self {
         debug_assert!(key.id() == name.author && !entries.is_empty());
         let mut joined = Vec::with_capacity(entries.len() * 64);
         let mut ends = Vec::with_capacity(entries.len());
@@ -175,14 +190,31 @@ impl CheckedBatch {
         let checked: Vec<_> = checked.collect();
         let last = first + checked.len() as u64 - 1;
         let signature = key.sign(&signed_bytes(&name, last, &hash));
-        Self { batch: Batch { name, first, prev, entries: joined, signature }, entries: checked }
+        Self {
+            batch: Batch {
+                name,
+                first,
+                prev,
+                entries: joined,
+                signature,
+            },
+            entries: checked,
+        }
     }
 
     /// Proves that the author signed the last entry, and so all before it.
     pub fn verify(&self) -> Result<(), BatchError> {
         let signed = signed_bytes(&self.batch.name, self.last(), &self.head());
-        let genuine = self.batch.name.author.verifies(&signed, &self.batch.signature);
-        if genuine { Ok(()) } else { Err(BatchError::Signature) }
+        let genuine = self
+            .batch
+            .name
+            .author
+            .verifies(&signed, &self.batch.signature);
+        if genuine {
+            Ok(())
+        } else {
+            Err(BatchError::Signature)
+        }
     }
 
     /// Sequence number of the first entry.
@@ -197,7 +229,10 @@ impl CheckedBatch {
 
     /// Hash of the last entry.
     pub fn head(&self) -> EntryHash {
-        self.entries.last().expect("a batch holds at least one entry").hash
+        self.entries
+            .last()
+            .expect("a batch holds at least one entry")
+            .hash
     }
 
     /// The entry at `seq`, if the batch holds it.
@@ -208,12 +243,16 @@ impl CheckedBatch {
 
     /// The hash of the entry at `seq`, or of the one before the first.
     pub fn hash_at(&self, seq: Seq) -> Option<EntryHash> {
-        if seq.checked_add(1)? == self.batch.first { Some(self.batch.prev) } else { self.at(seq).map(|e| e.hash) }
+        if seq.checked_add(1)? == self.batch.first {
+            Some(self.batch.prev)
+        } else {
+            self.at(seq).map(|e| e.hash)
+        }
     }
 }
 
-/// The log is named here although the chain starts from its name: a batch may be taken without the entries before it, and then
-/// nothing else ties it to its place. The author is the key that signs.
+/// The log is named here although the chain starts from its name: a batch may be taken without the
+/// entries before it, and then nothing else ties it to its place. The author is the key that signs.
 fn signed_bytes(name: &LogName, last: Seq, head: &EntryHash) -> [u8; 96] {
     let mut signed = [0; 96];
     signed[..16].copy_from_slice(b"hobnob 1 batch \0");
@@ -236,24 +275,44 @@ mod tests {
     }
 
     fn name() -> LogName {
-        LogName { conversation: ConversationId::from_bytes([1; 32]), author: key().id(), log: LogId(7) }
+        LogName {
+            conversation: ConversationId::from_bytes([1; 32]),
+            author: key().id(),
+            log: LogId(7),
+        }
     }
 
     fn texts(lamport: u64, texts: &[&str]) -> Vec<Entry> {
-        let entry = |(i, t): (usize, &&str)| Entry { lamport: lamport + i as u64, sent_at_ms: 9, body: Body::Text((*t).into()) };
+        let entry = |(i, t): (usize, &&str)| Entry {
+            lamport: lamport + i as u64,
+            sent_at_ms: 9,
+            body: Body::Text((*t).into()),
+        };
         texts.iter().enumerate().map(entry).collect()
     }
 
     fn batch() -> CheckedBatch {
-        CheckedBatch::author(&key(), name(), 1, name().genesis(), texts(1, &["a", "b", "c"]))
+        CheckedBatch::author(
+            &key(),
+            name(),
+            1,
+            name().genesis(),
+            texts(1, &["a", "b", "c"]),
+        )
     }
 
     #[test]
     fn what_an_author_wrote_passes_the_check_and_continues() {
         let first = batch();
         let body = Bytes::from(first.batch.encode());
-        let read = Batch::decode(&body).expect("decodes").check().expect("is the author's");
-        assert_eq!((read.first(), read.last(), read.head()), (1, 3, first.head()));
+        let read = Batch::decode(&body)
+            .expect("decodes")
+            .check()
+            .expect("is the author's");
+        assert_eq!(
+            (read.first(), read.last(), read.head()),
+            (1, 3, first.head())
+        );
         let next = CheckedBatch::author(&key(), name(), 4, first.head(), texts(4, &["d"]));
         assert_eq!(next.hash_at(3), first.hash_at(3));
         assert!(next.batch.check().is_ok());
@@ -266,27 +325,121 @@ mod tests {
         let entry = batch().entries[0].bytes.len();
         reordered.rotate_left(entry);
         let cases = [
-            ("other author", Batch { name: LogName { author: SecretKey::from_seed([6; 32]).id(), ..name() }, ..good.clone() }),
-            ("other log", Batch { name: LogName { log: LogId(8), ..name() }, ..good.clone() }),
+            (
+                "other author",
+                Batch {
+                    name: LogName {
+                        author: SecretKey::from_seed([6; 32]).id(),
+                        ..name()
+                    },
+                    ..good.clone()
+                },
+            ),
+            (
+                "other log",
+                Batch {
+                    name: LogName {
+                        log: LogId(8),
+                        ..name()
+                    },
+                    ..good.clone()
+                },
+            ),
             (
                 "other conversation",
-                Batch { name: LogName { conversation: ConversationId::from_bytes([2; 32]), ..name() }, ..good.clone() },
+                Batch {
+                    name: LogName {
+                        conversation: ConversationId::from_bytes([2; 32]),
+                        ..name()
+                    },
+                    ..good.clone()
+                },
             ),
-            ("other place", Batch { first: 2, ..good.clone() }),
-            ("no place", Batch { first: 0, ..good.clone() }),
-            ("beyond all places", Batch { first: Seq::MAX - 1, ..good.clone() }),
-            ("other past", Batch { first: 2, prev: EntryHash::from_bytes([0; 32]), ..good.clone() }),
-            ("a false start", Batch { prev: EntryHash::from_bytes([0; 32]), ..good.clone() }),
-            ("reordered", Batch { entries: reordered.into(), ..good.clone() }),
-            ("one dropped", Batch { entries: good.entries.slice(entry..), ..good.clone() }),
-            ("truncated", Batch { entries: good.entries.slice(..good.entries.len() - 1), ..good.clone() }),
-            ("empty", Batch { entries: Bytes::new(), ..good.clone() }),
-            ("no signature", Batch { signature: Signature::from_bytes([0; 64]), ..good.clone() }),
+            (
+                "other place",
+                Batch {
+                    first: 2,
+                    ..good.clone()
+                },
+            ),
+            (
+                "no place",
+                Batch {
+                    first: 0,
+                    ..good.clone()
+                },
+            ),
+            (
+                "beyond all places",
+                Batch {
+                    first: Seq::MAX - 1,
+                    ..good.clone()
+                },
+            ),
+            (
+                "other past",
+                Batch {
+                    first: 2,
+                    prev: EntryHash::from_bytes([0; 32]),
+                    ..good.clone()
+                },
+            ),
+            (
+                "a false start",
+                Batch {
+                    prev: EntryHash::from_bytes([0; 32]),
+                    ..good.clone()
+                },
+            ),
+            (
+                "reordered",
+                Batch {
+                    entries: reordered.into(),
+                    ..good.clone()
+                },
+            ),
+            (
+                "one dropped",
+                Batch {
+                    entries: good.entries.slice(entry..),
+                    ..good.clone()
+                },
+            ),
+            (
+                "truncated",
+                Batch {
+                    entries: good.entries.slice(..good.entries.len() - 1),
+                    ..good.clone()
+                },
+            ),
+            (
+                "empty",
+                Batch {
+                    entries: Bytes::new(),
+                    ..good.clone()
+                },
+            ),
+            (
+                "no signature",
+                Batch {
+                    signature: Signature::from_bytes([0; 64]),
+                    ..good.clone()
+                },
+            ),
         ];
         assert!(good.check().is_ok());
         let later = CheckedBatch::author(&key(), name(), 4, batch().head(), texts(4, &["d"])).batch;
-        let moved = Batch { name: LogName { log: LogId(8), ..name() }, ..later.clone() };
-        assert!(later.check().is_ok() && moved.check().is_err(), "a later batch, moved to another log");
+        let moved = Batch {
+            name: LogName {
+                log: LogId(8),
+                ..name()
+            },
+            ..later.clone()
+        };
+        assert!(
+            later.check().is_ok() && moved.check().is_err(),
+            "a later batch, moved to another log"
+        );
         for (what, wrong) in cases {
             assert!(wrong.check().is_err(), "{what}");
         }

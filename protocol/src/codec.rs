@@ -1,8 +1,9 @@
 //! Values to bytes and back: the only place that names bincode, so that it can be swapped.
 //!
-//! bincode's `standard()` configuration: variable-length little-endian integers, no field names. Decoding is bounded by a limit
-//! that the caller names for its class of frame, and must use up its input. There is no schema evolution in this encoding; what
-//! may change (versions, frame kinds, body kinds) stands outside it.
+//! bincode's `standard()` configuration: variable-length little-endian integers, no field names.
+//! Decoding is bounded by a limit that the caller names for its class of frame, and must use up its
+//! input. There is no schema evolution in this encoding; what may change (versions, frame kinds,
+//! body kinds) stands outside it.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,20 +20,29 @@ pub enum CodecError {
 
 /// Encodes a value of ours.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard()).expect("our own values encode, and a Vec takes any length")
+    bincode::serde::encode_to_vec(value, bincode::config::standard())
+        .expect("our own values encode, and a Vec takes any length")
 }
 
 /// Decodes a value that must fill `bytes` exactly and may claim at most `LIMIT` bytes of memory.
-pub fn decode<'a, T: Deserialize<'a>, const LIMIT: usize>(bytes: &'a [u8]) -> Result<T, CodecError> {
+pub fn decode<'a, T: Deserialize<'a>, const LIMIT: usize>(
+    bytes: &'a [u8],
+) -> Result<T, CodecError> {
     let (value, rest) = decode_prefix::<T, LIMIT>(bytes)?;
-    if rest.is_empty() { Ok(value) } else { Err(CodecError::Trailing(rest.len())) }
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(CodecError::Trailing(rest.len()))
+    }
 }
 
 /// Decodes a value from the front of `bytes` and returns it with what follows.
-pub fn decode_prefix<'a, T: Deserialize<'a>, const LIMIT: usize>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+pub fn decode_prefix<'a, T: Deserialize<'a>, const LIMIT: usize>(
+    bytes: &'a [u8],
+) -> Result<(T, &'a [u8]), CodecError> {
     let config = bincode::config::standard().with_limit::<LIMIT>();
-    let (value, used) =
-        bincode::serde::borrow_decode_from_slice(bytes, config).map_err(|error| CodecError::Malformed(error.to_string()))?;
+    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, config)
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
     Ok((value, &bytes[used..]))
 }
 
@@ -42,8 +52,12 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        // Small integers are one byte; from 251 on a marker (251 = two bytes follow) and little-endian; strings are length and UTF-8.
-        assert_eq!(encode(&(5u64, 300u64, "hi")), [5, 251, 0x2c, 0x01, 2, b'h', b'i']);
+        // Small integers are one byte; from 251 on a marker (251 = two bytes follow) and
+        // little-endian; strings are length and UTF-8.
+        assert_eq!(
+            encode(&(5u64, 300u64, "hi")),
+            [5, 251, 0x2c, 0x01, 2, b'h', b'i']
+        );
         assert_eq!(encode(&Some(1u8)), [1, 1]);
         assert_eq!(encode(&None::<u8>), [0]);
     }
@@ -51,7 +65,10 @@ mod tests {
     #[test]
     fn a_huge_length_is_an_error_and_not_an_allocation() {
         let claims_2_to_60 = [253, 0, 0, 0, 0, 0, 0, 0, 0x10];
-        assert!(matches!(decode::<Vec<u8>, 1024>(&claims_2_to_60), Err(CodecError::Malformed(_))));
+        assert!(matches!(
+            decode::<Vec<u8>, 1024>(&claims_2_to_60),
+            Err(CodecError::Malformed(_))
+        ));
     }
 
     #[test]

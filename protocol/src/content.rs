@@ -1,13 +1,16 @@
-//! How content travels: in pieces, each of which is proved to belong to the content's hash before it is kept.
+//! How content travels: in pieces, each of which is proved to belong to the content's hash before
+//! it is kept.
 //!
-//! Who wants content opens a stream and writes [`Ask`]s, each a two-byte big-endian length and a body; who has it answers in
-//! order: an [`Answer`] byte, and after [`Answer::Here`] the proof of the span, the leaves of its pieces, and the pieces that were
-//! asked for. All lengths follow from what was asked, so an answer has no lengths of its own to lie about.
+//! Who wants content opens a stream and writes [`Ask`]s, each a two-byte big-endian length and a
+//! body; who has it answers in order: an [`Answer`] byte, and after [`Answer::Here`] the proof of
+//! the span, the leaves of its pieces, and the pieces that were asked for. All lengths follow from
+//! what was asked, so an answer has no lengths of its own to lie about.
 //!
-//! BLAKE3 is a tree of pairs over chunks of 1 KiB. A *piece* is a subtree of 64 chunks, a *span* a subtree of 64 pieces; the last
-//! of each may be smaller. A *leaf* is the chaining value of a piece. Leaves of a span fold into the span's value, and that, with
-//! the siblings on its way up (the *proof*), into the hash. Pairing neighbours and carrying an odd one up unchanged gives exactly
-//! BLAKE3's left-balanced tree, since pieces and spans are powers of two.
+//! BLAKE3 is a tree of pairs over chunks of 1 KiB. A *piece* is a subtree of 64 chunks, a *span* a
+//! subtree of 64 pieces; the last of each may be smaller. A *leaf* is the chaining value of a
+//! piece. Leaves of a span fold into the span's value, and that, with the siblings on its way up
+//! (the *proof*), into the hash. Pairing neighbours and carrying an odd one up unchanged gives
+//! exactly BLAKE3's left-balanced tree, since pieces and spans are powers of two.
 
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use serde::{Deserialize, Serialize};
@@ -60,13 +63,15 @@ impl Shape {
     /// Pieces of a span; 0 beyond the last.
     pub fn pieces_in(self, span: u64) -> usize {
         let first = span.saturating_mul(SPAN_PIECES as u64);
-        usize::try_from(self.pieces().saturating_sub(first).min(SPAN_PIECES as u64)).expect("at most 64")
+        usize::try_from(self.pieces().saturating_sub(first).min(SPAN_PIECES as u64))
+            .expect("at most 64")
     }
 
     /// Bytes of a piece; 0 beyond the last.
     pub fn piece_len(self, piece: u64) -> usize {
         let start = piece.saturating_mul(PIECE_BYTES as u64);
-        usize::try_from(self.size.saturating_sub(start).min(PIECE_BYTES as u64)).expect("at most a piece")
+        usize::try_from(self.size.saturating_sub(start).min(PIECE_BYTES as u64))
+            .expect("at most a piece")
     }
 
     /// The leaf of a piece: `bytes` are all of it.
@@ -75,7 +80,9 @@ impl Shape {
             return *blake3::hash(bytes).as_bytes();
         }
         let mut hasher = blake3::Hasher::new();
-        hasher.set_input_offset(piece * PIECE_BYTES as u64).update(bytes);
+        hasher
+            .set_input_offset(piece * PIECE_BYTES as u64)
+            .update(bytes);
         hasher.finalize_non_root()
     }
 
@@ -86,20 +93,34 @@ impl Shape {
 
     /// How many values the proof of a span has.
     pub fn proof_len(self, span: u64) -> usize {
-        self.climb(span).filter(|step| step.sibling.is_some()).count()
+        self.climb(span)
+            .filter(|step| step.sibling.is_some())
+            .count()
     }
 
-    /// Whether these leaves of all pieces of `span`, with this proof, belong to content with this hash.
+    /// Whether these leaves of all pieces of `span`, with this proof, belong to content with this
+    /// hash.
     pub fn proves(self, hash: ContentHash, span: u64, leaves: &[Leaf], proof: &[Leaf]) -> bool {
-        if leaves.is_empty() || leaves.len() != self.pieces_in(span) || proof.len() != self.proof_len(span) {
+        if leaves.is_empty()
+            || leaves.len() != self.pieces_in(span)
+            || proof.len() != self.proof_len(span)
+        {
             return false;
         }
         let mut proof = proof.iter();
         let mut value = self.fold(leaves);
         for step in self.climb(span) {
-            let Some(sibling) = step.sibling else { continue };
-            let Some(other) = proof.next() else { return false };
-            value = if sibling > step.index { merge(&value, other, step.is_last) } else { merge(other, &value, step.is_last) };
+            let Some(sibling) = step.sibling else {
+                continue;
+            };
+            let Some(other) = proof.next() else {
+                return false;
+            };
+            value = if sibling > step.index {
+                merge(&value, other, step.is_last)
+            } else {
+                merge(other, &value, step.is_last)
+            };
         }
         value == hash.0
     }
@@ -113,7 +134,11 @@ impl Shape {
                 return None;
             }
             at = (index / 2, width.div_ceil(2));
-            Some(Step { index, sibling: Some(index ^ 1).filter(|sibling| *sibling < width), is_last: width == 2 })
+            Some(Step {
+                index,
+                sibling: Some(index ^ 1).filter(|sibling| *sibling < width),
+                is_last: width == 2,
+            })
         })
     }
 }
@@ -125,7 +150,8 @@ struct Step {
     is_last: bool,
 }
 
-/// The values of all spans and everything above: what is needed to prove any of them. 64 bytes for each 4 MiB of content.
+/// The values of all spans and everything above: what is needed to prove any of them. 64 bytes for
+/// each 4 MiB of content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     levels: Vec<Vec<Leaf>>,
@@ -145,7 +171,10 @@ impl Tree {
     /// The hash of the content.
     pub fn hash(&self) -> ContentHash {
         let top = self.levels.last().and_then(|level| level.first());
-        ContentHash(top.copied().unwrap_or_else(|| *blake3::hash(&[]).as_bytes()))
+        ContentHash(
+            top.copied()
+                .unwrap_or_else(|| *blake3::hash(&[]).as_bytes()),
+        )
     }
 
     /// The proof of a span, lowest first.
@@ -182,7 +211,10 @@ fn fold(mut level: Vec<Leaf>, to_root: bool) -> Leaf {
     while level.len() > 1 {
         level = pair_up(&level, to_root);
     }
-    level.first().copied().unwrap_or_else(|| *blake3::hash(&[]).as_bytes())
+    level
+        .first()
+        .copied()
+        .unwrap_or_else(|| *blake3::hash(&[]).as_bytes())
 }
 
 /// "Send me these pieces."
@@ -213,7 +245,8 @@ impl Ask {
 
     /// Whether content of this shape has these pieces.
     pub fn fits(&self, shape: Shape) -> bool {
-        self.count > 0 && usize::from(self.first) + usize::from(self.count) <= shape.pieces_in(self.span)
+        self.count > 0
+            && usize::from(self.first) + usize::from(self.count) <= shape.pieces_in(self.span)
     }
 
     /// The pieces asked for, counted from the start of the content.
@@ -272,11 +305,20 @@ mod tests {
     }
 
     fn leaves(shape: Shape, bytes: &[u8]) -> Vec<Leaf> {
-        bytes.chunks(PIECE_BYTES).enumerate().map(|(piece, bytes)| shape.leaf(piece as u64, bytes)).collect()
+        bytes
+            .chunks(PIECE_BYTES)
+            .enumerate()
+            .map(|(piece, bytes)| shape.leaf(piece as u64, bytes))
+            .collect()
     }
 
     fn tree(shape: Shape, leaves: &[Leaf]) -> Tree {
-        Tree::new(leaves.chunks(SPAN_PIECES).map(|span| shape.fold(span)).collect())
+        Tree::new(
+            leaves
+                .chunks(SPAN_PIECES)
+                .map(|span| shape.fold(span))
+                .collect(),
+        )
     }
 
     #[test]
@@ -306,8 +348,14 @@ mod tests {
             for (index, leaves) in leaves.chunks(SPAN_PIECES).enumerate() {
                 let index = index as u64;
                 let proof = tree.proof(index);
-                assert!(shape.proves(tree.hash(), index, leaves, &proof), "span {index} of {size}");
-                assert!(!shape.proves(tree.hash(), index + 1, leaves, &proof), "span {index} of {size} as the next");
+                assert!(
+                    shape.proves(tree.hash(), index, leaves, &proof),
+                    "span {index} of {size}"
+                );
+                assert!(
+                    !shape.proves(tree.hash(), index + 1, leaves, &proof),
+                    "span {index} of {size} as the next"
+                );
                 let mut wrong = leaves.to_vec();
                 wrong[0][0] ^= 1;
                 assert!(!shape.proves(tree.hash(), index, &wrong, &proof));
@@ -318,9 +366,17 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_an_ask() {
-        let name =
-            LogName { conversation: ConversationId::from_bytes([1; 32]), author: PeerId::from_bytes([2; 32]), log: LogId(3) };
-        let ask = Ask { offer: OfferId { name, seq: 4 }, span: 5, first: 6, count: 7 };
+        let name = LogName {
+            conversation: ConversationId::from_bytes([1; 32]),
+            author: PeerId::from_bytes([2; 32]),
+            log: LogId(3),
+        };
+        let ask = Ask {
+            offer: OfferId { name, seq: 4 },
+            span: 5,
+            first: 6,
+            count: 7,
+        };
         let body = [vec![1; 32], vec![2; 32], vec![3, 4, 5, 6, 7]].concat();
         assert_eq!(ask.encode(), [vec![0, 69], body.clone()].concat());
         assert_eq!(Ask::decode(&body), Ok(ask));
@@ -329,12 +385,27 @@ mod tests {
 
     #[test]
     fn an_ask_beyond_the_content_does_not_fit() {
-        let name =
-            LogName { conversation: ConversationId::from_bytes([1; 32]), author: PeerId::from_bytes([2; 32]), log: LogId(3) };
-        let ask = |span, first, count| Ask { offer: OfferId { name, seq: 4 }, span, first, count };
+        let name = LogName {
+            conversation: ConversationId::from_bytes([1; 32]),
+            author: PeerId::from_bytes([2; 32]),
+            log: LogId(3),
+        };
+        let ask = |span, first, count| Ask {
+            offer: OfferId { name, seq: 4 },
+            span,
+            first,
+            count,
+        };
         let shape = Shape::of((PIECE_BYTES * (SPAN_PIECES + 2)) as u64);
         assert!(ask(0, 0, 64).fits(shape) && ask(0, 63, 1).fits(shape) && ask(1, 0, 2).fits(shape));
-        for wrong in [ask(0, 0, 65), ask(0, 64, 1), ask(1, 1, 2), ask(2, 0, 1), ask(u64::MAX, 0, 1), ask(0, 0, 0)] {
+        for wrong in [
+            ask(0, 0, 65),
+            ask(0, 64, 1),
+            ask(1, 1, 2),
+            ask(2, 0, 1),
+            ask(u64::MAX, 0, 1),
+            ask(0, 0, 0),
+        ] {
             assert!(!wrong.fits(shape), "{wrong:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! Conversations: who shares one, what names it on the wire, and how membership of a room is proved.
+//! Conversations: who shares one, what names it on the wire, and how membership of a room is
+//! proved.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +17,8 @@ pub const ROOM_SECRET_MAX: usize = 1024;
 /// The room everybody is in unless they leave it.
 pub const LOBBY: &str = "lobby";
 
-/// Names a conversation on the wire: derived from its members (direct) or from its key (a room), so that nobody hands it out.
+/// Names a conversation on the wire: derived from its members (direct) or from its key (a room), so
+/// that nobody hands it out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConversationId([u8; 32]);
 
@@ -41,7 +43,11 @@ impl ConversationId {
 
 impl fmt::Debug for ConversationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02x}{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2], self.0[3])
+        write!(
+            f,
+            "{:02x}{:02x}{:02x}{:02x}",
+            self.0[0], self.0[1], self.0[2], self.0[3]
+        )
     }
 }
 
@@ -88,8 +94,14 @@ impl FromStr for RoomName {
     fn from_str(word: &str) -> Result<Self, NotARoomName> {
         let name = word.strip_prefix('#').unwrap_or(word).to_ascii_lowercase();
         let fits = (1..=ROOM_NAME_MAX).contains(&name.len());
-        let clean = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
-        if fits && clean { Ok(Self(name)) } else { Err(NotARoomName) }
+        let clean = name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
+        if fits && clean {
+            Ok(Self(name))
+        } else {
+            Err(NotARoomName)
+        }
     }
 }
 
@@ -108,7 +120,9 @@ impl RoomKey {
     pub fn derive(name: &RoomName, secret: &[u8]) -> Self {
         let mut hash = blake3::Hasher::new_derive_key("hobnob 1 room key");
         // The length in front keeps ("ab", "c") and ("a", "bc") apart.
-        hash.update(&(name.0.len() as u64).to_le_bytes()).update(name.0.as_bytes()).update(secret);
+        hash.update(&(name.0.len() as u64).to_le_bytes())
+            .update(name.0.as_bytes())
+            .update(secret);
         Self(*hash.finalize().as_bytes())
     }
 
@@ -127,11 +141,14 @@ impl RoomKey {
         ConversationId(blake3::derive_key("hobnob 1 room tag", &self.0))
     }
 
-    /// What `prover` shows on one session to prove that it holds the key: bound to that session by the TLS exporter (RFC 8446
-    /// section 7.5) and to the prover, so that it is worth nothing anywhere else or to anybody else.
+    /// What `prover` shows on one session to prove that it holds the key: bound to that session by
+    /// the TLS exporter (RFC 8446 section 7.5) and to the prover, so that it is worth nothing
+    /// anywhere else or to anybody else.
     pub fn proof(&self, exporter: &[u8; 32], prover: PeerId) -> [u8; 32] {
         let mut hash = blake3::Hasher::new_keyed(&self.0);
-        hash.update(b"hobnob 1 membership").update(exporter).update(prover.as_bytes());
+        hash.update(b"hobnob 1 membership")
+            .update(exporter)
+            .update(prover.as_bytes());
         *hash.finalize().as_bytes()
     }
 }
@@ -165,7 +182,8 @@ mod tests {
     #[test]
     fn a_proof_serves_one_room_one_session_and_one_prover() {
         let [a, b] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).id());
-        let room = |name: &str, secret: &[u8]| RoomKey::derive(&name.parse().expect("a name"), secret);
+        let room =
+            |name: &str, secret: &[u8]| RoomKey::derive(&name.parse().expect("a name"), secret);
         let key = room("ops", b"s3cret");
         assert_ne!(key.tag(), room("ops", b"").tag());
         assert_ne!(room("ab", b"c").tag(), room("a", b"bc").tag());

@@ -51,8 +51,11 @@ impl Class {
     }
 }
 
-/// One end's name of a channel through a relay: 8 random bytes. The two ends of a channel have different ones.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+/// One end's name of a channel through a relay: 8 random bytes. The two ends of a channel have
+/// different ones.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct ChannelId(pub [u8; 8]);
 
 impl ChannelId {
@@ -75,7 +78,8 @@ impl fmt::Debug for ChannelId {
     }
 }
 
-/// A knock: whoever sends it knows the secret of a session with the receiver, and is where it comes from.
+/// A knock: whoever sends it knows the secret of a session with the receiver, and is where it comes
+/// from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Knock {
     /// Whether this answers a knock: then the way is open in both directions.
@@ -90,7 +94,10 @@ impl Knock {
 
     /// What the knocks of `sender` say in the session whose exported secret this is.
     pub fn token(exporter: &[u8; 32], sender: PeerId) -> [u8; 16] {
-        let secret = blake3::derive_key("hobnob 1 knock", &[&exporter[..], sender.as_bytes()].concat());
+        let secret = blake3::derive_key(
+            "hobnob 1 knock",
+            &[&exporter[..], sender.as_bytes()].concat(),
+        );
         std::array::from_fn(|i| secret[i])
     }
 
@@ -104,8 +111,13 @@ impl Knock {
 
     /// A knock from a datagram of class [`Class::Knock`].
     pub fn decode(datagram: &[u8]) -> Option<Knock> {
-        let (&[KNOCK, answer @ (0 | 1)], token) = datagram.split_at_checked(2)? else { return None };
-        Some(Knock { answer: answer == 1, token: token.try_into().ok()? })
+        let (&[KNOCK, answer @ (0 | 1)], token) = datagram.split_at_checked(2)? else {
+            return None;
+        };
+        Some(Knock {
+            answer: answer == 1,
+            token: token.try_into().ok()?,
+        })
     }
 }
 
@@ -137,8 +149,14 @@ mod tests {
     fn golden_bytes() {
         let id = ChannelId([1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(id.header(), [0x10, 1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(ChannelId::of(&[0x10, 1, 2, 3, 4, 5, 6, 7, 8, 0x40]), Some(id));
-        let knock = Knock { answer: true, token: [7; 16] };
+        assert_eq!(
+            ChannelId::of(&[0x10, 1, 2, 3, 4, 5, 6, 7, 8, 0x40]),
+            Some(id)
+        );
+        let knock = Knock {
+            answer: true,
+            token: [7; 16],
+        };
         assert_eq!(knock.encode(), [&[0x11, 1][..], &[7; 16]].concat()[..]);
         assert_eq!(Knock::decode(&knock.encode()), Some(knock));
         assert_eq!(Knock::decode(&[0x11; 18]), None);

@@ -1,8 +1,9 @@
 //! Entries and the hash chain that makes them a log.
 //!
-//! An entry is hashed and signed as the exact bytes that travel. Its sequence number and the hash of the entry before it are not
-//! in those bytes: they go into its hash, `H(n) = BLAKE3(H(n-1) ‖ n ‖ bytes)`, and `H(0)` is derived from the log's name. So the
-//! hash of one entry fixes its place, everything before it, and the conversation, author and log it belongs to.
+//! An entry is hashed and signed as the exact bytes that travel. Its sequence number and the hash
+//! of the entry before it are not in those bytes: they go into its hash, `H(n) = BLAKE3(H(n-1) ‖ n
+//! ‖ bytes)`, and `H(0)` is derived from the log's name. So the hash of one entry fixes its place,
+//! everything before it, and the conversation, author and log it belongs to.
 
 use std::fmt;
 
@@ -25,10 +26,12 @@ pub type Seq = u64;
 /// Longest kind of an app message (a reverse-DNS name), in bytes.
 pub const APP_KIND_MAX: usize = 128;
 
-/// Most bytes that one encoded entry may take: a text of the longest kind, or as much of an app message, and its header.
+/// Most bytes that one encoded entry may take: a text of the longest kind, or as much of an app
+/// message, and its header.
 pub const ENTRY_BYTES_MAX: usize = TEXT_BYTES_MAX + APP_KIND_MAX + 64;
 
-/// One log of an author: random, made by one run of one store, so that no other run, machine or restored backup writes into it.
+/// One log of an author: random, made by one run of one store, so that no other run, machine or
+/// restored backup writes into it.
 ///
 /// ```
 /// use hobnob_protocol::{ConversationId, LogId, PeerId};
@@ -44,7 +47,8 @@ impl LogId {
     /// The log that one run of a node, known by a random number, writes in one conversation.
     pub fn of_run(run: u64, conversation: &ConversationId) -> Self {
         let mut hash = blake3::Hasher::new_derive_key("hobnob 1 log id");
-        hash.update(&run.to_le_bytes()).update(conversation.as_bytes());
+        hash.update(&run.to_le_bytes())
+            .update(conversation.as_bytes());
         let mut id = [0; 8];
         id.copy_from_slice(&hash.finalize().as_bytes()[..8]);
         Self(u64::from_le_bytes(id))
@@ -66,7 +70,9 @@ impl LogName {
     /// `H(0)`: the hash before the first entry.
     pub fn genesis(&self) -> EntryHash {
         let mut hash = blake3::Hasher::new_derive_key("hobnob 1 log");
-        hash.update(self.conversation.as_bytes()).update(self.author.as_bytes()).update(&self.log.0.to_le_bytes());
+        hash.update(self.conversation.as_bytes())
+            .update(self.author.as_bytes())
+            .update(&self.log.0.to_le_bytes());
         EntryHash(*hash.finalize().as_bytes())
     }
 }
@@ -79,7 +85,9 @@ impl EntryHash {
     /// The hash of the entry `bytes` at `seq`, whose predecessor has this hash.
     pub fn next(&self, seq: Seq, bytes: &[u8]) -> EntryHash {
         let mut hash = blake3::Hasher::new();
-        hash.update(&self.0).update(&seq.to_le_bytes()).update(bytes);
+        hash.update(&self.0)
+            .update(&seq.to_le_bytes())
+            .update(bytes);
         EntryHash(*hash.finalize().as_bytes())
     }
 
@@ -96,7 +104,11 @@ impl EntryHash {
 
 impl fmt::Debug for EntryHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02x}{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2], self.0[3])
+        write!(
+            f,
+            "{:02x}{:02x}{:02x}{:02x}",
+            self.0[0], self.0[1], self.0[2], self.0[3]
+        )
     }
 }
 
@@ -118,14 +130,16 @@ pub enum Body {
     Text(String),
     /// A message between programs.
     App {
-        /// Which program: a reverse-DNS name such as `org.example.chess`, as [`is_app_kind`] has it.
+        /// Which program: a reverse-DNS name such as `org.example.chess`, as [`is_app_kind`] has
+        /// it.
         kind: String,
         /// What it says.
         bytes: Vec<u8>,
     },
     /// A file or folder, for whoever wants it. Its content travels apart.
     Offer(Offer),
-    /// A kind that this version does not know, or an offer that makes no sense: kept and passed on as it came.
+    /// A kind that this version does not know, or an offer that makes no sense: kept and passed on
+    /// as it came.
     Unknown {
         /// The number of the kind.
         kind: u16,
@@ -156,7 +170,9 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// A text of more than [`TEXT_BYTES_MAX`] bytes.
-    #[error("a message holds at most {TEXT_BYTES_MAX} bytes of text; this one has {0}: split it, or send it as a file")]
+    #[error(
+        "a message holds at most {TEXT_BYTES_MAX} bytes of text; this one has {0}: split it, or send it as a file"
+    )]
     TextTooLong(usize),
     /// An empty text says nothing.
     #[error("an empty message can't be sent")]
@@ -216,9 +232,13 @@ impl Body {
     pub fn check(&self) -> Result<(), BodyError> {
         match self {
             Body::Text(text) if text.is_empty() => Err(BodyError::Empty),
-            Body::Text(text) if text.len() > TEXT_BYTES_MAX => Err(BodyError::TextTooLong(text.len())),
+            Body::Text(text) if text.len() > TEXT_BYTES_MAX => {
+                Err(BodyError::TextTooLong(text.len()))
+            }
             Body::App { kind, .. } if !is_app_kind(kind) => Err(BodyError::AppKind),
-            Body::App { bytes, .. } | Body::Unknown { bytes, .. } if bytes.len() > TEXT_BYTES_MAX => {
+            Body::App { bytes, .. } | Body::Unknown { bytes, .. }
+                if bytes.len() > TEXT_BYTES_MAX =>
+            {
                 Err(BodyError::AppTooLong(bytes.len()))
             }
             Body::Offer(offer) => Ok(offer.check()?),
@@ -227,11 +247,15 @@ impl Body {
     }
 }
 
-/// Whether this can be the kind of an app message: two or more words of `a-z`, `0-9`, `-` and `_` with dots between, at most
-/// [`APP_KIND_MAX`] bytes. Who owns the domain owns the kind, so that no two programs take the same.
+/// Whether this can be the kind of an app message: two or more words of `a-z`, `0-9`, `-` and `_`
+/// with dots between, at most [`APP_KIND_MAX`] bytes. Who owns the domain owns the kind, so that no
+/// two programs take the same.
 pub fn is_app_kind(kind: &str) -> bool {
     let is_word = |word: &str| {
-        !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
     };
     kind.len() <= APP_KIND_MAX && kind.contains('.') && kind.split('.').all(is_word)
 }
@@ -252,33 +276,63 @@ impl Entry {
             }
             Body::Unknown { kind, bytes } => (*kind, bytes.as_slice()),
         };
-        codec::encode(&Encoded { lamport: self.lamport, sent_at_ms: self.sent_at_ms, kind, body })
+        codec::encode(&Encoded {
+            lamport: self.lamport,
+            sent_at_ms: self.sent_at_ms,
+            kind,
+            body,
+        })
     }
 
     /// Reads the entry at the front of `bytes`; returns it with how many bytes it took.
     pub fn decode_prefix(bytes: &[u8]) -> Result<(Entry, usize), CodecError> {
         let (encoded, rest) = codec::decode_prefix::<Encoded<'_>, ENTRY_BYTES_MAX>(bytes)?;
         let body = match encoded.kind {
-            KIND_TEXT => {
-                Body::Text(std::str::from_utf8(encoded.body).map_err(|e| CodecError::Malformed(e.to_string()))?.to_owned())
-            }
+            KIND_TEXT => Body::Text(
+                std::str::from_utf8(encoded.body)
+                    .map_err(|e| CodecError::Malformed(e.to_string()))?
+                    .to_owned(),
+            ),
             KIND_APP => {
-                let (kind, bytes) = codec::decode::<(String, Vec<u8>), ENTRY_BYTES_MAX>(encoded.body)?;
+                let (kind, bytes) =
+                    codec::decode::<(String, Vec<u8>), ENTRY_BYTES_MAX>(encoded.body)?;
                 Body::App { kind, bytes }
             }
             kind => {
-                let offer = if kind == KIND_OFFER { Offer::decode(encoded.body) } else { None };
-                offer.map_or_else(|| Body::Unknown { kind, bytes: encoded.body.to_vec() }, Body::Offer)
+                let offer = if kind == KIND_OFFER {
+                    Offer::decode(encoded.body)
+                } else {
+                    None
+                };
+                offer.map_or_else(
+                    || Body::Unknown {
+                        kind,
+                        bytes: encoded.body.to_vec(),
+                    },
+                    Body::Offer,
+                )
             }
         };
-        body.check().map_err(|e| CodecError::Malformed(e.to_string()))?;
-        Ok((Entry { lamport: encoded.lamport, sent_at_ms: encoded.sent_at_ms, body }, bytes.len() - rest.len()))
+        body.check()
+            .map_err(|e| CodecError::Malformed(e.to_string()))?;
+        Ok((
+            Entry {
+                lamport: encoded.lamport,
+                sent_at_ms: encoded.sent_at_ms,
+                body,
+            },
+            bytes.len() - rest.len(),
+        ))
     }
 
     /// Reads an entry that fills `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Entry, CodecError> {
         let (entry, used) = Self::decode_prefix(bytes)?;
-        if used == bytes.len() { Ok(entry) } else { Err(CodecError::Trailing(bytes.len() - used)) }
+        if used == bytes.len() {
+            Ok(entry)
+        } else {
+            Err(CodecError::Trailing(bytes.len() - used))
+        }
     }
 }
 
@@ -290,7 +344,11 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_a_text() {
-        let entry = Entry { lamport: 3, sent_at_ms: 1_000, body: Body::Text("hi".into()) };
+        let entry = Entry {
+            lamport: 3,
+            sent_at_ms: 1_000,
+            body: Body::Text("hi".into()),
+        };
         let bytes = [3, 251, 0xe8, 0x03, 1, 2, b'h', b'i'];
         assert_eq!(entry.encode(), bytes);
         assert_eq!(Entry::decode(&bytes), Ok(entry));
@@ -298,13 +356,37 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_an_offer() {
-        let file = Offer { name: "a".into(), media: "b/c".into(), size: 300, hash: ContentHash([7; 32]), folder: None };
-        let folder = Offer { folder: Some(Folder { manifest_bytes: 9, files: 2 }), ..file.clone() };
-        let body = [vec![1, b'a', 3, b'b', b'/', b'c', 251, 0x2c, 0x01], vec![7; 32]].concat();
+        let file = Offer {
+            name: "a".into(),
+            media: "b/c".into(),
+            size: 300,
+            hash: ContentHash([7; 32]),
+            folder: None,
+        };
+        let folder = Offer {
+            folder: Some(Folder {
+                manifest_bytes: 9,
+                files: 2,
+            }),
+            ..file.clone()
+        };
+        let body = [
+            vec![1, b'a', 3, b'b', b'/', b'c', 251, 0x2c, 0x01],
+            vec![7; 32],
+        ]
+        .concat();
         for (offer, end) in [(file, vec![0]), (folder, vec![1, 9, 2])] {
             let body = [body.clone(), end].concat();
-            let bytes = [vec![3, 9, 3, u8::try_from(body.len()).expect("short")], body].concat();
-            let entry = Entry { lamport: 3, sent_at_ms: 9, body: Body::Offer(offer) };
+            let bytes = [
+                vec![3, 9, 3, u8::try_from(body.len()).expect("short")],
+                body,
+            ]
+            .concat();
+            let entry = Entry {
+                lamport: 3,
+                sent_at_ms: 9,
+                body: Body::Offer(offer),
+            };
             assert_eq!(entry.encode(), bytes);
             assert_eq!(Entry::decode(&bytes), Ok(entry));
         }
@@ -312,28 +394,62 @@ mod tests {
 
     #[test]
     fn an_offer_that_makes_no_sense_is_kept_as_it_came() {
-        let senseless = Entry { lamport: 1, sent_at_ms: 0, body: Body::Unknown { kind: KIND_OFFER, bytes: vec![1, 2, 3] } };
+        let senseless = Entry {
+            lamport: 1,
+            sent_at_ms: 0,
+            body: Body::Unknown {
+                kind: KIND_OFFER,
+                bytes: vec![1, 2, 3],
+            },
+        };
         assert_eq!(Entry::decode(&senseless.encode()), Ok(senseless));
     }
 
     #[test]
     fn bodies_that_may_not_be_sent_are_not_read_either() {
-        let of = |body| Entry { lamport: 1, sent_at_ms: 0, body };
+        let of = |body| Entry {
+            lamport: 1,
+            sent_at_ms: 0,
+            body,
+        };
         let long = "x".repeat(TEXT_BYTES_MAX + 1);
         for body in [
             Body::Text(String::new()),
             Body::Text(long.clone()),
-            Body::App { kind: String::new(), bytes: vec![] },
-            Body::App { kind: "chess".into(), bytes: vec![] },
-            Body::App { kind: "org..chess".into(), bytes: vec![] },
-            Body::App { kind: "org.example.\u{202e}chess".into(), bytes: vec![] },
-            Body::App { kind: format!("org.{}", "x".repeat(APP_KIND_MAX)), bytes: vec![] },
-            Body::App { kind: "org.example.chess".into(), bytes: long.into_bytes() },
+            Body::App {
+                kind: String::new(),
+                bytes: vec![],
+            },
+            Body::App {
+                kind: "chess".into(),
+                bytes: vec![],
+            },
+            Body::App {
+                kind: "org..chess".into(),
+                bytes: vec![],
+            },
+            Body::App {
+                kind: "org.example.\u{202e}chess".into(),
+                bytes: vec![],
+            },
+            Body::App {
+                kind: format!("org.{}", "x".repeat(APP_KIND_MAX)),
+                bytes: vec![],
+            },
+            Body::App {
+                kind: "org.example.chess".into(),
+                bytes: long.into_bytes(),
+            },
         ] {
             assert!(body.check().is_err());
             assert!(Entry::decode(&of(body).encode()).is_err());
         }
-        let not_utf8 = codec::encode(&Encoded { lamport: 1, sent_at_ms: 0, kind: KIND_TEXT, body: &[0xff] });
+        let not_utf8 = codec::encode(&Encoded {
+            lamport: 1,
+            sent_at_ms: 0,
+            kind: KIND_TEXT,
+            body: &[0xff],
+        });
         assert!(Entry::decode(&not_utf8).is_err());
         let longest = of(Body::Text("x".repeat(TEXT_BYTES_MAX)));
         assert_eq!(Entry::decode(&longest.encode()), Ok(longest));
@@ -341,21 +457,52 @@ mod tests {
 
     #[test]
     fn an_entry_moved_to_another_place_has_another_hash() {
-        let name =
-            LogName { conversation: ConversationId::from_bytes([1; 32]), author: PeerId::from_bytes([2; 32]), log: LogId(3) };
+        let name = LogName {
+            conversation: ConversationId::from_bytes([1; 32]),
+            author: PeerId::from_bytes([2; 32]),
+            log: LogId(3),
+        };
         let first = name.genesis().next(1, b"a");
         assert_ne!(first, name.genesis().next(2, b"a"));
-        assert_ne!(first, LogName { log: LogId(4), ..name }.genesis().next(1, b"a"));
-        assert_ne!(first, LogName { author: PeerId::from_bytes([9; 32]), ..name }.genesis().next(1, b"a"));
-        assert_ne!(first, LogName { conversation: ConversationId::from_bytes([9; 32]), ..name }.genesis().next(1, b"a"));
+        assert_ne!(
+            first,
+            LogName {
+                log: LogId(4),
+                ..name
+            }
+            .genesis()
+            .next(1, b"a")
+        );
+        assert_ne!(
+            first,
+            LogName {
+                author: PeerId::from_bytes([9; 32]),
+                ..name
+            }
+            .genesis()
+            .next(1, b"a")
+        );
+        assert_ne!(
+            first,
+            LogName {
+                conversation: ConversationId::from_bytes([9; 32]),
+                ..name
+            }
+            .genesis()
+            .next(1, b"a")
+        );
     }
 
     fn any_body() -> impl Strategy<Value = Body> {
         prop_oneof![
             ".{1,200}".prop_map(Body::Text),
-            ("[a-z]{1,20}(\\.[a-z0-9_-]{1,10}){1,3}", proptest::collection::vec(any::<u8>(), 0..200))
+            (
+                "[a-z]{1,20}(\\.[a-z0-9_-]{1,10}){1,3}",
+                proptest::collection::vec(any::<u8>(), 0..200)
+            )
                 .prop_map(|(kind, bytes)| Body::App { kind, bytes }),
-            (4u16.., proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(kind, bytes)| Body::Unknown { kind, bytes }),
+            (4u16.., proptest::collection::vec(any::<u8>(), 0..200))
+                .prop_map(|(kind, bytes)| Body::Unknown { kind, bytes }),
         ]
     }
 

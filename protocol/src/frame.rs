@@ -1,7 +1,8 @@
 //! Frames: what two nodes say to each other on a session's streams.
 //!
-//! On a stream a frame is a four-byte big-endian length, a kind byte, and a body; the length counts kind and body and is at most
-//! [`FRAME_MAX`]. Kinds that this version does not know are skipped, so that an old node can meet a newer one.
+//! On a stream a frame is a four-byte big-endian length, a kind byte, and a body; the length counts
+//! kind and body and is at most [`FRAME_MAX`]. Kinds that this version does not know are skipped,
+//! so that an old node can meet a newer one.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,8 @@ pub const FRAME_MAX: usize = 64 * 1024;
 /// Rooms of one node at most; also the membership proofs in one frame.
 pub const ROOMS_MAX: usize = 256;
 
-/// Listening addresses that a Hello names at most; further ones are left out by the sender and refused from a peer.
+/// Listening addresses that a Hello names at most; further ones are left out by the sender and
+/// refused from a peer.
 pub const HELLO_ADDRS_MAX: usize = 16;
 
 /// Bytes of a nickname on the wire at most: 32 characters of four bytes.
@@ -34,9 +36,11 @@ pub struct Hello {
     pub version: (u16, u16),
     /// Bits for abilities that a minor version adds, see [`features`]; unknown bits mean nothing.
     pub features: u64,
-    /// A random number made at each start of the node: tells a restart from a copy that runs elsewhere.
+    /// A random number made at each start of the node: tells a restart from a copy that runs
+    /// elsewhere.
     pub instance: u64,
-    /// When that start was, by the node's clock, in milliseconds since the Unix epoch: the newer of two copies stays.
+    /// When that start was, by the node's clock, in milliseconds since the Unix epoch: the newer of
+    /// two copies stays.
     pub started_at_ms: u64,
     /// What the node's clock shows now, so that two nodes whose clocks differ can tell their users.
     pub clock_ms: u64,
@@ -46,11 +50,13 @@ pub struct Hello {
 
 /// The bits of [`Hello::features`].
 pub mod features {
-    /// The node announces itself by mDNS on the networks it is on: who is on one of them and hears nothing has a fault to find.
+    /// The node announces itself by mDNS on the networks it is on: who is on one of them and hears
+    /// nothing has a fault to find.
     pub const DISCOVERABLE: u64 = 1;
     /// The node answers [`CallMe`](super::Frame::CallMe).
     pub const CALLS: u64 = 2;
-    /// The node serves content, and may be asked for it on a stream of its own: see [`crate::content`].
+    /// The node serves content, and may be asked for it on a stream of its own: see
+    /// [`crate::content`].
     pub const CONTENT: u64 = 4;
 }
 
@@ -61,8 +67,8 @@ pub struct Profile {
     pub nick: String,
     /// Where the node listens, at most [`HELLO_ADDRS_MAX`].
     pub addrs: Vec<SocketAddr>,
-    /// A proof for each room the node is in, at most [`ROOMS_MAX`], see [`crate::RoomKey::proof`]. It names no room to those who
-    /// are not in it.
+    /// A proof for each room the node is in, at most [`ROOMS_MAX`], see [`crate::RoomKey::proof`].
+    /// It names no room to those who are not in it.
     pub proofs: Vec<[u8; 32]>,
 }
 
@@ -93,16 +99,19 @@ pub enum Frame {
     Pong(u64),
     /// The sender's profile has changed: this replaces it.
     Profile(Profile),
-    /// Where the sender of a relayed session might be reached directly, at most [`HELLO_ADDRS_MAX`].
+    /// Where the sender of a relayed session might be reached directly, at most
+    /// [`HELLO_ADDRS_MAX`].
     Candidates(Vec<SocketAddr>),
-    /// "Send a knock with this token to where you have me, from a socket that I have never sent anything to": so the sender learns
-    /// whether a firewall lets calls in. At most one knock a few seconds is owed, and none to any other address.
+    /// "Send a knock with this token to where you have me, from a socket that I have never sent
+    /// anything to": so the sender learns whether a firewall lets calls in. At most one knock a few
+    /// seconds is owed, and none to any other address.
     CallMe([u8; 16]),
     /// "I have sent it."
     Called([u8; 16]),
     /// A hash of all that the sender holds of a conversation and the receiver may have.
     Digest(ConversationId, [u8; 32]),
-    /// All that the sender holds of a conversation and the receiver may have. `more` says that another such frame follows.
+    /// All that the sender holds of a conversation and the receiver may have. `more` says that
+    /// another such frame follows.
     Heads {
         /// Which conversation.
         conversation: ConversationId,
@@ -113,7 +122,8 @@ pub enum Frame {
     },
     /// Entries.
     Batch(Batch),
-    /// What the sender has on disk of a log: the receipt, and the news that there is something to ask for.
+    /// What the sender has on disk of a log: the receipt, and the news that there is something to
+    /// ask for.
     Have(LogName, Ranges),
     /// "Send me what you have of this log, in this range; with no end, also what comes later."
     Want {
@@ -124,11 +134,14 @@ pub enum Frame {
         /// The last entry wanted; none: go on as entries come.
         to: Option<Seq>,
     },
-    /// "I get this author's entries of this conversation elsewhere: stop sending them of your own accord."
+    /// "I get this author's entries of this conversation elsewhere: stop sending them of your own
+    /// accord."
     Prune(ConversationId, PeerId),
-    /// "What you sent of this log does not continue what I hold of it": its author wrote two chains.
+    /// "What you sent of this log does not continue what I hold of it": its author wrote two
+    /// chains.
     Conflict(LogName),
-    /// Something about an offer that needs no place in the log. Nodes without [`features::CONTENT`] skip it.
+    /// Something about an offer that needs no place in the log. Nodes without [`features::CONTENT`]
+    /// skip it.
     Offer(OfferId, OfferWord),
     /// A kind that this version does not know.
     Unknown(u8),
@@ -153,7 +166,8 @@ pub enum FrameError {
     TooMany(u8),
 }
 
-/// The number of a ping that wants no Pong: QUIC's acknowledgement is answer enough, and saves a packet of three.
+/// The number of a ping that wants no Pong: QUIC's acknowledgement is answer enough, and saves a
+/// packet of three.
 pub const PING_LIGHT: u64 = 0;
 
 mod kind {
@@ -178,7 +192,8 @@ mod kind {
 const SMALL: usize = 2 * 1024;
 
 impl Frame {
-    /// Kind and body, ready for a stream's length prefix. The same bytes serve any number of sessions.
+    /// Kind and body, ready for a stream's length prefix. The same bytes serve any number of
+    /// sessions.
     pub fn encode(&self) -> Bytes {
         let (kind, body) = match self {
             Frame::Hello(hello) => (kind::HELLO, codec::encode(hello)),
@@ -188,12 +203,20 @@ impl Frame {
             Frame::Candidates(addrs) => (kind::CANDIDATES, codec::encode(addrs)),
             Frame::CallMe(token) => (kind::CALL_ME, codec::encode(token)),
             Frame::Called(token) => (kind::CALLED, codec::encode(token)),
-            Frame::Digest(conversation, digest) => (kind::DIGEST, codec::encode(&(conversation, digest))),
-            Frame::Heads { conversation, more, authors } => (kind::HEADS, codec::encode(&(conversation, more, authors))),
+            Frame::Digest(conversation, digest) => {
+                (kind::DIGEST, codec::encode(&(conversation, digest)))
+            }
+            Frame::Heads {
+                conversation,
+                more,
+                authors,
+            } => (kind::HEADS, codec::encode(&(conversation, more, authors))),
             Frame::Batch(batch) => (kind::BATCH, batch.encode()),
             Frame::Have(name, ranges) => (kind::HAVE, codec::encode(&(name, ranges.for_frame()))),
             Frame::Want { name, from, to } => (kind::WANT, codec::encode(&(name, from, to))),
-            Frame::Prune(conversation, author) => (kind::PRUNE, codec::encode(&(conversation, author))),
+            Frame::Prune(conversation, author) => {
+                (kind::PRUNE, codec::encode(&(conversation, author)))
+            }
             Frame::Conflict(name) => (kind::CONFLICT, codec::encode(name)),
             Frame::Offer(offer, word) => (kind::OFFER, codec::encode(&(offer, word.code()))),
             Frame::Unknown(kind) => (*kind, Vec::new()),
@@ -201,7 +224,11 @@ impl Frame {
         let mut frame = BytesMut::with_capacity(1 + body.len());
         frame.put_u8(kind);
         frame.extend_from_slice(&body);
-        debug_assert!(frame.len() <= FRAME_MAX, "frame of kind {kind} has {} bytes", frame.len());
+        debug_assert!(
+            frame.len() <= FRAME_MAX,
+            "frame of kind {kind} has {} bytes",
+            frame.len()
+        );
         frame.freeze()
     }
 
@@ -209,7 +236,9 @@ impl Frame {
     pub fn decode(frame: &Bytes) -> Result<Frame, FrameError> {
         let kind = *frame.first().ok_or(FrameError::Empty)?;
         let body = frame.slice(1..);
-        Self::decode_body(kind, &body).map_err(|cause| FrameError::Body { kind, cause })?.within_limits(kind)
+        Self::decode_body(kind, &body)
+            .map_err(|cause| FrameError::Body { kind, cause })?
+            .within_limits(kind)
     }
 
     fn decode_body(kind: u8, body: &Bytes) -> Result<Frame, CodecError> {
@@ -227,7 +256,11 @@ impl Frame {
             }
             kind::HEADS => {
                 let (conversation, more, authors) = codec::decode::<_, HEADS_MEMORY_MAX>(body)?;
-                Frame::Heads { conversation, more, authors }
+                Frame::Heads {
+                    conversation,
+                    more,
+                    authors,
+                }
             }
             kind::BATCH => Frame::Batch(Batch::decode(body)?),
             kind::HAVE => {
@@ -273,11 +306,16 @@ impl Frame {
             | Frame::Offer(..)
             | Frame::Unknown(_) => true,
         };
-        if fits { Ok(self) } else { Err(FrameError::TooMany(kind)) }
+        if fits {
+            Ok(self)
+        } else {
+            Err(FrameError::TooMany(kind))
+        }
     }
 }
 
-/// Memory that decoding a Heads frame may claim: its small numbers take up to eight times their encoded size.
+/// Memory that decoding a Heads frame may claim: its small numbers take up to eight times their
+/// encoded size.
 const HEADS_MEMORY_MAX: usize = 16 * FRAME_MAX;
 
 #[cfg(test)]
@@ -288,7 +326,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn name() -> LogName {
-        LogName { conversation: ConversationId::from_bytes([1; 32]), author: PeerId::from_bytes([2; 32]), log: LogId(3) }
+        LogName {
+            conversation: ConversationId::from_bytes([1; 32]),
+            author: PeerId::from_bytes([2; 32]),
+            log: LogId(3),
+        }
     }
 
     fn round_trips(frame: &Frame) {
@@ -301,12 +343,38 @@ mod tests {
         let cases = [
             (Frame::Ping(5), vec![2, 5]),
             (Frame::Pong(300), vec![3, 251, 0x2c, 0x01]),
-            (Frame::Have(name(), Ranges::span(1, 9)), [vec![19], name_bytes.clone(), vec![1, 1, 9]].concat()),
-            (Frame::Want { name: name(), from: 4, to: None }, [vec![20], name_bytes.clone(), vec![4, 0]].concat()),
-            (Frame::Want { name: name(), from: 4, to: Some(6) }, [vec![20], name_bytes.clone(), vec![4, 1, 6]].concat()),
-            (Frame::Conflict(name()), [vec![22], name_bytes.clone()].concat()),
             (
-                Frame::Offer(OfferId { name: name(), seq: 4 }, OfferWord::Whole),
+                Frame::Have(name(), Ranges::span(1, 9)),
+                [vec![19], name_bytes.clone(), vec![1, 1, 9]].concat(),
+            ),
+            (
+                Frame::Want {
+                    name: name(),
+                    from: 4,
+                    to: None,
+                },
+                [vec![20], name_bytes.clone(), vec![4, 0]].concat(),
+            ),
+            (
+                Frame::Want {
+                    name: name(),
+                    from: 4,
+                    to: Some(6),
+                },
+                [vec![20], name_bytes.clone(), vec![4, 1, 6]].concat(),
+            ),
+            (
+                Frame::Conflict(name()),
+                [vec![22], name_bytes.clone()].concat(),
+            ),
+            (
+                Frame::Offer(
+                    OfferId {
+                        name: name(),
+                        seq: 4,
+                    },
+                    OfferWord::Whole,
+                ),
                 [vec![32], name_bytes.clone(), vec![4, 1]].concat(),
             ),
             (
@@ -317,7 +385,15 @@ mod tests {
                     entries: Bytes::from_static(b"ee"),
                     signature: Signature::from_bytes([5; 64]),
                 }),
-                [vec![18], name_bytes, vec![1], vec![4; 32], vec![2, b'e', b'e', 64], vec![5; 64]].concat(),
+                [
+                    vec![18],
+                    name_bytes,
+                    vec![1],
+                    vec![4; 32],
+                    vec![2, b'e', b'e', 64],
+                    vec![5; 64],
+                ]
+                .concat(),
             ),
         ];
         for (frame, bytes) in cases {
@@ -330,7 +406,10 @@ mod tests {
     fn every_other_frame_round_trips() {
         let profile = Profile {
             nick: "ann".into(),
-            addrs: vec!["10.0.0.1:4626".parse().expect("an address"), "[::1]:9".parse().expect("an address")],
+            addrs: vec![
+                "10.0.0.1:4626".parse().expect("an address"),
+                "[::1]:9".parse().expect("an address"),
+            ],
             proofs: vec![[7; 32]; 3],
         };
         round_trips(&Frame::Hello(Hello {
@@ -350,22 +429,40 @@ mod tests {
         round_trips(&Frame::Heads {
             conversation: name().conversation,
             more: true,
-            authors: vec![AuthorHeads { author: name().author, logs: vec![(LogId(1), Ranges::span(1, 5))] }],
+            authors: vec![AuthorHeads {
+                author: name().author,
+                logs: vec![(LogId(1), Ranges::span(1, 5))],
+            }],
         });
     }
 
     #[test]
     fn a_kind_from_the_future_is_skipped_and_a_damaged_frame_is_not() {
-        assert_eq!(Frame::decode(&Bytes::from_static(&[200, 1, 2, 3])), Ok(Frame::Unknown(200)));
+        assert_eq!(
+            Frame::decode(&Bytes::from_static(&[200, 1, 2, 3])),
+            Ok(Frame::Unknown(200))
+        );
         assert_eq!(Frame::decode(&Bytes::new()), Err(FrameError::Empty));
-        assert!(matches!(Frame::decode(&Bytes::from_static(&[2])), Err(FrameError::Body { kind: 2, .. })));
-        assert!(matches!(Frame::decode(&Bytes::from_static(&[2, 5, 5])), Err(FrameError::Body { kind: 2, .. })));
+        assert!(matches!(
+            Frame::decode(&Bytes::from_static(&[2])),
+            Err(FrameError::Body { kind: 2, .. })
+        ));
+        assert!(matches!(
+            Frame::decode(&Bytes::from_static(&[2, 5, 5])),
+            Err(FrameError::Body { kind: 2, .. })
+        ));
     }
 
     #[test]
     fn long_lists_are_refused() {
-        let crowded = Profile { proofs: vec![[0; 32]; ROOMS_MAX + 1], ..Profile::default() };
-        assert_eq!(Frame::decode(&Frame::Profile(crowded).encode()), Err(FrameError::TooMany(4)));
+        let crowded = Profile {
+            proofs: vec![[0; 32]; ROOMS_MAX + 1],
+            ..Profile::default()
+        };
+        assert_eq!(
+            Frame::decode(&Frame::Profile(crowded).encode()),
+            Err(FrameError::TooMany(4))
+        );
     }
 
     proptest! {

@@ -31,7 +31,8 @@ pub const PEER_ID_SHORT_LEN: usize = 8;
 pub struct PeerId([u8; 32]);
 
 impl PeerId {
-    /// The peer that this public key names. Any 32 bytes are accepted; only the owner of a key can prove it.
+    /// The peer that this public key names. Any 32 bytes are accepted; only the owner of a key can
+    /// prove it.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -41,7 +42,8 @@ impl PeerId {
         &self.0
     }
 
-    /// The first eight characters of the text form, for people to read. Not unique: never compare by it.
+    /// The first eight characters of the text form, for people to read. Not unique: never compare
+    /// by it.
     pub fn short(&self) -> String {
         let mut text = self.to_string();
         text.truncate(PEER_ID_SHORT_LEN);
@@ -50,7 +52,9 @@ impl PeerId {
 
     /// Whether `signature` over `message` was made with this peer's key.
     pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, &signature.0).is_ok()
+        UnparsedPublicKey::new(&ED25519, &self.0)
+            .verify(message, &signature.0)
+            .is_ok()
     }
 }
 
@@ -119,12 +123,18 @@ pub struct SecretKey {
 }
 
 impl SecretKey {
-    /// The key pair that grows from this seed. Where the 32 random bytes come from is the caller's concern.
+    /// The key pair that grows from this seed. Where the 32 random bytes come from is the caller's
+    /// concern.
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("every 32 bytes are an Ed25519 seed");
+        let pair =
+            Ed25519KeyPair::from_seed_unchecked(&seed).expect("every 32 bytes are an Ed25519 seed");
         let mut id = [0; 32];
         id.copy_from_slice(pair.public_key().as_ref());
-        Self { seed, pair, id: PeerId(id) }
+        Self {
+            seed,
+            pair,
+            id: PeerId(id),
+        }
     }
 
     /// The seed, to be written to a file that only its owner can read.
@@ -145,9 +155,13 @@ impl SecretKey {
         Signature(bytes)
     }
 
-    /// The key as a PKCS#8 version 1 document (RFC 8410 section 7), which is what TLS libraries take.
+    /// The key as a PKCS#8 version 1 document (RFC 8410 section 7), which is what TLS libraries
+    /// take.
     pub fn to_pkcs8(&self) -> [u8; 48] {
-        const PREFIX: [u8; 16] = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+        const PREFIX: [u8; 16] = [
+            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
+            0x04, 0x20,
+        ];
         let mut document = [0; 48];
         document[..16].copy_from_slice(&PREFIX);
         document[16..].copy_from_slice(&self.seed);
@@ -164,7 +178,8 @@ impl fmt::Debug for SecretKey {
 fn base32() -> Encoding {
     let mut spec = Specification::new();
     spec.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-    spec.encoding().expect("32 distinct symbols make an encoding")
+    spec.encoding()
+        .expect("32 distinct symbols make an encoding")
 }
 
 #[cfg(test)]
@@ -184,17 +199,30 @@ mod tests {
     #[test]
     fn text_that_is_no_id_is_refused() {
         let text = SecretKey::from_seed([7; 32]).id().to_string();
-        for wrong in ["", &text[1..], &format!("{text}a"), &text.to_uppercase(), &text.replace(|c: char| c != ' ', "1")] {
+        for wrong in [
+            "",
+            &text[1..],
+            &format!("{text}a"),
+            &text.to_uppercase(),
+            &text.replace(|c: char| c != ' ', "1"),
+        ] {
             assert_eq!(wrong.parse::<PeerId>(), Err(NotAPeerId), "{wrong:?}");
         }
     }
 
     #[test]
     fn rfc_8032_test_vector_2() {
-        let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).expect("hex");
+        let hex = |text: &str| {
+            data_encoding::HEXLOWER
+                .decode(text.as_bytes())
+                .expect("hex")
+        };
         let seed = hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
         let key = SecretKey::from_seed(seed.try_into().expect("32 bytes"));
-        assert_eq!(key.id().as_bytes().as_slice(), hex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"));
+        assert_eq!(
+            key.id().as_bytes().as_slice(),
+            hex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c")
+        );
         let signature = key.sign(&[0x72]);
         assert_eq!(
             signature.as_bytes().as_slice(),

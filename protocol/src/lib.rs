@@ -1,7 +1,9 @@
-//! What two hobnob endpoints must agree on: identity, addresses, conversations, entries, frames and their encoding.
+//! What two hobnob endpoints must agree on: identity, addresses, conversations, entries, frames and
+//! their encoding.
 //!
-//! There are no sockets, no clock and no tasks here. Bytes from a peer enter through [`frame::Frame::decode`],
-//! [`relay::ToRelay::decode`], [`relay::FromRelay::decode`] and [`batch::Batch::check`]; past these only valid values exist.
+//! There are no sockets, no clock and no tasks here. Bytes from a peer enter through
+//! [`frame::Frame::decode`], [`relay::ToRelay::decode`], [`relay::FromRelay::decode`] and
+//! [`batch::Batch::check`]; past these only valid values exist.
 
 pub mod batch;
 pub mod codec;
@@ -30,13 +32,15 @@ pub use ranges::Ranges;
 pub use target::{HostPort, RelayAddr, Target, Ticket};
 pub use text::Nickname;
 
-/// ALPN (RFC 7301) between two nodes. The number is the major version: nodes a major version apart find no common protocol.
+/// ALPN (RFC 7301) between two nodes. The number is the major version: nodes a major version apart
+/// find no common protocol.
 pub const ALPN_NODE: &[u8] = b"hobnob/1";
 
 /// The UDP port a node listens on unless it is taken: HOBN on a phone's keypad.
 pub const PORT_NODE: u16 = 4626;
 
-/// The major and minor version in a Hello. A minor version adds frame kinds; a major one changes those that exist.
+/// The major and minor version in a Hello. A minor version adds frame kinds; a major one changes
+/// those that exist.
 pub const VERSION: (u16, u16) = (1, 0);
 
 /// Application close codes of a session (RFC 9000 section 10.2): why one side ended it.
@@ -82,6 +86,10 @@ pub mod close {
             "kicked",
             "name-taken",
         ];
-        usize::try_from(code).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("unknown")
+        usize::try_from(code)
+            .ok()
+            .and_then(|i| NAMES.get(i))
+            .copied()
+            .unwrap_or("unknown")
     }
 }

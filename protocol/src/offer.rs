@@ -1,7 +1,8 @@
 //! Offers of files: what an entry says about content that travels apart from it.
 //!
-//! The content of a file is its bytes. The content of a folder is its [manifest](crate::manifest), then the bytes of its files in
-//! the manifest's order: so both are one string of bytes with one hash, and everything that moves content knows no difference.
+//! The content of a file is its bytes. The content of a folder is its [manifest](crate::manifest),
+//! then the bytes of its files in the manifest's order: so both are one string of bytes with one
+//! hash, and everything that moves content knows no difference.
 
 use std::fmt;
 use std::str::FromStr;
@@ -99,7 +100,9 @@ pub enum OfferError {
     #[error("a file to send has at most {CONTENT_BYTES_MAX} bytes; this has {0}")]
     Size(u64),
     /// A folder whose manifest is impossible.
-    #[error("a folder to send holds at most {FOLDER_FILES_MAX} files: pack it into an archive, and send that")]
+    #[error(
+        "a folder to send holds at most {FOLDER_FILES_MAX} files: pack it into an archive, and send that"
+    )]
     Folder,
 }
 
@@ -116,7 +119,10 @@ impl Offer {
             return Err(OfferError::Size(self.size));
         }
         match self.folder {
-            Some(folder) if folder.files > FOLDER_FILES_MAX || folder.manifest_bytes > MANIFEST_BYTES_MAX.min(self.size) => {
+            Some(folder)
+                if folder.files > FOLDER_FILES_MAX
+                    || folder.manifest_bytes > MANIFEST_BYTES_MAX.min(self.size) =>
+            {
                 Err(OfferError::Folder)
             }
             Some(_) | None => Ok(()),
@@ -131,7 +137,9 @@ impl Offer {
     /// Reads the body of an entry; none where it is no offer.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Offer> {
         const MEMORY_MAX: usize = 2 * (OFFER_NAME_MAX + MEDIA_TYPE_MAX) + 256;
-        codec::decode::<Offer, MEMORY_MAX>(bytes).ok().filter(|offer| offer.check().is_ok())
+        codec::decode::<Offer, MEMORY_MAX>(bytes)
+            .ok()
+            .filter(|offer| offer.check().is_ok())
     }
 }
 
@@ -177,21 +185,54 @@ mod tests {
     use super::*;
 
     fn offer() -> Offer {
-        Offer { name: "a.txt".into(), media: "text/plain".into(), size: 300, hash: ContentHash([7; 32]), folder: None }
+        Offer {
+            name: "a.txt".into(),
+            media: "text/plain".into(),
+            size: 300,
+            hash: ContentHash([7; 32]),
+            folder: None,
+        }
     }
 
     #[test]
     fn offers_that_make_no_sense_are_none() {
         assert_eq!(Offer::decode(&offer().encode()), Some(offer()));
-        let folder = |manifest_bytes, files| Some(Folder { manifest_bytes, files });
+        let folder = |manifest_bytes, files| {
+            Some(Folder {
+                manifest_bytes,
+                files,
+            })
+        };
         for wrong in [
-            Offer { name: String::new(), ..offer() },
-            Offer { name: "x".repeat(OFFER_NAME_MAX + 1), ..offer() },
-            Offer { media: "x".repeat(MEDIA_TYPE_MAX + 1), ..offer() },
-            Offer { size: CONTENT_BYTES_MAX + 1, ..offer() },
-            Offer { folder: folder(301, 1), ..offer() },
-            Offer { folder: folder(10, FOLDER_FILES_MAX + 1), ..offer() },
-            Offer { size: CONTENT_BYTES_MAX, folder: folder(MANIFEST_BYTES_MAX + 1, 1), ..offer() },
+            Offer {
+                name: String::new(),
+                ..offer()
+            },
+            Offer {
+                name: "x".repeat(OFFER_NAME_MAX + 1),
+                ..offer()
+            },
+            Offer {
+                media: "x".repeat(MEDIA_TYPE_MAX + 1),
+                ..offer()
+            },
+            Offer {
+                size: CONTENT_BYTES_MAX + 1,
+                ..offer()
+            },
+            Offer {
+                folder: folder(301, 1),
+                ..offer()
+            },
+            Offer {
+                folder: folder(10, FOLDER_FILES_MAX + 1),
+                ..offer()
+            },
+            Offer {
+                size: CONTENT_BYTES_MAX,
+                folder: folder(MANIFEST_BYTES_MAX + 1, 1),
+                ..offer()
+            },
         ] {
             assert!(wrong.check().is_err(), "{wrong:?}");
             assert_eq!(Offer::decode(&wrong.encode()), None, "{wrong:?}");

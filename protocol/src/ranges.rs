@@ -1,10 +1,12 @@
-//! A set of sequence numbers as few, sorted, disjoint, inclusive ranges: what a replica holds of a log.
+//! A set of sequence numbers as few, sorted, disjoint, inclusive ranges: what a replica holds of a
+//! log.
 
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Seq;
 
-/// Ranges of one log in one frame at most. A log in which more holes were left names its newest ranges only.
+/// Ranges of one log in one frame at most. A log in which more holes were left names its newest
+/// ranges only.
 pub const RANGES_MAX: usize = 64;
 
 /// A set of sequence numbers (all at least 1), kept sorted, disjoint and not touching.
@@ -17,7 +19,8 @@ impl Ranges {
         Self(Vec::new())
     }
 
-    /// The set of all numbers from `first` to `last`, both included; empty where `first` is above `last`.
+    /// The set of all numbers from `first` to `last`, both included; empty where `first` is above
+    /// `last`.
     pub fn span(first: Seq, last: Seq) -> Self {
         let mut set = Self::new();
         set.insert(first, last);
@@ -100,7 +103,11 @@ impl Ranges {
         let mut left = Vec::new();
         for (first, last) in self.iter() {
             let mut next = first;
-            for (cut_first, cut_last) in other.iter().skip_while(|r| r.1 < first).take_while(|r| r.0 <= last) {
+            for (cut_first, cut_last) in other
+                .iter()
+                .skip_while(|r| r.1 < first)
+                .take_while(|r| r.0 <= last)
+            {
                 if cut_first > next {
                     left.push((next, cut_first - 1));
                 }
@@ -125,7 +132,8 @@ impl Ranges {
 }
 
 impl<'de> Deserialize<'de> for Ranges {
-    /// Takes only what [`Ranges`] could have made: sorted, disjoint, not touching, from 1 to below `u64::MAX`, few.
+    /// Takes only what [`Ranges`] could have made: sorted, disjoint, not touching, from 1 to below
+    /// `u64::MAX`, few.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let ranges = Vec::<(Seq, Seq)>::deserialize(deserializer)?;
@@ -184,9 +192,18 @@ mod tests {
 
     #[test]
     fn ranges_that_no_replica_could_hold_are_refused() {
-        for wrong in [vec![(0u64, 1u64)], vec![(5, 4)], vec![(1, 2), (3, 4)], vec![(5, 6), (1, 2)], vec![(1, u64::MAX)]] {
+        for wrong in [
+            vec![(0u64, 1u64)],
+            vec![(5, 4)],
+            vec![(1, 2), (3, 4)],
+            vec![(5, 6), (1, 2)],
+            vec![(1, u64::MAX)],
+        ] {
             let bytes = crate::codec::encode(&wrong);
-            assert!(crate::codec::decode::<Ranges, 4096>(&bytes).is_err(), "{wrong:?}");
+            assert!(
+                crate::codec::decode::<Ranges, 4096>(&bytes).is_err(),
+                "{wrong:?}"
+            );
         }
     }
 }

@@ -1,8 +1,10 @@
-//! What a node and a relay say to each other on the control stream of a relay connection (ALPN [`ALPN_RELAY`]).
+//! What a node and a relay say to each other on the control stream of a relay connection (ALPN
+//! [`ALPN_RELAY`]).
 //!
-//! The node opens one bidirectional stream and registers; the relay welcomes it. Frames are as between nodes (a four-byte
-//! big-endian length, a kind byte, a body), with kinds of their own. Room tags name rooms to the relay and open nothing. Nothing
-//! here carries a nickname, a text or a candidate address: those travel between the two ends alone.
+//! The node opens one bidirectional stream and registers; the relay welcomes it. Frames are as
+//! between nodes (a four-byte big-endian length, a kind byte, a body), with kinds of their own.
+//! Room tags name rooms to the relay and open nothing. Nothing here carries a nickname, a text or a
+//! candidate address: those travel between the two ends alone.
 
 use std::net::SocketAddr;
 
@@ -39,13 +41,15 @@ pub mod features {
     pub const CALLS: u64 = 1;
 }
 
-/// How many bytes of a [`CallMe`](ToRelay::CallMe)'s token are the transaction id of STUN requests to the socket that called.
+/// How many bytes of a [`CallMe`](ToRelay::CallMe)'s token are the transaction id of STUN requests
+/// to the socket that called.
 pub const TRANSACTION_LEN: usize = 12;
 
 /// How long the socket that called answers STUN requests.
 pub const CALLER_STAYS: std::time::Duration = std::time::Duration::from_secs(4);
 
-/// Why a relay ends a connection (RFC 9000 section 10.2). The reason beside it is a sentence for the user.
+/// Why a relay ends a connection (RFC 9000 section 10.2). The reason beside it is a sentence for
+/// the user.
 pub mod close {
     /// The relay stops, or the node leaves.
     pub const BYE: u32 = 0;
@@ -72,9 +76,24 @@ pub mod close {
 
     /// The word that logs use for a close code.
     pub fn name(code: u64) -> &'static str {
-        const NAMES: [&str; 11] =
-            ["bye", "replaced", "protocol", "version", "not-admitted", "banned", "kicked", "full", "limit", "silent", "draining"];
-        usize::try_from(code).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("unknown")
+        const NAMES: [&str; 11] = [
+            "bye",
+            "replaced",
+            "protocol",
+            "version",
+            "not-admitted",
+            "banned",
+            "kicked",
+            "full",
+            "limit",
+            "silent",
+            "draining",
+        ];
+        usize::try_from(code)
+            .ok()
+            .and_then(|i| NAMES.get(i))
+            .copied()
+            .unwrap_or("unknown")
     }
 }
 
@@ -85,7 +104,8 @@ pub struct Register {
     pub version: (u16, u16),
     /// Bits for abilities that a minor version adds.
     pub features: u64,
-    /// What the relay's operator gave to those who may use it; empty: none. At most [`TOKEN_MAX`] bytes.
+    /// What the relay's operator gave to those who may use it; empty: none. At most [`TOKEN_MAX`]
+    /// bytes.
     pub token: Vec<u8>,
     /// Tags of the node's rooms, at most [`ROOMS_MAX`].
     pub rooms: Vec<ConversationId>,
@@ -113,7 +133,8 @@ pub struct Welcome {
 /// A peer in at least one room of the receiver's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RosterChange {
-    /// It is here, in these of the receiver's rooms, at most [`SHARED_MAX`]. Replaces what was said of it before.
+    /// It is here, in these of the receiver's rooms, at most [`SHARED_MAX`]. Replaces what was said
+    /// of it before.
     Here {
         /// Who.
         peer: PeerId,
@@ -165,7 +186,8 @@ pub enum ChannelEnd {
 pub enum ToRelay {
     /// The first frame.
     Register(Register),
-    /// "I am here, and have this version of the roster." Answered by a [`Roster`], with no changes if there are none.
+    /// "I am here, and have this version of the roster." Answered by a [`Roster`], with no changes
+    /// if there are none.
     Heartbeat(u64),
     /// The node's rooms have changed: these take their place, at most [`ROOMS_MAX`].
     Rooms(Vec<ConversationId>),
@@ -173,12 +195,14 @@ pub enum ToRelay {
     Open(PeerId),
     /// "I need this channel no longer."
     Close(ChannelId),
-    /// "Send a knock with this token to where you see me, from a socket that I have never sent anything to." It tells the node
-    /// whether a firewall or NAT of its own lets in calls, or only answers. Answered by [`FromRelay::Called`]. The knock is smaller
-    /// than the request and goes to the connection's own address only, so nobody can be made to send to a third.
+    /// "Send a knock with this token to where you see me, from a socket that I have never sent
+    /// anything to." It tells the node whether a firewall or NAT of its own lets in calls, or only
+    /// answers. Answered by [`FromRelay::Called`]. The knock is smaller than the request and goes
+    /// to the connection's own address only, so nobody can be made to send to a third.
     ///
-    /// For [`CALLER_STAYS`] the socket that called answers STUN requests with the first [`TRANSACTION_LEN`] bytes of the token as
-    /// their transaction id, as far as the answer is no longer than the request: that shows how the node looks to another port.
+    /// For [`CALLER_STAYS`] the socket that called answers STUN requests with the first
+    /// [`TRANSACTION_LEN`] bytes of the token as their transaction id, as far as the answer is no
+    /// longer than the request: that shows how the node looks to another port.
     CallMe([u8; 16]),
     /// A kind that this version does not know.
     Unknown(u8),
@@ -218,8 +242,9 @@ pub enum FromRelay {
     Called {
         /// Its token.
         token: [u8; 16],
-        /// The port that the knock went from, of the address that the relay is at; none: there was no knock, because the node asks
-        /// too often, has only just got its address, or the relay has too much to do.
+        /// The port that the knock went from, of the address that the relay is at; none: there was
+        /// no knock, because the node asks too often, has only just got its address, or the relay
+        /// has too much to do.
         from: Option<u16>,
     },
     /// A kind that this version does not know.
@@ -249,7 +274,11 @@ fn frame(kind: u8, body: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(1 + body.len());
     frame.put_u8(kind);
     frame.extend_from_slice(body);
-    debug_assert!(frame.len() <= FRAME_MAX, "frame of kind {kind} has {} bytes", frame.len());
+    debug_assert!(
+        frame.len() <= FRAME_MAX,
+        "frame of kind {kind} has {} bytes",
+        frame.len()
+    );
     frame.freeze()
 }
 
@@ -284,11 +313,21 @@ impl ToRelay {
             unknown => ToRelay::Unknown(unknown),
         };
         let fits = match &frame {
-            ToRelay::Register(register) => register.token.len() <= TOKEN_MAX && register.rooms.len() <= ROOMS_MAX,
+            ToRelay::Register(register) => {
+                register.token.len() <= TOKEN_MAX && register.rooms.len() <= ROOMS_MAX
+            }
             ToRelay::Rooms(rooms) => rooms.len() <= ROOMS_MAX,
-            ToRelay::Heartbeat(_) | ToRelay::Open(_) | ToRelay::Close(_) | ToRelay::CallMe(_) | ToRelay::Unknown(_) => true,
+            ToRelay::Heartbeat(_)
+            | ToRelay::Open(_)
+            | ToRelay::Close(_)
+            | ToRelay::CallMe(_)
+            | ToRelay::Unknown(_) => true,
         };
-        if fits { Ok(frame) } else { Err(FrameError::TooMany(kind)) }
+        if fits {
+            Ok(frame)
+        } else {
+            Err(FrameError::TooMany(kind))
+        }
     }
 }
 
@@ -298,11 +337,19 @@ impl FromRelay {
         match self {
             FromRelay::Welcome(welcome) => frame(kind::WELCOME, &codec::encode(welcome)),
             FromRelay::Roster(roster) => frame(kind::ROSTER, &codec::encode(roster)),
-            FromRelay::Opened { peer, channel } => frame(kind::OPENED, &codec::encode(&(peer, channel))),
-            FromRelay::NotOpened { peer, why } => frame(kind::NOT_OPENED, &codec::encode(&(peer, why))),
-            FromRelay::Ended { channel, why } => frame(kind::ENDED, &codec::encode(&(channel, why))),
+            FromRelay::Opened { peer, channel } => {
+                frame(kind::OPENED, &codec::encode(&(peer, channel)))
+            }
+            FromRelay::NotOpened { peer, why } => {
+                frame(kind::NOT_OPENED, &codec::encode(&(peer, why)))
+            }
+            FromRelay::Ended { channel, why } => {
+                frame(kind::ENDED, &codec::encode(&(channel, why)))
+            }
             FromRelay::Observed(addr) => frame(kind::OBSERVED, &codec::encode(addr)),
-            FromRelay::Called { token, from } => frame(kind::CALLED, &codec::encode(&(token, from))),
+            FromRelay::Called { token, from } => {
+                frame(kind::CALLED, &codec::encode(&(token, from)))
+            }
             FromRelay::Unknown(kind) => frame(*kind, &[]),
         }
     }
@@ -348,7 +395,11 @@ impl FromRelay {
             | FromRelay::Called { .. }
             | FromRelay::Unknown(_) => true,
         };
-        if fits { Ok(frame) } else { Err(FrameError::TooMany(kind)) }
+        if fits {
+            Ok(frame)
+        } else {
+            Err(FrameError::TooMany(kind))
+        }
     }
 }
 
@@ -369,21 +420,55 @@ mod tests {
     fn golden_bytes() {
         let channel = ChannelId([1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(ToRelay::Heartbeat(300).encode()[..], [2, 251, 0x2c, 0x01]);
-        assert_eq!(ToRelay::Open(peer()).encode()[..], [&[4][..], &[2; 32]].concat()[..]);
-        assert_eq!(ToRelay::Close(channel).encode()[..], [5, 1, 2, 3, 4, 5, 6, 7, 8]);
-        let opened = FromRelay::Opened { peer: peer(), channel }.encode();
-        assert_eq!(opened[..], [&[67][..], &[2; 32], &[1, 2, 3, 4, 5, 6, 7, 8]].concat()[..]);
-        let ended = FromRelay::Ended { channel, why: ChannelEnd::Idle }.encode();
+        assert_eq!(
+            ToRelay::Open(peer()).encode()[..],
+            [&[4][..], &[2; 32]].concat()[..]
+        );
+        assert_eq!(
+            ToRelay::Close(channel).encode()[..],
+            [5, 1, 2, 3, 4, 5, 6, 7, 8]
+        );
+        let opened = FromRelay::Opened {
+            peer: peer(),
+            channel,
+        }
+        .encode();
+        assert_eq!(
+            opened[..],
+            [&[67][..], &[2; 32], &[1, 2, 3, 4, 5, 6, 7, 8]].concat()[..]
+        );
+        let ended = FromRelay::Ended {
+            channel,
+            why: ChannelEnd::Idle,
+        }
+        .encode();
         assert_eq!(ended[..], [69, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
-        assert_eq!(ToRelay::CallMe([3; 16]).encode()[..], [&[6][..], &[3; 16]].concat()[..]);
-        let called = |from| FromRelay::Called { token: [3; 16], from }.encode();
-        assert_eq!(called(Some(300))[..], [&[71][..], &[3; 16], &[1, 251, 0x2c, 0x01]].concat()[..]);
+        assert_eq!(
+            ToRelay::CallMe([3; 16]).encode()[..],
+            [&[6][..], &[3; 16]].concat()[..]
+        );
+        let called = |from| {
+            FromRelay::Called {
+                token: [3; 16],
+                from,
+            }
+            .encode()
+        };
+        assert_eq!(
+            called(Some(300))[..],
+            [&[71][..], &[3; 16], &[1, 251, 0x2c, 0x01]].concat()[..]
+        );
         assert_eq!(called(None)[..], [&[71][..], &[3; 16], &[0]].concat()[..]);
     }
 
     #[test]
     fn every_frame_round_trips() {
-        let register = Register { version: VERSION, features: 3, token: vec![1; TOKEN_MAX], rooms: vec![room(1); ROOMS_MAX] };
+        let register = Register {
+            version: VERSION,
+            features: 3,
+            token: vec![1; TOKEN_MAX],
+            rooms: vec![room(1); ROOMS_MAX],
+        };
         let channel = ChannelId([9; 8]);
         for frame in [
             ToRelay::Register(register),
@@ -395,7 +480,10 @@ mod tests {
         ] {
             assert_eq!(ToRelay::decode(&frame.encode()), Ok(frame));
         }
-        let here = RosterChange::Here { peer: peer(), rooms: vec![room(3); SHARED_MAX] };
+        let here = RosterChange::Here {
+            peer: peer(),
+            rooms: vec![room(3); SHARED_MAX],
+        };
         for frame in [
             FromRelay::Welcome(Welcome {
                 version: VERSION,
@@ -406,12 +494,28 @@ mod tests {
                 channels_max: 64,
                 rate: 0,
             }),
-            FromRelay::Roster(Roster { version: 9, anew: true, changes: vec![here; CHANGES_MAX] }),
-            FromRelay::Opened { peer: peer(), channel },
-            FromRelay::NotOpened { peer: peer(), why: OpenRefusal::Limit },
-            FromRelay::Ended { channel, why: ChannelEnd::PeerGone },
+            FromRelay::Roster(Roster {
+                version: 9,
+                anew: true,
+                changes: vec![here; CHANGES_MAX],
+            }),
+            FromRelay::Opened {
+                peer: peer(),
+                channel,
+            },
+            FromRelay::NotOpened {
+                peer: peer(),
+                why: OpenRefusal::Limit,
+            },
+            FromRelay::Ended {
+                channel,
+                why: ChannelEnd::PeerGone,
+            },
             FromRelay::Observed("[::1]:9".parse().expect("an address")),
-            FromRelay::Called { token: [6; 16], from: Some(u16::MAX) },
+            FromRelay::Called {
+                token: [6; 16],
+                from: Some(u16::MAX),
+            },
         ] {
             assert_eq!(FromRelay::decode(&frame.encode()), Ok(frame));
         }
@@ -421,10 +525,20 @@ mod tests {
     fn kinds_from_the_future_are_skipped_and_long_lists_are_refused() {
         assert_eq!(ToRelay::decode(&[200, 1]), Ok(ToRelay::Unknown(200)));
         assert_eq!(FromRelay::decode(&[200, 1]), Ok(FromRelay::Unknown(200)));
-        assert_eq!(ToRelay::decode(&ToRelay::Rooms(vec![room(1); ROOMS_MAX + 1]).encode()), Err(FrameError::TooMany(3)));
+        assert_eq!(
+            ToRelay::decode(&ToRelay::Rooms(vec![room(1); ROOMS_MAX + 1]).encode()),
+            Err(FrameError::TooMany(3))
+        );
         let changes = vec![RosterChange::Gone { peer: peer() }; CHANGES_MAX + 1];
-        let roster = FromRelay::Roster(Roster { version: 1, anew: false, changes });
-        assert_eq!(FromRelay::decode(&roster.encode()), Err(FrameError::TooMany(66)));
+        let roster = FromRelay::Roster(Roster {
+            version: 1,
+            anew: false,
+            changes,
+        });
+        assert_eq!(
+            FromRelay::decode(&roster.encode()),
+            Err(FrameError::TooMany(66))
+        );
     }
 
     proptest! {

@@ -10,7 +10,8 @@ use crate::{PORT_NODE, text};
 /// Addresses and relays in one ticket at most; a ticket with more is refused.
 pub const TICKET_PARTS_MAX: usize = 16;
 
-/// A host (name or IP literal) and a UDP port. An IPv6 literal may carry a zone: `[fe80::1%eth0]:4626` (RFC 4007 section 11).
+/// A host (name or IP literal) and a UDP port. An IPv6 literal may carry a zone:
+/// `[fe80::1%eth0]:4626` (RFC 4007 section 11).
 ///
 /// ```
 /// use hobnob_protocol::HostPort;
@@ -47,7 +48,8 @@ pub struct RelayAddr {
     pub at: HostPort,
 }
 
-/// Everything needed to reach a peer, in one word that can be mailed: `hobnob:<id>?a=<addr>&r=<relay>`.
+/// Everything needed to reach a peer, in one word that can be mailed:
+/// `hobnob:<id>?a=<addr>&r=<relay>`.
 ///
 /// ```
 /// use hobnob_protocol::{PeerId, Target, Ticket};
@@ -93,7 +95,8 @@ pub enum Target {
     AtRelay(PeerId, HostPort),
     /// `hobnob:…`.
     Ticket(Ticket),
-    /// A nickname, `nickname~1234`, or a prefix of an id: only what is known of peers can tell which, and whether it is one.
+    /// A nickname, `nickname~1234`, or a prefix of an id: only what is known of peers can tell
+    /// which, and whether it is one.
     Name(String),
 }
 
@@ -139,13 +142,19 @@ impl FromStr for Target {
             return parse_ticket(ticket).map(Target::Ticket);
         }
         if let Some((id, relay)) = word.split_once('@') {
-            return Ok(Target::AtRelay(id.parse().map_err(|_| TargetError::NotAnId)?, relay.parse()?));
+            return Ok(Target::AtRelay(
+                id.parse().map_err(|_| TargetError::NotAnId)?,
+                relay.parse()?,
+            ));
         }
         if let Ok(id) = word.parse() {
             return Ok(Target::Id(id));
         }
         if let Some(host) = bare_ip(word) {
-            return Ok(Target::Address(HostPort { host, port: PORT_NODE }));
+            return Ok(Target::Address(HostPort {
+                host,
+                port: PORT_NODE,
+            }));
         }
         if word.contains(':') {
             return word.parse().map(Target::Address);
@@ -198,8 +207,14 @@ impl FromStr for RelayAddr {
 
     fn from_str(word: &str) -> Result<Self, TargetError> {
         match word.split_once('@') {
-            Some((id, at)) => Ok(Self { id: Some(id.parse().map_err(|_| TargetError::NotAnId)?), at: at.parse()? }),
-            None => Ok(Self { id: None, at: word.parse()? }),
+            Some((id, at)) => Ok(Self {
+                id: Some(id.parse().map_err(|_| TargetError::NotAnId)?),
+                at: at.parse()?,
+            }),
+            None => Ok(Self {
+                id: None,
+                at: word.parse()?,
+            }),
         }
     }
 }
@@ -217,7 +232,9 @@ impl FromStr for HostPort {
     type Err = TargetError;
 
     fn from_str(word: &str) -> Result<Self, TargetError> {
-        let (host, port) = word.rsplit_once(':').ok_or_else(|| TargetError::Port(word.to_owned()))?;
+        let (host, port) = word
+            .rsplit_once(':')
+            .ok_or_else(|| TargetError::Port(word.to_owned()))?;
         let port = match port.parse() {
             Ok(0) | Err(_) => return Err(TargetError::Port(word.to_owned())),
             Ok(port) => port,
@@ -227,7 +244,10 @@ impl FromStr for HostPort {
             None if is_host_name(host) => host,
             Some(_) | None => return Err(TargetError::Host(host.to_owned())),
         };
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 
@@ -242,13 +262,17 @@ impl fmt::Display for HostPort {
 }
 
 impl From<SocketAddr> for HostPort {
-    /// A scope id becomes the zone, so that a link-local address survives being written down on this machine.
+    /// A scope id becomes the zone, so that a link-local address survives being written down on
+    /// this machine.
     fn from(addr: SocketAddr) -> Self {
         let host = match addr {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
             SocketAddr::V4(_) | SocketAddr::V6(_) => addr.ip().to_string(),
         };
-        Self { host, port: addr.port() }
+        Self {
+            host,
+            port: addr.port(),
+        }
     }
 }
 
@@ -256,13 +280,20 @@ fn parse_ticket(ticket: &str) -> Result<Ticket, TargetError> {
     let (id, query) = ticket.split_once('?').unwrap_or((ticket, ""));
     let damaged = |at: &str| TargetError::Ticket(text::visible(at).into_owned());
     let id = id.parse().map_err(|_| damaged(id))?;
-    let mut parsed = Ticket { id, addrs: Vec::new(), relays: Vec::new() };
+    let mut parsed = Ticket {
+        id,
+        addrs: Vec::new(),
+        relays: Vec::new(),
+    };
     for part in query.split('&').filter(|p| !p.is_empty()) {
         let (key, value) = part.split_once('=').ok_or_else(|| damaged(part))?;
         match key {
             "a" => parsed.addrs.push(value.parse().map_err(|_| damaged(part))?),
-            "r" => parsed.relays.push(value.parse().map_err(|_| damaged(part))?),
-            // A later version may say more about a peer; what it adds is no reason to refuse the rest.
+            "r" => parsed
+                .relays
+                .push(value.parse().map_err(|_| damaged(part))?),
+            // A later version may say more about a peer; what it adds is no reason to refuse the
+            // rest.
             _ => {}
         }
         if parsed.addrs.len() + parsed.relays.len() > TICKET_PARTS_MAX {
@@ -273,18 +304,31 @@ fn parse_ticket(ticket: &str) -> Result<Ticket, TargetError> {
 }
 
 fn bare_ip(word: &str) -> Option<String> {
-    let inner = word.strip_prefix('[').and_then(|w| w.strip_suffix(']')).unwrap_or(word);
-    (inner.parse::<IpAddr>().is_ok() || (inner.contains(':') && is_ipv6(inner))).then(|| inner.to_owned())
+    let inner = word
+        .strip_prefix('[')
+        .and_then(|w| w.strip_suffix(']'))
+        .unwrap_or(word);
+    (inner.parse::<IpAddr>().is_ok() || (inner.contains(':') && is_ipv6(inner)))
+        .then(|| inner.to_owned())
 }
 
 fn is_ipv6(host: &str) -> bool {
     let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
-    let zone_fits = !zone.is_empty() && zone.len() <= 15 && zone.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let zone_fits = !zone.is_empty()
+        && zone.len() <= 15
+        && zone
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     zone_fits && address.parse::<Ipv6Addr>().is_ok()
 }
 
 fn is_host_name(host: &str) -> bool {
-    let label = |l: &str| !l.is_empty() && l.len() <= 63 && l.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.len() <= 63
+            && l.chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
     host.len() <= 253 && host.split('.').all(label)
 }
 
@@ -300,25 +344,55 @@ mod tests {
 
     #[test]
     fn every_form_is_told_apart_and_prints_as_it_was_written() {
-        let at = |host: &str, port| HostPort { host: host.into(), port };
+        let at = |host: &str, port| HostPort {
+            host: host.into(),
+            port,
+        };
         let id = id();
         let ticket = Ticket {
             id,
             addrs: vec![at("10.0.0.2", 4626), at("fe80::1%eth0", 4626)],
-            relays: vec![RelayAddr { id: Some(id), at: at("relay.example", 4627) }],
+            relays: vec![RelayAddr {
+                id: Some(id),
+                at: at("relay.example", 4627),
+            }],
         };
         let cases = [
-            ("10.0.0.2:4626".to_owned(), Target::Address(at("10.0.0.2", 4626))),
-            ("host.example:99".to_owned(), Target::Address(at("host.example", 99))),
+            (
+                "10.0.0.2:4626".to_owned(),
+                Target::Address(at("10.0.0.2", 4626)),
+            ),
+            (
+                "host.example:99".to_owned(),
+                Target::Address(at("host.example", 99)),
+            ),
             ("[::1]:4626".to_owned(), Target::Address(at("::1", 4626))),
-            ("[fe80::1%eth0]:4626".to_owned(), Target::Address(at("fe80::1%eth0", 4626))),
+            (
+                "[fe80::1%eth0]:4626".to_owned(),
+                Target::Address(at("fe80::1%eth0", 4626)),
+            ),
             (id.to_string(), Target::Id(id)),
-            (format!("{id}@r.example:4627"), Target::AtRelay(id, at("r.example", 4627))),
+            (
+                format!("{id}@r.example:4627"),
+                Target::AtRelay(id, at("r.example", 4627)),
+            ),
             ("ann".to_owned(), Target::Name("ann".into())),
             ("ann~x4yz".to_owned(), Target::Name("ann~x4yz".into())),
             (id.short(), Target::Name(id.short())),
-            (format!("hobnob:{id}?a=10.0.0.2:4626&a=[fe80::1%eth0]:4626&r={id}@relay.example:4627"), Target::Ticket(ticket)),
-            (format!("hobnob:{id}"), Target::Ticket(Ticket { id, addrs: vec![], relays: vec![] })),
+            (
+                format!(
+                    "hobnob:{id}?a=10.0.0.2:4626&a=[fe80::1%eth0]:4626&r={id}@relay.example:4627"
+                ),
+                Target::Ticket(ticket),
+            ),
+            (
+                format!("hobnob:{id}"),
+                Target::Ticket(Ticket {
+                    id,
+                    addrs: vec![],
+                    relays: vec![],
+                }),
+            ),
         ];
         for (word, target) in cases {
             assert_eq!(word.parse(), Ok(target.clone()), "{word}");
@@ -328,8 +402,15 @@ mod tests {
 
     #[test]
     fn a_bare_ip_means_the_usual_port() {
-        for (word, full) in [("10.0.0.2", "10.0.0.2:4626"), ("fe80::1%eth0", "[fe80::1%eth0]:4626"), ("[::1]", "[::1]:4626")] {
-            assert_eq!(word.parse::<Target>().map(|t| t.to_string()), Ok(full.to_owned()));
+        for (word, full) in [
+            ("10.0.0.2", "10.0.0.2:4626"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:4626"),
+            ("[::1]", "[::1]:4626"),
+        ] {
+            assert_eq!(
+                word.parse::<Target>().map(|t| t.to_string()),
+                Ok(full.to_owned())
+            );
         }
     }
 

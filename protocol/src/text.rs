@@ -6,13 +6,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest nickname, in characters. A longer one is refused where it is typed and cut where it is received.
+/// Longest nickname, in characters. A longer one is refused where it is typed and cut where it is
+/// received.
 pub const NICKNAME_CHARS_MAX: usize = 32;
 
 /// Longest text of one message, in bytes of UTF-8. Longer ones are refused where they are typed.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// A name that a person gave themselves: 1 to 32 characters, none of them able to disturb a screen. A hint, never an identity.
+/// A name that a person gave themselves: 1 to 32 characters, none of them able to disturb a screen.
+/// A hint, never an identity.
 ///
 /// ```
 /// use hobnob_protocol::Nickname;
@@ -59,13 +61,17 @@ impl Nickname {
         if chars > NICKNAME_CHARS_MAX {
             return Err(NicknameError::TooLong(chars));
         }
-        match text.chars().find(|&c| is_disturbing(c) || (c.is_whitespace() && c != ' ')) {
+        match text
+            .chars()
+            .find(|&c| is_disturbing(c) || (c.is_whitespace() && c != ' '))
+        {
             Some(c) => Err(NicknameError::Forbidden(u32::from(c))),
             None => Ok(Self(text.to_owned())),
         }
     }
 
-    /// Takes what a peer sent: drops what is forbidden, cuts what is too long. Nothing left means no nickname.
+    /// Takes what a peer sent: drops what is forbidden, cuts what is too long. Nothing left means
+    /// no nickname.
     pub fn cleaned(text: &str) -> Option<Self> {
         let kept: String = text
             .chars()
@@ -116,9 +122,11 @@ impl TryFrom<String> for Nickname {
     }
 }
 
-/// The text with visible stand-ins for everything that could move a cursor, hide, or reorder what stands around it.
+/// The text with visible stand-ins for everything that could move a cursor, hide, or reorder what
+/// stands around it.
 ///
-/// C0 controls and DEL become their pictures (U+2400 block: `␛`, `␊`), the rest `⟨U+202E⟩`. Ordinary text is borrowed unchanged.
+/// C0 controls and DEL become their pictures (U+2400 block: `␛`, `␊`), the rest `⟨U+202E⟩`.
+/// Ordinary text is borrowed unchanged.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_disturbing) {
         return Cow::Borrowed(text);
@@ -135,7 +143,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// JSON text with the same characters written as `\uXXXX`: it stays the same JSON value, and a terminal is safe from it.
+/// JSON text with the same characters written as `\uXXXX`: it stays the same JSON value, and a
+/// terminal is safe from it.
 ///
 /// `json` must be valid JSON, in which such characters can only stand inside strings.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
@@ -156,8 +165,9 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Controls (C0, DEL, C1), line and paragraph separators, bidi marks, embeddings, overrides and isolates (UAX #9), the invisible
-/// operators and fillers, interlinear annotations, the byte order mark, and tag characters.
+/// Controls (C0, DEL, C1), line and paragraph separators, bidi marks, embeddings, overrides and
+/// isolates (UAX #9), the invisible operators and fillers, interlinear annotations, the byte order
+/// mark, and tag characters.
 fn is_disturbing(c: char) -> bool {
     c.is_control()
         || matches!(u32::from(c),
@@ -175,7 +185,10 @@ mod tests {
     #[test]
     fn escapes_and_overrides_become_stand_ins() {
         let cases = [
-            ("plain, naïve, 日本, 👩\u{200d}🔬", "plain, naïve, 日本, 👩\u{200d}🔬"),
+            (
+                "plain, naïve, 日本, 👩\u{200d}🔬",
+                "plain, naïve, 日本, 👩\u{200d}🔬",
+            ),
             ("\x1b[2J\x07", "␛[2J␇"),
             ("a\nb\tc\x7f", "a␊b␉c␡"),
             ("\u{202e}evil\u{2066}", "⟨U+202E⟩evil⟨U+2066⟩"),
@@ -190,16 +203,28 @@ mod tests {
     fn a_nickname_is_refused_here_and_cleaned_on_receipt() {
         assert_eq!(Nickname::new("  ann "), Ok(Nickname("ann".into())));
         assert_eq!(Nickname::new(" "), Err(NicknameError::Empty));
-        assert_eq!(Nickname::new(&"x".repeat(33)), Err(NicknameError::TooLong(33)));
+        assert_eq!(
+            Nickname::new(&"x".repeat(33)),
+            Err(NicknameError::TooLong(33))
+        );
         assert_eq!(Nickname::new("a\x1bb"), Err(NicknameError::Forbidden(0x1b)));
-        assert_eq!(Nickname::cleaned("a\x1bb\u{202e}"), Some(Nickname("ab".into())));
-        assert_eq!(Nickname::cleaned(&"é".repeat(99)).map(|n| n.0.chars().count()), Some(32));
+        assert_eq!(
+            Nickname::cleaned("a\x1bb\u{202e}"),
+            Some(Nickname("ab".into()))
+        );
+        assert_eq!(
+            Nickname::cleaned(&"é".repeat(99)).map(|n| n.0.chars().count()),
+            Some(32)
+        );
         assert_eq!(Nickname::cleaned("\x1b\r\n"), None);
     }
 
     #[test]
     fn json_keeps_its_value() {
-        assert_eq!(visible_json("\"a\u{202e}b\u{e0041}\""), r#""a\u202eb\udb40\udc41""#);
+        assert_eq!(
+            visible_json("\"a\u{202e}b\u{e0041}\""),
+            r#""a\u202eb\udb40\udc41""#
+        );
     }
 
     proptest! {

@@ -1,11 +1,12 @@
 //! Who is at the other end: mutual TLS 1.3 with self-signed Ed25519 certificates.
 //!
-//! A certificate here is only the envelope of a public key: its names, dates and own signature mean nothing, and there is no
-//! CA. What counts is that the handshake is signed (RFC 8446 section 4.4.3) by the key that is the peer's id.
+//! A certificate here is only the envelope of a public key: its names, dates and own signature mean
+//! nothing, and there is no CA. What counts is that the handshake is signed (RFC 8446 section
+//! 4.4.3) by the key that is the peer's id.
 //!
-//! There is no session resumption, on either side: resuming skips the verifiers, and so does the check for the expected peer;
-//! 0-RTT data could be replayed; and a ticket is one more thing that links two connections. A full handshake costs a
-//! millisecond of two people's time.
+//! There is no session resumption, on either side: resuming skips the verifiers, and so does the
+//! check for the expected peer; 0-RTT data could be replayed; and a ticket is one more thing that
+//! links two connections. A full handshake costs a millisecond of two people's time.
 
 use std::any::Any;
 use std::fmt;
@@ -25,8 +26,11 @@ use crate::identity::{PeerId, SecretKey};
 /// The name that a dial gives to TLS, which insists on one. It is not sent.
 pub const SERVER_NAME: &str = "hobnob.invalid";
 
-/// An Ed25519 SubjectPublicKeyInfo up to the key (RFC 8410 section 4): always these bytes, then 32 of key.
-const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+/// An Ed25519 SubjectPublicKeyInfo up to the key (RFC 8410 section 4): always these bytes, then 32
+/// of key.
+const ED25519_SPKI: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
 
 /// A node's certificate and key, from which each connection's TLS configuration is made.
 pub struct Credentials {
@@ -42,8 +46,14 @@ impl Credentials {
         let key = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
         let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ED25519)
             .expect("a secret key encodes as the PKCS#8 document of an Ed25519 key");
-        let certificate = rcgen::CertificateParams::default().self_signed(&pair).expect("the default parameters are valid");
-        Self { certificate: certificate.der().clone(), key, provider: provider() }
+        let certificate = rcgen::CertificateParams::default()
+            .self_signed(&pair)
+            .expect("the default parameters are valid");
+        Self {
+            certificate: certificate.der().clone(),
+            key,
+            provider: provider(),
+        }
     }
 
     /// How to answer dials by those who speak `alpn`.
@@ -57,7 +67,10 @@ impl Credentials {
             .expect("the certificate was made from this key");
         config.alpn_protocols = vec![alpn.to_vec()];
         config.send_tls13_tickets = 0;
-        Arc::new(QuicServerConfig::try_from(config).expect("the provider has the suite of QUIC's first packets"))
+        Arc::new(
+            QuicServerConfig::try_from(config)
+                .expect("the provider has the suite of QUIC's first packets"),
+        )
     }
 
     /// How to dial a peer that speaks `alpn`; any, if none is expected.
@@ -74,8 +87,12 @@ impl Credentials {
         config.alpn_protocols = vec![alpn.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
-        let crypto = QuicClientConfig::try_from(config).expect("the provider has the suite of QUIC's first packets");
-        ClientSetup { crypto: Arc::new(crypto), proven }
+        let crypto = QuicClientConfig::try_from(config)
+            .expect("the provider has the suite of QUIC's first packets");
+        ClientSetup {
+            crypto: Arc::new(crypto),
+            proven,
+        }
     }
 
     fn private_key(&self) -> PrivateKeyDer<'static> {
@@ -97,8 +114,8 @@ pub struct ClientSetup {
     pub proven: Arc<OnceLock<PeerId>>,
 }
 
-/// The peer at the other end, from what quinn's `Connection::peer_identity` says: proved by the handshake. `None` only before the
-/// handshake ends.
+/// The peer at the other end, from what quinn's `Connection::peer_identity` says: proved by the
+/// handshake. `None` only before the handshake ends.
 pub fn peer_id(identity: Option<Box<dyn Any>>) -> Option<PeerId> {
     let identity = identity?;
     let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
@@ -134,8 +151,12 @@ impl From<Refused> for rustls::Error {
 /// The id in a certificate, which is only claimed until the handshake's signature is verified.
 fn id_in(certificate: &CertificateDer<'_>) -> Result<PeerId, rustls::Error> {
     let key_info = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
-    let key = key_info.strip_prefix(&ED25519_SPKI).ok_or(Refused::KeyKind)?;
-    Ok(PeerId::from_bytes(key.try_into().map_err(|_| Refused::KeyKind)?))
+    let key = key_info
+        .strip_prefix(&ED25519_SPKI)
+        .ok_or(Refused::KeyKind)?;
+    Ok(PeerId::from_bytes(
+        key.try_into().map_err(|_| Refused::KeyKind)?,
+    ))
 }
 
 /// Judges the other end's certificate, on either side.
@@ -149,17 +170,26 @@ pub struct Verifier {
 impl Verifier {
     /// Accepts only `expected`, or any peer that proves who it is.
     pub fn new(provider: &CryptoProvider, expected: Option<PeerId>) -> Self {
-        Self { algorithms: provider.signature_verification_algorithms, expected, proven: Arc::default() }
+        Self {
+            algorithms: provider.signature_verification_algorithms,
+            expected,
+            proven: Arc::default(),
+        }
     }
 
-    fn check_certificate(&self, first: &CertificateDer<'_>, rest: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+    fn check_certificate(
+        &self,
+        first: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+    ) -> Result<(), rustls::Error> {
         if !rest.is_empty() {
             return Err(Refused::Chain(1 + rest.len()).into());
         }
         id_in(first).map(|_| ())
     }
 
-    /// Verifies the signature, and only then compares ids: an id in an error message is one that was proved.
+    /// Verifies the signature, and only then compares ids: an id in an error message is one that
+    /// was proved.
     fn check_signature(
         &self,
         message: &[u8],
@@ -169,11 +199,18 @@ impl Verifier {
         if signature.scheme != SignatureScheme::ED25519 {
             return Err(Refused::Scheme.into());
         }
-        let valid = rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)?;
+        let valid = rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.algorithms,
+        )?;
         let found = id_in(certificate)?;
         self.proven.get_or_init(|| found);
         match self.expected {
-            Some(expected) if expected != found => Err(Refused::Identity { expected, found }.into()),
+            Some(expected) if expected != found => {
+                Err(Refused::Identity { expected, found }.into())
+            }
             Some(_) | None => Ok(valid),
         }
     }
@@ -188,7 +225,8 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check_certificate(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
+        self.check_certificate(end_entity, intermediates)
+            .map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -225,7 +263,8 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.check_certificate(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
+        self.check_certificate(end_entity, intermediates)
+            .map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -259,7 +298,10 @@ mod tests {
     #[test]
     fn the_id_in_a_certificate_is_the_secret_keys() {
         let key = SecretKey::from_seed([3; 32]);
-        assert_eq!(id_in(&Credentials::new(&key).certificate).unwrap(), key.id());
+        assert_eq!(
+            id_in(&Credentials::new(&key).certificate).unwrap(),
+            key.id()
+        );
     }
 
     #[test]
@@ -274,7 +316,8 @@ mod tests {
         for at in 0..good.len() {
             let mut bad = good.to_vec();
             bad[at] ^= 0x55;
-            // A certificate whose key was changed is another key's, which then can't sign; anything else is refused or the same.
+            // A certificate whose key was changed is another key's, which then can't sign; anything
+            // else is refused or the same.
             let _ = id_in(&CertificateDer::from(bad));
             let _ = id_in(&CertificateDer::from(good[..at].to_vec()));
         }

@@ -1,7 +1,12 @@
-//! What the forwarding plane costs by itself: `cargo bench -p hobnob-relay`. Senders and receivers take the same machine's cores, so
-//! the processor time per MiB and per frame say more than the throughput.
+//! What the forwarding plane costs by itself: `cargo bench -p hobnob-relay`. Senders and receivers
+//! take the same machine's cores, so the processor time per MiB and per frame say more than the
+//! throughput.
 
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a measurement: it reads the clock, and a fault ends it")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a measurement: it reads the clock, and a fault ends it"
+)]
 
 use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -22,8 +27,14 @@ const TIME: Duration = Duration::from_secs(2);
 const WINDOW_BYTES: u64 = 768 * 1024;
 
 fn main() {
-    println!("{:<46} {:>9} {:>11} {:>12} {:>8}", "", "MiB/s", "ms per MiB", "ns per frame", "lost");
-    let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    println!(
+        "{:<46} {:>9} {:>11} {:>12} {:>8}",
+        "", "MiB/s", "ms per MiB", "ns per frame", "lost"
+    );
+    let only = std::env::args()
+        .skip(1)
+        .find(|arg| !arg.starts_with('-'))
+        .unwrap_or_default();
     for (name, inner, gso, senders) in [
         ("1 sender, 1200 B, in batches", 1200, 40, 1),
         ("1 sender, 1200 B, in batches of 10", 1200, 10, 1),
@@ -39,9 +50,12 @@ fn main() {
         let figures = relay.forwards(inner, gso, senders);
         println!("{name:<46} {figures}");
     }
-    for (name, first) in [("a flood of unknown channels, 64 B", 0x10), ("a flood of garbage, 64 B", 0x20)]
-        .into_iter()
-        .filter(|(name, ..)| name.contains(&only))
+    for (name, first) in [
+        ("a flood of unknown channels, 64 B", 0x10),
+        ("a flood of garbage, 64 B", 0x20),
+    ]
+    .into_iter()
+    .filter(|(name, ..)| name.contains(&only))
     {
         let relay = Relay::start();
         println!("{name:<46} {:>9.0} ns per datagram", relay.drops(first));
@@ -59,11 +73,17 @@ struct Relay {
 
 impl Relay {
     fn start() -> Self {
-        let (quic, plane) = plane::bind((Ipv4Addr::LOCALHOST, 0).into(), PlaneConfig::default()).unwrap();
+        let (quic, plane) =
+            plane::bind((Ipv4Addr::LOCALHOST, 0).into(), PlaneConfig::default()).unwrap();
         let at = plane.local_addr();
         // A thread gives itself its name.
         let thread = std::iter::repeat_with(thread).flatten().next().unwrap();
-        Self { plane, at, schedstat: thread.join("schedstat"), _quic: quic }
+        Self {
+            plane,
+            at,
+            schedstat: thread.join("schedstat"),
+            _quic: quic,
+        }
     }
 
     /// Processor time of the plane's thread.
@@ -75,14 +95,33 @@ impl Relay {
     /// Forwards frames between `senders` and one receiver; as fast as the receiver gets them.
     fn forwards(self, inner: usize, gso: usize, senders: usize) -> String {
         let receiver = Arc::new(socket());
-        let senders: Vec<_> =
-            (0..senders).map(|n| (socket(), ChannelId((n as u64 * 0x9e37_79b9_7f4a_7c15 + 1).to_be_bytes()))).collect();
+        let senders: Vec<_> = (0..senders)
+            .map(|n| {
+                (
+                    socket(),
+                    ChannelId((n as u64 * 0x9e37_79b9_7f4a_7c15 + 1).to_be_bytes()),
+                )
+            })
+            .collect();
         for (sender, channel) in &senders {
-            let (from, to) = (sender.0.local_addr().unwrap(), receiver.0.local_addr().unwrap());
-            let route = Route { channel: *channel, from, to, becomes: *channel, meter: Arc::default(), used: Arc::default() };
+            let (from, to) = (
+                sender.0.local_addr().unwrap(),
+                receiver.0.local_addr().unwrap(),
+            );
+            let route = Route {
+                channel: *channel,
+                from,
+                to,
+                becomes: *channel,
+                meter: Arc::default(),
+                used: Arc::default(),
+            };
             self.plane.update(Update::Set(route));
         }
-        let (got, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (got, stop) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let receiving = std::thread::spawn({
             let (got, stop, receiver) = (got.clone(), stop.clone(), receiver.clone());
             move || receive(&receiver, &got, &stop)
@@ -95,7 +134,11 @@ impl Relay {
             send(sender, self.at, &batch, frame.len());
             sent += batch.len() as u64;
             let waits = Instant::now();
-            while sent - got.load(Ordering::Acquire) > WINDOW_BYTES.min(1000 * (frame.len() as u64)).max(batch.len() as u64 * 2) {
+            while sent - got.load(Ordering::Acquire)
+                > WINDOW_BYTES
+                    .min(1000 * (frame.len() as u64))
+                    .max(batch.len() as u64 * 2)
+            {
                 std::thread::yield_now();
                 if waits.elapsed() > Duration::from_millis(50) {
                     sent = got.load(Ordering::Acquire);
@@ -127,9 +170,12 @@ impl Relay {
 
 /// The plane's thread, which is the only one of its name.
 fn thread() -> Option<PathBuf> {
-    let mut tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let mut tasks = std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .map(|task| task.unwrap().path());
     // One that has ended is not it.
-    tasks.find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "plane\n"))
+    tasks
+        .find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "plane\n"))
 }
 
 fn figures(before: Counted, after: Counted, took: Duration, cpu: Duration) -> String {
@@ -155,7 +201,13 @@ fn socket() -> Peer {
 }
 
 fn send((socket, state): &Peer, destination: SocketAddr, contents: &[u8], segment: usize) {
-    let transmit = Transmit { destination, ecn: None, contents, segment_size: Some(segment), src_ip: None };
+    let transmit = Transmit {
+        destination,
+        ecn: None,
+        contents,
+        segment_size: Some(segment),
+        src_ip: None,
+    };
     state.try_send(socket.into(), &transmit).unwrap();
 }
 
@@ -165,7 +217,12 @@ fn receive((socket, state): &Peer, got: &AtomicU64, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
         let mut slices: Vec<_> = bufs.iter_mut().map(|buf| IoSliceMut::new(buf)).collect();
         // recvmmsg would wait for all of them.
-        let received = state.recv(socket.into(), &mut slices[..1], &mut meta).unwrap();
-        got.fetch_add(meta[..received].iter().map(|meta| meta.len as u64).sum(), Ordering::Release);
+        let received = state
+            .recv(socket.into(), &mut slices[..1], &mut meta)
+            .unwrap();
+        got.fetch_add(
+            meta[..received].iter().map(|meta| meta.len as u64).sum(),
+            Ordering::Release,
+        );
     }
 }

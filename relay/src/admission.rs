@@ -1,7 +1,9 @@
-//! Who may use the relay: everybody, who knows its token, or who is on its list; and never who is banned.
+//! Who may use the relay: everybody, who knows its token, or who is on its list; and never who is
+//! banned.
 //!
-//! The one question here is `Admission::check`, asked after a connection's handshake, when its id is proved. The bans are kept in
-//! the relay's home, so that they outlive it; token and allow list are the operator's own files, read once.
+//! The one question here is `Admission::check`, asked after a connection's handshake, when its id
+//! is proved. The bans are kept in the relay's home, so that they outlive it; token and allow list
+//! are the operator's own files, read once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -100,8 +102,14 @@ pub enum FileError {
 impl Token {
     /// Reads a token: all of the file, but white space at its end.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let bytes = fs::read(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
-        let no_token = |why| FileError::NoToken { path: path.to_owned(), why };
+        let bytes = fs::read(path).map_err(|error| FileError::Unreadable {
+            path: path.to_owned(),
+            error,
+        })?;
+        let no_token = |why| FileError::NoToken {
+            path: path.to_owned(),
+            why,
+        };
         match bytes.trim_ascii_end() {
             [] => Err(no_token("it is empty")),
             token if token.len() > TOKEN_MAX => Err(no_token("it is too long")),
@@ -122,9 +130,12 @@ impl std::fmt::Debug for Token {
 }
 
 impl AllowList {
-    /// Reads a list: a line for each peer, its id and, if you like, a label. What follows a `#` is a comment.
+    /// Reads a list: a line for each peer, its id and, if you like, a label. What follows a `#` is
+    /// a comment.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        Ok(Self { labels: read_ids(path)? })
+        Ok(Self {
+            labels: read_ids(path)?,
+        })
     }
 
     /// The operator's name for a peer.
@@ -134,7 +145,11 @@ impl AllowList {
 
     /// The peers that have this label.
     pub fn labelled(&self, label: &str) -> Vec<PeerId> {
-        self.labels.iter().filter(|(_, other)| other.as_deref() == Some(label)).map(|(peer, _)| *peer).collect()
+        self.labels
+            .iter()
+            .filter(|(_, other)| other.as_deref() == Some(label))
+            .map(|(peer, _)| *peer)
+            .collect()
     }
 }
 
@@ -144,7 +159,9 @@ impl Admission {
         let path = banned_file(home);
         let banned = match read_ids(&path) {
             Ok(ids) => ids.into_keys().collect(),
-            Err(FileError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+            Err(FileError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                BTreeSet::new()
+            }
             Err(error) => return Err(error),
         };
         Ok(Self { rule, banned })
@@ -161,7 +178,9 @@ impl Admission {
             Rule::Token(_) if token.is_empty() => Err(not_admitted(
                 "this relay wants a token, and you sent none: ask its operator for it, and name its file with --relay-token-file",
             )),
-            Rule::Token(_) => Err(not_admitted("the token you sent is not this relay's: ask its operator for the present one")),
+            Rule::Token(_) => Err(not_admitted(
+                "the token you sent is not this relay's: ask its operator for the present one",
+            )),
             Rule::Listed(list) if list.labels.contains_key(&peer) => Ok(()),
             Rule::Listed(_) => Err(not_admitted(
                 "this relay serves only those on its operator's list: send the operator your id (hobnob id) and ask to be added",
@@ -183,7 +202,8 @@ impl Admission {
             Rule::Listed(list) => Some(list),
             Rule::Open | Rule::Token(_) => None,
         };
-        list.into_iter().flat_map(|list| list.labels.keys().copied())
+        list.into_iter()
+            .flat_map(|list| list.labels.keys().copied())
     }
 
     /// The peers that have this label.
@@ -196,7 +216,11 @@ impl Admission {
 
     /// Keeps a peer out, or no longer; says whether that is a change.
     pub(crate) fn set_banned(&mut self, peer: PeerId, banned: bool) -> bool {
-        if banned { self.banned.insert(peer) } else { self.banned.remove(&peer) }
+        if banned {
+            self.banned.insert(peer)
+        } else {
+            self.banned.remove(&peer)
+        }
     }
 
     /// Who is kept out.
@@ -207,8 +231,9 @@ impl Admission {
 
 /// Writes who is kept out to the relay's home; returns when that is on disk.
 pub(crate) fn write_banned(home: &Path, banned: &BTreeSet<PeerId>) -> Result<(), FileError> {
-    let mut text =
-        String::from("# Who may not use this relay. Written by hobnob relay ban and unban; read when the relay starts.\n");
+    let mut text = String::from(
+        "# Who may not use this relay. Written by hobnob relay ban and unban; read when the relay starts.\n",
+    );
     for peer in banned {
         text.push_str(&format!("{peer}\n"));
     }
@@ -220,19 +245,33 @@ fn banned_file(home: &Path) -> PathBuf {
     home.join(BANNED_FILE)
 }
 
-const BANNED: Refusal =
-    Refusal { code: close::BANNED, reason: "this relay's operator has banned you: ask them to lift that, or use another relay" };
+const BANNED: Refusal = Refusal {
+    code: close::BANNED,
+    reason: "this relay's operator has banned you: ask them to lift that, or use another relay",
+};
 
 fn not_admitted(reason: &'static str) -> Refusal {
-    Refusal { code: close::NOT_ADMITTED, reason }
+    Refusal {
+        code: close::NOT_ADMITTED,
+        reason,
+    }
 }
 
 fn read_ids(path: &Path) -> Result<BTreeMap<PeerId, Option<String>>, FileError> {
-    let text = fs::read_to_string(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })?;
+    let text = fs::read_to_string(path).map_err(|error| FileError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
     let mut ids = BTreeMap::new();
     for (line, text) in (1..).zip(text.lines()) {
-        let wrong = |why| FileError::Line { path: path.to_owned(), line, why };
-        let Some((peer, label)) = parse_line(text).map_err(wrong)? else { continue };
+        let wrong = |why| FileError::Line {
+            path: path.to_owned(),
+            line,
+            why,
+        };
+        let Some((peer, label)) = parse_line(text).map_err(wrong)? else {
+            continue;
+        };
         if ids.insert(peer, label).is_some() {
             return Err(wrong(format!("{} is named twice", peer.short())));
         }
@@ -246,11 +285,20 @@ fn parse_line(line: &str) -> Result<Option<(PeerId, Option<String>)>, String> {
     if content.is_empty() {
         return Ok(None);
     }
-    let (id, label) = content.split_once(char::is_whitespace).unwrap_or((content, ""));
-    let peer = id.parse().map_err(|error| format!("{error}, and `hobnob id` prints one; this has {} characters", id.len()))?;
+    let (id, label) = content
+        .split_once(char::is_whitespace)
+        .unwrap_or((content, ""));
+    let peer = id.parse().map_err(|error| {
+        format!(
+            "{error}, and `hobnob id` prints one; this has {} characters",
+            id.len()
+        )
+    })?;
     let label = label.trim();
     if label.chars().count() > LABEL_CHARS_MAX || label.chars().any(char::is_control) {
-        return Err(format!("a label has at most {LABEL_CHARS_MAX} characters, and no control characters"));
+        return Err(format!(
+            "a label has at most {LABEL_CHARS_MAX} characters, and no control characters"
+        ));
     }
     Ok(Some((peer, (!label.is_empty()).then(|| label.to_owned()))))
 }
@@ -270,13 +318,18 @@ mod tests {
     }
 
     fn admission(rule: Rule) -> Admission {
-        Admission { rule, banned: BTreeSet::new() }
+        Admission {
+            rule,
+            banned: BTreeSet::new(),
+        }
     }
 
     #[test]
     fn a_token_is_all_of_the_file_but_its_last_line_break() {
         let right = Token::read(file("sesame \n").path()).unwrap();
-        assert!(right.is(b"sesame") && !right.is(b"sesam") && !right.is(b"sesamE") && !right.is(b""));
+        assert!(
+            right.is(b"sesame") && !right.is(b"sesam") && !right.is(b"sesamE") && !right.is(b"")
+        );
         for wrong in [String::new(), "\n".into(), "x".repeat(TOKEN_MAX + 1)] {
             let error = Token::read(file(&wrong).path()).unwrap_err();
             assert!(matches!(error, FileError::NoToken { .. }), "{error}");
@@ -287,7 +340,12 @@ mod tests {
     fn who_may_come_in() {
         let token = Rule::Token(Token::read(file("sesame").path()).unwrap());
         let listed = Rule::Listed(AllowList::read(file(peer(1).to_string()).path()).unwrap());
-        let code = |rule: &Rule, n, token: &[u8]| admission(rule.clone()).check(peer(n), token).err().map(|refusal| refusal.code);
+        let code = |rule: &Rule, n, token: &[u8]| {
+            admission(rule.clone())
+                .check(peer(n), token)
+                .err()
+                .map(|refusal| refusal.code)
+        };
         for (rule, n, sent, expected) in [
             (&Rule::Open, 1, "", None),
             (&Rule::Open, 1, "any", None),
@@ -297,7 +355,11 @@ mod tests {
             (&listed, 1, "", None),
             (&listed, 2, "", Some(close::NOT_ADMITTED)),
         ] {
-            assert_eq!(code(rule, n, sent.as_bytes()), expected, "{rule:?} {n} {sent}");
+            assert_eq!(
+                code(rule, n, sent.as_bytes()),
+                expected,
+                "{rule:?} {n} {sent}"
+            );
         }
     }
 
@@ -309,7 +371,10 @@ mod tests {
         assert!(admission.set_banned(peer(1), true) && !admission.set_banned(peer(1), true));
         write_banned(home.path(), admission.banned()).unwrap();
         let mut again = load();
-        assert_eq!(again.check(peer(1), b"").map_err(|refusal| refusal.code), Err(close::BANNED));
+        assert_eq!(
+            again.check(peer(1), b"").map_err(|refusal| refusal.code),
+            Err(close::BANNED)
+        );
         assert!(again.check(peer(2), b"").is_ok() && again.set_banned(peer(1), false));
         write_banned(home.path(), again.banned()).unwrap();
         assert!(load().check(peer(1), b"").is_ok());
@@ -317,9 +382,21 @@ mod tests {
 
     #[test]
     fn an_allow_list_has_ids_labels_and_comments() {
-        let text = format!("# the team\n\n{} ann's laptop # new\n  {}\n{} bob\n", peer(1), peer(2), peer(3));
+        let text = format!(
+            "# the team\n\n{} ann's laptop # new\n  {}\n{} bob\n",
+            peer(1),
+            peer(2),
+            peer(3)
+        );
         let list = AllowList::read(file(text).path()).unwrap();
-        assert_eq!((list.label(peer(1)), list.label(peer(2)), list.label(peer(9))), (Some("ann's laptop"), None, None));
+        assert_eq!(
+            (
+                list.label(peer(1)),
+                list.label(peer(2)),
+                list.label(peer(9))
+            ),
+            (Some("ann's laptop"), None, None)
+        );
         assert_eq!(list.labelled("bob"), [peer(3)]);
     }
 
@@ -329,13 +406,19 @@ mod tests {
         let long = format!("{id} {}", "x".repeat(LABEL_CHARS_MAX + 1));
         for (text, says) in [
             ("ann\n".to_owned(), "line 1: a peer id is 52 characters"),
-            (format!("# x\n\n{}\n", &id[1..]), "line 3: a peer id is 52 characters"),
+            (
+                format!("# x\n\n{}\n", &id[1..]),
+                "line 3: a peer id is 52 characters",
+            ),
             (format!("{id}\n{id} again\n"), "line 2: "),
             (long, "line 1: a label has at most"),
         ] {
             let error = AllowList::read(file(&text).path()).unwrap_err().to_string();
             assert!(error.contains(says), "{text:?}: {error}");
         }
-        assert!(matches!(AllowList::read(Path::new("/nowhere")), Err(FileError::Unreadable { .. })));
+        assert!(matches!(
+            AllowList::read(Path::new("/nowhere")),
+            Err(FileError::Unreadable { .. })
+        ));
     }
 }

@@ -1,8 +1,9 @@
 //! The relay's identity, and the keys that grow from it.
 //!
-//! The key file is made on first run and readable by its owner only. Everything else that must be the same after a restart is
-//! derived from it: then the relay still knows its own connection ids, can tell nodes that their connections are gone (stateless
-//! resets, RFC 9000 section 10.3), and takes the tokens of those it had asked to prove their address (section 8.1.2).
+//! The key file is made on first run and readable by its owner only. Everything else that must be
+//! the same after a restart is derived from it: then the relay still knows its own connection ids,
+//! can tell nodes that their connections are gone (stateless resets, RFC 9000 section 10.3), and
+//! takes the tokens of those it had asked to prove their address (section 8.1.2).
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -48,24 +49,43 @@ pub enum KeyError {
 /// Reads the relay's key from its home, or makes it.
 pub fn load_or_make(home: &Path) -> Result<SecretKey, KeyError> {
     let path = home.join(FILE);
-    let unusable = |error| KeyError::Unusable { path: path.clone(), error };
+    let unusable = |error| KeyError::Unusable {
+        path: path.clone(),
+        error,
+    };
     match fs::read_to_string(&path) {
         Ok(text) => parse(&text).map_err(|why| KeyError::Damaged { path, why }),
         Err(error) if error.kind() == ErrorKind::NotFound => make(&path).map_err(unusable),
-        Err(error) if error.kind() == ErrorKind::InvalidData => Err(KeyError::Damaged { path, why: "it is not text" }),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Err(KeyError::Damaged {
+            path,
+            why: "it is not text",
+        }),
         Err(error) => Err(unusable(error)),
     }
 }
 
 fn parse(text: &str) -> Result<SecretKey, &'static str> {
-    let encoded = text.trim_end().strip_prefix(MARK).ok_or("its first words are others")?;
-    let seed = BASE32_NOPAD.decode(encoded.to_ascii_uppercase().as_bytes()).map_err(|_| "it is damaged")?;
-    Ok(SecretKey::from_seed(seed.try_into().map_err(|_| "it is cut off")?))
+    let encoded = text
+        .trim_end()
+        .strip_prefix(MARK)
+        .ok_or("its first words are others")?;
+    let seed = BASE32_NOPAD
+        .decode(encoded.to_ascii_uppercase().as_bytes())
+        .map_err(|_| "it is damaged")?;
+    Ok(SecretKey::from_seed(
+        seed.try_into().map_err(|_| "it is cut off")?,
+    ))
 }
 
 fn make(path: &Path) -> io::Result<SecretKey> {
     let seed = random();
-    file::replace(path, &format!("{MARK}{}\n", BASE32_NOPAD.encode(&seed).to_ascii_lowercase()))?;
+    file::replace(
+        path,
+        &format!(
+            "{MARK}{}\n",
+            BASE32_NOPAD.encode(&seed).to_ascii_lowercase()
+        ),
+    )?;
     Ok(SecretKey::from_seed(seed))
 }
 
@@ -93,9 +113,15 @@ impl Derived {
         let mut first = [0; 8];
         first.copy_from_slice(&grow("hobnob relay 1 connection ids").as_ref()[..8]);
         Self {
-            resets: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, grow("hobnob relay 1 stateless reset").as_ref())),
+            resets: Arc::new(hmac::Key::new(
+                hmac::HMAC_SHA256,
+                grow("hobnob relay 1 stateless reset").as_ref(),
+            )),
             connection_ids: u64::from_le_bytes(first),
-            tokens: Arc::new(hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, grow("hobnob relay 1 retry tokens").as_ref())),
+            tokens: Arc::new(hkdf::Prk::new_less_safe(
+                hkdf::HKDF_SHA256,
+                grow("hobnob relay 1 retry tokens").as_ref(),
+            )),
         }
     }
 }
@@ -109,7 +135,10 @@ mod tests {
     fn a_key_is_made_once_and_only_its_owner_can_read_it() {
         let home = tempfile::tempdir().unwrap();
         let made = load_or_make(home.path()).unwrap();
-        let mode = fs::metadata(home.path().join(FILE)).unwrap().permissions().mode();
+        let mode = fs::metadata(home.path().join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(load_or_make(home.path()).unwrap().id(), made.id());
     }
@@ -117,18 +146,33 @@ mod tests {
     #[test]
     fn a_damaged_key_is_an_error_and_stays_as_it_is() {
         let home = tempfile::tempdir().unwrap();
-        for damaged in ["", "nonsense", "hobnob-secret-key-1 abc", "hobnob-secret-key-2 aaaa"] {
+        for damaged in [
+            "",
+            "nonsense",
+            "hobnob-secret-key-1 abc",
+            "hobnob-secret-key-2 aaaa",
+        ] {
             fs::write(home.path().join(FILE), damaged).unwrap();
-            assert!(matches!(load_or_make(home.path()), Err(KeyError::Damaged { .. })), "{damaged:?}");
+            assert!(
+                matches!(load_or_make(home.path()), Err(KeyError::Damaged { .. })),
+                "{damaged:?}"
+            );
             assert_eq!(fs::read_to_string(home.path().join(FILE)).unwrap(), damaged);
         }
     }
 
     #[test]
     fn derived_keys_are_the_same_after_a_restart_and_differ_between_relays() {
-        let [one, again, other] = [1, 1, 2].map(|seed| Derived::from(&SecretKey::from_seed([seed; 32])));
+        let [one, again, other] =
+            [1, 1, 2].map(|seed| Derived::from(&SecretKey::from_seed([seed; 32])));
         let tag = |derived: &Derived| hmac::sign(&derived.resets, b"x").as_ref().to_vec();
-        assert_eq!((one.connection_ids, tag(&one)), (again.connection_ids, tag(&again)));
-        assert_ne!((one.connection_ids, tag(&one)), (other.connection_ids, tag(&other)));
+        assert_eq!(
+            (one.connection_ids, tag(&one)),
+            (again.connection_ids, tag(&again))
+        );
+        assert_ne!(
+            (one.connection_ids, tag(&one)),
+            (other.connection_ids, tag(&other))
+        );
     }
 }

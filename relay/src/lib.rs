@@ -1,10 +1,13 @@
-//! The relay: it lets peers behind NAT reach each other, keeps the table of who is alive, and can read nothing.
+//! The relay: it lets peers behind NAT reach each other, keeps the table of who is alive, and can
+//! read nothing.
 //!
-//! Two nodes that can't reach each other hold an ordinary end-to-end QUIC connection whose datagrams travel as channel frames
-//! through the relay, which swaps nine bytes and the destination. This crate depends on `hobnob-protocol` alone, so that a relay
-//! can be built and audited without the node.
+//! Two nodes that can't reach each other hold an ordinary end-to-end QUIC connection whose
+//! datagrams travel as channel frames through the relay, which swaps nine bytes and the
+//! destination. This crate depends on `hobnob-protocol` alone, so that a relay can be built and
+//! audited without the node.
 //!
-//! - [`core`]: what the relay decides: who is registered and alive, who is told of whom, which channels there are.
+//! - [`core`]: what the relay decides: who is registered and alive, who is told of whom, which
+//!   channels there are.
 //! - [`plane`]: the forwarding plane, in the socket under QUIC.
 //! - [`route`]: what the slow path and the forwarding plane share.
 //! - [`admission`]: who may use the relay.

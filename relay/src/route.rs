@@ -1,7 +1,8 @@
 //! What the slow path tells the forwarding plane, and what the plane tells back: counters.
 //!
-//! A [`Route`] is one direction of a channel. The slow path makes and ends routes by sending [`Update`]s; the plane alone holds
-//! the table, so that no frame waits for a lock that anything slow can hold. Counters are atomics that both sides share.
+//! A [`Route`] is one direction of a channel. The slow path makes and ends routes by sending
+//! [`Update`]s; the plane alone holds the table, so that no frame waits for a lock that anything
+//! slow can hold. Counters are atomics that both sides share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -75,7 +76,8 @@ pub struct Metered {
     pub frames: u64,
     /// Bytes in them, with their headers.
     pub bytes: u64,
-    /// Frames dropped because the peer sent more than it may, or more than its share while the relay was overloaded.
+    /// Frames dropped because the peer sent more than it may, or more than its share while the
+    /// relay was overloaded.
     pub over_rate: u64,
     /// Frames dropped that named a channel of this peer but came from elsewhere.
     pub wrong_sender: u64,
@@ -105,7 +107,8 @@ impl Meter {
         self.unsent.fetch_add(frames, Ordering::Relaxed);
     }
 
-    /// Until when the peer has paid for what was forwarded, in the plane's time. Only the plane reads and writes it.
+    /// Until when the peer has paid for what was forwarded, in the plane's time. Only the plane
+    /// reads and writes it.
     pub(crate) fn paid_until(&self) -> u64 {
         self.paid_until.load(Ordering::Relaxed)
     }
@@ -115,7 +118,8 @@ impl Meter {
         self.paid_until.store(nanos, Ordering::Relaxed);
     }
 
-    /// Whether the peer sends for the first time in this window of the plane's. Only the plane asks.
+    /// Whether the peer sends for the first time in this window of the plane's. Only the plane
+    /// asks.
     pub(crate) fn is_first_in(&self, window: u64) -> bool {
         let first = self.window.load(Ordering::Relaxed) != window;
         if first {
@@ -126,8 +130,20 @@ impl Meter {
 
     /// The counters now.
     pub fn read(&self) -> Metered {
-        let [frames, bytes, over_rate, wrong_sender, unsent] =
-            [&self.frames, &self.bytes, &self.over_rate, &self.wrong_sender, &self.unsent].map(|n| n.load(Ordering::Relaxed));
-        Metered { frames, bytes, over_rate, wrong_sender, unsent }
+        let [frames, bytes, over_rate, wrong_sender, unsent] = [
+            &self.frames,
+            &self.bytes,
+            &self.over_rate,
+            &self.wrong_sender,
+            &self.unsent,
+        ]
+        .map(|n| n.load(Ordering::Relaxed));
+        Metered {
+            frames,
+            bytes,
+            over_rate,
+            wrong_sender,
+            unsent,
+        }
     }
 }

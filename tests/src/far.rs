@@ -1,6 +1,10 @@
-//! A path that takes time: every datagram between two programs of this machine is kept for a while, as by an ocean between them.
+//! A path that takes time: every datagram between two programs of this machine is kept for a while,
+//! as by an ocean between them.
 
-#![expect(clippy::disallowed_methods, reason = "it holds datagrams back by the real clock, as a real path does")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it holds datagrams back by the real clock, as a real path does"
+)]
 
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
@@ -30,7 +34,8 @@ struct UnderWay {
     most: AtomicU64,
 }
 
-/// What a path carries in each direction. What is too much waits in a queue, and is lost when that is full.
+/// What a path carries in each direction. What is too much waits in a queue, and is lost when that
+/// is full.
 #[derive(Debug, Clone, Copy)]
 pub struct Thin {
     /// The rate.
@@ -61,7 +66,8 @@ const BATCH_BYTES: usize = 64 * 1024;
 const KERNEL_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 
 impl Far {
-    /// Opens a path to `target` on which everything takes so long each way. To be called within a tokio runtime.
+    /// Opens a path to `target` on which everything takes so long each way. To be called within a
+    /// tokio runtime.
     pub fn away(target: SocketAddr, each_way: Duration) -> io::Result<Self> {
         Self::open(target, each_way, None)
     }
@@ -80,7 +86,11 @@ impl Far {
             let (queue, batches) = mpsc::unbounded_channel();
             let (under_way_in, under_way_out) = (under_way.clone(), under_way.clone());
             let (dialer_in, dialer_out) = (dialer.clone(), dialer.clone());
-            let mut entrance = Entrance { each_way, thin, free_at: Instant::now() };
+            let mut entrance = Entrance {
+                each_way,
+                thin,
+                free_at: Instant::now(),
+            };
             tasks.spawn(async move {
                 loop {
                     let (bytes, meta) = receive(&*from).await?;
@@ -93,10 +103,20 @@ impl Far {
                     }
                 }
             });
-            let to_whom = move || if back { dialer_out.get().copied() } else { Some(target) };
+            let to_whom = move || {
+                if back {
+                    dialer_out.get().copied()
+                } else {
+                    Some(target)
+                }
+            };
             tasks.spawn(send_when_due(to, to_whom, batches, under_way_out));
         }
-        Ok(Self { addr, under_way, _tasks: tasks })
+        Ok(Self {
+            addr,
+            under_way,
+            _tasks: tasks,
+        })
     }
 
     /// Where to dial.
@@ -143,8 +163,15 @@ impl Entrance {
     fn take(&mut self, bytes: Vec<u8>, stride: usize) -> Vec<Batch> {
         let now = Instant::now();
         match self.thin {
-            None => vec![Batch { due: now + self.each_way, bytes, stride }],
-            Some(thin) => bytes.chunks(stride).filter_map(|datagram| self.take_one(now, thin, datagram)).collect(),
+            None => vec![Batch {
+                due: now + self.each_way,
+                bytes,
+                stride,
+            }],
+            Some(thin) => bytes
+                .chunks(stride)
+                .filter_map(|datagram| self.take_one(now, thin, datagram))
+                .collect(),
         }
     }
 
@@ -155,7 +182,11 @@ impl Entrance {
             return None;
         }
         self.free_at = begins + time_of(datagram.len() as u64);
-        Some(Batch { due: self.free_at + self.each_way, bytes: datagram.to_vec(), stride: datagram.len() })
+        Some(Batch {
+            due: self.free_at + self.each_way,
+            bytes: datagram.to_vec(),
+            stride: datagram.len(),
+        })
     }
 }
 
@@ -169,11 +200,22 @@ async fn send_when_due(
     while let Some(Batch { due, bytes, stride }) = batches.recv().await {
         sleep_until(due).await;
         under_way.remove(bytes.len());
-        let Some(destination) = to_whom() else { continue };
+        let Some(destination) = to_whom() else {
+            continue;
+        };
         for contents in bytes.chunks(stride * to.max_transmit_segments()) {
             let segment_size = (contents.len() > stride).then_some(stride);
-            let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
-            while to.try_send(&transmit).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            let transmit = Transmit {
+                destination,
+                ecn: None,
+                contents,
+                segment_size,
+                src_ip: None,
+            };
+            while to
+                .try_send(&transmit)
+                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            {
                 poll_fn(|cx| poller.as_mut().poll_writable(cx)).await?;
             }
         }

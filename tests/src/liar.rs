@@ -1,8 +1,12 @@
-//! A relay that lies, as far as a relay can: it speaks the protocol well, and connects, tells and forwards what it likes.
+//! A relay that lies, as far as a relay can: it speaks the protocol well, and connects, tells and
+//! forwards what it likes.
 //!
 //! It is no part of the product: one socket, one lock, no limits.
 
-#![expect(clippy::disallowed_methods, reason = "it throws dice: what it does to a frame is nobody's to foresee")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it throws dice: what it does to a frame is nobody's to foresee"
+)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -13,12 +17,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Knock};
-use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, Roster, RosterChange, ToRelay, VERSION, Welcome, features};
+use hobnob_protocol::relay::{
+    ALPN_RELAY, FromRelay, Register, Roster, RosterChange, ToRelay, VERSION, Welcome, features,
+};
 use hobnob_protocol::tls::{self, Credentials};
 use hobnob_protocol::{ConversationId, PeerId, SecretKey};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{
-    AsyncUdpSocket, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, TokioRuntime, UdpPoller,
+    AsyncUdpSocket, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig,
+    TokioRuntime, UdpPoller,
 };
 use rand::Rng;
 use tokio::io::{AsyncReadExt, Interest};
@@ -29,7 +36,8 @@ use tokio::sync::mpsc;
 pub struct Lies {
     /// Who asks for the first gets a channel to the second, and is told that it is the first.
     pub instead_of: BTreeMap<PeerId, PeerId>,
-    /// Of a hundred frames, so many are dropped, sent twice, held back until the next, and sent with a byte changed.
+    /// Of a hundred frames, so many are dropped, sent twice, held back until the next, and sent
+    /// with a byte changed.
     pub drop: u32,
     /// See `drop`.
     pub repeat: u32,
@@ -37,7 +45,8 @@ pub struct Lies {
     pub hold: u32,
     /// See `drop`.
     pub garble: u32,
-    /// After so many of a hundred, an old frame comes again: any of the last thousand, of whichever channel.
+    /// After so many of a hundred, an old frame comes again: any of the last thousand, of whichever
+    /// channel.
     pub replay: u32,
     /// Frames for the first go to the second as well, in the name of one of its own channels.
     pub copy_to: Option<(PeerId, PeerId)>,
@@ -45,8 +54,8 @@ pub struct Lies {
     pub ghosts: u32,
     /// Nobody is said to be here.
     pub hides: bool,
-    /// Who is called hears of a channel only when the caller's first flight has come through it, and nothing more comes through
-    /// until the called has answered that.
+    /// Who is called hears of a channel only when the caller's first flight has come through it,
+    /// and nothing more comes through until the called has answered that.
     pub late: bool,
     /// Who asks to be called is told that it was; none: that it was not.
     pub calls: Option<FalseCall>,
@@ -115,22 +124,38 @@ impl Liar {
 
     /// Starts it there, with an identity of its own.
     pub fn start_at(addr: SocketAddr) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads start");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("threads start");
         let _inside = runtime.enter();
         let key = SecretKey::from_seed(rand::random());
         let state = Arc::new(Mutex::new(State::default()));
         let socket = UdpSocket::bind(addr).expect("the address is free");
         let addr = socket.local_addr().expect("bound");
         socket.set_nonblocking(true).expect("a socket of ours");
-        let socket =
-            Arc::new(Socket { io: tokio::net::UdpSocket::from_std(socket).expect("within tokio"), state: state.clone() });
+        let socket = Arc::new(Socket {
+            io: tokio::net::UdpSocket::from_std(socket).expect("within tokio"),
+            state: state.clone(),
+        });
         let server = ServerConfig::with_crypto(Credentials::new(&key).server_config(ALPN_RELAY));
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
-        let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime));
+        let endpoint = Endpoint::new_with_abstract_socket(
+            config,
+            Some(server),
+            socket,
+            Arc::new(TokioRuntime),
+        );
         tokio::spawn(accept(endpoint.expect("the socket is good"), state.clone()));
         drop(_inside);
-        Self { addr, id: key.id(), state, runtime: Some(runtime) }
+        Self {
+            addr,
+            id: key.id(),
+            state,
+            runtime: Some(runtime),
+        }
     }
 
     /// Where it listens.
@@ -175,21 +200,35 @@ async fn accept(endpoint: Endpoint, state: Arc<Mutex<State>>) {
     while let Some(incoming) = endpoint.accept().await {
         let state = state.clone();
         tokio::spawn(async move {
-            let Ok(connection) = incoming.await else { return };
-            let Some(peer) = tls::peer_id(connection.peer_identity()) else { return };
+            let Ok(connection) = incoming.await else {
+                return;
+            };
+            let Some(peer) = tls::peer_id(connection.peer_identity()) else {
+                return;
+            };
             // Whatever ends a connection: the client is gone.
             let _ = serve(&connection, peer, &state).await;
             let mut state = lock(&state);
-            if state.clients.get(&peer).is_some_and(|client| client.connection.stable_id() == connection.stable_id()) {
+            if state
+                .clients
+                .get(&peer)
+                .is_some_and(|client| client.connection.stable_id() == connection.stable_id())
+            {
                 state.clients.remove(&peer);
             }
         });
     }
 }
 
-async fn serve(connection: &Connection, peer: PeerId, state: &Arc<Mutex<State>>) -> anyhow::Result<()> {
+async fn serve(
+    connection: &Connection,
+    peer: PeerId,
+    state: &Arc<Mutex<State>>,
+) -> anyhow::Result<()> {
     let (to, mut from) = connection.accept_bi().await?;
-    let ToRelay::Register(Register { rooms, .. }) = read(&mut from).await? else { return Ok(()) };
+    let ToRelay::Register(Register { rooms, .. }) = read(&mut from).await? else {
+        return Ok(());
+    };
     let (out, queue) = mpsc::unbounded_channel();
     let _writer = AbortOnDrop(tokio::spawn(write(to, queue)));
     let observed = connection.remote_address();
@@ -205,7 +244,14 @@ async fn serve(connection: &Connection, peer: PeerId, state: &Arc<Mutex<State>>)
     out.send(FromRelay::Welcome(welcome))?;
     {
         let mut state = lock(state);
-        state.clients.insert(peer, Client { connection: connection.clone(), out, rooms });
+        state.clients.insert(
+            peer,
+            Client {
+                connection: connection.clone(),
+                out,
+                rooms,
+            },
+        );
         let all: Vec<_> = state.clients.keys().copied().collect();
         for peer in all {
             state.tell_roster(peer);
@@ -244,7 +290,9 @@ async fn read(from: &mut RecvStream) -> anyhow::Result<ToRelay> {
 async fn write(mut to: SendStream, mut queue: mpsc::UnboundedReceiver<FromRelay>) {
     while let Some(frame) = queue.recv().await {
         let body = frame.encode();
-        let length = u32::try_from(body.len()).expect("a frame is short").to_be_bytes();
+        let length = u32::try_from(body.len())
+            .expect("a frame is short")
+            .to_be_bytes();
         if to.write_all(&[&length[..], &body].concat()).await.is_err() {
             return;
         }
@@ -254,12 +302,24 @@ async fn write(mut to: SendStream, mut queue: mpsc::UnboundedReceiver<FromRelay>
 impl State {
     fn tell_roster(&mut self, to: PeerId) {
         self.version += 1;
-        let Some(client) = self.clients.get(&to) else { return };
-        let others = self.clients.keys().filter(|peer| **peer != to && !self.lies.hides);
-        let here = |peer: PeerId| RosterChange::Here { peer, rooms: client.rooms.iter().take(8).copied().collect() };
+        let Some(client) = self.clients.get(&to) else {
+            return;
+        };
+        let others = self
+            .clients
+            .keys()
+            .filter(|peer| **peer != to && !self.lies.hides);
+        let here = |peer: PeerId| RosterChange::Here {
+            peer,
+            rooms: client.rooms.iter().take(8).copied().collect(),
+        };
         let mut changes: Vec<_> = others.map(|peer| here(*peer)).collect();
         changes.extend((0..self.lies.ghosts).map(|_| here(PeerId::from_bytes(rand::random()))));
-        let _ = client.out.send(FromRelay::Roster(Roster { version: self.version, anew: true, changes }));
+        let _ = client.out.send(FromRelay::Roster(Roster {
+            version: self.version,
+            anew: true,
+            changes,
+        }));
     }
 
     fn open(&mut self, asker: PeerId, asked: PeerId) {
@@ -274,43 +334,77 @@ impl State {
         let [ours, theirs] = [ChannelId(rand::random()), ChannelId(rand::random())];
         self.routes.insert(ours, (really, theirs));
         self.routes.insert(theirs, (asker, ours));
-        let _ = one.out.send(FromRelay::Opened { peer: asked, channel: ours });
+        let _ = one.out.send(FromRelay::Opened {
+            peer: asked,
+            channel: ours,
+        });
         if self.lies.late {
-            self.unanswered.insert(ours, Unanswered { caller: asker, frames: 0 });
+            self.unanswered.insert(
+                ours,
+                Unanswered {
+                    caller: asker,
+                    frames: 0,
+                },
+            );
         } else {
-            let _ = other.out.send(FromRelay::Opened { peer: asker, channel: theirs });
+            let _ = other.out.send(FromRelay::Opened {
+                peer: asker,
+                channel: theirs,
+            });
         }
     }
 
     fn call(&mut self, peer: PeerId, token: [u8; 16]) {
-        let Some(client) = self.clients.get(&peer) else { return };
+        let Some(client) = self.clients.get(&peer) else {
+            return;
+        };
         if self.lies.calls == Some(FalseCall::FromItsPort) {
-            self.knocks.push((client.connection.remote_address(), Knock { answer: false, token }));
+            self.knocks.push((
+                client.connection.remote_address(),
+                Knock {
+                    answer: false,
+                    token,
+                },
+            ));
         }
-        let _ = client.out.send(FromRelay::Called { token, from: self.lies.calls.map(|_| 9) });
+        let _ = client.out.send(FromRelay::Called {
+            token,
+            from: self.lies.calls.map(|_| 9),
+        });
     }
 
     /// Whether a frame waits for nobody's answer.
     fn may_pass(&mut self, channel: ChannelId, to: PeerId, becomes: ChannelId) -> bool {
         self.unanswered.remove(&becomes);
-        let Some(call) = self.unanswered.get_mut(&channel) else { return true };
+        let Some(call) = self.unanswered.get_mut(&channel) else {
+            return true;
+        };
         call.frames += 1;
         if call.frames == FIRST_FLIGHT
             && let Some(called) = self.clients.get(&to)
         {
-            let _ = called.out.send(FromRelay::Opened { peer: call.caller, channel: becomes });
+            let _ = called.out.send(FromRelay::Opened {
+                peer: call.caller,
+                channel: becomes,
+            });
         }
         call.frames <= FIRST_FLIGHT
     }
 
     /// What to send where, for a frame that came.
     fn forward(&mut self, frame: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
-        let Some(channel) = ChannelId::of(frame) else { return Vec::new() };
-        let Some((to, becomes)) = self.routes.get(&channel).copied() else { return Vec::new() };
+        let Some(channel) = ChannelId::of(frame) else {
+            return Vec::new();
+        };
+        let Some((to, becomes)) = self.routes.get(&channel).copied() else {
+            return Vec::new();
+        };
         if !self.may_pass(channel, to, becomes) {
             return Vec::new();
         }
-        let Some(client) = self.clients.get(&to) else { return Vec::new() };
+        let Some(client) = self.clients.get(&to) else {
+            return Vec::new();
+        };
         let named = |channel: ChannelId| [&channel.header()[..], &frame[CHANNEL_HEADER..]].concat();
         let (addr, mut bytes) = (client.connection.remote_address(), named(becomes));
         let mut out = Vec::new();
@@ -329,7 +423,13 @@ impl State {
             out.push(self.past[rand::rng().random_range(0..self.past.len())].clone());
         }
         let dice = rand::rng().random_range(0..100);
-        let Lies { drop, repeat, hold, garble, .. } = self.lies;
+        let Lies {
+            drop,
+            repeat,
+            hold,
+            garble,
+            ..
+        } = self.lies;
         if dice < drop {
             return out;
         }
@@ -356,7 +456,9 @@ struct Socket {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("io", &self.io).finish_non_exhaustive()
+        f.debug_struct("Socket")
+            .field("io", &self.io)
+            .finish_non_exhaustive()
     }
 }
 
@@ -369,7 +471,10 @@ impl AsyncUdpSocket for Socket {
         for (to, knock) in std::mem::take(&mut lock(&self.state).knocks) {
             let _ = self.io.try_send_to(&knock.encode(), to);
         }
-        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        let segment = transmit
+            .segment_size
+            .unwrap_or(transmit.contents.len())
+            .max(1);
         for datagram in transmit.contents.chunks(segment) {
             // A full buffer loses a datagram, as a network does.
             let _ = self.io.try_send_to(datagram, transmit.destination);
@@ -377,17 +482,33 @@ impl AsyncUdpSocket for Socket {
         Ok(())
     }
 
-    fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.io.poll_recv_ready(cx))?;
-            let Ok((len, addr)) = self.io.try_io(Interest::READABLE, || self.io.try_recv_from(&mut bufs[0])) else { continue };
+            let Ok((len, addr)) = self
+                .io
+                .try_io(Interest::READABLE, || self.io.try_recv_from(&mut bufs[0]))
+            else {
+                continue;
+            };
             if Class::of(&bufs[0][..len]) == Class::Channel {
                 for (to, frame) in lock(&self.state).forward(&bufs[0][..len]) {
                     let _ = self.io.try_send_to(&frame, to);
                 }
                 continue;
             }
-            meta[0] = RecvMeta { addr, len, stride: len, ecn: None, dst_ip: None };
+            meta[0] = RecvMeta {
+                addr,
+                len,
+                stride: len,
+                ecn: None,
+                dst_ip: None,
+            };
             return Poll::Ready(Ok(1));
         }
     }

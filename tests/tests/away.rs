@@ -1,4 +1,5 @@
-//! Messages to a peer that is away wait on disk, say so, and arrive once, in order, when it is back.
+//! Messages to a peer that is away wait on disk, say so, and arrive once, in order, when it is
+//! back.
 
 use std::time::Duration;
 
@@ -10,8 +11,14 @@ fn a_message_to_a_peer_that_is_away_stays_queued_and_arrives_once_when_it_is_bac
     let (ann, bob) = two_who_have_met(&lab.switch());
     bob.terminate();
     ann.loses_within(&bob, Duration::from_secs(5));
-    let sent = ann.run(&["send", "--timeout", "2s", "bob", "see you later"]).expect(STILL_QUEUED).says(&["queued"]);
-    assert!(sent.took < Duration::from_secs(6), "its time was two seconds: {sent}");
+    let sent = ann
+        .run(&["send", "--timeout", "2s", "bob", "see you later"])
+        .expect(STILL_QUEUED)
+        .says(&["queued"]);
+    assert!(
+        sent.took < Duration::from_secs(6),
+        "its time was two seconds: {sent}"
+    );
     let line = sent.one_json();
     assert_eq!(line["state"], "queued");
     bob.start();
@@ -25,7 +32,9 @@ fn what_a_short_command_could_not_deliver_any_later_run_of_this_home_does() {
     let (ann, bob) = two_who_have_met(&lab.switch());
     bob.terminate();
     ann.terminate();
-    ann.run(&["send", "--timeout", "1s", "bob", "left on the desk"]).expect(STILL_QUEUED).says(&["queued"]);
+    ann.run(&["send", "--timeout", "1s", "bob", "left on the desk"])
+        .expect(STILL_QUEUED)
+        .says(&["queued"]);
     bob.start();
     bob.has_not("left on the desk");
     ann.start();
@@ -55,7 +64,12 @@ fn a_thousand_queued_messages_keep_their_order() {
     }
     bob.start();
     bob.comes_to_read(&ann, &texts, Duration::from_secs(60));
-    let shown: Vec<_> = bob.events().into_iter().filter(|e| e["event"] == "message").map(|e| e["text"].clone()).collect();
+    let shown: Vec<_> = bob
+        .events()
+        .into_iter()
+        .filter(|e| e["event"] == "message")
+        .map(|e| e["text"].clone())
+        .collect();
     assert_eq!(shown, texts, "they were shown in that order too, each once");
 }
 
@@ -65,8 +79,13 @@ fn the_author_sees_how_far_a_message_has_come() {
     let (ann, bob) = two_who_have_met(&lab.switch());
     bob.terminate();
     let id = ann.queues(&bob, "how far are you?");
-    let state =
-        || ann.history_of(&bob).into_iter().find(|m| m["id"] == id.as_str()).expect("it is in the history")["state"].clone();
+    let state = || {
+        ann.history_of(&bob)
+            .into_iter()
+            .find(|m| m["id"] == id.as_str())
+            .expect("it is in the history")["state"]
+            .clone()
+    };
     assert_eq!(state(), "queued");
     bob.start();
     ann.gets_receipt(&id, &bob);
@@ -82,14 +101,24 @@ fn delivered_survives_a_crash_of_the_one_who_got_it() {
         ann.tells(&bob, &text);
         bob.kill9();
         bob.start();
-        assert_eq!(bob.history().iter().filter(|m| m["text"] == text.as_str()).count(), 1, "{text}");
+        assert_eq!(
+            bob.history()
+                .iter()
+                .filter(|m| m["text"] == text.as_str())
+                .count(),
+            1,
+            "{text}"
+        );
         bob.sees(&ann);
         ann.sees(&bob);
     }
 }
 
 fn two_who_have_met(office: &Switch) -> (Node, Node) {
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     ann.tells(&bob, "we have met");
     bob.shows_once("we have met");

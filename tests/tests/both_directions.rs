@@ -39,7 +39,8 @@ fn both_dialing_at_once_end_with_one_session() {
             from.tells(to, &text);
             to.shows_once(&text);
             let lines = from.peers();
-            let one = lines.len() == 1 && lines[0]["peer"] == to.id() && lines[0]["state"] == "online";
+            let one =
+                lines.len() == 1 && lines[0]["peer"] == to.id() && lines[0]["state"] == "online";
             assert!(one, "round {round}: {} has {lines:?}", from.nick());
         }
     }
@@ -62,11 +63,14 @@ fn a_message_of_the_greatest_length_passes_and_a_longer_one_is_refused_with_its_
 fn text_comes_from_standard_input_too() {
     let Some(lab) = Lab::new() else { return };
     let (ann, bob) = two_who_see_each_other(&lab.switch());
-    ann.home().run_with_input(&["send", "bob", "-"], "two\nlines").expect(0);
+    ann.home()
+        .run_with_input(&["send", "bob", "-"], "two\nlines")
+        .expect(0);
     bob.shows_once("two\nlines");
 }
 
-/// Both send `count` numbered messages at the same time; each must come to have all of the other's, in order.
+/// Both send `count` numbered messages at the same time; each must come to have all of the other's,
+/// in order.
 fn exchange(ann: &Node, bob: &Node, count: usize, within: Duration) {
     std::thread::scope(|scope| {
         for (from, to) in [(ann, bob), (bob, ann)] {
@@ -78,28 +82,50 @@ fn exchange(ann: &Node, bob: &Node, count: usize, within: Duration) {
         }
     });
     for (from, to) in [(ann, bob), (bob, ann)] {
-        until(&format!("{} has all from {}", to.nick(), from.nick()), within, || {
-            let came = texts_from(to, from);
-            if came == numbered(from, count) { Ok(()) } else { Err(format!("{} of {count}: {came:?}", came.len())) }
-        });
+        until(
+            &format!("{} has all from {}", to.nick(), from.nick()),
+            within,
+            || {
+                let came = texts_from(to, from);
+                if came == numbered(from, count) {
+                    Ok(())
+                } else {
+                    Err(format!("{} of {count}: {came:?}", came.len()))
+                }
+            },
+        );
     }
     until("both show one conversation", within, || {
         let (one, other) = (ann.texts_of(bob), bob.texts_of(ann));
-        if one == other { Ok(()) } else { Err(format!("{one:?}\n{other:?}")) }
+        if one == other {
+            Ok(())
+        } else {
+            Err(format!("{one:?}\n{other:?}"))
+        }
     });
 }
 
 fn numbered(from: &Node, count: usize) -> Vec<String> {
-    (1..=count).map(|n| format!("{} {n}", from.nick())).collect()
+    (1..=count)
+        .map(|n| format!("{} {n}", from.nick()))
+        .collect()
 }
 
 fn texts_from(at: &Node, from: &Node) -> Vec<String> {
-    let theirs = at.history_of(from).into_iter().filter(|m| m["from"] == from.id());
-    theirs.map(|m| m["text"].as_str().expect("a message has a text").to_owned()).collect()
+    let theirs = at
+        .history_of(from)
+        .into_iter()
+        .filter(|m| m["from"] == from.id());
+    theirs
+        .map(|m| m["text"].as_str().expect("a message has a text").to_owned())
+        .collect()
 }
 
 fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     bob.sees(&ann);
     (ann, bob)

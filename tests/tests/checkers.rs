@@ -22,9 +22,23 @@ struct Player<'a> {
 
 impl<'a> Player<'a> {
     fn sits_down(machine: &'a Machine, nick: &'static str, more: &[&str]) -> Self {
-        let home = machine.home(nick).path().to_str().expect("the lab's paths are ASCII").to_owned();
-        let arguments = ["--home", &home, "--nick", nick].iter().chain(more).map(|word| (*word).to_owned()).collect();
-        let mut player = Self { machine, nick, arguments, running: None };
+        let home = machine
+            .home(nick)
+            .path()
+            .to_str()
+            .expect("the lab's paths are ASCII")
+            .to_owned();
+        let arguments = ["--home", &home, "--nick", nick]
+            .iter()
+            .chain(more)
+            .map(|word| (*word).to_owned())
+            .collect();
+        let mut player = Self {
+            machine,
+            nick,
+            arguments,
+            running: None,
+        };
         player.start();
         player
     }
@@ -58,8 +72,8 @@ fn a_game_through_a_relay_survives_the_death_of_both_players_and_of_the_relay() 
     let (home, office) = (net.site(Nat::Symmetric), net.site(Nat::Symmetric));
     let (kitchen, desk) = (home.machine("ann"), office.machine("bob"));
     let relay_name = relay.name();
-    let [mut ann, mut bob] =
-        [(&kitchen, "ann"), (&desk, "bob")].map(|(machine, nick)| Player::sits_down(machine, nick, &["--relay", &relay_name]));
+    let [mut ann, mut bob] = [(&kitchen, "ann"), (&desk, "bob")]
+        .map(|(machine, nick)| Player::sits_down(machine, nick, &["--relay", &relay_name]));
     ann.shows("bob is here.");
     ann.types("challenge bob");
     bob.shows("ann challenges you to a game");
@@ -67,7 +81,11 @@ fn a_game_through_a_relay_survives_the_death_of_both_players_and_of_the_relay() 
     ann.shows("begins: you play black, and move first.");
     bob.shows("begins: you play white, and ann moves first.");
     for (made, number) in GAME.split_whitespace().zip(1..) {
-        let (mover, other) = if number % 2 == 1 { (&mut ann, &mut bob) } else { (&mut bob, &mut ann) };
+        let (mover, other) = if number % 2 == 1 {
+            (&mut ann, &mut bob)
+        } else {
+            (&mut bob, &mut ann)
+        };
         mover.types(made);
         mover.shows(&format!("Move {number}: you play {made}."));
         if number == CUT_AT {
@@ -133,26 +151,57 @@ struct Cheat(Screen);
 
 impl Cheat {
     fn on(machine: &Machine) -> Self {
-        let home = machine.home("bob").path().to_str().expect("the lab's paths are ASCII").to_owned();
-        Self(machine.screen(hobnob_binary(), &["up", "--json", "--nick", "bob", "--home", &home]))
+        let home = machine
+            .home("bob")
+            .path()
+            .to_str()
+            .expect("the lab's paths are ASCII")
+            .to_owned();
+        Self(machine.screen(
+            hobnob_binary(),
+            &["up", "--json", "--nick", "bob", "--home", &home],
+        ))
     }
 
     /// By whom, and the message that is the challenge.
     fn is_challenged(&self) -> (String, String) {
         until("the challenge comes", Duration::from_secs(30), || {
             let printed = String::from_utf8_lossy(&self.0.bytes()).into_owned();
-            let lines = printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let challenge = lines.into_iter().find(|line| line["kind"] == "org.hobnob.checkers").ok_or("no word of checkers")?;
-            let field = |name: &str| challenge[name].as_str().expect("a message has it").to_owned();
+            let lines = printed
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let challenge = lines
+                .into_iter()
+                .find(|line| line["kind"] == "org.hobnob.checkers")
+                .ok_or("no word of checkers")?;
+            let field = |name: &str| {
+                challenge[name]
+                    .as_str()
+                    .expect("a message has it")
+                    .to_owned()
+            };
             Ok((field("from"), field("id")))
         })
     }
 
     fn says(&mut self, to: &str, word: &Value) {
-        let body = Body::App { kind: "org.hobnob.checkers".into(), bytes: word.to_string().into_bytes() };
-        let patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+        let body = Body::App {
+            kind: "org.hobnob.checkers".into(),
+            bytes: word.to_string().into_bytes(),
+        };
+        let patience = Patience {
+            wait: DeliveryState::Queued,
+            timeout_ms: 0,
+        };
         let target = Text(to.parse::<Target>().expect("an id"));
-        let request = Request { id: 1, command: Command::Send { target, body: body.into(), patience } };
+        let request = Request {
+            id: 1,
+            command: Command::Send {
+                target,
+                body: body.into(),
+                patience,
+            },
+        };
         self.0.types(to_line(&request).trim_end());
     }
 }

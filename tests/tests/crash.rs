@@ -1,4 +1,5 @@
-//! Nodes are killed at random moments, and what was acknowledged stands. `CHAOS_KILLS` and `SEED` change how often, and which.
+//! Nodes are killed at random moments, and what was acknowledged stands. `CHAOS_KILLS` and `SEED`
+//! change how often, and which.
 
 use hobnob_tests::chaos::Plan;
 use hobnob_tests::lab::Lab;
@@ -7,7 +8,10 @@ use hobnob_tests::lab::Lab;
 fn what_was_acknowledged_survives_two_hundred_kills() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     bob.sees(&ann);
     let report = Plan::from_environment(200).run(&ann, &bob);

@@ -5,7 +5,11 @@ use hobnob_tests::lab::{Addresses, Lab, Node};
 #[test]
 fn three_machines_find_each_other_in_whatever_order_they_start() {
     let Some(lab) = Lab::new() else { return };
-    for order in [["ann", "bob", "cat"], ["bob", "cat", "ann"], ["cat", "ann", "bob"]] {
+    for order in [
+        ["ann", "bob", "cat"],
+        ["bob", "cat", "ann"],
+        ["cat", "ann", "bob"],
+    ] {
         let office = lab.switch();
         // Each listens before the next one starts.
         let nodes = order.map(|name| office.machine(name).up(name, &[]));
@@ -19,8 +23,14 @@ fn machines_that_start_at_the_same_moment_find_each_other() {
     let office = lab.switch();
     let machines = ["ann", "bob", "cat"].map(|name| office.machine(name));
     let nodes = std::thread::scope(|scope| {
-        let starting: Vec<_> = machines.iter().map(|machine| scope.spawn(|| machine.up(machine.name(), &[]))).collect();
-        starting.into_iter().map(|node| node.join().expect("starts")).collect::<Vec<_>>()
+        let starting: Vec<_> = machines
+            .iter()
+            .map(|machine| scope.spawn(|| machine.up(machine.name(), &[])))
+            .collect();
+        starting
+            .into_iter()
+            .map(|node| node.join().expect("starts"))
+            .collect::<Vec<_>>()
     });
     all_see_each_other(&nodes);
 }
@@ -55,7 +65,10 @@ fn two_homes_on_one_machine_are_two_peers() {
 fn two_homes_on_a_machine_without_a_network_are_two_peers() {
     let Some(lab) = Lab::new() else { return };
     let desk = lab.machine("desk");
-    let (ann, bob) = (desk.up("ann", &["--no-mdns"]), desk.up("bob", &["--no-mdns", "--listen", "127.0.0.1:5000"]));
+    let (ann, bob) = (
+        desk.up("ann", &["--no-mdns"]),
+        desk.up("bob", &["--no-mdns", "--listen", "127.0.0.1:5000"]),
+    );
     ann.tells("127.0.0.1:5000", "move over");
     bob.shows_once("move over");
 }
@@ -76,10 +89,14 @@ fn without_mdns_an_address_is_enough() {
     let office = lab.switch();
     let (here, there) = (office.machine("ann"), office.machine("bob"));
     let bob = there.up("bob", &["--no-mdns"]);
-    here.home("ann").run(&["send", "--no-mdns", &format!("{}:4626", there.ipv4()), "hi"]).expect(0);
+    here.home("ann")
+        .run(&["send", "--no-mdns", &format!("{}:4626", there.ipv4()), "hi"])
+        .expect(0);
     bob.shows_once("hi");
     // The usual port is what a bare address means.
-    here.home("ann").run(&["send", "--no-mdns", &there.ipv4(), "hi again"]).expect(0);
+    here.home("ann")
+        .run(&["send", "--no-mdns", &there.ipv4(), "hi again"])
+        .expect(0);
     bob.shows_once("hi again");
 }
 
@@ -88,10 +105,18 @@ fn without_mdns_nobody_is_found() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
     let hidden = office.machine("ann").up("ann", &["--no-mdns"]);
-    let (bob, cat) = (office.machine("bob").up("bob", &[]), office.machine("cat").up("cat", &[]));
+    let (bob, cat) = (
+        office.machine("bob").up("bob", &[]),
+        office.machine("cat").up("cat", &[]),
+    );
     // By when these two have met, they would have met the third.
     all_see_each_other(&[&bob, &cat]);
-    assert!(hidden.peers().is_empty() && bob.peers().len() == 1, "{:?} {:?}", hidden.peers(), bob.peers());
+    assert!(
+        hidden.peers().is_empty() && bob.peers().len() == 1,
+        "{:?} {:?}",
+        hidden.peers(),
+        bob.peers()
+    );
 }
 
 #[test]
@@ -107,7 +132,11 @@ fn a_machine_that_joins_the_network_later_is_found_then() {
 
 fn all_see_each_other<N: std::borrow::Borrow<Node>>(nodes: &[N]) {
     for one in nodes.iter().map(N::borrow) {
-        for other in nodes.iter().map(N::borrow).filter(|other| other.id() != one.id()) {
+        for other in nodes
+            .iter()
+            .map(N::borrow)
+            .filter(|other| other.id() != one.id())
+        {
             one.sees(other);
         }
     }

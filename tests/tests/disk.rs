@@ -1,4 +1,5 @@
-//! Disks that are full, read-only, or hold something else than this program's database: a clear error, and no false word.
+//! Disks that are full, read-only, or hold something else than this program's database: a clear
+//! error, and no false word.
 
 use std::time::Duration;
 
@@ -26,14 +27,20 @@ fn a_full_disk_acknowledges_nothing_it_has_not_stored_and_works_again_when_there
         }
         Some(sent)
     });
-    let refused = refused.expect("8 MB do not fit on a full disk").expect(FAULT);
+    let refused = refused
+        .expect("8 MB do not fit on a full disk")
+        .expect(FAULT);
     is_clear(&refused, &["disk", "space", "full"]);
     assert!(!refused.stdout.contains("\"sent\""), "{refused}");
 
     home.free_disk();
     let again = until("it works again", Duration::from_secs(30), || {
         let sent = ann.run(&["send", bob.id(), "there is room again"]);
-        if sent.code == Some(0) { Ok("there is room again".to_owned()) } else { Err(sent.to_string()) }
+        if sent.code == Some(0) {
+            Ok("there is room again".to_owned())
+        } else {
+            Err(sent.to_string())
+        }
     });
     acknowledged.push(again);
     ann.comes_to_read(&bob, &acknowledged, Duration::from_secs(30));
@@ -59,7 +66,8 @@ fn a_receiver_whose_disk_is_full_says_delivered_only_when_it_is() {
         texts.push(text);
     }
     // 3 MB can't be there, and so can't be delivered.
-    ann.run(&["send", "--timeout", "3s", bob.id(), "the last"]).expect(STILL_QUEUED);
+    ann.run(&["send", "--timeout", "3s", bob.id(), "the last"])
+        .expect(STILL_QUEUED);
     texts.push("the last".to_owned());
     home.free_disk();
     bob.comes_to_read(&ann, &texts, Duration::from_secs(90));
@@ -71,12 +79,21 @@ fn a_database_of_a_newer_program_is_left_alone() {
     let home = used_home(&lab);
     let database = home.database();
     let connection = rusqlite::Connection::open(&database).expect("the database opens");
-    connection.pragma_update(None, "user_version", 9_999).expect("the database can be changed");
-    connection.close().map_err(|(_, error)| error).expect("the database closes");
+    connection
+        .pragma_update(None, "user_version", 9_999)
+        .expect("the database can be changed");
+    connection
+        .close()
+        .map_err(|(_, error)| error)
+        .expect("the database closes");
     let before = std::fs::read(&database).expect("the database can be read");
     is_clear(&home.run(&["up"]).expect(FAULT), &["newer"]);
     is_clear(&home.run(&["history"]).expect(FAULT), &["newer"]);
-    assert_eq!(std::fs::read(&database).expect("the database can be read"), before, "it was not touched");
+    assert_eq!(
+        std::fs::read(&database).expect("the database can be read"),
+        before,
+        "it was not touched"
+    );
 }
 
 #[test]
@@ -84,11 +101,20 @@ fn a_damaged_database_is_an_error_and_not_thrown_away() {
     let Some(lab) = Lab::new() else { return };
     let home = used_home(&lab);
     let database = home.database();
-    let length = std::fs::metadata(&database).expect("the database exists").len();
+    let length = std::fs::metadata(&database)
+        .expect("the database exists")
+        .len();
     let garbage = vec![0xa5; usize::try_from(length).expect("a small file")];
     std::fs::write(&database, &garbage).expect("the database can be written to");
-    is_clear(&home.run(&["up"]).expect(FAULT), &["damaged", "corrupt", "not a database"]);
-    assert_eq!(std::fs::read(&database).expect("the database can be read"), garbage, "it was not replaced");
+    is_clear(
+        &home.run(&["up"]).expect(FAULT),
+        &["damaged", "corrupt", "not a database"],
+    );
+    assert_eq!(
+        std::fs::read(&database).expect("the database can be read"),
+        garbage,
+        "it was not replaced"
+    );
 }
 
 #[test]
@@ -96,9 +122,14 @@ fn a_read_only_home_is_an_error() {
     let Some(lab) = Lab::new() else { return };
     let home = used_home(&lab);
     home.make_read_only();
-    is_clear(&home.run(&["up"]).expect(FAULT), &["read-only", "readonly", "read only"]);
     is_clear(
-        &home.run(&["send", "--timeout", "1s", "10.77.0.1:4626", "hi"]).expect(FAULT),
+        &home.run(&["up"]).expect(FAULT),
+        &["read-only", "readonly", "read only"],
+    );
+    is_clear(
+        &home
+            .run(&["send", "--timeout", "1s", "10.77.0.1:4626", "hi"])
+            .expect(FAULT),
         &["read-only", "readonly", "read only"],
     );
 }
@@ -107,7 +138,9 @@ fn a_read_only_home_is_an_error() {
 fn a_home_that_cannot_be_made_is_an_error() {
     let Some(lab) = Lab::new() else { return };
     let ann = lab.machine("ann");
-    let refused = ann.hobnob(&["--home", "/proc/no/such/place", "up"]).expect(FAULT);
+    let refused = ann
+        .hobnob(&["--home", "/proc/no/such/place", "up"])
+        .expect(FAULT);
     is_clear(&refused, &["/proc/no/such/place"]);
 }
 
@@ -117,12 +150,22 @@ fn the_key_and_the_messages_are_for_their_owner_only() {
     let home = used_home(&lab);
     let find = |arguments: &[&str]| {
         let path = home.path().to_string_lossy();
-        home.machine().run("find", &[&[&*path], arguments].concat()).expect(0).stdout
+        home.machine()
+            .run("find", &[&[&*path], arguments].concat())
+            .expect(0)
+            .stdout
     };
-    assert_ne!(find(&["-type", "f", "-perm", "600"]), "", "the key is a file that only its owner can read");
+    assert_ne!(
+        find(&["-type", "f", "-perm", "600"]),
+        "",
+        "the key is a file that only its owner can read"
+    );
     let folder_is_open = !find(&["-maxdepth", "0", "-perm", "/077"]).is_empty();
     let open_files = find(&["-type", "f", "-perm", "/077"]);
-    assert!(!folder_is_open || open_files.is_empty(), "others can read {open_files}");
+    assert!(
+        !folder_is_open || open_files.is_empty(),
+        "others can read {open_files}"
+    );
 }
 
 /// A home that a node has run in, and ended in good order.
@@ -135,8 +178,14 @@ fn used_home(lab: &Lab) -> Home {
 /// An error is clear if it says one of these, and no word of a programmer's.
 fn is_clear(refused: &Output, one_of: &[&str]) {
     let said = refused.stderr.to_lowercase();
-    assert!(one_of.iter().any(|word| said.contains(word)), "none of {one_of:?}: {refused}");
-    assert!(!said.contains("panicked") && !said.contains("backtrace"), "{refused}");
+    assert!(
+        one_of.iter().any(|word| said.contains(word)),
+        "none of {one_of:?}: {refused}"
+    );
+    assert!(
+        !said.contains("panicked") && !said.contains("backtrace"),
+        "{refused}"
+    );
 }
 
 const FAULT: i32 = 1;

@@ -22,7 +22,9 @@ fn an_ipv6_network_has_no_ipv4() {
     let office = lab.switch_with(Addresses::Ipv6Only);
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
     assert!(reaches(&ann, &bob.ipv6()));
-    let addresses = ann.run("ip", &["-4", "-oneline", "addr", "show", "dev", "eth0"]).expect(0);
+    let addresses = ann
+        .run("ip", &["-4", "-oneline", "addr", "show", "dev", "eth0"])
+        .expect(0);
     assert_eq!(addresses.stdout, "");
 }
 
@@ -47,7 +49,11 @@ fn a_cut_parts_two_halves_that_work_inside_and_heals() {
 fn a_machine_on_two_switches_forwards_nothing() {
     let Some(lab) = Lab::new() else { return };
     let (left, right) = (lab.switch(), lab.switch());
-    let (ann, bob, cat) = (left.machine("ann"), left.machine("bob"), right.machine("cat"));
+    let (ann, bob, cat) = (
+        left.machine("ann"),
+        left.machine("bob"),
+        right.machine("cat"),
+    );
     bob.join(&right);
     assert!(reaches(&ann, &bob.ipv4()) && reaches(&bob, &cat.ipv4()));
     assert!(!reaches(&ann, &cat.ipv4()));
@@ -57,7 +63,11 @@ fn a_machine_on_two_switches_forwards_nothing() {
 fn a_machine_that_moves_gets_another_address() {
     let Some(lab) = Lab::new() else { return };
     let (office, cafe) = (lab.switch(), lab.switch());
-    let (ann, bob, carl) = (office.machine("ann"), office.machine("bob"), cafe.machine("carl"));
+    let (ann, bob, carl) = (
+        office.machine("ann"),
+        office.machine("bob"),
+        cafe.machine("carl"),
+    );
     let at_work = ann.ipv4();
     assert!(reaches(&ann, &bob.ipv4()));
     ann.move_to(&cafe);
@@ -78,7 +88,11 @@ fn an_unplugged_machine_is_silent_and_its_link_stays() {
     assert!(has_link(&ann));
     ann.plug();
     // bob's system has found out that ann is not there, and looks again when it likes.
-    until("bob reaches ann", Duration::from_secs(10), || reaches(&bob, &ann.ipv4()).then_some(()).ok_or("no answer".to_owned()));
+    until("bob reaches ann", Duration::from_secs(10), || {
+        reaches(&bob, &ann.ipv4())
+            .then_some(())
+            .ok_or("no answer".to_owned())
+    });
 }
 
 #[test]
@@ -88,12 +102,25 @@ fn loss_loses_about_what_it_says() {
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
     assert!(reaches(&ann, &bob.ipv4()));
     bob.loss(50);
-    let pings = ann.run("ping", &["-c", "200", "-i", "0.002", "-W", "1", &bob.ipv4()]).stdout;
-    let came: u32 =
-        pings.split(" received").next().and_then(|s| s.split(' ').next_back()).and_then(|n| n.parse().ok()).expect("ping counts");
+    let pings = ann
+        .run(
+            "ping",
+            &["-c", "200", "-i", "0.002", "-W", "1", &bob.ipv4()],
+        )
+        .stdout;
+    let came: u32 = pings
+        .split(" received")
+        .next()
+        .and_then(|s| s.split(' ').next_back())
+        .and_then(|n| n.parse().ok())
+        .expect("ping counts");
     assert!((60..=140).contains(&came), "{came} of 200");
     bob.loss(0);
-    assert!(ann.run("ping", &["-c", "50", "-i", "0.002", &bob.ipv4()]).stdout.contains(" 50 received"));
+    assert!(
+        ann.run("ping", &["-c", "50", "-i", "0.002", &bob.ipv4()])
+            .stdout
+            .contains(" 50 received")
+    );
 }
 
 #[test]
@@ -105,7 +132,10 @@ fn multicast_reaches_every_machine_of_the_switch() {
     let pings = machines[0].run("ping", &["-c", "2", "ff02::1%eth0"]).stdout;
     for other in &machines[1..] {
         let address = other.ipv6();
-        let address = address.split('%').next().expect("there is always a first part");
+        let address = address
+            .split('%')
+            .next()
+            .expect("there is always a first part");
         assert!(pings.contains(address), "{address} is missing: {pings}");
     }
 }
@@ -119,7 +149,13 @@ fn switching_a_machine_off_ends_every_program_on_it() {
     ann.run("sh", &["-c", &background]).expect(0);
     assert_eq!(sleepers(&mark), 1);
     drop(ann);
-    until("the program ends", Duration::from_secs(10), || if sleepers(&mark) == 0 { Ok(()) } else { Err("it runs".to_owned()) });
+    until("the program ends", Duration::from_secs(10), || {
+        if sleepers(&mark) == 0 {
+            Ok(())
+        } else {
+            Err("it runs".to_owned())
+        }
+    });
 }
 
 #[test]
@@ -128,10 +164,23 @@ fn a_small_disk_is_the_machines_own_and_fills_up() {
     let home = lab.machine("ann").home("ann");
     home.put_on_small_disk("1m");
     home.fill_disk();
-    home.machine().run("sh", &["-c", &format!("echo hi > {}/note", home.path().display())]).expect_one_of(&[1, 2]);
-    assert!(!home.path().join("filler").exists(), "the disk is there for the machine only");
+    home.machine()
+        .run(
+            "sh",
+            &["-c", &format!("echo hi > {}/note", home.path().display())],
+        )
+        .expect_one_of(&[1, 2]);
+    assert!(
+        !home.path().join("filler").exists(),
+        "the disk is there for the machine only"
+    );
     home.free_disk();
-    home.machine().run("sh", &["-c", &format!("echo hi > {}/note", home.path().display())]).expect(0);
+    home.machine()
+        .run(
+            "sh",
+            &["-c", &format!("echo hi > {}/note", home.path().display())],
+        )
+        .expect(0);
 }
 
 #[test]
@@ -140,13 +189,17 @@ fn a_read_only_home_refuses_writes() {
     let home = lab.machine("ann").home("ann");
     std::fs::create_dir(home.path()).expect("the lab's folder can be written to");
     home.make_read_only();
-    home.machine().run("touch", &[&format!("{}/x", home.path().display())]).says(&["read-only"]);
+    home.machine()
+        .run("touch", &[&format!("{}/x", home.path().display())])
+        .says(&["read-only"]);
 }
 
 #[test]
 fn a_screen_takes_lines_and_keeps_every_byte() {
     let Some(lab) = Lab::new() else { return };
-    let mut screen = lab.machine("ann").screen("sh", &["-c", "read line; printf 'got %s\\033' \"$line\""]);
+    let mut screen = lab
+        .machine("ann")
+        .screen("sh", &["-c", "read line; printf 'got %s\\033' \"$line\""]);
     screen.types("hi");
     screen.shows("got hi\u{1b}");
     assert_eq!(screen.bytes(), b"got hi\x1b");
@@ -156,9 +209,16 @@ fn a_screen_takes_lines_and_keeps_every_byte() {
 fn a_wrong_clock_is_wrong_for_the_program_only() {
     let Some(lab) = Lab::new() else { return };
     let ann = lab.machine("ann");
-    let Some(home) = ann.home("ann").with_clock("+3650d") else { return };
+    let Some(home) = ann.home("ann").with_clock("+3650d") else {
+        return;
+    };
     let year = |environment: &BTreeMap<String, String>| -> i32 {
-        ann.run_with("date", &["+%Y"], environment, "").expect(0).stdout.trim().parse().expect("date prints a year")
+        ann.run_with("date", &["+%Y"], environment, "")
+            .expect(0)
+            .stdout
+            .trim()
+            .parse()
+            .expect("date prints a year")
     };
     assert!((9..=10).contains(&(year(home.environment()) - year(&BTreeMap::new()))));
 }
@@ -168,12 +228,20 @@ fn reaches(from: &Machine, address: &str) -> bool {
 }
 
 fn has_link(machine: &Machine) -> bool {
-    machine.run("ip", &["-oneline", "link", "show", "dev", "eth0"]).stdout.contains("state UP")
+    machine
+        .run("ip", &["-oneline", "link", "show", "dev", "eth0"])
+        .stdout
+        .contains("state UP")
 }
 
 /// How many processes of this system sleep for this many seconds.
 fn sleepers(seconds: &str) -> usize {
-    let commands = std::fs::read_dir("/proc").expect("this is Linux").flatten().map(|entry| entry.path().join("cmdline"));
+    let commands = std::fs::read_dir("/proc")
+        .expect("this is Linux")
+        .flatten()
+        .map(|entry| entry.path().join("cmdline"));
     let wanted = format!("sleep\0{seconds}\0");
-    commands.filter(|path| std::fs::read(path).is_ok_and(|line| line == wanted.as_bytes())).count()
+    commands
+        .filter(|path| std::fs::read(path).is_ok_and(|line| line == wanted.as_bytes()))
+        .count()
 }

@@ -12,7 +12,12 @@ fn an_orderly_exit_is_seen_at_once() {
     bob.terminate();
     ann.loses_within(&bob, AT_ONCE);
     let lines = ann.peers();
-    assert!(lines.iter().all(|line| line["state"] == "offline" && line["lost"].is_null()), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["state"] == "offline" && line["lost"].is_null()),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -23,7 +28,12 @@ fn a_crash_on_a_dead_line_is_seen_within_fifteen_seconds() {
     bob.kill9();
     ann.loses_within(&bob, SILENT_DEATH);
     let lines = ann.peers();
-    assert!(lines.iter().all(|line| line["state"] == "offline" && line["lost"] == true), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["state"] == "offline" && line["lost"] == true),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -46,8 +56,17 @@ fn a_dying_peer_is_suspected_before_it_is_given_up() {
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     bob.machine().unplug();
     ann.loses_within(&bob, SILENT_DEATH);
-    let states: Vec<_> = ann.events().into_iter().filter(|e| e["event"] == "peer" && e["peer"] == bob.id()).collect();
-    let states: Vec<_> = states.iter().rev().take(2).map(|e| e["state"].as_str().unwrap_or("none")).collect();
+    let states: Vec<_> = ann
+        .events()
+        .into_iter()
+        .filter(|e| e["event"] == "peer" && e["peer"] == bob.id())
+        .collect();
+    let states: Vec<_> = states
+        .iter()
+        .rev()
+        .take(2)
+        .map(|e| e["state"].as_str().unwrap_or("none"))
+        .collect();
     assert_eq!(states, ["offline", "suspect"]);
 }
 
@@ -67,7 +86,12 @@ fn who_comes_into_a_room_or_leaves_it_is_told_of() {
     let Some(lab) = Lab::new() else { return };
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     ann.joins("ops", "a word");
-    let told = || ann.events().iter().filter(|event| event["event"] == "peer" && event["peer"] == bob.id()).count();
+    let told = || {
+        ann.events()
+            .iter()
+            .filter(|event| event["event"] == "peer" && event["peer"] == bob.id())
+            .count()
+    };
     for (change, here) in [("join", true), ("part", false)] {
         let before = told();
         match here {
@@ -77,8 +101,15 @@ fn who_comes_into_a_room_or_leaves_it_is_told_of() {
         let wanted = if here { json!([bob.id()]) } else { json!([]) };
         until(&format!("ann is told of the {change}"), AT_ONCE, || {
             let rooms = ann.run(&["rooms"]).expect(0).json();
-            let ops = rooms.iter().find(|room| room["room"] == "#ops").expect("she is in it");
-            if told() > before && ops["here"] == wanted { Ok(()) } else { Err(ops.to_string()) }
+            let ops = rooms
+                .iter()
+                .find(|room| room["room"] == "#ops")
+                .expect("she is in it");
+            if told() > before && ops["here"] == wanted {
+                Ok(())
+            } else {
+                Err(ops.to_string())
+            }
         });
     }
 }
@@ -89,13 +120,23 @@ fn peers_shows_name_state_path_address_and_round_trip() {
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     let lines = ann.peers();
     let line = lines.first().expect("bob is there");
-    assert_eq!((&line["nick"], &line["state"], &line["path"]), (&"bob".into(), &"online".into(), &"lan".into()), "{line}");
-    assert!(line["addr"].as_str().is_some_and(|addr| !addr.is_empty()), "{line}");
+    assert_eq!(
+        (&line["nick"], &line["state"], &line["path"]),
+        (&"bob".into(), &"online".into(), &"lan".into()),
+        "{line}"
+    );
+    assert!(
+        line["addr"].as_str().is_some_and(|addr| !addr.is_empty()),
+        "{line}"
+    );
     assert!(line["peer"] == bob.id() && lines.len() == 1, "{lines:?}");
 }
 
 fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     bob.sees(&ann);
     (ann, bob)

@@ -90,7 +90,8 @@ fn one_identity_on_two_machines_is_told_to_both_and_loses_nothing() {
     let copy = copied.up(&[]);
     ann.notices("identity-copied");
     copy.notices("identity-copied");
-    // Both write, into what each takes for its own log. Peers listen to the newer; the older has its turn when it is alone again.
+    // Both write, into what each takes for its own log. Peers listen to the newer; the older has
+    // its turn when it is alone again.
     copy.queues(&bob, "from the copy");
     ann.queues(&bob, "from the original");
     bob.shows_once("from the copy");
@@ -113,8 +114,14 @@ fn a_clock_ten_years_behind_changes_no_order_and_loses_nothing() {
 fn with_a_clock_off_by(offset: &str) {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let Some(wrong) = office.machine("cat").home("cat").with_clock(offset) else { return };
-    let nodes = [office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]), wrong.up(&[])];
+    let Some(wrong) = office.machine("cat").home("cat").with_clock(offset) else {
+        return;
+    };
+    let nodes = [
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+        wrong.up(&[]),
+    ];
     for (one, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
         nodes[one].sees(&nodes[other]);
     }
@@ -132,7 +139,12 @@ fn with_a_clock_off_by(offset: &str) {
     for node in &nodes {
         node.comes_to_read("#lobby", &texts, PATIENCE);
         node.restart();
-        assert_eq!(node.texts_of("#lobby"), texts, "{} after a restart", node.nick());
+        assert_eq!(
+            node.texts_of("#lobby"),
+            texts,
+            "{} after a restart",
+            node.nick()
+        );
     }
 }
 
@@ -156,7 +168,11 @@ fn both_have_exactly(ann: &Node, bob: &Node, texts: &[String]) {
         let (one, other) = (ann.texts_of(bob), bob.texts_of(ann));
         let mut sorted = one.clone();
         sorted.sort();
-        if one == other && sorted == wanted { Ok(()) } else { Err(format!("{one:#?}\n{other:#?}")) }
+        if one == other && sorted == wanted {
+            Ok(())
+        } else {
+            Err(format!("{one:#?}\n{other:#?}"))
+        }
     });
 }
 

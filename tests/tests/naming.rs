@@ -1,4 +1,5 @@
-//! A peer can be named in every way, and a name that names nobody, or several, or somebody else, is told as such.
+//! A peer can be named in every way, and a name that names nobody, or several, or somebody else, is
+//! told as such.
 
 use hobnob_tests::lab::{Lab, Node, Switch};
 
@@ -8,12 +9,22 @@ fn a_peer_is_named_by_address_id_prefix_nickname_or_ticket() {
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     let address = format!("{}:4626", bob.machine().ipv4());
     let prefix = bob.id()[..8].to_owned();
-    for target in [address, bob.id().to_owned(), prefix, "bob".to_owned(), bob.ticket()] {
+    for target in [
+        address,
+        bob.id().to_owned(),
+        prefix,
+        "bob".to_owned(),
+        bob.ticket(),
+    ] {
         let text = format!("by {target}");
         ann.tells(&target, &text);
         bob.shows_once(&text);
     }
-    assert_eq!(ann.history_of(&bob).len(), 5, "it was one conversation all along");
+    assert_eq!(
+        ann.history_of(&bob).len(),
+        5,
+        "it was one conversation all along"
+    );
 }
 
 #[test]
@@ -31,12 +42,17 @@ fn a_nickname_of_two_peers_is_an_error_that_lists_both() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
-    let sams = [office.machine("one").up("sam", &[]), office.machine("two").up("sam", &[])];
+    let sams = [
+        office.machine("one").up("sam", &[]),
+        office.machine("two").up("sam", &[]),
+    ];
     for sam in &sams {
         ann.sees(sam);
     }
     let names = sams.each_ref().map(|sam| format!("sam~{}", &sam.id()[..4]));
-    ann.run(&["send", "sam", "which of you?"]).expect(NO_SUCH_PEER).says(&[&names[0], &names[1]]);
+    ann.run(&["send", "sam", "which of you?"])
+        .expect(NO_SUCH_PEER)
+        .says(&[&names[0], &names[1]]);
     // The names that it lists are names that it takes.
     ann.tells(&names[1], "you");
     sams[1].shows_once("you");
@@ -47,7 +63,9 @@ fn a_nickname_of_two_peers_is_an_error_that_lists_both() {
 fn an_unknown_name_is_an_error_that_says_what_to_try() {
     let Some(lab) = Lab::new() else { return };
     let ann = lab.switch().machine("ann").up("ann", &[]);
-    ann.run(&["send", "zoe", "hi"]).expect(NO_SUCH_PEER).says(&["zoe", "hobnob peers"]);
+    ann.run(&["send", "zoe", "hi"])
+        .expect(NO_SUCH_PEER)
+        .says(&["zoe", "hobnob peers"]);
     assert!(ann.history().is_empty(), "nothing is queued for nobody");
 }
 
@@ -71,14 +89,18 @@ fn an_address_where_somebody_else_answers_is_an_identity_mismatch() {
     cat.terminate();
     // Cat's ticket, but bob has her address now.
     let ticket = format!("hobnob:{}?a={}:4626", cat.id(), bob.machine().ipv4());
-    ann.run(&["send", &ticket, "for cat only"]).expect(IDENTITY_MISMATCH);
+    ann.run(&["send", &ticket, "for cat only"])
+        .expect(IDENTITY_MISMATCH);
     ann.tells(format!("{}:4626", bob.machine().ipv4()), "who are you?");
     bob.shows_once("who are you?");
     bob.has_not("for cat only");
 }
 
 fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     bob.sees(&ann);
     (ann, bob)

@@ -1,4 +1,5 @@
-//! The lab's internet: that each NAT maps and filters as its kind does (RFC 4787), and that paths die and heal as they are told to.
+//! The lab's internet: that each NAT maps and filters as its kind does (RFC 4787), and that paths
+//! die and heal as they are told to.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -13,17 +14,34 @@ fn every_nat_but_the_symmetric_shows_all_destinations_the_same_port() {
         let home = net.site(nat);
         let (ann, bob) = (home.machine("ann").udp(), home.machine("bob").udp());
         let seen = world.all().map(|server| server.sees(&ann));
-        assert!(seen.iter().all(|seen| *seen.ip() == home.public_ipv4()), "{nat:?}: {seen:?}");
+        assert!(
+            seen.iter().all(|seen| *seen.ip() == home.public_ipv4()),
+            "{nat:?}: {seen:?}"
+        );
         let ports = seen.map(|seen| seen.port());
         match nat {
             // Neither another address nor another port of the same one gets to see the same.
-            Nat::Symmetric => assert!(ports[0] != ports[1] && ports[1] != ports[2] && ports[0] != ports[2], "{ports:?}"),
+            Nat::Symmetric => assert!(
+                ports[0] != ports[1] && ports[1] != ports[2] && ports[0] != ports[2],
+                "{ports:?}"
+            ),
             Nat::FullCone | Nat::AddressRestricted | Nat::PortRestricted => {
-                assert!(ports.iter().all(|port| *port == ports[0]), "{nat:?}: {ports:?}");
+                assert!(
+                    ports.iter().all(|port| *port == ports[0]),
+                    "{nat:?}: {ports:?}"
+                );
             }
         }
-        assert_eq!(world.near.sees(&ann).port(), ports[0], "{nat:?}: a mapping stays while it is used");
-        assert_ne!(world.near.sees(&bob), seen[0], "{nat:?}: another socket has another port");
+        assert_eq!(
+            world.near.sees(&ann).port(),
+            ports[0],
+            "{nat:?}: a mapping stays while it is used"
+        );
+        assert_ne!(
+            world.near.sees(&bob),
+            seen[0],
+            "{nat:?}: another socket has another port"
+        );
     });
 }
 
@@ -33,14 +51,25 @@ fn each_nat_lets_in_whom_its_kind_lets_in() {
     for_each_nat(&lab, |nat, net, world| {
         let ann = net.site(nat).machine("ann").udp();
         let mapped = world.near.sees(&ann);
-        assert!(world.near.reaches(&ann, mapped), "{nat:?}: who was sent to may answer, again and again");
+        assert!(
+            world.near.reaches(&ann, mapped),
+            "{nat:?}: who was sent to may answer, again and again"
+        );
         let (address, anybody) = match nat {
             Nat::FullCone => (true, true),
             Nat::AddressRestricted => (true, false),
             Nat::PortRestricted | Nat::Symmetric => (false, false),
         };
-        assert_eq!(world.near_other_port.reaches(&ann, mapped), address, "{nat:?}: same address, other port");
-        assert_eq!(world.far.reaches(&ann, mapped), anybody, "{nat:?}: other address");
+        assert_eq!(
+            world.near_other_port.reaches(&ann, mapped),
+            address,
+            "{nat:?}: same address, other port"
+        );
+        assert_eq!(
+            world.far.reaches(&ann, mapped),
+            anybody,
+            "{nat:?}: other address"
+        );
     });
 }
 
@@ -65,10 +94,21 @@ fn a_nat_forgets_what_is_not_used() {
         let (of_ann, of_bob) = (world.near.sees(&ann), world.near.sees(&bob));
         for _ in 0..5 {
             pause(Duration::from_millis(700));
-            assert_eq!(world.near.sees(&bob), of_bob, "{nat:?}: what is used is kept");
+            assert_eq!(
+                world.near.sees(&bob),
+                of_bob,
+                "{nat:?}: what is used is kept"
+            );
         }
-        assert!(!world.near.reaches(&ann, of_ann), "{nat:?}: nobody gets in any more");
-        assert_ne!(world.near.sees(&ann), of_ann, "{nat:?}: the next packet opens another port");
+        assert!(
+            !world.near.reaches(&ann, of_ann),
+            "{nat:?}: nobody gets in any more"
+        );
+        assert_ne!(
+            world.near.sees(&ann),
+            of_ann,
+            "{nat:?}: the next packet opens another port"
+        );
     });
 }
 
@@ -94,7 +134,10 @@ fn a_rebind_changes_the_port_under_a_running_flow() {
         let ann = home.machine("ann").udp();
         let before = world.near.sees(&ann);
         home.rebind();
-        assert!(!world.near.reaches(&ann, before), "{nat:?}: the old mapping is gone");
+        assert!(
+            !world.near.reaches(&ann, before),
+            "{nat:?}: the old mapping is gone"
+        );
         let after = world.near.sees(&ann);
         assert_eq!(before.ip(), after.ip());
         assert_ne!(before.port(), after.port(), "{nat:?}");
@@ -110,7 +153,10 @@ fn a_renumbered_site_comes_from_another_address() {
         let ann = home.machine("ann").udp();
         let before = world.near.sees(&ann);
         home.renumber();
-        assert!(!world.near.reaches(&ann, before), "{nat:?}: the old address is gone");
+        assert!(
+            !world.near.reaches(&ann, before),
+            "{nat:?}: the old address is gone"
+        );
         let after = world.near.sees(&ann);
         assert_ne!(before.ip(), after.ip());
         assert_eq!(*after.ip(), home.public_ipv4());
@@ -132,7 +178,10 @@ fn hairpin_is_absent() {
             assert!(!passes(&of_bob, &of_ann, seen_ann), "{nat:?}");
         }
         let direct = SocketAddrV4::new(bob.ipv4().parse().expect("an address"), port_of(&of_bob));
-        assert!(passes(&of_ann, &of_bob, direct), "neighbours reach each other's own addresses");
+        assert!(
+            passes(&of_ann, &of_bob, direct),
+            "neighbours reach each other's own addresses"
+        );
     });
 }
 
@@ -146,9 +195,16 @@ fn a_site_that_blocks_udp_lets_tcp_pass() {
     let mapped = server.sees(&client);
     home.block_udp();
     assert!(!passes(&client, &server.socket, server.address) && !server.reaches(&client, mapped));
-    let listener = relay.inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))).expect("a free port");
-    let address = SocketAddr::from((relay.public_ipv4(), listener.local_addr().expect("bound").port()));
-    let mut client_stream = ann.inside(|| TcpStream::connect_timeout(&address, Duration::from_secs(5))).expect("TCP passes");
+    let listener = relay
+        .inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)))
+        .expect("a free port");
+    let address = SocketAddr::from((
+        relay.public_ipv4(),
+        listener.local_addr().expect("bound").port(),
+    ));
+    let mut client_stream = ann
+        .inside(|| TcpStream::connect_timeout(&address, Duration::from_secs(5)))
+        .expect("TCP passes");
     let (mut stream, from) = listener.accept().expect("it was connected");
     assert_eq!(from.ip(), home.public_ipv4());
     client_stream.write_all(b"hi").expect("it is open");
@@ -184,7 +240,9 @@ fn a_line_loses_what_it_is_told_to_and_dies_silently() {
     let (relay, home) = (net.machine("relay"), net.site(Nat::PortRestricted));
     let server = Server::on(&relay);
     let ann = home.machine("ann").udp();
-    let came = |from: &UdpSocket, to: &UdpSocket, address| (0..100).filter(|_| passes(from, to, address)).count();
+    let came = |from: &UdpSocket, to: &UdpSocket, address| {
+        (0..100).filter(|_| passes(from, to, address)).count()
+    };
     relay.loss(50);
     to_a_moment(&server.socket);
     let half = came(&ann, &server.socket, server.address);
@@ -209,12 +267,19 @@ fn sites_may_have_the_same_private_addresses_and_packets_to_them_go_nowhere_else
     let (home, office) = (net.site(Nat::FullCone), net.site(Nat::FullCone));
     let (ann, bob) = (home.machine("ann"), office.machine("bob"));
     assert_eq!(ann.ipv4(), bob.ipv4());
-    assert_ne!(world.near.sees(&ann.udp()).ip(), world.near.sees(&bob.udp()).ip());
+    assert_ne!(
+        world.near.sees(&ann.udp()).ip(),
+        world.near.sees(&bob.udp()).ip()
+    );
     assert_eq!(net.strays(), 0);
     let elsewhere = net.site_with(Nat::FullCone, Ipv4Addr::new(10, 1, 2, 0));
     let cat = elsewhere.machine("cat");
     let (of_ann, of_cat) = (ann.udp(), cat.udp());
-    assert!(!passes(&of_ann, &of_cat, SocketAddrV4::new(cat.ipv4().parse().expect("an address"), port_of(&of_cat))));
+    assert!(!passes(
+        &of_ann,
+        &of_cat,
+        SocketAddrV4::new(cat.ipv4().parse().expect("an address"), port_of(&of_cat))
+    ));
     assert_eq!(net.strays(), 1);
 }
 
@@ -235,13 +300,20 @@ fn a_machine_takes_its_socket_from_site_to_site() {
 fn multicast_stays_within_a_site() {
     let Some(lab) = Lab::new() else { return };
     let net = lab.internet();
-    let (relay, other, home) = (net.machine("relay"), net.machine("other"), net.site(Nat::FullCone));
+    let (relay, other, home) = (
+        net.machine("relay"),
+        net.machine("other"),
+        net.site(Nat::FullCone),
+    );
     let (ann, bob) = (home.machine("ann"), home.machine("bob"));
     let answers = |from: &Machine| from.run("ping", &["-c", "2", "ff02::1%eth0"]).stdout;
     let address = |of: &Machine| of.ipv6().trim_end_matches("%eth0").to_owned();
     assert!(answers(&ann).contains(&address(&bob)));
     let heard = answers(&relay);
-    assert!(!heard.contains(&address(&other)) && !heard.contains(&address(&ann)), "{heard}");
+    assert!(
+        !heard.contains(&address(&other)) && !heard.contains(&address(&ann)),
+        "{heard}"
+    );
 }
 
 #[test]
@@ -254,8 +326,15 @@ fn knocks_from_both_sides_open_every_pair_of_nats_that_can_be_opened() {
     for (one, home) in &left {
         for (other, office) in &right {
             let opened = punch(&world, home, office);
-            eprintln!("{one:?} with {other:?}: {}", if opened { "direct" } else { "relay" });
-            assert_eq!(opened, one.can_be_punched_with(*other), "{one:?} with {other:?}");
+            eprintln!(
+                "{one:?} with {other:?}: {}",
+                if opened { "direct" } else { "relay" }
+            );
+            assert_eq!(
+                opened,
+                one.can_be_punched_with(*other),
+                "{one:?} with {other:?}"
+            );
         }
     }
 }
@@ -266,7 +345,11 @@ fn for_each_nat(lab: &Lab, check: impl Fn(Nat, &Internet, &World) + Sync) {
         let net = lab.internet();
         check(nat, &net, &World::of(&net));
     };
-    std::thread::scope(|scope| Nat::ALL.map(|nat| scope.spawn(move || check_one(nat))).map(|one| one.join().expect("see above")));
+    std::thread::scope(|scope| {
+        Nat::ALL
+            .map(|nat| scope.spawn(move || check_one(nat)))
+            .map(|one| one.join().expect("see above"))
+    });
 }
 
 /// Two addresses on the internet, of which one has two servers.
@@ -286,7 +369,12 @@ struct Server {
 impl World {
     fn of(net: &Internet) -> Self {
         let (machine, far) = (net.machine("near"), net.machine("far"));
-        Self { near: Server::on(&machine), near_other_port: Server::on(&machine), far: Server::on(&far), machine }
+        Self {
+            near: Server::on(&machine),
+            near_other_port: Server::on(&machine),
+            far: Server::on(&far),
+            machine,
+        }
     }
 
     fn all(&self) -> [&Server; 3] {
@@ -297,12 +385,17 @@ impl World {
 impl Server {
     fn on(machine: &Machine) -> Self {
         let socket = machine.udp();
-        Self { address: SocketAddrV4::new(machine.public_ipv4(), port_of(&socket)), socket }
+        Self {
+            address: SocketAddrV4::new(machine.public_ipv4(), port_of(&socket)),
+            socket,
+        }
     }
 
     /// The address that a packet of this socket comes from; the socket gets an answer.
     fn sees(&self, client: &UdpSocket) -> SocketAddrV4 {
-        client.send_to(b"who am I", self.address).expect("there is a route");
+        client
+            .send_to(b"who am I", self.address)
+            .expect("there is a route");
         let seen = receive(&self.socket).expect("the way out is open");
         assert!(self.reaches(client, seen), "an answer comes in");
         seen
@@ -329,15 +422,17 @@ fn receive(socket: &UdpSocket) -> Option<SocketAddrV4> {
     }
 }
 
-/// Knocks from new sockets in both sites at the addresses that the world sees, and then at where knocks come from: whether both get
-/// an answer.
+/// Knocks from new sockets in both sites at the addresses that the world sees, and then at where
+/// knocks come from: whether both get an answer.
 fn punch(world: &World, home: &Site, office: &Site) -> bool {
     let sockets = [home, office].map(|site| site.machine("knocker").udp());
     let mut towards = [world.near.sees(&sockets[1]), world.near.sees(&sockets[0])];
     let mut answered = [false; 2];
     for round in 0..4 {
         for me in 0..2 {
-            sockets[me].send_to(&[u8::from(answered[me])], towards[me]).expect("there is a route");
+            sockets[me]
+                .send_to(&[u8::from(answered[me])], towards[me])
+                .expect("there is a route");
         }
         for me in 0..2 {
             to_a_moment(&sockets[me]);
@@ -353,7 +448,9 @@ fn punch(world: &World, home: &Site, office: &Site) -> bool {
 
 /// Waits less for what is lost anyway.
 fn to_a_moment(socket: &UdpSocket) {
-    socket.set_read_timeout(Some(Duration::from_millis(30))).expect("not zero");
+    socket
+        .set_read_timeout(Some(Duration::from_millis(30)))
+        .expect("not zero");
 }
 
 fn port_of(socket: &UdpSocket) -> u16 {

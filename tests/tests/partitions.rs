@@ -1,4 +1,5 @@
-//! Networks that part and heal, lines of machines, laptops that travel, and who may have what of a room.
+//! Networks that part and heal, lines of machines, laptops that travel, and who may have what of a
+//! room.
 
 use std::time::Duration;
 
@@ -31,8 +32,14 @@ fn two_halves_that_chatted_apart_read_the_same_after_they_heal() {
     lab.heal();
     let same = all_come_to_read_the_same("#lobby", &nodes, 41);
     for node in &nodes {
-        let theirs: Vec<_> = same.iter().filter(|text| text.starts_with(node.nick())).cloned().collect();
-        let wrote: Vec<_> = (1..=10).map(|number| format!("{} {number}", node.nick())).collect();
+        let theirs: Vec<_> = same
+            .iter()
+            .filter(|text| text.starts_with(node.nick()))
+            .cloned()
+            .collect();
+        let wrote: Vec<_> = (1..=10)
+            .map(|number| format!("{} {number}", node.nick()))
+            .collect();
         assert_eq!(theirs, wrote, "each author's order holds");
     }
 }
@@ -57,9 +64,17 @@ fn direct_messages_written_during_a_cut_arrive_once_after_it() {
 fn a_line_of_three_passes_on_what_is_said_to_all_both_ways() {
     let Some(lab) = Lab::new() else { return };
     let (left, right) = (lab.switch(), lab.switch());
-    let [here, middle, there] = [left.machine("ann"), left.machine("bob"), right.machine("cat")];
+    let [here, middle, there] = [
+        left.machine("ann"),
+        left.machine("bob"),
+        right.machine("cat"),
+    ];
     middle.join(&right);
-    let (ann, bob, cat) = (here.up("ann", &[]), middle.up("bob", &[]), there.up("cat", &[]));
+    let (ann, bob, cat) = (
+        here.up("ann", &[]),
+        middle.up("bob", &[]),
+        there.up("cat", &[]),
+    );
     for end in [&ann, &cat] {
         end.sees(&bob);
         bob.sees(end);
@@ -80,8 +95,16 @@ fn a_line_of_three_passes_on_what_is_said_to_all_both_ways() {
 fn a_traveller_carries_nothing_between_two_lobbies() {
     let Some(lab) = Lab::new() else { return };
     let (office, cafe) = (lab.switch(), lab.switch());
-    let [laptop, desk, bar] = [office.machine("ann"), office.machine("bob"), cafe.machine("carl")];
-    let (ann, bob, carl) = (laptop.up("ann", &[]), desk.up("bob", &[]), bar.up("carl", &[]));
+    let [laptop, desk, bar] = [
+        office.machine("ann"),
+        office.machine("bob"),
+        cafe.machine("carl"),
+    ];
+    let (ann, bob, carl) = (
+        laptop.up("ann", &[]),
+        desk.up("bob", &[]),
+        bar.up("carl", &[]),
+    );
     all_see_each_other(&[&ann, &bob]);
     ann.says("at the office, by ann");
     bob.says("at the office, by bob");
@@ -96,13 +119,18 @@ fn a_traveller_carries_nothing_between_two_lobbies() {
     carl.says("at the café, by carl");
     carl.shows_once("at the café, by ann");
     ann.shows_once("at the café, by carl");
-    for text in ["at the office, by ann", "at the office, by bob", "while ann was away"] {
+    for text in [
+        "at the office, by ann",
+        "at the office, by bob",
+        "while ann was away",
+    ] {
         carl.has_not(text);
     }
 
     laptop.move_to(&office);
     all_see_each_other(&[&ann, &bob]);
-    // She had dropped out without a goodbye, and bob's network had not changed: she is still one of those who were there.
+    // She had dropped out without a goodbye, and bob's network had not changed: she is still one of
+    // those who were there.
     ann.shows_once("while ann was away");
     ann.says("back at the office");
     bob.shows_once("back at the office");
@@ -149,7 +177,10 @@ fn a_room_with_a_secret_goes_to_its_members_only_with_its_history() {
     dan.shows_once("the second plan");
     dan.says_in("plans", "thanks for the plans");
     let same = all_come_to_read_the_same("#plans", &[ann, bob, dan], 3);
-    assert_eq!(same, ["the first plan", "the second plan", "thanks for the plans"]);
+    assert_eq!(
+        same,
+        ["the first plan", "the second plan", "thanks for the plans"]
+    );
 
     // What cat says in her room of the same name is for nobody here.
     cat.says_in("plans", "let me in");
@@ -182,23 +213,46 @@ fn one_who_parted_gets_no_more_of_a_room() {
     bob.has_not("without bob");
 }
 
-/// Waits until all have the same sequence of this many messages in the room, and returns their texts.
-fn all_come_to_read_the_same<N: std::borrow::Borrow<Node>>(room: &str, nodes: &[N], count: usize) -> Vec<String> {
-    until(&format!("all read the same {count} messages in {room}"), HEALING, || {
-        let all: Vec<Vec<String>> = nodes.iter().map(|node| ids_and_texts(node.borrow(), room)).collect();
-        let same = all[0].len() == count && all.iter().all(|one| *one == all[0]);
-        if same { Ok(()) } else { Err(format!("{all:#?}")) }
-    });
+/// Waits until all have the same sequence of this many messages in the room, and returns their
+/// texts.
+fn all_come_to_read_the_same<N: std::borrow::Borrow<Node>>(
+    room: &str,
+    nodes: &[N],
+    count: usize,
+) -> Vec<String> {
+    until(
+        &format!("all read the same {count} messages in {room}"),
+        HEALING,
+        || {
+            let all: Vec<Vec<String>> = nodes
+                .iter()
+                .map(|node| ids_and_texts(node.borrow(), room))
+                .collect();
+            let same = all[0].len() == count && all.iter().all(|one| *one == all[0]);
+            if same {
+                Ok(())
+            } else {
+                Err(format!("{all:#?}"))
+            }
+        },
+    );
     nodes[0].borrow().texts_of(room)
 }
 
 fn ids_and_texts(node: &Node, room: &str) -> Vec<String> {
-    node.history_of(room).iter().map(|m| format!("{} {}", m["id"], m["text"])).collect()
+    node.history_of(room)
+        .iter()
+        .map(|m| format!("{} {}", m["id"], m["text"]))
+        .collect()
 }
 
 fn all_see_each_other<N: std::borrow::Borrow<Node>>(nodes: &[N]) {
     for one in nodes.iter().map(N::borrow) {
-        for other in nodes.iter().map(N::borrow).filter(|other| other.id() != one.id()) {
+        for other in nodes
+            .iter()
+            .map(N::borrow)
+            .filter(|other| other.id() != one.id())
+        {
             one.sees_within(other, HEALING);
         }
     }

@@ -1,4 +1,5 @@
-//! The README by the word: every command that it shows is run as it stands there, by somebody who has just installed the program.
+//! The README by the word: every command that it shows is run as it stands there, by somebody who
+//! has just installed the program.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +25,10 @@ use Run::{Elsewhere, Ends, Not, Shows, Stays};
 
 /// Every command of the README, in its order, each once.
 const COMMANDS: &[(&str, Run)] = &[
-    ("cargo run --release", Not("the program was built, and is run below")),
+    (
+        "cargo run --release",
+        Not("the program was built, and is run below"),
+    ),
     ("scripts/test", Not("it runs this")),
     ("hobnob", Shows("bob")),
     ("hobnob --plain", Shows("bob")),
@@ -52,26 +56,42 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob --relay ID@HOST:PORT", Elsewhere("relay {RELAY} up")),
     ("hobnob up --json", Elsewhere("\"event\":\"listening\"")),
     ("cargo doc --open -p hobnob", Not("it opens a browser")),
-    ("cargo run --release --example checkers", Not("it has tests of its own")),
+    (
+        "cargo run --release --example checkers",
+        Not("it has tests of its own"),
+    ),
     ("hobnob send bob --file film.mp4", Ends),
     ("hobnob files", Ends),
     ("hobnob accept film.mp4", Ends),
     ("hobnob decline film.mp4", Ends),
     ("hobnob up --accept-from verified", Elsewhere("bob is here")),
     ("hobnob relay", Stays("--relay")),
-    ("hobnob --relay ID@relay.example:4627", Elsewhere("relay {RELAY} up")),
+    (
+        "hobnob --relay ID@relay.example:4627",
+        Elsewhere("relay {RELAY} up"),
+    ),
     ("hobnob relay peers", Ends),
-    ("hobnob relay --home /var/lib/hobnob-relay peers", Not("the folder is one that systemd makes")),
+    (
+        "hobnob relay --home /var/lib/hobnob-relay peers",
+        Not("the folder is one that systemd makes"),
+    ),
     ("hobnob doctor", Ends),
     ("hobnob why bob", Ends),
     ("hobnob doctor --report report.txt", Ends),
-    ("mkdir -p ~/.config/hobnob ~/.local/share/bash-completion/completions", Ends),
+    (
+        "mkdir -p ~/.config/hobnob ~/.local/share/bash-completion/completions",
+        Ends,
+    ),
     ("hobnob config > ~/.config/hobnob/config.toml", Ends),
-    ("hobnob completions bash > ~/.local/share/bash-completion/completions/hobnob", Ends),
+    (
+        "hobnob completions bash > ~/.local/share/bash-completion/completions/hobnob",
+        Ends,
+    ),
     ("hobnob man --dir ~/.cargo/share/man/man1", Ends),
 ];
 
-/// The commands in a text: lines of its shell blocks without their comments, and code in its lines that begins with a program of ours.
+/// The commands in a text: lines of its shell blocks without their comments, and code in its lines
+/// that begins with a program of ours.
 fn commands(text: &str) -> Vec<String> {
     let mut fence = None;
     let mut commands: Vec<String> = Vec::new();
@@ -79,9 +99,19 @@ fn commands(text: &str) -> Vec<String> {
         if line.starts_with("```") {
             fence = if fence.is_none() { Some(line) } else { None };
         } else if fence == Some("```sh") {
-            commands.push(line.split("  #").next().unwrap_or_default().trim_end().to_owned());
+            commands.push(
+                line.split("  #")
+                    .next()
+                    .unwrap_or_default()
+                    .trim_end()
+                    .to_owned(),
+            );
         } else if fence.is_none() {
-            let code = line.split('`').skip(1).step_by(2).map(|code| code.replace("\\|", "|"));
+            let code = line
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .map(|code| code.replace("\\|", "|"));
             commands.extend(code.filter(|code| code.split(' ').any(|word| word == "hobnob")));
         }
     }
@@ -97,18 +127,34 @@ fn commands(text: &str) -> Vec<String> {
 
 #[test]
 fn every_command_of_the_readme_does_what_it_says() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).expect("it is there");
-    let known: Vec<_> = COMMANDS.iter().map(|(command, _)| (*command).to_owned()).collect();
-    assert_eq!(commands(&readme), known, "COMMANDS says what is to become of each command of the README: bring it up to date");
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"))
+            .expect("it is there");
+    let known: Vec<_> = COMMANDS
+        .iter()
+        .map(|(command, _)| (*command).to_owned())
+        .collect();
+    assert_eq!(
+        commands(&readme),
+        known,
+        "COMMANDS says what is to become of each command of the README: bring it up to date"
+    );
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
     let relay = office.machine("relay").relay(&[]);
-    let (ann, cat) = (Person::at(office.machine("ann")), Person::at(office.machine("cat")));
-    let bob = office.machine("bob").up("bob", &["--accept-from", &ann.id()]);
+    let (ann, cat) = (
+        Person::at(office.machine("ann")),
+        Person::at(office.machine("cat")),
+    );
+    let bob = office
+        .machine("bob")
+        .up("bob", &["--accept-from", &ann.id()]);
     bob.joins("ops", "s3cret");
     let mut running = Vec::new();
     for (command, run) in COMMANDS {
-        let line = command.replace("ID@HOST:PORT", &relay.name()).replace("ID@relay.example:4627", &relay.name());
+        let line = command
+            .replace("ID@HOST:PORT", &relay.name())
+            .replace("ID@relay.example:4627", &relay.name());
         let line = line.replace("10.0.0.2", &bob.machine().ipv4());
         ann.prepares(command, &bob);
         eprintln!("{line}");
@@ -122,7 +168,13 @@ fn every_command_of_the_readme_does_what_it_says() {
         }
     }
     bob.shows_once("hi all");
-    assert!(bob.home().path().join("downloads/notes/monday.txt").exists(), "bob has what was offered to him");
+    assert!(
+        bob.home()
+            .path()
+            .join("downloads/notes/monday.txt")
+            .exists(),
+        "bob has what was offered to him"
+    );
 }
 
 /// Somebody at a machine of their own, with nothing but the program.
@@ -141,30 +193,53 @@ impl Person {
     }
 
     fn id(&self) -> String {
-        let id = self.machine.run("sh", &["-c", &shell("hobnob id --json")]).expect(0).one_json();
+        let id = self
+            .machine
+            .run("sh", &["-c", &shell("hobnob id --json")])
+            .expect(0)
+            .one_json();
         id["peer"].as_str().expect("it has an id").to_owned()
     }
 
     fn folder(&self) -> PathBuf {
-        PathBuf::from(self.machine.run("sh", &["-c", "cd && pwd"]).expect(0).stdout.trim())
+        PathBuf::from(
+            self.machine
+                .run("sh", &["-c", "cd && pwd"])
+                .expect(0)
+                .stdout
+                .trim(),
+        )
     }
 
     /// What is so where the README shows this, and would not be so here.
     fn prepares(&self, command: &str, bob: &Node) {
         match command {
             // The table has what is about files in one row, before the row about rooms.
-            "hobnob broadcast --room ops --file plan.pdf" => self.does("hobnob join ops --secret-file secret.txt"),
+            "hobnob broadcast --room ops --file plan.pdf" => {
+                self.does("hobnob join ops --secret-file secret.txt")
+            }
             "hobnob verify bob" => self.does("hobnob unblock bob && hobnob unignore bob"),
             "hobnob accept film.mp4" | "hobnob decline film.mp4" => {
                 let film = self.folder().join("film.mp4");
                 let film = film.to_str().expect("the lab's paths are ASCII");
-                bob.run(&["send", &self.id(), "--wait", "sent", "--file", film]).expect(0);
+                bob.run(&["send", &self.id(), "--wait", "sent", "--file", film])
+                    .expect(0);
                 until("the film is offered", PATIENCE, || {
-                    let files = self.machine.run("sh", &["-c", &shell("hobnob files --json")]).expect(0).json();
-                    let offered = files
-                        .iter()
-                        .any(|file| file.to_string().contains("film.mp4") && file["state"] == "offered" && file["own"] != true);
-                    if offered { Ok(()) } else { Err(format!("{files:?}")) }
+                    let files = self
+                        .machine
+                        .run("sh", &["-c", &shell("hobnob files --json")])
+                        .expect(0)
+                        .json();
+                    let offered = files.iter().any(|file| {
+                        file.to_string().contains("film.mp4")
+                            && file["state"] == "offered"
+                            && file["own"] != true
+                    });
+                    if offered {
+                        Ok(())
+                    } else {
+                        Err(format!("{files:?}"))
+                    }
                 });
             }
             _ => {}
@@ -176,9 +251,12 @@ impl Person {
         self.machine.run("sh", &["-c", &shell(line)]).expect(0);
     }
 
-    /// Types a line that does not end, and waits until this is on the screen. It ends when the terminal is closed.
+    /// Types a line that does not end, and waits until this is on the screen. It ends when the
+    /// terminal is closed.
     fn sees(&self, line: &str, text: &str) -> Terminal {
-        let terminal = self.machine.terminal("sh", &["-c", &shell(&format!("exec {line}"))], SIZE);
+        let terminal = self
+            .machine
+            .terminal("sh", &["-c", &shell(&format!("exec {line}"))], SIZE);
         terminal.shows(text);
         terminal
     }
@@ -187,9 +265,15 @@ impl Person {
 /// What the shell is told: the program is on the path, and one is in one's own folder.
 fn shell(line: &str) -> String {
     let program = hobnob_binary();
-    format!("cd && PATH={}:$PATH && {line}", program.parent().expect("it is in a folder").display())
+    format!(
+        "cd && PATH={}:$PATH && {line}",
+        program.parent().expect("it is in a folder").display()
+    )
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const SIZE: Size = Size { columns: 200, rows: 50 };
+const SIZE: Size = Size {
+    columns: 200,
+    rows: 50,
+};

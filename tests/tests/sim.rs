@@ -1,4 +1,5 @@
-//! The replica under the simulator: thousands of seeds, planted faults, calm weather, and an hour of silence.
+//! The replica under the simulator: thousands of seeds, planted faults, calm weather, and an hour
+//! of silence.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,10 @@ const FAULT_SEEDS: u64 = 400;
 
 #[test]
 fn nothing_is_lost_or_shown_twice_or_told_to_strangers() {
-    if let Some(seed) = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
+    if let Some(seed) = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+    {
         let outcome = sim::run(seed, None, true);
         assert_eq!(outcome.failure, None, "SEED={seed}");
         return;
@@ -23,12 +27,25 @@ fn nothing_is_lost_or_shown_twice_or_told_to_strangers() {
         ran.fetch_add(1, Ordering::Relaxed);
         delivered.fetch_add(outcome.stats.delivered, Ordering::Relaxed);
         if let Some(failure) = &outcome.failure {
-            failures.lock().expect("no panic while it is held").push(format!("SEED={seed}: {failure}"));
+            failures
+                .lock()
+                .expect("no panic while it is held")
+                .push(format!("SEED={seed}: {failure}"));
         }
     });
     let failures = failures.into_inner().expect("no panic while it was held");
-    println!("{} seeds, {} deliveries", ran.load(Ordering::Relaxed), delivered.load(Ordering::Relaxed));
-    assert!(failures.is_empty(), "{} of {} seeds failed:\n{}", failures.len(), SEEDS, failures.join("\n"));
+    println!(
+        "{} seeds, {} deliveries",
+        ran.load(Ordering::Relaxed),
+        delivered.load(Ordering::Relaxed)
+    );
+    assert!(
+        failures.is_empty(),
+        "{} of {} seeds failed:\n{}",
+        failures.len(),
+        SEEDS,
+        failures.join("\n")
+    );
     assert_eq!(ran.load(Ordering::Relaxed), SEEDS, "seeds run");
 }
 
@@ -60,14 +77,26 @@ fn every_planted_fault_is_found() {
         Fault::Core(Core::NoRollBack),
         Fault::Core(Core::BlockIgnored),
     ];
-    let missed: Vec<_> = faults.into_iter().filter(|fault| !is_found(*fault)).collect();
-    assert!(missed.is_empty(), "not found in {FAULT_SEEDS} seeds: {missed:?}");
+    let missed: Vec<_> = faults
+        .into_iter()
+        .filter(|fault| !is_found(*fault))
+        .collect();
+    assert!(
+        missed.is_empty(),
+        "not found in {FAULT_SEEDS} seeds: {missed:?}"
+    );
 }
 
 fn is_found(fault: Fault) -> bool {
     // A flood first: it is a single run, and the only one in which a session is sure to be full.
-    let flood = sim::flood(1, Some(fault)).failure.map(|failure| (1, failure));
-    let storm = |seed| sim::run(seed, Some(fault), false).failure.map(|failure| (seed, failure));
+    let flood = sim::flood(1, Some(fault))
+        .failure
+        .map(|failure| (1, failure));
+    let storm = |seed| {
+        sim::run(seed, Some(fault), false)
+            .failure
+            .map(|failure| (seed, failure))
+    };
     let found = flood.or_else(|| (0..FAULT_SEEDS).find_map(storm));
     if let Some((seed, failure)) = &found {
         println!("{fault:?}: seed {seed}: {failure}");
@@ -77,7 +106,12 @@ fn is_found(fault: Fault) -> bool {
 
 #[test]
 fn in_a_full_mesh_each_entry_crosses_each_link_about_once() {
-    for (nodes, shape) in [(2, Shape::Mesh), (5, Shape::Mesh), (8, Shape::Mesh), (5, Shape::Line)] {
+    for (nodes, shape) in [
+        (2, Shape::Mesh),
+        (5, Shape::Mesh),
+        (8, Shape::Mesh),
+        (5, Shape::Line),
+    ] {
         let outcome = sim::run_calm(1, nodes, shape, 50);
         assert_eq!(outcome.failure, None, "{nodes} nodes, {shape:?}");
         let redundancy = outcome.stats.sent as f64 / outcome.stats.delivered as f64;
@@ -90,7 +124,11 @@ fn in_a_full_mesh_each_entry_crosses_each_link_about_once() {
 fn a_flood_is_all_delivered() {
     let outcome = sim::flood(1, None);
     assert_eq!(outcome.failure, None);
-    assert_eq!((outcome.stats.appended, outcome.stats.sent), (150, 150), "each entry is sent once");
+    assert_eq!(
+        (outcome.stats.appended, outcome.stats.sent),
+        (150, 150),
+        "each entry is sent once"
+    );
 }
 
 #[test]
@@ -98,8 +136,12 @@ fn a_block_costs_the_others_little_and_loses_nothing_once_it_is_undone() {
     for seed in 0..20 {
         let (outcome, frames) = sim::run_blocked(seed, 4);
         assert_eq!(outcome.failure, None, "SEED={seed}");
-        // Where two hold different things, they compare notes twice a minute, and say what they hold.
-        assert!(frames <= 40, "SEED={seed}: {frames} frames a session in a minute of silence");
+        // Where two hold different things, they compare notes twice a minute, and say what they
+        // hold.
+        assert!(
+            frames <= 40,
+            "SEED={seed}: {frames} frames a session in a minute of silence"
+        );
     }
 }
 
@@ -114,8 +156,14 @@ fn an_hour_of_silence_costs_little() {
 #[test]
 fn a_liar_fills_no_memory() {
     let (kept, bytes) = sim::lie_to(1, 60_000);
-    println!("60,000 lies: {kept} things remembered, {bytes} bytes handed to a session that reads nothing");
-    // What it tells, in what was told and in what is being told; what it was asked for; and small things.
-    assert!(kept < 6 * hobnob_core::replica::LOGS_TOLD_MAX, "{kept} things");
+    println!(
+        "60,000 lies: {kept} things remembered, {bytes} bytes handed to a session that reads nothing"
+    );
+    // What it tells, in what was told and in what is being told; what it was asked for; and small
+    // things.
+    assert!(
+        kept < 6 * hobnob_core::replica::LOGS_TOLD_MAX,
+        "{kept} things"
+    );
     assert!(bytes < 2 * 1024 * 1024, "{bytes} bytes");
 }

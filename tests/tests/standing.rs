@@ -1,5 +1,5 @@
-//! What a user decides about a peer: ignored, blocked, kicked, verified. Decisions outlive the node; an end of one brings back what it kept
-//! away, and loses nothing.
+//! What a user decides about a peer: ignored, blocked, kicked, verified. Decisions outlive the
+//! node; an end of one brings back what it kept away, and loses nothing.
 
 use std::time::Duration;
 
@@ -13,13 +13,17 @@ fn a_blocked_peer_is_told_so_and_has_no_session_until_it_is_unblocked() {
     ann.loses_within(&bob, SOON);
     bob.notices("turned-away");
     let waiting = bob.queues(&ann, "please");
-    ann.run(&["send", bob.id(), "for bob"]).expect(REFUSED).says(&["hobnob unblock"]);
+    ann.run(&["send", bob.id(), "for bob"])
+        .expect(REFUSED)
+        .says(&["hobnob unblock"]);
     ann.restart();
     bob.restart();
     // Both find each other again; the one is refused, and a connection by address is, too.
     bob.notices("turned-away");
     let address = format!("{}:4626", ann.machine().ipv4());
-    bob.run(&["send", &address, "by address"]).expect(REFUSED).says(&["blocked"]);
+    bob.run(&["send", &address, "by address"])
+        .expect(REFUSED)
+        .says(&["blocked"]);
     ann.has_not("please");
     assert!(!ann.has_met_over("lan", &bob));
     ann.run(&["unblock", bob.id()]).expect(0);
@@ -28,7 +32,8 @@ fn a_blocked_peer_is_told_so_and_has_no_session_until_it_is_unblocked() {
 }
 
 #[test]
-fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_when_it_is_unblocked() {
+fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_when_it_is_unblocked()
+ {
     let Some(lab) = Lab::new() else { return };
     // Only Ann is on both networks.
     let (office, home) = (lab.switch(), lab.switch());
@@ -56,12 +61,18 @@ fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_w
         node.shows_once("after that");
         node.has_not("while blocked");
     }
-    assert!(!ann.texts_of("#ops").contains(&"before".to_owned()), "what is on disk of him is not shown");
+    assert!(
+        !ann.texts_of("#ops").contains(&"before".to_owned()),
+        "what is on disk of him is not shown"
+    );
     ann.run(&["unblock", bob.id()]).expect(0);
     for node in [&ann, &cat] {
         node.shows_once("while blocked");
     }
-    assert!(ann.texts_of("#ops").contains(&"before".to_owned()), "it stayed on disk");
+    assert!(
+        ann.texts_of("#ops").contains(&"before".to_owned()),
+        "it stayed on disk"
+    );
 }
 
 #[test]
@@ -87,8 +98,15 @@ fn what_an_ignored_peer_says_is_not_shown_but_is_there() {
 fn a_kicked_peer_is_out_for_a_while_and_loses_nothing() {
     let Some(lab) = Lab::new() else { return };
     let (ann, bob) = two_who_see_each_other(&lab.switch());
-    let home = ann.home().path().to_str().expect("the lab's paths are ASCII").to_owned();
-    let mut chat = ann.machine().screen(hobnob_binary(), &["--home", &home, "--plain"]);
+    let home = ann
+        .home()
+        .path()
+        .to_str()
+        .expect("the lab's paths are ASCII")
+        .to_owned();
+    let mut chat = ann
+        .machine()
+        .screen(hobnob_binary(), &["--home", &home, "--plain"]);
     chat.types("/kick bob");
     chat.shows("no session with them for 10 minutes");
     ann.loses_within(&bob, SOON);
@@ -105,7 +123,9 @@ fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
     let (ann, bob) = two_who_see_each_other(&office);
-    let words = |node: &Node, other: &Node| node.run(&["verify", other.id()]).expect(0).one_json()["words"].clone();
+    let words = |node: &Node, other: &Node| {
+        node.run(&["verify", other.id()]).expect(0).one_json()["words"].clone()
+    };
     assert_eq!(words(&ann, &bob), words(&bob, &ann));
     assert_eq!(words(&ann, &bob).as_array().map(Vec::len), Some(6));
     ann.run(&["verify", "bob", "--confirm"]).expect(0);
@@ -118,7 +138,9 @@ fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
     assert_eq!(notice["peer"], eve.id());
     eve.notices("turned-away");
     let address = format!("{}:4626", eve.machine().ipv4());
-    ann.run(&["send", &address, "for bob"]).expect(IDENTITY_MISMATCH).says(&["verified"]);
+    ann.run(&["send", &address, "for bob"])
+        .expect(IDENTITY_MISMATCH)
+        .says(&["verified"]);
     assert!(!ann.has_met_over("lan", &eve));
     bob.start();
     ann.sees(&bob);
@@ -138,8 +160,15 @@ fn a_peer_that_takes_a_verified_name_in_the_middle_of_a_session_loses_it() {
     let eve = office.machine("eve").up("eve", &[]);
     ann.sees(&eve);
     ann.run(&["verify", "bob", "--confirm"]).expect(0);
-    let home = eve.home().path().to_str().expect("the lab's paths are ASCII").to_owned();
-    let mut chat = eve.machine().screen(hobnob_binary(), &["--home", &home, "--plain"]);
+    let home = eve
+        .home()
+        .path()
+        .to_str()
+        .expect("the lab's paths are ASCII")
+        .to_owned();
+    let mut chat = eve
+        .machine()
+        .screen(hobnob_binary(), &["--home", &home, "--plain"]);
     chat.types("/nick bob");
     ann.notices("verified-name");
     ann.loses_within(&eve, SOON);
@@ -148,7 +177,10 @@ fn a_peer_that_takes_a_verified_name_in_the_middle_of_a_session_loses_it() {
 }
 
 fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     bob.sees(&ann);
     (ann, bob)

@@ -1,4 +1,5 @@
-//! `hobnob up` as a service: what it prints reads as a log, and a signal ends it cleanly and at once.
+//! `hobnob up` as a service: what it prints reads as a log, and a signal ends it cleanly and at
+//! once.
 
 use std::time::Duration;
 
@@ -14,7 +15,13 @@ fn a_signal_ends_it_within_a_second_and_the_peers_see_it_at_once() {
         ann.sees(&bob);
         bob.sees(&ann);
         // The lock holds its process id, and is free when the process is gone.
-        let lock = ann.home().path().join("lock").to_str().expect("the lab's paths are ASCII").to_owned();
+        let lock = ann
+            .home()
+            .path()
+            .join("lock")
+            .to_str()
+            .expect("the lab's paths are ASCII")
+            .to_owned();
         let script = format!("kill -{signal} $(cat {lock}) && flock -w 10 {lock} true");
         let ended = ann.machine().run("sh", &["-c", &script]).expect(0);
         assert!(ended.took < SECOND, "SIG{signal}: {ended}");
@@ -36,12 +43,23 @@ fn its_log_says_who_came_what_was_said_and_when_it_stopped() {
     log.shows("#lobby <bob> good morning");
     bob.terminate();
     log.shows("bob has left");
-    let lock = machine.home("ann").path().join("lock").to_str().expect("the lab's paths are ASCII").to_owned();
-    machine.run("sh", &["-c", &format!("kill -TERM $(cat {lock})")]).expect(0);
+    let lock = machine
+        .home("ann")
+        .path()
+        .join("lock")
+        .to_str()
+        .expect("the lab's paths are ASCII")
+        .to_owned();
+    machine
+        .run("sh", &["-c", &format!("kill -TERM $(cat {lock})")])
+        .expect(0);
     log.shows(" stopped");
     let text = String::from_utf8(log.bytes()).expect("UTF-8");
     for line in text.lines() {
-        let dated = line.len() > 20 && line.as_bytes()[4] == b'-' && line.as_bytes()[16] == b':' && line.as_bytes()[19] == b' ';
+        let dated = line.len() > 20
+            && line.as_bytes()[4] == b'-'
+            && line.as_bytes()[16] == b':'
+            && line.as_bytes()[19] == b' ';
         assert!(dated, "{line:?} in:\n{text}");
     }
     assert_eq!(text.matches("bob is here").count(), 1, "{text}");

@@ -18,7 +18,8 @@ pub struct Lock {
 pub enum Taken {
     /// This process's.
     Ours(Lock),
-    /// Another process's, or of another node in this one; the process's id, where it has written it down.
+    /// Another process's, or of another node in this one; the process's id, where it has written it
+    /// down.
     Busy(Option<u32>),
 }
 
@@ -31,8 +32,14 @@ impl Lock {
         make_private_dir(dir)?;
         let path = dir.join("lock");
         let unusable = |error| (path.clone(), error);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(unusable)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {
                 write_pid(&mut file).map_err(unusable)?;
@@ -46,7 +53,11 @@ impl Lock {
 
 /// Makes a folder that is its owner's alone, unless it is there.
 pub fn make_private_dir(dir: &Path) -> Result<(), Unusable> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| (dir.to_owned(), error))
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| (dir.to_owned(), error))
 }
 
 fn write_pid(lock: &mut File) -> io::Result<()> {

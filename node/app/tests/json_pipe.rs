@@ -20,22 +20,55 @@ struct Piped {
 impl Piped {
     fn up(home: &Path, nick: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hobnob"));
-        command.args(["up", "--json", "--no-mdns", "--listen", "127.0.0.1:0", "--nick", nick, "--home"]).arg(home.join(nick));
-        command.env_remove("HOBNOB_HOME").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command
+            .args([
+                "up",
+                "--json",
+                "--no-mdns",
+                "--listen",
+                "127.0.0.1:0",
+                "--nick",
+                nick,
+                "--home",
+            ])
+            .arg(home.join(nick));
+        command
+            .env_remove("HOBNOB_HOME")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
         let mut process = command.spawn().expect("starts");
-        let (requests, lines) = (process.stdin.take(), process.stdout.take().map(BufReader::new));
-        Self { process, requests, lines, events: Vec::new() }
+        let (requests, lines) = (
+            process.stdin.take(),
+            process.stdout.take().map(BufReader::new),
+        );
+        Self {
+            process,
+            requests,
+            lines,
+            events: Vec::new(),
+        }
     }
 
     fn writes(&mut self, text: &str) {
-        self.requests.as_mut().expect("is open").write_all(text.as_bytes()).expect("the node reads");
+        self.requests
+            .as_mut()
+            .expect("is open")
+            .write_all(text.as_bytes())
+            .expect("the node reads");
     }
 
     /// The next line that it prints; none after its end.
     fn line(&mut self) -> Option<Value> {
         let mut line = String::new();
-        self.lines.as_mut().expect("is open").read_line(&mut line).expect("reads");
-        (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}")))
+        self.lines
+            .as_mut()
+            .expect("is open")
+            .read_line(&mut line)
+            .expect("reads");
+        (!line.is_empty()).then(|| {
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+        })
     }
 
     /// The answer with this id; what else comes before it is kept, if it is an event.
@@ -58,7 +91,11 @@ impl Piped {
     /// The next event of this kind.
     fn event(&mut self, kind: &str) -> Value {
         loop {
-            let event = if self.events.is_empty() { self.line().expect("the node runs") } else { self.events.remove(0) };
+            let event = if self.events.is_empty() {
+                self.line().expect("the node runs")
+            } else {
+                self.events.remove(0)
+            };
             if event["event"] == kind {
                 return event;
             }
@@ -84,15 +121,28 @@ fn two_programs_talk_through_their_nodes() {
     let (mut ann, mut bob) = (Piped::up(dir.path(), "ann"), Piped::up(dir.path(), "bob"));
     let ticket = bob.ticket();
     let sent = ann.asks(&json!({"id": 7, "cmd": "send", "target": ticket, "text": "hi"}));
-    assert_eq!((&sent["ok"]["state"], &sent["id"]), (&json!("delivered"), &json!(7)));
+    assert_eq!(
+        (&sent["ok"]["state"], &sent["id"]),
+        (&json!("delivered"), &json!(7))
+    );
     let heard = bob.event("message");
-    assert_eq!((&heard["text"], &heard["nick"], &heard["v"]), (&json!("hi"), &json!("ann"), &json!(1)));
+    assert_eq!(
+        (&heard["text"], &heard["nick"], &heard["v"]),
+        (&json!("hi"), &json!("ann"), &json!(1))
+    );
     let app = json!({"id": 8, "cmd": "send", "target": heard["from"], "kind": "org.example.chess", "bytes": "AQI="});
     assert_eq!(bob.asks(&app)["ok"]["state"], "delivered");
     let own = ann.event("message");
-    assert_eq!((&own["text"], &own["id"]), (&json!("hi"), &sent["ok"]["id"]), "a message of one's own is told, too");
+    assert_eq!(
+        (&own["text"], &own["id"]),
+        (&json!("hi"), &sent["ok"]["id"]),
+        "a message of one's own is told, too"
+    );
     let move_ = ann.event("message");
-    assert_eq!((&move_["kind"], &move_["bytes"]), (&json!("org.example.chess"), &json!("AQI=")));
+    assert_eq!(
+        (&move_["kind"], &move_["bytes"]),
+        (&json!("org.example.chess"), &json!("AQI="))
+    );
 }
 
 #[test]
@@ -103,19 +153,37 @@ fn what_is_no_request_is_answered_and_what_comes_after_it_is_read() {
         ("nonsense\n".to_owned(), "no request"),
         ("\n".to_owned(), "no request"),
         ("\u{fffd}\u{0}\n".to_owned(), "no request"),
-        (format!("{}\n", "x".repeat(REQUEST_BYTES_MAX + 1)), "at most 262144 bytes"),
-        (format!("{}{{\"id\":1,\"cmd\":\"ping\"}}\n", " ".repeat(REQUEST_BYTES_MAX)), "at most 262144 bytes"),
+        (
+            format!("{}\n", "x".repeat(REQUEST_BYTES_MAX + 1)),
+            "at most 262144 bytes",
+        ),
+        (
+            format!(
+                "{}{{\"id\":1,\"cmd\":\"ping\"}}\n",
+                " ".repeat(REQUEST_BYTES_MAX)
+            ),
+            "at most 262144 bytes",
+        ),
     ] {
         ann.writes(&wrong);
         let answer = ann.answer(&Value::Null);
         assert_eq!(answer["error"]["code"], "usage");
-        assert!(answer["error"]["text"].as_str().expect("a text").contains(says), "{answer}");
+        assert!(
+            answer["error"]["text"]
+                .as_str()
+                .expect("a text")
+                .contains(says),
+            "{answer}"
+        );
     }
     let unknown = ann.asks(&json!({"id": 9, "cmd": "dance"}));
     assert_eq!(unknown["error"]["exit"], 2);
     let gone = ann.asks(&json!({"id": 10, "cmd": "history", "after": "00000000000000ab-7"}));
     assert_eq!(gone["error"]["code"], "no-such-message");
-    assert_eq!(ann.asks(&json!({"id": 11, "cmd": "rooms"}))["ok"]["rooms"][0]["room"], "#lobby");
+    assert_eq!(
+        ann.asks(&json!({"id": 11, "cmd": "rooms"}))["ok"]["rooms"][0]["room"],
+        "#lobby"
+    );
 }
 
 #[test]
@@ -125,7 +193,10 @@ fn the_end_of_the_requests_is_not_the_end_of_the_node() {
     let ticket = bob.ticket();
     bob.writes("{\"id\":2,\"cmd\":\"rooms\"}\n");
     drop(bob.requests.take());
-    assert!(bob.answer(&json!(2))["ok"].is_object(), "what was asked is answered");
+    assert!(
+        bob.answer(&json!(2))["ok"].is_object(),
+        "what was asked is answered"
+    );
     ann.asks(&json!({"id": 2, "cmd": "send", "target": ticket, "text": "are you there?"}));
     assert_eq!(bob.event("message")["text"], "are you there?");
 }
@@ -134,11 +205,17 @@ fn the_end_of_the_requests_is_not_the_end_of_the_node() {
 fn events_are_not_told_twice_to_one_who_subscribes_as_on_the_socket() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut ann = Piped::up(dir.path(), "ann");
-    assert_eq!(ann.asks(&json!({"id": 1, "cmd": "subscribe"}))["ok"], json!({}));
+    assert_eq!(
+        ann.asks(&json!({"id": 1, "cmd": "subscribe"}))["ok"],
+        json!({})
+    );
     for (id, text) in [(2, "one"), (3, "two")] {
         ann.asks(&json!({"id": id, "cmd": "broadcast", "text": text, "wait": "queued"}));
     }
-    assert_eq!([ann.event("message"), ann.event("message")].map(|event| event["text"].clone()), ["one", "two"]);
+    assert_eq!(
+        [ann.event("message"), ann.event("message")].map(|event| event["text"].clone()),
+        ["one", "two"]
+    );
 }
 
 #[test]
@@ -146,7 +223,10 @@ fn a_request_that_waits_is_answered_when_the_node_is_told_to_end() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut ann = Piped::up(dir.path(), "ann");
     let nobody = format!("hobnob:{}", "a".repeat(52));
-    ann.writes(&format!("{}\n", json!({"id": 5, "cmd": "send", "target": nobody, "text": "hi", "timeout_ms": 600_000})));
+    ann.writes(&format!(
+        "{}\n",
+        json!({"id": 5, "cmd": "send", "target": nobody, "text": "hi", "timeout_ms": 600_000})
+    ));
     assert_eq!(ann.event("message")["state"], "queued");
     kill_process(Pid::from_child(&ann.process), Signal::TERM).expect("it runs");
     assert_eq!(ann.answer(&json!(5))["ok"]["state"], "queued");
@@ -168,13 +248,18 @@ fn a_node_that_nobody_reads_any_more_ends_and_leaves_its_home() {
 fn one_that_reads_late_is_told_so_and_still_gets_every_message_once_and_in_order() {
     let dir = tempfile::tempdir().expect("a folder");
     let (mut ann, mut bob) = (Piped::up(dir.path(), "ann"), Piped::up(dir.path(), "bob"));
-    let peer = ann.asks(&json!({"id": 1, "cmd": "resolve", "target": bob.ticket()}))["ok"]["peer"].clone();
-    // Several times as much as a node keeps for a reader that is slow. Bob's output is not read meanwhile.
+    let peer =
+        ann.asks(&json!({"id": 1, "cmd": "resolve", "target": bob.ticket()}))["ok"]["peer"].clone();
+    // Several times as much as a node keeps for a reader that is slow. Bob's output is not read
+    // meanwhile.
     let padding = "x".repeat(4_000);
     for batch in 0..250 {
         for n in batch * 8..(batch + 1) * 8 {
             let text = format!("{n} {padding}");
-            ann.writes(&format!("{}\n", json!({"id": n + 10, "cmd": "send", "target": peer, "text": text, "wait": "queued"})));
+            ann.writes(&format!(
+                "{}\n",
+                json!({"id": n + 10, "cmd": "send", "target": peer, "text": text, "wait": "queued"})
+            ));
         }
         for n in batch * 8..(batch + 1) * 8 {
             ann.answer(&json!(n + 10));
@@ -192,7 +277,12 @@ fn one_that_reads_late_is_told_so_and_still_gets_every_message_once_and_in_order
             if text == "last" {
                 break;
             }
-            heard.push(text.split(' ').next().and_then(|n| n.parse::<u32>().ok()).expect("a number"));
+            heard.push(
+                text.split(' ')
+                    .next()
+                    .and_then(|n| n.parse::<u32>().ok())
+                    .expect("a number"),
+            );
         }
     }
     assert!(lagged, "more was said than is kept");

@@ -11,7 +11,11 @@ use serde_json::Value;
 
 fn hobnob(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hobnob"));
-    command.args(arguments).arg("--home").arg(home).env_remove("HOBNOB_HOME");
+    command
+        .args(arguments)
+        .arg("--home")
+        .arg(home)
+        .env_remove("HOBNOB_HOME");
     command
 }
 
@@ -24,7 +28,11 @@ struct Relay {
 impl Relay {
     fn start(home: &Path, arguments: &[&str]) -> (Self, Value) {
         let arguments = [&["relay", "--json"], arguments].concat();
-        let mut process = hobnob(home, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        let mut process = hobnob(home, &arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
         let lines = BufReader::new(process.stdout.take().expect("is piped"));
         let mut relay = Self { process, lines };
         let listening = relay.line();
@@ -76,21 +84,49 @@ fn somebody() -> PeerId {
 fn a_relay_says_where_it_is_and_remembers_who_it_is_and_whom_it_keeps_out() {
     let home = tempfile::tempdir().expect("a folder");
     let (relay, listening) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
-    assert_eq!((&listening["v"], &listening["event"]), (&Value::from(1), &Value::from("listening")));
-    let id: PeerId = listening["relay"].as_str().expect("an id").parse().expect("an id");
-    assert!(listening["addrs"][0].as_str().expect("an address").starts_with("127.0.0.1:"), "{listening}");
+    assert_eq!(
+        (&listening["v"], &listening["event"]),
+        (&Value::from(1), &Value::from("listening"))
+    );
+    let id: PeerId = listening["relay"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("an id");
+    assert!(
+        listening["addrs"][0]
+            .as_str()
+            .expect("an address")
+            .starts_with("127.0.0.1:"),
+        "{listening}"
+    );
 
     let bob = somebody();
-    assert_eq!(says(home.path(), &["relay", "peers"]), (String::new(), Some(0)));
-    assert_eq!(says(home.path(), &["relay", "ban", &bob.to_string()]), (format!("banned {bob}\n"), Some(0)));
+    assert_eq!(
+        says(home.path(), &["relay", "peers"]),
+        (String::new(), Some(0))
+    );
+    assert_eq!(
+        says(home.path(), &["relay", "ban", &bob.to_string()]),
+        (format!("banned {bob}\n"), Some(0))
+    );
     let banned = format!("{{\"v\":1,\"event\":\"banned\",\"peer\":\"{bob}\"}}\n");
-    assert_eq!(says(home.path(), &["relay", "peers", "--json"]), (banned, Some(0)));
+    assert_eq!(
+        says(home.path(), &["relay", "peers", "--json"]),
+        (banned, Some(0))
+    );
     assert_eq!(relay.stops(), Some(0));
 
     let (relay, listening) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
     assert_eq!(listening["relay"], Value::from(id.to_string()));
-    assert_eq!(says(home.path(), &["relay", "unban", &bob.short()]), (format!("no longer banned {bob}\n"), Some(0)));
-    assert_eq!(says(home.path(), &["relay", "peers", "--json"]), (String::new(), Some(0)));
+    assert_eq!(
+        says(home.path(), &["relay", "unban", &bob.short()]),
+        (format!("no longer banned {bob}\n"), Some(0))
+    );
+    assert_eq!(
+        says(home.path(), &["relay", "peers", "--json"]),
+        (String::new(), Some(0))
+    );
     assert_eq!(relay.stops(), Some(0));
 }
 
@@ -99,43 +135,77 @@ fn what_cannot_be_done_is_said_with_what_to_do_and_an_exit_code() {
     let home = tempfile::tempdir().expect("a folder");
     let fails = |arguments: &[&str], code, words: &str| {
         let (text, exit) = says(home.path(), arguments);
-        assert!(exit == Some(code) && text.contains(words), "{arguments:?}: {exit:?} {text}");
+        assert!(
+            exit == Some(code) && text.contains(words),
+            "{arguments:?}: {exit:?} {text}"
+        );
     };
     fails(&["relay", "peers"], 1, "start it with hobnob relay");
     let (_relay, listening) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
     fails(&["relay", "kick", "bob"], 3, "nobody here is called");
-    fails(&["relay", "kick", &somebody().to_string()], 1, "is not connected");
-    fails(&["relay", "unban", &somebody().to_string()], 1, "is not banned");
+    fails(
+        &["relay", "kick", &somebody().to_string()],
+        1,
+        "is not connected",
+    );
+    fails(
+        &["relay", "unban", &somebody().to_string()],
+        1,
+        "is not banned",
+    );
     fails(&["relay"], 1, "already runs, as process");
-    fails(&["relay", "--rate", "1M", "peers"], 2, "is for a relay that starts");
+    fails(
+        &["relay", "--rate", "1M", "peers"],
+        2,
+        "is for a relay that starts",
+    );
     fails(&["relay", "--nick", "ann"], 2, "is for a node");
 
     let other = tempfile::tempdir().expect("a folder");
     let taken = listening["addrs"][0].as_str().expect("an address");
     let (text, exit) = says(other.path(), &["relay", "--listen", taken]);
-    assert!(exit == Some(1) && text.contains("is taken by another program"), "{exit:?} {text}");
+    assert!(
+        exit == Some(1) && text.contains("is taken by another program"),
+        "{exit:?} {text}"
+    );
     let (text, exit) = says(other.path(), &["relay", "--token-file", "/nowhere"]);
-    assert!(exit == Some(1) && text.contains("/nowhere"), "{exit:?} {text}");
+    assert!(
+        exit == Some(1) && text.contains("/nowhere"),
+        "{exit:?} {text}"
+    );
 }
 
 #[test]
 fn a_relay_and_a_node_of_one_home_are_two() {
     let home = tempfile::tempdir().expect("a folder");
     let (_relay, listening) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
-    let (text, exit) = says(home.path(), &["id", "--no-mdns", "--listen", "127.0.0.1:0", "--json"]);
+    let (text, exit) = says(
+        home.path(),
+        &["id", "--no-mdns", "--listen", "127.0.0.1:0", "--json"],
+    );
     assert_eq!(exit, Some(0), "{text}");
-    assert!(!text.contains(listening["relay"].as_str().expect("an id")), "{text}");
+    assert!(
+        !text.contains(listening["relay"].as_str().expect("an id")),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_relay_shows_its_status_where_the_operator_says() {
     let home = tempfile::tempdir().expect("a folder");
-    let (mut relay, _) = Relay::start(home.path(), &["--listen", "127.0.0.1:0", "--status", "127.0.0.1:0"]);
+    let (mut relay, _) = Relay::start(
+        home.path(),
+        &["--listen", "127.0.0.1:0", "--status", "127.0.0.1:0"],
+    );
     let status = relay.line();
     assert_eq!(status["event"], "status");
     let addr = status["addr"].as_str().expect("an address");
     let mut asked = TcpStream::connect(addr).expect("connects");
-    write!(asked, "GET /healthz HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").expect("writes");
+    write!(
+        asked,
+        "GET /healthz HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n"
+    )
+    .expect("writes");
     let mut answer = String::new();
     asked.read_to_string(&mut answer).expect("reads");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");

@@ -107,8 +107,9 @@ pub enum AttachError {
     },
 }
 
-/// Connects to the running node of `home`. Where there is none, claims the home, starts a node in this process, and connects to
-/// that. Of several processes that do so at once, one becomes the node and the others its clients.
+/// Connects to the running node of `home`. Where there is none, claims the home, starts a node in
+/// this process, and connects to that. Of several processes that do so at once, one becomes the
+/// node and the others its clients.
 ///
 /// ```
 /// # #[tokio::main]
@@ -135,7 +136,10 @@ pub async fn attach(home: &Home, config: impl FnOnce() -> Config) -> Result<Atta
         Found::Free(claimed) => {
             let host = Host::start(claimed, config()).await?;
             let client = Client::connect(host.claimed.home()).await?;
-            Ok(Attached { client, host: Some(host) })
+            Ok(Attached {
+                client,
+                host: Some(host),
+            })
         }
     }
 }
@@ -148,10 +152,16 @@ enum Found {
 async fn find_within(home: &Home, limit: Duration) -> Result<Found, AttachError> {
     let mut holder = None;
     let found = tokio::time::timeout(limit, find(home, &mut holder)).await;
-    found.unwrap_or_else(|_| Err(AttachError::Silent { home: home.data_dir().to_owned(), pid: holder }))
+    found.unwrap_or_else(|_| {
+        Err(AttachError::Silent {
+            home: home.data_dir().to_owned(),
+            pid: holder,
+        })
+    })
 }
 
-/// Looks until somebody answers or the home is free. A holder that neither answers nor goes is just starting or just ending.
+/// Looks until somebody answers or the home is free. A holder that neither answers nor goes is just
+/// starting or just ending.
 async fn find(home: &Home, holder: &mut Option<u32>) -> Result<Found, AttachError> {
     let [mut pause, longest] = LOOK_AGAIN;
     loop {
@@ -184,10 +194,17 @@ impl Host {
     pub async fn start(claimed: Claimed, config: Config) -> Result<Host, AttachError> {
         let node = Node::start_locked(config).await?;
         match Server::start(node.clone(), &claimed) {
-            Ok(server) => Ok(Host { node, server, claimed }),
+            Ok(server) => Ok(Host {
+                node,
+                server,
+                claimed,
+            }),
             Err(error) => {
                 stop(&node).await;
-                Err(AttachError::Socket { path: claimed.home().socket().to_owned(), error })
+                Err(AttachError::Socket {
+                    path: claimed.home().socket().to_owned(),
+                    error,
+                })
             }
         }
     }
@@ -206,13 +223,17 @@ impl Host {
 }
 
 async fn stop(node: &Node) {
-    if tokio::time::timeout(SHUTDOWN_WITHIN, node.shutdown()).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_WITHIN, node.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("the node did not end in time; what it holds is on disk");
     }
 }
 
 fn process(pid: Option<u32>) -> String {
-    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    pid.map(|pid| format!(" (process {pid})"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

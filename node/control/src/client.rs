@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::wire::{
-    ANSWER_BYTES_MAX, Answer, Command, Done, EventLine, Failure, HistoryFilter, MessageLine, MessageList, Outcome, Pong,
-    REQUEST_BYTES_MAX, Request, WireEvent, to_line,
+    ANSWER_BYTES_MAX, Answer, Command, Done, EventLine, Failure, HistoryFilter, MessageLine,
+    MessageList, Outcome, Pong, REQUEST_BYTES_MAX, Request, WireEvent, to_line,
 };
 use hobnob_local::home::Home;
 use hobnob_local::line::{Line, Lines};
@@ -102,7 +102,9 @@ pub enum ClientError {
         other: PathBuf,
     },
     /// The socket belongs to another user's process.
-    #[error("the control socket {0:?} belongs to another user: name a folder of your own with --home DIR")]
+    #[error(
+        "the control socket {0:?} belongs to another user: name a folder of your own with --home DIR"
+    )]
     OtherUser(PathBuf),
     /// The node answered that it can't.
     #[error(transparent)]
@@ -111,7 +113,9 @@ pub enum ClientError {
     #[error("a request has at most {REQUEST_BYTES_MAX} bytes; this one has {0}")]
     TooLong(usize),
     /// The connection ended before the answer.
-    #[error("the node ended before it answered: whether it did what was asked, `hobnob history` and `hobnob rooms` tell")]
+    #[error(
+        "the node ended before it answered: whether it did what was asked, `hobnob history` and `hobnob rooms` tell"
+    )]
     Lost,
     /// The node's answer makes no sense.
     #[error("the node's answer can't be read ({0}): is it another version of hobnob? restart it")]
@@ -144,8 +148,16 @@ impl Client {
         let pending = Arc::new(Pending::default());
         let reads = tokio::spawn(read_answers(reader, Arc::clone(&pending)));
         let writes = tokio::spawn(write_requests(writer, requests));
-        let tasks = Arc::new([AbortOnDropHandle::new(reads), AbortOnDropHandle::new(writes)]);
-        let client = Client { home: home.clone(), lines, pending, _tasks: tasks };
+        let tasks = Arc::new([
+            AbortOnDropHandle::new(reads),
+            AbortOnDropHandle::new(writes),
+        ]);
+        let client = Client {
+            home: home.clone(),
+            lines,
+            pending,
+            _tasks: tasks,
+        };
         client.greet().await?;
         Ok(client)
     }
@@ -155,8 +167,8 @@ impl Client {
         self.begin(command).await?.await
     }
 
-    /// Asks, and returns once the request is on its way: requests begun one after the other reach the node in that order. The
-    /// future inside waits for the answer.
+    /// Asks, and returns once the request is on its way: requests begun one after the other reach
+    /// the node in that order. The future inside waits for the answer.
     pub async fn begin<T: DeserializeOwned>(
         &self,
         command: Command,
@@ -173,14 +185,18 @@ impl Client {
             let outcome = answer.await;
             drop(open);
             match outcome.map_err(|_| ClientError::Lost)? {
-                Outcome::Ok(value) => serde_json::from_value(value).map_err(|e| ClientError::Unreadable(e.to_string())),
+                Outcome::Ok(value) => serde_json::from_value(value)
+                    .map_err(|e| ClientError::Unreadable(e.to_string())),
                 Outcome::Error(failure) => Err(failure.into()),
             }
         })
     }
 
     /// All messages that `filter` lets through, however many, oldest first.
-    pub async fn history(&self, mut filter: HistoryFilter) -> Result<Vec<MessageLine>, ClientError> {
+    pub async fn history(
+        &self,
+        mut filter: HistoryFilter,
+    ) -> Result<Vec<MessageLine>, ClientError> {
         let limit = filter.limit.unwrap_or(usize::MAX);
         let mut pages: Vec<Vec<MessageLine>> = Vec::new();
         let mut have = 0;
@@ -205,9 +221,18 @@ impl Client {
     /// What happens from now on.
     pub async fn events(&self) -> Result<EventStream, ClientError> {
         let (reader, mut writer) = open(&self.home).await?;
-        let subscribe = to_line(&Request { id: 0, command: Command::Subscribe });
-        writer.write_all(subscribe.as_bytes()).await.map_err(|_| ClientError::Lost)?;
-        let mut stream = EventStream { lines: reader, _writer: writer };
+        let subscribe = to_line(&Request {
+            id: 0,
+            command: Command::Subscribe,
+        });
+        writer
+            .write_all(subscribe.as_bytes())
+            .await
+            .map_err(|_| ClientError::Lost)?;
+        let mut stream = EventStream {
+            lines: reader,
+            _writer: writer,
+        };
         match stream.lines.next().await {
             Ok(Line::Whole(line)) => read_answer::<Done>(line)?,
             Ok(Line::TooLong | Line::End) | Err(_) => return Err(ClientError::Lost),
@@ -216,13 +241,22 @@ impl Client {
     }
 
     async fn greet(&self) -> Result<(), ClientError> {
-        let pong: Pong = match tokio::time::timeout(GREETING_WITHIN, self.ask(Command::Ping)).await {
-            Ok(Err(ClientError::Lost)) => return Err(not_running(&self.home, io::ErrorKind::ConnectionReset.into())),
+        let pong: Pong = match tokio::time::timeout(GREETING_WITHIN, self.ask(Command::Ping)).await
+        {
+            Ok(Err(ClientError::Lost)) => {
+                return Err(not_running(
+                    &self.home,
+                    io::ErrorKind::ConnectionReset.into(),
+                ));
+            }
             Err(_) => return Err(not_running(&self.home, io::ErrorKind::TimedOut.into())),
             Ok(pong) => pong?,
         };
         if self.home.shares_socket_folder() && pong.home != self.home.data_dir() {
-            return Err(ClientError::OtherHome { home: self.home.data_dir().to_owned(), other: pong.home });
+            return Err(ClientError::OtherHome {
+                home: self.home.data_dir().to_owned(),
+                other: pong.home,
+            });
         }
         Ok(())
     }
@@ -261,8 +295,9 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// The next event. None when the node has ended or is about to: then this stream and its [`Client`] should go, so that the
-    /// node can, and whoever wants to stay attaches again. Cancel safe.
+    /// The next event. None when the node has ended or is about to: then this stream and its
+    /// [`Client`] should go, so that the node can, and whoever wants to stay attaches again. Cancel
+    /// safe.
     pub async fn next(&mut self) -> Option<WireEvent> {
         loop {
             let line = match self.lines.next().await {
@@ -271,7 +306,9 @@ impl EventStream {
             };
             match serde_json::from_slice::<EventLine>(line).map(|line| line.event) {
                 Ok(WireEvent::Goodbye) => return None,
-                Ok(WireEvent::Unknown) => tracing::debug!("the node, a newer one, told of something unknown"),
+                Ok(WireEvent::Unknown) => {
+                    tracing::debug!("the node, a newer one, told of something unknown")
+                }
                 Ok(event) => return Some(event),
                 Err(error) => tracing::warn!(%error, "an event line can't be read"),
             }
@@ -321,8 +358,12 @@ impl Pending {
     }
 }
 
-pub(super) async fn open(home: &Home) -> Result<(Lines<BufReader<OwnedReadHalf>>, OwnedWriteHalf), ClientError> {
-    let stream = socket::connect(home.socket()).await.map_err(|e| not_running(home, e))?;
+pub(super) async fn open(
+    home: &Home,
+) -> Result<(Lines<BufReader<OwnedReadHalf>>, OwnedWriteHalf), ClientError> {
+    let stream = socket::connect(home.socket())
+        .await
+        .map_err(|e| not_running(home, e))?;
     if !socket::is_same_user(&stream).map_err(|e| not_running(home, e))? {
         return Err(ClientError::OtherUser(home.socket().to_owned()));
     }
@@ -331,11 +372,15 @@ pub(super) async fn open(home: &Home) -> Result<(Lines<BufReader<OwnedReadHalf>>
 }
 
 fn not_running(home: &Home, error: io::Error) -> ClientError {
-    ClientError::NotRunning { home: home.data_dir().to_owned(), error }
+    ClientError::NotRunning {
+        home: home.data_dir().to_owned(),
+        error,
+    }
 }
 
 fn read_answer<T: DeserializeOwned>(line: &[u8]) -> Result<T, ClientError> {
-    let answer: Answer<T> = serde_json::from_slice(line).map_err(|e| ClientError::Unreadable(e.to_string()))?;
+    let answer: Answer<T> =
+        serde_json::from_slice(line).map_err(|e| ClientError::Unreadable(e.to_string()))?;
     match answer.outcome {
         Outcome::Ok(value) => Ok(value),
         Outcome::Error(failure) => Err(failure.into()),

@@ -5,14 +5,18 @@ use std::io;
 use tokio::io::{AsyncBufRead, AsyncWriteExt};
 
 use super::client::{self, ClientError};
-use super::wire::{Answer, Command, Done, Outcome, REQUEST_BYTES_MAX, Request, parse_request, to_line, too_long};
+use super::wire::{
+    Answer, Command, Done, Outcome, REQUEST_BYTES_MAX, Request, parse_request, to_line, too_long,
+};
 use hobnob_local::home::Home;
 use hobnob_local::line::{Line, Lines};
 
-/// Passes the lines of `input` to the running node of `home` as requests, and gives its answers to `output`, line by line, in the
-/// order in which they are ready. Returns when the node has answered its last; the end of the input is not yet that.
+/// Passes the lines of `input` to the running node of `home` as requests, and gives its answers to
+/// `output`, line by line, in the order in which they are ready. Returns when the node has answered
+/// its last; the end of the input is not yet that.
 ///
-/// Events are left to the caller: whoever reads the output has them already, so `subscribe` is answered and changes nothing.
+/// Events are left to the caller: whoever reads the output has them already, so `subscribe` is
+/// answered and changes nothing.
 ///
 /// ```
 /// # #[tokio::main]
@@ -41,8 +45,14 @@ pub async fn serve(
         loop {
             match lines.next().await? {
                 Line::Whole(line) => match parse_request(line) {
-                    Ok(Request { id, command: Command::Subscribe }) => {
-                        output(&to_line(&Answer { id: Some(id), outcome: Outcome::Ok(Done {}) }))?;
+                    Ok(Request {
+                        id,
+                        command: Command::Subscribe,
+                    }) => {
+                        output(&to_line(&Answer {
+                            id: Some(id),
+                            outcome: Outcome::Ok(Done {}),
+                        }))?;
                     }
                     Ok(_) | Err(_) => requests.write_all(&[line, b"\n"].concat()).await?,
                 },

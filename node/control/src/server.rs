@@ -1,7 +1,8 @@
 //! Answers the control socket of one node.
 //!
-//! Each connection has its own task; `connection` says how its requests are carried out. There are two ways to
-//! end: [`Server::finish`] goes on answering until the last client has left, [`Server::stop`] ends at once.
+//! Each connection has its own task; `connection` says how its requests are carried out. There are
+//! two ways to end: [`Server::finish`] goes on answering until the last client has left,
+//! [`Server::stop`] ends at once.
 
 mod connection;
 mod requests;
@@ -22,7 +23,8 @@ use hobnob_local::socket::{Listener, is_same_user};
 /// Connections at once; a further one is closed without a word.
 const CONNECTIONS_MAX: usize = 256;
 
-/// How long to leave the socket alone when the system has no file descriptor for another connection.
+/// How long to leave the socket alone when the system has no file descriptor for another
+/// connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long [`Server::stop`] waits for answers to be written.
@@ -76,19 +78,26 @@ impl Server {
     pub fn start(node: Node, claimed: &Claimed) -> io::Result<Server> {
         let listener = Listener::bind(claimed)?;
         let ends = Ends::default();
-        let serving = Serving { node, data_dir: claimed.home().data_dir().to_owned(), ends: ends.clone() };
-        Ok(Server { ends, accepting: tokio::spawn(accept(listener, serving)) })
+        let serving = Serving {
+            node,
+            data_dir: claimed.home().data_dir().to_owned(),
+            ends: ends.clone(),
+        };
+        Ok(Server {
+            ends,
+            accepting: tokio::spawn(accept(listener, serving)),
+        })
     }
 
-    /// Tells clients to go, and returns when all have gone and the socket is closed. A client that has nothing to ask and does not
-    /// go is cut off after a few seconds.
+    /// Tells clients to go, and returns when all have gone and the socket is closed. A client that
+    /// has nothing to ask and does not go is cut off after a few seconds.
     pub async fn finish(&mut self) {
         self.ends.when_idle.cancel();
         self.accepted().await;
     }
 
-    /// Closes the socket and every connection, within half a second. Requests that still wait for a delivery are answered with
-    /// what has been reached.
+    /// Closes the socket and every connection, within half a second. Requests that still wait for a
+    /// delivery are answered with what has been reached.
     pub async fn stop(&mut self) {
         self.ends.when_idle.cancel();
         self.ends.now.cancel();
@@ -111,8 +120,8 @@ impl Drop for Server {
     }
 }
 
-/// Accepts until one of the two ends, then closes the socket. Who has connected and not been accepted by then gets a reset
-/// before its first answer, and asks the next node.
+/// Accepts until one of the two ends, then closes the socket. Who has connected and not been
+/// accepted by then gets a reset before its first answer, and asks the next node.
 async fn accept(listener: Listener, serving: Serving) {
     let connections = TaskTracker::new();
     loop {
@@ -130,7 +139,10 @@ async fn accept(listener: Listener, serving: Serving) {
         }
     }
     connections.close();
-    if tokio::time::timeout(STOP_WITHIN, connections.wait()).await.is_err() {
+    if tokio::time::timeout(STOP_WITHIN, connections.wait())
+        .await
+        .is_err()
+    {
         tracing::debug!("some control connections did not take their last answers");
     }
 }
@@ -147,7 +159,9 @@ fn welcome(stream: UnixStream, serving: &Serving, connections: &TaskTracker) {
         Ok(true) if connections.len() < CONNECTIONS_MAX => {
             connections.spawn(connection::run(stream, serving.clone()));
         }
-        Ok(true) => tracing::warn!("{CONNECTIONS_MAX} control connections are open: refused another"),
+        Ok(true) => {
+            tracing::warn!("{CONNECTIONS_MAX} control connections are open: refused another")
+        }
         Ok(false) => tracing::warn!("refused a control connection of another user"),
         Err(error) => tracing::warn!(%error, "refused a control connection of an unknown user"),
     }

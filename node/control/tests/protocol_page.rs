@@ -1,11 +1,13 @@
-//! PROTOCOL.md says what is so: each of its lines is one that a node would write or read, and nothing is missing from it.
+//! PROTOCOL.md says what is so: each of its lines is one that a node would write or read, and
+//! nothing is missing from it.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use hobnob_control::wire::{
-    Answer, Diagnosis, Done, EventLine, FileList, Kicked, MessageList, Outcome, PeerLine, PeerList, Pong, Resolved, RoomLine,
-    RoomList, SentLine, StatusLine, Verification, WireEvent, parse_request,
+    Answer, Diagnosis, Done, EventLine, FileList, Kicked, MessageList, Outcome, PeerLine, PeerList,
+    Pong, Resolved, RoomLine, RoomList, SentLine, StatusLine, Verification, WireEvent,
+    parse_request,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,20 +18,29 @@ const EVENTS: &str = include_str!("../src/wire/event.rs");
 
 /// The example lines of each block: what the program writes, and what it reads.
 fn blocks() -> Vec<Vec<(char, &'static str)>> {
-    let blocks = PAGE.split("```jsonl\n").skip(1).map(|rest| rest.split("```").next().expect("a block ends"));
+    let blocks = PAGE
+        .split("```jsonl\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("a block ends"));
     let line = |line: &'static str| match line.split_at(2) {
         ("> ", json) => ('>', json),
         ("< ", json) => ('<', json),
         _ => panic!("an example line begins with `> ` or `< `: {line}"),
     };
-    blocks.map(|block| block.lines().map(line).collect()).collect()
+    blocks
+        .map(|block| block.lines().map(line).collect())
+        .collect()
 }
 
 /// The line reads as this type, and the type writes the same.
 fn check<T: DeserializeOwned + Serialize + Debug>(line: &str) {
     let read: T = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let written = serde_json::to_value(&read).expect("writes");
-    assert_eq!(written, serde_json::from_str::<Value>(line).expect("is JSON"), "a node would write this otherwise: {line}");
+    assert_eq!(
+        written,
+        serde_json::from_str::<Value>(line).expect("is JSON"),
+        "a node would write this otherwise: {line}"
+    );
 }
 
 /// The line is a whole answer to the command of this name.
@@ -49,7 +60,9 @@ fn check_answer(command: &str, line: &str) {
         "ignore" | "unignore" | "block" | "unblock" => check::<Answer<PeerLine>>(line),
         "files" => check::<Answer<FileList>>(line),
         "part" | "nick" | "accept" | "decline" | "subscribe" => check::<Answer<Done>>(line),
-        other => panic!("add to check_answer in node/tests/protocol_page.rs which type answers `{other}`"),
+        other => panic!(
+            "add to check_answer in node/tests/protocol_page.rs which type answers `{other}`"
+        ),
     }
 }
 
@@ -58,18 +71,31 @@ fn every_example_line_is_one_that_a_node_would_read_or_write() {
     for block in blocks() {
         let mut asked = BTreeMap::new();
         for (way, line) in block {
-            let json: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            let json: Value =
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             if way == '>' {
-                let request = parse_request(line.as_bytes()).unwrap_or_else(|answer| panic!("{answer:?}: {line}"));
-                let command = json["cmd"].as_str().expect("a request has a cmd").to_owned();
-                assert_eq!(asked.insert(request.id, command), None, "two requests with one id in a block: {line}");
+                let request = parse_request(line.as_bytes())
+                    .unwrap_or_else(|answer| panic!("{answer:?}: {line}"));
+                let command = json["cmd"]
+                    .as_str()
+                    .expect("a request has a cmd")
+                    .to_owned();
+                assert_eq!(
+                    asked.insert(request.id, command),
+                    None,
+                    "two requests with one id in a block: {line}"
+                );
             } else if json.get("event").is_some() {
                 let event: EventLine = serde_json::from_str(line).expect(line);
                 assert_ne!(event.event, WireEvent::Unknown, "{line}");
                 check::<EventLine>(line);
             } else {
-                let id = json["id"].as_u64().unwrap_or_else(|| panic!("no event and no answer: {line}"));
-                let command = asked.get(&id).unwrap_or_else(|| panic!("nothing in this block asked for {line}"));
+                let id = json["id"]
+                    .as_u64()
+                    .unwrap_or_else(|| panic!("no event and no answer: {line}"));
+                let command = asked
+                    .get(&id)
+                    .unwrap_or_else(|| panic!("nothing in this block asked for {line}"));
                 check_answer(command, line);
             }
         }
@@ -79,15 +105,28 @@ fn every_example_line_is_one_that_a_node_would_read_or_write() {
 #[test]
 fn every_command_has_an_example_or_a_heading() {
     // What serde says of an unknown command lists all that there are.
-    let Err(Answer { outcome: Outcome::Error(failure), .. }) = parse_request(br#"{"id":1,"cmd":"?"}"#) else {
+    let Err(Answer {
+        outcome: Outcome::Error(failure),
+        ..
+    }) = parse_request(br#"{"id":1,"cmd":"?"}"#)
+    else {
         panic!("? is no command")
     };
     let names: Vec<_> = failure.text.split('`').skip(3).step_by(2).collect();
     assert!(names.contains(&"send") && names.len() > 10, "{failure}");
-    let commands =
-        PAGE.split("\n## Commands\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section of commands");
-    let headings: Vec<_> = commands.lines().filter_map(|line| line.strip_prefix("### ")?.split(':').next()).collect();
-    let named: Vec<_> = headings.iter().flat_map(|heading| heading.split(", ")).collect();
+    let commands = PAGE
+        .split("\n## Commands\n")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("a section of commands");
+    let headings: Vec<_> = commands
+        .lines()
+        .filter_map(|line| line.strip_prefix("### ")?.split(':').next())
+        .collect();
+    let named: Vec<_> = headings
+        .iter()
+        .flat_map(|heading| heading.split(", "))
+        .collect();
     for name in names {
         assert!(
             named.contains(&name),
@@ -99,13 +138,37 @@ fn every_command_has_an_example_or_a_heading() {
 
 #[test]
 fn every_kind_of_event_has_an_example() {
-    let kinds = EVENTS.split("pub enum WireEvent {").nth(1).and_then(|rest| rest.split("\n}").next()).expect("the enum");
-    // A variant stands alone in its line, indented once; comments and attributes do not begin with a capital.
-    let variants = kinds.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with(char::is_uppercase));
-    let name = |line: &str| line.chars().take_while(|c| c.is_alphanumeric()).collect::<String>();
-    let names: Vec<_> = variants.map(name).filter(|name| name != "Unknown").map(|name| name.to_lowercase()).collect();
-    assert!(names.iter().any(|name| name == "message") && names.len() > 7, "{names:?}");
-    let shown = |name: &str| blocks().iter().flatten().any(|(_, line)| line.contains(&format!("\"event\":\"{name}\"")));
+    let kinds = EVENTS
+        .split("pub enum WireEvent {")
+        .nth(1)
+        .and_then(|rest| rest.split("\n}").next())
+        .expect("the enum");
+    // A variant stands alone in its line, indented once; comments and attributes do not begin with
+    // a capital.
+    let variants = kinds
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(char::is_uppercase));
+    let name = |line: &str| {
+        line.chars()
+            .take_while(|c| c.is_alphanumeric())
+            .collect::<String>()
+    };
+    let names: Vec<_> = variants
+        .map(name)
+        .filter(|name| name != "Unknown")
+        .map(|name| name.to_lowercase())
+        .collect();
+    assert!(
+        names.iter().any(|name| name == "message") && names.len() > 7,
+        "{names:?}"
+    );
+    let shown = |name: &str| {
+        blocks()
+            .iter()
+            .flatten()
+            .any(|(_, line)| line.contains(&format!("\"event\":\"{name}\"")))
+    };
     for name in names {
         assert!(
             shown(&name),

@@ -1,10 +1,14 @@
-//! What the replica asks the store to make durable, and what the store gives back when a node starts.
+//! What the replica asks the store to make durable, and what the store gives back when a node
+//! starts.
 //!
-//! These are plain values: the replica decides, the store writes. A [`Commit`] is written whole or not at all.
+//! These are plain values: the replica decides, the store writes. A [`Commit`] is written whole or
+//! not at all.
 
 use std::sync::Arc;
 
-use hobnob_protocol::{CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, RoomKey, RoomName, Seq};
+use hobnob_protocol::{
+    CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, RoomKey, RoomName, Seq,
+};
 
 /// Numbers the commits of one run, in the order in which the replica made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,7 +16,8 @@ pub struct CommitId(pub u64);
 
 /// Who was in an open room when an entry came. Grows through the life of a store.
 ///
-/// [`AudienceId::MEMBERS`] stands for "all members, whenever they come": direct conversations and rooms with a secret.
+/// [`AudienceId::MEMBERS`] stands for "all members, whenever they come": direct conversations and
+/// rooms with a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AudienceId(pub u64);
 
@@ -33,7 +38,8 @@ pub struct Commit {
 /// One change of the store.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Makes the conversation known. Comes before its first entry; again when something about it changes.
+    /// Makes the conversation known. Comes before its first entry; again when something about it
+    /// changes.
     Conversation(ConversationRecord),
     /// Keeps the entries `batch[from..]`, and the signature at the batch's end.
     Append {
@@ -50,7 +56,8 @@ pub enum Op {
     },
     /// A new audience of an open room. Comes before the first entry that names it.
     Audience(AudienceRecord),
-    /// Those who are in an open room or dropped out without a goodbye: replaces the list for this conversation.
+    /// Those who are in an open room or dropped out without a goodbye: replaces the list for this
+    /// conversation.
     Lingerers(ConversationId, Vec<Lingerer>),
     /// The peer has these entries of our own log on disk: replaces what was known before.
     Acked {
@@ -109,7 +116,8 @@ pub enum ConversationKind {
         name: RoomName,
         /// Its key.
         key: RoomKey,
-        /// Whether it has no secret: whoever knows the name may come in, and hears what is said while they are there.
+        /// Whether it has no secret: whoever knows the name may come in, and hears what is said
+        /// while they are there.
         open: bool,
         /// Whether this node is in it now; history stays after it left.
         joined: bool,
@@ -132,8 +140,13 @@ pub enum OfferState {
 }
 
 impl OfferState {
-    const ALL: [OfferState; 5] =
-        [OfferState::Offered, OfferState::Wanted, OfferState::Done, OfferState::Declined, OfferState::Failed];
+    const ALL: [OfferState; 5] = [
+        OfferState::Offered,
+        OfferState::Wanted,
+        OfferState::Done,
+        OfferState::Declined,
+        OfferState::Failed,
+    ];
 
     /// Its number in the store.
     pub fn code(self) -> i64 {
@@ -182,13 +195,15 @@ pub struct Run {
 pub struct LogRecord {
     /// Its name.
     pub name: LogName,
-    /// When this store first heard of it, among its other logs: an author's logs are sent in this order.
+    /// When this store first heard of it, among its other logs: an author's logs are sent in this
+    /// order.
     pub ordinal: u64,
     /// What is held, sorted by `first`.
     pub runs: Vec<Run>,
     /// The last entry held and its hash.
     pub head: (Seq, EntryHash),
-    /// The chain's hash at the other edges of what is held: at the last entry of each stretch, and before its first.
+    /// The chain's hash at the other edges of what is held: at the last entry of each stretch, and
+    /// before its first.
     pub edges: Vec<(Seq, EntryHash)>,
 }
 
@@ -199,7 +214,8 @@ pub struct Loaded {
     pub conversations: Vec<ConversationRecord>,
     /// All logs that hold at least one entry.
     pub logs: Vec<LogRecord>,
-    /// Where the clock of each conversation goes on: not below any Lamport number held, but for jumps.
+    /// Where the clock of each conversation goes on: not below any Lamport number held, but for
+    /// jumps.
     pub lamport: Vec<(ConversationId, u64)>,
     /// The audiences formed within the time that the caller asked for.
     pub audiences: Vec<AudienceRecord>,

@@ -1,7 +1,8 @@
-//! Pure state machines: what a node decides. No async, no I/O, no clock: time is an argument, randomness is passed in.
+//! Pure state machines: what a node decides. No async, no I/O, no clock: time is an argument,
+//! randomness is passed in.
 //!
-//! Every machine has one shape: `handle(now, input)`, then `poll_output()` until there is none, then sleep until
-//! `poll_timeout()`.
+//! Every machine has one shape: `handle(now, input)`, then `poll_output()` until there is none,
+//! then sleep until `poll_timeout()`.
 
 pub mod diagnosis;
 pub mod durable;
@@ -26,7 +27,8 @@ pub struct SessionId(pub u64);
 pub struct Now {
     /// Since the node started: for everything that is waited for.
     pub mono: Duration,
-    /// Milliseconds since the Unix epoch: for what people see, and for what must outlive the process. May jump.
+    /// Milliseconds since the Unix epoch: for what people see, and for what must outlive the
+    /// process. May jump.
     pub wall_ms: u64,
 }
 

@@ -1,9 +1,11 @@
 //! Whom to dial and when, and which of several connections with one peer stays.
 //!
-//! Both sides may dial at once. Both then keep the connection dialed by the smaller peer id, without a word about it. A peer that
-//! dials although there has been a session for a while has lost it: the new connection stays. Another instance of the peer takes
-//! the place of an older one, never the reverse. A direct connection takes the place of a relayed one; a relayed one that of a
-//! direct one only when that has been up for a while, which shows that the peer can no longer use it.
+//! Both sides may dial at once. Both then keep the connection dialed by the smaller peer id,
+//! without a word about it. A peer that dials although there has been a session for a while has
+//! lost it: the new connection stays. Another instance of the peer takes the place of an older one,
+//! never the reverse. A direct connection takes the place of a relayed one; a relayed one that of a
+//! direct one only when that has been up for a while, which shows that the peer can no longer use
+//! it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -26,7 +28,8 @@ pub const ADDRS_PER_PEER_MAX: usize = 16;
 /// Peers to dial that are remembered; further ones are not dialed until there is room.
 pub const PEERS_MAX: usize = 10_000;
 
-/// Within this time after a session came up, another one with the same instance means that both sides dialed at once.
+/// Within this time after a session came up, another one with the same instance means that both
+/// sides dialed at once.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Sessions of a node at most.
@@ -44,7 +47,8 @@ pub struct Instance {
 /// What can happen.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A peer may be at these addresses: somebody said so. A sign of life ends a back-off; a memory does not.
+    /// A peer may be at these addresses: somebody said so. A sign of life ends a back-off; a memory
+    /// does not.
     Found {
         /// Who.
         peer: PeerId,
@@ -67,12 +71,14 @@ pub enum Input {
         instance: Instance,
         /// Whether it goes through a relay.
         relayed: bool,
-        /// A number that both ends know of the connection, another for each: to settle on the same one of several.
+        /// A number that both ends know of the connection, another for each: to settle on the same
+        /// one of several.
         mark: u64,
     },
     /// The peer of a session has missed a ping: if it can be reached by a relay, that is tried now.
     Suspect(SessionId),
-    /// The peer, with which there is a relayed session, has been heard from this address: dial it there.
+    /// The peer, with which there is a relayed session, has been heard from this address: dial it
+    /// there.
     Proven(PeerId, SocketAddr),
     /// A session has ended.
     Down {
@@ -80,7 +86,8 @@ pub enum Input {
         session: SessionId,
         /// Whether the peer said goodbye: then it is dialed only when it is heard of.
         goodbye: bool,
-        /// Whether the peer wants no session with this instance now: then this one keeps away for a while.
+        /// Whether the peer wants no session with this instance now: then this one keeps away for a
+        /// while.
         unwelcome: bool,
     },
     /// Our network changed: what could not be reached before may be reachable now.
@@ -146,7 +153,12 @@ pub struct Paths {
 impl Paths {
     /// No paths yet.
     pub fn new(me: PeerId, rng: Rng) -> Self {
-        Self { me, rng, paths: BTreeMap::new(), outputs: VecDeque::new() }
+        Self {
+            me,
+            rng,
+            paths: BTreeMap::new(),
+            outputs: VecDeque::new(),
+        }
     }
 
     /// Tells what happened.
@@ -155,12 +167,33 @@ impl Paths {
         match input {
             Input::Found { peer, addrs, alive } => self.found(peer, addrs, alive, now),
             Input::DialFailed(peer) => self.dial_failed(peer, now),
-            Input::Connected { session, peer, dialed, instance, relayed, mark } => {
-                self.connected(peer, Current { session, dialed, relayed, mark, instance, since: now });
+            Input::Connected {
+                session,
+                peer,
+                dialed,
+                instance,
+                relayed,
+                mark,
+            } => {
+                self.connected(
+                    peer,
+                    Current {
+                        session,
+                        dialed,
+                        relayed,
+                        mark,
+                        instance,
+                        since: now,
+                    },
+                );
             }
             Input::Suspect(session) => self.suspect(session),
             Input::Proven(peer, addr) => self.proven(peer, addr),
-            Input::Down { session, goodbye, unwelcome } => self.down(session, goodbye, unwelcome, now),
+            Input::Down {
+                session,
+                goodbye,
+                unwelcome,
+            } => self.down(session, goodbye, unwelcome, now),
             Input::NetworkChanged => self.network_changed(now),
             Input::Timeout => {}
         }
@@ -174,17 +207,27 @@ impl Paths {
 
     /// When to come back with [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.paths.values().filter(|path| path.wants_dial()).filter_map(|path| path.next_at).min()
+        self.paths
+            .values()
+            .filter(|path| path.wants_dial())
+            .filter_map(|path| path.next_at)
+            .min()
     }
 
     /// The session with a peer.
     pub fn session(&self, peer: PeerId) -> Option<SessionId> {
-        self.paths.get(&peer)?.session.map(|current| current.session)
+        self.paths
+            .get(&peer)?
+            .session
+            .map(|current| current.session)
     }
 
     /// The addresses at which a peer may be, the likeliest first.
     pub fn addrs(&self, peer: PeerId) -> Vec<SocketAddr> {
-        self.paths.get(&peer).map(|path| path.addrs.iter().copied().collect()).unwrap_or_default()
+        self.paths
+            .get(&peer)
+            .map(|path| path.addrs.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     fn found(&mut self, peer: PeerId, addrs: Vec<SocketAddr>, alive: bool, now: Duration) {
@@ -208,24 +251,37 @@ impl Paths {
         }
     }
 
-    /// The direct way may be dead: if there is one through a relay, the session moves there as soon as that is up.
+    /// The direct way may be dead: if there is one through a relay, the session moves there as soon
+    /// as that is up.
     fn suspect(&mut self, session: SessionId) {
-        let of_session = |path: &Path| path.session.is_some_and(|current| current.session == session && !current.relayed);
-        let Some((&peer, _)) = self.paths.iter().find(|(_, path)| of_session(path)) else { return };
+        let of_session = |path: &Path| {
+            path.session
+                .is_some_and(|current| current.session == session && !current.relayed)
+        };
+        let Some((&peer, _)) = self.paths.iter().find(|(_, path)| of_session(path)) else {
+            return;
+        };
         self.dial_some(peer, |addr| is_synthetic(addr.ip()));
     }
 
-    /// Dials at once, also while another dial is under way: that may be one to a private address of the peer's own network, which
-    /// is another machine's here or nobody's, and the way that the knocks have opened does not stay open until it fails.
+    /// Dials at once, also while another dial is under way: that may be one to a private address of
+    /// the peer's own network, which is another machine's here or nobody's, and the way that the
+    /// knocks have opened does not stay open until it fails.
     fn proven(&mut self, peer: PeerId, addr: SocketAddr) {
-        if self.paths.get(&peer).is_some_and(|path| path.session.is_some_and(|current| current.relayed)) {
+        if self
+            .paths
+            .get(&peer)
+            .is_some_and(|path| path.session.is_some_and(|current| current.relayed))
+        {
             self.outputs.push_back(Output::Dial(peer, vec![addr]));
         }
     }
 
     /// Dials some of a peer's addresses although there is a session with it.
     fn dial_some(&mut self, peer: PeerId, which: impl Fn(&SocketAddr) -> bool) {
-        let Some(path) = self.paths.get_mut(&peer) else { return };
+        let Some(path) = self.paths.get_mut(&peer) else {
+            return;
+        };
         let addrs: Vec<_> = path.addrs.iter().copied().filter(which).collect();
         if !path.dialing && !addrs.is_empty() {
             path.dialing = true;
@@ -234,22 +290,32 @@ impl Paths {
     }
 
     fn dial_failed(&mut self, peer: PeerId, now: Duration) {
-        let Some(path) = self.paths.get_mut(&peer) else { return };
+        let Some(path) = self.paths.get_mut(&peer) else {
+            return;
+        };
         path.dialing = false;
         path.failures = path.failures.saturating_add(1);
-        let most = BACK_OFF_MIN.saturating_mul(1 << path.failures.min(6)).min(BACK_OFF_MAX);
+        let most = BACK_OFF_MIN
+            .saturating_mul(1 << path.failures.min(6))
+            .min(BACK_OFF_MAX);
         path.next_at = Some(now + jittered(&mut self.rng, most));
     }
 
     fn connected(&mut self, peer: PeerId, new: Current) {
-        let full = self.paths.values().filter(|path| path.session.is_some()).count() >= SESSIONS_MAX;
+        let full = self
+            .paths
+            .values()
+            .filter(|path| path.session.is_some())
+            .count()
+            >= SESSIONS_MAX;
         let path = self.paths.entry(peer).or_default();
         if new.dialed {
             path.dialing = false;
         }
         let Some(old) = path.session else {
             if full {
-                self.outputs.push_back(Output::Close(new.session, CloseReason::Full));
+                self.outputs
+                    .push_back(Output::Close(new.session, CloseReason::Full));
                 return;
             }
             self.keep(peer, new);
@@ -258,30 +324,42 @@ impl Paths {
         if new.instance != old.instance {
             self.another_instance(peer, old, new);
         } else if self.stays(peer, old, new) {
-            self.outputs.push_back(Output::Close(new.session, CloseReason::Duplicate));
+            self.outputs
+                .push_back(Output::Close(new.session, CloseReason::Duplicate));
         } else {
             self.keep(peer, new);
-            self.outputs.push_back(Output::Close(old.session, CloseReason::Duplicate));
+            self.outputs
+                .push_back(Output::Close(old.session, CloseReason::Duplicate));
         }
     }
 
-    /// Whether the older of two connections with one instance is the one that stays. Of those made at once it is the same one at
-    /// both ends, in whatever order they come: a direct one, then one dialed by the smaller id, then that of the smaller mark.
+    /// Whether the older of two connections with one instance is the one that stays. Of those made
+    /// at once it is the same one at both ends, in whatever order they come: a direct one, then one
+    /// dialed by the smaller id, then that of the smaller mark.
     fn stays(&self, peer: PeerId, old: Current, new: Current) -> bool {
         if new.since - old.since > AT_ONCE {
             return false;
         }
-        let rank = |current: Current| (current.relayed, current.dialed != (self.me < peer), current.mark);
+        let rank = |current: Current| {
+            (
+                current.relayed,
+                current.dialed != (self.me < peer),
+                current.mark,
+            )
+        };
         rank(old) <= rank(new)
     }
 
     fn another_instance(&mut self, peer: PeerId, old: Current, new: Current) {
         if new.instance > old.instance {
             self.keep(peer, new);
-            self.outputs.push_back(Output::Close(old.session, CloseReason::Replaced));
+            self.outputs
+                .push_back(Output::Close(old.session, CloseReason::Replaced));
         } else {
-            // The older of two instances can only dial while the newer has a session if both run at once.
-            self.outputs.push_back(Output::Close(new.session, CloseReason::Replaced));
+            // The older of two instances can only dial while the newer has a session if both run at
+            // once.
+            self.outputs
+                .push_back(Output::Close(new.session, CloseReason::Replaced));
             self.outputs.push_back(Output::Copied(peer));
         }
     }
@@ -295,8 +373,13 @@ impl Paths {
     }
 
     fn down(&mut self, session: SessionId, goodbye: bool, unwelcome: bool, now: Duration) {
-        let of_session = |path: &&mut Path| path.session.is_some_and(|current| current.session == session);
-        let Some(path) = self.paths.values_mut().find(of_session) else { return };
+        let of_session = |path: &&mut Path| {
+            path.session
+                .is_some_and(|current| current.session == session)
+        };
+        let Some(path) = self.paths.values_mut().find(of_session) else {
+            return;
+        };
         path.session = None;
         path.next_at = match (goodbye, unwelcome) {
             (true, _) => None,
@@ -306,7 +389,11 @@ impl Paths {
     }
 
     fn network_changed(&mut self, now: Duration) {
-        for path in self.paths.values_mut().filter(|path| path.session.is_none()) {
+        for path in self
+            .paths
+            .values_mut()
+            .filter(|path| path.session.is_none())
+        {
             path.failures = 0;
             path.next_at = Some(now + jittered(&mut self.rng, BACK_OFF_MIN));
         }
@@ -342,8 +429,14 @@ mod tests {
     use super::*;
     use hobnob_protocol::SecretKey;
 
-    const FIRST: Instance = Instance { started_at_ms: 1, number: 9 };
-    const SECOND: Instance = Instance { started_at_ms: 2, number: 3 };
+    const FIRST: Instance = Instance {
+        started_at_ms: 1,
+        number: 9,
+    };
+    const SECOND: Instance = Instance {
+        started_at_ms: 2,
+        number: 3,
+    };
 
     struct Side {
         paths: Paths,
@@ -361,21 +454,52 @@ mod tests {
 
     impl Side {
         fn new(me: PeerId) -> Self {
-            Self { paths: Paths::new(me, Rng::new(1)), now: Duration::ZERO }
+            Self {
+                paths: Paths::new(me, Rng::new(1)),
+                now: Duration::ZERO,
+            }
         }
 
         fn tell(&mut self, input: Input) -> Vec<Output> {
-            self.paths.handle(Now { mono: self.now, wall_ms: 0 }, input);
+            self.paths.handle(
+                Now {
+                    mono: self.now,
+                    wall_ms: 0,
+                },
+                input,
+            );
             std::iter::from_fn(|| self.paths.poll_output()).collect()
         }
 
-        fn connected(&mut self, session: u64, peer: PeerId, dialed: bool, instance: Instance) -> Vec<Output> {
-            self.tell(Input::Connected { session: SessionId(session), peer, dialed, instance, relayed: false, mark: session })
+        fn connected(
+            &mut self,
+            session: u64,
+            peer: PeerId,
+            dialed: bool,
+            instance: Instance,
+        ) -> Vec<Output> {
+            self.tell(Input::Connected {
+                session: SessionId(session),
+                peer,
+                dialed,
+                instance,
+                relayed: false,
+                mark: session,
+            })
         }
     }
 
     fn kept(outputs: &[Output]) -> Vec<u64> {
-        outputs.iter().filter_map(|o| if let Output::Keep(s) = o { Some(s.0) } else { None }).collect()
+        outputs
+            .iter()
+            .filter_map(|o| {
+                if let Output::Keep(s) = o {
+                    Some(s.0)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     #[test]
@@ -408,7 +532,10 @@ mod tests {
             for connection in [2, 1] {
                 b.connected(connection, small, !dialer_is_small, FIRST);
             }
-            assert_eq!((a.paths.session(large), b.paths.session(small)), (Some(SessionId(1)), Some(SessionId(1))));
+            assert_eq!(
+                (a.paths.session(large), b.paths.session(small)),
+                (Some(SessionId(1)), Some(SessionId(1)))
+            );
         }
     }
 
@@ -419,7 +546,13 @@ mod tests {
         a.connected(1, large, true, FIRST);
         a.now += Duration::from_secs(6);
         let outputs = a.connected(2, large, false, FIRST);
-        assert_eq!(outputs, [Output::Keep(SessionId(2)), Output::Close(SessionId(1), CloseReason::Duplicate)]);
+        assert_eq!(
+            outputs,
+            [
+                Output::Keep(SessionId(2)),
+                Output::Close(SessionId(1), CloseReason::Duplicate)
+            ]
+        );
     }
 
     #[test]
@@ -428,10 +561,22 @@ mod tests {
         let mut a = Side::new(small);
         a.connected(1, large, true, FIRST);
         let outputs = a.connected(2, large, false, SECOND);
-        assert_eq!(outputs, [Output::Keep(SessionId(2)), Output::Close(SessionId(1), CloseReason::Replaced)]);
+        assert_eq!(
+            outputs,
+            [
+                Output::Keep(SessionId(2)),
+                Output::Close(SessionId(1), CloseReason::Replaced)
+            ]
+        );
         for session in 3..10 {
             let outputs = a.connected(session, large, false, FIRST);
-            assert_eq!(outputs, [Output::Close(SessionId(session), CloseReason::Replaced), Output::Copied(large)]);
+            assert_eq!(
+                outputs,
+                [
+                    Output::Close(SessionId(session), CloseReason::Replaced),
+                    Output::Copied(large)
+                ]
+            );
         }
         assert_eq!(a.paths.session(large), Some(SessionId(2)));
     }
@@ -440,12 +585,20 @@ mod tests {
     fn back_off_grows_to_a_minute_and_a_sign_of_life_ends_it() {
         let (small, large) = ids();
         let mut a = Side::new(small);
-        let found = |alive| Input::Found { peer: large, addrs: vec![addr(1)], alive };
+        let found = |alive| Input::Found {
+            peer: large,
+            addrs: vec![addr(1)],
+            alive,
+        };
         assert_eq!(a.tell(found(true)), [Output::Dial(large, vec![addr(1)])]);
         for failures in 1..20u32 {
             a.tell(Input::DialFailed(large));
             let at = a.paths.poll_timeout().expect("will dial again");
-            assert!(at - a.now <= BACK_OFF_MAX.min(BACK_OFF_MIN * 2u32.pow(failures.min(6))) + Duration::from_millis(1));
+            assert!(
+                at - a.now
+                    <= BACK_OFF_MAX.min(BACK_OFF_MIN * 2u32.pow(failures.min(6)))
+                        + Duration::from_millis(1)
+            );
             a.now = at;
             assert_eq!(a.tell(Input::Timeout).len(), 1);
         }
@@ -458,21 +611,47 @@ mod tests {
     fn after_a_goodbye_nobody_dials_until_the_peer_is_heard_of() {
         let (small, large) = ids();
         let mut a = Side::new(small);
-        a.tell(Input::Found { peer: large, addrs: vec![addr(1)], alive: true });
+        a.tell(Input::Found {
+            peer: large,
+            addrs: vec![addr(1)],
+            alive: true,
+        });
         assert_eq!(kept(&a.connected(1, large, true, FIRST)), [1]);
-        a.tell(Input::Down { session: SessionId(1), goodbye: true, unwelcome: false });
+        a.tell(Input::Down {
+            session: SessionId(1),
+            goodbye: true,
+            unwelcome: false,
+        });
         assert_eq!(a.paths.poll_timeout(), None);
-        assert_eq!(a.tell(Input::Found { peer: large, addrs: vec![addr(2)], alive: true }).len(), 1);
+        assert_eq!(
+            a.tell(Input::Found {
+                peer: large,
+                addrs: vec![addr(2)],
+                alive: true
+            })
+            .len(),
+            1
+        );
     }
 
     #[test]
     fn a_lost_session_is_dialed_again_within_a_second() {
         let (small, large) = ids();
         let mut a = Side::new(small);
-        a.tell(Input::Found { peer: large, addrs: vec![addr(1)], alive: true });
+        a.tell(Input::Found {
+            peer: large,
+            addrs: vec![addr(1)],
+            alive: true,
+        });
         a.connected(1, large, true, FIRST);
-        a.tell(Input::Down { session: SessionId(1), goodbye: false, unwelcome: false });
-        assert!(a.paths.poll_timeout().expect("will dial") <= BACK_OFF_MIN + Duration::from_millis(1));
+        a.tell(Input::Down {
+            session: SessionId(1),
+            goodbye: false,
+            unwelcome: false,
+        });
+        assert!(
+            a.paths.poll_timeout().expect("will dial") <= BACK_OFF_MIN + Duration::from_millis(1)
+        );
     }
 
     #[test]
@@ -482,7 +661,10 @@ mod tests {
         for n in 0..SESSIONS_MAX as u64 {
             let mut bytes = [9; 32];
             bytes[..8].copy_from_slice(&n.to_le_bytes());
-            assert_eq!(kept(&a.connected(n, PeerId::from_bytes(bytes), false, FIRST)), [n]);
+            assert_eq!(
+                kept(&a.connected(n, PeerId::from_bytes(bytes), false, FIRST)),
+                [n]
+            );
         }
         let outputs = a.connected(9999, PeerId::from_bytes([1; 32]), false, FIRST);
         assert_eq!(outputs, [Output::Close(SessionId(9999), CloseReason::Full)]);
@@ -496,7 +678,11 @@ mod tests {
     fn a_session_moves_to_a_direct_path_and_back_when_that_dies() {
         let (small, large) = ids();
         let mut a = Side::new(small);
-        a.tell(Input::Found { peer: large, addrs: vec![relayed_addr()], alive: true });
+        a.tell(Input::Found {
+            peer: large,
+            addrs: vec![relayed_addr()],
+            alive: true,
+        });
         let connected = |session, relayed| Input::Connected {
             session: SessionId(session),
             peer: large,
@@ -506,34 +692,78 @@ mod tests {
             mark: 0,
         };
         assert_eq!(a.tell(connected(1, true)), [Output::Keep(SessionId(1))]);
-        assert_eq!(a.tell(Input::Proven(large, addr(7))), [Output::Dial(large, vec![addr(7)])]);
-        assert_eq!(a.tell(Input::Proven(large, addr(8))), [Output::Dial(large, vec![addr(8)])], "also during another dial");
-        let moved = [Output::Keep(SessionId(2)), Output::Close(SessionId(1), CloseReason::Duplicate)];
+        assert_eq!(
+            a.tell(Input::Proven(large, addr(7))),
+            [Output::Dial(large, vec![addr(7)])]
+        );
+        assert_eq!(
+            a.tell(Input::Proven(large, addr(8))),
+            [Output::Dial(large, vec![addr(8)])],
+            "also during another dial"
+        );
+        let moved = [
+            Output::Keep(SessionId(2)),
+            Output::Close(SessionId(1), CloseReason::Duplicate),
+        ];
         assert_eq!(a.tell(connected(2, false)), moved);
-        assert_eq!(a.tell(connected(3, true)), [Output::Close(SessionId(3), CloseReason::Duplicate)]);
+        assert_eq!(
+            a.tell(connected(3, true)),
+            [Output::Close(SessionId(3), CloseReason::Duplicate)]
+        );
         a.now += Duration::from_secs(60);
-        assert_eq!(a.tell(Input::Suspect(SessionId(2))), [Output::Dial(large, vec![relayed_addr()])]);
-        let back = [Output::Keep(SessionId(4)), Output::Close(SessionId(2), CloseReason::Duplicate)];
+        assert_eq!(
+            a.tell(Input::Suspect(SessionId(2))),
+            [Output::Dial(large, vec![relayed_addr()])]
+        );
+        let back = [
+            Output::Keep(SessionId(4)),
+            Output::Close(SessionId(2), CloseReason::Duplicate),
+        ];
         assert_eq!(a.tell(connected(4, true)), back);
-        assert_eq!(a.tell(Input::Suspect(SessionId(4))), [], "there is no other relay to try");
+        assert_eq!(
+            a.tell(Input::Suspect(SessionId(4))),
+            [],
+            "there is no other relay to try"
+        );
     }
 
     #[test]
     fn a_direct_address_is_tried_first_and_also_while_there_is_a_relayed_session() {
         let (small, large) = ids();
         let mut a = Side::new(small);
-        a.tell(Input::Connected { session: SessionId(1), peer: large, dialed: true, instance: FIRST, relayed: true, mark: 0 });
-        let found = |addrs| Input::Found { peer: large, addrs, alive: true };
+        a.tell(Input::Connected {
+            session: SessionId(1),
+            peer: large,
+            dialed: true,
+            instance: FIRST,
+            relayed: true,
+            mark: 0,
+        });
+        let found = |addrs| Input::Found {
+            peer: large,
+            addrs,
+            alive: true,
+        };
         assert_eq!(a.tell(found(vec![relayed_addr()])), []);
-        assert_eq!(a.tell(found(vec![addr(1)])), [Output::Dial(large, vec![addr(1)])]);
+        assert_eq!(
+            a.tell(found(vec![addr(1)])),
+            [Output::Dial(large, vec![addr(1)])]
+        );
         a.tell(Input::DialFailed(large));
-        a.tell(Input::Down { session: SessionId(1), goodbye: false, unwelcome: false });
+        a.tell(Input::Down {
+            session: SessionId(1),
+            goodbye: false,
+            unwelcome: false,
+        });
         a.tell(found(vec![relayed_addr()]));
         assert_eq!(a.paths.addrs(large), [relayed_addr(), addr(1)]);
         a.now += BACK_OFF_MIN * 2;
         a.tell(Input::DialFailed(large));
         let at = a.paths.poll_timeout().expect("dials again");
         a.now = at;
-        assert_eq!(a.tell(Input::Timeout), [Output::Dial(large, vec![addr(1), relayed_addr()])]);
+        assert_eq!(
+            a.tell(Input::Timeout),
+            [Output::Dial(large, vec![addr(1), relayed_addr()])]
+        );
     }
 }

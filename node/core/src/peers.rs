@@ -1,7 +1,7 @@
 //! What is known of each peer, what to call it, and whom a name means.
 //!
-//! Nicknames are hints. Two peers of one nickname are shown as `name~<4 characters of the id>`, and to name both with one word is
-//! an error that lists them.
+//! Nicknames are hints. Two peers of one nickname are shown as `name~<4 characters of the id>`, and
+//! to name both with one word is an error that lists them.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,10 @@ fn list(known: &[String]) -> String {
         "; no peer is: give an address such as 10.0.0.2:4626, a peer id, or a ticket (`hobnob peers` shows who is there)"
             .to_owned()
     } else {
-        format!("; known are {}. `hobnob peers` shows all; an address, a peer id or a ticket work too", known.join(", "))
+        format!(
+            "; known are {}. `hobnob peers` shows all; an address, a peer id or a ticket work too",
+            known.join(", ")
+        )
     }
 }
 
@@ -73,7 +76,11 @@ pub struct Peers {
 impl Peers {
     /// A directory that knows only this node.
     pub fn new(me: PeerId, nick: Nickname) -> Self {
-        Self { me, nick, nicks: BTreeMap::new() }
+        Self {
+            me,
+            nick,
+            nicks: BTreeMap::new(),
+        }
     }
 
     /// This node's nickname from now on.
@@ -107,21 +114,38 @@ impl Peers {
 
     /// The nickname a peer gave itself.
     pub fn nick(&self, peer: PeerId) -> Option<&Nickname> {
-        if peer == self.me { Some(&self.nick) } else { self.nicks.get(&peer)?.as_ref() }
+        if peer == self.me {
+            Some(&self.nick)
+        } else {
+            self.nicks.get(&peer)?.as_ref()
+        }
     }
 
-    /// What to call a peer: a word that [`Peers::resolve`] takes back to it, unless its nickname looks like something else.
+    /// What to call a peer: a word that [`Peers::resolve`] takes back to it, unless its nickname
+    /// looks like something else.
     pub fn name(&self, peer: PeerId) -> String {
-        let Some(nick) = self.nick(peer) else { return peer.short() };
-        let others: Vec<_> = self.called(nick.as_str()).into_iter().filter(|other| *other != peer).collect();
+        let Some(nick) = self.nick(peer) else {
+            return peer.short();
+        };
+        let others: Vec<_> = self
+            .called(nick.as_str())
+            .into_iter()
+            .filter(|other| *other != peer)
+            .collect();
         let shared_with_me = peer != self.me && same_name(self.nick.as_str(), nick.as_str());
         if others.is_empty() && !shared_with_me {
             return nick.to_string();
         }
         let id = peer.to_string();
-        let others: Vec<_> = others.into_iter().chain(shared_with_me.then_some(self.me)).map(|other| other.to_string()).collect();
+        let others: Vec<_> = others
+            .into_iter()
+            .chain(shared_with_me.then_some(self.me))
+            .map(|other| other.to_string())
+            .collect();
         let distinct = |len: &usize| !others.iter().any(|other| other.starts_with(&id[..*len]));
-        let len = (DISTINGUISHING_CHARS..id.len()).find(distinct).unwrap_or(id.len());
+        let len = (DISTINGUISHING_CHARS..id.len())
+            .find(distinct)
+            .unwrap_or(id.len());
         format!("{nick}~{}", &id[..len])
     }
 
@@ -129,10 +153,18 @@ impl Peers {
     pub fn resolve(&self, word: &str) -> Result<PeerId, ResolveError> {
         let mut meant = self.called(word);
         if let Some((nick, start)) = word.rsplit_once('~') {
-            meant.extend(self.called(nick).into_iter().filter(|peer| peer.to_string().starts_with(start)));
+            meant.extend(
+                self.called(nick)
+                    .into_iter()
+                    .filter(|peer| peer.to_string().starts_with(start)),
+            );
         }
         if word.len() >= PEER_ID_SHORT_LEN {
-            meant.extend(self.nicks.keys().filter(|peer| peer.to_string().starts_with(word)));
+            meant.extend(
+                self.nicks
+                    .keys()
+                    .filter(|peer| peer.to_string().starts_with(word)),
+            );
         }
         meant.sort();
         meant.dedup();
@@ -141,7 +173,11 @@ impl Peers {
             [] => Err(self.nobody(word)),
             several => Err(ResolveError::Ambiguous {
                 name: word.to_owned(),
-                candidates: several.iter().take(LISTED_MAX).map(|peer| self.unambiguous(*peer)).collect(),
+                candidates: several
+                    .iter()
+                    .take(LISTED_MAX)
+                    .map(|peer| self.unambiguous(*peer))
+                    .collect(),
             }),
         }
     }
@@ -149,32 +185,61 @@ impl Peers {
     /// The name of a peer where that is unique, else its id.
     fn unambiguous(&self, peer: PeerId) -> String {
         let name = self.name(peer);
-        if self.resolve_quietly(&name) == Some(peer) { name } else { peer.to_string() }
+        if self.resolve_quietly(&name) == Some(peer) {
+            name
+        } else {
+            peer.to_string()
+        }
     }
 
     fn resolve_quietly(&self, word: &str) -> Option<PeerId> {
         let (nick, start) = word.rsplit_once('~').unwrap_or((word, ""));
-        let called: Vec<_> = self.called(nick).into_iter().filter(|peer| peer.to_string().starts_with(start)).collect();
-        if let [peer] = called.as_slice() { Some(*peer) } else { None }
+        let called: Vec<_> = self
+            .called(nick)
+            .into_iter()
+            .filter(|peer| peer.to_string().starts_with(start))
+            .collect();
+        if let [peer] = called.as_slice() {
+            Some(*peer)
+        } else {
+            None
+        }
     }
 
     fn nobody(&self, word: &str) -> ResolveError {
-        let is_me =
-            same_name(self.nick.as_str(), word) || (word.len() >= PEER_ID_SHORT_LEN && self.me.to_string().starts_with(word));
+        let is_me = same_name(self.nick.as_str(), word)
+            || (word.len() >= PEER_ID_SHORT_LEN && self.me.to_string().starts_with(word));
         if is_me {
             return ResolveError::Me(word.to_owned());
         }
         let mut known: Vec<_> = self.nicks.keys().map(|peer| self.name(*peer)).collect();
         // Names that begin alike are the likeliest to have been meant.
-        let alike = |name: &String| std::cmp::Reverse(name.chars().zip(word.chars()).take_while(|(a, b)| a == b).count());
+        let alike = |name: &String| {
+            std::cmp::Reverse(
+                name.chars()
+                    .zip(word.chars())
+                    .take_while(|(a, b)| a == b)
+                    .count(),
+            )
+        };
         known.sort_by_key(alike);
         known.truncate(LISTED_MAX);
-        ResolveError::Unknown { name: word.to_owned(), known }
+        ResolveError::Unknown {
+            name: word.to_owned(),
+            known,
+        }
     }
 
     fn called(&self, name: &str) -> Vec<PeerId> {
-        let called = |nick: &Option<Nickname>| nick.as_ref().is_some_and(|nick| same_name(nick.as_str(), name));
-        self.nicks.iter().filter(|(_, nick)| called(nick)).map(|(peer, _)| *peer).collect()
+        let called = |nick: &Option<Nickname>| {
+            nick.as_ref()
+                .is_some_and(|nick| same_name(nick.as_str(), name))
+        };
+        self.nicks
+            .iter()
+            .filter(|(_, nick)| called(nick))
+            .map(|(peer, _)| *peer)
+            .collect()
     }
 }
 
@@ -214,7 +279,9 @@ mod tests {
     #[test]
     fn one_name_for_two_is_an_error_that_lists_words_that_work() {
         let peers = directory(&[(1, "ann"), (2, "ann")]);
-        let Err(ResolveError::Ambiguous { candidates, .. }) = peers.resolve("ann") else { panic!("should be ambiguous") };
+        let Err(ResolveError::Ambiguous { candidates, .. }) = peers.resolve("ann") else {
+            panic!("should be ambiguous")
+        };
         let meant: Vec<_> = candidates.iter().map(|name| peers.resolve(name)).collect();
         let mut both = [Ok(id(1)), Ok(id(2))];
         both.sort_by_key(|peer| *peer.as_ref().expect("both resolve"));
@@ -227,19 +294,31 @@ mod tests {
         let peers = directory(&[(1, "ann"), (2, "bob")]);
         let text = id(2).to_string();
         assert_eq!(peers.resolve(&text[..8]), Ok(id(2)));
-        assert!(matches!(peers.resolve(&text[..7]), Err(ResolveError::Unknown { .. })));
+        assert!(matches!(
+            peers.resolve(&text[..7]),
+            Err(ResolveError::Unknown { .. })
+        ));
     }
 
     #[test]
     fn a_peer_that_calls_itself_like_another_ones_id_makes_the_word_ambiguous() {
         let peers = directory(&[(1, "ann"), (2, &id(1).to_string()[..8])]);
-        assert!(matches!(peers.resolve(&id(1).to_string()[..8]), Err(ResolveError::Ambiguous { .. })));
+        assert!(matches!(
+            peers.resolve(&id(1).to_string()[..8]),
+            Err(ResolveError::Ambiguous { .. })
+        ));
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_what_to_try_and_ones_own_with_a_hint() {
         let peers = directory(&[(1, "ann")]);
-        assert!(peers.resolve("anna").expect_err("unknown").to_string().contains("known are ann"));
+        assert!(
+            peers
+                .resolve("anna")
+                .expect_err("unknown")
+                .to_string()
+                .contains("known are ann")
+        );
         assert_eq!(peers.resolve("me"), Err(ResolveError::Me("me".into())));
     }
 

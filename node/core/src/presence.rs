@@ -1,10 +1,12 @@
 //! Whether the peer at the other end of a session is still there, and how far away it is.
 //!
-//! A ping goes out after [`QUIET`] of silence and then every [`MISS`] until something is heard. One miss makes the peer suspect,
-//! [`MISSES_MAX`] of them end the session: a silent death shows within 15 seconds. Round trips are measured by the same pings.
+//! A ping goes out after [`QUIET`] of silence and then every [`MISS`] until something is heard. One
+//! miss makes the peer suspect, [`MISSES_MAX`] of them end the session: a silent death shows within
+//! 15 seconds. Round trips are measured by the same pings.
 //!
-//! Most pings are light: what answers them is QUIC's own acknowledgement, so that an idle session costs two packets a round. Every
-//! so often, and whenever it matters, a ping wants a pong from the other program.
+//! Most pings are light: what answers them is QUIC's own acknowledgement, so that an idle session
+//! costs two packets a round. Every so often, and whenever it matters, a ping wants a pong from the
+//! other program.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -122,7 +124,11 @@ impl Presence {
     }
 
     fn up(&mut self, session: SessionId, first: bool, now: Duration) {
-        let quiet = if first { QUIET } else { QUIET + QUIET_OTHER_END };
+        let quiet = if first {
+            QUIET
+        } else {
+            QUIET + QUIET_OTHER_END
+        };
         let watch = Watch {
             quiet,
             heard_at: now,
@@ -139,7 +145,9 @@ impl Presence {
     }
 
     fn heard(&mut self, session: SessionId, now: Duration) {
-        let Some(watch) = self.watches.get_mut(&session) else { return };
+        let Some(watch) = self.watches.get_mut(&session) else {
+            return;
+        };
         watch.heard_at = now;
         watch.touched_at = None;
         if watch.misses > 0 {
@@ -150,8 +158,12 @@ impl Presence {
     }
 
     fn pong(&mut self, session: SessionId, token: u64, now: Duration) {
-        let Some(watch) = self.watches.get_mut(&session) else { return };
-        let Some(at) = watch.asked.iter().position(|(asked, _)| *asked == token) else { return };
+        let Some(watch) = self.watches.get_mut(&session) else {
+            return;
+        };
+        let Some(at) = watch.asked.iter().position(|(asked, _)| *asked == token) else {
+            return;
+        };
         let (_, asked_at) = watch.asked[at];
         watch.asked.drain(..=at);
         self.outputs.push_back(Output::Rtt(session, now - asked_at));
@@ -162,9 +174,12 @@ impl Presence {
         self.heard(session, now);
     }
 
-    /// The light ping was answered, if there was one: the next round counts from there, whenever this became known.
+    /// The light ping was answered, if there was one: the next round counts from there, whenever
+    /// this became known.
     fn acked(&mut self, session: SessionId) {
-        let Some(watch) = self.watches.get_mut(&session) else { return };
+        let Some(watch) = self.watches.get_mut(&session) else {
+            return;
+        };
         if let Some(at) = watch.touched_at.take() {
             watch.heard_at = at;
             watch.next_at = at + watch.quiet;
@@ -190,7 +205,9 @@ impl Presence {
     }
 
     fn ask(&mut self, session: SessionId, now: Duration) {
-        let Some(watch) = self.watches.get_mut(&session) else { return };
+        let Some(watch) = self.watches.get_mut(&session) else {
+            return;
+        };
         watch.next_at = now + MISS;
         if watch.misses == 0 && watch.light > 0 {
             watch.light -= 1;
@@ -202,19 +219,31 @@ impl Presence {
         watch.light = LIGHT_PINGS;
         watch.touched_at = None;
         watch.asked.push_back((self.last_token, now));
-        self.outputs.push_back(Output::Ping(session, self.last_token));
+        self.outputs
+            .push_back(Output::Ping(session, self.last_token));
     }
 
     fn timeout(&mut self, now: Duration) {
-        let due: Vec<_> = self.watches.iter().filter(|(_, watch)| watch.next_at <= now).map(|(id, _)| *id).collect();
+        let due: Vec<_> = self
+            .watches
+            .iter()
+            .filter(|(_, watch)| watch.next_at <= now)
+            .map(|(id, _)| *id)
+            .collect();
         for session in due {
             self.watch_timed_out(session, now);
         }
     }
 
     fn watch_timed_out(&mut self, session: SessionId, now: Duration) {
-        let Some(watch) = self.watches.get_mut(&session) else { return };
-        let unanswered = watch.touched_at.is_some() || watch.asked.back().is_some_and(|(_, at)| *at >= watch.heard_at);
+        let Some(watch) = self.watches.get_mut(&session) else {
+            return;
+        };
+        let unanswered = watch.touched_at.is_some()
+            || watch
+                .asked
+                .back()
+                .is_some_and(|(_, at)| *at >= watch.heard_at);
         if unanswered {
             watch.misses += 1;
             match watch.misses {
@@ -242,17 +271,31 @@ mod tests {
     impl Clock {
         fn new() -> Self {
             let mut clock = Clock(Presence::default(), Duration::ZERO);
-            clock.tell(Input::Up { session: S, first: true });
+            clock.tell(Input::Up {
+                session: S,
+                first: true,
+            });
             clock
         }
 
         fn tell(&mut self, input: Input) -> Vec<Output> {
-            self.0.handle(Now { mono: self.1, wall_ms: 0 }, input);
+            self.0.handle(
+                Now {
+                    mono: self.1,
+                    wall_ms: 0,
+                },
+                input,
+            );
             std::iter::from_fn(|| self.0.poll_output()).collect()
         }
 
-        /// Lets time run, with a peer that answers each ping with this luck; returns what was said and when.
-        fn run(&mut self, until: Duration, mut answers: impl FnMut() -> bool) -> Vec<(Duration, Output)> {
+        /// Lets time run, with a peer that answers each ping with this luck; returns what was said
+        /// and when.
+        fn run(
+            &mut self,
+            until: Duration,
+            mut answers: impl FnMut() -> bool,
+        ) -> Vec<(Duration, Output)> {
             let mut said = Vec::new();
             while let Some(at) = self.0.poll_timeout().filter(|at| *at <= until) {
                 self.1 = at;
@@ -263,7 +306,11 @@ mod tests {
                         && answers()
                     {
                         self.1 += Duration::from_millis(2);
-                        let answer = if token == PING_LIGHT { Input::Acked(session) } else { Input::Pong(session, token) };
+                        let answer = if token == PING_LIGHT {
+                            Input::Acked(session)
+                        } else {
+                            Input::Pong(session, token)
+                        };
                         outputs.extend(self.tell(answer));
                     }
                 }
@@ -277,7 +324,11 @@ mod tests {
         let mut clock = Clock::new();
         clock.tell(Input::Pong(S, 1));
         let said = clock.run(Duration::from_secs(60), || false);
-        let when = |wanted| said.iter().find(|(_, output)| *output == wanted).map(|(at, _)| at.as_millis());
+        let when = |wanted| {
+            said.iter()
+                .find(|(_, output)| *output == wanted)
+                .map(|(at, _)| at.as_millis())
+        };
         assert_eq!(when(Output::Suspect(S)), Some(11_000));
         assert_eq!(when(Output::Lost(S)), Some(14_000));
     }
@@ -286,8 +337,15 @@ mod tests {
     fn whoever_answers_is_never_lost_and_its_round_trip_is_known() {
         let mut clock = Clock::new();
         let said = clock.run(Duration::from_secs(3600), || true);
-        assert!(!said.iter().any(|(_, output)| matches!(output, Output::Lost(_))));
-        assert!(said.iter().any(|(_, output)| *output == Output::Rtt(S, Duration::from_millis(2))));
+        assert!(
+            !said
+                .iter()
+                .any(|(_, output)| matches!(output, Output::Lost(_)))
+        );
+        assert!(
+            said.iter()
+                .any(|(_, output)| *output == Output::Rtt(S, Duration::from_millis(2)))
+        );
     }
 
     #[test]
@@ -296,9 +354,15 @@ mod tests {
         clock.tell(Input::Pong(S, 1));
         let said = clock.run(Duration::from_secs(3600), || true);
         let pings = |wanted: fn(u64) -> bool| {
-            said.iter().filter(|(_, output)| matches!(output, Output::Ping(_, token) if wanted(*token))).count()
+            said.iter()
+                .filter(|(_, output)| matches!(output, Output::Ping(_, token) if wanted(*token)))
+                .count()
         };
-        assert!((359..=360).contains(&pings(|_| true)), "{}", pings(|_| true));
+        assert!(
+            (359..=360).contains(&pings(|_| true)),
+            "{}",
+            pings(|_| true)
+        );
         assert_eq!(pings(|token| token == PING_LIGHT), 300);
     }
 
@@ -321,7 +385,11 @@ mod tests {
         let mut clock = Clock::new();
         clock.1 = Duration::from_secs(1);
         assert!(clock.tell(Input::Timeout).contains(&Output::Suspect(S)));
-        assert!(clock.tell(Input::Pong(S, 2)).contains(&Output::Recovered(S)));
+        assert!(
+            clock
+                .tell(Input::Pong(S, 2))
+                .contains(&Output::Recovered(S))
+        );
     }
 
     #[test]
@@ -349,21 +417,36 @@ mod tests {
     fn after_a_change_of_network_only_an_answer_to_a_later_ping_counts() {
         let mut clock = Clock::new();
         assert_eq!(clock.tell(Input::NetworkChanged), [Output::Ping(S, 2)]);
-        assert!(!clock.tell(Input::Pong(S, 1)).contains(&Output::Confirmed(S)));
+        assert!(
+            !clock
+                .tell(Input::Pong(S, 1))
+                .contains(&Output::Confirmed(S))
+        );
         assert!(!clock.tell(Input::Heard(S)).contains(&Output::Confirmed(S)));
-        assert!(clock.tell(Input::Pong(S, 2)).contains(&Output::Confirmed(S)));
+        assert!(
+            clock
+                .tell(Input::Pong(S, 2))
+                .contains(&Output::Confirmed(S))
+        );
     }
 
     #[test]
     fn in_an_hour_of_five_percent_loss_nobody_is_called_offline() {
-        // A ping or its answer is lost in 9.75 % of tries. QUIC tries again after a probe timeout, doubled each time: within its
-        // second a ping over a local network is sent at least four times.
+        // A ping or its answer is lost in 9.75 % of tries. QUIC tries again after a probe timeout,
+        // doubled each time: within its second a ping over a local network is sent at least four
+        // times.
         for seed in 0..1000 {
             let mut rng = crate::Rng::new(seed);
             let mut round_trip_fails = || rng.below(10_000) < 975;
             let mut clock = Clock::new();
-            let said = clock.run(Duration::from_secs(3600), || !(0..4).all(|_| round_trip_fails()));
-            assert!(said.iter().all(|(_, output)| !matches!(output, Output::Lost(_))), "seed {seed}");
+            let said = clock.run(Duration::from_secs(3600), || {
+                !(0..4).all(|_| round_trip_fails())
+            });
+            assert!(
+                said.iter()
+                    .all(|(_, output)| !matches!(output, Output::Lost(_))),
+                "seed {seed}"
+            );
         }
     }
 }

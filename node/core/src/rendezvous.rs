@@ -1,12 +1,13 @@
 //! Finding a direct path between two peers that talk through a relay.
 //!
-//! Over the relayed session each tells the other where it might be reached: its own addresses, and where relays see it. Then both
-//! knock at all of these, again and again for a moment, which opens their NATs towards each other. A knock from anywhere is
-//! answered there, and an answer proves that the way is open in both directions. The peer with the smaller id dials the first
-//! address that is proved; the session moves there (see [`super::paths`]).
+//! Over the relayed session each tells the other where it might be reached: its own addresses, and
+//! where relays see it. Then both knock at all of these, again and again for a moment, which opens
+//! their NATs towards each other. A knock from anywhere is answered there, and an answer proves
+//! that the way is open in both directions. The peer with the smaller id dials the first address
+//! that is proved; the session moves there (see [`super::paths`]).
 //!
-//! Which addresses a peer may make us knock at is decided before they come here. A knock shows that whoever sent it knows the
-//! session's secret, and nothing else.
+//! Which addresses a peer may make us knock at is decided before they come here. A knock shows that
+//! whoever sent it knows the session's secret, and nothing else.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -17,7 +18,8 @@ use hobnob_protocol::datagram::Knock;
 
 use super::{Now, SessionId};
 
-/// Addresses of one peer that are knocked at, those it was heard from among them; further ones are ignored.
+/// Addresses of one peer that are knocked at, those it was heard from among them; further ones are
+/// ignored.
 pub const CANDIDATES_MAX: usize = 24;
 
 /// Between two knocks.
@@ -103,7 +105,13 @@ impl Rendezvous {
     pub fn handle(&mut self, now: Now, input: Input) {
         let now = now.mono;
         match input {
-            Input::Up { session, peer, dials, ours, theirs } => {
+            Input::Up {
+                session,
+                peer,
+                dials,
+                ours,
+                theirs,
+            } => {
                 let attempt = Attempt {
                     peer,
                     dials,
@@ -139,21 +147,36 @@ impl Rendezvous {
 
     /// When to come back with [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let knock = self.attempts.values().filter_map(|attempt| attempt.knocking.map(|(_, next)| next)).min();
-        let again = self.attempts.values().filter_map(|attempt| attempt.again_at).min();
+        let knock = self
+            .attempts
+            .values()
+            .filter_map(|attempt| attempt.knocking.map(|(_, next)| next))
+            .min();
+        let again = self
+            .attempts
+            .values()
+            .filter_map(|attempt| attempt.again_at)
+            .min();
         knock.into_iter().chain(again).min()
     }
 
-    /// The peer's list takes the place of an older one, and is reason enough to begin anew: the peer does the same.
+    /// The peer's list takes the place of an older one, and is reason enough to begin anew: the
+    /// peer does the same.
     fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>, now: Duration) {
-        let Some(attempt) = self.attempts.get_mut(&session) else { return };
+        let Some(attempt) = self.attempts.get_mut(&session) else {
+            return;
+        };
         attempt.candidates = addrs.into_iter().take(CANDIDATES_MAX).collect();
         attempt.begin(now);
     }
 
     fn knocked(&mut self, from: SocketAddr, knock: Knock, now: Duration) {
-        let Some(&session) = self.by_token.get(&knock.token) else { return };
-        let Some(attempt) = self.attempts.get_mut(&session) else { return };
+        let Some(&session) = self.by_token.get(&knock.token) else {
+            return;
+        };
+        let Some(attempt) = self.attempts.get_mut(&session) else {
+            return;
+        };
         if knock.answer {
             if attempt.dials && !attempt.proven {
                 attempt.proven = true;
@@ -161,7 +184,13 @@ impl Rendezvous {
             }
             return;
         }
-        self.outputs.push_back(Output::Knock(from, Knock { answer: true, token: attempt.ours }));
+        self.outputs.push_back(Output::Knock(
+            from,
+            Knock {
+                answer: true,
+                token: attempt.ours,
+            },
+        ));
         if !attempt.candidates.contains(&from) && attempt.candidates.len() < CANDIDATES_MAX {
             attempt.candidates.push_front(from);
         }
@@ -185,7 +214,9 @@ impl Rendezvous {
                 self.outputs.push_back(Output::SayCandidates(*session));
                 attempt.begin(now);
             }
-            let Some((until, next)) = attempt.knocking else { continue };
+            let Some((until, next)) = attempt.knocking else {
+                continue;
+            };
             if next > now {
                 continue;
             }
@@ -194,7 +225,13 @@ impl Rendezvous {
             } else if let Some(to) = attempt.candidates.pop_front() {
                 attempt.candidates.push_back(to);
                 attempt.knocking = Some((until, now + KNOCK_EVERY));
-                self.outputs.push_back(Output::Knock(to, Knock { answer: false, token: attempt.ours }));
+                self.outputs.push_back(Output::Knock(
+                    to,
+                    Knock {
+                        answer: false,
+                        token: attempt.ours,
+                    },
+                ));
             } else {
                 attempt.knocking = Some((until, now + KNOCK_EVERY));
             }
@@ -208,10 +245,13 @@ impl Attempt {
         self.knocking = Some((now + KNOCK_FOR, next));
     }
 
-    /// Not for good: NATs and networks change. A session that has moved is told of by [`Input::Down`], so this one has not.
+    /// Not for good: NATs and networks change. A session that has moved is told of by
+    /// [`Input::Down`], so this one has not.
     fn give_up(&mut self, now: Duration) {
         self.knocking = None;
-        let wait = AGAIN_MIN.saturating_mul(1 << self.failures.min(6)).min(AGAIN_MAX);
+        let wait = AGAIN_MIN
+            .saturating_mul(1 << self.failures.min(6))
+            .min(AGAIN_MAX);
         self.failures += 1;
         self.again_at = Some(now + wait);
     }
@@ -230,7 +270,8 @@ mod tests {
         SocketAddr::from(([11, 0, 0, 1], port))
     }
 
-    /// Two ends, each behind a way to rewrite and filter what the other sends: (from, to) becomes what arrives, if it does.
+    /// Two ends, each behind a way to rewrite and filter what the other sends: (from, to) becomes
+    /// what arrives, if it does.
     struct Pair {
         ends: [Rendezvous; 2],
         now: Duration,
@@ -240,20 +281,45 @@ mod tests {
 
     impl Pair {
         fn new() -> Self {
-            let mut pair = Pair { ends: Default::default(), now: Duration::ZERO, proven: Vec::new(), knocks: 0 };
+            let mut pair = Pair {
+                ends: Default::default(),
+                now: Duration::ZERO,
+                proven: Vec::new(),
+                knocks: 0,
+            };
             let peer = SecretKey::from_seed([1; 32]).id();
             for (end, ours, theirs) in [(0, A_TO_B, B_TO_A), (1, B_TO_A, A_TO_B)] {
-                pair.tell(end, Input::Up { session: SESSION, peer, dials: end == 0, ours, theirs });
+                pair.tell(
+                    end,
+                    Input::Up {
+                        session: SESSION,
+                        peer,
+                        dials: end == 0,
+                        ours,
+                        theirs,
+                    },
+                );
             }
             pair
         }
 
         fn tell(&mut self, end: usize, input: Input) {
-            self.ends[end].handle(Now { mono: self.now, wall_ms: 0 }, input);
+            self.ends[end].handle(
+                Now {
+                    mono: self.now,
+                    wall_ms: 0,
+                },
+                input,
+            );
         }
 
-        /// Runs for so long; `net` says from which address a knock of `end` to an address arrives at the other end, if it does.
-        fn run(&mut self, time: Duration, mut net: impl FnMut(usize, SocketAddr) -> Option<SocketAddr>) {
+        /// Runs for so long; `net` says from which address a knock of `end` to an address arrives
+        /// at the other end, if it does.
+        fn run(
+            &mut self,
+            time: Duration,
+            mut net: impl FnMut(usize, SocketAddr) -> Option<SocketAddr>,
+        ) {
             let until = self.now + time;
             while self.now < until {
                 for end in [0, 1] {
@@ -277,7 +343,10 @@ mod tests {
 
         fn exchange(&mut self, of_a: &[u16], of_b: &[u16]) {
             for (end, ports) in [(0, of_b), (1, of_a)] {
-                self.tell(end, Input::Candidates(SESSION, ports.iter().copied().map(addr).collect()));
+                self.tell(
+                    end,
+                    Input::Candidates(SESSION, ports.iter().copied().map(addr).collect()),
+                );
             }
         }
     }
@@ -291,7 +360,11 @@ mod tests {
             (1, 2) => Some(addr(12)),
             _ => None,
         });
-        assert_eq!(pair.proven, [addr(12)], "only the smaller id dials, and once");
+        assert_eq!(
+            pair.proven,
+            [addr(12)],
+            "only the smaller id dials, and once"
+        );
     }
 
     #[test]
@@ -311,14 +384,18 @@ mod tests {
     fn a_way_in_one_direction_proves_nothing_and_knocking_ends() {
         let mut pair = Pair::new();
         pair.exchange(&[1], &[11]);
-        pair.run(Duration::from_secs(20), |end, _| (end == 0).then(|| addr(1)));
+        pair.run(Duration::from_secs(20), |end, _| {
+            (end == 0).then(|| addr(1))
+        });
         assert!(pair.proven.is_empty());
         let knocks = pair.knocks;
         assert!(knocks > 100, "{knocks}");
         pair.run(Duration::from_secs(2), |_, _| None);
         assert_eq!(pair.knocks, knocks);
         // Later it is tried again, and the way may be open then.
-        pair.run(AGAIN_MIN, |end, _| Some(if end == 0 { addr(1) } else { addr(11) }));
+        pair.run(AGAIN_MIN, |end, _| {
+            Some(if end == 0 { addr(1) } else { addr(11) })
+        });
         assert_eq!(pair.proven, [addr(11)]);
     }
 
@@ -328,11 +405,35 @@ mod tests {
         let many: Vec<_> = (1..200).collect();
         pair.exchange(&many, &many);
         while pair.ends[0].poll_output().is_some() {}
-        pair.tell(0, Input::Knocked(addr(9), Knock { answer: false, token: [9; 16] }));
+        pair.tell(
+            0,
+            Input::Knocked(
+                addr(9),
+                Knock {
+                    answer: false,
+                    token: [9; 16],
+                },
+            ),
+        );
         assert_eq!(pair.ends[0].poll_output(), None);
-        assert_eq!(pair.ends[0].attempts[&SESSION].candidates.len(), CANDIDATES_MAX);
+        assert_eq!(
+            pair.ends[0].attempts[&SESSION].candidates.len(),
+            CANDIDATES_MAX
+        );
         pair.tell(0, Input::Down(SESSION));
-        pair.tell(0, Input::Knocked(addr(9), Knock { answer: false, token: B_TO_A }));
-        assert_eq!((pair.ends[0].poll_output(), pair.ends[0].poll_timeout()), (None, None));
+        pair.tell(
+            0,
+            Input::Knocked(
+                addr(9),
+                Knock {
+                    answer: false,
+                    token: B_TO_A,
+                },
+            ),
+        );
+        assert_eq!(
+            (pair.ends[0].poll_output(), pair.ends[0].poll_timeout()),
+            (None, None)
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! What the user of this node has decided about each peer: whose texts not to show, and with whom to have no session.
+//! What the user of this node has decided about each peer: whose texts not to show, and with whom
+//! to have no session.
 //!
-//! It decides who may have a session and whose texts are shown. Which entries are taken and passed on, given who is blocked, is
-//! for [`replica`](super::replica) to say.
+//! It decides who may have a session and whose texts are shown. Which entries are taken and passed
+//! on, given who is blocked, is for [`replica`](super::replica) to say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,7 +22,8 @@ pub const MARKED_MAX: usize = 10_000;
 /// ```
 pub const KICKED_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// Peers with the name of a verified one that are remembered and told of; further ones are refused in silence whenever they come.
+/// Peers with the name of a verified one that are remembered and told of; further ones are refused
+/// in silence whenever they come.
 pub const IMPOSTORS_MAX: usize = 1_000;
 
 /// What a user has decided about a peer for good.
@@ -57,14 +59,22 @@ impl Bar {
     pub fn code(self) -> (u32, &'static str) {
         match self {
             Bar::Blocked => (close::BLOCKED, "this node has blocked you"),
-            Bar::Kicked => (close::KICKED, "this node takes no session with you for a while"),
-            Bar::NameTaken => (close::NAME_TAKEN, "this node knows your name as that of somebody with another key"),
+            Bar::Kicked => (
+                close::KICKED,
+                "this node takes no session with you for a while",
+            ),
+            Bar::NameTaken => (
+                close::NAME_TAKEN,
+                "this node knows your name as that of somebody with another key",
+            ),
         }
     }
 
     /// What a peer means that closes a connection with this code.
     pub fn of_code(code: u64) -> Option<Bar> {
-        [Bar::Blocked, Bar::Kicked, Bar::NameTaken].into_iter().find(|bar| u64::from(bar.code().0) == code)
+        [Bar::Blocked, Bar::Kicked, Bar::NameTaken]
+            .into_iter()
+            .find(|bar| u64::from(bar.code().0) == code)
     }
 }
 
@@ -72,7 +82,8 @@ impl Bar {
 #[derive(Debug, Default)]
 pub struct Standings {
     marks: BTreeMap<PeerId, Marks>,
-    /// Peers that called themselves like one who is verified: the user has been told, and they are not dialed.
+    /// Peers that called themselves like one who is verified: the user has been told, and they are
+    /// not dialed.
     impostors: BTreeSet<PeerId>,
     /// Until when each peer that was kicked stays out.
     kicked: BTreeMap<PeerId, Duration>,
@@ -81,7 +92,10 @@ pub struct Standings {
 impl Standings {
     /// Takes up what the store holds.
     pub fn new(kept: Vec<(PeerId, Marks)>) -> Self {
-        Self { marks: kept.into_iter().collect(), ..Self::default() }
+        Self {
+            marks: kept.into_iter().collect(),
+            ..Self::default()
+        }
     }
 
     /// What has been decided about a peer.
@@ -119,14 +133,27 @@ impl Standings {
         self.impostors.remove(&peer);
     }
 
-    /// The verified peer whose name, the one under which it was verified or the one that it has now, this other peer gives itself.
+    /// The verified peer whose name, the one under which it was verified or the one that it has
+    /// now, this other peer gives itself.
     pub fn whose_name(&self, peer: PeerId, nick: &Nickname, peers: &Peers) -> Option<PeerId> {
-        if self.marks.get(&peer).is_some_and(|marks| marks.verified.is_some()) {
+        if self
+            .marks
+            .get(&peer)
+            .is_some_and(|marks| marks.verified.is_some())
+        {
             return None;
         }
-        let is_it = |name: Option<&Nickname>| name.is_some_and(|name| same_name(name.as_str(), nick.as_str()));
-        let verified = self.marks.iter().filter_map(|(peer, marks)| Some((*peer, marks.verified.as_ref()?)));
-        verified.into_iter().find(|(of, name)| is_it(Some(name)) || is_it(peers.nick(*of))).map(|(of, _)| of)
+        let is_it = |name: Option<&Nickname>| {
+            name.is_some_and(|name| same_name(name.as_str(), nick.as_str()))
+        };
+        let verified = self
+            .marks
+            .iter()
+            .filter_map(|(peer, marks)| Some((*peer, marks.verified.as_ref()?)));
+        verified
+            .into_iter()
+            .find(|(of, name)| is_it(Some(name)) || is_it(peers.nick(*of)))
+            .map(|(of, _)| of)
     }
 
     /// Notes a peer with the name of a verified one. Whether that is news.
@@ -142,7 +169,11 @@ impl Standings {
         if self.marks.get(&peer).is_some_and(|marks| marks.blocked) {
             return Some(Bar::Blocked);
         }
-        if self.kicked.get(&peer).is_some_and(|until| now.mono < *until) {
+        if self
+            .kicked
+            .get(&peer)
+            .is_some_and(|until| now.mono < *until)
+        {
             return Some(Bar::Kicked);
         }
         self.impostors.contains(&peer).then_some(Bar::NameTaken)
@@ -150,12 +181,17 @@ impl Standings {
 
     /// Whether the texts of this author are shown.
     pub fn shows(&self, author: PeerId) -> bool {
-        self.marks.get(&author).is_none_or(|marks| !marks.ignored && !marks.blocked)
+        self.marks
+            .get(&author)
+            .is_none_or(|marks| !marks.ignored && !marks.blocked)
     }
 
     /// Everybody who is blocked.
     pub fn blocked(&self) -> impl Iterator<Item = PeerId> {
-        self.marks.iter().filter(|(_, marks)| marks.blocked).map(|(peer, _)| *peer)
+        self.marks
+            .iter()
+            .filter(|(_, marks)| marks.blocked)
+            .map(|(peer, _)| *peer)
     }
 }
 
@@ -163,8 +199,16 @@ impl Standings {
 mod tests {
     use super::*;
 
-    const IGNORED: Marks = Marks { ignored: true, blocked: false, verified: None };
-    const BLOCKED: Marks = Marks { ignored: false, blocked: true, verified: None };
+    const IGNORED: Marks = Marks {
+        ignored: true,
+        blocked: false,
+        verified: None,
+    };
+    const BLOCKED: Marks = Marks {
+        ignored: false,
+        blocked: true,
+        verified: None,
+    };
 
     fn peer(n: u32) -> PeerId {
         let mut bytes = [0; 32];
@@ -173,16 +217,28 @@ mod tests {
     }
 
     fn at(secs: u64) -> Now {
-        Now { mono: Duration::from_secs(secs), wall_ms: 0 }
+        Now {
+            mono: Duration::from_secs(secs),
+            wall_ms: 0,
+        }
     }
 
     #[test]
     fn an_ignored_peer_may_have_a_session_and_a_blocked_one_may_not_and_neither_is_shown() {
         let mut standings = Standings::new(vec![(peer(1), IGNORED), (peer(2), BLOCKED)]);
-        assert_eq!((standings.bar(peer(1), at(0)), standings.bar(peer(2), at(0))), (None, Some(Bar::Blocked)));
+        assert_eq!(
+            (standings.bar(peer(1), at(0)), standings.bar(peer(2), at(0))),
+            (None, Some(Bar::Blocked))
+        );
         assert!(standings.shows(peer(3)) && !standings.shows(peer(1)) && !standings.shows(peer(2)));
         assert!(standings.set(peer(2), Marks::default()));
-        assert_eq!((standings.bar(peer(2), at(0)), standings.marked().collect::<Vec<_>>()), (None, vec![peer(1)]));
+        assert_eq!(
+            (
+                standings.bar(peer(2), at(0)),
+                standings.marked().collect::<Vec<_>>()
+            ),
+            (None, vec![peer(1)])
+        );
     }
 
     #[test]
@@ -192,7 +248,13 @@ mod tests {
         standings.kick(peer(2), at(5));
         standings.pardon(peer(2));
         let end = 5 + KICKED_FOR.as_secs();
-        assert_eq!((standings.bar(peer(1), at(end - 1)), standings.bar(peer(1), at(end))), (Some(Bar::Kicked), None));
+        assert_eq!(
+            (
+                standings.bar(peer(1), at(end - 1)),
+                standings.bar(peer(1), at(end))
+            ),
+            (Some(Bar::Kicked), None)
+        );
         assert_eq!(standings.bar(peer(2), at(6)), None);
         assert!(standings.shows(peer(1)), "what was kicked was the session");
     }
@@ -200,19 +262,37 @@ mod tests {
     #[test]
     fn the_name_of_a_verified_peer_is_nobody_elses() {
         let nick = |name| Nickname::new(name).expect("a nickname");
-        let verified = |name| Marks { verified: Some(nick(name)), ..Marks::default() };
+        let verified = |name| Marks {
+            verified: Some(nick(name)),
+            ..Marks::default()
+        };
         let mut peers = Peers::new(peer(0), nick("me"));
         peers.learn(peer(1), Some(nick("robert")));
         let mut standings = Standings::new(vec![(peer(1), verified("bob"))]);
-        for (who, name, of) in [(2, "Bob", Some(1)), (2, "Robert", Some(1)), (2, "bobby", None), (1, "bob", None)] {
-            assert_eq!(standings.whose_name(peer(who), &nick(name), &peers), of.map(peer), "{who} as {name}");
+        for (who, name, of) in [
+            (2, "Bob", Some(1)),
+            (2, "Robert", Some(1)),
+            (2, "bobby", None),
+            (1, "bob", None),
+        ] {
+            assert_eq!(
+                standings.whose_name(peer(who), &nick(name), &peers),
+                of.map(peer),
+                "{who} as {name}"
+            );
         }
         assert!(standings.note_impostor(peer(2)) && !standings.note_impostor(peer(2)));
         assert_eq!(standings.bar(peer(2), at(0)), Some(Bar::NameTaken));
         // Two of one name can both be verified.
         standings.pardon(peer(2));
         assert!(standings.set(peer(2), verified("bob")));
-        assert_eq!((standings.whose_name(peer(2), &nick("bob"), &peers), standings.bar(peer(2), at(0))), (None, None));
+        assert_eq!(
+            (
+                standings.whose_name(peer(2), &nick("bob"), &peers),
+                standings.bar(peer(2), at(0))
+            ),
+            (None, None)
+        );
         for n in 0..2 * u32::try_from(IMPOSTORS_MAX).expect("a small constant") {
             standings.note_impostor(peer(n));
         }
@@ -235,7 +315,9 @@ mod tests {
         }
         assert!(!standings.set(peer(u32::MAX), BLOCKED));
         assert!(
-            standings.set(peer(0), IGNORED) && standings.set(peer(1), Marks::default()) && standings.set(peer(u32::MAX), BLOCKED)
+            standings.set(peer(0), IGNORED)
+                && standings.set(peer(1), Marks::default())
+                && standings.set(peer(u32::MAX), BLOCKED)
         );
     }
 }

@@ -1,12 +1,13 @@
 //! Addresses that stand for relayed peers.
 //!
-//! To quinn, and to [`super::paths`], a peer behind a relay is an address like any other: of [`PREFIX`], or, where the socket has
-//! no IPv6, of 240.0.0.0/4, which RFC 1112 section 4 keeps out of use. No peer can mean one: they are refused wherever they come
-//! from outside.
+//! To quinn, and to [`super::paths`], a peer behind a relay is an address like any other: of
+//! [`PREFIX`], or, where the socket has no IPv6, of 240.0.0.0/4, which RFC 1112 section 4 keeps out
+//! of use. No peer can mean one: they are refused wherever they come from outside.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The first 48 bits of all synthetic IPv6 addresses: a prefix of ours from fd00::/8 (RFC 4193). The rest is random.
+/// The first 48 bits of all synthetic IPv6 addresses: a prefix of ours from fd00::/8 (RFC 4193).
+/// The rest is random.
 pub const PREFIX: [u16; 3] = [0xfd68, 0x6f62, 0x6e6f];
 
 /// The port of synthetic addresses: any but 0.
@@ -53,7 +54,10 @@ mod tests {
             assert_eq!(is_synthetic(ip.parse().expect("an address")), yes, "{ip}");
         }
         for (high, low) in [(0, 0), (u64::MAX, u64::MAX), (7, 0x0102_0304_0506_0708)] {
-            assert!(is_synthetic(from_random(true, high, low).ip()) && is_synthetic(from_random(false, high, low).ip()));
+            assert!(
+                is_synthetic(from_random(true, high, low).ip())
+                    && is_synthetic(from_random(false, high, low).ip())
+            );
         }
     }
 }

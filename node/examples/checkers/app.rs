@@ -1,13 +1,17 @@
 //! The program: takes what players type and what the node brings, and keeps the tables.
 //!
-//! Nothing is kept but what the node keeps: the moves are messages, so after a restart every table is made again from them.
+//! Nothing is kept but what the node keeps: the moves are messages, so after a restart every table
+//! is made again from them.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
 use anyhow::Context;
 use hobnob::protocol::text::visible;
-use hobnob::{ConversationRef, Event, Events, HistoryQuery, Message, Messages, Node, PeerId, PeerInfo, PeerState, Target};
+use hobnob::{
+    ConversationRef, Event, Events, HistoryQuery, Message, Messages, Node, PeerId, PeerInfo,
+    PeerState, Target,
+};
 use tokio::sync::mpsc;
 
 use super::rules::Written;
@@ -55,7 +59,12 @@ impl App {
     pub(crate) async fn new(node: Node) -> anyhow::Result<App> {
         let (events, mut tables, mut last) = (node.events(), BTreeMap::new(), None);
         loop {
-            let query = HistoryQuery { after: last, oldest: true, limit: Some(PAGE), ..HistoryQuery::default() };
+            let query = HistoryQuery {
+                after: last,
+                oldest: true,
+                limit: Some(PAGE),
+                ..HistoryQuery::default()
+            };
             let page = node.history(query).await?;
             for message in &page {
                 hear(&mut tables, node.id(), message);
@@ -66,8 +75,19 @@ impl App {
             }
         }
         let messages = node.messages(last);
-        let at = tables.iter().find(|(_, table)| table.playing().is_some()).map(|(peer, _)| *peer);
-        Ok(App { node, messages, events, tables, names: BTreeMap::new(), states: BTreeMap::new(), at })
+        let at = tables
+            .iter()
+            .find(|(_, table)| table.playing().is_some())
+            .map(|(peer, _)| *peer);
+        Ok(App {
+            node,
+            messages,
+            events,
+            tables,
+            names: BTreeMap::new(),
+            states: BTreeMap::new(),
+            at,
+        })
     }
 
     /// Plays until the player has enough.
@@ -93,9 +113,17 @@ impl App {
         for peer in self.node.peers().await? {
             self.peer(&peer)?;
         }
-        tell(&format!("You are {} ({}). `help` lists the commands.", status.nick, status.id.short()))?;
-        tell(&format!("To be challenged from elsewhere, give people your ticket: {}", status.ticket))?;
-        let open = |table: &Table| matches!(table.state(), State::Playing(_) | State::Challenged(..));
+        tell(&format!(
+            "You are {} ({}). `help` lists the commands.",
+            status.nick,
+            status.id.short()
+        ))?;
+        tell(&format!(
+            "To be challenged from elsewhere, give people your ticket: {}",
+            status.ticket
+        ))?;
+        let open =
+            |table: &Table| matches!(table.state(), State::Playing(_) | State::Challenged(..));
         for (peer, table) in self.tables.iter().filter(|(_, table)| open(table)) {
             self.show(*peer, table)?;
         }
@@ -111,7 +139,9 @@ impl App {
     }
 
     fn message(&mut self, message: &Message) -> io::Result<()> {
-        let Some((peer, news)) = hear(&mut self.tables, self.node.id(), message) else { return Ok(()) };
+        let Some((peer, news)) = hear(&mut self.tables, self.node.id(), message) else {
+            return Ok(());
+        };
         if message.from == peer {
             self.names.insert(peer, visible(&message.name).into_owned());
         }
@@ -121,10 +151,16 @@ impl App {
         for item in &news {
             tell(&view.news(message.from, item, table))?;
         }
-        if news.iter().any(|item| matches!(item, News::Begun | News::Moved { .. })) {
+        if news
+            .iter()
+            .any(|item| matches!(item, News::Begun | News::Moved { .. }))
+        {
             self.show_board(table, &view)?;
         }
-        let idle = self.at.and_then(|at| self.tables.get(&at)).is_none_or(|table| table.playing().is_none());
+        let idle = self
+            .at
+            .and_then(|at| self.tables.get(&at))
+            .is_none_or(|table| table.playing().is_none());
         if idle || news.contains(&News::Begun) {
             self.at = Some(peer);
         }
@@ -132,28 +168,45 @@ impl App {
     }
 
     fn show_board(&self, table: &Table, view: &View<'_>) -> io::Result<()> {
-        let (State::Playing(game) | State::Over(game, _)) = table.state() else { return Ok(()) };
+        let (State::Playing(game) | State::Over(game, _)) = table.state() else {
+            return Ok(());
+        };
         tell(screen::board(game.game.position(), game.side_of(self.node.id())).trim_end())?;
-        if table.playing().is_some() { tell(&view.whose_turn(game)) } else { Ok(()) }
+        if table.playing().is_some() {
+            tell(&view.whose_turn(game))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whoever is at a table here is told of when they come and go.
     fn peer(&mut self, peer: &PeerInfo) -> io::Result<()> {
-        self.names.insert(peer.peer, visible(&peer.name).into_owned());
-        let before = self.states.insert(peer.peer, peer.state).unwrap_or(PeerState::Offline);
-        let plays = self.tables.get(&peer.peer).is_some_and(|table| table.playing().is_some());
+        self.names
+            .insert(peer.peer, visible(&peer.name).into_owned());
+        let before = self
+            .states
+            .insert(peer.peer, peer.state)
+            .unwrap_or(PeerState::Offline);
+        let plays = self
+            .tables
+            .get(&peer.peer)
+            .is_some_and(|table| table.playing().is_some());
         let name = self.name(peer.peer);
         match (before, peer.state) {
             (PeerState::Offline, PeerState::Online) => tell(&format!("{name} is here.")),
             (PeerState::Online | PeerState::Suspect, PeerState::Offline) if plays => {
-                tell(&format!("{name} is away: what you play is kept, and goes out when you meet again."))
+                tell(&format!(
+                    "{name} is away: what you play is kept, and goes out when you meet again."
+                ))
             }
             _ => Ok(()),
         }
     }
 
     async fn command(&mut self, line: &str) -> anyhow::Result<Then> {
-        let (word, rest) = line.split_once(' ').map_or((line, ""), |(word, rest)| (word, rest.trim()));
+        let (word, rest) = line
+            .split_once(' ')
+            .map_or((line, ""), |(word, rest)| (word, rest.trim()));
         let outcome = match word {
             "" => Ok(()),
             "quit" => return Ok(Then::Quit),
@@ -164,8 +217,16 @@ impl App {
             "challenge" => self.challenge(rest).await,
             "accept" => self.answer(Word::Accept).await,
             "decline" => self.answer(Word::Decline).await,
-            "board" => self.look(|app, game| screen::board(game.game.position(), game.side_of(app.node.id()))),
-            "moves" => self.look(|_, game| game.game.legal().iter().map(ToString::to_string).collect::<Vec<_>>().join("  ")),
+            "board" => self
+                .look(|app, game| screen::board(game.game.position(), game.side_of(app.node.id()))),
+            "moves" => self.look(|_, game| {
+                game.game
+                    .legal()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("  ")
+            }),
             "offer" => self.make(rest, true).await,
             "draw" => self.agree().await,
             "resign" => self.resign().await,
@@ -174,7 +235,9 @@ impl App {
         match outcome {
             // Without a screen there is nobody to go on for.
             Err(error) if error.is::<io::Error>() => Err(error),
-            Err(error) => tell(&format!("{error:#}.")).map(|()| Then::GoOn).map_err(Into::into),
+            Err(error) => tell(&format!("{error:#}."))
+                .map(|()| Then::GoOn)
+                .map_err(Into::into),
             Ok(()) => Ok(Then::GoOn),
         }
     }
@@ -185,7 +248,12 @@ impl App {
             tell("Nobody has been met yet.")?;
         }
         for peer in peers {
-            tell(&format!("  {} is {} ({})", visible(&peer.name), peer.state.as_str(), peer.peer.short()))?;
+            tell(&format!(
+                "  {} is {} ({})",
+                visible(&peer.name),
+                peer.state.as_str(),
+                peer.peer.short()
+            ))?;
         }
         Ok(())
     }
@@ -195,14 +263,21 @@ impl App {
             tell("There are no games yet: `challenge NAME`.")?;
         }
         for (peer, table) in &self.tables {
-            tell(&format!("  {}: {}", self.name(*peer), self.view(&self.name(*peer)).stands(table)))?;
+            tell(&format!(
+                "  {}: {}",
+                self.name(*peer),
+                self.view(&self.name(*peer)).stands(table)
+            ))?;
         }
         Ok(())
     }
 
     async fn go_to(&mut self, name: &str) -> anyhow::Result<()> {
         let peer = self.node.resolve(name.parse()?).await?;
-        let table = self.tables.get(&peer).with_context(|| format!("there was never a game with {name}"))?;
+        let table = self
+            .tables
+            .get(&peer)
+            .with_context(|| format!("there was never a game with {name}"))?;
         self.at = Some(peer);
         Ok(self.show(peer, table)?)
     }
@@ -211,7 +286,9 @@ impl App {
         let peer = self.node.resolve(name.parse::<Target>()?).await?;
         self.at = Some(peer);
         match self.tables.get(&peer).map(Table::state) {
-            Some(State::Playing(_)) => anyhow::bail!("a game with {} is on already", self.name(peer)),
+            Some(State::Playing(_)) => {
+                anyhow::bail!("a game with {} is on already", self.name(peer))
+            }
             Some(State::Challenged(by, _)) if *by == self.node.id() => {
                 anyhow::bail!("{} has not answered your challenge yet", self.name(peer))
             }
@@ -252,28 +329,47 @@ impl App {
             true => "that is against the rules: you must capture (`moves` lists how; a capture goes on to its end)",
             false => "that is against the rules (`moves` lists what you can do)",
         })?;
-        let word = Word::Move { game: game.id, number: game.game.moves() + 1, path: made.path, draw };
+        let word = Word::Move {
+            game: game.id,
+            number: game.game.moves() + 1,
+            path: made.path,
+            draw,
+        };
         self.say(peer, &word).await
     }
 
     async fn agree(&mut self) -> anyhow::Result<()> {
         let (peer, game) = self.game()?;
         let offered = game.offered && game.to_move() == self.node.id();
-        anyhow::ensure!(offered, "no draw was offered to you (`offer 11-15` offers one with a move)");
-        let word = Word::Draw { game: game.id, number: game.game.moves() + 1 };
+        anyhow::ensure!(
+            offered,
+            "no draw was offered to you (`offer 11-15` offers one with a move)"
+        );
+        let word = Word::Draw {
+            game: game.id,
+            number: game.game.moves() + 1,
+        };
         self.say(peer, &word).await
     }
 
     async fn resign(&mut self) -> anyhow::Result<()> {
         let (peer, game) = self.game()?;
-        let word = Word::Resign { game: game.id, number: game.game.moves() };
+        let word = Word::Resign {
+            game: game.id,
+            number: game.game.moves(),
+        };
         self.say(peer, &word).await
     }
 
-    /// Says a word, and goes on once it has come to the table, so that the next command finds it there.
+    /// Says a word, and goes on once it has come to the table, so that the next command finds it
+    /// there.
     async fn say(&mut self, peer: PeerId, word: &Word) -> anyhow::Result<()> {
         // Whoever is at a table is certain to exist, met in this run or not.
-        let target = hobnob::Ticket { id: peer, addrs: Vec::new(), relays: Vec::new() };
+        let target = hobnob::Ticket {
+            id: peer,
+            addrs: Vec::new(),
+            relays: Vec::new(),
+        };
         let sent = self.node.send(target.into(), word.body()).await?;
         loop {
             let message = self.messages.next().await?;
@@ -285,28 +381,44 @@ impl App {
     }
 
     fn table(&self) -> anyhow::Result<(PeerId, &Table)> {
-        let at = self.at.and_then(|peer| Some((peer, self.tables.get(&peer)?)));
+        let at = self
+            .at
+            .and_then(|peer| Some((peer, self.tables.get(&peer)?)));
         at.context("you are at no table: `challenge NAME`, or wait for a challenge")
     }
 
     fn game(&self) -> anyhow::Result<(PeerId, &Match)> {
         let (peer, table) = self.table()?;
-        let game = table.playing().with_context(|| format!("there is no game with {} now", self.name(peer)))?;
+        let game = table
+            .playing()
+            .with_context(|| format!("there is no game with {} now", self.name(peer)))?;
         Ok((peer, game))
     }
 
     fn name(&self, peer: PeerId) -> String {
-        self.names.get(&peer).cloned().unwrap_or_else(|| peer.short())
+        self.names
+            .get(&peer)
+            .cloned()
+            .unwrap_or_else(|| peer.short())
     }
 
     fn view<'a>(&self, other: &'a str) -> View<'a> {
-        View { me: self.node.id(), other }
+        View {
+            me: self.node.id(),
+            other,
+        }
     }
 }
 
 /// Brings a message to its table, if it is a word of this game: with whom, and what it came to.
-fn hear(tables: &mut BTreeMap<PeerId, Table>, me: PeerId, message: &Message) -> Option<(PeerId, Vec<News>)> {
-    let ConversationRef::Direct(peer) = message.conversation else { return None };
+fn hear(
+    tables: &mut BTreeMap<PeerId, Table>,
+    me: PeerId,
+    message: &Message,
+) -> Option<(PeerId, Vec<News>)> {
+    let ConversationRef::Direct(peer) = message.conversation else {
+        return None;
+    };
     let word = Word::read(&message.body)?;
     let table = tables.entry(peer).or_insert_with(|| Table::new(me, peer));
     Some((peer, table.hear(message.id, message.from, word)))
@@ -317,7 +429,11 @@ fn typed() -> mpsc::Receiver<String> {
     let (lines, typed) = mpsc::channel(16);
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {
-            if line.ok().and_then(|line| lines.blocking_send(line).ok()).is_none() {
+            if line
+                .ok()
+                .and_then(|line| lines.blocking_send(line).ok())
+                .is_none()
+            {
                 return;
             }
         }

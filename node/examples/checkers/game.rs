@@ -1,8 +1,9 @@
 //! One game from its first move to its end.
 //!
-//! It ends when the side to move can't, which loses; or in a draw: when a position with the same side to move has come for the third
-//! time, or when in 40 moves of each side nothing was captured and no man moved. (At a board, a player claims these draws; here
-//! they are seen.) Resigning and agreeing on a draw are for [`super::table`].
+//! It ends when the side to move can't, which loses; or in a draw: when a position with the same
+//! side to move has come for the third time, or when in 40 moves of each side nothing was captured
+//! and no man moved. (At a board, a player claims these draws; here they are seen.) Resigning and
+//! agreeing on a draw are for [`super::table`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,7 +43,9 @@ impl fmt::Display for End {
         match self {
             End::Won(side) => write!(f, "{} can't move", side.other()),
             End::Repeated => f.write_str("a draw: the same position for the third time"),
-            End::Quiet => f.write_str("a draw: 40 moves of each side without a capture or a man's move"),
+            End::Quiet => {
+                f.write_str("a draw: 40 moves of each side without a capture or a man's move")
+            }
         }
     }
 }
@@ -50,7 +53,13 @@ impl fmt::Display for End {
 impl Game {
     pub(crate) fn new() -> Game {
         let position = Position::start();
-        Game { legal: position.moves(), seen: BTreeMap::from([(position.clone(), 1)]), position, moves: 0, quiet: 0 }
+        Game {
+            legal: position.moves(),
+            seen: BTreeMap::from([(position.clone(), 1)]),
+            position,
+            moves: 0,
+            quiet: 0,
+        }
     }
 
     pub(crate) fn position(&self) -> &Position {
@@ -70,8 +79,15 @@ impl Game {
     /// Makes the move with this path, if it is legal.
     pub(crate) fn make(&mut self, path: &[Square]) -> Option<Move> {
         let made = self.legal.iter().find(|legal| legal.path == path)?.clone();
-        let is_king = self.position.piece(made.path[0]).is_some_and(|piece| piece.king);
-        self.quiet = if is_king && !made.captures { self.quiet + 1 } else { 0 };
+        let is_king = self
+            .position
+            .piece(made.path[0])
+            .is_some_and(|piece| piece.king);
+        self.quiet = if is_king && !made.captures {
+            self.quiet + 1
+        } else {
+            0
+        };
         self.position = self.position.after(&made);
         self.legal = self.position.moves();
         self.moves += 1;
@@ -82,7 +98,11 @@ impl Game {
     pub(crate) fn end(&self) -> Option<End> {
         if self.legal.is_empty() {
             Some(End::Won(self.position.turn().other()))
-        } else if self.seen.get(&self.position).is_some_and(|times| *times >= REPEATED) {
+        } else if self
+            .seen
+            .get(&self.position)
+            .is_some_and(|times| *times >= REPEATED)
+        {
             Some(End::Repeated)
         } else if self.quiet >= QUIET {
             Some(End::Quiet)
@@ -99,11 +119,20 @@ mod tests {
 
     fn at(position: &str) -> Game {
         let position = Position::written(position);
-        Game { legal: position.moves(), seen: BTreeMap::from([(position.clone(), 1)]), position, ..Game::new() }
+        Game {
+            legal: position.moves(),
+            seen: BTreeMap::from([(position.clone(), 1)]),
+            position,
+            ..Game::new()
+        }
     }
 
     fn make(game: &mut Game, text: &str) {
-        let made = text.parse::<Written>().unwrap().among(game.legal()).unwrap_or_else(|| panic!("{text} is not legal"));
+        let made = text
+            .parse::<Written>()
+            .unwrap()
+            .among(game.legal())
+            .unwrap_or_else(|| panic!("{text} is not legal"));
         assert_eq!(game.make(&made.path), Some(made));
     }
 
@@ -140,7 +169,13 @@ mod tests {
     #[test]
     fn captures_and_moves_of_men_begin_the_count_anew() {
         let mut game = at("B:BK1,13:WK32,21");
-        for (made, quiet) in [("1-6", 1), ("32-27", 2), ("13-17", 0), ("21x14", 0), ("6-2", 1)] {
+        for (made, quiet) in [
+            ("1-6", 1),
+            ("32-27", 2),
+            ("13-17", 0),
+            ("21x14", 0),
+            ("6-2", 1),
+        ] {
             make(&mut game, made);
             assert_eq!(game.quiet, quiet, "{made}");
         }

@@ -1,9 +1,10 @@
 //! The rules of English draughts: where pieces may go. When a game ends is for [`super::game`].
 //!
-//! Squares are numbered 1 to 32 as draughts players do: black begins on 1 to 12 and moves towards 32, white on 21 to 32. A man
-//! moves and captures forward only; who can capture must; a capture goes on for as long as that piece can capture, by whichever
-//! way its player likes; a man that reaches the last row becomes a king, and that ends the move. A king goes one square, forward
-//! or back.
+//! Squares are numbered 1 to 32 as draughts players do: black begins on 1 to 12 and moves towards
+//! 32, white on 21 to 32. A man moves and captures forward only; who can capture must; a capture
+//! goes on for as long as that piece can capture, by whichever way its player likes; a man that
+//! reaches the last row becomes a king, and that ends the move. A king goes one square, forward or
+//! back.
 
 use std::fmt;
 use std::str::FromStr;
@@ -114,7 +115,11 @@ pub(crate) struct Move {
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let between = if self.captures { "x" } else { "-" };
-        let numbers: Vec<_> = self.path.iter().map(|square| square.0.to_string()).collect();
+        let numbers: Vec<_> = self
+            .path
+            .iter()
+            .map(|square| square.0.to_string())
+            .collect();
         f.write_str(&numbers.join(between))
     }
 }
@@ -128,19 +133,29 @@ impl FromStr for Written {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let square = |word: &str| word.trim().parse().ok().and_then(Square::new).ok_or(());
-        let path: Vec<Square> = text.split(['-', 'x', 'X']).map(square).collect::<Result<_, ()>>()?;
-        if path.len() < 2 { Err(()) } else { Ok(Written(path)) }
+        let path: Vec<Square> = text
+            .split(['-', 'x', 'X'])
+            .map(square)
+            .collect::<Result<_, ()>>()?;
+        if path.len() < 2 {
+            Err(())
+        } else {
+            Ok(Written(path))
+        }
     }
 }
 
 impl Written {
-    /// The one legal move that is meant: with the whole path, or, where only one fits, with its first and last squares.
+    /// The one legal move that is meant: with the whole path, or, where only one fits, with its
+    /// first and last squares.
     pub(crate) fn among(&self, legal: &[Move]) -> Option<Move> {
         if let Some(whole) = legal.iter().find(|legal| legal.path == self.0) {
             return Some(whole.clone());
         }
         let ends = |path: &[Square]| (path.first().copied(), path.last().copied());
-        let mut fitting = legal.iter().filter(|legal| self.0.len() == 2 && ends(&legal.path) == ends(&self.0));
+        let mut fitting = legal
+            .iter()
+            .filter(|legal| self.0.len() == 2 && ends(&legal.path) == ends(&self.0));
         let first = fitting.next()?;
         fitting.next().is_none().then(|| first.clone())
     }
@@ -160,7 +175,10 @@ impl Position {
         let mut pieces = [None; SQUARES as usize];
         pieces[..12].fill(man(Side::Black));
         pieces[20..].fill(man(Side::White));
-        Position { pieces, turn: Side::Black }
+        Position {
+            pieces,
+            turn: Side::Black,
+        }
     }
 
     pub(crate) fn turn(&self) -> Side {
@@ -179,14 +197,20 @@ impl Position {
             board.pieces[from.index()] = None;
             board.capture_on(piece, &mut vec![from], &mut captures);
         }
-        if captures.is_empty() { self.steps() } else { captures }
+        if captures.is_empty() {
+            self.steps()
+        } else {
+            captures
+        }
     }
 
     /// The position after a legal move.
     pub(crate) fn after(&self, made: &Move) -> Position {
         let (from, to) = (made.path[0], *made.path.last().expect("a move has squares"));
         let mut next = self.clone();
-        let mut piece = next.pieces[from.index()].take().expect("a legal move starts at a piece");
+        let mut piece = next.pieces[from.index()]
+            .take()
+            .expect("a legal move starts at a piece");
         if made.captures {
             for jump in made.path.windows(2) {
                 next.pieces[between(jump[0], jump[1]).index()] = None;
@@ -199,30 +223,48 @@ impl Position {
     }
 
     fn own(&self) -> impl Iterator<Item = (Square, Piece)> {
-        let all = (1..=SQUARES).map(Square).filter_map(|square| Some((square, self.piece(square)?)));
+        let all = (1..=SQUARES)
+            .map(Square)
+            .filter_map(|square| Some((square, self.piece(square)?)));
         all.filter(|(_, piece)| piece.side == self.turn)
     }
 
     fn steps(&self) -> Vec<Move> {
         let step = |from: Square, way| from.step(way, 1).filter(|to| self.piece(*to).is_none());
-        let ways = self.own().flat_map(|(from, piece)| piece.ways().iter().map(move |way| (from, *way)));
-        ways.filter_map(|(from, way)| Some(Move { path: vec![from, step(from, way)?], captures: false })).collect()
+        let ways = self
+            .own()
+            .flat_map(|(from, piece)| piece.ways().iter().map(move |way| (from, *way)));
+        ways.filter_map(|(from, way)| {
+            Some(Move {
+                path: vec![from, step(from, way)?],
+                captures: false,
+            })
+        })
+        .collect()
     }
 
-    /// Finds every way in which the piece, lifted from the board, can go on capturing from the end of `path`.
+    /// Finds every way in which the piece, lifted from the board, can go on capturing from the end
+    /// of `path`.
     fn capture_on(&mut self, piece: Piece, path: &mut Vec<Square>, found: &mut Vec<Move>) {
         let from = *path.last().expect("begins where the piece stood");
         let mut goes_on = false;
         for way in piece.ways() {
-            let (Some(over), Some(to)) = (from.step(*way, 1), from.step(*way, 2)) else { continue };
-            let Some(taken) = self.piece(over).filter(|taken| taken.side != piece.side) else { continue };
+            let (Some(over), Some(to)) = (from.step(*way, 1), from.step(*way, 2)) else {
+                continue;
+            };
+            let Some(taken) = self.piece(over).filter(|taken| taken.side != piece.side) else {
+                continue;
+            };
             if self.piece(to).is_some() {
                 continue;
             }
             goes_on = true;
             path.push(to);
             if !piece.king && to.row() == piece.side.last_row() {
-                found.push(Move { path: path.clone(), captures: true });
+                found.push(Move {
+                    path: path.clone(),
+                    captures: true,
+                });
             } else {
                 // What is captured leaves at once, so that nothing is captured twice.
                 self.pieces[over.index()] = None;
@@ -232,7 +274,10 @@ impl Position {
             path.pop();
         }
         if !goes_on && path.len() > 1 {
-            found.push(Move { path: path.clone(), captures: true });
+            found.push(Move {
+                path: path.clone(),
+                captures: true,
+            });
         }
     }
 }
@@ -240,7 +285,10 @@ impl Position {
 /// The square that is jumped over.
 fn between(from: Square, to: Square) -> Square {
     let middle = |a: i8, b: i8| i8::midpoint(a, b);
-    let square = Square::at(middle(from.row(), to.row()), middle(from.column(), to.column()));
+    let square = Square::at(
+        middle(from.row(), to.row()),
+        middle(from.column(), to.column()),
+    );
     square.expect("a jump goes over a dark square")
 }
 
@@ -249,13 +297,25 @@ impl Position {
     /// A position as draughts players write it: `B:W18,K22:B1,2` has black to move.
     pub(crate) fn written(text: &str) -> Position {
         let mut parts = text.split(':');
-        let side = |word: &str| if word.starts_with('B') { Side::Black } else { Side::White };
-        let mut position = Position { pieces: [None; SQUARES as usize], turn: side(parts.next().unwrap()) };
+        let side = |word: &str| {
+            if word.starts_with('B') {
+                Side::Black
+            } else {
+                Side::White
+            }
+        };
+        let mut position = Position {
+            pieces: [None; SQUARES as usize],
+            turn: side(parts.next().unwrap()),
+        };
         for part in parts {
             for word in part[1..].split(',').filter(|word| !word.is_empty()) {
                 let king = word.starts_with('K');
                 let square = Square::new(word.trim_start_matches('K').parse().unwrap()).unwrap();
-                position.pieces[square.index()] = Some(Piece { side: side(part), king });
+                position.pieces[square.index()] = Some(Piece {
+                    side: side(part),
+                    king,
+                });
             }
         }
         position
@@ -271,7 +331,10 @@ mod tests {
         match depth {
             0 => 1,
             1 => moves.len() as u64,
-            _ => moves.iter().map(|made| perft(&position.after(made), depth - 1)).sum(),
+            _ => moves
+                .iter()
+                .map(|made| perft(&position.after(made), depth - 1))
+                .sum(),
         }
     }
 
@@ -280,13 +343,21 @@ mod tests {
     fn there_are_as_many_games_as_others_have_counted() {
         let known = [1, 7, 49, 302, 1469, 7361, 36768, 179_740, 845_931];
         for (depth, games) in (0..).zip(known) {
-            assert_eq!(perft(&Position::start(), depth), games, "after {depth} moves");
+            assert_eq!(
+                perft(&Position::start(), depth),
+                games,
+                "after {depth} moves"
+            );
         }
     }
 
     #[track_caller]
     fn check(position: &str, expected: &[&str]) {
-        let moves: Vec<_> = Position::written(position).moves().iter().map(ToString::to_string).collect();
+        let moves: Vec<_> = Position::written(position)
+            .moves()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(moves, expected, "{position}");
     }
 
@@ -315,7 +386,10 @@ mod tests {
     fn becoming_a_king_ends_the_move() {
         check("B:B22:W25,26,27", &["22x29", "22x31"]);
         let position = Position::written("B:B22:W26,27");
-        assert_eq!(position.after(&position.moves()[0]), Position::written("W:BK31:W27"));
+        assert_eq!(
+            position.after(&position.moves()[0]),
+            Position::written("W:BK31:W27")
+        );
     }
 
     #[test]
@@ -334,7 +408,12 @@ mod tests {
     #[test]
     fn a_move_may_be_written_by_its_ends_where_that_is_clear() {
         let legal = Position::written("W:W30:B25,17,10").moves();
-        let meant = |text: &str| text.parse::<Written>().ok().and_then(|written| written.among(&legal)).map(|m| m.to_string());
+        let meant = |text: &str| {
+            text.parse::<Written>()
+                .ok()
+                .and_then(|written| written.among(&legal))
+                .map(|m| m.to_string())
+        };
         assert_eq!(meant("30x7").as_deref(), Some("30x21x14x7"));
         assert_eq!(meant("30-21-14-7").as_deref(), Some("30x21x14x7"));
         assert_eq!(meant("30x21"), None);

@@ -5,7 +5,8 @@ use hobnob::PeerId;
 use super::rules::{Position, Side, Square};
 use super::table::{Ending, Match, News, State, Table};
 
-/// The board with `side` at the bottom. `b` and `w` are men, `B` and `W` kings; every dark square shows its number.
+/// The board with `side` at the bottom. `b` and `w` are men, `B` and `W` kings; every dark square
+/// shows its number.
 pub(crate) fn board(position: &Position, side: Side) -> String {
     let turned = |n: i8| if side == Side::White { n } else { 7 - n };
     let edge = "  +---------------------------------+\n";
@@ -14,7 +15,9 @@ pub(crate) fn board(position: &Position, side: Side) -> String {
         text.push_str("  | ");
         for column in 0..8 {
             let square = Square::at(turned(row), turned(column));
-            text.push_str(&square.map_or_else(|| "    ".to_owned(), |square| cell(position, square)));
+            text.push_str(
+                &square.map_or_else(|| "    ".to_owned(), |square| cell(position, square)),
+            );
         }
         text.push_str("|\n");
     }
@@ -22,12 +25,14 @@ pub(crate) fn board(position: &Position, side: Side) -> String {
 }
 
 fn cell(position: &Position, square: Square) -> String {
-    let piece = position.piece(square).map_or('.', |piece| match (piece.side, piece.king) {
-        (Side::Black, false) => 'b',
-        (Side::Black, true) => 'B',
-        (Side::White, false) => 'w',
-        (Side::White, true) => 'W',
-    });
+    let piece = position
+        .piece(square)
+        .map_or('.', |piece| match (piece.side, piece.king) {
+            (Side::Black, false) => 'b',
+            (Side::Black, true) => 'B',
+            (Side::White, false) => 'w',
+            (Side::White, true) => 'W',
+        });
     format!("{piece}{:<3}", square.number())
 }
 
@@ -43,15 +48,39 @@ impl View<'_> {
     pub(crate) fn news(&self, by: PeerId, news: &News, table: &Table) -> String {
         let (other, mine) = (self.other, by == self.me);
         match news {
-            News::Challenged if mine => format!("You challenge {other}. The game begins when {other} accepts."),
+            News::Challenged if mine => {
+                format!("You challenge {other}. The game begins when {other} accepts.")
+            }
             News::Challenged => format!("{other} challenges you to a game: `accept` or `decline`."),
             News::Declined if mine => format!("You have declined {other}'s challenge."),
             News::Declined => format!("{other} has declined your challenge."),
-            News::Begun => table.playing().map(|game| self.begins(game)).unwrap_or_default(),
-            News::Moved { number, made, offers_draw } => {
-                let who = if mine { "you play" } else { &format!("{other} plays") };
-                let draw = if *offers_draw { ", and offers a draw" } else { "" };
-                format!("Move {number}: {who} {made}{}.", if mine && *offers_draw { ", and offer a draw" } else { draw })
+            News::Begun => table
+                .playing()
+                .map(|game| self.begins(game))
+                .unwrap_or_default(),
+            News::Moved {
+                number,
+                made,
+                offers_draw,
+            } => {
+                let who = if mine {
+                    "you play"
+                } else {
+                    &format!("{other} plays")
+                };
+                let draw = if *offers_draw {
+                    ", and offers a draw"
+                } else {
+                    ""
+                };
+                format!(
+                    "Move {number}: {who} {made}{}.",
+                    if mine && *offers_draw {
+                        ", and offer a draw"
+                    } else {
+                        draw
+                    }
+                )
             }
             News::Ended(ending) => self.ending(*ending, table),
             News::Refused(reason) if mine => format!("What you said does not count: {reason}."),
@@ -60,12 +89,22 @@ impl View<'_> {
     }
 
     fn begins(&self, game: &Match) -> String {
-        let first = if game.to_move() == self.me { "and move first" } else { &format!("and {} moves first", self.other) };
-        format!("The game with {} begins: you play {}, {first}.", self.other, game.side_of(self.me))
+        let first = if game.to_move() == self.me {
+            "and move first"
+        } else {
+            &format!("and {} moves first", self.other)
+        };
+        format!(
+            "The game with {} begins: you play {}, {first}.",
+            self.other,
+            game.side_of(self.me)
+        )
     }
 
     fn ending(&self, ending: Ending, table: &Table) -> String {
-        let State::Over(over, _) = table.state() else { return String::new() };
+        let State::Over(over, _) = table.state() else {
+            return String::new();
+        };
         let other = self.other;
         match (ending, ending.winner(over)) {
             (Ending::Agreed, _) => "The game is over: a draw, as you both agree.".to_owned(),
@@ -74,7 +113,9 @@ impl View<'_> {
             }
             (Ending::Resigned(_), _) => format!("The game is over: you give up, {other} has won."),
             (Ending::OnBoard(end), None) => format!("The game is over: {end}."),
-            (Ending::OnBoard(end), Some(winner)) if winner == self.me => format!("The game is over: {end}, you have won."),
+            (Ending::OnBoard(end), Some(winner)) if winner == self.me => {
+                format!("The game is over: {end}, you have won.")
+            }
             (Ending::OnBoard(end), Some(_)) => format!("The game is over: {end}, {other} has won."),
         }
     }
@@ -84,8 +125,12 @@ impl View<'_> {
         let other = self.other;
         match table.state() {
             State::Nothing => format!("There is no game with {other}."),
-            State::Challenged(by, _) if *by == self.me => format!("{other} has not answered your challenge yet."),
-            State::Challenged(..) => format!("{other} challenges you to a game: `accept` or `decline`."),
+            State::Challenged(by, _) if *by == self.me => {
+                format!("{other} has not answered your challenge yet.")
+            }
+            State::Challenged(..) => {
+                format!("{other} challenges you to a game: `accept` or `decline`.")
+            }
             State::Playing(game) => {
                 let whose = self.whose_turn(game);
                 format!(
@@ -100,7 +145,9 @@ impl View<'_> {
 
     pub(crate) fn whose_turn(&self, game: &Match) -> String {
         match game.to_move() == self.me {
-            true if game.offered => format!("Your move, or `draw` to accept {}'s offer.", self.other),
+            true if game.offered => {
+                format!("Your move, or `draw` to accept {}'s offer.", self.other)
+            }
             true => "Your move.".to_owned(),
             false => format!("{} is to move.", self.other),
         }

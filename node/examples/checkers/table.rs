@@ -1,12 +1,14 @@
 //! The table of two players: what their words, one after another, come to.
 //!
-//! The words are taken in the order in which they reached this node, so nothing that counted once is ever undone by a word that claims
-//! to be older. That both players see the same game needs no more than these rules, by which words that cross mean the same in
-//! either order:
+//! The words are taken in the order in which they reached this node, so nothing that counted once
+//! is ever undone by a word that claims to be older. That both players see the same game needs no
+//! more than these rules, by which words that cross mean the same in either order:
 //!
-//! - One game at a time. A challenge while one is on does not count. A challenge stands until the other player answers it.
+//! - One game at a time. A challenge while one is on does not count. A challenge stands until the
+//!   other player answers it.
 //! - Two challenges that cross accept each other: the one with the lower id is the game's.
-//! - Moves are numbered, and made in turns. A draw is offered with a move, and accepted instead of the next.
+//! - Moves are numbered, and made in turns. A draw is offered with a move, and accepted instead of
+//!   the next.
 //! - Giving up is possible at any time, and undoes a move that crossed it.
 
 use std::fmt;
@@ -97,7 +99,9 @@ impl fmt::Display for Reason {
             Reason::NoSuchGame => "there is no such game",
             Reason::GameIsOver => "the game is over",
             Reason::NotTheirTurn => "it is out of turn",
-            Reason::WrongNumber { said, next } => return write!(f, "it is called move {said}, and move {next} is next"),
+            Reason::WrongNumber { said, next } => {
+                return write!(f, "it is called move {said}, and move {next} is next");
+            }
             Reason::Illegal => "it is against the rules",
             Reason::NothingOffered => "no draw was offered",
         })
@@ -106,7 +110,11 @@ impl fmt::Display for Reason {
 
 impl Table {
     pub(crate) fn new(me: PeerId, other: PeerId) -> Table {
-        Table { me, other, state: State::Nothing }
+        Table {
+            me,
+            other,
+            state: State::Nothing,
+        }
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -122,16 +130,28 @@ impl Table {
     }
 
     /// Takes the next word of one of the two players.
-    pub(crate) fn hear(&mut self, id: MessageId, from: PeerId, word: Result<Word, String>) -> Vec<News> {
+    pub(crate) fn hear(
+        &mut self,
+        id: MessageId,
+        from: PeerId,
+        word: Result<Word, String>,
+    ) -> Vec<News> {
         let heard = match word {
             Err(why) => Err(Reason::Unreadable(why)),
             Ok(Word::Challenge) => self.challenge(id, from),
-            Ok(Word::Accept(game)) => self.answer(game, from).map(|()| self.begin(game, self.partner_of(from))),
+            Ok(Word::Accept(game)) => self
+                .answer(game, from)
+                .map(|()| self.begin(game, self.partner_of(from))),
             Ok(Word::Decline(game)) => self.answer(game, from).map(|()| {
                 self.state = State::Nothing;
                 vec![News::Declined]
             }),
-            Ok(Word::Move { game, number, path, draw }) => self.make(game, from, number, &path, draw),
+            Ok(Word::Move {
+                game,
+                number,
+                path,
+                draw,
+            }) => self.make(game, from, number, &path, draw),
             Ok(Word::Draw { game, number }) => self.agree(game, from, number),
             Ok(Word::Resign { game, number }) => self.resign(game, from, number),
         };
@@ -155,23 +175,45 @@ impl Table {
     fn answer(&self, game: MessageId, from: PeerId) -> Result<(), Reason> {
         match self.state {
             State::Challenged(by, id) if id == game && by != from => Ok(()),
-            State::Nothing | State::Challenged(..) | State::Playing(_) | State::Over(..) => Err(Reason::NoSuchChallenge),
+            State::Nothing | State::Challenged(..) | State::Playing(_) | State::Over(..) => {
+                Err(Reason::NoSuchChallenge)
+            }
         }
     }
 
     fn begin(&mut self, id: MessageId, black: PeerId) -> Vec<News> {
         let white = self.partner_of(black);
-        self.state = State::Playing(Match { id, game: Game::new(), black, white, offered: false });
+        self.state = State::Playing(Match {
+            id,
+            game: Game::new(),
+            black,
+            white,
+            offered: false,
+        });
         vec![News::Begun]
     }
 
-    fn make(&mut self, game: MessageId, from: PeerId, number: u32, path: &[Square], draw: bool) -> Result<Vec<News>, Reason> {
+    fn make(
+        &mut self,
+        game: MessageId,
+        from: PeerId,
+        number: u32,
+        path: &[Square],
+        draw: bool,
+    ) -> Result<Vec<News>, Reason> {
         let on = self.turn_of(game, from, number)?;
         let made = on.game.make(path).ok_or(Reason::Illegal)?;
         on.offered = draw;
-        let moved = News::Moved { number, made, offers_draw: draw };
+        let moved = News::Moved {
+            number,
+            made,
+            offers_draw: draw,
+        };
         let ending = on.game.end().map(Ending::OnBoard);
-        Ok([moved].into_iter().chain(ending.and_then(|ending| self.finish(ending))).collect())
+        Ok([moved]
+            .into_iter()
+            .chain(ending.and_then(|ending| self.finish(ending)))
+            .collect())
     }
 
     fn agree(&mut self, game: MessageId, from: PeerId, number: u32) -> Result<Vec<News>, Reason> {
@@ -184,20 +226,31 @@ impl Table {
 
     /// `number` is the last move that the player had seen.
     fn resign(&mut self, game: MessageId, from: PeerId, number: u32) -> Result<Vec<News>, Reason> {
-        let crossed = |over: &Match| over.id == game && over.game.moves() == number + 1 && over.to_move() == from;
+        let crossed = |over: &Match| {
+            over.id == game && over.game.moves() == number + 1 && over.to_move() == from
+        };
         match &mut self.state {
-            State::Playing(on) if on.id == game => Ok(self.finish(Ending::Resigned(from)).into_iter().collect()),
+            State::Playing(on) if on.id == game => {
+                Ok(self.finish(Ending::Resigned(from)).into_iter().collect())
+            }
             State::Over(over, ending @ Ending::OnBoard(_)) if crossed(over) => {
                 *ending = Ending::Resigned(from);
                 Ok(vec![News::Ended(*ending)])
             }
             State::Over(over, _) if over.id == game => Err(Reason::GameIsOver),
-            State::Nothing | State::Challenged(..) | State::Playing(_) | State::Over(..) => Err(Reason::NoSuchGame),
+            State::Nothing | State::Challenged(..) | State::Playing(_) | State::Over(..) => {
+                Err(Reason::NoSuchGame)
+            }
         }
     }
 
     /// The game, if this player is to say its next word, and knows which that is.
-    fn turn_of(&mut self, game: MessageId, from: PeerId, number: u32) -> Result<&mut Match, Reason> {
+    fn turn_of(
+        &mut self,
+        game: MessageId,
+        from: PeerId,
+        number: u32,
+    ) -> Result<&mut Match, Reason> {
         match &mut self.state {
             State::Playing(on) if on.id == game => {
                 let next = on.game.moves() + 1;
@@ -210,18 +263,26 @@ impl Table {
                 }
             }
             State::Over(over, _) if over.id == game => Err(Reason::GameIsOver),
-            State::Nothing | State::Challenged(..) | State::Playing(_) | State::Over(..) => Err(Reason::NoSuchGame),
+            State::Nothing | State::Challenged(..) | State::Playing(_) | State::Over(..) => {
+                Err(Reason::NoSuchGame)
+            }
         }
     }
 
     fn finish(&mut self, ending: Ending) -> Option<News> {
-        let State::Playing(on) = &self.state else { return None };
+        let State::Playing(on) = &self.state else {
+            return None;
+        };
         self.state = State::Over(on.clone(), ending);
         Some(News::Ended(ending))
     }
 
     fn partner_of(&self, player: PeerId) -> PeerId {
-        if player == self.me { self.other } else { self.me }
+        if player == self.me {
+            self.other
+        } else {
+            self.me
+        }
     }
 }
 
@@ -248,7 +309,11 @@ impl Match {
 
     /// The side that this player plays.
     pub(crate) fn side_of(&self, player: PeerId) -> Side {
-        if player == self.black { Side::Black } else { Side::White }
+        if player == self.black {
+            Side::Black
+        } else {
+            Side::White
+        }
     }
 
     /// Whose turn it is.
@@ -268,12 +333,20 @@ mod tests {
     type Said = (MessageId, PeerId, Word);
 
     fn id(number: u64) -> MessageId {
-        MessageId { log: hobnob::LogId(7), seq: number }
+        MessageId {
+            log: hobnob::LogId(7),
+            seq: number,
+        }
     }
 
     fn step(number: u32, from: u8, to: u8) -> Word {
         let path = [from, to].map(|n| Square::new(n).unwrap()).to_vec();
-        Word::Move { game: id(1), number, path, draw: false }
+        Word::Move {
+            game: id(1),
+            number,
+            path,
+            draw: false,
+        }
     }
 
     fn hear(table: &mut Table, said: &Said) -> Vec<News> {
@@ -284,8 +357,14 @@ mod tests {
     /// A table where ann has challenged with message 1, bob has accepted, and so it is ann's turn.
     fn begun() -> Table {
         let mut table = Table::new(ANN, BOB);
-        assert_eq!(hear(&mut table, &(id(1), ANN, Word::Challenge)), [News::Challenged]);
-        assert_eq!(hear(&mut table, &(id(2), BOB, Word::Accept(id(1)))), [News::Begun]);
+        assert_eq!(
+            hear(&mut table, &(id(1), ANN, Word::Challenge)),
+            [News::Challenged]
+        );
+        assert_eq!(
+            hear(&mut table, &(id(2), BOB, Word::Accept(id(1)))),
+            [News::Begun]
+        );
         table
     }
 
@@ -310,32 +389,94 @@ mod tests {
     fn moves_are_made_in_turns_and_by_the_rules() {
         let mut table = begun();
         let refused = |reason| [News::Refused(reason)];
-        assert_eq!(hear(&mut table, &(id(3), BOB, step(1, 11, 15))), refused(Reason::NotTheirTurn));
-        assert_eq!(hear(&mut table, &(id(4), ANN, step(1, 11, 20))), refused(Reason::Illegal));
-        assert_eq!(hear(&mut table, &(id(5), ANN, step(2, 11, 15))), refused(Reason::WrongNumber { said: 2, next: 1 }));
-        assert!(matches!(hear(&mut table, &(id(6), ANN, step(1, 11, 15)))[..], [News::Moved { number: 1, .. }]));
-        assert_eq!(hear(&mut table, &(id(7), ANN, step(2, 15, 19))), refused(Reason::NotTheirTurn));
-        assert!(matches!(hear(&mut table, &(id(8), BOB, step(2, 22, 18)))[..], [News::Moved { number: 2, .. }]));
+        assert_eq!(
+            hear(&mut table, &(id(3), BOB, step(1, 11, 15))),
+            refused(Reason::NotTheirTurn)
+        );
+        assert_eq!(
+            hear(&mut table, &(id(4), ANN, step(1, 11, 20))),
+            refused(Reason::Illegal)
+        );
+        assert_eq!(
+            hear(&mut table, &(id(5), ANN, step(2, 11, 15))),
+            refused(Reason::WrongNumber { said: 2, next: 1 })
+        );
+        assert!(matches!(
+            hear(&mut table, &(id(6), ANN, step(1, 11, 15)))[..],
+            [News::Moved { number: 1, .. }]
+        ));
+        assert_eq!(
+            hear(&mut table, &(id(7), ANN, step(2, 15, 19))),
+            refused(Reason::NotTheirTurn)
+        );
+        assert!(matches!(
+            hear(&mut table, &(id(8), BOB, step(2, 22, 18)))[..],
+            [News::Moved { number: 2, .. }]
+        ));
         assert_eq!(table.playing().unwrap().game.moves(), 2);
-        assert!(matches!(table.hear(id(9), BOB, Err("odd".into()))[..], [News::Refused(Reason::Unreadable(_))]));
+        assert!(matches!(
+            table.hear(id(9), BOB, Err("odd".into()))[..],
+            [News::Refused(Reason::Unreadable(_))]
+        ));
     }
 
     #[test]
     fn words_of_another_game_do_not_count() {
         let mut table = begun();
         let refused = |reason| [News::Refused(reason)];
-        assert_eq!(hear(&mut table, &(id(3), ANN, Word::Challenge)), refused(Reason::GameIsOn));
-        assert_eq!(hear(&mut table, &(id(4), BOB, Word::Resign { game: id(9), number: 0 })), refused(Reason::NoSuchGame));
         assert_eq!(
-            hear(&mut table, &(id(5), BOB, Word::Resign { game: id(1), number: 0 })),
+            hear(&mut table, &(id(3), ANN, Word::Challenge)),
+            refused(Reason::GameIsOn)
+        );
+        assert_eq!(
+            hear(
+                &mut table,
+                &(
+                    id(4),
+                    BOB,
+                    Word::Resign {
+                        game: id(9),
+                        number: 0
+                    }
+                )
+            ),
+            refused(Reason::NoSuchGame)
+        );
+        assert_eq!(
+            hear(
+                &mut table,
+                &(
+                    id(5),
+                    BOB,
+                    Word::Resign {
+                        game: id(1),
+                        number: 0
+                    }
+                )
+            ),
             [News::Ended(Ending::Resigned(BOB))]
         );
-        assert_eq!(hear(&mut table, &(id(6), ANN, step(1, 11, 15))), refused(Reason::GameIsOver));
+        assert_eq!(
+            hear(&mut table, &(id(6), ANN, step(1, 11, 15))),
+            refused(Reason::GameIsOver)
+        );
         // And a game after a game is another.
-        assert_eq!(hear(&mut table, &(id(7), BOB, Word::Challenge)), [News::Challenged]);
-        assert_eq!(hear(&mut table, &(id(8), BOB, Word::Accept(id(7)))), refused(Reason::NoSuchChallenge));
-        assert_eq!(hear(&mut table, &(id(9), ANN, Word::Accept(id(7)))), [News::Begun]);
-        assert_eq!(hear(&mut table, &(id(10), ANN, step(1, 11, 15))), refused(Reason::NoSuchGame));
+        assert_eq!(
+            hear(&mut table, &(id(7), BOB, Word::Challenge)),
+            [News::Challenged]
+        );
+        assert_eq!(
+            hear(&mut table, &(id(8), BOB, Word::Accept(id(7)))),
+            refused(Reason::NoSuchChallenge)
+        );
+        assert_eq!(
+            hear(&mut table, &(id(9), ANN, Word::Accept(id(7)))),
+            [News::Begun]
+        );
+        assert_eq!(
+            hear(&mut table, &(id(10), ANN, step(1, 11, 15))),
+            refused(Reason::NoSuchGame)
+        );
         assert_eq!(table.playing().unwrap().to_move(), BOB);
     }
 
@@ -343,22 +484,45 @@ mod tests {
     fn a_challenge_is_answered_once_by_the_other() {
         let mut table = Table::new(ANN, BOB);
         hear(&mut table, &(id(1), ANN, Word::Challenge));
-        assert_eq!(hear(&mut table, &(id(2), ANN, Word::Challenge)), [News::Refused(Reason::AlreadyChallenged)]);
-        assert_eq!(hear(&mut table, &(id(3), ANN, Word::Decline(id(1)))), [News::Refused(Reason::NoSuchChallenge)]);
-        assert_eq!(hear(&mut table, &(id(4), BOB, Word::Decline(id(1)))), [News::Declined]);
-        assert_eq!(hear(&mut table, &(id(5), BOB, Word::Accept(id(1)))), [News::Refused(Reason::NoSuchChallenge)]);
+        assert_eq!(
+            hear(&mut table, &(id(2), ANN, Word::Challenge)),
+            [News::Refused(Reason::AlreadyChallenged)]
+        );
+        assert_eq!(
+            hear(&mut table, &(id(3), ANN, Word::Decline(id(1)))),
+            [News::Refused(Reason::NoSuchChallenge)]
+        );
+        assert_eq!(
+            hear(&mut table, &(id(4), BOB, Word::Decline(id(1)))),
+            [News::Declined]
+        );
+        assert_eq!(
+            hear(&mut table, &(id(5), BOB, Word::Accept(id(1)))),
+            [News::Refused(Reason::NoSuchChallenge)]
+        );
     }
 
     #[test]
     fn challenges_that_cross_make_one_game() {
-        let table = check_crossing(&Table::new(ANN, BOB), &(id(5), ANN, Word::Challenge), &(id(4), BOB, Word::Challenge));
+        let table = check_crossing(
+            &Table::new(ANN, BOB),
+            &(id(5), ANN, Word::Challenge),
+            &(id(4), BOB, Word::Challenge),
+        );
         let game = table.playing().expect("both want it");
         assert_eq!((game.id, game.to_move()), (id(4), BOB));
     }
 
     #[test]
     fn giving_up_and_a_move_may_cross() {
-        let resigns = (id(3), BOB, Word::Resign { game: id(1), number: 0 });
+        let resigns = (
+            id(3),
+            BOB,
+            Word::Resign {
+                game: id(1),
+                number: 0,
+            },
+        );
         let table = check_crossing(&begun(), &(id(4), ANN, step(1, 11, 15)), &resigns);
         assert!(matches!(table.state, State::Over(_, Ending::Resigned(BOB))));
     }
@@ -366,14 +530,46 @@ mod tests {
     #[test]
     fn a_draw_is_offered_with_a_move_and_accepted_instead_of_the_next() {
         let mut table = begun();
-        let accepts = |number| Word::Draw { game: id(1), number };
-        assert_eq!(hear(&mut table, &(id(3), ANN, accepts(1))), [News::Refused(Reason::NothingOffered)]);
-        let Word::Move { game, number, path, .. } = step(1, 11, 15) else { unreachable!("a step is a move") };
-        hear(&mut table, &(id(4), ANN, Word::Move { game, number, path, draw: true }));
-        assert_eq!(hear(&mut table, &(id(5), ANN, accepts(2))), [News::Refused(Reason::NotTheirTurn)]);
+        let accepts = |number| Word::Draw {
+            game: id(1),
+            number,
+        };
+        assert_eq!(
+            hear(&mut table, &(id(3), ANN, accepts(1))),
+            [News::Refused(Reason::NothingOffered)]
+        );
+        let Word::Move {
+            game, number, path, ..
+        } = step(1, 11, 15)
+        else {
+            unreachable!("a step is a move")
+        };
+        hear(
+            &mut table,
+            &(
+                id(4),
+                ANN,
+                Word::Move {
+                    game,
+                    number,
+                    path,
+                    draw: true,
+                },
+            ),
+        );
+        assert_eq!(
+            hear(&mut table, &(id(5), ANN, accepts(2))),
+            [News::Refused(Reason::NotTheirTurn)]
+        );
         let mut declined = table.clone();
         hear(&mut declined, &(id(6), BOB, step(2, 22, 18)));
-        assert_eq!(hear(&mut declined, &(id(7), ANN, accepts(3))), [News::Refused(Reason::NothingOffered)]);
-        assert_eq!(hear(&mut table, &(id(6), BOB, accepts(2))), [News::Ended(Ending::Agreed)]);
+        assert_eq!(
+            hear(&mut declined, &(id(7), ANN, accepts(3))),
+            [News::Refused(Reason::NothingOffered)]
+        );
+        assert_eq!(
+            hear(&mut table, &(id(6), BOB, accepts(2))),
+            [News::Ended(Ending::Agreed)]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What two players tell each other: app messages of one kind, in JSON.
 //!
-//! Every word names its game, by the id of the message that was the challenge, so that no word counts in a game that it was not
-//! meant for.
+//! Every word names its game, by the id of the message that was the challenge, so that no word
+//! counts in a game that it was not meant for.
 
 use hobnob::{Body, MessageId};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,12 @@ pub(crate) enum Word {
     /// No.
     Decline(MessageId),
     /// My move, which is the game's `number`th; with `draw`, I offer one.
-    Move { game: MessageId, number: u32, path: Vec<Square>, draw: bool },
+    Move {
+        game: MessageId,
+        number: u32,
+        path: Vec<Square>,
+        draw: bool,
+    },
     /// Instead of move `number`: a draw, as you offered.
     Draw { game: MessageId, number: u32 },
     /// I give up, having seen `number` moves.
@@ -71,35 +76,75 @@ impl Word {
     pub(crate) fn body(&self) -> Body {
         let written = match self {
             Word::Challenge => Written::Challenge {},
-            Word::Accept(game) => Written::Accept { game: game.to_string() },
-            Word::Decline(game) => Written::Decline { game: game.to_string() },
-            Word::Move { game, number, path, draw } => {
+            Word::Accept(game) => Written::Accept {
+                game: game.to_string(),
+            },
+            Word::Decline(game) => Written::Decline {
+                game: game.to_string(),
+            },
+            Word::Move {
+                game,
+                number,
+                path,
+                draw,
+            } => {
                 let path = path.iter().map(|square| square.number()).collect();
-                Written::Move { game: game.to_string(), number: *number, path, draw: *draw }
+                Written::Move {
+                    game: game.to_string(),
+                    number: *number,
+                    path,
+                    draw: *draw,
+                }
             }
-            Word::Draw { game, number } => Written::Draw { game: game.to_string(), number: *number },
-            Word::Resign { game, number } => Written::Resign { game: game.to_string(), number: *number },
+            Word::Draw { game, number } => Written::Draw {
+                game: game.to_string(),
+                number: *number,
+            },
+            Word::Resign { game, number } => Written::Resign {
+                game: game.to_string(),
+                number: *number,
+            },
         };
         let bytes = serde_json::to_vec(&written).expect("strings and numbers can be written");
-        Body::App { kind: KIND.to_owned(), bytes }
+        Body::App {
+            kind: KIND.to_owned(),
+            bytes,
+        }
     }
 }
 
 fn parse(bytes: &[u8]) -> Result<Word, String> {
-    let written: Written = serde_json::from_slice(bytes).map_err(|_| "it can't be read: another version of this game?")?;
+    let written: Written = serde_json::from_slice(bytes)
+        .map_err(|_| "it can't be read: another version of this game?")?;
     let id = |game: String| game.parse::<MessageId>().map_err(str::to_owned);
     Ok(match written {
         Written::Challenge {} => Word::Challenge,
         Written::Accept { game } => Word::Accept(id(game)?),
         Written::Decline { game } => Word::Decline(id(game)?),
-        Written::Move { game, number, path, draw } if path.len() <= PATH_MAX => {
+        Written::Move {
+            game,
+            number,
+            path,
+            draw,
+        } if path.len() <= PATH_MAX => {
             let squares: Option<Vec<Square>> = path.into_iter().map(Square::new).collect();
             let path = squares.ok_or("it names a square that is not on the board")?;
-            Word::Move { game: id(game)?, number, path, draw }
+            Word::Move {
+                game: id(game)?,
+                number,
+                path,
+                draw,
+            }
         }
         Written::Move { .. } => return Err("no move is that long".to_owned()),
-        Written::Draw { game, number } => Word::Draw { game: id(game)?, number },
-        Written::Resign { game, number } => Word::Resign { game: id(game)?, number },
+        Written::Draw { game, number } => Word::Draw {
+            game: id(game)?,
+            number,
+        },
+        Written::Resign { game, number } => Word::Resign {
+            game: id(game)?,
+            number,
+        },
     })
 }
 
@@ -118,10 +163,26 @@ mod tests {
             Word::Challenge,
             Word::Accept(id()),
             Word::Decline(id()),
-            Word::Move { game: id(), number: 1, path: path.clone(), draw: false },
-            Word::Move { game: id(), number: 1, path, draw: true },
-            Word::Draw { game: id(), number: 3 },
-            Word::Resign { game: id(), number: 3 },
+            Word::Move {
+                game: id(),
+                number: 1,
+                path: path.clone(),
+                draw: false,
+            },
+            Word::Move {
+                game: id(),
+                number: 1,
+                path,
+                draw: true,
+            },
+            Word::Draw {
+                game: id(),
+                number: 3,
+            },
+            Word::Resign {
+                game: id(),
+                number: 3,
+            },
         ] {
             assert_eq!(word.body().check(), Ok(()));
             assert_eq!(Word::read(&word.body()), Some(Ok(word)));
@@ -131,7 +192,13 @@ mod tests {
     #[test]
     fn what_is_for_others_is_left_alone_and_nonsense_is_told() {
         assert_eq!(Word::read(&"11-15".into()), None);
-        assert_eq!(Word::read(&Body::App { kind: "org.example.chess".into(), bytes: vec![] }), None);
+        assert_eq!(
+            Word::read(&Body::App {
+                kind: "org.example.chess".into(),
+                bytes: vec![]
+            }),
+            None
+        );
         for wrong in [
             "",
             "{}",
@@ -140,7 +207,10 @@ mod tests {
             r#"{"say":"move","game":"00000000000000ab-7","number":1,"path":[11,33]}"#,
             r#"{"say":"move","game":"00000000000000ab-7","number":1,"path":[1,2,3,4,5,6,7,8,9,10,11,12,13,14]}"#,
         ] {
-            let body = Body::App { kind: KIND.into(), bytes: wrong.into() };
+            let body = Body::App {
+                kind: KIND.into(),
+                bytes: wrong.into(),
+            };
             assert!(matches!(Word::read(&body), Some(Err(_))), "{wrong}");
         }
     }

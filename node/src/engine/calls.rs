@@ -1,9 +1,10 @@
-//! Calls: others are asked to send a knock from where this node has never sent anything. A firewall or NAT that lets in only answers
-//! swallows it.
+//! Calls: others are asked to send a knock from where this node has never sent anything. A firewall
+//! or NAT that lets in only answers swallows it.
 //!
-//! What counts as a call is decided here, not by who says that it called: a knock from where something was sent to would come
-//! through anyway. Of a relay whose knock does not come, it is asked whether answers come from the same socket: then the way is
-//! good, and it is the call that was kept out.
+//! What counts as a call is decided here, not by who says that it called: a knock from where
+//! something was sent to would come through anyway. Of a relay whose knock does not come, it is
+//! asked whether answers come from the same socket: then the way is good, and it is the call that
+//! was kept out.
 
 use std::collections::VecDeque;
 
@@ -33,7 +34,8 @@ const CALLERS: usize = 3;
 /// A peer that asks to be called more often than this is not called.
 const CALL_EVERY: Duration = Duration::from_secs(5);
 
-/// Sockets of relays that are remembered to have been asked something; the oldest are forgotten, as firewalls forget them.
+/// Sockets of relays that are remembered to have been asked something; the oldest are forgotten, as
+/// firewalls forget them.
 const ASKED_MAX: usize = 1_000;
 
 /// What came of asking for calls, the last time.
@@ -74,7 +76,10 @@ impl Calls {
 
     /// Somebody answers where it sees this node.
     pub(super) fn seen(&mut self, from: SocketAddr, seen: &Seen) {
-        let call = self.relays.iter_mut().find(|(token, _)| transaction(token) == seen.transaction);
+        let call = self
+            .relays
+            .iter_mut()
+            .find(|(token, _)| transaction(token) == seen.transaction);
         if let Some((_, call)) = call
             && call.from == Some(from)
         {
@@ -84,8 +89,9 @@ impl Calls {
 }
 
 impl Engine {
-    /// Asks a few peers that are reached directly, and all relays, to call from where we have never sent anything. `again`: only
-    /// relays of whose earlier calls none has come; one call is one datagram, and some are lost.
+    /// Asks a few peers that are reached directly, and all relays, to call from where we have never
+    /// sent anything. `again`: only relays of whose earlier calls none has come; one call is one
+    /// datagram, and some are lost.
     pub(super) fn ask_for_calls(&mut self, again: bool) {
         if !again {
             self.noted.calls.peers.clear();
@@ -95,18 +101,42 @@ impl Engine {
         for relay in self.relays.callers() {
             if !self.noted.calls.of_relay(relay).came {
                 let token = new_token();
-                self.noted.calls.relays.insert(token, OfRelay { relay, from: None, came: false, seen: None });
+                self.noted.calls.relays.insert(
+                    token,
+                    OfRelay {
+                        relay,
+                        from: None,
+                        came: false,
+                        seen: None,
+                    },
+                );
                 self.relays.say(relay, ToRelay::CallMe(token));
             }
         }
     }
 
     fn ask_peers_for_calls(&mut self) {
-        let able = self.links.values().filter(|link| link.features & features::CALLS != 0);
-        for link in able.filter(|link| !is_synthetic(link.session.remote_addr().ip())).take(CALLERS) {
-            let neighbour = self.interfaces.interface_of(link.session.remote_addr().ip()).is_some();
+        let able = self
+            .links
+            .values()
+            .filter(|link| link.features & features::CALLS != 0);
+        for link in able
+            .filter(|link| !is_synthetic(link.session.remote_addr().ip()))
+            .take(CALLERS)
+        {
+            let neighbour = self
+                .interfaces
+                .interface_of(link.session.remote_addr().ip())
+                .is_some();
             let token = new_token();
-            self.noted.calls.peers.insert(token, Call { neighbour, made: false, came: false });
+            self.noted.calls.peers.insert(
+                token,
+                Call {
+                    neighbour,
+                    made: false,
+                    came: false,
+                },
+            );
             link.session.send_control(Frame::CallMe(token).encode());
         }
     }
@@ -114,7 +144,9 @@ impl Engine {
     /// A peer asks to be called: at the address where it is, and nowhere else.
     pub(super) fn call_me(&mut self, id: SessionId, token: [u8; 16]) {
         let now = self.clock.now().mono;
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let to = link.session.remote_addr();
         if is_synthetic(to.ip()) || link.called_at.is_some_and(|at| now - at < CALL_EVERY) {
             return;
@@ -145,30 +177,55 @@ impl Engine {
 
     /// A relay says what came of calling us.
     pub(super) fn relay_called(&mut self, relay: RelayId, token: &[u8; 16], from: Option<u16>) {
-        let Some(addr) = self.relays.addr_of(relay) else { return };
+        let Some(addr) = self.relays.addr_of(relay) else {
+            return;
+        };
         let caller = |port| canonical(SocketAddr::new(addr.ip(), port));
-        if let Some(call) = self.noted.calls.relays.get_mut(token).filter(|call| call.relay == relay) {
-            call.from = from.filter(|port| *port != 0 && *port != addr.port()).map(caller);
+        if let Some(call) = self
+            .noted
+            .calls
+            .relays
+            .get_mut(token)
+            .filter(|call| call.relay == relay)
+        {
+            call.from = from
+                .filter(|port| *port != 0 && *port != addr.port())
+                .map(caller);
         }
     }
 
-    /// Whether this is the token of a call that was asked for. If it comes from where we have sent nothing to, it has come.
+    /// Whether this is the token of a call that was asked for. If it comes from where we have sent
+    /// nothing to, it has come.
     pub(super) fn call_came(&mut self, from: SocketAddr, token: &[u8; 16]) -> bool {
         let written_to = self.relays.addrs_up().any(|addr| canonical(addr) == from)
-            || self.links.values().any(|link| canonical(link.session.remote_addr()) == from)
+            || self
+                .links
+                .values()
+                .any(|link| canonical(link.session.remote_addr()) == from)
             || self.noted.calls.asked.contains(&from);
         let Calls { peers, relays, .. } = &mut self.noted.calls;
-        let came = peers.get_mut(token).map(|call| &mut call.came).or(relays.get_mut(token).map(|call| &mut call.came));
+        let came = peers
+            .get_mut(token)
+            .map(|call| &mut call.came)
+            .or(relays.get_mut(token).map(|call| &mut call.came));
         came.map(|came| *came |= !written_to).is_some()
     }
 
-    /// Asks the socket of one call of each relay how we look from there, unless that is known; whether any was asked.
+    /// Asks the socket of one call of each relay how we look from there, unless that is known;
+    /// whether any was asked.
     pub(super) fn ask_callers(&mut self) -> bool {
         let Calls { relays, asked, .. } = &mut self.noted.calls;
-        let known: BTreeSet<RelayId> = relays.values().filter(|call| call.seen.is_some()).map(|call| call.relay).collect();
-        let unknown = relays.iter().filter(|(_, call)| !known.contains(&call.relay));
-        let by_relay: BTreeMap<RelayId, _> =
-            unknown.filter_map(|(token, call)| Some((call.relay, (call.from?, transaction(token))))).collect();
+        let known: BTreeSet<RelayId> = relays
+            .values()
+            .filter(|call| call.seen.is_some())
+            .map(|call| call.relay)
+            .collect();
+        let unknown = relays
+            .iter()
+            .filter(|(_, call)| !known.contains(&call.relay));
+        let by_relay: BTreeMap<RelayId, _> = unknown
+            .filter_map(|(token, call)| Some((call.relay, (call.from?, transaction(token)))))
+            .collect();
         for (caller, transaction) in by_relay.values() {
             if asked.len() >= ASKED_MAX {
                 asked.pop_front();

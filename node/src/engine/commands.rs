@@ -86,16 +86,18 @@ pub(crate) enum Command {
         mark: Mark,
         reply: oneshot::Sender<Result<PeerInfo, MarkError>>,
     },
-    /// Asks some peers and all relays to call, or again those relays of whose calls none has come; the answer comes at once, the
-    /// calls a moment later.
+    /// Asks some peers and all relays to call, or again those relays of whose calls none has come;
+    /// the answer comes at once, the calls a moment later.
     CallMe {
         again: bool,
         reply: oneshot::Sender<()>,
     },
-    /// Asks the sockets that relays have called from how this node looks to them, as far as they have not said so; whether any was.
+    /// Asks the sockets that relays have called from how this node looks to them, as far as they
+    /// have not said so; whether any was.
     AskCallers(oneshot::Sender<bool>),
     Evidence(oneshot::Sender<Evidence>),
-    /// Asks a peer whether it is there; without an answer once it is not. One that says other things, and no pong, leaves it open.
+    /// Asks a peer whether it is there; without an answer once it is not. One that says other
+    /// things, and no pong, leaves it open.
     Ping(PeerId, oneshot::Sender<()>),
     /// With the addresses at which the peer may be.
     PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
@@ -107,19 +109,41 @@ impl Engine {
         // Whoever does not wait for the answer any more does not need it.
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
-            Command::Peers(reply) => drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect())),
-            Command::Peer(peer, reply) => drop(reply.send(self.peers.knows(peer).then(|| self.peer_info(peer)))),
+            Command::Peers(reply) => {
+                drop(reply.send(self.peers.all().map(|peer| self.peer_info(peer)).collect()))
+            }
+            Command::Peer(peer, reply) => {
+                drop(reply.send(self.peers.knows(peer).then(|| self.peer_info(peer))))
+            }
             Command::Resolve { name, reply } => drop(reply.send(self.peers.resolve(&name))),
             Command::IsKnown { peer, reply } => drop(reply.send(self.peers.knows(peer))),
-            Command::Reach { peer, addrs, relays, reply } => {
+            Command::Reach {
+                peer,
+                addrs,
+                relays,
+                reply,
+            } => {
                 self.reach_by_relay(peer, addrs, relays);
                 let _ = reply.send(());
             }
-            Command::Dial { addr, expected, reply } => self.dial_for_user(addr, expected, reply),
-            Command::Send { to, certain, body, reply } => self.send(to, certain, body, reply),
+            Command::Dial {
+                addr,
+                expected,
+                reply,
+            } => self.dial_for_user(addr, expected, reply),
+            Command::Send {
+                to,
+                certain,
+                body,
+                reply,
+            } => self.send(to, certain, body, reply),
             Command::WaitFor { id, state, reply } => self.wait_for(id, state, reply),
             Command::History { query, reply } => self.read_history(query, reply),
-            Command::Join { room, secret, reply } => self.join(room, secret, reply),
+            Command::Join {
+                room,
+                secret,
+                reply,
+            } => self.join(room, secret, reply),
             Command::Part { room, reply } => self.part(&room, reply),
             Command::SetNick { nick, reply } => {
                 self.set_nick(nick);
@@ -140,11 +164,22 @@ impl Engine {
 
     fn status(&self) -> Status {
         let addrs = self.listening_addrs();
-        let ticket =
-            Ticket { id: self.me, addrs: addrs.iter().map(|addr| (*addr).into()).collect(), relays: self.relays.addrs() };
+        let ticket = Ticket {
+            id: self.me,
+            addrs: addrs.iter().map(|addr| (*addr).into()).collect(),
+            relays: self.relays.addrs(),
+        };
         let (nick, notices) = (self.peers.own().clone(), self.notices.told());
         let (rooms, relays) = (self.room_infos(), self.relays.infos());
-        Status { id: self.me, nick, addrs, ticket, rooms, relays, notices }
+        Status {
+            id: self.me,
+            nick,
+            addrs,
+            ticket,
+            rooms,
+            relays,
+            notices,
+        }
     }
 
     fn set_nick(&mut self, nick: Nickname) {

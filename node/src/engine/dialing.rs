@@ -32,11 +32,13 @@ use tokio::sync::oneshot;
 /// How long a dial may take, Hello included, when somebody waits for it.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Of several addresses, the next is tried as well when the one before has not answered for so long (RFC 8305 section 5).
+/// Of several addresses, the next is tried as well when the one before has not answered for so long
+/// (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(150);
 
-/// Connections that peers dialed and that have not said Hello yet, at once. For one more, the oldest is closed with `full`: who means
-/// it says Hello at once, and who does not can keep nobody out.
+/// Connections that peers dialed and that have not said Hello yet, at once. For one more, the
+/// oldest is closed with `full`: who means it says Hello at once, and who does not can keep nobody
+/// out.
 const GREETINGS_MAX: usize = 64;
 
 /// A connection that a peer dialed and that has not said Hello yet.
@@ -53,11 +55,18 @@ type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
 #[derive(Debug)]
 pub(crate) enum Met {
     /// Both Hellos were exchanged.
-    Greeted { greeted: Box<Greeted>, reply: Option<DialReply> },
+    Greeted {
+        greeted: Box<Greeted>,
+        reply: Option<DialReply>,
+    },
     /// Somebody with our own identity answers there.
     Copy(SocketAddr),
     /// The dial that a user waited for failed.
-    Failed { addr: SocketAddr, error: SendError, reply: DialReply },
+    Failed {
+        addr: SocketAddr,
+        error: SendError,
+        reply: DialReply,
+    },
 }
 
 /// A greeted connection that waits for the verdict of `paths`.
@@ -75,21 +84,32 @@ impl Engine {
             paths::Output::Close(session, reason) => self.close_link(session, reason),
             paths::Output::Copied(peer) => {
                 let name = self.peers.name(peer);
-                let text = format!("{name} runs in two places at once; this node talks to the one that was started last.");
+                let text = format!(
+                    "{name} runs in two places at once; this node talks to the one that was started last."
+                );
                 self.notice("identity-copied", text, Some(peer));
             }
         }
     }
 
     pub(super) fn dial_failed(&mut self, peer: PeerId) {
-        self.paths.handle(self.clock.now(), paths::Input::DialFailed(peer));
+        self.paths
+            .handle(self.clock.now(), paths::Input::DialFailed(peer));
         self.not_reached(peer);
     }
 
-    /// Dials all addresses of a peer, one a moment after the other; the first that leads to it wins.
+    /// Dials all addresses of a peer, one a moment after the other; the first that leads to it
+    /// wins.
     fn dial(&mut self, peer: PeerId, addrs: Vec<SocketAddr>) {
-        let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
-        let ways: Vec<_> = addrs.into_iter().map(|addr| (addr, self.way_to(addr))).collect();
+        let (endpoint, internal, hello) = (
+            self.endpoint.clone(),
+            self.internal.clone(),
+            self.hello_maker(),
+        );
+        let ways: Vec<_> = addrs
+            .into_iter()
+            .map(|addr| (addr, self.way_to(addr)))
+            .collect();
         self.spawn(async move {
             let mut attempts = JoinSet::new();
             for (i, (addr, way)) in (0u32..).zip(ways) {
@@ -102,13 +122,27 @@ impl Engine {
             while let Some(attempt) = attempts.join_next().await {
                 match attempt {
                     Ok((_, Ok(greeted))) => {
-                        let _ = internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }));
+                        let _ = internal.send(Internal::Met(Met::Greeted {
+                            greeted: Box::new(greeted),
+                            reply: None,
+                        }));
                         return;
                     }
-                    Ok((addr, Err(NotMet::Failed(SendError::IdentityMismatch { expected, found, .. })))) => {
-                        let _ = internal.send(Internal::Impostor { addr, expected, found });
+                    Ok((
+                        addr,
+                        Err(NotMet::Failed(SendError::IdentityMismatch {
+                            expected, found, ..
+                        })),
+                    )) => {
+                        let _ = internal.send(Internal::Impostor {
+                            addr,
+                            expected,
+                            found,
+                        });
                     }
-                    Ok((_, Err(NotMet::TurnedAway(bar)))) => drop(internal.send(Internal::TurnedAway(peer, bar))),
+                    Ok((_, Err(NotMet::TurnedAway(bar)))) => {
+                        drop(internal.send(Internal::TurnedAway(peer, bar)))
+                    }
                     Ok((addr, Err(NotMet::Failed(error)))) => debug!(%addr, "not reached: {error}"),
                     Ok((_, Err(NotMet::Duplicate(_) | NotMet::Myself))) | Err(_) => {}
                 }
@@ -118,23 +152,42 @@ impl Engine {
     }
 
     /// Dials an address that a user named, unless there is a session with it.
-    pub(super) fn dial_for_user(&mut self, addr: SocketAddr, expected: Option<PeerId>, reply: DialReply) {
-        let there = self.links.values().find(|link| link.session.remote_addr() == addr).map(|link| link.peer);
+    pub(super) fn dial_for_user(
+        &mut self,
+        addr: SocketAddr,
+        expected: Option<PeerId>,
+        reply: DialReply,
+    ) {
+        let there = self
+            .links
+            .values()
+            .find(|link| link.session.remote_addr() == addr)
+            .map(|link| link.peer);
         if let Some(found) = there {
             let answer = match expected {
-                Some(expected) if expected != found => {
-                    Err(SendError::IdentityMismatch { addr: addr.to_string(), expected, found })
-                }
+                Some(expected) if expected != found => Err(SendError::IdentityMismatch {
+                    addr: addr.to_string(),
+                    expected,
+                    found,
+                }),
                 Some(_) | None => Ok(found),
             };
             let _ = reply.send(answer);
             return;
         }
-        let (endpoint, internal, hello) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker());
+        let (endpoint, internal, hello) = (
+            self.endpoint.clone(),
+            self.internal.clone(),
+            self.hello_maker(),
+        );
         self.spawn(async move {
             let met = match connect(&endpoint, addr, None, expected, hello).await {
-                Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: Some(reply) },
-                // Both sides dialed at once, and the other connection stays: whoever answered here is at its end.
+                Ok(greeted) => Met::Greeted {
+                    greeted: Box::new(greeted),
+                    reply: Some(reply),
+                },
+                // Both sides dialed at once, and the other connection stays: whoever answered here
+                // is at its end.
                 Err(NotMet::Duplicate(peer)) => return drop(reply.send(Ok(peer))),
                 Err(NotMet::Myself) => return drop(reply.send(Err(SendError::Myself))),
                 Err(NotMet::TurnedAway(bar)) => {
@@ -155,20 +208,31 @@ impl Engine {
             let (code, words) = bar.code();
             return hang_up(&accepted.connection, code, words);
         }
-        self.greetings.retain(|greeting| greeting.under_way.strong_count() > 0);
+        self.greetings
+            .retain(|greeting| greeting.under_way.strong_count() > 0);
         if self.greetings.len() >= GREETINGS_MAX
             && let Some(oldest) = self.greetings.pop_front()
         {
-            hang_up(&oldest.connection, close::FULL, "too many connections that have not said Hello");
+            hang_up(
+                &oldest.connection,
+                close::FULL,
+                "too many connections that have not said Hello",
+            );
         }
         let under_way = Arc::new(());
-        let greeting = Greeting { connection: accepted.connection.clone(), under_way: Arc::downgrade(&under_way) };
+        let greeting = Greeting {
+            connection: accepted.connection.clone(),
+            under_way: Arc::downgrade(&under_way),
+        };
         self.greetings.push_back(greeting);
         let (internal, hello) = (self.internal.clone(), self.hello_maker());
         self.spawn(async move {
             let _under_way = under_way;
             match greet(accepted.connection, false, hello, DIAL_LIMIT).await {
-                Ok(greeted) => drop(internal.send(Internal::Met(Met::Greeted { greeted: Box::new(greeted), reply: None }))),
+                Ok(greeted) => drop(internal.send(Internal::Met(Met::Greeted {
+                    greeted: Box::new(greeted),
+                    reply: None,
+                }))),
                 Err(error) => info!(peer = ?accepted.peer, "a connection came to nothing: {error}"),
             }
         });
@@ -184,7 +248,8 @@ impl Engine {
         });
     }
 
-    /// Makes our Hello for a connection, as things stand now; what changes until it is through is told afterwards.
+    /// Makes our Hello for a connection, as things stand now; what changes until it is through is
+    /// told afterwards.
     pub(super) fn hello_maker(&self) -> impl FnOnce(&[u8; 32]) -> Hello + Clone + Send + 'static {
         let (instance, clock, me) = (self.instance, self.clock, self.me);
         let discoverable = self.discovery.is_some();
@@ -196,7 +261,11 @@ impl Engine {
             instance: instance.number,
             started_at_ms: instance.started_at_ms,
             clock_ms: clock.now().wall_ms,
-            profile: Profile { nick, addrs, proofs: keys.iter().map(|key| key.proof(exporter, me)).collect() },
+            profile: Profile {
+                nick,
+                addrs,
+                proofs: keys.iter().map(|key| key.proof(exporter, me)).collect(),
+            },
         }
     }
 
@@ -215,8 +284,15 @@ impl Engine {
                 return;
             }
         };
-        let instance = Instance { started_at_ms: greeted.hello.started_at_ms, number: greeted.hello.instance };
-        let (peer, dialed, greeted_from) = (greeted.peer, greeted.dialed, greeted.connection.remote_address());
+        let instance = Instance {
+            started_at_ms: greeted.hello.started_at_ms,
+            number: greeted.hello.instance,
+        };
+        let (peer, dialed, greeted_from) = (
+            greeted.peer,
+            greeted.dialed,
+            greeted.connection.remote_address(),
+        );
         if peer == self.me {
             self.met_myself(&greeted, instance, reply);
             return;
@@ -231,8 +307,16 @@ impl Engine {
         self.next_session += 1;
         let relayed = is_synthetic(greeted_from.ip());
         let mark = u64::from_be_bytes(std::array::from_fn(|i| greeted.exporter[i]));
-        let connected = paths::Input::Connected { session, peer, dialed, instance, relayed, mark };
-        self.candidates.insert(session, Candidate { greeted, reply });
+        let connected = paths::Input::Connected {
+            session,
+            peer,
+            dialed,
+            instance,
+            relayed,
+            mark,
+        };
+        self.candidates
+            .insert(session, Candidate { greeted, reply });
         self.paths.handle(self.clock.now(), connected);
     }
 
@@ -245,14 +329,21 @@ impl Engine {
         }
         if let Some(reply) = reply {
             // Who it is has been proved: a message to a peer that was kicked waits for it.
-            let meant = if bar == Bar::NameTaken { Err(SendError::NameTaken(peer)) } else { Ok(peer) };
+            let meant = if bar == Bar::NameTaken {
+                Err(SendError::NameTaken(peer))
+            } else {
+                Ok(peer)
+            };
             let _ = reply.send(meant);
         }
     }
 
     /// Nobody answers at an address where a known peer was last: that peer is meant, and is away.
     fn peer_last_at(&self, addr: SocketAddr, error: SendError) -> Result<PeerId, SendError> {
-        let mut there = self.peers.all().filter(|peer| self.paths.addrs(*peer).first() == Some(&addr));
+        let mut there = self
+            .peers
+            .all()
+            .filter(|peer| self.paths.addrs(*peer).first() == Some(&addr));
         match (there.next(), there.next(), &error) {
             (Some(peer), None, SendError::Unreachable { .. }) => Ok(peer),
             (_, _, _) => Err(error),
@@ -265,7 +356,8 @@ impl Engine {
         }
         let connection = greeted.connection.clone();
         if greeted.dialed {
-            // The other end closes once it has read our Hello: until then it does not know whom it met.
+            // The other end closes once it has read our Hello: until then it does not know whom it
+            // met.
             self.spawn(async move {
                 let _ = tokio::time::timeout(DIAL_LIMIT, connection.closed()).await;
             });
@@ -281,11 +373,21 @@ impl Engine {
     /// Somebody announces our own id: unless it is a trace of ourselves, see who answers there.
     pub(super) fn look_for_copy(&self, addrs: &[SocketAddr]) {
         let own = self.listening_addrs();
-        let Some(&addr) = addrs.iter().find(|addr| !own.contains(addr)) else { return };
-        let (endpoint, internal, hello, me) = (self.endpoint.clone(), self.internal.clone(), self.hello_maker(), self.me);
+        let Some(&addr) = addrs.iter().find(|addr| !own.contains(addr)) else {
+            return;
+        };
+        let (endpoint, internal, hello, me) = (
+            self.endpoint.clone(),
+            self.internal.clone(),
+            self.hello_maker(),
+            self.me,
+        );
         self.spawn(async move {
             let met = match connect(&endpoint, addr, None, Some(me), hello).await {
-                Ok(greeted) => Met::Greeted { greeted: Box::new(greeted), reply: None },
+                Ok(greeted) => Met::Greeted {
+                    greeted: Box::new(greeted),
+                    reply: None,
+                },
                 Err(NotMet::Myself) => Met::Copy(addr),
                 Err(NotMet::Duplicate(_) | NotMet::TurnedAway(_) | NotMet::Failed(_)) => return,
             };
@@ -323,7 +425,12 @@ async fn connect(
     hello: impl FnOnce(&[u8; 32]) -> Hello,
 ) -> Result<Greeted, NotMet> {
     if let Some(way) = way {
-        let unreachable = |cause: String| NotMet::Failed(SendError::Unreachable { addr: addr.to_string(), cause });
+        let unreachable = |cause: String| {
+            NotMet::Failed(SendError::Unreachable {
+                addr: addr.to_string(),
+                cause,
+            })
+        };
         match tokio::time::timeout(DIAL_LIMIT, way).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(failed))) => return Err(unreachable(failed.to_string())),
@@ -331,20 +438,46 @@ async fn connect(
         }
     }
     let failed = |error: DialError| {
-        let bar = if let DialError::Closed { code, .. } = &error { Bar::of_code(*code) } else { None };
-        bar.map_or_else(|| NotMet::Failed(SendError::dial(addr.to_string(), error)), NotMet::TurnedAway)
+        let bar = if let DialError::Closed { code, .. } = &error {
+            Bar::of_code(*code)
+        } else {
+            None
+        };
+        bar.map_or_else(
+            || NotMet::Failed(SendError::dial(addr.to_string(), error)),
+            NotMet::TurnedAway,
+        )
     };
-    let connection = endpoint.dial(addr, expected, DIAL_LIMIT).await.map_err(failed)?;
+    let connection = endpoint
+        .dial(addr, expected, DIAL_LIMIT)
+        .await
+        .map_err(failed)?;
     let peer = tls::peer_id(connection.peer_identity());
-    greet(connection, true, hello, DIAL_LIMIT).await.map_err(|error| match (peer, &error) {
-        (_, GreetError::Ended(Ended::Closed { code, .. })) if let Some(bar) = Bar::of_code(*code) => NotMet::TurnedAway(bar),
-        (Some(peer), GreetError::Ended(Ended::Closed { code, .. })) if *code == u64::from(close::DUPLICATE) => {
-            NotMet::Duplicate(peer)
-        }
-        (_, GreetError::Ended(Ended::Closed { code, .. })) if *code == u64::from(close::SELF) => NotMet::Myself,
-        (_, GreetError::Version { .. }) => {
-            NotMet::Failed(SendError::OtherVersion { addr: addr.to_string(), why: error.to_string() })
-        }
-        (_, _) => NotMet::Failed(SendError::Refused { addr: addr.to_string(), why: error.to_string() }),
-    })
+    greet(connection, true, hello, DIAL_LIMIT)
+        .await
+        .map_err(|error| match (peer, &error) {
+            (_, GreetError::Ended(Ended::Closed { code, .. }))
+                if let Some(bar) = Bar::of_code(*code) =>
+            {
+                NotMet::TurnedAway(bar)
+            }
+            (Some(peer), GreetError::Ended(Ended::Closed { code, .. }))
+                if *code == u64::from(close::DUPLICATE) =>
+            {
+                NotMet::Duplicate(peer)
+            }
+            (_, GreetError::Ended(Ended::Closed { code, .. }))
+                if *code == u64::from(close::SELF) =>
+            {
+                NotMet::Myself
+            }
+            (_, GreetError::Version { .. }) => NotMet::Failed(SendError::OtherVersion {
+                addr: addr.to_string(),
+                why: error.to_string(),
+            }),
+            (_, _) => NotMet::Failed(SendError::Refused {
+                addr: addr.to_string(),
+                why: error.to_string(),
+            }),
+        })
 }

@@ -1,4 +1,5 @@
-//! The move of a relayed session to a direct path: candidates said and heard, knocks sent and received.
+//! The move of a relayed session to a direct path: candidates said and heard, knocks sent and
+//! received.
 //!
 //! Candidates travel end to end; the relay sees none.
 
@@ -19,36 +20,54 @@ use std::net::SocketAddr;
 impl Engine {
     /// A session is up or over: one through a relay looks for a direct path.
     pub(super) fn rendezvous_up(&mut self, session: SessionId) {
-        let Some(link) = self.links.get(&session) else { return };
+        let Some(link) = self.links.get(&session) else {
+            return;
+        };
         if !is_synthetic(link.session.remote_addr().ip()) {
             return;
         }
         let peer = link.peer;
         let [ours, theirs] = [self.me, peer].map(|sender| Knock::token(&link.exporter, sender));
-        let up = rendezvous::Input::Up { session, peer, dials: self.me < peer, ours, theirs };
+        let up = rendezvous::Input::Up {
+            session,
+            peer,
+            dials: self.me < peer,
+            ours,
+            theirs,
+        };
         self.rendezvous.handle(self.clock.now(), up);
     }
 
     pub(super) fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>) {
-        let Some(link) = self.links.get(&session) else { return };
+        let Some(link) = self.links.get(&session) else {
+            return;
+        };
         let remote = link.session.remote_addr();
         let told = addrs.clone();
         // The peer's network may be numbered as ours is, and its address be ours here.
         let own = self.listening_addrs();
-        let may = |addr: &SocketAddr| !own.contains(addr) && may_be_dialed(*addr, remote, &self.interfaces);
+        let may = |addr: &SocketAddr| {
+            !own.contains(addr) && may_be_dialed(*addr, remote, &self.interfaces)
+        };
         let addrs = addrs.into_iter().filter(may).collect();
-        self.rendezvous.handle(self.clock.now(), rendezvous::Input::Candidates(session, addrs));
+        self.rendezvous.handle(
+            self.clock.now(),
+            rendezvous::Input::Candidates(session, addrs),
+        );
         if let Some(link) = self.links.get_mut(&session) {
             link.candidates = told;
         }
     }
 
-    /// A knock: a call that was asked for, or on behalf of a session. Or the answer of somebody whom a diagnosis has asked.
+    /// A knock: a call that was asked for, or on behalf of a session. Or the answer of somebody
+    /// whom a diagnosis has asked.
     pub(super) fn came_beside(&mut self, beside: Beside) {
         let from = crate::net::socket::canonical(beside.from);
         match beside.what {
             What::Knock(knock) if self.call_came(from, &knock.token) => {}
-            What::Knock(knock) => self.rendezvous.handle(self.clock.now(), rendezvous::Input::Knocked(from, knock)),
+            What::Knock(knock) => self
+                .rendezvous
+                .handle(self.clock.now(), rendezvous::Input::Knocked(from, knock)),
             What::Seen(seen) => self.noted.calls.seen(from, &seen),
         }
     }
@@ -69,7 +88,8 @@ impl Engine {
             }
             rendezvous::Output::Knock(to, knock) => self.bound.demux.knock(to, knock),
             rendezvous::Output::Proven(peer, addr) => {
-                self.paths.handle(self.clock.now(), paths::Input::Proven(peer, addr));
+                self.paths
+                    .handle(self.clock.now(), paths::Input::Proven(peer, addr));
             }
         }
     }

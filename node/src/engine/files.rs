@@ -1,4 +1,5 @@
-//! The engine's side of transfers: what they hear of sessions and offers, and what they ask of the replica.
+//! The engine's side of transfers: what they hear of sessions and offers, and what they ask of the
+//! replica.
 
 use hobnob_protocol::{CheckedBatch, Frame, OfferId, OfferWord};
 
@@ -34,14 +35,22 @@ impl Engine {
 
     /// A peer says something of an offer: it counts if the peer may have its entry.
     pub(super) fn offer_word(&self, id: SessionId, offer: OfferId, word: OfferWord) {
-        let Some(link) = self.links.get(&id) else { return };
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
         if self.replica.may_have(id, offer.name, offer.seq) {
             self.tell_transfers(ToTransfers::Word(link.peer, offer, word));
         }
     }
 
     /// Entries from others are on disk: transfers hear of the offers among them.
-    pub(super) fn offers_received(&self, batch: &CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
+    pub(super) fn offers_received(
+        &self,
+        batch: &CheckedBatch,
+        first: Seq,
+        last: Seq,
+        received_at_ms: u64,
+    ) {
         let name = batch.batch.name;
         if name.author == self.me || !self.standings.shows(name.author) {
             return;
@@ -50,7 +59,12 @@ impl Engine {
         for seq in first..=last {
             if let Some(Body::Offer(offer)) = batch.at(seq).map(|entry| &entry.entry.body) {
                 let id = OfferId { name, seq };
-                self.tell_transfers(ToTransfers::Offered { id, offer: offer.clone(), verified, received_at_ms });
+                self.tell_transfers(ToTransfers::Offered {
+                    id,
+                    offer: offer.clone(),
+                    verified,
+                    received_at_ms,
+                });
             }
         }
     }
@@ -62,19 +76,25 @@ impl Engine {
             }
             OfTransfers::Say(offer, word, only) => {
                 let frame = Frame::Offer(offer, word).encode();
-                let may_hear =
-                    |id: SessionId| only.is_none_or(|only| only == id) && self.replica.may_have(id, offer.name, offer.seq);
+                let may_hear = |id: SessionId| {
+                    only.is_none_or(|only| only == id)
+                        && self.replica.may_have(id, offer.name, offer.seq)
+                };
                 for (_, link) in self.links.iter().filter(|(id, _)| may_hear(**id)) {
                     link.session.send_control(frame.clone());
                 }
             }
-            OfTransfers::News(news) => self.events.publish_all(self.file_infos(news).into_iter().map(Event::File)),
+            OfTransfers::News(news) => self
+                .events
+                .publish_all(self.file_infos(news).into_iter().map(Event::File)),
             OfTransfers::Name(news, reply) => drop(reply.send(Ok(self.file_infos(news)))),
         }
     }
 
     fn file_infos(&self, news: Vec<FileNews>) -> Vec<FileInfo> {
-        news.into_iter().filter_map(|news| self.file_info(news)).collect()
+        news.into_iter()
+            .filter_map(|news| self.file_info(news))
+            .collect()
     }
 
     fn file_info(&self, news: FileNews) -> Option<FileInfo> {
@@ -103,7 +123,12 @@ impl Engine {
     pub(super) fn offer_made(&self, name: LogName, seq: Seq, body: &Body, received_at_ms: u64) {
         if let Body::Offer(offer) = body {
             let id = OfferId { name, seq };
-            self.tell_transfers(ToTransfers::Offered { id, offer: offer.clone(), verified: false, received_at_ms });
+            self.tell_transfers(ToTransfers::Offered {
+                id,
+                offer: offer.clone(),
+                verified: false,
+                received_at_ms,
+            });
         }
     }
 

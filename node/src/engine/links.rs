@@ -60,7 +60,9 @@ pub(super) struct Link {
 
 impl Engine {
     pub(super) fn keep(&mut self, id: SessionId) {
-        let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) else { return };
+        let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) else {
+            return;
+        };
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
         let session = Session::start(*greeted, id, self.session_events.clone(), &self.tasks);
         match self.relay_of(session.remote_addr()) {
@@ -70,8 +72,14 @@ impl Engine {
         self.turned_away_told.remove(&peer);
         self.noted.came(peer);
         let owed = self.offline_owed.remove(&peer).map(|(_, path)| path);
-        let before = self.link_with(peer).filter(|link| !link.suspect).map(|link| self.path_kind(link.session.remote_addr()));
-        let shared = self.link_with(peer).map(|link| link.shared.clone()).unwrap_or_default();
+        let before = self
+            .link_with(peer)
+            .filter(|link| !link.suspect)
+            .map(|link| self.path_kind(link.session.remote_addr()));
+        let shared = self
+            .link_with(peer)
+            .map(|link| link.shared.clone())
+            .unwrap_or_default();
         let nothing_new = before.or(owed) == Some(self.path_kind(session.remote_addr()));
         let now = self.clock.now();
         let (proofs, profiles_since) = (Vec::new(), now.mono);
@@ -89,14 +97,24 @@ impl Engine {
             rtt: None,
             since: now.mono,
             features: hello.features,
-            clock_ahead_ms: hello.clock_ms.cast_signed().saturating_sub(now.wall_ms.cast_signed()),
+            clock_ahead_ms: hello
+                .clock_ms
+                .cast_signed()
+                .saturating_sub(now.wall_ms.cast_signed()),
             candidates: Vec::new(),
             called_at: None,
             asking: Vec::new(),
         };
         self.links.insert(id, link);
-        self.presence.handle(now, presence::Input::Up { session: id, first: self.me < peer });
-        self.replica.handle(now, replica::Input::SessionUp(id, peer));
+        self.presence.handle(
+            now,
+            presence::Input::Up {
+                session: id,
+                first: self.me < peer,
+            },
+        );
+        self.replica
+            .handle(now, replica::Input::SessionUp(id, peer));
         let news = self.learn_profile(id, hello.profile);
         self.compare_clocks(peer, hello.clock_ms);
         if let Some(reply) = reply {
@@ -119,7 +137,11 @@ impl Engine {
             return;
         }
         let name = self.peers.name(peer);
-        let way = if theirs_ms > ours_ms { "ahead of" } else { "behind" };
+        let way = if theirs_ms > ours_ms {
+            "ahead of"
+        } else {
+            "behind"
+        };
         let text = format!(
             "The clock of {name} is {} {way} this machine's: one of the two is wrong. Messages keep their order; the times shown \
              with them can't be trusted.",
@@ -131,15 +153,24 @@ impl Engine {
     pub(super) fn close_link(&mut self, id: SessionId, reason: CloseReason) {
         let (code, words) = match reason {
             CloseReason::Duplicate => (close::DUPLICATE, "there is another connection between us"),
-            CloseReason::Replaced => (close::REPLACED, "a newer instance of this identity is connected"),
+            CloseReason::Replaced => (
+                close::REPLACED,
+                "a newer instance of this identity is connected",
+            ),
             CloseReason::Full => (close::FULL, "no room for another session"),
         };
         if let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) {
             hang_up(&greeted.connection, code, words);
             if let Some(reply) = reply {
-                let refused =
-                    || SendError::Refused { addr: greeted.connection.remote_address().to_string(), why: words.to_owned() };
-                let _ = reply.send(if reason == CloseReason::Duplicate { Ok(greeted.peer) } else { Err(refused()) });
+                let refused = || SendError::Refused {
+                    addr: greeted.connection.remote_address().to_string(),
+                    why: words.to_owned(),
+                };
+                let _ = reply.send(if reason == CloseReason::Duplicate {
+                    Ok(greeted.peer)
+                } else {
+                    Err(refused())
+                });
             }
         } else if let Some(link) = self.links.remove(&id) {
             link.session.close(code, words);
@@ -147,20 +178,34 @@ impl Engine {
         }
     }
 
-    /// A session is over. Where there is, or is about to be, another one with the peer, nobody need hear of it.
-    pub(super) fn link_is_gone(&mut self, id: SessionId, link: &Link, goodbye: bool, duplicate: bool) {
+    /// A session is over. Where there is, or is about to be, another one with the peer, nobody need
+    /// hear of it.
+    pub(super) fn link_is_gone(
+        &mut self,
+        id: SessionId,
+        link: &Link,
+        goodbye: bool,
+        duplicate: bool,
+    ) {
         let peer = link.peer;
         let now = self.clock.now();
         self.presence.handle(now, presence::Input::Down(id));
         self.rendezvous.handle(now, rendezvous::Input::Down(id));
         self.content_down(id);
-        self.replica.handle(now, replica::Input::SessionDown { session: id, goodbye });
+        self.replica.handle(
+            now,
+            replica::Input::SessionDown {
+                session: id,
+                goodbye,
+            },
+        );
         if self.link_with(peer).is_some() {
             return;
         }
         if duplicate {
             let path = self.path_kind(link.session.remote_addr());
-            self.offline_owed.insert(peer, (now.mono + OTHER_CONNECTION, path));
+            self.offline_owed
+                .insert(peer, (now.mono + OTHER_CONNECTION, path));
         } else {
             self.say(Event::Peer(self.peer_info(peer)));
         }
@@ -169,7 +214,11 @@ impl Engine {
     /// The other connection that a peer spoke of has not come.
     pub(super) fn say_owed_offline(&mut self) {
         let now = self.clock.now().mono;
-        let due: Vec<_> = self.offline_owed.extract_if(.., |_, (at, _)| *at <= now).map(|(peer, _)| peer).collect();
+        let due: Vec<_> = self
+            .offline_owed
+            .extract_if(.., |_, (at, _)| *at <= now)
+            .map(|(peer, _)| peer)
+            .collect();
         for peer in due {
             self.noted.lose(peer);
             self.say(Event::Peer(self.peer_info(peer)));
@@ -183,7 +232,9 @@ impl Engine {
         }
         let now = self.clock.now();
         match event.kind {
-            SessionEventKind::Frame(Frame::Pong(token)) => self.presence.handle(now, presence::Input::Pong(id, token)),
+            SessionEventKind::Frame(Frame::Pong(token)) => {
+                self.presence.handle(now, presence::Input::Pong(id, token))
+            }
             SessionEventKind::Frame(Frame::Profile(profile)) => {
                 self.presence.handle(now, presence::Input::Heard(id));
                 self.profile(id, profile);
@@ -213,11 +264,19 @@ impl Engine {
                 self.presence.handle(now, presence::Input::Heard(id));
                 self.replica.handle(now, replica::Input::Batch(id, batch));
             }
-            SessionEventKind::Written { stream: StreamKind::Batch, bytes } => {
-                self.replica.handle(now, replica::Input::BatchesWritten(id, bytes));
+            SessionEventKind::Written {
+                stream: StreamKind::Batch,
+                bytes,
+            } => {
+                self.replica
+                    .handle(now, replica::Input::BatchesWritten(id, bytes));
             }
-            SessionEventKind::Written { stream: StreamKind::Control, bytes } => {
-                self.replica.handle(now, replica::Input::FramesWritten(id, bytes));
+            SessionEventKind::Written {
+                stream: StreamKind::Control,
+                bytes,
+            } => {
+                self.replica
+                    .handle(now, replica::Input::FramesWritten(id, bytes));
             }
             SessionEventKind::Pinged => self.presence.handle(now, presence::Input::Heard(id)),
             SessionEventKind::Ended(ended) => self.ended(id, &ended),
@@ -225,25 +284,48 @@ impl Engine {
     }
 
     fn ended(&mut self, id: SessionId, ended: &Ended) {
-        let Some(link) = self.links.remove(&id) else { return };
+        let Some(link) = self.links.remove(&id) else {
+            return;
+        };
         let peer = link.peer;
         match ended {
             Ended::Protocol(what) => warn!(?peer, "session ended: it broke the protocol: {what}"),
-            Ended::Bye | Ended::Closed { .. } | Ended::TimedOut | Ended::Restarted | Ended::Lost(_) | Ended::Local => {
+            Ended::Bye
+            | Ended::Closed { .. }
+            | Ended::TimedOut
+            | Ended::Restarted
+            | Ended::Lost(_)
+            | Ended::Local => {
                 info!(?peer, "session ended: {ended}")
             }
         }
         let goodbye = *ended == Ended::Bye;
-        let replaced = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::REPLACED));
+        let replaced =
+            matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::REPLACED));
         if replaced {
             let name = self.peers.name(peer);
-            self.copied(&format!("that was started later and is connected to {name}"));
+            self.copied(&format!(
+                "that was started later and is connected to {name}"
+            ));
         }
-        let bar = if let Ended::Closed { code, .. } = ended { Bar::of_code(*code) } else { None };
+        let bar = if let Ended::Closed { code, .. } = ended {
+            Bar::of_code(*code)
+        } else {
+            None
+        };
         let unwelcome = replaced || bar.is_some();
-        self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye, unwelcome });
-        let duplicate = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::DUPLICATE));
-        let given_up = matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::SILENT));
+        self.paths.handle(
+            self.clock.now(),
+            paths::Input::Down {
+                session: id,
+                goodbye,
+                unwelcome,
+            },
+        );
+        let duplicate =
+            matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::DUPLICATE));
+        let given_up =
+            matches!(ended, Ended::Closed { code, .. } if *code == u64::from(close::SILENT));
         if given_up || matches!(ended, Ended::TimedOut | Ended::Restarted | Ended::Lost(_)) {
             self.noted.lose(peer);
         }
@@ -281,11 +363,14 @@ impl Engine {
     }
 
     fn suspect(&mut self, id: SessionId, suspect: bool) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         link.suspect = suspect;
         let peer = link.peer;
         if suspect {
-            self.paths.handle(self.clock.now(), paths::Input::Suspect(id));
+            self.paths
+                .handle(self.clock.now(), paths::Input::Suspect(id));
         }
         self.say(Event::Peer(self.peer_info(peer)));
     }

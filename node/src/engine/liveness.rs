@@ -14,11 +14,19 @@ impl Engine {
         }
     }
 
-    /// Tells which light pings were answered. Asked when their time is up, as nobody tells of acknowledgements.
+    /// Tells which light pings were answered. Asked when their time is up, as nobody tells of
+    /// acknowledgements.
     pub(super) fn note_acks(&mut self, now: Now) {
-        let Self { light_pings, links, presence, .. } = self;
+        let Self {
+            light_pings,
+            links,
+            presence,
+            ..
+        } = self;
         light_pings.retain(|session, before| {
-            let Some(link) = links.get(session) else { return false };
+            let Some(link) = links.get(session) else {
+                return false;
+            };
             let answered = link.session.acks() > *before;
             if answered {
                 presence.handle(now, presence::Input::Acked(*session));

@@ -1,5 +1,5 @@
-//! What the user decides about peers, carried out: sessions ended and refused, decisions kept; and the other end of that, where a
-//! peer wants no session with this node.
+//! What the user decides about peers, carried out: sessions ended and refused, decisions kept; and
+//! the other end of that, where a peer wants no session with this node.
 
 use super::Engine;
 use crate::Event;
@@ -36,7 +36,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn mark(&mut self, peer: PeerId, mark: Mark, reply: oneshot::Sender<Result<PeerInfo, MarkError>>) {
+    pub(super) fn mark(
+        &mut self,
+        peer: PeerId,
+        mark: Mark,
+        reply: oneshot::Sender<Result<PeerInfo, MarkError>>,
+    ) {
         if peer == self.me {
             return drop(reply.send(Err(MarkError::Myself)));
         }
@@ -62,7 +67,14 @@ impl Engine {
                 self.standings.pardon(peer);
                 self.tell_replica(replica::Input::Unblock(peer));
                 let addrs = self.paths.addrs(peer);
-                self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
+                self.paths.handle(
+                    self.clock.now(),
+                    paths::Input::Found {
+                        peer,
+                        addrs,
+                        alive: true,
+                    },
+                );
             }
             Mark::Kick => {
                 self.standings.kick(peer, self.clock.now());
@@ -77,7 +89,11 @@ impl Engine {
         let stored = self.store.set_marks(peer, marks);
         self.tasks.spawn(async move {
             let stored = stored.await.unwrap_or(Err(StoreError::Closed));
-            let _ = reply.send(stored.map(|()| info).map_err(|error| MarkError::Store(error.to_string())));
+            let _ = reply.send(
+                stored
+                    .map(|()| info)
+                    .map_err(|error| MarkError::Store(error.to_string())),
+            );
         });
     }
 
@@ -86,11 +102,15 @@ impl Engine {
         self.peers.nick(peer).cloned().unwrap_or_else(short)
     }
 
-    /// Whether a peer gives itself the name of somebody whom the user has verified with another key. Then the user is told what
-    /// that may mean, once, and there is no session with it.
+    /// Whether a peer gives itself the name of somebody whom the user has verified with another
+    /// key. Then the user is told what that may mean, once, and there is no session with it.
     pub(super) fn is_impostor(&mut self, peer: PeerId, nick: &str) -> bool {
-        let Some(nick) = Nickname::cleaned(nick) else { return false };
-        let Some(verified) = self.standings.whose_name(peer, &nick, &self.peers) else { return false };
+        let Some(nick) = Nickname::cleaned(nick) else {
+            return false;
+        };
+        let Some(verified) = self.standings.whose_name(peer, &nick, &self.peers) else {
+            return false;
+        };
         if self.standings.note_impostor(peer) {
             let (name, short, id) = (nick.as_str(), verified.short(), peer.short());
             let text = format!(
@@ -109,25 +129,41 @@ impl Engine {
         }
     }
 
-    /// Ends every session with a peer. For the rooms it is as if it had said goodbye: what is said from now on is not for it.
+    /// Ends every session with a peer. For the rooms it is as if it had said goodbye: what is said
+    /// from now on is not for it.
     pub(super) fn part_with(&mut self, peer: PeerId, bar: Bar) {
         let (code, words) = bar.code();
-        let of_peer: Vec<_> = self.links.iter().filter(|(_, link)| link.peer == peer).map(|(id, _)| *id).collect();
+        let of_peer: Vec<_> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.peer == peer)
+            .map(|(id, _)| *id)
+            .collect();
         for id in of_peer {
-            let Some(link) = self.links.remove(&id) else { continue };
+            let Some(link) = self.links.remove(&id) else {
+                continue;
+            };
             link.session.close(code, words);
-            self.paths.handle(self.clock.now(), paths::Input::Down { session: id, goodbye: true, unwelcome: false });
+            self.paths.handle(
+                self.clock.now(),
+                paths::Input::Down {
+                    session: id,
+                    goodbye: true,
+                    unwelcome: false,
+                },
+            );
             self.link_is_gone(id, &link, true, false);
         }
     }
 
-    /// Why there may be no session with a peer now, if so. To be asked once a connection is there: a resumed one has passed no
-    /// verifier.
+    /// Why there may be no session with a peer now, if so. To be asked once a connection is there:
+    /// a resumed one has passed no verifier.
     pub(super) fn bar(&self, peer: PeerId) -> Option<Bar> {
         self.standings.bar(peer, self.clock.now())
     }
 
-    /// A peer wants no session with this node: it is left alone for a while, and the user told once.
+    /// A peer wants no session with this node: it is left alone for a while, and the user told
+    /// once.
     pub(super) fn turned_away(&mut self, peer: PeerId, bar: Bar) {
         if self.turned_away_told.insert(peer, bar) == Some(bar) {
             return;
@@ -135,13 +171,17 @@ impl Engine {
         let name = self.peers.name(peer);
         let text = match bar {
             Bar::Blocked => {
-                format!("{name} has blocked this node. What you write to them stays queued here, in case they unblock it.")
+                format!(
+                    "{name} has blocked this node. What you write to them stays queued here, in case they unblock it."
+                )
             }
             Bar::NameTaken => format!(
                 "{name} has verified somebody else by this node's nickname, and takes no session with it: take another nickname, or \
                  compare words with them (`hobnob verify`)."
             ),
-            Bar::Kicked => format!("{name} has shown this node out for a while. What you write to them stays queued until then."),
+            Bar::Kicked => format!(
+                "{name} has shown this node out for a while. What you write to them stays queued until then."
+            ),
         };
         self.notice("turned-away", text, Some(peer));
     }

@@ -31,10 +31,12 @@ use hobnob_protocol::Seq;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
-/// Messages to rooms of which it is remembered whom they are for; older ones are waited for as if nobody was there.
+/// Messages to rooms of which it is remembered whom they are for; older ones are waited for as if
+/// nobody was there.
 const ADDRESSED_MAX: usize = 8192;
 
-/// Refusals of one session that are logged one by one; of later ones each is logged whose number is a power of two.
+/// Refusals of one session that are logged one by one; of later ones each is logged whose number is
+/// a power of two.
 const REFUSALS_LOGGED: u64 = 16;
 
 /// What was refused in a session so far, to tell no more of it than helps.
@@ -71,7 +73,9 @@ impl Engine {
             ConversationRef::Direct(peer) if self.bar(*peer) == Some(Bar::Blocked) => {
                 return drop(reply.send(Err(SendError::Blocked(self.peers.name(*peer)))));
             }
-            ConversationRef::Direct(peer) if *peer == self.me => return drop(reply.send(Err(SendError::Myself))),
+            ConversationRef::Direct(peer) if *peer == self.me => {
+                return drop(reply.send(Err(SendError::Myself)));
+            }
             ConversationRef::Direct(peer) if !certain && !self.peers.knows(*peer) => {
                 return drop(reply.send(Err(SendError::UnknownId(*peer))));
             }
@@ -82,8 +86,19 @@ impl Engine {
             },
         };
         let token = self.token();
-        self.sending.insert(token, Sending { to, body: body.clone(), reply });
-        self.tell_replica(replica::Input::Append { token, conversation, body });
+        self.sending.insert(
+            token,
+            Sending {
+                to,
+                body: body.clone(),
+                reply,
+            },
+        );
+        self.tell_replica(replica::Input::Append {
+            token,
+            conversation,
+            body,
+        });
     }
 
     fn direct(&mut self, peer: PeerId) -> ConversationId {
@@ -122,8 +137,17 @@ impl Engine {
                     link.session.release(batches);
                 }
             }
-            Output::Read { session, name, from, to } => self.read_for(session, name, from, to),
-            Output::FindNewcomerCut { session, conversation, since_ms } => self.find_cut(session, conversation, since_ms),
+            Output::Read {
+                session,
+                name,
+                from,
+                to,
+            } => self.read_for(session, name, from, to),
+            Output::FindNewcomerCut {
+                session,
+                conversation,
+                since_ms,
+            } => self.find_cut(session, conversation, since_ms),
             Output::Appended { tokens, batch } => self.appended(tokens, &batch),
             Output::AppendFailed(token, why) => {
                 if let Some(sending) = self.sending.remove(&token) {
@@ -132,15 +156,25 @@ impl Engine {
             }
             Output::Stored(token) => self.joined(token, Ok(())),
             Output::StoreFailed(token, why) => self.joined(token, Err(why)),
-            Output::Received { batch, first, last, received_at_ms } => {
+            Output::Received {
+                batch,
+                first,
+                last,
+                received_at_ms,
+            } => {
                 self.received(&batch, first, last, received_at_ms);
                 self.offers_received(&batch, first, last, received_at_ms);
             }
             Output::Sent(name, peer, first, last) => {
-                self.sent.entry((name, peer)).or_default().insert(first, last);
+                self.sent
+                    .entry((name, peer))
+                    .or_default()
+                    .insert(first, last);
                 self.came_further(name, peer, &Ranges::span(first, last), DeliveryState::Sent);
             }
-            Output::Delivered(name, peer, ranges) => self.came_further(name, peer, &ranges, DeliveryState::Delivered),
+            Output::Delivered(name, peer, ranges) => {
+                self.came_further(name, peer, &ranges, DeliveryState::Delivered)
+            }
             Output::OwnRestored(_, peer, count) => self.own_restored(peer, count),
             Output::Refused(session, refusal) => self.refused(session, &refusal),
         }
@@ -149,21 +183,43 @@ impl Engine {
     fn appended(&mut self, tokens: Vec<Token>, batch: &CheckedBatch) {
         let heard = self.events.is_heard();
         let mut events = Vec::new();
-        for (token, (seq, written)) in tokens.into_iter().zip((batch.first()..).zip(&batch.entries)) {
-            let Some(Sending { to, body, reply }) = self.sending.remove(&token) else { continue };
-            let id = MessageId { log: batch.batch.name.log, seq };
+        for (token, (seq, written)) in tokens
+            .into_iter()
+            .zip((batch.first()..).zip(&batch.entries))
+        {
+            let Some(Sending { to, body, reply }) = self.sending.remove(&token) else {
+                continue;
+            };
+            let id = MessageId {
+                log: batch.batch.name.log,
+                seq,
+            };
             let addressees = self.addressees(id, &to, batch.batch.name.conversation);
             self.offer_made(batch.batch.name, seq, &body, written.entry.sent_at_ms);
             if heard {
-                events.push(Event::Own(self.own_message(id, to.clone(), body, written.entry.sent_at_ms)));
+                events.push(Event::Own(self.own_message(
+                    id,
+                    to.clone(),
+                    body,
+                    written.entry.sent_at_ms,
+                )));
             }
-            let _ = reply.send(Ok(Sent { id, conversation: to, to: addressees }));
+            let _ = reply.send(Ok(Sent {
+                id,
+                conversation: to,
+                to: addressees,
+            }));
         }
         self.events.publish_all(events);
     }
 
     /// Whom a message is for that was written just now.
-    fn addressees(&mut self, id: MessageId, to: &ConversationRef, conversation: ConversationId) -> Vec<PeerId> {
+    fn addressees(
+        &mut self,
+        id: MessageId,
+        to: &ConversationRef,
+        conversation: ConversationId,
+    ) -> Vec<PeerId> {
         if let ConversationRef::Direct(peer) = to {
             return vec![*peer];
         }
@@ -175,7 +231,13 @@ impl Engine {
         here
     }
 
-    fn own_message(&self, id: MessageId, conversation: ConversationRef, body: Body, sent_at_ms: u64) -> Message {
+    fn own_message(
+        &self,
+        id: MessageId,
+        conversation: ConversationRef,
+        body: Body,
+        sent_at_ms: u64,
+    ) -> Message {
         Message {
             id,
             conversation,
@@ -189,11 +251,17 @@ impl Engine {
     }
 
     fn received(&mut self, batch: &CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
-        let LogName { conversation, author: from, log } = batch.batch.name;
+        let LogName {
+            conversation,
+            author: from,
+            log,
+        } = batch.batch.name;
         if !self.events.is_heard() || !self.standings.shows(from) {
             return;
         }
-        let Some(conversation) = self.conversation_ref(conversation) else { return };
+        let Some(conversation) = self.conversation_ref(conversation) else {
+            return;
+        };
         let name = self.peers.name(from);
         let entries = (first..=last).filter_map(|seq| Some((seq, &batch.at(seq)?.entry)));
         self.events.publish_all(entries.map(|(seq, entry)| {
@@ -210,7 +278,13 @@ impl Engine {
         }));
     }
 
-    pub(super) fn message(&self, name: LogName, seq: Seq, entry: hobnob_protocol::Entry, received_at_ms: u64) -> Option<Message> {
+    pub(super) fn message(
+        &self,
+        name: LogName,
+        seq: Seq,
+        entry: hobnob_protocol::Entry,
+        received_at_ms: u64,
+    ) -> Option<Message> {
         let own = name.author == self.me;
         Some(Message {
             id: MessageId { log: name.log, seq },
@@ -224,11 +298,17 @@ impl Engine {
         })
     }
 
-    /// How far a message of ours has come: with its one addressee, or in a room with the least of those it went to.
+    /// How far a message of ours has come: with its one addressee, or in a room with the least of
+    /// those it went to.
     fn state_of(&self, name: LogName, seq: Seq) -> DeliveryState {
         let delivered = self.replica.delivered_to(name, seq);
-        let of_log = self.sent.range((name, PeerId::from_bytes([0; 32]))..).take_while(|((of, _), _)| *of == name);
-        let mut sent_to = of_log.filter(|(_, ranges)| ranges.contains(seq)).map(|((_, peer), _)| *peer);
+        let of_log = self
+            .sent
+            .range((name, PeerId::from_bytes([0; 32]))..)
+            .take_while(|((of, _), _)| *of == name);
+        let mut sent_to = of_log
+            .filter(|(_, ranges)| ranges.contains(seq))
+            .map(|((_, peer), _)| *peer);
         match sent_to.find(|peer| !delivered.contains(peer)) {
             Some(_) => DeliveryState::Sent,
             None if !delivered.is_empty() => DeliveryState::Delivered,
@@ -240,7 +320,11 @@ impl Engine {
         for (first, last) in ranges.iter() {
             self.waiters.reached(name, first, last, peer, state);
             if self.events.is_heard() {
-                let receipt = |seq| Event::Receipt { id: MessageId { log: name.log, seq }, peer, state };
+                let receipt = |seq| Event::Receipt {
+                    id: MessageId { log: name.log, seq },
+                    peer,
+                    state,
+                };
                 self.events.publish_all((first..=last).map(receipt));
             }
         }
@@ -252,25 +336,46 @@ impl Engine {
         state: DeliveryState,
         reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
     ) {
-        let Some(name) = self.own_log(id) else { return drop(reply.send(Err(NodeError::NoSuchMessage))) };
+        let Some(name) = self.own_log(id) else {
+            return drop(reply.send(Err(NodeError::NoSuchMessage)));
+        };
         let addressees = match self.replica.kind(name.conversation) {
             Some(ConversationKind::Direct(peer)) => vec![*peer],
-            Some(ConversationKind::Room { .. }) | None => {
-                self.addressed.iter().rev().find(|(of, _)| *of == id).map(|(_, peers)| peers.clone()).unwrap_or_default()
-            }
+            Some(ConversationKind::Room { .. }) | None => self
+                .addressed
+                .iter()
+                .rev()
+                .find(|(of, _)| *of == id)
+                .map(|(_, peers)| peers.clone())
+                .unwrap_or_default(),
         };
-        let missing: BTreeSet<_> = addressees.into_iter().filter(|peer| self.state_with(name, id.seq, *peer) < state).collect();
+        let missing: BTreeSet<_> = addressees
+            .into_iter()
+            .filter(|peer| self.state_with(name, id.seq, *peer) < state)
+            .collect();
         if missing.is_empty() {
             let _ = reply.send(Ok(state));
         } else {
-            self.waiters.add(name, id.seq, Waiter { state, missing, reply });
+            self.waiters.add(
+                name,
+                id.seq,
+                Waiter {
+                    state,
+                    missing,
+                    reply,
+                },
+            );
         }
     }
 
     fn state_with(&self, name: LogName, seq: Seq, peer: PeerId) -> DeliveryState {
         if self.replica.delivered_to(name, seq).contains(&peer) {
             DeliveryState::Delivered
-        } else if self.sent.get(&(name, peer)).is_some_and(|sent| sent.contains(seq)) {
+        } else if self
+            .sent
+            .get(&(name, peer))
+            .is_some_and(|sent| sent.contains(seq))
+        {
             DeliveryState::Sent
         } else {
             DeliveryState::Queued
@@ -279,7 +384,10 @@ impl Engine {
 
     /// The log of ours that a message id speaks of.
     fn own_log(&self, id: MessageId) -> Option<LogName> {
-        self.replica.own_log(id.log).filter(|(_, held)| held.contains(id.seq)).map(|(name, _)| name)
+        self.replica
+            .own_log(id.log)
+            .filter(|(_, held)| held.contains(id.seq))
+            .map(|(name, _)| name)
     }
 
     fn own_restored(&mut self, peer: PeerId, count: u64) {
@@ -292,11 +400,14 @@ impl Engine {
     }
 
     fn refused(&mut self, session: SessionId, refusal: &Refusal) {
-        let Some(link) = self.links.get_mut(&session) else { return };
+        let Some(link) = self.links.get_mut(&session) else {
+            return;
+        };
         let peer = link.peer;
         match refusal {
             // A user is told of each once in a session: no peer fills the screen.
-            Refusal::Impostor | Refusal::Conflict if !link.refused.notices.insert(discriminant(refusal)) => {}
+            Refusal::Impostor | Refusal::Conflict
+                if !link.refused.notices.insert(discriminant(refusal)) => {}
             Refusal::Impostor => {
                 let name = self.peers.name(peer);
                 self.notice(
@@ -307,11 +418,16 @@ impl Engine {
             }
             Refusal::Conflict => {
                 let name = self.peers.name(peer);
-                let text = format!("{name} sent messages that contradict what their author wrote before; they were refused.");
+                let text = format!(
+                    "{name} sent messages that contradict what their author wrote before; they were refused."
+                );
                 self.notice("conflict", text, Some(peer));
             }
-            // These happen between honest nodes too, when rooms change or entries overtake each other.
-            Refusal::NotShared | Refusal::Gap | Refusal::Blocked => debug!(?peer, "refused: {refusal}"),
+            // These happen between honest nodes too, when rooms change or entries overtake each
+            // other.
+            Refusal::NotShared | Refusal::Gap | Refusal::Blocked => {
+                debug!(?peer, "refused: {refusal}")
+            }
             Refusal::NotAnAuthor | Refusal::Batch(_) | Refusal::Lamport | Refusal::Misplaced => {
                 let count = link.refused.count();
                 if count <= REFUSALS_LOGGED || count.is_power_of_two() {
@@ -344,6 +460,9 @@ impl Engine {
             ConversationKind::Direct(peer) => Some(*peer),
             ConversationKind::Room { .. } => None,
         };
-        self.replica.conversations().filter_map(|record| peer(&record.kind)).collect()
+        self.replica
+            .conversations()
+            .filter_map(|record| peer(&record.kind))
+            .collect()
     }
 }

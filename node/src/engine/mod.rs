@@ -1,7 +1,9 @@
-//! The engine: one task that owns the state machines, feeds them what happens, and carries out what they decide.
+//! The engine: one task that owns the state machines, feeds them what happens, and carries out what
+//! they decide.
 //!
-//! It waits for nobody: sessions, the store and the system report through channels. What a burst brings is handled together
-//! before the outputs are carried out, so that a thousand appends become one batch and a thousand batches one receipt.
+//! It waits for nobody: sessions, the store and the system report through channels. What a burst
+//! brings is handled together before the outputs are carried out, so that a thousand appends become
+//! one batch and a thousand batches one receipt.
 
 mod calls;
 mod commands;
@@ -82,7 +84,11 @@ pub(super) enum Internal {
     History(reading::HistoryRead),
     Met(Met),
     DialFailed(PeerId),
-    Impostor { addr: SocketAddr, expected: PeerId, found: PeerId },
+    Impostor {
+        addr: SocketAddr,
+        expected: PeerId,
+        found: PeerId,
+    },
     TurnedAway(PeerId, Bar),
     Called(SessionId, [u8; 16]),
 }
@@ -173,7 +179,8 @@ pub(super) struct Engine {
     /// Peers of whom the user was told that they want no session with this node, and why.
     turned_away_told: BTreeMap<PeerId, Bar>,
     noted: diagnosis::Noted,
-    /// Peers whose last connection, over this path, was closed as a duplicate of one that is yet to come, and until when.
+    /// Peers whose last connection, over this path, was closed as a duplicate of one that is yet to
+    /// come, and until when.
     offline_owed: BTreeMap<PeerId, (Duration, PathKind)>,
     store_failing: bool,
     counted: Counted,
@@ -190,7 +197,10 @@ impl Engine {
         let engine = Self {
             clock: parts.clock,
             me,
-            instance: Instance { started_at_ms: started.wall_ms, number: parts.run },
+            instance: Instance {
+                started_at_ms: started.wall_ms,
+                number: parts.run,
+            },
             replica: parts.replica,
             presence: Presence::default(),
             paths: Paths::new(me, Rng::new(parts.run ^ 1)),
@@ -242,7 +252,11 @@ impl Engine {
             lock: parts.lock,
         };
         if engine.bound.fell_back {
-            info!("UDP port {} is taken; listening on {} instead", hobnob_protocol::PORT_NODE, engine.port());
+            info!(
+                "UDP port {} is taken; listening on {} instead",
+                hobnob_protocol::PORT_NODE,
+                engine.port()
+            );
         }
         engine
     }
@@ -260,9 +274,16 @@ impl Engine {
         const TRIED_MAX: usize = 64;
         let now = self.clock.now();
         for (i, known) in known.into_iter().enumerate() {
-            self.peers.learn(known.peer, known.nick.as_deref().and_then(Nickname::cleaned));
+            self.peers.learn(
+                known.peer,
+                known.nick.as_deref().and_then(Nickname::cleaned),
+            );
             if i < TRIED_MAX {
-                let found = paths::Input::Found { peer: known.peer, addrs: known.addrs, alive: false };
+                let found = paths::Input::Found {
+                    peer: known.peer,
+                    addrs: known.addrs,
+                    alive: false,
+                };
                 self.paths.handle(now, found);
             }
         }
@@ -277,7 +298,10 @@ impl Engine {
 
     pub(super) async fn run(mut self) {
         let addrs = self.listening_addrs();
-        self.say(Event::Listening { peer: self.me, addrs });
+        self.say(Event::Listening {
+            peer: self.me,
+            addrs,
+        });
         let mut session_events = Vec::with_capacity(BURST_MAX);
         let mut commands = Vec::with_capacity(BURST_MAX);
         let mut internal = Vec::with_capacity(BURST_MAX);
@@ -300,7 +324,9 @@ impl Engine {
                 interfaces = next_of(&mut self.network) => self.network_changed(interfaces),
                 () = sleep_until(wake) => {}
             }
-            session_events.drain(..).for_each(|event| self.session_event(event));
+            session_events
+                .drain(..)
+                .for_each(|event| self.session_event(event));
             internal.drain(..).for_each(|event| self.internal(event));
             commands.drain(..).for_each(|command| self.command(command));
             self.time_out();
@@ -311,13 +337,18 @@ impl Engine {
 
     fn next_timeout(&self) -> Option<Duration> {
         let (replica, presence) = (self.replica.poll_timeout(), self.presence.poll_timeout());
-        [replica, presence, self.paths.poll_timeout(), self.rendezvous.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .chain(self.offline_owed.values().map(|(at, _)| *at))
-            .chain([self.count_at])
-            .chain(self.stop.as_ref().map(|stop| stop.deadline))
-            .min()
+        [
+            replica,
+            presence,
+            self.paths.poll_timeout(),
+            self.rendezvous.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(self.offline_owed.values().map(|(at, _)| *at))
+        .chain([self.count_at])
+        .chain(self.stop.as_ref().map(|stop| stop.deadline))
+        .min()
     }
 
     fn time_out(&mut self) {
@@ -325,14 +356,22 @@ impl Engine {
         if self.replica.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.replica.handle(now, replica::Input::Timeout);
         }
-        if self.presence.poll_timeout().is_some_and(|at| at <= now.mono) {
+        if self
+            .presence
+            .poll_timeout()
+            .is_some_and(|at| at <= now.mono)
+        {
             self.note_acks(now);
             self.presence.handle(now, presence::Input::Timeout);
         }
         if self.paths.poll_timeout().is_some_and(|at| at <= now.mono) {
             self.paths.handle(now, paths::Input::Timeout);
         }
-        if self.rendezvous.poll_timeout().is_some_and(|at| at <= now.mono) {
+        if self
+            .rendezvous
+            .poll_timeout()
+            .is_some_and(|at| at <= now.mono)
+        {
             self.rendezvous.handle(now, rendezvous::Input::Timeout);
         }
         self.say_owed_offline();
@@ -375,13 +414,19 @@ impl Engine {
                 self.store_failed(&error);
                 self.tell_replica(replica::Input::CommitFailed(commit, error.to_string()));
             }
-            Internal::Read(session, name, batches) => self.tell_replica(replica::Input::Read(session, name, batches)),
+            Internal::Read(session, name, batches) => {
+                self.tell_replica(replica::Input::Read(session, name, batches))
+            }
             Internal::NewcomerCut(session, conversation, cut) => {
                 self.tell_replica(replica::Input::NewcomerCut(session, conversation, cut));
             }
             Internal::History(read) => self.history_read(read),
             Internal::Met(met) => self.met(met),
-            Internal::Impostor { addr, expected, found } => self.impostor(addr, expected, found),
+            Internal::Impostor {
+                addr,
+                expected,
+                found,
+            } => self.impostor(addr, expected, found),
             Internal::Called(session, token) => self.called(session, token),
             Internal::TurnedAway(peer, bar) => self.turned_away(peer, bar),
             Internal::DialFailed(peer) => self.dial_failed(peer),

@@ -40,7 +40,14 @@ impl Engine {
             return;
         }
         self.noted.heard(found.peer);
-        self.paths.handle(self.clock.now(), paths::Input::Found { peer: found.peer, addrs: found.addrs, alive: true });
+        self.paths.handle(
+            self.clock.now(),
+            paths::Input::Found {
+                peer: found.peer,
+                addrs: found.addrs,
+                alive: true,
+            },
+        );
     }
 
     pub(super) fn network_changed(&mut self, interfaces: Option<Interfaces>) {
@@ -50,7 +57,10 @@ impl Engine {
         };
         debug!("the network changed");
         let now = self.clock.now();
-        self.replica.handle(now, replica::Input::NetworkChanged(interfaces.fingerprint()));
+        self.replica.handle(
+            now,
+            replica::Input::NetworkChanged(interfaces.fingerprint()),
+        );
         self.presence.handle(now, presence::Input::NetworkChanged);
         self.paths.handle(now, paths::Input::NetworkChanged);
         self.interfaces = interfaces;

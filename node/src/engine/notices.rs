@@ -1,4 +1,5 @@
-//! What a person must hear of: faults of the disk, of clocks and of copies, and what the socket dropped.
+//! What a person must hear of: faults of the disk, of clocks and of copies, and what the socket
+//! dropped.
 
 use std::collections::VecDeque;
 
@@ -9,7 +10,8 @@ use super::Engine;
 use crate::store::StoreError;
 use crate::{Event, Notice};
 
-/// Notices of a run that are kept for those who come later; the oldest are let go. Their numbers go on.
+/// Notices of a run that are kept for those who come later; the oldest are let go. Their numbers go
+/// on.
 const NOTICES_MAX: usize = 32;
 
 /// The latest notices of this run.
@@ -27,7 +29,12 @@ impl Notices {
 
     fn keep(&mut self, code: &'static str, text: String, peer: Option<PeerId>) -> Notice {
         self.last += 1;
-        let notice = Notice { number: self.last, code, text, peer };
+        let notice = Notice {
+            number: self.last,
+            code,
+            text,
+            peer,
+        };
         if self.kept.len() == NOTICES_MAX {
             self.kept.pop_front();
         }
@@ -47,18 +54,25 @@ impl Engine {
     pub(super) fn store_failed(&mut self, error: &StoreError) {
         warn!("a commit failed: {error}");
         if !std::mem::replace(&mut self.store_failing, true) {
-            let text = format!("Messages can't be stored: {error}. Nothing is acknowledged until they can be.");
+            let text = format!(
+                "Messages can't be stored: {error}. Nothing is acknowledged until they can be."
+            );
             self.notice("store-error", text, None);
         }
     }
 
     pub(super) fn store_recovered(&mut self) {
         if std::mem::take(&mut self.store_failing) {
-            self.notice("store-recovered", "Messages can be stored again.".to_owned(), None);
+            self.notice(
+                "store-recovered",
+                "Messages can be stored again.".to_owned(),
+                None,
+            );
         }
     }
 
-    /// Says what the socket dropped since the last time, if anything: the only trace that some attacks and faults leave.
+    /// Says what the socket dropped since the last time, if anything: the only trace that some
+    /// attacks and faults leave.
     pub(super) fn log_counters(&mut self) {
         let counted = self.bound.counters.snapshot();
         if counted != self.counted {

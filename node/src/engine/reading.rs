@@ -32,12 +32,18 @@ pub(crate) struct HistoryRead {
 }
 
 impl Engine {
-    pub(super) fn read_history(&mut self, query: HistoryQuery, reply: oneshot::Sender<Result<Vec<Message>, NodeError>>) {
+    pub(super) fn read_history(
+        &mut self,
+        query: HistoryQuery,
+        reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
+    ) {
         let conversation = match &query.conversation {
             None => None,
             Some(named) => match self.conversation_id(named) {
                 Some(id) => Some(id),
-                None => return drop(reply.send(Err(NodeError::NoSuchConversation(named.to_string())))),
+                None => {
+                    return drop(reply.send(Err(NodeError::NoSuchConversation(named.to_string()))));
+                }
             },
         };
         let rows = self.store.history(HistoryRequest {
@@ -59,7 +65,9 @@ impl Engine {
 
     pub(super) fn history_read(&mut self, read: HistoryRead) {
         let messages = read.rows.map_err(NodeError::from).map(|rows| {
-            rows.into_iter().filter_map(|row| self.message(row.name, row.seq, row.entry, row.received_at_ms)).collect()
+            rows.into_iter()
+                .filter_map(|row| self.message(row.name, row.seq, row.entry, row.received_at_ms))
+                .collect()
         });
         let _ = read.reply.send(messages);
     }
@@ -77,7 +85,12 @@ impl Engine {
     }
 
     /// Finds from where on a newcomer to a room may read.
-    pub(super) fn find_cut(&mut self, session: SessionId, conversation: ConversationId, since_ms: u64) {
+    pub(super) fn find_cut(
+        &mut self,
+        session: SessionId,
+        conversation: ConversationId,
+        since_ms: u64,
+    ) {
         let rows = self.store.history(HistoryRequest {
             conversation: Some(conversation),
             since_ms: Some(since_ms),

@@ -25,7 +25,10 @@ impl Engine {
     pub(crate) fn join_first_rooms(&mut self, named: &[RoomName]) {
         let lobby = RoomName::lobby();
         let is_lobby = |kind: &ConversationKind| matches!(kind, ConversationKind::Room { name, .. } if *name == lobby);
-        let first_run = !self.replica.conversations().any(|record| is_lobby(&record.kind));
+        let first_run = !self
+            .replica
+            .conversations()
+            .any(|record| is_lobby(&record.kind));
         let lobby = first_run.then_some(lobby.clone());
         for name in lobby.into_iter().chain(named.iter().cloned()) {
             if self.joined_room(&name).is_none() {
@@ -34,7 +37,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn join(&mut self, room: RoomName, secret: Option<Vec<u8>>, reply: oneshot::Sender<Result<RoomInfo, JoinError>>) {
+    pub(super) fn join(
+        &mut self,
+        room: RoomName,
+        secret: Option<Vec<u8>>,
+        reply: oneshot::Sender<Result<RoomInfo, JoinError>>,
+    ) {
         if let Some(secret) = &secret
             && !(1..=ROOM_SECRET_MAX).contains(&secret.len())
         {
@@ -43,7 +51,9 @@ impl Engine {
         let key = RoomKey::derive(&room, secret.as_deref().unwrap_or_default());
         match self.joined_room(&room) {
             Some(id) if id != key.tag() => drop(reply.send(Err(JoinError::OtherSecret(room)))),
-            None if self.replica.rooms().count() >= ROOMS_MAX => drop(reply.send(Err(JoinError::TooMany(ROOMS_MAX)))),
+            None if self.replica.rooms().count() >= ROOMS_MAX => {
+                drop(reply.send(Err(JoinError::TooMany(ROOMS_MAX))))
+            }
             Some(_) | None => {
                 let joining = Joining::Join(room.clone(), reply);
                 self.begin_join(room, secret, joining);
@@ -55,12 +65,19 @@ impl Engine {
         let key = RoomKey::derive(&name, secret.as_deref().unwrap_or_default());
         let token = self.token();
         self.joining.insert(token, joining);
-        self.tell_replica(replica::Input::Join { token, name, key, open: secret.is_none() });
+        self.tell_replica(replica::Input::Join {
+            token,
+            name,
+            key,
+            open: secret.is_none(),
+        });
         self.rooms_changed();
     }
 
     pub(super) fn part(&mut self, room: &RoomName, reply: oneshot::Sender<Result<(), JoinError>>) {
-        let Some(id) = self.joined_room(room) else { return drop(reply.send(Err(JoinError::NotInRoom(room.clone())))) };
+        let Some(id) = self.joined_room(room) else {
+            return drop(reply.send(Err(JoinError::NotInRoom(room.clone()))));
+        };
         let token = self.token();
         self.joining.insert(token, Joining::Part(reply));
         self.tell_replica(replica::Input::Part(token, id));
@@ -82,14 +99,21 @@ impl Engine {
                 let info = self.room_infos().into_iter().find(|info| info.name == room);
                 let _ = reply.send(info.ok_or(JoinError::NotInRoom(room)));
             }
-            (Some(Joining::Join(_, reply)), Err(why)) => drop(reply.send(Err(JoinError::Store(why)))),
-            (Some(Joining::Part(reply)), result) => drop(reply.send(result.map_err(JoinError::Store))),
+            (Some(Joining::Join(_, reply)), Err(why)) => {
+                drop(reply.send(Err(JoinError::Store(why))))
+            }
+            (Some(Joining::Part(reply)), result) => {
+                drop(reply.send(result.map_err(JoinError::Store)))
+            }
             (Some(Joining::First) | None, _) => {}
         }
     }
 
     pub(super) fn joined_room(&self, room: &RoomName) -> Option<ConversationId> {
-        self.replica.rooms().find(|(_, name, ..)| *name == room).map(|(id, ..)| id)
+        self.replica
+            .rooms()
+            .find(|(_, name, ..)| *name == room)
+            .map(|(id, ..)| id)
     }
 
     pub(super) fn room_infos(&self) -> Vec<RoomInfo> {

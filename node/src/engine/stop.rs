@@ -32,8 +32,20 @@ impl Engine {
     /// Says goodbye everywhere, and closes the store last.
     pub(super) async fn end(mut self) {
         self.log_counters();
-        let Self { discovery, endpoint, stopping, tasks, store, links, candidates, greetings, session_queue, stop, lock, .. } =
-            self;
+        let Self {
+            discovery,
+            endpoint,
+            stopping,
+            tasks,
+            store,
+            links,
+            candidates,
+            greetings,
+            session_queue,
+            stop,
+            lock,
+            ..
+        } = self;
         let goodbye_mdns = async {
             if let Some(discovery) = discovery {
                 discovery.stop().await;
@@ -42,8 +54,13 @@ impl Engine {
         // Nobody hears any more what sessions say; they need not wait for it.
         drop(session_queue);
         let sessions = links.values().map(|link| link.session.connection());
-        let candidates = candidates.values().map(|candidate| candidate.greeted.connection.clone());
-        let all: Vec<_> = sessions.chain(candidates).chain(greetings.into_iter().map(|greeting| greeting.connection)).collect();
+        let candidates = candidates
+            .values()
+            .map(|candidate| candidate.greeted.connection.clone());
+        let all: Vec<_> = sessions
+            .chain(candidates)
+            .chain(greetings.into_iter().map(|greeting| greeting.connection))
+            .collect();
         tokio::join!(goodbye_mdns, say_goodbye(&all, close::BYE, "goodbye"));
         // Relays carried some of these goodbyes, and so hear theirs last.
         stopping.cancel();

@@ -28,7 +28,14 @@ pub(super) struct Waiter {
 }
 impl Waiters {
     /// The peer has these messages in this state: whoever waited only for that is told.
-    pub(super) fn reached(&mut self, name: LogName, first: Seq, last: Seq, peer: PeerId, state: DeliveryState) {
+    pub(super) fn reached(
+        &mut self,
+        name: LogName,
+        first: Seq,
+        last: Seq,
+        peer: PeerId,
+        state: DeliveryState,
+    ) {
         let mut done = Vec::new();
         for (key, waiters) in self.of.range_mut((name, first)..=(name, last)) {
             for waiter in waiters.iter_mut().filter(|waiter| waiter.state <= state) {
@@ -51,7 +58,8 @@ impl Waiters {
         self.of.entry((name, seq)).or_default().push(waiter);
     }
 
-    /// Forgets those who no longer wait, whenever there are twice as many as after the last time: so that each costs little.
+    /// Forgets those who no longer wait, whenever there are twice as many as after the last time:
+    /// so that each costs little.
     fn tidy(&mut self) {
         if self.of.len() < self.tidy_at {
             return;

@@ -1,8 +1,9 @@
 //! Content streams: asks one way, answers the other, apart from all that is said in a session.
 //!
-//! Who wants content opens a bidirectional stream on the session's connection, or several: lanes (see [`hobnob_core::transfers`]).
-//! What is on them comes after messages: their streams have a higher priority, and the connection's windows have room for all lanes
-//! and for messages besides. For more than one lane that room is lent by the node, which has so much for all its sessions
+//! Who wants content opens a bidirectional stream on the session's connection, or several: lanes
+//! (see [`hobnob_core::transfers`]). What is on them comes after messages: their streams have a
+//! higher priority, and the connection's windows have room for all lanes and for messages besides.
+//! For more than one lane that room is lent by the node, which has so much for all its sessions
 //! ([`LaneRoom`]). Nothing here knows what the bytes are.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,11 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::endpoint::{RECEIVE_WINDOW, SEND_WINDOW};
 use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
 
-/// Content streams of one session that are served at once: all lanes, and a successor of one that ends. Further ones wait.
+/// Content streams of one session that are served at once: all lanes, and a successor of one that
+/// ends. Further ones wait.
 pub(super) const CONTENT_STREAMS_MAX: usize = LANES_MAX + 1;
 
-/// Lanes beyond the first that all sessions of a node together may have in each direction: what peers can make it hold for them is
-/// [`LANE_BYTES`] for each.
+/// Lanes beyond the first that all sessions of a node together may have in each direction: what
+/// peers can make it hold for them is [`LANE_BYTES`] for each.
 const LENT_MAX: usize = 128;
 
 /// A session gets at most this part of what is left, so that something is left for the next.
@@ -63,31 +65,42 @@ impl LaneRoom {
 #[derive(Debug)]
 pub struct ContentOpener {
     connection: Connection,
-    /// What the connection's window was widened by. QUIC can't take a window back, so it is kept as long as the session.
+    /// What the connection's window was widened by. QUIC can't take a window back, so it is kept as
+    /// long as the session.
     lent: Option<OwnedSemaphorePermit>,
 }
 
 impl ContentOpener {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, lent: None }
+        Self {
+            connection,
+            lent: None,
+        }
     }
 
     /// Opens the way for so many lanes, if there is room; says for how many it is open.
     pub fn widen(&mut self, lanes: usize, room: &LaneRoom) -> usize {
-        if let Some(more) = lanes.checked_sub(self.lanes()).and_then(|more| room.lend(more)) {
+        if let Some(more) = lanes
+            .checked_sub(self.lanes())
+            .and_then(|more| room.lend(more))
+        {
             match &mut self.lent {
                 Some(lent) => lent.merge(more),
                 none => *none = Some(more),
             }
             let window = u64::from(RECEIVE_WINDOW) + (self.lanes() as u64 - 1) * LANE_BYTES;
-            self.connection.set_receive_window(VarInt::from_u64(window).unwrap_or(VarInt::MAX));
+            self.connection
+                .set_receive_window(VarInt::from_u64(window).unwrap_or(VarInt::MAX));
         }
         self.lanes()
     }
 
     /// How many lanes the connection's window has room for.
     pub fn lanes(&self) -> usize {
-        1 + self.lent.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        1 + self
+            .lent
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
     /// The round trip, as QUIC estimates it.
@@ -120,7 +133,10 @@ pub struct Asker(SendStream);
 impl Asker {
     /// Asks.
     pub async fn ask(&mut self, ask: &Ask) -> Result<(), StreamEnd> {
-        self.0.write_all(&ask.encode()).await.map_err(|_| StreamEnd::Lost)
+        self.0
+            .write_all(&ask.encode())
+            .await
+            .map_err(|_| StreamEnd::Lost)
     }
 }
 
@@ -138,10 +154,13 @@ impl Answers {
 
     /// So many bytes of it as the buffer holds.
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<(), StreamEnd> {
-        self.0.read_exact(buffer).await.map_err(|error| match error {
-            ReadExactError::ReadError(error) => of_read(&error),
-            ReadExactError::FinishedEarly(_) => StreamEnd::Lost,
-        })
+        self.0
+            .read_exact(buffer)
+            .await
+            .map_err(|error| match error {
+                ReadExactError::ReadError(error) => of_read(&error),
+                ReadExactError::FinishedEarly(_) => StreamEnd::Lost,
+            })
     }
 
     /// So many bytes of it.
@@ -149,7 +168,11 @@ impl Answers {
         // Memory that is not cleared before it is filled.
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
-            let chunk = self.0.read_chunk(len - bytes.len(), true).await.map_err(|error| of_read(&error))?;
+            let chunk = self
+                .0
+                .read_chunk(len - bytes.len(), true)
+                .await
+                .map_err(|error| of_read(&error))?;
             bytes.extend_from_slice(&chunk.ok_or(StreamEnd::Lost)?.bytes);
         }
         Ok(bytes.into())
@@ -184,20 +207,36 @@ pub(super) struct Place {
 
 impl Serving {
     pub(super) fn new(connection: Connection) -> Arc<Self> {
-        Arc::new(Self { connection, places: Arc::new(Semaphore::new(CONTENT_STREAMS_MAX)), lanes: Mutex::new(0) })
+        Arc::new(Self {
+            connection,
+            places: Arc::new(Semaphore::new(CONTENT_STREAMS_MAX)),
+            lanes: Mutex::new(0),
+        })
     }
 
     /// Waits for a place.
     pub(super) async fn place(self: &Arc<Self>) -> Place {
-        let place = self.places.clone().acquire_owned().await.expect("the semaphore is never closed");
-        Place { serving: self.clone(), has_lane: false, lent: None, _place: place }
+        let place = self
+            .places
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        Place {
+            serving: self.clone(),
+            has_lane: false,
+            lent: None,
+            _place: place,
+        }
     }
 
-    /// Changes how many lanes the send window has room for: with each, what may wait there for its acknowledgement.
+    /// Changes how many lanes the send window has room for: with each, what may wait there for its
+    /// acknowledgement.
     fn lanes(&self, change: impl FnOnce(&mut u64)) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut lanes);
-        self.connection.set_send_window(SEND_WINDOW + lanes.saturating_sub(1) * LANE_BYTES);
+        self.connection
+            .set_send_window(SEND_WINDOW + lanes.saturating_sub(1) * LANE_BYTES);
     }
 
     fn has_lanes(&self) -> bool {
@@ -217,10 +256,15 @@ impl ContentStream {
     pub(super) fn new(send: SendStream, receive: RecvStream, place: Place) -> Self {
         // A stream that has ended already is noticed when it is read.
         let _ = send.set_priority(CONTENT_PRIORITY);
-        Self { send, receive, place }
+        Self {
+            send,
+            receive,
+            place,
+        }
     }
 
-    /// Makes room for it in the session's send window. Where the node has no more to lend, it shares what the others have.
+    /// Makes room for it in the session's send window. Where the node has no more to lend, it
+    /// shares what the others have.
     pub fn make_room(&mut self, room: &LaneRoom) {
         let place = &mut self.place;
         if place.serving.has_lanes() {
@@ -239,18 +283,26 @@ impl ContentStream {
         match self.receive.read_exact(&mut len).await {
             Ok(()) => {}
             Err(ReadExactError::FinishedEarly(0)) => return Ok(None),
-            Err(ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(_)) => return Err(StreamEnd::Lost),
+            Err(ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(_)) => {
+                return Err(StreamEnd::Lost);
+            }
         }
         let len = usize::from(u16::from_be_bytes(len));
         let mut body = [0; ASK_BYTES_MAX];
         let body = body.get_mut(..len).ok_or(StreamEnd::Broken)?;
-        self.receive.read_exact(body).await.map_err(|_| StreamEnd::Lost)?;
+        self.receive
+            .read_exact(body)
+            .await
+            .map_err(|_| StreamEnd::Lost)?;
         Ask::decode(body).map(Some).map_err(|_| StreamEnd::Broken)
     }
 
     /// Sends so many bytes, as fast as the peer takes them.
     pub async fn send(&mut self, bytes: Bytes) -> Result<(), StreamEnd> {
-        self.send.write_chunk(bytes).await.map_err(|_| StreamEnd::Lost)
+        self.send
+            .write_chunk(bytes)
+            .await
+            .map_err(|_| StreamEnd::Lost)
     }
 
     /// Breaks an answer off: the content is not what it was.
@@ -261,7 +313,11 @@ impl ContentStream {
 }
 
 fn of_read(error: &ReadError) -> StreamEnd {
-    if *error == ReadError::Reset(changed()) { StreamEnd::Changed } else { StreamEnd::Lost }
+    if *error == ReadError::Reset(changed()) {
+        StreamEnd::Changed
+    } else {
+        StreamEnd::Lost
+    }
 }
 
 fn changed() -> VarInt {

@@ -1,7 +1,8 @@
 //! The QUIC endpoint: dials peers, and lets in those that prove who they are.
 //!
-//! An accepted connection leaves here only when its handshake is done, so that what is unproven is bounded in one place, the
-//! gate. Whether a peer is welcome, and how many, is for the caller to decide.
+//! An accepted connection leaves here only when its handshake is done, so that what is unproven is
+//! bounded in one place, the gate. Whether a peer is welcome, and how many, is for the caller to
+//! decide.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use hobnob_protocol::text::visible;
 use hobnob_protocol::tls::{self, Credentials, SERVER_NAME};
 use hobnob_protocol::{ALPN_NODE, PeerId, SecretKey, close};
 use quinn::{
-    ConnectError, ConnectionError, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, TransportErrorCode, VarInt,
+    ConnectError, ConnectionError, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
+    TransportConfig, TransportErrorCode, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -29,38 +31,43 @@ use super::socket::{BoundSocket, undeliverable};
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
 
-/// Unproven handshakes at once; above half of that a newcomer must first show that it is where it says (Retry, RFC 9000
-/// section 8.1.2), and beyond all of it it is refused.
+/// Unproven handshakes at once; above half of that a newcomer must first show that it is where it
+/// says (Retry, RFC 9000 section 8.1.2), and beyond all of it it is refused.
 pub const HANDSHAKES_MAX: usize = 64;
 
 /// How long an accepted handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Proven connections that wait for the engine; while it is full, handshakes keep their places in the gate.
+/// Proven connections that wait for the engine; while it is full, handshakes keep their places in
+/// the gate.
 const ACCEPTED_MAX: usize = 16;
 
-/// Streams that a peer may have open in one direction only. Batches are used; the rest is for later minor versions.
+/// Streams that a peer may have open in one direction only. Batches are used; the rest is for later
+/// minor versions.
 const UNI_STREAMS_MAX: u32 = 8;
 
 /// Streams that a peer may have open in both directions: control, and content's.
 const BIDI_STREAMS_MAX: u32 = 24;
 const _: () = assert!(BIDI_STREAMS_MAX as usize > LANES_MAX + 1);
 
-/// What one peer can make us hold in received data, over all its streams; each has room for [`LANE_BYTES`]. So content, on one stream,
-/// can't take it all; more streams of it widen this window (see [`super::content`]).
+/// What one peer can make us hold in received data, over all its streams; each has room for
+/// [`LANE_BYTES`]. So content, on one stream, can't take it all; more streams of it widen this
+/// window (see [`super::content`]).
 pub(super) const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 
 /// What one peer can make us hold in data that it has not acknowledged. It grows with the other.
 pub(super) const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 
-/// When it is looked again whether a path has come to carry more. Each size that is tried in vain costs three packets: an idle session
-/// would feel it if it were often.
+/// When it is looked again whether a path has come to carry more. Each size that is tried in vain
+/// costs three packets: an idle session would feel it if it were often.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A connection without a sign of life ends after this. Sessions notice a silent peer long before, by their own pings.
+/// A connection without a sign of life ends after this. Sessions notice a silent peer long before,
+/// by their own pings.
 const IDLE_LIMIT_MS: u32 = 60_000;
 
-/// The error code by which TLS says that there is no common ALPN: 0x100 and alert 120 (RFC 9001 section 4.8, RFC 7301).
+/// The error code by which TLS says that there is no common ALPN: 0x100 and alert 120 (RFC 9001
+/// section 4.8, RFC 7301).
 const NO_COMMON_PROTOCOL: u8 = 120;
 
 /// A node's end of all its connections. Clones share it.
@@ -72,8 +79,8 @@ pub struct Endpoint {
     tasks: TaskTracker,
 }
 
-/// What a path wants: where the first hop carries jumbo frames, or is the machine itself, larger datagrams are tried (RFC 8899); elsewhere
-/// quinn looks no further than an Ethernet frame.
+/// What a path wants: where the first hop carries jumbo frames, or is the machine itself, larger
+/// datagrams are tried (RFC 8899); elsewhere quinn looks no further than an Ethernet frame.
 #[derive(Debug)]
 struct ByPath<T> {
     usual: Arc<T>,
@@ -82,13 +89,20 @@ struct ByPath<T> {
 
 impl<T> ByPath<T> {
     fn to(&self, addr: SocketAddr) -> Arc<T> {
-        if first_hop::carries(DATAGRAM_MAX, addr) { self.large.clone() } else { self.usual.clone() }
+        if first_hop::carries(DATAGRAM_MAX, addr) {
+            self.large.clone()
+        } else {
+            self.usual.clone()
+        }
     }
 }
 
 impl<T> Clone for ByPath<T> {
     fn clone(&self) -> Self {
-        Self { usual: self.usual.clone(), large: self.large.clone() }
+        Self {
+            usual: self.usual.clone(),
+            large: self.large.clone(),
+        }
     }
 }
 
@@ -105,7 +119,9 @@ pub struct Accepted {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// Another node answered.
-    #[error("another node answers there: {found}, not {expected}; check the address, and where you have the id from")]
+    #[error(
+        "another node answers there: {found}, not {expected}; check the address, and where you have the id from"
+    )]
     IdentityMismatch {
         /// Who was meant.
         expected: PeerId,
@@ -113,7 +129,9 @@ pub enum DialError {
         found: PeerId,
     },
     /// Nobody answered in time.
-    #[error("nobody answered in time: is hobnob running there, and does a firewall let its UDP port through?")]
+    #[error(
+        "nobody answered in time: is hobnob running there, and does a firewall let its UDP port through?"
+    )]
     Timeout,
     /// The node there takes no more connections now.
     #[error("the node there takes no new connections at the moment: try again in a minute")]
@@ -127,7 +145,9 @@ pub enum DialError {
         reason: String,
     },
     /// Something that is no hobnob answered, or one of another major version.
-    #[error("what answers there is no hobnob, or one of another major version: update the older of the two")]
+    #[error(
+        "what answers there is no hobnob, or one of another major version: update the older of the two"
+    )]
     OtherProtocol,
     /// One side did not accept the other's proof of identity.
     #[error("the node there could not prove its identity, or did not accept ours: {0}")]
@@ -149,12 +169,16 @@ pub enum DialError {
 }
 
 impl Endpoint {
-    /// Starts the endpoint on a bound socket, within a tokio runtime. Connections that peers dialed come out of the receiver,
-    /// which ends when the endpoint is closed.
+    /// Starts the endpoint on a bound socket, within a tokio runtime. Connections that peers dialed
+    /// come out of the receiver, which ends when the endpoint is closed.
     ///
-    /// The keys by which a restarted node tells its peers that their connections are gone (stateless resets, RFC 9000 section
-    /// 10.3) are derived from the node's key, so that nothing else needs to be kept for it.
-    pub fn new(bound: &BoundSocket, key: &SecretKey) -> io::Result<(Self, mpsc::Receiver<Accepted>)> {
+    /// The keys by which a restarted node tells its peers that their connections are gone
+    /// (stateless resets, RFC 9000 section 10.3) are derived from the node's key, so that nothing
+    /// else needs to be kept for it.
+    pub fn new(
+        bound: &BoundSocket,
+        key: &SecretKey,
+    ) -> io::Result<(Self, mpsc::Receiver<Accepted>)> {
         let credentials = Arc::new(Credentials::new(key));
         let transports = transports();
         let servers = server_configs(&credentials, &transports);
@@ -164,15 +188,26 @@ impl Endpoint {
             bound.socket.clone(),
             Arc::new(quinn::TokioRuntime),
         )?;
-        let endpoint = Self { quinn, credentials, transports, tasks: TaskTracker::new() };
+        let endpoint = Self {
+            quinn,
+            credentials,
+            transports,
+            tasks: TaskTracker::new(),
+        };
         let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
         let gate = Gate::new(HANDSHAKES_MAX);
-        let door = Door { gate, servers, accepted, tasks: endpoint.tasks.clone() };
+        let door = Door {
+            gate,
+            servers,
+            accepted,
+            tasks: endpoint.tasks.clone(),
+        };
         endpoint.tasks.spawn(let_in(endpoint.quinn.clone(), door));
         Ok((endpoint, incoming))
     }
 
-    /// Dials `addr`; with `expected`, only that peer will do. IPv4 addresses are dialed as such on a dual-stack socket.
+    /// Dials `addr`; with `expected`, only that peer will do. IPv4 addresses are dialed as such on
+    /// a dual-stack socket.
     pub async fn dial(
         &self,
         addr: SocketAddr,
@@ -190,7 +225,10 @@ impl Endpoint {
         limit: Duration,
     ) -> Result<quinn::Connection, DialError> {
         if is_synthetic(addr.ip()) {
-            return Err(DialError::Address { addr, why: "it stands for a relayed peer" });
+            return Err(DialError::Address {
+                addr,
+                why: "it stands for a relayed peer",
+            });
         }
         self.dial_speaking(ALPN_RELAY, addr, expected, limit).await
     }
@@ -208,11 +246,16 @@ impl Endpoint {
         let setup = self.credentials.client_config(expected, alpn);
         let mut config = quinn::ClientConfig::new(setup.crypto);
         config.transport_config(self.transports.to(addr));
-        let connecting = self.quinn.connect_with(config, addr, SERVER_NAME).map_err(|error| not_dialed(addr, &error))?;
+        let connecting = self
+            .quinn
+            .connect_with(config, addr, SERVER_NAME)
+            .map_err(|error| not_dialed(addr, &error))?;
         match timeout(limit, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(match (expected, setup.proven.get()) {
-                (Some(expected), Some(&found)) if expected != found => DialError::IdentityMismatch { expected, found },
+                (Some(expected), Some(&found)) if expected != found => {
+                    DialError::IdentityMismatch { expected, found }
+                }
                 _ => failed(error),
             }),
             Err(_) => Err(DialError::Timeout),
@@ -224,8 +267,9 @@ impl Endpoint {
         self.quinn.open_connections()
     }
 
-    /// Ends all connections with this code, and accepts no more. It does not wait until the other ends have heard, and who sends much
-    /// may not be heard at all: see [`super::goodbye`] for what comes before.
+    /// Ends all connections with this code, and accepts no more. It does not wait until the other
+    /// ends have heard, and who sends much may not be heard at all: see [`super::goodbye`] for what
+    /// comes before.
     pub async fn close(&self, code: u32, reason: &str) {
         self.quinn.close(VarInt::from_u32(code), reason.as_bytes());
         self.tasks.close();
@@ -240,25 +284,39 @@ fn endpoint_config(key: &SecretKey) -> EndpointConfig {
     let mut first = [0; 8];
     first.copy_from_slice(&id_key.as_ref()[..8]);
     let id_key = u64::from_le_bytes(first);
-    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset_key.as_ref())));
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(
+        hmac::HMAC_SHA256,
+        reset_key.as_ref(),
+    )));
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     // A greased first byte would not look like QUIC to the socket.
     config.grease_quic_bit(false);
-    config.max_udp_payload_size(DATAGRAM_MAX).expect("more than 1,200");
+    config
+        .max_udp_payload_size(DATAGRAM_MAX)
+        .expect("more than 1,200");
     config
 }
 
-fn server_configs(credentials: &Credentials, transports: &ByPath<TransportConfig>) -> ByPath<quinn::ServerConfig> {
+fn server_configs(
+    credentials: &Credentials,
+    transports: &ByPath<TransportConfig>,
+) -> ByPath<quinn::ServerConfig> {
     let mut config = quinn::ServerConfig::with_crypto(credentials.server_config(ALPN_NODE));
     config.transport_config(transports.usual.clone());
-    // What comes before a handshake is let in: a client's first flight is two or three datagrams. quinn's own defaults allow
-    // 100 MiB.
-    config.max_incoming(4 * HANDSHAKES_MAX).incoming_buffer_size(16 * 1024).incoming_buffer_size_total(1024 * 1024);
+    // What comes before a handshake is let in: a client's first flight is two or three datagrams.
+    // quinn's own defaults allow 100 MiB.
+    config
+        .max_incoming(4 * HANDSHAKES_MAX)
+        .incoming_buffer_size(16 * 1024)
+        .incoming_buffer_size_total(1024 * 1024);
     // No address tokens for later connections: they would link them.
     config.validation_token.sent(0);
     let mut large = config.clone();
     large.transport_config(transports.large.clone());
-    ByPath { usual: Arc::new(config), large: Arc::new(large) }
+    ByPath {
+        usual: Arc::new(config),
+        large: Arc::new(large),
+    }
 }
 
 fn transports() -> ByPath<TransportConfig> {
@@ -266,7 +324,10 @@ fn transports() -> ByPath<TransportConfig> {
     mtu.upper_bound(DATAGRAM_MAX).interval(TRIED_AGAIN_AFTER);
     let mut large = transport();
     large.mtu_discovery_config(Some(mtu));
-    ByPath { usual: Arc::new(transport()), large: Arc::new(large) }
+    ByPath {
+        usual: Arc::new(transport()),
+        large: Arc::new(large),
+    }
 }
 
 fn transport() -> TransportConfig {
@@ -306,7 +367,10 @@ enum Admission {
 
 impl Gate {
     fn new(max: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(max)), max }
+        Self {
+            places: Arc::new(Semaphore::new(max)),
+            max,
+        }
     }
 
     /// Decides about one newcomer; `validated` says that its address is proved.
@@ -324,11 +388,21 @@ impl Gate {
 
 async fn let_in(endpoint: quinn::Endpoint, door: Door) {
     while let Some(incoming) = endpoint.accept().await {
-        // quinn can't understand the proof of a link-local address: it forgets the zone. Only neighbours could forge one.
-        let neighbour = matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
-        match door.gate.admit(neighbour || incoming.remote_address_validated()) {
+        // quinn can't understand the proof of a link-local address: it forgets the zone. Only
+        // neighbours could forge one.
+        let neighbour =
+            matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
+        match door
+            .gate
+            .admit(neighbour || incoming.remote_address_validated())
+        {
             Admission::Enter(place) => {
-                door.tasks.spawn(finish_handshake(incoming, door.servers.clone(), place, door.accepted.clone()));
+                door.tasks.spawn(finish_handshake(
+                    incoming,
+                    door.servers.clone(),
+                    place,
+                    door.accepted.clone(),
+                ));
             }
             Admission::Retry => {
                 // Only an address that is already proved can't be asked again, and those are not.
@@ -350,7 +424,9 @@ async fn finish_handshake(
     let handshake = async { incoming.accept_with(servers.to(from))?.await };
     let connection = match timeout(HANDSHAKE_LIMIT, handshake).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(%from, error = %clean(&error.to_string()), "a handshake failed"),
+        Ok(Err(error)) => {
+            return tracing::debug!(%from, error = %clean(&error.to_string()), "a handshake failed");
+        }
         Err(_) => return tracing::debug!(%from, "a handshake took too long"),
     };
     let Some(peer) = tls::peer_id(connection.peer_identity()) else {
@@ -365,7 +441,10 @@ async fn finish_handshake(
 fn not_dialed(addr: SocketAddr, error: &ConnectError) -> DialError {
     match error {
         ConnectError::EndpointStopping => DialError::Stopping,
-        ConnectError::InvalidRemoteAddress(_) => DialError::Address { addr, why: "this node listens on IPv4 only" },
+        ConnectError::InvalidRemoteAddress(_) => DialError::Address {
+            addr,
+            why: "this node listens on IPv4 only",
+        },
         ConnectError::CidsExhausted
         | ConnectError::InvalidServerName(_)
         | ConnectError::NoDefaultClientConfig
@@ -381,7 +460,10 @@ fn failed(error: ConnectionError) -> DialError {
         ConnectionError::VersionMismatch => return DialError::OtherProtocol,
         ConnectionError::ApplicationClosed(close) => {
             let reason = clean(&String::from_utf8_lossy(&close.reason));
-            return DialError::Closed { code: close.error_code.into_inner(), reason };
+            return DialError::Closed {
+                code: close.error_code.into_inner(),
+                reason,
+            };
         }
         ConnectionError::TimedOut => return DialError::Timeout,
         ConnectionError::LocallyClosed => return DialError::Stopping,
@@ -390,7 +472,9 @@ fn failed(error: ConnectionError) -> DialError {
     let text = clean(&error.to_string());
     match code {
         Some(TransportErrorCode::CONNECTION_REFUSED) => DialError::Refused,
-        Some(code) if code == TransportErrorCode::crypto(NO_COMMON_PROTOCOL) => DialError::OtherProtocol,
+        Some(code) if code == TransportErrorCode::crypto(NO_COMMON_PROTOCOL) => {
+            DialError::OtherProtocol
+        }
         Some(code) if (0x100..0x200).contains(&u64::from(code)) => DialError::Tls(text),
         Some(_) | None => DialError::Other(text),
     }
@@ -418,8 +502,14 @@ mod tests {
             Admission::Retry => "retry",
             Admission::Refuse => "refuse",
         };
-        assert_eq!([enter(false), enter(false), enter(false)], ["enter", "enter", "retry"]);
-        assert_eq!([enter(true), enter(true), enter(true), enter(false)], ["enter", "enter", "refuse", "retry"]);
+        assert_eq!(
+            [enter(false), enter(false), enter(false)],
+            ["enter", "enter", "retry"]
+        );
+        assert_eq!(
+            [enter(true), enter(true), enter(true), enter(false)],
+            ["enter", "enter", "refuse", "retry"]
+        );
         inside.clear();
         assert!(matches!(gate.admit(false), Admission::Enter(_)));
     }

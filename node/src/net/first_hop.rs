@@ -14,7 +14,8 @@ pub(super) fn carries(bytes: u16, to: SocketAddr) -> bool {
     !is_synthetic(to.ip()) && mtu(to).is_some_and(|mtu| mtu >= u32::from(bytes) + HEADERS)
 }
 
-/// The MTU of the route to an address. A socket of its own asks: it has to be connected, which the node's is with nobody.
+/// The MTU of the route to an address. A socket of its own asks: it has to be connected, which the
+/// node's is with nobody.
 #[cfg(target_os = "linux")]
 fn mtu(to: SocketAddr) -> Option<u32> {
     use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -22,8 +23,12 @@ fn mtu(to: SocketAddr) -> Option<u32> {
     use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
 
     let (any, ask): (_, fn(&UdpSocket) -> rustix::io::Result<u32>) = match to {
-        SocketAddr::V4(_) => (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |socket| ip_mtu(socket)),
-        SocketAddr::V6(_) => (SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), |socket| ipv6_mtu(socket)),
+        SocketAddr::V4(_) => (SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |socket| {
+            ip_mtu(socket)
+        }),
+        SocketAddr::V6(_) => (SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), |socket| {
+            ipv6_mtu(socket)
+        }),
     };
     let socket = UdpSocket::bind(any).ok()?;
     socket.connect(to).ok()?;

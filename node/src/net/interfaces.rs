@@ -1,4 +1,5 @@
-//! The machine's own addresses: which of them to tell others, whether an address is on a network of ours, and when they change.
+//! The machine's own addresses: which of them to tell others, whether an address is on a network of
+//! ours, and when they change.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -33,8 +34,12 @@ pub struct OwnAddr {
 impl OwnAddr {
     fn network_has(&self, ip: IpAddr) -> bool {
         match (self.ip, ip) {
-            (IpAddr::V4(own), IpAddr::V4(ip)) => same_prefix(own.to_bits().into(), ip.to_bits().into(), 32, self.prefix),
-            (IpAddr::V6(own), IpAddr::V6(ip)) => same_prefix(own.to_bits(), ip.to_bits(), 128, self.prefix),
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                same_prefix(own.to_bits().into(), ip.to_bits().into(), 32, self.prefix)
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => {
+                same_prefix(own.to_bits(), ip.to_bits(), 128, self.prefix)
+            }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
     }
@@ -43,13 +48,19 @@ impl OwnAddr {
 impl Interfaces {
     /// Asks the system.
     pub fn now() -> io::Result<Self> {
-        let up = if_addrs::get_if_addrs()?.into_iter().filter(if_addrs::Interface::is_oper_up);
+        let up = if_addrs::get_if_addrs()?
+            .into_iter()
+            .filter(if_addrs::Interface::is_oper_up);
         Ok(Self::of(up.map(|interface| {
             let prefix = match &interface.addr {
                 IfAddr::V4(v4) => v4.prefixlen,
                 IfAddr::V6(v6) => v6.prefixlen,
             };
-            OwnAddr { ip: interface.ip(), interface: interface.name, prefix }
+            OwnAddr {
+                ip: interface.ip(),
+                interface: interface.name,
+                prefix,
+            }
         })))
     }
 
@@ -66,47 +77,67 @@ impl Interfaces {
         &self.own
     }
 
-    /// Tells networks apart: the same as long as no interface, address or prefix changes, loopback aside; in later runs too.
+    /// Tells networks apart: the same as long as no interface, address or prefix changes, loopback
+    /// aside; in later runs too.
     pub fn fingerprint(&self) -> u64 {
         let outside = self.own.iter().filter(|own| !own.ip.is_loopback());
-        let text: String = outside.map(|own| format!("{}\0{}/{}\n", own.interface, own.ip, own.prefix)).collect();
+        let text: String = outside
+            .map(|own| format!("{}\0{}/{}\n", own.interface, own.ip, own.prefix))
+            .collect();
         let mut first = [0; 8];
         first.copy_from_slice(&digest(&SHA256, text.as_bytes()).as_ref()[..8]);
         u64::from_le_bytes(first)
     }
 
-    /// Whether no router stands between us and this address: it is this machine, link-local, or in a network of ours.
+    /// Whether no router stands between us and this address: it is this machine, link-local, or in
+    /// a network of ours.
     pub fn is_on_link(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
-        addr.is_loopback() || is_link_local(addr) || self.own.iter().any(|own| own.network_has(addr))
+        addr.is_loopback()
+            || is_link_local(addr)
+            || self.own.iter().any(|own| own.network_has(addr))
     }
 
     /// The interface to whose network an address belongs, loopback aside.
     pub fn interface_of(&self, addr: IpAddr) -> Option<&str> {
         let addr = addr.to_canonical();
-        let own = self.own.iter().filter(|own| !own.ip.is_loopback()).find(|own| own.network_has(addr));
+        let own = self
+            .own
+            .iter()
+            .filter(|own| !own.ip.is_loopback())
+            .find(|own| own.network_has(addr));
         own.map(|own| own.interface.as_str())
     }
 
-    /// Where others can reach a socket that is bound to `bound`, at most [`HELLO_ADDRS_MAX`], IPv4 first.
+    /// Where others can reach a socket that is bound to `bound`, at most [`HELLO_ADDRS_MAX`], IPv4
+    /// first.
     ///
-    /// Loopback only if there is nothing else. No IPv6 link-local ones: they mean nothing without the reader's own interface,
-    /// and mDNS tells them with it.
+    /// Loopback only if there is nothing else. No IPv6 link-local ones: they mean nothing without
+    /// the reader's own interface, and mDNS tells them with it.
     pub fn listening_addrs(&self, bound: SocketAddr) -> Vec<SocketAddr> {
         if !bound.ip().is_unspecified() {
             return vec![bound];
         }
-        let mut ips: Vec<IpAddr> = self.own.iter().map(|own| own.ip).filter(|ip| ip.is_ipv4() || bound.is_ipv6()).collect();
+        let mut ips: Vec<IpAddr> = self
+            .own
+            .iter()
+            .map(|own| own.ip)
+            .filter(|ip| ip.is_ipv4() || bound.is_ipv6())
+            .collect();
         ips.retain(|&ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()));
         if ips.iter().any(|ip| !ip.is_loopback()) {
             ips.retain(|ip| !ip.is_loopback());
         }
         ips.sort();
         ips.dedup();
-        ips.into_iter().take(HELLO_ADDRS_MAX).map(|ip| SocketAddr::new(ip, bound.port())).collect()
+        ips.into_iter()
+            .take(HELLO_ADDRS_MAX)
+            .map(|ip| SocketAddr::new(ip, bound.port()))
+            .collect()
     }
 
-    /// Looks again `every` so often and sends what is there whenever it is not what was there before, until nobody listens.
+    /// Looks again `every` so often and sends what is there whenever it is not what was there
+    /// before, until nobody listens.
     pub async fn watch(mut self, every: Duration, changed: mpsc::Sender<Interfaces>) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -141,7 +172,11 @@ mod tests {
 
     fn own(interface: &str, addr: &str) -> OwnAddr {
         let (ip, prefix) = addr.split_once('/').unwrap();
-        OwnAddr { interface: interface.into(), ip: ip.parse().unwrap(), prefix: prefix.parse().unwrap() }
+        OwnAddr {
+            interface: interface.into(),
+            ip: ip.parse().unwrap(),
+            prefix: prefix.parse().unwrap(),
+        }
     }
 
     fn office() -> Interfaces {
@@ -185,30 +220,63 @@ mod tests {
     fn a_change_of_network_changes_the_fingerprint_and_the_order_of_interfaces_does_not() {
         let office = office();
         let reversed = Interfaces::of(office.own.iter().rev().cloned());
-        let without_loopback = Interfaces::of(office.own.iter().filter(|own| own.interface != "lo").cloned());
+        let without_loopback = Interfaces::of(
+            office
+                .own
+                .iter()
+                .filter(|own| own.interface != "lo")
+                .cloned(),
+        );
         assert_eq!(office.fingerprint(), reversed.fingerprint());
         assert_eq!(office.fingerprint(), without_loopback.fingerprint());
-        for change in [own("eth0", "192.0.2.8/24"), own("eth0", "192.0.2.7/16"), own("eth1", "192.0.2.7/24")] {
+        for change in [
+            own("eth0", "192.0.2.8/24"),
+            own("eth0", "192.0.2.7/16"),
+            own("eth1", "192.0.2.7/24"),
+        ] {
             let moved: Vec<_> = office
                 .own
                 .iter()
-                .map(|o| if o.ip == "192.0.2.7".parse::<IpAddr>().unwrap() { change.clone() } else { o.clone() })
+                .map(|o| {
+                    if o.ip == "192.0.2.7".parse::<IpAddr>().unwrap() {
+                        change.clone()
+                    } else {
+                        o.clone()
+                    }
+                })
                 .collect();
-            assert_ne!(office.fingerprint(), Interfaces::of(moved).fingerprint(), "{change:?}");
+            assert_ne!(
+                office.fingerprint(),
+                Interfaces::of(moved).fingerprint(),
+                "{change:?}"
+            );
         }
     }
 
     #[test]
     fn others_are_told_what_they_can_use() {
-        let addrs = |text: &[&str]| text.iter().map(|a| a.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let addrs = |text: &[&str]| {
+            text.iter()
+                .map(|a| a.parse().unwrap())
+                .collect::<Vec<SocketAddr>>()
+        };
         let told = |bound: &str| office().listening_addrs(bound.parse().unwrap());
-        assert_eq!(told("[::]:9"), addrs(&["10.9.0.1:9", "192.0.2.7:9", "[2001:db8::7]:9"]));
+        assert_eq!(
+            told("[::]:9"),
+            addrs(&["10.9.0.1:9", "192.0.2.7:9", "[2001:db8::7]:9"])
+        );
         assert_eq!(told("0.0.0.0:9"), addrs(&["10.9.0.1:9", "192.0.2.7:9"]));
         assert_eq!(told("127.0.0.1:9"), addrs(&["127.0.0.1:9"]));
         let alone = Interfaces::of([own("lo", "127.0.0.1/8"), own("lo", "::1/128")]);
-        assert_eq!(alone.listening_addrs("[::]:9".parse().unwrap()), addrs(&["127.0.0.1:9", "[::1]:9"]));
+        assert_eq!(
+            alone.listening_addrs("[::]:9".parse().unwrap()),
+            addrs(&["127.0.0.1:9", "[::1]:9"])
+        );
         let many = Interfaces::of((0..100).map(|n| own("eth0", &format!("10.0.0.{n}/8"))));
-        assert_eq!(many.listening_addrs("[::]:9".parse().unwrap()).len(), HELLO_ADDRS_MAX);
+        assert_eq!(
+            many.listening_addrs("[::]:9".parse().unwrap()).len(),
+            HELLO_ADDRS_MAX
+        );
     }
 
     #[tokio::test]

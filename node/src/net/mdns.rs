@@ -1,11 +1,13 @@
 //! Finding peers on the local network by mDNS (RFC 6762) and DNS-SD (RFC 6763), and being found.
 //!
-//! A record names a peer's id, its port and the version of this record, and nothing about the person or the machine. It is a
-//! hint, which anybody on the network can forge: the handshake proves the id, and the engine decides whether to dial.
+//! A record names a peer's id, its port and the version of this record, and nothing about the
+//! person or the machine. It is a hint, which anybody on the network can forge: the handshake
+//! proves the id, and the engine decides whether to dial.
 //!
-//! mdns-sd does the protocol, on a thread of its own that this module starts and stops: on all interfaces, loopback among
-//! them so that two homes on one machine meet, following them as they come and go. Names are made from the id, so nobody else
-//! has them, and nothing waits for probes: a newcomer is told at once who is there, and tells at once that it is.
+//! mdns-sd does the protocol, on a thread of its own that this module starts and stops: on all
+//! interfaces, loopback among them so that two homes on one machine meet, following them as they
+//! come and go. Names are made from the id, so nobody else has them, and nothing waits for probes:
+//! a newcomer is told at once who is there, and tells at once that it is.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,7 +17,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hobnob_protocol::PeerId;
-use mdns_sd::{IfKind, InterfaceId, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{
+    IfKind, InterfaceId, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -31,10 +35,12 @@ const RECORD_VERSION: &str = "1";
 /// How often to look for interfaces that came or went.
 const INTERFACES_EVERY_SECS: u32 = 1;
 
-/// Peers remembered; the records of further ones are dropped until one of these says goodbye or expires.
+/// Peers remembered; the records of further ones are dropped until one of these says goodbye or
+/// expires.
 const RECORDS_MAX: usize = 1_000;
 
-/// Records passed on at once and per second; further ones are dropped. What is lost here comes again.
+/// Records passed on at once and per second; further ones are dropped. What is lost here comes
+/// again.
 const RECORDS_BURST: u32 = 256;
 const RECORDS_PER_SECOND: u32 = 64;
 
@@ -57,7 +63,9 @@ pub struct Found {
 #[derive(Debug, thiserror::Error)]
 pub enum MdnsError {
     /// There is no interface to speak on.
-    #[error("no network interface can multicast, so peers on this network can't be found; name them by address instead")]
+    #[error(
+        "no network interface can multicast, so peers on this network can't be found; name them by address instead"
+    )]
     NoInterface,
     /// Another program has the mDNS port and does not share it.
     #[error(
@@ -70,7 +78,8 @@ pub enum MdnsError {
     Daemon(#[from] mdns_sd::Error),
 }
 
-/// A running search and announcement; ends with [`Discovery::stop`], or without a goodbye when dropped.
+/// A running search and announcement; ends with [`Discovery::stop`], or without a goodbye when
+/// dropped.
 #[derive(Debug)]
 pub struct Discovery {
     daemon: Daemon,
@@ -79,21 +88,36 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Announces that `id` listens at `bound`, and reports whom else it hears of: the known at once, then as they come. What
-    /// does not fit into `found` is dropped and counted. Must be called within a tokio runtime.
+    /// Announces that `id` listens at `bound`, and reports whom else it hears of: the known at
+    /// once, then as they come. What does not fit into `found` is dropped and counted. Must be
+    /// called within a tokio runtime.
     ///
-    /// `run` is a random number of this run: it is part of the announced name, so that a copy of this identity that runs
-    /// elsewhere is found like anybody else, under our own id.
-    pub fn start(id: PeerId, run: u64, bound: SocketAddr, found: mpsc::Sender<Found>) -> Result<Self, MdnsError> {
+    /// `run` is a random number of this run: it is part of the announced name, so that a copy of
+    /// this identity that runs elsewhere is found like anybody else, under our own id.
+    pub fn start(
+        id: PeerId,
+        run: u64,
+        bound: SocketAddr,
+        found: mpsc::Sender<Found>,
+    ) -> Result<Self, MdnsError> {
         check_multicast()?;
         let daemon = Daemon(ServiceDaemon::new()?);
         daemon.0.set_ip_check_interval(INTERFACES_EVERY_SECS)?;
         let dropped = Arc::<AtomicU64>::default();
         let own = instance_name(id, run);
-        let listener = Listener { own: own.clone(), found, records: Records::default(), dropped: dropped.clone() };
+        let listener = Listener {
+            own: own.clone(),
+            found,
+            records: Records::default(),
+            dropped: dropped.clone(),
+        };
         let listener = tokio::spawn(listener.listen(daemon.0.clone()));
         daemon.0.register(announcement(id, &own, bound)?)?;
-        Ok(Self { daemon, listener, dropped })
+        Ok(Self {
+            daemon,
+            listener,
+            dropped,
+        })
     }
 
     /// How many records were dropped because too many came.
@@ -103,7 +127,11 @@ impl Discovery {
 
     /// Says goodbye and ends the mDNS thread; half a second at most.
     pub async fn stop(self) {
-        let Self { daemon, mut listener, .. } = self;
+        let Self {
+            daemon,
+            mut listener,
+            ..
+        } = self;
         let ended = async {
             if let Ok(status) = daemon.0.shutdown() {
                 // The daemon has sent the goodbyes when it answers.
@@ -134,7 +162,8 @@ impl std::fmt::Debug for Daemon {
     }
 }
 
-/// The name of one run of a node: 52 characters of id, a dash, and eight of the run, which is less than the 63 that a name holds.
+/// The name of one run of a node: 52 characters of id, a dash, and eight of the run, which is less
+/// than the 63 that a name holds.
 fn instance_name(id: PeerId, run: u64) -> String {
     format!("{id}-{:08x}", run & 0xffff_ffff)
 }
@@ -146,7 +175,8 @@ fn announcement(id: PeerId, name: &str, bound: SocketAddr) -> Result<ServiceInfo
     let properties = [("id", text.as_str()), ("v", RECORD_VERSION)];
     let ip = bound.ip();
     let mut info = if ip.is_unspecified() {
-        ServiceInfo::new(SERVICE, name, &host, (), bound.port(), &properties[..])?.enable_addr_auto()
+        ServiceInfo::new(SERVICE, name, &host, (), bound.port(), &properties[..])?
+            .enable_addr_auto()
     } else {
         ServiceInfo::new(SERVICE, name, &host, ip, bound.port(), &properties[..])?
     };
@@ -162,7 +192,10 @@ fn check_multicast() -> Result<(), MdnsError> {
     const MDNS_PORT: u16 = 5353;
     const MDNS_GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut up = interfaces.iter().filter(|interface| interface.is_oper_up()).peekable();
+    let mut up = interfaces
+        .iter()
+        .filter(|interface| interface.is_oper_up())
+        .peekable();
     if up.peek().is_none() {
         return Err(MdnsError::NoInterface);
     }
@@ -171,19 +204,29 @@ fn check_multicast() -> Result<(), MdnsError> {
         // IPv6 alone will do too, and its groups can be joined wherever there is an address.
         Err(error) => {
             let v6 = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), MDNS_PORT);
-            return shared_socket(v6).map(|_| ()).map_err(|_| MdnsError::Port(error));
+            return shared_socket(v6)
+                .map(|_| ())
+                .map_err(|_| MdnsError::Port(error));
         }
     };
     let joined = up.any(|interface| match interface.ip() {
         IpAddr::V4(ip) => socket.join_multicast_v4(&MDNS_GROUP_V4, &ip).is_ok(),
         IpAddr::V6(_) => true,
     });
-    if joined { Ok(()) } else { Err(MdnsError::NoInterface) }
+    if joined {
+        Ok(())
+    } else {
+        Err(MdnsError::NoInterface)
+    }
 }
 
 /// A socket on a port that several programs listen on.
 fn shared_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::DGRAM, None)?;
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(addr),
+        socket2::Type::DGRAM,
+        None,
+    )?;
     socket.set_reuse_address(true)?;
     #[cfg(unix)]
     rustix::net::sockopt::set_socket_reuseport(&socket, true)?;
@@ -203,7 +246,8 @@ struct Listener {
 }
 
 impl Listener {
-    /// Listens until the daemon ends. It ends a search that is not read fast enough; then another is begun.
+    /// Listens until the daemon ends. It ends a search that is not read fast enough; then another
+    /// is begun.
     async fn listen(mut self, daemon: ServiceDaemon) {
         while let Ok(events) = daemon.browse(SERVICE) {
             while let Ok(event) = events.recv_async().await {
@@ -212,7 +256,10 @@ impl Listener {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this driver reads the clock for its rate limit")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this driver reads the clock for its rate limit"
+    )]
     fn heard(&mut self, event: ServiceEvent) {
         if let ServiceEvent::ServiceResolved(service) = event {
             self.resolved(&service, Instant::now());
@@ -252,7 +299,9 @@ impl Records {
         let seconds = now.saturating_duration_since(since).as_secs();
         if seconds > 0 {
             self.since = Some(now);
-            let forgiven = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(RECORDS_PER_SECOND);
+            let forgiven = u32::try_from(seconds)
+                .unwrap_or(u32::MAX)
+                .saturating_mul(RECORDS_PER_SECOND);
             self.level = self.level.saturating_sub(forgiven);
         }
         let known = self.peers.contains(&peer);
@@ -277,8 +326,13 @@ fn read(service: &ResolvedService) -> Option<Found> {
         return None;
     }
     let port = service.get_port();
-    let addrs = service.get_addresses().iter().filter_map(|ip| socket_addr(ip, port));
-    let mut addrs: Vec<_> = addrs.filter(|&addr| undeliverable(addr).is_none()).collect();
+    let addrs = service
+        .get_addresses()
+        .iter()
+        .filter_map(|ip| socket_addr(ip, port));
+    let mut addrs: Vec<_> = addrs
+        .filter(|&addr| undeliverable(addr).is_none())
+        .collect();
     addrs.sort();
     addrs.truncate(ADDRS_MAX);
     (!addrs.is_empty()).then_some(Found { peer, addrs })
@@ -294,8 +348,8 @@ fn name_in(full: &str) -> Option<&str> {
     full.strip_suffix(SERVICE)?.strip_suffix('.')
 }
 
-/// The address with the scope by which it was heard, if it needs one. A loopback address from another machine would be an
-/// invitation to knock at this machine's own doors.
+/// The address with the scope by which it was heard, if it needs one. A loopback address from
+/// another machine would be an invitation to knock at this machine's own doors.
 fn socket_addr(ip: &ScopedIp, port: u16) -> Option<SocketAddr> {
     if ip.is_loopback() && !heard_on(ip).iter().any(is_loopback) {
         return None;
@@ -335,26 +389,64 @@ mod tests {
 
     fn record(name: &str, id: &str, version: &str, addr: &str, port: u16) -> Option<Found> {
         let properties = [("id", id), ("v", version)];
-        let info = ServiceInfo::new(SERVICE, name, "host.local.", addr, port, &properties[..]).unwrap();
+        let info =
+            ServiceInfo::new(SERVICE, name, "host.local.", addr, port, &properties[..]).unwrap();
         read(&info.as_resolved_service())
     }
 
     #[test]
     fn a_record_is_an_id_and_addresses_or_nothing() {
         let id = peer(1).to_string();
-        let found = record(&format!("{id}-0badcafe"), &id, "1", "192.0.2.1,2001:db8::1", 9).unwrap();
+        let found = record(
+            &format!("{id}-0badcafe"),
+            &id,
+            "1",
+            "192.0.2.1,2001:db8::1",
+            9,
+        )
+        .unwrap();
         assert_eq!(found.peer, peer(1));
-        assert_eq!(found.addrs, ["192.0.2.1:9".parse().unwrap(), "[2001:db8::1]:9".parse().unwrap()]);
+        assert_eq!(
+            found.addrs,
+            [
+                "192.0.2.1:9".parse().unwrap(),
+                "[2001:db8::1]:9".parse().unwrap()
+            ]
+        );
         let other = peer(2).to_string();
         for (what, record) in [
-            ("a name that is no id", record("printer", &id, "1", "192.0.2.1", 9)),
-            ("an id that is none", record(&id, "x\x1b[2J", "1", "192.0.2.1", 9)),
-            ("another id than its name", record(&format!("{id}-0badcafe"), &other, "1", "192.0.2.1", 9)),
-            ("a later version", record(&format!("{id}-0badcafe"), &id, "2", "192.0.2.1", 9)),
-            ("no port", record(&format!("{id}-0badcafe"), &id, "1", "192.0.2.1", 0)),
-            ("no machine", record(&format!("{id}-0badcafe"), &id, "1", "0.0.0.0", 9)),
-            ("many machines", record(&format!("{id}-0badcafe"), &id, "1", "224.0.0.1", 9)),
-            ("this machine, from nowhere", record(&format!("{id}-0badcafe"), &id, "1", "127.0.0.1", 9)),
+            (
+                "a name that is no id",
+                record("printer", &id, "1", "192.0.2.1", 9),
+            ),
+            (
+                "an id that is none",
+                record(&id, "x\x1b[2J", "1", "192.0.2.1", 9),
+            ),
+            (
+                "another id than its name",
+                record(&format!("{id}-0badcafe"), &other, "1", "192.0.2.1", 9),
+            ),
+            (
+                "a later version",
+                record(&format!("{id}-0badcafe"), &id, "2", "192.0.2.1", 9),
+            ),
+            (
+                "no port",
+                record(&format!("{id}-0badcafe"), &id, "1", "192.0.2.1", 0),
+            ),
+            (
+                "no machine",
+                record(&format!("{id}-0badcafe"), &id, "1", "0.0.0.0", 9),
+            ),
+            (
+                "many machines",
+                record(&format!("{id}-0badcafe"), &id, "1", "224.0.0.1", 9),
+            ),
+            (
+                "this machine, from nowhere",
+                record(&format!("{id}-0badcafe"), &id, "1", "127.0.0.1", 9),
+            ),
         ] {
             assert_eq!(record, None, "{what}");
         }
@@ -362,25 +454,50 @@ mod tests {
 
     #[test]
     fn what_a_node_announces_reads_back_and_says_nothing_more() {
-        let info =
-            announcement(peer(1), &instance_name(peer(1), 7), "192.0.2.1:9".parse().unwrap()).unwrap().as_resolved_service();
-        let keys: Vec<_> = info.get_properties().iter().map(|property| property.key().to_owned()).collect();
+        let info = announcement(
+            peer(1),
+            &instance_name(peer(1), 7),
+            "192.0.2.1:9".parse().unwrap(),
+        )
+        .unwrap()
+        .as_resolved_service();
+        let keys: Vec<_> = info
+            .get_properties()
+            .iter()
+            .map(|property| property.key().to_owned())
+            .collect();
         assert_eq!(keys, ["id", "v"]);
-        assert_eq!(info.get_hostname(), format!("{}.local.", instance_name(peer(1), 7)));
-        assert_eq!(read(&info).unwrap(), Found { peer: peer(1), addrs: vec!["192.0.2.1:9".parse().unwrap()] });
+        assert_eq!(
+            info.get_hostname(),
+            format!("{}.local.", instance_name(peer(1), 7))
+        );
+        assert_eq!(
+            read(&info).unwrap(),
+            Found {
+                peer: peer(1),
+                addrs: vec!["192.0.2.1:9".parse().unwrap()]
+            }
+        );
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "any instant will do to count from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant will do to count from"
+    )]
     fn a_flood_of_records_is_bounded_in_number_and_rate() {
         let start = Instant::now();
         let mut records = Records::default();
-        let burst = (0..2_000).filter(|&n| records.admit(peer(n), start)).count();
+        let burst = (0..2_000)
+            .filter(|&n| records.admit(peer(n), start))
+            .count();
         assert_eq!(burst, usize::try_from(RECORDS_BURST).unwrap());
         let mut now = start;
         for round in 0..40 {
             now += Duration::from_secs(1);
-            let admitted = (0..100).filter(|n| records.admit(peer(round * 100 + n), now)).count();
+            let admitted = (0..100)
+                .filter(|n| records.admit(peer(round * 100 + n), now))
+                .count();
             assert!(admitted <= usize::try_from(RECORDS_PER_SECOND).unwrap());
         }
         assert_eq!(records.peers.len(), RECORDS_MAX);
@@ -388,7 +505,10 @@ mod tests {
         assert!(!records.admit(peer(5_000), now), "full");
         records.forget(peer(0));
         assert!(records.admit(peer(5_000), now));
-        assert!(records.admit(peer(1), now), "the known are never forgotten for the unknown");
+        assert!(
+            records.admit(peer(1), now),
+            "the known are never forgotten for the unknown"
+        );
     }
 
     /// A node of this machine that looks for others, and what it hears.
@@ -400,14 +520,25 @@ mod tests {
     }
 
     impl Seeker {
-        /// Ids are of this run alone: others may be testing on the same network. None, loudly, where nothing can multicast.
+        /// Ids are of this run alone: others may be testing on the same network. None, loudly,
+        /// where nothing can multicast.
         fn start(n: u8, port: u16) -> Option<Self> {
             let mut seed = [n; 32];
             seed[..4].copy_from_slice(&std::process::id().to_le_bytes());
             let id = SecretKey::from_seed(seed).id();
             let (found, heard) = mpsc::channel(64);
-            match Discovery::start(id, 7, SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port), found) {
-                Ok(discovery) => Some(Self { id, port, discovery, heard }),
+            match Discovery::start(
+                id,
+                7,
+                SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port),
+                found,
+            ) {
+                Ok(discovery) => Some(Self {
+                    id,
+                    port,
+                    discovery,
+                    heard,
+                }),
                 Err(error) => {
                     println!("SKIPPED: {error}");
                     None
@@ -419,12 +550,16 @@ mod tests {
             let wanted = async {
                 loop {
                     let found = self.heard.recv().await.unwrap();
-                    if found.peer == other.id && found.addrs.iter().all(|addr| addr.port() == other.port) {
+                    if found.peer == other.id
+                        && found.addrs.iter().all(|addr| addr.port() == other.port)
+                    {
                         return found.addrs;
                     }
                 }
             };
-            timeout(Duration::from_secs(20), wanted).await.expect("they find each other")
+            timeout(Duration::from_secs(20), wanted)
+                .await
+                .expect("they find each other")
         }
 
         async fn stop(mut self) {
@@ -436,9 +571,15 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn nodes_of_one_machine_find_each_other_and_again_after_a_restart() {
-        let (Some(mut ann), Some(mut bob)) = (Seeker::start(1, 1111), Seeker::start(2, 2222)) else { return };
+        let (Some(mut ann), Some(mut bob)) = (Seeker::start(1, 1111), Seeker::start(2, 2222))
+        else {
+            return;
+        };
         let addrs = bob.finds(&ann).await;
-        assert!(addrs.iter().all(|&addr| undeliverable(addr).is_none()), "{addrs:?}");
+        assert!(
+            addrs.iter().all(|&addr| undeliverable(addr).is_none()),
+            "{addrs:?}"
+        );
         ann.finds(&bob).await;
         ann.stop().await;
         let mut ann = Seeker::start(1, 3333).unwrap();

@@ -1,9 +1,12 @@
-//! The network side of a node: one UDP socket, the QUIC endpoint on it, sessions with peers, and mDNS.
+//! The network side of a node: one UDP socket, the QUIC endpoint on it, sessions with peers, and
+//! mDNS.
 //!
-//! Everything here moves bytes and reports what happened. What to dial, whom to keep and what to say is decided by
-//! `core` and carried out by `node`; nothing here waits for either with a peer's resources in hand.
+//! Everything here moves bytes and reports what happened. What to dial, whom to keep and what to
+//! say is decided by `core` and carried out by `node`; nothing here waits for either with a peer's
+//! resources in hand.
 //!
-//! - [`socket`] binds the socket, [`demux`] tells its datagrams apart, [`channels`] says which of them are relayed peers'.
+//! - [`socket`] binds the socket, [`demux`] tells its datagrams apart, [`channels`] says which of
+//!   them are relayed peers'.
 //! - [`endpoint`] dials and accepts; who the other end is, [`hobnob_protocol::tls`] proves.
 //! - `first_hop` says how large datagrams may be.
 //! - [`relay`] keeps the link to a relay.

@@ -21,7 +21,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Nobody else needs to know it.
 const TRANSACTION: Transaction = [0; 12];
 
-/// Asks over UDP, as STUN does: a relay answers, a node does not, and a machine where nothing listens says so by ICMP.
+/// Asks over UDP, as STUN does: a relay answers, a node does not, and a machine where nothing
+/// listens says so by ICMP.
 pub async fn udp(to: SocketAddr) -> Answer {
     let ask = async {
         let socket = socket_for(to).await?;
@@ -58,15 +59,26 @@ fn of_result<T>(result: io::Result<T>) -> Answer {
 pub async fn call(to: SocketAddr, token: [u8; 16]) -> io::Result<()> {
     let socket = socket_for(to).await?;
     for _ in 0..SENT {
-        socket.send_to(&Knock { answer: false, token }.encode(), to).await?;
+        socket
+            .send_to(
+                &Knock {
+                    answer: false,
+                    token,
+                }
+                .encode(),
+                to,
+            )
+            .await?;
         tokio::time::sleep(AGAIN_AFTER).await;
     }
     Ok(())
 }
 
-/// The address of ours from which the system would send to the internet, if it would. Sends nothing.
+/// The address of ours from which the system would send to the internet, if it would. Sends
+/// nothing.
 pub async fn source_to_internet() -> Option<IpAddr> {
-    // For documentation (RFC 5737), so in nobody's local network: it goes where everything else goes.
+    // For documentation (RFC 5737), so in nobody's local network: it goes where everything else
+    // goes.
     let somewhere = SocketAddr::from(([192, 0, 2, 1], 9));
     let socket = socket_for(somewhere).await.ok()?;
     socket.connect(somewhere).await.ok()?;
@@ -74,7 +86,11 @@ pub async fn source_to_internet() -> Option<IpAddr> {
 }
 
 async fn socket_for(to: SocketAddr) -> io::Result<UdpSocket> {
-    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr = if to.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
     UdpSocket::bind((any, 0)).await
 }
 
@@ -95,15 +111,27 @@ mod tests {
         assert_eq!(tokio::join!(udp(addr), answer).0, Answer::Answered);
         assert_eq!(udp(addr).await, Answer::Silent);
         drop(there);
-        assert_eq!((udp(addr).await, tcp(addr).await), (Answer::Refused, Answer::Refused));
+        assert_eq!(
+            (udp(addr).await, tcp(addr).await),
+            (Answer::Refused, Answer::Refused)
+        );
     }
 
     #[tokio::test]
     async fn a_call_is_a_knock_from_an_unknown_socket() {
         let called = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut knock = [0; 64];
-        let (made, came) = tokio::join!(call(called.local_addr().unwrap(), [5; 16]), called.recv_from(&mut knock));
+        let (made, came) = tokio::join!(
+            call(called.local_addr().unwrap(), [5; 16]),
+            called.recv_from(&mut knock)
+        );
         assert!(made.is_ok());
-        assert_eq!(Knock::decode(&knock[..came.unwrap().0]), Some(Knock { answer: false, token: [5; 16] }));
+        assert_eq!(
+            Knock::decode(&knock[..came.unwrap().0]),
+            Some(Knock {
+                answer: false,
+                token: [5; 16]
+            })
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Binds the node's one UDP socket: dual-stack, with large buffers, on the usual port or any free one.
+//! Binds the node's one UDP socket: dual-stack, with large buffers, on the usual port or any free
+//! one.
 //!
 //! What the datagrams are is for [`crate::net::demux`] to say.
 
@@ -14,10 +15,12 @@ use tokio::sync::mpsc;
 use super::channels::Channels;
 use super::demux::{Beside, Counters, DemuxSocket};
 
-/// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256 handshakes drops 2,000 datagrams.
+/// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256
+/// handshakes drops 2,000 datagrams.
 const KERNEL_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Knocks and answers of STUN that wait to be looked at; further ones are dropped: whoever means them knocks or asks again.
+/// Knocks and answers of STUN that wait to be looked at; further ones are dropped: whoever means
+/// them knocks or asks again.
 const BESIDE_MAX: usize = 64;
 
 /// A bound socket, ready for an endpoint.
@@ -86,13 +89,19 @@ impl BindError {
 
 /// Binds the node's socket. Must be called within a tokio runtime.
 ///
-/// With an address, exactly there. With none: port 4626 on all IPv6 and IPv4 addresses, any free port if that one is taken, and
-/// IPv4 alone if the machine has no IPv6. What comes beside QUIC comes out of the receiver; what nobody takes in time is
-/// dropped.
-pub fn bind(listen: Option<SocketAddr>) -> Result<(BoundSocket, mpsc::Receiver<Beside>), BindError> {
+/// With an address, exactly there. With none: port 4626 on all IPv6 and IPv4 addresses, any free
+/// port if that one is taken, and IPv4 alone if the machine has no IPv6. What comes beside QUIC
+/// comes out of the receiver; what nobody takes in time is dropped.
+pub fn bind(
+    listen: Option<SocketAddr>,
+) -> Result<(BoundSocket, mpsc::Receiver<Beside>), BindError> {
     let anywhere = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
     let (socket, addr, fell_back) = match listen {
-        Some(addr) => (open(addr).map_err(|source| BindError::new(addr, source))?, addr, false),
+        Some(addr) => (
+            open(addr).map_err(|source| BindError::new(addr, source))?,
+            addr,
+            false,
+        ),
         None => open_any(PORT_NODE, anywhere)?,
     };
     enlarge_buffers(&socket);
@@ -100,13 +109,25 @@ pub fn bind(listen: Option<SocketAddr>) -> Result<(BoundSocket, mpsc::Receiver<B
     let counters = Arc::new(Counters::default());
     let (beside, came) = mpsc::channel(BESIDE_MAX);
     let channels = Channels::new(addr.is_ipv6(), counters.clone());
-    let socket = DemuxSocket::new(socket.into(), counters.clone(), channels.clone(), beside).map_err(other)?;
+    let socket = DemuxSocket::new(socket.into(), counters.clone(), channels.clone(), beside)
+        .map_err(other)?;
     let local_addr = quinn::AsyncUdpSocket::local_addr(&socket).map_err(other)?;
     let demux = Arc::new(socket);
-    Ok((BoundSocket { socket: demux.clone(), demux, channels, local_addr, counters, fell_back }, came))
+    Ok((
+        BoundSocket {
+            socket: demux.clone(),
+            demux,
+            channels,
+            local_addr,
+            counters,
+            fell_back,
+        },
+        came,
+    ))
 }
 
-/// Opens a socket on the first of `ips`, or on the second if the machine has nothing like the first.
+/// Opens a socket on the first of `ips`, or on the second if the machine has nothing like the
+/// first.
 fn open_any(port: u16, ips: [IpAddr; 2]) -> Result<(Socket, SocketAddr, bool), BindError> {
     let [first, second] = ips;
     open_preferring(port, first).or_else(|error| match error {
@@ -123,9 +144,9 @@ fn open_preferring(port: u16, ip: IpAddr) -> Result<(Socket, SocketAddr, bool), 
     let (usual, any) = (SocketAddr::new(ip, port), SocketAddr::new(ip, 0));
     match open(usual) {
         Ok(socket) => Ok((socket, usual, false)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            open(any).map(|socket| (socket, any, true)).map_err(|source| BindError::new(any, source))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => open(any)
+            .map(|socket| (socket, any, true))
+            .map_err(|source| BindError::new(any, source)),
         Err(source) => Err(BindError::new(usual, source)),
     }
 }
@@ -142,17 +163,29 @@ fn open(addr: SocketAddr) -> io::Result<Socket> {
 
 /// Asks for large kernel buffers. Fewer bytes mean more loss under bursts, not an error.
 fn enlarge_buffers(socket: &Socket) {
-    let asked = socket.set_recv_buffer_size(KERNEL_BUFFER_BYTES).and(socket.set_send_buffer_size(KERNEL_BUFFER_BYTES));
-    // Beyond the system's limit only for those who administer the network; refused to others, which is no loss.
+    let asked = socket
+        .set_recv_buffer_size(KERNEL_BUFFER_BYTES)
+        .and(socket.set_send_buffer_size(KERNEL_BUFFER_BYTES));
+    // Beyond the system's limit only for those who administer the network; refused to others, which
+    // is no loss.
     #[cfg(target_os = "linux")]
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, KERNEL_BUFFER_BYTES);
-    let (received, sent) = (socket.recv_buffer_size().unwrap_or(0), socket.send_buffer_size().unwrap_or(0));
+    let (received, sent) = (
+        socket.recv_buffer_size().unwrap_or(0),
+        socket.send_buffer_size().unwrap_or(0),
+    );
     if asked.is_err() || received.min(sent) < KERNEL_BUFFER_BYTES {
-        tracing::debug!(received, sent, wanted = KERNEL_BUFFER_BYTES, "the kernel gives small UDP buffers (net.core.rmem_max)");
+        tracing::debug!(
+            received,
+            sent,
+            wanted = KERNEL_BUFFER_BYTES,
+            "the kernel gives small UDP buffers (net.core.rmem_max)"
+        );
     }
 }
 
-/// The address as people know it: IPv4 that a dual-stack socket shows as `::ffff:a.b.c.d` becomes plain IPv4.
+/// The address as people know it: IPv4 that a dual-stack socket shows as `::ffff:a.b.c.d` becomes
+/// plain IPv4.
 ///
 /// The scope of a link-local address stays; it means nothing on any other.
 pub fn canonical(addr: SocketAddr) -> SocketAddr {
@@ -166,8 +199,9 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
 
 /// Why a datagram to this address could never arrive, if so.
 ///
-/// Such addresses should not reach the kernel: to some it answers EINVAL, which quinn-udp takes to mean that the kernel lacks
-/// features, and stops using them for the whole socket. A peer could do so to us with one odd address in its profile.
+/// Such addresses should not reach the kernel: to some it answers EINVAL, which quinn-udp takes to
+/// mean that the kernel lacks features, and stops using them for the whole socket. A peer could do
+/// so to us with one odd address in its profile.
 pub fn undeliverable(addr: SocketAddr) -> Option<&'static str> {
     let link_local_without_scope = match addr {
         SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() == 0,
@@ -211,8 +245,13 @@ mod tests {
 
     #[test]
     fn no_ipv6_means_ipv4_alone() {
-        // Nobody has a documentation address (RFC 3849): the system answers as it does where there is no IPv6.
-        let (socket, ..) = open_any(0, ["2001:db8::1".parse().unwrap(), Ipv4Addr::LOCALHOST.into()]).unwrap();
+        // Nobody has a documentation address (RFC 3849): the system answers as it does where there
+        // is no IPv6.
+        let (socket, ..) = open_any(
+            0,
+            ["2001:db8::1".parse().unwrap(), Ipv4Addr::LOCALHOST.into()],
+        )
+        .unwrap();
         assert!(socket.local_addr().unwrap().is_ipv4());
     }
 
@@ -221,20 +260,31 @@ mod tests {
         let (_held, at) = taken();
         let error = bind(Some(at)).unwrap_err();
         assert!(matches!(error, BindError::Taken(_)), "{error:?}");
-        assert!(error.to_string().contains(&at.to_string()) && error.to_string().contains("--listen"), "{error}");
-        assert!(matches!(bind(Some(addr("[2001:db8::1]:0"))), Err(BindError::NotHere(_))));
+        assert!(
+            error.to_string().contains(&at.to_string()) && error.to_string().contains("--listen"),
+            "{error}"
+        );
+        assert!(matches!(
+            bind(Some(addr("[2001:db8::1]:0"))),
+            Err(BindError::NotHere(_))
+        ));
     }
 
     #[tokio::test]
     async fn an_address_that_was_asked_for_is_bound_exactly() {
         let (bound, _) = bind(Some(addr("127.0.0.1:0"))).unwrap();
-        assert!(bound.local_addr.ip().is_loopback() && bound.local_addr.port() != 0 && !bound.fell_back);
+        assert!(
+            bound.local_addr.ip().is_loopback() && bound.local_addr.port() != 0 && !bound.fell_back
+        );
     }
 
     #[test]
     fn addresses_are_shown_as_people_know_them() {
-        let cases =
-            [("[::ffff:10.0.0.1]:9", "10.0.0.1:9"), ("[fe80::1%3]:9", "[fe80::1%3]:9"), ("[2001:db8::1]:9", "[2001:db8::1]:9")];
+        let cases = [
+            ("[::ffff:10.0.0.1]:9", "10.0.0.1:9"),
+            ("[fe80::1%3]:9", "[fe80::1%3]:9"),
+            ("[2001:db8::1]:9", "[2001:db8::1]:9"),
+        ];
         for (given, shown) in cases {
             assert_eq!(canonical(addr(given)), addr(shown));
         }
@@ -242,10 +292,22 @@ mod tests {
 
     #[test]
     fn addresses_that_would_cripple_the_socket_are_known() {
-        for odd in ["10.0.0.1:0", "[::]:9", "[::ffff:0.0.0.0]:9", "[ff02::1]:9", "255.255.255.255:9", "[fe80::1]:9"] {
+        for odd in [
+            "10.0.0.1:0",
+            "[::]:9",
+            "[::ffff:0.0.0.0]:9",
+            "[ff02::1]:9",
+            "255.255.255.255:9",
+            "[fe80::1]:9",
+        ] {
             assert!(undeliverable(addr(odd)).is_some(), "{odd}");
         }
-        for good in ["10.0.0.1:9", "[::ffff:10.0.0.1]:9", "[fe80::1%2]:9", "[::1]:9"] {
+        for good in [
+            "10.0.0.1:9",
+            "[::ffff:10.0.0.1]:9",
+            "[fe80::1%2]:9",
+            "[::1]:9",
+        ] {
             assert_eq!(undeliverable(addr(good)), None, "{good}");
         }
     }

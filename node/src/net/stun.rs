@@ -1,4 +1,5 @@
-//! STUN as a node speaks it (RFC 8489): it asks where its datagrams come from, and reads the answer.
+//! STUN as a node speaks it (RFC 8489): it asks where its datagrams come from, and reads the
+//! answer.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +9,8 @@ use hobnob_protocol::relay::TRANSACTION_LEN;
 /// What tells an answer from others.
 pub type Transaction = [u8; TRANSACTION_LEN];
 
-/// Length of a request: as long as the longest answer, so that nobody is sent more than was asked with.
+/// Length of a request: as long as the longest answer, so that nobody is sent more than was asked
+/// with.
 pub const REQUEST_LEN: usize = 44;
 
 /// Type, length, magic cookie and transaction id.
@@ -33,10 +35,19 @@ pub struct Seen {
 
 /// A Binding request.
 pub fn request(transaction: Transaction) -> [u8; REQUEST_LEN] {
-    let body = u16::try_from(REQUEST_LEN - HEADER).expect("some bytes").to_be_bytes();
+    let body = u16::try_from(REQUEST_LEN - HEADER)
+        .expect("some bytes")
+        .to_be_bytes();
     let name = u16::try_from(NAME.len()).expect("some bytes").to_be_bytes();
-    let parts: [&[u8]; 7] =
-        [&BINDING_REQUEST.to_be_bytes(), &body, &STUN_COOKIE, &transaction, &SOFTWARE.to_be_bytes(), &name, NAME];
+    let parts: [&[u8]; 7] = [
+        &BINDING_REQUEST.to_be_bytes(),
+        &body,
+        &STUN_COOKIE,
+        &transaction,
+        &SOFTWARE.to_be_bytes(),
+        &name,
+        NAME,
+    ];
     parts.concat().try_into().expect("as long as its parts")
 }
 
@@ -51,7 +62,10 @@ pub fn answer(datagram: &[u8]) -> Option<Seen> {
         let (kind, len) = (u16_at(rest, 0)?, usize::from(u16_at(rest, 2)?));
         let value = rest.get(4..4 + len)?;
         if kind == XOR_MAPPED_ADDRESS {
-            return Some(Seen { transaction, at: mapped(value, &transaction)? });
+            return Some(Seen {
+                transaction,
+                at: mapped(value, &transaction)?,
+            });
         }
         rest = rest.get(4 + len.next_multiple_of(4)..)?;
     }
@@ -61,7 +75,12 @@ pub fn answer(datagram: &[u8]) -> Option<Seen> {
 fn mapped(value: &[u8], transaction: &Transaction) -> Option<SocketAddr> {
     let mask = [&STUN_COOKIE[..], transaction].concat();
     let port = u16_at(value, 2)? ^ u16::from_be_bytes([STUN_COOKIE[0], STUN_COOKIE[1]]);
-    let bytes: Vec<u8> = value.get(4..)?.iter().zip(&mask).map(|(byte, mask)| byte ^ mask).collect();
+    let bytes: Vec<u8> = value
+        .get(4..)?
+        .iter()
+        .zip(&mask)
+        .map(|(byte, mask)| byte ^ mask)
+        .collect();
     let ip = match (value[1], value.len()) {
         (1, 8) => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
         (2, 20) => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
@@ -71,7 +90,11 @@ fn mapped(value: &[u8], transaction: &Transaction) -> Option<SocketAddr> {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
+    bytes
+        .get(at..at + 2)?
+        .try_into()
+        .ok()
+        .map(u16::from_be_bytes)
 }
 
 #[cfg(test)]
@@ -79,7 +102,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TRANSACTION: Transaction = [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae];
+    const TRANSACTION: Transaction = [
+        0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae,
+    ];
 
     fn success(attributes: &[u8]) -> Vec<u8> {
         let len = u16::try_from(attributes.len()).unwrap().to_be_bytes();
@@ -92,20 +117,31 @@ mod tests {
         let software = [&[0x80, 0x22, 0, 0x0b][..], b"test vector "].concat();
         let v4 = [0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43];
         let seen = answer(&success(&[&software[..], &v4].concat())).unwrap();
-        assert_eq!((seen.transaction, seen.at), (TRANSACTION, "192.0.2.1:32853".parse().unwrap()));
+        assert_eq!(
+            (seen.transaction, seen.at),
+            (TRANSACTION, "192.0.2.1:32853".parse().unwrap())
+        );
         let v6 = [
-            0, 0x20, 0, 0x14, 0, 2, 0xa1, 0x47, 0x01, 0x13, 0xa9, 0xfa, 0xa5, 0xd3, 0xf1, 0x79, 0xbc, 0x25, 0xf4, 0xb5, 0xbe,
-            0xd2, 0xb9, 0xd9,
+            0, 0x20, 0, 0x14, 0, 2, 0xa1, 0x47, 0x01, 0x13, 0xa9, 0xfa, 0xa5, 0xd3, 0xf1, 0x79,
+            0xbc, 0x25, 0xf4, 0xb5, 0xbe, 0xd2, 0xb9, 0xd9,
         ];
         let at = answer(&success(&v6)).unwrap().at;
-        assert_eq!(at, "[2001:db8:1234:5678:11:2233:4455:6677]:32853".parse().unwrap());
+        assert_eq!(
+            at,
+            "[2001:db8:1234:5678:11:2233:4455:6677]:32853"
+                .parse()
+                .unwrap()
+        );
     }
 
     #[test]
     fn a_request_is_well_formed_and_no_answer_to_itself() {
         let request = request(TRANSACTION);
         assert_eq!(request[..8], [0, 1, 0, 24, 0x21, 0x12, 0xa4, 0x42]);
-        assert_eq!((&request[8..20], &request[20..24]), (&TRANSACTION[..], &[0x80, 0x22, 0, 20][..]));
+        assert_eq!(
+            (&request[8..20], &request[20..24]),
+            (&TRANSACTION[..], &[0x80, 0x22, 0, 20][..])
+        );
         assert_eq!(answer(&request), None);
     }
 
@@ -113,7 +149,13 @@ mod tests {
     fn half_an_answer_is_none() {
         let whole = success(&[0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43]);
         assert!((0..whole.len()).all(|len| answer(&whole[..len]).is_none()));
-        assert_eq!(answer(&success(&[0, 0x20, 0, 8, 0, 2, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43])), None, "IPv6 of four bytes");
+        assert_eq!(
+            answer(&success(&[
+                0, 0x20, 0, 8, 0, 2, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43
+            ])),
+            None,
+            "IPv6 of four bytes"
+        );
     }
 
     proptest! {

@@ -1,12 +1,16 @@
-//! What a commit does to the tables. Runs inside a transaction of the writer's; an error undoes the whole commit.
+//! What a commit does to the tables. Runs inside a transaction of the writer's; an error undoes the
+//! whole commit.
 
 use std::collections::{BTreeSet, HashMap};
 
-use hobnob_protocol::{Body, CheckedBatch, ConversationId, EntryHash, LogName, Nickname, OfferId, PeerId, Ranges, Seq};
+use hobnob_protocol::{
+    Body, CheckedBatch, ConversationId, EntryHash, LogName, Nickname, OfferId, PeerId, Ranges, Seq,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use hobnob_core::durable::{
-    Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, OfferRecord, Op, Run,
+    Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, OfferRecord,
+    Op, Run,
 };
 use hobnob_core::replica::LAMPORT_AHEAD_MAX;
 use hobnob_core::standing::Marks;
@@ -31,8 +35,8 @@ pub(super) struct Known {
 /// Logs remembered at most; with one more, all are forgotten and looked up again.
 const KNOWN_MAX: usize = 10_000;
 
-/// A conversation's clock is kept this much ahead of what is written, so that most commits need not touch it. A restart goes on
-/// from there.
+/// A conversation's clock is kept this much ahead of what is written, so that most commits need not
+/// touch it. A restart goes on from there.
 pub(super) const LAMPORT_STRIDE: u64 = 64;
 
 impl Known {
@@ -80,9 +84,19 @@ impl Apply<'_> {
     pub(super) fn op(&mut self, op: &Op) -> Result<(), Fault> {
         match op {
             Op::Conversation(record) => self.put_conversation(record),
-            Op::Append { batch, from, to, audience, received_at_ms } => {
-                self.append(&Part { batch, from: *from, to: *to, audience: *audience, received_at_ms: *received_at_ms })
-            }
+            Op::Append {
+                batch,
+                from,
+                to,
+                audience,
+                received_at_ms,
+            } => self.append(&Part {
+                batch,
+                from: *from,
+                to: *to,
+                audience: *audience,
+                received_at_ms: *received_at_ms,
+            }),
             Op::Audience(record) => self.put_audience(record),
             Op::Lingerers(conversation, lingerers) => self.put_lingerers(*conversation, lingerers),
             Op::Acked { name, peer, ranges } => self.put_acked(name, *peer, ranges),
@@ -93,14 +107,22 @@ impl Apply<'_> {
 
     /// Sets a value of the node's own.
     pub(super) fn put_setting(&mut self, key: &str, value: &str) -> Result<(), Fault> {
-        self.run("INSERT OR REPLACE INTO settings (key, value) VALUES (?1, ?2)", params![key, value])
+        self.run(
+            "INSERT OR REPLACE INTO settings (key, value) VALUES (?1, ?2)",
+            params![key, value],
+        )
     }
 
     /// Notes what is known of a peer.
     pub(super) fn put_peer(&mut self, known: &KnownPeer) -> Result<(), Fault> {
         self.run(
             "INSERT OR REPLACE INTO peers (peer, nick, addrs, seen_at_ms) VALUES (?1, ?2, ?3, ?4)",
-            params![known.peer.as_bytes(), known.nick, columns::addrs_to_text(&known.addrs), number(known.seen_at_ms)],
+            params![
+                known.peer.as_bytes(),
+                known.nick,
+                columns::addrs_to_text(&known.addrs),
+                number(known.seen_at_ms)
+            ],
         )
     }
 
@@ -118,7 +140,11 @@ impl Apply<'_> {
         if *marks == Marks::default() {
             return self.run("DELETE FROM marks WHERE peer = ?1", [peer.as_bytes()]);
         }
-        let Marks { ignored, blocked, verified } = marks;
+        let Marks {
+            ignored,
+            blocked,
+            verified,
+        } = marks;
         self.run(
             "INSERT OR REPLACE INTO marks (peer, ignored, blocked, verified) VALUES (?1, ?2, ?3, ?4)",
             params![peer.as_bytes(), ignored, blocked, verified.as_ref().map(Nickname::as_str)],
@@ -128,9 +154,18 @@ impl Apply<'_> {
     fn put_conversation(&mut self, record: &ConversationRecord) -> Result<(), Fault> {
         let (peer, room, key, open, joined) = match &record.kind {
             ConversationKind::Direct(peer) => (Some(peer.as_bytes()), None, None, false, false),
-            ConversationKind::Room { name, key, open, joined } => {
-                (None, Some(name.as_str()), Some(key.as_bytes()), *open, *joined)
-            }
+            ConversationKind::Room {
+                name,
+                key,
+                open,
+                joined,
+            } => (
+                None,
+                Some(name.as_str()),
+                Some(key.as_bytes()),
+                *open,
+                *joined,
+            ),
         };
         self.run(
             "INSERT INTO conversations (id, peer, room, key, open, joined) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -141,36 +176,60 @@ impl Apply<'_> {
     }
 
     fn append(&mut self, part: &Part<'_>) -> Result<(), Fault> {
-        let Part { batch, from, to, .. } = *part;
+        let Part {
+            batch, from, to, ..
+        } = *part;
         if from < batch.first() || to < from || to > batch.last() {
-            return Err(gap(format_args!("{from} to {to} of a batch from {} to {}", batch.first(), batch.last())));
+            return Err(gap(format_args!(
+                "{from} to {to} of a batch from {} to {}",
+                batch.first(),
+                batch.last()
+            )));
         }
         let log = self.log(&batch.batch.name)?;
-        // The highest number first: it refuses, before anything is written, what the tables have no place for.
+        // The highest number first: it refuses, before anything is written, what the tables have no
+        // place for.
         EntryId::new(log.ordinal, batch.last())?;
         if !goes_on(log, part)? {
             self.put_run(log.ordinal, part)?;
         }
         self.put_entries(log, part)?;
         if log.end.is_none_or(|end| end.seq < to) {
-            let end = Some(End { seq: to, hash: batch.head(), audience: part.audience });
-            self.known.logs.insert(batch.batch.name, LogRow { end, ..log });
+            let end = Some(End {
+                seq: to,
+                hash: batch.head(),
+                audience: part.audience,
+            });
+            self.known
+                .logs
+                .insert(batch.batch.name, LogRow { end, ..log });
         }
         self.grown.insert(log.ordinal);
         Ok(())
     }
 
-    /// Makes `from..=to` part of what is held, melting it with the runs of its audience that it touches.
+    /// Makes `from..=to` part of what is held, melting it with the runs of its audience that it
+    /// touches.
     fn put_run(&mut self, log: i64, part: &Part<'_>) -> Result<(), Fault> {
-        let Part { batch, from, to, audience, .. } = *part;
+        let Part {
+            batch,
+            from,
+            to,
+            audience,
+            ..
+        } = *part;
         let below = self.run_at_or_below(log, to)?;
         if below.is_some_and(|run| run.last >= from) {
             return Err(gap(format_args!("of {from} to {to}, some are held")));
         }
         let below = below.filter(|run| run.last + 1 == from);
-        let above = self.run_at_or_below(log, to + 1)?.filter(|run| run.first == to + 1);
+        let above = self
+            .run_at_or_below(log, to + 1)?
+            .filter(|run| run.first == to + 1);
         if above.is_none() && to < batch.last() {
-            return Err(gap(format_args!("{to} is neither the end of its batch nor held on from there")));
+            return Err(gap(format_args!(
+                "{to} is neither the end of its batch nor held on from there"
+            )));
         }
         match below {
             Some(_) => self.agree(log, from - 1, batch)?,
@@ -183,7 +242,10 @@ impl Apply<'_> {
         let melts = |run: &Run| run.audience == audience;
         let (below, above) = (below.filter(melts), above.filter(melts));
         if let Some(above) = above {
-            self.run("DELETE FROM runs WHERE log = ?1 AND first = ?2", params![log, number(above.first)])?;
+            self.run(
+                "DELETE FROM runs WHERE log = ?1 AND first = ?2",
+                params![log, number(above.first)],
+            )?;
         }
         if below.is_some() {
             return Ok(());
@@ -193,7 +255,10 @@ impl Apply<'_> {
 
     fn begin_run(&self, log: i64, first: Seq, audience: AudienceId) -> Result<(), Fault> {
         let run = params![log, number(first), number(audience.0)];
-        self.run("INSERT INTO runs (log, first, audience) VALUES (?1, ?2, ?3)", run)
+        self.run(
+            "INSERT INTO runs (log, first, audience) VALUES (?1, ?2, ?3)",
+            run,
+        )
     }
 
     fn run_at_or_below(&self, log: i64, seq: Seq) -> Result<Option<Run>, Fault> {
@@ -201,15 +266,23 @@ impl Apply<'_> {
             "SELECT first, last, audience FROM held WHERE log = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
         )?;
         let mut rows = query.query(params![log, number(seq)])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
         let audience = AudienceId(columns::count(row, 2)?);
-        Ok(Some(Run { first: columns::count(row, 0)?, last: columns::count(row, 1)?, audience }))
+        Ok(Some(Run {
+            first: columns::count(row, 0)?,
+            last: columns::count(row, 1)?,
+            audience,
+        }))
     }
 
     /// The hash that the batch has at `seq` must be the one that is held there.
     fn agree(&self, log: i64, seq: Seq, batch: &CheckedBatch) -> Result<(), Fault> {
         match chain::seal_at(self.conn, log, seq)? {
-            Some(held) if batch.hash_at(seq) != Some(held) => Err(gap(format_args!("the chain forks at {seq}"))),
+            Some(held) if batch.hash_at(seq) != Some(held) => {
+                Err(gap(format_args!("the chain forks at {seq}")))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -220,7 +293,9 @@ impl Apply<'_> {
             // The log's name gives this one.
             0 => Ok(()),
             before => {
-                let hash = batch.hash_at(before).expect("the batch starts at `from` or before");
+                let hash = batch
+                    .hash_at(before)
+                    .expect("the batch starts at `from` or before");
                 self.keep_base(log, before, hash)
             }
         }
@@ -234,7 +309,11 @@ impl Apply<'_> {
                  ON CONFLICT (log, seq) DO UPDATE SET hash = excluded.hash WHERE hash = excluded.hash",
             )?
             .execute(params![log, number(seq), hash.as_bytes()])?;
-        if kept == 1 { Ok(()) } else { Err(gap(format_args!("the chain forks at {seq}"))) }
+        if kept == 1 {
+            Ok(())
+        } else {
+            Err(gap(format_args!("the chain forks at {seq}")))
+        }
     }
 
     /// Keeps hash and signature of a batch whose last entry is held already.
@@ -243,7 +322,10 @@ impl Apply<'_> {
         let id = EntryId::new(log, batch.last())?.0;
         let (hash, signature) = (batch.head(), batch.batch.signature);
         let row = params![id, hash.as_bytes(), signature.as_bytes()];
-        self.run("UPDATE entries SET hash = ?2, signature = ?3 WHERE id = ?1", row)
+        self.run(
+            "UPDATE entries SET hash = ?2, signature = ?3 WHERE id = ?1",
+            row,
+        )
     }
 
     fn put_entries(&mut self, log: LogRow, part: &Part<'_>) -> Result<(), Fault> {
@@ -254,7 +336,10 @@ impl Apply<'_> {
         let mut arrived = self.arrived()?;
         let received_at_ms = number(part.received_at_ms);
         for seq in part.from..=part.to {
-            let kept = part.batch.at(seq).expect("`from` and `to` are within the batch");
+            let kept = part
+                .batch
+                .at(seq)
+                .expect("`from` and `to` are within the batch");
             let sealed = seq == part.batch.last();
             let hash = sealed.then_some(kept.hash.as_bytes());
             let signature = sealed.then_some(part.batch.batch.signature.as_bytes());
@@ -265,10 +350,24 @@ impl Apply<'_> {
             }
             arrived += 1;
             let bytes = kept.bytes.as_ref();
-            insert.execute(params![id.0, log.conversation, lamport, received_at_ms, hash, signature, bytes, arrived])?;
+            insert.execute(params![
+                id.0,
+                log.conversation,
+                lamport,
+                received_at_ms,
+                hash,
+                signature,
+                bytes,
+                arrived
+            ])?;
         }
         self.known.arrived = Some(arrived);
-        let highest = part.batch.at(part.to).expect("`to` is within the batch").entry.lamport;
+        let highest = part
+            .batch
+            .at(part.to)
+            .expect("`to` is within the batch")
+            .entry
+            .lamport;
         self.put_clock(log.conversation, highest)
     }
 
@@ -278,7 +377,10 @@ impl Apply<'_> {
             return Ok(arrived);
         }
         let newest = "SELECT coalesce(max(arrival), 0) FROM entries INDEXED BY entries_arrived";
-        Ok(self.conn.prepare_cached(newest)?.query_row([], |row| row.get(0))?)
+        Ok(self
+            .conn
+            .prepare_cached(newest)?
+            .query_row([], |row| row.get(0))?)
     }
 
     /// The clock that the next run goes on with: like the replica's own, it does not follow a jump.
@@ -300,13 +402,31 @@ impl Apply<'_> {
                 number(record.formed_at_ms),
                 columns::peers_to_blob(&record.peers)
             ])?;
-        if added == 1 { Ok(()) } else { Err(gap(format_args!("audience {} is already there", record.id.0))) }
+        if added == 1 {
+            Ok(())
+        } else {
+            Err(gap(format_args!(
+                "audience {} is already there",
+                record.id.0
+            )))
+        }
     }
 
-    fn put_lingerers(&mut self, conversation: ConversationId, lingerers: &[Lingerer]) -> Result<(), Fault> {
+    fn put_lingerers(
+        &mut self,
+        conversation: ConversationId,
+        lingerers: &[Lingerer],
+    ) -> Result<(), Fault> {
         let conversation = self.conversation(conversation)?;
-        self.run("DELETE FROM lingerers WHERE conversation = ?1", [conversation])?;
-        for Lingerer { peer, dropped_at_ms } in lingerers {
+        self.run(
+            "DELETE FROM lingerers WHERE conversation = ?1",
+            [conversation],
+        )?;
+        for Lingerer {
+            peer,
+            dropped_at_ms,
+        } in lingerers
+        {
             self.run(
                 "INSERT INTO lingerers (conversation, peer, dropped_at_ms) VALUES (?1, ?2, ?3)",
                 params![conversation, peer.as_bytes(), dropped_at_ms.map(number)],
@@ -333,20 +453,33 @@ impl Apply<'_> {
     /// Lets go of what is below `below`, but for the hash that the rest goes on from.
     fn trim(&mut self, name: &LogName, below: Seq) -> Result<(), Fault> {
         let log = self.log(name)?.ordinal;
-        let Some(last_gone) = below.checked_sub(1).filter(|last| *last > 0) else { return Ok(()) };
-        let straddling = self.run_at_or_below(log, last_gone)?.filter(|run| run.last >= last_gone);
+        let Some(last_gone) = below.checked_sub(1).filter(|last| *last > 0) else {
+            return Ok(());
+        };
+        let straddling = self
+            .run_at_or_below(log, last_gone)?
+            .filter(|run| run.last >= last_gone);
         if straddling.is_some() {
             let hash = chain::hash_at(self.conn, name, log, last_gone)?;
             self.keep_base(log, last_gone, hash)?;
         }
-        self.run("DELETE FROM bases WHERE log = ?1 AND seq < ?2", params![log, number(last_gone)])?;
-        self.run("DELETE FROM runs WHERE log = ?1 AND first < ?2", params![log, number(below)])?;
+        self.run(
+            "DELETE FROM bases WHERE log = ?1 AND seq < ?2",
+            params![log, number(last_gone)],
+        )?;
+        self.run(
+            "DELETE FROM runs WHERE log = ?1 AND first < ?2",
+            params![log, number(below)],
+        )?;
         if let Some(run) = straddling.filter(|run| run.last >= below) {
             self.begin_run(log, below, run.audience)?;
         }
         self.known.logs.remove(name);
         let (first_gone, last_gone) = (EntryId::new(log, 0)?, EntryId::new(log, last_gone)?);
-        self.run("DELETE FROM entries WHERE id BETWEEN ?1 AND ?2", params![first_gone.0, last_gone.0])?;
+        self.run(
+            "DELETE FROM entries WHERE id BETWEEN ?1 AND ?2",
+            params![first_gone.0, last_gone.0],
+        )?;
         offers::trim(self.conn, first_gone, last_gone)?;
         index::trim(self.conn, log, below)
     }
@@ -363,27 +496,49 @@ impl Apply<'_> {
             Some(ordinal) => ordinal,
             None => {
                 let insert = "INSERT INTO logs (conversation, author, log) VALUES (?1, ?2, ?3)";
-                self.conn.prepare_cached(insert)?.insert(params![conversation, author, log])?
+                self.conn
+                    .prepare_cached(insert)?
+                    .insert(params![conversation, author, log])?
             }
         };
         if self.known.logs.len() >= KNOWN_MAX {
             self.known.forget();
         }
-        let row = LogRow { ordinal, conversation, end: self.end(ordinal)? };
+        let row = LogRow {
+            ordinal,
+            conversation,
+            end: self.end(ordinal)?,
+        };
         self.known.logs.insert(*name, row);
         Ok(row)
     }
 
     fn end(&self, log: i64) -> Result<Option<End>, Fault> {
-        let Some(Run { last: seq, audience, .. }) = self.run_at_or_below(log, SEQ_MAX)? else { return Ok(None) };
+        let Some(Run {
+            last: seq,
+            audience,
+            ..
+        }) = self.run_at_or_below(log, SEQ_MAX)?
+        else {
+            return Ok(None);
+        };
         let hash = chain::seal_at(self.conn, log, seq)?;
-        let hash = hash.ok_or_else(|| Fault::Damaged(format!("a log ends at {seq} without a hash")))?;
-        Ok(Some(End { seq, hash, audience }))
+        let hash =
+            hash.ok_or_else(|| Fault::Damaged(format!("a log ends at {seq} without a hash")))?;
+        Ok(Some(End {
+            seq,
+            hash,
+            audience,
+        }))
     }
 
     fn conversation(&self, id: ConversationId) -> Result<i64, Fault> {
-        let mut query = self.conn.prepare_cached("SELECT ordinal FROM conversations WHERE id = ?1")?;
-        let found = query.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+        let mut query = self
+            .conn
+            .prepare_cached("SELECT ordinal FROM conversations WHERE id = ?1")?;
+        let found = query
+            .query_row([id.as_bytes()], |row| row.get(0))
+            .optional()?;
         found.ok_or_else(|| gap(format_args!("the conversation {id:?} was never made known")))
     }
 
@@ -393,10 +548,22 @@ impl Apply<'_> {
     }
 }
 
-/// Whether the part goes on right where the log ends, for the same audience: then its entries are all there is to write.
+/// Whether the part goes on right where the log ends, for the same audience: then its entries are
+/// all there is to write.
 fn goes_on(log: LogRow, part: &Part<'_>) -> Result<bool, Fault> {
-    let Part { batch, from, to, audience, .. } = *part;
-    let Some(end) = log.end.filter(|end| end.seq + 1 == from && to == batch.last()) else { return Ok(false) };
+    let Part {
+        batch,
+        from,
+        to,
+        audience,
+        ..
+    } = *part;
+    let Some(end) = log
+        .end
+        .filter(|end| end.seq + 1 == from && to == batch.last())
+    else {
+        return Ok(false);
+    };
     if batch.hash_at(end.seq) != Some(end.hash) {
         return Err(gap(format_args!("the chain forks at {}", end.seq)));
     }

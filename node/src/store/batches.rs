@@ -1,4 +1,5 @@
-//! Batches for sync, built from the tables: as large as a frame allows, each ending at a signature that its author made.
+//! Batches for sync, built from the tables: as large as a frame allows, each ending at a signature
+//! that its author made.
 
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob_protocol::{Batch, EntryHash, LogName, Seq, Signature};
@@ -8,19 +9,33 @@ use super::chain;
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
 
-/// Reads batches that cover `from..=to`, or as much of it as is held without a gap, but stops at about `max_bytes`.
+/// Reads batches that cover `from..=to`, or as much of it as is held without a gap, but stops at
+/// about `max_bytes`.
 ///
-/// The last batch goes on past `to` where the author signed further on. `conn` is inside a transaction.
-pub(super) fn read(conn: &Connection, name: LogName, from: Seq, to: Seq, max_bytes: usize) -> Result<Vec<Batch>, Fault> {
-    let Some(log) = chain::log_ordinal(conn, &name)? else { return Ok(Vec::new()) };
-    let Some(end) = end_of_stretch(conn, log, from)? else { return Ok(Vec::new()) };
+/// The last batch goes on past `to` where the author signed further on. `conn` is inside a
+/// transaction.
+pub(super) fn read(
+    conn: &Connection,
+    name: LogName,
+    from: Seq,
+    to: Seq,
+    max_bytes: usize,
+) -> Result<Vec<Batch>, Fault> {
+    let Some(log) = chain::log_ordinal(conn, &name)? else {
+        return Ok(Vec::new());
+    };
+    let Some(end) = end_of_stretch(conn, log, from)? else {
+        return Ok(Vec::new());
+    };
     let prev = chain::hash_at(conn, &name, log, from - 1)?;
     let mut packer = Packer::new(name, from, prev, max_bytes);
     let mut query =
         conn.prepare_cached("SELECT id, lamport, bytes, hash, signature FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
     let mut rows = query.query([EntryId::new(log, from)?.0, EntryId::new(log, end)?.0])?;
     while packer.next <= end && packer.cut.as_ref().is_none_or(|cut| cut.last < to) {
-        let Some(row) = rows.next()? else { return Err(chain::missing(packer.next)) };
+        let Some(row) = rows.next()? else {
+            return Err(chain::missing(packer.next));
+        };
         let full = !packer.take(row)?;
         if full {
             return Ok(packer.batches);
@@ -44,7 +59,11 @@ fn end_of_stretch(conn: &Connection, log: i64, from: Seq) -> Result<Option<Seq>,
         }
         next = next.max(columns::count(row, 1)? + 1);
     }
-    Ok(if next > from && from > 0 { Some(next - 1) } else { None })
+    Ok(if next > from && from > 0 {
+        Some(next - 1)
+    } else {
+        None
+    })
 }
 
 /// Takes entries in order and packs them into batches.
@@ -77,7 +96,18 @@ struct Cut {
 impl Packer {
     fn new(name: LogName, first: Seq, prev: EntryHash, room: usize) -> Self {
         let (bytes, batches) = (Vec::new(), Vec::new());
-        Self { name, first, prev, bytes, cut: None, next: first, hash: prev, lamport: 0, room, batches }
+        Self {
+            name,
+            first,
+            prev,
+            bytes,
+            cut: None,
+            next: first,
+            hash: prev,
+            lamport: 0,
+            room,
+            batches,
+        }
     }
 
     /// Takes the next entry; `false`, and not taken, when there is no more room.
@@ -86,9 +116,13 @@ impl Packer {
             return Err(chain::missing(self.next));
         }
         let lamport = columns::count(row, 1)?;
-        let entry = row.get_ref(2)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?;
+        let entry = row
+            .get_ref(2)?
+            .as_blob()
+            .map_err(|error| Fault::Damaged(error.to_string()))?;
         let grown = self.bytes.len() + entry.len();
-        // Within one batch Lamport numbers grow; an author who breaks that from one batch to the next gets no merged batch.
+        // Within one batch Lamport numbers grow; an author who breaks that from one batch to the
+        // next gets no merged batch.
         let ends = grown > BATCH_ENTRIES_BYTES_MAX.min(self.room) || lamport <= self.lamport;
         if ends && self.cut.is_some() {
             self.pack()?;
@@ -109,22 +143,45 @@ impl Packer {
             return Ok(());
         }
         if columns::hash(row, 3)? != self.hash {
-            return Err(Fault::Damaged(format!("the entries up to {} are not those that were stored", self.next)));
+            return Err(Fault::Damaged(format!(
+                "the entries up to {} are not those that were stored",
+                self.next
+            )));
         }
         if let Some(signature) = columns::signature(row, 4)? {
-            self.cut = Some(Cut { last: self.next, len: self.bytes.len(), hash: self.hash, signature });
+            self.cut = Some(Cut {
+                last: self.next,
+                len: self.bytes.len(),
+                hash: self.hash,
+                signature,
+            });
         }
         Ok(())
     }
 
     /// Packs everything up to the last signature.
     fn pack(&mut self) -> Result<(), Fault> {
-        let Some(Cut { last, len, hash, signature }) = self.cut.take() else {
-            return Err(Fault::Damaged(format!("no signature from entry {} on", self.first)));
+        let Some(Cut {
+            last,
+            len,
+            hash,
+            signature,
+        }) = self.cut.take()
+        else {
+            return Err(Fault::Damaged(format!(
+                "no signature from entry {} on",
+                self.first
+            )));
         };
         let rest = self.bytes.split_off(len);
         let entries = std::mem::replace(&mut self.bytes, rest).into();
-        self.batches.push(Batch { name: self.name, first: self.first, prev: self.prev, entries, signature });
+        self.batches.push(Batch {
+            name: self.name,
+            first: self.first,
+            prev: self.prev,
+            entries,
+            signature,
+        });
         (self.first, self.prev) = (last + 1, hash);
         self.room = self.room.saturating_sub(len);
         Ok(())

@@ -1,4 +1,5 @@
-//! Finding the place of a log in the tables, and hashes in its chain. Used by the writer and by readers.
+//! Finding the place of a log in the tables, and hashes in its chain. Used by the writer and by
+//! readers.
 
 use hobnob_protocol::{EntryHash, LogName, Seq};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -12,7 +13,11 @@ pub(super) fn log_ordinal(conn: &Connection, name: &LogName) -> Result<Option<i6
         "SELECT logs.ordinal FROM logs JOIN conversations ON conversations.ordinal = logs.conversation
          WHERE logs.log = ?1 AND logs.author = ?2 AND conversations.id = ?3",
     )?;
-    let of_name = params![name.log.0.cast_signed(), name.author.as_bytes(), name.conversation.as_bytes()];
+    let of_name = params![
+        name.log.0.cast_signed(),
+        name.author.as_bytes(),
+        name.conversation.as_bytes()
+    ];
     Ok(query.query_row(of_name, |row| row.get(0)).optional()?)
 }
 
@@ -25,29 +30,61 @@ pub(super) fn seal_at(conn: &Connection, log: i64, seq: Seq) -> Result<Option<En
     rows.next()?.map(|row| columns::hash(row, 0)).transpose()
 }
 
-/// The hash of the entry `seq`, which is held or comes right before one that is: from the nearest kept hash on.
-pub(super) fn hash_at(conn: &Connection, name: &LogName, log: i64, seq: Seq) -> Result<EntryHash, Fault> {
+/// The hash of the entry `seq`, which is held or comes right before one that is: from the nearest
+/// kept hash on.
+pub(super) fn hash_at(
+    conn: &Connection,
+    name: &LogName,
+    log: i64,
+    seq: Seq,
+) -> Result<EntryHash, Fault> {
     let (at, mut hash) = seal_at_or_below(conn, log, seq)?.unwrap_or((0, name.genesis()));
-    let mut query = conn.prepare_cached("SELECT id, bytes FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
-    let mut rows = query.query(params![EntryId::new(log, at + 1)?.0, EntryId::new(log, seq)?.0])?;
+    let mut query = conn
+        .prepare_cached("SELECT id, bytes FROM entries WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
+    let mut rows = query.query(params![
+        EntryId::new(log, at + 1)?.0,
+        EntryId::new(log, seq)?.0
+    ])?;
     for expected in at + 1..=seq {
-        let row = rows.next()?.filter(|row| row.get(0).is_ok_and(|id| EntryId(id).seq() == expected));
-        let Some(row) = row else { return Err(missing(expected)) };
-        hash = hash.next(expected, row.get_ref(1)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?);
+        let row = rows
+            .next()?
+            .filter(|row| row.get(0).is_ok_and(|id| EntryId(id).seq() == expected));
+        let Some(row) = row else {
+            return Err(missing(expected));
+        };
+        hash = hash.next(
+            expected,
+            row.get_ref(1)?
+                .as_blob()
+                .map_err(|error| Fault::Damaged(error.to_string()))?,
+        );
     }
     Ok(hash)
 }
 
-fn seal_at_or_below(conn: &Connection, log: i64, seq: Seq) -> Result<Option<(Seq, EntryHash)>, Fault> {
-    // Not further back than the batch began that holds the entry, as a rule: what is read here is short.
+fn seal_at_or_below(
+    conn: &Connection,
+    log: i64,
+    seq: Seq,
+) -> Result<Option<(Seq, EntryHash)>, Fault> {
+    // Not further back than the batch began that holds the entry, as a rule: what is read here is
+    // short.
     let mut query = conn.prepare_cached(
         "SELECT id, hash FROM entries WHERE id BETWEEN ?1 AND ?2 AND hash IS NOT NULL ORDER BY id DESC LIMIT 1",
     )?;
     let mut rows = query.query([EntryId::new(log, 0)?.0, EntryId::new(log, seq)?.0])?;
-    let sealed = rows.next()?.map(|row| Ok::<_, Fault>((EntryId(row.get(0)?).seq(), columns::hash(row, 1)?))).transpose()?;
-    let mut query = conn.prepare_cached("SELECT seq, hash FROM bases WHERE log = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1")?;
+    let sealed = rows
+        .next()?
+        .map(|row| Ok::<_, Fault>((EntryId(row.get(0)?).seq(), columns::hash(row, 1)?)))
+        .transpose()?;
+    let mut query = conn.prepare_cached(
+        "SELECT seq, hash FROM bases WHERE log = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1",
+    )?;
     let mut rows = query.query(params![log, number(seq)])?;
-    let base = rows.next()?.map(|row| Ok::<_, Fault>((columns::count(row, 0)?, columns::hash(row, 1)?))).transpose()?;
+    let base = rows
+        .next()?
+        .map(|row| Ok::<_, Fault>((columns::count(row, 0)?, columns::hash(row, 1)?)))
+        .transpose()?;
     Ok(sealed.into_iter().chain(base).max_by_key(|(seq, _)| *seq))
 }
 

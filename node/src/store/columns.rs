@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use hobnob_protocol::{ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Seq, Signature};
+use hobnob_protocol::{
+    ConversationId, Entry, EntryHash, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, Seq,
+    Signature,
+};
 use rusqlite::Row;
 
 use hobnob_core::durable::{ConversationKind, ConversationRecord};
@@ -18,7 +21,8 @@ const ORDINAL_MAX: i64 = (1 << (63 - SEQ_BITS)) - 1;
 /// Low bits of an [`EntryId`] that are the entry's number.
 pub(super) const SEQ_BITS: u32 = 40;
 
-/// Where an entry is in the table: ordinal of its log, then its number, so that a stretch of a log is a range of ids.
+/// Where an entry is in the table: ordinal of its log, then its number, so that a stretch of a log
+/// is a range of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EntryId(pub(super) i64);
 
@@ -40,7 +44,8 @@ impl EntryId {
     }
 }
 
-/// A count or a time. What does not fit SQLite's signed integers stays at their highest: only times that an author made up can.
+/// A count or a time. What does not fit SQLite's signed integers stays at their highest: only times
+/// that an author made up can.
 pub(super) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -53,8 +58,13 @@ pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64, Fault> {
 
 /// A blob of exactly `N` bytes.
 pub(super) fn blob<const N: usize>(row: &Row<'_>, column: usize) -> Result<[u8; N], Fault> {
-    let bytes = row.get_ref(column)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?;
-    bytes.try_into().map_err(|_| Fault::Damaged(format!("a value of {} bytes for one of {N}", bytes.len())))
+    let bytes = row
+        .get_ref(column)?
+        .as_blob()
+        .map_err(|error| Fault::Damaged(error.to_string()))?;
+    bytes
+        .try_into()
+        .map_err(|_| Fault::Damaged(format!("a value of {} bytes for one of {N}", bytes.len())))
 }
 
 /// A peer id.
@@ -80,10 +90,15 @@ pub(super) fn signature(row: &Row<'_>, column: usize) -> Result<Option<Signature
     Ok(Some(Signature::from_bytes(blob(row, column)?)))
 }
 
-/// A log's name from the columns conversation id, author and log id, the first of which is at `column`.
+/// A log's name from the columns conversation id, author and log id, the first of which is at
+/// `column`.
 pub(super) fn log_name(row: &Row<'_>, column: usize) -> Result<LogName, Fault> {
     let log: i64 = row.get(column + 2)?;
-    Ok(LogName { conversation: conversation(row, column)?, author: peer(row, column + 1)?, log: LogId(log.cast_unsigned()) })
+    Ok(LogName {
+        conversation: conversation(row, column)?,
+        author: peer(row, column + 1)?,
+        log: LogId(log.cast_unsigned()),
+    })
 }
 
 /// An entry from its bytes.
@@ -97,18 +112,27 @@ pub(super) fn conversation_record(row: &Row<'_>) -> Result<ConversationRecord, F
     let kind = match room {
         None => ConversationKind::Direct(peer(row, 1)?),
         Some(name) => ConversationKind::Room {
-            name: name.parse::<RoomName>().map_err(|error| Fault::Damaged(error.to_string()))?,
+            name: name
+                .parse::<RoomName>()
+                .map_err(|error| Fault::Damaged(error.to_string()))?,
             key: RoomKey::from_bytes(blob(row, 3)?),
             open: row.get(4)?,
             joined: row.get(5)?,
         },
     };
-    Ok(ConversationRecord { id: conversation(row, 0)?, kind })
+    Ok(ConversationRecord {
+        id: conversation(row, 0)?,
+        kind,
+    })
 }
 
 /// Peers one after another, 32 bytes each.
 pub(super) fn peers_to_blob(peers: &[PeerId]) -> Vec<u8> {
-    peers.iter().flat_map(|peer| peer.as_bytes()).copied().collect()
+    peers
+        .iter()
+        .flat_map(|peer| peer.as_bytes())
+        .copied()
+        .collect()
 }
 
 /// Peers read back.
@@ -123,7 +147,11 @@ pub(super) fn peers_from_blob(bytes: &[u8]) -> Result<Vec<PeerId>, Fault> {
 
 /// Ranges as pairs of little-endian numbers.
 pub(super) fn ranges_to_blob(ranges: &Ranges) -> Vec<u8> {
-    ranges.iter().flat_map(|(first, last)| [first.to_le_bytes(), last.to_le_bytes()]).flatten().collect()
+    ranges
+        .iter()
+        .flat_map(|(first, last)| [first.to_le_bytes(), last.to_le_bytes()])
+        .flatten()
+        .collect()
 }
 
 /// Ranges read back.
@@ -142,10 +170,16 @@ pub(super) fn ranges_from_blob(bytes: &[u8]) -> Result<Ranges, Fault> {
 
 /// Addresses with spaces between them.
 pub(super) fn addrs_to_text(addrs: &[SocketAddr]) -> String {
-    addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    addrs
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Addresses read back. They are hints: one that can't be read is left out.
 pub(super) fn addrs_from_text(text: &str) -> Vec<SocketAddr> {
-    text.split(' ').filter_map(|addr| addr.parse().ok()).collect()
+    text.split(' ')
+        .filter_map(|addr| addr.parse().ok())
+        .collect()
 }

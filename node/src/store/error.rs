@@ -60,7 +60,9 @@ pub enum StoreError {
         file: PathBuf,
     },
     /// A commit does not continue what is held. The store refuses it whole.
-    #[error("a fault in hobnob itself: a commit does not continue what is stored ({0}). Please report it")]
+    #[error(
+        "a fault in hobnob itself: a commit does not continue what is stored ({0}). Please report it"
+    )]
     Gap(String),
     /// A number beyond what the store can hold.
     #[error("{0} is more than the store can hold")]
@@ -82,17 +84,23 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether it is the commit that is wrong, and not the database or the disk: other commits are not touched by it.
+    /// Whether it is the commit that is wrong, and not the database or the disk: other commits are
+    /// not touched by it.
     pub(super) fn is_of_one_commit(&self) -> bool {
         matches!(self, StoreError::Gap(_) | StoreError::Beyond(_))
     }
 
     /// What a failure of the file system means for this database.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an open list; all others mean: it failed")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an open list; all others mean: it failed"
+    )]
     pub(super) fn from_io(error: &io::Error, file: &Path) -> Self {
         let (file, detail) = (file.to_owned(), error.to_string());
         match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly { file, detail },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                StoreError::ReadOnly { file, detail }
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { file },
             _ => StoreError::Io { file, detail },
         }
@@ -135,14 +143,19 @@ fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
     let detail = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full { file },
-        // Commits are checked before they are written: a constraint that then breaks shows tables that contradict each other.
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
-            StoreError::Damaged { file, detail }
+        // Commits are checked before they are written: a constraint that then breaks shows tables
+        // that contradict each other.
+        Some(
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation,
+        ) => StoreError::Damaged { file, detail },
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            StoreError::ReadOnly { file, detail }
         }
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreError::ReadOnly { file, detail },
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
-            StoreError::InUse { file }
-        }
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => StoreError::InUse { file },
         Some(_) => StoreError::Io { file, detail },
         // No result code: a column holds another type than the one written there.
         None => StoreError::Damaged { file, detail },

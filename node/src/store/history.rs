@@ -21,9 +21,11 @@ pub struct HistoryRequest {
     pub search: Option<String>,
     /// Only those received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,
-    /// Only those that come before this one. Where it is not held, there are none: the oldest are let go first.
+    /// Only those that come before this one. Where it is not held, there are none: the oldest are
+    /// let go first.
     pub before: Option<(LogId, Seq)>,
-    /// Only those that come after this one. Where it is not held, that is an error: there may be many.
+    /// Only those that come after this one. Where it is not held, that is an error: there may be
+    /// many.
     pub after: Option<(LogId, Seq)>,
     /// None by authors whom the user ignores or has blocked.
     pub shown: bool,
@@ -46,12 +48,15 @@ pub struct HistoryRow {
     pub received_at_ms: u64,
 }
 
-/// The newest rows (or the oldest) that fit the request, oldest first: in display order (Lamport number, author, log, number; the same on
-/// every node), or, of all conversations, in the order in which they came here.
+/// The newest rows (or the oldest) that fit the request, oldest first: in display order (Lamport
+/// number, author, log, number; the same on every node), or, of all conversations, in the order in
+/// which they came here.
 ///
 /// `conn` is inside a transaction.
 pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<HistoryRow>, Fault> {
-    let Some(query) = Query::of(conn, request)? else { return Ok(Vec::new()) };
+    let Some(query) = Query::of(conn, request)? else {
+        return Ok(Vec::new());
+    };
     let mut statement = conn.prepare_cached(&query.sql)?;
     let mut rows = collect(statement.query(params_from_iter(query.values))?)?;
     if !request.oldest {
@@ -61,18 +66,36 @@ pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<Hi
 }
 
 /// The entries `first..=last` of the log that are held, at most [`HISTORY_ROWS_MAX`].
-pub(super) fn entries(conn: &Connection, name: &LogName, first: Seq, last: Seq) -> Result<Vec<HistoryRow>, Fault> {
-    let Some(log) = chain::log_ordinal(conn, name)? else { return Ok(Vec::new()) };
-    let sql =
-        format!("SELECT {COLUMNS} FROM entries e {JOINS} WHERE e.id BETWEEN ?1 AND ?2 ORDER BY e.id LIMIT {HISTORY_ROWS_MAX}");
+pub(super) fn entries(
+    conn: &Connection,
+    name: &LogName,
+    first: Seq,
+    last: Seq,
+) -> Result<Vec<HistoryRow>, Fault> {
+    let Some(log) = chain::log_ordinal(conn, name)? else {
+        return Ok(Vec::new());
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entries e {JOINS} WHERE e.id BETWEEN ?1 AND ?2 ORDER BY e.id LIMIT {HISTORY_ROWS_MAX}"
+    );
     let mut statement = conn.prepare_cached(&sql)?;
-    let (first, last) = (EntryId::new(log, first.min(SEQ_MAX))?, EntryId::new(log, last.min(SEQ_MAX))?);
+    let (first, last) = (
+        EntryId::new(log, first.min(SEQ_MAX))?,
+        EntryId::new(log, last.min(SEQ_MAX))?,
+    );
     collect(statement.query([first.0, last.0])?)
 }
 
-/// The entry of this number in the log of this id; of the log heard of first, should two authors use one id.
-pub(super) fn message(conn: &Connection, log: LogId, seq: Seq) -> Result<Option<HistoryRow>, Fault> {
-    let Some(position) = Position::of(conn, log, seq, None)? else { return Ok(None) };
+/// The entry of this number in the log of this id; of the log heard of first, should two authors
+/// use one id.
+pub(super) fn message(
+    conn: &Connection,
+    log: LogId,
+    seq: Seq,
+) -> Result<Option<HistoryRow>, Fault> {
+    let Some(position) = Position::of(conn, log, seq, None)? else {
+        return Ok(None);
+    };
     let sql = format!("SELECT {COLUMNS} FROM entries e {JOINS} WHERE e.id = ?1");
     let mut statement = conn.prepare_cached(&sql)?;
     Ok(collect(statement.query([position.id])?)?.pop())
@@ -84,8 +107,7 @@ const _: () = assert!(SEQ_BITS == 40);
 pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log";
 
 /// CROSS JOIN keeps SQLite from starting anywhere but at the index that has the order.
-pub(super) const JOINS: &str =
-    "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
+pub(super) const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
 
 fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<HistoryRow>, Fault> {
     let mut found = Vec::new();
@@ -96,7 +118,10 @@ fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<HistoryRow>, Fault> {
 }
 
 pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
-    let bytes = row.get_ref(2)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?;
+    let bytes = row
+        .get_ref(2)?
+        .as_blob()
+        .map_err(|error| Fault::Damaged(error.to_string()))?;
     Ok(HistoryRow {
         name: columns::log_name(row, 3)?,
         seq: EntryId(row.get(0)?).seq(),
@@ -115,7 +140,12 @@ struct Position {
 }
 
 impl Position {
-    fn of(conn: &Connection, log: LogId, seq: Seq, within: Option<i64>) -> Result<Option<Self>, Fault> {
+    fn of(
+        conn: &Connection,
+        log: LogId,
+        seq: Seq,
+        within: Option<i64>,
+    ) -> Result<Option<Self>, Fault> {
         if seq > SEQ_MAX {
             return Ok(None);
         }
@@ -126,7 +156,13 @@ impl Position {
         )?;
         let position = query.query_row(params![log.0.cast_signed(), number(seq), within], |row| {
             let [arrival, lamport, log, id] = [row.get(0)?, row.get(1)?, row.get(3)?, row.get(4)?];
-            Ok(Self { arrival, lamport, author: row.get(2)?, log, id })
+            Ok(Self {
+                arrival,
+                lamport,
+                author: row.get(2)?,
+                log,
+                id,
+            })
         });
         Ok(position.optional()?)
     }
@@ -157,7 +193,9 @@ impl Query {
             query.add(" AND NOT EXISTS (SELECT 1 FROM marks m WHERE m.peer = l.author AND (m.ignored OR m.blocked))", []);
         }
         if let Some((log, seq)) = request.before {
-            let Some(position) = Position::of(conn, log, seq, within)? else { return Ok(None) };
+            let Some(position) = Position::of(conn, log, seq, within)? else {
+                return Ok(None);
+            };
             query.add_bound(within.is_some(), position, "<");
         }
         if let Some((log, seq)) = request.after {
@@ -168,15 +206,22 @@ impl Query {
         Ok(Some(query))
     }
 
-    /// Where to look: in the search index, in the conversation's display order, or in order of arrival.
+    /// Where to look: in the search index, in the conversation's display order, or in order of
+    /// arrival.
     fn along(within: Option<i64>, search: Option<String>) -> Self {
         let (source, start) = match (&search, within) {
-            (Some(_), _) => ("words CROSS JOIN entries e ON e.id = words.rowid", "words MATCH ?"),
+            (Some(_), _) => (
+                "words CROSS JOIN entries e ON e.id = words.rowid",
+                "words MATCH ?",
+            ),
             (None, Some(_)) => ("entries e INDEXED BY entries_shown", "TRUE"),
             (None, None) => ("entries e INDEXED BY entries_arrived", "TRUE"),
         };
         let sql = format!("SELECT {COLUMNS} FROM {source} {JOINS} WHERE {start}");
-        let mut query = Self { sql, values: search.map(Value::from).into_iter().collect() };
+        let mut query = Self {
+            sql,
+            values: search.map(Value::from).into_iter().collect(),
+        };
         if let Some(conversation) = within {
             query.add(" AND e.conversation = ?", [conversation.into()]);
         }
@@ -185,12 +230,21 @@ impl Query {
 
     /// Only what is beyond a position: before it (`<`) or after it (`>`).
     fn add_bound(&mut self, in_one: bool, position: Position, beyond: &str) {
-        let Position { arrival, lamport, author, log, id } = position;
+        let Position {
+            arrival,
+            lamport,
+            author,
+            log,
+            id,
+        } = position;
         if in_one {
             // The first bound is the one that the index can use; the second is exact.
             let shown = [lamport.into(), author.into(), log.into(), id.into()];
             self.add(&format!(" AND e.lamport {beyond}= ?"), [lamport.into()]);
-            self.add(&format!(" AND (e.lamport, l.author, l.log, e.id) {beyond} (?, ?, ?, ?)"), shown);
+            self.add(
+                &format!(" AND (e.lamport, l.author, l.log, e.id) {beyond} (?, ?, ?, ?)"),
+                shown,
+            );
         } else {
             self.add(&format!(" AND e.arrival {beyond} ?"), [arrival.into()]);
         }
@@ -200,7 +254,9 @@ impl Query {
         let way = if request.oldest { "ASC" } else { "DESC" };
         let limit = i64::try_from(request.limit.min(HISTORY_ROWS_MAX)).expect("a small number");
         let order = match in_one {
-            true => format!(" ORDER BY e.lamport {way}, l.author {way}, l.log {way}, e.id {way} LIMIT ?"),
+            true => format!(
+                " ORDER BY e.lamport {way}, l.author {way}, l.log {way}, e.id {way} LIMIT ?"
+            ),
             false => format!(" ORDER BY e.arrival {way} LIMIT ?"),
         };
         self.add(&order, [limit.into()]);
@@ -214,5 +270,7 @@ impl Query {
 
 fn ordinal(conn: &Connection, id: ConversationId) -> Result<Option<i64>, Fault> {
     let mut query = conn.prepare_cached("SELECT ordinal FROM conversations WHERE id = ?1")?;
-    Ok(query.query_row([id.as_bytes()], |row| row.get(0)).optional()?)
+    Ok(query
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?)
 }

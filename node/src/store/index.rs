@@ -1,5 +1,5 @@
-//! The search index: texts by their words. It is brought up to date after the fact, when the writer is idle or a search waits,
-//! because doing it with each commit would cost more than the commit.
+//! The search index: texts by their words. It is brought up to date after the fact, when the writer
+//! is idle or a search waits, because doing it with each commit would cost more than the commit.
 
 use hobnob_protocol::{Body, Ranges, Seq};
 use rusqlite::{Connection, params};
@@ -7,7 +7,8 @@ use rusqlite::{Connection, params};
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
 
-/// Reads up to `most` entries of this log that the index has not seen into it, in a transaction of its own.
+/// Reads up to `most` entries of this log that the index has not seen into it, in a transaction of
+/// its own.
 ///
 /// Returns how many it took; fewer than `most` means that the log is done.
 pub(super) fn take_in(conn: &mut Connection, log: i64, most: usize) -> Result<usize, Fault> {
@@ -16,7 +17,9 @@ pub(super) fn take_in(conn: &mut Connection, log: i64, most: usize) -> Result<us
     let missing = ranges(&tx, HELD, log)?.minus(&seen);
     let mut taken = 0;
     for (first, last) in missing.iter() {
-        let Some(last) = last_within(first, last, most - taken) else { break };
+        let Some(last) = last_within(first, last, most - taken) else {
+            break;
+        };
         take_stretch(&tx, log, first, last)?;
         seen.insert(first, last);
         taken += usize::try_from(last - first + 1).expect("not above `most`");
@@ -32,16 +35,26 @@ pub(super) fn take_in(conn: &mut Connection, log: i64, most: usize) -> Result<us
 pub(super) fn trim(conn: &Connection, log: i64, below: Seq) -> Result<(), Fault> {
     let mut seen = ranges(conn, SEEN, log)?;
     let (first, last) = (EntryId::new(log, 0)?.0, EntryId::new(log, below - 1)?.0);
-    conn.prepare_cached("DELETE FROM words WHERE rowid BETWEEN ?1 AND ?2")?.execute([first, last])?;
+    conn.prepare_cached("DELETE FROM words WHERE rowid BETWEEN ?1 AND ?2")?
+        .execute([first, last])?;
     seen.remove(1, below - 1);
     write_seen(conn, log, &seen)
 }
 
-/// What a user typed as a query of FTS5: all the words, the last as the start of one. Nothing typed is an operator.
+/// What a user typed as a query of FTS5: all the words, the last as the start of one. Nothing typed
+/// is an operator.
 pub(super) fn query_of(typed: &str) -> Option<String> {
-    let words = typed.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let quoted: Vec<String> = words.map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect();
-    if quoted.is_empty() { None } else { Some(quoted.join(" ") + " *") }
+    let words = typed
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty());
+    let quoted: Vec<String> = words
+        .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
+        .collect();
+    if quoted.is_empty() {
+        None
+    } else {
+        Some(quoted.join(" ") + " *")
+    }
 }
 
 const SEEN: &str = "SELECT first, last FROM indexed WHERE log = ?1";
@@ -59,15 +72,23 @@ fn ranges(conn: &Connection, sql: &str, log: i64) -> Result<Ranges, Fault> {
 
 fn last_within(first: Seq, last: Seq, room: usize) -> Option<Seq> {
     let room = u64::try_from(room).expect("a usize fits");
-    if room == 0 { None } else { Some(last.min(first + room - 1)) }
+    if room == 0 {
+        None
+    } else {
+        Some(last.min(first + room - 1))
+    }
 }
 
 fn take_stretch(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<(), Fault> {
-    let mut query = conn.prepare_cached("SELECT id, bytes FROM entries WHERE id BETWEEN ?1 AND ?2")?;
+    let mut query =
+        conn.prepare_cached("SELECT id, bytes FROM entries WHERE id BETWEEN ?1 AND ?2")?;
     let mut insert = conn.prepare_cached("INSERT INTO words (rowid, text) VALUES (?1, ?2)")?;
     let mut rows = query.query([EntryId::new(log, first)?.0, EntryId::new(log, last)?.0])?;
     while let Some(row) = rows.next()? {
-        let bytes = row.get_ref(1)?.as_blob().map_err(|error| Fault::Damaged(error.to_string()))?;
+        let bytes = row
+            .get_ref(1)?
+            .as_blob()
+            .map_err(|error| Fault::Damaged(error.to_string()))?;
         match columns::entry(bytes)?.body {
             Body::Text(text) => insert.execute(params![row.get::<_, i64>(0)?, text])?,
             Body::Offer(offer) => insert.execute(params![row.get::<_, i64>(0)?, offer.name])?,
@@ -78,10 +99,12 @@ fn take_stretch(conn: &Connection, log: i64, first: Seq, last: Seq) -> Result<()
 }
 
 fn write_seen(conn: &Connection, log: i64, seen: &Ranges) -> Result<(), Fault> {
-    conn.prepare_cached("DELETE FROM indexed WHERE log = ?1")?.execute([log])?;
+    conn.prepare_cached("DELETE FROM indexed WHERE log = ?1")?
+        .execute([log])?;
     for (first, last) in seen.iter() {
         let row = params![log, number(first), number(last)];
-        conn.prepare_cached("INSERT INTO indexed (log, first, last) VALUES (?1, ?2, ?3)")?.execute(row)?;
+        conn.prepare_cached("INSERT INTO indexed (log, first, last) VALUES (?1, ?2, ?3)")?
+            .execute(row)?;
     }
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Seq};
 use rusqlite::{Connection, Row, params};
 
-use hobnob_core::durable::{Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, Run};
+use hobnob_core::durable::{
+    Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, Run,
+};
 use hobnob_core::standing::Marks;
 
 use super::columns::{self, count, number};
@@ -41,12 +43,18 @@ pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loade
 
 /// All settings.
 pub(super) fn settings(conn: &Connection) -> Result<BTreeMap<String, String>, Fault> {
-    Ok(all(conn, "SELECT key, value FROM settings", |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+    Ok(all(conn, "SELECT key, value FROM settings", |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?
+    .into_iter()
+    .collect())
 }
 
 /// The peers seen last, latest first.
 pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
-    let sql = format!("SELECT peer, nick, addrs, seen_at_ms FROM peers ORDER BY seen_at_ms DESC, peer LIMIT {PEERS_MAX}");
+    let sql = format!(
+        "SELECT peer, nick, addrs, seen_at_ms FROM peers ORDER BY seen_at_ms DESC, peer LIMIT {PEERS_MAX}"
+    );
     all(conn, &sql, |row| {
         let addrs: String = row.get(2)?;
         Ok(KnownPeer {
@@ -60,12 +68,23 @@ pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
 
 /// What the user has decided about peers.
 pub(super) fn marks(conn: &Connection) -> Result<Vec<(PeerId, Marks)>, Fault> {
-    all(conn, "SELECT peer, ignored, blocked, verified FROM marks", |row| {
-        let verified: Option<String> = row.get(3)?;
-        let verified = verified.map(|name| Nickname::new(&name)).transpose();
-        let verified = verified.map_err(|error| Fault::Damaged(error.to_string()))?;
-        Ok((columns::peer(row, 0)?, Marks { ignored: row.get(1)?, blocked: row.get(2)?, verified }))
-    })
+    all(
+        conn,
+        "SELECT peer, ignored, blocked, verified FROM marks",
+        |row| {
+            let verified: Option<String> = row.get(3)?;
+            let verified = verified.map(|name| Nickname::new(&name)).transpose();
+            let verified = verified.map_err(|error| Fault::Damaged(error.to_string()))?;
+            Ok((
+                columns::peer(row, 0)?,
+                Marks {
+                    ignored: row.get(1)?,
+                    blocked: row.get(2)?,
+                    verified,
+                },
+            ))
+        },
+    )
 }
 
 /// The ordinals of all logs that may hold something.
@@ -80,7 +99,11 @@ fn conversations(conn: &Connection) -> Result<Vec<ConversationRecord>, Fault> {
 
 fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
     let mut runs: BTreeMap<i64, Vec<Run>> = BTreeMap::new();
-    for (log, run) in all(conn, "SELECT log, first, last, audience FROM held ORDER BY log, first", run)? {
+    for (log, run) in all(
+        conn,
+        "SELECT log, first, last, audience FROM held ORDER BY log, first",
+        run,
+    )? {
         runs.entry(log).or_default().push(run);
     }
     let mut edges: BTreeMap<i64, Vec<(Seq, EntryHash)>> = BTreeMap::new();
@@ -88,7 +111,12 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
                SELECT g.log, g.seq, coalesce(e.hash, b.hash) AS edge FROM edges g
                LEFT JOIN entries e ON e.id = (g.log << 40 | g.seq) LEFT JOIN bases b ON b.log = g.log AND b.seq = g.seq
                WHERE edge IS NOT NULL ORDER BY g.log, g.seq";
-    for (log, edge) in all(conn, sql, |row| Ok((row.get::<_, i64>(0)?, (count(row, 1)?, columns::hash(row, 2)?))))? {
+    for (log, edge) in all(conn, sql, |row| {
+        Ok((
+            row.get::<_, i64>(0)?,
+            (count(row, 1)?, columns::hash(row, 2)?),
+        ))
+    })? {
         edges.entry(log).or_default().push(edge);
     }
     // A log's last entry is the end of a stretch, and such an end always has a hash.
@@ -107,13 +135,27 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
         })
     })?;
     // What is left has lost its row or the hash of its end.
-    if runs.is_empty() { Ok(logs) } else { Err(Fault::Damaged(format!("{} logs lack their hash or name", runs.len()))) }
+    if runs.is_empty() {
+        Ok(logs)
+    } else {
+        Err(Fault::Damaged(format!(
+            "{} logs lack their hash or name",
+            runs.len()
+        )))
+    }
 }
 
 fn run(row: &Row<'_>) -> Result<(i64, Run), Fault> {
-    let run = Run { first: count(row, 1)?, last: count(row, 2)?, audience: AudienceId(count(row, 3)?) };
+    let run = Run {
+        first: count(row, 1)?,
+        last: count(row, 2)?,
+        audience: AudienceId(count(row, 3)?),
+    };
     if run.first == 0 || run.last < run.first {
-        return Err(Fault::Damaged(format!("a run from {} to {}", run.first, run.last)));
+        return Err(Fault::Damaged(format!(
+            "a run from {} to {}",
+            run.first, run.last
+        )));
     }
     Ok((row.get(0)?, run))
 }
@@ -141,7 +183,9 @@ fn lingerers(conn: &Connection) -> Result<Vec<(ConversationId, Vec<Lingerer>)>, 
     let sql = "SELECT c.id, l.peer, l.dropped_at_ms FROM lingerers l JOIN conversations c ON c.ordinal = l.conversation
                ORDER BY l.conversation, l.place";
     let mut found: Vec<(ConversationId, Vec<Lingerer>)> = Vec::new();
-    for (conversation, lingerer) in all(conn, sql, |row| Ok((columns::conversation(row, 0)?, lingerer(row)?)))? {
+    for (conversation, lingerer) in all(conn, sql, |row| {
+        Ok((columns::conversation(row, 0)?, lingerer(row)?))
+    })? {
         match found.last_mut().filter(|last| last.0 == conversation) {
             Some((_, lingerers)) => lingerers.push(lingerer),
             None => found.push((conversation, vec![lingerer])),
@@ -154,10 +198,17 @@ fn lingerer(row: &Row<'_>) -> Result<Lingerer, Fault> {
     let here: Option<i64> = row.get(2)?;
     let dropped_at_ms = here.map(|_| count(row, 2)).transpose()?;
     let peer: PeerId = columns::peer(row, 1)?;
-    Ok(Lingerer { peer, dropped_at_ms })
+    Ok(Lingerer {
+        peer,
+        dropped_at_ms,
+    })
 }
 
-fn all<T>(conn: &Connection, sql: &str, mut read: impl FnMut(&Row<'_>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
+fn all<T>(
+    conn: &Connection,
+    sql: &str,
+    mut read: impl FnMut(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
     let mut query = conn.prepare(sql)?;
     let mut rows = query.query([])?;
     let mut found = Vec::new();
@@ -167,6 +218,10 @@ fn all<T>(conn: &Connection, sql: &str, mut read: impl FnMut(&Row<'_>) -> Result
     Ok(found)
 }
 
-fn only<T>(conn: &Connection, sql: &str, read: impl FnMut(&Row<'_>) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
+fn only<T>(
+    conn: &Connection,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
     Ok(all(conn, sql, read)?.pop())
 }

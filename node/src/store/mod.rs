@@ -1,10 +1,12 @@
 //! The store: one SQLite database with everything that must outlive the node.
 //!
-//! It does what commits say, and decides nothing: which entries may be kept and who may have them is the replica's to say. It
-//! reads no clock and checks no signature; a hash it checks against its own copy, so that damage is not passed on.
+//! It does what commits say, and decides nothing: which entries may be kept and who may have them
+//! is the replica's to say. It reads no clock and checks no signature; a hash it checks against its
+//! own copy, so that damage is not passed on.
 //!
-//! Callers never wait: a commit is answered by a callback once it is on disk, a question through a oneshot. One thread writes,
-//! in groups (`writer`, `apply`, `index`); two read, so that a search delays no sync (`read`, `batches`, `history`).
+//! Callers never wait: a commit is answered by a callback once it is on disk, a question through a
+//! oneshot. One thread writes, in groups (`writer`, `apply`, `index`); two read, so that a search
+//! delays no sync (`read`, `batches`, `history`).
 
 mod apply;
 mod batches;
@@ -119,7 +121,10 @@ impl OfferDesk {
     pub fn set(&self, offer: OfferId, record: OfferRecord) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
         if let Some(queues) = self.queues.upgrade() {
-            queues.writer.send(Job::Offer(offer, record, answer)).expect("the writer runs until this sender is gone");
+            queues
+                .writer
+                .send(Job::Offer(offer, record, answer))
+                .expect("the writer runs until this sender is gone");
         }
         pending
     }
@@ -129,10 +134,12 @@ impl OfferDesk {
 pub type Pending<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 impl Store {
-    /// Opens the database, or creates it in a folder that exists, readable by its owner only; brings an older one up to date.
+    /// Opens the database, or creates it in a folder that exists, readable by its owner only;
+    /// brings an older one up to date.
     ///
-    /// `on_done` is called on the writer's thread, for each commit, in order, once it is on disk or has failed. It must not
-    /// block. Of the audiences, those formed since `audiences_since_ms` are loaded, and the newest of each conversation.
+    /// `on_done` is called on the writer's thread, for each commit, in order, once it is on disk or
+    /// has failed. It must not block. Of the audiences, those formed since `audiences_since_ms` are
+    /// loaded, and the newest of each conversation.
     pub fn open(
         path: &Path,
         audiences_since_ms: u64,
@@ -140,16 +147,40 @@ impl Store {
     ) -> Result<Opened, StoreError> {
         create(path).map_err(|error| StoreError::from_io(&error, path))?;
         let mut conn = open_for_writing(path).map_err(|fault| fault.at(path))?;
-        let Everything { loaded, settings, peers, marks, ordinals } =
-            load_all(&mut conn, audiences_since_ms).map_err(|fault| fault.at(path))?;
+        let Everything {
+            loaded,
+            settings,
+            peers,
+            marks,
+            ordinals,
+        } = load_all(&mut conn, audiences_since_ms).map_err(|fault| fault.at(path))?;
         let (sync, sync_thread) = read::start(path, "store-sync")?;
         let (history, history_thread) = read::start(path, "store-history")?;
-        let writer = Writer::new(conn, path.to_owned(), ordinals.into_iter().collect(), history.clone(), on_done);
+        let writer = Writer::new(
+            conn,
+            path.to_owned(),
+            ordinals.into_iter().collect(),
+            history.clone(),
+            on_done,
+        );
         let (jobs, queue) = mpsc::channel();
         let writer = spawn("store-writer", path, move || writer.run(&queue))?;
-        let queues = Some(Arc::new(Queues { writer: jobs, sync, history }));
-        let threads = Some(Threads { writer, readers: [sync_thread, history_thread] });
-        Ok(Opened { store: Store { queues, threads }, loaded, settings, peers, marks })
+        let queues = Some(Arc::new(Queues {
+            writer: jobs,
+            sync,
+            history,
+        }));
+        let threads = Some(Threads {
+            writer,
+            readers: [sync_thread, history_thread],
+        });
+        Ok(Opened {
+            store: Store { queues, threads },
+            loaded,
+            settings,
+            peers,
+            marks,
+        })
     }
 
     /// Hands a commit to the writer.
@@ -159,7 +190,10 @@ impl Store {
 
     /// Keeps a value of the node's own.
     pub fn set_setting(&self, key: impl Into<String>, value: impl Into<String>) {
-        self.write(Job::Setting { key: key.into(), value: value.into() });
+        self.write(Job::Setting {
+            key: key.into(),
+            value: value.into(),
+        });
     }
 
     /// Keeps what is known of a peer, in place of what was known before.
@@ -167,25 +201,48 @@ impl Store {
         self.write(Job::Peer(known));
     }
 
-    /// Keeps what the user has decided about a peer, in place of what was decided before; answered once it is on disk.
+    /// Keeps what the user has decided about a peer, in place of what was decided before; answered
+    /// once it is on disk.
     pub fn set_marks(&self, peer: PeerId, marks: Marks) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
-        self.write(Job::Marks { peer, marks, answer });
+        self.write(Job::Marks {
+            peer,
+            marks,
+            answer,
+        });
         pending
     }
 
-    /// Batches that cover the entries `from..=to`, or as many of them as are held without a gap from `from` on, or the first
-    /// `max_bytes` or so of them (but at least one batch, if `from` is held).
+    /// Batches that cover the entries `from..=to`, or as many of them as are held without a gap
+    /// from `from` on, or the first `max_bytes` or so of them (but at least one batch, if `from` is
+    /// held).
     ///
-    /// Each is as large as a frame allows and ends where the author signed; so the last may go on past `to`.
-    pub fn read_batches(&self, name: LogName, from: Seq, to: Seq, max_bytes: usize) -> Pending<Vec<Batch>> {
-        ask(&self.queues().sync, |answer| Ask::Batches { name, from, to, max_bytes, answer })
+    /// Each is as large as a frame allows and ends where the author signed; so the last may go on
+    /// past `to`.
+    pub fn read_batches(
+        &self,
+        name: LogName,
+        from: Seq,
+        to: Seq,
+        max_bytes: usize,
+    ) -> Pending<Vec<Batch>> {
+        ask(&self.queues().sync, |answer| Ask::Batches {
+            name,
+            from,
+            to,
+            max_bytes,
+            answer,
+        })
     }
 
-    /// The newest entries that fit the request, oldest first. A search sees every commit that was handed over before it.
+    /// The newest entries that fit the request, oldest first. A search sees every commit that was
+    /// handed over before it.
     pub fn history(&self, request: HistoryRequest) -> Pending<Vec<HistoryRow>> {
         if request.search.is_none() {
-            return ask(&self.queues().history, |answer| Ask::History { request, answer });
+            return ask(&self.queues().history, |answer| Ask::History {
+                request,
+                answer,
+            });
         }
         let (answer, pending) = oneshot::channel();
         self.write(Job::Search(Ask::History { request, answer }));
@@ -194,26 +251,42 @@ impl Store {
 
     /// The entries `first..=last` of a log, as far as they are held; at most [`HISTORY_ROWS_MAX`].
     pub fn entries(&self, name: LogName, first: Seq, last: Seq) -> Pending<Vec<HistoryRow>> {
-        ask(&self.queues().history, |answer| Ask::Entries { name, first, last, answer })
+        ask(&self.queues().history, |answer| Ask::Entries {
+            name,
+            first,
+            last,
+            answer,
+        })
     }
 
     /// One entry, if it is held.
     pub fn message(&self, log: LogId, seq: Seq) -> Pending<Option<HistoryRow>> {
-        ask(&self.queues().history, |answer| Ask::Message { log, seq, answer })
+        ask(&self.queues().history, |answer| Ask::Message {
+            log,
+            seq,
+            answer,
+        })
     }
 
-    /// A handle for what concerns offers of files alone. One that outlives the store gets no answers.
+    /// A handle for what concerns offers of files alone. One that outlives the store gets no
+    /// answers.
     pub fn offers(&self) -> OfferDesk {
-        OfferDesk { queues: Arc::downgrade(self.queues()) }
+        OfferDesk {
+            queues: Arc::downgrade(self.queues()),
+        }
     }
 
-    /// Writes what waits, closes the database and ends the threads. May take a moment: not for an async task.
+    /// Writes what waits, closes the database and ends the threads. May take a moment: not for an
+    /// async task.
     pub fn shutdown(self) {
         drop(self);
     }
 
     fn write(&self, job: Job) {
-        self.queues().writer.send(job).expect("the writer runs until this sender is gone");
+        self.queues()
+            .writer
+            .send(job)
+            .expect("the writer runs until this sender is gone");
     }
 
     fn queues(&self) -> &Arc<Queues> {
@@ -224,7 +297,9 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.queues = None;
-        let Some(Threads { writer, readers }) = self.threads.take() else { return };
+        let Some(Threads { writer, readers }) = self.threads.take() else {
+            return;
+        };
         let conn = writer.join();
         for reader in readers {
             if reader.join().is_err() {
@@ -242,7 +317,9 @@ impl Drop for Store {
 
 fn ask<T>(reader: &Sender<Ask>, question: impl FnOnce(Answer<T>) -> Ask) -> Pending<T> {
     let (answer, pending) = oneshot::channel();
-    reader.send(question(answer)).expect("a reader runs until this sender is gone");
+    reader
+        .send(question(answer))
+        .expect("a reader runs until this sender is gone");
     pending
 }
 
@@ -274,9 +351,12 @@ fn open_for_writing(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags)?;
     schema::refuse_foreign(&conn, schema::MIGRATIONS)?;
-    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    let mode: String =
+        conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if mode != "wal" {
-        return Err(Fault::Damaged(format!("it can't use a write-ahead log, only {mode}")));
+        return Err(Fault::Damaged(format!(
+            "it can't use a write-ahead log, only {mode}"
+        )));
     }
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -289,10 +369,12 @@ fn open_for_writing(path: &Path) -> Result<Connection, Fault> {
     Ok(conn)
 }
 
-/// Statements keep their plans. SQLite would else compile one with a range in it anew for each new value, in case the statistics
-/// of `ANALYZE`, which nobody runs here, say that another plan is better.
+/// Statements keep their plans. SQLite would else compile one with a range in it anew for each new
+/// value, in case the statistics of `ANALYZE`, which nobody runs here, say that another plan is
+/// better.
 fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(drop)
 }
 
 /// The writer's page cache.
@@ -323,7 +405,10 @@ fn load_all(conn: &mut Connection, audiences_since_ms: u64) -> Result<Everything
         ordinals: load::log_ordinals(&tx)?,
     };
     if everything.peers.len() == PEERS_MAX {
-        let last = everything.peers.last().map_or(0, |peer| columns::number(peer.seen_at_ms));
+        let last = everything
+            .peers
+            .last()
+            .map_or(0, |peer| columns::number(peer.seen_at_ms));
         tx.execute("DELETE FROM peers WHERE seen_at_ms < ?1", [last])?;
     }
     tx.commit()?;
@@ -335,6 +420,8 @@ fn spawn<T: Send + 'static>(
     file: &Path,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, StoreError> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work);
     thread.map_err(|error| StoreError::from_io(&error, file))
 }

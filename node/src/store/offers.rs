@@ -18,7 +18,8 @@ pub enum WhichOffers {
     Newest,
     /// Those that were accepted and are not here yet, at most a thousand.
     Wanted,
-    /// The one in this log (of the log heard of first, should two authors use one id), at this place.
+    /// The one in this log (of the log heard of first, should two authors use one id), at this
+    /// place.
     One(LogId, Seq),
 }
 
@@ -36,7 +37,10 @@ pub(super) fn read(conn: &Connection, which: WhichOffers) -> Result<Vec<OfferRow
     let (condition, values) = match which {
         WhichOffers::Newest => ("TRUE", vec![]),
         WhichOffers::Wanted => ("o.state = 1", vec![]),
-        WhichOffers::One(log, seq) => ("l.log = ?1 AND e.id & ((1 << 40) - 1) = ?2", vec![log.0.cast_signed(), number(seq)]),
+        WhichOffers::One(log, seq) => (
+            "l.log = ?1 AND e.id & ((1 << 40) - 1) = ?2",
+            vec![log.0.cast_signed(), number(seq)],
+        ),
     };
     let sql = format!(
         "SELECT {COLUMNS}, o.state, o.place, o.why FROM offers o CROSS JOIN entries e ON e.id = o.id {JOINS}
@@ -54,24 +58,38 @@ pub(super) fn read(conn: &Connection, which: WhichOffers) -> Result<Vec<OfferRow
 
 fn offer_row(row: &Row<'_>) -> Result<OfferRow, Fault> {
     let state: i64 = row.get(6)?;
-    let state = OfferState::of_code(state).ok_or_else(|| Fault::Damaged(format!("an offer in state {state}")))?;
-    let record = OfferRecord { state, place: row.get(7)?, why: row.get(8)? };
-    Ok(OfferRow { entry: history::history_row(row)?, record })
+    let state = OfferState::of_code(state)
+        .ok_or_else(|| Fault::Damaged(format!("an offer in state {state}")))?;
+    let record = OfferRecord {
+        state,
+        place: row.get(7)?,
+        why: row.get(8)?,
+    };
+    Ok(OfferRow {
+        entry: history::history_row(row)?,
+        record,
+    })
 }
 
 /// Notes an offer that was just stored.
 pub(super) fn note(conn: &Connection, id: EntryId) -> Result<(), Fault> {
-    conn.prepare_cached("INSERT OR IGNORE INTO offers (id, state) VALUES (?1, 0)")?.execute([id.0])?;
+    conn.prepare_cached("INSERT OR IGNORE INTO offers (id, state) VALUES (?1, 0)")?
+        .execute([id.0])?;
     Ok(())
 }
 
-/// Notes all offers that are held: those that came while this program did not know yet what they are.
+/// Notes all offers that are held: those that came while this program did not know yet what they
+/// are.
 pub(super) fn note_all(conn: &Connection) -> Result<(), Fault> {
     let mut query = conn.prepare("SELECT id, bytes FROM entries")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         // What is damaged is found out when it is read.
-        let entry = row.get_ref(1)?.as_blob().ok().and_then(|bytes| columns::entry(bytes).ok());
+        let entry = row
+            .get_ref(1)?
+            .as_blob()
+            .ok()
+            .and_then(|bytes| columns::entry(bytes).ok());
         if entry.is_some_and(|entry| matches!(entry.body, Body::Offer(_))) {
             note(conn, EntryId(row.get(0)?))?;
         }
@@ -81,6 +99,7 @@ pub(super) fn note_all(conn: &Connection) -> Result<(), Fault> {
 
 /// Forgets the offers between two entries of a log.
 pub(super) fn trim(conn: &Connection, first: EntryId, last: EntryId) -> Result<(), Fault> {
-    conn.prepare_cached("DELETE FROM offers WHERE id BETWEEN ?1 AND ?2")?.execute([first.0, last.0])?;
+    conn.prepare_cached("DELETE FROM offers WHERE id BETWEEN ?1 AND ?2")?
+        .execute([first.0, last.0])?;
     Ok(())
 }

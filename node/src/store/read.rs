@@ -18,11 +18,32 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A question to the store.
 pub(super) enum Ask {
-    Batches { name: LogName, from: Seq, to: Seq, max_bytes: usize, answer: Answer<Vec<Batch>> },
-    History { request: HistoryRequest, answer: Answer<Vec<HistoryRow>> },
-    Entries { name: LogName, first: Seq, last: Seq, answer: Answer<Vec<HistoryRow>> },
-    Message { log: LogId, seq: Seq, answer: Answer<Option<HistoryRow>> },
-    Offers { which: WhichOffers, answer: Answer<Vec<OfferRow>> },
+    Batches {
+        name: LogName,
+        from: Seq,
+        to: Seq,
+        max_bytes: usize,
+        answer: Answer<Vec<Batch>>,
+    },
+    History {
+        request: HistoryRequest,
+        answer: Answer<Vec<HistoryRow>>,
+    },
+    Entries {
+        name: LogName,
+        first: Seq,
+        last: Seq,
+        answer: Answer<Vec<HistoryRow>>,
+    },
+    Message {
+        log: LogId,
+        seq: Seq,
+        answer: Answer<Option<HistoryRow>>,
+    },
+    Offers {
+        which: WhichOffers,
+        answer: Answer<Vec<OfferRow>>,
+    },
 }
 
 impl Ask {
@@ -38,10 +59,16 @@ impl Ask {
 }
 
 /// Starts a reader; it ends when all senders are gone and everything asked is answered.
-pub(super) fn start(file: &Path, thread: &str) -> Result<(Sender<Ask>, JoinHandle<()>), StoreError> {
+pub(super) fn start(
+    file: &Path,
+    thread: &str,
+) -> Result<(Sender<Ask>, JoinHandle<()>), StoreError> {
     let conn = open(file).map_err(|error| Fault::from(error).at(file))?;
     let (asks, asked) = mpsc::channel();
-    let reader = Reader { conn, file: file.to_owned() };
+    let reader = Reader {
+        conn,
+        file: file.to_owned(),
+    };
     let reading = move || {
         for ask in asked {
             reader.answer(ask);
@@ -51,7 +78,10 @@ pub(super) fn start(file: &Path, thread: &str) -> Result<(Sender<Ask>, JoinHandl
 }
 
 fn open(file: &Path) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let conn = Connection::open_with_flags(
+        file,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     conn.set_prepared_statement_cache_capacity(32);
     keep_plans(&conn)?;
     Ok(conn)
@@ -65,15 +95,38 @@ struct Reader {
 impl Reader {
     fn answer(&self, ask: Ask) {
         match ask {
-            Ask::Batches { name, from, to, max_bytes, answer } => {
-                give(answer, self.read(|conn| batches::read(conn, name, from, to, max_bytes)));
+            Ask::Batches {
+                name,
+                from,
+                to,
+                max_bytes,
+                answer,
+            } => {
+                give(
+                    answer,
+                    self.read(|conn| batches::read(conn, name, from, to, max_bytes)),
+                );
             }
-            Ask::History { request, answer } => give(answer, self.read(|conn| history::read(conn, &request))),
-            Ask::Entries { name, first, last, answer } => {
-                give(answer, self.read(|conn| history::entries(conn, &name, first, last)));
+            Ask::History { request, answer } => {
+                give(answer, self.read(|conn| history::read(conn, &request)))
             }
-            Ask::Message { log, seq, answer } => give(answer, self.read(|conn| history::message(conn, log, seq))),
-            Ask::Offers { which, answer } => give(answer, self.read(|conn| offers::read(conn, which))),
+            Ask::Entries {
+                name,
+                first,
+                last,
+                answer,
+            } => {
+                give(
+                    answer,
+                    self.read(|conn| history::entries(conn, &name, first, last)),
+                );
+            }
+            Ask::Message { log, seq, answer } => {
+                give(answer, self.read(|conn| history::message(conn, log, seq)))
+            }
+            Ask::Offers { which, answer } => {
+                give(answer, self.read(|conn| offers::read(conn, which)))
+            }
         }
     }
 

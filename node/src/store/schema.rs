@@ -5,9 +5,16 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::Fault;
 use super::offers;
 
-/// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps are added, never changed.
-pub(super) const MIGRATIONS: &[Step] =
-    &[Step::Sql(V1), Step::Sql(V2), Step::Sql(V3), Step::Sql(V4), Step::Sql(V5), Step::Rows(offers::note_all)];
+/// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps
+/// are added, never changed.
+pub(super) const MIGRATIONS: &[Step] = &[
+    Step::Sql(V1),
+    Step::Sql(V2),
+    Step::Sql(V3),
+    Step::Sql(V4),
+    Step::Sql(V5),
+    Step::Rows(offers::note_all),
+];
 
 /// How a database becomes one of the next version.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +25,8 @@ pub(super) enum Step {
     Rows(fn(&Connection) -> Result<(), Fault>),
 }
 
-/// - `entries.id` is [`super::columns::EntryId`]: the log's ordinal and the entry's number in one integer.
+/// - `entries.id` is [`super::columns::EntryId`]: the log's ordinal and the entry's number in one
+///   integer.
 /// - `words` is the search index of texts; `indexed` says which entries it has seen.
 ///
 /// The rest of what is told here of entries is no more: see [`V2`].
@@ -70,13 +78,15 @@ CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE peers (peer BLOB PRIMARY KEY, nick TEXT, addrs TEXT NOT NULL, seen_at_ms INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// A commit of one message writes as few pages as can be: the entry's, and its place in each of the two orders.
+/// A commit of one message writes as few pages as can be: the entry's, and its place in each of the
+/// two orders.
 ///
-/// - `entries` hold, at the end of each batch that was stored, the chain's hash and the author's signature.
-/// - `bases` hold the hash of the entry before a stretch that starts after a gap. So a stretch always ends at a signature and
-///   starts after a known hash.
-/// - `runs` say where a stretch begins for an audience; touching ones differ in audience. Where one ends is where its entries
-///   end: the view `held` knows.
+/// - `entries` hold, at the end of each batch that was stored, the chain's hash and the author's
+///   signature.
+/// - `bases` hold the hash of the entry before a stretch that starts after a gap. So a stretch
+///   always ends at a signature and starts after a known hash.
+/// - `runs` say where a stretch begins for an audience; touching ones differ in audience. Where one
+///   ends is where its entries end: the view `held` knows.
 /// - `conversations.lamport` is above every number in the conversation (but for jumps), by up to
 ///   [`super::apply::LAMPORT_STRIDE`].
 const V2: &str = "
@@ -114,8 +124,9 @@ CREATE TABLE marks (
 ) WITHOUT ROWID;
 ";
 
-/// `entries.arrival` numbers them in the order in which this store got them, whatever the clock said: a program that goes on after
-/// the last message it has handled misses none. That order takes the place of the time of receipt.
+/// `entries.arrival` numbers them in the order in which this store got them, whatever the clock
+/// said: a program that goes on after the last message it has handled misses none. That order takes
+/// the place of the time of receipt.
 const V4: &str = "
 ALTER TABLE entries ADD COLUMN arrival INTEGER NOT NULL DEFAULT 0;
 UPDATE entries SET arrival = came.place
@@ -125,15 +136,25 @@ DROP INDEX entries_received;
 CREATE INDEX entries_arrived ON entries (arrival, received_at_ms);
 ";
 
-/// `offers` has a row for each entry that offers a file, with what became of it: see [`hobnob_core::durable::OfferRecord`].
+/// `offers` has a row for each entry that offers a file, with what became of it: see
+/// [`hobnob_core::durable::OfferRecord`].
 const V5: &str = "
 CREATE TABLE offers (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, place BLOB, why TEXT);
 CREATE INDEX offers_wanted ON offers (id) WHERE state = 1;
 ";
 
-/// The tables that everything hangs on, small enough to be checked at each start. Damage in the others shows when they are read:
-/// entries are checked against their seals.
-const CHECKED: [&str; 8] = ["conversations", "logs", "runs", "bases", "audiences", "lingerers", "acked", "marks"];
+/// The tables that everything hangs on, small enough to be checked at each start. Damage in the
+/// others shows when they are read: entries are checked against their seals.
+const CHECKED: [&str; 8] = [
+    "conversations",
+    "logs",
+    "runs",
+    "bases",
+    "audiences",
+    "lingerers",
+    "acked",
+    "marks",
+];
 
 /// Refuses what `steps` can't bring up to date. Changes nothing.
 pub(super) fn refuse_foreign(conn: &Connection, steps: &[Step]) -> Result<(), Fault> {
@@ -167,7 +188,10 @@ pub(super) fn migrate(conn: &mut Connection, steps: &[Step]) -> Result<(), Fault
 /// SQLite's own check of the structure of [`CHECKED`].
 pub(super) fn check(conn: &Connection) -> Result<(), Fault> {
     for table in CHECKED {
-        let said: String = conn.query_row(&format!("PRAGMA quick_check('{table}')"), [], |row| row.get(0))?;
+        let said: String =
+            conn.query_row(&format!("PRAGMA quick_check('{table}')"), [], |row| {
+                row.get(0)
+            })?;
         if said != "ok" {
             return Err(Fault::Damaged(format!("table {table}: {said}")));
         }

@@ -1,6 +1,8 @@
-//! The writer thread: takes everything that waits, writes it in one transaction, and only then says that it is done.
+//! The writer thread: takes everything that waits, writes it in one transaction, and only then says
+//! that it is done.
 //!
-//! While it is idle, or a search waits for it, it brings the search index up to date, a piece at a time.
+//! While it is idle, or a search waits for it, it brings the search index up to date, a piece at a
+//! time.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -33,7 +35,8 @@ pub(super) enum Job {
         marks: Marks,
         answer: Answer<()>,
     },
-    /// A search, to be passed to the reader when the index has everything that was committed before.
+    /// A search, to be passed to the reader when the index has everything that was committed
+    /// before.
     Search(Ask),
     /// Lets the database have this many pages: how tests fill a disk.
     #[cfg(test)]
@@ -85,12 +88,28 @@ enum Next {
 
 impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     /// A writer that reports to `on_done` and passes searches to `reader`.
-    pub(super) fn new(conn: Connection, file: PathBuf, unindexed: BTreeSet<i64>, reader: Sender<Ask>, on_done: F) -> Self {
+    pub(super) fn new(
+        conn: Connection,
+        file: PathBuf,
+        unindexed: BTreeSet<i64>,
+        reader: Sender<Ask>,
+        on_done: F,
+    ) -> Self {
         let (known, searches) = (Known::default(), Vec::new());
-        Self { conn, file, on_done, reader, known, unindexed, searches, patience: QUIET }
+        Self {
+            conn,
+            file,
+            on_done,
+            reader,
+            known,
+            unindexed,
+            searches,
+            patience: QUIET,
+        }
     }
 
-    /// Works until all senders of `jobs` are gone and everything sent is written. Gives the connection back, to be closed last.
+    /// Works until all senders of `jobs` are gone and everything sent is written. Gives the
+    /// connection back, to be closed last.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) -> Connection {
         loop {
             match self.next(jobs) {
@@ -132,12 +151,19 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     }
 
     fn write(&mut self, group: Group) {
-        let results = if group.writes.is_empty() { Ok(Vec::new()) } else { self.transact(&group.writes) };
+        let results = if group.writes.is_empty() {
+            Ok(Vec::new())
+        } else {
+            self.transact(&group.writes)
+        };
         if results.is_err() {
             self.known.forget();
         }
         for (index, job) in group.writes.into_iter().enumerate() {
-            let result = results.as_ref().map_err(Clone::clone).and_then(|each| each[index].clone());
+            let result = results
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|each| each[index].clone());
             match job {
                 Job::Commit(commit) => (self.on_done)(commit.id, result),
                 Job::Offer(_, _, answer) | Job::Marks { answer, .. } => give(answer, result),
@@ -150,8 +176,8 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         self.answer_searches();
     }
 
-    /// Writes all in one transaction. Should one of them be impossible, all begins anew with each within a savepoint, so that it
-    /// fails alone; any other error undoes all.
+    /// Writes all in one transaction. Should one of them be impossible, all begins anew with each
+    /// within a savepoint, so that it fails alone; any other error undoes all.
     fn transact(&mut self, writes: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         match self.write_all(writes) {
             Ok(()) => Ok(vec![Ok(()); writes.len()]),
@@ -164,11 +190,24 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     }
 
     fn write_all(&mut self, writes: &[Job]) -> Result<(), StoreError> {
-        let Self { conn, file, known, unindexed, .. } = self;
+        let Self {
+            conn,
+            file,
+            known,
+            unindexed,
+            ..
+        } = self;
         let mut write_all = || -> Result<(), Fault> {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for write in writes {
-                apply(&mut Apply { conn: &tx, known, grown: unindexed }, write)?;
+                apply(
+                    &mut Apply {
+                        conn: &tx,
+                        known,
+                        grown: unindexed,
+                    },
+                    write,
+                )?;
             }
             Ok(tx.commit()?)
         };
@@ -176,14 +215,30 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     }
 
     fn write_each(&mut self, writes: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
-        let Self { conn, file, known, unindexed, .. } = self;
+        let Self {
+            conn,
+            file,
+            known,
+            unindexed,
+            ..
+        } = self;
         let named = |fault: Fault| fault.at(file);
         let sqlite = |error: rusqlite::Error| Fault::from(error).at(file);
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sqlite)?;
+        let tx = conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(sqlite)?;
         let mut results = Vec::with_capacity(writes.len());
         for write in writes {
             savepoint(&tx, "SAVEPOINT one").map_err(sqlite)?;
-            let result = apply(&mut Apply { conn: &tx, known, grown: unindexed }, write).map_err(named);
+            let result = apply(
+                &mut Apply {
+                    conn: &tx,
+                    known,
+                    grown: unindexed,
+                },
+                write,
+            )
+            .map_err(named);
             match &result {
                 Ok(()) => {}
                 Err(error) if error.is_of_one_commit() => {
@@ -218,7 +273,8 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         self.answer_searches();
     }
 
-    /// The searches that wait get the error, and the log waits for its next entry: no use in trying again at once.
+    /// The searches that wait get the error, and the log waits for its next entry: no use in trying
+    /// again at once.
     fn give_up_index(&mut self, log: i64, fault: Fault) {
         let error = fault.at(&self.file);
         tracing::warn!(%error, "the search index can't be brought up to date");
@@ -231,7 +287,9 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
     fn answer_searches(&mut self) {
         if self.unindexed.is_empty() {
             for search in self.searches.drain(..) {
-                self.reader.send(search).expect("a reader lives until its last sender, this one, is gone");
+                self.reader
+                    .send(search)
+                    .expect("a reader lives until its last sender, this one, is gone");
             }
         }
     }

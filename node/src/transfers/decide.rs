@@ -51,7 +51,8 @@ const SAID_AGAIN_MAX: usize = 64;
 /// Room that a transfer leaves on the disk.
 const ROOM_LEFT: u64 = 16 * 1024 * 1024;
 
-/// How long an answer waits for a disk, which may be another machine's, to say which offers are pictures.
+/// How long an answer waits for a disk, which may be another machine's, to say which offers are
+/// pictures.
 const LOOK_FOR: Duration = Duration::from_millis(500);
 
 type Reply = oneshot::Sender<Result<(), FileError>>;
@@ -62,7 +63,13 @@ pub(super) enum Decision {
     /// A user wants it.
     Accept(Result<OfferRow, FileError>, Reply),
     /// There is room for it.
-    Room { id: OfferId, offer: Offer, received_at_ms: u64, room: Result<(), FileError>, reply: Reply },
+    Room {
+        id: OfferId,
+        offer: Offer,
+        received_at_ms: u64,
+        room: Result<(), FileError>,
+        reply: Reply,
+    },
     /// A user does not want it.
     Decline(Result<OfferRow, FileError>, Reply),
     /// A peer said something of an offer.
@@ -80,7 +87,9 @@ impl Porter {
         match command {
             FileCommand::Prepare(path, reply) => self.prepare(path, reply),
             FileCommand::Accept(id, reply) => self.look_up(id, |row| Decision::Accept(row, reply)),
-            FileCommand::Decline(id, reply) => self.look_up(id, |row| Decision::Decline(row, reply)),
+            FileCommand::Decline(id, reply) => {
+                self.look_up(id, |row| Decision::Decline(row, reply))
+            }
             FileCommand::List(reply) => self.list(reply),
         }
     }
@@ -89,12 +98,17 @@ impl Porter {
     fn prepare(&self, path: PathBuf, reply: oneshot::Sender<Result<Offer, FileError>>) {
         let (stock, pictures) = (self.stock.clone(), self.pictures.clone());
         tokio::task::spawn_blocking(move || {
-            let offer = offering::offer(&path, &stock).map_err(|error| FileError::Path(error.to_string()));
+            let offer =
+                offering::offer(&path, &stock).map_err(|error| FileError::Path(error.to_string()));
             let _ = reply.send(offer.inspect(|offer| pictures.look(offer, &stock)));
         });
     }
 
-    fn look_up(&self, id: MessageId, decision: impl FnOnce(Result<OfferRow, FileError>) -> Decision + Send + 'static) {
+    fn look_up(
+        &self,
+        id: MessageId,
+        decision: impl FnOnce(Result<OfferRow, FileError>) -> Decision + Send + 'static,
+    ) {
         let rows = self.desk.read(WhichOffers::One(id.log, id.seq));
         let done = self.done.clone();
         self.spawn(async move {
@@ -109,7 +123,8 @@ impl Porter {
     /// Reads an offer whose entry is held, and lets `decision` go on with it.
     fn read_row(&self, id: OfferId, decision: impl FnOnce(OfferRow) -> Decision + Send + 'static) {
         let rows = self.desk.read(WhichOffers::One(id.name.log, id.seq));
-        let (pictures, stock, done) = (self.pictures.clone(), self.stock.clone(), self.done.clone());
+        let (pictures, stock, done) =
+            (self.pictures.clone(), self.stock.clone(), self.done.clone());
         self.spawn(async move {
             let rows = rows.await.ok().and_then(Result::ok).unwrap_or_default();
             look_among(&rows, pictures, stock.clone()).await;
@@ -122,7 +137,13 @@ impl Porter {
     pub(super) fn decided(&mut self, decision: Decision) {
         match decision {
             Decision::Accept(Ok(row), reply) => self.accept_row(&row, reply),
-            Decision::Room { id, offer, received_at_ms, room, reply } => match room {
+            Decision::Room {
+                id,
+                offer,
+                received_at_ms,
+                room,
+                reply,
+            } => match room {
                 // Declined meanwhile.
                 Ok(()) if !self.busy.contains(&id) => drop(reply.send(Err(FileError::NoSuchOffer))),
                 Ok(()) => self.want(id, offer, received_at_ms, Some(reply)),
@@ -132,7 +153,9 @@ impl Porter {
                 }
             },
             Decision::Decline(Ok(row), reply) => self.decline(&row, reply),
-            Decision::Accept(Err(error), reply) | Decision::Decline(Err(error), reply) => drop(reply.send(Err(error))),
+            Decision::Accept(Err(error), reply) | Decision::Decline(Err(error), reply) => {
+                drop(reply.send(Err(error)))
+            }
             Decision::Word(row, peer, word) => self.word_of(&row, peer, word),
             Decision::NotServed(row, error) => self.own_failed(&row, &error),
             Decision::Sends(row, peer) => {
@@ -144,8 +167,15 @@ impl Porter {
         }
     }
 
-    /// An offer has come, or was made: what the settings say is taken at once, the rest is the user's to decide.
-    pub(super) fn offered(&mut self, id: OfferId, offer: Offer, verified: bool, received_at_ms: u64) {
+    /// An offer has come, or was made: what the settings say is taken at once, the rest is the
+    /// user's to decide.
+    pub(super) fn offered(
+        &mut self,
+        id: OfferId,
+        offer: Offer,
+        verified: bool,
+        received_at_ms: u64,
+    ) {
         self.say_state(id, offer.clone(), received_at_ms, FileState::Offered, None);
         let from = id.name.author;
         if self.is_own(id) {
@@ -168,13 +198,24 @@ impl Porter {
     }
 
     fn accept_row(&mut self, row: &OfferRow, reply: Reply) {
-        let (id, Some(offer)) = offer_of(row) else { return drop(reply.send(Err(FileError::NoSuchOffer))) };
+        let (id, Some(offer)) = offer_of(row) else {
+            return drop(reply.send(Err(FileError::NoSuchOffer)));
+        };
         let refused = match row.record.state {
             _ if self.is_own(id) => Some(FileError::Own),
-            OfferState::Done => {
-                Some(FileError::Here(row.record.place.as_deref().map(place_of).unwrap_or_default().display().to_string()))
-            }
-            OfferState::Offered | OfferState::Wanted | OfferState::Declined | OfferState::Failed => None,
+            OfferState::Done => Some(FileError::Here(
+                row.record
+                    .place
+                    .as_deref()
+                    .map(place_of)
+                    .unwrap_or_default()
+                    .display()
+                    .to_string(),
+            )),
+            OfferState::Offered
+            | OfferState::Wanted
+            | OfferState::Declined
+            | OfferState::Failed => None,
         };
         match refused {
             Some(error) => drop(reply.send(Err(error))),
@@ -190,10 +231,20 @@ impl Porter {
             return drop(reply.send(Err(FileError::TooMany(WANTED_MAX))));
         }
         self.busy.insert(id);
-        let (downloads, stock, done) = (self.config.downloads.clone(), self.stock.clone(), self.done.clone());
+        let (downloads, stock, done) = (
+            self.config.downloads.clone(),
+            self.stock.clone(),
+            self.done.clone(),
+        );
         tokio::task::spawn_blocking(move || {
             let room = look_for_room(&downloads, &stock, id, offer.size);
-            let _ = done.send(Done::Decision(Decision::Room { id, offer, received_at_ms, room, reply }));
+            let _ = done.send(Done::Decision(Decision::Room {
+                id,
+                offer,
+                received_at_ms,
+                room,
+                reply,
+            }));
         });
     }
 
@@ -201,24 +252,44 @@ impl Porter {
     fn want(&mut self, id: OfferId, offer: Offer, received_at_ms: u64, reply: Option<Reply>) {
         self.busy.insert(id);
         self.say_state(id, offer.clone(), received_at_ms, FileState::Waiting, None);
-        let kept = self.desk.set(id, OfferRecord { state: OfferState::Wanted, place: None, why: None });
-        let (downloads, stock, done) = (self.config.downloads.clone(), self.stock.clone(), self.done.clone());
+        let kept = self.desk.set(
+            id,
+            OfferRecord {
+                state: OfferState::Wanted,
+                place: None,
+                why: None,
+            },
+        );
+        let (downloads, stock, done) = (
+            self.config.downloads.clone(),
+            self.stock.clone(),
+            self.done.clone(),
+        );
         self.spawn(async move {
-            // What can't be noted is fetched all the same, but will not be taken up after a restart.
+            // What can't be noted is fetched all the same, but will not be taken up after a
+            // restart.
             let _ = kept.await;
             if let Some(reply) = reply {
                 let _ = reply.send(Ok(()));
             }
             let opened = loop {
                 let (downloads, stock, what) = (downloads.clone(), stock.clone(), offer.clone());
-                let open = move || Partial::open(&downloads, &stock, id, what).map(|(partial, held)| (Arc::new(partial), held));
+                let open = move || {
+                    Partial::open(&downloads, &stock, id, what)
+                        .map(|(partial, held)| (Arc::new(partial), held))
+                };
                 let opened = tokio::task::spawn_blocking(open).await;
                 match opened.unwrap_or_else(|error| Err(WriteError::Io(io::Error::other(error)))) {
                     Err(WriteError::Full) => tokio::time::sleep(FULL_AGAIN_AFTER).await,
                     opened => break opened,
                 }
             };
-            let _ = done.send(Done::Opened { id, offer, received_at_ms, opened });
+            let _ = done.send(Done::Opened {
+                id,
+                offer,
+                received_at_ms,
+                opened,
+            });
         });
     }
 
@@ -233,35 +304,75 @@ impl Porter {
     }
 
     fn take_up_row(&mut self, row: &OfferRow) {
-        let (id, Some(offer)) = offer_of(row) else { return };
+        let (id, Some(offer)) = offer_of(row) else {
+            return;
+        };
         let received_at_ms = row.entry.received_at_ms;
         let place = row.record.place.as_deref().map(place_of);
-        let landed =
-            |place: &PathBuf| place.symlink_metadata().is_ok() && !Partial::is_there(&self.config.downloads, &self.stock, id);
+        let landed = |place: &PathBuf| {
+            place.symlink_metadata().is_ok()
+                && !Partial::is_there(&self.config.downloads, &self.stock, id)
+        };
         match place.filter(landed) {
             // It got its place, and then the run ended.
             Some(place) => {
                 self.busy.insert(id);
-                self.keep(id, OfferRecord { state: OfferState::Done, place: row.record.place.clone(), why: None });
-                self.landed(Landed { id, offer, received_at_ms, outcome: Ok(place) });
+                self.keep(
+                    id,
+                    OfferRecord {
+                        state: OfferState::Done,
+                        place: row.record.place.clone(),
+                        why: None,
+                    },
+                );
+                self.landed(Landed {
+                    id,
+                    offer,
+                    received_at_ms,
+                    outcome: Ok(place),
+                });
             }
             None => self.want(id, offer, received_at_ms, None),
         }
     }
 
     fn decline(&mut self, row: &OfferRow, reply: Reply) {
-        let (id, Some(offer)) = offer_of(row) else { return drop(reply.send(Err(FileError::NoSuchOffer))) };
+        let (id, Some(offer)) = offer_of(row) else {
+            return drop(reply.send(Err(FileError::NoSuchOffer)));
+        };
         let own = self.is_own(id);
         if row.record.state == OfferState::Done && !own {
-            let place = row.record.place.as_deref().map(place_of).unwrap_or_default();
+            let place = row
+                .record
+                .place
+                .as_deref()
+                .map(place_of)
+                .unwrap_or_default();
             return drop(reply.send(Err(FileError::Here(place.display().to_string()))));
         }
         let removed = self.drop_transfer(id);
-        let kept = self.desk.set(id, OfferRecord { state: OfferState::Declined, place: None, why: None });
-        let word = if own { OfferWord::Withdrawn } else { OfferWord::Declined };
+        let kept = self.desk.set(
+            id,
+            OfferRecord {
+                state: OfferState::Declined,
+                place: None,
+                why: None,
+            },
+        );
+        let word = if own {
+            OfferWord::Withdrawn
+        } else {
+            OfferWord::Declined
+        };
         self.engine.send(OfTransfers::Say(id, word, None));
         self.sending.retain(|(of, _), _| *of != id);
-        self.say_state(id, offer, row.entry.received_at_ms, FileState::Declined, None);
+        self.say_state(
+            id,
+            offer,
+            row.entry.received_at_ms,
+            FileState::Declined,
+            None,
+        );
         self.spawn(async move {
             let kept = kept.await.unwrap_or(Err(StoreError::Closed));
             removed.await;
@@ -269,12 +380,17 @@ impl Porter {
         });
     }
 
-    /// Ends a transfer for good, and removes what there is of it; that is done when what it returns is.
+    /// Ends a transfer for good, and removes what there is of it; that is done when what it returns
+    /// is.
     pub(super) fn drop_transfer(&mut self, id: OfferId) -> impl Future<Output = ()> + use<> {
         self.tell(Input::Drop(id));
         self.busy.remove(&id);
         let wanted = self.wanted.remove(&id);
-        let (downloads, stock, own) = (self.config.downloads.clone(), self.stock.clone(), self.is_own(id));
+        let (downloads, stock, own) = (
+            self.config.downloads.clone(),
+            self.stock.clone(),
+            self.is_own(id),
+        );
         let removed = tokio::task::spawn_blocking(move || match wanted {
             Some(wanted) => wanted.partial.remove(),
             None if own => {}
@@ -286,20 +402,28 @@ impl Porter {
         }
     }
 
-    /// Removes parts that a run left behind which ended before it could: those of offers that are neither wanted nor to be tried again.
+    /// Removes parts that a run left behind which ended before it could: those of offers that are
+    /// neither wanted nor to be tried again.
     pub(super) async fn sweep(&self) {
         let (downloads, stock) = (self.config.downloads.clone(), self.stock.clone());
         let begun = tokio::task::spawn_blocking(move || begun(&stock)).await;
         let mut left = Vec::new();
         for (log, seq) in begun.ok().and_then(Result::ok).unwrap_or_default() {
-            let Ok(Ok(rows)) = self.desk.read(WhichOffers::One(log, seq)).await else { return };
-            let stays = |row: &OfferRow| matches!(row.record.state, OfferState::Wanted | OfferState::Failed);
+            let Ok(Ok(rows)) = self.desk.read(WhichOffers::One(log, seq)).await else {
+                return;
+            };
+            let stays = |row: &OfferRow| {
+                matches!(row.record.state, OfferState::Wanted | OfferState::Failed)
+            };
             if !rows.iter().any(stays) {
                 left.push((log, seq));
             }
         }
         let stock = self.stock.clone();
-        let removed = tokio::task::spawn_blocking(move || left.into_iter().for_each(|of| discard(&downloads, &stock, of)));
+        let removed = tokio::task::spawn_blocking(move || {
+            left.into_iter()
+                .for_each(|of| discard(&downloads, &stock, of))
+        });
         let _ = removed.await;
     }
 
@@ -310,7 +434,11 @@ impl Porter {
             self.remember_source(id, peer);
         }
         let of_author = matches!(word, OfferWord::Withdrawn | OfferWord::Changed);
-        let concerns_us = if of_author { peer == id.name.author } else { self.is_own(id) };
+        let concerns_us = if of_author {
+            peer == id.name.author
+        } else {
+            self.is_own(id)
+        };
         if self.words.len() >= WORDS_MAX {
             self.words.clear();
         }
@@ -330,13 +458,25 @@ impl Porter {
     }
 
     fn word_of(&mut self, row: &OfferRow, peer: PeerId, word: OfferWord) {
-        let (id, Some(offer)) = offer_of(row) else { return };
+        let (id, Some(offer)) = offer_of(row) else {
+            return;
+        };
         let received_at_ms = row.entry.received_at_ms;
-        let is_open = matches!(row.record.state, OfferState::Offered | OfferState::Wanted | OfferState::Failed);
+        let is_open = matches!(
+            row.record.state,
+            OfferState::Offered | OfferState::Wanted | OfferState::Failed
+        );
         match word {
             OfferWord::Whole => {
                 if self.is_direct(id, peer) && is_open {
-                    self.keep(id, OfferRecord { state: OfferState::Done, place: None, why: None });
+                    self.keep(
+                        id,
+                        OfferRecord {
+                            state: OfferState::Done,
+                            place: None,
+                            why: None,
+                        },
+                    );
                 }
                 self.sent_whole(id, offer, received_at_ms, peer);
             }
@@ -364,13 +504,17 @@ impl Porter {
     pub(super) fn served(&mut self, served: Served) {
         match served {
             Served::Bytes(session, id, bytes) => self.count_sent(session, id, bytes),
-            Served::Failed(id, error) => self.read_row(id, move |row| Decision::NotServed(row, error)),
+            Served::Failed(id, error) => {
+                self.read_row(id, move |row| Decision::NotServed(row, error))
+            }
         }
     }
 
     /// What this node offered can't be had from it as it was.
     fn own_failed(&mut self, row: &OfferRow, error: &StockError) {
-        let (id, Some(offer)) = offer_of(row) else { return };
+        let (id, Some(offer)) = offer_of(row) else {
+            return;
+        };
         let name = hobnob_protocol::text::visible(&offer.name).into_owned();
         let why = format!("{error}: offer it again");
         if !self.is_own(id) {
@@ -381,12 +525,14 @@ impl Porter {
             return;
         }
         if matches!(error, StockError::Changed(_)) {
-            self.engine.send(OfTransfers::Say(id, OfferWord::Changed, None));
+            self.engine
+                .send(OfTransfers::Say(id, OfferWord::Changed, None));
         }
         self.fail(id, offer, row.entry.received_at_ms, why);
     }
 
-    /// Tells a peer that has just come what it may have missed: what was received whole, and what of its own was declined.
+    /// Tells a peer that has just come what it may have missed: what was received whole, and what
+    /// of its own was declined.
     pub(super) fn say_again(&self, session: SessionId, peer: PeerId) {
         let rows = self.desk.read(WhichOffers::Newest);
         let (engine, me) = (self.engine.clone(), self.me);
@@ -399,7 +545,9 @@ impl Porter {
                     (OfferState::Declined, author == peer, OfferWord::Declined),
                     (OfferState::Declined, author == me, OfferWord::Withdrawn),
                 ];
-                let word = words.into_iter().find(|(of, concerns, _)| *of == state && *concerns);
+                let word = words
+                    .into_iter()
+                    .find(|(of, concerns, _)| *of == state && *concerns);
                 word.map(|(_, _, word)| (offer_of(row).0, word))
             });
             for (id, word) in words.take(SAID_AGAIN_MAX) {
@@ -410,7 +558,8 @@ impl Porter {
 
     fn list(&self, reply: oneshot::Sender<Result<Vec<crate::FileInfo>, FileError>>) {
         let rows = self.desk.read(WhichOffers::Newest);
-        let live: BTreeMap<OfferId, FileNews> = self.live_news().map(|news| (news.id, news)).collect();
+        let live: BTreeMap<OfferId, FileNews> =
+            self.live_news().map(|news| (news.id, news)).collect();
         let (engine, me) = (self.engine.clone(), self.me);
         let (pictures, stock) = (self.pictures.clone(), self.stock.clone());
         self.spawn(async move {
@@ -419,10 +568,14 @@ impl Porter {
                     look_among(&rows, pictures, stock.clone()).await;
                     let news = rows.iter().filter_map(|row| {
                         let (id, offer) = offer_of(row);
-                        live.get(&id).cloned().or_else(|| Some(news::of_row(row, id, offer?, me)))
+                        live.get(&id)
+                            .cloned()
+                            .or_else(|| Some(news::of_row(row, id, offer?, me)))
                     });
                     let news: Vec<FileNews> = news.collect();
-                    if let Ok(news) = tokio::task::spawn_blocking(move || place_own(news, &stock, me)).await {
+                    if let Ok(news) =
+                        tokio::task::spawn_blocking(move || place_own(news, &stock, me)).await
+                    {
                         engine.send(OfTransfers::Name(news, reply));
                     }
                 }
@@ -434,9 +587,15 @@ impl Porter {
 
 /// Looks at the pictures among offers at which this run has not looked yet.
 async fn look_among(rows: &[OfferRow], pictures: Pictures, stock: Stock) {
-    let new: Vec<Offer> = rows.iter().filter_map(|row| offer_of(row).1).filter(|offer| pictures.wants(offer)).collect();
+    let new: Vec<Offer> = rows
+        .iter()
+        .filter_map(|row| offer_of(row).1)
+        .filter(|offer| pictures.wants(offer))
+        .collect();
     if !new.is_empty() {
-        let looked = tokio::task::spawn_blocking(move || new.iter().for_each(|offer| pictures.look(offer, &stock)));
+        let looked = tokio::task::spawn_blocking(move || {
+            new.iter().for_each(|offer| pictures.look(offer, &stock))
+        });
         // What is found out later is told the next time.
         let _late = tokio::time::timeout(LOOK_FOR, looked).await;
     }
@@ -444,8 +603,15 @@ async fn look_among(rows: &[OfferRow], pictures: Pictures, stock: Stock) {
 
 /// The offer in a row; none if the entry is none, which the store does not note.
 pub(super) fn offer_of(row: &OfferRow) -> (OfferId, Option<Offer>) {
-    let id = OfferId { name: row.entry.name, seq: row.entry.seq };
-    let offer = if let Body::Offer(offer) = &row.entry.entry.body { Some(offer.clone()) } else { None };
+    let id = OfferId {
+        name: row.entry.name,
+        seq: row.entry.seq,
+    };
+    let offer = if let Body::Offer(offer) = &row.entry.entry.body {
+        Some(offer.clone())
+    } else {
+        None
+    };
     (id, offer)
 }
 
@@ -462,11 +628,20 @@ fn look_for_room(downloads: &Path, stock: &Stock, id: OfferId, size: u64) -> Res
     if Partial::is_there(downloads, stock, id) {
         return Ok(());
     }
-    let unusable = |error: io::Error| FileError::Downloads { folder: downloads.display().to_string(), why: error.to_string() };
-    let free = Folder::make(downloads).and_then(|folder| folder.free_bytes()).map_err(unusable)?;
+    let unusable = |error: io::Error| FileError::Downloads {
+        folder: downloads.display().to_string(),
+        why: error.to_string(),
+    };
+    let free = Folder::make(downloads)
+        .and_then(|folder| folder.free_bytes())
+        .map_err(unusable)?;
     let needs = size.saturating_add(ROOM_LEFT);
     if free < needs {
-        return Err(FileError::NoRoom { folder: downloads.display().to_string(), needs, free });
+        return Err(FileError::NoRoom {
+            folder: downloads.display().to_string(),
+            needs,
+            free,
+        });
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Fetches content on one session, on one lane or several: asks go out at once, the answers of each lane are read, proved and written in
-//! their order.
+//! Fetches content on one session, on one lane or several: asks go out at once, the answers of each
+//! lane are read, proved and written in their order.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,13 +53,26 @@ type Queue = Arc<Mutex<mpsc::Receiver<Order>>>;
 impl Fetchers {
     pub(super) fn new(session: SessionId, run: u64, reports: mpsc::Sender<Fetched>) -> Self {
         let (orders, queue) = mpsc::channel(ASKS_PER_LANE * LANES_MAX + 1);
-        Self { run, session, reports, orders, queue: Arc::new(Mutex::new(queue)), lanes: Vec::new() }
+        Self {
+            run,
+            session,
+            reports,
+            orders,
+            queue: Arc::new(Mutex::new(queue)),
+            lanes: Vec::new(),
+        }
     }
 
     /// From now on there are so many lanes.
     pub(super) fn widen(&mut self, lanes: usize, opener: &ContentOpener) {
         while self.lanes.len() < lanes {
-            let lane = run(self.session, self.run, opener.lane(), self.queue.clone(), self.reports.clone());
+            let lane = run(
+                self.session,
+                self.run,
+                opener.lane(),
+                self.queue.clone(),
+                self.reports.clone(),
+            );
             self.lanes.push(AbortOnDropHandle::new(tokio::spawn(lane)));
         }
     }
@@ -71,10 +84,20 @@ impl Fetchers {
 }
 
 /// Fetches on one lane, until something ends its stream: then all lanes are at an end.
-async fn run(session: SessionId, run: u64, lane: Lane, orders: Queue, reports: mpsc::Sender<Fetched>) {
+async fn run(
+    session: SessionId,
+    run: u64,
+    lane: Lane,
+    orders: Queue,
+    reports: mpsc::Sender<Fetched>,
+) {
     if let Ok((asker, answers)) = lane.open().await {
         let (asked, to_read) = mpsc::channel(ASKS_PER_LANE - 1);
-        let reading = Reading { session, answers, reports: reports.clone() };
+        let reading = Reading {
+            session,
+            answers,
+            reports: reports.clone(),
+        };
         tokio::join!(reading.run(to_read), write_asks(asker, &orders, asked));
     }
     let _ = reports.send(Fetched::Ended(session, run)).await;
@@ -82,7 +105,8 @@ async fn run(session: SessionId, run: u64, lane: Lane, orders: Queue, reports: m
 
 /// Writes asks as they come, until there are no more or nobody reads the answers.
 async fn write_asks(mut asker: Asker, orders: &Queue, asked: mpsc::Sender<Order>) {
-    // An order is taken up when there is a place for it, so that it does not wait here while another lane is idle.
+    // An order is taken up when there is a place for it, so that it does not wait here while
+    // another lane is idle.
     while let Ok(place) = asked.reserve().await {
         let order = tokio::select! {
             order = async { orders.lock().await.recv().await } => order,
@@ -109,7 +133,10 @@ impl Reading {
             // After a whole answer, or a refusal, the next one follows on the stream.
             let goes_on = matches!(outcome, Ok(()) | Err((_, true)));
             let outcome = outcome.map_err(|(failure, _)| failure);
-            let _ = self.reports.send(Fetched::Answered(self.session, ask, outcome)).await;
+            let _ = self
+                .reports
+                .send(Fetched::Answered(self.session, ask, outcome))
+                .await;
             if !goes_on {
                 return;
             }
@@ -126,8 +153,14 @@ impl Reading {
             Answer::Changed => return Err((Failure::Changed, true)),
         }
         let shape = partial.shape;
-        let proof = self.leaves(shape.proof_len(ask.span)).await.map_err(ended)?;
-        let leaves = self.leaves(shape.pieces_in(ask.span)).await.map_err(ended)?;
+        let proof = self
+            .leaves(shape.proof_len(ask.span))
+            .await
+            .map_err(ended)?;
+        let leaves = self
+            .leaves(shape.pieces_in(ask.span))
+            .await
+            .map_err(ended)?;
         if !shape.proves(partial.offer.hash, ask.span, &leaves, &proof) {
             return Err((Failure::Lies, false));
         }
@@ -136,7 +169,10 @@ impl Reading {
             if partial.is_cancelled() {
                 return Err((Failure::Local, false));
             }
-            let came = writer.meanwhile(self.answers.bytes(shape.piece_len(piece))).await.map_err(|failure| (failure, false))?;
+            let came = writer
+                .meanwhile(self.answers.bytes(shape.piece_len(piece)))
+                .await
+                .map_err(|failure| (failure, false))?;
             let taken = match came {
                 Ok(bytes) => writer.take(piece, bytes).await,
                 Err(end) => {
@@ -175,18 +211,35 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(session: SessionId, partial: Arc<Partial>, leaves: Vec<Leaf>, reports: mpsc::Sender<Fetched>) -> Self {
-        Self { session, partial, leaves: Arc::new(leaves), reports, waiting: Vec::new(), under_way: None }
+    fn new(
+        session: SessionId,
+        partial: Arc<Partial>,
+        leaves: Vec<Leaf>,
+        reports: mpsc::Sender<Fetched>,
+    ) -> Self {
+        Self {
+            session,
+            partial,
+            leaves: Arc::new(leaves),
+            reports,
+            waiting: Vec::new(),
+            under_way: None,
+        }
     }
 
     /// Takes a piece; waits only if the disk is far behind.
     async fn take(&mut self, piece: u64, bytes: Bytes) -> Result<(), Failure> {
         self.waiting.push((piece, bytes));
         let is_idle = self.under_way.as_ref().is_none_or(JoinHandle::is_finished);
-        if is_idle || self.waiting.len() >= PIECES_PER_WRITE { self.write_next().await } else { Ok(()) }
+        if is_idle || self.waiting.len() >= PIECES_PER_WRITE {
+            self.write_next().await
+        } else {
+            Ok(())
+        }
     }
 
-    /// Waits for something, and goes on writing: what has come is soon on disk also when nothing more comes.
+    /// Waits for something, and goes on writing: what has come is soon on disk also when nothing
+    /// more comes.
     async fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, Failure> {
         let mut awaited = pin!(awaited);
         while !self.waiting.is_empty() {
@@ -209,24 +262,29 @@ impl Writer {
         self.written().await?;
         let pieces = std::mem::take(&mut self.waiting);
         if !pieces.is_empty() {
-            let (session, partial, leaves) = (self.session, self.partial.clone(), self.leaves.clone());
+            let (session, partial, leaves) =
+                (self.session, self.partial.clone(), self.leaves.clone());
             let reports = self.reports.clone();
-            self.under_way =
-                Some(tokio::task::spawn_blocking(move || write_and_report(session, &partial, &leaves, &pieces, &reports)));
+            self.under_way = Some(tokio::task::spawn_blocking(move || {
+                write_and_report(session, &partial, &leaves, &pieces, &reports)
+            }));
         }
         Ok(())
     }
 
     /// Waits for the write under way. Cancel safe.
     async fn written(&mut self) -> Result<(), Failure> {
-        let Some(under_way) = &mut self.under_way else { return Ok(()) };
+        let Some(under_way) = &mut self.under_way else {
+            return Ok(());
+        };
         let written = under_way.await.unwrap_or(Err(Failure::Local));
         self.under_way = None;
         written
     }
 }
 
-/// Reports from the thread that writes: also when nobody waits for it any more, what is written is known to be here.
+/// Reports from the thread that writes: also when nobody waits for it any more, what is written is
+/// known to be here.
 fn write_and_report(
     session: SessionId,
     partial: &Partial,

@@ -1,4 +1,5 @@
-//! A folder that is only ever worked in through its own handle: no name leads out of it, and none is followed if it is a link.
+//! A folder that is only ever worked in through its own handle: no name leads out of it, and none
+//! is followed if it is a link.
 
 use std::fs::File;
 use std::io;
@@ -23,8 +24,16 @@ impl Folder {
     /// Opens a folder of the user's choosing; makes it if need be.
     pub(super) fn make(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
-        let handle = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(Self { handle, path: path.to_owned() })
+        let handle = rustix::fs::openat(
+            CWD,
+            path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        Ok(Self {
+            handle,
+            path: path.to_owned(),
+        })
     }
 
     /// Where it was opened.
@@ -34,7 +43,11 @@ impl Folder {
 
     /// Opens a folder in it; makes it if need be.
     pub(super) fn sub(&self, name: &str) -> io::Result<Self> {
-        match rustix::fs::mkdirat(&self.handle, component(name)?, Mode::from_raw_mode(FOLDER_MODE)) {
+        match rustix::fs::mkdirat(
+            &self.handle,
+            component(name)?,
+            Mode::from_raw_mode(FOLDER_MODE),
+        ) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
@@ -45,20 +58,35 @@ impl Folder {
     pub(super) fn open_sub(&self, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(&self.handle, component(name)?, flags, Mode::empty())?;
-        Ok(Self { handle, path: self.path.join(name) })
+        Ok(Self {
+            handle,
+            path: self.path.join(name),
+        })
     }
 
     /// Opens a file in it for reading and writing; makes it if need be.
     pub(super) fn file(&self, name: &str) -> io::Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let handle = rustix::fs::openat(&self.handle, component(name)?, flags, Mode::from_raw_mode(FILE_MODE))?;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let handle = rustix::fs::openat(
+            &self.handle,
+            component(name)?,
+            flags,
+            Mode::from_raw_mode(FILE_MODE),
+        )?;
         let file = File::from(handle);
-        if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no ordinary file")) }
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::other("it is no ordinary file"))
+        }
     }
 
     /// Opens a file beneath it, by the names of the folders on the way and its own.
     pub(super) fn file_beneath(&self, path: &str) -> io::Result<File> {
-        let Some((folders, name)) = path.rsplit_once('/') else { return self.file(path) };
+        let Some((folders, name)) = path.rsplit_once('/') else {
+            return self.file(path);
+        };
         self.beneath(folders)?.file(name)
     }
 
@@ -84,10 +112,12 @@ impl Folder {
     /// Moves something of this folder to a name in another; whether that name was free.
     pub(super) fn move_to(&self, name: &str, to: &Folder, new: &str) -> io::Result<bool> {
         let (name, new) = (component(name)?, component(new)?);
-        match rustix::fs::renameat_with(&self.handle, name, &to.handle, new, RenameFlags::NOREPLACE) {
+        match rustix::fs::renameat_with(&self.handle, name, &to.handle, new, RenameFlags::NOREPLACE)
+        {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
-            // Some file systems can't do both in one step. What comes between is the user's own doing.
+            // Some file systems can't do both in one step. What comes between is the user's own
+            // doing.
             Err(Errno::INVAL | Errno::NOSYS) if to.has(new)? => Ok(false),
             Err(Errno::INVAL | Errno::NOSYS) => {
                 rustix::fs::renameat(&self.handle, name, &to.handle, new)?;
@@ -99,12 +129,20 @@ impl Folder {
 
     /// Removes a file.
     pub(super) fn remove_file(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.handle, component(name)?, AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(
+            &self.handle,
+            component(name)?,
+            AtFlags::empty(),
+        )?)
     }
 
     /// Removes an empty folder.
     pub(super) fn remove_folder(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.handle, component(name)?, AtFlags::REMOVEDIR)?)
+        Ok(rustix::fs::unlinkat(
+            &self.handle,
+            component(name)?,
+            AtFlags::REMOVEDIR,
+        )?)
     }
 
     /// Sees to it that what was done to its names is on disk.
@@ -112,7 +150,8 @@ impl Folder {
         Ok(rustix::fs::fsync(&self.handle)?)
     }
 
-    /// Sees to it that everything on its file system is on disk: with many small files, far quicker than one by one.
+    /// Sees to it that everything on its file system is on disk: with many small files, far quicker
+    /// than one by one.
     pub(super) fn sync_all_beneath(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         rustix::fs::syncfs(&self.handle)?;
@@ -131,7 +170,10 @@ impl Folder {
 /// A name that stays in its folder.
 fn component(name: &str) -> io::Result<&str> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name of one file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a name of one file",
+        ));
     }
     Ok(name)
 }
@@ -152,13 +194,19 @@ mod tests {
         symlink(&outside, folder.path().join("link")).unwrap();
         symlink(outside.join("file"), folder.path().join("to-file")).unwrap();
         for name in ["..", ".", "", "a/../..", "../outside/file", "/etc/passwd"] {
-            assert!(folder.file(name).is_err() && folder.sub(name).is_err(), "{name:?}");
+            assert!(
+                folder.file(name).is_err() && folder.sub(name).is_err(),
+                "{name:?}"
+            );
         }
         assert!(folder.sub("link").is_err());
         assert!(folder.file_beneath("link/file").is_err());
         assert!(folder.file("to-file").is_err());
         assert!(folder.beneath("a/../../outside").is_err());
-        assert_eq!(std::fs::read_to_string(outside.join("file")).unwrap(), "theirs");
+        assert_eq!(
+            std::fs::read_to_string(outside.join("file")).unwrap(),
+            "theirs"
+        );
     }
 
     #[test]
@@ -170,7 +218,17 @@ mod tests {
         folder.file("old").unwrap().write_all(b"old").unwrap();
         assert!(!other.move_to("new", &folder, "old").unwrap());
         assert!(other.move_to("new", &folder, "newer").unwrap());
-        assert_eq!(std::fs::read_to_string(home.path().join("old")).unwrap(), "old");
-        assert_eq!(std::fs::metadata(home.path().join("newer")).unwrap().permissions().mode() & 0o111, 0);
+        assert_eq!(
+            std::fs::read_to_string(home.path().join("old")).unwrap(),
+            "old"
+        );
+        assert_eq!(
+            std::fs::metadata(home.path().join("newer"))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o111,
+            0
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Where the files of a folder go whose content is on its way: the manifest's paths, made harmless, in a folder held open.
+//! Where the files of a folder go whose content is on its way: the manifest's paths, made harmless,
+//! in a folder held open.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -25,7 +26,11 @@ pub(super) struct Laid {
 
 impl Laid {
     /// Makes all files with their sizes, and the folders they are in.
-    pub(super) fn make(files: Folder, manifest: Vec<u8>, entries: Vec<ManifestEntry>) -> io::Result<Self> {
+    pub(super) fn make(
+        files: Folder,
+        manifest: Vec<u8>,
+        entries: Vec<ManifestEntry>,
+    ) -> io::Result<Self> {
         let mut starts = Vec::with_capacity(entries.len());
         let mut at = manifest.len() as u64;
         for entry in &entries {
@@ -36,7 +41,13 @@ impl Laid {
                 None => files.file_beneath(&entry.path)?.set_len(entry.size)?,
             }
         }
-        Ok(Self { files, manifest, entries, starts, open: None })
+        Ok(Self {
+            files,
+            manifest,
+            entries,
+            starts,
+            open: None,
+        })
     }
 
     /// Writes what belongs at `offset` of the content.
@@ -70,7 +81,10 @@ impl Laid {
 
     /// The paths of the files, in the order of the content.
     pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        let files = self.entries.iter().filter(|entry| !entry.path.ends_with('/'));
+        let files = self
+            .entries
+            .iter()
+            .filter(|entry| !entry.path.ends_with('/'));
         files.map(|entry| PathBuf::from(&entry.path))
     }
 
@@ -79,23 +93,36 @@ impl Laid {
         self.open = None;
     }
 
-    /// The file that a place in the content is in, where in it, and how much of it is left from there.
+    /// The file that a place in the content is in, where in it, and how much of it is left from
+    /// there.
     fn at(&mut self, offset: u64) -> io::Result<(&File, u64, usize)> {
         let beyond = || io::Error::other("a piece beyond the last file");
         // Of entries that start at one place, all but the last are empty.
-        let index = self.starts.partition_point(|start| *start <= offset).checked_sub(1).ok_or_else(beyond)?;
+        let index = self
+            .starts
+            .partition_point(|start| *start <= offset)
+            .checked_sub(1)
+            .ok_or_else(beyond)?;
         let within = offset - self.starts[index];
-        let left = self.entries[index].size.checked_sub(within).filter(|left| *left > 0).ok_or_else(beyond)?;
+        let left = self.entries[index]
+            .size
+            .checked_sub(within)
+            .filter(|left| *left > 0)
+            .ok_or_else(beyond)?;
         if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
             self.open = Some((index, self.files.file_beneath(&self.entries[index].path)?));
         }
-        let Some((_, file)) = &self.open else { unreachable!("opened above") };
+        let Some((_, file)) = &self.open else {
+            unreachable!("opened above")
+        };
         Ok((file, within, usize::try_from(left).unwrap_or(usize::MAX)))
     }
 }
 
 /// Makes every path of a manifest harmless, and different from all others.
-pub(super) fn clean_paths(entries: Vec<ManifestEntry>) -> Result<Vec<ManifestEntry>, ManifestError> {
+pub(super) fn clean_paths(
+    entries: Vec<ManifestEntry>,
+) -> Result<Vec<ManifestEntry>, ManifestError> {
     let (mut files, mut folders) = (HashSet::new(), HashSet::new());
     let mut cleaned = Vec::with_capacity(entries.len());
     for ManifestEntry { path, size } in entries {
@@ -114,10 +141,16 @@ pub(super) fn clean_paths(entries: Vec<ManifestEntry>) -> Result<Vec<ManifestEnt
         let is_folder = path.ends_with('/');
         let named = |n| format!("{parent}{}", names::numbered(name, n));
         let free = |path: &String| !files.contains(path) && (is_folder || !folders.contains(path));
-        let path = (1..=NAMES_MAX).map(named).find(free).ok_or(ManifestError::Path)?;
+        let path = (1..=NAMES_MAX)
+            .map(named)
+            .find(free)
+            .ok_or(ManifestError::Path)?;
         if is_folder {
             folders.insert(path.clone());
-            cleaned.push(ManifestEntry { path: format!("{path}/"), size });
+            cleaned.push(ManifestEntry {
+                path: format!("{path}/"),
+                size,
+            });
         } else {
             files.insert(path.clone());
             cleaned.push(ManifestEntry { path, size });

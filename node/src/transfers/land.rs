@@ -31,7 +31,9 @@ pub(super) struct Landed {
 impl Porter {
     /// All pieces are here: finishes it.
     pub(super) fn land(&mut self, id: OfferId) {
-        let Some(wanted) = self.wanted.remove(&id) else { return };
+        let Some(wanted) = self.wanted.remove(&id) else {
+            return;
+        };
         self.busy.insert(id);
         let (partial, received_at_ms) = (wanted.partial, wanted.received_at_ms);
         let (desk, stock, done) = (self.desk.clone(), self.stock.clone(), self.done.clone());
@@ -45,16 +47,27 @@ impl Porter {
                 }
             };
             let offer = partial.offer.clone();
-            let _ = done.send(Done::Landed(Landed { id, offer, received_at_ms, outcome }));
+            let _ = done.send(Done::Landed(Landed {
+                id,
+                offer,
+                received_at_ms,
+                outcome,
+            }));
         });
     }
 
     pub(super) fn landed(&mut self, landed: Landed) {
-        let Landed { id, offer, received_at_ms, outcome } = landed;
+        let Landed {
+            id,
+            offer,
+            received_at_ms,
+            outcome,
+        } = landed;
         let wanted = self.busy.remove(&id);
         match outcome {
             Ok(place) => {
-                self.engine.send(OfTransfers::Say(id, OfferWord::Whole, None));
+                self.engine
+                    .send(OfTransfers::Say(id, OfferWord::Whole, None));
                 self.say_done(id, offer, received_at_ms, place);
             }
             Err(why) if wanted => self.fail(id, offer, received_at_ms, why),
@@ -64,14 +77,23 @@ impl Porter {
     }
 }
 
-/// Brings a content to disk under a free name. Its place is noted before it goes there, so that a crash between the two does not
-/// bring it here twice.
-async fn land(partial: &Arc<Partial>, desk: &OfferDesk, stock: &Stock, pictures: &Pictures) -> Result<PathBuf, WriteError> {
+/// Brings a content to disk under a free name. Its place is noted before it goes there, so that a
+/// crash between the two does not bring it here twice.
+async fn land(
+    partial: &Arc<Partial>,
+    desk: &OfferDesk,
+    stock: &Stock,
+    pictures: &Pictures,
+) -> Result<PathBuf, WriteError> {
     blocking(partial, |partial| partial.seal()).await?;
     loop {
         let name = blocking(partial, |partial| Ok(partial.free_name()?)).await?;
         let place = partial.path_of(&name);
-        let record = |state| OfferRecord { state, place: Some(bytes_of(&place)), why: None };
+        let record = |state| OfferRecord {
+            state,
+            place: Some(bytes_of(&place)),
+            why: None,
+        };
         note(desk, partial.id, record(OfferState::Wanted)).await?;
         let (stock, pictures) = (stock.clone(), pictures.clone());
         let landed = blocking(partial, move |partial| {

@@ -73,7 +73,10 @@ pub(crate) enum OfTransfers {
     /// Tell the node's users.
     News(Vec<FileNews>),
     /// Put names to these.
-    Name(Vec<FileNews>, oneshot::Sender<Result<Vec<FileInfo>, FileError>>),
+    Name(
+        Vec<FileNews>,
+        oneshot::Sender<Result<Vec<FileInfo>, FileError>>,
+    ),
 }
 
 /// The line to the engine.
@@ -81,7 +84,8 @@ pub(crate) enum OfTransfers {
 pub(crate) struct EngineLine(pub(crate) mpsc::UnboundedSender<Internal>);
 
 impl EngineLine {
-    /// Asks for something. An engine that has ended asks for nothing more, and is told nothing more.
+    /// Asks for something. An engine that has ended asks for nothing more, and is told nothing
+    /// more.
     pub(super) fn send(&self, what: OfTransfers) {
         let _ = self.0.send(Internal::Transfers(what));
     }

@@ -1,9 +1,10 @@
 //! Transfers: the shell around [`hobnob_core::transfers`], a task beside the engine.
 //!
-//! It owns files: what this node offers (`offering`, `stock`, `serve`), what it fetches (`fetch`, `partial`), and where that goes
-//! (`folder`, `names`), and how large pictures are (`pictures`). Reading and writing happen in threads that may wait for the disk;
-//! neither the engine nor this task does.
-//! What may be served to whom is the replica's rule, asked for each time (`line`). Offers themselves are entries like any other.
+//! It owns files: what this node offers (`offering`, `stock`, `serve`), what it fetches (`fetch`,
+//! `partial`), and where that goes (`folder`, `names`), and how large pictures are (`pictures`).
+//! Reading and writing happen in threads that may wait for the disk; neither the engine nor this
+//! task does. What may be served to whom is the replica's rule, asked for each time (`line`).
+//! Offers themselves are entries like any other.
 
 mod decide;
 mod fetch;
@@ -56,7 +57,8 @@ const NEWS_EVERY: Duration = Duration::from_millis(250);
 /// Reports of pieces that wait; who has more waits.
 const REPORTS_MAX: usize = 64;
 
-/// Words of peers that are remembered, so that each is heard once; with one more, all are forgotten.
+/// Words of peers that are remembered, so that each is heard once; with one more, all are
+/// forgotten.
 const WORDS_MAX: usize = 4096;
 
 /// A content on its way here.
@@ -67,7 +69,8 @@ struct Wanted {
     moved: Moved,
 }
 
-/// Offers of which it is remembered who else has them, and how many peers of each; further ones are heard of in a new session.
+/// Offers of which it is remembered who else has them, and how many peers of each; further ones are
+/// heard of in a new session.
 const SOURCES_MAX: usize = 1024;
 const SOURCES_OF_ONE_MAX: usize = 64;
 
@@ -77,11 +80,21 @@ enum Done {
     /// What was read to decide something.
     Decision(Decision),
     /// A part was taken up or begun.
-    Opened { id: OfferId, offer: Offer, received_at_ms: u64, opened: Result<(Arc<Partial>, Held), WriteError> },
+    Opened {
+        id: OfferId,
+        offer: Offer,
+        received_at_ms: u64,
+        opened: Result<(Arc<Partial>, Held), WriteError>,
+    },
     /// A whole content has got its place.
     Landed(Landed),
     /// What there was of it is removed, since it can't be had any more.
-    Lost { id: OfferId, offer: Offer, received_at_ms: u64, why: String },
+    Lost {
+        id: OfferId,
+        offer: Offer,
+        received_at_ms: u64,
+        why: String,
+    },
 }
 
 /// What transfers are made of.
@@ -139,7 +152,10 @@ struct Ears {
 
 impl Porter {
     /// Starts the task; it ends when `stopping` says so.
-    pub(super) fn start(parts: Parts, heard: mpsc::UnboundedReceiver<ToTransfers>) -> io::Result<()> {
+    pub(super) fn start(
+        parts: Parts,
+        heard: mpsc::UnboundedReceiver<ToTransfers>,
+    ) -> io::Result<()> {
         let (done, done_queue) = mpsc::unbounded_channel();
         let (fetched, fetched_queue) = mpsc::channel(REPORTS_MAX);
         let (served, served_queue) = mpsc::channel(REPORTS_MAX);
@@ -169,7 +185,12 @@ impl Porter {
             fetched,
             served,
         };
-        let ears = Ears { heard, done: done_queue, fetched: fetched_queue, served: served_queue };
+        let ears = Ears {
+            heard,
+            done: done_queue,
+            fetched: fetched_queue,
+            served: served_queue,
+        };
         parts.tasks.spawn(porter.run(ears));
         Ok(())
     }
@@ -195,9 +216,17 @@ impl Porter {
 
     fn next_timeout(&self) -> Duration {
         const SELDOM: Duration = Duration::from_secs(3600);
-        let news = if self.has_news() { Some(self.news_at) } else { None };
+        let news = if self.has_news() {
+            Some(self.news_at)
+        } else {
+            None
+        };
         let latest = self.clock.now().mono + SELDOM;
-        [self.machine.poll_timeout(), news].into_iter().flatten().min().unwrap_or(latest)
+        [self.machine.poll_timeout(), news]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(latest)
     }
 
     fn time_out(&mut self) {
@@ -227,11 +256,17 @@ impl Porter {
                 self.fetchers.remove(&session);
                 self.tell(Input::SessionDown(session));
                 let sessions = &self.sessions;
-                self.sending.retain(|(_, peer), _| sessions.values().any(|(other, _)| other == peer));
+                self.sending
+                    .retain(|(_, peer), _| sessions.values().any(|(other, _)| other == peer));
             }
             ToTransfers::Stream(session, stream) => self.serve(session, stream),
             ToTransfers::Word(peer, id, word) => self.word(peer, id, word),
-            ToTransfers::Offered { id, offer, verified, received_at_ms } => self.offered(id, offer, verified, received_at_ms),
+            ToTransfers::Offered {
+                id,
+                offer,
+                verified,
+                received_at_ms,
+            } => self.offered(id, offer, verified, received_at_ms),
             ToTransfers::Command(command) => self.command(command),
         }
     }
@@ -262,15 +297,27 @@ impl Porter {
     fn done(&mut self, done: Done) {
         match done {
             Done::Decision(decision) => self.decided(decision),
-            Done::Opened { id, offer, received_at_ms, opened } => match opened {
+            Done::Opened {
+                id,
+                offer,
+                received_at_ms,
+                opened,
+            } => match opened {
                 Ok((partial, held)) => self.opened(id, partial, held, received_at_ms),
-                Err(error) if self.busy.remove(&id) => self.fail(id, offer, received_at_ms, error.to_string()),
+                Err(error) if self.busy.remove(&id) => {
+                    self.fail(id, offer, received_at_ms, error.to_string())
+                }
                 Err(_declined_meanwhile) => {}
             },
             Done::Landed(landed) => self.landed(landed),
             // Accepted anew meanwhile: that one finds out by itself.
             Done::Lost { id, .. } if self.wanted.contains_key(&id) || self.busy.contains(&id) => {}
-            Done::Lost { id, offer, received_at_ms, why } => self.fail(id, offer, received_at_ms, why),
+            Done::Lost {
+                id,
+                offer,
+                received_at_ms,
+                why,
+            } => self.fail(id, offer, received_at_ms, why),
         }
     }
 
@@ -282,10 +329,28 @@ impl Porter {
             }
             return;
         }
-        let (shape, head) = (partial.shape, partial.offer.folder.map_or(0, |folder| folder.manifest_bytes));
+        let (shape, head) = (
+            partial.shape,
+            partial
+                .offer
+                .folder
+                .map_or(0, |folder| folder.manifest_bytes),
+        );
         let moved = Moved::from(held.bytes(shape));
-        self.wanted.insert(id, Wanted { partial, received_at_ms, moved });
-        self.tell(Input::Want { offer: id, shape, head, held });
+        self.wanted.insert(
+            id,
+            Wanted {
+                partial,
+                received_at_ms,
+                moved,
+            },
+        );
+        self.tell(Input::Want {
+            offer: id,
+            shape,
+            head,
+            held,
+        });
         for peer in self.sources.get(&id).cloned().unwrap_or_default() {
             self.tell(Input::Source(id, peer));
         }
@@ -296,8 +361,14 @@ impl Porter {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Ask(session, ask) => {
-                    let partial = self.wanted.get(&ask.offer).map(|wanted| wanted.partial.clone());
-                    let taken = partial.is_some_and(|partial| self.fetchers(session).is_some_and(|it| it.ask((ask, partial))));
+                    let partial = self
+                        .wanted
+                        .get(&ask.offer)
+                        .map(|wanted| wanted.partial.clone());
+                    let taken = partial.is_some_and(|partial| {
+                        self.fetchers(session)
+                            .is_some_and(|it| it.ask((ask, partial)))
+                    });
                     if !taken {
                         self.tell(Input::Answered(session, ask, Err(Failure::Lost)));
                     }
@@ -307,14 +378,22 @@ impl Porter {
                 Output::Whole(id) => self.land(id),
                 Output::Gone(id, failure) => self.gone(id, failure),
                 Output::Liar(id, peer) => {
-                    warn!(?peer, "what it sent of {} does not belong to what was offered", self.name_of(id));
+                    warn!(
+                        ?peer,
+                        "what it sent of {} does not belong to what was offered",
+                        self.name_of(id)
+                    );
                 }
             }
         }
     }
 
     fn name_of(&self, id: OfferId) -> String {
-        let name = self.wanted.get(&id).map(|wanted| wanted.partial.offer.name.as_str()).unwrap_or_default();
+        let name = self
+            .wanted
+            .get(&id)
+            .map(|wanted| wanted.partial.offer.name.as_str())
+            .unwrap_or_default();
         hobnob_protocol::text::visible(name).into_owned()
     }
 
@@ -330,7 +409,9 @@ impl Porter {
     }
 
     fn widen(&mut self, session: SessionId, lanes: usize) {
-        let Some((_, opener)) = self.sessions.get_mut(&session) else { return };
+        let Some((_, opener)) = self.sessions.get_mut(&session) else {
+            return;
+        };
         let lanes = opener.widen(lanes, &self.room_to_fetch);
         if let Some(fetchers) = self.fetchers.get_mut(&session) {
             fetchers.widen(lanes, opener);
@@ -348,14 +429,20 @@ impl Porter {
                     self.tell(Input::Flows(session, rtt));
                 }
             }
-            Fetched::Answered(session, ask, outcome) => self.tell(Input::Answered(session, ask, outcome)),
+            Fetched::Answered(session, ask, outcome) => {
+                self.tell(Input::Answered(session, ask, outcome))
+            }
             Fetched::NotWritten(id, WriteError::Full) => {
                 info!("no room for {}: it goes on when there is", self.name_of(id));
                 self.tell(Input::Full(id));
             }
             Fetched::NotWritten(id, error) => self.give_up(id, error.to_string()),
             Fetched::Ended(session, run) => {
-                if self.fetchers.get(&session).is_some_and(|fetchers| fetchers.run == run) {
+                if self
+                    .fetchers
+                    .get(&session)
+                    .is_some_and(|fetchers| fetchers.run == run)
+                {
                     self.fetchers.remove(&session);
                     self.tell(Input::StreamsEnded(session));
                 }
@@ -367,8 +454,12 @@ impl Porter {
         let why = match failure {
             Failure::NotHere => "its sender does not have it any more",
             Failure::Refused => "its sender has taken it back",
-            Failure::Changed => "it has changed since it was offered: ask for it to be offered again",
-            Failure::Lies | Failure::Lost | Failure::Local => "what came was not what had been offered",
+            Failure::Changed => {
+                "it has changed since it was offered: ask for it to be offered again"
+            }
+            Failure::Lies | Failure::Lost | Failure::Local => {
+                "what came was not what had been offered"
+            }
         };
         match self.wanted.get(&id) {
             Some(wanted) if matches!(failure, Failure::Refused | Failure::Changed) => {
@@ -379,30 +470,46 @@ impl Porter {
         }
     }
 
-    /// Ends a transfer of what its author gives to nobody any more. What there is of it is of no use, and removed before that is told.
+    /// Ends a transfer of what its author gives to nobody any more. What there is of it is of no
+    /// use, and removed before that is told.
     fn lose(&mut self, id: OfferId, offer: Offer, received_at_ms: u64, why: String) {
         let removed = self.drop_transfer(id);
         let done = self.done.clone();
         self.spawn(async move {
             removed.await;
-            let _ = done.send(Done::Lost { id, offer, received_at_ms, why });
+            let _ = done.send(Done::Lost {
+                id,
+                offer,
+                received_at_ms,
+                why,
+            });
         });
     }
 
     /// Ends a transfer that can't come to an end. What there is of it stays, for another try.
     fn give_up(&mut self, id: OfferId, why: String) {
         self.tell(Input::Drop(id));
-        let Some(wanted) = self.wanted.remove(&id) else { return };
+        let Some(wanted) = self.wanted.remove(&id) else {
+            return;
+        };
         wanted.partial.cancel();
         self.fail(id, wanted.partial.offer.clone(), wanted.received_at_ms, why);
     }
 
     fn fail(&mut self, id: OfferId, offer: Offer, received_at_ms: u64, why: String) {
-        self.keep(id, OfferRecord { state: OfferState::Failed, place: None, why: Some(why.clone()) });
+        self.keep(
+            id,
+            OfferRecord {
+                state: OfferState::Failed,
+                place: None,
+                why: Some(why.clone()),
+            },
+        );
         self.say_state(id, offer, received_at_ms, FileState::Failed, Some(why));
     }
 
-    /// Notes what became of an offer. What the disk does not take is said in the log, and tried anew after a restart.
+    /// Notes what became of an offer. What the disk does not take is said in the log, and tried
+    /// anew after a restart.
     fn keep(&self, id: OfferId, record: OfferRecord) {
         let kept = self.desk.set(id, record);
         self.spawn(async move {

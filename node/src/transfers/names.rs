@@ -1,4 +1,5 @@
-//! Names for what comes from others: nothing of a peer's choosing may lead elsewhere, hide, or disturb a screen.
+//! Names for what comes from others: nothing of a peer's choosing may lead elsewhere, hide, or
+//! disturb a screen.
 
 use hobnob_protocol::text::visible;
 
@@ -11,18 +12,32 @@ pub(super) const NAMES_MAX: u32 = 10_000;
 /// Longest ending that is kept when a name is cut.
 const ENDING_BYTES_MAX: usize = 16;
 
-/// The last part of a peer's name for something, made harmless: one path component, visible, of characters that show.
+/// The last part of a peer's name for something, made harmless: one path component, visible, of
+/// characters that show.
 pub(super) fn clean(name: &str) -> String {
-    let last = name.rsplit(['/', '\\']).find(|part| !part.trim().is_empty()).unwrap_or_default();
+    let last = name
+        .rsplit(['/', '\\'])
+        .find(|part| !part.trim().is_empty())
+        .unwrap_or_default();
     // Every character that `visible` would have to stand in for is one that no name needs.
-    let harmless = |c: char| if visible(c.encode_utf8(&mut [0; 4])).chars().ne([c]) || c == '\0' { '_' } else { c };
+    let harmless = |c: char| {
+        if visible(c.encode_utf8(&mut [0; 4])).chars().ne([c]) || c == '\0' {
+            '_'
+        } else {
+            c
+        }
+    };
     let name: String = last.trim().chars().map(harmless).collect();
     let name = match name.trim_start_matches('.') {
         shown if shown.len() < name.len() => format!("_{shown}"),
         _ => name,
     };
     let name = cut(without_tail(&name));
-    if name.is_empty() { "file".to_owned() } else { name }
+    if name.is_empty() {
+        "file".to_owned()
+    } else {
+        name
+    }
 }
 
 /// The name for the `n`-th that would be called so: `name (2).ext`.
@@ -87,7 +102,10 @@ mod tests {
             ("gnp\u{202e}exe.", "gnp_exe"),
             ("nul\0", "nul_"),
             (long.as_str(), &format!("{}.jpeg", "é".repeat(97))),
-            (format!("{} and so on", "a".repeat(NAME_BYTES_MAX - 1)).as_str(), &"a".repeat(NAME_BYTES_MAX - 1)),
+            (
+                format!("{} and so on", "a".repeat(NAME_BYTES_MAX - 1)).as_str(),
+                &"a".repeat(NAME_BYTES_MAX - 1),
+            ),
             ("a.\u{3000}.", "a"),
         ] {
             assert_eq!(clean(given), cleaned, "{given:?}");
@@ -99,7 +117,10 @@ mod tests {
         assert_eq!(numbered("a.txt", 1), "a.txt");
         assert_eq!(numbered("a.txt", 2), "a (2).txt");
         assert_eq!(numbered("folder", 3), "folder (3)");
-        assert_eq!(numbered("ver. with a long ending that is none", 2), "ver. with a long ending that is none (2)");
+        assert_eq!(
+            numbered("ver. with a long ending that is none", 2),
+            "ver. with a long ending that is none (2)"
+        );
     }
 
     proptest! {

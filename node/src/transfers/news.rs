@@ -1,4 +1,5 @@
-//! What users are told of transfers: every change of state, and how far they are, a few times a second.
+//! What users are told of transfers: every change of state, and how far they are, a few times a
+//! second.
 
 use super::super::FileState;
 use super::Porter;
@@ -34,20 +35,35 @@ pub(super) struct Moved {
 impl Moved {
     /// So much was here before.
     pub(super) fn from(bytes: u64) -> Self {
-        Self { bytes, ..Self::default() }
+        Self {
+            bytes,
+            ..Self::default()
+        }
     }
 
     fn measure(&mut self, now: Duration, bytes: u64) {
-        if let Some(seconds) = self.at.and_then(|at| now.checked_sub(at)).map(|since| since.as_secs_f64()).filter(|s| *s > 0.0) {
+        if let Some(seconds) = self
+            .at
+            .and_then(|at| now.checked_sub(at))
+            .map(|since| since.as_secs_f64())
+            .filter(|s| *s > 0.0)
+        {
             #[expect(clippy::cast_precision_loss, reason = "a speed to be shown")]
             let newest = bytes.saturating_sub(self.bytes) as f64 / seconds;
-            self.rate = Some(self.rate.map_or(newest, |rate| rate + SMOOTHING * (newest - rate)));
+            self.rate = Some(
+                self.rate
+                    .map_or(newest, |rate| rate + SMOOTHING * (newest - rate)),
+            );
         }
         (self.bytes, self.at) = (bytes, Some(now));
     }
 
     fn rate(&self) -> Option<u64> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a speed to be shown")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a speed to be shown"
+        )]
         self.rate.map(|rate| rate.max(0.0) as u64)
     }
 
@@ -76,10 +92,15 @@ impl Porter {
     pub(super) fn tell_news(&mut self, now: Duration) {
         let mut all = Vec::new();
         for (id, wanted) in &mut self.wanted {
-            let Some(progress) = self.machine.progress(*id) else { continue };
+            let Some(progress) = self.machine.progress(*id) else {
+                continue;
+            };
             wanted.moved.measure(now, progress.bytes);
             let waits_for_room = self.machine.waits_for_room(*id);
-            if wanted.moved.is_news(!progress.from.is_empty(), waits_for_room) {
+            if wanted
+                .moved
+                .is_news(!progress.from.is_empty(), waits_for_room)
+            {
                 all.push(incoming(*id, wanted, progress, waits_for_room));
             }
         }
@@ -96,40 +117,96 @@ impl Porter {
     pub(super) fn live_news(&self) -> impl Iterator<Item = FileNews> {
         let incoming = self.wanted.iter().filter_map(|(id, wanted)| {
             let progress = self.machine.progress(*id)?;
-            Some(incoming(*id, wanted, progress, self.machine.waits_for_room(*id)))
+            Some(incoming(
+                *id,
+                wanted,
+                progress,
+                self.machine.waits_for_room(*id),
+            ))
         });
-        incoming.chain(self.sending.iter().filter_map(|((id, peer), sending)| outgoing(*id, *peer, sending)))
+        incoming.chain(
+            self.sending
+                .iter()
+                .filter_map(|((id, peer), sending)| outgoing(*id, *peer, sending)),
+        )
     }
 
-    pub(super) fn say_state(&self, id: OfferId, offer: Offer, received_at_ms: u64, state: FileState, why: Option<String>) {
-        self.publish(vec![FileNews { state, why, ..plain(id, offer, received_at_ms) }]);
+    pub(super) fn say_state(
+        &self,
+        id: OfferId,
+        offer: Offer,
+        received_at_ms: u64,
+        state: FileState,
+        why: Option<String>,
+    ) {
+        self.publish(vec![FileNews {
+            state,
+            why,
+            ..plain(id, offer, received_at_ms)
+        }]);
     }
 
-    pub(super) fn say_of_peer(&self, id: OfferId, offer: Offer, received_at_ms: u64, state: FileState, peer: PeerId) {
-        self.publish(vec![FileNews { state, peers: vec![peer], ..plain(id, offer, received_at_ms) }]);
+    pub(super) fn say_of_peer(
+        &self,
+        id: OfferId,
+        offer: Offer,
+        received_at_ms: u64,
+        state: FileState,
+        peer: PeerId,
+    ) {
+        self.publish(vec![FileNews {
+            state,
+            peers: vec![peer],
+            ..plain(id, offer, received_at_ms)
+        }]);
     }
 
     pub(super) fn say_done(&self, id: OfferId, offer: Offer, received_at_ms: u64, place: PathBuf) {
         let bytes = offer.size;
-        self.publish(vec![FileNews { state: FileState::Done, bytes, place: Some(place), ..plain(id, offer, received_at_ms) }]);
+        self.publish(vec![FileNews {
+            state: FileState::Done,
+            bytes,
+            place: Some(place),
+            ..plain(id, offer, received_at_ms)
+        }]);
     }
 
     /// A peer has all of what this node offered.
-    pub(super) fn sent_whole(&mut self, id: OfferId, offer: Offer, received_at_ms: u64, peer: PeerId) {
+    pub(super) fn sent_whole(
+        &mut self,
+        id: OfferId,
+        offer: Offer,
+        received_at_ms: u64,
+        peer: PeerId,
+    ) {
         self.sending.remove(&(id, peer));
         let bytes = offer.size;
-        let news = FileNews { state: FileState::Done, bytes, peers: vec![peer], ..plain(id, offer, received_at_ms) };
+        let news = FileNews {
+            state: FileState::Done,
+            bytes,
+            peers: vec![peer],
+            ..plain(id, offer, received_at_ms)
+        };
         self.publish(vec![news]);
     }
 
     /// Counts what a peer was sent.
     pub(super) fn count_sent(&mut self, session: SessionId, id: OfferId, bytes: u64) {
-        let Some((peer, _)) = self.sessions.get(&session) else { return };
+        let Some((peer, _)) = self.sessions.get(&session) else {
+            return;
+        };
         let key = (id, *peer);
         if let Some(sending) = self.sending.get_mut(&key) {
             sending.bytes += bytes;
         } else if self.sending.len() < SENDING_MAX {
-            self.sending.insert(key, Sending { bytes, moved: Moved::default(), what: None });
+            self.sending.insert(
+                key,
+                Sending {
+                    bytes,
+                    moved: Moved::default(),
+                    what: None,
+                },
+            );
             self.read_for_news(key);
         }
     }
@@ -149,17 +226,32 @@ impl Porter {
 
 fn plain(id: OfferId, offer: Offer, received_at_ms: u64) -> FileNews {
     let state = FileState::Offered;
-    FileNews { id, offer, received_at_ms, state, bytes: 0, rate: None, peers: Vec::new(), place: None, why: None }
+    FileNews {
+        id,
+        offer,
+        received_at_ms,
+        state,
+        bytes: 0,
+        rate: None,
+        peers: Vec::new(),
+        place: None,
+        why: None,
+    }
 }
 
 fn incoming(id: OfferId, wanted: &Wanted, progress: Progress, waits_for_room: bool) -> FileNews {
     let moving = !progress.from.is_empty();
     FileNews {
-        state: if moving { FileState::Moving } else { FileState::Waiting },
+        state: if moving {
+            FileState::Moving
+        } else {
+            FileState::Waiting
+        },
         bytes: progress.bytes,
         rate: wanted.moved.rate().filter(|_| moving),
         peers: progress.from.into_iter().collect(),
-        why: waits_for_room.then(|| "there is no room on the disk: it goes on when there is".to_owned()),
+        why: waits_for_room
+            .then(|| "there is no room on the disk: it goes on when there is".to_owned()),
         ..plain(id, wanted.partial.offer.clone(), wanted.received_at_ms)
     }
 }
@@ -169,7 +261,13 @@ fn outgoing(id: OfferId, peer: PeerId, sending: &Sending) -> Option<FileNews> {
     // What a peer lost and asked for again is not more than all.
     let bytes = sending.bytes.min(offer.size);
     let (rate, peers) = (sending.moved.rate(), vec![peer]);
-    Some(FileNews { state: FileState::Moving, bytes, rate, peers, ..plain(id, offer, received_at_ms) })
+    Some(FileNews {
+        state: FileState::Moving,
+        bytes,
+        rate,
+        peers,
+        ..plain(id, offer, received_at_ms)
+    })
 }
 
 /// How things stand with an offer that is not under way.
@@ -181,7 +279,22 @@ pub(super) fn of_row(row: &OfferRow, id: OfferId, offer: Offer, me: PeerId) -> F
         OfferState::Declined => FileState::Declined,
         OfferState::Failed => FileState::Failed,
     };
-    let bytes = if state == FileState::Done { offer.size } else { 0 };
-    let place = row.record.place.as_deref().map(place_of).filter(|_| state == FileState::Done && id.name.author != me);
-    FileNews { state, bytes, place, why: row.record.why.clone(), ..plain(id, offer, row.entry.received_at_ms) }
+    let bytes = if state == FileState::Done {
+        offer.size
+    } else {
+        0
+    };
+    let place = row
+        .record
+        .place
+        .as_deref()
+        .map(place_of)
+        .filter(|_| state == FileState::Done && id.name.author != me);
+    FileNews {
+        state,
+        bytes,
+        place,
+        why: row.record.why.clone(),
+        ..plain(id, offer, row.entry.received_at_ms)
+    }
 }

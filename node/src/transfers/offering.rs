@@ -35,26 +35,49 @@ pub(super) enum PathError {
     Offer(#[from] OfferError),
 }
 
-/// Reads what is at `path`, and keeps what is needed to serve it. Blocks for as long as reading it takes.
+/// Reads what is at `path`, and keeps what is needed to serve it. Blocks for as long as reading it
+/// takes.
 pub(super) fn offer(path: &Path, stock: &Stock) -> Result<Offer, PathError> {
-    let read = |source| PathError::Read { path: path.display().to_string(), source };
+    let read = |source| PathError::Read {
+        path: path.display().to_string(),
+        source,
+    };
     let root = path.canonicalize().map_err(read)?;
     let stat = fs::metadata(&root).map_err(read)?;
-    let name = root.file_name().unwrap_or(root.as_os_str()).to_string_lossy().into_owned();
+    let name = root
+        .file_name()
+        .unwrap_or(root.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     let (layout, folder) = if stat.is_file() {
-        (Layout::of(&root, Vec::new(), [PathBuf::new()]).map_err(read)?, None)
+        (
+            Layout::of(&root, Vec::new(), [PathBuf::new()]).map_err(read)?,
+            None,
+        )
     } else if stat.is_dir() {
         let (layout, folder) = lay_out(&root).map_err(|error| error.unwrap_or_else(read))?;
         (layout, Some(folder))
     } else {
         return Err(PathError::Special(root.display().to_string()));
     };
-    let media = if folder.is_some() { String::new() } else { media_type(&name).to_owned() };
+    let media = if folder.is_some() {
+        String::new()
+    } else {
+        media_type(&name).to_owned()
+    };
     let size = layout.size();
-    let unhashed = Offer { name, media, size, hash: offer::ContentHash([0; 32]), folder };
+    let unhashed = Offer {
+        name,
+        media,
+        size,
+        hash: offer::ContentHash([0; 32]),
+        folder,
+    };
     unhashed.check()?;
     let hash = hash(layout, stock).map_err(|error| match error {
-        HashError::Stock(StockError::Changed(what)) => PathError::Changed(what.replace(" since it was offered", "")),
+        HashError::Stock(StockError::Changed(what)) => {
+            PathError::Changed(what.replace(" since it was offered", ""))
+        }
         HashError::Stock(StockError::Missing(source)) => read(source),
         HashError::Keep(error) => PathError::Keep(error),
     })?;
@@ -76,20 +99,31 @@ impl LayError {
     }
 }
 
-/// Everything in a folder, in a fixed order. What is neither file nor folder, a link above all, is left out.
+/// Everything in a folder, in a fixed order. What is neither file nor folder, a link above all, is
+/// left out.
 fn lay_out(root: &Path) -> Result<(Layout, offer::Folder), LayError> {
     let mut entries = Vec::new();
-    walk(root, Path::new(""), &mut entries).map_err(|error| error.map_or(LayError::Offer(OfferError::Folder), LayError::Read))?;
+    walk(root, Path::new(""), &mut entries)
+        .map_err(|error| error.map_or(LayError::Offer(OfferError::Folder), LayError::Read))?;
     let files = entries.len() as u64;
-    let paths = entries.iter().filter(|(_, is_folder)| !is_folder).map(|(path, _)| path.clone());
+    let paths = entries
+        .iter()
+        .filter(|(_, is_folder)| !is_folder)
+        .map(|(path, _)| path.clone());
     let layout = Layout::of(root, Vec::new(), paths).map_err(LayError::Read)?;
     let mut sizes = layout.sizes();
     let listed = entries.iter().map(|(path, is_folder)| {
         let name = path.to_string_lossy();
         if *is_folder {
-            return ManifestEntry { path: format!("{name}/"), size: 0 };
+            return ManifestEntry {
+                path: format!("{name}/"),
+                size: 0,
+            };
         }
-        ManifestEntry { path: name.into_owned(), size: sizes.next().unwrap_or_default() }
+        ManifestEntry {
+            path: name.into_owned(),
+            size: sizes.next().unwrap_or_default(),
+        }
     });
     let listed: Vec<_> = listed.collect();
     drop(sizes);
@@ -98,13 +132,24 @@ fn lay_out(root: &Path) -> Result<(Layout, offer::Folder), LayError> {
     if manifest_bytes > MANIFEST_BYTES_MAX {
         return Err(LayError::Offer(OfferError::Folder));
     }
-    Ok((layout.with_head(head), offer::Folder { manifest_bytes, files }))
+    Ok((
+        layout.with_head(head),
+        offer::Folder {
+            manifest_bytes,
+            files,
+        },
+    ))
 }
 
 /// Lists files, and folders with nothing in them. An error without a cause means: too many.
-fn walk(root: &Path, below: &Path, entries: &mut Vec<(PathBuf, bool)>) -> Result<(), Option<io::Error>> {
+fn walk(
+    root: &Path,
+    below: &Path,
+    entries: &mut Vec<(PathBuf, bool)>,
+) -> Result<(), Option<io::Error>> {
     let read = fs::read_dir(root.join(below)).map_err(Some)?;
-    let names = read.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))));
+    let names =
+        read.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))));
     let mut names = names.collect::<io::Result<Vec<_>>>().map_err(Some)?;
     names.sort_by(|(one, _), (other, _)| one.cmp(other));
     let before = entries.len();
@@ -136,7 +181,12 @@ fn hash(layout: Layout, stock: &Stock) -> Result<offer::ContentHash, HashError> 
     // Two offers at once each have a file of their own, until the hash names it.
     let new = tempfile_in(stock).map_err(HashError::Keep)?;
     let hashed = write_leaves(&layout, shape, &new.0);
-    let kept = hashed.and_then(|hash| stock.keep(hash, &layout, &new.1).map(|()| hash).map_err(HashError::Keep));
+    let kept = hashed.and_then(|hash| {
+        stock
+            .keep(hash, &layout, &new.1)
+            .map(|()| hash)
+            .map_err(HashError::Keep)
+    });
     if kept.is_err() {
         let _ = fs::remove_file(&new.1);
     }
@@ -150,7 +200,11 @@ fn tempfile_in(stock: &Stock) -> io::Result<(File, PathBuf)> {
     Ok((File::create(&path)?, path))
 }
 
-fn write_leaves(layout: &Layout, shape: Shape, file: &File) -> Result<offer::ContentHash, HashError> {
+fn write_leaves(
+    layout: &Layout,
+    shape: Shape,
+    file: &File,
+) -> Result<offer::ContentHash, HashError> {
     let reader = Reader::new(layout.clone());
     let mut out = BufWriter::new(file);
     let mut spans = Vec::with_capacity(usize::try_from(shape.spans()).unwrap_or_default());
@@ -158,11 +212,13 @@ fn write_leaves(layout: &Layout, shape: Shape, file: &File) -> Result<offer::Con
     for span in 0..shape.spans() {
         let first = span * SPAN_PIECES as u64;
         let start = first * PIECE_BYTES as u64;
-        let len = usize::try_from((shape.size() - start).min(buffer.len() as u64)).expect("at most a span");
+        let len = usize::try_from((shape.size() - start).min(buffer.len() as u64))
+            .expect("at most a span");
         let bytes = &mut buffer[..len];
         reader.fill(start, bytes).map_err(HashError::Stock)?;
         let leaves = leaves_of(shape, first, bytes);
-        out.write_all(leaves.as_flattened()).map_err(HashError::Keep)?;
+        out.write_all(leaves.as_flattened())
+            .map_err(HashError::Keep)?;
         spans.push(shape.fold(&leaves));
     }
     out.flush().map_err(HashError::Keep)?;
@@ -172,7 +228,11 @@ fn write_leaves(layout: &Layout, shape: Shape, file: &File) -> Result<offer::Con
 /// The leaves of a span's pieces, on two threads where there is enough to do.
 fn leaves_of(shape: Shape, first: u64, bytes: &[u8]) -> Vec<Leaf> {
     let leaves = |first: u64, bytes: &[u8]| -> Vec<Leaf> {
-        bytes.chunks(PIECE_BYTES).zip(first..).map(|(bytes, piece)| shape.leaf(piece, bytes)).collect()
+        bytes
+            .chunks(PIECE_BYTES)
+            .zip(first..)
+            .map(|(bytes, piece)| shape.leaf(piece, bytes))
+            .collect()
     };
     let half = PIECE_BYTES * SPAN_PIECES / 2;
     if bytes.len() <= half {
@@ -187,9 +247,13 @@ fn leaves_of(shape: Shape, first: u64, bytes: &[u8]) -> Vec<Leaf> {
     })
 }
 
-/// What a name's ending says of its content: the kinds that people send each other. A hint for the other end.
+/// What a name's ending says of its content: the kinds that people send each other. A hint for the
+/// other end.
 fn media_type(name: &str) -> &'static str {
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
+    let ending = name
+        .rsplit_once('.')
+        .map(|(_, ending)| ending.to_ascii_lowercase())
+        .unwrap_or_default();
     match ending.as_str() {
         "png" => "image/png",
         "jpg" | "jpeg" => "image/jpeg",
@@ -231,7 +295,10 @@ mod tests {
             let path = dir.path().join("a.png");
             fs::write(&path, &bytes).unwrap();
             let offer = offer(&path, &stock).unwrap();
-            assert_eq!((offer.name.as_str(), offer.media.as_str(), offer.size), ("a.png", "image/png", size as u64));
+            assert_eq!(
+                (offer.name.as_str(), offer.media.as_str(), offer.size),
+                ("a.png", "image/png", size as u64)
+            );
             assert_eq!(offer.hash.0, *blake3::hash(&bytes).as_bytes());
             let stocked = stock.find(offer.hash, offer.size).unwrap();
             assert_eq!(stocked.pieces(0..stocked.shape.pieces()).unwrap(), bytes);
@@ -253,8 +320,16 @@ mod tests {
         let stocked = stock.find(offer.hash, offer.size).unwrap();
         let bytes = stocked.pieces(0..1).unwrap();
         let (head, files) = bytes.split_at(usize::try_from(folder.manifest_bytes).unwrap());
-        let entry = |path: &str, size| ManifestEntry { path: path.into(), size };
-        let expected = [entry("a", 0), entry("b", 2), entry("sub/c", 3), entry("sub/empty/", 0)];
+        let entry = |path: &str, size| ManifestEntry {
+            path: path.into(),
+            size,
+        };
+        let expected = [
+            entry("a", 0),
+            entry("b", 2),
+            entry("sub/c", 3),
+            entry("sub/empty/", 0),
+        ];
         assert_eq!(manifest::decode(&offer, folder, head).unwrap(), expected);
         assert_eq!(files, b"bbccc");
     }
@@ -268,7 +343,9 @@ mod tests {
         let offer = offer(&path, &stock).unwrap();
         fs::write(&path, "and after").unwrap();
         let stocked = stock.find(offer.hash, offer.size).unwrap();
-        assert!(matches!(stocked.pieces(0..1), Err(StockError::Changed(what)) if what.ends_with("/a")));
+        assert!(
+            matches!(stocked.pieces(0..1), Err(StockError::Changed(what)) if what.ends_with("/a"))
+        );
         fs::remove_file(&path).unwrap();
         let stocked = stock.find(offer.hash, offer.size).unwrap();
         assert!(matches!(stocked.pieces(0..1), Err(StockError::Missing(_))));
@@ -278,7 +355,13 @@ mod tests {
     fn what_is_neither_file_nor_folder_is_no_offer() {
         let dir = tempfile::tempdir().unwrap();
         let stock = stock(dir.path());
-        assert!(matches!(offer(Path::new("/dev/null"), &stock), Err(PathError::Special(_))));
-        assert!(matches!(offer(&dir.path().join("none"), &stock), Err(PathError::Read { .. })));
+        assert!(matches!(
+            offer(Path::new("/dev/null"), &stock),
+            Err(PathError::Special(_))
+        ));
+        assert!(matches!(
+            offer(&dir.path().join("none"), &stock),
+            Err(PathError::Read { .. })
+        ));
     }
 }

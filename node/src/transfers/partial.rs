@@ -1,8 +1,11 @@
-//! Content on its way: the part of it that is here, and the leaves that prove each piece of that part.
+//! Content on its way: the part of it that is here, and the leaves that prove each piece of that
+//! part.
 //!
-//! A part lies in the downloads folder under a name that does not show, and gets its own when it is whole and on disk. It stays in the
-//! folder in which it was begun, also when another one is the downloads folder meanwhile: the home knows which. The leaf of a piece is
-//! written after the piece. So what a crash leaves behind proves itself: a piece counts as held if it has the hash that is noted for it.
+//! A part lies in the downloads folder under a name that does not show, and gets its own when it is
+//! whole and on disk. It stays in the folder in which it was begun, also when another one is the
+//! downloads folder meanwhile: the home knows which. The leaf of a piece is written after the
+//! piece. So what a crash leaves behind proves itself: a piece counts as held if it has the hash
+//! that is noted for it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
@@ -44,7 +47,10 @@ pub(super) enum WriteError {
 }
 
 impl From<io::Error> for WriteError {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an open list; all others mean: it failed")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an open list; all others mean: it failed"
+    )]
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Full,
@@ -110,14 +116,23 @@ impl Place {
     fn find(downloads: &Path, stock: &Stock, (log, seq): (LogId, Seq)) -> Self {
         let leaves = leaves_name(log, seq);
         let part = format!(".hobnob-{leaves}");
-        let (leaves, noted) = (stock.path(&leaves), stock.path(&format!("{log:016x}-{seq}.folder", log = log.0)));
+        let (leaves, noted) = (
+            stock.path(&leaves),
+            stock.path(&format!("{log:016x}-{seq}.folder", log = log.0)),
+        );
         let begun = fs::read(&noted).ok().map(|bytes| place_of(&bytes));
         let begun = begun.filter(|folder| folder.is_absolute() && is_there(&folder.join(&part)));
         let here = || std::path::absolute(downloads).unwrap_or_else(|_| downloads.to_owned());
-        Self { downloads: begun.unwrap_or_else(here), part, leaves, noted }
+        Self {
+            downloads: begun.unwrap_or_else(here),
+            part,
+            leaves,
+            noted,
+        }
     }
 
-    /// Remembers it, before there is anything. What is remembered already is not written again: a crash can't spoil it.
+    /// Remembers it, before there is anything. What is remembered already is not written again: a
+    /// crash can't spoil it.
     fn note(&self) -> io::Result<()> {
         let path = bytes_of(&self.downloads);
         if fs::read(&self.noted).is_ok_and(|noted| noted == path) {
@@ -128,7 +143,8 @@ impl Place {
         file.sync_all()
     }
 
-    /// Removes what is there. The leaves go last: they tell that the part is this home's, and one without them is not touched.
+    /// Removes what is there. The leaves go last: they tell that the part is this home's, and one
+    /// without them is not touched.
     fn clear(&self) {
         if !is_there(&self.leaves) {
             let _ = fs::remove_file(&self.noted);
@@ -136,7 +152,11 @@ impl Place {
         }
         let part = self.downloads.join(&self.part);
         let is_folder = part.symlink_metadata().is_ok_and(|stat| stat.is_dir());
-        let removed = if is_folder { fs::remove_dir_all(part) } else { fs::remove_file(part) };
+        let removed = if is_folder {
+            fs::remove_dir_all(part)
+        } else {
+            fs::remove_file(part)
+        };
         let absent_is_fine = |result: io::Result<()>| match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -152,13 +172,19 @@ impl Place {
 
 /// Whether there is something. Where that can't be told, there may be.
 fn is_there(path: &Path) -> bool {
-    !path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    !path
+        .symlink_metadata()
+        .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Which offers have leaves in the home: the log and the number of each. What has none there is nothing that this home began.
+/// Which offers have leaves in the home: the log and the number of each. What has none there is
+/// nothing that this home began.
 pub(super) fn begun(stock: &Stock) -> io::Result<Vec<(LogId, Seq)>> {
     let named = |name: &str| {
-        let (log, seq) = name.strip_suffix(".part").or(name.strip_suffix(".folder"))?.split_once('-')?;
+        let (log, seq) = name
+            .strip_suffix(".part")
+            .or(name.strip_suffix(".folder"))?
+            .split_once('-')?;
         Some((LogId(u64::from_str_radix(log, 16).ok()?), seq.parse().ok()?))
     };
     let begun: BTreeSet<_> = stock.names()?.filter_map(|name| named(&name)).collect();
@@ -171,12 +197,22 @@ const FILES: &str = "files";
 
 impl Partial {
     /// Takes up what is there of it, or begins. Blocks for as long as reading what is there takes.
-    pub(super) fn open(downloads: &Path, stock: &Stock, id: OfferId, offer: Offer) -> Result<(Self, Held), WriteError> {
+    pub(super) fn open(
+        downloads: &Path,
+        stock: &Stock,
+        id: OfferId,
+        offer: Offer,
+    ) -> Result<(Self, Held), WriteError> {
         let place = Place::find(downloads, stock, (id.name.log, id.seq));
         let downloads = Folder::make(&place.downloads)?;
         place.note()?;
         let shape = Shape::of(offer.size);
-        let leaves = File::options().read(true).write(true).create(true).truncate(false).open(&place.leaves)?;
+        let leaves = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&place.leaves)?;
         leaves.set_len(shape.pieces() * LEAF_BYTES as u64)?;
         let target = match offer.folder {
             None => {
@@ -188,7 +224,13 @@ impl Partial {
                 let dir = downloads.sub(&place.part)?;
                 let head = dir.file(HEAD)?;
                 let head_pieces = folder.manifest_bytes.div_ceil(PIECE_BYTES as u64);
-                Target::Folder(Box::new(Parts { dir, head, head_pieces, head_held: HashSet::new(), laid: None }))
+                Target::Folder(Box::new(Parts {
+                    dir,
+                    head,
+                    head_pieces,
+                    head_held: HashSet::new(),
+                    laid: None,
+                }))
             }
         };
         let partial = Self {
@@ -219,9 +261,13 @@ impl Partial {
         let mut buffer = vec![0; PIECE_BYTES];
         for piece in 0..self.shape.pieces() {
             let mut leaf: Leaf = [0; LEAF_BYTES];
-            self.leaves.read_exact_at(&mut leaf, piece * LEAF_BYTES as u64)?;
+            self.leaves
+                .read_exact_at(&mut leaf, piece * LEAF_BYTES as u64)?;
             let bytes = &mut buffer[..self.shape.piece_len(piece)];
-            if leaf == [0; LEAF_BYTES] || self.target().read(piece, bytes).is_err() || self.shape.leaf(piece, bytes) != leaf {
+            if leaf == [0; LEAF_BYTES]
+                || self.target().read(piece, bytes).is_err()
+                || self.shape.leaf(piece, bytes) != leaf
+            {
                 continue;
             }
             held.insert(piece);
@@ -233,9 +279,14 @@ impl Partial {
         Ok(held)
     }
 
-    /// Keeps pieces of one span, each if it has the leaf it must have. Those that are kept are added to `kept`, also if one after them
-    /// is not.
-    pub(super) fn write(&self, span_leaves: &[Leaf], pieces: &[(u64, Bytes)], kept: &mut Vec<u64>) -> Result<(), WriteError> {
+    /// Keeps pieces of one span, each if it has the leaf it must have. Those that are kept are
+    /// added to `kept`, also if one after them is not.
+    pub(super) fn write(
+        &self,
+        span_leaves: &[Leaf],
+        pieces: &[(u64, Bytes)],
+        kept: &mut Vec<u64>,
+    ) -> Result<(), WriteError> {
         for (piece, bytes) in pieces {
             let within = usize::try_from(piece % SPAN_PIECES as u64).expect("below 64");
             let leaf = self.shape.leaf(*piece, bytes);
@@ -267,19 +318,31 @@ impl Partial {
 
     /// Makes a folder's files once its manifest is here, and gives them what came with it.
     fn lay_out_if_known(&self) -> Result<(), WriteError> {
-        let Target::Folder(parts) = &mut *self.target() else { return Ok(()) };
-        let Some(folder) = self.offer.folder.filter(|_| parts.laid.is_none()) else { return Ok(()) };
+        let Target::Folder(parts) = &mut *self.target() else {
+            return Ok(());
+        };
+        let Some(folder) = self.offer.folder.filter(|_| parts.laid.is_none()) else {
+            return Ok(());
+        };
         if (parts.head_held.len() as u64) < parts.head_pieces {
             return Ok(());
         }
-        let mut manifest = vec![0; usize::try_from(folder.manifest_bytes).expect("at most MANIFEST_BYTES_MAX")];
+        let mut manifest =
+            vec![0; usize::try_from(folder.manifest_bytes).expect("at most MANIFEST_BYTES_MAX")];
         parts.head.read_exact_at(&mut manifest, 0)?;
         let entries = clean_paths(manifest::decode(&self.offer, folder, &manifest)?)?;
         let laid = Laid::make(parts.dir.sub(FILES)?, manifest, entries)?;
-        let end = self.shape.size().min(parts.head_pieces * PIECE_BYTES as u64);
-        let mut rest = vec![0; usize::try_from(end - folder.manifest_bytes).expect("less than a piece")];
+        let end = self
+            .shape
+            .size()
+            .min(parts.head_pieces * PIECE_BYTES as u64);
+        let mut rest =
+            vec![0; usize::try_from(end - folder.manifest_bytes).expect("less than a piece")];
         parts.head.read_exact_at(&mut rest, folder.manifest_bytes)?;
-        parts.laid.insert(laid).write(folder.manifest_bytes, &rest)?;
+        parts
+            .laid
+            .insert(laid)
+            .write(folder.manifest_bytes, &rest)?;
         Ok(())
     }
 
@@ -311,7 +374,9 @@ impl Partial {
                 return Ok(name);
             }
         }
-        Err(io::Error::other(format!("there are {NAMES_MAX} files named like {name} already")))
+        Err(io::Error::other(format!(
+            "there are {NAMES_MAX} files named like {name} already"
+        )))
     }
 
     /// Where something of that name would be.
@@ -323,7 +388,9 @@ impl Partial {
     pub(super) fn land(&self, name: &str, stock: &Stock) -> Result<bool, WriteError> {
         let target = self.target();
         let landed = match &*target {
-            Target::File(_) => self.downloads.move_to(&self.place.part, &self.downloads, name)?,
+            Target::File(_) => self
+                .downloads
+                .move_to(&self.place.part, &self.downloads, name)?,
             Target::Folder(parts) => parts.dir.move_to(FILES, &self.downloads, name)?,
             Target::Gone => return Err(gone().into()),
         };
@@ -338,8 +405,9 @@ impl Partial {
         if let Err(error) = fs::remove_file(&self.place.noted) {
             tracing::warn!("what is left of a transfer can't be removed: {error}");
         }
-        if let Err(error) =
-            self.layout(&target, &self.path_of(name)).and_then(|it| stock.keep(self.offer.hash, &it, &self.place.leaves))
+        if let Err(error) = self
+            .layout(&target, &self.path_of(name))
+            .and_then(|it| stock.keep(self.offer.hash, &it, &self.place.leaves))
         {
             tracing::warn!("{name} has come, but can't be passed on: {error}");
         }
@@ -347,8 +415,12 @@ impl Partial {
     }
 
     fn layout(&self, target: &Target, place: &Path) -> io::Result<Layout> {
-        let Target::Folder(parts) = target else { return Layout::of(place, Vec::new(), [PathBuf::new()]) };
-        let Some(laid) = &parts.laid else { return Err(io::Error::other("its list of files is missing")) };
+        let Target::Folder(parts) = target else {
+            return Layout::of(place, Vec::new(), [PathBuf::new()]);
+        };
+        let Some(laid) = &parts.laid else {
+            return Err(io::Error::other("its list of files is missing"));
+        };
         Layout::of(place, laid.manifest().to_vec(), laid.paths())
     }
 
@@ -390,7 +462,9 @@ impl Target {
         let offset = piece * PIECE_BYTES as u64;
         match self {
             Target::File(file) => file.read_exact_at(bytes, offset),
-            Target::Folder(parts) if piece < parts.head_pieces => parts.head.read_exact_at(bytes, offset),
+            Target::Folder(parts) if piece < parts.head_pieces => {
+                parts.head.read_exact_at(bytes, offset)
+            }
             Target::Folder(parts) => match &mut parts.laid {
                 Some(laid) => laid.read(offset, bytes),
                 None => Err(io::ErrorKind::NotFound.into()),
@@ -412,7 +486,9 @@ impl Target {
             }
             Target::Folder(parts) => match &mut parts.laid {
                 Some(laid) => laid.write(offset, bytes),
-                None => Err(io::Error::other("a piece of a file came before the list of files")),
+                None => Err(io::Error::other(
+                    "a piece of a file came before the list of files",
+                )),
             },
             Target::Gone => Err(gone()),
         }

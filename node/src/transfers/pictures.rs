@@ -1,6 +1,8 @@
-//! How large pictures are whose content is here: read from the beginning of the file, and nothing else of it.
+//! How large pictures are whose content is here: read from the beginning of the file, and nothing
+//! else of it.
 //!
-//! A node decodes no picture. What its interfaces show of one they read from its place, each within its own bounds.
+//! A node decodes no picture. What its interfaces show of one they read from its place, each within
+//! its own bounds.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,10 +20,12 @@ use crate::Picture;
 /// The media types of pictures whose beginnings are understood.
 const MEDIA: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
-/// Bytes of a file in which its size in pixels must stand: in photographs it comes after what the camera noted.
+/// Bytes of a file in which its size in pixels must stand: in photographs it comes after what the
+/// camera noted.
 const BEGINNING_MAX: u64 = 1024 * 1024;
 
-/// Contents that are remembered; with one more all are forgotten, and looked at again when they are listed.
+/// Contents that are remembered; with one more all are forgotten, and looked at again when they are
+/// listed.
 const CONTENTS_MAX: usize = 4096;
 
 /// What is known of contents; none: it is no picture.
@@ -45,7 +49,11 @@ impl Pictures {
             return;
         }
         if let Some(path) = stock.file(offer.hash) {
-            let picture = size(&path).map(|(width, height)| Picture { width, height, path });
+            let picture = size(&path).map(|(width, height)| Picture {
+                width,
+                height,
+                path,
+            });
             let mut known = self.known();
             if known.len() >= CONTENTS_MAX {
                 known.clear();
@@ -68,13 +76,21 @@ fn size(path: &Path) -> Option<(u32, u32)> {
     // What has become a pipe is not waited for.
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
     let mut beginning = Vec::new();
-    File::options().read(true).custom_flags(nonblocking).open(path).ok()?.take(BEGINNING_MAX).read_to_end(&mut beginning).ok()?;
+    File::options()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)
+        .ok()?
+        .take(BEGINNING_MAX)
+        .read_to_end(&mut beginning)
+        .ok()?;
     size_in(&beginning)
 }
 
 fn size_in(beginning: &[u8]) -> Option<(u32, u32)> {
     let size = imagesize::reader_size(Cursor::new(beginning)).ok()?;
-    let [width, height] = [size.width, size.height].map(|side| u32::try_from(side).ok().filter(|side| *side > 0));
+    let [width, height] =
+        [size.width, size.height].map(|side| u32::try_from(side).ok().filter(|side| *side > 0));
     width.zip(height)
 }
 
@@ -98,8 +114,12 @@ mod tests {
             assert_eq!(size_in(beginning), Some((300, 200)), "{beginning:?}");
             assert_eq!(size_in(&beginning[..beginning.len() / 2]), None, "cut");
         }
-        for other in [&b""[..], b"this is a text and no picture", b"BM\x1e\0\0\0\0\0\0\0\x1a\0\0\0", b"GIF89a\0\0\xc8\0\xf0\0\0"]
-        {
+        for other in [
+            &b""[..],
+            b"this is a text and no picture",
+            b"BM\x1e\0\0\0\0\0\0\0\x1a\0\0\0",
+            b"GIF89a\0\0\xc8\0\xf0\0\0",
+        ] {
             assert_eq!(size_in(other), None, "{other:?}");
         }
     }
@@ -118,24 +138,39 @@ mod tests {
     #[test]
     fn a_picture_is_known_once_its_content_is_here_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let (stock, elsewhere) =
-            (Stock::open(dir.path().join("content")).unwrap(), Stock::open(dir.path().join("other")).unwrap());
+        let (stock, elsewhere) = (
+            Stock::open(dir.path().join("content")).unwrap(),
+            Stock::open(dir.path().join("other")).unwrap(),
+        );
         let path = dir.path().join("a.png");
         fs::write(&path, PNG).unwrap();
         let offer = offering::offer(&path, &stock).unwrap();
         let pictures = Pictures::default();
         pictures.look(&offer, &elsewhere);
-        assert!(pictures.of(&offer).is_none() && pictures.wants(&offer), "not here");
+        assert!(
+            pictures.of(&offer).is_none() && pictures.wants(&offer),
+            "not here"
+        );
         pictures.look(&offer, &stock);
         let place = path.canonicalize().unwrap();
-        assert_eq!(pictures.of(&offer), Some(Picture { width: 300, height: 200, path: place }));
+        assert_eq!(
+            pictures.of(&offer),
+            Some(Picture {
+                width: 300,
+                height: 200,
+                path: place
+            })
+        );
         fs::write(&path, [PNG, b"more"].concat()).unwrap();
         let changed = Pictures::default();
         changed.look(&offer, &stock);
         assert_eq!(changed.of(&offer), None);
         let text = dir.path().join("a.txt");
         fs::write(&text, PNG).unwrap();
-        assert!(!pictures.wants(&offering::offer(&text, &stock).unwrap()) || pictures.of(&offer).is_some());
+        assert!(
+            !pictures.wants(&offering::offer(&text, &stock).unwrap())
+                || pictures.of(&offer).is_some()
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Serves content to one peer: each ask is checked anew, against the rule of who may have the offer's entry.
+//! Serves content to one peer: each ask is checked anew, against the rule of who may have the
+//! offer's entry.
 
 use std::sync::Arc;
 
@@ -57,7 +58,11 @@ impl Server {
             match self.serve(&mut stream, ask, &mut open).await {
                 Ok(()) => {}
                 Err(Refusal::Answer(answer)) => {
-                    if stream.send(Bytes::copy_from_slice(&[answer.code()])).await.is_err() {
+                    if stream
+                        .send(Bytes::copy_from_slice(&[answer.code()]))
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -75,7 +80,10 @@ impl Server {
         ask: Ask,
         open: &mut Option<(ContentHash, Arc<Stocked>)>,
     ) -> Result<(), Refusal> {
-        let offer = self.offer(ask.offer).await.ok_or(Refusal::Answer(Answer::Refused))?;
+        let offer = self
+            .offer(ask.offer)
+            .await
+            .ok_or(Refusal::Answer(Answer::Refused))?;
         let stocked = match open {
             Some((hash, stocked)) if *hash == offer.hash => stocked.clone(),
             _ => {
@@ -94,10 +102,19 @@ impl Server {
         if !self.engine.may_have(self.session, id).await {
             return None;
         }
-        let rows = self.offers.read(WhichOffers::One(id.name.log, id.seq)).await.ok()?.ok()?;
+        let rows = self
+            .offers
+            .read(WhichOffers::One(id.name.log, id.seq))
+            .await
+            .ok()?
+            .ok()?;
         let row = rows.into_iter().find(|row| row.entry.name == id.name)?;
         let taken_back = row.record.state == OfferState::Declined;
-        if let Body::Offer(offer) = row.entry.entry.body { (!taken_back).then_some(offer) } else { None }
+        if let Body::Offer(offer) = row.entry.entry.body {
+            (!taken_back).then_some(offer)
+        } else {
+            None
+        }
     }
 
     async fn open(&self, id: OfferId, offer: &Offer) -> Result<Arc<Stocked>, Refusal> {
@@ -109,20 +126,33 @@ impl Server {
         }
     }
 
-    async fn send(&self, stream: &mut ContentStream, ask: Ask, stocked: &Arc<Stocked>) -> Result<(), Refusal> {
-        let proof = self.read(ask.offer, stocked, move |stocked| Ok(stocked.proof(ask.span)?));
+    async fn send(
+        &self,
+        stream: &mut ContentStream,
+        ask: Ask,
+        stocked: &Arc<Stocked>,
+    ) -> Result<(), Refusal> {
+        let proof = self.read(ask.offer, stocked, move |stocked| {
+            Ok(stocked.proof(ask.span)?)
+        });
         let pieces_read = self.read(ask.offer, stocked, pieces(ask, 0));
-        // Read before the first byte is sent, so that what can't be had is refused rather than broken off.
+        // Read before the first byte is sent, so that what can't be had is refused rather than
+        // broken off.
         let (proof, mut bytes) = (got(proof).await?, got(pieces_read).await?);
-        stream.send(Bytes::copy_from_slice(&[Answer::Here.code()])).await?;
+        stream
+            .send(Bytes::copy_from_slice(&[Answer::Here.code()]))
+            .await?;
         stream.send(proof).await?;
         let mut done = PIECES_PER_READ;
         loop {
-            let more = (done < u64::from(ask.count)).then(|| self.read(ask.offer, stocked, pieces(ask, done)));
+            let more = (done < u64::from(ask.count))
+                .then(|| self.read(ask.offer, stocked, pieces(ask, done)));
             let len = bytes.len() as u64;
             stream.send(bytes).await?;
             // Whoever counts may be busy; no peer waits for that.
-            let _ = self.reports.try_send(Served::Bytes(self.session, ask.offer, len));
+            let _ = self
+                .reports
+                .try_send(Served::Bytes(self.session, ask.offer, len));
             let Some(more) = more else { return Ok(()) };
             bytes = got(more).await.map_err(|_| Refusal::BrokenOff)?;
             done += PIECES_PER_READ;
@@ -164,11 +194,16 @@ fn answer_to(error: &StockError) -> Answer {
 }
 
 async fn got(read: oneshot::Receiver<Result<Bytes, Answer>>) -> Result<Bytes, Refusal> {
-    read.await.unwrap_or(Err(Answer::NotHere)).map_err(Refusal::Answer)
+    read.await
+        .unwrap_or(Err(Answer::NotHere))
+        .map_err(Refusal::Answer)
 }
 
 /// A read of some pieces of an ask.
-fn pieces(ask: Ask, from: u64) -> impl FnOnce(&Stocked) -> Result<Bytes, StockError> + Send + 'static {
+fn pieces(
+    ask: Ask,
+    from: u64,
+) -> impl FnOnce(&Stocked) -> Result<Bytes, StockError> + Send + 'static {
     let all = ask.pieces();
     let start = all.start + from;
     move |stocked| stocked.pieces(start..all.end.min(start + PIECES_PER_READ))

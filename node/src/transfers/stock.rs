@@ -1,7 +1,9 @@
-//! Content that this node can serve: for each hash, where its bytes are (a *layout*) and the leaves that prove them (a *tree* file).
+//! Content that this node can serve: for each hash, where its bytes are (a *layout*) and the leaves
+//! that prove them (a *tree* file).
 //!
-//! Both are files in the home's `content` folder, named by the hash. The bytes stay where the user has them; a file that is not as
-//! it was when its hash was taken is noticed by its size and time of change, and served no more.
+//! Both are files in the home's `content` folder, named by the hash. The bytes stay where the user
+//! has them; a file that is not as it was when its hash was taken is noticed by its size and time
+//! of change, and served no more.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,7 +19,8 @@ use hobnob_protocol::codec;
 use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape, Tree};
 use serde::{Deserialize, Serialize};
 
-/// Memory that reading a layout may take: for a folder of as many files as may be sent, with long paths.
+/// Memory that reading a layout may take: for a folder of as many files as may be sent, with long
+/// paths.
 const LAYOUT_MEMORY_MAX: usize = 512 * 1024 * 1024;
 
 /// Bytes at the start of a layout in which its root is: more than the longest path has.
@@ -67,25 +70,48 @@ pub(super) struct Laid {
 
 /// A stretch of content: in the head, or in one of the files.
 enum Stretch {
-    Head { start: usize, len: usize },
-    File { index: usize, offset: u64, len: usize },
+    Head {
+        start: usize,
+        len: usize,
+    },
+    File {
+        index: usize,
+        offset: u64,
+        len: usize,
+    },
 }
 
 impl Layout {
-    /// Notes where content is, as it is now. `paths` are under `root`, or one empty path for the root itself.
-    pub(super) fn of(root: &Path, head: Vec<u8>, paths: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
+    /// Notes where content is, as it is now. `paths` are under `root`, or one empty path for the
+    /// root itself.
+    pub(super) fn of(
+        root: &Path,
+        head: Vec<u8>,
+        paths: impl IntoIterator<Item = PathBuf>,
+    ) -> io::Result<Self> {
         let laid = |path: PathBuf| {
             let stat = fs::metadata(join(root, &path))?;
             let path = path.into_os_string().into_vec();
-            Ok(Laid { path, size: stat.len(), changed_s: stat.mtime(), changed_ns: stat.mtime_nsec() })
+            Ok(Laid {
+                path,
+                size: stat.len(),
+                changed_s: stat.mtime(),
+                changed_ns: stat.mtime_nsec(),
+            })
         };
         let files = paths.into_iter().map(laid).collect::<io::Result<_>>()?;
-        Ok(Self { root: bytes_of(root), head, files })
+        Ok(Self {
+            root: bytes_of(root),
+            head,
+            files,
+        })
     }
 
     /// Bytes of the content.
     pub(super) fn size(&self) -> u64 {
-        self.files.iter().fold(self.head.len() as u64, |sum, file| sum.saturating_add(file.size))
+        self.files.iter().fold(self.head.len() as u64, |sum, file| {
+            sum.saturating_add(file.size)
+        })
     }
 
     /// The sizes of the files.
@@ -106,19 +132,27 @@ impl Layout {
 
     fn path_of(&self, index: usize) -> PathBuf {
         let root = Path::new(std::ffi::OsStr::from_bytes(&self.root));
-        join(root, Path::new(std::ffi::OsStr::from_bytes(&self.files[index].path)))
+        join(
+            root,
+            Path::new(std::ffi::OsStr::from_bytes(&self.files[index].path)),
+        )
     }
 }
 
 impl Laid {
     /// Whether the file is as it was.
     fn is(&self, stat: &fs::Metadata) -> bool {
-        (stat.len(), stat.mtime(), stat.mtime_nsec()) == (self.size, self.changed_s, self.changed_ns)
+        (stat.len(), stat.mtime(), stat.mtime_nsec())
+            == (self.size, self.changed_s, self.changed_ns)
     }
 }
 
 fn join(root: &Path, path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() { root.to_owned() } else { root.join(path) }
+    if path.as_os_str().is_empty() {
+        root.to_owned()
+    } else {
+        root.join(path)
+    }
 }
 
 /// The bytes of a content, open for reading.
@@ -139,7 +173,11 @@ impl Reader {
             starts.push(at);
             at = at.saturating_add(size);
         }
-        Self { layout, starts, open: Mutex::new(None) }
+        Self {
+            layout,
+            starts,
+            open: Mutex::new(None),
+        }
     }
 
     /// Fills `buffer` from `offset` on, which must be within the content.
@@ -147,8 +185,9 @@ impl Reader {
         let mut done = 0;
         while done < buffer.len() {
             let rest = &mut buffer[done..];
-            let stretch =
-                self.stretch(offset + done as u64, rest.len()).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            let stretch = self
+                .stretch(offset + done as u64, rest.len())
+                .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
             done += match stretch {
                 Stretch::Head { start, len } => {
                     rest[..len].copy_from_slice(&self.layout.head[start..start + len]);
@@ -166,12 +205,21 @@ impl Reader {
     fn stretch(&self, at: u64, most: usize) -> Option<Stretch> {
         let head = self.layout.head.len();
         if let Some(start) = usize::try_from(at).ok().filter(|start| *start < head) {
-            return Some(Stretch::Head { start, len: most.min(head - start) });
+            return Some(Stretch::Head {
+                start,
+                len: most.min(head - start),
+            });
         }
         // Of files that start at one place, all but the last are empty.
-        let index = self.starts.partition_point(|start| *start <= at).checked_sub(1)?;
+        let index = self
+            .starts
+            .partition_point(|start| *start <= at)
+            .checked_sub(1)?;
         let offset = at - self.starts[index];
-        let left = self.layout.files[index].size.checked_sub(offset).filter(|left| *left > 0)?;
+        let left = self.layout.files[index]
+            .size
+            .checked_sub(offset)
+            .filter(|left| *left > 0)?;
         let len = most.min(usize::try_from(left).unwrap_or(usize::MAX));
         Some(Stretch::File { index, offset, len })
     }
@@ -182,10 +230,14 @@ impl Reader {
         if open.as_ref().is_none_or(|(at, _)| *at != index) {
             *open = Some((index, File::open(self.layout.path_of(index))?));
         }
-        let Some((_, file)) = open.as_ref() else { unreachable!("opened above") };
+        let Some((_, file)) = open.as_ref() else {
+            unreachable!("opened above")
+        };
         let read = file.read_exact_at(buffer, offset);
         if !self.layout.files[index].is(&file.metadata()?) {
-            return Err(StockError::Changed(self.layout.path_of(index).display().to_string()));
+            return Err(StockError::Changed(
+                self.layout.path_of(index).display().to_string(),
+            ));
         }
         Ok(read?)
     }
@@ -210,9 +262,13 @@ impl Stocked {
 
     /// Pieces that follow each other.
     pub(super) fn pieces(&self, pieces: std::ops::Range<u64>) -> Result<Bytes, StockError> {
-        let len = pieces.clone().map(|piece| self.shape.piece_len(piece)).sum();
+        let len = pieces
+            .clone()
+            .map(|piece| self.shape.piece_len(piece))
+            .sum();
         let mut bytes = vec![0; len];
-        self.reader.fill(pieces.start * PIECE_BYTES as u64, &mut bytes)?;
+        self.reader
+            .fill(pieces.start * PIECE_BYTES as u64, &mut bytes)?;
         Ok(bytes.into())
     }
 }
@@ -220,7 +276,10 @@ impl Stocked {
 /// The leaves of a span, from a file that has them all.
 pub(super) fn read_leaves(file: &File, shape: Shape, span: u64) -> io::Result<Vec<Leaf>> {
     let mut leaves = vec![[0; LEAF_BYTES]; shape.pieces_in(span)];
-    file.read_exact_at(leaves.as_flattened_mut(), span * (SPAN_PIECES * LEAF_BYTES) as u64)?;
+    file.read_exact_at(
+        leaves.as_flattened_mut(),
+        span * (SPAN_PIECES * LEAF_BYTES) as u64,
+    )?;
     Ok(leaves)
 }
 
@@ -240,13 +299,18 @@ impl Stock {
     /// Opens it; makes it if need be.
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)?;
         Ok(Self { dir })
     }
 
     /// The names of the files in it.
     pub(super) fn names(&self) -> io::Result<impl Iterator<Item = String>> {
-        Ok(fs::read_dir(&self.dir)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()))
+        Ok(fs::read_dir(&self.dir)?
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok()))
     }
 
     /// The path of a file in it.
@@ -269,7 +333,11 @@ impl Stock {
     /// The file or folder whose content has this hash, if there ever was one here.
     pub(super) fn root(&self, hash: ContentHash) -> Option<PathBuf> {
         let mut start = Vec::with_capacity(ROOT_BYTES_MAX);
-        File::open(self.layout_path(hash)).ok()?.take(ROOT_BYTES_MAX as u64).read_to_end(&mut start).ok()?;
+        File::open(self.layout_path(hash))
+            .ok()?
+            .take(ROOT_BYTES_MAX as u64)
+            .read_to_end(&mut start)
+            .ok()?;
         // The root is what a layout begins with.
         let (root, _) = codec::decode_prefix::<Vec<u8>, ROOT_BYTES_MAX>(&start).ok()?;
         Some(place_of(&root))
@@ -287,13 +355,21 @@ impl Stock {
     pub(super) fn find(&self, hash: ContentHash, size: u64) -> Result<Stocked, StockError> {
         let damaged = |what: &str| StockError::Missing(io::Error::other(what.to_owned()));
         let bytes = fs::read(self.layout_path(hash))?;
-        let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes).map_err(|error| damaged(&error.to_string()))?;
+        let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes)
+            .map_err(|error| damaged(&error.to_string()))?;
         let (shape, leaves) = (Shape::of(size), File::open(self.tree_path(hash))?);
         let tree = read_tree(&leaves, shape)?;
         if layout.size() != size || tree.hash() != hash {
-            return Err(damaged("its files in the home's folder are damaged: offer it again"));
+            return Err(damaged(
+                "its files in the home's folder are damaged: offer it again",
+            ));
         }
-        Ok(Stocked { shape, reader: Reader::new(layout), leaves, tree })
+        Ok(Stocked {
+            shape,
+            reader: Reader::new(layout),
+            leaves,
+            tree,
+        })
     }
 
     fn tree_path(&self, hash: ContentHash) -> PathBuf {

@@ -22,7 +22,11 @@ struct Desk {
 }
 
 fn id() -> OfferId {
-    let name = LogName { conversation: ConversationId::from_bytes([1; 32]), author: PeerId::from_bytes([2; 32]), log: LogId(3) };
+    let name = LogName {
+        conversation: ConversationId::from_bytes([1; 32]),
+        author: PeerId::from_bytes([2; 32]),
+        log: LogId(3),
+    };
     OfferId { name, seq: 4 }
 }
 
@@ -31,9 +35,15 @@ impl Desk {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("source");
         make(&source);
-        let [theirs, ours] = ["theirs", "ours"].map(|name| Stock::open(dir.path().join(name)).unwrap());
+        let [theirs, ours] =
+            ["theirs", "ours"].map(|name| Stock::open(dir.path().join(name)).unwrap());
         let offer = offer(&source, &theirs).unwrap();
-        Self { dir, theirs, ours, offer }
+        Self {
+            dir,
+            theirs,
+            ours,
+            offer,
+        }
     }
 
     fn downloads(&self) -> std::path::PathBuf {
@@ -49,10 +59,19 @@ impl Desk {
         let stocked = self.theirs.find(self.offer.hash, self.offer.size).unwrap();
         let span = piece / SPAN_PIECES as u64;
         let proof = stocked.proof(span).unwrap();
-        let (proof, leaves) = proof.as_chunks::<32>().0.split_at(stocked.shape.proof_len(span));
+        let (proof, leaves) = proof
+            .as_chunks::<32>()
+            .0
+            .split_at(stocked.shape.proof_len(span));
         assert!(stocked.shape.proves(self.offer.hash, span, leaves, proof));
         let mut kept = Vec::new();
-        partial.write(leaves, &[(piece, stocked.pieces(piece..piece + 1).unwrap())], &mut kept).map(|()| kept)
+        partial
+            .write(
+                leaves,
+                &[(piece, stocked.pieces(piece..piece + 1).unwrap())],
+                &mut kept,
+            )
+            .map(|()| kept)
     }
 
     /// Fetches everything from this piece on, and gives it its name.
@@ -72,8 +91,10 @@ fn content(len: usize) -> Vec<u8> {
 }
 
 fn names_in(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -94,13 +115,21 @@ fn a_part_is_taken_up_where_it_was_and_only_what_proves_itself_counts() {
     on_disk[2 * PIECE_BYTES] ^= 1;
     fs::write(&part, on_disk).unwrap();
     let (partial, held) = desk.open();
-    assert_eq!((0..6).filter(|piece| held.contains(*piece)).collect::<Vec<_>>(), [0, 5]);
+    assert_eq!(
+        (0..6)
+            .filter(|piece| held.contains(*piece))
+            .collect::<Vec<_>>(),
+        [0, 5]
+    );
     let place = desk.finish(&partial, 1);
     assert_eq!(fs::read(&place).unwrap(), bytes);
     assert_eq!(names_in(&desk.downloads()), ["source"]);
     // Who has it whole can pass it on.
     let stocked = desk.ours.find(desk.offer.hash, desk.offer.size).unwrap();
-    assert_eq!(stocked.pieces(1..3).unwrap(), bytes[PIECE_BYTES..3 * PIECE_BYTES]);
+    assert_eq!(
+        stocked.pieces(1..3).unwrap(),
+        bytes[PIECE_BYTES..3 * PIECE_BYTES]
+    );
 }
 
 #[test]
@@ -110,10 +139,16 @@ fn what_does_not_belong_is_not_written() {
     let wrong = Bytes::from(vec![1; PIECE_BYTES]);
     let leaves = [partial.shape.leaf(0, &wrong), [0; 32]];
     let mut kept = Vec::new();
-    assert!(matches!(partial.write(&leaves[1..], &[(0, wrong.clone())], &mut kept), Err(WriteError::Lies)));
+    assert!(matches!(
+        partial.write(&leaves[1..], &[(0, wrong.clone())], &mut kept),
+        Err(WriteError::Lies)
+    ));
     // One that follows a good one spoils nothing but itself.
     let two = [(0, wrong), (1, Bytes::from(vec![2; PIECE_BYTES]))];
-    assert!(matches!(partial.write(&leaves, &two, &mut kept), Err(WriteError::Lies)));
+    assert!(matches!(
+        partial.write(&leaves, &two, &mut kept),
+        Err(WriteError::Lies)
+    ));
     assert_eq!(kept, [0]);
     // A leaf that fits what came, but not what was offered, is found out in the end.
     assert!(matches!(partial.seal(), Err(WriteError::Lies)));
@@ -139,12 +174,22 @@ fn a_folder_of_many_files_is_taken_up_and_passed_on() {
     assert!(held.covers(3) && !held.is_whole());
     let place = desk.finish(&partial, 3);
     for n in 0..files {
-        assert_eq!(fs::read(place.join(name(n))).unwrap(), content(n % 200), "{}", name(n));
+        assert_eq!(
+            fs::read(place.join(name(n))).unwrap(),
+            content(n % 200),
+            "{}",
+            name(n)
+        );
     }
     assert_eq!(names_in(&desk.downloads()), ["source"]);
-    let (theirs, ours) = [&desk.theirs, &desk.ours].map(|stock| stock.find(desk.offer.hash, desk.offer.size).unwrap()).into();
+    let (theirs, ours) = [&desk.theirs, &desk.ours]
+        .map(|stock| stock.find(desk.offer.hash, desk.offer.size).unwrap())
+        .into();
     let all = 0..theirs.shape.pieces();
-    assert_eq!(theirs.pieces(all.clone()).unwrap(), ours.pieces(all).unwrap());
+    assert_eq!(
+        theirs.pieces(all.clone()).unwrap(),
+        ours.pieces(all).unwrap()
+    );
 }
 
 #[test]
@@ -155,7 +200,10 @@ fn nothing_that_is_there_is_replaced() {
     let (partial, _) = desk.open();
     let place = desk.finish(&partial, 0);
     assert_eq!(place, desk.downloads().join("source (2)"));
-    assert_eq!(fs::read_to_string(desk.downloads().join("source")).unwrap(), "old");
+    assert_eq!(
+        fs::read_to_string(desk.downloads().join("source")).unwrap(),
+        "old"
+    );
 }
 
 #[test]
@@ -210,5 +258,10 @@ fn what_is_on_its_way_goes_on_where_it_was_begun_also_when_another_folder_is_set
     assert!(!held.contains(0));
     assert_eq!(desk.finish(&partial, 0), other.join("source"));
     let left = names_in(&desk.dir.path().join("ours"));
-    assert!(!left.iter().any(|name| name.ends_with(".part") || name.ends_with(".folder")), "{left:?}");
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.ends_with(".part") || name.ends_with(".folder")),
+        "{left:?}"
+    );
 }

@@ -1,4 +1,5 @@
-//! Channels: which two peers have one, what each end calls it, and when it has been idle for too long.
+//! Channels: which two peers have one, what each end calls it, and when it has been idle for too
+//! long.
 //!
 //! Owns no addresses: the relay makes routes from these channels and its registry.
 
@@ -73,9 +74,18 @@ pub(super) enum Opening {
 impl Channels {
     /// No channels yet. Whoever does not know the seed can't guess an id.
     pub(super) fn new(seed: &[u8; 32]) -> Self {
-        let ids = blake3::Hasher::new_keyed(seed).update(b"hobnob 1 channel ids").finalize_xof();
+        let ids = blake3::Hasher::new_keyed(seed)
+            .update(b"hobnob 1 channel ids")
+            .finalize_xof();
         let (channels, names, of, looks) = Default::default();
-        Self { channels, names, of, looks, next: 0, ids }
+        Self {
+            channels,
+            names,
+            of,
+            looks,
+            next: 0,
+            ids,
+        }
     }
 
     /// How many there are.
@@ -90,11 +100,21 @@ impl Channels {
 
     /// All channels of a peer.
     pub(super) fn of(&self, peer: PeerId) -> impl Iterator<Item = &Channel> {
-        self.of.get(&peer).into_iter().flat_map(|with| with.values()).map(|number| &self.channels[number])
+        self.of
+            .get(&peer)
+            .into_iter()
+            .flat_map(|with| with.values())
+            .map(|number| &self.channels[number])
     }
 
     /// Opens a channel between two peers that are registered and may speak to each other.
-    pub(super) fn open(&mut self, now: Duration, asker: PeerId, other: PeerId, limits: &Limits) -> Opening {
+    pub(super) fn open(
+        &mut self,
+        now: Duration,
+        asker: PeerId,
+        other: PeerId,
+        limits: &Limits,
+    ) -> Opening {
         if let Some(number) = self.of.get(&asker).and_then(|with| with.get(&other)) {
             return Opening::Already(self.channels[number].clone());
         }
@@ -102,8 +122,15 @@ impl Channels {
         if most >= limits.channels_per_peer || self.len() >= limits.channels {
             return Opening::Refused(OpenRefusal::Limit);
         }
-        let ends = [asker, other].map(|peer| End { peer, name: self.name() });
-        let channel = Channel { ends, used: Arc::default(), used_at: now };
+        let ends = [asker, other].map(|peer| End {
+            peer,
+            name: self.name(),
+        });
+        let channel = Channel {
+            ends,
+            used: Arc::default(),
+            used_at: now,
+        };
         self.insert(now, channel.clone());
         Opening::New(channel)
     }
@@ -117,8 +144,16 @@ impl Channels {
 
     /// Ends all channels of a peer.
     pub(super) fn leave(&mut self, peer: PeerId) -> Vec<Channel> {
-        let numbers: Vec<_> = self.of.get(&peer).into_iter().flat_map(|with| with.values().copied()).collect();
-        numbers.into_iter().filter_map(|number| self.remove(number)).collect()
+        let numbers: Vec<_> = self
+            .of
+            .get(&peer)
+            .into_iter()
+            .flat_map(|with| with.values().copied())
+            .collect();
+        numbers
+            .into_iter()
+            .filter_map(|number| self.remove(number))
+            .collect()
     }
 
     /// When [`Channels::idle`] is to be asked.
@@ -131,7 +166,9 @@ impl Channels {
         let mut ended = Vec::new();
         while let Some(&(at, number)) = self.looks.first().filter(|(at, _)| *at <= now) {
             self.looks.remove(&(at, number));
-            let Some(channel) = self.channels.get_mut(&number) else { continue };
+            let Some(channel) = self.channels.get_mut(&number) else {
+                continue;
+            };
             if channel.used.take() {
                 channel.used_at = now;
             }
@@ -150,7 +187,10 @@ impl Channels {
         let [a, b] = channel.ends;
         for (end, other) in [(a, b), (b, a)] {
             self.names.insert(end.name, number);
-            self.of.entry(end.peer).or_default().insert(other.peer, number);
+            self.of
+                .entry(end.peer)
+                .or_default()
+                .insert(other.peer, number);
         }
         self.looks.insert((now + IDLE_LOOK, number));
         self.channels.insert(number, channel);
@@ -161,7 +201,10 @@ impl Channels {
         let [a, b] = channel.ends;
         for (end, other) in [(a, b), (b, a)] {
             self.names.remove(&end.name);
-            let with = self.of.get_mut(&end.peer).expect("both ends are listed as long as the channel is there");
+            let with = self
+                .of
+                .get_mut(&end.peer)
+                .expect("both ends are listed as long as the channel is there");
             with.remove(&other.peer);
             if with.is_empty() {
                 self.of.remove(&end.peer);

@@ -21,22 +21,27 @@ impl Pace {
     }
 }
 
-/// What the relay takes on. Beyond a limit nobody else suffers: the one who asked is told, in a sentence that names the limit.
+/// What the relay takes on. Beyond a limit nobody else suffers: the one who asked is told, in a
+/// sentence that names the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Peers registered at once. Beyond: the newcomer is turned away (`full`).
     pub peers: usize,
-    /// Peers registered at once from one /24 (IPv4) or one /48 (IPv6). Beyond: the newcomer is turned away (`full`).
+    /// Peers registered at once from one /24 (IPv4) or one /48 (IPv6). Beyond: the newcomer is
+    /// turned away (`full`).
     pub peers_per_network: usize,
-    /// Room memberships of all peers together. Beyond: the newcomer is turned away (`full`), a change of rooms ends its peer's connection.
+    /// Room memberships of all peers together. Beyond: the newcomer is turned away (`full`), a
+    /// change of rooms ends its peer's connection.
     pub memberships: usize,
     /// Channels of one peer at once. Beyond: `NotOpened(Limit)`.
     pub channels_per_peer: usize,
     /// Channels in all. Beyond: `NotOpened(Limit)`.
     pub channels: usize,
-    /// Whether peers are told who else is in their rooms. If not, room tags are forgotten as they come.
+    /// Whether peers are told who else is in their rooms. If not, room tags are forgotten as they
+    /// come.
     pub roster: bool,
-    /// Bytes a second that the relay passes on for one peer; 0: as many as it can. The core only says it; the plane keeps to it.
+    /// Bytes a second that the relay passes on for one peer; 0: as many as it can. The core only
+    /// says it; the plane keeps to it.
     pub rate: u64,
     /// Registrations of one peer. Beyond: the new connection ends (`limit`), the old one stays.
     pub registrations: Pace,
@@ -75,7 +80,8 @@ impl Default for Limits {
     }
 }
 
-/// What one peer has used up of one [`Pace`]: the generic cell rate algorithm, which needs one number.
+/// What one peer has used up of one [`Pace`]: the generic cell rate algorithm, which needs one
+/// number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bucket {
     /// When the bucket is full again.
@@ -106,7 +112,8 @@ pub(super) struct Allowance {
     pub(super) calls: Bucket,
 }
 
-/// Whom one subscriber of a network can pretend to be: the /24 of an IPv4 address, the /48 of an IPv6 address.
+/// Whom one subscriber of a network can pretend to be: the /24 of an IPv4 address, the /48 of an
+/// IPv6 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Network {
     V4([u8; 3]),
@@ -131,9 +138,13 @@ impl Network {
 /// Why a newcomer is turned away. The text is for the user of the node that came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TurnedAway {
-    #[error("this relay has all the {0} peers that it takes: try again later, or use another relay")]
+    #[error(
+        "this relay has all the {0} peers that it takes: try again later, or use another relay"
+    )]
     Full(usize),
-    #[error("this relay has all the {0} peers that it takes from one network: try again later, or use another relay")]
+    #[error(
+        "this relay has all the {0} peers that it takes from one network: try again later, or use another relay"
+    )]
     NetworkFull(usize),
     #[error("this relay knows of as many rooms as it takes: try again later, or use another relay")]
     RoomsFull,
@@ -172,7 +183,10 @@ mod tests {
         assert_eq!(network("11.0.0.1:1"), network("11.0.0.255:2"));
         assert_eq!(network("11.0.0.1:1"), network("[::ffff:11.0.0.9]:1"));
         assert_ne!(network("11.0.0.1:1"), network("11.0.1.1:1"));
-        assert_eq!(network("[2001:db8:7:1::1]:1"), network("[2001:db8:7:ffff::2]:1"));
+        assert_eq!(
+            network("[2001:db8:7:1::1]:1"),
+            network("[2001:db8:7:ffff::2]:1")
+        );
         assert_ne!(network("[2001:db8:7::1]:1"), network("[2001:db8:8::1]:1"));
     }
 }

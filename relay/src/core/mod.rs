@@ -1,17 +1,21 @@
-//! What the relay decides: who is registered and alive, who is told of whom, which channels there are. No clock, no I/O, no task.
+//! What the relay decides: who is registered and alive, who is told of whom, which channels there
+//! are. No clock, no I/O, no task.
 //!
-//! The shell says what happened with [`Relay::handle`], does what [`Relay::poll_output`] says until there is nothing more, and comes
-//! back with [`Input::Timeout`] when [`Relay::poll_timeout`] says. Times are durations since any one moment that the shell chose.
+//! The shell says what happened with [`Relay::handle`], does what [`Relay::poll_output`] says until
+//! there is nothing more, and comes back with [`Input::Timeout`] when [`Relay::poll_timeout`] says.
+//! Times are durations since any one moment that the shell chose.
 //!
 //! - `relay.rs`: what follows from each input; joins the others
 //! - `registry.rs`: one connection a peer, heartbeats, the places in the relay
 //! - `roster.rs` and `room.rs`: who is told of whom, by versions
-//! - `channels.rs`: which two peers have one, under which names; `switch.rs`: who is told of it, and which routes follow
+//! - `channels.rs`: which two peers have one, under which names; `switch.rs`: who is told of it,
+//!   and which routes follow
 //! - `limits.rs`: how much of everything, and how often
 //! - `table.rs`: what the operator sees; `reasons.rs`: what a user is told at the end
 //!
-//! The core does not check who somebody is or whether they may come in: the shell does, before it says [`Input::Registered`].
-//! It moves no frames of channels either: it makes [`Route`](crate::route::Route)s, which the plane follows.
+//! The core does not check who somebody is or whether they may come in: the shell does, before it
+//! says [`Input::Registered`]. It moves no frames of channels either: it makes
+//! [`Route`](crate::route::Route)s, which the plane follows.
 
 mod channels;
 mod limits;
@@ -99,10 +103,11 @@ pub enum Input {
 pub enum Output {
     /// Say this on a connection.
     Say(ConnectionId, FromRelay),
-    /// End a connection with this code of [`close`](hobnob_protocol::relay::close) and this sentence for the user. Nothing more is said on it.
+    /// End a connection with this code of [`close`](hobnob_protocol::relay::close) and this
+    /// sentence for the user. Nothing more is said on it.
     End(ConnectionId, u32, String),
-    /// Send a knock with this token, from a socket of its own, to where the connection comes from; then say
-    /// [`Called`](FromRelay::Called) on the connection.
+    /// Send a knock with this token, from a socket of its own, to where the connection comes from;
+    /// then say [`Called`](FromRelay::Called) on the connection.
     Call(ConnectionId, [u8; 16]),
     /// Tell the plane.
     Route(Update),

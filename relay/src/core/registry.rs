@@ -1,8 +1,9 @@
 //! The registry: who is connected, by which connection, from where, and whether it is still alive.
 //!
-//! A node says something at least every [`HEARTBEAT_EVERY`]. One miss makes it suspect, [`MISSES_MAX`] end its connection: then it
-//! is gone, and stays in the table for a while so that the operator sees it. Misses are counted one by one as they fall due, never
-//! computed from how much time has gone by: a relay that stood still for a minute does not take everybody for dead.
+//! A node says something at least every [`HEARTBEAT_EVERY`]. One miss makes it suspect,
+//! [`MISSES_MAX`] end its connection: then it is gone, and stays in the table for a while so that
+//! the operator sees it. Misses are counted one by one as they fall due, never computed from how
+//! much time has gone by: a relay that stood still for a minute does not take everybody for dead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -129,16 +130,27 @@ impl Registry {
 
     /// The connected peer of this id.
     pub(super) fn get(&self, peer: PeerId) -> Option<&Peer> {
-        self.peers.get(&peer).filter(|peer| peer.connection.is_some())
+        self.peers
+            .get(&peer)
+            .filter(|peer| peer.connection.is_some())
     }
 
     /// The connected peer of this id.
     pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Peer> {
-        self.peers.get_mut(&peer).filter(|peer| peer.connection.is_some())
+        self.peers
+            .get_mut(&peer)
+            .filter(|peer| peer.connection.is_some())
     }
 
-    /// Whether there is a place for this peer. One that only changes its connection has its place already.
-    pub(super) fn admit(&mut self, now: Duration, id: PeerId, addr: SocketAddr, limits: &Limits) -> Result<(), TurnedAway> {
+    /// Whether there is a place for this peer. One that only changes its connection has its place
+    /// already.
+    pub(super) fn admit(
+        &mut self,
+        now: Duration,
+        id: PeerId,
+        addr: SocketAddr,
+        limits: &Limits,
+    ) -> Result<(), TurnedAway> {
         let connected = self.connected();
         let from_network = self.networks.get(&Network::of(addr)).copied().unwrap_or(0);
         if let Some(peer) = self.peers.get_mut(&id) {
@@ -160,11 +172,22 @@ impl Registry {
     }
 
     /// Gives an admitted peer its connection. It has none at the moment.
-    pub(super) fn connect(&mut self, now: Duration, id: PeerId, connection: ConnectionId, addr: SocketAddr, rooms: usize) {
+    pub(super) fn connect(
+        &mut self,
+        now: Duration,
+        id: PeerId,
+        connection: ConnectionId,
+        addr: SocketAddr,
+        rooms: usize,
+    ) {
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now, addr));
-        assert!(peer.connection.is_none(), "the older connection was taken away before");
+        assert!(
+            peer.connection.is_none(),
+            "the older connection was taken away before"
+        );
         self.gone.remove(&(peer.gone_at, id));
-        (peer.connection, peer.addr, peer.since, peer.rtt, peer.rooms) = (Some(connection), addr, now, None, rooms);
+        (peer.connection, peer.addr, peer.since, peer.rtt, peer.rooms) =
+            (Some(connection), addr, now, None, rooms);
         peer.moved_at = None;
         peer.heard(now);
         peer.look_at = peer.due_at;
@@ -175,8 +198,12 @@ impl Registry {
 
     /// The peer's connection is over: it is gone.
     pub(super) fn disconnect(&mut self, now: Duration, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(connection) = peer.connection.take() else { return };
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let Some(connection) = peer.connection.take() else {
+            return;
+        };
         peer.gone_at = now;
         let (addr, look_at) = (peer.addr, peer.look_at);
         self.looks.remove(&(look_at, id));
@@ -205,15 +232,22 @@ impl Registry {
     /// When [`Registry::silent`] and [`Registry::forget`] have something to do.
     pub(super) fn next_look(&self) -> Option<Duration> {
         let forget_at = self.gone.first().map(|(gone_at, _)| *gone_at + GONE_KEPT);
-        [self.looks.first().map(|(at, _)| *at), forget_at].into_iter().flatten().min()
+        [self.looks.first().map(|(at, _)| *at), forget_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Counts the heartbeats that have not come; returns those who have missed too many, to be disconnected.
+    /// Counts the heartbeats that have not come; returns those who have missed too many, to be
+    /// disconnected.
     pub(super) fn silent(&mut self, now: Duration) -> Vec<(PeerId, ConnectionId)> {
         let mut silent = Vec::new();
         while let Some(&(at, id)) = self.looks.first().filter(|(at, _)| *at <= now) {
             self.looks.remove(&(at, id));
-            let peer = self.peers.get_mut(&id).expect("a peer that is looked at is connected");
+            let peer = self
+                .peers
+                .get_mut(&id)
+                .expect("a peer that is looked at is connected");
             if peer.due_at <= now {
                 peer.missed += 1;
                 peer.due_at = now + HEARTBEAT_EVERY;
@@ -240,7 +274,10 @@ impl Registry {
 
     fn leave_network(&mut self, addr: SocketAddr) {
         let network = Network::of(addr);
-        let count = self.networks.get_mut(&network).expect("a connected peer is counted in its network");
+        let count = self
+            .networks
+            .get_mut(&network)
+            .expect("a connected peer is counted in its network");
         *count -= 1;
         if *count == 0 {
             self.networks.remove(&network);

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::relay::{FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, close, features};
+use hobnob_protocol::relay::{
+    FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, close, features,
+};
 use hobnob_protocol::{ConversationId, PeerId};
 
 use super::channels::Channels;
@@ -15,11 +17,13 @@ use super::roster::Roster;
 use super::table::{Counts, Row};
 use super::{ConnectionId, Input, Output};
 
-/// Connections end over this time when the relay drains, so that not everybody goes to the next relay at once.
+/// Connections end over this time when the relay drains, so that not everybody goes to the next
+/// relay at once.
 pub const DRAIN_OVER: Duration = Duration::from_secs(3);
 
-/// Who comes from another address than before is not called there for so long: QUIC tells of a new address before that is proved
-/// (RFC 9000 section 8.2), and by then has proved it or gone back to the old one.
+/// Who comes from another address than before is not called there for so long: QUIC tells of a new
+/// address before that is proved (RFC 9000 section 8.2), and by then has proved it or gone back to
+/// the old one.
 pub const ADDRESS_SETTLES: Duration = Duration::from_secs(10);
 
 /// The relay's slow path. See the module's doc.
@@ -36,7 +40,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay where nobody is. Whoever does not know the seed can't guess a channel's id: it has to be random and secret.
+    /// A relay where nobody is. Whoever does not know the seed can't guess a channel's id: it has
+    /// to be random and secret.
     pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
         Self {
             limits,
@@ -49,10 +54,16 @@ impl Relay {
         }
     }
 
-    /// Tells what happened. Frames and news of a connection that is over, or was replaced, are ignored.
+    /// Tells what happened. Frames and news of a connection that is over, or was replaced, are
+    /// ignored.
     pub fn handle(&mut self, now: Duration, input: Input) {
         match input {
-            Input::Registered { connection, peer, addr, rooms } => self.registered(now, connection, peer, addr, distinct(rooms)),
+            Input::Registered {
+                connection,
+                peer,
+                addr,
+                rooms,
+            } => self.registered(now, connection, peer, addr, distinct(rooms)),
             Input::Frame { connection, frame } => self.frame(now, connection, frame),
             Input::Moved { connection, addr } => self.moved(now, connection, addr),
             Input::Rtt { connection, rtt } => self.measured(connection, rtt),
@@ -71,8 +82,20 @@ impl Relay {
 
     /// When to come back with [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let drain = self.drain.as_ref().and_then(|drain| drain.first()).map(|(at, _)| *at);
-        [self.registry.next_look(), self.roster.next_push(), self.channels.next_look(), drain].into_iter().flatten().min()
+        let drain = self
+            .drain
+            .as_ref()
+            .and_then(|drain| drain.first())
+            .map(|(at, _)| *at);
+        [
+            self.registry.next_look(),
+            self.roster.next_push(),
+            self.channels.next_look(),
+            drain,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The liveness table, by peer id.
@@ -94,7 +117,10 @@ impl Relay {
 
     /// What was counted since the start.
     pub fn counts(&self) -> Counts {
-        Counts { roster_looks: self.roster.looks(), ..self.counts.clone() }
+        Counts {
+            roster_looks: self.roster.looks(),
+            ..self.counts.clone()
+        }
     }
 
     /// Peers that are connected: alive or suspect.
@@ -131,7 +157,8 @@ impl Relay {
             self.end_channels(peer);
             self.registry.disconnect(now, peer);
         }
-        self.registry.connect(now, peer, connection, addr, rooms.len());
+        self.registry
+            .connect(now, peer, connection, addr, rooms.len());
         if self.limits.roster {
             self.roster.set(now, peer, rooms);
         }
@@ -139,10 +166,20 @@ impl Relay {
         self.say(peer, FromRelay::Welcome(self.welcome(addr)));
     }
 
-    fn admit(&mut self, now: Duration, peer: PeerId, addr: SocketAddr, rooms: usize) -> Result<(), TurnedAway> {
+    fn admit(
+        &mut self,
+        now: Duration,
+        peer: PeerId,
+        addr: SocketAddr,
+        rooms: usize,
+    ) -> Result<(), TurnedAway> {
         self.registry.admit(now, peer, addr, &self.limits)?;
         let fits = self.roster.memberships_with(peer, rooms) <= self.limits.memberships;
-        if fits { Ok(()) } else { Err(TurnedAway::RoomsFull) }
+        if fits {
+            Ok(())
+        } else {
+            Err(TurnedAway::RoomsFull)
+        }
     }
 
     fn welcome(&self, addr: SocketAddr) -> Welcome {
@@ -150,7 +187,8 @@ impl Relay {
             version: VERSION,
             features: features::CALLS,
             observed: canonical(addr),
-            heartbeat_ms: u32::try_from(HEARTBEAT_EVERY.as_millis()).expect("a quarter of a minute"),
+            heartbeat_ms: u32::try_from(HEARTBEAT_EVERY.as_millis())
+                .expect("a quarter of a minute"),
             roster: self.limits.roster,
             channels_max: u32::try_from(self.limits.channels_per_peer).unwrap_or(u32::MAX),
             rate: self.limits.rate,
@@ -158,9 +196,17 @@ impl Relay {
     }
 
     fn frame(&mut self, now: Duration, connection: ConnectionId, frame: ToRelay) {
-        let Some(peer) = self.registry.peer_of(connection) else { return };
+        let Some(peer) = self.registry.peer_of(connection) else {
+            return;
+        };
         self.registry.heard(now, peer);
-        if !self.may(now, peer, "frames", |mine| &mut mine.frames, self.limits.frames) {
+        if !self.may(
+            now,
+            peer,
+            "frames",
+            |mine| &mut mine.frames,
+            self.limits.frames,
+        ) {
             return;
         }
         match frame {
@@ -175,12 +221,22 @@ impl Relay {
     }
 
     fn heartbeat(&mut self, now: Duration, peer: PeerId, version: u64) {
-        if !self.may(now, peer, "heartbeats", |mine| &mut mine.heartbeats, self.limits.heartbeats) {
+        if !self.may(
+            now,
+            peer,
+            "heartbeats",
+            |mine| &mut mine.heartbeats,
+            self.limits.heartbeats,
+        ) {
             return;
         }
         self.counts.heartbeats += 1;
         if !self.limits.roster {
-            let nobody = RosterFrame { version: 0, anew: false, changes: Vec::new() };
+            let nobody = RosterFrame {
+                version: 0,
+                anew: false,
+                changes: Vec::new(),
+            };
             return self.say_roster(peer, nobody);
         }
         for frame in self.roster.answer(now, peer, version) {
@@ -189,7 +245,13 @@ impl Relay {
     }
 
     fn change_rooms(&mut self, now: Duration, peer: PeerId, rooms: Vec<ConversationId>) {
-        if !self.may(now, peer, "changes of rooms", |mine| &mut mine.room_changes, self.limits.room_changes) {
+        if !self.may(
+            now,
+            peer,
+            "changes of rooms",
+            |mine| &mut mine.room_changes,
+            self.limits.room_changes,
+        ) {
             return;
         }
         if self.roster.memberships_with(peer, rooms.len()) > self.limits.memberships {
@@ -204,8 +266,16 @@ impl Relay {
     }
 
     fn moved(&mut self, now: Duration, connection: ConnectionId, addr: SocketAddr) {
-        let Some(peer) = self.registry.peer_of(connection) else { return };
-        if !self.may(now, peer, "changes of address", |mine| &mut mine.moves, self.limits.moves) {
+        let Some(peer) = self.registry.peer_of(connection) else {
+            return;
+        };
+        if !self.may(
+            now,
+            peer,
+            "changes of address",
+            |mine| &mut mine.moves,
+            self.limits.moves,
+        ) {
             return;
         }
         self.registry.moved(now, peer, addr);
@@ -216,7 +286,9 @@ impl Relay {
     /// Calls a peer that wants to know whether calls reach it, or says that it does not.
     fn call(&mut self, now: Duration, connection: ConnectionId, peer: PeerId, token: [u8; 16]) {
         let pace = self.limits.calls;
-        let Some(known) = self.registry.get_mut(peer) else { return };
+        let Some(known) = self.registry.get_mut(peer) else {
+            return;
+        };
         let settled = known.moved_at.is_none_or(|at| now >= at + ADDRESS_SETTLES);
         if settled && known.allowance.calls.take(now, pace) {
             self.counts.calls += 1;
@@ -227,14 +299,19 @@ impl Relay {
     }
 
     fn measured(&mut self, connection: ConnectionId, rtt: Duration) {
-        let peer = self.registry.peer_of(connection).and_then(|peer| self.registry.get_mut(peer));
+        let peer = self
+            .registry
+            .peer_of(connection)
+            .and_then(|peer| self.registry.get_mut(peer));
         if let Some(peer) = peer {
             peer.rtt = Some(rtt);
         }
     }
 
     fn down(&mut self, now: Duration, connection: ConnectionId) {
-        let Some(peer) = self.registry.peer_of(connection) else { return };
+        let Some(peer) = self.registry.peer_of(connection) else {
+            return;
+        };
         self.counts.left += 1;
         self.gone(now, peer);
     }
@@ -252,7 +329,13 @@ impl Relay {
         let connections: Vec<_> = self.registry.connections().collect();
         let step = DRAIN_OVER / u32::try_from(connections.len().max(1)).unwrap_or(u32::MAX);
         let at = |i: usize| now + step * u32::try_from(i).unwrap_or(u32::MAX);
-        self.drain = Some(connections.into_iter().enumerate().map(|(i, connection)| (at(i), connection)).collect());
+        self.drain = Some(
+            connections
+                .into_iter()
+                .enumerate()
+                .map(|(i, connection)| (at(i), connection))
+                .collect(),
+        );
         self.timeout(now);
     }
 
@@ -269,7 +352,8 @@ impl Relay {
     }
 
     fn drain_due(&mut self, now: Duration) {
-        while let Some((_, connection)) = self.drain.as_mut().and_then(|drain| pop_due(drain, now)) {
+        while let Some((_, connection)) = self.drain.as_mut().and_then(|drain| pop_due(drain, now))
+        {
             if let Some(peer) = self.registry.peer_of(connection) {
                 self.end(now, peer, close::DRAINING, DRAINING.to_owned());
             }
@@ -285,18 +369,28 @@ impl Relay {
         of: impl FnOnce(&mut Allowance) -> &mut Bucket,
         pace: Pace,
     ) -> bool {
-        let Some(known) = self.registry.get_mut(peer) else { return false };
+        let Some(known) = self.registry.get_mut(peer) else {
+            return false;
+        };
         if of(&mut known.allowance).take(now, pace) {
             return true;
         }
         let Pace { burst, every } = pace;
-        self.end(now, peer, close::LIMIT, format!("too many {what}: this relay takes {burst} at once, then one every {every:?}"));
+        self.end(
+            now,
+            peer,
+            close::LIMIT,
+            format!("too many {what}: this relay takes {burst} at once, then one every {every:?}"),
+        );
         false
     }
 
     /// Ends the connection of a connected peer.
     fn end(&mut self, now: Duration, peer: PeerId, code: u32, reason: String) {
-        let connection = self.registry.connection_of(peer).expect("only connected peers are ended");
+        let connection = self
+            .registry
+            .connection_of(peer)
+            .expect("only connected peers are ended");
         self.output_end(connection, code, reason);
         self.gone(now, peer);
     }
@@ -308,7 +402,8 @@ impl Relay {
 
     fn output_end(&mut self, connection: ConnectionId, code: u32, reason: String) {
         *self.counts.ended.entry(code).or_default() += 1;
-        self.outputs.push_back(Output::End(connection, code, reason));
+        self.outputs
+            .push_back(Output::End(connection, code, reason));
     }
 
     fn gone(&mut self, now: Duration, peer: PeerId) {

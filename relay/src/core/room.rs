@@ -1,8 +1,8 @@
 //! One room as the roster knows it: who is in it, and what has changed since a version.
 //!
-//! Only the first [`ROSTER_PEERS_MAX`] members are listed, that is told to the others; further ones are counted and wait for a place.
-//! What changed is found without looking at those who did not: members and those who left are indexed by the version in which
-//! they did.
+//! Only the first [`ROSTER_PEERS_MAX`] members are listed, that is told to the others; further ones
+//! are counted and wait for a place. What changed is found without looking at those who did not:
+//! members and those who left are indexed by the version in which they did.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use hobnob_protocol::PeerId;
 
 use super::roster::ROSTER_PEERS_MAX;
 
-/// How many of those who left a room are remembered: these, or as many as there are members if that is more. Beyond, whoever still
-/// has to hear of the first of them is told everything anew, which is then no longer than the changes.
+/// How many of those who left a room are remembered: these, or as many as there are members if that
+/// is more. Beyond, whoever still has to hear of the first of them is told everything anew, which
+/// is then no longer than the changes.
 const LEFT_MIN: usize = 16;
 
 /// Counts registrations and thereby names one peer's stay, in four bytes.
@@ -83,7 +84,8 @@ impl Room {
         listed
     }
 
-    /// A member goes, and one that waited takes its place. Takes two versions. Says whether the others are to be told.
+    /// A member goes, and one that waited takes its place. Takes two versions. Says whether the
+    /// others are to be told.
     pub(super) fn leave(&mut self, version: u64, peer: PeerId, stay: Stay) -> bool {
         let Some(came) = self.listed.remove(&peer) else {
             self.waiting.remove(&stay);
@@ -104,8 +106,14 @@ impl Room {
 
     /// What changed after this version; none if that is no longer known.
     pub(super) fn since(&self, version: u64) -> Option<impl Iterator<Item = Change>> {
-        let came = self.came.range(version + 1..).map(|(_, peer)| Change::Came(*peer));
-        let left = self.left.range(version + 1..).map(|(_, (peer, stay))| Change::Left(*peer, *stay));
+        let came = self
+            .came
+            .range(version + 1..)
+            .map(|(_, peer)| Change::Came(*peer));
+        let left = self
+            .left
+            .range(version + 1..)
+            .map(|(_, (peer, stay))| Change::Left(*peer, *stay));
         (version >= self.forgotten).then(|| left.chain(came))
     }
 

@@ -13,7 +13,13 @@ use crate::route::{Route, Update};
 impl Relay {
     /// The peer asks for a channel.
     pub(super) fn open(&mut self, now: Duration, peer: PeerId, other: PeerId) {
-        if !self.may(now, peer, "requests for channels", |mine| &mut mine.opens, self.limits.opens) {
+        if !self.may(
+            now,
+            peer,
+            "requests for channels",
+            |mine| &mut mine.opens,
+            self.limits.opens,
+        ) {
             return;
         }
         if peer == other {
@@ -45,12 +51,20 @@ impl Relay {
 
     fn say_opened(&mut self, channel: &Channel, to: PeerId) {
         let (mine, theirs) = channel.seen_from(to);
-        self.say(to, FromRelay::Opened { peer: theirs.peer, channel: mine.name });
+        self.say(
+            to,
+            FromRelay::Opened {
+                peer: theirs.peer,
+                channel: mine.name,
+            },
+        );
     }
 
     /// The peer needs a channel no longer.
     pub(super) fn close(&mut self, peer: PeerId, name: ChannelId) {
-        let Some(channel) = self.channels.close(peer, name) else { return };
+        let Some(channel) = self.channels.close(peer, name) else {
+            return;
+        };
         let (_, theirs) = channel.seen_from(peer);
         self.remove_routes(&channel);
         self.say_ended(theirs, ChannelEnd::Closed);
@@ -69,12 +83,21 @@ impl Relay {
     pub(super) fn end_idle(&mut self, now: Duration) {
         for channel in self.channels.idle(now) {
             self.remove_routes(&channel);
-            channel.ends.into_iter().for_each(|end| self.say_ended(end, ChannelEnd::Idle));
+            channel
+                .ends
+                .into_iter()
+                .for_each(|end| self.say_ended(end, ChannelEnd::Idle));
         }
     }
 
     fn say_ended(&mut self, end: End, why: ChannelEnd) {
-        self.say(end.peer, FromRelay::Ended { channel: end.name, why });
+        self.say(
+            end.peer,
+            FromRelay::Ended {
+                channel: end.name,
+                why,
+            },
+        );
     }
 
     /// The peer is somewhere else now.
@@ -88,7 +111,11 @@ impl Relay {
     fn set_routes(&mut self, channel: &Channel) {
         let [a, b] = channel.ends;
         for (from, to) in [(a, b), (b, a)] {
-            let (Some(sender), Some(receiver)) = (self.registry.get(from.peer), self.registry.get(to.peer)) else { continue };
+            let (Some(sender), Some(receiver)) =
+                (self.registry.get(from.peer), self.registry.get(to.peer))
+            else {
+                continue;
+            };
             let route = Route {
                 channel: from.name,
                 from: sender.addr,
@@ -103,7 +130,8 @@ impl Relay {
 
     fn remove_routes(&mut self, channel: &Channel) {
         for end in channel.ends {
-            self.outputs.push_back(Output::Route(Update::Remove(end.name)));
+            self.outputs
+                .push_back(Output::Route(Update::Remove(end.name)));
         }
     }
 }

@@ -62,7 +62,8 @@ pub struct Counts {
     pub registered: u64,
     /// Connections that went of themselves.
     pub left: u64,
-    /// Connections that the relay ended, by close code (see [`close`](hobnob_protocol::relay::close)).
+    /// Connections that the relay ended, by close code (see
+    /// [`close`](hobnob_protocol::relay::close)).
     pub ended: BTreeMap<u32, u64>,
     /// Heartbeats that came.
     pub heartbeats: u64,
@@ -70,7 +71,8 @@ pub struct Counts {
     pub roster_frames: u64,
     /// Changes in them.
     pub roster_changes: u64,
-    /// Members of rooms that were looked at to find out whom to tell of whom: the work behind these frames.
+    /// Members of rooms that were looked at to find out whom to tell of whom: the work behind these
+    /// frames.
     pub roster_looks: u64,
     /// Channels opened.
     pub opened: u64,

@@ -14,18 +14,34 @@ pub(super) struct Backlog {
 pub(super) fn of(socket: &impl std::os::fd::AsFd) -> Backlog {
     use std::os::fd::AsRawFd;
 
-    // linux/sock_diag.h: the places of SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF and SK_MEMINFO_DROPS, of nine.
+    // linux/sock_diag.h: the places of SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF and
+    // SK_MEMINFO_DROPS, of nine.
     const TAKEN: usize = 0;
     const ROOM: usize = 1;
     const DROPS: usize = 8;
     let mut info = [0_u32; 9];
     let mut len = libc::socklen_t::try_from(size_of_val(&info)).expect("36 bytes");
     let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: the descriptor is open for as long as it is borrowed, and the system writes at most `len` bytes to `info`, which is
-    // that long and takes any bits.
-    let done = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, info.as_mut_ptr().cast(), &raw mut len) };
+    // SAFETY: the descriptor is open for as long as it is borrowed, and the system writes at most
+    // `len` bytes to `info`, which is that long and takes any bits.
+    let done = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
     // A kernel before 4.12 refuses: then nothing is known.
-    if done == 0 { Backlog { crowded: info[TAKEN] > info[ROOM] / 2, dropped: info[DROPS] } } else { Backlog::default() }
+    if done == 0 {
+        Backlog {
+            crowded: info[TAKEN] > info[ROOM] / 2,
+            dropped: info[DROPS],
+        }
+    } else {
+        Backlog::default()
+    }
 }
 
 /// Nothing is known.
@@ -44,7 +60,10 @@ mod tests {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_nonblocking(true).unwrap();
         assert_eq!(of(&socket), Backlog::default());
-        let (sender, to) = (UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), socket.local_addr().unwrap());
+        let (sender, to) = (
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+            socket.local_addr().unwrap(),
+        );
         let mut sent = 0;
         while of(&socket).dropped == 0 {
             sender.send_to(&[0; 1000], to).unwrap();
@@ -53,6 +72,12 @@ mod tests {
         assert!(of(&socket).crowded && sent > 1);
         let mut buf = [0; 1000];
         while socket.recv(&mut buf).is_ok() {}
-        assert_eq!(of(&socket), Backlog { crowded: false, dropped: 1 });
+        assert_eq!(
+            of(&socket),
+            Backlog {
+                crowded: false,
+                dropped: 1
+            }
+        );
     }
 }

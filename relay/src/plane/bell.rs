@@ -18,7 +18,11 @@ impl Bell {
         // A pipe that is full wakes as well as one with a byte in it, so nobody ever waits for it.
         rustix::io::ioctl_fionbio(&reader, true)?;
         rustix::io::ioctl_fionbio(&writer, true)?;
-        Ok(Self { rung: AtomicBool::new(false), writer, reader })
+        Ok(Self {
+            rung: AtomicBool::new(false),
+            writer,
+            reader,
+        })
     }
 
     /// Wakes the thread, if it waits. What was done before is seen by it.

@@ -1,4 +1,5 @@
-//! How much one sender may make the relay send: a token bucket, kept as the moment at which all that was sent is paid for.
+//! How much one sender may make the relay send: a token bucket, kept as the moment at which all
+//! that was sent is paid for.
 //!
 //! That moment is one number per sender, so taking from the bucket costs a comparison and a sum.
 
@@ -15,7 +16,8 @@ const BURST_MAX: u64 = 1024 * 1024 * 1024;
 
 const NANOS: u64 = 1_000_000_000;
 
-/// So many units a second, and so many at once after a silence. All moments are in nanoseconds since the plane's start.
+/// So many units a second, and so many at once after a silence. All moments are in nanoseconds
+/// since the plane's start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
     per_second: u64,
@@ -28,7 +30,10 @@ impl Rate {
     pub(super) fn new(per_second: u64, burst: u64) -> Self {
         let per_second = per_second.max(1);
         let burst_nanos = u128::from(burst.max(1)) * u128::from(NANOS) / u128::from(per_second);
-        Self { per_second, burst_nanos: u64::try_from(burst_nanos).unwrap_or(u64::MAX / 4).max(1) }
+        Self {
+            per_second,
+            burst_nanos: u64::try_from(burst_nanos).unwrap_or(u64::MAX / 4).max(1),
+        }
     }
 
     /// What one peer may send, in bytes; `None`: as much as it likes.
@@ -38,10 +43,15 @@ impl Rate {
 
     /// The one that allows less.
     pub(super) fn stricter(self, other: Self) -> Self {
-        if other.per_second < self.per_second { other } else { self }
+        if other.per_second < self.per_second {
+            other
+        } else {
+            self
+        }
     }
 
-    /// How many of `wanted` things of `cost` units each may pass now, and until when the sender has then paid.
+    /// How many of `wanted` things of `cost` units each may pass now, and until when the sender has
+    /// then paid.
     pub(super) fn grant(self, paid_until: u64, now: u64, cost: u64, wanted: u64) -> (u64, u64) {
         let from = paid_until.max(now);
         let left = now.saturating_add(self.burst_nanos).saturating_sub(from);
@@ -73,7 +83,11 @@ mod tests {
         assert!(Rate::of_bytes(&PlaneConfig { rate: 0, burst: 9 }).is_none());
         let small = Rate::of_bytes(&PlaneConfig { rate: 1, burst: 0 }).unwrap();
         assert_eq!(small.grant(0, 0, 1_024, 100).0, 64);
-        let large = Rate::of_bytes(&PlaneConfig { rate: 1, burst: u64::MAX }).unwrap();
+        let large = Rate::of_bytes(&PlaneConfig {
+            rate: 1,
+            burst: u64::MAX,
+        })
+        .unwrap();
         assert_eq!(large.grant(0, 0, 1_024, u64::from(u32::MAX)).0, 1024 * 1024);
     }
 

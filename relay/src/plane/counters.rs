@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The plane's counters since the start of the relay, at one moment. QUIC is not among them: quinn counts it.
+/// The plane's counters since the start of the relay, at one moment. QUIC is not among them: quinn
+/// counts it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Channel frames forwarded.
@@ -14,7 +15,8 @@ pub struct Counted {
     pub unknown_channel: u64,
     /// Channel frames dropped: the channel is another's, or its sender's address has changed.
     pub wrong_sender: u64,
-    /// Channel frames dropped: their peer sent more than it may, or more than its share while the relay was overloaded.
+    /// Channel frames dropped: their peer sent more than it may, or more than its share while the
+    /// relay was overloaded.
     pub over_rate: u64,
     /// Channel frames dropped: the system's send buffer was full.
     pub unsent: u64,
@@ -24,7 +26,8 @@ pub struct Counted {
     pub send_error: u64,
     /// Receptions that failed.
     pub recv_error: u64,
-    /// Datagrams of any kind that the system dropped, since the receive buffer was full: the relay is overloaded. Only Linux says.
+    /// Datagrams of any kind that the system dropped, since the receive buffer was full: the relay
+    /// is overloaded. Only Linux says.
     pub overflowed: u64,
     /// QUIC datagrams dropped: more of them waited for quinn than there is room for.
     pub quic_overflowed: u64,

@@ -1,17 +1,21 @@
-//! Who is cut when the relay gets more than it can pass on: those who send most, to what is left for them.
+//! Who is cut when the relay gets more than it can pass on: those who send most, to what is left
+//! for them.
 //!
-//! All senders share the socket's one receive buffer. When it overflows, the kernel drops whatever comes next, so that a peer that
-//! floods the relay takes from everybody in proportion. Dropping a frame here costs a fraction of passing it on; so while the relay
-//! is overloaded, it caps what any one peer may have passed on. The cap comes down until less than half of the receive buffer is
+//! All senders share the socket's one receive buffer. When it overflows, the kernel drops whatever
+//! comes next, so that a peer that floods the relay takes from everybody in proportion. Dropping a
+//! frame here costs a fraction of passing it on; so while the relay is overloaded, it caps what any
+//! one peer may have passed on. The cap comes down until less than half of the receive buffer is
 //! taken, and goes up again until nobody is cut: whoever sends less than the cap loses nothing.
 //!
-//! The buffer may also fill for another reason: garbage, or a machine that is busy with something else. Capping would not help
-//! then, so the cap stays above half of an equal share, and does not come down while most of what arrives is not frames.
+//! The buffer may also fill for another reason: garbage, or a machine that is busy with something
+//! else. Capping would not help then, so the cap stays above half of an equal share, and does not
+//! come down while most of what arrives is not frames.
 
 use super::bucket::Rate;
 use crate::route::Meter;
 
-/// How often the cap changes, in nanoseconds: often enough for the other half of the receive buffer not to fill meanwhile.
+/// How often the cap changes, in nanoseconds: often enough for the other half of the receive buffer
+/// not to fill meanwhile.
 const WINDOW: u64 = 5_000_000;
 
 /// By what part of itself the cap comes down from window to window.
@@ -23,10 +27,12 @@ const UP: u64 = 32;
 /// The cap never comes below this, in bytes a second: a conversation.
 const CAP_MIN: u64 = 256 * 1024;
 
-/// By what part of itself the most that was ever passed on fades from window to window: a half in ten seconds.
+/// By what part of itself the most that was ever passed on fades from window to window: a half in
+/// ten seconds.
 const FADE: u64 = 2_900;
 
-/// A capped sender may send a tenth of a second's worth at once, so that those who send little, but in bursts, are not cut.
+/// A capped sender may send a tenth of a second's worth at once, so that those who send little, but
+/// in bursts, are not cut.
 const BURST_PER_CAP: u64 = 10;
 
 /// The judgement of one window after the other.
@@ -58,7 +64,20 @@ impl Fairness {
     pub(super) fn new(allowed: Option<Rate>) -> Self {
         let (crowded, cut) = (false, false);
         let (began, most, passed, senders, datagrams, frames) = (0, 0, 0, 0, 0, 0);
-        Self { allowed, cap: None, capped: None, window: 1, began, crowded, most, passed, senders, cut, datagrams, frames }
+        Self {
+            allowed,
+            cap: None,
+            capped: None,
+            window: 1,
+            began,
+            crowded,
+            most,
+            passed,
+            senders,
+            cut,
+            datagrams,
+            frames,
+        }
     }
 
     /// So many datagrams have come, of whatever kind.
@@ -66,7 +85,8 @@ impl Fairness {
         self.datagrams += datagrams;
     }
 
-    /// A receive has ended; `crowded` if it left more than half of the buffer taken. `now` is in nanoseconds.
+    /// A receive has ended; `crowded` if it left more than half of the buffer taken. `now` is in
+    /// nanoseconds.
     pub(super) fn received(&mut self, now: u64, crowded: bool) {
         self.crowded |= crowded;
         let took = now.saturating_sub(self.began);
@@ -147,24 +167,36 @@ mod tests {
         /// One window; says how many of each peer's bytes were passed on.
         fn window(&mut self, sent: &[u64]) -> Vec<u64> {
             let mut passed = vec![0; sent.len()];
-            // A hundredth of it at a time. A relay that cuts can look at some more than it can pass on, and no more.
+            // A hundredth of it at a time. A relay that cuts can look at some more than it can pass
+            // on, and no more.
             let (all, room) = (sent.iter().sum::<u64>(), 2 * self.ceiling);
             for _ in 0..100 {
                 for ((passed, peer), sent) in passed.iter_mut().zip(&self.peers).zip(sent) {
-                    let frames = if all > room && room > 0 { sent * room / all } else { *sent } / FRAME / 100;
+                    let frames = if all > room && room > 0 {
+                        sent * room / all
+                    } else {
+                        *sent
+                    } / FRAME
+                        / 100;
                     self.fairness.came(frames);
                     *passed += FRAME * self.fairness.grant(self.now, peer, FRAME, frames);
                 }
                 self.now += WINDOW / 100;
             }
-            self.fairness.received(self.now, passed.iter().sum::<u64>() > self.ceiling);
+            self.fairness
+                .received(self.now, passed.iter().sum::<u64>() > self.ceiling);
             passed
         }
     }
 
     fn busy(ceiling: u64, allowed: Option<Rate>) -> Busy {
         let peers = (0..4).map(|_| Meter::default()).collect();
-        Busy { fairness: Fairness::new(allowed), ceiling, peers, now: 0 }
+        Busy {
+            fairness: Fairness::new(allowed),
+            ceiling,
+            peers,
+            now: 0,
+        }
     }
 
     #[test]
@@ -189,7 +221,12 @@ mod tests {
             relay.window(&sent);
         }
         let passed = relay.window(&sent);
-        assert!(passed.iter().all(|passed| (18 * MIB..32 * MIB).contains(passed)), "{passed:?}");
+        assert!(
+            passed
+                .iter()
+                .all(|passed| (18 * MIB..32 * MIB).contains(passed)),
+            "{passed:?}"
+        );
     }
 
     #[test]
@@ -224,7 +261,10 @@ mod tests {
         }
         let passed = relay.window(&sent);
         let share = sent.iter().sum::<u64>() / 4;
-        assert!(passed.iter().all(|&passed| passed > share / 3), "{passed:?}");
+        assert!(
+            passed.iter().all(|&passed| passed > share / 3),
+            "{passed:?}"
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! What becomes of a received batch: QUIC stays in it, channel frames are sent on, STUN is answered, the rest is counted.
+//! What becomes of a received batch: QUIC stays in it, channel frames are sent on, STUN is
+//! answered, the rest is counted.
 //!
-//! A batch is what the system received from one sender in one piece: datagrams of `stride` bytes each, the last maybe shorter.
-//! Frames of one channel that stand next to each other go on as one piece, too, in place. No frame costs an allocation.
+//! A batch is what the system received from one sender in one piece: datagrams of `stride` bytes
+//! each, the last maybe shorter. Frames of one channel that stand next to each other go on as one
+//! piece, too, in place. No frame costs an allocation.
 
 use std::sync::Arc;
 
@@ -15,13 +17,15 @@ use super::fair::Fairness;
 use super::stun;
 use super::table::{Entry, Table};
 
-/// Longest datagram that quinn takes: `EndpointConfig`'s default, an Ethernet frame without its headers. Peers are told.
+/// Longest datagram that quinn takes: `EndpointConfig`'s default, an Ethernet frame without its
+/// headers. Peers are told.
 const DATAGRAM_MAX: usize = 1472;
 
 /// Bytes that the system sends as one: the longest UDP payload over IPv4.
 const RUN_BYTES_MAX: usize = 65_507;
 
-/// STUN requests answered in a second, from all senders together: a flood of them costs the relay no more than this.
+/// STUN requests answered in a second, from all senders together: a flood of them costs the relay
+/// no more than this.
 const STUN_PER_SECOND: u64 = 2_000;
 
 /// STUN requests answered at once, after a silence.
@@ -62,7 +66,14 @@ impl Forwarder {
     /// Forwards nothing until the table has routes.
     pub(super) fn new(table: Table, rate: Option<Rate>, counters: Arc<Counters>) -> Self {
         let (fairness, stun_rate) = (Fairness::new(rate), Rate::new(STUN_PER_SECOND, STUN_BURST));
-        Self { table, fairness, stun_rate, stun_paid_until: 0, overflowed: 0, counters }
+        Self {
+            table,
+            fairness,
+            stun_rate,
+            stun_paid_until: 0,
+            overflowed: 0,
+            counters,
+        }
     }
 
     /// The routes.
@@ -72,21 +83,39 @@ impl Forwarder {
 
     /// A receive has ended; this is what it left in the socket, if anything.
     pub(super) fn received(&mut self, now: u64, left: Option<Backlog>) {
-        self.fairness.received(now, left.is_some_and(|left| left.crowded));
+        self.fairness
+            .received(now, left.is_some_and(|left| left.crowded));
         if let Some(Backlog { dropped, .. }) = left {
-            add(&self.counters.overflowed, u64::from(dropped.wrapping_sub(self.overflowed)));
+            add(
+                &self.counters.overflowed,
+                u64::from(dropped.wrapping_sub(self.overflowed)),
+            );
             self.overflowed = dropped;
         }
     }
 
-    /// Does with every datagram of a batch what it is for, and leaves only QUIC, in order. `now` is in nanoseconds since the start.
+    /// Does with every datagram of a batch what it is for, and leaves only QUIC, in order. `now` is
+    /// in nanoseconds since the start.
     ///
-    /// What is dropped or sent leaves no gap, so the rest is still a batch of the same stride. A stride of 0, with which quinn
-    /// would loop forever, never leaves here with data.
-    pub(super) fn sort(&mut self, now: u64, buf: &mut [u8], meta: &mut RecvMeta, out: &mut impl Outlet) {
+    /// What is dropped or sent leaves no gap, so the rest is still a batch of the same stride. A
+    /// stride of 0, with which quinn would loop forever, never leaves here with data.
+    pub(super) fn sort(
+        &mut self,
+        now: u64,
+        buf: &mut [u8],
+        meta: &mut RecvMeta,
+        out: &mut impl Outlet,
+    ) {
         let len = meta.len.min(buf.len());
         if meta.stride == 0 {
-            add(if meta.len > 0 { &self.counters.recv_error } else { &self.counters.unknown }, 1);
+            add(
+                if meta.len > 0 {
+                    &self.counters.recv_error
+                } else {
+                    &self.counters.unknown
+                },
+                1,
+            );
             meta.len = 0;
             return;
         }
@@ -124,7 +153,9 @@ impl Forwarder {
     fn forward(&mut self, now: u64, run: &mut [u8], meta: &RecvMeta, out: &mut impl Outlet) {
         let channel = ChannelId::of(run).expect("of class Channel: it has a whole header");
         let (stride, frames) = (meta.stride, count(run, meta.stride));
-        let Some(route) = admitted(&self.table, &self.counters, channel, meta, frames) else { return };
+        let Some(route) = admitted(&self.table, &self.counters, channel, meta, frames) else {
+            return;
+        };
         self.table.arrived(route, meta.dst_ip);
         let cost = FRAME_COST_MIN.max(stride.min(run.len()) as u64);
         let granted = self.fairness.grant(now, &route.meter, cost, frames);
@@ -132,7 +163,10 @@ impl Forwarder {
             route.meter.over_rate(frames - granted);
             add(&self.counters.over_rate, frames - granted);
         }
-        let len = usize::try_from(granted).expect("at most as many as there are").saturating_mul(stride).min(run.len());
+        let len = usize::try_from(granted)
+            .expect("at most as many as there are")
+            .saturating_mul(stride)
+            .min(run.len());
         for frame in run[..len].chunks_mut(stride) {
             frame[1..CHANNEL_HEADER].copy_from_slice(&route.becomes.0);
         }
@@ -140,8 +174,20 @@ impl Forwarder {
         for contents in run[..len].chunks(piece) {
             let segment_size = (contents.len() > stride).then_some(stride);
             let (destination, src_ip) = (route.to, route.leaves_from.get());
-            let sent = out.send(&Transmit { destination, ecn: meta.ecn, contents, segment_size, src_ip });
-            account(&self.counters, route, sent, contents.len() as u64, count(contents, stride));
+            let sent = out.send(&Transmit {
+                destination,
+                ecn: meta.ecn,
+                contents,
+                segment_size,
+                src_ip,
+            });
+            account(
+                &self.counters,
+                route,
+                sent,
+                contents.len() as u64,
+                count(contents, stride),
+            );
         }
     }
 
@@ -156,7 +202,13 @@ impl Forwarder {
             return add(&self.counters.stun_malformed, 1);
         };
         let contents = answer.as_slice();
-        match out.send(&Transmit { destination: meta.addr, ecn: None, contents, segment_size: None, src_ip: meta.dst_ip }) {
+        match out.send(&Transmit {
+            destination: meta.addr,
+            ecn: None,
+            contents,
+            segment_size: None,
+            src_ip: meta.dst_ip,
+        }) {
             Sent::Taken => add(&self.counters.stun_answered, 1),
             Sent::Full | Sent::Refused => add(&self.counters.send_error, 1),
         }
@@ -164,7 +216,13 @@ impl Forwarder {
 }
 
 /// The route of a channel, if the sender is the one whose it is; otherwise the frames are counted.
-fn admitted<'a>(table: &'a Table, counters: &Counters, channel: ChannelId, meta: &RecvMeta, frames: u64) -> Option<&'a Entry> {
+fn admitted<'a>(
+    table: &'a Table,
+    counters: &Counters,
+    channel: ChannelId,
+    meta: &RecvMeta,
+    frames: u64,
+) -> Option<&'a Entry> {
     let Some(route) = table.get(channel) else {
         add(&counters.unknown_channel, frames);
         return None;
@@ -202,7 +260,8 @@ pub(super) fn count(batch: &[u8], stride: usize) -> u64 {
     batch.len().div_ceil(stride) as u64
 }
 
-/// How far the frames at the start of a batch reach that are of one channel. The last may be shorter than `stride`.
+/// How far the frames at the start of a batch reach that are of one channel. The last may be
+/// shorter than `stride`.
 fn run_len(batch: &[u8], stride: usize) -> usize {
     let (header, mut end) = (&batch[..CHANNEL_HEADER], stride.min(batch.len()));
     while batch.len() > end + CHANNEL_HEADER && batch[end..].starts_with(header) {
@@ -264,16 +323,25 @@ mod tests {
 
         fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
             let from = transmit.src_ip.map(|ip| &*ip.to_string().leak());
-            self.sent.push((transmit.destination, transmit.contents.to_vec(), transmit.segment_size, from));
+            self.sent.push((
+                transmit.destination,
+                transmit.contents.to_vec(),
+                transmit.segment_size,
+                from,
+            ));
             self.answers
         }
     }
 
     fn relay(config: &PlaneConfig) -> Relay {
-        let mut forwarder = Forwarder::new(Table::new(true), Rate::of_bytes(config), Arc::default());
+        let mut forwarder =
+            Forwarder::new(Table::new(true), Rate::of_bytes(config), Arc::default());
         let (meter, used) = (Arc::new(Meter::default()), Arc::new(Used::default()));
         let (from_ann, to_bob, to_cat) = (addr("11.0.0.1:1"), addr("11.0.0.2:2"), cat());
-        for (channel, to, becomes) in [(ANN_TO_BOB, to_bob, BOB_TO_ANN), (ANN_TO_CAT, to_cat, CAT_TO_ANN)] {
+        for (channel, to, becomes) in [
+            (ANN_TO_BOB, to_bob, BOB_TO_ANN),
+            (ANN_TO_CAT, to_cat, CAT_TO_ANN),
+        ] {
             let (forth, back) = (meter.clone(), Arc::default());
             let used = used.clone();
             forwarder.table().apply(Update::Set(Route {
@@ -284,11 +352,27 @@ mod tests {
                 meter: forth,
                 used: used.clone(),
             }));
-            let route = Route { channel: becomes, from: to, to: from_ann, becomes: channel, meter: back, used };
+            let route = Route {
+                channel: becomes,
+                from: to,
+                to: from_ann,
+                becomes: channel,
+                meter: back,
+                used,
+            };
             forwarder.table().apply(Update::Set(route));
         }
-        let out = Recorder { segments: 64, answers: Sent::Taken, sent: Vec::new() };
-        Relay { forwarder, ann: meter, used, out }
+        let out = Recorder {
+            segments: 64,
+            answers: Sent::Taken,
+            sent: Vec::new(),
+        };
+        Relay {
+            forwarder,
+            ann: meter,
+            used,
+            out,
+        }
     }
 
     impl Relay {
@@ -298,7 +382,8 @@ mod tests {
             let stride = datagrams.iter().map(Vec::len).max().unwrap_or(0);
             let mut meta = RecvMeta::default();
             (meta.addr, meta.len, meta.stride) = (from, buf.len(), stride);
-            self.forwarder.sort(ms * 1_000_000, &mut buf, &mut meta, &mut self.out);
+            self.forwarder
+                .sort(ms * 1_000_000, &mut buf, &mut meta, &mut self.out);
             buf.truncate(meta.len);
             buf
         }
@@ -336,11 +421,30 @@ mod tests {
         let mut relay = relay(&PlaneConfig::default());
         let short = frame(ANN_TO_BOB, 3)[..15].to_vec();
         let left = relay.gets(ann(), &[frame(ANN_TO_BOB, 1), frame(ANN_TO_BOB, 2), short]);
-        let expected = [frame(BOB_TO_ANN, 1), frame(BOB_TO_ANN, 2), frame(BOB_TO_ANN, 3)[..15].to_vec()].concat();
+        let expected = [
+            frame(BOB_TO_ANN, 1),
+            frame(BOB_TO_ANN, 2),
+            frame(BOB_TO_ANN, 3)[..15].to_vec(),
+        ]
+        .concat();
         assert_eq!(relay.sent(), [(bob(), expected, Some(20), None)]);
         assert!(left.is_empty());
-        assert_eq!(relay.counted(), Counted { frames: 3, bytes: 55, ..Counted::default() });
-        assert_eq!(relay.ann.read(), Metered { frames: 3, bytes: 55, ..Metered::default() });
+        assert_eq!(
+            relay.counted(),
+            Counted {
+                frames: 3,
+                bytes: 55,
+                ..Counted::default()
+            }
+        );
+        assert_eq!(
+            relay.ann.read(),
+            Metered {
+                frames: 3,
+                bytes: 55,
+                ..Metered::default()
+            }
+        );
         assert!(relay.used.take() && !relay.used.take());
     }
 
@@ -370,13 +474,26 @@ mod tests {
         let sent = relay.sent();
         let to = |n: usize| (sent[n].0, sent[n].1.clone(), sent[n].2);
         assert_eq!(to(0), (bob(), frame(BOB_TO_ANN, 1), None));
-        assert_eq!(to(1), (bob(), [frame(BOB_TO_ANN, 2), frame(BOB_TO_ANN, 3)].concat(), Some(20)));
+        assert_eq!(
+            to(1),
+            (
+                bob(),
+                [frame(BOB_TO_ANN, 2), frame(BOB_TO_ANN, 3)].concat(),
+                Some(20)
+            )
+        );
         assert_eq!(to(2), (cat(), frame(CAT_TO_ANN, 4), None));
         assert_eq!((to(3).0, to(3).1.len()), (ann(), 32));
         assert_eq!(to(4), (cat(), frame(CAT_TO_ANN, 5), None));
         assert_eq!(sent.len(), 5);
         // A knock of another length is no knock.
-        let expected = Counted { frames: 5, bytes: 100, stun_answered: 1, unknown: 2, ..Counted::default() };
+        let expected = Counted {
+            frames: 5,
+            bytes: 100,
+            stun_answered: 1,
+            unknown: 2,
+            ..Counted::default()
+        };
         assert_eq!(relay.counted(), expected);
     }
 
@@ -394,10 +511,26 @@ mod tests {
         let mut relay = relay(&PlaneConfig::default());
         relay.gets(bob(), &[frame(ANN_TO_BOB, 1), frame(ANN_TO_BOB, 2)]);
         relay.gets(addr("[::ffff:11.0.0.1]:7"), &[frame(ANN_TO_BOB, 1)]);
-        relay.gets(ann(), &[frame(ChannelId([7; 8]), 1), frame(ChannelId([8; 8]), 1)]);
+        relay.gets(
+            ann(),
+            &[frame(ChannelId([7; 8]), 1), frame(ChannelId([8; 8]), 1)],
+        );
         assert!(relay.sent().is_empty() && !relay.used.take());
-        assert_eq!(relay.counted(), Counted { wrong_sender: 3, unknown_channel: 2, ..Counted::default() });
-        assert_eq!(relay.ann.read(), Metered { wrong_sender: 3, ..Metered::default() });
+        assert_eq!(
+            relay.counted(),
+            Counted {
+                wrong_sender: 3,
+                unknown_channel: 2,
+                ..Counted::default()
+            }
+        );
+        assert_eq!(
+            relay.ann.read(),
+            Metered {
+                wrong_sender: 3,
+                ..Metered::default()
+            }
+        );
     }
 
     #[test]
@@ -412,16 +545,29 @@ mod tests {
     #[test]
     fn a_sender_beyond_its_rate_is_cut_to_it_over_all_its_channels() {
         // 64 KiB at once, then 1,000 frames a second; a frame of 20 bytes counts as 256.
-        let mut relay = relay(&PlaneConfig { rate: 256_000, burst: 0 });
+        let mut relay = relay(&PlaneConfig {
+            rate: 256_000,
+            burst: 0,
+        });
         let batch = |channel| vec![frame(channel, 1); 200];
         relay.gets(ann(), &batch(ANN_TO_BOB));
         relay.gets(ann(), &batch(ANN_TO_CAT));
-        let (bobs, cats): (Vec<_>, Vec<_>) = relay.sent().into_iter().partition(|sent| sent.0 == bob());
-        let frames = |sent: Vec<Transmitted>| sent.iter().map(|sent| sent.1.len() / 20).sum::<usize>();
+        let (bobs, cats): (Vec<_>, Vec<_>) =
+            relay.sent().into_iter().partition(|sent| sent.0 == bob());
+        let frames =
+            |sent: Vec<Transmitted>| sent.iter().map(|sent| sent.1.len() / 20).sum::<usize>();
         assert_eq!((frames(bobs), frames(cats)), (200, 56));
         assert_eq!(relay.counted().over_rate, 144);
         relay.gets_at_ms(1_000, ann(), &batch(ANN_TO_BOB));
-        assert_eq!(relay.ann.read(), Metered { frames: 456, bytes: 456 * 20, over_rate: 144, ..Metered::default() });
+        assert_eq!(
+            relay.ann.read(),
+            Metered {
+                frames: 456,
+                bytes: 456 * 20,
+                over_rate: 144,
+                ..Metered::default()
+            }
+        );
         // Bob's own bucket is full.
         assert_eq!(relay.sent().len(), 4);
         relay.gets(bob(), &[frame(BOB_TO_ANN, 1)]);
@@ -432,16 +578,31 @@ mod tests {
     fn runs_are_cut_to_what_the_system_sends_as_one() {
         let mut relay = relay(&PlaneConfig::default());
         let frames = vec![frame(ANN_TO_BOB, 1); 130];
-        let pieces = |relay: &mut Relay| relay.sent().iter().map(|sent| sent.1.len() / 20).collect::<Vec<_>>();
+        let pieces = |relay: &mut Relay| {
+            relay
+                .sent()
+                .iter()
+                .map(|sent| sent.1.len() / 20)
+                .collect::<Vec<_>>()
+        };
         relay.gets(ann(), &frames);
         assert_eq!(pieces(&mut relay), [64, 64, 2]);
         relay.out.segments = 1;
         relay.gets(ann(), &frames[..3]);
         assert_eq!(pieces(&mut relay), [1, 1, 1]);
         relay.out.segments = 64;
-        let long = [&ANN_TO_BOB.header()[..], &[0; DATAGRAM_MAX - CHANNEL_HEADER]].concat();
+        let long = [
+            &ANN_TO_BOB.header()[..],
+            &[0; DATAGRAM_MAX - CHANNEL_HEADER],
+        ]
+        .concat();
         relay.gets(ann(), &vec![long; 50]);
-        assert!(relay.sent().iter().all(|sent| sent.1.len() <= RUN_BYTES_MAX));
+        assert!(
+            relay
+                .sent()
+                .iter()
+                .all(|sent| sent.1.len() <= RUN_BYTES_MAX)
+        );
     }
 
     #[test]
@@ -451,8 +612,22 @@ mod tests {
         relay.gets(ann(), &[frame(ANN_TO_BOB, 1), frame(ANN_TO_BOB, 2)]);
         relay.out.answers = Sent::Refused;
         relay.gets(ann(), &[frame(ANN_TO_BOB, 1), stun()]);
-        assert_eq!(relay.counted(), Counted { unsent: 2, frames_refused: 1, send_error: 1, ..Counted::default() });
-        assert_eq!(relay.ann.read(), Metered { unsent: 3, ..Metered::default() });
+        assert_eq!(
+            relay.counted(),
+            Counted {
+                unsent: 2,
+                frames_refused: 1,
+                send_error: 1,
+                ..Counted::default()
+            }
+        );
+        assert_eq!(
+            relay.ann.read(),
+            Metered {
+                unsent: 3,
+                ..Metered::default()
+            }
+        );
     }
 
     #[test]
@@ -461,24 +636,50 @@ mod tests {
         let long = [&ANN_TO_BOB.header()[..], &[0; DATAGRAM_MAX]].concat();
         let left = relay.gets(ann(), &[long.clone(), long, quic(1)]);
         assert_eq!(left, quic(1));
-        assert_eq!(relay.counted(), Counted { oversized: 2, ..Counted::default() });
+        assert_eq!(
+            relay.counted(),
+            Counted {
+                oversized: 2,
+                ..Counted::default()
+            }
+        );
     }
 
     #[test]
     fn a_header_with_nothing_after_it_is_no_frame() {
         let mut relay = relay(&PlaneConfig::default());
         relay.gets(ann(), &[frame(ANN_TO_BOB, 1), ANN_TO_BOB.header().to_vec()]);
-        assert_eq!(relay.counted(), Counted { frames: 1, bytes: 20, unknown: 1, ..Counted::default() });
+        assert_eq!(
+            relay.counted(),
+            Counted {
+                frames: 1,
+                bytes: 20,
+                unknown: 1,
+                ..Counted::default()
+            }
+        );
     }
 
     #[test]
     fn a_stride_of_zero_never_reaches_quinn() {
         let mut relay = relay(&PlaneConfig::default());
-        let mut meta = RecvMeta { len: 20, ..RecvMeta::default() };
-        relay.forwarder.sort(0, &mut quic(1), &mut meta, &mut relay.out);
+        let mut meta = RecvMeta {
+            len: 20,
+            ..RecvMeta::default()
+        };
+        relay
+            .forwarder
+            .sort(0, &mut quic(1), &mut meta, &mut relay.out);
         assert_eq!(meta.len, 0);
         assert!(relay.gets(ann(), &[]).is_empty());
-        assert_eq!(relay.counted(), Counted { recv_error: 1, unknown: 1, ..Counted::default() });
+        assert_eq!(
+            relay.counted(),
+            Counted {
+                recv_error: 1,
+                unknown: 1,
+                ..Counted::default()
+            }
+        );
     }
 
     #[test]
@@ -488,9 +689,18 @@ mod tests {
         for _ in 0..20 {
             relay.gets(ann(), &flood);
         }
-        relay.gets_at_ms(1_000, ann(), &[vec![0; 20], [&stun()[..8], &[9; 10]].concat()]);
-        let expected =
-            Counted { stun_answered: STUN_BURST, stun_over_rate: 400, stun_malformed: 1, unknown: 1, ..Counted::default() };
+        relay.gets_at_ms(
+            1_000,
+            ann(),
+            &[vec![0; 20], [&stun()[..8], &[9; 10]].concat()],
+        );
+        let expected = Counted {
+            stun_answered: STUN_BURST,
+            stun_over_rate: 400,
+            stun_malformed: 1,
+            unknown: 1,
+            ..Counted::default()
+        };
         assert_eq!(relay.counted(), expected);
     }
 
@@ -498,7 +708,11 @@ mod tests {
     fn frames_leave_from_the_address_that_their_receiver_sends_to() {
         let mut relay = relay(&PlaneConfig::default());
         let mut buf = frame(BOB_TO_ANN, 1);
-        let mut meta = RecvMeta { len: 20, stride: 20, ..RecvMeta::default() };
+        let mut meta = RecvMeta {
+            len: 20,
+            stride: 20,
+            ..RecvMeta::default()
+        };
         (meta.addr, meta.dst_ip) = (bob(), Some("11.0.0.9".parse().unwrap()));
         relay.forwarder.sort(0, &mut buf, &mut meta, &mut relay.out);
         relay.gets(ann(), &[frame(ANN_TO_BOB, 2)]);
@@ -510,7 +724,13 @@ mod tests {
     fn in_a_crowd_who_sends_most_is_cut_and_who_sends_little_is_not() {
         let mut relay = relay(&PlaneConfig::default());
         let crowded = |relay: &mut Relay, ms: u64, dropped| {
-            relay.forwarder.received(ms * 1_000_000, Some(Backlog { crowded: true, dropped }));
+            relay.forwarder.received(
+                ms * 1_000_000,
+                Some(Backlog {
+                    crowded: true,
+                    dropped,
+                }),
+            );
         };
         for ms in 0..1_000 {
             relay.gets_at_ms(ms, ann(), &vec![frame(ANN_TO_BOB, 1); 100]);
@@ -518,7 +738,10 @@ mod tests {
             crowded(&mut relay, ms, 3);
         }
         let (ann, all) = (relay.ann.read(), relay.counted());
-        assert!(ann.over_rate > 50_000 && ann.over_rate == all.over_rate, "{ann:?} {all:?}");
+        assert!(
+            ann.over_rate > 50_000 && ann.over_rate == all.over_rate,
+            "{ann:?} {all:?}"
+        );
         assert_eq!(all.frames - ann.frames, 1_000);
         assert_eq!(all.overflowed, 3);
     }

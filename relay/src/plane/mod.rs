@@ -1,10 +1,12 @@
-//! The forwarding plane: it moves channel frames between peers before QUIC sees them, and answers STUN.
+//! The forwarding plane: it moves channel frames between peers before QUIC sees them, and answers
+//! STUN.
 //!
-//! It is a thread of its own, which receives all that comes to the relay's one UDP socket. What comes in is told apart by its first
-//! byte: a channel frame goes to the other end of its channel, a STUN Binding request gets its answer, QUIC goes on to quinn through
-//! a bounded queue; anything else is counted and dropped. The plane runs no cryptography and no congestion control, and can't read
-//! what it moves: it swaps nine bytes and the destination. Who may have a channel is not known here; the slow path says so with
-//! [`Update`]s.
+//! It is a thread of its own, which receives all that comes to the relay's one UDP socket. What
+//! comes in is told apart by its first byte: a channel frame goes to the other end of its channel,
+//! a STUN Binding request gets its answer, QUIC goes on to quinn through a bounded queue; anything
+//! else is counted and dropped. The plane runs no cryptography and no congestion control, and can't
+//! read what it moves: it swaps nine bytes and the destination. Who may have a channel is not known
+//! here; the slow path says so with [`Update`]s.
 //!
 //! - `thread`: the thread, and what it waits for.
 //! - `port`: the socket; anybody may send.
@@ -47,14 +49,17 @@ pub use counters::Counted;
 /// What the plane allows.
 #[derive(Debug, Clone, Default)]
 pub struct PlaneConfig {
-    /// Bytes a second that the relay passes on for one peer; 0: as many as it can, shared fairly. A frame counts as 256 bytes at least, since
-    /// small ones cost as much as large ones. Beyond it, frames are dropped and counted.
+    /// Bytes a second that the relay passes on for one peer; 0: as many as it can, shared fairly. A
+    /// frame counts as 256 bytes at least, since small ones cost as much as large ones. Beyond it,
+    /// frames are dropped and counted.
     pub rate: u64,
-    /// Bytes that one peer may send at once, after a silence. At least 64 KiB, at most 1 GiB: what is beyond is not believed.
+    /// Bytes that one peer may send at once, after a silence. At least 64 KiB, at most 1 GiB: what
+    /// is beyond is not believed.
     pub burst: u64,
 }
 
-/// The slow path's hold on the plane, which works until [`PlaneHandle::stop`], or until the last clone goes.
+/// The slow path's hold on the plane, which works until [`PlaneHandle::stop`], or until the last
+/// clone goes.
 #[derive(Debug, Clone)]
 pub struct PlaneHandle {
     updates: mpsc::Sender<Update>,
@@ -73,7 +78,8 @@ impl PlaneHandle {
         self.thread.wake();
     }
 
-    /// Ends the plane: when this returns, its thread has ended, and nothing is forwarded or received any more.
+    /// Ends the plane: when this returns, its thread has ended, and nothing is forwarded or
+    /// received any more.
     pub fn stop(&self) {
         self.thread.stop();
     }
@@ -89,18 +95,35 @@ impl PlaneHandle {
     }
 }
 
-/// Binds the relay's one UDP socket, and starts the plane. An unspecified IPv6 address listens on IPv4, too.
+/// Binds the relay's one UDP socket, and starts the plane. An unspecified IPv6 address listens on
+/// IPv4, too.
 ///
-/// The socket that it gives is for a quinn endpoint; the plane forwards whether that is polled or not.
-pub fn bind(listen: SocketAddr, config: PlaneConfig) -> io::Result<(Arc<dyn quinn::AsyncUdpSocket>, PlaneHandle)> {
+/// The socket that it gives is for a quinn endpoint; the plane forwards whether that is polled or
+/// not.
+pub fn bind(
+    listen: SocketAddr,
+    config: PlaneConfig,
+) -> io::Result<(Arc<dyn quinn::AsyncUdpSocket>, PlaneHandle)> {
     let counters = Arc::new(Counters::default());
     let port = Arc::new(Port::bind(listen, counters.clone())?);
     let local_addr = port.local_addr()?;
-    let forwarder = Forwarder::new(Table::new(local_addr.is_ipv6()), Rate::of_bytes(&config), counters.clone());
+    let forwarder = Forwarder::new(
+        Table::new(local_addr.is_ipv6()),
+        Rate::of_bytes(&config),
+        counters.clone(),
+    );
     let (updates, receiver) = mpsc::channel();
     let (inlet, socket) = quic::queue(port.clone(), counters.clone());
     let thread = Arc::new(Thread::start(port, forwarder, receiver, inlet)?);
-    Ok((Arc::new(socket), PlaneHandle { updates, thread, counters, local_addr }))
+    Ok((
+        Arc::new(socket),
+        PlaneHandle {
+            updates,
+            thread,
+            counters,
+            local_addr,
+        },
+    ))
 }
 
 #[cfg(test)]

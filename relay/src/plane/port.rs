@@ -1,12 +1,13 @@
 //! The relay's one UDP socket: the plane's thread receives from it, and anybody sends.
 //!
-//! No task of the runtime watches it. That would cost a wake-up for each frame that is sent, since the system tells whoever asks
-//! to hear of room in the send buffer of each datagram that leaves it. Instead, the first who finds the buffer full says so; then
-//! nobody sends until half of it is free again, for which the plane's thread waits along with all else. So quinn's tasks, which
-//! were waiting, have as much of a chance as frames have.
+//! No task of the runtime watches it. That would cost a wake-up for each frame that is sent, since
+//! the system tells whoever asks to hear of room in the send buffer of each datagram that leaves
+//! it. Instead, the first who finds the buffer full says so; then nobody sends until half of it is
+//! free again, for which the plane's thread waits along with all else. So quinn's tasks, which were
+//! waiting, have as much of a chance as frames have.
 //!
-//! A frame that finds the send buffer full is dropped, as any router would: the two ends' own congestion control hears of it.
-//! Holding it back would hold back everybody's.
+//! A frame that finds the send buffer full is dropped, as any router would: the two ends' own
+//! congestion control hears of it. Holding it back would hold back everybody's.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -25,7 +26,8 @@ use super::counters::Counters;
 use super::forward::{Outlet, Sent};
 use super::table::undeliverable;
 
-/// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256 handshakes drops 2,000 datagrams.
+/// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256
+/// handshakes drops 2,000 datagrams.
 const KERNEL_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The socket.
@@ -58,11 +60,17 @@ fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
 
 /// Asks for large kernel buffers. Fewer bytes mean more loss under bursts, not an error.
 fn enlarge_buffers(socket: &Socket) {
-    let asked = socket.set_recv_buffer_size(KERNEL_BUFFER_BYTES).and(socket.set_send_buffer_size(KERNEL_BUFFER_BYTES));
-    // Beyond the system's limit only for those who administer the network; refused to others, who see the warning.
+    let asked = socket
+        .set_recv_buffer_size(KERNEL_BUFFER_BYTES)
+        .and(socket.set_send_buffer_size(KERNEL_BUFFER_BYTES));
+    // Beyond the system's limit only for those who administer the network; refused to others, who
+    // see the warning.
     #[cfg(target_os = "linux")]
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, KERNEL_BUFFER_BYTES);
-    let (received, sent) = (socket.recv_buffer_size().unwrap_or(0), socket.send_buffer_size().unwrap_or(0));
+    let (received, sent) = (
+        socket.recv_buffer_size().unwrap_or(0),
+        socket.send_buffer_size().unwrap_or(0),
+    );
     if asked.is_err() || received.min(sent) < KERNEL_BUFFER_BYTES {
         tracing::warn!(
             received,
@@ -79,8 +87,21 @@ impl Port {
         let io = open(addr)?;
         let state = UdpSocketState::new((&io).into())?;
         let segments = AtomicUsize::new(state.max_gso_segments());
-        let (full, room, stopped) = (AtomicBool::new(false), Arc::default(), AtomicBool::new(false));
-        Ok(Self { io, state, segments, full, room, bell: Bell::new()?, stopped, counters })
+        let (full, room, stopped) = (
+            AtomicBool::new(false),
+            Arc::default(),
+            AtomicBool::new(false),
+        );
+        Ok(Self {
+            io,
+            state,
+            segments,
+            full,
+            room,
+            bell: Bell::new()?,
+            stopped,
+            counters,
+        })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -102,7 +123,8 @@ impl Port {
         self.state.may_fragment()
     }
 
-    /// Receives what is there, at most as many batches as there are buffers; says how many. Fewer mean that nothing is left.
+    /// Receives what is there, at most as many batches as there are buffers; says how many. Fewer
+    /// mean that nothing is left.
     pub(super) fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
         match self.state.recv((&self.io).into(), bufs, meta) {
             Ok(received) => received,
@@ -125,7 +147,9 @@ impl Port {
             return Err(Errno::ADDRNOTAVAIL.into());
         }
         match (self.try_send(transmit), transmit.segment_size) {
-            (Err(error), Some(segment)) if is_any(&error, &[Errno::INVAL, Errno::IO]) => self.send_singly(transmit, segment),
+            (Err(error), Some(segment)) if is_any(&error, &[Errno::INVAL, Errno::IO]) => {
+                self.send_singly(transmit, segment)
+            }
             (sent, _) => sent,
         }
     }
@@ -144,13 +168,19 @@ impl Port {
         sent
     }
 
-    /// Sends one datagram after another what could not be sent as one, and gives up sending so if that helps.
+    /// Sends one datagram after another what could not be sent as one, and gives up sending so if
+    /// that helps.
     ///
-    /// quinn-udp gives up at the first EINVAL or EIO, for the whole socket. But these also come for a single odd destination,
-    /// or while an address of ours goes away, and would cost every peer its throughput.
+    /// quinn-udp gives up at the first EINVAL or EIO, for the whole socket. But these also come for
+    /// a single odd destination, or while an address of ours goes away, and would cost every peer
+    /// its throughput.
     fn send_singly(&self, transmit: &Transmit<'_>, segment: usize) -> io::Result<()> {
         for contents in transmit.contents.chunks(segment) {
-            self.try_send(&Transmit { contents, segment_size: None, ..transmit.clone() })?;
+            self.try_send(&Transmit {
+                contents,
+                segment_size: None,
+                ..transmit.clone()
+            })?;
         }
         tracing::debug!("the system can't send several datagrams as one");
         self.segments.store(1, Ordering::Relaxed);
@@ -199,13 +229,17 @@ impl Outlet for &Port {
 
 impl fmt::Debug for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Port").field("io", &self.io).finish_non_exhaustive()
+        f.debug_struct("Port")
+            .field("io", &self.io)
+            .finish_non_exhaustive()
     }
 }
 
 /// Whether an error is one of these.
 pub(super) fn is_any(error: &io::Error, causes: &[Errno]) -> bool {
-    causes.iter().any(|cause| error.raw_os_error() == Some(cause.raw_os_error()))
+    causes
+        .iter()
+        .any(|cause| error.raw_os_error() == Some(cause.raw_os_error()))
 }
 
 #[cfg(test)]
@@ -225,7 +259,13 @@ mod tests {
         let port = Arc::new(Port::bind((Ipv4Addr::LOCALHOST, 0).into(), counters.clone()).unwrap());
         let (inlet, socket) = quic::queue(port.clone(), counters.clone());
         let (socket, destination) = (Arc::new(socket), port.local_addr().unwrap());
-        let datagram = Transmit { destination, ecn: None, contents: &[0x20; 9], segment_size: None, src_ip: None };
+        let datagram = Transmit {
+            destination,
+            ecn: None,
+            contents: &[0x20; 9],
+            segment_size: None,
+            src_ip: None,
+        };
         let writable = || {
             std::future::poll_fn({
                 let mut poller = socket.clone().create_io_poller();
@@ -234,14 +274,19 @@ mod tests {
         };
         writable().await.unwrap();
         port.full.store(true, Ordering::Release);
-        assert_eq!(socket.try_send(&datagram).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            socket.try_send(&datagram).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
         assert!(port.send(&datagram).is_err());
         let (_updates, receiver) = mpsc::channel();
         let two = async { tokio::join!(writable(), writable()) };
         let forwarder = Forwarder::new(Table::new(false), None, counters);
         let thread = Thread::start(port.clone(), forwarder, receiver, inlet).unwrap();
         thread.wake();
-        let (one, other) = tokio::time::timeout(std::time::Duration::from_secs(20), two).await.expect("the plane sees room");
+        let (one, other) = tokio::time::timeout(std::time::Duration::from_secs(20), two)
+            .await
+            .expect("the plane sees room");
         assert!(one.is_ok() && other.is_ok());
         socket.try_send(&datagram).unwrap();
     }

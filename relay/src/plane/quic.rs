@@ -1,8 +1,9 @@
 //! QUIC's way between the plane's thread and quinn: a bounded queue in, the relay's socket out.
 //!
-//! quinn 0.11 trusts its socket more than it may be trusted: an error from sending other than "would block" silently ends that
-//! connection's driver, an error from receiving ends the endpoint, and a batch with a stride of 0 loops forever. So no error of
-//! the system's leaves this module; they are counted, and logged at debug.
+//! quinn 0.11 trusts its socket more than it may be trusted: an error from sending other than
+//! "would block" silently ends that connection's driver, an error from receiving ends the endpoint,
+//! and a batch with a stride of 0 loops forever. So no error of the system's leaves this module;
+//! they are counted, and logged at debug.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -22,8 +23,8 @@ use super::counters::{Counters, add};
 use super::forward::count;
 use super::port::{Port, is_any};
 
-/// Datagrams that wait for quinn; those beyond are dropped, and counted. The first flights of four thousand newcomers at once,
-/// and at most 12 MiB.
+/// Datagrams that wait for quinn; those beyond are dropped, and counted. The first flights of four
+/// thousand newcomers at once, and at most 12 MiB.
 pub(super) const WAITING_MAX: usize = 8192;
 
 /// Memory that is taken at once for datagrams that wait, and used again when quinn has read them.
@@ -63,9 +64,23 @@ struct Waiting {
 /// Both ends.
 pub(super) fn queue(port: Arc<Port>, counters: Arc<Counters>) -> (Inlet, QuicSocket) {
     let (sender, queue) = mpsc::channel(WAITING_MAX);
-    let inlet = Inlet { queue: sender, piece: BytesMut::new(), counters: counters.clone() };
-    let waiting = Mutex::new(Waiting { queue, taken: Vec::new() });
-    (inlet, QuicSocket { port, waiting, counters })
+    let inlet = Inlet {
+        queue: sender,
+        piece: BytesMut::new(),
+        counters: counters.clone(),
+    };
+    let waiting = Mutex::new(Waiting {
+        queue,
+        taken: Vec::new(),
+    });
+    (
+        inlet,
+        QuicSocket {
+            port,
+            waiting,
+            counters,
+        },
+    )
 }
 
 impl Inlet {
@@ -73,28 +88,42 @@ impl Inlet {
     pub(super) fn pass(&mut self, batch: &[u8], meta: &RecvMeta) {
         for (n, datagram) in batch.chunks(meta.stride).enumerate() {
             let Ok(place) = self.queue.try_reserve() else {
-                return add(&self.counters.quic_overflowed, count(batch, meta.stride) - n as u64);
+                return add(
+                    &self.counters.quic_overflowed,
+                    count(batch, meta.stride) - n as u64,
+                );
             };
             if self.piece.capacity() < datagram.len() {
                 self.piece.reserve(PIECE_BYTES);
             }
             self.piece.extend_from_slice(datagram);
-            let meta = RecvMeta { len: datagram.len(), stride: datagram.len(), ..*meta };
-            place.send(Datagram { meta, bytes: self.piece.split() });
+            let meta = RecvMeta {
+                len: datagram.len(),
+                stride: datagram.len(),
+                ..*meta
+            };
+            place.send(Datagram {
+                meta,
+                bytes: self.piece.split(),
+            });
         }
     }
 }
 
 impl AsyncUdpSocket for QuicSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Writable { port: self.port.clone(), room: None })
+        Box::pin(Writable {
+            port: self.port.clone(),
+            room: None,
+        })
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         match self.port.send(transmit) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             Err(error) => {
-                // A probe for a larger MTU that the interface does not have is an answer, not an error.
+                // A probe for a larger MTU that the interface does not have is an answer, not an
+                // error.
                 if !is_any(&error, &[Errno::MSGSIZE]) {
                     Counters::failed(&self.counters.send_error, &error);
                 }
@@ -104,8 +133,16 @@ impl AsyncUdpSocket for QuicSocket {
         }
     }
 
-    fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
-        let mut waiting = self.waiting.lock().expect("nothing panics while it holds this");
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut waiting = self
+            .waiting
+            .lock()
+            .expect("nothing panics while it holds this");
         let Waiting { queue, taken } = &mut *waiting;
         let received = ready!(queue.poll_recv_many(cx, taken, bufs.len().min(meta.len())));
         if received == 0 && !self.port.has_stopped() {
@@ -138,7 +175,9 @@ impl AsyncUdpSocket for QuicSocket {
 
 impl fmt::Debug for QuicSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QuicSocket").field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("QuicSocket")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
     }
 }
 
@@ -154,7 +193,8 @@ impl UdpPoller for Writable {
         let this = self.get_mut();
         while this.port.is_full() {
             match &mut this.room {
-                // There may be room again since the look: look once more, now that nothing can be missed.
+                // There may be room again since the look: look once more, now that nothing can be
+                // missed.
                 None => this.room = Some(Box::pin(this.port.room().notified_owned())),
                 Some(room) => {
                     ready!(room.as_mut().poll(cx));

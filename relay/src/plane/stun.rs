@@ -1,7 +1,8 @@
 //! Answers to STUN Binding requests (RFC 8489): they tell a node where its datagrams come from.
 //!
-//! Anybody may ask, so an answer is never more than three times as long as the request: 44 bytes at most to a request of 20, 8
-//! more if the request had a FINGERPRINT of 8. Credentials are neither asked for nor looked at.
+//! Anybody may ask, so an answer is never more than three times as long as the request: 44 bytes at
+//! most to a request of 20, 8 more if the request had a FINGERPRINT of 8. Credentials are neither
+//! asked for nor looked at.
 //!
 //! The sockets that call peers (`server::callers`) answer with it, too.
 
@@ -9,14 +10,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use hobnob_protocol::datagram::STUN_COOKIE;
 
-/// Longest answer: the header, an IPv6 XOR-MAPPED-ADDRESS and a FINGERPRINT. An error that lists unknown attributes is cut to it.
+/// Longest answer: the header, an IPv6 XOR-MAPPED-ADDRESS and a FINGERPRINT. An error that lists
+/// unknown attributes is cut to it.
 pub(super) const ANSWER_MAX: usize = HEADER + 24 + FINGERPRINT_LEN;
 
 /// Type, length, magic cookie and transaction id.
 const HEADER: usize = 20;
 /// With its type and length.
 const FINGERPRINT_LEN: usize = 8;
-/// Unknown attributes that an error lists at most: further ones are left out, so that it fits [`ANSWER_MAX`].
+/// Unknown attributes that an error lists at most: further ones are left out, so that it fits
+/// [`ANSWER_MAX`].
 const UNKNOWN_LISTED_MAX: usize = 4;
 
 const BINDING_REQUEST: u16 = 0x0001;
@@ -29,8 +32,8 @@ const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const FINGERPRINT: u16 = 0x8028;
 /// From here on an attribute that is not known may be ignored.
 const COMPREHENSION_OPTIONAL: u16 = 0x8000;
-/// USERNAME, MESSAGE-INTEGRITY, REALM, NONCE, MESSAGE-INTEGRITY-SHA256, PASSWORD-ALGORITHM, USERHASH: credentials, which a
-/// server that asks for none may ignore (RFC 8489 section 9).
+/// USERNAME, MESSAGE-INTEGRITY, REALM, NONCE, MESSAGE-INTEGRITY-SHA256, PASSWORD-ALGORITHM,
+/// USERHASH: credentials, which a server that asks for none may ignore (RFC 8489 section 9).
 const IGNORED: [u16; 7] = [0x0006, 0x0008, 0x0014, 0x0015, 0x001c, 0x001d, 0x001e];
 /// "420 Unknown Attribute", with no phrase (RFC 8489 section 14.8).
 const CODE_420: [u8; 4] = [0, 0, 4, 20];
@@ -51,7 +54,10 @@ impl Answer {
     }
 
     fn new(kind: u16, transaction: &[u8]) -> Self {
-        let mut answer = Self { bytes: [0; ANSWER_MAX], len: 0 };
+        let mut answer = Self {
+            bytes: [0; ANSWER_MAX],
+            len: 0,
+        };
         for part in [&kind.to_be_bytes(), &[0, 0][..], &STUN_COOKIE, transaction] {
             answer.push(part);
         }
@@ -91,7 +97,8 @@ struct Request {
     unknown_count: usize,
 }
 
-/// The answer to a datagram with the magic cookie; `None` if it is not a well-formed Binding request.
+/// The answer to a datagram with the magic cookie; `None` if it is not a well-formed Binding
+/// request.
 pub(crate) fn answer(datagram: &[u8], sender: SocketAddr) -> Option<Answer> {
     let request = parse(datagram)?;
     let transaction = &datagram[8..HEADER];
@@ -117,11 +124,15 @@ pub(crate) fn answer(datagram: &[u8], sender: SocketAddr) -> Option<Answer> {
     Some(answer)
 }
 
-/// Checks the header, every attribute's length and the FINGERPRINT, which must be the last (RFC 8489 section 6.3).
+/// Checks the header, every attribute's length and the FINGERPRINT, which must be the last (RFC
+/// 8489 section 6.3).
 fn parse(datagram: &[u8]) -> Option<Request> {
     let (header, mut rest) = datagram.split_at_checked(HEADER)?;
     let length = usize::from(u16_at(header, 2)?);
-    let sound = u16_at(header, 0)? == BINDING_REQUEST && header[4..8] == STUN_COOKIE && length == rest.len() && length % 4 == 0;
+    let sound = u16_at(header, 0)? == BINDING_REQUEST
+        && header[4..8] == STUN_COOKIE
+        && length == rest.len()
+        && length % 4 == 0;
     if !sound {
         return None;
     }
@@ -164,25 +175,37 @@ fn xor_mapped(sender: SocketAddr, transaction: &[u8]) -> ([u8; 20], usize) {
         }
     };
     (value[1], value[2], value[3]) = (family, port[0] ^ STUN_COOKIE[0], port[1] ^ STUN_COOKIE[1]);
-    for (byte, mask) in value[4..len].iter_mut().zip(STUN_COOKIE.iter().chain(transaction)) {
+    for (byte, mask) in value[4..len]
+        .iter_mut()
+        .zip(STUN_COOKIE.iter().chain(transaction))
+    {
         *byte ^= mask;
     }
     (value, len)
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
+    bytes
+        .get(at..at + 2)?
+        .try_into()
+        .ok()
+        .map(u16::from_be_bytes)
 }
 
 /// A length of this module's own messages.
 fn length(len: usize) -> [u8; 2] {
-    u16::try_from(len).expect("at most ANSWER_MAX").to_be_bytes()
+    u16::try_from(len)
+        .expect("at most ANSWER_MAX")
+        .to_be_bytes()
 }
 
-/// CRC-32 as in ITU-T V.42, which FINGERPRINT uses. Requests are short and rate-limited, so no table.
+/// CRC-32 as in ITU-T V.42, which FINGERPRINT uses. Requests are short and rate-limited, so no
+/// table.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
-    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+    !bytes
+        .iter()
+        .fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
 }
 
 #[cfg(test)]
@@ -190,16 +213,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TRANSACTION: [u8; 12] = [0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae];
+    const TRANSACTION: [u8; 12] = [
+        0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae,
+    ];
 
-    /// RFC 5769 section 2.1: SOFTWARE, PRIORITY, ICE-CONTROLLED, USERNAME, MESSAGE-INTEGRITY, FINGERPRINT.
+    /// RFC 5769 section 2.1: SOFTWARE, PRIORITY, ICE-CONTROLLED, USERNAME, MESSAGE-INTEGRITY,
+    /// FINGERPRINT.
     const RFC_5769_REQUEST: [u8; 108] = [
-        0x00, 0x01, 0x00, 0x58, 0x21, 0x12, 0xa4, 0x42, 0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae,
-        0x80, 0x22, 0x00, 0x10, 0x53, 0x54, 0x55, 0x4e, 0x20, 0x74, 0x65, 0x73, 0x74, 0x20, 0x63, 0x6c, 0x69, 0x65, 0x6e, 0x74,
-        0x00, 0x24, 0x00, 0x04, 0x6e, 0x00, 0x01, 0xff, 0x80, 0x29, 0x00, 0x08, 0x93, 0x2f, 0xf9, 0xb1, 0x51, 0x26, 0x3b, 0x36,
-        0x00, 0x06, 0x00, 0x09, 0x65, 0x76, 0x74, 0x6a, 0x3a, 0x68, 0x36, 0x76, 0x59, 0x20, 0x20, 0x20, 0x00, 0x08, 0x00, 0x14,
-        0x9a, 0xea, 0xa7, 0x0c, 0xbf, 0xd8, 0xcb, 0x56, 0x78, 0x1e, 0xf2, 0xb5, 0xb2, 0xd3, 0xf2, 0x49, 0xc1, 0xb5, 0x71, 0xa2,
-        0x80, 0x28, 0x00, 0x04, 0xe5, 0x7a, 0x3b, 0xcf,
+        0x00, 0x01, 0x00, 0x58, 0x21, 0x12, 0xa4, 0x42, 0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6,
+        0x86, 0xfa, 0x87, 0xdf, 0xae, 0x80, 0x22, 0x00, 0x10, 0x53, 0x54, 0x55, 0x4e, 0x20, 0x74,
+        0x65, 0x73, 0x74, 0x20, 0x63, 0x6c, 0x69, 0x65, 0x6e, 0x74, 0x00, 0x24, 0x00, 0x04, 0x6e,
+        0x00, 0x01, 0xff, 0x80, 0x29, 0x00, 0x08, 0x93, 0x2f, 0xf9, 0xb1, 0x51, 0x26, 0x3b, 0x36,
+        0x00, 0x06, 0x00, 0x09, 0x65, 0x76, 0x74, 0x6a, 0x3a, 0x68, 0x36, 0x76, 0x59, 0x20, 0x20,
+        0x20, 0x00, 0x08, 0x00, 0x14, 0x9a, 0xea, 0xa7, 0x0c, 0xbf, 0xd8, 0xcb, 0x56, 0x78, 0x1e,
+        0xf2, 0xb5, 0xb2, 0xd3, 0xf2, 0x49, 0xc1, 0xb5, 0x71, 0xa2, 0x80, 0x28, 0x00, 0x04, 0xe5,
+        0x7a, 0x3b, 0xcf,
     ];
 
     fn addr(text: &str) -> SocketAddr {
@@ -216,11 +244,18 @@ mod tests {
         // The values of sections 2.2 and 2.3, whose transaction id this is.
         let v4 = answer(&request(&[]), addr("192.0.2.1:32853")).unwrap();
         assert_eq!(v4.as_slice()[..4], [0x01, 0x01, 0, 12]);
-        assert_eq!(v4.as_slice()[20..], [0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43]);
-        let v6 = answer(&request(&[]), addr("[2001:db8:1234:5678:11:2233:4455:6677]:32853")).unwrap();
+        assert_eq!(
+            v4.as_slice()[20..],
+            [0, 0x20, 0, 8, 0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43]
+        );
+        let v6 = answer(
+            &request(&[]),
+            addr("[2001:db8:1234:5678:11:2233:4455:6677]:32853"),
+        )
+        .unwrap();
         let mapped = [
-            0, 0x20, 0, 0x14, 0, 2, 0xa1, 0x47, 0x01, 0x13, 0xa9, 0xfa, 0xa5, 0xd3, 0xf1, 0x79, 0xbc, 0x25, 0xf4, 0xb5, 0xbe,
-            0xd2, 0xb9, 0xd9,
+            0, 0x20, 0, 0x14, 0, 2, 0xa1, 0x47, 0x01, 0x13, 0xa9, 0xfa, 0xa5, 0xd3, 0xf1, 0x79,
+            0xbc, 0x25, 0xf4, 0xb5, 0xbe, 0xd2, 0xb9, 0xd9,
         ];
         assert_eq!(v6.as_slice()[20..], mapped);
         assert_eq!(v6.as_slice()[8..20], TRANSACTION);
@@ -239,9 +274,15 @@ mod tests {
         let answer = answer(&RFC_5769_REQUEST, addr("192.0.2.1:9")).unwrap();
         let bytes = answer.as_slice();
         assert_eq!(bytes[..4], [0x01, 0x11, 0, 24]);
-        assert_eq!(bytes[20..36], [0, 9, 0, 4, 0, 0, 4, 20, 0, 0x0a, 0, 2, 0, 0x24, 0, 0]);
+        assert_eq!(
+            bytes[20..36],
+            [0, 9, 0, 4, 0, 0, 4, 20, 0, 0x0a, 0, 2, 0, 0x24, 0, 0]
+        );
         assert_eq!(bytes[36..40], [0x80, 0x28, 0, 4]);
-        assert_eq!(bytes[40..], (crc32(&bytes[..36]) ^ FINGERPRINT_XOR).to_be_bytes());
+        assert_eq!(
+            bytes[40..],
+            (crc32(&bytes[..36]) ^ FINGERPRINT_XOR).to_be_bytes()
+        );
     }
 
     #[test]
@@ -255,7 +296,10 @@ mod tests {
         assert_eq!(told.as_slice().len(), 40);
         assert_eq!(told.as_slice()[32..36], [0x80, 0x28, 0, 4]);
         asked[end - 1] ^= 1;
-        assert!(answer(&asked, addr("192.0.2.1:9")).is_none(), "a wrong FINGERPRINT");
+        assert!(
+            answer(&asked, addr("192.0.2.1:9")).is_none(),
+            "a wrong FINGERPRINT"
+        );
     }
 
     #[test]
@@ -274,8 +318,14 @@ mod tests {
             ("an indication", damaged(1, 0x11)),
             ("a response", damaged(0, 1)),
             ("another cookie", damaged(4, 0)),
-            ("an attribute longer than the message", request(&[0x80, 0x22, 0, 5, 1, 2, 3, 4])),
-            ("half an attribute header", request(&[0x80, 0x22, 0, 0]).into_iter().take(22).collect()),
+            (
+                "an attribute longer than the message",
+                request(&[0x80, 0x22, 0, 5, 1, 2, 3, 4]),
+            ),
+            (
+                "half an attribute header",
+                request(&[0x80, 0x22, 0, 0]).into_iter().take(22).collect(),
+            ),
             ("something after FINGERPRINT", {
                 let mut bytes = request(&[0x80, 0x28, 0, 4, 0, 0, 0, 0, 0x80, 0x22, 0, 0]);
                 let crc = crc32(&bytes[..20]) ^ FINGERPRINT_XOR;
@@ -292,7 +342,10 @@ mod tests {
     fn many_unknown_attributes_are_cut_to_what_fits() {
         let many: Vec<u8> = (1..=100_u8).flat_map(|n| [0x7f, n, 0, 0]).collect();
         let told = answer(&request(&many), addr("192.0.2.1:9")).unwrap();
-        assert_eq!(told.as_slice()[28..], [0, 0x0a, 0, 8, 0x7f, 1, 0x7f, 2, 0x7f, 3, 0x7f, 4]);
+        assert_eq!(
+            told.as_slice()[28..],
+            [0, 0x0a, 0, 8, 0x7f, 1, 0x7f, 2, 0x7f, 3, 0x7f, 4]
+        );
     }
 
     proptest! {

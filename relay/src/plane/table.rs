@@ -1,4 +1,5 @@
-//! The routes, as the plane needs them: by channel, with addresses in the form that the socket shows.
+//! The routes, as the plane needs them: by channel, with addresses in the form that the socket
+//! shows.
 //!
 //! The table is bounded by the slow path, which bounds the channels of each peer and the peers.
 
@@ -26,8 +27,8 @@ pub(super) struct Entry {
     pub(super) from: SocketAddr,
     /// Where they go.
     pub(super) to: SocketAddr,
-    /// From which of our addresses: the one that the receiver sends to, since its NAT lets in nothing else. The system chooses
-    /// until the receiver has sent something.
+    /// From which of our addresses: the one that the receiver sends to, since its NAT lets in
+    /// nothing else. The system chooses until the receiver has sent something.
     pub(super) leaves_from: Cell<Option<IpAddr>>,
     /// The receiver's name of the channel.
     pub(super) becomes: ChannelId,
@@ -40,7 +41,10 @@ pub(super) struct Entry {
 impl Table {
     /// An empty table for a socket that shows IPv4 as `::ffff:a.b.c.d` (`dual_stack`) or as it is.
     pub(super) fn new(dual_stack: bool) -> Self {
-        Self { entries: HashMap::default(), dual_stack }
+        Self {
+            entries: HashMap::default(),
+            dual_stack,
+        }
     }
 
     /// Changes the table.
@@ -54,10 +58,31 @@ impl Table {
     }
 
     fn set(&mut self, route: Route) {
-        let Route { channel, from, to, becomes, meter, used } = route;
-        let leaves_from = Cell::new(self.get(becomes).and_then(|reverse| reverse.arrives_at.get()));
+        let Route {
+            channel,
+            from,
+            to,
+            becomes,
+            meter,
+            used,
+        } = route;
+        let leaves_from = Cell::new(
+            self.get(becomes)
+                .and_then(|reverse| reverse.arrives_at.get()),
+        );
         let (from, to) = (self.as_seen(from), self.as_seen(to));
-        self.entries.insert(key(channel), Entry { from, to, leaves_from, becomes, arrives_at: Cell::new(None), meter, used });
+        self.entries.insert(
+            key(channel),
+            Entry {
+                from,
+                to,
+                leaves_from,
+                becomes,
+                arrives_at: Cell::new(None),
+                meter,
+                used,
+            },
+        );
     }
 
     /// The route of a channel.
@@ -65,7 +90,8 @@ impl Table {
         self.entries.get(&key(channel))
     }
 
-    /// Notes at which of our addresses a sender's frames arrive: what goes back to it leaves from there.
+    /// Notes at which of our addresses a sender's frames arrive: what goes back to it leaves from
+    /// there.
     pub(super) fn arrived(&self, route: &Entry, at: Option<IpAddr>) {
         if at.is_none() || route.arrives_at.get() == at {
             return;
@@ -76,18 +102,22 @@ impl Table {
         }
     }
 
-    /// An address in the form in which the socket shows senders, so that one comparison tells whether two are the same.
+    /// An address in the form in which the socket shows senders, so that one comparison tells
+    /// whether two are the same.
     fn as_seen(&self, addr: SocketAddr) -> SocketAddr {
         match addr.ip().to_canonical() {
-            IpAddr::V4(ip) if self.dual_stack => SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port()),
+            IpAddr::V4(ip) if self.dual_stack => {
+                SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port())
+            }
             IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
             IpAddr::V6(ip) => SocketAddr::V6(SocketAddrV6::new(ip, addr.port(), 0, scope(addr))),
         }
     }
 }
 
-/// Whether a datagram to this address could never arrive. To some of these the kernel answers EINVAL, which quinn-udp takes to
-/// mean that the kernel lacks features, and stops using them for the whole socket.
+/// Whether a datagram to this address could never arrive. To some of these the kernel answers
+/// EINVAL, which quinn-udp takes to mean that the kernel lacks features, and stops using them for
+/// the whole socket.
 pub(super) fn undeliverable(addr: SocketAddr) -> bool {
     let ip = addr.ip().to_canonical();
     let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
@@ -110,7 +140,8 @@ fn key(channel: ChannelId) -> u64 {
     u64::from_ne_bytes(channel.0)
 }
 
-/// Hashes a channel id to itself: it is random, and made by this relay, so nobody can make many that collide.
+/// Hashes a channel id to itself: it is random, and made by this relay, so nobody can make many
+/// that collide.
 #[derive(Debug, Default)]
 struct AsItIs(u64);
 
@@ -143,7 +174,14 @@ mod tests {
     }
 
     fn route(channel: ChannelId, from: &str, to: &str, becomes: ChannelId) -> Route {
-        Route { channel, from: addr(from), to: addr(to), becomes, meter: Arc::default(), used: Arc::default() }
+        Route {
+            channel,
+            from: addr(from),
+            to: addr(to),
+            becomes,
+            meter: Arc::default(),
+            used: Arc::default(),
+        }
     }
 
     #[test]
@@ -161,7 +199,10 @@ mod tests {
     fn addresses_are_held_as_the_socket_shows_them() {
         let shown = |dual_stack, text| Table::new(dual_stack).as_seen(addr(text));
         assert_eq!(shown(true, "10.0.0.1:9"), addr("[::ffff:10.0.0.1]:9"));
-        assert_eq!(shown(true, "[::ffff:10.0.0.1]:9"), addr("[::ffff:10.0.0.1]:9"));
+        assert_eq!(
+            shown(true, "[::ffff:10.0.0.1]:9"),
+            addr("[::ffff:10.0.0.1]:9")
+        );
         assert_eq!(shown(false, "[::ffff:10.0.0.1]:9"), addr("10.0.0.1:9"));
         assert_eq!(shown(true, "[fe80::1%3]:9"), addr("[fe80::1%3]:9"));
         assert_eq!(shown(true, "[2001:db8::1%3]:9"), addr("[2001:db8::1]:9"));
@@ -182,10 +223,22 @@ mod tests {
 
     #[test]
     fn addresses_that_would_cripple_the_socket_are_known() {
-        for odd in ["10.0.0.1:0", "[::]:9", "[::ffff:0.0.0.0]:9", "[ff02::1]:9", "255.255.255.255:9", "[fe80::1]:9"] {
+        for odd in [
+            "10.0.0.1:0",
+            "[::]:9",
+            "[::ffff:0.0.0.0]:9",
+            "[ff02::1]:9",
+            "255.255.255.255:9",
+            "[fe80::1]:9",
+        ] {
             assert!(undeliverable(addr(odd)), "{odd}");
         }
-        for good in ["10.0.0.1:9", "[::ffff:10.0.0.1]:9", "[fe80::1%2]:9", "[::1]:9"] {
+        for good in [
+            "10.0.0.1:9",
+            "[::ffff:10.0.0.1]:9",
+            "[fe80::1%2]:9",
+            "[::1]:9",
+        ] {
             assert!(!undeliverable(addr(good)), "{good}");
         }
     }

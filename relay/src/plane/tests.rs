@@ -38,22 +38,40 @@ fn relay(config: PlaneConfig) -> Relay {
 impl Relay {
     fn at(&self, peer: &Peer) -> SocketAddr {
         let port = self.plane.local_addr().port();
-        if peer.addr.is_ipv4() { (Ipv4Addr::LOCALHOST, port).into() } else { (Ipv6Addr::LOCALHOST, port).into() }
+        if peer.addr.is_ipv4() {
+            (Ipv4Addr::LOCALHOST, port).into()
+        } else {
+            (Ipv6Addr::LOCALHOST, port).into()
+        }
     }
 
     /// A channel between two peers; says what the first one's frames are counted by.
     fn connects(&self, ann: &Peer, bob: &Peer) -> Arc<Meter> {
         let (meter, used) = (Arc::new(Meter::default()), Arc::default());
         let (there, back) = (meter.clone(), Arc::clone(&used));
-        let there = Route { channel: ANN_TO_BOB, from: ann.addr, to: bob.addr, becomes: BOB_TO_ANN, meter: there, used };
-        let back =
-            Route { channel: BOB_TO_ANN, from: bob.addr, to: ann.addr, becomes: ANN_TO_BOB, meter: Arc::default(), used: back };
+        let there = Route {
+            channel: ANN_TO_BOB,
+            from: ann.addr,
+            to: bob.addr,
+            becomes: BOB_TO_ANN,
+            meter: there,
+            used,
+        };
+        let back = Route {
+            channel: BOB_TO_ANN,
+            from: bob.addr,
+            to: ann.addr,
+            becomes: ANN_TO_BOB,
+            meter: Arc::default(),
+            used: back,
+        };
         self.plane.update(Update::Set(there));
         self.plane.update(Update::Set(back));
         meter
     }
 
-    /// Waits until just this was counted: the plane counts what it has sent, so after it is received.
+    /// Waits until just this was counted: the plane counts what it has sent, so after it is
+    /// received.
     async fn counts(&self, wanted: Counted) {
         let waiting = async {
             while self.plane.counters() != wanted {
@@ -69,11 +87,18 @@ impl Relay {
         let mut config = quinn::EndpointConfig::default();
         config.grease_quic_bit(false);
         let crypto = Credentials::new(&SecretKey::from_seed([1; 32])).server_config(ALPN_RELAY);
-        let (server, runtime) = (quinn::ServerConfig::with_crypto(crypto), Arc::new(quinn::TokioRuntime));
-        let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), self.socket.clone(), runtime).unwrap();
+        let (server, runtime) = (
+            quinn::ServerConfig::with_crypto(crypto),
+            Arc::new(quinn::TokioRuntime),
+        );
+        let endpoint =
+            Endpoint::new_with_abstract_socket(config, Some(server), self.socket.clone(), runtime)
+                .unwrap();
         let connection = endpoint.accept().await.unwrap().await.unwrap();
         while let Ok((mut send, mut recv)) = connection.accept_bi().await {
-            send.write_all(&recv.read_to_end(1_000).await.unwrap()).await.unwrap();
+            send.write_all(&recv.read_to_end(1_000).await.unwrap())
+                .await
+                .unwrap();
             send.finish().unwrap();
         }
     }
@@ -101,8 +126,19 @@ impl Peer {
         let destination = relay.at(self);
         for contents in contents.chunks(datagrams[0].len() * self.state.max_gso_segments()) {
             let segment_size = Some(datagrams[0].len());
-            let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
-            self.io.async_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit)).await.unwrap();
+            let transmit = Transmit {
+                destination,
+                ecn: None,
+                contents,
+                segment_size,
+                src_ip: None,
+            };
+            self.io
+                .async_io(Interest::WRITABLE, || {
+                    self.state.try_send((&self.io).into(), &transmit)
+                })
+                .await
+                .unwrap();
         }
     }
 
@@ -113,24 +149,42 @@ impl Peer {
         let receiving = async {
             while got.len() < count {
                 let mut meta = [RecvMeta::default()];
-                let receive = || self.state.recv((&self.io).into(), &mut [IoSliceMut::new(&mut buf)], &mut meta);
+                let receive = || {
+                    self.state.recv(
+                        (&self.io).into(),
+                        &mut [IoSliceMut::new(&mut buf)],
+                        &mut meta,
+                    )
+                };
                 self.io.async_io(Interest::READABLE, receive).await.unwrap();
-                got.extend(buf[..meta[0].len].chunks(meta[0].stride).map(<[u8]>::to_vec));
+                got.extend(
+                    buf[..meta[0].len]
+                        .chunks(meta[0].stride)
+                        .map(<[u8]>::to_vec),
+                );
             }
         };
-        tokio::time::timeout(SOON, receiving).await.expect("the datagrams come soon");
+        tokio::time::timeout(SOON, receiving)
+            .await
+            .expect("the datagrams come soon");
         got
     }
 
     /// Asks by STUN where it is. The relay has then handled all that was sent to it before.
     async fn asks_where_it_is(&self, relay: &Relay) -> Vec<u8> {
-        self.sends(relay, &[[&[0, 1, 0, 0][..], &STUN_COOKIE, &[7; 12]].concat()]).await;
+        self.sends(
+            relay,
+            &[[&[0, 1, 0, 0][..], &STUN_COOKIE, &[7; 12]].concat()],
+        )
+        .await;
         self.gets(1).await.remove(0)
     }
 }
 
 fn frames(channel: ChannelId, count: u8) -> Vec<Vec<u8>> {
-    (0..count).map(|n| [&channel.header()[..], &[n; 500]].concat()).collect()
+    (0..count)
+        .map(|n| [&channel.header()[..], &[n; 500]].concat())
+        .collect()
 }
 
 #[tokio::test]
@@ -142,7 +196,11 @@ async fn frames_travel_both_ways_between_ipv4_and_ipv6_in_batches() {
     assert_eq!(bob.gets(100).await, frames(BOB_TO_ANN, 100));
     bob.sends(&relay, &frames(BOB_TO_ANN, 3)).await;
     assert_eq!(ann.gets(3).await, frames(ANN_TO_BOB, 3));
-    let counted = Counted { frames: 103, bytes: 103 * (500 + CHANNEL_HEADER as u64), ..Counted::default() };
+    let counted = Counted {
+        frames: 103,
+        bytes: 103 * (500 + CHANNEL_HEADER as u64),
+        ..Counted::default()
+    };
     relay.counts(counted).await;
     assert_eq!(meter.read().frames, 100);
 }
@@ -150,7 +208,11 @@ async fn frames_travel_both_ways_between_ipv4_and_ipv6_in_batches() {
 #[tokio::test]
 async fn nothing_is_forwarded_for_strangers_nor_after_the_end() {
     let relay = relay(PlaneConfig::default());
-    let (ann, bob, mallory) = (peer(Ipv4Addr::LOCALHOST), peer(Ipv4Addr::LOCALHOST), peer(Ipv4Addr::LOCALHOST));
+    let (ann, bob, mallory) = (
+        peer(Ipv4Addr::LOCALHOST),
+        peer(Ipv4Addr::LOCALHOST),
+        peer(Ipv4Addr::LOCALHOST),
+    );
     let meter = relay.connects(&ann, &bob);
     mallory.sends(&relay, &frames(ANN_TO_BOB, 2)).await;
     mallory.sends(&relay, &frames(ChannelId([9; 8]), 3)).await;
@@ -160,20 +222,38 @@ async fn nothing_is_forwarded_for_strangers_nor_after_the_end() {
     // What bob gets first is the answer to his own question.
     assert_eq!(bob.asks_where_it_is(&relay).await[0], 1);
     let counted = relay.plane.counters();
-    assert_eq!((counted.frames, counted.wrong_sender, counted.unknown_channel), (0, 2, 7));
+    assert_eq!(
+        (
+            counted.frames,
+            counted.wrong_sender,
+            counted.unknown_channel
+        ),
+        (0, 2, 7)
+    );
     assert_eq!(meter.read().wrong_sender, 2);
 }
 
 #[tokio::test]
 async fn stun_is_answered_on_the_same_port() {
     let relay = relay(PlaneConfig::default());
-    for (ann, family, len) in [(peer(Ipv4Addr::LOCALHOST), 1, 32), (peer(Ipv6Addr::LOCALHOST), 2, 44)] {
+    for (ann, family, len) in [
+        (peer(Ipv4Addr::LOCALHOST), 1, 32),
+        (peer(Ipv6Addr::LOCALHOST), 2, 44),
+    ] {
         let answer = ann.asks_where_it_is(&relay).await;
-        assert_eq!((&answer[..2], &answer[8..20], answer.len()), (&[1, 1][..], &[7; 12][..], len));
+        assert_eq!(
+            (&answer[..2], &answer[8..20], answer.len()),
+            (&[1, 1][..], &[7; 12][..], len)
+        );
         let port = u16::from_be_bytes([answer[26] ^ STUN_COOKIE[0], answer[27] ^ STUN_COOKIE[1]]);
         assert_eq!((answer[25], port), (family, ann.addr.port()));
     }
-    relay.counts(Counted { stun_answered: 2, ..Counted::default() }).await;
+    relay
+        .counts(Counted {
+            stun_answered: 2,
+            ..Counted::default()
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -187,7 +267,9 @@ async fn a_route_that_has_ended_is_let_go_without_any_traffic() {
         }
     };
     relay.plane.update(Update::Remove(ANN_TO_BOB));
-    tokio::time::timeout(SOON, holders(1)).await.expect("the plane lets go of the meter");
+    tokio::time::timeout(SOON, holders(1))
+        .await
+        .expect("the plane lets go of the meter");
 }
 
 #[tokio::test]
@@ -208,7 +290,14 @@ async fn an_address_that_nobody_has_costs_only_its_own_frames() {
     ann.sends(&relay, &frames(ANN_TO_BOB, 5)).await;
     assert_eq!(bob.gets(5).await, frames(BOB_TO_ANN, 5));
     let bytes = 5 * (500 + CHANNEL_HEADER as u64);
-    relay.counts(Counted { frames: 5, bytes, frames_refused: 5, ..Counted::default() }).await;
+    relay
+        .counts(Counted {
+            frames: 5,
+            bytes,
+            frames_refused: 5,
+            ..Counted::default()
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -234,10 +323,20 @@ async fn a_plane_that_has_stopped_has_no_thread_and_takes_nothing_in() {
     let ann = peer(Ipv4Addr::LOCALHOST);
     ann.asks_where_it_is(&relay).await;
     relay.plane.stop();
-    assert!(relay.plane.updates.send(Update::Remove(ANN_TO_BOB)).is_err());
+    assert!(
+        relay
+            .plane
+            .updates
+            .send(Update::Remove(ANN_TO_BOB))
+            .is_err()
+    );
     ann.sends(&relay, &[vec![0x40; 1200]]).await;
     let (mut buf, mut cx) = ([0; 1500], Context::from_waker(Waker::noop()));
-    let received = relay.socket.poll_recv(&mut cx, &mut [IoSliceMut::new(&mut buf)], &mut [RecvMeta::default()]);
+    let received = relay.socket.poll_recv(
+        &mut cx,
+        &mut [IoSliceMut::new(&mut buf)],
+        &mut [RecvMeta::default()],
+    );
     assert!(received.is_pending());
     // A second time, as when the last handle goes, is no harm.
     relay.plane.stop();
@@ -254,13 +353,19 @@ async fn the_port_is_free_again_when_nobody_holds_the_plane() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quic_connection_comes_up_beside_a_flood() {
-    let relay = relay(PlaneConfig { rate: 1_000_000, burst: 64 * 1024 });
+    let relay = relay(PlaneConfig {
+        rate: 1_000_000,
+        burst: 64 * 1024,
+    });
     let (ann, bob) = (peer(Ipv4Addr::LOCALHOST), peer(Ipv4Addr::LOCALHOST));
     relay.connects(&ann, &bob);
     let at = relay.at(&ann);
     let stop = Arc::new(AtomicBool::new(false));
     let flood = std::thread::spawn({
-        let (stop, socket) = (stop.clone(), UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let (stop, socket) = (
+            stop.clone(),
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+        );
         move || {
             let (stranger, garbage) = (frames(ChannelId([9; 8]), 1).remove(0), [0x20; 100]);
             while !stop.load(Ordering::Relaxed) {
@@ -273,9 +378,15 @@ async fn a_quic_connection_comes_up_beside_a_flood() {
     });
     let dialing = async {
         let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let crypto = Credentials::new(&SecretKey::from_seed([2; 32])).client_config(None, ALPN_RELAY).crypto;
+        let crypto = Credentials::new(&SecretKey::from_seed([2; 32]))
+            .client_config(None, ALPN_RELAY)
+            .crypto;
         endpoint.set_default_client_config(quinn::ClientConfig::new(crypto));
-        let connection = endpoint.connect(at, tls::SERVER_NAME).unwrap().await.unwrap();
+        let connection = endpoint
+            .connect(at, tls::SERVER_NAME)
+            .unwrap()
+            .await
+            .unwrap();
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         send.write_all(b"hello").await.unwrap();
         send.finish().unwrap();
@@ -284,11 +395,16 @@ async fn a_quic_connection_comes_up_beside_a_flood() {
         connection.close(0_u32.into(), b"");
         said
     };
-    let (said, ()) = tokio::time::timeout(SOON, async { tokio::join!(dialing, relay.echoes()) }).await.expect("it comes up soon");
+    let (said, ()) = tokio::time::timeout(SOON, async { tokio::join!(dialing, relay.echoes()) })
+        .await
+        .expect("it comes up soon");
     stop.store(true, Ordering::Relaxed);
     flood.join().unwrap();
     assert_eq!(said, b"hello");
     let counted = relay.plane.counters();
-    assert!(counted.unknown > 0 && counted.unknown_channel > 0, "{counted:?}");
+    assert!(
+        counted.unknown > 0 && counted.unknown_channel > 0,
+        "{counted:?}"
+    );
     assert!(counted.frames + counted.over_rate <= 100, "{counted:?}");
 }

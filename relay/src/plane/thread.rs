@@ -1,7 +1,9 @@
-//! The plane's thread: it waits for datagrams, news of the table and room to send, and does what there is to do.
+//! The plane's thread: it waits for datagrams, news of the table and room to send, and does what
+//! there is to do.
 //!
-//! A thread of its own, so that nothing that quinn does, such as handshakes, and no task of the runtime stands between a frame's
-//! arrival and its leaving. It takes no lock, and waits for nobody but the system.
+//! A thread of its own, so that nothing that quinn does, such as handshakes, and no task of the
+//! runtime stands between a frame's arrival and its leaving. It takes no lock, and waits for nobody
+//! but the system.
 
 #![expect(clippy::disallowed_methods, reason = "a driver: it reads the clock")]
 
@@ -34,10 +36,26 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    pub(super) fn start(port: Arc<Port>, forwarder: Forwarder, updates: Receiver<Update>, quic: Inlet) -> io::Result<Self> {
-        let work = Work { port: port.clone(), forwarder, updates, quic, start: Instant::now() };
-        let handle = std::thread::Builder::new().name("plane".to_owned()).spawn(move || work.run())?;
-        Ok(Self { port, handle: Mutex::new(Some(handle)) })
+    pub(super) fn start(
+        port: Arc<Port>,
+        forwarder: Forwarder,
+        updates: Receiver<Update>,
+        quic: Inlet,
+    ) -> io::Result<Self> {
+        let work = Work {
+            port: port.clone(),
+            forwarder,
+            updates,
+            quic,
+            start: Instant::now(),
+        };
+        let handle = std::thread::Builder::new()
+            .name("plane".to_owned())
+            .spawn(move || work.run())?;
+        Ok(Self {
+            port,
+            handle: Mutex::new(Some(handle)),
+        })
     }
 
     /// There are updates.
@@ -48,7 +66,11 @@ impl Thread {
     /// Ends it, within what one round of its work takes. Nothing is forwarded afterwards.
     pub(super) fn stop(&self) {
         self.port.stop();
-        if let Some(handle) = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take()
+        if let Some(handle) = self
+            .handle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
             && handle.join().is_err()
         {
             tracing::error!("the plane's thread has failed");
@@ -74,12 +96,16 @@ struct Work {
 impl Work {
     fn run(mut self) {
         let mut memory = vec![0; BATCHES * BATCH_BYTES_MAX];
-        let mut bufs = memory.chunks_exact_mut(BATCH_BYTES_MAX).map(IoSliceMut::new);
-        let mut bufs: [IoSliceMut<'_>; BATCHES] = std::array::from_fn(|_| bufs.next().expect("as many as there are"));
+        let mut bufs = memory
+            .chunks_exact_mut(BATCH_BYTES_MAX)
+            .map(IoSliceMut::new);
+        let mut bufs: [IoSliceMut<'_>; BATCHES] =
+            std::array::from_fn(|_| bufs.next().expect("as many as there are"));
         let mut meta = [RecvMeta::default(); BATCHES];
         while !self.port.has_stopped() {
             let received = self.port.receive(&mut bufs, &mut meta);
-            // Before what was received is looked at: a frame that was sent after an update finds the table changed.
+            // Before what was received is looked at: a frame that was sent after an update finds
+            // the table changed.
             if self.port.bell.has_rung() {
                 self.update();
             }
@@ -111,11 +137,22 @@ impl Work {
         self.forwarder.received(now, left);
     }
 
-    /// Waits until there is something to do, or only looks whether there is room to send, if there are `more` datagrams.
+    /// Waits until there is something to do, or only looks whether there is room to send, if there
+    /// are `more` datagrams.
     fn wait(&self, more: bool) {
-        let room = if self.port.is_full() { PollFlags::OUT } else { PollFlags::empty() };
-        let mut fds = [PollFd::new(&*self.port, PollFlags::IN | room), PollFd::new(&self.port.bell, PollFlags::IN)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let room = if self.port.is_full() {
+            PollFlags::OUT
+        } else {
+            PollFlags::empty()
+        };
+        let mut fds = [
+            PollFd::new(&*self.port, PollFlags::IN | room),
+            PollFd::new(&self.port.bell, PollFlags::IN),
+        ];
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         if let Err(error) = poll(&mut fds, more.then_some(&at_once)) {
             tracing::trace!(%error, "waiting was cut short");
             return;

@@ -1,7 +1,7 @@
 //! From a newcomer's first datagram to its registration.
 //!
-//! Until it has registered, a newcomer holds a place in the gate, so that all that is unproven is bounded there. Whether it may be
-//! here is for the hub to say, after its handshake.
+//! Until it has registered, a newcomer holds a place in the gate, so that all that is unproven is
+//! bounded there. Whether it may be here is for the hub to say, after its handshake.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,8 +26,9 @@ use crate::core::ConnectionId;
 /// How long a handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(4);
 
-/// How long a newcomer waits for a place in the gate: a little less than a node waits for its welcome. With [`HANDSHAKE_LIMIT`],
-/// less than ten seconds: by then nothing is left of one who began and went on no further.
+/// How long a newcomer waits for a place in the gate: a little less than a node waits for its
+/// welcome. With [`HANDSHAKE_LIMIT`], less than ten seconds: by then nothing is left of one who
+/// began and went on no further.
 const WAIT_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long after its handshake a newcomer may take to register.
@@ -46,9 +47,14 @@ pub(super) struct Desk {
 /// Takes newcomers until the endpoint is closed.
 pub(super) async fn let_in(endpoint: quinn::Endpoint, desk: Desk) {
     while let Some(incoming) = endpoint.accept().await {
-        // quinn can't understand the proof of a link-local address: it forgets the zone. Only neighbours could forge one.
-        let neighbour = matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
-        match desk.gate.admit(neighbour || incoming.remote_address_validated()) {
+        // quinn can't understand the proof of a link-local address: it forgets the zone. Only
+        // neighbours could forge one.
+        let neighbour =
+            matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
+        match desk
+            .gate
+            .admit(neighbour || incoming.remote_address_validated())
+        {
             Entry::Begin(place) => {
                 desk.tasks.spawn(shake_hands(incoming, place, desk.clone()));
             }
@@ -84,8 +90,14 @@ async fn shake_hands(incoming: Incoming, place: OwnedSemaphorePermit, desk: Desk
     desk.newcomers.count(Fate::Begun);
     let from = incoming.remote_address();
     match proven(incoming).await {
-        // A task of its own: it lives as long as the peer is here, and should not hold the memory of a handshake.
-        Some((connection, peer)) => drop(desk.tasks.spawn(receive(connection, from, peer, place, desk.clone()))),
+        // A task of its own: it lives as long as the peer is here, and should not hold the memory
+        // of a handshake.
+        Some((connection, peer)) => {
+            drop(
+                desk.tasks
+                    .spawn(receive(connection, from, peer, place, desk.clone())),
+            )
+        }
         None => desk.newcomers.count(Fate::Failed),
     }
 }
@@ -105,14 +117,32 @@ async fn proven(incoming: Incoming) -> Option<(Connection, PeerId)> {
 }
 
 /// Serves one peer, from its registration to its end.
-async fn receive(connection: Connection, from: SocketAddr, peer: PeerId, place: OwnedSemaphorePermit, desk: Desk) {
+async fn receive(
+    connection: Connection,
+    from: SocketAddr,
+    peer: PeerId,
+    place: OwnedSemaphorePermit,
+    desk: Desk,
+) {
     let Some((register, frames, stream)) = registration(&connection).await else {
         return desk.newcomers.count(Fate::Failed);
     };
     let id = ConnectionId(desk.connections.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::default());
-    let registration = Registration { id, connection: connection.clone(), from, peer, register, outbox: outbox.clone() };
-    if desk.hub.send(Event::Register(Box::new(registration))).await.is_err() {
+    let registration = Registration {
+        id,
+        connection: connection.clone(),
+        from,
+        peer,
+        register,
+        outbox: outbox.clone(),
+    };
+    if desk
+        .hub
+        .send(Event::Register(Box::new(registration)))
+        .await
+        .is_err()
+    {
         return end(&connection, close::DRAINING, STOPPING);
     }
     drop(place);
@@ -129,11 +159,21 @@ async fn registration(connection: &Connection) -> Option<(Register, FrameReader,
         Ok((frames.next().await?, frames, stream))
     };
     match timeout(REGISTER_LIMIT, first).await {
-        Ok(Ok((ToRelay::Register(register), frames, stream))) if register.version.0 == VERSION.0 => {
+        Ok(Ok((ToRelay::Register(register), frames, stream)))
+            if register.version.0 == VERSION.0 =>
+        {
             return Some((register, frames, stream));
         }
-        Ok(Ok((ToRelay::Register(register), ..))) => end(connection, close::VERSION, &other_version(register.version.0)),
-        Ok(Ok(_)) => end(connection, close::PROTOCOL, "the first frame must be Register"),
+        Ok(Ok((ToRelay::Register(register), ..))) => end(
+            connection,
+            close::VERSION,
+            &other_version(register.version.0),
+        ),
+        Ok(Ok(_)) => end(
+            connection,
+            close::PROTOCOL,
+            "the first frame must be Register",
+        ),
         Ok(Err(NoFrame::Wrong(what))) => end(connection, close::PROTOCOL, &what),
         Ok(Err(NoFrame::Lost(error))) => tracing::debug!(%error, "a newcomer left"),
         Err(_) => end(connection, close::PROTOCOL, "no Register came in time"),
@@ -143,7 +183,9 @@ async fn registration(connection: &Connection) -> Option<(Register, FrameReader,
 
 fn other_version(theirs: u16) -> String {
     let ours = VERSION.0;
-    format!("this relay speaks version {ours} of the relay protocol, and you speak version {theirs}: update the older of the two")
+    format!(
+        "this relay speaks version {ours} of the relay protocol, and you speak version {theirs}: update the older of the two"
+    )
 }
 
 /// What those hear who come while the relay stops.

@@ -1,5 +1,8 @@
 //! The one place of the relay's server that reads the clocks: everything else is told.
-#![expect(clippy::disallowed_methods, reason = "this is the driver that reads the clock for all others")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the driver that reads the clock for all others"
+)]
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +15,10 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { origin: Instant::now(), started_at: SystemTime::now() }
+        Self {
+            origin: Instant::now(),
+            started_at: SystemTime::now(),
+        }
     }
 
     /// The time since the start.

@@ -12,7 +12,8 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 /// Most that is taken from QUIC at once.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Bytes that wait for one peer to read them. A peer that lets more pile up does not read, and is sent away.
+/// Bytes that wait for one peer to read them. A peer that lets more pile up does not read, and is
+/// sent away.
 pub(super) const OUT_BYTES_MAX: usize = 512 * 1024;
 
 /// Why no more frames come.
@@ -34,8 +35,14 @@ pub(super) struct FrameReader {
 
 impl FrameReader {
     pub(super) fn new(stream: RecvStream) -> Self {
-        let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_MAX).new_codec();
-        Self { stream, buffer: BytesMut::new(), codec }
+        let codec = LengthDelimitedCodec::builder()
+            .max_frame_length(FRAME_MAX)
+            .new_codec();
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            codec,
+        }
     }
 
     /// The next frame. May be dropped at any await.
@@ -43,7 +50,8 @@ impl FrameReader {
         loop {
             // The codec fails for one reason only, and before it takes memory for the frame.
             let decoded = self.codec.decode(&mut self.buffer);
-            let decoded = decoded.map_err(|_| NoFrame::Wrong(format!("a frame has more than {FRAME_MAX} bytes")))?;
+            let decoded = decoded
+                .map_err(|_| NoFrame::Wrong(format!("a frame has more than {FRAME_MAX} bytes")))?;
             if let Some(bytes) = decoded {
                 if self.buffer.is_empty() {
                     // An idle peer holds no buffer.
@@ -66,7 +74,8 @@ impl FrameReader {
     }
 }
 
-/// What the relay has to say to one peer, between the hub, which never waits, and the task that writes.
+/// What the relay has to say to one peer, between the hub, which never waits, and the task that
+/// writes.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: Mutex<BytesMut>,
@@ -95,7 +104,8 @@ impl Outbox {
     /// All that waits, as soon as anything does.
     pub(super) async fn next(&self) -> Bytes {
         loop {
-            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            let waiting =
+                std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             if !waiting.is_empty() {
                 return waiting.freeze();
             }

@@ -1,7 +1,8 @@
-//! The hub: one task that drives the pure core, and so is the only one that decides anything about registered peers.
+//! The hub: one task that drives the pure core, and so is the only one that decides anything about
+//! registered peers.
 //!
-//! What happens comes as [`Event`]s, one after the other; what the core says goes out at once, to outboxes, connections and the
-//! forwarding plane, none of which it ever waits for.
+//! What happens comes as [`Event`]s, one after the other; what the core says goes out at once, to
+//! outboxes, connections and the forwarding plane, none of which it ever waits for.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -83,7 +84,16 @@ impl Hub {
         newcomers: Arc<Newcomers>,
         callers: Callers,
     ) -> Self {
-        Self { relay, clock: Clock::start(), admission, plane, newcomers, callers, links: HashMap::new(), drained: None }
+        Self {
+            relay,
+            clock: Clock::start(),
+            admission,
+            plane,
+            newcomers,
+            callers,
+            links: HashMap::new(),
+            drained: None,
+        }
     }
 
     /// Runs until nobody can tell of anything any more.
@@ -91,7 +101,10 @@ impl Hub {
         let mut look = interval(LOOK_FOR_MOVES_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let timeout = self.relay.poll_timeout().map(|moment| self.clock.at(moment));
+            let timeout = self
+                .relay
+                .poll_timeout()
+                .map(|moment| self.clock.at(moment));
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => self.event(event),
@@ -121,40 +134,76 @@ impl Hub {
     }
 
     fn register(&mut self, registration: Registration) {
-        let Registration { id, connection, from: addr, peer, register, outbox } = registration;
+        let Registration {
+            id,
+            connection,
+            from: addr,
+            peer,
+            register,
+            outbox,
+        } = registration;
         if let Err(refusal) = self.admission.check(peer, &register.token) {
             self.newcomers.count(Fate::NotAdmitted);
             return end(&connection, refusal.code, refusal.reason);
         }
-        self.links.insert(id, Link { connection, outbox, addr });
-        self.tell(Input::Registered { connection: id, peer, addr, rooms: register.rooms });
+        self.links.insert(
+            id,
+            Link {
+                connection,
+                outbox,
+                addr,
+            },
+        );
+        self.tell(Input::Registered {
+            connection: id,
+            peer,
+            addr,
+            rooms: register.rooms,
+        });
         self.look_at(id);
     }
 
     fn frame(&mut self, id: ConnectionId, frame: ToRelay) {
         // What a peer said before it was sent away counts no more.
-        let Some(link) = self.links.get(&id) else { return };
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
         let rtt = matches!(frame, ToRelay::Heartbeat(_)).then(|| link.connection.rtt());
         self.look_at(id);
         if let Some(rtt) = rtt {
-            self.tell(Input::Rtt { connection: id, rtt });
+            self.tell(Input::Rtt {
+                connection: id,
+                rtt,
+            });
         }
-        self.tell(Input::Frame { connection: id, frame });
+        self.tell(Input::Frame {
+            connection: id,
+            frame,
+        });
     }
 
     fn look_for_moves(&mut self) {
-        let moved = self.links.iter().filter(|(_, link)| link.connection.remote_address() != link.addr);
+        let moved = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.connection.remote_address() != link.addr);
         for id in moved.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.look_at(id);
         }
     }
 
-    /// Tells the core if the peer's address is another now: its NAT has rebound it, or its network changed.
+    /// Tells the core if the peer's address is another now: its NAT has rebound it, or its network
+    /// changed.
     fn look_at(&mut self, id: ConnectionId) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
         let addr = link.connection.remote_address();
         if std::mem::replace(&mut link.addr, addr) != addr {
-            self.tell(Input::Moved { connection: id, addr });
+            self.tell(Input::Moved {
+                connection: id,
+                addr,
+            });
         }
     }
 
@@ -181,14 +230,26 @@ impl Hub {
         }
     }
 
-    /// Has a peer called, at the address that the core knows as its own; if that can't be done, it is told so.
+    /// Has a peer called, at the address that the core knows as its own; if that can't be done, it
+    /// is told so.
     fn call(&mut self, id: ConnectionId, token: [u8; 16]) {
-        let Some(link) = self.links.get(&id) else { return };
-        let from = link.connection.local_ip().unwrap_or(self.plane.local_addr().ip());
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        let from = link
+            .connection
+            .local_ip()
+            .unwrap_or(self.plane.local_addr().ip());
         let outbox = link.outbox.clone();
         let called = self.callers.call(from, link.addr, token, move |port| {
             // Who reads so little that this does not fit is sent away when something else does not.
-            let _full = outbox.push(&FromRelay::Called { token, from: Some(port) }.encode());
+            let _full = outbox.push(
+                &FromRelay::Called {
+                    token,
+                    from: Some(port),
+                }
+                .encode(),
+            );
         });
         if !called {
             self.say(id, &FromRelay::Called { token, from: None });
@@ -196,10 +257,14 @@ impl Hub {
     }
 
     fn say(&mut self, id: ConnectionId, frame: &FromRelay) {
-        let Some(link) = self.links.get(&id) else { return };
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
         if link.outbox.push(&frame.encode()) == Err(Full) {
             // Its task will tell when the connection has ended.
-            let reason = format!("you did not read what this relay said, and more than {OUT_BYTES_MAX} bytes of it waited");
+            let reason = format!(
+                "you did not read what this relay said, and more than {OUT_BYTES_MAX} bytes of it waited"
+            );
             end(&link.connection, close::LIMIT, &reason);
         }
     }

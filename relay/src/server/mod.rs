@@ -1,8 +1,10 @@
-//! The relay's server: a QUIC endpoint for control connections on the plane's socket, and the hub that drives the pure core.
+//! The relay's server: a QUIC endpoint for control connections on the plane's socket, and the hub
+//! that drives the pure core.
 //!
-//! A newcomer comes in through the `gate`, and registers (`arrivals`); from then on a task carries its `frames` to the `hub` and
-//! the hub's to it (`peer`). All that is decided is decided in the hub, by [`crate::core`]; channel frames never get here, the
-//! plane moves them; peers that ask for it are called by `callers`. The operator's hold on all this is the [`Server`].
+//! A newcomer comes in through the `gate`, and registers (`arrivals`); from then on a task carries
+//! its `frames` to the `hub` and the hub's to it (`peer`). All that is decided is decided in the
+//! hub, by [`crate::core`]; channel frames never get here, the plane moves them; peers that ask for
+//! it are called by `callers`. The operator's hold on all this is the [`Server`].
 
 mod addrs;
 mod arrivals;
@@ -60,8 +62,8 @@ const BURST_PER_RATE: u64 = 4;
 /// How a relay is to run.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen; an unspecified IPv6 address means IPv4, too. None: port 4627 on all addresses, of IPv4 alone if the
-    /// machine has no IPv6.
+    /// Where to listen; an unspecified IPv6 address means IPv4, too. None: port 4627 on all
+    /// addresses, of IPv4 alone if the machine has no IPv6.
     pub listen: Option<SocketAddr>,
     /// The folder of its key and its bans, which must be there.
     pub home: PathBuf,
@@ -81,7 +83,9 @@ pub enum StartError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Somebody else has the port.
-    #[error("UDP {0} is taken by another program, which may be another relay: end that, or name another port with --listen")]
+    #[error(
+        "UDP {0} is taken by another program, which may be another relay: end that, or name another port with --listen"
+    )]
     Taken(SocketAddr),
     /// The address is not one of this machine's.
     #[error("{0} is not an address of this machine: name one that is, or [::]:{port} for all of them", port = .0.port())]
@@ -113,7 +117,8 @@ impl StartError {
     }
 }
 
-/// A running relay. Clones share it; it runs until [`Server::shutdown`], or until the last clone goes.
+/// A running relay. Clones share it; it runs until [`Server::shutdown`], or until the last clone
+/// goes.
 #[derive(Debug, Clone)]
 pub struct Server(Arc<Running>);
 
@@ -127,18 +132,25 @@ struct Running {
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
     over: CancellationToken,
-    /// Held while bans are changed and written, so that the file's last state is the last one decided.
+    /// Held while bans are changed and written, so that the file's last state is the last one
+    /// decided.
     bans: Mutex<()>,
 }
 
 impl Server {
     /// Starts a relay, within a tokio runtime.
     pub fn start(config: Config) -> Result<Server, StartError> {
-        let Config { listen, home, rule, limits } = config;
+        let Config {
+            listen,
+            home,
+            rule,
+            limits,
+        } = config;
         let key = keys::load_or_make(&home)?;
         let admission = Admission::load(rule, &home)?;
         let (socket, plane) = bind(listen, &plane_config(limits.rate))?;
-        let endpoint = endpoint::new(socket, &key).map_err(|e| StartError::of_socket(plane.local_addr(), e))?;
+        let endpoint = endpoint::new(socket, &key)
+            .map_err(|e| StartError::of_socket(plane.local_addr(), e))?;
         let (tasks, over) = (TaskTracker::new(), CancellationToken::new());
         let (hub, events) = mpsc::channel(EVENTS_MAX);
         let relay = Relay::new(limits, keys::random());
@@ -147,10 +159,25 @@ impl Server {
         let driver = Hub::new(relay, admission, plane.clone(), newcomers.clone(), callers);
         tasks.spawn(over.clone().run_until_cancelled_owned(driver.run(events)));
         let gate = Gate::new(HANDSHAKES_MAX, WAITING_MAX);
-        let desk =
-            Desk { gate, hub: hub.clone(), tasks: tasks.clone(), connections: Arc::default(), newcomers: newcomers.clone() };
+        let desk = Desk {
+            gate,
+            hub: hub.clone(),
+            tasks: tasks.clone(),
+            connections: Arc::default(),
+            newcomers: newcomers.clone(),
+        };
         tasks.spawn(arrivals::let_in(endpoint.clone(), desk));
-        let running = Running { id: key.id(), home, endpoint, plane, newcomers, hub, tasks, over, bans: Mutex::new(()) };
+        let running = Running {
+            id: key.id(),
+            home,
+            endpoint,
+            plane,
+            newcomers,
+            hub,
+            tasks,
+            over,
+            bans: Mutex::new(()),
+        };
         Ok(Server(Arc::new(running)))
     }
 
@@ -184,9 +211,11 @@ impl Server {
         self.ask(Ask::Peers).await
     }
 
-    /// Ends a peer's connection; it may come back. A target is an id, the beginning of one, or a label.
+    /// Ends a peer's connection; it may come back. A target is an id, the beginning of one, or a
+    /// label.
     pub async fn kick(&self, target: &str) -> Result<PeerId, OperatorError> {
-        self.ask(|answer| Ask::Kick(target.to_owned(), answer)).await?
+        self.ask(|answer| Ask::Kick(target.to_owned(), answer))
+            .await?
     }
 
     /// Ends a peer's connection and keeps it out, over restarts. Returns when that is on disk.
@@ -201,25 +230,39 @@ impl Server {
 
     async fn set_banned(&self, target: &str, banned: bool) -> Result<PeerId, OperatorError> {
         let _in_order = self.0.bans.lock().await;
-        let change = self.ask(|answer| Ask::SetBanned(target.to_owned(), banned, answer)).await??;
+        let change = self
+            .ask(|answer| Ask::SetBanned(target.to_owned(), banned, answer))
+            .await??;
         let home = self.0.home.clone();
-        let written = tokio::task::spawn_blocking(move || admission::write_banned(&home, &change.all)).await;
-        written.map_err(|_| OperatorError::Stopping)?.map_err(OperatorError::NotKept)?;
+        let written =
+            tokio::task::spawn_blocking(move || admission::write_banned(&home, &change.all)).await;
+        written
+            .map_err(|_| OperatorError::Stopping)?
+            .map_err(OperatorError::NotKept)?;
         Ok(change.peer)
     }
 
-    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, OperatorError> {
+    async fn ask<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
+    ) -> Result<T, OperatorError> {
         let (answer, answered) = oneshot::channel();
-        self.0.hub.send(Event::Ask(ask(answer))).await.map_err(|_| OperatorError::Stopping)?;
+        self.0
+            .hub
+            .send(Event::Ask(ask(answer)))
+            .await
+            .map_err(|_| OperatorError::Stopping)?;
         answered.await.map_err(|_| OperatorError::Stopping)
     }
 
-    /// Sends a frame through the relay's own port, and waits until it comes back, for a second at most.
+    /// Sends a frame through the relay's own port, and waits until it comes back, for a second at
+    /// most.
     pub async fn probe(&self) -> Result<(), Unwell> {
         probe::probe(&self.0.plane).await
     }
 
-    /// Tells all peers to go, one after the other within three seconds, lets nobody in any more, and ends.
+    /// Tells all peers to go, one after the other within three seconds, lets nobody in any more,
+    /// and ends.
     pub async fn shutdown(&self) {
         let running = &self.0;
         let (done, drained) = oneshot::channel();
@@ -232,8 +275,13 @@ impl Server {
         if timeout(DRAIN_LIMIT, drain).await.is_err() {
             tracing::warn!("the relay could not tell all its peers in time that it stops");
         }
-        running.endpoint.close(VarInt::from_u32(close::DRAINING), STOPPING.as_bytes());
-        if timeout(CLOSE_LIMIT, running.endpoint.wait_idle()).await.is_err() {
+        running
+            .endpoint
+            .close(VarInt::from_u32(close::DRAINING), STOPPING.as_bytes());
+        if timeout(CLOSE_LIMIT, running.endpoint.wait_idle())
+            .await
+            .is_err()
+        {
             tracing::debug!("some peers did not confirm the relay's goodbye");
         }
         running.over.cancel();
@@ -248,22 +296,36 @@ impl Server {
 impl Drop for Running {
     fn drop(&mut self) {
         self.over.cancel();
-        self.endpoint.close(VarInt::from_u32(close::DRAINING), STOPPING.as_bytes());
+        self.endpoint
+            .close(VarInt::from_u32(close::DRAINING), STOPPING.as_bytes());
     }
 }
 
-fn bind(listen: Option<SocketAddr>, config: &PlaneConfig) -> Result<(Arc<dyn AsyncUdpSocket>, PlaneHandle), StartError> {
-    let at = |addr| plane::bind(addr, config.clone()).map_err(|error| StartError::of_socket(addr, error));
+fn bind(
+    listen: Option<SocketAddr>,
+    config: &PlaneConfig,
+) -> Result<(Arc<dyn AsyncUdpSocket>, PlaneHandle), StartError> {
+    let at = |addr| {
+        plane::bind(addr, config.clone()).map_err(|error| StartError::of_socket(addr, error))
+    };
     if let Some(addr) = listen {
         return at(addr);
     }
     at((Ipv6Addr::UNSPECIFIED, PORT_RELAY).into()).or_else(|error| match error {
-        StartError::NotHere(_) | StartError::Socket { .. } => at((Ipv4Addr::UNSPECIFIED, PORT_RELAY).into()),
-        StartError::Taken(_) | StartError::Forbidden(_) | StartError::Key(_) | StartError::File(_) => Err(error),
+        StartError::NotHere(_) | StartError::Socket { .. } => {
+            at((Ipv4Addr::UNSPECIFIED, PORT_RELAY).into())
+        }
+        StartError::Taken(_)
+        | StartError::Forbidden(_)
+        | StartError::Key(_)
+        | StartError::File(_) => Err(error),
     })
 }
 
 /// A peer may send a quarter of a second's rate at once; the plane allows one batch in any case.
 fn plane_config(rate: u64) -> PlaneConfig {
-    PlaneConfig { rate, burst: rate / BURST_PER_RATE }
+    PlaneConfig {
+        rate,
+        burst: rate / BURST_PER_RATE,
+    }
 }

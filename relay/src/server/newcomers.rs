@@ -19,7 +19,13 @@ pub enum Fate {
 
 impl Fate {
     /// All of them.
-    pub const ALL: [Fate; 5] = [Fate::Begun, Fate::Asked, Fate::Refused, Fate::Failed, Fate::NotAdmitted];
+    pub const ALL: [Fate; 5] = [
+        Fate::Begun,
+        Fate::Asked,
+        Fate::Refused,
+        Fate::Failed,
+        Fate::NotAdmitted,
+    ];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
@@ -33,7 +39,8 @@ impl Fate {
     }
 }
 
-/// Newcomers since the start, by what became of them. One that began is counted again if it failed or was not admitted.
+/// Newcomers since the start, by what became of them. One that began is counted again if it failed
+/// or was not admitted.
 #[derive(Debug, Default)]
 pub struct Newcomers([AtomicU64; Fate::ALL.len()]);
 

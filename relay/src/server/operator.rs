@@ -18,7 +18,8 @@ pub(super) enum Ask {
     Peers(oneshot::Sender<Table>),
     /// End this peer's connection.
     Kick(String, oneshot::Sender<Result<PeerId, OperatorError>>),
-    /// Keep this peer out, or no longer; answered with who is kept out then, for the caller to write down.
+    /// Keep this peer out, or no longer; answered with who is kept out then, for the caller to
+    /// write down.
     SetBanned(String, bool, oneshot::Sender<Result<Banned, OperatorError>>),
 }
 
@@ -100,7 +101,11 @@ impl OperatorError {
     pub fn is_about_the_name(&self) -> bool {
         match self {
             Self::Unknown(_) | Self::Ambiguous { .. } => true,
-            Self::NotConnected(_) | Self::BannedAlready(_) | Self::NotBanned(_) | Self::NotKept(_) | Self::Stopping => false,
+            Self::NotConnected(_)
+            | Self::BannedAlready(_)
+            | Self::NotBanned(_)
+            | Self::NotKept(_)
+            | Self::Stopping => false,
         }
     }
 }
@@ -111,7 +116,9 @@ impl Hub {
         match ask {
             Ask::Peers(answer) => drop(answer.send(self.table())),
             Ask::Kick(word, answer) => drop(answer.send(self.kick(word))),
-            Ask::SetBanned(word, banned, answer) => drop(answer.send(self.set_banned(word, banned))),
+            Ask::SetBanned(word, banned, answer) => {
+                drop(answer.send(self.set_banned(word, banned)))
+            }
         }
     }
 
@@ -137,7 +144,10 @@ impl Hub {
     fn kick(&mut self, word: String) -> Result<PeerId, OperatorError> {
         let rows = self.relay.table();
         let peer = resolve(word, &self.admission, &rows)?;
-        if !rows.iter().any(|row| row.peer == peer && row.state != State::Gone) {
+        if !rows
+            .iter()
+            .any(|row| row.peer == peer && row.state != State::Gone)
+        {
             return Err(OperatorError::NotConnected(peer));
         }
         self.tell(Input::Kick(peer));
@@ -147,24 +157,38 @@ impl Hub {
     fn set_banned(&mut self, word: String, banned: bool) -> Result<Banned, OperatorError> {
         let peer = resolve(word, &self.admission, &self.relay.table())?;
         if !self.admission.set_banned(peer, banned) {
-            return Err(if banned { OperatorError::BannedAlready(peer) } else { OperatorError::NotBanned(peer) });
+            return Err(if banned {
+                OperatorError::BannedAlready(peer)
+            } else {
+                OperatorError::NotBanned(peer)
+            });
         }
         if banned {
             self.tell(Input::Ban(peer));
         }
-        Ok(Banned { peer, all: self.admission.banned().clone() })
+        Ok(Banned {
+            peer,
+            all: self.admission.banned().clone(),
+        })
     }
 }
 
-/// Whom a word means: a whole id means that peer, whoever it is; the beginning of one, or a label, a peer that is known.
+/// Whom a word means: a whole id means that peer, whoever it is; the beginning of one, or a label,
+/// a peer that is known.
 fn resolve(word: String, admission: &Admission, rows: &[Row]) -> Result<PeerId, OperatorError> {
     if let Ok(peer) = word.parse() {
         return Ok(peer);
     }
     let mut among: BTreeSet<PeerId> = admission.labelled(&word).into_iter().collect();
     if among.is_empty() && word.len() >= PEER_ID_SHORT_LEN {
-        let known = rows.iter().map(|row| row.peer).chain(admission.banned().iter().copied()).chain(admission.listed());
-        among = known.filter(|peer| peer.to_string().starts_with(&word)).collect();
+        let known = rows
+            .iter()
+            .map(|row| row.peer)
+            .chain(admission.banned().iter().copied())
+            .chain(admission.listed());
+        among = known
+            .filter(|peer| peer.to_string().starts_with(&word))
+            .collect();
     }
     let among: Vec<PeerId> = among.into_iter().collect();
     match among[..] {
@@ -175,5 +199,9 @@ fn resolve(word: String, admission: &Admission, rows: &[Row]) -> Result<PeerId, 
 }
 
 fn join(peers: &[PeerId]) -> String {
-    peers.iter().map(PeerId::to_string).collect::<Vec<_>>().join(", ")
+    peers
+        .iter()
+        .map(PeerId::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -1,6 +1,7 @@
 //! One registered peer's control connection: its frames go to the hub, the hub's go to it.
 //!
-//! How fast a peer may ask is the core's to say. When the hub has much to do, its queue fills, and peers' streams wait.
+//! How fast a peer may ask is the core's to say. When the hub has much to do, its queue fills, and
+//! peers' streams wait.
 
 use hobnob_protocol::relay::close;
 use quinn::{Connection, SendStream};

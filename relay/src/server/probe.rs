@@ -1,4 +1,5 @@
-//! Whether the relay really forwards: a frame goes out from a throwaway socket to the relay's own port, and must come back.
+//! Whether the relay really forwards: a frame goes out from a throwaway socket to the relay's own
+//! port, and must come back.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +18,8 @@ use crate::route::{Meter, Route, Update, Used};
 /// How long the frame may take, with all repetitions.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// How long to wait before the frame is sent again: the route may not have been there yet, and a busy relay drops some.
+/// How long to wait before the frame is sent again: the route may not have been there yet, and a
+/// busy relay drops some.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Why the relay is not well.
@@ -46,7 +48,14 @@ impl<'a> Loop<'a> {
     fn new(plane: &'a PlaneHandle, addr: SocketAddr, becomes: ChannelId) -> Self {
         let channel = ChannelId(random());
         let (meter, used) = (Arc::<Meter>::default(), Arc::<Used>::default());
-        plane.update(Update::Set(Route { channel, from: addr, to: addr, becomes, meter, used }));
+        plane.update(Update::Set(Route {
+            channel,
+            from: addr,
+            to: addr,
+            becomes,
+            meter,
+            used,
+        }));
         Self { plane, channel }
     }
 }
@@ -64,7 +73,8 @@ pub(super) async fn probe(plane: &PlaneHandle) -> Result<(), Unwell> {
     let socket = open(relay).await.map_err(failed)?;
     let becomes = ChannelId(random());
     let way = Loop::new(plane, socket.local_addr().map_err(failed)?, becomes);
-    let [frame, expected] = [way.channel, becomes].map(|channel| [&channel.header()[..], b"probe"].concat());
+    let [frame, expected] =
+        [way.channel, becomes].map(|channel| [&channel.header()[..], b"probe"].concat());
     match timeout(LIMIT, round_trip(&socket, &frame, &expected)).await {
         Ok(outcome) => outcome.map_err(failed),
         Err(_) => Err(Unwell::Silent(relay)),

@@ -6,8 +6,9 @@
 //! | `/metrics` | the same counters for Prometheus (`metrics.rs` lists them) |
 //! | `/healthz` | 200 only if a frame sent through the relay's own UDP port comes back, and the relay is not stopping |
 //!
-//! Whoever reaches the address may read all of it and change nothing: it is on loopback unless the operator says otherwise. The page
-//! loads nothing from elsewhere and runs no script but its own; all that came from peers or the operator's files is escaped.
+//! Whoever reaches the address may read all of it and change nothing: it is on loopback unless the
+//! operator says otherwise. The page loads nothing from elsewhere and runs no script but its own;
+//! all that came from peers or the operator's files is escaped.
 
 mod metrics;
 mod page;
@@ -18,7 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -34,7 +38,8 @@ use page::Page;
 /// Where the status is shown unless the operator says otherwise.
 pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9627);
 
-/// Requests answered at once; further ones get 503, so that nobody keeps the relay busy by asking how it is.
+/// Requests answered at once; further ones get 503, so that nobody keeps the relay busy by asking
+/// how it is.
 const REQUESTS_MAX: usize = 16;
 
 /// How long answers may take once the relay stops.
@@ -54,7 +59,9 @@ const HEADERS: [(HeaderName, &str); 4] = [
 
 /// Why the status can't be shown.
 #[derive(Debug, thiserror::Error)]
-#[error("can't show the relay's status on TCP {addr} ({error}): name another address with --status ADDR:PORT")]
+#[error(
+    "can't show the relay's status on TCP {addr} ({error}): name another address with --status ADDR:PORT"
+)]
 pub struct StatusError {
     /// Where.
     pub addr: SocketAddr,
@@ -85,8 +92,13 @@ impl Status {
 
     /// Shows the status of this relay until `end`, and then the answers that are under way.
     pub async fn serve(self, server: Server, end: CancellationToken) {
-        let desk = Desk { server, loopback: self.addr.ip().is_loopback(), places: Arc::new(Semaphore::new(REQUESTS_MAX)) };
-        let served = serve(self.listener, router(desk)).with_graceful_shutdown(end.clone().cancelled_owned());
+        let desk = Desk {
+            server,
+            loopback: self.addr.ip().is_loopback(),
+            places: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        };
+        let served = serve(self.listener, router(desk))
+            .with_graceful_shutdown(end.clone().cancelled_owned());
         let late = async {
             end.cancelled().await;
             tokio::time::sleep(CLOSE_LIMIT).await;
@@ -111,8 +123,14 @@ fn router(desk: Desk) -> Router {
     let guard = middleware::from_fn_with_state(desk.clone(), guard);
     Router::new()
         .route("/", get(show))
-        .route("/status.css", get(|| async { typed("text/css; charset=utf-8", page::STYLE) }))
-        .route("/status.js", get(|| async { typed("text/javascript; charset=utf-8", page::SCRIPT) }))
+        .route(
+            "/status.css",
+            get(|| async { typed("text/css; charset=utf-8", page::STYLE) }),
+        )
+        .route(
+            "/status.js",
+            get(|| async { typed("text/javascript; charset=utf-8", page::SCRIPT) }),
+        )
         .route("/metrics", get(scrape))
         .route("/healthz", get(health))
         .layer(guard)
@@ -122,8 +140,14 @@ fn router(desk: Desk) -> Router {
 /// Every request comes through here.
 async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
     let mut response = match desk.places.try_acquire() {
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "too many requests at once: ask again\n").into_response(),
-        Ok(_) if desk.loopback && !is_local(request.headers()) => (StatusCode::MISDIRECTED_REQUEST, NOT_LOCAL).into_response(),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many requests at once: ask again\n",
+        )
+            .into_response(),
+        Ok(_) if desk.loopback && !is_local(request.headers()) => {
+            (StatusCode::MISDIRECTED_REQUEST, NOT_LOCAL).into_response()
+        }
         Ok(_place) => next.run(request).await,
     };
     let headers = HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value)));
@@ -131,25 +155,37 @@ async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Respon
     response
 }
 
-const NOT_LOCAL: &str =
-    "this relay shows its status at an IP address or localhost only: a proxy before it has to say Host: localhost\n";
+const NOT_LOCAL: &str = "this relay shows its status at an IP address or localhost only: a proxy before it has to say Host: localhost\n";
 
-/// Whether the browser means this machine. A page from elsewhere whose name was made to lead here (DNS rebinding) does not.
+/// Whether the browser means this machine. A page from elsewhere whose name was made to lead here
+/// (DNS rebinding) does not.
 fn is_local(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+        return false;
+    };
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name == "localhost" || host.parse::<SocketAddr>().is_ok() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+    name == "localhost"
+        || host.parse::<SocketAddr>().is_ok()
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 async fn show(State(desk): State<Desk>) -> Result<Html<String>, Failed> {
     let table = desk.server.table().await?;
-    let page = Page { relay: desk.server.id(), addrs: &desk.server.addrs(), table: &table, counted: &desk.server.counters() };
+    let page = Page {
+        relay: desk.server.id(),
+        addrs: &desk.server.addrs(),
+        table: &table,
+        counted: &desk.server.counters(),
+    };
     Ok(Html(page.to_string()))
 }
 
 async fn scrape(State(desk): State<Desk>) -> Result<Response, Failed> {
     let table = desk.server.table().await?;
-    Ok(typed(metrics::CONTENT, metrics::text(&table, &desk.server.counters(), desk.server.newcomers())))
+    Ok(typed(
+        metrics::CONTENT,
+        metrics::text(&table, &desk.server.counters(), desk.server.newcomers()),
+    ))
 }
 
 async fn health(State(desk): State<Desk>) -> Result<&'static str, Failed> {
@@ -184,11 +220,30 @@ mod tests {
 
     #[test]
     fn only_addresses_and_localhost_are_this_machine() {
-        let local = |host: &str| is_local(&HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).expect("a header"))]));
-        for host in ["127.0.0.1:9627", "127.0.0.1", "localhost", "localhost:9627", "[::1]:9627", "[::1]"] {
+        let local = |host: &str| {
+            is_local(&HeaderMap::from_iter([(
+                HOST,
+                HeaderValue::from_str(host).expect("a header"),
+            )]))
+        };
+        for host in [
+            "127.0.0.1:9627",
+            "127.0.0.1",
+            "localhost",
+            "localhost:9627",
+            "[::1]:9627",
+            "[::1]",
+        ] {
             assert!(local(host), "{host}");
         }
-        for host in ["evil.example", "evil.example:9627", "localhost.evil.example", "127.0.0.1.evil.example:9627", "", ":9627"] {
+        for host in [
+            "evil.example",
+            "evil.example:9627",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:9627",
+            "",
+            ":9627",
+        ] {
             assert!(!local(host), "{host}");
         }
         assert!(!is_local(&HeaderMap::new()));

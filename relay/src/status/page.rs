@@ -1,4 +1,5 @@
-//! The page that shows the liveness table. Text from anywhere goes through [`Text`], which is where HTML is escaped.
+//! The page that shows the liveness table. Text from anywhere goes through [`Text`], which is where
+//! HTML is escaped.
 
 use std::fmt::{self, Display, Formatter, Write};
 use std::net::SocketAddr;
@@ -63,11 +64,17 @@ A relay passes on what it can't read: names and messages are between the two end
 impl Page<'_> {
     fn header(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (id, up) = (Text(self.relay), Text(span(self.table.up)));
-        write!(f, "<header><h1>hobnob relay</h1><p><code>{id}</code></p><p class=\"soft\">at UDP")?;
+        write!(
+            f,
+            "<header><h1>hobnob relay</h1><p><code>{id}</code></p><p class=\"soft\">at UDP"
+        )?;
         for addr in self.addrs {
             write!(f, " <code>{}</code>", Text(addr))?;
         }
-        writeln!(f, ", up for <span id=\"up\" data-live>{up}</span></p></header>")?;
+        writeln!(
+            f,
+            ", up for <span id=\"up\" data-live>{up}</span></p></header>"
+        )?;
         writeln!(f, "<p id=\"lost\" role=\"status\" hidden></p>")
     }
 
@@ -79,7 +86,11 @@ impl Page<'_> {
         let marked = |state: State| if here(state) > 0 { state.name() } else { "" };
         let totals = [
             (marked(State::Alive), "alive", grouped(here(State::Alive))),
-            (marked(State::Suspect), "suspect", grouped(here(State::Suspect))),
+            (
+                marked(State::Suspect),
+                "suspect",
+                grouped(here(State::Suspect)),
+            ),
             ("", "gone", grouped(here(State::Gone))),
             ("", "kept out", grouped(table.banned.len() as u64)),
             ("", "rooms", grouped(table.rooms as u64)),
@@ -90,7 +101,11 @@ impl Page<'_> {
         ];
         f.write_str("<dl id=\"totals\" data-live>")?;
         for (class, name, value) in totals {
-            write!(f, "<div><dt>{name}</dt><dd class=\"{class}\">{}</dd></div>", Text(value))?;
+            write!(
+                f,
+                "<div><dt>{name}</dt><dd class=\"{class}\">{}</dd></div>",
+                Text(value)
+            )?;
         }
         f.write_str("</dl>\n")
     }
@@ -99,7 +114,14 @@ impl Page<'_> {
         f.write_str(PEERS_HEAD)?;
         let mut peers: Vec<&Peer> = self.table.peers.iter().collect();
         // Those with a name first, among those who are here.
-        peers.sort_by_key(|peer| (peer.row.state == State::Gone, peer.label.is_none(), peer.label.as_deref(), peer.row.peer));
+        peers.sort_by_key(|peer| {
+            (
+                peer.row.state == State::Gone,
+                peer.label.is_none(),
+                peer.label.as_deref(),
+                peer.row.peer,
+            )
+        });
         for peer in peers.iter().take(ROWS_MAX) {
             row(f, peer, self.table.up)?;
         }
@@ -109,7 +131,11 @@ impl Page<'_> {
         } else if more > 0 {
             let more = grouped(more as u64);
             let says = format!("and {more} more: hobnob relay peers lists all");
-            writeln!(f, "<tr><td colspan=\"12\" class=\"none\">{}</td></tr>", Text(says))?;
+            writeln!(
+                f,
+                "<tr><td colspan=\"12\" class=\"none\">{}</td></tr>",
+                Text(says)
+            )?;
         }
         f.write_str("</tbody></table></div>\n")
     }
@@ -117,7 +143,11 @@ impl Page<'_> {
     fn drops(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("<h2>Dropped, by cause</h2>\n<div class=\"scroll\"><table><tbody id=\"drops\" data-live>\n")?;
         for (cause, n, why) in dropped(self.counted) {
-            writeln!(f, "<tr><td>{cause}</td><td class=\"n\">{}</td><td class=\"why\">{why}</td></tr>", Text(grouped(n)))?;
+            writeln!(
+                f,
+                "<tr><td>{cause}</td><td class=\"n\">{}</td><td class=\"why\">{why}</td></tr>",
+                Text(grouped(n))
+            )?;
         }
         f.write_str("</tbody></table></div>\n")
     }
@@ -130,19 +160,50 @@ const PEERS_HEAD: &str = r#"<h2>Peers</h2>
 "#;
 
 fn row(f: &mut Formatter<'_>, peer: &Peer, up: Duration) -> fmt::Result {
-    let Peer { row, label, heard_ago, .. } = peer;
-    let (state, left) = (row.state.name(), if row.state == State::Gone { "left" } else { "" });
-    write!(f, "<tr class=\"{left}\"><td><span class=\"state {state}\">{state}</span></td><td class=\"who\">")?;
+    let Peer {
+        row,
+        label,
+        heard_ago,
+        ..
+    } = peer;
+    let (state, left) = (
+        row.state.name(),
+        if row.state == State::Gone { "left" } else { "" },
+    );
+    write!(
+        f,
+        "<tr class=\"{left}\"><td><span class=\"state {state}\">{state}</span></td><td class=\"who\">"
+    )?;
     if let Some(label) = label {
-        // A label may be in any script, in either direction: it must not turn its neighbours around.
+        // A label may be in any script, in either direction: it must not turn its neighbours
+        // around.
         write!(f, "<b><bdi>{}</bdi></b>", Text(label))?;
     }
-    write!(f, "<code>{}</code></td><td>{}</td>", Text(row.peer), Text(row.addr))?;
-    let here_for = if row.state == State::Gone { String::new() } else { span(up.saturating_sub(row.since)) };
+    write!(
+        f,
+        "<code>{}</code></td><td>{}</td>",
+        Text(row.peer),
+        Text(row.addr)
+    )?;
+    let here_for = if row.state == State::Gone {
+        String::new()
+    } else {
+        span(up.saturating_sub(row.since))
+    };
     let rtt = row.rtt.map(millis).unwrap_or_default();
     let heard = format!("{} ago", span(*heard_ago));
-    let counts = [row.missed.into(), row.rooms as u64, row.channels as u64, row.metered.frames].map(grouped);
-    for cell in [here_for, heard, rtt].iter().chain(&counts).chain([&bytes(row.metered.bytes)]) {
+    let counts = [
+        row.missed.into(),
+        row.rooms as u64,
+        row.channels as u64,
+        row.metered.frames,
+    ]
+    .map(grouped);
+    for cell in [here_for, heard, rtt]
+        .iter()
+        .chain(&counts)
+        .chain([&bytes(row.metered.bytes)])
+    {
         write!(f, "<td class=\"n\">{}</td>", Text(cell))?;
     }
     writeln!(f, "<td class=\"drops\">{}</td></tr>", Text(drops(peer)))
@@ -150,9 +211,15 @@ fn row(f: &mut Formatter<'_>, peer: &Peer, up: Duration) -> fmt::Result {
 
 fn drops(peer: &Peer) -> String {
     let metered = &peer.row.metered;
-    let causes = [("over rate", metered.over_rate), ("wrong sender", metered.wrong_sender), ("unsent", metered.unsent)];
+    let causes = [
+        ("over rate", metered.over_rate),
+        ("wrong sender", metered.wrong_sender),
+        ("unsent", metered.unsent),
+    ];
     let some = causes.into_iter().filter(|(_, n)| *n > 0);
-    some.map(|(cause, n)| format!("{} {cause}", grouped(n))).collect::<Vec<_>>().join(", ")
+    some.map(|(cause, n)| format!("{} {cause}", grouped(n)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Text within HTML, whatever it holds.
@@ -196,14 +263,21 @@ fn span(time: Duration) -> String {
 
 fn millis(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1_000.0;
-    if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+    if ms < 10.0 {
+        format!("{ms:.1} ms")
+    } else {
+        format!("{ms:.0} ms")
+    }
 }
 
 /// `1 234 567`, with narrow spaces that do not break.
 fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let space = |i: usize| i > 0 && (digits.len() - i).is_multiple_of(3);
-    digits.char_indices().flat_map(|(i, digit)| space(i).then_some('\u{202f}').into_iter().chain([digit])).collect()
+    digits
+        .char_indices()
+        .flat_map(|(i, digit)| space(i).then_some('\u{202f}').into_iter().chain([digit]))
+        .collect()
 }
 
 /// `999 B`, `1.2 MiB`.
@@ -233,11 +307,27 @@ mod tests {
     #[test]
     fn numbers_are_readable() {
         let spaced = |n: u64| grouped(n).replace('\u{202f}', " ");
-        assert_eq!([0, 12, 999, 1_000, 1_234_567].map(spaced), ["0", "12", "999", "1 000", "1 234 567"]);
+        assert_eq!(
+            [0, 12, 999, 1_000, 1_234_567].map(spaced),
+            ["0", "12", "999", "1 000", "1 234 567"]
+        );
         let sizes = [0, 1_023, 1_024, 1_290_000, 5 << 40, u64::MAX].map(bytes);
-        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.2 MiB", "5.0 TiB", "16383.9 PiB"]);
+        assert_eq!(
+            sizes,
+            [
+                "0 B",
+                "1023 B",
+                "1.0 KiB",
+                "1.2 MiB",
+                "5.0 TiB",
+                "16383.9 PiB"
+            ]
+        );
         let spans = [0, 59, 200, 7_320, 360_000].map(|seconds| span(Duration::from_secs(seconds)));
         assert_eq!(spans, ["0 s", "59 s", "3 min 20 s", "2 h 2 min", "4 d 4 h"]);
-        assert_eq!([200, 12_345].map(|micros| millis(Duration::from_micros(micros))), ["0.2 ms", "12 ms"]);
+        assert_eq!(
+            [200, 12_345].map(|micros| millis(Duration::from_micros(micros))),
+            ["0.2 ms", "12 ms"]
+        );
     }
 }

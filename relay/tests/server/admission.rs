@@ -17,7 +17,10 @@ async fn only_those_with_the_token_are_let_in_and_the_others_are_told_what_to_do
     let ann = Client::new(1, relay.addr()).await;
     for (token, says) in [("", "wants a token"), ("wrong", "is not this relay's")] {
         let ended = ann.is_refused(token).await;
-        assert!(ended.code == close::NOT_ADMITTED && ended.reason.contains(says), "{ended:?}");
+        assert!(
+            ended.code == close::NOT_ADMITTED && ended.reason.contains(says),
+            "{ended:?}"
+        );
     }
     assert!(ann.registers("sesame", &[]).await.1.is_ok());
     assert_eq!(relay.server.newcomers().read(Fate::NotAdmitted), 2);
@@ -30,10 +33,18 @@ async fn only_those_on_the_list_are_let_in_and_have_the_operators_labels() {
     fs::write(file.path(), format!("{ann} ann's laptop\n")).unwrap();
     let relay = Relay::with(Rule::Listed(AllowList::read(file.path()).unwrap()));
     let ended = Client::new(bob, relay.addr()).await.is_refused("").await;
-    assert!(ended.code == close::NOT_ADMITTED && ended.reason.contains("list"), "{ended:?}");
+    assert!(
+        ended.code == close::NOT_ADMITTED && ended.reason.contains("list"),
+        "{ended:?}"
+    );
     let client = Client::new(1, relay.addr()).await;
     let (mut link, _) = client.joins(&[]).await;
-    assert_eq!(relay.server.table().await.unwrap().peers[0].label.as_deref(), Some("ann's laptop"));
+    assert_eq!(
+        relay.server.table().await.unwrap().peers[0]
+            .label
+            .as_deref(),
+        Some("ann's laptop")
+    );
     assert_eq!(relay.server.kick("ann's laptop").await.unwrap(), ann);
     assert_eq!(link.ends().await.code, close::KICKED);
 }
@@ -45,14 +56,28 @@ async fn a_ban_ends_the_connection_and_outlives_the_relay_until_it_is_lifted() {
     let (mut link, _) = ann.joins(&[]).await;
     assert_eq!(relay.server.ban(&ann.id().short()).await.unwrap(), ann.id());
     let ended = link.ends().await;
-    assert!(ended.code == close::BANNED && ended.reason.contains("operator"), "{ended:?}");
+    assert!(
+        ended.code == close::BANNED && ended.reason.contains("operator"),
+        "{ended:?}"
+    );
     assert_eq!(ann.is_refused("").await.code, close::BANNED);
 
     relay.restart().await;
     let ann = Client::new(1, relay.addr()).await;
     assert_eq!(ann.is_refused("").await.code, close::BANNED);
-    assert!(relay.server.table().await.unwrap().banned.contains(&ann.id()));
-    assert_eq!(relay.server.unban(&ann.id().short()).await.unwrap(), ann.id());
+    assert!(
+        relay
+            .server
+            .table()
+            .await
+            .unwrap()
+            .banned
+            .contains(&ann.id())
+    );
+    assert_eq!(
+        relay.server.unban(&ann.id().short()).await.unwrap(),
+        ann.id()
+    );
     ann.joins(&[]).await;
 
     relay.restart().await;
@@ -67,6 +92,9 @@ async fn a_ban_that_cannot_be_kept_is_in_force_and_the_operator_is_told() {
     fs::create_dir(home.path().join("banned.new")).unwrap();
     let ann = Client::new(1, crate::here(&server)).await;
     let error = server.ban(&ann.id().to_string()).await.unwrap_err();
-    assert!(error.to_string().contains("only until the relay ends"), "{error}");
+    assert!(
+        error.to_string().contains("only until the relay ends"),
+        "{error}"
+    );
     assert_eq!(ann.is_refused("").await.code, close::BANNED);
 }

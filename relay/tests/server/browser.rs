@@ -1,4 +1,5 @@
-//! The status page in a real browser: headless Chromium, asked by the DevTools protocol over a pair of pipes.
+//! The status page in a real browser: headless Chromium, asked by the DevTools protocol over a pair
+//! of pipes.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -30,13 +31,27 @@ impl Browser {
     fn open(url: &str) -> Option<Browser> {
         let folder = tempfile::tempdir().unwrap();
         let [input, output] = ["in", "out"].map(|name| folder.path().join(name));
-        [&input, &output].into_iter().for_each(|path| mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).unwrap());
+        [&input, &output]
+            .into_iter()
+            .for_each(|path| mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).unwrap());
         let process = chromium(folder.path())?;
         let to = File::options().write(true).open(input).unwrap();
         let from = BufReader::new(File::open(output).unwrap());
-        let mut browser = Browser { process, to, from, session: None, asked: 0, _folder: folder };
-        let target = browser.asks("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
-        let attached = browser.asks("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        let mut browser = Browser {
+            process,
+            to,
+            from,
+            session: None,
+            asked: 0,
+            _folder: folder,
+        };
+        let target =
+            browser.asks("Target.createTarget", json!({ "url": "about:blank" }))["targetId"]
+                .clone();
+        let attached = browser.asks(
+            "Target.attachToTarget",
+            json!({ "targetId": target, "flatten": true }),
+        );
         browser.session = Some(attached["sessionId"].clone());
         browser.asks("Page.navigate", json!({ "url": url }));
         Some(browser)
@@ -48,11 +63,15 @@ impl Browser {
         if let Some(session) = &self.session {
             request["sessionId"] = session.clone();
         }
-        self.to.write_all(format!("{request}\0").as_bytes()).unwrap();
+        self.to
+            .write_all(format!("{request}\0").as_bytes())
+            .unwrap();
         loop {
             let mut answer = Vec::new();
             self.from.read_until(0, &mut answer).unwrap();
-            let answer: Value = serde_json::from_slice(answer.strip_suffix(b"\0").expect("the browser lives")).unwrap();
+            let answer: Value =
+                serde_json::from_slice(answer.strip_suffix(b"\0").expect("the browser lives"))
+                    .unwrap();
             assert_eq!(answer.get("error"), None, "{method}");
             // Everything else is news that nobody asked for.
             if answer["id"] == self.asked {
@@ -81,18 +100,31 @@ impl Drop for Browser {
     }
 }
 
-/// Chromium reads its orders from file descriptor 3 and answers to 4; the shell puts the pipes there.
+/// Chromium reads its orders from file descriptor 3 and answers to 4; the shell puts the pipes
+/// there.
 fn chromium(folder: &Path) -> Option<Child> {
     const START: &str = r#"exec chromium --headless --no-sandbox --disable-gpu --disable-background-networking \
         --user-data-dir="$1/profile" --remote-debugging-pipe about:blank 3<"$1/in" 4>"$1/out""#;
-    let there = Command::new("chromium").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let there = Command::new("chromium")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     if !there.is_ok_and(|status| status.success()) {
-        assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set, and there is no chromium: install it");
+        assert!(
+            std::env::var_os(REQUIRED).is_none(),
+            "{REQUIRED} is set, and there is no chromium: install it"
+        );
         eprintln!("SKIPPED: the status page in a browser, since there is no chromium here");
         return None;
     }
     let mut shell = Command::new("sh");
-    shell.args(["-c", START, "sh"]).arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    shell
+        .args(["-c", START, "sh"])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     Some(shell.spawn().unwrap())
 }
 
@@ -107,7 +139,9 @@ async fn in_a_browser_the_page_is_styled_shows_html_as_text_and_follows_what_hap
         Some(browser)
     });
     // Whoever has no browser has been told.
-    let Some(mut browser) = within(looks).await.unwrap() else { return lab.stop().await };
+    let Some(mut browser) = within(looks).await.unwrap() else {
+        return lab.stop().await;
+    };
 
     let (_client, mut link) = lab.join().await;
     let follows = tokio::task::spawn_blocking(move || {
@@ -115,7 +149,8 @@ async fn in_a_browser_the_page_is_styled_shows_html_as_text_and_follows_what_hap
         assert_eq!(label, LABEL);
         let id = browser.sees("document.querySelector('#peers code').textContent");
         assert_eq!(id, node().to_string());
-        let harmless = browser.sees("document.scripts.length === 1 && document.images.length === 0");
+        let harmless =
+            browser.sees("document.scripts.length === 1 && document.images.length === 0");
         assert_eq!(harmless, true);
         browser
     });
@@ -130,7 +165,13 @@ async fn in_a_browser_the_page_is_styled_shows_html_as_text_and_follows_what_hap
     let mut browser = within(follows).await.unwrap();
 
     lab.stop().await;
-    let says = tokio::task::spawn_blocking(move || browser.sees("!lost.hidden && lost.textContent"));
+    let says =
+        tokio::task::spawn_blocking(move || browser.sees("!lost.hidden && lost.textContent"));
     let says = within(says).await.unwrap();
-    assert!(says.as_str().unwrap().starts_with("The relay has not answered since"), "{says}");
+    assert!(
+        says.as_str()
+            .unwrap()
+            .starts_with("The relay has not answered since"),
+        "{says}"
+    );
 }

@@ -10,7 +10,8 @@ use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, Roster, ToRelay, V
 use hobnob_protocol::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{ConversationId, PeerId, SecretKey};
 use quinn::{
-    ClientConfig, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TransportConfig,
+    ClientConfig, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream,
+    SendStream, TransportConfig,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -58,8 +59,16 @@ impl Client {
         let (socket, frames) = Mixed::new(io.clone(), ears);
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
-        let endpoint = Endpoint::new_with_abstract_socket(config, None, socket, Arc::new(quinn::TokioRuntime)).unwrap();
-        Self { key: SecretKey::from_seed([seed; 32]), relay, endpoint, io, frames }
+        let endpoint =
+            Endpoint::new_with_abstract_socket(config, None, socket, Arc::new(quinn::TokioRuntime))
+                .unwrap();
+        Self {
+            key: SecretKey::from_seed([seed; 32]),
+            relay,
+            endpoint,
+            io,
+            frames,
+        }
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -78,18 +87,28 @@ impl Client {
     }
 
     pub(crate) fn connecting(&self, config: ClientConfig) -> Connecting {
-        self.endpoint.connect_with(config, self.relay, SERVER_NAME).unwrap()
+        self.endpoint
+            .connect_with(config, self.relay, SERVER_NAME)
+            .unwrap()
     }
 
     /// Connects, and opens the control stream, but says nothing yet.
     pub(crate) async fn connects(&self) -> Link {
         let connection = within(self.connecting(self.config())).await.unwrap();
         let (send, receive) = within(connection.open_bi()).await.unwrap();
-        Link { connection, send, receive }
+        Link {
+            connection,
+            send,
+            receive,
+        }
     }
 
     /// Connects and registers; says what the relay answers.
-    pub(crate) async fn registers(&self, token: &str, rooms: &[ConversationId]) -> (Link, Result<FromRelay, Ended>) {
+    pub(crate) async fn registers(
+        &self,
+        token: &str,
+        rooms: &[ConversationId],
+    ) -> (Link, Result<FromRelay, Ended>) {
         let mut link = self.connects().await;
         link.says(&ToRelay::Register(register(token, rooms))).await;
         let answer = link.hears().await;
@@ -120,7 +139,9 @@ impl Client {
 
     /// The next channel frame that arrives on that socket.
     pub(crate) async fn receives(&mut self) -> (ChannelId, Vec<u8>) {
-        let mut frame = within(self.frames.recv()).await.expect("the endpoint lives");
+        let mut frame = within(self.frames.recv())
+            .await
+            .expect("the endpoint lives");
         let channel = ChannelId::of(&frame).unwrap();
         (channel, frame.split_off(9))
     }
@@ -198,7 +219,12 @@ impl Link {
 }
 
 pub(crate) fn register(token: &str, rooms: &[ConversationId]) -> Register {
-    Register { version: VERSION, features: 0, token: token.into(), rooms: rooms.to_vec() }
+    Register {
+        version: VERSION,
+        features: 0,
+        token: token.into(),
+        rooms: rooms.to_vec(),
+    }
 }
 
 async fn open() -> Arc<UdpSocket> {

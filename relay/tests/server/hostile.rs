@@ -17,20 +17,40 @@ use crate::socket::Ears;
 async fn what_is_no_registration_ends_the_connection_with_the_reason() {
     let relay = Relay::start();
     let ann = Client::new(1, relay.addr()).await;
-    let other_version = ToRelay::Register(Register { version: (2, 0), ..register("", &[]) });
+    let other_version = ToRelay::Register(Register {
+        version: (2, 0),
+        ..register("", &[])
+    });
     let too_long = u32::try_from(FRAME_MAX + 1).unwrap().to_be_bytes();
-    let framed = |frame: &[u8]| [&u32::try_from(frame.len()).unwrap().to_be_bytes()[..], frame].concat();
+    let framed = |frame: &[u8]| {
+        [
+            &u32::try_from(frame.len()).unwrap().to_be_bytes()[..],
+            frame,
+        ]
+        .concat()
+    };
     for (bytes, code, says) in [
         (framed(&[]), close::PROTOCOL, "empty"),
         (framed(&[1, 0xff, 0xff, 0xff]), close::PROTOCOL, ""),
-        (framed(&ToRelay::Heartbeat(0).encode()), close::PROTOCOL, "must be Register"),
-        (framed(&other_version.encode()), close::VERSION, "you speak version 2"),
+        (
+            framed(&ToRelay::Heartbeat(0).encode()),
+            close::PROTOCOL,
+            "must be Register",
+        ),
+        (
+            framed(&other_version.encode()),
+            close::VERSION,
+            "you speak version 2",
+        ),
         (too_long.to_vec(), close::PROTOCOL, "65536 bytes"),
     ] {
         let mut link = ann.connects().await;
         link.says_raw(&bytes).await;
         let ended = link.ends().await;
-        assert!(ended.code == code && ended.reason.contains(says), "{ended:?}");
+        assert!(
+            ended.code == code && ended.reason.contains(says),
+            "{ended:?}"
+        );
     }
     assert!(relay.server.table().await.unwrap().peers.is_empty());
     ann.joins(&[]).await;
@@ -48,7 +68,10 @@ async fn garbage_after_the_registration_ends_the_connection() {
 #[tokio::test]
 async fn a_peer_that_floods_frames_is_told_its_limit_and_nobody_else_suffers() {
     let relay = Relay::start();
-    let (ann, bob) = (Client::new(1, relay.addr()).await, Client::new(2, relay.addr()).await);
+    let (ann, bob) = (
+        Client::new(1, relay.addr()).await,
+        Client::new(2, relay.addr()).await,
+    );
     let (mut ann_link, _) = ann.joins(&[]).await;
     let (mut bob_link, _) = bob.joins(&[]).await;
     for _ in 0..10_000 {
@@ -58,7 +81,10 @@ async fn a_peer_that_floods_frames_is_told_its_limit_and_nobody_else_suffers() {
         ann_link.says(&ToRelay::Unknown(200)).await;
     }
     let ended = ann_link.ends().await;
-    assert!(ended.code == close::LIMIT && ended.reason.contains("frames"), "{ended:?}");
+    assert!(
+        ended.code == close::LIMIT && ended.reason.contains("frames"),
+        "{ended:?}"
+    );
     bob_link.says(&ToRelay::Heartbeat(0)).await;
     bob_link.roster().await;
 }
@@ -72,7 +98,8 @@ async fn a_second_stream_is_not_granted() {
     assert!(second.await.is_err());
 }
 
-/// Newcomers that come at once, begin, and go no further than their ears let them. On a machine of their own, which can vanish.
+/// Newcomers that come at once, begin, and go no further than their ears let them. On a machine of
+/// their own, which can vanish.
 struct HalfOpen {
     machine: Runtime,
     _crowd: (Client, Vec<Connecting>),
@@ -84,7 +111,9 @@ impl HalfOpen {
         let coming = machine.spawn(async move {
             let client = Client::with(9, relay, ears).await;
             let config = client.config();
-            let connecting = (0..HALF_OPEN).map(|_| client.connecting(config.clone())).collect();
+            let connecting = (0..HALF_OPEN)
+                .map(|_| client.connecting(config.clone()))
+                .collect();
             (client, connecting)
         });
         let _crowd = coming.await.unwrap();
@@ -113,7 +142,9 @@ async fn until(limit: Duration, holds: impl Fn() -> bool) {
             look.tick().await;
         }
     };
-    tokio::time::timeout(limit, looking).await.expect("it comes to that");
+    tokio::time::timeout(limit, looking)
+        .await
+        .expect("it comes to that");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,17 +163,26 @@ async fn ten_thousand_half_open_handshakes_are_reclaimed_within_ten_seconds() {
     let relay = Relay::start();
     let newcomers = relay.server.newcomers();
     let half_open = HalfOpen::come(relay.addr(), Ears::Retry).await;
-    until(LIMIT, || newcomers.read(Fate::Asked) >= HALF_OPEN && newcomers.read(Fate::Begun) >= PLACES).await;
+    until(LIMIT, || {
+        newcomers.read(Fate::Asked) >= HALF_OPEN && newcomers.read(Fate::Begun) >= PLACES
+    })
+    .await;
     half_open.vanish();
-    until(RECLAIMED_WITHIN, || newcomers.read(Fate::Begun) == newcomers.read(Fate::Failed)).await;
+    until(RECLAIMED_WITHIN, || {
+        newcomers.read(Fate::Begun) == newcomers.read(Fate::Failed)
+    })
+    .await;
     Client::new(1, relay.addr()).await.joins(&[]).await;
 }
 
 #[tokio::test]
 async fn a_stranger_that_knows_a_channel_gets_nothing_through_it() {
     let relay = Relay::start();
-    let (ann, mut bob, eve) =
-        (Client::new(1, relay.addr()).await, Client::new(2, relay.addr()).await, Client::new(3, relay.addr()).await);
+    let (ann, mut bob, eve) = (
+        Client::new(1, relay.addr()).await,
+        Client::new(2, relay.addr()).await,
+        Client::new(3, relay.addr()).await,
+    );
     let (mut ann_link, _) = ann.joins(&[]).await;
     let (_bob_link, _) = bob.joins(&[]).await;
     ann_link.says(&ToRelay::Open(bob.id())).await;
@@ -151,6 +191,10 @@ async fn a_stranger_that_knows_a_channel_gets_nothing_through_it() {
     ann.sends(channel, b"true").await;
     assert_eq!(bob.receives().await.1, b"true");
     let table = relay.server.table().await.unwrap();
-    let anns = table.peers.iter().find(|peer| peer.row.peer == ann.id()).unwrap();
+    let anns = table
+        .peers
+        .iter()
+        .find(|peer| peer.row.peer == ann.id())
+        .unwrap();
     assert_eq!(anns.row.metered.wrong_sender, 1);
 }

@@ -1,7 +1,10 @@
 //! A real relay, and real QUIC clients, over loopback.
 
 #![expect(clippy::unwrap_used, reason = "a failure here is the test's failure")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of frame, whatever others come")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test waits for one kind of frame, whatever others come"
+)]
 
 mod admission;
 mod browser;
@@ -33,7 +36,10 @@ impl Relay {
 
     fn with(rule: Rule) -> Self {
         let home = tempfile::tempdir().unwrap();
-        Self { server: server_in(&home, "[::]:0".parse().unwrap(), rule), home }
+        Self {
+            server: server_in(&home, "[::]:0".parse().unwrap(), rule),
+            home,
+        }
     }
 
     /// Where its clients find it.
@@ -49,7 +55,12 @@ impl Relay {
 }
 
 fn server_in(home: &TempDir, listen: SocketAddr, rule: Rule) -> Server {
-    let config = Config { listen: Some(listen), home: home.path().to_owned(), rule, limits: Limits::default() };
+    let config = Config {
+        listen: Some(listen),
+        home: home.path().to_owned(),
+        rule,
+        limits: Limits::default(),
+    };
     Server::start(config).unwrap()
 }
 

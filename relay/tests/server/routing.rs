@@ -23,13 +23,22 @@ struct Pair {
 }
 
 async fn pair(relay: &Relay) -> Pair {
-    let (ann, bob) = (Client::new(1, relay.addr()).await, Client::new(2, relay.addr()).await);
+    let (ann, bob) = (
+        Client::new(1, relay.addr()).await,
+        Client::new(2, relay.addr()).await,
+    );
     let (mut ann_link, _) = ann.joins(&[]).await;
     let (mut bob_link, _) = bob.joins(&[]).await;
     ann_link.says(&ToRelay::Open(bob.id())).await;
     let ((with_bob, anns), (with_ann, bobs)) = (ann_link.opened().await, bob_link.opened().await);
     assert_eq!((with_bob, with_ann), (bob.id(), ann.id()));
-    Pair { ann, bob, ann_link, bob_link, names: [anns, bobs] }
+    Pair {
+        ann,
+        bob,
+        ann_link,
+        bob_link,
+        names: [anns, bobs],
+    }
 }
 
 async fn until_told(link: &mut Link, change: &RosterChange) {
@@ -41,23 +50,37 @@ async fn a_node_registers_and_learns_where_it_is_seen() {
     let relay = Relay::start();
     let ann = Client::new(1, relay.addr()).await;
     let (mut link, welcome) = ann.joins(&[lobby()]).await;
-    assert_eq!((welcome.observed, welcome.heartbeat_ms, welcome.roster), (ann.addr(), 15_000, true));
+    assert_eq!(
+        (welcome.observed, welcome.heartbeat_ms, welcome.roster),
+        (ann.addr(), 15_000, true)
+    );
     link.says(&ToRelay::Heartbeat(0)).await;
     link.roster().await;
     let table = relay.server.table().await.unwrap();
-    let [peer] = &table.peers[..] else { panic!("{table:?}") };
-    assert_eq!((peer.row.peer, peer.row.state, peer.row.addr, peer.row.rooms), (ann.id(), State::Alive, ann.addr(), 1));
+    let [peer] = &table.peers[..] else {
+        panic!("{table:?}")
+    };
+    assert_eq!(
+        (peer.row.peer, peer.row.state, peer.row.addr, peer.row.rooms),
+        (ann.id(), State::Alive, ann.addr(), 1)
+    );
     assert!(peer.row.rtt.is_some() && table.connections == 1);
 }
 
 #[tokio::test]
 async fn a_heartbeat_tells_who_else_is_in_the_room_and_a_change_is_told_at_once() {
     let relay = Relay::start();
-    let (ann, bob) = (Client::new(1, relay.addr()).await, Client::new(2, relay.addr()).await);
+    let (ann, bob) = (
+        Client::new(1, relay.addr()).await,
+        Client::new(2, relay.addr()).await,
+    );
     let (mut ann_link, _) = ann.joins(&[lobby()]).await;
     let (bob_link, _) = bob.joins(&[lobby()]).await;
     ann_link.says(&ToRelay::Heartbeat(0)).await;
-    let here = RosterChange::Here { peer: bob.id(), rooms: vec![lobby()] };
+    let here = RosterChange::Here {
+        peer: bob.id(),
+        rooms: vec![lobby()],
+    };
     until_told(&mut ann_link, &here).await;
     bob_link.connection.close(close::BYE.into(), b"");
     until_told(&mut ann_link, &RosterChange::Gone { peer: bob.id() }).await;
@@ -66,7 +89,13 @@ async fn a_heartbeat_tells_who_else_is_in_the_room_and_a_change_is_told_at_once(
 #[tokio::test]
 async fn frames_travel_through_a_channel_both_ways_from_the_sockets_of_the_control_connections() {
     let relay = Relay::start();
-    let Pair { mut ann, mut bob, ann_link: _anns_link, bob_link: _bobs_link, names: [anns, bobs] } = pair(&relay).await;
+    let Pair {
+        mut ann,
+        mut bob,
+        ann_link: _anns_link,
+        bob_link: _bobs_link,
+        names: [anns, bobs],
+    } = pair(&relay).await;
     let large = vec![0x42; 1_200];
     for inner in [&b"hi"[..], &large] {
         ann.sends(anns, inner).await;
@@ -75,15 +104,30 @@ async fn frames_travel_through_a_channel_both_ways_from_the_sockets_of_the_contr
         assert_eq!(ann.receives().await, (anns, inner.to_vec()));
     }
     let table = relay.server.table().await.unwrap();
-    let forwarded: Vec<_> =
-        table.peers.iter().map(|peer| (peer.row.channels, peer.row.metered.frames, peer.row.metered.bytes)).collect();
+    let forwarded: Vec<_> = table
+        .peers
+        .iter()
+        .map(|peer| {
+            (
+                peer.row.channels,
+                peer.row.metered.frames,
+                peer.row.metered.bytes,
+            )
+        })
+        .collect();
     assert_eq!(forwarded, [(1, 2, 1_220), (1, 2, 1_220)]);
 }
 
 #[tokio::test]
 async fn a_channel_ends_with_its_peer_and_the_other_is_told() {
     let relay = Relay::start();
-    let Pair { ann, bob: _bob, mut ann_link, bob_link, names: [anns, _] } = pair(&relay).await;
+    let Pair {
+        ann,
+        bob: _bob,
+        mut ann_link,
+        bob_link,
+        names: [anns, _],
+    } = pair(&relay).await;
     bob_link.connection.close(close::BYE.into(), b"");
     let ended = async |link: &mut Link| {
         link.hears_of(|frame| match frame {
@@ -106,16 +150,31 @@ async fn a_channel_ends_with_its_peer_and_the_other_is_told() {
 #[tokio::test]
 async fn a_channel_to_nobody_is_refused_with_the_reason() {
     let relay = Relay::start();
-    let (ann, bob) = (Client::new(1, relay.addr()).await, Client::new(2, relay.addr()).await);
+    let (ann, bob) = (
+        Client::new(1, relay.addr()).await,
+        Client::new(2, relay.addr()).await,
+    );
     let (mut link, _) = ann.joins(&[]).await;
     link.says(&ToRelay::Open(bob.id())).await;
-    assert_eq!(link.hears().await, Ok(FromRelay::NotOpened { peer: bob.id(), why: OpenRefusal::NotHere }));
+    assert_eq!(
+        link.hears().await,
+        Ok(FromRelay::NotOpened {
+            peer: bob.id(),
+            why: OpenRefusal::NotHere
+        })
+    );
 }
 
 #[tokio::test]
 async fn a_channel_follows_a_peer_whose_address_changes() {
     let relay = Relay::start();
-    let Pair { mut ann, mut bob, mut ann_link, bob_link: _bobs_link, names: [anns, bobs] } = pair(&relay).await;
+    let Pair {
+        mut ann,
+        mut bob,
+        mut ann_link,
+        bob_link: _bobs_link,
+        names: [anns, bobs],
+    } = pair(&relay).await;
     ann.moves().await;
     ann_link.says(&ToRelay::Heartbeat(0)).await;
     let observed = ann_link
@@ -134,7 +193,10 @@ async fn a_channel_follows_a_peer_whose_address_changes() {
 #[tokio::test]
 async fn a_newer_connection_takes_the_place_of_the_older_which_is_told() {
     let relay = Relay::start();
-    let (ann, elsewhere) = (Client::new(1, relay.addr()).await, Client::new(1, relay.addr()).await);
+    let (ann, elsewhere) = (
+        Client::new(1, relay.addr()).await,
+        Client::new(1, relay.addr()).await,
+    );
     let (mut older, _) = ann.joins(&[]).await;
     let (mut newer, _) = elsewhere.joins(&[]).await;
     let ended = older.ends().await;
@@ -142,5 +204,12 @@ async fn a_newer_connection_takes_the_place_of_the_older_which_is_told() {
     newer.says(&ToRelay::Heartbeat(0)).await;
     newer.roster().await;
     let table = relay.server.table().await.unwrap();
-    assert_eq!(table.peers.iter().map(|peer| peer.row.addr).collect::<Vec<_>>(), [elsewhere.addr()]);
+    assert_eq!(
+        table
+            .peers
+            .iter()
+            .map(|peer| peer.row.addr)
+            .collect::<Vec<_>>(),
+        [elsewhere.addr()]
+    );
 }

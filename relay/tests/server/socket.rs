@@ -41,7 +41,10 @@ pub(crate) struct Mixed {
 }
 
 impl Mixed {
-    pub(crate) fn new(io: Arc<UdpSocket>, ears: Ears) -> (Arc<Self>, mpsc::UnboundedReceiver<Vec<u8>>) {
+    pub(crate) fn new(
+        io: Arc<UdpSocket>,
+        ears: Ears,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Vec<u8>>) {
         let (frames, received) = mpsc::unbounded_channel();
         (Arc::new(Self { io, frames, ears }), received)
     }
@@ -53,10 +56,17 @@ impl AsyncUdpSocket for Mixed {
     }
 
     fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        self.io.try_send_to(transmit.contents, transmit.destination).map(|_| ())
+        self.io
+            .try_send_to(transmit.contents, transmit.destination)
+            .map(|_| ())
     }
 
-    fn poll_recv(&self, cx: &mut Context, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+    fn poll_recv(
+        &self,
+        cx: &mut Context,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
         loop {
             let mut buffer = ReadBuf::new(&mut bufs[0]);
             let addr = ready!(self.io.poll_recv_from(cx, &mut buffer))?;
@@ -64,7 +74,12 @@ impl AsyncUdpSocket for Mixed {
             if Class::of(datagram) == Class::Channel {
                 let _test_over = self.frames.send(datagram.to_vec());
             } else if self.ears.hear(datagram) {
-                meta[0] = RecvMeta { addr, len: datagram.len(), stride: datagram.len(), ..RecvMeta::default() };
+                meta[0] = RecvMeta {
+                    addr,
+                    len: datagram.len(),
+                    stride: datagram.len(),
+                    ..RecvMeta::default()
+                };
                 return Poll::Ready(Ok(1));
             }
         }

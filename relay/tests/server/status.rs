@@ -35,7 +35,12 @@ impl Lab {
         let status = Status::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let (addr, end) = (status.local_addr(), CancellationToken::new());
         let shown = tokio::spawn(status.serve(relay.server.clone(), end.clone()));
-        Lab { relay, status: addr, end, shown }
+        Lab {
+            relay,
+            status: addr,
+            end,
+            shown,
+        }
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -73,18 +78,30 @@ async fn get(addr: SocketAddr, path: &str, host: &str) -> Answer {
     let mut answer = String::new();
     within(stream.read_to_string(&mut answer)).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap();
-    Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap();
+    Answer {
+        status,
+        head: head.to_ascii_lowercase(),
+        body: body.to_owned(),
+    }
 }
 
 /// The value of a metric.
 fn metric(text: &str, name: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))?;
+    let line = text.lines().find(|line| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(' '))
+    })?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
 fn row(page: &str, peer: PeerId) -> Option<&str> {
-    page.lines().find(|line| line.starts_with("<tr") && line.contains(&peer.to_string()))
+    page.lines()
+        .find(|line| line.starts_with("<tr") && line.contains(&peer.to_string()))
 }
 
 #[tokio::test]
@@ -92,37 +109,76 @@ async fn the_page_shows_who_is_there_and_a_label_of_html_as_text() {
     let lab = Lab::start().await;
     let peer = node();
     let empty = lab.get("/").await;
-    assert!(empty.status == 200 && row(&empty.body, peer).is_none() && empty.body.contains("Nobody is here"));
+    assert!(
+        empty.status == 200
+            && row(&empty.body, peer).is_none()
+            && empty.body.contains("Nobody is here")
+    );
     assert!(empty.body.contains(&lab.relay.server.id().to_string()));
     let (_client, mut link) = lab.join().await;
     let page = lab.get("/").await.body;
     let shown = row(&page, peer).unwrap();
-    assert!(shown.contains("<span class=\"state alive\">alive</span>") && shown.contains("127.0.0.1:"), "{shown}");
-    let escaped = "&lt;/bdi&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&lt;img src=x&gt; שלום";
+    assert!(
+        shown.contains("<span class=\"state alive\">alive</span>") && shown.contains("127.0.0.1:"),
+        "{shown}"
+    );
+    let escaped =
+        "&lt;/bdi&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;&lt;img src=x&gt; שלום";
     assert!(shown.contains(escaped), "{shown}");
-    assert!(!page.contains("<img") && page.matches("<script").count() == 1, "{page}");
+    assert!(
+        !page.contains("<img") && page.matches("<script").count() == 1,
+        "{page}"
+    );
     lab.relay.server.kick(&peer.to_string()).await.unwrap();
     link.ends().await;
     let page = lab.get("/").await.body;
-    assert!(row(&page, peer).unwrap().contains("<span class=\"state gone\">gone</span>"));
+    assert!(
+        row(&page, peer)
+            .unwrap()
+            .contains("<span class=\"state gone\">gone</span>")
+    );
     lab.stop().await;
 }
 
 #[tokio::test]
 async fn every_answer_forbids_what_the_page_does_not_need() {
     let lab = Lab::start().await;
-    for path in ["/", "/status.css", "/status.js", "/metrics", "/healthz", "/nothing"] {
+    for path in [
+        "/",
+        "/status.css",
+        "/status.js",
+        "/metrics",
+        "/healthz",
+        "/nothing",
+    ] {
         let answer = lab.get(path).await;
-        assert_eq!(answer.status, if path == "/nothing" { 404 } else { 200 }, "{path}");
-        assert!(
-            answer.head.contains("content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'"),
+        assert_eq!(
+            answer.status,
+            if path == "/nothing" { 404 } else { 200 },
             "{path}"
         );
-        assert!(answer.head.contains("x-content-type-options: nosniff") && answer.head.contains("no-store"), "{path}");
+        assert!(
+            answer.head.contains(
+                "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'"
+            ),
+            "{path}"
+        );
+        assert!(
+            answer.head.contains("x-content-type-options: nosniff")
+                && answer.head.contains("no-store"),
+            "{path}"
+        );
     }
     let page = lab.get("/").await.body;
     // Nothing from elsewhere, and nothing inline that the policy would stop.
-    for inline in ["http://", "https://", "<style", " style=", "onclick", "javascript:"] {
+    for inline in [
+        "http://",
+        "https://",
+        "<style",
+        " style=",
+        "onclick",
+        "javascript:",
+    ] {
         assert!(!page.contains(inline), "{inline}");
     }
     lab.stop().await;
@@ -132,7 +188,10 @@ async fn every_answer_forbids_what_the_page_does_not_need() {
 async fn a_page_from_elsewhere_whose_name_leads_here_gets_nothing() {
     let lab = Lab::start().await;
     let answer = get(lab.status, "/", "evil.example:9627").await;
-    assert!(answer.status == 421 && !answer.body.contains(&lab.relay.server.id().to_string()), "{answer:?}");
+    assert!(
+        answer.status == 421 && !answer.body.contains(&lab.relay.server.id().to_string()),
+        "{answer:?}"
+    );
     lab.stop().await;
 }
 
@@ -144,23 +203,41 @@ async fn metrics_count_what_happened_and_each_is_explained() {
     socket.send_to(&[0x10; 40], lab.relay.addr()).unwrap();
     let answer = loop {
         let answer = lab.get("/metrics").await;
-        if metric(&answer.body, "hobnob_relay_dropped_total{cause=\"unknown-channel\"}") == Some(1.0) {
+        if metric(
+            &answer.body,
+            "hobnob_relay_dropped_total{cause=\"unknown-channel\"}",
+        ) == Some(1.0)
+        {
             break answer;
         }
     };
     let text = &answer.body;
-    assert!(answer.head.contains("content-type: application/openmetrics-text; version=1.0.0"));
+    assert!(
+        answer
+            .head
+            .contains("content-type: application/openmetrics-text; version=1.0.0")
+    );
     assert!(text.ends_with("# EOF\n"), "{text}");
-    assert_eq!(metric(text, "hobnob_relay_peers{state=\"alive\"}"), Some(1.0), "{text}");
+    assert_eq!(
+        metric(text, "hobnob_relay_peers{state=\"alive\"}"),
+        Some(1.0),
+        "{text}"
+    );
     assert_eq!(metric(text, "hobnob_relay_registered_total"), Some(1.0));
     let documented = include_str!("../../src/status/metrics.rs");
-    let helped: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+    let helped: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next())
+        .collect();
     assert!(helped.len() > 15, "{helped:?}");
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap();
         let family = name.strip_suffix("_total").unwrap_or(name);
         assert!(helped.contains(&family), "{name} has no HELP");
-        assert!(documented.contains(&format!("//! | `{name}")), "{name} is not in the module's table");
+        assert!(
+            documented.contains(&format!("//! | `{name}")),
+            "{name} is not in the module's table"
+        );
     }
     lab.stop().await;
 }
@@ -170,10 +247,16 @@ async fn a_relay_is_well_if_a_frame_comes_back_through_its_own_port_and_it_is_no
     let lab = Lab::start().await;
     let forwarded = lab.relay.server.counters().frames;
     let answer = lab.get("/healthz").await;
-    assert!(answer.status == 200 && lab.relay.server.counters().frames > forwarded, "{answer:?}");
+    assert!(
+        answer.status == 200 && lab.relay.server.counters().frames > forwarded,
+        "{answer:?}"
+    );
     lab.relay.server.shutdown().await;
     let answer = lab.get("/healthz").await;
-    assert!(answer.status == 503 && answer.body.contains("stopping"), "{answer:?}");
+    assert!(
+        answer.status == 503 && answer.body.contains("stopping"),
+        "{answer:?}"
+    );
     assert_eq!(lab.get("/").await.status, 503);
     lab.stop().await;
 }
@@ -181,7 +264,13 @@ async fn a_relay_is_well_if_a_frame_comes_back_through_its_own_port_and_it_is_no
 #[tokio::test]
 async fn a_port_that_is_taken_is_named() {
     let lab = Lab::start().await;
-    let error = Status::bind(lab.status).await.expect_err("taken").to_string();
-    assert!(error.contains(&lab.status.to_string()) && error.contains("--status"), "{error}");
+    let error = Status::bind(lab.status)
+        .await
+        .expect_err("taken")
+        .to_string();
+    assert!(
+        error.contains(&lab.status.to_string()) && error.contains("--status"),
+        "{error}"
+    );
     lab.stop().await;
 }

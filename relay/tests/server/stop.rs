@@ -15,11 +15,20 @@ use crate::{Relay, here, server_in};
 #[tokio::test]
 async fn a_relay_that_stops_tells_its_peers() {
     let relay = Relay::start();
-    let (ann, bob) = (Client::new(1, relay.addr()).await, Client::new(2, relay.addr()).await);
+    let (ann, bob) = (
+        Client::new(1, relay.addr()).await,
+        Client::new(2, relay.addr()).await,
+    );
     let ((mut anns, _), (mut bobs, _)) = (ann.joins(&[]).await, bob.joins(&[]).await);
-    let (ended, ()) = tokio::join!(async { [anns.ends().await, bobs.ends().await] }, within(relay.server.shutdown()));
+    let (ended, ()) = tokio::join!(
+        async { [anns.ends().await, bobs.ends().await] },
+        within(relay.server.shutdown())
+    );
     for ended in ended {
-        assert!(ended.code == close::DRAINING && ended.reason.contains("stop"), "{ended:?}");
+        assert!(
+            ended.code == close::DRAINING && ended.reason.contains("stop"),
+            "{ended:?}"
+        );
     }
 }
 
@@ -34,7 +43,10 @@ async fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
         limits: hobnob_relay::core::Limits::default(),
     };
     let error = Server::start(config).unwrap_err();
-    assert!(matches!(error, StartError::Taken(_)) && error.to_string().contains("--listen"), "{error}");
+    assert!(
+        matches!(error, StartError::Taken(_)) && error.to_string().contains("--listen"),
+        "{error}"
+    );
 }
 
 /// A relay in a runtime of its own, which can die without a word.
@@ -45,7 +57,11 @@ struct Mortal {
 
 impl Mortal {
     fn born(home: &TempDir, listen: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let server = {
             let _inside = runtime.enter();
             server_in(home, listen.parse().unwrap(), Rule::Open)
@@ -66,7 +82,10 @@ async fn a_relay_is_well_as_long_as_its_own_port_forwards() {
     relay.server.probe().await.unwrap();
     relay.server.shutdown().await;
     let error = relay.server.probe().await.unwrap_err();
-    assert!(error.to_string().contains("the relay's own port"), "{error}");
+    assert!(
+        error.to_string().contains("the relay's own port"),
+        "{error}"
+    );
 }
 
 #[test]

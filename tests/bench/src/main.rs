@@ -1,7 +1,9 @@
-//! hobnob beside what people would use in its stead, measured in turns in one run. `scripts/bench` builds this and runs it.
+//! hobnob beside what people would use in its stead, measured in turns in one run. `scripts/bench`
+//! builds this and runs it.
 //!
-//! One file a theme in `benches`, the rivals in `rivals`. Ratios are what counts: absolute figures are this machine's, in this
-//! hour. Everything stays on loopback, or in network namespaces that end with this process.
+//! One file a theme in `benches`, the rivals in `rivals`. Ratios are what counts: absolute figures
+//! are this machine's, in this hour. Everything stays on loopback, or in network namespaces that
+//! end with this process.
 
 mod benches;
 mod machine;
@@ -22,9 +24,17 @@ const USAGE: &str = "usage: scripts/bench [--short] [--alone] [NAME…]\n\nnames
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (options, names): (Vec<_>, Vec<_>) = arguments.into_iter().partition(|argument| argument.starts_with('-'));
-    let unknown = names.iter().any(|name| !benches::ALL.iter().any(|bench| bench.is_called(name)));
-    if unknown || options.iter().any(|option| !["--short", "--alone"].contains(&option.as_str())) {
+    let (options, names): (Vec<_>, Vec<_>) = arguments
+        .into_iter()
+        .partition(|argument| argument.starts_with('-'));
+    let unknown = names
+        .iter()
+        .any(|name| !benches::ALL.iter().any(|bench| bench.is_called(name)));
+    if unknown
+        || options
+            .iter()
+            .any(|option| !["--short", "--alone"].contains(&option.as_str()))
+    {
         eprintln!("{USAGE}");
         for bench in benches::ALL {
             eprintln!("  {:16} {}", bench.name, bench.about);
@@ -38,8 +48,15 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let chosen: Vec<_> = benches::ALL.iter().filter(|bench| wanted(bench)).collect();
     // Before there are threads: without root, the lab starts this program anew in a user namespace.
-    let lab = if chosen.iter().any(|bench| bench.in_lab) { hobnob_tests::lab::Lab::new() } else { None };
-    let options = Options { short: given("--short"), alone: given("--alone") };
+    let lab = if chosen.iter().any(|bench| bench.in_lab) {
+        hobnob_tests::lab::Lab::new()
+    } else {
+        None
+    };
+    let options = Options {
+        short: given("--short"),
+        alone: given("--alone"),
+    };
     let plan = Plan::new(options, lab)?;
     let mut report = Report::new(machine::describe(plan.dir()), options);
     for bench in chosen {
@@ -56,5 +73,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let file = plan.target().join("bench.json");
     std::fs::write(&file, format!("{:#}\n", report.json()))?;
     eprintln!("written to {}", file.display());
-    Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_whole() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -12,13 +12,22 @@ use tokio::task::JoinSet;
 
 /// Starts a node that nobody finds by itself.
 pub(crate) async fn start(dir: &Path, nick: &str) -> anyhow::Result<Node> {
-    Ok(Node::builder(dir.join(nick)).nick(nick.parse()?).loopback().start().await?)
+    Ok(Node::builder(dir.join(nick))
+        .nick(nick.parse()?)
+        .loopback()
+        .start()
+        .await?)
 }
 
 /// Where it listens.
 pub(crate) async fn address(node: &Node) -> anyhow::Result<Target> {
     let status = node.status().await?;
-    Ok(status.addrs.first().context("a node that does not listen")?.to_string().parse()?)
+    Ok(status
+        .addrs
+        .first()
+        .context("a node that does not listen")?
+        .to_string()
+        .parse()?)
 }
 
 /// Two that have met.
@@ -39,10 +48,17 @@ pub(crate) async fn deliver(from: &Node, to: PeerId, body: &Body) -> anyhow::Res
 
 /// So many bytes of text.
 pub(crate) fn text(bytes: usize) -> Body {
-    Body::Text("lorem ipsum dolor sit amet ".chars().cycle().take(bytes).collect())
+    Body::Text(
+        "lorem ipsum dolor sit amet "
+            .chars()
+            .cycle()
+            .take(bytes)
+            .collect(),
+    )
 }
 
-/// Tasks that say something at the same time: as many messages as the clients of rivals have in flight.
+/// Tasks that say something at the same time: as many messages as the clients of rivals have in
+/// flight.
 const AT_ONCE: usize = 8192;
 
 /// Says `count` things, many at a time, until all are delivered; `say` says one.
@@ -84,10 +100,16 @@ pub(crate) async fn check_delivered(node: &Node, ids: &[MessageId]) -> anyhow::R
     Ok(())
 }
 
-/// Lets the stores bring their search index up to date, which they would else do while the rival has its turn.
+/// Lets the stores bring their search index up to date, which they would else do while the rival
+/// has its turn.
 pub(crate) async fn index(nodes: &[&Node]) -> anyhow::Result<()> {
     for node in nodes {
-        node.history(HistoryQuery { search: Some("nothing".to_owned()), limit: Some(1), ..HistoryQuery::default() }).await?;
+        node.history(HistoryQuery {
+            search: Some("nothing".to_owned()),
+            limit: Some(1),
+            ..HistoryQuery::default()
+        })
+        .await?;
     }
     Ok(())
 }
@@ -113,7 +135,10 @@ impl Reader {
                     Ok(Event::Message(_)) => drop(heard.messages.fetch_add(1, Ordering::Relaxed)),
                     Ok(_) => {}
                     Err(Lagged::Behind(missed)) => {
-                        heard.missed.fetch_add(usize::try_from(missed).unwrap_or_default(), Ordering::Relaxed);
+                        heard.missed.fetch_add(
+                            usize::try_from(missed).unwrap_or_default(),
+                            Ordering::Relaxed,
+                        );
                     }
                     Err(Lagged::Stopped) => return,
                 }

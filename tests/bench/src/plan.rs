@@ -31,8 +31,15 @@ impl Plan {
         };
         std::fs::create_dir_all(&target)?;
         let target = target.canonicalize()?;
-        let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(&target)?;
-        Ok(Self { options, target, dir, lab })
+        let dir = tempfile::Builder::new()
+            .prefix("bench-")
+            .tempdir_in(&target)?;
+        Ok(Self {
+            options,
+            target,
+            dir,
+            lab,
+        })
     }
 
     /// One number for the short form, one for the long.
@@ -41,7 +48,10 @@ impl Plan {
     }
 
     /// Starts a rival, unless hobnob is to be alone.
-    pub(crate) async fn rival<T>(&self, start: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    pub(crate) async fn rival<T>(
+        &self,
+        start: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         anyhow::ensure!(!self.options.alone, "left out, as asked");
         start.await
     }
@@ -65,6 +75,8 @@ impl Plan {
 
     /// The network lab, where this system allows one.
     pub(crate) fn lab(&self) -> anyhow::Result<&Lab> {
-        self.lab.as_ref().ok_or_else(|| anyhow::anyhow!("the network lab needs root or unprivileged user namespaces"))
+        self.lab.as_ref().ok_or_else(|| {
+            anyhow::anyhow!("the network lab needs root or unprivileged user namespaces")
+        })
     }
 }

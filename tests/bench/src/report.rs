@@ -59,7 +59,15 @@ impl fmt::Display for Aim {
 impl Report {
     pub(crate) fn new(machine: Value, options: Options) -> Self {
         let (lines, load_after) = (Vec::new(), String::new());
-        Self { machine, options, bench: "", lines, began: Time::now(), load_after, percent_stolen: 0 }
+        Self {
+            machine,
+            options,
+            bench: "",
+            lines,
+            began: Time::now(),
+            load_after,
+            percent_stolen: 0,
+        }
     }
 
     /// What follows belongs to this bench.
@@ -81,7 +89,15 @@ impl Report {
         ratio: Option<Samples>,
         aim: Option<Aim>,
     ) {
-        self.push(Line { bench: self.bench, what: what.into(), unit, samples: Ok(samples), wanted: true, ratio, aim });
+        self.push(Line {
+            bench: self.bench,
+            what: what.into(),
+            unit,
+            samples: Ok(samples),
+            wanted: true,
+            ratio,
+            aim,
+        });
     }
 
     /// Something could not be measured.
@@ -96,7 +112,15 @@ impl Report {
 
     fn no_figure(&mut self, what: impl Into<String>, why: &str, wanted: bool) {
         let samples = Err(why.to_owned());
-        self.push(Line { bench: self.bench, what: what.into(), unit: "", samples, wanted, ratio: None, aim: None });
+        self.push(Line {
+            bench: self.bench,
+            what: what.into(),
+            unit: "",
+            samples,
+            wanted,
+            ratio: None,
+            aim: None,
+        });
     }
 
     fn push(&mut self, line: Line) {
@@ -112,7 +136,9 @@ impl Report {
 
     /// Whether everything was measured that was to be.
     pub(crate) fn is_whole(&self) -> bool {
-        self.lines.iter().all(|line| line.samples.is_ok() || !line.wanted)
+        self.lines
+            .iter()
+            .all(|line| line.samples.is_ok() || !line.wanted)
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -131,7 +157,10 @@ impl Report {
 impl Line {
     /// The figure that the aim is about.
     fn judged(&self) -> Option<f64> {
-        self.ratio.as_ref().or(self.samples.as_ref().ok()).map(Samples::median)
+        self.ratio
+            .as_ref()
+            .or(self.samples.as_ref().ok())
+            .map(Samples::median)
     }
 
     fn verdict(&self) -> Option<(Aim, bool)> {
@@ -144,12 +173,33 @@ impl Line {
         let what = format!("{}: {}", self.bench, self.what);
         let samples = match &self.samples {
             Ok(samples) => samples,
-            Err(why) => return [what, "absent".to_owned(), why.clone(), String::new(), String::new(), String::new()],
+            Err(why) => {
+                return [
+                    what,
+                    "absent".to_owned(),
+                    why.clone(),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                ];
+            }
         };
-        let ratio = self.ratio.as_ref().map(|ratio| (format!("{:.2} ×", ratio.median()), spread(ratio)));
+        let ratio = self
+            .ratio
+            .as_ref()
+            .map(|ratio| (format!("{:.2} ×", ratio.median()), spread(ratio)));
         let (ratio, of_ratio) = ratio.unwrap_or_default();
-        let aim = self.verdict().map(|(aim, met)| format!("{aim}: {}", if met { "met" } else { "NOT MET" }));
-        [what, format!("{} {}", figure(samples.median()), self.unit), spread(samples), ratio, of_ratio, aim.unwrap_or_default()]
+        let aim = self
+            .verdict()
+            .map(|(aim, met)| format!("{aim}: {}", if met { "met" } else { "NOT MET" }));
+        [
+            what,
+            format!("{} {}", figure(samples.median()), self.unit),
+            spread(samples),
+            ratio,
+            of_ratio,
+            aim.unwrap_or_default(),
+        ]
     }
 
     fn json(&self) -> Value {
@@ -175,10 +225,21 @@ impl Line {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let form = if self.options.short { "Short form: coarse. " } else { "" };
+        let form = if self.options.short {
+            "Short form: coarse. "
+        } else {
+            ""
+        };
         let m = &self.machine;
         let text = |key: &str| m[key].as_str().unwrap_or("?").to_owned();
-        writeln!(f, "{form}{} cores, {}, Linux {}, disk {}.", m["cores"], text("cpu"), text("kernel"), text("disk"))?;
+        writeln!(
+            f,
+            "{form}{} cores, {}, Linux {}, disk {}.",
+            m["cores"],
+            text("cpu"),
+            text("kernel"),
+            text("disk")
+        )?;
         writeln!(
             f,
             "Load average before {}, after {}; {} % of the processors' time went to other machines. Medians, and quartiles in brackets.\n",
@@ -187,13 +248,22 @@ impl fmt::Display for Report {
             self.percent_stolen
         )?;
         let heading = ["", "median", "quartiles", "ratio", "", "aim"].map(str::to_owned);
-        let rows: Vec<[String; 6]> = std::iter::once(heading).chain(self.lines.iter().map(Line::cells)).collect();
-        let width =
-            |column: usize| rows.iter().filter(|r| r[1] != "absent").map(|r| r[column].chars().count()).max().unwrap_or(0);
+        let rows: Vec<[String; 6]> = std::iter::once(heading)
+            .chain(self.lines.iter().map(Line::cells))
+            .collect();
+        let width = |column: usize| {
+            rows.iter()
+                .filter(|r| r[1] != "absent")
+                .map(|r| r[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: [usize; 6] = std::array::from_fn(width);
         for [what, median, quartiles, ratio, of_ratio, aim] in &rows {
             let [a, b, c, d, e, _] = widths;
-            let line = format!("{what:a$}  {median:>b$}  {quartiles:c$}  {ratio:>d$}  {of_ratio:e$}  {aim}");
+            let line = format!(
+                "{what:a$}  {median:>b$}  {quartiles:c$}  {ratio:>d$}  {of_ratio:e$}  {aim}"
+            );
             writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
@@ -233,17 +303,36 @@ mod tests {
 
     #[test]
     fn figures_have_three_digits_that_count() {
-        assert_eq!([1.234, 12.34, 123.4, 1_234_567.0].map(figure), ["1.23", "12.3", "123", "1,234,567"]);
+        assert_eq!(
+            [1.234, 12.34, 123.4, 1_234_567.0].map(figure),
+            ["1.23", "12.3", "123", "1,234,567"]
+        );
     }
 
     #[test]
     fn an_aim_is_about_the_ratio_where_there_is_one() {
         let one = |value| Samples::new(vec![value]).unwrap();
-        let mut report = Report::new(json!({}), Options { short: false, alone: false });
-        report.line("beside a rival", "s", one(3.0), Some(one(1.5)), Some(Aim::AtMost(2.0)));
+        let mut report = Report::new(
+            json!({}),
+            Options {
+                short: false,
+                alone: false,
+            },
+        );
+        report.line(
+            "beside a rival",
+            "s",
+            one(3.0),
+            Some(one(1.5)),
+            Some(Aim::AtMost(2.0)),
+        );
         report.figure("the rival", "s", one(2.0));
         report.line("size", "B", one(3.0), None, Some(Aim::AtMost(2.0)));
-        let verdicts: Vec<_> = report.lines.iter().map(|line| line.verdict().map(|(_, met)| met)).collect();
+        let verdicts: Vec<_> = report
+            .lines
+            .iter()
+            .map(|line| line.verdict().map(|(_, met)| met))
+            .collect();
         assert_eq!(verdicts, [Some(true), None, Some(false)]);
     }
 

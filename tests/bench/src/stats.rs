@@ -25,7 +25,11 @@ impl Samples {
     }
 
     /// Between two samples, in proportion.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a length"
+    )]
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let place = share * (self.0.len() - 1) as f64;
         let (low, high) = (place.floor() as usize, place.ceil() as usize);
@@ -40,7 +44,10 @@ mod tests {
     #[test]
     fn quartiles_lie_between_samples() {
         let samples = Samples::new(vec![4.0, 1.0, 3.0, 2.0]).unwrap();
-        assert_eq!((samples.median(), samples.quartiles(), samples.count()), (2.5, (1.75, 3.25), 4));
+        assert_eq!(
+            (samples.median(), samples.quartiles(), samples.count()),
+            (2.5, (1.75, 3.25), 4)
+        );
         assert_eq!(Samples::new(vec![7.0]).unwrap().quartiles(), (7.0, 7.0));
         assert_eq!(Samples::new(Vec::new()), None);
     }

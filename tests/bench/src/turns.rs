@@ -1,4 +1,5 @@
-//! Taking turns: hobnob and its rival, round by round, so that whatever else the machine does hits both.
+//! Taking turns: hobnob and its rival, round by round, so that whatever else the machine does hits
+//! both.
 
 use std::time::Duration;
 
@@ -42,7 +43,13 @@ impl Contest {
         match theirs {
             Ok(theirs) => {
                 let turns = take_turns(self.rounds, ours, theirs).await?;
-                report.line(self.ours, self.unit, turns.ours, Some(turns.ratio), Some(self.aim));
+                report.line(
+                    self.ours,
+                    self.unit,
+                    turns.ours,
+                    Some(turns.ratio),
+                    Some(self.aim),
+                );
                 report.figure(self.theirs, self.unit, turns.theirs);
             }
             Err(error) => {
@@ -54,7 +61,8 @@ impl Contest {
     }
 }
 
-/// Runs `rounds` rounds of both, and one more before them, which is dropped. Who begins changes from round to round.
+/// Runs `rounds` rounds of both, and one more before them, which is dropped. Who begins changes
+/// from round to round.
 async fn take_turns(
     rounds: usize,
     mut ours: impl AsyncFnMut() -> anyhow::Result<f64>,
@@ -76,11 +84,18 @@ async fn take_turns(
         }
     }
     let samples = |values| Samples::new(values).context("no rounds");
-    Ok(Turns { ours: samples(of_us)?, theirs: samples(of_them)?, ratio: samples(ratios)? })
+    Ok(Turns {
+        ours: samples(of_us)?,
+        theirs: samples(of_them)?,
+        ratio: samples(ratios)?,
+    })
 }
 
 /// Runs `rounds` rounds of one thing, and one more before them, which is dropped.
-pub(crate) async fn alone(rounds: usize, mut ours: impl AsyncFnMut() -> anyhow::Result<f64>) -> anyhow::Result<Samples> {
+pub(crate) async fn alone(
+    rounds: usize,
+    mut ours: impl AsyncFnMut() -> anyhow::Result<f64>,
+) -> anyhow::Result<Samples> {
     let mut values = Vec::new();
     for round in 0..=rounds {
         let value = in_time(ours()).await?;
@@ -92,5 +107,7 @@ pub(crate) async fn alone(rounds: usize, mut ours: impl AsyncFnMut() -> anyhow::
 }
 
 async fn in_time<T>(round: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::time::timeout(ROUND_LIMIT, round).await.context("a round hangs")?
+    tokio::time::timeout(ROUND_LIMIT, round)
+        .await
+        .context("a round hangs")?
 }

@@ -1,4 +1,5 @@
-//! Three machines in the lab find each other and talk; prints what each of them saw. `scripts/demo` runs it.
+//! Three machines in the lab find each other and talk; prints what each of them saw. `scripts/demo`
+//! runs it.
 
 use std::time::Duration;
 
@@ -7,12 +8,19 @@ use serde_json::Value;
 
 fn main() {
     let Some(lab) = Lab::new() else { return };
-    println!("Three machines on one switch, each running `hobnob up`, with no option, no server and no internet.\n");
+    println!(
+        "Three machines on one switch, each running `hobnob up`, with no option, no server and no internet.\n"
+    );
     let office = lab.switch();
     let nodes = ["ann", "bob", "cat"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob, cat] = &nodes;
     for node in &nodes {
-        println!("  {} is {} at {}", node.nick(), &node.id()[..8], node.machine().ipv4());
+        println!(
+            "  {} is {} at {}",
+            node.nick(),
+            &node.id()[..8],
+            node.machine().ipv4()
+        );
     }
     for node in &nodes {
         for other in nodes.iter().filter(|other| other.id() != node.id()) {
@@ -20,7 +28,9 @@ fn main() {
         }
     }
 
-    println!("\nThey have found each other. Ann talks to all, bob to ann alone, and cat's cable is pulled for a while.\n");
+    println!(
+        "\nThey have found each other. Ann talks to all, bob to ann alone, and cat's cable is pulled for a while.\n"
+    );
     ann.says("good morning, everybody");
     bob.shows_once("good morning, everybody");
     cat.shows_once("good morning, everybody");
@@ -38,7 +48,11 @@ fn main() {
 
     for node in &nodes {
         println!("What {} saw:", node.nick());
-        for line in node.events().iter().filter_map(|event| describe(event, &nodes)) {
+        for line in node
+            .events()
+            .iter()
+            .filter_map(|event| describe(event, &nodes))
+        {
             println!("  {line}");
         }
         println!();
@@ -47,20 +61,41 @@ fn main() {
 
 /// One line for a person; none for events that say nothing new to them.
 fn describe(event: &Value, nodes: &[Node]) -> Option<String> {
-    let nick = |id: &Value| nodes.iter().find(|node| *id == node.id()).map_or("somebody", |node| node.nick());
+    let nick = |id: &Value| {
+        nodes
+            .iter()
+            .find(|node| *id == node.id())
+            .map_or("somebody", |node| node.nick())
+    };
     match event["event"].as_str()? {
         "peer" => {
-            let way = event["path"].as_str().map_or(String::new(), |path| format!(" ({path})"));
-            Some(format!("{} is {}{way}", nick(&event["peer"]), event["state"].as_str()?))
+            let way = event["path"]
+                .as_str()
+                .map_or(String::new(), |path| format!(" ({path})"));
+            Some(format!(
+                "{} is {}{way}",
+                nick(&event["peer"]),
+                event["state"].as_str()?
+            ))
         }
         "message" => {
             let room = event["conversation"].as_str()?;
-            let place = if room.starts_with('#') { format!(" in {room}") } else { String::new() };
-            Some(format!("{}{place}: {}", nick(&event["from"]), event["text"].as_str()?))
+            let place = if room.starts_with('#') {
+                format!(" in {room}")
+            } else {
+                String::new()
+            };
+            Some(format!(
+                "{}{place}: {}",
+                nick(&event["from"]),
+                event["text"].as_str()?
+            ))
         }
-        "receipt" if event["state"] == "delivered" => {
-            Some(format!("{} has the message {}", nick(&event["peer"]), event["id"].as_str()?))
-        }
+        "receipt" if event["state"] == "delivered" => Some(format!(
+            "{} has the message {}",
+            nick(&event["peer"]),
+            event["id"].as_str()?
+        )),
         "notice" => Some(format!("notice: {}", event["text"].as_str()?)),
         _ => None,
     }

@@ -1,22 +1,38 @@
-//! Makes the README's picture of the chat from a real run: three machines in the lab, one screen. `scripts/pictures` runs it.
+//! Makes the README's picture of the chat from a real run: three machines in the lab, one screen.
+//! `scripts/pictures` runs it.
 //!
-//! The picture stands in the README between the lines `<!-- picture -->` and `<!-- end of picture -->`.
+//! The picture stands in the README between the lines `<!-- picture -->` and `<!-- end of picture
+//! -->`.
 
 use hobnob_tests::lab::{Lab, Size, Terminal};
 
-const SCREEN: Size = Size { columns: 104, rows: 16 };
+const SCREEN: Size = Size {
+    columns: 104,
+    rows: 16,
+};
 
 const BEGIN: &str = "<!-- picture -->\n";
 const END: &str = "<!-- end of picture -->";
 
 fn main() -> anyhow::Result<()> {
-    let readme = std::env::args().nth(1).unwrap_or_else(|| "README.md".into());
-    let Some(lab) = Lab::new() else { anyhow::bail!("without the lab there is no picture") };
+    let readme = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "README.md".into());
+    let Some(lab) = Lab::new() else {
+        anyhow::bail!("without the lab there is no picture")
+    };
     let picture = picture(&lab);
     let text = std::fs::read_to_string(&readme)?;
-    let around = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let Some((before, after)) = around else { anyhow::bail!("{readme} has no place for the picture") };
-    std::fs::write(&readme, format!("{before}{BEGIN}```text\n{picture}\n```\n{END}{after}"))?;
+    let around = text
+        .split_once(BEGIN)
+        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let Some((before, after)) = around else {
+        anyhow::bail!("{readme} has no place for the picture")
+    };
+    std::fs::write(
+        &readme,
+        format!("{before}{BEGIN}```text\n{picture}\n```\n{END}{after}"),
+    )?;
     println!("{picture}");
     Ok(())
 }
@@ -29,7 +45,9 @@ fn picture(lab: &Lab) -> String {
         screen
     });
     for screen in [&ann, &bob, &cat] {
-        screen.until("two others", |screen| screen.contains("2 peers") && screen.contains("here: "));
+        screen.until("two others", |screen| {
+            screen.contains("2 peers") && screen.contains("here: ")
+        });
     }
     ann.until("both", |screen| screen.contains("here: bob, cat"));
     ann.enters("good morning, everybody");
@@ -54,5 +72,9 @@ fn picture(lab: &Lab) -> String {
     ann.presses("yes, and let us m");
     ann.shows("let us m");
     let screen = ann.screen();
-    screen.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    screen
+        .lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
 }

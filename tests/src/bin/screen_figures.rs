@@ -1,5 +1,6 @@
-//! What the full screen costs and how fast it answers, in a real terminal: idle, in a flood, and in a long conversation.
-//! `scripts/screen-figures` runs it; it fails where a figure is worse than what is promised.
+//! What the full screen costs and how fast it answers, in a real terminal: idle, in a flood, and in
+//! a long conversation. `scripts/screen-figures` runs it; it fails where a figure is worse than
+//! what is promised.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +14,10 @@ use hobnob_tests::lab::{Lab, Size, Stopwatch, Terminal, pause};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-const SCREEN: Size = Size { columns: 100, rows: 30 };
+const SCREEN: Size = Size {
+    columns: 100,
+    rows: 30,
+};
 
 /// Messages a second of the flood, and how long it lasts.
 const FLOOD: usize = 10_000;
@@ -30,15 +34,26 @@ const OPEN_MS: f64 = 100.0;
 const MEMORY_MIB: f64 = 100.0;
 
 fn main() -> anyhow::Result<()> {
-    let entries: usize = std::env::args().nth(1).map_or(Ok(1_000_000), |n| n.parse()).context("how many entries?")?;
-    let Some(lab) = Lab::new() else { anyhow::bail!("these figures need the lab") };
+    let entries: usize = std::env::args()
+        .nth(1)
+        .map_or(Ok(1_000_000), |n| n.parse())
+        .context("how many entries?")?;
+    let Some(lab) = Lab::new() else {
+        anyhow::bail!("these figures need the lab")
+    };
     let switch = lab.switch();
     let (machine, other) = (switch.machine("ann"), switch.machine("bob"));
     let node = machine.up("ann", &[]);
     let home = node.home().path().to_owned();
     // What runs in it is on bob's machine.
     let runtime = other.inside(Runtime::new)?;
-    let screen = || machine.terminal(hobnob_tests::lab::hobnob_binary(), &["--home", &home.to_string_lossy()], SCREEN);
+    let screen = || {
+        machine.terminal(
+            hobnob_tests::lab::hobnob_binary(),
+            &["--home", &home.to_string_lossy()],
+            SCREEN,
+        )
+    };
 
     let mut ann = screen();
     ann.shows("ann (");
@@ -66,7 +81,8 @@ fn idle(screen: &Terminal) -> anyhow::Result<()> {
 /// How long keys take, and how many frames are drawn, while messages pour in from another machine.
 fn flood(screen: &mut Terminal, runtime: &Runtime) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let bob = runtime.block_on(runtime.spawn(Node::builder(dir.path()).nick("bob".parse()?).start()))??;
+    let bob = runtime
+        .block_on(runtime.spawn(Node::builder(dir.path()).nick("bob".parse()?).start()))??;
     screen.shows("bob");
     let pouring = runtime.spawn(pour(bob.clone()));
     screen.shows("flood 1");
@@ -79,7 +95,12 @@ fn flood(screen: &mut Terminal, runtime: &Runtime) -> anyhow::Result<()> {
         let word = format!("k{n}e");
         let pressed = Stopwatch::start();
         screen.presses(&word);
-        screen.until(&word, |shown| shown.lines().last().is_some_and(|input| input.contains(&word)));
+        screen.until(&word, |shown| {
+            shown
+                .lines()
+                .last()
+                .is_some_and(|input| input.contains(&word))
+        });
         latencies.push(pressed.elapsed().as_secs_f64() * 1000.0);
         screen.presses("\x15");
         pause(Duration::from_millis(37));
@@ -96,8 +117,14 @@ fn flood(screen: &mut Terminal, runtime: &Runtime) -> anyhow::Result<()> {
         "{rate:.0} messages a second: {} keys answered in {median:.1} ms (median), {worst:.1} ms (worst); {a_second:.1} frames a second",
         latencies.len()
     );
-    ensure!(rate >= FLOOD as f64 * 0.95, "it was no flood of {FLOOD} a second");
-    ensure!(a_second <= FRAMES_A_SECOND, "more than {FRAMES_A_SECOND} frames a second");
+    ensure!(
+        rate >= FLOOD as f64 * 0.95,
+        "it was no flood of {FLOOD} a second"
+    );
+    ensure!(
+        a_second <= FRAMES_A_SECOND,
+        "more than {FRAMES_A_SECOND} frames a second"
+    );
     ensure!(worst <= KEY_MS, "a key took more than {KEY_MS} ms");
     Ok(())
 }
@@ -110,35 +137,59 @@ async fn pour(bob: Node) -> anyhow::Result<usize> {
         while sent < usize::try_from(begun.elapsed().as_millis())? * FLOOD / 1000 {
             sent += 1;
             if answers.len() >= UNDER_WAY {
-                answers.join_next().await.context("some are under way")???;
+                answers
+                    .join_next()
+                    .await
+                    .context("some are under way")???;
             }
             let bob = bob.clone();
-            answers.spawn(async move { bob.broadcast(RoomName::lobby(), format!("flood {sent}").into()).await });
+            answers.spawn(async move {
+                bob.broadcast(RoomName::lobby(), format!("flood {sent}").into())
+                    .await
+            });
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     while let Some(answer) = answers.join_next().await {
         answer??;
     }
-    bob.broadcast(RoomName::lobby(), "the flood is over".into()).await?;
+    bob.broadcast(RoomName::lobby(), "the flood is over".into())
+        .await?;
     Ok(sent)
 }
 
-/// Writes a conversation of so many entries, with somebody who never comes: a room keeps fewer of one author.
+/// Writes a conversation of so many entries, with somebody who never comes: a room keeps fewer of
+/// one author.
 async fn fill(home: &Path, entries: usize) -> anyhow::Result<()> {
     let target: Target = format!("hobnob:{}", SecretKey::from_seed([7; 32]).id()).parse()?;
     let client = Client::connect(&Home::at(home)?).await?;
     let mut answers = JoinSet::new();
     for n in 0..entries {
-        let body = Body::Text(format!("entry {n} of a long conversation, as long as such lines are")).into();
-        begin(&client, Command::Send { target: Text(target.clone()), body, patience: QUEUED }, &mut answers).await?;
+        let body = Body::Text(format!(
+            "entry {n} of a long conversation, as long as such lines are"
+        ))
+        .into();
+        begin(
+            &client,
+            Command::Send {
+                target: Text(target.clone()),
+                body,
+                patience: QUEUED,
+            },
+            &mut answers,
+        )
+        .await?;
     }
     answers.join_all().await;
     Ok(())
 }
 
 /// Asks, once not too much is under way.
-async fn begin(client: &Client, command: Command, answers: &mut JoinSet<Result<SentLine, ClientError>>) -> anyhow::Result<()> {
+async fn begin(
+    client: &Client,
+    command: Command,
+    answers: &mut JoinSet<Result<SentLine, ClientError>>,
+) -> anyhow::Result<()> {
     if answers.len() >= UNDER_WAY {
         answers.join_next().await;
     }
@@ -174,11 +225,18 @@ fn long(mut screen: Terminal, entries: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-const QUEUED: Patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+const QUEUED: Patience = Patience {
+    wait: DeliveryState::Queued,
+    timeout_ms: 0,
+};
 
 /// Each frame ends with the cursor shown.
 fn frames(screen: &Terminal) -> usize {
-    screen.bytes().windows(SHOWN.len()).filter(|bytes| *bytes == SHOWN).count()
+    screen
+        .bytes()
+        .windows(SHOWN.len())
+        .filter(|bytes| *bytes == SHOWN)
+        .count()
 }
 
 const SHOWN: &[u8] = b"\x1b[?25h";
@@ -186,13 +244,21 @@ const SHOWN: &[u8] = b"\x1b[?25h";
 /// Seconds of processor time so far (proc(5): fields 14 and 15 of stat, in hundredths).
 fn processor_time(pid: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().context("a name in brackets")?.split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .context("a name in brackets")?
+        .split_whitespace()
+        .collect();
     let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
     Ok(ticks / 100.0)
 }
 
 fn resident_mib(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has memory")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("a process has memory")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }

@@ -7,7 +7,9 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
 use hobnob_protocol::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{PeerId, SecretKey};
-use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime};
+use quinn::{
+    Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime,
+};
 use tokio::io::AsyncReadExt;
 
 use super::mallory::random_key;
@@ -42,8 +44,13 @@ impl Caller {
     pub fn new(socket: UdpSocket, relay: SocketAddr) -> Self {
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
-        let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime)).expect("the socket is good");
-        Self { key: random_key(), endpoint, relay }
+        let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime))
+            .expect("the socket is good");
+        Self {
+            key: random_key(),
+            endpoint,
+            relay,
+        }
     }
 
     /// Its id.
@@ -55,15 +62,28 @@ impl Caller {
     pub async fn registers(&self) -> Result<Registration, Told> {
         let setup = Credentials::new(&self.key).client_config(None, ALPN_RELAY);
         let config = quinn::ClientConfig::new(setup.crypto);
-        let connecting = self.endpoint.connect_with(config, self.relay, SERVER_NAME).expect("the address can be dialed");
+        let connecting = self
+            .endpoint
+            .connect_with(config, self.relay, SERVER_NAME)
+            .expect("the address can be dialed");
         let connection = connecting.await.map_err(told)?;
         let (mut send, mut receive) = connection.open_bi().await.map_err(told)?;
         let mut registration = Vec::new();
-        push(&ToRelay::Register(Register { version: VERSION, ..Register::default() }), &mut registration);
+        push(
+            &ToRelay::Register(Register {
+                version: VERSION,
+                ..Register::default()
+            }),
+            &mut registration,
+        );
         // Whether it is taken is seen by what comes back.
         let _ = send.write_all(&registration).await;
         match next(&mut receive).await {
-            Ok(_welcome) => Ok(Registration { connection, send, receive }),
+            Ok(_welcome) => Ok(Registration {
+                connection,
+                send,
+                receive,
+            }),
             Err(_) => Err(told(connection.closed().await)),
         }
     }
@@ -74,9 +94,14 @@ impl Registration {
     pub async fn opens(&mut self, peer: PeerId) -> ChannelId {
         let mut bytes = Vec::new();
         push(&ToRelay::Open(peer), &mut bytes);
-        self.send.write_all(&bytes).await.expect("the relay listens");
+        self.send
+            .write_all(&bytes)
+            .await
+            .expect("the relay listens");
         loop {
-            if let FromRelay::Opened { channel, .. } = next(&mut self.receive).await.expect("the relay answers") {
+            if let FromRelay::Opened { channel, .. } =
+                next(&mut self.receive).await.expect("the relay answers")
+            {
                 return channel;
             }
         }
@@ -100,12 +125,21 @@ async fn next(receive: &mut RecvStream) -> anyhow::Result<FromRelay> {
 
 fn push(frame: &ToRelay, to: &mut Vec<u8>) {
     let body = frame.encode();
-    to.extend_from_slice(&u32::try_from(body.len()).expect("a frame is short").to_be_bytes());
+    to.extend_from_slice(
+        &u32::try_from(body.len())
+            .expect("a frame is short")
+            .to_be_bytes(),
+    );
     to.extend_from_slice(&body);
 }
 
 fn told(error: ConnectionError) -> Told {
-    let ConnectionError::ApplicationClosed(closed) = error else { panic!("the relay did not end the connection: {error}") };
+    let ConnectionError::ApplicationClosed(closed) = error else {
+        panic!("the relay did not end the connection: {error}")
+    };
     let code = u32::try_from(closed.error_code.into_inner()).expect("codes are small");
-    Told { code, words: String::from_utf8_lossy(&closed.reason).into_owned() }
+    Told {
+        code,
+        words: String::from_utf8_lossy(&closed.reason).into_owned(),
+    }
 }

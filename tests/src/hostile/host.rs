@@ -33,7 +33,8 @@ pub struct Host {
 struct Pipe(Mutex<Vec<u8>>);
 
 impl Host {
-    /// Starts a node that only who knows its address can find, prints JSON, and logs with `-v`; waits until it listens.
+    /// Starts a node that only who knows its address can find, prints JSON, and logs with `-v`;
+    /// waits until it listens.
     pub fn up(dir: &Path, nick: &str) -> Self {
         Self::start(dir, nick, &["-v", "--json", "--listen", "127.0.0.1:0"])
     }
@@ -42,7 +43,9 @@ impl Host {
     pub fn start(dir: &Path, nick: &str, arguments: &[&str]) -> Self {
         let home = dir.join(nick);
         let mut command = hobnob(&home);
-        command.args(["up", "--no-mdns", "--nick", nick]).args(arguments);
+        command
+            .args(["up", "--no-mdns", "--nick", nick])
+            .args(arguments);
         Self::spawn(home, nick, &mut command)
     }
 
@@ -50,7 +53,10 @@ impl Host {
         pipes(command);
         let mut process = command.spawn().expect("the program runs");
         let (out, err) = (Arc::<Pipe>::default(), Arc::<Pipe>::default());
-        let (stdout, stderr) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
+        let (stdout, stderr) = (
+            process.stdout.take().expect("piped"),
+            process.stderr.take().expect("piped"),
+        );
         let readers = read_both(stdout, stderr, &out, &err);
         let mut host = Self {
             home,
@@ -66,13 +72,15 @@ impl Host {
         host
     }
 
-    /// Asks it, once it has said that it listens: before, the question would be answered by a node of its own.
+    /// Asks it, once it has said that it listens: before, the question would be answered by a node
+    /// of its own.
     fn who_and_where(&self) -> (PeerId, SocketAddr) {
         self.finds(&self.out, "print", &["listen"]);
         let line = self.run(&["--json", "id"]).expect(0).one_json();
         let id = line["peer"].as_str().and_then(|id| id.parse().ok());
         let addr = line["addrs"][0].as_str().and_then(|addr| addr.parse().ok());
-        id.zip(addr).unwrap_or_else(|| panic!("no id and address in {line}"))
+        id.zip(addr)
+            .unwrap_or_else(|| panic!("no id and address in {line}"))
     }
 
     /// Its peer id.
@@ -96,12 +104,18 @@ impl Host {
         command.args(arguments);
         pipes(&mut command);
         let shown = format!("{}: hobnob {}", self.nick, arguments.join(" "));
-        finish(shown, command.spawn().expect("the program runs"), input, PATIENCE)
+        finish(
+            shown,
+            command.spawn().expect("the program runs"),
+            input,
+            PATIENCE,
+        )
     }
 
     /// Tells a peer something, which must be delivered.
     pub fn tells(&self, target: &str, text: &str) {
-        self.run(&["send", "--timeout", "20s", target, text]).expect(0);
+        self.run(&["send", "--timeout", "20s", target, text])
+            .expect(0);
     }
 
     /// Says something in the lobby.
@@ -120,11 +134,24 @@ impl Host {
     }
 
     fn finds(&self, pipe: &Pipe, what: &str, words: &[&str]) -> String {
-        until(&format!("{} should {what} {words:?}", self.nick), PATIENCE, || {
-            let text = pipe.text();
-            let line = text.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned);
-            line.ok_or_else(|| format!("--- out:\n{}\n--- errors:\n{}", tail(&self.out.text()), tail(&self.err.text())))
-        })
+        until(
+            &format!("{} should {what} {words:?}", self.nick),
+            PATIENCE,
+            || {
+                let text = pipe.text();
+                let line = text
+                    .lines()
+                    .find(|line| words.iter().all(|word| line.contains(word)))
+                    .map(str::to_owned);
+                line.ok_or_else(|| {
+                    format!(
+                        "--- out:\n{}\n--- errors:\n{}",
+                        tail(&self.out.text()),
+                        tail(&self.err.text())
+                    )
+                })
+            },
+        )
     }
 
     /// Everything on standard output so far.
@@ -137,28 +164,43 @@ impl Host {
         self.err.text()
     }
 
-    /// What it has, as JSON, of all conversations if these further arguments of `history` don't say otherwise.
+    /// What it has, as JSON, of all conversations if these further arguments of `history` don't say
+    /// otherwise.
     pub fn history(&self, of: &[&str]) -> Vec<Value> {
-        self.run(&[&["--json", "history"], of].concat()).expect(0).json()
+        self.run(&[&["--json", "history"], of].concat())
+            .expect(0)
+            .json()
     }
 
     /// The texts of [`Host::history`].
     pub fn texts(&self, of: &[&str]) -> Vec<String> {
-        self.history(of).iter().map(|line| line["text"].as_str().unwrap_or_default().to_owned()).collect()
+        self.history(of)
+            .iter()
+            .map(|line| line["text"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 
     /// Waits until this text is among the messages that came last.
     pub fn has(&self, text: &str) {
         until(&format!("{} has {text:?}", self.nick), PATIENCE, || {
             let texts = self.texts(&["--limit", "100"]);
-            if texts.iter().any(|has| has == text) { Ok(()) } else { Err(format!("{texts:?}")) }
+            if texts.iter().any(|has| has == text) {
+                Ok(())
+            } else {
+                Err(format!("{texts:?}"))
+            }
         });
     }
 
     /// Checks that it runs.
     pub fn is_up(&self) {
         let ended = self.process().try_wait().expect("the process is ours");
-        assert!(ended.is_none(), "{} has ended: {ended:?}\n{}", self.nick, tail(&self.err.text()));
+        assert!(
+            ended.is_none(),
+            "{} has ended: {ended:?}\n{}",
+            self.nick,
+            tail(&self.err.text())
+        );
     }
 
     /// The memory it holds now, in bytes.
@@ -172,18 +214,33 @@ impl Host {
     }
 
     fn status(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id())).expect("it runs, on Linux");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells a process's memory");
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id()))
+            .expect("it runs, on Linux");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .expect("Linux tells a process's memory");
+        let kib: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .expect("a number of KiB");
         kib * 1024
     }
 
     /// Asks it to end, and waits until it has.
     pub fn terminate(&self) {
-        let pid = i32::try_from(self.process().id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32");
+        let pid = i32::try_from(self.process().id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id is a positive i32");
         kill_process(pid, Signal::TERM).expect("the process is ours");
         until("a node ends when asked to", PATIENCE, || {
-            self.process().try_wait().expect("the process is ours").map(|_| ()).ok_or_else(|| "it runs".to_owned())
+            self.process()
+                .try_wait()
+                .expect("the process is ours")
+                .map(|_| ())
+                .ok_or_else(|| "it runs".to_owned())
         });
     }
 
@@ -198,7 +255,10 @@ impl Host {
     pub fn is_clean(&self) {
         for (what, text) in [("output", self.output()), ("log", self.errors())] {
             if let Some(line) = text.lines().find(|line| !is_clean(line)) {
-                panic!("{}'s {what} holds what disturbs a screen: {line:?}", self.nick);
+                panic!(
+                    "{}'s {what} holds what disturbs a screen: {line:?}",
+                    self.nick
+                );
             }
         }
     }
@@ -206,7 +266,11 @@ impl Host {
     /// Checks that no message was printed twice.
     pub fn printed_nothing_twice(&self) {
         let mut seen = BTreeSet::new();
-        for event in self.output().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        for event in self
+            .output()
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        {
             let again = event["event"] == "message" && !seen.insert(event["id"].to_string());
             assert!(!again, "{} printed a message twice: {event}", self.nick);
         }
@@ -234,7 +298,10 @@ impl Pipe {
     fn read(&self, mut from: impl Read) {
         let mut chunk = [0; 16 * 1024];
         while let Ok(count @ 1..) = from.read(&mut chunk) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..count]);
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(&chunk[..count]);
         }
     }
 
@@ -243,7 +310,8 @@ impl Pipe {
     }
 }
 
-/// Whether a line holds no control character, nothing that reorders text or hides in it (UAX #9, and the invisible ones).
+/// Whether a line holds no control character, nothing that reorders text or hides in it (UAX #9,
+/// and the invisible ones).
 pub fn is_clean(line: &str) -> bool {
     let disturbs = |c: char| {
         c.is_control()
@@ -255,7 +323,9 @@ pub fn is_clean(line: &str) -> bool {
 
 fn hobnob(home: &Path) -> Command {
     let mut command = Command::new(hobnob_binary());
-    let theirs: BTreeMap<_, _> = std::env::vars().filter(|(name, _)| name.starts_with("HOBNOB_")).collect();
+    let theirs: BTreeMap<_, _> = std::env::vars()
+        .filter(|(name, _)| name.starts_with("HOBNOB_"))
+        .collect();
     for name in theirs.keys() {
         command.env_remove(name);
     }
@@ -263,9 +333,17 @@ fn hobnob(home: &Path) -> Command {
     command
 }
 
-fn read_both(stdout: ChildStdout, stderr: ChildStderr, out: &Arc<Pipe>, err: &Arc<Pipe>) -> Vec<JoinHandle<()>> {
+fn read_both(
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+    out: &Arc<Pipe>,
+    err: &Arc<Pipe>,
+) -> Vec<JoinHandle<()>> {
     let (out, err) = (Arc::clone(out), Arc::clone(err));
-    vec![std::thread::spawn(move || out.read(stdout)), std::thread::spawn(move || err.read(stderr))]
+    vec![
+        std::thread::spawn(move || out.read(stdout)),
+        std::thread::spawn(move || err.read(stderr)),
+    ]
 }
 
 /// The last lines, for a person.

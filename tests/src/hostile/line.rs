@@ -11,7 +11,8 @@ use super::mallory::Mallory;
 
 /// A connection with its control stream, and its batch stream once something was said on it.
 ///
-/// What the victim says stays unread, and its flow control window shut, until [`Line::hears`] reads it.
+/// What the victim says stays unread, and its flow control window shut, until [`Line::hears`] reads
+/// it.
 #[derive(Debug)]
 pub struct Line {
     /// The connection, for whatever else is to be done to it.
@@ -24,14 +25,25 @@ pub struct Line {
 
 impl Line {
     pub(super) async fn open(connection: Connection, me: PeerId) -> Self {
-        let (control, heard) = connection.open_bi().await.expect("a connection takes a stream");
-        Self { connection, control, heard, batches: None, me }
+        let (control, heard) = connection
+            .open_bi()
+            .await
+            .expect("a connection takes a stream");
+        Self {
+            connection,
+            control,
+            heard,
+            batches: None,
+            me,
+        }
     }
 
     /// What membership proofs of this connection are bound to.
     pub fn exporter(&self) -> [u8; 32] {
         let mut exporter = [0; 32];
-        self.connection.export_keying_material(&mut exporter, b"hobnob 1 session", b"").expect("32 bytes are not too many");
+        self.connection
+            .export_keying_material(&mut exporter, b"hobnob 1 session", b"")
+            .expect("32 bytes are not too many");
         exporter
     }
 
@@ -42,14 +54,18 @@ impl Line {
 
     /// Says Hello with this profile, and hears the victim's.
     pub async fn greet(&mut self, profile: Profile) -> Profile {
-        self.try_greet(profile).await.unwrap_or_else(|| panic!("no Hello came: {:?}", self.connection.close_reason()))
+        self.try_greet(profile)
+            .await
+            .unwrap_or_else(|| panic!("no Hello came: {:?}", self.connection.close_reason()))
     }
 
     /// As [`Line::greet`], where the victim may end the connection instead.
     pub async fn try_greet(&mut self, profile: Profile) -> Option<Profile> {
         self.says(&Mallory::hello(profile)).await;
         let first = self.hears().await?;
-        let Frame::Hello(hello) = first else { panic!("a Hello should come, not {first:?}") };
+        let Frame::Hello(hello) = first else {
+            panic!("a Hello should come, not {first:?}")
+        };
         Some(hello.profile)
     }
 
@@ -60,7 +76,8 @@ impl Line {
 
     /// Says these bytes on the control stream.
     pub async fn says_raw(&mut self, bytes: &[u8]) -> bool {
-        // Writing what fits is done at once: without this, no flood would ever give its deadline a turn.
+        // Writing what fits is done at once: without this, no flood would ever give its deadline a
+        // turn.
         tokio::task::yield_now().await;
         self.control.write_all(bytes).await.is_ok()
     }
@@ -90,8 +107,12 @@ impl Line {
     /// The next frame on the control stream; none when the victim has ended it.
     pub async fn hears(&mut self) -> Option<Frame> {
         let mut length = [0; 4];
-        timeout(PATIENCE, self.heard.read_exact(&mut length)).await.expect("the victim says something in time").ok()?;
-        let mut frame = vec![0; usize::try_from(u32::from_be_bytes(length)).expect("a frame fits memory")];
+        timeout(PATIENCE, self.heard.read_exact(&mut length))
+            .await
+            .expect("the victim says something in time")
+            .ok()?;
+        let mut frame =
+            vec![0; usize::try_from(u32::from_be_bytes(length)).expect("a frame fits memory")];
         self.heard.read_exact(&mut frame).await.ok()?;
         Some(Frame::decode(&frame.into()).expect("an honest node's frames can be read"))
     }
@@ -99,23 +120,28 @@ impl Line {
     /// Hears until a frame fits; panics when the victim ends the session before.
     pub async fn hears_until(&mut self, what: &str, fits: impl Fn(&Frame) -> bool) -> Frame {
         loop {
-            let Some(frame) = self.hears().await else { panic!("{what} did not come: {:?}", self.connection.close_reason()) };
+            let Some(frame) = self.hears().await else {
+                panic!("{what} did not come: {:?}", self.connection.close_reason())
+            };
             if fits(&frame) {
                 return frame;
             }
         }
     }
 
-    /// Says that it holds nothing of a conversation, which makes the victim send of its own accord what it writes there.
+    /// Says that it holds nothing of a conversation, which makes the victim send of its own accord
+    /// what it writes there.
     pub async fn holds_nothing_of(&mut self, conversation: ConversationId) {
-        self.says(&Frame::Digest(conversation, AuthorHeads::digest(&[]))).await;
+        self.says(&Frame::Digest(conversation, AuthorHeads::digest(&[])))
+            .await;
     }
 
     /// Checks that the session lives, by a ping, and that all said before it was read.
     pub async fn lives(&mut self) {
         let token = rand::random();
         self.says(&Frame::Ping(token)).await;
-        self.hears_until("a pong", |frame| *frame == Frame::Pong(token)).await;
+        self.hears_until("a pong", |frame| *frame == Frame::Pong(token))
+            .await;
     }
 
     /// All frames that come until the answer to a ping, which is sent once `settle` has passed.
@@ -141,9 +167,16 @@ impl Line {
 
 /// Waits until the other end closes the connection; the application's code and words.
 pub(super) async fn closed(connection: &Connection) -> (u64, String) {
-    let ended = timeout(PATIENCE, connection.closed()).await.expect("the victim ends it in time");
-    let ConnectionError::ApplicationClosed(close) = ended else { panic!("not closed by the application, but: {ended}") };
-    (close.error_code.into_inner(), String::from_utf8_lossy(&close.reason).into_owned())
+    let ended = timeout(PATIENCE, connection.closed())
+        .await
+        .expect("the victim ends it in time");
+    let ConnectionError::ApplicationClosed(close) = ended else {
+        panic!("not closed by the application, but: {ended}")
+    };
+    (
+        close.error_code.into_inner(),
+        String::from_utf8_lossy(&close.reason).into_owned(),
+    )
 }
 
 /// The frame as it stands on a stream.

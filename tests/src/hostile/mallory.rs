@@ -23,23 +23,33 @@ pub struct Mallory {
 impl Mallory {
     /// With a key of its own, on loopback.
     pub fn new() -> Self {
-        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), TransportConfig::default())
+        Self::at(
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+            TransportConfig::default(),
+        )
     }
 
     /// One that opens its flow control windows only this far, and no further unless it reads.
     pub fn with_window(bytes: u32) -> Self {
         let mut transport = TransportConfig::default();
-        transport.stream_receive_window(VarInt::from_u32(bytes)).receive_window(VarInt::from_u32(2 * bytes));
+        transport
+            .stream_receive_window(VarInt::from_u32(bytes))
+            .receive_window(VarInt::from_u32(2 * bytes));
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), transport)
     }
 
     /// One that dials from, and can be dialed at, this address.
     pub fn at(addr: SocketAddr, transport: TransportConfig) -> Self {
         let key = random_key();
-        let crypto = QuicServerConfig::try_from(Passport::of(&key).server()).expect("QUIC's first suite is there");
+        let crypto = QuicServerConfig::try_from(Passport::of(&key).server())
+            .expect("QUIC's first suite is there");
         let server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         let endpoint = Endpoint::server(server, addr).expect("an address of this machine");
-        Self { key, endpoint, transport: Arc::new(transport) }
+        Self {
+            key,
+            endpoint,
+            transport: Arc::new(transport),
+        }
     }
 
     /// Its key.
@@ -59,31 +69,52 @@ impl Mallory {
 
     /// Answers dials with this passport from now on.
     pub fn answers_with(&self, passport: &Passport) {
-        let crypto = QuicServerConfig::try_from(passport.server()).expect("QUIC's first suite is there");
-        self.endpoint.set_server_config(Some(quinn::ServerConfig::with_crypto(Arc::new(crypto))));
+        let crypto =
+            QuicServerConfig::try_from(passport.server()).expect("QUIC's first suite is there");
+        self.endpoint
+            .set_server_config(Some(quinn::ServerConfig::with_crypto(Arc::new(crypto))));
     }
 
     /// Waits for a dial, and for its handshake.
     pub async fn is_dialed(&self) -> Result<Connection, ConnectionError> {
-        self.endpoint.accept().await.expect("the endpoint is open").await
+        self.endpoint
+            .accept()
+            .await
+            .expect("the endpoint is open")
+            .await
     }
 
     /// Dials a node with this passport.
-    pub async fn dial(&self, host: &Host, passport: &Passport) -> Result<Connection, ConnectionError> {
+    pub async fn dial(
+        &self,
+        host: &Host,
+        passport: &Passport,
+    ) -> Result<Connection, ConnectionError> {
         self.dial_at(host.addr(), passport).await
     }
 
     /// As [`Mallory::dial`], at any address.
-    pub async fn dial_at(&self, addr: SocketAddr, passport: &Passport) -> Result<Connection, ConnectionError> {
-        let crypto = QuicClientConfig::try_from(passport.client()).expect("QUIC's first suite is there");
+    pub async fn dial_at(
+        &self,
+        addr: SocketAddr,
+        passport: &Passport,
+    ) -> Result<Connection, ConnectionError> {
+        let crypto =
+            QuicClientConfig::try_from(passport.client()).expect("QUIC's first suite is there");
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::clone(&self.transport));
-        self.endpoint.connect_with(config, addr, "hobnob.invalid").expect("the address can be dialed").await
+        self.endpoint
+            .connect_with(config, addr, "hobnob.invalid")
+            .expect("the address can be dialed")
+            .await
     }
 
     /// Dials as itself, with its control stream open and nothing said.
     pub async fn connected(&self, host: &Host) -> Line {
-        let connection = self.dial(host, &Passport::of(&self.key)).await.expect("an honest handshake passes");
+        let connection = self
+            .dial(host, &Passport::of(&self.key))
+            .await
+            .expect("an honest handshake passes");
         Line::open(connection, self.id()).await
     }
 
@@ -97,7 +128,12 @@ impl Mallory {
         let mut line = self.connected(host).await;
         let lobby = RoomKey::derive(&RoomName::lobby(), b"");
         let proofs = vec![lobby.proof(&line.exporter(), self.id())];
-        line.greet(Profile { nick: nick.to_owned(), addrs, proofs }).await;
+        line.greet(Profile {
+            nick: nick.to_owned(),
+            addrs,
+            proofs,
+        })
+        .await;
         line
     }
 
@@ -126,6 +162,8 @@ pub fn random_key() -> SecretKey {
 }
 
 fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
     u64::try_from(since.as_millis()).expect("before the year 500 million")
 }

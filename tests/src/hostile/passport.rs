@@ -9,7 +9,9 @@ use rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureAlgorithm, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureAlgorithm, SignatureScheme,
+};
 
 /// A proof of identity, right or wrong.
 #[derive(Debug, Clone)]
@@ -22,27 +24,48 @@ impl Passport {
     /// What an honest node with this key shows.
     pub fn of(key: &SecretKey) -> Self {
         let document = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
-        Self::new(vec![certificate(&document, &rcgen::PKCS_ED25519)], &document, SignatureScheme::ED25519, false)
+        Self::new(
+            vec![certificate(&document, &rcgen::PKCS_ED25519)],
+            &document,
+            SignatureScheme::ED25519,
+            false,
+        )
     }
 
     /// An honest certificate with a signature that is not of the handshake.
     pub fn with_bad_signature(key: &SecretKey) -> Self {
         let document = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
-        Self::new(vec![certificate(&document, &rcgen::PKCS_ED25519)], &document, SignatureScheme::ED25519, true)
+        Self::new(
+            vec![certificate(&document, &rcgen::PKCS_ED25519)],
+            &document,
+            SignatureScheme::ED25519,
+            true,
+        )
     }
 
     /// A key of another kind: ECDSA on P-256.
     pub fn on_p256() -> Self {
-        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key is made");
+        let pair =
+            rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key is made");
         let document = PrivatePkcs8KeyDer::from(pair.serialize_der());
         let certificate = certificate(&document, &rcgen::PKCS_ECDSA_P256_SHA256);
-        Self::new(vec![certificate], &document, SignatureScheme::ECDSA_NISTP256_SHA256, false)
+        Self::new(
+            vec![certificate],
+            &document,
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            false,
+        )
     }
 
     /// Somebody else's certificate, signed for with the key that the attacker has.
     pub fn stolen(certificate: CertificateDer<'static>, own: &SecretKey) -> Self {
         let document = PrivatePkcs8KeyDer::from(own.to_pkcs8().to_vec());
-        Self::new(vec![certificate], &document, SignatureScheme::ED25519, false)
+        Self::new(
+            vec![certificate],
+            &document,
+            SignatureScheme::ED25519,
+            false,
+        )
     }
 
     /// Its own certificate and another one behind it.
@@ -54,7 +77,10 @@ impl Passport {
 
     /// No certificate at all.
     pub fn none() -> Self {
-        Self { shown: None, alpn: ALPN_NODE.to_vec() }
+        Self {
+            shown: None,
+            alpn: ALPN_NODE.to_vec(),
+        }
     }
 
     /// This passport, for another protocol.
@@ -69,9 +95,17 @@ impl Passport {
         scheme: SignatureScheme,
         spoil: bool,
     ) -> Self {
-        let signing = any_supported_type(&key.clone_key().into()).expect("a key of a kind that rustls knows");
-        let key = Arc::new(Stubborn { signing, scheme, spoil });
-        Self { shown: Some(Arc::new(CertifiedKey::new(certificates, key))), alpn: ALPN_NODE.to_vec() }
+        let signing =
+            any_supported_type(&key.clone_key().into()).expect("a key of a kind that rustls knows");
+        let key = Arc::new(Stubborn {
+            signing,
+            scheme,
+            spoil,
+        });
+        Self {
+            shown: Some(Arc::new(CertifiedKey::new(certificates, key))),
+            alpn: ALPN_NODE.to_vec(),
+        }
     }
 
     /// TLS for dialing with this passport; whoever answers is believed.
@@ -98,9 +132,16 @@ impl Passport {
     }
 }
 
-fn certificate(key: &PrivatePkcs8KeyDer<'static>, kind: &'static rcgen::SignatureAlgorithm) -> CertificateDer<'static> {
+fn certificate(
+    key: &PrivatePkcs8KeyDer<'static>,
+    kind: &'static rcgen::SignatureAlgorithm,
+) -> CertificateDer<'static> {
     let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(key, kind).expect("a key of that kind");
-    rcgen::CertificateParams::default().self_signed(&pair).expect("the default parameters are valid").der().clone()
+    rcgen::CertificateParams::default()
+        .self_signed(&pair)
+        .expect("the default parameters are valid")
+        .der()
+        .clone()
 }
 
 /// Shows the same, whatever is asked for.
@@ -134,7 +175,10 @@ struct Stubborn {
 impl SigningKey for Stubborn {
     fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let signer = self.signing.choose_scheme(&[self.scheme])?;
-        Some(Box::new(Spoiled { signer, spoil: self.spoil }))
+        Some(Box::new(Spoiled {
+            signer,
+            spoil: self.spoil,
+        }))
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {

@@ -13,7 +13,8 @@ use super::mallory::Mallory;
 /// One mebibyte.
 pub const MIB: u64 = 1024 * 1024;
 
-/// What an attack is carried out in. `ann` is the victim; `bob` is the friend that she has a session with all the while.
+/// What an attack is carried out in. `ann` is the victim; `bob` is the friend that she has a
+/// session with all the while.
 #[derive(Debug)]
 pub struct Town {
     /// The victim.
@@ -38,28 +39,63 @@ static TURNS: RwLock<()> = RwLock::new(());
 impl Town {
     /// A town in peace.
     pub fn new() -> Self {
-        Self::with(Turn::Shared(TURNS.read().unwrap_or_else(std::sync::PoisonError::into_inner)), LOG)
+        Self::with(
+            Turn::Shared(
+                TURNS
+                    .read()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+            ),
+            LOG,
+        )
     }
 
     /// A town whose victim logs much (`-vv`).
     pub fn talkative() -> Self {
-        Self::with(Turn::Shared(TURNS.read().unwrap_or_else(std::sync::PoisonError::into_inner)), LOG_MUCH)
+        Self::with(
+            Turn::Shared(
+                TURNS
+                    .read()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+            ),
+            LOG_MUCH,
+        )
     }
 
     /// A town with the machine for itself.
     pub fn alone() -> Self {
-        Self::with(Turn::Alone(TURNS.write().unwrap_or_else(std::sync::PoisonError::into_inner)), LOG)
+        Self::with(
+            Turn::Alone(
+                TURNS
+                    .write()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+            ),
+            LOG,
+        )
     }
 
     fn with(turn: Turn, arguments: &[&str]) -> Self {
-        let dir = tempfile::Builder::new().prefix("hob").tempdir().expect("the temporary folder can be written to");
+        let dir = tempfile::Builder::new()
+            .prefix("hob")
+            .tempdir()
+            .expect("the temporary folder can be written to");
         let ann = Host::start(dir.path(), "ann", arguments);
         let bob = Host::up(dir.path(), "bob");
         bob.tells(&ann.addr().to_string(), "hello");
         ann.tells("bob", "hello yourself");
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads start");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("threads start");
         let memory_before = ann.memory();
-        Self { ann, bob, runtime, memory_before, dir, _turn: turn }
+        Self {
+            ann,
+            bob,
+            runtime,
+            memory_before,
+            dir,
+            _turn: turn,
+        }
     }
 
     /// The same town after its victim has stopped and started again, at another address.
@@ -91,11 +127,18 @@ impl Town {
     }
 
     /// As [`Town::attack`], and does something else meanwhile; both end before this does.
-    pub fn attack_while<T, U: Send>(&self, attack: impl AsyncFnOnce(&Town) -> T, meanwhile: impl FnOnce() -> U + Send) -> (T, U) {
+    pub fn attack_while<T, U: Send>(
+        &self,
+        attack: impl AsyncFnOnce(&Town) -> T,
+        meanwhile: impl FnOnce() -> U + Send,
+    ) -> (T, U) {
         std::thread::scope(|scope| {
             let other = scope.spawn(meanwhile);
             let attacked = self.runtime.block_on(attack(self));
-            (attacked, other.join().expect("what went on meanwhile holds"))
+            (
+                attacked,
+                other.join().expect("what went on meanwhile holds"),
+            )
         })
     }
 
@@ -107,7 +150,8 @@ impl Town {
     /// Checks that ann and bob talk, both ways and to all.
     pub fn talks(&self, about: &str) {
         self.ann.tells("bob", &format!("{about}: bob?"));
-        self.bob.tells(&self.ann.id().to_string(), &format!("{about}: ann?"));
+        self.bob
+            .tells(&self.ann.id().to_string(), &format!("{about}: ann?"));
         let to_all = format!("{about}: all?");
         self.bob.says(&to_all);
         self.ann.has(&to_all);
@@ -135,8 +179,17 @@ impl Town {
             self.ann.logs(&[cause]);
         }
         let growth = self.growth();
-        eprintln!("{}: the victim grew by {} KiB", std::thread::current().name().unwrap_or("?"), growth / 1024);
-        assert!(growth <= growth_max, "the victim grew by {} KiB, which is more than {} KiB", growth / 1024, growth_max / 1024);
+        eprintln!(
+            "{}: the victim grew by {} KiB",
+            std::thread::current().name().unwrap_or("?"),
+            growth / 1024
+        );
+        assert!(
+            growth <= growth_max,
+            "the victim grew by {} KiB, which is more than {} KiB",
+            growth / 1024,
+            growth_max / 1024
+        );
         for host in [&self.ann, &self.bob] {
             host.is_clean();
             host.printed_nothing_twice();
@@ -150,9 +203,10 @@ impl Default for Town {
     }
 }
 
-/// What the victim may grow by for one attacker: the 2 MiB that a peer can make it hold of received data, 1.5 MiB of what it was
-/// sent (a window and a half), as much again while these are decoded, the store's caches (three connections of 2 MiB) and recent
-/// batches (4 MiB), and what an allocator doesn't give back.
+/// What the victim may grow by for one attacker: the 2 MiB that a peer can make it hold of received
+/// data, 1.5 MiB of what it was sent (a window and a half), as much again while these are decoded,
+/// the store's caches (three connections of 2 MiB) and recent batches (4 MiB), and what an
+/// allocator doesn't give back.
 const ONE_PEER: u64 = 16 * MIB;
 
 const LOG: &[&str] = &["-v", "--json", "--listen", "127.0.0.1:0"];

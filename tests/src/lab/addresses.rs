@@ -1,4 +1,5 @@
-//! Who gets which address: of local networks that end at their switch, of those behind a router, and of the internet.
+//! Who gets which address: of local networks that end at their switch, of those behind a router,
+//! and of the internet.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -19,9 +20,11 @@ pub(super) enum Plan {
     Ipv6Only,
     /// `10.77.n.x/24`, without a way out.
     Office(u8),
-    /// Numbers from 2 on in this network, behind its router, which has number 1. Other sites may have the same network.
+    /// Numbers from 2 on in this network, behind its router, which has number 1. Other sites may
+    /// have the same network.
     Site { network: Ipv4Addr, used: AtomicU8 },
-    /// `11.n.0.2/24` for the line with number n, each a network of its own. The switch itself is the router, `11.n.0.1`.
+    /// `11.n.0.2/24` for the line with number n, each a network of its own. The switch itself is
+    /// the router, `11.n.0.1`.
     Internet,
 }
 
@@ -43,22 +46,34 @@ impl Plan {
     }
 
     pub(super) fn site(network: Ipv4Addr) -> Self {
-        Self::Site { network, used: AtomicU8::new(ROUTER) }
+        Self::Site {
+            network,
+            used: AtomicU8::new(ROUTER),
+        }
     }
 
     /// An address for the card or line with this number, which nothing else in the lab has.
     pub(super) fn lease(&self, number: u8) -> Option<Lease> {
         match self {
             Self::Ipv6Only => None,
-            Self::Office(switch) => Some(Lease { address: Ipv4Addr::new(10, 77, *switch, number), router: None }),
+            Self::Office(switch) => Some(Lease {
+                address: Ipv4Addr::new(10, 77, *switch, number),
+                router: None,
+            }),
             Self::Site { network, used } => {
                 // The lab has fewer numbers than this counter.
                 let host = used.fetch_add(1, Ordering::Relaxed) + 1;
-                Some(Lease { address: host_of(*network, host), router: Some(host_of(*network, ROUTER)) })
+                Some(Lease {
+                    address: host_of(*network, host),
+                    router: Some(host_of(*network, ROUTER)),
+                })
             }
             Self::Internet => {
                 let line = Ipv4Addr::new(11, number, 0, 0);
-                Some(Lease { address: host_of(line, ROUTER + 1), router: Some(host_of(line, ROUTER)) })
+                Some(Lease {
+                    address: host_of(line, ROUTER + 1),
+                    router: Some(host_of(line, ROUTER)),
+                })
             }
         }
     }

@@ -26,13 +26,19 @@ pub struct Recording(Vec<u8>);
 
 impl Capture {
     pub(super) fn new(machine: &Machine) -> Self {
-        let every_protocol = Protocol::from_raw(NonZeroU32::new(u32::from(ETH_P_ALL.to_be())).expect("not zero"));
-        let tap = machine.inside(|| socket(AddressFamily::PACKET, SocketType::RAW, Some(every_protocol))).expect("we are root");
+        let every_protocol =
+            Protocol::from_raw(NonZeroU32::new(u32::from(ETH_P_ALL.to_be())).expect("not zero"));
+        let tap = machine
+            .inside(|| socket(AddressFamily::PACKET, SocketType::RAW, Some(every_protocol)))
+            .expect("we are root");
         set_socket_recv_buffer_size(&tap, BUFFER).expect("a size");
         set_socket_timeout(&tap, Timeout::Recv, Some(LOOK_EVERY)).expect("not zero");
         let over = Arc::<AtomicBool>::default();
         let until = Arc::clone(&over);
-        Self { over, recorder: std::thread::spawn(move || record(&tap, &until)) }
+        Self {
+            over,
+            recorder: std::thread::spawn(move || record(&tap, &until)),
+        }
     }
 
     /// Ends it.

@@ -14,7 +14,8 @@ use super::process::hobnob_binary;
 use super::transcript::{Said, Transcript};
 use super::wait::until;
 
-/// A process that was started in a home, and may have been stopped and started again since. It is killed when this is dropped.
+/// A process that was started in a home, and may have been stopped and started again since. It is
+/// killed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Daemon {
     home: Home,
@@ -36,7 +37,14 @@ struct Running {
 impl Daemon {
     pub(super) fn new(home: Home, identity: &'static str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|&a| a.to_owned()).collect();
-        Self { home, arguments, identity, id: OnceLock::new(), transcript: Arc::default(), running: Mutex::default() }
+        Self {
+            home,
+            arguments,
+            identity,
+            id: OnceLock::new(),
+            transcript: Arc::default(),
+            running: Mutex::default(),
+        }
     }
 
     /// Its id.
@@ -59,10 +67,20 @@ impl Daemon {
         let fixed = ["--json", "--home", &home];
         let verbose = std::env::var(VERBOSE).ok();
         let given = self.arguments.iter().map(String::as_str);
-        let arguments: Vec<&str> = fixed.into_iter().chain(given).chain(verbose.as_deref()).collect();
+        let arguments: Vec<&str> = fixed
+            .into_iter()
+            .chain(given)
+            .chain(verbose.as_deref())
+            .collect();
         self.transcript.begin_run();
-        let mut process = self.home.machine().spawn(hobnob_binary(), &arguments, self.home.environment());
-        let (out, err) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
+        let mut process =
+            self.home
+                .machine()
+                .spawn(hobnob_binary(), &arguments, self.home.environment());
+        let (out, err) = (
+            process.stdout.take().expect("piped"),
+            process.stderr.take().expect("piped"),
+        );
         let (events, errors) = (Arc::clone(&self.transcript), Arc::clone(&self.transcript));
         let copy_as = verbose.map(|_| self.name().to_owned());
         let readers = [
@@ -76,12 +94,25 @@ impl Daemon {
     pub(super) fn try_start(&self) -> Result<(), String> {
         self.launch();
         let listening = self.transcript.wait(STARTING, |said| {
-            let line = said.this_run().iter().find(|event| event["event"] == "listening")?;
-            Some(line[self.identity].as_str().expect("a listening line has an identity").to_owned())
+            let line = said
+                .this_run()
+                .iter()
+                .find(|event| event["event"] == "listening")?;
+            Some(
+                line[self.identity]
+                    .as_str()
+                    .expect("a listening line has an identity")
+                    .to_owned(),
+            )
         });
         match listening {
             Ok(id) => {
-                assert_eq!(&id, self.id.get_or_init(|| id.clone()), "{} came back as somebody else", self.name());
+                assert_eq!(
+                    &id,
+                    self.id.get_or_init(|| id.clone()),
+                    "{} came back as somebody else",
+                    self.name()
+                );
                 Ok(())
             }
             Err(why) => {
@@ -103,18 +134,41 @@ impl Daemon {
 
     /// Asks it to end, and waits until it has, in good order.
     pub(super) fn terminate(&self) {
-        let mut running = self.running().take().unwrap_or_else(|| panic!("{} is not running", self.name()));
+        let mut running = self
+            .running()
+            .take()
+            .unwrap_or_else(|| panic!("{} is not running", self.name()));
         kill_process(running.pid(), Signal::TERM).expect("the process is ours");
-        let ended = until(&format!("{} ends when asked to", self.name()), STARTING, || {
-            running.process.try_wait().expect("the process is ours").ok_or_else(|| "it runs".to_owned())
-        });
+        let ended = until(
+            &format!("{} ends when asked to", self.name()),
+            STARTING,
+            || {
+                running
+                    .process
+                    .try_wait()
+                    .expect("the process is ours")
+                    .ok_or_else(|| "it runs".to_owned())
+            },
+        );
         running.join();
-        assert_eq!(ended.code(), Some(0), "{} did not end in good order", self.name());
+        assert_eq!(
+            ended.code(),
+            Some(0),
+            "{} did not end in good order",
+            self.name()
+        );
     }
 
     /// Waits until `check` finds what it looks for in what was said.
-    pub(super) fn wait<T>(&self, what: &str, within: Duration, check: impl FnMut(&Said) -> Option<T>) -> T {
-        self.transcript.wait(within, check).unwrap_or_else(|why| panic!("{} did not {what}: {why}", self.name()))
+    pub(super) fn wait<T>(
+        &self,
+        what: &str,
+        within: Duration,
+        check: impl FnMut(&Said) -> Option<T>,
+    ) -> T {
+        self.transcript
+            .wait(within, check)
+            .unwrap_or_else(|why| panic!("{} did not {what}: {why}", self.name()))
     }
 
     /// Looks at what has been said.
@@ -139,7 +193,10 @@ impl Daemon {
 
 impl Running {
     fn pid(&self) -> Pid {
-        i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process id is a positive i32")
+        i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id is a positive i32")
     }
 
     fn join(self) {
@@ -158,5 +215,6 @@ impl Drop for Daemon {
 /// For starting and for ending, on a machine that is busy with other tests.
 const STARTING: Duration = Duration::from_secs(30);
 
-/// Set to `-v` or more, for somebody who looks into a failure: every program of the lab says so much, on the test's own errors, too.
+/// Set to `-v` or more, for somebody who looks into a failure: every program of the lab says so
+/// much, on the test's own errors, too.
 const VERBOSE: &str = "LAB_VERBOSE";

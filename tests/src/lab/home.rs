@@ -1,4 +1,5 @@
-//! A node's home folder on a machine: running `hobnob` with it, once or for long, copying it, and doing it harm.
+//! A node's home folder on a machine: running `hobnob` with it, once or for long, copying it, and
+//! doing it harm.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,12 @@ pub struct Backup(PathBuf);
 
 impl Home {
     pub(super) fn new(machine: Machine, nick: &str, path: PathBuf) -> Self {
-        Self { machine, nick: nick.to_owned(), path, environment: BTreeMap::new() }
+        Self {
+            machine,
+            nick: nick.to_owned(),
+            path,
+            environment: BTreeMap::new(),
+        }
     }
 
     /// The machine it is on.
@@ -45,8 +51,8 @@ impl Home {
         &self.path
     }
 
-    /// This home, but for programs whose clock is off by as much as `faketime` understands (`+3650d`); none without faketime, which is said
-    /// loudly.
+    /// This home, but for programs whose clock is off by as much as `faketime` understands
+    /// (`+3650d`); none without faketime, which is said loudly.
     pub fn with_clock(mut self, offset: &str) -> Option<Self> {
         let Some(library) = faketime() else {
             permission::skip("a wrong clock needs the package faketime");
@@ -59,7 +65,8 @@ impl Home {
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
             ("FAKETIME_DISABLE_SHM", "1"),
         ];
-        self.environment.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self.environment
+            .extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Some(self)
     }
 
@@ -85,12 +92,17 @@ impl Home {
     /// As [`Home::run`], with something on standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let arguments = [&self.common()[..], &["--json"], arguments].concat();
-        self.machine.run_with(hobnob_binary(), &arguments, &self.environment, input)
+        self.machine
+            .run_with(hobnob_binary(), &arguments, &self.environment, input)
     }
 
-    /// Runs a subcommand as a person would, without `--json`, where its input and output can be seen byte by byte.
+    /// Runs a subcommand as a person would, without `--json`, where its input and output can be
+    /// seen byte by byte.
     pub fn screen(&self, arguments: &[&str]) -> Screen {
-        self.machine.screen(hobnob_binary(), &[&self.common()[..], &["--nick", &self.nick], arguments].concat())
+        self.machine.screen(
+            hobnob_binary(),
+            &[&self.common()[..], &["--nick", &self.nick], arguments].concat(),
+        )
     }
 
     /// Runs the program as a person would, in a terminal of its own.
@@ -101,7 +113,8 @@ impl Home {
     /// As [`Home::terminal`], in a terminal of this model.
     pub fn terminal_of(&self, model: &Model, arguments: &[&str], size: Size) -> Terminal {
         let arguments = [&self.common()[..], &["--nick", &self.nick], arguments].concat();
-        self.machine.terminal_of(model, hobnob_binary(), &arguments, size)
+        self.machine
+            .terminal_of(model, hobnob_binary(), &arguments, size)
     }
 
     /// Copies the home as it is. Nothing may be running in it.
@@ -125,13 +138,23 @@ impl Home {
     pub fn put_on_small_disk(&self, size: &str) {
         std::fs::create_dir_all(&self.path).expect("the lab's folder can be written to");
         let options = format!("size={size},mode=0700");
-        self.machine.run("mount", &["-t", "tmpfs", "-o", &options, "tmpfs", &self.shown()]).expect(0);
+        self.machine
+            .run(
+                "mount",
+                &["-t", "tmpfs", "-o", &options, "tmpfs", &self.shown()],
+            )
+            .expect(0);
     }
 
     /// Fills the home's disk to the last byte.
     pub fn fill_disk(&self) {
         // dd ends with an error, which is the point.
-        self.machine.run("dd", &["if=/dev/zero", &format!("of={}", self.filler()), "bs=4k"]).says(&["no space"]);
+        self.machine
+            .run(
+                "dd",
+                &["if=/dev/zero", &format!("of={}", self.filler()), "bs=4k"],
+            )
+            .says(&["no space"]);
     }
 
     /// Undoes [`Home::fill_disk`].
@@ -142,15 +165,22 @@ impl Home {
     /// Makes the home read-only, from now on.
     pub fn make_read_only(&self) {
         let path = self.shown();
-        self.machine.run("mount", &["--bind", &path, &path]).expect(0);
-        self.machine.run("mount", &["-o", "remount,ro,bind", &path]).expect(0);
+        self.machine
+            .run("mount", &["--bind", &path, &path])
+            .expect(0);
+        self.machine
+            .run("mount", &["-o", "remount,ro,bind", &path])
+            .expect(0);
     }
 
     /// The SQLite database in this home, known by what its first bytes are.
     pub fn database(&self) -> PathBuf {
         let mut folders = vec![self.path.clone()];
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).expect("the home exists").flatten() {
+            for entry in std::fs::read_dir(&folder)
+                .expect("the home exists")
+                .flatten()
+            {
                 let path = entry.path();
                 match entry.file_type() {
                     Ok(kind) if kind.is_dir() => folders.push(path),
@@ -172,7 +202,10 @@ impl Home {
     }
 
     fn common(&self) -> [&str; 2] {
-        ["--home", self.path.to_str().expect("the lab's paths are ASCII")]
+        [
+            "--home",
+            self.path.to_str().expect("the lab's paths are ASCII"),
+        ]
     }
 
     fn filler(&self) -> String {
@@ -188,13 +221,26 @@ fn copy_folder(from: &Path, to: &Path) {
     if to.exists() {
         std::fs::remove_dir_all(to).expect("the lab's folders are ours");
     }
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).output().expect("cp runs");
-    assert!(copied.status.success(), "copying {}: {}", from.display(), String::from_utf8_lossy(&copied.stderr));
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .output()
+        .expect("cp runs");
+    assert!(
+        copied.status.success(),
+        "copying {}: {}",
+        from.display(),
+        String::from_utf8_lossy(&copied.stderr)
+    );
 }
 
 /// The library of Debian's package faketime, in whichever folder this architecture has it.
 fn faketime() -> Option<String> {
-    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
+    let folders = std::fs::read_dir("/usr/lib")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
     let found = folders.into_iter().find(|path| path.is_file())?;
     Some(found.to_string_lossy().into_owned())
 }

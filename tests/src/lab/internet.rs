@@ -1,4 +1,5 @@
-//! An internet: public addresses, a router between them all that delays nothing, and paths that can be cut one by one.
+//! An internet: public addresses, a router between them all that delays nothing, and paths that can
+//! be cut one by one.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -35,7 +36,10 @@ impl Internet {
         let switch = Switch::new(Arc::clone(lab), Plan::Internet);
         switch.route();
         switch.namespace().nft(STRAYS);
-        Self(Arc::new(Inner { switch, cuts: Mutex::default() }))
+        Self(Arc::new(Inner {
+            switch,
+            cuts: Mutex::default(),
+        }))
     }
 
     /// A new machine with a public address, and no NAT before it.
@@ -69,8 +73,16 @@ impl Internet {
 
     /// How many packets with a private address have come out of a site so far. They go nowhere.
     pub fn strays(&self) -> u64 {
-        let shown = self.switch().namespace().tool("nft", &["list", "counter", "ip", "strays", "strays"], "").expect(0);
-        let count = shown.stdout.split("packets ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let shown = self
+            .switch()
+            .namespace()
+            .tool("nft", &["list", "counter", "ip", "strays", "strays"], "")
+            .expect(0);
+        let count = shown
+            .stdout
+            .split("packets ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next()?.parse().ok());
         count.unwrap_or_else(|| panic!("no count: {shown}"))
     }
 
@@ -81,10 +93,14 @@ impl Internet {
     fn change(&self, change: impl FnOnce(&mut BTreeSet<[Ipv4Addr; 2]>)) {
         let mut cuts = self.0.cuts.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut cuts);
-        let mut rules = String::from("table ip cuts\ndelete table ip cuts\ntable ip cuts {\nchain forward {\n");
+        let mut rules =
+            String::from("table ip cuts\ndelete table ip cuts\ntable ip cuts {\nchain forward {\n");
         rules.push_str("type filter hook forward priority filter\n");
         for [one, other] in cuts.iter() {
-            let _ = writeln!(rules, "ip saddr {one}/24 ip daddr {other}/24 drop\nip saddr {other}/24 ip daddr {one}/24 drop");
+            let _ = writeln!(
+                rules,
+                "ip saddr {one}/24 ip daddr {other}/24 drop\nip saddr {other}/24 ip daddr {one}/24 drop"
+            );
         }
         rules.push_str("}\n}\n");
         self.switch().namespace().nft(&rules);
@@ -98,7 +114,10 @@ impl OnInternet for Machine {
 }
 
 fn pair(one: &impl OnInternet, other: &impl OnInternet) -> [Ipv4Addr; 2] {
-    let mut pair = [host_of(one.public_ipv4(), 0), host_of(other.public_ipv4(), 0)];
+    let mut pair = [
+        host_of(one.public_ipv4(), 0),
+        host_of(other.public_ipv4(), 0),
+    ];
     pair.sort();
     pair
 }

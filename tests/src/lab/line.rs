@@ -1,5 +1,5 @@
-//! A long-lived client of a node's control socket: a message costs a line, not a process, so that a node dies in the middle of
-//! thousands.
+//! A long-lived client of a node's control socket: a message costs a line, not a process, so that a
+//! node dies in the middle of thousands.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,9 +22,16 @@ pub struct Line {
 
 impl Line {
     pub(super) fn to(home: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let home = Home::at(home).expect("the home exists");
-        Self { runtime, home, client: None }
+        Self {
+            runtime,
+            home,
+            client: None,
+        }
     }
 
     /// Whether the node is there to be spoken to.
@@ -39,9 +46,19 @@ impl Line {
     pub fn submit(&mut self, to: PeerId, text: &str) -> Option<String> {
         let client = self.client.as_ref()?;
         let body = BodyFields::from(Body::Text(text.to_owned()));
-        let patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
-        let ask = client.ask::<SentLine>(Command::Send { target: Text(Target::Id(to)), body, patience });
-        match self.runtime.block_on(async { tokio::time::timeout(ANSWER, ask).await }) {
+        let patience = Patience {
+            wait: DeliveryState::Queued,
+            timeout_ms: 0,
+        };
+        let ask = client.ask::<SentLine>(Command::Send {
+            target: Text(Target::Id(to)),
+            body,
+            patience,
+        });
+        match self
+            .runtime
+            .block_on(async { tokio::time::timeout(ANSWER, ask).await })
+        {
             Ok(Ok(sent)) => Some(sent.id.0.to_string()),
             Ok(Err(_)) | Err(_) => {
                 self.client = None;

@@ -9,7 +9,8 @@ use rustix::process::Pid;
 /// Which of these words are in the process's memory. What it does meanwhile may be seen half done.
 pub(super) fn search(process: Pid, words: &[String]) -> BTreeSet<String> {
     let proc = format!("/proc/{}", process.as_raw_nonzero());
-    let maps = std::fs::read_to_string(format!("{proc}/maps")).expect("the process runs, and is ours");
+    let maps =
+        std::fs::read_to_string(format!("{proc}/maps")).expect("the process runs, and is ours");
     let memory = File::open(format!("{proc}/mem")).expect("we may trace what we started");
     let mut found = BTreeSet::new();
     let mut looked_at = 0;
@@ -26,16 +27,22 @@ pub(super) fn search(process: Pid, words: &[String]) -> BTreeSet<String> {
 
 /// Whether these bytes hold the word.
 pub(super) fn contains(bytes: &[u8], word: &str) -> bool {
-    bytes.windows(word.len()).any(|window| window == word.as_bytes())
+    bytes
+        .windows(word.len())
+        .any(|window| window == word.as_bytes())
 }
 
-/// From where to where a line of `maps` goes, if the process can write there itself: everything it has heard of is there.
+/// From where to where a line of `maps` goes, if the process can write there itself: everything it
+/// has heard of is there.
 fn readable(line: &str) -> Option<(u64, u64)> {
     let mut words = line.split(' ');
     let (range, rights) = (words.next()?, words.next()?);
     let (from, to) = range.split_once('-')?;
     rights.starts_with("rw").then_some(())?;
-    Some((u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?))
+    Some((
+        u64::from_str_radix(from, 16).ok()?,
+        u64::from_str_radix(to, 16).ok()?,
+    ))
 }
 
 fn read(memory: &File, from: u64, to: u64) -> Option<Vec<u8>> {

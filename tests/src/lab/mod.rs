@@ -1,4 +1,5 @@
-//! The network lab: machines that are network namespaces, switches that are bridges, and real `hobnob` processes on them.
+//! The network lab: machines that are network namespaces, switches that are bridges, and real
+//! `hobnob` processes on them.
 //!
 //! ```no_run
 //! # use hobnob_tests::lab::Lab;
@@ -12,7 +13,8 @@
 //! bob.shows_once("hi");
 //! ```
 //!
-//! People on different networks meet on an internet, behind routers that do to them what routers do:
+//! People on different networks meet on an internet, behind routers that do to them what routers
+//! do:
 //!
 //! ```no_run
 //! # use hobnob_tests::lab::{Lab, Nat};
@@ -26,8 +28,9 @@
 //! net.heal(&home, &office);
 //! ```
 //!
-//! Everything that a lab makes lives in namespaces whose first process ends when this one does, by whatever death. So nothing has to
-//! be cleaned up, and nothing leaks, even from a test that was killed.
+//! Everything that a lab makes lives in namespaces whose first process ends when this one does, by
+//! whatever death. So nothing has to be cleaned up, and nothing leaks, even from a test that was
+//! killed.
 
 mod addresses;
 mod capture;
@@ -92,15 +95,27 @@ struct Shared {
 }
 
 impl Lab {
-    /// An empty network; none where this system lets nobody make one, which is said loudly, for the test to return.
+    /// An empty network; none where this system lets nobody make one, which is said loudly, for the
+    /// test to return.
     pub fn new() -> Option<Self> {
         if let Err(why) = permission::obtain() {
-            permission::skip(&format!("the network lab needs root or unprivileged user namespaces: {why}"));
+            permission::skip(&format!(
+                "the network lab needs root or unprivileged user namespaces: {why}"
+            ));
             return None;
         }
         // Short, because the path of a Unix socket has at most 107 bytes.
-        let dir = tempfile::Builder::new().prefix("hob").tempdir().expect("the temporary folder can be written to");
-        Some(Self { shared: Arc::new(Shared { dir, switches: Mutex::default(), numbers: AtomicU8::new(1) }) })
+        let dir = tempfile::Builder::new()
+            .prefix("hob")
+            .tempdir()
+            .expect("the temporary folder can be written to");
+        Some(Self {
+            shared: Arc::new(Shared {
+                dir,
+                switches: Mutex::default(),
+                numbers: AtomicU8::new(1),
+            }),
+        })
     }
 
     /// A network of its own, with IPv4 (`10.77.n.x`) and link-local IPv6.
@@ -110,7 +125,8 @@ impl Lab {
 
     /// A network of its own, with these kinds of addresses.
     pub fn switch_with(&self, addresses: Addresses) -> Switch {
-        self.shared.switch(Plan::of(addresses, self.shared.number()))
+        self.shared
+            .switch(Plan::of(addresses, self.shared.number()))
     }
 
     /// An internet, with nobody on it yet.
@@ -123,7 +139,8 @@ impl Lab {
         Machine::new(&self.shared, name)
     }
 
-    /// A file of this name with this in it, which only its owner may read: its path, for any machine.
+    /// A file of this name with this in it, which only its owner may read: its path, for any
+    /// machine.
     pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.shared.dir.path().join(name);
         std::fs::write(&path, content).expect("the lab's folder can be written to");
@@ -131,7 +148,8 @@ impl Lab {
         path.to_str().expect("the lab's paths are ASCII").to_owned()
     }
 
-    /// Cuts every local network in two: these machines on one side, all others on the other. Links and addresses stay as they are.
+    /// Cuts every local network in two: these machines on one side, all others on the other. Links
+    /// and addresses stay as they are.
     pub fn cut(&self, machines: &[&Machine]) {
         for switch in self.shared.switches().iter() {
             switch.cut(machines);
@@ -148,7 +166,10 @@ impl Shared {
     /// A number that nothing else in this lab has.
     fn number(&self) -> u8 {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        assert!(number < u8::MAX, "numbers become parts of addresses: this lab has too many switches and machines");
+        assert!(
+            number < u8::MAX,
+            "numbers become parts of addresses: this lab has too many switches and machines"
+        );
         number
     }
 

@@ -1,8 +1,9 @@
 //! What a site's router does to packets, as rules of nftables. In the words of RFC 4787.
 //!
-//! Linux itself has a NAT of one kind only: it looks for a public port for each destination, and lets back in what belongs to a
-//! flow that it knows. The other kinds come from three tables that the rules keep: which public port an inner socket has, which
-//! inner socket a public port has, and which addresses a public port has sent to.
+//! Linux itself has a NAT of one kind only: it looks for a public port for each destination, and
+//! lets back in what belongs to a flow that it knows. The other kinds come from three tables that
+//! the rules keep: which public port an inner socket has, which inner socket a public port has, and
+//! which addresses a public port has sent to.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 /// The kinds of NAT, by how they map inner sockets to public ports, and by whom they let in.
 ///
-/// All give an inner socket a random public port, and none passes packets from its inside to its own public address.
+/// All give an inner socket a random public port, and none passes packets from its inside to its
+/// own public address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat {
     /// One public port for an inner socket, whatever the destination; anybody is let in.
@@ -19,7 +21,8 @@ pub enum Nat {
     AddressRestricted,
     /// As address-restricted, but lets in only the very ports that this socket has sent to.
     PortRestricted,
-    /// A new random public port for every destination, address or port; only that destination is let in.
+    /// A new random public port for every destination, address or port; only that destination is
+    /// let in.
     Symmetric,
 }
 
@@ -31,30 +34,46 @@ pub(super) struct Translation {
     pub(super) public: Ipv4Addr,
     /// A mapping that nothing has been sent over for this long is forgotten.
     pub(super) forgets_after: Duration,
-    /// How often the router has forgotten all. Flows that the kernel knows from another generation it no longer finds.
+    /// How often the router has forgotten all. Flows that the kernel knows from another generation
+    /// it no longer finds.
     pub(super) generation: u16,
 }
 
 impl Nat {
     /// All four.
-    pub const ALL: [Self; 4] = [Self::FullCone, Self::AddressRestricted, Self::PortRestricted, Self::Symmetric];
+    pub const ALL: [Self; 4] = [
+        Self::FullCone,
+        Self::AddressRestricted,
+        Self::PortRestricted,
+        Self::Symmetric,
+    ];
 
-    /// Whether sockets behind this NAT and behind that one can come to talk directly, with knocks from both sides at once.
+    /// Whether sockets behind this NAT and behind that one can come to talk directly, with knocks
+    /// from both sides at once.
     pub fn can_be_punched_with(self, other: Self) -> bool {
-        // A port that is new for each destination can't be told to the other side beforehand: that other side must let in any port.
+        // A port that is new for each destination can't be told to the other side beforehand: that
+        // other side must let in any port.
         match (self, other) {
-            (Self::Symmetric, Self::Symmetric | Self::PortRestricted) | (Self::PortRestricted, Self::Symmetric) => false,
-            (Self::FullCone | Self::AddressRestricted, _) | (_, Self::FullCone | Self::AddressRestricted) => true,
+            (Self::Symmetric, Self::Symmetric | Self::PortRestricted)
+            | (Self::PortRestricted, Self::Symmetric) => false,
+            (Self::FullCone | Self::AddressRestricted, _)
+            | (_, Self::FullCone | Self::AddressRestricted) => true,
             (Self::PortRestricted, Self::PortRestricted) => true,
         }
     }
 }
 
 impl Translation {
-    /// The table of rules, which takes the place of an older one; what that one had learned goes with it.
+    /// The table of rules, which takes the place of an older one; what that one had learned goes
+    /// with it.
     pub(super) fn rules(&self) -> String {
-        let Self { public, generation, .. } = self;
-        let timeout = format!("flags dynamic,timeout; size 65535; timeout {}s;", self.forgets_after.as_secs());
+        let Self {
+            public, generation, ..
+        } = self;
+        let timeout = format!(
+            "flags dynamic,timeout; size 65535; timeout {}s;",
+            self.forgets_after.as_secs()
+        );
         let mut rules = format!(
             "table ip nat\ndelete table ip nat\ntable ip nat {{\n\
              map ports {{ type ipv4_addr . inet_service : inet_service; {timeout} }}\n\
@@ -64,7 +83,10 @@ impl Translation {
         );
         match self.nat {
             Nat::Symmetric => {
-                let _ = writeln!(rules, "chain source {{ {SOURCE} oifname {WAN} snat to {public} random,fully-random; }}");
+                let _ = writeln!(
+                    rules,
+                    "chain source {{ {SOURCE} oifname {WAN} snat to {public} random,fully-random; }}"
+                );
             }
             Nat::PortRestricted => self.one_port_per_socket(&mut rules),
             Nat::AddressRestricted => {
@@ -80,7 +102,8 @@ impl Translation {
         rules
     }
 
-    /// Endpoint-independent mapping: a socket gets a public port with its first packet, and each further one keeps it longer.
+    /// Endpoint-independent mapping: a socket gets a public port with its first packet, and each
+    /// further one keeps it longer.
     fn one_port_per_socket(&self, rules: &mut String) {
         let Self { public, .. } = self;
         let _ = writeln!(
@@ -96,7 +119,8 @@ impl Translation {
     /// Lets in packets to a public port that are of no known flow, if they fit.
     fn let_in(&self, rules: &mut String, fits: &str) {
         let Self { public, .. } = self;
-        // By then the source is the public one. The inner one is where the flow began or, if it came from outside, where it led.
+        // By then the source is the public one. The inner one is where the flow began or, if it
+        // came from outside, where it led.
         let _ = writeln!(
             rules,
             "chain learn {{ type filter hook postrouting priority srcnat + 1\n\
@@ -111,9 +135,14 @@ impl Translation {
 
 /// The rules that keep strangers, and UDP if the site does not want it, from passing.
 pub(super) fn firewall(udp_blocked: bool) -> String {
-    let block = if udp_blocked { "meta l4proto udp drop" } else { "" };
-    // What is dropped here leaves no flow behind, and so takes no port. Nothing answers: neither to strangers, nor, hairpin being
-    // absent, to the inside where that knocks at the site's own public address.
+    let block = if udp_blocked {
+        "meta l4proto udp drop"
+    } else {
+        ""
+    };
+    // What is dropped here leaves no flow behind, and so takes no port. Nothing answers: neither to
+    // strangers, nor, hairpin being absent, to the inside where that knocks at the site's own
+    // public address.
     format!(
         "table ip firewall\ndelete table ip firewall\ntable ip firewall {{\n\
          chain input {{ type filter hook input priority filter\niifname {WAN} drop\nmeta l4proto udp drop\n}}\n\

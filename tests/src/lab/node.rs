@@ -15,7 +15,8 @@ use super::wait::until;
 
 /// A node that was started, and may have been stopped and started again since.
 ///
-/// When it is dropped it is killed, and it is checked that no message was shown twice, over all its runs.
+/// When it is dropped it is killed, and it is checked that no message was shown twice, over all its
+/// runs.
 #[derive(Debug)]
 pub struct Node {
     home: Home,
@@ -25,7 +26,10 @@ pub struct Node {
 impl Node {
     pub(super) fn new(home: Home, arguments: &[&str]) -> Self {
         let arguments = [&["up", "--nick", home.nick()], arguments].concat();
-        Self { daemon: Daemon::new(home.clone(), "peer", &arguments), home }
+        Self {
+            daemon: Daemon::new(home.clone(), "peer", &arguments),
+            home,
+        }
     }
 
     /// Its peer id.
@@ -50,7 +54,10 @@ impl Node {
 
     /// Its ticket.
     pub fn ticket(&self) -> String {
-        self.run(&["id"]).expect(0).one_json()["ticket"].as_str().expect("an id line has a ticket").to_owned()
+        self.run(&["id"]).expect(0).one_json()["ticket"]
+            .as_str()
+            .expect("an id line has a ticket")
+            .to_owned()
     }
 
     // What it says.
@@ -62,8 +69,11 @@ impl Node {
 
     /// Says something to everybody in a room, and returns the message's id.
     pub fn says_in(&self, room: &str, text: &str) -> String {
-        // Not waiting for delivery: nobody may be there to hear it yet, and those who are, say so by showing it.
-        let said = self.run(&["broadcast", "--wait", "queued", "--room", room, text]).expect(0);
+        // Not waiting for delivery: nobody may be there to hear it yet, and those who are, say so
+        // by showing it.
+        let said = self
+            .run(&["broadcast", "--wait", "queued", "--room", room, text])
+            .expect(0);
         submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
     }
 
@@ -76,7 +86,9 @@ impl Node {
 
     /// Writes something for a peer, whether it is there or not, and returns the message's id.
     pub fn queues(&self, target: impl AsTarget, text: &str) -> String {
-        let said = self.run(&["send", "--wait", "queued", target.as_target(), text]).expect(0);
+        let said = self
+            .run(&["send", "--wait", "queued", target.as_target(), text])
+            .expect(0);
         submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
     }
 
@@ -85,14 +97,17 @@ impl Node {
         self.daemon.remembers(words)
     }
 
-    /// A line to this node over which messages can be queued one after another, through its deaths and restarts.
+    /// A line to this node over which messages can be queued one after another, through its deaths
+    /// and restarts.
     pub fn line(&self) -> Line {
         Line::to(self.home.path())
     }
 
     /// Joins a room with this secret.
     pub fn joins(&self, room: &str, secret: &str) {
-        self.home.run_with_input(&["join", room, "--secret-file", "-"], secret).expect(0);
+        self.home
+            .run_with_input(&["join", room, "--secret-file", "-"], secret)
+            .expect(0);
     }
 
     /// Runs a subcommand in this node's home.
@@ -109,7 +124,9 @@ impl Node {
 
     /// As [`Node::sees`], in this time.
     pub fn sees_within(&self, other: &Node, within: Duration) {
-        self.wait(&format!("see {}", other.nick()), within, |said| (state_of(said, other.id()) == Some("online")).then_some(()));
+        self.wait(&format!("see {}", other.nick()), within, |said| {
+            (state_of(said, other.id()) == Some("online")).then_some(())
+        });
     }
 
     /// Waits until it knows the other to be gone.
@@ -121,20 +138,27 @@ impl Node {
 
     /// Waits until its session with the other takes this path: `relay`, `direct` or `lan`.
     pub fn meets_over(&self, path: &str, other: &Node, within: Duration) {
-        self.wait(&format!("meet {} over {path}", other.nick()), within, |said| {
-            (path_of(said, other.id()) == Some(path)).then_some(())
-        });
+        self.wait(
+            &format!("meet {} over {path}", other.nick()),
+            within,
+            |said| (path_of(said, other.id()) == Some(path)).then_some(()),
+        );
     }
 
     /// Whether its session with the other takes this path.
     pub fn is_with_over(&self, path: &str, other: &Node) -> bool {
-        self.daemon.look(|said| path_of(said, other.id()) == Some(path))
+        self.daemon
+            .look(|said| path_of(said, other.id()) == Some(path))
     }
 
     /// Whether its session with the other has ever taken this path in the present run.
     pub fn has_met_over(&self, path: &str, other: &Node) -> bool {
         let of_other = |event: &Value| event["event"] == "peer" && event["peer"] == other.id();
-        self.daemon.look(|said| said.this_run().iter().any(|event| of_other(event) && event["path"] == path))
+        self.daemon.look(|said| {
+            said.this_run()
+                .iter()
+                .any(|event| of_other(event) && event["path"] == path)
+        })
     }
 
     /// Waits until it shows this message, and checks that it has it once.
@@ -144,36 +168,64 @@ impl Node {
 
     /// As [`Node::shows_once`], in this time.
     pub fn shows_once_within(&self, text: &str, within: Duration) -> Value {
-        let shown = self.wait(&format!("show {text:?}"), within, |said| messages(said.ever(), text).first().cloned());
-        self.daemon.look(|said| assert_eq!(messages(said.ever(), text).len(), 1, "{} showed {text:?} again", self.nick()));
+        let shown = self.wait(&format!("show {text:?}"), within, |said| {
+            messages(said.ever(), text).first().cloned()
+        });
+        self.daemon.look(|said| {
+            assert_eq!(
+                messages(said.ever(), text).len(),
+                1,
+                "{} showed {text:?} again",
+                self.nick()
+            )
+        });
         let stored = self.history().iter().filter(|m| m["text"] == text).count();
-        assert_eq!(stored, 1, "{} has {text:?} {stored} times in its history", self.nick());
+        assert_eq!(
+            stored,
+            1,
+            "{} has {text:?} {stored} times in its history",
+            self.nick()
+        );
         shown
     }
 
-    /// Checks that it never showed this and does not have it. Only means something after an event that comes later.
+    /// Checks that it never showed this and does not have it. Only means something after an event
+    /// that comes later.
     pub fn has_not(&self, text: &str) {
         let shown = self.daemon.look(|said| messages(said.ever(), text).len());
         assert_eq!(shown, 0, "{} showed {text:?}", self.nick());
-        assert!(!self.history().iter().any(|m| m["text"] == text), "{} has {text:?} in its history", self.nick());
+        assert!(
+            !self.history().iter().any(|m| m["text"] == text),
+            "{} has {text:?} in its history",
+            self.nick()
+        );
     }
 
     /// Waits for a notice with this code.
     pub fn notices(&self, code: &str) -> Value {
-        self.wait_for(&format!("notice {code}"), |event| event["event"] == "notice" && event["code"] == code, PATIENCE)
+        self.wait_for(
+            &format!("notice {code}"),
+            |event| event["event"] == "notice" && event["code"] == code,
+            PATIENCE,
+        )
     }
 
     /// Waits until it hears that a peer has this message of its own on disk.
     pub fn gets_receipt(&self, id: &str, from: &Node) {
         let fits = |event: &Value| {
-            event["event"] == "receipt" && event["id"] == id && event["peer"] == from.id() && event["state"] == "delivered"
+            event["event"] == "receipt"
+                && event["id"] == id
+                && event["peer"] == from.id()
+                && event["state"] == "delivered"
         };
         self.wait_for(&format!("get the receipt for {id}"), fits, PATIENCE);
     }
 
     /// Waits for an event of the present run, which may have come already.
     pub fn wait_for(&self, what: &str, fits: impl Fn(&Value) -> bool, within: Duration) -> Value {
-        self.wait(what, within, |said| said.this_run().iter().find(|event| fits(event)).cloned())
+        self.wait(what, within, |said| {
+            said.this_run().iter().find(|event| fits(event)).cloned()
+        })
     }
 
     /// All events so far, of all runs.
@@ -188,20 +240,34 @@ impl Node {
 
     /// Everything it has of one conversation (`#room` or a peer), in display order.
     pub fn history_of(&self, conversation: impl AsTarget) -> Vec<Value> {
-        self.run(&["history", "--limit", ALL, conversation.as_target()]).expect(0).json()
+        self.run(&["history", "--limit", ALL, conversation.as_target()])
+            .expect(0)
+            .json()
     }
 
     /// The texts of [`Node::history_of`].
     pub fn texts_of(&self, conversation: impl AsTarget) -> Vec<String> {
-        self.history_of(conversation).iter().map(|m| m["text"].as_str().expect("a message has a text").to_owned()).collect()
+        self.history_of(conversation)
+            .iter()
+            .map(|m| m["text"].as_str().expect("a message has a text").to_owned())
+            .collect()
     }
 
     /// Waits until the conversation reads like this, to the letter.
     pub fn comes_to_read(&self, conversation: impl AsTarget, texts: &[String], within: Duration) {
-        let what = format!("{} has the {} messages of {}", self.nick(), texts.len(), conversation.as_target());
+        let what = format!(
+            "{} has the {} messages of {}",
+            self.nick(),
+            texts.len(),
+            conversation.as_target()
+        );
         until(&what, within, || {
             let has = self.texts_of(conversation.as_target());
-            if has == texts { Ok(()) } else { Err(difference(&has, texts)) }
+            if has == texts {
+                Ok(())
+            } else {
+                Err(difference(&has, texts))
+            }
         });
     }
 
@@ -255,8 +321,16 @@ impl Drop for Node {
             return;
         }
         let mut seen = BTreeSet::new();
-        for message in self.events().iter().filter(|event| event["event"] == "message") {
-            assert!(seen.insert(message["id"].to_string()), "{} showed a message twice: {message}", self.nick());
+        for message in self
+            .events()
+            .iter()
+            .filter(|event| event["event"] == "message")
+        {
+            assert!(
+                seen.insert(message["id"].to_string()),
+                "{} showed a message twice: {message}",
+                self.nick()
+            );
         }
     }
 }
@@ -291,34 +365,56 @@ impl<T: AsTarget + ?Sized> AsTarget for &T {
     }
 }
 
-/// The id of the message that a `send` or `broadcast` has acknowledged, by whatever exit code it ended then.
+/// The id of the message that a `send` or `broadcast` has acknowledged, by whatever exit code it
+/// ended then.
 fn submitted(output: &Output) -> Option<String> {
     // A process that was killed may have left half a line.
-    let lines = output.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines = output
+        .stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let sent = lines.into_iter().find(|line| line["event"] == "sent")?;
     sent["id"].as_str().map(str::to_owned)
 }
 
 /// The last that was said about this peer's state in the present run.
 fn state_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
-    let last = said.this_run().iter().rev().find(|event| event["event"] == "peer" && event["peer"] == peer);
+    let last = said
+        .this_run()
+        .iter()
+        .rev()
+        .find(|event| event["event"] == "peer" && event["peer"] == peer);
     last.and_then(|event| event["state"].as_str())
 }
 
 /// The path to this peer, by the last that was said about it in the present run.
 fn path_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
-    let last = said.this_run().iter().rev().find(|event| event["event"] == "peer" && event["peer"] == peer)?;
+    let last = said
+        .this_run()
+        .iter()
+        .rev()
+        .find(|event| event["event"] == "peer" && event["peer"] == peer)?;
     (last["state"] == "online").then(|| last["path"].as_str())?
 }
 
 fn messages(events: &[Value], text: &str) -> Vec<Value> {
-    events.iter().filter(|event| event["event"] == "message" && event["text"] == text).cloned().collect()
+    events
+        .iter()
+        .filter(|event| event["event"] == "message" && event["text"] == text)
+        .cloned()
+        .collect()
 }
 
 /// Where two lists of texts first differ.
 fn difference(has: &[String], wants: &[String]) -> String {
     let at = has.iter().zip(wants).take_while(|(a, b)| a == b).count();
-    format!("{} instead of {} messages; number {at} is {:?} instead of {:?}", has.len(), wants.len(), has.get(at), wants.get(at))
+    format!(
+        "{} instead of {} messages; number {at} is {:?} instead of {:?}",
+        has.len(),
+        wants.len(),
+        has.get(at),
+        wants.get(at)
+    )
 }
 
 /// For what should come in a moment, on a machine that is busy with other tests.

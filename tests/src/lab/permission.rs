@@ -6,15 +6,18 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Makes sure that this process may make namespaces: as root, or else by starting itself anew in an unprivileged user namespace.
+/// Makes sure that this process may make namespaces: as root, or else by starting itself anew in an
+/// unprivileged user namespace.
 ///
-/// In the second case it does not return: the whole test binary begins again, with the same arguments, as "root" in there.
+/// In the second case it does not return: the whole test binary begins again, with the same
+/// arguments, as "root" in there.
 pub(super) fn obtain() -> Result<(), String> {
     static OBTAINED: OnceLock<Result<(), String>> = OnceLock::new();
     OBTAINED.get_or_init(become_privileged).clone()
 }
 
-/// Says loudly that a test did not run, past the test harness's capture of output. Fails it where CI says that the lab must work.
+/// Says loudly that a test did not run, past the test harness's capture of output. Fails it where
+/// CI says that the lab must work.
 pub(super) fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let text = format!("SKIPPED: {why} ({test})\n");
@@ -29,14 +32,31 @@ fn become_privileged() -> Result<(), String> {
     if std::env::var_os(INSIDE).is_some() {
         return Err("no namespaces inside a user namespace either".to_owned());
     }
-    if !works(&["unshare", "--user", "--map-root-user", "unshare", "--net", "--pid", "--mount", "--fork", "true"]) {
+    if !works(&[
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "unshare",
+        "--net",
+        "--pid",
+        "--mount",
+        "--fork",
+        "true",
+    ]) {
         return Err("unshare(1) was refused, or is missing (package util-linux)".to_owned());
     }
     let this = std::env::current_exe().map_err(|e| format!("this program's own path: {e}"))?;
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mut again = Command::new("unshare");
-    again.args(["--user", "--map-root-user", "--mount"]).arg(this).args(arguments).env(INSIDE, "1");
-    Err(format!("starting again in a user namespace: {}", again.exec()))
+    again
+        .args(["--user", "--map-root-user", "--mount"])
+        .arg(this)
+        .args(arguments)
+        .env(INSIDE, "1");
+    Err(format!(
+        "starting again in a user namespace: {}",
+        again.exec()
+    ))
 }
 
 fn works(command: &[&str]) -> bool {

@@ -25,14 +25,18 @@ pub struct Output {
 }
 
 impl Output {
-    /// Passes the output on if the program ended with this exit code; panics with all of it otherwise.
+    /// Passes the output on if the program ended with this exit code; panics with all of it
+    /// otherwise.
     pub fn expect(self, code: i32) -> Self {
         self.expect_one_of(&[code])
     }
 
     /// As [`Output::expect`], with several codes that are right.
     pub fn expect_one_of(self, codes: &[i32]) -> Self {
-        assert!(self.code.is_some_and(|code| codes.contains(&code)), "expected exit code {codes:?}, but {self}");
+        assert!(
+            self.code.is_some_and(|code| codes.contains(&code)),
+            "expected exit code {codes:?}, but {self}"
+        );
         self
     }
 
@@ -40,14 +44,20 @@ impl Output {
     pub fn says(self, words: &[&str]) -> Self {
         let said = self.stderr.to_lowercase();
         for word in words {
-            assert!(said.contains(&word.to_lowercase()), "expected {word:?} on standard error, but {self}");
+            assert!(
+                said.contains(&word.to_lowercase()),
+                "expected {word:?} on standard error, but {self}"
+            );
         }
         self
     }
 
     /// Standard output as JSON lines.
     pub fn json(&self) -> Vec<Value> {
-        let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?} is no JSON ({e}): {self}"));
+        let line = |line: &str| {
+            serde_json::from_str(line)
+                .unwrap_or_else(|e| panic!("{line:?} is no JSON ({e}): {self}"))
+        };
         self.stdout.lines().map(line).collect()
     }
 
@@ -61,13 +71,23 @@ impl Output {
 
 impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { command, code, stdout, stderr, took } = self;
+        let Self {
+            command,
+            code,
+            stdout,
+            stderr,
+            took,
+        } = self;
         let code = code.map_or("a signal".to_owned(), |c| format!("code {c}"));
-        write!(f, "`{command}` ended with {code} after {took:?}\n--- its output:\n{stdout}\n--- its errors:\n{stderr}")
+        write!(
+            f,
+            "`{command}` ended with {code} after {took:?}\n--- its output:\n{stdout}\n--- its errors:\n{stderr}"
+        )
     }
 }
 
-/// Waits for the child to end, feeding it `input`; kills it and panics if that takes longer than `within`.
+/// Waits for the child to end, feeding it `input`; kills it and panics if that takes longer than
+/// `within`.
 pub(crate) fn finish(command: String, mut child: Child, input: &str, within: Duration) -> Output {
     let begun = Stopwatch::start();
     let mut stdin = child.stdin.take().expect("piped in `pipes`");
@@ -75,7 +95,12 @@ pub(crate) fn finish(command: String, mut child: Child, input: &str, within: Dur
     let err = child.stderr.take().expect("piped in `pipes`");
     std::thread::scope(|scope| {
         // A program that does not want its input closes it; that is no fault.
-        scope.spawn(move || stdin.write_all(input.as_bytes()).and_then(|()| stdin.flush()).ok());
+        scope.spawn(move || {
+            stdin
+                .write_all(input.as_bytes())
+                .and_then(|()| stdin.flush())
+                .ok()
+        });
         let out = scope.spawn(|| read_all(out));
         let err = scope.spawn(|| read_all(err));
         let status = loop {
@@ -92,7 +117,13 @@ pub(crate) fn finish(command: String, mut child: Child, input: &str, within: Dur
         let took = begun.elapsed();
         let joined = "reading a pipe does not panic";
         let (stdout, stderr) = (out.join().expect(joined), err.join().expect(joined));
-        let output = Output { command, code: status.and_then(|s| s.code()), stdout, stderr, took };
+        let output = Output {
+            command,
+            code: status.and_then(|s| s.code()),
+            stdout,
+            stderr,
+            took,
+        };
         assert!(status.is_some(), "did not end within {within:?}: {output}");
         output
     })
@@ -100,17 +131,25 @@ pub(crate) fn finish(command: String, mut child: Child, input: &str, within: Dur
 
 /// All three pipes, as [`finish`] wants them.
 pub(crate) fn pipes(command: &mut std::process::Command) {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
 }
 
-/// The program under test: `HOBNOB_BIN`, or the one built beside this test. Building it is up to whoever runs the tests.
+/// The program under test: `HOBNOB_BIN`, or the one built beside this test. Building it is up to
+/// whoever runs the tests.
 pub fn hobnob_binary() -> PathBuf {
     built("HOBNOB_BIN", "hobnob", "cargo build -p hobnob-app")
 }
 
 /// The checkers example: `HOBNOB_CHECKERS`, or the one built beside this test.
 pub fn checkers_binary() -> PathBuf {
-    built("HOBNOB_CHECKERS", "examples/checkers", "cargo build -p hobnob --example checkers")
+    built(
+        "HOBNOB_CHECKERS",
+        "examples/checkers",
+        "cargo build -p hobnob --example checkers",
+    )
 }
 
 fn built(variable: &str, path: &str, with: &str) -> PathBuf {
@@ -119,9 +158,18 @@ fn built(variable: &str, path: &str, with: &str) -> PathBuf {
     }
     let this = std::env::current_exe().expect("a test knows its own path");
     // A test is in `target/debug/deps`, a program of this crate in `target/debug`.
-    let beside = this.ancestors().skip(1).take(2).map(|folder| folder.join(path));
+    let beside = this
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(path));
     let found = beside.into_iter().find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("no {path} near {}: `{with}` first, or set {variable}", this.display()))
+    found.unwrap_or_else(|| {
+        panic!(
+            "no {path} near {}: `{with}` first, or set {variable}",
+            this.display()
+        )
+    })
 }
 
 fn read_all(mut from: impl Read) -> String {

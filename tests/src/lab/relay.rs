@@ -12,7 +12,8 @@ use super::internet::OnInternet;
 use super::machine::Machine;
 use super::process::Output;
 
-/// A relay that was started, and may have been stopped and started again since. It is killed when it is dropped.
+/// A relay that was started, and may have been stopped and started again since. It is killed when
+/// it is dropped.
 #[derive(Debug)]
 pub struct Relay {
     home: Home,
@@ -24,7 +25,10 @@ impl Relay {
         // Any port would do; this one is the same after a restart.
         let listen = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0).to_string();
         let arguments = [&["relay", "--listen", &listen], arguments].concat();
-        Self { daemon: Daemon::new(home.clone(), "relay", &arguments), home }
+        Self {
+            daemon: Daemon::new(home.clone(), "relay", &arguments),
+            home,
+        }
     }
 
     /// Its id.
@@ -108,7 +112,9 @@ impl Relay {
 
     /// Waits for an event of the present run, which may have come already.
     pub fn wait_for(&self, what: &str, fits: impl Fn(&Value) -> bool, within: Duration) -> Value {
-        self.daemon.wait(what, within, |said| said.this_run().iter().find(|event| fits(event)).cloned())
+        self.daemon.wait(what, within, |said| {
+            said.this_run().iter().find(|event| fits(event)).cloned()
+        })
     }
 }
 

@@ -29,30 +29,59 @@ struct Shown {
 impl Screen {
     pub(super) fn new(machine: Machine, mut process: Child) -> Self {
         let shown = Arc::<Shown>::default();
-        let (out, err) = (process.stdout.take().expect("piped"), process.stderr.take().expect("piped"));
+        let (out, err) = (
+            process.stdout.take().expect("piped"),
+            process.stderr.take().expect("piped"),
+        );
         let (for_out, for_err) = (Arc::clone(&shown), Arc::clone(&shown));
-        let readers = vec![std::thread::spawn(move || for_out.read(out)), std::thread::spawn(move || for_err.read(err))];
+        let readers = vec![
+            std::thread::spawn(move || for_out.read(out)),
+            std::thread::spawn(move || for_err.read(err)),
+        ];
         let keyboard = process.stdin.take().expect("piped");
-        Self { process, keyboard, shown, readers, _machine: machine }
+        Self {
+            process,
+            keyboard,
+            shown,
+            readers,
+            _machine: machine,
+        }
     }
 
     /// Types a line.
     pub fn types(&mut self, line: &str) {
-        self.keyboard.write_all(format!("{line}\n").as_bytes()).expect("the program reads what is typed");
+        self.keyboard
+            .write_all(format!("{line}\n").as_bytes())
+            .expect("the program reads what is typed");
     }
 
     /// Waits until this text is on the screen.
     pub fn shows(&self, text: &str) {
-        let bytes = self.shown.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self
+            .shown
+            .bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let missing = |bytes: &mut Vec<u8>| !String::from_utf8_lossy(bytes).contains(text);
-        let (bytes, waited) =
-            self.shown.changed.wait_timeout_while(bytes, PATIENCE, missing).unwrap_or_else(PoisonError::into_inner);
-        assert!(!waited.timed_out(), "{text:?} did not appear on this screen:\n{}", String::from_utf8_lossy(&bytes));
+        let (bytes, waited) = self
+            .shown
+            .changed
+            .wait_timeout_while(bytes, PATIENCE, missing)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            !waited.timed_out(),
+            "{text:?} did not appear on this screen:\n{}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
 
     /// Every byte so far.
     pub fn bytes(&self) -> Vec<u8> {
-        self.shown.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shown
+            .bytes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -60,7 +89,10 @@ impl Shown {
     fn read(&self, mut pipe: impl Read) {
         let mut chunk = [0; 4096];
         while let Ok(count @ 1..) = pipe.read(&mut chunk) {
-            self.bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&chunk[..count]);
+            self.bytes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend_from_slice(&chunk[..count]);
             self.changed.notify_all();
         }
     }

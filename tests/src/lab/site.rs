@@ -1,4 +1,5 @@
-//! A site: a local network behind a router with one public address, as people have them at home and at work.
+//! A site: a local network behind a router with one public address, as people have them at home and
+//! at work.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,9 +32,20 @@ impl Site {
         router.ip(&format!("addr add {}/24 dev hub", host_of(network, ROUTER)));
         lan.route();
         let line = Card::connect(router, WAN, internet.switch(), lab.number());
-        let Lease { address: public, .. } = line.lease().expect("the internet has IPv4");
-        let translation = Mutex::new(Translation { nat, public, forgets_after: FORGETS_AFTER, generation: 1 });
-        let site = Self(Arc::new(Inner { lan, line, translation }));
+        let Lease {
+            address: public, ..
+        } = line.lease().expect("the internet has IPv4");
+        let translation = Mutex::new(Translation {
+            nat,
+            public,
+            forgets_after: FORGETS_AFTER,
+            generation: 1,
+        });
+        let site = Self(Arc::new(Inner {
+            lan,
+            line,
+            translation,
+        }));
         site.retranslate(|_| {});
         site.0.lan.namespace().nft(&firewall(false));
         site
@@ -49,17 +61,27 @@ impl Site {
         &self.0.lan
     }
 
-    /// The router forgets every mapping, as after a power cut: the next packet of each socket comes from another public port.
+    /// The router forgets every mapping, as after a power cut: the next packet of each socket comes
+    /// from another public port.
     pub fn rebind(&self) {
         self.retranslate(|_| {});
     }
 
-    /// The site gets another public address, as each night from some providers; mappings are forgotten.
+    /// The site gets another public address, as each night from some providers; mappings are
+    /// forgotten.
     pub fn renumber(&self) {
         let router = self.0.lan.namespace();
         let old = self.public_ipv4();
-        let new = host_of(old, old.octets()[3].checked_add(1).filter(|&host| host < u8::MAX).expect("fewer than 250 addresses"));
-        let Lease { router: gateway, .. } = self.0.line.lease().expect("the internet has IPv4");
+        let new = host_of(
+            old,
+            old.octets()[3]
+                .checked_add(1)
+                .filter(|&host| host < u8::MAX)
+                .expect("fewer than 250 addresses"),
+        );
+        let Lease {
+            router: gateway, ..
+        } = self.0.line.lease().expect("the internet has IPv4");
         let gateway = gateway.expect("the internet has routers");
         router.ip(&format!(
             "addr add {new}/24 dev {WAN}\naddr del {old}/24 dev {WAN}\naddr replace {new}/24 dev {WAN}\n\
@@ -68,9 +90,13 @@ impl Site {
         self.retranslate(|translation| translation.public = new);
     }
 
-    /// From now on the router forgets a mapping that nothing is sent over for so many whole seconds (30 unless set), and now, all.
+    /// From now on the router forgets a mapping that nothing is sent over for so many whole seconds
+    /// (30 unless set), and now, all.
     pub fn forgets_after(&self, time: Duration) {
-        assert!(time.as_secs() > 0 && time.subsec_nanos() == 0, "the kernel counts whole seconds");
+        assert!(
+            time.as_secs() > 0 && time.subsec_nanos() == 0,
+            "the kernel counts whole seconds"
+        );
         self.retranslate(|translation| translation.forgets_after = time);
     }
 
@@ -101,12 +127,22 @@ impl Site {
 
     /// Changes the mapping rules, which makes the router forget all mappings.
     fn retranslate(&self, change: impl FnOnce(&mut Translation)) {
-        let mut translation = self.0.translation.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut translation = self
+            .0
+            .translation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         change(&mut translation);
         translation.generation += 1;
         let router = self.0.lan.namespace();
-        for timeout in ["nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"] {
-            router.set(&format!("netfilter/{timeout}"), translation.forgets_after.as_secs());
+        for timeout in [
+            "nf_conntrack_udp_timeout",
+            "nf_conntrack_udp_timeout_stream",
+        ] {
+            router.set(
+                &format!("netfilter/{timeout}"),
+                translation.forgets_after.as_secs(),
+            );
         }
         router.nft(&translation.rules());
     }
@@ -114,6 +150,10 @@ impl Site {
 
 impl OnInternet for Site {
     fn public_ipv4(&self) -> Ipv4Addr {
-        self.0.translation.lock().unwrap_or_else(PoisonError::into_inner).public
+        self.0
+            .translation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .public
     }
 }

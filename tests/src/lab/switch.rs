@@ -1,4 +1,5 @@
-//! A switch: a bridge in a namespace of its own, which can be cut in two, lose packets, or go silent on a port.
+//! A switch: a bridge in a namespace of its own, which can be cut in two, lose packets, or go
+//! silent on a port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -36,14 +37,22 @@ struct Traffic {
 
 impl Switch {
     pub(super) fn new(lab: Arc<Shared>, plan: Plan) -> Self {
-        let switch = Self(Arc::new(Inner { lab, plan, namespace: Namespace::new(), traffic: Mutex::default() }));
-        // A bridge without an address of its own takes the lowest of its ports', a new one when ports come and go; to neighbours that
-        // know the old one, a router there is deaf.
+        let switch = Self(Arc::new(Inner {
+            lab,
+            plan,
+            namespace: Namespace::new(),
+            traffic: Mutex::default(),
+        }));
+        // A bridge without an address of its own takes the lowest of its ports', a new one when
+        // ports come and go; to neighbours that know the old one, a router there is deaf.
         let [a, b, c, d] = switch.0.namespace.pid().to_be_bytes();
         let address = format!("02:77:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
-        // Snooping would withhold multicast, STP and its forward delay everything, for the first seconds.
+        // Snooping would withhold multicast, STP and its forward delay everything, for the first
+        // seconds.
         let kind = "type bridge mcast_snooping 0 stp_state 0 forward_delay 0";
-        switch.0.namespace.ip(&format!("link add hub address {address} {kind}\nlink set hub up"));
+        switch.0.namespace.ip(&format!(
+            "link add hub address {address} {kind}\nlink set hub up"
+        ));
         switch
     }
 
@@ -56,7 +65,10 @@ impl Switch {
 
     /// Cuts this switch in two: these machines on one side, all others on the other.
     pub fn cut(&self, machines: &[&Machine]) {
-        let ports = machines.iter().filter_map(|machine| machine.port_on(self)).collect();
+        let ports = machines
+            .iter()
+            .filter_map(|machine| machine.port_on(self))
+            .collect();
         self.change(|traffic| traffic.apart = ports);
     }
 
@@ -78,31 +90,62 @@ impl Switch {
         &self.0.lab
     }
 
-    /// Puts the network device of this name, which is in this switch's namespace already, on the bridge.
+    /// Puts the network device of this name, which is in this switch's namespace already, on the
+    /// bridge.
     pub(super) fn plug_in(&self, port: &str, lease: Option<Lease>) {
-        self.0.namespace.ip(&format!("link set {port} master hub up"));
-        if let (Plan::Internet, Some(Lease { router: Some(router), .. })) = (&self.0.plan, lease) {
-            // No frame passes from line to line, multicast neither: only packets, by way of the router.
-            self.0.namespace.ip(&format!("link set {port} type bridge_slave isolated on\naddr add {router}/24 dev hub"));
+        self.0
+            .namespace
+            .ip(&format!("link set {port} master hub up"));
+        if let (
+            Plan::Internet,
+            Some(Lease {
+                router: Some(router),
+                ..
+            }),
+        ) = (&self.0.plan, lease)
+        {
+            // No frame passes from line to line, multicast neither: only packets, by way of the
+            // router.
+            self.0.namespace.ip(&format!(
+                "link set {port} type bridge_slave isolated on\naddr add {router}/24 dev hub"
+            ));
         }
     }
 
     /// Makes the switch a router, too, as the boxes in people's homes are.
     pub(super) fn route(&self) {
         let namespace = &self.0.namespace;
-        // Neighbours that were told to use each other directly could not: no frame passes between them on an internet.
+        // Neighbours that were told to use each other directly could not: no frame passes between
+        // them on an internet.
         namespace.set("ipv4/conf/all/send_redirects", 0);
         namespace.set("ipv4/conf/hub/send_redirects", 0);
         namespace.set("ipv4/ip_forward", 1);
-        // Frames between neighbours are no business of the router's rules. Kernels without such a setting never thought they were.
-        namespace.tool("sh", &["-c", "f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $f ] || echo 0 > $f"], "").expect(0);
+        // Frames between neighbours are no business of the router's rules. Kernels without such a
+        // setting never thought they were.
+        namespace
+            .tool(
+                "sh",
+                &[
+                    "-c",
+                    "f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $f ] || echo 0 > $f",
+                ],
+                "",
+            )
+            .expect(0);
     }
 
     /// Waits until frames pass through the port.
     pub(super) fn wait_for_port(&self, port: &str) {
         until(&format!("port {port} forwards"), LINK_TIME, || {
-            let shown = self.0.namespace.tool("bridge", &["link", "show", "dev", port], "");
-            if shown.stdout.contains("state forwarding") { Ok(()) } else { Err(shown.to_string()) }
+            let shown = self
+                .0
+                .namespace
+                .tool("bridge", &["link", "show", "dev", port], "");
+            if shown.stdout.contains("state forwarding") {
+                Ok(())
+            } else {
+                Err(shown.to_string())
+            }
         });
     }
 
@@ -130,19 +173,28 @@ impl Switch {
 
     /// Changes what is done to frames, all at once: nftables swaps whole rule sets.
     fn change(&self, change: impl FnOnce(&mut Traffic)) {
-        let mut traffic = self.0.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut traffic = self
+            .0
+            .traffic
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         change(&mut traffic);
         self.0.namespace.nft(&traffic.rules());
     }
 }
 
 impl Traffic {
-    /// The rules for nftables. Frames are dropped at and between ports, so that no machine gets to see an error or a dead link.
+    /// The rules for nftables. Frames are dropped at and between ports, so that no machine gets to
+    /// see an error or a dead link.
     fn rules(&self) -> String {
-        let (mut entering, mut between, mut leaving) = (String::new(), String::new(), String::new());
+        let (mut entering, mut between, mut leaving) =
+            (String::new(), String::new(), String::new());
         if !self.apart.is_empty() {
             let apart = set(&self.apart);
-            let _ = writeln!(between, "iifname {apart} oifname != {apart} drop\niifname != {apart} oifname {apart} drop");
+            let _ = writeln!(
+                between,
+                "iifname {apart} oifname != {apart} drop\niifname != {apart} oifname {apart} drop"
+            );
         }
         if !self.unplugged.is_empty() {
             let unplugged = set(&self.unplugged);
@@ -150,9 +202,14 @@ impl Traffic {
             let _ = writeln!(leaving, "oifname {unplugged} drop");
         }
         for (port, percent) in &self.loss {
-            let _ = writeln!(leaving, "oifname {port} ether type != arp numgen random mod 100 <= {} drop", percent - 1);
+            let _ = writeln!(
+                leaving,
+                "oifname {port} ether type != arp numgen random mod 100 <= {} drop",
+                percent - 1
+            );
         }
-        // What a router that is the switch itself gets and sends is not forwarded, but enters and leaves.
+        // What a router that is the switch itself gets and sends is not forwarded, but enters and
+        // leaves.
         format!(
             "table bridge lab\ndelete table bridge lab\ntable bridge lab {{\n\
              chain entering {{ type filter hook prerouting priority 0\n{entering}}}\n\

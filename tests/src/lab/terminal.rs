@@ -1,4 +1,5 @@
-//! A program in a terminal of its own: keys go in as bytes, and what comes out is read by a terminal emulator, as a person sees it.
+//! A program in a terminal of its own: keys go in as bytes, and what comes out is read by a
+//! terminal emulator, as a person sees it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -66,34 +67,69 @@ impl Size {
     fn winsize(self, cell: Option<(u16, u16)>) -> Winsize {
         let (width, height) = cell.unwrap_or((0, 0));
         let [ws_xpixel, ws_ypixel] = [self.columns * width, self.rows * height];
-        Winsize { ws_row: self.rows, ws_col: self.columns, ws_xpixel, ws_ypixel }
+        Winsize {
+            ws_row: self.rows,
+            ws_col: self.columns,
+            ws_xpixel,
+            ws_ypixel,
+        }
     }
 }
 
 impl Terminal {
     /// Starts what `command` makes of the file that is its terminal.
-    pub(super) fn new(machine: Machine, model: &Model, size: Size, start: impl FnOnce([Stdio; 3]) -> Child) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the system has terminals to give");
-        grantpt(&master).and_then(|()| unlockpt(&master)).expect("this one is ours");
+    pub(super) fn new(
+        machine: Machine,
+        model: &Model,
+        size: Size,
+        start: impl FnOnce([Stdio; 3]) -> Child,
+    ) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)
+            .expect("the system has terminals to give");
+        grantpt(&master)
+            .and_then(|()| unlockpt(&master))
+            .expect("this one is ours");
         tcsetwinsize(&master, size.winsize(model.cell)).expect("a terminal has a size");
         let path = ptsname(&master, Vec::new()).expect("this one is ours");
         let path = path.to_str().expect("ASCII");
-        let slave = File::options().read(true).write(true).open(path).expect("the other end opens");
+        let slave = File::options()
+            .read(true)
+            .write(true)
+            .open(path)
+            .expect("the other end opens");
         let stream = || Stdio::from(slave.try_clone().expect("a file can be cloned"));
         let process = start([stream(), stream(), stream()]);
         let master = File::from(master);
         let emulator = vt100::Parser::new(size.rows, size.columns, 0);
-        let state = Mutex::new(State { emulator, bytes: Vec::new() });
-        let shown = Arc::new(Shown { state, changed: Condvar::new() });
-        let (for_reader, from) = (Arc::clone(&shown), master.try_clone().expect("a file can be cloned"));
+        let state = Mutex::new(State {
+            emulator,
+            bytes: Vec::new(),
+        });
+        let shown = Arc::new(Shown {
+            state,
+            changed: Condvar::new(),
+        });
+        let (for_reader, from) = (
+            Arc::clone(&shown),
+            master.try_clone().expect("a file can be cloned"),
+        );
         let answers = model.answers;
         let reader = Some(std::thread::spawn(move || for_reader.read(from, answers)));
-        Self { process, master, cell: model.cell, shown, reader, _machine: machine }
+        Self {
+            process,
+            master,
+            cell: model.cell,
+            shown,
+            reader,
+            _machine: machine,
+        }
     }
 
     /// Presses keys: their bytes, as a terminal sends them.
     pub fn presses(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).expect("the terminal takes keys");
+        self.master
+            .write_all(keys.as_bytes())
+            .expect("the terminal takes keys");
     }
 
     /// Types a line and presses Enter.
@@ -108,7 +144,11 @@ impl Terminal {
 
     /// Gives the terminal another size.
     pub fn resizes(&mut self, size: Size) {
-        self.shown.state().emulator.screen_mut().set_size(size.rows, size.columns);
+        self.shown
+            .state()
+            .emulator
+            .screen_mut()
+            .set_size(size.rows, size.columns);
         tcsetwinsize(&self.master, size.winsize(self.cell)).expect("a terminal has a size");
     }
 
@@ -126,28 +166,47 @@ impl Terminal {
     pub fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) {
         let state = self.shown.state();
         let missing = |state: &mut State| !wanted(&state.emulator.screen().contents());
-        let (state, waited) =
-            self.shown.changed.wait_timeout_while(state, PATIENCE, missing).unwrap_or_else(PoisonError::into_inner);
-        assert!(!waited.timed_out(), "{what:?} did not appear on this screen:\n{}", state.emulator.screen().contents());
+        let (state, waited) = self
+            .shown
+            .changed
+            .wait_timeout_while(state, PATIENCE, missing)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            !waited.timed_out(),
+            "{what:?} did not appear on this screen:\n{}",
+            state.emulator.screen().contents()
+        );
     }
 
     /// Waits until these bytes have come out.
     pub fn writes(&self, bytes: &str) {
         let state = self.shown.state();
         let missing = |state: &mut State| !contains(&state.bytes, bytes);
-        let (_state, waited) =
-            self.shown.changed.wait_timeout_while(state, PATIENCE, missing).unwrap_or_else(PoisonError::into_inner);
+        let (_state, waited) = self
+            .shown
+            .changed
+            .wait_timeout_while(state, PATIENCE, missing)
+            .unwrap_or_else(PoisonError::into_inner);
         assert!(!waited.timed_out(), "{bytes:?} was not written");
     }
 
-    /// Waits until so many rows of the screen have cells with a colour behind them, as pictures have.
+    /// Waits until so many rows of the screen have cells with a colour behind them, as pictures
+    /// have.
     pub fn shows_coloured_rows(&self, rows: usize) {
         let state = self.shown.state();
         let other = |state: &mut State| coloured_rows(state.emulator.screen()) != rows;
-        let (state, waited) =
-            self.shown.changed.wait_timeout_while(state, PATIENCE, other).unwrap_or_else(PoisonError::into_inner);
+        let (state, waited) = self
+            .shown
+            .changed
+            .wait_timeout_while(state, PATIENCE, other)
+            .unwrap_or_else(PoisonError::into_inner);
         let screen = state.emulator.screen();
-        assert!(!waited.timed_out(), "{} rows are coloured, not {rows}:\n{}", coloured_rows(screen), screen.contents());
+        assert!(
+            !waited.timed_out(),
+            "{} rows are coloured, not {rows}:\n{}",
+            coloured_rows(screen),
+            screen.contents()
+        );
     }
 
     /// Whether these bytes have come out.
@@ -182,19 +241,30 @@ impl Terminal {
             if let Some(status) = self.process.try_wait().expect("the child is ours") {
                 return status.code();
             }
-            assert!(begun.elapsed() < PATIENCE, "it did not end; its screen:\n{}", self.screen());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "it did not end; its screen:\n{}",
+                self.screen()
+            );
             pause(POLL);
         }
     }
 
-    /// Panics unless the terminal is as programs find it: no other screen, no modes, lines that are echoed.
+    /// Panics unless the terminal is as programs find it: no other screen, no modes, lines that are
+    /// echoed.
     pub fn is_given_back(&self) {
         // What was written last may be on its way still.
         until("the terminal is given back", PATIENCE, || {
-            self.left_behind().map_or(Ok(()), |what| Err(format!("{what} was left behind")))
+            self.left_behind()
+                .map_or(Ok(()), |what| Err(format!("{what} was left behind")))
         });
-        let modes = tcgetattr(&self.master).expect("it is a terminal").local_modes;
-        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG), "left raw: {modes:?}");
+        let modes = tcgetattr(&self.master)
+            .expect("it is a terminal")
+            .local_modes;
+        assert!(
+            modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG),
+            "left raw: {modes:?}"
+        );
     }
 
     fn left_behind(&self) -> Option<&'static str> {
@@ -205,7 +275,10 @@ impl Terminal {
             (screen.hide_cursor(), "a hidden cursor"),
             (screen.bracketed_paste(), "bracketed paste"),
             (screen.application_cursor(), "other arrow keys"),
-            (screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None, "the mouse"),
+            (
+                screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None,
+                "the mouse",
+            ),
         ];
         left.into_iter().find_map(|(is, what)| is.then_some(what))
     }
@@ -227,7 +300,9 @@ impl Shown {
             let asked = answers.extract_if(.., |(question, _)| contains(&state.bytes, question));
             let answer: String = asked.map(|(_, answer)| answer).collect();
             drop(state);
-            master.write_all(answer.as_bytes()).expect("the terminal takes an answer");
+            master
+                .write_all(answer.as_bytes())
+                .expect("the terminal takes an answer");
             self.changed.notify_all();
         }
     }
@@ -244,21 +319,43 @@ impl Drop for Terminal {
 }
 
 fn contains(bytes: &[u8], what: &str) -> bool {
-    bytes.windows(what.len()).any(|window| window == what.as_bytes())
+    bytes
+        .windows(what.len())
+        .any(|window| window == what.as_bytes())
 }
 
 fn coloured_rows(screen: &vt100::Screen) -> usize {
     let (rows, columns) = screen.size();
-    let is_coloured = |row, column| screen.cell(row, column).is_some_and(|cell| cell.bgcolor() != vt100::Color::Default);
-    (0..rows).filter(|row| (0..columns).any(|column| is_coloured(*row, column))).count()
+    let is_coloured = |row, column| {
+        screen
+            .cell(row, column)
+            .is_some_and(|cell| cell.bgcolor() != vt100::Color::Default)
+    };
+    (0..rows)
+        .filter(|row| (0..columns).any(|column| is_coloured(*row, column)))
+        .count()
 }
 
-/// What runs a program as the leader of a session that has its standard input as terminal: of package util-linux.
+/// What runs a program as the leader of a session that has its standard input as terminal: of
+/// package util-linux.
 pub(super) fn leader(command: &mut Command, model: &Model, [stdin, stdout, stderr]: [Stdio; 3]) {
-    for name in ["NO_COLOR", "COLORTERM", "TERM_PROGRAM", "TMUX", "STY", "ZELLIJ", "KONSOLE_VERSION", "KITTY_WINDOW_ID"] {
+    for name in [
+        "NO_COLOR",
+        "COLORTERM",
+        "TERM_PROGRAM",
+        "TMUX",
+        "STY",
+        "ZELLIJ",
+        "KONSOLE_VERSION",
+        "KITTY_WINDOW_ID",
+    ] {
         command.env_remove(name);
     }
-    command.env("TERM", "xterm-256color").env("LANG", "C.UTF-8").env("TZ", "UTC").envs(model.variables.iter().copied());
+    command
+        .env("TERM", "xterm-256color")
+        .env("LANG", "C.UTF-8")
+        .env("TZ", "UTC")
+        .envs(model.variables.iter().copied());
     command.stdin(stdin).stdout(stdout).stderr(stderr);
 }
 

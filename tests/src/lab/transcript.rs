@@ -69,7 +69,9 @@ impl Transcript {
             let mut said = self.lock();
             match parsed {
                 Ok(event) => said.events.push(event),
-                Err(_) => said.not_json.push(String::from_utf8_lossy(&line).into_owned()),
+                Err(_) => said
+                    .not_json
+                    .push(String::from_utf8_lossy(&line).into_owned()),
             }
             self.changed.notify_all();
         }
@@ -77,7 +79,8 @@ impl Transcript {
         self.changed.notify_all();
     }
 
-    /// Takes lines of diagnostics until the pipe closes; copies them, under this name, to this program's own.
+    /// Takes lines of diagnostics until the pipe closes; copies them, under this name, to this
+    /// program's own.
     pub(super) fn read_errors(&self, pipe: impl Read, copy_as: Option<&str>) {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
@@ -89,16 +92,26 @@ impl Transcript {
     }
 
     /// Waits until `check` finds what it looks for. The error says what there was instead.
-    pub(super) fn wait<T>(&self, within: Duration, mut check: impl FnMut(&Said) -> Option<T>) -> Result<T, String> {
+    pub(super) fn wait<T>(
+        &self,
+        within: Duration,
+        mut check: impl FnMut(&Said) -> Option<T>,
+    ) -> Result<T, String> {
         let mut found = None;
         let looking = |said: &mut Said| {
             found = check(said);
             found.is_none() && !said.ended && said.not_json.is_empty()
         };
         let guard = self.lock();
-        let (said, _) = self.changed.wait_timeout_while(guard, within, looking).unwrap_or_else(PoisonError::into_inner);
+        let (said, _) = self
+            .changed
+            .wait_timeout_while(guard, within, looking)
+            .unwrap_or_else(PoisonError::into_inner);
         match (found, said.not_json.first()) {
-            (_, Some(line)) => Err(format!("it printed a line that is no JSON: {line:?}\n{}", said.tail())),
+            (_, Some(line)) => Err(format!(
+                "it printed a line that is no JSON: {line:?}\n{}",
+                said.tail()
+            )),
             (Some(found), None) => Ok(found),
             (None, None) if said.ended => Err(format!("the node has ended\n{}", said.tail())),
             (None, None) => Err(format!("not within {within:?}\n{}", said.tail())),
@@ -131,24 +144,36 @@ mod tests {
     #[test]
     fn a_wait_ends_with_what_it_looks_for_or_says_why_not() {
         let transcript = Transcript::default();
-        let error = transcript.wait(SOON, anything).expect_err("nothing was said");
+        let error = transcript
+            .wait(SOON, anything)
+            .expect_err("nothing was said");
         assert!(error.contains("not within"), "{error}");
 
         transcript.read_errors("a warning\n".as_bytes(), None);
         transcript.read_events("{\"event\":\"peer\"}\n".as_bytes());
-        assert_eq!(transcript.wait(SOON, anything).map(|e| e["event"].clone()), Ok("peer".into()));
+        assert_eq!(
+            transcript.wait(SOON, anything).map(|e| e["event"].clone()),
+            Ok("peer".into())
+        );
 
         transcript.begin_run();
         transcript.read_events("".as_bytes());
-        let error = transcript.wait(SOON, anything).expect_err("nothing was said in this run");
-        assert!(error.contains("has ended") && error.contains("a warning") && error.contains("peer"), "{error}");
+        let error = transcript
+            .wait(SOON, anything)
+            .expect_err("nothing was said in this run");
+        assert!(
+            error.contains("has ended") && error.contains("a warning") && error.contains("peer"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_line_that_is_no_json_fails_every_wait() {
         let transcript = Transcript::default();
         transcript.read_events("{}\noops\n".as_bytes());
-        let error = transcript.wait(SOON, anything).expect_err("a line was no JSON");
+        let error = transcript
+            .wait(SOON, anything)
+            .expect_err("a line was no JSON");
         assert!(error.contains("oops"), "{error}");
     }
 }

@@ -1,10 +1,14 @@
 //! Waiting with a deadline, and the only clock of the lab.
 
-#![expect(clippy::disallowed_methods, reason = "a test of real processes polls them, against a deadline on the real clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test of real processes polls them, against a deadline on the real clock"
+)]
 
 use std::time::{Duration, Instant};
 
-/// Asks `check` until it gives a value, and panics with its last answer when that takes longer than `within`.
+/// Asks `check` until it gives a value, and panics with its last answer when that takes longer than
+/// `within`.
 pub fn until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Result<T, String>) -> T {
     let begun = Instant::now();
     let mut gap = GAP_LEAST;
@@ -18,7 +22,8 @@ pub fn until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Result<
     }
 }
 
-/// Lets time pass: for what is about time itself, as a moment for a crash. Never for readiness; that is [`until`].
+/// Lets time pass: for what is about time itself, as a moment for a crash. Never for readiness;
+/// that is [`until`].
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }
@@ -39,6 +44,7 @@ impl Stopwatch {
     }
 }
 
-/// Between two questions; it grows, so that long waits don't burn the processor that what is waited for needs.
+/// Between two questions; it grows, so that long waits don't burn the processor that what is waited
+/// for needs.
 const GAP_LEAST: Duration = Duration::from_millis(2);
 const GAP_MOST: Duration = Duration::from_millis(200);

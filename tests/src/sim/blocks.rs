@@ -1,4 +1,5 @@
-//! Nodes that block one another: no session between the two, and nothing of the blocked one taken or passed on by the other.
+//! Nodes that block one another: no session between the two, and nothing of the blocked one taken
+//! or passed on by the other.
 
 use hobnob::protocol::PeerId;
 use hobnob_core::durable::{Commit, Op};
@@ -8,14 +9,20 @@ use super::world::{Event, World};
 
 impl World {
     pub(super) fn has_blocked(&self, node: usize, author: PeerId) -> bool {
-        self.oracle.index(author).is_some_and(|author| self.blocks.contains(&(node, author)))
+        self.oracle
+            .index(author)
+            .is_some_and(|author| self.blocks.contains(&(node, author)))
     }
 
     pub(super) fn blocked_by(&self, node: usize) -> Vec<PeerId> {
-        self.blocks.range((node, 0)..(node + 1, 0)).map(|(_, other)| self.nodes[*other].id).collect()
+        self.blocks
+            .range((node, 0)..(node + 1, 0))
+            .map(|(_, other)| self.nodes[*other].id)
+            .collect()
     }
 
-    /// One node blocks another, as its user would: sessions between the two end, as if with a goodbye for the one that wants none.
+    /// One node blocks another, as its user would: sessions between the two end, as if with a
+    /// goodbye for the one that wants none.
     pub(super) fn block(&mut self, node: usize, other: usize) {
         if node == other || self.nodes[node].replica.is_none() {
             return;
@@ -25,10 +32,22 @@ impl World {
         self.input(node, Input::Block(author));
         self.settle();
         self.blocks.insert((node, other));
-        let between: Vec<_> = self.conns.iter().filter(|(_, conn)| conn.joins(node, other)).map(|(id, _)| *id).collect();
+        let between: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| conn.joins(node, other))
+            .map(|(id, _)| *id)
+            .collect();
         for conn in between {
             let end = usize::from(self.conns[&conn].ends[1].node == node);
-            self.after(0, Event::Down { conn, end, goodbye: true });
+            self.after(
+                0,
+                Event::Down {
+                    conn,
+                    end,
+                    goodbye: true,
+                },
+            );
         }
     }
 
@@ -45,7 +64,11 @@ impl World {
     pub(super) fn block_or_unblock(&mut self, node: usize) {
         let other = self.pick(self.nodes.len());
         let is_blocked = self.blocks.contains(&(node, other));
-        if is_blocked { self.unblock(node, other) } else { self.block(node, other) }
+        if is_blocked {
+            self.unblock(node, other)
+        } else {
+            self.block(node, other)
+        }
     }
 
     pub(super) fn unblock_everybody(&mut self) {
@@ -59,7 +82,10 @@ impl World {
             if let Op::Append { batch, .. } = op
                 && self.has_blocked(node, batch.batch.name.author)
             {
-                self.fail(format!("n{node} takes entries of {:?}, whose author it has blocked", batch.batch.name));
+                self.fail(format!(
+                    "n{node} takes entries of {:?}, whose author it has blocked",
+                    batch.batch.name
+                ));
             }
         }
     }

@@ -23,7 +23,9 @@ impl World {
     }
 
     fn not_running(&self) -> Option<String> {
-        self.honest().find(|node| self.nodes[*node].replica.is_none()).map(|node| format!("n{node} is not running"))
+        self.honest()
+            .find(|node| self.nodes[*node].replica.is_none())
+            .map(|node| format!("n{node} is not running"))
     }
 
     fn adjacent(&self) -> impl Iterator<Item = (usize, usize)> {
@@ -34,7 +36,11 @@ impl World {
     /// Entries that their author was told are kept.
     fn lost(&self) -> Option<String> {
         for said in &self.oracle.appended {
-            if self.nodes[said.node].disk.durable.holds(&said.name, said.seq) {
+            if self.nodes[said.node]
+                .disk
+                .durable
+                .holds(&said.name, said.seq)
+            {
                 continue;
             }
             let restored = self.oracle.restored_at[said.node].is_some_and(|at| at > said.at);
@@ -44,10 +50,16 @@ impl World {
                     && self.nodes[*holder].disk.durable.holds(&said.name, said.seq)
             });
             if !restored {
-                return Some(format!("n{} has lost {:?} {}", said.node, said.name, said.seq));
+                return Some(format!(
+                    "n{} has lost {:?} {}",
+                    said.node, said.name, said.seq
+                ));
             }
             if let Some((holder, _)) = holder {
-                return Some(format!("n{} did not get back {:?} {} from n{holder}", said.node, said.name, said.seq));
+                return Some(format!(
+                    "n{} did not get back {:?} {} from n{holder}",
+                    said.node, said.name, said.seq
+                ));
             }
         }
         None
@@ -60,7 +72,9 @@ impl World {
 
     pub(super) fn held(&self, node: usize, conversation: ConversationId) -> Held {
         let logs = self.nodes[node].disk.durable.logs.iter();
-        let logs = logs.filter(|(name, _)| name.conversation == conversation && !self.oracle.hostile.contains(&name.author));
+        let logs = logs.filter(|(name, _)| {
+            name.conversation == conversation && !self.oracle.hostile.contains(&name.author)
+        });
         logs.map(|(name, log)| (*name, log.held())).collect()
     }
 
@@ -71,21 +85,29 @@ impl World {
             for (name, held) in self.held(a, id) {
                 let lacks = held.minus(theirs.get(&name).unwrap_or(&Ranges::new()));
                 if let Some(seq) = lacks.first() {
-                    return Some(format!("n{b} lacks {name:?} {seq} of its conversation with n{a}"));
+                    return Some(format!(
+                        "n{b} lacks {name:?} {seq} of its conversation with n{a}"
+                    ));
                 }
             }
         }
         None
     }
 
-    /// Members that are connected by any path hold the same, but for what was said before they came.
+    /// Members that are connected by any path hold the same, but for what was said before they
+    /// came.
     fn apart_in_secret(&self) -> Option<String> {
         let secret = self.oracle.secret?;
-        let mut left: BTreeSet<usize> = self.honest().filter(|node| self.is_in(*node, secret)).collect();
+        let mut left: BTreeSet<usize> = self
+            .honest()
+            .filter(|node| self.is_in(*node, secret))
+            .collect();
         while let Some(first) = left.pop_first() {
             let mut group = BTreeSet::from([first]);
             loop {
-                let next = self.adjacent().find(|(a, b)| group.contains(a) && left.contains(b));
+                let next = self
+                    .adjacent()
+                    .find(|(a, b)| group.contains(a) && left.contains(b));
                 let Some((_, b)) = next else { break };
                 left.remove(&b);
                 group.insert(b);
@@ -104,7 +126,12 @@ impl World {
                 all.entry(name).or_default().insert_all(&held);
             }
         }
-        let said_at: BTreeMap<_, _> = self.oracle.appended.iter().map(|said| ((said.name, said.seq), said.at)).collect();
+        let said_at: BTreeMap<_, _> = self
+            .oracle
+            .appended
+            .iter()
+            .map(|said| ((said.name, said.seq), said.at))
+            .collect();
         for &node in group {
             let held = self.held(node, secret);
             let since = self.oracle.in_secret_since[node].unwrap_or(u64::MAX);
@@ -112,11 +139,14 @@ impl World {
                 let mine = held.get(name).cloned().unwrap_or_default();
                 let lacks = of_all.minus(&mine);
                 for seq in lacks.iter().flat_map(|(first, last)| first..=last) {
-                    let after_it_came = said_at.get(&(*name, seq)).is_some_and(|at| *at > since) && !self.cuts_are_odd();
+                    let after_it_came = said_at.get(&(*name, seq)).is_some_and(|at| *at > since)
+                        && !self.cuts_are_odd();
                     let hole = mine.first().is_some_and(|first| seq > first);
                     let history = !self.cuts_are_odd() && group.len() > 1;
                     if after_it_came || hole || history {
-                        return Some(format!("n{node} lacks {name:?} {seq} of the room with a secret"));
+                        return Some(format!(
+                            "n{node} lacks {name:?} {seq} of the room with a secret"
+                        ));
                     }
                 }
             }
@@ -124,9 +154,11 @@ impl World {
         None
     }
 
-    /// Whether newcomers may have got less than everything: a short history, or a clock that makes all of it old.
+    /// Whether newcomers may have got less than everything: a short history, or a clock that makes
+    /// all of it old.
     pub(super) fn cuts_are_odd(&self) -> bool {
-        self.script.clock_jumped || self.script.newcomer_entries < hobnob_core::replica::NEWCOMER_ENTRIES
+        self.script.clock_jumped
+            || self.script.newcomer_entries < hobnob_core::replica::NEWCOMER_ENTRIES
     }
 
     /// What a node holds of the open room, those it was for hold too, if they are its neighbours.
@@ -141,10 +173,16 @@ impl World {
                 let lacks = held.minus(theirs.get(&name).unwrap_or(&Ranges::new()));
                 let mut lacks = lacks.iter().flat_map(|(first, last)| first..=last);
                 let log = &self.nodes[a].disk.durable.logs[&name];
-                // What shares its signature with entries that are not for the peer can't be sent to it.
-                let sendable = |seq: &Seq| log.signed_after(*seq).all(|seq| self.oracle.is_for(a, &name, seq, self.nodes[b].id));
+                // What shares its signature with entries that are not for the peer can't be sent to
+                // it.
+                let sendable = |seq: &Seq| {
+                    log.signed_after(*seq)
+                        .all(|seq| self.oracle.is_for(a, &name, seq, self.nodes[b].id))
+                };
                 if let Some(seq) = lacks.find(sendable) {
-                    return Some(format!("n{b} lacks {name:?} {seq}, which n{a} has for it in the lobby"));
+                    return Some(format!(
+                        "n{b} lacks {name:?} {seq}, which n{a} has for it in the lobby"
+                    ));
                 }
             }
         }
@@ -156,7 +194,10 @@ impl World {
         for said in self.oracle.said.values() {
             let waits = !said.answered && self.nodes[said.node].life == said.life;
             if waits {
-                return Some(format!("n{} never heard what became of “{}”", said.node, said.body));
+                return Some(format!(
+                    "n{} never heard what became of “{}”",
+                    said.node, said.body
+                ));
             }
         }
         for node in self.honest() {
@@ -165,20 +206,32 @@ impl World {
                     continue;
                 }
                 for (seq, stored) in &log.entries {
-                    let entry = hobnob::protocol::Entry::decode(&stored.bytes).expect("was read before");
+                    let entry =
+                        hobnob::protocol::Entry::decode(&stored.bytes).expect("was read before");
                     if let hobnob::protocol::Body::Text(text) = &entry.body
                         && self.oracle.failed.contains(text)
                     {
-                        return Some(format!("n{node} has {name:?} {seq}, of which its author was told that it failed"));
+                        return Some(format!(
+                            "n{node} has {name:?} {seq}, of which its author was told that it failed"
+                        ));
                     }
                 }
             }
             let durable = &self.nodes[node].disk.durable;
             let replica = self.nodes[node].replica.as_ref()?;
-            for record in replica.conversations().filter(|record| durable.conversations.get(&record.id) != Some(record)) {
-                let written = durable.logs.keys().any(|name| name.conversation == record.id);
+            for record in replica
+                .conversations()
+                .filter(|record| durable.conversations.get(&record.id) != Some(record))
+            {
+                let written = durable
+                    .logs
+                    .keys()
+                    .any(|name| name.conversation == record.id);
                 if written || self.is_in(node, record.id) {
-                    return Some(format!("n{node} takes {:?} for something else than its store does", record.id));
+                    return Some(format!(
+                        "n{node} takes {:?} for something else than its store does",
+                        record.id
+                    ));
                 }
             }
         }

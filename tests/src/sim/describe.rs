@@ -1,6 +1,9 @@
 //! Inputs and outputs in a line each, for a trace that a person reads.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "what needs no words of its own is shown as it is")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what needs no words of its own is shown as it is"
+)]
 
 use hobnob::protocol::Frame;
 use hobnob_core::replica::{Input, Output};
@@ -9,13 +12,23 @@ pub(super) fn input(input: &Input) -> String {
     match input {
         Input::Batch(session, batch) => {
             let last = batch.clone().read().map_or(0, |batch| batch.last());
-            format!("batch on {}: {:?} {}..={last}", session.0, batch.name, batch.first)
+            format!(
+                "batch on {}: {:?} {}..={last}",
+                session.0, batch.name, batch.first
+            )
         }
         Input::Read(session, name, Ok(batches)) => {
-            let spans: Vec<_> = batches.iter().map(|b| (b.first, b.clone().read().map_or(0, |b| b.last()))).collect();
+            let spans: Vec<_> = batches
+                .iter()
+                .map(|b| (b.first, b.clone().read().map_or(0, |b| b.last())))
+                .collect();
             format!("read for {}: {name:?} {spans:?}", session.0)
         }
-        Input::Append { token, conversation, body } => {
+        Input::Append {
+            token,
+            conversation,
+            body,
+        } => {
             let text: String = format!("{body:?}").chars().take(20).collect();
             format!("append {} {conversation:?} {text}", token.0)
         }
@@ -29,15 +42,22 @@ pub(super) fn output(output: &Output) -> String {
             let ops: Vec<_> = commit.ops.iter().map(op).collect();
             format!("commit {}: {}", commit.id.0, ops.join(", "))
         }
-        Output::Send(session, frame) => format!("send on {}: {:?}", session.0, Frame::decode(frame)),
+        Output::Send(session, frame) => {
+            format!("send on {}: {:?}", session.0, Frame::decode(frame))
+        }
         Output::SendBatch(session, frame) => match Frame::decode(frame) {
             Ok(Frame::Batch(batch)) => {
                 let last = batch.clone().read().map_or(0, |batch| batch.last());
-                format!("send on {}: batch {:?} {}..={last}", session.0, batch.name, batch.first)
+                format!(
+                    "send on {}: batch {:?} {}..={last}",
+                    session.0, batch.name, batch.first
+                )
             }
             other => format!("send on {}: {other:?}", session.0),
         },
-        Output::Received { batch, first, last, .. } => format!("received {:?} {first}..={last}", batch.batch.name),
+        Output::Received {
+            batch, first, last, ..
+        } => format!("received {:?} {first}..={last}", batch.batch.name),
         other => format!("{other:?}"),
     }
 }
@@ -45,7 +65,16 @@ pub(super) fn output(output: &Output) -> String {
 fn op(op: &hobnob_core::durable::Op) -> String {
     use hobnob_core::durable::Op;
     match op {
-        Op::Append { batch, from, to, audience, .. } => format!("append {:?} {from}..={to} for {}", batch.batch.name, audience.0),
+        Op::Append {
+            batch,
+            from,
+            to,
+            audience,
+            ..
+        } => format!(
+            "append {:?} {from}..={to} for {}",
+            batch.batch.name, audience.0
+        ),
         other => format!("{other:?}"),
     }
 }

@@ -1,13 +1,19 @@
 //! A store as the simulator has it: what is durable, and commits on their way there.
 //!
-//! It checks what it is told to keep: no entry twice, no broken chain, nothing of an unknown conversation or audience.
+//! It checks what it is told to keep: no entry twice, no broken chain, nothing of an unknown
+//! conversation or audience.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use hobnob::protocol::batch::BATCH_ENTRIES_BYTES_MAX;
-use hobnob::protocol::{Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature};
-use hobnob_core::durable::{Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op, Run};
+use hobnob::protocol::{
+    Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature,
+};
+use hobnob_core::durable::{
+    Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op,
+    Run,
+};
 
 /// One entry on disk.
 #[derive(Clone)]
@@ -37,16 +43,31 @@ impl StoredLog {
 
     /// The entries from `seq` to the next signature.
     pub(super) fn signed_after(&self, seq: Seq) -> std::ops::RangeInclusive<Seq> {
-        seq..=self.signatures.range(seq..).next().map_or(seq, |(end, _)| *end)
+        seq..=self
+            .signatures
+            .range(seq..)
+            .next()
+            .map_or(seq, |(end, _)| *end)
     }
 
     /// The batch of entries `from..=to`; the author signed at `to`.
     fn batch(&self, name: LogName, from: Seq, to: Seq) -> Batch {
-        let bytes: Vec<u8> = self.entries.range(from..=to).flat_map(|(_, stored)| stored.bytes.to_vec()).collect();
-        Batch { name, first: from, prev: self.entries[&from].prev, entries: bytes.into(), signature: self.signatures[&to] }
+        let bytes: Vec<u8> = self
+            .entries
+            .range(from..=to)
+            .flat_map(|(_, stored)| stored.bytes.to_vec())
+            .collect();
+        Batch {
+            name,
+            first: from,
+            prev: self.entries[&from].prev,
+            entries: bytes.into(),
+            signature: self.signatures[&to],
+        }
     }
 
-    /// Where a batch that starts at `from` ends: at the last signature that fits a frame, the first one at or after `to` at most.
+    /// Where a batch that starts at `from` ends: at the last signature that fits a frame, the first
+    /// one at or after `to` at most.
     fn end_of_batch(&self, from: Seq, to: Seq) -> Option<Seq> {
         let (mut bytes, mut end) = (0, None);
         for (expected, (&seq, stored)) in (from..).zip(self.entries.range(from..)) {
@@ -66,15 +87,29 @@ impl StoredLog {
 
     fn edges(&self) -> Vec<(Seq, EntryHash)> {
         let held = self.held();
-        held.iter().flat_map(|(first, last)| [(first - 1, self.entries[&first].prev), (last, self.entries[&last].hash)]).collect()
+        held.iter()
+            .flat_map(|(first, last)| {
+                [
+                    (first - 1, self.entries[&first].prev),
+                    (last, self.entries[&last].hash),
+                ]
+            })
+            .collect()
     }
 
     fn runs(&self) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
         for (&seq, stored) in &self.entries {
-            match runs.last_mut().filter(|run| run.last + 1 == seq && run.audience == stored.audience) {
+            match runs
+                .last_mut()
+                .filter(|run| run.last + 1 == seq && run.audience == stored.audience)
+            {
                 Some(run) => run.last = seq,
-                None => runs.push(Run { first: seq, last: seq, audience: stored.audience }),
+                None => runs.push(Run {
+                    first: seq,
+                    last: seq,
+                    audience: stored.audience,
+                }),
             }
         }
         runs
@@ -96,7 +131,9 @@ pub(super) struct Durable {
 
 impl Durable {
     pub(super) fn holds(&self, name: &LogName, seq: Seq) -> bool {
-        self.logs.get(name).is_some_and(|log| log.entries.contains_key(&seq))
+        self.logs
+            .get(name)
+            .is_some_and(|log| log.entries.contains_key(&seq))
     }
 
     pub(super) fn network(&self) -> Option<u64> {
@@ -110,7 +147,13 @@ impl Durable {
                 Op::Conversation(record) => {
                     self.conversations.insert(record.id, record.clone());
                 }
-                Op::Append { batch, from, to, audience, received_at_ms } => {
+                Op::Append {
+                    batch,
+                    from,
+                    to,
+                    audience,
+                    received_at_ms,
+                } => {
                     self.append(batch, *from, *to, *audience, *received_at_ms)?;
                 }
                 Op::Audience(record) => {
@@ -124,7 +167,11 @@ impl Durable {
                     self.acked.insert((*name, *peer), ranges.clone());
                 }
                 Op::Trim(name, first) => {
-                    self.logs.entry(*name).or_default().entries.retain(|seq, _| seq >= first);
+                    self.logs
+                        .entry(*name)
+                        .or_default()
+                        .entries
+                        .retain(|seq, _| seq >= first);
                 }
                 Op::Alive(alive) => self.alive = Some(*alive),
             }
@@ -132,45 +179,89 @@ impl Durable {
         Ok(())
     }
 
-    fn append(&mut self, batch: &CheckedBatch, from: Seq, to: Seq, audience: AudienceId, at: u64) -> Result<(), String> {
+    fn append(
+        &mut self,
+        batch: &CheckedBatch,
+        from: Seq,
+        to: Seq,
+        audience: AudienceId,
+        at: u64,
+    ) -> Result<(), String> {
         let name = batch.batch.name;
         if !self.conversations.contains_key(&name.conversation) {
-            return Err(format!("an entry of the conversation {:?}, which the store does not know", name.conversation));
+            return Err(format!(
+                "an entry of the conversation {:?}, which the store does not know",
+                name.conversation
+            ));
         }
         if audience != AudienceId::MEMBERS && !self.audiences.contains_key(&audience) {
-            return Err(format!("an entry for {audience:?}, which the store does not know"));
+            return Err(format!(
+                "an entry for {audience:?}, which the store does not know"
+            ));
         }
         let next_ordinal = &mut self.next_ordinal;
         let log = self.logs.entry(name).or_insert_with(|| {
             *next_ordinal += 1;
-            StoredLog { ordinal: *next_ordinal, ..StoredLog::default() }
+            StoredLog {
+                ordinal: *next_ordinal,
+                ..StoredLog::default()
+            }
         });
         for seq in from..=to {
-            let entry = batch.at(seq).ok_or_else(|| format!("{name:?} {seq} is not in its batch"))?;
-            let prev = batch.hash_at(seq - 1).expect("the entry at `seq` has one before it");
-            let broken_before = log.entries.get(&(seq - 1)).is_some_and(|before| before.hash != prev);
-            let broken_after = log.entries.get(&(seq + 1)).is_some_and(|after| after.prev != entry.hash);
+            let entry = batch
+                .at(seq)
+                .ok_or_else(|| format!("{name:?} {seq} is not in its batch"))?;
+            let prev = batch
+                .hash_at(seq - 1)
+                .expect("the entry at `seq` has one before it");
+            let broken_before = log
+                .entries
+                .get(&(seq - 1))
+                .is_some_and(|before| before.hash != prev);
+            let broken_after = log
+                .entries
+                .get(&(seq + 1))
+                .is_some_and(|after| after.prev != entry.hash);
             if broken_before || broken_after {
                 return Err(format!("the chain of {name:?} is broken at {seq}"));
             }
             let (bytes, hash, lamport) = (entry.bytes.clone(), entry.hash, entry.entry.lamport);
-            let stored = Stored { bytes, prev, hash, lamport, received_at_ms: at, audience };
+            let stored = Stored {
+                bytes,
+                prev,
+                hash,
+                lamport,
+                received_at_ms: at,
+                audience,
+            };
             if log.entries.insert(seq, stored).is_some() {
                 return Err(format!("{name:?} {seq} is stored twice"));
             }
         }
         if to < batch.last() && !log.entries.contains_key(&(to + 1)) {
-            return Err(format!("{name:?} {to}, which is neither the end of its batch nor held on from there"));
+            return Err(format!(
+                "{name:?} {to}, which is neither the end of its batch nor held on from there"
+            ));
         }
         log.signatures.insert(batch.last(), batch.batch.signature);
         Ok(())
     }
 
-    /// Batches from `from` on to `to` or a little further, at most eight of them: the rest is asked for when they are gone.
+    /// Batches from `from` on to `to` or a little further, at most eight of them: the rest is asked
+    /// for when they are gone.
     pub(super) fn read(&self, name: LogName, from: Seq, to: Seq) -> Vec<Batch> {
         let (mut batches, mut at) = (Vec::new(), from);
-        while let Some(log) = self.logs.get(&name).filter(|_| at <= to && batches.len() < 8) {
-            let Some(end) = log.end_of_batch(at, to).filter(|_| log.entries.contains_key(&at)) else { break };
+        while let Some(log) = self
+            .logs
+            .get(&name)
+            .filter(|_| at <= to && batches.len() < 8)
+        {
+            let Some(end) = log
+                .end_of_batch(at, to)
+                .filter(|_| log.entries.contains_key(&at))
+            else {
+                break;
+            };
             batches.push(log.batch(name, at, end));
             at = end + 1;
         }
@@ -178,10 +269,22 @@ impl Durable {
     }
 
     /// The first of the last `most` entries that came since `since_ms`, by log.
-    pub(super) fn newcomer_cut(&self, room: ConversationId, since_ms: u64, most: usize) -> BTreeMap<LogName, Seq> {
+    pub(super) fn newcomer_cut(
+        &self,
+        room: ConversationId,
+        since_ms: u64,
+        most: usize,
+    ) -> BTreeMap<LogName, Seq> {
         let mut newest = Vec::new();
-        for (name, log) in self.logs.iter().filter(|(name, _)| name.conversation == room) {
-            let recent = log.entries.iter().filter(|(_, stored)| stored.received_at_ms >= since_ms);
+        for (name, log) in self
+            .logs
+            .iter()
+            .filter(|(name, _)| name.conversation == room)
+        {
+            let recent = log
+                .entries
+                .iter()
+                .filter(|(_, stored)| stored.received_at_ms >= since_ms);
             newest.extend(recent.map(|(&seq, stored)| (stored.lamport, *name, seq)));
         }
         newest.sort();
@@ -198,12 +301,25 @@ impl Durable {
         let mut lamport = BTreeMap::<ConversationId, u64>::new();
         let mut logs = Vec::new();
         for (name, log) in &self.logs {
-            let Some((&last, stored)) = log.entries.last_key_value() else { continue };
-            let highest = log.entries.values().map(|stored| stored.lamport).max().unwrap_or(0);
+            let Some((&last, stored)) = log.entries.last_key_value() else {
+                continue;
+            };
+            let highest = log
+                .entries
+                .values()
+                .map(|stored| stored.lamport)
+                .max()
+                .unwrap_or(0);
             let of_all = lamport.entry(name.conversation).or_default();
             *of_all = highest.max(*of_all);
             let (head, edges) = ((last, stored.hash), log.edges());
-            logs.push(LogRecord { name: *name, ordinal: log.ordinal, runs: log.runs(), head, edges });
+            logs.push(LogRecord {
+                name: *name,
+                ordinal: log.ordinal,
+                runs: log.runs(),
+                head,
+                edges,
+            });
         }
         Loaded {
             conversations: self.conversations.values().cloned().collect(),
@@ -211,8 +327,16 @@ impl Durable {
             lamport: lamport.into_iter().collect(),
             audiences: self.audiences.values().cloned().collect(),
             last_audience: self.last_audience,
-            lingerers: self.lingerers.iter().map(|(id, list)| (*id, list.clone())).collect(),
-            acked: self.acked.iter().map(|((name, peer), ranges)| (*name, *peer, ranges.clone())).collect(),
+            lingerers: self
+                .lingerers
+                .iter()
+                .map(|(id, list)| (*id, list.clone()))
+                .collect(),
+            acked: self
+                .acked
+                .iter()
+                .map(|((name, peer), ranges)| (*name, *peer, ranges.clone()))
+                .collect(),
             alive: self.alive,
         }
     }

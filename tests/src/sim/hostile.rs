@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use hobnob::protocol::frame::AuthorHeads;
 use hobnob::protocol::{
-    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges, Seq, Signature,
+    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
+    Ranges, Seq, Signature,
 };
 
 use super::link::{BATCHES, CONTROL, Item};
@@ -29,19 +30,34 @@ pub(super) struct Hostile {
 
 impl Hostile {
     pub(super) fn new(rooms: BTreeSet<ConversationId>, run: u64) -> Self {
-        Self { rooms, run, seen: VecDeque::new(), chains: BTreeMap::new(), acts: 0 }
+        Self {
+            rooms,
+            run,
+            seen: VecDeque::new(),
+            chains: BTreeMap::new(),
+            acts: 0,
+        }
     }
 }
 
 impl World {
-    pub(super) fn seen_by_hostile(&mut self, node: usize, conn: u64, end: usize, lane: usize, frame: Bytes) {
+    pub(super) fn seen_by_hostile(
+        &mut self,
+        node: usize,
+        conn: u64,
+        end: usize,
+        lane: usize,
+        frame: Bytes,
+    ) {
         if lane == BATCHES
             && let Some(conn) = self.conns.get_mut(&conn)
         {
             // Now and then it keeps a permit to itself.
             conn.ends[end].permits += 1;
         }
-        let Some(hostile) = &mut self.nodes[node].hostile else { return };
+        let Some(hostile) = &mut self.nodes[node].hostile else {
+            return;
+        };
         hostile.seen.push_back(frame);
         if hostile.seen.len() > MEMORY {
             hostile.seen.pop_front();
@@ -49,11 +65,16 @@ impl World {
     }
 
     pub(super) fn mischief(&mut self, node: usize) {
-        let Some(hostile) = &mut self.nodes[node].hostile else { return };
+        let Some(hostile) = &mut self.nodes[node].hostile else {
+            return;
+        };
         hostile.acts += 1;
         let more = hostile.acts < ACTS_MAX && !self.script.healed;
-        let ends: Vec<_> =
-            self.conns.iter().flat_map(|(id, conn)| [(*id, 0, conn.ends[0].node), (*id, 1, conn.ends[1].node)]).collect();
+        let ends: Vec<_> = self
+            .conns
+            .iter()
+            .flat_map(|(id, conn)| [(*id, 0, conn.ends[0].node), (*id, 1, conn.ends[1].node)])
+            .collect();
         let ends: Vec<_> = ends.into_iter().filter(|(_, _, of)| *of == node).collect();
         if !ends.is_empty() {
             let (conn, end, _) = ends[self.pick(ends.len())];
@@ -80,9 +101,13 @@ impl World {
             6..=8 => (BATCHES, self.own_chain(node, victim)),
             _ => (BATCHES, self.far_ahead(node, victim)),
         };
-        let Some(conn_of) = self.conns.get_mut(&conn) else { return };
+        let Some(conn_of) = self.conns.get_mut(&conn) else {
+            return;
+        };
         conn_of.ends[end].lanes[lane].outstanding += frame.len();
-        conn_of.ends[end].lanes[lane].queue.push_back(Item::Frame(frame));
+        conn_of.ends[end].lanes[lane]
+            .queue
+            .push_back(Item::Frame(frame));
         self.pump(conn, end, lane);
     }
 
@@ -95,12 +120,19 @@ impl World {
 
     /// Something it has seen, as it was or with a flipped bit.
     fn replay(&mut self, node: usize) -> (usize, Bytes) {
-        let seen = self.nodes[node].hostile.as_ref().map_or(0, |hostile| hostile.seen.len());
+        let seen = self.nodes[node]
+            .hostile
+            .as_ref()
+            .map_or(0, |hostile| hostile.seen.len());
         if seen == 0 {
             return self.garbage();
         }
         let at = self.pick(seen);
-        let mut bytes = self.nodes[node].hostile.as_ref().map(|hostile| hostile.seen[at].to_vec()).unwrap_or_default();
+        let mut bytes = self.nodes[node]
+            .hostile
+            .as_ref()
+            .map(|hostile| hostile.seen[at].to_vec())
+            .unwrap_or_default();
         if self.one_in(2) {
             let at = self.pick(bytes.len());
             bytes[at] ^= 1 << self.below(8);
@@ -110,8 +142,16 @@ impl World {
     }
 
     fn any_conversation(&mut self, node: usize, victim: PeerId) -> ConversationId {
-        let mut all = vec![ConversationId::direct(self.nodes[node].id, victim), ConversationId::from_bytes([7; 32])];
-        all.extend(self.nodes[node].hostile.iter().flat_map(|hostile| hostile.rooms.iter().copied()));
+        let mut all = vec![
+            ConversationId::direct(self.nodes[node].id, victim),
+            ConversationId::from_bytes([7; 32]),
+        ];
+        all.extend(
+            self.nodes[node]
+                .hostile
+                .iter()
+                .flat_map(|hostile| hostile.rooms.iter().copied()),
+        );
         all.extend(self.oracle.secret);
         all[self.pick(all.len())]
     }
@@ -126,11 +166,19 @@ impl World {
 
     fn any_log(&mut self, node: usize, victim: PeerId) -> LogName {
         let (conversation, author) = (self.any_conversation(node, victim), self.any_author());
-        let known: Vec<_> = self.nodes.iter().flat_map(|node| node.disk.durable.logs.keys().copied()).collect();
+        let known: Vec<_> = self
+            .nodes
+            .iter()
+            .flat_map(|node| node.disk.durable.logs.keys().copied())
+            .collect();
         if !known.is_empty() && self.one_in(2) {
             return known[self.pick(known.len())];
         }
-        LogName { conversation, author, log: LogId(self.rng.draw()) }
+        LogName {
+            conversation,
+            author,
+            log: LogId(self.rng.draw()),
+        }
     }
 
     fn any_ranges(&mut self) -> Ranges {
@@ -147,21 +195,45 @@ impl World {
         let ranges = self.any_ranges();
         match self.below(7) {
             0 => Frame::Have(name, ranges),
-            1 => Frame::Want { name, from: self.below(50), to: None },
-            2 => Frame::Want { name, from: self.rng.draw(), to: Some(self.rng.draw()) },
+            1 => Frame::Want {
+                name,
+                from: self.below(50),
+                to: None,
+            },
+            2 => Frame::Want {
+                name,
+                from: self.rng.draw(),
+                to: Some(self.rng.draw()),
+            },
             3 => Frame::Prune(name.conversation, name.author),
             4 => Frame::Conflict(name),
             5 => {
                 let mut digest = [0; 32];
                 digest[0] = self.rng.draw().to_le_bytes()[0];
                 let nothing = self.one_in(3);
-                Frame::Digest(name.conversation, if nothing { AuthorHeads::digest(&[]) } else { digest })
+                Frame::Digest(
+                    name.conversation,
+                    if nothing {
+                        AuthorHeads::digest(&[])
+                    } else {
+                        digest
+                    },
+                )
             }
             _ => {
                 let more = self.one_in(2);
-                let logs = (0..self.between(0, 20)).map(|_| (LogId(self.rng.draw()), ranges.clone())).collect();
-                let authors = vec![AuthorHeads { author: name.author, logs }];
-                Frame::Heads { conversation: name.conversation, more, authors }
+                let logs = (0..self.between(0, 20))
+                    .map(|_| (LogId(self.rng.draw()), ranges.clone()))
+                    .collect();
+                let authors = vec![AuthorHeads {
+                    author: name.author,
+                    logs,
+                }];
+                Frame::Heads {
+                    conversation: name.conversation,
+                    more,
+                    authors,
+                }
             }
         }
     }
@@ -170,9 +242,23 @@ impl World {
     fn forged(&mut self, node: usize, victim: PeerId) -> Batch {
         let name = self.any_log(node, victim);
         let first = self.between(1, 5);
-        let entry = Entry { lamport: self.between(1, 1000), sent_at_ms: 0, body: Body::Text("forged".to_owned()) };
-        let prev = if first == 1 { name.genesis() } else { EntryHash::from_bytes([9; 32]) };
-        Batch { name, first, prev, entries: entry.encode().into(), signature: Signature::from_bytes([3; 64]) }
+        let entry = Entry {
+            lamport: self.between(1, 1000),
+            sent_at_ms: 0,
+            body: Body::Text("forged".to_owned()),
+        };
+        let prev = if first == 1 {
+            name.genesis()
+        } else {
+            EntryHash::from_bytes([9; 32])
+        };
+        Batch {
+            name,
+            first,
+            prev,
+            entries: entry.encode().into(),
+            signature: Signature::from_bytes([3; 64]),
+        }
     }
 
     /// Its own words, which it signs: in one of two chains of one log.
@@ -183,11 +269,25 @@ impl World {
         let texts = self.between(1, 4);
         let salt = self.rng.draw();
         let key = self.nodes[node].key.clone();
-        let hostile = self.nodes[node].hostile.as_mut().expect("asked of hostile nodes only");
-        let name = LogName { conversation, author: key.id(), log: LogId::of_run(hostile.run, &conversation) };
-        let chain = hostile.chains.entry((name, other)).or_insert((0, name.genesis(), 0));
+        let hostile = self.nodes[node]
+            .hostile
+            .as_mut()
+            .expect("asked of hostile nodes only");
+        let name = LogName {
+            conversation,
+            author: key.id(),
+            log: LogId::of_run(hostile.run, &conversation),
+        };
+        let chain = hostile
+            .chains
+            .entry((name, other))
+            .or_insert((0, name.genesis(), 0));
         let entries: Vec<_> = (1..=texts)
-            .map(|n| Entry { lamport: chain.2 + n, sent_at_ms: 0, body: Body::Text(format!("mischief {salt} {n}")) })
+            .map(|n| Entry {
+                lamport: chain.2 + n,
+                sent_at_ms: 0,
+                body: Body::Text(format!("mischief {salt} {n}")),
+            })
             .collect();
         let batch = CheckedBatch::author(&key, name, chain.0 + 1, chain.1, entries);
         if !again {
@@ -200,12 +300,32 @@ impl World {
     fn far_ahead(&mut self, node: usize, victim: PeerId) -> Bytes {
         let conversation = self.any_conversation(node, victim);
         let key = self.nodes[node].key.clone();
-        let name = LogName { conversation, author: key.id(), log: LogId(self.rng.draw()) };
-        let lamport = [1 << 20, 1 << 21, 1 << 52, (1 << 53) - 1, 1 << 53, 1 << 60, u64::MAX][self.pick(7)];
+        let name = LogName {
+            conversation,
+            author: key.id(),
+            log: LogId(self.rng.draw()),
+        };
+        let lamport = [
+            1 << 20,
+            1 << 21,
+            1 << 52,
+            (1 << 53) - 1,
+            1 << 53,
+            1 << 60,
+            u64::MAX,
+        ][self.pick(7)];
         let first = [1, 2, 1000, u64::MAX / 2][self.pick(4)];
-        let prev = if first == 1 { name.genesis() } else { EntryHash::from_bytes([9; 32]) };
+        let prev = if first == 1 {
+            name.genesis()
+        } else {
+            EntryHash::from_bytes([9; 32])
+        };
         let salt = self.rng.draw();
-        let entry = Entry { lamport, sent_at_ms: 0, body: Body::Text(format!("the future {salt}")) };
+        let entry = Entry {
+            lamport,
+            sent_at_ms: 0,
+            body: Body::Text(format!("the future {salt}")),
+        };
         Frame::Batch(CheckedBatch::author(&key, name, first, prev, vec![entry]).batch).encode()
     }
 }

@@ -1,36 +1,63 @@
 //! One peer against one replica, as fast as it can: what it can make the replica remember.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "what a liar is told does not matter to it")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what a liar is told does not matter to it"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob::protocol::frame::AuthorHeads;
-use hobnob::protocol::{Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges, SecretKey};
+use hobnob::protocol::{
+    Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges,
+    SecretKey,
+};
 use hobnob_core::durable::Loaded;
 use hobnob_core::replica::{Input, Output, Replica, Token};
 use hobnob_core::{Now, Rng, SessionId};
 
 use super::oracle;
 
-/// Lies `lies` times, never reads what is said to it; returns how many things the replica remembers for the session, and the bytes
-/// that it handed to it.
+/// Lies `lies` times, never reads what is said to it; returns how many things the replica remembers
+/// for the session, and the bytes that it handed to it.
 pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
     let mut rng = Rng::new(seed);
     let [me, liar] = [1, 2].map(|n| Arc::new(SecretKey::from_seed([n; 32])));
-    let mut now = Now { mono: Duration::ZERO, wall_ms: 1 };
+    let mut now = Now {
+        mono: Duration::ZERO,
+        wall_ms: 1,
+    };
     let mut replica = Replica::new(me.clone(), 7, 1, now, Loaded::default());
     let [(name, key, open), _] = oracle::rooms();
     let session = SessionId(1);
     let direct = ConversationId::direct(me.id(), liar.id());
     let conversations = [key.tag(), direct];
-    replica.handle(now, Input::Join { token: Token(0), name, key, open });
+    replica.handle(
+        now,
+        Input::Join {
+            token: Token(0),
+            name,
+            key,
+            open,
+        },
+    );
     replica.handle(now, Input::SessionUp(session, liar.id()));
-    replica.handle(now, Input::SessionRooms(session, BTreeSet::from([conversations[0]])));
+    replica.handle(
+        now,
+        Input::SessionRooms(session, BTreeSet::from([conversations[0]])),
+    );
     for n in 0..20 {
         let body = Body::Text(format!("{n}"));
-        replica.handle(now, Input::Append { token: Token(n), conversation: conversations[0], body });
+        replica.handle(
+            now,
+            Input::Append {
+                token: Token(n),
+                conversation: conversations[0],
+                body,
+            },
+        );
     }
     let (mut bytes, mut kept) = (0, 0);
     for n in 0..lies {
@@ -45,7 +72,9 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
                 _ => {}
             }
         }
-        answers.into_iter().for_each(|answer| replica.handle(now, answer));
+        answers
+            .into_iter()
+            .for_each(|answer| replica.handle(now, answer));
         if n % 512 == 0 {
             kept = kept.max(replica.kept_of_sessions());
         }
@@ -53,13 +82,22 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
     (kept, bytes)
 }
 
-fn lie(rng: &mut Rng, conversations: &[ConversationId; 2], session: SessionId, liar: &SecretKey) -> Input {
+fn lie(
+    rng: &mut Rng,
+    conversations: &[ConversationId; 2],
+    session: SessionId,
+    liar: &SecretKey,
+) -> Input {
     let conversation = conversations[usize::from(rng.below(2) == 0)];
     let mut author = liar.id();
     if rng.below(2) == 0 && conversation == conversations[0] {
         author = PeerId::from_bytes([rng.draw().to_le_bytes()[0]; 32]);
     }
-    let name = LogName { conversation, author, log: LogId(rng.below(1 << 40)) };
+    let name = LogName {
+        conversation,
+        author,
+        log: LogId(rng.below(1 << 40)),
+    };
     let mut ranges = Ranges::new();
     (0..60).for_each(|_| {
         let first = 1 + rng.below(1 << 40);
@@ -69,18 +107,44 @@ fn lie(rng: &mut Rng, conversations: &[ConversationId; 2], session: SessionId, l
         session,
         match rng.below(7) {
             0 | 1 => Frame::Have(name, ranges),
-            2 => Frame::Want { name, from: rng.below(100), to: None },
+            2 => Frame::Want {
+                name,
+                from: rng.below(100),
+                to: None,
+            },
             3 => Frame::Digest(conversation, [rng.draw().to_le_bytes()[0]; 32]),
             4 => {
-                let logs = (0..30).map(|_| (LogId(rng.draw()), ranges.clone())).collect();
-                Frame::Heads { conversation, more: rng.below(50) > 0, authors: vec![AuthorHeads { author, logs }] }
+                let logs = (0..30)
+                    .map(|_| (LogId(rng.draw()), ranges.clone()))
+                    .collect();
+                Frame::Heads {
+                    conversation,
+                    more: rng.below(50) > 0,
+                    authors: vec![AuthorHeads { author, logs }],
+                }
             }
-            5 => Frame::Digest(ConversationId::from_bytes([rng.draw().to_le_bytes()[1]; 32]), [0; 32]),
+            5 => Frame::Digest(
+                ConversationId::from_bytes([rng.draw().to_le_bytes()[1]; 32]),
+                [0; 32],
+            ),
             _ => {
                 // A gap in a log of its own, each time another.
-                let name = LogName { author: liar.id(), ..name };
-                let entry = Entry { lamport: 1, sent_at_ms: 0, body: Body::Text("x".to_owned()) };
-                let batch = CheckedBatch::author(liar, name, 5, EntryHash::from_bytes([1; 32]), vec![entry]);
+                let name = LogName {
+                    author: liar.id(),
+                    ..name
+                };
+                let entry = Entry {
+                    lamport: 1,
+                    sent_at_ms: 0,
+                    body: Body::Text("x".to_owned()),
+                };
+                let batch = CheckedBatch::author(
+                    liar,
+                    name,
+                    5,
+                    EntryHash::from_bytes([1; 32]),
+                    vec![entry],
+                );
                 return Input::Batch(session, batch.batch);
             }
         },

@@ -66,7 +66,11 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) fn new(node: usize, session: SessionId, peer_rooms: BTreeSet<ConversationId>) -> Self {
+    pub(super) fn new(
+        node: usize,
+        session: SessionId,
+        peer_rooms: BTreeSet<ConversationId>,
+    ) -> Self {
         Self {
             node,
             session,

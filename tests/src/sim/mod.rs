@@ -1,9 +1,11 @@
-//! The simulator: replicas under a virtual clock, with simulated stores and sessions, and everything going wrong that can.
+//! The simulator: replicas under a virtual clock, with simulated stores and sessions, and
+//! everything going wrong that can.
 //!
-//! A run is a function of its seed. It throws a storm at a few nodes (crashes, partitions, full disks, restored backups, cafés),
-//! then mends everything and waits until the replicas agree. What must hold is checked at every step by an oracle that keeps
-//! its own records; `SEED=n` replays one run with a trace. The parts: `script` what happens, `world` events and nodes, `wire`
-//! sessions, `disk` stores, `oracle` and `check` what must be true, `hostile` a node that means harm.
+//! A run is a function of its seed. It throws a storm at a few nodes (crashes, partitions, full
+//! disks, restored backups, cafés), then mends everything and waits until the replicas agree. What
+//! must hold is checked at every step by an oracle that keeps its own records; `SEED=n` replays one
+//! run with a trace. The parts: `script` what happens, `world` events and nodes, `wire` sessions,
+//! `disk` stores, `oracle` and `check` what must be true, `hostile` a node that means harm.
 
 mod blocks;
 mod check;
@@ -85,9 +87,16 @@ fn converge(world: &mut World, since: u64) {
         world.run_until(world.now + SECOND / 2);
         let Some(unmet) = world.unmet() else { break };
         // A liar can make the others ask in vain for a while.
-        let most = if world.oracle.hostile.is_empty() { CONVERGENCE_MAX } else { 2 * CONVERGENCE_MAX };
+        let most = if world.oracle.hostile.is_empty() {
+            CONVERGENCE_MAX
+        } else {
+            2 * CONVERGENCE_MAX
+        };
         if world.now - since > most {
-            world.fail(format!("{} s after everything was mended, {unmet}", most / SECOND));
+            world.fail(format!(
+                "{} s after everything was mended, {unmet}",
+                most / SECOND
+            ));
         }
     }
     world.stats.converged_ms = world.stats.converged_ms.max((world.now - since) / 1000);
@@ -102,11 +111,15 @@ fn rest(world: &mut World) {
     let most = FRAMES_AT_REST_MAX * world.conns.len() as u64;
     let said = world.stats.frames - frames;
     if world.oracle.hostile.is_empty() && (said > most || world.stats.sent > sent) {
-        world.fail(format!("at rest {said} frames and {} entries are sent in a minute", world.stats.sent - sent));
+        world.fail(format!(
+            "at rest {said} frames and {} entries are sent in a minute",
+            world.stats.sent - sent
+        ));
     }
 }
 
-/// Nodes that nothing happens to, each saying something `rounds` times; entries sent per delivery is what is asked of them.
+/// Nodes that nothing happens to, each saying something `rounds` times; entries sent per delivery
+/// is what is asked of them.
 pub fn run_calm(seed: u64, nodes: usize, shape: Shape, rounds: u32) -> Outcome {
     let mut world = World::new(seed, None, false);
     world.set_up_calm(nodes, shape);
@@ -122,7 +135,8 @@ pub fn run_calm(seed: u64, nodes: usize, shape: Shape, rounds: u32) -> Outcome {
     })
 }
 
-/// Two nodes, one of which says, while the other is away, much more than a session is handed at a time.
+/// Two nodes, one of which says, while the other is away, much more than a session is handed at a
+/// time.
 pub fn flood(seed: u64, fault: Option<Fault>) -> Outcome {
     let mut world = World::new(seed, fault, false);
     world.set_up_calm(2, Shape::Mesh);
@@ -138,7 +152,12 @@ pub fn flood(seed: u64, fault: Option<Fault>) -> Outcome {
             world.run_until(world.now + SECOND / 100);
         }
         // As long as the bytes take, and less than it takes to lose one's patience.
-        let slowest = world.conns.values().map(|conn| conn.bytes_per_s).min().unwrap_or(1);
+        let slowest = world
+            .conns
+            .values()
+            .map(|conn| conn.bytes_per_s)
+            .min()
+            .unwrap_or(1);
         world.run_until(world.now + FLOOD * 16_500 * SECOND / slowest + 9 * SECOND / 10);
         if let Some(unmet) = world.unmet() {
             world.fail(format!("after a flood {unmet}"));
@@ -165,8 +184,8 @@ pub fn idle_hour(seed: u64, nodes: usize) -> (Outcome, u64) {
     (outcome, bytes)
 }
 
-/// One of a few nodes blocks another, and all go on talking; then it is undone. Says how many frames a session took in the last
-/// minute of the block, in which nobody said anything.
+/// One of a few nodes blocks another, and all go on talking; then it is undone. Says how many
+/// frames a session took in the last minute of the block, in which nobody said anything.
 pub fn run_blocked(seed: u64, nodes: usize) -> (Outcome, u64) {
     let mut world = World::new(seed, None, false);
     world.set_up_calm(nodes, Shape::Mesh);
@@ -202,11 +221,19 @@ fn guarded(mut world: World, work: impl FnOnce(&mut World)) -> Outcome {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         world.fail(format!("a panic: {}", text.unwrap_or_default()));
     }
-    Outcome { hash: world.trace_hash(), failure: world.failure, stats: world.stats }
+    Outcome {
+        hash: world.trace_hash(),
+        failure: world.failure,
+        stats: world.stats,
+    }
 }
 
 /// Runs many seeds on two threads, and tells of each.
-pub fn run_many(seeds: std::ops::Range<u64>, fault: Option<Fault>, tell: impl Fn(u64, &Outcome) + Sync) {
+pub fn run_many(
+    seeds: std::ops::Range<u64>,
+    fault: Option<Fault>,
+    tell: impl Fn(u64, &Outcome) + Sync,
+) {
     let next = std::sync::atomic::AtomicU64::new(seeds.start);
     let work = || {
         loop {

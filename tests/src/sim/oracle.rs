@@ -1,4 +1,5 @@
-//! What the simulator knows by itself: who said what, who was where when, who may have what. It never asks a replica.
+//! What the simulator knows by itself: who said what, who was where when, who may have what. It
+//! never asks a replica.
 
 mod frames;
 mod presence;
@@ -89,15 +90,24 @@ impl Oracle {
 
     /// Whether `peer` must in the end have the entry of the open room that `holder` has on disk.
     pub(super) fn is_for(&self, holder: usize, name: &LogName, seq: Seq, peer: PeerId) -> bool {
-        name.author == peer || self.stamps.get(&(holder, *name, seq)).is_some_and(|at| self.audiences[*at].must.contains(&peer))
+        name.author == peer
+            || self
+                .stamps
+                .get(&(holder, *name, seq))
+                .is_some_and(|at| self.audiences[*at].must.contains(&peer))
     }
 
     fn may_have(&self, holder: usize, name: &LogName, seq: Seq, peer: PeerId) -> bool {
-        name.author == peer || self.stamps.get(&(holder, *name, seq)).is_some_and(|at| self.audiences[*at].may.contains(&peer))
+        name.author == peer
+            || self
+                .stamps
+                .get(&(holder, *name, seq))
+                .is_some_and(|at| self.audiences[*at].may.contains(&peer))
     }
 
     fn ever_had(&self, peer: PeerId, name: &LogName, seq: Seq) -> bool {
-        self.index(peer).is_some_and(|node| self.ever.contains(&(node, *name, seq)))
+        self.index(peer)
+            .is_some_and(|node| self.ever.contains(&(node, *name, seq)))
     }
 
     // Crashes and restarts.
@@ -112,7 +122,12 @@ impl World {
             (presence.saved, presence.saved_at) = (left, at);
         }
         for op in &commit.ops {
-            let Op::Append { batch, from, to, .. } = op else { continue };
+            let Op::Append {
+                batch, from, to, ..
+            } = op
+            else {
+                continue;
+            };
             let name = batch.batch.name;
             for seq in *from..=*to {
                 self.oracle.ever.insert((node, name, seq));
@@ -125,14 +140,22 @@ impl World {
     /// Each body is said once, and stays where its author put it.
     fn check_body(&mut self, node: usize, batch: &CheckedBatch, seq: Seq) {
         let name = batch.batch.name;
-        let Some(Body::Text(text)) = batch.at(seq).map(|entry| &entry.entry.body) else { return };
+        let Some(Body::Text(text)) = batch.at(seq).map(|entry| &entry.entry.body) else {
+            return;
+        };
         if self.oracle.hostile.contains(&name.author) {
             return;
         }
-        let at = *self.oracle.bodies.entry(text.clone()).or_insert((name, seq));
+        let at = *self
+            .oracle
+            .bodies
+            .entry(text.clone())
+            .or_insert((name, seq));
         if at != (name, seq) {
             let text = text.clone();
-            self.fail(format!("n{node} keeps “{text}” as {name:?} {seq}, and it is {at:?}"));
+            self.fail(format!(
+                "n{node} keeps “{text}” as {name:?} {seq}, and it is {at:?}"
+            ));
         }
     }
 
@@ -146,18 +169,25 @@ impl World {
                 }
             }
             Output::AppendFailed(token, _) => self.append_failed(node, token),
-            Output::Received { batch, first, last, .. } => self.received(node, &batch, first, last),
+            Output::Received {
+                batch, first, last, ..
+            } => self.received(node, &batch, first, last),
             Output::Sent(name, _, first, last) => {
-                let held = (first..=last).all(|seq| self.nodes[node].disk.durable.holds(&name, seq));
+                let held =
+                    (first..=last).all(|seq| self.nodes[node].disk.durable.holds(&name, seq));
                 if !held || name.author != self.nodes[node].id {
-                    self.fail(format!("n{node} says that it sent {name:?} {first}..={last}"));
+                    self.fail(format!(
+                        "n{node} says that it sent {name:?} {first}..={last}"
+                    ));
                 }
             }
             Output::Delivered(name, peer, ranges) => self.delivered(node, name, peer, &ranges),
             Output::Refused(_, refusal) => self.refused(node, &refusal),
             Output::OwnRestored(..) => {
                 if self.oracle.restored_at[node].is_none() && self.oracle.hostile.is_empty() {
-                    self.fail(format!("n{node} gets entries of its own back, and has lost none"));
+                    self.fail(format!(
+                        "n{node} gets entries of its own back, and has lost none"
+                    ));
                 }
             }
             Output::Commit(_)
@@ -173,14 +203,40 @@ impl World {
 
     /// The highest Lamport number of a conversation that a node has on disk.
     pub(super) fn highest_lamport(&self, node: usize, conversation: ConversationId) -> u64 {
-        let logs = self.nodes[node].disk.durable.logs.iter().filter(|(name, _)| name.conversation == conversation);
-        logs.filter_map(|(_, log)| log.entries.last_key_value()).map(|(_, entry)| entry.lamport).max().unwrap_or(0)
+        let logs = self.nodes[node]
+            .disk
+            .durable
+            .logs
+            .iter()
+            .filter(|(name, _)| name.conversation == conversation);
+        logs.filter_map(|(_, log)| log.entries.last_key_value())
+            .map(|(_, entry)| entry.lamport)
+            .max()
+            .unwrap_or(0)
     }
 
-    pub(super) fn says(&mut self, node: usize, conversation: ConversationId, body: String) -> Token {
+    pub(super) fn says(
+        &mut self,
+        node: usize,
+        conversation: ConversationId,
+        body: String,
+    ) -> Token {
         let token = self.oracle.token();
-        let (life, after) = (self.nodes[node].life, self.highest_lamport(node, conversation));
-        self.oracle.said.insert(token.0, Said { node, life, conversation, body, answered: false, after });
+        let (life, after) = (
+            self.nodes[node].life,
+            self.highest_lamport(node, conversation),
+        );
+        self.oracle.said.insert(
+            token.0,
+            Said {
+                node,
+                life,
+                conversation,
+                body,
+                answered: false,
+                after,
+            },
+        );
         token
     }
 
@@ -191,30 +247,56 @@ impl World {
                 Some((said.conversation, said.body.clone(), said.after))
             }
             Some(_) | None => {
-                self.fail(format!("n{node} answers {token:?}, which it was not asked or has answered"));
+                self.fail(format!(
+                    "n{node} answers {token:?}, which it was not asked or has answered"
+                ));
                 None
             }
         }
     }
 
     fn appended(&mut self, node: usize, token: Token, name: LogName, seq: Seq) {
-        let Some((conversation, body, after)) = self.answered(node, token) else { return };
-        self.stats.appended += 1;
-        let stored = self.nodes[node].disk.durable.logs.get(&name).and_then(|log| log.entries.get(&seq));
-        let Some(stored) = stored else {
-            return self.fail(format!("n{node} says that “{body}” is kept as {name:?} {seq}, and it is not on disk"));
+        let Some((conversation, body, after)) = self.answered(node, token) else {
+            return;
         };
-        let entry = hobnob::protocol::Entry::decode(&stored.bytes).expect("what is on disk was read before");
-        if entry.body != Body::Text(body.clone()) || name.conversation != conversation || name.author != self.nodes[node].id {
-            return self.fail(format!("n{node} says that “{body}” is {name:?} {seq}, which is {:?}", entry.body));
+        self.stats.appended += 1;
+        let stored = self.nodes[node]
+            .disk
+            .durable
+            .logs
+            .get(&name)
+            .and_then(|log| log.entries.get(&seq));
+        let Some(stored) = stored else {
+            return self.fail(format!(
+                "n{node} says that “{body}” is kept as {name:?} {seq}, and it is not on disk"
+            ));
+        };
+        let entry = hobnob::protocol::Entry::decode(&stored.bytes)
+            .expect("what is on disk was read before");
+        if entry.body != Body::Text(body.clone())
+            || name.conversation != conversation
+            || name.author != self.nodes[node].id
+        {
+            return self.fail(format!(
+                "n{node} says that “{body}” is {name:?} {seq}, which is {:?}",
+                entry.body
+            ));
         }
         // A liar's impossible numbers are not followed.
         if entry.lamport <= after && self.oracle.hostile.is_empty() {
-            self.fail(format!("“{body}” of n{node} has the Lamport number {}, and answers to {after}", entry.lamport));
+            self.fail(format!(
+                "“{body}” of n{node} has the Lamport number {}, and answers to {after}",
+                entry.lamport
+            ));
         }
         let place = self.oracle.appended.len();
         self.oracle.place.insert((name, seq), place);
-        self.oracle.appended.push(Appended { node, name, seq, at: self.now });
+        self.oracle.appended.push(Appended {
+            node,
+            name,
+            seq,
+            at: self.now,
+        });
     }
 
     fn append_failed(&mut self, node: usize, token: Token) {
@@ -230,7 +312,9 @@ impl World {
         }
         for seq in first..=last {
             if !self.nodes[node].disk.durable.holds(&name, seq) {
-                return self.fail(format!("n{node} shows {name:?} {seq}, which is not on its disk"));
+                return self.fail(format!(
+                    "n{node} shows {name:?} {seq}, which is not on its disk"
+                ));
             }
             if !self.oracle.shown[node].insert((name, seq)) {
                 return self.fail(format!("n{node} shows {name:?} {seq} twice"));
@@ -239,11 +323,16 @@ impl World {
         }
     }
 
-    /// In direct conversations and rooms with a secret, an author's entries come out in the order in which they were said.
+    /// In direct conversations and rooms with a secret, an author's entries come out in the order
+    /// in which they were said.
     fn check_order(&mut self, node: usize, name: LogName, seq: Seq) {
-        // Where a newcomer got only the end of a log, those who had its beginning may get that end before the middle.
+        // Where a newcomer got only the end of a log, those who had its beginning may get that end
+        // before the middle.
         let odd = Some(name.conversation) == self.oracle.secret && self.cuts_are_odd();
-        if odd || self.oracle.is_open(name.conversation) || self.oracle.hostile.contains(&name.author) {
+        if odd
+            || self.oracle.is_open(name.conversation)
+            || self.oracle.hostile.contains(&name.author)
+        {
             return;
         }
         let last = self.oracle.last_in_log[node].insert(name, seq).unwrap_or(0);
@@ -255,21 +344,28 @@ impl World {
             return;
         }
         // An entry that its author never learned to be durable has no place; its log says enough.
-        let Some(&place) = self.oracle.place.get(&(name, seq)) else { return };
+        let Some(&place) = self.oracle.place.get(&(name, seq)) else {
+            return;
+        };
         let before = self.oracle.last_shown[node].insert((name.conversation, name.author), place);
         if before.is_some_and(|before| before > place) {
-            self.fail(format!("n{node} shows {name:?} {seq}, which was said before what it showed last"));
+            self.fail(format!(
+                "n{node} shows {name:?} {seq}, which was said before what it showed last"
+            ));
         }
     }
 
     fn delivered(&mut self, node: usize, name: LogName, peer: PeerId, ranges: &Ranges) {
-        let Some(other) = self.oracle.index(peer) else { return };
+        let Some(other) = self.oracle.index(peer) else {
+            return;
+        };
         if self.oracle.hostile.contains(&peer) {
             return;
         }
         for seq in ranges.iter().flat_map(|(first, last)| first..=last) {
             let holds = self.nodes[other].disk.durable.holds(&name, seq);
-            let lost = self.oracle.restored_at[other].is_some() && self.oracle.ever_had(peer, &name, seq);
+            let lost =
+                self.oracle.restored_at[other].is_some() && self.oracle.ever_had(peer, &name, seq);
             if !holds && !lost {
                 return self.fail(format!("n{node} says that n{other} has {name:?} {seq}, and it is not on n{other}'s disk"));
             }
@@ -287,7 +383,9 @@ impl World {
             | Refusal::Lamport
             | Refusal::Misplaced => {
                 if self.oracle.hostile.is_empty() {
-                    self.fail(format!("n{node} refuses something of an honest node: {refusal}"));
+                    self.fail(format!(
+                        "n{node} refuses something of an honest node: {refusal}"
+                    ));
                 }
             }
         }
@@ -298,7 +396,13 @@ impl World {
 
 /// The two rooms of every run.
 pub(super) fn rooms() -> [(hobnob::protocol::RoomName, RoomKey, bool); 2] {
-    let name = |text: &str| text.parse::<hobnob::protocol::RoomName>().expect("a room's name");
+    let name = |text: &str| {
+        text.parse::<hobnob::protocol::RoomName>()
+            .expect("a room's name")
+    };
     let (lobby, ops) = (name("lobby"), name("ops"));
-    [(lobby.clone(), RoomKey::derive(&lobby, b""), true), (ops.clone(), RoomKey::derive(&ops, b"s3cret"), false)]
+    [
+        (lobby.clone(), RoomKey::derive(&lobby, b""), true),
+        (ops.clone(), RoomKey::derive(&ops, b"s3cret"), false),
+    ]
 }

@@ -114,7 +114,11 @@ impl World {
         self.set_rooms();
         let n = 2 + usize::try_from(self.below(6).min(self.rng.clone().below(6))).expect("small");
         for node in 0..n {
-            let skew = if self.one_in(2) { 0 } else { self.below(2 * TEN_YEARS_MS) as i64 - TEN_YEARS_MS as i64 };
+            let skew = if self.one_in(2) {
+                0
+            } else {
+                self.below(2 * TEN_YEARS_MS) as i64 - TEN_YEARS_MS as i64
+            };
             self.add_node(skew);
             if !self.one_in(8) {
                 self.script.lobby_at_start.insert(node);
@@ -122,7 +126,12 @@ impl World {
             if self.one_in(2) {
                 self.oracle.in_on_it.insert(node);
                 let later = self.one_in(3);
-                if later { &mut self.script.secret_later } else { &mut self.script.secret_at_start }.insert(node);
+                if later {
+                    &mut self.script.secret_later
+                } else {
+                    &mut self.script.secret_at_start
+                }
+                .insert(node);
             }
             let start = self.below(3 * SECOND);
             self.at(start, Event::Start(node));
@@ -130,7 +139,11 @@ impl World {
         if hostile {
             self.add_hostile();
         }
-        let shape = if self.one_in(4) { Shape::Line } else { Shape::Mesh };
+        let shape = if self.one_in(4) {
+            Shape::Line
+        } else {
+            Shape::Mesh
+        };
         self.shape(shape);
         self.choose_acts();
         self.at(SECOND, Event::Act);
@@ -223,7 +236,14 @@ impl World {
             Act::Crash | Act::Restore => self.crash_one(node, act == Act::Restore),
             Act::Stop => {
                 let life = self.nodes[node].life;
-                self.after(0, Event::Stop { node, life, tries: 0 });
+                self.after(
+                    0,
+                    Event::Stop {
+                        node,
+                        life,
+                        tries: 0,
+                    },
+                );
             }
             Act::DiskFull => {
                 let until = self.now + self.between(50 * MILLI, 10 * SECOND);
@@ -249,7 +269,9 @@ impl World {
     // Saying.
 
     fn say_something(&mut self, node: usize, count: u64) {
-        let Some(conversation) = self.choose_conversation(node) else { return };
+        let Some(conversation) = self.choose_conversation(node) else {
+            return;
+        };
         for _ in 0..count {
             self.say(node, conversation);
         }
@@ -264,9 +286,20 @@ impl World {
         } else {
             0
         };
-        let body = format!("{}{}", self.script.bodies, " and so on".repeat(usize::try_from(long / 10).expect("small")));
+        let body = format!(
+            "{}{}",
+            self.script.bodies,
+            " and so on".repeat(usize::try_from(long / 10).expect("small"))
+        );
         let token = self.says(node, conversation, body.clone());
-        self.input(node, Input::Append { token, conversation, body: Body::Text(body) });
+        self.input(
+            node,
+            Input::Append {
+                token,
+                conversation,
+                body: Body::Text(body),
+            },
+        );
     }
 
     pub(super) fn flood(&mut self, node: usize, other: usize, count: u64) {
@@ -296,7 +329,8 @@ impl World {
 
     // Healing.
 
-    /// Everything that was broken is mended: from now on all replicas can reach each other along the topology.
+    /// Everything that was broken is mended: from now on all replicas can reach each other along
+    /// the topology.
     pub(super) fn mend(&mut self) {
         self.note(|| "-- all is mended".to_owned());
         self.script.healed = true;
@@ -329,13 +363,22 @@ impl World {
 
     /// For runs without a storm: one entry in each conversation of each node.
     pub(super) fn everybody_speaks(&mut self, direct: bool) {
-        for node in (0..self.nodes.len()).filter(|node| self.nodes[*node].hostile.is_none()).collect::<Vec<_>>() {
+        for node in (0..self.nodes.len())
+            .filter(|node| self.nodes[*node].hostile.is_none())
+            .collect::<Vec<_>>()
+        {
             for room in self.rooms(node) {
                 self.say(node, room);
             }
             for other in 0..self.nodes.len() {
                 let id = ConversationId::direct(self.nodes[node].id, self.nodes[other].id);
-                if direct && other != node && self.nodes[node].replica.as_ref().is_some_and(|it| has(it, id)) {
+                if direct
+                    && other != node
+                    && self.nodes[node]
+                        .replica
+                        .as_ref()
+                        .is_some_and(|it| has(it, id))
+                {
                     self.say(node, id);
                 }
             }

@@ -1,4 +1,5 @@
-//! What happens on the sessions between nodes: dialing, bytes on their way, sudden death, rooms told.
+//! What happens on the sessions between nodes: dialing, bytes on their way, sudden death, rooms
+//! told.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +44,9 @@ impl World {
         }
         // Who still believes in a session does not dial; the other end may.
         let believes = |node: usize, other: usize| {
-            self.conns.values().any(|conn| conn.joins(node, other) && conn.ends.iter().any(|end| end.node == node && !end.gone))
+            self.conns.values().any(|conn| {
+                conn.joins(node, other) && conn.ends.iter().any(|end| end.node == node && !end.gone)
+            })
         };
         let both = believes(a, b) && believes(b, a);
         if both && !(self.script.double_sessions && self.one_in(10)) {
@@ -69,7 +72,11 @@ impl World {
             wire: true,
             latency_us: self.between(200, if slow { 200 * MILLI } else { 20 * MILLI }),
             jitter_us: self.between(0, 10 * MILLI),
-            bytes_per_s: if slow { self.between(20_000, 200_000) } else { 20_000_000 },
+            bytes_per_s: if slow {
+                self.between(20_000, 200_000)
+            } else {
+                20_000_000
+            },
         };
         self.conns.insert(id, conn);
         self.sessions.insert((a, of_a), (id, 0));
@@ -81,7 +88,9 @@ impl World {
     }
 
     pub(super) fn up(&mut self, id: u64, end: usize) {
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.ends[end].gone) else { return };
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.ends[end].gone) else {
+            return;
+        };
         conn.ends[end].up = true;
         let (node, other) = (conn.ends[end].node, conn.ends[1 - end].node);
         let session = conn.ends[end].session;
@@ -93,19 +102,30 @@ impl World {
         }
         let told = self.rooms(node);
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.ends[end].lanes[CONTROL].queue.push_front(Item::Rooms(told));
+            conn.ends[end].lanes[CONTROL]
+                .queue
+                .push_front(Item::Rooms(told));
         }
         self.pump(id, end, CONTROL);
         self.share_rooms(id, end, false);
         self.after(0, Event::Drain { conn: id, end });
         if !wire {
             let noticed = self.between(SECOND, 15 * SECOND);
-            self.after(noticed, Event::Down { conn: id, end, goodbye: false });
+            self.after(
+                noticed,
+                Event::Down {
+                    conn: id,
+                    end,
+                    goodbye: false,
+                },
+            );
         }
     }
 
     pub(super) fn down(&mut self, id: u64, end: usize, goodbye: bool) {
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.ends[end].gone) else { return };
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.ends[end].gone) else {
+            return;
+        };
         conn.wire = false;
         let (node, other) = (conn.ends[end].node, conn.ends[1 - end].node);
         let session = conn.ends[end].session;
@@ -117,13 +137,25 @@ impl World {
                 conn.ends[end].shared.clear();
             }
         });
-        self.note(|| format!("n{node} loses session {} with n{other}, goodbye: {goodbye}", session.0));
+        self.note(|| {
+            format!(
+                "n{node} loses session {} with n{other}, goodbye: {goodbye}",
+                session.0
+            )
+        });
         if was_up && self.nodes[node].replica.is_some() {
             self.input(node, Input::SessionDown { session, goodbye });
         }
         if !other_gone {
             let noticed = self.between(0, 15 * SECOND);
-            self.after(noticed, Event::Down { conn: id, end: 1 - end, goodbye: false });
+            self.after(
+                noticed,
+                Event::Down {
+                    conn: id,
+                    end: 1 - end,
+                    goodbye: false,
+                },
+            );
         } else {
             self.conns.remove(&id);
         }
@@ -133,17 +165,34 @@ impl World {
 
     /// The wire between two nodes is cut; each notices in its own time.
     pub(super) fn cut(&mut self, id: u64) {
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.wire) else { return };
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.wire) else {
+            return;
+        };
         conn.wire = false;
         for end in 0..2 {
-            let noticed = if self.one_in(3) { 10 * MILLI } else { self.between(0, 15 * SECOND) };
-            self.after(noticed, Event::Down { conn: id, end, goodbye: false });
+            let noticed = if self.one_in(3) {
+                10 * MILLI
+            } else {
+                self.between(0, 15 * SECOND)
+            };
+            self.after(
+                noticed,
+                Event::Down {
+                    conn: id,
+                    end,
+                    goodbye: false,
+                },
+            );
         }
     }
 
     /// After the world has changed: cuts what can't be, and lets everybody dial.
     pub(super) fn rewire(&mut self) {
-        let all: Vec<_> = self.conns.iter().map(|(id, conn)| (*id, conn.ends[0].node, conn.ends[1].node)).collect();
+        let all: Vec<_> = self
+            .conns
+            .iter()
+            .map(|(id, conn)| (*id, conn.ends[0].node, conn.ends[1].node))
+            .collect();
         for (id, a, b) in all {
             if !self.reachable(a, b) {
                 self.cut(id);
@@ -158,21 +207,33 @@ impl World {
 
     pub(super) fn rooms_changed(&mut self, node: usize) {
         let told = self.rooms(node);
-        let ends: Vec<_> = self.sessions.range((node, SessionId(0))..=(node, SessionId(u64::MAX))).map(|(_, at)| *at).collect();
+        let ends: Vec<_> = self
+            .sessions
+            .range((node, SessionId(0))..=(node, SessionId(u64::MAX)))
+            .map(|(_, at)| *at)
+            .collect();
         for (id, end) in ends {
-            let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else { continue };
-            conn.ends[end].lanes[CONTROL].queue.push_back(Item::Rooms(told.clone()));
+            let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else {
+                continue;
+            };
+            conn.ends[end].lanes[CONTROL]
+                .queue
+                .push_back(Item::Rooms(told.clone()));
             self.share_rooms(id, end, true);
             self.pump(id, end, CONTROL);
         }
     }
 
-    /// Tells a replica which rooms it shares with a session, as far as its end knows. Leaving a room is a goodbye.
+    /// Tells a replica which rooms it shares with a session, as far as its end knows. Leaving a
+    /// room is a goodbye.
     fn share_rooms(&mut self, id: u64, end: usize, goodbye: bool) {
-        let Some(conn) = self.conns.get(&id).filter(|conn| conn.ends[end].live()) else { return };
+        let Some(conn) = self.conns.get(&id).filter(|conn| conn.ends[end].live()) else {
+            return;
+        };
         let (node, session) = (conn.ends[end].node, conn.ends[end].session);
         let theirs = conn.ends[end].peer_rooms.clone();
-        let shared: BTreeSet<ConversationId> = self.rooms(node).intersection(&theirs).copied().collect();
+        let shared: BTreeSet<ConversationId> =
+            self.rooms(node).intersection(&theirs).copied().collect();
         let given = shared.clone();
         self.change_presence(node, goodbye, |world| {
             if let Some(conn) = world.conns.get_mut(&id) {
@@ -186,7 +247,8 @@ impl World {
 
     // Networks.
 
-    /// The node finds itself on other networks; some sessions survive that and are heard from again.
+    /// The node finds itself on other networks; some sessions survive that and are heard from
+    /// again.
     pub(super) fn network_changed(&mut self, node: usize, network: u64, place: usize) {
         self.nodes[node].network = network;
         self.nodes[node].place = place;
@@ -197,19 +259,42 @@ impl World {
             self.oracle.network_changed(node, self.now, network, here);
             self.input(node, Input::NetworkChanged(network));
         }
-        let ends: Vec<_> = self.sessions.range((node, SessionId(0))..=(node, SessionId(u64::MAX))).map(|(_, at)| *at).collect();
+        let ends: Vec<_> = self
+            .sessions
+            .range((node, SessionId(0))..=(node, SessionId(u64::MAX)))
+            .map(|(_, at)| *at)
+            .collect();
         for (id, end) in ends {
-            let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else { continue };
+            let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else {
+                continue;
+            };
             conn.ends[end].confirmed = false;
             let delay = 2 * conn.latency_us + MILLI;
-            self.after(delay, Event::Confirm { conn: id, end, network });
+            self.after(
+                delay,
+                Event::Confirm {
+                    conn: id,
+                    end,
+                    network,
+                },
+            );
         }
         self.rewire();
     }
 
     pub(super) fn confirm(&mut self, id: u64, end: usize, network: u64) {
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.wire && conn.ends[end].live()) else { return };
-        let (node, other, session) = (conn.ends[end].node, conn.ends[1 - end].node, conn.ends[end].session);
+        let Some(conn) = self
+            .conns
+            .get_mut(&id)
+            .filter(|conn| conn.wire && conn.ends[end].live())
+        else {
+            return;
+        };
+        let (node, other, session) = (
+            conn.ends[end].node,
+            conn.ends[1 - end].node,
+            conn.ends[end].session,
+        );
         if self.nodes[node].network == network && self.nodes[node].replica.is_some() {
             self.conns.get_mut(&id).expect("found above").ends[end].confirmed = true;
             let peer = self.nodes[other].id;
@@ -229,12 +314,29 @@ impl World {
 
     pub(super) fn send_batch(&mut self, node: usize, session: SessionId, frame: Bytes) {
         self.note_bytes(&frame);
-        self.hand_over(node, session, BATCHES, frame, BATCHES_OUTSTANDING_MAX + FRAME_MAX);
+        self.hand_over(
+            node,
+            session,
+            BATCHES,
+            frame,
+            BATCHES_OUTSTANDING_MAX + FRAME_MAX,
+        );
     }
 
-    fn hand_over(&mut self, node: usize, session: SessionId, lane: usize, frame: Bytes, limit: usize) {
-        let Some(&(id, end)) = self.sessions.get(&(node, session)) else { return };
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else { return };
+    fn hand_over(
+        &mut self,
+        node: usize,
+        session: SessionId,
+        lane: usize,
+        frame: Bytes,
+        limit: usize,
+    ) {
+        let Some(&(id, end)) = self.sessions.get(&(node, session)) else {
+            return;
+        };
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else {
+            return;
+        };
         let other = conn.ends[1 - end].node;
         let it = &mut conn.ends[end].lanes[lane];
         it.outstanding += frame.len();
@@ -252,10 +354,21 @@ impl World {
         let now = self.now;
         loop {
             let jitter = self.rng.draw();
-            let Some(conn) = self.conns.get_mut(&id) else { return };
-            let (wire, latency, rate) = (conn.wire, conn.latency_us + jitter % (conn.jitter_us + 1), conn.bytes_per_s);
+            let Some(conn) = self.conns.get_mut(&id) else {
+                return;
+            };
+            let (wire, latency, rate) = (
+                conn.wire,
+                conn.latency_us + jitter % (conn.jitter_us + 1),
+                conn.bytes_per_s,
+            );
             let it = &mut conn.ends[end].lanes[lane];
-            let Some(len) = it.queue.front().map(Item::len).filter(|len| it.unread == 0 || it.unread + len <= WINDOW) else {
+            let Some(len) = it
+                .queue
+                .front()
+                .map(Item::len)
+                .filter(|len| it.unread == 0 || it.unread + len <= WINDOW)
+            else {
                 return;
             };
             let item = it.queue.pop_front().expect("peeked above");
@@ -264,26 +377,58 @@ impl World {
             it.last_arrival = it.last_arrival.max(it.busy_until + latency);
             let (leaves, arrives) = (it.busy_until, it.last_arrival);
             if matches!(item, Item::Frame(_)) {
-                self.at(leaves, Event::Left { conn: id, from: end, lane, len });
+                self.at(
+                    leaves,
+                    Event::Left {
+                        conn: id,
+                        from: end,
+                        lane,
+                        len,
+                    },
+                );
             }
             if wire {
-                self.at(arrives, Event::Arrive { conn: id, from: end, lane, item });
+                self.at(
+                    arrives,
+                    Event::Arrive {
+                        conn: id,
+                        from: end,
+                        lane,
+                        item,
+                    },
+                );
             }
         }
     }
 
     pub(super) fn left(&mut self, id: u64, from: usize, lane: usize, len: usize) {
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[from].live()) else { return };
+        let Some(conn) = self
+            .conns
+            .get_mut(&id)
+            .filter(|conn| conn.ends[from].live())
+        else {
+            return;
+        };
         conn.ends[from].lanes[lane].outstanding -= len;
         let (node, session) = (conn.ends[from].node, conn.ends[from].session);
         if self.nodes[node].replica.is_some() {
-            let written = if lane == CONTROL { Input::FramesWritten(session, len) } else { Input::BatchesWritten(session, len) };
+            let written = if lane == CONTROL {
+                Input::FramesWritten(session, len)
+            } else {
+                Input::BatchesWritten(session, len)
+            };
             self.input(node, written);
         }
     }
 
     pub(super) fn arrive(&mut self, id: u64, from: usize, lane: usize, item: Item) {
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.wire && !conn.ends[1 - from].gone) else { return };
+        let Some(conn) = self
+            .conns
+            .get_mut(&id)
+            .filter(|conn| conn.wire && !conn.ends[1 - from].gone)
+        else {
+            return;
+        };
         conn.ends[from].lanes[lane].inbox.push_back(item);
         self.drain(id, 1 - from);
     }
@@ -299,7 +444,10 @@ impl World {
     }
 
     fn next_arrived(&mut self, id: u64, end: usize, lane: usize) -> Option<Item> {
-        let conn = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live() && !conn.ends[end].stalled)?;
+        let conn = self
+            .conns
+            .get_mut(&id)
+            .filter(|conn| conn.ends[end].live() && !conn.ends[end].stalled)?;
         if lane == BATCHES && conn.ends[end].permits == 0 {
             return None;
         }
@@ -312,8 +460,14 @@ impl World {
     }
 
     fn deliver(&mut self, id: u64, end: usize, lane: usize, item: Item) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        let (node, from, session) = (conn.ends[end].node, conn.ends[1 - end].node, conn.ends[end].session);
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        let (node, from, session) = (
+            conn.ends[end].node,
+            conn.ends[1 - end].node,
+            conn.ends[end].session,
+        );
         let frame = match item {
             Item::Rooms(rooms) => {
                 conn.ends[end].peer_rooms = rooms;
@@ -327,9 +481,13 @@ impl World {
             return;
         }
         match Frame::decode(&frame) {
-            Ok(Frame::Batch(batch)) if lane == BATCHES => self.input(node, Input::Batch(session, batch)),
+            Ok(Frame::Batch(batch)) if lane == BATCHES => {
+                self.input(node, Input::Batch(session, batch))
+            }
             Ok(frame) if lane == CONTROL => self.input(node, Input::Frame(session, frame)),
-            wrong if self.nodes[from].hostile.is_none() => self.fail(format!("n{from} sent n{node} the frame {wrong:?}")),
+            wrong if self.nodes[from].hostile.is_none() => {
+                self.fail(format!("n{from} sent n{node} the frame {wrong:?}"))
+            }
             // A node ends a session on which nonsense comes; here it goes on, to hear more of it.
             _ if lane == BATCHES => self.release(node, session, 1),
             _ => {}
@@ -337,8 +495,12 @@ impl World {
     }
 
     pub(super) fn release(&mut self, node: usize, session: SessionId, batches: usize) {
-        let Some(&(id, end)) = self.sessions.get(&(node, session)) else { return };
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else { return };
+        let Some(&(id, end)) = self.sessions.get(&(node, session)) else {
+            return;
+        };
+        let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.ends[end].live()) else {
+            return;
+        };
         conn.ends[end].permits += batches;
         if conn.ends[end].permits > PERMITS {
             self.fail(format!("n{node} released more batches than it was given"));

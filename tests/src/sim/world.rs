@@ -1,4 +1,5 @@
-//! The simulated world: nodes, time and events. One event at a time, in an order that the seed alone decides.
+//! The simulated world: nodes, time and events. One event at a time, in an order that the seed
+//! alone decides.
 
 mod lives;
 mod stores;
@@ -35,16 +36,47 @@ pub(super) enum Event {
     Wake(usize, u64),
     Disk(usize, u64),
     Answer(usize, u64, Box<Input>),
-    Arrive { conn: u64, from: usize, lane: usize, item: Item },
-    Left { conn: u64, from: usize, lane: usize, len: usize },
-    Up { conn: u64, end: usize },
-    Down { conn: u64, end: usize, goodbye: bool },
-    Drain { conn: u64, end: usize },
-    Confirm { conn: u64, end: usize, network: u64 },
-    Unstall { conn: u64, end: usize },
+    Arrive {
+        conn: u64,
+        from: usize,
+        lane: usize,
+        item: Item,
+    },
+    Left {
+        conn: u64,
+        from: usize,
+        lane: usize,
+        len: usize,
+    },
+    Up {
+        conn: u64,
+        end: usize,
+    },
+    Down {
+        conn: u64,
+        end: usize,
+        goodbye: bool,
+    },
+    Drain {
+        conn: u64,
+        end: usize,
+    },
+    Confirm {
+        conn: u64,
+        end: usize,
+        network: u64,
+    },
+    Unstall {
+        conn: u64,
+        end: usize,
+    },
     Dial(usize, usize),
     Start(usize),
-    Stop { node: usize, life: u64, tries: u32 },
+    Stop {
+        node: usize,
+        life: u64,
+        tries: u32,
+    },
     Mischief(usize),
     RoomsChanged(usize),
 }
@@ -199,7 +231,8 @@ impl World {
 
     pub(super) fn at(&mut self, when: u64, event: Event) {
         self.next_event += 1;
-        self.queue.insert((when.max(self.now), self.next_event), event);
+        self.queue
+            .insert((when.max(self.now), self.next_event), event);
     }
 
     pub(super) fn after(&mut self, delay: u64, event: Event) {
@@ -214,7 +247,13 @@ impl World {
     pub(super) fn run_until(&mut self, until: u64) {
         self.settle();
         while self.failure.is_none() {
-            let Some((&(at, _), _)) = self.queue.first_key_value().filter(|((at, _), _)| *at <= until) else { break };
+            let Some((&(at, _), _)) = self
+                .queue
+                .first_key_value()
+                .filter(|((at, _), _)| *at <= until)
+            else {
+                break;
+            };
             let (_, event) = self.queue.pop_first().expect("peeked above");
             self.now = at;
             self.stats.events += 1;
@@ -234,8 +273,18 @@ impl World {
             Event::Wake(node, life) => self.wake(node, life),
             Event::Disk(node, life) => self.write_some(node, life),
             Event::Answer(node, life, input) => self.inputs.push_back((node, life, *input)),
-            Event::Arrive { conn, from, lane, item } => self.arrive(conn, from, lane, item),
-            Event::Left { conn, from, lane, len } => self.left(conn, from, lane, len),
+            Event::Arrive {
+                conn,
+                from,
+                lane,
+                item,
+            } => self.arrive(conn, from, lane, item),
+            Event::Left {
+                conn,
+                from,
+                lane,
+                len,
+            } => self.left(conn, from, lane, len),
             Event::Up { conn, end } => self.up(conn, end),
             Event::Down { conn, end, goodbye } => self.down(conn, end, goodbye),
             Event::Drain { conn, end } => self.drain(conn, end),
@@ -265,9 +314,14 @@ impl World {
 
     fn tell(&mut self, node: usize, input: Input) {
         let mono = Duration::from_micros(self.now - self.nodes[node].started_at);
-        let now = Now { mono, wall_ms: self.wall_ms(node) };
+        let now = Now {
+            mono,
+            wall_ms: self.wall_ms(node),
+        };
         self.note(|| format!("n{node} < {}", super::describe::input(&input)));
-        let Some(mut replica) = self.nodes[node].replica.take() else { return };
+        let Some(mut replica) = self.nodes[node].replica.take() else {
+            return;
+        };
         replica.handle(now, input);
         let mut outputs = 0;
         while let Some(output) = replica.poll_output() {
@@ -278,7 +332,9 @@ impl World {
             }
             self.output(node, output);
         }
-        let wake = replica.poll_timeout().map(|at| self.nodes[node].started_at + micros(at));
+        let wake = replica
+            .poll_timeout()
+            .map(|at| self.nodes[node].started_at + micros(at));
         self.stats.kept_max = self.stats.kept_max.max(replica.kept_of_sessions());
         self.nodes[node].replica = Some(replica);
         if let Some(at) = wake.filter(|at| self.nodes[node].armed != Some(*at)) {
@@ -289,7 +345,8 @@ impl World {
     }
 
     fn wake(&mut self, node: usize, life: u64) {
-        if self.nodes[node].life == life && self.nodes[node].armed.is_some_and(|at| at <= self.now) {
+        if self.nodes[node].life == life && self.nodes[node].armed.is_some_and(|at| at <= self.now)
+        {
             self.nodes[node].armed = None;
             self.input(node, Input::Timeout);
         }
@@ -303,14 +360,31 @@ impl World {
             Output::Commit(commit) => self.commit(node, commit),
             Output::Send(session, frame) => self.send(node, session, frame),
             Output::SendBatch(session, frame) => self.send_batch(node, session, frame),
-            Output::Read { session, name, from, to } => {
+            Output::Read {
+                session,
+                name,
+                from,
+                to,
+            } => {
                 let full = self.nodes[node].disk.full_until > self.now;
                 let fails = full && self.one_in(3);
-                let batches = if fails { Err("no".to_owned()) } else { Ok(self.nodes[node].disk.durable.read(name, from, to)) };
+                let batches = if fails {
+                    Err("no".to_owned())
+                } else {
+                    Ok(self.nodes[node].disk.durable.read(name, from, to))
+                };
                 self.answer(node, Input::Read(session, name, batches));
             }
-            Output::FindNewcomerCut { session, conversation, since_ms } => {
-                let cut = self.nodes[node].disk.durable.newcomer_cut(conversation, since_ms, self.script.newcomer_entries);
+            Output::FindNewcomerCut {
+                session,
+                conversation,
+                since_ms,
+            } => {
+                let cut = self.nodes[node].disk.durable.newcomer_cut(
+                    conversation,
+                    since_ms,
+                    self.script.newcomer_entries,
+                );
                 self.answer(node, Input::NewcomerCut(session, conversation, cut));
             }
             Output::Release(session, batches) => self.release(node, session, batches),
@@ -340,7 +414,11 @@ impl World {
         if let Some(hostile) = &self.nodes[node].hostile {
             return hostile.rooms.clone();
         }
-        self.nodes[node].replica.as_ref().map(|replica| replica.rooms().map(|(id, ..)| id).collect()).unwrap_or_default()
+        self.nodes[node]
+            .replica
+            .as_ref()
+            .map(|replica| replica.rooms().map(|(id, ..)| id).collect())
+            .unwrap_or_default()
     }
 
     pub(super) fn is_in(&self, node: usize, room: ConversationId) -> bool {

@@ -1,5 +1,5 @@
-//! Each verdict of `hobnob doctor` and `hobnob why` comes from breaking exactly that thing, and comes alone; a healthy network gives
-//! none.
+//! Each verdict of `hobnob doctor` and `hobnob why` comes from breaking exactly that thing, and
+//! comes alone; a healthy network gives none.
 
 mod reach;
 mod why;
@@ -14,15 +14,26 @@ use hobnob_tests::lab::{Lab, Machine, Nat, Node, until};
 fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     ann.tells(&bob, "a word between us");
     for node in [&ann, &bob] {
         // All has been looked at, and found well.
         comes_to_say(node, &[]);
         until("multicast and calls are known to work", PATIENCE, || {
-            let fine = |name: &str| doctor(node).iter().any(|(check, verdict, _)| check == name && verdict == "fine");
-            if fine("multicast") && fine("calls") { Ok(()) } else { Err(format!("{:?}", doctor(node))) }
+            let fine = |name: &str| {
+                doctor(node)
+                    .iter()
+                    .any(|(check, verdict, _)| check == name && verdict == "fine")
+            };
+            if fine("multicast") && fine("calls") {
+                Ok(())
+            } else {
+                Err(format!("{:?}", doctor(node)))
+            }
         });
         assert_eq!(codes(node), [""; 0]);
     }
@@ -30,8 +41,21 @@ fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
     ann.run(&["doctor", "--report", &report]).expect(0);
     let report = std::fs::read_to_string(report).expect("it was written");
     assert!(report.contains("multicast   fine"), "{report}");
-    let secrets = [&ann.id()[..8], &bob.id()[..8], "10.77.", "fe80", "4626", "bob", "a word", "lobby", "eth0"];
-    assert!(!secrets.iter().any(|secret| report.contains(secret)), "{report}");
+    let secrets = [
+        &ann.id()[..8],
+        &bob.id()[..8],
+        "10.77.",
+        "fe80",
+        "4626",
+        "bob",
+        "a word",
+        "lobby",
+        "eth0",
+    ];
+    assert!(
+        !secrets.iter().any(|secret| report.contains(secret)),
+        "{report}"
+    );
     assert_eq!(why::why(&ann, &bob), [""; 0]);
 }
 
@@ -39,7 +63,9 @@ fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
 fn a_port_that_is_taken() {
     let Some(lab) = Lab::new() else { return };
     let machine = lab.switch().machine("ann");
-    let _other = machine.inside(|| UdpSocket::bind("[::]:4626")).expect("the port is free");
+    let _other = machine
+        .inside(|| UdpSocket::bind("[::]:4626"))
+        .expect("the port is free");
     comes_to_say(&machine.up("ann", &[]), &["port-taken"]);
 }
 
@@ -80,7 +106,8 @@ fn a_network_that_keeps_its_machines_apart() {
     let machines = ["ann", "bob"].map(|name| cafe.machine(name));
     // Everything goes by the access point, and from one to the other nothing does.
     lab.cut(&[&machines[0]]);
-    let [ann, bob] = machines.map(|machine| machine.up(machine.name(), &["--relay", &relay.name()]));
+    let [ann, bob] =
+        machines.map(|machine| machine.up(machine.name(), &["--relay", &relay.name()]));
     ann.meets_over("relay", &bob, PATIENCE);
     comes_to_say(&ann, &["isolated"]);
 }
@@ -91,7 +118,10 @@ fn a_relay_that_is_down_or_became_another() {
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let at = relay.address().to_string();
-    let ann = net.site(Nat::PortRestricted).machine("ann").up("ann", &["--relay", &at]);
+    let ann = net
+        .site(Nat::PortRestricted)
+        .machine("ann")
+        .up("ann", &["--relay", &at]);
     ann.notices("relay-up");
     relay.kill9();
     ann.restart();
@@ -107,8 +137,16 @@ fn a_relay_that_refuses_or_whose_name_is_wrong() {
     let token = lab.file("token", "for friends of the house");
     let relay = net.machine("relay").relay(&["--token-file", &token]);
     let home = net.site(Nat::PortRestricted);
-    comes_to_say(&home.machine("ann").up("ann", &["--relay", &relay.name()]), &["relay-refuses"]);
-    comes_to_say(&home.machine("bob").up("bob", &["--relay", "no.such.name.invalid:4627"]), &["relay-name"]);
+    comes_to_say(
+        &home.machine("ann").up("ann", &["--relay", &relay.name()]),
+        &["relay-refuses"],
+    );
+    comes_to_say(
+        &home
+            .machine("bob")
+            .up("bob", &["--relay", "no.such.name.invalid:4627"]),
+        &["relay-name"],
+    );
 }
 
 #[test]
@@ -119,7 +157,10 @@ fn a_relay_whose_port_is_filtered() {
     firewall(&one, "udp dport 4627 drop", "");
     let relays = [one, other].map(|machine| machine.relay(&[]));
     let names = relays.each_ref().map(|relay| relay.name());
-    let ann = net.site(Nat::PortRestricted).machine("ann").up("ann", &["--relay", &names[0], "--relay", &names[1]]);
+    let ann = net
+        .site(Nat::PortRestricted)
+        .machine("ann")
+        .up("ann", &["--relay", &names[0], "--relay", &names[1]]);
     comes_to_say(&ann, &["relay-filtered"]);
 }
 
@@ -137,7 +178,10 @@ fn no_network_at_all() {
 fn looking_for_peers_that_is_switched_off() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &["--no-mdns"]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &["--no-mdns"]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.tells(format!("{}:4626", bob.machine().ipv4()), "found you");
     comes_to_say(&ann, &["mdns-off"]);
     comes_to_say(&bob, &[]);
@@ -147,7 +191,9 @@ fn looking_for_peers_that_is_switched_off() {
 fn a_clock_that_is_wrong() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let Some(wrong) = office.machine("ann").home("ann").with_clock("+1h") else { return };
+    let Some(wrong) = office.machine("ann").home("ann").with_clock("+1h") else {
+        return;
+    };
     let [bob, cat] = ["bob", "cat"].map(|name| office.machine(name).up(name, &[]));
     let ann = wrong.up(&[]);
     for node in [&bob, &cat] {
@@ -176,9 +222,16 @@ fn more_than_one_network() {
     machine.join(&other);
     comes_to_say(&machine.up("ann", &[]), &["several-networks"]);
     let traveller = office.machine("bob");
-    let tunnel = ["link add wg0 type veth peer name far", "link set far up", "link set wg0 up", "addr add 10.9.0.2/24 dev wg0"];
+    let tunnel = [
+        "link add wg0 type veth peer name far",
+        "link set far up",
+        "link set wg0 up",
+        "addr add 10.9.0.2/24 dev wg0",
+    ];
     for line in tunnel.into_iter().chain(["route replace default dev wg0"]) {
-        traveller.run("ip", &line.split(' ').collect::<Vec<_>>()).expect(0);
+        traveller
+            .run("ip", &line.split(' ').collect::<Vec<_>>())
+            .expect(0);
     }
     comes_to_say(&traveller.up("bob", &[]), &["vpn"]);
 }
@@ -194,21 +247,43 @@ fn doctor_lines(node: &Node) -> Vec<serde_json::Value> {
 
 fn checks(node: &Node, command: &[&str]) -> Vec<(String, String, String)> {
     let lines = node.run(command).expect_one_of(&[0, 1]).json();
-    let word = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
-    lines.iter().map(|line| (word(line, "check"), word(line, "verdict"), word(line, "code"))).collect()
+    let word =
+        |line: &serde_json::Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    lines
+        .iter()
+        .map(|line| {
+            (
+                word(line, "check"),
+                word(line, "verdict"),
+                word(line, "code"),
+            )
+        })
+        .collect()
 }
 
 /// The notes and problems.
 fn codes(node: &Node) -> Vec<String> {
-    doctor(node).into_iter().map(|(_, _, code)| code).filter(|code| !code.is_empty()).collect()
+    doctor(node)
+        .into_iter()
+        .map(|(_, _, code)| code)
+        .filter(|code| !code.is_empty())
+        .collect()
 }
 
 /// Waits until the doctor gives exactly these verdicts.
 fn comes_to_say(node: &Node, wanted: &[&str]) {
-    until(&format!("{}'s doctor says {wanted:?}", node.nick()), PATIENCE, || {
-        let said = codes(node);
-        if said == wanted { Ok(()) } else { Err(format!("{:?}", doctor(node))) }
-    });
+    until(
+        &format!("{}'s doctor says {wanted:?}", node.nick()),
+        PATIENCE,
+        || {
+            let said = codes(node);
+            if said == wanted {
+                Ok(())
+            } else {
+                Err(format!("{:?}", doctor(node)))
+            }
+        },
+    );
 }
 
 /// Rules for packets to and from a machine, one after another.
@@ -218,7 +293,9 @@ fn firewall(machine: &Machine, input: &str, output: &str) {
          chain output {{ type filter hook output priority filter; {output}{} }}\n}}\n",
         if output.is_empty() { "" } else { ";" }
     );
-    machine.run_with("nft", &["-f", "-"], &BTreeMap::new(), &rules).expect(0);
+    machine
+        .run_with("nft", &["-f", "-"], &BTreeMap::new(), &rules)
+        .expect(0);
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

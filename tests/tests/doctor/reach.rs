@@ -25,7 +25,9 @@ fn the_same_firewall_shows_with_a_relay_alone() {
     firewall(&machine, STATEFUL, "");
     let ann = machine.up("ann", &["--relay", &relay.name()]);
     comes_to_say(&ann, &["calls-blocked"]);
-    machine.run("nft", &["delete", "table", "inet", "lab"]).expect(0);
+    machine
+        .run("nft", &["delete", "table", "inet", "lab"])
+        .expect(0);
     comes_to_say(&ann, &[]);
     comes_to_find(&ann, &[("calls", "fine", ""), ("nat", "fine", "none")]);
 }
@@ -39,15 +41,31 @@ fn each_kind_of_nat_by_one_relay_and_by_two() {
     for nat in Nat::ALL {
         let site = net.site(nat);
         let by_one = site.machine("ann").up("ann", &["--relay", &names[0]]);
-        let by_two = site.machine("bob").up("bob", &["--relay", &names[0], "--relay", &names[1]]);
+        let by_two = site
+            .machine("bob")
+            .up("bob", &["--relay", &names[0], "--relay", &names[1]]);
         let (filtering, mapping_by_one, mapping_by_two) = match nat {
-            Nat::FullCone | Nat::AddressRestricted => (EI_OR_AD, ("unknown", EI_OR_AD), ("fine", "endpoint-independent")),
+            Nat::FullCone | Nat::AddressRestricted => (
+                EI_OR_AD,
+                ("unknown", EI_OR_AD),
+                ("fine", "endpoint-independent"),
+            ),
             Nat::PortRestricted => (APD, ("unknown", EI_OR_AD), ("fine", "endpoint-independent")),
             Nat::Symmetric => (APD, ("note", APD), ("note", APD)),
         };
         for (node, (verdict, kind)) in [(&by_one, mapping_by_one), (&by_two, mapping_by_two)] {
-            comes_to_find(node, &[("nat", verdict, kind), ("filtering", "fine", filtering)]);
-            comes_to_say(node, if nat == Nat::Symmetric { &["nat-dependent"] } else { &[] });
+            comes_to_find(
+                node,
+                &[("nat", verdict, kind), ("filtering", "fine", filtering)],
+            );
+            comes_to_say(
+                node,
+                if nat == Nat::Symmetric {
+                    &["nat-dependent"]
+                } else {
+                    &[]
+                },
+            );
         }
     }
 }
@@ -57,14 +75,32 @@ fn what_a_relay_behind_a_firewall_of_its_own_can_tell() {
     let Some(lab) = Lab::new() else { return };
     let net = lab.internet();
     let machine = net.machine("relay");
-    firewall(&machine, "ct state established,related accept; meta l4proto udp udp dport != 4627 drop", "");
+    firewall(
+        &machine,
+        "ct state established,related accept; meta l4proto udp udp dport != 4627 drop",
+        "",
+    );
     let relay = machine.relay(&[]);
-    let behind = |nat| net.site(nat).machine("ann").up("ann", &["--relay", &relay.name()]);
-    // Its call opens its firewall for whoever answers from the port that was called; that is no other than the NAT's only one …
-    comes_to_find(&behind(Nat::PortRestricted), &[("nat", "unknown", EI_OR_AD), ("filtering", "fine", APD)]);
+    let behind = |nat| {
+        net.site(nat)
+            .machine("ann")
+            .up("ann", &["--relay", &relay.name()])
+    };
+    // Its call opens its firewall for whoever answers from the port that was called; that is no
+    // other than the NAT's only one …
+    comes_to_find(
+        &behind(Nat::PortRestricted),
+        &[("nat", "unknown", EI_OR_AD), ("filtering", "fine", APD)],
+    );
     // … and not the one that this NAT gives to each new port.
     let ann = behind(Nat::Symmetric);
-    comes_to_find(&ann, &[("nat", "unknown", "unknown"), ("filtering", "unknown", "unknown")]);
+    comes_to_find(
+        &ann,
+        &[
+            ("nat", "unknown", "unknown"),
+            ("filtering", "unknown", "unknown"),
+        ],
+    );
     comes_to_say(&ann, &[]);
 }
 
@@ -73,27 +109,50 @@ fn the_kind_of_nat_is_in_the_report() {
     let Some(lab) = Lab::new() else { return };
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
-    let ann = net.site(Nat::PortRestricted).machine("ann").up("ann", &["--relay", &relay.name()]);
+    let ann = net
+        .site(Nat::PortRestricted)
+        .machine("ann")
+        .up("ann", &["--relay", &relay.name()]);
     comes_to_find(&ann, &[("filtering", "fine", APD)]);
     let report = lab.file("report", "");
     ann.run(&["doctor", "--report", &report]).expect(0);
     let report = std::fs::read_to_string(report).expect("it was written");
-    assert!(report.lines().any(|line| line.starts_with("filtering") && line.ends_with(APD)), "{report}");
-    assert!(!report.contains(&relay.address().ip().to_string()), "{report}");
+    assert!(
+        report
+            .lines()
+            .any(|line| line.starts_with("filtering") && line.ends_with(APD)),
+        "{report}"
+    );
+    assert!(
+        !report.contains(&relay.address().ip().to_string()),
+        "{report}"
+    );
 }
 
 /// Waits until the doctor gives these checks these verdicts and kinds.
 fn comes_to_find(node: &Node, wanted: &[(&str, &str, &str)]) {
-    until(&format!("{}'s doctor finds {wanted:?}", node.nick()), PATIENCE, || {
-        let lines = doctor_lines(node);
-        let word = |line: &serde_json::Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
-        let finds = |(check, verdict, kind): &(&str, &str, &str)| {
-            lines
-                .iter()
-                .any(|line| word(line, "check") == *check && word(line, "verdict") == *verdict && word(line, "kind") == *kind)
-        };
-        if wanted.iter().all(finds) { Ok(()) } else { Err(format!("{lines:?}")) }
-    });
+    until(
+        &format!("{}'s doctor finds {wanted:?}", node.nick()),
+        PATIENCE,
+        || {
+            let lines = doctor_lines(node);
+            let word = |line: &serde_json::Value, name: &str| {
+                line[name].as_str().unwrap_or_default().to_owned()
+            };
+            let finds = |(check, verdict, kind): &(&str, &str, &str)| {
+                lines.iter().any(|line| {
+                    word(line, "check") == *check
+                        && word(line, "verdict") == *verdict
+                        && word(line, "kind") == *kind
+                })
+            };
+            if wanted.iter().all(finds) {
+                Ok(())
+            } else {
+                Err(format!("{lines:?}"))
+            }
+        },
+    );
 }
 
 const STATEFUL: &str = "ct state established,related accept; udp dport 4626 drop";

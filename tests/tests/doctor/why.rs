@@ -8,7 +8,10 @@ use super::{PATIENCE, checks};
 fn why_a_peer_is_not_there() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &["--listen", RELAYS]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &["--listen", RELAYS]),
+    );
     ann.sees(&bob);
     bob.sees(&ann);
     ann.run(&["block", "bob"]).expect(0);
@@ -32,18 +35,27 @@ fn why_a_peer_is_not_there() {
 fn whoever_has_just_gone_silent_is_not_said_to_be_there() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     lab.cut(&[bob.machine()]);
     let found = checks(&ann, &["why", "bob"]);
-    assert!(found.contains(&("session".to_owned(), "unknown".to_owned(), String::new())), "{found:?}");
+    assert!(
+        found.contains(&("session".to_owned(), "unknown".to_owned(), String::new())),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn why_nobody_is_met_at_an_address_or_by_a_ticket() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &["--no-mdns"]), office.machine("bob").up("bob", &["--no-mdns"]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &["--no-mdns"]),
+        office.machine("bob").up("bob", &["--no-mdns"]),
+    );
     let (address, ticket) = (format!("{}:4626", bob.machine().ipv4()), bob.ticket());
     bob.terminate();
     assert_eq!(why(&ann, &address), ["not-running"]);
@@ -58,15 +70,25 @@ fn why_nobody_is_met_at_an_address_or_by_a_ticket() {
 fn why_a_peer_is_kept_out_for_a_while_or_not_heard() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     bob.sees(&ann);
     ann.run(&["ignore", "bob"]).expect(0);
     assert_eq!(why(&ann, &bob), ["you-ignore"]);
     assert_eq!(why(&bob, &ann), [""; 0], "he is not told");
     ann.run(&["unignore", "bob"]).expect(0);
-    let home = ann.home().path().to_str().expect("the lab's paths are ASCII").to_owned();
-    let mut chat = ann.machine().screen(hobnob_binary(), &["--home", &home, "--plain"]);
+    let home = ann
+        .home()
+        .path()
+        .to_str()
+        .expect("the lab's paths are ASCII")
+        .to_owned();
+    let mut chat = ann
+        .machine()
+        .screen(hobnob_binary(), &["--home", &home, "--plain"]);
     chat.types("/kick bob");
     ann.loses_within(&bob, PATIENCE);
     assert_eq!(why(&ann, &bob), ["you-kicked"]);
@@ -78,7 +100,10 @@ fn why_a_peer_is_kept_out_for_a_while_or_not_heard() {
 fn why_somebody_with_a_verified_name_is_kept_out() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     ann.run(&["verify", "bob", "--confirm"]).expect(0);
     let eve = office.machine("eve").up("bob", &[]);
@@ -91,7 +116,11 @@ fn why_somebody_with_a_verified_name_is_kept_out() {
 
 /// What stands between a node and a peer: the notes and problems.
 pub(super) fn why(node: &Node, peer: impl AsTarget) -> Vec<String> {
-    checks(node, &["why", peer.as_target()]).into_iter().map(|(_, _, code)| code).filter(|code| !code.is_empty()).collect()
+    checks(node, &["why", peer.as_target()])
+        .into_iter()
+        .map(|(_, _, code)| code)
+        .filter(|code| !code.is_empty())
+        .collect()
 }
 
 /// Where a relay listens.

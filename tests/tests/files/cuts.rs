@@ -1,5 +1,5 @@
-//! One transfer, cut again and again: either end killed, the relay killed, the path between them broken. `CUTS` and `SEED` change how
-//! often, and which.
+//! One transfer, cut again and again: either end killed, the relay killed, the path between them
+//! broken. `CUTS` and `SEED` change how often, and which.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -21,14 +21,25 @@ const BYTES_PER_CUT: u64 = 64 << 20;
 #[test]
 fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
     let Some(lab) = Lab::new() else { return };
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
-    let (cuts, seed) = (number("CUTS").unwrap_or(CUTS), number("SEED").unwrap_or_else(any_seed));
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|text| text.parse().expect("a number"))
+    };
+    let (cuts, seed) = (
+        number("CUTS").unwrap_or(CUTS),
+        number("SEED").unwrap_or_else(any_seed),
+    );
     eprintln!("SEED={seed} CUTS={cuts} replays the same cuts, though not their moments");
     let mut rng = StdRng::seed_from_u64(seed);
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let sites = [net.site(Nat::FullCone), net.site(Nat::PortRestricted)];
-    let up = |site: usize, nick: &str| sites[site].machine(nick).up(nick, &["--relay", &relay.name()]);
+    let up = |site: usize, nick: &str| {
+        sites[site]
+            .machine(nick)
+            .up(nick, &["--relay", &relay.name()])
+    };
     let (ann, bob) = (up(0, "ann"), up(1, "bob"));
     ann.sees(&bob);
     bob.sees(&ann);
@@ -58,17 +69,27 @@ fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
             }
         }
     }
-    eprintln!("{made} cuts, at {} of {} MiB", has(&bob, &id) >> 20, (cuts * BYTES_PER_CUT) >> 20);
+    eprintln!(
+        "{made} cuts, at {} of {} MiB",
+        has(&bob, &id) >> 20,
+        (cuts * BYTES_PER_CUT) >> 20
+    );
     // It may have ended just before bob was, who tells of it once: the list says how things stand.
     until("all has come", PATIENCE, || match bob.state_of(&id) {
         state if state["state"] == "done" => Ok(()),
         state => Err(state.to_string()),
     });
-    let saved = bob.state_of(&id)["saved"].as_str().expect("a file that is done has a place").to_owned();
+    let saved = bob.state_of(&id)["saved"]
+        .as_str()
+        .expect("a file that is done has a place")
+        .to_owned();
     same(&file, std::path::Path::new(&saved));
 }
 
-#[expect(clippy::disallowed_methods, reason = "a new seed for each run, which is printed")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a new seed for each run, which is printed"
+)]
 fn any_seed() -> u64 {
     rand::random()
 }
@@ -83,16 +104,27 @@ pub(crate) fn moves_on(bob: &Node, id: &str) {
     let before = has(bob, id);
     until("more comes", PATIENCE, || {
         let now = has(bob, id);
-        if now > before || now == u64::MAX { Ok(()) } else { Err(format!("{now} bytes")) }
+        if now > before || now == u64::MAX {
+            Ok(())
+        } else {
+            Err(format!("{now} bytes"))
+        }
     });
 }
 
 /// How many bytes bob last said he has; the most there can be once it is done.
 pub(crate) fn has(bob: &Node, id: &str) -> u64 {
     let events = bob.events();
-    let last = events.iter().rev().find(|event| event["event"] == "file" && event["id"] == *id);
+    let last = events
+        .iter()
+        .rev()
+        .find(|event| event["event"] == "file" && event["id"] == *id);
     let last = last.expect("the offer was heard of");
-    if last["state"] == "done" { u64::MAX } else { last["bytes"].as_u64().unwrap_or(0) }
+    if last["state"] == "done" {
+        u64::MAX
+    } else {
+        last["bytes"].as_u64().unwrap_or(0)
+    }
 }
 
 /// A long file that is random in places and takes little room on the disk.
@@ -101,7 +133,11 @@ pub(crate) fn islands(node: &Node, len: u64, seed: u64) -> std::path::PathBuf {
     let file = fs::File::create(&path).expect("the lab's folder can be written to");
     file.set_len(len).expect("a hole");
     for place in (0..len).step_by(1 << 20) {
-        file.write_all_at(&bytes_of(seed ^ place, 10_000), place + place / 1024 % 900_000).expect("there is room");
+        file.write_all_at(
+            &bytes_of(seed ^ place, 10_000),
+            place + place / 1024 % 900_000,
+        )
+        .expect("there is room");
     }
     file.set_len(len).expect("no longer than it was");
     path

@@ -14,18 +14,25 @@ use crate::same;
 const MORE_THAN_A_LANE: u64 = 3 << 20;
 
 /// A home's way out: 20 Mbit/s, and a queue that takes 800 ms to empty.
-const HOME: Thin = Thin { bytes_per_s: 2_500_000, queue_bytes: 2_000_000 };
+const HOME: Thin = Thin {
+    bytes_per_s: 2_500_000,
+    queue_bytes: 2_000_000,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_path_is_filled() {
     let most = sent_over(|to| Far::away(to, Duration::from_millis(150)), 64 << 20).await;
-    assert!(most > MORE_THAN_A_LANE, "no more than {most} bytes were on the way at once");
+    assert!(
+        most > MORE_THAN_A_LANE,
+        "no more than {most} bytes were on the way at once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_of_a_thin_path_is_left_to_others() {
     let most = sent_over(|to| Far::thin(to, Duration::from_millis(10), HOME), 8 << 20).await;
-    // It holds 50 kB. While its rate is still to be found, as much again is on the way, and a little.
+    // It holds 50 kB. While its rate is still to be found, as much again is on the way, and a
+    // little.
     assert!(most < 200_000, "{most} bytes were on the way at once");
 }
 
@@ -39,11 +46,19 @@ async fn sent_over(path: impl FnOnce(SocketAddr) -> io::Result<Far>, len: usize)
     let (ann, bob) = (start("ann").await, start("bob").await);
     let listening = bob.status().await.expect("runs").addrs[0];
     let path = path(listening).expect("a socket");
-    let peer = ann.resolve(path.addr().to_string().parse().expect("an address")).await.expect("it answers");
+    let peer = ann
+        .resolve(path.addr().to_string().parse().expect("an address"))
+        .await
+        .expect("it answers");
     let file = dir.path().join("film.mp4");
     fs::write(&file, bytes_of(1, len)).expect("there is room");
-    let sent = ann.offer(peer.into(), file.clone()).await.expect("it is there");
-    ann.wait_for(sent.id, DeliveryState::Delivered).await.expect("it comes");
+    let sent = ann
+        .offer(peer.into(), file.clone())
+        .await
+        .expect("it is there");
+    ann.wait_for(sent.id, DeliveryState::Delivered)
+        .await
+        .expect("it comes");
     let mut events = bob.events();
     bob.accept(sent.id).await.expect("there is room");
     let place = tokio::time::timeout(PATIENCE, async {

@@ -33,11 +33,32 @@ pub(crate) trait Hand {
 
 impl Hand for Node {
     fn offers(&self, to: &Node, path: &Path) -> String {
-        offered(self, &["send", to.id(), "--wait", "queued", "--file", &path.to_string_lossy()])
+        offered(
+            self,
+            &[
+                "send",
+                to.id(),
+                "--wait",
+                "queued",
+                "--file",
+                &path.to_string_lossy(),
+            ],
+        )
     }
 
     fn offers_in(&self, room: &str, path: &Path) -> String {
-        offered(self, &["broadcast", "--room", room, "--wait", "queued", "--file", &path.to_string_lossy()])
+        offered(
+            self,
+            &[
+                "broadcast",
+                "--room",
+                room,
+                "--wait",
+                "queued",
+                "--file",
+                &path.to_string_lossy(),
+            ],
+        )
     }
 
     fn hears_of(&self, id: &str) -> Value {
@@ -53,7 +74,11 @@ impl Hand for Node {
 
     fn gets(&self, id: &str) -> PathBuf {
         let done = self.is_told(id, "done");
-        PathBuf::from(done["saved"].as_str().unwrap_or_else(|| panic!("it has no place: {done}")))
+        PathBuf::from(
+            done["saved"]
+                .as_str()
+                .unwrap_or_else(|| panic!("it has no place: {done}")),
+        )
     }
 
     fn is_told(&self, id: &str, state: &str) -> Value {
@@ -62,7 +87,12 @@ impl Hand for Node {
     }
 
     fn has_some(&self, id: &str, share: u64) -> u64 {
-        let bytes = |event: &Value| (event["bytes"].as_u64().unwrap_or(0), event["size"].as_u64().unwrap_or(u64::MAX));
+        let bytes = |event: &Value| {
+            (
+                event["bytes"].as_u64().unwrap_or(0),
+                event["size"].as_u64().unwrap_or(u64::MAX),
+            )
+        };
         let fits = |event: &Value| {
             let (bytes, size) = bytes(event);
             is_about(event, id) && event["state"] == "moving" && bytes * 100 > size * share
@@ -72,7 +102,10 @@ impl Hand for Node {
 
     fn state_of(&self, id: &str) -> Value {
         let files = self.run(&["files"]).expect(0).json();
-        files.into_iter().find(|file| file["id"] == id).unwrap_or_else(|| panic!("{} does not list {id}", self.nick()))
+        files
+            .into_iter()
+            .find(|file| file["id"] == id)
+            .unwrap_or_else(|| panic!("{} does not list {id}", self.nick()))
     }
 }
 
@@ -82,7 +115,11 @@ fn is_about(event: &Value, id: &str) -> bool {
 
 fn offered(node: &Node, arguments: &[&str]) -> String {
     let output = node.run(arguments).expect(0);
-    let sent = output.json().into_iter().find(|line| line["event"] == "sent").unwrap_or_else(|| panic!("nothing sent: {output}"));
+    let sent = output
+        .json()
+        .into_iter()
+        .find(|line| line["event"] == "sent")
+        .unwrap_or_else(|| panic!("nothing sent: {output}"));
     sent["id"].as_str().expect("an offer has an id").to_owned()
 }
 
@@ -106,7 +143,8 @@ pub(crate) fn random_file(node: &Node, name: &str, mib: usize) -> PathBuf {
     let path = beside(node).join(name);
     let mut file = fs::File::create(&path).expect("the lab's folder can be written to");
     for part in 0..mib {
-        file.write_all(&bytes_of(1 + part as u64 * 2, 1024 * 1024)).expect("there is room");
+        file.write_all(&bytes_of(1 + part as u64 * 2, 1024 * 1024))
+            .expect("there is room");
     }
     path
 }
@@ -120,6 +158,14 @@ pub(crate) fn beside(node: &Node) -> PathBuf {
 
 /// Checks that two files have the same bytes, without holding them.
 pub(crate) fn same(one: &Path, other: &Path) {
-    let compared = std::process::Command::new("cmp").arg(one).arg(other).output().expect("cmp runs");
-    assert!(compared.status.success(), "{}", String::from_utf8_lossy(&[compared.stdout, compared.stderr].concat()));
+    let compared = std::process::Command::new("cmp")
+        .arg(one)
+        .arg(other)
+        .output()
+        .expect("cmp runs");
+    assert!(
+        compared.status.success(),
+        "{}",
+        String::from_utf8_lossy(&[compared.stdout, compared.stderr].concat())
+    );
 }

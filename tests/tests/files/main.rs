@@ -1,4 +1,5 @@
-//! Files from node to node, on real machines: whole, verified, resumed after anything, and nowhere but where they belong.
+//! Files from node to node, on real machines: whole, verified, resumed after anything, and nowhere
+//! but where they belong.
 
 mod cuts;
 mod far;

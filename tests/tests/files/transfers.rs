@@ -1,4 +1,5 @@
-//! Transfers that nothing stops: from one to one, in rooms, through relays, over cuts of every kind.
+//! Transfers that nothing stops: from one to one, in rooms, through relays, over cuts of every
+//! kind.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,7 +13,10 @@ use crate::{Hand, bytes_of, random_file, same};
 
 fn two(lab: &Lab) -> (Node, Node) {
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     bob.sees(&ann);
     (ann, bob)
@@ -26,20 +30,42 @@ fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let id = ann.offers(&bob, &file);
     let offer = bob.hears_of(&id);
-    assert_eq!((offer["name"].as_str(), offer["media"].as_str()), (Some("holiday.jpg"), Some("image/jpeg")), "{offer}");
+    assert_eq!(
+        (offer["name"].as_str(), offer["media"].as_str()),
+        (Some("holiday.jpg"), Some("image/jpeg")),
+        "{offer}"
+    );
     bob.accepts(&id);
     let place = bob.gets(&id);
     assert_eq!(place, bob.home().path().join("downloads/holiday.jpg"));
     same(&file, &place);
-    assert_eq!(fs::metadata(&place).expect("it is there").permissions().mode() & 0o111, 0, "nothing that comes can be run");
+    assert_eq!(
+        fs::metadata(&place)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o111,
+        0,
+        "nothing that comes can be run"
+    );
     let told = ann.is_told(&id, "done");
     assert_eq!(told["peers"][0], bob.id());
-    assert_eq!(ann.state_of(&id)["saved"].as_str(), file.to_str(), "one's own is where it was");
+    assert_eq!(
+        ann.state_of(&id)["saved"].as_str(),
+        file.to_str(),
+        "one's own is where it was"
+    );
     // The same again gets another name.
     let again = ann.offers(&bob, &file);
     bob.accepts(&again);
-    assert_eq!(bob.gets(&again), bob.home().path().join("downloads/holiday (2).jpg"));
-    let left: Vec<_> = fs::read_dir(bob.home().path().join("downloads")).expect("it is there").flatten().collect();
+    assert_eq!(
+        bob.gets(&again),
+        bob.home().path().join("downloads/holiday (2).jpg")
+    );
+    let left: Vec<_> = fs::read_dir(bob.home().path().join("downloads"))
+        .expect("it is there")
+        .flatten()
+        .collect();
     assert_eq!(left.len(), 2, "nothing else is left there: {left:?}");
 }
 
@@ -48,15 +74,38 @@ fn send_waits_until_the_other_side_has_it() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
-    let bob = office.machine("bob").up("bob", &["--accept-from", ann.id(), "--accept-max", "2M"]);
+    let bob = office
+        .machine("bob")
+        .up("bob", &["--accept-from", ann.id(), "--accept-max", "2M"]);
     ann.sees(&bob);
     let small = random_file(&ann, "small", 1);
-    let sent = ann.run(&["send", bob.id(), "--timeout", "60s", "--file", &small.to_string_lossy()]).expect(0);
-    let id = sent.json().into_iter().find_map(|line| line["id"].as_str().map(str::to_owned)).expect("an id");
+    let sent = ann
+        .run(&[
+            "send",
+            bob.id(),
+            "--timeout",
+            "60s",
+            "--file",
+            &small.to_string_lossy(),
+        ])
+        .expect(0);
+    let id = sent
+        .json()
+        .into_iter()
+        .find_map(|line| line["id"].as_str().map(str::to_owned))
+        .expect("an id");
     same(&small, &bob.gets(&id));
     // What is larger than what is taken unasked waits for an answer.
     let large = random_file(&ann, "large", 3);
-    ann.run(&["send", bob.id(), "--timeout", "1s", "--file", &large.to_string_lossy()]).expect(4);
+    ann.run(&[
+        "send",
+        bob.id(),
+        "--timeout",
+        "1s",
+        "--file",
+        &large.to_string_lossy(),
+    ])
+    .expect(4);
 }
 
 #[test]
@@ -67,8 +116,12 @@ fn settings_say_where_files_go_and_whose_are_taken_unasked() {
     let home = office.machine("bob").home("bob");
     fs::create_dir_all(home.path()).expect("the lab's folder can be written to");
     let folder = home.path().join("from others");
-    let settings = format!("downloads = {folder:?}\naccept-from = [\"{}\"]\naccept-max = \"2M\"\n", ann.id());
-    fs::write(home.path().join("config.toml"), settings).expect("the lab's folder can be written to");
+    let settings = format!(
+        "downloads = {folder:?}\naccept-from = [\"{}\"]\naccept-max = \"2M\"\n",
+        ann.id()
+    );
+    fs::write(home.path().join("config.toml"), settings)
+        .expect("the lab's folder can be written to");
     let bob = home.up(&[]);
     ann.sees(&bob);
     let small = random_file(&ann, "small", 1);
@@ -104,7 +157,10 @@ fn a_folder_comes_with_everything_in_it_but_links() {
     }
     same(&folder.join(".hidden"), &place.join("_hidden"));
     assert!(place.join("empty").is_dir());
-    assert!(place.join("passwords").symlink_metadata().is_err(), "links stay at home");
+    assert!(
+        place.join("passwords").symlink_metadata().is_err(),
+        "links stay at home"
+    );
 }
 
 #[test]
@@ -116,15 +172,21 @@ fn empty_and_sparse_files_are_files_too() {
     let sparse = beside(&ann).join("sparse");
     let file = fs::File::create(&sparse).expect("a file");
     file.set_len(300 << 20).expect("a hole");
-    std::os::unix::fs::FileExt::write_all_at(&file, b"in the midst", 200 << 20).expect("there is room");
+    std::os::unix::fs::FileExt::write_all_at(&file, b"in the midst", 200 << 20)
+        .expect("there is room");
     for path in [&empty, &sparse] {
         let id = ann.offers(&bob, path);
         bob.accepts(&id);
         same(path, &bob.gets(&id));
     }
-    let used =
-        std::os::unix::fs::MetadataExt::blocks(&fs::metadata(bob.home().path().join("downloads/sparse")).expect("it came"));
-    assert!(used * 512 < 10 << 20, "the holes stay holes: {} bytes", used * 512);
+    let used = std::os::unix::fs::MetadataExt::blocks(
+        &fs::metadata(bob.home().path().join("downloads/sparse")).expect("it came"),
+    );
+    assert!(
+        used * 512 < 10 << 20,
+        "the holes stay holes: {} bytes",
+        used * 512
+    );
 }
 
 #[test]
@@ -137,8 +199,15 @@ fn a_receiver_that_is_killed_goes_on_where_it_was() {
     let had = bob.has_some(&id, 10);
     bob.kill9();
     bob.start();
-    let first = bob.wait_for("go on", |event| event["event"] == "file" && event["id"] == *id && event["bytes"] != 0, PATIENCE);
-    assert!(first["bytes"].as_u64() >= Some(had), "{had} bytes were here, and now: {first}");
+    let first = bob.wait_for(
+        "go on",
+        |event| event["event"] == "file" && event["id"] == *id && event["bytes"] != 0,
+        PATIENCE,
+    );
+    assert!(
+        first["bytes"].as_u64() >= Some(had),
+        "{had} bytes were here, and now: {first}"
+    );
     same(&file, &bob.gets(&id));
     ann.is_told(&id, "done");
 }
@@ -221,7 +290,11 @@ fn two_sources_serve_at_once() {
     ann.is_told(&id, "done");
     cid.accepts(&id);
     let both = |event: &serde_json::Value| {
-        event["event"] == "file" && event["id"] == *id && event["peers"].as_array().is_some_and(|peers| peers.len() == 2)
+        event["event"] == "file"
+            && event["id"] == *id
+            && event["peers"]
+                .as_array()
+                .is_some_and(|peers| peers.len() == 2)
     };
     cid.wait_for("fetch from both", both, PATIENCE);
     same(&file, &cid.gets(&id));
@@ -254,8 +327,12 @@ fn through_a_relay() {
     let relay = net.machine("relay").relay(&[]);
     let sites = [net.site(Nat::Symmetric), net.site(Nat::Symmetric)];
     let (ann, bob) = (
-        sites[0].machine("ann").up("ann", &["--relay", &relay.name()]),
-        sites[1].machine("bob").up("bob", &["--relay", &relay.name()]),
+        sites[0]
+            .machine("ann")
+            .up("ann", &["--relay", &relay.name()]),
+        sites[1]
+            .machine("bob")
+            .up("bob", &["--relay", &relay.name()]),
     );
     ann.sees(&bob);
     bob.sees(&ann);
@@ -285,7 +362,11 @@ fn no_is_heard_on_the_other_side() {
     bob.accepts(&taken_back);
     bob.has_some(&taken_back, 1);
     ann.run(&["decline", &taken_back]).expect(0);
-    assert!(bob.is_told(&taken_back, "failed")["why"].as_str().is_some_and(|why| why.contains("taken it back")));
+    assert!(
+        bob.is_told(&taken_back, "failed")["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("taken it back"))
+    );
     assert_eq!(parts(&bob), [""; 0], "what had come of it goes, too");
     assert_eq!(bob.state_of(&stopped)["state"], "declined");
 }
@@ -305,23 +386,34 @@ fn what_is_taken_back_while_one_is_away_leaves_nothing_and_nothing_of_others_is_
     bob.kill9();
     ann.run(&["decline", &taken_back]).expect(0);
     ann.terminate();
-    // As a run leaves it that ends between saying no and removing; and of another home that has its files in the same folder.
-    let (downloads, content) = (bob.home().path().join("downloads"), bob.home().path().join("content"));
+    // As a run leaves it that ends between saying no and removing; and of another home that has its
+    // files in the same folder.
+    let (downloads, content) = (
+        bob.home().path().join("downloads"),
+        bob.home().path().join("content"),
+    );
     let part = |id: &str| format!(".hobnob-{id}.part");
     fs::write(content.join(format!("{declined}.part")), "leaves").expect("it is ours");
-    for name in [part(&declined), part("00000000000000aa-7"), "holiday.part".to_owned()] {
+    for name in [
+        part(&declined),
+        part("00000000000000aa-7"),
+        "holiday.part".to_owned(),
+    ] {
         fs::write(downloads.join(name), "part").expect("it is ours");
     }
     let kept = [part("00000000000000aa-7"), "holiday.part".to_owned()];
     bob.start();
-    let are_left =
-        |ids: &[&String]| {
-            let mut expected = [ids.iter().map(|id| part(id)).collect(), kept.to_vec()].concat();
-            expected.sort();
-            until("only these parts are left", PATIENCE, || {
-                if parts(&bob) == expected { Ok(()) } else { Err(parts(&bob).join(" ")) }
-            });
-        };
+    let are_left = |ids: &[&String]| {
+        let mut expected = [ids.iter().map(|id| part(id)).collect(), kept.to_vec()].concat();
+        expected.sort();
+        until("only these parts are left", PATIENCE, || {
+            if parts(&bob) == expected {
+                Ok(())
+            } else {
+                Err(parts(&bob).join(" "))
+            }
+        });
+    };
     are_left(&[&open, &taken_back]);
     ann.start();
     same(&file, &bob.gets(&open));
@@ -332,7 +424,13 @@ fn what_is_taken_back_while_one_is_away_leaves_nothing_and_nothing_of_others_is_
 /// What lies in its downloads folder that is not whole: also what only looks so.
 fn parts(node: &Node) -> Vec<String> {
     let folder = fs::read_dir(node.home().path().join("downloads")).expect("it is there");
-    let names = folder.map(|entry| entry.expect("it can be read").file_name().into_string().expect("UTF-8"));
+    let names = folder.map(|entry| {
+        entry
+            .expect("it can be read")
+            .file_name()
+            .into_string()
+            .expect("UTF-8")
+    });
     let mut parts: Vec<String> = names.filter(|name| name.ends_with(".part")).collect();
     parts.sort();
     parts
@@ -349,7 +447,12 @@ fn a_file_that_changes_is_noticed_and_both_are_told() {
     bob.accepts(&id);
     for node in [&ann, &bob] {
         let failed = node.is_told(&id, "failed");
-        assert!(failed["why"].as_str().is_some_and(|why| why.contains("changed since it was offered")), "{failed}");
+        assert!(
+            failed["why"]
+                .as_str()
+                .is_some_and(|why| why.contains("changed since it was offered")),
+            "{failed}"
+        );
     }
     assert!(!bob.home().path().join("downloads/report.txt").exists());
 }
@@ -373,9 +476,16 @@ fn a_full_disk_is_waited_out() {
     bob.run(&["accept", &id, "--timeout", "1ms"]).expect(4);
     home.fill_disk();
     ann.start();
-    let full = |event: &serde_json::Value| event["id"] == *id && event["why"].as_str().is_some_and(|why| why.contains("no room"));
+    let full = |event: &serde_json::Value| {
+        event["id"] == *id
+            && event["why"]
+                .as_str()
+                .is_some_and(|why| why.contains("no room"))
+    };
     bob.wait_for("wait for room", full, PATIENCE);
     home.free_disk();
     let place = bob.gets(&id);
-    bob.machine().run("cmp", &[&file.to_string_lossy(), &place.to_string_lossy()]).expect(0);
+    bob.machine()
+        .run("cmp", &[&file.to_string_lossy(), &place.to_string_lossy()])
+        .expect(0);
 }

@@ -15,7 +15,13 @@ fn six_hundred_identities_get_512_sessions_and_the_honest_one_stays() {
         for n in 0..600 {
             let mallory = Mallory::new();
             let mut line = mallory.connected(&town.ann).await;
-            let greeted = line.try_greet(Profile { nick: format!("{n}"), ..Profile::default() }).await.is_some();
+            let greeted = line
+                .try_greet(Profile {
+                    nick: format!("{n}"),
+                    ..Profile::default()
+                })
+                .await
+                .is_some();
             if greeted && lives(&mut line).await {
                 crowd.push((mallory, line));
             } else {
@@ -23,7 +29,11 @@ fn six_hundred_identities_get_512_sessions_and_the_honest_one_stays() {
                 refused += 1;
             }
         }
-        assert_eq!((crowd.len(), refused), (SESSIONS_MAX - 1, 600 - SESSIONS_MAX + 1), "bob has one, the crowd the rest");
+        assert_eq!(
+            (crowd.len(), refused),
+            (SESSIONS_MAX - 1, 600 - SESSIONS_MAX + 1),
+            "bob has one, the crowd the rest"
+        );
         town.talks("among the crowd");
     });
     // 512 sessions of at most 100 KiB when they hold nothing, and the peers to remember.
@@ -55,7 +65,8 @@ fn connections_that_never_say_hello_keep_no_real_peer_out() {
             let mallory = Mallory::new();
             let mut silent = Vec::new();
             for _ in 0..500 {
-                if let Ok(connection) = mallory.dial(&town.ann, &Passport::of(mallory.key())).await {
+                if let Ok(connection) = mallory.dial(&town.ann, &Passport::of(mallory.key())).await
+                {
                     silent.push(connection);
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(15)).await;

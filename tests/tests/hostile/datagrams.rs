@@ -8,7 +8,10 @@ use hobnob_tests::lab::pause;
 #[test]
 fn a_hundred_thousand_datagrams_of_rubbish_are_counted_and_dropped() {
     let town = Town::alone();
-    let (_, ()) = town.attack_while(async |town: &Town| rubbish(town.ann.addr(), 100_000), || town.talks("meanwhile"));
+    let (_, ()) = town.attack_while(
+        async |town: &Town| rubbish(town.ann.addr(), 100_000),
+        || town.talks("meanwhile"),
+    );
     town.stands_with(&[], 32 * MIB);
     town.ann.terminate();
     let line = town.ann.logs(&["datagrams dropped so far"]);
@@ -39,7 +42,12 @@ fn rubbish(to: SocketAddr, count: usize) {
         rand::fill(&mut datagram[..]);
         match n % 4 {
             0 => datagram[0] = u8::try_from(n / 4 % 256).expect("below 256"),
-            1 => datagram.splice(..datagram.len().min(8), [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]).for_each(drop),
+            1 => datagram
+                .splice(
+                    ..datagram.len().min(8),
+                    [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42],
+                )
+                .for_each(drop),
             2 => datagram[0] = 0x10,
             _ => datagram[0] = 0x11,
         }
@@ -53,11 +61,13 @@ fn rubbish(to: SocketAddr, count: usize) {
     (0..100).for_each(|_| drop(socket.send_to(b"", to)));
 }
 
-/// Begins so many handshakes, each from a socket of its own or one of many, and goes on with none: the first flights of real
-/// clients whose answers nobody reads.
+/// Begins so many handshakes, each from a socket of its own or one of many, and goes on with none:
+/// the first flights of real clients whose answers nobody reads.
 async fn half_open(to: SocketAddr, count: usize) {
     let recorded = initials(64).await;
-    let sockets: Vec<_> = (0..64).map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback is there")).collect();
+    let sockets: Vec<_> = (0..64)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback is there"))
+        .collect();
     for n in 0..count {
         for datagram in &recorded[n % recorded.len()] {
             let _ = sockets[n % sockets.len()].send_to(datagram, to);
@@ -72,11 +82,15 @@ async fn half_open(to: SocketAddr, count: usize) {
 async fn initials(count: usize) -> Vec<Vec<Vec<u8>>> {
     let mut all = Vec::new();
     for _ in 0..count {
-        let sink = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("loopback is there");
+        let sink = tokio::net::UdpSocket::bind("127.0.0.1:0")
+            .await
+            .expect("loopback is there");
         let at = sink.local_addr().expect("it is bound");
         let dial = tokio::spawn(async move {
             let mallory = hobnob_tests::hostile::Mallory::new();
-            let _ = mallory.dial_at(at, &hobnob_tests::hostile::Passport::of(mallory.key())).await;
+            let _ = mallory
+                .dial_at(at, &hobnob_tests::hostile::Passport::of(mallory.key()))
+                .await;
         });
         let mut flight = Vec::new();
         let mut buffer = [0; 2000];

@@ -14,7 +14,14 @@ use serde_json::Value;
 #[test]
 fn names_that_lead_elsewhere_stay_in_the_folder() {
     let town = town();
-    let names = ["../../escaped", "/tmp/escaped", ".profile", "a\u{1b}[2J\u{202e}b", "..", "con/../../x"];
+    let names = [
+        "../../escaped",
+        "/tmp/escaped",
+        ".profile",
+        "a\u{1b}[2J\u{202e}b",
+        "..",
+        "con/../../x",
+    ];
     by_seller(&town, async |seller| {
         let mut stream = None;
         for name in names {
@@ -31,7 +38,12 @@ fn names_that_lead_elsewhere_stay_in_the_folder() {
     let downloads = downloads(&town);
     let landed: Vec<_> = names_in(&downloads);
     assert_eq!(landed.len(), names.len(), "{landed:?}");
-    assert!(landed.iter().all(|name| !name.starts_with('.') && name.chars().all(|c| !c.is_control())), "{landed:?}");
+    assert!(
+        landed
+            .iter()
+            .all(|name| !name.starts_with('.') && name.chars().all(|c| !c.is_control())),
+        "{landed:?}"
+    );
     assert!(!Path::new("/tmp/escaped").exists() && !town.dir().join("escaped").exists());
     town.stands(&[]);
 }
@@ -40,23 +52,53 @@ fn names_that_lead_elsewhere_stay_in_the_folder() {
 fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
     let town = town();
     by_seller(&town, async |seller| {
-        let entry = |path: &str| manifest::ManifestEntry { path: path.into(), size: 1 };
-        let paths = ["../../escaped", "a/../../b", ".ssh/authorized_keys", "same", "same", "c"];
+        let entry = |path: &str| manifest::ManifestEntry {
+            path: path.into(),
+            size: 1,
+        };
+        let paths = [
+            "../../escaped",
+            "a/../../b",
+            ".ssh/authorized_keys",
+            "same",
+            "same",
+            "c",
+        ];
         let mut content = manifest::encode(&paths.map(entry));
-        let folder = Folder { manifest_bytes: content.len() as u64, files: paths.len() as u64 };
+        let folder = Folder {
+            manifest_bytes: content.len() as u64,
+            files: paths.len() as u64,
+        };
         content.extend_from_slice(b"123456");
-        let id = seller.sells(&Offer { folder: Some(folder), ..file("folder", &content) }).await;
+        let id = seller
+            .sells(&Offer {
+                folder: Some(folder),
+                ..file("folder", &content)
+            })
+            .await;
         let (mut answers, mut asks) = seller.is_asked().await;
         serve(&mut answers, &mut asks, &content).await;
         is_told(&town.ann, &id, "done");
         // A list that does not add up to what was offered is refused.
         let wrong = Folder { files: 7, ..folder };
-        let id = seller.sells(&Offer { folder: Some(wrong), ..file("wrong", &content) }).await;
+        let id = seller
+            .sells(&Offer {
+                folder: Some(wrong),
+                ..file("wrong", &content)
+            })
+            .await;
         serve(&mut answers, &mut asks, &content).await;
-        assert!(is_told(&town.ann, &id, "failed")["why"].as_str().is_some_and(|why| why.contains("list of files")));
+        assert!(
+            is_told(&town.ann, &id, "failed")["why"]
+                .as_str()
+                .is_some_and(|why| why.contains("list of files"))
+        );
     });
     let folder = downloads(&town).join("folder");
-    assert_eq!(names_in(&folder), ["_", "_ssh", "a", "c", "same", "same (2)"]);
+    assert_eq!(
+        names_in(&folder),
+        ["_", "_ssh", "a", "c", "same", "same (2)"]
+    );
     assert!(!town.dir().join("escaped").exists());
     town.stands(&[]);
 }
@@ -67,20 +109,32 @@ fn content_that_is_not_what_was_offered_never_lands() {
     by_seller(&town, async |seller| {
         let content = vec![7; 300_000];
         let offer = file("fair.bin", &content);
-        // Other bytes, with leaves and a proof of their own; and right leaves with wrong bytes after them.
+        // Other bytes, with leaves and a proof of their own; and right leaves with wrong bytes
+        // after them.
         let other = vec![8; content.len()];
-        let foul = [answer_to_all(&other), [proof_of(&content), other.clone()].concat()];
+        let foul = [
+            answer_to_all(&other),
+            [proof_of(&content), other.clone()].concat(),
+        ];
         for answer in foul {
             let id = seller.sells(&offer).await;
             let (mut answers, mut asks) = seller.is_asked().await;
             next_ask(&mut asks).await.expect("an ask");
             let _ = answers.write_all(&answer).await;
             assert!(
-                is_told(&town.ann, &id, "failed")["why"].as_str().is_some_and(|why| why.contains("not what had been offered"))
+                is_told(&town.ann, &id, "failed")["why"]
+                    .as_str()
+                    .is_some_and(|why| why.contains("not what had been offered"))
             );
         }
     });
-    assert_eq!(names_in(&downloads(&town)).iter().filter(|name| !name.starts_with('.')).count(), 0);
+    assert_eq!(
+        names_in(&downloads(&town))
+            .iter()
+            .filter(|name| !name.starts_with('.'))
+            .count(),
+        0
+    );
     town.stands(&["does not belong to what was offered"]);
 }
 
@@ -93,13 +147,22 @@ fn answers_that_stop_or_never_end_cost_nothing_but_that_stream() {
         // A little of the answer, and then the end of the stream: she asks again, later.
         let (mut answers, mut asks) = seller.is_asked().await;
         next_ask(&mut asks).await.expect("an ask");
-        answers.write_all(&answer_to_all(&content)[..70_000]).await.expect("she reads");
+        answers
+            .write_all(&answer_to_all(&content)[..70_000])
+            .await
+            .expect("she reads");
         answers.finish().expect("it was open");
         // All of the answer, and endless bytes after it: they lead nowhere.
         let (mut answers, mut asks) = seller.is_asked().await;
         let ask = next_ask(&mut asks).await.expect("an ask");
-        assert!(ask.first > 0 || ask.count <= 5, "what came whole is not asked for again: {ask:?}");
-        answers.write_all(&answer(&content, ask)).await.expect("she reads");
+        assert!(
+            ask.first > 0 || ask.count <= 5,
+            "what came whole is not asked for again: {ask:?}"
+        );
+        answers
+            .write_all(&answer(&content, ask))
+            .await
+            .expect("she reads");
         let flood = async { while answers.write_all(&[0; 65_536]).await.is_ok() {} };
         let _ = tokio::time::timeout(Duration::from_secs(2), flood).await;
         is_told(&town.ann, &id, "done");
@@ -113,7 +176,10 @@ fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
     const PIECES: u8 = 40;
     let town = town();
     let mallory = town.attack(async |_| Mallory::new());
-    let content: Vec<u8> = (0..=u8::MAX).cycle().take(usize::from(PIECES) * PIECE).collect();
+    let content: Vec<u8> = (0..=u8::MAX)
+        .cycle()
+        .take(usize::from(PIECES) * PIECE)
+        .collect();
     let id = town.attack(async |town: &Town| {
         let mut seller = Seller::meets(town, &mallory).await;
         let id = seller.sells(&file("film.mp4", &content)).await;
@@ -122,8 +188,13 @@ fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
         assert_eq!((ask.first, ask.count), (0, PIECES));
         // Seven pieces, and a part of the next.
         let some = answer_to_all(&content).len() - content.len() + 7 * PIECE + 100;
-        answers.write_all(&answer_to_all(&content)[..some]).await.expect("she reads");
-        hears(&town.ann, &id, "seven pieces are here", |line| line["bytes"] == 7 * PIECE);
+        answers
+            .write_all(&answer_to_all(&content)[..some])
+            .await
+            .expect("she reads");
+        hears(&town.ann, &id, "seven pieces are here", |line| {
+            line["bytes"] == 7 * PIECE
+        });
         id
     });
     let town = town.with_ann_killed();
@@ -131,11 +202,21 @@ fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
         let seller = Seller::meets(town, &mallory).await;
         let (mut answers, mut asks) = seller.is_asked().await;
         let ask = next_ask(&mut asks).await.expect("an ask");
-        assert_eq!((ask.first, ask.count), (7, PIECES - 7), "what was written is here");
-        answers.write_all(&answer(&content, ask)).await.expect("she reads");
+        assert_eq!(
+            (ask.first, ask.count),
+            (7, PIECES - 7),
+            "what was written is here"
+        );
+        answers
+            .write_all(&answer(&content, ask))
+            .await
+            .expect("she reads");
         is_told(&town.ann, &id, "done");
     });
-    assert_eq!(std::fs::read(downloads(&town).join("film.mp4")).expect("it is there"), content);
+    assert_eq!(
+        std::fs::read(downloads(&town).join("film.mp4")).expect("it is there"),
+        content
+    );
     town.stands(&[]);
 }
 
@@ -144,40 +225,93 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
     let town = town();
     let secret = town.dir().join("secret.txt");
     std::fs::write(&secret, "for bob alone").expect("a file");
-    let sent = town.ann.run(&["--json", "send", "bob", "--wait", "queued", "--file", &secret.to_string_lossy()]);
-    let id = sent.stdout.lines().find_map(|line| serde_json::from_str::<Value>(line).ok()?["id"].as_str().map(str::to_owned));
-    let (log, seq) = id.as_deref().and_then(|id| id.split_once('-')).expect("an offer");
+    let sent = town.ann.run(&[
+        "--json",
+        "send",
+        "bob",
+        "--wait",
+        "queued",
+        "--file",
+        &secret.to_string_lossy(),
+    ]);
+    let id = sent.stdout.lines().find_map(|line| {
+        serde_json::from_str::<Value>(line).ok()?["id"]
+            .as_str()
+            .map(str::to_owned)
+    });
+    let (log, seq) = id
+        .as_deref()
+        .and_then(|id| id.split_once('-'))
+        .expect("an offer");
     let theirs = hobnob_protocol::ConversationId::direct(town.ann.id(), town.bob.id());
     let log = hobnob_protocol::LogId(u64::from_str_radix(log, 16).expect("hex"));
-    let name = hobnob_protocol::LogName { conversation: theirs, author: town.ann.id(), log };
-    let offer = OfferId { name, seq: seq.parse().expect("a number") };
+    let name = hobnob_protocol::LogName {
+        conversation: theirs,
+        author: town.ann.id(),
+        log,
+    };
+    let offer = OfferId {
+        name,
+        seq: seq.parse().expect("a number"),
+    };
     town.attack(async |town: &Town| {
         let mallory = Mallory::new();
         let mut line = mallory.in_session(&town.ann).await;
         let (mut asks, mut answers) = line.connection.open_bi().await.expect("a stream");
         let guesses = [
             offer,
-            OfferId { seq: offer.seq + 1, ..offer },
-            OfferId { name: hobnob_protocol::LogName { conversation: town.direct(&mallory), ..name }, ..offer },
+            OfferId {
+                seq: offer.seq + 1,
+                ..offer
+            },
+            OfferId {
+                name: hobnob_protocol::LogName {
+                    conversation: town.direct(&mallory),
+                    ..name
+                },
+                ..offer
+            },
         ];
         for offer in guesses {
-            asks.write_all(&Ask { offer, span: 0, first: 0, count: 1 }.encode()).await.expect("she reads");
+            asks.write_all(
+                &Ask {
+                    offer,
+                    span: 0,
+                    first: 0,
+                    count: 1,
+                }
+                .encode(),
+            )
+            .await
+            .expect("she reads");
             let mut code = [9];
             answers.read_exact(&mut code).await.expect("an answer");
             assert_eq!(Answer::of_code(code[0]), Answer::Refused);
         }
         // Asks that make no sense end the stream, and nothing else.
-        for senseless in
-            [vec![0xff; 70], vec![0, 0], vec![0, 1, 0xff], Ask { offer, span: u64::MAX, first: 255, count: 255 }.encode()]
-        {
+        for senseless in [
+            vec![0xff; 70],
+            vec![0, 0],
+            vec![0, 1, 0xff],
+            Ask {
+                offer,
+                span: u64::MAX,
+                first: 255,
+                count: 255,
+            }
+            .encode(),
+        ] {
             let (mut asks, mut answers) = line.connection.open_bi().await.expect("a stream");
-            asks.write_all(&senseless).await.expect("it fits the window");
+            asks.write_all(&senseless)
+                .await
+                .expect("it fits the window");
             let _ = asks.finish();
             let rest = answers.read_to_end(1000).await.unwrap_or_default();
             assert!(rest.len() <= 1, "{rest:?}");
         }
         // Words about offers that it may not know of mean nothing.
-        line.says(&Frame::Offer(offer, hobnob_protocol::OfferWord::Whole)).await;
+        line.says(&Frame::Offer(offer, hobnob_protocol::OfferWord::Whole))
+            .await;
         line.lives().await;
     });
     let files = town.ann.run(&["--json", "files"]).stdout;
@@ -190,15 +324,28 @@ fn a_thousand_offers_are_a_list() {
     let town = town();
     by_seller(&town, async |seller| {
         for n in 0..1_200 {
-            seller.offers(&Offer { size: 1 << 50, ..file(&format!("file {n}"), b"x") }).await;
+            seller
+                .offers(&Offer {
+                    size: 1 << 50,
+                    ..file(&format!("file {n}"), b"x")
+                })
+                .await;
         }
         seller.line.lives().await;
         until("all offers are known", PATIENCE, || {
             let last = town.ann.run(&["--json", "files"]).stdout;
-            if last.contains("file 1199") { Ok(()) } else { Err(format!("{} lines", last.lines().count())) }
+            if last.contains("file 1199") {
+                Ok(())
+            } else {
+                Err(format!("{} lines", last.lines().count()))
+            }
         });
     });
-    assert_eq!(town.ann.run(&["--json", "files"]).stdout.lines().count(), 1_000, "the newest");
+    assert_eq!(
+        town.ann.run(&["--json", "files"]).stdout.lines().count(),
+        1_000,
+        "the newest"
+    );
     let refused = town.ann.run(&["accept", "file 1199"]);
     assert!(refused.stderr.contains("no room"), "{refused}");
     town.stands(&[]);
@@ -211,7 +358,13 @@ fn town() -> Town {
 fn file(name: &str, content: &[u8]) -> Offer {
     let shape = Shape::of(content.len() as u64);
     let hash = Tree::new(vec![shape.fold(&leaves(content))]).hash();
-    Offer { name: name.into(), media: String::new(), size: content.len() as u64, hash, folder: None }
+    Offer {
+        name: name.into(),
+        media: String::new(),
+        size: content.len() as u64,
+        hash,
+        folder: None,
+    }
 }
 
 /// Mallory in a session with the victim, and what it writes in their conversation.
@@ -232,13 +385,22 @@ fn by_seller(town: &Town, attack: impl AsyncFnOnce(&mut Seller<'_>)) {
 impl<'a> Seller<'a> {
     async fn meets(town: &'a Town, mallory: &'a Mallory) -> Self {
         let line = mallory.in_session(&town.ann).await;
-        Self { town, line, log: Forger::new(mallory.key(), town.direct(mallory)) }
+        Self {
+            town,
+            line,
+            log: Forger::new(mallory.key(), town.direct(mallory)),
+        }
     }
 
     /// Offers something as an entry, and returns the id of that.
     async fn offers(&mut self, offer: &Offer) -> String {
         let id = format!("{:016x}-{}", self.log.name.log.0, self.log.next);
-        let entry = Entry { lamport: self.log.lamport, sent_at_ms: 1, body: Body::Offer(offer.clone()) }.encode();
+        let entry = Entry {
+            lamport: self.log.lamport,
+            sent_at_ms: 1,
+            body: Body::Offer(offer.clone()),
+        }
+        .encode();
         self.log.lamport += 1;
         self.line.pushes(&self.log.entries(&[entry])).await;
         id
@@ -261,16 +423,22 @@ impl<'a> Seller<'a> {
 
 /// Waits until the victim tells her user that an offer is in this state.
 fn is_told(ann: &Host, id: &str, state: &str) -> Value {
-    hears(ann, id, &format!("it is {state}"), |line| line["state"] == state)
+    hears(ann, id, &format!("it is {state}"), |line| {
+        line["state"] == state
+    })
 }
 
 /// Waits until she tells her user this of an offer.
 fn hears(ann: &Host, id: &str, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
     until(&format!("{id}: {what}"), PATIENCE, || {
         let output = ann.output();
-        let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines = output
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut of_file = lines.filter(|line| line["event"] == "file" && line["id"] == *id);
-        of_file.find(|line| is_it(line)).ok_or_else(|| "not told".to_owned())
+        of_file
+            .find(|line| is_it(line))
+            .ok_or_else(|| "not told".to_owned())
     })
 }
 
@@ -280,7 +448,9 @@ fn downloads(town: &Town) -> PathBuf {
 
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -291,7 +461,10 @@ async fn serve(answers: &mut SendStream, asks: &mut RecvStream, content: &[u8]) 
     while left > 0 {
         let ask = next_ask(asks).await.expect("an ask");
         left -= u64::from(ask.count);
-        answers.write_all(&answer(content, ask)).await.expect("it is read");
+        answers
+            .write_all(&answer(content, ask))
+            .await
+            .expect("it is read");
     }
 }
 
@@ -305,7 +478,10 @@ async fn next_ask(asks: &mut RecvStream) -> Option<Ask> {
 
 /// The honest answer to an ask about content of one span.
 fn answer(content: &[u8], ask: Ask) -> Vec<u8> {
-    let pieces = content.chunks(PIECE).skip(usize::from(ask.first)).take(usize::from(ask.count));
+    let pieces = content
+        .chunks(PIECE)
+        .skip(usize::from(ask.first))
+        .take(usize::from(ask.count));
     [proof_of(content), pieces.collect::<Vec<_>>().concat()].concat()
 }
 
@@ -320,7 +496,11 @@ fn proof_of(content: &[u8]) -> Vec<u8> {
 
 fn leaves(content: &[u8]) -> Vec<[u8; 32]> {
     let shape = Shape::of(content.len() as u64);
-    content.chunks(PIECE).zip(0..).map(|(bytes, piece)| shape.leaf(piece, bytes)).collect()
+    content
+        .chunks(PIECE)
+        .zip(0..)
+        .map(|(bytes, piece)| shape.leaf(piece, bytes))
+        .collect()
 }
 
 const PIECE: usize = hobnob_protocol::content::PIECE_BYTES;

@@ -8,7 +8,11 @@ use hobnob_tests::lab::Stopwatch;
 
 #[test]
 fn a_flood_of_entries_in_the_lobby_holds_nobody_elses_message_up() {
-    flood(|_, _| RoomKey::derive(&RoomName::lobby(), b"").tag(), 100, 100);
+    flood(
+        |_, _| RoomKey::derive(&RoomName::lobby(), b"").tag(),
+        100,
+        100,
+    );
 }
 
 #[test]
@@ -33,7 +37,8 @@ fn a_peer_that_reads_nothing_costs_little_however_much_there_is_for_it() {
         async |town: &Town| {
             let mallory = Mallory::with_window(2048);
             let mut line = mallory.in_session(&town.ann).await;
-            line.holds_nothing_of(RoomKey::derive(&RoomName::lobby(), b"").tag()).await;
+            line.holds_nothing_of(RoomKey::derive(&RoomName::lobby(), b"").tag())
+                .await;
             line.holds_nothing_of(town.direct(&mallory)).await;
             tokio::time::sleep(FLOOD).await;
             mallory.id()
@@ -47,12 +52,21 @@ fn a_peer_that_reads_nothing_costs_little_however_much_there_is_for_it() {
         },
     );
     for n in 0..100 {
-        town.ann.run(&["send", "--wait", "queued", &at.to_string(), &format!("for you, {n} {}", "x".repeat(12_000))]).expect(0);
+        town.ann
+            .run(&[
+                "send",
+                "--wait",
+                "queued",
+                &at.to_string(),
+                &format!("for you, {n} {}", "x".repeat(12_000)),
+            ])
+            .expect(0);
     }
     town.stands(&[]);
 }
 
-/// Pushes batches of this many texts of this many bytes for some seconds; meanwhile ann and bob talk, and it is told how fast.
+/// Pushes batches of this many texts of this many bytes for some seconds; meanwhile ann and bob
+/// talk, and it is told how fast.
 fn flood(conversation: impl FnOnce(&Town, &Mallory) -> ConversationId, entries: u64, bytes: usize) {
     let town = Town::alone();
     let (pushed, slowest) = town.attack_while(
@@ -64,7 +78,9 @@ fn flood(conversation: impl FnOnce(&Town, &Mallory) -> ConversationId, entries: 
             let mut pushed = 0;
             let push = async {
                 loop {
-                    let texts: Vec<_> = (0..entries).map(|n| text_entry(log.lamport + n, &text)).collect();
+                    let texts: Vec<_> = (0..entries)
+                        .map(|n| text_entry(log.lamport + n, &text))
+                        .collect();
                     log.lamport += entries;
                     if !line.pushes(&log.entries(&texts)).await {
                         return;
@@ -80,13 +96,16 @@ fn flood(conversation: impl FnOnce(&Town, &Mallory) -> ConversationId, entries: 
             for round in 0..4 {
                 let watch = Stopwatch::start();
                 town.ann.tells("bob", &format!("can you hear me, {round}?"));
-                town.bob.tells(&town.ann.id().to_string(), &format!("I can, {round}"));
+                town.bob
+                    .tells(&town.ann.id().to_string(), &format!("I can, {round}"));
                 slowest = slowest.max(watch.elapsed());
             }
             slowest
         },
     );
-    eprintln!("{pushed} entries of {bytes} bytes were pushed meanwhile; the slowest exchange took {slowest:?}");
+    eprintln!(
+        "{pushed} entries of {bytes} bytes were pushed meanwhile; the slowest exchange took {slowest:?}"
+    );
     assert!(pushed > 0, "there was no flood");
     assert!(slowest < TWO_MESSAGES, "two messages took {slowest:?}");
     town.stands_with(&[], FLOODED);
@@ -95,9 +114,9 @@ fn flood(conversation: impl FnOnce(&Town, &Mallory) -> ConversationId, entries: 
 /// For one message each way, two programs started and ended, on a machine that a flood keeps busy.
 const TWO_MESSAGES: Duration = Duration::from_secs(10);
 
-/// What a flood of wanted entries may cost: 16 batches of one frame in the engine as they are read (2 MiB each at worst), a
-/// group of the store (4 MiB and what SQLite makes of it), recent batches (4 MiB), 64 lines for the screen, and what an
-/// allocator doesn't give back.
+/// What a flood of wanted entries may cost: 16 batches of one frame in the engine as they are read
+/// (2 MiB each at worst), a group of the store (4 MiB and what SQLite makes of it), recent batches
+/// (4 MiB), 64 lines for the screen, and what an allocator doesn't give back.
 const FLOODED: u64 = 96 * MIB;
 
 const FLOOD: Duration = Duration::from_secs(6);

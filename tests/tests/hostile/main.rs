@@ -1,4 +1,5 @@
-//! Peers that want harm, over real TLS, against real nodes. What each attack may not touch is in [`hobnob_tests::hostile::Town`].
+//! Peers that want harm, over real TLS, against real nodes. What each attack may not touch is in
+//! [`hobnob_tests::hostile::Town`].
 
 mod addresses;
 mod crowds;

@@ -4,8 +4,7 @@ use hobnob_protocol::{Body, Entry, Frame};
 use hobnob_tests::hostile::{Forger, Host, Mallory, Town, is_clean};
 
 /// Clears the screen, rings, sets a title, reorders what follows, hides, and breaks lines.
-const TWISTED: &str =
-    "ev\u{1b}[2J\u{7}\u{1b}]0;pwned\u{7}\u{202e}il\u{2066}\r\n\u{9b}31m\u{0}\u{8}\u{200b}\u{feff}\u{e0041}\u{2028}x";
+const TWISTED: &str = "ev\u{1b}[2J\u{7}\u{1b}]0;pwned\u{7}\u{202e}il\u{2066}\r\n\u{9b}31m\u{0}\u{8}\u{200b}\u{feff}\u{e0041}\u{2028}x";
 
 #[test]
 fn names_and_texts_reach_a_screen_only_as_visible_signs() {
@@ -18,15 +17,32 @@ fn names_and_texts_reach_a_screen_only_as_visible_signs() {
             let direct = hobnob_protocol::ConversationId::direct(host.id(), mallory.id());
             let mut log = Forger::new(mallory.key(), direct);
             line.pushes(&log.texts(&[TWISTED])).await;
-            let app = Body::App { kind: "org.example.evil".into(), bytes: TWISTED.into() };
-            let app = Entry { lamport: 9, sent_at_ms: 1, body: app };
+            let app = Body::App {
+                kind: "org.example.evil".into(),
+                bytes: TWISTED.into(),
+            };
+            let app = Entry {
+                lamport: 9,
+                sent_at_ms: 1,
+                body: app,
+            };
             line.pushes(&log.entries(&[app.encode()])).await;
-            let unknown = Entry { lamport: 10, sent_at_ms: u64::MAX, body: Body::Unknown { kind: 77, bytes: TWISTED.into() } };
+            let unknown = Entry {
+                lamport: 10,
+                sent_at_ms: u64::MAX,
+                body: Body::Unknown {
+                    kind: 77,
+                    bytes: TWISTED.into(),
+                },
+            };
             line.pushes(&log.entries(&[unknown.encode()])).await;
             line.pushes(&log.texts(&["that was it"])).await;
             host.has("that was it");
-            line.says(&Frame::Profile(hobnob_protocol::frame::Profile { nick: format!("{TWISTED} two"), ..Default::default() }))
-                .await;
+            line.says(&Frame::Profile(hobnob_protocol::frame::Profile {
+                nick: format!("{TWISTED} two"),
+                ..Default::default()
+            }))
+            .await;
             line.lives().await;
             line.connection.close(77u32.into(), TWISTED.as_bytes());
         }
@@ -42,10 +58,19 @@ fn names_and_texts_reach_a_screen_only_as_visible_signs() {
         shows_clean(host, &["--json", "history"]);
         shows_clean(host, &["send", TWISTED, "who are you?"]);
         shows_clean(host, &["history", TWISTED]);
-        assert!(host.run_with_input(&["--plain"], "/peers\n/history\n/quit\n").stdout.lines().all(is_clean));
+        assert!(
+            host.run_with_input(&["--plain"], "/peers\n/history\n/quit\n")
+                .stdout
+                .lines()
+                .all(is_clean)
+        );
     }
     let line = &town.ann.run(&["--json", "peers"]).expect(0).json();
-    let nick = line.iter().filter_map(|line| line["nick"].as_str()).find(|nick| nick.starts_with("ev")).expect("it is known");
+    let nick = line
+        .iter()
+        .filter_map(|line| line["nick"].as_str())
+        .find(|nick| nick.starts_with("ev"))
+        .expect("it is known");
     assert!(is_clean(nick) && nick.chars().count() <= 32, "{nick:?}");
     town.stands(&[]);
 }
@@ -59,9 +84,15 @@ fn a_node_that_answers_a_dial_with_twisted_words_is_quoted_safely() {
             let connection = mallory.is_dialed().await.expect("an honest dial");
             connection.close(77u32.into(), TWISTED.as_bytes());
         },
-        || town.ann.run(&["send", "--timeout", "5s", &mallory.addr().to_string(), "hi"]),
+        || {
+            town.ann
+                .run(&["send", "--timeout", "5s", &mallory.addr().to_string(), "hi"])
+        },
     );
-    assert!(output.stderr.lines().all(is_clean) && output.stdout.lines().all(is_clean), "{output:?}");
+    assert!(
+        output.stderr.lines().all(is_clean) && output.stdout.lines().all(is_clean),
+        "{output:?}"
+    );
     assert_ne!(output.code, Some(0));
     town.stands(&[]);
 }
@@ -72,5 +103,12 @@ fn shows_clean(host: &Host, arguments: &[&str]) {
         return;
     }
     let output = host.run(arguments);
-    assert!(output.stdout.lines().chain(output.stderr.lines()).all(is_clean), "{output:?}");
+    assert!(
+        output
+            .stdout
+            .lines()
+            .chain(output.stderr.lines())
+            .all(is_clean),
+        "{output:?}"
+    );
 }

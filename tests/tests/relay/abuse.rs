@@ -20,15 +20,30 @@ fn who_has_not_shown_its_address_gets_back_at_most_three_times_what_it_sent() {
         ("a handshake that goes no further", handshake),
         (
             "an unknown version of QUIC",
-            vec![padded(&[0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 1, 2, 3, 4, 5, 6, 7, 8], 1200)],
+            vec![padded(
+                &[
+                    0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 1, 2, 3, 4, 5, 6,
+                    7, 8,
+                ],
+                1200,
+            )],
         ),
-        ("a STUN request", vec![padded(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], 20)]),
+        (
+            "a STUN request",
+            vec![padded(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], 20)],
+        ),
     ];
     let unanswered = [
         ("a frame of no channel", vec![padded(&[0x10], 1000)]),
         ("a knock", vec![padded(&[0x11], 18)]),
         ("rubbish", vec![padded(&[0x05], 500), vec![0x2a], vec![]]),
-        ("less than an Initial has", vec![padded(&[0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0], 300)]),
+        (
+            "less than an Initial has",
+            vec![padded(
+                &[0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0],
+                300,
+            )],
+        ),
     ];
     let machine = world.net.machine("stranger");
     std::thread::scope(|scope| {
@@ -37,7 +52,10 @@ fn who_has_not_shown_its_address_gets_back_at_most_three_times_what_it_sent() {
             scope.spawn(move || {
                 let (sent, heard) = exchange(machine, world, &datagrams);
                 eprintln!("{what}: {heard} bytes for {sent}");
-                assert!(0 < heard && heard <= 3 * sent, "{what}: {heard} bytes for {sent}");
+                assert!(
+                    0 < heard && heard <= 3 * sent,
+                    "{what}: {heard} bytes for {sent}"
+                );
             });
         }
         for (what, datagrams) in unanswered {
@@ -54,7 +72,10 @@ fn who_has_not_shown_its_address_gets_back_at_most_three_times_what_it_sent() {
 fn rubbish_from_strangers_keeps_nobody_from_talking() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    let ((_home, ann), (_office, bob)) = (
+        world.alone_behind(Nat::Symmetric, "ann"),
+        world.alone_behind(Nat::Symmetric, "bob"),
+    );
     ann.sees(&bob);
     let before = world.relay.row(ann.id()).expect("it is registered");
     let stranger = world.net.machine("stranger").udp();
@@ -63,7 +84,9 @@ fn rubbish_from_strangers_keeps_nobody_from_talking() {
         for first in 0..=255 {
             let mut frame = frame.clone();
             (frame[0], frame[1]) = (first, round);
-            stranger.send_to(&frame, world.relay.address()).expect("there is a route");
+            stranger
+                .send_to(&frame, world.relay.address())
+                .expect("there is a route");
         }
         let text = format!("in the midst of it, {round}");
         ann.tells(&bob, &text);
@@ -71,7 +94,10 @@ fn rubbish_from_strangers_keeps_nobody_from_talking() {
     }
     assert!(ann.is_with_over("relay", &bob));
     let after = world.relay.row(ann.id()).expect("it is registered");
-    assert_eq!(after["since"], before["since"], "it was connected all the time");
+    assert_eq!(
+        after["since"], before["since"],
+        "it was connected all the time"
+    );
 }
 
 #[test]
@@ -81,7 +107,9 @@ fn a_channel_carries_only_what_comes_from_its_own_end() {
     let [ann, bob, eve] = ["ann", "bob", "eve"].map(|nick| world.net.machine(nick).udp());
     let sends = |socket: &UdpSocket, channel: ChannelId| {
         let frame = [&channel.header()[..], &[0x40; 100]].concat();
-        socket.send_to(&frame, world.relay.address()).expect("there is a route");
+        socket
+            .send_to(&frame, world.relay.address())
+            .expect("there is a route");
     };
     block_on(async {
         let relay = world.relay.address().into();
@@ -112,26 +140,46 @@ fn a_channel_carries_only_what_comes_from_its_own_end() {
 fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    let ((_home, ann), (_office, bob)) = (
+        world.alone_behind(Nat::Symmetric, "ann"),
+        world.alone_behind(Nat::Symmetric, "bob"),
+    );
     ann.sees(&bob);
-    let since = |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
+    let since =
+        |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
     let before = [&ann, &bob].map(since);
     let machine = world.net.machine("flooder");
     let room = RoomKey::derive(&RoomName::lobby(), b"").tag();
     for (what, frame) in [
-        ("requests for channels", ToRelay::Open(PeerId::from_bytes([7; 32]))),
+        (
+            "requests for channels",
+            ToRelay::Open(PeerId::from_bytes([7; 32])),
+        ),
         ("changes of rooms", ToRelay::Rooms(vec![room])),
         ("heartbeats", ToRelay::Heartbeat(0)),
         ("frames", ToRelay::Unknown(200)),
     ] {
-        let told =
-            as_caller(&machine, &world, async |caller| caller.registers().await.expect("a first time").floods(&frame).await);
-        assert!(told.code == close::LIMIT && told.words.contains(what), "{what}: {told:?}");
+        let told = as_caller(&machine, &world, async |caller| {
+            caller
+                .registers()
+                .await
+                .expect("a first time")
+                .floods(&frame)
+                .await
+        });
+        assert!(
+            told.code == close::LIMIT && told.words.contains(what),
+            "{what}: {told:?}"
+        );
         let text = format!("in spite of {what}");
         ann.tells(&bob, &text);
         bob.shows_once(&text);
     }
-    assert_eq!([&ann, &bob].map(since), before, "they were connected all the time");
+    assert_eq!(
+        [&ann, &bob].map(since),
+        before,
+        "they were connected all the time"
+    );
 }
 
 #[test]
@@ -148,35 +196,59 @@ fn who_registers_over_and_over_is_told_to_stop() {
             }
         }
     });
-    assert!(told.code == close::LIMIT && told.words.contains("registered too often"), "{told:?}");
+    assert!(
+        told.code == close::LIMIT && told.words.contains("registered too often"),
+        "{told:?}"
+    );
 }
 
-/// Does something as somebody who speaks to the relay from this machine, and is not held to its limits by a program.
+/// Does something as somebody who speaks to the relay from this machine, and is not held to its
+/// limits by a program.
 fn as_caller<T>(machine: &Machine, world: &World, act: impl AsyncFnOnce(Caller) -> T) -> T {
     block_on(async { act(Caller::new(machine.udp(), world.relay.address().into())).await })
 }
 
 fn block_on<T>(act: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts").block_on(act)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime starts")
+        .block_on(act)
 }
 
 /// What a node first sends to a relay: the beginning of a handshake.
 fn first_flight(sink: &Machine, client: &Machine) -> Vec<Vec<u8>> {
-    let socket = sink.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT_RELAY))).expect("a machine with all its ports free");
-    let _node = client.up("client", &["--relay", &format!("{}:{PORT_RELAY}", sink.public_ipv4())]);
+    let socket = sink
+        .inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT_RELAY)))
+        .expect("a machine with all its ports free");
+    let _node = client.up(
+        "client",
+        &["--relay", &format!("{}:{PORT_RELAY}", sink.public_ipv4())],
+    );
     let mut datagram = [0; 2_000];
     // A post-quantum ClientHello takes two datagrams.
     let mut next = || {
-        let length = socket.recv(&mut datagram).expect("a node begins a handshake");
+        let length = socket
+            .recv(&mut datagram)
+            .expect("a node begins a handshake");
         datagram[..length].to_vec()
     };
     vec![next(), next()]
 }
 
-/// Sends datagrams to the relay from a new socket: how many bytes went, and how many came back for as long as a handshake may take.
+/// Sends datagrams to the relay from a new socket: how many bytes went, and how many came back for
+/// as long as a handshake may take.
 fn exchange(machine: &Machine, world: &World, datagrams: &[Vec<u8>]) -> (usize, usize) {
     let socket = machine.udp();
-    let sent = datagrams.iter().map(|datagram| socket.send_to(datagram, world.relay.address()).expect("there is a route")).sum();
+    let sent = datagrams
+        .iter()
+        .map(|datagram| {
+            socket
+                .send_to(datagram, world.relay.address())
+                .expect("there is a route")
+        })
+        .sum();
     let (mut heard, mut buffer, begun) = (0, [0; 2_000], Stopwatch::start());
     while begun.elapsed() < HANDSHAKE {
         heard += socket.recv(&mut buffer).unwrap_or(0);

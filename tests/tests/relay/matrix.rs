@@ -1,4 +1,5 @@
-//! Every kind of NAT with every other: messages pass through the relay at once, and directly a moment later where the NATs allow it.
+//! Every kind of NAT with every other: messages pass through the relay at once, and directly a
+//! moment later where the NATs allow it.
 //!
 //! `scripts/nat-matrix` lets each pair meet 20 times, and prints how long things took.
 
@@ -42,28 +43,47 @@ fn meets_everybody(nat: Nat) {
         let Some(lab) = Lab::new() else { return };
         let world = World::of(&lab);
         let (home, office) = (world.net.site(nat), world.net.site(other));
-        let meetings: Vec<_> = (1..=rounds()).map(|round| meet(&world, [&home, &office], round)).collect();
+        let meetings: Vec<_> = (1..=rounds())
+            .map(|round| meet(&world, [&home, &office], round))
+            .collect();
         eprintln!("{nat:?} with {other:?}: {}", summary(&meetings));
         for Meeting { delivered, direct } in meetings {
-            assert!(delivered < DELIVERED_WITHIN, "{nat:?} with {other:?}: delivered after {delivered:?}");
-            assert_eq!(direct.is_some(), nat.can_be_punched_with(other), "{nat:?} with {other:?}: direct after {direct:?}");
+            assert!(
+                delivered < DELIVERED_WITHIN,
+                "{nat:?} with {other:?}: delivered after {delivered:?}"
+            );
+            assert_eq!(
+                direct.is_some(),
+                nat.can_be_punched_with(other),
+                "{nat:?} with {other:?}: direct after {direct:?}"
+            );
         }
     }
 }
 
-/// Two new people come, each in one of the sites, say something to each other, and may find a direct path.
+/// Two new people come, each in one of the sites, say something to each other, and may find a
+/// direct path.
 fn meet(world: &World, [home, office]: [&Site; 2], round: usize) -> Meeting {
-    let (ann, bob) =
-        (world.up(&home.machine(&format!("a{round}")), "ann"), world.up(&office.machine(&format!("b{round}")), "bob"));
+    let (ann, bob) = (
+        world.up(&home.machine(&format!("a{round}")), "ann"),
+        world.up(&office.machine(&format!("b{round}")), "bob"),
+    );
     let up = Stopwatch::start();
     ann.sees(&bob);
     bob.sees(&ann);
     let seen = Stopwatch::start();
-    assert!(ann.has_met_over("relay", &bob) && bob.has_met_over("relay", &ann), "strangers meet through the relay first");
+    assert!(
+        ann.has_met_over("relay", &bob) && bob.has_met_over("relay", &ann),
+        "strangers meet through the relay first"
+    );
     for (from, to) in [(&ann, &bob), (&bob, &ann)] {
         let text = format!("{} is here", from.nick());
         submit(&mut from.line(), to, &text);
-        to.wait_for("hear the other", |event| event["event"] == "message" && event["text"] == text, Duration::from_secs(10));
+        to.wait_for(
+            "hear the other",
+            |event| event["event"] == "message" && event["text"] == text,
+            Duration::from_secs(10),
+        );
     }
     let delivered = up.elapsed();
     let direct = come_to_direct(&ann, &bob, seen);
@@ -80,8 +100,15 @@ fn meet(world: &World, [home, office]: [&Site; 2], round: usize) -> Meeting {
 
 /// That `hobnob peers` says how the other is reached, and how long a round trip takes.
 fn is_listed(node: &Node, other: &Node, path: &str) {
-    let row = node.peers().into_iter().find(|row| row["peer"] == other.id()).expect("who was met is listed");
-    assert!(row["path"] == path && row["rtt_ms"].as_f64().is_some_and(|rtt| rtt > 0.0), "{path}: {row}");
+    let row = node
+        .peers()
+        .into_iter()
+        .find(|row| row["peer"] == other.id())
+        .expect("who was met is listed");
+    assert!(
+        row["path"] == path && row["rtt_ms"].as_f64().is_some_and(|rtt| rtt > 0.0),
+        "{path}: {row}"
+    );
 }
 
 fn come_to_direct(ann: &Node, bob: &Node, since: Stopwatch) -> Option<Duration> {
@@ -92,21 +119,37 @@ fn come_to_direct(ann: &Node, bob: &Node, since: Stopwatch) -> Option<Duration> 
         pause(Duration::from_millis(5));
     }
     let late = ann.has_met_over("direct", bob) || bob.has_met_over("direct", ann);
-    assert!(!late, "one of the two has a direct path, and the other has not");
+    assert!(
+        !late,
+        "one of the two has a direct path, and the other has not"
+    );
     None
 }
 
 fn summary(meetings: &[Meeting]) -> String {
-    let worst =
-        |times: Vec<Duration>| times.into_iter().max().map_or("never".to_owned(), |time| format!("{} ms", time.as_millis()));
+    let worst = |times: Vec<Duration>| {
+        times.into_iter().max().map_or("never".to_owned(), |time| {
+            format!("{} ms", time.as_millis())
+        })
+    };
     let delivered = worst(meetings.iter().map(|meeting| meeting.delivered).collect());
-    let direct: Vec<_> = meetings.iter().filter_map(|meeting| meeting.direct).collect();
-    format!("{} meetings, delivered {delivered}, direct {} times, {}", meetings.len(), direct.len(), worst(direct))
+    let direct: Vec<_> = meetings
+        .iter()
+        .filter_map(|meeting| meeting.direct)
+        .collect();
+    format!(
+        "{} meetings, delivered {delivered}, direct {} times, {}",
+        meetings.len(),
+        direct.len(),
+        worst(direct)
+    )
 }
 
 /// How often each pair meets.
 fn rounds() -> usize {
-    std::env::var("NAT_ROUNDS").ok().map_or(1, |rounds| rounds.parse().expect("NAT_ROUNDS is a number"))
+    std::env::var("NAT_ROUNDS")
+        .ok()
+        .map_or(1, |rounds| rounds.parse().expect("NAT_ROUNDS is a number"))
 }
 
 /// From when both are up, for both to have heard the other.

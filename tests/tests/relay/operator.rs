@@ -15,7 +15,12 @@ fn who_is_kicked_is_told_so_and_may_come_back() {
     is_registered(&world, &ann);
     world.relay.asked(&["kick", ann.id()]).expect(0);
     says(&ann.notices("relay-refused"), &["kicked", "operator"]);
-    assert!(world.relay.row(ann.id()).is_none_or(|row| row["state"] != "alive"));
+    assert!(
+        world
+            .relay
+            .row(ann.id())
+            .is_none_or(|row| row["state"] != "alive")
+    );
     ann.restart();
     is_registered(&world, &ann);
 }
@@ -24,7 +29,10 @@ fn who_is_kicked_is_told_so_and_may_come_back() {
 fn who_is_banned_is_told_so_and_stays_out_when_the_relay_restarts() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    let ((_home, ann), (_office, bob)) = (
+        world.alone_behind(Nat::Symmetric, "ann"),
+        world.alone_behind(Nat::Symmetric, "bob"),
+    );
     ann.sees(&bob);
     world.relay.asked(&["ban", bob.id()]).expect(0);
     says(&bob.notices("relay-refused"), &["banned", "operator"]);
@@ -33,7 +41,12 @@ fn who_is_banned_is_told_so_and_stays_out_when_the_relay_restarts() {
     is_registered(&world, &ann);
     bob.restart();
     says(&bob.notices("relay-refused"), &["banned"]);
-    assert!(world.relay.row(bob.id()).is_none_or(|row| row["state"] != "alive"));
+    assert!(
+        world
+            .relay
+            .row(bob.id())
+            .is_none_or(|row| row["state"] != "alive")
+    );
     world.relay.asked(&["unban", bob.id()]).expect(0);
     bob.restart();
     ann.sees(&bob);
@@ -49,7 +62,9 @@ fn a_relay_that_wants_a_token_says_so_to_those_who_have_none() {
     let name = relay.name();
     let stranger = home.machine("stranger").up("stranger", &["--relay", &name]);
     says(&stranger.notices("relay-refused"), &["token"]);
-    let friend = home.machine("friend").up("friend", &["--relay", &name, "--relay-token-file", &token]);
+    let friend = home
+        .machine("friend")
+        .up("friend", &["--relay", &name, "--relay-token-file", &token]);
     friend.notices("relay-up");
 }
 
@@ -58,12 +73,22 @@ fn a_relay_that_became_another_is_refused_with_what_to_do_about_it() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
     let at = world.relay.address().to_string();
-    let ann = world.net.site(Nat::FullCone).machine("ann").up("ann", &["--relay", &at]);
+    let ann = world
+        .net
+        .site(Nat::FullCone)
+        .machine("ann")
+        .up("ann", &["--relay", &at]);
     ann.notices("relay-up");
     ann.terminate();
     let another = world.relay.wipe().relay(&[]);
     ann.start();
-    says(&ann.notices("relay-changed"), &["another identity", &format!("--relay {}@{at}", another.id())]);
+    says(
+        &ann.notices("relay-changed"),
+        &[
+            "another identity",
+            &format!("--relay {}@{at}", another.id()),
+        ],
+    );
     assert_eq!(another.peers(), Vec::<Value>::new());
 }
 
@@ -74,7 +99,16 @@ fn a_site_that_blocks_udp_is_told_of_as_such() {
     let home = world.net.site(Nat::PortRestricted);
     home.block_udp();
     let ann = world.up(&home.machine("ann"), "ann");
-    says(&ann.notices("udp-blocked"), &["UDP is blocked", "TCP", "port 4627", "firewall", "another network"]);
+    says(
+        &ann.notices("udp-blocked"),
+        &[
+            "UDP is blocked",
+            "TCP",
+            "port 4627",
+            "firewall",
+            "another network",
+        ],
+    );
     let listed = ann.run(&["peers"]);
     assert!(listed.stderr.contains("UDP is blocked"), "{listed}");
     home.allow_udp();
@@ -90,10 +124,16 @@ fn a_relay_that_does_not_run_is_told_from_a_machine_that_is_not_there() {
     let (home, name) = (world.net.site(Nat::Symmetric), world.relay.name());
     world.relay.terminate();
     let ann = home.machine("ann").up("ann", &["--relay", &name]);
-    says(&ann.notices("relay-down"), &["no relay runs there", "nothing listens on UDP port 4627"]);
+    says(
+        &ann.notices("relay-down"),
+        &["no relay runs there", "nothing listens on UDP port 4627"],
+    );
     world.relay.machine().unplug();
     let bob = home.machine("bob").up("bob", &["--relay", &name]);
-    says(&bob.notices("relay-down"), &["nothing answers there", "is the address right"]);
+    says(
+        &bob.notices("relay-down"),
+        &["nothing answers there", "is the address right"],
+    );
     world.relay.machine().plug();
     world.relay.start();
     is_registered(&world, &ann);
@@ -109,7 +149,10 @@ fn a_relay_that_dies_is_told_of_though_nobody_says_anything() {
     world.relay.kill9();
     says(&ann.notices("relay-down"), &["does not answer any more"]);
     let why = |event: &Value| {
-        event["code"] == "relay-down" && event["text"].as_str().is_some_and(|text| text.contains("nothing listens"))
+        event["code"] == "relay-down"
+            && event["text"]
+                .as_str()
+                .is_some_and(|text| text.contains("nothing listens"))
     };
     ann.wait_for("say that no relay runs there", why, Duration::from_secs(30));
     world.relay.start();
@@ -122,13 +165,18 @@ fn who_falls_silent_is_suspected_then_given_up_and_back_when_heard_again() {
     let world = World::of(&lab);
     let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     is_registered(&world, &ann);
-    let since = |node: &Node| world.relay.row(node.id()).expect("it is in the table")["since"].clone();
+    let since =
+        |node: &Node| world.relay.row(node.id()).expect("it is in the table")["since"].clone();
     let before = since(&ann);
     home.unplug();
     stands_as(&world, &ann, "suspect");
     home.plug();
     is_registered(&world, &ann);
-    assert_eq!(since(&ann), before, "a heartbeat that was missed costs nothing");
+    assert_eq!(
+        since(&ann),
+        before,
+        "a heartbeat that was missed costs nothing"
+    );
     home.unplug();
     stands_as(&world, &ann, "suspect");
     stands_as(&world, &ann, "gone");
@@ -143,10 +191,18 @@ fn is_registered(world: &World, node: &Node) {
 
 /// Waits until the relay's table says this of the node.
 fn stands_as(world: &World, node: &Node, state: &str) {
-    until(&format!("{} is {state}", node.nick()), Duration::from_secs(90), || {
-        let row = world.relay.row(node.id());
-        if row.as_ref().is_some_and(|row| row["state"] == state) { Ok(()) } else { Err(format!("{row:?}")) }
-    });
+    until(
+        &format!("{} is {state}", node.nick()),
+        Duration::from_secs(90),
+        || {
+            let row = world.relay.row(node.id());
+            if row.as_ref().is_some_and(|row| row["state"] == state) {
+                Ok(())
+            } else {
+                Err(format!("{row:?}"))
+            }
+        },
+    );
 }
 
 fn says(notice: &Value, words: &[&str]) {

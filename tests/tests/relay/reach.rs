@@ -29,7 +29,11 @@ fn a_ticket_brings_somebody_to_a_relay_that_they_did_not_know() {
     let (_home, ann) = world.alone_behind(Nat::Symmetric, "ann");
     let ticket = ann.ticket();
     ann.notices("relay-up");
-    let bob = world.net.site(Nat::PortRestricted).machine("bob").up("bob", &[]);
+    let bob = world
+        .net
+        .site(Nat::PortRestricted)
+        .machine("bob")
+        .up("bob", &[]);
     bob.tells(ticket, "by ticket");
     ann.shows_once("by ticket");
 }
@@ -40,7 +44,11 @@ fn a_relay_and_its_people_need_nothing_but_ipv6() {
     let office = lab.switch_with(Addresses::Ipv6Only);
     let relay = office.machine("relay").relay(&[]);
     let name = relay.name_by_ipv6();
-    let [ann, bob] = ["ann", "bob"].map(|nick| office.machine(nick).up(nick, &["--no-mdns", "--relay", &name]));
+    let [ann, bob] = ["ann", "bob"].map(|nick| {
+        office
+            .machine(nick)
+            .up(nick, &["--no-mdns", "--relay", &name])
+    });
     ann.sees(&bob);
     bob.sees(&ann);
     assert!(ann.has_met_over("relay", &bob));
@@ -54,8 +62,12 @@ fn neighbours_who_meet_at_a_relay_go_on_over_their_own_network() {
     let world = World::of(&lab);
     let home = world.net.site(Nat::PortRestricted);
     let name = world.relay.name();
-    // Without mDNS, and with no hairpin at their router: only their own addresses can bring them together.
-    let [ann, bob] = ["ann", "bob"].map(|nick| home.machine(nick).up(nick, &["--no-mdns", "--relay", &name]));
+    // Without mDNS, and with no hairpin at their router: only their own addresses can bring them
+    // together.
+    let [ann, bob] = ["ann", "bob"].map(|nick| {
+        home.machine(nick)
+            .up(nick, &["--no-mdns", "--relay", &name])
+    });
     ann.meets_over("lan", &bob, Duration::from_secs(10));
     bob.meets_over("lan", &ann, Duration::from_secs(10));
 }
@@ -64,9 +76,16 @@ fn neighbours_who_meet_at_a_relay_go_on_over_their_own_network() {
 fn private_addresses_of_other_networks_are_never_knocked_at() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let home = world.net.site_with(Nat::Symmetric, Ipv4Addr::new(10, 1, 2, 0));
-    let office = world.net.site_with(Nat::PortRestricted, Ipv4Addr::new(172, 16, 9, 0));
-    let (ann, bob) = (world.up(&home.machine("ann"), "ann"), world.up(&office.machine("bob"), "bob"));
+    let home = world
+        .net
+        .site_with(Nat::Symmetric, Ipv4Addr::new(10, 1, 2, 0));
+    let office = world
+        .net
+        .site_with(Nat::PortRestricted, Ipv4Addr::new(172, 16, 9, 0));
+    let (ann, bob) = (
+        world.up(&home.machine("ann"), "ann"),
+        world.up(&office.machine("bob"), "bob"),
+    );
     let (_cafe, cat) = world.alone_behind(Nat::FullCone, "cat");
     for other in [&ann, &bob] {
         cat.meets_over("direct", other, Duration::from_secs(10));
@@ -84,15 +103,23 @@ fn two_who_say_nothing_keep_their_path_through_nats_that_forget_after_half_a_min
     let (_cafe, cat) = world.alone_behind(Nat::Symmetric, "cat");
     ann.meets_over("direct", &bob, Duration::from_secs(10));
     ann.meets_over("relay", &cat, Duration::from_secs(10));
-    let registered = |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
+    let registered =
+        |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
     let before = [&ann, &bob, &cat].map(registered);
     let said = ann.events().len();
     pause(Duration::from_secs(65));
-    assert_eq!(ann.events().len(), said, "nobody was suspected, lost or found again");
+    assert_eq!(
+        ann.events().len(),
+        said,
+        "nobody was suspected, lost or found again"
+    );
     assert_eq!([&ann, &bob, &cat].map(registered), before);
     for other in [&bob, &cat] {
         other.tells(&ann, &format!("{} is still here", other.nick()));
-        ann.shows_once_within(&format!("{} is still here", other.nick()), Duration::from_secs(1));
+        ann.shows_once_within(
+            &format!("{} is still here", other.nick()),
+            Duration::from_secs(1),
+        );
     }
     assert!(ann.is_with_over("direct", &bob) && ann.is_with_over("relay", &cat));
 }
@@ -116,7 +143,10 @@ fn a_direct_path_that_died_comes_back() {
 fn a_goodbye_is_heard_through_a_relay() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    let ((_home, ann), (_office, bob)) = (
+        world.alone_behind(Nat::Symmetric, "ann"),
+        world.alone_behind(Nat::Symmetric, "bob"),
+    );
     for _ in 0..5 {
         ann.sees(&bob);
         bob.sees(&ann);
@@ -135,7 +165,9 @@ fn a_laptop_that_goes_elsewhere_is_found_again() {
     let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     let (_office, bob) = world.alone_behind(Nat::PortRestricted, "bob");
     ann.meets_over("direct", &bob, Duration::from_secs(10));
-    let cafe = world.net.site_with(Nat::Symmetric, Ipv4Addr::new(192, 168, 77, 0));
+    let cafe = world
+        .net
+        .site_with(Nat::Symmetric, Ipv4Addr::new(192, 168, 77, 0));
     assert_ne!(cafe.public_ipv4(), home.public_ipv4());
     ann.machine().move_to(cafe.lan());
     bob.meets_over("relay", &ann, Duration::from_secs(30));

@@ -8,9 +8,15 @@ use crate::world::World;
 fn a_broadcast_reaches_two_local_networks_and_two_who_are_alone() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let (home, office) = (world.net.site(Nat::PortRestricted), world.net.site(Nat::Symmetric));
+    let (home, office) = (
+        world.net.site(Nat::PortRestricted),
+        world.net.site(Nat::Symmetric),
+    );
     // Of each local network one has named the relay; the others are reached by way of that one.
-    let (ann, bob) = (world.up(&home.machine("ann"), "ann"), world.up(&office.machine("bob"), "bob"));
+    let (ann, bob) = (
+        world.up(&home.machine("ann"), "ann"),
+        world.up(&office.machine("bob"), "bob"),
+    );
     let [amy, art] = ["amy", "art"].map(|nick| home.machine(nick).up(nick, &[]));
     let ben = office.machine("ben").up("ben", &[]);
     let (_, cat) = world.alone_behind(Nat::Symmetric, "cat");
@@ -39,7 +45,10 @@ fn everybody_hears_everybody(nodes: &[&Node], room: &str) {
     for speaker in nodes {
         let text = format!("{} speaks in {room}", speaker.nick());
         speaker.says_in(room, &text);
-        for listener in nodes.iter().filter(|listener| listener.id() != speaker.id()) {
+        for listener in nodes
+            .iter()
+            .filter(|listener| listener.id() != speaker.id())
+        {
             listener.shows_once(&text);
         }
     }

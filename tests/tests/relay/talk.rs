@@ -1,4 +1,5 @@
-//! While 1,000 numbered messages flow each way, paths come, die and change. Nothing is lost, doubled or out of order.
+//! While 1,000 numbered messages flow each way, paths come, die and change. Nothing is lost,
+//! doubled or out of order.
 
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use crate::world::{World, submit};
 fn from_the_relay_to_a_direct_path() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((_home, ann), (_office, bob)) =
-        (world.alone_behind(Nat::PortRestricted, "ann"), world.alone_behind(Nat::PortRestricted, "bob"));
+    let ((_home, ann), (_office, bob)) = (
+        world.alone_behind(Nat::PortRestricted, "ann"),
+        world.alone_behind(Nat::PortRestricted, "bob"),
+    );
     meet(&ann, &bob);
     talk_while(&ann, &bob, || be_direct(&ann, &bob));
     assert!(ann.has_met_over("relay", &bob) && bob.has_met_over("relay", &ann));
@@ -21,7 +24,10 @@ fn from_the_relay_to_a_direct_path() {
 fn the_direct_path_dies_and_the_relay_takes_over() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((home, ann), (office, bob)) = (world.alone_behind(Nat::FullCone, "ann"), world.alone_behind(Nat::PortRestricted, "bob"));
+    let ((home, ann), (office, bob)) = (
+        world.alone_behind(Nat::FullCone, "ann"),
+        world.alone_behind(Nat::PortRestricted, "bob"),
+    );
     meet(&ann, &bob);
     be_direct(&ann, &bob);
     talk_while(&ann, &bob, || {
@@ -35,7 +41,10 @@ fn the_direct_path_dies_and_the_relay_takes_over() {
 fn the_relay_is_killed_and_comes_back() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((_home, ann), (_office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    let ((_home, ann), (_office, bob)) = (
+        world.alone_behind(Nat::Symmetric, "ann"),
+        world.alone_behind(Nat::Symmetric, "bob"),
+    );
     meet(&ann, &bob);
     talk_while(&ann, &bob, || {
         for restarts in 1..=3 {
@@ -50,7 +59,10 @@ fn the_relay_is_killed_and_comes_back() {
 fn a_relayed_node_gets_another_address() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((home, ann), (office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    let ((home, ann), (office, bob)) = (
+        world.alone_behind(Nat::Symmetric, "ann"),
+        world.alone_behind(Nat::Symmetric, "bob"),
+    );
     meet(&ann, &bob);
     talk_while(&ann, &bob, || {
         pause(MEANWHILE);
@@ -67,8 +79,10 @@ fn a_relayed_node_gets_another_address() {
 fn a_directly_connected_node_gets_another_address() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((home, ann), (office, bob)) =
-        (world.alone_behind(Nat::PortRestricted, "ann"), world.alone_behind(Nat::AddressRestricted, "bob"));
+    let ((home, ann), (office, bob)) = (
+        world.alone_behind(Nat::PortRestricted, "ann"),
+        world.alone_behind(Nat::AddressRestricted, "bob"),
+    );
     meet(&ann, &bob);
     be_direct(&ann, &bob);
     talk_while(&ann, &bob, || {
@@ -83,7 +97,10 @@ fn a_directly_connected_node_gets_another_address() {
 fn the_lines_to_the_relay_lose_a_twentieth() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((home, ann), (office, bob)) = (world.alone_behind(Nat::Symmetric, "ann"), world.alone_behind(Nat::Symmetric, "bob"));
+    let ((home, ann), (office, bob)) = (
+        world.alone_behind(Nat::Symmetric, "ann"),
+        world.alone_behind(Nat::Symmetric, "bob"),
+    );
     meet(&ann, &bob);
     home.loss(5);
     office.loss(5);
@@ -95,7 +112,10 @@ fn the_lines_to_the_relay_lose_a_twentieth() {
 fn everything_at_once() {
     let Some(lab) = Lab::new() else { return };
     let world = World::of(&lab);
-    let ((home, ann), (office, bob)) = (world.alone_behind(Nat::FullCone, "ann"), world.alone_behind(Nat::PortRestricted, "bob"));
+    let ((home, ann), (office, bob)) = (
+        world.alone_behind(Nat::FullCone, "ann"),
+        world.alone_behind(Nat::PortRestricted, "bob"),
+    );
     meet(&ann, &bob);
     talk_while(&ann, &bob, || {
         be_direct(&ann, &bob);
@@ -134,18 +154,32 @@ fn kill_and_restart(relay: &Relay, nodes: [&Node; 2], restarts: usize) {
     relay.start();
     let back = Stopwatch::start();
     for node in nodes {
-        until(&format!("{} notices that the relay has restarted", node.nick()), NOTICED_WITHIN, || {
-            let times = node.events().iter().filter(|event| event["code"] == "relay-up").count();
-            if times > restarts { Ok(()) } else { Err(format!("registered {times} times")) }
-        });
+        until(
+            &format!("{} notices that the relay has restarted", node.nick()),
+            NOTICED_WITHIN,
+            || {
+                let times = node
+                    .events()
+                    .iter()
+                    .filter(|event| event["code"] == "relay-up")
+                    .count();
+                if times > restarts {
+                    Ok(())
+                } else {
+                    Err(format!("registered {times} times"))
+                }
+            },
+        );
     }
     eprintln!("a restarted relay was noticed after {:?}", back.elapsed());
 }
 
-/// Lets each tell the other numbered messages while `something` happens, and checks what has come in the end.
+/// Lets each tell the other numbered messages while `something` happens, and checks what has come
+/// in the end.
 fn talk_while(ann: &Node, bob: &Node, something: impl FnOnce()) {
     std::thread::scope(|scope| {
-        let talkers = [(ann, bob), (bob, ann)].map(|(from, to)| scope.spawn(move || talk(from, to)));
+        let talkers =
+            [(ann, bob), (bob, ann)].map(|(from, to)| scope.spawn(move || talk(from, to)));
         something();
         talkers.map(|talker| talker.join().expect("the message above says why"))
     });
@@ -163,22 +197,50 @@ fn talk(from: &Node, to: &Node) {
     }
 }
 
-/// Waits until the node has every message of this author, and checks that it showed each once, in order.
+/// Waits until the node has every message of this author, and checks that it showed each once, in
+/// order.
 fn has_all(node: &Node, author: &Node) {
     let expected: Vec<_> = numbered(author).collect();
     let from_author = |messages: Vec<serde_json::Value>| -> Vec<String> {
-        let theirs = messages.into_iter().filter(|message| message["from"] == author.id());
-        theirs.map(|message| message["text"].as_str().expect("a message has a text").to_owned()).collect()
+        let theirs = messages
+            .into_iter()
+            .filter(|message| message["from"] == author.id());
+        theirs
+            .map(|message| {
+                message["text"]
+                    .as_str()
+                    .expect("a message has a text")
+                    .to_owned()
+            })
+            .collect()
     };
-    let with = if node.id() == author.id() { None } else { Some(author) };
-    until(&format!("{} has all messages of {}", node.nick(), author.nick()), SETTLING, || {
-        let has = from_author(with.map_or_else(|| node.history(), |author| node.history_of(author)));
-        if has.len() < expected.len() { Err(format!("{} of {}", has.len(), expected.len())) } else { Ok(()) }
-    });
+    let with = if node.id() == author.id() {
+        None
+    } else {
+        Some(author)
+    };
+    until(
+        &format!("{} has all messages of {}", node.nick(), author.nick()),
+        SETTLING,
+        || {
+            let has =
+                from_author(with.map_or_else(|| node.history(), |author| node.history_of(author)));
+            if has.len() < expected.len() {
+                Err(format!("{} of {}", has.len(), expected.len()))
+            } else {
+                Ok(())
+            }
+        },
+    );
     let has = from_author(node.history());
     assert_eq!(has, expected, "the history of {}", node.nick());
     if with.is_some() {
-        let shown = from_author(node.events().into_iter().filter(|event| event["event"] == "message").collect());
+        let shown = from_author(
+            node.events()
+                .into_iter()
+                .filter(|event| event["event"] == "message")
+                .collect(),
+        );
         assert_eq!(shown, expected, "what {} showed", node.nick());
     }
 }

@@ -28,8 +28,10 @@ impl World {
     }
 }
 
-/// Gives a node that is up a message for a peer, over an open line to it, without waiting for more than its disk.
+/// Gives a node that is up a message for a peer, over an open line to it, without waiting for more
+/// than its disk.
 pub(crate) fn submit(line: &mut Line, to: &Node, text: &str) -> String {
     assert!(line.is_open(), "a node that is up takes commands");
-    line.submit(to.id().parse().expect("a peer id"), text).expect("a node that is up takes messages")
+    line.submit(to.id().parse().expect("a peer id"), text)
+        .expect("a node that is up takes messages")
 }

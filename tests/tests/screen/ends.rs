@@ -20,13 +20,16 @@ fn ends_when_subscribed(home: &Path) -> JoinHandle<()> {
         loop {
             let (mut stream, _) = listener.accept().expect("somebody comes");
             let mut line = String::new();
-            BufReader::new(stream.try_clone().expect("can be cloned")).read_line(&mut line).expect("a request");
+            BufReader::new(stream.try_clone().expect("can be cloned"))
+                .read_line(&mut line)
+                .expect("a request");
             let request: Value = serde_json::from_str(&line).expect("JSON");
             if request["cmd"] == "subscribe" {
                 break fs::remove_file(&socket).expect("it is there");
             }
             assert_eq!(request["cmd"], "ping");
-            let pong = json!({"id": request["id"], "ok": {"pid": 1, "home": home, "version": "0.1.0"}});
+            let pong =
+                json!({"id": request["id"], "ok": {"pid": 1, "home": home, "version": "0.1.0"}});
             writeln!(stream, "{pong}").expect("somebody reads");
             open.push(stream);
         }
@@ -39,7 +42,14 @@ fn the_full_screen_goes_on_with_another_node() {
     let home = lab.switch().machine("ann").home("ann");
     let node = ends_when_subscribed(home.path());
     let arguments = ["--home", &home.path().to_string_lossy()];
-    let mut ann = home.machine().terminal(hobnob_binary(), &arguments, Size { columns: 80, rows: 24 });
+    let mut ann = home.machine().terminal(
+        hobnob_binary(),
+        &arguments,
+        Size {
+            columns: 80,
+            rows: 24,
+        },
+    );
     ann.shows("the node that this chat used has ended");
     ann.shows("You are");
     node.join().expect("it was subscribed to");
@@ -52,7 +62,10 @@ fn the_chat_of_lines_goes_on_with_another_node() {
     let Some(lab) = Lab::new() else { return };
     let home = lab.switch().machine("ann").home("ann");
     let node = ends_when_subscribed(home.path());
-    let ann = home.machine().screen(hobnob_binary(), &["--home", &home.path().to_string_lossy(), "--plain"]);
+    let ann = home.machine().screen(
+        hobnob_binary(),
+        &["--home", &home.path().to_string_lossy(), "--plain"],
+    );
     ann.shows("the node that this chat used has ended");
     ann.shows("You are");
     node.join().expect("it was subscribed to");

@@ -7,8 +7,14 @@ use std::time::Duration;
 use hobnob_tests::lab::{Home, Lab, Node, Size, Terminal, hobnob_binary};
 use serde_json::Value;
 
-const WIDE: Size = Size { columns: 120, rows: 30 };
-const USUAL: Size = Size { columns: 80, rows: 24 };
+const WIDE: Size = Size {
+    columns: 120,
+    rows: 30,
+};
+const USUAL: Size = Size {
+    columns: 80,
+    rows: 24,
+};
 
 const TAB: &str = "\t";
 const ENTER: &str = "\r";
@@ -19,20 +25,28 @@ fn file(of: &Home, name: &str, bytes: usize) -> PathBuf {
     let folder = of.path().with_extension("files");
     fs::create_dir_all(&folder).expect("the lab's folder can be written to");
     let path = folder.join(name);
-    let content: Vec<u8> = (0..bytes).map(|at| u8::try_from(at * at / 7 % 251).expect("it is below")).collect();
+    let content: Vec<u8> = (0..bytes)
+        .map(|at| u8::try_from(at * at / 7 % 251).expect("it is below"))
+        .collect();
     fs::write(&path, content).expect("there is room");
     path
 }
 
 fn same(one: &Path, other: &Path) {
-    assert!(fs::read(one).expect("it is there") == fs::read(other).expect("it is there"), "{one:?} and {other:?} differ");
+    assert!(
+        fs::read(one).expect("it is there") == fs::read(other).expect("it is there"),
+        "{one:?} and {other:?} differ"
+    );
 }
 
 #[test]
 fn a_file_goes_from_screen_to_screen() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (here, there) = (office.machine("ann").home("ann"), office.machine("bob").home("bob"));
+    let (here, there) = (
+        office.machine("ann").home("ann"),
+        office.machine("bob").home("bob"),
+    );
     let film = file(&here, "my film.mp4", 40_000_000);
     let (mut ann, mut bob) = (here.terminal(&[], WIDE), there.terminal(&[], USUAL));
     ann.shows("bob is here");
@@ -73,10 +87,23 @@ fn a_file_goes_from_screen_to_screen() {
 fn a_command_that_sends_says_what_it_waits_for_and_how_far_it_is() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     let film = file(ann.home(), "film.mp4", 200_000_000);
-    let mut sending = command(&ann, &["send", "bob", "--timeout", "60s", "--file", &film.to_string_lossy()]);
+    let mut sending = command(
+        &ann,
+        &[
+            "send",
+            "bob",
+            "--timeout",
+            "60s",
+            "--file",
+            &film.to_string_lossy(),
+        ],
+    );
     sending.shows("offered film.mp4 to bob");
     sending.shows("film.mp4: waiting until it is accepted");
     let mut getting = command(&bob, &["accept", "film.mp4"]);
@@ -87,15 +114,33 @@ fn a_command_that_sends_says_what_it_waits_for_and_how_far_it_is() {
         assert_eq!(command.ends(), Some(0));
     }
     let notes = file(ann.home(), "notes", 10);
-    let mut unheard = command(&ann, &["send", "bob", "--timeout", "1s", "--file", &notes.to_string_lossy()]);
+    let mut unheard = command(
+        &ann,
+        &[
+            "send",
+            "bob",
+            "--timeout",
+            "1s",
+            "--file",
+            &notes.to_string_lossy(),
+        ],
+    );
     unheard.shows("notes is not accepted yet; it can be had while");
     assert_eq!(unheard.ends(), Some(4));
 }
 
 /// A command for a node that runs.
 fn command(of: &Node, arguments: &[&str]) -> Terminal {
-    let home = of.home().path().to_str().expect("the lab's paths are ASCII");
-    of.machine().terminal(hobnob_binary(), &[&["--home", home], arguments].concat(), USUAL)
+    let home = of
+        .home()
+        .path()
+        .to_str()
+        .expect("the lab's paths are ASCII");
+    of.machine().terminal(
+        hobnob_binary(),
+        &[&["--home", home], arguments].concat(),
+        USUAL,
+    )
 }
 
 #[test]
@@ -108,7 +153,14 @@ fn a_file_goes_both_ways_with_a_chat_of_lines() {
     bob.types("hello");
     ann.shows_once("hello");
     let plan = file(ann.home(), "the plan.pdf", 300_000);
-    ann.run(&["broadcast", "--wait", "queued", "--file", &plan.to_string_lossy()]).expect(0);
+    ann.run(&[
+        "broadcast",
+        "--wait",
+        "queued",
+        "--file",
+        &plan.to_string_lossy(),
+    ])
+    .expect(0);
     bob.shows("[offers the plan.pdf, 300.0 kB]: /accept ");
     bob.types("/files");
     bob.shows("offered");
@@ -122,7 +174,12 @@ fn a_file_goes_both_ways_with_a_chat_of_lines() {
         ann.wait_for("hear of answer.txt", fits, Duration::from_secs(60))
     };
     assert_eq!(offered["state"], "offered");
-    assert!(offered["conversation"].as_str().is_some_and(|of| of.starts_with('@')), "{offered}");
+    assert!(
+        offered["conversation"]
+            .as_str()
+            .is_some_and(|of| of.starts_with('@')),
+        "{offered}"
+    );
     ann.run(&["accept", "answer.txt"]).expect(0);
     bob.shows("ann has answer.txt");
     bob.types("/accept");

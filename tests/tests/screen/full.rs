@@ -2,9 +2,18 @@
 
 use hobnob_tests::lab::{Lab, Machine, Size, Terminal};
 
-const USUAL: Size = Size { columns: 80, rows: 24 };
-const SMALL: Size = Size { columns: 40, rows: 10 };
-const WIDE: Size = Size { columns: 200, rows: 50 };
+const USUAL: Size = Size {
+    columns: 80,
+    rows: 24,
+};
+const SMALL: Size = Size {
+    columns: 40,
+    rows: 10,
+};
+const WIDE: Size = Size {
+    columns: 200,
+    rows: 50,
+};
 
 const ALT_ENTER: &str = "\x1b\r";
 const PAGE_UP: &str = "\x1b[5~";
@@ -96,9 +105,13 @@ fn scrolling_searching_and_help() {
     ann.shows("much later");
     ann.presses(CTRL_R);
     ann.presses("first all");
-    ann.until("what was found alone", |screen| screen.contains("<bob> the first of all") && !screen.contains("number"));
+    ann.until("what was found alone", |screen| {
+        screen.contains("<bob> the first of all") && !screen.contains("number")
+    });
     ann.presses(ENTER);
-    ann.until("the message among its neighbours", |screen| screen.contains("│ the first of all") && screen.contains("number 0."));
+    ann.until("the message among its neighbours", |screen| {
+        screen.contains("│ the first of all") && screen.contains("number 0.")
+    });
     ann.presses(ESCAPE);
     ann.shows("much later");
     ann.presses(F1);
@@ -119,10 +132,18 @@ fn any_size_will_do() {
     bob.says("日本語 👩\u{200d}🔬 and a text that is a good deal longer than the narrowest of all screens is wide");
     ann.shows("a text that is a good deal");
     ann.resizes(SMALL);
-    ann.until("a small screen", |screen| screen.contains("> ") && !screen.contains("1 #lobby") && screen.contains("screens is"));
-    ann.resizes(Size { columns: 20, rows: 5 });
+    ann.until("a small screen", |screen| {
+        screen.contains("> ") && !screen.contains("1 #lobby") && screen.contains("screens is")
+    });
+    ann.resizes(Size {
+        columns: 20,
+        rows: 5,
+    });
     ann.shows("hobnob needs");
-    ann.resizes(Size { columns: 1, rows: 1 });
+    ann.resizes(Size {
+        columns: 1,
+        rows: 1,
+    });
     ann.resizes(WIDE);
     ann.shows("● bob");
     ann.enters("still here");
@@ -220,10 +241,17 @@ fn nothing_a_peer_sends_controls_the_terminal() {
 fn the_chat_goes_on_when_the_node_it_used_ends() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (bob, home) = (office.machine("bob").up("bob", &[]), office.machine("ann").home("ann"));
+    let (bob, home) = (
+        office.machine("bob").up("bob", &[]),
+        office.machine("ann").home("ann"),
+    );
     let node = home.up(&[]);
     node.sees(&bob);
-    let mut ann = home.machine().terminal(hobnob_tests::lab::hobnob_binary(), &["--home", &home.path().to_string_lossy()], USUAL);
+    let mut ann = home.machine().terminal(
+        hobnob_tests::lab::hobnob_binary(),
+        &["--home", &home.path().to_string_lossy()],
+        USUAL,
+    );
     ann.shows("bob");
     ann.enters("through the node that runs");
     bob.shows_once("through the node that runs");

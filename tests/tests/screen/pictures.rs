@@ -5,8 +5,14 @@ use std::path::PathBuf;
 
 use hobnob_tests::lab::{Home, Lab, Model, Size};
 
-const WIDE: Size = Size { columns: 120, rows: 40 };
-const USUAL: Size = Size { columns: 80, rows: 24 };
+const WIDE: Size = Size {
+    columns: 120,
+    rows: 40,
+};
+const USUAL: Size = Size {
+    columns: 80,
+    rows: 24,
+};
 
 const PAGE_UP: &str = "\x1b[5~";
 const ALT_1: &str = "\x1b1";
@@ -25,28 +31,57 @@ const DO_YOU_SPEAK_KITTY: &str = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
 const KITTY: Model = Model {
     variables: &[("TERM", "xterm-kitty"), ("COLORTERM", "truecolor")],
     cell: Some((9, 18)),
-    answers: &[(DO_YOU_SPEAK_KITTY, "\x1b_Gi=31;OK\x1b\\"), (WHAT_ARE_YOU, "\x1b[?62;c")],
+    answers: &[
+        (DO_YOU_SPEAK_KITTY, "\x1b_Gi=31;OK\x1b\\"),
+        (WHAT_ARE_YOU, "\x1b[?62;c"),
+    ],
 };
 /// As foot answers.
-const FOOT: Model =
-    Model { variables: &[("TERM", "foot")], cell: Some((9, 18)), answers: &[(WHAT_ARE_YOU, "\x1b[?62;4;22;28;29;46;52c")] };
+const FOOT: Model = Model {
+    variables: &[("TERM", "foot")],
+    cell: Some((9, 18)),
+    answers: &[(WHAT_ARE_YOU, "\x1b[?62;4;22;28;29;46;52c")],
+};
 /// Has pixels, and does not know what it is.
-const SILENT: Model = Model { variables: &[], cell: Some((9, 18)), answers: &[] };
-const TMUX: Model = Model {
-    variables: &[("TERM", "tmux-256color"), ("TMUX", "/tmp/tmux-0/default,1,0"), ("KITTY_WINDOW_ID", "1")],
+const SILENT: Model = Model {
+    variables: &[],
     cell: Some((9, 18)),
     answers: &[],
 };
-const CONSOLE: Model = Model { variables: &[("TERM", "linux")], cell: Some((8, 16)), answers: &[] };
-const NO_COLOUR: Model = Model { variables: &[("TERM", "foot"), ("NO_COLOR", "1")], ..FOOT };
+const TMUX: Model = Model {
+    variables: &[
+        ("TERM", "tmux-256color"),
+        ("TMUX", "/tmp/tmux-0/default,1,0"),
+        ("KITTY_WINDOW_ID", "1"),
+    ],
+    cell: Some((9, 18)),
+    answers: &[],
+};
+const CONSOLE: Model = Model {
+    variables: &[("TERM", "linux")],
+    cell: Some((8, 16)),
+    answers: &[],
+};
+const NO_COLOUR: Model = Model {
+    variables: &[("TERM", "foot"), ("NO_COLOR", "1")],
+    ..FOOT
+};
 
 /// A picture of a hill before the sky, beside a home.
 fn hill(of: &Home) -> PathBuf {
     let folder = of.path().with_extension("files");
     fs::create_dir_all(&folder).expect("the lab's folder can be written to");
     let path = folder.join("hill.png");
-    let colour = |x: u32, y: u32| image::Rgb(if y > 240 + x.abs_diff(320) / 2 { [30, 120, 40] } else { [90, 140, 220] });
-    image::RgbImage::from_fn(640, 480, colour).save(&path).expect("there is room");
+    let colour = |x: u32, y: u32| {
+        image::Rgb(if y > 240 + x.abs_diff(320) / 2 {
+            [30, 120, 40]
+        } else {
+            [90, 140, 220]
+        })
+    };
+    image::RgbImage::from_fn(640, 480, colour)
+        .save(&path)
+        .expect("there is room");
     path
 }
 
@@ -54,7 +89,10 @@ fn hill(of: &Home) -> PathBuf {
 fn a_picture_is_seen_by_those_who_have_verified_its_sender() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (here, there) = (office.machine("ann").home("ann"), office.machine("bob").home("bob"));
+    let (here, there) = (
+        office.machine("ann").home("ann"),
+        office.machine("bob").home("bob"),
+    );
     let picture = hill(&here);
     let (mut ann, mut bob) = (here.terminal(&[], WIDE), there.terminal(&[], USUAL));
     ann.shows("bob is here");
@@ -75,7 +113,9 @@ fn a_picture_is_seen_by_those_who_have_verified_its_sender() {
         ann.enters(&format!("line {n}"));
     }
     bob.shows("line 15");
-    bob.until("the offer has left the screen", |screen| !screen.contains("hill.png"));
+    bob.until("the offer has left the screen", |screen| {
+        !screen.contains("hill.png")
+    });
     bob.enters("yes");
     bob.presses(PAGE_UP);
     bob.shows("hill.png");
@@ -86,7 +126,10 @@ fn a_picture_is_seen_by_those_who_have_verified_its_sender() {
     bob.shows("line 15");
     bob.presses(PAGE_UP);
     bob.shows_coloured_rows(ROWS_USUAL);
-    bob.resizes(Size { columns: 80, rows: 12 });
+    bob.resizes(Size {
+        columns: 80,
+        rows: 12,
+    });
     bob.shows_coloured_rows(0);
     bob.resizes(WIDE);
     bob.shows_coloured_rows(ROWS_WIDE);
@@ -106,7 +149,11 @@ fn each_terminal_gets_pictures_as_it_can_show_them() {
     let picture = hill(&machine.home("files"));
     let mut homes = (0..).map(|n| machine.home(&format!("ann{n}")));
     let mut on = |model: &Model| {
-        let mut terminal = homes.next().expect("without end").terminal_of(model, &["--no-mdns"], USUAL);
+        let mut terminal =
+            homes
+                .next()
+                .expect("without end")
+                .terminal_of(model, &["--no-mdns"], USUAL);
         terminal.shows("#lobby");
         terminal.enters(&format!("/send {}", picture.display()));
         terminal.shows("640×480, waiting to be accepted");
@@ -118,11 +165,17 @@ fn each_terminal_gets_pictures_as_it_can_show_them() {
     kitty.shows("\u{10eeee}");
     kitty.enters("/quit");
     assert_eq!(kitty.ends(), Some(0));
-    assert!(kitty.has_written("_Ga=d,d=I,i="), "what kitty keeps is freed");
+    assert!(
+        kitty.has_written("_Ga=d,d=I,i="),
+        "what kitty keeps is freed"
+    );
 
     let foot = on(&FOOT);
     foot.writes("\x1bP");
-    assert!(!foot.has_written("\x1b_G"), "what is not kitty is not asked by kitty's protocol");
+    assert!(
+        !foot.has_written("\x1b_G"),
+        "what is not kitty is not asked by kitty's protocol"
+    );
 
     let tmux = on(&TMUX);
     tmux.shows_coloured_rows(ROWS_USUAL);
@@ -133,7 +186,11 @@ fn each_terminal_gets_pictures_as_it_can_show_them() {
         plain.enters("hello");
         plain.shows("│ hello");
         plain.shows_coloured_rows(0);
-        assert!(!plain.has_written(WHAT_ARE_YOU) && !plain.has_written("\x1b_G") && !plain.has_written("\x1bP"));
+        assert!(
+            !plain.has_written(WHAT_ARE_YOU)
+                && !plain.has_written("\x1b_G")
+                && !plain.has_written("\x1bP")
+        );
     }
 }
 
@@ -144,8 +201,13 @@ fn pictures_that_are_to_do_harm_show_their_size_and_hold_up_nothing() {
     let home = machine.home("ann");
     let good = hill(&home);
     // A few bytes that say they are 81 million pixels, and are; and one that ends in its middle.
-    let (bomb, cut) = (good.with_file_name("bomb.png"), good.with_file_name("cut.png"));
-    image::GrayImage::new(9000, 9000).save(&bomb).expect("there is room");
+    let (bomb, cut) = (
+        good.with_file_name("bomb.png"),
+        good.with_file_name("cut.png"),
+    );
+    image::GrayImage::new(9000, 9000)
+        .save(&bomb)
+        .expect("there is room");
     let whole = fs::read(&good).expect("it is there");
     fs::write(&cut, &whole[..whole.len() / 2]).expect("there is room");
     let mut ann = home.terminal(&["--no-mdns"], USUAL);
@@ -194,7 +256,14 @@ fn the_size_of_a_picture_is_told_in_lines_and_after_a_restart() {
     bob.types("hello");
     ann.shows_once("hello");
     let picture = hill(ann.home());
-    ann.run(&["broadcast", "--wait", "queued", "--file", &picture.to_string_lossy()]).expect(0);
+    ann.run(&[
+        "broadcast",
+        "--wait",
+        "queued",
+        "--file",
+        &picture.to_string_lossy(),
+    ])
+    .expect(0);
     bob.shows("[offers hill.png, ");
     bob.types("/accept");
     bob.shows("* hill.png (640×480) is here: ");
@@ -204,14 +273,33 @@ fn the_size_of_a_picture_is_told_in_lines_and_after_a_restart() {
     bob.shows("* you offer hill.png (640×480, ");
     for _ in 0..2 {
         let files = ann.run(&["files"]).expect(0).json();
-        let own = files.iter().find(|file| file["own"] == true).expect("the offer is listed");
-        assert_eq!((&own["picture"]["width"], &own["picture"]["height"]), (&640.into(), &480.into()), "{own}");
-        assert_eq!(own["picture"]["path"], *picture.canonicalize().expect("it is there").to_string_lossy());
+        let own = files
+            .iter()
+            .find(|file| file["own"] == true)
+            .expect("the offer is listed");
+        assert_eq!(
+            (&own["picture"]["width"], &own["picture"]["height"]),
+            (&640.into(), &480.into()),
+            "{own}"
+        );
+        assert_eq!(
+            own["picture"]["path"],
+            *picture
+                .canonicalize()
+                .expect("it is there")
+                .to_string_lossy()
+        );
         ann.restart();
     }
     // What is no longer what was offered is no picture to be shown.
     fs::write(&picture, "another").expect("there is room");
     ann.restart();
     let files = ann.run(&["files"]).expect(0).json();
-    assert!(files.iter().filter(|file| file["own"] == true).all(|file| file.get("picture").is_none()), "{files:?}");
+    assert!(
+        files
+            .iter()
+            .filter(|file| file["own"] == true)
+            .all(|file| file.get("picture").is_none()),
+        "{files:?}"
+    );
 }

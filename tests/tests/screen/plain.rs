@@ -2,7 +2,8 @@
 
 use hobnob_tests::lab::{Lab, Screen};
 
-/// Clears the screen, sets the window's title, overrides the direction, rings, goes back, and more of the kind.
+/// Clears the screen, sets the window's title, overrides the direction, rings, goes back, and more
+/// of the kind.
 const NASTY: &str = "start \u{1b}[2J\u{1b}]0;owned\u{7} \u{202e}gpj.exe\u{202c} \u{2066}x\u{2069} \u{9b}31m \u{8}\u{8}\r\t\u{7f}\u{200b}\u{feff}\u{e0041} end";
 
 #[test]
@@ -42,7 +43,8 @@ fn up_shows_stand_ins_as_text_and_keeps_the_value_as_json() {
     let bob = office.machine("bob").home("bob").screen(&["up"]);
     let cat = office.machine("cat").up("cat", &[]);
     ann.sees(&cat);
-    // A screen has no events to wait for: the first words that come through show that all are there.
+    // A screen has no events to wait for: the first words that come through show that all are
+    // there.
     let greeting = ann.says("hello");
     bob.shows("hello");
     ann.gets_receipt(&greeting, &cat);
@@ -59,15 +61,27 @@ fn up_shows_stand_ins_as_text_and_keeps_the_value_as_json() {
 fn history_and_errors_show_stand_ins() {
     let Some(lab) = Lab::new() else { return };
     let office = lab.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     ann.tells(&bob, NASTY);
     bob.shows_once(NASTY);
     let home = bob.home().path().to_string_lossy();
-    let as_a_person = |arguments: &[&str]| bob.machine().hobnob(&[&["--home", &home], arguments].concat());
+    let as_a_person = |arguments: &[&str]| {
+        bob.machine()
+            .hobnob(&[&["--home", &home], arguments].concat())
+    };
     let history = as_a_person(&["history"]).expect(0);
-    assert!(history.stdout.contains("start ") && history.stdout.contains(" end"), "{history}");
-    let refused = [as_a_person(&["send", "\u{1b}[2J", "hi"]), as_a_person(&["broadcast", "--room", "\u{202e}", "hi"])];
+    assert!(
+        history.stdout.contains("start ") && history.stdout.contains(" end"),
+        "{history}"
+    );
+    let refused = [
+        as_a_person(&["send", "\u{1b}[2J", "hi"]),
+        as_a_person(&["broadcast", "--room", "\u{202e}", "hi"]),
+    ];
     for output in [history].into_iter().chain(refused) {
         is_clean(output.stdout.as_bytes(), &output.to_string());
         is_clean(output.stderr.as_bytes(), &output.to_string());
@@ -79,7 +93,15 @@ fn a_nickname_with_an_escape_is_refused() {
     let Some(lab) = Lab::new() else { return };
     let ann = lab.switch().machine("ann");
     let home = ann.home("ann");
-    let refused = ann.hobnob(&["--home", &home.path().to_string_lossy(), "--nick", "a\u{1b}[2Jb", "up"]).expect(USAGE);
+    let refused = ann
+        .hobnob(&[
+            "--home",
+            &home.path().to_string_lossy(),
+            "--nick",
+            "a\u{1b}[2Jb",
+            "up",
+        ])
+        .expect(USAGE);
     is_clean(refused.stderr.as_bytes(), &refused.to_string());
 }
 
@@ -91,7 +113,10 @@ fn is_harmless(screen: &Screen) {
 /// Lines end with a line feed, and that is all that may control anything.
 fn is_clean(bytes: &[u8], shown: &str) {
     let text = std::str::from_utf8(bytes).expect("a screen gets UTF-8");
-    let disturbing = |c: &char| *c != '\n' && (c.is_control() || hobnob_protocol::text::visible(&c.to_string()) != c.to_string());
+    let disturbing = |c: &char| {
+        *c != '\n'
+            && (c.is_control() || hobnob_protocol::text::visible(&c.to_string()) != c.to_string())
+    };
     let found: Vec<u32> = text.chars().filter(disturbing).map(u32::from).collect();
     assert!(found.is_empty(), "{found:x?} in {shown:?}");
 }

@@ -1,6 +1,7 @@
 //! A home: the folder of one identity, its lock, and where its control socket is.
 //!
-//! Whoever holds the lock is the node of that home. Only the holder may replace the socket file, so a stale one harms nobody.
+//! Whoever holds the lock is the node of that home. Only the holder may replace the socket file, so
+//! a stale one harms nobody.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -100,7 +101,9 @@ pub enum HomeError {
     #[error("can't tell where your home folder is ({0}): name a folder for hobnob with --home DIR")]
     NoHome(String),
     /// The folder, or a file in it, can't be made or opened.
-    #[error("can't use {path:?} ({error}): make it writable for you, or name another folder with --home DIR")]
+    #[error(
+        "can't use {path:?} ({error}): make it writable for you, or name another folder with --home DIR"
+    )]
     Unusable {
         /// The folder or file.
         path: PathBuf,
@@ -112,7 +115,10 @@ pub enum HomeError {
 impl Home {
     /// Everything in one folder.
     pub fn at(dir: &Path) -> Result<Home, HomeError> {
-        let data_dir = std::path::absolute(dir).map_err(|error| HomeError::Unusable { path: dir.to_owned(), error })?;
+        let data_dir = std::path::absolute(dir).map_err(|error| HomeError::Unusable {
+            path: dir.to_owned(),
+            error,
+        })?;
         Ok(Home {
             socket: data_dir.join("control.sock"),
             downloads: data_dir.join("downloads"),
@@ -132,19 +138,32 @@ impl Home {
     }
 
     fn in_xdg_folders(name: &str) -> Result<Home, HomeError> {
-        let base = etcetera::choose_base_strategy().map_err(|e| HomeError::NoHome(e.to_string()))?;
+        let base =
+            etcetera::choose_base_strategy().map_err(|e| HomeError::NoHome(e.to_string()))?;
         let data_dir = base.data_dir().join(name);
-        let runtime_dir = base.runtime_dir().map_or_else(|| data_dir.clone(), |dir| dir.join(name));
+        let runtime_dir = base
+            .runtime_dir()
+            .map_or_else(|| data_dir.clone(), |dir| dir.join(name));
         let downloads = user_downloads(&base.config_dir(), base.home_dir());
         let config_file = base.config_dir().join(name).join(CONFIG_FILE);
-        Ok(Home { data_dir, downloads, socket: runtime_dir.join("control.sock"), config_file })
+        Ok(Home {
+            data_dir,
+            downloads,
+            socket: runtime_dir.join("control.sock"),
+            config_file,
+        })
     }
 
     /// A home whose socket is elsewhere than its data, as those of users are.
     #[doc(hidden)]
     pub fn with_socket(data_dir: &Path, socket: &Path) -> Home {
         let (downloads, config_file) = (data_dir.join("downloads"), data_dir.join(CONFIG_FILE));
-        Home { data_dir: data_dir.to_owned(), downloads, socket: socket.to_owned(), config_file }
+        Home {
+            data_dir: data_dir.to_owned(),
+            downloads,
+            socket: socket.to_owned(),
+            config_file,
+        }
     }
 
     /// The folder of the key and the database.
@@ -167,7 +186,8 @@ impl Home {
         &self.config_file
     }
 
-    /// Whether the socket is in a folder that homes may share: then who answers there may be the node of another home.
+    /// Whether the socket is in a folder that homes may share: then who answers there may be the
+    /// node of another home.
     pub fn shares_socket_folder(&self) -> bool {
         !self.socket.starts_with(&self.data_dir)
     }
@@ -178,7 +198,10 @@ impl Home {
             make_private_dir(dir)?;
         }
         Ok(match Lock::take(&self.data_dir)? {
-            Taken::Ours(lock) => Claim::Ours(Claimed { home: self.clone(), _lock: lock }),
+            Taken::Ours(lock) => Claim::Ours(Claimed {
+                home: self.clone(),
+                _lock: lock,
+            }),
             Taken::Busy(pid) => Claim::Busy(pid),
         })
     }
@@ -197,17 +220,22 @@ impl Claimed {
     }
 }
 
-/// The user's downloads folder, as xdg-user-dirs keeps it: a line of `user-dirs.dirs` names it, in quotes, absolute or in `$HOME`.
+/// The user's downloads folder, as xdg-user-dirs keeps it: a line of `user-dirs.dirs` names it, in
+/// quotes, absolute or in `$HOME`.
 fn user_downloads(config: &Path, home: &Path) -> PathBuf {
     let lines = std::fs::read_to_string(config.join("user-dirs.dirs")).unwrap_or_default();
-    let value = lines.lines().find_map(|line| line.trim().strip_prefix("XDG_DOWNLOAD_DIR="));
+    let value = lines
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("XDG_DOWNLOAD_DIR="));
     let named = value.and_then(|value| {
         let value = value.trim().trim_matches('"');
         let within = value.strip_prefix("$HOME/").map(|rest| home.join(rest));
         within.or_else(|| Some(PathBuf::from(value)).filter(|path| path.is_absolute()))
     });
     // With nothing after it, `$HOME/` says that the user wants no such folder.
-    named.filter(|path| path != home).unwrap_or_else(|| home.join("Downloads"))
+    named
+        .filter(|path| path != home)
+        .unwrap_or_else(|| home.join("Downloads"))
 }
 
 #[cfg(test)]
@@ -219,8 +247,12 @@ mod tests {
     fn a_home_has_one_holder_at_a_time_and_says_who() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(&folder.path().join("deep/er")).unwrap();
-        let Claim::Ours(first) = home.claim().unwrap() else { panic!("nobody else is here") };
-        assert!(matches!(home.claim().unwrap(), Claim::Busy(Some(pid)) if pid == std::process::id()));
+        let Claim::Ours(first) = home.claim().unwrap() else {
+            panic!("nobody else is here")
+        };
+        assert!(
+            matches!(home.claim().unwrap(), Claim::Busy(Some(pid)) if pid == std::process::id())
+        );
         drop(first);
         assert!(matches!(home.claim().unwrap(), Claim::Ours(_)));
     }
@@ -237,7 +269,14 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_made_is_named_with_what_to_do() {
-        let error = Home::at(Path::new("/proc/nothing/here")).unwrap().claim().expect_err("/proc takes no folders");
-        assert!(error.to_string().contains("/proc/nothing/here") && error.to_string().contains("--home"), "{error}");
+        let error = Home::at(Path::new("/proc/nothing/here"))
+            .unwrap()
+            .claim()
+            .expect_err("/proc takes no folders");
+        assert!(
+            error.to_string().contains("/proc/nothing/here")
+                && error.to_string().contains("--home"),
+            "{error}"
+        );
     }
 }

@@ -22,7 +22,8 @@ pub enum Line<'a> {
     Whole(&'a [u8]),
     /// A line longer than the limit; it has been skipped.
     TooLong,
-    /// There will be no more. A line that was begun and not ended is dropped: nobody knows whether it is whole.
+    /// There will be no more. A line that was begun and not ended is dropped: nobody knows whether
+    /// it is whole.
     End,
 }
 
@@ -43,7 +44,8 @@ pub enum Line<'a> {
 pub struct Lines<R> {
     reader: R,
     max: usize,
-    /// What has come of the next line. It outlives a cancelled `next`, so no byte is lost to a `select!`.
+    /// What has come of the next line. It outlives a cancelled `next`, so no byte is lost to a
+    /// `select!`.
     begun: Vec<u8>,
     /// The line that came last is still in `begun`.
     returned: bool,
@@ -53,7 +55,13 @@ pub struct Lines<R> {
 impl<R: AsyncBufRead + Unpin> Lines<R> {
     /// From the reader's present place on.
     pub fn new(reader: R, max: usize) -> Self {
-        Self { reader, max, begun: Vec::new(), returned: false, too_long: false }
+        Self {
+            reader,
+            max,
+            begun: Vec::new(),
+            returned: false,
+            too_long: false,
+        }
     }
 
     /// Where the lines come from.
@@ -82,7 +90,11 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             if end.is_some() {
                 self.returned = true;
                 let too_long = std::mem::take(&mut self.too_long);
-                return Ok(if too_long { Line::TooLong } else { Line::Whole(&self.begun) });
+                return Ok(if too_long {
+                    Line::TooLong
+                } else {
+                    Line::Whole(&self.begun)
+                });
             }
         }
     }
@@ -98,9 +110,14 @@ mod tests {
         for capacity in [1, 3, 64] {
             let text = b"one\n\nabcde\nabcdef\ntwo\nunfinished".as_slice();
             let mut lines = Lines::new(BufReader::with_capacity(capacity, text), 5);
-            for expected in
-                [Line::Whole(b"one"), Line::Whole(b""), Line::Whole(b"abcde"), Line::TooLong, Line::Whole(b"two"), Line::End]
-            {
+            for expected in [
+                Line::Whole(b"one"),
+                Line::Whole(b""),
+                Line::Whole(b"abcde"),
+                Line::TooLong,
+                Line::Whole(b"two"),
+                Line::End,
+            ] {
                 assert_eq!(lines.next().await.unwrap(), expected);
             }
         }

@@ -37,8 +37,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the socket under another name, makes it private, and moves it into place: what stood there is replaced at once, and
-    /// nobody ever finds a socket that others may open.
+    /// Binds the socket under another name, makes it private, and moves it into place: what stood
+    /// there is replaced at once, and nobody ever finds a socket that others may open.
     pub fn bind(claimed: &Claimed) -> io::Result<Listener> {
         let path = claimed.home().socket().to_owned();
         let new = path.with_extension("new");
@@ -103,7 +103,8 @@ pub fn is_same_user(stream: &UnixStream) -> io::Result<bool> {
     Ok(stream.peer_cred()?.uid() == rustix::process::geteuid().as_raw())
 }
 
-/// A path short enough for a socket address. A long one goes by way of its open folder, which Linux names `/proc/self/fd/N`.
+/// A path short enough for a socket address. A long one goes by way of its open folder, which Linux
+/// names `/proc/self/fd/N`.
 struct ShortPath {
     path: PathBuf,
     /// Keeps the folder's number valid.
@@ -113,15 +114,27 @@ struct ShortPath {
 impl ShortPath {
     fn of(path: &Path) -> io::Result<ShortPath> {
         if path.as_os_str().len() <= PATH_BYTES_MAX {
-            return Ok(ShortPath { path: path.to_owned(), _folder: None });
+            return Ok(ShortPath {
+                path: path.to_owned(),
+                _folder: None,
+            });
         }
-        let (Some(folder), Some(name), true) = (path.parent(), path.file_name(), cfg!(target_os = "linux")) else {
-            let text = format!("a socket's path has at most {PATH_BYTES_MAX} bytes: name a shorter folder with --home DIR");
+        let (Some(folder), Some(name), true) =
+            (path.parent(), path.file_name(), cfg!(target_os = "linux"))
+        else {
+            let text = format!(
+                "a socket's path has at most {PATH_BYTES_MAX} bytes: name a shorter folder with --home DIR"
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
         };
         let folder = File::open(folder)?;
-        let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
-        Ok(ShortPath { path, _folder: Some(folder) })
+        let path = Path::new("/proc/self/fd")
+            .join(folder.as_raw_fd().to_string())
+            .join(name);
+        Ok(ShortPath {
+            path,
+            _folder: Some(folder),
+        })
     }
 }
 
@@ -147,13 +160,21 @@ mod tests {
     #[tokio::test]
     async fn the_socket_is_private_and_reachable_under_a_very_long_path() {
         let folder = tempfile::tempdir().unwrap();
-        for dir in [folder.path().join("short"), folder.path().join("long-".repeat(20)).join("and-deep-".repeat(20))] {
+        for dir in [
+            folder.path().join("short"),
+            folder
+                .path()
+                .join("long-".repeat(20))
+                .join("and-deep-".repeat(20)),
+        ] {
             let claimed = claimed(&dir);
             let path = claimed.home().socket().to_owned();
             let listener = Listener::bind(&claimed).unwrap();
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
             let (reached, came) = tokio::join!(connect(&path), listener.accept());
-            assert!(is_same_user(&came.unwrap()).unwrap() && is_same_user(&reached.unwrap()).unwrap());
+            assert!(
+                is_same_user(&came.unwrap()).unwrap() && is_same_user(&reached.unwrap()).unwrap()
+            );
             drop(listener);
             assert!(!path.exists());
         }

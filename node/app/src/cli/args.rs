@@ -22,7 +22,8 @@ const EXIT_CODES: &str = "Exit codes: 0 the state asked for was reached; 1 a fau
 
 /// Peer-to-peer chat: nodes that find each other, and messages that are never lost.
 ///
-/// Without a command, opens the chat: with the node of this home if one runs, else with one of its own.
+/// Without a command, opens the chat: with the node of this home if one runs, else with one of its
+/// own.
 #[derive(Debug, Parser)]
 #[command(name = "hobnob", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -48,11 +49,13 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "NAME", value_parser = Nickname::new)]
     nick: Option<Nickname>,
 
-    /// Listen on this address and UDP port only. Default: port 4626 on all, or any free one; a relay: port 4627.
+    /// Listen on this address and UDP port only. Default: port 4626 on all, or any free one; a
+    /// relay: port 4627.
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Look for peers on the local network and be found there, whatever the settings say. That is so if they say nothing.
+    /// Look for peers on the local network and be found there, whatever the settings say. That is
+    /// so if they say nothing.
     #[arg(long, global = true, overrides_with = "no_mdns")]
     mdns: bool,
 
@@ -60,8 +63,8 @@ pub(crate) struct Common {
     #[arg(long, global = true, overrides_with = "mdns")]
     no_mdns: bool,
 
-    /// A relay to register with (repeatable), so that peers elsewhere can reach this node through it. Its people see this node in
-    /// its open rooms.
+    /// A relay to register with (repeatable), so that peers elsewhere can reach this node through
+    /// it. Its people see this node in its open rooms.
     #[arg(long = "relay", global = true, value_name = "[ID@]HOST:PORT")]
     relays: Vec<RelayAddr>,
 
@@ -73,12 +76,13 @@ pub(crate) struct Common {
     #[arg(long = "room", global = true, value_name = "NAME")]
     pub(crate) rooms: Vec<RoomName>,
 
-    /// The folder where files that are received go. Default: your downloads folder, or `downloads` in the folder of --home.
-    /// What is on its way already goes on where it was begun.
+    /// The folder where files that are received go. Default: your downloads folder, or `downloads`
+    /// in the folder of --home. What is on its way already goes on where it was begun.
     #[arg(long, global = true, value_name = "DIR")]
     downloads: Option<PathBuf>,
 
-    /// Accept direct offers of files from this peer (a whole id), or from all that you have verified, without asking (repeatable).
+    /// Accept direct offers of files from this peer (a whole id), or from all that you have
+    /// verified, without asking (repeatable).
     #[arg(long = "accept-from", global = true, value_name = "ID|verified")]
     accept_from: Vec<AcceptFrom>,
 
@@ -97,13 +101,15 @@ pub(crate) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Run the node without a screen; print what happens. With --json, requests are taken from stdin, as lines of JSON.
+    /// Run the node without a screen; print what happens. With --json, requests are taken from
+    /// stdin, as lines of JSON.
     Up,
     /// Send a direct message.
     Send(Send),
     /// Send a message to a room (default lobby): to everyone who is there.
     Broadcast(Broadcast),
-    /// Offers of files, and how things stand with them: ids, names, sizes, where those are that are here.
+    /// Offers of files, and how things stand with them: ids, names, sizes, where those are that are
+    /// here.
     Files,
     /// Fetch a file that was offered, now or as soon as somebody who has it is there.
     Accept(FileArgs),
@@ -120,7 +126,8 @@ pub(crate) enum Verb {
     },
     /// Messages of a conversation, or of all.
     History(History),
-    /// Be in a room from now on. A room with a secret is another room than the open one of that name.
+    /// Be in a room from now on. A room with a secret is another room than the open one of that
+    /// name.
     Join {
         /// Its name.
         room: RoomName,
@@ -141,16 +148,18 @@ pub(crate) enum Verb {
     Ignore(Whom),
     /// Show the texts of a peer again.
     Unignore(Whom),
-    /// Have no session with a peer; neither show nor pass on what they wrote. They are told when they call. What you say in a room
-    /// they can still hear from others there.
+    /// Have no session with a peer; neither show nor pass on what they wrote. They are told when
+    /// they call. What you say in a room they can still hear from others there.
     Block(Whom),
     /// Undo `block`.
     Unblock(Whom),
-    /// Six words that this node and a peer's show alike, if nobody stands between them. Compare them over the telephone, then confirm.
+    /// Six words that this node and a peer's show alike, if nobody stands between them. Compare
+    /// them over the telephone, then confirm.
     Verify {
         #[command(flatten)]
         whom: Whom,
-        /// The words are the same at the other end: nobody else may have this peer's name here from now on.
+        /// The words are the same at the other end: nobody else may have this peer's name here from
+        /// now on.
         #[arg(long, conflicts_with = "undo")]
         confirm: bool,
         /// Take a confirmation back.
@@ -159,7 +168,8 @@ pub(crate) enum Verb {
     },
     /// Check this node's network: what is wrong, and what to do. Ends with code 1 if something is.
     Doctor {
-        /// Also write what was found to this file, without ids, addresses and texts: fit to be shown to others.
+        /// Also write what was found to this file, without ids, addresses and texts: fit to be
+        /// shown to others.
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
@@ -183,7 +193,8 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Run a relay, by which peers behind NAT reach each other; or ask the one that runs in this home.
+    /// Run a relay, by which peers behind NAT reach each other; or ask the one that runs in this
+    /// home.
     Relay(Relay),
 }
 
@@ -197,10 +208,12 @@ pub(crate) struct Whom {
 pub(crate) struct Send {
     /// To whom: nickname, id or the first 8 of one, host:port, or ticket.
     pub(crate) target: Target,
-    /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is dropped).
+    /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is
+    /// dropped).
     #[arg(conflicts_with = "files")]
     pub(crate) text: Option<String>,
-    /// Offer these files or folders instead, and wait until the other side has them. They must stay as they are until then.
+    /// Offer these files or folders instead, and wait until the other side has them. They must stay
+    /// as they are until then.
     #[arg(long = "file", value_name = "PATH", num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
@@ -211,17 +224,20 @@ pub(crate) struct Send {
 pub(crate) struct FileArgs {
     /// Its id, the beginning of it, or the file's name.
     pub(crate) file: String,
-    /// For how long at most to wait while nothing comes, as 500ms, 10s, 2m. It stays accepted after that.
+    /// For how long at most to wait while nothing comes, as 500ms, 10s, 2m. It stays accepted after
+    /// that.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
     pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Broadcast {
-    /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is dropped).
+    /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is
+    /// dropped).
     #[arg(conflicts_with = "files")]
     pub(crate) text: Option<String>,
-    /// Offer these files or folders instead, for as long as a node of this home runs and they stay as they are.
+    /// Offer these files or folders instead, for as long as a node of this home runs and they stay
+    /// as they are.
     #[arg(long = "file", value_name = "PATH", num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
@@ -257,22 +273,32 @@ pub(crate) struct History {
 impl Common {
     /// The home that these flags, or else the environment, name.
     pub(crate) fn home(&self) -> Result<Home, HomeError> {
-        self.home_dir().map_or_else(Home::of_user, |dir| Home::at(&dir))
+        self.home_dir()
+            .map_or_else(Home::of_user, |dir| Home::at(&dir))
     }
 
-    /// Where the relay of that home lives: apart, so that a relay and a node of one home share neither key nor lock.
+    /// Where the relay of that home lives: apart, so that a relay and a node of one home share
+    /// neither key nor lock.
     pub(crate) fn relay_home(&self) -> Result<Home, HomeError> {
-        self.home_dir().map_or_else(Home::of_relay, |dir| Home::at(&dir.join("relay")))
+        self.home_dir()
+            .map_or_else(Home::of_relay, |dir| Home::at(&dir.join("relay")))
     }
 
     fn home_dir(&self) -> Option<PathBuf> {
-        let variable = || std::env::var_os("HOBNOB_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let variable = || {
+            std::env::var_os("HOBNOB_HOME")
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from)
+        };
         self.home.clone().or_else(variable)
     }
 
     /// A flag that was given and means something to nodes alone.
     pub(crate) fn flag_for_nodes_only(&self) -> Option<&'static str> {
-        let others = [(self.nick.is_some(), "--nick"), (!self.rooms.is_empty(), "--room")];
+        let others = [
+            (self.nick.is_some(), "--nick"),
+            (!self.rooms.is_empty(), "--room"),
+        ];
         given(others.into_iter().chain(self.flags_of_a_start()))
     }
 
@@ -289,12 +315,15 @@ impl Common {
         ]
     }
 
-    /// How a node is to run that is started for these flags, and the settings of its home where they say nothing.
+    /// How a node is to run that is started for these flags, and the settings of its home where
+    /// they say nothing.
     pub(crate) fn config(&self, home: &Home) -> Result<Config, Usage> {
         let settings = Settings::of(home)?;
         let relays = given_or(&self.relays, settings.relays);
         if relays.len() > RELAYS_MAX {
-            return Err(Usage(format!("a node uses {RELAYS_MAX} relays at most: leave out some")));
+            return Err(Usage(format!(
+                "a node uses {RELAYS_MAX} relays at most: leave out some"
+            )));
         }
         let accept_max = settings.accept_max.map(|Text(size)| size);
         let files = self.files(home, settings.downloads, settings.accept_from, accept_max)?;
@@ -320,12 +349,14 @@ impl Common {
         accept_max: Option<Size>,
     ) -> Result<FilesConfig, Usage> {
         let downloads = match (&self.downloads, downloads) {
-            (Some(given), _) => {
-                std::path::absolute(given).map_err(|error| Usage(format!("can't use {}: {error}", given.display())))?
-            }
+            (Some(given), _) => std::path::absolute(given)
+                .map_err(|error| Usage(format!("can't use {}: {error}", given.display())))?,
             // It would be another folder wherever hobnob is started.
             (None, Some(set)) if !set.is_absolute() => {
-                return Err(Usage(format!("the setting `downloads` needs a whole path, not {}", set.display())));
+                return Err(Usage(format!(
+                    "the setting `downloads` needs a whole path, not {}",
+                    set.display()
+                )));
             }
             (None, Some(set)) => set,
             (None, None) => home.downloads().to_owned(),
@@ -334,9 +365,15 @@ impl Common {
         let size_max = self.accept_max.or(accept_max).map(|Size(bytes)| bytes);
         if size_max.is_some() && accept_from.is_empty() {
             let why = "without it nothing is accepted without asking";
-            return Err(Usage(format!("accept-max needs accept-from beside it: {why}")));
+            return Err(Usage(format!(
+                "accept-max needs accept-from beside it: {why}"
+            )));
         }
-        Ok(FilesConfig { downloads, accept_from, size_max })
+        Ok(FilesConfig {
+            downloads,
+            accept_from,
+            size_max,
+        })
     }
 
     /// Refuses flags that only a node that is starting can obey, for when one runs already.
@@ -346,11 +383,16 @@ impl Common {
             let way = "change its nickname with /nick in the chat, or restart it with --nick";
             return Err(Usage(format!("a node of {dir} already runs: {way}")));
         }
-        let others = [(self.listen.is_some(), "--listen"), (!self.rooms.is_empty() && !room_is_used, "--room")];
+        let others = [
+            (self.listen.is_some(), "--listen"),
+            (!self.rooms.is_empty() && !room_is_used, "--room"),
+        ];
         match given(others.into_iter().chain(self.flags_of_a_start())) {
             Some(flag) => {
                 let way = format!("leave out {flag}, or stop that node and start it with {flag}");
-                Err(Usage(format!("a node of {dir} already runs, and {flag} is for one that starts: {way}")))
+                Err(Usage(format!(
+                    "a node of {dir} already runs, and {flag} is for one that starts: {way}"
+                )))
             }
             None => Ok(()),
         }
@@ -361,14 +403,19 @@ impl Common {
         match self.rooms.as_slice() {
             [] => Ok(RoomName::lobby()),
             [room] => Ok(room.clone()),
-            [_, _, ..] => Err(Usage("one message goes to one room: give --room once".into())),
+            [_, _, ..] => Err(Usage(
+                "one message goes to one room: give --room once".into(),
+            )),
         }
     }
 }
 
 /// The first flag that was given.
 fn given(flags: impl IntoIterator<Item = (bool, &'static str)>) -> Option<&'static str> {
-    flags.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
+    flags
+        .into_iter()
+        .find(|(given, _)| *given)
+        .map(|(_, flag)| flag)
 }
 
 /// What was given as flags, or else is set.
@@ -381,10 +428,13 @@ fn given_or<T: Clone>(flags: &[T], set: Option<Vec<Text<T>>>) -> Vec<T> {
 
 fn relay_token(path: &Path) -> Result<Vec<u8>, Usage> {
     let at = path.display();
-    let token = std::fs::read(path).map_err(|error| Usage(format!("can't read the token file {at}: {error}")))?;
+    let token = std::fs::read(path)
+        .map_err(|error| Usage(format!("can't read the token file {at}: {error}")))?;
     let token = token.trim_ascii().to_vec();
     if token.is_empty() || token.len() > TOKEN_MAX {
-        return Err(Usage(format!("the token in {at} must have 1 to {TOKEN_MAX} bytes")));
+        return Err(Usage(format!(
+            "the token in {at} must have 1 to {TOKEN_MAX} bytes"
+        )));
     }
     Ok(token)
 }
@@ -444,22 +494,35 @@ mod tests {
         }
     }
 
-    /// Whatever begins with `hobnob` in README's code, with values for the words in capitals, and up to what a shell takes for itself.
+    /// Whatever begins with `hobnob` in README's code, with values for the words in capitals, and
+    /// up to what a shell takes for itself.
     fn commands_of_the_readme() -> Vec<Vec<String>> {
         const README: &str = include_str!("../../../../README.md");
-        let id = hobnob::protocol::SecretKey::from_seed([1; 32]).id().to_string();
+        let id = hobnob::protocol::SecretKey::from_seed([1; 32])
+            .id()
+            .to_string();
         let mut fenced = false;
         let mut commands: Vec<String> = Vec::new();
         for line in README.lines() {
             match line {
                 line if line.starts_with("```") => fenced = line == "```sh",
                 line if fenced => commands.push(line.to_owned()),
-                line => commands.extend(line.split('`').skip(1).step_by(2).map(|code| code.replace("\\|", "|"))),
+                line => commands.extend(
+                    line.split('`')
+                        .skip(1)
+                        .step_by(2)
+                        .map(|code| code.replace("\\|", "|")),
+                ),
             }
         }
-        let of_hobnob =
-            commands.iter().flat_map(|line| line.split(" | ")).filter(|part| part.split(' ').next() == Some("hobnob"));
-        let parts = of_hobnob.map(|part| part.replace("HOST:PORT", "relay.example:4627").replace("ID@", &format!("{id}@")));
+        let of_hobnob = commands
+            .iter()
+            .flat_map(|line| line.split(" | "))
+            .filter(|part| part.split(' ').next() == Some("hobnob"));
+        let parts = of_hobnob.map(|part| {
+            part.replace("HOST:PORT", "relay.example:4627")
+                .replace("ID@", &format!("{id}@"))
+        });
         parts.map(|part| words(&part)).collect()
     }
 
@@ -507,7 +570,10 @@ mod tests {
             ("hobnob send bob hi --wait soon", "queued, sent, delivered"),
             ("hobnob send bob hi --timeout 10", "500ms, 10s, 2m"),
             ("hobnob join A/B", "a room's name is"),
-            ("hobnob --nick xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "at most 32 characters"),
+            (
+                "hobnob --nick xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                "at most 32 characters",
+            ),
             ("hobnob history --since yesterday", "2026-11-20"),
             ("hobnob nonsense", "unrecognized subcommand"),
         ] {
@@ -520,7 +586,13 @@ mod tests {
     #[test]
     fn flags_for_starting_are_refused_when_a_node_runs() {
         let home = Home::at(std::path::Path::new("/tmp/x")).unwrap();
-        let refused = |line: &str, room_is_used| parse(line).unwrap().common.check_running(&home, room_is_used).err();
+        let refused = |line: &str, room_is_used| {
+            parse(line)
+                .unwrap()
+                .common
+                .check_running(&home, room_is_used)
+                .err()
+        };
         for (line, says) in [
             ("hobnob --nick ann", "/nick"),
             ("hobnob --listen [::]:1", "--listen"),
@@ -529,7 +601,10 @@ mod tests {
             ("hobnob --room x", "--room"),
         ] {
             let text = refused(line, false).expect(line).to_string();
-            assert!(text.contains(says) && text.contains("/tmp/x"), "{line}: {text}");
+            assert!(
+                text.contains(says) && text.contains("/tmp/x"),
+                "{line}: {text}"
+            );
         }
         assert!(refused("hobnob --room x", true).is_none());
         assert!(refused("hobnob --json -v", false).is_none());

@@ -16,29 +16,59 @@ use super::output::{self, Output};
 use super::session;
 
 /// `hobnob doctor`.
-pub(crate) async fn doctor(common: &Common, out: Output, to: Option<PathBuf>) -> anyhow::Result<Exit> {
+pub(crate) async fn doctor(
+    common: &Common,
+    out: Output,
+    to: Option<PathBuf>,
+) -> anyhow::Result<Exit> {
     diagnose(common, out, Command::Doctor, to.as_deref()).await
 }
 
 /// `hobnob why`.
 pub(crate) async fn why(common: &Common, out: Output, target: Target) -> anyhow::Result<Exit> {
-    diagnose(common, out, Command::Why { target: Text(target) }, None).await
+    diagnose(
+        common,
+        out,
+        Command::Why {
+            target: Text(target),
+        },
+        None,
+    )
+    .await
 }
 
-async fn diagnose(common: &Common, out: Output, command: Command, report_to: Option<&Path>) -> anyhow::Result<Exit> {
+async fn diagnose(
+    common: &Common,
+    out: Output,
+    command: Command,
+    report_to: Option<&Path>,
+) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
         output::say_on_terminal("looking around, which takes a few seconds …");
         let diagnosis: Diagnosis = client.ask(command).await?;
         if out.json {
-            diagnosis.checks.iter().try_for_each(|check| output::raw(&json(check)))?;
+            diagnosis
+                .checks
+                .iter()
+                .try_for_each(|check| output::raw(&json(check)))?;
         } else {
-            lines(&diagnosis).iter().try_for_each(|line| output::line(line))?;
+            lines(&diagnosis)
+                .iter()
+                .try_for_each(|line| output::line(line))?;
         }
         if let Some(file) = report_to {
-            std::fs::write(file, report(&diagnosis)).with_context(|| format!("can't write the report to {}", file.display()))?;
-            output::say(&format!("wrote {}: it names no person, key or address, and can be shown to anybody", file.display()));
+            std::fs::write(file, report(&diagnosis))
+                .with_context(|| format!("can't write the report to {}", file.display()))?;
+            output::say(&format!(
+                "wrote {}: it names no person, key or address, and can be shown to anybody",
+                file.display()
+            ));
         }
-        Ok(if problems(&diagnosis) == 0 { Exit::Done } else { Exit::Fault })
+        Ok(if problems(&diagnosis) == 0 {
+            Exit::Done
+        } else {
+            Exit::Fault
+        })
     })
     .await
 }
@@ -53,11 +83,19 @@ struct CheckEvent<'a> {
 }
 
 fn json(check: &CheckLine) -> String {
-    to_line(&CheckEvent { v: LINES_VERSION, event: "check", check })
+    to_line(&CheckEvent {
+        v: LINES_VERSION,
+        event: "check",
+        check,
+    })
 }
 
 fn problems(diagnosis: &Diagnosis) -> usize {
-    diagnosis.checks.iter().filter(|check| check.verdict == Verdict::Problem).count()
+    diagnosis
+        .checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Problem)
+        .count()
 }
 
 /// One check a line, with what to do below it; the sum at the end.
@@ -70,25 +108,56 @@ pub(crate) fn lines(diagnosis: &Diagnosis) -> Vec<String> {
             Verdict::Problem => "PROBLEM",
             Verdict::Unknown => "unknown",
         };
-        lines.push(format!("{sign}  {:10}  {}", check.check, visible(&check.text)));
-        lines.extend(check.fix.as_ref().map(|fix| format!("                     -> {fix}")));
+        lines.push(format!(
+            "{sign}  {:10}  {}",
+            check.check,
+            visible(&check.text)
+        ));
+        lines.extend(
+            check
+                .fix
+                .as_ref()
+                .map(|fix| format!("                     -> {fix}")),
+        );
     }
-    let unknown = diagnosis.checks.iter().filter(|check| check.verdict == Verdict::Unknown).count();
+    let unknown = diagnosis
+        .checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Unknown)
+        .count();
     lines.push(match problems(diagnosis) {
         0 if unknown == 0 => "No problem was found.".to_owned(),
-        0 => format!("No problem was found; {} could not be told.", super::show::count(unknown, "thing")),
+        0 => format!(
+            "No problem was found; {} could not be told.",
+            super::show::count(unknown, "thing")
+        ),
         n => format!("{} to mend.", super::show::count(n, "problem")),
     });
     lines
 }
 
-/// What can be shown to anybody: words of ours and nothing else, so no name, key, address or text can be among them.
+/// What can be shown to anybody: words of ours and nothing else, so no name, key, address or text
+/// can be among them.
 fn report(diagnosis: &Diagnosis) -> String {
-    let mut report =
-        format!("hobnob {} doctor on {} {}\n", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH);
-    for CheckLine { check, verdict, code, kind, .. } in &diagnosis.checks {
+    let mut report = format!(
+        "hobnob {} doctor on {} {}\n",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
+    for CheckLine {
+        check,
+        verdict,
+        code,
+        kind,
+        ..
+    } in &diagnosis.checks
+    {
         let code = code.as_deref().unwrap_or("-");
-        let kind = kind.as_ref().map(|kind| format!("  {kind}")).unwrap_or_default();
+        let kind = kind
+            .as_ref()
+            .map(|kind| format!("  {kind}"))
+            .unwrap_or_default();
         let _ = writeln!(report, "{check:10}  {:7}  {code}{kind}", verdict.as_str());
     }
     report
@@ -115,14 +184,28 @@ mod tests {
         ];
         let diagnosis = Diagnosis { checks };
         let lines = lines(&diagnosis);
-        assert_eq!(lines[1], "PROBLEM  relay       the relay of bob at 10.0.0.1␛");
-        assert_eq!((lines[2].trim(), lines[4].as_str()), ("-> start it", "1 problem to mend."));
+        assert_eq!(
+            lines[1],
+            "PROBLEM  relay       the relay of bob at 10.0.0.1␛"
+        );
+        assert_eq!(
+            (lines[2].trim(), lines[4].as_str()),
+            ("-> start it", "1 problem to mend.")
+        );
         let last = |checks: Vec<CheckLine>| super::lines(&Diagnosis { checks }).pop().unwrap();
-        assert_eq!(last(vec![check(Verdict::Fine, None, None)]), "No problem was found.");
-        assert_eq!(last(vec![check(Verdict::Unknown, None, None)]), "No problem was found; 1 thing could not be told.");
+        assert_eq!(
+            last(vec![check(Verdict::Fine, None, None)]),
+            "No problem was found."
+        );
+        assert_eq!(
+            last(vec![check(Verdict::Unknown, None, None)]),
+            "No problem was found; 1 thing could not be told."
+        );
         let report = report(&diagnosis);
         assert!(
-            report.contains("problem  relay-down  of-a-kind") && !report.contains("bob") && !report.contains("10.0.0.1"),
+            report.contains("problem  relay-down  of-a-kind")
+                && !report.contains("bob")
+                && !report.contains("10.0.0.1"),
             "{report}"
         );
     }

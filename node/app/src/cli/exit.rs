@@ -37,9 +37,13 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
-    /// The code for a command that ended with `error`. A reader of our output that has had enough is no error.
+    /// The code for a command that ended with `error`. A reader of our output that has had enough
+    /// is no error.
     pub(crate) fn of(error: &anyhow::Error) -> Exit {
-        if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
+        if error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+        {
             return Exit::Done;
         }
         if error.is::<Usage>() {
@@ -75,7 +79,11 @@ mod tests {
     #[test]
     fn a_failure_keeps_its_code_whatever_it_is_wrapped_in() {
         for code in 1..=6 {
-            let failure = || Failure { code: "x".into(), exit: code, text: "y".into() };
+            let failure = || Failure {
+                code: "x".into(),
+                exit: code,
+                text: "y".into(),
+            };
             let plain = anyhow::Error::from(ClientError::from(failure()));
             let wrapped = anyhow::Error::from(AttachError::from(ClientError::from(failure())));
             assert_eq!(Exit::of(&plain) as u8, code);
@@ -88,6 +96,9 @@ mod tests {
         assert_eq!(Exit::of(&Usage("x".into()).into()), Exit::Usage);
         assert_eq!(Exit::of(&ClientError::Lost.into()), Exit::Fault);
         assert_eq!(Exit::of(&anyhow::anyhow!("x")), Exit::Fault);
-        assert_eq!(Exit::of(&io::Error::from(io::ErrorKind::BrokenPipe).into()), Exit::Done);
+        assert_eq!(
+            Exit::of(&io::Error::from(io::ErrorKind::BrokenPipe).into()),
+            Exit::Done
+        );
     }
 }

@@ -1,24 +1,28 @@
-//! Events without gaps: each message from somebody else and each notice exactly once, although subscriptions start late, lag and end.
+//! Events without gaps: each message from somebody else and each notice exactly once, although
+//! subscriptions start late, lag and end.
 //!
-//! What a subscription missed is read back: messages from the history, in the order in which they came, after the last one that was
-//! told, and ids told before are left out; notices from the node's status, by their numbers.
+//! What a subscription missed is read back: messages from the history, in the order in which they
+//! came, after the last one that was told, and ids told before are left out; notices from the
+//! node's status, by their numbers.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use hobnob::MessageId;
 use hobnob_control::wire::{
-    Command, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, NoticeLine, StatusLine, Text, Time, WireEvent,
+    Command, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, NoticeLine, StatusLine, Text, Time,
+    WireEvent,
 };
 use hobnob_control::{Client, ClientError, EventStream};
 
-/// Ids of messages told lately that are remembered: several times as many as the node keeps events for a reader that is slow, since
-/// those come again after what was missed has been read back.
+/// Ids of messages told lately that are remembered: several times as many as the node keeps events
+/// for a reader that is slow, since those come again after what was missed has been read back.
 const TOLD_MAX: usize = 32 * 1024;
 
 /// Which messages have been told. Outlives the node they came from.
 #[derive(Debug)]
 pub(crate) struct Told {
-    /// When the last one that was told came, or where to begin: to read on from where that one itself is no longer held.
+    /// When the last one that was told came, or where to begin: to read on from where that one
+    /// itself is no longer held.
     since: Time,
     last: Option<MessageId>,
     ids: BTreeSet<MessageId>,
@@ -28,10 +32,16 @@ pub(crate) struct Told {
 impl Told {
     /// Messages received before `start` are not news.
     pub(crate) fn since(start: Time) -> Told {
-        Told { since: start, last: None, ids: BTreeSet::new(), order: VecDeque::new() }
+        Told {
+            since: start,
+            last: None,
+            ids: BTreeSet::new(),
+            order: VecDeque::new(),
+        }
     }
 
-    /// Whether this message is news. Own messages are: they are told when they are written, and not read back.
+    /// Whether this message is news. Own messages are: they are told when they are written, and not
+    /// read back.
     fn is_news(&mut self, message: &MessageLine) -> bool {
         if message.state.is_some() {
             return true;
@@ -50,7 +60,8 @@ impl Told {
     }
 }
 
-/// Events taken from the pipe for each page that is read back: more than a page holds, or else the pipe would never be empty.
+/// Events taken from the pipe for each page that is read back: more than a page holds, or else the
+/// pipe would never be empty.
 const SKIPPED_MAX: usize = 4 * HISTORY_PAGE_MAX;
 
 /// The events of one node, from where `Told` left off.
@@ -72,7 +83,8 @@ pub(crate) struct Feed {
 #[derive(Debug, Clone, Copy)]
 enum Behind {
     After(MessageId),
-    /// By this node's clock, which may have been set meanwhile: before anything was told, and where the last one told is no longer held.
+    /// By this node's clock, which may have been set meanwhile: before anything was told, and where
+    /// the last one told is no longer held.
     Since(Time),
 }
 
@@ -139,7 +151,9 @@ impl Feed {
 
     /// Whether an event that is no message has not been told before.
     fn is_new(&mut self, event: &WireEvent) -> bool {
-        let WireEvent::Notice(notice) = event else { return true };
+        let WireEvent::Notice(notice) = event else {
+            return true;
+        };
         let new = notice.number > self.noticed;
         self.noticed = self.noticed.max(notice.number);
         new
@@ -148,12 +162,17 @@ impl Feed {
     async fn read_notices(&mut self) -> Result<(), ClientError> {
         let status: StatusLine = self.client.ask(Command::Status).await?;
         let noticed = self.noticed;
-        self.missed_notices.extend(status.notices.into_iter().filter(|notice| notice.number > noticed));
+        self.missed_notices.extend(
+            status
+                .notices
+                .into_iter()
+                .filter(|notice| notice.number > noticed),
+        );
         Ok(())
     }
 
-    /// Takes the events that wait. The messages among them are on disk, and come with what is read back: left in the pipe, they
-    /// would come again when their ids are forgotten.
+    /// Takes the events that wait. The messages among them are on disk, and come with what is read
+    /// back: left in the pipe, they would come again when their ids are forgotten.
     async fn skip(&mut self) {
         for _ in 0..SKIPPED_MAX {
             let event = tokio::select! {
@@ -171,24 +190,40 @@ impl Feed {
 
     /// Reads one page.
     async fn read_back(&mut self, told: &Told) -> Result<(), ClientError> {
-        let Some(behind) = self.behind else { return Ok(()) };
+        let Some(behind) = self.behind else {
+            return Ok(());
+        };
         let (since, after) = match behind {
             Behind::After(id) => (None, Some(Text(id))),
             Behind::Since(time) => (Some(time), None),
         };
-        let filter = HistoryFilter { since, after, oldest: true, limit: Some(HISTORY_PAGE_MAX), ..HistoryFilter::default() };
+        let filter = HistoryFilter {
+            since,
+            after,
+            oldest: true,
+            limit: Some(HISTORY_PAGE_MAX),
+            ..HistoryFilter::default()
+        };
         let page = match self.client.history_page(filter).await {
             Err(ClientError::Refused(failure)) if failure.code == "no-such-message" => {
-                // It was let go meanwhile, as the oldest are in a room where much is said. Not from further back than what was told
-                // last, whose neighbours' ids are still remembered.
+                // It was let go meanwhile, as the oldest are in a room where much is said. Not from
+                // further back than what was told last, whose neighbours' ids are still remembered.
                 self.behind = Some(Behind::Since(told.since));
                 return Ok(());
             }
             page => page?,
         };
         let full = page.messages.len() >= HISTORY_PAGE_MAX;
-        self.behind = page.messages.last().filter(|_| full).map(|last| Behind::After(last.id.0));
-        self.missed.extend(page.messages.into_iter().filter(|message| message.state.is_none()));
+        self.behind = page
+            .messages
+            .last()
+            .filter(|_| full)
+            .map(|last| Behind::After(last.id.0));
+        self.missed.extend(
+            page.messages
+                .into_iter()
+                .filter(|message| message.state.is_none()),
+        );
         Ok(())
     }
 }
@@ -218,7 +253,16 @@ mod tests {
         assert!(told.is_news(&message(1, 7, None)));
         assert!(!told.is_news(&message(1, 7, None)));
         assert!(told.is_news(&message(1, 7, Some(DeliveryState::Queued))));
-        assert_eq!((told.last, told.since), (Some(MessageId { log: LogId(1), seq: 1 }), Time(7)));
+        assert_eq!(
+            (told.last, told.since),
+            (
+                Some(MessageId {
+                    log: LogId(1),
+                    seq: 1
+                }),
+                Time(7)
+            )
+        );
         for seq in 2..100_000 {
             assert!(told.is_news(&message(seq, 7, None)));
         }

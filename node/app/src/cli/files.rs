@@ -1,4 +1,5 @@
-//! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `decline`; and bars that show how far they are.
+//! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `decline`; and
+//! bars that show how far they are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,9 @@ use std::time::Duration;
 use hobnob::protocol::RoomName;
 use hobnob::protocol::text::visible;
 use hobnob::{DeliveryState, FileState, MessageId};
-use hobnob_control::wire::{Command, Done, FileLine, FileList, Patience, SentLine, Text, WireEvent};
+use hobnob_control::wire::{
+    Command, Done, FileLine, FileList, Patience, SentLine, Text, WireEvent,
+};
 use hobnob_control::{Client, EventStream};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -28,30 +31,52 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
     session::ask(common, false, async |client| {
         let mut following = Following::start(client, out).await?;
         for path in paths {
-            let name = visible(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
+            let name =
+                visible(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
             let offering = following.spinner(format!("offering {name}"));
-            let command = Command::Offer { target: Some(Text(send.target.clone())), room: None, path, patience };
+            let command = Command::Offer {
+                target: Some(Text(send.target.clone())),
+                room: None,
+                path,
+                patience,
+            };
             let sent: SentLine = client.ask(command).await?;
             offering.finish_and_clear();
             following.say_offered(&name, &sent);
             following.add(sent.id.0, name, "waiting until it is accepted", false);
             out.event(WireEvent::Sent(sent), |_| None)?;
         }
-        if patience.wait < DeliveryState::Delivered { Ok(Exit::Done) } else { following.finish(send.patience.timeout).await }
+        if patience.wait < DeliveryState::Delivered {
+            Ok(Exit::Done)
+        } else {
+            following.finish(send.patience.timeout).await
+        }
     })
     .await
 }
 
 /// `hobnob broadcast --file PATH…`
-pub(crate) async fn broadcast(common: &Common, out: Output, room: RoomName, broadcast: args::Broadcast) -> anyhow::Result<Exit> {
+pub(crate) async fn broadcast(
+    common: &Common,
+    out: Output,
+    room: RoomName,
+    broadcast: args::Broadcast,
+) -> anyhow::Result<Exit> {
     let paths = absolute(&broadcast.files)?;
     let patience = patience(&broadcast.patience);
     session::ask(common, true, async |client| {
         for path in paths {
-            let command = Command::Offer { target: None, room: Some(Text(room.clone())), path, patience };
+            let command = Command::Offer {
+                target: None,
+                room: Some(Text(room.clone())),
+                path,
+                patience,
+            };
             let sent: SentLine = client.ask(command).await?;
             let others = show::count(sent.to.len(), "other");
-            output::say_on_terminal(&format!("offered to {others} in {room}, for as long as a node of this home runs"));
+            output::say_on_terminal(&format!(
+                "offered to {others} in {room}, for as long as a node of this home runs"
+            ));
             out.event(WireEvent::Sent(sent), |_| None)?;
         }
         Ok(Exit::Done)
@@ -67,10 +92,14 @@ pub(crate) async fn files(common: &Common, out: Output) -> anyhow::Result<Exit> 
             output::say_on_terminal("no files have been offered");
         }
         if out.json {
-            files.into_iter().try_for_each(|file| out.event(WireEvent::File(Box::new(file)), |_| None))?;
+            files
+                .into_iter()
+                .try_for_each(|file| out.event(WireEvent::File(Box::new(file)), |_| None))?;
         } else {
             let names = Names::ask(client).await?;
-            show::files(&files, &names).iter().try_for_each(|row| output::line(row))?;
+            show::files(&files, &names)
+                .iter()
+                .try_for_each(|row| output::line(row))?;
         }
         Ok(Exit::Done)
     })
@@ -78,7 +107,11 @@ pub(crate) async fn files(common: &Common, out: Output) -> anyhow::Result<Exit> 
 }
 
 /// `hobnob accept FILE`
-pub(crate) async fn accept(common: &Common, out: Output, accept: args::FileArgs) -> anyhow::Result<Exit> {
+pub(crate) async fn accept(
+    common: &Common,
+    out: Output,
+    accept: args::FileArgs,
+) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
         let (id, name) = find(client, &accept.file).await?;
         let mut following = Following::start(client, out).await?;
@@ -106,7 +139,10 @@ pub(crate) async fn decline(common: &Common, out: Output, file: &str) -> anyhow:
 async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String)> {
     let FileList { files } = client.ask(Command::Files).await?;
     let id = offers::found(files.iter(), word, "`hobnob files`").map_err(Usage)?;
-    let name = files.iter().find(|file| file.id.0 == id).map_or(word, |file| &file.offer.name);
+    let name = files
+        .iter()
+        .find(|file| file.id.0 == id)
+        .map_or(word, |file| &file.offer.name);
     Ok((id, visible(name).into_owned()))
 }
 
@@ -121,7 +157,10 @@ pub(crate) fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Usage> {
 }
 
 fn patience(args: &args::Patience) -> Patience {
-    Patience { wait: args.wait, timeout_ms: u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX) }
+    Patience {
+        wait: args.wait,
+        timeout_ms: u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX),
+    }
 }
 
 /// Transfers that a command waits for.
@@ -153,12 +192,21 @@ impl Following {
         if out.json {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
-        Ok(Self { events, out, names, open: BTreeMap::new(), refused: false, bars })
+        Ok(Self {
+            events,
+            out,
+            names,
+            open: BTreeMap::new(),
+            refused: false,
+            bars,
+        })
     }
 
     /// Something turns while nothing is known of how far it is.
     fn spinner(&self, doing: String) -> ProgressBar {
-        let bar = self.bars.add(ProgressBar::new_spinner().with_message(doing));
+        let bar = self
+            .bars
+            .add(ProgressBar::new_spinner().with_message(doing));
         if !bar.is_hidden() {
             bar.enable_steady_tick(TICK);
         }
@@ -169,10 +217,16 @@ impl Following {
         if self.bars.is_hidden() {
             return;
         }
-        let who = sent.to.first().map(|peer| self.names.of(&peer.0)).unwrap_or_default();
+        let who = sent
+            .to
+            .first()
+            .map(|peer| self.names.of(&peer.0))
+            .unwrap_or_default();
         let away = match sent.state {
             DeliveryState::Delivered => String::new(),
-            DeliveryState::Queued | DeliveryState::Sent => ", whom it reaches when both are there".to_owned(),
+            DeliveryState::Queued | DeliveryState::Sent => {
+                ", whom it reaches when both are there".to_owned()
+            }
         };
         self.say(&format!("offered {name} to {who}{away}"));
     }
@@ -184,7 +238,15 @@ impl Following {
 
     fn add(&mut self, id: MessageId, name: String, doing: &str, accepted: bool) {
         let bar = self.spinner(format!("{name}: {doing}"));
-        self.open.insert(id, Open { name, accepted, moving: false, bar });
+        self.open.insert(
+            id,
+            Open {
+                name,
+                accepted,
+                moving: false,
+                bar,
+            },
+        );
     }
 
     /// Until all have ended, or nothing has moved for so long.
@@ -193,11 +255,17 @@ impl Following {
             let event = tokio::time::timeout(patience, self.next()).await;
             match event {
                 Ok(Some(line)) => self.take(line)?,
-                Ok(None) => anyhow::bail!("the node has ended; `hobnob files` tells how things stand"),
+                Ok(None) => {
+                    anyhow::bail!("the node has ended; `hobnob files` tells how things stand")
+                }
                 Err(_) => return Ok(self.give_up()),
             }
         }
-        Ok(if self.refused { Exit::Refused } else { Exit::Done })
+        Ok(if self.refused {
+            Exit::Refused
+        } else {
+            Exit::Done
+        })
     }
 
     /// The next line about one of them.
@@ -240,27 +308,43 @@ impl Following {
     }
 
     fn draw(&mut self, line: &FileLine) {
-        let Some(open) = self.open.get_mut(&line.id.0) else { return };
+        let Some(open) = self.open.get_mut(&line.id.0) else {
+            return;
+        };
         open.accepted = true;
         if line.state != FileState::Moving {
-            return open.bar.set_message(format!("{}: waiting for somebody who has it", open.name));
+            return open
+                .bar
+                .set_message(format!("{}: waiting for somebody who has it", open.name));
         }
         if !std::mem::replace(&mut open.moving, true) {
             let template = "{msg} {bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
             open.bar.disable_steady_tick();
-            open.bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            open.bar.set_style(
+                ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             open.bar.set_length(line.offer.size);
             // The rate is of what comes from now on, not of what was here before.
             open.bar.set_position(line.bytes);
             open.bar.reset_eta();
         }
-        let path = line.path.map(|path| format!(" ({})", path.as_str())).unwrap_or_default();
+        let path = line
+            .path
+            .map(|path| format!(" ({})", path.as_str()))
+            .unwrap_or_default();
         open.bar.set_message(format!("{}{path}", open.name));
         open.bar.set_position(line.bytes);
     }
 
     fn give_up(self) -> Exit {
-        for Open { name, accepted, bar, .. } in self.open.values() {
+        for Open {
+            name,
+            accepted,
+            bar,
+            ..
+        } in self.open.values()
+        {
             bar.finish_and_clear();
             self.say(&match accepted {
                 true => format!("nothing moves: {name} goes on when both sides are there"),

@@ -1,4 +1,5 @@
-//! Where log lines go: to stderr, but while a full screen has the terminal they are kept, and told when it is given back.
+//! Where log lines go: to stderr, but while a full screen has the terminal they are kept, and told
+//! when it is given back.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -48,7 +48,12 @@ fn whole() -> Command {
 fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let (mut pages, mut waiting) = (Vec::new(), vec![whole()]);
     while let Some(command) = waiting.pop() {
-        waiting.extend(command.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
+        waiting.extend(
+            command
+                .get_subcommands()
+                .filter(|command| !command.is_hide_set())
+                .cloned(),
+        );
         pages.push((format!("{}.1", full_name(&command)), page(&command)?));
     }
     Ok(pages)
@@ -58,12 +63,17 @@ fn page(command: &Command) -> std::io::Result<Vec<u8>> {
     let mut page = Vec::new();
     let source = concat!("hobnob ", env!("CARGO_PKG_VERSION"));
     let man = Man::new(command.clone()).title(full_name(command).to_uppercase());
-    man.date(DATE).source(source).manual("hobnob's manual").render(&mut page)?;
+    man.date(DATE)
+        .source(source)
+        .manual("hobnob's manual")
+        .render(&mut page)?;
     Ok(page)
 }
 
 fn full_name(command: &Command) -> &str {
-    command.get_display_name().unwrap_or_else(|| command.get_name())
+    command
+        .get_display_name()
+        .unwrap_or_else(|| command.get_name())
 }
 
 #[cfg(test)]
@@ -77,7 +87,11 @@ mod tests {
         let page = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         assert!(page("hobnob.1").contains("HOBNOB_HOME"));
         for command in Args::command().get_subcommands() {
-            assert!(page(&format!("hobnob-{}.1", command.get_name())).contains("SYNOPSIS"), "{}", command.get_name());
+            assert!(
+                page(&format!("hobnob-{}.1", command.get_name())).contains("SYNOPSIS"),
+                "{}",
+                command.get_name()
+            );
         }
     }
 }

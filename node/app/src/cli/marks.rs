@@ -37,7 +37,9 @@ impl Decision {
             Decision::Ignore => format!("{name} is ignored: nothing they write is shown"),
             Decision::Unignore => format!("{name} is no longer ignored"),
             Decision::Block => {
-                format!("{name} is blocked: no session with them, and what they write is neither shown nor passed on")
+                format!(
+                    "{name} is blocked: no session with them, and what they write is neither shown nor passed on"
+                )
             }
             Decision::Unblock => format!("{name} is no longer blocked"),
         }
@@ -46,17 +48,30 @@ impl Decision {
 
 /// What a kick means, once it is so.
 pub(crate) fn kicked(kicked: &Kicked) -> String {
-    format!("{} is out: no session with them for {} minutes", name(&kicked.peer), kicked.for_s / 60)
+    format!(
+        "{} is out: no session with them for {} minutes",
+        name(&kicked.peer),
+        kicked.for_s / 60
+    )
 }
 
 /// `bob (alwz2i6m)`
 pub(crate) fn name(peer: &PeerLine) -> String {
     let short = peer.peer.0.short();
-    if peer.name == short { short } else { format!("{} ({short})", visible(&peer.name)) }
+    if peer.name == short {
+        short
+    } else {
+        format!("{} ({short})", visible(&peer.name))
+    }
 }
 
 /// `hobnob ignore`, `block`, `unignore`, `unblock`.
-pub(crate) async fn mark(common: &Common, out: Output, target: Target, decision: Decision) -> anyhow::Result<Exit> {
+pub(crate) async fn mark(
+    common: &Common,
+    out: Output,
+    target: Target,
+    decision: Decision,
+) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
         let peer: PeerLine = client.ask(decision.command(target)).await?;
         let words = decision.words(&peer);

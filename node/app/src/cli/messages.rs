@@ -1,5 +1,8 @@
 //! `send` and `broadcast`.
-#![expect(clippy::disallowed_methods, reason = "the command line is the driver: it tells how long a delivery took")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command line is the driver: it tells how long a delivery took"
+)]
 
 use std::io::{IsTerminal, Read};
 use std::time::{Duration, Instant};
@@ -17,7 +20,8 @@ use super::output::{Output, say, say_on_terminal};
 use super::session;
 use super::show::{Names, count};
 
-/// Most bytes of stdin that are read. More is far beyond any message, which is then refused with this size.
+/// Most bytes of stdin that are read. More is far beyond any message, which is then refused with
+/// this size.
 const STDIN_MAX: u64 = 16 * 1024 * 1024;
 
 /// `hobnob send`.
@@ -27,23 +31,46 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
     }
     let body = body(send.text)?;
     let patience = patience(&send.patience);
-    let command = Command::Send { target: Text(send.target), body: body.into(), patience };
-    session::ask(common, false, async |client| deliver(client, out, command, patience.wait).await).await
+    let command = Command::Send {
+        target: Text(send.target),
+        body: body.into(),
+        patience,
+    };
+    session::ask(common, false, async |client| {
+        deliver(client, out, command, patience.wait).await
+    })
+    .await
 }
 
 /// `hobnob broadcast`.
-pub(crate) async fn broadcast(common: &Common, out: Output, broadcast: args::Broadcast) -> anyhow::Result<Exit> {
+pub(crate) async fn broadcast(
+    common: &Common,
+    out: Output,
+    broadcast: args::Broadcast,
+) -> anyhow::Result<Exit> {
     let room = Text(common.speaking_room()?);
     if !broadcast.files.is_empty() {
         return files::broadcast(common, out, room.0, broadcast).await;
     }
     let body = body(broadcast.text)?;
     let patience = patience(&broadcast.patience);
-    let command = Command::Broadcast { room, body: body.into(), patience };
-    session::ask(common, true, async |client| deliver(client, out, command, patience.wait).await).await
+    let command = Command::Broadcast {
+        room,
+        body: body.into(),
+        patience,
+    };
+    session::ask(common, true, async |client| {
+        deliver(client, out, command, patience.wait).await
+    })
+    .await
 }
 
-async fn deliver(client: &Client, out: Output, command: Command, wanted: DeliveryState) -> anyhow::Result<Exit> {
+async fn deliver(
+    client: &Client,
+    out: Output,
+    command: Command,
+    wanted: DeliveryState,
+) -> anyhow::Result<Exit> {
     let start = Instant::now();
     let sent: SentLine = client.ask(command).await?;
     let took = start.elapsed();
@@ -65,7 +92,11 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
     match &sent.conversation.0 {
         ConversationRef::Room(room) if sent.to.is_empty() => alone(room),
         ConversationRef::Room(room) if reached => {
-            format!("{state} to {} in {room} ({} ms)", count(sent.to.len(), "other"), took.as_millis())
+            format!(
+                "{state} to {} in {room} ({} ms)",
+                count(sent.to.len(), "other"),
+                took.as_millis()
+            )
         }
         ConversationRef::Room(room) => {
             format!(
@@ -75,7 +106,11 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
         ConversationRef::Direct(peer) => {
             // The message is queued whatever becomes of the node now: a name is not worth an error.
             let name = Names::ask(client).await.unwrap_or_default().of(peer);
-            if reached { format!("{state} to {name} ({} ms)", took.as_millis()) } else { away(&name, sent.state) }
+            if reached {
+                format!("{state} to {name} ({} ms)", took.as_millis())
+            } else {
+                away(&name, sent.state)
+            }
         }
     }
 }
@@ -88,25 +123,36 @@ pub(crate) fn alone(room: &RoomName) -> String {
 fn away(name: &str, state: DeliveryState) -> String {
     match state {
         DeliveryState::Queued => {
-            format!("{name} is away: the message is queued and goes out when a node of this home next runs and {name} is there")
+            format!(
+                "{name} is away: the message is queued and goes out when a node of this home next runs and {name} is there"
+            )
         }
         DeliveryState::Sent | DeliveryState::Delivered => {
-            format!("{name} has not confirmed it: the message stays queued and goes out again if it was lost")
+            format!(
+                "{name} has not confirmed it: the message stays queued and goes out again if it was lost"
+            )
         }
     }
 }
 
 fn patience(args: &args::Patience) -> Patience {
     let timeout_ms = u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX);
-    Patience { wait: args.wait, timeout_ms }
+    Patience {
+        wait: args.wait,
+        timeout_ms,
+    }
 }
 
-/// The text of the command line, or all of stdin. Its limits are checked before any node is started for it.
+/// The text of the command line, or all of stdin. Its limits are checked before any node is started
+/// for it.
 fn body(text: Option<String>) -> anyhow::Result<Body> {
     let text = match text {
         Some(text) if text != "-" => text,
         None if std::io::stdin().is_terminal() => {
-            return Err(Usage("say what to send: give TEXT, or - to type it and end with Ctrl-D".into()).into());
+            return Err(Usage(
+                "say what to send: give TEXT, or - to type it and end with Ctrl-D".into(),
+            )
+            .into());
         }
         Some(_) | None => read_stdin()?,
     };
@@ -117,7 +163,11 @@ fn body(text: Option<String>) -> anyhow::Result<Body> {
 
 fn read_stdin() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(STDIN_MAX).read_to_end(&mut bytes).context("can't read stdin")?;
+    std::io::stdin()
+        .lock()
+        .take(STDIN_MAX)
+        .read_to_end(&mut bytes)
+        .context("can't read stdin")?;
     let mut text = String::from_utf8(bytes).map_err(|_| Usage("stdin is not UTF-8 text".into()))?;
     if text.ends_with('\n') {
         text.pop();

@@ -1,7 +1,8 @@
-//! The command line: reads arguments, asks the node of a home over its control socket, prints what it answers.
+//! The command line: reads arguments, asks the node of a home over its control socket, prints what
+//! it answers.
 //!
-//! Data goes to stdout, everything else to stderr. Nothing here knows how a node works; with none running, a command runs one for
-//! as long as it needs, and still speaks to it over the socket.
+//! Data goes to stdout, everything else to stderr. Nothing here knows how a node works; with none
+//! running, a command runs one for as long as it needs, and still speaks to it over the socket.
 
 pub(crate) mod args;
 pub(crate) mod chat;
@@ -66,7 +67,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Help and version go to stdout as they are; what a user typed is shown only with stand-ins for what could disturb the screen.
+/// Help and version go to stdout as they are; what a user typed is shown only with stand-ins for
+/// what could disturb the screen.
 fn not_parsed(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // With stdout closed nobody wants to read it.
@@ -80,7 +82,11 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<Exit> {
-    let Args { verb, common, plain } = args;
+    let Args {
+        verb,
+        common,
+        plain,
+    } = args;
     let out = Output { json: common.json };
     match verb {
         None if !plain && tui::fits() => tui::run(&common).await,
@@ -94,15 +100,25 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Verb::Peers { watch: true }) => views::watch(&common, out).await,
         Some(Verb::Peers { watch: false }) => views::peers(&common, out).await,
         Some(Verb::History(history)) => views::history(&common, out, history).await,
-        Some(Verb::Join { room, secret_file }) => views::join(&common, out, room, secret_file).await,
+        Some(Verb::Join { room, secret_file }) => {
+            views::join(&common, out, room, secret_file).await
+        }
         Some(Verb::Part { room }) => views::part(&common, room).await,
         Some(Verb::Rooms) => views::rooms(&common, out).await,
         Some(Verb::Id) => views::id(&common, out).await,
         Some(Verb::Ignore(whom)) => marks::mark(&common, out, whom.target, Decision::Ignore).await,
-        Some(Verb::Unignore(whom)) => marks::mark(&common, out, whom.target, Decision::Unignore).await,
+        Some(Verb::Unignore(whom)) => {
+            marks::mark(&common, out, whom.target, Decision::Unignore).await
+        }
         Some(Verb::Block(whom)) => marks::mark(&common, out, whom.target, Decision::Block).await,
-        Some(Verb::Unblock(whom)) => marks::mark(&common, out, whom.target, Decision::Unblock).await,
-        Some(Verb::Verify { whom, confirm, undo }) => {
+        Some(Verb::Unblock(whom)) => {
+            marks::mark(&common, out, whom.target, Decision::Unblock).await
+        }
+        Some(Verb::Verify {
+            whom,
+            confirm,
+            undo,
+        }) => {
             let confirm = (confirm || undo).then_some(confirm);
             verify::verify(&common, out, whom.target, confirm).await
         }
@@ -122,6 +138,11 @@ fn start_log(verbose: u8) {
         2 => LevelFilter::DEBUG,
         3.. => LevelFilter::TRACE,
     };
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    tracing_subscriber::fmt().with_writer(|| log::Writer).with_ansi(colour).with_max_level(level).init();
+    let colour = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    tracing_subscriber::fmt()
+        .with_writer(|| log::Writer)
+        .with_ansi(colour)
+        .with_max_level(level)
+        .init();
 }

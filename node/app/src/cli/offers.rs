@@ -16,8 +16,8 @@ pub(crate) fn short(id: MessageId) -> String {
     format!("{}-{number}", &log[..SHORT_DIGITS])
 }
 
-/// The offer that a word means: its id, a short id, the beginning of one, or the name of the newest file that is called so.
-/// `lister` is the command that lists them.
+/// The offer that a word means: its id, a short id, the beginning of one, or the name of the newest
+/// file that is called so. `lister` is the command that lists them.
 pub(crate) fn found<'a>(
     files: impl DoubleEndedIterator<Item = &'a FileLine> + Clone,
     word: &str,
@@ -29,23 +29,36 @@ pub(crate) fn found<'a>(
     if let Some(file) = files.clone().rev().find(|file| file.offer.name == word) {
         return Ok(file.id.0);
     }
-    match files.filter(|file| begins(file.id.0, word)).collect::<Vec<_>>()[..] {
+    match files
+        .filter(|file| begins(file.id.0, word))
+        .collect::<Vec<_>>()[..]
+    {
         [file] => Ok(file.id.0),
-        [] => Err(format!("no file {} has been offered: {lister} lists them", visible(word))),
-        [..] => Err(format!("{} is the beginning of several ids: give more of it", visible(word))),
+        [] => Err(format!(
+            "no file {} has been offered: {lister} lists them",
+            visible(word)
+        )),
+        [..] => Err(format!(
+            "{} is the beginning of several ids: give more of it",
+            visible(word)
+        )),
     }
 }
 
 /// An id with all its digits.
 fn whole(word: &str) -> Option<MessageId> {
-    word.parse().ok().filter(|id: &MessageId| id.to_string() == word)
+    word.parse()
+        .ok()
+        .filter(|id: &MessageId| id.to_string() == word)
 }
 
 /// Whether an id begins so, or has a log that begins so and this number.
 fn begins(id: MessageId, word: &str) -> bool {
     let id = id.to_string();
     let short = || id.split_once('-').zip(word.split_once('-'));
-    !word.is_empty() && (id.starts_with(word) || short().is_some_and(|((log, n), (begun, m))| n == m && log.starts_with(begun)))
+    !word.is_empty()
+        && (id.starts_with(word)
+            || short().is_some_and(|((log, n), (begun, m))| n == m && log.starts_with(begun)))
 }
 
 /// How things stand with the file that a message offers, before anything has come of it.
@@ -86,7 +99,8 @@ pub(crate) fn can_end(file: &FileLine) -> bool {
     }
 }
 
-/// The one that is meant by what stands behind `/verb`: the one of that word, or where there is none, the only one that `fits`.
+/// The one that is meant by what stands behind `/verb`: the one of that word, or where there is
+/// none, the only one that `fits`.
 pub(crate) fn meant<'a>(
     files: impl DoubleEndedIterator<Item = &'a FileLine> + Clone,
     word: Option<&str>,
@@ -99,12 +113,18 @@ pub(crate) fn meant<'a>(
     }
 }
 
-fn only_one<'a>(fitting: impl Iterator<Item = &'a FileLine>, verb: &str) -> Result<MessageId, String> {
+fn only_one<'a>(
+    fitting: impl Iterator<Item = &'a FileLine>,
+    verb: &str,
+) -> Result<MessageId, String> {
     match fitting.collect::<Vec<_>>()[..] {
         [file] => Ok(file.id.0),
         [] => Err(format!("there is no file to {verb}")),
         ref several => {
-            let ids: Vec<String> = several.iter().map(|file| format!("{} ({})", short(file.id.0), name(file))).collect();
+            let ids: Vec<String> = several
+                .iter()
+                .map(|file| format!("{} ({})", short(file.id.0), name(file)))
+                .collect();
             Err(format!("which one? /{verb} ID: {}", ids.join(", ")))
         }
     }
@@ -118,14 +138,28 @@ pub(crate) fn name(file: &FileLine) -> String {
 /// `42 %  12.0 MB/s  3 s left`
 pub(crate) fn how_far(file: &FileLine) -> String {
     let rate = file.rate.map(|rate| format!("{}/s", show::size(rate)));
-    let left = file.left_s.filter(|_| file.bytes < file.offer.size).map(|seconds| format!("{} left", span(seconds)));
-    [Some(percent(file)), rate, left].into_iter().flatten().collect::<Vec<_>>().join("  ")
+    let left = file
+        .left_s
+        .filter(|_| file.bytes < file.offer.size)
+        .map(|seconds| format!("{} left", span(seconds)));
+    [Some(percent(file)), rate, left]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("  ")
 }
 
 /// `42 %`
 pub(crate) fn percent(file: &FileLine) -> String {
     let percent = u128::from(file.bytes) * 100 / u128::from(file.offer.size.max(1));
-    format!("{} %", if file.offer.size == 0 { 100 } else { percent.min(100) })
+    format!(
+        "{} %",
+        if file.offer.size == 0 {
+            100
+        } else {
+            percent.min(100)
+        }
+    )
 }
 
 /// `3 s`, `4 min`, `2 h 5 min`, `3 days`
@@ -147,7 +181,11 @@ pub(crate) fn state(file: &FileLine) -> String {
             format!("waiting for you: /accept {id}, or /decline {id}")
         }
         FileState::Waiting => {
-            format!("{} here, waiting: {}", percent(file), why.unwrap_or_else(|| "nobody who has it is here".to_owned()))
+            format!(
+                "{} here, waiting: {}",
+                percent(file),
+                why.unwrap_or_else(|| "nobody who has it is here".to_owned())
+            )
         }
         FileState::Moving => how_far(file),
         FileState::Done => match &file.saved {
@@ -155,7 +193,10 @@ pub(crate) fn state(file: &FileLine) -> String {
             None => "saved".to_owned(),
         },
         FileState::Declined => "declined".to_owned(),
-        FileState::Failed => format!("failed: {}", why.unwrap_or_else(|| "it can't be had".to_owned())),
+        FileState::Failed => format!(
+            "failed: {}",
+            why.unwrap_or_else(|| "it can't be had".to_owned())
+        ),
     }
 }
 
@@ -177,7 +218,10 @@ pub(crate) mod tests {
             manifest: None,
         };
         FileLine {
-            id: Text(MessageId { log: LogId(log), seq: 1 }),
+            id: Text(MessageId {
+                log: LogId(log),
+                seq: 1,
+            }),
             conversation: Text(ConversationRef::Room(RoomName::lobby())),
             from: Text(PeerId::from_bytes([1; 32])),
             nick: "ann".into(),
@@ -198,11 +242,20 @@ pub(crate) mod tests {
 
     #[test]
     fn a_file_is_found_by_its_name_or_its_id_or_the_beginning_of_that() {
-        let [a, b, c] = [0xabc0_0000_0000_0000, 0xabd0_0000_0000_0000, 0x1230_0000_0000_0000];
+        let [a, b, c] = [
+            0xabc0_0000_0000_0000,
+            0xabd0_0000_0000_0000,
+            0x1230_0000_0000_0000,
+        ];
         let mut files = [line(a, "a.png"), line(b, "b"), line(c, "b"), line(c, "d")];
         files[3].id.0.seq = 2;
         let found = |word: &str| found(files.iter(), word, "/files");
-        let id = |log, seq| Ok(MessageId { log: LogId(log), seq });
+        let id = |log, seq| {
+            Ok(MessageId {
+                log: LogId(log),
+                seq,
+            })
+        };
         assert_eq!(found("a.png"), id(a, 1));
         assert_eq!(found("b"), id(c, 1), "the newest of that name");
         assert_eq!(found("abd"), id(b, 1));
@@ -211,7 +264,11 @@ pub(crate) mod tests {
         assert_eq!(found("00000000000000ff-3"), id(0xff, 3));
         assert!(found("ab").unwrap_err().contains("several"));
         assert!(found("123").unwrap_err().contains("several"));
-        assert!(found("x\u{1b}").unwrap_err().contains("no file x␛ has been offered: /files"));
+        assert!(
+            found("x\u{1b}")
+                .unwrap_err()
+                .contains("no file x␛ has been offered: /files")
+        );
         assert!(found("").is_err() && found("-").is_err());
     }
 
@@ -219,8 +276,15 @@ pub(crate) mod tests {
     fn the_only_one_that_fits_needs_no_name() {
         let files = [line(1 << 60, "a"), line(2 << 60, "b")];
         assert_eq!(only_one(files[..1].iter(), "accept"), Ok(files[0].id.0));
-        assert_eq!(only_one([].into_iter(), "accept"), Err("there is no file to accept".to_owned()));
-        assert!(only_one(files.iter(), "accept").unwrap_err().ends_with("/accept ID: 100000-1 (a), 200000-1 (b)"));
+        assert_eq!(
+            only_one([].into_iter(), "accept"),
+            Err("there is no file to accept".to_owned())
+        );
+        assert!(
+            only_one(files.iter(), "accept")
+                .unwrap_err()
+                .ends_with("/accept ID: 100000-1 (a), 200000-1 (b)")
+        );
     }
 
     #[test]
@@ -235,16 +299,43 @@ pub(crate) mod tests {
             ..line(0xf337_3141_b285_4860, "a")
         };
         for (file, words) in [
-            (file(FileState::Offered, 0, None, None, None), "waiting for you: /accept f33731-1, or /decline f33731-1"),
-            (file(FileState::Moving, 420, Some(12_000_000), Some(3), None), "42 %  12.0 MB/s  3 s left"),
-            (file(FileState::Moving, 1, Some(1), Some(999), None), "0 %  1 byte/s  17 min left"),
-            (file(FileState::Moving, 1, None, Some(100_000), None), "0 %  27 h 46 min left"),
-            (file(FileState::Moving, 1000, Some(10), Some(0), None), "100 %  10 bytes/s"),
-            (file(FileState::Waiting, 500, None, None, None), "50 % here, waiting: nobody who has it is here"),
-            (file(FileState::Waiting, 500, None, None, Some("no\u{7} room")), "50 % here, waiting: no␇ room"),
-            (file(FileState::Done, 1000, None, None, None), "saved as /home/ann/⟨U+202E⟩gpj.exe"),
+            (
+                file(FileState::Offered, 0, None, None, None),
+                "waiting for you: /accept f33731-1, or /decline f33731-1",
+            ),
+            (
+                file(FileState::Moving, 420, Some(12_000_000), Some(3), None),
+                "42 %  12.0 MB/s  3 s left",
+            ),
+            (
+                file(FileState::Moving, 1, Some(1), Some(999), None),
+                "0 %  1 byte/s  17 min left",
+            ),
+            (
+                file(FileState::Moving, 1, None, Some(100_000), None),
+                "0 %  27 h 46 min left",
+            ),
+            (
+                file(FileState::Moving, 1000, Some(10), Some(0), None),
+                "100 %  10 bytes/s",
+            ),
+            (
+                file(FileState::Waiting, 500, None, None, None),
+                "50 % here, waiting: nobody who has it is here",
+            ),
+            (
+                file(FileState::Waiting, 500, None, None, Some("no\u{7} room")),
+                "50 % here, waiting: no␇ room",
+            ),
+            (
+                file(FileState::Done, 1000, None, None, None),
+                "saved as /home/ann/⟨U+202E⟩gpj.exe",
+            ),
             (file(FileState::Declined, 0, None, None, None), "declined"),
-            (file(FileState::Failed, 0, None, None, Some("gone")), "failed: gone"),
+            (
+                file(FileState::Failed, 0, None, None, Some("gone")),
+                "failed: gone",
+            ),
         ] {
             assert_eq!(state(&file), words);
         }

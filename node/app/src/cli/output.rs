@@ -12,7 +12,11 @@ pub(crate) struct Output {
 
 impl Output {
     /// Prints `event` as a JSON line, or the text that `plain` makes of it, if any.
-    pub(crate) fn event(self, event: WireEvent, plain: impl FnOnce(&WireEvent) -> Option<String>) -> io::Result<()> {
+    pub(crate) fn event(
+        self,
+        event: WireEvent,
+        plain: impl FnOnce(&WireEvent) -> Option<String>,
+    ) -> io::Result<()> {
         if self.json {
             return raw(&to_line(&EventLine::from(event)));
         }

@@ -42,13 +42,18 @@ pub(crate) async fn open(common: &Common, room_is_used: bool) -> anyhow::Result<
     Ok((home, attached))
 }
 
-/// Leaves the node. One that runs here goes on for as long as other commands use it, or until a signal.
+/// Leaves the node. One that runs here goes on for as long as other commands use it, or until a
+/// signal.
 pub(crate) async fn leave(attached: Attached, signals: &mut Signals) {
     drop(attached.client);
-    let Some(mut host) = attached.host else { return };
+    let Some(mut host) = attached.host else {
+        return;
+    };
     let explain = async {
         tokio::time::sleep(STAY_UNEXPLAINED).await;
-        output::say_on_terminal("another hobnob uses this node: it goes on until that is done, or Ctrl-C");
+        output::say_on_terminal(
+            "another hobnob uses this node: it goes on until that is done, or Ctrl-C",
+        );
         std::future::pending().await
     };
     tokio::select! {
@@ -66,7 +71,12 @@ pub(crate) struct Signals([Signal; 3]);
 impl Signals {
     /// From now on these signals no longer end the process by themselves.
     pub(crate) fn new() -> anyhow::Result<Signals> {
-        let [interrupt, terminate, hangup] = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        let [interrupt, terminate, hangup] = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .map(signal);
         let all = || -> io::Result<_> { Ok([interrupt?, terminate?, hangup?]) };
         Ok(Signals(all().context("can't listen for signals")?))
     }

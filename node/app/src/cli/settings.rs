@@ -1,5 +1,5 @@
-//! Settings: what `config.toml` and `HOBNOB_*` variables say about how a node is to run, and what its chat is to look like. Flags override variables, variables the
-//! file, the file the defaults.
+//! Settings: what `config.toml` and `HOBNOB_*` variables say about how a node is to run, and what
+//! its chat is to look like. Flags override variables, variables the file, the file the defaults.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,11 @@ impl FromStr for Sidebars {
             "conversations" => Sidebars::Conversations,
             "people" => Sidebars::People,
             "none" => Sidebars::None,
-            _ => return Err("one of these words was expected: auto, both, conversations, people, none"),
+            _ => {
+                return Err(
+                    "one of these words was expected: auto, both, conversations, people, none",
+                );
+            }
         })
     }
 }
@@ -130,7 +134,8 @@ impl Settings {
     /// Those of a home, and of the environment.
     pub(crate) fn of(home: &Home) -> Result<Settings, Usage> {
         let file = read(home.config_file())?.unwrap_or_default();
-        let variables = from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+        let variables =
+            from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
         Ok(variables.over(file))
     }
 
@@ -168,24 +173,37 @@ impl Settings {
 
 /// What a file says; none where there is no file.
 fn read(path: &Path) -> Result<Option<Settings>, Usage> {
-    let cant = |why: String| Usage(format!("can't read the settings in {}: {why}", path.display()));
+    let cant = |why: String| {
+        Usage(format!(
+            "can't read the settings in {}: {why}",
+            path.display()
+        ))
+    };
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cant(error.to_string())),
-        Ok(file) if file.len() > FILE_BYTES_MAX => return Err(cant(format!("it has more than {FILE_BYTES_MAX} bytes"))),
+        Ok(file) if file.len() > FILE_BYTES_MAX => {
+            return Err(cant(format!("it has more than {FILE_BYTES_MAX} bytes")));
+        }
         Ok(_) => {}
     }
     let text = std::fs::read_to_string(path).map_err(|error| cant(error.to_string()))?;
-    parse(&text)
-        .map(Some)
-        .map_err(|(line, why)| Usage(format!("{}, line {line}: {why} (`hobnob config` shows every setting)", path.display())))
+    parse(&text).map(Some).map_err(|(line, why)| {
+        Usage(format!(
+            "{}, line {line}: {why} (`hobnob config` shows every setting)",
+            path.display()
+        ))
+    })
 }
 
 /// The settings in a text; or the number of the line that is wrong, and what is wrong with it.
 fn parse(text: &str) -> Result<Settings, (usize, String)> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = 1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + text.as_bytes()[..at]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
         (line, error.message().trim().replace('\n', ", "))
     })
 }
@@ -201,7 +219,9 @@ fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings,
         rooms: one("HOBNOB_ROOM", &variable, list)?,
         downloads: variable("HOBNOB_DOWNLOADS").map(PathBuf::from),
         accept_from: one("HOBNOB_ACCEPT_FROM", &variable, list)?,
-        accept_max: one("HOBNOB_ACCEPT_MAX", &variable, |word| word.parse().map(Text))?,
+        accept_max: one("HOBNOB_ACCEPT_MAX", &variable, |word| {
+            word.parse().map(Text)
+        })?,
         bell: one("HOBNOB_BELL", &variable, bool::from_str)?,
         notifications: one("HOBNOB_NOTIFICATIONS", &variable, bool::from_str)?,
         mouse: one("HOBNOB_MOUSE", &variable, bool::from_str)?,
@@ -220,7 +240,12 @@ fn one<T, E: std::fmt::Display>(
 }
 
 fn list<T: FromStr>(words: &str) -> Result<Vec<Text<T>>, T::Err> {
-    words.split(',').map(str::trim).filter(|word| !word.is_empty()).map(|word| word.parse().map(Text)).collect()
+    words
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .map(|word| word.parse().map(Text))
+        .collect()
 }
 
 /// `hobnob config`: the settings with their defaults, or where the file is that holds them.
@@ -231,7 +256,9 @@ pub(crate) fn config(home: &Home, path: bool) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     output::raw(DEFAULTS)?;
-    output::say_on_terminal(&format!("(these are the defaults; what you want otherwise goes into {file})"));
+    output::say_on_terminal(&format!(
+        "(these are the defaults; what you want otherwise goes into {file})"
+    ));
     Ok(Exit::Done)
 }
 
@@ -243,8 +270,15 @@ mod tests {
 
     /// The documented settings with the `#` before each taken away.
     fn uncommented() -> String {
-        let setting = |line: &str| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).map(str::to_owned);
-        DEFAULTS.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+        let setting = |line: &str| {
+            line.strip_prefix("# ")
+                .filter(|rest| rest.contains(" = "))
+                .map(str::to_owned)
+        };
+        DEFAULTS
+            .lines()
+            .map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n")
+            .collect()
     }
 
     #[test]
@@ -252,10 +286,40 @@ mod tests {
         assert_eq!(parse(DEFAULTS), Ok(Settings::default()));
         let documented = parse(&uncommented()).unwrap();
         assert_eq!(documented.screen(), ScreenSettings::default());
-        let Settings { bell, notifications, mouse, sidebars, previews, .. } = documented;
-        assert!(bell.is_some() && notifications.is_some() && mouse.is_some() && sidebars.is_some() && previews.is_some());
-        let Settings { nick, listen, mdns, relays, relay_token_file, rooms, downloads, accept_from, accept_max, .. } = documented;
-        assert!(nick.is_some() && listen.is_some() && relays.is_some() && relay_token_file.is_some() && rooms.is_some());
+        let Settings {
+            bell,
+            notifications,
+            mouse,
+            sidebars,
+            previews,
+            ..
+        } = documented;
+        assert!(
+            bell.is_some()
+                && notifications.is_some()
+                && mouse.is_some()
+                && sidebars.is_some()
+                && previews.is_some()
+        );
+        let Settings {
+            nick,
+            listen,
+            mdns,
+            relays,
+            relay_token_file,
+            rooms,
+            downloads,
+            accept_from,
+            accept_max,
+            ..
+        } = documented;
+        assert!(
+            nick.is_some()
+                && listen.is_some()
+                && relays.is_some()
+                && relay_token_file.is_some()
+                && rooms.is_some()
+        );
         assert!(downloads.is_some() && accept_from.is_some());
         assert_eq!(accept_max, Some(Text(Size(20_000_000))));
         assert_eq!(mdns, Some(true));
@@ -275,11 +339,24 @@ mod tests {
         fn all() -> Vec<Documented> {
             let mut section = "";
             let of = |block: &'static str| {
-                let setting = block.trim_end().rsplit_once("\n# ").and_then(|(comment, line)| {
-                    let (key, value) = toml::from_str::<toml::Table>(line).ok()?.into_iter().next()?;
-                    let without_flag = [comment, section].iter().any(|text| text.contains("no flags: "));
-                    Some(Documented { ways: comment.lines().last()?.to_owned(), without_flag, key, value })
-                });
+                let setting = block
+                    .trim_end()
+                    .rsplit_once("\n# ")
+                    .and_then(|(comment, line)| {
+                        let (key, value) = toml::from_str::<toml::Table>(line)
+                            .ok()?
+                            .into_iter()
+                            .next()?;
+                        let without_flag = [comment, section]
+                            .iter()
+                            .any(|text| text.contains("no flags: "));
+                        Some(Documented {
+                            ways: comment.lines().last()?.to_owned(),
+                            without_flag,
+                            key,
+                            value,
+                        })
+                    });
                 if setting.is_none() {
                     section = block;
                 }
@@ -290,8 +367,12 @@ mod tests {
 
         /// The first word that begins so.
         fn names(&self, beginning: &str) -> Option<String> {
-            let mut words = self.ways.split(|letter: char| letter.is_whitespace() || ",.(".contains(letter));
-            words.find(|word| word.starts_with(beginning)).map(str::to_owned)
+            let mut words = self
+                .ways
+                .split(|letter: char| letter.is_whitespace() || ",.(".contains(letter));
+            words
+                .find(|word| word.starts_with(beginning))
+                .map(str::to_owned)
         }
 
         /// As a line of the file.
@@ -304,13 +385,20 @@ mod tests {
             format!("{} = {written}\n", self.key)
         }
 
-        /// Its value, as the words that a variable has with commas between, and as a flag takes them one by one.
+        /// Its value, as the words that a variable has with commas between, and as a flag takes
+        /// them one by one.
         fn words(&self) -> Vec<String> {
             let word = |value: &toml::Value| match value.as_bool() {
                 Some(value) => value.to_string(),
-                None => value.as_str().unwrap_or_else(|| panic!("{}: add to this test how it is written", self.key)).to_owned(),
+                None => value
+                    .as_str()
+                    .unwrap_or_else(|| panic!("{}: add to this test how it is written", self.key))
+                    .to_owned(),
             };
-            self.value.as_array().map_or_else(|| vec![word(&self.value)], |values| values.iter().map(word).collect())
+            self.value.as_array().map_or_else(
+                || vec![word(&self.value)],
+                |values| values.iter().map(word).collect(),
+            )
         }
 
         /// The flags that say the same.
@@ -318,14 +406,21 @@ mod tests {
             let flag = self.names("--")?;
             Some(match self.value.as_bool() {
                 Some(true) => vec![flag],
-                Some(false) => vec![self.names("--no-").unwrap_or_else(|| panic!("{}: no flag for false", self.key))],
-                None => self.words().into_iter().flat_map(|word| [flag.clone(), word]).collect(),
+                Some(false) => vec![
+                    self.names("--no-")
+                        .unwrap_or_else(|| panic!("{}: no flag for false", self.key)),
+                ],
+                None => self
+                    .words()
+                    .into_iter()
+                    .flat_map(|word| [flag.clone(), word])
+                    .collect(),
             })
         }
     }
 
-    /// What is set in the file, by the variable and by the flag that are named beside a setting comes to the same. A setting without a
-    /// flag says why.
+    /// What is set in the file, by the variable and by the flag that are named beside a setting
+    /// comes to the same. A setting without a flag says why.
     #[test]
     fn every_setting_can_be_set_by_a_variable_and_by_a_flag() {
         let folder = tempfile::tempdir().unwrap();
@@ -334,12 +429,21 @@ mod tests {
         let home = Home::at(folder.path()).unwrap();
         let config = |file: &str, flags: &[String]| {
             std::fs::write(home.config_file(), file).unwrap();
-            let line = ["hobnob".to_owned()].into_iter().chain(flags.iter().cloned());
-            let args = Args::try_parse_from(line).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
+            let line = ["hobnob".to_owned()]
+                .into_iter()
+                .chain(flags.iter().cloned());
+            let args =
+                Args::try_parse_from(line).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
             format!("{:?}", args.common.config(&home).unwrap())
         };
         let all = Documented::all();
-        assert_eq!(all.len(), uncommented().lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count());
+        assert_eq!(
+            all.len(),
+            uncommented()
+                .lines()
+                .filter(|line| !line.starts_with('#') && line.contains(" = "))
+                .count()
+        );
         for mut setting in all {
             if setting.key.ends_with("-file") {
                 setting.value = toml::Value::String(token.display().to_string());
@@ -352,17 +456,41 @@ mod tests {
                 setting.value = value;
                 let line = setting.line();
                 // A size says nothing alone.
-                let beside = if setting.key == "accept-max" { "accept-from = [\"verified\"]\n" } else { "" };
-                let name = setting.names("HOBNOB_").unwrap_or_else(|| panic!("{}: no variable is named", setting.key));
-                let of_variable = from_variables(|asked| (asked == name).then(|| setting.words().join(","))).unwrap();
+                let beside = if setting.key == "accept-max" {
+                    "accept-from = [\"verified\"]\n"
+                } else {
+                    ""
+                };
+                let name = setting
+                    .names("HOBNOB_")
+                    .unwrap_or_else(|| panic!("{}: no variable is named", setting.key));
+                let of_variable =
+                    from_variables(|asked| (asked == name).then(|| setting.words().join(",")))
+                        .unwrap();
                 assert_eq!(parse(&line), Ok(of_variable), "{name}");
                 match setting.flags() {
-                    Some(flags) => assert_eq!(config(&(beside.to_owned() + &line), &[]), config(beside, &flags), "{flags:?}"),
-                    None => assert!(setting.without_flag, "{}: neither a flag nor the reason why there is none", setting.key),
+                    Some(flags) => assert_eq!(
+                        config(&(beside.to_owned() + &line), &[]),
+                        config(beside, &flags),
+                        "{flags:?}"
+                    ),
+                    None => assert!(
+                        setting.without_flag,
+                        "{}: neither a flag nor the reason why there is none",
+                        setting.key
+                    ),
                 }
             }
         }
-        let not = |flags: &[&str]| config("mdns = false\n", &flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>());
+        let not = |flags: &[&str]| {
+            config(
+                "mdns = false\n",
+                &flags
+                    .iter()
+                    .map(|flag| (*flag).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
         assert!(not(&["--mdns"]).contains("mdns: true") && not(&[]).contains("mdns: false"));
         assert_eq!(
             (not(&["--mdns", "--no-mdns"]), not(&["--no-mdns", "--mdns"])),
@@ -376,16 +504,27 @@ mod tests {
         for (text, line, says) in [
             ("mdns = true\n\nnik = \"ann\"\n", 3, "unknown field `nik`"),
             ("nick = \"ann\"\nmdns = \"yes\"\n", 2, "boolean"),
-            ("mdns = true\nrelays = [\n  \"a.example:4627\",\n  \"b:0\",\n]\n", 2, "\"b:0\" has no valid port"),
+            (
+                "mdns = true\nrelays = [\n  \"a.example:4627\",\n  \"b:0\",\n]\n",
+                2,
+                "\"b:0\" has no valid port",
+            ),
             ("nick = \"ann\"\nnick = \"bob\"\n", 2, "duplicate"),
             ("nick = \"ann\n", 1, "string"),
             ("accept-from = [\"bob\"]\n", 1, "whole id, or `verified`"),
             ("\naccept-max = \"much\"\n", 2, "such as 20M"),
             ("bell = true\n\nbel = true\n", 3, "unknown field `bel`"),
-            ("mouse = false\nsidebars = \"left\"\n", 2, "auto, both, conversations, people, none"),
+            (
+                "mouse = false\nsidebars = \"left\"\n",
+                2,
+                "auto, both, conversations, people, none",
+            ),
         ] {
             let (at, why) = parse(text).expect_err(text);
-            assert!(at == line && why.contains(says), "{text:?}: line {at}: {why}");
+            assert!(
+                at == line && why.contains(says),
+                "{text:?}: line {at}: {why}"
+            );
         }
     }
 
@@ -398,8 +537,13 @@ mod tests {
             _ => None,
         };
         let settings = from_variables(variable).unwrap().over(file);
-        let rooms = ["dev", "chess"].map(|room| Text(room.parse().unwrap())).to_vec();
-        assert_eq!((settings.nick, settings.mdns, settings.rooms), (Nickname::new("bob").ok(), Some(false), Some(rooms)));
+        let rooms = ["dev", "chess"]
+            .map(|room| Text(room.parse().unwrap()))
+            .to_vec();
+        assert_eq!(
+            (settings.nick, settings.mdns, settings.rooms),
+            (Nickname::new("bob").ok(), Some(false), Some(rooms))
+        );
         let screen = |name: &str| match name {
             "HOBNOB_SIDEBARS" => Some("people".to_owned()),
             "HOBNOB_BELL" | "HOBNOB_NOTIFICATIONS" => Some("false".to_owned()),
@@ -407,11 +551,27 @@ mod tests {
             "HOBNOB_PREVIEWS" => Some("all".to_owned()),
             _ => None,
         };
-        let settings = from_variables(screen).unwrap().over(parse("sidebars = \"none\"\nbell = true\n").unwrap());
-        let ScreenSettings { bell, notifications, mouse, sidebars, previews } = settings.screen();
-        assert_eq!((bell, notifications, mouse, sidebars), (false, false, true, Sidebars::People));
+        let settings = from_variables(screen)
+            .unwrap()
+            .over(parse("sidebars = \"none\"\nbell = true\n").unwrap());
+        let ScreenSettings {
+            bell,
+            notifications,
+            mouse,
+            sidebars,
+            previews,
+        } = settings.screen();
+        assert_eq!(
+            (bell, notifications, mouse, sidebars),
+            (false, false, true, Sidebars::People)
+        );
         assert_eq!(previews, Previewed::All);
         let wrong = |_: &str| Some("\u{1b}".to_owned());
-        assert!(from_variables(wrong).expect_err("no nickname").to_string().starts_with("the variable HOBNOB_NICK: "));
+        assert!(
+            from_variables(wrong)
+                .expect_err("no nickname")
+                .to_string()
+                .starts_with("the variable HOBNOB_NICK: ")
+        );
     }
 }

@@ -7,8 +7,8 @@ use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, FileState, PeerState};
 use hobnob_control::wire::{
-    BodyFields, FileLine, MarksFields, MessageLine, OfferFields, PeerLine, PeerList, PictureFields, RelayLine, RoomLine,
-    StatusLine, WireEvent,
+    BodyFields, FileLine, MarksFields, MessageLine, OfferFields, PeerLine, PeerList, PictureFields,
+    RelayLine, RoomLine, StatusLine, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -21,7 +21,9 @@ pub(crate) struct Names(BTreeMap<PeerId, String>);
 impl Names {
     /// Asks the node.
     pub(crate) async fn ask(client: &Client) -> Result<Names, ClientError> {
-        let list: PeerList = client.ask(hobnob_control::wire::Command::Peers { settle: false }).await?;
+        let list: PeerList = client
+            .ask(hobnob_control::wire::Command::Peers { settle: false })
+            .await?;
         let mut names = Names::default();
         list.peers.iter().for_each(|peer| names.learn(peer));
         Ok(names)
@@ -47,13 +49,25 @@ impl Names {
 
 /// `2026-11-20 14:03 #lobby <ann> text [delivered]`
 pub(crate) fn message(message: &MessageLine, names: &Names) -> String {
-    format!("{} {}", local_minute(message.received_at), said(message, names))
+    format!(
+        "{} {}",
+        local_minute(message.received_at),
+        said(message, names)
+    )
 }
 
 /// `#lobby <ann> text [delivered]`
 pub(crate) fn said(message: &MessageLine, names: &Names) -> String {
-    let state = message.state.map(|state| format!(" [{}]", state.as_str())).unwrap_or_default();
-    format!("{} <{}> {}{state}", names.of_conversation(&message.conversation.0), visible(&message.nick), body(&message.body),)
+    let state = message
+        .state
+        .map(|state| format!(" [{}]", state.as_str()))
+        .unwrap_or_default();
+    format!(
+        "{} <{}> {}{state}",
+        names.of_conversation(&message.conversation.0),
+        visible(&message.nick),
+        body(&message.body),
+    )
 }
 
 /// A body on one line.
@@ -64,8 +78,15 @@ pub(crate) fn body(body: &BodyFields) -> String {
     let bytes = body.bytes.as_ref().map_or(0, |bytes| bytes.0.len());
     match (&body.text, &body.kind) {
         (Some(text), _) => visible(text).into_owned(),
-        (None, Some(kind)) => format!("[a message for {}, {}]", visible(kind), count(bytes, "byte")),
-        (None, None) => format!("[a message of a kind that this version of hobnob does not know, {}]", count(bytes, "byte")),
+        (None, Some(kind)) => format!(
+            "[a message for {}, {}]",
+            visible(kind),
+            count(bytes, "byte")
+        ),
+        (None, None) => format!(
+            "[a message of a kind that this version of hobnob does not know, {}]",
+            count(bytes, "byte")
+        ),
     }
 }
 
@@ -76,27 +97,49 @@ pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
         WireEvent::Peer(line) => peer(line),
         WireEvent::Message(line) => return Some(message(line, names)),
         WireEvent::Receipt(receipt) => {
-            format!("message {} {} to {}", receipt.id.0, receipt.state.as_str(), names.of(&receipt.peer.0))
+            format!(
+                "message {} {} to {}",
+                receipt.id.0,
+                receipt.state.as_str(),
+                names.of(&receipt.peer.0)
+            )
         }
         WireEvent::Notice(notice) => visible(&notice.text).into_owned(),
         WireEvent::File(line) => return file(line, names),
         WireEvent::Lagged { missed } => {
-            format!("this output was read too slowly: {} left out; no message was", count_u64(*missed, "event"))
+            format!(
+                "this output was read too slowly: {} left out; no message was",
+                count_u64(*missed, "event")
+            )
         }
-        WireEvent::Sent(_) | WireEvent::Room(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => return None,
+        WireEvent::Sent(_)
+        | WireEvent::Room(_)
+        | WireEvent::Status(_)
+        | WireEvent::Goodbye
+        | WireEvent::Unknown => return None,
     };
     Some(text)
 }
 
 /// `[offers a.png, 1.2 MB]`
 fn offer(offer: &OfferFields) -> String {
-    let files = offer.files.map(|files| format!(", {}", count_u64(files, "file"))).unwrap_or_default();
-    format!("[offers {}, {}{files}]", visible(&offer.name), size(offer.size))
+    let files = offer
+        .files
+        .map(|files| format!(", {}", count_u64(files, "file")))
+        .unwrap_or_default();
+    format!(
+        "[offers {}, {}{files}]",
+        visible(&offer.name),
+        size(offer.size)
+    )
 }
 
 /// `1920×1080, 2.1 MB`: how large a file is, and what it shows if it is a picture that is here.
 pub(crate) fn file_size(file: &FileLine) -> String {
-    let pixels = file.picture.as_ref().map(|picture| format!("{}, ", pixels(picture)));
+    let pixels = file
+        .picture
+        .as_ref()
+        .map(|picture| format!("{}, ", pixels(picture)));
     format!("{}{}", pixels.unwrap_or_default(), size(file.offer.size))
 }
 
@@ -111,7 +154,10 @@ pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1000 {
         return count_u64(bytes, "byte");
     }
-    #[expect(clippy::cast_precision_loss, reason = "shown with one digit after the point")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "shown with one digit after the point"
+    )]
     let mut value = bytes as f64;
     let mut unit = "";
     for next in UNITS {
@@ -127,13 +173,24 @@ pub(crate) fn size(bytes: u64) -> String {
 /// What is to be told of an offered file in a log: changes of its state, but not how far it is.
 fn file(line: &FileLine, names: &Names) -> Option<String> {
     let (name, id) = (visible(&line.offer.name), line.id.0);
-    let peer = line.peers.first().map(|peer| names.of(&peer.0)).unwrap_or_default();
+    let peer = line
+        .peers
+        .first()
+        .map(|peer| names.of(&peer.0))
+        .unwrap_or_default();
     let why = line.why.as_deref().map(visible).unwrap_or_default();
-    let saved = line.saved.as_ref().map(|saved| visible(&saved.display().to_string()).into_owned()).unwrap_or_default();
+    let saved = line
+        .saved
+        .as_ref()
+        .map(|saved| visible(&saved.display().to_string()).into_owned())
+        .unwrap_or_default();
     Some(match (line.state, line.own) {
         (FileState::Offered, false) => {
             let from = visible(&line.nick);
-            format!("{from} offers {name} ({}): hobnob accept {id}, or hobnob decline {id}", file_size(line))
+            format!(
+                "{from} offers {name} ({}): hobnob accept {id}, or hobnob decline {id}",
+                file_size(line)
+            )
         }
         (FileState::Done, true) => format!("{peer} has {name}"),
         (FileState::Done, false) => match &line.picture {
@@ -153,17 +210,44 @@ fn file(line: &FileLine, names: &Names) -> Option<String> {
 /// Offers in columns: id, name, size, state, whose, and the rest.
 pub(crate) fn files(files: &[FileLine], names: &Names) -> Vec<String> {
     let row = |line: &FileLine| {
-        let whose = if line.own { "you".to_owned() } else { visible(&line.nick).into_owned() };
-        let percent = line.bytes.saturating_mul(100).checked_div(line.offer.size).unwrap_or(100);
-        let state = match line.state {
-            FileState::Moving | FileState::Waiting => format!("{} {percent} %", line.state.as_str()),
-            FileState::Offered | FileState::Done | FileState::Declined | FileState::Failed => line.state.as_str().to_owned(),
+        let whose = if line.own {
+            "you".to_owned()
+        } else {
+            visible(&line.nick).into_owned()
         };
-        let place = line.saved.as_ref().map(|saved| visible(&saved.display().to_string()).into_owned());
+        let percent = line
+            .bytes
+            .saturating_mul(100)
+            .checked_div(line.offer.size)
+            .unwrap_or(100);
+        let state = match line.state {
+            FileState::Moving | FileState::Waiting => {
+                format!("{} {percent} %", line.state.as_str())
+            }
+            FileState::Offered | FileState::Done | FileState::Declined | FileState::Failed => {
+                line.state.as_str().to_owned()
+            }
+        };
+        let place = line
+            .saved
+            .as_ref()
+            .map(|saved| visible(&saved.display().to_string()).into_owned());
         let why = line.why.as_deref().map(|why| visible(why).into_owned());
-        let rest = [place, why].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        let rest = [place, why]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(": ");
         let conversation = names.of_conversation(&line.conversation.0);
-        [line.id.0.to_string(), visible(&line.offer.name).into_owned(), file_size(line), state, whose, conversation, rest]
+        [
+            line.id.0.to_string(),
+            visible(&line.offer.name).into_owned(),
+            file_size(line),
+            state,
+            whose,
+            conversation,
+            rest,
+        ]
     };
     columns(&files.iter().map(row).collect::<Vec<_>>())
 }
@@ -176,10 +260,17 @@ pub(crate) fn peer(peer: &PeerLine) -> String {
             let path = peer.path.map(|path| path.as_str().to_owned());
             // Of a link-local address nobody makes anything.
             let link_local = |addr: &SocketAddr| matches!(addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
-            let addr = peer.addr.filter(|addr| !link_local(addr)).map(|addr| addr.to_string());
+            let addr = peer
+                .addr
+                .filter(|addr| !link_local(addr))
+                .map(|addr| addr.to_string());
             let rtt = peer.rtt_ms.map(rtt);
             let how: Vec<String> = [path, addr, rtt].into_iter().flatten().collect();
-            if how.is_empty() { format!("{name} is here") } else { format!("{name} is here ({})", how.join(", ")) }
+            if how.is_empty() {
+                format!("{name} is here")
+            } else {
+                format!("{name} is here ({})", how.join(", "))
+            }
         }
         PeerState::Suspect => format!("{name} does not answer"),
         PeerState::Offline if peer.lost => format!("{name} does not answer any more"),
@@ -209,14 +300,27 @@ pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
 
 /// `verified, ignored`
 fn marks(marks: &MarksFields) -> String {
-    let words = [(marks.verified, "verified"), (marks.ignored, "ignored"), (marks.blocked, "blocked")];
-    words.into_iter().filter(|(so, _)| *so).map(|(_, word)| word).collect::<Vec<_>>().join(", ")
+    let words = [
+        (marks.verified, "verified"),
+        (marks.ignored, "ignored"),
+        (marks.blocked, "blocked"),
+    ];
+    words
+        .into_iter()
+        .filter(|(so, _)| *so)
+        .map(|(_, word)| word)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// `#ops  secret  2 here`
 pub(crate) fn room(room: &RoomLine) -> String {
     let kind = if room.open { "open" } else { "with a secret" };
-    format!("{} ({kind}, {} here)", room.room.0, count(room.here.len(), "other"))
+    format!(
+        "{} ({kind}, {} here)",
+        room.room.0,
+        count(room.here.len(), "other")
+    )
 }
 
 /// `relay.example:4627 (up)`
@@ -231,13 +335,26 @@ pub(crate) fn relay(relay: &RelayLine) -> String {
 /// What is wrong with a relay, if anything is.
 pub(crate) fn relay_down(relay: &RelayLine) -> Option<String> {
     let why = relay.why.as_ref().filter(|_| relay.observed.is_none())?;
-    Some(format!("The relay at {} can't be used now: {}", relay.at.0, visible(why)))
+    Some(format!(
+        "The relay at {} can't be used now: {}",
+        relay.at.0,
+        visible(why)
+    ))
 }
 
 /// Who can see this node and what it says, for its owner to know.
 pub(crate) fn who_can_see(status: &StatusLine) -> String {
-    let open: Vec<String> = status.rooms.iter().filter(|room| room.open).map(|room| room.room.0.to_string()).collect();
-    let relays = if status.relays.is_empty() { "" } else { ", the people of your relays' open rooms" };
+    let open: Vec<String> = status
+        .rooms
+        .iter()
+        .filter(|room| room.open)
+        .map(|room| room.room.0.to_string())
+        .collect();
+    let relays = if status.relays.is_empty() {
+        ""
+    } else {
+        ", the people of your relays' open rooms"
+    };
     let met = format!(
         "Everyone this node meets (people on your local network{relays}, and whoever has your ticket and can reach this machine) \
          can see you"
@@ -245,7 +362,10 @@ pub(crate) fn who_can_see(status: &StatusLine) -> String {
     if open.is_empty() {
         return format!("{met}; you are in no open room.");
     }
-    format!("{met}, and reads what you say in {} while they are there.", open.join(", "))
+    format!(
+        "{met}, and reads what you say in {} while they are there.",
+        open.join(", ")
+    )
 }
 
 /// `ann, bob and 3 others`.
@@ -254,13 +374,21 @@ pub(crate) fn some_of(names: &[String]) -> Option<String> {
     match names {
         [] => None,
         few if few.len() <= NAMED => Some(few.join(", ")),
-        many => Some(format!("{} and {}", many[..NAMED].join(", "), count(many.len() - NAMED, "other"))),
+        many => Some(format!(
+            "{} and {}",
+            many[..NAMED].join(", "),
+            count(many.len() - NAMED, "other")
+        )),
     }
 }
 
 /// `1 message`, `2 messages`.
 pub(crate) fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
 }
 
 fn count_u64(n: u64, what: &str) -> String {
@@ -269,7 +397,11 @@ fn count_u64(n: u64, what: &str) -> String {
 
 /// Values with commas between.
 pub(crate) fn join<T: ToString>(values: &[T]) -> String {
-    values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+    values
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 pub(crate) fn rtt(ms: f64) -> String {
@@ -278,11 +410,19 @@ pub(crate) fn rtt(ms: f64) -> String {
 
 /// Cells in columns.
 pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..N).map(width).collect();
     rows.iter()
         .map(|row| {
-            let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, &width)| format!("{cell:width$}"));
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         })
         .collect()
@@ -297,7 +437,10 @@ mod tests {
 
     fn said(body: Body) -> MessageLine {
         MessageLine {
-            id: Text(MessageId { log: LogId(1), seq: 1 }),
+            id: Text(MessageId {
+                log: LogId(1),
+                seq: 1,
+            }),
             conversation: Text(ConversationRef::Room(RoomName::lobby())),
             from: Text(PeerId::from_bytes([1; 32])),
             nick: "ann\u{1b}[2J".into(),
@@ -312,15 +455,27 @@ mod tests {
     fn nothing_that_a_peer_sent_reaches_the_screen_raw() {
         let texts = [
             (Body::Text("two\nlines\u{202e}".into()), "two␊lines⟨U+202E⟩"),
-            (Body::App { kind: "a\u{7}".into(), bytes: vec![1] }, "[a message for a␇, 1 byte]"),
             (
-                Body::Unknown { kind: 7, bytes: vec![] },
+                Body::App {
+                    kind: "a\u{7}".into(),
+                    bytes: vec![1],
+                },
+                "[a message for a␇, 1 byte]",
+            ),
+            (
+                Body::Unknown {
+                    kind: 7,
+                    bytes: vec![],
+                },
                 "[a message of a kind that this version of hobnob does not know, 0 bytes]",
             ),
         ];
         for (body, shown) in texts {
             let line = message(&said(body), &Names::default());
-            assert!(line.ends_with(&format!(" #lobby <ann␛[2J> {shown} [sent]")), "{line}");
+            assert!(
+                line.ends_with(&format!(" #lobby <ann␛[2J> {shown} [sent]")),
+                "{line}"
+            );
         }
     }
 
@@ -335,11 +490,23 @@ mod tests {
             addr: "10.0.0.2:4626".parse().ok(),
             rtt_ms,
             lost: false,
-            marks: MarksFields { blocked: byte == 2, ..MarksFields::default() },
+            marks: MarksFields {
+                blocked: byte == 2,
+                ..MarksFields::default()
+            },
         };
         let rows = peers(&[peer(1, "ann", Some(1.26)), peer(2, "bobby", None)]);
         let id = |byte| PeerId::from_bytes([byte; 32]);
-        assert_eq!(rows[0], format!("ann    online  -  10.0.0.2:4626  1.3 ms  {}", id(1)));
-        assert_eq!(rows[1], format!("bobby  online  -  10.0.0.2:4626  -       {}  blocked", id(2)));
+        assert_eq!(
+            rows[0],
+            format!("ann    online  -  10.0.0.2:4626  1.3 ms  {}", id(1))
+        );
+        assert_eq!(
+            rows[1],
+            format!(
+                "bobby  online  -  10.0.0.2:4626  -       {}  blocked",
+                id(2)
+            )
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `hobnob up`: a node without a screen. With `--json`, whoever reads what it prints can also ask: requests come as lines of stdin.
+//! `hobnob up`: a node without a screen. With `--json`, whoever reads what it prints can also ask:
+//! requests come as lines of stdin.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -32,7 +33,9 @@ pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
     let claimed = match home.claim()? {
         Claim::Ours(claimed) => claimed,
         Claim::Busy(pid) => {
-            let process = pid.map(|pid| format!(", as process {pid}")).unwrap_or_default();
+            let process = pid
+                .map(|pid| format!(", as process {pid}"))
+                .unwrap_or_default();
             bail!(
                 "a node of {} already runs{process}: use it, stop it, or start another with --home DIR",
                 home.data_dir().display()
@@ -64,7 +67,8 @@ pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
     outcome.map(|()| Exit::Done)
 }
 
-/// Takes requests from stdin, where that is a pipe or a file: of a terminal, a node in the background must not read.
+/// Takes requests from stdin, where that is a pipe or a file: of a terminal, a node in the
+/// background must not read.
 async fn answer_stdin(home: Home, out: Output) {
     if !out.json || std::io::stdin().is_terminal() {
         return;
@@ -77,7 +81,10 @@ async fn answer_stdin(home: Home, out: Output) {
 /// Resolves when the other end of stdout is closed; never, where it has none, as a file.
 async fn reader_gone() {
     // A copy: what is printed goes through the other, which blocks.
-    let pipe = std::io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
+    let pipe = std::io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(Sender::from_owned_fd_unchecked);
     if let Ok(pipe) = pipe
         && pipe.ready(Interest::ERROR).await.is_ok()
     {
@@ -92,13 +99,18 @@ async fn print(client: &Client, mut told: Told, out: Output) -> anyhow::Result<(
     let mut names = Names::default();
     let mut shown = BTreeMap::new();
     let status: StatusLine = client.ask(Command::Status).await?;
-    let mut listening = ListeningLine { peer: status.peer, addrs: status.addrs.clone() };
+    let mut listening = ListeningLine {
+        peer: status.peer,
+        addrs: status.addrs.clone(),
+    };
     introduce(&status, &listening, out)?;
     for peer in views::known_peers(client).await? {
         names.learn(&peer);
         if peer.state != PeerState::Offline {
             shown.insert(peer.peer.0, how(&peer));
-            out.event(WireEvent::Peer(peer), |event| plain(event, &Names::default()))?;
+            out.event(WireEvent::Peer(peer), |event| {
+                plain(event, &Names::default())
+            })?;
         }
     }
     while let Some(event) = feed.next(&mut told).await? {
@@ -111,7 +123,9 @@ async fn print(client: &Client, mut told: Told, out: Output) -> anyhow::Result<(
                 }
             }
             // Whether it has arrived is what matters; that it has left is for programs.
-            WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Sent && !out.json => continue,
+            WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Sent && !out.json => {
+                continue;
+            }
             WireEvent::Listening(same) if *same == listening => continue,
             WireEvent::Listening(other) => listening = other.clone(),
             WireEvent::Message(_)
@@ -134,7 +148,12 @@ fn introduce(status: &StatusLine, listening: &ListeningLine, out: Output) -> std
     if out.json {
         return out.event(WireEvent::Listening(listening.clone()), |_| None);
     }
-    let listens = format!("{} ({}) listens on {}", status.nick, status.peer.0.short(), show::join(&status.addrs));
+    let listens = format!(
+        "{} ({}) listens on {}",
+        status.nick,
+        status.peer.0.short(),
+        show::join(&status.addrs)
+    );
     output::line(&dated(&listens))?;
     output::line(&dated(&format!("ticket {}", status.ticket)))
 }
@@ -150,7 +169,11 @@ fn dated(text: &str) -> String {
 
 fn plain(event: &WireEvent, names: &Names) -> Option<String> {
     if let WireEvent::Message(message) = event {
-        return Some(format!("{} {}", values::local_second(message.received_at), show::said(message, names)));
+        return Some(format!(
+            "{} {}",
+            values::local_second(message.received_at),
+            show::said(message, names)
+        ));
     }
     show::event(event, names).map(|text| dated(&text))
 }

@@ -21,9 +21,13 @@ impl FromStr for Where {
 
     fn from_str(word: &str) -> Result<Self, String> {
         if word.starts_with('#') {
-            word.parse().map(Where::Room).map_err(|e: hobnob::protocol::conversation::NotARoomName| e.to_string())
+            word.parse()
+                .map(Where::Room)
+                .map_err(|e: hobnob::protocol::conversation::NotARoomName| e.to_string())
         } else {
-            word.parse().map(Where::Peer).map_err(|e: hobnob::protocol::target::TargetError| e.to_string())
+            word.parse()
+                .map(Where::Peer)
+                .map_err(|e: hobnob::protocol::target::TargetError| e.to_string())
         }
     }
 }
@@ -41,7 +45,10 @@ pub(crate) fn duration(word: &str) -> Result<Duration, String> {
         _ => return Err(WRONG.into()),
     };
     let number: u64 = number.parse().map_err(|_| WRONG)?;
-    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| WRONG.into())
+    number
+        .checked_mul(unit_ms)
+        .map(Duration::from_millis)
+        .ok_or_else(|| WRONG.into())
 }
 
 /// Bytes, written as `500K`, `20M`, `4G`: in powers of 1000.
@@ -63,7 +70,12 @@ impl FromStr for Size {
             "T" => 1_000_000_000_000,
             _ => return Err(WRONG),
         };
-        number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).map(Size).ok_or(WRONG)
+        number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(unit))
+            .map(Size)
+            .ok_or(WRONG)
     }
 }
 
@@ -82,27 +94,44 @@ fn since_at(word: &str, now: &Zoned) -> Result<Time, String> {
         return Ok(timestamp.into());
     }
     if let Ok(date) = word.parse::<civil::Date>() {
-        let start = date.to_zoned(now.time_zone().clone()).map_err(|e| e.to_string())?;
+        let start = date
+            .to_zoned(now.time_zone().clone())
+            .map_err(|e| e.to_string())?;
         return Ok(start.timestamp().into());
     }
-    let ago = word.parse::<Span>().ok().filter(|span| span.is_positive()).and_then(|span| now.checked_sub(span).ok());
-    let text = "write a date (2026-11-20), a time (2026-11-20T14:03:00Z), or how long ago (30m, 2h, 3d)";
-    ago.map(|then| then.timestamp().into()).ok_or_else(|| text.into())
+    let ago = word
+        .parse::<Span>()
+        .ok()
+        .filter(|span| span.is_positive())
+        .and_then(|span| now.checked_sub(span).ok());
+    let text =
+        "write a date (2026-11-20), a time (2026-11-20T14:03:00Z), or how long ago (30m, 2h, 3d)";
+    ago.map(|then| then.timestamp().into())
+        .ok_or_else(|| text.into())
 }
 
 /// A moment as people here write it, to the minute.
 pub(crate) fn local_minute(time: Time) -> String {
-    time.timestamp().to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+    time.timestamp()
+        .to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
 }
 
 /// A moment as a log has it, to the second.
 pub(crate) fn local_second(time: Time) -> String {
-    time.timestamp().to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    time.timestamp()
+        .to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
 }
 
 /// The time of day here.
 pub(crate) fn local_time_of_day(time: Time) -> String {
-    time.timestamp().to_zoned(TimeZone::system()).strftime("%H:%M").to_string()
+    time.timestamp()
+        .to_zoned(TimeZone::system())
+        .strftime("%H:%M")
+        .to_string()
 }
 
 /// This machine's clock.
@@ -116,17 +145,39 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        for (word, ms) in [("500ms", 500), ("10s", 10_000), ("2m", 120_000), ("1h", 3_600_000), ("0s", 0)] {
+        for (word, ms) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("0s", 0),
+        ] {
             assert_eq!(duration(word), Ok(Duration::from_millis(ms)), "{word}");
         }
-        for wrong in ["", "10", "s", "-1s", "1.5s", "1 s", "99999999999999999999s", "18446744073709551615h", "1d"] {
+        for wrong in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "99999999999999999999s",
+            "18446744073709551615h",
+            "1d",
+        ] {
             assert!(duration(wrong).is_err(), "{wrong:?}");
         }
     }
 
     #[test]
     fn sizes_may_have_a_unit() {
-        for (word, bytes) in [("0", 0), ("500", 500), ("500K", 500_000), ("20M", 20_000_000), ("4G", 4_000_000_000)] {
+        for (word, bytes) in [
+            ("0", 0),
+            ("500", 500),
+            ("500K", 500_000),
+            ("20M", 20_000_000),
+            ("4G", 4_000_000_000),
+        ] {
             assert_eq!(word.parse(), Ok(Size(bytes)), "{word}");
         }
         for wrong in ["", "M", "-1", "1.5M", "20 M", "20MB", "99999999T"] {
@@ -157,7 +208,10 @@ mod tests {
     #[test]
     fn a_conversation_is_a_room_or_a_peer() {
         assert_eq!("#Lobby".parse(), Ok(Where::Room(RoomName::lobby())));
-        assert_eq!("lobby".parse(), Ok(Where::Peer(Target::Name("lobby".into()))));
+        assert_eq!(
+            "lobby".parse(),
+            Ok(Where::Peer(Target::Name("lobby".into())))
+        );
         assert!("#".parse::<Where>().is_err());
     }
 }

@@ -10,14 +10,29 @@ use super::output::{self, Output};
 use super::session;
 
 /// Shows the words; marks the peer as verified, or takes that back, where `confirm` says so.
-pub(crate) async fn verify(common: &Common, out: Output, target: Target, confirm: Option<bool>) -> anyhow::Result<Exit> {
+pub(crate) async fn verify(
+    common: &Common,
+    out: Output,
+    target: Target,
+    confirm: Option<bool>,
+) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
-        let verification: Verification = client.ask(Command::Verify { target: Text(target), confirm }).await?;
+        let verification: Verification = client
+            .ask(Command::Verify {
+                target: Text(target),
+                confirm,
+            })
+            .await?;
         if out.json {
             let Verification { peer, words } = verification;
-            output::raw(&to_line(&Words { peer: WireEvent::Peer(peer).into(), words }))?;
+            output::raw(&to_line(&Words {
+                peer: WireEvent::Peer(peer).into(),
+                words,
+            }))?;
         } else {
-            words(&verification, confirm, &Way::COMMAND).iter().try_for_each(|line| output::line(line))?;
+            words(&verification, confirm, &Way::COMMAND)
+                .iter()
+                .try_for_each(|line| output::line(line))?;
         }
         Ok(Exit::Done)
     })
@@ -40,24 +55,48 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    pub(crate) const COMMAND: Way = Way { verify: "hobnob verify", confirm: "--confirm", undo: "--undo" };
-    pub(crate) const CHAT: Way = Way { verify: "/verify", confirm: "confirm", undo: "undo" };
+    pub(crate) const COMMAND: Way = Way {
+        verify: "hobnob verify",
+        confirm: "--confirm",
+        undo: "--undo",
+    };
+    pub(crate) const CHAT: Way = Way {
+        verify: "/verify",
+        confirm: "confirm",
+        undo: "undo",
+    };
 }
 
 /// What to tell the user.
 pub(crate) fn words(verification: &Verification, confirm: Option<bool>, way: &Way) -> Vec<String> {
-    let Way { verify, confirm: yes, undo } = way;
-    let (name, short) = (super::marks::name(&verification.peer), verification.peer.peer.0.short());
+    let Way {
+        verify,
+        confirm: yes,
+        undo,
+    } = way;
+    let (name, short) = (
+        super::marks::name(&verification.peer),
+        verification.peer.peer.0.short(),
+    );
     match confirm {
-        Some(true) => vec![format!("{name} is verified: nobody else may have that name here (undo: {verify} {short} {undo})")],
+        Some(true) => vec![format!(
+            "{name} is verified: nobody else may have that name here (undo: {verify} {short} {undo})"
+        )],
         Some(false) => vec![format!("{name} is no longer verified")],
         None => {
-            let so_far = if verification.peer.marks.verified { "is verified already" } else { "is not verified yet" };
+            let so_far = if verification.peer.marks.verified {
+                "is verified already"
+            } else {
+                "is not verified yet"
+            };
             vec![
                 format!("{name} {so_far}. The words for the two of you:"),
                 format!("  {}", verification.words.join(" ")),
-                format!("Compare them where you know the other's voice or face. All six alike: {verify} {short} {yes}"),
-                "If they differ, somebody stands between you: trust nothing that you read here.".to_owned(),
+                format!(
+                    "Compare them where you know the other's voice or face. All six alike: {verify} {short} {yes}"
+                ),
+                "If they differ, somebody stands between you: trust nothing that you read here."
+                    .to_owned(),
             ]
         }
     }

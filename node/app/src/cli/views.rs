@@ -8,7 +8,8 @@ use hobnob::ConversationRef;
 use hobnob::protocol::RoomName;
 use hobnob::protocol::conversation::ROOM_SECRET_MAX;
 use hobnob_control::wire::{
-    Base64, Command, Done, HistoryFilter, PeerLine, PeerList, Resolved, RoomLine, RoomList, StatusLine, Text, WireEvent,
+    Base64, Command, Done, HistoryFilter, PeerLine, PeerList, Resolved, RoomLine, RoomList,
+    StatusLine, Text, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -34,13 +35,21 @@ async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
         output::say_on_terminal("nobody has been met yet");
     }
     if out.json {
-        peers.into_iter().try_for_each(|peer| out.event(WireEvent::Peer(peer), |_| None))?;
+        peers
+            .into_iter()
+            .try_for_each(|peer| out.event(WireEvent::Peer(peer), |_| None))?;
     } else {
-        show::peers(&peers).iter().try_for_each(|row| output::line(row))?;
+        show::peers(&peers)
+            .iter()
+            .try_for_each(|row| output::line(row))?;
     }
     let status: StatusLine = client.ask(Command::Status).await?;
     // Who is not listed may be beyond one of these.
-    status.relays.iter().filter_map(show::relay_down).for_each(|text| output::say(&text));
+    status
+        .relays
+        .iter()
+        .filter_map(show::relay_down)
+        .for_each(|text| output::say(&text));
     Ok(())
 }
 
@@ -78,18 +87,33 @@ fn plain_peer(event: &WireEvent) -> Option<String> {
 }
 
 /// `hobnob history`.
-pub(crate) async fn history(common: &Common, out: Output, args: args::History) -> anyhow::Result<Exit> {
+pub(crate) async fn history(
+    common: &Common,
+    out: Output,
+    args: args::History,
+) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
         let conversation = match args.of {
             Some(of) => Some(Text(conversation(client, of).await?)),
             None => None,
         };
-        let filter =
-            HistoryFilter { conversation, search: args.search, since: args.since, limit: args.limit, ..HistoryFilter::default() };
+        let filter = HistoryFilter {
+            conversation,
+            search: args.search,
+            since: args.since,
+            limit: args.limit,
+            ..HistoryFilter::default()
+        };
         let messages = client.history(filter).await?;
-        let names = if out.json { Names::default() } else { Names::ask(client).await? };
+        let names = if out.json {
+            Names::default()
+        } else {
+            Names::ask(client).await?
+        };
         for message in messages {
-            out.event(WireEvent::Message(message), |event| show::event(event, &names))?;
+            out.event(WireEvent::Message(message), |event| {
+                show::event(event, &names)
+            })?;
         }
         Ok(Exit::Done)
     })
@@ -100,17 +124,34 @@ async fn conversation(client: &Client, of: Where) -> Result<ConversationRef, Cli
     match of {
         Where::Room(room) => Ok(ConversationRef::Room(room)),
         Where::Peer(target) => {
-            let Resolved { peer } = client.ask(Command::Resolve { target: Text(target) }).await?;
+            let Resolved { peer } = client
+                .ask(Command::Resolve {
+                    target: Text(target),
+                })
+                .await?;
             Ok(ConversationRef::Direct(peer.0))
         }
     }
 }
 
 /// `hobnob join`.
-pub(crate) async fn join(common: &Common, out: Output, room: RoomName, secret: Option<PathBuf>) -> anyhow::Result<Exit> {
-    let secret = secret.map(|file| read_secret(&file)).transpose()?.map(Base64);
+pub(crate) async fn join(
+    common: &Common,
+    out: Output,
+    room: RoomName,
+    secret: Option<PathBuf>,
+) -> anyhow::Result<Exit> {
+    let secret = secret
+        .map(|file| read_secret(&file))
+        .transpose()?
+        .map(Base64);
     session::ask(common, false, async |client| {
-        let room: RoomLine = client.ask(Command::Join { room: Text(room), secret }).await?;
+        let room: RoomLine = client
+            .ask(Command::Join {
+                room: Text(room),
+                secret,
+            })
+            .await?;
         out.event(WireEvent::Room(room), plain_room)?;
         Ok(Exit::Done)
     })
@@ -123,9 +164,14 @@ fn read_secret(file: &Path) -> anyhow::Result<Vec<u8>> {
     // One byte more than fits, and a line break, so that what is too long shows.
     let limit = u64::try_from(ROOM_SECRET_MAX + 3).unwrap_or(u64::MAX);
     if file == Path::new("-") {
-        std::io::stdin().lock().take(limit).read_to_end(&mut secret).context("can't read the secret from stdin")?;
+        std::io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_end(&mut secret)
+            .context("can't read the secret from stdin")?;
     } else {
-        let open = std::fs::File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut secret));
+        let open = std::fs::File::open(file)
+            .and_then(|opened| opened.take(limit).read_to_end(&mut secret));
         open.with_context(|| format!("can't read the secret from {}", file.display()))?;
     }
     if secret.last() == Some(&b'\n') {
@@ -135,14 +181,24 @@ fn read_secret(file: &Path) -> anyhow::Result<Vec<u8>> {
         }
     }
     match secret.len() {
-        0 => Err(Usage("the secret is empty; an open room is joined without --secret-file".into()).into()),
+        0 => Err(
+            Usage("the secret is empty; an open room is joined without --secret-file".into())
+                .into(),
+        ),
         1..=ROOM_SECRET_MAX => Ok(secret),
-        _ => Err(Usage(format!("a room's secret has at most {ROOM_SECRET_MAX} bytes")).into()),
+        _ => Err(Usage(format!(
+            "a room's secret has at most {ROOM_SECRET_MAX} bytes"
+        ))
+        .into()),
     }
 }
 
 fn plain_room(event: &WireEvent) -> Option<String> {
-    if let WireEvent::Room(room) = event { Some(show::room(room)) } else { None }
+    if let WireEvent::Room(room) = event {
+        Some(show::room(room))
+    } else {
+        None
+    }
 }
 
 /// `hobnob part`.
@@ -173,7 +229,9 @@ pub(crate) async fn id(common: &Common, out: Output) -> anyhow::Result<Exit> {
         if out.json {
             out.event(WireEvent::Status(status), |_| None)?;
         } else {
-            identity(&status).iter().try_for_each(|line| output::line(line))?;
+            identity(&status)
+                .iter()
+                .try_for_each(|line| output::line(line))?;
         }
         Ok(Exit::Done)
     })

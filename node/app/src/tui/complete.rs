@@ -36,15 +36,27 @@ impl Completion {
 
     /// These, one after the other; none where there are none.
     pub(super) fn among(start: usize, candidates: Vec<String>) -> Option<Completion> {
-        (!candidates.is_empty()).then_some(Completion { start, candidates, shown: None })
+        (!candidates.is_empty()).then_some(Completion {
+            start,
+            candidates,
+            shown: None,
+        })
     }
 
     pub(super) fn next(&mut self) -> &str {
-        self.show(self.shown.map_or(0, |shown| (shown + 1) % self.candidates.len()))
+        self.show(
+            self.shown
+                .map_or(0, |shown| (shown + 1) % self.candidates.len()),
+        )
     }
 
     pub(super) fn previous(&mut self) -> &str {
-        self.show(self.shown.filter(|shown| *shown > 0).unwrap_or(self.candidates.len()) - 1)
+        self.show(
+            self.shown
+                .filter(|shown| *shown > 0)
+                .unwrap_or(self.candidates.len())
+                - 1,
+        )
     }
 
     fn show(&mut self, index: usize) -> &str {
@@ -61,9 +73,20 @@ fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
         return matching(&choices.rooms, word, " ");
     }
     // Only a command alone is found by its name: what follows the first argument is text.
-    let (name, takes) = earlier.strip_prefix('/').and_then(find).map_or(("", ""), |spec| (spec.name, spec.takes));
+    let (name, takes) = earlier
+        .strip_prefix('/')
+        .and_then(find)
+        .map_or(("", ""), |spec| (spec.name, spec.takes));
     if takes.contains("ID") {
-        matching(if name == "accept" { &choices.accepted } else { &choices.declined }, word, "")
+        matching(
+            if name == "accept" {
+                &choices.accepted
+            } else {
+                &choices.declined
+            },
+            word,
+            "",
+        )
     } else if takes.contains("COMMAND") {
         commands(word.trim_start_matches('/'), "")
     } else if takes.contains("ROOM") {
@@ -71,21 +94,38 @@ fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
     } else if takes.starts_with("TARGET") {
         matching(&choices.targets, word, " ")
     } else if let Some(start) = word.strip_prefix('@').filter(|_| takes.starts_with("[@")) {
-        matching(&choices.targets, start, " ").into_iter().map(|target| format!("@{target}")).collect()
+        matching(&choices.targets, start, " ")
+            .into_iter()
+            .map(|target| format!("@{target}"))
+            .collect()
     } else {
-        matching(&choices.names, word, if earlier.is_empty() { ": " } else { " " })
+        matching(
+            &choices.names,
+            word,
+            if earlier.is_empty() { ": " } else { " " },
+        )
     }
 }
 
 fn commands(start: &str, slash: &str) -> Vec<String> {
     let names = COMMANDS.iter().map(|spec| spec.name);
-    let aliases = COMMANDS.iter().flat_map(|spec| spec.aliases.iter().copied());
-    names.chain(aliases).filter(|name| name.starts_with(start)).map(|name| format!("{slash}{name} ")).collect()
+    let aliases = COMMANDS
+        .iter()
+        .flat_map(|spec| spec.aliases.iter().copied());
+    names
+        .chain(aliases)
+        .filter(|name| name.starts_with(start))
+        .map(|name| format!("{slash}{name} "))
+        .collect()
 }
 
 fn matching(choices: &[String], start: &str, then: &str) -> Vec<String> {
     let start = start.to_lowercase();
-    choices.iter().filter(|choice| choice.to_lowercase().starts_with(&start)).map(|choice| format!("{choice}{then}")).collect()
+    choices
+        .iter()
+        .filter(|choice| choice.to_lowercase().starts_with(&start))
+        .map(|choice| format!("{choice}{then}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -139,10 +179,17 @@ mod tests {
     fn each_tab_gives_the_next_one_and_the_first_after_the_last() {
         let mut completion = Completion::of("b", &choices()).unwrap();
         assert_eq!(
-            [completion.next().to_owned(), completion.next().to_owned(), completion.next().to_owned()],
+            [
+                completion.next().to_owned(),
+                completion.next().to_owned(),
+                completion.next().to_owned()
+            ],
             ["bob: ", "Bea May: ", "bob: "]
         );
         assert_eq!(completion.previous(), "Bea May: ");
-        assert_eq!(Completion::of("b", &choices()).unwrap().previous(), "Bea May: ");
+        assert_eq!(
+            Completion::of("b", &choices()).unwrap().previous(),
+            "Bea May: "
+        );
     }
 }

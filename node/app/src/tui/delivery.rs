@@ -52,16 +52,34 @@ impl Deliveries {
 
     /// Whether somebody does not have a message that was written for them.
     pub(super) fn any_lacks(&self) -> bool {
-        self.known.values().any(|delivery| delivery.to.iter().flatten().any(|peer| !delivery.delivered.contains(peer)))
+        self.known.values().any(|delivery| {
+            delivery
+                .to
+                .iter()
+                .flatten()
+                .any(|peer| !delivery.delivered.contains(peer))
+        })
     }
 
     /// What is said beside a message of ours, of which the node said `base`.
-    pub(super) fn shown(&self, id: MessageId, conversation: &ConversationRef, base: DeliveryState) -> Shown {
-        let of_base = |state: DeliveryState| Shown { state, words: state.as_str().to_owned() };
-        let Some(delivery) = self.known.get(&id) else { return of_base(base) };
+    pub(super) fn shown(
+        &self,
+        id: MessageId,
+        conversation: &ConversationRef,
+        base: DeliveryState,
+    ) -> Shown {
+        let of_base = |state: DeliveryState| Shown {
+            state,
+            words: state.as_str().to_owned(),
+        };
+        let Some(delivery) = self.known.get(&id) else {
+            return of_base(base);
+        };
         match (conversation, &delivery.to) {
             (ConversationRef::Room(_), Some(to)) => delivery.in_room(to, base),
-            (ConversationRef::Room(_), None) | (ConversationRef::Direct(_), _) => of_base(delivery.furthest().max(base)),
+            (ConversationRef::Room(_), None) | (ConversationRef::Direct(_), _) => {
+                of_base(delivery.furthest().max(base))
+            }
         }
     }
 
@@ -81,23 +99,46 @@ impl Deliveries {
 impl Delivery {
     /// Those who have it, and those who do not yet.
     pub(super) fn have_and_lack(&self) -> (BTreeSet<PeerId>, BTreeSet<PeerId>) {
-        let lack = self.to.iter().flatten().filter(|peer| !self.delivered.contains(peer)).copied().collect();
+        let lack = self
+            .to
+            .iter()
+            .flatten()
+            .filter(|peer| !self.delivered.contains(peer))
+            .copied()
+            .collect();
         (self.delivered.clone(), lack)
     }
 
     fn in_room(&self, to: &BTreeSet<PeerId>, base: DeliveryState) -> Shown {
         let have = to.intersection(&self.delivered).count();
         if to.is_empty() {
-            return Shown { state: base, words: "nobody else is here".into() };
+            return Shown {
+                state: base,
+                words: "nobody else is here".into(),
+            };
         }
         if have == 0 && base != DeliveryState::Delivered {
             let state = self.furthest().max(base).min(DeliveryState::Sent);
-            return Shown { state, words: state.as_str().to_owned() };
+            return Shown {
+                state,
+                words: state.as_str().to_owned(),
+            };
         }
         // The node says delivered once all have it, whether or not each receipt was seen here.
-        let have = if base == DeliveryState::Delivered { to.len() } else { have };
-        let state = if have == to.len() { DeliveryState::Delivered } else { DeliveryState::Sent };
-        Shown { state, words: format!("delivered {have} of {}", to.len()) }
+        let have = if base == DeliveryState::Delivered {
+            to.len()
+        } else {
+            have
+        };
+        let state = if have == to.len() {
+            DeliveryState::Delivered
+        } else {
+            DeliveryState::Sent
+        };
+        Shown {
+            state,
+            words: format!("delivered {have} of {}", to.len()),
+        }
     }
 
     fn furthest(&self) -> DeliveryState {
@@ -115,7 +156,10 @@ mod tests {
     use hobnob::protocol::{LogId, RoomName};
     use hobnob_control::wire::Text;
 
-    const ID: MessageId = MessageId { log: LogId(1), seq: 1 };
+    const ID: MessageId = MessageId {
+        log: LogId(1),
+        seq: 1,
+    };
 
     fn peer(byte: u8) -> PeerId {
         PeerId::from_bytes([byte; 32])
@@ -127,11 +171,20 @@ mod tests {
 
     fn sent(conversation: ConversationRef, to: &[u8]) -> SentLine {
         let to = to.iter().map(|&byte| Text(peer(byte))).collect();
-        SentLine { id: Text(ID), conversation: Text(conversation), to, state: DeliveryState::Queued }
+        SentLine {
+            id: Text(ID),
+            conversation: Text(conversation),
+            to,
+            state: DeliveryState::Queued,
+        }
     }
 
     fn receipt(by: u8, state: DeliveryState) -> ReceiptLine {
-        ReceiptLine { id: Text(ID), peer: Text(peer(by)), state }
+        ReceiptLine {
+            id: Text(ID),
+            peer: Text(peer(by)),
+            state,
+        }
     }
 
     #[test]
@@ -161,7 +214,10 @@ mod tests {
     fn a_room_with_nobody_in_it_says_so() {
         let mut deliveries = Deliveries::default();
         deliveries.sent(&sent(lobby(), &[]));
-        assert_eq!(deliveries.shown(ID, &lobby(), DeliveryState::Queued).words, "nobody else is here");
+        assert_eq!(
+            deliveries.shown(ID, &lobby(), DeliveryState::Queued).words,
+            "nobody else is here"
+        );
     }
 
     #[test]
@@ -169,9 +225,15 @@ mod tests {
         let mut deliveries = Deliveries::default();
         let bob = ConversationRef::Direct(peer(2));
         deliveries.sent(&sent(bob.clone(), &[2]));
-        assert_eq!(deliveries.shown(ID, &bob, DeliveryState::Queued).words, "queued");
+        assert_eq!(
+            deliveries.shown(ID, &bob, DeliveryState::Queued).words,
+            "queued"
+        );
         deliveries.receipt(&receipt(2, DeliveryState::Delivered));
-        assert_eq!(deliveries.shown(ID, &bob, DeliveryState::Queued).words, "delivered");
+        assert_eq!(
+            deliveries.shown(ID, &bob, DeliveryState::Queued).words,
+            "delivered"
+        );
     }
 
     #[test]
@@ -180,6 +242,9 @@ mod tests {
         for seq in 0..10_000 {
             deliveries.of(MessageId { log: LogId(1), seq });
         }
-        assert_eq!((deliveries.known.len(), deliveries.order.len()), (MESSAGES_MAX, MESSAGES_MAX));
+        assert_eq!(
+            (deliveries.known.len(), deliveries.order.len()),
+            (MESSAGES_MAX, MESSAGES_MAX)
+        );
     }
 }

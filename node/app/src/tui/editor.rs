@@ -1,11 +1,13 @@
-//! The line that is being typed: text, a cursor between graphemes, what was cut, and what was typed before.
+//! The line that is being typed: text, a cursor between graphemes, what was cut, and what was typed
+//! before.
 
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Lines remembered; the oldest are forgotten.
 const HISTORY_MAX: usize = 500;
 
-/// Bytes that can be typed; further ones are left out. Far more than a message may have, so that its size can be told.
+/// Bytes that can be typed; further ones are left out. Far more than a message may have, so that
+/// its size can be told.
 const BYTES_MAX: usize = 256 * 1024;
 
 /// Changes that can be undone, and bytes that are kept for that; the oldest are forgotten.
@@ -25,7 +27,8 @@ pub(super) enum Motion {
     End,
 }
 
-/// A kind of change. Letters of one word are undone together, and so is what was deleted key by key.
+/// A kind of change. Letters of one word are undone together, and so is what was deleted key by
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Letter,
@@ -61,15 +64,22 @@ impl Editor {
         self.text.is_empty()
     }
 
-    /// Puts text in at the cursor. Line breaks stay, tabs become spaces, other controls are left out.
+    /// Puts text in at the cursor. Line breaks stay, tabs become spaces, other controls are left
+    /// out.
     pub(super) fn insert(&mut self, text: &str) {
-        let clean: String = text.replace("\r\n", "\n").replace('\r', "\n").replace('\t', "    ");
+        let clean: String = text
+            .replace("\r\n", "\n")
+            .replace('\r', "\n")
+            .replace('\t', "    ");
         let room = BYTES_MAX.saturating_sub(self.text.len());
         let mut taken = 0;
-        let kept = clean.chars().filter(|c| *c == '\n' || !c.is_control()).take_while(|c| {
-            taken += c.len_utf8();
-            taken <= room
-        });
+        let kept = clean
+            .chars()
+            .filter(|c| *c == '\n' || !c.is_control())
+            .take_while(|c| {
+                taken += c.len_utf8();
+                taken <= room
+            });
         let kept: String = kept.collect();
         let one = kept.chars().nth(1).is_none();
         self.changes(if one { Change::Letter } else { Change::Other });
@@ -114,13 +124,18 @@ impl Editor {
         self.cursor = self.target(motion);
     }
 
-    /// Deletes up to there. What is cut by more than a grapheme can be put back with [`Editor::yank`].
+    /// Deletes up to there. What is cut by more than a grapheme can be put back with
+    /// [`Editor::yank`].
     pub(super) fn delete(&mut self, motion: Motion) {
         let target = self.target(motion);
         let range = target.min(self.cursor)..target.max(self.cursor);
         let gone = self.text[range.clone()].to_owned();
         let key_by_key = matches!(motion, Motion::Left | Motion::Right);
-        self.changes(if key_by_key { Change::Deletion } else { Change::Other });
+        self.changes(if key_by_key {
+            Change::Deletion
+        } else {
+            Change::Other
+        });
         self.text.replace_range(range.clone(), "");
         self.cursor = range.start;
         if !key_by_key && !gone.is_empty() {
@@ -182,16 +197,22 @@ impl Editor {
 
     /// One line up in the text, or else the line typed before.
     pub(super) fn up(&mut self) {
-        let Some(line) = self.text[..self.cursor].rfind('\n') else { return self.older() };
+        let Some(line) = self.text[..self.cursor].rfind('\n') else {
+            return self.older();
+        };
         let above = self.text[..line].rfind('\n').map_or(0, |at| at + 1);
         self.cursor = self.column_in(above, line, self.column());
     }
 
     /// One line down in the text, or else the line typed after.
     pub(super) fn down(&mut self) {
-        let Some(line) = self.text[self.cursor..].find('\n') else { return self.newer() };
+        let Some(line) = self.text[self.cursor..].find('\n') else {
+            return self.newer();
+        };
         let below = self.cursor + line + 1;
-        let end = self.text[below..].find('\n').map_or(self.text.len(), |at| below + at);
+        let end = self.text[below..]
+            .find('\n')
+            .map_or(self.text.len(), |at| below + at);
         self.cursor = self.column_in(below, end, self.column());
     }
 
@@ -211,7 +232,9 @@ impl Editor {
     }
 
     fn newer(&mut self) {
-        let Some((shown, draft)) = self.recalled.take() else { return };
+        let Some((shown, draft)) = self.recalled.take() else {
+            return;
+        };
         match self.history.get(shown + 1).cloned() {
             Some(line) => {
                 self.recalled = Some((shown + 1, draft));
@@ -228,19 +251,27 @@ impl Editor {
     }
 
     fn column_in(&self, start: usize, end: usize, column: usize) -> usize {
-        self.text[start..end].grapheme_indices(true).nth(column).map_or(end, |(at, _)| start + at)
+        self.text[start..end]
+            .grapheme_indices(true)
+            .nth(column)
+            .map_or(end, |(at, _)| start + at)
     }
 
     fn target(&self, motion: Motion) -> usize {
         let (before, after) = self.text.split_at(self.cursor);
         match motion {
-            Motion::Left => before.grapheme_indices(true).next_back().map_or(0, |(at, _)| at),
+            Motion::Left => before
+                .grapheme_indices(true)
+                .next_back()
+                .map_or(0, |(at, _)| at),
             Motion::Right => self.cursor + after.graphemes(true).next().map_or(0, str::len),
             Motion::WordLeft => start_of_last(before, char::is_alphanumeric),
             Motion::BlankLeft => start_of_last(before, |c| !c.is_whitespace()),
             Motion::WordRight => {
                 let word = after.find(char::is_alphanumeric).unwrap_or(after.len());
-                let end = after[word..].find(|c: char| !c.is_alphanumeric()).map_or(after.len(), |at| word + at);
+                let end = after[word..]
+                    .find(|c: char| !c.is_alphanumeric())
+                    .map_or(after.len(), |at| word + at);
                 self.boundary_at_or_after(self.cursor + end)
             }
             Motion::Start => before.rfind('\n').map_or(0, |at| at + 1),
@@ -249,14 +280,26 @@ impl Editor {
     }
 
     fn boundary_at_or_after(&self, at: usize) -> usize {
-        self.text.grapheme_indices(true).map(|(start, _)| start).find(|start| *start >= at).unwrap_or(self.text.len())
+        self.text
+            .grapheme_indices(true)
+            .map(|(start, _)| start)
+            .find(|start| *start >= at)
+            .unwrap_or(self.text.len())
     }
 }
 
 /// Where the last run of such characters begins.
 fn start_of_last(text: &str, belongs: impl Fn(char) -> bool) -> usize {
-    let end = text.char_indices().rev().find(|(_, c)| belongs(*c)).map_or(0, |(at, c)| at + c.len_utf8());
-    text[..end].char_indices().rev().find(|(_, c)| !belongs(*c)).map_or(0, |(at, c)| at + c.len_utf8())
+    let end = text
+        .char_indices()
+        .rev()
+        .find(|(_, c)| belongs(*c))
+        .map_or(0, |(at, c)| at + c.len_utf8());
+    text[..end]
+        .char_indices()
+        .rev()
+        .find(|(_, c)| !belongs(*c))
+        .map_or(0, |(at, c)| at + c.len_utf8())
 }
 
 #[cfg(test)]
@@ -265,7 +308,11 @@ mod tests {
 
     /// The text with a bar where the cursor is.
     fn shown(editor: &Editor) -> String {
-        format!("{}|{}", &editor.text[..editor.cursor], &editor.text[editor.cursor..])
+        format!(
+            "{}|{}",
+            &editor.text[..editor.cursor],
+            &editor.text[editor.cursor..]
+        )
     }
 
     fn typed(text: &str) -> Editor {
@@ -298,7 +345,9 @@ mod tests {
     #[test]
     fn changes_are_undone_word_by_word_and_cut_by_cut() {
         let mut editor = Editor::default();
-        "one two".chars().for_each(|c| editor.insert(c.encode_utf8(&mut [0; 4])));
+        "one two"
+            .chars()
+            .for_each(|c| editor.insert(c.encode_utf8(&mut [0; 4])));
         editor.delete(Motion::Left);
         editor.delete(Motion::Left);
         editor.delete(Motion::BlankLeft);
@@ -309,7 +358,18 @@ mod tests {
             seen.push(shown(&editor));
             editor.undo();
         }
-        assert_eq!(seen, ["one 3,4 |", "one 3, 4|", "one |", "one t|", "one two|", "one |", "|"]);
+        assert_eq!(
+            seen,
+            [
+                "one 3,4 |",
+                "one 3, 4|",
+                "one |",
+                "one t|",
+                "one two|",
+                "one |",
+                "|"
+            ]
+        );
         // Nothing is left, and nothing of another line.
         editor.undo();
         assert_eq!(shown(&editor), "|");
@@ -329,7 +389,14 @@ mod tests {
             editor.insert(&long);
             editor.delete(Motion::Start);
         });
-        assert!(editor.before.iter().map(|(text, _)| text.len()).sum::<usize>() <= UNDO_BYTES_MAX);
+        assert!(
+            editor
+                .before
+                .iter()
+                .map(|(text, _)| text.len())
+                .sum::<usize>()
+                <= UNDO_BYTES_MAX
+        );
     }
 
     #[test]

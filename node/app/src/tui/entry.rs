@@ -34,7 +34,10 @@ pub(super) enum What {
 
 impl Entry {
     pub(super) fn new(what: What) -> Entry {
-        Entry { what, wrapped: RefCell::new(None) }
+        Entry {
+            what,
+            wrapped: RefCell::new(None),
+        }
     }
 
     /// When it came here.
@@ -53,7 +56,11 @@ impl Entry {
     }
 
     /// Its text in lines of so many columns, kept until another width is asked for.
-    pub(super) fn wrapped(&self, columns: usize, wrap: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    pub(super) fn wrapped(
+        &self,
+        columns: usize,
+        wrap: impl FnOnce() -> Vec<String>,
+    ) -> Vec<String> {
         let mut wrapped = self.wrapped.borrow_mut();
         match &*wrapped {
             Some((same, lines)) if *same == columns => lines.clone(),
@@ -69,7 +76,8 @@ impl Entry {
     pub(super) fn bytes(&self) -> usize {
         let text = match &self.what {
             What::Message(message) => {
-                message.body.text.as_ref().map_or(0, String::len) + message.body.bytes.as_ref().map_or(0, |b| b.0.len())
+                message.body.text.as_ref().map_or(0, String::len)
+                    + message.body.bytes.as_ref().map_or(0, |b| b.0.len())
             }
             What::Note(note) => note.text.len(),
         };

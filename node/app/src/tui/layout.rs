@@ -40,14 +40,22 @@ pub(super) struct Layout {
 
 impl Layout {
     /// For a screen of this size; a smaller one than the smallest is laid out as that.
-    pub(super) fn of((columns, rows): (u16, u16), panes: Panes, typed: &str, transfers: usize) -> Layout {
+    pub(super) fn of(
+        (columns, rows): (u16, u16),
+        panes: Panes,
+        typed: &str,
+        transfers: usize,
+    ) -> Layout {
         let (columns, rows) = (columns.max(COLUMNS_MIN), rows.max(ROWS_MIN));
-        let wanted = input::rows(typed, usize::from(columns)).min(INPUT_ROWS_MAX).min(usize::from(rows / 3));
+        let wanted = input::rows(typed, usize::from(columns))
+            .min(INPUT_ROWS_MAX)
+            .min(usize::from(rows / 3));
         let input_rows = u16::try_from(wanted).expect("a few rows").max(1);
         let middle = rows - input_rows - 2;
         // A pane that was asked for by a key is shown wherever text has room beside it.
         let left = panes.left.unwrap_or(columns >= LEFT_FROM) && columns >= COLUMNS_MIN + LEFT;
-        let right = panes.right.unwrap_or(columns >= RIGHT_FROM) && columns >= COLUMNS_MIN + RIGHT + if left { LEFT } else { 0 };
+        let right = panes.right.unwrap_or(columns >= RIGHT_FROM)
+            && columns >= COLUMNS_MIN + RIGHT + if left { LEFT } else { 0 };
         let moving = cells(transfers.min(TRANSFERS_MAX)).min(rows / TRANSFERS_ONE_OF);
         let (before, after) = (if left { LEFT } else { 0 }, if right { RIGHT } else { 0 });
         Layout {
@@ -55,7 +63,12 @@ impl Layout {
             left: left.then_some(Rect::new(0, 1, LEFT, middle)),
             body: Rect::new(before, 1, columns - before - after, middle - moving),
             right: right.then_some(Rect::new(columns - RIGHT, 1, RIGHT, middle)),
-            transfers: Rect::new(before, 1 + middle - moving, columns - before - after, moving),
+            transfers: Rect::new(
+                before,
+                1 + middle - moving,
+                columns - before - after,
+                moving,
+            ),
             status: Rect::new(0, 1 + middle, columns, 1),
             input: Rect::new(0, 2 + middle, columns, input_rows),
         }

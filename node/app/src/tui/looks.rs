@@ -30,11 +30,19 @@ const NAMES: [Color; 12] = [
 ];
 
 impl Looks {
-    /// As the environment says. The locale is what the first of LC_ALL, LC_CTYPE and LANG names that is set (POSIX XBD 8.2).
+    /// As the environment says. The locale is what the first of LC_ALL, LC_CTYPE and LANG names
+    /// that is set (POSIX XBD 8.2).
     pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Looks {
         let given = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(given).unwrap_or_default().to_ascii_lowercase();
-        Looks { colour: given("NO_COLOR").is_none(), unicode: locale.contains("utf-8") || locale.contains("utf8") }
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .into_iter()
+            .find_map(given)
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        Looks {
+            colour: given("NO_COLOR").is_none(),
+            unicode: locale.contains("utf-8") || locale.contains("utf8"),
+        }
     }
 
     /// The same key has the same colour on every screen, whatever it calls itself.
@@ -118,9 +126,15 @@ impl Looks {
     /// How much of a whole is there, in so many columns.
     pub(super) fn bar_of(self, part: u64, whole: u64, columns: usize) -> (String, String) {
         let wide = u128::try_from(columns).unwrap_or(0);
-        let done = (u128::from(part) * wide).checked_div(u128::from(whole)).unwrap_or(wide);
+        let done = (u128::from(part) * wide)
+            .checked_div(u128::from(whole))
+            .unwrap_or(wide);
         let done = usize::try_from(done).unwrap_or(columns).min(columns);
-        let (full, empty) = if self.unicode { ("━", "─") } else { ("#", "-") };
+        let (full, empty) = if self.unicode {
+            ("━", "─")
+        } else {
+            ("#", "-")
+        };
         (full.repeat(done), empty.repeat(columns - done))
     }
 
@@ -138,11 +152,19 @@ impl Looks {
     pub(super) fn spinner(self, turn: usize) -> &'static str {
         const UNICODE: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
         const ASCII: [&str; 4] = ["|", "/", "-", "\\"];
-        if self.unicode { UNICODE[turn % UNICODE.len()] } else { ASCII[turn % ASCII.len()] }
+        if self.unicode {
+            UNICODE[turn % UNICODE.len()]
+        } else {
+            ASCII[turn % ASCII.len()]
+        }
     }
 
     fn coloured(self, colour: Color) -> Style {
-        if self.colour { Style::new().fg(colour) } else { Style::new() }
+        if self.colour {
+            Style::new().fg(colour)
+        } else {
+            Style::new()
+        }
     }
 }
 
@@ -153,14 +175,27 @@ mod tests {
     #[test]
     fn the_environment_says_what_the_terminal_can() {
         let looks = |set: &[(&str, &str)]| {
-            let set: Vec<(String, String)> = set.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-            let looks = Looks::of(|name| set.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()));
+            let set: Vec<(String, String)> = set
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect();
+            let looks = Looks::of(|name| {
+                set.iter()
+                    .find(|(n, _)| n == name)
+                    .map(|(_, value)| value.clone())
+            });
             (looks.colour, looks.unicode)
         };
         assert_eq!(looks(&[]), (true, false));
         assert_eq!(looks(&[("LANG", "en_GB.UTF-8")]), (true, true));
-        assert_eq!(looks(&[("LANG", "en_GB.UTF-8"), ("LC_ALL", "C")]), (true, false));
-        assert_eq!(looks(&[("LC_CTYPE", "C.utf8"), ("NO_COLOR", "1")]), (false, true));
+        assert_eq!(
+            looks(&[("LANG", "en_GB.UTF-8"), ("LC_ALL", "C")]),
+            (true, false)
+        );
+        assert_eq!(
+            looks(&[("LC_CTYPE", "C.utf8"), ("NO_COLOR", "1")]),
+            (false, true)
+        );
         assert_eq!(looks(&[("NO_COLOR", "")]), (true, false));
     }
 }

@@ -7,7 +7,8 @@ use ratatui::layout::Size;
 
 use super::picture::Picture;
 
-/// Pictures that are kept; with one more, one goes that is nowhere near, and is made again when it comes into sight.
+/// Pictures that are kept; with one more, one goes that is nowhere near, and is made again when it
+/// comes into sight.
 pub(super) const KEPT_MAX: usize = 24;
 
 /// What was made of files.
@@ -60,18 +61,30 @@ impl Previews {
         }
         let slot = (0..KEPT_MAX).find(|slot| self.made.values().all(|made| made.slot != *slot))?;
         self.under_way = true;
-        Some(Wanted { id, room, slot, turn: self.turn })
+        Some(Wanted {
+            id,
+            room,
+            slot,
+            turn: self.turn,
+        })
     }
 
     /// What has come of it.
     pub(super) fn made(&mut self, wanted: Wanted, picture: Option<Picture>) {
         self.under_way = false;
         if wanted.turn == self.turn {
-            self.made.insert(wanted.id, Made { slot: wanted.slot, picture });
+            self.made.insert(
+                wanted.id,
+                Made {
+                    slot: wanted.slot,
+                    picture,
+                },
+            );
         }
     }
 
-    /// All are to be made anew, what is under way as well: the room is another, or the cells of the terminal are.
+    /// All are to be made anew, what is under way as well: the room is another, or the cells of the
+    /// terminal are.
     pub(super) fn forget(&mut self) {
         self.made.clear();
         self.turn += 1;
@@ -83,7 +96,10 @@ mod tests {
     use super::*;
     use hobnob::protocol::LogId;
 
-    const ROOM: Size = Size { width: 32, height: 10 };
+    const ROOM: Size = Size {
+        width: 32,
+        height: 10,
+    };
 
     fn ids(seqs: std::ops::Range<u64>) -> Vec<MessageId> {
         seqs.map(|seq| MessageId { log: LogId(1), seq }).collect()
@@ -124,7 +140,11 @@ mod tests {
                 rounds += 1;
                 assert!(rounds <= KEPT_MAX);
             }
-            assert!(near.iter().take(KEPT_MAX).all(|id| previews.made.contains_key(id)));
+            assert!(
+                near.iter()
+                    .take(KEPT_MAX)
+                    .all(|id| previews.made.contains_key(id))
+            );
             let mut slots: Vec<usize> = previews.made.values().map(|made| made.slot).collect();
             slots.sort_unstable();
             slots.dedup();

@@ -1,4 +1,5 @@
-//! What has been read, kept in a file of the home: so that what came while no screen was open is unread at the next.
+//! What has been read, kept in a file of the home: so that what came while no screen was open is
+//! unread at the next.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,18 +14,36 @@ pub(super) type Seen = BTreeMap<ConversationRef, MessageId>;
 
 const FILE: &str = "seen.json";
 
-/// None before the first screen of this home. A file that can't be read is as none: it holds nothing that is worth an error.
+/// None before the first screen of this home. A file that can't be read is as none: it holds
+/// nothing that is worth an error.
 pub(super) fn load(home: &Home) -> Option<Seen> {
     let text = fs::read(home.data_dir().join(FILE)).ok()?;
     let entries: BTreeMap<String, String> = serde_json::from_slice(&text).ok()?;
-    Some(entries.iter().filter_map(|(of, id)| Some((of.parse().ok()?, id.parse().ok()?))).collect())
+    Some(
+        entries
+            .iter()
+            .filter_map(|(of, id)| Some((of.parse().ok()?, id.parse().ok()?)))
+            .collect(),
+    )
 }
 
 /// Replaces the file as a whole, or leaves it as it was.
 pub(super) fn save(home: &Home, seen: &Seen) -> io::Result<()> {
-    let entries: BTreeMap<String, String> = seen.iter().map(|(of, id)| (of.to_string(), id.to_string())).collect();
-    let (path, new) = (home.data_dir().join(FILE), home.data_dir().join(format!("{FILE}.{}", std::process::id())));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let entries: BTreeMap<String, String> = seen
+        .iter()
+        .map(|(of, id)| (of.to_string(), id.to_string()))
+        .collect();
+    let (path, new) = (
+        home.data_dir().join(FILE),
+        home.data_dir()
+            .join(format!("{FILE}.{}", std::process::id())),
+    );
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(serde_json::to_string(&entries)?.as_bytes())?;
     fs::rename(new, path)
 }
@@ -39,7 +58,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path()).unwrap();
         assert_eq!(load(&home), None);
-        let seen: Seen = [("#lobby".parse().unwrap(), MessageId { log: LogId(7), seq: 9 })].into();
+        let seen: Seen = [(
+            "#lobby".parse().unwrap(),
+            MessageId {
+                log: LogId(7),
+                seq: 9,
+            },
+        )]
+        .into();
         save(&home, &seen).unwrap();
         assert_eq!(load(&home), Some(seen));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -1,5 +1,8 @@
 //! The one loop of the chat: keys, the node's answers and events, and the clock of the frames.
-#![expect(clippy::disallowed_methods, reason = "the driver of the screen: it paces the frames")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the driver of the screen: it paces the frames"
+)]
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -50,13 +53,24 @@ pub(crate) fn fits() -> bool {
 /// Runs the chat until the user or a signal ends it.
 pub(crate) async fn run(common: &Common) -> anyhow::Result<Exit> {
     if common.json {
-        return Err(Usage("the chat is for people: `hobnob up --json` prints events for programs".into()).into());
+        return Err(Usage(
+            "the chat is for people: `hobnob up --json` prints events for programs".into(),
+        )
+        .into());
     }
     let mut signals = Signals::new()?;
     let mut told = Told::since(values::now());
     let (home, mut attached) = session::open(common, true).await?;
     let settings = Settings::of(&home)?.screen();
-    let mut shell = Shell::new(home, common.rooms.first().cloned().unwrap_or_else(RoomName::lobby), settings)?;
+    let mut shell = Shell::new(
+        home,
+        common
+            .rooms
+            .first()
+            .cloned()
+            .unwrap_or_else(RoomName::lobby),
+        settings,
+    )?;
     loop {
         let ended = tokio::select! {
             ended = shell.converse(&attached.client, &mut told) => ended,
@@ -79,7 +93,9 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<Exit> {
         let undelivered = shell.end();
         session::leave(attached, &mut signals).await;
         if undelivered {
-            output::say("what is not yet delivered stays queued, and goes out when a node of yours runs");
+            output::say(
+                "what is not yet delivered stays queued, and goes out when a node of yours runs",
+            );
         }
         return ended.map(|_| Exit::Done);
     }
@@ -110,19 +126,38 @@ struct Shell {
 impl Shell {
     fn new(home: Home, room: RoomName, mut settings: ScreenSettings) -> anyhow::Result<Shell> {
         let looks = Looks::of(|name| std::env::var(name).ok());
-        let terminal = Terminal::enter().context("can't use this terminal for a screen (try hobnob --plain)")?;
-        let (canvas, typed) = if settings.previews != Previewed::None && looks.colour && looks.unicode {
-            Canvas::of_terminal(|name| std::env::var(name).ok())
-        } else {
-            (None, vec![])
-        };
+        let terminal = Terminal::enter()
+            .context("can't use this terminal for a screen (try hobnob --plain)")?;
+        let (canvas, typed) =
+            if settings.previews != Previewed::None && looks.colour && looks.unicode {
+                Canvas::of_terminal(|name| std::env::var(name).ok())
+            } else {
+                (None, vec![])
+            };
         if canvas.is_none() {
             settings.previews = Previewed::None;
         }
-        let start = Start { room, looks, zone: TimeZone::system(), seen: seen::load(&home), places: Places::here(), settings };
+        let start = Start {
+            room,
+            looks,
+            zone: TimeZone::system(),
+            seen: seen::load(&home),
+            places: Places::here(),
+            settings,
+        };
         let app = App::new(start, terminal.size()?, values::now());
         let (looks_at, pictures) = (JoinSet::new(), JoinSet::new());
-        Ok(Shell { home, terminal, keys: EventStream::new(), app, looks_at, canvas, pictures, typed, drawn: None })
+        Ok(Shell {
+            home,
+            terminal,
+            keys: EventStream::new(),
+            app,
+            looks_at,
+            canvas,
+            pictures,
+            typed,
+            drawn: None,
+        })
     }
 
     async fn converse(&mut self, client: &Client, told: &mut Told) -> anyhow::Result<Ended> {
@@ -134,7 +169,9 @@ impl Shell {
         let mut asker = Asker::new(client.clone());
         let mut ticks = tokio::time::interval(TICK);
         self.input(Input::Attached);
-        std::mem::take(&mut self.typed).into_iter().for_each(|event| self.terminal_event(event));
+        std::mem::take(&mut self.typed)
+            .into_iter()
+            .for_each(|event| self.terminal_event(event));
         loop {
             if self.carry_out(&mut asker)? {
                 return self.answers(&mut asker).await;
@@ -178,8 +215,12 @@ impl Shell {
             }
             Event::FocusGained => self.input(Input::Focus(true)),
             Event::FocusLost => self.input(Input::Focus(false)),
-            Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollUp => self.input(Input::Wheel(true)),
-            Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollDown => self.input(Input::Wheel(false)),
+            Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollUp => {
+                self.input(Input::Wheel(true))
+            }
+            Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollDown => {
+                self.input(Input::Wheel(false))
+            }
             Event::Mouse(_) => {}
         }
     }
@@ -191,14 +232,29 @@ impl Shell {
                 Output::Ask(command, about) => asker.ask(command, about),
                 Output::Remember(seen) => self.keep(&seen),
                 Output::Ring { bell, desktop } => self.terminal.ring(bell, desktop.as_deref())?,
-                Output::List { folder, path, start, typed, forth } if self.looks_at.is_empty() => {
-                    let look = move || Input::Names { folder, names: paths::names(&path, &start), typed, forth };
+                Output::List {
+                    folder,
+                    path,
+                    start,
+                    typed,
+                    forth,
+                } if self.looks_at.is_empty() => {
+                    let look = move || Input::Names {
+                        folder,
+                        names: paths::names(&path, &start),
+                        typed,
+                        forth,
+                    };
                     self.looks_at.spawn_blocking(look);
                 }
                 Output::Picture { wanted, path } => {
                     let canvas = self.canvas;
-                    let make = move || canvas.and_then(|canvas| Picture::of(&path, canvas, wanted.room, wanted.slot));
-                    self.pictures.spawn_blocking(move || Input::Pictured(wanted, make()));
+                    let make = move || {
+                        canvas
+                            .and_then(|canvas| Picture::of(&path, canvas, wanted.room, wanted.slot))
+                    };
+                    self.pictures
+                        .spawn_blocking(move || Input::Pictured(wanted, make()));
                 }
                 // One folder at a time, however often the key is pressed.
                 Output::List { .. } => {}
@@ -217,7 +273,9 @@ impl Shell {
     fn draw(&mut self) -> anyhow::Result<()> {
         self.drawn = Some(Instant::now());
         self.app.take_dirty();
-        self.terminal.draw(|frame| view::render(&self.app, frame)).context("can't write to the terminal")
+        self.terminal
+            .draw(|frame| view::render(&self.app, frame))
+            .context("can't write to the terminal")
     }
 
     /// Waits until what was typed is on disk, but not for long.
@@ -287,7 +345,12 @@ impl Asker {
                 while under_way.try_join_next().is_some() {}
             }
         });
-        Asker { requests, answers, waiting: 0, _task: AbortOnDropHandle::new(task) }
+        Asker {
+            requests,
+            answers,
+            waiting: 0,
+            _task: AbortOnDropHandle::new(task),
+        }
     }
 
     fn ask(&mut self, command: Command, about: About) {

@@ -1,4 +1,5 @@
-//! The terminal: made ready for a screen, drawn on, and given back as it was, however the program ends.
+//! The terminal: made ready for a screen, drawn on, and given back as it was, however the program
+//! ends.
 
 use std::cell::Cell;
 use std::io::{self, Stdout, Write, stdout};
@@ -7,9 +8,13 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossterm::cursor::Show;
-use crossterm::event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange};
+use crossterm::event::{
+    DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
+};
 use crossterm::style::Print;
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
 use tokio::sync::Notify;
@@ -20,7 +25,8 @@ use crate::cli::log;
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
-/// The wheel must not press the arrow keys, which recall what was typed (mode 1007, kept and given back).
+/// The wheel must not press the arrow keys, which recall what was typed (mode 1007, kept and given
+/// back).
 const WHEEL_OFF: &str = "\x1b[?1007s\x1b[?1007l";
 const WHEEL_BACK: &str = "\x1b[?1007r";
 
@@ -44,7 +50,13 @@ impl Terminal {
         IN_USE.store(true, Ordering::SeqCst);
         log::hold();
         let ready = || {
-            execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange, Print(WHEEL_OFF))?;
+            execute!(
+                stdout(),
+                EnterAlternateScreen,
+                EnableBracketedPaste,
+                EnableFocusChange,
+                Print(WHEEL_OFF)
+            )?;
             ratatui::Terminal::new(CrosstermBackend::new(stdout()))
         };
         match ready() {
@@ -71,7 +83,9 @@ impl Terminal {
 
     /// Rings the bell, and tells the desktop (OSC 9) a text, which must be safe to show.
     pub(super) fn ring(&mut self, bell: bool, desktop: Option<&str>) -> io::Result<()> {
-        let told = desktop.map(|text| format!("\x1b]9;{text}\x07")).unwrap_or_default();
+        let told = desktop
+            .map(|text| format!("\x1b]9;{text}\x07"))
+            .unwrap_or_default();
         self.write(&format!("{}{told}", if bell { "\x07" } else { "" }))
     }
 
@@ -93,7 +107,8 @@ impl Drop for Terminal {
     }
 }
 
-/// Resolves when something has panicked: the terminal is then no longer ours, and the chat can't go on.
+/// Resolves when something has panicked: the terminal is then no longer ours, and the chat can't go
+/// on.
 pub(super) async fn panicked() {
     PANICKED.notified().await;
 }
@@ -163,7 +178,11 @@ mod tests {
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let path = ptsname(&master, Vec::new()).unwrap();
-        let terminal = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
+        let terminal = File::options()
+            .read(true)
+            .write(true)
+            .open(path.to_str().unwrap())
+            .unwrap();
         let stream = || Stdio::from(terminal.try_clone().unwrap());
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([CHILD, "--exact", "--ignored", "--nocapture"])
@@ -173,15 +192,33 @@ mod tests {
             .spawn()
             .unwrap();
         child.wait().unwrap();
-        assert!(tcgetattr(&master).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO));
+        assert!(
+            tcgetattr(&master)
+                .unwrap()
+                .local_modes
+                .contains(LocalModes::ICANON | LocalModes::ECHO)
+        );
         drop(terminal);
         let mut written = Vec::new();
         // The end of a terminal is an error.
         let _end = File::from(master).read_to_end(&mut written);
         let written = String::from_utf8_lossy(&written);
-        let place = |text: &str| written.find(text).unwrap_or_else(|| panic!("{text:?} is not in {written:?}"));
-        for off in ["\x1b[?2004l", "\x1b[?1004l", "\x1b[?1000l", "\x1b[?1049l", "\x1b[?25h"] {
-            assert!(place("\x1b[?1049h") < place(off) && place(off) < place("on purpose"), "{off:?}");
+        let place = |text: &str| {
+            written
+                .find(text)
+                .unwrap_or_else(|| panic!("{text:?} is not in {written:?}"))
+        };
+        for off in [
+            "\x1b[?2004l",
+            "\x1b[?1004l",
+            "\x1b[?1000l",
+            "\x1b[?1049l",
+            "\x1b[?25h",
+        ] {
+            assert!(
+                place("\x1b[?1049h") < place(off) && place(off) < place("on purpose"),
+                "{off:?}"
+            );
         }
     }
 

@@ -1,11 +1,12 @@
-//! Text as cells: what people wrote becomes lines of a given width that hold nothing which could disturb a screen, and nothing
-//! that is cut in half.
+//! Text as cells: what people wrote becomes lines of a given width that hold nothing which could
+//! disturb a screen, and nothing that is cut in half.
 
 use hobnob::protocol::text::visible;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// Characters in one cell at most. The longest emoji in use have ten; what a peer piles on top of that is left out.
+/// Characters in one cell at most. The longest emoji in use have ten; what a peer piles on top of
+/// that is left out.
 const GRAPHEME_CHARS_MAX: usize = 16;
 
 /// What a tab looks like.
@@ -35,7 +36,8 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     kept
 }
 
-/// The lines of a text from anybody, safe to show: line breaks part them, tabs are spaces, all else that disturbs has a stand-in.
+/// The lines of a text from anybody, safe to show: line breaks part them, tabs are spaces, all else
+/// that disturbs has a stand-in.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = String> {
     text.split('\n').map(|line| {
         let line = line.strip_suffix('\r').unwrap_or(line).replace('\t', TAB);
@@ -45,14 +47,21 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = String> {
 
 /// Leaves out what is piled onto one character beyond measure.
 fn thin(text: &str) -> String {
-    text.graphemes(true).flat_map(|grapheme| grapheme.chars().take(GRAPHEME_CHARS_MAX)).collect()
+    text.graphemes(true)
+        .flat_map(|grapheme| grapheme.chars().take(GRAPHEME_CHARS_MAX))
+        .collect()
 }
 
-/// Breaks one line into lines of at most `columns`, at spaces and around wide characters where there is a place, else between
-/// graphemes. `first` columns are taken already on the first line. A grapheme wider than a line has one to itself.
+/// Breaks one line into lines of at most `columns`, at spaces and around wide characters where
+/// there is a place, else between graphemes. `first` columns are taken already on the first line. A
+/// grapheme wider than a line has one to itself.
 pub(super) fn wrap(text: &str, columns: usize, first: usize) -> Vec<String> {
     let columns = columns.max(1);
-    let mut wrapped = Wrapped { lines: vec![String::new()], used: first.min(columns), columns };
+    let mut wrapped = Wrapped {
+        lines: vec![String::new()],
+        used: first.min(columns),
+        columns,
+    };
     let mut word = String::new();
     for grapheme in text.graphemes(true) {
         let space = grapheme.chars().all(char::is_whitespace);
@@ -101,7 +110,10 @@ impl Wrapped {
     }
 
     fn push(&mut self, text: &str, columns: usize) {
-        self.lines.last_mut().expect("there is a first line").push_str(text);
+        self.lines
+            .last_mut()
+            .expect("there is a first line")
+            .push_str(text);
         self.used += columns;
     }
 
@@ -124,8 +136,18 @@ mod tests {
             ("one two", 7, 4, &["one", "two"]),
             ("abcdefghij", 4, 0, &["abcd", "efgh", "ij"]),
             ("日本語", 5, 0, &["日本", "語"]),
-            ("a e\u{301}e\u{301}e\u{301}", 3, 0, &["a ", "e\u{301}e\u{301}e\u{301}"]),
-            ("👩\u{200d}🔬👩\u{200d}🔬👩\u{200d}🔬", 4, 0, &["👩\u{200d}🔬👩\u{200d}🔬", "👩\u{200d}🔬"]),
+            (
+                "a e\u{301}e\u{301}e\u{301}",
+                3,
+                0,
+                &["a ", "e\u{301}e\u{301}e\u{301}"],
+            ),
+            (
+                "👩\u{200d}🔬👩\u{200d}🔬👩\u{200d}🔬",
+                4,
+                0,
+                &["👩\u{200d}🔬👩\u{200d}🔬", "👩\u{200d}🔬"],
+            ),
             ("שלום עולם", 5, 0, &["שלום ", "עולם"]),
             ("see /help or #lobby", 9, 0, &["see /help", "or #lobby"]),
         ];
@@ -136,9 +158,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_ends_in_an_ellipsis() {
-        for (text, columns, shown) in
-            [("ann", 3, "ann"), ("annabel", 4, "ann…"), ("日本語", 5, "日本…"), ("日本語", 4, "日…"), ("x", 0, "")]
-        {
+        for (text, columns, shown) in [
+            ("ann", 3, "ann"),
+            ("annabel", 4, "ann…"),
+            ("日本語", 5, "日本…"),
+            ("日本語", 4, "日…"),
+            ("x", 0, ""),
+        ] {
             assert_eq!(fit(text, columns), shown);
         }
     }
@@ -147,8 +173,13 @@ mod tests {
     fn texts_from_peers_are_lines_without_anything_that_disturbs() {
         let shown: Vec<String> = lines("a\tb\r\n\u{1b}[2J\u{202e}x\n").collect();
         assert_eq!(shown, ["a    b", "␛[2J⟨U+202E⟩x", ""]);
-        let piled: String = std::iter::once('e').chain(std::iter::repeat_n('\u{301}', 5000)).collect();
-        assert_eq!(lines(&piled).next().unwrap().chars().count(), GRAPHEME_CHARS_MAX);
+        let piled: String = std::iter::once('e')
+            .chain(std::iter::repeat_n('\u{301}', 5000))
+            .collect();
+        assert_eq!(
+            lines(&piled).next().unwrap().chars().count(),
+            GRAPHEME_CHARS_MAX
+        );
     }
 
     proptest! {

@@ -1,5 +1,6 @@
-//! The part of a conversation that is in memory: a bounded run of messages around what the screen shows, with the notes that were
-//! made meanwhile between them. The rest stays in the store and comes a page at a time as one scrolls.
+//! The part of a conversation that is in memory: a bounded run of messages around what the screen
+//! shows, with the notes that were made meanwhile between them. The rest stays in the store and
+//! comes a page at a time as one scrolls.
 //!
 //! Pure: it says which page it needs, and takes it when it has come.
 
@@ -32,8 +33,8 @@ pub(super) enum Way {
     Newer,
 }
 
-/// What is shown does not follow the newest entry: the lowest that is on the screen has so many entries below it, and so many of
-/// its own rows are below the screen.
+/// What is shown does not follow the newest entry: the lowest that is on the screen has so many
+/// entries below it, and so many of its own rows are below the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scroll {
     pub(super) below: usize,
@@ -57,7 +58,8 @@ pub(super) struct Window {
     requests: u64,
     /// What came since the newest page was asked for.
     live: Vec<MessageLine>,
-    /// Messages that came while the newest were not held, and how many of them since a page was asked for last.
+    /// Messages that came while the newest were not held, and how many of them since a page was
+    /// asked for last.
     missed: usize,
     since_asked: usize,
     /// The user did not want to see what was there.
@@ -115,7 +117,11 @@ impl Window {
 
     /// The newest message there is, if the screen shows it.
     pub(super) fn newest_shown(&self) -> Option<MessageId> {
-        let newest = self.entries.iter().rev().find_map(|entry| entry.message())?;
+        let newest = self
+            .entries
+            .iter()
+            .rev()
+            .find_map(|entry| entry.message())?;
         (self.at_end && self.scroll.is_none()).then_some(newest.id.0)
     }
 
@@ -152,29 +158,57 @@ impl Window {
         let message = |entry: &Entry| entry.message().map(|message| message.id);
         let first = || self.entries.iter().find_map(message);
         let last = || self.entries.iter().rev().find_map(message);
-        let filter = HistoryFilter { conversation: Some(Text(self.of.clone())), limit: Some(PAGE), ..HistoryFilter::default() };
+        let filter = HistoryFilter {
+            conversation: Some(Text(self.of.clone())),
+            limit: Some(PAGE),
+            ..HistoryFilter::default()
+        };
         let filter = match way {
             Way::Newest => filter,
-            Way::Oldest => HistoryFilter { oldest: true, ..filter },
-            Way::Older => HistoryFilter { before: first(), ..filter },
-            Way::Newer => HistoryFilter { after: last(), oldest: true, ..filter },
+            Way::Oldest => HistoryFilter {
+                oldest: true,
+                ..filter
+            },
+            Way::Older => HistoryFilter {
+                before: first(),
+                ..filter
+            },
+            Way::Newer => HistoryFilter {
+                after: last(),
+                oldest: true,
+                ..filter
+            },
         };
         (self.requests, filter)
     }
 
-    /// Takes a page; one that is no longer wanted is dropped. `notes` are put between the messages where these are replaced.
-    pub(super) fn page(&mut self, request: u64, messages: Vec<MessageLine>, notes: &VecDeque<Note>) {
-        let Some((way, _)) = self.asked.take_if(|(_, asked)| *asked == request) else { return };
+    /// Takes a page; one that is no longer wanted is dropped. `notes` are put between the messages
+    /// where these are replaced.
+    pub(super) fn page(
+        &mut self,
+        request: u64,
+        messages: Vec<MessageLine>,
+        notes: &VecDeque<Note>,
+    ) {
+        let Some((way, _)) = self.asked.take_if(|(_, asked)| *asked == request) else {
+            return;
+        };
         let full = messages.len() >= PAGE;
         match way {
             Way::Newest => {
-                let messages = messages.into_iter().chain(std::mem::take(&mut self.live)).collect();
+                let messages = messages
+                    .into_iter()
+                    .chain(std::mem::take(&mut self.live))
+                    .collect();
                 self.replace(messages, notes, !full, true);
                 self.scroll = None;
             }
             Way::Oldest => {
                 let end = self.replace(messages, notes, true, !full);
-                self.scroll = Some(Scroll { below: end, rows: usize::MAX });
+                self.scroll = Some(Scroll {
+                    below: end,
+                    rows: usize::MAX,
+                });
             }
             Way::Older => {
                 self.at_start = !full;
@@ -215,7 +249,12 @@ impl Window {
     /// Forgets what is held; the store does not.
     pub(super) fn clear(&mut self) {
         let (at_start, at_end, cleared) = (true, true, true);
-        *self = Window { at_start, at_end, cleared, ..Window::new(self.of.clone(), self.requests) };
+        *self = Window {
+            at_start,
+            at_end,
+            cleared,
+            ..Window::new(self.of.clone(), self.requests)
+        };
     }
 
     /// Shows the newest entry, and follows. False where the newest must be read first.
@@ -229,7 +268,8 @@ impl Window {
         self.at_end
     }
 
-    /// Scrolls back. `height` is how many rows the entry of an index takes; `rows`, how many the screen has.
+    /// Scrolls back. `height` is how many rows the entry of an index takes; `rows`, how many the
+    /// screen has.
     pub(super) fn up(&mut self, by: usize, rows: usize, height: impl Fn(usize) -> usize) {
         let mut scroll = self.settled(rows, &height);
         scroll.rows = scroll.rows.saturating_add(by);
@@ -250,15 +290,16 @@ impl Window {
 
     /// Where the lowest row of a screen of so many rows is.
     pub(super) fn settled(&self, rows: usize, height: impl Fn(usize) -> usize) -> Scroll {
-        self.scroll.map_or(BOTTOM, |scroll| self.settle(scroll, rows, &height))
+        self.scroll
+            .map_or(BOTTOM, |scroll| self.settle(scroll, rows, &height))
     }
 
     fn come_to(&mut self, scroll: Scroll) {
         self.scroll = (scroll != BOTTOM || !self.at_end).then_some(scroll);
     }
 
-    /// Puts a scroll that went too far back to where the first entry is at the top of the screen, and one that counts rows of
-    /// several entries to one that counts rows of one.
+    /// Puts a scroll that went too far back to where the first entry is at the top of the screen,
+    /// and one that counts rows of several entries to one that counts rows of one.
     fn settle(&self, mut scroll: Scroll, rows: usize, height: &impl Fn(usize) -> usize) -> Scroll {
         let len = self.entries.len();
         while scroll.below < len {
@@ -270,7 +311,11 @@ impl Window {
             scroll.below += 1;
         }
         let top = self.top(rows, height);
-        if (scroll.below, scroll.rows) > (top.below, top.rows) { top } else { scroll }
+        if (scroll.below, scroll.rows) > (top.below, top.rows) {
+            top
+        } else {
+            scroll
+        }
     }
 
     /// The scroll that has the first entry at the top of the screen.
@@ -279,14 +324,27 @@ impl Window {
         for index in 0..self.entries.len() {
             on_screen += height(index);
             if on_screen >= rows {
-                return Scroll { below: self.entries.len() - 1 - index, rows: on_screen - rows };
+                return Scroll {
+                    below: self.entries.len() - 1 - index,
+                    rows: on_screen - rows,
+                };
             }
         }
         BOTTOM
     }
 
-    fn replace(&mut self, messages: Vec<MessageLine>, notes: &VecDeque<Note>, at_start: bool, at_end: bool) -> usize {
-        *self = Window { at_start, at_end, ..Window::new(self.of.clone(), self.requests) };
+    fn replace(
+        &mut self,
+        messages: Vec<MessageLine>,
+        notes: &VecDeque<Note>,
+        at_start: bool,
+        at_end: bool,
+    ) -> usize {
+        *self = Window {
+            at_start,
+            at_end,
+            ..Window::new(self.of.clone(), self.requests)
+        };
         let mut notes = notes.iter().peekable();
         for message in messages {
             // Notes older than all that is held belong to what is not.
@@ -314,7 +372,11 @@ impl Window {
         }
         // What came while this page was read may be on it or not: then the next page tells.
         self.at_end = !full && self.since_asked == 0;
-        self.missed = if full { self.missed.saturating_sub(added) } else { self.since_asked };
+        self.missed = if full {
+            self.missed.saturating_sub(added)
+        } else {
+            self.since_asked
+        };
         let below = self.scroll.map_or(0, |scroll| scroll.below);
         while self.is_too_large() && self.entries.len() > below + 1 {
             self.pop_front();
@@ -379,7 +441,9 @@ impl Window {
 
     /// A message is held once.
     fn admit(&mut self, entry: &Entry) -> bool {
-        let new = entry.message().is_none_or(|message| self.ids.insert(message.id.0));
+        let new = entry
+            .message()
+            .is_none_or(|message| self.ids.insert(message.id.0));
         if new {
             self.bytes += entry.bytes();
         }

@@ -1,7 +1,9 @@
-//! One control connection: reads requests, carries them out side by side, writes answers as they are ready.
+//! One control connection: reads requests, carries them out side by side, writes answers as they
+//! are ready.
 //!
-//! At most [`IN_FLIGHT_MAX`] requests are being carried out; further lines stay in the socket, so a client that asks too fast is
-//! slowed down. Commands that change something get a [`Turn`] in the order of their lines; waiting for a delivery is not part of it.
+//! At most [`IN_FLIGHT_MAX`] requests are being carried out; further lines stay in the socket, so a
+//! client that asks too fast is slowed down. Commands that change something get a [`Turn`] in the
+//! order of their lines; waiting for a delivery is not part of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{Serving, requests};
 use crate::wire::{
-    Answer, Command, Done, EventLine, Outcome, REQUEST_BYTES_MAX, Request, WireEvent, parse_request, to_line, too_long,
+    Answer, Command, Done, EventLine, Outcome, REQUEST_BYTES_MAX, Request, WireEvent,
+    parse_request, to_line, too_long,
 };
 use hobnob::{Events, Lagged};
 use hobnob_local::line::{Line, Lines};
@@ -84,14 +87,19 @@ impl Connection {
         let mut lines = Lines::new(BufReader::new(reader), REQUEST_BYTES_MAX);
         let mut subscriptions = CancellationToken::new();
         loop {
-            let Some(permit) = self.permit().await else { break };
+            let Some(permit) = self.permit().await else {
+                break;
+            };
             let line = tokio::select! {
                 line = lines.next() => line,
                 () = self.outstayed() => break,
                 () = self.over.cancelled() => break,
             };
             match line {
-                Ok(Line::Whole(line)) => self.start(parse_request(line), permit, &mut subscriptions).await,
+                Ok(Line::Whole(line)) => {
+                    self.start(parse_request(line), permit, &mut subscriptions)
+                        .await
+                }
                 Ok(Line::TooLong) => self.put(to_line(&too_long())).await,
                 Ok(Line::End) | Err(_) => break,
             }
@@ -126,18 +134,31 @@ impl Connection {
     ) {
         match request {
             Err(answer) => self.put(to_line(&answer)).await,
-            Ok(Request { id, command: Command::Subscribe }) => {
+            Ok(Request {
+                id,
+                command: Command::Subscribe,
+            }) => {
                 // A second subscription takes the place of the first: no line comes twice.
                 subscriptions.cancel();
                 *subscriptions = self.over.child_token();
                 let events = self.serving.node.events();
-                self.put(to_line(&Answer { id: Some(id), outcome: Outcome::Ok(Done {}) })).await;
+                self.put(to_line(&Answer {
+                    id: Some(id),
+                    outcome: Outcome::Ok(Done {}),
+                }))
+                .await;
                 let end = self.serving.ends.when_idle.clone();
-                self.tasks.spawn(forward(events, self.out.clone(), subscriptions.clone(), end));
+                self.tasks.spawn(forward(
+                    events,
+                    self.out.clone(),
+                    subscriptions.clone(),
+                    end,
+                ));
             }
             Ok(request) => {
                 let turn = self.turn(&request.command);
-                let (serving, out, over) = (self.serving.clone(), self.out.clone(), self.over.clone());
+                let (serving, out, over) =
+                    (self.serving.clone(), self.out.clone(), self.over.clone());
                 self.tasks.spawn(async move {
                     let line = requests::answer(&serving, request, turn, &over).await;
                     drop(permit);
@@ -163,7 +184,9 @@ impl Connection {
             | Command::Block { .. }
             | Command::Unblock { .. }
             | Command::Kick { .. }
-            | Command::Verify { confirm: Some(_), .. } => true,
+            | Command::Verify {
+                confirm: Some(_), ..
+            } => true,
             Command::Ping
             | Command::Status
             | Command::Peers { .. }
@@ -178,7 +201,10 @@ impl Connection {
         };
         changes.then(|| {
             let (done, next) = oneshot::channel();
-            Turn { before: self.last_turn.replace(next), _done: done }
+            Turn {
+                before: self.last_turn.replace(next),
+                _done: done,
+            }
         })
     }
 
@@ -190,9 +216,14 @@ impl Connection {
     }
 }
 
-/// Writes events as lines until the subscription or the server ends. A reader that is slow makes the node's events fall behind,
-/// which costs it events, never the node memory.
-async fn forward(mut events: Events, out: mpsc::Sender<String>, unsubscribed: CancellationToken, end: CancellationToken) {
+/// Writes events as lines until the subscription or the server ends. A reader that is slow makes
+/// the node's events fall behind, which costs it events, never the node memory.
+async fn forward(
+    mut events: Events,
+    out: mpsc::Sender<String>,
+    unsubscribed: CancellationToken,
+    end: CancellationToken,
+) {
     loop {
         let event = tokio::select! {
             biased;
@@ -212,7 +243,12 @@ async fn forward(mut events: Events, out: mpsc::Sender<String>, unsubscribed: Ca
 }
 
 /// Writes lines until there are no more, or the client takes none.
-async fn write(mut writer: OwnedWriteHalf, mut lines: mpsc::Receiver<String>, serving: Serving, over: CancellationToken) {
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut lines: mpsc::Receiver<String>,
+    serving: Serving,
+    over: CancellationToken,
+) {
     while let Some(line) = lines.recv().await {
         let written = tokio::select! {
             written = writer.write_all(line.as_bytes()) => written.is_ok(),
@@ -230,7 +266,8 @@ async fn late(serving: &Serving) {
     tokio::time::sleep(LEAVE_WITHIN).await;
 }
 
-/// Whether the other end is closed in both directions, rather than only done with asking: then sending nothing is an error.
+/// Whether the other end is closed in both directions, rather than only done with asking: then
+/// sending nothing is an error.
 fn has_gone(reader: &OwnedReadHalf) -> bool {
     let stream: &UnixStream = reader.as_ref();
     rustix::net::send(stream, &[], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_err()

@@ -10,14 +10,20 @@ use tokio_util::sync::CancellationToken;
 use super::Serving;
 use super::connection::Turn;
 use crate::wire::{
-    Answer, BodyFields, Command, Diagnosis, Done, Failure, FileLine, FileList, HISTORY_PAGE_MAX, HistoryFilter, Kicked,
-    MessageLine, MessageList, Outcome, Patience, PeerLine, PeerList, Pong, Request, Resolved, RoomLine, RoomList, SentLine,
-    StatusLine, Text, Verification, to_line,
+    Answer, BodyFields, Command, Diagnosis, Done, Failure, FileLine, FileList, HISTORY_PAGE_MAX,
+    HistoryFilter, Kicked, MessageLine, MessageList, Outcome, Patience, PeerLine, PeerList, Pong,
+    Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Verification, to_line,
 };
 use hobnob::{DeliveryState, HistoryQuery, KICKED_FOR, MarkError, Node, PeerInfo, SendError, Sent};
 
-/// The line that answers `request`. `over` ends all waiting: the answer then says what has been reached.
-pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option<Turn>, over: &CancellationToken) -> String {
+/// The line that answers `request`. `over` ends all waiting: the answer then says what has been
+/// reached.
+pub(super) async fn answer(
+    serving: &Serving,
+    request: Request,
+    mut turn: Option<Turn>,
+    over: &CancellationToken,
+) -> String {
     if let Some(turn) = &mut turn {
         turn.come().await;
     }
@@ -26,7 +32,11 @@ pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option
     match request.command {
         Command::Ping => line(id, Ok::<_, Failure>(pong(serving))),
         Command::Status => line(id, node.status().await.map(StatusLine::from)),
-        Command::Send { target, body, patience } => {
+        Command::Send {
+            target,
+            body,
+            patience,
+        } => {
             let sent = match allowed(body) {
                 Ok(body) => node.send(target.0, body).await.map_err(Failure::from),
                 Err(failure) => Err(failure),
@@ -34,7 +44,11 @@ pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option
             drop(turn);
             line(id, reached(node, sent, patience, over).await)
         }
-        Command::Broadcast { room, body, patience } => {
+        Command::Broadcast {
+            room,
+            body,
+            patience,
+        } => {
             let sent = match allowed(body) {
                 Ok(body) => broadcast(node, room, body).await.map_err(Failure::from),
                 Err(failure) => Err(failure),
@@ -42,7 +56,12 @@ pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option
             drop(turn);
             line(id, reached(node, sent, patience, over).await)
         }
-        Command::Offer { target, room, path, patience } => {
+        Command::Offer {
+            target,
+            room,
+            path,
+            patience,
+        } => {
             // Reading a large file takes its time, and nothing else waits for it.
             drop(turn);
             let sent = offer(node, target, room, path).await;
@@ -53,7 +72,12 @@ pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option
         Command::Decline { offer } => line(id, node.decline(offer.0).await.map(|()| Done {})),
         Command::Peers { settle } => line(id, peers(node, settle).await),
         Command::History(filter) => line(id, history(node, filter).await),
-        Command::Join { room, secret } => line(id, node.join(room.0, secret.map(|s| s.0)).await.map(RoomLine::from)),
+        Command::Join { room, secret } => line(
+            id,
+            node.join(room.0, secret.map(|s| s.0))
+                .await
+                .map(RoomLine::from),
+        ),
         Command::Part { room } => line(id, node.part(room.0).await.map(|()| Done {})),
         Command::Rooms => line(id, rooms(node).await),
         Command::Nick { nick } => line(id, node.set_nick(nick).await.map(|()| Done {})),
@@ -65,7 +89,12 @@ pub(super) async fn answer(serving: &Serving, request: Request, mut turn: Option
         Command::Verify { target, confirm } => line(id, verify(node, target, confirm).await),
         Command::Doctor => line(id, node.diagnose().await.map(Diagnosis::from)),
         Command::Why { target } => line(id, why(node, target).await),
-        Command::Resolve { target } => line(id, node.resolve(target.0).await.map(|peer| Resolved { peer: Text(peer) })),
+        Command::Resolve { target } => line(
+            id,
+            node.resolve(target.0)
+                .await
+                .map(|peer| Resolved { peer: Text(peer) }),
+        ),
         Command::Subscribe => line(id, Ok::<_, Failure>(Done {})),
     }
 }
@@ -75,11 +104,18 @@ fn line<T: Serialize>(id: u64, outcome: Result<T, impl Into<Failure>>) -> String
         Ok(answer) => Outcome::Ok(answer),
         Err(error) => Outcome::Error(error.into()),
     };
-    to_line(&Answer { id: Some(id), outcome })
+    to_line(&Answer {
+        id: Some(id),
+        outcome,
+    })
 }
 
 fn pong(serving: &Serving) -> Pong {
-    Pong { pid: std::process::id(), home: serving.data_dir.clone(), version: env!("CARGO_PKG_VERSION").to_owned() }
+    Pong {
+        pid: std::process::id(),
+        home: serving.data_dir.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 fn allowed(fields: BodyFields) -> Result<Body, Failure> {
@@ -88,15 +124,28 @@ fn allowed(fields: BodyFields) -> Result<Body, Failure> {
     Ok(body)
 }
 
-/// A room's message goes to those who are there when it is queued: a node that has just started first looks around.
-async fn broadcast(node: &Node, room: Text<hobnob_protocol::RoomName>, body: Body) -> Result<Sent, SendError> {
+/// A room's message goes to those who are there when it is queued: a node that has just started
+/// first looks around.
+async fn broadcast(
+    node: &Node,
+    room: Text<hobnob_protocol::RoomName>,
+    body: Body,
+) -> Result<Sent, SendError> {
     node.settled().await;
     node.broadcast(room.0, body).await
 }
 
-async fn offer(node: &Node, target: Option<Text<Target>>, room: Option<Text<RoomName>>, path: PathBuf) -> Result<Sent, Failure> {
+async fn offer(
+    node: &Node,
+    target: Option<Text<Target>>,
+    room: Option<Text<RoomName>>,
+    path: PathBuf,
+) -> Result<Sent, Failure> {
     if !path.is_absolute() {
-        return Err(Failure::usage(format!("{} is no absolute path", path.display())));
+        return Err(Failure::usage(format!(
+            "{} is no absolute path",
+            path.display()
+        )));
     }
     match (target, room) {
         (Some(target), None) => Ok(node.offer(target.0, path).await?),
@@ -104,12 +153,21 @@ async fn offer(node: &Node, target: Option<Text<Target>>, room: Option<Text<Room
             node.settled().await;
             Ok(node.offer_in(room.0, path).await?)
         }
-        (Some(_), Some(_)) | (None, None) => Err(Failure::usage("an offer goes to either a target or a room")),
+        (Some(_), Some(_)) | (None, None) => {
+            Err(Failure::usage("an offer goes to either a target or a room"))
+        }
     }
 }
 
 async fn files(node: &Node) -> Result<FileList, Failure> {
-    Ok(FileList { files: node.files().await?.into_iter().map(FileLine::from).collect() })
+    Ok(FileList {
+        files: node
+            .files()
+            .await?
+            .into_iter()
+            .map(FileLine::from)
+            .collect(),
+    })
 }
 
 /// Waits until a queued message has come as far as was asked, its time is up, or waiting is over.
@@ -141,7 +199,14 @@ async fn peers(node: &Node, settle: bool) -> Result<PeerList, Failure> {
     if settle {
         node.settled().await;
     }
-    Ok(PeerList { peers: node.peers().await?.into_iter().map(PeerLine::from).collect() })
+    Ok(PeerList {
+        peers: node
+            .peers()
+            .await?
+            .into_iter()
+            .map(PeerLine::from)
+            .collect(),
+    })
 }
 
 async fn history(node: &Node, filter: HistoryFilter) -> Result<MessageList, Failure> {
@@ -149,8 +214,16 @@ async fn history(node: &Node, filter: HistoryFilter) -> Result<MessageList, Fail
     let limit = query.limit.unwrap_or(usize::MAX);
     let page = limit.min(HISTORY_PAGE_MAX);
     query.limit = Some(page);
-    let messages: Vec<_> = node.history(query).await?.into_iter().map(MessageLine::from).collect();
-    Ok(MessageList { more: page < limit && messages.len() == page, messages })
+    let messages: Vec<_> = node
+        .history(query)
+        .await?
+        .into_iter()
+        .map(MessageLine::from)
+        .collect();
+    Ok(MessageList {
+        more: page < limit && messages.len() == page,
+        messages,
+    })
 }
 
 /// Decides about whoever is meant.
@@ -172,7 +245,11 @@ async fn meant(node: &Node, target: Text<Target>) -> Result<PeerId, SendError> {
     }
 }
 
-async fn verify(node: &Node, target: Text<Target>, confirm: Option<bool>) -> Result<Verification, Failure> {
+async fn verify(
+    node: &Node,
+    target: Text<Target>,
+    confirm: Option<bool>,
+) -> Result<Verification, Failure> {
     let peer = meant(node, target).await?;
     let peer_line = match confirm {
         Some(true) => node.verify(peer).await?,
@@ -180,7 +257,10 @@ async fn verify(node: &Node, target: Text<Target>, confirm: Option<bool>) -> Res
         None => node.peer(peer).await?.ok_or(SendError::UnknownId(peer))?,
     };
     let words = node.words(peer).await.map(str::to_owned).to_vec();
-    Ok(Verification { peer: peer_line.into(), words })
+    Ok(Verification {
+        peer: peer_line.into(),
+        words,
+    })
 }
 
 async fn why(node: &Node, target: Text<Target>) -> Result<Diagnosis, Failure> {
@@ -188,9 +268,19 @@ async fn why(node: &Node, target: Text<Target>) -> Result<Diagnosis, Failure> {
 }
 
 async fn kick(node: &Node, target: Text<Target>) -> Result<Kicked, Failure> {
-    Ok(Kicked { peer: marked(node, target, Node::kick).await?, for_s: KICKED_FOR.as_secs() })
+    Ok(Kicked {
+        peer: marked(node, target, Node::kick).await?,
+        for_s: KICKED_FOR.as_secs(),
+    })
 }
 
 async fn rooms(node: &Node) -> Result<RoomList, Failure> {
-    Ok(RoomList { rooms: node.rooms().await?.into_iter().map(RoomLine::from).collect() })
+    Ok(RoomList {
+        rooms: node
+            .rooms()
+            .await?
+            .into_iter()
+            .map(RoomLine::from)
+            .collect(),
+    })
 }

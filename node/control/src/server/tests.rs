@@ -17,7 +17,11 @@ use hobnob_local::home::{Claim, Home};
 const LONG_MS: u64 = 600_000;
 
 fn config(home: &Home) -> Config {
-    Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..Config::new(home.data_dir()) }
+    Config {
+        listen: "127.0.0.1:0".parse().ok(),
+        mdns: false,
+        ..Config::new(home.data_dir())
+    }
 }
 
 async fn attached(dir: &Path) -> Attached {
@@ -27,12 +31,23 @@ async fn attached(dir: &Path) -> Attached {
 
 /// A direct message to somebody who never comes.
 fn send(text: &str, wait: DeliveryState, timeout_ms: u64) -> Command {
-    let target = Text(Target::Ticket(Ticket { id: PeerId::from_bytes([0x42; 32]), addrs: vec![], relays: vec![] }));
-    Command::Send { target, body: Body::Text(text.into()).into(), patience: Patience { wait, timeout_ms } }
+    let target = Text(Target::Ticket(Ticket {
+        id: PeerId::from_bytes([0x42; 32]),
+        addrs: vec![],
+        relays: vec![],
+    }));
+    Command::Send {
+        target,
+        body: Body::Text(text.into()).into(),
+        patience: Patience { wait, timeout_ms },
+    }
 }
 
 fn texts(messages: &[MessageLine]) -> Vec<&str> {
-    messages.iter().filter_map(|m| m.body.text.as_deref()).collect()
+    messages
+        .iter()
+        .filter_map(|m| m.body.text.as_deref())
+        .collect()
 }
 
 async fn line(stream: &mut BufReader<UnixStream>) -> String {
@@ -45,8 +60,16 @@ async fn line(stream: &mut BufReader<UnixStream>) -> String {
 async fn a_waiting_send_holds_up_nothing_behind_it() {
     let folder = tempfile::tempdir().unwrap();
     let ann = attached(folder.path()).await;
-    let waiting = ann.client.begin::<SentLine>(send("first", DeliveryState::Delivered, LONG_MS)).await.unwrap();
-    let second: SentLine = ann.client.ask(send("second", DeliveryState::Queued, LONG_MS)).await.unwrap();
+    let waiting = ann
+        .client
+        .begin::<SentLine>(send("first", DeliveryState::Delivered, LONG_MS))
+        .await
+        .unwrap();
+    let second: SentLine = ann
+        .client
+        .ask(send("second", DeliveryState::Queued, LONG_MS))
+        .await
+        .unwrap();
     assert_eq!(second.state, DeliveryState::Queued);
     let history = ann.client.history(HistoryFilter::default()).await.unwrap();
     assert_eq!(texts(&history), ["first", "second"]);
@@ -57,7 +80,11 @@ async fn a_waiting_send_holds_up_nothing_behind_it() {
 async fn a_send_that_is_not_delivered_in_time_says_how_far_it_came() {
     let folder = tempfile::tempdir().unwrap();
     let ann = attached(folder.path()).await;
-    let sent: SentLine = ann.client.ask(send("hi", DeliveryState::Delivered, 10)).await.unwrap();
+    let sent: SentLine = ann
+        .client
+        .ask(send("hi", DeliveryState::Delivered, 10))
+        .await
+        .unwrap();
     assert_eq!(sent.state, DeliveryState::Queued);
 }
 
@@ -68,14 +95,26 @@ async fn messages_are_queued_in_the_order_of_their_lines() {
     let expected: Vec<String> = (0..500).map(|n| format!("message {n}")).collect();
     let mut answers = Vec::new();
     for text in &expected {
-        answers.push(ann.client.begin::<SentLine>(send(text, DeliveryState::Queued, LONG_MS)).await.unwrap());
+        answers.push(
+            ann.client
+                .begin::<SentLine>(send(text, DeliveryState::Queued, LONG_MS))
+                .await
+                .unwrap(),
+        );
     }
     for answer in answers {
         answer.await.unwrap();
     }
     let history = ann.client.history(HistoryFilter::default()).await.unwrap();
     assert_eq!(texts(&history), expected);
-    let newest = ann.client.history(HistoryFilter { limit: Some(300), ..HistoryFilter::default() }).await.unwrap();
+    let newest = ann
+        .client
+        .history(HistoryFilter {
+            limit: Some(300),
+            ..HistoryFilter::default()
+        })
+        .await
+        .unwrap();
     assert_eq!(texts(&newest), expected[200..]);
 }
 
@@ -83,15 +122,33 @@ async fn messages_are_queued_in_the_order_of_their_lines() {
 async fn a_wrong_line_gets_an_error_and_the_connection_stays() {
     let folder = tempfile::tempdir().unwrap();
     let ann = attached(folder.path()).await;
-    let mut raw = BufReader::new(UnixStream::connect(folder.path().join("control.sock")).await.unwrap());
+    let mut raw = BufReader::new(
+        UnixStream::connect(folder.path().join("control.sock"))
+            .await
+            .unwrap(),
+    );
     let long = format!("{}\n", "x".repeat(REQUEST_BYTES_MAX + 1));
-    for (wrong, says) in [("{nonsense\n", "no request"), ("\u{0}\n", "no request"), (long.as_str(), "at most 262144 bytes")] {
+    for (wrong, says) in [
+        ("{nonsense\n", "no request"),
+        ("\u{0}\n", "no request"),
+        (long.as_str(), "at most 262144 bytes"),
+    ] {
         raw.write_all(wrong.as_bytes()).await.unwrap();
         let answer = line(&mut raw).await;
-        assert!(answer.starts_with(r#"{"id":null,"error":{"code":"usage","exit":2"#) && answer.contains(says), "{answer}");
+        assert!(
+            answer.starts_with(r#"{"id":null,"error":{"code":"usage","exit":2"#)
+                && answer.contains(says),
+            "{answer}"
+        );
     }
-    raw.write_all(b"{\"id\":9,\"cmd\":\"rooms\"}\n").await.unwrap();
-    assert!(line(&mut raw).await.starts_with(r##"{"id":9,"ok":{"rooms":[{"room":"#lobby","open":true,"##));
+    raw.write_all(b"{\"id\":9,\"cmd\":\"rooms\"}\n")
+        .await
+        .unwrap();
+    assert!(
+        line(&mut raw)
+            .await
+            .starts_with(r##"{"id":9,"ok":{"rooms":[{"room":"#lobby","open":true,"##)
+    );
     drop(ann);
 }
 
@@ -99,12 +156,22 @@ async fn a_wrong_line_gets_an_error_and_the_connection_stays() {
 async fn one_that_will_ask_no_more_still_gets_its_answers() {
     let folder = tempfile::tempdir().unwrap();
     let ann = attached(folder.path()).await;
-    let mut raw = UnixStream::connect(folder.path().join("control.sock")).await.unwrap();
-    raw.write_all(b"{\"id\":1,\"cmd\":\"part\",\"room\":\"lobby\"}\n{\"id\":2,\"cmd\":\"rooms\"}\n").await.unwrap();
+    let mut raw = UnixStream::connect(folder.path().join("control.sock"))
+        .await
+        .unwrap();
+    raw.write_all(
+        b"{\"id\":1,\"cmd\":\"part\",\"room\":\"lobby\"}\n{\"id\":2,\"cmd\":\"rooms\"}\n",
+    )
+    .await
+    .unwrap();
     raw.shutdown().await.unwrap();
     let mut answers = String::new();
     raw.read_to_string(&mut answers).await.unwrap();
-    assert!(answers.contains("{\"id\":1,\"ok\":{}}\n") && answers.contains("{\"id\":2,\"ok\":{\"rooms\":"), "{answers}");
+    assert!(
+        answers.contains("{\"id\":1,\"ok\":{}}\n")
+            && answers.contains("{\"id\":2,\"ok\":{\"rooms\":"),
+        "{answers}"
+    );
     drop(ann);
 }
 
@@ -114,19 +181,57 @@ async fn errors_tell_their_exit_code() {
     let ann = attached(folder.path()).await;
     let body = |text: &str| BodyFields::from(Body::Text(text.into()));
     let room = |room: &str| Text(room.parse::<RoomName>().unwrap());
-    let patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+    let patience = Patience {
+        wait: DeliveryState::Queued,
+        timeout_ms: 0,
+    };
     let nobody = || Text("nobody".parse::<Target>().unwrap());
     let cases = [
-        (Command::Broadcast { room: room("lobby"), body: body(""), patience }, 2),
-        (Command::Broadcast { room: room("lobby"), body: body(&"x".repeat(16 * 1024 + 1)), patience }, 2),
-        (Command::Broadcast { room: room("lobby"), body: BodyFields::default(), patience }, 2),
-        (Command::Send { target: nobody(), body: body("hi"), patience }, 3),
+        (
+            Command::Broadcast {
+                room: room("lobby"),
+                body: body(""),
+                patience,
+            },
+            2,
+        ),
+        (
+            Command::Broadcast {
+                room: room("lobby"),
+                body: body(&"x".repeat(16 * 1024 + 1)),
+                patience,
+            },
+            2,
+        ),
+        (
+            Command::Broadcast {
+                room: room("lobby"),
+                body: BodyFields::default(),
+                patience,
+            },
+            2,
+        ),
+        (
+            Command::Send {
+                target: nobody(),
+                body: body("hi"),
+                patience,
+            },
+            3,
+        ),
         (Command::Resolve { target: nobody() }, 3),
-        (Command::Part { room: room("elsewhere") }, 2),
+        (
+            Command::Part {
+                room: room("elsewhere"),
+            },
+            2,
+        ),
     ];
     for (command, exit) in cases {
         match ann.client.ask::<SentLine>(command.clone()).await {
-            Err(ClientError::Refused(failure)) => assert_eq!(failure.exit, exit, "{command:?}: {failure}"),
+            Err(ClientError::Refused(failure)) => {
+                assert_eq!(failure.exit, exit, "{command:?}: {failure}")
+            }
             other => panic!("{command:?}: {other:?}"),
         }
     }
@@ -137,7 +242,11 @@ async fn subscribers_hear_of_what_others_do() {
     let folder = tempfile::tempdir().unwrap();
     let ann = attached(folder.path()).await;
     let mut events = ann.client.events().await.unwrap();
-    let sent: SentLine = ann.client.ask(send("hi", DeliveryState::Queued, 0)).await.unwrap();
+    let sent: SentLine = ann
+        .client
+        .ask(send("hi", DeliveryState::Queued, 0))
+        .await
+        .unwrap();
     let own = loop {
         if let WireEvent::Message(message) = events.next().await.unwrap() {
             break message;
@@ -153,10 +262,18 @@ async fn subscribers_hear_of_what_others_do() {
 async fn two_at_once_on_one_home_share_one_node_which_stays_for_the_other() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = tokio::join!(attached(folder.path()), attached(folder.path()));
-    let (host, guest) = if one.host.is_some() { (one, two) } else { (two, one) };
+    let (host, guest) = if one.host.is_some() {
+        (one, two)
+    } else {
+        (two, one)
+    };
     assert!(host.host.is_some() && guest.host.is_none());
     let finish = tokio::spawn(host.finish());
-    let sent: SentLine = guest.client.ask(send("hi", DeliveryState::Delivered, 100)).await.unwrap();
+    let sent: SentLine = guest
+        .client
+        .ask(send("hi", DeliveryState::Delivered, 100))
+        .await
+        .unwrap();
     assert_eq!(sent.state, DeliveryState::Queued);
     assert!(!finish.is_finished());
     guest.finish().await;
@@ -174,7 +291,11 @@ async fn many_short_commands_on_one_home_lose_nothing() {
         let home = home.clone();
         tokio::spawn(async move {
             let attached = attach(&home, || config(&home)).await.unwrap();
-            let sent: SentLine = attached.client.ask(send(&n.to_string(), DeliveryState::Queued, 0)).await.unwrap();
+            let sent: SentLine = attached
+                .client
+                .ask(send(&n.to_string(), DeliveryState::Queued, 0))
+                .await
+                .unwrap();
             attached.finish().await;
             sent.id
         })
@@ -183,7 +304,11 @@ async fn many_short_commands_on_one_home_lose_nothing() {
     for command in commands.collect::<Vec<_>>() {
         ids.push(command.await.unwrap());
     }
-    let history = keeper.client.history(HistoryFilter::default()).await.unwrap();
+    let history = keeper
+        .client
+        .history(HistoryFilter::default())
+        .await
+        .unwrap();
     ids.sort();
     ids.dedup();
     assert_eq!((ids.len(), history.len()), (40, 40));
@@ -197,7 +322,11 @@ async fn nodes_that_come_and_go_hand_the_home_over() {
         let home = home.clone();
         tokio::spawn(async move {
             let attached = attach(&home, || config(&home)).await.unwrap();
-            attached.client.ask::<StatusLine>(Command::Status).await.unwrap();
+            attached
+                .client
+                .ask::<StatusLine>(Command::Status)
+                .await
+                .unwrap();
             attached.finish().await;
         })
     });
@@ -210,7 +339,11 @@ async fn nodes_that_come_and_go_hand_the_home_over() {
 async fn a_stop_answers_those_who_wait_and_frees_the_home() {
     let folder = tempfile::tempdir().unwrap();
     let ann = attached(folder.path()).await;
-    let waiting = ann.client.begin::<SentLine>(send("hi", DeliveryState::Delivered, LONG_MS)).await.unwrap();
+    let waiting = ann
+        .client
+        .begin::<SentLine>(send("hi", DeliveryState::Delivered, LONG_MS))
+        .await
+        .unwrap();
     ann.client.ask::<Pong>(Command::Ping).await.unwrap();
     let mut host = ann.host.unwrap();
     host.stop().await;
@@ -218,7 +351,10 @@ async fn a_stop_answers_those_who_wait_and_frees_the_home() {
     drop(host);
     let home = Home::at(folder.path()).unwrap();
     assert!(matches!(home.claim().unwrap(), Claim::Ours(_)));
-    assert!(matches!(ann.client.ask::<Pong>(Command::Ping).await, Err(ClientError::Lost)));
+    assert!(matches!(
+        ann.client.ask::<Pong>(Command::Ping).await,
+        Err(ClientError::Lost)
+    ));
 }
 
 #[tokio::test]
@@ -226,10 +362,16 @@ async fn a_client_that_left_keeps_no_node_alive() {
     let folder = tempfile::tempdir().unwrap();
     let ann = attached(folder.path()).await;
     let guest = attached(folder.path()).await;
-    let waiting = guest.client.begin::<SentLine>(send("hi", DeliveryState::Delivered, LONG_MS)).await.unwrap();
+    let waiting = guest
+        .client
+        .begin::<SentLine>(send("hi", DeliveryState::Delivered, LONG_MS))
+        .await
+        .unwrap();
     guest.client.ask::<Pong>(Command::Ping).await.unwrap();
     drop((waiting, guest));
-    tokio::time::timeout(Duration::from_secs(5), ann.finish()).await.expect("the guest has gone");
+    tokio::time::timeout(Duration::from_secs(5), ann.finish())
+        .await
+        .expect("the guest has gone");
 }
 
 #[tokio::test]
@@ -237,25 +379,61 @@ async fn commands_that_change_something_take_their_turn() {
     let folder = tempfile::tempdir().unwrap();
     let ann = attached(folder.path()).await;
     let room = Text("ops".parse::<RoomName>().unwrap());
-    let patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+    let patience = Patience {
+        wait: DeliveryState::Queued,
+        timeout_ms: 0,
+    };
     let body = Body::Text("hi".into()).into();
     let nick = Nickname::new("ann").unwrap();
-    let nicked = ann.client.begin::<Done>(Command::Nick { nick: nick.clone() }).await.unwrap();
-    let joined = ann.client.begin::<RoomLine>(Command::Join { room: room.clone(), secret: None }).await.unwrap();
-    let spoken = ann.client.begin::<SentLine>(Command::Broadcast { room, body, patience }).await.unwrap();
+    let nicked = ann
+        .client
+        .begin::<Done>(Command::Nick { nick: nick.clone() })
+        .await
+        .unwrap();
+    let joined = ann
+        .client
+        .begin::<RoomLine>(Command::Join {
+            room: room.clone(),
+            secret: None,
+        })
+        .await
+        .unwrap();
+    let spoken = ann
+        .client
+        .begin::<SentLine>(Command::Broadcast {
+            room,
+            body,
+            patience,
+        })
+        .await
+        .unwrap();
     assert!(nicked.await.is_ok() && joined.await.unwrap().open);
     assert_eq!(spoken.await.unwrap().to, []);
-    assert_eq!(ann.client.ask::<StatusLine>(Command::Status).await.unwrap().nick, nick);
+    assert_eq!(
+        ann.client
+            .ask::<StatusLine>(Command::Status)
+            .await
+            .unwrap()
+            .nick,
+        nick
+    );
 }
 
 #[tokio::test]
 async fn a_home_that_shares_its_socket_folder_never_speaks_as_another() {
     let folder = tempfile::tempdir().unwrap();
-    let [ann, bob] =
-        ["ann", "bob"].map(|name| Home::with_socket(&folder.path().join(name), &folder.path().join("run/control.sock")));
+    let [ann, bob] = ["ann", "bob"].map(|name| {
+        Home::with_socket(
+            &folder.path().join(name),
+            &folder.path().join("run/control.sock"),
+        )
+    });
     let _running = attach(&ann, || config(&ann)).await.unwrap();
     match attach(&bob, || config(&bob)).await {
-        Err(error) => assert!(error.to_string().contains("the node of another home"), "{error}"),
+        Err(error) => assert!(
+            error.to_string().contains("the node of another home"),
+            "{error}"
+        ),
         Ok(_) => panic!("ann's node answered for bob"),
     }
 }

@@ -49,7 +49,14 @@ pub struct CheckLine {
 
 impl From<Vec<Check>> for Diagnosis {
     fn from(checks: Vec<Check>) -> Self {
-        let line = |Check { check, verdict, code, kind, text, fix }| CheckLine {
+        let line = |Check {
+                        check,
+                        verdict,
+                        code,
+                        kind,
+                        text,
+                        fix,
+                    }| CheckLine {
             check: check.to_owned(),
             verdict,
             code: code.map(str::to_owned),
@@ -57,6 +64,8 @@ impl From<Vec<Check>> for Diagnosis {
             text,
             fix: fix.map(str::to_owned),
         };
-        Diagnosis { checks: checks.into_iter().map(line).collect() }
+        Diagnosis {
+            checks: checks.into_iter().map(line).collect(),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Lines that tell what is or what happened: the same on the control socket and wherever a command prints `--json`.
+//! Lines that tell what is or what happened: the same on the control socket and wherever a command
+//! prints `--json`.
 
 use std::net::SocketAddr;
 
@@ -8,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::file::{FileLine, OfferFields};
 use super::values::{Base64, Text, Time};
 use hobnob::{
-    ConversationRef, DeliveryState, Event, Marks, Message, MessageId, Notice, PathKind, PeerInfo, PeerState, RelayInfo, RoomInfo,
-    Sent, Status,
+    ConversationRef, DeliveryState, Event, Marks, Message, MessageId, Notice, PathKind, PeerInfo,
+    PeerState, RelayInfo, RoomInfo, Sent, Status,
 };
 
-/// The version in every line. It changes when a field is renamed or its meaning changes; fields may be added without.
+/// The version in every line. It changes when a field is renamed or its meaning changes; fields may
+/// be added without.
 ///
 /// ```
 /// use hobnob_control::wire::{EventLine, LINES_VERSION, WireEvent, to_line};
@@ -41,7 +43,10 @@ pub struct EventLine {
 
 impl From<WireEvent> for EventLine {
     fn from(event: WireEvent) -> Self {
-        EventLine { v: LINES_VERSION, event }
+        EventLine {
+            v: LINES_VERSION,
+            event,
+        }
     }
 }
 
@@ -80,7 +85,8 @@ pub enum WireEvent {
     File(Box<FileLine>),
     /// Something a user should be told.
     Notice(NoticeLine),
-    /// The reader was too slow: so many events before this line were left out. The messages are in the history.
+    /// The reader was too slow: so many events before this line were left out. The messages are in
+    /// the history.
     Lagged {
         /// How many.
         missed: u64,
@@ -370,10 +376,17 @@ pub struct NoticeLine {
 impl From<Event> for WireEvent {
     fn from(event: Event) -> Self {
         match event {
-            Event::Listening { peer, addrs } => WireEvent::Listening(ListeningLine { peer: Text(peer), addrs }),
+            Event::Listening { peer, addrs } => WireEvent::Listening(ListeningLine {
+                peer: Text(peer),
+                addrs,
+            }),
             Event::Peer(info) => WireEvent::Peer(info.into()),
             Event::Message(message) | Event::Own(message) => WireEvent::Message(message.into()),
-            Event::Receipt { id, peer, state } => WireEvent::Receipt(ReceiptLine { id: Text(id), peer: Text(peer), state }),
+            Event::Receipt { id, peer, state } => WireEvent::Receipt(ReceiptLine {
+                id: Text(id),
+                peer: Text(peer),
+                state,
+            }),
             Event::File(info) => WireEvent::File(Box::new(info.into())),
             Event::Notice(notice) => WireEvent::Notice(notice.into()),
         }
@@ -382,15 +395,39 @@ impl From<Event> for WireEvent {
 
 impl From<PeerInfo> for PeerLine {
     fn from(info: PeerInfo) -> Self {
-        let PeerInfo { peer, nick, name, state, path, addr, rtt_ms, lost, marks } = info;
+        let PeerInfo {
+            peer,
+            nick,
+            name,
+            state,
+            path,
+            addr,
+            rtt_ms,
+            lost,
+            marks,
+        } = info;
         let rtt_ms = rtt_ms.map(|ms| (ms * 1000.0).round() / 1000.0);
-        PeerLine { peer: Text(peer), nick, name, state, path, addr, rtt_ms, lost, marks: marks.into() }
+        PeerLine {
+            peer: Text(peer),
+            nick,
+            name,
+            state,
+            path,
+            addr,
+            rtt_ms,
+            lost,
+            marks: marks.into(),
+        }
     }
 }
 
 impl From<Marks> for MarksFields {
     fn from(marks: Marks) -> Self {
-        MarksFields { ignored: marks.ignored, blocked: marks.blocked, verified: marks.verified.is_some() }
+        MarksFields {
+            ignored: marks.ignored,
+            blocked: marks.blocked,
+            verified: marks.verified.is_some(),
+        }
     }
 }
 
@@ -413,27 +450,57 @@ impl SentLine {
     /// What is told of `sent` once it has come as far as `state`.
     pub fn new(sent: Sent, state: DeliveryState) -> SentLine {
         let to = sent.to.into_iter().map(Text).collect();
-        SentLine { id: Text(sent.id), conversation: Text(sent.conversation), to, state }
+        SentLine {
+            id: Text(sent.id),
+            conversation: Text(sent.conversation),
+            to,
+            state,
+        }
     }
 }
 
 impl From<RoomInfo> for RoomLine {
     fn from(info: RoomInfo) -> Self {
-        RoomLine { room: Text(info.name), open: info.open, here: info.here.into_iter().map(Text).collect() }
+        RoomLine {
+            room: Text(info.name),
+            open: info.open,
+            here: info.here.into_iter().map(Text).collect(),
+        }
     }
 }
 
 impl From<Notice> for NoticeLine {
     fn from(notice: Notice) -> Self {
-        let Notice { number, code, text, peer } = notice;
-        NoticeLine { number, code: code.to_owned(), text, peer: peer.map(Text) }
+        let Notice {
+            number,
+            code,
+            text,
+            peer,
+        } = notice;
+        NoticeLine {
+            number,
+            code: code.to_owned(),
+            text,
+            peer: peer.map(Text),
+        }
     }
 }
 
 impl From<RelayInfo> for RelayLine {
     fn from(info: RelayInfo) -> Self {
-        let RelayInfo { at, id, observed, why } = info;
-        RelayLine { at: Text(at), id: id.map(Text), up: observed.is_some(), observed, why }
+        let RelayInfo {
+            at,
+            id,
+            observed,
+            why,
+        } = info;
+        RelayLine {
+            at: Text(at),
+            id: id.map(Text),
+            up: observed.is_some(),
+            observed,
+            why,
+        }
     }
 }
 
@@ -454,12 +521,24 @@ impl From<Status> for StatusLine {
 impl From<Body> for BodyFields {
     fn from(body: Body) -> Self {
         match body {
-            Body::Text(text) => BodyFields { text: Some(text), ..BodyFields::default() },
-            Body::App { kind, bytes } => BodyFields { kind: Some(kind), bytes: Some(Base64(bytes)), ..BodyFields::default() },
-            Body::Offer(offer) => BodyFields { file: Some(Box::new(offer.into())), ..BodyFields::default() },
-            Body::Unknown { kind, bytes } => {
-                BodyFields { unknown: Some(kind), bytes: Some(Base64(bytes)), ..BodyFields::default() }
-            }
+            Body::Text(text) => BodyFields {
+                text: Some(text),
+                ..BodyFields::default()
+            },
+            Body::App { kind, bytes } => BodyFields {
+                kind: Some(kind),
+                bytes: Some(Base64(bytes)),
+                ..BodyFields::default()
+            },
+            Body::Offer(offer) => BodyFields {
+                file: Some(Box::new(offer.into())),
+                ..BodyFields::default()
+            },
+            Body::Unknown { kind, bytes } => BodyFields {
+                unknown: Some(kind),
+                bytes: Some(Base64(bytes)),
+                ..BodyFields::default()
+            },
         }
     }
 }
@@ -470,10 +549,20 @@ impl TryFrom<BodyFields> for Body {
     /// What a program may send: a text or an app message.
     fn try_from(fields: BodyFields) -> Result<Self, Self::Error> {
         match fields {
-            BodyFields { text: Some(text), file: None, kind: None, bytes: None, unknown: None } => Ok(Body::Text(text)),
-            BodyFields { text: None, file: None, kind: Some(kind), bytes: Some(Base64(bytes)), unknown: None } => {
-                Ok(Body::App { kind, bytes })
-            }
+            BodyFields {
+                text: Some(text),
+                file: None,
+                kind: None,
+                bytes: None,
+                unknown: None,
+            } => Ok(Body::Text(text)),
+            BodyFields {
+                text: None,
+                file: None,
+                kind: Some(kind),
+                bytes: Some(Base64(bytes)),
+                unknown: None,
+            } => Ok(Body::App { kind, bytes }),
             BodyFields { .. } => Err("a message has either text, or kind and bytes"),
         }
     }

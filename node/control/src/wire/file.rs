@@ -38,8 +38,8 @@ pub struct OfferFields {
     pub manifest: Option<u64>,
 }
 
-/// How things stand with an offered file: see [`FileInfo`]. A line comes when an offer is new, whenever its state changes, and a
-/// few times a second while it moves. Each tells everything anew.
+/// How things stand with an offered file: see [`FileInfo`]. A line comes when an offer is new,
+/// whenever its state changes, and a few times a second while it moves. Each tells everything anew.
 ///
 /// ```
 /// use hobnob::FileState;
@@ -138,9 +138,29 @@ pub struct FileList {
 
 impl From<Offer> for OfferFields {
     fn from(offer: Offer) -> Self {
-        let Offer { name, media, size, hash, folder } = offer;
-        let (files, manifest) = folder.map(|Folder { manifest_bytes, files }| (files, manifest_bytes)).unzip();
-        OfferFields { name, media, size, hash: Text(hash), files, manifest }
+        let Offer {
+            name,
+            media,
+            size,
+            hash,
+            folder,
+        } = offer;
+        let (files, manifest) = folder
+            .map(
+                |Folder {
+                     manifest_bytes,
+                     files,
+                 }| (files, manifest_bytes),
+            )
+            .unzip();
+        OfferFields {
+            name,
+            media,
+            size,
+            hash: Text(hash),
+            files,
+            manifest,
+        }
     }
 }
 
@@ -156,7 +176,10 @@ impl From<FileInfo> for FileLine {
             state: info.state,
             bytes: info.bytes,
             rate: info.rate,
-            left_s: info.rate.filter(|rate| *rate > 0).map(|rate| left.div_ceil(rate)),
+            left_s: info
+                .rate
+                .filter(|rate| *rate > 0)
+                .map(|rate| left.div_ceil(rate)),
             peers: info.peers.into_iter().map(Text).collect(),
             path: info.path,
             saved: info.place.map(shown),
@@ -169,12 +192,25 @@ impl From<FileInfo> for FileLine {
 }
 
 impl From<Picture> for PictureFields {
-    fn from(Picture { width, height, path }: Picture) -> Self {
-        PictureFields { width, height, path: shown(path) }
+    fn from(
+        Picture {
+            width,
+            height,
+            path,
+        }: Picture,
+    ) -> Self {
+        PictureFields {
+            width,
+            height,
+            path: shown(path),
+        }
     }
 }
 
 /// A path that is not UTF-8 can't be told in JSON: what can be shown of it is.
 fn shown(path: PathBuf) -> PathBuf {
-    path.into_os_string().into_string().unwrap_or_else(|path| path.to_string_lossy().into_owned()).into()
+    path.into_os_string()
+        .into_string()
+        .unwrap_or_else(|path| path.to_string_lossy().into_owned())
+        .into()
 }

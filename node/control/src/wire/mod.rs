@@ -1,8 +1,10 @@
 //! The JSON lines of the control socket.
 //!
-//! A request is one object on one line, `{"id":7,"cmd":"send","target":"bob","text":"hi"}`; the answer has the same id and either
-//! `ok` or `error`: `{"id":7,"ok":{…}}`, `{"id":7,"error":{"code":"no-such-peer","exit":3,"text":"…"}}`. Answers come as they are
-//! ready, not in the order of requests. After `subscribe` there are event lines between them, `{"v":1,"event":…}`.
+//! A request is one object on one line, `{"id":7,"cmd":"send","target":"bob","text":"hi"}`; the
+//! answer has the same id and either `ok` or `error`: `{"id":7,"ok":{…}}`,
+//! `{"id":7,"error":{"code":"no-such-peer","exit":3,"text":"…"}}`. Answers come as they are ready,
+//! not in the order of requests. After `subscribe` there are event lines between them,
+//! `{"v":1,"event":…}`.
 
 mod diagnosis;
 mod event;
@@ -15,14 +17,14 @@ use hobnob_protocol::{Nickname, PeerId, RoomName, Target, text};
 use serde::{Deserialize, Serialize};
 
 use hobnob::{
-    Cause, ConversationRef, DeliveryState, FileError, HistoryQuery, JoinError, MarkError, MessageId, NodeError, OfferError,
-    SendError,
+    Cause, ConversationRef, DeliveryState, FileError, HistoryQuery, JoinError, MarkError,
+    MessageId, NodeError, OfferError, SendError,
 };
 
 pub use diagnosis::{CheckLine, Diagnosis};
 pub use event::{
-    BodyFields, EventLine, LINES_VERSION, ListeningLine, MarksFields, MessageLine, NoticeLine, PeerLine, ReceiptLine, RelayLine,
-    RoomLine, SentLine, StatusLine, WireEvent,
+    BodyFields, EventLine, LINES_VERSION, ListeningLine, MarksFields, MessageLine, NoticeLine,
+    PeerLine, ReceiptLine, RelayLine, RoomLine, SentLine, StatusLine, WireEvent,
 };
 pub use file::{FileLine, FileList, OfferFields, PictureFields};
 pub use values::{Base64, Text, Time};
@@ -36,7 +38,8 @@ pub use values::{Base64, Text, Time};
 /// ```
 pub const REQUEST_BYTES_MAX: usize = 256 * 1024;
 
-/// Longest line a client reads, in bytes. Only a long list of peers comes near; a longer one ends the connection.
+/// Longest line a client reads, in bytes. Only a long list of peers comes near; a longer one ends
+/// the connection.
 ///
 /// ```
 /// use hobnob_local::line::Lines;
@@ -84,7 +87,8 @@ pub struct Request {
     pub command: Command,
 }
 
-/// What can be asked of a node, and what `ok` holds then. Those that change something are carried out in the order of their lines.
+/// What can be asked of a node, and what `ok` holds then. Those that change something are carried
+/// out in the order of their lines.
 ///
 /// ```
 /// use hobnob_control::wire::Command;
@@ -125,8 +129,8 @@ pub enum Command {
         #[serde(flatten)]
         patience: Patience,
     },
-    /// Offers the file or folder at a path of this machine, to a peer or in a room: [`SentLine`], as for a message. Its id is the
-    /// offer's. The answer comes once the file was read.
+    /// Offers the file or folder at a path of this machine, to a peer or in a room: [`SentLine`],
+    /// as for a message. Its id is the offer's. The answer comes once the file was read.
     Offer {
         /// To whom.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,7 +146,8 @@ pub enum Command {
     },
     /// Offers of files, and how things stand with them: [`FileList`].
     Files,
-    /// Fetches what was offered: [`Done`], once that is on disk; lines of the event `file` tell the rest.
+    /// Fetches what was offered: [`Done`], once that is on disk; lines of the event `file` tell the
+    /// rest.
     Accept {
         /// Which offer.
         offer: Text<MessageId>,
@@ -190,7 +195,8 @@ pub enum Command {
         /// Whose.
         target: Text<Target>,
     },
-    /// No session with a peer, and nothing of what it wrote shown or passed on: [`PeerLine`], once that is on disk.
+    /// No session with a peer, and nothing of what it wrote shown or passed on: [`PeerLine`], once
+    /// that is on disk.
     Block {
         /// Whom.
         target: Text<Target>,
@@ -209,7 +215,8 @@ pub enum Command {
     Verify {
         /// With whom.
         target: Text<Target>,
-        /// Whether they have been compared: `true` marks the peer as verified, `false` undoes that. None: no change.
+        /// Whether they have been compared: `true` marks the peer as verified, `false` undoes that.
+        /// None: no change.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confirm: Option<bool>,
     },
@@ -350,7 +357,8 @@ pub enum Outcome<T> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct Failure {
-    /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `no-such-message`, `refused`, `identity-mismatch`.
+    /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `no-such-message`, `refused`,
+    /// `identity-mismatch`.
     pub code: String,
     /// The exit code of a command that fails so.
     pub exit: u8,
@@ -407,8 +415,8 @@ pub struct PeerList {
 pub struct MessageList {
     /// Oldest first.
     pub messages: Vec<MessageLine>,
-    /// Whether there may be older ones: ask again, with `before` the first of these; or, of the oldest, newer ones: ask again with
-    /// `after` the last of these.
+    /// Whether there may be older ones: ask again, with `before` the first of these; or, of the
+    /// oldest, newer ones: ask again with `after` the last of these.
     pub more: bool,
 }
 
@@ -492,12 +500,20 @@ pub struct Done {}
 impl Failure {
     /// Something broke on this machine.
     pub fn fault(text: impl ToString) -> Failure {
-        Failure { code: "fault".into(), exit: 1, text: text.to_string() }
+        Failure {
+            code: "fault".into(),
+            exit: 1,
+            text: text.to_string(),
+        }
     }
 
     /// What was asked makes no sense.
     pub fn usage(text: impl ToString) -> Failure {
-        Failure { code: "usage".into(), exit: 2, text: text.to_string() }
+        Failure {
+            code: "usage".into(),
+            exit: 2,
+            text: text.to_string(),
+        }
     }
 }
 
@@ -511,7 +527,11 @@ impl From<SendError> for Failure {
             Cause::Refused => ("refused", 5),
             Cause::IdentityMismatch => ("identity-mismatch", 6),
         };
-        Failure { code: code.into(), exit, text }
+        Failure {
+            code: code.into(),
+            exit,
+            text,
+        }
     }
 }
 
@@ -527,7 +547,11 @@ impl From<MarkError> for Failure {
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
         match error {
-            NodeError::NoSuchMessage => Failure { code: "no-such-message".into(), exit: 1, text: error.to_string() },
+            NodeError::NoSuchMessage => Failure {
+                code: "no-such-message".into(),
+                exit: 1,
+                text: error.to_string(),
+            },
             NodeError::NoSuchConversation(_) => Failure::usage(error),
             NodeError::Stopped | NodeError::Store(_) => Failure::fault(error),
         }
@@ -537,7 +561,9 @@ impl From<NodeError> for Failure {
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         match error {
-            FileError::Path(_) | FileError::NoSuchOffer | FileError::Own | FileError::Here(_) => Failure::usage(error),
+            FileError::Path(_) | FileError::NoSuchOffer | FileError::Own | FileError::Here(_) => {
+                Failure::usage(error)
+            }
             FileError::TooMany(_)
             | FileError::NoRoom { .. }
             | FileError::Downloads { .. }
@@ -559,8 +585,12 @@ impl From<OfferError> for Failure {
 impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         match error {
-            JoinError::Secret(_) | JoinError::OtherSecret(_) | JoinError::NotInRoom(_) => Failure::usage(error),
-            JoinError::TooMany(_) | JoinError::Store(_) | JoinError::Stopped => Failure::fault(error),
+            JoinError::Secret(_) | JoinError::OtherSecret(_) | JoinError::NotInRoom(_) => {
+                Failure::usage(error)
+            }
+            JoinError::TooMany(_) | JoinError::Store(_) | JoinError::Stopped => {
+                Failure::fault(error)
+            }
         }
     }
 }
@@ -581,8 +611,13 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Answer<Done>> {
         id: Option<u64>,
     }
     serde_json::from_slice(line).map_err(|error| {
-        let id = serde_json::from_slice::<OnlyId>(line).ok().and_then(|only| only.id);
-        Answer { id, outcome: Outcome::Error(Failure::usage(format!("this is no request: {error}"))) }
+        let id = serde_json::from_slice::<OnlyId>(line)
+            .ok()
+            .and_then(|only| only.id);
+        Answer {
+            id,
+            outcome: Outcome::Error(Failure::usage(format!("this is no request: {error}"))),
+        }
     })
 }
 
@@ -595,7 +630,10 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Answer<Done>> {
 /// ```
 pub fn too_long() -> Answer<Done> {
     let text = format!("a request has at most {REQUEST_BYTES_MAX} bytes");
-    Answer { id: None, outcome: Outcome::Error(Failure::usage(text)) }
+    Answer {
+        id: None,
+        outcome: Outcome::Error(Failure::usage(text)),
+    }
 }
 
 /// One value as one line, line feed included, with nothing in it that could disturb a terminal.
@@ -607,7 +645,8 @@ pub fn too_long() -> Answer<Done> {
 /// assert!(line.ends_with("a bell \\u0007 and \\u202e\"}\n"), "{line}");
 /// ```
 pub fn to_line(value: &impl Serialize) -> String {
-    let json = serde_json::to_string(value).expect("the types here have only string keys, and nothing else can fail");
+    let json = serde_json::to_string(value)
+        .expect("the types here have only string keys, and nothing else can fail");
     let mut line = text::visible_json(&json).into_owned();
     line.push('\n');
     line

@@ -4,7 +4,10 @@ use hobnob_protocol::offer::Folder;
 use hobnob_protocol::{Body, ContentHash, LogId, Offer};
 
 use super::*;
-use hobnob::{Event, FileInfo, FileState, Marks, Message, Notice, PathKind, PeerInfo, PeerState, Picture, Sent};
+use hobnob::{
+    Event, FileInfo, FileState, Marks, Message, Notice, PathKind, PeerInfo, PeerState, Picture,
+    Sent,
+};
 
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
 const BOB: &str = "aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba";
@@ -14,7 +17,10 @@ fn id(byte: u8) -> PeerId {
 }
 
 fn message_id() -> MessageId {
-    MessageId { log: LogId(0xab), seq: 7 }
+    MessageId {
+        log: LogId(0xab),
+        seq: 7,
+    }
 }
 
 fn golden_id(line: &str) -> String {
@@ -24,8 +30,16 @@ fn golden_id(line: &str) -> String {
 /// The line means this command, and the command prints as a line that means the same.
 fn check_request(line: &str, command: Command) {
     let request = Request { id: 7, command };
-    assert_eq!(parse_request(golden_id(line).as_bytes()).as_ref(), Ok(&request), "{line}");
-    assert_eq!(parse_request(to_line(&request).as_bytes()), Ok(request), "{line}");
+    assert_eq!(
+        parse_request(golden_id(line).as_bytes()).as_ref(),
+        Ok(&request),
+        "{line}"
+    );
+    assert_eq!(
+        parse_request(to_line(&request).as_bytes()),
+        Ok(request),
+        "{line}"
+    );
 }
 
 fn check_event(event: impl Into<WireEvent>, line: &str) {
@@ -41,28 +55,52 @@ fn text(text: &str) -> BodyFields {
 
 #[test]
 fn requests_are_read_with_the_defaults_of_the_command_line() {
-    let patience = Patience { wait: DeliveryState::Delivered, timeout_ms: 10_000 };
+    let patience = Patience {
+        wait: DeliveryState::Delivered,
+        timeout_ms: 10_000,
+    };
     let bob = || Text(Target::Id(id(2)));
     check_request(r#"{"id":7,"cmd":"ping"}"#, Command::Ping);
     check_request(r#"{"id":7,"cmd":"status"}"#, Command::Status);
     check_request(
         r#"{"id":7,"cmd":"send","target":"BOB","text":"hi"}"#,
-        Command::Send { target: bob(), body: text("hi"), patience },
+        Command::Send {
+            target: bob(),
+            body: text("hi"),
+            patience,
+        },
     );
     check_request(
         r#"{"id":7,"cmd":"send","target":"bob","kind":"org.example.chess","bytes":"AQI=","wait":"queued","timeout_ms":5}"#,
         Command::Send {
             target: Text("bob".parse().unwrap()),
-            body: Body::App { kind: "org.example.chess".into(), bytes: vec![1, 2] }.into(),
-            patience: Patience { wait: DeliveryState::Queued, timeout_ms: 5 },
+            body: Body::App {
+                kind: "org.example.chess".into(),
+                bytes: vec![1, 2],
+            }
+            .into(),
+            patience: Patience {
+                wait: DeliveryState::Queued,
+                timeout_ms: 5,
+            },
         },
     );
     check_request(
         r#"{"id":7,"cmd":"broadcast","text":"hi"}"#,
-        Command::Broadcast { room: Text(RoomName::lobby()), body: text("hi"), patience },
+        Command::Broadcast {
+            room: Text(RoomName::lobby()),
+            body: text("hi"),
+            patience,
+        },
     );
-    check_request(r#"{"id":7,"cmd":"peers"}"#, Command::Peers { settle: false });
-    check_request(r#"{"id":7,"cmd":"history"}"#, Command::History(HistoryFilter::default()));
+    check_request(
+        r#"{"id":7,"cmd":"peers"}"#,
+        Command::Peers { settle: false },
+    );
+    check_request(
+        r#"{"id":7,"cmd":"history"}"#,
+        Command::History(HistoryFilter::default()),
+    );
     check_request(
         r##"{"id":7,"cmd":"history","conversation":"#ops","search":"x","since":"1970-01-01T00:00:01Z","before":"00000000000000ab-7","limit":5}"##,
         Command::History(HistoryFilter {
@@ -76,29 +114,76 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
     );
     check_request(
         r#"{"id":7,"cmd":"history","after":"00000000000000ab-7","oldest":true}"#,
-        Command::History(HistoryFilter { after: Some(Text(message_id())), oldest: true, ..HistoryFilter::default() }),
+        Command::History(HistoryFilter {
+            after: Some(Text(message_id())),
+            oldest: true,
+            ..HistoryFilter::default()
+        }),
     );
     check_request(
         r#"{"id":7,"cmd":"join","room":"ops","secret":"czNjcmV0"}"#,
-        Command::Join { room: Text("ops".parse().unwrap()), secret: Some(Base64(b"s3cret".to_vec())) },
+        Command::Join {
+            room: Text("ops".parse().unwrap()),
+            secret: Some(Base64(b"s3cret".to_vec())),
+        },
     );
-    check_request(r##"{"id":7,"cmd":"part","room":"#ops"}"##, Command::Part { room: Text("ops".parse().unwrap()) });
+    check_request(
+        r##"{"id":7,"cmd":"part","room":"#ops"}"##,
+        Command::Part {
+            room: Text("ops".parse().unwrap()),
+        },
+    );
     check_request(r#"{"id":7,"cmd":"rooms"}"#, Command::Rooms);
-    check_request(r#"{"id":7,"cmd":"nick","nick":"ann"}"#, Command::Nick { nick: Nickname::new("ann").unwrap() });
-    check_request(r#"{"id":7,"cmd":"ignore","target":"BOB"}"#, Command::Ignore { target: bob() });
-    check_request(r#"{"id":7,"cmd":"unignore","target":"BOB"}"#, Command::Unignore { target: bob() });
-    check_request(r#"{"id":7,"cmd":"block","target":"BOB"}"#, Command::Block { target: bob() });
-    check_request(r#"{"id":7,"cmd":"unblock","target":"BOB"}"#, Command::Unblock { target: bob() });
-    check_request(r#"{"id":7,"cmd":"kick","target":"BOB"}"#, Command::Kick { target: bob() });
-    check_request(r#"{"id":7,"cmd":"verify","target":"BOB"}"#, Command::Verify { target: bob(), confirm: None });
+    check_request(
+        r#"{"id":7,"cmd":"nick","nick":"ann"}"#,
+        Command::Nick {
+            nick: Nickname::new("ann").unwrap(),
+        },
+    );
+    check_request(
+        r#"{"id":7,"cmd":"ignore","target":"BOB"}"#,
+        Command::Ignore { target: bob() },
+    );
+    check_request(
+        r#"{"id":7,"cmd":"unignore","target":"BOB"}"#,
+        Command::Unignore { target: bob() },
+    );
+    check_request(
+        r#"{"id":7,"cmd":"block","target":"BOB"}"#,
+        Command::Block { target: bob() },
+    );
+    check_request(
+        r#"{"id":7,"cmd":"unblock","target":"BOB"}"#,
+        Command::Unblock { target: bob() },
+    );
+    check_request(
+        r#"{"id":7,"cmd":"kick","target":"BOB"}"#,
+        Command::Kick { target: bob() },
+    );
+    check_request(
+        r#"{"id":7,"cmd":"verify","target":"BOB"}"#,
+        Command::Verify {
+            target: bob(),
+            confirm: None,
+        },
+    );
     check_request(
         r#"{"id":7,"cmd":"verify","target":"BOB","confirm":true}"#,
-        Command::Verify { target: bob(), confirm: Some(true) },
+        Command::Verify {
+            target: bob(),
+            confirm: Some(true),
+        },
     );
     check_request(r#"{"id":7,"cmd":"doctor"}"#, Command::Doctor);
-    check_request(r#"{"id":7,"cmd":"why","target":"BOB"}"#, Command::Why { target: bob() });
+    check_request(
+        r#"{"id":7,"cmd":"why","target":"BOB"}"#,
+        Command::Why { target: bob() },
+    );
     check_request(r#"{"id":7,"cmd":"subscribe"}"#, Command::Subscribe);
-    check_request(r#"{"id":7,"cmd":"resolve","target":"BOB"}"#, Command::Resolve { target: bob() });
+    check_request(
+        r#"{"id":7,"cmd":"resolve","target":"BOB"}"#,
+        Command::Resolve { target: bob() },
+    );
 }
 
 #[test]
@@ -106,13 +191,33 @@ fn a_line_that_is_no_request_is_answered_with_what_is_wrong_and_its_id_where_it_
     let cases = [
         ("nonsense", None, "expected"),
         (r#"{"cmd":"ping"}"#, None, "missing field `id`"),
-        (r#"{"id":4,"cmd":"dance"}"#, Some(4), "unknown variant `dance`"),
-        (r#"{"id":4,"cmd":"send","target":"host:0","text":"x"}"#, Some(4), "has no valid port"),
-        (r#"{"id":4,"cmd":"send","target":"bob","text":"x","wait":"soon"}"#, Some(4), "queued, sent, delivered"),
-        (r#"{"id":4,"cmd":"join","room":"ops","secret":"?"}"#, Some(4), "base64"),
+        (
+            r#"{"id":4,"cmd":"dance"}"#,
+            Some(4),
+            "unknown variant `dance`",
+        ),
+        (
+            r#"{"id":4,"cmd":"send","target":"host:0","text":"x"}"#,
+            Some(4),
+            "has no valid port",
+        ),
+        (
+            r#"{"id":4,"cmd":"send","target":"bob","text":"x","wait":"soon"}"#,
+            Some(4),
+            "queued, sent, delivered",
+        ),
+        (
+            r#"{"id":4,"cmd":"join","room":"ops","secret":"?"}"#,
+            Some(4),
+            "base64",
+        ),
     ];
     for (line, asker, says) in cases {
-        let Answer { id, outcome: Outcome::Error(failure) } = parse_request(line.as_bytes()).expect_err(line) else {
+        let Answer {
+            id,
+            outcome: Outcome::Error(failure),
+        } = parse_request(line.as_bytes()).expect_err(line)
+        else {
             panic!("{line} was read")
         };
         assert_eq!((id, failure.exit), (asker, 2), "{line}");
@@ -122,21 +227,44 @@ fn a_line_that_is_no_request_is_answered_with_what_is_wrong_and_its_id_where_it_
 
 #[test]
 fn a_body_is_a_text_or_an_app_message_and_not_both() {
-    for wrong in [BodyFields::default(), BodyFields { kind: Some("k".into()), ..text("x") }] {
+    for wrong in [
+        BodyFields::default(),
+        BodyFields {
+            kind: Some("k".into()),
+            ..text("x")
+        },
+    ] {
         assert!(Body::try_from(wrong).is_err());
     }
-    for body in [Body::Text("x".into()), Body::App { kind: "k".into(), bytes: vec![0] }] {
+    for body in [
+        Body::Text("x".into()),
+        Body::App {
+            kind: "k".into(),
+            bytes: vec![0],
+        },
+    ] {
         assert_eq!(Body::try_from(BodyFields::from(body.clone())), Ok(body));
     }
 }
 
 #[test]
 fn answers() {
-    let ok = Answer { id: Some(7), outcome: Outcome::Ok(Done {}) };
+    let ok = Answer {
+        id: Some(7),
+        outcome: Outcome::Ok(Done {}),
+    };
     assert_eq!(to_line(&ok), "{\"id\":7,\"ok\":{}}\n");
-    let failure = Failure { code: "no-such-peer".into(), exit: 3, text: "nobody".into() };
-    let error = Answer::<Done> { id: None, outcome: Outcome::Error(failure) };
-    let line = "{\"id\":null,\"error\":{\"code\":\"no-such-peer\",\"exit\":3,\"text\":\"nobody\"}}\n";
+    let failure = Failure {
+        code: "no-such-peer".into(),
+        exit: 3,
+        text: "nobody".into(),
+    };
+    let error = Answer::<Done> {
+        id: None,
+        outcome: Outcome::Error(failure),
+    };
+    let line =
+        "{\"id\":null,\"error\":{\"code\":\"no-such-peer\",\"exit\":3,\"text\":\"nobody\"}}\n";
     assert_eq!(to_line(&error), line);
     assert_eq!(serde_json::from_str::<Answer<Done>>(line).unwrap(), error);
 }
@@ -144,27 +272,50 @@ fn answers() {
 #[test]
 fn event_lines() {
     check_event(
-        Event::Listening { peer: id(1), addrs: vec!["[::1]:4626".parse().unwrap()] },
+        Event::Listening {
+            peer: id(1),
+            addrs: vec!["[::1]:4626".parse().unwrap()],
+        },
         r#"{"v":1,"event":"listening","peer":"ANN","addrs":["[::1]:4626"]}"#,
     );
     check_event(
-        Event::Receipt { id: message_id(), peer: id(2), state: DeliveryState::Delivered },
+        Event::Receipt {
+            id: message_id(),
+            peer: id(2),
+            state: DeliveryState::Delivered,
+        },
         r#"{"v":1,"event":"receipt","id":"00000000000000ab-7","peer":"BOB","state":"delivered"}"#,
     );
     check_event(
-        Event::Notice(Notice { number: 1, code: "clock", text: "Your clock is wrong.".into(), peer: None }),
+        Event::Notice(Notice {
+            number: 1,
+            code: "clock",
+            text: "Your clock is wrong.".into(),
+            peer: None,
+        }),
         r#"{"v":1,"event":"notice","number":1,"code":"clock","text":"Your clock is wrong.","peer":null}"#,
     );
-    let sent = Sent { id: message_id(), conversation: ConversationRef::Direct(id(2)), to: vec![id(2)] };
+    let sent = Sent {
+        id: message_id(),
+        conversation: ConversationRef::Direct(id(2)),
+        to: vec![id(2)],
+    };
     check_event(
         WireEvent::Sent(SentLine::new(sent, DeliveryState::Queued)),
         r#"{"v":1,"event":"sent","id":"00000000000000ab-7","conversation":"@BOB","to":["BOB"],"state":"queued"}"#,
     );
     check_event(
-        WireEvent::Room(RoomLine { room: Text(RoomName::lobby()), open: true, here: vec![Text(id(2))] }),
+        WireEvent::Room(RoomLine {
+            room: Text(RoomName::lobby()),
+            open: true,
+            here: vec![Text(id(2))],
+        }),
         r##"{"v":1,"event":"room","room":"#lobby","open":true,"here":["BOB"]}"##,
     );
-    check_event(WireEvent::Lagged { missed: 3 }, r#"{"v":1,"event":"lagged","missed":3}"#);
+    check_event(
+        WireEvent::Lagged { missed: 3 },
+        r#"{"v":1,"event":"lagged","missed":3}"#,
+    );
     check_event(WireEvent::Goodbye, r#"{"v":1,"event":"goodbye"}"#);
 }
 
@@ -179,7 +330,11 @@ fn peer_lines() {
         addr: "10.0.0.2:4626".parse().ok(),
         rtt_ms: Some(1.234_567_8),
         lost: false,
-        marks: Marks { ignored: true, blocked: true, verified: Nickname::new("bob").ok() },
+        marks: Marks {
+            ignored: true,
+            blocked: true,
+            verified: Nickname::new("bob").ok(),
+        },
     };
     check_event(
         Event::Peer(here),
@@ -214,9 +369,21 @@ fn message_lines_are_safe_for_a_terminal_and_keep_their_value() {
         received_at_ms: 0,
         state: None,
     };
-    let own =
-        Message { state: Some(DeliveryState::Sent), body: Body::App { kind: "k".into(), bytes: vec![1] }, ..message.clone() };
-    let unknown = Message { body: Body::Unknown { kind: 9, bytes: vec![1] }, ..message.clone() };
+    let own = Message {
+        state: Some(DeliveryState::Sent),
+        body: Body::App {
+            kind: "k".into(),
+            bytes: vec![1],
+        },
+        ..message.clone()
+    };
+    let unknown = Message {
+        body: Body::Unknown {
+            kind: 9,
+            bytes: vec![1],
+        },
+        ..message.clone()
+    };
     check_event(
         Event::Message(message),
         r##"{"v":1,"event":"message","id":"00000000000000ab-7","conversation":"#lobby","from":"ANN","nick":"ann","text":"a\u001b\u202eb","sent_at":"2026-11-20T13:03:09.042Z","received_at":"1970-01-01T00:00:00.000Z"}"##,
@@ -233,14 +400,24 @@ fn message_lines_are_safe_for_a_terminal_and_keep_their_value() {
 
 #[test]
 fn a_line_of_a_newer_version_is_no_error() {
-    let line: EventLine = serde_json::from_str(r#"{"v":1,"event":"weather","sky":"blue"}"#).unwrap();
+    let line: EventLine =
+        serde_json::from_str(r#"{"v":1,"event":"weather","sky":"blue"}"#).unwrap();
     assert_eq!(line.event, WireEvent::Unknown);
 }
 
 #[test]
 fn file_lines() {
-    let folder = Some(Folder { manifest_bytes: 9, files: 2 });
-    let offer = Offer { name: "a".into(), media: "b/c".into(), size: 300, hash: ContentHash([7; 32]), folder };
+    let folder = Some(Folder {
+        manifest_bytes: 9,
+        files: 2,
+    });
+    let offer = Offer {
+        name: "a".into(),
+        media: "b/c".into(),
+        size: 300,
+        hash: ContentHash([7; 32]),
+        folder,
+    };
     let moving = FileInfo {
         id: message_id(),
         conversation: ConversationRef::Direct(id(1)),
@@ -265,14 +442,21 @@ fn file_lines() {
     );
     check_event(Event::File(moving.clone()), &line);
     let done = FileInfo {
-        offer: Offer { folder: None, ..offer },
+        offer: Offer {
+            folder: None,
+            ..offer
+        },
         state: FileState::Done,
         bytes: 300,
         rate: None,
         peers: vec![],
         path: None,
         place: Some("/d/a".into()),
-        picture: Some(Picture { width: 1920, height: 1080, path: "/d/a".into() }),
+        picture: Some(Picture {
+            width: 1920,
+            height: 1080,
+            path: "/d/a".into(),
+        }),
         ..moving
     };
     let line = format!(
@@ -283,13 +467,31 @@ fn file_lines() {
 
 #[test]
 fn requests_about_files() {
-    let patience = Patience { wait: DeliveryState::Delivered, timeout_ms: 10_000 };
+    let patience = Patience {
+        wait: DeliveryState::Delivered,
+        timeout_ms: 10_000,
+    };
     let (target, path) = (Some(Text(Target::Id(id(2)))), PathBuf::from("/d/a"));
     check_request(
         r#"{"id":7,"cmd":"offer","target":"BOB","path":"/d/a"}"#,
-        Command::Offer { target, room: None, path, patience },
+        Command::Offer {
+            target,
+            room: None,
+            path,
+            patience,
+        },
     );
     check_request(r#"{"id":7,"cmd":"files"}"#, Command::Files);
-    check_request(r#"{"id":7,"cmd":"accept","offer":"00000000000000ab-7"}"#, Command::Accept { offer: Text(message_id()) });
-    check_request(r#"{"id":7,"cmd":"decline","offer":"00000000000000ab-7"}"#, Command::Decline { offer: Text(message_id()) });
+    check_request(
+        r#"{"id":7,"cmd":"accept","offer":"00000000000000ab-7"}"#,
+        Command::Accept {
+            offer: Text(message_id()),
+        },
+    );
+    check_request(
+        r#"{"id":7,"cmd":"decline","offer":"00000000000000ab-7"}"#,
+        Command::Decline {
+            offer: Text(message_id()),
+        },
+    );
 }

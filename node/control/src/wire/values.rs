@@ -1,4 +1,5 @@
-//! How single values are written in JSON: ids and names as their text form, times as RFC 3339, bytes as base64.
+//! How single values are written in JSON: ids and names as their text form, times as RFC 3339,
+//! bytes as base64.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,11 +30,15 @@ impl<T: fmt::Display> Serialize for Text<T> {
 
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map(Text).map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map(Text)
+            .map_err(D::Error::custom)
     }
 }
 
-/// A moment, in milliseconds since the Unix epoch; travels as RFC 3339 in UTC, `2026-11-20T13:03:09.042Z`.
+/// A moment, in milliseconds since the Unix epoch; travels as RFC 3339 in UTC,
+/// `2026-11-20T13:03:09.042Z`.
 ///
 /// ```
 /// use hobnob_control::wire::Time;
@@ -47,9 +52,13 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
 pub struct Time(pub u64);
 
 impl Time {
-    /// The same moment for jiff; one past the year 9999, which only a broken clock says, becomes the last that can be written.
+    /// The same moment for jiff; one past the year 9999, which only a broken clock says, becomes
+    /// the last that can be written.
     pub fn timestamp(self) -> Timestamp {
-        i64::try_from(self.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
+        i64::try_from(self.0)
+            .ok()
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+            .unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -69,7 +78,9 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse::<Timestamp>().map(Time::from).map_err(|_| D::Error::custom("a time is written as 2026-11-20T13:03:09Z"))
+        text.parse::<Timestamp>()
+            .map(Time::from)
+            .map_err(|_| D::Error::custom("a time is written as 2026-11-20T13:03:09Z"))
     }
 }
 
@@ -93,7 +104,10 @@ impl Serialize for Base64 {
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        BASE64.decode(text.as_bytes()).map(Base64).map_err(|_| D::Error::custom("bytes are written as base64 with padding"))
+        BASE64
+            .decode(text.as_bytes())
+            .map(Base64)
+            .map_err(|_| D::Error::custom("bytes are written as base64 with padding"))
     }
 }
 
@@ -106,7 +120,14 @@ mod tests {
         let json = |ms| serde_json::to_string(&Time(ms)).unwrap();
         assert_eq!(json(1_795_179_789_042), r#""2026-11-20T13:03:09.042Z""#);
         assert_eq!(json(0), r#""1970-01-01T00:00:00.000Z""#);
-        assert!(json(u64::MAX).starts_with(r#""9999-12-30"#), "{}", json(u64::MAX));
-        assert_eq!(serde_json::from_str::<Time>(r#""2026-11-20T14:03:09.042+01:00""#).unwrap(), Time(1_795_179_789_042));
+        assert!(
+            json(u64::MAX).starts_with(r#""9999-12-30"#),
+            "{}",
+            json(u64::MAX)
+        );
+        assert_eq!(
+            serde_json::from_str::<Time>(r#""2026-11-20T14:03:09.042+01:00""#).unwrap(),
+            Time(1_795_179_789_042)
+        );
     }
 }

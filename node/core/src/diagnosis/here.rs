@@ -23,7 +23,12 @@ pub fn judge(evidence: &Evidence) -> Vec<Check> {
     checks.extend(multicast(evidence, udp_blocked));
     checks.extend(isolated(evidence));
     checks.extend(reach::judge(evidence));
-    checks.extend(evidence.relays.iter().map(|relay| self::relay(relay, udp_blocked)));
+    checks.extend(
+        evidence
+            .relays
+            .iter()
+            .map(|relay| self::relay(relay, udp_blocked)),
+    );
     checks.push(clock(evidence));
     checks.push(disk(evidence));
     checks
@@ -46,11 +51,21 @@ fn port(evidence: &Evidence) -> Check {
 }
 
 fn networks(evidence: &Evidence) -> Check {
-    let names: BTreeSet<&str> = evidence.networks.iter().filter(|it| !it.vpn).map(|it| it.interface.as_str()).collect();
+    let names: BTreeSet<&str> = evidence
+        .networks
+        .iter()
+        .filter(|it| !it.vpn)
+        .map(|it| it.interface.as_str())
+        .collect();
     let names: Vec<&str> = names.into_iter().collect();
     if evidence.networks.is_empty() {
         let fix = "connect this machine to a network: a cable, or Wi-Fi";
-        return Check::problem("networks", "no-network", "no network interface but loopback is up", fix);
+        return Check::problem(
+            "networks",
+            "no-network",
+            "no network interface but loopback is up",
+            fix,
+        );
     }
     if let Some(vpn) = evidence.networks.iter().find(|it| it.vpn && it.to_internet) {
         let text = format!(
@@ -70,17 +85,28 @@ fn networks(evidence: &Evidence) -> Check {
             );
             Check::note("networks", "several-networks", text)
         }
-        _ => Check::fine("networks", format!("on one network, by {}", names.join(", "))),
+        _ => Check::fine(
+            "networks",
+            format!("on one network, by {}", names.join(", ")),
+        ),
     }
 }
 
 /// UDP as such: whether anything at all comes back over it.
 fn udp(evidence: &Evidence) -> Check {
-    let relayed = evidence.relays.iter().any(|relay| matches!(relay.state, RelayState::Up(..)));
+    let relayed = evidence
+        .relays
+        .iter()
+        .any(|relay| matches!(relay.state, RelayState::Up(..)));
     if relayed || !evidence.sessions.is_empty() {
         return Check::fine("udp", "datagrams go out and come back");
     }
-    let probes = || evidence.relays.iter().filter_map(|relay| Some((&relay.at, relay.probe?)));
+    let probes = || {
+        evidence
+            .relays
+            .iter()
+            .filter_map(|relay| Some((&relay.at, relay.probe?)))
+    };
     if probes().any(|(_, (udp, _))| udp != Answer::Silent) {
         return Check::fine("udp", "datagrams go out and come back");
     }
@@ -100,7 +126,8 @@ fn udp(evidence: &Evidence) -> Check {
     }
 }
 
-/// Multicast, by interface: whether those who are known to be there, and to announce themselves, are heard.
+/// Multicast, by interface: whether those who are known to be there, and to announce themselves,
+/// are heard.
 fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<Check> {
     if !evidence.mdns {
         let text = "this node was told not to look for peers on the local network: --mdns, or mdns = true in the file that `hobnob config --path` names, \
@@ -108,7 +135,11 @@ fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<Check> {
         return vec![Check::note("multicast", "mdns-off", text)];
     }
     let mut there: BTreeMap<&str, Vec<&Session>> = BTreeMap::new();
-    for session in evidence.sessions.iter().filter(|it| it.discoverable && !it.relayed && it.age >= SETTLED_AFTER) {
+    for session in evidence
+        .sessions
+        .iter()
+        .filter(|it| it.discoverable && !it.relayed && it.age >= SETTLED_AFTER)
+    {
         if let Some(interface) = &session.interface {
             there.entry(interface).or_default().push(session);
         }
@@ -120,7 +151,10 @@ fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<Check> {
     }
     let verdict = |(interface, sessions): (&str, Vec<&Session>)| {
         if let Some(heard) = sessions.iter().find(|it| it.heard) {
-            return Check::fine("multicast", format!("on {interface}, {} was found by mDNS", heard.name));
+            return Check::fine(
+                "multicast",
+                format!("on {interface}, {} was found by mDNS", heard.name),
+            );
         }
         Check::problem(
             "multicast",
@@ -137,7 +171,8 @@ fn multicast(evidence: &Evidence, udp_blocked: bool) -> Vec<Check> {
     there.into_iter().map(verdict).collect()
 }
 
-/// Peers that share our network, as their addresses and ours say, and can be reached through a relay only.
+/// Peers that share our network, as their addresses and ours say, and can be reached through a
+/// relay only.
 fn isolated(evidence: &Evidence) -> Option<Check> {
     let kept_apart = |it: &&Session| it.relayed && it.same_network && it.age >= SETTLED_AFTER;
     let session = evidence.sessions.iter().find(kept_apart)?;
@@ -157,7 +192,9 @@ fn relay(relay: &Relay, udp_blocked: bool) -> Check {
     let at = &relay.at;
     match &relay.state {
         RelayState::Up(..) => Check::fine("relay", format!("registered at {at}")),
-        RelayState::Connecting if relay.probe.is_none() => Check::unknown("relay", format!("{at} has not answered yet")),
+        RelayState::Connecting if relay.probe.is_none() => {
+            Check::unknown("relay", format!("{at} has not answered yet"))
+        }
         RelayState::NoAddress(why) => Check::problem(
             "relay",
             "relay-name",
@@ -167,7 +204,9 @@ fn relay(relay: &Relay, udp_blocked: bool) -> Check {
         RelayState::OtherIdentity => Check::problem(
             "relay",
             "relay-identity",
-            format!("what answers at {at} proves another identity than the one that is known: nothing was sent to it"),
+            format!(
+                "what answers at {at} proves another identity than the one that is known: nothing was sent to it"
+            ),
             "ask its operator; if the relay has a new key, name it as --relay NEW-ID@HOST:PORT",
         ),
         RelayState::Refused(why) => Check::problem(
@@ -183,7 +222,9 @@ fn relay(relay: &Relay, udp_blocked: bool) -> Check {
 fn unreachable(relay: &Relay, udp_blocked: bool) -> Check {
     let at = &relay.at;
     match relay.probe {
-        _ if udp_blocked => Check::unknown("relay", format!("{at} can't be asked while UDP is blocked")),
+        _ if udp_blocked => {
+            Check::unknown("relay", format!("{at} can't be asked while UDP is blocked"))
+        }
         Some((Answer::Refused, _)) => Check::problem(
             "relay",
             "relay-down",
@@ -193,36 +234,52 @@ fn unreachable(relay: &Relay, udp_blocked: bool) -> Check {
         Some((Answer::Silent, Answer::Refused | Answer::Answered)) => Check::problem(
             "relay",
             "relay-filtered",
-            format!("the machine at {at} is there, and its UDP port does not answer, while UDP works elsewhere"),
+            format!(
+                "the machine at {at} is there, and its UDP port does not answer, while UDP works elsewhere"
+            ),
             "open the relay's UDP port in the firewall of its machine",
         ),
-        Some((Answer::Answered, _)) => Check::unknown("relay", format!("{at} answers, and there is no connection with it yet")),
+        Some((Answer::Answered, _)) => Check::unknown(
+            "relay",
+            format!("{at} answers, and there is no connection with it yet"),
+        ),
         Some((Answer::Silent, Answer::Silent)) | None => Check::unknown(
             "relay",
-            format!("{at} answers neither over UDP nor over TCP: it is off, or a firewall drops everything"),
+            format!(
+                "{at} answers neither over UDP nor over TCP: it is off, or a firewall drops everything"
+            ),
         ),
     }
 }
 
 /// One clock that differs may be either's; where most differ from ours alike, it is ours.
 fn clock(evidence: &Evidence) -> Check {
-    let ahead: Vec<i64> = evidence.sessions.iter().map(|session| session.clock_ahead_ms).collect();
+    let ahead: Vec<i64> = evidence
+        .sessions
+        .iter()
+        .map(|session| session.clock_ahead_ms)
+        .collect();
     let differ = |ms: &&i64| ms.unsigned_abs() >= CLOCK_DIFFERENCE_MS;
     let off: Vec<i64> = ahead.iter().filter(differ).copied().collect();
     match (ahead.len(), off.as_slice()) {
         (0, _) => Check::unknown("clock", "nobody is here to compare clocks with"),
         (_, []) => Check::fine("clock", "agrees with the peers'"),
-        (1, [_]) => Check::unknown("clock", "differs from the only peer's: one of the two is wrong"),
-        (all, off) if 2 * off.len() > all && off.iter().all(|ms| (*ms > 0) == (off[0] > 0)) => Check::problem(
+        (1, [_]) => Check::unknown(
             "clock",
-            "clock",
-            format!(
-                "this machine's clock is {} {} the others'",
-                span(off[0].unsigned_abs()),
-                if off[0] > 0 { "behind" } else { "ahead of" }
-            ),
-            "set this machine's clock, and let it be kept right (timedatectl set-ntp true); messages keep their order meanwhile",
+            "differs from the only peer's: one of the two is wrong",
         ),
+        (all, off) if 2 * off.len() > all && off.iter().all(|ms| (*ms > 0) == (off[0] > 0)) => {
+            Check::problem(
+                "clock",
+                "clock",
+                format!(
+                    "this machine's clock is {} {} the others'",
+                    span(off[0].unsigned_abs()),
+                    if off[0] > 0 { "behind" } else { "ahead of" }
+                ),
+                "set this machine's clock, and let it be kept right (timedatectl set-ntp true); messages keep their order meanwhile",
+            )
+        }
         (_, _) => Check::fine("clock", "agrees with most peers'"),
     }
 }
@@ -230,11 +287,19 @@ fn clock(evidence: &Evidence) -> Check {
 fn disk(evidence: &Evidence) -> Check {
     let fix = "make room on that disk; nothing is acknowledged that is not stored, so nothing is lost meanwhile";
     match evidence.disk_free {
-        _ if evidence.store_failing => Check::problem("disk", "disk", "messages can't be stored at the moment", fix),
+        _ if evidence.store_failing => Check::problem(
+            "disk",
+            "disk",
+            "messages can't be stored at the moment",
+            fix,
+        ),
         Some(free) if free < DISK_FREE_MIN => Check::problem(
             "disk",
             "disk",
-            format!("the disk of the messages is nearly full: {} MiB are left", free / 1024 / 1024),
+            format!(
+                "the disk of the messages is nearly full: {} MiB are left",
+                free / 1024 / 1024
+            ),
             fix,
         ),
         Some(free) => Check::fine("disk", format!("{} MiB are free", free / 1024 / 1024)),
@@ -254,7 +319,12 @@ mod tests {
     }
 
     fn network(interface: &str, ip: &str) -> Network {
-        Network { interface: interface.into(), ip: ip.parse().expect("an address"), vpn: false, to_internet: true }
+        Network {
+            interface: interface.into(),
+            ip: ip.parse().expect("an address"),
+            vpn: false,
+            to_internet: true,
+        }
     }
 
     fn session(name: &str) -> Session {
@@ -271,7 +341,12 @@ mod tests {
     }
 
     fn relay(at: &str, state: RelayState, probe: Option<(Answer, Answer)>) -> Relay {
-        Relay { at: at.into(), state, probe, call: RelayCall::default() }
+        Relay {
+            at: at.into(),
+            state,
+            probe,
+            call: RelayCall::default(),
+        }
     }
 
     fn healthy() -> Evidence {
@@ -281,33 +356,64 @@ mod tests {
             mdns: true,
             sessions: vec![session("bob"), session("cat")],
             relays: vec![
-                relay("one:4627", RelayState::Up(addr("11.0.0.1:4627"), addr("11.9.0.1:70")), None),
+                relay(
+                    "one:4627",
+                    RelayState::Up(addr("11.0.0.1:4627"), addr("11.9.0.1:70")),
+                    None,
+                ),
                 Relay {
-                    call: RelayCall { made: true, came: true, seen: Some(addr("11.9.0.1:70")) },
-                    ..relay("two:4627", RelayState::Up(addr("11.0.0.2:4627"), addr("11.9.0.1:70")), None)
+                    call: RelayCall {
+                        made: true,
+                        came: true,
+                        seen: Some(addr("11.9.0.1:70")),
+                    },
+                    ..relay(
+                        "two:4627",
+                        RelayState::Up(addr("11.0.0.2:4627"), addr("11.9.0.1:70")),
+                        None,
+                    )
                 },
             ],
-            calls: vec![Call { neighbour: true, made: true, came: true }],
+            calls: vec![Call {
+                neighbour: true,
+                made: true,
+                came: true,
+            }],
             disk_free: Some(1 << 40),
             ..Evidence::default()
         }
     }
 
     fn codes(evidence: &Evidence) -> Vec<&'static str> {
-        judge(evidence).into_iter().filter_map(|check| check.code).collect()
+        judge(evidence)
+            .into_iter()
+            .filter_map(|check| check.code)
+            .collect()
     }
 
     #[test]
     fn a_healthy_network_gives_no_verdict_and_knows_everything() {
         let checks = judge(&healthy());
-        assert!(checks.iter().all(|check| check.verdict == Verdict::Fine), "{checks:#?}");
+        assert!(
+            checks.iter().all(|check| check.verdict == Verdict::Fine),
+            "{checks:#?}"
+        );
     }
 
     #[test]
     fn a_node_that_knows_nobody_says_unknown_and_nothing_worse() {
-        let alone = Evidence { sessions: vec![], relays: vec![], calls: vec![], ..healthy() };
+        let alone = Evidence {
+            sessions: vec![],
+            relays: vec![],
+            calls: vec![],
+            ..healthy()
+        };
         assert_eq!(codes(&alone), [""; 0]);
-        let unknown: Vec<_> = judge(&alone).into_iter().filter(|it| it.verdict == Verdict::Unknown).map(|it| it.check).collect();
+        let unknown: Vec<_> = judge(&alone)
+            .into_iter()
+            .filter(|it| it.verdict == Verdict::Unknown)
+            .map(|it| it.check)
+            .collect();
         assert_eq!(unknown, ["udp", "multicast", "calls", "nat", "clock"]);
     }
 
@@ -319,10 +425,24 @@ mod tests {
         let cases: [Case; 16] = [
             ("port-taken", |it| it.usual_port_taken = true),
             ("no-network", |it| it.networks.clear()),
-            ("vpn", |it| it.networks.push(Network { vpn: true, ..network("wg0", "10.9.0.2") })),
-            ("several-networks", |it| it.networks.push(Network { to_internet: false, ..network("eth1", "10.9.0.2") })),
+            ("vpn", |it| {
+                it.networks.push(Network {
+                    vpn: true,
+                    ..network("wg0", "10.9.0.2")
+                })
+            }),
+            ("several-networks", |it| {
+                it.networks.push(Network {
+                    to_internet: false,
+                    ..network("eth1", "10.9.0.2")
+                })
+            }),
             ("mdns-off", |it| it.mdns = false),
-            ("multicast-unanswered", |it| it.sessions.iter_mut().for_each(|session| session.heard = false)),
+            ("multicast-unanswered", |it| {
+                it.sessions
+                    .iter_mut()
+                    .for_each(|session| session.heard = false)
+            }),
             ("isolated", |it| {
                 let session = &mut it.sessions[0];
                 (session.relayed, session.interface, session.same_network) = (true, None, true);
@@ -331,17 +451,37 @@ mod tests {
                 it.calls[0].came = false;
                 it.relays.truncate(1);
             }),
-            ("nat-dependent", |it| it.relays[1].state = RelayState::Up(addr("11.0.0.2:4627"), addr("11.9.0.1:71"))),
-            ("relay-name", |it| it.relays[0].state = RelayState::NoAddress("no such name".into())),
-            ("relay-identity", |it| it.relays[0].state = RelayState::OtherIdentity),
-            ("relay-refuses", |it| it.relays[0].state = RelayState::Refused("no token".into())),
+            ("nat-dependent", |it| {
+                it.relays[1].state = RelayState::Up(addr("11.0.0.2:4627"), addr("11.9.0.1:71"))
+            }),
+            ("relay-name", |it| {
+                it.relays[0].state = RelayState::NoAddress("no such name".into())
+            }),
+            ("relay-identity", |it| {
+                it.relays[0].state = RelayState::OtherIdentity
+            }),
+            ("relay-refuses", |it| {
+                it.relays[0].state = RelayState::Refused("no token".into())
+            }),
             ("relay-down", |it| {
-                it.relays[0] = relay("one", RelayState::Down(String::new()), Some((Answer::Refused, Answer::Refused)));
+                it.relays[0] = relay(
+                    "one",
+                    RelayState::Down(String::new()),
+                    Some((Answer::Refused, Answer::Refused)),
+                );
             }),
             ("relay-filtered", |it| {
-                it.relays[0] = relay("one", RelayState::Down(String::new()), Some((Answer::Silent, Answer::Refused)));
+                it.relays[0] = relay(
+                    "one",
+                    RelayState::Down(String::new()),
+                    Some((Answer::Silent, Answer::Refused)),
+                );
             }),
-            ("clock", |it| it.sessions.iter_mut().for_each(|session| session.clock_ahead_ms = -3_600_000)),
+            ("clock", |it| {
+                it.sessions
+                    .iter_mut()
+                    .for_each(|session| session.clock_ahead_ms = -3_600_000)
+            }),
             ("disk", |it| it.disk_free = Some(DISK_FREE_MIN - 1)),
         ];
         for (code, break_it) in cases {
@@ -353,12 +493,30 @@ mod tests {
 
     #[test]
     fn blocked_udp_is_told_once_and_not_also_as_what_follows_from_it() {
-        let down = |at| relay(at, RelayState::Down(String::new()), Some((Answer::Silent, Answer::Refused)));
-        let blocked = Evidence { sessions: vec![], calls: vec![], relays: vec![down("one"), down("two")], ..healthy() };
+        let down = |at| {
+            relay(
+                at,
+                RelayState::Down(String::new()),
+                Some((Answer::Silent, Answer::Refused)),
+            )
+        };
+        let blocked = Evidence {
+            sessions: vec![],
+            calls: vec![],
+            relays: vec![down("one"), down("two")],
+            ..healthy()
+        };
         assert_eq!(codes(&blocked), ["udp-blocked"]);
-        let off = relay("one", RelayState::Down(String::new()), Some((Answer::Silent, Answer::Silent)));
+        let off = relay(
+            "one",
+            RelayState::Down(String::new()),
+            Some((Answer::Silent, Answer::Silent)),
+        );
         assert_eq!(
-            codes(&Evidence { relays: vec![off], ..blocked }),
+            codes(&Evidence {
+                relays: vec![off],
+                ..blocked
+            }),
             [""; 0],
             "a relay that is off looks the same as no network"
         );
@@ -380,7 +538,10 @@ mod tests {
         evidence.sessions[0].clock_ahead_ms = 3_600_000;
         assert_eq!(codes(&evidence), [""; 0]);
         evidence.sessions.truncate(1);
-        let clock = judge(&evidence).into_iter().find(|check| check.check == "clock").expect("there is one");
+        let clock = judge(&evidence)
+            .into_iter()
+            .find(|check| check.check == "clock")
+            .expect("there is one");
         assert_eq!(clock.verdict, Verdict::Unknown);
     }
 }

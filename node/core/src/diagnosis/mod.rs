@@ -1,7 +1,8 @@
 //! What is wrong with a node's network, or with the way to one peer: evidence in, verdicts out.
 //!
-//! Each check says what it saw, and is *fine*, a *note* (nothing is broken, and it explains something), a *problem* with the way to
-//! mend it, or *unknown*. Nothing here asks anything of anybody: who gathers the evidence is [`Node`](crate::Node).
+//! Each check says what it saw, and is *fine*, a *note* (nothing is broken, and it explains
+//! something), a *problem* with the way to mend it, or *unknown*. Nothing here asks anything of
+//! anybody: who gathers the evidence is [`Node`](crate::Node).
 
 mod here;
 mod reach;
@@ -73,7 +74,8 @@ pub struct Check {
     pub verdict: Verdict,
     /// For a note or a problem: which one, for programs.
     pub code: Option<&'static str>,
-    /// Where there are several kinds of what was looked at: which one it is, as far as that is known. A fixed word, for programs.
+    /// Where there are several kinds of what was looked at: which one it is, as far as that is
+    /// known. A fixed word, for programs.
     pub kind: Option<&'static str>,
     /// What was seen, and what it means, in plain words.
     pub text: String,
@@ -83,23 +85,59 @@ pub struct Check {
 
 impl Check {
     fn fine(check: &'static str, text: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Fine, code: None, kind: None, text: text.into(), fix: None }
+        Self {
+            check,
+            verdict: Verdict::Fine,
+            code: None,
+            kind: None,
+            text: text.into(),
+            fix: None,
+        }
     }
 
     fn unknown(check: &'static str, text: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Unknown, code: None, kind: None, text: text.into(), fix: None }
+        Self {
+            check,
+            verdict: Verdict::Unknown,
+            code: None,
+            kind: None,
+            text: text.into(),
+            fix: None,
+        }
     }
 
     fn note(check: &'static str, code: &'static str, text: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Note, code: Some(code), kind: None, text: text.into(), fix: None }
+        Self {
+            check,
+            verdict: Verdict::Note,
+            code: Some(code),
+            kind: None,
+            text: text.into(),
+            fix: None,
+        }
     }
 
-    fn problem(check: &'static str, code: &'static str, text: impl Into<String>, fix: &'static str) -> Self {
-        Self { check, verdict: Verdict::Problem, code: Some(code), kind: None, text: text.into(), fix: Some(fix) }
+    fn problem(
+        check: &'static str,
+        code: &'static str,
+        text: impl Into<String>,
+        fix: &'static str,
+    ) -> Self {
+        Self {
+            check,
+            verdict: Verdict::Problem,
+            code: Some(code),
+            kind: None,
+            text: text.into(),
+            fix: Some(fix),
+        }
     }
 
     fn of_kind(self, kind: &'static str) -> Self {
-        Self { kind: Some(kind), ..self }
+        Self {
+            kind: Some(kind),
+            ..self
+        }
     }
 }
 
@@ -201,14 +239,16 @@ pub enum RelayState {
     Down(String),
 }
 
-/// A relay that was asked to send a datagram from a socket that we never sent anything to: another port of its address.
+/// A relay that was asked to send a datagram from a socket that we never sent anything to: another
+/// port of its address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RelayCall {
     /// It says that it did.
     pub made: bool,
     /// It came.
     pub came: bool,
-    /// Where that socket sees us: it answered when we wrote to it, afterwards. So there is a way both ways.
+    /// Where that socket sees us: it answered when we wrote to it, afterwards. So there is a way
+    /// both ways.
     pub seen: Option<SocketAddr>,
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
-use hobnob_protocol::{Body, CheckedBatch, ConversationId, Entry, LogId, LogName, PeerId, RoomKey, RoomName, Seq};
+use hobnob_protocol::{
+    Body, CheckedBatch, ConversationId, Entry, LogId, LogName, PeerId, RoomKey, RoomName, Seq,
+};
 
 #[cfg(feature = "faults")]
 use super::faults::Fault;
@@ -18,44 +20,72 @@ impl Replica {
     pub(super) fn open_direct(&mut self, peer: PeerId) {
         let id = ConversationId::direct(self.me, peer);
         let kind = ConversationKind::Direct(peer);
-        self.conversations.entry(id).or_insert_with(|| Conversation::new(ConversationRecord { id, kind }, None));
+        self.conversations
+            .entry(id)
+            .or_insert_with(|| Conversation::new(ConversationRecord { id, kind }, None));
     }
 
     pub(super) fn join(&mut self, token: Token, name: RoomName, key: RoomKey, open: bool) {
-        let record = ConversationRecord { id: key.tag(), kind: ConversationKind::Room { name, key, open, joined: true } };
-        let room = self.conversations.entry(record.id).or_insert_with(|| Conversation::new(record.clone(), None));
+        let record = ConversationRecord {
+            id: key.tag(),
+            kind: ConversationKind::Room {
+                name,
+                key,
+                open,
+                joined: true,
+            },
+        };
+        let room = self
+            .conversations
+            .entry(record.id)
+            .or_insert_with(|| Conversation::new(record.clone(), None));
         room.record = record.clone();
         #[cfg(feature = "faults")]
         {
             room.audiences.ignored = self.fault == Some(Fault::AudienceIgnored);
         }
         room.asked_to_store = true;
-        self.commit(vec![Op::Conversation(record.clone())], vec![Step::Record(record), Step::Stored(token)]);
+        self.commit(
+            vec![Op::Conversation(record.clone())],
+            vec![Step::Record(record), Step::Stored(token)],
+        );
     }
 
     pub(super) fn part(&mut self, token: Token, id: ConversationId) {
         let Some(room) = self.conversations.get_mut(&id) else {
-            self.outputs.push_back(Output::StoreFailed(token, "this node is not in that room".to_owned()));
+            self.outputs.push_back(Output::StoreFailed(
+                token,
+                "this node is not in that room".to_owned(),
+            ));
             return;
         };
         if let ConversationKind::Room { joined, .. } = &mut room.record.kind {
             *joined = false;
         }
         let record = room.record.clone();
-        self.commit(vec![Op::Conversation(record.clone())], vec![Step::Record(record), Step::Stored(token)]);
+        self.commit(
+            vec![Op::Conversation(record.clone())],
+            vec![Step::Record(record), Step::Stored(token)],
+        );
     }
 
     pub(super) fn append(&mut self, token: Token, id: ConversationId, body: Body) {
         match self.conversations.get_mut(&id) {
             Some(conversation) => conversation.waiting.push_back((token, body)),
-            None => self.outputs.push_back(Output::AppendFailed(token, "there is no such conversation".to_owned())),
+            None => self.outputs.push_back(Output::AppendFailed(
+                token,
+                "there is no such conversation".to_owned(),
+            )),
         }
         self.write_waiting(id);
     }
 
-    /// Writes what waits, as few batches: one commit of own entries at a time, so that a burst becomes one signature.
+    /// Writes what waits, as few batches: one commit of own entries at a time, so that a burst
+    /// becomes one signature.
     fn write_waiting(&mut self, id: ConversationId) {
-        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let Some(conversation) = self.conversations.get_mut(&id) else {
+            return;
+        };
         if conversation.appending || conversation.waiting.is_empty() {
             return;
         }
@@ -63,12 +93,29 @@ impl Replica {
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
         conversation.store_record(&mut ops, &mut steps);
         let audience = conversation.stamp(&mut self.last_audience, self.now, &mut ops);
-        let name = LogName { conversation: id, author: self.me, log: LogId::of_run(self.run, &id) };
+        let name = LogName {
+            conversation: id,
+            author: self.me,
+            log: LogId::of_run(self.run, &id),
+        };
         for _ in 0..APPEND_BATCHES_MAX {
-            let Some((batch, tokens)) = self.write_batch(name) else { break };
+            let Some((batch, tokens)) = self.write_batch(name) else {
+                break;
+            };
             let (from, to) = (batch.first(), batch.last());
-            ops.push(Op::Append { batch: batch.clone(), from, to, audience, received_at_ms: self.now.wall_ms });
-            steps.push(Step::Own { name, batch, audience, tokens });
+            ops.push(Op::Append {
+                batch: batch.clone(),
+                from,
+                to,
+                audience,
+                received_at_ms: self.now.wall_ms,
+            });
+            steps.push(Step::Own {
+                name,
+                batch,
+                audience,
+                tokens,
+            });
         }
         self.commit(ops, steps);
     }
@@ -88,13 +135,20 @@ impl Replica {
             if self.fault == Some(Fault::WallClockOrder) {
                 conversation.lamport = self.now.wall_ms;
             }
-            entries.push(Entry { lamport: conversation.lamport, sent_at_ms: self.now.wall_ms, body });
+            entries.push(Entry {
+                lamport: conversation.lamport,
+                sent_at_ms: self.now.wall_ms,
+                body,
+            });
             tokens.push(token);
         }
         if entries.is_empty() {
             return None;
         }
-        let key = LogKey { author: name.author, log: name.log };
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
         let next_ordinal = &mut self.next_ordinal;
         let log = conversation.logs.entry(key).or_insert_with(|| {
             *next_ordinal += 1;
@@ -106,8 +160,17 @@ impl Replica {
         Some((Arc::new(batch), tokens))
     }
 
-    pub(super) fn own_is_durable(&mut self, name: LogName, batch: Arc<CheckedBatch>, audience: AudienceId, tokens: Vec<Token>) {
-        let key = LogKey { author: name.author, log: name.log };
+    pub(super) fn own_is_durable(
+        &mut self,
+        name: LogName,
+        batch: Arc<CheckedBatch>,
+        audience: AudienceId,
+        tokens: Vec<Token>,
+    ) {
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
         let (first, last) = (batch.first(), batch.last());
         self.now_durable(name, key, first, last, audience);
         self.recent.keep(&batch);
@@ -126,8 +189,17 @@ impl Replica {
     }
 
     /// Marks entries as on disk, and keeps rooms within their limit.
-    pub(super) fn now_durable(&mut self, name: LogName, key: LogKey, first: Seq, last: Seq, audience: AudienceId) {
-        let Some(conversation) = self.conversations.get_mut(&name.conversation) else { return };
+    pub(super) fn now_durable(
+        &mut self,
+        name: LogName,
+        key: LogKey,
+        first: Seq,
+        last: Seq,
+        audience: AudienceId,
+    ) {
+        let Some(conversation) = self.conversations.get_mut(&name.conversation) else {
+            return;
+        };
         let next_ordinal = &mut self.next_ordinal;
         let log = conversation.logs.entry(key).or_insert_with(|| {
             *next_ordinal += 1;
@@ -140,15 +212,26 @@ impl Replica {
 
     /// Lets go of an author's oldest entries in a room that holds too many of them.
     fn trim(&mut self, id: ConversationId, author: PeerId) {
-        let Some(room) = self.conversations.get_mut(&id).filter(|conversation| !conversation.is_direct()) else { return };
+        let Some(room) = self
+            .conversations
+            .get_mut(&id)
+            .filter(|conversation| !conversation.is_direct())
+        else {
+            return;
+        };
         let held = room.entries.get(&author).copied().unwrap_or_default();
         // A little slack, so that not every entry beyond the limit costs a commit of its own.
         if held <= super::ROOM_ENTRIES_PER_AUTHOR_MAX + super::ROOM_ENTRIES_PER_AUTHOR_MAX / 100 {
             return;
         }
         let excess = held - super::ROOM_ENTRIES_PER_AUTHOR_MAX;
-        let of_author = room.logs.iter_mut().filter(|(key, log)| key.author == author && !log.durable().is_empty());
-        let Some((key, log)) = of_author.min_by_key(|(_, log)| log.ordinal) else { return };
+        let of_author = room
+            .logs
+            .iter_mut()
+            .filter(|(key, log)| key.author == author && !log.durable().is_empty());
+        let Some((key, log)) = of_author.min_by_key(|(_, log)| log.ordinal) else {
+            return;
+        };
         let first = log.durable().first().expect("not empty, as filtered above");
         // The newest entry stays: what is written next goes on from it.
         let keep_from = (first + excess).min(log.durable().last().expect("not empty"));
@@ -156,7 +239,11 @@ impl Replica {
         log.trim(keep_from);
         let gone = before - log.durable().len();
         room.entries.insert(author, held - gone);
-        let name = LogName { conversation: id, author, log: key.log };
+        let name = LogName {
+            conversation: id,
+            author,
+            log: key.log,
+        };
         self.commit(vec![Op::Trim(name, keep_from)], Vec::new());
     }
 }

@@ -1,8 +1,10 @@
-//! Blocked authors: nothing of theirs is taken, asked for or passed on from here, whoever offers it or wants it.
+//! Blocked authors: nothing of theirs is taken, asked for or passed on from here, whoever offers it
+//! or wants it.
 //!
-//! What of theirs is on disk stays there, and is named to nobody but those who have said that they hold it too: so nothing is
-//! said that is not so, and nobody has a reason to ask. While an author is blocked, what others say that they hold of theirs is
-//! noted all the same, so that an end of the block can ask for it.
+//! What of theirs is on disk stays there, and is named to nobody but those who have said that they
+//! hold it too: so nothing is said that is not so, and nobody has a reason to ask. While an author
+//! is blocked, what others say that they hold of theirs is noted all the same, so that an end of
+//! the block can ask for it.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +13,8 @@ use hobnob_protocol::{Frame, PeerId};
 use super::{ANNOUNCE_EVERY, LogKey, Replica, Timer};
 
 impl Replica {
-    /// Whether nothing of this author is to be taken, asked for or passed on. Every question about it comes here.
+    /// Whether nothing of this author is to be taken, asked for or passed on. Every question about
+    /// it comes here.
     pub(super) fn is_blocked(&self, author: PeerId) -> bool {
         #[cfg(feature = "faults")]
         if self.has(super::Fault::BlockIgnored) {
@@ -26,13 +29,22 @@ impl Replica {
         }
         let mut sources = Vec::new();
         for (id, conversation) in &mut self.conversations {
-            sources.extend(conversation.sources.remove(&author).map(|source| (source, *id)));
+            sources.extend(
+                conversation
+                    .sources
+                    .remove(&author)
+                    .map(|source| (source, *id)),
+            );
             conversation.patience.remove(&author);
         }
         for (source, conversation) in sources {
             self.send(source, &Frame::Prune(conversation, author));
         }
-        for shared in self.sessions.values_mut().flat_map(|session| session.shared.values_mut()) {
+        for shared in self
+            .sessions
+            .values_mut()
+            .flat_map(|session| session.shared.values_mut())
+        {
             shared.todo.remove(&author);
             shared.asked.retain(|key, _| key.author != author);
             shared.announcements.retain(|key| key.author != author);
@@ -49,8 +61,13 @@ impl Replica {
         // Those who may have what is on disk of it have not heard of it.
         for session in self.sessions.values_mut() {
             for (id, shared) in &mut session.shared {
-                let logs = self.conversations.get(id).into_iter().flat_map(|conversation| conversation.logs.keys());
-                let of_author: BTreeSet<LogKey> = logs.filter(|key| key.author == author).copied().collect();
+                let logs = self
+                    .conversations
+                    .get(id)
+                    .into_iter()
+                    .flat_map(|conversation| conversation.logs.keys());
+                let of_author: BTreeSet<LogKey> =
+                    logs.filter(|key| key.author == author).copied().collect();
                 shared.announcements.extend(of_author);
             }
         }

@@ -49,8 +49,19 @@ impl Replica {
         self.doomed.remove(&id);
         for step in self.commits.remove(&id).unwrap_or_default() {
             match step {
-                Step::Own { name, batch, audience, tokens } => self.own_is_durable(name, batch, audience, tokens),
-                Step::Received { session, batch, pieces, audience, received_at_ms } => {
+                Step::Own {
+                    name,
+                    batch,
+                    audience,
+                    tokens,
+                } => self.own_is_durable(name, batch, audience, tokens),
+                Step::Received {
+                    session,
+                    batch,
+                    pieces,
+                    audience,
+                    received_at_ms,
+                } => {
                     self.received_is_durable(session, batch, pieces, audience, received_at_ms);
                 }
                 Step::Record(record) => self.record_is_durable(record),
@@ -74,17 +85,25 @@ impl Replica {
         let accounted_for = accounted_for || self.has(Fault::NoRollBack);
         if !accounted_for {
             self.doomed.extend(self.commits.keys());
-            self.conversations.values_mut().for_each(Conversation::roll_back);
+            self.conversations
+                .values_mut()
+                .for_each(Conversation::roll_back);
         }
         for step in steps {
             match step {
                 Step::Own { name, tokens, .. } => {
-                    self.outputs.extend(tokens.into_iter().map(|token| Output::AppendFailed(token, why.to_owned())));
+                    self.outputs.extend(
+                        tokens
+                            .into_iter()
+                            .map(|token| Output::AppendFailed(token, why.to_owned())),
+                    );
                     self.append_went_through(name.conversation);
                 }
                 Step::Received { session, batch, .. } => self.received_failed(session, &batch),
                 Step::Record(_) => {}
-                Step::Stored(token) => self.outputs.push_back(Output::StoreFailed(token, why.to_owned())),
+                Step::Stored(token) => self
+                    .outputs
+                    .push_back(Output::StoreFailed(token, why.to_owned())),
                 Step::Lazily { lingerers, acked } => self.keep_lazily_again(lingerers, acked),
             }
         }
@@ -102,13 +121,21 @@ impl Replica {
         }
     }
 
-    /// One commit for all of it: on which network the node is, and who was there, must not come apart in a crash.
+    /// One commit for all of it: on which network the node is, and who was there, must not come
+    /// apart in a crash.
     fn keep_lazily(&mut self) {
         let mut ops = Vec::new();
         let lingerers = std::mem::take(&mut self.lingerers_unsaved);
         for id in &lingerers {
-            if let Some(conversation) = self.conversations.get(id).filter(|conversation| conversation.asked_to_store) {
-                ops.push(Op::Lingerers(*id, conversation.audiences.lingerers(self.now)));
+            if let Some(conversation) = self
+                .conversations
+                .get(id)
+                .filter(|conversation| conversation.asked_to_store)
+            {
+                ops.push(Op::Lingerers(
+                    *id,
+                    conversation.audiences.lingerers(self.now),
+                ));
             }
         }
         let acked = std::mem::take(&mut self.acked_unsaved);
@@ -116,14 +143,24 @@ impl Replica {
             let ranges = self.acked.get(&(name, peer)).cloned().unwrap_or_default();
             ops.push(Op::Acked { name, peer, ranges });
         }
-        ops.push(Op::Alive(Alive { at_ms: self.now.wall_ms, network: self.network }));
+        ops.push(Op::Alive(Alive {
+            at_ms: self.now.wall_ms,
+            network: self.network,
+        }));
         self.commit(ops, vec![Step::Lazily { lingerers, acked }]);
     }
 
-    fn keep_lazily_again(&mut self, lingerers: BTreeSet<ConversationId>, acked: BTreeSet<(LogName, PeerId)>) {
+    fn keep_lazily_again(
+        &mut self,
+        lingerers: BTreeSet<ConversationId>,
+        acked: BTreeSet<(LogName, PeerId)>,
+    ) {
         self.lingerers_unsaved.extend(lingerers);
         self.acked_unsaved.extend(acked);
         let soon = self.now.mono + ALIVE_AGAIN_AFTER;
-        self.timers.entry(Timer::Alive).and_modify(|at| *at = soon.min(*at)).or_insert(soon);
+        self.timers
+            .entry(Timer::Alive)
+            .and_modify(|at| *at = soon.min(*at))
+            .or_insert(soon);
     }
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hobnob_protocol::{Batch, Body, CheckedBatch, ConversationId, Frame, LogName, PeerId, Ranges, RoomKey, RoomName, Seq};
+use hobnob_protocol::{
+    Batch, Body, CheckedBatch, ConversationId, Frame, LogName, PeerId, Ranges, RoomKey, RoomName,
+    Seq,
+};
 
 use super::Refusal;
 use crate::SessionId;
@@ -17,7 +20,8 @@ pub struct Token(pub u64);
 /// Everything that can happen to a replica.
 #[derive(Debug)]
 pub enum Input {
-    /// The user says something. Its conversation must exist: see [`Input::OpenDirect`] and [`Input::Join`].
+    /// The user says something. Its conversation must exist: see [`Input::OpenDirect`] and
+    /// [`Input::Join`].
     Append {
         /// To be named in the answer.
         token: Token,
@@ -41,7 +45,8 @@ pub enum Input {
     },
     /// This node is no longer in this room; answered by [`Output::Stored`].
     Part(Token, ConversationId),
-    /// From now on nothing of this author is taken, asked for or passed on. What is on disk stays there.
+    /// From now on nothing of this author is taken, asked for or passed on. What is on disk stays
+    /// there.
     Block(PeerId),
     /// This author is like all others again: what was missed is asked for.
     Unblock(PeerId),
@@ -72,7 +77,8 @@ pub enum Input {
     CommitFailed(CommitId, String),
     /// The answer to [`Output::Read`].
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
-    /// The answer to [`Output::FindNewcomerCut`]: the first entry of each log that a newcomer may have.
+    /// The answer to [`Output::FindNewcomerCut`]: the first entry of each log that a newcomer may
+    /// have.
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
     /// The networks that this node is on are others than before.
     NetworkChanged(u64),
@@ -102,7 +108,8 @@ pub enum Output {
         /// The last one needed.
         to: Seq,
     },
-    /// Find the last [`super::NEWCOMER_ENTRIES`] entries of the room that came since `since_ms`, and answer.
+    /// Find the last [`super::NEWCOMER_ENTRIES`] entries of the room that came since `since_ms`,
+    /// and answer.
     FindNewcomerCut {
         /// For this session.
         session: SessionId,
@@ -126,7 +133,8 @@ pub enum Output {
     Stored(Token),
     /// A join or part is not durable.
     StoreFailed(Token, String),
-    /// Entries from somebody are durable: each comes out once, an author's in the order of its logs.
+    /// Entries from somebody are durable: each comes out once, an author's in the order of its
+    /// logs.
     Received {
         /// The batch that holds them.
         batch: Arc<CheckedBatch>,

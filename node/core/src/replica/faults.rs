@@ -1,4 +1,5 @@
-//! Faults that the simulator plants, to see that its checks find them. Only there with the feature `faults`.
+//! Faults that the simulator plants, to see that its checks find them. Only there with the feature
+//! `faults`.
 
 use super::Replica;
 
@@ -43,14 +44,17 @@ impl Replica {
     /// Conversations that come to be later are faulty too.
     pub(super) fn ignore_audiences(&mut self) {
         let ignored = self.has(Fault::AudienceIgnored);
-        self.conversations.values_mut().for_each(|conversation| conversation.audiences.ignored = ignored);
+        self.conversations
+            .values_mut()
+            .for_each(|conversation| conversation.audiences.ignored = ignored);
     }
 
     pub(super) fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
     }
 
-    /// How many things are remembered on behalf of sessions, all together: what a hostile peer could make grow.
+    /// How many things are remembered on behalf of sessions, all together: what a hostile peer
+    /// could make grow.
     pub fn kept_of_sessions(&self) -> usize {
         self.sessions.values().map(super::sync::Session::kept).sum()
     }

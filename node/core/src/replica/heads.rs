@@ -1,5 +1,5 @@
-//! What two ends tell each other of all that they hold: a digest first, heads where the digests differ; and how far back a
-//! newcomer to a room with a secret may read.
+//! What two ends tell each other of all that they hold: a digest first, heads where the digests
+//! differ; and how far back a newcomer to a room with a secret may read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,11 +23,20 @@ const HEAD_BYTES_MAX: usize = 9 + 3 + 18;
 const AUTHOR_BYTES_MAX: usize = 32 + 9;
 
 impl Replica {
-    fn authors_heads(&self, id: SessionId, conversation_id: ConversationId) -> Option<Vec<AuthorHeads>> {
+    fn authors_heads(
+        &self,
+        id: SessionId,
+        conversation_id: ConversationId,
+    ) -> Option<Vec<AuthorHeads>> {
         let peer = self.sessions.get(&id)?.peer;
         let conversation = self.conversations.get(&conversation_id)?;
         let mut authors: Vec<AuthorHeads> = Vec::new();
-        let cut = self.sessions.get(&id)?.shared.get(&conversation_id).and_then(|shared| shared.cut.as_ref());
+        let cut = self
+            .sessions
+            .get(&id)?
+            .shared
+            .get(&conversation_id)
+            .and_then(|shared| shared.cut.as_ref());
         for (key, mut ranges) in conversation.offer(peer) {
             if let Some(&first) = cut.and_then(|cut| cut.get(&key)) {
                 ranges.remove(1, first.saturating_sub(1));
@@ -36,15 +45,24 @@ impl Replica {
                 continue;
             }
             if authors.last().is_none_or(|last| last.author != key.author) {
-                authors.push(AuthorHeads { author: key.author, logs: Vec::new() });
+                authors.push(AuthorHeads {
+                    author: key.author,
+                    logs: Vec::new(),
+                });
             }
-            authors.last_mut().expect("pushed above").logs.push((key.log, ranges.for_frame()));
+            authors
+                .last_mut()
+                .expect("pushed above")
+                .logs
+                .push((key.log, ranges.for_frame()));
         }
         Some(authors)
     }
 
     pub(super) fn send_digest(&mut self, id: SessionId, conversation: ConversationId) {
-        let Some(heads) = self.authors_heads(id, conversation) else { return };
+        let Some(heads) = self.authors_heads(id, conversation) else {
+            return;
+        };
         let digest = AuthorHeads::digest(&heads);
         if let Some(shared) = shared_mut(&mut self.sessions, id, conversation) {
             shared.digest_said = Some(digest);
@@ -52,18 +70,30 @@ impl Replica {
         self.send(id, &Frame::Digest(conversation, digest));
     }
 
-    /// Says the digest again, unless both ends have said this very one: streams lose nothing, so each knows that they agree.
+    /// Says the digest again, unless both ends have said this very one: streams lose nothing, so
+    /// each knows that they agree.
     pub(super) fn compare_digests(&mut self, id: SessionId, conversation: ConversationId) {
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else { return };
-        if let Some(agreed) = shared.digest_said.filter(|said| shared.digest_heard == Some(*said))
-            && self.authors_heads(id, conversation).is_some_and(|heads| AuthorHeads::digest(&heads) == agreed)
+        let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else {
+            return;
+        };
+        if let Some(agreed) = shared
+            .digest_said
+            .filter(|said| shared.digest_heard == Some(*said))
+            && self
+                .authors_heads(id, conversation)
+                .is_some_and(|heads| AuthorHeads::digest(&heads) == agreed)
         {
             return;
         }
         self.send_digest(id, conversation);
     }
 
-    pub(super) fn digest(&mut self, id: SessionId, conversation_id: ConversationId, digest: [u8; 32]) -> Result<(), Refusal> {
+    pub(super) fn digest(
+        &mut self,
+        id: SessionId,
+        conversation_id: ConversationId,
+        digest: [u8; 32],
+    ) -> Result<(), Refusal> {
         let session = self.sessions.get_mut(&id).ok_or(Refusal::NotShared)?;
         if !session.shared.contains_key(&conversation_id) {
             // The peer may know already what this end is about to learn: that both are in the room.
@@ -75,7 +105,9 @@ impl Replica {
         if let Some(shared) = session.shared.get_mut(&conversation_id) {
             shared.digest_heard = Some(digest);
         }
-        let heads = self.authors_heads(id, conversation_id).ok_or(Refusal::NotShared)?;
+        let heads = self
+            .authors_heads(id, conversation_id)
+            .ok_or(Refusal::NotShared)?;
         if digest == AuthorHeads::digest(&[]) {
             self.view_is_known(id, conversation_id, BTreeMap::new());
         }
@@ -86,10 +118,12 @@ impl Replica {
             }
             return Ok(());
         }
-        // The peer holds what the digest was made of, and no more is known: not what was kept from it or left out of a frame.
-        let same = heads
-            .into_iter()
-            .flat_map(|AuthorHeads { author, logs }| logs.into_iter().map(move |(log, ranges)| (LogKey { author, log }, ranges)));
+        // The peer holds what the digest was made of, and no more is known: not what was kept from
+        // it or left out of a frame.
+        let same = heads.into_iter().flat_map(|AuthorHeads { author, logs }| {
+            logs.into_iter()
+                .map(move |(log, ranges)| (LogKey { author, log }, ranges))
+        });
         let same = same.collect();
         self.view_is_known(id, conversation_id, same);
         Ok(())
@@ -106,16 +140,42 @@ impl Replica {
         let mut frames = split_heads(self.in_order(conversation, heads));
         let last = frames.pop().unwrap_or_default();
         for authors in frames {
-            self.send(id, &Frame::Heads { conversation, more: true, authors });
+            self.send(
+                id,
+                &Frame::Heads {
+                    conversation,
+                    more: true,
+                    authors,
+                },
+            );
         }
-        self.send(id, &Frame::Heads { conversation, more: false, authors: last });
+        self.send(
+            id,
+            &Frame::Heads {
+                conversation,
+                more: false,
+                authors: last,
+            },
+        );
     }
 
-    /// Heads in the order in which each author's logs began; a digest is made of them in the order of their names.
-    fn in_order(&self, conversation_id: ConversationId, mut heads: Vec<AuthorHeads>) -> Vec<AuthorHeads> {
-        let Some(conversation) = self.conversations.get(&conversation_id) else { return heads };
+    /// Heads in the order in which each author's logs began; a digest is made of them in the order
+    /// of their names.
+    fn in_order(
+        &self,
+        conversation_id: ConversationId,
+        mut heads: Vec<AuthorHeads>,
+    ) -> Vec<AuthorHeads> {
+        let Some(conversation) = self.conversations.get(&conversation_id) else {
+            return heads;
+        };
         for AuthorHeads { author, logs } in &mut heads {
-            logs.sort_by_key(|(log, _)| conversation.ordinal(&LogKey { author: *author, log: *log }));
+            logs.sort_by_key(|(log, _)| {
+                conversation.ordinal(&LogKey {
+                    author: *author,
+                    log: *log,
+                })
+            });
         }
         heads
     }
@@ -127,9 +187,13 @@ impl Replica {
         more: bool,
         authors: Vec<AuthorHeads>,
     ) -> Result<(), Refusal> {
-        let conversation = self.conversations.get(&conversation_id).ok_or(Refusal::NotShared)?;
+        let conversation = self
+            .conversations
+            .get(&conversation_id)
+            .ok_or(Refusal::NotShared)?;
         let me = self.me;
-        let shared = shared_mut(&mut self.sessions, id, conversation_id).ok_or(Refusal::NotShared)?;
+        let shared =
+            shared_mut(&mut self.sessions, id, conversation_id).ok_or(Refusal::NotShared)?;
         for AuthorHeads { author, logs } in authors {
             if !conversation.may_author(me, author) {
                 return Err(Refusal::NotAnAuthor);
@@ -149,7 +213,9 @@ impl Replica {
         }
         let theirs = std::mem::take(&mut shared.incoming);
         shared.incoming_told = 0;
-        let answered = shared.heads_sent_at.is_some_and(|at| self.now.mono - at < HEADS_EVERY);
+        let answered = shared
+            .heads_sent_at
+            .is_some_and(|at| self.now.mono - at < HEADS_EVERY);
         self.view_is_known(id, conversation_id, theirs);
         if !answered && let Some(heads) = self.authors_heads(id, conversation_id) {
             self.send_heads(id, conversation_id, heads);
@@ -157,19 +223,41 @@ impl Replica {
         Ok(())
     }
 
-    /// The peer's holdings of a conversation are known: take the receipts in them, send what is ours to send, ask for the rest.
-    fn view_is_known(&mut self, id: SessionId, conversation_id: ConversationId, theirs: BTreeMap<LogKey, Ranges>) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+    /// The peer's holdings of a conversation are known: take the receipts in them, send what is
+    /// ours to send, ask for the rest.
+    fn view_is_known(
+        &mut self,
+        id: SessionId,
+        conversation_id: ConversationId,
+        theirs: BTreeMap<LogKey, Ranges>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         let peer = session.peer;
-        let Some(shared) = session.shared.get_mut(&conversation_id) else { return };
+        let Some(shared) = session.shared.get_mut(&conversation_id) else {
+            return;
+        };
         let first_view = !std::mem::replace(&mut shared.ready, true);
         let newcomer = first_view && theirs.is_empty();
-        session.logs_told = (session.logs_told + told(&theirs)).saturating_sub(told(&shared.theirs));
+        session.logs_told =
+            (session.logs_told + told(&theirs)).saturating_sub(told(&shared.theirs));
         shared.theirs = theirs;
-        shared.told_order.retain(|key, _| shared.theirs.contains_key(key));
-        let own: Vec<_> = shared.theirs.iter().filter(|(key, _)| key.author == self.me).map(|(k, r)| (*k, r.clone())).collect();
+        shared
+            .told_order
+            .retain(|key, _| shared.theirs.contains_key(key));
+        let own: Vec<_> = shared
+            .theirs
+            .iter()
+            .filter(|(key, _)| key.author == self.me)
+            .map(|(k, r)| (*k, r.clone()))
+            .collect();
         for (key, ranges) in own {
-            let name = LogName { conversation: conversation_id, author: key.author, log: key.log };
+            let name = LogName {
+                conversation: conversation_id,
+                author: key.author,
+                log: key.log,
+            };
             self.acked(name, peer, &ranges);
         }
         if first_view {
@@ -185,20 +273,33 @@ impl Replica {
 
     /// Until it is known how far back a newcomer may read, nothing is sent to it.
     fn ask_for_cut(&mut self, id: SessionId, conversation_id: ConversationId) {
-        let Some(conversation) = self.conversations.get(&conversation_id) else { return };
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
+        let Some(conversation) = self.conversations.get(&conversation_id) else {
+            return;
+        };
+        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else {
+            return;
+        };
         shared.ready = false;
         if shared.cut_asked.is_some() {
             return;
         }
-        let ends = conversation.logs.iter().filter_map(|(key, log)| log.durable().last().map(|last| (*key, last)));
+        let ends = conversation
+            .logs
+            .iter()
+            .filter_map(|(key, log)| log.durable().last().map(|last| (*key, last)));
         shared.cut_asked = Some(ends.collect());
         let since_ms = self.now.wall_ms.saturating_sub(super::NEWCOMER_AGE_MS);
-        self.outputs.push_back(Output::FindNewcomerCut { session: id, conversation: conversation_id, since_ms });
+        self.outputs.push_back(Output::FindNewcomerCut {
+            session: id,
+            conversation: conversation_id,
+            since_ms,
+        });
     }
 
     fn serve_wants_that_waited(&mut self, id: SessionId, conversation_id: ConversationId) {
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
+        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else {
+            return;
+        };
         for (name, from, to) in std::mem::take(&mut shared.wants_waiting) {
             // Whatever was refused in it was refused with the same words before.
             let _ = self.want(id, name, from, to);
@@ -206,24 +307,50 @@ impl Replica {
     }
 
     fn is_ready(&self, id: SessionId, conversation: ConversationId) -> bool {
-        let shared = self.sessions.get(&id).and_then(|session| session.shared.get(&conversation));
+        let shared = self
+            .sessions
+            .get(&id)
+            .and_then(|session| session.shared.get(&conversation));
         shared.is_some_and(|shared| shared.ready)
     }
 
     fn keeps_history_from_newcomers(&self, conversation: ConversationId) -> bool {
-        self.conversations.get(&conversation).is_some_and(|it| it.is_closed_room() && !it.logs.is_empty())
+        self.conversations
+            .get(&conversation)
+            .is_some_and(|it| it.is_closed_room() && !it.logs.is_empty())
     }
 
-    pub(super) fn newcomer_cut(&mut self, id: SessionId, conversation_id: ConversationId, cut: &BTreeMap<LogName, Seq>) {
-        let Some(conversation) = self.conversations.get(&conversation_id) else { return };
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+    pub(super) fn newcomer_cut(
+        &mut self,
+        id: SessionId,
+        conversation_id: ConversationId,
+        cut: &BTreeMap<LogName, Seq>,
+    ) {
+        let Some(conversation) = self.conversations.get(&conversation_id) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         let peer = session.peer;
-        let Some(shared) = session.shared.get_mut(&conversation_id) else { return };
-        let Some(asked) = shared.cut_asked.take() else { return };
-        let first_of = |key: &LogKey, last: Seq| cut.get(&conversation.name(key)).copied().unwrap_or(last + 1);
+        let Some(shared) = session.shared.get_mut(&conversation_id) else {
+            return;
+        };
+        let Some(asked) = shared.cut_asked.take() else {
+            return;
+        };
+        let first_of = |key: &LogKey, last: Seq| {
+            cut.get(&conversation.name(key))
+                .copied()
+                .unwrap_or(last + 1)
+        };
         // Its own entries, which it has lost, it gets back whole.
         let of_others = asked.into_iter().filter(|(key, _)| key.author != peer);
-        shared.cut = Some(of_others.map(|(key, last)| (key, first_of(&key, last))).collect());
+        shared.cut = Some(
+            of_others
+                .map(|(key, last)| (key, first_of(&key, last)))
+                .collect(),
+        );
         shared.ready = true;
         self.offer_own(id, conversation_id);
         if let Some(heads) = self.authors_heads(id, conversation_id) {
@@ -234,15 +361,28 @@ impl Replica {
     }
 
     /// What of a log may be sent on this session.
-    pub(super) fn may_send(&self, id: SessionId, conversation_id: ConversationId, key: &LogKey) -> Ranges {
-        let (Some(session), Some(conversation)) = (self.sessions.get(&id), self.conversations.get(&conversation_id)) else {
+    pub(super) fn may_send(
+        &self,
+        id: SessionId,
+        conversation_id: ConversationId,
+        key: &LogKey,
+    ) -> Ranges {
+        let (Some(session), Some(conversation)) = (
+            self.sessions.get(&id),
+            self.conversations.get(&conversation_id),
+        ) else {
             return Ranges::new();
         };
-        let Some(shared) = session.shared.get(&conversation_id) else { return Ranges::new() };
+        let Some(shared) = session.shared.get(&conversation_id) else {
+            return Ranges::new();
+        };
         if self.is_blocked(key.author) {
             return Ranges::new();
         }
-        #[cfg_attr(not(feature = "faults"), expect(unused_mut, reason = "a planted fault changes it"))]
+        #[cfg_attr(
+            not(feature = "faults"),
+            expect(unused_mut, reason = "a planted fault changes it")
+        )]
         let mut offer = conversation.offer_after_cut(session.peer, key, shared.cut.as_ref());
         #[cfg(feature = "faults")]
         if self.has(Fault::SkippingCursor) {
@@ -253,19 +393,33 @@ impl Replica {
 
     /// Puts on the list of a session all of our own entries that the peer may have and lacks.
     pub(super) fn offer_own(&mut self, id: SessionId, conversation_id: ConversationId) {
-        let Some(conversation) = self.conversations.get(&conversation_id) else { return };
+        let Some(conversation) = self.conversations.get(&conversation_id) else {
+            return;
+        };
         let history_is_cut = conversation.is_closed_room();
-        let own: Vec<_> =
-            conversation.logs.iter().filter(|(key, _)| key.author == self.me).map(|(key, log)| (*key, log.ordinal)).collect();
+        let own: Vec<_> = conversation
+            .logs
+            .iter()
+            .filter(|(key, _)| key.author == self.me)
+            .map(|(key, log)| (*key, log.ordinal))
+            .collect();
         for (key, ordinal) in own {
             let offer = self.may_send(id, conversation_id, &key);
-            let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id).filter(|shared| shared.ready) else { return };
+            let Some(shared) =
+                shared_mut(&mut self.sessions, id, conversation_id).filter(|shared| shared.ready)
+            else {
+                return;
+            };
             let theirs = ranges_of(&shared.theirs, &key);
             let mut lacks = offer.minus(&theirs).minus(&ranges_of(&shared.sent, &key));
             if history_is_cut {
                 lacks.remove(1, theirs.first().unwrap_or(1) - 1);
             }
-            shared.todo.entry(key.author).or_default().add(ordinal, key.log, &lacks);
+            shared
+                .todo
+                .entry(key.author)
+                .or_default()
+                .add(ordinal, key.log, &lacks);
         }
         self.serve(id);
     }
@@ -273,8 +427,15 @@ impl Replica {
 
 impl Conversation {
     /// What of a log a peer may have, from the entry on that a newcomer may read from.
-    pub(super) fn offer_after_cut(&self, peer: PeerId, key: &LogKey, cut: Option<&BTreeMap<LogKey, Seq>>) -> Ranges {
-        let Some(log) = self.logs.get(key) else { return Ranges::new() };
+    pub(super) fn offer_after_cut(
+        &self,
+        peer: PeerId,
+        key: &LogKey,
+        cut: Option<&BTreeMap<LogKey, Seq>>,
+    ) -> Ranges {
+        let Some(log) = self.logs.get(key) else {
+            return Ranges::new();
+        };
         let mut offer = self.offer_of(peer, key, log);
         if let Some(&first) = cut.and_then(|cut| cut.get(key)) {
             offer.remove(1, first.saturating_sub(1));
@@ -304,6 +465,9 @@ fn split_heads(heads: Vec<AuthorHeads>) -> Vec<Vec<AuthorHeads>> {
 fn push_head(frame: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, ranges: Ranges) {
     match frame.last_mut().filter(|last| last.author == author) {
         Some(last) => last.logs.push((log, ranges)),
-        None => frame.push(AuthorHeads { author, logs: vec![(log, ranges)] }),
+        None => frame.push(AuthorHeads {
+            author,
+            logs: vec![(log, ranges)],
+        }),
     }
 }

@@ -1,4 +1,5 @@
-//! One log as this replica holds it: what is accepted, what is durable, and the hashes at the edges.
+//! One log as this replica holds it: what is accepted, what is durable, and the hashes at the
+//! edges.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +61,13 @@ impl Log {
     /// The last accepted entry and its hash; number 0 and the first hash where there is none.
     pub(super) fn head(&self) -> (Seq, EntryHash) {
         let last = self.accepted.last().unwrap_or(0);
-        (last, *self.marks.get(&last).expect("the mark of the last accepted entry is kept"))
+        (
+            last,
+            *self
+                .marks
+                .get(&last)
+                .expect("the mark of the last accepted entry is kept"),
+        )
     }
 
     /// Whether the entry before `first` is held, or there is none.
@@ -71,7 +78,9 @@ impl Log {
     /// Whether the batch belongs to another chain than the one held.
     pub(super) fn conflicts(&self, batch: &CheckedBatch) -> bool {
         let edges = self.marks.range(batch.first() - 1..=batch.last());
-        edges.into_iter().any(|(&seq, hash)| batch.hash_at(seq) != Some(*hash))
+        edges
+            .into_iter()
+            .any(|(&seq, hash)| batch.hash_at(seq) != Some(*hash))
     }
 
     /// What the batch holds that is not accepted yet.
@@ -92,11 +101,19 @@ impl Log {
         self.durable.insert(first, last);
         self.accepted.insert(first, last);
         let at = self.runs.partition_point(|run| run.first < first);
-        let extends = at > 0 && self.runs[at - 1].last + 1 == first && self.runs[at - 1].audience == audience;
+        let extends =
+            at > 0 && self.runs[at - 1].last + 1 == first && self.runs[at - 1].audience == audience;
         if extends {
             self.runs[at - 1].last = last;
         } else {
-            self.runs.insert(at, Run { first, last, audience });
+            self.runs.insert(
+                at,
+                Run {
+                    first,
+                    last,
+                    audience,
+                },
+            );
         }
         self.keep_edge_marks();
     }
@@ -121,12 +138,15 @@ impl Log {
         self.keep_edge_marks();
     }
 
-    /// Entry 0 and the edges of ranges are all that a later batch can join on to. What is on its way to the disk may get there
-    /// in part, so the end of each batch of it can still become an edge.
+    /// Entry 0 and the edges of ranges are all that a later batch can join on to. What is on its
+    /// way to the disk may get there in part, so the end of each batch of it can still become an
+    /// edge.
     fn keep_edge_marks(&mut self) {
         let (accepted, durable) = (&self.accepted, &self.durable);
         let is_edge = |set: &Ranges, seq: Seq| set.contains(seq) != set.contains(seq + 1);
         let under_way = |seq: Seq| accepted.contains(seq) && !durable.contains(seq);
-        self.marks.retain(|&seq, _| seq == 0 || is_edge(accepted, seq) || is_edge(durable, seq) || under_way(seq));
+        self.marks.retain(|&seq, _| {
+            seq == 0 || is_edge(accepted, seq) || is_edge(durable, seq) || under_way(seq)
+        });
     }
 }

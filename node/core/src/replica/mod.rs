@@ -1,12 +1,15 @@
-//! The replica: conversations as logs. It decides what is kept, what is sent to whom, and what may be said about it.
+//! The replica: conversations as logs. It decides what is kept, what is sent to whom, and what may
+//! be said about it.
 //!
-//! It owns the heads, the cursors and the receipts of every conversation. It leaves to others: bytes on disk (it asks for a
-//! [`Commit`](super::durable::Commit) and waits for the answer), bytes on a wire (it names a session and a frame), who a session's peer is, and what
-//! anything looks like.
+//! It owns the heads, the cursors and the receipts of every conversation. It leaves to others:
+//! bytes on disk (it asks for a [`Commit`](super::durable::Commit) and waits for the answer), bytes
+//! on a wire (it names a session and a frame), who a session's peer is, and what anything looks
+//! like.
 //!
-//! How entries move. An author pushes its own entries to every session of the conversation. Everything else is pulled: a
-//! replica that hears of entries it lacks asks *one* session for that author's logs and goes on getting them there. So in a full
-//! mesh each entry crosses each link about once, and along a line of replicas it flows without waiting.
+//! How entries move. An author pushes its own entries to every session of the conversation.
+//! Everything else is pulled: a replica that hears of entries it lacks asks *one* session for that
+//! author's logs and goes on getting them there. So in a full mesh each entry crosses each link
+//! about once, and along a line of replicas it flows without waiting.
 //!
 //! Order of events for every entry, its author's replica or not: accepted, then durable, then said.
 
@@ -29,7 +32,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::{Body, ConversationId, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq};
+use hobnob_protocol::{
+    Body, ConversationId, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq,
+};
 
 use self::commits::Step;
 pub use self::events::{Input, Output, Token};
@@ -80,7 +85,8 @@ struct Conversation {
     appending: bool,
     /// From which session each author's entries come, where that is not the author.
     sources: BTreeMap<PeerId, SessionId>,
-    /// For authors of whom something is missing: since when nothing has come, and how long to be patient.
+    /// For authors of whom something is missing: since when nothing has come, and how long to be
+    /// patient.
     patience: BTreeMap<PeerId, Patience>,
     /// Authors of whom something came and could not be stored, and when that last happened.
     setbacks: BTreeMap<PeerId, Duration>,
@@ -133,7 +139,8 @@ pub struct Replica {
     conversations: BTreeMap<ConversationId, Conversation>,
     sessions: BTreeMap<SessionId, Session>,
     commits: BTreeMap<CommitId, Vec<Step>>,
-    /// Commits that were under way when one before them failed: they fail too, and have been accounted for.
+    /// Commits that were under way when one before them failed: they fail too, and have been
+    /// accounted for.
     doomed: BTreeSet<CommitId>,
     next_commit: u64,
     next_ordinal: u64,
@@ -151,7 +158,8 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Takes up what the store holds. `run` names the logs that this run writes: a fresh random number at each start.
+    /// Takes up what the store holds. `run` names the logs that this run writes: a fresh random
+    /// number at each start.
     pub fn new(key: Arc<SecretKey>, run: u64, network: u64, now: Now, loaded: Loaded) -> Self {
         let me = key.id();
         let mut replica = Self {
@@ -186,12 +194,18 @@ impl Replica {
 
     fn load(&mut self, loaded: Loaded) {
         for record in loaded.conversations {
-            self.conversations.insert(record.id, Conversation::new(record.clone(), Some(record)));
+            self.conversations
+                .insert(record.id, Conversation::new(record.clone(), Some(record)));
         }
         for record in loaded.logs {
             self.next_ordinal = self.next_ordinal.max(record.ordinal + 1);
-            let Some(conversation) = self.conversations.get_mut(&record.name.conversation) else { continue };
-            let key = LogKey { author: record.name.author, log: record.name.log };
+            let Some(conversation) = self.conversations.get_mut(&record.name.conversation) else {
+                continue;
+            };
+            let key = LogKey {
+                author: record.name.author,
+                log: record.name.log,
+            };
             let held: u64 = record.runs.iter().map(|run| run.last - run.first + 1).sum();
             *conversation.entries.entry(key.author).or_default() += held;
             conversation.logs.insert(key, Log::load(record));
@@ -208,22 +222,40 @@ impl Replica {
         }
         let same_network = loaded.alive.filter(|alive| alive.network == self.network);
         for (id, lingerers) in loaded.lingerers {
-            if let (Some(alive), Some(conversation)) = (same_network, self.conversations.get_mut(&id)) {
-                conversation.audiences.load(&lingerers, alive.at_ms, self.now);
+            if let (Some(alive), Some(conversation)) =
+                (same_network, self.conversations.get_mut(&id))
+            {
+                conversation
+                    .audiences
+                    .load(&lingerers, alive.at_ms, self.now);
             }
-            // Those of another network are gone for good: the next start on this one must not find them.
+            // Those of another network are gone for good: the next start on this one must not find
+            // them.
             self.lingerers_unsaved.insert(id);
         }
-        self.acked = loaded.acked.into_iter().map(|(name, peer, ranges)| ((name, peer), ranges)).collect();
+        self.acked = loaded
+            .acked
+            .into_iter()
+            .map(|(name, peer, ranges)| ((name, peer), ranges))
+            .collect();
     }
 
     /// Tells the replica what happened.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
         match input {
-            Input::Append { token, conversation, body } => self.append(token, conversation, body),
+            Input::Append {
+                token,
+                conversation,
+                body,
+            } => self.append(token, conversation, body),
             Input::OpenDirect(peer) => self.open_direct(peer),
-            Input::Join { token, name, key, open } => self.join(token, name, key, open),
+            Input::Join {
+                token,
+                name,
+                key,
+                open,
+            } => self.join(token, name, key, open),
             Input::Part(token, conversation) => self.part(token, conversation),
             Input::Block(author) => self.block(author),
             Input::Unblock(author) => self.unblock(author),
@@ -238,7 +270,9 @@ impl Replica {
             Input::Committed(commit) => self.committed(commit),
             Input::CommitFailed(commit, why) => self.commit_failed(commit, &why),
             Input::Read(session, name, batches) => self.read(session, name, batches),
-            Input::NewcomerCut(session, conversation, cut) => self.newcomer_cut(session, conversation, &cut),
+            Input::NewcomerCut(session, conversation, cut) => {
+                self.newcomer_cut(session, conversation, &cut)
+            }
             Input::NetworkChanged(network) => self.network_changed(network),
             Input::Flush => self.flush_lazily_kept(),
             Input::Timeout => self.timeout(),
@@ -253,7 +287,8 @@ impl Replica {
         self.outputs.pop_front()
     }
 
-    /// When to come back with [`Input::Timeout`] if nothing else happens, on the clock of [`Now::mono`].
+    /// When to come back with [`Input::Timeout`] if nothing else happens, on the clock of
+    /// [`Now::mono`].
     pub fn poll_timeout(&self) -> Option<Duration> {
         self.timers.values().min().copied()
     }
@@ -265,44 +300,73 @@ impl Replica {
 
     /// The rooms this node is in, with their keys and whether they are open.
     pub fn rooms(&self) -> impl Iterator<Item = (ConversationId, &RoomName, &RoomKey, bool)> {
-        self.conversations.values().filter_map(|conversation| match &conversation.record.kind {
-            ConversationKind::Room { name, key, open, joined: true } => Some((conversation.record.id, name, key, *open)),
-            ConversationKind::Room { joined: false, .. } | ConversationKind::Direct(_) => None,
-        })
+        self.conversations
+            .values()
+            .filter_map(|conversation| match &conversation.record.kind {
+                ConversationKind::Room {
+                    name,
+                    key,
+                    open,
+                    joined: true,
+                } => Some((conversation.record.id, name, key, *open)),
+                ConversationKind::Room { joined: false, .. } | ConversationKind::Direct(_) => None,
+            })
     }
 
     /// What kind of conversation this is, if it is known.
     pub fn kind(&self, conversation: ConversationId) -> Option<&ConversationKind> {
-        self.conversations.get(&conversation).map(|conversation| &conversation.record.kind)
+        self.conversations
+            .get(&conversation)
+            .map(|conversation| &conversation.record.kind)
     }
 
     /// All conversations.
     pub fn conversations(&self) -> impl Iterator<Item = &ConversationRecord> {
-        self.conversations.values().map(|conversation| &conversation.record)
+        self.conversations
+            .values()
+            .map(|conversation| &conversation.record)
     }
 
     /// The peers that share this conversation with a session now.
     pub fn here(&self, conversation: ConversationId) -> BTreeSet<PeerId> {
-        let sessions = self.sessions.values().filter(|session| session.shared.contains_key(&conversation));
+        let sessions = self
+            .sessions
+            .values()
+            .filter(|session| session.shared.contains_key(&conversation));
         sessions.map(|session| session.peer).collect()
     }
 
     /// The log of ours with this id, and what of it is on disk.
     pub fn own_log(&self, log: LogId) -> Option<(LogName, &Ranges)> {
-        let key = LogKey { author: self.me, log };
-        self.conversations.values().find_map(|c| c.logs.get(&key).map(|held| (c.name(&key), held.durable())))
+        let key = LogKey {
+            author: self.me,
+            log,
+        };
+        self.conversations
+            .values()
+            .find_map(|c| c.logs.get(&key).map(|held| (c.name(&key), held.durable())))
     }
 
     /// The peers that are known to have this entry of ours on disk.
     pub fn delivered_to(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
-        let of_log = self.acked.range((name, PeerId::from_bytes([0; 32]))..).take_while(|((of, _), _)| *of == name);
-        of_log.filter(|(_, ranges)| ranges.contains(seq)).map(|((_, peer), _)| *peer).collect()
+        let of_log = self
+            .acked
+            .range((name, PeerId::from_bytes([0; 32]))..)
+            .take_while(|((of, _), _)| *of == name);
+        of_log
+            .filter(|(_, ranges)| ranges.contains(seq))
+            .map(|((_, peer), _)| *peer)
+            .collect()
     }
 
     /// Whether an entry is on disk here and may go to the peer at the other end of this session.
     pub fn may_have(&self, session: SessionId, name: LogName, seq: Seq) -> bool {
-        let key = LogKey { author: name.author, log: name.log };
-        self.may_send(session, name.conversation, &key).contains(seq)
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
+        self.may_send(session, name.conversation, &key)
+            .contains(seq)
     }
 
     fn network_changed(&mut self, network: u64) {
@@ -314,8 +378,14 @@ impl Replica {
             return;
         }
         self.network = network;
-        self.sessions.values_mut().for_each(|session| session.heard = false);
-        for conversation in self.conversations.values_mut().filter(|conversation| conversation.is_open_room()) {
+        self.sessions
+            .values_mut()
+            .for_each(|session| session.heard = false);
+        for conversation in self
+            .conversations
+            .values_mut()
+            .filter(|conversation| conversation.is_open_room())
+        {
             conversation.audiences.network_changed();
             self.lingerers_unsaved.insert(conversation.record.id);
         }
@@ -323,7 +393,12 @@ impl Replica {
     }
 
     fn timeout(&mut self) {
-        let due: Vec<_> = self.timers.iter().filter(|(_, at)| **at <= self.now.mono).map(|(timer, _)| *timer).collect();
+        let due: Vec<_> = self
+            .timers
+            .iter()
+            .filter(|(_, at)| **at <= self.now.mono)
+            .map(|(timer, _)| *timer)
+            .collect();
         for timer in due {
             self.timers.remove(&timer);
             match timer {
@@ -399,6 +474,10 @@ impl Conversation {
 }
 
 /// The part of a session that belongs to one conversation, if both exist.
-fn shared_mut(sessions: &mut BTreeMap<SessionId, Session>, session: SessionId, id: ConversationId) -> Option<&mut Shared> {
+fn shared_mut(
+    sessions: &mut BTreeMap<SessionId, Session>,
+    session: SessionId,
+    id: ConversationId,
+) -> Option<&mut Shared> {
     sessions.get_mut(&session)?.shared.get_mut(&id)
 }

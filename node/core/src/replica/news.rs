@@ -1,4 +1,5 @@
-//! News of entries: who is sent them at once, who only hears of them, and what others say that they have.
+//! News of entries: who is sent them at once, who only hears of them, and what others say that they
+//! have.
 
 use hobnob_protocol::ranges::RANGES_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogName, Ranges, Seq};
@@ -20,8 +21,13 @@ impl Replica {
         audience: crate::durable::AudienceId,
         from: Option<SessionId>,
     ) {
-        let key = LogKey { author: name.author, log: name.log };
-        let Some(conversation) = self.conversations.get(&name.conversation) else { return };
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
+        let Some(conversation) = self.conversations.get(&name.conversation) else {
+            return;
+        };
         if self.is_blocked(key.author) {
             return;
         }
@@ -29,28 +35,44 @@ impl Replica {
         let (mut to_serve, mut announced) = (Vec::new(), false);
         for (&id, session) in &mut self.sessions {
             let peer = session.peer;
-            let Some(shared) = session.shared.get_mut(&name.conversation) else { continue };
+            let Some(shared) = session.shared.get_mut(&name.conversation) else {
+                continue;
+            };
             if Some(id) == from || !conversation.may_have(peer, key.author, audience) {
                 continue;
             }
             if peer == key.author {
                 shared.haves.insert(key);
             } else if !shared.ready {
-                // What the peer lacks of ours is worked out when its heads come; of the rest it hears in our heads, or now if
-                // these are on their way.
-                if key.author != self.me && shared.heads_sent_at.is_some() && shared.cut_asked.is_none() {
+                // What the peer lacks of ours is worked out when its heads come; of the rest it
+                // hears in our heads, or now if these are on their way.
+                if key.author != self.me
+                    && shared.heads_sent_at.is_some()
+                    && shared.cut_asked.is_none()
+                {
                     shared.announcements.insert(key);
                     announced = true;
                 }
             } else if key.author == self.me || shared.follow.contains(&key.author) {
-                let (theirs, sent) = (ranges_of(&shared.theirs, &key), ranges_of(&shared.sent, &key));
+                let (theirs, sent) = (
+                    ranges_of(&shared.theirs, &key),
+                    ranges_of(&shared.sent, &key),
+                );
                 let mut fresh = Ranges::span(first, last);
                 if conversation.is_closed_room() && theirs.is_empty() && sent.is_empty() {
-                    // Members take a log from the first entry on that they get of it. What is held before these was announced
-                    // at best, so it goes first.
-                    fresh.insert_all(&conversation.offer_after_cut(peer, &key, shared.cut.as_ref()));
+                    // Members take a log from the first entry on that they get of it. What is held
+                    // before these was announced at best, so it goes first.
+                    fresh.insert_all(&conversation.offer_after_cut(
+                        peer,
+                        &key,
+                        shared.cut.as_ref(),
+                    ));
                 }
-                shared.todo.entry(key.author).or_default().add(ordinal, key.log, &fresh.minus(&theirs).minus(&sent));
+                shared.todo.entry(key.author).or_default().add(
+                    ordinal,
+                    key.log,
+                    &fresh.minus(&theirs).minus(&sent),
+                );
                 to_serve.push(id);
             } else {
                 shared.announcements.insert(key);
@@ -66,7 +88,10 @@ impl Replica {
     /// The peer is to hear what we have of this log, soon.
     pub(super) fn owe_have(&mut self, id: SessionId, name: LogName) {
         if let Some(shared) = shared_mut(&mut self.sessions, id, name.conversation) {
-            shared.haves.insert(LogKey { author: name.author, log: name.log });
+            shared.haves.insert(LogKey {
+                author: name.author,
+                log: name.log,
+            });
         }
     }
 
@@ -78,7 +103,11 @@ impl Replica {
                 continue;
             }
             for (&conversation, shared) in &mut session.shared {
-                owed.extend(std::mem::take(&mut shared.haves).into_iter().map(|key| (id, conversation, key)));
+                owed.extend(
+                    std::mem::take(&mut shared.haves)
+                        .into_iter()
+                        .map(|key| (id, conversation, key)),
+                );
             }
         }
         self.sort_by_age(&mut owed);
@@ -87,23 +116,43 @@ impl Replica {
         }
     }
 
-    /// An older log is named before a newer one of the same author: in this order they will be asked for.
+    /// An older log is named before a newer one of the same author: in this order they will be
+    /// asked for.
     fn sort_by_age(&self, logs: &mut [(SessionId, ConversationId, LogKey)]) {
-        let age =
-            |conversation: &ConversationId, key: &LogKey| self.conversations.get(conversation).map_or(0, |it| it.ordinal(key));
+        let age = |conversation: &ConversationId, key: &LogKey| {
+            self.conversations
+                .get(conversation)
+                .map_or(0, |it| it.ordinal(key))
+        };
         logs.sort_by_key(|(id, conversation, key)| (*id, *conversation, age(conversation, key)));
     }
 
     /// Tells a peer what is on disk here of a log that it sent us, wrote, or may have.
     fn say_have(&mut self, id: SessionId, conversation_id: ConversationId, key: LogKey) {
-        let name = LogName { conversation: conversation_id, author: key.author, log: key.log };
+        let name = LogName {
+            conversation: conversation_id,
+            author: key.author,
+            log: key.log,
+        };
         let offer = self.may_send(id, conversation_id, &key);
-        let Some(log) = self.conversations.get(&conversation_id).and_then(|c| c.logs.get(&key)) else { return };
+        let Some(log) = self
+            .conversations
+            .get(&conversation_id)
+            .and_then(|c| c.logs.get(&key))
+        else {
+            return;
+        };
         #[cfg(feature = "faults")]
-        let early = self.fault == Some(Fault::AckBeforeCommit) && self.sessions.get(&id).is_some_and(|it| it.peer == key.author);
+        let early = self.fault == Some(Fault::AckBeforeCommit)
+            && self
+                .sessions
+                .get(&id)
+                .is_some_and(|it| it.peer == key.author);
         #[cfg(feature = "faults")]
         let offer = if early { log.accepted().clone() } else { offer };
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else { return };
+        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else {
+            return;
+        };
         // What the peer itself holds may be named to it, whoever was there when it came.
         let mut ranges = log.durable().intersect(&ranges_of(&shared.theirs, &key));
         ranges.insert_all(&offer);
@@ -119,13 +168,19 @@ impl Replica {
                 continue;
             }
             for (&conversation, shared) in &mut session.shared {
-                due.extend(std::mem::take(&mut shared.announcements).into_iter().map(|key| (id, conversation, key)));
+                due.extend(
+                    std::mem::take(&mut shared.announcements)
+                        .into_iter()
+                        .map(|key| (id, conversation, key)),
+                );
             }
         }
         self.sort_by_age(&mut due);
         for (id, conversation, key) in due {
             let news = self.may_send(id, conversation, &key);
-            let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else { continue };
+            let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else {
+                continue;
+            };
             // Who has it already, as it said itself, need not hear of it.
             if !news.minus(&ranges_of(&shared.theirs, &key)).is_empty() {
                 self.say_have(id, conversation, key);
@@ -133,19 +188,38 @@ impl Replica {
         }
     }
 
-    /// Tells a peer, soon, of all logs that are not ours: after its place in the room has become clear.
+    /// Tells a peer, soon, of all logs that are not ours: after its place in the room has become
+    /// clear.
     pub(super) fn announce_all(&mut self, id: SessionId, conversation_id: ConversationId) {
-        let Some(conversation) = self.conversations.get(&conversation_id) else { return };
-        let others: Vec<_> = conversation.logs.keys().filter(|key| key.author != self.me).copied().collect();
+        let Some(conversation) = self.conversations.get(&conversation_id) else {
+            return;
+        };
+        let others: Vec<_> = conversation
+            .logs
+            .keys()
+            .filter(|key| key.author != self.me)
+            .copied()
+            .collect();
         if let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) {
             shared.announcements.extend(others);
             self.arm(Timer::Announce, ANNOUNCE_EVERY);
         }
     }
 
-    pub(super) fn have(&mut self, id: SessionId, name: LogName, ranges: &Ranges) -> Result<(), Refusal> {
-        let key = LogKey { author: name.author, log: name.log };
-        let conversation = self.conversations.get(&name.conversation).ok_or(Refusal::NotShared)?;
+    pub(super) fn have(
+        &mut self,
+        id: SessionId,
+        name: LogName,
+        ranges: &Ranges,
+    ) -> Result<(), Refusal> {
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
+        let conversation = self
+            .conversations
+            .get(&name.conversation)
+            .ok_or(Refusal::NotShared)?;
         if !conversation.may_author(self.me, name.author) {
             return Err(Refusal::NotAnAuthor);
         }
@@ -162,9 +236,16 @@ impl Replica {
 
     /// Remembers that the peer holds these entries.
     pub(super) fn note_theirs(&mut self, id: SessionId, name: LogName, ranges: &Ranges) {
-        let key = LogKey { author: name.author, log: name.log };
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(shared) = session.shared.get_mut(&name.conversation) else { return };
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(shared) = session.shared.get_mut(&name.conversation) else {
+            return;
+        };
         let known = shared.theirs.get(&key);
         let before = known.map_or(0, |ranges| 1 + ranges.iter().count());
         let mut theirs = known.cloned().unwrap_or_default();
@@ -176,7 +257,9 @@ impl Replica {
         if full || theirs.iter().count() > 4 * RANGES_MAX {
             // Holes without end are a liar's; what is forgotten is told again.
             let newest = theirs.iter().next_back();
-            theirs = newest.map(|(first, last)| Ranges::span(first, last)).unwrap_or_default();
+            theirs = newest
+                .map(|(first, last)| Ranges::span(first, last))
+                .unwrap_or_default();
         }
         session.logs_told = (session.logs_told + 1 + theirs.iter().count()).saturating_sub(before);
         shared.told_of(key);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob_protocol::{Batch, BatchError, CheckedBatch, Frame, LogId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{
+    Batch, BatchError, CheckedBatch, Frame, LogId, LogName, PeerId, Ranges, Seq,
+};
 
 #[cfg(feature = "faults")]
 use super::faults::Fault;
@@ -12,14 +14,17 @@ use super::{LogKey, Output, Replica, Step, Timer, shared_mut};
 use crate::SessionId;
 use crate::durable::{AudienceId, Op};
 
-/// A Lamport number that is further ahead of all others moves our own clock by this much only. It is taken all the same: others
-/// may have been led on by it, and to refuse what they say would split a room for good.
+/// A Lamport number that is further ahead of all others moves our own clock by this much only. It
+/// is taken all the same: others may have been led on by it, and to refuse what they say would
+/// split a room for good.
 pub const LAMPORT_AHEAD_MAX: u64 = 1 << 20;
 
-/// No Lamport number is above this. A clock that has come so far stays there: nothing is lost but the order between authors.
+/// No Lamport number is above this. A clock that has come so far stays there: nothing is lost but
+/// the order between authors.
 pub const LAMPORT_MAX: u64 = 1 << 53;
 
-/// Entries per second that one session may push before it has to wait for a moment when the store is idle.
+/// Entries per second that one session may push before it has to wait for a moment when the store
+/// is idle.
 pub const LIVE_ENTRIES_PER_SECOND: u64 = 2_000;
 
 /// Why something that a peer sent was not taken.
@@ -49,12 +54,14 @@ pub enum Refusal {
     /// The Lamport number is above [`LAMPORT_MAX`].
     #[error("an impossible Lamport number")]
     Lamport,
-    /// The frame kind does not belong on a session's log streams, or its list is too long to be kept.
+    /// The frame kind does not belong on a session's log streams, or its list is too long to be
+    /// kept.
     #[error("a frame that does not belong here")]
     Misplaced,
 }
 
-/// For how long after the store failed to take an author's entries its newer logs wait for the older ones.
+/// For how long after the store failed to take an author's entries its newer logs wait for the
+/// older ones.
 const SETBACK: Duration = Duration::from_secs(120);
 
 /// Logs of which a session was lately asked for what is missing; in more at once no gap is noticed.
@@ -77,7 +84,11 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(now: Duration) -> Self {
-        Self { left: LIVE_ENTRIES_PER_SECOND, filled_at: now, held: 0 }
+        Self {
+            left: LIVE_ENTRIES_PER_SECOND,
+            filled_at: now,
+            held: 0,
+        }
     }
 
     fn refill(&mut self, now: Duration) {
@@ -119,8 +130,13 @@ impl Replica {
     /// Decides about a batch, the cheap questions first and the signature last.
     fn judge(&mut self, session: SessionId, batch: Batch) -> Verdict {
         let name = batch.name;
-        let key = LogKey { author: name.author, log: name.log };
-        let Some(conversation) = self.conversations.get(&name.conversation) else { return Verdict::Refuse(Refusal::NotShared) };
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
+        let Some(conversation) = self.conversations.get(&name.conversation) else {
+            return Verdict::Refuse(Refusal::NotShared);
+        };
         if shared_mut(&mut self.sessions, session, name.conversation).is_none() {
             return Verdict::Refuse(Refusal::NotShared);
         }
@@ -136,7 +152,9 @@ impl Replica {
         };
         let lacks = match conversation.logs.get(&key) {
             #[cfg(feature = "faults")]
-            Some(log) if log.conflicts(&checked) && self.has(Fault::ForkIgnored) => log.lacks(&checked),
+            Some(log) if log.conflicts(&checked) && self.has(Fault::ForkIgnored) => {
+                log.lacks(&checked)
+            }
             Some(log) if log.conflicts(&checked) => {
                 return Verdict::Refuse(self.conflict(session, &checked));
             }
@@ -149,9 +167,17 @@ impl Replica {
             }
             None => Ranges::span(checked.first(), checked.last()),
         };
-        self.note_theirs(session, name, &Ranges::span(checked.first(), checked.last()));
+        self.note_theirs(
+            session,
+            name,
+            &Ranges::span(checked.first(), checked.last()),
+        );
         #[cfg(feature = "faults")]
-        let lacks = if self.has(Fault::NoDuplicateCheck) { Ranges::span(checked.first(), checked.last()) } else { lacks };
+        let lacks = if self.has(Fault::NoDuplicateCheck) {
+            Ranges::span(checked.first(), checked.last())
+        } else {
+            lacks
+        };
         if lacks.is_empty() {
             return Verdict::Known(name);
         }
@@ -176,14 +202,26 @@ impl Replica {
     }
 
     /// Why a batch that is new can't be taken where it stands.
-    fn out_of_place(&mut self, session: SessionId, name: LogName, batch: &CheckedBatch) -> Option<Refusal> {
+    fn out_of_place(
+        &mut self,
+        session: SessionId,
+        name: LogName,
+        batch: &CheckedBatch,
+    ) -> Option<Refusal> {
         let conversation = self.conversations.get(&name.conversation)?;
         if name.author == self.me && name.log == LogId::of_run(self.run, &name.conversation) {
             return Some(Refusal::Impostor);
         }
-        let log = conversation.logs.get(&LogKey { author: name.author, log: name.log });
+        let log = conversation.logs.get(&LogKey {
+            author: name.author,
+            log: name.log,
+        });
         let continues = log.map_or(batch.first() == 1, |log| log.continues_at(batch.first()));
-        if batch.entries.last().is_some_and(|last| last.entry.lamport > LAMPORT_MAX) {
+        if batch
+            .entries
+            .last()
+            .is_some_and(|last| last.entry.lamport > LAMPORT_MAX)
+        {
             return Some(Refusal::Lamport);
         }
         if self.overtakes(session, name) {
@@ -197,32 +235,60 @@ impl Replica {
             self.want_once(session, name, from);
             return Some(Refusal::Gap);
         }
-        // A member that has the entries before these too sends them first, so they came, and were lost on their way to the disk.
+        // A member that has the entries before these too sends them first, so they came, and were
+        // lost on their way to the disk.
         if conversation.is_closed_room() {
-            let key = LogKey { author: name.author, log: name.log };
-            let missing = self.lacks_from(session, name.conversation, &key).first().filter(|seq| *seq < batch.first());
+            let key = LogKey {
+                author: name.author,
+                log: name.log,
+            };
+            let missing = self
+                .lacks_from(session, name.conversation, &key)
+                .first()
+                .filter(|seq| *seq < batch.first());
             if let Some(from) = missing {
                 self.want_once(session, name, from);
                 return Some(Refusal::Gap);
             }
         }
-        // In a room a gap may be right: entries that were not for us, or that others have let go. But while the author itself
-        // is here, its own word counts: it sends what is for us, in order.
-        (!self.asked(session, name, batch.first()) && self.author_is_here(name, session)).then_some(Refusal::Gap)
+        // In a room a gap may be right: entries that were not for us, or that others have let go.
+        // But while the author itself is here, its own word counts: it sends what is for us, in
+        // order.
+        (!self.asked(session, name, batch.first()) && self.author_is_here(name, session))
+            .then_some(Refusal::Gap)
     }
 
-    /// Whether the author's older logs are still to come on this session because they could not be stored a while ago.
+    /// Whether the author's older logs are still to come on this session because they could not be
+    /// stored a while ago.
     fn overtakes(&self, session: SessionId, name: LogName) -> bool {
-        let Some(conversation) = self.conversations.get(&name.conversation).filter(|it| !it.is_open_room()) else { return false };
-        let setback = conversation.setbacks.get(&name.author).is_some_and(|at| self.now.mono < *at + SETBACK);
-        setback && self.older_logs(session, name).iter().any(|key| !self.lacks_from(session, name.conversation, key).is_empty())
+        let Some(conversation) = self
+            .conversations
+            .get(&name.conversation)
+            .filter(|it| !it.is_open_room())
+        else {
+            return false;
+        };
+        let setback = conversation
+            .setbacks
+            .get(&name.author)
+            .is_some_and(|at| self.now.mono < *at + SETBACK);
+        setback
+            && self
+                .older_logs(session, name)
+                .iter()
+                .any(|key| !self.lacks_from(session, name.conversation, key).is_empty())
     }
 
     fn accept(&mut self, session: SessionId, batch: Arc<CheckedBatch>, pieces: Ranges) {
         let name = batch.batch.name;
-        let key = LogKey { author: name.author, log: name.log };
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
         let received_at_ms = self.now.wall_ms;
-        let Some(conversation) = self.conversations.get_mut(&name.conversation) else { return };
+        let Some(conversation) = self.conversations.get_mut(&name.conversation) else {
+            return;
+        };
         let (mut ops, mut steps) = (Vec::new(), Vec::new());
         conversation.store_record(&mut ops, &mut steps);
         let audience = conversation.stamp(&mut self.last_audience, self.now, &mut ops);
@@ -234,14 +300,26 @@ impl Replica {
         log.accept(&batch);
         conversation.heard_lamport(batch.entries.last().map_or(0, |last| last.entry.lamport));
         for (from, to) in pieces.iter() {
-            ops.push(Op::Append { batch: batch.clone(), from, to, audience, received_at_ms });
+            ops.push(Op::Append {
+                batch: batch.clone(),
+                from,
+                to,
+                audience,
+                received_at_ms,
+            });
         }
         #[cfg(feature = "faults")]
         if self.has(Fault::SayBeforeCommit) {
             self.received_is_durable(session, batch, pieces, audience, received_at_ms);
             return self.commit(ops, steps);
         }
-        steps.push(Step::Received { session, batch, pieces, audience, received_at_ms });
+        steps.push(Step::Received {
+            session,
+            batch,
+            pieces,
+            audience,
+            received_at_ms,
+        });
         #[cfg(feature = "faults")]
         if self.has(Fault::AckBeforeCommit) {
             self.owe_have(session, name);
@@ -259,17 +337,29 @@ impl Replica {
         received_at_ms: u64,
     ) {
         let name = batch.batch.name;
-        let key = LogKey { author: name.author, log: name.log };
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
         let own = name.author == self.me;
         for (first, last) in pieces.iter() {
             self.now_durable(name, key, first, last, audience);
             if !own {
-                self.outputs.push_back(Output::Received { batch: batch.clone(), first, last, received_at_ms });
+                self.outputs.push_back(Output::Received {
+                    batch: batch.clone(),
+                    first,
+                    last,
+                    received_at_ms,
+                });
             }
         }
         if own {
-            let peer = self.sessions.get(&session).map_or(self.me, |session| session.peer);
-            self.outputs.push_back(Output::OwnRestored(name.conversation, peer, pieces.len()));
+            let peer = self
+                .sessions
+                .get(&session)
+                .map_or(self.me, |session| session.peer);
+            self.outputs
+                .push_back(Output::OwnRestored(name.conversation, peer, pieces.len()));
         }
         self.recent.keep(&batch);
         self.owe_have(session, name);
@@ -291,14 +381,22 @@ impl Replica {
     fn author_is_here(&self, name: LogName, except: SessionId) -> bool {
         let others = self.sessions.iter().filter(|(id, _)| **id != except);
         let of_author = others.filter(|(_, session)| session.peer == name.author);
-        of_author.into_iter().any(|(_, session)| session.shared.contains_key(&name.conversation))
-            && self.sessions.get(&except).is_some_and(|session| session.peer != name.author)
+        of_author
+            .into_iter()
+            .any(|(_, session)| session.shared.contains_key(&name.conversation))
+            && self
+                .sessions
+                .get(&except)
+                .is_some_and(|session| session.peer != name.author)
     }
 
-    /// The session may deliver more, once it has kept within its budget or the store has nothing else to do.
+    /// The session may deliver more, once it has kept within its budget or the store has nothing
+    /// else to do.
     fn release_within_budget(&mut self, id: SessionId, entries: u64) {
         let (now, store_is_idle) = (self.now.mono, self.commits.is_empty());
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         if session.budget.spend(now, entries) || store_is_idle {
             self.release(id, 1);
         } else {
@@ -325,7 +423,11 @@ impl Replica {
             budget.refill(now);
             budget.left >= LIVE_ENTRIES_PER_SECOND / 20
         });
-        if self.sessions.values().any(|session| session.budget.held > 0) {
+        if self
+            .sessions
+            .values()
+            .any(|session| session.budget.held > 0)
+        {
             self.arm(Timer::Budget, Duration::from_millis(50));
         }
     }
@@ -342,8 +444,17 @@ impl Replica {
 
     /// Notes what a peer has of our own logs, and says what is new about it.
     pub(super) fn acked(&mut self, name: LogName, peer: PeerId, theirs: &Ranges) {
-        let key = LogKey { author: name.author, log: name.log };
-        let Some(log) = self.conversations.get(&name.conversation).and_then(|c| c.logs.get(&key)) else { return };
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
+        let Some(log) = self
+            .conversations
+            .get(&name.conversation)
+            .and_then(|c| c.logs.get(&key))
+        else {
+            return;
+        };
         // A peer can only have what was durable here before it was sent.
         let has = theirs.intersect(log.durable());
         let known = self.acked.entry((name, peer)).or_default();
@@ -359,20 +470,37 @@ impl Replica {
 
     /// Asks once for everything from `from` on, unless that was asked of this session already.
     fn want_once(&mut self, session: SessionId, name: LogName, from: Seq) {
-        let key = LogKey { author: name.author, log: name.log };
+        let key = LogKey {
+            author: name.author,
+            log: name.log,
+        };
         let now = self.now.mono;
         if !self.may_say_more(session) {
             return;
         }
-        let Some(shared) = shared_mut(&mut self.sessions, session, name.conversation) else { return };
+        let Some(shared) = shared_mut(&mut self.sessions, session, name.conversation) else {
+            return;
+        };
         if shared.gap_asked.len() >= GAPS_ASKED_MAX {
-            shared.gap_asked.retain(|_, (_, when)| now - *when < Duration::from_secs(1));
+            shared
+                .gap_asked
+                .retain(|_, (_, when)| now - *when < Duration::from_secs(1));
         }
         let recently = shared.gap_asked.len() >= GAPS_ASKED_MAX
-            || shared.gap_asked.get(&key).is_some_and(|(at, when)| *at == from && now - *when < Duration::from_secs(1));
+            || shared
+                .gap_asked
+                .get(&key)
+                .is_some_and(|(at, when)| *at == from && now - *when < Duration::from_secs(1));
         if !recently {
             shared.gap_asked.insert(key, (from, now));
-            self.send(session, &Frame::Want { name, from, to: None });
+            self.send(
+                session,
+                &Frame::Want {
+                    name,
+                    from,
+                    to: None,
+                },
+            );
         }
     }
 }

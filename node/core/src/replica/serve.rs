@@ -1,11 +1,14 @@
-//! Sending: a cursor per peer and log, never a queue. What is to be sent is a set of ranges; what is in memory is only what the
-//! session can take now, and a bounded cache of the newest batches, each encoded once for all sessions.
+//! Sending: a cursor per peer and log, never a queue. What is to be sent is a set of ranges; what
+//! is in memory is only what the session can take now, and a bounded cache of the newest batches,
+//! each encoded once for all sessions.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hobnob_protocol::{Batch, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{
+    Batch, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq,
+};
 
 #[cfg(feature = "faults")]
 use super::faults::Fault;
@@ -32,7 +35,11 @@ pub(super) struct Todo(BTreeMap<u64, (LogId, Ranges)>);
 impl Todo {
     pub(super) fn add(&mut self, ordinal: u64, log: LogId, ranges: &Ranges) {
         if !ranges.is_empty() {
-            self.0.entry(ordinal).or_insert_with(|| (log, Ranges::new())).1.insert_all(ranges);
+            self.0
+                .entry(ordinal)
+                .or_insert_with(|| (log, Ranges::new()))
+                .1
+                .insert_all(ranges);
         }
     }
 
@@ -46,7 +53,11 @@ impl Todo {
     }
 
     fn next(&self) -> Option<(LogId, Seq, Seq)> {
-        self.0.values().find_map(|(log, ranges)| ranges.first_range().map(|(first, last)| (*log, first, last)))
+        self.0.values().find_map(|(log, ranges)| {
+            ranges
+                .first_range()
+                .map(|(first, last)| (*log, first, last))
+        })
     }
 }
 
@@ -68,7 +79,9 @@ impl Recent {
             None => self.order.push_back(at),
         }
         while self.bytes > RECENT_BYTES_MAX {
-            let Some(oldest) = self.order.pop_front() else { break };
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
             if let Some((_, frame)) = self.frames.remove(&oldest) {
                 self.bytes -= frame.len();
             }
@@ -84,20 +97,30 @@ impl Replica {
     /// Hands a session what it is still to be sent, as far as it can take it.
     pub(super) fn serve(&mut self, id: SessionId) {
         while let Some((name, first, last)) = self.next_to_serve(id) {
-            match self.recent.starting_at(name, first).filter(|(end, _)| *end <= last) {
+            match self
+                .recent
+                .starting_at(name, first)
+                .filter(|(end, _)| *end <= last)
+            {
                 Some((end, frame)) => self.send_batch(id, name, first, end, frame),
                 None => {
                     if let Some(session) = self.sessions.get_mut(&id) {
                         session.reading = true;
                     }
-                    self.outputs.push_back(Output::Read { session: id, name, from: first, to: last });
+                    self.outputs.push_back(Output::Read {
+                        session: id,
+                        name,
+                        from: first,
+                        to: last,
+                    });
                     return;
                 }
             }
         }
     }
 
-    /// The next range in turn: authors and conversations take turns, an author's logs go one after another.
+    /// The next range in turn: authors and conversations take turns, an author's logs go one after
+    /// another.
     fn next_to_serve(&mut self, id: SessionId) -> Option<(LogName, Seq, Seq)> {
         let session = self.sessions.get_mut(&id)?;
         if session.reading || session.batches_outstanding >= BATCHES_OUTSTANDING_MAX {
@@ -113,37 +136,74 @@ impl Replica {
         let after = waiting.iter().find(|(turn, _)| Some(*turn) > session.turn);
         let ((conversation, author), (log, first, last)) = *after.or_else(|| waiting.first())?;
         session.turn = Some((conversation, author));
-        Some((LogName { conversation, author, log }, first, last))
+        Some((
+            LogName {
+                conversation,
+                author,
+                log,
+            },
+            first,
+            last,
+        ))
     }
 
     fn is_full(&self, id: SessionId) -> bool {
-        self.sessions.get(&id).is_some_and(|session| session.batches_outstanding >= BATCHES_OUTSTANDING_MAX)
+        self.sessions
+            .get(&id)
+            .is_some_and(|session| session.batches_outstanding >= BATCHES_OUTSTANDING_MAX)
     }
 
     fn send_batch(&mut self, id: SessionId, name: LogName, first: Seq, last: Seq, frame: Bytes) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(shared) = session.shared.get_mut(&name.conversation) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(shared) = session.shared.get_mut(&name.conversation) else {
+            return;
+        };
         let span = Ranges::span(first, last);
         if let Some(todo) = shared.todo.get_mut(&name.author) {
             todo.strike(name.log, &span);
         }
-        shared.sent.entry(LogKey { author: name.author, log: name.log }).or_default().insert(first, last);
+        shared
+            .sent
+            .entry(LogKey {
+                author: name.author,
+                log: name.log,
+            })
+            .or_default()
+            .insert(first, last);
         session.batches_outstanding += frame.len();
         let own = (name.author == self.me).then_some((name, first, last));
         session.unwritten.push_back((frame.len(), own));
         self.outputs.push_back(Output::SendBatch(id, frame));
     }
 
-    pub(super) fn read(&mut self, id: SessionId, name: LogName, batches: Result<Vec<Batch>, String>) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Ok(batches) = batches else { return self.unreadable(id, name) };
+    pub(super) fn read(
+        &mut self,
+        id: SessionId,
+        name: LogName,
+        batches: Result<Vec<Batch>, String>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Ok(batches) = batches else {
+            return self.unreadable(id, name);
+        };
         session.reading = false;
         session.unreadable = 0;
         if self.todo_of(id, name).is_none() {
             self.serve(id);
             return;
         }
-        let allowed = self.may_send(id, name.conversation, &LogKey { author: name.author, log: name.log });
+        let allowed = self.may_send(
+            id,
+            name.conversation,
+            &LogKey {
+                author: name.author,
+                log: name.log,
+            },
+        );
         let mut sent_any = self.is_full(id);
         for batch in batches {
             if self.is_full(id) {
@@ -152,7 +212,8 @@ impl Replica {
             }
             let first = batch.first;
             let Ok(batch) = batch.read() else { break };
-            // A batch ends where its author signed. Where that is beyond what this peer may have, it can't have the batch.
+            // A batch ends where its author signed. Where that is beyond what this peer may have,
+            // it can't have the batch.
             if allowed.covers(first, batch.last()) {
                 let frame = Frame::Batch(batch.batch.clone()).encode();
                 self.send_batch(id, name, first, batch.last(), frame);
@@ -160,17 +221,20 @@ impl Replica {
             }
         }
         if !sent_any {
-            // What can't be read or may not be sent is struck off, so that the rest gets its turn; it is asked for again if
-            // it is still missing.
+            // What can't be read or may not be sent is struck off, so that the rest gets its turn;
+            // it is asked for again if it is still missing.
             self.strike_first(id, name);
         }
         self.serve(id);
     }
 
-    /// The store can't read at the moment: nothing may overtake what it could not read, so the session waits for it. What it can
-    /// never read is given up, with all of that author's that would come after it.
+    /// The store can't read at the moment: nothing may overtake what it could not read, so the
+    /// session waits for it. What it can never read is given up, with all of that author's that
+    /// would come after it.
     fn unreadable(&mut self, id: SessionId, name: LogName) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         session.unreadable += 1;
         if session.unreadable < READ_TRIES {
             return self.arm(Timer::ReadAgain, READ_AGAIN_AFTER);
@@ -184,7 +248,12 @@ impl Replica {
     }
 
     pub(super) fn read_again(&mut self) {
-        let waiting: Vec<_> = self.sessions.iter().filter(|(_, it)| it.unreadable > 0).map(|(id, _)| *id).collect();
+        let waiting: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, it)| it.unreadable > 0)
+            .map(|(id, _)| *id)
+            .collect();
         for id in waiting {
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.reading = false;
@@ -196,12 +265,17 @@ impl Replica {
     fn todo_of(&mut self, id: SessionId, name: LogName) -> Option<Ranges> {
         let shared = shared_mut(&mut self.sessions, id, name.conversation)?;
         let logs = &shared.todo.get(&name.author)?.0;
-        logs.values().find(|(log, _)| *log == name.log).map(|(_, ranges)| ranges.clone())
+        logs.values()
+            .find(|(log, _)| *log == name.log)
+            .map(|(_, ranges)| ranges.clone())
     }
 
     fn strike_first(&mut self, id: SessionId, name: LogName) {
-        let first = self.todo_of(id, name).and_then(|ranges| ranges.first_range());
-        if let (Some((first, last)), Some(shared)) = (first, shared_mut(&mut self.sessions, id, name.conversation))
+        let first = self
+            .todo_of(id, name)
+            .and_then(|ranges| ranges.first_range());
+        if let (Some((first, last)), Some(shared)) =
+            (first, shared_mut(&mut self.sessions, id, name.conversation))
             && let Some(todo) = shared.todo.get_mut(&name.author)
         {
             todo.strike(name.log, &Ranges::span(first, last));
@@ -210,7 +284,9 @@ impl Replica {
 
     /// Bytes left for the wire: own entries among them count as sent, and there is room for more.
     pub(super) fn batches_written(&mut self, id: SessionId, mut bytes: usize) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         session.batches_outstanding = session.batches_outstanding.saturating_sub(bytes);
         while let Some((left, own)) = session.unwritten.front_mut() {
             if *left > bytes {
@@ -219,11 +295,18 @@ impl Replica {
             }
             bytes -= *left;
             #[cfg(feature = "faults")]
-            if let Some((name, first, last)) = own.filter(|_| self.fault == Some(Fault::DeliveredOnSent)) {
-                self.outputs.push_back(Output::Delivered(name, session.peer, Ranges::span(first, last)));
+            if let Some((name, first, last)) =
+                own.filter(|_| self.fault == Some(Fault::DeliveredOnSent))
+            {
+                self.outputs.push_back(Output::Delivered(
+                    name,
+                    session.peer,
+                    Ranges::span(first, last),
+                ));
             }
             if let Some((name, first, last)) = *own {
-                self.outputs.push_back(Output::Sent(name, session.peer, first, last));
+                self.outputs
+                    .push_back(Output::Sent(name, session.peer, first, last));
             }
             session.unwritten.pop_front();
         }

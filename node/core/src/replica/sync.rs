@@ -1,7 +1,8 @@
 //! What two ends tell each other of what they hold, and what each asks for.
 //!
-//! A session starts with a digest per shared conversation; where the digests differ, heads follow. After that, `have` frames
-//! keep the picture current: they are the receipts, and the news that there is something to ask for.
+//! A session starts with a digest per shared conversation; where the digests differ, heads follow.
+//! After that, `have` frames keep the picture current: they are the receipts, and the news that
+//! there is something to ask for.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -16,11 +17,12 @@ use super::{LogKey, Output, Replica, Timer};
 use crate::SessionId;
 use crate::durable::Op;
 
-/// Logs, and ranges of them, that one session may tell of, over all conversations. Of further ones nothing is remembered until the
-/// next session, and of a log in many pieces only the newest piece.
+/// Logs, and ranges of them, that one session may tell of, over all conversations. Of further ones
+/// nothing is remembered until the next session, and of a log in many pieces only the newest piece.
 pub const LOGS_TOLD_MAX: usize = 20_000;
 
-/// Bytes of frames that are written to nobody's stream yet, above which a session is told only what it must be.
+/// Bytes of frames that are written to nobody's stream yet, above which a session is told only what
+/// it must be.
 pub(super) const FRAMES_OUTSTANDING_MAX: usize = 256 * 1024;
 
 /// Entries of one of our own logs, from the first to the last.
@@ -35,7 +37,8 @@ pub(super) struct Session {
     pub(super) batches_outstanding: usize,
     /// Bytes of other frames handed out and not yet written.
     pub(super) frames_outstanding: usize,
-    /// Own entries among the batches outstanding: said to be sent when that many bytes more are written.
+    /// Own entries among the batches outstanding: said to be sent when that many bytes more are
+    /// written.
     pub(super) unwritten: VecDeque<(usize, Option<OwnSpan>)>,
     /// Whether the store was asked for batches and has not answered, or is to be asked again.
     pub(super) reading: bool,
@@ -85,9 +88,11 @@ pub(super) struct Shared {
     pub(super) digest_heard: Option<[u8; 32]>,
     /// What the peer asked for before it was known how far back it may read.
     pub(super) wants_waiting: Vec<(LogName, Seq, Option<Seq>)>,
-    /// Where each log ended when it was asked how far back a newcomer may read: what came later it gets in any case.
+    /// Where each log ended when it was asked how far back a newcomer may read: what came later it
+    /// gets in any case.
     pub(super) cut_asked: Option<BTreeMap<LogKey, Seq>>,
-    /// In a room with a secret, for a peer that held nothing of it: the first entry of each log that it gets.
+    /// In a room with a secret, for a peer that held nothing of it: the first entry of each log
+    /// that it gets.
     pub(super) cut: Option<BTreeMap<LogKey, Seq>>,
 }
 
@@ -111,8 +116,16 @@ impl Shared {
 impl Shared {
     fn kept(&self) -> usize {
         let sets = self.follow.len() + self.haves.len() + self.announcements.len();
-        let lists = self.todo.len() + self.gap_asked.len() + self.wants_waiting.len() + self.told_order.len();
-        told(&self.theirs) + told(&self.incoming) + told(&self.sent) + told(&self.asked) + sets + lists
+        let lists = self.todo.len()
+            + self.gap_asked.len()
+            + self.wants_waiting.len()
+            + self.told_order.len();
+        told(&self.theirs)
+            + told(&self.incoming)
+            + told(&self.sent)
+            + told(&self.asked)
+            + sets
+            + lists
     }
 }
 
@@ -138,9 +151,16 @@ impl Replica {
     }
 
     pub(super) fn session_rooms(&mut self, id: SessionId, rooms: &BTreeSet<ConversationId>) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
         let direct = ConversationId::direct(self.me, session.peer);
-        let before: BTreeSet<_> = session.shared.keys().copied().filter(|conversation| *conversation != direct).collect();
+        let before: BTreeSet<_> = session
+            .shared
+            .keys()
+            .copied()
+            .filter(|conversation| *conversation != direct)
+            .collect();
         for left in before.difference(rooms) {
             self.unshare(id, *left, true);
         }
@@ -152,7 +172,9 @@ impl Replica {
     }
 
     pub(super) fn session_down(&mut self, id: SessionId, goodbye: bool) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
         for conversation in session.shared.keys().copied().collect::<Vec<_>>() {
             self.unshare(id, conversation, goodbye);
         }
@@ -160,17 +182,23 @@ impl Replica {
     }
 
     pub(super) fn confirmed(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         session.heard = true;
         let peer = session.peer;
         for conversation_id in session.shared.keys().copied().collect::<Vec<_>>() {
-            let Some(conversation) = self.conversations.get_mut(&conversation_id) else { continue };
+            let Some(conversation) = self.conversations.get_mut(&conversation_id) else {
+                continue;
+            };
             let grown = conversation.audiences.confirmed(peer);
             if grown.is_empty() {
                 continue;
             }
             let wall_ms = self.now.wall_ms;
-            let ops = grown.iter().map(|id| Op::Audience(conversation.audiences.record(*id, conversation_id, wall_ms)));
+            let ops = grown.iter().map(|id| {
+                Op::Audience(conversation.audiences.record(*id, conversation_id, wall_ms))
+            });
             let ops = ops.collect();
             self.commit(ops, Vec::new());
             self.offer_own(id, conversation_id);
@@ -179,8 +207,12 @@ impl Replica {
     }
 
     fn share(&mut self, id: SessionId, conversation_id: ConversationId) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(conversation) = self.conversations.get_mut(&conversation_id) else {
+            return;
+        };
         session.shared.insert(conversation_id, Shared::default());
         if conversation.is_open_room() {
             conversation.audiences.came(session.peer, session.heard);
@@ -188,7 +220,10 @@ impl Replica {
             self.arm(Timer::Acks, super::ACKS_EVERY);
         }
         self.send_digest(id, conversation_id);
-        let early = self.sessions.get_mut(&id).and_then(|session| session.early.remove(&conversation_id));
+        let early = self
+            .sessions
+            .get_mut(&id)
+            .and_then(|session| session.early.remove(&conversation_id));
         if let Some(digest) = early {
             // It is shared now, so it is taken.
             let _ = self.digest(id, conversation_id, digest);
@@ -196,12 +231,22 @@ impl Replica {
     }
 
     fn unshare(&mut self, id: SessionId, conversation_id: ConversationId, goodbye: bool) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(shared) = session.shared.remove(&conversation_id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(shared) = session.shared.remove(&conversation_id) else {
+            return;
+        };
         session.logs_told -= told(&shared.theirs).min(session.logs_told);
         let peer = session.peer;
-        let Some(conversation) = self.conversations.get_mut(&conversation_id) else { return };
-        let orphaned: Vec<_> = conversation.sources.extract_if(.., |_, source| *source == id).map(|(author, _)| author).collect();
+        let Some(conversation) = self.conversations.get_mut(&conversation_id) else {
+            return;
+        };
+        let orphaned: Vec<_> = conversation
+            .sources
+            .extract_if(.., |_, source| *source == id)
+            .map(|(author, _)| author)
+            .collect();
         if conversation.is_open_room() {
             #[cfg(feature = "faults")]
             let goodbye = goodbye && self.fault != Some(Fault::GoodbyeIgnored);
@@ -218,7 +263,11 @@ impl Replica {
     pub(super) fn frame(&mut self, id: SessionId, frame: Frame) {
         let taken = match frame {
             Frame::Digest(conversation, digest) => self.digest(id, conversation, digest),
-            Frame::Heads { conversation, more, authors } => self.heads(id, conversation, more, authors),
+            Frame::Heads {
+                conversation,
+                more,
+                authors,
+            } => self.heads(id, conversation, more, authors),
             Frame::Have(name, ranges) => self.have(id, name, &ranges),
             Frame::Want { name, from, to } => self.want(id, name, from, to),
             Frame::Prune(conversation, author) => self.prune(id, conversation, author),
@@ -242,7 +291,9 @@ impl Replica {
     }
 
     pub(super) fn send(&mut self, id: SessionId, frame: &Frame) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         let bytes = frame.encode();
         session.frames_outstanding += bytes.len();
         self.outputs.push_back(Output::Send(id, bytes));
@@ -255,13 +306,18 @@ impl Replica {
     }
 
     pub(super) fn may_say_more(&self, id: SessionId) -> bool {
-        self.sessions.get(&id).is_some_and(|session| session.frames_outstanding < FRAMES_OUTSTANDING_MAX)
+        self.sessions
+            .get(&id)
+            .is_some_and(|session| session.frames_outstanding < FRAMES_OUTSTANDING_MAX)
     }
 }
 
 /// How many logs, and ranges of them, these are.
 pub(super) fn told(theirs: &BTreeMap<LogKey, Ranges>) -> usize {
-    theirs.values().map(|ranges| 1 + ranges.iter().count()).sum()
+    theirs
+        .values()
+        .map(|ranges| 1 + ranges.iter().count())
+        .sum()
 }
 
 pub(super) fn ranges_of(map: &BTreeMap<LogKey, Ranges>, key: &LogKey) -> Ranges {

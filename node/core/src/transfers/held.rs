@@ -19,12 +19,19 @@ impl Held {
     /// Nothing yet.
     pub fn none(shape: Shape) -> Self {
         let spans = usize::try_from(shape.spans()).expect("as many as fit CONTENT_BYTES_MAX");
-        Self { spans: vec![0; spans], pieces: shape.pieces(), count: 0, first_open: 0 }
+        Self {
+            spans: vec![0; spans],
+            pieces: shape.pieces(),
+            count: 0,
+            first_open: 0,
+        }
     }
 
     /// Adds a piece; one beyond the content is none.
     pub fn insert(&mut self, piece: u64) {
-        let Some((span, bit)) = self.place(piece) else { return };
+        let Some((span, bit)) = self.place(piece) else {
+            return;
+        };
         if self.spans[span] & bit == 0 {
             self.spans[span] |= bit;
             self.count += 1;
@@ -36,7 +43,8 @@ impl Held {
 
     /// Whether this piece is here.
     pub fn contains(&self, piece: u64) -> bool {
-        self.place(piece).is_some_and(|(span, bit)| self.spans[span] & bit != 0)
+        self.place(piece)
+            .is_some_and(|(span, bit)| self.spans[span] & bit != 0)
     }
 
     /// Whether all pieces are.
@@ -51,12 +59,19 @@ impl Held {
 
     /// How many bytes that is.
     pub fn bytes(&self, shape: Shape) -> u64 {
-        let Some(last) = self.pieces.checked_sub(1) else { return 0 };
+        let Some(last) = self.pieces.checked_sub(1) else {
+            return 0;
+        };
         let full = self.count * PIECE_BYTES as u64;
-        if self.contains(last) { full - (PIECE_BYTES - shape.piece_len(last)) as u64 } else { full }
+        if self.contains(last) {
+            full - (PIECE_BYTES - shape.piece_len(last)) as u64
+        } else {
+            full
+        }
     }
 
-    /// The first run of pieces before `end` that are missing, within a span that is not among `asked`: span, first, count.
+    /// The first run of pieces before `end` that are missing, within a span that is not among
+    /// `asked`: span, first, count.
     pub fn next_missing(&self, end: u64, asked: &BTreeSet<u64>) -> Option<(u64, u8, u8)> {
         for (index, held) in self.spans.iter().enumerate().skip(self.first_open) {
             let span = index as u64;
@@ -71,7 +86,11 @@ impl Held {
             let room = u32::try_from((end - start).min(SPAN_PIECES as u64)).expect("at most 64");
             if first < room {
                 let missing = (held >> first).trailing_zeros().min(room - first);
-                return Some((span, u8::try_from(first).expect("below 64"), u8::try_from(missing).expect("at most 64")));
+                return Some((
+                    span,
+                    u8::try_from(first).expect("below 64"),
+                    u8::try_from(missing).expect("at most 64"),
+                ));
             }
         }
         None

@@ -1,9 +1,10 @@
 //! How many streams the content that one session brings is spread over.
 //!
-//! QUIC lets each stream have [`LANE_BYTES`] on the way, so that no stream can fill a connection's window and messages always find
-//! room. On one stream that is as much as comes in a round trip: enough on a local network, a tenth of what a fast path across
-//! an ocean can carry. A *lane* is one such stream. There is one until what comes in a round trip is about what the lanes let through;
-//! then there are twice as many.
+//! QUIC lets each stream have [`LANE_BYTES`] on the way, so that no stream can fill a connection's
+//! window and messages always find room. On one stream that is as much as comes in a round trip:
+//! enough on a local network, a tenth of what a fast path across an ocean can carry. A *lane* is
+//! one such stream. There is one until what comes in a round trip is about what the lanes let
+//! through; then there are twice as many.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ pub const LANE_BYTES: u64 = 1024 * 1024;
 /// Lanes of one session at most. More than all of them let through in a round trip does not come.
 pub const LANES_MAX: usize = 16;
 
-/// Round trips over which is measured what comes, and the least time, in which reports come one by one.
+/// Round trips over which is measured what comes, and the least time, in which reports come one by
+/// one.
 const ROUNDS: u32 = 3;
 const MEASURED_AT_LEAST: Duration = Duration::from_millis(50);
 
@@ -23,8 +25,8 @@ const MEASURED_AT_LEAST: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Lanes {
     count: usize,
-    /// The shortest round trip seen. A longer one may be the content's own doing: it stands in a queue, and more of it would only make
-    /// that longer, for messages too.
+    /// The shortest round trip seen. A longer one may be the content's own doing: it stands in a
+    /// queue, and more of it would only make that longer, for messages too.
     rtt: Duration,
     /// Since when, and how much has come since.
     since: Option<Duration>,
@@ -35,7 +37,13 @@ pub(super) struct Lanes {
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { count: 1, rtt: Duration::MAX, since: None, bytes: 0, waits: false }
+        Self {
+            count: 1,
+            rtt: Duration::MAX,
+            since: None,
+            bytes: 0,
+            waits: false,
+        }
     }
 }
 
@@ -71,7 +79,8 @@ impl Lanes {
         Some((self.count * 2).min(LANES_MAX))
     }
 
-    /// There are so many now. Fewer than were asked for: there is no room for more, and it is not asked again.
+    /// There are so many now. Fewer than were asked for: there is no room for more, and it is not
+    /// asked again.
     pub(super) fn are(&mut self, count: usize) {
         self.waits = count < (self.count * 2).min(LANES_MAX);
         self.count = self.count.max(count).min(LANES_MAX);

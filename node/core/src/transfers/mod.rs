@@ -1,11 +1,13 @@
 //! Which pieces of wanted content are asked for, from whom, and what happens when they do not come.
 //!
-//! It owns what is held of each content, who may serve it, and what is under way on each session. It leaves to others: bytes and
-//! their proof, files, who may have an offer, and whether its user wants it.
+//! It owns what is held of each content, who may serve it, and what is under way on each session.
+//! It leaves to others: bytes and their proof, files, who may have an offer, and whether its user
+//! wants it.
 //!
-//! A session gets a few asks at a time, each for a run of missing pieces within one span, and transfers take turns on it; how many,
-//! is for its `Lanes` to say. Every session that can serve a content works on another span of it, so the fastest sources do most. What a
-//! source leaves undone is asked for elsewhere; the source rests, longer each time.
+//! A session gets a few asks at a time, each for a run of missing pieces within one span, and
+//! transfers take turns on it; how many, is for its `Lanes` to say. Every session that can serve a
+//! content works on another span of it, so the fastest sources do most. What a source leaves undone
+//! is asked for elsewhere; the source rests, longer each time.
 
 mod held;
 mod lanes;
@@ -62,13 +64,15 @@ pub enum Input {
     Source(OfferId, PeerId),
     /// A piece was proved and written.
     Got(OfferId, u64),
-    /// Some of what was asked of a session has been written, and this is its round trip: the time to see whether it has lanes enough.
+    /// Some of what was asked of a session has been written, and this is its round trip: the time
+    /// to see whether it has lanes enough.
     Flows(SessionId, Duration),
     /// From now on, content comes on so many lanes of the session.
     Widened(SessionId, usize),
     /// All that was asked has come, or no more of it will.
     Answered(SessionId, Ask, Result<(), Failure>),
-    /// The streams of a session's lanes have ended, and what was asked on them with them. It may be asked anew.
+    /// The streams of a session's lanes have ended, and what was asked on them with them. It may be
+    /// asked anew.
     StreamsEnded(SessionId),
     /// There is no room for more of this on the disk.
     Full(OfferId),
@@ -98,13 +102,15 @@ pub enum Failure {
 pub enum Output {
     /// Ask for this there.
     Ask(SessionId, Ask),
-    /// Let content come on so many lanes of this session, if there is room: to be answered by [`Input::Widened`].
+    /// Let content come on so many lanes of this session, if there is room: to be answered by
+    /// [`Input::Widened`].
     Widen(SessionId, usize),
     /// Give up what was asked on this session, all of it: nothing came of it for too long.
     Abandon(SessionId),
     /// All of it is here.
     Whole(OfferId),
-    /// Nobody is left who might have it, for the reason that the last one gave. The transfer has ended.
+    /// Nobody is left who might have it, for the reason that the last one gave. The transfer has
+    /// ended.
     Gone(OfferId, Failure),
     /// This source sent what does not belong to the content; it is not asked for it any more.
     Liar(OfferId, PeerId),
@@ -169,7 +175,15 @@ impl Transfers {
         self.now = now;
         match input {
             Input::SessionUp(session, peer) => {
-                self.sessions.insert(session, Session { peer, asks: Vec::new(), heard: now, lanes: Lanes::default() });
+                self.sessions.insert(
+                    session,
+                    Session {
+                        peer,
+                        asks: Vec::new(),
+                        heard: now,
+                        lanes: Lanes::default(),
+                    },
+                );
                 for (offer, transfer) in &mut self.wanted {
                     transfer.resting.remove(&peer);
                     if offer.name.author == peer {
@@ -178,7 +192,12 @@ impl Transfers {
                 }
             }
             Input::SessionDown(session) => self.session_down(session),
-            Input::Want { offer, shape, head, held } => self.want(offer, shape, head, held),
+            Input::Want {
+                offer,
+                shape,
+                head,
+                held,
+            } => self.want(offer, shape, head, held),
             Input::Drop(offer) => drop(self.wanted.remove(&offer)),
             Input::Source(offer, peer) => {
                 if let Some(transfer) = self.wanted.get_mut(&offer) {
@@ -212,10 +231,20 @@ impl Transfers {
 
     /// When to come back with [`Input::Timeout`] if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let stalls = self.sessions.values().filter(|session| !session.asks.is_empty()).map(|session| session.heard + STALL);
-        let rests = self.wanted.values().flat_map(|transfer| transfer.resting.values().map(|rest| rest.until));
+        let stalls = self
+            .sessions
+            .values()
+            .filter(|session| !session.asks.is_empty())
+            .map(|session| session.heard + STALL);
+        let rests = self
+            .wanted
+            .values()
+            .flat_map(|transfer| transfer.resting.values().map(|rest| rest.until));
         let rests = rests.filter(|until| *until > self.now);
-        let full = self.wanted.values().filter_map(|transfer| transfer.waits_for_room);
+        let full = self
+            .wanted
+            .values()
+            .filter_map(|transfer| transfer.waits_for_room);
         stalls.chain(rests).chain(full).min()
     }
 
@@ -227,20 +256,35 @@ impl Transfers {
     /// How far a transfer is; none if it is not under way.
     pub fn progress(&self, offer: OfferId) -> Option<Progress> {
         let transfer = self.wanted.get(&offer)?;
-        let busy = self.sessions.values().filter(|session| session.asks.iter().any(|ask| ask.offer == offer));
-        Some(Progress { bytes: transfer.held.bytes(transfer.shape), from: busy.map(|session| session.peer).collect() })
+        let busy = self
+            .sessions
+            .values()
+            .filter(|session| session.asks.iter().any(|ask| ask.offer == offer));
+        Some(Progress {
+            bytes: transfer.held.bytes(transfer.shape),
+            from: busy.map(|session| session.peer).collect(),
+        })
     }
 
     /// Whether a transfer waits for room on the disk.
     pub fn waits_for_room(&self, offer: OfferId) -> bool {
-        self.wanted.get(&offer).is_some_and(|transfer| transfer.waits_for_room.is_some())
+        self.wanted
+            .get(&offer)
+            .is_some_and(|transfer| transfer.waits_for_room.is_some())
     }
 
     fn want(&mut self, offer: OfferId, shape: Shape, head: u64, held: Held) {
         let head = head.div_ceil(PIECE_BYTES as u64);
         let sources = BTreeSet::from([offer.name.author]);
-        let transfer =
-            Transfer { shape, head, held, asked: BTreeSet::new(), sources, resting: BTreeMap::new(), waits_for_room: None };
+        let transfer = Transfer {
+            shape,
+            head,
+            held,
+            asked: BTreeSet::new(),
+            sources,
+            resting: BTreeMap::new(),
+            waits_for_room: None,
+        };
         let is_whole = transfer.held.is_whole();
         self.wanted.insert(offer, transfer);
         if is_whole {
@@ -255,12 +299,19 @@ impl Transfers {
 
     fn got(&mut self, offer: OfferId, piece: u64) {
         let span = piece / SPAN_PIECES as u64;
-        let from = |session: &&mut Session| session.asks.iter().any(|ask| ask.offer == offer && ask.span == span);
+        let from = |session: &&mut Session| {
+            session
+                .asks
+                .iter()
+                .any(|ask| ask.offer == offer && ask.span == span)
+        };
         if let Some(session) = self.sessions.values_mut().find(from) {
             session.heard = self.now;
             session.lanes.came(PIECE_BYTES as u64);
         }
-        let Some(transfer) = self.wanted.get_mut(&offer) else { return };
+        let Some(transfer) = self.wanted.get_mut(&offer) else {
+            return;
+        };
         transfer.held.insert(piece);
         if transfer.held.is_whole() {
             self.whole(offer);
@@ -268,7 +319,11 @@ impl Transfers {
     }
 
     fn flows(&mut self, id: SessionId, rtt: Duration) {
-        if let Some(lanes) = self.sessions.get_mut(&id).and_then(|session| session.lanes.measure(self.now, rtt)) {
+        if let Some(lanes) = self
+            .sessions
+            .get_mut(&id)
+            .and_then(|session| session.lanes.measure(self.now, rtt))
+        {
             self.outputs.push_back(Output::Widen(id, lanes));
         }
     }
@@ -281,19 +336,27 @@ impl Transfers {
     }
 
     fn answered(&mut self, session: SessionId, ask: Ask, outcome: Result<(), Failure>) {
-        let Some(at) = self.sessions.get_mut(&session) else { return };
+        let Some(at) = self.sessions.get_mut(&session) else {
+            return;
+        };
         // What was given up meanwhile is somebody else's to do.
-        let Some(index) = at.asks.iter().position(|other| *other == ask) else { return };
+        let Some(index) = at.asks.iter().position(|other| *other == ask) else {
+            return;
+        };
         at.asks.remove(index);
         at.heard = self.now;
         let peer = at.peer;
-        let Some(transfer) = self.wanted.get_mut(&ask.offer) else { return };
+        let Some(transfer) = self.wanted.get_mut(&ask.offer) else {
+            return;
+        };
         transfer.asked.remove(&ask.span);
         match outcome {
             Ok(()) => drop(transfer.resting.remove(&peer)),
             Err(Failure::Local) => {}
             Err(Failure::Lost) => transfer.rest(peer, self.now),
-            Err(failure @ (Failure::NotHere | Failure::Refused | Failure::Changed | Failure::Lies)) => {
+            Err(
+                failure @ (Failure::NotHere | Failure::Refused | Failure::Changed | Failure::Lies),
+            ) => {
                 transfer.sources.remove(&peer);
                 let nobody_left = transfer.sources.is_empty();
                 if failure == Failure::Lies {
@@ -308,7 +371,9 @@ impl Transfers {
     }
 
     fn session_down(&mut self, session: SessionId) {
-        let Some(gone) = self.sessions.remove(&session) else { return };
+        let Some(gone) = self.sessions.remove(&session) else {
+            return;
+        };
         for ask in gone.asks {
             if let Some(transfer) = self.wanted.get_mut(&ask.offer) {
                 transfer.asked.remove(&ask.span);
@@ -318,10 +383,19 @@ impl Transfers {
 
     fn time_out(&mut self) {
         let now = self.now;
-        let stalled = |(_, session): &(&SessionId, &Session)| !session.asks.is_empty() && session.heard + STALL <= now;
-        let stalled: Vec<_> = self.sessions.iter().filter(stalled).map(|(id, _)| *id).collect();
+        let stalled = |(_, session): &(&SessionId, &Session)| {
+            !session.asks.is_empty() && session.heard + STALL <= now
+        };
+        let stalled: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(stalled)
+            .map(|(id, _)| *id)
+            .collect();
         for id in stalled {
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            let Some(session) = self.sessions.get_mut(&id) else {
+                continue;
+            };
             for ask in std::mem::take(&mut session.asks) {
                 if let Some(transfer) = self.wanted.get_mut(&ask.offer) {
                     transfer.asked.remove(&ask.span);
@@ -339,11 +413,23 @@ impl Transfers {
 
     /// Gives every session as much to do as it may have, each wanted content in its turn.
     fn fill(&mut self) {
-        let sessions: Vec<_> = self.sessions.iter().map(|(id, session)| (*id, session.peer)).collect();
+        let sessions: Vec<_> = self
+            .sessions
+            .iter()
+            .map(|(id, session)| (*id, session.peer))
+            .collect();
         for (id, peer) in sessions {
-            while self.sessions.get(&id).is_some_and(|session| session.asks.len() < session.lanes.asks()) {
-                let Some(ask) = self.next_for(peer) else { break };
-                let Some(session) = self.sessions.get_mut(&id) else { break };
+            while self
+                .sessions
+                .get(&id)
+                .is_some_and(|session| session.asks.len() < session.lanes.asks())
+            {
+                let Some(ask) = self.next_for(peer) else {
+                    break;
+                };
+                let Some(session) = self.sessions.get_mut(&id) else {
+                    break;
+                };
                 if session.asks.is_empty() {
                     session.heard = self.now;
                 }
@@ -355,13 +441,27 @@ impl Transfers {
 
     fn next_for(&mut self, peer: PeerId) -> Option<Ask> {
         let after = self.wanted.keys().filter(|offer| Some(**offer) > self.turn);
-        let order: Vec<_> = after.chain(self.wanted.keys().filter(|offer| Some(**offer) <= self.turn)).copied().collect();
+        let order: Vec<_> = after
+            .chain(
+                self.wanted
+                    .keys()
+                    .filter(|offer| Some(**offer) <= self.turn),
+            )
+            .copied()
+            .collect();
         for offer in order {
-            let Some(transfer) = self.wanted.get_mut(&offer) else { continue };
+            let Some(transfer) = self.wanted.get_mut(&offer) else {
+                continue;
+            };
             if let Some((span, first, count)) = transfer.next_run(peer, self.now) {
                 transfer.asked.insert(span);
                 self.turn = Some(offer);
-                return Some(Ask { offer, span, first, count });
+                return Some(Ask {
+                    offer,
+                    span,
+                    first,
+                    count,
+                });
             }
         }
         None
@@ -375,13 +475,20 @@ impl Transfer {
         if rests || self.waits_for_room.is_some() || !self.sources.contains(&peer) {
             return None;
         }
-        let end = if self.held.covers(self.head) { self.shape.pieces() } else { self.head };
+        let end = if self.held.covers(self.head) {
+            self.shape.pieces()
+        } else {
+            self.head
+        };
         self.held.next_missing(end, &self.asked)
     }
 
     /// Leaves a source alone for a while. What else fails meanwhile has failed with it.
     fn rest(&mut self, peer: PeerId, now: Duration) {
-        let rest = self.resting.entry(peer).or_insert(Rest { until: now, times: 0 });
+        let rest = self.resting.entry(peer).or_insert(Rest {
+            until: now,
+            times: 0,
+        });
         if rest.until > now {
             return;
         }

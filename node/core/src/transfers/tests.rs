@@ -14,7 +14,11 @@ fn peer(n: u8) -> PeerId {
 
 /// The first offer of the author that `peer(1)` is.
 fn offer() -> OfferId {
-    let name = LogName { conversation: ConversationId::from_bytes([9; 32]), author: peer(1), log: LogId(1) };
+    let name = LogName {
+        conversation: ConversationId::from_bytes([9; 32]),
+        author: peer(1),
+        log: LogId(1),
+    };
     OfferId { name, seq: 1 }
 }
 
@@ -25,9 +29,17 @@ struct Table {
 
 impl Table {
     fn wanting(size: u64, head: u64) -> Self {
-        let mut table = Table { transfers: Transfers::default(), now: Duration::ZERO };
+        let mut table = Table {
+            transfers: Transfers::default(),
+            now: Duration::ZERO,
+        };
         let shape = Shape::of(size);
-        table.does(Input::Want { offer: offer(), shape, head, held: Held::none(shape) });
+        table.does(Input::Want {
+            offer: offer(),
+            shape,
+            head,
+            held: Held::none(shape),
+        });
         table
     }
 
@@ -56,7 +68,13 @@ impl Table {
 }
 
 fn asks(outputs: &[Output]) -> Vec<(u64, Ask)> {
-    let ask = |output: &Output| if let Output::Ask(session, ask) = output { Some((session.0, *ask)) } else { None };
+    let ask = |output: &Output| {
+        if let Output::Ask(session, ask) = output {
+            Some((session.0, *ask))
+        } else {
+            None
+        }
+    };
     outputs.iter().filter_map(ask).collect()
 }
 
@@ -64,7 +82,10 @@ fn asks(outputs: &[Output]) -> Vec<(u64, Ask)> {
 fn content_comes_span_by_span_and_a_few_ahead() {
     let mut table = Table::wanting(4 * SPAN + 1, 0);
     let mut todo = table.up(7, 1);
-    assert_eq!(todo.iter().map(|(_, ask)| ask.span).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(
+        todo.iter().map(|(_, ask)| ask.span).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
     let mut whole = false;
     while !todo.is_empty() {
         let (session, ask) = todo.remove(0);
@@ -78,9 +99,17 @@ fn content_comes_span_by_span_and_a_few_ahead() {
 
 #[test]
 fn empty_content_is_whole_at_once() {
-    let mut table = Table { transfers: Transfers::default(), now: Duration::ZERO };
+    let mut table = Table {
+        transfers: Transfers::default(),
+        now: Duration::ZERO,
+    };
     let shape = Shape::of(0);
-    let outputs = table.does(Input::Want { offer: offer(), shape, head: 0, held: Held::none(shape) });
+    let outputs = table.does(Input::Want {
+        offer: offer(),
+        shape,
+        head: 0,
+        held: Held::none(shape),
+    });
     assert_eq!(outputs, [Output::Whole(offer())]);
 }
 
@@ -88,9 +117,19 @@ fn empty_content_is_whole_at_once() {
 fn what_is_held_is_not_asked_for_again() {
     let shape = Shape::of(SPAN);
     let mut held = Held::none(shape);
-    [0, 1, 5, 63].into_iter().for_each(|piece| held.insert(piece));
-    let mut table = Table { transfers: Transfers::default(), now: Duration::ZERO };
-    table.does(Input::Want { offer: offer(), shape, head: 0, held });
+    [0, 1, 5, 63]
+        .into_iter()
+        .for_each(|piece| held.insert(piece));
+    let mut table = Table {
+        transfers: Transfers::default(),
+        now: Duration::ZERO,
+    };
+    table.does(Input::Want {
+        offer: offer(),
+        shape,
+        head: 0,
+        held,
+    });
     let (session, ask) = table.up(1, 1)[0];
     assert_eq!((ask.first, ask.count), (2, 3));
     let (_, next) = asks(&table.serves(session, ask))[0];
@@ -105,7 +144,10 @@ fn the_manifest_comes_before_the_files() {
     let (session, ask) = first[0];
     assert_eq!((ask.span, ask.first, ask.count), (0, 0, 3));
     let then = asks(&table.serves(session, ask));
-    let runs: BTreeSet<_> = then.iter().map(|(_, ask)| (ask.span, ask.first, ask.count)).collect();
+    let runs: BTreeSet<_> = then
+        .iter()
+        .map(|(_, ask)| (ask.span, ask.first, ask.count))
+        .collect();
     assert_eq!(runs, BTreeSet::from([(0, 3, 61), (1, 0, 64)]));
 }
 
@@ -115,9 +157,16 @@ fn several_sources_work_on_different_spans() {
     let from_author = table.up(1, 1);
     assert_eq!(table.up(2, 2), [], "nobody knows yet that it has it");
     let from_other = asks(&table.does(Input::Source(offer(), peer(2))));
-    let spans: BTreeSet<_> = from_author.iter().chain(&from_other).map(|(_, ask)| ask.span).collect();
+    let spans: BTreeSet<_> = from_author
+        .iter()
+        .chain(&from_other)
+        .map(|(_, ask)| ask.span)
+        .collect();
     assert_eq!(spans.len(), 6);
-    assert_eq!(table.transfers.progress(offer()).unwrap().from, BTreeSet::from([peer(1), peer(2)]));
+    assert_eq!(
+        table.transfers.progress(offer()).unwrap().from,
+        BTreeSet::from([peer(1), peer(2)])
+    );
 }
 
 #[test]
@@ -127,7 +176,13 @@ fn what_a_session_leaves_undone_is_asked_for_elsewhere() {
     table.up(2, 2);
     assert_eq!(asks(&table.does(Input::Source(offer(), peer(2)))), []);
     let moved = asks(&table.does(Input::SessionDown(SessionId(1))));
-    assert_eq!(moved.iter().map(|(session, ask)| (*session, ask.span)).collect::<Vec<_>>(), [(2, 0), (2, 1)]);
+    assert_eq!(
+        moved
+            .iter()
+            .map(|(session, ask)| (*session, ask.span))
+            .collect::<Vec<_>>(),
+        [(2, 0), (2, 1)]
+    );
 }
 
 #[test]
@@ -172,7 +227,10 @@ fn a_liar_is_named_and_asked_no_more() {
     let mut table = Table::wanting(SPAN, 0);
     table.up(2, 2);
     let ask = asks(&table.does(Input::Source(offer(), peer(2))))[0].1;
-    assert_eq!(table.fails(2, ask, Failure::Lies), [Output::Liar(offer(), peer(2))]);
+    assert_eq!(
+        table.fails(2, ask, Failure::Lies),
+        [Output::Liar(offer(), peer(2))]
+    );
     assert_eq!(table.up(1, 1).len(), 1);
 }
 
@@ -194,12 +252,22 @@ fn transfers_take_turns() {
     let mut table = Table::wanting(100 * SPAN, 0);
     let other = OfferId { seq: 2, ..offer() };
     let shape = Shape::of(100 * SPAN);
-    table.does(Input::Want { offer: other, shape, head: 0, held: Held::none(shape) });
-    let asked: Vec<_> = table.up(1, 1).iter().map(|(_, ask)| ask.offer.seq).collect();
+    table.does(Input::Want {
+        offer: other,
+        shape,
+        head: 0,
+        held: Held::none(shape),
+    });
+    let asked: Vec<_> = table
+        .up(1, 1)
+        .iter()
+        .map(|(_, ask)| ask.offer.seq)
+        .collect();
     assert_eq!(asked, [1, 2, 1]);
 }
 
-/// A path of this round trip that lets so much through a second, whatever the lanes allow; what lanes there are after a while.
+/// A path of this round trip that lets so much through a second, whatever the lanes allow; what
+/// lanes there are after a while.
 fn lanes_for(rtt_ms: u64, rate: u64, rooms: usize) -> usize {
     let mut table = Table::wanting(10_000 * SPAN, 0);
     let mut under_way: VecDeque<_> = table.up(1, 1).into_iter().map(|(_, ask)| ask).collect();
@@ -216,15 +284,29 @@ fn lanes_for(rtt_ms: u64, rate: u64, rooms: usize) -> usize {
                 table.does(Input::Got(ask.offer, piece));
             }
             pieces -= some;
-            under_way.extend(asks(&table.does(Input::Answered(session, ask, Ok(())))).into_iter().map(|(_, ask)| ask));
+            under_way.extend(
+                asks(&table.does(Input::Answered(session, ask, Ok(()))))
+                    .into_iter()
+                    .map(|(_, ask)| ask),
+            );
         }
         for output in table.does(Input::Flows(session, rtt)) {
-            let Output::Widen(_, more) = output else { panic!("{output:?}") };
+            let Output::Widen(_, more) = output else {
+                panic!("{output:?}")
+            };
             lanes = more.min(rooms);
-            under_way.extend(asks(&table.does(Input::Widened(session, lanes))).into_iter().map(|(_, ask)| ask));
+            under_way.extend(
+                asks(&table.does(Input::Widened(session, lanes)))
+                    .into_iter()
+                    .map(|(_, ask)| ask),
+            );
         }
         let most = 1 + lanes * ASKS_PER_LANE;
-        assert!(under_way.len() <= most && under_way.len() >= most - 1, "{} asks on {lanes} lanes", under_way.len());
+        assert!(
+            under_way.len() <= most && under_way.len() >= most - 1,
+            "{} asks on {lanes} lanes",
+            under_way.len()
+        );
     }
     lanes
 }
@@ -232,10 +314,20 @@ fn lanes_for(rtt_ms: u64, rate: u64, rooms: usize) -> usize {
 #[test]
 fn as_many_lanes_as_fill_the_path_and_there_is_room_for() {
     const MIB: u64 = 1 << 20;
-    for (rtt_ms, rate, lanes) in
-        [(1, 300 * MIB, 1), (10, 30 * MIB, 1), (20, 90 * MIB, 4), (100, 4 * MIB, 1), (100, 50 * MIB, 16), (300, 500 * MIB, 16)]
-    {
-        assert_eq!(lanes_for(rtt_ms, rate, LANES_MAX), lanes, "{rtt_ms} ms, {} MiB/s", rate / MIB);
+    for (rtt_ms, rate, lanes) in [
+        (1, 300 * MIB, 1),
+        (10, 30 * MIB, 1),
+        (20, 90 * MIB, 4),
+        (100, 4 * MIB, 1),
+        (100, 50 * MIB, 16),
+        (300, 500 * MIB, 16),
+    ] {
+        assert_eq!(
+            lanes_for(rtt_ms, rate, LANES_MAX),
+            lanes,
+            "{rtt_ms} ms, {} MiB/s",
+            rate / MIB
+        );
     }
     assert_eq!(lanes_for(300, 500 * MIB, 3), 3);
 }
@@ -259,13 +351,17 @@ fn when_the_streams_end_all_that_was_asked_is_asked_anew() {
     let todo = table.up(1, 1);
     assert_eq!(table.does(Input::StreamsEnded(SessionId(1))), []);
     // What an ended stream's reader still says of them is of no account.
-    assert_eq!(table.does(Input::Answered(SessionId(1), todo[0].1, Ok(()))), []);
+    assert_eq!(
+        table.does(Input::Answered(SessionId(1), todo[0].1, Ok(()))),
+        []
+    );
     table.now += REST[0];
     assert_eq!(asks(&table.does(Input::Timeout)), todo);
 }
 
 proptest! {
-    /// Whatever sources do, no piece is asked of two at once, none that is held is asked for, and honest ones finish it.
+    /// Whatever sources do, no piece is asked of two at once, none that is held is asked for, and
+    /// honest ones finish it.
     #[test]
     fn any_storm_ends_with_all_of_it(seed: u64, pieces in 1u64..400) {
         let mut rng = Rng::new(seed);

@@ -1,7 +1,7 @@
 //! Relays: links to them, who is there, and channels on demand.
 //!
-//! What a relay says is a hint, as an mDNS record is: who answers through a channel proves who it is, and a relay that names
-//! the wrong one connects nobody.
+//! What a relay says is a hint, as an mDNS record is: who answers through a channel proves who it
+//! is, and a relay that names the wrong one connects nobody.
 
 mod roster;
 
@@ -67,12 +67,14 @@ struct Relay {
     up: Option<Up>,
     /// Why there was none the last time, if the user was told.
     told: Option<LinkDown>,
-    /// Whether its people are to be found in our rooms, as they are if the user named it for all to come.
+    /// Whether its people are to be found in our rooms, as they are if the user named it for all to
+    /// come.
     in_rooms: bool,
     roster: BTreeMap<PeerId, BTreeSet<ConversationId>>,
     /// Those of the roster that this node connects with.
     wanted: BTreeSet<PeerId>,
-    /// Those of the roster that could not be reached since they were last named: others take their places.
+    /// Those of the roster that could not be reached since they were last named: others take their
+    /// places.
     missing: BTreeSet<PeerId>,
     opening: BTreeMap<PeerId, Vec<Opening>>,
 }
@@ -87,9 +89,20 @@ struct Up {
 }
 
 impl Relays {
-    pub(super) fn new(known: BTreeMap<String, PeerId>, token: Vec<u8>, beside: mpsc::Receiver<Beside>) -> Self {
+    pub(super) fn new(
+        known: BTreeMap<String, PeerId>,
+        token: Vec<u8>,
+        beside: mpsc::Receiver<Beside>,
+    ) -> Self {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
-        Self { list: BTreeMap::new(), known, token, events, queue, beside }
+        Self {
+            list: BTreeMap::new(),
+            known,
+            token,
+            events,
+            queue,
+            beside,
+        }
     }
 
     pub(super) fn infos(&self) -> Vec<RelayInfo> {
@@ -97,19 +110,28 @@ impl Relays {
             at: relay.at.clone(),
             id: relay.id,
             observed: relay.up.as_ref().map(|up| up.observed),
-            why: relay.told.as_ref().filter(|_| relay.up.is_none()).map(ToString::to_string),
+            why: relay
+                .told
+                .as_ref()
+                .filter(|_| relay.up.is_none())
+                .map(ToString::to_string),
         };
         self.list.values().map(info).collect()
     }
 
     /// How things stand with each.
-    pub(super) fn evidence(&self, call: impl Fn(RelayId) -> diagnosis::RelayCall) -> Vec<diagnosis::Relay> {
+    pub(super) fn evidence(
+        &self,
+        call: impl Fn(RelayId) -> diagnosis::RelayCall,
+    ) -> Vec<diagnosis::Relay> {
         let state = |relay: &Relay| match (&relay.up, &relay.told) {
             (Some(up), _) => RelayState::Up(crate::net::socket::canonical(up.addr), up.observed),
             (None, None) => RelayState::Connecting,
             (None, Some(LinkDown::Identity { .. })) => RelayState::OtherIdentity,
             (None, Some(LinkDown::NoAddress(why))) => RelayState::NoAddress(why.clone()),
-            (None, Some(down @ LinkDown::Refused { .. })) if down.is_refusal() => RelayState::Refused(down.to_string()),
+            (None, Some(down @ LinkDown::Refused { .. })) if down.is_refusal() => {
+                RelayState::Refused(down.to_string())
+            }
             (None, Some(down)) => RelayState::Down(down.to_string()),
         };
         let evidence = |(id, relay): (&RelayId, &Relay)| diagnosis::Relay {
@@ -124,12 +146,19 @@ impl Relays {
     /// Those that can call this node.
     pub(super) fn callers(&self) -> Vec<RelayId> {
         let calls = |relay: &Relay| relay.up.as_ref().is_some_and(|up| up.calls);
-        self.list.iter().filter(|(_, relay)| calls(relay)).map(|(id, _)| *id).collect()
+        self.list
+            .iter()
+            .filter(|(_, relay)| calls(relay))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// Where those are that there is a connection with.
     pub(super) fn addrs_up(&self) -> impl Iterator<Item = SocketAddr> {
-        self.list.values().filter_map(|relay| relay.up.as_ref()).map(|up| up.addr)
+        self.list
+            .values()
+            .filter_map(|relay| relay.up.as_ref())
+            .map(|up| up.addr)
     }
 
     /// Where a relay is, as the socket has it, while there is a connection.
@@ -139,18 +168,30 @@ impl Relays {
 
     /// Those that are there and do not name this peer.
     pub(super) fn not_at(&self, peer: PeerId) -> Vec<String> {
-        let without = self.list.values().filter(|relay| relay.up.is_some() && !relay.roster.contains_key(&peer));
+        let without = self
+            .list
+            .values()
+            .filter(|relay| relay.up.is_some() && !relay.roster.contains_key(&peer));
         without.map(|relay| relay.at.to_string()).collect()
     }
 
-    /// For a ticket: those that this node is to be found at. It may be given away before they have answered.
+    /// For a ticket: those that this node is to be found at. It may be given away before they have
+    /// answered.
     pub(super) fn addrs(&self) -> Vec<RelayAddr> {
         let named = self.list.values().filter(|relay| relay.in_rooms);
-        named.map(|relay| RelayAddr { id: relay.id, at: relay.at.clone() }).collect()
+        named
+            .map(|relay| RelayAddr {
+                id: relay.id,
+                at: relay.at.clone(),
+            })
+            .collect()
     }
 
     pub(super) fn observed(&self) -> impl Iterator<Item = SocketAddr> {
-        self.list.values().filter_map(|relay| relay.up.as_ref()).map(|up| up.observed)
+        self.list
+            .values()
+            .filter_map(|relay| relay.up.as_ref())
+            .map(|up| up.observed)
     }
 
     pub(super) fn say(&self, relay: RelayId, frame: ToRelay) {
@@ -170,17 +211,36 @@ impl Relays {
 impl Engine {
     /// Takes up the link to a relay, unless there is one; none if there are too many.
     pub(crate) fn add_relay(&mut self, addr: RelayAddr, in_rooms: bool) -> Option<RelayId> {
-        let found = self.relays.list.iter().find(|(_, relay)| relay.at == addr.at).map(|(id, _)| *id);
+        let found = self
+            .relays
+            .list
+            .iter()
+            .find(|(_, relay)| relay.at == addr.at)
+            .map(|(id, _)| *id);
         if found.is_some() || self.relays.list.len() >= RELAYS_MAX {
             return found;
         }
         let relay = RelayId(u32::try_from(self.relays.list.len()).expect("a handful"));
-        let expected = addr.id.or_else(|| self.relays.known.get(&addr.at.to_string()).copied());
+        let expected = addr
+            .id
+            .or_else(|| self.relays.known.get(&addr.at.to_string()).copied());
         let (commands, queue) = mpsc::unbounded_channel();
         let (token, seed) = (self.relays.token.clone(), random());
-        let config = LinkConfig { relay, at: addr.at.clone(), expected, token, seed };
+        let config = LinkConfig {
+            relay,
+            at: addr.at.clone(),
+            expected,
+            token,
+            seed,
+        };
         let channels = self.bound.channels.clone();
-        let link = RelayLink::new(config, self.endpoint.clone(), channels, queue, self.relays.events.clone());
+        let link = RelayLink::new(
+            config,
+            self.endpoint.clone(),
+            channels,
+            queue,
+            self.relays.events.clone(),
+        );
         self.tasks.spawn(link.run(self.stopping.clone()));
         let of = Relay {
             at: addr.at,
@@ -200,12 +260,34 @@ impl Engine {
     }
 
     /// A user names a peer at a relay: from now on it may be reached there.
-    pub(super) fn reach_by_relay(&mut self, peer: PeerId, addrs: Vec<SocketAddr>, relays: Vec<RelayAddr>) {
-        let relays: Vec<_> = relays.into_iter().filter_map(|relay| self.add_relay(relay, false)).collect();
-        let mut addrs: Vec<_> = addrs.into_iter().filter(|addr| !is_synthetic(addr.ip())).collect();
-        addrs.extend(relays.into_iter().map(|relay| self.relayed_addr(relay, peer)));
+    pub(super) fn reach_by_relay(
+        &mut self,
+        peer: PeerId,
+        addrs: Vec<SocketAddr>,
+        relays: Vec<RelayAddr>,
+    ) {
+        let relays: Vec<_> = relays
+            .into_iter()
+            .filter_map(|relay| self.add_relay(relay, false))
+            .collect();
+        let mut addrs: Vec<_> = addrs
+            .into_iter()
+            .filter(|addr| !is_synthetic(addr.ip()))
+            .collect();
+        addrs.extend(
+            relays
+                .into_iter()
+                .map(|relay| self.relayed_addr(relay, peer)),
+        );
         self.peers.learn(peer, None);
-        self.paths.handle(self.clock.now(), paths::Input::Found { peer, addrs, alive: true });
+        self.paths.handle(
+            self.clock.now(),
+            paths::Input::Found {
+                peer,
+                addrs,
+                alive: true,
+            },
+        );
     }
 
     fn relayed_addr(&self, relay: RelayId, peer: PeerId) -> SocketAddr {
@@ -230,7 +312,8 @@ impl Engine {
 
     pub(super) fn relays_network_changed(&mut self) {
         self.relays.wake();
-        self.rendezvous.handle(self.clock.now(), rendezvous::Input::NetworkChanged);
+        self.rendezvous
+            .handle(self.clock.now(), rendezvous::Input::NetworkChanged);
     }
 
     pub(super) fn relay_event(&mut self, relay: RelayId, event: LinkEvent) {
@@ -243,30 +326,51 @@ impl Engine {
 
     fn relay_up(&mut self, id: RelayId, identity: PeerId, addr: SocketAddr, welcome: &Welcome) {
         let observed = crate::net::socket::canonical(welcome.observed);
-        let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        let Some(relay) = self.relays.list.get_mut(&id) else {
+            return;
+        };
         (relay.id, relay.told) = (Some(identity), None);
-        relay.up = Some(Up { addr, observed, calls: welcome.features & features::CALLS != 0, doubted: false });
+        relay.up = Some(Up {
+            addr,
+            observed,
+            calls: welcome.features & features::CALLS != 0,
+            doubted: false,
+        });
         relay.forget_roster();
         relay.wanted.clear();
         let at = relay.at.to_string();
         let mut asked: BTreeSet<_> = relay.opening.keys().copied().collect();
         if self.relays.known.insert(at.clone(), identity) != Some(identity) {
-            self.store.set_setting(format!("{RELAY_SETTING}{at}"), identity.to_string());
+            self.store
+                .set_setting(format!("{RELAY_SETTING}{at}"), identity.to_string());
         }
-        let text = format!("Registered with the relay at {at} ({}), which sees this node at {observed}.", identity.short());
+        let text = format!(
+            "Registered with the relay at {at} ({}), which sees this node at {observed}.",
+            identity.short()
+        );
         self.notice("relay-up", text, None);
         // Connections through an earlier link go on as soon as they have a channel again.
-        let through = self.links.values().filter_map(|link| self.bound.channels.peer_at(link.session.remote_addr()));
-        asked.extend(through.filter(|(relay, _)| *relay == id).map(|(_, peer)| peer));
+        let through = self
+            .links
+            .values()
+            .filter_map(|link| self.bound.channels.peer_at(link.session.remote_addr()));
+        asked.extend(
+            through
+                .filter(|(relay, _)| *relay == id)
+                .map(|(_, peer)| peer),
+        );
         for peer in asked {
             self.relays.say(id, ToRelay::Open(peer));
         }
         self.ask_for_known(id);
-        self.rendezvous.handle(self.clock.now(), rendezvous::Input::NetworkChanged);
+        self.rendezvous
+            .handle(self.clock.now(), rendezvous::Input::NetworkChanged);
     }
 
     fn relay_down(&mut self, id: RelayId, down: LinkDown) {
-        let Some(relay) = self.relays.list.get_mut(&id) else { return };
+        let Some(relay) = self.relays.list.get_mut(&id) else {
+            return;
+        };
         relay.up = None;
         if relay.told.as_ref() == Some(&down) {
             return;
@@ -281,12 +385,21 @@ impl Engine {
                      operator says that this is right, name it with the new identity: --relay {found}@{at}"
                 ),
             ),
-            LinkDown::Refused { code, reason } if *code != u64::from(close::BYE) && *code != u64::from(close::DRAINING) => {
-                ("relay-refused", format!("The relay at {at} refuses this node ({}): {reason}", close::name(*code)))
+            LinkDown::Refused { code, reason }
+                if *code != u64::from(close::BYE) && *code != u64::from(close::DRAINING) =>
+            {
+                (
+                    "relay-refused",
+                    format!(
+                        "The relay at {at} refuses this node ({}): {reason}",
+                        close::name(*code)
+                    ),
+                )
             }
-            LinkDown::UdpBlocked { .. } => {
-                ("udp-blocked", format!("The relay at {at} can't be used from here: {down} (it is tried again)"))
-            }
+            LinkDown::UdpBlocked { .. } => (
+                "udp-blocked",
+                format!("The relay at {at} can't be used from here: {down} (it is tried again)"),
+            ),
             LinkDown::Refused { .. }
             | LinkDown::NoAddress(_)
             | LinkDown::Unreachable
@@ -295,7 +408,10 @@ impl Engine {
             | LinkDown::NotRunning { .. }
             | LinkDown::Restarted
             | LinkDown::Protocol(_)
-            | LinkDown::Lost(_) => ("relay-down", format!("The relay at {at} can't be used now: {down} (it is tried again)")),
+            | LinkDown::Lost(_) => (
+                "relay-down",
+                format!("The relay at {at} can't be used now: {down} (it is tried again)"),
+            ),
         };
         self.notice(code, text, None);
     }
@@ -314,9 +430,15 @@ impl Engine {
             }
             FromRelay::Ended { channel, .. } => self.channel_ended(id, channel),
             FromRelay::Observed(observed) => {
-                if let Some(up) = self.relays.list.get_mut(&id).and_then(|relay| relay.up.as_mut()) {
+                if let Some(up) = self
+                    .relays
+                    .list
+                    .get_mut(&id)
+                    .and_then(|relay| relay.up.as_mut())
+                {
                     up.observed = crate::net::socket::canonical(observed);
-                    self.rendezvous.handle(self.clock.now(), rendezvous::Input::NetworkChanged);
+                    self.rendezvous
+                        .handle(self.clock.now(), rendezvous::Input::NetworkChanged);
                 }
             }
             FromRelay::Called { token, from } => self.relay_called(id, &token, from),
@@ -324,8 +446,12 @@ impl Engine {
         }
     }
 
-    /// What to wait for before an address can be dialed: a channel, if it is a relayed peer's and has none.
-    pub(super) fn way_to(&mut self, addr: SocketAddr) -> Option<oneshot::Receiver<Result<(), OpenFailed>>> {
+    /// What to wait for before an address can be dialed: a channel, if it is a relayed peer's and
+    /// has none.
+    pub(super) fn way_to(
+        &mut self,
+        addr: SocketAddr,
+    ) -> Option<oneshot::Receiver<Result<(), OpenFailed>>> {
         if !is_synthetic(addr.ip()) || self.bound.channels.channel_to(addr).is_some() {
             return None;
         }
@@ -342,25 +468,41 @@ impl Engine {
     }
 
     fn opening_done(&mut self, id: RelayId, peer: PeerId, result: Result<(), OpenFailed>) {
-        let waiting = self.relays.list.get_mut(&id).and_then(|relay| relay.opening.remove(&peer));
+        let waiting = self
+            .relays
+            .list
+            .get_mut(&id)
+            .and_then(|relay| relay.opening.remove(&peer));
         for waiting in waiting.into_iter().flatten() {
             let _ = waiting.send(result);
         }
     }
 
-    /// A channel has ended. If a session goes through it, there should be another one: the peer may only have moved.
+    /// A channel has ended. If a session goes through it, there should be another one: the peer may
+    /// only have moved.
     fn channel_ended(&mut self, id: RelayId, channel: ChannelId) {
-        let Some((relay, peer)) = self.bound.channels.unbind(channel) else { return };
+        let Some((relay, peer)) = self.bound.channels.unbind(channel) else {
+            return;
+        };
         let addr = self.relayed_addr(relay, peer);
-        if relay == id && self.links.values().any(|link| link.session.remote_addr() == addr) {
+        if relay == id
+            && self
+                .links
+                .values()
+                .any(|link| link.session.remote_addr() == addr)
+        {
             self.relays.say(id, ToRelay::Open(peer));
         }
     }
 
     /// Who answered through a relay was not who was asked for.
     pub(super) fn impostor(&mut self, addr: SocketAddr, expected: PeerId, found: PeerId) {
-        let Some((relay, _)) = self.bound.channels.peer_at(addr) else { return };
-        let Some(relay) = self.relays.list.get(&relay) else { return };
+        let Some((relay, _)) = self.bound.channels.peer_at(addr) else {
+            return;
+        };
+        let Some(relay) = self.relays.list.get(&relay) else {
+            return;
+        };
         let text = format!(
             "The relay at {} connected this node with {} instead of {}: it is broken, or lies. Nothing was sent.",
             relay.at,

@@ -1,8 +1,9 @@
 //! Frames of channels that the relay has not told of yet.
 //!
-//! The relay tells both ends of a new channel on their control streams, and whoever asked for it sends at once: the first frames can
-//! overtake the news. They are kept for a moment, and handed on as soon as the channel is known. Frames alone come here, from
-//! addresses of relays that this node is connected with; what comes from elsewhere never had a chance.
+//! The relay tells both ends of a new channel on their control streams, and whoever asked for it
+//! sends at once: the first frames can overtake the news. They are kept for a moment, and handed on
+//! as soon as the channel is known. Frames alone come here, from addresses of relays that this node
+//! is connected with; what comes from elsewhere never had a chance.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,11 +15,12 @@ use quinn::udp::RecvMeta;
 
 use super::same_place;
 
-/// Frames that are kept at once, of at most [`DATAGRAM_MAX`](crate::net::demux::DATAGRAM_MAX) bytes each; for one more, the oldest is
-/// dropped.
+/// Frames that are kept at once, of at most [`DATAGRAM_MAX`](crate::net::demux::DATAGRAM_MAX) bytes
+/// each; for one more, the oldest is dropped.
 const FRAMES_MAX: usize = 64;
 
-/// Frames of one channel that are kept at once; a further one is dropped. A first flight is two or three.
+/// Frames of one channel that are kept at once; a further one is dropped. A first flight is two or
+/// three.
 const FRAMES_OF_CHANNEL_MAX: usize = 8;
 
 /// How long a frame is kept. By then its sender has begun to send it again.
@@ -50,27 +52,53 @@ pub(super) struct Early {
 }
 
 impl Early {
-    /// Keeps a datagram from a frame of this channel; returns how many were dropped, old ones among them.
-    pub(super) fn keep(&mut self, now: Instant, relay: SocketAddr, channel: ChannelId, datagram: Received) -> u64 {
+    /// Keeps a datagram from a frame of this channel; returns how many were dropped, old ones among
+    /// them.
+    pub(super) fn keep(
+        &mut self,
+        now: Instant,
+        relay: SocketAddr,
+        channel: ChannelId,
+        datagram: Received,
+    ) -> u64 {
         let mut dropped = self.expire(now);
-        if self.frames.iter().filter(|frame| frame.channel == channel).count() >= FRAMES_OF_CHANNEL_MAX {
+        if self
+            .frames
+            .iter()
+            .filter(|frame| frame.channel == channel)
+            .count()
+            >= FRAMES_OF_CHANNEL_MAX
+        {
             return dropped + 1;
         }
         if self.frames.len() == FRAMES_MAX {
             self.frames.pop_front();
             dropped += 1;
         }
-        self.frames.push_back(Frame { relay, channel, at: now, datagram });
+        self.frames.push_back(Frame {
+            relay,
+            channel,
+            at: now,
+            datagram,
+        });
         dropped
     }
 
-    /// The channel is known now, and its frames come from `addr`; returns how many of them can be handed on, and how many frames
-    /// were dropped.
-    pub(super) fn release(&mut self, now: Instant, relay: SocketAddr, channel: ChannelId, addr: SocketAddr) -> (u64, u64) {
+    /// The channel is known now, and its frames come from `addr`; returns how many of them can be
+    /// handed on, and how many frames were dropped.
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        relay: SocketAddr,
+        channel: ChannelId,
+        addr: SocketAddr,
+    ) -> (u64, u64) {
         let mut dropped = self.expire(now);
         let mut released = 0;
         for _ in 0..self.frames.len() {
-            let Some(frame) = self.frames.pop_front() else { break };
+            let Some(frame) = self.frames.pop_front() else {
+                break;
+            };
             if frame.channel != channel {
                 self.frames.push_back(frame);
             } else if !same_place(frame.relay, relay) || self.released.len() == FRAMES_MAX {
@@ -91,7 +119,10 @@ impl Early {
     /// Lets quinn see a datagram, as from this address.
     pub(super) fn hand_on(&mut self, datagram: Received, addr: SocketAddr) {
         let Received { meta, bytes } = datagram;
-        self.released.push_back(Received { meta: RecvMeta { addr, ..meta }, bytes });
+        self.released.push_back(Received {
+            meta: RecvMeta { addr, ..meta },
+            bytes,
+        });
     }
 
     /// What quinn is to see next.
@@ -101,21 +132,32 @@ impl Early {
 
     /// Has this task woken when something is released; says whether something is already.
     pub(super) fn wake_on_release(&mut self, cx: &Context<'_>) -> bool {
-        if self.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+        if self
+            .waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
             self.waker = Some(cx.waker().clone());
         }
         !self.released.is_empty()
     }
 
     fn expire(&mut self, now: Instant) -> u64 {
-        let old = self.frames.iter().take_while(|frame| now.duration_since(frame.at) > KEPT_FOR).count();
+        let old = self
+            .frames
+            .iter()
+            .take_while(|frame| now.duration_since(frame.at) > KEPT_FOR)
+            .count();
         self.frames.drain(..old);
         old as u64
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "any instant will do to count from")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any instant will do to count from"
+)]
 mod tests {
     use super::*;
 
@@ -128,7 +170,15 @@ mod tests {
     }
 
     fn datagram(n: u8) -> Received {
-        Received { meta: RecvMeta { addr: relay(), len: 1, stride: 1, ..RecvMeta::default() }, bytes: vec![n] }
+        Received {
+            meta: RecvMeta {
+                addr: relay(),
+                len: 1,
+                stride: 1,
+                ..RecvMeta::default()
+            },
+            bytes: vec![n],
+        }
     }
 
     fn taken(early: &mut Early) -> Vec<u8> {
@@ -170,14 +220,27 @@ mod tests {
         for _ in 0..FRAMES_OF_CHANNEL_MAX {
             assert_eq!(early.keep(now, relay(), CHANNEL, datagram(0)), 0);
         }
-        assert_eq!(early.keep(now, relay(), CHANNEL, datagram(99)), 1, "a channel has no more than its share");
+        assert_eq!(
+            early.keep(now, relay(), CHANNEL, datagram(99)),
+            1,
+            "a channel has no more than its share"
+        );
         let later = now + KEPT_FOR;
         let other = |n: usize| ChannelId((n as u64 + 100).to_be_bytes());
-        let dropped: u64 = (0..FRAMES_MAX).map(|n| early.keep(later, relay(), other(n), datagram(0))).sum();
-        assert_eq!((dropped, early.frames.len()), (FRAMES_OF_CHANNEL_MAX as u64, FRAMES_MAX), "the oldest make room");
+        let dropped: u64 = (0..FRAMES_MAX)
+            .map(|n| early.keep(later, relay(), other(n), datagram(0)))
+            .sum();
+        assert_eq!(
+            (dropped, early.frames.len()),
+            (FRAMES_OF_CHANNEL_MAX as u64, FRAMES_MAX),
+            "the oldest make room"
+        );
         assert_eq!(early.release(later, relay(), CHANNEL, peer()), (0, 0));
         let too_late = later + KEPT_FOR + Duration::from_millis(1);
-        assert_eq!(early.release(too_late, relay(), other(0), peer()), (0, FRAMES_MAX as u64));
+        assert_eq!(
+            early.release(too_late, relay(), other(0), peer()),
+            (0, FRAMES_MAX as u64)
+        );
         assert!(taken(&mut early).is_empty());
     }
 }

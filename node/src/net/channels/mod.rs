@@ -1,8 +1,9 @@
-//! Channels through relays, as the socket sees them: which synthetic address means which channel of which relay, and back.
+//! Channels through relays, as the socket sees them: which synthetic address means which channel of
+//! which relay, and back.
 //!
-//! To quinn a relayed peer is a synthetic address ([`hobnob_core::synthetic`]), one for each relay and peer; it stays the same when
-//! the channel or the relay's address changes, so that connections outlive both. Who asks for channels, and when, is not known
-//! here.
+//! To quinn a relayed peer is a synthetic address ([`hobnob_core::synthetic`]), one for each relay
+//! and peer; it stays the same when the channel or the relay's address changes, so that connections
+//! outlive both. Who asks for channels, and when, is not known here.
 
 mod early;
 
@@ -25,8 +26,8 @@ use hobnob_core::synthetic;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayId(pub u32);
 
-/// Peers by relay that have an address at once. For one more, one without a channel is forgotten: a relay can name people without
-/// end.
+/// Peers by relay that have an address at once. For one more, one without a channel is forgotten: a
+/// relay can name people without end.
 const ADDRS_MAX: usize = 16_384;
 
 /// Channels at once; what a relay says of further ones is ignored.
@@ -83,18 +84,33 @@ impl Traffic {
 
     /// Transmissions to the relay, and receptions from it, so far.
     pub fn read(&self) -> (u64, u64) {
-        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+        (
+            self.sent.load(Ordering::Relaxed),
+            self.received.load(Ordering::Relaxed),
+        )
     }
 }
 
 impl Channels {
-    /// None yet. `v6` says what kind of address the socket can take; what is dropped here is counted there.
+    /// None yet. `v6` says what kind of address the socket can take; what is dropped here is
+    /// counted there.
     pub fn new(v6: bool, counters: Arc<Counters>) -> Self {
-        Self { table: Arc::default(), early: Arc::default(), v6, counters }
+        Self {
+            table: Arc::default(),
+            early: Arc::default(),
+            v6,
+            counters,
+        }
     }
 
-    /// The address that means this peer by this relay, made if there is none yet. `random` is asked for bits.
-    pub fn addr(&self, relay: RelayId, peer: PeerId, mut random: impl FnMut() -> u64) -> SocketAddr {
+    /// The address that means this peer by this relay, made if there is none yet. `random` is asked
+    /// for bits.
+    pub fn addr(
+        &self,
+        relay: RelayId,
+        peer: PeerId,
+        mut random: impl FnMut() -> u64,
+    ) -> SocketAddr {
         let mut table = self.write();
         if let Some(addr) = table.addrs.get(&(relay, peer)) {
             return *addr;
@@ -121,10 +137,12 @@ impl Channels {
         self.write().relays.insert(relay, at);
     }
 
-    /// From now on frames for `addr` go through this channel, and its frames come from `addr`; those that came before are handed
-    /// on.
+    /// From now on frames for `addr` go through this channel, and its frames come from `addr`;
+    /// those that came before are handed on.
     pub fn bind(&self, addr: SocketAddr, relay: SocketAddr, channel: ChannelId) {
-        let Some(traffic) = self.write().bind(addr, relay, channel) else { return };
+        let Some(traffic) = self.write().bind(addr, relay, channel) else {
+            return;
+        };
         let (released, dropped) = self.early().release(now(), relay, channel, addr);
         if released > 0 {
             traffic.count_received();
@@ -140,11 +158,17 @@ impl Channels {
         table.peers.get(&way.addr).copied()
     }
 
-    /// This node is no longer connected with a relay, and none of its channels exists any more. Addresses stay, for the channels
-    /// that take their place.
+    /// This node is no longer connected with a relay, and none of its channels exists any more.
+    /// Addresses stay, for the channels that take their place.
     pub fn disconnected(&self, relay: RelayId) {
         let mut table = self.write();
-        let Table { relays, peers, out, in_by_channel, .. } = &mut *table;
+        let Table {
+            relays,
+            peers,
+            out,
+            in_by_channel,
+            ..
+        } = &mut *table;
         relays.remove(&relay);
         let of_relay = |way: &Way| peers.get(&way.addr).is_some_and(|(id, _)| *id == relay);
         out.retain(|_, way| !of_relay(way));
@@ -162,24 +186,40 @@ impl Channels {
     }
 
     pub(super) fn way_to(&self, addr: SocketAddr) -> Option<Way> {
-        self.read().out.get(&SocketAddr::new(addr.ip(), addr.port())).cloned()
+        self.read()
+            .out
+            .get(&SocketAddr::new(addr.ip(), addr.port()))
+            .cloned()
     }
 
-    /// The way of a channel's frame that comes from `from`; none if it is none of ours, or comes from elsewhere.
+    /// The way of a channel's frame that comes from `from`; none if it is none of ours, or comes
+    /// from elsewhere.
     pub(super) fn way_from(&self, channel: ChannelId, from: SocketAddr) -> Option<Way> {
-        self.read().in_by_channel.get(&channel).filter(|way| same_place(way.relay, from)).cloned()
+        self.read()
+            .in_by_channel
+            .get(&channel)
+            .filter(|way| same_place(way.relay, from))
+            .cloned()
     }
 
-    /// Keeps a datagram that came from `from` in a frame of an unknown channel, in case that becomes known in a moment; what
-    /// no relay of ours sent is dropped.
+    /// Keeps a datagram that came from `from` in a frame of an unknown channel, in case that
+    /// becomes known in a moment; what no relay of ours sent is dropped.
     pub(super) fn keep_early(&self, channel: ChannelId, from: SocketAddr, datagram: Received) {
         let mut early = self.early();
         // With the lock held, so that a channel that becomes known now finds what is kept here.
         if let Some(way) = self.way_from(channel, from) {
             return early.hand_on(datagram, way.addr);
         }
-        let of_relay = self.read().relays.values().any(|relay| same_place(*relay, from));
-        self.counters.early_dropped(if of_relay { early.keep(now(), from, channel, datagram) } else { 1 });
+        let of_relay = self
+            .read()
+            .relays
+            .values()
+            .any(|relay| same_place(*relay, from));
+        self.counters.early_dropped(if of_relay {
+            early.keep(now(), from, channel, datagram)
+        } else {
+            1
+        });
     }
 
     /// The next of the datagrams that were kept and whose channel is known now.
@@ -187,7 +227,8 @@ impl Channels {
         self.early().take()
     }
 
-    /// Has this task woken when there is something for [`Channels::take_early`]; says whether there is already.
+    /// Has this task woken when there is something for [`Channels::take_early`]; says whether there
+    /// is already.
     pub(super) fn wake_on_early(&self, cx: &Context<'_>) -> bool {
         self.early().wake_on_release(cx)
     }
@@ -208,13 +249,23 @@ impl Channels {
 
 impl Table {
     /// What goes to and comes from the channel's relay; none if it was not bound.
-    fn bind(&mut self, addr: SocketAddr, relay: SocketAddr, channel: ChannelId) -> Option<Arc<Traffic>> {
+    fn bind(
+        &mut self,
+        addr: SocketAddr,
+        relay: SocketAddr,
+        channel: ChannelId,
+    ) -> Option<Arc<Traffic>> {
         let &(id, _) = self.peers.get(&addr)?;
         if self.in_by_channel.len() >= CHANNELS_MAX && !self.out.contains_key(&addr) {
             return None;
         }
         let traffic = self.traffic.entry(id).or_default().clone();
-        let way = Way { relay, channel, addr, traffic: traffic.clone() };
+        let way = Way {
+            relay,
+            channel,
+            addr,
+            traffic: traffic.clone(),
+        };
         if let Some(old) = self.out.insert(addr, way.clone()) {
             self.in_by_channel.remove(&old.channel);
         }
@@ -226,7 +277,11 @@ impl Table {
         if self.addrs.len() < ADDRS_MAX {
             return;
         }
-        let idle = self.addrs.iter().find(|(_, addr)| !self.out.contains_key(addr)).map(|(key, addr)| (*key, *addr));
+        let idle = self
+            .addrs
+            .iter()
+            .find(|(_, addr)| !self.out.contains_key(addr))
+            .map(|(key, addr)| (*key, *addr));
         if let Some((key, addr)) = idle {
             self.addrs.remove(&key);
             self.peers.remove(&addr);
@@ -234,7 +289,10 @@ impl Table {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this driver reads the clock for frames that come before their channel")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this driver reads the clock for frames that come before their channel"
+)]
 fn now() -> Instant {
     Instant::now()
 }
@@ -268,19 +326,33 @@ mod tests {
         for v6 in [true, false] {
             let (channels, mut random) = (Channels::new(v6, Arc::default()), counter());
             let addr = channels.addr(RELAY, peer(1), &mut random);
-            assert!(synthetic::is_synthetic(addr.ip()) && addr.is_ipv6() == v6, "{addr}");
+            assert!(
+                synthetic::is_synthetic(addr.ip()) && addr.is_ipv6() == v6,
+                "{addr}"
+            );
             assert_ne!(channels.addr(RELAY, peer(2), &mut random), addr);
             assert_ne!(channels.addr(RelayId(2), peer(1), &mut random), addr);
             let relay = "11.0.0.1:4627".parse().unwrap();
             channels.bind(addr, relay, CHANNEL);
             let mapped = "[::ffff:11.0.0.1]:4627".parse().unwrap();
-            assert_eq!(channels.way_from(CHANNEL, mapped).map(|way| way.addr), Some(addr));
-            assert!(channels.way_from(CHANNEL, "11.0.0.2:4627".parse().unwrap()).is_none(), "only its relay may speak for it");
+            assert_eq!(
+                channels.way_from(CHANNEL, mapped).map(|way| way.addr),
+                Some(addr)
+            );
+            assert!(
+                channels
+                    .way_from(CHANNEL, "11.0.0.2:4627".parse().unwrap())
+                    .is_none(),
+                "only its relay may speak for it"
+            );
             channels.disconnected(RELAY);
             assert!(channels.way_to(addr).is_none() && channels.way_from(CHANNEL, relay).is_none());
             channels.bind(addr, relay, ChannelId([8; 8]));
             assert_eq!(channels.addr(RELAY, peer(1), &mut random), addr);
-            assert_eq!(channels.way_to(addr).map(|way| way.channel), Some(ChannelId([8; 8])));
+            assert_eq!(
+                channels.way_to(addr).map(|way| way.channel),
+                Some(ChannelId([8; 8]))
+            );
             assert_eq!(channels.unbind(ChannelId([8; 8])), Some((RELAY, peer(1))));
             assert!(channels.way_to(addr).is_none());
         }
@@ -300,7 +372,13 @@ mod tests {
             channels.bind(addr, relay, ChannelId(n.to_be_bytes()));
         }
         let table = channels.read();
-        assert_eq!((table.addrs.len(), table.peers.len()), (ADDRS_MAX, ADDRS_MAX));
-        assert_eq!((table.out.len(), table.in_by_channel.len()), (CHANNELS_MAX, CHANNELS_MAX));
+        assert_eq!(
+            (table.addrs.len(), table.peers.len()),
+            (ADDRS_MAX, ADDRS_MAX)
+        );
+        assert_eq!(
+            (table.out.len(), table.in_by_channel.len()),
+            (CHANNELS_MAX, CHANNELS_MAX)
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! Congestion control that keeps queues short, so that a message need not wait behind a file.
 //!
-//! CUBIC (RFC 9438) lets more and more be on the way until packets are lost. Where a queue is long, as in many a home router, it is then
-//! full, and everything waits in it, whatever its priority at the sender. So what CUBIC allows is bounded here by what the path holds and
-//! a little more, which [`Path`] measures. On a path with short queues, losses come first, and it is CUBIC alone.
+//! CUBIC (RFC 9438) lets more and more be on the way until packets are lost. Where a queue is long,
+//! as in many a home router, it is then full, and everything waits in it, whatever its priority at
+//! the sender. So what CUBIC allows is bounded here by what the path holds and a little more, which
+//! [`Path`] measures. On a path with short queues, losses come first, and it is CUBIC alone.
 
 mod path;
 #[cfg(test)]
@@ -15,7 +16,9 @@ use std::time::Instant;
 
 use quinn::Connection;
 use quinn_proto::RttEstimator;
-use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, Cubic, CubicConfig};
+use quinn_proto::congestion::{
+    Controller, ControllerFactory, ControllerMetrics, Cubic, CubicConfig,
+};
 
 use self::path::Path;
 
@@ -34,36 +37,70 @@ struct Bounded {
     is_lifted: Arc<AtomicBool>,
 }
 
-/// Holds back nothing more of what a connection sends. It is for the last packet, so the connection is to be closed at once.
+/// Holds back nothing more of what a connection sends. It is for the last packet, so the connection
+/// is to be closed at once.
 ///
-/// quinn holds a CONNECTION_CLOSE back, too, while data waits for a full window, and then never sends it, since a closed connection takes
-/// no acknowledgements (quinn-rs/quinn#2785). But congestion control is not for it (RFC 9002 section 2).
+/// quinn holds a CONNECTION_CLOSE back, too, while data waits for a full window, and then never
+/// sends it, since a closed connection takes no acknowledgements (quinn-rs/quinn#2785). But
+/// congestion control is not for it (RFC 9002 section 2).
 pub(super) fn lift(connection: &Connection) {
-    let state = connection.congestion_state().into_any().downcast::<Bounded>();
-    state.expect("every connection has this controller").is_lifted.store(true, Ordering::Relaxed);
+    let state = connection
+        .congestion_state()
+        .into_any()
+        .downcast::<Bounded>();
+    state
+        .expect("every connection has this controller")
+        .is_lifted
+        .store(true, Ordering::Relaxed);
 }
 
 impl ControllerFactory for BoundedConfig {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let cubic = Cubic::new(self.cubic.clone(), now, mtu);
-        Box::new(Bounded { cubic, path: Path::of_mtu(mtu), is_lifted: Arc::default() })
+        Box::new(Bounded {
+            cubic,
+            path: Path::of_mtu(mtu),
+            is_lifted: Arc::default(),
+        })
     }
 }
 
 impl Controller for Bounded {
-    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        bytes: u64,
+        app_limited: bool,
+        rtt: &RttEstimator,
+    ) {
         self.path.acked(sent, bytes, app_limited);
-        // A window that is not used says nothing about the path, so it must not grow (RFC 9002 section 7.8).
+        // A window that is not used says nothing about the path, so it must not grow (RFC 9002
+        // section 7.8).
         let is_unused = self.cubic.window() / 2 > self.path.bound();
-        self.cubic.on_ack(now, sent, bytes, app_limited || is_unused, rtt);
+        self.cubic
+            .on_ack(now, sent, bytes, app_limited || is_unused, rtt);
     }
 
-    fn on_end_acks(&mut self, now: Instant, in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
+    fn on_end_acks(
+        &mut self,
+        now: Instant,
+        in_flight: u64,
+        _app_limited: bool,
+        _largest: Option<u64>,
+    ) {
         self.path.acks_end(now, in_flight);
     }
 
-    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
-        self.cubic.on_congestion_event(now, sent, is_persistent, lost_bytes);
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent: bool,
+        lost_bytes: u64,
+    ) {
+        self.cubic
+            .on_congestion_event(now, sent, is_persistent, lost_bytes);
     }
 
     fn on_mtu_update(&mut self, mtu: u16) {

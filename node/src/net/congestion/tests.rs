@@ -21,22 +21,34 @@ struct Link {
 impl Link {
     fn new(mbit_per_s: u64, rtt_ms: u64, queue_bytes: u64) -> Self {
         let rtt = Duration::from_millis(rtt_ms);
-        Self { bytes_per_s: mbit_per_s * 125_000, rtt, queue_bytes, bursts: Duration::from_nanos(1), free_at: Duration::ZERO }
+        Self {
+            bytes_per_s: mbit_per_s * 125_000,
+            rtt,
+            queue_bytes,
+            bursts: Duration::from_nanos(1),
+            free_at: Duration::ZERO,
+        }
     }
 
     /// When the packet's acknowledgement is back, or nothing if the queue was full.
     fn carry(&mut self, now: Duration) -> Option<Duration> {
         let waits = self.free_at.saturating_sub(now);
-        if waits.as_micros() * u128::from(self.bytes_per_s) / 1_000_000 > u128::from(self.queue_bytes) {
+        if waits.as_micros() * u128::from(self.bytes_per_s) / 1_000_000
+            > u128::from(self.queue_bytes)
+        {
             return None;
         }
-        self.free_at = now + waits + Duration::from_nanos(PACKET * 1_000_000_000 / self.bytes_per_s);
+        self.free_at =
+            now + waits + Duration::from_nanos(PACKET * 1_000_000_000 / self.bytes_per_s);
         let at = (self.free_at + self.rtt).as_nanos();
-        Some(Duration::from_nanos_u128(at.next_multiple_of(self.bursts.as_nanos())))
+        Some(Duration::from_nanos_u128(
+            at.next_multiple_of(self.bursts.as_nanos()),
+        ))
     }
 }
 
-/// Who sends as much as its window lets it: slow start, then a packet more each round, and half after a loss.
+/// Who sends as much as its window lets it: slow start, then a packet more each round, and half
+/// after a loss.
 struct Sender {
     path: Option<Path>,
     window: u64,
@@ -76,7 +88,11 @@ impl Sender {
         self.got += PACKET;
         let bound = self.path.as_ref().map_or(u64::MAX, Path::bound);
         if self.window / 2 <= bound {
-            self.window += if self.window < self.threshold { PACKET } else { PACKET * PACKET / self.window };
+            self.window += if self.window < self.threshold {
+                PACKET
+            } else {
+                PACKET * PACKET / self.window
+            };
         }
         if let Some(path) = &mut self.path {
             path.acked(start + sent, PACKET, !(self.wants)(now));
@@ -94,7 +110,8 @@ impl Sender {
     }
 }
 
-/// When something happens, in what order, to whose packet, when it was sent, and whether it arrives.
+/// When something happens, in what order, to whose packet, when it was sent, and whether it
+/// arrives.
 type Due = (Duration, u64, usize, Duration, bool);
 
 /// The link and its senders as time passes.
@@ -109,7 +126,10 @@ struct Sim {
 }
 
 impl Sim {
-    #[expect(clippy::disallowed_methods, reason = "an Instant can be had from the clock alone; only what is added to it counts")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant can be had from the clock alone; only what is added to it counts"
+    )]
     fn new(link: Link, senders: impl IntoIterator<Item = Sender>) -> Self {
         Self {
             start: Instant::now(),
@@ -132,7 +152,11 @@ impl Sim {
             self.step(from + Duration::from_secs(seconds));
         }
         let could = (self.link.bytes_per_s * seconds) as f64;
-        self.senders.iter().zip(before).map(|(sender, before)| (sender.got - before) as f64 / could).collect()
+        self.senders
+            .iter()
+            .zip(before)
+            .map(|(sender, before)| (sender.got - before) as f64 / could)
+            .collect()
     }
 
     /// How long the queue was, all but a hundredth of the time.
@@ -154,7 +178,8 @@ impl Sim {
                     Some(at) => (at, true),
                     None => (self.link.free_at + self.link.rtt, false),
                 };
-                self.due.push(Reverse((at, self.count, index, self.now, arrives)));
+                self.due
+                    .push(Reverse((at, self.count, index, self.now, arrives)));
             }
         }
         self.queues.push(self.link.free_at.saturating_sub(self.now));
@@ -168,7 +193,11 @@ impl Sim {
                 if let Some(Reverse((at, _, index, sent, arrives))) = self.due.pop() {
                     self.now = at;
                     let sender = &mut self.senders[index];
-                    if arrives { sender.acked(self.start, at, sent) } else { sender.lost(at, sent) }
+                    if arrives {
+                        sender.acked(self.start, at, sent)
+                    } else {
+                        sender.lost(at, sent)
+                    }
                 }
             }
             _ => self.now = tick.min(until),
@@ -180,15 +209,32 @@ const ENDLESS: u64 = 100_000_000;
 
 #[test]
 fn a_link_is_used_whole_and_its_queue_stays_short() {
-    for (mbit_per_s, rtt_ms) in [(1, 50), (20, 20), (100, 2), (100, 100), (1000, 1), (1000, 50)] {
+    for (mbit_per_s, rtt_ms) in [
+        (1, 50),
+        (20, 20),
+        (100, 2),
+        (100, 100),
+        (1000, 1),
+        (1000, 50),
+    ] {
         let mut sim = Sim::new(Link::new(mbit_per_s, rtt_ms, ENDLESS), [Sender::new(true)]);
         sim.run(3);
         let share = sim.run(25)[0];
-        // A quarter of the round trip, or 5 ms, or the least that is sent; and what comes of counting in whole packets.
+        // A quarter of the round trip, or 5 ms, or the least that is sent; and what comes of
+        // counting in whole packets.
         let packets = Duration::from_millis(5 * 1200 / (mbit_per_s * 125));
-        let allowed = Duration::from_millis((rtt_ms / 4).max(5)).max(packets) + packets + Duration::from_millis(1);
-        assert!(share > 0.93, "{mbit_per_s} Mbit/s, {rtt_ms} ms: only {share:.2} used");
-        assert!(sim.queue() <= allowed, "{mbit_per_s} Mbit/s, {rtt_ms} ms: {:?} of queue", sim.queue());
+        let allowed = Duration::from_millis((rtt_ms / 4).max(5)).max(packets)
+            + packets
+            + Duration::from_millis(1);
+        assert!(
+            share > 0.93,
+            "{mbit_per_s} Mbit/s, {rtt_ms} ms: only {share:.2} used"
+        );
+        assert!(
+            sim.queue() <= allowed,
+            "{mbit_per_s} Mbit/s, {rtt_ms} ms: {:?} of queue",
+            sim.queue()
+        );
     }
 }
 
@@ -196,7 +242,11 @@ fn a_link_is_used_whole_and_its_queue_stays_short() {
 fn without_the_bound_the_queue_grows() {
     let mut sim = Sim::new(Link::new(20, 20, 1_000_000), [Sender::new(false)]);
     sim.run(10);
-    assert!(sim.queue() > Duration::from_millis(300), "the test's link has no queue: {:?}", sim.queue());
+    assert!(
+        sim.queue() > Duration::from_millis(300),
+        "the test's link has no queue: {:?}",
+        sim.queue()
+    );
 }
 
 #[test]
@@ -208,7 +258,10 @@ fn a_short_queue_loses_packets_and_the_link_is_used_all_the_same() {
 
 #[test]
 fn beside_one_who_fills_the_queue_it_is_not_starved() {
-    let mut sim = Sim::new(Link::new(20, 20, 200_000), [Sender::new(true), Sender::new(false)]);
+    let mut sim = Sim::new(
+        Link::new(20, 20, 200_000),
+        [Sender::new(true), Sender::new(false)],
+    );
     sim.run(15);
     let shares = sim.run(60);
     assert!(shares[0] > 0.1, "{shares:?}");
@@ -221,7 +274,11 @@ fn when_the_other_has_gone_the_queue_is_short_again() {
     let mut sim = Sim::new(Link::new(20, 20, 200_000), [Sender::new(true), rival]);
     sim.run(45);
     assert!(sim.run(30)[0] > 0.93);
-    assert!(sim.queue() <= Duration::from_millis(10), "{:?} of queue", sim.queue());
+    assert!(
+        sim.queue() <= Duration::from_millis(10),
+        "{:?} of queue",
+        sim.queue()
+    );
 }
 
 #[test]
@@ -232,13 +289,19 @@ fn acknowledgements_that_come_in_bursts_do_not_slow_it() {
         let mut sim = Sim::new(link, [Sender::new(true)]);
         sim.run(3);
         let share = sim.run(20)[0];
-        assert!(share > 0.9, "bursts of {bursts_ms} ms: only {share:.2} used");
+        assert!(
+            share > 0.9,
+            "bursts of {bursts_ms} ms: only {share:.2} used"
+        );
     }
 }
 
 #[test]
 fn two_of_a_kind_share() {
-    let mut sim = Sim::new(Link::new(100, 20, ENDLESS), [Sender::new(true), Sender::new(true)]);
+    let mut sim = Sim::new(
+        Link::new(100, 20, ENDLESS),
+        [Sender::new(true), Sender::new(true)],
+    );
     sim.run(30);
     let shares = sim.run(60);
     assert!(shares.iter().all(|share| *share > 0.15), "{shares:?}");
@@ -251,7 +314,11 @@ fn a_way_that_has_become_longer_is_found_out() {
     sim.link.rtt = Duration::from_millis(100);
     assert!(sim.run(30)[0] > 0.9);
     assert!(sim.run(30)[0] > 0.93);
-    assert!(sim.queue() <= Duration::from_millis(26), "{:?} of queue", sim.queue());
+    assert!(
+        sim.queue() <= Duration::from_millis(26),
+        "{:?} of queue",
+        sim.queue()
+    );
 }
 
 #[test]
@@ -264,13 +331,20 @@ fn a_link_that_has_become_faster_or_slower_is_found_out() {
     sim.link.bytes_per_s /= 40;
     sim.run(10);
     sim.run(10);
-    assert!(sim.queue() < Duration::from_millis(15), "{:?} of queue", sim.queue());
+    assert!(
+        sim.queue() < Duration::from_millis(15),
+        "{:?} of queue",
+        sim.queue()
+    );
 }
 
 #[test]
 fn who_pauses_goes_on_at_the_rate_it_had() {
     let pauses = |now: Duration| now.as_millis() % 1000 < 300;
-    let mut sim = Sim::new(Link::new(100, 20, ENDLESS), [Sender::new(true).while_it(pauses)]);
+    let mut sim = Sim::new(
+        Link::new(100, 20, ENDLESS),
+        [Sender::new(true).while_it(pauses)],
+    );
     sim.run(5);
     let share = sim.run(20)[0];
     assert!(share > 0.25, "{share:.2} of 0.30");
@@ -281,7 +355,10 @@ fn who_has_said_little_is_as_quick_as_a_newcomer() {
     let share_of_first_second = |said_before: bool| {
         let mut sim = Sim::new(Link::new(100, 50, ENDLESS), [Sender::new(true)]);
         for n in (0..20).filter(|_| said_before) {
-            let (sent, path) = (sim.start + sim.now, sim.senders[0].path.as_mut().expect("it is bounded"));
+            let (sent, path) = (
+                sim.start + sim.now,
+                sim.senders[0].path.as_mut().expect("it is bounded"),
+            );
             path.acked(sent, 100 + n, true);
             path.acks_end(sent + sim.link.rtt, 0);
             sim.now += sim.link.rtt;
@@ -289,5 +366,8 @@ fn who_has_said_little_is_as_quick_as_a_newcomer() {
         sim.run(1)[0]
     };
     let (newcomer, other) = (share_of_first_second(false), share_of_first_second(true));
-    assert!(other > 0.8 * newcomer, "{other:.2}, and {newcomer:.2} for a newcomer");
+    assert!(
+        other > 0.8 * newcomer,
+        "{other:.2}, and {newcomer:.2} for a newcomer"
+    );
 }

@@ -21,8 +21,8 @@ pub struct Counters {
 pub struct Counted {
     /// STUN messages that are no answer, and answers beyond what the node looks at.
     pub stun: u64,
-    /// Channel frames of no channel of ours, also not a moment later, from elsewhere than its relay, or with something else than
-    /// QUIC in them.
+    /// Channel frames of no channel of ours, also not a moment later, from elsewhere than its
+    /// relay, or with something else than QUIC in them.
     pub channel: u64,
     /// Knocks beyond what the node looks at.
     pub knock: u64,

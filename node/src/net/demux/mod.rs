@@ -1,14 +1,16 @@
-//! The node's one socket, as quinn takes it: sorts what comes by its first byte (see [`hobnob_protocol::datagram`]), and carries
-//! the datagrams of relayed connections in channel frames.
+//! The node's one socket, as quinn takes it: sorts what comes by its first byte (see
+//! [`hobnob_protocol::datagram`]), and carries the datagrams of relayed connections in channel
+//! frames.
 //!
-//! To quinn a relayed peer is a synthetic address ([`crate::net::channels`]): what goes there gets nine bytes in front and goes
-//! to the relay, and the reverse. Knocks and answers of STUN are handed on, as far as somebody takes them; all else but QUIC is
-//! counted and dropped.
-//! What quinn makes of its datagrams is not known here.
+//! To quinn a relayed peer is a synthetic address ([`crate::net::channels`]): what goes there gets
+//! nine bytes in front and goes to the relay, and the reverse. Knocks and answers of STUN are
+//! handed on, as far as somebody takes them; all else but QUIC is counted and dropped. What quinn
+//! makes of its datagrams is not known here.
 //!
-//! quinn 0.11 trusts its socket more than it may be trusted: an error from sending other than "would block" silently ends that
-//! connection's driver, an error from receiving ends the endpoint, and a batch with a stride of 0 loops forever. So no error
-//! leaves this module; they are counted, and logged at debug.
+//! quinn 0.11 trusts its socket more than it may be trusted: an error from sending other than
+//! "would block" silently ends that connection's driver, an error from receiving ends the endpoint,
+//! and a batch with a stride of 0 loops forever. So no error leaves this module; they are counted,
+//! and logged at debug.
 
 mod counters;
 mod sort;
@@ -47,8 +49,8 @@ pub struct DemuxSocket {
     /// Datagrams of one size that the system sends as one, or 1 if it can't.
     segments: AtomicUsize,
     sorter: Sorter,
-    /// Runs of datagrams that were received together with those of another sender, and are handed on next. Only the task that
-    /// polls takes the lock.
+    /// Runs of datagrams that were received together with those of another sender, and are handed
+    /// on next. Only the task that polls takes the lock.
     held: Mutex<VecDeque<Received>>,
 }
 
@@ -77,12 +79,27 @@ thread_local! {
 
 impl DemuxSocket {
     /// Takes a bound socket. Must be called within a tokio runtime.
-    pub fn new(socket: UdpSocket, counters: Arc<Counters>, channels: Channels, beside: mpsc::Sender<Beside>) -> io::Result<Self> {
+    pub fn new(
+        socket: UdpSocket,
+        counters: Arc<Counters>,
+        channels: Channels,
+        beside: mpsc::Sender<Beside>,
+    ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
         let segments = AtomicUsize::new(state.max_gso_segments());
-        let sorter = Sorter { counters, channels, beside };
-        Ok(Self { io: tokio::net::UdpSocket::from_std(socket)?, state, segments, sorter, held: Mutex::default() })
+        let sorter = Sorter {
+            counters,
+            channels,
+            beside,
+        };
+        Ok(Self {
+            io: tokio::net::UdpSocket::from_std(socket)?,
+            state,
+            segments,
+            sorter,
+            held: Mutex::default(),
+        })
     }
 
     /// Sends a knock, if the system takes it now.
@@ -98,10 +115,18 @@ impl DemuxSocket {
     fn send_beside(&self, to: SocketAddr, contents: &[u8]) {
         let on_v6 = self.io.local_addr().is_ok_and(|addr| addr.is_ipv6());
         let destination = match to {
-            SocketAddr::V4(v4) if on_v6 => SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port()),
+            SocketAddr::V4(v4) if on_v6 => {
+                SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port())
+            }
             SocketAddr::V4(_) | SocketAddr::V6(_) => to,
         };
-        let transmit = Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
+        let transmit = Transmit {
+            destination,
+            ecn: None,
+            contents,
+            segment_size: None,
+            src_ip: None,
+        };
         if is_synthetic(to.ip()) || (to.is_ipv6() && !on_v6) {
             return count(&self.counters().send_error);
         }
@@ -113,9 +138,13 @@ impl DemuxSocket {
         &self.sorter.counters
     }
 
-    /// Sends datagrams of a relayed connection: each gets its channel's header, and all go to the relay as one.
+    /// Sends datagrams of a relayed connection: each gets its channel's header, and all go to the
+    /// relay as one.
     fn send_relayed(&self, transmit: &Transmit<'_>, way: &Way) -> io::Result<()> {
-        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        let segment = transmit
+            .segment_size
+            .unwrap_or(transmit.contents.len())
+            .max(1);
         way.traffic.count_sent();
         FRAMES.with_borrow_mut(|frames| {
             frames.clear();
@@ -124,20 +153,27 @@ impl DemuxSocket {
                 frames.extend_from_slice(datagram);
             }
             let segment_size = transmit.segment_size.map(|size| size + CHANNEL_HEADER);
-            self.send_direct(&Transmit { destination: way.relay, contents: frames, segment_size, ..transmit.clone() })
+            self.send_direct(&Transmit {
+                destination: way.relay,
+                contents: frames,
+                segment_size,
+                ..transmit.clone()
+            })
         })
     }
 
     fn send_direct(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let sent = match (self.send(transmit), transmit.segment_size) {
-            (Err(error), Some(segment)) if is_any(&error, &[Errno::INVAL, Errno::IO]) => self.send_singly(transmit, segment),
+            (Err(error), Some(segment)) if is_any(&error, &[Errno::INVAL, Errno::IO]) => {
+                self.send_singly(transmit, segment)
+            }
             (sent, _) => sent,
         };
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             Err(error) => {
-                // More than the interface carries, in a probe for a larger MTU or on a path that has become narrower, is an
-                // answer, not an error.
+                // More than the interface carries, in a probe for a larger MTU or on a path that
+                // has become narrower, is an answer, not an error.
                 if !is_any(&error, &[Errno::MSGSIZE]) {
                     self.counters().failed(&self.counters().send_error, &error);
                 }
@@ -147,7 +183,8 @@ impl DemuxSocket {
         }
     }
 
-    /// Hands on what was held, and what was kept for a channel that is known now; none if there is nothing.
+    /// Hands on what was held, and what was kept for a channel that is known now; none if there is
+    /// nothing.
     fn take_held(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.extend(std::iter::from_fn(|| self.sorter.channels.take_early()));
@@ -160,26 +197,36 @@ impl DemuxSocket {
     }
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.io.try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), transmit))
+        self.io.try_io(Interest::WRITABLE, || {
+            self.state.try_send((&self.io).into(), transmit)
+        })
     }
 
-    /// Sends one datagram after another what could not be sent as one, and gives up sending so if that helps.
+    /// Sends one datagram after another what could not be sent as one, and gives up sending so if
+    /// that helps.
     ///
-    /// quinn-udp gives up at the first EINVAL or EIO, for the whole socket. But these also come for a single odd destination,
-    /// or while an address of ours goes away, and would cost every peer its throughput.
+    /// quinn-udp gives up at the first EINVAL or EIO, for the whole socket. But these also come for
+    /// a single odd destination, or while an address of ours goes away, and would cost every peer
+    /// its throughput.
     fn send_singly(&self, transmit: &Transmit<'_>, segment: usize) -> io::Result<()> {
         for contents in transmit.contents.chunks(segment) {
-            self.send(&Transmit { contents, segment_size: None, ..transmit.clone() })?;
+            self.send(&Transmit {
+                contents,
+                segment_size: None,
+                ..transmit.clone()
+            })?;
         }
         tracing::debug!("the system can't send several datagrams as one");
         self.segments.store(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Receives what is there; an error counts as one empty datagram, so that quinn's limit on its work holds even if the
-    /// error stays.
+    /// Receives what is there; an error counts as one empty datagram, so that quinn's limit on its
+    /// work holds even if the error stays.
     fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
-        match self.io.try_io(Interest::READABLE, || self.state.recv((&self.io).into(), bufs, meta)) {
+        match self.io.try_io(Interest::READABLE, || {
+            self.state.recv((&self.io).into(), bufs, meta)
+        }) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                 self.counters().failed(&self.counters().recv_error, &error);
                 meta[0] = RecvMeta::default();
@@ -192,7 +239,11 @@ impl DemuxSocket {
 
 impl AsyncUdpSocket for DemuxSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Writable { socket: self, ready: ReusableBoxFuture::new(std::future::ready(Ok(()))), waiting: false })
+        Box::pin(Writable {
+            socket: self,
+            ready: ReusableBoxFuture::new(std::future::ready(Ok(()))),
+            waiting: false,
+        })
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -212,7 +263,12 @@ impl AsyncUdpSocket for DemuxSocket {
         self.send_direct(transmit)
     }
 
-    fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
         loop {
             let held = self.take_held(bufs, meta);
             if held > 0 {
@@ -248,18 +304,24 @@ impl AsyncUdpSocket for DemuxSocket {
     }
 
     fn max_receive_segments(&self) -> usize {
-        // quinn keeps room for so many of the largest; what the kernel joins is never longer than one UDP datagram can be.
-        self.state.gro_segments().min(usize::from(u16::MAX).div_ceil(DATAGRAM_MAX.into()))
+        // quinn keeps room for so many of the largest; what the kernel joins is never longer than
+        // one UDP datagram can be.
+        self.state
+            .gro_segments()
+            .min(usize::from(u16::MAX).div_ceil(DATAGRAM_MAX.into()))
     }
 }
 
 impl fmt::Debug for DemuxSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DemuxSocket").field("io", &self.io).finish_non_exhaustive()
+        f.debug_struct("DemuxSocket")
+            .field("io", &self.io)
+            .finish_non_exhaustive()
     }
 }
 
-/// Wakes one task when the socket can be written. tokio's `poll_send_ready` remembers one task only, so each has its own.
+/// Wakes one task when the socket can be written. tokio's `poll_send_ready` remembers one task
+/// only, so each has its own.
 struct Writable {
     socket: Arc<DemuxSocket>,
     ready: ReusableBoxFuture<'static, io::Result<()>>,
@@ -282,12 +344,16 @@ impl UdpPoller for Writable {
 
 impl fmt::Debug for Writable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writable").field("waiting", &self.waiting).finish_non_exhaustive()
+        f.debug_struct("Writable")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }
 
 fn is_any(error: &io::Error, causes: &[Errno]) -> bool {
-    causes.iter().any(|cause| error.raw_os_error() == Some(cause.raw_os_error()))
+    causes
+        .iter()
+        .any(|cause| error.raw_os_error() == Some(cause.raw_os_error()))
 }
 
 #[cfg(test)]
@@ -300,7 +366,13 @@ mod tests {
 
     fn demux(socket: UdpSocket) -> DemuxSocket {
         let counters = Arc::<Counters>::default();
-        DemuxSocket::new(socket, counters.clone(), Channels::new(true, counters), mpsc::channel(1).0).unwrap()
+        DemuxSocket::new(
+            socket,
+            counters.clone(),
+            Channels::new(true, counters),
+            mpsc::channel(1).0,
+        )
+        .unwrap()
     }
 
     #[tokio::test]
@@ -312,23 +384,51 @@ mod tests {
         let send = |to: &str, contents: &[u8], src_ip: Option<&str>| {
             let (destination, src_ip) = (to.parse().unwrap(), src_ip.map(|ip| ip.parse().unwrap()));
             let segment_size = (contents.len() < 100).then_some(4);
-            socket.try_send(&Transmit { destination, ecn: None, contents, segment_size, src_ip }).unwrap();
+            socket
+                .try_send(&Transmit {
+                    destination,
+                    ecn: None,
+                    contents,
+                    segment_size,
+                    src_ip,
+                })
+                .unwrap();
             socket.counters().snapshot().send_error
         };
-        for (to, errors) in [("[::1]:0", 1), ("[fe80::1]:9", 2), ("[::ffff:255.255.255.255]:9", 3)] {
-            assert_eq!(send(to, &[0xc0, 1, 1, 1, 1, 1, 1, 1, 1, 1], None), errors, "{to}");
+        for (to, errors) in [
+            ("[::1]:0", 1),
+            ("[fe80::1]:9", 2),
+            ("[::ffff:255.255.255.255]:9", 3),
+        ] {
+            assert_eq!(
+                send(to, &[0xc0, 1, 1, 1, 1, 1, 1, 1, 1, 1], None),
+                errors,
+                "{to}"
+            );
         }
         // Longer than any datagram: an answer to a probe, not an error.
         assert_eq!(send("[::1]:9", &[0x40; 70_000], None), 3);
-        // From an address that has just gone. The kernel's answer is the one for a segment size that it can't do.
-        assert_eq!(send("[::1]:9", &[0xc0, 1, 1, 1, 1, 1, 1, 1, 1, 1], Some("2001:db8::1")), 4);
+        // From an address that has just gone. The kernel's answer is the one for a segment size
+        // that it can't do.
+        assert_eq!(
+            send(
+                "[::1]:9",
+                &[0xc0, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+                Some("2001:db8::1")
+            ),
+            4
+        );
         assert_eq!(socket.max_transmit_segments(), segments);
     }
 
     /// What quinn is handed next: whose it is, and the bytes.
     async fn received(socket: &DemuxSocket) -> (SocketAddr, Vec<u8>) {
         let mut buf = [7; 2000];
-        let mut meta = [RecvMeta { len: 9, stride: 0, ..RecvMeta::default() }];
+        let mut meta = [RecvMeta {
+            len: 9,
+            stride: 0,
+            ..RecvMeta::default()
+        }];
         let received = std::future::poll_fn(|cx| {
             let mut bufs = [IoSliceMut::new(&mut buf)];
             socket.poll_recv(cx, &mut bufs, &mut meta)
@@ -342,20 +442,32 @@ mod tests {
         let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
         let to = socket.local_addr().unwrap();
         let socket = demux(socket);
-        UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap().send_to(b"", to).unwrap();
+        UdpSocket::bind((Ipv6Addr::LOCALHOST, 0))
+            .unwrap()
+            .send_to(b"", to)
+            .unwrap();
         assert!(received(&socket).await.1.is_empty());
     }
 
     #[tokio::test]
     async fn frames_that_overtake_the_news_of_their_channel_are_received_when_that_comes() {
-        let [socket, relay, stranger] = [0; 3].map(|port| UdpSocket::bind((Ipv6Addr::LOCALHOST, port)).unwrap());
+        let [socket, relay, stranger] =
+            [0; 3].map(|port| UdpSocket::bind((Ipv6Addr::LOCALHOST, port)).unwrap());
         let (to, relay_addr) = (socket.local_addr().unwrap(), relay.local_addr().unwrap());
         let socket = Arc::new(demux(socket));
-        let (id, channel, channels) = (RelayId(1), ChannelId([7; 8]), socket.sorter.channels.clone());
+        let (id, channel, channels) = (
+            RelayId(1),
+            ChannelId([7; 8]),
+            socket.sorter.channels.clone(),
+        );
         channels.connected(id, relay_addr);
         for (from, last) in [(&relay, 1), (&stranger, 2), (&relay, 3)] {
-            from.send_to(&[&channel.header()[..], &[0x40, last]].concat(), to).unwrap();
-            assert!(received(&socket).await.1.is_empty(), "nobody knows whose it is");
+            from.send_to(&[&channel.header()[..], &[0x40, last]].concat(), to)
+                .unwrap();
+            assert!(
+                received(&socket).await.1.is_empty(),
+                "nobody knows whose it is"
+            );
         }
         let waiting = tokio::spawn({
             let socket = socket.clone();
@@ -364,8 +476,15 @@ mod tests {
         tokio::task::yield_now().await;
         let peer = channels.addr(id, PeerId::from_bytes([9; 32]), || 9);
         channels.bind(peer, relay_addr, channel);
-        assert_eq!(waiting.await.unwrap(), [(peer, vec![0x40, 1]), (peer, vec![0x40, 3])]);
+        assert_eq!(
+            waiting.await.unwrap(),
+            [(peer, vec![0x40, 1]), (peer, vec![0x40, 3])]
+        );
         assert_eq!(channels.traffic(id).read(), (0, 1));
-        assert_eq!(socket.counters().snapshot().channel, 1, "a stranger's frame is no frame of a relay's");
+        assert_eq!(
+            socket.counters().snapshot().channel,
+            1,
+            "a stranger's frame is no frame of a relay's"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Sorts a received batch: QUIC stays, relayed QUIC comes out of its channel frames, knocks and answers of STUN are handed on, the
-//! rest is counted.
+//! Sorts a received batch: QUIC stays, relayed QUIC comes out of its channel frames, knocks and
+//! answers of STUN are handed on, the rest is counted.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use super::counters::{Counters, count};
 use super::{Beside, Channels, Received, Way, What, is_synthetic};
 use crate::net::stun;
 
-/// Longest datagram that is taken; peers are told. quinn hands ten to the kernel at once, which takes no more than one UDP datagram can
-/// have, 65,507 bytes.
+/// Longest datagram that is taken; peers are told. quinn hands ten to the kernel at once, which
+/// takes no more than one UDP datagram can have, 65,507 bytes.
 pub(in crate::net) const DATAGRAM_MAX: u16 = 6_500;
 
 /// What is needed to sort.
@@ -33,10 +33,11 @@ enum Sender {
 }
 
 impl Sorter {
-    /// Leaves the first run of datagrams of one sender in the batch, as quinn is to see them, and puts later runs into `held`.
+    /// Leaves the first run of datagrams of one sender in the batch, as quinn is to see them, and
+    /// puts later runs into `held`.
     ///
-    /// A batch holds datagrams of `meta.stride` bytes each, the last maybe shorter. Dropping some, taking as many bytes from the
-    /// front of each, and moving the rest together keeps that so.
+    /// A batch holds datagrams of `meta.stride` bytes each, the last maybe shorter. Dropping some,
+    /// taking as many bytes from the front of each, and moving the rest together keeps that so.
     pub(super) fn sort(&self, buf: &mut [u8], meta: &mut RecvMeta, held: &mut VecDeque<Received>) {
         let len = meta.len.min(buf.len());
         if meta.stride == 0 || is_synthetic(meta.addr.ip()) {
@@ -48,7 +49,9 @@ impl Sorter {
         }
         meta.len = len;
         let batch = *meta;
-        let all_quic = |datagram: &[u8]| datagram.len() <= DATAGRAM_MAX.into() && Class::of(datagram) == Class::Quic;
+        let all_quic = |datagram: &[u8]| {
+            datagram.len() <= DATAGRAM_MAX.into() && Class::of(datagram) == Class::Quic
+        };
         if buf[..len].chunks(batch.stride).all(all_quic) {
             return;
         }
@@ -58,7 +61,9 @@ impl Sorter {
         let mut kept = 0;
         for start in (0..len).step_by(batch.stride) {
             let end = (start + batch.stride).min(len);
-            let Some(sender) = self.sender(&buf[start..end], &batch, &mut way) else { continue };
+            let Some(sender) = self.sender(&buf[start..end], &batch, &mut way) else {
+                continue;
+            };
             let from = start + header(sender);
             if first.is_none_or(|first| first == sender && last == Some(first)) {
                 first = Some(sender);
@@ -72,7 +77,10 @@ impl Sorter {
             } else {
                 let mut bytes = Vec::with_capacity(len - start);
                 bytes.extend_from_slice(&buf[from..end]);
-                held.push_back(Received { meta: run_meta(&batch, sender, bytes.len()), bytes });
+                held.push_back(Received {
+                    meta: run_meta(&batch, sender, bytes.len()),
+                    bytes,
+                });
             }
             last = Some(sender);
         }
@@ -111,8 +119,19 @@ impl Sorter {
             }
         }
         if way.is_none() {
-            let meta = RecvMeta { len: datagram.len(), stride: datagram.len(), ..*batch };
-            self.channels.keep_early(channel, batch.addr, Received { meta, bytes: datagram.to_vec() });
+            let meta = RecvMeta {
+                len: datagram.len(),
+                stride: datagram.len(),
+                ..*batch
+            };
+            self.channels.keep_early(
+                channel,
+                batch.addr,
+                Received {
+                    meta,
+                    bytes: datagram.to_vec(),
+                },
+            );
         }
         way.as_ref().map(|way| Sender::Relayed(way.addr))
     }
@@ -162,7 +181,15 @@ mod tests {
             channels.bind(addr, relay(), channel);
             addr
         });
-        (Sorter { counters, channels, beside }, addrs, came)
+        (
+            Sorter {
+                counters,
+                channels,
+                beside,
+            },
+            addrs,
+            came,
+        )
     }
 
     fn relay() -> SocketAddr {
@@ -170,14 +197,26 @@ mod tests {
     }
 
     /// What quinn is handed of a batch of these datagrams from `from`: senders, strides and bytes.
-    fn sorted(datagrams: &[&[u8]], stride: usize, from: SocketAddr) -> (Vec<(SocketAddr, usize, Vec<u8>)>, Counted) {
+    fn sorted(
+        datagrams: &[&[u8]],
+        stride: usize,
+        from: SocketAddr,
+    ) -> (Vec<(SocketAddr, usize, Vec<u8>)>, Counted) {
         let (sorter, ..) = sorter();
         let mut buf = datagrams.concat();
-        let mut meta = RecvMeta { len: buf.len(), stride, addr: from, ..RecvMeta::default() };
+        let mut meta = RecvMeta {
+            len: buf.len(),
+            stride,
+            addr: from,
+            ..RecvMeta::default()
+        };
         let mut held = VecDeque::new();
         sorter.sort(&mut buf, &mut meta, &mut held);
         let mut runs = vec![(meta.addr, meta.stride, buf[..meta.len].to_vec())];
-        runs.extend(held.into_iter().map(|held| (held.meta.addr, held.meta.stride, held.bytes)));
+        runs.extend(
+            held.into_iter()
+                .map(|held| (held.meta.addr, held.meta.stride, held.bytes)),
+        );
         (runs, sorter.counters.snapshot())
     }
 
@@ -210,9 +249,28 @@ mod tests {
 
     #[test]
     fn a_mixed_batch_is_compacted_in_order_and_the_rest_counted() {
-        let (left, counted) = left_of(&[STUN, QUIC_1, CHANNEL, QUIC_2, GARBAGE, STUN_WITHOUT_COOKIE, SHORT_QUIC], 10);
+        let (left, counted) = left_of(
+            &[
+                STUN,
+                QUIC_1,
+                CHANNEL,
+                QUIC_2,
+                GARBAGE,
+                STUN_WITHOUT_COOKIE,
+                SHORT_QUIC,
+            ],
+            10,
+        );
         assert_eq!(left, [QUIC_1, QUIC_2, SHORT_QUIC].concat());
-        assert_eq!(counted, Counted { stun: 1, channel: 1, unknown: 2, ..Counted::default() });
+        assert_eq!(
+            counted,
+            Counted {
+                stun: 1,
+                channel: 1,
+                unknown: 2,
+                ..Counted::default()
+            }
+        );
     }
 
     #[test]
@@ -225,49 +283,109 @@ mod tests {
     #[test]
     fn relayed_datagrams_come_out_of_their_frames_as_from_their_peers() {
         let (_, [ann, bob], _) = sorter();
-        let batch = [frame(ANN, QUIC_1), frame(ANN, QUIC_2), frame(BOB, QUIC_1), frame(ANN, SHORT_QUIC)];
+        let batch = [
+            frame(ANN, QUIC_1),
+            frame(ANN, QUIC_2),
+            frame(BOB, QUIC_1),
+            frame(ANN, SHORT_QUIC),
+        ];
         let batch: Vec<_> = batch.iter().map(Vec::as_slice).collect();
         let (runs, counted) = sorted(&batch, 19, relay());
-        assert_eq!(runs, [(ann, 10, [QUIC_1, QUIC_2].concat()), (bob, 10, QUIC_1.to_vec()), (ann, 10, SHORT_QUIC.to_vec())]);
+        assert_eq!(
+            runs,
+            [
+                (ann, 10, [QUIC_1, QUIC_2].concat()),
+                (bob, 10, QUIC_1.to_vec()),
+                (ann, 10, SHORT_QUIC.to_vec())
+            ]
+        );
         assert_eq!(counted, Counted::default());
         let (runs, counted) = sorted(&batch, 19, "11.0.0.2:4627".parse().unwrap());
-        assert!(runs.iter().all(|(_, _, bytes)| bytes.is_empty()), "only the relay speaks for its channels");
+        assert!(
+            runs.iter().all(|(_, _, bytes)| bytes.is_empty()),
+            "only the relay speaks for its channels"
+        );
         assert_eq!(counted.channel, 4);
     }
 
     #[test]
     fn what_a_relay_sends_beside_quic_stays_out_and_its_own_quic_does_not() {
         let own_quic = [0x41; 19];
-        let batch = [&frame(ANN, STUN)[..], &frame(ANN, CHANNEL), &own_quic, &frame(BOB, QUIC_1)];
+        let batch = [
+            &frame(ANN, STUN)[..],
+            &frame(ANN, CHANNEL),
+            &own_quic,
+            &frame(BOB, QUIC_1),
+        ];
         let (_, [_, bob], _) = sorter();
         let (runs, counted) = sorted(&batch, 19, relay());
-        assert_eq!(runs, [(relay(), 19, own_quic.to_vec()), (bob, 10, QUIC_1.to_vec())]);
+        assert_eq!(
+            runs,
+            [(relay(), 19, own_quic.to_vec()), (bob, 10, QUIC_1.to_vec())]
+        );
         assert_eq!(counted.channel, 2);
     }
 
     #[test]
     fn knocks_are_handed_on_while_somebody_takes_them() {
         let (sorter, _, mut came) = sorter();
-        let knock = Knock { answer: false, token: [5; 16] };
+        let knock = Knock {
+            answer: false,
+            token: [5; 16],
+        };
         let mut buf = knock.encode().repeat(3);
-        let mut meta = RecvMeta { len: buf.len(), stride: Knock::LEN, addr: relay(), ..RecvMeta::default() };
+        let mut meta = RecvMeta {
+            len: buf.len(),
+            stride: Knock::LEN,
+            addr: relay(),
+            ..RecvMeta::default()
+        };
         sorter.sort(&mut buf, &mut meta, &mut VecDeque::new());
         assert_eq!((meta.len, sorter.counters.snapshot().knock), (0, 1));
-        assert_eq!(came.try_recv(), Ok(Beside { from: relay(), what: What::Knock(knock) }));
+        assert_eq!(
+            came.try_recv(),
+            Ok(Beside {
+                from: relay(),
+                what: What::Knock(knock)
+            })
+        );
     }
 
     #[test]
     fn answers_of_stun_are_handed_on_and_questions_are_not() {
         let (sorter, _, mut came) = sorter();
-        let head = |kind: u8, len: u8| [&[kind, 1, 0, len, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
-        let answer = [&head(1, 12)[..], &[0, 0x20, 0, 8, 0, 1, 0x21, 0x1b, 0x2a, 0x12, 0xa4, 0x43]].concat();
-        let question = [&head(0, 12)[..], &[0x80, 0x22, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let head =
+            |kind: u8, len: u8| [&[kind, 1, 0, len, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+        let answer = [
+            &head(1, 12)[..],
+            &[0, 0x20, 0, 8, 0, 1, 0x21, 0x1b, 0x2a, 0x12, 0xa4, 0x43],
+        ]
+        .concat();
+        let question = [
+            &head(0, 12)[..],
+            &[0x80, 0x22, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0],
+        ]
+        .concat();
         let mut buf = [answer, question].concat();
-        let mut meta = RecvMeta { len: buf.len(), stride: 32, addr: relay(), ..RecvMeta::default() };
+        let mut meta = RecvMeta {
+            len: buf.len(),
+            stride: 32,
+            addr: relay(),
+            ..RecvMeta::default()
+        };
         sorter.sort(&mut buf, &mut meta, &mut VecDeque::new());
         assert_eq!((meta.len, sorter.counters.snapshot().stun), (0, 1));
-        let seen = stun::Seen { transaction: [7; 12], at: "11.0.0.1:9".parse().unwrap() };
-        assert_eq!(came.try_recv(), Ok(Beside { from: relay(), what: What::Seen(seen) }));
+        let seen = stun::Seen {
+            transaction: [7; 12],
+            at: "11.0.0.1:9".parse().unwrap(),
+        };
+        assert_eq!(
+            came.try_recv(),
+            Ok(Beside {
+                from: relay(),
+                what: What::Seen(seen)
+            })
+        );
     }
 
     #[test]

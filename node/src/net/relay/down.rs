@@ -19,13 +19,17 @@ pub enum LinkDown {
     )]
     Unreachable,
     /// It answers what costs it nothing.
-    #[error("it is there, and takes no connection now: it has too much to do, or large datagrams are lost on the way")]
+    #[error(
+        "it is there, and takes no connection now: it has too much to do, or large datagrams are lost on the way"
+    )]
     Busy,
     /// It was there, and answers no more.
     #[error("it does not answer any more")]
     Silent,
     /// The machine is there, and says that nobody listens on the port.
-    #[error("no relay runs there, or not on this port: that machine says that nothing listens on UDP port {port}")]
+    #[error(
+        "no relay runs there, or not on this port: that machine says that nothing listens on UDP port {port}"
+    )]
     NotRunning {
         /// The port.
         port: u16,
@@ -71,11 +75,17 @@ impl LinkDown {
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             LinkDown::Identity { .. } | LinkDown::Protocol(_) => true,
-            LinkDown::Refused { code, .. } => {
-                [close::REPLACED, close::NOT_ADMITTED, close::BANNED, close::KICKED, close::FULL, close::LIMIT, close::VERSION]
-                    .iter()
-                    .any(|refusal| u64::from(*refusal) == *code)
-            }
+            LinkDown::Refused { code, .. } => [
+                close::REPLACED,
+                close::NOT_ADMITTED,
+                close::BANNED,
+                close::KICKED,
+                close::FULL,
+                close::LIMIT,
+                close::VERSION,
+            ]
+            .iter()
+            .any(|refusal| u64::from(*refusal) == *code),
             LinkDown::NoAddress(_)
             | LinkDown::Unreachable
             | LinkDown::Busy
@@ -94,7 +104,14 @@ impl From<ConnectionError> for LinkDown {
             ConnectionError::ApplicationClosed(closed) => {
                 let words = clean(&String::from_utf8_lossy(&closed.reason));
                 let code = closed.error_code.into_inner();
-                LinkDown::Refused { code, reason: if words.is_empty() { close::name(code).to_owned() } else { words } }
+                LinkDown::Refused {
+                    code,
+                    reason: if words.is_empty() {
+                        close::name(code).to_owned()
+                    } else {
+                        words
+                    },
+                }
             }
             ConnectionError::Reset => LinkDown::Restarted,
             ConnectionError::TimedOut => LinkDown::Unreachable,
@@ -110,13 +127,19 @@ impl From<ConnectionError> for LinkDown {
 impl From<DialError> for LinkDown {
     fn from(error: DialError) -> Self {
         match error {
-            DialError::IdentityMismatch { expected, found } => LinkDown::Identity { expected, found },
+            DialError::IdentityMismatch { expected, found } => {
+                LinkDown::Identity { expected, found }
+            }
             DialError::Timeout => LinkDown::Unreachable,
             DialError::Closed { code, reason } => LinkDown::Refused { code, reason },
-            DialError::OtherProtocol => LinkDown::Protocol("what answers there is no hobnob relay of this version".to_owned()),
-            DialError::Refused | DialError::Tls(_) | DialError::Address { .. } | DialError::Stopping | DialError::Other(_) => {
-                LinkDown::Lost(error.to_string())
-            }
+            DialError::OtherProtocol => LinkDown::Protocol(
+                "what answers there is no hobnob relay of this version".to_owned(),
+            ),
+            DialError::Refused
+            | DialError::Tls(_)
+            | DialError::Address { .. }
+            | DialError::Stopping
+            | DialError::Other(_) => LinkDown::Lost(error.to_string()),
         }
     }
 }

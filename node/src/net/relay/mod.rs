@@ -1,9 +1,10 @@
 //! The link to one relay: registered, kept up, and taken up again when it is lost.
 //!
-//! One task owns the connection and says what happens on it. It dials again after a wait that doubles with each failure, with
-//! full jitter, so that thousands of nodes don't come back to a restarted relay at once. What to ask of the relay, and what to
-//! believe of what it says, is decided elsewhere; but a channel is made known to the socket here, before anybody hears of it: its
-//! first frames may follow at once.
+//! One task owns the connection and says what happens on it. It dials again after a wait that
+//! doubles with each failure, with full jitter, so that thousands of nodes don't come back to a
+//! restarted relay at once. What to ask of the relay, and what to believe of what it says, is
+//! decided elsewhere; but a channel is made known to the socket here, before anybody hears of it:
+//! its first frames may follow at once.
 
 mod down;
 mod echo;
@@ -35,7 +36,8 @@ use hobnob_core::Rng;
 /// How long a dial may take, and then how long the relay may take to say Welcome.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// The first wait before a relay is dialed again, the longest one, and the one where the relay does not want us.
+/// The first wait before a relay is dialed again, the longest one, and the one where the relay does
+/// not want us.
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 const BACK_OFF_REFUSED: Duration = Duration::from_secs(60);
@@ -67,11 +69,13 @@ pub struct LinkConfig {
 /// What the node wants of a relay.
 #[derive(Debug)]
 pub enum LinkCommand {
-    /// Say this. While there is no connection it is lost: what matters is said again after [`LinkEvent::Up`].
+    /// Say this. While there is no connection it is lost: what matters is said again after
+    /// [`LinkEvent::Up`].
     Say(ToRelay),
     /// These are the node's rooms now.
     Rooms(Vec<hobnob_protocol::ConversationId>),
-    /// The network has changed: if there is no connection, dial now; if there is, see whether it still works.
+    /// The network has changed: if there is no connection, dial now; if there is, see whether it
+    /// still works.
     Wake,
 }
 
@@ -109,7 +113,9 @@ pub struct Link {
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,7 +129,17 @@ impl Link {
         events: mpsc::Sender<(RelayId, LinkEvent)>,
     ) -> Self {
         let (rng, traffic) = (Rng::new(config.seed), channels.traffic(config.relay));
-        Self { config, endpoint, channels, traffic, commands, events, rooms: Vec::new(), rng, connection: None }
+        Self {
+            config,
+            endpoint,
+            channels,
+            traffic,
+            commands,
+            events,
+            rooms: Vec::new(),
+            rng,
+            connection: None,
+        }
     }
 
     /// Keeps the link up until `stop`, or until nobody wants it any more; then says goodbye.
@@ -152,8 +168,16 @@ impl Link {
             self.connection = None;
             self.channels.disconnected(self.config.relay);
             failures = if was_up { 0 } else { failures + 1 };
-            let most = if down.is_refusal() { BACK_OFF_REFUSED } else { BACK_OFF_MAX.min(BACK_OFF_MIN * (1 << failures.min(7))) };
-            let least = if down.is_refusal() { BACK_OFF_REFUSED / 2 } else { Duration::ZERO };
+            let most = if down.is_refusal() {
+                BACK_OFF_REFUSED
+            } else {
+                BACK_OFF_MAX.min(BACK_OFF_MIN * (1 << failures.min(7)))
+            };
+            let least = if down.is_refusal() {
+                BACK_OFF_REFUSED / 2
+            } else {
+                Duration::ZERO
+            };
             if !self.tell(LinkEvent::Down(down)).await || !self.wait(least, most).await {
                 return;
             }
@@ -162,12 +186,18 @@ impl Link {
 
     fn seen(&self, connected: &Connected) -> Seen {
         let (sent, received) = self.traffic.read();
-        Seen { sent, received, own: connected.connection.stats().udp_rx.datagrams }
+        Seen {
+            sent,
+            received,
+            own: connected.connection.stats().udp_rx.datagrams,
+        }
     }
 
     fn opened(&mut self, connected: &Connected, peer: PeerId, channel: ChannelId) {
         let relay = connected.connection.remote_address();
-        let addr = self.channels.addr(self.config.relay, peer, || self.rng.draw());
+        let addr = self
+            .channels
+            .addr(self.config.relay, peer, || self.rng.draw());
         self.channels.bind(addr, relay, channel);
     }
 
@@ -179,7 +209,8 @@ impl Link {
     /// Waits a random time; whether somebody still wants the link.
     async fn wait(&mut self, least: Duration, most: Duration) -> bool {
         let millis = u64::try_from((most - least).as_millis()).expect("a minute at most");
-        let pause = tokio::time::sleep(least + Duration::from_millis(self.rng.below(millis.max(1))));
+        let pause =
+            tokio::time::sleep(least + Duration::from_millis(self.rng.below(millis.max(1))));
         tokio::pin!(pause);
         loop {
             tokio::select! {
@@ -197,7 +228,10 @@ impl Link {
     async fn connect(&mut self) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
         let at = &self.config.at;
         let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
-        let found: Vec<_> = found.map_err(|error| LinkDown::NoAddress(error.to_string()))?.take(ADDRS_MAX).collect();
+        let found: Vec<_> = found
+            .map_err(|error| LinkDown::NoAddress(error.to_string()))?
+            .take(ADDRS_MAX)
+            .collect();
         let mut down = LinkDown::NoAddress("the name has none".to_owned());
         for addr in found {
             match self.connect_or_say_why(addr).await {
@@ -208,7 +242,10 @@ impl Link {
         Err(down)
     }
 
-    async fn connect_or_say_why(&mut self, addr: SocketAddr) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
+    async fn connect_or_say_why(
+        &mut self,
+        addr: SocketAddr,
+    ) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
         let connected = self.connect_to(addr).await;
         if !matches!(connected, Err(LinkDown::Unreachable)) {
             return connected;
@@ -218,12 +255,25 @@ impl Link {
             return Err(cause);
         }
         // It may have been started in the meantime.
-        self.connect_to(addr).await.map_err(|down| if down == LinkDown::Unreachable { cause } else { down })
+        self.connect_to(addr).await.map_err(|down| {
+            if down == LinkDown::Unreachable {
+                cause
+            } else {
+                down
+            }
+        })
     }
 
-    async fn connect_to(&mut self, addr: SocketAddr) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
-        let connection = self.endpoint.dial_relay(addr, self.config.expected, DIAL_LIMIT).await?;
-        let id = tls::peer_id(connection.peer_identity()).ok_or(LinkDown::Lost("it showed no identity".to_owned()))?;
+    async fn connect_to(
+        &mut self,
+        addr: SocketAddr,
+    ) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
+        let connection = self
+            .endpoint
+            .dial_relay(addr, self.config.expected, DIAL_LIMIT)
+            .await?;
+        let id = tls::peer_id(connection.peer_identity())
+            .ok_or(LinkDown::Lost("it showed no identity".to_owned()))?;
         // Commands that came before the connection: only the latest rooms still matter.
         while let Ok(command) = self.commands.try_recv() {
             if let LinkCommand::Rooms(rooms) = command {
@@ -232,13 +282,26 @@ impl Link {
         }
         self.connection = Some(connection.clone());
         // It may open channels as soon as it has read who we are.
-        self.channels.connected(self.config.relay, connection.remote_address());
-        let register = Register { version: VERSION, features: 0, token: self.config.token.clone(), rooms: self.rooms.clone() };
+        self.channels
+            .connected(self.config.relay, connection.remote_address());
+        let register = Register {
+            version: VERSION,
+            features: 0,
+            token: self.config.token.clone(),
+            rooms: self.rooms.clone(),
+        };
         let registering = async {
             let (control_out, control_in) = connection.open_bi().await?;
-            let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_MAX).new_codec();
-            let mut connected =
-                Connected { connection: connection.clone(), control_out, control_in, buffer: BytesMut::new(), codec };
+            let codec = LengthDelimitedCodec::builder()
+                .max_frame_length(FRAME_MAX)
+                .new_codec();
+            let mut connected = Connected {
+                connection: connection.clone(),
+                control_out,
+                control_in,
+                buffer: BytesMut::new(),
+                codec,
+            };
             connected.say(&ToRelay::Register(register)).await?;
             match connected.next().await? {
                 FromRelay::Welcome(welcome) => Ok((connected, welcome)),
@@ -248,15 +311,27 @@ impl Link {
                 | FromRelay::Ended { .. }
                 | FromRelay::Observed(_)
                 | FromRelay::Called { .. }
-                | FromRelay::Unknown(_) => Err(LinkDown::Protocol("its first frame was no Welcome".to_owned())),
+                | FromRelay::Unknown(_) => Err(LinkDown::Protocol(
+                    "its first frame was no Welcome".to_owned(),
+                )),
             }
         };
-        let (connected, welcome) = timeout(DIAL_LIMIT, registering).await.unwrap_or(Err(LinkDown::Unreachable))?;
+        let (connected, welcome) = timeout(DIAL_LIMIT, registering)
+            .await
+            .unwrap_or(Err(LinkDown::Unreachable))?;
         Ok((connected, connection.remote_address(), id, welcome))
     }
 
-    async fn serve(&mut self, mut connected: Connected, heartbeat_ms: u32) -> Result<Never, LinkDown> {
-        let every = Duration::from_millis(heartbeat_ms.clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end()).into());
+    async fn serve(
+        &mut self,
+        mut connected: Connected,
+        heartbeat_ms: u32,
+    ) -> Result<Never, LinkDown> {
+        let every = Duration::from_millis(
+            heartbeat_ms
+                .clamp(*HEARTBEAT_MS.start(), *HEARTBEAT_MS.end())
+                .into(),
+        );
         let mut heartbeats = interval(every);
         let mut looks = interval(LOOK_EVERY);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,8 +1,9 @@
 //! Why a relay is silent: what can be found out without its help.
 //!
-//! A machine whose port is closed says so (ICMP, RFC 1122 section 4.1.3.1), and one that is there answers TCP, if only to say that
-//! nobody listens. So a relay that does not run, UDP that does not get through, and a machine that is not there are told apart,
-//! unless a firewall swallows these answers, too.
+//! A machine whose port is closed says so (ICMP, RFC 1122 section 4.1.3.1), and one that is there
+//! answers TCP, if only to say that nobody listens. So a relay that does not run, UDP that does not
+//! get through, and a machine that is not there are told apart, unless a firewall swallows these
+//! answers, too.
 
 use std::net::SocketAddr;
 
@@ -15,7 +16,9 @@ pub(super) async fn cause(addr: SocketAddr) -> LinkDown {
     match tokio::join!(probe::udp(addr), probe::tcp(addr)) {
         (Answer::Answered, _) => LinkDown::Busy,
         (Answer::Refused, _) => LinkDown::NotRunning { port: addr.port() },
-        (Answer::Silent, Answer::Answered | Answer::Refused) => LinkDown::UdpBlocked { port: addr.port() },
+        (Answer::Silent, Answer::Answered | Answer::Refused) => {
+            LinkDown::UdpBlocked { port: addr.port() }
+        }
         (Answer::Silent, Answer::Silent) => LinkDown::Unreachable,
     }
 }
@@ -31,7 +34,10 @@ mod tests {
         let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = silent.local_addr().unwrap();
         // No firewall here: TCP is refused, and UDP comes to somebody who does not answer …
-        assert_eq!(cause(addr).await, LinkDown::UdpBlocked { port: addr.port() });
+        assert_eq!(
+            cause(addr).await,
+            LinkDown::UdpBlocked { port: addr.port() }
+        );
         // … until now.
         let answering = async {
             let mut request = [0; 64];
@@ -45,6 +51,9 @@ mod tests {
             () = answering => {}
         }
         drop(silent);
-        assert_eq!(cause(addr).await, LinkDown::NotRunning { port: addr.port() });
+        assert_eq!(
+            cause(addr).await,
+            LinkDown::NotRunning { port: addr.port() }
+        );
     }
 }

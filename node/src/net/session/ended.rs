@@ -42,7 +42,10 @@ impl From<ConnectionError> for Ended {
         match error {
             ConnectionError::ApplicationClosed(closed) => match closed.error_code.into_inner() {
                 code if code == u64::from(close::BYE) => Ended::Bye,
-                code => Ended::Closed { code, reason: clean(&String::from_utf8_lossy(&closed.reason)) },
+                code => Ended::Closed {
+                    code,
+                    reason: clean(&String::from_utf8_lossy(&closed.reason)),
+                },
             },
             ConnectionError::TimedOut => Ended::TimedOut,
             ConnectionError::Reset => Ended::Restarted,

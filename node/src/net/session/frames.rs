@@ -24,30 +24,51 @@ pub(super) struct FrameReader {
 
 impl FrameReader {
     pub(super) fn new(stream: RecvStream) -> Self {
-        let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_MAX).new_codec();
-        Self { stream, buffer: BytesMut::new(), codec }
+        let codec = LengthDelimitedCodec::builder()
+            .max_frame_length(FRAME_MAX)
+            .new_codec();
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            codec,
+        }
     }
 
-    /// The next frame; or closes the connection, if what comes is none. May be dropped at any await.
+    /// The next frame; or closes the connection, if what comes is none. May be dropped at any
+    /// await.
     pub(super) async fn next(&mut self, connection: &Connection) -> Result<Frame, Stop> {
         let fault = |code, what| Err(Stop::fault(connection, code, what));
         loop {
             // The codec fails for one reason only, and before it takes memory for the frame.
             let Ok(decoded) = self.codec.decode(&mut self.buffer) else {
-                return fault(close::FRAME_TOO_LARGE, format!("a frame of more than {FRAME_MAX} bytes"));
+                return fault(
+                    close::FRAME_TOO_LARGE,
+                    format!("a frame of more than {FRAME_MAX} bytes"),
+                );
             };
             if let Some(bytes) = decoded {
-                return Frame::decode(&bytes.freeze()).or_else(|error| fault(close::PROTOCOL, error.to_string()));
+                return Frame::decode(&bytes.freeze())
+                    .or_else(|error| fault(close::PROTOCOL, error.to_string()));
             }
             match self.stream.read_chunk(READ_BYTES, true).await {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
-                Ok(None) if self.buffer.is_empty() => return fault(close::PROTOCOL, "a stream ended".to_owned()),
-                Ok(None) => return fault(close::PROTOCOL, "a stream ended within a frame".to_owned()),
+                Ok(None) if self.buffer.is_empty() => {
+                    return fault(close::PROTOCOL, "a stream ended".to_owned());
+                }
+                Ok(None) => {
+                    return fault(close::PROTOCOL, "a stream ended within a frame".to_owned());
+                }
                 Err(ReadError::ConnectionLost(error)) => return Err(Stop::Lost(error)),
-                Err(error @ (ReadError::Reset(_) | ReadError::ClosedStream | ReadError::IllegalOrderedRead)) => {
+                Err(
+                    error @ (ReadError::Reset(_)
+                    | ReadError::ClosedStream
+                    | ReadError::IllegalOrderedRead),
+                ) => {
                     return fault(close::PROTOCOL, error.to_string());
                 }
-                Err(error @ ReadError::ZeroRttRejected) => return fault(close::PROTOCOL, error.to_string()),
+                Err(error @ ReadError::ZeroRttRejected) => {
+                    return fault(close::PROTOCOL, error.to_string());
+                }
             }
         }
     }
@@ -81,14 +102,25 @@ impl Packet {
     }
 
     /// Hands all to QUIC, as fast as the peer lets it.
-    pub(super) async fn write(mut self, stream: &mut SendStream, connection: &Connection) -> Result<(), Stop> {
+    pub(super) async fn write(
+        mut self,
+        stream: &mut SendStream,
+        connection: &Connection,
+    ) -> Result<(), Stop> {
         self.chunks.push(self.small.freeze());
-        stream.write_all_chunks(&mut self.chunks).await.map_err(|error| match error {
-            WriteError::ConnectionLost(error) => Stop::Lost(error),
-            WriteError::Stopped(_) | WriteError::ClosedStream | WriteError::ZeroRttRejected => {
-                Stop::fault(connection, close::PROTOCOL, format!("a stream that must stay open ended: {error}"))
-            }
-        })
+        stream
+            .write_all_chunks(&mut self.chunks)
+            .await
+            .map_err(|error| match error {
+                WriteError::ConnectionLost(error) => Stop::Lost(error),
+                WriteError::Stopped(_) | WriteError::ClosedStream | WriteError::ZeroRttRejected => {
+                    Stop::fault(
+                        connection,
+                        close::PROTOCOL,
+                        format!("a stream that must stay open ended: {error}"),
+                    )
+                }
+            })
     }
 }
 
@@ -98,7 +130,11 @@ mod tests {
 
     #[test]
     fn a_packet_is_lengths_and_frames_in_order_whatever_their_size() {
-        let frames = [Bytes::from_static(b"ab"), Bytes::from(vec![7; COPY_BYTES_MAX + 1]), Bytes::from_static(b"c")];
+        let frames = [
+            Bytes::from_static(b"ab"),
+            Bytes::from(vec![7; COPY_BYTES_MAX + 1]),
+            Bytes::from_static(b"c"),
+        ];
         let mut packet = Packet::default();
         let mut expected = Vec::new();
         for frame in &frames {

@@ -1,4 +1,5 @@
-//! The first frames of a connection: each side says Hello, bound to this connection by the TLS exporter.
+//! The first frames of a connection: each side says Hello, bound to this connection by the TLS
+//! exporter.
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ pub enum GreetError {
     Ended(Ended),
 }
 
-/// Exchanges Hellos within `limit`, else closes the connection. `make_hello` gets the exporter, for proofs of membership.
+/// Exchanges Hellos within `limit`, else closes the connection. `make_hello` gets the exporter, for
+/// proofs of membership.
 pub async fn greet(
     connection: Connection,
     dialed: bool,
@@ -59,13 +61,23 @@ pub async fn greet(
     limit: Duration,
 ) -> Result<Greeted, GreetError> {
     let mut exporter = [0; 32];
-    connection.export_keying_material(&mut exporter, EXPORTER_LABEL, b"").expect("32 bytes are not too many to export");
+    connection
+        .export_keying_material(&mut exporter, EXPORTER_LABEL, b"")
+        .expect("32 bytes are not too many to export");
     let ours = Frame::Hello(make_hello(&exporter));
     match timeout(limit, exchange(&connection, dialed, &ours)).await {
         Ok(Ok((hello, control_in, control_out))) => {
-            let peer =
-                tls::peer_id(connection.peer_identity()).expect("both ends of a finished handshake have shown a certificate");
-            Ok(Greeted { connection, peer, hello, exporter, dialed, control_in, control_out })
+            let peer = tls::peer_id(connection.peer_identity())
+                .expect("both ends of a finished handshake have shown a certificate");
+            Ok(Greeted {
+                connection,
+                peer,
+                hello,
+                exporter,
+                dialed,
+                control_in,
+                control_out,
+            })
         }
         Ok(Err(error)) => Err(error),
         Err(_) => {
@@ -75,9 +87,18 @@ pub async fn greet(
     }
 }
 
-async fn exchange(connection: &Connection, dialed: bool, ours: &Frame) -> Result<(Hello, FrameReader, SendStream), GreetError> {
-    // A stream shows at the other end with its first bytes, so the accepting side learns of it by the dialer's Hello.
-    let opened = if dialed { connection.open_bi().await } else { connection.accept_bi().await };
+async fn exchange(
+    connection: &Connection,
+    dialed: bool,
+    ours: &Frame,
+) -> Result<(Hello, FrameReader, SendStream), GreetError> {
+    // A stream shows at the other end with its first bytes, so the accepting side learns of it by
+    // the dialer's Hello.
+    let opened = if dialed {
+        connection.open_bi().await
+    } else {
+        connection.accept_bi().await
+    };
     let (mut control_out, control_in) = opened.map_err(|error| GreetError::Ended(error.into()))?;
     let mut packet = Packet::default();
     packet.push(ours.encode());
@@ -102,15 +123,24 @@ async fn exchange(connection: &Connection, dialed: bool, ours: &Frame) -> Result
         | Frame::Unknown(_) => return Err(refuse(connection, GreetError::NoHello)),
     };
     if hello.version.0 != VERSION.0 {
-        return Err(refuse(connection, GreetError::Version { theirs: hello.version }));
+        return Err(refuse(
+            connection,
+            GreetError::Version {
+                theirs: hello.version,
+            },
+        ));
     }
     Ok((hello, control_in, control_out))
 }
 
 fn refuse(connection: &Connection, error: GreetError) -> GreetError {
     let reason = match &error {
-        GreetError::Version { .. } => format!("this node speaks protocol {}.{}", VERSION.0, VERSION.1),
-        GreetError::NoHello | GreetError::Timeout | GreetError::Ended(_) => "the first frame must be a Hello".to_owned(),
+        GreetError::Version { .. } => {
+            format!("this node speaks protocol {}.{}", VERSION.0, VERSION.1)
+        }
+        GreetError::NoHello | GreetError::Timeout | GreetError::Ended(_) => {
+            "the first frame must be a Hello".to_owned()
+        }
     };
     hang_up(connection, close::VERSION, &reason);
     error

@@ -1,13 +1,15 @@
 //! Sessions: frames over one connection with one peer.
 //!
-//! The dialer opens one bidirectional *control* stream; each side opens one unidirectional *batch* stream when it has its first
-//! batch to send, so that bulk never stands in the way of a ping. [`greet()`] exchanges the first frames, [`Session::start`] then
-//! runs one task that reads, writes, answers pings and finally says how it ended. That task alone waits for the peer: the engine
-//! pushes bytes without waiting, is told what was written, and keeps what is outstanding bounded by that. Content streams that the
-//! peer opens are handed on as they are: see [`super::content`].
+//! The dialer opens one bidirectional *control* stream; each side opens one unidirectional *batch*
+//! stream when it has its first batch to send, so that bulk never stands in the way of a ping.
+//! [`greet()`] exchanges the first frames, [`Session::start`] then runs one task that reads,
+//! writes, answers pings and finally says how it ended. That task alone waits for the peer: the
+//! engine pushes bytes without waiting, is told what was written, and keeps what is outstanding
+//! bounded by that. Content streams that the peer opens are handed on as they are: see
+//! [`super::content`].
 //!
-//! What a peer can make this node hold: QUIC's windows (see `net::endpoint`), one frame per stream, and
-//! [`BATCHES_IN_ENGINE`] batches. What frames mean is not known here.
+//! What a peer can make this node hold: QUIC's windows (see `net::endpoint`), one frame per stream,
+//! and [`BATCHES_IN_ENGINE`] batches. What frames mean is not known here.
 
 mod ended;
 mod frames;
@@ -34,16 +36,19 @@ use super::goodbye::hang_up;
 use super::socket::canonical;
 use hobnob_core::SessionId;
 
-/// Batches of one session that the engine may hold at once; the next waits, and with it the peer, until one is released.
+/// Batches of one session that the engine may hold at once; the next waits, and with it the peer,
+/// until one is released.
 pub const BATCHES_IN_ENGINE: usize = 16;
 
-/// Pings that wait for their pong to be written. Further ones get none: a peer that pings faster than it reads has its answer.
+/// Pings that wait for their pong to be written. Further ones get none: a peer that pings faster
+/// than it reads has its answer.
 const PONGS_MAX: usize = 4;
 
 /// Bytes gathered into one write at least, if there are as many: small frames share packets.
 const WRITE_BYTES: usize = 32 * 1024;
 
-/// Of two streams that have something to send, the one with the higher number goes first; control has 0.
+/// Of two streams that have something to send, the one with the higher number goes first; control
+/// has 0.
 const BATCH_PRIORITY: i32 = -1;
 
 /// Something that happened in a session.
@@ -62,11 +67,13 @@ pub enum SessionEventKind {
     Frame(Frame),
     /// The peer pings, and has its pong if it wants one. Not said while the engine is busy.
     Pinged,
-    /// The peer sends a batch, of which nothing is proved yet. To be followed by a [`Session::release`].
+    /// The peer sends a batch, of which nothing is proved yet. To be followed by a
+    /// [`Session::release`].
     Batch(Batch),
     /// The peer wants to ask for content.
     Content(ContentStream),
-    /// These bytes, as counted by the `Bytes` given to `send_control` or `send_batch`, were handed to QUIC.
+    /// These bytes, as counted by the `Bytes` given to `send_control` or `send_batch`, were handed
+    /// to QUIC.
     Written {
         /// Which of the two.
         stream: StreamKind,
@@ -96,15 +103,35 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the session's task. Events carry `id`; a full `events` channel makes this peer wait, and no other.
-    pub fn start(greeted: Greeted, id: SessionId, events: mpsc::Sender<SessionEvent>, tasks: &TaskTracker) -> Self {
-        let Greeted { connection, control_in, control_out, .. } = greeted;
+    /// Starts the session's task. Events carry `id`; a full `events` channel makes this peer wait,
+    /// and no other.
+    pub fn start(
+        greeted: Greeted,
+        id: SessionId,
+        events: mpsc::Sender<SessionEvent>,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let Greeted {
+            connection,
+            control_in,
+            control_out,
+            ..
+        } = greeted;
         let (control, control_queue) = mpsc::unbounded_channel();
         let (batch, batch_queue) = mpsc::unbounded_channel();
         let batches = Arc::new(Semaphore::new(BATCHES_IN_ENGINE));
-        let running = Running { connection: connection.clone(), batches: batches.clone(), out: Out { id, events } };
+        let running = Running {
+            connection: connection.clone(),
+            batches: batches.clone(),
+            out: Out { id, events },
+        };
         tasks.spawn(running.run(control_in, control_out, control_queue, batch_queue));
-        Self { connection, control, batch, batches }
+        Self {
+            connection,
+            control,
+            batch,
+            batches,
+        }
     }
 
     /// Queues an encoded frame, anything but a batch.
@@ -123,7 +150,8 @@ impl Session {
         self.batches.add_permits(batches);
     }
 
-    /// Ends the session at once, with a code of [`hobnob_protocol::close`]. What is still queued is lost.
+    /// Ends the session at once, with a code of [`hobnob_protocol::close`]. What is still queued is
+    /// lost.
     pub fn close(&self, code: u32, reason: &str) {
         hang_up(&self.connection, code, reason);
     }
@@ -163,19 +191,28 @@ struct Out {
 impl Out {
     /// Says something that an engine with more important things to hear can do without.
     fn mention(&self, kind: SessionEventKind) {
-        let _ = self.events.try_send(SessionEvent { session: self.id, kind });
+        let _ = self.events.try_send(SessionEvent {
+            session: self.id,
+            kind,
+        });
     }
 
     /// Waits for room. If nobody listens any more, the node is stopping, and the session with it.
     async fn send(&self, kind: SessionEventKind) -> Result<(), Stop> {
-        self.events.send(SessionEvent { session: self.id, kind }).await.map_err(|_| Stop::Local)
+        self.events
+            .send(SessionEvent {
+                session: self.id,
+                kind,
+            })
+            .await
+            .map_err(|_| Stop::Local)
     }
 }
 
 /// What the session's task works with.
 ///
-/// Its parts close the connection before they return and drop their streams: dropping a stream finishes or stops it, and the
-/// peer must hear why first.
+/// Its parts close the connection before they return and drop their streams: dropping a stream
+/// finishes or stops it, and the peer must hear why first.
 struct Running {
     connection: Connection,
     batches: Arc<Semaphore>,
@@ -204,7 +241,11 @@ impl Running {
         let _ = self.out.send(SessionEventKind::Ended(stop.into())).await;
     }
 
-    async fn read_control(&self, mut frames: FrameReader, pongs: mpsc::Sender<u64>) -> Result<Never, Stop> {
+    async fn read_control(
+        &self,
+        mut frames: FrameReader,
+        pongs: mpsc::Sender<u64>,
+    ) -> Result<Never, Stop> {
         loop {
             match frames.next(&self.connection).await? {
                 Frame::Ping(token) => {
@@ -235,7 +276,11 @@ impl Running {
     async fn read_batches(&self) -> Result<Never, Stop> {
         let mut frames = FrameReader::new(self.connection.accept_uni().await.map_err(Stop::Lost)?);
         loop {
-            let place = self.batches.acquire().await.expect("the semaphore is never closed");
+            let place = self
+                .batches
+                .acquire()
+                .await
+                .expect("the semaphore is never closed");
             match frames.next(&self.connection).await? {
                 Frame::Batch(batch) => {
                     place.forget();
@@ -255,7 +300,9 @@ impl Running {
                 | Frame::Want { .. }
                 | Frame::Prune(..)
                 | Frame::Conflict(_)
-                | Frame::Offer(..) => return Err(self.broke("something else than a batch on the batch stream")),
+                | Frame::Offer(..) => {
+                    return Err(self.broke("something else than a batch on the batch stream"));
+                }
             }
         }
     }
@@ -265,7 +312,11 @@ impl Running {
         loop {
             let place = serving.place().await;
             let (send, receive) = self.connection.accept_bi().await.map_err(Stop::Lost)?;
-            self.out.send(SessionEventKind::Content(ContentStream::new(send, receive, place))).await?;
+            self.out
+                .send(SessionEventKind::Content(ContentStream::new(
+                    send, receive, place,
+                )))
+                .await?;
         }
     }
 
@@ -288,7 +339,10 @@ impl Running {
         }
     }
 
-    async fn write_batches(&self, mut queue: mpsc::UnboundedReceiver<Bytes>) -> Result<Never, Stop> {
+    async fn write_batches(
+        &self,
+        mut queue: mpsc::UnboundedReceiver<Bytes>,
+    ) -> Result<Never, Stop> {
         let mut stream = None;
         loop {
             let mut packet = Packet::default();
@@ -305,7 +359,9 @@ impl Running {
 
     async fn open_batch_stream(&self) -> Result<SendStream, Stop> {
         let stream = self.connection.open_uni().await.map_err(Stop::Lost)?;
-        stream.set_priority(BATCH_PRIORITY).expect("the stream was opened just now");
+        stream
+            .set_priority(BATCH_PRIORITY)
+            .expect("the stream was opened just now");
         Ok(stream)
     }
 
@@ -324,7 +380,9 @@ impl Running {
         if bytes == 0 {
             return Ok(());
         }
-        self.out.send(SessionEventKind::Written { stream, bytes }).await
+        self.out
+            .send(SessionEventKind::Written { stream, bytes })
+            .await
     }
 
     fn broke(&self, what: &str) -> Stop {

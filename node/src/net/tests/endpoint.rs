@@ -23,9 +23,15 @@ async fn a_dual_stack_node_is_reached_by_ipv4_and_ipv6() {
     let by_ipv6 = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), bob.addr.port());
     for addr in [bob.addr, by_ipv6] {
         let (dialed, accepted) = ann.dials_at(addr, &mut bob).await;
-        assert_eq!((tls::peer_id(dialed.peer_identity()), accepted.peer), (Some(bob.id), ann.id));
+        assert_eq!(
+            (tls::peer_id(dialed.peer_identity()), accepted.peer),
+            (Some(bob.id), ann.id)
+        );
         assert_eq!(canonical(dialed.remote_address()), addr);
-        assert_eq!(canonical(accepted.connection.remote_address()).ip(), addr.ip());
+        assert_eq!(
+            canonical(accepted.connection.remote_address()).ip(),
+            addr.ip()
+        );
     }
 }
 
@@ -39,7 +45,14 @@ async fn a_path_that_carries_large_datagrams_comes_to_have_them() {
             let mut stream = dialed.open_uni().await.unwrap();
             stream.write_all(&[7; 100_000]).await.unwrap();
             stream.finish().unwrap();
-            let read = accepted.connection.accept_uni().await.unwrap().read_to_end(100_000).await.unwrap();
+            let read = accepted
+                .connection
+                .accept_uni()
+                .await
+                .unwrap()
+                .read_to_end(100_000)
+                .await
+                .unwrap();
             assert_eq!(read.len(), 100_000);
         }
     };
@@ -50,31 +63,63 @@ async fn a_path_that_carries_large_datagrams_comes_to_have_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dial_that_names_a_peer_refuses_any_other() {
     let (ann, bob, carl) = (node(1), node(2), node(3));
-    let error = ann.endpoint.dial(bob.addr, Some(carl.id), LIMIT).await.unwrap_err();
-    assert_eq!(error, DialError::IdentityMismatch { expected: carl.id, found: bob.id });
+    let error = ann
+        .endpoint
+        .dial(bob.addr, Some(carl.id), LIMIT)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        DialError::IdentityMismatch {
+            expected: carl.id,
+            found: bob.id
+        }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_dial_says_why() {
     let ann = node(1);
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let nobody = ann.endpoint.dial(silent.local_addr().unwrap(), None, Duration::from_millis(50)).await;
+    let nobody = ann
+        .endpoint
+        .dial(
+            silent.local_addr().unwrap(),
+            None,
+            Duration::from_millis(50),
+        )
+        .await;
     assert_eq!(nobody.unwrap_err(), DialError::Timeout);
     let odd: SocketAddr = "[fe80::1]:9".parse().unwrap();
     let why = undeliverable(odd).unwrap();
-    assert_eq!(ann.endpoint.dial(odd, None, LIMIT).await.unwrap_err(), DialError::Address { addr: odd, why });
+    assert_eq!(
+        ann.endpoint.dial(odd, None, LIMIT).await.unwrap_err(),
+        DialError::Address { addr: odd, why }
+    );
     let ipv4_only = node_at(4, "127.0.0.1:0".parse().unwrap());
     let ipv6 = "[::1]:9".parse().unwrap();
-    assert!(matches!(ipv4_only.endpoint.dial(ipv6, None, LIMIT).await, Err(DialError::Address { .. })));
+    assert!(matches!(
+        ipv4_only.endpoint.dial(ipv6, None, LIMIT).await,
+        Err(DialError::Address { .. })
+    ));
     ann.endpoint.close(close::BYE, "").await;
-    assert_eq!(ann.endpoint.dial(ipv4_only.addr, None, LIMIT).await.unwrap_err(), DialError::Stopping);
+    assert_eq!(
+        ann.endpoint
+            .dial(ipv4_only.addr, None, LIMIT)
+            .await
+            .unwrap_err(),
+        DialError::Stopping
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_an_endpoint_tells_the_peers_and_ends_its_tasks() {
     let (ann, mut bob) = (node(1), node(2));
     let (dialed, _accepted) = ann.dials(&mut bob).await;
-    let (closed, ()) = tokio::join!(within(dialed.closed()), within(bob.endpoint.close(close::BYE, "later")));
+    let (closed, ()) = tokio::join!(
+        within(dialed.closed()),
+        within(bob.endpoint.close(close::BYE, "later"))
+    );
     assert_eq!(Ended::from(closed), Ended::Bye);
     assert!(bob.incoming.recv().await.is_none());
 }
@@ -116,15 +161,35 @@ async fn whatever_is_thrown_at_the_socket_is_counted_and_quic_goes_on() {
     let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let stun = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
     let huge = vec![0xc0; 9_000];
-    for datagram in [&stun[..], &[0x10; 40], &[0x11; 18], b"", b"\x30hello", b"\x00hello", &[0x42; 100], &[0xc0; 1200], &huge] {
+    for datagram in [
+        &stun[..],
+        &[0x10; 40],
+        &[0x11; 18],
+        b"",
+        b"\x30hello",
+        b"\x00hello",
+        &[0x42; 100],
+        &[0xc0; 1200],
+        &huge,
+    ] {
         stranger.send_to(datagram, bob.addr).unwrap();
     }
     let mut stream = dialed.open_uni().await.unwrap();
     stream.write_all(b"still here").await.unwrap();
     stream.finish().unwrap();
     let mut received = within(accepted.connection.accept_uni()).await.unwrap();
-    assert_eq!(within(received.read_to_end(100)).await.unwrap(), b"still here");
-    let expected = Counted { stun: 1, channel: 1, knock: 1, unknown: 2, oversized: 1, ..Counted::default() };
+    assert_eq!(
+        within(received.read_to_end(100)).await.unwrap(),
+        b"still here"
+    );
+    let expected = Counted {
+        stun: 1,
+        channel: 1,
+        knock: 1,
+        unknown: 2,
+        oversized: 1,
+        ..Counted::default()
+    };
     assert_eq!(bob.counters.snapshot(), expected);
 }
 
@@ -132,9 +197,13 @@ async fn whatever_is_thrown_at_the_socket_is_counted_and_quic_goes_on() {
 async fn half_open_handshakes_keep_nobody_out() {
     let (ann, mut bob) = (node(1), node(2));
     let deaf = deaf_client();
-    let setup = Credentials::new(&SecretKey::from_seed([9; 32])).client_config(None, hobnob_protocol::ALPN_NODE);
+    let setup = Credentials::new(&SecretKey::from_seed([9; 32]))
+        .client_config(None, hobnob_protocol::ALPN_NODE);
     let config = quinn::ClientConfig::new(setup.crypto);
-    let dial = |_| deaf.connect_with(config.clone(), bob.addr, "x.invalid").unwrap();
+    let dial = |_| {
+        deaf.connect_with(config.clone(), bob.addr, "x.invalid")
+            .unwrap()
+    };
     let half_open: Vec<_> = (0..2 * HANDSHAKES_MAX).map(dial).collect();
     within(async {
         while bob.endpoint.connections() < HANDSHAKES_MAX / 2 {
@@ -143,7 +212,10 @@ async fn half_open_handshakes_keep_nobody_out() {
     })
     .await;
     let (dialed, accepted) = ann.dials(&mut bob).await;
-    assert_eq!((tls::peer_id(dialed.peer_identity()), accepted.peer), (Some(bob.id), ann.id));
+    assert_eq!(
+        (tls::peer_id(dialed.peer_identity()), accepted.peer),
+        (Some(bob.id), ann.id)
+    );
     // All others were asked to prove their address, and none did.
     assert_eq!(bob.endpoint.connections(), HANDSHAKES_MAX / 2 + 1);
     drop(half_open);
@@ -154,7 +226,13 @@ fn deaf_client() -> quinn::Endpoint {
     let (mut bound, _) = bind(Some("127.0.0.1:0".parse().unwrap())).unwrap();
     Faulty::on(&mut bound).deaf.store(true, Ordering::Relaxed);
     let runtime = Arc::new(quinn::TokioRuntime);
-    quinn::Endpoint::new_with_abstract_socket(quinn::EndpointConfig::default(), None, bound.socket, runtime).unwrap()
+    quinn::Endpoint::new_with_abstract_socket(
+        quinn::EndpointConfig::default(),
+        None,
+        bound.socket,
+        runtime,
+    )
+    .unwrap()
 }
 
 /// A socket whose cable can be cut in either direction.
@@ -167,7 +245,11 @@ struct Faulty {
 
 impl Faulty {
     fn on(bound: &mut BoundSocket) -> Arc<Self> {
-        let faulty = Arc::new(Self { socket: bound.socket.clone(), deaf: false.into(), mute: false.into() });
+        let faulty = Arc::new(Self {
+            socket: bound.socket.clone(),
+            deaf: false.into(),
+            mute: false.into(),
+        });
         bound.socket = faulty.clone();
         faulty
     }
@@ -179,7 +261,11 @@ impl AsyncUdpSocket for Faulty {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> std::io::Result<()> {
-        if self.mute.load(Ordering::Relaxed) { Ok(()) } else { self.socket.try_send(transmit) }
+        if self.mute.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            self.socket.try_send(transmit)
+        }
     }
 
     fn poll_recv(
@@ -188,7 +274,11 @@ impl AsyncUdpSocket for Faulty {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<std::io::Result<usize>> {
-        if self.deaf.load(Ordering::Relaxed) { Poll::Pending } else { self.socket.poll_recv(cx, bufs, meta) }
+        if self.deaf.load(Ordering::Relaxed) {
+            Poll::Pending
+        } else {
+            self.socket.poll_recv(cx, bufs, meta)
+        }
     }
 
     fn local_addr(&self) -> std::io::Result<SocketAddr> {

@@ -10,14 +10,25 @@ use crate::net::goodbye::hang_up;
 
 #[test]
 fn whoever_hangs_up_while_its_data_waits_for_acknowledgements_is_heard() {
-    let alone = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let alone = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
     let (here, there) = (&alone(), &alone());
     let ann = &here.block_on(async { node(1) });
     let mut bob = there.block_on(async { node(2) });
     let (dialed, accepted) = thread::scope(|scope| {
         let (addr, id) = (bob.addr, bob.id);
-        let dialed = scope.spawn(move || here.block_on(ann.endpoint.dial(addr, Some(id), LIMIT)).unwrap());
-        let accepted = there.block_on(within(bob.incoming.recv())).unwrap().connection;
+        let dialed = scope.spawn(move || {
+            here.block_on(ann.endpoint.dial(addr, Some(id), LIMIT))
+                .unwrap()
+        });
+        let accepted = there
+            .block_on(within(bob.incoming.recv()))
+            .unwrap()
+            .connection;
         (dialed.join().unwrap(), accepted)
     });
     // From here on, bob's side sleeps: it acknowledges nothing.
@@ -45,6 +56,11 @@ fn whoever_hangs_up_while_its_data_waits_for_acknowledgements_is_heard() {
         drop(enough);
         seen
     });
-    let ConnectionError::ApplicationClosed(closed) = seen else { panic!("not closed") };
-    assert_eq!((closed.error_code.into_inner(), &closed.reason[..]), (7, &b"enough"[..]));
+    let ConnectionError::ApplicationClosed(closed) = seen else {
+        panic!("not closed")
+    };
+    assert_eq!(
+        (closed.error_code.into_inner(), &closed.reason[..]),
+        (7, &b"enough"[..])
+    );
 }

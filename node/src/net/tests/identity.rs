@@ -30,18 +30,54 @@ fn signing_key(seed: u8) -> Arc<dyn SigningKey> {
 
 fn rogues() -> Vec<Rogue> {
     let p256 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-    let p256_certificate = rcgen::CertificateParams::default().self_signed(&p256).unwrap().der().clone();
+    let p256_certificate = rcgen::CertificateParams::default()
+        .self_signed(&p256)
+        .unwrap()
+        .der()
+        .clone();
     let p256_key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(p256.serialize_der()));
     let p256_key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&p256_key).unwrap();
-    let rogue = |what, chain, signs_with| Rogue { what, chain, signs_with, alpn: hobnob_protocol::ALPN_NODE };
+    let rogue = |what, chain, signs_with| Rogue {
+        what,
+        chain,
+        signs_with,
+        alpn: hobnob_protocol::ALPN_NODE,
+    };
     vec![
-        rogue("somebody else's certificate", vec![certificate(2)], signing_key(7)),
-        rogue("a spoiled signature", vec![certificate(7)], Arc::new(Spoiled(signing_key(7)))),
-        rogue("a key of another kind", vec![p256_certificate.clone()], p256_key),
-        rogue("a certificate of another kind", vec![p256_certificate], signing_key(7)),
-        rogue("two certificates", vec![certificate(7), certificate(7)], signing_key(7)),
-        rogue("no certificate that can be read", vec![CertificateDer::from(vec![0x30, 3, 1, 2, 3])], signing_key(7)),
-        Rogue { alpn: b"h3", ..rogue("another protocol", vec![certificate(7)], signing_key(7)) },
+        rogue(
+            "somebody else's certificate",
+            vec![certificate(2)],
+            signing_key(7),
+        ),
+        rogue(
+            "a spoiled signature",
+            vec![certificate(7)],
+            Arc::new(Spoiled(signing_key(7))),
+        ),
+        rogue(
+            "a key of another kind",
+            vec![p256_certificate.clone()],
+            p256_key,
+        ),
+        rogue(
+            "a certificate of another kind",
+            vec![p256_certificate],
+            signing_key(7),
+        ),
+        rogue(
+            "two certificates",
+            vec![certificate(7), certificate(7)],
+            signing_key(7),
+        ),
+        rogue(
+            "no certificate that can be read",
+            vec![CertificateDer::from(vec![0x30, 3, 1, 2, 3])],
+            signing_key(7),
+        ),
+        Rogue {
+            alpn: b"h3",
+            ..rogue("another protocol", vec![certificate(7)], signing_key(7))
+        },
     ]
 }
 
@@ -58,7 +94,11 @@ impl Rogue {
             .with_cert_resolver(self.certified());
         config.alpn_protocols = vec![self.alpn.to_vec()];
         let crypto = Arc::new(QuicServerConfig::try_from(config).unwrap());
-        quinn::Endpoint::server(quinn::ServerConfig::with_crypto(crypto), "127.0.0.1:0".parse().unwrap()).unwrap()
+        quinn::Endpoint::server(
+            quinn::ServerConfig::with_crypto(crypto),
+            "127.0.0.1:0".parse().unwrap(),
+        )
+        .unwrap()
     }
 
     fn client_config(&self) -> quinn::ClientConfig {
@@ -87,7 +127,11 @@ async fn a_node_that_is_dialed_and_does_not_prove_its_key_is_refused() {
                 }
             }
         });
-        let error = ann.endpoint.dial(server.local_addr().unwrap(), None, LIMIT).await.unwrap_err();
+        let error = ann
+            .endpoint
+            .dial(server.local_addr().unwrap(), None, LIMIT)
+            .await
+            .unwrap_err();
         match rogue.what {
             "another protocol" => assert_eq!(error, DialError::OtherProtocol),
             what => assert!(matches!(error, DialError::Tls(_)), "{what}: {error:?}"),
@@ -102,13 +146,18 @@ async fn a_node_that_dials_and_does_not_prove_its_key_is_refused() {
     let (ann, mut bob) = (node(1), node(2));
     for rogue in rogues() {
         let client = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let connecting = client.connect_with(rogue.client_config(), bob.addr, "x.invalid").unwrap();
+        let connecting = client
+            .connect_with(rogue.client_config(), bob.addr, "x.invalid")
+            .unwrap();
         let error = match within(connecting).await {
             // The client is done before the server has judged it.
             Ok(connection) => within(connection.closed()).await,
             Err(error) => error,
         };
-        let refused = matches!(error, ConnectionError::ConnectionClosed(_) | ConnectionError::TransportError(_));
+        let refused = matches!(
+            error,
+            ConnectionError::ConnectionClosed(_) | ConnectionError::TransportError(_)
+        );
         assert!(refused, "{}: {error:?}", rogue.what);
     }
     // The first that comes through is the first that is honest.
@@ -125,7 +174,9 @@ struct SpoiledSigner(Box<dyn Signer>);
 
 impl SigningKey for Spoiled {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        self.0.choose_scheme(offered).map(|signer| Box::new(SpoiledSigner(signer)) as Box<dyn Signer>)
+        self.0
+            .choose_scheme(offered)
+            .map(|signer| Box::new(SpoiledSigner(signer)) as Box<dyn Signer>)
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {

@@ -43,7 +43,13 @@ fn node_on(seed: u8, bound: BoundSocket) -> Node {
     let key = SecretKey::from_seed([seed; 32]);
     let (endpoint, incoming) = Endpoint::new(&bound, &key).unwrap();
     let addr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), bound.local_addr.port());
-    Node { id: key.id(), endpoint, incoming, addr, counters: bound.counters }
+    Node {
+        id: key.id(),
+        endpoint,
+        incoming,
+        addr,
+        counters: bound.counters,
+    }
 }
 
 impl Node {
@@ -53,7 +59,10 @@ impl Node {
     }
 
     async fn dials_at(&self, addr: SocketAddr, other: &mut Node) -> (Connection, Accepted) {
-        let (dialed, accepted) = tokio::join!(self.endpoint.dial(addr, Some(other.id), LIMIT), within(other.incoming.recv()));
+        let (dialed, accepted) = tokio::join!(
+            self.endpoint.dial(addr, Some(other.id), LIMIT),
+            within(other.incoming.recv())
+        );
         (dialed.unwrap(), accepted.unwrap())
     }
 }
@@ -63,8 +72,18 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn hello(nick: &str) -> Hello {
-    let profile = Profile { nick: nick.into(), ..Profile::default() };
-    Hello { version: VERSION, features: 0, instance: 1, started_at_ms: 2, clock_ms: 3, profile }
+    let profile = Profile {
+        nick: nick.into(),
+        ..Profile::default()
+    };
+    Hello {
+        version: VERSION,
+        features: 0,
+        instance: 1,
+        started_at_ms: 2,
+        clock_ms: 3,
+        profile,
+    }
 }
 
 async fn greeted(connection: Connection, dialed: bool, nick: &str) -> Result<Greeted, GreetError> {
@@ -74,6 +93,9 @@ async fn greeted(connection: Connection, dialed: bool, nick: &str) -> Result<Gre
 /// A dials B, and both say Hello.
 async fn meet(a: &Node, b: &mut Node) -> (Greeted, Greeted) {
     let (dialed, accepted) = a.dials(b).await;
-    let (a, b) = tokio::join!(greeted(dialed, true, "dialer"), greeted(accepted.connection, false, "acceptor"));
+    let (a, b) = tokio::join!(
+        greeted(dialed, true, "dialer"),
+        greeted(accepted.connection, false, "acceptor")
+    );
     (a.unwrap(), b.unwrap())
 }

@@ -7,7 +7,9 @@ use quinn::{RecvStream, SendStream};
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::net::session::{BATCHES_IN_ENGINE, Ended, Session, SessionEvent, SessionEventKind, StreamKind};
+use crate::net::session::{
+    BATCHES_IN_ENGINE, Ended, Session, SessionEvent, SessionEventKind, StreamKind,
+};
 use hobnob_core::SessionId;
 
 /// One end of a running session.
@@ -26,12 +28,19 @@ fn start_with(greeted: Greeted, events_max: usize) -> End {
     let (out, events) = mpsc::channel(events_max);
     let session = Session::start(greeted, SessionId(1), out, &tasks);
     tasks.close();
-    End { session, events, tasks }
+    End {
+        session,
+        events,
+        tasks,
+    }
 }
 
 impl End {
     async fn next(&mut self) -> SessionEventKind {
-        within(self.events.recv()).await.expect("the session goes on").kind
+        within(self.events.recv())
+            .await
+            .expect("the session goes on")
+            .kind
     }
 
     /// The next thing that the peer says.
@@ -40,7 +49,9 @@ impl End {
             match self.next().await {
                 SessionEventKind::Frame(frame) => return frame,
                 SessionEventKind::Batch(batch) => return Frame::Batch(batch),
-                SessionEventKind::Pinged | SessionEventKind::Written { .. } | SessionEventKind::Content(_) => {}
+                SessionEventKind::Pinged
+                | SessionEventKind::Written { .. }
+                | SessionEventKind::Content(_) => {}
                 SessionEventKind::Ended(ended) => panic!("ended: {ended}"),
             }
         }
@@ -66,7 +77,11 @@ async fn sessions() -> (End, End, (Node, Node)) {
 }
 
 fn batch(bytes: usize) -> Frame {
-    let name = LogName { conversation: ConversationId::from_bytes([1; 32]), author: PeerId::from_bytes([2; 32]), log: LogId(3) };
+    let name = LogName {
+        conversation: ConversationId::from_bytes([1; 32]),
+        author: PeerId::from_bytes([2; 32]),
+        log: LogId(3),
+    };
     let entries = Bytes::from(vec![7; bytes]);
     Frame::Batch(Batch {
         name,
@@ -107,7 +122,10 @@ async fn frames_go_both_ways_at_once() {
         while heard.len() < 101 {
             heard.push(end.hears().await);
         }
-        let batches = heard.iter().filter(|frame| matches!(frame, Frame::Batch(_))).count();
+        let batches = heard
+            .iter()
+            .filter(|frame| matches!(frame, Frame::Batch(_)))
+            .count();
         heard.retain(|frame| !matches!(frame, Frame::Batch(_)));
         assert_eq!((batches, heard), (1, (0..100).map(digest).collect()));
     }
@@ -125,7 +143,9 @@ async fn what_was_written_is_reported_by_stream_as_it_was_given() {
     }
     let (mut control_left, mut batches_left) = (5 * control.len(), 5 * batches.len());
     while control_left + batches_left > 0 {
-        let SessionEventKind::Written { stream, bytes } = a.next().await else { panic!("nothing else happens") };
+        let SessionEventKind::Written { stream, bytes } = a.next().await else {
+            panic!("nothing else happens")
+        };
         match stream {
             StreamKind::Control => control_left -= bytes,
             StreamKind::Batch => batches_left -= bytes,
@@ -138,7 +158,8 @@ async fn a_ping_is_answered_even_if_the_engine_is_busy() {
     let (ann, mut bob) = (node(1), node(2));
     let (a, b) = meet(&ann, &mut bob).await;
     let (mut a, b) = (start(a), start_with(b, 1));
-    // More pings than are answered at once, and pings of a peer that has answers yet to read, may go without.
+    // More pings than are answered at once, and pings of a peer that has answers yet to read, may
+    // go without.
     for token in 1..11 {
         a.session.send_control(Frame::Ping(token).encode());
         assert_eq!(a.hears().await, Frame::Pong(token));
@@ -153,7 +174,10 @@ async fn a_session_ends_once_with_its_cause_at_both_ends() {
     assert_eq!((a.ends().await, b.ends().await), (Ended::Local, Ended::Bye));
     let (a, b, _nodes) = sessions().await;
     b.session.close(close::DUPLICATE, "two\x1b[2Jtimes");
-    let seen = Ended::Closed { code: close::DUPLICATE.into(), reason: "two\u{241b}[2Jtimes".into() };
+    let seen = Ended::Closed {
+        code: close::DUPLICATE.into(),
+        reason: "two\u{241b}[2Jtimes".into(),
+    };
     assert_eq!((a.ends().await, b.ends().await), (seen, Ended::Local));
     let (a, mut b, (_ann, bob)) = sessions().await;
     let dropped = b.session;
@@ -201,7 +225,11 @@ struct Raw {
 }
 
 fn framed(frame: &[u8]) -> Vec<u8> {
-    [&u32::try_from(frame.len()).unwrap().to_be_bytes()[..], frame].concat()
+    [
+        &u32::try_from(frame.len()).unwrap().to_be_bytes()[..],
+        frame,
+    ]
+    .concat()
 }
 
 /// Connects to bob; the first bytes open the control stream.
@@ -210,7 +238,15 @@ async fn raw(bob: &mut Node, first: &[u8]) -> (Raw, Connection) {
     let (connection, accepted) = carl.dials(bob).await;
     let (mut send, recv) = connection.open_bi().await.unwrap();
     send.write_all(first).await.unwrap();
-    (Raw { connection, send, _recv: recv, _node: carl }, accepted.connection)
+    (
+        Raw {
+            connection,
+            send,
+            _recv: recv,
+            _node: carl,
+        },
+        accepted.connection,
+    )
 }
 
 async fn raw_session(bob: &mut Node) -> (Raw, End) {
@@ -221,7 +257,9 @@ async fn raw_session(bob: &mut Node) -> (Raw, End) {
 /// The code and the words with which the other end closed.
 async fn closed(raw: &Raw) -> (u32, String) {
     let ended = Ended::from(within(raw.connection.closed()).await);
-    let Ended::Closed { code, reason } = ended else { panic!("{ended:?}") };
+    let Ended::Closed { code, reason } = ended else {
+        panic!("{ended:?}")
+    };
     (u32::try_from(code).unwrap(), reason)
 }
 
@@ -233,7 +271,11 @@ async fn a_peer_that_breaks_the_rules_is_told_which() {
     let stray_batch = framed(&batch(10).encode());
     let cases: [(&[u8], u32, &str); 7] = [
         (&too_large, close::FRAME_TOO_LARGE, "more than 65536 bytes"),
-        (&u32::MAX.to_be_bytes(), close::FRAME_TOO_LARGE, "more than 65536 bytes"),
+        (
+            &u32::MAX.to_be_bytes(),
+            close::FRAME_TOO_LARGE,
+            "more than 65536 bytes",
+        ),
         (&framed(&[2]), close::PROTOCOL, "frame of kind 2"),
         (&framed(b""), close::PROTOCOL, "empty frame"),
         (&second_hello, close::PROTOCOL, "second Hello"),
@@ -245,12 +287,18 @@ async fn a_peer_that_breaks_the_rules_is_told_which() {
         carl.send.write_all(bytes).await.unwrap();
         carl.send.finish().unwrap();
         let (seen, reason) = closed(&carl).await;
-        assert!(seen == code && reason.contains(words), "{words}: {seen} {reason}");
+        assert!(
+            seen == code && reason.contains(words),
+            "{words}: {seen} {reason}"
+        );
         assert_eq!(end.ends().await, Ended::Protocol(reason));
     }
     let (carl, end) = raw_session(&mut bob).await;
     let mut stream = carl.connection.open_uni().await.unwrap();
-    stream.write_all(&framed(&digest(1).encode())).await.unwrap();
+    stream
+        .write_all(&framed(&digest(1).encode()))
+        .await
+        .unwrap();
     assert_eq!(closed(&carl).await.0, close::PROTOCOL);
     assert!(matches!(end.ends().await, Ended::Protocol(_)));
 }
@@ -260,21 +308,40 @@ async fn frames_from_the_future_are_skipped_on_both_streams() {
     let mut bob = node(2);
     let (mut carl, mut end) = raw_session(&mut bob).await;
     let future = framed(&[200, 1, 2, 3]);
-    carl.send.write_all(&[future.clone(), framed(&digest(1).encode())].concat()).await.unwrap();
+    carl.send
+        .write_all(&[future.clone(), framed(&digest(1).encode())].concat())
+        .await
+        .unwrap();
     assert_eq!(end.hears().await, digest(1));
     let mut stream = carl.connection.open_uni().await.unwrap();
-    stream.write_all(&[future, framed(&batch(5).encode())].concat()).await.unwrap();
+    stream
+        .write_all(&[future, framed(&batch(5).encode())].concat())
+        .await
+        .unwrap();
     assert_eq!(end.hears().await, batch(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_does_not_say_hello_first_gets_no_session() {
     let mut bob = node(2);
-    let later = Hello { version: (VERSION.0 + 1, 0), ..hello("carl") };
-    let version = GreetError::Version { theirs: later.version };
+    let later = Hello {
+        version: (VERSION.0 + 1, 0),
+        ..hello("carl")
+    };
+    let version = GreetError::Version {
+        theirs: later.version,
+    };
     let cases = [
-        (framed(&Frame::Hello(later).encode()), close::VERSION, Some(version)),
-        (framed(&Frame::Ping(1).encode()), close::VERSION, Some(GreetError::NoHello)),
+        (
+            framed(&Frame::Hello(later).encode()),
+            close::VERSION,
+            Some(version),
+        ),
+        (
+            framed(&Frame::Ping(1).encode()),
+            close::VERSION,
+            Some(GreetError::NoHello),
+        ),
         (framed(&[1, 2, 3]), close::PROTOCOL, None),
         (vec![0xff; 100], close::FRAME_TOO_LARGE, None),
     ];
@@ -284,12 +351,20 @@ async fn whoever_does_not_say_hello_first_gets_no_session() {
         assert_eq!(closed(&carl).await.0, code, "{error}");
         match expected {
             Some(expected) => assert_eq!(error, expected),
-            None => assert!(matches!(error, GreetError::Ended(Ended::Protocol(_))), "{error:?}"),
+            None => assert!(
+                matches!(error, GreetError::Ended(Ended::Protocol(_))),
+                "{error:?}"
+            ),
         }
     }
     let (carl, accepted) = raw(&mut bob, &[]).await;
-    let error = greet(accepted, false, |_| hello("bob"), Duration::from_millis(50)).await.unwrap_err();
-    assert_eq!((error, closed(&carl).await.0), (GreetError::Timeout, close::SILENT));
+    let error = greet(accepted, false, |_| hello("bob"), Duration::from_millis(50))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error, closed(&carl).await.0),
+        (GreetError::Timeout, close::SILENT)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,10 +385,15 @@ async fn a_peer_that_never_reads_fills_its_own_queue_and_no_other() {
     }
     let mut written = 0;
     while let Ok(event) = stuck.events.try_recv() {
-        let SessionEventKind::Written { bytes, .. } = event.kind else { panic!("{event:?}") };
+        let SessionEventKind::Written { bytes, .. } = event.kind else {
+            panic!("{event:?}")
+        };
         written += bytes;
     }
-    assert!(written <= 1024 * 1024 && written < count * encoded.len(), "{written}");
+    assert!(
+        written <= 1024 * 1024 && written < count * encoded.len(),
+        "{written}"
+    );
     stuck.session.close(close::BYE, "");
     assert_eq!(stuck.ends().await, Ended::Local);
 }

@@ -19,7 +19,12 @@ fn what_was_said_to_be_done_is_on_disk_after_a_crash() {
         let log = &copy.loaded().logs[0];
         assert_eq!((log.name, log.head), (ann.name, (ann.last, ann.head)));
         copy.goes_on_after(ann.lamport);
-        assert_eq!(wait(copy.store().entries(ann.name, 1, ann.last)).unwrap().len() as u64, ann.last);
+        assert_eq!(
+            wait(copy.store().entries(ann.name, 1, ann.last))
+                .unwrap()
+                .len() as u64,
+            ann.last
+        );
     }
 }
 
@@ -40,58 +45,125 @@ fn everything_comes_back() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let (first, second) = (ann.chats(1), ann.chats(1));
-    let lingerers = vec![Lingerer { peer: peer(9), dropped_at_ms: None }, Lingerer { peer: peer(2), dropped_at_ms: Some(7) }];
-    let of = |id, formed_at_ms, peers| AudienceRecord { id: AudienceId(id), conversation: lobby(), formed_at_ms, peers };
-    let alive = Alive { at_ms: 99, network: u64::MAX };
+    let lingerers = vec![
+        Lingerer {
+            peer: peer(9),
+            dropped_at_ms: None,
+        },
+        Lingerer {
+            peer: peer(2),
+            dropped_at_ms: Some(7),
+        },
+    ];
+    let of = |id, formed_at_ms, peers| AudienceRecord {
+        id: AudienceId(id),
+        conversation: lobby(),
+        formed_at_ms,
+        peers,
+    };
+    let alive = Alive {
+        at_ms: 99,
+        network: u64::MAX,
+    };
     home.commit(vec![the_lobby(true), direct(3)]);
     home.commit(vec![
         Op::Audience(of(1, 10, vec![peer(1), peer(2)])),
         part(&first, 1, 1, AudienceId(1)),
         Op::Audience(of(2, 20, vec![])),
         part(&second, 2, 2, AudienceId(2)),
-        Op::Acked { name: ann.name, peer: peer(2), ranges: Ranges::span(1, 2) },
+        Op::Acked {
+            name: ann.name,
+            peer: peer(2),
+            ranges: Ranges::span(1, 2),
+        },
         Op::Lingerers(lobby(), lingerers.clone()),
         Op::Alive(alive),
         the_lobby(false),
     ]);
     home.restart();
-    let Loaded { conversations, logs, lamport, audiences, last_audience, lingerers: lingering, acked, alive: last } =
-        home.loaded();
-    let Op::Conversation(left) = the_lobby(false) else { unreachable!() };
-    let Op::Conversation(with) = direct(3) else { unreachable!() };
+    let Loaded {
+        conversations,
+        logs,
+        lamport,
+        audiences,
+        last_audience,
+        lingerers: lingering,
+        acked,
+        alive: last,
+    } = home.loaded();
+    let Op::Conversation(left) = the_lobby(false) else {
+        unreachable!()
+    };
+    let Op::Conversation(with) = direct(3) else {
+        unreachable!()
+    };
     assert_eq!(conversations, &[left, with]);
     assert_eq!(logs[0].head, (2, ann.head));
-    let run = |seq, audience| Run { first: seq, last: seq, audience: AudienceId(audience) };
+    let run = |seq, audience| Run {
+        first: seq,
+        last: seq,
+        audience: AudienceId(audience),
+    };
     assert_eq!(logs[0].runs, [run(1, 1), run(2, 2)]);
     assert_eq!(lamport.len(), 1);
     home.goes_on_after(2);
-    assert_eq!(audiences, &[of(1, 10, vec![peer(1), peer(2)]), of(2, 20, vec![])]);
+    assert_eq!(
+        audiences,
+        &[of(1, 10, vec![peer(1), peer(2)]), of(2, 20, vec![])]
+    );
     assert_eq!((*last_audience, *last), (2, Some(alive)));
     assert_eq!(lingering, &[(lobby(), lingerers)]);
     assert_eq!(acked, &[(ann.name, peer(2), Ranges::span(1, 2))]);
     home.restart_with_audiences_since(11);
     assert_eq!(home.loaded().audiences, [of(2, 20, vec![])]);
     home.restart_with_audiences_since(1_000);
-    assert_eq!(home.loaded().audiences, [of(2, 20, vec![])], "the newest of each room always comes");
+    assert_eq!(
+        home.loaded().audiences,
+        [of(2, 20, vec![])],
+        "the newest of each room always comes"
+    );
 }
 
 #[test]
 fn a_bad_commit_fails_alone_and_whole() {
     let mut home = Home::new();
-    let (mut ann, mut bob, mut eve) = (Author::new(1, lobby()), Author::new(2, lobby()), Author::new(3, lobby()));
+    let (mut ann, mut bob, mut eve) = (
+        Author::new(1, lobby()),
+        Author::new(2, lobby()),
+        Author::new(3, lobby()),
+    );
     home.commit(vec![the_lobby(true)]);
     let (first, second) = (ann.chats(3), ann.chats(3));
     home.commit(vec![append(&first)]);
-    let good = [home.hand_over(vec![append(&bob.chats(1))]), home.hand_over(vec![append(&second)])];
+    let good = [
+        home.hand_over(vec![append(&bob.chats(1))]),
+        home.hand_over(vec![append(&second)]),
+    ];
     let bad = home.hand_over(vec![append(&eve.chats(1)), append(&first)]);
     let after = home.hand_over(vec![append(&bob.chats(1))]);
     let answers: Vec<_> = (0..4).map(|_| home.answer()).collect();
-    assert_eq!(answers.iter().map(|a| a.0).collect::<Vec<_>>(), [good[0], good[1], bad, after]);
-    assert!(matches!(&answers[2].1, Err(StoreError::Gap(_))), "{:?}", answers[2]);
+    assert_eq!(
+        answers.iter().map(|a| a.0).collect::<Vec<_>>(),
+        [good[0], good[1], bad, after]
+    );
+    assert!(
+        matches!(&answers[2].1, Err(StoreError::Gap(_))),
+        "{:?}",
+        answers[2]
+    );
     assert_eq!(answers.iter().filter(|a| a.1.is_ok()).count(), 3);
     home.restart();
-    let heads: Vec<_> = home.loaded().logs.iter().map(|log| (log.name, log.head)).collect();
-    assert_eq!(heads, [(ann.name, (6, ann.head)), (bob.name, (2, bob.head))], "nothing of the bad commit stays");
+    let heads: Vec<_> = home
+        .loaded()
+        .logs
+        .iter()
+        .map(|log| (log.name, log.head))
+        .collect();
+    assert_eq!(
+        heads,
+        [(ann.name, (6, ann.head)), (bob.name, (2, bob.head))],
+        "nothing of the bad commit stays"
+    );
 }
 
 #[test]
@@ -99,23 +171,38 @@ fn commits_that_do_not_continue_what_is_held_are_refused() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     let (a, b, c) = (ann.chats(3), ann.chats(3), ann.chats(3));
-    assert!(matches!(home.try_commit(vec![append(&a)]), Err(StoreError::Gap(_))), "its conversation is unknown");
+    assert!(
+        matches!(home.try_commit(vec![append(&a)]), Err(StoreError::Gap(_))),
+        "its conversation is unknown"
+    );
     home.commit(vec![the_lobby(true), append(&a)]);
-    let mut forger = Author { last: 3, head: EntryHash::from_bytes([0; 32]), lamport: 3, ..Author::new(1, lobby()) };
+    let mut forger = Author {
+        last: 3,
+        head: EntryHash::from_bytes([0; 32]),
+        lamport: 3,
+        ..Author::new(1, lobby())
+    };
     let forked = forger.chats(2);
     let too_far = Arc::new(CheckedBatch::author(
         &ann.key,
         ann.name,
         super::super::SEQ_MAX + 1,
         ann.head,
-        vec![Entry { lamport: 1_000, sent_at_ms: 0, body: Body::Text("x".into()) }],
+        vec![Entry {
+            lamport: 1_000,
+            sent_at_ms: 0,
+            body: Body::Text("x".into()),
+        }],
     ));
     let cases = [
         ("held", append(&a)),
         ("partly held", part(&a, 2, 3, AudienceId::MEMBERS)),
         ("outside its batch", part(&b, 4, 7, AudienceId::MEMBERS)),
         ("backwards", part(&b, 5, 4, AudienceId::MEMBERS)),
-        ("cut short of its signature", part(&b, 4, 5, AudienceId::MEMBERS)),
+        (
+            "cut short of its signature",
+            part(&b, 4, 5, AudienceId::MEMBERS),
+        ),
         ("a fork", append(&forked)),
         ("a number too high", append(&too_far)),
     ];
@@ -137,16 +224,32 @@ fn holes_are_filled_and_runs_of_one_audience_melt() {
         ann.name,
         1,
         ann.name.genesis(),
-        all[..4].iter().flat_map(|batch| batch.entries.iter().map(|e| e.entry.clone())).collect(),
+        all[..4]
+            .iter()
+            .flat_map(|batch| batch.entries.iter().map(|e| e.entry.clone()))
+            .collect(),
     );
     let overlapping = Arc::new(overlapping);
     home.commit(vec![the_lobby(true), append(&all[4])]);
     home.commit(vec![append(&all[1])]);
     // One batch from 1 to 8 fills two holes around 3 to 4.
-    home.commit(vec![part(&overlapping, 1, 2, AudienceId::MEMBERS), part(&overlapping, 5, 8, AudienceId::MEMBERS)]);
+    home.commit(vec![
+        part(&overlapping, 1, 2, AudienceId::MEMBERS),
+        part(&overlapping, 5, 8, AudienceId::MEMBERS),
+    ]);
     home.restart();
-    assert_eq!(home.loaded().logs[0].runs, [Run { first: 1, last: 10, audience: AudienceId::MEMBERS }]);
-    assert_eq!(wait(home.store().entries(ann.name, 1, 99)).unwrap().len(), 10);
+    assert_eq!(
+        home.loaded().logs[0].runs,
+        [Run {
+            first: 1,
+            last: 10,
+            audience: AudienceId::MEMBERS
+        }]
+    );
+    assert_eq!(
+        wait(home.store().entries(ann.name, 1, 99)).unwrap().len(),
+        10
+    );
 }
 
 #[test]
@@ -155,7 +258,10 @@ fn settings_and_peers_are_remembered() {
     let known = |number: u64| KnownPeer {
         peer: PeerId::from_bytes(blake(number)),
         nick: (number.is_multiple_of(2)).then(|| format!("peer {number}")),
-        addrs: vec!["10.0.0.1:4626".parse().unwrap(), "[fe80::1%3]:4626".parse().unwrap()],
+        addrs: vec![
+            "10.0.0.1:4626".parse().unwrap(),
+            "[fe80::1%3]:4626".parse().unwrap(),
+        ],
         seen_at_ms: number,
     };
     home.store().set_setting("nick", "ann");
@@ -165,10 +271,17 @@ fn settings_and_peers_are_remembered() {
     }
     home.restart();
     let (opened, _) = home.open.as_ref().unwrap();
-    assert_eq!(opened.settings.iter().collect::<Vec<_>>(), [(&"nick".to_owned(), &"anne".to_owned())]);
+    assert_eq!(
+        opened.settings.iter().collect::<Vec<_>>(),
+        [(&"nick".to_owned(), &"anne".to_owned())]
+    );
     assert_eq!(opened.peers.len(), PEERS_MAX);
     assert_eq!(opened.peers[0], known(PEERS_MAX as u64 + 1));
-    assert_eq!(opened.peers[PEERS_MAX - 1].seen_at_ms, 2, "those seen last are kept");
+    assert_eq!(
+        opened.peers[PEERS_MAX - 1].seen_at_ms,
+        2,
+        "those seen last are kept"
+    );
 }
 
 fn blake(number: u64) -> [u8; 32] {
@@ -183,12 +296,20 @@ fn only_the_owner_can_read_the_files() {
     home.commit(vec![the_lobby(true)]);
     for file in std::fs::read_dir(home.dir.path()).unwrap() {
         let file = file.unwrap();
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+        assert_eq!(
+            file.metadata().unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{:?}",
+            file.path()
+        );
     }
     home.stop();
     std::fs::set_permissions(home.file(), std::fs::Permissions::from_mode(0o644)).unwrap();
     home.restart();
-    assert_eq!(std::fs::metadata(home.file()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(home.file()).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }
 
 #[test]
@@ -196,5 +317,9 @@ fn a_closed_store_leaves_one_file() {
     let mut home = Home::new();
     home.commit(vec![the_lobby(true)]);
     home.stop();
-    assert_eq!(std::fs::read_dir(home.dir.path()).unwrap().count(), 1, "the write-ahead log is folded in");
+    assert_eq!(
+        std::fs::read_dir(home.dir.path()).unwrap().count(),
+        1,
+        "the write-ahead log is folded in"
+    );
 }

@@ -18,30 +18,58 @@ fn a_database_of_a_newer_program_is_refused_and_left_alone() {
     let mut home = Home::new();
     home.commit(vec![the_lobby(true)]);
     home.stop();
-    Connection::open(home.file()).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    Connection::open(home.file())
+        .unwrap()
+        .pragma_update(None, "user_version", 99)
+        .unwrap();
     let before = std::fs::read(home.file()).unwrap();
     let error = refused(&home.file());
-    assert_eq!(error, StoreError::Newer { file: home.file(), found: 99, known: u32::try_from(MIGRATIONS.len()).unwrap() });
-    assert!(error.to_string().contains("99") && error.to_string().contains("update hobnob"), "{error}");
+    assert_eq!(
+        error,
+        StoreError::Newer {
+            file: home.file(),
+            found: 99,
+            known: u32::try_from(MIGRATIONS.len()).unwrap()
+        }
+    );
+    assert!(
+        error.to_string().contains("99") && error.to_string().contains("update hobnob"),
+        "{error}"
+    );
     assert_eq!(std::fs::read(home.file()).unwrap(), before);
 }
 
 #[test]
 fn an_older_database_is_brought_up_to_date_in_one_step() {
-    let steps = ["CREATE TABLE a (x)", "ALTER TABLE a ADD COLUMN y; UPDATE a SET y = x + 1", "CREATE TABLE c (z)"].map(Step::Sql);
+    let steps = [
+        "CREATE TABLE a (x)",
+        "ALTER TABLE a ADD COLUMN y; UPDATE a SET y = x + 1",
+        "CREATE TABLE c (z)",
+    ]
+    .map(Step::Sql);
     let mut conn = Connection::open_in_memory().unwrap();
     migrate(&mut conn, &steps[..1]).unwrap();
     conn.execute("INSERT INTO a VALUES (1)", []).unwrap();
     let broken = [steps[0], steps[1], Step::Sql("not SQL")];
     assert!(migrate(&mut conn, &broken).is_err());
-    assert!(conn.prepare("SELECT y FROM a").is_err(), "a failed migration changes nothing");
+    assert!(
+        conn.prepare("SELECT y FROM a").is_err(),
+        "a failed migration changes nothing"
+    );
     for _ in 0..2 {
         refuse_foreign(&conn, &steps).unwrap();
         migrate(&mut conn, &steps).unwrap();
-        let y: i64 = conn.query_row("SELECT y FROM a, (SELECT count(*) FROM c)", [], |row| row.get(0)).unwrap();
+        let y: i64 = conn
+            .query_row("SELECT y FROM a, (SELECT count(*) FROM c)", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
         assert_eq!(y, 2);
     }
-    assert!(matches!(refuse_foreign(&conn, &steps[..2]), Err(Fault::Newer { found: 3, known: 2 })));
+    assert!(matches!(
+        refuse_foreign(&conn, &steps[..2]),
+        Err(Fault::Newer { found: 3, known: 2 })
+    ));
 }
 
 #[test]
@@ -50,7 +78,10 @@ fn a_file_that_is_no_database_of_ours_is_called_damaged_and_left_alone() {
     let garbage = dir.path().join("garbage.db");
     std::fs::write(&garbage, "This is a letter to my aunt. ".repeat(500)).unwrap();
     let foreign = dir.path().join("foreign.db");
-    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE bookmarks (url)").unwrap();
+    Connection::open(&foreign)
+        .unwrap()
+        .execute_batch("CREATE TABLE bookmarks (url)")
+        .unwrap();
     for file in [garbage, foreign] {
         let before = std::fs::read(&file).unwrap();
         let error = refused(&file);
@@ -60,7 +91,8 @@ fn a_file_that_is_no_database_of_ours_is_called_damaged_and_left_alone() {
     }
 }
 
-/// Overwrites 100 bytes of each page in turn; each time the store says so, or what it gives is right.
+/// Overwrites 100 bytes of each page in turn; each time the store says so, or what it gives is
+/// right.
 #[test]
 fn damage_in_any_page_is_told_and_never_passed_on() {
     let mut home = Home::new();
@@ -84,7 +116,11 @@ fn damage_in_any_page_is_told_and_never_passed_on() {
 }
 
 fn flip(file: &Path, at: usize) {
-    let mut file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(file)
+        .unwrap();
     let mut bytes = [0; 100];
     file.seek(SeekFrom::Start(at as u64)).unwrap();
     file.read_exact(&mut bytes).unwrap();
@@ -94,8 +130,12 @@ fn flip(file: &Path, at: usize) {
 
 /// Whether nothing of the damage was noticed.
 fn reads_well(file: &Path, ann: &Author) -> bool {
-    let is_told =
-        |error: &StoreError| matches!(error, StoreError::Damaged { .. } | StoreError::Newer { .. } | StoreError::Io { .. });
+    let is_told = |error: &StoreError| {
+        matches!(
+            error,
+            StoreError::Damaged { .. } | StoreError::Newer { .. } | StoreError::Io { .. }
+        )
+    };
     let (opened, _) = match open(file, 0) {
         Ok(opened) => opened,
         Err(error) => {
@@ -106,10 +146,16 @@ fn reads_well(file: &Path, ann: &Author) -> bool {
     let mut well = true;
     match wait(opened.store.read_batches(ann.name, 1, ann.last, usize::MAX)) {
         // A log whose row is gone is not held; what is held is the author's.
-        Ok(batches) => batches.into_iter().for_each(|batch| drop(batch.check().expect("what is given out is the author's"))),
+        Ok(batches) => batches
+            .into_iter()
+            .for_each(|batch| drop(batch.check().expect("what is given out is the author's"))),
         Err(error) => well &= !is_told(&error),
     }
-    let request = HistoryRequest { search: Some("message".into()), limit: 1_000, ..HistoryRequest::default() };
+    let request = HistoryRequest {
+        search: Some("message".into()),
+        limit: 1_000,
+        ..HistoryRequest::default()
+    };
     match wait(opened.store.history(request)) {
         Ok(_) => {}
         Err(error) => well &= !is_told(&error),
@@ -124,26 +170,63 @@ fn a_place_that_can_not_be_written_is_told() {
     for place in ["file/hobnob.db", "missing/hobnob.db", ""] {
         let file = dir.path().join(place);
         let error = refused(&file);
-        assert!(matches!(error, StoreError::Io { .. } | StoreError::ReadOnly { .. }), "{error}");
-        assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+        assert!(
+            matches!(error, StoreError::Io { .. } | StoreError::ReadOnly { .. }),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains(file.to_str().unwrap()),
+            "{error}"
+        );
     }
 }
 
-/// Tests may run as root, whom no file mode stops; so these are the errors that the system and SQLite would give.
+/// Tests may run as root, whom no file mode stops; so these are the errors that the system and
+/// SQLite would give.
 #[test]
 fn each_cause_has_its_error() {
     use std::io::{Error, ErrorKind};
     let file = Path::new("/home/ann/hobnob.db");
     let io = |kind| StoreError::from_io(&Error::from(kind), file);
-    assert!(matches!(io(ErrorKind::PermissionDenied), StoreError::ReadOnly { .. }));
-    assert!(matches!(io(ErrorKind::ReadOnlyFilesystem), StoreError::ReadOnly { .. }));
-    assert!(matches!(io(ErrorKind::StorageFull), StoreError::Full { .. }));
-    let sqlite = |code| Fault::from(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)).at(file);
-    assert!(matches!(sqlite(rusqlite::ffi::SQLITE_READONLY_DIRECTORY), StoreError::ReadOnly { .. }));
-    assert!(matches!(sqlite(rusqlite::ffi::SQLITE_FULL), StoreError::Full { .. }));
-    assert!(matches!(sqlite(rusqlite::ffi::SQLITE_BUSY), StoreError::InUse { .. }));
-    assert!(matches!(sqlite(rusqlite::ffi::SQLITE_CORRUPT_VTAB), StoreError::Damaged { .. }));
-    assert!(matches!(sqlite(rusqlite::ffi::SQLITE_IOERR_READ), StoreError::Io { .. }));
+    assert!(matches!(
+        io(ErrorKind::PermissionDenied),
+        StoreError::ReadOnly { .. }
+    ));
+    assert!(matches!(
+        io(ErrorKind::ReadOnlyFilesystem),
+        StoreError::ReadOnly { .. }
+    ));
+    assert!(matches!(
+        io(ErrorKind::StorageFull),
+        StoreError::Full { .. }
+    ));
+    let sqlite = |code| {
+        Fault::from(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(code),
+            None,
+        ))
+        .at(file)
+    };
+    assert!(matches!(
+        sqlite(rusqlite::ffi::SQLITE_READONLY_DIRECTORY),
+        StoreError::ReadOnly { .. }
+    ));
+    assert!(matches!(
+        sqlite(rusqlite::ffi::SQLITE_FULL),
+        StoreError::Full { .. }
+    ));
+    assert!(matches!(
+        sqlite(rusqlite::ffi::SQLITE_BUSY),
+        StoreError::InUse { .. }
+    ));
+    assert!(matches!(
+        sqlite(rusqlite::ffi::SQLITE_CORRUPT_VTAB),
+        StoreError::Damaged { .. }
+    ));
+    assert!(matches!(
+        sqlite(rusqlite::ffi::SQLITE_IOERR_READ),
+        StoreError::Io { .. }
+    ));
 }
 
 #[test]
@@ -152,7 +235,9 @@ fn a_full_disk_loses_nothing_and_the_store_goes_on_when_there_is_room() {
     let mut ann = Author::new(1, lobby());
     home.commit(vec![the_lobby(true), append(&ann.chats(10))]);
     home.limit_pages(60);
-    let big: Vec<_> = (0..20).map(|_| ann.writes(vec![Body::Text("x".repeat(16 * 1024))])).collect();
+    let big: Vec<_> = (0..20)
+        .map(|_| ann.writes(vec![Body::Text("x".repeat(16 * 1024))]))
+        .collect();
     let (mut kept, mut full) = (0, 0);
     for batch in &big {
         match home.try_commit(vec![append(batch)]) {
@@ -166,8 +251,16 @@ fn a_full_disk_loses_nothing_and_the_store_goes_on_when_there_is_room() {
         }
     }
     assert!(kept > 0 && full > 0, "{kept} kept, {full} refused");
-    home.store().remember_peer(KnownPeer { peer: peer(3), nick: None, addrs: vec![], seen_at_ms: 1 });
-    assert_eq!(wait(home.store().entries(ann.name, 1, 99)).unwrap().len(), 10 + kept);
+    home.store().remember_peer(KnownPeer {
+        peer: peer(3),
+        nick: None,
+        addrs: vec![],
+        seen_at_ms: 1,
+    });
+    assert_eq!(
+        wait(home.store().entries(ann.name, 1, 99)).unwrap().len(),
+        10 + kept
+    );
     home.limit_pages(1_000_000);
     for batch in &big[kept..] {
         home.commit(vec![append(batch)]);
@@ -175,7 +268,13 @@ fn a_full_disk_loses_nothing_and_the_store_goes_on_when_there_is_room() {
     home.restart();
     assert_eq!(home.loaded().logs[0].head, (ann.last, ann.head));
     let batches = wait(home.store().read_batches(ann.name, 1, ann.last, usize::MAX)).unwrap();
-    assert_eq!(batches.into_iter().map(|b| b.check().unwrap().entries.len()).sum::<usize>(), 30);
+    assert_eq!(
+        batches
+            .into_iter()
+            .map(|b| b.check().unwrap().entries.len())
+            .sum::<usize>(),
+        30
+    );
 }
 
 #[test]
@@ -184,9 +283,14 @@ fn a_database_that_another_program_holds_is_told() {
     home.commit(vec![the_lobby(true)]);
     home.stop();
     let other = Connection::open(home.file()).unwrap();
-    other.pragma_update(None, "locking_mode", "exclusive").unwrap();
+    other
+        .pragma_update(None, "locking_mode", "exclusive")
+        .unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    assert_eq!(refused(&home.file()), StoreError::InUse { file: home.file() });
+    assert_eq!(
+        refused(&home.file()),
+        StoreError::InUse { file: home.file() }
+    );
     drop(other);
     home.restart();
 }

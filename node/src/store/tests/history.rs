@@ -7,7 +7,11 @@ use super::super::{HistoryRequest, HistoryRow};
 use super::*;
 
 fn texts(home: &Home, request: HistoryRequest) -> Vec<String> {
-    wait(home.store().history(request)).unwrap().into_iter().map(|row| text(&row)).collect()
+    wait(home.store().history(request))
+        .unwrap()
+        .into_iter()
+        .map(|row| text(&row))
+        .collect()
 }
 
 fn text(row: &HistoryRow) -> String {
@@ -18,7 +22,11 @@ fn text(row: &HistoryRow) -> String {
 }
 
 fn of_lobby(limit: usize) -> HistoryRequest {
-    HistoryRequest { conversation: Some(lobby()), limit, ..HistoryRequest::default() }
+    HistoryRequest {
+        conversation: Some(lobby()),
+        limit,
+        ..HistoryRequest::default()
+    }
 }
 
 /// Rows come in display order, and paging by any step, back or forward, shows each once.
@@ -27,7 +35,12 @@ fn check_paging(home: &Home, request: HistoryRequest, expected: &[HistoryRow]) {
         let mut pages: Vec<HistoryRow> = Vec::new();
         let mut before = None;
         loop {
-            let page = wait(home.store().history(HistoryRequest { before, limit: step, ..request.clone() })).unwrap();
+            let page = wait(home.store().history(HistoryRequest {
+                before,
+                limit: step,
+                ..request.clone()
+            }))
+            .unwrap();
             let Some(first) = page.first() else { break };
             before = Some((first.name.log, first.seq));
             pages.splice(0..0, page);
@@ -35,7 +48,12 @@ fn check_paging(home: &Home, request: HistoryRequest, expected: &[HistoryRow]) {
         assert_eq!(pages, expected, "in steps of {step}");
         let (mut pages, mut after) = (Vec::new(), None);
         loop {
-            let next = HistoryRequest { after, oldest: true, limit: step, ..request.clone() };
+            let next = HistoryRequest {
+                after,
+                oldest: true,
+                limit: step,
+                ..request.clone()
+            };
             let page = wait(home.store().history(next)).unwrap();
             let Some(last) = page.last() else { break };
             after = Some((last.name.log, last.seq));
@@ -45,7 +63,8 @@ fn check_paging(home: &Home, request: HistoryRequest, expected: &[HistoryRow]) {
     }
 }
 
-/// Four authors who write at once, so that Lamport numbers tie, and a direct conversation beside them.
+/// Four authors who write at once, so that Lamport numbers tie, and a direct conversation beside
+/// them.
 fn busy_home() -> (Home, Vec<HistoryRow>) {
     let mut home = Home::new();
     home.commit(vec![the_lobby(true), direct(9)]);
@@ -58,12 +77,16 @@ fn busy_home() -> (Home, Vec<HistoryRow>) {
             // The clock goes back in the middle.
             let received_at_ms = 100 + if round > 6 { round - 5 } else { round };
             home.commit(vec![append_at(&batch, received_at_ms)]);
-            rows.extend((batch.first()..).zip(&batch.entries).map(|(seq, kept)| HistoryRow {
-                name: author.name,
-                seq,
-                entry: kept.entry.clone(),
-                received_at_ms,
-            }));
+            rows.extend(
+                (batch.first()..)
+                    .zip(&batch.entries)
+                    .map(|(seq, kept)| HistoryRow {
+                        name: author.name,
+                        seq,
+                        entry: kept.entry.clone(),
+                        received_at_ms,
+                    }),
+            );
         }
     }
     (home, rows)
@@ -75,10 +98,16 @@ fn a_conversation_is_paged_in_display_order() {
     rows.retain(|row| row.name.conversation == lobby());
     rows.sort_by_key(|row| (row.entry.lamport, row.name.author, row.seq));
     check_paging(&home, of_lobby(0), &rows);
-    let since = HistoryRequest { since_ms: Some(104), ..of_lobby(0) };
+    let since = HistoryRequest {
+        since_ms: Some(104),
+        ..of_lobby(0)
+    };
     rows.retain(|row| row.received_at_ms >= 104);
     check_paging(&home, since.clone(), &rows);
-    let search = HistoryRequest { search: Some("number 1".into()), ..since };
+    let search = HistoryRequest {
+        search: Some("number 1".into()),
+        ..since
+    };
     rows.retain(|row| text(row).contains("number 1"));
     check_paging(&home, search, &rows);
 }
@@ -87,10 +116,20 @@ fn a_conversation_is_paged_in_display_order() {
 fn all_conversations_are_paged_in_the_order_of_arrival_whatever_the_clock_says() {
     let (home, mut rows) = busy_home();
     check_paging(&home, HistoryRequest::default(), &rows);
-    let search = HistoryRequest { search: Some("number".into()), ..HistoryRequest::default() };
+    let search = HistoryRequest {
+        search: Some("number".into()),
+        ..HistoryRequest::default()
+    };
     check_paging(&home, search, &rows);
     rows.retain(|row| row.received_at_ms >= 104);
-    check_paging(&home, HistoryRequest { since_ms: Some(104), ..HistoryRequest::default() }, &rows);
+    check_paging(
+        &home,
+        HistoryRequest {
+            since_ms: Some(104),
+            ..HistoryRequest::default()
+        },
+        &rows,
+    );
 }
 
 #[test]
@@ -100,7 +139,12 @@ fn who_goes_on_after_the_last_entry_gets_whatever_comes_later() {
     let [mut ann, mut bob] = [1, 2].map(|number| Author::new(number, lobby()));
     let mut last = None;
     let mut gets = |home: &Home| {
-        let request = HistoryRequest { after: last, oldest: true, limit: 99, ..HistoryRequest::default() };
+        let request = HistoryRequest {
+            after: last,
+            oldest: true,
+            limit: 99,
+            ..HistoryRequest::default()
+        };
         let page = wait(home.store().history(request)).unwrap();
         last = page.last().map(|row| (row.name.log, row.seq)).or(last);
         page.len()
@@ -121,28 +165,59 @@ fn who_goes_on_after_the_last_entry_gets_whatever_comes_later() {
 fn going_on_after_an_entry_that_was_let_go_is_an_error() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
-    home.commit(vec![the_lobby(true), append(&ann.chats(5)), Op::Trim(ann.name, 4)]);
-    let request = HistoryRequest { after: Some((ann.name.log, 3)), ..of_lobby(9) };
-    assert_eq!(wait(home.store().history(request)), Err(StoreError::NotHeld));
+    home.commit(vec![
+        the_lobby(true),
+        append(&ann.chats(5)),
+        Op::Trim(ann.name, 4),
+    ]);
+    let request = HistoryRequest {
+        after: Some((ann.name.log, 3)),
+        ..of_lobby(9)
+    };
+    assert_eq!(
+        wait(home.store().history(request)),
+        Err(StoreError::NotHeld)
+    );
 }
 
 #[test]
 fn what_is_not_there_is_not_found() {
     let (home, _) = busy_home();
     let cases = [
-        HistoryRequest { conversation: Some(ConversationId::from_bytes([0; 32])), limit: 9, ..HistoryRequest::default() },
-        HistoryRequest { before: Some((LogId(1), 1)), ..of_lobby(9) },
-        HistoryRequest { before: Some((LogId(u64::MAX - 1), Seq::MAX)), ..of_lobby(9) },
-        HistoryRequest { since_ms: Some(u64::MAX), ..of_lobby(9) },
-        HistoryRequest { search: Some("nowhere".into()), ..of_lobby(9) },
-        HistoryRequest { search: Some("!!".into()), ..of_lobby(9) },
+        HistoryRequest {
+            conversation: Some(ConversationId::from_bytes([0; 32])),
+            limit: 9,
+            ..HistoryRequest::default()
+        },
+        HistoryRequest {
+            before: Some((LogId(1), 1)),
+            ..of_lobby(9)
+        },
+        HistoryRequest {
+            before: Some((LogId(u64::MAX - 1), Seq::MAX)),
+            ..of_lobby(9)
+        },
+        HistoryRequest {
+            since_ms: Some(u64::MAX),
+            ..of_lobby(9)
+        },
+        HistoryRequest {
+            search: Some("nowhere".into()),
+            ..of_lobby(9)
+        },
+        HistoryRequest {
+            search: Some("!!".into()),
+            ..of_lobby(9)
+        },
         of_lobby(0),
     ];
     for request in cases {
         assert!(texts(&home, request.clone()).is_empty(), "{request:?}");
     }
     assert_eq!(wait(home.store().message(LogId(1), 1)), Ok(None));
-    let found = wait(home.store().message(LogId(u64::MAX - 1), 2)).unwrap().expect("ann's second");
+    let found = wait(home.store().message(LogId(u64::MAX - 1), 2))
+        .unwrap()
+        .expect("ann's second");
     assert_eq!((found.name.author, found.seq), (peer(1), 2));
 }
 
@@ -160,7 +235,10 @@ fn words_are_found_as_people_type_them() {
         "c'est ça",
     ];
     home.commit(vec![the_lobby(true), append(&ann.says(&said))]);
-    let app = Body::App { kind: "org.example.fox".into(), bytes: b"fox".to_vec() };
+    let app = Body::App {
+        kind: "org.example.fox".into(),
+        bytes: b"fox".to_vec(),
+    };
     home.commit(vec![append(&ann.writes(vec![app]))]);
     let cases: [(&str, &[usize]); 22] = [
         ("fox", &[0]),
@@ -187,17 +265,41 @@ fn words_are_found_as_people_type_them() {
         ("quick - fox", &[0]),
     ];
     for (typed, expected) in cases {
-        let found = texts(&home, HistoryRequest { search: Some(typed.into()), ..of_lobby(99) });
-        assert_eq!(found, expected.iter().map(|i| said[*i]).collect::<Vec<_>>(), "{typed}");
+        let found = texts(
+            &home,
+            HistoryRequest {
+                search: Some(typed.into()),
+                ..of_lobby(99)
+            },
+        );
+        assert_eq!(
+            found,
+            expected.iter().map(|i| said[*i]).collect::<Vec<_>>(),
+            "{typed}"
+        );
     }
-    assert_eq!(texts(&home, HistoryRequest { search: Some("  ".into()), ..of_lobby(99) }).len(), 8, "no words: no search");
+    assert_eq!(
+        texts(
+            &home,
+            HistoryRequest {
+                search: Some("  ".into()),
+                ..of_lobby(99)
+            }
+        )
+        .len(),
+        8,
+        "no words: no search"
+    );
 }
 
 #[test]
 fn a_search_sees_what_was_handed_over_before_it_and_nothing_trimmed() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
-    let search = || HistoryRequest { search: Some("message".into()), ..of_lobby(9_999) };
+    let search = || HistoryRequest {
+        search: Some("message".into()),
+        ..of_lobby(9_999)
+    };
     home.hand_over(vec![the_lobby(true)]);
     for round in 1..=40 {
         home.hand_over(vec![append(&ann.chats(100))]);
@@ -211,7 +313,10 @@ fn a_search_sees_what_was_handed_over_before_it_and_nothing_trimmed() {
     home.restart();
     assert_eq!(wait(home.store().history(search())).unwrap().len(), 41);
     // Holes and what fills them are found too.
-    let (hole, beyond) = (ann.says(&["message in a hole"]), ann.says(&["message beyond"]));
+    let (hole, beyond) = (
+        ann.says(&["message in a hole"]),
+        ann.says(&["message beyond"]),
+    );
     home.hand_over(vec![append(&beyond)]);
     assert_eq!(wait(home.store().history(search())).unwrap().len(), 42);
     home.hand_over(vec![append(&hole)]);
@@ -222,9 +327,18 @@ fn a_search_sees_what_was_handed_over_before_it_and_nothing_trimmed() {
 fn the_index_is_brought_up_to_date_while_nothing_happens() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
-    home.commit(vec![the_lobby(true), append(&ann.chats(1_200)), append(&ann.chats(1_300))]);
+    home.commit(vec![
+        the_lobby(true),
+        append(&ann.chats(1_200)),
+        append(&ann.chats(1_300)),
+    ]);
     let conn = rusqlite::Connection::open(home.file()).unwrap();
-    let indexed = || conn.query_row("SELECT coalesce(max(last), 0) FROM indexed", [], |row| row.get::<_, i64>(0)).unwrap();
+    let indexed = || {
+        conn.query_row("SELECT coalesce(max(last), 0) FROM indexed", [], |row| {
+            row.get::<_, i64>(0)
+        })
+        .unwrap()
+    };
     while indexed() < 2_500 {
         std::thread::yield_now();
     }

@@ -13,11 +13,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use hobnob_protocol::{
-    Body, CheckedBatch, ConversationId, Entry, EntryHash, LogId, LogName, PeerId, RoomKey, RoomName, SecretKey, Seq,
+    Body, CheckedBatch, ConversationId, Entry, EntryHash, LogId, LogName, PeerId, RoomKey,
+    RoomName, SecretKey, Seq,
 };
 use tempfile::TempDir;
 
-use hobnob_core::durable::{AudienceId, Commit, CommitId, ConversationKind, ConversationRecord, Loaded, Op};
+use hobnob_core::durable::{
+    AudienceId, Commit, CommitId, ConversationKind, ConversationRecord, Loaded, Op,
+};
 
 use super::apply::LAMPORT_STRIDE;
 use super::writer::Job;
@@ -32,7 +35,11 @@ struct Home {
 
 impl Home {
     fn new() -> Self {
-        let mut home = Home { dir: TempDir::new().unwrap(), open: None, commits: 0 };
+        let mut home = Home {
+            dir: TempDir::new().unwrap(),
+            open: None,
+            commits: 0,
+        };
         home.restart();
         home
     }
@@ -51,8 +58,17 @@ impl Home {
 
     /// The lobby's clock was loaded as at this number or a little above.
     fn goes_on_after(&self, lamport: u64) {
-        let loaded = self.loaded().lamport.iter().find(|(id, _)| *id == lobby()).expect("something was said in the lobby").1;
-        assert!((lamport..=lamport + LAMPORT_STRIDE).contains(&loaded), "{lamport} was loaded as {loaded}");
+        let loaded = self
+            .loaded()
+            .lamport
+            .iter()
+            .find(|(id, _)| *id == lobby())
+            .expect("something was said in the lobby")
+            .1;
+        assert!(
+            (lamport..=lamport + LAMPORT_STRIDE).contains(&loaded),
+            "{lamport} was loaded as {loaded}"
+        );
     }
 
     fn stop(&mut self) {
@@ -101,7 +117,11 @@ impl Home {
 
     /// What a crash now would leave: the files as they are, in another folder.
     fn crashed_copy(&self) -> Home {
-        let copy = Home { dir: TempDir::new().unwrap(), open: None, commits: 0 };
+        let copy = Home {
+            dir: TempDir::new().unwrap(),
+            open: None,
+            commits: 0,
+        };
         for suffix in ["", "-wal"] {
             let name = format!("hobnob.db{suffix}");
             std::fs::copy(self.dir.path().join(&name), copy.dir.path().join(&name)).unwrap();
@@ -131,7 +151,15 @@ fn lobby() -> ConversationId {
 fn the_lobby(joined: bool) -> Op {
     let name = RoomName::lobby();
     let key = RoomKey::derive(&name, b"");
-    Op::Conversation(ConversationRecord { id: key.tag(), kind: ConversationKind::Room { name, key, open: true, joined } })
+    Op::Conversation(ConversationRecord {
+        id: key.tag(),
+        kind: ConversationKind::Room {
+            name,
+            key,
+            open: true,
+            joined,
+        },
+    })
 }
 
 fn peer(number: u8) -> PeerId {
@@ -140,7 +168,10 @@ fn peer(number: u8) -> PeerId {
 
 fn direct(with: u8) -> Op {
     let id = ConversationId::direct(peer(0), peer(with));
-    Op::Conversation(ConversationRecord { id, kind: ConversationKind::Direct(peer(with)) })
+    Op::Conversation(ConversationRecord {
+        id,
+        kind: ConversationKind::Direct(peer(with)),
+    })
 }
 
 /// Somebody who writes one log.
@@ -156,24 +187,50 @@ struct Author {
 impl Author {
     fn new(number: u8, conversation: ConversationId) -> Self {
         let key = SecretKey::from_seed([number; 32]);
-        let name = LogName { conversation, author: key.id(), log: LogId(u64::MAX - u64::from(number)) };
-        Author { key, name, last: 0, head: name.genesis(), lamport: 0 }
+        let name = LogName {
+            conversation,
+            author: key.id(),
+            log: LogId(u64::MAX - u64::from(number)),
+        };
+        Author {
+            key,
+            name,
+            last: 0,
+            head: name.genesis(),
+            lamport: 0,
+        }
     }
 
     fn says(&mut self, texts: &[&str]) -> Arc<CheckedBatch> {
-        self.writes(texts.iter().map(|text| Body::Text((*text).to_owned())).collect())
+        self.writes(
+            texts
+                .iter()
+                .map(|text| Body::Text((*text).to_owned()))
+                .collect(),
+        )
     }
 
     /// So many short entries.
     fn chats(&mut self, entries: usize) -> Arc<CheckedBatch> {
         let from = self.last + 1;
-        self.writes((from..).take(entries).map(|seq| Body::Text(format!("message number {seq}"))).collect())
+        self.writes(
+            (from..)
+                .take(entries)
+                .map(|seq| Body::Text(format!("message number {seq}")))
+                .collect(),
+        )
     }
 
     fn writes(&mut self, bodies: Vec<Body>) -> Arc<CheckedBatch> {
         let lamport = self.lamport + 1;
-        let entries: Vec<_> =
-            (lamport..).zip(bodies).map(|(lamport, body)| Entry { lamport, sent_at_ms: 1_000 + lamport, body }).collect();
+        let entries: Vec<_> = (lamport..)
+            .zip(bodies)
+            .map(|(lamport, body)| Entry {
+                lamport,
+                sent_at_ms: 1_000 + lamport,
+                body,
+            })
+            .collect();
         self.lamport += entries.len() as u64;
         let batch = CheckedBatch::author(&self.key, self.name, self.last + 1, self.head, entries);
         (self.last, self.head) = (batch.last(), batch.head());
@@ -186,10 +243,22 @@ fn append(batch: &Arc<CheckedBatch>) -> Op {
 }
 
 fn part(batch: &Arc<CheckedBatch>, from: Seq, to: Seq, audience: AudienceId) -> Op {
-    Op::Append { batch: batch.clone(), from, to, audience, received_at_ms: 5_000 + batch.first() }
+    Op::Append {
+        batch: batch.clone(),
+        from,
+        to,
+        audience,
+        received_at_ms: 5_000 + batch.first(),
+    }
 }
 
 fn append_at(batch: &Arc<CheckedBatch>, received_at_ms: u64) -> Op {
     let (from, to, audience) = (batch.first(), batch.last(), AudienceId::MEMBERS);
-    Op::Append { batch: batch.clone(), from, to, audience, received_at_ms }
+    Op::Append {
+        batch: batch.clone(),
+        from,
+        to,
+        audience,
+        received_at_ms,
+    }
 }

@@ -21,7 +21,13 @@ fn check(batches: Vec<Batch>, from: Seq, prev: EntryHash, last: Seq) -> usize {
 }
 
 fn hashes(ann: &Author, batches: &[Arc<CheckedBatch>]) -> Vec<EntryHash> {
-    std::iter::once(ann.name.genesis()).chain(batches.iter().flat_map(|b| b.entries.iter().map(|e| e.hash))).collect()
+    std::iter::once(ann.name.genesis())
+        .chain(
+            batches
+                .iter()
+                .flat_map(|b| b.entries.iter().map(|e| e.hash)),
+        )
+        .collect()
 }
 
 #[test]
@@ -29,26 +35,58 @@ fn batches_verify_from_every_entry_and_small_ones_are_merged() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![the_lobby(true)]);
-    let written: Vec<_> = [1, 7, 2, 31, 1, 1, 13].into_iter().map(|entries| ann.chats(entries)).collect();
+    let written: Vec<_> = [1, 7, 2, 31, 1, 1, 13]
+        .into_iter()
+        .map(|entries| ann.chats(entries))
+        .collect();
     for (i, batch) in written.iter().enumerate() {
         // Audiences that differ do not cut the chain.
-        home.commit(vec![part(batch, batch.first(), batch.last(), AudienceId(i as u64 / 3))]);
+        home.commit(vec![part(
+            batch,
+            batch.first(),
+            batch.last(),
+            AudienceId(i as u64 / 3),
+        )]);
     }
     let hashes = hashes(&ann, &written);
     for from in 1..=ann.last {
         let prev = hashes[usize::try_from(from).unwrap() - 1];
-        assert_eq!(check(wait(home.store().read_batches(ann.name, from, ann.last, PLENTY)).unwrap(), from, prev, ann.last), 1);
+        assert_eq!(
+            check(
+                wait(home.store().read_batches(ann.name, from, ann.last, PLENTY)).unwrap(),
+                from,
+                prev,
+                ann.last
+            ),
+            1
+        );
         for to in from..=ann.last {
-            let ends = written.iter().map(|b| b.last()).find(|last| *last >= to).unwrap();
+            let ends = written
+                .iter()
+                .map(|b| b.last())
+                .find(|last| *last >= to)
+                .unwrap();
             let batches = wait(home.store().read_batches(ann.name, from, to, PLENTY)).unwrap();
             check(batches, from, prev, ends);
         }
     }
     for nothing in [ann.last + 1, 0, Seq::MAX] {
-        assert_eq!(wait(home.store().read_batches(ann.name, nothing, nothing, PLENTY)), Ok(vec![]));
+        assert_eq!(
+            wait(
+                home.store()
+                    .read_batches(ann.name, nothing, nothing, PLENTY)
+            ),
+            Ok(vec![])
+        );
     }
-    let unheard_of = LogName { log: LogId(1), ..ann.name };
-    assert_eq!(wait(home.store().read_batches(unheard_of, 1, 9, PLENTY)), Ok(vec![]));
+    let unheard_of = LogName {
+        log: LogId(1),
+        ..ann.name
+    };
+    assert_eq!(
+        wait(home.store().read_batches(unheard_of, 1, 9, PLENTY)),
+        Ok(vec![])
+    );
 }
 
 #[test]
@@ -56,21 +94,38 @@ fn large_batches_fit_their_frames_and_what_was_asked_for() {
     let mut home = Home::new();
     let mut ann = Author::new(1, lobby());
     home.commit(vec![the_lobby(true)]);
-    let written: Vec<_> =
-        (0..40).map(|i| ann.writes((0..=i % 4).map(|_| Body::Text("x".repeat(5_000 + i * 200))).collect())).collect();
+    let written: Vec<_> = (0..40)
+        .map(|i| {
+            ann.writes(
+                (0..=i % 4)
+                    .map(|_| Body::Text("x".repeat(5_000 + i * 200)))
+                    .collect(),
+            )
+        })
+        .collect();
     for batch in &written {
         home.commit(vec![append(batch)]);
     }
     let total: usize = written.iter().map(|b| b.batch.entries.len()).sum();
     let genesis = ann.name.genesis();
     let batches = wait(home.store().read_batches(ann.name, 1, ann.last, PLENTY)).unwrap();
-    assert!(batches.iter().all(|b| b.entries.len() <= BATCH_ENTRIES_BYTES_MAX));
+    assert!(
+        batches
+            .iter()
+            .all(|b| b.entries.len() <= BATCH_ENTRIES_BYTES_MAX)
+    );
     let count = check(batches, 1, genesis, ann.last);
-    assert!(count <= 2 * total / BATCH_ENTRIES_BYTES_MAX, "{count} batches for {total} bytes");
+    assert!(
+        count <= 2 * total / BATCH_ENTRIES_BYTES_MAX,
+        "{count} batches for {total} bytes"
+    );
     for room in [0, 1, 5_000, 70_000, 200_000] {
         let batches = wait(home.store().read_batches(ann.name, 1, ann.last, room)).unwrap();
         let bytes: usize = batches.iter().map(|b| b.entries.len()).sum();
-        assert!(bytes <= room.max(written[0].batch.entries.len()), "{bytes} for {room}");
+        assert!(
+            bytes <= room.max(written[0].batch.entries.len()),
+            "{bytes} for {room}"
+        );
         let last = batches.last().unwrap().clone().check().unwrap().last();
         check(batches, 1, genesis, last);
     }
@@ -84,7 +139,9 @@ fn the_largest_batches_an_author_can_make_come_back() {
     let batches: Vec<_> = (0..3)
         .map(|_| {
             let mut bodies: Vec<_> = (0..3).map(|_| Body::Text("x".repeat(16 * 1024))).collect();
-            bodies.push(Body::Text("y".repeat(BATCH_ENTRIES_BYTES_MAX - 3 * (16 * 1024 + 8) - 8)));
+            bodies.push(Body::Text(
+                "y".repeat(BATCH_ENTRIES_BYTES_MAX - 3 * (16 * 1024 + 8) - 8),
+            ));
             ann.writes(bodies)
         })
         .collect();
@@ -92,7 +149,12 @@ fn the_largest_batches_an_author_can_make_come_back() {
     let hashes = hashes(&ann, &batches);
     for from in 1..=ann.last {
         let read = wait(home.store().read_batches(ann.name, from, ann.last, PLENTY)).unwrap();
-        check(read, from, hashes[usize::try_from(from).unwrap() - 1], ann.last);
+        check(
+            read,
+            from,
+            hashes[usize::try_from(from).unwrap() - 1],
+            ann.last,
+        );
     }
 }
 
@@ -104,19 +166,41 @@ fn a_stretch_after_a_gap_is_read_from_its_own_start() {
     let hashes = hashes(&ann, &written);
     home.commit(vec![the_lobby(true), append(&written[0])]);
     // The first two of the fourth batch were never kept.
-    home.commit(vec![part(&written[3], 18, 20, AudienceId(4)), part(&written[5], 26, 30, AudienceId(5))]);
+    home.commit(vec![
+        part(&written[3], 18, 20, AudienceId(4)),
+        part(&written[5], 26, 30, AudienceId(5)),
+    ]);
     home.restart();
-    for (from, to, ends) in [(1, 99, 5), (3, 4, 5), (18, 99, 20), (19, 19, 20), (26, 27, 30)] {
+    for (from, to, ends) in [
+        (1, 99, 5),
+        (3, 4, 5),
+        (18, 99, 20),
+        (19, 19, 20),
+        (26, 27, 30),
+    ] {
         let read = wait(home.store().read_batches(ann.name, from, to, PLENTY)).unwrap();
         check(read, from, hashes[usize::try_from(from).unwrap() - 1], ends);
     }
     for nothing in [6, 17, 21, 25, 31] {
-        assert_eq!(wait(home.store().read_batches(ann.name, nothing, 99, PLENTY)), Ok(vec![]));
+        assert_eq!(
+            wait(home.store().read_batches(ann.name, nothing, 99, PLENTY)),
+            Ok(vec![])
+        );
     }
     // The holes close: one stretch.
-    let fill = [append(&written[1]), append(&written[2]), part(&written[3], 16, 17, AudienceId(9)), append(&written[4])];
+    let fill = [
+        append(&written[1]),
+        append(&written[2]),
+        part(&written[3], 16, 17, AudienceId(9)),
+        append(&written[4]),
+    ];
     home.commit(fill.to_vec());
-    check(wait(home.store().read_batches(ann.name, 1, 30, PLENTY)).unwrap(), 1, ann.name.genesis(), 30);
+    check(
+        wait(home.store().read_batches(ann.name, 1, 30, PLENTY)).unwrap(),
+        1,
+        ann.name.genesis(),
+        30,
+    );
 }
 
 #[test]
@@ -125,7 +209,10 @@ fn a_trimmed_log_is_read_from_what_is_left() {
     for below in 1..=17 {
         let mut home = Home::new();
         let mut ann = Author::new(1, lobby());
-        let written: Vec<_> = written_in.into_iter().map(|entries| ann.chats(entries)).collect();
+        let written: Vec<_> = written_in
+            .into_iter()
+            .map(|entries| ann.chats(entries))
+            .collect();
         let hashes = hashes(&ann, &written);
         home.commit(vec![the_lobby(true)]);
         home.commit(written.iter().map(append).collect());
@@ -158,14 +245,24 @@ fn trimming_twice_and_across_gaps_keeps_what_is_above() {
     let mut ann = Author::new(1, lobby());
     let written: Vec<_> = (0..6).map(|_| ann.chats(5)).collect();
     let hashes = hashes(&ann, &written);
-    home.commit(vec![the_lobby(true), append(&written[0]), append(&written[2]), append(&written[5])]);
+    home.commit(vec![
+        the_lobby(true),
+        append(&written[0]),
+        append(&written[2]),
+        append(&written[5]),
+    ]);
     for below in [0, 1, 3, 3, 7, 13, 20, 27] {
         home.commit(vec![Op::Trim(ann.name, below)]);
         let from = below.max(26);
         let read = wait(home.store().read_batches(ann.name, from, 30, PLENTY)).unwrap();
         check(read, from, hashes[usize::try_from(from).unwrap() - 1], 30);
     }
-    assert_eq!(wait(home.store().entries(ann.name, 0, Seq::MAX)).unwrap().len(), 4);
+    assert_eq!(
+        wait(home.store().entries(ann.name, 0, Seq::MAX))
+            .unwrap()
+            .len(),
+        4
+    );
 }
 
 #[test]

@@ -19,15 +19,35 @@ fn written_by_version_1(file: &Path, name: LogName, batches: &[&CheckedBatch]) {
     conn.execute("INSERT INTO conversations (id, room, key, open, joined, lamport) VALUES (?1, ?2, ?3, 1, 1, ?4)", conversation)
         .unwrap();
     let log = params![name.author.as_bytes(), name.log.0.cast_signed()];
-    conn.execute("INSERT INTO logs (conversation, author, log) VALUES (1, ?1, ?2)", log).unwrap();
+    conn.execute(
+        "INSERT INTO logs (conversation, author, log) VALUES (1, ?1, ?2)",
+        log,
+    )
+    .unwrap();
     let seal = "INSERT OR IGNORE INTO seals (log, seq, hash, signature) VALUES (1, ?1, ?2, ?3)";
     for batch in batches {
         let (first, last) = (batch.first().cast_signed(), batch.last().cast_signed());
-        conn.execute("INSERT INTO runs (log, first, last, audience) VALUES (1, ?1, ?2, ?1)", [first, last]).unwrap();
+        conn.execute(
+            "INSERT INTO runs (log, first, last, audience) VALUES (1, ?1, ?2, ?1)",
+            [first, last],
+        )
+        .unwrap();
         if first > 1 {
-            conn.execute(seal, params![first - 1, batch.batch.prev.as_bytes(), None::<Vec<u8>>]).unwrap();
+            conn.execute(
+                seal,
+                params![first - 1, batch.batch.prev.as_bytes(), None::<Vec<u8>>],
+            )
+            .unwrap();
         }
-        conn.execute(seal, params![last, batch.head().as_bytes(), batch.batch.signature.as_bytes()]).unwrap();
+        conn.execute(
+            seal,
+            params![
+                last,
+                batch.head().as_bytes(),
+                batch.batch.signature.as_bytes()
+            ],
+        )
+        .unwrap();
         for (entry, seq) in batch.entries.iter().zip(first..) {
             conn.execute(
                 "INSERT INTO entries (id, conversation, lamport, sent_at_ms, received_at_ms, bytes) VALUES (?1, 1, ?2, 0, 7, ?3)",
@@ -40,16 +60,29 @@ fn written_by_version_1(file: &Path, name: LogName, batches: &[&CheckedBatch]) {
 
 #[test]
 fn a_database_of_version_1_keeps_everything() {
-    let mut home = Home { dir: TempDir::new().unwrap(), open: None, commits: 0 };
+    let mut home = Home {
+        dir: TempDir::new().unwrap(),
+        open: None,
+        commits: 0,
+    };
     let mut ann = Author::new(1, lobby());
     let [first, second, _lost, fourth] = [(); 4].map(|()| ann.chats(3));
     written_by_version_1(&home.file(), ann.name, &[&first, &second, &fourth]);
     home.restart();
     let log = &home.loaded().logs[0];
-    let run = |batch: &CheckedBatch| Run { first: batch.first(), last: batch.last(), audience: AudienceId(batch.first()) };
+    let run = |batch: &CheckedBatch| Run {
+        first: batch.first(),
+        last: batch.last(),
+        audience: AudienceId(batch.first()),
+    };
     assert_eq!((log.name, log.head), (ann.name, (12, ann.head)));
     assert_eq!(log.runs, [run(&first), run(&second), run(&fourth)]);
-    let edges = [(3, first.head()), (6, second.head()), (9, fourth.batch.prev), (12, ann.head)];
+    let edges = [
+        (3, first.head()),
+        (6, second.head()),
+        (9, fourth.batch.prev),
+        (12, ann.head),
+    ];
     assert_eq!(log.edges, edges);
     home.goes_on_after(100);
     for (from, to) in [(1, 6), (5, 6), (10, 12), (12, 12)] {
@@ -59,22 +92,41 @@ fn a_database_of_version_1_keeps_everything() {
     home.commit(vec![append(&ann.chats(1))]);
     let seqs = |rows: Vec<HistoryRow>| rows.iter().map(|row| row.seq).collect::<Vec<_>>();
     let held = [1, 2, 3, 4, 5, 6, 10, 11, 12, 13];
-    assert_eq!(seqs(wait(home.store().entries(ann.name, 1, 99)).unwrap()), held);
+    assert_eq!(
+        seqs(wait(home.store().entries(ann.name, 1, 99)).unwrap()),
+        held
+    );
     // The time of receipt was one and the same: they came in the order of their log.
-    let all = HistoryRequest { limit: 99, ..HistoryRequest::default() };
+    let all = HistoryRequest {
+        limit: 99,
+        ..HistoryRequest::default()
+    };
     assert_eq!(seqs(wait(home.store().history(all)).unwrap()), held);
 }
 
 #[test]
 fn offers_from_before_they_were_known_are_listed() {
-    let mut home = Home { dir: TempDir::new().unwrap(), open: None, commits: 0 };
+    let mut home = Home {
+        dir: TempDir::new().unwrap(),
+        open: None,
+        commits: 0,
+    };
     let mut ann = Author::new(1, lobby());
     let hash = hobnob_protocol::ContentHash([7; 32]);
-    let offer = hobnob_protocol::Offer { name: "plan.pdf".into(), media: String::new(), size: 9, hash, folder: None };
+    let offer = hobnob_protocol::Offer {
+        name: "plan.pdf".into(),
+        media: String::new(),
+        size: 9,
+        hash,
+        folder: None,
+    };
     let (chat, offered) = (ann.chats(3), ann.writes(vec![Body::Offer(offer)]));
     written_by_version_1(&home.file(), ann.name, &[&chat, &offered]);
     home.restart();
     let rows = wait(home.store().offers().read(WhichOffers::Newest)).unwrap();
-    assert_eq!(rows.iter().map(|row| row.entry.seq).collect::<Vec<_>>(), [4]);
+    assert_eq!(
+        rows.iter().map(|row| row.entry.seq).collect::<Vec<_>>(),
+        [4]
+    );
     assert_eq!(rows[0].record.state, OfferState::Offered);
 }

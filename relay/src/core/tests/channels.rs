@@ -15,7 +15,13 @@ const BOB: u16 = 2;
 fn channel(town: &mut Town) -> ([ConnectionId; 2], [ChannelId; 2]) {
     let (ann, bob) = (town.register(peer(ANN), &[]), town.register(peer(BOB), &[]));
     town.says(ann, ToRelay::Open(peer(BOB)));
-    ([ann, bob], [town.node(ann).channels[&peer(BOB)], town.node(bob).channels[&peer(ANN)]])
+    (
+        [ann, bob],
+        [
+            town.node(ann).channels[&peer(BOB)],
+            town.node(bob).channels[&peer(ANN)],
+        ],
+    )
 }
 
 fn both(limits: Limits) -> (Town, [ConnectionId; 2], [ChannelId; 2]) {
@@ -29,11 +35,17 @@ fn both_ends_are_told_different_names_and_each_direction_has_its_route() {
     let (town, _, [a, b]) = both(Limits::default());
     let [ann, bob] = [ANN, BOB].map(|n| town.row(peer(n)).expect("there").addr);
     assert_ne!(a, b);
-    assert_eq!(town.forwards(), BTreeSet::from([(ann, a, bob, b), (bob, b, ann, a)]));
+    assert_eq!(
+        town.forwards(),
+        BTreeSet::from([(ann, a, bob, b), (bob, b, ann, a)])
+    );
     assert!(Arc::ptr_eq(&town.routes[&a].used, &town.routes[&b].used));
     town.routes[&a].meter.forwarded(3, 300);
     let rows = [ANN, BOB].map(|n| town.row(peer(n)).expect("there"));
-    assert_eq!(rows.map(|row| (row.channels, row.metered.frames)), [(1, 3), (1, 0)]);
+    assert_eq!(
+        rows.map(|row| (row.channels, row.metered.frames)),
+        [(1, 3), (1, 0)]
+    );
 }
 
 #[test]
@@ -49,22 +61,39 @@ fn a_channel_that_is_there_is_named_again_to_the_one_who_asks() {
 
 #[test]
 fn one_who_asks_in_vain_is_told_why() {
-    let mut town = Town::new(Limits { channels_per_peer: 2, ..Limits::default() });
+    let mut town = Town::new(Limits {
+        channels_per_peer: 2,
+        ..Limits::default()
+    });
     let connections: Vec<_> = (0..4).map(|n| town.register(peer(n), &[])).collect();
     for other in [0, 9, 1, 2, 3] {
         town.says(connections[0], ToRelay::Open(peer(other)));
     }
     use OpenRefusal::{Limit, NotHere, Refused};
-    assert_eq!(town.node(connections[0]).not_opened, [(peer(0), Refused), (peer(9), NotHere), (peer(3), Limit)]);
+    assert_eq!(
+        town.node(connections[0]).not_opened,
+        [(peer(0), Refused), (peer(9), NotHere), (peer(3), Limit)]
+    );
     town.says(connections[3], ToRelay::Open(peer(0)));
     assert_eq!(town.node(connections[3]).not_opened, [(peer(0), Limit)]);
     let counts = town.counts();
-    assert_eq!((counts.opened, counts.refused, counts.not_here, counts.over_limit), (2, 1, 1, 2));
+    assert_eq!(
+        (
+            counts.opened,
+            counts.refused,
+            counts.not_here,
+            counts.over_limit
+        ),
+        (2, 1, 1, 2)
+    );
 }
 
 #[test]
 fn channels_in_all_have_a_limit() {
-    let (mut town, _, _) = both(Limits { channels: 1, ..Limits::default() });
+    let (mut town, _, _) = both(Limits {
+        channels: 1,
+        ..Limits::default()
+    });
     let eve = town.register(peer(3), &[]);
     town.says(eve, ToRelay::Open(peer(ANN)));
     assert_eq!(town.node(eve).not_opened, [(peer(ANN), OpenRefusal::Limit)]);
@@ -126,7 +155,10 @@ fn a_channel_through_which_nothing_goes_ends_after_five_minutes() {
     (1..idle_minutes).for_each(|_| minute(&mut town));
     assert_eq!(town.routes.len(), 2);
     (0..2).for_each(|_| minute(&mut town));
-    assert_eq!([town.node(ann).ended.clone(), town.node(bob).ended.clone()], [[(a, ChannelEnd::Idle)], [(b, ChannelEnd::Idle)]]);
+    assert_eq!(
+        [town.node(ann).ended.clone(), town.node(bob).ended.clone()],
+        [[(a, ChannelEnd::Idle)], [(b, ChannelEnd::Idle)]]
+    );
     assert!(town.routes.is_empty());
 }
 
@@ -135,8 +167,14 @@ fn a_peer_that_moves_takes_its_channels_along() {
     let (mut town, [ann, _], [a, b]) = both(Limits::default());
     let bob = town.row(peer(BOB)).expect("there").addr;
     let moved = "11.9.9.9:9".parse().expect("an address");
-    town.tell(Input::Moved { connection: ann, addr: moved });
-    assert_eq!(town.forwards(), BTreeSet::from([(moved, a, bob, b), (bob, b, moved, a)]));
+    town.tell(Input::Moved {
+        connection: ann,
+        addr: moved,
+    });
+    assert_eq!(
+        town.forwards(),
+        BTreeSet::from([(moved, a, bob, b), (bob, b, moved, a)])
+    );
     assert_eq!(town.node(ann).observed, Some(moved));
 }
 
@@ -147,7 +185,10 @@ fn names_are_not_what_another_seed_gives() {
         town.relay = crate::core::Relay::new(Limits::default(), [seed; 32]);
         channel(&mut town).1
     };
-    let all: BTreeSet<_> = [names(1), names(2), names(3)].concat().into_iter().collect();
+    let all: BTreeSet<_> = [names(1), names(2), names(3)]
+        .concat()
+        .into_iter()
+        .collect();
     assert_eq!(all.len(), 6);
     assert_eq!(names(1), names(1));
 }

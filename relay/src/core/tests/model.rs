@@ -1,4 +1,5 @@
-//! Random comings and goings, compared with a model that knows no versions, no timers and no indexes. `SEED=` replays one run.
+//! Random comings and goings, compared with a model that knows no versions, no timers and no
+//! indexes. `SEED=` replays one run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,7 +10,8 @@ use hobnob_protocol::relay::{ToRelay, close};
 
 use super::town::{Town, peer, room};
 use crate::core::{
-    CHANNEL_IDLE, ConnectionId, GONE_KEPT, HEARTBEAT_EVERY, HEARTBEAT_GRACE, Input, Limits, MISSES_MAX, Pace, State,
+    CHANNEL_IDLE, ConnectionId, GONE_KEPT, HEARTBEAT_EVERY, HEARTBEAT_GRACE, Input, Limits,
+    MISSES_MAX, Pace, State,
 };
 
 const PEERS: u16 = 40;
@@ -33,11 +35,16 @@ impl Dice {
 
     fn rooms(&mut self) -> Vec<u8> {
         let mask = self.below(1 << ROOMS);
-        (0..7).filter(|n| mask & (1 << n) != 0 && !mask.is_multiple_of(3)).collect()
+        (0..7)
+            .filter(|n| mask & (1 << n) != 0 && !mask.is_multiple_of(3))
+            .collect()
     }
 
     fn addr(&mut self) -> SocketAddr {
-        SocketAddr::from(([11, 0, 0, 1], u16::try_from(1 + self.below(60_000)).expect("a port")))
+        SocketAddr::from((
+            [11, 0, 0, 1],
+            u16::try_from(1 + self.below(60_000)).expect("a port"),
+        ))
     }
 }
 
@@ -54,7 +61,9 @@ impl Known {
         let silence = now - self.heard_at;
         match silence.checked_sub(HEARTBEAT_EVERY + HEARTBEAT_GRACE) {
             None => 0,
-            Some(over) => 1 + u32::try_from(over.as_micros() / HEARTBEAT_EVERY.as_micros()).expect("few"),
+            Some(over) => {
+                1 + u32::try_from(over.as_micros() / HEARTBEAT_EVERY.as_micros()).expect("few")
+            }
         }
     }
 }
@@ -72,7 +81,9 @@ fn pair(a: PeerId, b: PeerId) -> (PeerId, PeerId) {
 
 impl Model {
     fn connected(&self, id: PeerId) -> Option<&Known> {
-        self.peers.get(&id).filter(|known| known.connection.is_some())
+        self.peers
+            .get(&id)
+            .filter(|known| known.connection.is_some())
     }
 
     fn is_connected(&self, id: PeerId) -> bool {
@@ -94,12 +105,18 @@ impl Model {
     /// within a while.
     fn time(&mut self, now: Duration) {
         let dead_after = HEARTBEAT_EVERY * MISSES_MAX + HEARTBEAT_GRACE;
-        let connected = self.peers.iter().filter(|(_, known)| known.connection.is_some());
-        let dead = connected.map(|(id, known)| (*id, known.heard_at + dead_after)).filter(|(_, at)| *at <= now);
+        let connected = self
+            .peers
+            .iter()
+            .filter(|(_, known)| known.connection.is_some());
+        let dead = connected
+            .map(|(id, known)| (*id, known.heard_at + dead_after))
+            .filter(|(_, at)| *at <= now);
         for (id, at) in dead.collect::<Vec<_>>() {
             self.goes(id, at);
         }
-        self.peers.retain(|_, known| known.connection.is_some() || now < known.gone_at + GONE_KEPT);
+        self.peers
+            .retain(|_, known| known.connection.is_some() || now < known.gone_at + GONE_KEPT);
     }
 
     fn state(&self, id: PeerId, now: Duration) -> Option<State> {
@@ -112,7 +129,9 @@ impl Model {
     }
 
     fn shared(&self, a: PeerId, b: PeerId) -> Vec<u8> {
-        let (Some(a), Some(b)) = (self.connected(a), self.connected(b)) else { return Vec::new() };
+        let (Some(a), Some(b)) = (self.connected(a), self.connected(b)) else {
+            return Vec::new();
+        };
         a.rooms.intersection(&b.rooms).copied().collect()
     }
 }
@@ -129,7 +148,10 @@ struct Run {
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let fast = Pace { every: Duration::from_millis(1), burst: 10_000 };
+        let fast = Pace {
+            every: Duration::from_millis(1),
+            burst: 10_000,
+        };
         let limits = Limits {
             registrations: fast,
             room_changes: fast,
@@ -139,7 +161,14 @@ impl Run {
             frames: fast,
             ..Limits::default()
         };
-        Self { town: Town::new(limits), model: Model::default(), dice: Dice(seed), comings: 0, over: Vec::new(), idle: 0 }
+        Self {
+            town: Town::new(limits),
+            model: Model::default(),
+            dice: Dice(seed),
+            comings: 0,
+            over: Vec::new(),
+            idle: 0,
+        }
     }
 
     fn step(&mut self) {
@@ -173,13 +202,21 @@ impl Run {
         self.model.goes(id, self.now());
         let connection = self.town.register_at(id, &addr.to_string(), &rooms);
         let now = self.now();
-        let known = Known { connection: Some(connection), addr, rooms: rooms.into_iter().collect(), heard_at: now, gone_at: now };
+        let known = Known {
+            connection: Some(connection),
+            addr,
+            rooms: rooms.into_iter().collect(),
+            heard_at: now,
+            gone_at: now,
+        };
         self.model.peers.insert(id, known);
         self.comings += 1;
     }
 
     fn goes(&mut self, id: PeerId) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         self.town.tell(Input::Down { connection });
         self.model.goes(id, self.now());
     }
@@ -188,14 +225,19 @@ impl Run {
         let connection = self.connection(id);
         self.town.tell(Input::Kick(id));
         if let Some(connection) = connection {
-            assert_eq!(self.town.end(connection).map(|(code, _)| code), Some(close::KICKED));
+            assert_eq!(
+                self.town.end(connection).map(|(code, _)| code),
+                Some(close::KICKED)
+            );
             self.over.push(connection);
             self.model.goes(id, self.now());
         }
     }
 
     fn moves_rooms(&mut self, id: PeerId) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         let rooms = self.dice.rooms();
         self.town.moves_rooms(connection, &rooms);
         self.model.heard(id, self.now());
@@ -203,7 +245,9 @@ impl Run {
     }
 
     fn opens(&mut self, id: PeerId) {
-        let (Some(connection), other) = (self.connection(id), self.dice.peer()) else { return };
+        let (Some(connection), other) = (self.connection(id), self.dice.peer()) else {
+            return;
+        };
         self.town.says(connection, ToRelay::Open(other));
         let now = self.now();
         self.model.heard(id, now);
@@ -213,21 +257,36 @@ impl Run {
     }
 
     fn channel(&mut self, id: PeerId) -> Option<PeerId> {
-        let others: Vec<_> = self.town.node(self.connection(id)?).channels.keys().copied().collect();
+        let others: Vec<_> = self
+            .town
+            .node(self.connection(id)?)
+            .channels
+            .keys()
+            .copied()
+            .collect();
         let at = self.dice.below(others.len().max(1) as u64);
         others.get(usize::try_from(at).expect("few")).copied()
     }
 
     fn closes(&mut self, id: PeerId) {
-        let (Some(connection), Some(other)) = (self.connection(id), self.channel(id)) else { return };
-        let name = self.town.node_mut(connection).channels.remove(&other).expect("there");
+        let (Some(connection), Some(other)) = (self.connection(id), self.channel(id)) else {
+            return;
+        };
+        let name = self
+            .town
+            .node_mut(connection)
+            .channels
+            .remove(&other)
+            .expect("there");
         self.town.says(connection, ToRelay::Close(name));
         self.model.heard(id, self.now());
         self.model.channels.remove(&pair(id, other));
     }
 
     fn moves(&mut self, id: PeerId) {
-        let (Some(connection), addr) = (self.connection(id), self.dice.addr()) else { return };
+        let (Some(connection), addr) = (self.connection(id), self.dice.addr()) else {
+            return;
+        };
         self.town.tell(Input::Moved { connection, addr });
         self.model.peers.get_mut(&id).expect("connected").addr = addr;
     }
@@ -235,33 +294,55 @@ impl Run {
     /// Something comes late from a connection that is over.
     fn stale(&mut self) {
         let at = self.dice.below(self.over.len().max(1) as u64);
-        let Some(&connection) = self.over.get(usize::try_from(at).expect("few")) else { return };
+        let Some(&connection) = self.over.get(usize::try_from(at).expect("few")) else {
+            return;
+        };
         let other = self.dice.peer();
         let input = match self.dice.below(4) {
             0 => Input::Down { connection },
-            1 => Input::Moved { connection, addr: self.dice.addr() },
-            2 => Input::Frame { connection, frame: ToRelay::Open(other) },
-            _ => Input::Frame { connection, frame: ToRelay::Rooms(vec![room(1)]) },
+            1 => Input::Moved {
+                connection,
+                addr: self.dice.addr(),
+            },
+            2 => Input::Frame {
+                connection,
+                frame: ToRelay::Open(other),
+            },
+            _ => Input::Frame {
+                connection,
+                frame: ToRelay::Rooms(vec![room(1)]),
+            },
         };
         self.town.tell(input);
     }
 
     fn beat(&mut self, id: PeerId) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         self.town.beats(connection);
         self.model.heard(id, self.now());
         let seen = self.town.sees(connection);
         let everybody = (0..PEERS).map(peer).filter(|other| *other != id);
-        let should = everybody.map(|other| (other, self.model.shared(id, other))).filter(|(_, rooms)| !rooms.is_empty());
-        let should: Vec<_> = should.map(|(other, rooms)| (other, rooms.into_iter().map(room).collect::<Vec<_>>())).collect();
+        let should = everybody
+            .map(|other| (other, self.model.shared(id, other)))
+            .filter(|(_, rooms)| !rooms.is_empty());
+        let should: Vec<_> = should
+            .map(|(other, rooms)| (other, rooms.into_iter().map(room).collect::<Vec<_>>()))
+            .collect();
         assert_eq!(seen, should, "{id:?} at {:?}", self.now());
     }
 
     /// Time goes by; some use their channels, some say that they are there.
     fn waits(&mut self) {
-        let steps = if self.dice.below(8) == 0 { self.dice.below(300) } else { self.dice.below(20) };
+        let steps = if self.dice.below(8) == 0 {
+            self.dice.below(300)
+        } else {
+            self.dice.below(20)
+        };
         for _ in 0..steps {
-            self.town.wait(Duration::from_millis(100 + self.dice.below(3_000)));
+            self.town
+                .wait(Duration::from_millis(100 + self.dice.below(3_000)));
             self.model.time(self.now());
             for id in (0..PEERS).map(peer) {
                 if self.dice.below(5) == 0 {
@@ -277,17 +358,33 @@ impl Run {
         let late = CHANNEL_IDLE + 2 * Duration::from_secs(60);
         let relay = &self.town;
         let connection = |id: PeerId| self.model.peers[&id].connection.expect("connected");
-        let is_open = |(a, b): (PeerId, PeerId)| relay.node(connection(a)).channels.contains_key(&b);
-        let (open, ended): (Vec<_>, Vec<_>) = self.model.channels.keys().copied().partition(|pair| is_open(*pair));
+        let is_open =
+            |(a, b): (PeerId, PeerId)| relay.node(connection(a)).channels.contains_key(&b);
+        let (open, ended): (Vec<_>, Vec<_>) = self
+            .model
+            .channels
+            .keys()
+            .copied()
+            .partition(|pair| is_open(*pair));
         for pair in ended {
             let used_at = self.model.channels.remove(&pair).expect("listed");
             self.idle += 1;
-            assert!(now >= used_at + CHANNEL_IDLE, "{pair:?} ended after {:?}", now - used_at);
+            assert!(
+                now >= used_at + CHANNEL_IDLE,
+                "{pair:?} ended after {:?}",
+                now - used_at
+            );
         }
         for (a, b) in open {
-            assert!(now < self.model.channels[&(a, b)] + late, "{a:?} and {b:?} have long been idle");
+            assert!(
+                now < self.model.channels[&(a, b)] + late,
+                "{a:?} and {b:?} have long been idle"
+            );
             if self.dice.below(60) == 0 {
-                let name = self.town.node(self.model.peers[&a].connection.expect("connected")).channels[&b];
+                let name = self
+                    .town
+                    .node(self.model.peers[&a].connection.expect("connected"))
+                    .channels[&b];
                 self.town.routes[&name].used.mark();
                 self.model.channels.insert((a, b), now);
             }
@@ -304,24 +401,43 @@ impl Run {
             .into_iter()
             .map(|row| (row.peer, Some(row.state), row.addr, row.rooms, row.heard_at))
             .collect();
-        let model = self
-            .model
-            .peers
-            .iter()
-            .map(|(id, known)| (*id, self.model.state(*id, now), known.addr, known.rooms.len(), known.heard_at));
+        let model = self.model.peers.iter().map(|(id, known)| {
+            (
+                *id,
+                self.model.state(*id, now),
+                known.addr,
+                known.rooms.len(),
+                known.heard_at,
+            )
+        });
         assert_eq!(table, model.collect::<Vec<_>>());
         let mut routes = BTreeSet::new();
         for (id, known) in self.model.peers.iter() {
-            let Some(connection) = known.connection else { continue };
+            let Some(connection) = known.connection else {
+                continue;
+            };
             let node = self.town.node(connection);
             assert_eq!((node.observed, &node.end), (Some(known.addr), &None));
-            let with: Vec<_> = node.channels.keys().map(|other| pair(*id, *other)).collect();
-            let mut should: Vec<_> = self.model.channels.keys().filter(|(a, b)| a == id || b == id).copied().collect();
+            let with: Vec<_> = node
+                .channels
+                .keys()
+                .map(|other| pair(*id, *other))
+                .collect();
+            let mut should: Vec<_> = self
+                .model
+                .channels
+                .keys()
+                .filter(|(a, b)| a == id || b == id)
+                .copied()
+                .collect();
             should.sort_by_key(|(a, b)| if a == id { *b } else { *a });
             assert_eq!(with, should, "channels of {id:?}");
             for (other, name) in &node.channels {
                 let theirs = &self.model.peers[other];
-                let becomes = self.town.node(theirs.connection.expect("connected")).channels[id];
+                let becomes = self
+                    .town
+                    .node(theirs.connection.expect("connected"))
+                    .channels[id];
                 routes.insert((known.addr, *name, theirs.addr, becomes));
             }
         }
@@ -348,9 +464,16 @@ fn the_table_the_rosters_and_the_channels_are_right_through_thousands_of_comings
         }
         let counts = run.town.counts();
         let ended = |code: u32| counts.ended.get(&code).copied().unwrap_or(0);
-        let now = [counts.left, counts.opened, ended(close::REPLACED), ended(close::SILENT), u64::from(run.idle)];
+        let now = [
+            counts.left,
+            counts.opened,
+            ended(close::REPLACED),
+            ended(close::SILENT),
+            u64::from(run.idle),
+        ];
         seen.iter_mut().zip(now).for_each(|(all, now)| *all += now);
     }
-    // Nothing of what the model speaks of was left out: who left, opened, was replaced, fell silent; channels that were idle.
+    // Nothing of what the model speaks of was left out: who left, opened, was replaced, fell
+    // silent; channels that were idle.
     assert!(seen.iter().all(|times| *times >= 4), "{seen:?}");
 }

@@ -10,7 +10,10 @@ use crate::core::{ConnectionId, Input, Limits, PUSH_AFTER, PUSH_EVERY, Pace, ROS
 
 /// Limits for tests in which thousands come from one place.
 fn open() -> Limits {
-    Limits { peers_per_network: 100_000, ..Limits::default() }
+    Limits {
+        peers_per_network: 100_000,
+        ..Limits::default()
+    }
 }
 
 fn town() -> Town {
@@ -19,7 +22,9 @@ fn town() -> Town {
 
 /// This many peers in room 1, from 100 on.
 fn crowd(town: &mut Town, many: u16) -> Vec<ConnectionId> {
-    (100..100 + many).map(|n| town.register(peer(n), &[1])).collect()
+    (100..100 + many)
+        .map(|n| town.register(peer(n), &[1]))
+        .collect()
 }
 
 #[test]
@@ -60,7 +65,11 @@ fn changes_that_come_together_are_told_together_and_not_more_than_once_a_second(
     town.wait_secs(2);
     assert_eq!(town.sees(ann).len(), 30);
     let frames = town.frames(ann);
-    assert!((2..=5).contains(&frames.len()), "{} frames in 3 s", frames.len());
+    assert!(
+        (2..=5).contains(&frames.len()),
+        "{} frames in 3 s",
+        frames.len()
+    );
 }
 
 #[test]
@@ -74,9 +83,17 @@ fn a_heartbeat_is_answered_with_what_changed_since_its_version() {
     town.tell(Input::Down { connection: bob });
     town.register(peer(3), &[1]);
     town.beats(ann);
-    let [frame] = &town.frames(ann)[..] else { panic!("one answer") };
-    let here = RosterChange::Here { peer: peer(3), rooms: vec![room(1)] };
-    assert_eq!((frame.anew, &frame.changes), (false, &vec![RosterChange::Gone { peer: peer(2) }, here]));
+    let [frame] = &town.frames(ann)[..] else {
+        panic!("one answer")
+    };
+    let here = RosterChange::Here {
+        peer: peer(3),
+        rooms: vec![room(1)],
+    };
+    assert_eq!(
+        (frame.anew, &frame.changes),
+        (false, &vec![RosterChange::Gone { peer: peer(2) }, here])
+    );
     // What is on its way already is said again to one who has not got it.
     town.says(ann, ToRelay::Heartbeat(before));
     assert_eq!(town.frames(ann)[0].changes.len(), 2);
@@ -93,7 +110,9 @@ fn one_with_an_unknown_or_an_old_version_is_told_everything_anew() {
     for unknown in [0, u64::MAX, town.node(ann).version + 1] {
         town.frames(ann);
         town.says(ann, ToRelay::Heartbeat(unknown));
-        let [frame] = &town.frames(ann)[..] else { panic!("one answer") };
+        let [frame] = &town.frames(ann)[..] else {
+            panic!("one answer")
+        };
         assert_eq!((frame.anew, frame.changes.len()), (true, 1));
     }
     let old = town.node(ann).version;
@@ -166,8 +185,14 @@ fn a_long_list_takes_several_frames_of_which_the_first_begins_anew() {
     let ann = town.register(peer(1), &[1]);
     town.beats(ann);
     let frames = town.frames(ann);
-    let shape: Vec<_> = frames.iter().map(|frame| (frame.anew, frame.changes.len())).collect();
-    assert_eq!(shape, [(true, CHANGES_MAX), (false, CHANGES_MAX), (false, 50)]);
+    let shape: Vec<_> = frames
+        .iter()
+        .map(|frame| (frame.anew, frame.changes.len()))
+        .collect();
+    assert_eq!(
+        shape,
+        [(true, CHANGES_MAX), (false, CHANGES_MAX), (false, 50)]
+    );
     assert_eq!(town.sees(ann).len(), 450);
 }
 
@@ -178,7 +203,11 @@ fn in_a_crowd_a_thousand_are_listed_and_one_who_goes_makes_place_for_another() {
     let ann = town.register(peer(1), &[1, 2]);
     let bob = town.register(peer(2), &[2]);
     town.wait_secs(30);
-    assert_eq!(town.sees(ann).len(), ROSTER_PEERS_MAX, "Bob and the first 999 of the crowd");
+    assert_eq!(
+        town.sees(ann).len(),
+        ROSTER_PEERS_MAX,
+        "Bob and the first 999 of the crowd"
+    );
     assert_eq!(town.sees(bob), [(peer(1), vec![room(2)])]);
     let first = town.node(ann).roster.contains_key(&peer(100));
     let later = town.node(ann).roster.contains_key(&peer(100 + 1_400));
@@ -195,8 +224,16 @@ fn in_a_crowd_a_thousand_are_listed_and_one_who_goes_makes_place_for_another() {
 
 #[test]
 fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
-    let fast = Pace { every: Duration::from_millis(1), burst: 10_000 };
-    let mut town = Town::new(Limits { registrations: fast, heartbeats: fast, room_changes: fast, ..open() });
+    let fast = Pace {
+        every: Duration::from_millis(1),
+        burst: 10_000,
+    };
+    let mut town = Town::new(Limits {
+        registrations: fast,
+        heartbeats: fast,
+        room_changes: fast,
+        ..open()
+    });
     let observers = [(6_001, vec![1]), (6_002, vec![1, 2]), (6_003, vec![2, 3])];
     let observers = observers.map(|(n, rooms)| (town.register(peer(n), &rooms), rooms));
     let mut here: BTreeMap<PeerId, (ConnectionId, Vec<u8>)> = BTreeMap::new();
@@ -208,7 +245,9 @@ fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
         for _ in 0..many {
             town.now += Duration::from_millis(1);
             let id = peer(u16::try_from(dice.below(2_400)).expect("fits"));
-            let rooms = [vec![1], vec![1, 2], vec![1], vec![2]][usize::try_from(dice.below(4)).expect("few")].clone();
+            let rooms = [vec![1], vec![1, 2], vec![1], vec![2]]
+                [usize::try_from(dice.below(4)).expect("few")]
+            .clone();
             match here.remove(&id) {
                 Some((connection, _)) if dice.below(3) < staying => {
                     town.moves_rooms(connection, &rooms);
@@ -222,39 +261,78 @@ fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
             town.beats(*observer);
             let seen = town.sees(*observer);
             let is_here = |id: &PeerId| here.get(id).map_or(&[][..], |(_, theirs)| theirs);
-            let others = observers.iter().map(|(other, theirs)| (town.id(*other), theirs.as_slice()));
+            let others = observers
+                .iter()
+                .map(|(other, theirs)| (town.id(*other), theirs.as_slice()));
             let others: BTreeMap<_, _> = others.collect();
             for (id, named) in &seen {
                 let theirs = others.get(id).copied().unwrap_or_else(|| is_here(id));
-                let shared: Vec<_> = rooms.iter().filter(|n| theirs.contains(n)).map(|n| room(*n)).collect();
-                assert!(!named.is_empty() && named.iter().all(|name| shared.contains(name)), "{id:?} in round {round}");
+                let shared: Vec<_> = rooms
+                    .iter()
+                    .filter(|n| theirs.contains(n))
+                    .map(|n| room(*n))
+                    .collect();
+                assert!(
+                    !named.is_empty() && named.iter().all(|name| shared.contains(name)),
+                    "{id:?} in round {round}"
+                );
             }
             assert!(seen.len() <= ROSTER_PEERS_MAX);
         }
         // The first observer is in one room, as are the second and many of the crowd.
-        let members = 1 + here.values().filter(|(_, rooms)| rooms.contains(&1)).count();
-        assert_eq!(town.sees(observers[0].0).len(), members.min(ROSTER_PEERS_MAX - 1), "round {round}");
+        let members = 1 + here
+            .values()
+            .filter(|(_, rooms)| rooms.contains(&1))
+            .count();
+        assert_eq!(
+            town.sees(observers[0].0).len(),
+            members.min(ROSTER_PEERS_MAX - 1),
+            "round {round}"
+        );
         sizes.push(members);
     }
-    assert!(sizes[0] > ROSTER_PEERS_MAX + 100 && sizes[79] < ROSTER_PEERS_MAX - 50, "{sizes:?}");
+    assert!(
+        sizes[0] > ROSTER_PEERS_MAX + 100 && sizes[79] < ROSTER_PEERS_MAX - 50,
+        "{sizes:?}"
+    );
 }
 
 #[test]
 fn no_roster_hides_everyone() {
-    let mut town = Town::new(Limits { roster: false, ..Limits::default() });
+    let mut town = Town::new(Limits {
+        roster: false,
+        ..Limits::default()
+    });
     let ann = town.register(peer(1), &[1]);
     town.register(peer(2), &[1]);
     town.wait_secs(2);
-    assert_eq!((town.node(ann).welcome.as_ref().map(|welcome| welcome.roster), town.frames(ann)), (Some(false), vec![]));
+    assert_eq!(
+        (
+            town.node(ann)
+                .welcome
+                .as_ref()
+                .map(|welcome| welcome.roster),
+            town.frames(ann)
+        ),
+        (Some(false), vec![])
+    );
     town.beats(ann);
-    let [frame] = &town.frames(ann)[..] else { panic!("one answer") };
-    assert_eq!((frame.version, frame.anew, &frame.changes), (0, false, &vec![]));
+    let [frame] = &town.frames(ann)[..] else {
+        panic!("one answer")
+    };
+    assert_eq!(
+        (frame.version, frame.anew, &frame.changes),
+        (0, false, &vec![])
+    );
     assert_eq!(town.relay.rooms(), 0);
 }
 
 #[test]
 fn rooms_in_all_have_a_limit() {
-    let mut town = Town::new(Limits { memberships: 4, ..open() });
+    let mut town = Town::new(Limits {
+        memberships: 4,
+        ..open()
+    });
     let ann = town.register(peer(1), &[1, 2, 3]);
     let bob = town.register(peer(2), &[1, 2]);
     assert!(town.end(bob).expect("ended").1.contains("rooms"));
@@ -268,24 +346,44 @@ fn rooms_in_all_have_a_limit() {
 #[test]
 fn ten_thousand_peers_to_whom_nothing_happens_cost_nothing() {
     let mut town = town();
-    let everybody: Vec<_> = (0..10_000).map(|n| town.register(peer(n), &[u8::try_from(n / 50).expect("200 rooms")])).collect();
+    let everybody: Vec<_> = (0..10_000)
+        .map(|n| town.register(peer(n), &[u8::try_from(n / 50).expect("200 rooms")]))
+        .collect();
     town.wait_secs(8);
-    assert!(everybody.iter().all(|connection| town.node(*connection).roster.len() == 49));
+    assert!(
+        everybody
+            .iter()
+            .all(|connection| town.node(*connection).roster.len() == 49)
+    );
     let before = town.counts();
     for _ in 0..3 {
-        everybody.iter().for_each(|connection| town.beats(*connection));
+        everybody
+            .iter()
+            .for_each(|connection| town.beats(*connection));
         town.wait_secs(15);
     }
     let after = town.counts();
-    assert_eq!(after.roster_frames - before.roster_frames, 30_000, "an answer each");
+    assert_eq!(
+        after.roster_frames - before.roster_frames,
+        30_000,
+        "an answer each"
+    );
     assert_eq!(after.roster_changes - before.roster_changes, 0);
-    assert_eq!(after.roster_looks - before.roster_looks, 0, "nobody was looked at");
+    assert_eq!(
+        after.roster_looks - before.roster_looks,
+        0,
+        "nobody was looked at"
+    );
     // One who comes costs what its room costs.
     town.register(peer(10_000), &[7]);
     town.wait_secs(2);
     let newcomer = town.counts();
     assert_eq!(newcomer.roster_changes - after.roster_changes, 50 + 50);
-    assert!(newcomer.roster_looks - after.roster_looks < 4 * 50, "{}", newcomer.roster_looks - after.roster_looks);
+    assert!(
+        newcomer.roster_looks - after.roster_looks < 4 * 50,
+        "{}",
+        newcomer.roster_looks - after.roster_looks
+    );
 }
 
 #[test]
@@ -293,9 +391,15 @@ fn when_everybody_comes_back_at_once_the_lists_follow_over_some_seconds() {
     let mut town = town();
     let everybody = crowd(&mut town, 800);
     let asked = town.counts();
-    everybody.iter().for_each(|connection| town.beats(*connection));
+    everybody
+        .iter()
+        .for_each(|connection| town.beats(*connection));
     let at_once = town.counts().roster_changes - asked.roster_changes;
     assert!(at_once < 800 * 400, "{at_once} changes at once");
     town.wait_secs(10);
-    assert!(everybody.iter().all(|connection| town.node(*connection).roster.len() == 799));
+    assert!(
+        everybody
+            .iter()
+            .all(|connection| town.node(*connection).roster.len() == 799)
+    );
 }

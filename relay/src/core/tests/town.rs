@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
-use hobnob_protocol::relay::{ChannelEnd, FromRelay, OpenRefusal, Roster, RosterChange, ToRelay, Welcome};
+use hobnob_protocol::relay::{
+    ChannelEnd, FromRelay, OpenRefusal, Roster, RosterChange, ToRelay, Welcome,
+};
 use hobnob_protocol::{ConversationId, PeerId};
 
 use crate::core::{ConnectionId, Counts, Input, Limits, Output, Relay, Row, State};
@@ -42,7 +44,11 @@ impl Node {
             FromRelay::Ended { channel, why } => {
                 let before = self.channels.len();
                 self.channels.retain(|_, mine| *mine != channel);
-                assert_eq!(self.channels.len() + 1, before, "{channel:?} ended and was not there");
+                assert_eq!(
+                    self.channels.len() + 1,
+                    before,
+                    "{channel:?} ended and was not there"
+                );
                 self.ended.push((channel, why));
             }
             FromRelay::Observed(addr) => self.observed = Some(addr),
@@ -85,7 +91,15 @@ impl Town {
     pub(super) fn new(limits: Limits) -> Self {
         let relay = Relay::new(limits, [7; 32]);
         let (nodes, routes, latest) = Default::default();
-        Self { relay, now: Duration::from_secs(1_000), nodes, routes, latest, next: 1, calls: 0 }
+        Self {
+            relay,
+            now: Duration::from_secs(1_000),
+            nodes,
+            routes,
+            latest,
+            next: 1,
+            calls: 0,
+        }
     }
 
     pub(super) fn tell(&mut self, input: Input) {
@@ -96,19 +110,32 @@ impl Town {
     fn drain(&mut self) {
         while let Some(output) = self.relay.poll_output() {
             match output {
-                Output::Say(connection, frame) => self.nodes.entry(connection).or_default().hear(frame),
+                Output::Say(connection, frame) => {
+                    self.nodes.entry(connection).or_default().hear(frame)
+                }
                 Output::End(connection, code, reason) => {
-                    let before = self.nodes.entry(connection).or_default().end.replace((code, reason));
+                    let before = self
+                        .nodes
+                        .entry(connection)
+                        .or_default()
+                        .end
+                        .replace((code, reason));
                     assert!(before.is_none(), "ended twice");
                 }
                 Output::Call(connection, token) => {
                     self.calls += 1;
-                    let called = FromRelay::Called { token, from: Some(self.calls) };
+                    let called = FromRelay::Called {
+                        token,
+                        from: Some(self.calls),
+                    };
                     self.nodes.entry(connection).or_default().hear(called);
                 }
                 Output::Route(Update::Set(route)) => drop(self.routes.insert(route.channel, route)),
                 Output::Route(Update::Remove(channel)) => {
-                    assert!(self.routes.remove(&channel).is_some(), "{channel:?} was no route");
+                    assert!(
+                        self.routes.remove(&channel).is_some(),
+                        "{channel:?} was no route"
+                    );
                 }
             }
         }
@@ -122,7 +149,10 @@ impl Town {
             self.now = self.now.max(at);
             self.tell(Input::Timeout);
             wakes += 1;
-            assert!(wakes < 1_000_000, "the relay wants to be woken again and again at {at:?}");
+            assert!(
+                wakes < 1_000_000,
+                "the relay wants to be woken again and again at {at:?}"
+            );
         }
         self.now = until;
     }
@@ -136,7 +166,12 @@ impl Town {
         self.next += 1;
         self.nodes.insert(connection, Node::default());
         let addr = addr.parse().expect("an address");
-        self.tell(Input::Registered { connection, peer, addr, rooms: rooms.iter().map(|n| room(*n)).collect() });
+        self.tell(Input::Registered {
+            connection,
+            peer,
+            addr,
+            rooms: rooms.iter().map(|n| room(*n)).collect(),
+        });
         self.latest.insert(peer, connection);
         connection
     }
@@ -157,7 +192,10 @@ impl Town {
     }
 
     pub(super) fn moves_rooms(&mut self, connection: ConnectionId, rooms: &[u8]) {
-        self.says(connection, ToRelay::Rooms(rooms.iter().map(|n| room(*n)).collect()));
+        self.says(
+            connection,
+            ToRelay::Rooms(rooms.iter().map(|n| room(*n)).collect()),
+        );
     }
 
     pub(super) fn node(&self, connection: ConnectionId) -> &Node {
@@ -170,12 +208,19 @@ impl Town {
 
     /// Whose connection this is.
     pub(super) fn id(&self, connection: ConnectionId) -> PeerId {
-        self.latest.iter().find(|(_, latest)| **latest == connection).map(|(peer, _)| *peer).expect("it is the latest")
+        self.latest
+            .iter()
+            .find(|(_, latest)| **latest == connection)
+            .map(|(peer, _)| *peer)
+            .expect("it is the latest")
     }
 
     /// With what code and sentence a connection was ended, if it was.
     pub(super) fn end(&self, connection: ConnectionId) -> Option<(u32, &str)> {
-        self.node(connection).end.as_ref().map(|(code, reason)| (*code, reason.as_str()))
+        self.node(connection)
+            .end
+            .as_ref()
+            .map(|(code, reason)| (*code, reason.as_str()))
     }
 
     /// Whom this node sees, and in which rooms.
@@ -201,7 +246,10 @@ impl Town {
 
     /// The routes that there are: who is forwarded to whom.
     pub(super) fn forwards(&self) -> BTreeSet<(SocketAddr, ChannelId, SocketAddr, ChannelId)> {
-        self.routes.values().map(|route| (route.from, route.channel, route.to, route.becomes)).collect()
+        self.routes
+            .values()
+            .map(|route| (route.from, route.channel, route.to, route.becomes))
+            .collect()
     }
 }
 

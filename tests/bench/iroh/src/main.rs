@@ -1,7 +1,9 @@
-//! iroh's relay and two iroh end points that reach each other only through it, for `scripts/bench relay`.
+//! iroh's relay and two iroh end points that reach each other only through it, for `scripts/bench
+//! relay`.
 //!
-//! `relay` prints its URL and runs until its input ends. `pair URL` connects two end points, then answers lines: `bulk BYTES` with
-//! the seconds that it took until all were there, `echo COUNT BYTES` with the median of the round trips in microseconds.
+//! `relay` prints its URL and runs until its input ends. `pair URL` connects two end points, then
+//! answers lines: `bulk BYTES` with the seconds that it took until all were there, `echo COUNT
+//! BYTES` with the median of the round trips in microseconds.
 
 use std::time::Instant;
 
@@ -28,7 +30,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn relay(lines: &mut Lines<BufReader<Stdin>>) -> anyhow::Result<()> {
-    let server = iroh_relay::server::Server::spawn(iroh_relay::server::testing::server_config()).await?;
+    let server =
+        iroh_relay::server::Server::spawn(iroh_relay::server::testing::server_config()).await?;
     println!("https://{}", server.https_addr().context("it has TLS")?);
     while lines.next_line().await?.is_some() {}
     Ok(())
@@ -37,7 +40,14 @@ async fn relay(lines: &mut Lines<BufReader<Stdin>>) -> anyhow::Result<()> {
 async fn pair(lines: &mut Lines<BufReader<Stdin>>, url: RelayUrl) -> anyhow::Result<()> {
     let (ann, bob) = (endpoint(&url).await?, endpoint(&url).await?);
     let to = EndpointAddr::new(bob.id()).with_relay_url(url);
-    let accepting = async { anyhow::Ok(bob.accept().await.context("bob's end point is closed")?.await?) };
+    let accepting = async {
+        anyhow::Ok(
+            bob.accept()
+                .await
+                .context("bob's end point is closed")?
+                .await?,
+        )
+    };
     let (near, far) = tokio::join!(ann.connect(to, ALPN), accepting);
     let (near, far) = (near?, far?);
     tokio::spawn(answer(far));
@@ -45,7 +55,9 @@ async fn pair(lines: &mut Lines<BufReader<Stdin>>, url: RelayUrl) -> anyhow::Res
     while let Some(line) = lines.next_line().await? {
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["bulk", bytes] => println!("{}", bulk(&near, bytes.parse()?).await?),
-            ["echo", count, bytes] => println!("{}", echo(&near, count.parse()?, bytes.parse()?).await?),
+            ["echo", count, bytes] => {
+                println!("{}", echo(&near, count.parse()?, bytes.parse()?).await?)
+            }
             _ => bail!("not a command: {line}"),
         }
     }
@@ -65,7 +77,8 @@ async fn endpoint(url: &RelayUrl) -> anyhow::Result<Endpoint> {
     Ok(endpoint)
 }
 
-/// Answers each stream as its first byte asks: the echo of each message, or one byte when all has come.
+/// Answers each stream as its first byte asks: the echo of each message, or one byte when all has
+/// come.
 async fn answer(connection: Connection) -> anyhow::Result<()> {
     loop {
         let (mut send, mut recv) = connection.accept_bi().await?;
@@ -94,9 +107,14 @@ async fn echo_back(mut send: SendStream, mut recv: RecvStream, bytes: usize) -> 
     }
 }
 
-async fn open(connection: &Connection, what: u8, size: u64) -> anyhow::Result<(SendStream, RecvStream)> {
+async fn open(
+    connection: &Connection,
+    what: u8,
+    size: u64,
+) -> anyhow::Result<(SendStream, RecvStream)> {
     let (mut send, recv) = connection.open_bi().await?;
-    send.write_all(&[&[what][..], &size.to_be_bytes()].concat()).await?;
+    send.write_all(&[&[what][..], &size.to_be_bytes()].concat())
+        .await?;
     Ok((send, recv))
 }
 

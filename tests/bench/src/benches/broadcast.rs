@@ -18,7 +18,11 @@ const LISTENERS: usize = 20;
 const BYTES: usize = 200;
 
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
-    let (rounds, ours_count, theirs_count) = (plan.pick(3, 8), plan.pick(500, 3000), plan.pick(5000, 20_000));
+    let (rounds, ours_count, theirs_count) = (
+        plan.pick(3, 8),
+        plan.pick(500, 3000),
+        plan.pick(5000, 20_000),
+    );
     let mut lobby = Lobby::new(&plan.folder("lobby")?).await?;
     let dir = plan.folder("mosquitto")?;
     let mut mosquitto = plan.rival(Mosquitto::start(&dir, LISTENERS)).await;
@@ -36,7 +40,9 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             Ok(many(LISTENERS * theirs_count) / begun.elapsed().as_secs_f64())
         }
     });
-    contest.run(report, async || lobby.say(ours_count).await, theirs).await?;
+    contest
+        .run(report, async || lobby.say(ours_count).await, theirs)
+        .await?;
     for node in &lobby.nodes {
         node.shutdown().await;
     }
@@ -60,7 +66,10 @@ impl Lobby {
             nodes.push(node);
         }
         for node in &nodes {
-            while here(node).await?.is_none_or(|lobby| lobby.here.len() < LISTENERS) {
+            while here(node)
+                .await?
+                .is_none_or(|lobby| lobby.here.len() < LISTENERS)
+            {
                 tokio::task::block_in_place(|| pause(std::time::Duration::from_millis(20)));
             }
         }
@@ -72,7 +81,12 @@ impl Lobby {
     async fn say(&mut self, count: usize) -> anyhow::Result<f64> {
         let before: Vec<usize> = self.readers.iter().map(Reader::count).collect();
         let begun = Stopwatch::start();
-        let say = |node: Node| async move { Ok(node.broadcast(RoomName::lobby(), nodes::text(BYTES)).await?.id) };
+        let say = |node: Node| async move {
+            Ok(node
+                .broadcast(RoomName::lobby(), nodes::text(BYTES))
+                .await?
+                .id)
+        };
         let ids = nodes::say_all(&self.nodes[0], count, say).await?;
         for (reader, before) in self.readers.iter().zip(before) {
             reader.has(before + count).await;
@@ -85,5 +99,9 @@ impl Lobby {
 }
 
 async fn here(node: &Node) -> anyhow::Result<Option<RoomInfo>> {
-    Ok(node.rooms().await?.into_iter().find(|room| room.name == RoomName::lobby()))
+    Ok(node
+        .rooms()
+        .await?
+        .into_iter()
+        .find(|room| room.name == RoomName::lobby()))
 }

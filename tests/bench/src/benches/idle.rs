@@ -1,6 +1,8 @@
-//! Two machines whose nodes have a session and nothing to say: what crosses the wire, both directions together.
+//! Two machines whose nodes have a session and nothing to say: what crosses the wire, both
+//! directions together.
 //!
-//! Counted by nftables where packets leave each machine: whole IP packets. ARP, neighbour discovery and group reports are the system's.
+//! Counted by nftables where packets leave each machine: whole IP packets. ARP, neighbour discovery
+//! and group reports are the system's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,7 +40,9 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let lab = plan.lab()?;
     let time = plan.pick(Duration::from_secs(20), Duration::from_secs(120));
     let quiet = Couple::new(lab, &["--no-mdns"]);
-    quiet.ann.tells(format!("{}:4626", quiet.bob.machine().ipv4()), "hi");
+    quiet
+        .ann
+        .tells(format!("{}:4626", quiet.bob.machine().ipv4()), "hi");
     let open = Couple::new(lab, &[]);
     open.ann.sees(&open.bob);
     open.bob.sees(&open.ann);
@@ -50,13 +54,31 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let a_day = DAY / begun.elapsed().as_secs_f64() / 1e6;
     let [quiet, open] = [0, 1].map(|which| after[which].since(&before[which]));
     let mut say = |what: &str, bytes: f64, aim: Option<Aim>| -> anyhow::Result<()> {
-        report.line(what, "MB/day", Samples::new(vec![bytes * a_day]).context("one value")?, None, aim);
+        report.line(
+            what,
+            "MB/day",
+            Samples::new(vec![bytes * a_day]).context("one value")?,
+            None,
+            aim,
+        );
         Ok(())
     };
-    say("hobnob, a session without mDNS, IP packets both ways", quiet.quic.bytes, Some(Aim::AtMost(1.5)))?;
+    say(
+        "hobnob, a session without mDNS, IP packets both ways",
+        quiet.quic.bytes,
+        Some(Aim::AtMost(1.5)),
+    )?;
     say("the same, UDP payload", quiet.quic.payload, None)?;
-    say("hobnob, a session with mDNS on, IP packets both ways", open.quic.bytes, Some(Aim::AtMost(1.5)))?;
-    say("mDNS of both nodes, IP packets; its queries get rarer by the hour", open.mdns.bytes, None)?;
+    say(
+        "hobnob, a session with mDNS on, IP packets both ways",
+        open.quic.bytes,
+        Some(Aim::AtMost(1.5)),
+    )?;
+    say(
+        "mDNS of both nodes, IP packets; its queries get rarer by the hour",
+        open.mdns.bytes,
+        None,
+    )?;
     Ok(())
 }
 
@@ -83,7 +105,9 @@ impl Couple {
         let switch = lab.switch();
         let [ann, bob] = ["ann", "bob"].map(|name| {
             let machine = switch.machine(name);
-            machine.run_with("nft", &["-f", "-"], &BTreeMap::new(), RULES).expect(0);
+            machine
+                .run_with("nft", &["-f", "-"], &BTreeMap::new(), RULES)
+                .expect(0);
             machine.up(name, arguments)
         });
         Self { ann, bob }
@@ -92,9 +116,18 @@ impl Couple {
     fn traffic(&self) -> anyhow::Result<Traffic> {
         let mut traffic = Traffic::default();
         for machine in [self.ann.machine(), self.bob.machine()] {
-            for (name, header) in [("quic4", 28.0), ("quic6", 48.0), ("mdns4", 28.0), ("mdns6", 48.0)] {
+            for (name, header) in [
+                ("quic4", 28.0),
+                ("quic6", 48.0),
+                ("mdns4", 28.0),
+                ("mdns6", 48.0),
+            ] {
                 let (packets, bytes) = counter(machine, name)?;
-                let sum = if name.starts_with("quic") { &mut traffic.quic } else { &mut traffic.mdns };
+                let sum = if name.starts_with("quic") {
+                    &mut traffic.quic
+                } else {
+                    &mut traffic.mdns
+                };
                 sum.bytes += bytes;
                 sum.payload += bytes - packets * header;
             }
@@ -105,17 +138,32 @@ impl Couple {
 
 impl Traffic {
     fn since(&self, before: &Self) -> Self {
-        let minus = |a: Bytes, b: Bytes| Bytes { bytes: a.bytes - b.bytes, payload: a.payload - b.payload };
-        Self { quic: minus(self.quic, before.quic), mdns: minus(self.mdns, before.mdns) }
+        let minus = |a: Bytes, b: Bytes| Bytes {
+            bytes: a.bytes - b.bytes,
+            payload: a.payload - b.payload,
+        };
+        Self {
+            quic: minus(self.quic, before.quic),
+            mdns: minus(self.mdns, before.mdns),
+        }
     }
 }
 
 /// Packets and bytes.
 fn counter(machine: &Machine, name: &str) -> anyhow::Result<(f64, f64)> {
-    let said = machine.run("nft", &["--json", "list", "counter", "inet", "bench", name]).expect(0);
+    let said = machine
+        .run("nft", &["--json", "list", "counter", "inet", "bench", name])
+        .expect(0);
     let said: Value = serde_json::from_str(&said.stdout)?;
     let list = said["nftables"].as_array().context("nft lists nothing")?;
-    let counter = list.iter().find_map(|item| item.get("counter")).context("nft lists no counter")?;
-    let number = |what: &str| counter[what].as_f64().with_context(|| format!("a counter without {what}"));
+    let counter = list
+        .iter()
+        .find_map(|item| item.get("counter"))
+        .context("nft lists no counter")?;
+    let number = |what: &str| {
+        counter[what]
+            .as_f64()
+            .with_context(|| format!("a counter without {what}"))
+    };
     Ok((number("packets")?, number("bytes")?))
 }

@@ -1,10 +1,10 @@
 //! What the library costs: a message is on disk by a call, or by a line through the local socket.
 
+use hobnob::protocol::RoomName;
+use hobnob::{Config, DeliveryState};
 use hobnob_control::Home;
 use hobnob_control::attach::attach;
 use hobnob_control::wire::{BodyFields, Command, Patience, SentLine, Text};
-use hobnob::protocol::RoomName;
-use hobnob::{Config, DeliveryState};
 
 use super::median_us;
 use crate::nodes;
@@ -20,7 +20,11 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     // Each has a node of its own, since one that has a socket is the socket's.
     let node = nodes::start(&dir, "ann").await?;
     let home = Home::at(&dir.join("bob"))?;
-    let config = Config { listen: Some("127.0.0.1:0".parse()?), mdns: false, ..Config::new(home.data_dir()) };
+    let config = Config {
+        listen: Some("127.0.0.1:0".parse()?),
+        mdns: false,
+        ..Config::new(home.data_dir())
+    };
     let attached = attach(&home, || config).await?;
     let (body, room) = (nodes::text(BYTES), RoomName::lobby());
     let contest = Contest {
@@ -31,16 +35,41 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         aim: Aim::AtMost(1.0),
     };
     let by_call = async || {
-        let say = async || node.broadcast(room.clone(), body.clone()).await.map(drop).map_err(Into::into);
+        let say = async || {
+            node.broadcast(room.clone(), body.clone())
+                .await
+                .map(drop)
+                .map_err(Into::into)
+        };
         median_us(times, say).await
     };
     let by_line = async || {
-        let patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
-        let line = || Command::Broadcast { room: Text(room.clone()), body: BodyFields::from(body.clone()), patience };
-        let say = async || attached.client.ask::<SentLine>(line()).await.map(drop).map_err(Into::into);
+        let patience = Patience {
+            wait: DeliveryState::Queued,
+            timeout_ms: 0,
+        };
+        let line = || Command::Broadcast {
+            room: Text(room.clone()),
+            body: BodyFields::from(body.clone()),
+            patience,
+        };
+        let say = async || {
+            attached
+                .client
+                .ask::<SentLine>(line())
+                .await
+                .map(drop)
+                .map_err(Into::into)
+        };
         median_us(times, say).await
     };
-    contest.run(report, by_call, anyhow::Result::<_, &mut anyhow::Error>::Ok(by_line)).await?;
+    contest
+        .run(
+            report,
+            by_call,
+            anyhow::Result::<_, &mut anyhow::Error>::Ok(by_line),
+        )
+        .await?;
     attached.finish().await;
     node.shutdown().await;
     Ok(())

@@ -28,20 +28,38 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         rounds,
         aim: Aim::AtLeast(2.0),
     };
-    let rival = theirs.as_mut().map(|theirs| async move || theirs.one_way(Acks::Each).await);
-    one_way.run(report, async || ours.one_way().await, rival).await?;
+    let rival = theirs
+        .as_mut()
+        .map(|theirs| async move || theirs.one_way(Acks::Each).await);
+    one_way
+        .run(report, async || ours.one_way().await, rival)
+        .await?;
     if let Ok(theirs) = &mut theirs {
         let lazy = alone(rounds, async || theirs.one_way(Acks::Hundredth).await).await?;
         report.figure("JetStream, the consumer acks every hundredth", "/s", lazy);
     }
-    let both_ways =
-        Contest { ours: "hobnob, both ways at once, both together", theirs: "JetStream, two authors, two consumers", ..one_way };
-    let rival = theirs.as_mut().map(|theirs| async move || theirs.both_ways().await);
-    both_ways.run(report, async || ours.both_ways().await, rival).await?;
+    let both_ways = Contest {
+        ours: "hobnob, both ways at once, both together",
+        theirs: "JetStream, two authors, two consumers",
+        ..one_way
+    };
+    let rival = theirs
+        .as_mut()
+        .map(|theirs| async move || theirs.both_ways().await);
+    both_ways
+        .run(report, async || ours.both_ways().await, rival)
+        .await?;
     if let Some(indexing) = Samples::new(std::mem::take(&mut ours.indexing)) {
-        report.figure("hobnob, taking a message into both search indices, afterwards", "µs", indexing);
+        report.figure(
+            "hobnob, taking a message into both search indices, afterwards",
+            "µs",
+            indexing,
+        );
     }
-    eprintln!("  events that came faster than a reader took them: {}", ours.readers.iter().map(Reader::missed).sum::<usize>());
+    eprintln!(
+        "  events that came faster than a reader took them: {}",
+        ours.readers.iter().map(Reader::missed).sum::<usize>()
+    );
     ours.ann.shutdown().await;
     ours.bob.shutdown().await;
     Ok(())
@@ -60,7 +78,13 @@ impl Ours {
     async fn new(dir: &Path, count: usize) -> anyhow::Result<Self> {
         let (ann, bob) = nodes::pair(dir).await?;
         let readers = [Reader::of(&ann), Reader::of(&bob)];
-        Ok(Self { ann, bob, readers, count, indexing: Vec::new() })
+        Ok(Self {
+            ann,
+            bob,
+            readers,
+            count,
+            indexing: Vec::new(),
+        })
     }
 
     async fn one_way(&mut self) -> anyhow::Result<f64> {
@@ -78,7 +102,10 @@ impl Ours {
         let half = self.count / 2;
         let heard = self.readers.each_ref().map(Reader::count);
         let begun = Stopwatch::start();
-        let (there, back) = tokio::join!(say(&self.ann, self.bob.id(), half), say(&self.bob, self.ann.id(), half));
+        let (there, back) = tokio::join!(
+            say(&self.ann, self.bob.id(), half),
+            say(&self.bob, self.ann.id(), half)
+        );
         for (reader, heard) in self.readers.iter().zip(heard) {
             reader.has(heard + half).await;
         }
@@ -92,13 +119,17 @@ impl Ours {
     async fn index(&mut self, messages: usize) -> anyhow::Result<()> {
         let begun = Stopwatch::start();
         nodes::index(&[&self.ann, &self.bob]).await?;
-        self.indexing.push(begun.elapsed().as_secs_f64() * 1e6 / many(messages));
+        self.indexing
+            .push(begun.elapsed().as_secs_f64() * 1e6 / many(messages));
         Ok(())
     }
 }
 
 async fn say(from: &Node, to: PeerId, count: usize) -> anyhow::Result<Vec<hobnob::MessageId>> {
-    nodes::say_all(from, count, move |node| async move { Ok(node.send(Target::Id(to), nodes::text(BYTES)).await?.id) }).await
+    nodes::say_all(from, count, move |node| async move {
+        Ok(node.send(Target::Id(to), nodes::text(BYTES)).await?.id)
+    })
+    .await
 }
 
 struct Theirs {
@@ -115,7 +146,13 @@ impl Theirs {
         let each = server.subject("each", Acks::Each).await?;
         let back = server.subject("back", Acks::Each).await?;
         let hundredth = server.subject("hundredth", Acks::Hundredth).await?;
-        Ok(Self { _server: server, each, back, hundredth, count })
+        Ok(Self {
+            _server: server,
+            each,
+            back,
+            hundredth,
+            count,
+        })
     }
 
     async fn one_way(&mut self, acks: Acks) -> anyhow::Result<f64> {
@@ -131,7 +168,10 @@ impl Theirs {
     async fn both_ways(&mut self) -> anyhow::Result<f64> {
         let half = self.count / 2;
         let begun = Stopwatch::start();
-        let (each, back) = (self.each.pass(half, BYTES, Acks::Each), self.back.pass(half, BYTES, Acks::Each));
+        let (each, back) = (
+            self.each.pass(half, BYTES, Acks::Each),
+            self.back.pass(half, BYTES, Acks::Each),
+        );
         tokio::try_join!(each, back)?;
         Ok(many(2 * half) / begun.elapsed().as_secs_f64())
     }

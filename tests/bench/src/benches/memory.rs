@@ -59,12 +59,23 @@ async fn measure(dir: &std::path::Path) -> anyhow::Result<[f64; 5]> {
     for peer in &peers {
         peer.shutdown().await;
     }
-    Ok([alone, one, all, shared, (all - one) / super::many(PEERS - 1)])
+    Ok([
+        alone,
+        one,
+        all,
+        shared,
+        (all - one) / super::many(PEERS - 1),
+    ])
 }
 
 fn kib(process: u32, file: &str, key: &str) -> anyhow::Result<f64> {
     let said = std::fs::read_to_string(format!("/proc/{process}/{file}"))?;
-    let line = said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     let number = line.and_then(|line| line.trim().strip_suffix("kB"));
-    Ok(number.with_context(|| format!("no {key} of process {process}"))?.trim().parse()?)
+    Ok(number
+        .with_context(|| format!("no {key} of process {process}"))?
+        .trim()
+        .parse()?)
 }

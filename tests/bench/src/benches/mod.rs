@@ -29,15 +29,19 @@ pub(crate) struct Bench {
     pub(crate) about: &'static str,
     /// Whether it needs the network lab.
     pub(crate) in_lab: bool,
-    /// Whether it has no place in the short form, unless it is named: it takes minutes, and rivals that take minutes to build.
+    /// Whether it has no place in the short form, unless it is named: it takes minutes, and rivals
+    /// that take minutes to build.
     pub(crate) long: bool,
     work: fn(&Plan, &mut Report) -> anyhow::Result<()>,
 }
 
 impl Bench {
-    /// Whether a name on the command line means this: its own, or the beginning of it up to a hyphen.
+    /// Whether a name on the command line means this: its own, or the beginning of it up to a
+    /// hyphen.
     pub(crate) fn is_called(&self, name: &str) -> bool {
-        self.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        self.name
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 
     pub(crate) fn run(&self, plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -110,7 +114,13 @@ pub(crate) const ALL: &[Bench] = &[
         long: false,
         work: newcomer::run,
     },
-    Bench { name: "idle", about: "what a session costs when nobody says anything", in_lab: true, long: false, work: idle::run },
+    Bench {
+        name: "idle",
+        about: "what a session costs when nobody says anything",
+        in_lab: true,
+        long: false,
+        work: idle::run,
+    },
     Bench {
         name: "memory",
         about: "memory of an idle node, and of each session",
@@ -153,13 +163,27 @@ pub(crate) const ALL: &[Bench] = &[
         long: true,
         work: |plan, report| block_on(relay::crowd::run(plan, report)),
     },
-    Bench { name: "start", about: "from starting the program until it listens", in_lab: false, long: false, work: start::run },
-    Bench { name: "size", about: "the size of the program", in_lab: false, long: false, work: start::size },
+    Bench {
+        name: "start",
+        about: "from starting the program until it listens",
+        in_lab: false,
+        long: false,
+        work: start::run,
+    },
+    Bench {
+        name: "size",
+        about: "the size of the program",
+        in_lab: false,
+        long: false,
+        work: start::size,
+    },
 ];
 
 /// A runtime for each, so that nothing of one bench goes on in the next.
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let done = runtime.block_on(async { tokio::time::timeout(LIMIT, work).await });
     runtime.shutdown_timeout(Duration::from_secs(5));
     done.context("it hangs")?

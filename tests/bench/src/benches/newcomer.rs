@@ -9,7 +9,10 @@ use crate::stats::Samples;
 
 pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let office = plan.lab()?.switch();
-    let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
+    let (ann, bob) = (
+        office.machine("ann").up("ann", &[]),
+        office.machine("bob").up("bob", &[]),
+    );
     ann.sees(&bob);
     bob.sees(&ann);
     let machine = office.machine("cat");

@@ -38,12 +38,18 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         median
     };
     let commit = async || median_us(times, async || table.commit(&[7; BYTES])).await;
-    let theirs = echo
-        .as_mut()
-        .map(|echo| async move || Ok(2.0 * commit().await? + median_us(times, async || echo.round_trip().await).await?));
+    let theirs = echo.as_mut().map(|echo| {
+        async move || {
+            Ok(2.0 * commit().await? + median_us(times, async || echo.round_trip().await).await?)
+        }
+    });
     contest.run(report, ours, theirs).await?;
     anyhow::ensure!(reader.count() > 0, "bob heard nothing");
-    report.figure("one of these commits, p50", "µs", alone(rounds, commit).await?);
+    report.figure(
+        "one of these commits, p50",
+        "µs",
+        alone(rounds, commit).await?,
+    );
     ann.shutdown().await;
     bob.shutdown().await;
     Ok(())

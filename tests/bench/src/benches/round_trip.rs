@@ -1,15 +1,16 @@
-//! A frame to a peer and back: what hobnob's socket, endpoint and session cost beside quinn as it comes.
+//! A frame to a peer and back: what hobnob's socket, endpoint and session cost beside quinn as it
+//! comes.
 
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use hobnob_core::SessionId;
 use hobnob::net::endpoint::{Accepted, Endpoint};
 use hobnob::net::session::{Session, SessionEvent, SessionEventKind, greet};
 use hobnob::net::socket;
 use hobnob::protocol::frame::Profile;
 use hobnob::protocol::{ConversationId, Frame, Hello, SecretKey, VERSION};
+use hobnob_core::SessionId;
 use hobnob_tests::lab::Stopwatch;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -33,10 +34,19 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         aim: Aim::AtMost(1.5),
     };
     let ours = async || median_us(times, async || pair.echo(&frame).await).await;
-    let theirs = echo.as_mut().map(|echo| async move || median_us(times, async || echo.round_trip().await).await);
+    let theirs = echo
+        .as_mut()
+        .map(|echo| async move || median_us(times, async || echo.round_trip().await).await);
     contest.run(report, ours, theirs).await?;
-    let pings = alone(rounds, async || median_us(times, async || pair.ping().await).await).await?;
-    report.figure("hobnob ping and pong, answered by the session, p50", "µs", pings);
+    let pings = alone(rounds, async || {
+        median_us(times, async || pair.ping().await).await
+    })
+    .await?;
+    report.figure(
+        "hobnob ping and pong, answered by the session, p50",
+        "µs",
+        pings,
+    );
     Ok(())
 }
 
@@ -44,7 +54,10 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
 const PREFIX: usize = 4;
 
 /// The median of so many times, in microseconds.
-pub(crate) async fn median_us(times: usize, mut once: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+pub(crate) async fn median_us(
+    times: usize,
+    mut once: impl AsyncFnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
     let mut each = Vec::with_capacity(times);
     for _ in 0..times {
         let begun = Stopwatch::start();
@@ -54,7 +67,8 @@ pub(crate) async fn median_us(times: usize, mut once: impl AsyncFnMut() -> anyho
     Ok(Samples::new(each).context("no times")?.median())
 }
 
-/// Two sessions that are each other's ends. The far one gives back every frame, as an engine would: from its own task.
+/// Two sessions that are each other's ends. The far one gives back every frame, as an engine would:
+/// from its own task.
 struct Pair {
     near: Session,
     events: mpsc::Receiver<SessionEvent>,
@@ -67,8 +81,10 @@ impl Pair {
         let (bob, mut incoming, bound) = endpoint(2)?;
         let (dialed, accepted) = tokio::join!(ann.dial(bound, None, LIMIT), incoming.recv());
         let accepted = accepted.context("bob's endpoint is closed")?;
-        let (a, b) =
-            tokio::join!(greet(dialed?, true, |_| hello(), LIMIT), greet(accepted.connection, false, |_| hello(), LIMIT));
+        let (a, b) = tokio::join!(
+            greet(dialed?, true, |_| hello(), LIMIT),
+            greet(accepted.connection, false, |_| hello(), LIMIT)
+        );
         let tasks = TaskTracker::new();
         let (near_events, events) = mpsc::channel(256);
         let (far_events, mut far) = mpsc::channel(256);
@@ -82,7 +98,11 @@ impl Pair {
                 }
             }
         });
-        Ok(Self { near, events, _endpoints: [ann, bob] })
+        Ok(Self {
+            near,
+            events,
+            _endpoints: [ann, bob],
+        })
     }
 
     async fn echo(&mut self, frame: &Bytes) -> anyhow::Result<()> {
@@ -97,7 +117,13 @@ impl Pair {
 
     async fn hear(&mut self) -> anyhow::Result<Frame> {
         loop {
-            match self.events.recv().await.context("the session's task is gone")?.kind {
+            match self
+                .events
+                .recv()
+                .await
+                .context("the session's task is gone")?
+                .kind
+            {
                 SessionEventKind::Frame(frame) => return Ok(frame),
                 SessionEventKind::Ended(ended) => bail!("the session ended: {ended}"),
                 SessionEventKind::Pinged
@@ -111,12 +137,21 @@ impl Pair {
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn endpoint(seed: u8) -> anyhow::Result<(Endpoint, mpsc::Receiver<Accepted>, std::net::SocketAddr)> {
+fn endpoint(
+    seed: u8,
+) -> anyhow::Result<(Endpoint, mpsc::Receiver<Accepted>, std::net::SocketAddr)> {
     let (bound, _) = socket::bind(Some("127.0.0.1:0".parse()?))?;
     let (endpoint, incoming) = Endpoint::new(&bound, &SecretKey::from_seed([seed; 32]))?;
     Ok((endpoint, incoming, bound.local_addr))
 }
 
 fn hello() -> Hello {
-    Hello { version: VERSION, features: 0, instance: 1, started_at_ms: 2, clock_ms: 2, profile: Profile::default() }
+    Hello {
+        version: VERSION,
+        features: 0,
+        instance: 1,
+        started_at_ms: 2,
+        clock_ms: 2,
+        profile: Profile::default(),
+    }
 }

@@ -28,15 +28,27 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
             }
         }
     }
-    report.figure("hobnob up, until it listens, in a new home", "ms", Samples::new(new).context("no rounds")?);
-    report.figure("in a home that it knows", "ms", Samples::new(known).context("no rounds")?);
+    report.figure(
+        "hobnob up, until it listens, in a new home",
+        "ms",
+        Samples::new(new).context("no rounds")?,
+    );
+    report.figure(
+        "in a home that it knows",
+        "ms",
+        Samples::new(known).context("no rounds")?,
+    );
     Ok(())
 }
 
 pub(crate) fn size(_: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let bytes = std::fs::metadata(hobnob_binary())?.len();
     let mib = f64::from(u32::try_from(bytes / 1024)?) / 1024.0;
-    report.figure("the hobnob binary, as released", "MiB", Samples::new(vec![mib]).context("one value")?);
+    report.figure(
+        "the hobnob binary, as released",
+        "MiB",
+        Samples::new(vec![mib]).context("one value")?,
+    );
     Ok(())
 }
 
@@ -58,11 +70,20 @@ impl Program {
             .stderr(Stdio::null())
             .spawn()?;
         let out = process.stdout.take().context("piped above")?;
-        let mut program = Self { process, listening: Value::Null };
+        let mut program = Self {
+            process,
+            listening: Value::Null,
+        };
         let mut lines = BufReader::new(out).lines();
-        program.listening = serde_json::from_str(&lines.next().context("hobnob up said nothing")??)?;
-        anyhow::ensure!(program.listening["event"] == "listening", "instead of listening: {}", program.listening);
-        // Whatever else it says is of no interest, but its pipe must not fill. Ends with the program.
+        program.listening =
+            serde_json::from_str(&lines.next().context("hobnob up said nothing")??)?;
+        anyhow::ensure!(
+            program.listening["event"] == "listening",
+            "instead of listening: {}",
+            program.listening
+        );
+        // Whatever else it says is of no interest, but its pipe must not fill. Ends with the
+        // program.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(program)
     }
@@ -73,11 +94,16 @@ impl Program {
 
     /// Where it listens.
     pub(super) fn address(&self) -> anyhow::Result<&str> {
-        self.listening["addrs"][0].as_str().context("a node that listens nowhere")
+        self.listening["addrs"][0]
+            .as_str()
+            .context("a node that listens nowhere")
     }
 
     fn terminate(mut self) -> anyhow::Result<()> {
-        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).context("a process id is a positive i32")?;
+        let id = i32::try_from(self.process.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("a process id is a positive i32")?;
         kill_process(id, Signal::TERM)?;
         self.process.wait()?;
         Ok(())

@@ -1,4 +1,5 @@
-//! A peer's socket: what quinn sends to [`FAR`] travels as channel frames through the relay, the rest as it is.
+//! A peer's socket: what quinn sends to [`FAR`] travels as channel frames through the relay, the
+//! rest as it is.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -14,7 +15,8 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 
 /// Where quinn believes the peer at the other end of the channel to be.
-pub(crate) const FAR: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(240, 0, 0, 1), 1));
+pub(crate) const FAR: SocketAddr =
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(240, 0, 0, 1), 1));
 
 /// As the relay's.
 const KERNEL_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -33,7 +35,8 @@ pub(crate) struct Bare {
     /// Whether channel frames are taken here, and not handed to quinn.
     pub(crate) on: AtomicBool,
     pub(crate) frames: AtomicU64,
-    /// A frame of this length begins, after its header, with the nanoseconds of this clock at which it was sent.
+    /// A frame of this length begins, after its header, with the nanoseconds of this clock at which
+    /// it was sent.
     pub(crate) timed: usize,
     pub(crate) clock: Stopwatch,
     pub(crate) latencies: Mutex<Vec<u64>>,
@@ -49,7 +52,8 @@ impl Carrier {
         let buffers = socket2::SockRef::from(&socket);
         buffers.set_send_buffer_size(KERNEL_BUFFER_BYTES)?;
         buffers.set_recv_buffer_size(KERNEL_BUFFER_BYTES)?;
-        let _only_for_root = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, KERNEL_BUFFER_BYTES);
+        let _only_for_root =
+            rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, KERNEL_BUFFER_BYTES);
         let inner = TokioRuntime.wrap_udp_socket(socket)?;
         let bare = Bare {
             on: AtomicBool::new(false),
@@ -58,7 +62,13 @@ impl Carrier {
             clock: Stopwatch::start(),
             latencies: Mutex::default(),
         };
-        Ok(Arc::new(Self { inner, relay, channel: OnceLock::new(), scratch: Mutex::default(), bare }))
+        Ok(Arc::new(Self {
+            inner,
+            relay,
+            channel: OnceLock::new(),
+            scratch: Mutex::default(),
+            bare,
+        }))
     }
 
     /// From now on [`FAR`] is at the other end of this channel.
@@ -69,12 +79,20 @@ impl Carrier {
 
     /// Sends frames as they are, as one.
     pub(crate) fn send_bare(&self, frames: &[u8], each: usize) -> io::Result<()> {
-        let transmit = Transmit { destination: self.relay, ecn: None, contents: frames, segment_size: Some(each), src_ip: None };
+        let transmit = Transmit {
+            destination: self.relay,
+            ecn: None,
+            contents: frames,
+            segment_size: Some(each),
+            src_ip: None,
+        };
         self.inner.try_send(&transmit)
     }
 
     fn wrap(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let Some(channel) = self.channel.get() else { return Ok(()) };
+        let Some(channel) = self.channel.get() else {
+            return Ok(());
+        };
         let size = transmit.segment_size.unwrap_or(transmit.contents.len());
         let mut scratch = self.scratch.lock().expect("nobody panics with this");
         scratch.clear();
@@ -116,11 +134,17 @@ impl Carrier {
 impl Bare {
     fn take(&self, batch: &[u8], stride: usize) {
         let frames = batch.chunks(stride).filter(|frame| frame[0] == CHANNEL);
-        self.frames.fetch_add(frames.clone().count() as u64, Ordering::Release);
+        self.frames
+            .fetch_add(frames.clone().count() as u64, Ordering::Release);
         for frame in frames.filter(|frame| frame.len() == self.timed) {
-            let sent = frame[CHANNEL_HEADER..CHANNEL_HEADER + 8].try_into().expect("eight bytes");
+            let sent = frame[CHANNEL_HEADER..CHANNEL_HEADER + 8]
+                .try_into()
+                .expect("eight bytes");
             let took = self.now().saturating_sub(u64::from_be_bytes(sent));
-            self.latencies.lock().expect("nobody panics with this").push(took);
+            self.latencies
+                .lock()
+                .expect("nobody panics with this")
+                .push(took);
         }
     }
 
@@ -135,10 +159,19 @@ impl AsyncUdpSocket for Carrier {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        if transmit.destination == FAR { self.wrap(transmit) } else { self.inner.try_send(transmit) }
+        if transmit.destination == FAR {
+            self.wrap(transmit)
+        } else {
+            self.inner.try_send(transmit)
+        }
     }
 
-    fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
         let received = ready!(self.inner.poll_recv(cx, bufs, meta))?;
         for (buf, meta) in bufs.iter_mut().zip(meta).take(received) {
             self.unwrap(buf, meta);

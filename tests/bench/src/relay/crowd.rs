@@ -1,4 +1,5 @@
-//! Thousands of peers that are registered and say nothing but heartbeats. Each has its own identity; some share a socket.
+//! Thousands of peers that are registered and say nothing but heartbeats. Each has its own
+//! identity; some share a socket.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -51,20 +52,30 @@ impl Crowd {
             let mut seed = [9; 32];
             seed[..8].copy_from_slice(&(peer as u64).to_be_bytes());
             let credentials = Credentials::new(&SecretKey::from_seed(seed));
-            let mut config = ClientConfig::new(credentials.client_config(Some(relay), ALPN_RELAY).crypto);
+            let mut config =
+                ClientConfig::new(credentials.client_config(Some(relay), ALPN_RELAY).crypto);
             config.transport_config(Arc::clone(&transport));
             config
         });
-        Ok(Self { relay: addr, configs: configs.collect(), endpoints, here: Vec::new() })
+        Ok(Self {
+            relay: addr,
+            configs: configs.collect(),
+            endpoints,
+            here: Vec::new(),
+        })
     }
 
-    /// All come at once; who is turned away comes again, after a while of his own. Says how many seconds it took until the last
-    /// one was welcome.
+    /// All come at once; who is turned away comes again, after a while of his own. Says how many
+    /// seconds it took until the last one was welcome.
     pub(crate) async fn comes(&mut self) -> anyhow::Result<f64> {
         let begun = Stopwatch::start();
         let mut coming = JoinSet::new();
         for (number, config) in self.configs.iter().enumerate() {
-            let (endpoint, config, addr) = (self.endpoints[number / PER_SOCKET].clone(), config.clone(), self.relay);
+            let (endpoint, config, addr) = (
+                self.endpoints[number / PER_SOCKET].clone(),
+                config.clone(),
+                self.relay,
+            );
             coming.spawn(async move {
                 let mut tries = 0;
                 loop {
@@ -72,13 +83,18 @@ impl Crowd {
                     let registering = async { Control::register(dialing.await?).await };
                     match tokio::time::timeout(DIAL_LIMIT, registering).await {
                         Ok(Ok(control)) => return Ok(control),
-                        Ok(Err(error)) if tries == TRIES => return Err(error.context("turned away each time")),
+                        Ok(Err(error)) if tries == TRIES => {
+                            return Err(error.context("turned away each time"));
+                        }
                         Err(_) if tries == TRIES => bail!("the relay does not answer"),
                         Ok(Err(_)) | Err(_) => tries += 1,
                     }
                     // As good as random: nobody else has this number.
                     let share = ((number * TRIES + tries) as f64 * 0.618_033_988_75).fract();
-                    tokio::time::sleep(AGAIN_WITHIN.mul_f64(share * f64::from(1 << tries.min(4)) / 2.0)).await;
+                    tokio::time::sleep(
+                        AGAIN_WITHIN.mul_f64(share * f64::from(1 << tries.min(4)) / 2.0),
+                    )
+                    .await;
                 }
             });
         }
@@ -88,7 +104,9 @@ impl Crowd {
             }
             anyhow::Ok(())
         };
-        tokio::time::timeout(LIMIT, everybody).await.context("not all peers get in")??;
+        tokio::time::timeout(LIMIT, everybody)
+            .await
+            .context("not all peers get in")??;
         Ok(begun.elapsed().as_secs_f64())
     }
 
@@ -96,18 +114,26 @@ impl Crowd {
     pub(crate) async fn beats(&mut self, over: Duration) -> anyhow::Result<()> {
         let (begun, count) = (Stopwatch::start(), self.here.len());
         for (number, control) in self.here.iter_mut().enumerate() {
-            control.say(&ToRelay::Heartbeat(0)).await.context("a peer was sent away")?;
+            control
+                .say(&ToRelay::Heartbeat(0))
+                .await
+                .context("a peer was sent away")?;
             let due = over.mul_f64(number as f64 / count as f64);
             tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
         }
-        ensure!(begun.elapsed() < over * 2, "this machine can't say the heartbeats in time");
+        ensure!(
+            begun.elapsed() < over * 2,
+            "this machine can't say the heartbeats in time"
+        );
         Ok(())
     }
 
     /// All are gone, without a word: the relay does not know.
     pub(crate) fn vanishes(&mut self) -> anyhow::Result<()> {
         self.here.clear();
-        self.endpoints = (0..self.endpoints.len()).map(endpoint).collect::<anyhow::Result<_>>()?;
+        self.endpoints = (0..self.endpoints.len())
+            .map(endpoint)
+            .collect::<anyhow::Result<_>>()?;
         Ok(())
     }
 }
@@ -118,7 +144,12 @@ fn endpoint(number: usize) -> anyhow::Result<Endpoint> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::new(127, 0, network, 1), 0))?;
     let buffers = socket2::SockRef::from(&socket);
     buffers.set_recv_buffer_size(1024 * 1024)?;
-    Ok(Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))?)
+    Ok(Endpoint::new(
+        EndpointConfig::default(),
+        None,
+        socket,
+        Arc::new(TokioRuntime),
+    )?)
 }
 
 /// As small as can be: the clients are in the same memory.

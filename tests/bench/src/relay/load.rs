@@ -1,4 +1,5 @@
-//! Load on a relay: frames that are no QUIC, as many a second as asked for, between peers that are registered.
+//! Load on a relay: frames that are no QUIC, as many a second as asked for, between peers that are
+//! registered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,7 +34,8 @@ pub(crate) struct Load {
 pub(crate) struct Offer {
     pub(crate) frames_per_second: f64,
     pub(crate) time: Duration,
-    /// Frames that the generator gives to the system as one; of two channels in turn, so that the relay must send each by itself.
+    /// Frames that the generator gives to the system as one; of two channels in turn, so that the
+    /// relay must send each by itself.
     pub(crate) at_once: usize,
     /// Whether a message of 64 bytes goes along each millisecond, which is timed.
     pub(crate) timed: bool,
@@ -65,7 +67,10 @@ impl Load {
     /// Three peers, whose identities begin with this number.
     pub(crate) async fn new(relay: &Relay, seed: u8) -> anyhow::Result<Self> {
         let mut sender = Peer::join(relay, seed).await?;
-        let mut listeners = [Peer::join(relay, seed + 1).await?, Peer::join(relay, seed + 2).await?];
+        let mut listeners = [
+            Peer::join(relay, seed + 1).await?,
+            Peer::join(relay, seed + 2).await?,
+        ];
         let mut channels = Vec::new();
         for listener in &mut listeners {
             channels.push(sender.open(listener).await?[0]);
@@ -74,19 +79,30 @@ impl Load {
         }
         sender.rest();
         let channels = channels.try_into().ok().context("two channels")?;
-        Ok(Self { sender, channels, listeners })
+        Ok(Self {
+            sender,
+            channels,
+            listeners,
+        })
     }
 
     /// Sends as asked for and waits until no more arrives.
     pub(crate) async fn offer(&self, offer: Offer) -> anyhow::Result<Outcome> {
         let before = self.arrived();
         for listener in &self.listeners {
-            listener.carrier.bare.latencies.lock().expect("nobody panics with this").clear();
+            listener
+                .carrier
+                .bare
+                .latencies
+                .lock()
+                .expect("nobody panics with this")
+                .clear();
         }
         let (carrier, channels) = (self.sender.carrier.clone(), self.channels);
         let clock = self.listeners[0].carrier.clone();
         let begun = Stopwatch::start();
-        let sent = tokio::task::spawn_blocking(move || send(&carrier, channels, &clock, offer)).await?;
+        let sent =
+            tokio::task::spawn_blocking(move || send(&carrier, channels, &clock, offer)).await?;
         let seconds = begun.elapsed().as_secs_f64();
         let mut seen = self.arrived();
         loop {
@@ -97,13 +113,28 @@ impl Load {
             }
             seen = now;
         }
-        let taken = std::mem::take(&mut *self.listeners[0].carrier.bare.latencies.lock().expect("nobody panics with this"));
+        let taken = std::mem::take(
+            &mut *self.listeners[0]
+                .carrier
+                .bare
+                .latencies
+                .lock()
+                .expect("nobody panics with this"),
+        );
         let latencies = taken.into_iter().map(|nanos| nanos as f64 / 1e3).collect();
-        Ok(Outcome { sent, arrived: seen - before, seconds, latencies })
+        Ok(Outcome {
+            sent,
+            arrived: seen - before,
+            seconds,
+            latencies,
+        })
     }
 
     fn arrived(&self) -> u64 {
-        self.listeners.iter().map(|listener| listener.carrier.bare.frames.load(Ordering::Acquire)).sum()
+        self.listeners
+            .iter()
+            .map(|listener| listener.carrier.bare.frames.load(Ordering::Acquire))
+            .sum()
     }
 }
 
@@ -111,7 +142,13 @@ impl Load {
 fn send(carrier: &Carrier, channels: [ChannelId; 2], clock: &Arc<Carrier>, offer: Offer) -> u64 {
     let frames = channels.map(|channel| [&channel.header()[..], &[7; INNER]].concat());
     let each = frames[0].len();
-    let batch: Vec<u8> = frames.iter().cycle().take(offer.at_once.next_multiple_of(2)).flatten().copied().collect();
+    let batch: Vec<u8> = frames
+        .iter()
+        .cycle()
+        .take(offer.at_once.next_multiple_of(2))
+        .flatten()
+        .copied()
+        .collect();
     let batches: Vec<&[u8]> = batch.chunks(each * offer.at_once).collect();
     let mut timed = vec![7; TIMED];
     timed[..CHANNEL_HEADER].copy_from_slice(&channels[0].header());
@@ -120,7 +157,8 @@ fn send(carrier: &Carrier, channels: [ChannelId; 2], clock: &Arc<Carrier>, offer
         let elapsed = begun.elapsed();
         let due = elapsed.as_secs_f64() * offer.frames_per_second;
         for batch in batches.iter().cycle() {
-            // What has not been sent in a while is given up: a generator that is late must not make a burst.
+            // What has not been sent in a while is given up: a generator that is late must not make
+            // a burst.
             if sent as f64 >= due || begun.elapsed() > elapsed + 10 * TICK {
                 break;
             }
@@ -131,7 +169,8 @@ fn send(carrier: &Carrier, channels: [ChannelId; 2], clock: &Arc<Carrier>, offer
         }
         if offer.timed && elapsed.as_millis() >= messages {
             messages = elapsed.as_millis() + 1;
-            timed[CHANNEL_HEADER..CHANNEL_HEADER + 8].copy_from_slice(&clock.bare.now().to_be_bytes());
+            timed[CHANNEL_HEADER..CHANNEL_HEADER + 8]
+                .copy_from_slice(&clock.bare.now().to_be_bytes());
             sent += u64::from(carrier.send_bare(&timed, TIMED).is_ok());
         }
         pause(TICK);

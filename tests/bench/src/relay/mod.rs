@@ -1,4 +1,5 @@
-//! Our end of the relay's benches: a relay that is the program itself, and peers that speak just enough to it.
+//! Our end of the relay's benches: a relay that is the program itself, and peers that speak just
+//! enough to it.
 
 mod carrier;
 mod crowd;
@@ -43,17 +44,39 @@ impl Relay {
 
     fn start_at(home: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
         std::fs::create_dir_all(home)?;
-        let program = std::env::var_os("HOBNOB_BIN").context("HOBNOB_BIN names the program: run scripts/bench")?;
+        let program = std::env::var_os("HOBNOB_BIN")
+            .context("HOBNOB_BIN names the program: run scripts/bench")?;
         let mut command = Command::new(program);
-        command.arg("--home").arg(home).args(["--listen", &listen.to_string(), "--json", "relay"]);
+        command
+            .arg("--home")
+            .arg(home)
+            .args(["--listen", &listen.to_string(), "--json", "relay"]);
         let log = std::fs::File::create(home.join("log"))?;
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut line)?;
-        let said: Value = serde_json::from_str(&line).with_context(|| format!("the relay does not come up: {line:?}"))?;
-        let text = |value: &Value| value.as_str().map(str::to_owned).with_context(|| format!("in {line:?}"));
-        let (id, addr) = (text(&said["relay"])?.parse()?, text(&said["addrs"][0])?.parse()?);
-        Ok(Self { child, home: home.to_owned(), id, addr })
+        let said: Value = serde_json::from_str(&line)
+            .with_context(|| format!("the relay does not come up: {line:?}"))?;
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map(str::to_owned)
+                .with_context(|| format!("in {line:?}"))
+        };
+        let (id, addr) = (
+            text(&said["relay"])?.parse()?,
+            text(&said["addrs"][0])?.parse()?,
+        );
+        Ok(Self {
+            child,
+            home: home.to_owned(),
+            id,
+            addr,
+        })
     }
 
     /// Its process.
@@ -69,7 +92,10 @@ impl Relay {
     /// Memory that it has now, in KiB.
     pub(crate) fn memory(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
@@ -92,7 +118,11 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end meanwhile.
         let stat = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        nanos += stat.split(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        nanos += stat
+            .split(' ')
+            .next()
+            .and_then(|n| n.parse::<u64>().ok())
+            .unwrap_or(0);
     }
     Ok(Duration::from_nanos(nanos))
 }

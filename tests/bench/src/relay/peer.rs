@@ -10,7 +10,10 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
 use hobnob_protocol::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{PeerId, SecretKey};
-use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig, TokioRuntime};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig,
+    TokioRuntime,
+};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 
@@ -47,8 +50,18 @@ impl Control {
     /// Registers on a fresh connection to a relay, and is welcomed.
     pub(crate) async fn register(connection: Connection) -> anyhow::Result<Self> {
         let (send, recv) = connection.open_bi().await?;
-        let mut control = Self { send, recv, buffer: BytesMut::new(), codec: LengthDelimitedCodec::new() };
-        control.say(&ToRelay::Register(Register { version: VERSION, ..Register::default() })).await?;
+        let mut control = Self {
+            send,
+            recv,
+            buffer: BytesMut::new(),
+            codec: LengthDelimitedCodec::new(),
+        };
+        control
+            .say(&ToRelay::Register(Register {
+                version: VERSION,
+                ..Register::default()
+            }))
+            .await?;
         match control.hear().await? {
             FromRelay::Welcome(_) => Ok(control),
             other => bail!("no welcome, but {other:?}"),
@@ -66,7 +79,11 @@ impl Control {
             if let Some(bytes) = self.codec.decode(&mut self.buffer)? {
                 return Ok(FromRelay::decode(&bytes)?);
             }
-            let chunk = self.recv.read_chunk(64 * 1024, true).await?.context("the relay ended the control stream")?;
+            let chunk = self
+                .recv
+                .read_chunk(64 * 1024, true)
+                .await?
+                .context("the relay ended the control stream")?;
             self.buffer.extend_from_slice(&chunk.bytes);
         }
     }
@@ -106,16 +123,33 @@ impl Peer {
         config.grease_quic_bit(false);
         let server = ServerConfig::with_crypto(credentials.server_config(ALPN));
         let socket = carrier.clone();
-        let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))?;
+        let endpoint = Endpoint::new_with_abstract_socket(
+            config,
+            Some(server),
+            socket,
+            Arc::new(TokioRuntime),
+        )?;
         let dial = ClientConfig::new(credentials.client_config(Some(relay.id), ALPN_RELAY).crypto);
-        let connection = endpoint.connect_with(dial, relay.addr, SERVER_NAME)?.await?;
+        let connection = endpoint
+            .connect_with(dial, relay.addr, SERVER_NAME)?
+            .await?;
         let control = Some(Control::register(connection).await?);
-        Ok(Self { id: key.id(), carrier, credentials, endpoint, control, beating: None })
+        Ok(Self {
+            id: key.id(),
+            carrier,
+            credentials,
+            endpoint,
+            control,
+            beating: None,
+        })
     }
 
     /// Has the relay open a channel between two peers, and keeps both alive from then on.
     pub(crate) async fn open(&mut self, other: &mut Peer) -> anyhow::Result<[ChannelId; 2]> {
-        let (ours, theirs) = (self.control.as_mut().context("used")?, other.control.as_mut().context("used")?);
+        let (ours, theirs) = (
+            self.control.as_mut().context("used")?,
+            other.control.as_mut().context("used")?,
+        );
         ours.say(&ToRelay::Open(other.id)).await?;
         let (here, there) = tokio::join!(ours.opened(other.id), theirs.opened(self.id));
         let channels = [here?, there?];
@@ -155,11 +189,25 @@ impl Pair {
         ann.rest();
         bob.rest();
         let dial = ClientConfig::new(ann.credentials.client_config(Some(bob.id), ALPN).crypto);
-        let accepting = async { anyhow::Ok(bob.endpoint.accept().await.context("bob's endpoint is closed")?.await?) };
-        let (near, far) = tokio::join!(ann.endpoint.connect_with(dial, FAR, SERVER_NAME)?, accepting);
+        let accepting = async {
+            anyhow::Ok(
+                bob.endpoint
+                    .accept()
+                    .await
+                    .context("bob's endpoint is closed")?
+                    .await?,
+            )
+        };
+        let (near, far) = tokio::join!(
+            ann.endpoint.connect_with(dial, FAR, SERVER_NAME)?,
+            accepting
+        );
         // Ends with the connection.
         tokio::spawn(streams::answer(far?));
-        Ok(Self { near: near?, _peers: [ann, bob] })
+        Ok(Self {
+            near: near?,
+            _peers: [ann, bob],
+        })
     }
 
     /// Seconds until so many bytes were there.

@@ -8,7 +8,8 @@ use tokio::io::AsyncReadExt;
 /// Bytes written at once.
 const PIECE: usize = 64 * 1024;
 
-/// Answers each stream as its first byte asks: the echo of each message, or one byte when all has come.
+/// Answers each stream as its first byte asks: the echo of each message, or one byte when all has
+/// come.
 pub(super) async fn answer(connection: Connection) -> anyhow::Result<()> {
     loop {
         let (mut send, mut recv) = connection.accept_bi().await?;
@@ -37,9 +38,14 @@ async fn echo_back(mut send: SendStream, mut recv: RecvStream, bytes: usize) -> 
     }
 }
 
-async fn open(connection: &Connection, what: u8, size: u64) -> anyhow::Result<(SendStream, RecvStream)> {
+async fn open(
+    connection: &Connection,
+    what: u8,
+    size: u64,
+) -> anyhow::Result<(SendStream, RecvStream)> {
     let (mut send, recv) = connection.open_bi().await?;
-    send.write_all(&[&[what][..], &size.to_be_bytes()].concat()).await?;
+    send.write_all(&[&[what][..], &size.to_be_bytes()].concat())
+        .await?;
     Ok((send, recv))
 }
 

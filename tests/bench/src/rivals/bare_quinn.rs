@@ -1,4 +1,5 @@
-//! quinn as it comes, with the TLS provider that hobnob has: one stream, and every message comes back.
+//! quinn as it comes, with the TLS provider that hobnob has: one stream, and every message comes
+//! back.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,7 +34,13 @@ impl Echo {
         client.set_default_client_config(to_dial);
         let connection = client.connect(server.local_addr()?, NAME)?.await?;
         let (send, recv) = connection.open_bi().await?;
-        Ok(Self { send, recv, message: vec![7; bytes], _client: (client, connection), _server: server })
+        Ok(Self {
+            send,
+            recv,
+            message: vec![7; bytes],
+            _client: (client, connection),
+            _server: server,
+        })
     }
 
     /// There and back.
@@ -61,9 +68,22 @@ impl Bulk {
         let mut client = Endpoint::client(any)?;
         client.set_default_client_config(to_dial);
         let dialed = async { anyhow::Ok(client.connect(server.local_addr()?, NAME)?.await?) };
-        let accepted = async { anyhow::Ok(server.accept().await.context("the endpoint is closed")?.await?) };
+        let accepted = async {
+            anyhow::Ok(
+                server
+                    .accept()
+                    .await
+                    .context("the endpoint is closed")?
+                    .await?,
+            )
+        };
         let (connection, arriving) = tokio::try_join!(dialed, accepted)?;
-        Ok(Self { file: file.to_owned(), connection, arriving, _endpoints: [client, server] })
+        Ok(Self {
+            file: file.to_owned(),
+            connection,
+            arriving,
+            _endpoints: [client, server],
+        })
     }
 
     /// Sends the file into this folder.
@@ -104,7 +124,11 @@ const BULK_BYTES: usize = 256 * 1024;
 const NAME: &str = "bench.invalid";
 
 async fn answer(server: &Endpoint, bytes: usize) -> anyhow::Result<()> {
-    let connection = server.accept().await.context("the endpoint is closed")?.await?;
+    let connection = server
+        .accept()
+        .await
+        .context("the endpoint is closed")?
+        .await?;
     let (mut send, mut recv) = connection.accept_bi().await?;
     let mut message = vec![0; bytes];
     loop {
@@ -120,5 +144,8 @@ fn configs() -> anyhow::Result<(ServerConfig, ClientConfig)> {
     let server = ServerConfig::with_single_cert(vec![certificate.clone()], key.into())?;
     let mut roots = RootCertStore::empty();
     roots.add(certificate)?;
-    Ok((server, ClientConfig::with_root_certificates(Arc::new(roots))?))
+    Ok((
+        server,
+        ClientConfig::with_root_certificates(Arc::new(roots))?,
+    ))
 }

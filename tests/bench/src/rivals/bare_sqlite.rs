@@ -10,20 +10,27 @@ pub(crate) struct Table(Connection);
 impl Table {
     pub(crate) fn new(file: &Path) -> anyhow::Result<Self> {
         let conn = Connection::open(file)?;
-        let mode: String = conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+        let mode: String =
+            conn.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
         anyhow::ensure!(mode == "wal", "no write-ahead log, only {mode}");
         conn.pragma_update(None, "synchronous", "full")?;
         conn.pragma_update(None, "cache_size", -16 * 1024)?;
         conn.pragma_update(None, "wal_autocheckpoint", 4096)?;
         conn.execute_batch("CREATE TABLE entries (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL)")?;
-        // As after some use: the log has its size, so that no commit waits for the file system to make it longer.
-        conn.execute("INSERT INTO entries (bytes) VALUES (zeroblob(?1))", [20 * 1024 * 1024])?;
+        // As after some use: the log has its size, so that no commit waits for the file system to
+        // make it longer.
+        conn.execute(
+            "INSERT INTO entries (bytes) VALUES (zeroblob(?1))",
+            [20 * 1024 * 1024],
+        )?;
         Ok(Self(conn))
     }
 
     /// One row, on disk when this returns.
     pub(crate) fn commit(&self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.0.prepare_cached("INSERT INTO entries (bytes) VALUES (?1)")?.execute([bytes])?;
+        self.0
+            .prepare_cached("INSERT INTO entries (bytes) VALUES (?1)")?
+            .execute([bytes])?;
         Ok(())
     }
 }

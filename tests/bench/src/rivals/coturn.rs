@@ -1,4 +1,5 @@
-//! coturn, a TURN relay, with the load generator that comes with it, which sends from client to client: over two hops.
+//! coturn, a TURN relay, with the load generator that comes with it, which sends from client to
+//! client: over two hops.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
@@ -19,31 +20,96 @@ const CLIENTS: usize = 20;
 impl Coturn {
     pub(crate) async fn start(dir: &Path) -> anyhow::Result<Self> {
         // The server can't be asked for any free port: take one that was free just now.
-        let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
         let mut command = Command::new("turnserver");
-        command.args(["-L", "127.0.0.1", "-E", "127.0.0.1", "-p", &port.to_string(), "--allow-loopback-peers", "-n"]);
-        command.args(["--no-tls", "--no-dtls", "--no-tcp", "--no-cli", "-a", "-u", "u:p", "-r", "bench", "--log-file=stdout"]);
-        command.arg("--pidfile").arg(dir.join("pid")).arg("-b").arg(dir.join("db"));
+        command.args([
+            "-L",
+            "127.0.0.1",
+            "-E",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "--allow-loopback-peers",
+            "-n",
+        ]);
+        command.args([
+            "--no-tls",
+            "--no-dtls",
+            "--no-tcp",
+            "--no-cli",
+            "-a",
+            "-u",
+            "u:p",
+            "-r",
+            "bench",
+            "--log-file=stdout",
+        ]);
+        command
+            .arg("--pidfile")
+            .arg(dir.join("pid"))
+            .arg("-b")
+            .arg(dir.join("db"));
         let server = Server::start(&mut command, "coturn", dir.join("log"))?;
-        let says =
-            async || std::fs::read_to_string(dir.join("log")).ok()?.contains("Relay ports initialization done").then_some(());
+        let says = async || {
+            std::fs::read_to_string(dir.join("log"))
+                .ok()?
+                .contains("Relay ports initialization done")
+                .then_some(())
+        };
         server.comes_up(says).await?;
         Ok(Self { server, port })
     }
 
-    /// Sends about so many messages of this length between clients. Says how much processor time the server used for each that
-    /// arrived, in microseconds.
+    /// Sends about so many messages of this length between clients. Says how much processor time
+    /// the server used for each that arrived, in microseconds.
     pub(crate) async fn cpu_per_message(&self, count: usize, bytes: usize) -> anyhow::Result<f64> {
         let before = crate::relay::cpu(self.server.id())?;
         let mut client = tokio::process::Command::new("turnutils_uclient");
-        client.args(["-u", "u", "-w", "p", "-y", "-c", "-z", "1", "-p", &self.port.to_string()]);
-        client.args(["-n", &(count / CLIENTS).to_string(), "-m", &CLIENTS.to_string(), "-l", &bytes.to_string(), "127.0.0.1"]);
-        let said = client.kill_on_drop(true).output().await.context("no turnutils_uclient: apt-get install coturn")?;
-        let said = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
-        let arrived = said.lines().filter_map(|line| line.rsplit_once("tot_recv_msgs=")).next_back();
-        let arrived = arrived.and_then(|(_, n)| n.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok());
+        client.args([
+            "-u",
+            "u",
+            "-w",
+            "p",
+            "-y",
+            "-c",
+            "-z",
+            "1",
+            "-p",
+            &self.port.to_string(),
+        ]);
+        client.args([
+            "-n",
+            &(count / CLIENTS).to_string(),
+            "-m",
+            &CLIENTS.to_string(),
+            "-l",
+            &bytes.to_string(),
+            "127.0.0.1",
+        ]);
+        let said = client
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("no turnutils_uclient: apt-get install coturn")?;
+        let said = String::from_utf8_lossy(&said.stdout).into_owned()
+            + &String::from_utf8_lossy(&said.stderr);
+        let arrived = said
+            .lines()
+            .filter_map(|line| line.rsplit_once("tot_recv_msgs="))
+            .next_back();
+        let arrived = arrived.and_then(|(_, n)| {
+            n.split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse::<usize>()
+                .ok()
+        });
         let arrived = arrived.context("turnutils_uclient says nothing of messages")?;
-        ensure!(arrived * 10 > count * 9, "only {arrived} of {count} messages came through coturn");
+        ensure!(
+            arrived * 10 > count * 9,
+            "only {arrived} of {count} messages came through coturn"
+        );
         Ok((crate::relay::cpu(self.server.id())? - before).as_secs_f64() * 1e6 / arrived as f64)
     }
 }

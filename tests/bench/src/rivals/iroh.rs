@@ -27,7 +27,10 @@ impl Iroh {
         let mut relay = Program::start(&program, &["relay"])?;
         let url = relay.line().await?;
         let mut pair = Program::start(&program, &["pair", &url])?;
-        ensure!(pair.line().await? == "ready", "iroh's end points did not meet");
+        ensure!(
+            pair.line().await? == "ready",
+            "iroh's end points did not meet"
+        );
         Ok(Self { relay, pair })
     }
 
@@ -50,7 +53,12 @@ impl Iroh {
 impl Program {
     fn start(program: &PathBuf, arguments: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
         let mut child = command.spawn()?;
         let says = BufReader::new(child.stdout.take().context("a pipe")?).lines();
         let hears = child.stdin.take().context("a pipe")?;
@@ -58,7 +66,10 @@ impl Program {
     }
 
     async fn line(&mut self) -> anyhow::Result<String> {
-        self.says.next_line().await?.context("iroh's part has ended")
+        self.says
+            .next_line()
+            .await?
+            .context("iroh's part has ended")
     }
 
     async fn ask(&mut self, what: &str) -> anyhow::Result<f64> {

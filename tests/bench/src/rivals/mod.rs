@@ -1,4 +1,5 @@
-//! What hobnob is measured against. The clients are as small as their protocols allow, so that it is the servers that are slow.
+//! What hobnob is measured against. The clients are as small as their protocols allow, so that it
+//! is the servers that are slow.
 
 pub(crate) mod bare_quinn;
 pub(crate) mod bare_sqlite;

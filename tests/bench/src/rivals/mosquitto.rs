@@ -26,7 +26,8 @@ struct Heard {
     more: Notify,
 }
 
-/// Messages that the slowest listener may be behind: QoS 0 would drop some beyond what sockets hold.
+/// Messages that the slowest listener may be behind: QoS 0 would drop some beyond what sockets
+/// hold.
 const AHEAD: usize = 500;
 
 const TOPIC: &[u8] = b"lobby";
@@ -48,12 +49,20 @@ impl Mosquitto {
         for listener in 0..listeners {
             heard.push(listen(address, listener).await?);
         }
-        Ok(Self { _server: server, speaker, heard })
+        Ok(Self {
+            _server: server,
+            speaker,
+            heard,
+        })
     }
 
     /// Says so many messages to all and waits until all have them.
     pub(crate) async fn say(&mut self, count: usize, bytes: usize) -> anyhow::Result<()> {
-        let before: Vec<usize> = self.heard.iter().map(|heard| heard.messages.load(Ordering::Relaxed)).collect();
+        let before: Vec<usize> = self
+            .heard
+            .iter()
+            .map(|heard| heard.messages.load(Ordering::Relaxed))
+            .collect();
         let message = packet(0x30, &[&string(TOPIC)[..], &vec![b'x'; bytes]].concat());
         let mut said = 0;
         while said < count {
@@ -61,7 +70,11 @@ impl Mosquitto {
             self.speaker.write_all(&message.repeat(some)).await?;
             said += some;
             // Half of what was said may still be on its way when more is said.
-            let due = if said == count { count } else { said - some / 2 };
+            let due = if said == count {
+                count
+            } else {
+                said - some / 2
+            };
             for (heard, before) in self.heard.iter().zip(&before) {
                 heard.has(before + due).await;
             }
@@ -81,16 +94,29 @@ impl Heard {
 /// Debian keeps it where only root's path leads.
 fn found() -> &'static str {
     let usual = "/usr/sbin/mosquitto";
-    if Path::new(usual).exists() { usual } else { "mosquitto" }
+    if Path::new(usual).exists() {
+        usual
+    } else {
+        "mosquitto"
+    }
 }
 
 async fn listen(address: SocketAddr, number: usize) -> anyhow::Result<Arc<Heard>> {
-    let mut stream = greet(TcpStream::connect(address).await?, &format!("listener{number}")).await?;
+    let mut stream = greet(
+        TcpStream::connect(address).await?,
+        &format!("listener{number}"),
+    )
+    .await?;
     // Packet number 1, one topic, QoS 0.
-    stream.write_all(&packet(0x82, &[&[0, 1][..], &string(TOPIC), &[0]].concat())).await?;
+    stream
+        .write_all(&packet(0x82, &[&[0, 1][..], &string(TOPIC), &[0]].concat()))
+        .await?;
     let mut from = BufReader::with_capacity(64 * 1024, stream);
     let mut body = Vec::new();
-    ensure!(read(&mut from, &mut body).await? == 0x90, "mosquitto refused the subscription");
+    ensure!(
+        read(&mut from, &mut body).await? == 0x90,
+        "mosquitto refused the subscription"
+    );
     let heard = Arc::new(Heard::default());
     let hearing = Arc::clone(&heard);
     // Ends with the broker.
@@ -109,16 +135,30 @@ async fn listen(address: SocketAddr, number: usize) -> anyhow::Result<Arc<Heard>
 async fn greet(mut stream: TcpStream, name: &str) -> anyhow::Result<TcpStream> {
     stream.set_nodelay(true)?;
     // Version 4, a clean session, no keep-alive.
-    let hello = [&string(b"MQTT")[..], &[4, 2, 0, 0], &string(name.as_bytes())].concat();
+    let hello = [
+        &string(b"MQTT")[..],
+        &[4, 2, 0, 0],
+        &string(name.as_bytes()),
+    ]
+    .concat();
     stream.write_all(&packet(0x10, &hello)).await?;
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).await?;
-    ensure!(answer == [0x20, 2, 0, 0], "mosquitto refused a client: {answer:?}");
+    ensure!(
+        answer == [0x20, 2, 0, 0],
+        "mosquitto refused a client: {answer:?}"
+    );
     Ok(stream)
 }
 
 fn string(bytes: &[u8]) -> Vec<u8> {
-    [&u16::try_from(bytes.len()).expect("short words").to_be_bytes()[..], bytes].concat()
+    [
+        &u16::try_from(bytes.len())
+            .expect("short words")
+            .to_be_bytes()[..],
+        bytes,
+    ]
+    .concat()
 }
 
 /// Kind, length in groups of seven bits, body.
@@ -148,7 +188,10 @@ async fn read(from: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> anyhow::Re
         if byte & 0x80 == 0 {
             break;
         }
-        ensure!(shift < 28, "mosquitto sent a length of more than four bytes");
+        ensure!(
+            shift < 28,
+            "mosquitto sent a length of more than four bytes"
+        );
     }
     body.resize(length, 0);
     from.read_exact(body).await?;

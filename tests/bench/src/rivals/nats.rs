@@ -1,7 +1,9 @@
-//! nats-server with JetStream and its file store, and a client that speaks just enough of the protocol.
+//! nats-server with JetStream and its file store, and a client that speaks just enough of the
+//! protocol.
 //!
-//! A message counts when it was published and acknowledged by the server, delivered to a consumer, and acknowledged by that one. The server
-//! syncs its files to disk every two minutes only: a power cut loses up to two minutes, where hobnob loses nothing.
+//! A message counts when it was published and acknowledged by the server, delivered to a consumer,
+//! and acknowledged by that one. The server syncs its files to disk every two minutes only: a power
+//! cut loses up to two minutes, where hobnob loses nothing.
 
 use std::path::Path;
 use std::process::Command;
@@ -48,16 +50,27 @@ impl JetStream {
         std::fs::write(&config, "ping_interval: \"1h\"\n")?;
         let mut command = Command::new("nats-server");
         command.arg("--config").arg(&config);
-        command.args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream"]).arg("--store_dir").arg(dir.join("store"));
+        command
+            .args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream"])
+            .arg("--store_dir")
+            .arg(dir.join("store"));
         command.arg("--ports_file_dir").arg(dir);
         let server = Server::start(&mut command, "nats-server", dir.join("log"))?;
         let file = dir.join(format!("nats-server_{}.ports", server.id()));
         let written = async || {
             let ports: Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
-            Some(ports["nats"][0].as_str()?.trim_start_matches("nats://").to_owned())
+            Some(
+                ports["nats"][0]
+                    .as_str()?
+                    .trim_start_matches("nats://")
+                    .to_owned(),
+            )
         };
         let address = server.comes_up(written).await?;
-        Ok(Self { _server: server, address })
+        Ok(Self {
+            _server: server,
+            address,
+        })
     }
 
     pub(crate) async fn subject(&self, name: &'static str, acks: Acks) -> anyhow::Result<Subject> {
@@ -65,7 +78,13 @@ impl JetStream {
         let mut consumer = Client::connect(&self.address).await?;
         let stream = json!({ "name": name, "subjects": [name], "storage": "file", "retention": "limits", "num_replicas": 1 });
         author.subscribe(&format!("_INBOX.{name}")).await?;
-        author.ask(&format!("$JS.API.STREAM.CREATE.{name}"), &format!("_INBOX.{name}"), &stream).await?;
+        author
+            .ask(
+                &format!("$JS.API.STREAM.CREATE.{name}"),
+                &format!("_INBOX.{name}"),
+                &stream,
+            )
+            .await?;
         consumer.subscribe(&format!("deliver.{name}")).await?;
         consumer.subscribe(&format!("_INBOX.c.{name}")).await?;
         let policy = match acks {
@@ -77,17 +96,37 @@ impl JetStream {
             "ack_policy": policy, "max_ack_pending": IN_FLIGHT, "ack_wait": 60_000_000_000_u64,
         } });
         let create = format!("$JS.API.CONSUMER.DURABLE.CREATE.{name}.bench");
-        consumer.ask(&create, &format!("_INBOX.c.{name}"), &durable).await?;
-        Ok(Subject { name, author, consumer })
+        consumer
+            .ask(&create, &format!("_INBOX.c.{name}"), &durable)
+            .await?;
+        Ok(Subject {
+            name,
+            author,
+            consumer,
+        })
     }
 }
 
 impl Subject {
-    /// Publishes so many messages and waits until all were acknowledged, by the server and by the consumer.
-    pub(crate) async fn pass(&mut self, count: usize, bytes: usize, acks: Acks) -> anyhow::Result<()> {
+    /// Publishes so many messages and waits until all were acknowledged, by the server and by the
+    /// consumer.
+    pub(crate) async fn pass(
+        &mut self,
+        count: usize,
+        bytes: usize,
+        acks: Acks,
+    ) -> anyhow::Result<()> {
         let window = Semaphore::new(IN_FLIGHT);
-        let Client { reader: acknowledged, writer: publish, .. } = &mut self.author;
-        let Client { reader: delivered, writer: acknowledge, .. } = &mut self.consumer;
+        let Client {
+            reader: acknowledged,
+            writer: publish,
+            ..
+        } = &mut self.author;
+        let Client {
+            reader: delivered,
+            writer: acknowledge,
+            ..
+        } = &mut self.consumer;
         tokio::try_join!(
             publish_all(publish, self.name, count, bytes, &window),
             count_acks(acknowledged, count, &window),
@@ -97,7 +136,13 @@ impl Subject {
     }
 }
 
-async fn publish_all(to: &mut Writer, subject: &str, count: usize, bytes: usize, window: &Semaphore) -> anyhow::Result<()> {
+async fn publish_all(
+    to: &mut Writer,
+    subject: &str,
+    count: usize,
+    bytes: usize,
+    window: &Semaphore,
+) -> anyhow::Result<()> {
     let head = format!("PUB {subject} _INBOX.{subject} {bytes}\r\n");
     let message = [head.as_bytes(), &vec![b'x'; bytes], b"\r\n"].concat();
     for _ in 0..count {
@@ -117,13 +162,23 @@ async fn publish_all(to: &mut Writer, subject: &str, count: usize, bytes: usize,
 async fn count_acks(from: &mut Reader, count: usize, window: &Semaphore) -> anyhow::Result<()> {
     for _ in 0..count {
         let (_, payload) = from.message().await?;
-        ensure!(!payload.windows(7).any(|part| part == b"\"error\""), "{}", String::from_utf8_lossy(payload));
+        ensure!(
+            !payload.windows(7).any(|part| part == b"\"error\""),
+            "{}",
+            String::from_utf8_lossy(payload)
+        );
         window.add_permits(1);
     }
     Ok(())
 }
 
-async fn consume_all(from: &mut Reader, to: &mut Writer, name: &str, count: usize, acks: Acks) -> anyhow::Result<()> {
+async fn consume_all(
+    from: &mut Reader,
+    to: &mut Writer,
+    name: &str,
+    count: usize,
+    acks: Acks,
+) -> anyhow::Result<()> {
     for number in 1..=count {
         let (reply, _) = from.message().await?;
         let last = number == count;
@@ -133,7 +188,8 @@ async fn consume_all(from: &mut Reader, to: &mut Writer, name: &str, count: usiz
         };
         if last {
             // Answered by the server, so that it is certain to have come there.
-            to.write_all(format!("PUB {reply} _INBOX.c.{name} 4\r\n+ACK\r\n").as_bytes()).await?;
+            to.write_all(format!("PUB {reply} _INBOX.c.{name} 4\r\n+ACK\r\n").as_bytes())
+                .await?;
         } else if due {
             to.write_all(b"PUB ").await?;
             to.write_all(reply.as_bytes()).await?;
@@ -166,30 +222,50 @@ impl Client {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (from, to) = stream.into_split();
-        let reader = Reader { from: BufReader::with_capacity(64 * 1024, from), line: String::new(), payload: Vec::new() };
-        let mut client = Self { reader, writer: BufWriter::with_capacity(64 * 1024, to), subscriptions: 0 };
+        let reader = Reader {
+            from: BufReader::with_capacity(64 * 1024, from),
+            line: String::new(),
+            payload: Vec::new(),
+        };
+        let mut client = Self {
+            reader,
+            writer: BufWriter::with_capacity(64 * 1024, to),
+            subscriptions: 0,
+        };
         client.say("CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"rust\",\"version\":\"0\"}").await?;
         Ok(client)
     }
 
     async fn subscribe(&mut self, subject: &str) -> anyhow::Result<()> {
         self.subscriptions += 1;
-        self.say(&format!("SUB {subject} {}", self.subscriptions)).await
+        self.say(&format!("SUB {subject} {}", self.subscriptions))
+            .await
     }
 
     async fn say(&mut self, line: &str) -> anyhow::Result<()> {
-        self.writer.write_all(format!("{line}\r\n").as_bytes()).await?;
+        self.writer
+            .write_all(format!("{line}\r\n").as_bytes())
+            .await?;
         Ok(self.writer.flush().await?)
     }
 
     /// Asks for something to be made, and fails if it was not.
     async fn ask(&mut self, subject: &str, reply: &str, request: &Value) -> anyhow::Result<()> {
         let request = request.to_string();
-        self.say(&format!("PUB {subject} {reply} {}\r\n{request}", request.len())).await?;
+        self.say(&format!(
+            "PUB {subject} {reply} {}\r\n{request}",
+            request.len()
+        ))
+        .await?;
         let answer = tokio::time::timeout(Duration::from_secs(10), self.reader.message()).await;
-        let (_, answer) = answer.with_context(|| format!("nats-server does not answer {subject}"))??;
+        let (_, answer) =
+            answer.with_context(|| format!("nats-server does not answer {subject}"))??;
         let answer: Value = serde_json::from_slice(answer)?;
-        ensure!(answer["error"].is_null(), "nats-server: {subject}: {}", answer["error"]);
+        ensure!(
+            answer["error"].is_null(),
+            "nats-server: {subject}: {}",
+            answer["error"]
+        );
         Ok(())
     }
 }

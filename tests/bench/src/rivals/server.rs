@@ -17,20 +17,38 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it, its output in a file, for whoever wonders why it did not come up.
-    pub(crate) fn start(command: &mut Command, package: &'static str, log: PathBuf) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        command: &mut Command,
+        package: &'static str,
+        log: PathBuf,
+    ) -> anyhow::Result<Self> {
         let out = std::fs::File::create(&log)?;
-        let child = command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn();
-        let child = child.with_context(|| format!("no {package} on this system: apt-get install {package}"))?;
-        Ok(Self { child, package, log })
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .spawn();
+        let child = child
+            .with_context(|| format!("no {package} on this system: apt-get install {package}"))?;
+        Ok(Self {
+            child,
+            package,
+            log,
+        })
     }
 
     /// Waits until it listens at an address, and gives the connection that shows it.
     pub(crate) async fn listens(&self, at: SocketAddr) -> anyhow::Result<TcpStream> {
-        self.comes_up(async || TcpStream::connect(at).await.ok()).await
+        self.comes_up(async || TcpStream::connect(at).await.ok())
+            .await
     }
 
-    /// Waits until there is a sign of its being up, which can only be looked for: a foreign program does not tell us when.
-    pub(super) async fn comes_up<T>(&self, mut sign: impl AsyncFnMut() -> Option<T>) -> anyhow::Result<T> {
+    /// Waits until there is a sign of its being up, which can only be looked for: a foreign program
+    /// does not tell us when.
+    pub(super) async fn comes_up<T>(
+        &self,
+        mut sign: impl AsyncFnMut() -> Option<T>,
+    ) -> anyhow::Result<T> {
         for _ in 0..500 {
             if let Some(seen) = sign().await {
                 return Ok(seen);

@@ -13,17 +13,38 @@ impl World {
         let wrong = match Frame::decode(frame) {
             Ok(Frame::Batch(batch)) => self.wrong_batch(node, to, batch),
             Ok(Frame::Have(name, ranges)) => self.wrong_word(node, to, name, &ranges),
-            Ok(Frame::Heads { conversation, authors, .. }) => {
-                let names = |AuthorHeads { author, logs }| logs.into_iter().map(move |(log, ranges)| (author, log, ranges));
+            Ok(Frame::Heads {
+                conversation,
+                authors,
+                ..
+            }) => {
+                let names = |AuthorHeads { author, logs }| {
+                    logs.into_iter()
+                        .map(move |(log, ranges)| (author, log, ranges))
+                };
                 let all = authors.into_iter().flat_map(names);
-                all.into_iter()
-                    .find_map(|(author, log, ranges)| self.wrong_word(node, to, LogName { conversation, author, log }, &ranges))
+                all.into_iter().find_map(|(author, log, ranges)| {
+                    self.wrong_word(
+                        node,
+                        to,
+                        LogName {
+                            conversation,
+                            author,
+                            log,
+                        },
+                        &ranges,
+                    )
+                })
             }
-            Ok(Frame::Digest(conversation, _) | Frame::Prune(conversation, _)) => self.not_theirs(conversation, node, to),
+            Ok(Frame::Digest(conversation, _) | Frame::Prune(conversation, _)) => {
+                self.not_theirs(conversation, node, to)
+            }
             Ok(Frame::Want { name, .. }) if self.has_blocked(node, name.author) => {
                 Some(format!("a want of {name:?}, who is blocked"))
             }
-            Ok(Frame::Want { name, .. } | Frame::Conflict(name)) => self.not_theirs(name.conversation, node, to),
+            Ok(Frame::Want { name, .. } | Frame::Conflict(name)) => {
+                self.not_theirs(name.conversation, node, to)
+            }
             Ok(
                 Frame::Hello(_)
                 | Frame::Ping(_)
@@ -67,8 +88,13 @@ impl World {
             return None;
         }
         let mut named = ranges.iter().flat_map(|(first, last)| first..=last);
-        let secret = |seq: &Seq| !self.oracle.may_have(node, &name, *seq, peer) && !self.oracle.ever_had(peer, &name, *seq);
-        named.find(secret).map(|seq| format!("word of {name:?} {seq}, which is not for it"))
+        let secret = |seq: &Seq| {
+            !self.oracle.may_have(node, &name, *seq, peer)
+                && !self.oracle.ever_had(peer, &name, *seq)
+        };
+        named
+            .find(secret)
+            .map(|seq| format!("word of {name:?} {seq}, which is not for it"))
     }
 
     fn wrong_batch(&mut self, node: usize, to: usize, batch: Batch) -> Option<String> {
@@ -79,7 +105,9 @@ impl World {
         if self.has_blocked(node, name.author) {
             return Some(format!("entries of {name:?}, whose author is blocked"));
         }
-        let Ok(batch) = batch.read() else { return Some("a batch that can't be read".to_owned()) };
+        let Ok(batch) = batch.read() else {
+            return Some("a batch that can't be read".to_owned());
+        };
         let peer = self.nodes[to].id;
         self.stats.sent += batch.last() - batch.first() + 1;
         let holds = |seq: &Seq| self.nodes[node].disk.durable.holds(&name, *seq);

@@ -55,19 +55,29 @@ impl Oracle {
         let presence = &mut self.presence[node];
         if presence.network != network {
             presence.left.clear();
-            if let Some((left, _, _)) = presence.before.take().filter(|(_, was, _)| *was == network) {
+            if let Some((left, _, _)) = presence.before.take().filter(|(_, was, _)| *was == network)
+            {
                 presence.left = left;
             }
         }
         presence.network = network;
-        presence.left.values_mut().for_each(|left| left.sure = false);
+        presence
+            .left
+            .values_mut()
+            .for_each(|left| left.sure = false);
         presence.saved = presence.left.clone();
         presence.changes.clear();
     }
 
-    /// What the store may know of who was here: what is true now, and what was true when it was last written, if that is so
-    /// short a time ago that it need not have been written again.
-    fn as_stored(&self, node: usize, now: u64, here: BTreeMap<PeerId, Left>, disk_was_full: bool) -> BTreeMap<PeerId, Left> {
+    /// What the store may know of who was here: what is true now, and what was true when it was
+    /// last written, if that is so short a time ago that it need not have been written again.
+    fn as_stored(
+        &self,
+        node: usize,
+        now: u64,
+        here: BTreeMap<PeerId, Left>,
+        disk_was_full: bool,
+    ) -> BTreeMap<PeerId, Left> {
         let presence = &self.presence[node];
         let stale = presence.changes.iter().find(|at| **at > presence.saved_at);
         let mut left = here;
@@ -80,11 +90,21 @@ impl Oracle {
         left
     }
 
-    fn crashed(&mut self, node: usize, now: u64, here: BTreeMap<PeerId, Left>, disk_was_full: bool) {
+    fn crashed(
+        &mut self,
+        node: usize,
+        now: u64,
+        here: BTreeMap<PeerId, Left>,
+        disk_was_full: bool,
+    ) {
         let left = self.as_stored(node, now, here, disk_was_full);
         let presence = &mut self.presence[node];
         presence.left = left;
-        if presence.before.as_ref().is_some_and(|(_, _, at)| now - at > LAZY && !disk_was_full) {
+        if presence
+            .before
+            .as_ref()
+            .is_some_and(|(_, _, at)| now - at > LAZY && !disk_was_full)
+        {
             presence.before = None;
         }
         presence.saving.clear();
@@ -107,13 +127,22 @@ impl Oracle {
         presence.left = left;
         presence.network = network;
         presence.before = None;
-        let held = durable.logs.iter().flat_map(|(name, log)| log.entries.keys().map(|seq| (*name, *seq)));
+        let held = durable
+            .logs
+            .iter()
+            .flat_map(|(name, log)| log.entries.keys().map(|seq| (*name, *seq)));
         self.shown[node] = held.collect();
         self.last_shown[node].clear();
         self.last_in_log[node].clear();
     }
 
-    pub(in crate::sim) fn network_changed(&mut self, node: usize, now: u64, network: u64, here: BTreeMap<PeerId, Left>) {
+    pub(in crate::sim) fn network_changed(
+        &mut self,
+        node: usize,
+        now: u64,
+        network: u64,
+        here: BTreeMap<PeerId, Left>,
+    ) {
         let presence = &mut self.presence[node];
         presence.left.clear();
         presence.before = Some((here, presence.network, now));
@@ -125,7 +154,10 @@ impl Oracle {
 
     pub(in crate::sim) fn confirmed(&mut self, node: usize, peer: PeerId) {
         self.presence[node].heard.insert(peer);
-        let grown: Vec<_> = self.presence[node].unconfirmed.extract_if(.., |(_, of)| *of == peer).collect();
+        let grown: Vec<_> = self.presence[node]
+            .unconfirmed
+            .extract_if(.., |(_, of)| *of == peer)
+            .collect();
         for (audience, peer) in grown {
             self.audiences[audience].may.insert(peer);
         }
@@ -133,16 +165,20 @@ impl Oracle {
 }
 
 impl World {
-    /// Who shares the open room with the node by a session, and whether they were heard from on its network.
+    /// Who shares the open room with the node by a session, and whether they were heard from on its
+    /// network.
     fn here(&self, node: usize) -> BTreeMap<PeerId, bool> {
         let mut here = BTreeMap::new();
-        let Some(lobby) = self.oracle.lobby else { return here };
+        let Some(lobby) = self.oracle.lobby else {
+            return here;
+        };
         for conn in self.conns.values() {
             for end in 0..2 {
                 let it = &conn.ends[end];
                 if it.node == node && it.live() && it.shared.contains(&lobby) {
                     let peer = self.nodes[conn.ends[1 - end].node].id;
-                    *here.entry(peer).or_default() |= it.confirmed || self.oracle.presence[node].heard.contains(&peer);
+                    *here.entry(peer).or_default() |=
+                        it.confirmed || self.oracle.presence[node].heard.contains(&peer);
                 }
             }
         }
@@ -150,7 +186,12 @@ impl World {
     }
 
     /// Lets something change about sessions, and notes who came and who went by it.
-    pub(in crate::sim) fn change_presence(&mut self, node: usize, goodbye: bool, change: impl FnOnce(&mut World)) {
+    pub(in crate::sim) fn change_presence(
+        &mut self,
+        node: usize,
+        goodbye: bool,
+        change: impl FnOnce(&mut World),
+    ) {
         self.settle();
         let before = self.here(node);
         change(self);
@@ -174,7 +215,14 @@ impl World {
                 presence.unconfirmed.retain(|(_, of)| of != peer);
                 presence.heard.remove(peer);
                 if !goodbye && *confirmed {
-                    presence.left.insert(*peer, Left { at: now, sure: true, here: false });
+                    presence.left.insert(
+                        *peer,
+                        Left {
+                            at: now,
+                            sure: true,
+                            here: false,
+                        },
+                    );
                 }
             }
         }
@@ -188,9 +236,21 @@ impl World {
 
     /// As if everybody who is here now dropped out now.
     pub(in crate::sim) fn left_if_it_ended_now(&self, node: usize) -> BTreeMap<PeerId, Left> {
-        let here = self.here(node).into_iter().filter(|(_, confirmed)| *confirmed);
+        let here = self
+            .here(node)
+            .into_iter()
+            .filter(|(_, confirmed)| *confirmed);
         let mut left = self.oracle.presence[node].left.clone();
-        left.extend(here.map(|(peer, _)| (peer, Left { at: self.now, sure: false, here: true })));
+        left.extend(here.map(|(peer, _)| {
+            (
+                peer,
+                Left {
+                    at: self.now,
+                    sure: false,
+                    here: true,
+                },
+            )
+        }));
         left
     }
 
@@ -202,7 +262,12 @@ impl World {
 
     /// Who counts as having been here for a copy of the store that is made now.
     pub(in crate::sim) fn left_as_stored(&self, node: usize) -> BTreeMap<PeerId, Left> {
-        self.oracle.as_stored(node, self.now, self.left_if_it_ended_now(node), self.disk_was_full(node))
+        self.oracle.as_stored(
+            node,
+            self.now,
+            self.left_if_it_ended_now(node),
+            self.disk_was_full(node),
+        )
     }
 
     fn disk_was_full(&self, node: usize) -> bool {
@@ -210,19 +275,26 @@ impl World {
         last_full > 0 && last_full + 130 * SECOND > self.now
     }
 
-    /// A replica asks for a commit: whom its entries of the open room are for is known at this moment.
+    /// A replica asks for a commit: whom its entries of the open room are for is known at this
+    /// moment.
     pub(in crate::sim) fn stamp(&mut self, node: usize, commit: &Commit) {
         if commit.ops.iter().any(|op| matches!(op, Op::Lingerers(..))) {
             let now_left = (self.now, self.left_if_it_ended_now(node));
-            self.oracle.presence[node].saving.insert(commit.id, now_left);
+            self.oracle.presence[node]
+                .saving
+                .insert(commit.id, now_left);
         }
         for op in &commit.ops {
-            if let Op::Append { batch, from, to, .. } = op
+            if let Op::Append {
+                batch, from, to, ..
+            } = op
                 && self.oracle.is_open(batch.batch.name.conversation)
             {
                 let audience = self.audience_now(node);
                 for seq in *from..=*to {
-                    self.oracle.stamps.insert((node, batch.batch.name, seq), audience);
+                    self.oracle
+                        .stamps
+                        .insert((node, batch.batch.name, seq), audience);
                 }
             }
         }

@@ -46,7 +46,12 @@ impl World {
         let network = it.disk.durable.network().unwrap_or(it.network);
         let in_secret_since = self.oracle.in_secret_since[node];
         let durable = it.disk.durable.clone();
-        self.nodes[node].backup = Some(Backup { durable, left, network, in_secret_since });
+        self.nodes[node].backup = Some(Backup {
+            durable,
+            left,
+            network,
+            in_secret_since,
+        });
     }
 
     pub(super) fn move_one(&mut self, node: usize) {
@@ -69,7 +74,11 @@ impl World {
 
     pub(super) fn join_one(&mut self, node: usize) {
         let [lobby, secret] = oracle::rooms();
-        let (name, key, open) = if self.oracle.in_on_it.contains(&node) && self.one_in(2) { secret } else { lobby };
+        let (name, key, open) = if self.oracle.in_on_it.contains(&node) && self.one_in(2) {
+            secret
+        } else {
+            lobby
+        };
         if self.nodes[node].replica.is_some() && !self.is_in(node, key.tag()) {
             self.join(node, name, key, open);
         }
@@ -94,7 +103,12 @@ impl World {
     }
 
     pub(super) fn double(&mut self) {
-        let pairs: Vec<_> = self.conns.values().filter(|conn| conn.wire).map(Conn::nodes).collect();
+        let pairs: Vec<_> = self
+            .conns
+            .values()
+            .filter(|conn| conn.wire)
+            .map(Conn::nodes)
+            .collect();
         if !pairs.is_empty() {
             let at = self.pick(pairs.len());
             self.connect_again(pairs[at]);

@@ -9,14 +9,23 @@ impl World {
         }
         let run = self.rng.draw();
         let reuse = self.fault == Some(Fault::OneLogForAllRuns) && self.nodes[node].run != 0;
-        let now = Now { mono: Duration::ZERO, wall_ms: self.wall_ms(node) };
+        let now = Now {
+            mono: Duration::ZERO,
+            wall_ms: self.wall_ms(node),
+        };
         let fault = self.fault;
         let it = &mut self.nodes[node];
         it.run = if reuse { it.run } else { run };
         it.life += 1;
         it.started_at = self.now;
         it.armed = None;
-        let mut replica = Replica::new(it.key.clone(), it.run, it.network, now, it.disk.durable.loaded());
+        let mut replica = Replica::new(
+            it.key.clone(),
+            it.run,
+            it.network,
+            now,
+            it.disk.durable.loaded(),
+        );
         if let Some(Fault::Core(fault)) = fault {
             replica.plant(fault);
         }
@@ -39,19 +48,32 @@ impl World {
 
     pub(in crate::sim) fn join(&mut self, node: usize, name: RoomName, key: RoomKey, open: bool) {
         let token = self.oracle.token();
-        self.input(node, Input::Join { token, name, key, open });
+        self.input(
+            node,
+            Input::Join {
+                token,
+                name,
+                key,
+                open,
+            },
+        );
     }
 
-    /// The power goes: what is not durable is gone. With luck a part of what waited has been written, though nobody heard.
+    /// The power goes: what is not durable is gone. With luck a part of what waited has been
+    /// written, though nobody heard.
     pub(in crate::sim) fn crash(&mut self, node: usize, down_for: u64, restore: bool) {
         let waiting = self.nodes[node].disk.queue.len();
-        let written = if self.nodes[node].disk.full_until > self.now || self.fault == Some(Fault::AnswerBeforeWriting) {
+        let written = if self.nodes[node].disk.full_until > self.now
+            || self.fault == Some(Fault::AnswerBeforeWriting)
+        {
             0
         } else {
             self.pick(waiting + 1)
         };
         for _ in 0..written {
-            let Some(commit) = self.nodes[node].disk.queue.pop_front() else { break };
+            let Some(commit) = self.nodes[node].disk.queue.pop_front() else {
+                break;
+            };
             self.apply(node, &commit);
         }
         self.note(|| format!("n{node} crashes; restored backup: {restore}"));
@@ -65,9 +87,18 @@ impl World {
 
     pub(super) fn restore(&mut self, node: usize) {
         let now = self.now;
-        let Some(backup) = self.nodes[node].backup.take() else { return };
+        let Some(backup) = self.nodes[node].backup.take() else {
+            return;
+        };
         self.nodes[node].disk.durable = backup.durable;
-        self.oracle.restored(node, now, backup.left, backup.network, backup.in_secret_since, &self.nodes[node].disk.durable);
+        self.oracle.restored(
+            node,
+            now,
+            backup.left,
+            backup.network,
+            backup.in_secret_since,
+            &self.nodes[node].disk.durable,
+        );
     }
 
     /// An orderly end: what is kept lazily is kept, and everybody hears a goodbye.
@@ -78,14 +109,24 @@ impl World {
         if tries == 0 {
             self.input(node, Input::Flush);
         }
-        let idle = self.nodes[node].replica.as_ref().is_some_and(|replica| replica.commits_under_way() == 0);
+        let idle = self.nodes[node]
+            .replica
+            .as_ref()
+            .is_some_and(|replica| replica.commits_under_way() == 0);
         if (tries > 0 && idle) || tries > 100 {
             self.oracle_crash(node);
             self.leave(node, true);
             let away = self.between(SECOND, 20 * SECOND);
             self.after(away, Event::Start(node));
         } else {
-            self.after(20 * MILLI, Event::Stop { node, life, tries: tries + 1 });
+            self.after(
+                20 * MILLI,
+                Event::Stop {
+                    node,
+                    life,
+                    tries: tries + 1,
+                },
+            );
         }
     }
 
@@ -95,15 +136,34 @@ impl World {
         it.life += 1;
         it.disk.queue.clear();
         it.disk.busy = false;
-        let ids: Vec<_> =
-            self.conns.iter().filter(|(_, conn)| conn.ends.iter().any(|end| end.node == node && !end.gone)).collect();
-        let ids: Vec<_> = ids.into_iter().map(|(id, conn)| (*id, usize::from(conn.ends[1].node == node))).collect();
+        let ids: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| conn.ends.iter().any(|end| end.node == node && !end.gone))
+            .collect();
+        let ids: Vec<_> = ids
+            .into_iter()
+            .map(|(id, conn)| (*id, usize::from(conn.ends[1].node == node)))
+            .collect();
         for (id, mine) in ids {
-            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            let Some(conn) = self.conns.get_mut(&id) else {
+                continue;
+            };
             conn.wire = false;
             conn.ends[mine].gone = true;
-            let noticed = if goodbye || self.rng.below(2) == 0 { 30 * MILLI } else { SECOND * (1 + self.rng.below(15)) };
-            self.after(noticed, Event::Down { conn: id, end: 1 - mine, goodbye });
+            let noticed = if goodbye || self.rng.below(2) == 0 {
+                30 * MILLI
+            } else {
+                SECOND * (1 + self.rng.below(15))
+            };
+            self.after(
+                noticed,
+                Event::Down {
+                    conn: id,
+                    end: 1 - mine,
+                    goodbye,
+                },
+            );
         }
     }
 }

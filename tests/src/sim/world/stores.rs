@@ -30,14 +30,19 @@ impl World {
         if self.nodes[node].disk.full_until > self.now {
             self.nodes[node].disk.last_full = self.now;
             for commit in std::mem::take(&mut self.nodes[node].disk.queue) {
-                self.input(node, Input::CommitFailed(commit.id, "no room on the disk".to_owned()));
+                self.input(
+                    node,
+                    Input::CommitFailed(commit.id, "no room on the disk".to_owned()),
+                );
             }
             return;
         }
         let waiting = self.nodes[node].disk.queue.len();
         let group = 1 + self.pick(waiting);
         for _ in 0..group {
-            let Some(commit) = self.nodes[node].disk.queue.pop_front() else { break };
+            let Some(commit) = self.nodes[node].disk.queue.pop_front() else {
+                break;
+            };
             self.apply(node, &commit);
             if self.fault != Some(Fault::AnswerBeforeWriting) {
                 self.input(node, Input::Committed(commit.id));

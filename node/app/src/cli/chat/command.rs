@@ -15,7 +15,8 @@ const HISTORY_DEFAULT: usize = 20;
 /// How many edits away a command may be to be suggested.
 const NEAR: usize = 2;
 
-/// How a text begins that tells what its author does (XEP-0245): it travels as it was typed, and is shown as `* ann waves`.
+/// How a text begins that tells what its author does (XEP-0245): it travels as it was typed, and is
+/// shown as `* ann waves`.
 pub(crate) const ACTION: &str = "/me ";
 
 /// A line, understood.
@@ -82,7 +83,9 @@ pub(crate) fn parse(line: &str) -> Result<Input, String> {
     if line.trim().is_empty() {
         return Ok(Input::Nothing);
     }
-    let Some(command) = line.strip_prefix('/') else { return Ok(Input::Say(line.to_owned())) };
+    let Some(command) = line.strip_prefix('/') else {
+        return Ok(Input::Say(line.to_owned()));
+    };
     if command.starts_with('/') {
         return Ok(Input::Say(command.to_owned()));
     }
@@ -128,7 +131,10 @@ fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
         What::Nick => Input::Nick(Nickname::new(rest).map_err(|e| e.to_string())?),
         What::Search => Input::Search(rest.to_owned()),
         What::History if rest.is_empty() => Input::History(HISTORY_DEFAULT),
-        What::History => Input::History(rest.parse().map_err(|_| format!("/history takes a number, not {rest:?}"))?),
+        What::History => Input::History(
+            rest.parse()
+                .map_err(|_| format!("/history takes a number, not {rest:?}"))?,
+        ),
         What::Help if rest.is_empty() => Input::Help(None),
         What::Help => {
             let name = rest.trim_start_matches('/');
@@ -141,7 +147,10 @@ fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
         What::Send => {
             let (to, path) = addressed(rest);
             if path.is_empty() {
-                return Err(format!("{} (write ./ before a path that begins with @ or #)", usage(spec)));
+                return Err(format!(
+                    "{} (write ./ before a path that begins with @ or #)",
+                    usage(spec)
+                ));
             }
             Input::Send(to.map(parse_to).transpose()?, PathWord::parse(path)?)
         }
@@ -183,7 +192,8 @@ pub(crate) fn addressed(rest: &str) -> (Option<&str>, &str) {
 }
 
 fn parse_room(word: &str) -> Result<RoomName, String> {
-    word.parse().map_err(|e: hobnob::protocol::conversation::NotARoomName| e.to_string())
+    word.parse()
+        .map_err(|e: hobnob::protocol::conversation::NotARoomName| e.to_string())
 }
 
 fn split_word(text: &str) -> (&str, &str) {
@@ -193,11 +203,20 @@ fn split_word(text: &str) -> (&str, &str) {
 
 fn unknown_command(name: &str) -> String {
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    let names = COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
-    let near = names.filter(|known| distance(known) <= NEAR && 2 * distance(known) <= known.len()).min_by_key(distance);
+    let names = COMMANDS
+        .iter()
+        .flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
+    let near = names
+        .filter(|known| distance(known) <= NEAR && 2 * distance(known) <= known.len())
+        .min_by_key(distance);
     let name = visible(name);
-    let hint = near.map_or_else(|| "see /help".to_owned(), |near| format!("did you mean /{near}?"));
-    format!("there is no command /{name}: {hint} (to send a text that begins with a slash, write two)")
+    let hint = near.map_or_else(
+        || "see /help".to_owned(),
+        |near| format!("did you mean /{near}?"),
+    );
+    format!(
+        "there is no command /{name}: {hint} (to send a text that begins with a slash, write two)"
+    )
 }
 
 #[cfg(test)]
@@ -218,9 +237,15 @@ mod tests {
             (" /peers", say(" /peers")),
             ("//etc is a folder", say("/etc is a folder")),
             ("/me waves", say("/me waves")),
-            ("/msg bob hi  there", Ok(Input::Msg(bob(), "hi  there".into()))),
+            (
+                "/msg bob hi  there",
+                Ok(Input::Msg(bob(), "hi  there".into())),
+            ),
             ("/w bob hi", Ok(Input::Msg(bob(), "hi".into()))),
-            ("/msg bob two\nlines", Ok(Input::Msg(bob(), "two\nlines".into()))),
+            (
+                "/msg bob two\nlines",
+                Ok(Input::Msg(bob(), "two\nlines".into())),
+            ),
             ("/query bob", Ok(Input::Query(bob()))),
             ("/whois bob", Ok(Input::Whois(bob()))),
             ("/peers", Ok(Input::Peers)),
@@ -234,19 +259,34 @@ mod tests {
             ("/why bob", Ok(Input::Why(bob()))),
             ("/net", Ok(Input::Net)),
             ("/doctor", Ok(Input::Net)),
-            ("/send \"my film.mp4\"", Ok(Input::Send(None, path("my film.mp4")))),
-            ("/send @bob my film.mp4", Ok(Input::Send(Some(To::Peer(bob())), path("my film.mp4")))),
-            ("/send #ops  'x'", Ok(Input::Send(Some(To::Room(room("ops"))), path("x")))),
+            (
+                "/send \"my film.mp4\"",
+                Ok(Input::Send(None, path("my film.mp4"))),
+            ),
+            (
+                "/send @bob my film.mp4",
+                Ok(Input::Send(Some(To::Peer(bob())), path("my film.mp4"))),
+            ),
+            (
+                "/send #ops  'x'",
+                Ok(Input::Send(Some(To::Room(room("ops"))), path("x"))),
+            ),
             ("/send ./@bob", Ok(Input::Send(None, path("./@bob")))),
             ("/send '#1'", Ok(Input::Send(None, path("'#1'")))),
             ("/files", Ok(Input::Files)),
             ("/accept", Ok(Input::Accept(None))),
             ("/get f33731-4", Ok(Input::Accept(Some("f33731-4".into())))),
-            ("/cancel my film.mp4", Ok(Input::Decline(Some("my film.mp4".into())))),
+            (
+                "/cancel my film.mp4",
+                Ok(Input::Decline(Some("my film.mp4".into()))),
+            ),
             ("/history", Ok(Input::History(20))),
             ("/history 5", Ok(Input::History(5))),
             ("/search two words", Ok(Input::Search("two words".into()))),
-            ("/nick Ann B", Ok(Input::Nick(Nickname::new("Ann B").unwrap()))),
+            (
+                "/nick Ann B",
+                Ok(Input::Nick(Nickname::new("Ann B").unwrap())),
+            ),
             ("/join #Ops", Ok(Input::Join(room("ops")))),
             ("/j ops", Ok(Input::Join(room("ops")))),
             ("/part", Ok(Input::Part(None))),
@@ -295,10 +335,16 @@ mod tests {
 
     #[test]
     fn no_two_commands_share_a_name_and_all_fit_the_column() {
-        let names: Vec<_> =
-            COMMANDS.iter().flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied())).collect();
+        let names: Vec<_> = COMMANDS
+            .iter()
+            .flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()))
+            .collect();
         for name in &names {
-            assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
+            assert_eq!(
+                names.iter().filter(|other| *other == name).count(),
+                1,
+                "{name}"
+            );
         }
         assert!(COMMANDS.iter().all(|spec| synopsis(spec).len() < SYNOPSIS));
     }

@@ -15,7 +15,12 @@ impl Chat {
     pub(super) async fn offer(&mut self, client: &Client, to: Option<To>, word: &PathWord) {
         let path = Places::here().path(word);
         let (target, room) = to.unwrap_or_else(|| To::Room(self.room.clone())).fields();
-        let command = Command::Offer { target, room, path, patience: ON_DISK };
+        let command = Command::Offer {
+            target,
+            room,
+            path,
+            patience: ON_DISK,
+        };
         self.begin(client, command, Reply::Sent).await;
     }
 
@@ -24,7 +29,9 @@ impl Chat {
         let client = client.clone();
         self.replies.spawn(async move {
             match tokio::try_join!(client.ask(Command::Files), Names::ask(&client)) {
-                Ok((FileList { files }, _)) if files.is_empty() => Reply::Lines(vec!["no files have been offered".to_owned()]),
+                Ok((FileList { files }, _)) if files.is_empty() => {
+                    Reply::Lines(vec!["no files have been offered".to_owned()])
+                }
                 Ok((FileList { files }, names)) => Reply::Lines(show::files(&files, &names)),
                 Err(error) => Reply::Error(error.to_string()),
             }
@@ -32,12 +39,22 @@ impl Chat {
     }
 
     pub(super) fn accept(&mut self, client: &Client, word: Option<String>) {
-        let accepted = |file| (Command::Accept { offer: file }, "accepted: it comes as soon as somebody who has it is here");
+        let accepted = |file| {
+            (
+                Command::Accept { offer: file },
+                "accepted: it comes as soon as somebody who has it is here",
+            )
+        };
         self.decide(client, word, "accept", offers::waits_for_answer, accepted);
     }
 
     pub(super) fn decline(&mut self, client: &Client, word: Option<String>) {
-        let declined = |file| (Command::Decline { offer: file }, "declined; the other side is told");
+        let declined = |file| {
+            (
+                Command::Decline { offer: file },
+                "declined; the other side is told",
+            )
+        };
         self.decide(client, word, "decline", offers::can_end, declined);
     }
 
@@ -62,7 +79,9 @@ impl Chat {
                 let Done {} = client.ask(command).await?;
                 Ok::<_, ClientError>(Reply::Lines(vec![words.to_owned()]))
             };
-            decided.await.unwrap_or_else(|error| Reply::Error(error.to_string()))
+            decided
+                .await
+                .unwrap_or_else(|error| Reply::Error(error.to_string()))
         });
     }
 }

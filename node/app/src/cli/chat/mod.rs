@@ -1,8 +1,9 @@
 //! The line chat: lines in, lines out, on any terminal and in any pipe.
 //!
-//! A line goes to the room that is spoken in, unless it is a [`command`]. Requests go out in the order of their lines and are
-//! answered beside one another, so one that waits for somebody holds up nothing. When the node ends that the chat is attached to,
-//! the chat attaches to the next, or runs it.
+//! A line goes to the room that is spoken in, unless it is a [`command`]. Requests go out in the
+//! order of their lines and are answered beside one another, so one that waits for somebody holds
+//! up nothing. When the node ends that the chat is attached to, the chat attaches to the next, or
+//! runs it.
 
 pub(crate) mod command;
 mod files;
@@ -19,8 +20,8 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, PeerState};
 use hobnob_control::wire::{
-    Command, Diagnosis, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList, Resolved, RoomLine, RoomList,
-    SentLine, StatusLine, Text, Verification, WireEvent,
+    Command, Diagnosis, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList,
+    Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Verification, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 use serde::de::DeserializeOwned;
@@ -40,7 +41,10 @@ use super::{doctor, marks, output, values, verify, views};
 const UNDER_WAY_MAX: usize = 64;
 
 /// The answer to a message comes as soon as it is on disk; how far it gets is told by events.
-pub(crate) const ON_DISK: Patience = Patience { wait: DeliveryState::Queued, timeout_ms: 0 };
+pub(crate) const ON_DISK: Patience = Patience {
+    wait: DeliveryState::Queued,
+    timeout_ms: 0,
+};
 
 /// Messages that `/search` shows: the newest.
 const FOUND_MAX: usize = 50;
@@ -59,10 +63,19 @@ const QUIT_WITHIN: Duration = Duration::from_millis(500);
 /// Runs the chat until `/quit`, a signal, or the end of the input.
 pub(crate) async fn chat(common: &Common) -> anyhow::Result<Exit> {
     if common.json {
-        return Err(Usage("the chat is for people: `hobnob up --json` prints events for programs".into()).into());
+        return Err(Usage(
+            "the chat is for people: `hobnob up --json` prints events for programs".into(),
+        )
+        .into());
     }
     let mut signals = Signals::new()?;
-    let mut chat = Chat::new(common.rooms.first().cloned().unwrap_or_else(RoomName::lobby));
+    let mut chat = Chat::new(
+        common
+            .rooms
+            .first()
+            .cloned()
+            .unwrap_or_else(RoomName::lobby),
+    );
     loop {
         let (_, attached) = session::open(common, true).await?;
         let ended = tokio::select! {
@@ -170,7 +183,9 @@ impl Chat {
     async fn welcome(&mut self, client: &Client) -> anyhow::Result<()> {
         if !self.welcomed {
             let status: StatusLine = client.ask(Command::Status).await?;
-            words::welcome(&status, &self.room).iter().try_for_each(|line| output::line(line))?;
+            words::welcome(&status, &self.room)
+                .iter()
+                .try_for_each(|line| output::line(line))?;
             self.welcomed = true;
         }
         for peer in views::known_peers(client).await? {
@@ -202,25 +217,46 @@ impl Chat {
         let patience = ON_DISK;
         match input {
             Input::Say(text) => {
-                let command = Command::Broadcast { room: Text(self.room.clone()), body: Body::Text(text).into(), patience };
+                let command = Command::Broadcast {
+                    room: Text(self.room.clone()),
+                    body: Body::Text(text).into(),
+                    patience,
+                };
                 self.begin(client, command, Reply::Sent).await;
             }
             Input::Msg(target, text) => {
-                let command = Command::Send { target: Text(target), body: Body::Text(text).into(), patience };
+                let command = Command::Send {
+                    target: Text(target),
+                    body: Body::Text(text).into(),
+                    patience,
+                };
                 self.begin(client, command, Reply::Sent).await;
             }
             Input::Peers => {
                 let rows = |list: PeerList| match show::peers(&list.peers) {
-                    nobody if nobody.is_empty() => Reply::Lines(vec!["nobody has been met yet".to_owned()]),
+                    nobody if nobody.is_empty() => {
+                        Reply::Lines(vec!["nobody has been met yet".to_owned()])
+                    }
                     rows => Reply::Lines(rows),
                 };
-                self.begin(client, Command::Peers { settle: false }, rows).await;
+                self.begin(client, Command::Peers { settle: false }, rows)
+                    .await;
             }
-            Input::History(n) => self.history(client, HistoryFilter { limit: Some(n), ..HistoryFilter::default() }),
+            Input::History(n) => self.history(
+                client,
+                HistoryFilter {
+                    limit: Some(n),
+                    ..HistoryFilter::default()
+                },
+            ),
             Input::Search(words) => {
                 let conversation = Some(Text(ConversationRef::Room(self.room.clone())));
-                let filter =
-                    HistoryFilter { conversation, search: Some(words), limit: Some(FOUND_MAX), ..HistoryFilter::default() };
+                let filter = HistoryFilter {
+                    conversation,
+                    search: Some(words),
+                    limit: Some(FOUND_MAX),
+                    ..HistoryFilter::default()
+                };
                 self.history(client, filter);
             }
             Input::Decide(decision, target) => {
@@ -229,54 +265,104 @@ impl Chat {
             }
             Input::Kick(target) => {
                 let done = |kicked: Kicked| Reply::Lines(vec![marks::kicked(&kicked)]);
-                self.begin(client, Command::Kick { target: Text(target) }, done).await;
+                self.begin(
+                    client,
+                    Command::Kick {
+                        target: Text(target),
+                    },
+                    done,
+                )
+                .await;
             }
             Input::Whois(target) => self.whois(client, target),
             Input::Names => self.names(client).await,
             Input::Net => {
-                self.begin(client, Command::Status, |status: StatusLine| Reply::Lines(words::net(&status))).await;
+                self.begin(client, Command::Status, |status: StatusLine| {
+                    Reply::Lines(words::net(&status))
+                })
+                .await;
                 self.begin(client, Command::Doctor, diagnosed).await;
             }
             Input::Nick(nick) => {
                 let text = format!("you are {nick} now");
-                self.begin(client, Command::Nick { nick }, |_: Done| Reply::Lines(vec![text])).await;
+                self.begin(client, Command::Nick { nick }, |_: Done| {
+                    Reply::Lines(vec![text])
+                })
+                .await;
             }
             Input::Join(room) => {
-                let command = Command::Join { room: Text(room), secret: None };
-                self.begin(client, command, |line: RoomLine| Reply::Speak(line.room.0)).await;
+                let command = Command::Join {
+                    room: Text(room),
+                    secret: None,
+                };
+                self.begin(client, command, |line: RoomLine| Reply::Speak(line.room.0))
+                    .await;
             }
             Input::Part(room) => self.part(client, room).await,
             Input::Rooms => {
-                let rows = |list: RoomList| Reply::Lines(list.rooms.iter().map(show::room).collect());
+                let rows =
+                    |list: RoomList| Reply::Lines(list.rooms.iter().map(show::room).collect());
                 self.begin(client, Command::Rooms, rows).await;
             }
             Input::Verify(target, confirm) => {
-                let words = move |it: Verification| Reply::Lines(verify::words(&it, confirm, &verify::Way::CHAT));
-                self.begin(client, Command::Verify { target: Text(target), confirm }, words).await;
+                let words = move |it: Verification| {
+                    Reply::Lines(verify::words(&it, confirm, &verify::Way::CHAT))
+                };
+                self.begin(
+                    client,
+                    Command::Verify {
+                        target: Text(target),
+                        confirm,
+                    },
+                    words,
+                )
+                .await;
             }
             Input::Why(target) => {
-                self.replies.spawn(async { Reply::Lines(vec![words::LOOKING.to_owned()]) });
-                self.begin(client, Command::Why { target: Text(target) }, diagnosed).await;
+                self.replies
+                    .spawn(async { Reply::Lines(vec![words::LOOKING.to_owned()]) });
+                self.begin(
+                    client,
+                    Command::Why {
+                        target: Text(target),
+                    },
+                    diagnosed,
+                )
+                .await;
             }
             Input::Send(to, word) => self.offer(client, to, &word).await,
             Input::Files => self.files(client),
             Input::Accept(word) => self.accept(client, word),
             Input::Decline(word) => self.decline(client, word),
-            Input::Nothing | Input::Help(_) | Input::Query(_) | Input::Receipts | Input::Clear | Input::Quit => {}
+            Input::Nothing
+            | Input::Help(_)
+            | Input::Query(_)
+            | Input::Receipts
+            | Input::Clear
+            | Input::Quit => {}
         }
     }
 
     async fn part(&mut self, client: &Client, room: Option<RoomName>) {
         let room = room.unwrap_or_else(|| self.room.clone());
-        let next = if room == self.room { RoomName::lobby() } else { self.room.clone() };
-        self.begin(client, Command::Part { room: Text(room) }, |_: Done| Reply::Speak(next)).await;
+        let next = if room == self.room {
+            RoomName::lobby()
+        } else {
+            self.room.clone()
+        };
+        self.begin(client, Command::Part { room: Text(room) }, |_: Done| {
+            Reply::Speak(next)
+        })
+        .await;
     }
 
     fn history(&mut self, client: &Client, filter: HistoryFilter) {
         let client = client.clone();
         self.replies.spawn(async move {
             match tokio::try_join!(client.history(filter), Names::ask(&client)) {
-                Ok((messages, names)) => Reply::Lines(messages.iter().map(|m| show::message(m, &names)).collect()),
+                Ok((messages, names)) => {
+                    Reply::Lines(messages.iter().map(|m| show::message(m, &names)).collect())
+                }
                 Err(error) => Reply::Error(error.to_string()),
             }
         });
@@ -286,9 +372,18 @@ impl Chat {
         let client = client.clone();
         self.replies.spawn(async move {
             let known = async {
-                let Resolved { peer } = client.ask(Command::Resolve { target: Text(target) }).await?;
+                let Resolved { peer } = client
+                    .ask(Command::Resolve {
+                        target: Text(target),
+                    })
+                    .await?;
                 let peers = views::known_peers(&client).await?;
-                Ok::<_, ClientError>(peers.into_iter().filter(|known| known.peer == peer).collect::<Vec<_>>())
+                Ok::<_, ClientError>(
+                    peers
+                        .into_iter()
+                        .filter(|known| known.peer == peer)
+                        .collect::<Vec<_>>(),
+                )
             };
             match known.await {
                 Ok(peers) => Reply::Lines(show::peers(&peers)),
@@ -299,11 +394,30 @@ impl Chat {
 
     async fn names(&mut self, client: &Client) {
         let room = self.room.clone();
-        let names: BTreeMap<PeerId, String> = self.here.keys().map(|peer| (*peer, self.names.of(peer))).collect();
+        let names: BTreeMap<PeerId, String> = self
+            .here
+            .keys()
+            .map(|peer| (*peer, self.names.of(peer)))
+            .collect();
         let line = move |list: RoomList| {
-            let here = list.rooms.iter().filter(|line| line.room.0 == room).flat_map(|line| &line.here);
-            let here: Vec<String> = here.map(|peer| names.get(&peer.0).cloned().unwrap_or_else(|| peer.0.short())).collect();
-            let who = if here.is_empty() { "nobody else".to_owned() } else { here.join(", ") };
+            let here = list
+                .rooms
+                .iter()
+                .filter(|line| line.room.0 == room)
+                .flat_map(|line| &line.here);
+            let here: Vec<String> = here
+                .map(|peer| {
+                    names
+                        .get(&peer.0)
+                        .cloned()
+                        .unwrap_or_else(|| peer.0.short())
+                })
+                .collect();
+            let who = if here.is_empty() {
+                "nobody else".to_owned()
+            } else {
+                here.join(", ")
+            };
             Reply::Lines(vec![format!("in {room}: {who}")])
         };
         self.begin(client, Command::Rooms, line).await;
@@ -318,7 +432,9 @@ impl Chat {
         let begun = client.begin::<T>(command).await;
         self.replies.spawn(async move {
             let answered = async { begun?.await };
-            answered.await.map_or_else(|error: ClientError| Reply::Error(error.to_string()), then)
+            answered
+                .await
+                .map_or_else(|error: ClientError| Reply::Error(error.to_string()), then)
         });
     }
 
@@ -354,15 +470,20 @@ impl Chat {
     fn event(&mut self, event: WireEvent) -> std::io::Result<()> {
         match event {
             WireEvent::Peer(peer) => self.peer(&peer),
-            WireEvent::Message(message) if message.state.is_none() => output::line(&words::message(&message)),
+            WireEvent::Message(message) if message.state.is_none() => {
+                output::line(&words::message(&message))
+            }
             WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Delivered => {
                 let report = self.outbox.delivered(receipt.id.0, receipt.peer.0);
                 self.report(report)
             }
             // The message that offers it says how to fetch it.
             WireEvent::File(file) if file.state == FileState::Offered && !file.own => Ok(()),
-            WireEvent::File(_) => show::event(&event, &self.names).map_or(Ok(()), |text| output::line(&format!("* {text}"))),
-            WireEvent::Notice(NoticeLine { text, .. }) => output::line(&format!("* {}", visible(&text))),
+            WireEvent::File(_) => show::event(&event, &self.names)
+                .map_or(Ok(()), |text| output::line(&format!("* {text}"))),
+            WireEvent::Notice(NoticeLine { text, .. }) => {
+                output::line(&format!("* {}", visible(&text)))
+            }
             WireEvent::Message(_)
             | WireEvent::Receipt(_)
             | WireEvent::Listening(_)
@@ -378,9 +499,16 @@ impl Chat {
     /// Tells who comes and goes; a missed ping or another address is no news.
     fn peer(&mut self, peer: &PeerLine) -> std::io::Result<()> {
         self.names.learn(peer);
-        let was = self.here.insert(peer.peer.0, peer.state).unwrap_or(PeerState::Offline);
+        let was = self
+            .here
+            .insert(peer.peer.0, peer.state)
+            .unwrap_or(PeerState::Offline);
         let [was_here, is_here] = [was, peer.state].map(|state| state != PeerState::Offline);
-        if was_here == is_here { Ok(()) } else { output::line(&format!("* {}", show::peer(peer))) }
+        if was_here == is_here {
+            Ok(())
+        } else {
+            output::line(&format!("* {}", show::peer(peer)))
+        }
     }
 
     /// Whether all is done: the input has ended, and what it said has arrived or been waited for.

@@ -1,6 +1,7 @@
 //! What became of the messages of this chat: pure, and told in few lines.
 //!
-//! Deliveries are told once a conversation has nothing left under way, so that a paste of a hundred lines is confirmed in one.
+//! Deliveries are told once a conversation has nothing left under way, so that a paste of a hundred
+//! lines is confirmed in one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -21,9 +22,16 @@ pub(crate) const LATE_TICKS: u64 = 30;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Report {
     /// All of a conversation's messages since the last report are with everyone they were for.
-    Delivered { conversation: ConversationRef, messages: usize, people: usize },
+    Delivered {
+        conversation: ConversationRef,
+        messages: usize,
+        people: usize,
+    },
     /// Some are not, after a while. Told once, until they are.
-    Waiting { conversation: ConversationRef, missing: BTreeSet<PeerId> },
+    Waiting {
+        conversation: ConversationRef,
+        missing: BTreeSet<PeerId>,
+    },
     /// Nobody else is in the room.
     Alone(RoomName),
 }
@@ -64,21 +72,43 @@ impl Outbox {
             return None;
         }
         let missing: BTreeSet<PeerId> = sent.to.iter().map(|peer| peer.0).collect();
-        let group = self.conversations.entry(conversation.clone()).or_insert(Group {
-            since_tick: tick,
-            under_way: 0,
-            messages: 0,
-            people: 0,
-            told_waiting: false,
-        });
+        let group = self
+            .conversations
+            .entry(conversation.clone())
+            .or_insert(Group {
+                since_tick: tick,
+                under_way: 0,
+                messages: 0,
+                people: 0,
+                told_waiting: false,
+            });
         group.under_way += 1;
         group.messages += 1;
         group.people = group.people.max(missing.len());
-        let early: Vec<PeerId> = self.early.iter().filter(|(message, _)| *message == id).map(|(_, peer)| *peer).collect();
+        let early: Vec<PeerId> = self
+            .early
+            .iter()
+            .filter(|(message, _)| *message == id)
+            .map(|(_, peer)| *peer)
+            .collect();
         self.early.retain(|(message, _)| *message != id);
-        let everyone = if sent.state == DeliveryState::Delivered { missing.clone() } else { BTreeSet::new() };
-        self.under_way.insert(id, UnderWay { conversation, missing });
-        early.into_iter().chain(everyone).filter_map(|peer| self.delivered(id, peer)).last()
+        let everyone = if sent.state == DeliveryState::Delivered {
+            missing.clone()
+        } else {
+            BTreeSet::new()
+        };
+        self.under_way.insert(
+            id,
+            UnderWay {
+                conversation,
+                missing,
+            },
+        );
+        early
+            .into_iter()
+            .chain(everyone)
+            .filter_map(|peer| self.delivered(id, peer))
+            .last()
     }
 
     /// A peer has a message.
@@ -100,8 +130,14 @@ impl Outbox {
         if group.under_way > 0 {
             return None;
         }
-        let Group { messages, people, .. } = self.conversations.remove(&conversation)?;
-        Some(Report::Delivered { conversation, messages, people })
+        let Group {
+            messages, people, ..
+        } = self.conversations.remove(&conversation)?;
+        Some(Report::Delivered {
+            conversation,
+            messages,
+            people,
+        })
     }
 
     /// Conversations that have waited for long, each once.
@@ -121,9 +157,17 @@ impl Outbox {
                 continue;
             }
             group.told_waiting = true;
-            let theirs = self.under_way.values().filter(|message| message.conversation == *conversation);
-            let missing = theirs.flat_map(|message| message.missing.iter().copied()).collect();
-            reports.push(Report::Waiting { conversation: conversation.clone(), missing });
+            let theirs = self
+                .under_way
+                .values()
+                .filter(|message| message.conversation == *conversation);
+            let missing = theirs
+                .flat_map(|message| message.missing.iter().copied())
+                .collect();
+            reports.push(Report::Waiting {
+                conversation: conversation.clone(),
+                missing,
+            });
         }
         reports
     }
@@ -150,7 +194,12 @@ mod tests {
 
     fn sent(seq: u64, conversation: ConversationRef, to: &[u8]) -> SentLine {
         let to = to.iter().map(|&byte| Text(peer(byte))).collect();
-        SentLine { id: Text(id(seq)), conversation: Text(conversation), to, state: DeliveryState::Queued }
+        SentLine {
+            id: Text(id(seq)),
+            conversation: Text(conversation),
+            to,
+            state: DeliveryState::Queued,
+        }
     }
 
     fn bob() -> ConversationRef {
@@ -172,7 +221,11 @@ mod tests {
         }
         assert_eq!(outbox.delivered(id(1), peer(3)), None);
         assert_eq!(outbox.delivered(id(2), peer(3)), None);
-        let report = Report::Delivered { conversation: lobby(), messages: 3, people: 2 };
+        let report = Report::Delivered {
+            conversation: lobby(),
+            messages: 3,
+            people: 2,
+        };
         assert_eq!(outbox.delivered(id(3), peer(3)), Some(report));
         assert!(outbox.is_empty());
     }
@@ -181,7 +234,11 @@ mod tests {
     fn a_receipt_that_comes_before_the_answer_counts() {
         let mut outbox = Outbox::default();
         assert_eq!(outbox.delivered(id(1), peer(2)), None);
-        let report = Report::Delivered { conversation: bob(), messages: 1, people: 1 };
+        let report = Report::Delivered {
+            conversation: bob(),
+            messages: 1,
+            people: 1,
+        };
         assert_eq!(outbox.sent(0, &sent(1, bob(), &[2])), Some(report));
     }
 
@@ -190,7 +247,13 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.sent(0, &sent(1, bob(), &[2]));
         assert_eq!(outbox.late(LATE_TICKS - 1), []);
-        assert_eq!(outbox.late(LATE_TICKS), [Report::Waiting { conversation: bob(), missing: [peer(2)].into() }]);
+        assert_eq!(
+            outbox.late(LATE_TICKS),
+            [Report::Waiting {
+                conversation: bob(),
+                missing: [peer(2)].into()
+            }]
+        );
         assert_eq!(outbox.late(LATE_TICKS + 1), []);
         assert_eq!(outbox.all_late(), []);
         assert!(outbox.delivered(id(1), peer(2)).is_some());
@@ -199,7 +262,10 @@ mod tests {
     #[test]
     fn a_room_with_nobody_in_it_is_told_at_once() {
         let mut outbox = Outbox::default();
-        assert_eq!(outbox.sent(0, &sent(1, lobby(), &[])), Some(Report::Alone(RoomName::lobby())));
+        assert_eq!(
+            outbox.sent(0, &sent(1, lobby(), &[])),
+            Some(Report::Alone(RoomName::lobby()))
+        );
         assert!(outbox.is_empty());
     }
 

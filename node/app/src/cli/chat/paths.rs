@@ -1,7 +1,8 @@
-//! Paths as people type them: `my film.mp4`, `"my film.mp4"` and `my\ film.mp4` are the same, and `~/` is the home folder.
+//! Paths as people type them: `my film.mp4`, `"my film.mp4"` and `my\ film.mp4` are the same, and
+//! `~/` is the home folder.
 //!
-//! Quotes count only where the path begins with one, so that `it's.png` is what it looks like; a terminal into which a file is
-//! dragged writes it in a form that is understood here.
+//! Quotes count only where the path begins with one, so that `it's.png` is what it looks like; a
+//! terminal into which a file is dragged writes it in a form that is understood here.
 
 use std::path::{Path, PathBuf};
 
@@ -17,9 +18,14 @@ pub(crate) struct Places {
 impl Places {
     /// Those of this process.
     pub(crate) fn here() -> Places {
-        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        let home = std::env::var_os("HOME")
+            .filter(|home| !home.is_empty())
+            .map(PathBuf::from);
         // Without a folder to be in, a path must be absolute: the node says so where it is not.
-        Places { folder: std::env::current_dir().unwrap_or_default(), home }
+        Places {
+            folder: std::env::current_dir().unwrap_or_default(),
+            home,
+        }
     }
 
     /// The whole path of what was typed.
@@ -42,7 +48,11 @@ impl PathWord {
     /// Reads all that stands behind a command.
     pub(crate) fn parse(typed: &str) -> Result<PathWord, String> {
         let (word, open) = PathWord::read(typed);
-        if open { Err("the quote at the start has no other at the end".into()) } else { Ok(word) }
+        if open {
+            Err("the quote at the start has no other at the end".into())
+        } else {
+            Ok(word)
+        }
     }
 
     /// The same, whether or not it is at its end.
@@ -64,12 +74,21 @@ impl PathWord {
     pub(crate) fn folder_and_name(&self) -> (PathWord, &str) {
         let at = self.path.rfind('/').map_or(0, |slash| slash + 1);
         let (folder, name) = self.path.split_at(at);
-        (PathWord { from_home: self.from_home, path: folder.to_owned() }, name)
+        (
+            PathWord {
+                from_home: self.from_home,
+                path: folder.to_owned(),
+            },
+            name,
+        )
     }
 
     /// The path of something in this folder.
     pub(crate) fn with(&self, name: &str) -> PathWord {
-        PathWord { from_home: self.from_home, path: format!("{}{name}", self.path) }
+        PathWord {
+            from_home: self.from_home,
+            path: format!("{}{name}", self.path),
+        }
     }
 
     /// As it is to be typed.
@@ -80,7 +99,10 @@ impl PathWord {
             return format!("~/{}", path.replace('\\', "\\\\"));
         }
         // Before a path, @ and # begin a conversation.
-        if path.starts_with(['\'', '"', '@', '#']) || white(path.chars().next()) || white(path.chars().next_back()) {
+        if path.starts_with(['\'', '"', '@', '#'])
+            || white(path.chars().next())
+            || white(path.chars().next_back())
+        {
             return format!("'{}'", path.replace('\'', r"'\''"));
         }
         let tilde = if path.starts_with('~') { "\\" } else { "" };
@@ -90,7 +112,13 @@ impl PathWord {
 
 /// What of a path people are shown.
 pub(crate) fn shown(path: &Path) -> String {
-    visible(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy()).into_owned()
+    visible(
+        &path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy(),
+    )
+    .into_owned()
 }
 
 /// The text without what a shell would take for itself, and whether a quote is open at its end.
@@ -118,7 +146,10 @@ mod tests {
     use super::*;
 
     fn places() -> Places {
-        Places { folder: "/work".into(), home: Some("/home/ann".into()) }
+        Places {
+            folder: "/work".into(),
+            home: Some("/home/ann".into()),
+        }
     }
 
     #[test]
@@ -147,12 +178,26 @@ mod tests {
 
     #[test]
     fn what_is_completed_reads_back_as_itself() {
-        for name in
-            ["a.png", "my film.mp4", "@bob", "#1", "'quoted'", "\"q", "~", " in the middle of two ", "back\\slash", "it's"]
-        {
+        for name in [
+            "a.png",
+            "my film.mp4",
+            "@bob",
+            "#1",
+            "'quoted'",
+            "\"q",
+            "~",
+            " in the middle of two ",
+            "back\\slash",
+            "it's",
+        ] {
             for folder in ["", "~/", "sub dir/", "/"] {
                 let word = PathWord::begun(folder).with(name);
-                assert_eq!(PathWord::parse(&word.typed()), Ok(word.clone()), "{folder} {name}: {}", word.typed());
+                assert_eq!(
+                    PathWord::parse(&word.typed()),
+                    Ok(word.clone()),
+                    "{folder} {name}: {}",
+                    word.typed()
+                );
             }
         }
     }

@@ -21,15 +21,26 @@ pub(crate) fn who_where_how(status: &StatusLine) -> [String; 3] {
     [
         format!("You are {} ({}).", status.nick, status.peer.0.short()),
         show::who_can_see(status),
-        format!("To be reached from elsewhere, give people your ticket: {}", status.ticket),
+        format!(
+            "To be reached from elsewhere, give people your ticket: {}",
+            status.ticket
+        ),
     ]
 }
 
 /// How things are, before it is looked at what is wrong.
 pub(crate) fn net(status: &StatusLine) -> Vec<String> {
     let mut lines = who_where_how(status).to_vec();
-    lines.push(format!("This node listens on {}", show::join(&status.addrs)));
-    lines.extend(status.relays.iter().map(|relay| format!("Relay {}", show::relay(relay))));
+    lines.push(format!(
+        "This node listens on {}",
+        show::join(&status.addrs)
+    ));
+    lines.extend(
+        status
+            .relays
+            .iter()
+            .map(|relay| format!("Relay {}", show::relay(relay))),
+    );
     lines.push(LOOKING.to_owned());
     lines
 }
@@ -37,7 +48,11 @@ pub(crate) fn net(status: &StatusLine) -> Vec<String> {
 /// The same, and what to do next.
 pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
     let [_, see, reach] = who_where_how(status);
-    let who = format!("You are {} ({}), and speak in {room}. /help lists the commands.", status.nick, status.peer.0.short());
+    let who = format!(
+        "You are {} ({}), and speak in {room}. /help lists the commands.",
+        status.nick,
+        status.peer.0.short()
+    );
     [who, see, reach]
 }
 
@@ -49,7 +64,9 @@ pub(crate) fn message(message: &MessageLine) -> String {
         let id = offers::short(message.id.0);
         body = format!("{body}: /accept {id}, or /decline {id}");
     }
-    if let (ConversationRef::Room(room), Some(action)) = (&message.conversation.0, body.strip_prefix(ACTION)) {
+    if let (ConversationRef::Room(room), Some(action)) =
+        (&message.conversation.0, body.strip_prefix(ACTION))
+    {
         return format!("{time} {room} * {name} {action}");
     }
     match &message.conversation.0 {
@@ -61,19 +78,40 @@ pub(crate) fn message(message: &MessageLine) -> String {
 /// What became of our messages.
 pub(crate) fn report(report: &Report, names: &Names) -> String {
     match report {
-        Report::Delivered { conversation, messages, people } => {
-            let what = if *messages == 1 { String::new() } else { format!("{} ", count(*messages, "message")) };
+        Report::Delivered {
+            conversation,
+            messages,
+            people,
+        } => {
+            let what = if *messages == 1 {
+                String::new()
+            } else {
+                format!("{} ", count(*messages, "message"))
+            };
             let whom = match conversation {
                 ConversationRef::Direct(peer) => names.of(peer),
                 ConversationRef::Room(room) => format!("{people} in {room}"),
             };
             format!("  {what}delivered to {whom}")
         }
-        Report::Waiting { conversation: ConversationRef::Direct(peer), .. } => {
-            format!("  {} is away: the message is queued and goes out when they are there", names.of(peer))
+        Report::Waiting {
+            conversation: ConversationRef::Direct(peer),
+            ..
+        } => {
+            format!(
+                "  {} is away: the message is queued and goes out when they are there",
+                names.of(peer)
+            )
         }
-        Report::Waiting { conversation: ConversationRef::Room(room), missing } => {
-            format!("  not yet with everyone in {room}: {} to go ({})", missing.len(), some_names(missing, names))
+        Report::Waiting {
+            conversation: ConversationRef::Room(room),
+            missing,
+        } => {
+            format!(
+                "  not yet with everyone in {room}: {} to go ({})",
+                missing.len(),
+                some_names(missing, names)
+            )
         }
         Report::Alone(room) => format!("  {}", messages::alone(room)),
     }
@@ -81,7 +119,11 @@ pub(crate) fn report(report: &Report, names: &Names) -> String {
 
 fn some_names(peers: &BTreeSet<PeerId>, names: &Names) -> String {
     const SHOWN: usize = 5;
-    let mut shown: Vec<String> = peers.iter().take(SHOWN).map(|peer| names.of(peer)).collect();
+    let mut shown: Vec<String> = peers
+        .iter()
+        .take(SHOWN)
+        .map(|peer| names.of(peer))
+        .collect();
     if peers.len() > SHOWN {
         shown.push("…".into());
     }

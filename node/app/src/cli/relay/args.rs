@@ -25,7 +25,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE", conflicts_with = "allow_file")]
     pub(super) token_file: Option<PathBuf>,
 
-    /// Let in only those in this file: a line for each, its id and perhaps a label; # begins a comment.
+    /// Let in only those in this file: a line for each, its id and perhaps a label; # begins a
+    /// comment.
     #[arg(long, value_name = "FILE")]
     pub(super) allow_file: Option<PathBuf>,
 
@@ -33,7 +34,8 @@ pub(super) struct Run {
     #[arg(long)]
     pub(super) no_roster: bool,
 
-    /// Pass on so many bytes a second for one peer at most, such as 500k or 10M. Default: as many as it can.
+    /// Pass on so many bytes a second for one peer at most, such as 500k or 10M. Default: as many
+    /// as it can.
     #[arg(long, value_name = "BYTES/S", value_parser = bytes)]
     pub(super) rate: Option<u64>,
 
@@ -41,7 +43,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "N", value_parser = peers)]
     pub(super) peers_max: Option<usize>,
 
-    /// Show who is here, metrics and health at this address and TCP port. Anybody who reaches it may read it.
+    /// Show who is here, metrics and health at this address and TCP port. Anybody who reaches it
+    /// may read it.
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = STATUS_LISTEN)]
     pub(super) status: Option<SocketAddr>,
 }
@@ -49,11 +52,12 @@ pub(super) struct Run {
 /// What `--status` alone means: this machine only.
 const STATUS_LISTEN: &str = "127.0.0.1:9627";
 
-/// What the operator can ask of the relay that runs in this home. A TARGET is a label of the allow file, a peer's id, or the
-/// beginning of one.
+/// What the operator can ask of the relay that runs in this home. A TARGET is a label of the allow
+/// file, a peer's id, or the beginning of one.
 #[derive(Debug, Subcommand)]
 pub(super) enum Ask {
-    /// Who is here, or was within the hour: label or short id, state, address, round trip, rooms, channels, forwarded bytes, id.
+    /// Who is here, or was within the hour: label or short id, state, address, round trip, rooms,
+    /// channels, forwarded bytes, id.
     Peers,
     /// End a peer's connection. It may come back.
     Kick {
@@ -62,7 +66,8 @@ pub(super) enum Ask {
     },
     /// End a peer's connection and keep it out, until unban.
     Ban {
-        /// Label, id, or the first 8 or more characters of one; who has not been here, by its whole id.
+        /// Label, id, or the first 8 or more characters of one; who has not been here, by its whole
+        /// id.
         target: String,
     },
     /// Keep a peer out no longer.
@@ -76,7 +81,9 @@ impl Relay {
     /// Refuses flags that mean nothing here.
     pub(super) fn check(&self, common: &Common) -> Result<(), Usage> {
         if let Some(flag) = common.flag_for_nodes_only() {
-            return Err(Usage(format!("{flag} is for a node, and this is a relay: leave it out")));
+            return Err(Usage(format!(
+                "{flag} is for a node, and this is a relay: leave it out"
+            )));
         }
         let run = &self.run;
         let flags = [
@@ -89,9 +96,9 @@ impl Relay {
             (run.status.is_some(), "--status"),
         ];
         match (&self.ask, flags.into_iter().find(|(given, _)| *given)) {
-            (Some(_), Some((_, flag))) => {
-                Err(Usage(format!("{flag} is for a relay that starts: leave it out, or restart the relay with it")))
-            }
+            (Some(_), Some((_, flag))) => Err(Usage(format!(
+                "{flag} is for a relay that starts: leave it out, or restart the relay with it"
+            ))),
             (Some(_), None) | (None, _) => Ok(()),
         }
     }
@@ -107,11 +114,17 @@ fn bytes(word: &str) -> Result<u64, String> {
         Some(_) | None => (word, 1),
     };
     let number: u64 = number.parse().map_err(|_| WRONG)?;
-    number.checked_mul(unit).filter(|&bytes| bytes > 0).ok_or_else(|| WRONG.into())
+    number
+        .checked_mul(unit)
+        .filter(|&bytes| bytes > 0)
+        .ok_or_else(|| WRONG.into())
 }
 
 fn peers(word: &str) -> Result<usize, String> {
-    word.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a relay takes a number of peers above 0".into())
+    word.parse()
+        .ok()
+        .filter(|&n| n > 0)
+        .ok_or_else(|| "a relay takes a number of peers above 0".into())
 }
 
 #[cfg(test)]
@@ -122,7 +135,9 @@ mod tests {
 
     fn check(line: &str) -> Result<(), String> {
         let args = Args::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?;
-        let Some(Verb::Relay(relay)) = args.verb else { panic!("{line} is about a relay") };
+        let Some(Verb::Relay(relay)) = args.verb else {
+            panic!("{line} is about a relay")
+        };
         relay.check(&args.common).map_err(|error| error.to_string())
     }
 
@@ -148,12 +163,30 @@ mod tests {
             ("hobnob relay --nick ann", "--nick is for a node"),
             ("hobnob relay peers --no-mdns", "--no-mdns is for a node"),
             ("hobnob relay --room ops", "--room is for a node"),
-            ("hobnob relay --relay 192.0.2.7:4627", "--relay is for a node"),
-            ("hobnob relay --relay-token-file x", "--relay-token-file is for a node"),
-            ("hobnob relay --rate 1M peers", "--rate is for a relay that starts"),
-            ("hobnob relay --listen [::]:1 kick ann", "--listen is for a relay that starts"),
-            ("hobnob relay --token-file a --allow-file b", "cannot be used with"),
-            ("hobnob relay --status 127.0.0.1:1 peers", "--status is for a relay that starts"),
+            (
+                "hobnob relay --relay 192.0.2.7:4627",
+                "--relay is for a node",
+            ),
+            (
+                "hobnob relay --relay-token-file x",
+                "--relay-token-file is for a node",
+            ),
+            (
+                "hobnob relay --rate 1M peers",
+                "--rate is for a relay that starts",
+            ),
+            (
+                "hobnob relay --listen [::]:1 kick ann",
+                "--listen is for a relay that starts",
+            ),
+            (
+                "hobnob relay --token-file a --allow-file b",
+                "cannot be used with",
+            ),
+            (
+                "hobnob relay --status 127.0.0.1:1 peers",
+                "--status is for a relay that starts",
+            ),
             ("hobnob relay --status 9627", "--status"),
             ("hobnob relay --rate 0", "above 0"),
             ("hobnob relay --peers-max 0", "above 0"),
@@ -166,10 +199,25 @@ mod tests {
 
     #[test]
     fn a_rate_may_have_a_unit() {
-        for (word, rate) in [("1", 1), ("500k", 500_000), ("10M", 10_000_000), ("2G", 2_000_000_000)] {
+        for (word, rate) in [
+            ("1", 1),
+            ("500k", 500_000),
+            ("10M", 10_000_000),
+            ("2G", 2_000_000_000),
+        ] {
             assert_eq!(bytes(word), Ok(rate), "{word}");
         }
-        for wrong in ["", "0", "k", "1.5M", "-1", "10 M", "1m", "99999999999999G", "1é"] {
+        for wrong in [
+            "",
+            "0",
+            "k",
+            "1.5M",
+            "-1",
+            "10 M",
+            "1m",
+            "99999999999999G",
+            "1é",
+        ] {
             assert!(bytes(wrong).is_err(), "{wrong:?}");
         }
     }

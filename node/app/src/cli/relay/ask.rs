@@ -55,12 +55,19 @@ async fn reach(home: &Home) -> anyhow::Result<UnixStream> {
 }
 
 async fn answer(mut stream: UnixStream, request: &Request) -> anyhow::Result<Vec<Event>> {
-    stream.write_all(to_line(request).as_bytes()).await.context(LOST)?;
+    stream
+        .write_all(to_line(request).as_bytes())
+        .await
+        .context(LOST)?;
     let mut lines = Lines::new(BufReader::new(stream), LINE_BYTES_MAX);
     let mut events = Vec::new();
     loop {
-        let Ok(Ok(Read::Whole(line))) = timeout(LINE_LIMIT, lines.next()).await else { bail!(LOST) };
-        match serde_json::from_slice(line).context("the relay's answer can't be read: is it another version of hobnob?")? {
+        let Ok(Ok(Read::Whole(line))) = timeout(LINE_LIMIT, lines.next()).await else {
+            bail!(LOST)
+        };
+        match serde_json::from_slice(line)
+            .context("the relay's answer can't be read: is it another version of hobnob?")?
+        {
             Answer::Tells(line) => events.push(line.event),
             Answer::Ends(End::Done(_)) => return Ok(events),
             Answer::Ends(End::Error(failure)) => return Err(ClientError::Refused(failure).into()),
@@ -68,5 +75,4 @@ async fn answer(mut stream: UnixStream, request: &Request) -> anyhow::Result<Vec
     }
 }
 
-const LOST: &str =
-    "the relay ended, or took too long, before it answered: whether it did what was asked, `hobnob relay peers` tells";
+const LOST: &str = "the relay ended, or took too long, before it answered: whether it did what was asked, `hobnob relay peers` tells";

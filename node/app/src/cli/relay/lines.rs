@@ -1,7 +1,8 @@
 //! The JSON lines of `hobnob relay`: what it prints, and what goes over its operator's socket.
 //!
-//! A request is one line, `{"cmd":"kick","target":"ann"}`. The answer is any number of lines that tell something,
-//! `{"v":1,"event":…}`, and then either `{"done":true}` or `{"error":{"code":…,"exit":…,"text":…}}`.
+//! A request is one line, `{"cmd":"kick","target":"ann"}`. The answer is any number of lines that
+//! tell something, `{"v":1,"event":…}`, and then either `{"done":true}` or
+//! `{"error":{"code":…,"exit":…,"text":…}}`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
@@ -34,7 +35,10 @@ pub(super) struct Line {
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum Event {
     /// The relay runs, and can be reached here.
-    Listening { relay: Text<PeerId>, addrs: Vec<SocketAddr> },
+    Listening {
+        relay: Text<PeerId>,
+        addrs: Vec<SocketAddr>,
+    },
     /// The relay shows its status here.
     Status { addr: SocketAddr },
     /// A peer in the liveness table.
@@ -93,12 +97,22 @@ pub(super) enum Answer {
 
 impl From<Event> for Line {
     fn from(event: Event) -> Self {
-        Line { v: LINES_VERSION, event }
+        Line {
+            v: LINES_VERSION,
+            event,
+        }
     }
 }
 
 impl From<Peer> for Row {
-    fn from(Peer { row, label, since, heard_ago }: Peer) -> Self {
+    fn from(
+        Peer {
+            row,
+            label,
+            since,
+            heard_ago,
+        }: Peer,
+    ) -> Self {
         Row {
             peer: Text(row.peer),
             label,
@@ -123,7 +137,11 @@ impl From<Peer> for Row {
 pub(super) fn failure(error: &OperatorError) -> Failure {
     let text = error.to_string();
     if error.is_about_the_name() {
-        return Failure { code: "no-such-peer".into(), exit: 3, text };
+        return Failure {
+            code: "no-such-peer".into(),
+            exit: 3,
+            text,
+        };
     }
     Failure::fault(text)
 }
@@ -140,12 +158,23 @@ mod tests {
     #[test]
     fn lines_are_as_the_manual_says() {
         let peer = Text(PeerId::from_bytes([9; 32]));
-        let listening = Event::Listening { relay: peer, addrs: vec!["192.0.2.7:4627".parse().unwrap()] };
-        let expected = format!("{{\"v\":1,\"event\":\"listening\",\"relay\":\"{}\",\"addrs\":[\"192.0.2.7:4627\"]}}\n", peer.0);
+        let listening = Event::Listening {
+            relay: peer,
+            addrs: vec!["192.0.2.7:4627".parse().unwrap()],
+        };
+        let expected = format!(
+            "{{\"v\":1,\"event\":\"listening\",\"relay\":\"{}\",\"addrs\":[\"192.0.2.7:4627\"]}}\n",
+            peer.0
+        );
         assert_eq!(to_line(&Line::from(listening)), expected);
         let banned = format!("{{\"v\":1,\"event\":\"banned\",\"peer\":\"{}\"}}\n", peer.0);
         assert_eq!(to_line(&Line::from(Event::Banned { peer })), banned);
-        assert_eq!(to_line(&Request::Kick { target: "ann".into() }), "{\"cmd\":\"kick\",\"target\":\"ann\"}\n");
+        assert_eq!(
+            to_line(&Request::Kick {
+                target: "ann".into()
+            }),
+            "{\"cmd\":\"kick\",\"target\":\"ann\"}\n"
+        );
         assert_eq!(to_line(&End::Done(true)), "{\"done\":true}\n");
     }
 
@@ -157,9 +186,16 @@ mod tests {
         for (text, answer) in [
             (to_line(&line), Answer::Tells(line)),
             (to_line(&End::Done(true)), Answer::Ends(End::Done(true))),
-            (to_line(&End::Error(failure.clone())), Answer::Ends(End::Error(failure))),
+            (
+                to_line(&End::Error(failure.clone())),
+                Answer::Ends(End::Error(failure)),
+            ),
         ] {
-            assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer, "{text}");
+            assert_eq!(
+                serde_json::from_str::<Answer>(&text).unwrap(),
+                answer,
+                "{text}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `hobnob relay`: runs a relay, or asks the one that runs in this home.
 //!
-//! The relay lives in the folder `relay` of the home, with a key, a lock and a socket of its own: it is no node, and one may run
-//! beside it.
+//! The relay lives in the folder `relay` of the home, with a key, a lock and a socket of its own:
+//! it is no node, and one may run beside it.
 
 mod args;
 mod ask;

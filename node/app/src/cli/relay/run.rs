@@ -20,7 +20,12 @@ use crate::cli::output::{self, Output};
 use crate::cli::session::Signals;
 
 /// Runs a relay until a signal, and then ends it in an orderly way.
-pub(super) async fn run(common: &Common, home: &Home, run: Run, out: Output) -> anyhow::Result<Exit> {
+pub(super) async fn run(
+    common: &Common,
+    home: &Home,
+    run: Run,
+    out: Output,
+) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let claimed = claim(home)?;
     let status = match run.status {
@@ -28,7 +33,8 @@ pub(super) async fn run(common: &Common, home: &Home, run: Run, out: Output) -> 
         None => None,
     };
     let server = Server::start(config(common, home, run)?)?;
-    let listener = Listener::bind(&claimed).with_context(|| format!("can't make the control socket {:?}", home.socket()))?;
+    let listener = Listener::bind(&claimed)
+        .with_context(|| format!("can't make the control socket {:?}", home.socket()))?;
     let end = CancellationToken::new();
     introduce(&server, status.as_ref(), out)?;
     let desks = TaskTracker::new();
@@ -48,9 +54,13 @@ fn claim(home: &Home) -> anyhow::Result<Claimed> {
     match home.claim()? {
         Claim::Ours(claimed) => Ok(claimed),
         Claim::Busy(pid) => {
-            let process = pid.map(|pid| format!(", as process {pid}")).unwrap_or_default();
+            let process = pid
+                .map(|pid| format!(", as process {pid}"))
+                .unwrap_or_default();
             let dir = home.data_dir().display();
-            bail!("a relay of {dir} already runs{process}: stop it, or start another with --home DIR and --listen ADDR:PORT")
+            bail!(
+                "a relay of {dir} already runs{process}: stop it, or start another with --home DIR and --listen ADDR:PORT"
+            )
         }
     }
 }
@@ -68,16 +78,32 @@ fn config(common: &Common, home: &Home, run: Run) -> anyhow::Result<Config> {
         rate: run.rate.unwrap_or(default.rate),
         ..default
     };
-    Ok(Config { listen: common.listen, home: home.data_dir().to_owned(), rule, limits })
+    Ok(Config {
+        listen: common.listen,
+        home: home.data_dir().to_owned(),
+        rule,
+        limits,
+    })
 }
 
 /// Says who and where the relay is, and how to use it.
 fn introduce(server: &Server, status: Option<&Status>, out: Output) -> std::io::Result<()> {
     let addrs = server.addrs();
     let port = server.local_addr().port();
-    let listening = Event::Listening { relay: Text(server.id()), addrs };
-    let status = status.map(|status| Event::Status { addr: status.local_addr() });
-    show::print(&[Some(listening), status].into_iter().flatten().collect::<Vec<_>>(), out)?;
+    let listening = Event::Listening {
+        relay: Text(server.id()),
+        addrs,
+    };
+    let status = status.map(|status| Event::Status {
+        addr: status.local_addr(),
+    });
+    show::print(
+        &[Some(listening), status]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>(),
+        out,
+    )?;
     output::say_on_terminal(&format!(
         "People elsewhere write this machine's public name or address instead; let UDP port {port} through its firewall and router."
     ));

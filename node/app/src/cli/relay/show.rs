@@ -13,24 +13,35 @@ use crate::cli::values::{local_minute, now};
 /// Prints what a relay told: peers in columns, everything else a line each.
 pub(super) fn print(events: &[Event], out: Output) -> io::Result<()> {
     if out.json {
-        return events.iter().try_for_each(|event| output::raw(&to_line(&Line::from(event.clone()))));
+        return events
+            .iter()
+            .try_for_each(|event| output::raw(&to_line(&Line::from(event.clone()))));
     }
-    columns(&events.iter().filter_map(peer).collect::<Vec<_>>()).iter().try_for_each(|row| output::line(row))?;
-    events.iter().flat_map(plain).try_for_each(|line| output::line(&line))
+    columns(&events.iter().filter_map(peer).collect::<Vec<_>>())
+        .iter()
+        .try_for_each(|row| output::line(row))?;
+    events
+        .iter()
+        .flat_map(plain)
+        .try_for_each(|line| output::line(&line))
 }
 
 fn peer(event: &Event) -> Option<[String; 8]> {
     match event {
         Event::RelayPeer(row) => Some(cells(row)),
-        Event::Listening { .. } | Event::Status { .. } | Event::Kicked { .. } | Event::Banned { .. } | Event::Unbanned { .. } => {
-            None
-        }
+        Event::Listening { .. }
+        | Event::Status { .. }
+        | Event::Kicked { .. }
+        | Event::Banned { .. }
+        | Event::Unbanned { .. } => None,
     }
 }
 
 fn cells(row: &Row) -> [String; 8] {
     [
-        row.label.as_deref().map_or_else(|| row.peer.0.short(), |label| visible(label).into_owned()),
+        row.label
+            .as_deref()
+            .map_or_else(|| row.peer.0.short(), |label| visible(label).into_owned()),
         row.state.clone(),
         row.addr.to_string(),
         row.rtt_ms.map_or_else(|| "-".into(), rtt),
@@ -45,8 +56,16 @@ fn plain(event: &Event) -> Vec<String> {
     match event {
         Event::Listening { relay, addrs } => {
             let now = local_minute(now());
-            let mut lines = vec![format!("{now} relay {} listens on {}", relay.0.short(), join(addrs))];
-            lines.extend(addrs.iter().map(|addr| format!("{now} use it with --relay {}@{addr}", relay.0)));
+            let mut lines = vec![format!(
+                "{now} relay {} listens on {}",
+                relay.0.short(),
+                join(addrs)
+            )];
+            lines.extend(
+                addrs
+                    .iter()
+                    .map(|addr| format!("{now} use it with --relay {}@{addr}", relay.0)),
+            );
             lines
         }
         Event::Status { addr } => vec![format!("{} status at http://{addr}/", local_minute(now()))],
@@ -99,15 +118,35 @@ mod tests {
             unsent: 0,
         };
         let shown = cells(&row);
-        assert_eq!(shown[..7], ["ann␛", "alive", "192.0.2.7:5", "1.3 ms", "1 room", "2 channels", "1.2 MB"]);
-        assert_eq!(cells(&Row { label: None, ..row })[0], PeerId::from_bytes([1; 32]).short());
+        assert_eq!(
+            shown[..7],
+            [
+                "ann␛",
+                "alive",
+                "192.0.2.7:5",
+                "1.3 ms",
+                "1 room",
+                "2 channels",
+                "1.2 MB"
+            ]
+        );
+        assert_eq!(
+            cells(&Row { label: None, ..row })[0],
+            PeerId::from_bytes([1; 32]).short()
+        );
     }
 
     #[test]
     fn a_relay_says_how_to_use_it() {
         let relay = Text(PeerId::from_bytes([1; 32]));
-        let lines = plain(&Event::Listening { relay, addrs: vec!["192.0.2.7:4627".parse().unwrap()] });
-        assert!(lines[1].ends_with(&format!("use it with --relay {}@192.0.2.7:4627", relay.0)), "{lines:?}");
+        let lines = plain(&Event::Listening {
+            relay,
+            addrs: vec!["192.0.2.7:4627".parse().unwrap()],
+        });
+        assert!(
+            lines[1].ends_with(&format!("use it with --relay {}@192.0.2.7:4627", relay.0)),
+            "{lines:?}"
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use hobnob::ConversationRef;
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 use hobnob_control::wire::{
-    Done, FileList, HistoryFilter, Kicked, MessageList, PeerLine, PeerList, Resolved, RoomLine, RoomList, SentLine, StatusLine,
-    Text,
+    Done, FileList, HistoryFilter, Kicked, MessageList, PeerLine, PeerList, Resolved, RoomLine,
+    RoomList, SentLine, StatusLine, Text,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -90,11 +90,17 @@ impl App {
                 let kicked: Kicked = read(value)?;
                 self.note(Tone::Info, marks::kicked(&kicked));
             }
-            About::Verify(confirm) => self.tell(verify::words(&read(value)?, *confirm, &verify::Way::CHAT)),
+            About::Verify(confirm) => {
+                self.tell(verify::words(&read(value)?, *confirm, &verify::Way::CHAT))
+            }
             About::Diagnosis => self.tell(doctor::lines(&read(value)?)),
             About::History => {
                 let list: MessageList = read(value)?;
-                let lines: Vec<String> = list.messages.iter().map(|message| show::message(message, &self.names)).collect();
+                let lines: Vec<String> = list
+                    .messages
+                    .iter()
+                    .map(|message| show::message(message, &self.names))
+                    .collect();
                 self.tell(lines);
             }
         }
@@ -102,7 +108,9 @@ impl App {
     }
 
     fn tell(&mut self, lines: Vec<String>) {
-        lines.into_iter().for_each(|line| self.note(Tone::Info, line));
+        lines
+            .into_iter()
+            .for_each(|line| self.note(Tone::Info, line));
     }
 
     fn failed(&mut self, about: &About, error: &str) {
@@ -142,22 +150,43 @@ impl App {
             self.names.learn(peer);
         }
         if !std::mem::replace(&mut self.listed, true) {
-            let known: Vec<PeerId> = list.peers.iter().take(TALKED_MAX).map(|peer| peer.peer.0).collect();
+            let known: Vec<PeerId> = list
+                .peers
+                .iter()
+                .take(TALKED_MAX)
+                .map(|peer| peer.peer.0)
+                .collect();
             for peer in known {
                 let conversation = Some(Text(ConversationRef::Direct(peer)));
-                let filter = HistoryFilter { conversation, limit: Some(1), ..HistoryFilter::default() };
+                let filter = HistoryFilter {
+                    conversation,
+                    limit: Some(1),
+                    ..HistoryFilter::default()
+                };
                 self.ask(Command::History(filter), About::Talked(peer));
             }
         }
-        self.peers = list.peers.into_iter().map(|peer| (peer.peer.0, peer)).collect();
+        self.peers = list
+            .peers
+            .into_iter()
+            .map(|peer| (peer.peer.0, peer))
+            .collect();
     }
 
     fn take_rooms(&mut self, list: RoomList) {
         let first = self.rooms.is_empty();
         let before = std::mem::take(&mut self.rooms);
-        self.rooms = list.rooms.into_iter().map(|room| (room.room.0.clone(), room)).collect();
+        self.rooms = list
+            .rooms
+            .into_iter()
+            .map(|room| (room.room.0.clone(), room))
+            .collect();
         let ids = |room: &RoomLine| room.here.iter().map(|peer| peer.0).collect::<Vec<PeerId>>();
-        let now: Vec<_> = self.rooms.iter().map(|(name, room)| (name.clone(), ids(room))).collect();
+        let now: Vec<_> = self
+            .rooms
+            .iter()
+            .map(|(name, room)| (name.clone(), ids(room)))
+            .collect();
         for (name, here) in now {
             let of = ConversationRef::Room(name.clone());
             self.place(&of);
@@ -168,8 +197,13 @@ impl App {
             }
         }
         let left = |of: &ConversationRef| matches!(of, ConversationRef::Room(room) if !self.rooms.contains_key(room));
-        let gone: Vec<ConversationRef> =
-            self.conversations.iter().map(|conversation| &conversation.of).filter(|of| left(of)).cloned().collect();
+        let gone: Vec<ConversationRef> = self
+            .conversations
+            .iter()
+            .map(|conversation| &conversation.of)
+            .filter(|of| left(of))
+            .cloned()
+            .collect();
         gone.iter().for_each(|of| self.close(of));
     }
 
@@ -189,9 +223,16 @@ impl App {
 
     fn take_unread(&mut self, of: &ConversationRef, list: &MessageList) {
         let index = self.place(of);
-        let mut theirs = list.messages.iter().filter(|message| message.state.is_none()).peekable();
-        let Some(first) = theirs.peek().map(|message| message.id.0) else { return };
-        let loud = matches!(of, ConversationRef::Direct(_)) || theirs.clone().any(|message| self.names_me(message));
+        let mut theirs = list
+            .messages
+            .iter()
+            .filter(|message| message.state.is_none())
+            .peekable();
+        let Some(first) = theirs.peek().map(|message| message.id.0) else {
+            return;
+        };
+        let loud = matches!(of, ConversationRef::Direct(_))
+            || theirs.clone().any(|message| self.names_me(message));
         let open = index == self.current;
         let conversation = &mut self.conversations[index];
         conversation.first_unread = Some(first);
@@ -204,22 +245,36 @@ impl App {
     fn take_page(&mut self, request: u64, list: MessageList) {
         let me = self.me();
         let conversation = &mut self.conversations[self.current];
-        let speakers: Vec<PeerId> = list.messages.iter().map(|m| m.from.0).filter(|from| Some(*from) != me).collect();
+        let speakers: Vec<PeerId> = list
+            .messages
+            .iter()
+            .map(|m| m.from.0)
+            .filter(|from| Some(*from) != me)
+            .collect();
         if conversation.speakers.is_empty() {
-            speakers.into_iter().for_each(|peer| conversation.spoke(peer));
+            speakers
+                .into_iter()
+                .for_each(|peer| conversation.spoke(peer));
         }
-        self.window.page(request, list.messages, &conversation.notes);
+        self.window
+            .page(request, list.messages, &conversation.notes);
         // The event that shows a message may be among those that were missed.
         let window = &self.window;
-        self.pending.retain(|pending| pending.id.is_none_or(|id| !window.holds(id)));
+        self.pending
+            .retain(|pending| pending.id.is_none_or(|id| !window.holds(id)));
     }
 
-    /// The message is on disk. It is shown from when its event comes, which may be before or after this answer.
+    /// The message is on disk. It is shown from when its event comes, which may be before or after
+    /// this answer.
     fn take_said(&mut self, number: u64, sent: &SentLine) {
         self.deliveries.sent(sent);
         if self.window.holds(sent.id.0) {
             self.pending.retain(|pending| pending.number != number);
-        } else if let Some(pending) = self.pending.iter_mut().find(|pending| pending.number == number) {
+        } else if let Some(pending) = self
+            .pending
+            .iter_mut()
+            .find(|pending| pending.number == number)
+        {
             pending.id = Some(sent.id.0);
         }
     }
@@ -230,7 +285,10 @@ impl App {
         if index != self.current {
             let whom = self.names.of_conversation(&sent.conversation.0);
             let first = text::lines(said).next().unwrap_or_default();
-            self.note(Tone::Info, format!("to {whom} ({}): {first}", key_of(index)));
+            self.note(
+                Tone::Info,
+                format!("to {whom} ({}): {first}", key_of(index)),
+            );
         }
     }
 
@@ -246,19 +304,25 @@ impl App {
             Some(known) => about_peer(known),
             None => vec![format!("{peer} was never met")],
         };
-        lines.into_iter().for_each(|line| self.note(Tone::Info, line));
+        lines
+            .into_iter()
+            .for_each(|line| self.note(Tone::Info, line));
     }
 }
 
 fn about_peer(peer: &PeerLine) -> Vec<String> {
-    let nick = peer
-        .nick
-        .as_ref()
-        .map_or_else(|| "no name of its own".to_owned(), |nick| format!("calls itself {}", visible(nick.as_str())));
-    vec![show::peer(peer), format!("{}: id {}, {nick}", visible(&peer.name), peer.peer.0)]
+    let nick = peer.nick.as_ref().map_or_else(
+        || "no name of its own".to_owned(),
+        |nick| format!("calls itself {}", visible(nick.as_str())),
+    );
+    vec![
+        show::peer(peer),
+        format!("{}: id {}, {nick}", visible(&peer.name), peer.peer.0),
+    ]
 }
 
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_json::from_value(value)
-        .map_err(|error| format!("the node's answer can't be read ({error}): is it another version? restart it"))
+    serde_json::from_value(value).map_err(|error| {
+        format!("the node's answer can't be read ({error}): is it another version? restart it")
+    })
 }

@@ -44,25 +44,69 @@ impl App {
             Typed::Say(text) => self.say(text),
             Typed::Msg(target, text) => {
                 let body = Body::Text(text.clone()).into();
-                self.ask(Command::Send { target: Text(target), body, patience: ON_DISK }, About::Told(text));
+                self.ask(
+                    Command::Send {
+                        target: Text(target),
+                        body,
+                        patience: ON_DISK,
+                    },
+                    About::Told(text),
+                );
             }
-            Typed::Query(target) => self.ask(Command::Resolve { target: Text(target) }, About::Query),
-            Typed::Whois(target) => self.ask(Command::Resolve { target: Text(target) }, About::Whois),
-            Typed::Join(room) => self.ask(Command::Join { room: Text(room), secret: None }, About::Join),
+            Typed::Query(target) => self.ask(
+                Command::Resolve {
+                    target: Text(target),
+                },
+                About::Query,
+            ),
+            Typed::Whois(target) => self.ask(
+                Command::Resolve {
+                    target: Text(target),
+                },
+                About::Whois,
+            ),
+            Typed::Join(room) => self.ask(
+                Command::Join {
+                    room: Text(room),
+                    secret: None,
+                },
+                About::Join,
+            ),
             Typed::Part(room) => self.part(room),
-            Typed::Decide(decision, target) => self.ask(decision.command(target), About::Decide(decision)),
-            Typed::Kick(target) => self.ask(Command::Kick { target: Text(target) }, About::Kick),
+            Typed::Decide(decision, target) => {
+                self.ask(decision.command(target), About::Decide(decision))
+            }
+            Typed::Kick(target) => self.ask(
+                Command::Kick {
+                    target: Text(target),
+                },
+                About::Kick,
+            ),
             Typed::Verify(target, confirm) => {
-                self.ask(Command::Verify { target: Text(target), confirm }, About::Verify(confirm));
+                self.ask(
+                    Command::Verify {
+                        target: Text(target),
+                        confirm,
+                    },
+                    About::Verify(confirm),
+                );
             }
             Typed::Why(target) => {
                 self.note(Tone::Info, words::LOOKING);
-                self.ask(Command::Why { target: Text(target) }, About::Diagnosis);
+                self.ask(
+                    Command::Why {
+                        target: Text(target),
+                    },
+                    About::Diagnosis,
+                );
             }
             Typed::Nick(nick) => self.ask(Command::Nick { nick: nick.clone() }, About::Nick(nick)),
             Typed::Search(words) => self.search(&words),
             Typed::History(limit) => {
-                let filter = HistoryFilter { limit: Some(limit), ..HistoryFilter::default() };
+                let filter = HistoryFilter {
+                    limit: Some(limit),
+                    ..HistoryFilter::default()
+                };
                 self.ask(Command::History(filter), About::History);
             }
             Typed::Help(None) => self.mode = Mode::Help(0),
@@ -74,13 +118,17 @@ impl App {
             Typed::Clear => self.clear(),
             Typed::Quit => self.outputs.push_back(Output::Quit),
             Typed::Net => {
-                self.net().into_iter().for_each(|line| self.note(Tone::Info, line));
+                self.net()
+                    .into_iter()
+                    .for_each(|line| self.note(Tone::Info, line));
                 self.ask(Command::Doctor, About::Diagnosis);
             }
             // Where one's own are is told only to who asks.
             Typed::Files => self.ask(Command::Files, About::FileList),
             Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts => {
-                self.lines_of(&typed).into_iter().for_each(|line| self.note(Tone::Info, line));
+                self.lines_of(&typed)
+                    .into_iter()
+                    .for_each(|line| self.note(Tone::Info, line));
             }
         }
     }
@@ -121,10 +169,18 @@ impl App {
     fn say(&mut self, text: String) {
         let body = Body::Text(text.clone()).into();
         let command = match &self.conversation().of {
-            ConversationRef::Room(room) => Command::Broadcast { room: Text(room.clone()), body, patience: ON_DISK },
+            ConversationRef::Room(room) => Command::Broadcast {
+                room: Text(room.clone()),
+                body,
+                patience: ON_DISK,
+            },
             ConversationRef::Direct(peer) => {
                 let target = Text(hobnob::protocol::Target::Id(*peer));
-                Command::Send { target, body, patience: ON_DISK }
+                Command::Send {
+                    target,
+                    body,
+                    patience: ON_DISK,
+                }
             }
         };
         self.say_pending(text, Doing::Saving, command);
@@ -134,7 +190,13 @@ impl App {
     pub(super) fn say_pending(&mut self, text: String, doing: Doing, command: Command) {
         let conversation = self.conversation().of.clone();
         self.numbers += 1;
-        self.pending.push(Pending { number: self.numbers, conversation, text, doing, id: None });
+        self.pending.push(Pending {
+            number: self.numbers,
+            conversation,
+            text,
+            doing,
+            id: None,
+        });
         self.ask(command, About::Said(self.numbers));
         // Who answers has read what is above.
         self.conversations[self.current].first_unread = None;
@@ -142,7 +204,12 @@ impl App {
 
     fn part(&mut self, room: Option<RoomName>) {
         match room.map_or_else(|| self.conversation().of.clone(), ConversationRef::Room) {
-            ConversationRef::Room(room) => self.ask(Command::Part { room: Text(room.clone()) }, About::Part(room)),
+            ConversationRef::Room(room) => self.ask(
+                Command::Part {
+                    room: Text(room.clone()),
+                },
+                About::Part(room),
+            ),
             direct @ ConversationRef::Direct(_) => self.leave(&direct),
         }
     }
@@ -174,13 +241,22 @@ impl App {
     pub(super) fn leave(&mut self, of: &ConversationRef) {
         self.close(of);
         if self.conversation().of == *of {
-            self.note(Tone::Warning, "there is no other conversation to show: /join ROOM, or /query TARGET");
+            self.note(
+                Tone::Warning,
+                "there is no other conversation to show: /join ROOM, or /query TARGET",
+            );
         }
     }
 
     /// Takes a conversation from the list. One always stays.
     pub(super) fn close(&mut self, of: &ConversationRef) {
-        let Some(index) = self.conversations.iter().position(|conversation| conversation.of == *of) else { return };
+        let Some(index) = self
+            .conversations
+            .iter()
+            .position(|conversation| conversation.of == *of)
+        else {
+            return;
+        };
         if self.conversations.len() == 1 {
             return;
         }
@@ -204,36 +280,81 @@ impl App {
     }
 
     fn names_here(&self) -> String {
-        let mut names: Vec<String> = self.people().iter().map(|peer| self.names.of(peer)).collect();
+        let mut names: Vec<String> = self
+            .people()
+            .iter()
+            .map(|peer| self.names.of(peer))
+            .collect();
         names.sort();
-        let me =
-            self.status.as_ref().map_or_else(|| "you".to_owned(), |status| format!("{} (you)", visible(status.nick.as_str())));
+        let me = self.status.as_ref().map_or_else(
+            || "you".to_owned(),
+            |status| format!("{} (you)", visible(status.nick.as_str())),
+        );
         names.insert(0, me);
-        format!("in {}: {}", self.names.of_conversation(&self.conversation().of), names.join(", "))
+        format!(
+            "in {}: {}",
+            self.names.of_conversation(&self.conversation().of),
+            names.join(", ")
+        )
     }
 
     fn net(&self) -> Vec<String> {
-        self.status.as_ref().map_or_else(|| vec!["the node has not answered yet".to_owned()], words::net)
+        self.status.as_ref().map_or_else(
+            || vec!["the node has not answered yet".to_owned()],
+            words::net,
+        )
     }
 
     fn receipts(&self) -> Vec<String> {
-        let mine =
-            self.window.entries().iter().rev().filter_map(|entry| entry.message()).filter(|message| message.state.is_some());
-        let lines: Vec<String> = mine.take(RECEIPTS_SHOWN).map(|message| self.receipt_of(message)).collect();
-        if lines.is_empty() { vec!["you have said nothing here yet".to_owned()] } else { lines.into_iter().rev().collect() }
+        let mine = self
+            .window
+            .entries()
+            .iter()
+            .rev()
+            .filter_map(|entry| entry.message())
+            .filter(|message| message.state.is_some());
+        let lines: Vec<String> = mine
+            .take(RECEIPTS_SHOWN)
+            .map(|message| self.receipt_of(message))
+            .collect();
+        if lines.is_empty() {
+            vec!["you have said nothing here yet".to_owned()]
+        } else {
+            lines.into_iter().rev().collect()
+        }
     }
 
     fn receipt_of(&self, message: &hobnob_control::wire::MessageLine) -> String {
         let said = crate::tui::text::fit(&show::body(&message.body), 30);
-        let names =
-            |peers: std::collections::BTreeSet<_>| peers.iter().map(|peer| self.names.of(peer)).collect::<Vec<_>>().join(", ");
-        match self.deliveries.get(message.id.0).map(|delivery| delivery.have_and_lack()) {
-            Some((have, lack)) if lack.is_empty() && !have.is_empty() => format!("\"{said}\": delivered to {}", names(have)),
-            Some((have, lack)) if !have.is_empty() => {
-                format!("\"{said}\": delivered to {}; not yet to {}", names(have), names(lack))
+        let names = |peers: std::collections::BTreeSet<_>| {
+            peers
+                .iter()
+                .map(|peer| self.names.of(peer))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        match self
+            .deliveries
+            .get(message.id.0)
+            .map(|delivery| delivery.have_and_lack())
+        {
+            Some((have, lack)) if lack.is_empty() && !have.is_empty() => {
+                format!("\"{said}\": delivered to {}", names(have))
             }
-            Some((_, lack)) if !lack.is_empty() => format!("\"{said}\": not yet delivered to {}", names(lack)),
-            Some(_) | None => format!("\"{said}\": {}", message.state.map_or("", DeliveryState::as_str)),
+            Some((have, lack)) if !have.is_empty() => {
+                format!(
+                    "\"{said}\": delivered to {}; not yet to {}",
+                    names(have),
+                    names(lack)
+                )
+            }
+            Some((_, lack)) if !lack.is_empty() => {
+                format!("\"{said}\": not yet delivered to {}", names(lack))
+            }
+            Some(_) | None => format!(
+                "\"{said}\": {}",
+                message.state.map_or("", DeliveryState::as_str)
+            ),
         }
     }
 }

@@ -29,13 +29,18 @@ impl App {
                 self.ask(Command::Files, About::Files);
             }
             WireEvent::File(file) => self.files.told(self.now, *file),
-            WireEvent::Sent(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {}
+            WireEvent::Sent(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {
+            }
         }
     }
 
     /// The conversation's place in the list, at whose end it is put if it is new.
     pub(super) fn place(&mut self, of: &ConversationRef) -> usize {
-        if let Some(index) = self.conversations.iter().position(|conversation| conversation.of == *of) {
+        if let Some(index) = self
+            .conversations
+            .iter()
+            .position(|conversation| conversation.of == *of)
+        {
             return index;
         }
         self.conversations.push(Conversation::new(of.clone()));
@@ -61,7 +66,10 @@ impl App {
     fn pending_came(&mut self, message: &MessageLine) {
         let same = |pending: &super::Pending| match pending.id {
             Some(id) => id == message.id.0,
-            None => pending.conversation == message.conversation.0 && message.body.text.as_ref() == Some(&pending.text),
+            None => {
+                pending.conversation == message.conversation.0
+                    && message.body.text.as_ref() == Some(&pending.text)
+            }
         };
         if let Some(index) = self.pending.iter().position(same) {
             self.pending.remove(index);
@@ -69,7 +77,8 @@ impl App {
     }
 
     fn count_unread(&mut self, index: usize, message: &MessageLine) {
-        let loud = matches!(message.conversation.0, ConversationRef::Direct(_)) || self.names_me(message);
+        let loud =
+            matches!(message.conversation.0, ConversationRef::Direct(_)) || self.names_me(message);
         let looked_at = index == self.current && self.focused;
         if looked_at {
             return;
@@ -86,22 +95,32 @@ impl App {
     }
 
     fn ring(&mut self, message: &MessageLine) {
-        let ScreenSettings { bell, notifications, .. } = self.settings;
+        let ScreenSettings {
+            bell,
+            notifications,
+            ..
+        } = self.settings;
         if self.now.0.saturating_sub(self.rung_at.0) < RING_EVERY_MS || !(bell || notifications) {
             return;
         }
         self.rung_at = self.now;
         let text = format!("{}: {}", visible(&message.nick), show::body(&message.body));
-        self.outputs.push_back(Output::Ring { bell, desktop: notifications.then(|| fit(&text, RING_COLUMNS)) });
+        self.outputs.push_back(Output::Ring {
+            bell,
+            desktop: notifications.then(|| fit(&text, RING_COLUMNS)),
+        });
     }
 
     /// Whether our name stands in the text, as a word.
     pub(crate) fn names_me(&self, message: &MessageLine) -> bool {
-        let (Some(status), Some(text)) = (&self.status, &message.body.text) else { return false };
+        let (Some(status), Some(text)) = (&self.status, &message.body.text) else {
+            return false;
+        };
         let (name, text) = (status.nick.as_str().to_lowercase(), text.to_lowercase());
         text.match_indices(&name).any(|(at, _)| {
             let part_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-            !part_of_word(text[..at].chars().next_back()) && !part_of_word(text[at + name.len()..].chars().next())
+            !part_of_word(text[..at].chars().next_back())
+                && !part_of_word(text[at + name.len()..].chars().next())
         })
     }
 
@@ -109,11 +128,18 @@ impl App {
     fn peer(&mut self, peer: PeerLine) {
         let id = peer.peer.0;
         self.names.learn(&peer);
-        let was = self.peers.get(&id).map_or(PeerState::Offline, |known| known.state);
+        let was = self
+            .peers
+            .get(&id)
+            .map_or(PeerState::Offline, |known| known.state);
         let [was_here, is_here] = [was, peer.state].map(|state| state != PeerState::Offline);
         if was_here != is_here {
             let direct = ConversationRef::Direct(id);
-            if let Some(index) = self.conversations.iter().position(|conversation| conversation.of == direct) {
+            if let Some(index) = self
+                .conversations
+                .iter()
+                .position(|conversation| conversation.of == direct)
+            {
                 self.note_in(index, Tone::Info, show::peer(&peer));
             }
         }
@@ -122,10 +148,25 @@ impl App {
     }
 
     /// Says who came into a room and who left it.
-    pub(super) fn came_and_went(&mut self, room: &ConversationRef, before: &[PeerId], now: &[PeerId]) {
-        let Some(index) = self.conversations.iter().position(|conversation| conversation.of == *room) else { return };
+    pub(super) fn came_and_went(
+        &mut self,
+        room: &ConversationRef,
+        before: &[PeerId],
+        now: &[PeerId],
+    ) {
+        let Some(index) = self
+            .conversations
+            .iter()
+            .position(|conversation| conversation.of == *room)
+        else {
+            return;
+        };
         for (these, those, what) in [(now, before, "here"), (before, now, "gone")] {
-            let names: Vec<String> = these.iter().filter(|peer| !those.contains(peer)).map(|peer| self.names.of(peer)).collect();
+            let names: Vec<String> = these
+                .iter()
+                .filter(|peer| !those.contains(peer))
+                .map(|peer| self.names.of(peer))
+                .collect();
             if let Some(who) = show::some_of(&names) {
                 let verb = if names.len() == 1 { "is" } else { "are" };
                 self.note_in(index, Tone::Info, format!("{who} {verb} {what}"));

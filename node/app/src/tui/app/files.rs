@@ -27,7 +27,16 @@ impl App {
             ConversationRef::Direct(peer) => (Some(Text(Target::Id(*peer))), None),
             ConversationRef::Room(room) => (None, Some(Text(room.clone()))),
         };
-        self.say_pending(said, Doing::Reading, Command::Offer { target, room, path, patience: ON_DISK });
+        self.say_pending(
+            said,
+            Doing::Reading,
+            Command::Offer {
+                target,
+                room,
+                path,
+                patience: ON_DISK,
+            },
+        );
     }
 
     /// Offers it in a conversation that need not be the open one.
@@ -35,7 +44,15 @@ impl App {
         let path = self.places.path(word);
         let said = format!("[offers {}]", paths::shown(&path));
         let (target, room) = to.fields();
-        self.ask(Command::Offer { target, room, path, patience: ON_DISK }, About::Told(said));
+        self.ask(
+            Command::Offer {
+                target,
+                room,
+                path,
+                patience: ON_DISK,
+            },
+            About::Told(said),
+        );
     }
 
     pub(super) fn accept(&mut self, word: Option<&str>) {
@@ -52,8 +69,18 @@ impl App {
         }
     }
 
-    fn file_meant(&self, word: Option<&str>, verb: &str, fits: fn(&FileLine) -> bool) -> Result<MessageId, String> {
-        offers::meant(self.files_here().iter().map(|file| &file.line), word, verb, fits)
+    fn file_meant(
+        &self,
+        word: Option<&str>,
+        verb: &str,
+        fits: fn(&FileLine) -> bool,
+    ) -> Result<MessageId, String> {
+        offers::meant(
+            self.files_here().iter().map(|file| &file.line),
+            word,
+            verb,
+            fits,
+        )
     }
 
     /// Those of the conversation that is open.
@@ -69,23 +96,41 @@ impl App {
     pub(super) fn list_of_files(&self) -> Vec<String> {
         let row = |file: &&File| {
             let line = &file.line;
-            let whose = if line.own { "you".to_owned() } else { self.names.of(&line.from.0) };
+            let whose = if line.own {
+                "you".to_owned()
+            } else {
+                self.names.of(&line.from.0)
+            };
             let size = show::file_size(line);
             let state = file.state(self.now, &self.names);
             let state = match line.saved.as_ref().filter(|_| line.own) {
                 Some(place) => format!("{state} ({})", visible(&place.display().to_string())),
                 None => state,
             };
-            [offers::short(line.id.0), fit(&offers::name(line), NAME_MAX), size, whose, state]
+            [
+                offers::short(line.id.0),
+                fit(&offers::name(line), NAME_MAX),
+                size,
+                whose,
+                state,
+            ]
         };
         let rows: Vec<_> = self.files_here().iter().map(row).collect();
-        if rows.is_empty() { vec!["no file was offered here: /send PATH offers one".to_owned()] } else { show::columns(&rows) }
+        if rows.is_empty() {
+            vec!["no file was offered here: /send PATH offers one".to_owned()]
+        } else {
+            show::columns(&rows)
+        }
     }
 
     /// Ids that can stand behind `/accept`, and behind `/decline`; the newest first.
     pub(super) fn ids_of_files(&self) -> [Vec<String>; 2] {
         let ids = |fits: fn(&FileLine) -> bool| {
-            let here = self.files_here().into_iter().rev().filter(|file| fits(&file.line));
+            let here = self
+                .files_here()
+                .into_iter()
+                .rev()
+                .filter(|file| fits(&file.line));
             here.map(|file| offers::short(file.line.id.0)).collect()
         };
         [ids(offers::waits_for_answer), ids(offers::can_end)]
@@ -96,25 +141,44 @@ impl App {
         self.files.any_moves(&self.conversation().of)
     }
 
-    /// The path before the cursor is to be completed; where it is, the disk tells. Whether there is one.
+    /// The path before the cursor is to be completed; where it is, the disk tells. Whether there is
+    /// one.
     pub(super) fn complete_path(&mut self, forth: bool) -> bool {
-        let Some(start) = path_start(self.editor.before_cursor()) else { return false };
+        let Some(start) = path_start(self.editor.before_cursor()) else {
+            return false;
+        };
         let typed = self.editor.before_cursor()[start..].to_owned();
         let word = PathWord::begun(&typed);
         let (folder, name) = word.folder_and_name();
         let path = self.places.path(&folder);
-        self.outputs.push_back(Output::List { path, start: name.to_owned(), folder, typed, forth });
+        self.outputs.push_back(Output::List {
+            path,
+            start: name.to_owned(),
+            folder,
+            typed,
+            forth,
+        });
         true
     }
 
     /// Names of the folder have come that begin as what was typed.
-    pub(super) fn take_names(&mut self, folder: &PathWord, names: &[String], typed: &str, forth: bool) {
+    pub(super) fn take_names(
+        &mut self,
+        folder: &PathWord,
+        names: &[String],
+        typed: &str,
+        forth: bool,
+    ) {
         let before = self.editor.before_cursor();
-        let Some(start) = path_start(before).filter(|start| before[*start..] == *typed) else { return };
+        let Some(start) = path_start(before).filter(|start| before[*start..] == *typed) else {
+            return;
+        };
         let paths: Vec<String> = names.iter().map(|name| folder.with(name).typed()).collect();
         let shared = shared_start(names);
         let longer = folder.with(shared).typed();
-        if paths.len() == 1 || (!shared.is_empty() && longer.len() > typed.len() && longer.starts_with(typed)) {
+        if paths.len() == 1
+            || (!shared.is_empty() && longer.len() > typed.len() && longer.starts_with(typed))
+        {
             return self.editor.replace_before(start, &longer);
         }
         self.completion = Completion::among(start, paths);
@@ -136,10 +200,21 @@ fn path_start(before: &str) -> Option<usize> {
 
 /// How all of them begin.
 fn shared_start(names: &[String]) -> &str {
-    let Some(first) = names.first() else { return "" };
-    let shared =
-        |name: &String| first.char_indices().zip(name.chars()).find(|((_, a), b)| a != b).map_or(name.len(), |((at, _), _)| at);
-    let len = names.iter().map(|name| shared(name).min(first.len())).min().unwrap_or(0);
+    let Some(first) = names.first() else {
+        return "";
+    };
+    let shared = |name: &String| {
+        first
+            .char_indices()
+            .zip(name.chars())
+            .find(|((_, a), b)| a != b)
+            .map_or(name.len(), |((at, _), _)| at)
+    };
+    let len = names
+        .iter()
+        .map(|name| shared(name).min(first.len()))
+        .min()
+        .unwrap_or(0);
     first.get(..len).unwrap_or_default()
 }
 
@@ -160,7 +235,11 @@ mod tests {
             ("/msg bob /etc", None),
             ("see /send x", None),
         ] {
-            assert_eq!(path_start(before).map(|start| &before[start..]), path, "{before}");
+            assert_eq!(
+                path_start(before).map(|start| &before[start..]),
+                path,
+                "{before}"
+            );
         }
     }
 

@@ -21,22 +21,46 @@ const TWICE_WITHIN_MS: u64 = 2_000;
 
 /// The keys, for whoever presses F1.
 pub(crate) const KEYS: &[(&str, &str)] = &[
-    ("Enter", "send what is typed; a line that begins with / is a command"),
+    (
+        "Enter",
+        "send what is typed; a line that begins with / is a command",
+    ),
     ("Alt-Enter, Ctrl-j", "a new line in the message"),
-    ("Tab, Shift-Tab", "complete a command, a room, a name, a path or an id"),
+    (
+        "Tab, Shift-Tab",
+        "complete a command, a room, a name, a path or an id",
+    ),
     ("Up, Down", "what you typed before"),
-    ("PgUp, PgDn", "scroll; Alt-Home, Alt-End: to the first message, to the newest"),
-    ("Alt-1 … Alt-9, Alt-j 10", "go to that conversation: one digit, or two behind Alt-j"),
+    (
+        "PgUp, PgDn",
+        "scroll; Alt-Home, Alt-End: to the first message, to the newest",
+    ),
+    (
+        "Alt-1 … Alt-9, Alt-j 10",
+        "go to that conversation: one digit, or two behind Alt-j",
+    ),
     ("Ctrl-n, Ctrl-p", "next, previous conversation"),
     ("Alt-a", "next conversation with something unread"),
     ("Ctrl-r", "search this conversation"),
     ("Ctrl-a, Ctrl-e", "start, end of the line"),
-    ("Ctrl-b, Ctrl-f, Alt-b, Alt-f", "a character, a word back or forth"),
-    ("Ctrl-k, Ctrl-u, Ctrl-w, Alt-d", "cut to the end, to the start, the word before, the word after"),
-    ("Ctrl-y, Ctrl-t", "put back what was cut; swap two characters"),
+    (
+        "Ctrl-b, Ctrl-f, Alt-b, Alt-f",
+        "a character, a word back or forth",
+    ),
+    (
+        "Ctrl-k, Ctrl-u, Ctrl-w, Alt-d",
+        "cut to the end, to the start, the word before, the word after",
+    ),
+    (
+        "Ctrl-y, Ctrl-t",
+        "put back what was cut; swap two characters",
+    ),
     ("Ctrl-_", "undo, in what is being typed"),
     ("F2, F3", "fold the conversations, the people"),
-    ("F4", "let the mouse wheel scroll (then Shift selects text), or not"),
+    (
+        "F4",
+        "let the mouse wheel scroll (then Shift selects text), or not",
+    ),
     ("Ctrl-l", "draw the screen anew"),
     ("F1, Esc", "this help; back to the chat"),
     ("Ctrl-c twice", "end (Ctrl-d and /quit too)"),
@@ -68,9 +92,13 @@ impl App {
             (true, false, KeyCode::Char('c')) => self.interrupt(),
             (true, false, KeyCode::Char('l')) => self.outputs.push_back(Output::Repaint),
             (_, _, KeyCode::F(n)) => self.function_key(n),
-            (false, false, KeyCode::Char(digit @ '0'..='9')) if jump.is_some() => self.jump(jump.flatten(), digit),
+            (false, false, KeyCode::Char(digit @ '0'..='9')) if jump.is_some() => {
+                self.jump(jump.flatten(), digit)
+            }
             (false, true, KeyCode::Char('j')) => self.jump_on(None),
-            (false, true, KeyCode::Char(digit @ '1'..='9')) => self.go_to(usize::from(digit as u8 - b'1')),
+            (false, true, KeyCode::Char(digit @ '1'..='9')) => {
+                self.go_to(usize::from(digit as u8 - b'1'))
+            }
             (false, true, KeyCode::Char('a')) => self.next_unread(),
             (true, false, KeyCode::Char('n')) => self.step(1),
             (true, false, KeyCode::Char('p')) => self.step(self.conversations.len() - 1),
@@ -89,8 +117,12 @@ impl App {
             Mode::Chat | Mode::Help(_) => {
                 // The line break at the end of what was copied is no part of it.
                 let text = text.trim_end_matches(['\r', '\n']);
-                // A piece of code is no command, and keeps its slashes; one line may well be a command that somebody sent.
-                if self.editor.is_empty() && (text.starts_with("//") || (text.starts_with('/') && text.contains(['\r', '\n']))) {
+                // A piece of code is no command, and keeps its slashes; one line may well be a
+                // command that somebody sent.
+                if self.editor.is_empty()
+                    && (text.starts_with("//")
+                        || (text.starts_with('/') && text.contains(['\r', '\n'])))
+                {
                     self.editor.insert("/");
                 }
                 self.editor.insert(text);
@@ -139,7 +171,9 @@ impl App {
     }
 
     fn search_key(&mut self, ctrl: bool, alt: bool, code: KeyCode) {
-        let Mode::Search(search) = &mut self.mode else { return };
+        let Mode::Search(search) = &mut self.mode else {
+            return;
+        };
         match (ctrl, alt, code) {
             (_, _, KeyCode::Esc) | (true, false, KeyCode::Char('g')) => self.mode = Mode::Chat,
             (_, _, KeyCode::Enter) => self.go_to_found(),
@@ -155,7 +189,9 @@ impl App {
     /// Turns pages. What begins a message ends the help, and is not lost.
     fn help_key(&mut self, ctrl: bool, alt: bool, code: KeyCode) {
         let page = self.layout().rows().saturating_sub(1).max(1);
-        let Mode::Help(scrolled) = &mut self.mode else { return };
+        let Mode::Help(scrolled) = &mut self.mode else {
+            return;
+        };
         match (code,) {
             (KeyCode::Up,) => *scrolled = turned(*scrolled, true, 1),
             (KeyCode::Down,) => *scrolled = turned(*scrolled, false, 1),
@@ -179,8 +215,11 @@ impl App {
             4 => {
                 self.mouse = !self.mouse;
                 self.outputs.push_back(Output::CaptureMouse(self.mouse));
-                let hint =
-                    if self.mouse { "the wheel scrolls; Shift and the mouse select text" } else { "the mouse selects text" };
+                let hint = if self.mouse {
+                    "the wheel scrolls; Shift and the mouse select text"
+                } else {
+                    "the mouse selects text"
+                };
                 self.hint = Some(Hint::Words(hint));
             }
             _ => {}
@@ -226,7 +265,9 @@ impl App {
         let count = self.conversations.len();
         let after = |index: usize| (index + count - self.current) % count;
         let unread = (0..count).filter(|index| self.conversations[*index].unread > 0);
-        if let Some(index) = unread.min_by_key(|index| (!self.conversations[*index].loud, after(*index))) {
+        if let Some(index) =
+            unread.min_by_key(|index| (!self.conversations[*index].loud, after(*index)))
+        {
             self.go_to(index);
         }
     }
@@ -247,22 +288,35 @@ impl App {
     }
 
     pub(super) fn show_completion(&mut self, forth: bool) {
-        let Some(completion) = &mut self.completion else { return };
+        let Some(completion) = &mut self.completion else {
+            return;
+        };
         let start = completion.start;
-        let word = if forth { completion.next() } else { completion.previous() };
+        let word = if forth {
+            completion.next()
+        } else {
+            completion.previous()
+        };
         self.editor.replace_before(start, word);
     }
 
     fn choices(&self) -> Choices {
-        let rooms = self.conversations.iter().filter_map(|conversation| match &conversation.of {
-            ConversationRef::Room(room) => Some(room.to_string()),
-            ConversationRef::Direct(_) => None,
-        });
+        let rooms = self
+            .conversations
+            .iter()
+            .filter_map(|conversation| match &conversation.of {
+                ConversationRef::Room(room) => Some(room.to_string()),
+                ConversationRef::Direct(_) => None,
+            });
         let people = self.people_by_speech();
         let names: &Names = &self.names;
         let target = |peer: &PeerId| {
             let name = names.of(peer);
-            if name.contains(char::is_whitespace) { peer.short() } else { name }
+            if name.contains(char::is_whitespace) {
+                peer.short()
+            } else {
+                name
+            }
         };
         let [accepted, declined] = self.ids_of_files();
         Choices {
@@ -279,7 +333,10 @@ impl App {
         let spoke = self.conversation().speakers.iter().copied();
         let online = self.here().map(|peer| peer.peer.0);
         let mut seen = BTreeSet::new();
-        let all = spoke.chain(self.people()).chain(online).chain(self.peers.keys().copied());
+        let all = spoke
+            .chain(self.people())
+            .chain(online)
+            .chain(self.peers.keys().copied());
         all.filter(|peer| seen.insert(*peer)).collect()
     }
 }
@@ -290,10 +347,14 @@ fn edit(editor: &mut Editor, ctrl: bool, alt: bool, code: KeyCode) {
         (true, false, KeyCode::Char('a')) | (_, _, KeyCode::Home) => Edit::Go(Motion::Start),
         (true, false, KeyCode::Char('e')) | (_, _, KeyCode::End) => Edit::Go(Motion::End),
         (true, false, KeyCode::Char('b')) | (false, false, KeyCode::Left) => Edit::Go(Motion::Left),
-        (true, false, KeyCode::Char('f')) | (false, false, KeyCode::Right) => Edit::Go(Motion::Right),
+        (true, false, KeyCode::Char('f')) | (false, false, KeyCode::Right) => {
+            Edit::Go(Motion::Right)
+        }
         (false, true, KeyCode::Char('b')) | (_, _, KeyCode::Left) => Edit::Go(Motion::WordLeft),
         (false, true, KeyCode::Char('f')) | (_, _, KeyCode::Right) => Edit::Go(Motion::WordRight),
-        (true, false, KeyCode::Char('h')) | (false, false, KeyCode::Backspace) => Edit::Delete(Motion::Left),
+        (true, false, KeyCode::Char('h')) | (false, false, KeyCode::Backspace) => {
+            Edit::Delete(Motion::Left)
+        }
         (true, false, KeyCode::Char('d')) | (_, _, KeyCode::Delete) => Edit::Delete(Motion::Right),
         (_, _, KeyCode::Backspace) => Edit::Delete(Motion::WordLeft),
         (false, true, KeyCode::Char('d')) => Edit::Delete(Motion::WordRight),
@@ -321,9 +382,17 @@ fn edit(editor: &mut Editor, ctrl: bool, alt: bool, code: KeyCode) {
 
 /// What goes to the conversation at this place of the list.
 pub(super) fn key_of(index: usize) -> String {
-    if index < 9 { format!("Alt-{}", index + 1) } else { format!("Alt-j {}", index + 1) }
+    if index < 9 {
+        format!("Alt-{}", index + 1)
+    } else {
+        format!("Alt-j {}", index + 1)
+    }
 }
 
 fn turned(scrolled: usize, up: bool, by: usize) -> usize {
-    if up { scrolled.saturating_sub(by) } else { scrolled.saturating_add(by) }
+    if up {
+        scrolled.saturating_sub(by)
+    } else {
+        scrolled.saturating_add(by)
+    }
 }

@@ -1,5 +1,6 @@
-//! The chat as a pure state machine: keys, events and answers go in; requests, bells and what to draw come out. It reads no clock and
-//! does no I/O, so every state of the screen can be made in a test.
+//! The chat as a pure state machine: keys, events and answers go in; requests, bells and what to
+//! draw come out. It reads no clock and does no I/O, so every state of the screen can be made in a
+//! test.
 
 mod answers;
 mod commands;
@@ -38,7 +39,8 @@ pub(super) use io::{About, Input, Output, Start};
 pub(super) use keys::KEYS;
 pub(super) use search::Search;
 
-/// After a peer came or went, how long until it is asked who is in which room: a session takes a moment to prove its rooms.
+/// After a peer came or went, how long until it is asked who is in which room: a session takes a
+/// moment to prove its rooms.
 const LOOK_SOON_MS: u64 = 300;
 
 /// And how often it is asked anyway.
@@ -101,7 +103,10 @@ pub(super) struct Panes {
 impl Panes {
     /// As they are at the start.
     fn of(sidebars: Sidebars) -> Panes {
-        let panes = |left, right| Panes { left: Some(left), right: Some(right) };
+        let panes = |left, right| Panes {
+            left: Some(left),
+            right: Some(right),
+        };
         match sidebars {
             Sidebars::Auto => Panes::default(),
             Sidebars::Both => panes(true, true),
@@ -165,9 +170,20 @@ pub(super) struct App {
 impl App {
     /// Opens on a room.
     pub(super) fn new(start: Start, size: (u16, u16), now: Time) -> App {
-        let Start { room, looks, zone, seen, places, settings } = start;
+        let Start {
+            room,
+            looks,
+            zone,
+            seen,
+            places,
+            settings,
+        } = start;
         // The terminal leaves the mouse to itself until it is told.
-        let outputs = if settings.mouse { VecDeque::from([Output::CaptureMouse(true)]) } else { VecDeque::new() };
+        let outputs = if settings.mouse {
+            VecDeque::from([Output::CaptureMouse(true)])
+        } else {
+            VecDeque::new()
+        };
         let lobby = ConversationRef::Room(room);
         App {
             looks,
@@ -252,7 +268,12 @@ impl App {
             Input::NodeGone => self.node_gone(),
             Input::Event(event) => self.event(event),
             Input::Answer(about, outcome) => self.answer(about, outcome),
-            Input::Names { folder, names, typed, forth } => self.take_names(&folder, &names, &typed, forth),
+            Input::Names {
+                folder,
+                names,
+                typed,
+                forth,
+            } => self.take_names(&folder, &names, &typed, forth),
             Input::Pictured(wanted, picture) => self.previews.made(wanted, picture),
             Input::Cells => self.previews.forget(),
             Input::Tick => self.tick(),
@@ -273,7 +294,10 @@ impl App {
         // Whatever was asked of the last node is answered by nobody.
         if !self.pending.is_empty() {
             self.pending.clear();
-            self.note(Tone::Warning, "whether what you typed last was sent is not known: it is shown here if it was");
+            self.note(
+                Tone::Warning,
+                "whether what you typed last was sent is not known: it is shown here if it was",
+            );
         }
         let (of, requests) = (self.conversation().of.clone(), self.window.requests());
         self.window = Window::new(of, requests);
@@ -281,8 +305,12 @@ impl App {
 
     fn node_gone(&mut self) {
         self.connected = false;
-        self.outputs.retain(|output| !matches!(output, Output::Ask(..)));
-        self.note(Tone::Warning, "the node that this chat used has ended: going on with another");
+        self.outputs
+            .retain(|output| !matches!(output, Output::Ask(..)));
+        self.note(
+            Tone::Warning,
+            "the node that this chat used has ended: going on with another",
+        );
     }
 
     fn tick(&mut self) {
@@ -325,12 +353,16 @@ impl App {
 
     /// Whether there is nothing to show but what to do next.
     pub(super) fn is_new_here(&self) -> bool {
-        self.window.has_no_messages() && self.my_pending().next().is_none() && matches!(self.mode, Mode::Chat)
+        self.window.has_no_messages()
+            && self.my_pending().next().is_none()
+            && matches!(self.mode, Mode::Chat)
     }
 
     /// Peers that are there.
     pub(super) fn here(&self) -> impl Iterator<Item = &PeerLine> {
-        self.peers.values().filter(|peer| peer.state != PeerState::Offline)
+        self.peers
+            .values()
+            .filter(|peer| peer.state != PeerState::Offline)
     }
 
     pub(super) fn me(&self) -> Option<PeerId> {
@@ -344,19 +376,29 @@ impl App {
     /// Messages on their way to the disk, in the conversation that is open.
     pub(super) fn my_pending(&self) -> impl Iterator<Item = &Pending> {
         let of = &self.conversation().of;
-        self.pending.iter().filter(move |pending| pending.conversation == *of)
+        self.pending
+            .iter()
+            .filter(move |pending| pending.conversation == *of)
     }
 
     /// The people of the conversation that is open, without us.
     pub(super) fn people(&self) -> Vec<PeerId> {
         match &self.conversation().of {
             ConversationRef::Direct(peer) => vec![*peer],
-            ConversationRef::Room(room) => self.rooms.get(room).map_or(vec![], |r| r.here.iter().map(|peer| peer.0).collect()),
+            ConversationRef::Room(room) => self
+                .rooms
+                .get(room)
+                .map_or(vec![], |r| r.here.iter().map(|peer| peer.0).collect()),
         }
     }
 
     pub(super) fn layout(&self) -> Layout {
-        Layout::of(self.size, self.panes, self.editor.text(), self.transfers().len())
+        Layout::of(
+            self.size,
+            self.panes,
+            self.editor.text(),
+            self.transfers().len(),
+        )
     }
 
     fn ask(&mut self, command: Command, about: About) {
@@ -369,7 +411,11 @@ impl App {
     }
 
     fn note_in(&mut self, index: usize, tone: Tone, text: String) {
-        let note = Note { at: self.now, tone, text };
+        let note = Note {
+            at: self.now,
+            tone,
+            text,
+        };
         self.conversations[index].remember(note.clone());
         if index == self.current {
             self.window.note(note);
@@ -394,7 +440,9 @@ impl App {
     fn scroll(&mut self, up: bool, by: usize) {
         let rows = self.layout().rows();
         let context = rows::Context::of(self);
-        let heights: Vec<usize> = (0..self.window.entries().len()).map(|index| context.height(index)).collect();
+        let heights: Vec<usize> = (0..self.window.entries().len())
+            .map(|index| context.height(index))
+            .collect();
         if up {
             self.window.up(by, rows, |index| heights[index]);
         } else {

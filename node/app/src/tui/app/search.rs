@@ -34,7 +34,11 @@ impl Search {
 
     pub(super) fn choose(&mut self, older: bool) {
         let last = self.found.len().saturating_sub(1);
-        self.chosen = if older { (self.chosen + 1).min(last) } else { self.chosen.saturating_sub(1) };
+        self.chosen = if older {
+            (self.chosen + 1).min(last)
+        } else {
+            self.chosen.saturating_sub(1)
+        };
     }
 
     /// The message that is chosen.
@@ -59,7 +63,9 @@ impl App {
     /// Asks about what is typed now, one request after the other.
     pub(super) fn search_on(&mut self) {
         let conversation = Some(Text(self.conversation().of.clone()));
-        let Mode::Search(search) = &mut self.mode else { return };
+        let Mode::Search(search) = &mut self.mode else {
+            return;
+        };
         let words = search.words.text().to_owned();
         if search.waiting || search.asked.as_ref() == Some(&words) {
             return;
@@ -70,15 +76,23 @@ impl App {
             return search.found.clear();
         }
         search.waiting = true;
-        let filter =
-            HistoryFilter { conversation, search: Some(words.clone()), limit: Some(FOUND_MAX), ..HistoryFilter::default() };
+        let filter = HistoryFilter {
+            conversation,
+            search: Some(words.clone()),
+            limit: Some(FOUND_MAX),
+            ..HistoryFilter::default()
+        };
         self.ask(Command::History(filter), About::Search(words));
     }
 
     /// Shows the chosen message where it was said.
     pub(super) fn go_to_found(&mut self) {
-        let Mode::Search(search) = &self.mode else { return };
-        let Some(message) = search.choice().cloned() else { return };
+        let Mode::Search(search) = &self.mode else {
+            return;
+        };
+        let Some(message) = search.choice().cloned() else {
+            return;
+        };
         self.found = Some(message.id.0);
         self.window = Window::around(message, self.window.requests());
         self.mode = Mode::Chat;

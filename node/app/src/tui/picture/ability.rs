@@ -1,7 +1,10 @@
 //! What this terminal can show of pictures: as its environment says, and as it says itself.
 //!
 //! It is asked before its keys are read. What comes that is no answer was typed, and is given on.
-#![expect(clippy::disallowed_methods, reason = "a driver: it waits for a terminal, but not for long")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a driver: it waits for a terminal, but not for long"
+)]
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -11,15 +14,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{CELL_MAX, Canvas, Way};
 
-/// What a terminal is (DA1). All terminals answer that; those with sixels say 4 among other things. An answer that comes too late
-/// is no key to crossterm.
+/// What a terminal is (DA1). All terminals answer that; those with sixels say 4 among other things.
+/// An answer that comes too late is no key to crossterm.
 const WHAT_ARE_YOU: &str = "\x1b[c";
 
-/// Whether it takes a picture of one pixel, by kitty's protocol. Asked only of terminals that call themselves so: others may print
-/// it, and a late answer would be typed text.
+/// Whether it takes a picture of one pixel, by kitty's protocol. Asked only of terminals that call
+/// themselves so: others may print it, and a late answer would be typed text.
 const DO_YOU_SPEAK_KITTY: &str = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
 
-/// For the answers. A terminal at the other end of a slow line that answers later is shown half blocks.
+/// For the answers. A terminal at the other end of a slow line that answers later is shown half
+/// blocks.
 const ANSWER_WITHIN: Duration = Duration::from_millis(200);
 const KITTY_WITHIN: Duration = Duration::from_secs(1);
 
@@ -34,17 +38,26 @@ const CELL_OF_TEXT: (u16, u16) = (10, 20);
 enum Kind {
     /// It has too few colours.
     Plain,
-    /// It is not to be asked: a multiplexer, where pictures go astray whatever is outside of it, or one whose sixels are broken.
+    /// It is not to be asked: a multiplexer, where pictures go astray whatever is outside of it, or
+    /// one whose sixels are broken.
     Blocks,
     Kitty,
     Unknown,
 }
 
 impl Canvas {
-    /// What this terminal can, and what was typed while it was asked. None: no pictures. The terminal must be raw.
-    pub(in crate::tui) fn of_terminal(variable: impl Fn(&str) -> Option<String>) -> (Option<Canvas>, Vec<Event>) {
+    /// What this terminal can, and what was typed while it was asked. None: no pictures. The
+    /// terminal must be raw.
+    pub(in crate::tui) fn of_terminal(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> (Option<Canvas>, Vec<Event>) {
         let kind = kind_of(&variable);
-        let blocks = Canvas { way: Way::HalfBlocks { all_colours: has_all_colours(&variable) }, cell: CELL_OF_TEXT };
+        let blocks = Canvas {
+            way: Way::HalfBlocks {
+                all_colours: has_all_colours(&variable),
+            },
+            cell: CELL_OF_TEXT,
+        };
         let (question, within) = match kind {
             Kind::Plain => return (None, vec![]),
             Kind::Blocks => return (Some(blocks), vec![]),
@@ -52,7 +65,9 @@ impl Canvas {
             Kind::Unknown => (WHAT_ARE_YOU.to_owned(), ANSWER_WITHIN),
         };
         // Pictures in pixels are made for cells of so many.
-        let Some(cell) = cell() else { return (Some(blocks), vec![]) };
+        let Some(cell) = cell() else {
+            return (Some(blocks), vec![]);
+        };
         let heard = Heard::of(&ask(&question, within));
         let way = match (heard.kitty, heard.sixel) {
             (true, _) => Way::Kitty,
@@ -64,13 +79,19 @@ impl Canvas {
 
     /// Half blocks of all colours.
     #[cfg(test)]
-    pub(in crate::tui) const HALF_BLOCKS: Canvas = Canvas { way: Way::HalfBlocks { all_colours: true }, cell: CELL_OF_TEXT };
+    pub(in crate::tui) const HALF_BLOCKS: Canvas = Canvas {
+        way: Way::HalfBlocks { all_colours: true },
+        cell: CELL_OF_TEXT,
+    };
 }
 
 /// Pixels of a cell, where the terminal tells the system.
 pub(super) fn cell() -> Option<(u16, u16)> {
     let size = crossterm::terminal::window_size().ok()?;
-    let cell = (size.width.checked_div(size.columns)?, size.height.checked_div(size.rows)?);
+    let cell = (
+        size.width.checked_div(size.columns)?,
+        size.height.checked_div(size.rows)?,
+    );
     (cell.0 > 0 && cell.1 > 0).then_some((cell.0.min(CELL_MAX.0), cell.1.min(CELL_MAX.1)))
 }
 
@@ -78,26 +99,42 @@ fn kind_of(variable: impl Fn(&str) -> Option<String>) -> Kind {
     let given = |name: &str| variable(name).filter(|value| !value.is_empty());
     let term = given("TERM").unwrap_or_default();
     let begins = |starts: &[&str]| starts.iter().any(|start| term.starts_with(start));
-    if begins(&["linux", "vt1", "vt2", "vt3", "vt4", "vt5", "ansi", "cons", "dumb"])
-        || term.ends_with("-16color")
+    if begins(&[
+        "linux", "vt1", "vt2", "vt3", "vt4", "vt5", "ansi", "cons", "dumb",
+    ]) || term.ends_with("-16color")
         || term.ends_with("-mono")
     {
         return Kind::Plain;
     }
-    let multiplexed = ["TMUX", "STY", "ZELLIJ"].into_iter().any(|name| given(name).is_some()) || begins(&["tmux", "screen"]);
+    let multiplexed = ["TMUX", "STY", "ZELLIJ"]
+        .into_iter()
+        .any(|name| given(name).is_some())
+        || begins(&["tmux", "screen"]);
     if multiplexed || given("KONSOLE_VERSION").is_some() {
         return Kind::Blocks;
     }
     let ghostty = given("TERM_PROGRAM").is_some_and(|program| program == "ghostty");
-    let kitty = begins(&["xterm-kitty", "xterm-ghostty"]) || ghostty || given("KITTY_WINDOW_ID").is_some();
+    let kitty =
+        begins(&["xterm-kitty", "xterm-ghostty"]) || ghostty || given("KITTY_WINDOW_ID").is_some();
     if kitty { Kind::Kitty } else { Kind::Unknown }
 }
 
 fn has_all_colours(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let is_one_of =
-        |name: &str, words: &[&str]| variable(name).is_some_and(|value| words.iter().any(|word| value.contains(word)));
+    let is_one_of = |name: &str, words: &[&str]| {
+        variable(name).is_some_and(|value| words.iter().any(|word| value.contains(word)))
+    };
     is_one_of("COLORTERM", &["truecolor", "24bit"])
-        || is_one_of("TERM", &["kitty", "ghostty", "alacritty", "foot", "wezterm", "-direct"])
+        || is_one_of(
+            "TERM",
+            &[
+                "kitty",
+                "ghostty",
+                "alacritty",
+                "foot",
+                "wezterm",
+                "-direct",
+            ],
+        )
 }
 
 /// What came in answer, until the terminal has said what it is or time has passed.
@@ -127,7 +164,8 @@ fn comes_before(until: Instant) -> bool {
     let stdin = io::stdin();
     let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
     let left = until.saturating_duration_since(Instant::now());
-    Timespec::try_from(left).is_ok_and(|left| poll(&mut fds, Some(&left)).is_ok_and(|ready| ready > 0))
+    Timespec::try_from(left)
+        .is_ok_and(|left| poll(&mut fds, Some(&left)).is_ok_and(|ready| ready > 0))
 }
 
 /// What an answer comes to.
@@ -143,11 +181,20 @@ impl Heard {
     fn of(answer: &[u8]) -> Heard {
         let mut rest = answer.to_vec();
         let attributes = attributes(answer).map(|range| rest.drain(range).collect::<Vec<u8>>());
-        let sixel =
-            attributes.is_some_and(|says| says[..says.len() - 1].split(|byte| *byte == b';').skip(1).any(|word| word == b"4"));
-        let kitty = between(&rest, b"\x1b_G", b"\x1b\\").map(|range| rest.drain(range).collect::<Vec<u8>>());
+        let sixel = attributes.is_some_and(|says| {
+            says[..says.len() - 1]
+                .split(|byte| *byte == b';')
+                .skip(1)
+                .any(|word| word == b"4")
+        });
+        let kitty = between(&rest, b"\x1b_G", b"\x1b\\")
+            .map(|range| rest.drain(range).collect::<Vec<u8>>());
         let kitty = kitty.is_some_and(|says| says.ends_with(b";OK\x1b\\"));
-        Heard { kitty, sixel, typed: typed(&String::from_utf8_lossy(&rest)) }
+        Heard {
+            kitty,
+            sixel,
+            typed: typed(&String::from_utf8_lossy(&rest)),
+        }
     }
 }
 
@@ -157,12 +204,18 @@ fn attributes(answer: &[u8]) -> Option<std::ops::Range<usize>> {
 }
 
 fn between(bytes: &[u8], begin: &[u8], end: &[u8]) -> Option<std::ops::Range<usize>> {
-    let find = |from: usize, what: &[u8]| bytes[from..].windows(what.len()).position(|window| window == what).map(|at| from + at);
+    let find = |from: usize, what: &[u8]| {
+        bytes[from..]
+            .windows(what.len())
+            .position(|window| window == what)
+            .map(|at| from + at)
+    };
     let start = find(0, begin)?;
     Some(start..find(start + begin.len(), end)? + end.len())
 }
 
-/// Keys that were pressed before there was anything to see: text, what edits it, and what was pasted. Others are left out.
+/// Keys that were pressed before there was anything to see: text, what edits it, and what was
+/// pasted. Others are left out.
 fn typed(text: &str) -> Vec<Event> {
     const PASTE: &str = "\x1b[200~";
     const PASTE_END: &str = "\x1b[201~";
@@ -176,8 +229,13 @@ fn typed(text: &str) -> Vec<Event> {
             rest = after;
             continue;
         }
-        if let Some(sequence) = rest.strip_prefix("\x1b[").or_else(|| rest.strip_prefix("\x1bO")) {
-            let end = sequence.find(|c: char| ('@'..='~').contains(&c)).map_or(sequence.len(), |at| at + 1);
+        if let Some(sequence) = rest
+            .strip_prefix("\x1b[")
+            .or_else(|| rest.strip_prefix("\x1bO"))
+        {
+            let end = sequence
+                .find(|c: char| ('@'..='~').contains(&c))
+                .map_or(sequence.len(), |at| at + 1);
             events.extend(arrow(&sequence[..end]).map(|code| key(code, KeyModifiers::NONE)));
             rest = &sequence[end..];
             continue;
@@ -194,7 +252,10 @@ fn typed(text: &str) -> Vec<Event> {
                 }
                 Some(_) | None => key(KeyCode::Esc, KeyModifiers::NONE),
             },
-            '\x01'..='\x1a' => key(KeyCode::Char(char::from(c as u8 - 1 + b'a')), KeyModifiers::CONTROL),
+            '\x01'..='\x1a' => key(
+                KeyCode::Char(char::from(c as u8 - 1 + b'a')),
+                KeyModifiers::CONTROL,
+            ),
             _ if c.is_control() => continue,
             _ => key(KeyCode::Char(c), KeyModifiers::NONE),
         });
@@ -220,7 +281,11 @@ mod tests {
     use super::*;
 
     fn variables<'a>(set: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + use<'a> {
-        move |name| set.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned())
+        move |name| {
+            set.iter()
+                .find(|(given, _)| *given == name)
+                .map(|(_, value)| (*value).to_owned())
+        }
     }
 
     #[test]
@@ -229,34 +294,63 @@ mod tests {
             (&[("TERM", "xterm-256color")][..], Kind::Unknown),
             (&[("TERM", "foot")], Kind::Unknown),
             (&[("TERM", "xterm-kitty")], Kind::Kitty),
-            (&[("TERM", "xterm-256color"), ("TERM_PROGRAM", "ghostty")], Kind::Kitty),
-            (&[("TERM", "tmux-256color"), ("KITTY_WINDOW_ID", "1")], Kind::Blocks),
-            (&[("TERM", "xterm-256color"), ("TMUX", "/tmp/tmux-0/default,1,0")], Kind::Blocks),
+            (
+                &[("TERM", "xterm-256color"), ("TERM_PROGRAM", "ghostty")],
+                Kind::Kitty,
+            ),
+            (
+                &[("TERM", "tmux-256color"), ("KITTY_WINDOW_ID", "1")],
+                Kind::Blocks,
+            ),
+            (
+                &[
+                    ("TERM", "xterm-256color"),
+                    ("TMUX", "/tmp/tmux-0/default,1,0"),
+                ],
+                Kind::Blocks,
+            ),
             (&[("TERM", "screen.xterm-256color")], Kind::Blocks),
             (&[("TERM", "xterm-kitty"), ("STY", "1.pts-0")], Kind::Blocks),
-            (&[("TERM", "xterm-256color"), ("KONSOLE_VERSION", "240800")], Kind::Blocks),
+            (
+                &[("TERM", "xterm-256color"), ("KONSOLE_VERSION", "240800")],
+                Kind::Blocks,
+            ),
             (&[("TERM", "linux")], Kind::Plain),
             (&[("TERM", "vt220")], Kind::Plain),
             (&[("TERM", "xterm-16color")], Kind::Plain),
         ] {
             assert_eq!(kind_of(variables(set)), kind, "{set:?}");
         }
-        assert!(has_all_colours(variables(&[("COLORTERM", "truecolor")])) && has_all_colours(variables(&[("TERM", "foot")])));
+        assert!(
+            has_all_colours(variables(&[("COLORTERM", "truecolor")]))
+                && has_all_colours(variables(&[("TERM", "foot")]))
+        );
         assert!(!has_all_colours(variables(&[("TERM", "xterm-256color")])));
     }
 
     #[test]
     fn answers_are_told_from_what_was_typed() {
         let heard = |answer: &[u8]| {
-            let Heard { kitty, sixel, typed } = Heard::of(answer);
+            let Heard {
+                kitty,
+                sixel,
+                typed,
+            } = Heard::of(answer);
             (kitty, sixel, typed.len())
         };
         assert_eq!(heard(b""), (false, false, 0));
         assert_eq!(heard(b"hi\x1b[?62;4;22c"), (false, true, 2));
         assert_eq!(heard(b"\x1b[?62;22;44c"), (false, false, 0));
-        assert_eq!(heard(b"\x1b[?4c"), (false, false, 0), "a terminal of class 4");
+        assert_eq!(
+            heard(b"\x1b[?4c"),
+            (false, false, 0),
+            "a terminal of class 4"
+        );
         assert_eq!(heard(b"h\x1b_Gi=31;OK\x1b\\i\x1b[?62;c!"), (true, false, 3));
-        assert_eq!(heard(b"\x1b_Gi=31;ENOTSUPPORTED:no\x1b\\\x1b[?62;4c"), (false, true, 0));
+        assert_eq!(
+            heard(b"\x1b_Gi=31;ENOTSUPPORTED:no\x1b\\\x1b[?62;4c"),
+            (false, true, 0)
+        );
         assert_eq!(attributes(b"\x1b[?62;4"), None);
     }
 
@@ -265,10 +359,25 @@ mod tests {
         use KeyCode::*;
         let key = |code, modifiers| Event::Key(KeyEvent::new(code, modifiers));
         let plain = |code| key(code, KeyModifiers::NONE);
-        assert_eq!(typed("hé\r\t\x7f"), [Char('h'), Char('é'), Enter, Tab, Backspace].map(plain));
-        assert_eq!(typed("\x1b[A\x1bOD\x1b[3~\x1b[15~\x1b"), [Up, Left, Delete, Esc].map(plain));
-        assert_eq!(typed("\x15\x1b2"), [key(Char('u'), KeyModifiers::CONTROL), key(Char('2'), KeyModifiers::ALT)]);
-        assert_eq!(typed("\x1b[200~two\rlines\x1b[201~x"), [Event::Paste("two\rlines".into()), plain(Char('x'))]);
+        assert_eq!(
+            typed("hé\r\t\x7f"),
+            [Char('h'), Char('é'), Enter, Tab, Backspace].map(plain)
+        );
+        assert_eq!(
+            typed("\x1b[A\x1bOD\x1b[3~\x1b[15~\x1b"),
+            [Up, Left, Delete, Esc].map(plain)
+        );
+        assert_eq!(
+            typed("\x15\x1b2"),
+            [
+                key(Char('u'), KeyModifiers::CONTROL),
+                key(Char('2'), KeyModifiers::ALT)
+            ]
+        );
+        assert_eq!(
+            typed("\x1b[200~two\rlines\x1b[201~x"),
+            [Event::Paste("two\rlines".into()), plain(Char('x'))]
+        );
         assert_eq!(typed("\x1b[200~no end"), [Event::Paste("no end".into())]);
         assert_eq!(typed("\x1b["), []);
     }

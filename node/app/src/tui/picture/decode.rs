@@ -1,7 +1,7 @@
 //! Picture files, decoded within bounds.
 //!
-//! Whoever sent a file may have made it to take all memory or all time: what it says of itself is checked before anything is
-//! decoded, and of something that moves only the first frame is.
+//! Whoever sent a file may have made it to take all memory or all time: what it says of itself is
+//! checked before anything is decoded, and of something that moves only the first frame is.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -17,8 +17,8 @@ const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Pixels of a side.
 const SIDE_MAX: u32 = 16_384;
 
-/// Pixels in all, and bytes of them. The slowest of such pictures, in a progressive JPEG of a hundred scans or in WebP, took 1.6 s, and
-/// 220 MB, on a machine with other work.
+/// Pixels in all, and bytes of them. The slowest of such pictures, in a progressive JPEG of a
+/// hundred scans or in WebP, took 1.6 s, and 220 MB, on a machine with other work.
 const PIXELS_MAX: u64 = 32 * 1024 * 1024;
 const DECODED_BYTES_MAX: u64 = 3 * PIXELS_MAX;
 
@@ -38,7 +38,11 @@ impl Decoded {
 
     /// Turned, and in so many pixels, which are not many.
     pub(super) fn scaled(self, (width, height): (u32, u32)) -> DynamicImage {
-        let (width, height) = if self.lies() { (height, width) } else { (width, height) };
+        let (width, height) = if self.lies() {
+            (height, width)
+        } else {
+            (width, height)
+        };
         let mut small = self.image.thumbnail_exact(width, height);
         small.apply_orientation(self.orientation);
         small
@@ -47,8 +51,14 @@ impl Decoded {
     /// Whether turning it swaps width and height.
     fn lies(&self) -> bool {
         match self.orientation {
-            Orientation::NoTransforms | Orientation::Rotate180 | Orientation::FlipHorizontal | Orientation::FlipVertical => false,
-            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => true,
+            Orientation::NoTransforms
+            | Orientation::Rotate180
+            | Orientation::FlipHorizontal
+            | Orientation::FlipVertical => false,
+            Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH => true,
         }
     }
 }
@@ -57,14 +67,28 @@ impl Decoded {
 pub(super) fn decoded(path: &Path) -> Option<Decoded> {
     // Never waits for a pipe.
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).ok()?;
-    let file = File::options().read(true).custom_flags(nonblocking).open(path).ok()?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(path)
+        .ok()?;
     let about = file.metadata().ok()?;
     if !about.is_file() || about.len() > FILE_BYTES_MAX {
         return None;
     }
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().ok()?;
-    let shown = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::WebP];
-    if !reader.format().is_some_and(|format| shown.contains(&format)) {
+    let mut reader = ImageReader::new(BufReader::new(file))
+        .with_guessed_format()
+        .ok()?;
+    let shown = [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::Gif,
+        ImageFormat::WebP,
+    ];
+    if !reader
+        .format()
+        .is_some_and(|format| shown.contains(&format))
+    {
         return None;
     }
     let mut limits = Limits::default();
@@ -76,12 +100,17 @@ pub(super) fn decoded(path: &Path) -> Option<Decoded> {
         return None;
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Some(Decoded { image: DynamicImage::from_decoder(decoder).ok()?, orientation })
+    Some(Decoded {
+        image: DynamicImage::from_decoder(decoder).ok()?,
+        orientation,
+    })
 }
 
 fn is_within_bounds((width, height): (u32, u32), bytes: u64) -> bool {
     let pixels = u64::from(width) * u64::from(height);
-    width.max(height) <= SIDE_MAX && (1..=PIXELS_MAX).contains(&pixels) && bytes <= DECODED_BYTES_MAX
+    width.max(height) <= SIDE_MAX
+        && (1..=PIXELS_MAX).contains(&pixels)
+        && bytes <= DECODED_BYTES_MAX
 }
 
 #[cfg(test)]
@@ -91,10 +120,24 @@ mod tests {
     #[test]
     fn photographs_are_within_the_bounds_and_bombs_are_not() {
         let in_colours = |width: u32, height: u32, each: u64| {
-            is_within_bounds((width, height), u64::from(width).saturating_mul(u64::from(height)).saturating_mul(each))
+            is_within_bounds(
+                (width, height),
+                u64::from(width)
+                    .saturating_mul(u64::from(height))
+                    .saturating_mul(each),
+            )
         };
-        for (width, height, each) in [(4000, 3000, 3), (6000, 4000, 4), (8192, 4096, 3), (16_384, 2048, 1), (1, 1, 8)] {
-            assert!(in_colours(width, height, each), "{width} by {height}, {each} bytes each");
+        for (width, height, each) in [
+            (4000, 3000, 3),
+            (6000, 4000, 4),
+            (8192, 4096, 3),
+            (16_384, 2048, 1),
+            (1, 1, 8),
+        ] {
+            assert!(
+                in_colours(width, height, each),
+                "{width} by {height}, {each} bytes each"
+            );
         }
         for (width, height, each) in [
             (15_000, 15_000, 1),
@@ -105,7 +148,10 @@ mod tests {
             (16_384, 2049, 1),
             (0, 8, 3),
         ] {
-            assert!(!in_colours(width, height, each), "{width} by {height}, {each} bytes each");
+            assert!(
+                !in_colours(width, height, each),
+                "{width} by {height}, {each} bytes each"
+            );
         }
     }
 }

@@ -1,6 +1,8 @@
-//! Small pictures: made of picture files for the cells of this terminal, and drawn over rows of messages.
+//! Small pictures: made of picture files for the cells of this terminal, and drawn over rows of
+//! messages.
 //!
-//! `ability` finds out what the terminal can, `decode` reads the files, which may be made to do harm.
+//! `ability` finds out what the terminal can, `decode` reads the files, which may be made to do
+//! harm.
 
 mod ability;
 mod decode;
@@ -76,14 +78,21 @@ impl Canvas {
     /// What frees the memory that the terminal has used for pictures.
     pub(super) fn farewell(self, slots: usize) -> String {
         let forget = |slot| format!("\x1b_Ga=d,d=I,i={},q=2\x1b\\", number(slot));
-        if self.way == Way::Kitty { (0..slots).map(forget).collect() } else { String::new() }
+        if self.way == Way::Kitty {
+            (0..slots).map(forget).collect()
+        } else {
+            String::new()
+        }
     }
 
     /// The cells that a picture of so many pixels takes, in at most these.
     fn cells(self, (width, height): (u32, u32), room: Size) -> Size {
         let (width, height) = (u64::from(width.max(1)), u64::from(height.max(1)));
         let (cell_width, cell_height) = (u64::from(self.cell.0), u64::from(self.cell.1));
-        let (most_wide, most_high) = (u64::from(room.width) * cell_width, u64::from(room.height) * cell_height);
+        let (most_wide, most_high) = (
+            u64::from(room.width) * cell_width,
+            u64::from(room.height) * cell_height,
+        );
         let (wide, high) = if width * most_high > height * most_wide {
             let wide = width.min(most_wide);
             (wide, height * wide / width)
@@ -91,9 +100,15 @@ impl Canvas {
             let high = height.min(most_high);
             (width * high / height, high)
         };
-        let count =
-            |pixels: u64, cell: u64, most: u16| u16::try_from(pixels.div_ceil(cell)).unwrap_or(most).clamp(1, most.max(1));
-        Size::new(count(wide, cell_width, room.width), count(high, cell_height, room.height))
+        let count = |pixels: u64, cell: u64, most: u16| {
+            u16::try_from(pixels.div_ceil(cell))
+                .unwrap_or(most)
+                .clamp(1, most.max(1))
+        };
+        Size::new(
+            count(wide, cell_width, room.width),
+            count(high, cell_height, room.height),
+        )
     }
 
     /// Pixels for these cells.
@@ -101,30 +116,47 @@ impl Canvas {
         let (width, height) = (u32::from(size.width), u32::from(size.height));
         match self.way {
             Way::HalfBlocks { .. } => (width, 2 * height),
-            Way::Kitty | Way::Sixel => (width * u32::from(self.cell.0), height * u32::from(self.cell.1)),
+            Way::Kitty | Way::Sixel => (
+                width * u32::from(self.cell.0),
+                height * u32::from(self.cell.1),
+            ),
         }
     }
 
     fn show(self, image: DynamicImage, size: Size, slot: usize) -> Option<Shown> {
         Some(match self.way {
             Way::HalfBlocks { all_colours } => {
-                let rows = SlicedProtocol::Halfblocks(Halfblocks::new(on_black(&image.into_rgba8()), size).ok()?);
-                if all_colours { Shown::Rows(rows) } else { Shown::RowsOf256(rows) }
+                let rows = SlicedProtocol::Halfblocks(
+                    Halfblocks::new(on_black(&image.into_rgba8()), size).ok()?,
+                );
+                if all_colours {
+                    Shown::Rows(rows)
+                } else {
+                    Shown::RowsOf256(rows)
+                }
             }
-            Way::Kitty => Shown::Rows(SlicedProtocol::Kitty(Kitty::new(image, size, number(slot), false, false).ok()?)),
+            Way::Kitty => Shown::Rows(SlicedProtocol::Kitty(
+                Kitty::new(image, size, number(slot), false, false).ok()?,
+            )),
             Way::Sixel => Shown::Whole(Protocol::Sixel(Sixel::new(image, size, false).ok()?)),
         })
     }
 }
 
 impl Picture {
-    /// Reads and decodes a file. None if it holds no picture, or one that is beyond the bounds. Waits for the disk.
+    /// Reads and decodes a file. None if it holds no picture, or one that is beyond the bounds.
+    /// Waits for the disk.
     pub(super) fn of(path: &Path, canvas: Canvas, room: Size, slot: usize) -> Option<Picture> {
-        // Decoders of what somebody else made may have faults yet: one that panics gives no picture.
+        // Decoders of what somebody else made may have faults yet: one that panics gives no
+        // picture.
         terminal::contained(|| {
             let decoded = decode::decoded(path)?;
             let size = canvas.cells(decoded.size(), room);
-            Some(Picture(Arc::new(canvas.show(decoded.scaled(canvas.pixels(size)), size, slot)?)))
+            Some(Picture(Arc::new(canvas.show(
+                decoded.scaled(canvas.pixels(size)),
+                size,
+                slot,
+            )?)))
         })?
     }
 
@@ -135,7 +167,8 @@ impl Picture {
         }
     }
 
-    /// Draws it, or what of it is inside the area, from a row of the area on, which may lie above it.
+    /// Draws it, or what of it is inside the area, from a row of the area on, which may lie above
+    /// it.
     pub(super) fn render(&self, top: i16, area: Rect, buffer: &mut Buffer) {
         let rows_of = |rows| SlicedImage::new(rows, SignedPosition { x: 0, y: top });
         match &*self.0 {
@@ -148,7 +181,14 @@ impl Picture {
                 let Ok(down) = u16::try_from(top) else { return };
                 let inside = down.saturating_add(whole.size().height) <= area.height;
                 if inside && whole.size().width <= area.width {
-                    Image::new(whole).render(Rect { y: area.y + down, height: area.height - down, ..area }, buffer);
+                    Image::new(whole).render(
+                        Rect {
+                            y: area.y + down,
+                            height: area.height - down,
+                            ..area
+                        },
+                        buffer,
+                    );
                 }
             }
         }
@@ -162,7 +202,9 @@ fn number(slot: usize) -> u32 {
 
 /// What shines through is black.
 fn on_black(image: &RgbaImage) -> DynamicImage {
-    let dim = |value: u8, alpha: u8| u8::try_from(u16::from(value) * u16::from(alpha) / 255).expect("at most the value");
+    let dim = |value: u8, alpha: u8| {
+        u8::try_from(u16::from(value) * u16::from(alpha) / 255).expect("at most the value")
+    };
     let pixel = |x, y| {
         let [r, g, b, alpha] = image.get_pixel(x, y).0;
         Rgb([r, g, b].map(|value| dim(value, alpha)))
@@ -182,15 +224,30 @@ fn in_256_colours(area: Rect, buffer: &mut Buffer) {
 /// Of xterm's cube of 6 by 6 by 6 colours, or of its 24 greys.
 fn one_of_256(colour: Color) -> Color {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-    let Color::Rgb(r, g, b) = colour else { return colour };
-    let nearest = |value: u8| (0..6_u8).min_by_key(|level| LEVELS[usize::from(*level)].abs_diff(value)).unwrap_or(0);
+    let Color::Rgb(r, g, b) = colour else {
+        return colour;
+    };
+    let nearest = |value: u8| {
+        (0..6_u8)
+            .min_by_key(|level| LEVELS[usize::from(*level)].abs_diff(value))
+            .unwrap_or(0)
+    };
     let [red, green, blue] = [r, g, b].map(nearest);
-    let average = u8::try_from((u16::from(r) + u16::from(g) + u16::from(b)) / 3).expect("an average of bytes");
+    let average = u8::try_from((u16::from(r) + u16::from(g) + u16::from(b)) / 3)
+        .expect("an average of bytes");
     let grey = (average.saturating_sub(3) / 10).min(23);
-    let far =
-        |of: [u8; 3]| -> u32 { of.into_iter().zip([r, g, b]).map(|(one, other)| u32::from(one.abs_diff(other)).pow(2)).sum() };
+    let far = |of: [u8; 3]| -> u32 {
+        of.into_iter()
+            .zip([r, g, b])
+            .map(|(one, other)| u32::from(one.abs_diff(other)).pow(2))
+            .sum()
+    };
     let cube = [red, green, blue].map(|level| LEVELS[usize::from(level)]);
-    Color::Indexed(if far([8 + 10 * grey; 3]) < far(cube) { 232 + grey } else { 16 + 36 * red + 6 * green + blue })
+    Color::Indexed(if far([8 + 10 * grey; 3]) < far(cube) {
+        232 + grey
+    } else {
+        16 + 36 * red + 6 * green + blue
+    })
 }
 
 #[cfg(test)]

@@ -8,14 +8,30 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
 
-const ROOM: Size = Size { width: 20, height: 8 };
-const AREA: Rect = Rect { x: 0, y: 0, width: 20, height: 8 };
+const ROOM: Size = Size {
+    width: 20,
+    height: 8,
+};
+const AREA: Rect = Rect {
+    x: 0,
+    y: 0,
+    width: 20,
+    height: 8,
+};
 
 /// A picture file in this folder, red on the left and blue on the right.
 pub(in crate::tui) fn file(folder: &Path, name: &str, width: u32, height: u32) -> PathBuf {
     let path = folder.join(name);
-    let half = |x: u32| if x < width / 2 { Rgb([200, 30, 30]) } else { Rgb([30, 30, 200]) };
-    image::RgbImage::from_fn(width, height, |x, _| half(x)).save(&path).unwrap();
+    let half = |x: u32| {
+        if x < width / 2 {
+            Rgb([200, 30, 30])
+        } else {
+            Rgb([30, 30, 200])
+        }
+    };
+    image::RgbImage::from_fn(width, height, |x, _| half(x))
+        .save(&path)
+        .unwrap();
     path
 }
 
@@ -52,7 +68,10 @@ fn files_of_four_kinds_are_shown_in_cells_and_nothing_else_is() {
         assert_eq!(shown.rows(), 4);
         let buffer = drawn(&shown, -2);
         let coloured = |x, y| buffer[(x, y)].bg != Color::Reset;
-        assert!(coloured(0, 0) && coloured(5, 1) && !coloured(0, 2), "the last two rows are inside");
+        assert!(
+            coloured(0, 0) && coloured(5, 1) && !coloured(0, 2),
+            "the last two rows are inside"
+        );
         assert_ne!(buffer[(0, 0)].bg, buffer[(5, 0)].bg);
     }
     let other = |name: &str, bytes: &[u8]| {
@@ -63,7 +82,10 @@ fn files_of_four_kinds_are_shown_in_cells_and_nothing_else_is() {
     let png = fs::read(folder.path().join("a.png")).unwrap();
     assert!(other("text.png", b"this is none") && other("empty.png", b""));
     assert!(other("cut.png", &png[..png.len() / 2]));
-    assert!(other("bitmap.png", b"BM\x1e\0\0\0\0\0\0\0\x1a\0\0\0\x0c\0\0\0\x01\0\x01\0\x01\0\x18\0\0\0\xff\0"));
+    assert!(other(
+        "bitmap.png",
+        b"BM\x1e\0\0\0\0\0\0\0\x1a\0\0\0\x0c\0\0\0\x01\0\x01\0\x01\0\x18\0\0\0\xff\0"
+    ));
     assert!(picture(folder.path()).is_none());
     assert!(picture(&folder.path().join("none.png")).is_none());
     let pipe = folder.path().join("pipe.png");
@@ -85,20 +107,41 @@ fn lying(folder: &Path, width: u32, height: u32) -> PathBuf {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 })
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            if sum & 1 == 1 {
+                (sum >> 1) ^ 0xedb8_8320
+            } else {
+                sum >> 1
+            }
+        })
     })
 }
 
 #[test]
 fn what_would_take_all_memory_is_no_picture() {
     let folder = tempfile::tempdir().unwrap();
-    for (width, height) in [(100, 100), (15_000, 15_000), (16_385, 1), (1, 60_000), (u32::MAX, u32::MAX), (0, 8)] {
-        assert!(picture(&lying(folder.path(), width, height)).is_none(), "{width} by {height}");
+    for (width, height) in [
+        (100, 100),
+        (15_000, 15_000),
+        (16_385, 1),
+        (1, 60_000),
+        (u32::MAX, u32::MAX),
+        (0, 8),
+    ] {
+        assert!(
+            picture(&lying(folder.path(), width, height)).is_none(),
+            "{width} by {height}"
+        );
     }
     let large = folder.path().join("large.png");
     fs::copy(file(folder.path(), "a.png", 8, 8), &large).unwrap();
     assert!(picture(&large).is_some());
-    fs::File::options().write(true).open(&large).unwrap().set_len(100 * 1024 * 1024).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&large)
+        .unwrap()
+        .set_len(100 * 1024 * 1024)
+        .unwrap();
     assert!(picture(&large).is_none(), "100 MiB");
 }
 
@@ -122,13 +165,17 @@ fn what_a_camera_turned_is_turned_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut jpeg = fs::read(file(folder.path(), "a.jpg", 64, 32)).unwrap();
     // EXIF of one entry: orientation 6, to be turned right.
-    let exif = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let exif =
+        b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     jpeg.splice(2..2, exif.iter().copied());
     let path = folder.path().join("turned.jpg");
     fs::write(&path, jpeg).unwrap();
     let buffer = drawn(&picture(&path).unwrap(), 0);
     let red = |x: u16, y: u16| matches!(buffer[(x, y)].bg, Color::Rgb(r, _, b) if r > b);
-    assert!(red(0, 0) && red(3, 0) && !red(0, 3) && !red(3, 3), "what was left is on top");
+    assert!(
+        red(0, 0) && red(3, 0) && !red(0, 3) && !red(3, 3),
+        "what was left is on top"
+    );
     assert_eq!(buffer[(4, 0)].bg, Color::Reset, "it is high, not wide");
 }
 
@@ -136,69 +183,136 @@ fn what_a_camera_turned_is_turned_back() {
 fn what_shines_through_is_black() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("glass.png");
-    RgbaImage::from_pixel(20, 20, Rgba([255, 255, 255, 0])).save(&path).unwrap();
-    assert_eq!(drawn(&picture(&path).unwrap(), 0)[(0, 0)].bg, Color::Rgb(0, 0, 0));
+    RgbaImage::from_pixel(20, 20, Rgba([255, 255, 255, 0]))
+        .save(&path)
+        .unwrap();
+    assert_eq!(
+        drawn(&picture(&path).unwrap(), 0)[(0, 0)].bg,
+        Color::Rgb(0, 0, 0)
+    );
 }
 
 #[test]
 fn kitty_and_sixel_terminals_get_what_they_understand() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "a.png", 64, 64);
-    let shown = |way| Picture::of(&path, Canvas { way, cell: (10, 20) }, ROOM, 3).unwrap();
+    let shown = |way| {
+        Picture::of(
+            &path,
+            Canvas {
+                way,
+                cell: (10, 20),
+            },
+            ROOM,
+            3,
+        )
+        .unwrap()
+    };
     let first = |picture: &Picture| drawn(picture, 0)[(0, 0)].symbol().to_owned();
     let kitty = shown(Way::Kitty);
-    assert!(first(&kitty).starts_with(&format!("\x1b_Gq=2,i={},a=T,U=1,f=32,t=d,s=70,v=80,m=1;", number(3))));
+    assert!(first(&kitty).starts_with(&format!(
+        "\x1b_Gq=2,i={},a=T,U=1,f=32,t=d,s=70,v=80,m=1;",
+        number(3)
+    )));
     assert!(first(&kitty).starts_with('\u{10eeee}'), "it is sent once");
     let sixel = shown(Way::Sixel);
     assert!(first(&sixel).contains("\x1bP"));
     // One that is not on the screen as a whole is not drawn.
     assert!(drawn(&sixel, -1) == Buffer::empty(AREA) && drawn(&sixel, 5) == Buffer::empty(AREA));
     assert!(!first(&shown(Way::HalfBlocks { all_colours: true })).contains('\x1b'));
-    assert!(matches!(drawn(&shown(Way::HalfBlocks { all_colours: false }), 0)[(0, 0)].bg, Color::Indexed(16..)));
+    assert!(matches!(
+        drawn(&shown(Way::HalfBlocks { all_colours: false }), 0)[(0, 0)].bg,
+        Color::Indexed(16..)
+    ));
 }
 
 #[test]
 fn kitty_forgets_its_pictures_at_the_end() {
-    let canvas = |way| Canvas { way, cell: (10, 20) };
+    let canvas = |way| Canvas {
+        way,
+        cell: (10, 20),
+    };
     let farewell = canvas(Way::Kitty).farewell(2);
     assert_eq!(farewell.matches("a=d,d=I,i=").count(), 2);
-    assert!(farewell.contains(&format!("i={},", number(0))) && farewell.contains(&format!("i={},", number(1))));
+    assert!(
+        farewell.contains(&format!("i={},", number(0)))
+            && farewell.contains(&format!("i={},", number(1)))
+    );
     assert_eq!(canvas(Way::Sixel).farewell(2), "");
 }
 
 #[test]
 fn colours_are_named_by_the_nearest_of_256() {
-    for (rgb, index) in
-        [((0, 0, 0), 16), ((255, 255, 255), 231), ((255, 0, 0), 196), ((128, 128, 128), 244), ((90, 140, 220), 68)]
-    {
-        assert_eq!(one_of_256(Color::Rgb(rgb.0, rgb.1, rgb.2)), Color::Indexed(index), "{rgb:?}");
+    for (rgb, index) in [
+        ((0, 0, 0), 16),
+        ((255, 255, 255), 231),
+        ((255, 0, 0), 196),
+        ((128, 128, 128), 244),
+        ((90, 140, 220), 68),
+    ] {
+        assert_eq!(
+            one_of_256(Color::Rgb(rgb.0, rgb.1, rgb.2)),
+            Color::Indexed(index),
+            "{rgb:?}"
+        );
     }
     assert_eq!(one_of_256(Color::Reset), Color::Reset);
 }
 
 /// What a terminal shows after these screens, one after the other, wherever something was written.
 fn written(screens: &[Buffer]) -> Vec<(u16, u16)> {
-    let [before, after] = screens else { panic!("two screens") };
-    before.diff(after).into_iter().map(|(x, y, _)| (x, y)).collect()
+    let [before, after] = screens else {
+        panic!("two screens")
+    };
+    before
+        .diff(after)
+        .into_iter()
+        .map(|(x, y, _)| (x, y))
+        .collect()
 }
 
 #[test]
 fn nothing_is_left_of_a_picture_that_goes_or_moves() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "a.png", 64, 64);
-    for way in [Way::Kitty, Way::Sixel, Way::HalfBlocks { all_colours: true }] {
-        let picture = Picture::of(&path, Canvas { way, cell: (10, 20) }, ROOM, 0).unwrap();
+    for way in [
+        Way::Kitty,
+        Way::Sixel,
+        Way::HalfBlocks { all_colours: true },
+    ] {
+        let picture = Picture::of(
+            &path,
+            Canvas {
+                way,
+                cell: (10, 20),
+            },
+            ROOM,
+            0,
+        )
+        .unwrap();
         let covered: Vec<(u16, u16)> = (2..6).flat_map(|y| (0..7).map(move |x| (x, y))).collect();
         let gone = written(&[drawn(&picture, 2), Buffer::empty(AREA)]);
-        assert!(covered.iter().all(|cell| gone.contains(cell)), "{way:?}: each of its cells is written when it goes");
+        assert!(
+            covered.iter().all(|cell| gone.contains(cell)),
+            "{way:?}: each of its cells is written when it goes"
+        );
         let moved = written(&[drawn(&picture, 2), drawn(&picture, 1)]);
-        assert!((0..7).all(|x| moved.contains(&(x, 5))), "{way:?}: the row that it leaves is written");
-        assert!(moved.contains(&(0, 1)), "{way:?}: it is drawn where it is now");
+        assert!(
+            (0..7).all(|x| moved.contains(&(x, 5))),
+            "{way:?}: the row that it leaves is written"
+        );
+        assert!(
+            moved.contains(&(0, 1)),
+            "{way:?}: it is drawn where it is now"
+        );
     }
 }
 
 #[test]
 fn a_panic_in_a_decoder_is_no_more_than_no_picture() {
-    assert_eq!(terminal::contained(|| -> u8 { panic!("as a decoder might") }), None);
+    assert_eq!(
+        terminal::contained(|| -> u8 { panic!("as a decoder might") }),
+        None
+    );
     assert_eq!(terminal::contained(|| 7), Some(7));
 }

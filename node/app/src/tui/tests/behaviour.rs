@@ -13,7 +13,12 @@ const LAST: u64 = 1500;
 fn long() -> Scene {
     let mut scene = Scene::three();
     for n in 0..=LAST {
-        scene.old(BOB, "bob", &format!("message {n}."), (LAST + 1 - n) * MINUTE / 10);
+        scene.old(
+            BOB,
+            "bob",
+            &format!("message {n}."),
+            (LAST + 1 - n) * MINUTE / 10,
+        );
     }
     scene.opened()
 }
@@ -47,7 +52,10 @@ fn who_types_while_the_help_is_shown_loses_no_letter() {
     scene.key(KeyCode::F(1));
     assert!(shows(&mut scene, "Keys (Esc: back"));
     scene.enters("hello after the help");
-    assert_eq!(scene.sent, [("#lobby".to_owned(), "hello after the help".to_owned())]);
+    assert_eq!(
+        scene.sent,
+        [("#lobby".to_owned(), "hello after the help".to_owned())]
+    );
 }
 
 #[test]
@@ -68,7 +76,10 @@ fn nothing_moves_what_one_looks_at_but_ones_own_keys() {
     scene.types("half a mess");
     scene.said(BOB, "bob", &with(BOB), "look here!");
     scene.said(CAT, "cat", &room("lobby"), "ann: and here!");
-    assert_eq!((scene.app.current, scene.app.editor.text()), (0, "half a mess"));
+    assert_eq!(
+        (scene.app.current, scene.app.editor.text()),
+        (0, "half a mess")
+    );
     scene.alt('a');
     assert_eq!((scene.app.current, scene.app.editor.text()), (1, ""));
     scene.types("for bob");
@@ -107,7 +118,11 @@ fn every_message_is_met_once_on_the_way_up_and_down() {
     scene.screen(80, 24);
     let mut up = vec![];
     let numbers = |screen: &str| -> Vec<u64> {
-        let number = |row: &str| row.split("message ").nth(1).and_then(|rest| rest.split('.').next()?.parse().ok());
+        let number = |row: &str| {
+            row.split("message ")
+                .nth(1)
+                .and_then(|rest| rest.split('.').next()?.parse().ok())
+        };
         screen.lines().filter_map(number).collect()
     };
     for _ in 0..90 {
@@ -128,7 +143,13 @@ fn what_comes_while_scrolled_back_does_not_move_the_view() {
     for n in 0..2_000 {
         scene.said(CAT, "cat", &room("lobby"), &format!("later {n}."));
     }
-    let rows = |screen: &str| screen.lines().take(22).map(str::to_owned).collect::<Vec<_>>();
+    let rows = |screen: &str| {
+        screen
+            .lines()
+            .take(22)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(rows(&scene.screen(80, 24)), rows(&before));
     assert!(scene.app.window.entries().len() <= 1_200);
     for _ in 0..300 {
@@ -143,7 +164,9 @@ fn a_flood_of_large_messages_costs_little_memory() {
     let large = "word ".repeat(3_000);
     for _ in 0..2_000 {
         let message = scene.message(BOB, "bob", &room("lobby"), &large);
-        scene.messages.push(scene.message(BOB, "bob", &room("lobby"), "x"));
+        scene
+            .messages
+            .push(scene.message(BOB, "bob", &room("lobby"), "x"));
         scene.handle(Input::Event(WireEvent::Message(message)));
     }
     assert!(scene.app.window.entries().len() < 400);
@@ -169,7 +192,10 @@ fn a_bell_rings_for_what_concerns_one_while_one_does_not_look() {
     let mut scene = Scene::three().opened();
     let rings = |scene: &mut Scene| {
         scene.now += 3_000;
-        std::mem::take(&mut scene.outputs).into_iter().filter(|output| matches!(output, Output::Ring { .. })).count()
+        std::mem::take(&mut scene.outputs)
+            .into_iter()
+            .filter(|output| matches!(output, Output::Ring { .. }))
+            .count()
     };
     scene.said(BOB, "bob", &with(BOB), "looking?");
     assert_eq!(rings(&mut scene), 0);
@@ -197,17 +223,42 @@ fn what_rings_is_safe_to_show() {
     let mut scene = Scene::three().opened();
     scene.handle(Input::Focus(false));
     scene.said(BOB, "bo\u{7}b", &with(BOB), "\u{1b}]0;x\u{7} two\nlines");
-    assert_eq!(scene.outputs, [Output::Ring { bell: true, desktop: Some("bo␇b: ␛]0;x␇ two␊lines".into()) }]);
+    assert_eq!(
+        scene.outputs,
+        [Output::Ring {
+            bell: true,
+            desktop: Some("bo␇b: ␛]0;x␇ two␊lines".into())
+        }]
+    );
 }
 
 #[test]
 fn what_is_set_decides_what_rings() {
     for (bell, notifications, rings) in [
-        (true, false, Some(Output::Ring { bell: true, desktop: None })),
-        (false, true, Some(Output::Ring { bell: false, desktop: Some("bob: psst".into()) })),
+        (
+            true,
+            false,
+            Some(Output::Ring {
+                bell: true,
+                desktop: None,
+            }),
+        ),
+        (
+            false,
+            true,
+            Some(Output::Ring {
+                bell: false,
+                desktop: Some("bob: psst".into()),
+            }),
+        ),
         (false, false, None),
     ] {
-        let mut scene = Scene::with_settings(ScreenSettings { bell, notifications, ..ScreenSettings::default() }).opened();
+        let mut scene = Scene::with_settings(ScreenSettings {
+            bell,
+            notifications,
+            ..ScreenSettings::default()
+        })
+        .opened();
         scene.handle(Input::Focus(false));
         scene.said(BOB, "bob", &with(BOB), "psst");
         assert_eq!(scene.outputs.pop(), rings);
@@ -223,13 +274,25 @@ fn what_is_set_decides_what_stands_beside_the_messages_and_whose_the_mouse_is() 
         (Sidebars::People, false, true),
         (Sidebars::None, false, false),
     ] {
-        let mut scene = Scene::with_settings(ScreenSettings { sidebars, ..ScreenSettings::default() }).opened();
+        let mut scene = Scene::with_settings(ScreenSettings {
+            sidebars,
+            ..ScreenSettings::default()
+        })
+        .opened();
         let screen = scene.screen(120, 30);
-        assert_eq!((screen.contains(" 1 #lobby"), screen.contains("● bob")), (conversations, people), "{sidebars:?}");
+        assert_eq!(
+            (screen.contains(" 1 #lobby"), screen.contains("● bob")),
+            (conversations, people),
+            "{sidebars:?}"
+        );
         scene.key(KeyCode::F(2));
         assert_eq!(scene.screen(120, 30).contains(" 1 #lobby"), !conversations);
     }
-    let mut scene = Scene::with_settings(ScreenSettings { mouse: true, ..ScreenSettings::default() }).opened();
+    let mut scene = Scene::with_settings(ScreenSettings {
+        mouse: true,
+        ..ScreenSettings::default()
+    })
+    .opened();
     assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(true)));
     scene.key(KeyCode::F(4));
     assert_eq!(scene.outputs.pop(), Some(Output::CaptureMouse(false)));
@@ -267,7 +330,8 @@ fn two_digits_lead_to_a_conversation_beyond_the_ninth() {
     };
     assert_eq!(goes(&mut scene, "03"), "#room-03");
     assert_eq!(goes(&mut scene, "11"), "#room-11");
-    // Where there is none, and where it is no number, nothing happens but what the key does elsewhere.
+    // Where there is none, and where it is no number, nothing happens but what the key does
+    // elsewhere.
     for keys in ["00", "99", "1x"] {
         assert_eq!(goes(&mut scene, keys), "#room-11", "{keys}");
     }
@@ -283,9 +347,15 @@ fn a_paste_is_one_message() {
     let mut scene = Scene::three().opened();
     scene.handle(Input::Paste("one\r\ntwo\nthree\n".into()));
     assert_eq!(scene.sent, []);
-    assert!(shows(&mut scene, "3 lines: Enter sends them as one message"));
+    assert!(shows(
+        &mut scene,
+        "3 lines: Enter sends them as one message"
+    ));
     scene.key(KeyCode::Enter);
-    assert_eq!(scene.sent, [("#lobby".to_owned(), "one\ntwo\nthree".to_owned())]);
+    assert_eq!(
+        scene.sent,
+        [("#lobby".to_owned(), "one\ntwo\nthree".to_owned())]
+    );
     scene.handle(Input::Paste("a line\n".into()));
     assert!(!shows(&mut scene, "Enter sends"));
     scene.handle(Input::Paste("and\nanother".into()));
@@ -317,7 +387,13 @@ fn rooms_come_and_go() {
         scene.now += 11_000;
         scene.handle(Input::Tick);
     }
-    assert_eq!(scene.screen(80, 24).matches("no other conversation").count(), 1);
+    assert_eq!(
+        scene
+            .screen(80, 24)
+            .matches("no other conversation")
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -371,15 +447,25 @@ fn what_came_while_no_screen_was_open_is_unread() {
     scene.said(BOB, "bob", &room("lobby"), "read");
     scene.app.remember();
     scene.work();
-    let Some(Output::Remember(seen)) = scene.outputs.pop() else { panic!("it is kept what was read") };
-    for (of, text) in [(room("lobby"), "unread here"), (with(BOB), "unread there"), (with(BOB), "and this")] {
+    let Some(Output::Remember(seen)) = scene.outputs.pop() else {
+        panic!("it is kept what was read")
+    };
+    for (of, text) in [
+        (room("lobby"), "unread here"),
+        (with(BOB), "unread there"),
+        (with(BOB), "and this"),
+    ] {
         let message = scene.message(BOB, "bob", &of, text);
         scene.messages.push(message);
     }
     let mut scene = scene.started_again(Some(seen));
     assert!(shows(&mut scene, "2 @bob        2"));
     let screen = scene.screen(80, 24);
-    let place = |text: &str| screen.find(text).unwrap_or_else(|| panic!("{text} is not in {screen}"));
+    let place = |text: &str| {
+        screen
+            .find(text)
+            .unwrap_or_else(|| panic!("{text} is not in {screen}"))
+    };
     assert!(place("│ read") < place("── new ") && place("── new ") < place("unread here"));
     // Who never had a screen here is told of nothing unread.
     let mut scene = scene.started_again(None);
@@ -397,7 +483,11 @@ fn pasted_code_keeps_its_slashes_and_a_pasted_command_is_one() {
         let mut scene = Scene::three().opened();
         scene.handle(Input::Paste(pasted.into()));
         scene.key(KeyCode::Enter);
-        assert_eq!(scene.sent.first().map(|(_, text)| text.as_str()), sent, "{pasted:?}");
+        assert_eq!(
+            scene.sent.first().map(|(_, text)| text.as_str()),
+            sent,
+            "{pasted:?}"
+        );
     }
 }
 

@@ -1,12 +1,13 @@
-//! A chat with a node that is only a script: it answers what it is asked from lists of people, rooms and messages.
+//! A chat with a node that is only a script: it answers what it is asked from lists of people,
+//! rooms and messages.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState};
 use hobnob_control::wire::{
-    BodyFields, Command, Diagnosis, FileLine, FileList, HistoryFilter, Kicked, MarksFields, MessageLine, MessageList,
-    OfferFields, PeerLine, PeerList, ReceiptLine, RelayLine, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Time,
-    Verification, WireEvent,
+    BodyFields, Command, Diagnosis, FileLine, FileList, HistoryFilter, Kicked, MarksFields,
+    MessageLine, MessageList, OfferFields, PeerLine, PeerList, ReceiptLine, RelayLine, Resolved,
+    RoomLine, RoomList, SentLine, StatusLine, Text, Time, Verification, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -58,8 +59,18 @@ pub(super) fn id(byte: u8) -> PeerId {
 }
 
 fn start(looks: Looks, seen: Option<Seen>) -> Start {
-    let places = Places { folder: "/home/ann/work".into(), home: Some("/home/ann".into()) };
-    Start { room: RoomName::lobby(), looks, zone: TimeZone::UTC, seen, places, settings: ScreenSettings::default() }
+    let places = Places {
+        folder: "/home/ann/work".into(),
+        home: Some("/home/ann".into()),
+    };
+    Start {
+        room: RoomName::lobby(),
+        looks,
+        zone: TimeZone::UTC,
+        seen,
+        places,
+        settings: ScreenSettings::default(),
+    }
 }
 
 pub(super) fn room(name: &str) -> ConversationRef {
@@ -97,7 +108,10 @@ impl ParseNick for str {
 impl Scene {
     /// Ann alone.
     pub(super) fn alone() -> Scene {
-        Scene::of(Looks { colour: true, unicode: true })
+        Scene::of(Looks {
+            colour: true,
+            unicode: true,
+        })
     }
 
     pub(super) fn of(looks: Looks) -> Scene {
@@ -106,7 +120,11 @@ impl Scene {
             now: NOW,
             messages: vec![],
             peers: vec![],
-            rooms: vec![RoomLine { room: Text(RoomName::lobby()), open: true, here: vec![] }],
+            rooms: vec![RoomLine {
+                room: Text(RoomName::lobby()),
+                open: true,
+                here: vec![],
+            }],
             relays: vec![],
             files: vec![],
             outputs: vec![],
@@ -120,14 +138,24 @@ impl Scene {
     /// Ann, who has set something.
     pub(super) fn with_settings(settings: ScreenSettings) -> Scene {
         let scene = Scene::three();
-        let app = App::new(Start { settings, ..start(scene.app.looks, None) }, (80, 24), Time(NOW));
+        let app = App::new(
+            Start {
+                settings,
+                ..start(scene.app.looks, None)
+            },
+            (80, 24),
+            Time(NOW),
+        );
         Scene { app, ..scene }
     }
 
     /// Ann with bob and cat in the lobby.
     pub(super) fn three() -> Scene {
         let mut scene = Scene::alone();
-        scene.peers = vec![peer(BOB, "bob", PeerState::Online), peer(CAT, "cat", PeerState::Online)];
+        scene.peers = vec![
+            peer(BOB, "bob", PeerState::Online),
+            peer(CAT, "cat", PeerState::Online),
+        ];
         scene.rooms[0].here = vec![Text(id(BOB)), Text(id(CAT))];
         scene
     }
@@ -145,7 +173,13 @@ impl Scene {
     }
 
     /// Something that is on disk before the chat opens, or that comes now.
-    pub(super) fn said(&mut self, from: u8, nick: &str, of: &ConversationRef, text: &str) -> MessageId {
+    pub(super) fn said(
+        &mut self,
+        from: u8,
+        nick: &str,
+        of: &ConversationRef,
+        text: &str,
+    ) -> MessageId {
         let message = self.message(from, nick, of, text);
         let id = message.id.0;
         self.messages.push(message.clone());
@@ -161,10 +195,19 @@ impl Scene {
         self.messages.push(message);
     }
 
-    pub(super) fn message(&self, from: u8, nick: &str, of: &ConversationRef, text: &str) -> MessageLine {
+    pub(super) fn message(
+        &self,
+        from: u8,
+        nick: &str,
+        of: &ConversationRef,
+        text: &str,
+    ) -> MessageLine {
         let seq = u64::try_from(self.messages.len()).unwrap() + 1;
         MessageLine {
-            id: Text(MessageId { log: LogId(u64::from(from)), seq }),
+            id: Text(MessageId {
+                log: LogId(u64::from(from)),
+                seq,
+            }),
             conversation: Text(of.clone()),
             from: Text(id(from)),
             nick: nick.into(),
@@ -176,24 +219,43 @@ impl Scene {
     }
 
     /// Somebody offers a file.
-    pub(super) fn offers(&mut self, from: u8, nick: &str, of: &ConversationRef, name: &str, size: u64) -> MessageId {
+    pub(super) fn offers(
+        &mut self,
+        from: u8,
+        nick: &str,
+        of: &ConversationRef,
+        name: &str,
+        size: u64,
+    ) -> MessageId {
         let offer = OfferFields {
             name: name.into(),
-            media: if name.ends_with(".png") { "image/png" } else { "application/octet-stream" }.into(),
+            media: if name.ends_with(".png") {
+                "image/png"
+            } else {
+                "application/octet-stream"
+            }
+            .into(),
             size,
             hash: Text(ContentHash([7; 32])),
             files: None,
             manifest: None,
         };
         let mut message = self.message(from, nick, of, "");
-        message.body = BodyFields { file: Some(Box::new(offer)), ..BodyFields::default() };
+        message.body = BodyFields {
+            file: Some(Box::new(offer)),
+            ..BodyFields::default()
+        };
         self.messages.push(message.clone());
         let line = offers::unanswered(&message).unwrap();
         self.files.push(line.clone());
         let id = message.id.0;
-        self.app.handle(Time(self.now), Input::Event(WireEvent::Message(message)));
+        self.app
+            .handle(Time(self.now), Input::Event(WireEvent::Message(message)));
         if from != ANN {
-            self.app.handle(Time(self.now), Input::Event(WireEvent::File(Box::new(line))));
+            self.app.handle(
+                Time(self.now),
+                Input::Event(WireEvent::File(Box::new(line))),
+            );
         }
         self.work();
         id
@@ -208,7 +270,11 @@ impl Scene {
     }
 
     pub(super) fn receipt(&mut self, id: MessageId, from: u8, state: DeliveryState) {
-        self.handle(Input::Event(WireEvent::Receipt(ReceiptLine { id: Text(id), peer: Text(self::id(from)), state })));
+        self.handle(Input::Event(WireEvent::Receipt(ReceiptLine {
+            id: Text(id),
+            peer: Text(self::id(from)),
+            state,
+        })));
     }
 
     pub(super) fn types(&mut self, text: &str) {
@@ -259,19 +325,30 @@ impl Scene {
             }
             let (command, about) = self.waiting.remove(0);
             let outcome = self.answer(command);
-            self.app.handle(Time(self.now), Input::Answer(about, outcome));
+            self.app
+                .handle(Time(self.now), Input::Answer(about, outcome));
         }
     }
 
     fn answer(&mut self, command: Command) -> Result<Value, String> {
         match command {
             Command::Status => value(&self.status()),
-            Command::Peers { .. } => value(&PeerList { peers: self.peers.clone() }),
-            Command::Rooms => value(&RoomList { rooms: self.rooms.clone() }),
+            Command::Peers { .. } => value(&PeerList {
+                peers: self.peers.clone(),
+            }),
+            Command::Rooms => value(&RoomList {
+                rooms: self.rooms.clone(),
+            }),
             Command::History(filter) => value(&self.history(&filter)),
-            Command::Resolve { target } => self.resolve(&target.0).and_then(|peer| value(&Resolved { peer: Text(peer) })),
+            Command::Resolve { target } => self
+                .resolve(&target.0)
+                .and_then(|peer| value(&Resolved { peer: Text(peer) })),
             Command::Join { room, .. } => {
-                let line = RoomLine { room, open: true, here: vec![] };
+                let line = RoomLine {
+                    room,
+                    open: true,
+                    here: vec![],
+                };
                 self.rooms.push(line.clone());
                 value(&line)
             }
@@ -281,20 +358,40 @@ impl Scene {
             }
             Command::Nick { .. } => value(&serde_json::json!({})),
             Command::Broadcast { room, body, .. } => {
-                let here = self.rooms.iter().filter(|line| line.room == room).flat_map(|line| line.here.clone()).collect();
-                Ok(self.send(ConversationRef::Room(room.0), body.text.unwrap_or_default(), here))
+                let here = self
+                    .rooms
+                    .iter()
+                    .filter(|line| line.room == room)
+                    .flat_map(|line| line.here.clone())
+                    .collect();
+                Ok(self.send(
+                    ConversationRef::Room(room.0),
+                    body.text.unwrap_or_default(),
+                    here,
+                ))
             }
             Command::Send { target, body, .. } => {
                 let peer = self.resolve(&target.0)?;
-                Ok(self.send(ConversationRef::Direct(peer), body.text.unwrap_or_default(), vec![Text(peer)]))
+                Ok(self.send(
+                    ConversationRef::Direct(peer),
+                    body.text.unwrap_or_default(),
+                    vec![Text(peer)],
+                ))
             }
             Command::Ignore { target }
             | Command::Unignore { target }
             | Command::Block { target }
             | Command::Unblock { target } => value(self.known(&target.0)?),
-            Command::Kick { target } => value(&Kicked { peer: self.known(&target.0)?.clone(), for_s: 600 }),
-            Command::Offer { path, .. } if path.ends_with("missing") => Err(format!("can't read {}", path.display())),
-            Command::Offer { target, room, path, .. } => {
+            Command::Kick { target } => value(&Kicked {
+                peer: self.known(&target.0)?.clone(),
+                for_s: 600,
+            }),
+            Command::Offer { path, .. } if path.ends_with("missing") => {
+                Err(format!("can't read {}", path.display()))
+            }
+            Command::Offer {
+                target, room, path, ..
+            } => {
                 let (of, to) = match (target, room) {
                     (Some(target), _) => {
                         let peer = self.resolve(&target.0)?;
@@ -303,11 +400,24 @@ impl Scene {
                     (None, room) => (ConversationRef::Room(room.unwrap().0), vec![]),
                 };
                 self.sent.push((of.to_string(), path.display().to_string()));
-                let id = self.offers(ANN, "ann", &of, path.file_name().unwrap().to_str().unwrap(), 5_200_000);
+                let id = self.offers(
+                    ANN,
+                    "ann",
+                    &of,
+                    path.file_name().unwrap().to_str().unwrap(),
+                    5_200_000,
+                );
                 self.files.last_mut().unwrap().saved = Some(path);
-                value(&SentLine { id: Text(id), conversation: Text(of), to, state: DeliveryState::Queued })
+                value(&SentLine {
+                    id: Text(id),
+                    conversation: Text(of),
+                    to,
+                    state: DeliveryState::Queued,
+                })
             }
-            Command::Files => value(&FileList { files: self.files.clone() }),
+            Command::Files => value(&FileList {
+                files: self.files.clone(),
+            }),
             Command::Accept { offer } => {
                 self.file_is(offer.0, |line| line.state = FileState::Waiting);
                 value(&serde_json::json!({}))
@@ -317,8 +427,13 @@ impl Scene {
                 value(&serde_json::json!({}))
             }
             Command::Verify { target, .. } => {
-                let words = ["abandon", "ability", "able", "about", "above", "absent"].map(str::to_owned).to_vec();
-                value(&Verification { peer: self.known(&target.0)?.clone(), words })
+                let words = ["abandon", "ability", "able", "about", "above", "absent"]
+                    .map(str::to_owned)
+                    .to_vec();
+                value(&Verification {
+                    peer: self.known(&target.0)?.clone(),
+                    words,
+                })
             }
             Command::Doctor | Command::Why { .. } => value(&Diagnosis { checks: vec![] }),
             Command::Ping | Command::Subscribe => unreachable!("the shell's business"),
@@ -329,9 +444,15 @@ impl Scene {
         let message = self.message(ANN, "ann", &of, &text);
         self.messages.push(message.clone());
         self.sent.push((of.to_string(), text));
-        let sent = SentLine { id: message.id, conversation: Text(of), to, state: DeliveryState::Queued };
+        let sent = SentLine {
+            id: message.id,
+            conversation: Text(of),
+            to,
+            state: DeliveryState::Queued,
+        };
         if !self.loses_events {
-            self.app.handle(Time(self.now), Input::Event(WireEvent::Message(message)));
+            self.app
+                .handle(Time(self.now), Input::Event(WireEvent::Message(message)));
         }
         value(&sent).unwrap()
     }
@@ -342,26 +463,50 @@ impl Scene {
 
     fn known(&self, target: &Target) -> Result<&PeerLine, String> {
         let word = target.to_string();
-        let known = self.peers.iter().find(|peer| peer.name == word || peer.peer.0.to_string() == word);
+        let known = self
+            .peers
+            .iter()
+            .find(|peer| peer.name == word || peer.peer.0.to_string() == word);
         known.ok_or_else(|| format!("nobody is known as {word}"))
     }
 
     fn history(&self, filter: &HistoryFilter) -> MessageList {
-        let place = |id: &Text<MessageId>| self.messages.iter().position(|message| message.id == *id);
+        let place =
+            |id: &Text<MessageId>| self.messages.iter().position(|message| message.id == *id);
         let from = filter.after.as_ref().and_then(place).map_or(0, |at| at + 1);
-        let until = filter.before.as_ref().and_then(place).unwrap_or(self.messages.len());
+        let until = filter
+            .before
+            .as_ref()
+            .and_then(place)
+            .unwrap_or(self.messages.len());
         let fits = |message: &&MessageLine| {
-            filter.conversation.as_ref().is_none_or(|of| *of == message.conversation)
-                && filter.search.as_ref().is_none_or(|words| message.body.text.as_ref().is_some_and(|text| text.contains(words)))
+            filter
+                .conversation
+                .as_ref()
+                .is_none_or(|of| *of == message.conversation)
+                && filter.search.as_ref().is_none_or(|words| {
+                    message
+                        .body
+                        .text
+                        .as_ref()
+                        .is_some_and(|text| text.contains(words))
+                })
         };
-        let mut messages: Vec<MessageLine> = self.messages[from..until].iter().filter(fits).cloned().collect();
+        let mut messages: Vec<MessageLine> = self.messages[from..until]
+            .iter()
+            .filter(fits)
+            .cloned()
+            .collect();
         let limit = filter.limit.unwrap_or(usize::MAX);
         if filter.oldest {
             messages.truncate(limit);
         } else {
             messages.drain(..messages.len().saturating_sub(limit));
         }
-        MessageList { messages, more: false }
+        MessageList {
+            messages,
+            more: false,
+        }
     }
 
     fn status(&self) -> StatusLine {
@@ -379,13 +524,17 @@ impl Scene {
     /// How many rows of the screen at this size have colours of a picture.
     pub(super) fn coloured_rows(&mut self, columns: u16, rows: u16) -> usize {
         let buffer = self.drawn(columns, rows);
-        (0..rows).filter(|y| (0..columns).any(|x| matches!(buffer[(x, *y)].bg, Color::Rgb(..)))).count()
+        (0..rows)
+            .filter(|y| (0..columns).any(|x| matches!(buffer[(x, *y)].bg, Color::Rgb(..))))
+            .count()
     }
 
     fn drawn(&mut self, columns: u16, rows: u16) -> Buffer {
         self.handle(Input::Resize(columns, rows));
         let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
-        terminal.draw(|frame| view::render(&self.app, frame)).unwrap();
+        terminal
+            .draw(|frame| view::render(&self.app, frame))
+            .unwrap();
         terminal.backend().buffer().clone()
     }
 
@@ -395,11 +544,17 @@ impl Scene {
         let row = |y: u16| {
             // What a wide character covers is no cell of its own.
             let mut covered = 0;
-            let symbols = (0..columns).map(|x| buffer[(x, y)].symbol()).filter(|symbol| {
-                let free = covered == 0;
-                covered = if free { width(symbol).saturating_sub(1) } else { covered - 1 };
-                free
-            });
+            let symbols = (0..columns)
+                .map(|x| buffer[(x, y)].symbol())
+                .filter(|symbol| {
+                    let free = covered == 0;
+                    covered = if free {
+                        width(symbol).saturating_sub(1)
+                    } else {
+                        covered - 1
+                    };
+                    free
+                });
             symbols.collect::<String>().trim_end().to_owned()
         };
         (0..rows).map(row).collect::<Vec<_>>().join("\n")

@@ -12,7 +12,8 @@ pub(super) const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 50)];
 
 /// The picture of a state; what has changed is shown by `cargo insta review`.
 pub(super) fn picture(name: &str, scene: &mut Scene) {
-    let screens = SIZES.map(|(columns, rows)| format!("{columns} x {rows}\n{}", scene.screen(columns, rows)));
+    let screens =
+        SIZES.map(|(columns, rows)| format!("{columns} x {rows}\n{}", scene.screen(columns, rows)));
     insta::assert_snapshot!(name, screens.join("\n\n"));
 }
 
@@ -81,7 +82,10 @@ fn how_far_own_messages_have_come() {
 
 #[test]
 fn in_ascii_and_without_colour() {
-    let mut scene = Scene::of(Looks { colour: false, unicode: false });
+    let mut scene = Scene::of(Looks {
+        colour: false,
+        unicode: false,
+    });
     scene.peers = Scene::three().peers;
     scene.rooms = Scene::three().rooms;
     let mut scene = scene.opened();
@@ -112,16 +116,30 @@ fn nothing_is_cut_in_half() {
 #[test]
 fn nothing_a_peer_says_looks_like_another_line() {
     let mut scene = Scene::three().opened();
-    scene.said(BOB, "bob", &room("lobby"), "hi\n14:03          ann │ I agree  ✓ delivered\n14:03 * ann is gone");
+    scene.said(
+        BOB,
+        "bob",
+        &room("lobby"),
+        "hi\n14:03          ann │ I agree  ✓ delivered\n14:03 * ann is gone",
+    );
     scene.said(BOB, "*", &room("lobby"), "ann is gone");
-    scene.said(CAT, "cat\u{1b}[2J", &room("lobby"), "\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}gpj.exe\r\t\u{7f}\u{200b}\u{9b}31m end");
+    scene.said(
+        CAT,
+        "cat\u{1b}[2J",
+        &room("lobby"),
+        "\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}gpj.exe\r\t\u{7f}\u{200b}\u{9b}31m end",
+    );
     picture("forged", &mut scene);
 }
 
 #[test]
 fn what_is_unread_is_below_a_line_and_counted_in_the_list() {
     let mut scene = talk();
-    scene.rooms.push(RoomLine { room: Text("ops".parse().unwrap()), open: false, here: vec![Text(id(CAT))] });
+    scene.rooms.push(RoomLine {
+        room: Text("ops".parse().unwrap()),
+        open: false,
+        here: vec![Text(id(CAT))],
+    });
     scene.now += 11_000;
     scene.handle(Input::Tick);
     scene.alt('2');
@@ -149,7 +167,11 @@ fn a_direct_conversation() {
 #[test]
 fn times_that_differ() {
     let mut scene = Scene::three().opened();
-    for (text, before) in [("on time", 2 * MINUTE), ("from an hour ago", 61 * MINUTE), ("from last week", 7 * DAY)] {
+    for (text, before) in [
+        ("on time", 2 * MINUTE),
+        ("from an hour ago", 61 * MINUTE),
+        ("from last week", 7 * DAY),
+    ] {
         let mut message = scene.message(BOB, "bob", &room("lobby"), text);
         message.sent_at = Time(NOW - before);
         scene.messages.push(message.clone());
@@ -161,7 +183,10 @@ fn times_that_differ() {
 #[test]
 fn names_that_two_share() {
     let mut scene = Scene::three();
-    scene.peers = vec![peer(BOB, "bob~aiba", PeerState::Online), peer(CAT, "bob~amba", PeerState::Suspect)];
+    scene.peers = vec![
+        peer(BOB, "bob~aiba", PeerState::Online),
+        peer(CAT, "bob~amba", PeerState::Suspect),
+    ];
     let mut scene = scene.opened();
     scene.said(BOB, "bob~aiba", &room("lobby"), "I am bob");
     scene.said(CAT, "bob~amba", &room("lobby"), "so am I");
@@ -188,7 +213,15 @@ fn scrolled_back() {
 fn searching() {
     let mut scene = talk();
     for n in 0..300 {
-        scene.said(BOB, "bob", &room("lobby"), &format!("number {n}{}", if n % 50 == 7 { " of the soup" } else { "" }));
+        scene.said(
+            BOB,
+            "bob",
+            &room("lobby"),
+            &format!(
+                "number {n}{}",
+                if n % 50 == 7 { " of the soup" } else { "" }
+            ),
+        );
     }
     scene.ctrl('r');
     picture("search_empty", &mut scene);
@@ -214,7 +247,17 @@ fn help() {
 #[test]
 fn what_commands_say() {
     let mut scene = talk();
-    for line in ["/names", "/who", "/whois bob", "/rooms", "/receipts", "/help msg", "/msg cat hi", "/ignore bob", "/kick cat"] {
+    for line in [
+        "/names",
+        "/who",
+        "/whois bob",
+        "/rooms",
+        "/receipts",
+        "/help msg",
+        "/msg cat hi",
+        "/ignore bob",
+        "/kick cat",
+    ] {
         scene.enters(line);
     }
     picture("commands", &mut scene);
@@ -252,7 +295,9 @@ fn a_message_of_several_lines_is_typed() {
     let mut scene = talk();
     scene.types("first line");
     scene.press(KeyCode::Enter, KeyModifiers::ALT);
-    scene.types("a second line that is so long that it does not fit on a narrow screen, and goes on below");
+    scene.types(
+        "a second line that is so long that it does not fit on a narrow screen, and goes on below",
+    );
     picture("typing", &mut scene);
 }
 
@@ -260,11 +305,17 @@ fn a_message_of_several_lines_is_typed() {
 fn a_crowd() {
     let mut scene = Scene::alone();
     for n in 10..90 {
-        scene.peers.push(peer(n, &format!("person {n}"), PeerState::Online));
+        scene
+            .peers
+            .push(peer(n, &format!("person {n}"), PeerState::Online));
         scene.rooms[0].here.push(Text(id(n)));
     }
     for n in 0..60 {
-        scene.rooms.push(RoomLine { room: Text(format!("room-{n}").parse().unwrap()), open: true, here: vec![] });
+        scene.rooms.push(RoomLine {
+            room: Text(format!("room-{n}").parse().unwrap()),
+            open: true,
+            here: vec![],
+        });
     }
     let mut scene = scene.opened();
     scene.ctrl('p');

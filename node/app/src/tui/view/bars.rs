@@ -1,4 +1,5 @@
-//! The line at the top, where one is; and the one above the input: who one is, who is there, and how they are reached.
+//! The line at the top, where one is; and the one above the input: who one is, who is there, and
+//! how they are reached.
 
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, PeerState};
@@ -30,7 +31,9 @@ pub(super) fn title(app: &App, area: Rect, buffer: &mut Buffer) {
 }
 
 fn people(app: &App) -> String {
-    let ConversationRef::Room(room) = &app.conversation().of else { return String::new() };
+    let ConversationRef::Room(room) = &app.conversation().of else {
+        return String::new();
+    };
     let kind = match app.rooms.get(room) {
         Some(room) if room.open => "open",
         Some(_) => "with a secret",
@@ -38,13 +41,20 @@ fn people(app: &App) -> String {
     };
     let mut names: Vec<String> = app.people().iter().map(|peer| app.names.of(peer)).collect();
     names.sort_by_key(|name| name.to_lowercase());
-    let who = if names.is_empty() { "nobody else is here".to_owned() } else { format!("here: {}", names.join(", ")) };
+    let who = if names.is_empty() {
+        "nobody else is here".to_owned()
+    } else {
+        format!("here: {}", names.join(", "))
+    };
     format!("{kind}{GAP}{who}")
 }
 
 pub(super) fn status(app: &App, area: Rect, buffer: &mut Buffer) {
     let right = match (&app.mode, app.window.scroll()) {
-        (Mode::Chat, Some(_)) => format!("{} below: Alt-End ", show::count(app.window.below(), "message")),
+        (Mode::Chat, Some(_)) => format!(
+            "{} below: Alt-End ",
+            show::count(app.window.below(), "message")
+        ),
         (Mode::Chat | Mode::Search(_) | Mode::Help(_), _) => String::new(),
     };
     let columns = usize::from(area.width).saturating_sub(width(&right) + 2);
@@ -56,17 +66,26 @@ pub(super) fn status(app: &App, area: Rect, buffer: &mut Buffer) {
     bar(app, &format!(" {left}"), &right, area, buffer);
 }
 
-/// What Enter does with lines that were pasted; Ctrl-c is the key that drops more than the last of them.
+/// What Enter does with lines that were pasted; Ctrl-c is the key that drops more than the last of
+/// them.
 fn pasted(lines: usize, columns: usize) -> String {
     let whole = format!("{lines} lines: Enter sends them as one message, Ctrl-c drops them");
-    if width(&whole) <= columns { whole } else { format!("{lines} lines: Enter sends, Ctrl-c drops") }
+    if width(&whole) <= columns {
+        whole
+    } else {
+        format!("{lines} lines: Enter sends, Ctrl-c drops")
+    }
 }
 
 /// What matters most comes first.
 fn parts(app: &App) -> Vec<String> {
     let mut parts = vec![];
     match &app.status {
-        Some(status) => parts.push(format!("{} ({})", visible(status.nick.as_str()), status.peer.0.short())),
+        Some(status) => parts.push(format!(
+            "{} ({})",
+            visible(status.nick.as_str()),
+            status.peer.0.short()
+        )),
         None => parts.push("starting".to_owned()),
     }
     if app.layout().left.is_none() {
@@ -74,9 +93,16 @@ fn parts(app: &App) -> Vec<String> {
     }
     parts.push(show::count(app.here().count(), "peer"));
     if let ConversationRef::Direct(peer) = &app.conversation().of
-        && let Some(known) = app.peers.get(peer).filter(|peer| peer.state != PeerState::Offline)
+        && let Some(known) = app
+            .peers
+            .get(peer)
+            .filter(|peer| peer.state != PeerState::Offline)
     {
-        let by = if known.state == PeerState::Suspect { ":" } else { " by" };
+        let by = if known.state == PeerState::Suspect {
+            ":"
+        } else {
+            " by"
+        };
         parts.push(format!("{}{by} {}", app.names.of(peer), way(known)));
     }
     parts.extend(app.status.iter().flat_map(relays));
@@ -88,8 +114,14 @@ fn parts(app: &App) -> Vec<String> {
 
 /// `unread 2:3 4:1`, for screens without the list.
 fn elsewhere(app: &App) -> Option<String> {
-    let unread = app.conversations.iter().enumerate().filter(|(_, conversation)| conversation.unread > 0);
-    let all: Vec<String> = unread.map(|(index, conversation)| format!("{}:{}", index + 1, conversation.unread)).collect();
+    let unread = app
+        .conversations
+        .iter()
+        .enumerate()
+        .filter(|(_, conversation)| conversation.unread > 0);
+    let all: Vec<String> = unread
+        .map(|(index, conversation)| format!("{}:{}", index + 1, conversation.unread))
+        .collect();
     (!all.is_empty()).then(|| format!("unread {}", all.join(" ")))
 }
 
@@ -98,7 +130,11 @@ fn relays(status: &StatusLine) -> Vec<String> {
     match status.relays.as_slice() {
         [] => vec!["no relay".to_owned()],
         [one] => vec![format!("relay {} {}", one.at.0.host, state(one.up))],
-        many => vec![format!("relays {} of {} up", many.iter().filter(|relay| relay.up).count(), many.len())],
+        many => vec![format!(
+            "relays {} of {} up",
+            many.iter().filter(|relay| relay.up).count(),
+            many.len()
+        )],
     }
 }
 
@@ -119,5 +155,10 @@ fn bar(app: &App, left: &str, right: &str, area: Rect, buffer: &mut Buffer) {
     let columns = usize::from(area.width);
     let left = fit(left, columns.saturating_sub(width(right) + 1));
     let gap = " ".repeat(columns.saturating_sub(width(&left) + width(right)));
-    buffer.set_string(area.x, area.y, format!("{left}{gap}{right}"), app.looks.bar());
+    buffer.set_string(
+        area.x,
+        area.y,
+        format!("{left}{gap}{right}"),
+        app.looks.bar(),
+    );
 }

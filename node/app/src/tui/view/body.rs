@@ -22,7 +22,9 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
         }
         Mode::Chat if app.is_new_here() => {
             let notes = messages(app, area).rows;
-            let all = first::words(app, area, notes.len()).into_iter().chain(notes);
+            let all = first::words(app, area, notes.len())
+                .into_iter()
+                .chain(notes);
             let all: Vec<_> = all.collect();
             let gone = all.len().saturating_sub(usize::from(area.height));
             lines(all.into_iter().skip(gone), area, buffer);
@@ -48,9 +50,19 @@ impl Messages<'_> {
     fn render(self, area: Rect, buffer: &mut Buffer) {
         let rows = cells(self.rows.len()).min(area.height);
         at_bottom(self.rows, area, buffer);
-        for Placed { picture, top, column } in self.pictures {
+        for Placed {
+            picture,
+            top,
+            column,
+        } in self.pictures
+        {
             let column = column.min(area.width);
-            let beside = Rect { x: area.x + column, y: area.bottom() - rows, width: area.width - column, height: rows };
+            let beside = Rect {
+                x: area.x + column,
+                y: area.bottom() - rows,
+                width: area.width - column,
+                height: rows,
+            };
             picture.render(top, beside, buffer);
         }
     }
@@ -63,7 +75,10 @@ fn messages(app: &App, area: Rect) -> Messages<'_> {
     let scroll = app.window.settled(rows, |index| context.height(index));
     let mut shown: Vec<Line<'static>> = Vec::new();
     if app.window.scroll().is_none() {
-        let pending: Vec<_> = app.my_pending().flat_map(|pending| context.pending(pending)).collect();
+        let pending: Vec<_> = app
+            .my_pending()
+            .flat_map(|pending| context.pending(pending))
+            .collect();
         shown.extend(pending.into_iter().rev());
     }
     let mut over = Vec::new();
@@ -73,8 +88,11 @@ fn messages(app: &App, area: Rect) -> Messages<'_> {
         index -= 1;
         let mut entry = context.rows(index);
         if let Some((picture, column)) = context.picture(index) {
-            // How many rows it begins above the lowest one's lower edge; what is hidden is below that.
-            let up = i16::try_from(shown.len()).unwrap_or(i16::MAX).saturating_add_unsigned(picture.rows());
+            // How many rows it begins above the lowest one's lower edge; what is hidden is below
+            // that.
+            let up = i16::try_from(shown.len())
+                .unwrap_or(i16::MAX)
+                .saturating_add_unsigned(picture.rows());
             over.push((picture, up.saturating_sub_unsigned(cells(hidden)), column));
         }
         entry.truncate(entry.len() - hidden.min(entry.len()));
@@ -84,14 +102,25 @@ fn messages(app: &App, area: Rect) -> Messages<'_> {
     shown.truncate(rows);
     shown.reverse();
     let rows = i16::try_from(shown.len()).unwrap_or(i16::MAX);
-    let placed = |(picture, up, column)| Placed { picture, top: rows.saturating_sub(up), column };
-    Messages { rows: shown, pictures: over.into_iter().map(placed).collect() }
+    let placed = |(picture, up, column)| Placed {
+        picture,
+        top: rows.saturating_sub(up),
+        column,
+    };
+    Messages {
+        rows: shown,
+        pictures: over.into_iter().map(placed).collect(),
+    }
 }
 
 fn at_bottom(rows: Vec<Line<'_>>, area: Rect, buffer: &mut Buffer) {
     let skipped = rows.len().saturating_sub(usize::from(area.height));
     let free = area.height.saturating_sub(cells(rows.len()));
-    let area = Rect { y: area.y + free, height: area.height - free, ..area };
+    let area = Rect {
+        y: area.y + free,
+        height: area.height - free,
+        ..area
+    };
     lines(rows.into_iter().skip(skipped), area, buffer);
 }
 
@@ -100,20 +129,37 @@ fn help(app: &App, area: Rect) -> Vec<Line<'static>> {
     let columns = usize::from(area.width);
     let heading = |words: &str| Line::styled(words.to_owned(), app.looks.own());
     let mut all = vec![heading("Keys (Esc: back; PgUp, PgDn: more)")];
-    all.extend(KEYS.iter().flat_map(|(key, what)| two_columns(key, what, KEY, columns)));
+    all.extend(
+        KEYS.iter()
+            .flat_map(|(key, what)| two_columns(key, what, KEY, columns)),
+    );
     all.extend([Line::default(), heading("Commands")]);
     for spec in table::COMMANDS {
-        all.extend(two_columns(&table::synopsis(spec), &table::purpose(spec), table::SYNOPSIS, columns));
+        all.extend(two_columns(
+            &table::synopsis(spec),
+            &table::purpose(spec),
+            table::SYNOPSIS,
+            columns,
+        ));
     }
-    all.extend(two_columns("//text", "a message that begins with a slash", table::SYNOPSIS, columns));
+    all.extend(two_columns(
+        "//text",
+        "a message that begins with a slash",
+        table::SYNOPSIS,
+        columns,
+    ));
     all
 }
 
 /// The second column stays below itself, where the screen is wide enough for two.
 fn two_columns(name: &str, what: &str, wide: usize, columns: usize) -> Vec<Line<'static>> {
     if columns < 2 * wide {
-        return text::wrap(&format!("{name}: {what}"), columns, 0).into_iter().map(Line::raw).collect();
+        return text::wrap(&format!("{name}: {what}"), columns, 0)
+            .into_iter()
+            .map(Line::raw)
+            .collect();
     }
     let rows = text::wrap(what, columns - wide, 0).into_iter().enumerate();
-    rows.map(|(index, row)| Line::raw(format!("{:wide$}{row}", if index == 0 { name } else { "" }))).collect()
+    rows.map(|(index, row)| Line::raw(format!("{:wide$}{row}", if index == 0 { name } else { "" })))
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! Where nothing was said yet: who one is, who can see one, how others reach one; who is there; what to do next.
+//! Where nothing was said yet: who one is, who can see one, how others reach one; who is there;
+//! what to do next.
 
 use hobnob::ConversationRef;
 use ratatui::layout::Rect;
@@ -10,24 +11,34 @@ use crate::cli::show;
 use crate::tui::app::App;
 use crate::tui::text;
 
-/// The rows: as they are best read, or without what parts them, or in few words, whichever leaves room for so many more below.
+/// The rows: as they are best read, or without what parts them, or in few words, whichever leaves
+/// room for so many more below.
 pub(super) fn words(app: &App, area: Rect, below: usize) -> Vec<Line<'static>> {
     let columns = usize::from(area.width).saturating_sub(2);
     let room = usize::from(area.height).saturating_sub(below);
-    let long = [about_me(app), vec![(who_is_here(app), app.looks.note())], vec![(what_next(), Style::new())]];
+    let long = [
+        about_me(app),
+        vec![(who_is_here(app), app.looks.note())],
+        vec![(what_next(), Style::new())],
+    ];
     let wide = rows(&long, columns, true);
     if wide.len() <= room {
         return wide;
     }
     let dense = rows(&long, columns, false);
-    if dense.len() <= room { dense } else { rows(&[in_few_words(app)], columns, false) }
+    if dense.len() <= room {
+        dense
+    } else {
+        rows(&[in_few_words(app)], columns, false)
+    }
 }
 
 type Paragraphs = Vec<(String, Style)>;
 
 /// The paragraphs in rows of so many columns, with a blank row after each group if so wanted.
 fn rows(groups: &[Paragraphs], columns: usize, parted: bool) -> Vec<Line<'static>> {
-    let row = |text: String, style: Style| Line::from(vec![Span::raw(" "), Span::styled(text, style)]);
+    let row =
+        |text: String, style: Style| Line::from(vec![Span::raw(" "), Span::styled(text, style)]);
     let mut all = vec![];
     for group in groups.iter().filter(|group| !group.is_empty()) {
         for (paragraph, style) in group {
@@ -42,7 +53,9 @@ fn rows(groups: &[Paragraphs], columns: usize, parted: bool) -> Vec<Line<'static
 /// Only where one is at the start, which is the first conversation.
 fn about_me(app: &App) -> Paragraphs {
     match (&app.status, app.current) {
-        (Some(status), 0) => words::who_where_how(status).map(|line| (line, app.looks.dim())).into(),
+        (Some(status), 0) => words::who_where_how(status)
+            .map(|line| (line, app.looks.dim()))
+            .into(),
         (Some(_) | None, _) => vec![],
     }
 }
@@ -57,11 +70,21 @@ fn in_few_words(app: &App) -> Paragraphs {
     if let (Some(status), 0) = (&app.status, app.current) {
         let [who, _, _] = words::who_where_how(status);
         all.push((who, app.looks.dim()));
-        all.push(("Everyone you meet can see you: /net".to_owned(), app.looks.dim()));
+        all.push((
+            "Everyone you meet can see you: /net".to_owned(),
+            app.looks.dim(),
+        ));
     }
-    let here = if app.is_looking() { format!("{} Looking for people.", app.looks.spinner(app.turn)) } else { who_is_here(app) };
+    let here = if app.is_looking() {
+        format!("{} Looking for people.", app.looks.spinner(app.turn))
+    } else {
+        who_is_here(app)
+    };
     all.push((here, app.looks.note()));
-    all.push(("Type and press Enter. F1: the keys.".to_owned(), Style::new()));
+    all.push((
+        "Type and press Enter. F1: the keys.".to_owned(),
+        Style::new(),
+    ));
     all
 }
 
@@ -75,9 +98,15 @@ fn who_is_here(app: &App) -> String {
     }
     let names: Vec<String> = app.people().iter().map(|peer| app.names.of(peer)).collect();
     match (&app.conversation().of, show::some_of(&names)) {
-        (ConversationRef::Direct(peer), _) => format!("You and {} have said nothing to each other yet.", app.names.of(peer)),
+        (ConversationRef::Direct(peer), _) => format!(
+            "You and {} have said nothing to each other yet.",
+            app.names.of(peer)
+        ),
         (ConversationRef::Room(_), Some(who)) => {
-            format!("{who} {} here: say hello.", if names.len() == 1 { "is" } else { "are" })
+            format!(
+                "{who} {} here: say hello.",
+                if names.len() == 1 { "is" } else { "are" }
+            )
         }
         (ConversationRef::Room(room), None) => format!("Nobody else is in {room} yet."),
     }

@@ -29,19 +29,39 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) -> Position {
     let (row, column) = cursor(editor, columns);
     let shown = usize::from(area.height);
     let first = (row + 1).saturating_sub(shown);
-    for (y, (index, text)) in (area.top()..area.bottom()).zip(broken(editor.text(), columns).into_iter().enumerate().skip(first))
-    {
-        let before = if index == 0 { prompt.to_owned() } else { " ".repeat(prompt.len()) };
-        buffer.set_line(area.x, y, &Line::from(vec![Span::styled(before, app.looks.dim()), Span::raw(text)]), area.width);
+    for (y, (index, text)) in (area.top()..area.bottom()).zip(
+        broken(editor.text(), columns)
+            .into_iter()
+            .enumerate()
+            .skip(first),
+    ) {
+        let before = if index == 0 {
+            prompt.to_owned()
+        } else {
+            " ".repeat(prompt.len())
+        };
+        buffer.set_line(
+            area.x,
+            y,
+            &Line::from(vec![Span::styled(before, app.looks.dim()), Span::raw(text)]),
+            area.width,
+        );
     }
-    Position::new(area.x + cells(prompt.len() + column), area.y + cells(row - first))
+    Position::new(
+        area.x + cells(prompt.len() + column),
+        area.y + cells(row - first),
+    )
 }
 
 fn cursor(editor: &Editor, columns: usize) -> (usize, usize) {
     let mut before = broken(editor.before_cursor(), columns);
     let column = before.pop().map_or(0, |last| last.width());
     // A full row leaves the cursor at the start of the next.
-    if column >= columns { (before.len() + 1, 0) } else { (before.len(), column) }
+    if column >= columns {
+        (before.len() + 1, 0)
+    } else {
+        (before.len(), column)
+    }
 }
 
 /// Rows of at most so many columns, broken between graphemes: what is typed must not jump about.

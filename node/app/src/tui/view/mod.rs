@@ -42,15 +42,23 @@ pub(super) fn render(app: &App, frame: &mut Frame<'_>) {
     frame.set_cursor_position(cursor);
 }
 
-/// Of what the screen itself puts between words, this alone has no sign of its own in [`super::looks`].
+/// Of what the screen itself puts between words, this alone has no sign of its own in
+/// [`super::looks`].
 fn without_ellipses(buffer: &mut Buffer) {
-    for cell in buffer.content.iter_mut().filter(|cell| cell.symbol() == "…") {
+    for cell in buffer
+        .content
+        .iter_mut()
+        .filter(|cell| cell.symbol() == "…")
+    {
         cell.set_symbol("~");
     }
 }
 
 fn too_small(area: Rect, buffer: &mut Buffer) {
-    let words = format!("hobnob needs {COLUMNS_MIN} x {ROWS_MIN}: this is {} x {}", area.width, area.height);
+    let words = format!(
+        "hobnob needs {COLUMNS_MIN} x {ROWS_MIN}: this is {} x {}",
+        area.width, area.height
+    );
     let rows = super::text::wrap(&words, usize::from(area.width), 0);
     lines(rows.into_iter().map(Line::from), area, buffer);
 }

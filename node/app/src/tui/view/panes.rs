@@ -17,16 +17,27 @@ pub(super) fn conversations(app: &App, area: Rect, buffer: &mut Buffer) {
     upright(app, edge, area, buffer);
     let columns = usize::from(area.width - 1);
     let first = (app.current + 1).saturating_sub(usize::from(area.height));
-    let rows =
-        app.conversations.iter().enumerate().skip(first).map(|(index, conversation)| row(app, index, conversation, columns));
+    let rows = app
+        .conversations
+        .iter()
+        .enumerate()
+        .skip(first)
+        .map(|(index, conversation)| row(app, index, conversation, columns));
     lines(rows, area, buffer);
 }
 
 /// ` 1 #lobby      3`
 fn row(app: &App, index: usize, conversation: &Conversation, columns: usize) -> Line<'static> {
-    let count = if conversation.unread == 0 { String::new() } else { format!(" {}", few(conversation.unread)) };
+    let count = if conversation.unread == 0 {
+        String::new()
+    } else {
+        format!(" {}", few(conversation.unread))
+    };
     let number = format!("{:2} ", index + 1);
-    let name = fit(&app.names.of_conversation(&conversation.of), columns - width(&number) - width(&count) - 1);
+    let name = fit(
+        &app.names.of_conversation(&conversation.of),
+        columns - width(&number) - width(&count) - 1,
+    );
     let gap = " ".repeat(columns - width(&number) - width(&name) - width(&count) - 1);
     let style = if index == app.current {
         Style::new().add_modifier(Modifier::REVERSED)
@@ -37,14 +48,26 @@ fn row(app: &App, index: usize, conversation: &Conversation, columns: usize) -> 
     } else {
         presence(app, conversation)
     };
-    let dim = if index == app.current { style } else { app.looks.dim() };
-    Line::from(vec![Span::styled(number, dim), Span::styled(format!("{name}{gap}{count} "), style)])
+    let dim = if index == app.current {
+        style
+    } else {
+        app.looks.dim()
+    };
+    Line::from(vec![
+        Span::styled(number, dim),
+        Span::styled(format!("{name}{gap}{count} "), style),
+    ])
 }
 
 /// People who are away are dim.
 fn presence(app: &App, conversation: &Conversation) -> Style {
     match &conversation.of {
-        ConversationRef::Direct(peer) if app.peers.get(peer).is_none_or(|peer| peer.state == PeerState::Offline) => {
+        ConversationRef::Direct(peer)
+            if app
+                .peers
+                .get(peer)
+                .is_none_or(|peer| peer.state == PeerState::Offline) =>
+        {
             app.looks.dim()
         }
         ConversationRef::Direct(_) | ConversationRef::Room(_) => Style::new(),
@@ -52,29 +75,53 @@ fn presence(app: &App, conversation: &Conversation) -> Style {
 }
 
 fn few(count: usize) -> String {
-    if count > 999 { "999+".to_owned() } else { count.to_string() }
+    if count > 999 {
+        "999+".to_owned()
+    } else {
+        count.to_string()
+    }
 }
 
 pub(super) fn people(app: &App, area: Rect, buffer: &mut Buffer) {
     upright(app, area.x, area, buffer);
-    let area = Rect { x: area.x + 2, width: area.width - 2, ..area };
+    let area = Rect {
+        x: area.x + 2,
+        width: area.width - 2,
+        ..area
+    };
     let columns = usize::from(area.width);
-    let mut people: Vec<&PeerLine> = app.people().iter().filter_map(|peer| app.peers.get(peer)).collect();
+    let mut people: Vec<&PeerLine> = app
+        .people()
+        .iter()
+        .filter_map(|peer| app.peers.get(peer))
+        .collect();
     people.sort_by_key(|peer| (peer.state == PeerState::Offline, peer.name.to_lowercase()));
     let me = app.status.as_ref().map(|status| {
-        let name = fit(&hobnob::protocol::text::visible(status.nick.as_str()), columns - 8);
+        let name = fit(
+            &hobnob::protocol::text::visible(status.nick.as_str()),
+            columns - 8,
+        );
         Line::from(vec![
-            Span::styled(format!("{} ", app.looks.peer_sign(PeerState::Online)), app.looks.good()),
+            Span::styled(
+                format!("{} ", app.looks.peer_sign(PeerState::Online)),
+                app.looks.good(),
+            ),
             Span::styled(name, app.looks.own()),
             Span::styled(" (you)", app.looks.dim()),
         ])
     });
     let shown = usize::from(area.height).saturating_sub(1);
-    let mut rows: Vec<Line<'static>> = me.into_iter().chain(people.iter().map(|peer| person(app, peer, columns))).collect();
+    let mut rows: Vec<Line<'static>> = me
+        .into_iter()
+        .chain(people.iter().map(|peer| person(app, peer, columns)))
+        .collect();
     if rows.len() > shown + 1 {
         let more = rows.len() - shown;
         rows.truncate(shown);
-        rows.push(Line::styled(format!("and {}: /names", show::count(more, "other")), app.looks.dim()));
+        rows.push(Line::styled(
+            format!("and {}: /names", show::count(more, "other")),
+            app.looks.dim(),
+        ));
     }
     lines(rows.into_iter(), area, buffer);
 }
@@ -82,10 +129,21 @@ pub(super) fn people(app: &App, area: Rect, buffer: &mut Buffer) {
 /// `● bob        lan 0.4 ms`
 fn person(app: &App, peer: &PeerLine, columns: usize) -> Line<'static> {
     let how = way(peer);
-    let name = fit(&app.names.of(&peer.peer.0), columns.saturating_sub(3 + width(&how)));
+    let name = fit(
+        &app.names.of(&peer.peer.0),
+        columns.saturating_sub(3 + width(&how)),
+    );
     let gap = " ".repeat(columns.saturating_sub(2 + width(&name) + width(&how)));
-    let sign = Span::styled(format!("{} ", app.looks.peer_sign(peer.state)), app.looks.peer_state(peer.state));
-    Line::from(vec![sign, Span::styled(name, app.looks.name(peer.peer.0)), Span::raw(gap), Span::styled(how, app.looks.dim())])
+    let sign = Span::styled(
+        format!("{} ", app.looks.peer_sign(peer.state)),
+        app.looks.peer_state(peer.state),
+    );
+    Line::from(vec![
+        sign,
+        Span::styled(name, app.looks.name(peer.peer.0)),
+        Span::raw(gap),
+        Span::styled(how, app.looks.dim()),
+    ])
 }
 
 /// By which way somebody is reached, and how far away that is.
@@ -95,7 +153,10 @@ pub(super) fn way(peer: &PeerLine) -> String {
         PeerState::Suspect => "no answer".to_owned(),
         PeerState::Online => {
             let path = peer.path.map(|path| path.as_str().to_owned());
-            path.into_iter().chain(peer.rtt_ms.map(show::rtt)).collect::<Vec<_>>().join(" ")
+            path.into_iter()
+                .chain(peer.rtt_ms.map(show::rtt))
+                .collect::<Vec<_>>()
+                .join(" ")
         }
     }
 }

@@ -1,6 +1,8 @@
-//! The rows of a message: `14:03     ann │ good morning  ✓ delivered`, under a rule where a day or what is unread begins.
+//! The rows of a message: `14:03 ann │ good morning ✓ delivered`, under a rule where a day or what
+//! is unread begins.
 //!
-//! The bar stands in every row of a message and in no other, so that no text can look like something else than what its author said.
+//! The bar stands in every row of a message and in no other, so that no text can look like
+//! something else than what its author said.
 
 use hobnob::protocol::text::visible;
 use hobnob_control::wire::{MessageLine, Time};
@@ -38,7 +40,11 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     pub(crate) fn of(app: &'a App) -> Context<'a> {
         let columns = usize::from(app.layout().body.width);
-        Context { app, columns, name: name_columns(columns) }
+        Context {
+            app,
+            columns,
+            name: name_columns(columns),
+        }
     }
 
     /// Rows of the entry at this place of the window.
@@ -49,9 +55,14 @@ impl<'a> Context<'a> {
     /// The rows themselves.
     pub(crate) fn rows(&self, index: usize) -> Vec<Line<'static>> {
         let entries = self.app.window.entries();
-        let Some(entry) = entries.get(index) else { return vec![] };
+        let Some(entry) = entries.get(index) else {
+            return vec![];
+        };
         let day = self.day(entry.at());
-        let before = index.checked_sub(1).and_then(|before| entries.get(before)).map(|before| self.day(before.at()));
+        let before = index
+            .checked_sub(1)
+            .and_then(|before| entries.get(before))
+            .map(|before| self.day(before.at()));
         let mut rows = Vec::new();
         if before != Some(day) {
             rows.push(self.rule(&day_words(day), self.app.looks.dim()));
@@ -71,8 +82,15 @@ impl<'a> Context<'a> {
     /// Rows of what is not on disk yet.
     pub(crate) fn pending(&self, pending: &Pending) -> Vec<Line<'static>> {
         let lines = self.said(&pending.text).1;
-        let rows: Vec<String> = lines.iter().flat_map(|line| text::wrap(line, self.text_columns(), 0)).collect();
-        let name = self.app.status.as_ref().map_or("", |status| status.nick.as_str());
+        let rows: Vec<String> = lines
+            .iter()
+            .flat_map(|line| text::wrap(line, self.text_columns(), 0))
+            .collect();
+        let name = self
+            .app
+            .status
+            .as_ref()
+            .map_or("", |status| status.nick.as_str());
         self.bars(
             &" ".repeat(TIME),
             Span::styled(self.name(name), self.app.looks.own()),
@@ -87,15 +105,37 @@ impl<'a> Context<'a> {
 
     fn message(&self, entry: &Entry, message: &MessageLine) -> Vec<Line<'static>> {
         let looks = self.app.looks;
-        let (action, lines) = self.said(message.body.text.as_deref().unwrap_or(&show::body(&message.body)));
+        let (action, lines) = self.said(
+            message
+                .body
+                .text
+                .as_deref()
+                .unwrap_or(&show::body(&message.body)),
+        );
         let author = visible(&message.nick).into_owned();
         let columns = self.text_columns();
         let rows = entry.wrapped(columns, || {
-            let first = if action { format!("{author} ") } else { String::new() };
-            let lines = lines.iter().enumerate().map(|(i, line)| if i == 0 { format!("{first}{line}") } else { line.clone() });
-            lines.flat_map(|line| text::wrap(&line, columns, 0)).collect()
+            let first = if action {
+                format!("{author} ")
+            } else {
+                String::new()
+            };
+            let lines = lines.iter().enumerate().map(|(i, line)| {
+                if i == 0 {
+                    format!("{first}{line}")
+                } else {
+                    line.clone()
+                }
+            });
+            lines
+                .flat_map(|line| text::wrap(&line, columns, 0))
+                .collect()
         });
-        let style = if message.state.is_some() { looks.own() } else { looks.name(message.from.0) };
+        let style = if message.state.is_some() {
+            looks.own()
+        } else {
+            looks.name(message.from.0)
+        };
         let name = Span::styled(self.name(if action { "*" } else { &author }), style);
         let mut text_style = if action { style } else { Style::new() };
         if self.app.found == Some(message.id.0) {
@@ -103,27 +143,53 @@ impl<'a> Context<'a> {
         } else if message.state.is_none() && self.app.names_me(message) {
             text_style = text_style.add_modifier(Modifier::BOLD);
         }
-        let mut rows = self.bars(&format!("{} ", self.time(message.received_at)), name, rows, self.suffix(message), text_style);
+        let mut rows = self.bars(
+            &format!("{} ", self.time(message.received_at)),
+            name,
+            rows,
+            self.suffix(message),
+            text_style,
+        );
         rows.extend(self.file(message));
         rows
     }
 
-    /// How things stand with the file that a message offers. What stands before the bar no text can say.
+    /// How things stand with the file that a message offers. What stands before the bar no text can
+    /// say.
     fn file(&self, message: &MessageLine) -> Vec<Line<'static>> {
-        let Some(file) = self.app.files.get(message.id.0).filter(|_| message.body.file.is_some()) else { return vec![] };
-        let pixels = file.line.picture.as_ref().map(|picture| format!("{}, ", show::pixels(picture))).unwrap_or_default();
+        let Some(file) = self
+            .app
+            .files
+            .get(message.id.0)
+            .filter(|_| message.body.file.is_some())
+        else {
+            return vec![];
+        };
+        let pixels = file
+            .line
+            .picture
+            .as_ref()
+            .map(|picture| format!("{}, ", show::pixels(picture)))
+            .unwrap_or_default();
         let state = format!("{pixels}{}", file.state(self.app.now, &self.app.names));
         let mut rows = text::wrap(&state, self.text_columns(), 0);
-        let picture = self.app.preview(message).map_or(0, |picture| usize::from(picture.rows()));
+        let picture = self
+            .app
+            .preview(message)
+            .map_or(0, |picture| usize::from(picture.rows()));
         rows.extend(std::iter::repeat_n(String::new(), picture));
         let name = Span::styled(self.name("file"), self.app.looks.dim());
         self.bars(&" ".repeat(TIME), name, rows, vec![], self.app.looks.note())
     }
 
-    /// The picture over the last rows of the entry at this place of the window, and the column where it begins.
+    /// The picture over the last rows of the entry at this place of the window, and the column
+    /// where it begins.
     pub(crate) fn picture(&self, index: usize) -> Option<(&'a Picture, u16)> {
         let message = self.app.window.entries().get(index)?.message()?;
-        Some((self.app.preview(message)?, cells(self.columns - self.text_columns())))
+        Some((
+            self.app.preview(message)?,
+            cells(self.columns - self.text_columns()),
+        ))
     }
 
     /// Whether the text tells what its author does, and its lines.
@@ -134,17 +200,37 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What stands behind the text: how far it has come, and when it was written if that is not when it came.
+    /// What stands behind the text: how far it has come, and when it was written if that is not
+    /// when it came.
     fn suffix(&self, message: &MessageLine) -> Vec<Span<'static>> {
         let mut suffix = vec![];
         if message.sent_at.0.abs_diff(message.received_at.0) >= LATE_MS {
-            let (sent, same_day) = (message.sent_at, self.day(message.sent_at) == self.day(message.received_at));
-            let when = if same_day { self.time(sent) } else { local(self.app, sent).strftime("%-d %b %Y %H:%M").to_string() };
-            suffix.push(Span::styled(format!("(written {when})"), self.app.looks.warning()));
+            let (sent, same_day) = (
+                message.sent_at,
+                self.day(message.sent_at) == self.day(message.received_at),
+            );
+            let when = if same_day {
+                self.time(sent)
+            } else {
+                local(self.app, sent)
+                    .strftime("%-d %b %Y %H:%M")
+                    .to_string()
+            };
+            suffix.push(Span::styled(
+                format!("(written {when})"),
+                self.app.looks.warning(),
+            ));
         }
         if let Some(base) = message.state {
-            let shown = self.app.deliveries.shown(message.id.0, &message.conversation.0, base);
-            suffix.push(self.dim(&format!("{} {}", self.app.looks.delivery_sign(shown.state), shown.words)));
+            let shown = self
+                .app
+                .deliveries
+                .shown(message.id.0, &message.conversation.0, base);
+            suffix.push(self.dim(&format!(
+                "{} {}",
+                self.app.looks.delivery_sign(shown.state),
+                shown.words
+            )));
         }
         suffix
     }
@@ -154,19 +240,29 @@ impl<'a> Context<'a> {
             Tone::Info => self.app.looks.note(),
             Tone::Warning => self.app.looks.warning(),
         };
-        // Without a column for names there is more room; columns of tables stay as they are where they fit.
+        // Without a column for names there is more room; columns of tables stay as they are where
+        // they fit.
         let columns = self.columns - TIME - 2;
-        let rows = entry.wrapped(columns, || text::lines(&note.text).flat_map(|line| text::wrap(&line, columns, 0)).collect());
+        let rows = entry.wrapped(columns, || {
+            text::lines(&note.text)
+                .flat_map(|line| text::wrap(&line, columns, 0))
+                .collect()
+        });
         let first = format!("{} * ", self.time(note.at));
         let rest = " ".repeat(TIME + 2);
         let rows = rows.into_iter().enumerate().map(|(index, text)| {
-            let before = if index == 0 { first.clone() } else { rest.clone() };
+            let before = if index == 0 {
+                first.clone()
+            } else {
+                rest.clone()
+            };
             Line::from(vec![self.dim(&before), Span::styled(text, style)])
         });
         rows.collect()
     }
 
-    /// Rows with the bar in them: time and name before the first, the suffix behind the last if it fits, else below.
+    /// Rows with the bar in them: time and name before the first, the suffix behind the last if it
+    /// fits, else below.
     fn bars(
         &self,
         time: &str,
@@ -180,7 +276,11 @@ impl<'a> Context<'a> {
         let mut used = rows.last().map_or(0, |last| width(last));
         let mut lines: Vec<Line<'static>> = vec![];
         for (index, text) in rows.into_iter().enumerate() {
-            let mut spans = if index == 0 { vec![self.dim(time), name.clone()] } else { vec![Span::raw(blank.clone())] };
+            let mut spans = if index == 0 {
+                vec![self.dim(time), name.clone()]
+            } else {
+                vec![Span::raw(blank.clone())]
+            };
             spans.extend([self.dim(&bar), Span::styled(text, style)]);
             lines.push(Line::from(spans));
         }

@@ -20,19 +20,37 @@ const NAME_MIN: usize = 10;
 pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
     let transfers = app.transfers();
     let (rows, columns) = (usize::from(area.height), usize::from(area.width));
-    let shown = if transfers.len() > rows { rows.saturating_sub(1) } else { rows };
+    let shown = if transfers.len() > rows {
+        rows.saturating_sub(1)
+    } else {
+        rows
+    };
     let more = transfers.len() - shown.min(transfers.len());
     let rest = (more > 0).then(|| {
-        let words = format!("{} on the way: /files", show::count(more, if shown == 0 { "file" } else { "other" }));
+        let words = format!(
+            "{} on the way: /files",
+            show::count(more, if shown == 0 { "file" } else { "other" })
+        );
         Line::styled(fit(&words, columns), app.looks.dim())
     });
-    lines(transfers.iter().take(shown).map(|transfer| row(app, transfer, columns)).chain(rest), area, buffer);
+    lines(
+        transfers
+            .iter()
+            .take(shown)
+            .map(|transfer| row(app, transfer, columns))
+            .chain(rest),
+        area,
+        buffer,
+    );
 }
 
 /// `↓ film.mp4  ━━━━━━━━────────  42 %  12.0 MB/s  3 s left`
 fn row(app: &App, transfer: &Transfer<'_>, columns: usize) -> Line<'static> {
     let sign = app.looks.way_sign(transfer.to.is_none());
-    let to = transfer.to.map(|peer| format!(" to {}", app.names.of(&peer))).unwrap_or_default();
+    let to = transfer
+        .to
+        .map(|peer| format!(" to {}", app.names.of(&peer)))
+        .unwrap_or_default();
     let mut how_far = offers::how_far(transfer.line);
     let fixed = |how_far: &str| 2 + width(sign) + 2 + width(how_far);
     if fixed(&how_far) + NAME_MIN + BAR_MIN + 2 > columns {
@@ -45,7 +63,9 @@ fn row(app: &App, transfer: &Transfer<'_>, columns: usize) -> Line<'static> {
     let bar = free.saturating_sub(wanted + 2).min(BAR_MAX);
     let bar = if bar < BAR_MIN { 0 } else { bar };
     let name = fit(&name, free.saturating_sub(bar + 2));
-    let (done, left) = app.looks.bar_of(transfer.line.bytes, transfer.line.offer.size, bar);
+    let (done, left) = app
+        .looks
+        .bar_of(transfer.line.bytes, transfer.line.offer.size, bar);
     Line::from(vec![
         Span::styled(format!("{sign} "), app.looks.note()),
         Span::raw(format!("{name}  ")),

@@ -1,8 +1,10 @@
-//! Verdicts about who can reach this node: whether calls come in, and which kind of NAT there is, in the terms of RFC 5780 section 4.
+//! Verdicts about who can reach this node: whether calls come in, and which kind of NAT there is,
+//! in the terms of RFC 5780 section 4.
 //!
-//! *Mapping* is which public port a NAT gives to a socket: one for all it writes to (endpoint-independent), another for each
-//! address (address-dependent), or for each address and port. *Filtering* is whom it lets in there: anybody, any port of an
-//! address that was written to, or only the very ports. A relay has one address, so some questions need a second relay, and some
+//! *Mapping* is which public port a NAT gives to a socket: one for all it writes to
+//! (endpoint-independent), another for each address (address-dependent), or for each address and
+//! port. *Filtering* is whom it lets in there: anybody, any port of an address that was written to,
+//! or only the very ports. A relay has one address, so some questions need a second relay, and some
 //! nobody here can answer; what is not known is not guessed.
 
 use super::Call;
@@ -48,7 +50,12 @@ enum Outside<'a> {
 impl<'a> Outside<'a> {
     fn of(evidence: &'a Evidence) -> Self {
         let view = |relay: &'a Relay| match relay.state {
-            RelayState::Up(at, seen) => Some(View { name: &relay.at, relay: at, seen, call: relay.call }),
+            RelayState::Up(at, seen) => Some(View {
+                name: &relay.at,
+                relay: at,
+                seen,
+                call: relay.call,
+            }),
             RelayState::Connecting
             | RelayState::NoAddress(_)
             | RelayState::OtherIdentity
@@ -57,13 +64,18 @@ impl<'a> Outside<'a> {
         };
         let own = |view: &View<'_>| {
             let ip = view.seen.ip();
-            let here = evidence.networks.iter().any(|network| network.ip == ip) && view.seen.port() == evidence.port;
+            let here = evidence.networks.iter().any(|network| network.ip == ip)
+                && view.seen.port() == evidence.port;
             here || ip.is_loopback() || is_link_local(ip)
         };
-        let (own, others): (Vec<_>, Vec<_>) = evidence.relays.iter().filter_map(view).partition(own);
+        let (own, others): (Vec<_>, Vec<_>) =
+            evidence.relays.iter().filter_map(view).partition(own);
         match (own.is_empty(), others.is_empty()) {
             (true, true) => Outside::Unknown,
-            (false, true) => Outside::Itself { public: own.iter().any(|view| is_public(view.seen.ip())), views: own },
+            (false, true) => Outside::Itself {
+                public: own.iter().any(|view| is_public(view.seen.ip())),
+                views: own,
+            },
             (_, false) => Outside::Nat(others),
         }
     }
@@ -75,16 +87,28 @@ fn calls(evidence: &Evidence, outside: &Outside<'_>) -> Check {
         Outside::Itself { views, .. } => (&views[..], true),
         Outside::Nat(views) => (&views[..], false),
     };
-    // A NAT keeps out calls from elsewhere, too, which is its kind and no fault; from a neighbour, none stands between.
+    // A NAT keeps out calls from elsewhere, too, which is its kind and no fault; from a neighbour,
+    // none stands between.
     let kept_out = |call: &&Call| call.made && !call.came && (call.neighbour || no_nat);
-    let relay_kept_out = |view: &&View<'_>| no_nat && view.call.made && !view.call.came && view.call.seen.is_some();
-    let near = evidence.calls.iter().any(|call| call.came && call.neighbour);
-    let far = evidence.calls.iter().any(|call| call.came && !call.neighbour);
+    let relay_kept_out =
+        |view: &&View<'_>| no_nat && view.call.made && !view.call.came && view.call.seen.is_some();
+    let near = evidence
+        .calls
+        .iter()
+        .any(|call| call.came && call.neighbour);
+    let far = evidence
+        .calls
+        .iter()
+        .any(|call| call.came && !call.neighbour);
     let by_relay = views.iter().find(|view| view.call.came);
     let fix = "let UDP port 4626 (or the one that `hobnob id` shows) in through the firewall: on Linux `sudo ufw allow 4626/udp`, or `sudo \
                firewall-cmd --permanent --add-port=4626/udp` and `sudo firewall-cmd --reload`; without that, two machines with such firewalls \
                meet only if a relay introduces them";
-    if let Some(view) = views.iter().find(relay_kept_out).filter(|_| by_relay.is_none() && !far) {
+    if let Some(view) = views
+        .iter()
+        .find(relay_kept_out)
+        .filter(|_| by_relay.is_none() && !far)
+    {
         let text = if near {
             format!(
                 "calls come in from this network, and not from elsewhere: the relay at {} called from a port that was new to this node, and was not \
@@ -106,7 +130,10 @@ fn calls(evidence: &Evidence, outside: &Outside<'_>) -> Check {
     if let Some(view) = by_relay {
         return Check::fine(
             "calls",
-            format!("a call of the relay at {}, from a port that was new to this node, came through", view.name),
+            format!(
+                "a call of the relay at {}, from a port that was new to this node, came through",
+                view.name
+            ),
         );
     }
     if evidence.calls.iter().any(|call| kept_out(&call)) {
@@ -114,7 +141,9 @@ fn calls(evidence: &Evidence, outside: &Outside<'_>) -> Check {
         return Check::problem("calls", "calls-blocked", text, fix);
     }
     let text = match outside {
-        _ if views.iter().all(|view| !view.call.made) && evidence.calls.iter().all(|call| !call.made) => {
+        _ if views.iter().all(|view| !view.call.made)
+            && evidence.calls.iter().all(|call| !call.made) =>
+        {
             "nobody who could call is here: a peer on this network, or a relay, makes this known"
         }
         Outside::Nat(_) => {
@@ -143,13 +172,29 @@ enum Mapping {
 impl Mapping {
     fn of(views: &[View<'_>]) -> Self {
         let v4 = views.iter().any(|view| view.seen.is_ipv4());
-        let views: Vec<_> = views.iter().filter(|view| view.seen.is_ipv4() == v4).collect();
-        let pairs = || views.iter().enumerate().flat_map(|(i, one)| views[i + 1..].iter().map(move |other| (one, other)));
+        let views: Vec<_> = views
+            .iter()
+            .filter(|view| view.seen.is_ipv4() == v4)
+            .collect();
+        let pairs = || {
+            views
+                .iter()
+                .enumerate()
+                .flat_map(|(i, one)| views[i + 1..].iter().map(move |other| (one, other)))
+        };
         // The same for all that were compared, another for any, or nothing to compare.
         let same = |all: &mut dyn Iterator<Item = bool>| all.reduce(|one, other| one && other);
-        let by_address = same(&mut pairs().filter(|(a, b)| a.relay.ip() != b.relay.ip()).map(|(a, b)| a.seen == b.seen));
-        let ports = pairs().filter(|(a, b)| a.relay.ip() == b.relay.ip() && a.relay != b.relay).map(|(a, b)| a.seen == b.seen);
-        let callers = views.iter().filter_map(|view| Some(view.call.seen? == view.seen));
+        let by_address = same(
+            &mut pairs()
+                .filter(|(a, b)| a.relay.ip() != b.relay.ip())
+                .map(|(a, b)| a.seen == b.seen),
+        );
+        let ports = pairs()
+            .filter(|(a, b)| a.relay.ip() == b.relay.ip() && a.relay != b.relay)
+            .map(|(a, b)| a.seen == b.seen);
+        let callers = views
+            .iter()
+            .filter_map(|view| Some(view.call.seen? == view.seen));
         match (by_address, same(&mut ports.chain(callers))) {
             (_, Some(false)) => Mapping::AddressAndPortDependent,
             (Some(true), _) => Mapping::EndpointIndependent,
@@ -177,16 +222,22 @@ impl Mapping {
         match self {
             Mapping::NotByPort => "endpoint-independent-or-address-dependent",
             Mapping::Dependent => "address-dependent-or-address-and-port-dependent",
-            Mapping::EndpointIndependent | Mapping::AddressDependent | Mapping::AddressAndPortDependent | Mapping::Unknown => {
-                self.name()
-            }
+            Mapping::EndpointIndependent
+            | Mapping::AddressDependent
+            | Mapping::AddressAndPortDependent
+            | Mapping::Unknown => self.name(),
         }
     }
 }
 
 fn nat(outside: &Outside<'_>) -> Check {
     let views = match outside {
-        Outside::Unknown => return Check::unknown("nat", "no relay is there to say how this node looks from outside"),
+        Outside::Unknown => {
+            return Check::unknown(
+                "nat",
+                "no relay is there to say how this node looks from outside",
+            );
+        }
         Outside::Itself { public: true, .. } => {
             let text = "no NAT: relays see this machine's own address, so peers can reach it directly if calls come in";
             return Check::fine("nat", text).of_kind("none");
@@ -237,7 +288,10 @@ fn filtering(views: &[View<'_>]) -> Check {
         // Which of the two, somebody could tell who has never been written to; a relay has.
         return Check::fine("filtering", text).of_kind("endpoint-independent-or-address-dependent");
     }
-    if views.iter().any(|view| view.call.made && view.call.seen.is_some()) {
+    if views
+        .iter()
+        .any(|view| view.call.made && view.call.seen.is_some())
+    {
         let text = "the NAT's filtering is address-and-port-dependent (RFC 5780), as most are: it lets in only whom this node has written to, so peers \
                     reach it directly if both write at once, for which a relay brings them together; those behind \"symmetric\" NATs do not";
         return Check::fine("filtering", text).of_kind("address-and-port-dependent");

@@ -7,29 +7,56 @@ fn addr(text: &str) -> SocketAddr {
 
 /// A relay, where it sees this node, and what came of its calls.
 fn relay(at: &str, seen: &str, call: RelayCall) -> Relay {
-    Relay { at: at.into(), state: RelayState::Up(addr(at), addr(seen)), probe: None, call }
+    Relay {
+        at: at.into(),
+        state: RelayState::Up(addr(at), addr(seen)),
+        probe: None,
+        call,
+    }
 }
 
 /// At 192.168.1.7, or at a public address.
 fn evidence(relays: Vec<Relay>) -> Evidence {
-    let network =
-        |ip: &str| Network { interface: "eth0".into(), ip: ip.parse().expect("an address"), vpn: false, to_internet: true };
-    Evidence { port: 4626, networks: vec![network("192.168.1.7"), network("11.5.0.1")], relays, ..Evidence::default() }
+    let network = |ip: &str| Network {
+        interface: "eth0".into(),
+        ip: ip.parse().expect("an address"),
+        vpn: false,
+        to_internet: true,
+    };
+    Evidence {
+        port: 4626,
+        networks: vec![network("192.168.1.7"), network("11.5.0.1")],
+        relays,
+        ..Evidence::default()
+    }
 }
 
 const ONE: &str = "11.0.0.1:4627";
 const OTHER_PORT: &str = "11.0.0.1:4700";
 const TWO: &str = "11.0.0.2:4627";
 
-const NO_CALL: RelayCall = RelayCall { made: false, came: false, seen: None };
+const NO_CALL: RelayCall = RelayCall {
+    made: false,
+    came: false,
+    seen: None,
+};
 
 fn answered(came: bool, seen: &str) -> RelayCall {
-    RelayCall { made: true, came, seen: Some(addr(seen)) }
+    RelayCall {
+        made: true,
+        came,
+        seen: Some(addr(seen)),
+    }
 }
 
 fn kinds(evidence: &Evidence) -> [Option<&'static str>; 2] {
     let checks = judge(evidence);
-    ["nat", "filtering"].map(|name| checks.iter().find(|check| check.check == name).and_then(|check| check.kind))
+    ["nat", "filtering"].map(|name| {
+        checks
+            .iter()
+            .find(|check| check.check == name)
+            .and_then(|check| check.kind)
+    })
 }
 
 fn calls_of(evidence: &Evidence) -> (Verdict, Option<&'static str>) {
@@ -42,17 +69,59 @@ fn the_mapping_is_told_as_far_as_the_relays_show_it() {
     let (same, other, third) = ("11.9.0.1:70", "11.9.0.1:71", "11.9.0.1:72");
     let cases = [
         ("unknown", vec![relay(ONE, same, NO_CALL)]),
-        ("endpoint-independent", vec![relay(ONE, same, NO_CALL), relay(TWO, same, NO_CALL)]),
-        ("address-dependent-or-address-and-port-dependent", vec![relay(ONE, same, NO_CALL), relay(TWO, other, NO_CALL)]),
-        ("endpoint-independent-or-address-dependent", vec![relay(ONE, same, answered(false, same))]),
-        ("endpoint-independent-or-address-dependent", vec![relay(ONE, same, NO_CALL), relay(OTHER_PORT, same, NO_CALL)]),
-        ("address-and-port-dependent", vec![relay(ONE, same, answered(false, other))]),
-        ("address-and-port-dependent", vec![relay(ONE, same, NO_CALL), relay(OTHER_PORT, other, NO_CALL)]),
-        ("address-and-port-dependent", vec![relay(ONE, same, answered(false, other)), relay(TWO, third, NO_CALL)]),
-        ("address-dependent", vec![relay(ONE, same, answered(false, same)), relay(TWO, other, answered(false, other))]),
-        ("endpoint-independent", vec![relay(ONE, same, answered(true, same)), relay(TWO, same, NO_CALL)]),
+        (
+            "endpoint-independent",
+            vec![relay(ONE, same, NO_CALL), relay(TWO, same, NO_CALL)],
+        ),
+        (
+            "address-dependent-or-address-and-port-dependent",
+            vec![relay(ONE, same, NO_CALL), relay(TWO, other, NO_CALL)],
+        ),
+        (
+            "endpoint-independent-or-address-dependent",
+            vec![relay(ONE, same, answered(false, same))],
+        ),
+        (
+            "endpoint-independent-or-address-dependent",
+            vec![relay(ONE, same, NO_CALL), relay(OTHER_PORT, same, NO_CALL)],
+        ),
+        (
+            "address-and-port-dependent",
+            vec![relay(ONE, same, answered(false, other))],
+        ),
+        (
+            "address-and-port-dependent",
+            vec![relay(ONE, same, NO_CALL), relay(OTHER_PORT, other, NO_CALL)],
+        ),
+        (
+            "address-and-port-dependent",
+            vec![
+                relay(ONE, same, answered(false, other)),
+                relay(TWO, third, NO_CALL),
+            ],
+        ),
+        (
+            "address-dependent",
+            vec![
+                relay(ONE, same, answered(false, same)),
+                relay(TWO, other, answered(false, other)),
+            ],
+        ),
+        (
+            "endpoint-independent",
+            vec![
+                relay(ONE, same, answered(true, same)),
+                relay(TWO, same, NO_CALL),
+            ],
+        ),
         // Another family has another NAT, or none.
-        ("unknown", vec![relay(ONE, same, NO_CALL), relay("[2001:db8::1]:4627", "[2001:db8::9]:70", NO_CALL)]),
+        (
+            "unknown",
+            vec![
+                relay(ONE, same, NO_CALL),
+                relay("[2001:db8::1]:4627", "[2001:db8::9]:70", NO_CALL),
+            ],
+        ),
     ];
     for (kind, relays) in cases {
         let evidence = evidence(relays);
@@ -64,30 +133,60 @@ fn the_mapping_is_told_as_far_as_the_relays_show_it() {
 fn the_filtering_is_told_by_calls_that_come_and_by_those_that_do_not_though_answers_do() {
     let seen = "11.9.0.1:70";
     let cases = [
-        ("endpoint-independent-or-address-dependent", answered(true, seen)),
-        ("endpoint-independent-or-address-dependent", RelayCall { seen: None, ..answered(true, seen) }),
+        (
+            "endpoint-independent-or-address-dependent",
+            answered(true, seen),
+        ),
+        (
+            "endpoint-independent-or-address-dependent",
+            RelayCall {
+                seen: None,
+                ..answered(true, seen)
+            },
+        ),
         ("address-and-port-dependent", answered(false, seen)),
         ("address-and-port-dependent", answered(false, "11.9.0.1:71")),
         ("unknown", NO_CALL),
-        ("unknown", RelayCall { seen: None, ..answered(false, seen) }),
+        (
+            "unknown",
+            RelayCall {
+                seen: None,
+                ..answered(false, seen)
+            },
+        ),
     ];
     for (kind, call) in cases {
-        assert_eq!(kinds(&evidence(vec![relay(ONE, seen, call)]))[1], Some(kind), "{call:?}");
+        assert_eq!(
+            kinds(&evidence(vec![relay(ONE, seen, call)]))[1],
+            Some(kind),
+            "{call:?}"
+        );
     }
 }
 
 #[test]
 fn who_is_seen_as_itself_is_behind_no_nat_unless_only_neighbours_say_so() {
-    let seen_at = |seens: &[&str]| evidence(seens.iter().map(|seen| relay(ONE, seen, NO_CALL)).collect());
+    let seen_at =
+        |seens: &[&str]| evidence(seens.iter().map(|seen| relay(ONE, seen, NO_CALL)).collect());
     assert_eq!(kinds(&seen_at(&["11.5.0.1:4626"])), [Some("none"), None]);
     for near in ["192.168.1.7:4626", "127.0.0.1:4626", "[fe80::1]:4626"] {
         let check = judge(&seen_at(&[near])).remove(1);
-        assert_eq!((check.verdict, check.kind), (Verdict::Unknown, None), "{near}");
+        assert_eq!(
+            (check.verdict, check.kind),
+            (Verdict::Unknown, None),
+            "{near}"
+        );
         // One beyond the NAT knows better.
-        assert_eq!(kinds(&seen_at(&[near, "11.9.0.1:70"])), [Some("unknown"), Some("unknown")]);
+        assert_eq!(
+            kinds(&seen_at(&[near, "11.9.0.1:70"])),
+            [Some("unknown"), Some("unknown")]
+        );
     }
     // Somebody else at our address's port: a NAT on this very machine.
-    assert_eq!(kinds(&seen_at(&["11.5.0.1:70"])), [Some("unknown"), Some("unknown")]);
+    assert_eq!(
+        kinds(&seen_at(&["11.5.0.1:70"])),
+        [Some("unknown"), Some("unknown")]
+    );
     assert_eq!(judge(&evidence(vec![]))[1].verdict, Verdict::Unknown);
 }
 
@@ -100,27 +199,71 @@ fn a_relays_call_that_is_kept_out_tells_of_a_firewall_where_there_is_no_nat() {
     let of = |seen, call| calls_of(&evidence(vec![relay(ONE, seen, call)]));
     assert_eq!(of(own, answered(false, own)), blocked);
     assert_eq!(of(own, answered(true, own)), fine);
-    assert_eq!(of(nat, answered(false, nat)), unknown, "that is what NATs do");
+    assert_eq!(
+        of(nat, answered(false, nat)),
+        unknown,
+        "that is what NATs do"
+    );
     assert_eq!(of(nat, answered(true, nat)), fine);
     // It may have said so only, or the way is bad.
-    assert_eq!(of(own, RelayCall { seen: None, ..answered(false, own) }), unknown);
+    assert_eq!(
+        of(
+            own,
+            RelayCall {
+                seen: None,
+                ..answered(false, own)
+            }
+        ),
+        unknown
+    );
     assert_eq!(of(own, NO_CALL), unknown);
 }
 
 #[test]
 fn a_peers_call_that_is_kept_out_tells_of_a_firewall_where_no_nat_can_stand_between() {
-    let call = |neighbour, came| Call { neighbour, made: true, came };
-    let with = |relays, calls| calls_of(&Evidence { calls, ..evidence(relays) });
+    let call = |neighbour, came| Call {
+        neighbour,
+        made: true,
+        came,
+    };
+    let with = |relays, calls| {
+        calls_of(&Evidence {
+            calls,
+            ..evidence(relays)
+        })
+    };
     let blocked = (Verdict::Problem, Some("calls-blocked"));
-    let (own, nat) = (|call| relay(ONE, "11.5.0.1:4626", call), || relay(ONE, "11.9.0.1:70", NO_CALL));
+    let (own, nat) = (
+        |call| relay(ONE, "11.5.0.1:4626", call),
+        || relay(ONE, "11.9.0.1:70", NO_CALL),
+    );
     assert_eq!(with(vec![], vec![call(true, false)]), blocked);
     assert_eq!(with(vec![nat()], vec![call(true, false)]), blocked);
     assert_eq!(with(vec![own(NO_CALL)], vec![call(false, false)]), blocked);
     for relays in [vec![], vec![nat()]] {
-        assert_eq!(with(relays, vec![call(false, false)]), (Verdict::Unknown, None), "a NAT may stand between");
+        assert_eq!(
+            with(relays, vec![call(false, false)]),
+            (Verdict::Unknown, None),
+            "a NAT may stand between"
+        );
     }
-    assert_eq!(with(vec![], vec![call(true, false), call(true, true)]), (Verdict::Fine, None));
+    assert_eq!(
+        with(vec![], vec![call(true, false), call(true, true)]),
+        (Verdict::Fine, None)
+    );
     // Neighbours get in, and nobody else does.
-    assert_eq!(with(vec![own(answered(false, "11.5.0.1:4626"))], vec![call(true, true)]), blocked);
-    assert_eq!(with(vec![own(answered(false, "11.5.0.1:4626"))], vec![call(false, true)]), (Verdict::Fine, None));
+    assert_eq!(
+        with(
+            vec![own(answered(false, "11.5.0.1:4626"))],
+            vec![call(true, true)]
+        ),
+        blocked
+    );
+    assert_eq!(
+        with(
+            vec![own(answered(false, "11.5.0.1:4626"))],
+            vec![call(false, true)]
+        ),
+        (Verdict::Fine, None)
+    );
 }

@@ -19,12 +19,19 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     let path = Far::away(pair.bob.status().await?.addrs[0], EACH_WAY)?;
     pair.meet(path.addr().to_string().parse()?).await?;
     let rates = alone(plan.pick(1, 3), async || pair.fetch(&memory, mib).await).await?;
-    report.figure("hobnob, a file over a path of 100 ms there and back", "MiB/s", rates);
+    report.figure(
+        "hobnob, a file over a path of 100 ms there and back",
+        "MiB/s",
+        rates,
+    );
     Ok(())
 }
 
 /// A home's way out: 50 Mbit/s, and a queue that takes 320 ms to empty.
-const HOME: Thin = Thin { bytes_per_s: 6_250_000, queue_bytes: 2_000_000 };
+const HOME: Thin = Thin {
+    bytes_per_s: 6_250_000,
+    queue_bytes: 2_000_000,
+};
 const HOME_EACH_WAY: Duration = Duration::from_millis(10);
 
 pub(in crate::benches) async fn thin(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {

@@ -1,4 +1,5 @@
-//! A large file from one node to another, from memory to memory, hash checked; and what it does to the chat beside it.
+//! A large file from one node to another, from memory to memory, hash checked; and what it does to
+//! the chat beside it.
 
 pub(super) mod far;
 pub(super) mod relayed;
@@ -34,22 +35,49 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     for (theirs, mut rival, aim) in [
         (
             "bare quinn, one stream, hashed as it comes",
-            plan.rival(async { Ok(Rival::Quinn(Bulk::new(&memory.file).await?)) }).await,
+            plan.rival(async { Ok(Rival::Quinn(Bulk::new(&memory.file).await?)) })
+                .await,
             Aim::AtLeast(0.8),
         ),
-        ("scp, OpenSSH", plan.rival(async { Ok(Rival::Scp(Scp::start(memory).await?)) }).await, Aim::AtLeast(3.0)),
+        (
+            "scp, OpenSSH",
+            plan.rival(async { Ok(Rival::Scp(Scp::start(memory).await?)) })
+                .await,
+            Aim::AtLeast(3.0),
+        ),
         (
             "magic-wormhole, from when the receiver is started",
-            plan.rival(async { Ok(Rival::Wormhole(Wormhole::start(memory).await?)) }).await,
+            plan.rival(async { Ok(Rival::Wormhole(Wormhole::start(memory).await?)) })
+                .await,
             Aim::AtLeast(3.0),
         ),
     ] {
-        let contest = Contest { ours: "hobnob, a file accepted, until it is there", theirs, unit: "MiB/s", rounds, aim };
-        let theirs = rival.as_mut().map(|rival| async move || Ok(rate(mib, rival.copy(memory).await?)));
-        contest.run(report, async || pair.fetch(memory, mib).await, theirs).await?;
+        let contest = Contest {
+            ours: "hobnob, a file accepted, until it is there",
+            theirs,
+            unit: "MiB/s",
+            rounds,
+            aim,
+        };
+        let theirs = rival
+            .as_mut()
+            .map(|rival| async move || Ok(rate(mib, rival.copy(memory).await?)));
+        contest
+            .run(report, async || pair.fetch(memory, mib).await, theirs)
+            .await?;
     }
-    let read = alone(rounds, async || Ok(rate(mib, took(async { pair.offer(memory).await.map(drop) }).await?))).await?;
-    report.figure("hobnob, a file offered: read, hashed, its entry delivered", "MiB/s", read);
+    let read = alone(rounds, async || {
+        Ok(rate(
+            mib,
+            took(async { pair.offer(memory).await.map(drop) }).await?,
+        ))
+    })
+    .await?;
+    report.figure(
+        "hobnob, a file offered: read, hashed, its entry delivered",
+        "MiB/s",
+        read,
+    );
     beside_the_chat(&pair, memory, rounds, report).await
 }
 
@@ -71,7 +99,12 @@ impl Rival {
 }
 
 /// How long a message takes to be delivered, with and without a transfer beside it.
-async fn beside_the_chat(pair: &Pair, memory: &Memory, rounds: usize, report: &mut Report) -> anyhow::Result<()> {
+async fn beside_the_chat(
+    pair: &Pair,
+    memory: &Memory,
+    rounds: usize,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     const TIMES: usize = 40;
     let contest = Contest {
         ours: "a message, send to receipt, while a file comes, p50",
@@ -90,7 +123,13 @@ async fn beside_the_chat(pair: &Pair, memory: &Memory, rounds: usize, report: &m
         fs::remove_file(memory.landed.join(FILE)).ok();
         Ok(took)
     };
-    contest.run(report, busy, Ok(async || median_us(TIMES, async || pair.chat().await).await)).await
+    contest
+        .run(
+            report,
+            busy,
+            Ok(async || median_us(TIMES, async || pair.chat().await).await),
+        )
+        .await
 }
 
 async fn took(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<Duration> {
@@ -115,14 +154,24 @@ struct Memory {
 
 impl Memory {
     fn new(mib: u32) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("hobnob-bench-").tempdir_in("/dev/shm")?;
+        let dir = tempfile::Builder::new()
+            .prefix("hobnob-bench-")
+            .tempdir_in("/dev/shm")?;
         let (file, landed) = (dir.path().join(FILE), dir.path().join("landed"));
         fs::create_dir(&landed)?;
-        let (mut from, mut to) = (File::open("/dev/urandom")?.take(u64::from(mib) << 20), File::create(&file)?);
+        let (mut from, mut to) = (
+            File::open("/dev/urandom")?.take(u64::from(mib) << 20),
+            File::create(&file)?,
+        );
         std::io::copy(&mut from, &mut to)?;
         to.flush()?;
         let hash = hash_of(&file)?;
-        Ok(Self { dir, file, landed, hash })
+        Ok(Self {
+            dir,
+            file,
+            landed,
+            hash,
+        })
     }
 
     /// Checks a copy as the others check theirs, and removes it.
@@ -143,13 +192,22 @@ struct Pair {
 }
 
 impl Pair {
-    async fn new(dir: &Path, memory: &Memory, how: impl Fn(Builder) -> Builder) -> anyhow::Result<Self> {
+    async fn new(
+        dir: &Path,
+        memory: &Memory,
+        how: impl Fn(Builder) -> Builder,
+    ) -> anyhow::Result<Self> {
         let start = async |nick: &str| {
-            let builder = Node::builder(dir.join("files").join(nick)).nick(nick.parse()?).loopback();
+            let builder = Node::builder(dir.join("files").join(nick))
+                .nick(nick.parse()?)
+                .loopback();
             let files = FilesConfig::new(memory.landed.clone());
             anyhow::Ok(how(builder).files(files).start().await?)
         };
-        Ok(Self { ann: start("ann").await?, bob: start("bob").await? })
+        Ok(Self {
+            ann: start("ann").await?,
+            bob: start("bob").await?,
+        })
     }
 
     async fn meet(&self, bob: Target) -> anyhow::Result<()> {
@@ -159,13 +217,19 @@ impl Pair {
     }
 
     async fn chat(&self) -> anyhow::Result<()> {
-        let sent = self.ann.send(Target::Id(self.bob.id()), "hi".into()).await?;
+        let sent = self
+            .ann
+            .send(Target::Id(self.bob.id()), "hi".into())
+            .await?;
         self.ann.wait_for(sent.id, DeliveryState::Delivered).await?;
         Ok(())
     }
 
     async fn offer(&self, memory: &Memory) -> anyhow::Result<hobnob::MessageId> {
-        let sent = self.ann.offer(Target::Id(self.bob.id()), memory.file.clone()).await?;
+        let sent = self
+            .ann
+            .offer(Target::Id(self.bob.id()), memory.file.clone())
+            .await?;
         self.ann.wait_for(sent.id, DeliveryState::Delivered).await?;
         Ok(sent.id)
     }
@@ -183,12 +247,20 @@ impl Pair {
     }
 }
 
-async fn until(events: &mut hobnob::Events, id: hobnob::MessageId, state: FileState) -> anyhow::Result<()> {
+async fn until(
+    events: &mut hobnob::Events,
+    id: hobnob::MessageId,
+    state: FileState,
+) -> anyhow::Result<()> {
     loop {
         if let Event::File(file) = events.next().await?
             && file.id == id
         {
-            ensure!(file.state != FileState::Failed, "the transfer failed: {:?}", file.why);
+            ensure!(
+                file.state != FileState::Failed,
+                "the transfer failed: {:?}",
+                file.why
+            );
             if file.state == state {
                 return Ok(());
             }

@@ -1,4 +1,5 @@
-//! A file by way of a relay, which is all the way there is: peers do not tell each other of addresses on loopback.
+//! A file by way of a relay, which is all the way there is: peers do not tell each other of
+//! addresses on loopback.
 
 use anyhow::ensure;
 use hobnob::PathKind;
@@ -15,9 +16,18 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     let mib = plan.pick(64, 512);
     let memory = Memory::new(mib)?;
     let relay = Relay::start(&plan.folder("file-relay")?)?;
-    let at = HostPort { host: relay.addr.ip().to_string(), port: relay.addr.port() };
-    let by = RelayAddr { id: Some(relay.id), at: at.clone() };
-    let pair = Pair::new(&plan.folder("relayed")?, &memory, |builder| builder.relay(by.clone())).await?;
+    let at = HostPort {
+        host: relay.addr.ip().to_string(),
+        port: relay.addr.port(),
+    };
+    let by = RelayAddr {
+        id: Some(relay.id),
+        at: at.clone(),
+    };
+    let pair = Pair::new(&plan.folder("relayed")?, &memory, |builder| {
+        builder.relay(by.clone())
+    })
+    .await?;
     pair.bob.settled().await;
     pair.meet(Target::AtRelay(pair.bob.id(), at)).await?;
     let mut iroh = plan.rival(Iroh::start(plan.target())).await;
@@ -30,9 +40,20 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     };
     // A quarter is as long for it.
     let bytes = u64::from(mib / 4) << 20;
-    let theirs = iroh.as_mut().map(|iroh| async move || Ok(f64::from(mib / 4) / iroh.bulk(bytes).await?));
-    contest.run(report, async || pair.fetch(&memory, mib).await, theirs).await?;
-    let path = pair.ann.peer(pair.bob.id()).await?.and_then(|peer| peer.path);
-    ensure!(path == Some(PathKind::Relay), "it went another way: {path:?}");
+    let theirs = iroh
+        .as_mut()
+        .map(|iroh| async move || Ok(f64::from(mib / 4) / iroh.bulk(bytes).await?));
+    contest
+        .run(report, async || pair.fetch(&memory, mib).await, theirs)
+        .await?;
+    let path = pair
+        .ann
+        .peer(pair.bob.id())
+        .await?
+        .and_then(|peer| peer.path);
+    ensure!(
+        path == Some(PathKind::Relay),
+        "it went another way: {path:?}"
+    );
     Ok(())
 }

@@ -22,7 +22,10 @@ impl Scp {
         let dir = memory.dir.path().join("ssh");
         fs::create_dir(&dir)?;
         for key in ["host", "user"] {
-            let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join(key)).status()?;
+            let made = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(dir.join(key))
+                .status()?;
             ensure!(made.success(), "ssh-keygen failed");
         }
         let at = free_address()?;
@@ -35,18 +38,35 @@ impl Scp {
         // sshd insists on a full path of its own, and on this folder.
         fs::create_dir_all("/run/sshd").ok();
         let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f"]).arg(dir.join("sshd_config"));
+        command
+            .args(["-D", "-e", "-f"])
+            .arg(dir.join("sshd_config"));
         let server = Server::start(&mut command, "openssh-server", dir.join("log"))?;
         server.listens(at).await?;
-        Ok(Self { _server: server, port: at.port(), dir })
+        Ok(Self {
+            _server: server,
+            port: at.port(),
+            dir,
+        })
     }
 
     pub(super) async fn copy(&mut self, memory: &Memory) -> anyhow::Result<()> {
         let to = memory.landed.join("by-scp");
         let mut command = tokio::process::Command::new("scp");
-        command.args(["-q", "-P", &self.port.to_string(), "-i"]).arg(self.dir.join("user"));
-        command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
-        let copied = command.arg(&memory.file).arg(format!("127.0.0.1:{}", to.display())).stderr(Stdio::null()).status();
+        command
+            .args(["-q", "-P", &self.port.to_string(), "-i"])
+            .arg(self.dir.join("user"));
+        command.args([
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+        ]);
+        let copied = command
+            .arg(&memory.file)
+            .arg(format!("127.0.0.1:{}", to.display()))
+            .stderr(Stdio::null())
+            .status();
         let copied = tokio::time::timeout(Duration::from_secs(60), copied).await??;
         ensure!(copied.success(), "scp failed");
         memory.check(to).await

@@ -1,4 +1,5 @@
-//! magic-wormhole, with a mailbox server of our own on loopback; its content goes from one end to the other without a helper.
+//! magic-wormhole, with a mailbox server of our own on loopback; its content goes from one end to
+//! the other without a helper.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -20,27 +21,57 @@ pub(super) struct Wormhole {
 impl Wormhole {
     pub(super) async fn start(memory: &Memory) -> anyhow::Result<Self> {
         let at = free_address()?;
-        let there = Command::new("wormhole").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        ensure!(there.is_ok_and(|status| status.success()), "the package magic-wormhole is not installed");
+        let there = Command::new("wormhole")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        ensure!(
+            there.is_ok_and(|status| status.success()),
+            "the package magic-wormhole is not installed"
+        );
         let mut command = Command::new("twist3");
-        command.args(["wormhole-mailbox", "--channel-db=:memory:", &format!("--port=tcp:{}:interface=127.0.0.1", at.port())]);
+        command.args([
+            "wormhole-mailbox",
+            "--channel-db=:memory:",
+            &format!("--port=tcp:{}:interface=127.0.0.1", at.port()),
+        ]);
         let log = memory.dir.path().join("mailbox-log");
         let package = "python3-magic-wormhole-mailbox-server";
         let mailbox = Server::start(command.current_dir(memory.dir.path()), package, log)?;
         mailbox.listens(at).await?;
-        Ok(Self { _mailbox: mailbox, at, sent: 0 })
+        Ok(Self {
+            _mailbox: mailbox,
+            at,
+            sent: 0,
+        })
     }
 
-    /// How long it took from when the receiver was started; the sender waits for it already. It checks a hash of its own.
+    /// How long it took from when the receiver was started; the sender waits for it already. It
+    /// checks a hash of its own.
     pub(super) async fn copy(&mut self, memory: &Memory) -> anyhow::Result<Duration> {
         self.sent += 1;
         let code = format!("{}-bench-file", self.sent);
         let to = memory.landed.join("by-wormhole");
-        let mut sender = self.end("send").args(["--code", &code]).arg(&memory.file).stderr(Stdio::piped()).spawn()?;
+        let mut sender = self
+            .end("send")
+            .args(["--code", &code])
+            .arg(&memory.file)
+            .stderr(Stdio::piped())
+            .spawn()?;
         let mut says = BufReader::new(sender.stderr.take().context("a pipe")?).lines();
-        while !says.next_line().await?.context("its sender has ended")?.starts_with("Wormhole code is") {}
+        while !says
+            .next_line()
+            .await?
+            .context("its sender has ended")?
+            .starts_with("Wormhole code is")
+        {}
         let mut receiver = self.end("receive");
-        receiver.args(["--accept-file", "--output-file"]).arg(&to).arg(&code).stderr(Stdio::null());
+        receiver
+            .args(["--accept-file", "--output-file"])
+            .arg(&to)
+            .arg(&code)
+            .stderr(Stdio::null());
         let took = took(async {
             ensure!(receiver.status().await?.success(), "its receiver failed");
             Ok(())
@@ -53,7 +84,8 @@ impl Wormhole {
         Ok(took)
     }
 
-    /// One of the two. Its helper for those who can't meet is never needed, and is not asked for: nothing listens there.
+    /// One of the two. Its helper for those who can't meet is never needed, and is not asked for:
+    /// nothing listens there.
     fn end(&self, what: &str) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("wormhole");
         command.args([
@@ -64,7 +96,10 @@ impl Wormhole {
             what,
             "--hide-progress",
         ]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true);
         command
     }
 }

@@ -1,5 +1,5 @@
-//! Messages of 1,200 bytes that come one by one, from client to client: what each costs the relay; beside coturn, whose own
-//! generator paces itself.
+//! Messages of 1,200 bytes that come one by one, from client to client: what each costs the relay;
+//! beside coturn, whose own generator paces itself.
 
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     let (rounds, messages) = (plan.pick(2, 4), plan.pick(5_000, 20_000));
     let relay = relay(plan, "relay-frames")?;
     let load = Load::new(&relay, 20).await?;
-    let coturn = plan.rival(async { Coturn::start(&plan.folder("coturn")?).await }).await;
+    let coturn = plan
+        .rival(async { Coturn::start(&plan.folder("coturn")?).await })
+        .await;
     let contest = Contest {
         ours: "hobnob's relay, 1,200 B, one by one, 5,000 a second",
         theirs: "coturn, client to client, 1,200 B, as fast as its generator",
@@ -30,11 +32,25 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     let ours = async || {
         let before = relay.cpu()?;
         let time = Duration::from_secs_f64(messages as f64 / PER_SECOND);
-        let outcome = load.offer(Offer { frames_per_second: PER_SECOND, time, at_once: 1, timed: false }).await?;
-        ensure!(outcome.arrived * 100 > outcome.sent * 99, "{} of {} messages arrived", outcome.arrived, outcome.sent);
+        let outcome = load
+            .offer(Offer {
+                frames_per_second: PER_SECOND,
+                time,
+                at_once: 1,
+                timed: false,
+            })
+            .await?;
+        ensure!(
+            outcome.arrived * 100 > outcome.sent * 99,
+            "{} of {} messages arrived",
+            outcome.arrived,
+            outcome.sent
+        );
         Ok((relay.cpu()? - before).as_secs_f64() * 1e6 / outcome.arrived as f64)
     };
     let mut coturn = coturn;
-    let theirs = coturn.as_mut().map(|coturn| async move || coturn.cpu_per_message(messages, INNER).await);
+    let theirs = coturn
+        .as_mut()
+        .map(|coturn| async move || coturn.cpu_per_message(messages, INNER).await);
     contest.run(report, ours, theirs).await
 }

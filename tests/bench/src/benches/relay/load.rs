@@ -1,6 +1,8 @@
-//! A relay on a processor of its own that gets more than it can pass on, and one at half its ceiling.
+//! A relay on a processor of its own that gets more than it can pass on, and one at half its
+//! ceiling.
 //!
-//! Frames of two channels come in turn, so that each is sent by itself: what many peers who say little ask of a relay.
+//! Frames of two channels come in turn, so that each is sent by itself: what many peers who say
+//! little ask of a relay.
 
 use std::time::Duration;
 
@@ -43,13 +45,23 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     };
     beside_newcomers(plan, report, &relay, &modest).await?;
     let ceiling = ceiling(&load, |rate| offer(rate, false)).await?;
-    report.figure("hobnob's relay, frames of 1,200 B passed on, at most", "frames/s", samples(vec![ceiling])?);
+    report.figure(
+        "hobnob's relay, frames of 1,200 B passed on, at most",
+        "frames/s",
+        samples(vec![ceiling])?,
+    );
     let mut shares = Vec::new();
     for _ in 0..rounds {
         shares.push(load.offer(offer(ceiling * 1.5, false)).await?.goodput() / ceiling);
     }
     let at_most = Some(Aim::AtLeast(0.9));
-    report.line("of this, while 150 % of it is offered", "×", samples(shares)?, None, at_most);
+    report.line(
+        "of this, while 150 % of it is offered",
+        "×",
+        samples(shares)?,
+        None,
+        at_most,
+    );
     let (mut medians, mut tails) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let latencies = load.offer(offer(ceiling * 0.5, true)).await?.latencies;
@@ -57,28 +69,48 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
         medians.push(latencies.median());
         tails.push(latencies.quantile(0.99));
     }
-    report.figure("a message of 64 B through it at half load, p50", "µs", samples(medians)?);
+    report.figure(
+        "a message of 64 B through it at half load, p50",
+        "µs",
+        samples(medians)?,
+    );
     report.figure("the same, p99", "µs", samples(tails)?);
     let mut kept = Vec::new();
     for _ in 0..rounds {
-        let little = Offer { at_once: 1, ..offer(MODEST, false) };
+        let little = Offer {
+            at_once: 1,
+            ..offer(MODEST, false)
+        };
         let before = modest.offer(little).await?;
         let (_, beside) = tokio::join!(load.offer(offer(FLOOD, false)), modest.offer(little));
         kept.push(beside?.share() / before.share());
     }
     let at_least = Some(Aim::AtLeast(0.9));
-    report.line("what a modest peer keeps while another floods at line rate", "×", samples(kept)?, None, at_least);
+    report.line(
+        "what a modest peer keeps while another floods at line rate",
+        "×",
+        samples(kept)?,
+        None,
+        at_least,
+    );
     drop(apart);
     Ok(())
 }
 
 /// A few messages, while many newcomers shake hands with the relay.
-async fn beside_newcomers(plan: &Plan, report: &mut Report, relay: &Relay, load: &Load) -> anyhow::Result<()> {
+async fn beside_newcomers(
+    plan: &Plan,
+    report: &mut Report,
+    relay: &Relay,
+    load: &Load,
+) -> anyhow::Result<()> {
     let (id, addr, count) = (relay.id, relay.addr, plan.pick(300, 2_000));
     // On a thread of their own: the messages must not wait for the newcomers' work.
     let (tell, begins) = tokio::sync::oneshot::channel();
     let newcomers = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             let mut crowd = Crowd::new(id, addr, count)?;
             let _nobody_asks = tell.send(());
@@ -90,25 +122,41 @@ async fn beside_newcomers(plan: &Plan, report: &mut Report, relay: &Relay, load:
     let mut latencies = Vec::new();
     while !newcomers.is_finished() {
         let time = Duration::from_millis(200);
-        let few = Offer { frames_per_second: MODEST, time, at_once: 1, timed: true };
+        let few = Offer {
+            frames_per_second: MODEST,
+            time,
+            at_once: 1,
+            timed: true,
+        };
         latencies.extend(load.offer(few).await?.latencies);
     }
-    newcomers.join().ok().context("the newcomers' thread failed")??;
+    newcomers
+        .join()
+        .ok()
+        .context("the newcomers' thread failed")??;
     let latencies = samples(latencies)?;
     let quantile = |share| samples(vec![latencies.quantile(share)]);
-    report.figure(format!("a message of 64 B through it while {count} newcomers come, p50"), "µs", quantile(0.5)?);
+    report.figure(
+        format!("a message of 64 B through it while {count} newcomers come, p50"),
+        "µs",
+        quantile(0.5)?,
+    );
     report.figure("the same, p99", "µs", quantile(0.99)?);
     Ok(())
 }
 
-/// Offers more and more until not all of it passes, several times in a row: something else may have had the processor.
+/// Offers more and more until not all of it passes, several times in a row: something else may have
+/// had the processor.
 async fn ceiling(load: &Load, offer: impl Fn(f64) -> Offer) -> anyhow::Result<f64> {
     let (mut rate, mut best, mut failed) = (START, 0.0_f64, 0);
     loop {
         let outcome = load.offer(offer(rate)).await?;
         best = best.max(outcome.goodput());
         let generated = outcome.sent as f64 / outcome.seconds;
-        anyhow::ensure!(generated > rate * 0.8, "the generator is slower than the relay: {generated:.0} frames a second");
+        anyhow::ensure!(
+            generated > rate * 0.8,
+            "the generator is slower than the relay: {generated:.0} frames a second"
+        );
         if outcome.share() > PASSES {
             (rate, failed) = (rate * STEP, 0);
         } else if failed < FAILS {

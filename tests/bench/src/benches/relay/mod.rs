@@ -1,4 +1,5 @@
-//! Peers by way of a relay: how fast, and what that costs the relay. The relay is a process of its own, the peers are in this one.
+//! Peers by way of a relay: how fast, and what that costs the relay. The relay is a process of its
+//! own, the peers are in this one.
 
 pub(super) mod crowd;
 pub(super) mod frames;

@@ -52,8 +52,12 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
         rounds,
         aim: Aim::AtMost(0.8),
     };
-    let theirs = iroh.as_mut().map(|iroh| async move || iroh.echo(times, size).await);
-    contest.run(report, async || pair.echo(times, size).await, theirs).await
+    let theirs = iroh
+        .as_mut()
+        .map(|iroh| async move || iroh.echo(times, size).await);
+    contest
+        .run(report, async || pair.echo(times, size).await, theirs)
+        .await
 }
 
 fn per_mib(cpu: Duration, bytes: u64) -> f64 {
@@ -62,11 +66,27 @@ fn per_mib(cpu: Duration, bytes: u64) -> f64 {
 
 /// The first round of each is dropped, as in the contest.
 fn compare_cpu(report: &mut Report, ours: &[f64], theirs: &[f64]) -> anyhow::Result<()> {
-    let ratios = Samples::new(ours.iter().zip(theirs).skip(1).map(|(us, them)| us / them).collect());
+    let ratios = Samples::new(
+        ours.iter()
+            .zip(theirs)
+            .skip(1)
+            .map(|(us, them)| us / them)
+            .collect(),
+    );
     let aim = ratios.is_some().then_some(Aim::AtMost(0.25));
-    report.line("hobnob's relay, processor time", "ms/MiB", samples(ours[1..].to_vec())?, ratios, aim);
+    report.line(
+        "hobnob's relay, processor time",
+        "ms/MiB",
+        samples(ours[1..].to_vec())?,
+        ratios,
+        aim,
+    );
     if let [_, theirs @ ..] = theirs {
-        report.figure("iroh-relay, processor time", "ms/MiB", samples(theirs.to_vec())?);
+        report.figure(
+            "iroh-relay, processor time",
+            "ms/MiB",
+            samples(theirs.to_vec())?,
+        );
     }
     Ok(())
 }
