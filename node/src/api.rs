@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::files::{FileInfo, FilesConfig};
 pub use hobnob_core::diagnosis::{Check, Verdict};
-pub use hobnob_core::standing::{KICKED_FOR, Marks};
+pub use hobnob_core::policy::{KICKED_FOR, PeerPolicy};
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
 
 /// Relays of a node at most: those of its configuration, where more are refused, and those of
@@ -288,7 +288,7 @@ pub struct PeerInfo {
     /// Whether it is offline because the connection with it broke: it did not take leave.
     pub lost: bool,
     /// What the user has decided about it.
-    pub marks: Marks,
+    pub marks: PeerPolicy,
 }
 
 /// A message, sent or received, as it stands on disk.

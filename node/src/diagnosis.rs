@@ -76,7 +76,7 @@ impl Node {
     pub async fn diagnose(&self) -> Result<Vec<Check>, NodeError> {
         self.settled().await;
         for n in 0..CALLS {
-            self.ask(|reply| Command::CallMe {
+            self.ask(|reply| Command::DialBack {
                 again: n > 0,
                 reply,
             })

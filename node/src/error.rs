@@ -8,7 +8,7 @@ use crate::net::endpoint::DialError;
 use crate::net::socket::BindError;
 use crate::store::StoreError;
 use hobnob_core::peers::ResolveError;
-use hobnob_core::standing::MARKED_MAX;
+use hobnob_core::policy::MARKED_MAX;
 
 /// Why a node can't start.
 ///
@@ -297,11 +297,11 @@ impl SendError {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
 /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-/// assert_eq!(node.block(node.id()).await, Err(hobnob::MarkError::Myself));
+/// assert_eq!(node.block(node.id()).await, Err(hobnob::PolicyError::Myself));
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MarkError {
+pub enum PolicyError {
     /// It is this node.
     #[error("that is this node itself")]
     Myself,

@@ -118,15 +118,15 @@ mod error;
 mod events;
 mod files;
 mod key;
-mod marks;
 mod messages;
 mod node;
+mod policy;
 mod start;
 mod transfers;
 
 pub use api::*;
 pub use builder::Builder;
-pub use error::{Cause, JoinError, MarkError, NodeError, SendError, StartError};
+pub use error::{Cause, JoinError, NodeError, PolicyError, SendError, StartError};
 pub use events::{Events, Lagged};
 pub use files::{AcceptFrom, FileError, FileInfo, FileState, FilesConfig, OfferError, Picture};
 pub use hobnob_protocol as protocol;

@@ -21,15 +21,15 @@ use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::transfers::line::{EngineLine, ToTransfers};
 use super::transfers::pictures::Pictures;
-use super::transfers::{self, Porter};
+use super::transfers::{self, TransferTask};
 use super::{Config, Node, RELAYS_MAX, StartError, key};
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::Discovery;
 use crate::net::socket;
 use crate::store::{Opened, Store};
+use hobnob_core::policy::Policies;
 use hobnob_core::replica::{OPEN_ROOM_OFFER_MS, Replica};
-use hobnob_core::standing::Standings;
 use hobnob_transport::lock::{Lock, Taken};
 
 /// The name of the database in the home folder.
@@ -95,7 +95,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         endpoint,
         bound,
         beside,
-        standings: Standings::new(opened.marks),
+        standings: Policies::new(opened.marks),
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone().unwrap_or_default(),
         interfaces: interfaces.clone(),
@@ -153,7 +153,7 @@ fn start_transfers(
         tasks: parts.tasks.clone(),
         stopping: parts.stopping.clone(),
     };
-    Ok(Porter::start(parts, queue)?)
+    Ok(TransferTask::start(parts, queue)?)
 }
 
 /// What no frame has room for is refused before anything begins.

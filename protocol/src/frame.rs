@@ -53,7 +53,7 @@ pub mod features {
     /// The node announces itself by mDNS on the networks it is on: who is on one of them and hears
     /// nothing has a fault to find.
     pub const DISCOVERABLE: u64 = 1;
-    /// The node answers [`CallMe`](super::Frame::CallMe).
+    /// The node answers [`DialBack`](super::Frame::DialBack).
     pub const CALLS: u64 = 2;
     /// The node serves content, and may be asked for it on a stream of its own: see
     /// [`crate::content`].
@@ -105,7 +105,7 @@ pub enum Frame {
     /// "Send a knock with this token to where you have me, from a socket that I have never sent
     /// anything to": so the sender learns whether a firewall lets calls in. At most one knock a few
     /// seconds is owed, and none to any other address.
-    CallMe([u8; 16]),
+    DialBack([u8; 16]),
     /// "I have sent it."
     Called([u8; 16]),
     /// A hash of all that the sender holds of a conversation and the receiver may have.
@@ -201,7 +201,7 @@ impl Frame {
             Frame::Pong(token) => (kind::PONG, codec::encode(token)),
             Frame::Profile(profile) => (kind::PROFILE, codec::encode(profile)),
             Frame::Candidates(addrs) => (kind::CANDIDATES, codec::encode(addrs)),
-            Frame::CallMe(token) => (kind::CALL_ME, codec::encode(token)),
+            Frame::DialBack(token) => (kind::CALL_ME, codec::encode(token)),
             Frame::Called(token) => (kind::CALLED, codec::encode(token)),
             Frame::Digest(conversation, digest) => {
                 (kind::DIGEST, codec::encode(&(conversation, digest)))
@@ -248,7 +248,7 @@ impl Frame {
             kind::PONG => Frame::Pong(codec::decode::<_, SMALL>(body)?),
             kind::PROFILE => Frame::Profile(codec::decode::<_, FRAME_MAX>(body)?),
             kind::CANDIDATES => Frame::Candidates(codec::decode::<_, SMALL>(body)?),
-            kind::CALL_ME => Frame::CallMe(codec::decode::<_, SMALL>(body)?),
+            kind::CALL_ME => Frame::DialBack(codec::decode::<_, SMALL>(body)?),
             kind::CALLED => Frame::Called(codec::decode::<_, SMALL>(body)?),
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode::<_, SMALL>(body)?;
@@ -294,7 +294,7 @@ impl Frame {
             Frame::Candidates(addrs) => addrs.len() <= HELLO_ADDRS_MAX,
             Frame::Ping(_)
             | Frame::Pong(_)
-            | Frame::CallMe(_)
+            | Frame::DialBack(_)
             | Frame::Called(_)
             | Frame::Digest(..)
             | Frame::Heads { .. }
@@ -421,7 +421,7 @@ mod tests {
             profile: profile.clone(),
         }));
         round_trips(&Frame::Candidates(profile.addrs.clone()));
-        round_trips(&Frame::CallMe([7; 16]));
+        round_trips(&Frame::DialBack([7; 16]));
         round_trips(&Frame::Called([8; 16]));
         round_trips(&Frame::Profile(profile));
         round_trips(&Frame::Digest(name().conversation, [9; 32]));

@@ -17,10 +17,10 @@ pub mod manifest;
 pub mod offer;
 pub mod ranges;
 pub mod relay;
+pub mod sas;
 pub mod target;
 pub mod text;
 pub mod tls;
-pub mod words;
 
 pub use batch::{Batch, BatchError, CheckedBatch};
 pub use conversation::{ConversationId, RoomKey, RoomName};

@@ -37,11 +37,11 @@ pub const SHARED_MAX: usize = 8;
 
 /// Abilities that a relay has beyond those of the first version: bits of [`Welcome::features`].
 pub mod features {
-    /// The relay answers [`CallMe`](super::ToRelay::CallMe).
+    /// The relay answers [`DialBack`](super::ToRelay::DialBack).
     pub const CALLS: u64 = 1;
 }
 
-/// How many bytes of a [`CallMe`](ToRelay::CallMe)'s token are the transaction id of STUN requests
+/// How many bytes of a [`DialBack`](ToRelay::DialBack)'s token are the transaction id of STUN requests
 /// to the socket that called.
 pub const TRANSACTION_LEN: usize = 12;
 
@@ -203,7 +203,7 @@ pub enum ToRelay {
     /// For [`CALLER_STAYS`] the socket that called answers STUN requests with the first
     /// [`TRANSACTION_LEN`] bytes of the token as their transaction id, as far as the answer is no
     /// longer than the request: that shows how the node looks to another port.
-    CallMe([u8; 16]),
+    DialBack([u8; 16]),
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -238,7 +238,7 @@ pub enum FromRelay {
     },
     /// Where the relay sees the node has changed.
     Observed(SocketAddr),
-    /// What came of [`ToRelay::CallMe`].
+    /// What came of [`ToRelay::DialBack`].
     Called {
         /// Its token.
         token: [u8; 16],
@@ -295,7 +295,7 @@ impl ToRelay {
             ToRelay::Rooms(rooms) => frame(kind::ROOMS, &codec::encode(rooms)),
             ToRelay::Open(peer) => frame(kind::OPEN, &codec::encode(peer)),
             ToRelay::Close(channel) => frame(kind::CLOSE, &codec::encode(channel)),
-            ToRelay::CallMe(token) => frame(kind::CALL_ME, &codec::encode(token)),
+            ToRelay::DialBack(token) => frame(kind::CALL_ME, &codec::encode(token)),
             ToRelay::Unknown(kind) => frame(*kind, &[]),
         }
     }
@@ -309,7 +309,7 @@ impl ToRelay {
             kind::ROOMS => ToRelay::Rooms(body(kind, rest)?),
             kind::OPEN => ToRelay::Open(body(kind, rest)?),
             kind::CLOSE => ToRelay::Close(body(kind, rest)?),
-            kind::CALL_ME => ToRelay::CallMe(body(kind, rest)?),
+            kind::CALL_ME => ToRelay::DialBack(body(kind, rest)?),
             unknown => ToRelay::Unknown(unknown),
         };
         let fits = match &frame {
@@ -320,7 +320,7 @@ impl ToRelay {
             ToRelay::Heartbeat(_)
             | ToRelay::Open(_)
             | ToRelay::Close(_)
-            | ToRelay::CallMe(_)
+            | ToRelay::DialBack(_)
             | ToRelay::Unknown(_) => true,
         };
         if fits {
@@ -444,7 +444,7 @@ mod tests {
         .encode();
         assert_eq!(ended[..], [69, 1, 2, 3, 4, 5, 6, 7, 8, 1]);
         assert_eq!(
-            ToRelay::CallMe([3; 16]).encode()[..],
+            ToRelay::DialBack([3; 16]).encode()[..],
             [&[6][..], &[3; 16]].concat()[..]
         );
         let called = |from| {
@@ -476,7 +476,7 @@ mod tests {
             ToRelay::Rooms(vec![room(1)]),
             ToRelay::Open(peer()),
             ToRelay::Close(channel),
-            ToRelay::CallMe([5; 16]),
+            ToRelay::DialBack([5; 16]),
         ] {
             assert_eq!(ToRelay::decode(&frame.encode()), Ok(frame));
         }

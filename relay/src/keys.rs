@@ -100,7 +100,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 pub(crate) struct Derived {
     /// Makes the tokens of stateless resets.
     pub(crate) resets: Arc<hmac::Key>,
-    /// Marks connection ids as the relay's.
+    /// PeerPolicy connection ids as the relay's.
     pub(crate) connection_ids: u64,
     /// Seals the tokens of Retry.
     pub(crate) tokens: Arc<hkdf::Prk>,

@@ -266,7 +266,7 @@ async fn serve(
                     client.rooms = rooms;
                 }
             }
-            ToRelay::CallMe(token) => lock(state).call(peer, token),
+            ToRelay::DialBack(token) => lock(state).call(peer, token),
             ToRelay::Register(_) | ToRelay::Close(_) | ToRelay::Unknown(_) => {}
         }
     }

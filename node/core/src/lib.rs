@@ -4,15 +4,15 @@
 //! Every machine has one shape: `handle(now, input)`, then `poll_output()` until there is none,
 //! then sleep until `poll_timeout()`.
 
+pub mod commit;
 pub mod diagnosis;
-pub mod durable;
 pub mod paths;
 pub mod peers;
+pub mod policy;
 pub mod presence;
 pub mod rendezvous;
 pub mod replica;
 pub mod scope;
-pub mod standing;
 pub mod synthetic;
 pub mod transfers;
 

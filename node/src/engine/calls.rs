@@ -110,7 +110,7 @@ impl Engine {
                         seen: None,
                     },
                 );
-                self.relays.say(relay, ToRelay::CallMe(token));
+                self.relays.say(relay, ToRelay::DialBack(token));
             }
         }
     }
@@ -137,7 +137,7 @@ impl Engine {
                     came: false,
                 },
             );
-            link.session.send_control(Frame::CallMe(token).encode());
+            link.session.send_control(Frame::DialBack(token).encode());
         }
     }
 

@@ -2,16 +2,16 @@
 
 use super::super::start::NICK;
 use super::Engine;
-use super::marks::Mark;
+use super::policy::PolicyChange;
 use crate::ConversationRef;
 use crate::DeliveryState;
 use crate::HistoryQuery;
 use crate::JoinError;
-use crate::MarkError;
 use crate::Message;
 use crate::MessageId;
 use crate::NodeError;
 use crate::PeerInfo;
+use crate::PolicyError;
 use crate::ResolveError;
 use crate::RoomInfo;
 use crate::SendError;
@@ -83,12 +83,12 @@ pub(crate) enum Command {
     },
     Mark {
         peer: PeerId,
-        mark: Mark,
-        reply: oneshot::Sender<Result<PeerInfo, MarkError>>,
+        mark: PolicyChange,
+        reply: oneshot::Sender<Result<PeerInfo, PolicyError>>,
     },
     /// Asks some peers and all relays to call, or again those relays of whose calls none has come;
     /// the answer comes at once, the calls a moment later.
-    CallMe {
+    DialBack {
         again: bool,
         reply: oneshot::Sender<()>,
     },
@@ -150,7 +150,7 @@ impl Engine {
                 let _ = reply.send(());
             }
             Command::Mark { peer, mark, reply } => self.mark(peer, mark, reply),
-            Command::CallMe { again, reply } => {
+            Command::DialBack { again, reply } => {
                 self.ask_for_calls(again);
                 let _ = reply.send(());
             }

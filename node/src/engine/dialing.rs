@@ -21,7 +21,7 @@ use crate::net::session::{Ended, GreetError, Greeted, greet};
 use hobnob_core::SessionId;
 use hobnob_core::paths;
 use hobnob_core::paths::Instance;
-use hobnob_core::standing::Bar;
+use hobnob_core::policy::DenyReason;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::frame::Profile;
@@ -134,7 +134,7 @@ impl Engine {
                             expected, found, ..
                         })),
                     )) => {
-                        let _ = internal.send(Internal::Impostor {
+                        let _ = internal.send(Internal::WrongPeer {
                             addr,
                             expected,
                             found,
@@ -300,8 +300,8 @@ impl Engine {
         if let Some(bar) = self.bar(peer) {
             return self.turn_away(peer, &greeted, reply, bar);
         }
-        if self.is_impostor(peer, &greeted.hello.profile.nick) {
-            return self.turn_away(peer, &greeted, reply, Bar::NameTaken);
+        if self.has_taken_name(peer, &greeted.hello.profile.nick) {
+            return self.turn_away(peer, &greeted, reply, DenyReason::NameTaken);
         }
         let session = SessionId(self.next_session);
         self.next_session += 1;
@@ -321,7 +321,13 @@ impl Engine {
     }
 
     /// The user wants no session with the peer that was met.
-    fn turn_away(&mut self, peer: PeerId, greeted: &Greeted, reply: Option<DialReply>, bar: Bar) {
+    fn turn_away(
+        &mut self,
+        peer: PeerId,
+        greeted: &Greeted,
+        reply: Option<DialReply>,
+        bar: DenyReason,
+    ) {
         let (code, words) = bar.code();
         hang_up(&greeted.connection, code, words);
         if greeted.dialed {
@@ -329,7 +335,7 @@ impl Engine {
         }
         if let Some(reply) = reply {
             // Who it is has been proved: a message to a peer that was kicked waits for it.
-            let meant = if bar == Bar::NameTaken {
+            let meant = if bar == DenyReason::NameTaken {
                 Err(SendError::NameTaken(peer))
             } else {
                 Ok(peer)
@@ -411,7 +417,7 @@ enum NotMet {
     /// The other end has our own identity, and said so first.
     Myself,
     /// The peer, which proved its identity, wants no session with us.
-    TurnedAway(Bar),
+    TurnedAway(DenyReason),
     /// Anything else.
     Failed(SendError),
 }
@@ -439,7 +445,7 @@ async fn connect(
     }
     let failed = |error: DialError| {
         let bar = if let DialError::Closed { code, .. } = &error {
-            Bar::of_code(*code)
+            DenyReason::of_code(*code)
         } else {
             None
         };
@@ -457,7 +463,7 @@ async fn connect(
         .await
         .map_err(|error| match (peer, &error) {
             (_, GreetError::Ended(Ended::Closed { code, .. }))
-                if let Some(bar) = Bar::of_code(*code) =>
+                if let Some(bar) = DenyReason::of_code(*code) =>
             {
                 NotMet::TurnedAway(bar)
             }

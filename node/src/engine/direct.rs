@@ -9,7 +9,7 @@ use hobnob_protocol::frame::HELLO_ADDRS_MAX;
 
 use super::Engine;
 use super::profiles::may_be_dialed;
-use crate::net::demux::Beside;
+use crate::net::demux::SideDatagram;
 use crate::net::demux::What;
 use hobnob_core::SessionId;
 use hobnob_core::paths;
@@ -61,7 +61,7 @@ impl Engine {
 
     /// A knock: a call that was asked for, or on behalf of a session. Or the answer of somebody
     /// whom a diagnosis has asked.
-    pub(super) fn came_beside(&mut self, beside: Beside) {
+    pub(super) fn came_beside(&mut self, beside: SideDatagram) {
         let from = crate::net::socket::canonical(beside.from);
         match beside.what {
             What::Knock(knock) if self.call_came(from, &knock.token) => {}

@@ -2,8 +2,8 @@
 
 use crate::SendError;
 use crate::net::session::SessionEvent;
+use hobnob_core::policy::DenyReason;
 use hobnob_core::rendezvous;
-use hobnob_core::standing::Bar;
 use std::time::Duration;
 
 use hobnob_protocol::{Frame, close};
@@ -248,7 +248,7 @@ impl Engine {
                 self.offer_word(id, offer, word);
             }
             SessionEventKind::Content(stream) => self.content_stream(id, stream),
-            SessionEventKind::Frame(Frame::CallMe(token)) => {
+            SessionEventKind::Frame(Frame::DialBack(token)) => {
                 self.presence.handle(now, presence::Input::Heard(id));
                 self.call_me(id, token);
             }
@@ -309,7 +309,7 @@ impl Engine {
             ));
         }
         let bar = if let Ended::Closed { code, .. } = ended {
-            Bar::of_code(*code)
+            DenyReason::of_code(*code)
         } else {
             None
         };

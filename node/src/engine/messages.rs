@@ -17,11 +17,11 @@ use crate::MessageId;
 use crate::NodeError;
 use crate::SendError;
 use crate::Sent;
-use hobnob_core::durable::ConversationKind;
+use hobnob_core::commit::ConversationKind;
+use hobnob_core::policy::DenyReason;
 use hobnob_core::replica;
 use hobnob_core::replica::Token;
 use hobnob_core::replica::{Output, Refusal};
-use hobnob_core::standing::Bar;
 use hobnob_protocol::Body;
 use hobnob_protocol::ConversationId;
 use hobnob_protocol::LogName;
@@ -70,7 +70,7 @@ impl Engine {
         reply: oneshot::Sender<Result<Sent, SendError>>,
     ) {
         let conversation = match &to {
-            ConversationRef::Direct(peer) if self.bar(*peer) == Some(Bar::Blocked) => {
+            ConversationRef::Direct(peer) if self.bar(*peer) == Some(DenyReason::Blocked) => {
                 return drop(reply.send(Err(SendError::Blocked(self.peers.name(*peer)))));
             }
             ConversationRef::Direct(peer) if *peer == self.me => {
@@ -406,9 +406,9 @@ impl Engine {
         let peer = link.peer;
         match refusal {
             // A user is told of each once in a session: no peer fills the screen.
-            Refusal::Impostor | Refusal::Conflict
+            Refusal::IdentityReused | Refusal::Conflict
                 if !link.refused.notices.insert(discriminant(refusal)) => {}
-            Refusal::Impostor => {
+            Refusal::IdentityReused => {
                 let name = self.peers.name(peer);
                 self.notice(
                     "identity-copied",

@@ -13,10 +13,10 @@ mod direct;
 mod files;
 mod links;
 mod liveness;
-mod marks;
 mod messages;
 mod network;
 mod notices;
+mod policy;
 mod profiles;
 mod reading;
 mod relays;
@@ -38,9 +38,9 @@ use tracing::info;
 pub(super) use self::commands::Command;
 use self::dialing::{Candidate, Met};
 use self::links::Link;
-pub(super) use self::marks::Mark;
 use self::messages::Sending;
 use self::notices::Notices;
+pub(super) use self::policy::PolicyChange;
 pub(super) use self::relays::RELAY_SETTING;
 use self::relays::Relays;
 use self::rooms::Joining;
@@ -50,7 +50,7 @@ use super::clock::Clock;
 use super::events::Publisher;
 use super::transfers::line::{OfTransfers, ToTransfers};
 use super::transfers::pictures::Pictures;
-use crate::net::demux::{Beside, Counted};
+use crate::net::demux::{Counted, SideDatagram};
 use crate::net::endpoint::{Accepted, Endpoint};
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::{Discovery, Found};
@@ -58,13 +58,13 @@ use crate::net::session::SessionEvent;
 use crate::net::socket::BoundSocket;
 use crate::store::{KnownPeer, Store, StoreError};
 use crate::{Event, MessageId, PathKind};
-use hobnob_core::durable::CommitId;
+use hobnob_core::commit::CommitId;
 use hobnob_core::paths::{self, Instance, Paths};
 use hobnob_core::peers::Peers;
+use hobnob_core::policy::{DenyReason, Policies};
 use hobnob_core::presence::{self, Presence};
 use hobnob_core::rendezvous::{self, Rendezvous};
 use hobnob_core::replica::{self, Replica, Token};
-use hobnob_core::standing::{Bar, Standings};
 use hobnob_core::{Rng, SessionId};
 use hobnob_transport::lock::Lock;
 
@@ -84,12 +84,12 @@ pub(super) enum Internal {
     History(reading::HistoryRead),
     Met(Met),
     DialFailed(PeerId),
-    Impostor {
+    WrongPeer {
         addr: SocketAddr,
         expected: PeerId,
         found: PeerId,
     },
-    TurnedAway(PeerId, Bar),
+    TurnedAway(PeerId, DenyReason),
     Called(SessionId, [u8; 16]),
 }
 
@@ -103,8 +103,8 @@ pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) endpoint: Endpoint,
     pub(super) bound: BoundSocket,
-    pub(super) beside: mpsc::Receiver<Beside>,
-    pub(super) standings: Standings,
+    pub(super) beside: mpsc::Receiver<SideDatagram>,
+    pub(super) standings: Policies,
     pub(super) relay_ids: BTreeMap<String, PeerId>,
     pub(super) relay_token: Vec<u8>,
     pub(super) interfaces: Interfaces,
@@ -131,7 +131,7 @@ pub(super) struct Engine {
     presence: Presence,
     paths: Paths,
     peers: Peers,
-    standings: Standings,
+    standings: Policies,
     rendezvous: Rendezvous,
     relays: Relays,
     store: Store,
@@ -177,7 +177,7 @@ pub(super) struct Engine {
     /// Other running instances of this identity that the user was told of.
     copies_told: BTreeSet<Instance>,
     /// Peers of whom the user was told that they want no session with this node, and why.
-    turned_away_told: BTreeMap<PeerId, Bar>,
+    turned_away_told: BTreeMap<PeerId, DenyReason>,
     noted: diagnosis::Noted,
     /// Peers whose last connection, over this path, was closed as a duplicate of one that is yet to
     /// come, and until when.
@@ -422,11 +422,11 @@ impl Engine {
             }
             Internal::History(read) => self.history_read(read),
             Internal::Met(met) => self.met(met),
-            Internal::Impostor {
+            Internal::WrongPeer {
                 addr,
                 expected,
                 found,
-            } => self.impostor(addr, expected, found),
+            } => self.wrong_peer(addr, expected, found),
             Internal::Called(session, token) => self.called(session, token),
             Internal::TurnedAway(peer, bar) => self.turned_away(peer, bar),
             Internal::DialFailed(peer) => self.dial_failed(peer),

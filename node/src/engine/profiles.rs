@@ -17,9 +17,9 @@ use crate::net::interfaces::Interfaces;
 use crate::store::KnownPeer;
 use hobnob_core::SessionId;
 use hobnob_core::paths;
+use hobnob_core::policy::DenyReason;
 use hobnob_core::replica;
 use hobnob_core::scope::is_link_local;
-use hobnob_core::standing::Bar;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::Nickname;
 use hobnob_protocol::PeerId;
@@ -41,9 +41,9 @@ impl Engine {
             return;
         }
         if let Some(peer) = self.links.get(&id).map(|link| link.peer)
-            && self.is_impostor(peer, &profile.nick)
+            && self.has_taken_name(peer, &profile.nick)
         {
-            return self.part_with(peer, Bar::NameTaken);
+            return self.part_with(peer, DenyReason::NameTaken);
         }
         if self.learn_profile(id, profile)
             && let Some(link) = self.links.get(&id)

@@ -7,7 +7,7 @@ use hobnob_protocol::{ConversationId, RoomKey, RoomName};
 use super::Engine;
 use crate::JoinError;
 use crate::RoomInfo;
-use hobnob_core::durable::ConversationKind;
+use hobnob_core::commit::ConversationKind;
 use hobnob_core::replica;
 use hobnob_core::replica::Token;
 use tokio::sync::oneshot;

@@ -4,7 +4,7 @@
 //! (see [`hobnob_core::transfers`]). What is on them comes after messages: their streams have a
 //! higher priority, and the connection's windows have room for all lanes and for messages besides.
 //! For more than one lane that room is lent by the node, which has so much for all its sessions
-//! ([`LaneRoom`]). Nothing here knows what the bytes are.
+//! ([`WindowBudget`]). Nothing here knows what the bytes are.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,15 +44,15 @@ pub enum StreamEnd {
 
 /// A node's memory for lanes beyond the first of each session, in one direction.
 #[derive(Debug, Clone)]
-pub struct LaneRoom(Arc<Semaphore>);
+pub struct WindowBudget(Arc<Semaphore>);
 
-impl Default for LaneRoom {
+impl Default for WindowBudget {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(LENT_MAX)))
     }
 }
 
-impl LaneRoom {
+impl WindowBudget {
     /// Lends room for as many lanes as can be had, at most `lanes`.
     fn lend(&self, lanes: usize) -> Option<OwnedSemaphorePermit> {
         let lanes = lanes.min(self.0.available_permits() / PART);
@@ -79,7 +79,7 @@ impl ContentOpener {
     }
 
     /// Opens the way for so many lanes, if there is room; says for how many it is open.
-    pub fn widen(&mut self, lanes: usize, room: &LaneRoom) -> usize {
+    pub fn widen(&mut self, lanes: usize, room: &WindowBudget) -> usize {
         if let Some(more) = lanes
             .checked_sub(self.lanes())
             .and_then(|more| room.lend(more))
@@ -265,7 +265,7 @@ impl ContentStream {
 
     /// Makes room for it in the session's send window. Where the node has no more to lend, it
     /// shares what the others have.
-    pub fn make_room(&mut self, room: &LaneRoom) {
+    pub fn make_room(&mut self, room: &WindowBudget) {
         let place = &mut self.place;
         if place.serving.has_lanes() {
             place.lent = room.lend(1);

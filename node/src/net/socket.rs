@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 
 use super::channels::Channels;
-use super::demux::{Beside, Counters, DemuxSocket};
+use super::demux::{Counters, DemuxSocket, SideDatagram};
 
 /// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256
 /// handshakes drops 2,000 datagrams.
@@ -94,7 +94,7 @@ impl BindError {
 /// comes out of the receiver; what nobody takes in time is dropped.
 pub fn bind(
     listen: Option<SocketAddr>,
-) -> Result<(BoundSocket, mpsc::Receiver<Beside>), BindError> {
+) -> Result<(BoundSocket, mpsc::Receiver<SideDatagram>), BindError> {
     let anywhere = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
     let (socket, addr, fell_back) = match listen {
         Some(addr) => (

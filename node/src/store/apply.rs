@@ -8,12 +8,12 @@ use hobnob_protocol::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use hobnob_core::durable::{
+use hobnob_core::commit::{
     Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, OfferRecord,
     Op, Run,
 };
+use hobnob_core::policy::PeerPolicy;
 use hobnob_core::replica::LAMPORT_AHEAD_MAX;
-use hobnob_core::standing::Marks;
 
 use super::KnownPeer;
 use super::chain;
@@ -136,11 +136,11 @@ impl Apply<'_> {
     }
 
     /// Keeps what the user has decided about a peer; nothing, where that is nothing.
-    pub(super) fn put_marks(&mut self, peer: PeerId, marks: &Marks) -> Result<(), Fault> {
-        if *marks == Marks::default() {
+    pub(super) fn put_marks(&mut self, peer: PeerId, marks: &PeerPolicy) -> Result<(), Fault> {
+        if *marks == PeerPolicy::default() {
             return self.run("DELETE FROM marks WHERE peer = ?1", [peer.as_bytes()]);
         }
-        let Marks {
+        let PeerPolicy {
             ignored,
             blocked,
             verified,

@@ -8,7 +8,7 @@ use hobnob_protocol::{
 };
 use rusqlite::Row;
 
-use hobnob_core::durable::{ConversationKind, ConversationRecord};
+use hobnob_core::commit::{ConversationKind, ConversationRecord};
 
 use super::error::Fault;
 

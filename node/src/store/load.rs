@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use hobnob_protocol::{ConversationId, EntryHash, Nickname, PeerId, Seq};
 use rusqlite::{Connection, Row, params};
 
-use hobnob_core::durable::{
+use hobnob_core::commit::{
     Alive, AudienceId, AudienceRecord, ConversationRecord, Lingerer, Loaded, LogRecord, Run,
 };
-use hobnob_core::standing::Marks;
+use hobnob_core::policy::PeerPolicy;
 
 use super::columns::{self, count, number};
 use super::error::Fault;
@@ -67,7 +67,7 @@ pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
 }
 
 /// What the user has decided about peers.
-pub(super) fn marks(conn: &Connection) -> Result<Vec<(PeerId, Marks)>, Fault> {
+pub(super) fn marks(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, Fault> {
     all(
         conn,
         "SELECT peer, ignored, blocked, verified FROM marks",
@@ -77,7 +77,7 @@ pub(super) fn marks(conn: &Connection) -> Result<Vec<(PeerId, Marks)>, Fault> {
             let verified = verified.map_err(|error| Fault::Damaged(error.to_string()))?;
             Ok((
                 columns::peer(row, 0)?,
-                Marks {
+                PeerPolicy {
                     ignored: row.get(1)?,
                     blocked: row.get(2)?,
                     verified,

@@ -37,8 +37,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use hobnob_core::durable::{Commit, CommitId, Loaded, OfferRecord};
-use hobnob_core::standing::Marks;
+use hobnob_core::commit::{Commit, CommitId, Loaded, OfferRecord};
+use hobnob_core::policy::PeerPolicy;
 
 pub use columns::SEQ_MAX;
 pub use error::StoreError;
@@ -77,7 +77,7 @@ pub struct Opened {
     /// What [`Store::remember_peer`] kept, latest first.
     pub peers: Vec<KnownPeer>,
     /// What [`Store::set_marks`] kept.
-    pub marks: Vec<(PeerId, Marks)>,
+    pub marks: Vec<(PeerId, PeerPolicy)>,
 }
 
 /// The open database. Dropping it writes what waits and closes it.
@@ -103,12 +103,12 @@ struct Threads {
 
 /// What the store holds of offers of files, and what has become of them.
 #[derive(Debug, Clone)]
-pub struct OfferDesk {
+pub struct OfferStore {
     /// Not its own: the store's threads end when the store is closed, whoever still has a desk.
     queues: Weak<Queues>,
 }
 
-impl OfferDesk {
+impl OfferStore {
     /// Offers, oldest first.
     pub fn read(&self, which: WhichOffers) -> Pending<Vec<OfferRow>> {
         match self.queues.upgrade() {
@@ -203,9 +203,9 @@ impl Store {
 
     /// Keeps what the user has decided about a peer, in place of what was decided before; answered
     /// once it is on disk.
-    pub fn set_marks(&self, peer: PeerId, marks: Marks) -> Pending<()> {
+    pub fn set_marks(&self, peer: PeerId, marks: PeerPolicy) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
-        self.write(Job::Marks {
+        self.write(Job::PeerPolicy {
             peer,
             marks,
             answer,
@@ -270,8 +270,8 @@ impl Store {
 
     /// A handle for what concerns offers of files alone. One that outlives the store gets no
     /// answers.
-    pub fn offers(&self) -> OfferDesk {
-        OfferDesk {
+    pub fn offers(&self) -> OfferStore {
+        OfferStore {
             queues: Arc::downgrade(self.queues()),
         }
     }
@@ -391,7 +391,7 @@ struct Everything {
     loaded: Loaded,
     settings: BTreeMap<String, String>,
     peers: Vec<KnownPeer>,
-    marks: Vec<(PeerId, Marks)>,
+    marks: Vec<(PeerId, PeerPolicy)>,
     ordinals: Vec<i64>,
 }
 

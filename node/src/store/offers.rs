@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
 use super::history::{self, COLUMNS, HistoryRow, JOINS};
-use hobnob_core::durable::{OfferRecord, OfferState};
+use hobnob_core::commit::{OfferRecord, OfferState};
 
 /// Rows in one answer at most.
 const OFFERS_MAX: usize = 1_000;

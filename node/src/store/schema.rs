@@ -137,7 +137,7 @@ CREATE INDEX entries_arrived ON entries (arrival, received_at_ms);
 ";
 
 /// `offers` has a row for each entry that offers a file, with what became of it: see
-/// [`hobnob_core::durable::OfferRecord`].
+/// [`hobnob_core::commit::OfferRecord`].
 const V5: &str = "
 CREATE TABLE offers (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, place BLOB, why TEXT);
 CREATE INDEX offers_wanted ON offers (id) WHERE state = 1;

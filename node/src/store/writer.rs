@@ -12,8 +12,8 @@ use std::time::Duration;
 use hobnob_protocol::{OfferId, PeerId};
 use rusqlite::{Connection, TransactionBehavior};
 
-use hobnob_core::durable::{Commit, CommitId, OfferRecord, Op};
-use hobnob_core::standing::Marks;
+use hobnob_core::commit::{Commit, CommitId, OfferRecord, Op};
+use hobnob_core::policy::PeerPolicy;
 
 use super::KnownPeer;
 use super::apply::{Apply, Known};
@@ -30,9 +30,9 @@ pub(super) enum Job {
     },
     Peer(KnownPeer),
     Offer(OfferId, OfferRecord, Answer<()>),
-    Marks {
+    PeerPolicy {
         peer: PeerId,
-        marks: Marks,
+        marks: PeerPolicy,
         answer: Answer<()>,
     },
     /// A search, to be passed to the reader when the index has everything that was committed
@@ -166,7 +166,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
                 .and_then(|each| each[index].clone());
             match job {
                 Job::Commit(commit) => (self.on_done)(commit.id, result),
-                Job::Offer(_, _, answer) | Job::Marks { answer, .. } => give(answer, result),
+                Job::Offer(_, _, answer) | Job::PeerPolicy { answer, .. } => give(answer, result),
                 Job::Setting { .. } | Job::Peer(_) | Job::Search(_) => note_failure(result),
                 #[cfg(test)]
                 Job::Pages(_) => note_failure(result),
@@ -332,7 +332,7 @@ fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
         Job::Setting { key, value } => tables.put_setting(key, value),
         Job::Peer(known) => tables.put_peer(known),
         Job::Offer(offer, record, _) => tables.put_offer(offer, record),
-        Job::Marks { peer, marks, .. } => tables.put_marks(*peer, marks),
+        Job::PeerPolicy { peer, marks, .. } => tables.put_marks(*peer, marks),
         Job::Search(_) => Ok(()),
         #[cfg(test)]
         Job::Pages(pages) => Ok(tables.conn.pragma_update(None, "max_page_count", pages)?),

@@ -1,9 +1,9 @@
 //! What users, settings and peers decide about offers.
 
 use super::Done;
-use super::Porter;
 use super::SOURCES_MAX;
 use super::SOURCES_OF_ONE_MAX;
+use super::TransferTask;
 use super::WORDS_MAX;
 use std::path::{Path, PathBuf};
 
@@ -30,8 +30,8 @@ use super::stock::place_of;
 use crate::store::{OfferRow, StoreError, WhichOffers};
 use crate::{AcceptFrom, MessageId};
 use hobnob_core::SessionId;
-use hobnob_core::durable::OfferRecord;
-use hobnob_core::durable::OfferState;
+use hobnob_core::commit::OfferRecord;
+use hobnob_core::commit::OfferState;
 use hobnob_core::transfers::Input;
 use hobnob_core::transfers::{FULL_AGAIN_AFTER, WANTED_MAX};
 use hobnob_protocol::Offer;
@@ -82,7 +82,7 @@ pub(super) enum Decision {
     TakenUp(Vec<OfferRow>),
 }
 
-impl Porter {
+impl TransferTask {
     pub(super) fn command(&mut self, command: FileCommand) {
         match command {
             FileCommand::Prepare(path, reply) => self.prepare(path, reply),

@@ -1,16 +1,16 @@
 //! The end of a transfer: on disk, under its own name, and told.
 
 use super::Done;
-use super::Porter;
+use super::TransferTask;
 use super::line::OfTransfers;
 use super::partial::Partial;
 use super::partial::WriteError;
 use super::pictures::Pictures;
 use super::stock::Stock;
 use super::stock::bytes_of;
-use crate::store::OfferDesk;
-use hobnob_core::durable::OfferRecord;
-use hobnob_core::durable::OfferState;
+use crate::store::OfferStore;
+use hobnob_core::commit::OfferRecord;
+use hobnob_core::commit::OfferState;
 use hobnob_core::transfers::FULL_AGAIN_AFTER;
 use hobnob_protocol::Offer;
 use hobnob_protocol::OfferId;
@@ -28,7 +28,7 @@ pub(super) struct Landed {
     pub(super) outcome: Result<PathBuf, String>,
 }
 
-impl Porter {
+impl TransferTask {
     /// All pieces are here: finishes it.
     pub(super) fn land(&mut self, id: OfferId) {
         let Some(wanted) = self.wanted.remove(&id) else {
@@ -81,7 +81,7 @@ impl Porter {
 /// crash between the two does not bring it here twice.
 async fn land(
     partial: &Arc<Partial>,
-    desk: &OfferDesk,
+    desk: &OfferStore,
     stock: &Stock,
     pictures: &Pictures,
 ) -> Result<PathBuf, WriteError> {
@@ -108,7 +108,7 @@ async fn land(
     }
 }
 
-async fn note(desk: &OfferDesk, id: OfferId, record: OfferRecord) -> Result<(), WriteError> {
+async fn note(desk: &OfferStore, id: OfferId, record: OfferRecord) -> Result<(), WriteError> {
     match desk.set(id, record).await {
         Ok(Err(error)) => Err(WriteError::Io(io::Error::other(error))),
         Ok(Ok(())) | Err(_) => Ok(()),

@@ -45,10 +45,10 @@ use self::serve::{Served, Server};
 use self::stock::Stock;
 use super::clock::Clock;
 use super::{FileState, FilesConfig};
-use crate::net::content::{ContentOpener, ContentStream, LaneRoom};
-use crate::store::OfferDesk;
+use crate::net::content::{ContentOpener, ContentStream, WindowBudget};
+use crate::store::OfferStore;
 use hobnob_core::SessionId;
-use hobnob_core::durable::{OfferRecord, OfferState};
+use hobnob_core::commit::{OfferRecord, OfferState};
 use hobnob_core::transfers::{Failure, Held, Input, Output, Transfers};
 
 /// How often those who watch are told how far transfers are.
@@ -103,7 +103,7 @@ pub(super) struct Parts {
     pub(super) me: PeerId,
     pub(super) home: PathBuf,
     pub(super) config: FilesConfig,
-    pub(super) desk: OfferDesk,
+    pub(super) desk: OfferStore,
     pub(super) engine: EngineLine,
     pub(super) pictures: Pictures,
     pub(super) tasks: TaskTracker,
@@ -111,12 +111,12 @@ pub(super) struct Parts {
 }
 
 /// The task. See the module's doc.
-pub(super) struct Porter {
+pub(super) struct TransferTask {
     clock: Clock,
     me: PeerId,
     config: FilesConfig,
     stock: Stock,
-    desk: OfferDesk,
+    desk: OfferStore,
     engine: EngineLine,
     pictures: Pictures,
     tasks: TaskTracker,
@@ -127,8 +127,8 @@ pub(super) struct Porter {
     /// How often fetching began on any session.
     runs: u64,
     /// Memory for what comes, and for what is sent.
-    room_to_fetch: LaneRoom,
-    room_to_serve: LaneRoom,
+    room_to_fetch: WindowBudget,
+    room_to_serve: WindowBudget,
     wanted: BTreeMap<OfferId, Wanted>,
     /// Accepted, and not opened or not landed yet.
     busy: BTreeSet<OfferId>,
@@ -150,7 +150,7 @@ struct Ears {
     served: mpsc::Receiver<Served>,
 }
 
-impl Porter {
+impl TransferTask {
     /// Starts the task; it ends when `stopping` says so.
     pub(super) fn start(
         parts: Parts,
@@ -173,8 +173,8 @@ impl Porter {
             sessions: BTreeMap::new(),
             fetchers: BTreeMap::new(),
             runs: 0,
-            room_to_fetch: LaneRoom::default(),
-            room_to_serve: LaneRoom::default(),
+            room_to_fetch: WindowBudget::default(),
+            room_to_serve: WindowBudget::default(),
             wanted: BTreeMap::new(),
             busy: BTreeSet::new(),
             sending: BTreeMap::new(),

@@ -2,14 +2,14 @@
 //! second.
 
 use super::super::FileState;
-use super::Porter;
+use super::TransferTask;
 use super::Wanted;
 use super::line::FileNews;
 use super::line::OfTransfers;
 use super::stock::place_of;
 use crate::store::OfferRow;
 use hobnob_core::SessionId;
-use hobnob_core::durable::OfferState;
+use hobnob_core::commit::OfferState;
 use hobnob_core::transfers::Progress;
 use hobnob_protocol::Offer;
 use hobnob_protocol::OfferId;
@@ -83,7 +83,7 @@ pub(super) struct Sending {
     what: Option<(Offer, u64)>,
 }
 
-impl Porter {
+impl TransferTask {
     /// Whether there is anything to be told of again and again.
     pub(super) fn has_news(&self) -> bool {
         !self.wanted.is_empty() || !self.sending.is_empty()

@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::line::EngineLine;
 use super::stock::{Stock, StockError, Stocked};
 use crate::net::content::{ContentStream, StreamEnd};
-use crate::store::{OfferDesk, WhichOffers};
+use crate::store::{OfferStore, WhichOffers};
 use hobnob_core::SessionId;
-use hobnob_core::durable::OfferState;
+use hobnob_core::commit::OfferState;
 
 /// Pieces that are read together: what is held in memory for a peer is this, twice.
 const PIECES_PER_READ: u64 = 8;
@@ -32,7 +32,7 @@ pub(super) enum Served {
 pub(super) struct Server {
     pub(super) session: SessionId,
     pub(super) engine: EngineLine,
-    pub(super) offers: OfferDesk,
+    pub(super) offers: OfferStore,
     pub(super) stock: Stock,
     pub(super) reports: mpsc::Sender<Served>,
 }

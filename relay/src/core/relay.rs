@@ -215,7 +215,7 @@ impl Relay {
             ToRelay::Rooms(rooms) => self.change_rooms(now, peer, distinct(rooms)),
             ToRelay::Open(other) => self.open(now, peer, other),
             ToRelay::Close(channel) => self.close(peer, channel),
-            ToRelay::CallMe(token) => self.call(now, connection, peer, token),
+            ToRelay::DialBack(token) => self.call(now, connection, peer, token),
             ToRelay::Unknown(_) => {}
         }
     }

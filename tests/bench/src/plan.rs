@@ -18,7 +18,7 @@ pub(crate) struct Options {
 pub(crate) struct Plan {
     options: Options,
     target: PathBuf,
-    /// Beside the build, so on a real disk: in memory a commit would cost nothing.
+    /// SideDatagram the build, so on a real disk: in memory a commit would cost nothing.
     dir: TempDir,
     lab: Option<Lab>,
 }

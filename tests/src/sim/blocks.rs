@@ -2,7 +2,7 @@
 //! or passed on by the other.
 
 use hobnob::protocol::PeerId;
-use hobnob_core::durable::{Commit, Op};
+use hobnob_core::commit::{Commit, Op};
 use hobnob_core::replica::Input;
 
 use super::world::{Event, World};

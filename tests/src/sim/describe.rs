@@ -62,8 +62,8 @@ pub(super) fn output(output: &Output) -> String {
     }
 }
 
-fn op(op: &hobnob_core::durable::Op) -> String {
-    use hobnob_core::durable::Op;
+fn op(op: &hobnob_core::commit::Op) -> String {
+    use hobnob_core::commit::Op;
     match op {
         Op::Append {
             batch,

@@ -10,7 +10,7 @@ use hobnob::protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob::protocol::{
     Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature,
 };
-use hobnob_core::durable::{
+use hobnob_core::commit::{
     Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op,
     Run,
 };

@@ -14,7 +14,7 @@ use hobnob::protocol::{
     Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges,
     SecretKey,
 };
-use hobnob_core::durable::Loaded;
+use hobnob_core::commit::Loaded;
 use hobnob_core::replica::{Input, Output, Replica, Token};
 use hobnob_core::{Now, Rng, SessionId};
 

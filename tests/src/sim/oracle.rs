@@ -7,7 +7,7 @@ mod presence;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob::protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, RoomKey, Seq};
-use hobnob_core::durable::{Commit, Op};
+use hobnob_core::commit::{Commit, Op};
 use hobnob_core::replica::{Output, Refusal, Token};
 
 pub(super) use self::presence::Left;
@@ -379,7 +379,7 @@ impl World {
             Refusal::NotAnAuthor
             | Refusal::Batch(_)
             | Refusal::Conflict
-            | Refusal::Impostor
+            | Refusal::IdentityReused
             | Refusal::Lamport
             | Refusal::Misplaced => {
                 if self.oracle.hostile.is_empty() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob::protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
-use hobnob_core::durable::Commit;
+use hobnob_core::commit::Commit;
 use hobnob_core::replica::{Input, Output, Replica};
 use hobnob_core::{Now, Rng, SessionId};
 

@@ -125,7 +125,7 @@ fn gets_nothing(proofs: impl AsyncFnOnce(&Town, &Mallory, &Line) -> Vec<[u8; 32]
             | Frame::Pong(_)
             | Frame::Profile(_)
             | Frame::Candidates(_)
-            | Frame::CallMe(_)
+            | Frame::DialBack(_)
             | Frame::Called(_)
             | Frame::Batch(_)
             | Frame::Unknown(_) => false,

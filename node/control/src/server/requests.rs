@@ -14,7 +14,9 @@ use crate::wire::{
     HistoryFilter, Kicked, MessageLine, MessageList, Outcome, Patience, PeerLine, PeerList, Pong,
     Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Verification, to_line,
 };
-use hobnob::{DeliveryState, HistoryQuery, KICKED_FOR, MarkError, Node, PeerInfo, SendError, Sent};
+use hobnob::{
+    DeliveryState, HistoryQuery, KICKED_FOR, Node, PeerInfo, PolicyError, SendError, Sent,
+};
 
 /// The line that answers `request`. `over` ends all waiting: the answer then says what has been
 /// reached.
@@ -230,7 +232,7 @@ async fn history(node: &Node, filter: HistoryFilter) -> Result<MessageList, Fail
 async fn marked(
     node: &Node,
     target: Text<Target>,
-    mark: impl AsyncFnOnce(&Node, PeerId) -> Result<PeerInfo, MarkError>,
+    mark: impl AsyncFnOnce(&Node, PeerId) -> Result<PeerInfo, PolicyError>,
 ) -> Result<PeerLine, Failure> {
     let peer = meant(node, target).await?;
     Ok(mark(node, peer).await?.into())

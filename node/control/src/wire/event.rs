@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::file::{FileLine, OfferFields};
 use super::values::{Base64, Text, Time};
 use hobnob::{
-    ConversationRef, DeliveryState, Event, Marks, Message, MessageId, Notice, PathKind, PeerInfo,
-    PeerState, RelayInfo, RoomInfo, Sent, Status,
+    ConversationRef, DeliveryState, Event, Message, MessageId, Notice, PathKind, PeerInfo,
+    PeerPolicy, PeerState, RelayInfo, RoomInfo, Sent, Status,
 };
 
 /// The version in every line. It changes when a field is renamed or its meaning changes; fields may
@@ -150,7 +150,7 @@ pub struct PeerLine {
     pub marks: MarksFields,
 }
 
-/// What the user has decided about a peer, as fields of its line: those that are so. See [`Marks`].
+/// What the user has decided about a peer, as fields of its line: those that are so. See [`PeerPolicy`].
 ///
 /// ```
 /// use hobnob_control::wire::MarksFields;
@@ -421,8 +421,8 @@ impl From<PeerInfo> for PeerLine {
     }
 }
 
-impl From<Marks> for MarksFields {
-    fn from(marks: Marks) -> Self {
+impl From<PeerPolicy> for MarksFields {
+    fn from(marks: PeerPolicy) -> Self {
         MarksFields {
             ignored: marks.ignored,
             blocked: marks.blocked,

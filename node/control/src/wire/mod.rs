@@ -17,8 +17,8 @@ use hobnob_protocol::{Nickname, PeerId, RoomName, Target, text};
 use serde::{Deserialize, Serialize};
 
 use hobnob::{
-    Cause, ConversationRef, DeliveryState, FileError, HistoryQuery, JoinError, MarkError,
-    MessageId, NodeError, OfferError, SendError,
+    Cause, ConversationRef, DeliveryState, FileError, HistoryQuery, JoinError, MessageId,
+    NodeError, OfferError, PolicyError, SendError,
 };
 
 pub use diagnosis::{CheckLine, Diagnosis};
@@ -535,11 +535,13 @@ impl From<SendError> for Failure {
     }
 }
 
-impl From<MarkError> for Failure {
-    fn from(error: MarkError) -> Self {
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
         match error {
-            MarkError::Myself => Failure::usage(error),
-            MarkError::TooMany | MarkError::Store(_) | MarkError::Stopped => Failure::fault(error),
+            PolicyError::Myself => Failure::usage(error),
+            PolicyError::TooMany | PolicyError::Store(_) | PolicyError::Stopped => {
+                Failure::fault(error)
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use hobnob_protocol::{Body, ContentHash, LogId, Offer};
 
 use super::*;
 use hobnob::{
-    Event, FileInfo, FileState, Marks, Message, Notice, PathKind, PeerInfo, PeerState, Picture,
-    Sent,
+    Event, FileInfo, FileState, Message, Notice, PathKind, PeerInfo, PeerPolicy, PeerState,
+    Picture, Sent,
 };
 
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
@@ -330,7 +330,7 @@ fn peer_lines() {
         addr: "10.0.0.2:4626".parse().ok(),
         rtt_ms: Some(1.234_567_8),
         lost: false,
-        marks: Marks {
+        marks: PeerPolicy {
             ignored: true,
             blocked: true,
             verified: Nickname::new("bob").ok(),
@@ -349,7 +349,7 @@ fn peer_lines() {
         addr: None,
         rtt_ms: None,
         lost: true,
-        marks: Marks::default(),
+        marks: PeerPolicy::default(),
     };
     check_event(
         Event::Peer(gone),

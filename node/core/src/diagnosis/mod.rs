@@ -271,9 +271,9 @@ pub struct PeerEvidence {
     /// Whether its texts are not shown.
     pub ignored: bool,
     /// Why this node has no session with it.
-    pub bar: Option<super::standing::Bar>,
+    pub bar: Option<super::policy::DenyReason>,
     /// Why it has none with us, by its own word.
-    pub turned_away: Option<super::standing::Bar>,
+    pub turned_away: Option<super::policy::DenyReason>,
     /// The session: its path in words, and by how much the peer's clock is ahead.
     pub session: Option<(String, i64)>,
     /// The latest dials that came to nothing, each with its address.

@@ -7,7 +7,7 @@ use super::PeerEvidence;
 use super::Unmet;
 use super::Verdict;
 use super::span;
-use crate::standing::Bar;
+use crate::policy::DenyReason;
 
 /// Why the peer can't be talked with, or that it can.
 pub fn judge_peer(evidence: &PeerEvidence) -> Vec<Check> {
@@ -70,19 +70,19 @@ pub fn judge_address(at: &str, unmet: &Unmet, answer: Answer) -> Check {
 fn decided(evidence: &PeerEvidence) -> Option<Check> {
     let name = &evidence.name;
     match evidence.bar {
-        Some(Bar::Blocked) => Some(Check::problem(
+        Some(DenyReason::Blocked) => Some(Check::problem(
             "decision",
             "you-blocked",
             format!("you have blocked {name}"),
             "`hobnob unblock NAME`, or /unban NAME in the chat, undoes it",
         )),
-        Some(Bar::Kicked) => Some(Check::problem(
+        Some(DenyReason::Kicked) => Some(Check::problem(
             "decision",
             "you-kicked",
             format!("you have kicked {name} within the last minutes"),
             "wait, or let them in at once with `hobnob unblock NAME` (/unban NAME in the chat)",
         )),
-        Some(Bar::NameTaken) => Some(Check::problem(
+        Some(DenyReason::NameTaken) => Some(Check::problem(
             "decision",
             "name-taken",
             format!("{name} has the name of somebody whom you have verified with another key"),
@@ -100,17 +100,17 @@ fn decided(evidence: &PeerEvidence) -> Option<Check> {
 fn turned_away(evidence: &PeerEvidence) -> Option<Check> {
     let name = &evidence.name;
     let (code, text, fix) = match evidence.turned_away? {
-        Bar::Blocked => (
+        DenyReason::Blocked => (
             "blocked-you",
             format!("{name} has blocked this node"),
             "only they can undo it; what you write waits here",
         ),
-        Bar::Kicked => (
+        DenyReason::Kicked => (
             "kicked-you",
             format!("{name} has shown this node out for a while"),
             "wait some minutes; what you write waits here",
         ),
-        Bar::NameTaken => (
+        DenyReason::NameTaken => (
             "your-name-taken",
             format!(
                 "{name} knows this node's nickname as that of somebody else, whom they have verified"
@@ -269,42 +269,42 @@ mod tests {
             (
                 "you-blocked",
                 PeerEvidence {
-                    bar: Some(Bar::Blocked),
+                    bar: Some(DenyReason::Blocked),
                     ..away()
                 },
             ),
             (
                 "you-kicked",
                 PeerEvidence {
-                    bar: Some(Bar::Kicked),
+                    bar: Some(DenyReason::Kicked),
                     ..away()
                 },
             ),
             (
                 "name-taken",
                 PeerEvidence {
-                    bar: Some(Bar::NameTaken),
+                    bar: Some(DenyReason::NameTaken),
                     ..away()
                 },
             ),
             (
                 "blocked-you",
                 PeerEvidence {
-                    turned_away: Some(Bar::Blocked),
+                    turned_away: Some(DenyReason::Blocked),
                     ..away()
                 },
             ),
             (
                 "kicked-you",
                 PeerEvidence {
-                    turned_away: Some(Bar::Kicked),
+                    turned_away: Some(DenyReason::Kicked),
                     ..away()
                 },
             ),
             (
                 "your-name-taken",
                 PeerEvidence {
-                    turned_away: Some(Bar::NameTaken),
+                    turned_away: Some(DenyReason::NameTaken),
                     ..away()
                 },
             ),

@@ -11,7 +11,7 @@ use hobnob_protocol::{
 use super::faults::Fault;
 use super::log::Log;
 use super::{Conversation, LAMPORT_MAX, LogKey, Output, Replica, Step, Token};
-use crate::durable::{AudienceId, ConversationKind, ConversationRecord, Op};
+use crate::commit::{AudienceId, ConversationKind, ConversationRecord, Op};
 
 /// Batches of own entries in one commit at most. What more there is to say waits for the next.
 const APPEND_BATCHES_MAX: usize = 8;
@@ -188,7 +188,7 @@ impl Replica {
         self.write_waiting(id);
     }
 
-    /// Marks entries as on disk, and keeps rooms within their limit.
+    /// PeerPolicy entries as on disk, and keeps rooms within their limit.
     pub(super) fn now_durable(
         &mut self,
         name: LogName,

@@ -9,7 +9,7 @@ use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
 use super::faults::Fault;
 use super::{ALIVE_AGAIN_AFTER, ALIVE_EVERY, Conversation, Output, Replica, Timer, Token};
 use crate::SessionId;
-use crate::durable::{Alive, AudienceId, Commit, CommitId, ConversationRecord, Op};
+use crate::commit::{Alive, AudienceId, Commit, CommitId, ConversationRecord, Op};
 
 /// What is to be done once a commit is on disk.
 #[derive(Debug)]

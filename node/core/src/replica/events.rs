@@ -11,7 +11,7 @@ use hobnob_protocol::{
 
 use super::Refusal;
 use crate::SessionId;
-use crate::durable::{Commit, CommitId};
+use crate::commit::{Commit, CommitId};
 
 /// Names an append until it is durable: chosen by whoever asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

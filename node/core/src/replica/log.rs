@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use hobnob_protocol::{CheckedBatch, EntryHash, LogName, Ranges, Seq};
 
-use crate::durable::{AudienceId, LogRecord, Run};
+use crate::commit::{AudienceId, LogRecord, Run};
 
 /// A log that this replica holds entries of.
 #[derive(Debug)]

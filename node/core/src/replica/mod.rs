@@ -2,7 +2,7 @@
 //! be said about it.
 //!
 //! It owns the heads, the cursors and the receipts of every conversation. It leaves to others:
-//! bytes on disk (it asks for a [`Commit`](super::durable::Commit) and waits for the answer), bytes
+//! bytes on disk (it asks for a [`Commit`](super::commit::Commit) and waits for the answer), bytes
 //! on a wire (it names a session and a frame), who a session's peer is, and what anything looks
 //! like.
 //!
@@ -48,7 +48,7 @@ pub use self::serve::BATCHES_OUTSTANDING_MAX;
 use self::serve::Recent;
 pub use self::sync::LOGS_TOLD_MAX;
 use self::sync::{Session, Shared};
-use super::durable::{CommitId, ConversationKind, ConversationRecord, Loaded, Op};
+use super::commit::{CommitId, ConversationKind, ConversationRecord, Loaded, Op};
 use super::{Now, Rng, SessionId};
 
 /// Entries of one author that a room keeps; beyond, the oldest are let go.

@@ -18,7 +18,7 @@ impl Replica {
         name: LogName,
         first: Seq,
         last: Seq,
-        audience: crate::durable::AudienceId,
+        audience: crate::commit::AudienceId,
         from: Option<SessionId>,
     ) {
         let key = LogKey {

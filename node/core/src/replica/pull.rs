@@ -10,7 +10,7 @@ use super::receive::Refusal;
 use super::sync::ranges_of;
 use super::{ANTI_ENTROPY_EVERY, Conversation, LogKey, Patience, Replica, Timer, shared_mut};
 use crate::SessionId;
-use crate::durable::ConversationKind;
+use crate::commit::ConversationKind;
 
 /// How long a session that was asked for entries may send nothing of them before another one is
 /// asked.
@@ -93,7 +93,7 @@ impl Replica {
         // Only the author can have caused it; anybody else passed on in good faith what it was
         // given.
         if name.author == self.me && name.log == LogId::of_run(self.run, &name.conversation) {
-            return Err(Refusal::Impostor);
+            return Err(Refusal::IdentityReused);
         }
         if let Some(shared) = shared_mut(&mut self.sessions, id, name.conversation)
             && let Some(todo) = shared.todo.get_mut(&name.author)

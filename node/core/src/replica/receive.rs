@@ -12,7 +12,7 @@ use super::faults::Fault;
 use super::log::Log;
 use super::{LogKey, Output, Replica, Step, Timer, shared_mut};
 use crate::SessionId;
-use crate::durable::{AudienceId, Op};
+use crate::commit::{AudienceId, Op};
 
 /// A Lamport number that is further ahead of all others moves our own clock by this much only. It
 /// is taken all the same: others may have been led on by it, and to refuse what they say would
@@ -47,7 +47,7 @@ pub enum Refusal {
     Conflict,
     /// Entries in our own name, in the log of this very run, that this node has not written.
     #[error("entries in our name that we have not written: this identity is in use elsewhere")]
-    Impostor,
+    IdentityReused,
     /// The entries before it are missing.
     #[error("entries before these are missing")]
     Gap,
@@ -210,7 +210,7 @@ impl Replica {
     ) -> Option<Refusal> {
         let conversation = self.conversations.get(&name.conversation)?;
         if name.author == self.me && name.log == LogId::of_run(self.run, &name.conversation) {
-            return Some(Refusal::Impostor);
+            return Some(Refusal::IdentityReused);
         }
         let log = conversation.logs.get(&LogKey {
             author: name.author,

@@ -13,7 +13,7 @@ use hobnob_protocol::{ConversationId, LogName, PeerId, Ranges};
 use super::log::Log;
 use super::{Conversation, LAMPORT_AHEAD_MAX, LogKey};
 use crate::Now;
-use crate::durable::{AudienceId, AudienceRecord, ConversationKind, Lingerer, Op};
+use crate::commit::{AudienceId, AudienceRecord, ConversationKind, Lingerer, Op};
 
 /// How long a peer that dropped out without a goodbye still counts as being in an open room.
 pub const LINGER_MS: u64 = 60 * 60 * 1000;

@@ -15,7 +15,7 @@ use super::receive::{Budget, Refusal};
 use super::serve::{Todo, Turn};
 use super::{LogKey, Output, Replica, Timer};
 use crate::SessionId;
-use crate::durable::Op;
+use crate::commit::Op;
 
 /// Logs, and ranges of them, that one session may tell of, over all conversations. Of further ones
 /// nothing is remembered until the next session, and of a log in many pieces only the newest piece.
@@ -278,7 +278,7 @@ impl Replica {
             | Frame::Pong(_)
             | Frame::Profile(_)
             | Frame::Candidates(_)
-            | Frame::CallMe(_)
+            | Frame::DialBack(_)
             | Frame::Called(_)
             | Frame::Batch(_)
             | Frame::Offer(..) => Err(Refusal::Misplaced),

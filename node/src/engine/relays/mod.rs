@@ -14,7 +14,7 @@ use crate::RELAYS_MAX;
 use crate::RelayInfo;
 use crate::clock::random;
 use crate::net::channels::RelayId;
-use crate::net::demux::Beside;
+use crate::net::demux::SideDatagram;
 use crate::net::relay::{Link as RelayLink, LinkCommand, LinkConfig, LinkDown, LinkEvent};
 use hobnob_core::diagnosis::{self, RelayState};
 use hobnob_core::paths;
@@ -56,7 +56,7 @@ pub(super) struct Relays {
     token: Vec<u8>,
     events: mpsc::Sender<(RelayId, LinkEvent)>,
     pub(super) queue: mpsc::Receiver<(RelayId, LinkEvent)>,
-    pub(super) beside: mpsc::Receiver<Beside>,
+    pub(super) beside: mpsc::Receiver<SideDatagram>,
 }
 
 struct Relay {
@@ -92,7 +92,7 @@ impl Relays {
     pub(super) fn new(
         known: BTreeMap<String, PeerId>,
         token: Vec<u8>,
-        beside: mpsc::Receiver<Beside>,
+        beside: mpsc::Receiver<SideDatagram>,
     ) -> Self {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
         Self {
@@ -496,7 +496,7 @@ impl Engine {
     }
 
     /// Who answered through a relay was not who was asked for.
-    pub(super) fn impostor(&mut self, addr: SocketAddr, expected: PeerId, found: PeerId) {
+    pub(super) fn wrong_peer(&mut self, addr: SocketAddr, expected: PeerId, found: PeerId) {
         let Some((relay, _)) = self.bound.channels.peer_at(addr) else {
             return;
         };

@@ -56,7 +56,7 @@ pub struct DemuxSocket {
 
 /// Something beside QUIC that came, for the node to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beside {
+pub struct SideDatagram {
     /// Where it came from.
     pub from: SocketAddr,
     /// What it is.
@@ -83,7 +83,7 @@ impl DemuxSocket {
         socket: UdpSocket,
         counters: Arc<Counters>,
         channels: Channels,
-        beside: mpsc::Sender<Beside>,
+        beside: mpsc::Sender<SideDatagram>,
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;

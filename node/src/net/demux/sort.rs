@@ -10,7 +10,7 @@ use quinn::udp::RecvMeta;
 use tokio::sync::mpsc;
 
 use super::counters::{Counters, count};
-use super::{Beside, Channels, Received, Way, What, is_synthetic};
+use super::{Channels, Received, SideDatagram, Way, What, is_synthetic};
 use crate::net::stun;
 
 /// Longest datagram that is taken; peers are told. quinn hands ten to the kernel at once, which
@@ -22,7 +22,7 @@ pub(in crate::net) const DATAGRAM_MAX: u16 = 6_500;
 pub(super) struct Sorter {
     pub(super) counters: Arc<Counters>,
     pub(super) channels: Channels,
-    pub(super) beside: mpsc::Sender<Beside>,
+    pub(super) beside: mpsc::Sender<SideDatagram>,
 }
 
 /// Whose a datagram is, if it is for quinn: of a relayed peer, or of whoever sent it.
@@ -138,7 +138,7 @@ impl Sorter {
 
     /// Whether this is something, and somebody has room for it.
     fn hand_on(&self, from: SocketAddr, what: Option<What>) -> bool {
-        what.is_some_and(|what| self.beside.try_send(Beside { from, what }).is_ok())
+        what.is_some_and(|what| self.beside.try_send(SideDatagram { from, what }).is_ok())
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
     use hobnob_protocol::PeerId;
 
     /// A sorter that knows two peers by one relay, and their addresses.
-    fn sorter() -> (Sorter, [SocketAddr; 2], mpsc::Receiver<Beside>) {
+    fn sorter() -> (Sorter, [SocketAddr; 2], mpsc::Receiver<SideDatagram>) {
         let (beside, came) = mpsc::channel(2);
         let counters = Arc::<Counters>::default();
         let channels = Channels::new(true, counters.clone());
@@ -344,7 +344,7 @@ mod tests {
         assert_eq!((meta.len, sorter.counters.snapshot().knock), (0, 1));
         assert_eq!(
             came.try_recv(),
-            Ok(Beside {
+            Ok(SideDatagram {
                 from: relay(),
                 what: What::Knock(knock)
             })
@@ -381,7 +381,7 @@ mod tests {
         };
         assert_eq!(
             came.try_recv(),
-            Ok(Beside {
+            Ok(SideDatagram {
                 from: relay(),
                 what: What::Seen(seen)
             })

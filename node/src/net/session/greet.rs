@@ -110,7 +110,7 @@ async fn exchange(
         | Frame::Pong(_)
         | Frame::Profile(_)
         | Frame::Candidates(_)
-        | Frame::CallMe(_)
+        | Frame::DialBack(_)
         | Frame::Called(_)
         | Frame::Digest(..)
         | Frame::Heads { .. }

@@ -260,7 +260,7 @@ impl Running {
                 frame @ (Frame::Pong(_)
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
-                | Frame::CallMe(_)
+                | Frame::DialBack(_)
                 | Frame::Called(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }
@@ -292,7 +292,7 @@ impl Running {
                 | Frame::Pong(_)
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
-                | Frame::CallMe(_)
+                | Frame::DialBack(_)
                 | Frame::Called(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }

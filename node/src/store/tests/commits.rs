@@ -2,7 +2,7 @@
 
 use hobnob_protocol::Ranges;
 
-use hobnob_core::durable::{Alive, AudienceRecord, Lingerer, Run};
+use hobnob_core::commit::{Alive, AudienceRecord, Lingerer, Run};
 
 use super::super::{KnownPeer, PEERS_MAX};
 use super::*;

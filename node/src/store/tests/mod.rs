@@ -18,7 +18,7 @@ use hobnob_protocol::{
 };
 use tempfile::TempDir;
 
-use hobnob_core::durable::{
+use hobnob_core::commit::{
     AudienceId, Commit, CommitId, ConversationKind, ConversationRecord, Loaded, Op,
 };
 

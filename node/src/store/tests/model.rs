@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hobnob_protocol::Ranges;
 use proptest::prelude::*;
 
-use hobnob_core::durable::{Alive, AudienceRecord, Lingerer};
+use hobnob_core::commit::{Alive, AudienceRecord, Lingerer};
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use hobnob_core::durable::{OfferState, Run};
+use hobnob_core::commit::{OfferState, Run};
 
 use super::super::schema::{MIGRATIONS, migrate};
 use super::super::{HistoryRequest, HistoryRow, WhichOffers};

@@ -313,7 +313,7 @@ fn who_asks_to_be_called_too_often_or_has_just_come_there_is_told_that_nobody_ca
     });
     let ann = town.register(peer(1), &[]);
     let asks = |town: &mut Town| {
-        town.says(ann, ToRelay::CallMe([1; 16]));
+        town.says(ann, ToRelay::DialBack([1; 16]));
         town.node_mut(ann).called.pop().expect("an answer")
     };
     let moves = |town: &mut Town, to: &str| {
@@ -340,7 +340,7 @@ fn who_asks_to_be_called_too_often_or_has_just_come_there_is_told_that_nobody_ca
     moves(&mut town, "11.0.7.1:10");
     let again = town.register(peer(1), &[]);
     town.wait_secs(10);
-    town.says(again, ToRelay::CallMe([1; 16]));
+    town.says(again, ToRelay::DialBack([1; 16]));
     assert_eq!(town.node(again).called, [Some(5)]);
 }
 

@@ -52,7 +52,7 @@ impl World {
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
                 | Frame::Offer(..)
-                | Frame::CallMe(_)
+                | Frame::DialBack(_)
                 | Frame::Called(_)
                 | Frame::Unknown(_),
             ) => Some("a frame that is not a replica's".to_owned()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob::protocol::PeerId;
-use hobnob_core::durable::{Commit, CommitId, Op};
+use hobnob_core::commit::{Commit, CommitId, Op};
 
 use super::super::disk::Durable;
 use super::super::world::{MILLI, SECOND, World};

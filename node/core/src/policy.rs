@@ -24,17 +24,17 @@ pub const KICKED_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Peers with the name of a verified one that are remembered and told of; further ones are refused
 /// in silence whenever they come.
-pub const IMPOSTORS_MAX: usize = 1_000;
+pub const NAMES_TAKEN_MAX: usize = 1_000;
 
 /// What a user has decided about a peer for good.
 ///
 /// ```
-/// let marks = hobnob::Marks { verified: Some("bob".parse()?), ..Default::default() };
+/// let marks = hobnob::PeerPolicy { verified: Some("bob".parse()?), ..Default::default() };
 /// assert!(!marks.blocked && marks.verified.is_some_and(|name| name.as_str() == "bob"));
 /// # Ok::<(), hobnob::NicknameError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Marks {
+pub struct PeerPolicy {
     /// Its texts are not shown here.
     pub ignored: bool,
     /// There is no session with it, and its entries are neither shown nor passed on.
@@ -45,7 +45,7 @@ pub struct Marks {
 
 /// Why there is to be no session with a peer now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bar {
+pub enum DenyReason {
     /// It is blocked.
     Blocked,
     /// It was kicked a while ago.
@@ -54,16 +54,16 @@ pub enum Bar {
     NameTaken,
 }
 
-impl Bar {
+impl DenyReason {
     /// The code of [`close`] that says so to the peer, and the words that go with it.
     pub fn code(self) -> (u32, &'static str) {
         match self {
-            Bar::Blocked => (close::BLOCKED, "this node has blocked you"),
-            Bar::Kicked => (
+            DenyReason::Blocked => (close::BLOCKED, "this node has blocked you"),
+            DenyReason::Kicked => (
                 close::KICKED,
                 "this node takes no session with you for a while",
             ),
-            Bar::NameTaken => (
+            DenyReason::NameTaken => (
                 close::NAME_TAKEN,
                 "this node knows your name as that of somebody with another key",
             ),
@@ -71,27 +71,31 @@ impl Bar {
     }
 
     /// What a peer means that closes a connection with this code.
-    pub fn of_code(code: u64) -> Option<Bar> {
-        [Bar::Blocked, Bar::Kicked, Bar::NameTaken]
-            .into_iter()
-            .find(|bar| u64::from(bar.code().0) == code)
+    pub fn of_code(code: u64) -> Option<DenyReason> {
+        [
+            DenyReason::Blocked,
+            DenyReason::Kicked,
+            DenyReason::NameTaken,
+        ]
+        .into_iter()
+        .find(|bar| u64::from(bar.code().0) == code)
     }
 }
 
 /// The decisions about all peers.
 #[derive(Debug, Default)]
-pub struct Standings {
-    marks: BTreeMap<PeerId, Marks>,
+pub struct Policies {
+    marks: BTreeMap<PeerId, PeerPolicy>,
     /// Peers that called themselves like one who is verified: the user has been told, and they are
     /// not dialed.
-    impostors: BTreeSet<PeerId>,
+    names_taken: BTreeSet<PeerId>,
     /// Until when each peer that was kicked stays out.
     kicked: BTreeMap<PeerId, Duration>,
 }
 
-impl Standings {
+impl Policies {
     /// Takes up what the store holds.
-    pub fn new(kept: Vec<(PeerId, Marks)>) -> Self {
+    pub fn new(kept: Vec<(PeerId, PeerPolicy)>) -> Self {
         Self {
             marks: kept.into_iter().collect(),
             ..Self::default()
@@ -99,7 +103,7 @@ impl Standings {
     }
 
     /// What has been decided about a peer.
-    pub fn marks(&self, peer: PeerId) -> Marks {
+    pub fn marks(&self, peer: PeerId) -> PeerPolicy {
         self.marks.get(&peer).cloned().unwrap_or_default()
     }
 
@@ -109,8 +113,8 @@ impl Standings {
     }
 
     /// Decides about a peer. False where there is no room for another decision.
-    pub fn set(&mut self, peer: PeerId, marks: Marks) -> bool {
-        if marks == Marks::default() {
+    pub fn set(&mut self, peer: PeerId, marks: PeerPolicy) -> bool {
+        if marks == PeerPolicy::default() {
             self.marks.remove(&peer);
             return true;
         }
@@ -130,7 +134,7 @@ impl Standings {
     /// Lets a peer that was kicked, or taken for an impostor, come back.
     pub fn pardon(&mut self, peer: PeerId) {
         self.kicked.remove(&peer);
-        self.impostors.remove(&peer);
+        self.names_taken.remove(&peer);
     }
 
     /// The verified peer whose name, the one under which it was verified or the one that it has
@@ -157,26 +161,28 @@ impl Standings {
     }
 
     /// Notes a peer with the name of a verified one. Whether that is news.
-    pub fn note_impostor(&mut self, peer: PeerId) -> bool {
-        if self.impostors.len() >= IMPOSTORS_MAX {
+    pub fn note_name_taken(&mut self, peer: PeerId) -> bool {
+        if self.names_taken.len() >= NAMES_TAKEN_MAX {
             return false;
         }
-        self.impostors.insert(peer)
+        self.names_taken.insert(peer)
     }
 
     /// Why there may be no session with a peer now, if so.
-    pub fn bar(&self, peer: PeerId, now: Now) -> Option<Bar> {
+    pub fn bar(&self, peer: PeerId, now: Now) -> Option<DenyReason> {
         if self.marks.get(&peer).is_some_and(|marks| marks.blocked) {
-            return Some(Bar::Blocked);
+            return Some(DenyReason::Blocked);
         }
         if self
             .kicked
             .get(&peer)
             .is_some_and(|until| now.mono < *until)
         {
-            return Some(Bar::Kicked);
+            return Some(DenyReason::Kicked);
         }
-        self.impostors.contains(&peer).then_some(Bar::NameTaken)
+        self.names_taken
+            .contains(&peer)
+            .then_some(DenyReason::NameTaken)
     }
 
     /// Whether the texts of this author are shown.
@@ -199,12 +205,12 @@ impl Standings {
 mod tests {
     use super::*;
 
-    const IGNORED: Marks = Marks {
+    const IGNORED: PeerPolicy = PeerPolicy {
         ignored: true,
         blocked: false,
         verified: None,
     };
-    const BLOCKED: Marks = Marks {
+    const BLOCKED: PeerPolicy = PeerPolicy {
         ignored: false,
         blocked: true,
         verified: None,
@@ -225,13 +231,13 @@ mod tests {
 
     #[test]
     fn an_ignored_peer_may_have_a_session_and_a_blocked_one_may_not_and_neither_is_shown() {
-        let mut standings = Standings::new(vec![(peer(1), IGNORED), (peer(2), BLOCKED)]);
+        let mut standings = Policies::new(vec![(peer(1), IGNORED), (peer(2), BLOCKED)]);
         assert_eq!(
             (standings.bar(peer(1), at(0)), standings.bar(peer(2), at(0))),
-            (None, Some(Bar::Blocked))
+            (None, Some(DenyReason::Blocked))
         );
         assert!(standings.shows(peer(3)) && !standings.shows(peer(1)) && !standings.shows(peer(2)));
-        assert!(standings.set(peer(2), Marks::default()));
+        assert!(standings.set(peer(2), PeerPolicy::default()));
         assert_eq!(
             (
                 standings.bar(peer(2), at(0)),
@@ -243,7 +249,7 @@ mod tests {
 
     #[test]
     fn who_was_kicked_is_kept_out_for_a_while_or_until_pardoned() {
-        let mut standings = Standings::default();
+        let mut standings = Policies::default();
         standings.kick(peer(1), at(5));
         standings.kick(peer(2), at(5));
         standings.pardon(peer(2));
@@ -253,7 +259,7 @@ mod tests {
                 standings.bar(peer(1), at(end - 1)),
                 standings.bar(peer(1), at(end))
             ),
-            (Some(Bar::Kicked), None)
+            (Some(DenyReason::Kicked), None)
         );
         assert_eq!(standings.bar(peer(2), at(6)), None);
         assert!(standings.shows(peer(1)), "what was kicked was the session");
@@ -262,13 +268,13 @@ mod tests {
     #[test]
     fn the_name_of_a_verified_peer_is_nobody_elses() {
         let nick = |name| Nickname::new(name).expect("a nickname");
-        let verified = |name| Marks {
+        let verified = |name| PeerPolicy {
             verified: Some(nick(name)),
-            ..Marks::default()
+            ..PeerPolicy::default()
         };
         let mut peers = Peers::new(peer(0), nick("me"));
         peers.learn(peer(1), Some(nick("robert")));
-        let mut standings = Standings::new(vec![(peer(1), verified("bob"))]);
+        let mut standings = Policies::new(vec![(peer(1), verified("bob"))]);
         for (who, name, of) in [
             (2, "Bob", Some(1)),
             (2, "Robert", Some(1)),
@@ -281,8 +287,8 @@ mod tests {
                 "{who} as {name}"
             );
         }
-        assert!(standings.note_impostor(peer(2)) && !standings.note_impostor(peer(2)));
-        assert_eq!(standings.bar(peer(2), at(0)), Some(Bar::NameTaken));
+        assert!(standings.note_name_taken(peer(2)) && !standings.note_name_taken(peer(2)));
+        assert_eq!(standings.bar(peer(2), at(0)), Some(DenyReason::NameTaken));
         // Two of one name can both be verified.
         standings.pardon(peer(2));
         assert!(standings.set(peer(2), verified("bob")));
@@ -293,30 +299,34 @@ mod tests {
             ),
             (None, None)
         );
-        for n in 0..2 * u32::try_from(IMPOSTORS_MAX).expect("a small constant") {
-            standings.note_impostor(peer(n));
+        for n in 0..2 * u32::try_from(NAMES_TAKEN_MAX).expect("a small constant") {
+            standings.note_name_taken(peer(n));
         }
-        assert_eq!(standings.impostors.len(), IMPOSTORS_MAX);
+        assert_eq!(standings.names_taken.len(), NAMES_TAKEN_MAX);
     }
 
     #[test]
     fn the_codes_of_bars_are_known_at_the_other_end() {
-        for bar in [Bar::Blocked, Bar::Kicked, Bar::NameTaken] {
-            assert_eq!(Bar::of_code(bar.code().0.into()), Some(bar));
+        for bar in [
+            DenyReason::Blocked,
+            DenyReason::Kicked,
+            DenyReason::NameTaken,
+        ] {
+            assert_eq!(DenyReason::of_code(bar.code().0.into()), Some(bar));
         }
-        assert_eq!(Bar::of_code(close::BYE.into()), None);
+        assert_eq!(DenyReason::of_code(close::BYE.into()), None);
     }
 
     #[test]
     fn so_many_peers_can_be_marked_and_no_more() {
-        let mut standings = Standings::default();
+        let mut standings = Policies::default();
         for n in 0..u32::try_from(MARKED_MAX).expect("a small constant") {
             assert!(standings.set(peer(n), BLOCKED));
         }
         assert!(!standings.set(peer(u32::MAX), BLOCKED));
         assert!(
             standings.set(peer(0), IGNORED)
-                && standings.set(peer(1), Marks::default())
+                && standings.set(peer(1), PeerPolicy::default())
                 && standings.set(peer(u32::MAX), BLOCKED)
         );
     }

@@ -2,10 +2,10 @@
 //! holds for [`KICKED_FOR`] of this run.
 
 use hobnob_protocol::PeerId;
-use hobnob_protocol::words::{WORDS, words};
+use hobnob_protocol::sas::{WORDS, words};
 
-use super::engine::{Command, Mark};
-use crate::{MarkError, Node, NodeError, PeerInfo};
+use super::engine::{Command, PolicyChange};
+use crate::{Node, NodeError, PeerInfo, PolicyError};
 
 impl Node {
     /// Shows no text of this peer from now on, new or old. Everything else goes on.
@@ -21,8 +21,8 @@ impl Node {
     /// assert!(node.ignore(mallory).await?.marks.ignored);
     /// # Ok(()) }
     /// ```
-    pub async fn ignore(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
-        self.mark(peer, Mark::Ignore).await
+    pub async fn ignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+        self.mark(peer, PolicyChange::Ignore).await
     }
 
     /// Undoes [`Node::ignore`].
@@ -39,8 +39,8 @@ impl Node {
     /// assert!(!node.unignore(mallory).await?.marks.ignored);
     /// # Ok(()) }
     /// ```
-    pub async fn unignore(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
-        self.mark(peer, Mark::Unignore).await
+    pub async fn unignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+        self.mark(peer, PolicyChange::Unignore).await
     }
 
     /// Ends the session with this peer and has no other. What it wrote is neither shown nor passed
@@ -57,8 +57,8 @@ impl Node {
     /// assert!(node.block(mallory).await?.marks.blocked);
     /// # Ok(()) }
     /// ```
-    pub async fn block(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
-        self.mark(peer, Mark::Block).await
+    pub async fn block(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+        self.mark(peer, PolicyChange::Block).await
     }
 
     /// Undoes [`Node::block`] and [`Node::kick`].
@@ -75,8 +75,8 @@ impl Node {
     /// assert!(!node.unblock(mallory).await?.marks.blocked);
     /// # Ok(()) }
     /// ```
-    pub async fn unblock(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
-        self.mark(peer, Mark::Unblock).await
+    pub async fn unblock(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+        self.mark(peer, PolicyChange::Unblock).await
     }
 
     /// Ends the session with this peer, and has no other for [`KICKED_FOR`].
@@ -94,12 +94,12 @@ impl Node {
     /// assert_eq!(node.kick(mallory).await?.state, PeerState::Offline);
     /// # Ok(()) }
     /// ```
-    pub async fn kick(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
-        self.mark(peer, Mark::Kick).await
+    pub async fn kick(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+        self.mark(peer, PolicyChange::Kick).await
     }
 
     /// The six words that this node and the peer have in common, see
-    /// [`words`](hobnob_protocol::words). Takes a moment of work.
+    /// [`words`](hobnob_protocol::sas). Takes a moment of work.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -131,8 +131,8 @@ impl Node {
     /// assert!(ann.verify(peer).await?.marks.verified.is_some());
     /// # Ok(()) }
     /// ```
-    pub async fn verify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
-        self.mark(peer, Mark::Verify).await
+    pub async fn verify(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+        self.mark(peer, PolicyChange::Verify).await
     }
 
     /// Undoes [`Node::verify`].
@@ -148,22 +148,22 @@ impl Node {
     /// assert_eq!(ann.unverify(peer).await?.marks.verified, None);
     /// # Ok(()) }
     /// ```
-    pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, MarkError> {
-        self.mark(peer, Mark::Unverify).await
+    pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
+        self.mark(peer, PolicyChange::Unverify).await
     }
 
-    async fn mark(&self, peer: PeerId, mark: Mark) -> Result<PeerInfo, MarkError> {
+    async fn mark(&self, peer: PeerId, mark: PolicyChange) -> Result<PeerInfo, PolicyError> {
         self.ask(|reply| Command::Mark { peer, mark, reply })
             .await?
     }
 }
 
-impl From<NodeError> for MarkError {
+impl From<NodeError> for PolicyError {
     fn from(error: NodeError) -> Self {
         match error {
-            NodeError::Store(why) => MarkError::Store(why),
+            NodeError::Store(why) => PolicyError::Store(why),
             NodeError::Stopped | NodeError::NoSuchMessage | NodeError::NoSuchConversation(_) => {
-                MarkError::Stopped
+                PolicyError::Stopped
             }
         }
     }

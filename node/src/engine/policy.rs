@@ -3,19 +3,19 @@
 
 use super::Engine;
 use crate::Event;
-use crate::MarkError;
 use crate::PeerInfo;
+use crate::PolicyError;
 use crate::store::StoreError;
 use hobnob_core::paths;
+use hobnob_core::policy::DenyReason;
 use hobnob_core::replica;
-use hobnob_core::standing::Bar;
 use hobnob_protocol::Nickname;
 use hobnob_protocol::PeerId;
 use tokio::sync::oneshot;
 
 /// Something that a user decides about a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(crate) enum PolicyChange {
     Ignore,
     Unignore,
     Block,
@@ -39,31 +39,37 @@ impl Engine {
     pub(super) fn mark(
         &mut self,
         peer: PeerId,
-        mark: Mark,
-        reply: oneshot::Sender<Result<PeerInfo, MarkError>>,
+        mark: PolicyChange,
+        reply: oneshot::Sender<Result<PeerInfo, PolicyError>>,
     ) {
         if peer == self.me {
-            return drop(reply.send(Err(MarkError::Myself)));
+            return drop(reply.send(Err(PolicyError::Myself)));
         }
         let mut marks = self.standings.marks(peer);
         match mark {
-            Mark::Ignore | Mark::Unignore => marks.ignored = mark == Mark::Ignore,
-            Mark::Block | Mark::Unblock => marks.blocked = mark == Mark::Block,
-            Mark::Kick => {}
-            Mark::Verify => (marks.verified, marks.blocked) = (Some(self.nick_or_id(peer)), false),
-            Mark::Unverify => marks.verified = None,
+            PolicyChange::Ignore | PolicyChange::Unignore => {
+                marks.ignored = mark == PolicyChange::Ignore
+            }
+            PolicyChange::Block | PolicyChange::Unblock => {
+                marks.blocked = mark == PolicyChange::Block
+            }
+            PolicyChange::Kick => {}
+            PolicyChange::Verify => {
+                (marks.verified, marks.blocked) = (Some(self.nick_or_id(peer)), false)
+            }
+            PolicyChange::Unverify => marks.verified = None,
         }
         if !self.standings.set(peer, marks.clone()) {
-            return drop(reply.send(Err(MarkError::TooMany)));
+            return drop(reply.send(Err(PolicyError::TooMany)));
         }
         self.make_known(peer);
         match mark {
-            Mark::Ignore | Mark::Unignore | Mark::Unverify => {}
-            Mark::Block => {
+            PolicyChange::Ignore | PolicyChange::Unignore | PolicyChange::Unverify => {}
+            PolicyChange::Block => {
                 self.tell_replica(replica::Input::Block(peer));
-                self.part_with(peer, Bar::Blocked);
+                self.part_with(peer, DenyReason::Blocked);
             }
-            Mark::Unblock | Mark::Verify => {
+            PolicyChange::Unblock | PolicyChange::Verify => {
                 self.standings.pardon(peer);
                 self.tell_replica(replica::Input::Unblock(peer));
                 let addrs = self.paths.addrs(peer);
@@ -76,14 +82,14 @@ impl Engine {
                     },
                 );
             }
-            Mark::Kick => {
+            PolicyChange::Kick => {
                 self.standings.kick(peer, self.clock.now());
-                self.part_with(peer, Bar::Kicked);
+                self.part_with(peer, DenyReason::Kicked);
             }
         }
         let info = self.peer_info(peer);
         self.say(Event::Peer(info.clone()));
-        if mark == Mark::Kick {
+        if mark == PolicyChange::Kick {
             return drop(reply.send(Ok(info)));
         }
         let stored = self.store.set_marks(peer, marks);
@@ -92,7 +98,7 @@ impl Engine {
             let _ = reply.send(
                 stored
                     .map(|()| info)
-                    .map_err(|error| MarkError::Store(error.to_string())),
+                    .map_err(|error| PolicyError::Store(error.to_string())),
             );
         });
     }
@@ -104,14 +110,14 @@ impl Engine {
 
     /// Whether a peer gives itself the name of somebody whom the user has verified with another
     /// key. Then the user is told what that may mean, once, and there is no session with it.
-    pub(super) fn is_impostor(&mut self, peer: PeerId, nick: &str) -> bool {
+    pub(super) fn has_taken_name(&mut self, peer: PeerId, nick: &str) -> bool {
         let Some(nick) = Nickname::cleaned(nick) else {
             return false;
         };
         let Some(verified) = self.standings.whose_name(peer, &nick, &self.peers) else {
             return false;
         };
-        if self.standings.note_impostor(peer) {
+        if self.standings.note_name_taken(peer) {
             let (name, short, id) = (nick.as_str(), verified.short(), peer.short());
             let text = format!(
                 "Somebody else calls themselves {name}, whom you have verified with the key {short}. Their key is {id}: they are kept \
@@ -131,7 +137,7 @@ impl Engine {
 
     /// Ends every session with a peer. For the rooms it is as if it had said goodbye: what is said
     /// from now on is not for it.
-    pub(super) fn part_with(&mut self, peer: PeerId, bar: Bar) {
+    pub(super) fn part_with(&mut self, peer: PeerId, bar: DenyReason) {
         let (code, words) = bar.code();
         let of_peer: Vec<_> = self
             .links
@@ -158,28 +164,28 @@ impl Engine {
 
     /// Why there may be no session with a peer now, if so. To be asked once a connection is there:
     /// a resumed one has passed no verifier.
-    pub(super) fn bar(&self, peer: PeerId) -> Option<Bar> {
+    pub(super) fn bar(&self, peer: PeerId) -> Option<DenyReason> {
         self.standings.bar(peer, self.clock.now())
     }
 
     /// A peer wants no session with this node: it is left alone for a while, and the user told
     /// once.
-    pub(super) fn turned_away(&mut self, peer: PeerId, bar: Bar) {
+    pub(super) fn turned_away(&mut self, peer: PeerId, bar: DenyReason) {
         if self.turned_away_told.insert(peer, bar) == Some(bar) {
             return;
         }
         let name = self.peers.name(peer);
         let text = match bar {
-            Bar::Blocked => {
+            DenyReason::Blocked => {
                 format!(
                     "{name} has blocked this node. What you write to them stays queued here, in case they unblock it."
                 )
             }
-            Bar::NameTaken => format!(
+            DenyReason::NameTaken => format!(
                 "{name} has verified somebody else by this node's nickname, and takes no session with it: take another nickname, or \
                  compare words with them (`hobnob verify`)."
             ),
-            Bar::Kicked => format!(
+            DenyReason::Kicked => format!(
                 "{name} has shown this node out for a while. What you write to them stays queued until then."
             ),
         };
