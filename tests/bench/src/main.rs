@@ -48,11 +48,8 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let chosen: Vec<_> = benches::ALL.iter().filter(|bench| wanted(bench)).collect();
     // Before there are threads: without root, the lab starts this program anew in a user namespace.
-    let lab = if chosen.iter().any(|bench| bench.in_lab) {
-        hobnob_tests::lab::Lab::new()
-    } else {
-        None
-    };
+    let needs_lab = chosen.iter().any(|bench| bench.in_lab);
+    let lab = needs_lab.then(hobnob_tests::lab::Lab::new);
     let options = Options {
         short: given("--short"),
         alone: given("--alone"),

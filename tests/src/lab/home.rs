@@ -52,12 +52,10 @@ impl Home {
     }
 
     /// This home, but for programs whose clock is off by as much as `faketime` understands
-    /// (`+3650d`); none without faketime, which is said loudly.
-    pub fn with_clock(mut self, offset: &str) -> Option<Self> {
-        let Some(library) = faketime() else {
-            permission::skip("a wrong clock needs the package faketime");
-            return None;
-        };
+    /// (`+3650d`). Fails the test where the package faketime is missing: `scripts/setup` installs it.
+    pub fn with_clock(mut self, offset: &str) -> Self {
+        let library =
+            faketime().expect("a wrong clock needs the package faketime: run scripts/setup");
         let settings = [
             ("LD_PRELOAD", library.as_str()),
             ("FAKETIME", offset),
@@ -67,7 +65,7 @@ impl Home {
         ];
         self.environment
             .extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        Some(self)
+        self
     }
 
     /// Starts a node and waits until it listens.

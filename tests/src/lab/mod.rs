@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! # use hobnob_tests::lab::Lab;
-//! let Some(lab) = Lab::new() else { return };
+//! let lab = Lab::new();
 //! let office = lab.switch();
 //! let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
 //! ann.sees(&bob);
@@ -18,7 +18,7 @@
 //!
 //! ```no_run
 //! # use hobnob_tests::lab::{Lab, Nat};
-//! # let Some(lab) = Lab::new() else { return };
+//! # let lab = Lab::new();
 //! let net = lab.internet();
 //! let relay = net.machine("relay");
 //! let (home, office) = (net.site(Nat::Symmetric), net.site(Nat::PortRestricted));
@@ -95,27 +95,31 @@ struct Shared {
 }
 
 impl Lab {
-    /// An empty network; none where this system lets nobody make one, which is said loudly, for the
-    /// test to return.
-    pub fn new() -> Option<Self> {
+    /// Makes an empty network.
+    ///
+    /// # Panics
+    ///
+    /// If this system does not allow network namespaces. `scripts/test --without-lab` leaves out
+    /// the tests that need them, and the test runner counts those as skipped.
+    pub fn new() -> Self {
         if let Err(why) = permission::obtain() {
-            permission::skip(&format!(
-                "the network lab needs root or unprivileged user namespaces: {why}"
-            ));
-            return None;
+            panic!(
+                "the network lab needs root or unprivileged user namespaces: {why}. \
+                 Run `scripts/test --without-lab` to skip the tests that need it."
+            );
         }
         // Short, because the path of a Unix socket has at most 107 bytes.
         let dir = tempfile::Builder::new()
             .prefix("hob")
             .tempdir()
             .expect("the temporary folder can be written to");
-        Some(Self {
+        Self {
             shared: Arc::new(Shared {
                 dir,
                 switches: Mutex::default(),
                 numbers: AtomicU8::new(1),
             }),
-        })
+        }
     }
 
     /// A network of its own, with IPv4 (`10.77.n.x`) and link-local IPv6.

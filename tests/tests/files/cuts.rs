@@ -20,7 +20,7 @@ const BYTES_PER_CUT: u64 = 64 << 20;
 
 #[test]
 fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
-    let Some(lab) = Lab::new() else { return };
+    let lab = Lab::new();
     let number = |name: &str| {
         std::env::var(name)
             .ok()

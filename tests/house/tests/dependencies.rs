@@ -1,0 +1,105 @@
+//! What the crates depend on, and the compiler that they need.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Crates in the library's tree, its own included.
+const LIBRARY_CRATES_MAX: usize = 110;
+
+fn cargo(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .args(["--locked", "--offline"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+        .output()
+        .expect("cargo runs this test");
+    assert!(
+        output.status.success(),
+        "cargo {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("cargo writes UTF-8")
+}
+
+/// The names of all crates that come with this one.
+fn tree(package: &str) -> BTreeSet<String> {
+    let lines = cargo(&["tree", "-p", package, "-e", "normal", "--prefix", "none"]);
+    lines
+        .lines()
+        .filter_map(|line| Some(line.split_once(' ')?.0.to_owned()))
+        .collect()
+}
+
+#[test]
+fn the_library_stays_small_and_brings_no_user_interface() {
+    let tree = tree("hobnob");
+    assert!(tree.len() <= LIBRARY_CRATES_MAX, "{} crates", tree.len());
+    for foreign in ["clap", "ratatui", "image", "axum", "serde_json"] {
+        assert!(!tree.contains(foreign), "hobnob depends on {foreign}");
+    }
+}
+
+#[test]
+fn each_layer_knows_only_the_layers_below() {
+    let allowed: &[(&str, &[&str])] = &[
+        ("hobnob-protocol", &[]),
+        ("hobnob-core", &["hobnob-protocol"]),
+        ("hobnob-transport", &["hobnob-protocol"]),
+        ("hobnob-local", &["hobnob-protocol", "hobnob-transport"]),
+        (
+            "hobnob",
+            &["hobnob-core", "hobnob-protocol", "hobnob-transport"],
+        ),
+        ("hobnob-relay", &["hobnob-protocol", "hobnob-transport"]),
+    ];
+    for (package, below) in allowed {
+        let ours: BTreeSet<String> = tree(package)
+            .into_iter()
+            .filter(|name| name.starts_with("hobnob") && name != package)
+            .collect();
+        let strangers: Vec<_> = ours
+            .iter()
+            .filter(|name| !below.contains(&name.as_str()))
+            .collect();
+        assert!(strangers.is_empty(), "{package} depends on {strangers:?}");
+    }
+}
+
+/// The compiler that a package asks for, as (major, minor).
+fn version(text: &str) -> (u32, u32) {
+    let mut numbers = text.split('.').map(|part| part.parse().expect("a number"));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[test]
+fn the_compiler_asked_for_is_the_oldest_that_the_dependencies_allow() {
+    // Packages for other systems alone are not on this machine, so they cannot be asked.
+    const SYSTEM: [&str; 2] = ["--filter-platform", "x86_64-unknown-linux-gnu"];
+    let metadata = cargo(&["metadata", "--format-version", "1", SYSTEM[0], SYSTEM[1]]);
+    let metadata: Value = serde_json::from_str(&metadata).expect("cargo writes JSON");
+    let (mut ours, mut theirs) = (BTreeMap::new(), BTreeMap::new());
+    for package in metadata["packages"].as_array().expect("a list") {
+        let Some(asked) = package["rust_version"].as_str() else {
+            continue;
+        };
+        let name = package["name"].as_str().expect("a name").to_owned();
+        let list = match package["source"].is_null() {
+            true => &mut ours,
+            false => &mut theirs,
+        };
+        list.insert(name, version(asked));
+    }
+    let (newest, asked) = theirs
+        .iter()
+        .max_by_key(|(_, version)| **version)
+        .expect("there are dependencies");
+    for (name, version) in &ours {
+        assert_eq!(
+            version, asked,
+            "rust-version of {name}: {newest} decides it"
+        );
+    }
+}
