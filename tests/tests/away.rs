@@ -7,7 +7,7 @@ use hobnob_tests::lab::{Lab, Node, Switch};
 
 #[test]
 fn a_message_to_a_peer_that_is_away_stays_queued_and_arrives_once_when_it_is_back() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_have_met(&lab.switch());
     bob.terminate();
     ann.loses_within(&bob, Duration::from_secs(5));
@@ -28,7 +28,7 @@ fn a_message_to_a_peer_that_is_away_stays_queued_and_arrives_once_when_it_is_bac
 
 #[test]
 fn what_a_short_command_could_not_deliver_any_later_run_of_this_home_does() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_have_met(&lab.switch());
     bob.terminate();
     ann.terminate();
@@ -43,7 +43,7 @@ fn what_a_short_command_could_not_deliver_any_later_run_of_this_home_does() {
 
 #[test]
 fn a_command_without_a_running_node_delivers_by_itself() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_have_met(&lab.switch());
     ann.terminate();
     ann.tells(&bob, "just passing through");
@@ -53,7 +53,7 @@ fn a_command_without_a_running_node_delivers_by_itself() {
 
 #[test]
 fn a_thousand_queued_messages_keep_their_order() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_have_met(&lab.switch());
     bob.terminate();
     let mut texts = vec!["we have met".to_owned()];
@@ -75,7 +75,7 @@ fn a_thousand_queued_messages_keep_their_order() {
 
 #[test]
 fn the_author_sees_how_far_a_message_has_come() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_have_met(&lab.switch());
     bob.terminate();
     let id = ann.queues(&bob, "how far are you?");
@@ -94,7 +94,7 @@ fn the_author_sees_how_far_a_message_has_come() {
 
 #[test]
 fn delivered_survives_a_crash_of_the_one_who_got_it() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_have_met(&lab.switch());
     for round in 0..10 {
         let text = format!("keep this, {round}");

@@ -6,14 +6,14 @@ use hobnob_tests::lab::{Lab, Node, Switch, until};
 
 #[test]
 fn five_hundred_messages_each_way_at_the_same_time_all_arrive_in_order() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     exchange(&ann, &bob, 500, Duration::from_secs(60));
 }
 
 #[test]
 fn a_bad_line_loses_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     ann.machine().loss(20);
     bob.machine().loss(20);
@@ -22,7 +22,7 @@ fn a_bad_line_loses_nothing() {
 
 #[test]
 fn both_dialing_at_once_end_with_one_session() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     for round in 0..10 {
         // Each remembers the other's address: both dial the moment they are up.
@@ -48,7 +48,7 @@ fn both_dialing_at_once_end_with_one_session() {
 
 #[test]
 fn a_message_of_the_greatest_length_passes_and_a_longer_one_is_refused_with_its_size() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     let longest = "é".repeat(8 * 1024);
     ann.tells(&bob, &longest);
@@ -61,7 +61,7 @@ fn a_message_of_the_greatest_length_passes_and_a_longer_one_is_refused_with_its_
 
 #[test]
 fn text_comes_from_standard_input_too() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     ann.home()
         .run_with_input(&["send", "bob", "-"], "two\nlines")

@@ -66,7 +66,7 @@ impl<'a> Player<'a> {
 
 #[test]
 fn a_game_through_a_relay_survives_the_death_of_both_players_and_of_the_relay() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let (home, office) = (net.site(Nat::Symmetric), net.site(Nat::Symmetric));
@@ -117,7 +117,7 @@ fn a_game_through_a_relay_survives_the_death_of_both_players_and_of_the_relay() 
 
 #[test]
 fn what_is_out_of_turn_or_against_the_rules_is_refused_and_shown() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let lan = lab.switch();
     let (table, cheat) = (lan.machine("ann"), lan.machine("bob"));
     let mut ann = Player::sits_down(&table, "ann", &[]);

@@ -6,7 +6,7 @@ use hobnob_tests::lab::Lab;
 
 #[test]
 fn what_was_acknowledged_survives_two_hundred_kills() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),

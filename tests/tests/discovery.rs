@@ -4,7 +4,7 @@ use hobnob_tests::lab::{Addresses, Lab, Node};
 
 #[test]
 fn three_machines_find_each_other_in_whatever_order_they_start() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     for order in [
         ["ann", "bob", "cat"],
         ["bob", "cat", "ann"],
@@ -19,7 +19,7 @@ fn three_machines_find_each_other_in_whatever_order_they_start() {
 
 #[test]
 fn machines_that_start_at_the_same_moment_find_each_other() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let machines = ["ann", "bob", "cat"].map(|name| office.machine(name));
     let nodes = std::thread::scope(|scope| {
@@ -37,7 +37,7 @@ fn machines_that_start_at_the_same_moment_find_each_other() {
 
 #[test]
 fn found_peers_talk_to_one_and_to_all() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let [ann, bob, cat] = ["ann", "bob", "cat"].map(|name| office.machine(name).up(name, &[]));
     all_see_each_other(&[&ann, &bob, &cat]);
@@ -53,7 +53,7 @@ fn found_peers_talk_to_one_and_to_all() {
 
 #[test]
 fn two_homes_on_one_machine_are_two_peers() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let desk = lab.switch().machine("desk");
     let (ann, bob) = (desk.up("ann", &[]), desk.up("bob", &[]));
     all_see_each_other(&[&ann, &bob]);
@@ -63,7 +63,7 @@ fn two_homes_on_one_machine_are_two_peers() {
 
 #[test]
 fn two_homes_on_a_machine_without_a_network_are_two_peers() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let desk = lab.machine("desk");
     let (ann, bob) = (
         desk.up("ann", &["--no-mdns"]),
@@ -75,7 +75,7 @@ fn two_homes_on_a_machine_without_a_network_are_two_peers() {
 
 #[test]
 fn machines_with_ipv6_only_find_each_other() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch_with(Addresses::Ipv6Only);
     let [ann, bob, cat] = ["ann", "bob", "cat"].map(|name| office.machine(name).up(name, &[]));
     all_see_each_other(&[&ann, &bob, &cat]);
@@ -85,7 +85,7 @@ fn machines_with_ipv6_only_find_each_other() {
 
 #[test]
 fn without_mdns_an_address_is_enough() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (here, there) = (office.machine("ann"), office.machine("bob"));
     let bob = there.up("bob", &["--no-mdns"]);
@@ -102,7 +102,7 @@ fn without_mdns_an_address_is_enough() {
 
 #[test]
 fn without_mdns_nobody_is_found() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let hidden = office.machine("ann").up("ann", &["--no-mdns"]);
     let (bob, cat) = (
@@ -121,7 +121,7 @@ fn without_mdns_nobody_is_found() {
 
 #[test]
 fn a_machine_that_joins_the_network_later_is_found_then() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     let roamer = lab.machine("ann");

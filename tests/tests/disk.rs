@@ -7,7 +7,7 @@ use hobnob_tests::lab::{Home, Lab, Output, until};
 
 #[test]
 fn a_full_disk_acknowledges_nothing_it_has_not_stored_and_works_again_when_there_is_room() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let home = office.machine("ann").home("ann");
     home.put_on_small_disk("16m");
@@ -51,7 +51,7 @@ fn a_full_disk_acknowledges_nothing_it_has_not_stored_and_works_again_when_there
 
 #[test]
 fn a_receiver_whose_disk_is_full_says_delivered_only_when_it_is() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let home = office.machine("bob").home("bob");
     home.put_on_small_disk("16m");
@@ -75,7 +75,7 @@ fn a_receiver_whose_disk_is_full_says_delivered_only_when_it_is() {
 
 #[test]
 fn a_database_of_a_newer_program_is_left_alone() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let home = used_home(&lab);
     let database = home.database();
     let connection = rusqlite::Connection::open(&database).expect("the database opens");
@@ -98,7 +98,7 @@ fn a_database_of_a_newer_program_is_left_alone() {
 
 #[test]
 fn a_damaged_database_is_an_error_and_not_thrown_away() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let home = used_home(&lab);
     let database = home.database();
     let length = std::fs::metadata(&database)
@@ -119,7 +119,7 @@ fn a_damaged_database_is_an_error_and_not_thrown_away() {
 
 #[test]
 fn a_read_only_home_is_an_error() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let home = used_home(&lab);
     home.make_read_only();
     is_clear(
@@ -136,7 +136,7 @@ fn a_read_only_home_is_an_error() {
 
 #[test]
 fn a_home_that_cannot_be_made_is_an_error() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let ann = lab.machine("ann");
     let refused = ann
         .hobnob(&["--home", "/proc/no/such/place", "up"])
@@ -146,7 +146,7 @@ fn a_home_that_cannot_be_made_is_an_error() {
 
 #[test]
 fn the_key_and_the_messages_are_for_their_owner_only() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let home = used_home(&lab);
     let find = |arguments: &[&str]| {
         let path = home.path().to_string_lossy();

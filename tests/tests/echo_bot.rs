@@ -49,7 +49,7 @@ impl Bot<'_> {
 
 #[test]
 fn it_says_everything_back_once_and_in_order_although_it_is_killed_again_and_again() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
     let machine = office.machine("echo");

@@ -7,7 +7,7 @@ use hobnob_tests::lab::{Addresses, Lab, Machine, until};
 
 #[test]
 fn machines_on_one_switch_reach_each_other_by_both_kinds_of_addresses() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
     assert!(reaches(&ann, &bob.ipv4()));
@@ -18,7 +18,7 @@ fn machines_on_one_switch_reach_each_other_by_both_kinds_of_addresses() {
 
 #[test]
 fn an_ipv6_network_has_no_ipv4() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch_with(Addresses::Ipv6Only);
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
     assert!(reaches(&ann, &bob.ipv6()));
@@ -30,7 +30,7 @@ fn an_ipv6_network_has_no_ipv4() {
 
 #[test]
 fn a_cut_parts_two_halves_that_work_inside_and_heals() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let [ann, bob, cat, dan] = ["ann", "bob", "cat", "dan"].map(|name| office.machine(name));
     lab.cut(&[&ann, &bob]);
@@ -47,7 +47,7 @@ fn a_cut_parts_two_halves_that_work_inside_and_heals() {
 
 #[test]
 fn a_machine_on_two_switches_forwards_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (left, right) = (lab.switch(), lab.switch());
     let (ann, bob, cat) = (
         left.machine("ann"),
@@ -61,7 +61,7 @@ fn a_machine_on_two_switches_forwards_nothing() {
 
 #[test]
 fn a_machine_that_moves_gets_another_address() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (office, cafe) = (lab.switch(), lab.switch());
     let (ann, bob, carl) = (
         office.machine("ann"),
@@ -80,7 +80,7 @@ fn a_machine_that_moves_gets_another_address() {
 
 #[test]
 fn an_unplugged_machine_is_silent_and_its_link_stays() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
     ann.unplug();
@@ -97,7 +97,7 @@ fn an_unplugged_machine_is_silent_and_its_link_stays() {
 
 #[test]
 fn loss_loses_about_what_it_says() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
     assert!(reaches(&ann, &bob.ipv4()));
@@ -125,7 +125,7 @@ fn loss_loses_about_what_it_says() {
 
 #[test]
 fn multicast_reaches_every_machine_of_the_switch() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let machines = ["ann", "bob", "cat"].map(|name| office.machine(name));
     // Every machine answers a ping to all-nodes; three answers are ourselves and both others.
@@ -142,7 +142,7 @@ fn multicast_reaches_every_machine_of_the_switch() {
 
 #[test]
 fn switching_a_machine_off_ends_every_program_on_it() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let ann = lab.machine("ann");
     let mark = format!("{}", 1_000_000 + std::process::id());
     let background = format!("sleep {mark} > /dev/null 2>&1 < /dev/null &");
@@ -160,7 +160,7 @@ fn switching_a_machine_off_ends_every_program_on_it() {
 
 #[test]
 fn a_small_disk_is_the_machines_own_and_fills_up() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let home = lab.machine("ann").home("ann");
     home.put_on_small_disk("1m");
     home.fill_disk();
@@ -185,7 +185,7 @@ fn a_small_disk_is_the_machines_own_and_fills_up() {
 
 #[test]
 fn a_read_only_home_refuses_writes() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let home = lab.machine("ann").home("ann");
     std::fs::create_dir(home.path()).expect("the lab's folder can be written to");
     home.make_read_only();
@@ -196,7 +196,7 @@ fn a_read_only_home_refuses_writes() {
 
 #[test]
 fn a_screen_takes_lines_and_keeps_every_byte() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let mut screen = lab
         .machine("ann")
         .screen("sh", &["-c", "read line; printf 'got %s\\033' \"$line\""]);
@@ -207,7 +207,7 @@ fn a_screen_takes_lines_and_keeps_every_byte() {
 
 #[test]
 fn a_wrong_clock_is_wrong_for_the_program_only() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let ann = lab.machine("ann");
     let home = ann.home("ann").with_clock("+3650d");
     let year = |environment: &BTreeMap<String, String>| -> i32 {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 #[test]
 fn an_orderly_exit_is_seen_at_once() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     bob.terminate();
     ann.loses_within(&bob, AT_ONCE);
@@ -22,7 +22,7 @@ fn an_orderly_exit_is_seen_at_once() {
 
 #[test]
 fn a_crash_on_a_dead_line_is_seen_within_fifteen_seconds() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     bob.machine().unplug();
     bob.kill9();
@@ -38,7 +38,7 @@ fn a_crash_on_a_dead_line_is_seen_within_fifteen_seconds() {
 
 #[test]
 fn a_dead_line_between_two_who_live_is_seen_by_both_and_so_is_its_repair() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     bob.machine().unplug();
     std::thread::scope(|scope| {
@@ -52,7 +52,7 @@ fn a_dead_line_between_two_who_live_is_seen_by_both_and_so_is_its_repair() {
 
 #[test]
 fn a_dying_peer_is_suspected_before_it_is_given_up() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     bob.machine().unplug();
     ann.loses_within(&bob, SILENT_DEATH);
@@ -72,7 +72,7 @@ fn a_dying_peer_is_suspected_before_it_is_given_up() {
 
 #[test]
 fn a_peer_that_starts_again_after_a_crash_is_seen_again_at_once() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     bob.kill9();
     bob.start();
@@ -83,7 +83,7 @@ fn a_peer_that_starts_again_after_a_crash_is_seen_again_at_once() {
 
 #[test]
 fn who_comes_into_a_room_or_leaves_it_is_told_of() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     ann.joins("ops", "a word");
     let told = || {
@@ -116,7 +116,7 @@ fn who_comes_into_a_room_or_leaves_it_is_told_of() {
 
 #[test]
 fn peers_shows_name_state_path_address_and_round_trip() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     let lines = ann.peers();
     let line = lines.first().expect("bob is there");

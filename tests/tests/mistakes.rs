@@ -6,7 +6,7 @@ use hobnob_tests::lab::{Lab, Node, until};
 
 #[test]
 fn a_restored_older_copy_of_a_home_gets_its_messages_back() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").home("ann");
     let bob = office.machine("bob").up("bob", &[]);
@@ -35,7 +35,7 @@ fn a_restored_older_copy_of_a_home_gets_its_messages_back() {
 
 #[test]
 fn a_restored_copy_that_wrote_on_before_it_met_anybody_loses_neither_past() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let home = office.machine("ann").home("ann");
     let bob = office.machine("bob").up("bob", &[]);
@@ -74,7 +74,7 @@ fn a_restored_copy_that_wrote_on_before_it_met_anybody_loses_neither_past() {
 
 #[test]
 fn one_identity_on_two_machines_is_told_to_both_and_loses_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     let ann = office.machine("ann").up("ann", &[]);
@@ -112,7 +112,7 @@ fn a_clock_ten_years_behind_changes_no_order_and_loses_nothing() {
 }
 
 fn with_a_clock_off_by(offset: &str) {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let wrong = office.machine("cat").home("cat").with_clock(offset);
     let nodes = [

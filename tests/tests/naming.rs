@@ -5,7 +5,7 @@ use hobnob_tests::lab::{Lab, Node, Switch};
 
 #[test]
 fn a_peer_is_named_by_address_id_prefix_nickname_or_ticket() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     let address = format!("{}:4626", bob.machine().ipv4());
     let prefix = bob.id()[..8].to_owned();
@@ -29,7 +29,7 @@ fn a_peer_is_named_by_address_id_prefix_nickname_or_ticket() {
 
 #[test]
 fn a_ticket_reaches_a_peer_never_heard_of() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &["--no-mdns"]);
     let ann = office.machine("ann").up("ann", &["--no-mdns"]);
@@ -39,7 +39,7 @@ fn a_ticket_reaches_a_peer_never_heard_of() {
 
 #[test]
 fn a_nickname_of_two_peers_is_an_error_that_lists_both() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
     let sams = [
@@ -61,7 +61,7 @@ fn a_nickname_of_two_peers_is_an_error_that_lists_both() {
 
 #[test]
 fn an_unknown_name_is_an_error_that_says_what_to_try() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let ann = lab.switch().machine("ann").up("ann", &[]);
     ann.run(&["send", "zoe", "hi"])
         .expect(NO_SUCH_PEER)
@@ -71,7 +71,7 @@ fn an_unknown_name_is_an_error_that_says_what_to_try() {
 
 #[test]
 fn words_that_can_name_nobody_are_usage_errors() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let ann = lab.switch().machine("ann").up("ann", &[]);
     for word in ["", "host:0", "hobnob:damaged", "a\u{1b}[2J"] {
         let refused = ann.run(&["send", word, "hi"]).expect(USAGE);
@@ -81,7 +81,7 @@ fn words_that_can_name_nobody_are_usage_errors() {
 
 #[test]
 fn an_address_where_somebody_else_answers_is_an_identity_mismatch() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &["--no-mdns"]);
     let bob = office.machine("bob").up("bob", &["--no-mdns"]);

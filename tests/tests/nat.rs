@@ -9,7 +9,7 @@ use hobnob_tests::lab::{Internet, Lab, Machine, Nat, OnInternet, Site, pause};
 
 #[test]
 fn every_nat_but_the_symmetric_shows_all_destinations_the_same_port() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     for_each_nat(&lab, |nat, net, world| {
         let home = net.site(nat);
         let (ann, bob) = (home.machine("ann").udp(), home.machine("bob").udp());
@@ -47,7 +47,7 @@ fn every_nat_but_the_symmetric_shows_all_destinations_the_same_port() {
 
 #[test]
 fn each_nat_lets_in_whom_its_kind_lets_in() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     for_each_nat(&lab, |nat, net, world| {
         let ann = net.site(nat).machine("ann").udp();
         let mapped = world.near.sees(&ann);
@@ -75,7 +75,7 @@ fn each_nat_lets_in_whom_its_kind_lets_in() {
 
 #[test]
 fn an_answer_to_a_stranger_leaves_by_the_port_that_the_stranger_came_to() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let world = World::of(&net);
     let ann = net.site(Nat::FullCone).machine("ann").udp();
@@ -86,7 +86,7 @@ fn an_answer_to_a_stranger_leaves_by_the_port_that_the_stranger_came_to() {
 
 #[test]
 fn a_nat_forgets_what_is_not_used() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     for_each_nat(&lab, |nat, net, world| {
         let home = net.site(nat);
         home.forgets_after(Duration::from_secs(2));
@@ -114,7 +114,7 @@ fn a_nat_forgets_what_is_not_used() {
 
 #[test]
 fn a_nat_forgets_after_half_a_minute_unless_told_otherwise() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     for_each_nat(&lab, |nat, net, world| {
         let home = net.site(nat);
         let (ann, bob) = (home.machine("ann").udp(), home.machine("bob").udp());
@@ -128,7 +128,7 @@ fn a_nat_forgets_after_half_a_minute_unless_told_otherwise() {
 
 #[test]
 fn a_rebind_changes_the_port_under_a_running_flow() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     for_each_nat(&lab, |nat, net, world| {
         let home = net.site(nat);
         let ann = home.machine("ann").udp();
@@ -147,7 +147,7 @@ fn a_rebind_changes_the_port_under_a_running_flow() {
 
 #[test]
 fn a_renumbered_site_comes_from_another_address() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     for_each_nat(&lab, |nat, net, world| {
         let home = net.site(nat);
         let ann = home.machine("ann").udp();
@@ -166,7 +166,7 @@ fn a_renumbered_site_comes_from_another_address() {
 
 #[test]
 fn hairpin_is_absent() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     for_each_nat(&lab, |nat, net, world| {
         let home = net.site(nat);
         let (ann, bob) = (home.machine("ann"), home.machine("bob"));
@@ -187,7 +187,7 @@ fn hairpin_is_absent() {
 
 #[test]
 fn a_site_that_blocks_udp_lets_tcp_pass() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let (relay, home) = (net.machine("relay"), net.site(Nat::PortRestricted));
     let ann = home.machine("ann");
@@ -217,7 +217,7 @@ fn a_site_that_blocks_udp_lets_tcp_pass() {
 
 #[test]
 fn a_cut_parts_two_sites_and_leaves_the_relay_to_both() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let world = World::of(&net);
     let (home, office) = (net.site(Nat::FullCone), net.site(Nat::FullCone));
@@ -235,7 +235,7 @@ fn a_cut_parts_two_sites_and_leaves_the_relay_to_both() {
 
 #[test]
 fn a_line_loses_what_it_is_told_to_and_dies_silently() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let (relay, home) = (net.machine("relay"), net.site(Nat::PortRestricted));
     let server = Server::on(&relay);
@@ -261,7 +261,7 @@ fn a_line_loses_what_it_is_told_to_and_dies_silently() {
 
 #[test]
 fn sites_may_have_the_same_private_addresses_and_packets_to_them_go_nowhere_else() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let world = World::of(&net);
     let (home, office) = (net.site(Nat::FullCone), net.site(Nat::FullCone));
@@ -285,7 +285,7 @@ fn sites_may_have_the_same_private_addresses_and_packets_to_them_go_nowhere_else
 
 #[test]
 fn a_machine_takes_its_socket_from_site_to_site() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let world = World::of(&net);
     let (home, cafe) = (net.site(Nat::PortRestricted), net.site(Nat::PortRestricted));
@@ -298,7 +298,7 @@ fn a_machine_takes_its_socket_from_site_to_site() {
 
 #[test]
 fn multicast_stays_within_a_site() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let (relay, other, home) = (
         net.machine("relay"),
@@ -318,7 +318,7 @@ fn multicast_stays_within_a_site() {
 
 #[test]
 fn knocks_from_both_sides_open_every_pair_of_nats_that_can_be_opened() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let world = World::of(&net);
     let sides = || Nat::ALL.map(|nat| (nat, net.site(nat)));

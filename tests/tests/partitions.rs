@@ -7,7 +7,7 @@ use hobnob_tests::lab::{Lab, Node, until};
 
 #[test]
 fn two_halves_that_chatted_apart_read_the_same_after_they_heal() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let nodes = ["ann", "bob", "cat", "dan"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob, cat, dan] = &nodes;
@@ -46,7 +46,7 @@ fn two_halves_that_chatted_apart_read_the_same_after_they_heal() {
 
 #[test]
 fn direct_messages_written_during_a_cut_arrive_once_after_it() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let nodes = ["ann", "bob"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob] = &nodes;
@@ -62,7 +62,7 @@ fn direct_messages_written_during_a_cut_arrive_once_after_it() {
 
 #[test]
 fn a_line_of_three_passes_on_what_is_said_to_all_both_ways() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (left, right) = (lab.switch(), lab.switch());
     let [here, middle, there] = [
         left.machine("ann"),
@@ -93,7 +93,7 @@ fn a_line_of_three_passes_on_what_is_said_to_all_both_ways() {
 
 #[test]
 fn a_traveller_carries_nothing_between_two_lobbies() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (office, cafe) = (lab.switch(), lab.switch());
     let [laptop, desk, bar] = [
         office.machine("ann"),
@@ -143,7 +143,7 @@ fn a_traveller_carries_nothing_between_two_lobbies() {
 
 #[test]
 fn a_stranger_who_comes_later_gets_nothing_of_an_open_room_from_before() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let nodes = ["ann", "bob"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob] = &nodes;
@@ -159,7 +159,7 @@ fn a_stranger_who_comes_later_gets_nothing_of_an_open_room_from_before() {
 
 #[test]
 fn a_room_with_a_secret_goes_to_its_members_only_with_its_history() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let nodes = ["ann", "bob", "cat", "dan"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob, cat, dan] = &nodes;
@@ -194,7 +194,7 @@ fn a_room_with_a_secret_goes_to_its_members_only_with_its_history() {
 
 #[test]
 fn one_who_parted_gets_no_more_of_a_room() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let nodes = ["ann", "bob"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob] = &nodes;

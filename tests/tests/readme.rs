@@ -139,7 +139,7 @@ fn every_command_of_the_readme_does_what_it_says() {
         known,
         "COMMANDS says what is to become of each command of the README: bring it up to date"
     );
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let relay = office.machine("relay").relay(&[]);
     let (ann, cat) = (

@@ -7,7 +7,7 @@ use hobnob_tests::lab::{Lab, Node, Switch, hobnob_binary};
 
 #[test]
 fn a_blocked_peer_is_told_so_and_has_no_session_until_it_is_unblocked() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     ann.run(&["block", "bob"]).expect(0);
     ann.loses_within(&bob, SOON);
@@ -34,7 +34,7 @@ fn a_blocked_peer_is_told_so_and_has_no_session_until_it_is_unblocked() {
 #[test]
 fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_when_it_is_unblocked()
  {
-    let lab = Lab::new();
+    let lab = Lab::open();
     // Only Ann is on both networks.
     let (office, home) = (lab.switch(), lab.switch());
     let machine = office.machine("ann");
@@ -77,7 +77,7 @@ fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_w
 
 #[test]
 fn what_an_ignored_peer_says_is_not_shown_but_is_there() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     ann.run(&["ignore", "bob"]).expect(0);
     assert_eq!(ann.peers()[0]["ignored"], true);
@@ -96,7 +96,7 @@ fn what_an_ignored_peer_says_is_not_shown_but_is_there() {
 
 #[test]
 fn a_kicked_peer_is_out_for_a_while_and_loses_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two_who_see_each_other(&lab.switch());
     let home = ann
         .home()
@@ -120,7 +120,7 @@ fn a_kicked_peer_is_out_for_a_while_and_loses_nothing() {
 
 #[test]
 fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = two_who_see_each_other(&office);
     let words = |node: &Node, other: &Node| {
@@ -154,7 +154,7 @@ fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
 
 #[test]
 fn a_peer_that_takes_a_verified_name_in_the_middle_of_a_session_loses_it() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = two_who_see_each_other(&office);
     let eve = office.machine("eve").up("eve", &[]);

@@ -7,7 +7,7 @@ use hobnob_tests::lab::Lab;
 
 #[test]
 fn a_signal_ends_it_within_a_second_and_the_peers_see_it_at_once() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     for signal in ["INT", "TERM"] {
@@ -31,7 +31,7 @@ fn a_signal_ends_it_within_a_second_and_the_peers_see_it_at_once() {
 
 #[test]
 fn its_log_says_who_came_what_was_said_and_when_it_stopped() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let machine = office.machine("ann");
     let log = machine.home("ann").screen(&["up"]);

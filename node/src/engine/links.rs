@@ -214,11 +214,9 @@ impl Engine {
     /// The other connection that a peer spoke of has not come.
     pub(super) fn say_owed_offline(&mut self) {
         let now = self.clock.now().mono;
-        let due: Vec<_> = self
-            .offline_owed
-            .extract_if(.., |_, (at, _)| *at <= now)
-            .map(|(peer, _)| peer)
-            .collect();
+        let due = self.offline_owed.iter().filter(|(_, (at, _))| *at <= now);
+        let due: Vec<_> = due.map(|(&peer, _)| peer).collect();
+        self.offline_owed.retain(|_, (at, _)| *at > now);
         for peer in due {
             self.noted.lose(peer);
             self.say(Event::Peer(self.peer_info(peer)));

@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let chosen: Vec<_> = benches::ALL.iter().filter(|bench| wanted(bench)).collect();
     // Before there are threads: without root, the lab starts this program anew in a user namespace.
     let needs_lab = chosen.iter().any(|bench| bench.in_lab);
-    let lab = needs_lab.then(hobnob_tests::lab::Lab::new);
+    let lab = needs_lab.then(hobnob_tests::lab::Lab::open);
     let options = Options {
         short: given("--short"),
         alone: given("--alone"),

@@ -7,7 +7,7 @@ use hobnob_tests::lab::{Lab, Node};
 use serde_json::Value;
 
 fn main() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     println!(
         "Three machines on one switch, each running `hobnob up`, with no option, no server and no internet.\n"
     );

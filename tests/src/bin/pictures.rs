@@ -18,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     let readme = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "README.md".into());
-    let lab = Lab::new();
+    let lab = Lab::open();
     let picture = picture(&lab);
     let text = std::fs::read_to_string(&readme)?;
     let around = text

@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
         .nth(1)
         .map_or(Ok(1_000_000), |n| n.parse())
         .context("how many entries?")?;
-    let lab = Lab::new();
+    let lab = Lab::open();
     let switch = lab.switch();
     let (machine, other) = (switch.machine("ann"), switch.machine("bob"));
     let node = machine.up("ann", &[]);

@@ -7,7 +7,6 @@ use std::process::Command;
 
 use super::machine::Machine;
 use super::node::Node;
-use super::permission;
 use super::process::{Output, hobnob_binary};
 use super::relay::Relay;
 use super::screen::Screen;

@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! # use hobnob_tests::lab::Lab;
-//! let lab = Lab::new();
+//! let lab = Lab::open();
 //! let office = lab.switch();
 //! let (ann, bob) = (office.machine("ann").up("ann", &[]), office.machine("bob").up("bob", &[]));
 //! ann.sees(&bob);
@@ -18,7 +18,7 @@
 //!
 //! ```no_run
 //! # use hobnob_tests::lab::{Lab, Nat};
-//! # let lab = Lab::new();
+//! # let lab = Lab::open();
 //! let net = lab.internet();
 //! let relay = net.machine("relay");
 //! let (home, office) = (net.site(Nat::Symmetric), net.site(Nat::PortRestricted));
@@ -101,7 +101,7 @@ impl Lab {
     ///
     /// If this system does not allow network namespaces. `scripts/test --without-lab` leaves out
     /// the tests that need them, and the test runner counts those as skipped.
-    pub fn new() -> Self {
+    pub fn open() -> Self {
         if let Err(why) = permission::obtain() {
             panic!(
                 "the network lab needs root or unprivileged user namespaces: {why}. \

@@ -12,7 +12,7 @@ use hobnob_tests::lab::{Lab, Machine, Nat, Node, until};
 
 #[test]
 fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
@@ -61,7 +61,7 @@ fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
 
 #[test]
 fn a_port_that_is_taken() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let machine = lab.switch().machine("ann");
     let _other = machine
         .inside(|| UdpSocket::bind("[::]:4626"))
@@ -71,7 +71,7 @@ fn a_port_that_is_taken() {
 
 #[test]
 fn udp_that_is_blocked() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let home = net.site(Nat::PortRestricted);
@@ -84,7 +84,7 @@ fn udp_that_is_blocked() {
 
 #[test]
 fn multicast_that_does_not_pass() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let machine = office.machine("ann");
     firewall(
@@ -99,7 +99,7 @@ fn multicast_that_does_not_pass() {
 
 #[test]
 fn a_network_that_keeps_its_machines_apart() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let cafe = net.site(Nat::PortRestricted);
@@ -114,7 +114,7 @@ fn a_network_that_keeps_its_machines_apart() {
 
 #[test]
 fn a_relay_that_is_down_or_became_another() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let at = relay.address().to_string();
@@ -132,7 +132,7 @@ fn a_relay_that_is_down_or_became_another() {
 
 #[test]
 fn a_relay_that_refuses_or_whose_name_is_wrong() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let token = lab.file("token", "for friends of the house");
     let relay = net.machine("relay").relay(&["--token-file", &token]);
@@ -151,7 +151,7 @@ fn a_relay_that_refuses_or_whose_name_is_wrong() {
 
 #[test]
 fn a_relay_whose_port_is_filtered() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let [one, other] = ["one", "other"].map(|name| net.machine(name));
     firewall(&one, "udp dport 4627 drop", "");
@@ -166,7 +166,7 @@ fn a_relay_whose_port_is_filtered() {
 
 #[test]
 fn no_network_at_all() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let machine = lab.machine("ann");
     let ann = machine.up("ann", &[]);
     comes_to_say(&ann, &["no-network"]);
@@ -176,7 +176,7 @@ fn no_network_at_all() {
 
 #[test]
 fn looking_for_peers_that_is_switched_off() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &["--no-mdns"]),
@@ -189,7 +189,7 @@ fn looking_for_peers_that_is_switched_off() {
 
 #[test]
 fn a_clock_that_is_wrong() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let wrong = office.machine("ann").home("ann").with_clock("+1h");
     let [bob, cat] = ["bob", "cat"].map(|name| office.machine(name).up(name, &[]));
@@ -206,7 +206,7 @@ fn a_clock_that_is_wrong() {
 
 #[test]
 fn a_disk_that_is_nearly_full() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let home = lab.switch().machine("ann").home("ann");
     home.put_on_small_disk("8m");
     comes_to_say(&home.up(&[]), &["disk"]);
@@ -214,7 +214,7 @@ fn a_disk_that_is_nearly_full() {
 
 #[test]
 fn more_than_one_network() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (office, other) = (lab.switch(), lab.switch());
     let machine = office.machine("ann");
     machine.join(&other);

@@ -6,7 +6,7 @@ use super::{PATIENCE, comes_to_say, doctor_lines, firewall};
 
 #[test]
 fn a_firewall_that_lets_answers_in_and_no_calls() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let machine = office.machine("ann");
     firewall(&machine, STATEFUL, "");
@@ -18,7 +18,7 @@ fn a_firewall_that_lets_answers_in_and_no_calls() {
 
 #[test]
 fn the_same_firewall_shows_with_a_relay_alone() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let machine = net.machine("ann");
@@ -34,7 +34,7 @@ fn the_same_firewall_shows_with_a_relay_alone() {
 
 #[test]
 fn each_kind_of_nat_by_one_relay_and_by_two() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relays = ["one", "two"].map(|name| net.machine(name).relay(&["--no-roster"]));
     let names = relays.each_ref().map(|relay| relay.name());
@@ -72,7 +72,7 @@ fn each_kind_of_nat_by_one_relay_and_by_two() {
 
 #[test]
 fn what_a_relay_behind_a_firewall_of_its_own_can_tell() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let machine = net.machine("relay");
     firewall(
@@ -106,7 +106,7 @@ fn what_a_relay_behind_a_firewall_of_its_own_can_tell() {
 
 #[test]
 fn the_kind_of_nat_is_in_the_report() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let ann = net

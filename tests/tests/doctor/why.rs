@@ -6,7 +6,7 @@ use super::{PATIENCE, checks};
 
 #[test]
 fn why_a_peer_is_not_there() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
@@ -33,7 +33,7 @@ fn why_a_peer_is_not_there() {
 
 #[test]
 fn whoever_has_just_gone_silent_is_not_said_to_be_there() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
@@ -50,7 +50,7 @@ fn whoever_has_just_gone_silent_is_not_said_to_be_there() {
 
 #[test]
 fn why_nobody_is_met_at_an_address_or_by_a_ticket() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &["--no-mdns"]),
@@ -68,7 +68,7 @@ fn why_nobody_is_met_at_an_address_or_by_a_ticket() {
 
 #[test]
 fn why_a_peer_is_kept_out_for_a_while_or_not_heard() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
@@ -98,7 +98,7 @@ fn why_a_peer_is_kept_out_for_a_while_or_not_heard() {
 
 #[test]
 fn why_somebody_with_a_verified_name_is_kept_out() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),

@@ -20,7 +20,7 @@ const BYTES_PER_CUT: u64 = 64 << 20;
 
 #[test]
 fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let number = |name: &str| {
         std::env::var(name)
             .ok()

@@ -24,7 +24,7 @@ fn two(lab: &Lab) -> (Node, Node) {
 
 #[test]
 fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two(&lab);
     let file = random_file(&ann, "holiday.jpg", 5);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -71,7 +71,7 @@ fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
 
 #[test]
 fn send_waits_until_the_other_side_has_it() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
     let bob = office
@@ -110,7 +110,7 @@ fn send_waits_until_the_other_side_has_it() {
 
 #[test]
 fn settings_say_where_files_go_and_whose_are_taken_unasked() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
     let home = office.machine("bob").home("bob");
@@ -133,7 +133,7 @@ fn settings_say_where_files_go_and_whose_are_taken_unasked() {
 
 #[test]
 fn a_folder_comes_with_everything_in_it_but_links() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two(&lab);
     let folder = beside(&ann).join("project");
     fs::create_dir_all(folder.join("src/deep")).expect("a folder");
@@ -165,7 +165,7 @@ fn a_folder_comes_with_everything_in_it_but_links() {
 
 #[test]
 fn empty_and_sparse_files_are_files_too() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two(&lab);
     let empty = beside(&ann).join("empty");
     fs::write(&empty, "").expect("a file");
@@ -191,7 +191,7 @@ fn empty_and_sparse_files_are_files_too() {
 
 #[test]
 fn a_receiver_that_is_killed_goes_on_where_it_was() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two(&lab);
     let file = random_file(&ann, "film.mp4", 300);
     let id = ann.offers(&bob, &file);
@@ -214,7 +214,7 @@ fn a_receiver_that_is_killed_goes_on_where_it_was() {
 
 #[test]
 fn a_sender_that_is_killed_goes_on_where_it_was() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two(&lab);
     let file = random_file(&ann, "film.mp4", 300);
     let id = ann.offers(&bob, &file);
@@ -229,7 +229,7 @@ fn a_sender_that_is_killed_goes_on_where_it_was() {
 
 #[test]
 fn whoever_quits_amid_a_file_has_left_and_is_not_lost() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two(&lab);
     let file = islands(&ann, 1 << 30, 7);
     let id = ann.offers(&bob, &file);
@@ -254,7 +254,7 @@ fn whoever_quits_amid_a_file_has_left_and_is_not_lost() {
 
 #[test]
 fn in_a_room_who_has_it_serves_it_when_its_author_has_gone() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let [ann, bob, cid] = ["ann", "bob", "cid"].map(|nick| office.machine(nick).up(nick, &[]));
     for node in [&ann, &bob, &cid] {
@@ -276,7 +276,7 @@ fn in_a_room_who_has_it_serves_it_when_its_author_has_gone() {
 
 #[test]
 fn two_sources_serve_at_once() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let [ann, bob, cid] = ["ann", "bob", "cid"].map(|nick| office.machine(nick).up(nick, &[]));
     for (node, other) in [(&ann, &bob), (&ann, &cid), (&bob, &cid)] {
@@ -302,7 +302,7 @@ fn two_sources_serve_at_once() {
 
 #[test]
 fn a_transfer_outlives_its_path() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let sites = [net.site(Nat::FullCone), net.site(Nat::PortRestricted)];
@@ -322,7 +322,7 @@ fn a_transfer_outlives_its_path() {
 
 #[test]
 fn through_a_relay() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let sites = [net.site(Nat::Symmetric), net.site(Nat::Symmetric)];
@@ -345,7 +345,7 @@ fn through_a_relay() {
 
 #[test]
 fn no_is_heard_on_the_other_side() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two(&lab);
     let file = random_file(&ann, "spam", 200);
     let id = ann.offers(&bob, &file);
@@ -373,7 +373,7 @@ fn no_is_heard_on_the_other_side() {
 
 #[test]
 fn what_is_taken_back_while_one_is_away_leaves_nothing_and_nothing_of_others_is_removed() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two(&lab);
     let file = random_file(&ann, "film.mp4", 200);
     let [open, taken_back, declined] = [(); 3].map(|()| ann.offers(&bob, &file));
@@ -438,7 +438,7 @@ fn parts(node: &Node) -> Vec<String> {
 
 #[test]
 fn a_file_that_changes_is_noticed_and_both_are_told() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let (ann, bob) = two(&lab);
     let file = random_file(&ann, "report.txt", 1);
     let id = ann.offers(&bob, &file);
@@ -459,7 +459,7 @@ fn a_file_that_changes_is_noticed_and_both_are_told() {
 
 #[test]
 fn a_full_disk_is_waited_out() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let home = office.machine("bob").home("bob");
     home.put_on_small_disk("80m");

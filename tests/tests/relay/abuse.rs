@@ -13,7 +13,7 @@ use crate::world::World;
 
 #[test]
 fn who_has_not_shown_its_address_gets_back_at_most_three_times_what_it_sent() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let handshake = first_flight(&world.net.machine("sink"), &world.net.machine("client"));
     let answered = [
@@ -70,7 +70,7 @@ fn who_has_not_shown_its_address_gets_back_at_most_three_times_what_it_sent() {
 
 #[test]
 fn rubbish_from_strangers_keeps_nobody_from_talking() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((_home, ann), (_office, bob)) = (
         world.alone_behind(Nat::Symmetric, "ann"),
@@ -102,7 +102,7 @@ fn rubbish_from_strangers_keeps_nobody_from_talking() {
 
 #[test]
 fn a_channel_carries_only_what_comes_from_its_own_end() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let [ann, bob, eve] = ["ann", "bob", "eve"].map(|nick| world.net.machine(nick).udp());
     let sends = |socket: &UdpSocket, channel: ChannelId| {
@@ -138,7 +138,7 @@ fn a_channel_carries_only_what_comes_from_its_own_end() {
 
 #[test]
 fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((_home, ann), (_office, bob)) = (
         world.alone_behind(Nat::Symmetric, "ann"),
@@ -184,7 +184,7 @@ fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
 
 #[test]
 fn who_registers_over_and_over_is_told_to_stop() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let machine = world.net.machine("flooder");
     let told = as_caller(&machine, &world, async |caller| {

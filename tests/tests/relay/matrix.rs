@@ -40,7 +40,7 @@ struct Meeting {
 
 fn meets_everybody(nat: Nat) {
     for other in Nat::ALL {
-        let lab = Lab::new();
+        let lab = Lab::open();
         let world = World::of(&lab);
         let (home, office) = (world.net.site(nat), world.net.site(other));
         let meetings: Vec<_> = (1..=rounds())

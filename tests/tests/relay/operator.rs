@@ -9,7 +9,7 @@ use crate::world::World;
 
 #[test]
 fn who_is_kicked_is_told_so_and_may_come_back() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let (_home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     is_registered(&world, &ann);
@@ -27,7 +27,7 @@ fn who_is_kicked_is_told_so_and_may_come_back() {
 
 #[test]
 fn who_is_banned_is_told_so_and_stays_out_when_the_relay_restarts() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((_home, ann), (_office, bob)) = (
         world.alone_behind(Nat::Symmetric, "ann"),
@@ -54,7 +54,7 @@ fn who_is_banned_is_told_so_and_stays_out_when_the_relay_restarts() {
 
 #[test]
 fn a_relay_that_wants_a_token_says_so_to_those_who_have_none() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let token = lab.file("token", "for friends of the house");
     let relay = net.machine("relay").relay(&["--token-file", &token]);
@@ -70,7 +70,7 @@ fn a_relay_that_wants_a_token_says_so_to_those_who_have_none() {
 
 #[test]
 fn a_relay_that_became_another_is_refused_with_what_to_do_about_it() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let at = world.relay.address().to_string();
     let ann = world
@@ -94,7 +94,7 @@ fn a_relay_that_became_another_is_refused_with_what_to_do_about_it() {
 
 #[test]
 fn a_site_that_blocks_udp_is_told_of_as_such() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let home = world.net.site(Nat::PortRestricted);
     home.block_udp();
@@ -119,7 +119,7 @@ fn a_site_that_blocks_udp_is_told_of_as_such() {
 
 #[test]
 fn a_relay_that_does_not_run_is_told_from_a_machine_that_is_not_there() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let (home, name) = (world.net.site(Nat::Symmetric), world.relay.name());
     world.relay.terminate();
@@ -142,7 +142,7 @@ fn a_relay_that_does_not_run_is_told_from_a_machine_that_is_not_there() {
 
 #[test]
 fn a_relay_that_dies_is_told_of_though_nobody_says_anything() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let (_home, ann) = world.alone_behind(Nat::FullCone, "ann");
     is_registered(&world, &ann);
@@ -161,7 +161,7 @@ fn a_relay_that_dies_is_told_of_though_nobody_says_anything() {
 
 #[test]
 fn who_falls_silent_is_suspected_then_given_up_and_back_when_heard_again() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     is_registered(&world, &ann);

@@ -9,7 +9,7 @@ use crate::world::World;
 
 #[test]
 fn a_peer_is_reached_by_its_id_at_a_relay_that_names_nobody() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&["--no-roster"]);
     let (home, office) = (net.site(Nat::Symmetric), net.site(Nat::Symmetric));
@@ -24,7 +24,7 @@ fn a_peer_is_reached_by_its_id_at_a_relay_that_names_nobody() {
 
 #[test]
 fn a_ticket_brings_somebody_to_a_relay_that_they_did_not_know() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let (_home, ann) = world.alone_behind(Nat::Symmetric, "ann");
     let ticket = ann.ticket();
@@ -40,7 +40,7 @@ fn a_ticket_brings_somebody_to_a_relay_that_they_did_not_know() {
 
 #[test]
 fn a_relay_and_its_people_need_nothing_but_ipv6() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch_with(Addresses::Ipv6Only);
     let relay = office.machine("relay").relay(&[]);
     let name = relay.name_by_ipv6();
@@ -58,7 +58,7 @@ fn a_relay_and_its_people_need_nothing_but_ipv6() {
 
 #[test]
 fn neighbours_who_meet_at_a_relay_go_on_over_their_own_network() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let home = world.net.site(Nat::PortRestricted);
     let name = world.relay.name();
@@ -74,7 +74,7 @@ fn neighbours_who_meet_at_a_relay_go_on_over_their_own_network() {
 
 #[test]
 fn private_addresses_of_other_networks_are_never_knocked_at() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let home = world
         .net
@@ -96,7 +96,7 @@ fn private_addresses_of_other_networks_are_never_knocked_at() {
 
 #[test]
 fn two_who_say_nothing_keep_their_path_through_nats_that_forget_after_half_a_minute() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let (_home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     let (_office, bob) = world.alone_behind(Nat::PortRestricted, "bob");
@@ -126,7 +126,7 @@ fn two_who_say_nothing_keep_their_path_through_nats_that_forget_after_half_a_min
 
 #[test]
 fn a_direct_path_that_died_comes_back() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     let (office, bob) = world.alone_behind(Nat::AddressRestricted, "bob");
@@ -141,7 +141,7 @@ fn a_direct_path_that_died_comes_back() {
 
 #[test]
 fn a_goodbye_is_heard_through_a_relay() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((_home, ann), (_office, bob)) = (
         world.alone_behind(Nat::Symmetric, "ann"),
@@ -160,7 +160,7 @@ fn a_goodbye_is_heard_through_a_relay() {
 
 #[test]
 fn a_laptop_that_goes_elsewhere_is_found_again() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     let (_office, bob) = world.alone_behind(Nat::PortRestricted, "bob");

@@ -6,7 +6,7 @@ use crate::world::World;
 
 #[test]
 fn a_broadcast_reaches_two_local_networks_and_two_who_are_alone() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let (home, office) = (
         world.net.site(Nat::PortRestricted),

@@ -8,7 +8,7 @@ use crate::world::World;
 
 #[test]
 fn a_relay_carries_ciphertext_only() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let mark = format!("{:x}q{:x}", std::process::id(), nanos());
     let [nick, room, secret, text, reply, file, content] =

@@ -9,7 +9,7 @@ use crate::world::{World, submit};
 
 #[test]
 fn from_the_relay_to_a_direct_path() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((_home, ann), (_office, bob)) = (
         world.alone_behind(Nat::PortRestricted, "ann"),
@@ -22,7 +22,7 @@ fn from_the_relay_to_a_direct_path() {
 
 #[test]
 fn the_direct_path_dies_and_the_relay_takes_over() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((home, ann), (office, bob)) = (
         world.alone_behind(Nat::FullCone, "ann"),
@@ -39,7 +39,7 @@ fn the_direct_path_dies_and_the_relay_takes_over() {
 
 #[test]
 fn the_relay_is_killed_and_comes_back() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((_home, ann), (_office, bob)) = (
         world.alone_behind(Nat::Symmetric, "ann"),
@@ -57,7 +57,7 @@ fn the_relay_is_killed_and_comes_back() {
 
 #[test]
 fn a_relayed_node_gets_another_address() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((home, ann), (office, bob)) = (
         world.alone_behind(Nat::Symmetric, "ann"),
@@ -77,7 +77,7 @@ fn a_relayed_node_gets_another_address() {
 
 #[test]
 fn a_directly_connected_node_gets_another_address() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((home, ann), (office, bob)) = (
         world.alone_behind(Nat::PortRestricted, "ann"),
@@ -95,7 +95,7 @@ fn a_directly_connected_node_gets_another_address() {
 
 #[test]
 fn the_lines_to_the_relay_lose_a_twentieth() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((home, ann), (office, bob)) = (
         world.alone_behind(Nat::Symmetric, "ann"),
@@ -110,7 +110,7 @@ fn the_lines_to_the_relay_lose_a_twentieth() {
 
 #[test]
 fn everything_at_once() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let world = World::of(&lab);
     let ((home, ann), (office, bob)) = (
         world.alone_behind(Nat::FullCone, "ann"),

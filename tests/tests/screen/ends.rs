@@ -38,7 +38,7 @@ fn ends_when_subscribed(home: &Path) -> JoinHandle<()> {
 
 #[test]
 fn the_full_screen_goes_on_with_another_node() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let home = lab.switch().machine("ann").home("ann");
     let node = ends_when_subscribed(home.path());
     let arguments = ["--home", &home.path().to_string_lossy()];
@@ -59,7 +59,7 @@ fn the_full_screen_goes_on_with_another_node() {
 
 #[test]
 fn the_chat_of_lines_goes_on_with_another_node() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let home = lab.switch().machine("ann").home("ann");
     let node = ends_when_subscribed(home.path());
     let ann = home.machine().screen(

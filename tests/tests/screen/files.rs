@@ -41,7 +41,7 @@ fn same(one: &Path, other: &Path) {
 
 #[test]
 fn a_file_goes_from_screen_to_screen() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (here, there) = (
         office.machine("ann").home("ann"),
@@ -85,7 +85,7 @@ fn a_file_goes_from_screen_to_screen() {
 
 #[test]
 fn a_command_that_sends_says_what_it_waits_for_and_how_far_it_is() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
@@ -145,7 +145,7 @@ fn command(of: &Node, arguments: &[&str]) -> Terminal {
 
 #[test]
 fn a_file_goes_both_ways_with_a_chat_of_lines() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
     let there = office.machine("bob").home("bob");

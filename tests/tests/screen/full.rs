@@ -35,7 +35,7 @@ fn chat(machine: &Machine, name: &str, size: Size) -> Terminal {
 
 #[test]
 fn two_people_find_each_other_and_talk() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let mut ann = chat(&office.machine("ann"), "ann", USUAL);
     ann.shows("You are ann");
@@ -66,7 +66,7 @@ fn two_people_find_each_other_and_talk() {
 
 #[test]
 fn a_paste_and_a_text_of_lines_are_one_message_each() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     let mut ann = chat(&office.machine("ann"), "ann", USUAL);
@@ -83,7 +83,7 @@ fn a_paste_and_a_text_of_lines_are_one_message_each() {
 
 #[test]
 fn scrolling_searching_and_help() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     let mut ann = chat(&office.machine("ann"), "ann", USUAL);
@@ -124,7 +124,7 @@ fn scrolling_searching_and_help() {
 
 #[test]
 fn any_size_will_do() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     let mut ann = chat(&office.machine("ann"), "ann", USUAL);
@@ -152,7 +152,7 @@ fn any_size_will_do() {
 
 #[test]
 fn the_wheel_scrolls_once_a_key_lets_it() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     let mut ann = chat(&office.machine("ann"), "ann", USUAL);
@@ -177,7 +177,7 @@ fn the_wheel_scrolls_once_a_key_lets_it() {
 
 #[test]
 fn who_looks_elsewhere_is_told_of_what_is_for_them() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     let mut ann = chat(&office.machine("ann"), "ann", USUAL);
@@ -196,7 +196,7 @@ fn who_looks_elsewhere_is_told_of_what_is_for_them() {
 
 #[test]
 fn the_terminal_is_given_back_after_kill_term() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let mut ann = chat(&lab.switch().machine("ann"), "ann", USUAL);
     ann.shows("You are ann");
     ann.presses("half a mess");
@@ -208,7 +208,7 @@ fn the_terminal_is_given_back_after_kill_term() {
 
 #[test]
 fn ctrl_c_twice_ends() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let mut ann = chat(&lab.switch().machine("ann"), "ann", USUAL);
     ann.shows("You are ann");
     ann.presses("\x03");
@@ -220,7 +220,7 @@ fn ctrl_c_twice_ends() {
 
 #[test]
 fn nothing_a_peer_sends_controls_the_terminal() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     let ann = chat(&office.machine("ann"), "ann", USUAL);
@@ -239,7 +239,7 @@ fn nothing_a_peer_sends_controls_the_terminal() {
 
 #[test]
 fn the_chat_goes_on_when_the_node_it_used_ends() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (bob, home) = (
         office.machine("bob").up("bob", &[]),

@@ -87,7 +87,7 @@ fn hill(of: &Home) -> PathBuf {
 
 #[test]
 fn a_picture_is_seen_by_those_who_have_verified_its_sender() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (here, there) = (
         office.machine("ann").home("ann"),
@@ -144,7 +144,7 @@ fn a_picture_is_seen_by_those_who_have_verified_its_sender() {
 
 #[test]
 fn each_terminal_gets_pictures_as_it_can_show_them() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let machine = lab.switch().machine("ann");
     let picture = hill(&machine.home("files"));
     let mut homes = (0..).map(|n| machine.home(&format!("ann{n}")));
@@ -196,7 +196,7 @@ fn each_terminal_gets_pictures_as_it_can_show_them() {
 
 #[test]
 fn pictures_that_are_to_do_harm_show_their_size_and_hold_up_nothing() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let machine = lab.switch().machine("ann");
     let home = machine.home("ann");
     let good = hill(&home);
@@ -225,7 +225,7 @@ fn pictures_that_are_to_do_harm_show_their_size_and_hold_up_nothing() {
 
 #[test]
 fn what_is_typed_while_a_terminal_is_asked_is_not_lost() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let machine = lab.switch().machine("ann");
     let picture = hill(&machine.home("files"));
     let (silent, late) = (machine.home("silent"), machine.home("late"));
@@ -248,7 +248,7 @@ fn what_is_typed_while_a_terminal_is_asked_is_not_lost() {
 
 #[test]
 fn the_size_of_a_picture_is_told_in_lines_and_after_a_restart() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
     let there = office.machine("bob").home("bob");

@@ -8,7 +8,7 @@ const NASTY: &str = "start \u{1b}[2J\u{1b}]0;owned\u{7} \u{202e}gpj.exe\u{202c} 
 
 #[test]
 fn the_plain_chat_shows_stand_ins() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
     let mut chat = office.machine("bob").home("bob").screen(&["--plain"]);
@@ -23,7 +23,7 @@ fn the_plain_chat_shows_stand_ins() {
 
 #[test]
 fn the_plain_chat_neither_echoes_what_was_pasted_into_it() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
     let mut chat = office.machine("bob").home("bob").screen(&["--plain"]);
@@ -37,7 +37,7 @@ fn the_plain_chat_neither_echoes_what_was_pasted_into_it() {
 
 #[test]
 fn up_shows_stand_ins_as_text_and_keeps_the_value_as_json() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
     let bob = office.machine("bob").home("bob").screen(&["up"]);
@@ -59,7 +59,7 @@ fn up_shows_stand_ins_as_text_and_keeps_the_value_as_json() {
 
 #[test]
 fn history_and_errors_show_stand_ins() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
@@ -90,7 +90,7 @@ fn history_and_errors_show_stand_ins() {
 
 #[test]
 fn a_nickname_with_an_escape_is_refused() {
-    let lab = Lab::new();
+    let lab = Lab::open();
     let ann = lab.switch().machine("ann");
     let home = ann.home("ann");
     let refused = ann

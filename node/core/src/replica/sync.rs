@@ -242,11 +242,10 @@ impl Replica {
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else {
             return;
         };
-        let orphaned: Vec<_> = conversation
-            .sources
-            .extract_if(.., |_, source| *source == id)
-            .map(|(author, _)| author)
-            .collect();
+        let sources = &mut conversation.sources;
+        let orphaned = sources.iter().filter(|(_, source)| **source == id);
+        let orphaned: Vec<_> = orphaned.map(|(&author, _)| author).collect();
+        sources.retain(|_, source| *source != id);
         if conversation.is_open_room() {
             #[cfg(feature = "faults")]
             let goodbye = goodbye && self.fault != Some(Fault::GoodbyeIgnored);
