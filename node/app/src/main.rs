@@ -1,6 +1,8 @@
-//! The `hobnob` program: see [`cli`], and [`tui`] for the full screen.
+//! The program `hobnob`: the command line ([`cli`]), the full screen ([`tui`]), and what both use
+//! ([`shared`]).
 
 mod cli;
+mod shared;
 mod tui;
 
 fn main() -> std::process::ExitCode {

@@ -219,7 +219,7 @@ impl Client {
     }
 
     /// What happens from now on.
-    pub async fn events(&self) -> Result<EventStream, ClientError> {
+    pub async fn events(&self) -> Result<Subscription, ClientError> {
         let (reader, mut writer) = open(&self.home).await?;
         let subscribe = to_line(&Request {
             id: 0,
@@ -229,7 +229,7 @@ impl Client {
             .write_all(subscribe.as_bytes())
             .await
             .map_err(|_| ClientError::Lost)?;
-        let mut stream = EventStream {
+        let mut stream = Subscription {
             lines: reader,
             _writer: writer,
         };
@@ -288,13 +288,13 @@ impl Client {
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct EventStream {
+pub struct Subscription {
     lines: Lines<BufReader<OwnedReadHalf>>,
     /// Its end would be the end of the subscription.
     _writer: OwnedWriteHalf,
 }
 
-impl EventStream {
+impl Subscription {
     /// The next event. None when the node has ended or is about to: then this stream and its
     /// [`Client`] should go, so that the node can, and whoever wants to stay attaches again. Cancel
     /// safe.

@@ -15,6 +15,6 @@ pub mod server;
 pub mod wire;
 
 pub use attach::{AttachError, Attached, Host};
-pub use client::{Client, ClientError, EventStream};
+pub use client::{Client, ClientError, Subscription};
 pub use hobnob_local::{Claim, Claimed, Home, HomeError};
 pub use server::Server;

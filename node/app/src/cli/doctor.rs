@@ -4,16 +4,14 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hobnob::Verdict;
 use hobnob::protocol::Target;
-use hobnob::protocol::text::visible;
 use hobnob_control::wire::{CheckLine, Command, Diagnosis, LINES_VERSION, Text, to_line};
 use serde::Serialize;
 
-use super::args::Common;
-use super::exit::Exit;
-use super::output::{self, Output};
-use super::session;
+use crate::shared::common_flags::Common;
+use crate::shared::exit_code::Exit;
+use crate::shared::output::{self, Output};
+use crate::shared::{diagnosis, session};
 
 /// `hobnob doctor`.
 pub(crate) async fn doctor(
@@ -45,26 +43,26 @@ async fn diagnose(
 ) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
         output::say_on_terminal("looking around, which takes a few seconds …");
-        let diagnosis: Diagnosis = client.ask(command).await?;
+        let answer: Diagnosis = client.ask(command).await?;
         if out.json {
-            diagnosis
+            answer
                 .checks
                 .iter()
                 .try_for_each(|check| output::raw(&json(check)))?;
         } else {
-            lines(&diagnosis)
+            diagnosis::lines(&answer)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
         }
         if let Some(file) = report_to {
-            std::fs::write(file, report(&diagnosis))
+            std::fs::write(file, report(&answer))
                 .with_context(|| format!("can't write the report to {}", file.display()))?;
             output::say(&format!(
                 "wrote {}: it names no person, key or address, and can be shown to anybody",
                 file.display()
             ));
         }
-        Ok(if problems(&diagnosis) == 0 {
+        Ok(if diagnosis::problems(&answer) == 0 {
             Exit::Done
         } else {
             Exit::Fault
@@ -88,52 +86,6 @@ fn json(check: &CheckLine) -> String {
         event: "check",
         check,
     })
-}
-
-fn problems(diagnosis: &Diagnosis) -> usize {
-    diagnosis
-        .checks
-        .iter()
-        .filter(|check| check.verdict == Verdict::Problem)
-        .count()
-}
-
-/// One check a line, with what to do below it; the sum at the end.
-pub(crate) fn lines(diagnosis: &Diagnosis) -> Vec<String> {
-    let mut lines = Vec::new();
-    for check in &diagnosis.checks {
-        let sign = match check.verdict {
-            Verdict::Fine => "ok     ",
-            Verdict::Note => "note   ",
-            Verdict::Problem => "PROBLEM",
-            Verdict::Unknown => "unknown",
-        };
-        lines.push(format!(
-            "{sign}  {:10}  {}",
-            check.check,
-            visible(&check.text)
-        ));
-        lines.extend(
-            check
-                .fix
-                .as_ref()
-                .map(|fix| format!("                     -> {fix}")),
-        );
-    }
-    let unknown = diagnosis
-        .checks
-        .iter()
-        .filter(|check| check.verdict == Verdict::Unknown)
-        .count();
-    lines.push(match problems(diagnosis) {
-        0 if unknown == 0 => "No problem was found.".to_owned(),
-        0 => format!(
-            "No problem was found; {} could not be told.",
-            super::show::count(unknown, "thing")
-        ),
-        n => format!("{} to mend.", super::show::count(n, "problem")),
-    });
-    lines
 }
 
 /// What can be shown to anybody: words of ours and nothing else, so no name, key, address or text
@@ -166,6 +118,8 @@ fn report(diagnosis: &Diagnosis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::diagnosis::lines;
+    use hobnob::Verdict;
 
     #[test]
     fn a_problem_is_told_with_what_to_do_and_a_report_tells_nothing_else() {
@@ -183,16 +137,16 @@ mod tests {
             check(Verdict::Unknown, None, None),
         ];
         let diagnosis = Diagnosis { checks };
-        let lines = lines(&diagnosis);
+        let shown = lines(&diagnosis);
         assert_eq!(
-            lines[1],
+            shown[1],
             "PROBLEM  relay       the relay of bob at 10.0.0.1␛"
         );
         assert_eq!(
-            (lines[2].trim(), lines[4].as_str()),
+            (shown[2].trim(), shown[4].as_str()),
             ("-> start it", "1 problem to mend.")
         );
-        let last = |checks: Vec<CheckLine>| super::lines(&Diagnosis { checks }).pop().unwrap();
+        let last = |checks: Vec<CheckLine>| lines(&Diagnosis { checks }).pop().unwrap();
         assert_eq!(
             last(vec![check(Verdict::Fine, None, None)]),
             "No problem was found."

@@ -11,15 +11,15 @@ use hobnob::{DeliveryState, FileState, MessageId};
 use hobnob_control::wire::{
     Command, Done, FileLine, FileList, Patience, SentLine, Text, WireEvent,
 };
-use hobnob_control::{Client, EventStream};
+use hobnob_control::{Client, Subscription};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::{self, Common};
-use super::exit::{Exit, Usage};
-use super::offers;
-use super::output::{self, Output};
-use super::session;
-use super::show::{self, Names};
+use super::args;
+use crate::shared::common_flags::Common;
+use crate::shared::exit_code::{Exit, Usage};
+use crate::shared::output::{self, Output};
+use crate::shared::wording::{self, Names};
+use crate::shared::{offers, session};
 
 /// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// `hobnob send TARGET --file PATH…`
 pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyhow::Result<Exit> {
     let paths = absolute(&send.files)?;
-    let patience = patience(&send.patience);
+    let patience = patience(&send.wait_args);
     session::ask(common, false, async |client| {
         let mut following = Following::start(client, out).await?;
         for path in paths {
@@ -49,7 +49,7 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
         if patience.wait < DeliveryState::Delivered {
             Ok(Exit::Done)
         } else {
-            following.finish(send.patience.timeout).await
+            following.finish(send.wait_args.timeout).await
         }
     })
     .await
@@ -63,7 +63,7 @@ pub(crate) async fn broadcast(
     broadcast: args::Broadcast,
 ) -> anyhow::Result<Exit> {
     let paths = absolute(&broadcast.files)?;
-    let patience = patience(&broadcast.patience);
+    let patience = patience(&broadcast.wait_args);
     session::ask(common, true, async |client| {
         for path in paths {
             let command = Command::Offer {
@@ -73,7 +73,7 @@ pub(crate) async fn broadcast(
                 patience,
             };
             let sent: SentLine = client.ask(command).await?;
-            let others = show::count(sent.to.len(), "other");
+            let others = wording::count(sent.to.len(), "other");
             output::say_on_terminal(&format!(
                 "offered to {others} in {room}, for as long as a node of this home runs"
             ));
@@ -97,7 +97,7 @@ pub(crate) async fn files(common: &Common, out: Output) -> anyhow::Result<Exit> 
                 .try_for_each(|file| out.event(WireEvent::File(Box::new(file)), |_| None))?;
         } else {
             let names = Names::ask(client).await?;
-            show::files(&files, &names)
+            wording::files(&files, &names)
                 .iter()
                 .try_for_each(|row| output::line(row))?;
         }
@@ -156,7 +156,7 @@ pub(crate) fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Usage> {
     paths.iter().map(|path| absolute(path)).collect()
 }
 
-fn patience(args: &args::Patience) -> Patience {
+fn patience(args: &args::WaitArgs) -> Patience {
     Patience {
         wait: args.wait,
         timeout_ms: u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX),
@@ -165,7 +165,7 @@ fn patience(args: &args::Patience) -> Patience {
 
 /// Transfers that a command waits for.
 struct Following {
-    events: EventStream,
+    events: Subscription,
     out: Output,
     names: Names,
     /// Those that have not ended.
@@ -300,7 +300,8 @@ impl Following {
         }
         if ended
             && !self.out.json
-            && let Some(text) = show::event(&WireEvent::File(Box::new(line.clone())), &self.names)
+            && let Some(text) =
+                wording::event(&WireEvent::File(Box::new(line.clone())), &self.names)
         {
             self.say(&text);
         }

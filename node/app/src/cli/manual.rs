@@ -1,4 +1,4 @@
-//! What is made of the command line's own description: completions for shells, and manual pages.
+//! What the program prints about itself: shell completions, manual pages, and its settings.
 
 use std::path::Path;
 
@@ -6,10 +6,11 @@ use anyhow::Context;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
+use hobnob_control::Home;
 
 use super::args::Args;
-use super::exit::Exit;
-use super::output;
+use crate::shared::exit_code::Exit;
+use crate::shared::{output, settings};
 
 /// When the command line last changed: what a manual page shows at its foot.
 const DATE: &str = "2026-11-28";
@@ -34,6 +35,20 @@ pub(crate) fn man(dir: Option<&Path>) -> anyhow::Result<Exit> {
         }
         None => output::raw(&String::from_utf8(page(&whole())?)?)?,
     }
+    Ok(Exit::Done)
+}
+
+/// `hobnob config`: the settings with their defaults, or where the file is that holds them.
+pub(crate) fn config(home: &Home, path: bool) -> anyhow::Result<Exit> {
+    let file = home.config_file().display();
+    if path {
+        output::line(&file.to_string())?;
+        return Ok(Exit::Done);
+    }
+    output::raw(settings::DEFAULTS)?;
+    output::say_on_terminal(&format!(
+        "(these are the defaults; what you want otherwise goes into {file})"
+    ));
     Ok(Exit::Done)
 }
 

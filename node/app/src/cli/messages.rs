@@ -13,12 +13,12 @@ use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::Client;
 use hobnob_control::wire::{Command, Patience, SentLine, Text, WireEvent};
 
-use super::args::{self, Common};
-use super::exit::{Exit, Usage};
-use super::files;
-use super::output::{Output, say, say_on_terminal};
-use super::session;
-use super::show::{Names, count};
+use super::{args, files};
+use crate::shared::common_flags::Common;
+use crate::shared::exit_code::{Exit, Usage};
+use crate::shared::output::{Output, say, say_on_terminal};
+use crate::shared::session;
+use crate::shared::wording::{Names, count};
 
 /// Most bytes of stdin that are read. More is far beyond any message, which is then refused with
 /// this size.
@@ -30,7 +30,7 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
         return files::send(common, out, send).await;
     }
     let body = body(send.text)?;
-    let patience = patience(&send.patience);
+    let patience = patience(&send.wait_args);
     let command = Command::Send {
         target: Text(send.target),
         body: body.into(),
@@ -53,7 +53,7 @@ pub(crate) async fn broadcast(
         return files::broadcast(common, out, room.0, broadcast).await;
     }
     let body = body(broadcast.text)?;
-    let patience = patience(&broadcast.patience);
+    let patience = patience(&broadcast.wait_args);
     let command = Command::Broadcast {
         room,
         body: body.into(),
@@ -135,7 +135,7 @@ fn away(name: &str, state: DeliveryState) -> String {
     }
 }
 
-fn patience(args: &args::Patience) -> Patience {
+fn patience(args: &args::WaitArgs) -> Patience {
     let timeout_ms = u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX);
     Patience {
         wait: args.wait,

@@ -5,24 +5,14 @@
 //! running, a command runs one for as long as it needs, and still speaks to it over the socket.
 
 pub(crate) mod args;
-pub(crate) mod chat;
-pub(crate) mod doctor;
-pub(crate) mod exit;
-pub(crate) mod feed;
+mod chat;
+mod doctor;
 mod files;
-pub(crate) mod log;
 mod manual;
-pub(crate) mod marks;
 mod messages;
-pub(crate) mod offers;
-pub(crate) mod output;
+mod people;
 mod relay;
-pub(crate) mod session;
-pub(crate) mod settings;
-pub(crate) mod show;
 mod up;
-pub(crate) mod values;
-pub(crate) mod verify;
 mod views;
 
 use std::io::IsTerminal;
@@ -32,10 +22,11 @@ use clap::Parser;
 use tracing_subscriber::filter::LevelFilter;
 
 use args::{Args, Verb};
-use exit::Exit;
-use marks::Decision;
-use output::Output;
 
+use crate::shared::exit_code::Exit;
+use crate::shared::log_output;
+use crate::shared::output::{self, Output};
+use crate::shared::policy::PolicyChange;
 use crate::tui;
 
 /// Runs the program.
@@ -106,13 +97,17 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Verb::Part { room }) => views::part(&common, room).await,
         Some(Verb::Rooms) => views::rooms(&common, out).await,
         Some(Verb::Id) => views::id(&common, out).await,
-        Some(Verb::Ignore(whom)) => marks::mark(&common, out, whom.target, Decision::Ignore).await,
-        Some(Verb::Unignore(whom)) => {
-            marks::mark(&common, out, whom.target, Decision::Unignore).await
+        Some(Verb::Ignore(whom)) => {
+            people::change_policy(&common, out, whom.target, PolicyChange::Ignore).await
         }
-        Some(Verb::Block(whom)) => marks::mark(&common, out, whom.target, Decision::Block).await,
+        Some(Verb::Unignore(whom)) => {
+            people::change_policy(&common, out, whom.target, PolicyChange::Unignore).await
+        }
+        Some(Verb::Block(whom)) => {
+            people::change_policy(&common, out, whom.target, PolicyChange::Block).await
+        }
         Some(Verb::Unblock(whom)) => {
-            marks::mark(&common, out, whom.target, Decision::Unblock).await
+            people::change_policy(&common, out, whom.target, PolicyChange::Unblock).await
         }
         Some(Verb::Verify {
             whom,
@@ -120,11 +115,11 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
             undo,
         }) => {
             let confirm = (confirm || undo).then_some(confirm);
-            verify::verify(&common, out, whom.target, confirm).await
+            people::verify(&common, out, whom.target, confirm).await
         }
         Some(Verb::Doctor { report }) => doctor::doctor(&common, out, report).await,
         Some(Verb::Why(whom)) => doctor::why(&common, out, whom.target).await,
-        Some(Verb::Config { path }) => settings::config(&common.home()?, path),
+        Some(Verb::Config { path }) => manual::config(&common.home()?, path),
         Some(Verb::Completions { shell }) => manual::completions(shell),
         Some(Verb::Man { dir }) => manual::man(dir.as_deref()),
         Some(Verb::Relay(relay)) => relay::relay(&common, out, relay).await,
@@ -141,7 +136,7 @@ fn start_log(verbose: u8) {
     let colour = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     tracing_subscriber::fmt()
-        .with_writer(|| log::Writer)
+        .with_writer(|| log_output::Writer)
         .with_ansi(colour)
         .with_max_level(level)
         .init();

@@ -14,13 +14,14 @@ use hobnob_control::{Claim, Client, Home, Host, pipe};
 use tokio::io::{BufReader, Interest};
 use tokio::net::unix::pipe::Sender;
 
-use super::args::Common;
-use super::exit::Exit;
-use super::feed::{Feed, Told};
-use super::output::{self, Output};
-use super::session::Signals;
-use super::show::{self, Names};
-use super::{values, views};
+use super::views;
+use crate::shared::common_flags::Common;
+use crate::shared::event_stream::{EventStream, SeenIds};
+use crate::shared::exit_code::Exit;
+use crate::shared::output::{self, Output};
+use crate::shared::session::Signals;
+use crate::shared::values;
+use crate::shared::wording::{self, Names};
 
 /// How long the last answers may take to be printed once the node has given them.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -29,7 +30,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let home = common.home()?;
-    let told = Told::since(values::now());
+    let seen = SeenIds::since(values::now());
     let claimed = match home.claim()? {
         Claim::Ours(claimed) => claimed,
         Claim::Busy(pid) => {
@@ -47,7 +48,7 @@ pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
         Ok(client) => {
             let asked = tokio::spawn(answer_stdin(home.clone(), out));
             let outcome = tokio::select! {
-                outcome = print(&client, told, out) => outcome,
+                outcome = print(&client, seen, out) => outcome,
                 () = reader_gone() => Ok(()),
                 () = signals.any() => Ok(()),
             };
@@ -94,8 +95,8 @@ async fn reader_gone() {
 }
 
 /// Prints where the node is, and then all that happens.
-async fn print(client: &Client, mut told: Told, out: Output) -> anyhow::Result<()> {
-    let mut feed = Feed::open(client, &told).await?;
+async fn print(client: &Client, mut seen: SeenIds, out: Output) -> anyhow::Result<()> {
+    let mut events = EventStream::open(client, &seen).await?;
     let mut names = Names::default();
     let mut shown = BTreeMap::new();
     let status: StatusLine = client.ask(Command::Status).await?;
@@ -113,7 +114,7 @@ async fn print(client: &Client, mut told: Told, out: Output) -> anyhow::Result<(
             })?;
         }
     }
-    while let Some(event) = feed.next(&mut told).await? {
+    while let Some(event) = events.next(&mut seen).await? {
         match &event {
             WireEvent::Peer(peer) => {
                 names.learn(peer);
@@ -152,7 +153,7 @@ fn introduce(status: &StatusLine, listening: &ListeningLine, out: Output) -> std
         "{} ({}) listens on {}",
         status.nick,
         status.peer.0.short(),
-        show::join(&status.addrs)
+        wording::join(&status.addrs)
     );
     output::line(&dated(&listens))?;
     output::line(&dated(&format!("ticket {}", status.ticket)))
@@ -172,8 +173,8 @@ fn plain(event: &WireEvent, names: &Names) -> Option<String> {
         return Some(format!(
             "{} {}",
             values::local_second(message.received_at),
-            show::said(message, names)
+            wording::said(message, names)
         ));
     }
-    show::event(event, names).map(|text| dated(&text))
+    wording::event(event, names).map(|text| dated(&text))
 }

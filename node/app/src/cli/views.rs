@@ -13,12 +13,13 @@ use hobnob_control::wire::{
 };
 use hobnob_control::{Client, ClientError};
 
-use super::args::{self, Common};
-use super::exit::{Exit, Usage};
-use super::output::{self, Output};
-use super::session::{self, Signals};
-use super::show::{self, Names};
-use super::values::Where;
+use super::args;
+use crate::shared::common_flags::Common;
+use crate::shared::exit_code::{Exit, Usage};
+use crate::shared::output::{self, Output};
+use crate::shared::session::{self, Signals};
+use crate::shared::values::ConversationArg;
+use crate::shared::wording::{self, Names};
 
 /// `hobnob peers`.
 pub(crate) async fn peers(common: &Common, out: Output) -> anyhow::Result<Exit> {
@@ -39,7 +40,7 @@ async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
             .into_iter()
             .try_for_each(|peer| out.event(WireEvent::Peer(peer), |_| None))?;
     } else {
-        show::peers(&peers)
+        wording::peers(&peers)
             .iter()
             .try_for_each(|row| output::line(row))?;
     }
@@ -48,7 +49,7 @@ async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
     status
         .relays
         .iter()
-        .filter_map(show::relay_down)
+        .filter_map(wording::relay_down)
         .for_each(|text| output::say(&text));
     Ok(())
 }
@@ -83,7 +84,7 @@ async fn watch_one(client: &Client, out: Output) -> anyhow::Result<()> {
 }
 
 fn plain_peer(event: &WireEvent) -> Option<String> {
-    show::event(event, &Names::default())
+    wording::event(event, &Names::default())
 }
 
 /// `hobnob history`.
@@ -112,7 +113,7 @@ pub(crate) async fn history(
         };
         for message in messages {
             out.event(WireEvent::Message(message), |event| {
-                show::event(event, &names)
+                wording::event(event, &names)
             })?;
         }
         Ok(Exit::Done)
@@ -120,10 +121,13 @@ pub(crate) async fn history(
     .await
 }
 
-async fn conversation(client: &Client, of: Where) -> Result<ConversationRef, ClientError> {
+async fn conversation(
+    client: &Client,
+    of: ConversationArg,
+) -> Result<ConversationRef, ClientError> {
     match of {
-        Where::Room(room) => Ok(ConversationRef::Room(room)),
-        Where::Peer(target) => {
+        ConversationArg::Room(room) => Ok(ConversationRef::Room(room)),
+        ConversationArg::Peer(target) => {
             let Resolved { peer } = client
                 .ask(Command::Resolve {
                     target: Text(target),
@@ -195,7 +199,7 @@ fn read_secret(file: &Path) -> anyhow::Result<Vec<u8>> {
 
 fn plain_room(event: &WireEvent) -> Option<String> {
     if let WireEvent::Room(room) = event {
-        Some(show::room(room))
+        Some(wording::room(room))
     } else {
         None
     }
@@ -242,12 +246,12 @@ fn identity(status: &StatusLine) -> Vec<String> {
     vec![
         format!("id      {}", status.peer.0),
         format!("nick    {}", status.nick),
-        format!("listen  {}", show::join(&status.addrs)),
+        format!("listen  {}", wording::join(&status.addrs)),
         format!("ticket  {}", status.ticket),
-        format!("relays  {}", status.relays.iter().map(show::relay).collect::<Vec<_>>().join(", ")),
-        format!("rooms   {}", status.rooms.iter().map(show::room).collect::<Vec<_>>().join(", ")),
+        format!("relays  {}", status.relays.iter().map(wording::relay).collect::<Vec<_>>().join(", ")),
+        format!("rooms   {}", status.rooms.iter().map(wording::room).collect::<Vec<_>>().join(", ")),
         String::new(),
-        show::who_can_see(status),
+        wording::who_can_see(status),
         "A room with a secret is read by those who have the secret; a direct message, by the one it is for.".to_owned(),
     ]
 }

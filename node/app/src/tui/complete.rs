@@ -1,6 +1,6 @@
 //! What the Tab key makes of the word before the cursor: commands, rooms, and names.
 
-use crate::cli::chat::table::{COMMANDS, find};
+use crate::shared::actions::{COMMANDS, find};
 
 /// What there is to choose from, best first.
 #[derive(Debug, Default)]

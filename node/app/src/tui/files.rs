@@ -6,8 +6,8 @@ use hobnob::protocol::PeerId;
 use hobnob::{ConversationRef, FileState, MessageId};
 use hobnob_control::wire::{FileLine, MessageLine, Time};
 
-use crate::cli::offers;
-use crate::cli::show::{self, Names};
+use crate::shared::offers;
+use crate::shared::wording::{self, Names};
 
 /// Files that are remembered, as many as the node lists; those that have ended go first, then the
 /// oldest.
@@ -218,7 +218,7 @@ impl File {
             })
             .collect();
         let some = |state| {
-            show::some_of(
+            wording::some_of(
                 &of(state)
                     .map(|(peer, _)| names.of(peer))
                     .collect::<Vec<_>>(),
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use hobnob_control::wire::Text;
 
-    use crate::cli::offers::tests::line;
+    use crate::shared::offers::tests::line;
 
     fn peer(byte: u8) -> PeerId {
         PeerId::from_bytes([byte; 32])

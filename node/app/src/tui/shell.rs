@@ -27,13 +27,13 @@ use super::previews;
 use super::seen::{self, Seen};
 use super::terminal::{self, Terminal};
 use super::view;
-use crate::cli::args::Common;
-use crate::cli::chat::paths::Places;
-use crate::cli::exit::{Exit, Usage};
-use crate::cli::feed::{Feed, Told};
-use crate::cli::session::{self, Signals};
-use crate::cli::settings::{Previewed, ScreenSettings, Settings};
-use crate::cli::{output, values};
+use crate::shared::common_flags::Common;
+use crate::shared::event_stream::{self, SeenIds};
+use crate::shared::exit_code::{Exit, Usage};
+use crate::shared::session::{self, Signals};
+use crate::shared::settings::{Previewed, ScreenSettings, Settings};
+use crate::shared::typed_path::Places;
+use crate::shared::{output, values};
 
 /// Between two frames at least: 60 a second.
 const FRAME: Duration = Duration::from_micros(16_667);
@@ -59,7 +59,7 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<Exit> {
         .into());
     }
     let mut signals = Signals::new()?;
-    let mut told = Told::since(values::now());
+    let mut seen = SeenIds::since(values::now());
     let (home, mut attached) = session::open(common, true).await?;
     let settings = Settings::of(&home)?.screen();
     let mut shell = Shell::new(
@@ -73,7 +73,7 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<Exit> {
     )?;
     loop {
         let ended = tokio::select! {
-            ended = shell.converse(&attached.client, &mut told) => ended,
+            ended = shell.converse(&attached.client, &mut seen) => ended,
             () = signals.any() => Ok(Ended::Quit),
         };
         if matches!(ended, Ok(Ended::NodeGone)) {
@@ -160,11 +160,11 @@ impl Shell {
         })
     }
 
-    async fn converse(&mut self, client: &Client, told: &mut Told) -> anyhow::Result<Ended> {
-        let mut feed = match Feed::open(client, told).await {
+    async fn converse(&mut self, client: &Client, seen: &mut SeenIds) -> anyhow::Result<Ended> {
+        let mut events = match event_stream::EventStream::open(client, seen).await {
             // It ended just now.
             Err(error) if error.is_end() => return Ok(Ended::NodeGone),
-            feed => feed?,
+            events => events?,
         };
         let mut asker = Asker::new(client.clone());
         let mut ticks = tokio::time::interval(TICK);
@@ -189,7 +189,7 @@ impl Shell {
                 Some(listed) = self.looks_at.join_next() => self.input(listed?),
                 Some(made) = self.pictures.join_next() => self.input(made?),
                 _ = ticks.tick() => self.input(Input::Tick),
-                event = feed.next(told) => match event {
+                event = events.next(seen) => match event {
                     Ok(Some(event)) => self.input(Input::Event(event)),
                     Ok(None) => return Ok(Ended::NodeGone),
                     Err(error) if error.is_end() => return Ok(Ended::NodeGone),

@@ -19,7 +19,7 @@ use crossterm::{execute, queue};
 use ratatui::backend::CrosstermBackend;
 use tokio::sync::Notify;
 
-use crate::cli::log;
+use crate::shared::log_output;
 
 /// The mouse tells its buttons and wheel, not each motion (xterm's modes 1000 and 1006).
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
@@ -48,7 +48,7 @@ impl Terminal {
         HOOK.call_once(restore_before_panic);
         enable_raw_mode()?;
         IN_USE.store(true, Ordering::SeqCst);
-        log::hold();
+        log_output::hold();
         let ready = || {
             execute!(
                 stdout(),
@@ -128,7 +128,7 @@ fn give_back() {
         Show
     );
     let _closed = disable_raw_mode();
-    log::release();
+    log_output::release();
 }
 
 thread_local! {

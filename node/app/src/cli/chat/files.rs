@@ -4,11 +4,12 @@ use hobnob::MessageId;
 use hobnob_control::wire::{Command, Done, FileLine, FileList, Text};
 use hobnob_control::{Client, ClientError};
 
-use super::command::To;
-use super::paths::{PathWord, Places};
-use super::{Chat, ON_DISK, Reply};
-use crate::cli::offers;
-use crate::cli::show::{self, Names};
+use super::{Chat, Reply};
+use crate::shared::chat_input::ON_DISK;
+use crate::shared::chat_input::To;
+use crate::shared::offers;
+use crate::shared::typed_path::{PathWord, Places};
+use crate::shared::wording::{self, Names};
 
 impl Chat {
     /// The answer comes once the file has been read.
@@ -32,7 +33,7 @@ impl Chat {
                 Ok((FileList { files }, _)) if files.is_empty() => {
                     Reply::Lines(vec!["no files have been offered".to_owned()])
                 }
-                Ok((FileList { files }, names)) => Reply::Lines(show::files(&files, &names)),
+                Ok((FileList { files }, names)) => Reply::Lines(wording::files(&files, &names)),
                 Err(error) => Reply::Error(error.to_string()),
             }
         });

@@ -1,17 +1,14 @@
 //! The line chat: lines in, lines out, on any terminal and in any pipe.
 //!
-//! A line goes to the room that is spoken in, unless it is a [`command`]. Requests go out in the
+//! A line goes to the room that is spoken in, unless it is a command. Requests go out in the
 //! order of their lines and are answered beside one another, so one that waits for somebody holds
 //! up nothing. When the node ends that the chat is attached to, the chat attaches to the next, or
 //! runs it.
 
-pub(crate) mod command;
 mod files;
 mod lines;
 mod outbox;
-pub(crate) mod paths;
-pub(crate) mod table;
-pub(crate) mod words;
+mod phrases;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,31 +17,26 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, PeerState};
 use hobnob_control::wire::{
-    Command, Diagnosis, Done, HistoryFilter, Kicked, NoticeLine, Patience, PeerLine, PeerList,
-    Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Verification, WireEvent,
+    Command, Diagnosis, Done, HistoryFilter, Kicked, NoticeLine, PeerLine, PeerList, Resolved,
+    RoomLine, RoomList, SentLine, StatusLine, Text, Verification, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use self::command::Input;
 use self::outbox::{Outbox, Report};
-use super::args::Common;
-use super::exit::{Exit, Usage};
-use super::feed::{Feed, Told};
-use super::session::{self, Signals};
-use super::show::{self, Names};
-use super::{doctor, marks, output, values, verify, views};
+use super::views;
+use crate::shared::chat_input::{self, Input, ON_DISK};
+use crate::shared::common_flags::Common;
+use crate::shared::event_stream::{EventStream, SeenIds};
+use crate::shared::exit_code::{Exit, Usage};
+use crate::shared::session::{self, Signals};
+use crate::shared::wording::{self, Names};
+use crate::shared::{actions, diagnosis, output, policy, status, values, verification};
 
 /// Requests under way; further lines wait.
 const UNDER_WAY_MAX: usize = 64;
-
-/// The answer to a message comes as soon as it is on disk; how far it gets is told by events.
-pub(crate) const ON_DISK: Patience = Patience {
-    wait: DeliveryState::Queued,
-    timeout_ms: 0,
-};
 
 /// Messages that `/search` shows: the newest.
 const FOUND_MAX: usize = 50;
@@ -114,7 +106,7 @@ struct Chat {
     room: RoomName,
     /// The last line was a command that changes `room`.
     moves: bool,
-    told: Told,
+    seen: SeenIds,
     names: Names,
     here: BTreeMap<PeerId, PeerState>,
     outbox: Outbox,
@@ -133,7 +125,7 @@ impl Chat {
             input_ended: false,
             room,
             moves: false,
-            told: Told::since(values::now()),
+            seen: SeenIds::since(values::now()),
             names: Names::default(),
             here: BTreeMap::new(),
             outbox: Outbox::default(),
@@ -146,9 +138,9 @@ impl Chat {
     }
 
     async fn run(&mut self, client: &Client) -> anyhow::Result<Ended> {
-        let mut feed = match Feed::open(client, &self.told).await {
+        let mut events = match EventStream::open(client, &self.seen).await {
             Err(error) if error.is_end() => return self.node_gone().await,
-            feed => feed?,
+            events => events?,
         };
         match self.welcome(client).await {
             Err(error) if is_end(&error) => return self.node_gone().await,
@@ -162,7 +154,7 @@ impl Chat {
                     None => self.input_ended = true,
                 },
                 Some(reply) = self.replies.join_next() => self.reply(reply?)?,
-                event = feed.next(&mut self.told) => match event {
+                event = events.next(&mut self.seen) => match event {
                     Ok(Some(event)) => self.event(event)?,
                     Ok(None) => return self.node_gone().await,
                     Err(error) if error.is_end() => return self.node_gone().await,
@@ -183,7 +175,7 @@ impl Chat {
     async fn welcome(&mut self, client: &Client) -> anyhow::Result<()> {
         if !self.welcomed {
             let status: StatusLine = client.ask(Command::Status).await?;
-            words::welcome(&status, &self.room)
+            phrases::welcome(&status, &self.room)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
             self.welcomed = true;
@@ -195,16 +187,16 @@ impl Chat {
     }
 
     async fn line(&mut self, client: &Client, line: &str) -> anyhow::Result<Option<Ended>> {
-        let input = command::parse(line);
+        let input = chat_input::parse(line);
         self.moves = matches!(input, Ok(Input::Join(_) | Input::Part(_)));
         match input {
             Err(error) => output::say(&error),
             Ok(Input::Nothing) => {}
             Ok(Input::Quit) => return Ok(Some(Ended::Quit)),
             Ok(Input::Help(one)) => {
-                let specs = one.map_or(table::COMMANDS, std::slice::from_ref);
+                let specs = one.map_or(actions::COMMANDS, std::slice::from_ref);
                 let mut for_lines = specs.iter().filter(|spec| !spec.is_for_screens());
-                for_lines.try_for_each(|spec| output::line(&table::help(spec)))?;
+                for_lines.try_for_each(|spec| output::line(&actions::help(spec)))?;
             }
             Ok(Input::Query(_) | Input::Receipts | Input::Clear) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
@@ -233,7 +225,7 @@ impl Chat {
                 self.begin(client, command, Reply::Sent).await;
             }
             Input::Peers => {
-                let rows = |list: PeerList| match show::peers(&list.peers) {
+                let rows = |list: PeerList| match wording::peers(&list.peers) {
                     nobody if nobody.is_empty() => {
                         Reply::Lines(vec!["nobody has been met yet".to_owned()])
                     }
@@ -264,7 +256,7 @@ impl Chat {
                 self.begin(client, decision.command(target), done).await;
             }
             Input::Kick(target) => {
-                let done = |kicked: Kicked| Reply::Lines(vec![marks::kicked(&kicked)]);
+                let done = |kicked: Kicked| Reply::Lines(vec![policy::kicked(&kicked)]);
                 self.begin(
                     client,
                     Command::Kick {
@@ -278,7 +270,7 @@ impl Chat {
             Input::Names => self.names(client).await,
             Input::Net => {
                 self.begin(client, Command::Status, |status: StatusLine| {
-                    Reply::Lines(words::net(&status))
+                    Reply::Lines(status::net(&status))
                 })
                 .await;
                 self.begin(client, Command::Doctor, diagnosed).await;
@@ -301,12 +293,16 @@ impl Chat {
             Input::Part(room) => self.part(client, room).await,
             Input::Rooms => {
                 let rows =
-                    |list: RoomList| Reply::Lines(list.rooms.iter().map(show::room).collect());
+                    |list: RoomList| Reply::Lines(list.rooms.iter().map(wording::room).collect());
                 self.begin(client, Command::Rooms, rows).await;
             }
             Input::Verify(target, confirm) => {
                 let words = move |it: Verification| {
-                    Reply::Lines(verify::words(&it, confirm, &verify::Way::CHAT))
+                    Reply::Lines(verification::words(
+                        &it,
+                        confirm,
+                        &verification::Syntax::CHAT,
+                    ))
                 };
                 self.begin(
                     client,
@@ -320,7 +316,7 @@ impl Chat {
             }
             Input::Why(target) => {
                 self.replies
-                    .spawn(async { Reply::Lines(vec![words::LOOKING.to_owned()]) });
+                    .spawn(async { Reply::Lines(vec![status::LOOKING.to_owned()]) });
                 self.begin(
                     client,
                     Command::Why {
@@ -360,9 +356,12 @@ impl Chat {
         let client = client.clone();
         self.replies.spawn(async move {
             match tokio::try_join!(client.history(filter), Names::ask(&client)) {
-                Ok((messages, names)) => {
-                    Reply::Lines(messages.iter().map(|m| show::message(m, &names)).collect())
-                }
+                Ok((messages, names)) => Reply::Lines(
+                    messages
+                        .iter()
+                        .map(|m| wording::message(m, &names))
+                        .collect(),
+                ),
                 Err(error) => Reply::Error(error.to_string()),
             }
         });
@@ -386,7 +385,7 @@ impl Chat {
                 )
             };
             match known.await {
-                Ok(peers) => Reply::Lines(show::peers(&peers)),
+                Ok(peers) => Reply::Lines(wording::peers(&peers)),
                 Err(error) => Reply::Error(error.to_string()),
             }
         });
@@ -460,7 +459,7 @@ impl Chat {
         for report in report {
             let alone = matches!(report, Report::Alone(_));
             if !(alone && self.told_alone) {
-                output::line(&words::report(&report, &self.names))?;
+                output::line(&phrases::report(&report, &self.names))?;
             }
             self.told_alone = alone;
         }
@@ -471,7 +470,7 @@ impl Chat {
         match event {
             WireEvent::Peer(peer) => self.peer(&peer),
             WireEvent::Message(message) if message.state.is_none() => {
-                output::line(&words::message(&message))
+                output::line(&phrases::message(&message))
             }
             WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Delivered => {
                 let report = self.outbox.delivered(receipt.id.0, receipt.peer.0);
@@ -479,7 +478,7 @@ impl Chat {
             }
             // The message that offers it says how to fetch it.
             WireEvent::File(file) if file.state == FileState::Offered && !file.own => Ok(()),
-            WireEvent::File(_) => show::event(&event, &self.names)
+            WireEvent::File(_) => wording::event(&event, &self.names)
                 .map_or(Ok(()), |text| output::line(&format!("* {text}"))),
             WireEvent::Notice(NoticeLine { text, .. }) => {
                 output::line(&format!("* {}", visible(&text)))
@@ -507,7 +506,7 @@ impl Chat {
         if was_here == is_here {
             Ok(())
         } else {
-            output::line(&format!("* {}", show::peer(peer)))
+            output::line(&format!("* {}", wording::peer(peer)))
         }
     }
 
@@ -558,5 +557,5 @@ fn is_end(error: &anyhow::Error) -> bool {
 }
 
 fn diagnosed(diagnosis: Diagnosis) -> Reply {
-    Reply::Lines(doctor::lines(&diagnosis))
+    Reply::Lines(diagnosis::lines(&diagnosis))
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use crate::cli::args::Common;
-use crate::cli::exit::Usage;
+use crate::shared::common_flags::Common;
+use crate::shared::exit_code::Usage;
 
 /// Flags and commands of `hobnob relay`.
 #[derive(Debug, clap::Args)]

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::args::Ask;
 use super::lines::{Answer, End, Event, Request};
 use super::show;
-use crate::cli::exit::Exit;
-use crate::cli::output::Output;
+use crate::shared::exit_code::Exit;
+use crate::shared::output::Output;
 
 /// How long the relay may take for each line of its answer.
 const LINE_LIMIT: Duration = Duration::from_secs(10);

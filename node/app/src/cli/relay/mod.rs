@@ -12,9 +12,9 @@ mod show;
 
 pub(crate) use args::Relay;
 
-use super::args::Common;
-use super::exit::Exit;
-use super::output::Output;
+use crate::shared::common_flags::Common;
+use crate::shared::exit_code::Exit;
+use crate::shared::output::Output;
 
 /// Does what `hobnob relay …` says.
 pub(crate) async fn relay(common: &Common, out: Output, relay: Relay) -> anyhow::Result<Exit> {

@@ -14,10 +14,10 @@ use tokio_util::task::TaskTracker;
 use super::args::Run;
 use super::lines::Event;
 use super::{desk, show};
-use crate::cli::args::Common;
-use crate::cli::exit::Exit;
-use crate::cli::output::{self, Output};
-use crate::cli::session::Signals;
+use crate::shared::common_flags::Common;
+use crate::shared::exit_code::Exit;
+use crate::shared::output::{self, Output};
+use crate::shared::session::Signals;
 
 /// Runs a relay until a signal, and then ends it in an orderly way.
 pub(super) async fn run(

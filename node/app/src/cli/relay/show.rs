@@ -6,9 +6,9 @@ use hobnob::protocol::text::visible;
 use hobnob_control::wire::to_line;
 
 use super::lines::{Event, Line, Row};
-use crate::cli::output::{self, Output};
-use crate::cli::show::{columns, join, rtt};
-use crate::cli::values::{local_minute, now};
+use crate::shared::output::{self, Output};
+use crate::shared::values::{local_minute, now};
+use crate::shared::wording::{columns, join, rtt};
 
 /// Prints what a relay told: peers in columns, everything else a line each.
 pub(super) fn print(events: &[Event], out: Output) -> io::Result<()> {
@@ -45,8 +45,8 @@ fn cells(row: &Row) -> [String; 8] {
         row.state.clone(),
         row.addr.to_string(),
         row.rtt_ms.map_or_else(|| "-".into(), rtt),
-        crate::cli::show::count(row.rooms, "room"),
-        crate::cli::show::count(row.channels, "channel"),
+        crate::shared::wording::count(row.rooms, "room"),
+        crate::shared::wording::count(row.channels, "channel"),
         size(row.bytes),
         row.peer.0.to_string(),
     ]

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::keys::key_of;
 use super::{About, App, Command, Mode, TALKED_MAX, Tone};
-use crate::cli::{doctor, marks, show, verify};
+use crate::shared::{diagnosis, policy, verification, wording};
 use crate::tui::text;
 
 /// Messages that are counted as unread from before this screen at most.
@@ -88,18 +88,20 @@ impl App {
             }
             About::Kick => {
                 let kicked: Kicked = read(value)?;
-                self.note(Tone::Info, marks::kicked(&kicked));
+                self.note(Tone::Info, policy::kicked(&kicked));
             }
-            About::Verify(confirm) => {
-                self.tell(verify::words(&read(value)?, *confirm, &verify::Way::CHAT))
-            }
-            About::Diagnosis => self.tell(doctor::lines(&read(value)?)),
+            About::Verify(confirm) => self.tell(verification::words(
+                &read(value)?,
+                *confirm,
+                &verification::Syntax::CHAT,
+            )),
+            About::Diagnosis => self.tell(diagnosis::lines(&read(value)?)),
             About::History => {
                 let list: MessageList = read(value)?;
                 let lines: Vec<String> = list
                     .messages
                     .iter()
-                    .map(|message| show::message(message, &self.names))
+                    .map(|message| wording::message(message, &self.names))
                     .collect();
                 self.tell(lines);
             }
@@ -316,7 +318,7 @@ fn about_peer(peer: &PeerLine) -> Vec<String> {
         |nick| format!("calls itself {}", visible(nick.as_str())),
     );
     vec![
-        show::peer(peer),
+        wording::peer(peer),
         format!("{}: id {}, {nick}", visible(&peer.name), peer.peer.0),
     ]
 }

@@ -6,10 +6,9 @@ use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{Command, HistoryFilter, Text};
 
 use super::{About, App, Conversation, Doing, Mode, Output, Pending, Tone};
-use crate::cli::chat::ON_DISK;
-use crate::cli::chat::command::{self, Input as Typed};
-use crate::cli::chat::{table, words};
-use crate::cli::show;
+use crate::shared::chat_input::{self, Input as Typed, ON_DISK};
+use crate::shared::wording;
+use crate::shared::{actions, status};
 use crate::tui::window::{Way, Window};
 
 /// Own messages of which `/receipts` tells.
@@ -18,7 +17,7 @@ const RECEIPTS_SHOWN: usize = 3;
 impl App {
     /// Enter was pressed.
     pub(super) fn enter(&mut self) {
-        match command::parse(self.editor.text()) {
+        match chat_input::parse(self.editor.text()) {
             // What is wrong stays in the input, to be mended.
             Err(error) => self.note(Tone::Warning, error),
             Ok(typed) => {
@@ -92,7 +91,7 @@ impl App {
                 );
             }
             Typed::Why(target) => {
-                self.note(Tone::Info, words::LOOKING);
+                self.note(Tone::Info, status::LOOKING);
                 self.ask(
                     Command::Why {
                         target: Text(target),
@@ -110,7 +109,7 @@ impl App {
                 self.ask(Command::History(filter), About::History);
             }
             Typed::Help(None) => self.mode = Mode::Help(0),
-            Typed::Help(Some(spec)) => self.note(Tone::Info, table::help(spec)),
+            Typed::Help(Some(spec)) => self.note(Tone::Info, actions::help(spec)),
             Typed::Send(None, word) => self.offer(&word),
             Typed::Send(Some(to), word) => self.offer_to(to, &word),
             Typed::Accept(word) => self.accept(word.as_deref()),
@@ -136,10 +135,10 @@ impl App {
     /// What can be told from what is known here.
     fn lines_of(&self, typed: &Typed) -> Vec<String> {
         match typed {
-            Typed::Rooms => self.rooms.values().map(show::room).collect(),
+            Typed::Rooms => self.rooms.values().map(wording::room).collect(),
             Typed::Names => vec![self.names_here()],
             Typed::Peers if self.peers.is_empty() => vec!["nobody has been met yet".to_owned()],
-            Typed::Peers => show::peers(&self.peers.values().cloned().collect::<Vec<_>>()),
+            Typed::Peers => wording::peers(&self.peers.values().cloned().collect::<Vec<_>>()),
             Typed::Receipts => self.receipts(),
             Typed::Nothing
             | Typed::Say(_)
@@ -301,7 +300,7 @@ impl App {
     fn net(&self) -> Vec<String> {
         self.status.as_ref().map_or_else(
             || vec!["the node has not answered yet".to_owned()],
-            words::net,
+            status::net,
         )
     }
 
@@ -325,7 +324,7 @@ impl App {
     }
 
     fn receipt_of(&self, message: &hobnob_control::wire::MessageLine) -> String {
-        let said = crate::tui::text::fit(&show::body(&message.body), 30);
+        let said = crate::tui::text::fit(&wording::body(&message.body), 30);
         let names = |peers: std::collections::BTreeSet<_>| {
             peers
                 .iter()

@@ -6,8 +6,8 @@ use hobnob::{ConversationRef, PeerState};
 use hobnob_control::wire::{MessageLine, NoticeLine, PeerLine, WireEvent};
 
 use super::{About, App, Command, Conversation, LOOK_SOON_MS, Output, RING_EVERY_MS, Time, Tone};
-use crate::cli::settings::ScreenSettings;
-use crate::cli::show;
+use crate::shared::settings::ScreenSettings;
+use crate::shared::wording;
 use crate::tui::text::fit;
 use crate::tui::window::Way;
 
@@ -104,7 +104,11 @@ impl App {
             return;
         }
         self.rung_at = self.now;
-        let text = format!("{}: {}", visible(&message.nick), show::body(&message.body));
+        let text = format!(
+            "{}: {}",
+            visible(&message.nick),
+            wording::body(&message.body)
+        );
         self.outputs.push_back(Output::Ring {
             bell,
             desktop: notifications.then(|| fit(&text, RING_COLUMNS)),
@@ -140,7 +144,7 @@ impl App {
                 .iter()
                 .position(|conversation| conversation.of == direct)
             {
-                self.note_in(index, Tone::Info, show::peer(&peer));
+                self.note_in(index, Tone::Info, wording::peer(&peer));
             }
         }
         self.look_soon();
@@ -167,7 +171,7 @@ impl App {
                 .filter(|peer| !those.contains(peer))
                 .map(|peer| self.names.of(peer))
                 .collect();
-            if let Some(who) = show::some_of(&names) {
+            if let Some(who) = wording::some_of(&names) {
                 let verb = if names.len() == 1 { "is" } else { "are" };
                 self.note_in(index, Tone::Info, format!("{who} {verb} {what}"));
             }

@@ -6,11 +6,10 @@ use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::{Command, FileLine, Text};
 
 use super::{About, App, Doing, Output, Tone};
-use crate::cli::chat::ON_DISK;
-use crate::cli::chat::command::{To, addressed};
-use crate::cli::chat::paths::{self, PathWord};
-use crate::cli::chat::table;
-use crate::cli::{offers, show};
+use crate::shared::actions;
+use crate::shared::chat_input::{ON_DISK, To, addressed};
+use crate::shared::typed_path::{self, PathWord};
+use crate::shared::{offers, wording};
 use crate::tui::complete::Completion;
 use crate::tui::files::{File, Transfer};
 use crate::tui::text::fit;
@@ -22,7 +21,7 @@ impl App {
     /// The answer comes once the file has been read, which may take a while.
     pub(super) fn offer(&mut self, word: &PathWord) {
         let path = self.places.path(word);
-        let said = format!("[offers {}]", paths::shown(&path));
+        let said = format!("[offers {}]", typed_path::shown(&path));
         let (target, room) = match &self.conversation().of {
             ConversationRef::Direct(peer) => (Some(Text(Target::Id(*peer))), None),
             ConversationRef::Room(room) => (None, Some(Text(room.clone()))),
@@ -42,7 +41,7 @@ impl App {
     /// Offers it in a conversation that need not be the open one.
     pub(super) fn offer_to(&mut self, to: To, word: &PathWord) {
         let path = self.places.path(word);
-        let said = format!("[offers {}]", paths::shown(&path));
+        let said = format!("[offers {}]", typed_path::shown(&path));
         let (target, room) = to.fields();
         self.ask(
             Command::Offer {
@@ -101,7 +100,7 @@ impl App {
             } else {
                 self.names.of(&line.from.0)
             };
-            let size = show::file_size(line);
+            let size = wording::file_size(line);
             let state = file.state(self.now, &self.names);
             let state = match line.saved.as_ref().filter(|_| line.own) {
                 Some(place) => format!("{state} ({})", visible(&place.display().to_string())),
@@ -119,7 +118,7 @@ impl App {
         if rows.is_empty() {
             vec!["no file was offered here: /send PATH offers one".to_owned()]
         } else {
-            show::columns(&rows)
+            wording::columns(&rows)
         }
     }
 
@@ -189,7 +188,7 @@ impl App {
 /// Where the path begins that a command takes, if one is being typed.
 fn path_start(before: &str) -> Option<usize> {
     let (command, rest) = before.strip_prefix('/')?.split_once(' ')?;
-    table::find(command).filter(|spec| spec.takes.ends_with("PATH"))?;
+    actions::find(command).filter(|spec| spec.takes.ends_with("PATH"))?;
     let rest = rest.trim_start();
     match addressed(rest) {
         // Without a space behind it, it is the conversation that is being typed.

@@ -9,9 +9,9 @@ use hobnob_control::wire::{Command, WireEvent};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::cli::chat::paths::{PathWord, Places};
-use crate::cli::marks::Decision;
-use crate::cli::settings::ScreenSettings;
+use crate::shared::policy::PolicyChange;
+use crate::shared::settings::ScreenSettings;
+use crate::shared::typed_path::{PathWord, Places};
 use crate::tui::looks::Looks;
 use crate::tui::picture::Picture;
 use crate::tui::previews::Wanted;
@@ -122,7 +122,7 @@ pub(crate) enum About {
     Join,
     Part(RoomName),
     Nick(Nickname),
-    Decide(Decision),
+    Decide(PolicyChange),
     Kick,
     /// Whether the words were confirmed.
     Verify(Option<bool>),

@@ -8,7 +8,7 @@ use hobnob::protocol::PeerId;
 use hobnob_control::wire::Command;
 
 use super::{About, App, Hint, Mode, Output};
-use crate::cli::show::Names;
+use crate::shared::wording::Names;
 use crate::tui::complete::{Choices, Completion};
 use crate::tui::editor::{Editor, Motion};
 use crate::tui::window::Way;

@@ -30,9 +30,9 @@ use super::previews::Previews;
 use super::seen::Seen;
 use super::view::rows;
 use super::window::Window;
-use crate::cli::chat::paths::Places;
-use crate::cli::settings::{ScreenSettings, Sidebars};
-use crate::cli::show::Names;
+use crate::shared::settings::{ScreenSettings, Sidebars};
+use crate::shared::typed_path::Places;
+use crate::shared::wording::Names;
 
 pub(super) use conversation::Conversation;
 pub(super) use io::{About, Input, Output, Start};

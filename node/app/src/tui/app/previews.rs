@@ -4,7 +4,7 @@ use hobnob_control::wire::MessageLine;
 use ratatui::layout::Size;
 
 use super::{App, Output};
-use crate::cli::settings::Previewed;
+use crate::shared::settings::Previewed;
 use crate::tui::files::File;
 use crate::tui::picture::Picture;
 use crate::tui::view::rows;

@@ -5,7 +5,7 @@ use hobnob::{DeliveryState, PeerState};
 use hobnob_control::wire::{Text, WireEvent};
 
 use super::scene::{ANN, BOB, CAT, MINUTE, Scene, id, peer, room, with};
-use crate::cli::settings::{ScreenSettings, Sidebars};
+use crate::shared::settings::{ScreenSettings, Sidebars};
 use crate::tui::app::{Input, Output};
 
 const LAST: u64 = 1500;

@@ -8,7 +8,7 @@ use hobnob_control::wire::{PictureFields, Text, WireEvent};
 
 use super::scene::{ANN, BOB, CAT, Scene, id, peer, room, with};
 use super::screens::{SIZES, picture};
-use crate::cli::settings::{Previewed, ScreenSettings};
+use crate::shared::settings::{Previewed, ScreenSettings};
 use crate::tui::app::{Input, Output};
 use crate::tui::picture::tests::file as picture_file;
 use crate::tui::picture::{Canvas, Picture};

@@ -17,9 +17,9 @@ use ratatui::style::Color;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::chat::paths::Places;
-use crate::cli::offers;
-use crate::cli::settings::ScreenSettings;
+use crate::shared::offers;
+use crate::shared::settings::ScreenSettings;
+use crate::shared::typed_path::Places;
 use crate::tui::app::{About, App, Input, Output, Start};
 use crate::tui::looks::Looks;
 use crate::tui::seen::Seen;

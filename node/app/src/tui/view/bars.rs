@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::panes::way;
-use crate::cli::show;
+use crate::shared::wording;
 use crate::tui::app::{App, Hint, Mode};
 use crate::tui::text::{fit, width};
 
@@ -53,7 +53,7 @@ pub(super) fn status(app: &App, area: Rect, buffer: &mut Buffer) {
     let right = match (&app.mode, app.window.scroll()) {
         (Mode::Chat, Some(_)) => format!(
             "{} below: Alt-End ",
-            show::count(app.window.below(), "message")
+            wording::count(app.window.below(), "message")
         ),
         (Mode::Chat | Mode::Search(_) | Mode::Help(_), _) => String::new(),
     };
@@ -91,7 +91,7 @@ fn parts(app: &App) -> Vec<String> {
     if app.layout().left.is_none() {
         parts.extend(elsewhere(app));
     }
-    parts.push(show::count(app.here().count(), "peer"));
+    parts.push(wording::count(app.here().count(), "peer"));
     if let ConversationRef::Direct(peer) = &app.conversation().of
         && let Some(known) = app
             .peers

@@ -6,7 +6,7 @@ use ratatui::text::Line;
 
 use super::rows::Context;
 use super::{first, found, lines};
-use crate::cli::chat::table;
+use crate::shared::actions;
 use crate::tui::app::{App, KEYS, Mode};
 use crate::tui::layout::cells;
 use crate::tui::picture::Picture;
@@ -134,18 +134,18 @@ fn help(app: &App, area: Rect) -> Vec<Line<'static>> {
             .flat_map(|(key, what)| two_columns(key, what, KEY, columns)),
     );
     all.extend([Line::default(), heading("Commands")]);
-    for spec in table::COMMANDS {
+    for spec in actions::COMMANDS {
         all.extend(two_columns(
-            &table::synopsis(spec),
-            &table::purpose(spec),
-            table::SYNOPSIS,
+            &actions::synopsis(spec),
+            &actions::purpose(spec),
+            actions::SYNOPSIS,
             columns,
         ));
     }
     all.extend(two_columns(
         "//text",
         "a message that begins with a slash",
-        table::SYNOPSIS,
+        actions::SYNOPSIS,
         columns,
     ));
     all

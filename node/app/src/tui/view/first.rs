@@ -6,8 +6,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::cli::chat::words;
-use crate::cli::show;
+use crate::shared::status;
+use crate::shared::wording;
 use crate::tui::app::App;
 use crate::tui::text;
 
@@ -53,7 +53,7 @@ fn rows(groups: &[Paragraphs], columns: usize, parted: bool) -> Vec<Line<'static
 /// Only where one is at the start, which is the first conversation.
 fn about_me(app: &App) -> Paragraphs {
     match (&app.status, app.current) {
-        (Some(status), 0) => words::who_where_how(status)
+        (Some(status), 0) => status::who_where_how(status)
             .map(|line| (line, app.looks.dim()))
             .into(),
         (Some(_) | None, _) => vec![],
@@ -68,7 +68,7 @@ fn what_next() -> String {
 fn in_few_words(app: &App) -> Paragraphs {
     let mut all = vec![];
     if let (Some(status), 0) = (&app.status, app.current) {
-        let [who, _, _] = words::who_where_how(status);
+        let [who, _, _] = status::who_where_how(status);
         all.push((who, app.looks.dim()));
         all.push((
             "Everyone you meet can see you: /net".to_owned(),
@@ -97,7 +97,7 @@ fn who_is_here(app: &App) -> String {
         );
     }
     let names: Vec<String> = app.people().iter().map(|peer| app.names.of(peer)).collect();
-    match (&app.conversation().of, show::some_of(&names)) {
+    match (&app.conversation().of, wording::some_of(&names)) {
         (ConversationRef::Direct(peer), _) => format!(
             "You and {} have said nothing to each other yet.",
             app.names.of(peer)

@@ -9,7 +9,7 @@ use ratatui::style::Modifier;
 use ratatui::text::Line;
 
 use super::rows::{day_words, local};
-use crate::cli::show;
+use crate::shared::wording;
 use crate::tui::app::{App, Search};
 use crate::tui::text::{self, fit};
 
@@ -54,7 +54,7 @@ fn row(message: &MessageLine, said_at: &Zoned) -> String {
         "{} <{}> {}{state}",
         said_at.strftime("%H:%M"),
         visible(&message.nick),
-        show::body(&message.body)
+        wording::body(&message.body)
     )
 }
 

@@ -8,7 +8,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::lines;
-use crate::cli::show;
+use crate::shared::wording;
 use crate::tui::app::{App, Conversation};
 use crate::tui::text::{fit, width};
 
@@ -119,7 +119,7 @@ pub(super) fn people(app: &App, area: Rect, buffer: &mut Buffer) {
         let more = rows.len() - shown;
         rows.truncate(shown);
         rows.push(Line::styled(
-            format!("and {}: /names", show::count(more, "other")),
+            format!("and {}: /names", wording::count(more, "other")),
             app.looks.dim(),
         ));
     }
@@ -154,7 +154,7 @@ pub(super) fn way(peer: &PeerLine) -> String {
         PeerState::Online => {
             let path = peer.path.map(|path| path.as_str().to_owned());
             path.into_iter()
-                .chain(peer.rtt_ms.map(show::rtt))
+                .chain(peer.rtt_ms.map(wording::rtt))
                 .collect::<Vec<_>>()
                 .join(" ")
         }

@@ -10,8 +10,8 @@ use jiff::civil::Date;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use crate::cli::chat::command::ACTION;
-use crate::cli::show;
+use crate::shared::chat_input::ACTION;
+use crate::shared::wording;
 use crate::tui::app::{App, Doing, Pending};
 use crate::tui::entry::{Entry, Note, Tone, What};
 use crate::tui::layout::cells;
@@ -110,7 +110,7 @@ impl<'a> Context<'a> {
                 .body
                 .text
                 .as_deref()
-                .unwrap_or(&show::body(&message.body)),
+                .unwrap_or(&wording::body(&message.body)),
         );
         let author = visible(&message.nick).into_owned();
         let columns = self.text_columns();
@@ -169,7 +169,7 @@ impl<'a> Context<'a> {
             .line
             .picture
             .as_ref()
-            .map(|picture| format!("{}, ", show::pixels(picture)))
+            .map(|picture| format!("{}, ", wording::pixels(picture)))
             .unwrap_or_default();
         let state = format!("{pixels}{}", file.state(self.app.now, &self.app.names));
         let mut rows = text::wrap(&state, self.text_columns(), 0);

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::lines;
-use crate::cli::{offers, show};
+use crate::shared::{offers, wording};
 use crate::tui::app::App;
 use crate::tui::files::Transfer;
 use crate::tui::text::{fit, width};
@@ -29,7 +29,7 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
     let rest = (more > 0).then(|| {
         let words = format!(
             "{} on the way: /files",
-            show::count(more, if shown == 0 { "file" } else { "other" })
+            wording::count(more, if shown == 0 { "file" } else { "other" })
         );
         Line::styled(fit(&words, columns), app.looks.dim())
     });

@@ -2,7 +2,7 @@
 //! subscriptions start late, lag and end.
 //!
 //! What a subscription missed is read back: messages from the history, in the order in which they
-//! came, after the last one that was told, and ids told before are left out; notices from the
+//! came, after the last one that was seen, and ids told before are left out; notices from the
 //! node's status, by their numbers.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -12,15 +12,15 @@ use hobnob_control::wire::{
     Command, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, NoticeLine, StatusLine, Text, Time,
     WireEvent,
 };
-use hobnob_control::{Client, ClientError, EventStream};
+use hobnob_control::{Client, ClientError, Subscription};
 
 /// Ids of messages told lately that are remembered: several times as many as the node keeps events
 /// for a reader that is slow, since those come again after what was missed has been read back.
-const TOLD_MAX: usize = 32 * 1024;
+const SEEN_MAX: usize = 32 * 1024;
 
-/// Which messages have been told. Outlives the node they came from.
+/// Which messages have been seen. Outlives the node they came from.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct SeenIds {
     /// When the last one that was told came, or where to begin: to read on from where that one
     /// itself is no longer held.
     since: Time,
@@ -29,10 +29,10 @@ pub(crate) struct Told {
     order: VecDeque<MessageId>,
 }
 
-impl Told {
+impl SeenIds {
     /// Messages received before `start` are not news.
-    pub(crate) fn since(start: Time) -> Told {
-        Told {
+    pub(crate) fn since(start: Time) -> SeenIds {
+        SeenIds {
             since: start,
             last: None,
             ids: BTreeSet::new(),
@@ -42,7 +42,7 @@ impl Told {
 
     /// Whether this message is news. Own messages are: they are told when they are written, and not
     /// read back.
-    fn is_news(&mut self, message: &MessageLine) -> bool {
+    fn is_new_message(&mut self, message: &MessageLine) -> bool {
         if message.state.is_some() {
             return true;
         }
@@ -50,7 +50,7 @@ impl Told {
             return false;
         }
         self.order.push_back(message.id.0);
-        if self.order.len() > TOLD_MAX
+        if self.order.len() > SEEN_MAX
             && let Some(oldest) = self.order.pop_front()
         {
             self.ids.remove(&oldest);
@@ -64,42 +64,43 @@ impl Told {
 /// pipe would never be empty.
 const SKIPPED_MAX: usize = 4 * HISTORY_PAGE_MAX;
 
-/// The events of one node, from where `Told` left off.
+/// The events of one node, from where `SeenIds` left off.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct EventStream {
     client: Client,
-    events: EventStream,
+    events: Subscription,
     missed: VecDeque<MessageLine>,
     missed_notices: VecDeque<NoticeLine>,
-    /// The last notice that was told.
+    /// The last notice that was seen.
     noticed: u64,
     /// Events that came while messages were read back.
     meanwhile: VecDeque<WireEvent>,
     /// What is to be read back before events go on.
-    behind: Option<Behind>,
+    behind: Option<Backfill>,
 }
 
 /// Where reading back goes on. A page at a time: what was missed can be more than memory holds.
 #[derive(Debug, Clone, Copy)]
-enum Behind {
+enum Backfill {
     After(MessageId),
-    /// By this node's clock, which may have been set meanwhile: before anything was told, and where
+    /// By this node's clock, which may have been set meanwhile: before anything was seen, and where
     /// the last one told is no longer held.
     Since(Time),
 }
 
-impl Behind {
-    fn of(told: &Told) -> Behind {
-        told.last.map_or(Behind::Since(told.since), Behind::After)
+impl Backfill {
+    fn of(seen: &SeenIds) -> Backfill {
+        seen.last
+            .map_or(Backfill::Since(seen.since), Backfill::After)
     }
 }
 
-impl Feed {
+impl EventStream {
     /// Subscribes, and reads back what came before the subscription.
-    pub(crate) async fn open(client: &Client, told: &Told) -> Result<Feed, ClientError> {
+    pub(crate) async fn open(client: &Client, seen: &SeenIds) -> Result<EventStream, ClientError> {
         let events = client.events().await?;
-        let behind = Some(Behind::of(told));
-        let mut feed = Feed {
+        let behind = Some(Backfill::of(seen));
+        let mut stream = EventStream {
             client: client.clone(),
             events,
             missed: VecDeque::new(),
@@ -108,20 +109,23 @@ impl Feed {
             meanwhile: VecDeque::new(),
             behind,
         };
-        feed.read_notices().await?;
-        feed.read_back(told).await?;
-        Ok(feed)
+        stream.read_notices().await?;
+        stream.read_back(seen).await?;
+        Ok(stream)
     }
 
     /// The next event; none when the node has ended or is about to. Cancel safe.
-    pub(crate) async fn next(&mut self, told: &mut Told) -> Result<Option<WireEvent>, ClientError> {
+    pub(crate) async fn next(
+        &mut self,
+        seen: &mut SeenIds,
+    ) -> Result<Option<WireEvent>, ClientError> {
         loop {
             if let Some(notice) = self.missed_notices.pop_front() {
                 self.noticed = self.noticed.max(notice.number);
                 return Ok(Some(WireEvent::Notice(notice)));
             }
             while let Some(message) = self.missed.pop_front() {
-                if told.is_news(&message) {
+                if seen.is_new_message(&message) {
                     return Ok(Some(WireEvent::Message(message)));
                 }
             }
@@ -133,13 +137,13 @@ impl Feed {
             }
             if self.behind.is_some() {
                 self.skip().await;
-                self.read_back(told).await?;
+                self.read_back(seen).await?;
                 continue;
             }
             match self.events.next().await {
-                Some(WireEvent::Message(message)) if !told.is_news(&message) => {}
+                Some(WireEvent::Message(message)) if !seen.is_new_message(&message) => {}
                 Some(WireEvent::Lagged { missed }) => {
-                    self.behind = Some(Behind::of(told));
+                    self.behind = Some(Backfill::of(seen));
                     self.read_notices().await?;
                     return Ok(Some(WireEvent::Lagged { missed }));
                 }
@@ -189,13 +193,13 @@ impl Feed {
     }
 
     /// Reads one page.
-    async fn read_back(&mut self, told: &Told) -> Result<(), ClientError> {
+    async fn read_back(&mut self, seen: &SeenIds) -> Result<(), ClientError> {
         let Some(behind) = self.behind else {
             return Ok(());
         };
         let (since, after) = match behind {
-            Behind::After(id) => (None, Some(Text(id))),
-            Behind::Since(time) => (Some(time), None),
+            Backfill::After(id) => (None, Some(Text(id))),
+            Backfill::Since(time) => (Some(time), None),
         };
         let filter = HistoryFilter {
             since,
@@ -208,7 +212,7 @@ impl Feed {
             Err(ClientError::Refused(failure)) if failure.code == "no-such-message" => {
                 // It was let go meanwhile, as the oldest are in a room where much is said. Not from
                 // further back than what was told last, whose neighbours' ids are still remembered.
-                self.behind = Some(Behind::Since(told.since));
+                self.behind = Some(Backfill::Since(seen.since));
                 return Ok(());
             }
             page => page?,
@@ -218,7 +222,7 @@ impl Feed {
             .messages
             .last()
             .filter(|_| full)
-            .map(|last| Behind::After(last.id.0));
+            .map(|last| Backfill::After(last.id.0));
         self.missed.extend(
             page.messages
                 .into_iter()
@@ -249,12 +253,12 @@ mod tests {
 
     #[test]
     fn a_message_is_told_once_and_only_so_many_are_remembered() {
-        let mut told = Told::since(Time(5));
-        assert!(told.is_news(&message(1, 7, None)));
-        assert!(!told.is_news(&message(1, 7, None)));
-        assert!(told.is_news(&message(1, 7, Some(DeliveryState::Queued))));
+        let mut seen = SeenIds::since(Time(5));
+        assert!(seen.is_new_message(&message(1, 7, None)));
+        assert!(!seen.is_new_message(&message(1, 7, None)));
+        assert!(seen.is_new_message(&message(1, 7, Some(DeliveryState::Queued))));
         assert_eq!(
-            (told.last, told.since),
+            (seen.last, seen.since),
             (
                 Some(MessageId {
                     log: LogId(1),
@@ -264,8 +268,8 @@ mod tests {
             )
         );
         for seq in 2..100_000 {
-            assert!(told.is_news(&message(seq, 7, None)));
+            assert!(seen.is_new_message(&message(seq, 7, None)));
         }
-        assert_eq!((told.ids.len(), told.order.len()), (TOLD_MAX, TOLD_MAX));
+        assert_eq!((seen.ids.len(), seen.order.len()), (SEEN_MAX, SEEN_MAX));
     }
 }

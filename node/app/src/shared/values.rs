@@ -11,22 +11,22 @@ use jiff::{Span, Timestamp, Zoned, civil};
 
 /// A conversation as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Where {
+pub(crate) enum ConversationArg {
     Room(RoomName),
     Peer(Target),
 }
 
-impl FromStr for Where {
+impl FromStr for ConversationArg {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
         if word.starts_with('#') {
             word.parse()
-                .map(Where::Room)
+                .map(ConversationArg::Room)
                 .map_err(|e: hobnob::protocol::conversation::NotARoomName| e.to_string())
         } else {
             word.parse()
-                .map(Where::Peer)
+                .map(ConversationArg::Peer)
                 .map_err(|e: hobnob::protocol::target::TargetError| e.to_string())
         }
     }
@@ -207,11 +207,14 @@ mod tests {
 
     #[test]
     fn a_conversation_is_a_room_or_a_peer() {
-        assert_eq!("#Lobby".parse(), Ok(Where::Room(RoomName::lobby())));
+        assert_eq!(
+            "#Lobby".parse(),
+            Ok(ConversationArg::Room(RoomName::lobby()))
+        );
         assert_eq!(
             "lobby".parse(),
-            Ok(Where::Peer(Target::Name("lobby".into())))
+            Ok(ConversationArg::Peer(Target::Name("lobby".into())))
         );
-        assert!("#".parse::<Where>().is_err());
+        assert!("#".parse::<ConversationArg>().is_err());
     }
 }

@@ -7,47 +7,16 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{PeerId, RoomName};
 use hobnob_control::wire::{MessageLine, StatusLine};
 
-use super::super::show::{self, Names, count};
-use super::super::values::local_time_of_day;
-use super::super::{messages, offers};
-use super::command::ACTION;
 use super::outbox::Report;
+use crate::cli::messages;
+use crate::shared::chat_input::ACTION;
+use crate::shared::values::local_time_of_day;
+use crate::shared::wording::{self, Names, count};
+use crate::shared::{offers, status};
 
-/// While a diagnosis is under way.
-pub(crate) const LOOKING: &str = "Looking for what is wrong, which takes a few seconds …";
-
-/// Who you are, who can see you, how others reach you.
-pub(crate) fn who_where_how(status: &StatusLine) -> [String; 3] {
-    [
-        format!("You are {} ({}).", status.nick, status.peer.0.short()),
-        show::who_can_see(status),
-        format!(
-            "To be reached from elsewhere, give people your ticket: {}",
-            status.ticket
-        ),
-    ]
-}
-
-/// How things are, before it is looked at what is wrong.
-pub(crate) fn net(status: &StatusLine) -> Vec<String> {
-    let mut lines = who_where_how(status).to_vec();
-    lines.push(format!(
-        "This node listens on {}",
-        show::join(&status.addrs)
-    ));
-    lines.extend(
-        status
-            .relays
-            .iter()
-            .map(|relay| format!("Relay {}", show::relay(relay))),
-    );
-    lines.push(LOOKING.to_owned());
-    lines
-}
-
-/// The same, and what to do next.
+/// Who you are and where you speak, who can see you, how others reach you.
 pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
-    let [_, see, reach] = who_where_how(status);
+    let [_, see, reach] = status::who_where_how(status);
     let who = format!(
         "You are {} ({}), and speak in {room}. /help lists the commands.",
         status.nick,
@@ -59,7 +28,7 @@ pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
 /// `14:03 #lobby <bob> hi`, `14:03 <bob> to you: hi`.
 pub(crate) fn message(message: &MessageLine) -> String {
     let time = local_time_of_day(message.received_at);
-    let (name, mut body) = (visible(&message.nick), show::body(&message.body));
+    let (name, mut body) = (visible(&message.nick), wording::body(&message.body));
     if message.body.file.is_some() {
         let id = offers::short(message.id.0);
         body = format!("{body}: /accept {id}, or /decline {id}");

@@ -8,8 +8,8 @@ use hobnob_control::attach::attach;
 use hobnob_control::{Attached, Client, Home};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::args::Common;
-use super::exit::Exit;
+use super::common_flags::Common;
+use super::exit_code::Exit;
 use super::output;
 
 /// When a command that is done says why it stays.

@@ -4,7 +4,7 @@ use hobnob::protocol::text::visible;
 use hobnob::{FileState, MessageId};
 use hobnob_control::wire::{FileLine, MessageLine};
 
-use super::show;
+use super::wording;
 
 /// Hex digits of a log's id in a short id.
 const SHORT_DIGITS: usize = 6;
@@ -137,7 +137,7 @@ pub(crate) fn name(file: &FileLine) -> String {
 
 /// `42 %  12.0 MB/s  3 s left`
 pub(crate) fn how_far(file: &FileLine) -> String {
-    let rate = file.rate.map(|rate| format!("{}/s", show::size(rate)));
+    let rate = file.rate.map(|rate| format!("{}/s", wording::size(rate)));
     let left = file
         .left_s
         .filter(|_| file.bytes < file.offer.size)

@@ -1,7 +1,7 @@
 //! The table of commands, of the line chat and of the full screen: what each is called, takes and
 //! does.
 
-use super::super::marks::Decision;
+use super::policy::PolicyChange;
 
 /// One command: what it is called, what follows its name, and what it does.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) enum What {
     Files,
     Accept,
     Decline,
-    Decide(Decision),
+    Decide(PolicyChange),
     Kick,
     Verify,
     Why,
@@ -163,14 +163,14 @@ pub(crate) const COMMANDS: &[Spec] = &[
         "say no to a file, end its transfer, or take back one of yours",
     ),
     spec(
-        What::Decide(Decision::Ignore),
+        What::Decide(PolicyChange::Ignore),
         "ignore",
         &[],
         "TARGET",
         "show nothing they write",
     ),
     spec(
-        What::Decide(Decision::Unignore),
+        What::Decide(PolicyChange::Unignore),
         "unignore",
         &[],
         "TARGET",
@@ -184,14 +184,14 @@ pub(crate) const COMMANDS: &[Spec] = &[
         "no session with them for ten minutes",
     ),
     spec(
-        What::Decide(Decision::Block),
+        What::Decide(PolicyChange::Block),
         "ban",
         &["block"],
         "TARGET",
         "no session with them; what they write is neither shown nor passed on",
     ),
     spec(
-        What::Decide(Decision::Unblock),
+        What::Decide(PolicyChange::Unblock),
         "unban",
         &["unblock"],
         "TARGET",

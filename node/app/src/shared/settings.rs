@@ -11,8 +11,7 @@ use hobnob_control::Home;
 use hobnob_control::wire::Text;
 use serde::Deserialize;
 
-use super::exit::{Exit, Usage};
-use super::output;
+use super::exit_code::Usage;
 use super::values::Size;
 
 /// Bytes of a settings file at most; a longer one is none.
@@ -246,20 +245,6 @@ fn list<T: FromStr>(words: &str) -> Result<Vec<Text<T>>, T::Err> {
         .filter(|word| !word.is_empty())
         .map(|word| word.parse().map(Text))
         .collect()
-}
-
-/// `hobnob config`: the settings with their defaults, or where the file is that holds them.
-pub(crate) fn config(home: &Home, path: bool) -> anyhow::Result<Exit> {
-    let file = home.config_file().display();
-    if path {
-        output::line(&file.to_string())?;
-        return Ok(Exit::Done);
-    }
-    output::raw(DEFAULTS)?;
-    output::say_on_terminal(&format!(
-        "(these are the defaults; what you want otherwise goes into {file})"
-    ));
-    Ok(Exit::Done)
 }
 
 #[cfg(test)]

@@ -1,13 +1,20 @@
 //! What a line typed into a chat means.
 
+use hobnob::DeliveryState;
 use hobnob::protocol::target::TargetError;
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, RoomName, Target};
-use hobnob_control::wire::Text;
+use hobnob_control::wire::{Patience, Text};
 
-use super::super::marks::Decision;
-use super::paths::PathWord;
-use super::table::{COMMANDS, Spec, What, find, synopsis};
+use super::actions::{COMMANDS, Spec, What, find, synopsis};
+use super::policy::PolicyChange;
+use super::typed_path::PathWord;
+
+/// How chats send: the answer comes as soon as the message is on disk, and events report the rest.
+pub(crate) const ON_DISK: Patience = Patience {
+    wait: DeliveryState::Queued,
+    timeout_ms: 0,
+};
 
 /// Messages that `/history` shows unless told otherwise.
 const HISTORY_DEFAULT: usize = 20;
@@ -46,7 +53,7 @@ pub(crate) enum Input {
     /// By id, the beginning of one, or name; none: the only one that waits.
     Accept(Option<String>),
     Decline(Option<String>),
-    Decide(Decision, Target),
+    Decide(PolicyChange, Target),
     Kick(Target),
     /// Whether the words have been compared; none: show them.
     Verify(Target, Option<bool>),
@@ -221,7 +228,7 @@ fn unknown_command(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::SYNOPSIS;
+    use super::super::actions::SYNOPSIS;
     use super::*;
 
     #[test]
@@ -251,8 +258,11 @@ mod tests {
             ("/peers", Ok(Input::Peers)),
             ("/who ", Ok(Input::Peers)),
             ("/names", Ok(Input::Names)),
-            ("/ignore bob", Ok(Input::Decide(Decision::Ignore, bob()))),
-            ("/ban bob", Ok(Input::Decide(Decision::Block, bob()))),
+            (
+                "/ignore bob",
+                Ok(Input::Decide(PolicyChange::Ignore, bob())),
+            ),
+            ("/ban bob", Ok(Input::Decide(PolicyChange::Block, bob()))),
             ("/kick bob", Ok(Input::Kick(bob()))),
             ("/verify bob", Ok(Input::Verify(bob(), None))),
             ("/verify bob confirm", Ok(Input::Verify(bob(), Some(true)))),
