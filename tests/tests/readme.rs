@@ -23,61 +23,60 @@ enum Run {
 
 use Run::{Elsewhere, Ends, Not, Shows, Stays};
 
-/// Every command of the README, in its order, each once.
+/// The pages whose commands are run.
+const PAGES: &[&str] = &[
+    "README.md",
+    "docs/GUIDE.md",
+    "docs/RELAY.md",
+    "docs/BENCHMARKS.md",
+];
+
+/// Every command of the pages, in their order, each once.
 const COMMANDS: &[(&str, Run)] = &[
+    ("hobnob doctor", Ends),
+    ("cargo install --path node/app", Not("it takes minutes")),
     (
         "cargo run --release",
         Not("the program was built, and is run below"),
     ),
     ("scripts/test", Not("it runs this")),
     ("hobnob", Shows("bob")),
-    ("hobnob --plain", Shows("bob")),
-    ("hobnob up", Stays("bob is here")),
     ("hobnob send bob \"hi\"", Ends),
-    ("echo hi | hobnob send bob -", Ends),
-    ("hobnob broadcast \"hi all\"", Ends),
-    ("hobnob send bob --file holiday.jpg notes/", Ends),
-    ("hobnob broadcast --room ops --file plan.pdf", Ends),
     ("hobnob peers", Ends),
-    ("hobnob peers --watch", Shows("bob")),
-    ("hobnob history", Ends),
     ("hobnob history bob --limit 20", Ends),
-    ("hobnob history '#lobby' --search lunch --since 2h", Ends),
-    ("hobnob join ops --secret-file secret.txt", Ends),
-    ("hobnob broadcast --room ops \"hi\"", Ends),
-    ("hobnob send 10.0.0.2:4626 hi", Ends),
-    ("hobnob id", Ends),
-    ("hobnob ignore bob", Ends),
-    ("hobnob block bob", Ends),
-    ("hobnob verify bob", Ends),
-    ("hobnob verify bob --confirm", Ends),
-    ("hobnob config", Ends),
-    ("hobnob config --path", Ends),
-    ("hobnob --relay ID@HOST:PORT", Elsewhere("relay {RELAY} up")),
-    ("hobnob up --json", Elsewhere("\"event\":\"listening\"")),
-    ("cargo doc --open -p hobnob", Not("it opens a browser")),
-    (
-        "cargo run --release --example checkers",
-        Not("it has tests of its own"),
-    ),
-    ("hobnob send bob --file film.mp4", Ends),
-    ("hobnob files", Ends),
-    ("hobnob accept film.mp4", Ends),
-    ("hobnob decline film.mp4", Ends),
-    ("hobnob up --accept-from verified", Elsewhere("bob is here")),
     ("hobnob relay", Stays("--relay")),
     (
         "hobnob --relay ID@relay.example:4627",
         Elsewhere("relay {RELAY} up"),
     ),
-    ("hobnob relay peers", Ends),
-    (
-        "hobnob relay --home /var/lib/hobnob-relay peers",
-        Not("the folder is one that systemd makes"),
-    ),
-    ("hobnob doctor", Ends),
-    ("hobnob why bob", Ends),
-    ("hobnob doctor --report report.txt", Ends),
+    ("hobnob up --json", Elsewhere("\"event\":\"listening\"")),
+    ("hobnob --plain", Shows("bob")),
+    ("hobnob up", Stays("bob is here")),
+    ("echo hi | hobnob send bob -", Ends),
+    ("hobnob broadcast \"hi all\"", Ends),
+    ("hobnob send bob --file holiday.jpg notes/", Ends),
+    ("hobnob broadcast --room ops --file plan.pdf", Ends),
+    ("hobnob peers --watch", Shows("bob")),
+    ("hobnob history", Ends),
+    ("hobnob history '#lobby' --search lunch --since 2h", Ends),
+    ("hobnob id", Ends),
+    ("hobnob send 10.0.0.2:4626 hi", Ends),
+    ("hobnob join ops --secret-file secret.txt", Ends),
+    ("hobnob broadcast --room ops \"hi\"", Ends),
+    ("hobnob verify bob", Ends),
+    ("hobnob verify bob --confirm", Ends),
+    ("hobnob ignore bob", Ends),
+    ("hobnob block bob", Ends),
+    ("hobnob unblock bob", Ends),
+    ("hobnob unignore bob", Ends),
+    ("hobnob send bob --file film.mp4", Ends),
+    ("hobnob files", Ends),
+    ("hobnob accept film.mp4", Ends),
+    ("hobnob decline film.mp4", Ends),
+    ("hobnob up --accept-from verified", Elsewhere("bob is here")),
+    ("hobnob --relay ID@HOST:PORT", Elsewhere("relay {RELAY} up")),
+    ("hobnob config", Ends),
+    ("hobnob config --path", Ends),
     (
         "mkdir -p ~/.config/hobnob ~/.local/share/bash-completion/completions",
         Ends,
@@ -88,6 +87,22 @@ const COMMANDS: &[(&str, Run)] = &[
         Ends,
     ),
     ("hobnob man --dir ~/.cargo/share/man/man1", Ends),
+    ("hobnob why bob", Ends),
+    ("hobnob doctor --report report.txt", Ends),
+    ("cargo doc --open -p hobnob", Not("it opens a browser")),
+    (
+        "cargo run --release --example checkers",
+        Not("it has tests of its own"),
+    ),
+    ("hobnob relay peers", Ends),
+    (
+        "hobnob relay --home /var/lib/hobnob-relay peers",
+        Not("systemd makes the folder"),
+    ),
+    ("scripts/bench", Not("it takes minutes")),
+    ("scripts/bench --short", Not("it takes a minute")),
+    ("scripts/bench --alone", Not("it takes minutes")),
+    ("scripts/bench relay", Not("it takes minutes")),
 ];
 
 /// The commands in a text: lines of its shell blocks without their comments, and code in its lines
@@ -126,18 +141,21 @@ fn commands(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_of_the_readme_does_what_it_says() {
-    let readme =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md"))
-            .expect("it is there");
+fn every_command_of_the_pages_does_what_it_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let pages = PAGES.iter().map(|page| {
+        let page = root.join(page);
+        std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()))
+    });
+    let pages: String = pages.collect();
     let known: Vec<_> = COMMANDS
         .iter()
         .map(|(command, _)| (*command).to_owned())
         .collect();
     assert_eq!(
-        commands(&readme),
+        commands(&pages),
         known,
-        "COMMANDS says what is to become of each command of the README: bring it up to date"
+        "update COMMANDS: it lists each command of the pages and what happens with it"
     );
     let lab = Lab::open();
     let office = lab.switch();
@@ -183,7 +201,7 @@ struct Person {
 }
 
 impl Person {
-    /// They have the files that the README speaks of.
+    /// They have the files that the pages name.
     fn at(machine: Machine) -> Self {
         let person = Self { machine };
         person.does(
@@ -211,14 +229,13 @@ impl Person {
         )
     }
 
-    /// What is so where the README shows this, and would not be so here.
+    /// Makes true what the reader of the page has by now, and this person does not.
     fn prepares(&self, command: &str, bob: &Node) {
         match command {
             // The table has what is about files in one row, before the row about rooms.
             "hobnob broadcast --room ops --file plan.pdf" => {
                 self.does("hobnob join ops --secret-file secret.txt")
             }
-            "hobnob verify bob" => self.does("hobnob unblock bob && hobnob unignore bob"),
             "hobnob accept film.mp4" | "hobnob decline film.mp4" => {
                 let film = self.folder().join("film.mp4");
                 let film = film.to_str().expect("the lab's paths are ASCII");

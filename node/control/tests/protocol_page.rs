@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-const PAGE: &str = include_str!("../../PROTOCOL.md");
+const PAGE: &str = include_str!("../PROTOCOL.md");
 const EVENTS: &str = include_str!("../src/wire/event.rs");
 
 /// The example lines of each block: what the program writes, and what it reads.
@@ -130,7 +130,7 @@ fn every_command_has_an_example_or_a_heading() {
     for name in names {
         assert!(
             named.contains(&name),
-            "node/PROTOCOL.md lacks the command `{name}`: add a heading `### {name}: what it does` under \"Commands\", its fields, and a \
+            "docs/PROTOCOL.md lacks the command `{name}`: add a heading `### {name}: what it does` under \"Commands\", its fields, and a \
              block ```jsonl with a line `> {{\"id\":1,\"cmd\":\"{name}\",…}}` and its answer after `< `"
         );
     }
@@ -172,7 +172,7 @@ fn every_kind_of_event_has_an_example() {
     for name in names {
         assert!(
             shown(&name),
-            "node/PROTOCOL.md lacks the event `{name}`: add it to the table under \"Events\", and to the block below that a line \
+            "docs/PROTOCOL.md lacks the event `{name}`: add it to the table under \"Events\", and to the block below that a line \
              `< {{\"v\":1,\"event\":\"{name}\",…}}`, as a node writes it"
         );
     }

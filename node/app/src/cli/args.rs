@@ -261,16 +261,20 @@ mod tests {
         }
     }
 
-    /// Whatever begins with `hobnob` in README's code, with values for the words in capitals, and
-    /// up to what a shell takes for itself.
-    fn commands_of_the_readme() -> Vec<Vec<String>> {
-        const README: &str = include_str!("../../../../README.md");
+    /// The commands in the code of README.md and the guides, with values for the words in capitals,
+    /// and up to what a shell takes for itself.
+    fn commands_of_the_pages() -> Vec<Vec<String>> {
+        const PAGES: &str = concat!(
+            include_str!("../../../../README.md"),
+            include_str!("../../../../docs/GUIDE.md"),
+            include_str!("../../../../docs/RELAY.md"),
+        );
         let id = hobnob::protocol::SecretKey::from_seed([1; 32])
             .id()
             .to_string();
         let mut fenced = false;
         let mut commands: Vec<String> = Vec::new();
-        for line in README.lines() {
+        for line in PAGES.lines() {
             match line {
                 line if line.starts_with("```") => fenced = line == "```sh",
                 line if fenced => commands.push(line.to_owned()),
@@ -312,8 +316,8 @@ mod tests {
     }
 
     #[test]
-    fn every_command_of_the_readme_is_understood() {
-        let commands = commands_of_the_readme();
+    fn every_command_of_the_pages_is_understood() {
+        let commands = commands_of_the_pages();
         assert!(commands.len() > 20, "{commands:?}");
         for command in commands {
             if let Err(error) = Args::try_parse_from(&command) {
