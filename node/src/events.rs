@@ -68,7 +68,7 @@ pub enum Lagged {
 /// ```
 #[derive(Debug)]
 pub struct Events {
-    feed: Feed,
+    stream: EventStream,
     reader: u64,
 }
 
@@ -100,7 +100,7 @@ impl Events {
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Event, Lagged>> {
-        match self.feed.queue().take(self.reader, cx.waker()) {
+        match self.stream.queue().take(self.reader, cx.waker()) {
             Some(next) => Poll::Ready(next.map(Arc::unwrap_or_clone)),
             None => Poll::Pending,
         }
@@ -108,7 +108,7 @@ impl Events {
 
     /// Takes all events that wait, and forgets them.
     pub(super) fn skip(&mut self) {
-        self.feed.queue().skip(self.reader);
+        self.stream.queue().skip(self.reader);
     }
 }
 
@@ -128,7 +128,7 @@ impl Stream for Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        let mut queue = self.feed.queue();
+        let mut queue = self.stream.queue();
         queue.readers.remove(&self.reader);
         queue.let_go();
     }
@@ -136,18 +136,18 @@ impl Drop for Events {
 
 /// Where readers come from.
 #[derive(Debug, Clone)]
-pub(super) struct Feed {
+pub(super) struct EventStream {
     queue: Arc<Mutex<Queue>>,
 }
 
-impl Feed {
+impl EventStream {
     pub(super) fn subscribe(&self) -> Events {
         let mut queue = self.queue();
         let (reader, next) = (queue.readers_so_far, queue.next());
         queue.readers_so_far += 1;
         queue.readers.insert(reader, Reader { next, waker: None });
         Events {
-            feed: self.clone(),
+            stream: self.clone(),
             reader,
         }
     }
@@ -160,16 +160,16 @@ impl Feed {
 
 /// Where events come from. The readers' stream ends with it.
 #[derive(Debug)]
-pub(super) struct Publisher(Feed);
+pub(super) struct Publisher(EventStream);
 
 impl Publisher {
     pub(super) fn new() -> Publisher {
-        Publisher(Feed {
+        Publisher(EventStream {
             queue: Arc::default(),
         })
     }
 
-    pub(super) fn feed(&self) -> Feed {
+    pub(super) fn stream(&self) -> EventStream {
         self.0.clone()
     }
 
@@ -352,9 +352,9 @@ mod tests {
     async fn every_reader_gets_every_event_from_its_beginning_on() {
         let publisher = Publisher::new();
         publisher.publish(notice(0, 1));
-        let mut one = publisher.feed().subscribe();
+        let mut one = publisher.stream().subscribe();
         publisher.publish(notice(1, 1));
-        let mut other = publisher.feed().subscribe();
+        let mut other = publisher.stream().subscribe();
         publisher.publish(notice(2, 1));
         assert_eq!(
             (
@@ -376,7 +376,10 @@ mod tests {
     async fn a_slow_reader_is_told_what_it_missed_and_costs_only_so_much() {
         for (events, bytes) in [(EVENTS_MAX as u64 + 100, 1), (1000, BYTES_MAX / 100)] {
             let publisher = Publisher::new();
-            let (mut slow, mut gone) = (publisher.feed().subscribe(), publisher.feed().subscribe());
+            let (mut slow, mut gone) = (
+                publisher.stream().subscribe(),
+                publisher.stream().subscribe(),
+            );
             (0..events).for_each(|n| publisher.publish(notice(n, bytes)));
             let queue_len = {
                 let queue = publisher.0.queue();
@@ -400,7 +403,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_waits_is_woken() {
         let publisher = Publisher::new();
-        let mut reader = publisher.feed().subscribe();
+        let mut reader = publisher.stream().subscribe();
         let waiting = tokio::spawn(async move { number(&mut reader).await });
         tokio::task::yield_now().await;
         publisher.publish(notice(7, 1));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use hobnob_protocol::{Offer, PeerId};
 use serde::{Deserialize, Serialize};
 
-use super::transfers::line::{FileCommand, ToTransfers};
+use super::transfers::messages::{FileCommand, ToTransfers};
 use crate::{ConversationRef, MessageId, Node, PathKind, SendError, Sent};
 use hobnob_protocol::{Body, RoomName, Target};
 use tokio::sync::oneshot;

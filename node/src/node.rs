@@ -37,8 +37,8 @@ pub struct Node {
     pub(crate) id: PeerId,
     pub(crate) data_dir: PathBuf,
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) transfers: mpsc::UnboundedSender<transfers::line::ToTransfers>,
-    pub(crate) events: events::Feed,
+    pub(crate) transfers: mpsc::UnboundedSender<transfers::messages::ToTransfers>,
+    pub(crate) events: events::EventStream,
     /// Changes whenever somebody was met or a name changed.
     pub(crate) met: watch::Receiver<u64>,
     pub(crate) clock: clock::Clock,

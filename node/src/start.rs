@@ -19,7 +19,7 @@ use tracing::warn;
 use super::clock::{Clock, random};
 use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
 use super::events::Publisher;
-use super::transfers::line::{EngineLine, ToTransfers};
+use super::transfers::messages::{EngineLine, ToTransfers};
 use super::transfers::pictures::Pictures;
 use super::transfers::{self, TransferTask};
 use super::{Config, Node, RELAYS_MAX, StartError, key};
@@ -72,7 +72,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
 
     let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
     let publisher = Publisher::new();
-    let events = publisher.feed();
+    let events = publisher.stream();
     let (met, met_changed) = watch::channel(0);
     let (transfers, transfers_queue) = mpsc::unbounded_channel();
     let (session_events, session_queue) = mpsc::channel(SESSION_EVENTS_MAX);
@@ -95,7 +95,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         endpoint,
         bound,
         beside,
-        standings: Policies::new(opened.marks),
+        policies: Policies::new(opened.marks),
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone().unwrap_or_default(),
         interfaces: interfaces.clone(),

@@ -1,11 +1,11 @@
 //! Evidence for a diagnosis: what the engine knows of the network. What comes of asking others to
-//! call is in `calls`.
+//! call is in `dialback`.
 
 use hobnob_protocol::frame::features;
 
 use super::Engine;
-use super::calls;
-use super::links::Link;
+use super::dialback;
+use super::sessions::SessionState;
 use hobnob_core::diagnosis::{Evidence, Network, PeerEvidence, Session};
 use hobnob_core::presence;
 use hobnob_core::synthetic::is_synthetic;
@@ -28,7 +28,7 @@ pub(super) struct Noted {
     heard: BTreeSet<PeerId>,
     /// Those whose last session broke.
     lost: BTreeSet<PeerId>,
-    pub(super) calls: calls::Calls,
+    pub(super) calls: dialback::DialBacks,
 }
 
 impl Noted {
@@ -86,7 +86,7 @@ impl Engine {
         }
     }
 
-    fn session_evidence(&self, link: &Link) -> Session {
+    fn session_evidence(&self, link: &SessionState) -> Session {
         let remote = link.session.remote_addr();
         let relayed = is_synthetic(remote.ip());
         let ours: Vec<_> = self
@@ -128,8 +128,8 @@ impl Engine {
     }
 
     pub(super) fn peer_evidence(&self, peer: PeerId) -> (PeerEvidence, Vec<SocketAddr>) {
-        let marks = self.standings.marks(peer);
-        let path = |link: &Link| {
+        let marks = self.policies.marks(peer);
+        let path = |link: &SessionState| {
             let kind = self.path_kind(link.session.remote_addr()).as_str();
             let rtt = link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0;
             (format!("{kind}, {rtt:.1} ms"), link.clock_ahead_ms)

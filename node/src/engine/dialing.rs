@@ -70,7 +70,7 @@ pub(crate) enum Met {
 }
 
 /// A greeted connection that waits for the verdict of `paths`.
-pub(super) struct Candidate {
+pub(super) struct GreetedConnection {
     pub(super) greeted: Box<Greeted>,
     pub(super) reply: Option<DialReply>,
 }
@@ -316,7 +316,7 @@ impl Engine {
             mark,
         };
         self.candidates
-            .insert(session, Candidate { greeted, reply });
+            .insert(session, GreetedConnection { greeted, reply });
         self.paths.handle(self.clock.now(), connected);
     }
 

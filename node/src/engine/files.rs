@@ -8,7 +8,7 @@ use crate::Event;
 use crate::FileInfo;
 use crate::MessageId;
 use crate::net::content::ContentStream;
-use crate::transfers::line::{FileNews, OfTransfers, ToTransfers};
+use crate::transfers::messages::{FileNews, FromTransfers, ToTransfers};
 use hobnob_core::SessionId;
 use hobnob_protocol::Body;
 use hobnob_protocol::LogName;
@@ -52,10 +52,10 @@ impl Engine {
         received_at_ms: u64,
     ) {
         let name = batch.batch.name;
-        if name.author == self.me || !self.standings.shows(name.author) {
+        if name.author == self.me || !self.policies.shows(name.author) {
             return;
         }
-        let verified = self.standings.marks(name.author).verified.is_some();
+        let verified = self.policies.marks(name.author).verified.is_some();
         for seq in first..=last {
             if let Some(Body::Offer(offer)) = batch.at(seq).map(|entry| &entry.entry.body) {
                 let id = OfferId { name, seq };
@@ -69,12 +69,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn of_transfers(&self, what: OfTransfers) {
+    pub(super) fn from_transfers(&self, what: FromTransfers) {
         match what {
-            OfTransfers::MayHave(session, offer, reply) => {
+            FromTransfers::MayHave(session, offer, reply) => {
                 let _ = reply.send(self.replica.may_have(session, offer.name, offer.seq));
             }
-            OfTransfers::Say(offer, word, only) => {
+            FromTransfers::Say(offer, word, only) => {
                 let frame = Frame::Offer(offer, word).encode();
                 let may_hear = |id: SessionId| {
                     only.is_none_or(|only| only == id)
@@ -84,10 +84,10 @@ impl Engine {
                     link.session.send_control(frame.clone());
                 }
             }
-            OfTransfers::News(news) => self
+            FromTransfers::News(news) => self
                 .events
                 .publish_all(self.file_infos(news).into_iter().map(Event::File)),
-            OfTransfers::Name(news, reply) => drop(reply.send(Ok(self.file_infos(news)))),
+            FromTransfers::Name(news, reply) => drop(reply.send(Ok(self.file_infos(news)))),
         }
     }
 

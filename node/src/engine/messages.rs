@@ -256,7 +256,7 @@ impl Engine {
             author: from,
             log,
         } = batch.batch.name;
-        if !self.events.is_heard() || !self.standings.shows(from) {
+        if !self.events.is_heard() || !self.policies.shows(from) {
             return;
         }
         let Some(conversation) = self.conversation_ref(conversation) else {

@@ -5,13 +5,12 @@
 //! brings is handled together before the outputs are carried out, so that a thousand appends become
 //! one batch and a thousand batches one receipt.
 
-mod calls;
 mod commands;
 mod diagnosis;
+mod dialback;
 mod dialing;
 mod direct;
 mod files;
-mod links;
 mod liveness;
 mod messages;
 mod network;
@@ -21,6 +20,7 @@ mod profiles;
 mod reading;
 mod relays;
 mod rooms;
+mod sessions;
 mod stop;
 mod waiters;
 
@@ -36,19 +36,19 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 pub(super) use self::commands::Command;
-use self::dialing::{Candidate, Met};
-use self::links::Link;
+use self::dialing::{GreetedConnection, Met};
 use self::messages::Sending;
 use self::notices::Notices;
 pub(super) use self::policy::PolicyChange;
 pub(super) use self::relays::RELAY_SETTING;
 use self::relays::Relays;
 use self::rooms::Joining;
+use self::sessions::SessionState;
 use self::stop::Stop;
 use self::waiters::Waiters;
 use super::clock::Clock;
 use super::events::Publisher;
-use super::transfers::line::{OfTransfers, ToTransfers};
+use super::transfers::messages::{FromTransfers, ToTransfers};
 use super::transfers::pictures::Pictures;
 use crate::net::demux::{Counted, SideDatagram};
 use crate::net::endpoint::{Accepted, Endpoint};
@@ -77,7 +77,7 @@ const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 /// What the engine's own tasks report.
 #[derive(Debug)]
 pub(super) enum Internal {
-    Transfers(OfTransfers),
+    Transfers(FromTransfers),
     Stored(CommitId, Result<(), StoreError>),
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
@@ -104,7 +104,7 @@ pub(super) struct Parts {
     pub(super) endpoint: Endpoint,
     pub(super) bound: BoundSocket,
     pub(super) beside: mpsc::Receiver<SideDatagram>,
-    pub(super) standings: Policies,
+    pub(super) policies: Policies,
     pub(super) relay_ids: BTreeMap<String, PeerId>,
     pub(super) relay_token: Vec<u8>,
     pub(super) interfaces: Interfaces,
@@ -131,7 +131,7 @@ pub(super) struct Engine {
     presence: Presence,
     paths: Paths,
     peers: Peers,
-    standings: Policies,
+    policies: Policies,
     rendezvous: Rendezvous,
     relays: Relays,
     store: Store,
@@ -157,11 +157,11 @@ pub(super) struct Engine {
     stopping: CancellationToken,
     next_session: u64,
     next_token: u64,
-    links: BTreeMap<SessionId, Link>,
+    links: BTreeMap<SessionId, SessionState>,
     /// Connections that have not said Hello yet, the oldest first.
     greetings: VecDeque<dialing::Greeting>,
     /// Connections that have said Hello and wait for the verdict of `paths`.
-    candidates: BTreeMap<SessionId, Candidate>,
+    candidates: BTreeMap<SessionId, GreetedConnection>,
     /// Acknowledgements that had come on a session when a light ping went out.
     light_pings: BTreeMap<SessionId, u64>,
     /// The conversations with those to whom something was said in this run.
@@ -205,7 +205,7 @@ impl Engine {
             presence: Presence::default(),
             paths: Paths::new(me, Rng::new(parts.run ^ 1)),
             peers: Peers::new(me, parts.nick),
-            standings: parts.standings,
+            policies: parts.policies,
             rendezvous: Rendezvous::default(),
             relays: Relays::new(parts.relay_ids, parts.relay_token, parts.beside),
             store: parts.store,
@@ -405,7 +405,7 @@ impl Engine {
 
     fn internal(&mut self, event: Internal) {
         match event {
-            Internal::Transfers(what) => self.of_transfers(what),
+            Internal::Transfers(what) => self.from_transfers(what),
             Internal::Stored(commit, Ok(())) => {
                 self.store_recovered();
                 self.tell_replica(replica::Input::Committed(commit));

@@ -28,10 +28,10 @@ pub(crate) enum PolicyChange {
 impl Engine {
     /// What earlier runs decided holds again. Whoever is marked can be named, and so unmarked.
     pub(super) fn take_up_marks(&mut self) {
-        for peer in self.standings.marked().collect::<Vec<_>>() {
+        for peer in self.policies.marked().collect::<Vec<_>>() {
             self.make_known(peer);
         }
-        for peer in self.standings.blocked().collect::<Vec<_>>() {
+        for peer in self.policies.blocked().collect::<Vec<_>>() {
             self.tell_replica(replica::Input::Block(peer));
         }
     }
@@ -45,7 +45,7 @@ impl Engine {
         if peer == self.me {
             return drop(reply.send(Err(PolicyError::Myself)));
         }
-        let mut marks = self.standings.marks(peer);
+        let mut marks = self.policies.marks(peer);
         match mark {
             PolicyChange::Ignore | PolicyChange::Unignore => {
                 marks.ignored = mark == PolicyChange::Ignore
@@ -59,7 +59,7 @@ impl Engine {
             }
             PolicyChange::Unverify => marks.verified = None,
         }
-        if !self.standings.set(peer, marks.clone()) {
+        if !self.policies.set(peer, marks.clone()) {
             return drop(reply.send(Err(PolicyError::TooMany)));
         }
         self.make_known(peer);
@@ -70,7 +70,7 @@ impl Engine {
                 self.part_with(peer, DenyReason::Blocked);
             }
             PolicyChange::Unblock | PolicyChange::Verify => {
-                self.standings.pardon(peer);
+                self.policies.pardon(peer);
                 self.tell_replica(replica::Input::Unblock(peer));
                 let addrs = self.paths.addrs(peer);
                 self.paths.handle(
@@ -83,7 +83,7 @@ impl Engine {
                 );
             }
             PolicyChange::Kick => {
-                self.standings.kick(peer, self.clock.now());
+                self.policies.kick(peer, self.clock.now());
                 self.part_with(peer, DenyReason::Kicked);
             }
         }
@@ -114,10 +114,10 @@ impl Engine {
         let Some(nick) = Nickname::cleaned(nick) else {
             return false;
         };
-        let Some(verified) = self.standings.whose_name(peer, &nick, &self.peers) else {
+        let Some(verified) = self.policies.whose_name(peer, &nick, &self.peers) else {
             return false;
         };
-        if self.standings.note_name_taken(peer) {
+        if self.policies.note_name_taken(peer) {
             let (name, short, id) = (nick.as_str(), verified.short(), peer.short());
             let text = format!(
                 "Somebody else calls themselves {name}, whom you have verified with the key {short}. Their key is {id}: they are kept \
@@ -165,7 +165,7 @@ impl Engine {
     /// Why there may be no session with a peer now, if so. To be asked once a connection is there:
     /// a resumed one has passed no verifier.
     pub(super) fn bar(&self, peer: PeerId) -> Option<DenyReason> {
-        self.standings.bar(peer, self.clock.now())
+        self.policies.bar(peer, self.clock.now())
     }
 
     /// A peer wants no session with this node: it is left alone for a while, and the user told

@@ -8,7 +8,7 @@ use hobnob_protocol::{Frame, close};
 use tracing::warn;
 
 use super::Engine;
-use super::links::Link;
+use super::sessions::SessionState;
 use crate::Event;
 use crate::PathKind;
 use crate::PeerInfo;
@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// The session with a peer: the latest, for the moment in which there are two.
-    pub(super) fn link_with(&self, peer: PeerId) -> Option<&Link> {
+    pub(super) fn link_with(&self, peer: PeerId) -> Option<&SessionState> {
         self.links.values().rev().find(|link| link.peer == peer)
     }
 
@@ -176,7 +176,7 @@ impl Engine {
             rtt_ms: link
                 .map(|link| link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0),
             lost: link.is_none() && self.noted.is_lost(peer),
-            marks: self.standings.marks(peer),
+            marks: self.policies.marks(peer),
         }
     }
 

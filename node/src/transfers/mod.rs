@@ -1,24 +1,24 @@
 //! Transfers: the shell around [`hobnob_core::transfers`], a task beside the engine.
 //!
-//! It owns files: what this node offers (`offering`, `stock`, `serve`), what it fetches (`fetch`,
+//! It owns files: what this node offers (`offering`, `content_index`, `serve`), what it fetches (`fetch`,
 //! `partial`), and where that goes (`folder`, `names`), and how large pictures are (`pictures`).
 //! Reading and writing happen in threads that may wait for the disk; neither the engine nor this
-//! task does. What may be served to whom is the replica's rule, asked for each time (`line`).
+//! task does. What may be served to whom is the replica's rule, asked for each time (`messages`).
 //! Offers themselves are entries like any other.
 
-mod decide;
+mod commands;
+mod content_index;
 mod fetch;
+mod finish;
 mod folder;
-mod laid;
-mod land;
-pub(super) mod line;
+mod folder_writer;
+pub(super) mod messages;
 mod names;
 mod news;
 mod offering;
 mod partial;
 pub(super) mod pictures;
 mod serve;
-mod stock;
 #[cfg(test)]
 mod tests;
 
@@ -34,15 +34,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use self::decide::Decision;
+use self::commands::OfferRead;
+use self::content_index::ContentIndex;
 use self::fetch::{Fetched, Fetchers};
-use self::land::Landed;
-use self::line::{EngineLine, ToTransfers};
+use self::finish::Finished;
+use self::messages::{EngineLine, ToTransfers};
 use self::news::{Moved, Sending};
 use self::partial::{Partial, WriteError};
 use self::pictures::Pictures;
 use self::serve::{Served, Server};
-use self::stock::Stock;
 use super::clock::Clock;
 use super::{FileState, FilesConfig};
 use crate::net::content::{ContentOpener, ContentStream, WindowBudget};
@@ -78,7 +78,7 @@ const SOURCES_OF_ONE_MAX: usize = 64;
 #[derive(Debug)]
 enum Done {
     /// What was read to decide something.
-    Decision(Decision),
+    OfferRead(OfferRead),
     /// A part was taken up or begun.
     Opened {
         id: OfferId,
@@ -87,7 +87,7 @@ enum Done {
         opened: Result<(Arc<Partial>, Held), WriteError>,
     },
     /// A whole content has got its place.
-    Landed(Landed),
+    Finished(Finished),
     /// What there was of it is removed, since it can't be had any more.
     Lost {
         id: OfferId,
@@ -115,7 +115,7 @@ pub(super) struct TransferTask {
     clock: Clock,
     me: PeerId,
     config: FilesConfig,
-    stock: Stock,
+    index: ContentIndex,
     desk: OfferStore,
     engine: EngineLine,
     pictures: Pictures,
@@ -130,7 +130,7 @@ pub(super) struct TransferTask {
     room_to_fetch: WindowBudget,
     room_to_serve: WindowBudget,
     wanted: BTreeMap<OfferId, Wanted>,
-    /// Accepted, and not opened or not landed yet.
+    /// Accepted, and not opened or not finished yet.
     busy: BTreeSet<OfferId>,
     sending: BTreeMap<(OfferId, PeerId), Sending>,
     words: BTreeSet<(OfferId, PeerId, OfferWord)>,
@@ -143,7 +143,7 @@ pub(super) struct TransferTask {
 }
 
 /// The channels that the task listens to.
-struct Ears {
+struct Inbox {
     heard: mpsc::UnboundedReceiver<ToTransfers>,
     done: mpsc::UnboundedReceiver<Done>,
     fetched: mpsc::Receiver<Fetched>,
@@ -159,11 +159,11 @@ impl TransferTask {
         let (done, done_queue) = mpsc::unbounded_channel();
         let (fetched, fetched_queue) = mpsc::channel(REPORTS_MAX);
         let (served, served_queue) = mpsc::channel(REPORTS_MAX);
-        let porter = Self {
+        let task = Self {
             clock: parts.clock,
             me: parts.me,
             config: parts.config,
-            stock: Stock::open(parts.home.join("content"))?,
+            index: ContentIndex::open(parts.home.join("content"))?,
             desk: parts.desk,
             engine: parts.engine,
             pictures: parts.pictures,
@@ -185,17 +185,17 @@ impl TransferTask {
             fetched,
             served,
         };
-        let ears = Ears {
+        let inbox = Inbox {
             heard,
             done: done_queue,
             fetched: fetched_queue,
             served: served_queue,
         };
-        parts.tasks.spawn(porter.run(ears));
+        parts.tasks.spawn(task.run(inbox));
         Ok(())
     }
 
-    async fn run(mut self, mut ears: Ears) {
+    async fn run(mut self, mut inbox: Inbox) {
         // Before anything is accepted, so that no part is one that is just being begun.
         self.sweep().await;
         self.take_up();
@@ -204,10 +204,10 @@ impl TransferTask {
             let wake = self.clock.at(self.next_timeout());
             tokio::select! {
                 () = stopping.cancelled() => break,
-                Some(heard) = ears.heard.recv() => self.heard(heard),
-                Some(done) = ears.done.recv() => self.done(done),
-                Some(fetched) = ears.fetched.recv() => self.fetched(fetched),
-                Some(served) = ears.served.recv() => self.served(served),
+                Some(heard) = inbox.heard.recv() => self.heard(heard),
+                Some(done) = inbox.done.recv() => self.done(done),
+                Some(fetched) = inbox.fetched.recv() => self.fetched(fetched),
+                Some(served) = inbox.served.recv() => self.served(served),
                 () = tokio::time::sleep_until(wake) => self.time_out(),
             }
             self.carry_out();
@@ -277,7 +277,7 @@ impl TransferTask {
             session,
             engine: self.engine.clone(),
             offers: self.desk.clone(),
-            stock: self.stock.clone(),
+            index: self.index.clone(),
             reports: self.served.clone(),
         };
         self.spawn(server.run(stream));
@@ -296,7 +296,7 @@ impl TransferTask {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Decision(decision) => self.decided(decision),
+            Done::OfferRead(next) => self.offer_read(next),
             Done::Opened {
                 id,
                 offer,
@@ -309,7 +309,7 @@ impl TransferTask {
                 }
                 Err(_declined_meanwhile) => {}
             },
-            Done::Landed(landed) => self.landed(landed),
+            Done::Finished(finished) => self.finished(finished),
             // Accepted anew meanwhile: that one finds out by itself.
             Done::Lost { id, .. } if self.wanted.contains_key(&id) || self.busy.contains(&id) => {}
             Done::Lost {
@@ -375,7 +375,7 @@ impl TransferTask {
                 }
                 Output::Widen(session, lanes) => self.widen(session, lanes),
                 Output::Abandon(session) => drop(self.fetchers.remove(&session)),
-                Output::Whole(id) => self.land(id),
+                Output::Whole(id) => self.finish(id),
                 Output::Gone(id, failure) => self.gone(id, failure),
                 Output::Liar(id, peer) => {
                     warn!(

@@ -4,9 +4,9 @@
 use super::super::FileState;
 use super::TransferTask;
 use super::Wanted;
-use super::line::FileNews;
-use super::line::OfTransfers;
-use super::stock::place_of;
+use super::content_index::place_of;
+use super::messages::FileNews;
+use super::messages::FromTransfers;
 use crate::store::OfferRow;
 use hobnob_core::SessionId;
 use hobnob_core::commit::OfferState;
@@ -219,7 +219,7 @@ impl TransferTask {
 
     fn publish(&self, news: Vec<FileNews>) {
         if !news.is_empty() {
-            self.engine.send(OfTransfers::News(news));
+            self.engine.send(FromTransfers::News(news));
         }
     }
 }

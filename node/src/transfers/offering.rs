@@ -8,7 +8,7 @@ use hobnob_protocol::content::{Leaf, PIECE_BYTES, SPAN_PIECES, Shape, Tree};
 use hobnob_protocol::manifest::{self, ManifestEntry};
 use hobnob_protocol::offer::{self, FOLDER_FILES_MAX, MANIFEST_BYTES_MAX, Offer, OfferError};
 
-use super::stock::{Layout, Reader, Stock, StockError};
+use super::content_index::{ContentError, ContentIndex, Layout, Reader};
 
 /// Why a path can't be offered.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub(super) enum PathError {
 
 /// Reads what is at `path`, and keeps what is needed to serve it. Blocks for as long as reading it
 /// takes.
-pub(super) fn offer(path: &Path, stock: &Stock) -> Result<Offer, PathError> {
+pub(super) fn offer(path: &Path, index: &ContentIndex) -> Result<Offer, PathError> {
     let read = |source| PathError::Read {
         path: path.display().to_string(),
         source,
@@ -74,11 +74,11 @@ pub(super) fn offer(path: &Path, stock: &Stock) -> Result<Offer, PathError> {
         folder,
     };
     unhashed.check()?;
-    let hash = hash(layout, stock).map_err(|error| match error {
-        HashError::Stock(StockError::Changed(what)) => {
+    let hash = hash(layout, index).map_err(|error| match error {
+        HashError::ContentIndex(ContentError::Changed(what)) => {
             PathError::Changed(what.replace(" since it was offered", ""))
         }
-        HashError::Stock(StockError::Missing(source)) => read(source),
+        HashError::ContentIndex(ContentError::Missing(source)) => read(source),
         HashError::Keep(error) => PathError::Keep(error),
     })?;
     Ok(Offer { hash, ..unhashed })
@@ -171,18 +171,18 @@ fn walk(
 }
 
 enum HashError {
-    Stock(StockError),
+    ContentIndex(ContentError),
     Keep(io::Error),
 }
 
 /// Takes the hash of a content and keeps its leaves.
-fn hash(layout: Layout, stock: &Stock) -> Result<offer::ContentHash, HashError> {
+fn hash(layout: Layout, index: &ContentIndex) -> Result<offer::ContentHash, HashError> {
     let shape = Shape::of(layout.size());
     // Two offers at once each have a file of their own, until the hash names it.
-    let new = tempfile_in(stock).map_err(HashError::Keep)?;
+    let new = tempfile_in(index).map_err(HashError::Keep)?;
     let hashed = write_leaves(&layout, shape, &new.0);
     let kept = hashed.and_then(|hash| {
-        stock
+        index
             .keep(hash, &layout, &new.1)
             .map(|()| hash)
             .map_err(HashError::Keep)
@@ -193,10 +193,10 @@ fn hash(layout: Layout, stock: &Stock) -> Result<offer::ContentHash, HashError> 
     kept
 }
 
-fn tempfile_in(stock: &Stock) -> io::Result<(File, PathBuf)> {
+fn tempfile_in(index: &ContentIndex) -> io::Result<(File, PathBuf)> {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let path = stock.path(&format!("{}.leaves", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let path = index.path(&format!("{}.leaves", NEXT.fetch_add(1, Ordering::Relaxed)));
     Ok((File::create(&path)?, path))
 }
 
@@ -215,7 +215,7 @@ fn write_leaves(
         let len = usize::try_from((shape.size() - start).min(buffer.len() as u64))
             .expect("at most a span");
         let bytes = &mut buffer[..len];
-        reader.fill(start, bytes).map_err(HashError::Stock)?;
+        reader.fill(start, bytes).map_err(HashError::ContentIndex)?;
         let leaves = leaves_of(shape, first, bytes);
         out.write_all(leaves.as_flattened())
             .map_err(HashError::Keep)?;
@@ -282,26 +282,26 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn stock(dir: &Path) -> Stock {
-        Stock::open(dir.join("content")).unwrap()
+    fn index(dir: &Path) -> ContentIndex {
+        ContentIndex::open(dir.join("content")).unwrap()
     }
 
     #[test]
     fn a_file_is_offered_by_the_hash_that_everybody_knows() {
         let dir = tempfile::tempdir().unwrap();
-        let stock = stock(dir.path());
+        let index = index(dir.path());
         for size in [0, 1, PIECE_BYTES, PIECE_BYTES * SPAN_PIECES + 77] {
             let bytes: Vec<u8> = (0..=252).cycle().take(size).collect();
             let path = dir.path().join("a.png");
             fs::write(&path, &bytes).unwrap();
-            let offer = offer(&path, &stock).unwrap();
+            let offer = offer(&path, &index).unwrap();
             assert_eq!(
                 (offer.name.as_str(), offer.media.as_str(), offer.size),
                 ("a.png", "image/png", size as u64)
             );
             assert_eq!(offer.hash.0, *blake3::hash(&bytes).as_bytes());
-            let stocked = stock.find(offer.hash, offer.size).unwrap();
-            assert_eq!(stocked.pieces(0..stocked.shape.pieces()).unwrap(), bytes);
+            let content = index.find(offer.hash, offer.size).unwrap();
+            assert_eq!(content.pieces(0..content.shape.pieces()).unwrap(), bytes);
         }
     }
 
@@ -314,11 +314,11 @@ mod tests {
         fs::write(root.join("a"), "").unwrap();
         fs::write(root.join("sub/c"), "ccc").unwrap();
         symlink("/etc/passwd", root.join("link")).unwrap();
-        let stock = stock(dir.path());
-        let offer = offer(&root, &stock).unwrap();
+        let index = index(dir.path());
+        let offer = offer(&root, &index).unwrap();
         let folder = offer.folder.unwrap();
-        let stocked = stock.find(offer.hash, offer.size).unwrap();
-        let bytes = stocked.pieces(0..1).unwrap();
+        let content = index.find(offer.hash, offer.size).unwrap();
+        let bytes = content.pieces(0..1).unwrap();
         let (head, files) = bytes.split_at(usize::try_from(folder.manifest_bytes).unwrap());
         let entry = |path: &str, size| ManifestEntry {
             path: path.into(),
@@ -339,28 +339,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         fs::write(&path, "before").unwrap();
-        let stock = stock(dir.path());
-        let offer = offer(&path, &stock).unwrap();
+        let index = index(dir.path());
+        let offer = offer(&path, &index).unwrap();
         fs::write(&path, "and after").unwrap();
-        let stocked = stock.find(offer.hash, offer.size).unwrap();
+        let content = index.find(offer.hash, offer.size).unwrap();
         assert!(
-            matches!(stocked.pieces(0..1), Err(StockError::Changed(what)) if what.ends_with("/a"))
+            matches!(content.pieces(0..1), Err(ContentError::Changed(what)) if what.ends_with("/a"))
         );
         fs::remove_file(&path).unwrap();
-        let stocked = stock.find(offer.hash, offer.size).unwrap();
-        assert!(matches!(stocked.pieces(0..1), Err(StockError::Missing(_))));
+        let content = index.find(offer.hash, offer.size).unwrap();
+        assert!(matches!(
+            content.pieces(0..1),
+            Err(ContentError::Missing(_))
+        ));
     }
 
     #[test]
     fn what_is_neither_file_nor_folder_is_no_offer() {
         let dir = tempfile::tempdir().unwrap();
-        let stock = stock(dir.path());
+        let index = index(dir.path());
         assert!(matches!(
-            offer(Path::new("/dev/null"), &stock),
+            offer(Path::new("/dev/null"), &index),
             Err(PathError::Special(_))
         ));
         assert!(matches!(
-            offer(&dir.path().join("none"), &stock),
+            offer(&dir.path().join("none"), &index),
             Err(PathError::Read { .. })
         ));
     }

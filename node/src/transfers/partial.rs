@@ -20,10 +20,10 @@ use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape
 use hobnob_protocol::manifest::{self, ManifestError};
 use hobnob_protocol::{LogId, Offer, OfferId, Seq};
 
+use super::content_index::{ContentIndex, Layout, bytes_of, place_of, read_tree};
 use super::folder::Folder;
-use super::laid::{Laid, clean_paths};
+use super::folder_writer::{FolderWriter, clean_paths};
 use super::names::{self, NAMES_MAX};
-use super::stock::{Layout, Stock, bytes_of, place_of, read_tree};
 use hobnob_core::transfers::Held;
 
 /// Bytes after which a part is brought to disk: so much may have to come again after a power cut.
@@ -91,7 +91,7 @@ struct Parts {
     head_pieces: u64,
     head_held: HashSet<u64>,
     /// Where the rest goes, once the manifest is here.
-    laid: Option<Laid>,
+    folder: Option<FolderWriter>,
 }
 
 /// The name of the list of leaves of a part, in the home.
@@ -113,12 +113,12 @@ struct Place {
 
 impl Place {
     /// Where it was begun, if it is there; else in this folder.
-    fn find(downloads: &Path, stock: &Stock, (log, seq): (LogId, Seq)) -> Self {
+    fn find(downloads: &Path, index: &ContentIndex, (log, seq): (LogId, Seq)) -> Self {
         let leaves = leaves_name(log, seq);
         let part = format!(".hobnob-{leaves}");
         let (leaves, noted) = (
-            stock.path(&leaves),
-            stock.path(&format!("{log:016x}-{seq}.folder", log = log.0)),
+            index.path(&leaves),
+            index.path(&format!("{log:016x}-{seq}.folder", log = log.0)),
         );
         let begun = fs::read(&noted).ok().map(|bytes| place_of(&bytes));
         let begun = begun.filter(|folder| folder.is_absolute() && is_there(&folder.join(&part)));
@@ -179,7 +179,7 @@ fn is_there(path: &Path) -> bool {
 
 /// Which offers have leaves in the home: the log and the number of each. What has none there is
 /// nothing that this home began.
-pub(super) fn begun(stock: &Stock) -> io::Result<Vec<(LogId, Seq)>> {
+pub(super) fn begun(index: &ContentIndex) -> io::Result<Vec<(LogId, Seq)>> {
     let named = |name: &str| {
         let (log, seq) = name
             .strip_suffix(".part")
@@ -187,7 +187,7 @@ pub(super) fn begun(stock: &Stock) -> io::Result<Vec<(LogId, Seq)>> {
             .split_once('-')?;
         Some((LogId(u64::from_str_radix(log, 16).ok()?), seq.parse().ok()?))
     };
-    let begun: BTreeSet<_> = stock.names()?.filter_map(|name| named(&name)).collect();
+    let begun: BTreeSet<_> = index.names()?.filter_map(|name| named(&name)).collect();
     Ok(begun.into_iter().collect())
 }
 
@@ -199,11 +199,11 @@ impl Partial {
     /// Takes up what is there of it, or begins. Blocks for as long as reading what is there takes.
     pub(super) fn open(
         downloads: &Path,
-        stock: &Stock,
+        index: &ContentIndex,
         id: OfferId,
         offer: Offer,
     ) -> Result<(Self, Held), WriteError> {
-        let place = Place::find(downloads, stock, (id.name.log, id.seq));
+        let place = Place::find(downloads, index, (id.name.log, id.seq));
         let downloads = Folder::make(&place.downloads)?;
         place.note()?;
         let shape = Shape::of(offer.size);
@@ -229,7 +229,7 @@ impl Partial {
                     head,
                     head_pieces,
                     head_held: HashSet::new(),
-                    laid: None,
+                    folder: None,
                 }))
             }
         };
@@ -244,14 +244,14 @@ impl Partial {
             target: Mutex::new(target),
             unsynced: AtomicU64::new(0),
         };
-        partial.lay_out_if_known()?;
+        partial.begin_files_if_known()?;
         let held = partial.take_up()?;
         Ok((partial, held))
     }
 
     /// Whether there is a part of this offer.
-    pub(super) fn is_there(downloads: &Path, stock: &Stock, id: OfferId) -> bool {
-        let place = Place::find(downloads, stock, (id.name.log, id.seq));
+    pub(super) fn is_there(downloads: &Path, index: &ContentIndex, id: OfferId) -> bool {
+        let place = Place::find(downloads, index, (id.name.log, id.seq));
         is_there(&place.downloads.join(&place.part))
     }
 
@@ -274,7 +274,7 @@ impl Partial {
             if let Target::Folder(parts) = &mut *self.target() {
                 parts.head_held.insert(piece);
             }
-            self.lay_out_if_known()?;
+            self.begin_files_if_known()?;
         }
         Ok(held)
     }
@@ -295,7 +295,7 @@ impl Partial {
             }
             self.target().write(*piece, bytes)?;
             self.leaves.write_all_at(&leaf, piece * LEAF_BYTES as u64)?;
-            self.lay_out_if_known()?;
+            self.begin_files_if_known()?;
             kept.push(*piece);
         }
         self.sync_now_and_then(pieces)?;
@@ -317,11 +317,11 @@ impl Partial {
     }
 
     /// Makes a folder's files once its manifest is here, and gives them what came with it.
-    fn lay_out_if_known(&self) -> Result<(), WriteError> {
+    fn begin_files_if_known(&self) -> Result<(), WriteError> {
         let Target::Folder(parts) = &mut *self.target() else {
             return Ok(());
         };
-        let Some(folder) = self.offer.folder.filter(|_| parts.laid.is_none()) else {
+        let Some(folder) = self.offer.folder.filter(|_| parts.folder.is_none()) else {
             return Ok(());
         };
         if (parts.head_held.len() as u64) < parts.head_pieces {
@@ -331,7 +331,7 @@ impl Partial {
             vec![0; usize::try_from(folder.manifest_bytes).expect("at most MANIFEST_BYTES_MAX")];
         parts.head.read_exact_at(&mut manifest, 0)?;
         let entries = clean_paths(manifest::decode(&self.offer, folder, &manifest)?)?;
-        let laid = Laid::make(parts.dir.sub(FILES)?, manifest, entries)?;
+        let writer = FolderWriter::make(parts.dir.sub(FILES)?, manifest, entries)?;
         let end = self
             .shape
             .size()
@@ -340,8 +340,8 @@ impl Partial {
             vec![0; usize::try_from(end - folder.manifest_bytes).expect("less than a piece")];
         parts.head.read_exact_at(&mut rest, folder.manifest_bytes)?;
         parts
-            .laid
-            .insert(laid)
+            .folder
+            .insert(writer)
             .write(folder.manifest_bytes, &rest)?;
         Ok(())
     }
@@ -355,8 +355,8 @@ impl Partial {
         match &mut *self.target() {
             Target::File(file) => file.sync_all()?,
             Target::Folder(parts) => {
-                if let Some(laid) = &mut parts.laid {
-                    laid.close();
+                if let Some(folder) = &mut parts.folder {
+                    folder.close();
                 }
                 parts.dir.sync_all_beneath()?;
             }
@@ -385,16 +385,16 @@ impl Partial {
     }
 
     /// Gives it its name, if that is still free, and keeps what is needed to serve it.
-    pub(super) fn land(&self, name: &str, stock: &Stock) -> Result<bool, WriteError> {
+    pub(super) fn finish(&self, name: &str, index: &ContentIndex) -> Result<bool, WriteError> {
         let target = self.target();
-        let landed = match &*target {
+        let finished = match &*target {
             Target::File(_) => self
                 .downloads
                 .move_to(&self.place.part, &self.downloads, name)?,
             Target::Folder(parts) => parts.dir.move_to(FILES, &self.downloads, name)?,
             Target::Gone => return Err(gone().into()),
         };
-        if !landed {
+        if !finished {
             return Ok(false);
         }
         if let Target::Folder(parts) = &*target {
@@ -407,7 +407,7 @@ impl Partial {
         }
         if let Err(error) = self
             .layout(&target, &self.path_of(name))
-            .and_then(|it| stock.keep(self.offer.hash, &it, &self.place.leaves))
+            .and_then(|it| index.keep(self.offer.hash, &it, &self.place.leaves))
         {
             tracing::warn!("{name} has come, but can't be passed on: {error}");
         }
@@ -418,10 +418,10 @@ impl Partial {
         let Target::Folder(parts) = target else {
             return Layout::of(place, Vec::new(), [PathBuf::new()]);
         };
-        let Some(laid) = &parts.laid else {
+        let Some(folder) = &parts.folder else {
             return Err(io::Error::other("its list of files is missing"));
         };
-        Layout::of(place, laid.manifest().to_vec(), laid.paths())
+        Layout::of(place, folder.manifest().to_vec(), folder.paths())
     }
 
     /// Nobody wants it any more: those who fetch stop.
@@ -449,8 +449,8 @@ impl Partial {
 }
 
 /// Removes what there is of a content that nobody has open.
-pub(super) fn discard(downloads: &Path, stock: &Stock, of: (LogId, Seq)) {
-    Place::find(downloads, stock, of).clear();
+pub(super) fn discard(downloads: &Path, index: &ContentIndex, of: (LogId, Seq)) {
+    Place::find(downloads, index, of).clear();
 }
 
 fn gone() -> io::Error {
@@ -465,8 +465,8 @@ impl Target {
             Target::Folder(parts) if piece < parts.head_pieces => {
                 parts.head.read_exact_at(bytes, offset)
             }
-            Target::Folder(parts) => match &mut parts.laid {
-                Some(laid) => laid.read(offset, bytes),
+            Target::Folder(parts) => match &mut parts.folder {
+                Some(folder) => folder.read(offset, bytes),
                 None => Err(io::ErrorKind::NotFound.into()),
             },
             Target::Gone => Err(gone()),
@@ -484,8 +484,8 @@ impl Target {
                 parts.head_held.insert(piece);
                 Ok(())
             }
-            Target::Folder(parts) => match &mut parts.laid {
-                Some(laid) => laid.write(offset, bytes),
+            Target::Folder(parts) => match &mut parts.folder {
+                Some(folder) => folder.write(offset, bytes),
                 None => Err(io::Error::other(
                     "a piece of a file came before the list of files",
                 )),

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hobnob_protocol::{ContentHash, Offer};
 use rustix::fs::OFlags;
 
-use super::stock::Stock;
+use super::content_index::ContentIndex;
 use crate::Picture;
 
 /// The media types of pictures whose beginnings are understood.
@@ -44,11 +44,11 @@ impl Pictures {
     }
 
     /// Looks at the content of an offer, if it is here as it was. Waits for the disk.
-    pub(super) fn look(&self, offer: &Offer, stock: &Stock) {
+    pub(super) fn look(&self, offer: &Offer, index: &ContentIndex) {
         if !self.wants(offer) {
             return;
         }
-        if let Some(path) = stock.file(offer.hash) {
+        if let Some(path) = index.file(offer.hash) {
             let picture = size(&path).map(|(width, height)| Picture {
                 width,
                 height,
@@ -138,20 +138,20 @@ mod tests {
     #[test]
     fn a_picture_is_known_once_its_content_is_here_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let (stock, elsewhere) = (
-            Stock::open(dir.path().join("content")).unwrap(),
-            Stock::open(dir.path().join("other")).unwrap(),
+        let (index, elsewhere) = (
+            ContentIndex::open(dir.path().join("content")).unwrap(),
+            ContentIndex::open(dir.path().join("other")).unwrap(),
         );
         let path = dir.path().join("a.png");
         fs::write(&path, PNG).unwrap();
-        let offer = offering::offer(&path, &stock).unwrap();
+        let offer = offering::offer(&path, &index).unwrap();
         let pictures = Pictures::default();
         pictures.look(&offer, &elsewhere);
         assert!(
             pictures.of(&offer).is_none() && pictures.wants(&offer),
             "not here"
         );
-        pictures.look(&offer, &stock);
+        pictures.look(&offer, &index);
         let place = path.canonicalize().unwrap();
         assert_eq!(
             pictures.of(&offer),
@@ -163,12 +163,12 @@ mod tests {
         );
         fs::write(&path, [PNG, b"more"].concat()).unwrap();
         let changed = Pictures::default();
-        changed.look(&offer, &stock);
+        changed.look(&offer, &index);
         assert_eq!(changed.of(&offer), None);
         let text = dir.path().join("a.txt");
         fs::write(&text, PNG).unwrap();
         assert!(
-            !pictures.wants(&offering::offer(&text, &stock).unwrap())
+            !pictures.wants(&offering::offer(&text, &index).unwrap())
                 || pictures.of(&offer).is_some()
         );
     }
@@ -176,17 +176,17 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let dir = tempfile::tempdir().unwrap();
-        let stock = Stock::open(dir.path().join("content")).unwrap();
+        let index = ContentIndex::open(dir.path().join("content")).unwrap();
         let path = dir.path().join("a.gif");
         fs::write(&path, GIF).unwrap();
-        let offer = offering::offer(&path, &stock).unwrap();
+        let offer = offering::offer(&path, &index).unwrap();
         let pictures = Pictures::default();
         for n in 0..CONTENTS_MAX {
             let mut hash = [0; 32];
             hash[..8].copy_from_slice(&n.to_be_bytes());
             pictures.known().insert(ContentHash(hash), None);
         }
-        pictures.look(&offer, &stock);
+        pictures.look(&offer, &index);
         assert_eq!(pictures.known().len(), 1);
     }
 }

@@ -8,8 +8,8 @@ use hobnob_protocol::content::{Answer, Ask};
 use hobnob_protocol::{Body, ContentHash, Offer, OfferId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::line::EngineLine;
-use super::stock::{Stock, StockError, Stocked};
+use super::content_index::{ContentError, ContentIndex, IndexedContent};
+use super::messages::EngineLine;
 use crate::net::content::{ContentStream, StreamEnd};
 use crate::store::{OfferStore, WhichOffers};
 use hobnob_core::SessionId;
@@ -24,7 +24,7 @@ pub(super) enum Served {
     /// So many bytes were handed over.
     Bytes(SessionId, OfferId, u64),
     /// The content is not there, or not what it was; with what to tell the user.
-    Failed(OfferId, StockError),
+    Failed(OfferId, ContentError),
 }
 
 /// What is needed to serve.
@@ -33,7 +33,7 @@ pub(super) struct Server {
     pub(super) session: SessionId,
     pub(super) engine: EngineLine,
     pub(super) offers: OfferStore,
-    pub(super) stock: Stock,
+    pub(super) index: ContentIndex,
     pub(super) reports: mpsc::Sender<Served>,
 }
 
@@ -53,7 +53,7 @@ impl From<StreamEnd> for Refusal {
 impl Server {
     /// Answers asks until the peer has no more, or breaks the rules.
     pub(super) async fn run(self, mut stream: ContentStream) {
-        let mut open: Option<(ContentHash, Arc<Stocked>)> = None;
+        let mut open: Option<(ContentHash, Arc<IndexedContent>)> = None;
         while let Ok(Some(ask)) = stream.next_ask().await {
             match self.serve(&mut stream, ask, &mut open).await {
                 Ok(()) => {}
@@ -78,23 +78,23 @@ impl Server {
         &self,
         stream: &mut ContentStream,
         ask: Ask,
-        open: &mut Option<(ContentHash, Arc<Stocked>)>,
+        open: &mut Option<(ContentHash, Arc<IndexedContent>)>,
     ) -> Result<(), Refusal> {
         let offer = self
             .offer(ask.offer)
             .await
             .ok_or(Refusal::Answer(Answer::Refused))?;
-        let stocked = match open {
-            Some((hash, stocked)) if *hash == offer.hash => stocked.clone(),
+        let content = match open {
+            Some((hash, content)) if *hash == offer.hash => content.clone(),
             _ => {
-                let stocked = self.open(ask.offer, &offer).await?;
-                open.insert((offer.hash, stocked)).1.clone()
+                let content = self.open(ask.offer, &offer).await?;
+                open.insert((offer.hash, content)).1.clone()
             }
         };
-        if !ask.fits(stocked.shape) {
+        if !ask.fits(content.shape) {
             return Err(Refusal::Stream(StreamEnd::Broken));
         }
-        self.send(stream, ask, &stocked).await
+        self.send(stream, ask, &content).await
     }
 
     /// The offer, if the peer may have its entry, it is on disk, and it has not been taken back.
@@ -117,11 +117,11 @@ impl Server {
         }
     }
 
-    async fn open(&self, id: OfferId, offer: &Offer) -> Result<Arc<Stocked>, Refusal> {
-        let (stock, hash, size) = (self.stock.clone(), offer.hash, offer.size);
-        let found = tokio::task::spawn_blocking(move || stock.find(hash, size)).await;
+    async fn open(&self, id: OfferId, offer: &Offer) -> Result<Arc<IndexedContent>, Refusal> {
+        let (index, hash, size) = (self.index.clone(), offer.hash, offer.size);
+        let found = tokio::task::spawn_blocking(move || index.find(hash, size)).await;
         match found.unwrap_or_else(|error| Err(std::io::Error::other(error).into())) {
-            Ok(stocked) => Ok(Arc::new(stocked)),
+            Ok(content) => Ok(Arc::new(content)),
             Err(error) => Err(self.failed(id, error).await),
         }
     }
@@ -130,12 +130,12 @@ impl Server {
         &self,
         stream: &mut ContentStream,
         ask: Ask,
-        stocked: &Arc<Stocked>,
+        content: &Arc<IndexedContent>,
     ) -> Result<(), Refusal> {
-        let proof = self.read(ask.offer, stocked, move |stocked| {
-            Ok(stocked.proof(ask.span)?)
+        let proof = self.read(ask.offer, content, move |content| {
+            Ok(content.proof(ask.span)?)
         });
-        let pieces_read = self.read(ask.offer, stocked, pieces(ask, 0));
+        let pieces_read = self.read(ask.offer, content, pieces(ask, 0));
         // Read before the first byte is sent, so that what can't be had is refused rather than
         // broken off.
         let (proof, mut bytes) = (got(proof).await?, got(pieces_read).await?);
@@ -146,7 +146,7 @@ impl Server {
         let mut done = PIECES_PER_READ;
         loop {
             let more = (done < u64::from(ask.count))
-                .then(|| self.read(ask.offer, stocked, pieces(ask, done)));
+                .then(|| self.read(ask.offer, content, pieces(ask, done)));
             let len = bytes.len() as u64;
             stream.send(bytes).await?;
             // Whoever counts may be busy; no peer waits for that.
@@ -163,13 +163,13 @@ impl Server {
     fn read(
         &self,
         id: OfferId,
-        stocked: &Arc<Stocked>,
-        read: impl FnOnce(&Stocked) -> Result<Bytes, StockError> + Send + 'static,
+        content: &Arc<IndexedContent>,
+        read: impl FnOnce(&IndexedContent) -> Result<Bytes, ContentError> + Send + 'static,
     ) -> oneshot::Receiver<Result<Bytes, Answer>> {
         let (answer, answered) = oneshot::channel();
-        let (stocked, reports) = (stocked.clone(), self.reports.clone());
+        let (content, reports) = (content.clone(), self.reports.clone());
         tokio::task::spawn_blocking(move || {
-            let bytes = read(&stocked).map_err(|error| {
+            let bytes = read(&content).map_err(|error| {
                 let answer = answer_to(&error);
                 let _ = reports.blocking_send(Served::Failed(id, error));
                 answer
@@ -179,17 +179,17 @@ impl Server {
         answered
     }
 
-    async fn failed(&self, id: OfferId, error: StockError) -> Refusal {
+    async fn failed(&self, id: OfferId, error: ContentError) -> Refusal {
         let answer = answer_to(&error);
         let _ = self.reports.send(Served::Failed(id, error)).await;
         Refusal::Answer(answer)
     }
 }
 
-fn answer_to(error: &StockError) -> Answer {
+fn answer_to(error: &ContentError) -> Answer {
     match error {
-        StockError::Missing(_) => Answer::NotHere,
-        StockError::Changed(_) => Answer::Changed,
+        ContentError::Missing(_) => Answer::NotHere,
+        ContentError::Changed(_) => Answer::Changed,
     }
 }
 
@@ -203,8 +203,8 @@ async fn got(read: oneshot::Receiver<Result<Bytes, Answer>>) -> Result<Bytes, Re
 fn pieces(
     ask: Ask,
     from: u64,
-) -> impl FnOnce(&Stocked) -> Result<Bytes, StockError> + Send + 'static {
+) -> impl FnOnce(&IndexedContent) -> Result<Bytes, ContentError> + Send + 'static {
     let all = ask.pieces();
     let start = all.start + from;
-    move |stocked| stocked.pieces(start..all.end.min(start + PIECES_PER_READ))
+    move |content| content.pieces(start..all.end.min(start + PIECES_PER_READ))
 }

@@ -8,16 +8,16 @@ use hobnob_protocol::content::{PIECE_BYTES, SPAN_PIECES, Shape};
 use hobnob_protocol::{ConversationId, LogId, LogName, Offer, OfferId, PeerId};
 use tempfile::TempDir;
 
+use super::content_index::ContentIndex;
 use super::offering::offer;
 use super::partial::{Partial, WriteError, begun, discard};
-use super::stock::Stock;
 use hobnob_core::transfers::Held;
 
 /// Two homes, and something that goes from one to the other.
 struct Desk {
     dir: TempDir,
-    theirs: Stock,
-    ours: Stock,
+    theirs: ContentIndex,
+    ours: ContentIndex,
     offer: Offer,
 }
 
@@ -36,7 +36,7 @@ impl Desk {
         let source = dir.path().join("source");
         make(&source);
         let [theirs, ours] =
-            ["theirs", "ours"].map(|name| Stock::open(dir.path().join(name)).unwrap());
+            ["theirs", "ours"].map(|name| ContentIndex::open(dir.path().join(name)).unwrap());
         let offer = offer(&source, &theirs).unwrap();
         Self {
             dir,
@@ -56,19 +56,19 @@ impl Desk {
 
     /// Fetches one piece.
     fn fetch(&self, partial: &Partial, piece: u64) -> Result<Vec<u64>, WriteError> {
-        let stocked = self.theirs.find(self.offer.hash, self.offer.size).unwrap();
+        let content = self.theirs.find(self.offer.hash, self.offer.size).unwrap();
         let span = piece / SPAN_PIECES as u64;
-        let proof = stocked.proof(span).unwrap();
+        let proof = content.proof(span).unwrap();
         let (proof, leaves) = proof
             .as_chunks::<32>()
             .0
-            .split_at(stocked.shape.proof_len(span));
-        assert!(stocked.shape.proves(self.offer.hash, span, leaves, proof));
+            .split_at(content.shape.proof_len(span));
+        assert!(content.shape.proves(self.offer.hash, span, leaves, proof));
         let mut kept = Vec::new();
         partial
             .write(
                 leaves,
-                &[(piece, stocked.pieces(piece..piece + 1).unwrap())],
+                &[(piece, content.pieces(piece..piece + 1).unwrap())],
                 &mut kept,
             )
             .map(|()| kept)
@@ -81,7 +81,7 @@ impl Desk {
         }
         partial.seal().unwrap();
         let name = partial.free_name().unwrap();
-        assert!(partial.land(&name, &self.ours).unwrap());
+        assert!(partial.finish(&name, &self.ours).unwrap());
         partial.path_of(&name)
     }
 }
@@ -125,9 +125,9 @@ fn a_part_is_taken_up_where_it_was_and_only_what_proves_itself_counts() {
     assert_eq!(fs::read(&place).unwrap(), bytes);
     assert_eq!(names_in(&desk.downloads()), ["source"]);
     // Who has it whole can pass it on.
-    let stocked = desk.ours.find(desk.offer.hash, desk.offer.size).unwrap();
+    let content = desk.ours.find(desk.offer.hash, desk.offer.size).unwrap();
     assert_eq!(
-        stocked.pieces(1..3).unwrap(),
+        content.pieces(1..3).unwrap(),
         bytes[PIECE_BYTES..3 * PIECE_BYTES]
     );
 }
@@ -183,7 +183,7 @@ fn a_folder_of_many_files_is_taken_up_and_passed_on() {
     }
     assert_eq!(names_in(&desk.downloads()), ["source"]);
     let (theirs, ours) = [&desk.theirs, &desk.ours]
-        .map(|stock| stock.find(desk.offer.hash, desk.offer.size).unwrap())
+        .map(|index| index.find(desk.offer.hash, desk.offer.size).unwrap())
         .into();
     let all = 0..theirs.shape.pieces();
     assert_eq!(

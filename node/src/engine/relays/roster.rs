@@ -5,7 +5,7 @@ use std::ops::Bound;
 use hobnob_protocol::relay::{Roster, RosterChange};
 
 use super::super::Engine;
-use super::super::links::Link;
+use super::super::sessions::SessionState;
 use super::Relay;
 use crate::net::channels::RelayId;
 use hobnob_core::paths;
@@ -105,7 +105,7 @@ impl Engine {
 
     /// Tells the user of a relay that names many people, none of whom is reached through it.
     fn doubt(&mut self, id: RelayId) {
-        let at_relay = |link: &Link| {
+        let at_relay = |link: &SessionState| {
             self.bound
                 .channels
                 .peer_at(link.session.remote_addr())

@@ -14,7 +14,7 @@ use super::names::{self, NAMES_MAX};
 
 /// The files of a folder on its way, by where they are in its content.
 #[derive(Debug)]
-pub(super) struct Laid {
+pub(super) struct FolderWriter {
     files: Folder,
     manifest: Vec<u8>,
     entries: Vec<ManifestEntry>,
@@ -24,7 +24,7 @@ pub(super) struct Laid {
     open: Option<(usize, File)>,
 }
 
-impl Laid {
+impl FolderWriter {
     /// Makes all files with their sizes, and the folders they are in.
     pub(super) fn make(
         files: Folder,

@@ -12,11 +12,14 @@ use tokio::sync::oneshot;
 
 use super::super::FileError;
 use super::super::FileState;
+use super::content_index::ContentError;
+use super::content_index::ContentIndex;
+use super::content_index::place_of;
+use super::finish::Finished;
 use super::folder::Folder;
-use super::land::Landed;
-use super::line::FileCommand;
-use super::line::FileNews;
-use super::line::OfTransfers;
+use super::messages::FileCommand;
+use super::messages::FileNews;
+use super::messages::FromTransfers;
 use super::news;
 use super::offering;
 use super::partial::Partial;
@@ -24,9 +27,6 @@ use super::partial::WriteError;
 use super::partial::{begun, discard};
 use super::pictures::Pictures;
 use super::serve::Served;
-use super::stock::Stock;
-use super::stock::StockError;
-use super::stock::place_of;
 use crate::store::{OfferRow, StoreError, WhichOffers};
 use crate::{AcceptFrom, MessageId};
 use hobnob_core::SessionId;
@@ -59,7 +59,7 @@ type Reply = oneshot::Sender<Result<(), FileError>>;
 
 /// Something to be decided once the offer was read.
 #[derive(Debug)]
-pub(super) enum Decision {
+pub(super) enum OfferRead {
     /// A user wants it.
     Accept(Result<OfferRow, FileError>, Reply),
     /// There is room for it.
@@ -75,7 +75,7 @@ pub(super) enum Decision {
     /// A peer said something of an offer.
     Word(OfferRow, PeerId, OfferWord),
     /// Serving an own offer failed.
-    NotServed(OfferRow, StockError),
+    NotServed(OfferRow, ContentError),
     /// Something is on its way to a peer.
     Sends(OfferRow, PeerId),
     /// What was wanted when the last run ended.
@@ -86,9 +86,9 @@ impl TransferTask {
     pub(super) fn command(&mut self, command: FileCommand) {
         match command {
             FileCommand::Prepare(path, reply) => self.prepare(path, reply),
-            FileCommand::Accept(id, reply) => self.look_up(id, |row| Decision::Accept(row, reply)),
+            FileCommand::Accept(id, reply) => self.look_up(id, |row| OfferRead::Accept(row, reply)),
             FileCommand::Decline(id, reply) => {
-                self.look_up(id, |row| Decision::Decline(row, reply))
+                self.look_up(id, |row| OfferRead::Decline(row, reply))
             }
             FileCommand::List(reply) => self.list(reply),
         }
@@ -96,18 +96,18 @@ impl TransferTask {
 
     /// Hashing takes as long as reading the files does.
     fn prepare(&self, path: PathBuf, reply: oneshot::Sender<Result<Offer, FileError>>) {
-        let (stock, pictures) = (self.stock.clone(), self.pictures.clone());
+        let (index, pictures) = (self.index.clone(), self.pictures.clone());
         tokio::task::spawn_blocking(move || {
             let offer =
-                offering::offer(&path, &stock).map_err(|error| FileError::Path(error.to_string()));
-            let _ = reply.send(offer.inspect(|offer| pictures.look(offer, &stock)));
+                offering::offer(&path, &index).map_err(|error| FileError::Path(error.to_string()));
+            let _ = reply.send(offer.inspect(|offer| pictures.look(offer, &index)));
         });
     }
 
     fn look_up(
         &self,
         id: MessageId,
-        decision: impl FnOnce(Result<OfferRow, FileError>) -> Decision + Send + 'static,
+        next: impl FnOnce(Result<OfferRow, FileError>) -> OfferRead + Send + 'static,
     ) {
         let rows = self.desk.read(WhichOffers::One(id.log, id.seq));
         let done = self.done.clone();
@@ -116,28 +116,28 @@ impl TransferTask {
                 Ok(rows) => rows.into_iter().next().ok_or(FileError::NoSuchOffer),
                 Err(error) => Err(FileError::Store(error.to_string())),
             };
-            let _ = done.send(Done::Decision(decision(row)));
+            let _ = done.send(Done::OfferRead(next(row)));
         });
     }
 
-    /// Reads an offer whose entry is held, and lets `decision` go on with it.
-    fn read_row(&self, id: OfferId, decision: impl FnOnce(OfferRow) -> Decision + Send + 'static) {
+    /// Reads an offer whose entry is held, and lets `next` go on with it.
+    fn read_row(&self, id: OfferId, next: impl FnOnce(OfferRow) -> OfferRead + Send + 'static) {
         let rows = self.desk.read(WhichOffers::One(id.name.log, id.seq));
-        let (pictures, stock, done) =
-            (self.pictures.clone(), self.stock.clone(), self.done.clone());
+        let (pictures, index, done) =
+            (self.pictures.clone(), self.index.clone(), self.done.clone());
         self.spawn(async move {
             let rows = rows.await.ok().and_then(Result::ok).unwrap_or_default();
-            look_among(&rows, pictures, stock.clone()).await;
+            look_among(&rows, pictures, index.clone()).await;
             if let Some(row) = rows.into_iter().find(|row| row.entry.name == id.name) {
-                let _ = done.send(Done::Decision(decision(row)));
+                let _ = done.send(Done::OfferRead(next(row)));
             }
         });
     }
 
-    pub(super) fn decided(&mut self, decision: Decision) {
-        match decision {
-            Decision::Accept(Ok(row), reply) => self.accept_row(&row, reply),
-            Decision::Room {
+    pub(super) fn offer_read(&mut self, next: OfferRead) {
+        match next {
+            OfferRead::Accept(Ok(row), reply) => self.accept_row(&row, reply),
+            OfferRead::Room {
                 id,
                 offer,
                 received_at_ms,
@@ -152,18 +152,18 @@ impl TransferTask {
                     let _ = reply.send(Err(error));
                 }
             },
-            Decision::Decline(Ok(row), reply) => self.decline(&row, reply),
-            Decision::Accept(Err(error), reply) | Decision::Decline(Err(error), reply) => {
+            OfferRead::Decline(Ok(row), reply) => self.decline(&row, reply),
+            OfferRead::Accept(Err(error), reply) | OfferRead::Decline(Err(error), reply) => {
                 drop(reply.send(Err(error)))
             }
-            Decision::Word(row, peer, word) => self.word_of(&row, peer, word),
-            Decision::NotServed(row, error) => self.own_failed(&row, &error),
-            Decision::Sends(row, peer) => {
+            OfferRead::Word(row, peer, word) => self.word_of(&row, peer, word),
+            OfferRead::NotServed(row, error) => self.own_failed(&row, &error),
+            OfferRead::Sends(row, peer) => {
                 if let (id, Some(offer)) = offer_of(&row) {
                     self.sending_is((id, peer), offer, row.entry.received_at_ms);
                 }
             }
-            Decision::TakenUp(rows) => rows.iter().for_each(|row| self.take_up_row(row)),
+            OfferRead::TakenUp(rows) => rows.iter().for_each(|row| self.take_up_row(row)),
         }
     }
 
@@ -231,14 +231,14 @@ impl TransferTask {
             return drop(reply.send(Err(FileError::TooMany(WANTED_MAX))));
         }
         self.busy.insert(id);
-        let (downloads, stock, done) = (
+        let (downloads, index, done) = (
             self.config.downloads.clone(),
-            self.stock.clone(),
+            self.index.clone(),
             self.done.clone(),
         );
         tokio::task::spawn_blocking(move || {
-            let room = look_for_room(&downloads, &stock, id, offer.size);
-            let _ = done.send(Done::Decision(Decision::Room {
+            let room = look_for_room(&downloads, &index, id, offer.size);
+            let _ = done.send(Done::OfferRead(OfferRead::Room {
                 id,
                 offer,
                 received_at_ms,
@@ -260,9 +260,9 @@ impl TransferTask {
                 why: None,
             },
         );
-        let (downloads, stock, done) = (
+        let (downloads, index, done) = (
             self.config.downloads.clone(),
-            self.stock.clone(),
+            self.index.clone(),
             self.done.clone(),
         );
         self.spawn(async move {
@@ -273,9 +273,9 @@ impl TransferTask {
                 let _ = reply.send(Ok(()));
             }
             let opened = loop {
-                let (downloads, stock, what) = (downloads.clone(), stock.clone(), offer.clone());
+                let (downloads, index, what) = (downloads.clone(), index.clone(), offer.clone());
                 let open = move || {
-                    Partial::open(&downloads, &stock, id, what)
+                    Partial::open(&downloads, &index, id, what)
                         .map(|(partial, held)| (Arc::new(partial), held))
                 };
                 let opened = tokio::task::spawn_blocking(open).await;
@@ -299,7 +299,7 @@ impl TransferTask {
         let done = self.done.clone();
         self.spawn(async move {
             let rows = rows.await.ok().and_then(Result::ok).unwrap_or_default();
-            let _ = done.send(Done::Decision(Decision::TakenUp(rows)));
+            let _ = done.send(Done::OfferRead(OfferRead::TakenUp(rows)));
         });
     }
 
@@ -309,11 +309,11 @@ impl TransferTask {
         };
         let received_at_ms = row.entry.received_at_ms;
         let place = row.record.place.as_deref().map(place_of);
-        let landed = |place: &PathBuf| {
+        let finished = |place: &PathBuf| {
             place.symlink_metadata().is_ok()
-                && !Partial::is_there(&self.config.downloads, &self.stock, id)
+                && !Partial::is_there(&self.config.downloads, &self.index, id)
         };
-        match place.filter(landed) {
+        match place.filter(finished) {
             // It got its place, and then the run ended.
             Some(place) => {
                 self.busy.insert(id);
@@ -325,7 +325,7 @@ impl TransferTask {
                         why: None,
                     },
                 );
-                self.landed(Landed {
+                self.finished(Finished {
                     id,
                     offer,
                     received_at_ms,
@@ -364,7 +364,7 @@ impl TransferTask {
         } else {
             OfferWord::Declined
         };
-        self.engine.send(OfTransfers::Say(id, word, None));
+        self.engine.send(FromTransfers::Say(id, word, None));
         self.sending.retain(|(of, _), _| *of != id);
         self.say_state(
             id,
@@ -386,15 +386,15 @@ impl TransferTask {
         self.tell(Input::Drop(id));
         self.busy.remove(&id);
         let wanted = self.wanted.remove(&id);
-        let (downloads, stock, own) = (
+        let (downloads, index, own) = (
             self.config.downloads.clone(),
-            self.stock.clone(),
+            self.index.clone(),
             self.is_own(id),
         );
         let removed = tokio::task::spawn_blocking(move || match wanted {
             Some(wanted) => wanted.partial.remove(),
             None if own => {}
-            None => discard(&downloads, &stock, (id.name.log, id.seq)),
+            None => discard(&downloads, &index, (id.name.log, id.seq)),
         });
         async {
             // A panic there has been told of.
@@ -405,8 +405,8 @@ impl TransferTask {
     /// Removes parts that a run left behind which ended before it could: those of offers that are
     /// neither wanted nor to be tried again.
     pub(super) async fn sweep(&self) {
-        let (downloads, stock) = (self.config.downloads.clone(), self.stock.clone());
-        let begun = tokio::task::spawn_blocking(move || begun(&stock)).await;
+        let (downloads, index) = (self.config.downloads.clone(), self.index.clone());
+        let begun = tokio::task::spawn_blocking(move || begun(&index)).await;
         let mut left = Vec::new();
         for (log, seq) in begun.ok().and_then(Result::ok).unwrap_or_default() {
             let Ok(Ok(rows)) = self.desk.read(WhichOffers::One(log, seq)).await else {
@@ -419,10 +419,10 @@ impl TransferTask {
                 left.push((log, seq));
             }
         }
-        let stock = self.stock.clone();
+        let index = self.index.clone();
         let removed = tokio::task::spawn_blocking(move || {
             left.into_iter()
-                .for_each(|of| discard(&downloads, &stock, of))
+                .for_each(|of| discard(&downloads, &index, of))
         });
         let _ = removed.await;
     }
@@ -443,7 +443,7 @@ impl TransferTask {
             self.words.clear();
         }
         if concerns_us && self.words.insert((id, peer, word)) {
-            self.read_row(id, move |row| Decision::Word(row, peer, word));
+            self.read_row(id, move |row| OfferRead::Word(row, peer, word));
         }
     }
 
@@ -498,20 +498,20 @@ impl TransferTask {
 
     /// Finds out what it is that a peer is being sent.
     pub(super) fn read_for_news(&self, (id, peer): (OfferId, PeerId)) {
-        self.read_row(id, move |row| Decision::Sends(row, peer));
+        self.read_row(id, move |row| OfferRead::Sends(row, peer));
     }
 
     pub(super) fn served(&mut self, served: Served) {
         match served {
             Served::Bytes(session, id, bytes) => self.count_sent(session, id, bytes),
             Served::Failed(id, error) => {
-                self.read_row(id, move |row| Decision::NotServed(row, error))
+                self.read_row(id, move |row| OfferRead::NotServed(row, error))
             }
         }
     }
 
     /// What this node offered can't be had from it as it was.
-    fn own_failed(&mut self, row: &OfferRow, error: &StockError) {
+    fn own_failed(&mut self, row: &OfferRow, error: &ContentError) {
         let (id, Some(offer)) = offer_of(row) else {
             return;
         };
@@ -524,9 +524,9 @@ impl TransferTask {
         if row.record.why.as_ref() == Some(&why) {
             return;
         }
-        if matches!(error, StockError::Changed(_)) {
+        if matches!(error, ContentError::Changed(_)) {
             self.engine
-                .send(OfTransfers::Say(id, OfferWord::Changed, None));
+                .send(FromTransfers::Say(id, OfferWord::Changed, None));
         }
         self.fail(id, offer, row.entry.received_at_ms, why);
     }
@@ -551,7 +551,7 @@ impl TransferTask {
                 word.map(|(_, _, word)| (offer_of(row).0, word))
             });
             for (id, word) in words.take(SAID_AGAIN_MAX) {
-                engine.send(OfTransfers::Say(id, word, Some(session)));
+                engine.send(FromTransfers::Say(id, word, Some(session)));
             }
         });
     }
@@ -561,11 +561,11 @@ impl TransferTask {
         let live: BTreeMap<OfferId, FileNews> =
             self.live_news().map(|news| (news.id, news)).collect();
         let (engine, me) = (self.engine.clone(), self.me);
-        let (pictures, stock) = (self.pictures.clone(), self.stock.clone());
+        let (pictures, index) = (self.pictures.clone(), self.index.clone());
         self.spawn(async move {
             match rows.await.unwrap_or(Err(StoreError::Closed)) {
                 Ok(rows) => {
-                    look_among(&rows, pictures, stock.clone()).await;
+                    look_among(&rows, pictures, index.clone()).await;
                     let news = rows.iter().filter_map(|row| {
                         let (id, offer) = offer_of(row);
                         live.get(&id)
@@ -574,9 +574,9 @@ impl TransferTask {
                     });
                     let news: Vec<FileNews> = news.collect();
                     if let Ok(news) =
-                        tokio::task::spawn_blocking(move || place_own(news, &stock, me)).await
+                        tokio::task::spawn_blocking(move || place_own(news, &index, me)).await
                     {
-                        engine.send(OfTransfers::Name(news, reply));
+                        engine.send(FromTransfers::Name(news, reply));
                     }
                 }
                 Err(error) => drop(reply.send(Err(FileError::Store(error.to_string())))),
@@ -586,7 +586,7 @@ impl TransferTask {
 }
 
 /// Looks at the pictures among offers at which this run has not looked yet.
-async fn look_among(rows: &[OfferRow], pictures: Pictures, stock: Stock) {
+async fn look_among(rows: &[OfferRow], pictures: Pictures, index: ContentIndex) {
     let new: Vec<Offer> = rows
         .iter()
         .filter_map(|row| offer_of(row).1)
@@ -594,7 +594,7 @@ async fn look_among(rows: &[OfferRow], pictures: Pictures, stock: Stock) {
         .collect();
     if !new.is_empty() {
         let looked = tokio::task::spawn_blocking(move || {
-            new.iter().for_each(|offer| pictures.look(offer, &stock))
+            new.iter().for_each(|offer| pictures.look(offer, &index))
         });
         // What is found out later is told the next time.
         let _late = tokio::time::timeout(LOOK_FOR, looked).await;
@@ -616,16 +616,21 @@ pub(super) fn offer_of(row: &OfferRow) -> (OfferId, Option<Offer>) {
 }
 
 /// Says of this node's own offers where they are.
-fn place_own(mut news: Vec<FileNews>, stock: &Stock, me: PeerId) -> Vec<FileNews> {
+fn place_own(mut news: Vec<FileNews>, index: &ContentIndex, me: PeerId) -> Vec<FileNews> {
     for own in news.iter_mut().filter(|news| news.id.name.author == me) {
-        own.place = stock.root(own.offer.hash);
+        own.place = index.root(own.offer.hash);
     }
     news
 }
 
 /// Whether a content of this size may be begun; what is there of it already has its room.
-fn look_for_room(downloads: &Path, stock: &Stock, id: OfferId, size: u64) -> Result<(), FileError> {
-    if Partial::is_there(downloads, stock, id) {
+fn look_for_room(
+    downloads: &Path,
+    index: &ContentIndex,
+    id: OfferId,
+    size: u64,
+) -> Result<(), FileError> {
+    if Partial::is_there(downloads, index, id) {
         return Ok(());
     }
     let unusable = |error: io::Error| FileError::Downloads {

@@ -65,7 +65,7 @@ pub(crate) struct FileNews {
 
 /// What transfers ask of the engine.
 #[derive(Debug)]
-pub(crate) enum OfTransfers {
+pub(crate) enum FromTransfers {
     /// Whether the peer at the other end may have this entry.
     MayHave(SessionId, OfferId, oneshot::Sender<bool>),
     /// Say this to everybody who may have the entry; or, of them, on one session only.
@@ -86,14 +86,14 @@ pub(crate) struct EngineLine(pub(crate) mpsc::UnboundedSender<Internal>);
 impl EngineLine {
     /// Asks for something. An engine that has ended asks for nothing more, and is told nothing
     /// more.
-    pub(super) fn send(&self, what: OfTransfers) {
+    pub(super) fn send(&self, what: FromTransfers) {
         let _ = self.0.send(Internal::Transfers(what));
     }
 
     /// Whether the peer at the other end of a session may have an entry.
     pub(super) async fn may_have(&self, session: SessionId, offer: OfferId) -> bool {
         let (reply, answer) = oneshot::channel();
-        self.send(OfTransfers::MayHave(session, offer, reply));
+        self.send(FromTransfers::MayHave(session, offer, reply));
         answer.await.unwrap_or(false)
     }
 }

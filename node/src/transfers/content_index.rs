@@ -28,7 +28,7 @@ const ROOT_BYTES_MAX: usize = 8 * 1024;
 
 /// Why content can't be served.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StockError {
+pub(super) enum ContentError {
     /// It is not there, or can't be read.
     #[error("it can't be read: {0}")]
     Missing(#[from] io::Error),
@@ -55,12 +55,12 @@ pub(super) struct Layout {
     /// What comes before the files: a folder's manifest.
     head: Vec<u8>,
     /// The files, one after another.
-    files: Vec<Laid>,
+    files: Vec<FileStamp>,
 }
 
 /// One file of a content, as it was when the hash was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Laid {
+pub(super) struct FileStamp {
     /// Its path under the root; empty where it is the root.
     path: Vec<u8>,
     size: u64,
@@ -92,7 +92,7 @@ impl Layout {
         let laid = |path: PathBuf| {
             let stat = fs::metadata(join(root, &path))?;
             let path = path.into_os_string().into_vec();
-            Ok(Laid {
+            Ok(FileStamp {
                 path,
                 size: stat.len(),
                 changed_s: stat.mtime(),
@@ -125,7 +125,7 @@ impl Layout {
     }
 
     /// The one file that it is.
-    fn only(&self) -> Option<(PathBuf, &Laid)> {
+    fn only(&self) -> Option<(PathBuf, &FileStamp)> {
         let [laid] = &self.files[..] else { return None };
         self.head.is_empty().then(|| (self.path_of(0), laid))
     }
@@ -139,7 +139,7 @@ impl Layout {
     }
 }
 
-impl Laid {
+impl FileStamp {
     /// Whether the file is as it was.
     fn is(&self, stat: &fs::Metadata) -> bool {
         (stat.len(), stat.mtime(), stat.mtime_nsec())
@@ -181,7 +181,7 @@ impl Reader {
     }
 
     /// Fills `buffer` from `offset` on, which must be within the content.
-    pub(super) fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StockError> {
+    pub(super) fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ContentError> {
         let mut done = 0;
         while done < buffer.len() {
             let rest = &mut buffer[done..];
@@ -225,7 +225,7 @@ impl Reader {
     }
 
     /// Reads from a file, and makes sure that it was the same before and after.
-    fn fill_from(&self, index: usize, offset: u64, buffer: &mut [u8]) -> Result<(), StockError> {
+    fn fill_from(&self, index: usize, offset: u64, buffer: &mut [u8]) -> Result<(), ContentError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.as_ref().is_none_or(|(at, _)| *at != index) {
             *open = Some((index, File::open(self.layout.path_of(index))?));
@@ -235,7 +235,7 @@ impl Reader {
         };
         let read = file.read_exact_at(buffer, offset);
         if !self.layout.files[index].is(&file.metadata()?) {
-            return Err(StockError::Changed(
+            return Err(ContentError::Changed(
                 self.layout.path_of(index).display().to_string(),
             ));
         }
@@ -245,14 +245,14 @@ impl Reader {
 
 /// Content that is open for serving.
 #[derive(Debug)]
-pub(super) struct Stocked {
+pub(super) struct IndexedContent {
     pub(super) shape: Shape,
     reader: Reader,
     leaves: File,
     tree: Tree,
 }
 
-impl Stocked {
+impl IndexedContent {
     /// The proof of a span, and the leaves of its pieces, as they travel.
     pub(super) fn proof(&self, span: u64) -> io::Result<Bytes> {
         let mut bytes: Vec<u8> = self.tree.proof(span).into_flattened();
@@ -261,7 +261,7 @@ impl Stocked {
     }
 
     /// Pieces that follow each other.
-    pub(super) fn pieces(&self, pieces: std::ops::Range<u64>) -> Result<Bytes, StockError> {
+    pub(super) fn pieces(&self, pieces: std::ops::Range<u64>) -> Result<Bytes, ContentError> {
         let len = pieces
             .clone()
             .map(|piece| self.shape.piece_len(piece))
@@ -291,11 +291,11 @@ pub(super) fn read_tree(file: &File, shape: Shape) -> io::Result<Tree> {
 
 /// The home's `content` folder.
 #[derive(Debug, Clone)]
-pub(super) struct Stock {
+pub(super) struct ContentIndex {
     dir: PathBuf,
 }
 
-impl Stock {
+impl ContentIndex {
     /// Opens it; makes it if need be.
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
@@ -352,8 +352,12 @@ impl Stock {
     }
 
     /// Opens content for serving.
-    pub(super) fn find(&self, hash: ContentHash, size: u64) -> Result<Stocked, StockError> {
-        let damaged = |what: &str| StockError::Missing(io::Error::other(what.to_owned()));
+    pub(super) fn find(
+        &self,
+        hash: ContentHash,
+        size: u64,
+    ) -> Result<IndexedContent, ContentError> {
+        let damaged = |what: &str| ContentError::Missing(io::Error::other(what.to_owned()));
         let bytes = fs::read(self.layout_path(hash))?;
         let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes)
             .map_err(|error| damaged(&error.to_string()))?;
@@ -364,7 +368,7 @@ impl Stock {
                 "its files in the home's folder are damaged: offer it again",
             ));
         }
-        Ok(Stocked {
+        Ok(IndexedContent {
             shape,
             reader: Reader::new(layout),
             leaves,

@@ -1,4 +1,4 @@
-//! Calls: others are asked to send a knock from where this node has never sent anything. A firewall
+//! DialBacks: others are asked to send a knock from where this node has never sent anything. A firewall
 //! or NAT that lets in only answers swallows it.
 //!
 //! What counts as a call is decided here, not by who says that it called: a knock from where
@@ -40,7 +40,7 @@ const ASKED_MAX: usize = 1_000;
 
 /// What came of asking for calls, the last time.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
+pub(super) struct DialBacks {
     peers: BTreeMap<[u8; 16], Call>,
     relays: BTreeMap<[u8; 16], OfRelay>,
     /// Sockets of relays, other than those of their ports, that something was sent to, in this run.
@@ -58,7 +58,7 @@ struct OfRelay {
     seen: Option<SocketAddr>,
 }
 
-impl Calls {
+impl DialBacks {
     /// What came of the calls of peers.
     pub(super) fn of_peers(&self) -> Vec<Call> {
         self.peers.values().copied().collect()
@@ -203,7 +203,7 @@ impl Engine {
                 .values()
                 .any(|link| canonical(link.session.remote_addr()) == from)
             || self.noted.calls.asked.contains(&from);
-        let Calls { peers, relays, .. } = &mut self.noted.calls;
+        let DialBacks { peers, relays, .. } = &mut self.noted.calls;
         let came = peers
             .get_mut(token)
             .map(|call| &mut call.came)
@@ -214,7 +214,7 @@ impl Engine {
     /// Asks the socket of one call of each relay how we look from there, unless that is known;
     /// whether any was asked.
     pub(super) fn ask_callers(&mut self) -> bool {
-        let Calls { relays, asked, .. } = &mut self.noted.calls;
+        let DialBacks { relays, asked, .. } = &mut self.noted.calls;
         let known: BTreeSet<RelayId> = relays
             .values()
             .filter(|call| call.seen.is_some())

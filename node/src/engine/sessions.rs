@@ -10,7 +10,7 @@ use hobnob_protocol::{Frame, close};
 use tracing::{info, warn};
 
 use super::Engine;
-use super::dialing::Candidate;
+use super::dialing::GreetedConnection;
 use super::messages::Refused;
 use crate::Event;
 use crate::net::goodbye::hang_up;
@@ -33,7 +33,7 @@ const OTHER_CONNECTION: Duration = Duration::from_secs(2);
 
 /// A session, as the engine sees it.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct SessionState {
     pub(super) peer: PeerId,
     pub(super) session: Session,
     pub(super) exporter: [u8; 32],
@@ -60,7 +60,7 @@ pub(super) struct Link {
 
 impl Engine {
     pub(super) fn keep(&mut self, id: SessionId) {
-        let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) else {
+        let Some(GreetedConnection { greeted, reply }) = self.candidates.remove(&id) else {
             return;
         };
         let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
@@ -84,7 +84,7 @@ impl Engine {
         let now = self.clock.now();
         let (proofs, profiles_since) = (Vec::new(), now.mono);
         let refused = Refused::default();
-        let link = Link {
+        let link = SessionState {
             peer,
             session,
             exporter,
@@ -159,7 +159,7 @@ impl Engine {
             ),
             CloseReason::Full => (close::FULL, "no room for another session"),
         };
-        if let Some(Candidate { greeted, reply }) = self.candidates.remove(&id) {
+        if let Some(GreetedConnection { greeted, reply }) = self.candidates.remove(&id) {
             hang_up(&greeted.connection, code, words);
             if let Some(reply) = reply {
                 let refused = || SendError::Refused {
@@ -183,7 +183,7 @@ impl Engine {
     pub(super) fn link_is_gone(
         &mut self,
         id: SessionId,
-        link: &Link,
+        link: &SessionState,
         goodbye: bool,
         duplicate: bool,
     ) {

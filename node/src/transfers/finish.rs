@@ -2,12 +2,12 @@
 
 use super::Done;
 use super::TransferTask;
-use super::line::OfTransfers;
+use super::content_index::ContentIndex;
+use super::content_index::bytes_of;
+use super::messages::FromTransfers;
 use super::partial::Partial;
 use super::partial::WriteError;
 use super::pictures::Pictures;
-use super::stock::Stock;
-use super::stock::bytes_of;
 use crate::store::OfferStore;
 use hobnob_core::commit::OfferRecord;
 use hobnob_core::commit::OfferState;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// What came of finishing.
 #[derive(Debug)]
-pub(super) struct Landed {
+pub(super) struct Finished {
     pub(super) id: OfferId,
     pub(super) offer: Offer,
     pub(super) received_at_ms: u64,
@@ -30,24 +30,24 @@ pub(super) struct Landed {
 
 impl TransferTask {
     /// All pieces are here: finishes it.
-    pub(super) fn land(&mut self, id: OfferId) {
+    pub(super) fn finish(&mut self, id: OfferId) {
         let Some(wanted) = self.wanted.remove(&id) else {
             return;
         };
         self.busy.insert(id);
         let (partial, received_at_ms) = (wanted.partial, wanted.received_at_ms);
-        let (desk, stock, done) = (self.desk.clone(), self.stock.clone(), self.done.clone());
+        let (desk, index, done) = (self.desk.clone(), self.index.clone(), self.done.clone());
         let pictures = self.pictures.clone();
         self.spawn(async move {
             let outcome = loop {
-                match land(&partial, &desk, &stock, &pictures).await {
+                match finish(&partial, &desk, &index, &pictures).await {
                     Err(WriteError::Full) => tokio::time::sleep(FULL_AGAIN_AFTER).await,
                     Ok(place) => break Ok(place),
                     Err(error) => break Err(error.to_string()),
                 }
             };
             let offer = partial.offer.clone();
-            let _ = done.send(Done::Landed(Landed {
+            let _ = done.send(Done::Finished(Finished {
                 id,
                 offer,
                 received_at_ms,
@@ -56,18 +56,18 @@ impl TransferTask {
         });
     }
 
-    pub(super) fn landed(&mut self, landed: Landed) {
-        let Landed {
+    pub(super) fn finished(&mut self, finished: Finished) {
+        let Finished {
             id,
             offer,
             received_at_ms,
             outcome,
-        } = landed;
+        } = finished;
         let wanted = self.busy.remove(&id);
         match outcome {
             Ok(place) => {
                 self.engine
-                    .send(OfTransfers::Say(id, OfferWord::Whole, None));
+                    .send(FromTransfers::Say(id, OfferWord::Whole, None));
                 self.say_done(id, offer, received_at_ms, place);
             }
             Err(why) if wanted => self.fail(id, offer, received_at_ms, why),
@@ -79,10 +79,10 @@ impl TransferTask {
 
 /// Brings a content to disk under a free name. Its place is noted before it goes there, so that a
 /// crash between the two does not bring it here twice.
-async fn land(
+async fn finish(
     partial: &Arc<Partial>,
     desk: &OfferStore,
-    stock: &Stock,
+    index: &ContentIndex,
     pictures: &Pictures,
 ) -> Result<PathBuf, WriteError> {
     blocking(partial, |partial| partial.seal()).await?;
@@ -95,13 +95,13 @@ async fn land(
             why: None,
         };
         note(desk, partial.id, record(OfferState::Wanted)).await?;
-        let (stock, pictures) = (stock.clone(), pictures.clone());
-        let landed = blocking(partial, move |partial| {
-            let landed = partial.land(&name, &stock)?;
-            pictures.look(&partial.offer, &stock);
-            Ok(landed)
+        let (index, pictures) = (index.clone(), pictures.clone());
+        let finished = blocking(partial, move |partial| {
+            let finished = partial.finish(&name, &index)?;
+            pictures.look(&partial.offer, &index);
+            Ok(finished)
         });
-        if landed.await? {
+        if finished.await? {
             note(desk, partial.id, record(OfferState::Done)).await?;
             return Ok(place);
         }
