@@ -69,7 +69,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn from_transfers(&self, what: FromTransfers) {
+    pub(super) fn transfers_ask(&self, what: FromTransfers) {
         match what {
             FromTransfers::MayHave(session, offer, reply) => {
                 let _ = reply.send(self.replica.may_have(session, offer.name, offer.seq));

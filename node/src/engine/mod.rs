@@ -405,7 +405,7 @@ impl Engine {
 
     fn internal(&mut self, event: Internal) {
         match event {
-            Internal::Transfers(what) => self.from_transfers(what),
+            Internal::Transfers(what) => self.transfers_ask(what),
             Internal::Stored(commit, Ok(())) => {
                 self.store_recovered();
                 self.tell_replica(replica::Input::Committed(commit));
