@@ -1,8 +1,8 @@
 //! Checkers (English draughts) for two, over the library alone.
 //!
 //! ```sh
-//! cargo run --release --example checkers             # on two machines of one network; then: challenge NAME
-//! cargo run --release --example checkers -- --relay ID@HOST:PORT        # anywhere
+//! cargo run --release -p hobnob --example checkers   # on two machines of one network; then: challenge NAME
+//! cargo run --release -p hobnob --example checkers -- --relay ID@HOST:PORT    # anywhere
 //! ```
 //!
 //! `words` are what players tell each other, `table` what the words come to, `game` and `rules` the

@@ -1,10 +1,11 @@
-//! The README by the word: every command that it shows is run as it stands there, by somebody who
-//! has just installed the program.
+//! Runs every command of the README and of the pages for users and operators, word for word and in
+//! their order. The person who types them has just installed the program.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Machine, Node, Size, Terminal, hobnob_binary, until};
+use serde_json::Value;
 
 /// What is to become of a command.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +24,8 @@ enum Run {
 
 use Run::{Elsewhere, Ends, Not, Shows, Stays};
 
-/// The pages whose commands are run.
-const PAGES: &[&str] = &[
+/// The pages whose commands are run, in this order.
+const PAGES: [&str; 4] = [
     "README.md",
     "docs/GUIDE.md",
     "docs/RELAY.md",
@@ -33,6 +34,7 @@ const PAGES: &[&str] = &[
 
 /// Every command of the pages, in their order, each once.
 const COMMANDS: &[(&str, Run)] = &[
+    // README.md
     ("hobnob doctor", Ends),
     ("cargo install --path node/app", Not("it takes minutes")),
     (
@@ -50,31 +52,45 @@ const COMMANDS: &[(&str, Run)] = &[
         Elsewhere("relay {RELAY} up"),
     ),
     ("hobnob up --json", Elsewhere("\"event\":\"listening\"")),
+    // docs/GUIDE.md
     ("hobnob --plain", Shows("bob")),
     ("hobnob up", Stays("bob is here")),
+    ("hobnob peers --watch", Shows("bob")),
     ("echo hi | hobnob send bob -", Ends),
     ("hobnob broadcast \"hi all\"", Ends),
-    ("hobnob send bob --file holiday.jpg notes/", Ends),
-    ("hobnob broadcast --room ops --file plan.pdf", Ends),
-    ("hobnob peers --watch", Shows("bob")),
     ("hobnob history", Ends),
     ("hobnob history '#lobby' --search lunch --since 2h", Ends),
-    ("hobnob id", Ends),
+    ("hobnob help", Ends),
+    ("hobnob help send", Ends),
     ("hobnob send 10.0.0.2:4626 hi", Ends),
+    ("hobnob id", Ends),
     ("hobnob join ops --secret-file secret.txt", Ends),
     ("hobnob broadcast --room ops \"hi\"", Ends),
-    ("hobnob verify bob", Ends),
-    ("hobnob verify bob --confirm", Ends),
-    ("hobnob ignore bob", Ends),
-    ("hobnob block bob", Ends),
-    ("hobnob unblock bob", Ends),
-    ("hobnob unignore bob", Ends),
+    ("hobnob --relay ID@HOST:PORT", Elsewhere("relay {RELAY} up")),
     ("hobnob send bob --file film.mp4", Ends),
+    ("hobnob send bob --file holiday.jpg notes/", Ends),
+    ("hobnob broadcast --room ops --file plan.pdf", Ends),
     ("hobnob files", Ends),
     ("hobnob accept film.mp4", Ends),
     ("hobnob decline film.mp4", Ends),
     ("hobnob up --accept-from verified", Elsewhere("bob is here")),
-    ("hobnob --relay ID@HOST:PORT", Elsewhere("relay {RELAY} up")),
+    ("hobnob verify bob", Ends),
+    ("hobnob verify bob --confirm", Ends),
+    ("hobnob verify bob --undo", Ends),
+    ("hobnob ignore bob", Ends),
+    ("hobnob unignore bob", Ends),
+    ("hobnob block bob", Ends),
+    ("hobnob unblock bob", Ends),
+    ("mkdir -p ~/.config/systemd/user", Ends),
+    (
+        "cp scripts/hobnob.service ~/.config/systemd/user/",
+        Not("no clone is here"),
+    ),
+    (
+        "systemctl --user enable --now hobnob",
+        Not("the lab has no systemd"),
+    ),
+    ("loginctl enable-linger", Not("the lab has no systemd")),
     ("hobnob config", Ends),
     ("hobnob config --path", Ends),
     (
@@ -87,27 +103,63 @@ const COMMANDS: &[(&str, Run)] = &[
         Ends,
     ),
     ("hobnob man --dir ~/.cargo/share/man/man1", Ends),
-    ("hobnob why bob", Ends),
-    ("hobnob doctor --report report.txt", Ends),
     ("cargo doc --open -p hobnob", Not("it opens a browser")),
     (
-        "cargo run --release --example checkers",
+        "cargo run --release -p hobnob --example checkers",
         Not("it has tests of its own"),
     ),
+    ("hobnob why bob", Ends),
+    ("hobnob doctor --report report.txt", Ends),
+    // docs/RELAY.md
+    ("head -c 24 /dev/urandom | base64 > token", Ends),
+    ("hobnob relay --token-file token", Elsewhere("--relay")),
+    (
+        "hobnob --relay ID@relay.example:4627 --relay-token-file token",
+        Elsewhere("relay {RELAY} up"),
+    ),
+    ("hobnob relay --allow-file allowed", Elsewhere("--relay")),
     ("hobnob relay peers", Ends),
     (
-        "hobnob relay --home /var/lib/hobnob-relay peers",
-        Not("systemd makes the folder"),
+        "hobnob relay kick ID",
+        Not("nobody is at this relay: tests/relay/operator.rs kicks somebody"),
     ),
+    ("hobnob relay ban ID", Ends),
+    ("hobnob relay unban ID", Ends),
+    (
+        "hobnob relay --status",
+        Elsewhere("status at http://127.0.0.1:9627"),
+    ),
+    (
+        "cargo build --release",
+        Not("the program was built, and is run above"),
+    ),
+    (
+        "sudo cp target/release/hobnob /usr/local/bin/",
+        Not("it changes the system"),
+    ),
+    (
+        "sudo cp scripts/hobnob-relay.service /etc/systemd/system/",
+        Not("it changes the system"),
+    ),
+    (
+        "sudo systemctl enable --now hobnob-relay",
+        Not("the lab has no systemd"),
+    ),
+    (
+        "sudo systemd-run --quiet --pipe -p DynamicUser=yes -p User=hobnob-relay -p StateDirectory=hobnob-relay hobnob relay --home /var/lib/hobnob-relay peers",
+        Not("the lab has no systemd"),
+    ),
+    // docs/BENCHMARKS.md
     ("scripts/bench", Not("it takes minutes")),
     ("scripts/bench --short", Not("it takes a minute")),
     ("scripts/bench --alone", Not("it takes minutes")),
     ("scripts/bench relay", Not("it takes minutes")),
 ];
 
-/// The commands in a text: lines of its shell blocks without their comments, and code in its lines
-/// that begins with a program of ours.
+/// The commands in a text: the lines of its shell blocks without their comments, and the code in its
+/// other lines that has the word `hobnob`. A line that ends with ` \` continues in the next one.
 fn commands(text: &str) -> Vec<String> {
+    let text = text.replace(" \\\n   ", "");
     let mut fence = None;
     let mut commands: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -141,21 +193,17 @@ fn commands(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_of_the_pages_does_what_it_says() {
+fn every_command_of_the_pages_does_what_they_promise() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let pages = PAGES.iter().map(|page| {
-        let page = root.join(page);
-        std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()))
-    });
-    let pages: String = pages.collect();
+    let pages = PAGES.map(|page| std::fs::read_to_string(root.join(page)).expect(page));
     let known: Vec<_> = COMMANDS
         .iter()
         .map(|(command, _)| (*command).to_owned())
         .collect();
     assert_eq!(
-        commands(&pages),
+        commands(&pages.concat()),
         known,
-        "update COMMANDS: it lists each command of the pages and what happens with it"
+        "COMMANDS lists what the test does with each command of {PAGES:?}: bring it up to date"
     );
     let lab = Lab::open();
     let office = lab.switch();
@@ -172,8 +220,9 @@ fn every_command_of_the_pages_does_what_it_says() {
     for (command, run) in COMMANDS {
         let line = command
             .replace("ID@HOST:PORT", &relay.name())
-            .replace("ID@relay.example:4627", &relay.name());
-        let line = line.replace("10.0.0.2", &bob.machine().ipv4());
+            .replace("ID@relay.example:4627", &relay.name())
+            .replace("ban ID", &format!("ban {}", bob.id()))
+            .replace("10.0.0.2", &bob.machine().ipv4());
         ann.prepares(command, &bob);
         eprintln!("{line}");
         let shows = |text: &str| text.replace("{RELAY}", &relay.address().ip().to_string());
@@ -204,9 +253,9 @@ impl Person {
     /// They have the files that the pages name.
     fn at(machine: Machine) -> Self {
         let person = Self { machine };
-        person.does(
-            "mkdir notes && echo agenda > notes/monday.txt && touch holiday.jpg plan.pdf film.mp4 && echo s3cret > secret.txt",
-        );
+        person.does("mkdir notes && echo agenda > notes/monday.txt");
+        person.does("touch holiday.jpg plan.pdf film.mp4");
+        person.does("echo s3cret > secret.txt && cp secret.txt token && echo '# ids' > allowed");
         person
     }
 
@@ -229,24 +278,26 @@ impl Person {
         )
     }
 
-    /// Makes true what the reader of the page has by now, and this person does not.
+    /// Brings about what the pages assume for this command.
     fn prepares(&self, command: &str, bob: &Node) {
         match command {
-            // The table has what is about files in one row, before the row about rooms.
-            "hobnob broadcast --room ops --file plan.pdf" => {
-                self.does("hobnob join ops --secret-file secret.txt")
-            }
+            // Bob was blocked before.
+            "hobnob why bob" => until("bob is back", PATIENCE, || {
+                let peers = self.asks("hobnob peers --json");
+                let back = |peer: &Value| peer["name"] == "bob" && peer["state"] == "online";
+                if peers.iter().any(back) {
+                    Ok(())
+                } else {
+                    Err(format!("{peers:?}"))
+                }
+            }),
             "hobnob accept film.mp4" | "hobnob decline film.mp4" => {
                 let film = self.folder().join("film.mp4");
                 let film = film.to_str().expect("the lab's paths are ASCII");
                 bob.run(&["send", &self.id(), "--wait", "sent", "--file", film])
                     .expect(0);
                 until("the film is offered", PATIENCE, || {
-                    let files = self
-                        .machine
-                        .run("sh", &["-c", &shell("hobnob files --json")])
-                        .expect(0)
-                        .json();
+                    let files = self.asks("hobnob files --json");
                     let offered = files.iter().any(|file| {
                         file.to_string().contains("film.mp4")
                             && file["state"] == "offered"
@@ -261,6 +312,14 @@ impl Person {
             }
             _ => {}
         }
+    }
+
+    /// Types a line that prints JSON.
+    fn asks(&self, line: &str) -> Vec<Value> {
+        self.machine
+            .run("sh", &["-c", &shell(line)])
+            .expect(0)
+            .json()
     }
 
     /// Types a line, and it ends well.

@@ -2,8 +2,8 @@
 //!
 //! [`home`] says which folder and which process, [`wire`] what the lines say, [`server`] answers
 //! them, [`client`] asks, [`attach`] finds the node of a home or becomes it, and [`pipe`] is the
-//! same through a pair of pipes. `PROTOCOL.md` in this crate's folder says what the lines mean, for
-//! programs in any language. A program that embeds a [`Node`](crate::Node) needs none of this.
+//! same through a pair of pipes. `docs/PROTOCOL.md` describes the lines, for programs in any
+//! language. A program that embeds a [`Node`](crate::Node) needs none of this.
 //!
 //! Only processes of the same user are heard. The relay's command uses [`home`], [`socket`] and
 //! [`mod@line`] for a socket of its own.
