@@ -1,5 +1,5 @@
 //! What a user decides about peers: ignored, blocked, kicked, verified. Decisions are kept; a kick
-//! holds for [`KICKED_FOR`] of this run.
+//! holds for [`KICKED_FOR`](crate::KICKED_FOR) of this run.
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::sas::{WORDS, words};
@@ -79,7 +79,7 @@ impl Node {
         self.mark(peer, PolicyChange::Unblock).await
     }
 
-    /// Ends the session with this peer, and has no other for [`KICKED_FOR`].
+    /// Ends the session with this peer, and has no other for [`KICKED_FOR`](crate::KICKED_FOR).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
