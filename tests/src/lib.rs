@@ -9,4 +9,3 @@ pub mod far;
 pub mod hostile;
 pub mod lab;
 pub mod liar;
-pub mod sim;

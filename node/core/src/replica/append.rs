@@ -7,8 +7,6 @@ use hobnob_protocol::{
     Body, CheckedBatch, ConversationId, Entry, LogId, LogName, PeerId, RoomKey, RoomName, Seq,
 };
 
-#[cfg(feature = "faults")]
-use super::faults::Fault;
 use super::log::Log;
 use super::{Conversation, LAMPORT_MAX, LogKey, Output, Replica, Step, Token};
 use crate::commit::{AudienceId, ConversationKind, ConversationRecord, Op};
@@ -40,10 +38,6 @@ impl Replica {
             .entry(record.id)
             .or_insert_with(|| Conversation::new(record.clone(), None));
         room.record = record.clone();
-        #[cfg(feature = "faults")]
-        {
-            room.audiences.ignored = self.fault == Some(Fault::AudienceIgnored);
-        }
         room.asked_to_store = true;
         self.commit(
             vec![Op::Conversation(record.clone())],
@@ -131,10 +125,6 @@ impl Replica {
             }
             let (token, body) = conversation.waiting.pop_front().expect("peeked above");
             conversation.lamport = (conversation.lamport + 1).min(LAMPORT_MAX);
-            #[cfg(feature = "faults")]
-            if self.fault == Some(Fault::WallClockOrder) {
-                conversation.lamport = self.now.wall_ms;
-            }
             entries.push(Entry {
                 lamport: conversation.lamport,
                 sent_at_ms: self.now.wall_ms,

@@ -16,10 +16,6 @@ impl Replica {
     /// Whether nothing of this author is to be taken, asked for or passed on. Every question about
     /// it comes here.
     pub(super) fn is_blocked(&self, author: PeerId) -> bool {
-        #[cfg(feature = "faults")]
-        if self.has(super::Fault::BlockIgnored) {
-            return false;
-        }
         self.blocked.contains(&author)
     }
 

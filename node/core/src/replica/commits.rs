@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
 
-#[cfg(feature = "faults")]
-use super::faults::Fault;
 use super::{ALIVE_AGAIN_AFTER, ALIVE_EVERY, Conversation, Output, Replica, Timer, Token};
 use crate::SessionId;
 use crate::commit::{Alive, AudienceId, Commit, CommitId, ConversationRecord, Op};
@@ -81,8 +79,6 @@ impl Replica {
     pub(super) fn commit_failed(&mut self, id: CommitId, why: &str) {
         let accounted_for = self.doomed.remove(&id);
         let steps = self.commits.remove(&id).unwrap_or_default();
-        #[cfg(feature = "faults")]
-        let accounted_for = accounted_for || self.has(Fault::NoRollBack);
         if !accounted_for {
             self.doomed.extend(self.commits.keys());
             self.conversations

@@ -7,8 +7,6 @@ use std::time::Duration;
 use hobnob_protocol::frame::{AuthorHeads, FRAME_MAX, ROOMS_MAX};
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
-#[cfg(feature = "faults")]
-use super::faults::Fault;
 use super::receive::Refusal;
 use super::sync::{LOGS_TOLD_MAX, ranges_of, told};
 use super::{Conversation, LogKey, Output, Replica, shared_mut};
@@ -379,16 +377,7 @@ impl Replica {
         if self.is_blocked(key.author) {
             return Ranges::new();
         }
-        #[cfg_attr(
-            not(feature = "faults"),
-            expect(unused_mut, reason = "a planted fault changes it")
-        )]
-        let mut offer = conversation.offer_after_cut(session.peer, key, shared.cut.as_ref());
-        #[cfg(feature = "faults")]
-        if self.has(Fault::SkippingCursor) {
-            offer.remove(3, 3);
-        }
-        offer
+        conversation.offer_after_cut(session.peer, key, shared.cut.as_ref())
     }
 
     /// Puts on the list of a session all of our own entries that the peer may have and lacks.

@@ -17,8 +17,6 @@ mod append;
 mod block;
 mod commits;
 mod events;
-#[cfg(feature = "faults")]
-mod faults;
 mod heads;
 mod log;
 mod news;
@@ -38,8 +36,6 @@ use hobnob_protocol::{
 
 use self::commits::Step;
 pub use self::events::{Input, Output, Token};
-#[cfg(feature = "faults")]
-pub use self::faults::Fault;
 use self::log::Log;
 pub use self::receive::{LAMPORT_AHEAD_MAX, LAMPORT_MAX, LIVE_ENTRIES_PER_SECOND, Refusal};
 use self::room::Audiences;
@@ -153,8 +149,6 @@ pub struct Replica {
     blocked: BTreeSet<PeerId>,
     timers: BTreeMap<Timer, Duration>,
     outputs: VecDeque<Output>,
-    #[cfg(feature = "faults")]
-    fault: Option<Fault>,
 }
 
 impl Replica {
@@ -183,8 +177,6 @@ impl Replica {
             blocked: BTreeSet::new(),
             timers: BTreeMap::new(),
             outputs: VecDeque::new(),
-            #[cfg(feature = "faults")]
-            fault: None,
         };
         replica.load(loaded);
         replica.arm(Timer::AntiEntropy, ANTI_ENTROPY_EVERY);
@@ -293,6 +285,12 @@ impl Replica {
         self.timers.values().min().copied()
     }
 
+    /// The number of items that the replica remembers for all sessions together. Peers make it
+    /// grow, so it has a limit for each session.
+    pub fn remembered_for_sessions(&self) -> usize {
+        self.sessions.values().map(Session::remembered).sum()
+    }
+
     /// The number of commits that are not on disk yet.
     pub fn commits_under_way(&self) -> usize {
         self.commits.len()
@@ -371,10 +369,6 @@ impl Replica {
 
     fn network_changed(&mut self, network: u64) {
         if network == self.network {
-            return;
-        }
-        #[cfg(feature = "faults")]
-        if self.has(Fault::NetworkChangeIgnored) {
             return;
         }
         self.network = network;

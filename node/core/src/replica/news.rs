@@ -4,8 +4,6 @@
 use hobnob_protocol::ranges::RANGES_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogName, Ranges, Seq};
 
-#[cfg(feature = "faults")]
-use super::faults::Fault;
 use super::receive::Refusal;
 use super::sync::{FRAMES_OUTSTANDING_MAX, LOGS_TOLD_MAX, ranges_of};
 use super::{ANNOUNCE_EVERY, LogKey, Replica, Timer, shared_mut};
@@ -142,14 +140,6 @@ impl Replica {
         else {
             return;
         };
-        #[cfg(feature = "faults")]
-        let early = self.fault == Some(Fault::AckBeforeCommit)
-            && self
-                .sessions
-                .get(&id)
-                .is_some_and(|it| it.peer == key.author);
-        #[cfg(feature = "faults")]
-        let offer = if early { log.accepted().clone() } else { offer };
         let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else {
             return;
         };

@@ -7,8 +7,6 @@ use hobnob_protocol::{
     Batch, BatchError, CheckedBatch, Frame, LogId, LogName, PeerId, Ranges, Seq,
 };
 
-#[cfg(feature = "faults")]
-use super::faults::Fault;
 use super::log::Log;
 use super::{LogKey, Output, Replica, Step, Timer, shared_mut};
 use crate::SessionId;
@@ -151,10 +149,6 @@ impl Replica {
             Err(error) => return Verdict::Refuse(error.into()),
         };
         let lacks = match conversation.logs.get(&key) {
-            #[cfg(feature = "faults")]
-            Some(log) if log.conflicts(&checked) && self.has(Fault::ForkIgnored) => {
-                log.lacks(&checked)
-            }
             Some(log) if log.conflicts(&checked) => {
                 return Verdict::Refuse(self.conflict(session, &checked));
             }
@@ -172,12 +166,6 @@ impl Replica {
             name,
             &Ranges::span(checked.first(), checked.last()),
         );
-        #[cfg(feature = "faults")]
-        let lacks = if self.has(Fault::NoDuplicateCheck) {
-            Ranges::span(checked.first(), checked.last())
-        } else {
-            lacks
-        };
         if lacks.is_empty() {
             return Verdict::Known(name);
         }
@@ -308,11 +296,6 @@ impl Replica {
                 received_at_ms,
             });
         }
-        #[cfg(feature = "faults")]
-        if self.has(Fault::SayBeforeCommit) {
-            self.received_is_durable(session, batch, pieces, audience, received_at_ms);
-            return self.commit(ops, steps);
-        }
         steps.push(Step::Received {
             session,
             batch,
@@ -320,10 +303,6 @@ impl Replica {
             audience,
             received_at_ms,
         });
-        #[cfg(feature = "faults")]
-        if self.has(Fault::AckBeforeCommit) {
-            self.owe_have(session, name);
-        }
         self.commit(ops, steps);
         self.renew_patience(name.conversation, key.author);
     }

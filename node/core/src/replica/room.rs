@@ -39,8 +39,6 @@ pub(super) struct Audiences {
     members: BTreeMap<AudienceId, Vec<PeerId>>,
     /// Audiences that formed while somebody was unconfirmed, and who was.
     provisional: BTreeMap<AudienceId, BTreeSet<PeerId>>,
-    #[cfg(feature = "faults")]
-    pub(super) ignored: bool,
 }
 
 impl Audiences {
@@ -242,10 +240,6 @@ impl Conversation {
     /// **The rule.** Whether `peer`, which has proved that it belongs to this conversation, may
     /// have entries that `author` wrote and that came for `audience`.
     pub(super) fn may_have(&self, peer: PeerId, author: PeerId, audience: AudienceId) -> bool {
-        #[cfg(feature = "faults")]
-        if self.audiences.ignored {
-            return true;
-        }
         if !self.is_open_room() || author == peer {
             return true;
         }

@@ -10,8 +10,6 @@ use hobnob_protocol::{
     Batch, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq,
 };
 
-#[cfg(feature = "faults")]
-use super::faults::Fault;
 use super::{LogKey, Output, Replica, Timer, shared_mut};
 use crate::SessionId;
 
@@ -294,25 +292,11 @@ impl Replica {
                 break;
             }
             bytes -= *left;
-            #[cfg(feature = "faults")]
-            if let Some((name, first, last)) =
-                own.filter(|_| self.fault == Some(Fault::DeliveredOnSent))
-            {
-                self.outputs.push_back(Output::Delivered(
-                    name,
-                    session.peer,
-                    Ranges::span(first, last),
-                ));
-            }
             if let Some((name, first, last)) = *own {
                 self.outputs
                     .push_back(Output::Sent(name, session.peer, first, last));
             }
             session.unwritten.pop_front();
-        }
-        #[cfg(feature = "faults")]
-        if self.has(Fault::LostWakeUp) {
-            return;
         }
         self.serve(id);
     }

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use hobnob_protocol::{ConversationId, Frame, LogName, PeerId, Ranges, Seq};
 
-#[cfg(feature = "faults")]
-use super::faults::Fault;
 use super::receive::{Budget, Refusal};
 use super::serve::{Todo, Turn};
 use super::{LogKey, Output, Replica, Timer};
@@ -96,11 +94,10 @@ pub(super) struct Shared {
     pub(super) cut: Option<BTreeMap<LogKey, Seq>>,
 }
 
-#[cfg(feature = "faults")]
 impl Session {
     /// How many things are remembered on behalf of this session.
-    pub(super) fn kept(&self) -> usize {
-        self.unwritten.len() + self.shared.values().map(Shared::kept).sum::<usize>()
+    pub(super) fn remembered(&self) -> usize {
+        self.unwritten.len() + self.shared.values().map(Shared::remembered).sum::<usize>()
     }
 }
 
@@ -112,9 +109,8 @@ impl Shared {
     }
 }
 
-#[cfg(feature = "faults")]
 impl Shared {
-    fn kept(&self) -> usize {
+    fn remembered(&self) -> usize {
         let sets = self.follow.len() + self.haves.len() + self.announcements.len();
         let lists = self.todo.len()
             + self.gap_asked.len()
@@ -247,8 +243,6 @@ impl Replica {
         let orphaned: Vec<_> = orphaned.map(|(&author, _)| author).collect();
         sources.retain(|_, source| *source != id);
         if conversation.is_open_room() {
-            #[cfg(feature = "faults")]
-            let goodbye = goodbye && self.fault != Some(Fault::GoodbyeIgnored);
             conversation.audiences.went(peer, goodbye, self.now);
             self.lingerers_unsaved.insert(conversation_id);
             self.arm(Timer::Acks, super::ACKS_EVERY);

@@ -19,7 +19,7 @@ impl World {
     }
 
     /// Each node on its own.
-    pub(in crate::sim) fn part_ways(&mut self) {
+    pub(crate) fn part_ways(&mut self) {
         self.groups = (0..self.nodes.len()).collect();
         self.rewire();
     }

@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob::protocol::frame::AuthorHeads;
-use hobnob::protocol::{
-    Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges,
-    SecretKey,
-};
 use hobnob_core::commit::Loaded;
 use hobnob_core::replica::{Input, Output, Replica, Token};
 use hobnob_core::{Now, Rng, SessionId};
+use hobnob_protocol::frame::AuthorHeads;
+use hobnob_protocol::{
+    Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges,
+    SecretKey,
+};
 
 use super::oracle;
 
@@ -76,7 +76,7 @@ pub fn lie_to(seed: u64, lies: u32) -> (usize, usize) {
             .into_iter()
             .for_each(|answer| replica.handle(now, answer));
         if n % 512 == 0 {
-            kept = kept.max(replica.kept_of_sessions());
+            kept = kept.max(replica.remembered_for_sessions());
         }
     }
     (kept, bytes)

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob::protocol::PeerId;
 use hobnob_core::commit::{Commit, CommitId, Op};
+use hobnob_protocol::PeerId;
 
 use super::super::disk::Durable;
 use super::super::world::{MILLI, SECOND, World};
@@ -16,7 +16,7 @@ const LAZY: u64 = 3 * SECOND;
 
 /// Somebody who was in the open room and dropped out without a goodbye.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::sim) struct Left {
+pub(crate) struct Left {
     at: u64,
     /// Whether the node must remember it: not across a crash, in which it may have forgotten.
     sure: bool,
@@ -51,7 +51,7 @@ pub(super) struct Audience {
 }
 
 impl Oracle {
-    pub(in crate::sim) fn started(&mut self, node: usize, network: u64) {
+    pub(crate) fn started(&mut self, node: usize, network: u64) {
         let presence = &mut self.presence[node];
         if presence.network != network {
             presence.left.clear();
@@ -112,7 +112,7 @@ impl Oracle {
         presence.heard.clear();
     }
 
-    pub(in crate::sim) fn restored(
+    pub(crate) fn restored(
         &mut self,
         node: usize,
         now: u64,
@@ -136,7 +136,7 @@ impl Oracle {
         self.last_in_log[node].clear();
     }
 
-    pub(in crate::sim) fn network_changed(
+    pub(crate) fn network_changed(
         &mut self,
         node: usize,
         now: u64,
@@ -152,7 +152,7 @@ impl Oracle {
         presence.changes.push(now);
     }
 
-    pub(in crate::sim) fn confirmed(&mut self, node: usize, peer: PeerId) {
+    pub(crate) fn confirmed(&mut self, node: usize, peer: PeerId) {
         self.presence[node].heard.insert(peer);
         let grown: Vec<_> = self.presence[node]
             .unconfirmed
@@ -186,7 +186,7 @@ impl World {
     }
 
     /// Lets something change about sessions, and notes who came and who went by it.
-    pub(in crate::sim) fn change_presence(
+    pub(crate) fn change_presence(
         &mut self,
         node: usize,
         goodbye: bool,
@@ -235,7 +235,7 @@ impl World {
     }
 
     /// As if everybody who is here now dropped out now.
-    pub(in crate::sim) fn left_if_it_ended_now(&self, node: usize) -> BTreeMap<PeerId, Left> {
+    pub(crate) fn left_if_it_ended_now(&self, node: usize) -> BTreeMap<PeerId, Left> {
         let here = self
             .here(node)
             .into_iter()
@@ -254,14 +254,14 @@ impl World {
         left
     }
 
-    pub(in crate::sim) fn oracle_crash(&mut self, node: usize) {
+    pub(crate) fn oracle_crash(&mut self, node: usize) {
         let here = self.left_if_it_ended_now(node);
         let disk_was_full = self.disk_was_full(node);
         self.oracle.crashed(node, self.now, here, disk_was_full);
     }
 
     /// Who counts as having been here for a copy of the store that is made now.
-    pub(in crate::sim) fn left_as_stored(&self, node: usize) -> BTreeMap<PeerId, Left> {
+    pub(crate) fn left_as_stored(&self, node: usize) -> BTreeMap<PeerId, Left> {
         self.oracle.as_stored(
             node,
             self.now,
@@ -277,7 +277,7 @@ impl World {
 
     /// A replica asks for a commit: whom its entries of the open room are for is known at this
     /// moment.
-    pub(in crate::sim) fn stamp(&mut self, node: usize, commit: &Commit) {
+    pub(crate) fn stamp(&mut self, node: usize, commit: &Commit) {
         if commit.ops.iter().any(|op| matches!(op, Op::Lingerers(..))) {
             let now_left = (self.now, self.left_if_it_ended_now(node));
             self.oracle.presence[node]

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hobnob_tests::sim;
+use hobnob_sim as sim;
 
 fn main() -> ExitCode {
     if let Some(seed) = std::env::var("SEED")

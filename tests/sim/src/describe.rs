@@ -5,8 +5,8 @@
     reason = "what needs no words of its own is shown as it is"
 )]
 
-use hobnob::protocol::Frame;
 use hobnob_core::replica::{Input, Output};
+use hobnob_protocol::Frame;
 
 pub(super) fn input(input: &Input) -> String {
     match input {

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use hobnob::protocol::frame::FRAME_MAX;
-use hobnob::protocol::{ConversationId, Frame};
 use hobnob_core::SessionId;
 use hobnob_core::replica::{BATCHES_OUTSTANDING_MAX, Input};
+use hobnob_protocol::frame::FRAME_MAX;
+use hobnob_protocol::{ConversationId, Frame};
 
 use super::link::{BATCHES, CONTROL, Conn, End, Item, PERMITS, WINDOW};
 use super::world::{Event, MILLI, SECOND, World};

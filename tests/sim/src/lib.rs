@@ -11,6 +11,7 @@ mod blocks;
 mod check;
 mod describe;
 mod disk;
+mod faulty;
 mod hostile;
 mod liar;
 mod link;
@@ -21,6 +22,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use self::faulty::Fault;
 pub use self::liar::lie_to;
 pub use self::script::Shape;
 pub use self::world::Stats;
@@ -31,17 +33,6 @@ const CONVERGENCE_MAX: u64 = 180 * SECOND;
 
 /// Frames of one session in a minute of rest at most.
 const FRAMES_AT_REST_MAX: u64 = 60;
-
-/// A fault that the checks must find.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// One inside the replica.
-    Core(hobnob_core::replica::Fault),
-    /// The store says that a commit is durable before it is.
-    AnswerBeforeWriting,
-    /// All runs of a node write into one log, a restored backup too.
-    OneLogForAllRuns,
-}
 
 /// How a run went.
 #[derive(Debug)]

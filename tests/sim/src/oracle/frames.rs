@@ -1,14 +1,14 @@
 //! Frames between honest nodes: nothing in them that the other end may not have.
 
 use bytes::Bytes;
-use hobnob::protocol::frame::AuthorHeads;
-use hobnob::protocol::{Batch, ConversationId, Frame, LogName, Ranges, Seq};
+use hobnob_protocol::frame::AuthorHeads;
+use hobnob_protocol::{Batch, ConversationId, Frame, LogName, Ranges, Seq};
 
 use super::super::world::World;
 
 impl World {
     /// Checks that a frame tells its receiver nothing that is not for it.
-    pub(in crate::sim) fn check_frame(&mut self, node: usize, to: usize, frame: &Bytes) {
+    pub(crate) fn check_frame(&mut self, node: usize, to: usize, frame: &Bytes) {
         let peer = self.nodes[to].id;
         let wrong = match Frame::decode(frame) {
             Ok(Frame::Batch(batch)) => self.wrong_batch(node, to, batch),

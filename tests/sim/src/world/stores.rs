@@ -51,7 +51,7 @@ impl World {
         self.kick_disk(node);
     }
 
-    pub(in crate::sim) fn apply(&mut self, node: usize, commit: &Commit) {
+    pub(crate) fn apply(&mut self, node: usize, commit: &Commit) {
         match self.nodes[node].disk.durable.apply(commit) {
             Ok(()) => self.is_durable(node, commit),
             Err(wrong) => self.fail(format!("n{node}'s store was given {wrong}")),

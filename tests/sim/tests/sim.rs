@@ -4,8 +4,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hobnob_core::replica::Fault as Core;
-use hobnob_tests::sim::{self, Fault, Shape};
+use hobnob_sim::{self as sim, Fault, Shape};
 
 const SEEDS: u64 = 3_000;
 
@@ -63,19 +62,21 @@ fn every_planted_fault_is_found() {
     let faults = [
         Fault::AnswerBeforeWriting,
         Fault::OneLogForAllRuns,
-        Fault::Core(Core::NoDuplicateCheck),
-        Fault::Core(Core::AckBeforeCommit),
-        Fault::Core(Core::SayBeforeCommit),
-        Fault::Core(Core::ForkIgnored),
-        Fault::Core(Core::DeliveredOnSent),
-        Fault::Core(Core::AudienceIgnored),
-        Fault::Core(Core::GoodbyeIgnored),
-        Fault::Core(Core::NetworkChangeIgnored),
-        Fault::Core(Core::WallClockOrder),
-        Fault::Core(Core::SkippingCursor),
-        Fault::Core(Core::LostWakeUp),
-        Fault::Core(Core::NoRollBack),
-        Fault::Core(Core::BlockIgnored),
+        Fault::NoDuplicateCheck,
+        Fault::AckBeforeCommit,
+        Fault::ShowBeforeCommit,
+        Fault::ForkIgnored,
+        Fault::DeliveredOnSent,
+        Fault::AudienceIgnored,
+        Fault::GoodbyeIgnored,
+        Fault::NetworkChangeIgnored,
+        Fault::ClockForgotten,
+        Fault::LogForgotten,
+        Fault::OrderSwapped,
+        Fault::SkippingCursor,
+        Fault::LostWakeUp,
+        Fault::NoRollBack,
+        Fault::BlockIgnored,
     ];
     let missed: Vec<_> = faults
         .into_iter()

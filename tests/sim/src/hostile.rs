@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use hobnob::protocol::frame::AuthorHeads;
-use hobnob::protocol::{
+use hobnob_protocol::frame::AuthorHeads;
+use hobnob_protocol::{
     Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
     Ranges, Seq, Signature,
 };

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use hobnob::protocol::ConversationId;
 use hobnob_core::SessionId;
+use hobnob_protocol::ConversationId;
 
 /// Bytes of one stream that may be under way and not read yet: QUIC's flow control.
 pub(super) const WINDOW: usize = 256 * 1024;

@@ -1,9 +1,9 @@
 //! Nodes that block one another: no session between the two, and nothing of the blocked one taken
 //! or passed on by the other.
 
-use hobnob::protocol::PeerId;
 use hobnob_core::commit::{Commit, Op};
 use hobnob_core::replica::Input;
+use hobnob_protocol::PeerId;
 
 use super::world::{Event, World};
 

@@ -4,8 +4,8 @@ mod mishaps;
 
 use std::collections::BTreeSet;
 
-use hobnob::protocol::{Body, ConversationId, RoomKey, RoomName};
 use hobnob_core::replica::{Input, Replica};
+use hobnob_protocol::{Body, ConversationId, RoomKey, RoomName};
 
 use super::hostile::Hostile;
 use super::link::Conn;

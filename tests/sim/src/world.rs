@@ -9,13 +9,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hobnob::protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
 use hobnob_core::commit::Commit;
-use hobnob_core::replica::{Input, Output, Replica};
+use hobnob_core::replica::{Input, Output};
 use hobnob_core::{Now, Rng, SessionId};
+use hobnob_protocol::{ConversationId, PeerId, RoomKey, RoomName, SecretKey};
 
 use super::Fault;
 use super::disk::{Disk, Durable};
+use super::faulty::FaultyReplica;
 use super::hostile::Hostile;
 use super::link::{Conn, Item};
 use super::oracle::{Left, Oracle};
@@ -93,7 +94,7 @@ pub(super) struct Backup {
 pub(super) struct Node {
     pub(super) key: Arc<SecretKey>,
     pub(super) id: PeerId,
-    pub(super) replica: Option<Replica>,
+    pub(super) replica: Option<FaultyReplica>,
     pub(super) hostile: Option<Hostile>,
     pub(super) disk: Disk,
     pub(super) backup: Option<Backup>,
@@ -335,7 +336,7 @@ impl World {
         let wake = replica
             .poll_timeout()
             .map(|at| self.nodes[node].started_at + micros(at));
-        self.stats.kept_max = self.stats.kept_max.max(replica.kept_of_sessions());
+        self.stats.kept_max = self.stats.kept_max.max(replica.remembered_for_sessions());
         self.nodes[node].replica = Some(replica);
         if let Some(at) = wake.filter(|at| self.nodes[node].armed != Some(*at)) {
             self.nodes[node].armed = Some(at);

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use hobnob::protocol::batch::BATCH_ENTRIES_BYTES_MAX;
-use hobnob::protocol::{
-    Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature,
-};
 use hobnob_core::commit::{
     Alive, AudienceId, AudienceRecord, Commit, ConversationRecord, Lingerer, Loaded, LogRecord, Op,
     Run,
+};
+use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
+use hobnob_protocol::{
+    Batch, CheckedBatch, ConversationId, EntryHash, LogName, PeerId, Ranges, Seq, Signature,
 };
 
 /// One entry on disk.

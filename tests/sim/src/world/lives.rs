@@ -19,16 +19,14 @@ impl World {
         it.life += 1;
         it.started_at = self.now;
         it.armed = None;
-        let mut replica = Replica::new(
+        let replica = FaultyReplica::new(
+            fault,
             it.key.clone(),
             it.run,
             it.network,
             now,
             it.disk.durable.loaded(),
         );
-        if let Some(Fault::Core(fault)) = fault {
-            replica.plant(fault);
-        }
         it.replica = Some(replica);
         let life = it.life;
         self.note(|| format!("n{node} starts, run {life}"));
@@ -46,7 +44,7 @@ impl World {
         self.dial_everybody(node);
     }
 
-    pub(in crate::sim) fn join(&mut self, node: usize, name: RoomName, key: RoomKey, open: bool) {
+    pub(crate) fn join(&mut self, node: usize, name: RoomName, key: RoomKey, open: bool) {
         let token = self.oracle.token();
         self.input(
             node,
@@ -61,7 +59,7 @@ impl World {
 
     /// The power goes: what is not durable is gone. With luck a part of what waited has been
     /// written, though nobody heard.
-    pub(in crate::sim) fn crash(&mut self, node: usize, down_for: u64, restore: bool) {
+    pub(crate) fn crash(&mut self, node: usize, down_for: u64, restore: bool) {
         let waiting = self.nodes[node].disk.queue.len();
         let written = if self.nodes[node].disk.full_until > self.now
             || self.fault == Some(Fault::AnswerBeforeWriting)

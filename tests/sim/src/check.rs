@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob::protocol::{ConversationId, LogName, Ranges, Seq};
+use hobnob_protocol::{ConversationId, LogName, Ranges, Seq};
 
 use super::world::World;
 
@@ -207,8 +207,8 @@ impl World {
                 }
                 for (seq, stored) in &log.entries {
                     let entry =
-                        hobnob::protocol::Entry::decode(&stored.bytes).expect("was read before");
-                    if let hobnob::protocol::Body::Text(text) = &entry.body
+                        hobnob_protocol::Entry::decode(&stored.bytes).expect("was read before");
+                    if let hobnob_protocol::Body::Text(text) = &entry.body
                         && self.oracle.failed.contains(text)
                     {
                         return Some(format!(

@@ -6,9 +6,9 @@ mod presence;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hobnob::protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, RoomKey, Seq};
 use hobnob_core::commit::{Commit, Op};
 use hobnob_core::replica::{Output, Refusal, Token};
+use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, RoomKey, Seq};
 
 pub(super) use self::presence::Left;
 use self::presence::{Audience, Presence};
@@ -271,8 +271,8 @@ impl World {
                 "n{node} says that “{body}” is kept as {name:?} {seq}, and it is not on disk"
             ));
         };
-        let entry = hobnob::protocol::Entry::decode(&stored.bytes)
-            .expect("what is on disk was read before");
+        let entry =
+            hobnob_protocol::Entry::decode(&stored.bytes).expect("what is on disk was read before");
         if entry.body != Body::Text(body.clone())
             || name.conversation != conversation
             || name.author != self.nodes[node].id
@@ -395,9 +395,9 @@ impl World {
 }
 
 /// The two rooms of every run.
-pub(super) fn rooms() -> [(hobnob::protocol::RoomName, RoomKey, bool); 2] {
+pub(super) fn rooms() -> [(hobnob_protocol::RoomName, RoomKey, bool); 2] {
     let name = |text: &str| {
-        text.parse::<hobnob::protocol::RoomName>()
+        text.parse::<hobnob_protocol::RoomName>()
             .expect("a room's name")
     };
     let (lobby, ops) = (name("lobby"), name("ops"));
