@@ -1,29 +1,30 @@
 //! The full-screen chat.
 //!
-//! [`app`] is the state, pure: keys, events and answers go in, requests and what to draw come out.
-//! [`view`] draws it. [`window`] keeps the part of a conversation that is in memory, [`seen`] what
-//! was read, [`delivery`] how far our messages have come, [`files`] how far files are, [`editor`]
-//! the line being typed. [`shell`] joins these with the terminal and the node, to which it speaks
-//! over the control socket alone, as every other command.
+//! [`app`] holds the state. It is pure: keys, events and answers go in, requests come out.
+//! [`view`] draws the state. The parts of the state with a file of their own here are [`window`]
+//! (the messages in memory), [`read_markers`] (what the user has read), [`deliveries`] (who has
+//! our messages), [`transfers`] (the progress of files) and [`editor`] (the line being typed).
+//! [`event_loop`] connects all of them with the terminal and the node. Like every other command,
+//! it talks to the node only over the control socket.
 
 mod app;
-mod complete;
-mod delivery;
+mod completion;
+mod deliveries;
 mod editor;
-mod entry;
-mod files;
+mod event_loop;
+mod folder_names;
 mod layout;
-mod looks;
-mod paths;
 mod picture;
 mod previews;
-mod seen;
-mod shell;
+mod read_markers;
 mod terminal;
 #[cfg(test)]
 mod tests;
 mod text;
+mod theme;
+mod timeline;
+mod transfers;
 mod view;
 mod window;
 
-pub(crate) use shell::{fits, run};
+pub(crate) use event_loop::{fits, run};

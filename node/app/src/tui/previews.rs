@@ -1,4 +1,4 @@
-//! Small pictures of files: which are to be made, and which are kept. Pure: the shell makes them.
+//! Small pictures of files: which are to be made, and which are kept. Pure: the event loop makes them.
 
 use std::collections::BTreeMap;
 

@@ -9,9 +9,9 @@ use std::collections::{BTreeSet, VecDeque};
 use hobnob::{ConversationRef, MessageId};
 use hobnob_control::wire::{HistoryFilter, MessageLine, Text};
 
-use super::entry::{Entry, Note, What};
+use super::timeline::{Entry, EntryContent, Note};
 
-/// Messages asked for at once. Fewer in the answer mean that there are no more that way.
+/// Messages asked for at once. Fewer in the answer mean that there are no more in that direction.
 pub(super) const PAGE: usize = 200;
 
 /// Entries held; those furthest from what is shown are let go, and read again when they are needed.
@@ -22,7 +22,7 @@ const BYTES_MAX: usize = 4 << 20;
 
 /// Which page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum PageDirection {
     /// The newest messages, in place of all that is held.
     Newest,
     /// The first ones, likewise.
@@ -54,7 +54,7 @@ pub(super) struct Window {
     at_end: bool,
     scroll: Option<Scroll>,
     /// The page that is being read, and the number of that request.
-    asked: Option<(Way, u64)>,
+    asked: Option<(PageDirection, u64)>,
     requests: u64,
     /// What came since the newest page was asked for.
     live: Vec<MessageLine>,
@@ -90,7 +90,7 @@ impl Window {
     pub(super) fn around(message: MessageLine, requests: u64) -> Window {
         let mut window = Window::new(message.conversation.0.clone(), requests);
         window.scroll = Some(BOTTOM);
-        window.push_back(Entry::new(What::Message(message)));
+        window.push_back(Entry::new(EntryContent::Message(message)));
         window
     }
 
@@ -137,22 +137,22 @@ impl Window {
         }
         let below = self.scroll.map_or(0, |scroll| scroll.below);
         let above = self.entries.len() - below.min(self.entries.len());
-        let way = if self.ids.is_empty() && !self.at_end {
-            Way::Newest
+        let direction = if self.ids.is_empty() && !self.at_end {
+            PageDirection::Newest
         } else if !self.at_start && above < 2 * rows && self.bytes < BYTES_MAX / 2 {
-            Way::Older
+            PageDirection::Older
         } else if !self.at_end && below < rows {
-            Way::Newer
+            PageDirection::Newer
         } else {
             return None;
         };
-        Some(self.begin(way))
+        Some(self.begin(direction))
     }
 
     /// Asks for another part of the conversation.
-    pub(super) fn begin(&mut self, way: Way) -> (u64, HistoryFilter) {
+    pub(super) fn begin(&mut self, direction: PageDirection) -> (u64, HistoryFilter) {
         self.requests += 1;
-        self.asked = Some((way, self.requests));
+        self.asked = Some((direction, self.requests));
         self.live.clear();
         self.since_asked = 0;
         let message = |entry: &Entry| entry.message().map(|message| message.id);
@@ -163,17 +163,17 @@ impl Window {
             limit: Some(PAGE),
             ..HistoryFilter::default()
         };
-        let filter = match way {
-            Way::Newest => filter,
-            Way::Oldest => HistoryFilter {
+        let filter = match direction {
+            PageDirection::Newest => filter,
+            PageDirection::Oldest => HistoryFilter {
                 oldest: true,
                 ..filter
             },
-            Way::Older => HistoryFilter {
+            PageDirection::Older => HistoryFilter {
                 before: first(),
                 ..filter
             },
-            Way::Newer => HistoryFilter {
+            PageDirection::Newer => HistoryFilter {
                 after: last(),
                 oldest: true,
                 ..filter
@@ -190,12 +190,12 @@ impl Window {
         messages: Vec<MessageLine>,
         notes: &VecDeque<Note>,
     ) {
-        let Some((way, _)) = self.asked.take_if(|(_, asked)| *asked == request) else {
+        let Some((direction, _)) = self.asked.take_if(|(_, asked)| *asked == request) else {
             return;
         };
         let full = messages.len() >= PAGE;
-        match way {
-            Way::Newest => {
+        match direction {
+            PageDirection::Newest => {
                 let messages = messages
                     .into_iter()
                     .chain(std::mem::take(&mut self.live))
@@ -203,21 +203,21 @@ impl Window {
                 self.replace(messages, notes, !full, true);
                 self.scroll = None;
             }
-            Way::Oldest => {
+            PageDirection::Oldest => {
                 let end = self.replace(messages, notes, true, !full);
                 self.scroll = Some(Scroll {
                     below: end,
                     rows: usize::MAX,
                 });
             }
-            Way::Older => {
+            PageDirection::Older => {
                 self.at_start = !full;
                 for message in messages.into_iter().rev() {
-                    self.push_front(Entry::new(What::Message(message)));
+                    self.push_front(Entry::new(EntryContent::Message(message)));
                 }
                 self.let_go_below();
             }
-            Way::Newer => self.newer(messages, full),
+            PageDirection::Newer => self.newer(messages, full),
         }
     }
 
@@ -228,11 +228,11 @@ impl Window {
 
     /// A message came, or was written.
     pub(super) fn message(&mut self, message: MessageLine) {
-        if matches!(self.asked, Some((Way::Newest, _))) {
+        if matches!(self.asked, Some((PageDirection::Newest, _))) {
             self.live.push(message.clone());
         }
         if self.at_end && (self.scroll.is_none() || self.entries.len() < ENTRIES_MAX) {
-            self.append(Entry::new(What::Message(message)));
+            self.append(Entry::new(EntryContent::Message(message)));
         } else if !self.ids.contains(&message.id.0) {
             self.at_end = false;
             self.missed += 1;
@@ -242,7 +242,7 @@ impl Window {
 
     pub(super) fn note(&mut self, note: Note) {
         if self.at_end {
-            self.append(Entry::new(What::Note(note)));
+            self.append(Entry::new(EntryContent::Note(note)));
         }
     }
 
@@ -350,13 +350,13 @@ impl Window {
             // Notes older than all that is held belong to what is not.
             while let Some(note) = notes.next_if(|note| note.at < message.received_at) {
                 if at_start || !self.entries.is_empty() {
-                    self.push_back(Entry::new(What::Note(note.clone())));
+                    self.push_back(Entry::new(EntryContent::Note(note.clone())));
                 }
             }
-            self.push_back(Entry::new(What::Message(message)));
+            self.push_back(Entry::new(EntryContent::Message(message)));
         }
         if at_end {
-            notes.for_each(|note| self.push_back(Entry::new(What::Note(note.clone()))));
+            notes.for_each(|note| self.push_back(Entry::new(EntryContent::Note(note.clone()))));
         }
         self.entries.len().saturating_sub(1)
     }
@@ -364,7 +364,7 @@ impl Window {
     fn newer(&mut self, messages: Vec<MessageLine>, full: bool) {
         let before = self.entries.len();
         for message in messages {
-            self.push_back(Entry::new(What::Message(message)));
+            self.push_back(Entry::new(EntryContent::Message(message)));
         }
         let added = self.entries.len() - before;
         if let Some(scroll) = &mut self.scroll {

@@ -9,7 +9,7 @@ use super::{About, App, Conversation, Doing, Mode, Output, Pending, Tone};
 use crate::shared::chat_input::{self, Input as Typed, ON_DISK};
 use crate::shared::wording;
 use crate::shared::{actions, status};
-use crate::tui::window::{Way, Window};
+use crate::tui::window::{PageDirection, Window};
 
 /// Own messages of which `/receipts` tells.
 const RECEIPTS_SHOWN: usize = 3;
@@ -32,7 +32,7 @@ impl App {
     pub(super) fn show_newest(&mut self) {
         self.found = None;
         if !self.window.follow() {
-            let (request, filter) = self.window.begin(Way::Newest);
+            let (request, filter) = self.window.begin(PageDirection::Newest);
             self.ask(Command::History(filter), About::Page(request));
         }
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use hobnob::protocol::PeerId;
 use hobnob::{ConversationRef, MessageId};
 
-use crate::tui::entry::Note;
+use crate::tui::timeline::Note;
 
 /// Notes of one conversation that are remembered; the oldest are forgotten.
 const NOTES_MAX: usize = 100;

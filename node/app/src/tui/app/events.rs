@@ -9,7 +9,7 @@ use super::{About, App, Command, Conversation, LOOK_SOON_MS, Output, RING_EVERY_
 use crate::shared::settings::ScreenSettings;
 use crate::shared::wording;
 use crate::tui::text::fit;
-use crate::tui::window::Way;
+use crate::tui::window::PageDirection;
 
 /// Columns of a message that the desktop is shown.
 const RING_COLUMNS: usize = 80;
@@ -190,7 +190,7 @@ impl App {
     /// Reads again what is shown, unless the user is looking at something older.
     pub(super) fn show_newest_again(&mut self) {
         if self.window.scroll().is_none() {
-            let (request, filter) = self.window.begin(Way::Newest);
+            let (request, filter) = self.window.begin(PageDirection::Newest);
             self.ask(Command::History(filter), About::Page(request));
         }
     }

@@ -10,9 +10,9 @@ use crate::shared::actions;
 use crate::shared::chat_input::{ON_DISK, To, addressed};
 use crate::shared::typed_path::{self, PathWord};
 use crate::shared::{offers, wording};
-use crate::tui::complete::Completion;
-use crate::tui::files::{File, Transfer};
+use crate::tui::completion::Completion;
 use crate::tui::text::fit;
+use crate::tui::transfers::{File, Transfer};
 
 /// Columns of a name in a list.
 const NAME_MAX: usize = 30;

@@ -12,20 +12,20 @@ use serde_json::Value;
 use crate::shared::policy::PolicyChange;
 use crate::shared::settings::ScreenSettings;
 use crate::shared::typed_path::{PathWord, Places};
-use crate::tui::looks::Looks;
 use crate::tui::picture::Picture;
 use crate::tui::previews::Wanted;
-use crate::tui::seen::Seen;
+use crate::tui::read_markers::ReadMarkers;
+use crate::tui::theme::Theme;
 
 /// What a chat begins with.
 #[derive(Debug)]
 pub(crate) struct Start {
     /// Where it opens.
     pub(crate) room: RoomName,
-    pub(crate) looks: Looks,
+    pub(crate) theme: Theme,
     pub(crate) zone: TimeZone,
     /// What was read at the last one.
-    pub(crate) seen: Option<Seen>,
+    pub(crate) seen: Option<ReadMarkers>,
     /// Where paths begin that are typed.
     pub(crate) places: Places,
     pub(crate) settings: ScreenSettings,
@@ -65,7 +65,7 @@ pub(crate) enum Input {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Output {
     /// Keep what was read.
-    Remember(Seen),
+    Remember(ReadMarkers),
     /// Ask the node; its answer comes back as [`Input::Answer`].
     Ask(Command, About),
     /// Ring the terminal's bell, or tell the desktop this, or both.

@@ -9,9 +9,9 @@ use hobnob_control::wire::Command;
 
 use super::{About, App, Hint, Mode, Output};
 use crate::shared::wording::Names;
-use crate::tui::complete::{Choices, Completion};
+use crate::tui::completion::{Choices, Completion};
 use crate::tui::editor::{Editor, Motion};
-use crate::tui::window::Way;
+use crate::tui::window::PageDirection;
 
 /// Rows that one turn of the wheel scrolls.
 const WHEEL_ROWS: usize = 3;
@@ -273,7 +273,7 @@ impl App {
     }
 
     fn show_oldest(&mut self) {
-        let (request, filter) = self.window.begin(Way::Oldest);
+        let (request, filter) = self.window.begin(PageDirection::Oldest);
         self.ask(Command::History(filter), About::Page(request));
     }
 

@@ -19,15 +19,15 @@ use hobnob::{ConversationRef, MessageId, PeerState};
 use hobnob_control::wire::{Command, MessageLine, PeerLine, RoomLine, StatusLine, Time};
 use jiff::tz::TimeZone;
 
-use super::complete::Completion;
-use super::delivery::Deliveries;
+use super::completion::Completion;
+use super::deliveries::Deliveries;
 use super::editor::Editor;
-use super::entry::{Note, Tone};
-use super::files::Files;
 use super::layout::Layout;
-use super::looks::Looks;
 use super::previews::Previews;
-use super::seen::Seen;
+use super::read_markers::ReadMarkers;
+use super::theme::Theme;
+use super::timeline::{Note, Tone};
+use super::transfers::Transfers;
 use super::view::rows;
 use super::window::Window;
 use crate::shared::settings::{ScreenSettings, Sidebars};
@@ -120,7 +120,7 @@ impl Panes {
 /// The state of the chat.
 #[derive(Debug)]
 pub(super) struct App {
-    pub(super) looks: Looks,
+    pub(super) theme: Theme,
     pub(super) zone: TimeZone,
     pub(super) now: Time,
     pub(super) size: (u16, u16),
@@ -136,7 +136,7 @@ pub(super) struct App {
     pub(super) window: Window,
     pub(super) editor: Editor,
     pub(super) deliveries: Deliveries,
-    pub(super) files: Files,
+    pub(super) files: Transfers,
     pub(super) previews: Previews,
     pub(super) pending: Vec<Pending>,
     /// The message that a search led to.
@@ -160,8 +160,8 @@ pub(super) struct App {
     interrupted_at: Time,
     listed: bool,
     /// None before the first screen of this home: then nothing is unread.
-    seen: Option<Seen>,
-    kept: Option<Seen>,
+    seen: Option<ReadMarkers>,
+    kept: Option<ReadMarkers>,
     keep_at: Time,
     outputs: VecDeque<Output>,
     dirty: bool,
@@ -172,7 +172,7 @@ impl App {
     pub(super) fn new(start: Start, size: (u16, u16), now: Time) -> App {
         let Start {
             room,
-            looks,
+            theme,
             zone,
             seen,
             places,
@@ -186,7 +186,7 @@ impl App {
         };
         let lobby = ConversationRef::Room(room);
         App {
-            looks,
+            theme,
             zone,
             now,
             size,
@@ -201,7 +201,7 @@ impl App {
             window: Window::new(lobby, 0),
             editor: Editor::default(),
             deliveries: Deliveries::default(),
-            files: Files::default(),
+            files: Transfers::default(),
             previews: Previews::default(),
             pending: Vec::new(),
             found: None,

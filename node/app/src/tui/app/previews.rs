@@ -5,8 +5,8 @@ use ratatui::layout::Size;
 
 use super::{App, Output};
 use crate::shared::settings::Previewed;
-use crate::tui::files::File;
 use crate::tui::picture::Picture;
+use crate::tui::transfers::File;
 use crate::tui::view::rows;
 
 /// Cells of a picture at most; and at least, below which the screen has no room for pictures.

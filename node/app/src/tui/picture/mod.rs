@@ -1,10 +1,10 @@
 //! Small pictures: made of picture files for the cells of this terminal, and drawn over rows of
 //! messages.
 //!
-//! `ability` finds out what the terminal can, `decode` reads the files, which may be made to do
+//! `capabilities` finds out what the terminal can, `decode` reads the files, which may be made to do
 //! harm.
 
-mod ability;
+mod capabilities;
 mod decode;
 
 use std::path::Path;
@@ -30,13 +30,13 @@ const CELL_MAX: (u16, u16) = (64, 128);
 /// How this terminal shows pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Canvas {
-    way: Way,
+    protocol: GraphicsProtocol,
     /// Pixels of a cell.
     cell: (u16, u16),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum GraphicsProtocol {
     /// By kitty's protocol: sent once, and then shown by placeholders among the text.
     Kitty,
     Sixel,
@@ -68,9 +68,9 @@ impl std::fmt::Debug for Picture {
 impl Canvas {
     /// Whether the terminal's cells have another size than before; now they have this one.
     pub(super) fn measure(&mut self) -> bool {
-        let cell = match self.way {
-            Way::HalfBlocks { .. } => None,
-            Way::Kitty | Way::Sixel => ability::cell(),
+        let cell = match self.protocol {
+            GraphicsProtocol::HalfBlocks { .. } => None,
+            GraphicsProtocol::Kitty | GraphicsProtocol::Sixel => capabilities::cell(),
         };
         cell.is_some_and(|cell| std::mem::replace(&mut self.cell, cell) != cell)
     }
@@ -78,7 +78,7 @@ impl Canvas {
     /// What frees the memory that the terminal has used for pictures.
     pub(super) fn farewell(self, slots: usize) -> String {
         let forget = |slot| format!("\x1b_Ga=d,d=I,i={},q=2\x1b\\", number(slot));
-        if self.way == Way::Kitty {
+        if self.protocol == GraphicsProtocol::Kitty {
             (0..slots).map(forget).collect()
         } else {
             String::new()
@@ -114,9 +114,9 @@ impl Canvas {
     /// Pixels for these cells.
     fn pixels(self, size: Size) -> (u32, u32) {
         let (width, height) = (u32::from(size.width), u32::from(size.height));
-        match self.way {
-            Way::HalfBlocks { .. } => (width, 2 * height),
-            Way::Kitty | Way::Sixel => (
+        match self.protocol {
+            GraphicsProtocol::HalfBlocks { .. } => (width, 2 * height),
+            GraphicsProtocol::Kitty | GraphicsProtocol::Sixel => (
                 width * u32::from(self.cell.0),
                 height * u32::from(self.cell.1),
             ),
@@ -124,8 +124,8 @@ impl Canvas {
     }
 
     fn show(self, image: DynamicImage, size: Size, slot: usize) -> Option<Shown> {
-        Some(match self.way {
-            Way::HalfBlocks { all_colours } => {
+        Some(match self.protocol {
+            GraphicsProtocol::HalfBlocks { all_colours } => {
                 let rows = SlicedProtocol::Halfblocks(
                     Halfblocks::new(on_black(&image.into_rgba8()), size).ok()?,
                 );
@@ -135,10 +135,12 @@ impl Canvas {
                     Shown::RowsOf256(rows)
                 }
             }
-            Way::Kitty => Shown::Rows(SlicedProtocol::Kitty(
+            GraphicsProtocol::Kitty => Shown::Rows(SlicedProtocol::Kitty(
                 Kitty::new(image, size, number(slot), false, false).ok()?,
             )),
-            Way::Sixel => Shown::Whole(Protocol::Sixel(Sixel::new(image, size, false).ok()?)),
+            GraphicsProtocol::Sixel => {
+                Shown::Whole(Protocol::Sixel(Sixel::new(image, size, false).ok()?))
+            }
         })
     }
 }

@@ -196,11 +196,11 @@ fn what_shines_through_is_black() {
 fn kitty_and_sixel_terminals_get_what_they_understand() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "a.png", 64, 64);
-    let shown = |way| {
+    let shown = |protocol| {
         Picture::of(
             &path,
             Canvas {
-                way,
+                protocol,
                 cell: (10, 20),
             },
             ROOM,
@@ -209,36 +209,40 @@ fn kitty_and_sixel_terminals_get_what_they_understand() {
         .unwrap()
     };
     let first = |picture: &Picture| drawn(picture, 0)[(0, 0)].symbol().to_owned();
-    let kitty = shown(Way::Kitty);
+    let kitty = shown(GraphicsProtocol::Kitty);
     assert!(first(&kitty).starts_with(&format!(
         "\x1b_Gq=2,i={},a=T,U=1,f=32,t=d,s=70,v=80,m=1;",
         number(3)
     )));
     assert!(first(&kitty).starts_with('\u{10eeee}'), "it is sent once");
-    let sixel = shown(Way::Sixel);
+    let sixel = shown(GraphicsProtocol::Sixel);
     assert!(first(&sixel).contains("\x1bP"));
     // One that is not on the screen as a whole is not drawn.
     assert!(drawn(&sixel, -1) == Buffer::empty(AREA) && drawn(&sixel, 5) == Buffer::empty(AREA));
-    assert!(!first(&shown(Way::HalfBlocks { all_colours: true })).contains('\x1b'));
+    assert!(!first(&shown(GraphicsProtocol::HalfBlocks { all_colours: true })).contains('\x1b'));
     assert!(matches!(
-        drawn(&shown(Way::HalfBlocks { all_colours: false }), 0)[(0, 0)].bg,
+        drawn(
+            &shown(GraphicsProtocol::HalfBlocks { all_colours: false }),
+            0
+        )[(0, 0)]
+            .bg,
         Color::Indexed(16..)
     ));
 }
 
 #[test]
 fn kitty_forgets_its_pictures_at_the_end() {
-    let canvas = |way| Canvas {
-        way,
+    let canvas = |protocol| Canvas {
+        protocol,
         cell: (10, 20),
     };
-    let farewell = canvas(Way::Kitty).farewell(2);
+    let farewell = canvas(GraphicsProtocol::Kitty).farewell(2);
     assert_eq!(farewell.matches("a=d,d=I,i=").count(), 2);
     assert!(
         farewell.contains(&format!("i={},", number(0)))
             && farewell.contains(&format!("i={},", number(1)))
     );
-    assert_eq!(canvas(Way::Sixel).farewell(2), "");
+    assert_eq!(canvas(GraphicsProtocol::Sixel).farewell(2), "");
 }
 
 #[test]
@@ -275,15 +279,15 @@ fn written(screens: &[Buffer]) -> Vec<(u16, u16)> {
 fn nothing_is_left_of_a_picture_that_goes_or_moves() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "a.png", 64, 64);
-    for way in [
-        Way::Kitty,
-        Way::Sixel,
-        Way::HalfBlocks { all_colours: true },
+    for protocol in [
+        GraphicsProtocol::Kitty,
+        GraphicsProtocol::Sixel,
+        GraphicsProtocol::HalfBlocks { all_colours: true },
     ] {
         let picture = Picture::of(
             &path,
             Canvas {
-                way,
+                protocol,
                 cell: (10, 20),
             },
             ROOM,
@@ -294,16 +298,16 @@ fn nothing_is_left_of_a_picture_that_goes_or_moves() {
         let gone = written(&[drawn(&picture, 2), Buffer::empty(AREA)]);
         assert!(
             covered.iter().all(|cell| gone.contains(cell)),
-            "{way:?}: each of its cells is written when it goes"
+            "{protocol:?}: each of its cells is written when it goes"
         );
         let moved = written(&[drawn(&picture, 2), drawn(&picture, 1)]);
         assert!(
             (0..7).all(|x| moved.contains(&(x, 5))),
-            "{way:?}: the row that it leaves is written"
+            "{protocol:?}: the row that it leaves is written"
         );
         assert!(
             moved.contains(&(0, 1)),
-            "{way:?}: it is drawn where it is now"
+            "{protocol:?}: it is drawn where it is now"
         );
     }
 }

@@ -21,9 +21,9 @@ use crate::shared::offers;
 use crate::shared::settings::ScreenSettings;
 use crate::shared::typed_path::Places;
 use crate::tui::app::{About, App, Input, Output, Start};
-use crate::tui::looks::Looks;
-use crate::tui::seen::Seen;
+use crate::tui::read_markers::ReadMarkers;
 use crate::tui::text::width;
+use crate::tui::theme::Theme;
 use crate::tui::view;
 
 /// Friday, 20 November 2026, 14:03 UTC.
@@ -58,14 +58,14 @@ pub(super) fn id(byte: u8) -> PeerId {
     PeerId::from_bytes([byte; 32])
 }
 
-fn start(looks: Looks, seen: Option<Seen>) -> Start {
+fn start(theme: Theme, seen: Option<ReadMarkers>) -> Start {
     let places = Places {
         folder: "/home/ann/work".into(),
         home: Some("/home/ann".into()),
     };
     Start {
         room: RoomName::lobby(),
-        looks,
+        theme,
         zone: TimeZone::UTC,
         seen,
         places,
@@ -108,15 +108,15 @@ impl ParseNick for str {
 impl Scene {
     /// Ann alone.
     pub(super) fn alone() -> Scene {
-        Scene::of(Looks {
+        Scene::of(Theme {
             colour: true,
             unicode: true,
         })
     }
 
-    pub(super) fn of(looks: Looks) -> Scene {
+    pub(super) fn of(theme: Theme) -> Scene {
         Scene {
-            app: App::new(start(looks, None), (80, 24), Time(NOW)),
+            app: App::new(start(theme, None), (80, 24), Time(NOW)),
             now: NOW,
             messages: vec![],
             peers: vec![],
@@ -141,7 +141,7 @@ impl Scene {
         let app = App::new(
             Start {
                 settings,
-                ..start(scene.app.looks, None)
+                ..start(scene.app.theme, None)
             },
             (80, 24),
             Time(NOW),
@@ -161,8 +161,8 @@ impl Scene {
     }
 
     /// The same node at the next start of the chat.
-    pub(super) fn started_again(self, seen: Option<Seen>) -> Scene {
-        let app = App::new(start(self.app.looks, seen), (80, 24), Time(self.now));
+    pub(super) fn started_again(self, seen: Option<ReadMarkers>) -> Scene {
+        let app = App::new(start(self.app.theme, seen), (80, 24), Time(self.now));
         Scene { app, ..self }.opened()
     }
 
@@ -436,7 +436,7 @@ impl Scene {
                 })
             }
             Command::Doctor | Command::Why { .. } => value(&Diagnosis { checks: vec![] }),
-            Command::Ping | Command::Subscribe => unreachable!("the shell's business"),
+            Command::Ping | Command::Subscribe => unreachable!("the event loop's business"),
         }
     }
 

@@ -6,7 +6,7 @@ use hobnob_control::wire::{RelayLine, RoomLine, Text, Time, WireEvent};
 
 use super::scene::{ANN, BOB, CAT, DAY, MINUTE, NOW, Scene, id, peer, room, with};
 use crate::tui::app::Input;
-use crate::tui::looks::Looks;
+use crate::tui::theme::Theme;
 
 pub(super) const SIZES: [(u16, u16); 3] = [(40, 10), (80, 24), (200, 50)];
 
@@ -82,7 +82,7 @@ fn how_far_own_messages_have_come() {
 
 #[test]
 fn in_ascii_and_without_colour() {
-    let mut scene = Scene::of(Looks {
+    let mut scene = Scene::of(Theme {
         colour: false,
         unicode: false,
     });

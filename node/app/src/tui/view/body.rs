@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::rows::Context;
-use super::{first, found, lines};
+use super::{lines, search_results, welcome};
 use crate::shared::actions;
 use crate::tui::app::{App, KEYS, Mode};
 use crate::tui::layout::cells;
@@ -14,7 +14,7 @@ use crate::tui::text;
 
 pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
     match &app.mode {
-        Mode::Search(search) => at_bottom(found::rows(app, search, area), area, buffer),
+        Mode::Search(search) => at_bottom(search_results::rows(app, search, area), area, buffer),
         Mode::Help(scrolled) => {
             let all = help(app, area);
             let last = all.len().saturating_sub(usize::from(area.height));
@@ -22,7 +22,7 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
         }
         Mode::Chat if app.is_new_here() => {
             let notes = messages(app, area).rows;
-            let all = first::words(app, area, notes.len())
+            let all = welcome::words(app, area, notes.len())
                 .into_iter()
                 .chain(notes);
             let all: Vec<_> = all.collect();
@@ -127,7 +127,7 @@ fn at_bottom(rows: Vec<Line<'_>>, area: Rect, buffer: &mut Buffer) {
 fn help(app: &App, area: Rect) -> Vec<Line<'static>> {
     const KEY: usize = 31;
     let columns = usize::from(area.width);
-    let heading = |words: &str| Line::styled(words.to_owned(), app.looks.own());
+    let heading = |words: &str| Line::styled(words.to_owned(), app.theme.own());
     let mut all = vec![heading("Keys (Esc: back; PgUp, PgDn: more)")];
     all.extend(
         KEYS.iter()

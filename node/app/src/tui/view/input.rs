@@ -43,7 +43,7 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) -> Position {
         buffer.set_line(
             area.x,
             y,
-            &Line::from(vec![Span::styled(before, app.looks.dim()), Span::raw(text)]),
+            &Line::from(vec![Span::styled(before, app.theme.dim()), Span::raw(text)]),
             area.width,
         );
     }

@@ -1,13 +1,13 @@
 //! Draws the state of the chat. Reads it, and changes nothing.
 
-mod bars;
 mod body;
-mod first;
-mod found;
 pub(super) mod input;
-mod panes;
 pub(super) mod rows;
+mod search_results;
+mod sidebars;
+mod status_bar;
 mod transfers;
+mod welcome;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -25,25 +25,25 @@ pub(super) fn render(app: &App, frame: &mut Frame<'_>) {
     }
     let layout = app.layout();
     let buffer = frame.buffer_mut();
-    bars::title(app, layout.title, buffer);
-    bars::status(app, layout.status, buffer);
+    status_bar::title(app, layout.title, buffer);
+    status_bar::status(app, layout.status, buffer);
     if let Some(left) = layout.left {
-        panes::conversations(app, left, buffer);
+        sidebars::conversations(app, left, buffer);
     }
     if let Some(right) = layout.right {
-        panes::people(app, right, buffer);
+        sidebars::people(app, right, buffer);
     }
     body::render(app, layout.body, buffer);
     transfers::render(app, layout.transfers, buffer);
     let cursor = input::render(app, layout.input, buffer);
-    if !app.looks.unicode {
+    if !app.theme.unicode {
         without_ellipses(buffer);
     }
     frame.set_cursor_position(cursor);
 }
 
 /// Of what the screen itself puts between words, this alone has no sign of its own in
-/// [`super::looks`].
+/// [`super::theme`].
 fn without_ellipses(buffer: &mut Buffer) {
     for cell in buffer
         .content

@@ -13,10 +13,10 @@ use ratatui::text::{Line, Span};
 use crate::shared::chat_input::ACTION;
 use crate::shared::wording;
 use crate::tui::app::{App, Doing, Pending};
-use crate::tui::entry::{Entry, Note, Tone, What};
 use crate::tui::layout::cells;
 use crate::tui::picture::Picture;
 use crate::tui::text::{self, fit, width};
+use crate::tui::timeline::{Entry, EntryContent, Note, Tone};
 
 /// Columns of names.
 const NAME: usize = 12;
@@ -65,16 +65,16 @@ impl<'a> Context<'a> {
             .map(|before| self.day(before.at()));
         let mut rows = Vec::new();
         if before != Some(day) {
-            rows.push(self.rule(&day_words(day), self.app.looks.dim()));
+            rows.push(self.rule(&day_words(day), self.app.theme.dim()));
         }
-        match &entry.what {
-            What::Message(message) => {
+        match &entry.content {
+            EntryContent::Message(message) => {
                 if self.app.conversation().first_unread == Some(message.id.0) {
-                    rows.push(self.rule(" new ", self.app.looks.unread()));
+                    rows.push(self.rule(" new ", self.app.theme.unread()));
                 }
                 rows.extend(self.message(entry, message));
             }
-            What::Note(note) => rows.extend(self.note(entry, note)),
+            EntryContent::Note(note) => rows.extend(self.note(entry, note)),
         }
         rows
     }
@@ -93,7 +93,7 @@ impl<'a> Context<'a> {
             .map_or("", |status| status.nick.as_str());
         self.bars(
             &" ".repeat(TIME),
-            Span::styled(self.name(name), self.app.looks.own()),
+            Span::styled(self.name(name), self.app.theme.own()),
             rows,
             vec![self.dim(match pending.doing {
                 Doing::Saving => "saving",
@@ -104,7 +104,7 @@ impl<'a> Context<'a> {
     }
 
     fn message(&self, entry: &Entry, message: &MessageLine) -> Vec<Line<'static>> {
-        let looks = self.app.looks;
+        let theme = self.app.theme;
         let (action, lines) = self.said(
             message
                 .body
@@ -132,9 +132,9 @@ impl<'a> Context<'a> {
                 .collect()
         });
         let style = if message.state.is_some() {
-            looks.own()
+            theme.own()
         } else {
-            looks.name(message.from.0)
+            theme.name(message.from.0)
         };
         let name = Span::styled(self.name(if action { "*" } else { &author }), style);
         let mut text_style = if action { style } else { Style::new() };
@@ -178,8 +178,8 @@ impl<'a> Context<'a> {
             .preview(message)
             .map_or(0, |picture| usize::from(picture.rows()));
         rows.extend(std::iter::repeat_n(String::new(), picture));
-        let name = Span::styled(self.name("file"), self.app.looks.dim());
-        self.bars(&" ".repeat(TIME), name, rows, vec![], self.app.looks.note())
+        let name = Span::styled(self.name("file"), self.app.theme.dim());
+        self.bars(&" ".repeat(TIME), name, rows, vec![], self.app.theme.note())
     }
 
     /// The picture over the last rows of the entry at this place of the window, and the column
@@ -218,7 +218,7 @@ impl<'a> Context<'a> {
             };
             suffix.push(Span::styled(
                 format!("(written {when})"),
-                self.app.looks.warning(),
+                self.app.theme.warning(),
             ));
         }
         if let Some(base) = message.state {
@@ -228,7 +228,7 @@ impl<'a> Context<'a> {
                 .shown(message.id.0, &message.conversation.0, base);
             suffix.push(self.dim(&format!(
                 "{} {}",
-                self.app.looks.delivery_sign(shown.state),
+                self.app.theme.delivery_sign(shown.state),
                 shown.words
             )));
         }
@@ -237,8 +237,8 @@ impl<'a> Context<'a> {
 
     fn note(&self, entry: &Entry, note: &Note) -> Vec<Line<'static>> {
         let style = match note.tone {
-            Tone::Info => self.app.looks.note(),
-            Tone::Warning => self.app.looks.warning(),
+            Tone::Info => self.app.theme.note(),
+            Tone::Warning => self.app.theme.warning(),
         };
         // Without a column for names there is more room; columns of tables stay as they are where
         // they fit.
@@ -272,7 +272,7 @@ impl<'a> Context<'a> {
         style: Style,
     ) -> Vec<Line<'static>> {
         let blank = " ".repeat(TIME + self.name);
-        let bar = format!(" {} ", self.app.looks.upright());
+        let bar = format!(" {} ", self.app.theme.upright());
         let mut used = rows.last().map_or(0, |last| width(last));
         let mut lines: Vec<Line<'static>> = vec![];
         for (index, text) in rows.into_iter().enumerate() {
@@ -302,7 +302,7 @@ impl<'a> Context<'a> {
     }
 
     fn rule(&self, words: &str, style: Style) -> Line<'static> {
-        Line::styled(self.app.looks.rule(words, self.columns), style)
+        Line::styled(self.app.theme.rule(words, self.columns), style)
     }
 
     fn name(&self, name: &str) -> String {
@@ -315,7 +315,7 @@ impl<'a> Context<'a> {
     }
 
     fn dim(&self, text: &str) -> Span<'static> {
-        Span::styled(text.to_owned(), self.app.looks.dim())
+        Span::styled(text.to_owned(), self.app.theme.dim())
     }
 
     fn time(&self, at: Time) -> String {

@@ -7,8 +7,8 @@ use ratatui::text::{Line, Span};
 use super::lines;
 use crate::shared::{offers, wording};
 use crate::tui::app::App;
-use crate::tui::files::Transfer;
 use crate::tui::text::{fit, width};
+use crate::tui::transfers::Transfer;
 
 /// Columns of a bar, as far as there is room for one.
 const BAR_MAX: usize = 24;
@@ -31,7 +31,7 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
             "{} on the way: /files",
             wording::count(more, if shown == 0 { "file" } else { "other" })
         );
-        Line::styled(fit(&words, columns), app.looks.dim())
+        Line::styled(fit(&words, columns), app.theme.dim())
     });
     lines(
         transfers
@@ -46,7 +46,7 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
 
 /// `↓ film.mp4  ━━━━━━━━────────  42 %  12.0 MB/s  3 s left`
 fn row(app: &App, transfer: &Transfer<'_>, columns: usize) -> Line<'static> {
-    let sign = app.looks.way_sign(transfer.to.is_none());
+    let sign = app.theme.direction_sign(transfer.to.is_none());
     let to = transfer
         .to
         .map(|peer| format!(" to {}", app.names.of(&peer)))
@@ -64,13 +64,13 @@ fn row(app: &App, transfer: &Transfer<'_>, columns: usize) -> Line<'static> {
     let bar = if bar < BAR_MIN { 0 } else { bar };
     let name = fit(&name, free.saturating_sub(bar + 2));
     let (done, left) = app
-        .looks
+        .theme
         .bar_of(transfer.line.bytes, transfer.line.offer.size, bar);
     Line::from(vec![
-        Span::styled(format!("{sign} "), app.looks.note()),
+        Span::styled(format!("{sign} "), app.theme.note()),
         Span::raw(format!("{name}  ")),
-        Span::styled(done, app.looks.good()),
-        Span::styled(format!("{left}  "), app.looks.dim()),
-        Span::styled(how_far, app.looks.dim()),
+        Span::styled(done, app.theme.good()),
+        Span::styled(format!("{left}  "), app.theme.dim()),
+        Span::styled(how_far, app.theme.dim()),
     ])
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{CELL_MAX, Canvas, Way};
+use super::{CELL_MAX, Canvas, GraphicsProtocol};
 
 /// What a terminal is (DA1). All terminals answer that; those with sixels say 4 among other things.
 /// An answer that comes too late is no key to crossterm.
@@ -53,7 +53,7 @@ impl Canvas {
     ) -> (Option<Canvas>, Vec<Event>) {
         let kind = kind_of(&variable);
         let blocks = Canvas {
-            way: Way::HalfBlocks {
+            protocol: GraphicsProtocol::HalfBlocks {
                 all_colours: has_all_colours(&variable),
             },
             cell: CELL_OF_TEXT,
@@ -69,18 +69,18 @@ impl Canvas {
             return (Some(blocks), vec![]);
         };
         let heard = Heard::of(&ask(&question, within));
-        let way = match (heard.kitty, heard.sixel) {
-            (true, _) => Way::Kitty,
-            (false, true) => Way::Sixel,
+        let protocol = match (heard.kitty, heard.sixel) {
+            (true, _) => GraphicsProtocol::Kitty,
+            (false, true) => GraphicsProtocol::Sixel,
             (false, false) => return (Some(blocks), heard.typed),
         };
-        (Some(Canvas { way, cell }), heard.typed)
+        (Some(Canvas { protocol, cell }), heard.typed)
     }
 
     /// Half blocks of all colours.
     #[cfg(test)]
     pub(in crate::tui) const HALF_BLOCKS: Canvas = Canvas {
-        way: Way::HalfBlocks { all_colours: true },
+        protocol: GraphicsProtocol::HalfBlocks { all_colours: true },
         cell: CELL_OF_TEXT,
     };
 }

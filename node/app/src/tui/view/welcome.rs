@@ -18,7 +18,7 @@ pub(super) fn words(app: &App, area: Rect, below: usize) -> Vec<Line<'static>> {
     let room = usize::from(area.height).saturating_sub(below);
     let long = [
         about_me(app),
-        vec![(who_is_here(app), app.looks.note())],
+        vec![(who_is_here(app), app.theme.note())],
         vec![(what_next(), Style::new())],
     ];
     let wide = rows(&long, columns, true);
@@ -54,7 +54,7 @@ fn rows(groups: &[Paragraphs], columns: usize, parted: bool) -> Vec<Line<'static
 fn about_me(app: &App) -> Paragraphs {
     match (&app.status, app.current) {
         (Some(status), 0) => status::who_where_how(status)
-            .map(|line| (line, app.looks.dim()))
+            .map(|line| (line, app.theme.dim()))
             .into(),
         (Some(_) | None, _) => vec![],
     }
@@ -69,18 +69,18 @@ fn in_few_words(app: &App) -> Paragraphs {
     let mut all = vec![];
     if let (Some(status), 0) = (&app.status, app.current) {
         let [who, _, _] = status::who_where_how(status);
-        all.push((who, app.looks.dim()));
+        all.push((who, app.theme.dim()));
         all.push((
             "Everyone you meet can see you: /net".to_owned(),
-            app.looks.dim(),
+            app.theme.dim(),
         ));
     }
     let here = if app.is_looking() {
-        format!("{} Looking for people.", app.looks.spinner(app.turn))
+        format!("{} Looking for people.", app.theme.spinner(app.turn))
     } else {
         who_is_here(app)
     };
-    all.push((here, app.looks.note()));
+    all.push((here, app.theme.note()));
     all.push((
         "Type and press Enter. F1: the keys.".to_owned(),
         Style::new(),
@@ -93,7 +93,7 @@ fn who_is_here(app: &App) -> String {
         return format!(
             "{} Looking for people. Run hobnob on another machine of this network, or write to somebody elsewhere: \
              /msg TICKET hello",
-            app.looks.spinner(app.turn)
+            app.theme.spinner(app.turn)
         );
     }
     let names: Vec<String> = app.people().iter().map(|peer| app.names.of(peer)).collect();

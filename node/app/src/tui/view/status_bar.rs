@@ -7,7 +7,7 @@ use hobnob_control::wire::StatusLine;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::panes::way;
+use super::sidebars::route;
 use crate::shared::wording;
 use crate::tui::app::{App, Hint, Mode};
 use crate::tui::text::{fit, width};
@@ -23,7 +23,7 @@ pub(super) fn title(app: &App, area: Rect, buffer: &mut Buffer) {
         (Mode::Search(_), _) => "search".to_owned(),
         (Mode::Chat, ConversationRef::Room(_)) => people(app),
         (Mode::Chat, ConversationRef::Direct(peer)) => match app.peers.get(peer) {
-            Some(known) => format!("{}{GAP}{}", way(known), peer.short()),
+            Some(known) => format!("{}{GAP}{}", route(known), peer.short()),
             None => peer.short(),
         },
     };
@@ -103,7 +103,7 @@ fn parts(app: &App) -> Vec<String> {
         } else {
             " by"
         };
-        parts.push(format!("{}{by} {}", app.names.of(peer), way(known)));
+        parts.push(format!("{}{by} {}", app.names.of(peer), route(known)));
     }
     parts.extend(app.status.iter().flat_map(relays));
     if app.mouse {
@@ -159,6 +159,6 @@ fn bar(app: &App, left: &str, right: &str, area: Rect, buffer: &mut Buffer) {
         area.x,
         area.y,
         format!("{left}{gap}{right}"),
-        app.looks.bar(),
+        app.theme.bar(),
     );
 }

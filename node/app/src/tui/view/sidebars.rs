@@ -42,7 +42,7 @@ fn row(app: &App, index: usize, conversation: &Conversation, columns: usize) -> 
     let style = if index == app.current {
         Style::new().add_modifier(Modifier::REVERSED)
     } else if conversation.loud {
-        app.looks.unread()
+        app.theme.unread()
     } else if conversation.unread > 0 {
         Style::new().add_modifier(Modifier::BOLD)
     } else {
@@ -51,7 +51,7 @@ fn row(app: &App, index: usize, conversation: &Conversation, columns: usize) -> 
     let dim = if index == app.current {
         style
     } else {
-        app.looks.dim()
+        app.theme.dim()
     };
     Line::from(vec![
         Span::styled(number, dim),
@@ -68,7 +68,7 @@ fn presence(app: &App, conversation: &Conversation) -> Style {
                 .get(peer)
                 .is_none_or(|peer| peer.state == PeerState::Offline) =>
         {
-            app.looks.dim()
+            app.theme.dim()
         }
         ConversationRef::Direct(_) | ConversationRef::Room(_) => Style::new(),
     }
@@ -103,11 +103,11 @@ pub(super) fn people(app: &App, area: Rect, buffer: &mut Buffer) {
         );
         Line::from(vec![
             Span::styled(
-                format!("{} ", app.looks.peer_sign(PeerState::Online)),
-                app.looks.good(),
+                format!("{} ", app.theme.peer_sign(PeerState::Online)),
+                app.theme.good(),
             ),
-            Span::styled(name, app.looks.own()),
-            Span::styled(" (you)", app.looks.dim()),
+            Span::styled(name, app.theme.own()),
+            Span::styled(" (you)", app.theme.dim()),
         ])
     });
     let shown = usize::from(area.height).saturating_sub(1);
@@ -120,7 +120,7 @@ pub(super) fn people(app: &App, area: Rect, buffer: &mut Buffer) {
         rows.truncate(shown);
         rows.push(Line::styled(
             format!("and {}: /names", wording::count(more, "other")),
-            app.looks.dim(),
+            app.theme.dim(),
         ));
     }
     lines(rows.into_iter(), area, buffer);
@@ -128,26 +128,26 @@ pub(super) fn people(app: &App, area: Rect, buffer: &mut Buffer) {
 
 /// `● bob        lan 0.4 ms`
 fn person(app: &App, peer: &PeerLine, columns: usize) -> Line<'static> {
-    let how = way(peer);
+    let how = route(peer);
     let name = fit(
         &app.names.of(&peer.peer.0),
         columns.saturating_sub(3 + width(&how)),
     );
     let gap = " ".repeat(columns.saturating_sub(2 + width(&name) + width(&how)));
     let sign = Span::styled(
-        format!("{} ", app.looks.peer_sign(peer.state)),
-        app.looks.peer_state(peer.state),
+        format!("{} ", app.theme.peer_sign(peer.state)),
+        app.theme.peer_state(peer.state),
     );
     Line::from(vec![
         sign,
-        Span::styled(name, app.looks.name(peer.peer.0)),
+        Span::styled(name, app.theme.name(peer.peer.0)),
         Span::raw(gap),
-        Span::styled(how, app.looks.dim()),
+        Span::styled(how, app.theme.dim()),
     ])
 }
 
 /// By which way somebody is reached, and how far away that is.
-pub(super) fn way(peer: &PeerLine) -> String {
+pub(super) fn route(peer: &PeerLine) -> String {
     match peer.state {
         PeerState::Offline => "away".to_owned(),
         PeerState::Suspect => "no answer".to_owned(),
@@ -163,6 +163,6 @@ pub(super) fn way(peer: &PeerLine) -> String {
 
 fn upright(app: &App, x: u16, area: Rect, buffer: &mut Buffer) {
     for y in area.top()..area.bottom() {
-        buffer.set_string(x, y, app.looks.upright(), app.looks.dim());
+        buffer.set_string(x, y, app.theme.upright(), app.theme.dim());
     }
 }

@@ -10,13 +10,13 @@ use hobnob::{ConversationRef, MessageId};
 use hobnob_control::Home;
 
 /// The last message of each conversation that somebody looked at.
-pub(super) type Seen = BTreeMap<ConversationRef, MessageId>;
+pub(super) type ReadMarkers = BTreeMap<ConversationRef, MessageId>;
 
 const FILE: &str = "seen.json";
 
 /// None before the first screen of this home. A file that can't be read is as none: it holds
 /// nothing that is worth an error.
-pub(super) fn load(home: &Home) -> Option<Seen> {
+pub(super) fn load(home: &Home) -> Option<ReadMarkers> {
     let text = fs::read(home.data_dir().join(FILE)).ok()?;
     let entries: BTreeMap<String, String> = serde_json::from_slice(&text).ok()?;
     Some(
@@ -28,7 +28,7 @@ pub(super) fn load(home: &Home) -> Option<Seen> {
 }
 
 /// Replaces the file as a whole, or leaves it as it was.
-pub(super) fn save(home: &Home, seen: &Seen) -> io::Result<()> {
+pub(super) fn save(home: &Home, seen: &ReadMarkers) -> io::Result<()> {
     let entries: BTreeMap<String, String> = seen
         .iter()
         .map(|(of, id)| (of.to_string(), id.to_string()))
@@ -58,7 +58,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path()).unwrap();
         assert_eq!(load(&home), None);
-        let seen: Seen = [(
+        let seen: ReadMarkers = [(
             "#lobby".parse().unwrap(),
             MessageId {
                 log: LogId(7),

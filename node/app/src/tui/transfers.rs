@@ -21,7 +21,7 @@ const STILL_AFTER_MS: u64 = 3_000;
 
 /// What is known of all of them.
 #[derive(Debug, Default)]
-pub(super) struct Files(BTreeMap<MessageId, File>);
+pub(super) struct Transfers(BTreeMap<MessageId, File>);
 
 /// One of them.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct Transfer<'a> {
     pub(super) to: Option<PeerId>,
 }
 
-impl Files {
+impl Transfers {
     /// Takes what the node lists.
     pub(super) fn listed(&mut self, now: Time, lines: Vec<FileLine>) {
         lines.into_iter().for_each(|line| self.told(now, line));
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_others_do_with_an_own_file_is_told_together() {
-        let mut files = Files::default();
+        let mut files = Transfers::default();
         let names = Names::default();
         files.told(
             Time(0),
@@ -276,7 +276,7 @@ mod tests {
             },
         );
         let id = line(1, "a").id.0;
-        let words = |files: &Files, now| files.get(id).unwrap().state(Time(now), &names);
+        let words = |files: &Transfers, now| files.get(id).unwrap().state(Time(now), &names);
         assert_eq!(words(&files, 0), "waiting to be accepted");
         files.told(Time(0), own(FileState::Moving, 2, 420));
         files.told(Time(0), own(FileState::Done, 3, 1000));
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_thousand_offers_are_remembered_and_what_moves_is_not_forgotten() {
-        let mut files = Files::default();
+        let mut files = Transfers::default();
         files.told(
             Time(0),
             FileLine {

@@ -6,7 +6,7 @@ use ratatui::style::{Color, Modifier, Style};
 
 /// What this terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Looks {
+pub(super) struct Theme {
     /// False under NO_COLOR (<https://no-color.org>).
     pub(super) colour: bool,
     /// False where the locale is not UTF-8: then signs and lines are ASCII.
@@ -29,17 +29,17 @@ const NAMES: [Color; 12] = [
     Color::Indexed(208),
 ];
 
-impl Looks {
+impl Theme {
     /// As the environment says. The locale is what the first of LC_ALL, LC_CTYPE and LANG names
     /// that is set (POSIX XBD 8.2).
-    pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Looks {
+    pub(super) fn of(variable: impl Fn(&str) -> Option<String>) -> Theme {
         let given = |name: &str| variable(name).filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
             .into_iter()
             .find_map(given)
             .unwrap_or_default()
             .to_ascii_lowercase();
-        Looks {
+        Theme {
             colour: given("NO_COLOR").is_none(),
             unicode: locale.contains("utf-8") || locale.contains("utf8"),
         }
@@ -139,7 +139,7 @@ impl Looks {
     }
 
     /// Before something that comes here, or goes to others.
-    pub(super) fn way_sign(self, comes: bool) -> &'static str {
+    pub(super) fn direction_sign(self, comes: bool) -> &'static str {
         match (comes, self.unicode) {
             (true, true) => "↓",
             (false, true) => "↑",
@@ -174,28 +174,28 @@ mod tests {
 
     #[test]
     fn the_environment_says_what_the_terminal_can() {
-        let looks = |set: &[(&str, &str)]| {
+        let theme = |set: &[(&str, &str)]| {
             let set: Vec<(String, String)> = set
                 .iter()
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
                 .collect();
-            let looks = Looks::of(|name| {
+            let theme = Theme::of(|name| {
                 set.iter()
                     .find(|(n, _)| n == name)
                     .map(|(_, value)| value.clone())
             });
-            (looks.colour, looks.unicode)
+            (theme.colour, theme.unicode)
         };
-        assert_eq!(looks(&[]), (true, false));
-        assert_eq!(looks(&[("LANG", "en_GB.UTF-8")]), (true, true));
+        assert_eq!(theme(&[]), (true, false));
+        assert_eq!(theme(&[("LANG", "en_GB.UTF-8")]), (true, true));
         assert_eq!(
-            looks(&[("LANG", "en_GB.UTF-8"), ("LC_ALL", "C")]),
+            theme(&[("LANG", "en_GB.UTF-8"), ("LC_ALL", "C")]),
             (true, false)
         );
         assert_eq!(
-            looks(&[("LC_CTYPE", "C.utf8"), ("NO_COLOR", "1")]),
+            theme(&[("LC_CTYPE", "C.utf8"), ("NO_COLOR", "1")]),
             (false, true)
         );
-        assert_eq!(looks(&[("NO_COLOR", "")]), (true, false));
+        assert_eq!(theme(&[("NO_COLOR", "")]), (true, false));
     }
 }

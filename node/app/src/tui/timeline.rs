@@ -22,36 +22,36 @@ pub(super) enum Tone {
 /// A message or a note, and the lines it was last broken into.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) what: What,
+    pub(super) content: EntryContent,
     wrapped: RefCell<Option<(usize, Vec<String>)>>,
 }
 
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum EntryContent {
     Message(MessageLine),
     Note(Note),
 }
 
 impl Entry {
-    pub(super) fn new(what: What) -> Entry {
+    pub(super) fn new(content: EntryContent) -> Entry {
         Entry {
-            what,
+            content,
             wrapped: RefCell::new(None),
         }
     }
 
     /// When it came here.
     pub(super) fn at(&self) -> Time {
-        match &self.what {
-            What::Message(message) => message.received_at,
-            What::Note(note) => note.at,
+        match &self.content {
+            EntryContent::Message(message) => message.received_at,
+            EntryContent::Note(note) => note.at,
         }
     }
 
     pub(super) fn message(&self) -> Option<&MessageLine> {
-        match &self.what {
-            What::Message(message) => Some(message),
-            What::Note(_) => None,
+        match &self.content {
+            EntryContent::Message(message) => Some(message),
+            EntryContent::Note(_) => None,
         }
     }
 
@@ -74,12 +74,12 @@ impl Entry {
 
     /// About how much memory it takes.
     pub(super) fn bytes(&self) -> usize {
-        let text = match &self.what {
-            What::Message(message) => {
+        let text = match &self.content {
+            EntryContent::Message(message) => {
                 message.body.text.as_ref().map_or(0, String::len)
                     + message.body.bytes.as_ref().map_or(0, |b| b.0.len())
             }
-            What::Note(note) => note.text.len(),
+            EntryContent::Note(note) => note.text.len(),
         };
         text + size_of::<Entry>()
     }

@@ -20,12 +20,12 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::app::{About, App, Input, Output, Start};
-use super::looks::Looks;
-use super::paths;
+use super::folder_names;
 use super::picture::{Canvas, Picture};
 use super::previews;
-use super::seen::{self, Seen};
+use super::read_markers::{self, ReadMarkers};
 use super::terminal::{self, Terminal};
+use super::theme::Theme;
 use super::view;
 use crate::shared::common_flags::Common;
 use crate::shared::event_stream::{self, SeenIds};
@@ -62,7 +62,7 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<Exit> {
     let mut seen = SeenIds::since(values::now());
     let (home, mut attached) = session::open(common, true).await?;
     let settings = Settings::of(&home)?.screen();
-    let mut shell = Shell::new(
+    let mut event_loop = EventLoop::new(
         home,
         common
             .rooms
@@ -73,24 +73,24 @@ pub(crate) async fn run(common: &Common) -> anyhow::Result<Exit> {
     )?;
     loop {
         let ended = tokio::select! {
-            ended = shell.converse(&attached.client, &mut seen) => ended,
+            ended = event_loop.converse(&attached.client, &mut seen) => ended,
             () = signals.any() => Ok(Ended::Quit),
         };
         if matches!(ended, Ok(Ended::NodeGone)) {
             session::leave(attached, &mut signals).await;
-            shell.input(Input::NodeGone);
-            shell.draw()?;
+            event_loop.input(Input::NodeGone);
+            event_loop.draw()?;
             // What an error says must not go onto the screen.
             attached = match session::open(common, true).await {
                 Ok((_, attached)) => attached,
                 Err(error) => {
-                    drop(shell);
+                    drop(event_loop);
                     return Err(error);
                 }
             };
             continue;
         }
-        let undelivered = shell.end();
+        let undelivered = event_loop.end();
         session::leave(attached, &mut signals).await;
         if undelivered {
             output::say(
@@ -107,7 +107,7 @@ enum Ended {
     NodeGone,
 }
 
-struct Shell {
+struct EventLoop {
     home: Home,
     terminal: Terminal,
     keys: EventStream,
@@ -123,13 +123,13 @@ struct Shell {
     drawn: Option<Instant>,
 }
 
-impl Shell {
-    fn new(home: Home, room: RoomName, mut settings: ScreenSettings) -> anyhow::Result<Shell> {
-        let looks = Looks::of(|name| std::env::var(name).ok());
+impl EventLoop {
+    fn new(home: Home, room: RoomName, mut settings: ScreenSettings) -> anyhow::Result<EventLoop> {
+        let theme = Theme::of(|name| std::env::var(name).ok());
         let terminal = Terminal::enter()
             .context("can't use this terminal for a screen (try hobnob --plain)")?;
         let (canvas, typed) =
-            if settings.previews != Previewed::None && looks.colour && looks.unicode {
+            if settings.previews != Previewed::None && theme.colour && theme.unicode {
                 Canvas::of_terminal(|name| std::env::var(name).ok())
             } else {
                 (None, vec![])
@@ -139,15 +139,15 @@ impl Shell {
         }
         let start = Start {
             room,
-            looks,
+            theme,
             zone: TimeZone::system(),
-            seen: seen::load(&home),
+            seen: read_markers::load(&home),
             places: Places::here(),
             settings,
         };
         let app = App::new(start, terminal.size()?, values::now());
         let (looks_at, pictures) = (JoinSet::new(), JoinSet::new());
-        Ok(Shell {
+        Ok(EventLoop {
             home,
             terminal,
             keys: EventStream::new(),
@@ -241,7 +241,7 @@ impl Shell {
                 } if self.looks_at.is_empty() => {
                     let look = move || Input::Names {
                         folder,
-                        names: paths::names(&path, &start),
+                        names: folder_names::matching(&path, &start),
                         typed,
                         forth,
                     };
@@ -304,14 +304,14 @@ impl Shell {
     }
 
     /// What was read is no reason to disturb anybody: a disk that is full says so elsewhere.
-    fn keep(&self, seen: &Seen) {
-        if let Err(error) = seen::save(&self.home, seen) {
+    fn keep(&self, seen: &ReadMarkers) {
+        if let Err(error) = read_markers::save(&self.home, seen) {
             tracing::debug!("what was read can't be kept: {error}");
         }
     }
 }
 
-impl Drop for Shell {
+impl Drop for EventLoop {
     fn drop(&mut self) {
         if let Some(canvas) = self.canvas {
             // A terminal that can't be written to has nothing to forget.

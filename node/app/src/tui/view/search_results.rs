@@ -25,8 +25,8 @@ pub(super) fn rows(app: &App, search: &Search, area: Rect) -> Vec<Line<'static>>
         if day != Some(said_at.date()) {
             day = Some(said_at.date());
             all.push(Line::styled(
-                app.looks.rule(&day_words(said_at.date()), columns),
-                app.looks.dim(),
+                app.theme.rule(&day_words(said_at.date()), columns),
+                app.theme.dim(),
             ));
         }
         let row = Line::raw(fit(&row(message, &said_at), columns));
@@ -68,6 +68,6 @@ fn nothing(app: &App, search: &Search, columns: usize) -> Vec<Line<'static>> {
     };
     text::wrap(words, columns, 0)
         .into_iter()
-        .map(|row| Line::styled(row, app.looks.dim()))
+        .map(|row| Line::styled(row, app.theme.dim()))
         .collect()
 }

@@ -11,7 +11,7 @@ const NAMES_MAX: usize = 500;
 
 /// Names in a folder that begin so, in their order; folders with a slash behind. What begins with a
 /// dot must be asked for, and a name that can't be typed is left out.
-pub(super) fn names(folder: &Path, start: &str) -> Vec<String> {
+pub(super) fn matching(folder: &Path, start: &str) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return vec![];
     };
@@ -53,11 +53,14 @@ mod tests {
         }
         std::fs::create_dir(folder.path().join("fish")).unwrap();
         assert_eq!(
-            names(folder.path(), "fi"),
+            matching(folder.path(), "fi"),
             ["film.mp4", "films.txt", "fish/"]
         );
-        assert_eq!(names(folder.path(), ".f"), [".film"]);
-        assert_eq!(names(folder.path(), "my"), ["my film"]);
-        assert_eq!(names(&folder.path().join("none"), ""), Vec::<String>::new());
+        assert_eq!(matching(folder.path(), ".f"), [".film"]);
+        assert_eq!(matching(folder.path(), "my"), ["my film"]);
+        assert_eq!(
+            matching(&folder.path().join("none"), ""),
+            Vec::<String>::new()
+        );
     }
 }
