@@ -22,7 +22,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn ignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
-        self.mark(peer, PolicyChange::Ignore).await
+        self.change(peer, PolicyChange::Ignore).await
     }
 
     /// Undoes [`Node::ignore`].
@@ -40,7 +40,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn unignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
-        self.mark(peer, PolicyChange::Unignore).await
+        self.change(peer, PolicyChange::Unignore).await
     }
 
     /// Ends the session with this peer and has no other. What it wrote is neither shown nor passed
@@ -58,7 +58,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn block(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
-        self.mark(peer, PolicyChange::Block).await
+        self.change(peer, PolicyChange::Block).await
     }
 
     /// Undoes [`Node::block`] and [`Node::kick`].
@@ -76,7 +76,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn unblock(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
-        self.mark(peer, PolicyChange::Unblock).await
+        self.change(peer, PolicyChange::Unblock).await
     }
 
     /// Ends the session with this peer, and has no other for [`KICKED_FOR`](crate::KICKED_FOR).
@@ -95,7 +95,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn kick(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
-        self.mark(peer, PolicyChange::Kick).await
+        self.change(peer, PolicyChange::Kick).await
     }
 
     /// The six words that this node and the peer have in common, see
@@ -132,7 +132,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn verify(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
-        self.mark(peer, PolicyChange::Verify).await
+        self.change(peer, PolicyChange::Verify).await
     }
 
     /// Undoes [`Node::verify`].
@@ -149,12 +149,16 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
-        self.mark(peer, PolicyChange::Unverify).await
+        self.change(peer, PolicyChange::Unverify).await
     }
 
-    async fn mark(&self, peer: PeerId, mark: PolicyChange) -> Result<PeerInfo, PolicyError> {
-        self.ask(|reply| Command::Mark { peer, mark, reply })
-            .await?
+    async fn change(&self, peer: PeerId, change: PolicyChange) -> Result<PeerInfo, PolicyError> {
+        self.ask(|reply| Command::ChangePolicy {
+            peer,
+            change,
+            reply,
+        })
+        .await?
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::clock::{Clock, random};
-use super::engine::{Engine, Internal, Parts, RELAY_SETTING};
+use super::engine::{Engine, Internal, NICK_SETTING, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::transfers::messages::{EngineLine, ToTransfers};
 use super::transfers::pictures::Pictures;
@@ -41,9 +41,6 @@ const SESSION_EVENTS_MAX: usize = 256;
 
 /// How often the machine's interfaces are looked at.
 const INTERFACES_EVERY: Duration = Duration::from_secs(1);
-
-/// The setting that holds the nickname.
-pub(super) const NICK: &str = "nick";
 
 /// Takes the lock of the folder, and starts a node there.
 pub(super) async fn start_alone(config: Config) -> Result<Node, StartError> {
@@ -148,7 +145,10 @@ fn start_transfers(
         home: config.data_dir.clone(),
         config: config.files.clone(),
         desk: parts.store.offers(),
-        engine: EngineLine(internal),
+        engine: EngineLine::new(move |what| {
+            // An engine that has ended answers nothing more.
+            let _ = internal.send(Internal::Transfers(what));
+        }),
         pictures: parts.pictures.clone(),
         tasks: parts.tasks.clone(),
         stopping: parts.stopping.clone(),
@@ -223,12 +223,12 @@ async fn open_store(
 /// The nickname that was asked for, or the last one, or the system's user name, or the id.
 fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
     if let Some(nick) = &config.nick {
-        opened.store.set_setting(NICK, nick.as_str());
+        opened.store.set_setting(NICK_SETTING, nick.as_str());
         return nick.clone();
     }
     let kept = opened
         .settings
-        .get(NICK)
+        .get(NICK_SETTING)
         .and_then(|nick| Nickname::new(nick).ok());
     let of_user = || {
         ["USER", "LOGNAME"]
@@ -255,6 +255,6 @@ fn find_peers(engine: &mut Engine, run: u64) {
     let (found, queue) = mpsc::channel(256);
     match Discovery::start(engine.id(), run, engine.bound_addr(), found) {
         Ok(discovery) => engine.discover(discovery, queue),
-        Err(error) => engine.notice("no-discovery", error.to_string(), None),
+        Err(error) => engine.notice("no-discovery", error.to_string()),
     }
 }

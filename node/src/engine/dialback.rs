@@ -1,247 +1,207 @@
-//! DialBacks: others are asked to send a knock from where this node has never sent anything. A firewall
-//! or NAT that lets in only answers swallows it.
+//! Dial-back: whether others can reach this node from sockets that it has never sent anything to. A
+//! firewall or NAT that admits only answers drops such a probe.
 //!
-//! What counts as a call is decided here, not by who says that it called: a knock from where
-//! something was sent to would come through anyway. Of a relay whose knock does not come, it is
-//! asked whether answers come from the same socket: then the way is good, and it is the call that
-//! was kept out.
+//! This node decides whether a dial-back arrived; it does not trust the word of the sender. A probe
+//! from a socket that this node has sent something to proves nothing. If a relay's probe does not
+//! arrive, this node asks the same socket a question. An answer shows that the path works and that
+//! only the probe was filtered.
+//!
+//! Sending the requests is the job of `dialback_requests`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
-use hobnob_protocol::Frame;
-use hobnob_protocol::frame::features;
-use hobnob_protocol::relay::{TRANSACTION_LEN, ToRelay};
+use hobnob_core::diagnosis::{Call, RelayCall};
+use hobnob_protocol::relay::TRANSACTION_LEN;
 
-use super::Engine;
-use super::Internal;
-use crate::clock::random;
 use crate::net::channels::RelayId;
-use crate::net::probe;
 use crate::net::socket::canonical;
 use crate::net::stun::{Seen, Transaction};
-use hobnob_core::SessionId;
-use hobnob_core::diagnosis::{Call, RelayCall};
-use hobnob_core::synthetic::is_synthetic;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::time::Duration;
-use tracing::debug;
 
-/// Peers that are asked to call at once.
-const CALLERS: usize = 3;
-
-/// A peer that asks to be called more often than this is not called.
-const CALL_EVERY: Duration = Duration::from_secs(5);
-
-/// Sockets of relays that are remembered to have been asked something; the oldest are forgotten, as
-/// firewalls forget them.
+/// Sockets that were asked a question, at most. The oldest are forgotten, as firewalls forget them.
 const ASKED_MAX: usize = 1_000;
 
-/// What came of asking for calls, the last time.
+/// Names one request for a dial-back.
+pub(super) type DialBackToken = [u8; 16];
+
+/// The results of the last requests for dial-backs.
 #[derive(Debug, Default)]
 pub(super) struct DialBacks {
-    peers: BTreeMap<[u8; 16], Call>,
-    relays: BTreeMap<[u8; 16], OfRelay>,
-    /// Sockets of relays, other than those of their ports, that something was sent to, in this run.
+    peers: BTreeMap<DialBackToken, Call>,
+    relays: BTreeMap<DialBackToken, RelayDialBack>,
+    /// Sockets of relays, other than their listening ones, that were sent a question in this run.
     asked: VecDeque<SocketAddr>,
 }
 
-/// A call that a relay was asked for.
+/// A request to a relay.
 #[derive(Debug)]
-struct OfRelay {
+struct RelayDialBack {
     relay: RelayId,
-    /// Where it came from, by the relay's word.
+    /// The socket that the relay says it used.
     from: Option<SocketAddr>,
-    came: bool,
-    /// Where that socket sees this node.
+    arrived: bool,
+    /// This node's address as that socket sees it.
     seen: Option<SocketAddr>,
 }
 
 impl DialBacks {
-    /// What came of the calls of peers.
+    /// Forgets the results of earlier requests.
+    pub(super) fn clear(&mut self) {
+        self.peers.clear();
+        self.relays.clear();
+    }
+
+    /// A peer was asked. `neighbour`: it is in a network of this machine.
+    pub(super) fn ask_peer(&mut self, token: DialBackToken, neighbour: bool) {
+        let call = Call {
+            neighbour,
+            made: false,
+            came: false,
+        };
+        self.peers.insert(token, call);
+    }
+
+    /// A relay was asked.
+    pub(super) fn ask_relay(&mut self, token: DialBackToken, relay: RelayId) {
+        let request = RelayDialBack {
+            relay,
+            from: None,
+            arrived: false,
+            seen: None,
+        };
+        self.relays.insert(token, request);
+    }
+
+    /// The results of the requests to peers.
     pub(super) fn of_peers(&self) -> Vec<Call> {
         self.peers.values().copied().collect()
     }
 
-    /// What came of a relay's calls.
+    /// The results of the requests to a relay.
     pub(super) fn of_relay(&self, relay: RelayId) -> RelayCall {
-        let calls = || self.relays.values().filter(|call| call.relay == relay);
+        let requests = || self.relays.values().filter(|of| of.relay == relay);
         RelayCall {
-            made: calls().any(|call| call.from.is_some()),
-            came: calls().any(|call| call.came),
-            seen: calls().find_map(|call| call.seen),
+            made: requests().any(|request| request.from.is_some()),
+            came: requests().any(|request| request.arrived),
+            seen: requests().find_map(|request| request.seen),
         }
     }
 
-    /// Somebody answers where it sees this node.
-    pub(super) fn seen(&mut self, from: SocketAddr, seen: &Seen) {
-        let call = self
-            .relays
-            .iter_mut()
-            .find(|(token, _)| transaction(token) == seen.transaction);
-        if let Some((_, call)) = call
-            && call.from == Some(from)
-        {
-            call.seen = Some(canonical(seen.at));
-        }
-    }
-}
-
-impl Engine {
-    /// Asks a few peers that are reached directly, and all relays, to call from where we have never
-    /// sent anything. `again`: only relays of whose earlier calls none has come; one call is one
-    /// datagram, and some are lost.
-    pub(super) fn ask_for_calls(&mut self, again: bool) {
-        if !again {
-            self.noted.calls.peers.clear();
-            self.noted.calls.relays.clear();
-            self.ask_peers_for_calls();
-        }
-        for relay in self.relays.callers() {
-            if !self.noted.calls.of_relay(relay).came {
-                let token = new_token();
-                self.noted.calls.relays.insert(
-                    token,
-                    OfRelay {
-                        relay,
-                        from: None,
-                        came: false,
-                        seen: None,
-                    },
-                );
-                self.relays.say(relay, ToRelay::DialBack(token));
-            }
-        }
-    }
-
-    fn ask_peers_for_calls(&mut self) {
-        let able = self
-            .links
-            .values()
-            .filter(|link| link.features & features::CALLS != 0);
-        for link in able
-            .filter(|link| !is_synthetic(link.session.remote_addr().ip()))
-            .take(CALLERS)
-        {
-            let neighbour = self
-                .interfaces
-                .interface_of(link.session.remote_addr().ip())
-                .is_some();
-            let token = new_token();
-            self.noted.calls.peers.insert(
-                token,
-                Call {
-                    neighbour,
-                    made: false,
-                    came: false,
-                },
-            );
-            link.session.send_control(Frame::DialBack(token).encode());
-        }
-    }
-
-    /// A peer asks to be called: at the address where it is, and nowhere else.
-    pub(super) fn call_me(&mut self, id: SessionId, token: [u8; 16]) {
-        let now = self.clock.now().mono;
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let to = link.session.remote_addr();
-        if is_synthetic(to.ip()) || link.called_at.is_some_and(|at| now - at < CALL_EVERY) {
-            return;
-        }
-        link.called_at = Some(now);
-        let internal = self.internal.clone();
-        self.tasks.spawn(async move {
-            match probe::call(to, token).await {
-                Ok(()) => drop(internal.send(Internal::Called(id, token))),
-                Err(error) => debug!(%to, "a peer could not be called: {error}"),
-            }
-        });
-    }
-
-    /// We have called a peer that wanted it.
-    pub(super) fn called(&self, id: SessionId, token: [u8; 16]) {
-        if let Some(link) = self.links.get(&id) {
-            link.session.send_control(Frame::Called(token).encode());
-        }
-    }
-
-    /// A peer says that it has called us.
-    pub(super) fn call_made(&mut self, token: &[u8; 16]) {
-        if let Some(call) = self.noted.calls.peers.get_mut(token) {
+    /// A peer says that it has dialed back.
+    pub(super) fn peer_reports(&mut self, token: &DialBackToken) {
+        if let Some(call) = self.peers.get_mut(token) {
             call.made = true;
         }
     }
 
-    /// A relay says what came of calling us.
-    pub(super) fn relay_called(&mut self, relay: RelayId, token: &[u8; 16], from: Option<u16>) {
-        let Some(addr) = self.relays.addr_of(relay) else {
-            return;
-        };
-        let caller = |port| canonical(SocketAddr::new(addr.ip(), port));
-        if let Some(call) = self
-            .noted
-            .calls
-            .relays
-            .get_mut(token)
-            .filter(|call| call.relay == relay)
+    /// The relay at `addr` reports the port that it dialed back from, if it did.
+    pub(super) fn relay_reports(
+        &mut self,
+        relay: RelayId,
+        addr: SocketAddr,
+        token: &DialBackToken,
+        port: Option<u16>,
+    ) {
+        let other_port = port.filter(|port| *port != 0 && *port != addr.port());
+        if let Some(request) = self.relays.get_mut(token).filter(|of| of.relay == relay) {
+            request.from = other_port.map(|port| canonical(SocketAddr::new(addr.ip(), port)));
+        }
+    }
+
+    /// A probe arrived. Returns whether it carries the token of a request. It counts as a dial-back
+    /// unless this node has sent something to its socket before.
+    pub(super) fn probe_arrived(
+        &mut self,
+        from: SocketAddr,
+        token: &DialBackToken,
+        written_to: bool,
+    ) -> bool {
+        let counts = !written_to && !self.asked.contains(&from);
+        let peer = self.peers.get_mut(token).map(|call| &mut call.came);
+        let relay = self.relays.get_mut(token).map(|of| &mut of.arrived);
+        peer.or(relay).map(|arrived| *arrived |= counts).is_some()
+    }
+
+    /// A relay's socket reports the address at which it sees this node.
+    pub(super) fn seen(&mut self, from: SocketAddr, seen: &Seen) {
+        let mut requests = self.relays.iter_mut();
+        let request = requests.find(|(token, _)| transaction(token) == seen.transaction);
+        if let Some((_, request)) = request
+            && request.from == Some(from)
         {
-            call.from = from
-                .filter(|port| *port != 0 && *port != addr.port())
-                .map(caller);
+            request.seen = Some(canonical(seen.at));
         }
     }
 
-    /// Whether this is the token of a call that was asked for. If it comes from where we have sent
-    /// nothing to, it has come.
-    pub(super) fn call_came(&mut self, from: SocketAddr, token: &[u8; 16]) -> bool {
-        let written_to = self.relays.addrs_up().any(|addr| canonical(addr) == from)
-            || self
-                .links
-                .values()
-                .any(|link| canonical(link.session.remote_addr()) == from)
-            || self.noted.calls.asked.contains(&from);
-        let DialBacks { peers, relays, .. } = &mut self.noted.calls;
-        let came = peers
-            .get_mut(token)
-            .map(|call| &mut call.came)
-            .or(relays.get_mut(token).map(|call| &mut call.came));
-        came.map(|came| *came |= !written_to).is_some()
-    }
-
-    /// Asks the socket of one call of each relay how we look from there, unless that is known;
-    /// whether any was asked.
-    pub(super) fn ask_callers(&mut self) -> bool {
-        let DialBacks { relays, asked, .. } = &mut self.noted.calls;
-        let known: BTreeSet<RelayId> = relays
-            .values()
-            .filter(|call| call.seen.is_some())
-            .map(|call| call.relay)
-            .collect();
-        let unknown = relays
+    /// The questions to ask: one to a socket of each relay that has not reported yet how it sees
+    /// this node. From now on these sockets count as written to.
+    pub(super) fn questions(&mut self) -> Vec<(SocketAddr, Transaction)> {
+        let answered = self.relays.values().filter(|of| of.seen.is_some());
+        let answered: BTreeSet<RelayId> = answered.map(|of| of.relay).collect();
+        let open = self
+            .relays
             .iter()
-            .filter(|(_, call)| !known.contains(&call.relay));
-        let by_relay: BTreeMap<RelayId, _> = unknown
-            .filter_map(|(token, call)| Some((call.relay, (call.from?, transaction(token)))))
+            .filter(|(_, of)| !answered.contains(&of.relay));
+        let by_relay: BTreeMap<RelayId, _> = open
+            .filter_map(|(token, of)| Some((of.relay, (of.from?, transaction(token)))))
             .collect();
-        for (caller, transaction) in by_relay.values() {
-            if asked.len() >= ASKED_MAX {
-                asked.pop_front();
+        let questions: Vec<_> = by_relay.into_values().collect();
+        for (socket, _) in &questions {
+            if self.asked.len() >= ASKED_MAX {
+                self.asked.pop_front();
             }
-            asked.push_back(*caller);
-            self.bound.demux.ask(*caller, *transaction);
+            self.asked.push_back(*socket);
         }
-        !by_relay.is_empty()
+        questions
     }
 }
 
-fn new_token() -> [u8; 16] {
-    (u128::from(random()) << 64 | u128::from(random())).to_be_bytes()
+/// The transaction id in questions to the socket of this request.
+fn transaction(token: &DialBackToken) -> Transaction {
+    std::array::from_fn::<u8, TRANSACTION_LEN, _>(|i| token[i])
 }
 
-/// What stands in questions to the socket of this token's call.
-fn transaction(token: &[u8; 16]) -> Transaction {
-    std::array::from_fn::<u8, TRANSACTION_LEN, _>(|i| token[i])
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: DialBackToken = [7; 16];
+    const RELAY: RelayId = RelayId(0);
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_probe_from_a_fresh_socket_is_a_dial_back() {
+        let mut all = DialBacks::default();
+        all.ask_peer(TOKEN, true);
+        let from = addr("192.0.2.1:9");
+        assert!(!all.probe_arrived(from, &[8; 16], false), "nobody's token");
+        assert!(all.probe_arrived(from, &TOKEN, true));
+        assert!(!all.of_peers()[0].came, "an answer could arrive there, too");
+        assert!(all.probe_arrived(from, &TOKEN, false));
+        assert!(all.of_peers()[0].came);
+    }
+
+    #[test]
+    fn a_relay_whose_probe_is_filtered_is_asked_from_the_same_socket() {
+        let (mut all, relay) = (DialBacks::default(), addr("192.0.2.1:4627"));
+        all.ask_relay(TOKEN, RELAY);
+        all.relay_reports(RELAY, relay, &TOKEN, Some(4627));
+        assert!(!all.of_relay(RELAY).made, "its usual socket shows nothing");
+        all.relay_reports(RELAY, relay, &TOKEN, Some(5000));
+        assert!(all.of_relay(RELAY).made);
+
+        let (socket, transaction) = all.questions()[0];
+        assert_eq!(socket, addr("192.0.2.1:5000"));
+        // From now on a probe from there proves nothing.
+        assert!(all.probe_arrived(socket, &TOKEN, false));
+        assert!(!all.of_relay(RELAY).came);
+
+        let at = addr("198.51.100.7:4626");
+        all.seen(socket, &Seen { transaction, at });
+        assert_eq!(all.of_relay(RELAY).seen, Some(at));
+        assert!(all.questions().is_empty(), "that relay has answered");
+    }
 }

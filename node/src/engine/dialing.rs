@@ -1,33 +1,26 @@
 //! Connections before they are sessions: dialed, accepted, greeted, and put before `core::paths`.
 
-use crate::net::endpoint::Endpoint;
 use std::net::SocketAddr;
-use std::sync::Weak;
 use std::time::Duration;
 
+use hobnob_core::paths::{self, Instance};
+use hobnob_core::policy::DenyReason;
+use hobnob_core::synthetic::is_synthetic;
+use hobnob_protocol::frame::Profile;
 use hobnob_protocol::frame::features::{CALLS, CONTENT, DISCOVERABLE};
-use hobnob_protocol::{Hello, close};
+use hobnob_protocol::{Hello, PeerId, close, tls};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{debug, info};
 
-use super::Engine;
-use super::Internal;
+use super::handshakes::GreetedConnection;
+use super::internal::{DialReply, Internal, Met};
 use super::relays::OpenFailed;
-use crate::SendError;
-use crate::net::endpoint::Accepted;
-use crate::net::endpoint::DialError;
+use super::state::Engine;
+use crate::error::SendError;
+use crate::net::endpoint::{Accepted, DialError, Endpoint};
 use crate::net::goodbye::hang_up;
 use crate::net::session::{Ended, GreetError, Greeted, greet};
-use hobnob_core::SessionId;
-use hobnob_core::paths;
-use hobnob_core::paths::Instance;
-use hobnob_core::policy::DenyReason;
-use hobnob_core::synthetic::is_synthetic;
-use hobnob_protocol::PeerId;
-use hobnob_protocol::frame::Profile;
-use hobnob_protocol::tls;
-use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// How long a dial may take, Hello included, when somebody waits for it.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
@@ -36,58 +29,23 @@ const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(150);
 
-/// Connections that peers dialed and that have not said Hello yet, at once. For one more, the
-/// oldest is closed with `full`: who means it says Hello at once, and who does not can keep nobody
-/// out.
-const GREETINGS_MAX: usize = 64;
-
-/// A connection that a peer dialed and that has not said Hello yet.
-pub(super) struct Greeting {
-    pub(super) connection: quinn::Connection,
-    /// Gone once the greeting is over, one way or the other.
-    pub(super) under_way: Weak<()>,
-}
-
-/// Whoever waits for a dial.
-type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
-
-/// A connection that has said Hello, or a dial for a user that came to nothing.
-#[derive(Debug)]
-pub(crate) enum Met {
-    /// Both Hellos were exchanged.
-    Greeted {
-        greeted: Box<Greeted>,
-        reply: Option<DialReply>,
-    },
-    /// Somebody with our own identity answers there.
-    Copy(SocketAddr),
-    /// The dial that a user waited for failed.
-    Failed {
-        addr: SocketAddr,
-        error: SendError,
-        reply: DialReply,
-    },
-}
-
-/// A greeted connection that waits for the verdict of `paths`.
-pub(super) struct GreetedConnection {
-    pub(super) greeted: Box<Greeted>,
-    pub(super) reply: Option<DialReply>,
-}
-
 impl Engine {
     pub(super) fn paths_output(&mut self, output: paths::Output) {
         match output {
-            paths::Output::Dial(peer, _) if self.bar(peer).is_some() => self.dial_failed(peer),
+            paths::Output::Dial(peer, _)
+                if self.policy.denies(peer, self.clock.now()).is_some() =>
+            {
+                self.dial_failed(peer)
+            }
             paths::Output::Dial(peer, addrs) => self.dial(peer, addrs),
-            paths::Output::Keep(session) => self.keep(session),
-            paths::Output::Close(session, reason) => self.close_link(session, reason),
+            paths::Output::Keep(session) => self.begin_session(session),
+            paths::Output::Close(session, reason) => self.close_session(session, reason),
             paths::Output::Copied(peer) => {
                 let name = self.peers.name(peer);
                 let text = format!(
                     "{name} runs in two places at once; this node talks to the one that was started last."
                 );
-                self.notice("identity-copied", text, Some(peer));
+                self.reports.notice("identity-copied", text, Some(peer));
             }
         }
     }
@@ -102,15 +60,15 @@ impl Engine {
     /// wins.
     fn dial(&mut self, peer: PeerId, addrs: Vec<SocketAddr>) {
         let (endpoint, internal, hello) = (
-            self.endpoint.clone(),
-            self.internal.clone(),
+            self.network.endpoint.clone(),
+            self.tasks.reports.clone(),
             self.hello_maker(),
         );
         let ways: Vec<_> = addrs
             .into_iter()
             .map(|addr| (addr, self.way_to(addr)))
             .collect();
-        self.spawn(async move {
+        self.tasks.spawn_until_stop(async move {
             let mut attempts = JoinSet::new();
             for (i, (addr, way)) in (0u32..).zip(ways) {
                 let (endpoint, hello) = (endpoint.clone(), hello.clone());
@@ -159,7 +117,8 @@ impl Engine {
         reply: DialReply,
     ) {
         let there = self
-            .links
+            .sessions
+            .live
             .values()
             .find(|link| link.session.remote_addr() == addr)
             .map(|link| link.peer);
@@ -176,11 +135,11 @@ impl Engine {
             return;
         }
         let (endpoint, internal, hello) = (
-            self.endpoint.clone(),
-            self.internal.clone(),
+            self.network.endpoint.clone(),
+            self.tasks.reports.clone(),
             self.hello_maker(),
         );
-        self.spawn(async move {
+        self.tasks.spawn_until_stop(async move {
             let met = match connect(&endpoint, addr, None, expected, hello).await {
                 Ok(greeted) => Met::Greeted {
                     greeted: Box::new(greeted),
@@ -204,29 +163,17 @@ impl Engine {
     }
 
     pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
-        if let Some(bar) = self.bar(accepted.peer) {
+        if let Some(bar) = self.policy.denies(accepted.peer, self.clock.now()) {
             let (code, words) = bar.code();
             return hang_up(&accepted.connection, code, words);
         }
-        self.greetings
-            .retain(|greeting| greeting.under_way.strong_count() > 0);
-        if self.greetings.len() >= GREETINGS_MAX
-            && let Some(oldest) = self.greetings.pop_front()
-        {
-            hang_up(
-                &oldest.connection,
-                close::FULL,
-                "too many connections that have not said Hello",
-            );
+        let (under_way, oldest) = self.handshakes.begin(accepted.connection.clone());
+        if let Some(oldest) = oldest {
+            let why = "too many connections that have not said Hello";
+            hang_up(&oldest, close::FULL, why);
         }
-        let under_way = Arc::new(());
-        let greeting = Greeting {
-            connection: accepted.connection.clone(),
-            under_way: Arc::downgrade(&under_way),
-        };
-        self.greetings.push_back(greeting);
-        let (internal, hello) = (self.internal.clone(), self.hello_maker());
-        self.spawn(async move {
+        let (internal, hello) = (self.tasks.reports.clone(), self.hello_maker());
+        self.tasks.spawn_until_stop(async move {
             let _under_way = under_way;
             match greet(accepted.connection, false, hello, DIAL_LIMIT).await {
                 Ok(greeted) => drop(internal.send(Internal::Met(Met::Greeted {
@@ -238,22 +185,12 @@ impl Engine {
         });
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stopping = self.stopping.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = task => {}
-                () = stopping.cancelled() => {}
-            }
-        });
-    }
-
     /// Makes our Hello for a connection, as things stand now; what changes until it is through is
     /// told afterwards.
     pub(super) fn hello_maker(&self) -> impl FnOnce(&[u8; 32]) -> Hello + Clone + Send + 'static {
         let (instance, clock, me) = (self.instance, self.clock, self.me);
-        let discoverable = self.discovery.is_some();
-        let (nick, addrs) = (self.peers.own().to_string(), self.listening_addrs());
+        let discoverable = self.discovery.is_on();
+        let (nick, addrs) = (self.peers.own().to_string(), self.network.listening_addrs());
         let keys: Vec<_> = self.replica.rooms().map(|(_, _, key, _)| *key).collect();
         move |exporter| Hello {
             version: hobnob_protocol::VERSION,
@@ -273,9 +210,7 @@ impl Engine {
         let (greeted, reply) = match met {
             Met::Greeted { greeted, reply } => (greeted, reply),
             Met::Copy(addr) => {
-                if self.copies_told.is_empty() {
-                    self.copied(&format!("at {addr}"));
-                }
+                self.reports.copied_by_unknown(&format!("at {addr}"));
                 return;
             }
             Met::Failed { addr, error, reply } => {
@@ -297,14 +232,13 @@ impl Engine {
             self.met_myself(&greeted, instance, reply);
             return;
         }
-        if let Some(bar) = self.bar(peer) {
+        if let Some(bar) = self.policy.denies(peer, self.clock.now()) {
             return self.turn_away(peer, &greeted, reply, bar);
         }
         if self.has_taken_name(peer, &greeted.hello.profile.nick) {
             return self.turn_away(peer, &greeted, reply, DenyReason::NameTaken);
         }
-        let session = SessionId(self.next_session);
-        self.next_session += 1;
+        let session = self.handshakes.next_session();
         let relayed = is_synthetic(greeted_from.ip());
         let mark = u64::from_be_bytes(std::array::from_fn(|i| greeted.exporter[i]));
         let connected = paths::Input::Connected {
@@ -315,8 +249,8 @@ impl Engine {
             relayed,
             mark,
         };
-        self.candidates
-            .insert(session, GreetedConnection { greeted, reply });
+        self.handshakes
+            .add_greeted(session, GreetedConnection { greeted, reply });
         self.paths.handle(self.clock.now(), connected);
     }
 
@@ -364,31 +298,31 @@ impl Engine {
         if greeted.dialed {
             // The other end closes once it has read our Hello: until then it does not know whom it
             // met.
-            self.spawn(async move {
+            self.tasks.spawn_until_stop(async move {
                 let _ = tokio::time::timeout(DIAL_LIMIT, connection.closed()).await;
             });
         } else {
             hang_up(&connection, close::SELF, "this is the same identity");
         }
-        if instance != self.instance && self.copies_told.insert(instance) {
+        if instance != self.instance {
             let at = greeted.connection.remote_address();
-            self.copied(&format!("at {at}"));
+            self.reports.copied_by(instance, &format!("at {at}"));
         }
     }
 
     /// Somebody announces our own id: unless it is a trace of ourselves, see who answers there.
     pub(super) fn look_for_copy(&self, addrs: &[SocketAddr]) {
-        let own = self.listening_addrs();
+        let own = self.network.listening_addrs();
         let Some(&addr) = addrs.iter().find(|addr| !own.contains(addr)) else {
             return;
         };
         let (endpoint, internal, hello, me) = (
-            self.endpoint.clone(),
-            self.internal.clone(),
+            self.network.endpoint.clone(),
+            self.tasks.reports.clone(),
             self.hello_maker(),
             self.me,
         );
-        self.spawn(async move {
+        self.tasks.spawn_until_stop(async move {
             let met = match connect(&endpoint, addr, None, Some(me), hello).await {
                 Ok(greeted) => Met::Greeted {
                     greeted: Box::new(greeted),
@@ -399,14 +333,6 @@ impl Engine {
             };
             let _ = internal.send(Internal::Met(met));
         });
-    }
-
-    pub(super) fn copied(&mut self, wher: &str) {
-        let text = format!(
-            "This identity is in use by another running node {wher}. Messages may reach either of the two: stop one, and give it \
-             a home folder of its own."
-        );
-        self.notice("identity-copied", text, None);
     }
 }
 

@@ -1,139 +1,60 @@
-//! The engine's side of transfers: what they hear of sessions and offers, and what they ask of the
-//! replica.
+//! The engine's end of the line to the transfer task.
 
-use hobnob_protocol::{CheckedBatch, Frame, OfferId, OfferWord};
-
-use super::Engine;
-use crate::Event;
-use crate::FileInfo;
-use crate::MessageId;
-use crate::net::content::ContentStream;
-use crate::transfers::messages::{FileNews, FromTransfers, ToTransfers};
 use hobnob_core::SessionId;
-use hobnob_protocol::Body;
-use hobnob_protocol::LogName;
-use hobnob_protocol::Seq;
+use hobnob_protocol::frame::features::CONTENT;
+use hobnob_protocol::{Offer, OfferId, PeerId};
+use tokio::sync::mpsc;
 
-impl Engine {
-    /// A session is up. Who does not serve content is not asked for any.
-    pub(super) fn content_up(&self, id: SessionId, features: u64) {
-        if features & hobnob_protocol::frame::features::CONTENT == 0 {
-            return;
-        }
-        if let Some(link) = self.links.get(&id) {
-            self.tell_transfers(ToTransfers::Up(id, link.peer, link.session.content()));
-        }
-    }
+use crate::files::Picture;
+use crate::net::content::ContentOpener;
+use crate::transfers::messages::ToTransfers;
+use crate::transfers::pictures::Pictures;
 
-    pub(super) fn content_down(&self, id: SessionId) {
-        self.tell_transfers(ToTransfers::Down(id));
-    }
+/// Sends to the transfer task what concerns it.
+pub(super) struct Files {
+    transfers: mpsc::UnboundedSender<ToTransfers>,
+    /// The pictures among offers. The transfer task finds them.
+    pictures: Pictures,
+}
 
-    pub(super) fn content_stream(&self, id: SessionId, stream: ContentStream) {
-        self.tell_transfers(ToTransfers::Stream(id, stream));
-    }
-
-    /// A peer says something of an offer: it counts if the peer may have its entry.
-    pub(super) fn offer_word(&self, id: SessionId, offer: OfferId, word: OfferWord) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
-        if self.replica.may_have(id, offer.name, offer.seq) {
-            self.tell_transfers(ToTransfers::Word(link.peer, offer, word));
+impl Files {
+    pub(super) fn new(transfers: mpsc::UnboundedSender<ToTransfers>, pictures: Pictures) -> Self {
+        Self {
+            transfers,
+            pictures,
         }
     }
 
-    /// Entries from others are on disk: transfers hear of the offers among them.
-    pub(super) fn offers_received(
+    /// A session is up. A peer that does not serve content is not asked for any.
+    pub(super) fn session_up(
         &self,
-        batch: &CheckedBatch,
-        first: Seq,
-        last: Seq,
-        received_at_ms: u64,
+        id: SessionId,
+        peer: PeerId,
+        features: u64,
+        content: impl FnOnce() -> ContentOpener,
     ) {
-        let name = batch.batch.name;
-        if name.author == self.me || !self.policies.shows(name.author) {
-            return;
-        }
-        let verified = self.policies.marks(name.author).verified.is_some();
-        for seq in first..=last {
-            if let Some(Body::Offer(offer)) = batch.at(seq).map(|entry| &entry.entry.body) {
-                let id = OfferId { name, seq };
-                self.tell_transfers(ToTransfers::Offered {
-                    id,
-                    offer: offer.clone(),
-                    verified,
-                    received_at_ms,
-                });
-            }
+        if features & CONTENT != 0 {
+            self.send(ToTransfers::Up(id, peer, content()));
         }
     }
 
-    pub(super) fn transfers_ask(&self, what: FromTransfers) {
-        match what {
-            FromTransfers::MayHave(session, offer, reply) => {
-                let _ = reply.send(self.replica.may_have(session, offer.name, offer.seq));
-            }
-            FromTransfers::Say(offer, word, only) => {
-                let frame = Frame::Offer(offer, word).encode();
-                let may_hear = |id: SessionId| {
-                    only.is_none_or(|only| only == id)
-                        && self.replica.may_have(id, offer.name, offer.seq)
-                };
-                for (_, link) in self.links.iter().filter(|(id, _)| may_hear(**id)) {
-                    link.session.send_control(frame.clone());
-                }
-            }
-            FromTransfers::News(news) => self
-                .events
-                .publish_all(self.file_infos(news).into_iter().map(Event::File)),
-            FromTransfers::Name(news, reply) => drop(reply.send(Ok(self.file_infos(news)))),
-        }
+    /// An offer is on disk.
+    pub(super) fn offered(&self, id: OfferId, offer: Offer, verified: bool, received_at_ms: u64) {
+        self.send(ToTransfers::Offered {
+            id,
+            offer,
+            verified,
+            received_at_ms,
+        });
     }
 
-    fn file_infos(&self, news: Vec<FileNews>) -> Vec<FileInfo> {
-        news.into_iter()
-            .filter_map(|news| self.file_info(news))
-            .collect()
+    /// The size of the picture that an offer is, if it is one.
+    pub(super) fn picture(&self, offer: &Offer) -> Option<Picture> {
+        self.pictures.of(offer)
     }
 
-    fn file_info(&self, news: FileNews) -> Option<FileInfo> {
-        let OfferId { name, seq } = news.id;
-        let link = news.peers.first().and_then(|peer| self.link_with(*peer));
-        Some(FileInfo {
-            id: MessageId { log: name.log, seq },
-            conversation: self.conversation_ref(name.conversation)?,
-            from: name.author,
-            picture: self.pictures.of(&news.offer),
-            name: self.peers.name(name.author),
-            offer: news.offer,
-            own: name.author == self.me,
-            state: news.state,
-            bytes: news.bytes,
-            rate: news.rate,
-            path: link.map(|link| self.path_kind(link.session.remote_addr())),
-            peers: news.peers,
-            place: news.place,
-            why: news.why,
-            received_at_ms: news.received_at_ms,
-        })
-    }
-
-    /// An own entry is on disk: transfers hear of it if it is an offer.
-    pub(super) fn offer_made(&self, name: LogName, seq: Seq, body: &Body, received_at_ms: u64) {
-        if let Body::Offer(offer) = body {
-            let id = OfferId { name, seq };
-            self.tell_transfers(ToTransfers::Offered {
-                id,
-                offer: offer.clone(),
-                verified: false,
-                received_at_ms,
-            });
-        }
-    }
-
-    /// Transfers that have ended with the node need hear no more.
-    fn tell_transfers(&self, what: ToTransfers) {
+    /// Sends something to the task. When the node stops, the task may end first.
+    pub(super) fn send(&self, what: ToTransfers) {
         let _ = self.transfers.send(what);
     }
 }

@@ -1,194 +1,130 @@
-//! What the user decides about peers, carried out: sessions ended and refused, decisions kept; and
-//! the other end of that, where a peer wants no session with this node.
+//! What users decide about peers, and what peers have decided about this node.
+//!
+//! What a decision leads to elsewhere is in `policy_changes`.
 
-use super::Engine;
-use crate::Event;
-use crate::PeerInfo;
-use crate::PolicyError;
-use crate::store::StoreError;
-use hobnob_core::paths;
-use hobnob_core::policy::DenyReason;
-use hobnob_core::replica;
-use hobnob_protocol::Nickname;
-use hobnob_protocol::PeerId;
-use tokio::sync::oneshot;
+use std::collections::BTreeMap;
 
-/// Something that a user decides about a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PolicyChange {
-    Ignore,
-    Unignore,
-    Block,
-    Unblock,
-    Kick,
-    Verify,
-    Unverify,
+use hobnob_core::Now;
+use hobnob_core::peers::Peers;
+use hobnob_core::policy::{DenyReason, PeerPolicy, Policies};
+use hobnob_protocol::{Nickname, PeerId};
+
+use super::command::PolicyChange;
+
+/// Decisions in both directions.
+pub(super) struct Policy {
+    pub(super) policies: Policies,
+    /// The peers that refused a session with this node, and the reason that the user has seen.
+    refused_by: BTreeMap<PeerId, DenyReason>,
 }
 
-impl Engine {
-    /// What earlier runs decided holds again. Whoever is marked can be named, and so unmarked.
-    pub(super) fn take_up_marks(&mut self) {
-        for peer in self.policies.marked().collect::<Vec<_>>() {
-            self.make_known(peer);
-        }
-        for peer in self.policies.blocked().collect::<Vec<_>>() {
-            self.tell_replica(replica::Input::Block(peer));
+impl Policy {
+    pub(super) fn new(policies: Policies) -> Self {
+        Self {
+            policies,
+            refused_by: BTreeMap::new(),
         }
     }
 
-    pub(super) fn mark(
-        &mut self,
+    /// Why no session with this peer is allowed now, if so. Ask this once a connection exists:
+    /// a resumed connection has passed no verifier.
+    pub(super) fn denies(&self, peer: PeerId, now: Now) -> Option<DenyReason> {
+        self.policies.bar(peer, now)
+    }
+
+    /// The policy about a peer as it is after a change. `name` is what a verified peer is called.
+    pub(super) fn after(
+        &self,
         peer: PeerId,
-        mark: PolicyChange,
-        reply: oneshot::Sender<Result<PeerInfo, PolicyError>>,
-    ) {
-        if peer == self.me {
-            return drop(reply.send(Err(PolicyError::Myself)));
-        }
-        let mut marks = self.policies.marks(peer);
-        match mark {
+        change: PolicyChange,
+        name: impl FnOnce() -> Nickname,
+    ) -> PeerPolicy {
+        let mut policy = self.policies.marks(peer);
+        match change {
             PolicyChange::Ignore | PolicyChange::Unignore => {
-                marks.ignored = mark == PolicyChange::Ignore
+                policy.ignored = change == PolicyChange::Ignore;
             }
             PolicyChange::Block | PolicyChange::Unblock => {
-                marks.blocked = mark == PolicyChange::Block
+                policy.blocked = change == PolicyChange::Block;
             }
             PolicyChange::Kick => {}
             PolicyChange::Verify => {
-                (marks.verified, marks.blocked) = (Some(self.nick_or_id(peer)), false)
+                (policy.verified, policy.blocked) = (Some(name()), false);
             }
-            PolicyChange::Unverify => marks.verified = None,
+            PolicyChange::Unverify => policy.verified = None,
         }
-        if !self.policies.set(peer, marks.clone()) {
-            return drop(reply.send(Err(PolicyError::TooMany)));
-        }
-        self.make_known(peer);
-        match mark {
-            PolicyChange::Ignore | PolicyChange::Unignore | PolicyChange::Unverify => {}
-            PolicyChange::Block => {
-                self.tell_replica(replica::Input::Block(peer));
-                self.part_with(peer, DenyReason::Blocked);
-            }
-            PolicyChange::Unblock | PolicyChange::Verify => {
-                self.policies.pardon(peer);
-                self.tell_replica(replica::Input::Unblock(peer));
-                let addrs = self.paths.addrs(peer);
-                self.paths.handle(
-                    self.clock.now(),
-                    paths::Input::Found {
-                        peer,
-                        addrs,
-                        alive: true,
-                    },
-                );
-            }
-            PolicyChange::Kick => {
-                self.policies.kick(peer, self.clock.now());
-                self.part_with(peer, DenyReason::Kicked);
-            }
-        }
-        let info = self.peer_info(peer);
-        self.say(Event::Peer(info.clone()));
-        if mark == PolicyChange::Kick {
-            return drop(reply.send(Ok(info)));
-        }
-        let stored = self.store.set_marks(peer, marks);
-        self.tasks.spawn(async move {
-            let stored = stored.await.unwrap_or(Err(StoreError::Closed));
-            let _ = reply.send(
-                stored
-                    .map(|()| info)
-                    .map_err(|error| PolicyError::Store(error.to_string())),
-            );
-        });
+        policy
     }
 
-    fn nick_or_id(&self, peer: PeerId) -> Nickname {
-        let short = || Nickname::new(&peer.short()).expect("eight letters are a nickname");
-        self.peers.nick(peer).cloned().unwrap_or_else(short)
+    /// The verified peer whose nickname another peer takes for itself, if so.
+    pub(super) fn name_taken_from(
+        &self,
+        peer: PeerId,
+        nick: &Nickname,
+        peers: &Peers,
+    ) -> Option<PeerId> {
+        self.policies.whose_name(peer, nick, peers)
     }
 
-    /// Whether a peer gives itself the name of somebody whom the user has verified with another
-    /// key. Then the user is told what that may mean, once, and there is no session with it.
-    pub(super) fn has_taken_name(&mut self, peer: PeerId, nick: &str) -> bool {
-        let Some(nick) = Nickname::cleaned(nick) else {
-            return false;
-        };
-        let Some(verified) = self.policies.whose_name(peer, &nick, &self.peers) else {
-            return false;
-        };
-        if self.policies.note_name_taken(peer) {
-            let (name, short, id) = (nick.as_str(), verified.short(), peer.short());
-            let text = format!(
-                "Somebody else calls themselves {name}, whom you have verified with the key {short}. Their key is {id}: they are kept \
-                 out, and nothing was sent to them. If {name} has a new key, compare words with them over the telephone (`hobnob \
-                 verify {id}`), then `hobnob verify {id} --confirm`."
-            );
-            self.notice("verified-name", text, Some(peer));
-        }
-        true
+    /// A peer refused a session. Returns whether the user has not seen this reason yet.
+    pub(super) fn note_refused_by(&mut self, peer: PeerId, reason: DenyReason) -> bool {
+        self.refused_by.insert(peer, reason) != Some(reason)
     }
 
-    fn make_known(&mut self, peer: PeerId) {
-        if !self.peers.knows(peer) {
-            self.peers.learn(peer, None);
-        }
+    /// A session with the peer is up: a later refusal is news again.
+    pub(super) fn forget_refused_by(&mut self, peer: PeerId) {
+        self.refused_by.remove(&peer);
     }
 
-    /// Ends every session with a peer. For the rooms it is as if it had said goodbye: what is said
-    /// from now on is not for it.
-    pub(super) fn part_with(&mut self, peer: PeerId, bar: DenyReason) {
-        let (code, words) = bar.code();
-        let of_peer: Vec<_> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.peer == peer)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in of_peer {
-            let Some(link) = self.links.remove(&id) else {
-                continue;
-            };
-            link.session.close(code, words);
-            self.paths.handle(
-                self.clock.now(),
-                paths::Input::Down {
-                    session: id,
-                    goodbye: true,
-                    unwelcome: false,
-                },
-            );
-            self.link_is_gone(id, &link, true, false);
-        }
+    /// Why a peer refused a session the last time, if it did.
+    pub(super) fn refused_by(&self, peer: PeerId) -> Option<DenyReason> {
+        self.refused_by.get(&peer).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nobody() -> Policy {
+        Policy::new(Policies::new(Vec::new()))
     }
 
-    /// Why there may be no session with a peer now, if so. To be asked once a connection is there:
-    /// a resumed one has passed no verifier.
-    pub(super) fn bar(&self, peer: PeerId) -> Option<DenyReason> {
-        self.policies.bar(peer, self.clock.now())
+    fn ann() -> PeerId {
+        PeerId::from_bytes([1; 32])
     }
 
-    /// A peer wants no session with this node: it is left alone for a while, and the user told
-    /// once.
-    pub(super) fn turned_away(&mut self, peer: PeerId, bar: DenyReason) {
-        if self.turned_away_told.insert(peer, bar) == Some(bar) {
-            return;
-        }
-        let name = self.peers.name(peer);
-        let text = match bar {
-            DenyReason::Blocked => {
-                format!(
-                    "{name} has blocked this node. What you write to them stays queued here, in case they unblock it."
-                )
-            }
-            DenyReason::NameTaken => format!(
-                "{name} has verified somebody else by this node's nickname, and takes no session with it: take another nickname, or \
-                 compare words with them (`hobnob verify`)."
-            ),
-            DenyReason::Kicked => format!(
-                "{name} has shown this node out for a while. What you write to them stays queued until then."
-            ),
-        };
-        self.notice("turned-away", text, Some(peer));
+    fn named() -> Nickname {
+        Nickname::new("ann").expect("a nickname")
+    }
+
+    #[test]
+    fn to_verify_a_peer_unblocks_it() {
+        let mut policy = nobody();
+        let blocked = policy.after(ann(), PolicyChange::Block, named);
+        assert!(blocked.blocked);
+        assert!(policy.policies.set(ann(), blocked));
+        let verified = policy.after(ann(), PolicyChange::Verify, named);
+        assert_eq!(
+            (verified.blocked, verified.verified),
+            (false, Some(named()))
+        );
+    }
+
+    #[test]
+    fn a_kick_changes_nothing_that_is_stored() {
+        let kicked = nobody().after(ann(), PolicyChange::Kick, named);
+        assert_eq!(kicked, PeerPolicy::default());
+    }
+
+    #[test]
+    fn a_refusal_is_news_once_until_there_is_a_session() {
+        let mut policy = nobody();
+        assert!(policy.note_refused_by(ann(), DenyReason::Blocked));
+        assert!(!policy.note_refused_by(ann(), DenyReason::Blocked));
+        assert!(policy.note_refused_by(ann(), DenyReason::Kicked));
+        policy.forget_refused_by(ann());
+        assert_eq!(policy.refused_by(ann()), None);
+        assert!(policy.note_refused_by(ann(), DenyReason::Kicked));
     }
 }

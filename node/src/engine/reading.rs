@@ -1,35 +1,24 @@
 //! What is read back from the store: for users, and for peers.
 
-use tokio::sync::oneshot::Receiver;
-use tracing::warn;
+use std::collections::BTreeMap;
 
-use super::Engine;
-use super::Internal;
-use crate::HistoryQuery;
-use crate::Message;
-use crate::NodeError;
-use crate::store::StoreError;
-use crate::store::{HistoryRequest, HistoryRow};
 use hobnob_core::SessionId;
 use hobnob_core::replica::NEWCOMER_ENTRIES;
-use hobnob_protocol::ConversationId;
-use hobnob_protocol::LogName;
-use hobnob_protocol::Seq;
-use std::collections::BTreeMap;
-use tokio::sync::oneshot;
+use hobnob_protocol::{ConversationId, LogName, Seq};
+use tokio::sync::oneshot::{self, Receiver};
+use tracing::warn;
+
+use super::internal::{HistoryRead, Internal};
+use super::state::Engine;
+use crate::api::{HistoryQuery, Message};
+use crate::error::NodeError;
+use crate::store::{HistoryRequest, StoreError};
 
 /// Messages that one answer to a history query holds, if the query sets no limit.
 const HISTORY_MAX: usize = 10_000;
 
 /// Bytes of entries that one read for a session brings into memory.
 const READ_BYTES: usize = 256 * 1024;
-
-/// Rows read for somebody who waits.
-#[derive(Debug)]
-pub(crate) struct HistoryRead {
-    rows: Result<Vec<HistoryRow>, StoreError>,
-    reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
-}
 
 impl Engine {
     pub(super) fn read_history(
@@ -56,7 +45,7 @@ impl Engine {
             oldest: query.oldest,
             limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
         });
-        let internal = self.internal.clone();
+        let internal = self.tasks.reports.clone();
         self.tasks.spawn(async move {
             let rows = answer(rows).await;
             let _ = internal.send(Internal::History(HistoryRead { rows, reply }));
@@ -74,7 +63,7 @@ impl Engine {
 
     pub(super) fn read_for(&mut self, session: SessionId, name: LogName, from: Seq, to: Seq) {
         let batches = self.store.read_batches(name, from, to, READ_BYTES);
-        let internal = self.internal.clone();
+        let internal = self.tasks.reports.clone();
         self.tasks.spawn(async move {
             let batches = answer(batches).await.map_err(|error| {
                 warn!("entries for a peer can't be read: {error}");
@@ -97,7 +86,7 @@ impl Engine {
             limit: NEWCOMER_ENTRIES,
             ..HistoryRequest::default()
         });
-        let internal = self.internal.clone();
+        let internal = self.tasks.reports.clone();
         self.tasks.spawn(async move {
             let mut cut: BTreeMap<LogName, Seq> = BTreeMap::new();
             for row in answer(rows).await.unwrap_or_default() {

@@ -1,12 +1,9 @@
 //! Those who wait for messages to come further.
 
-use crate::DeliveryState;
-use crate::NodeError;
-use hobnob_protocol::LogName;
-use hobnob_protocol::PeerId;
-use hobnob_protocol::Seq;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use crate::api::DeliveryState;
+use crate::error::NodeError;
+use hobnob_protocol::{LogName, PeerId, Seq};
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::oneshot;
 
 /// Those who wait for a message to come further.

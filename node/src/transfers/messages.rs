@@ -1,11 +1,11 @@
 //! What transfers and the engine say to each other.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hobnob_protocol::{Offer, OfferId, OfferWord, PeerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use crate::engine::Internal;
 use crate::net::content::{ContentOpener, ContentStream};
 use crate::{FileError, FileInfo, FileState, MessageId};
 use hobnob_core::SessionId;
@@ -79,15 +79,18 @@ pub(crate) enum FromTransfers {
     ),
 }
 
-/// The line to the engine.
-#[derive(Debug, Clone)]
-pub(crate) struct EngineLine(pub(crate) mpsc::UnboundedSender<Internal>);
+/// Sends requests to the engine. How they get there is the engine's business.
+#[derive(Clone)]
+pub(crate) struct EngineLine(Arc<dyn Fn(FromTransfers) + Send + Sync>);
 
 impl EngineLine {
-    /// Asks for something. An engine that has ended asks for nothing more, and is told nothing
-    /// more.
+    pub(crate) fn new(send: impl Fn(FromTransfers) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(send))
+    }
+
+    /// Sends a request. When the node stops, the engine may end first; then nobody answers.
     pub(super) fn send(&self, what: FromTransfers) {
-        let _ = self.0.send(Internal::Transfers(what));
+        (self.0)(what);
     }
 
     /// Whether the peer at the other end of a session may have an entry.

@@ -28,7 +28,7 @@ pub(super) enum Served {
 }
 
 /// What is needed to serve.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Server {
     pub(super) session: SessionId,
     pub(super) engine: EngineLine,

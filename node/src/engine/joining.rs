@@ -1,24 +1,16 @@
-//! Rooms: joined, left, and who is in them.
+//! Joins and leaves rooms.
 
+use hobnob_core::commit::ConversationKind;
+use hobnob_core::replica::{self, Token};
 use hobnob_protocol::conversation::ROOM_SECRET_MAX;
 use hobnob_protocol::frame::ROOMS_MAX;
 use hobnob_protocol::{ConversationId, RoomKey, RoomName};
-
-use super::Engine;
-use crate::JoinError;
-use crate::RoomInfo;
-use hobnob_core::commit::ConversationKind;
-use hobnob_core::replica;
-use hobnob_core::replica::Token;
 use tokio::sync::oneshot;
 
-/// A join or part on its way to the disk.
-pub(super) enum Joining {
-    Join(RoomName, oneshot::Sender<Result<RoomInfo, JoinError>>),
-    Part(oneshot::Sender<Result<(), JoinError>>),
-    /// At start: nobody waits.
-    First,
-}
+use super::joins::Joining;
+use super::state::Engine;
+use crate::api::RoomInfo;
+use crate::error::JoinError;
 
 impl Engine {
     /// The room everybody starts in, on the first run, and those that the configuration names.
@@ -63,8 +55,8 @@ impl Engine {
 
     fn begin_join(&mut self, name: RoomName, secret: Option<Vec<u8>>, joining: Joining) {
         let key = RoomKey::derive(&name, secret.as_deref().unwrap_or_default());
-        let token = self.token();
-        self.joining.insert(token, joining);
+        let token = self.outbox.token();
+        self.joins.begin(token, joining);
         self.tell_replica(replica::Input::Join {
             token,
             name,
@@ -78,8 +70,8 @@ impl Engine {
         let Some(id) = self.joined_room(room) else {
             return drop(reply.send(Err(JoinError::NotInRoom(room.clone()))));
         };
-        let token = self.token();
-        self.joining.insert(token, Joining::Part(reply));
+        let token = self.outbox.token();
+        self.joins.begin(token, Joining::Part(reply));
         self.tell_replica(replica::Input::Part(token, id));
         self.rooms_changed();
     }
@@ -87,26 +79,15 @@ impl Engine {
     fn rooms_changed(&mut self) {
         self.tell_profile();
         self.tell_relays_rooms();
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
+        for id in self.sessions.ids() {
             self.compare_rooms(id);
         }
     }
 
     /// The disk has answered.
     pub(super) fn joined(&mut self, token: Token, result: Result<(), String>) {
-        match (self.joining.remove(&token), result) {
-            (Some(Joining::Join(room, reply)), Ok(())) => {
-                let info = self.room_infos().into_iter().find(|info| info.name == room);
-                let _ = reply.send(info.ok_or(JoinError::NotInRoom(room)));
-            }
-            (Some(Joining::Join(_, reply)), Err(why)) => {
-                drop(reply.send(Err(JoinError::Store(why))))
-            }
-            (Some(Joining::Part(reply)), result) => {
-                drop(reply.send(result.map_err(JoinError::Store)))
-            }
-            (Some(Joining::First) | None, _) => {}
-        }
+        let rooms = self.room_infos();
+        self.joins.end(token, result, &rooms);
     }
 
     pub(super) fn joined_room(&self, room: &RoomName) -> Option<ConversationId> {

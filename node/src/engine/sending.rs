@@ -1,65 +1,20 @@
-//! Messages: written, waited for, received, read back.
+//! Messages: sent, received, waited for.
+
+use std::collections::BTreeSet;
 
 use hobnob_core::SessionId;
-use std::collections::HashSet;
-use std::mem::{Discriminant, discriminant};
-
-use hobnob_protocol::CheckedBatch;
-use tracing::{debug, warn};
-
-use super::Engine;
-use super::waiters::Waiter;
-use crate::ConversationRef;
-use crate::DeliveryState;
-use crate::Event;
-use crate::Message;
-use crate::MessageId;
-use crate::NodeError;
-use crate::SendError;
-use crate::Sent;
 use hobnob_core::commit::ConversationKind;
 use hobnob_core::policy::DenyReason;
-use hobnob_core::replica;
-use hobnob_core::replica::Token;
-use hobnob_core::replica::{Output, Refusal};
-use hobnob_protocol::Body;
-use hobnob_protocol::ConversationId;
-use hobnob_protocol::LogName;
-use hobnob_protocol::PeerId;
-use hobnob_protocol::Ranges;
-use hobnob_protocol::Seq;
-use std::collections::BTreeSet;
+use hobnob_core::replica::{self, Output, Refusal, Token};
+use hobnob_protocol::{Body, CheckedBatch, ConversationId, LogName, PeerId, Ranges, Seq};
 use tokio::sync::oneshot;
+use tracing::{debug, warn};
 
-/// Messages to rooms of which it is remembered whom they are for; older ones are waited for as if
-/// nobody was there.
-const ADDRESSED_MAX: usize = 8192;
-
-/// Refusals of one session that are logged one by one; of later ones each is logged whose number is
-/// a power of two.
-const REFUSALS_LOGGED: u64 = 16;
-
-/// What was refused in a session so far, to tell no more of it than helps.
-#[derive(Debug, Default)]
-pub(super) struct Refused {
-    notices: HashSet<Discriminant<Refusal>>,
-    others: u64,
-}
-
-impl Refused {
-    /// Counts one more.
-    fn count(&mut self) -> u64 {
-        self.others += 1;
-        self.others
-    }
-}
-
-/// A message on its way to the disk.
-pub(super) struct Sending {
-    to: ConversationRef,
-    body: Body,
-    reply: oneshot::Sender<Result<Sent, SendError>>,
-}
+use super::outbox::Sending;
+use super::state::Engine;
+use super::waiters::Waiter;
+use crate::api::{ConversationRef, DeliveryState, Event, Message, MessageId, Sent};
+use crate::error::{NodeError, SendError};
 
 impl Engine {
     pub(super) fn send(
@@ -70,7 +25,9 @@ impl Engine {
         reply: oneshot::Sender<Result<Sent, SendError>>,
     ) {
         let conversation = match &to {
-            ConversationRef::Direct(peer) if self.bar(*peer) == Some(DenyReason::Blocked) => {
+            ConversationRef::Direct(peer)
+                if self.policy.denies(*peer, self.clock.now()) == Some(DenyReason::Blocked) =>
+            {
                 return drop(reply.send(Err(SendError::Blocked(self.peers.name(*peer)))));
             }
             ConversationRef::Direct(peer) if *peer == self.me => {
@@ -85,8 +42,8 @@ impl Engine {
                 None => return drop(reply.send(Err(SendError::NotInRoom(room.clone())))),
             },
         };
-        let token = self.token();
-        self.sending.insert(
+        let token = self.outbox.token();
+        self.outbox.sending.insert(
             token,
             Sending {
                 to,
@@ -102,7 +59,7 @@ impl Engine {
     }
 
     fn direct(&mut self, peer: PeerId) -> ConversationId {
-        if let Some(id) = self.directs.get(&peer) {
+        if let Some(id) = self.outbox.direct.get(&peer) {
             return *id;
         }
         let id = ConversationId::direct(self.me, peer);
@@ -110,30 +67,25 @@ impl Engine {
             self.peers.learn(peer, None);
         }
         self.tell_replica(replica::Input::OpenDirect(peer));
-        self.directs.insert(peer, id);
+        self.outbox.direct.insert(peer, id);
         id
-    }
-
-    pub(super) fn token(&mut self) -> Token {
-        self.next_token += 1;
-        Token(self.next_token)
     }
 
     pub(super) fn replica_output(&mut self, output: Output) {
         match output {
             Output::Commit(commit) => self.store.commit(commit),
             Output::Send(session, frame) => {
-                if let Some(link) = self.links.get(&session) {
+                if let Some(link) = self.sessions.live.get(&session) {
                     link.session.send_control(frame);
                 }
             }
             Output::SendBatch(session, frame) => {
-                if let Some(link) = self.links.get(&session) {
+                if let Some(link) = self.sessions.live.get(&session) {
                     link.session.send_batch(frame);
                 }
             }
             Output::Release(session, batches) => {
-                if let Some(link) = self.links.get(&session) {
+                if let Some(link) = self.sessions.live.get(&session) {
                     link.session.release(batches);
                 }
             }
@@ -150,7 +102,7 @@ impl Engine {
             } => self.find_cut(session, conversation, since_ms),
             Output::Appended { tokens, batch } => self.appended(tokens, &batch),
             Output::AppendFailed(token, why) => {
-                if let Some(sending) = self.sending.remove(&token) {
+                if let Some(sending) = self.outbox.sending.remove(&token) {
                     let _ = sending.reply.send(Err(SendError::Store(why)));
                 }
             }
@@ -166,10 +118,7 @@ impl Engine {
                 self.offers_received(&batch, first, last, received_at_ms);
             }
             Output::Sent(name, peer, first, last) => {
-                self.sent
-                    .entry((name, peer))
-                    .or_default()
-                    .insert(first, last);
+                self.outbox.note_sent(name, peer, first, last);
                 self.came_further(name, peer, &Ranges::span(first, last), DeliveryState::Sent);
             }
             Output::Delivered(name, peer, ranges) => {
@@ -181,13 +130,13 @@ impl Engine {
     }
 
     fn appended(&mut self, tokens: Vec<Token>, batch: &CheckedBatch) {
-        let heard = self.events.is_heard();
+        let heard = self.reports.events.is_heard();
         let mut events = Vec::new();
         for (token, (seq, written)) in tokens
             .into_iter()
             .zip((batch.first()..).zip(&batch.entries))
         {
-            let Some(Sending { to, body, reply }) = self.sending.remove(&token) else {
+            let Some(Sending { to, body, reply }) = self.outbox.sending.remove(&token) else {
                 continue;
             };
             let id = MessageId {
@@ -210,7 +159,7 @@ impl Engine {
                 to: addressees,
             }));
         }
-        self.events.publish_all(events);
+        self.reports.events.publish_all(events);
     }
 
     /// Whom a message is for that was written just now.
@@ -224,10 +173,7 @@ impl Engine {
             return vec![*peer];
         }
         let here: Vec<_> = self.replica.here(conversation).into_iter().collect();
-        self.addressed.push_back((id, here.clone()));
-        if self.addressed.len() > ADDRESSED_MAX {
-            self.addressed.pop_front();
-        }
+        self.outbox.note_addressees(id, here.clone());
         here
     }
 
@@ -256,7 +202,7 @@ impl Engine {
             author: from,
             log,
         } = batch.batch.name;
-        if !self.events.is_heard() || !self.policies.shows(from) {
+        if !self.reports.events.is_heard() || !self.policy.policies.shows(from) {
             return;
         }
         let Some(conversation) = self.conversation_ref(conversation) else {
@@ -264,7 +210,7 @@ impl Engine {
         };
         let name = self.peers.name(from);
         let entries = (first..=last).filter_map(|seq| Some((seq, &batch.at(seq)?.entry)));
-        self.events.publish_all(entries.map(|(seq, entry)| {
+        self.reports.events.publish_all(entries.map(|(seq, entry)| {
             Event::Message(Message {
                 id: MessageId { log, seq },
                 conversation: conversation.clone(),
@@ -294,38 +240,23 @@ impl Engine {
             body: entry.body,
             sent_at_ms: entry.sent_at_ms,
             received_at_ms,
-            state: own.then(|| self.state_of(name, seq)),
+            state: own.then(|| {
+                let delivered = self.replica.delivered_to(name, seq);
+                self.outbox.state(name, seq, &delivered)
+            }),
         })
-    }
-
-    /// How far a message of ours has come: with its one addressee, or in a room with the least of
-    /// those it went to.
-    fn state_of(&self, name: LogName, seq: Seq) -> DeliveryState {
-        let delivered = self.replica.delivered_to(name, seq);
-        let of_log = self
-            .sent
-            .range((name, PeerId::from_bytes([0; 32]))..)
-            .take_while(|((of, _), _)| *of == name);
-        let mut sent_to = of_log
-            .filter(|(_, ranges)| ranges.contains(seq))
-            .map(|((_, peer), _)| *peer);
-        match sent_to.find(|peer| !delivered.contains(peer)) {
-            Some(_) => DeliveryState::Sent,
-            None if !delivered.is_empty() => DeliveryState::Delivered,
-            None => DeliveryState::Queued,
-        }
     }
 
     fn came_further(&mut self, name: LogName, peer: PeerId, ranges: &Ranges, state: DeliveryState) {
         for (first, last) in ranges.iter() {
-            self.waiters.reached(name, first, last, peer, state);
-            if self.events.is_heard() {
+            self.outbox.waiters.reached(name, first, last, peer, state);
+            if self.reports.events.is_heard() {
                 let receipt = |seq| Event::Receipt {
                     id: MessageId { log: name.log, seq },
                     peer,
                     state,
                 };
-                self.events.publish_all((first..=last).map(receipt));
+                self.reports.events.publish_all((first..=last).map(receipt));
             }
         }
     }
@@ -341,22 +272,17 @@ impl Engine {
         };
         let addressees = match self.replica.kind(name.conversation) {
             Some(ConversationKind::Direct(peer)) => vec![*peer],
-            Some(ConversationKind::Room { .. }) | None => self
-                .addressed
-                .iter()
-                .rev()
-                .find(|(of, _)| *of == id)
-                .map(|(_, peers)| peers.clone())
-                .unwrap_or_default(),
+            Some(ConversationKind::Room { .. }) | None => self.outbox.addressees(id),
         };
+        let delivered = self.replica.delivered_to(name, id.seq);
         let missing: BTreeSet<_> = addressees
             .into_iter()
-            .filter(|peer| self.state_with(name, id.seq, *peer) < state)
+            .filter(|peer| self.outbox.state_with(name, id.seq, *peer, &delivered) < state)
             .collect();
         if missing.is_empty() {
             let _ = reply.send(Ok(state));
         } else {
-            self.waiters.add(
+            self.outbox.waiters.add(
                 name,
                 id.seq,
                 Waiter {
@@ -365,20 +291,6 @@ impl Engine {
                     reply,
                 },
             );
-        }
-    }
-
-    fn state_with(&self, name: LogName, seq: Seq, peer: PeerId) -> DeliveryState {
-        if self.replica.delivered_to(name, seq).contains(&peer) {
-            DeliveryState::Delivered
-        } else if self
-            .sent
-            .get(&(name, peer))
-            .is_some_and(|sent| sent.contains(seq))
-        {
-            DeliveryState::Sent
-        } else {
-            DeliveryState::Queued
         }
     }
 
@@ -396,21 +308,21 @@ impl Engine {
             "{count} messages of this node's own came back from {name}: this home is an older copy, as from a backup. They are in \
              the history again."
         );
-        self.notice("own-entries-restored", text, Some(peer));
+        self.reports
+            .notice("own-entries-restored", text, Some(peer));
     }
 
     fn refused(&mut self, session: SessionId, refusal: &Refusal) {
-        let Some(link) = self.links.get_mut(&session) else {
+        let Some(link) = self.sessions.live.get_mut(&session) else {
             return;
         };
         let peer = link.peer;
         match refusal {
             // A user is told of each once in a session: no peer fills the screen.
-            Refusal::IdentityReused | Refusal::Conflict
-                if !link.refused.notices.insert(discriminant(refusal)) => {}
+            Refusal::IdentityReused | Refusal::Conflict if !link.refusals.is_news(refusal) => {}
             Refusal::IdentityReused => {
                 let name = self.peers.name(peer);
-                self.notice(
+                self.reports.notice(
                     "identity-copied",
                     format!("{name} has messages in this node's name that it never wrote."),
                     Some(peer),
@@ -421,7 +333,7 @@ impl Engine {
                 let text = format!(
                     "{name} sent messages that contradict what their author wrote before; they were refused."
                 );
-                self.notice("conflict", text, Some(peer));
+                self.reports.notice("conflict", text, Some(peer));
             }
             // These happen between honest nodes too, when rooms change or entries overtake each
             // other.
@@ -429,8 +341,7 @@ impl Engine {
                 debug!(?peer, "refused: {refusal}")
             }
             Refusal::NotAnAuthor | Refusal::Batch(_) | Refusal::Lamport | Refusal::Misplaced => {
-                let count = link.refused.count();
-                if count <= REFUSALS_LOGGED || count.is_power_of_two() {
+                if let Some(count) = link.refusals.count_to_log() {
                     warn!(?peer, count, "refused: {refusal}");
                 }
             }

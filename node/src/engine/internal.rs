@@ -1,0 +1,63 @@
+//! What the engine's own tasks report to it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use hobnob_core::SessionId;
+use hobnob_core::commit::CommitId;
+use hobnob_core::policy::DenyReason;
+use hobnob_protocol::{Batch, ConversationId, LogName, PeerId, Seq};
+use tokio::sync::oneshot;
+
+use crate::api::Message;
+use crate::error::{NodeError, SendError};
+use crate::net::session::Greeted;
+use crate::store::{HistoryRow, StoreError};
+use crate::transfers::messages::FromTransfers;
+
+/// What the engine's own tasks report.
+#[derive(Debug)]
+pub(crate) enum Internal {
+    Transfers(FromTransfers),
+    Stored(CommitId, Result<(), StoreError>),
+    Read(SessionId, LogName, Result<Vec<Batch>, String>),
+    NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
+    History(HistoryRead),
+    Met(Met),
+    DialFailed(PeerId),
+    WrongPeer {
+        addr: SocketAddr,
+        expected: PeerId,
+        found: PeerId,
+    },
+    TurnedAway(PeerId, DenyReason),
+    Called(SessionId, [u8; 16]),
+}
+
+/// The reply to a user who waits for a dial.
+pub(crate) type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
+
+/// A connection that has said Hello, or a dial for a user that came to nothing.
+#[derive(Debug)]
+pub(crate) enum Met {
+    /// Both Hellos were exchanged.
+    Greeted {
+        greeted: Box<Greeted>,
+        reply: Option<DialReply>,
+    },
+    /// A node with our own identity answers there.
+    Copy(SocketAddr),
+    /// The dial that a user waited for failed.
+    Failed {
+        addr: SocketAddr,
+        error: SendError,
+        reply: DialReply,
+    },
+}
+
+/// Rows read for a user.
+#[derive(Debug)]
+pub(crate) struct HistoryRead {
+    pub(super) rows: Result<Vec<HistoryRow>, StoreError>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Message>, NodeError>>,
+}

@@ -1,0 +1,82 @@
+//! When the engine may end.
+
+use std::time::Duration;
+
+use hobnob_transport::lock::Lock;
+use tokio::sync::oneshot;
+
+/// How long the last commits may take when the node stops.
+const LAST_COMMIT: Duration = Duration::from_secs(5);
+
+/// The lock of the home folder, and a stop that waits for the last commits.
+pub(super) struct Lifecycle {
+    stop: Option<Stop>,
+    /// The folder's lock, if the node holds it itself.
+    lock: Option<Lock>,
+}
+
+struct Stop {
+    reply: oneshot::Sender<()>,
+    deadline: Duration,
+}
+
+impl Lifecycle {
+    pub(super) fn new(lock: Option<Lock>) -> Self {
+        Self { stop: None, lock }
+    }
+
+    /// A user wants the node to stop.
+    pub(super) fn stop(&mut self, reply: oneshot::Sender<()>, now: Duration) {
+        let deadline = now + LAST_COMMIT;
+        self.stop = Some(Stop { reply, deadline });
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    /// By when the last commits must be done.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.stop.as_ref().map(|stop| stop.deadline)
+    }
+
+    /// Whether the engine may end, with so many commits under way.
+    pub(super) fn is_done(&self, commits: usize, now: Duration) -> bool {
+        self.deadline()
+            .is_some_and(|deadline| commits == 0 || deadline <= now)
+    }
+
+    /// Everything is closed. Releases the folder, then reports the end to the user.
+    pub(super) fn finish(self) {
+        // Another node may start in the folder as soon as the user learns of the end.
+        drop(self.lock);
+        if let Some(stop) = self.stop {
+            let _ = stop.reply.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_waits_for_commits_but_not_forever() {
+        let mut lifecycle = Lifecycle::new(None);
+        assert!(!lifecycle.is_done(0, LAST_COMMIT), "nobody asked");
+        lifecycle.stop(oneshot::channel().0, Duration::ZERO);
+        assert!(lifecycle.is_done(0, Duration::ZERO));
+        assert!(!lifecycle.is_done(1, Duration::ZERO));
+        assert!(lifecycle.is_done(1, LAST_COMMIT));
+    }
+
+    #[test]
+    fn the_user_learns_of_the_end() {
+        let (reply, mut ended) = oneshot::channel();
+        let mut lifecycle = Lifecycle::new(None);
+        lifecycle.stop(reply, Duration::ZERO);
+        assert!(ended.try_recv().is_err());
+        lifecycle.finish();
+        assert_eq!(ended.try_recv(), Ok(()));
+    }
+}

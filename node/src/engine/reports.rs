@@ -1,0 +1,197 @@
+//! What the node's users learn: events, and notices about faults of the disk, of clocks and of
+//! copied identities. Each notice appears once.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use hobnob_core::diagnosis::{CLOCK_DIFFERENCE_MS, span};
+use hobnob_core::paths::Instance;
+use hobnob_protocol::PeerId;
+use tracing::{info, warn};
+
+use crate::api::{Event, Notice};
+use crate::events::Publisher;
+use crate::store::StoreError;
+
+/// The notices of a run that `Node::status` lists: the newest.
+const NOTICES_MAX: usize = 32;
+
+/// Publishes events and notices, and remembers which notices the user has seen.
+#[derive(Debug)]
+pub(super) struct Reports {
+    pub(super) events: Publisher,
+    notices: Notices,
+    /// Peers whose clock differs from this machine's.
+    clocks: BTreeSet<PeerId>,
+    /// Other running instances of this identity.
+    copies: BTreeSet<Instance>,
+    store_failing: bool,
+}
+
+impl Reports {
+    pub(super) fn new(events: Publisher) -> Self {
+        Self {
+            events,
+            notices: Notices::default(),
+            clocks: BTreeSet::new(),
+            copies: BTreeSet::new(),
+            store_failing: false,
+        }
+    }
+
+    pub(super) fn event(&self, event: Event) {
+        self.events.publish(event);
+    }
+
+    /// Logs and publishes a notice, and keeps it for `Node::status`.
+    pub(super) fn notice(&mut self, code: &'static str, text: String, peer: Option<PeerId>) {
+        info!(code, "{text}");
+        let notice = self.notices.add(code, text, peer);
+        self.event(Event::Notice(notice));
+    }
+
+    /// The newest notices of this run.
+    pub(super) fn recent(&self) -> Vec<Notice> {
+        self.notices.recent.iter().cloned().collect()
+    }
+
+    pub(super) fn store_is_failing(&self) -> bool {
+        self.store_failing
+    }
+
+    pub(super) fn store_failed(&mut self, error: &StoreError) {
+        warn!("a commit failed: {error}");
+        if !std::mem::replace(&mut self.store_failing, true) {
+            let text = format!(
+                "Messages can't be stored: {error}. Nothing is acknowledged until they can be."
+            );
+            self.notice("store-error", text, None);
+        }
+    }
+
+    pub(super) fn store_recovered(&mut self) {
+        if std::mem::take(&mut self.store_failing) {
+            self.notice(
+                "store-recovered",
+                "Messages can be stored again.".to_owned(),
+                None,
+            );
+        }
+    }
+
+    /// Compares a peer's clock with this machine's. `name` is the name to show for the peer.
+    pub(super) fn compare_clocks(
+        &mut self,
+        peer: PeerId,
+        name: &str,
+        theirs_ms: u64,
+        ours_ms: u64,
+    ) {
+        let differ = theirs_ms.abs_diff(ours_ms);
+        if differ < CLOCK_DIFFERENCE_MS || !self.clocks.insert(peer) {
+            return;
+        }
+        let relation = if theirs_ms > ours_ms {
+            "ahead of"
+        } else {
+            "behind"
+        };
+        let text = format!(
+            "The clock of {name} is {} {relation} this machine's: one of the two is wrong. Messages keep their order; the times shown \
+             with them can't be trusted.",
+            span(differ)
+        );
+        self.notice("clock", text, Some(peer));
+    }
+
+    /// Another running node has this identity. `place` says where, as in "at 192.0.2.1:4626".
+    pub(super) fn copied(&mut self, place: &str) {
+        let text = format!(
+            "This identity is in use by another running node {place}. Messages may reach either of the two: stop one, and give it \
+             a home folder of its own."
+        );
+        self.notice("identity-copied", text, None);
+    }
+
+    /// As [`Reports::copied`], once for each instance.
+    pub(super) fn copied_by(&mut self, instance: Instance, place: &str) {
+        if self.copies.insert(instance) {
+            self.copied(place);
+        }
+    }
+
+    /// As [`Reports::copied`], unless an instance is known already.
+    pub(super) fn copied_by_unknown(&mut self, place: &str) {
+        if self.copies.is_empty() {
+            self.copied(place);
+        }
+    }
+}
+
+/// The notices of this run.
+#[derive(Debug, Default)]
+struct Notices {
+    recent: VecDeque<Notice>,
+    last: u64,
+}
+
+impl Notices {
+    fn add(&mut self, code: &'static str, text: String, peer: Option<PeerId>) -> Notice {
+        self.last += 1;
+        let notice = Notice {
+            number: self.last,
+            code,
+            text,
+            peer,
+        };
+        if self.recent.len() == NOTICES_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(notice.clone());
+        notice
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(reports: &Reports) -> Vec<&'static str> {
+        reports.recent().iter().map(|notice| notice.code).collect()
+    }
+
+    #[test]
+    fn a_failing_disk_is_reported_once_and_so_is_its_recovery() {
+        let mut reports = Reports::new(Publisher::new());
+        reports.store_recovered();
+        assert_eq!(codes(&reports), [""; 0], "it never failed");
+        reports.store_failed(&StoreError::Closed);
+        reports.store_failed(&StoreError::Closed);
+        assert!(reports.store_is_failing());
+        reports.store_recovered();
+        assert_eq!(codes(&reports), ["store-error", "store-recovered"]);
+        assert!(!reports.store_is_failing());
+    }
+
+    #[test]
+    fn a_wrong_clock_is_reported_once_for_each_peer() {
+        let mut reports = Reports::new(Publisher::new());
+        let ann = PeerId::from_bytes([1; 32]);
+        reports.compare_clocks(ann, "ann", 1_000, 1_000 + CLOCK_DIFFERENCE_MS - 1);
+        assert_eq!(codes(&reports), [""; 0]);
+        for _ in 0..2 {
+            reports.compare_clocks(ann, "ann", 1_000, 1_000 + CLOCK_DIFFERENCE_MS);
+        }
+        assert_eq!(codes(&reports), ["clock"]);
+        assert!(reports.recent()[0].text.contains("behind"));
+    }
+
+    #[test]
+    fn old_notices_are_dropped_and_numbers_go_on() {
+        let mut reports = Reports::new(Publisher::new());
+        for _ in 0..=NOTICES_MAX {
+            reports.notice("clock", "one of the two is wrong".to_owned(), None);
+        }
+        let recent = reports.recent();
+        assert_eq!((recent.len(), recent[0].number), (NOTICES_MAX, 2));
+    }
+}

@@ -1,0 +1,159 @@
+//! The engine's loop: it waits for inputs, hands them to the parts, and carries out what they
+//! return.
+
+use std::time::Duration;
+
+use hobnob_core::{paths, presence, rendezvous, replica};
+use tokio::sync::{mpsc, oneshot};
+
+use super::internal::Internal;
+use super::state::Engine;
+use crate::api::Event;
+
+/// Commands or events that are handled before outputs are carried out.
+const BURST_MAX: usize = 256;
+
+impl Engine {
+    pub(crate) async fn run(mut self) {
+        let addrs = self.network.listening_addrs();
+        self.reports.event(Event::Listening {
+            peer: self.me,
+            addrs,
+        });
+        let mut session_events = Vec::with_capacity(BURST_MAX);
+        let mut commands = Vec::with_capacity(BURST_MAX);
+        let mut internal = Vec::with_capacity(BURST_MAX);
+        self.carry_out();
+        while !self.is_done() {
+            let wake = self.next_timeout().map(|mono| self.clock.at(mono));
+            let stopping = self.lifecycle.is_stopping();
+            tokio::select! {
+                _ = self.queues.sessions.recv_many(&mut session_events, BURST_MAX) => {}
+                _ = self.queues.internal.recv_many(&mut internal, BURST_MAX) => {}
+                n = self.queues.commands.recv_many(&mut commands, BURST_MAX), if !stopping => {
+                    if n == 0 {
+                        // Every handle was dropped: no command can arrive any more.
+                        self.begin_stop(oneshot::channel().0);
+                    }
+                }
+                Some((relay, event)) = self.relays.queue.recv() => self.relay_event(relay, event),
+                Some(beside) = self.relays.beside.recv() => self.side_datagram(beside),
+                Some(accepted) = self.queues.accepted.recv() => self.greet_accepted(accepted),
+                found = next_of(&mut self.discovery.found) => self.found(found),
+                interfaces = next_of(&mut self.network.changes) => self.network_changed(interfaces),
+                () = sleep_until(wake) => {}
+            }
+            session_events
+                .drain(..)
+                .for_each(|event| self.session_event(event));
+            internal.drain(..).for_each(|event| self.internal(event));
+            commands.drain(..).for_each(|command| self.command(command));
+            self.time_out();
+            self.carry_out();
+        }
+        self.end().await;
+    }
+
+    fn is_done(&self) -> bool {
+        let commits = self.replica.commits_under_way();
+        self.lifecycle.is_done(commits, self.clock.now().mono)
+    }
+
+    fn next_timeout(&self) -> Option<Duration> {
+        [
+            self.replica.poll_timeout(),
+            self.sessions.presence.poll_timeout(),
+            self.paths.poll_timeout(),
+            self.rendezvous.poll_timeout(),
+            self.sessions.offline_at(),
+            Some(self.network.count_at),
+            self.lifecycle.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn time_out(&mut self) {
+        let now = self.clock.now();
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now.mono);
+        if is_due(self.replica.poll_timeout()) {
+            self.replica.handle(now, replica::Input::Timeout);
+        }
+        if is_due(self.sessions.presence.poll_timeout()) {
+            self.sessions.note_acks(now);
+            self.sessions.presence.handle(now, presence::Input::Timeout);
+        }
+        if is_due(self.paths.poll_timeout()) {
+            self.paths.handle(now, paths::Input::Timeout);
+        }
+        if is_due(self.rendezvous.poll_timeout()) {
+            self.rendezvous.handle(now, rendezvous::Input::Timeout);
+        }
+        self.report_offline();
+        self.network.time_out(now.mono);
+    }
+
+    /// Carries out what the state machines decided, until none has an output left.
+    fn carry_out(&mut self) {
+        loop {
+            if let Some(output) = self.sessions.presence.poll_output() {
+                self.sessions.note_light_ping(&output);
+                self.presence_output(output);
+            } else if let Some(output) = self.paths.poll_output() {
+                self.paths_output(output);
+            } else if let Some(output) = self.rendezvous.poll_output() {
+                self.rendezvous_output(output);
+            } else if let Some(output) = self.replica.poll_output() {
+                self.replica_output(output);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn internal(&mut self, event: Internal) {
+        match event {
+            Internal::Transfers(what) => self.transfers_ask(what),
+            Internal::Stored(commit, Ok(())) => {
+                self.reports.store_recovered();
+                self.tell_replica(replica::Input::Committed(commit));
+            }
+            Internal::Stored(commit, Err(error)) => {
+                self.reports.store_failed(&error);
+                self.tell_replica(replica::Input::CommitFailed(commit, error.to_string()));
+            }
+            Internal::Read(session, name, batches) => {
+                self.tell_replica(replica::Input::Read(session, name, batches));
+            }
+            Internal::NewcomerCut(session, conversation, cut) => {
+                self.tell_replica(replica::Input::NewcomerCut(session, conversation, cut));
+            }
+            Internal::History(read) => self.history_read(read),
+            Internal::Met(met) => self.met(met),
+            Internal::WrongPeer {
+                addr,
+                expected,
+                found,
+            } => self.wrong_peer(addr, expected, found),
+            Internal::Called(session, token) => self.dialed_back(session, token),
+            Internal::TurnedAway(peer, reason) => self.refused_by(peer, reason),
+            Internal::DialFailed(peer) => self.dial_failed(peer),
+        }
+    }
+}
+
+/// The next value of a channel that may not exist. Without one, this waits forever.
+async fn next_of<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,219 @@
+//! The engine's state: one field for each part.
+//!
+//! A part is a struct in a file of its own, with its fields, methods and tests. Parts do not know
+//! the engine. The files that extend [`Engine`] carry out what concerns more than one part.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hobnob_core::Rng;
+use hobnob_core::paths::{self, Instance, Paths};
+use hobnob_core::peers::Peers;
+use hobnob_core::policy::Policies;
+use hobnob_core::rendezvous::Rendezvous;
+use hobnob_core::replica::{self, Replica};
+use hobnob_protocol::{Nickname, PeerId, SecretKey};
+use hobnob_transport::lock::Lock;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use super::command::Command;
+use super::dialback::DialBacks;
+use super::discovery::Discovery;
+use super::files::Files;
+use super::handshakes::Handshakes;
+use super::internal::Internal;
+use super::joins::Joins;
+use super::lifecycle::Lifecycle;
+use super::lost::LostPeers;
+use super::network::Network;
+use super::outbox::Outbox;
+use super::policy::Policy;
+use super::relays::Relays;
+use super::reports::Reports;
+use super::sessions::Sessions;
+use super::tasks::Tasks;
+use crate::clock::Clock;
+use crate::events::Publisher;
+use crate::net::demux::SideDatagram;
+use crate::net::endpoint::{Accepted, Endpoint};
+use crate::net::interfaces::Interfaces;
+use crate::net::session::SessionEvent;
+use crate::net::socket::BoundSocket;
+use crate::store::{KnownPeer, Store};
+use crate::transfers::messages::ToTransfers;
+use crate::transfers::pictures::Pictures;
+
+/// What an engine is made from.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) key: Arc<SecretKey>,
+    pub(crate) run: u64,
+    pub(crate) nick: Nickname,
+    pub(crate) replica: Replica,
+    pub(crate) store: Store,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) bound: BoundSocket,
+    pub(crate) beside: mpsc::Receiver<SideDatagram>,
+    pub(crate) policies: Policies,
+    pub(crate) relay_ids: BTreeMap<String, PeerId>,
+    pub(crate) relay_token: Vec<u8>,
+    pub(crate) interfaces: Interfaces,
+    pub(crate) accepted: mpsc::Receiver<Accepted>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) internal: mpsc::UnboundedSender<Internal>,
+    pub(crate) internal_events: mpsc::UnboundedReceiver<Internal>,
+    pub(crate) session_events: mpsc::Sender<SessionEvent>,
+    pub(crate) session_queue: mpsc::Receiver<SessionEvent>,
+    pub(crate) events: Publisher,
+    pub(crate) met: watch::Sender<u64>,
+    pub(crate) transfers: mpsc::UnboundedSender<ToTransfers>,
+    pub(crate) pictures: Pictures,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) lock: Option<Lock>,
+}
+
+/// The queues that the engine reads. Relays and discovery have theirs in their own parts.
+pub(super) struct Queues {
+    pub(super) accepted: mpsc::Receiver<Accepted>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) internal: mpsc::UnboundedReceiver<Internal>,
+    pub(super) sessions: mpsc::Receiver<SessionEvent>,
+}
+
+/// One task that owns all state machines of a node.
+pub(crate) struct Engine {
+    pub(super) me: PeerId,
+    pub(super) instance: Instance,
+    pub(super) clock: Clock,
+    pub(super) queues: Queues,
+    pub(super) tasks: Tasks,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) store: Store,
+    pub(super) network: Network,
+
+    pub(super) replica: Replica,
+    pub(super) paths: Paths,
+    pub(super) rendezvous: Rendezvous,
+    pub(super) peers: Peers,
+    /// Counts up whenever a peer was met or a name changed.
+    pub(super) met: watch::Sender<u64>,
+
+    pub(super) handshakes: Handshakes,
+    pub(super) sessions: Sessions,
+    pub(super) lost: LostPeers,
+    pub(super) outbox: Outbox,
+    pub(super) joins: Joins,
+    pub(super) policy: Policy,
+    pub(super) relays: Relays,
+    pub(super) dial_backs: DialBacks,
+    pub(super) discovery: Discovery,
+    pub(super) files: Files,
+    pub(super) reports: Reports,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let me = parts.key.id();
+        let started = parts.clock.now();
+        let engine = Self {
+            me,
+            instance: Instance {
+                started_at_ms: started.wall_ms,
+                number: parts.run,
+            },
+            clock: parts.clock,
+            queues: Queues {
+                accepted: parts.accepted,
+                commands: parts.commands,
+                internal: parts.internal_events,
+                sessions: parts.session_queue,
+            },
+            tasks: Tasks {
+                tracker: parts.tasks,
+                stopping: parts.stopping,
+                reports: parts.internal,
+            },
+            lifecycle: Lifecycle::new(parts.lock),
+            store: parts.store,
+            network: Network::new(parts.endpoint, parts.bound, parts.interfaces),
+            replica: parts.replica,
+            paths: Paths::new(me, Rng::new(parts.run ^ 1)),
+            rendezvous: Rendezvous::default(),
+            peers: Peers::new(me, parts.nick),
+            met: parts.met,
+            handshakes: Handshakes::default(),
+            sessions: Sessions::new(parts.session_events),
+            lost: LostPeers::default(),
+            outbox: Outbox::default(),
+            joins: Joins::default(),
+            policy: Policy::new(parts.policies),
+            relays: Relays::new(parts.relay_ids, parts.relay_token, parts.beside),
+            dial_backs: DialBacks::default(),
+            discovery: Discovery::default(),
+            files: Files::new(parts.transfers, parts.pictures),
+            reports: Reports::new(parts.events),
+        };
+        if engine.network.bound.fell_back {
+            info!(
+                "UDP port {} is taken; listening on {} instead",
+                hobnob_protocol::PORT_NODE,
+                engine.network.port()
+            );
+        }
+        engine
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        self.me
+    }
+
+    pub(crate) fn bound_addr(&self) -> SocketAddr {
+        self.network.bound.local_addr
+    }
+
+    /// Reports a problem at the start of the node.
+    pub(crate) fn notice(&mut self, code: &'static str, text: String) {
+        self.reports.notice(code, text, None);
+    }
+
+    /// Restores what earlier runs knew about peers, and dials those seen most recently.
+    pub(crate) fn remember(&mut self, known: Vec<KnownPeer>) {
+        const DIALED_MAX: usize = 64;
+        let now = self.clock.now();
+        for (i, known) in known.into_iter().enumerate() {
+            self.peers.learn(
+                known.peer,
+                known.nick.as_deref().and_then(Nickname::cleaned),
+            );
+            if i < DIALED_MAX {
+                let found = paths::Input::Found {
+                    peer: known.peer,
+                    addrs: known.addrs,
+                    alive: false,
+                };
+                self.paths.handle(now, found);
+            }
+        }
+        self.restore_policies();
+        // Users can name every peer that they have a conversation with, even without an address.
+        for peer in self.talked_with() {
+            if self.peers.nick(peer).is_none() {
+                self.peers.learn(peer, None);
+            }
+        }
+    }
+
+    pub(super) fn tell_replica(&mut self, input: replica::Input) {
+        self.replica.handle(self.clock.now(), input);
+    }
+
+    /// Wakes those who wait until a name is known.
+    pub(super) fn somebody_changed(&self) {
+        self.met.send_modify(|count| *count += 1);
+    }
+}
