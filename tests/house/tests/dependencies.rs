@@ -43,6 +43,14 @@ fn the_library_stays_small_and_brings_no_user_interface() {
 }
 
 #[test]
+fn the_program_of_the_relay_has_no_screen_and_no_database() {
+    let tree = tree("hobnob-relay-app");
+    for foreign in ["crossterm", "ratatui", "image", "rusqlite"] {
+        assert!(!tree.contains(foreign), "hobnob-relay depends on {foreign}");
+    }
+}
+
+#[test]
 fn each_layer_knows_only_the_layers_below() {
     let allowed: &[(&str, &[&str])] = &[
         ("hobnob-protocol", &[]),
@@ -54,6 +62,15 @@ fn each_layer_knows_only_the_layers_below() {
             &["hobnob-core", "hobnob-protocol", "hobnob-transport"],
         ),
         ("hobnob-relay", &["hobnob-protocol", "hobnob-transport"]),
+        (
+            "hobnob-relay-app",
+            &[
+                "hobnob-local",
+                "hobnob-protocol",
+                "hobnob-relay",
+                "hobnob-transport",
+            ],
+        ),
     ];
     for (package, below) in allowed {
         let ours: BTreeSet<String> = tree(package)

@@ -9,7 +9,6 @@ use hobnob::DeliveryState;
 use hobnob::protocol::{RoomName, Target};
 use hobnob_control::wire::Time;
 
-use super::relay::Relay;
 use crate::shared::common_flags::Common;
 use crate::shared::values::{self, ConversationArg};
 
@@ -128,9 +127,9 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Run a relay, by which peers behind NAT reach each other; or ask the one that runs in this
-    /// home.
-    Relay(Relay),
+    /// Run a relay, through which peers behind NAT reach each other, or administer the one that runs
+    /// in this home.
+    Relay(hobnob_relay_app::Arguments),
 }
 
 #[derive(Debug, clap::Args)]

@@ -11,11 +11,12 @@ mod files;
 mod manual;
 mod messages;
 mod people;
-mod relay;
 mod up;
 mod views;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::iter;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -23,6 +24,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use args::{Args, Verb};
 
+use crate::shared::common_flags::Common;
 use crate::shared::exit_code::Exit;
 use crate::shared::log_output;
 use crate::shared::output::{self, Output};
@@ -31,10 +33,16 @@ use crate::tui;
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
+    if let Some(words) = relay_words(std::env::args_os()) {
+        return hobnob_relay_app::main(words);
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return not_parsed(&error),
     };
+    if let Some(Verb::Relay(arguments)) = args.verb {
+        return relay(&args.common, arguments);
+    }
     start_log(args.common.verbose);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -56,6 +64,24 @@ pub(crate) fn main() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// The words of `hobnob relay …` as the relay's own command line, which has none of the node's
+/// flags. The command that comes after other flags is left to [`Args`].
+fn relay_words(words: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
+    let mut words = words.into_iter().skip(1);
+    (words.next()? == "relay").then(|| iter::once("hobnob relay".into()).chain(words).collect())
+}
+
+/// `hobnob --home DIR relay`: flags before the command were parsed as flags of every command.
+fn relay(common: &Common, arguments: hobnob_relay_app::Arguments) -> ExitCode {
+    if let Some(flag) = common.flag_for_nodes_only() {
+        output::say(&format!(
+            "hobnob: {flag} is a flag of nodes, not of relays: remove it"
+        ));
+        return Exit::Usage.into();
+    }
+    hobnob_relay_app::execute(arguments)
 }
 
 /// Help and version go to stdout as they are; what a user typed is shown only with stand-ins for
@@ -122,7 +148,7 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Some(Verb::Config { path }) => manual::config(&common.home()?, path),
         Some(Verb::Completions { shell }) => manual::completions(shell),
         Some(Verb::Man { dir }) => manual::man(dir.as_deref()),
-        Some(Verb::Relay(relay)) => relay::relay(&common, out, relay).await,
+        Some(Verb::Relay(_)) => unreachable!("main() has handed over to the relay"),
     }
 }
 
@@ -140,4 +166,34 @@ fn start_log(verbose: u8) {
         .with_ansi(colour)
         .with_max_level(level)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn words(line: &str) -> impl Iterator<Item = OsString> {
+        line.split(' ').map(OsString::from)
+    }
+
+    #[test]
+    fn the_relay_has_its_own_command_line() {
+        let relay = |line| relay_words(words(line)).map(|words| words.len());
+        assert_eq!(relay("hobnob relay peers --json"), Some(3));
+        assert_eq!(relay("hobnob peers"), None);
+        assert_eq!(relay("hobnob"), None);
+    }
+
+    #[test]
+    fn flags_before_the_relay_command_are_known_to_both() {
+        let args = Args::try_parse_from(words("hobnob --home /x -v relay peers --json")).unwrap();
+        let Some(Verb::Relay(arguments)) = args.verb else {
+            panic!("the command is relay")
+        };
+        let text = format!("{arguments:?}");
+        for part in ["home: Some(\"/x\")", "json: true", "verbose: 1"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

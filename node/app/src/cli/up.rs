@@ -19,9 +19,9 @@ use crate::shared::common_flags::Common;
 use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
-use crate::shared::session::Signals;
 use crate::shared::values;
 use crate::shared::wording::{self, Names};
+use hobnob_local::signals::Signals;
 
 /// How long the last answers may take to be printed once the node has given them.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);

@@ -17,9 +17,10 @@ use super::args;
 use crate::shared::common_flags::Common;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
-use crate::shared::session::{self, Signals};
+use crate::shared::session;
 use crate::shared::values::ConversationArg;
 use crate::shared::wording::{self, Names};
+use hobnob_local::signals::Signals;
 
 /// `hobnob peers`.
 pub(crate) async fn peers(common: &Common, out: Output) -> anyhow::Result<Exit> {

@@ -82,13 +82,6 @@ impl Common {
             .map_or_else(Home::of_user, |dir| Home::at(&dir))
     }
 
-    /// Where the relay of that home lives: apart, so that a relay and a node of one home share
-    /// neither key nor lock.
-    pub(crate) fn relay_home(&self) -> Result<Home, HomeError> {
-        self.home_dir()
-            .map_or_else(Home::of_relay, |dir| Home::at(&dir.join("relay")))
-    }
-
     fn home_dir(&self) -> Option<PathBuf> {
         let variable = || {
             std::env::var_os("HOBNOB_HOME")

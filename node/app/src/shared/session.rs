@@ -1,12 +1,10 @@
 //! One command's time with a node: attach, ask, leave; and signals, which end that early.
 
-use std::io;
 use std::time::Duration;
 
-use anyhow::Context;
 use hobnob_control::attach::attach;
 use hobnob_control::{Attached, Client, Home};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use hobnob_local::signals::Signals;
 
 use super::common_flags::Common;
 use super::exit_code::Exit;
@@ -62,32 +60,4 @@ pub(crate) async fn leave(attached: Attached, signals: &mut Signals) {
         () = signals.any() => {}
     }
     host.stop().await;
-}
-
-/// The signals that ask a program to end.
-#[derive(Debug)]
-pub(crate) struct Signals([Signal; 3]);
-
-impl Signals {
-    /// From now on these signals no longer end the process by themselves.
-    pub(crate) fn new() -> anyhow::Result<Signals> {
-        let [interrupt, terminate, hangup] = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ]
-        .map(signal);
-        let all = || -> io::Result<_> { Ok([interrupt?, terminate?, hangup?]) };
-        Ok(Signals(all().context("can't listen for signals")?))
-    }
-
-    /// Resolves when one has come.
-    pub(crate) async fn any(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

@@ -13,6 +13,7 @@ use hobnob_control::wire::{
 use hobnob_control::{Client, ClientError};
 
 use super::values::local_minute;
+pub(crate) use hobnob_local::output::{columns, count, join};
 
 /// What peers are called.
 #[derive(Debug, Default)]
@@ -382,50 +383,12 @@ pub(crate) fn some_of(names: &[String]) -> Option<String> {
     }
 }
 
-/// `1 message`, `2 messages`.
-pub(crate) fn count(n: usize, what: &str) -> String {
-    if n == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{n} {what}s")
-    }
-}
-
 fn count_u64(n: u64, what: &str) -> String {
     count(usize::try_from(n).unwrap_or(usize::MAX), what)
 }
 
-/// Values with commas between.
-pub(crate) fn join<T: ToString>(values: &[T]) -> String {
-    values
-        .iter()
-        .map(T::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
 pub(crate) fn rtt(ms: f64) -> String {
     format!("{ms:.1} ms")
-}
-
-/// Cells in columns.
-pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    rows.iter()
-        .map(|row| {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, &width)| format!("{cell:width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        })
-        .collect()
 }
 
 #[cfg(test)]

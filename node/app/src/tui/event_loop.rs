@@ -30,10 +30,11 @@ use super::view;
 use crate::shared::common_flags::Common;
 use crate::shared::event_stream::{self, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
-use crate::shared::session::{self, Signals};
+use crate::shared::session;
 use crate::shared::settings::{Previewed, ScreenSettings, Settings};
 use crate::shared::typed_path::Places;
 use crate::shared::{output, values};
+use hobnob_local::signals::Signals;
 
 /// Between two frames at least: 60 a second.
 const FRAME: Duration = Duration::from_micros(16_667);

@@ -7,22 +7,12 @@ use hobnob_protocol::{Body, HostPort, Nickname, PeerId, RoomName};
 use serde::{Deserialize, Serialize};
 
 use super::file::{FileLine, OfferFields};
-use super::values::{Base64, Text, Time};
+use super::values::Base64;
 use hobnob::{
     ConversationRef, DeliveryState, Event, Message, MessageId, Notice, PathKind, PeerInfo,
     PeerPolicy, PeerState, RelayInfo, RoomInfo, Sent, Status,
 };
-
-/// The version in every line. It changes when a field is renamed or its meaning changes; fields may
-/// be added without.
-///
-/// ```
-/// use hobnob_control::wire::{EventLine, LINES_VERSION, WireEvent, to_line};
-///
-/// let line = to_line(&EventLine::from(WireEvent::Goodbye));
-/// assert_eq!(line, format!("{{\"v\":{LINES_VERSION},\"event\":\"goodbye\"}}\n"));
-/// ```
-pub const LINES_VERSION: u8 = 1;
+use hobnob_local::json::{LINES_VERSION, Text, Time};
 
 /// One line: `{"v":1,"event":…}`.
 ///

@@ -6,8 +6,8 @@ use hobnob_protocol::offer::Folder;
 use hobnob_protocol::{ContentHash, Offer, PeerId};
 use serde::{Deserialize, Serialize};
 
-use super::values::{Text, Time};
 use hobnob::{ConversationRef, FileInfo, FileState, MessageId, PathKind, Picture};
+use hobnob_local::json::{Text, Time};
 
 /// What is offered, as a field of the line it is in: see [`Offer`].
 ///

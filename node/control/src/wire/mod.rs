@@ -13,7 +13,7 @@ mod values;
 
 use std::path::PathBuf;
 
-use hobnob_protocol::{Nickname, PeerId, RoomName, Target, text};
+use hobnob_protocol::{Nickname, PeerId, RoomName, Target};
 use serde::{Deserialize, Serialize};
 
 use hobnob::{
@@ -23,11 +23,12 @@ use hobnob::{
 
 pub use diagnosis::{CheckLine, Diagnosis};
 pub use event::{
-    BodyFields, EventLine, LINES_VERSION, ListeningLine, MarksFields, MessageLine, NoticeLine,
-    PeerLine, ReceiptLine, RelayLine, RoomLine, SentLine, StatusLine, WireEvent,
+    BodyFields, EventLine, ListeningLine, MarksFields, MessageLine, NoticeLine, PeerLine,
+    ReceiptLine, RelayLine, RoomLine, SentLine, StatusLine, WireEvent,
 };
 pub use file::{FileLine, FileList, OfferFields, PictureFields};
-pub use values::{Base64, Text, Time};
+pub use hobnob_local::json::{LINES_VERSION, Text, Time, to_line};
+pub use values::Base64;
 
 /// Longest line a node reads, in bytes. A longer one is skipped and answered with an error.
 ///
@@ -636,22 +637,6 @@ pub fn too_long() -> Answer<Done> {
         id: None,
         outcome: Outcome::Error(Failure::usage(text)),
     }
-}
-
-/// One value as one line, line feed included, with nothing in it that could disturb a terminal.
-///
-/// ```
-/// use hobnob_control::wire::{Failure, to_line};
-///
-/// let line = to_line(&Failure::fault("a bell \u{7} and \u{202e}"));
-/// assert!(line.ends_with("a bell \\u0007 and \\u202e\"}\n"), "{line}");
-/// ```
-pub fn to_line(value: &impl Serialize) -> String {
-    let json = serde_json::to_string(value)
-        .expect("the types here have only string keys, and nothing else can fail");
-    let mut line = text::visible_json(&json).into_owned();
-    line.push('\n');
-    line
 }
 
 fn lobby() -> Text<RoomName> {

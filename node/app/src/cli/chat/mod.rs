@@ -31,9 +31,10 @@ use crate::shared::chat_input::{self, Input, ON_DISK};
 use crate::shared::common_flags::Common;
 use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
-use crate::shared::session::{self, Signals};
+use crate::shared::session;
 use crate::shared::wording::{self, Names};
 use crate::shared::{actions, diagnosis, output, policy, status, values, verification};
+use hobnob_local::signals::Signals;
 
 /// Requests under way; further lines wait.
 const UNDER_WAY_MAX: usize = 64;

@@ -1,21 +1,21 @@
-//! What `hobnob relay` prints, for people and for programs.
+//! How the relay's events are printed, for people and as JSON lines.
 
 use std::io;
 
-use hobnob::protocol::text::visible;
-use hobnob_control::wire::to_line;
+use hobnob_local::json::to_line;
+use hobnob_local::output::{self, columns, count, join};
+use hobnob_protocol::text::visible;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-use super::lines::{Event, Line, Row};
-use crate::shared::output::{self, Output};
-use crate::shared::values::{local_minute, now};
-use crate::shared::wording::{columns, join, rtt};
+use crate::admin_lines::{PeerRow, RelayEvent, RelayEventLine};
 
-/// Prints what a relay told: peers in columns, everything else a line each.
-pub(super) fn print(events: &[Event], out: Output) -> io::Result<()> {
-    if out.json {
+/// Prints events: peers as a table, all others as one line each.
+pub(crate) fn print(events: &[RelayEvent], json: bool) -> io::Result<()> {
+    if json {
         return events
             .iter()
-            .try_for_each(|event| output::raw(&to_line(&Line::from(event.clone()))));
+            .try_for_each(|event| output::raw(&to_line(&RelayEventLine::from(event.clone()))));
     }
     columns(&events.iter().filter_map(peer).collect::<Vec<_>>())
         .iter()
@@ -26,18 +26,18 @@ pub(super) fn print(events: &[Event], out: Output) -> io::Result<()> {
         .try_for_each(|line| output::line(&line))
 }
 
-fn peer(event: &Event) -> Option<[String; 8]> {
+fn peer(event: &RelayEvent) -> Option<[String; 8]> {
     match event {
-        Event::RelayPeer(row) => Some(cells(row)),
-        Event::Listening { .. }
-        | Event::Status { .. }
-        | Event::Kicked { .. }
-        | Event::Banned { .. }
-        | Event::Unbanned { .. } => None,
+        RelayEvent::RelayPeer(row) => Some(cells(row)),
+        RelayEvent::Listening { .. }
+        | RelayEvent::Status { .. }
+        | RelayEvent::Kicked { .. }
+        | RelayEvent::Banned { .. }
+        | RelayEvent::Unbanned { .. } => None,
     }
 }
 
-fn cells(row: &Row) -> [String; 8] {
+fn cells(row: &PeerRow) -> [String; 8] {
     [
         row.label
             .as_deref()
@@ -45,17 +45,17 @@ fn cells(row: &Row) -> [String; 8] {
         row.state.clone(),
         row.addr.to_string(),
         row.rtt_ms.map_or_else(|| "-".into(), rtt),
-        crate::shared::wording::count(row.rooms, "room"),
-        crate::shared::wording::count(row.channels, "channel"),
+        count(row.rooms, "room"),
+        count(row.channels, "channel"),
         size(row.bytes),
         row.peer.0.to_string(),
     ]
 }
 
-fn plain(event: &Event) -> Vec<String> {
+fn plain(event: &RelayEvent) -> Vec<String> {
     match event {
-        Event::Listening { relay, addrs } => {
-            let now = local_minute(now());
+        RelayEvent::Listening { relay, addrs } => {
+            let now = local_minute();
             let mut lines = vec![format!(
                 "{now} relay {} listens on {}",
                 relay.0.short(),
@@ -68,12 +68,24 @@ fn plain(event: &Event) -> Vec<String> {
             );
             lines
         }
-        Event::Status { addr } => vec![format!("{} status at http://{addr}/", local_minute(now()))],
-        Event::RelayPeer(_) => Vec::new(),
-        Event::Kicked { peer } => vec![format!("kicked {}", peer.0)],
-        Event::Banned { peer } => vec![format!("banned {}", peer.0)],
-        Event::Unbanned { peer } => vec![format!("no longer banned {}", peer.0)],
+        RelayEvent::Status { addr } => vec![format!("{} status at http://{addr}/", local_minute())],
+        RelayEvent::RelayPeer(_) => Vec::new(),
+        RelayEvent::Kicked { peer } => vec![format!("kicked {}", peer.0)],
+        RelayEvent::Banned { peer } => vec![format!("banned {}", peer.0)],
+        RelayEvent::Unbanned { peer } => vec![format!("no longer banned {}", peer.0)],
     }
+}
+
+fn rtt(ms: f64) -> String {
+    format!("{ms:.1} ms")
+}
+
+/// The current local time to the minute, as log lines start with it.
+fn local_minute() -> String {
+    Timestamp::now()
+        .to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
 }
 
 /// `0 B`, `999 B`, `1.0 kB`, `12.3 MB`.
@@ -95,12 +107,12 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hobnob::protocol::PeerId;
-    use hobnob_control::wire::{Text, Time};
+    use hobnob_local::json::{Text, Time};
+    use hobnob_protocol::PeerId;
 
     #[test]
     fn a_peer_is_a_row() {
-        let row = Row {
+        let row = PeerRow {
             peer: Text(PeerId::from_bytes([1; 32])),
             label: Some("ann\u{1b}".into()),
             state: "alive".into(),
@@ -131,15 +143,15 @@ mod tests {
             ]
         );
         assert_eq!(
-            cells(&Row { label: None, ..row })[0],
+            cells(&PeerRow { label: None, ..row })[0],
             PeerId::from_bytes([1; 32]).short()
         );
     }
 
     #[test]
-    fn a_relay_says_how_to_use_it() {
+    fn a_listening_relay_shows_how_to_use_it() {
         let relay = Text(PeerId::from_bytes([1; 32]));
-        let lines = plain(&Event::Listening {
+        let lines = plain(&RelayEvent::Listening {
             relay,
             addrs: vec!["192.0.2.7:4627".parse().unwrap()],
         });

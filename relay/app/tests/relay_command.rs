@@ -1,16 +1,16 @@
-//! `hobnob relay` as its operator uses it: real processes.
+//! `hobnob-relay` as its operator uses it: real processes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use hobnob::protocol::{PeerId, SecretKey};
+use hobnob_protocol::{PeerId, SecretKey};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-fn hobnob(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hobnob"));
+fn hobnob_relay(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hobnob-relay"));
     command
         .args(arguments)
         .arg("--home")
@@ -27,8 +27,8 @@ struct Relay {
 
 impl Relay {
     fn start(home: &Path, arguments: &[&str]) -> (Self, Value) {
-        let arguments = [&["relay", "--json"], arguments].concat();
-        let mut process = hobnob(home, &arguments)
+        let arguments = [&["--json"], arguments].concat();
+        let mut process = hobnob_relay(home, &arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -66,7 +66,7 @@ impl Drop for Relay {
 }
 
 fn run(home: &Path, arguments: &[&str]) -> Output {
-    hobnob(home, arguments).output().expect("runs")
+    hobnob_relay(home, arguments).output().expect("runs")
 }
 
 /// What a command printed, and its exit code.
@@ -102,29 +102,23 @@ fn a_relay_says_where_it_is_and_remembers_who_it_is_and_whom_it_keeps_out() {
     );
 
     let bob = somebody();
+    assert_eq!(says(home.path(), &["peers"]), (String::new(), Some(0)));
     assert_eq!(
-        says(home.path(), &["relay", "peers"]),
-        (String::new(), Some(0))
-    );
-    assert_eq!(
-        says(home.path(), &["relay", "ban", &bob.to_string()]),
+        says(home.path(), &["ban", &bob.to_string()]),
         (format!("banned {bob}\n"), Some(0))
     );
     let banned = format!("{{\"v\":1,\"event\":\"banned\",\"peer\":\"{bob}\"}}\n");
-    assert_eq!(
-        says(home.path(), &["relay", "peers", "--json"]),
-        (banned, Some(0))
-    );
+    assert_eq!(says(home.path(), &["peers", "--json"]), (banned, Some(0)));
     assert_eq!(relay.stops(), Some(0));
 
     let (relay, listening) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
     assert_eq!(listening["relay"], Value::from(id.to_string()));
     assert_eq!(
-        says(home.path(), &["relay", "unban", &bob.short()]),
+        says(home.path(), &["unban", &bob.short()]),
         (format!("no longer banned {bob}\n"), Some(0))
     );
     assert_eq!(
-        says(home.path(), &["relay", "peers", "--json"]),
+        says(home.path(), &["peers", "--json"]),
         (String::new(), Some(0))
     );
     assert_eq!(relay.stops(), Some(0));
@@ -140,53 +134,30 @@ fn what_cannot_be_done_is_said_with_what_to_do_and_an_exit_code() {
             "{arguments:?}: {exit:?} {text}"
         );
     };
-    fails(&["relay", "peers"], 1, "start it with hobnob relay");
+    fails(&["peers"], 1, "start it with hobnob relay");
     let (_relay, listening) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
-    fails(&["relay", "kick", "bob"], 3, "nobody here is called");
+    fails(&["kick", "bob"], 3, "nobody here is called");
+    fails(&["kick", &somebody().to_string()], 1, "is not connected");
+    fails(&["unban", &somebody().to_string()], 1, "is not banned");
+    fails(&[], 1, "already runs, as process");
     fails(
-        &["relay", "kick", &somebody().to_string()],
-        1,
-        "is not connected",
-    );
-    fails(
-        &["relay", "unban", &somebody().to_string()],
-        1,
-        "is not banned",
-    );
-    fails(&["relay"], 1, "already runs, as process");
-    fails(
-        &["relay", "--rate", "1M", "peers"],
+        &["--rate", "1M", "peers"],
         2,
-        "is for a relay that starts",
+        "applies only when a relay starts",
     );
-    fails(&["relay", "--nick", "ann"], 2, "is for a node");
+    fails(&["--nick", "ann"], 2, "unexpected argument '--nick'");
 
     let other = tempfile::tempdir().expect("a folder");
     let taken = listening["addrs"][0].as_str().expect("an address");
-    let (text, exit) = says(other.path(), &["relay", "--listen", taken]);
+    let (text, exit) = says(other.path(), &["--listen", taken]);
     assert!(
         exit == Some(1) && text.contains("is taken by another program"),
         "{exit:?} {text}"
     );
-    let (text, exit) = says(other.path(), &["relay", "--token-file", "/nowhere"]);
+    let (text, exit) = says(other.path(), &["--token-file", "/nowhere"]);
     assert!(
         exit == Some(1) && text.contains("/nowhere"),
         "{exit:?} {text}"
-    );
-}
-
-#[test]
-fn a_relay_and_a_node_of_one_home_are_two() {
-    let home = tempfile::tempdir().expect("a folder");
-    let (_relay, listening) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
-    let (text, exit) = says(
-        home.path(),
-        &["id", "--no-mdns", "--listen", "127.0.0.1:0", "--json"],
-    );
-    assert_eq!(exit, Some(0), "{text}");
-    assert!(
-        !text.contains(listening["relay"].as_str().expect("an id")),
-        "{text}"
     );
 }
 

@@ -1,0 +1,79 @@
+//! `peers`, `kick`, `ban` and `unban`: sends a request to the relay that runs in this home and
+//! prints its answer.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hobnob_local::home::Home;
+use hobnob_local::json::to_line;
+use hobnob_local::line::{Line, Lines};
+use hobnob_local::socket::{connect, is_same_user};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::admin_lines::{AdminAnswer, AdminEnd, AdminRequest, RelayEvent};
+use crate::arguments::AdminCommand;
+use crate::display;
+
+/// Time limit for each line of the answer.
+const LINE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest line of an answer, in bytes.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+
+const LOST: &str = "the relay stopped or timed out before it answered: check with `hobnob relay peers` whether the change was made";
+
+/// Sends the request of `command` and prints the answer.
+pub(crate) async fn request(home: &Home, command: AdminCommand, json: bool) -> anyhow::Result<()> {
+    let stream = reach(home).await?;
+    let events = exchange(stream, &to_request(command)).await?;
+    display::print(&events, json)?;
+    Ok(())
+}
+
+fn to_request(command: AdminCommand) -> AdminRequest {
+    match command {
+        AdminCommand::Peers => AdminRequest::Peers,
+        AdminCommand::Kick { target } => AdminRequest::Kick { target },
+        AdminCommand::Ban { target } => AdminRequest::Ban { target },
+        AdminCommand::Unban { target } => AdminRequest::Unban { target },
+    }
+}
+
+async fn reach(home: &Home) -> anyhow::Result<UnixStream> {
+    let dir = home.data_dir().display();
+    let stream = connect(home.socket()).await.with_context(|| {
+        format!(
+            "no relay is running in {dir}: start it with hobnob relay, or name the folder of a running one with --home DIR"
+        )
+    })?;
+    if !is_same_user(&stream)? {
+        bail!("the relay in {dir} belongs to another user: run this command as that user");
+    }
+    Ok(stream)
+}
+
+async fn exchange(
+    mut stream: UnixStream,
+    request: &AdminRequest,
+) -> anyhow::Result<Vec<RelayEvent>> {
+    stream
+        .write_all(to_line(request).as_bytes())
+        .await
+        .context(LOST)?;
+    let mut lines = Lines::new(BufReader::new(stream), LINE_BYTES_MAX);
+    let mut events = Vec::new();
+    loop {
+        let Ok(Ok(Line::Whole(line))) = timeout(LINE_LIMIT, lines.next()).await else {
+            bail!(LOST)
+        };
+        match serde_json::from_slice(line)
+            .context("can't read the relay's answer: it may run another version of hobnob")?
+        {
+            AdminAnswer::Event(line) => events.push(line.event),
+            AdminAnswer::End(AdminEnd::Done(_)) => return Ok(events),
+            AdminAnswer::End(AdminEnd::Error(error)) => return Err(error.into()),
+        }
+    }
+}

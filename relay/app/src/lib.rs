@@ -1,0 +1,101 @@
+//! The command line of the relay: `hobnob-relay`, and `hobnob relay` in the large program.
+//!
+//! Without a command it runs a relay. The commands `peers`, `kick`, `ban` and `unban` send a
+//! request to the relay that runs in the same home, over its local socket.
+//!
+//! The relay uses the folder `relay` within the home, with its own key, lock and socket. A node can
+//! run in the same home at the same time.
+//!
+//! The relay itself is in the crate `hobnob-relay`. This crate adds arguments, wording and the
+//! local socket.
+
+mod admin_lines;
+mod admin_socket;
+mod arguments;
+mod client;
+mod display;
+mod exit_code;
+mod run;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use hobnob_local::output;
+use hobnob_protocol::text::visible;
+use tracing_subscriber::filter::LevelFilter;
+
+pub use arguments::Arguments;
+use exit_code::ExitStatus;
+
+/// Parses the words of a command line, the first of which is the program's name, and executes them.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Arguments::try_parse_from(words) {
+        Ok(arguments) => execute(arguments),
+        Err(error) => report_parse_error(&error),
+    }
+}
+
+/// Executes parsed arguments: runs a relay until a signal arrives, or one administrative command.
+/// Starts the log and a tokio runtime, so a process calls it once.
+pub fn execute(arguments: Arguments) -> ExitCode {
+    start_log(arguments.verbose);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::say(&format!("hobnob relay: can't start: {error}"));
+            return ExitStatus::Fault.into();
+        }
+    };
+    match runtime.block_on(dispatch(arguments)) {
+        Ok(()) => ExitStatus::Done.into(),
+        Err(error) => {
+            let status = ExitStatus::of(&error);
+            if status != ExitStatus::Done {
+                output::say(&format!("hobnob relay: {error:#}"));
+            }
+            status.into()
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
+    arguments.check()?;
+    let home = arguments.relay_home()?;
+    let json = arguments.json;
+    match arguments.command {
+        Some(command) => client::request(&home, command, json).await,
+        None => run::run(&home, arguments.run, arguments.listen, json).await,
+    }
+}
+
+/// Prints help and version on stdout unchanged. Errors quote what the user typed, so characters
+/// that could disturb the terminal are replaced.
+fn report_parse_error(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // If stdout is closed, nobody reads the help.
+        let _ = error.print();
+        return ExitStatus::Done.into();
+    }
+    for line in error.to_string().trim_end().lines() {
+        output::say(&visible(line));
+    }
+    ExitStatus::Usage.into()
+}
+
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        3.. => LevelFilter::TRACE,
+    };
+    let colour = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_max_level(level)
+        .init();
+}

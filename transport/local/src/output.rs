@@ -1,0 +1,87 @@
+//! A program's lines: data to stdout, everything else to stderr; and how lists and counts look.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Prints one line of data.
+pub fn line(text: &str) -> io::Result<()> {
+    raw(&format!("{text}\n"))
+}
+
+/// Prints data that contains its own line breaks.
+pub fn raw(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Prints a line that is not data.
+pub fn say(text: &str) {
+    // A closed stderr is the user's choice.
+    let _closed = writeln!(io::stderr(), "{text}");
+}
+
+/// Prints a line that is not data, if stderr is a terminal. Scripts use the exit code instead.
+pub fn say_on_terminal(text: &str) {
+    if io::stderr().is_terminal() {
+        say(text);
+    }
+}
+
+/// `1 message`, `2 messages`.
+pub fn count(n: usize, what: &str) -> String {
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
+}
+
+/// The values, separated by commas.
+pub fn join<T: ToString>(values: &[T]) -> String {
+    values
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// A table without a frame: pads cells to the width of their column, in characters.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, &width)| format!("{cell:width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_longest_cell() {
+        let row = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
+        assert_eq!(
+            columns(&[row("ann", "alive"), row("b", "gone"), row("é", "")]),
+            ["ann  alive", "b    gone", "é"]
+        );
+    }
+
+    #[test]
+    fn counts_and_lists_read_as_english() {
+        assert_eq!(count(1, "room"), "1 room");
+        assert_eq!(count(0, "room"), "0 rooms");
+        assert_eq!(join(&[1, 2, 3]), "1, 2, 3");
+    }
+}

@@ -1,0 +1,37 @@
+//! The signals that ask a program to stop: SIGINT, SIGTERM and SIGHUP.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Receives the signals that ask a program to stop. While it exists, they no longer end the process.
+#[derive(Debug)]
+pub struct Signals([Signal; 3]);
+
+/// The signal handlers could not be installed.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen for signals")]
+pub struct SignalError(#[from] io::Error);
+
+impl Signals {
+    /// Installs the handlers. Must be called within a tokio runtime.
+    pub fn new() -> Result<Signals, SignalError> {
+        let [interrupt, terminate, hangup] = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .map(signal);
+        Ok(Signals([interrupt?, terminate?, hangup?]))
+    }
+
+    /// Waits for the next signal.
+    pub async fn any(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
