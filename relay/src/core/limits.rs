@@ -1,17 +1,14 @@
-//! What a relay takes on, in all and from one peer, and how fast one peer may ask for things.
+//! The relay's limits: how much it serves in all and for one peer, and how often a peer may act.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hobnob_protocol::PeerId;
-use hobnob_protocol::relay::close;
-
 /// How often something may happen: `burst` times at once, then once every `every`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Time in which one more becomes allowed.
+    /// Time until one more is allowed.
     pub every: Duration,
-    /// How many may happen at once after a long rest; at least 1.
+    /// How many may happen at once after a long pause; at least 1.
     pub burst: u32,
 }
 
@@ -21,27 +18,26 @@ impl Pace {
     }
 }
 
-/// What the relay takes on. Beyond a limit nobody else suffers: the one who asked is told, in a
-/// sentence that names the limit.
+/// The relay's limits. Exceeding one affects only the peer that did it, and the reason that the peer
+/// receives names the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Peers registered at once. Beyond: the newcomer is turned away (`full`).
+    /// Peers registered at once. Beyond: the newcomer is rejected (`full`).
     pub peers: usize,
     /// Peers registered at once from one /24 (IPv4) or one /48 (IPv6). Beyond: the newcomer is
-    /// turned away (`full`).
+    /// rejected (`full`).
     pub peers_per_network: usize,
-    /// Room memberships of all peers together. Beyond: the newcomer is turned away (`full`), a
+    /// Room memberships of all peers together. Beyond: the newcomer is rejected (`full`), a
     /// change of rooms ends its peer's connection.
     pub memberships: usize,
     /// Channels of one peer at once. Beyond: `NotOpened(Limit)`.
     pub channels_per_peer: usize,
     /// Channels in all. Beyond: `NotOpened(Limit)`.
     pub channels: usize,
-    /// Whether peers are told who else is in their rooms. If not, room tags are forgotten as they
-    /// come.
+    /// Whether the relay sends peers the roster of their rooms. If not, it does not store room tags.
     pub roster: bool,
-    /// Bytes a second that the relay passes on for one peer; 0: as many as it can. The core only
-    /// says it; the plane keeps to it.
+    /// Bytes per second that the relay forwards for one peer; 0 means no limit. The core only
+    /// reports the rate to peers; the plane enforces it.
     pub rate: u64,
     /// Registrations of one peer. Beyond: the new connection ends (`limit`), the old one stays.
     pub registrations: Pace,
@@ -51,11 +47,12 @@ pub struct Limits {
     pub heartbeats: Pace,
     /// Changes of its rooms by one peer.
     pub room_changes: Pace,
-    /// Channels that one peer asks for.
+    /// Requests for channels by one peer.
     pub opens: Pace,
     /// Changes of one peer's address.
     pub moves: Pace,
-    /// Calls that one peer asks for. Beyond: it is not called, and told so; the connection stays.
+    /// Reachability tests that one peer asks for. Beyond: the relay reports that there was no test,
+    /// and the connection stays.
     pub calls: Pace,
 }
 
@@ -80,8 +77,8 @@ impl Default for Limits {
     }
 }
 
-/// What one peer has used up of one [`Pace`]: the generic cell rate algorithm, which needs one
-/// number.
+/// What one peer has used up of one [`Pace`]. This is the generic cell rate algorithm (ITU-T
+/// I.371), which needs one number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Bucket {
     /// When the bucket is full again.
@@ -89,7 +86,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Takes one, or says that there is none.
+    /// Takes one, or returns false if there is none.
     pub(super) fn take(&mut self, now: Duration, pace: Pace) -> bool {
         let full_at = self.full_at.max(now) + pace.every;
         let allowed = full_at <= now + pace.every * pace.burst.max(1);
@@ -100,20 +97,62 @@ impl Bucket {
     }
 }
 
+/// What a registered peer can do too often. Doing so ends its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitedAction {
+    /// Sending frames of any kind.
+    Frames,
+    /// Sending heartbeats.
+    Heartbeats,
+    /// Changing its rooms.
+    RoomChanges,
+    /// Asking for channels.
+    Opens,
+    /// Changing its address.
+    Moves,
+}
+
+impl LimitedAction {
+    /// The pace at which one peer may do this.
+    pub(super) fn pace(self, limits: &Limits) -> Pace {
+        match self {
+            Self::Frames => limits.frames,
+            Self::Heartbeats => limits.heartbeats,
+            Self::RoomChanges => limits.room_changes,
+            Self::Opens => limits.opens,
+            Self::Moves => limits.moves,
+        }
+    }
+}
+
+impl Allowance {
+    /// Uses up one action, or returns false if the pace does not allow it now.
+    pub(super) fn take(&mut self, now: Duration, action: LimitedAction, pace: Pace) -> bool {
+        let bucket = match action {
+            LimitedAction::Frames => &mut self.frames,
+            LimitedAction::Heartbeats => &mut self.heartbeats,
+            LimitedAction::RoomChanges => &mut self.room_changes,
+            LimitedAction::Opens => &mut self.opens,
+            LimitedAction::Moves => &mut self.moves,
+        };
+        bucket.take(now, pace)
+    }
+}
+
 /// What one peer has used up of every [`Pace`] in [`Limits`].
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Allowance {
     pub(super) registrations: Bucket,
-    pub(super) frames: Bucket,
-    pub(super) heartbeats: Bucket,
-    pub(super) room_changes: Bucket,
-    pub(super) opens: Bucket,
-    pub(super) moves: Bucket,
+    frames: Bucket,
+    heartbeats: Bucket,
+    room_changes: Bucket,
+    opens: Bucket,
+    moves: Bucket,
     pub(super) calls: Bucket,
 }
 
-/// Whom one subscriber of a network can pretend to be: the /24 of an IPv4 address, the /48 of an
-/// IPv6 address.
+/// The addresses that one subscriber of a network may have: the /24 of an IPv4 address, the /48 of
+/// an IPv6 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Network {
     V4([u8; 3]),
@@ -131,33 +170,6 @@ impl Network {
                 let [a, b, c, d, e, f, ..] = ip.octets();
                 Network::V6([a, b, c, d, e, f])
             }
-        }
-    }
-}
-
-/// Why a newcomer is turned away. The text is for the user of the node that came.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TurnedAway {
-    #[error(
-        "this relay has all the {0} peers that it takes: try again later, or use another relay"
-    )]
-    Full(usize),
-    #[error(
-        "this relay has all the {0} peers that it takes from one network: try again later, or use another relay"
-    )]
-    NetworkFull(usize),
-    #[error("this relay knows of as many rooms as it takes: try again later, or use another relay")]
-    RoomsFull,
-    #[error("{} registered too often: at most {} times at once, then once every {:?}; is one identity in use on two machines?", .0.short(), .1.burst, .1.every)]
-    TooOften(PeerId, Pace),
-}
-
-impl TurnedAway {
-    /// The close code that goes with the sentence.
-    pub(super) fn code(&self) -> u32 {
-        match self {
-            TurnedAway::Full(_) | TurnedAway::NetworkFull(_) | TurnedAway::RoomsFull => close::FULL,
-            TurnedAway::TooOften(..) => close::LIMIT,
         }
     }
 }

@@ -30,7 +30,8 @@ mod table;
 mod tests;
 
 pub use channels::CHANNEL_IDLE;
-pub use limits::{Limits, Pace};
+pub use limits::{LimitedAction, Limits, Pace};
+pub use reasons::EndReason;
 pub use registry::{GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE, MISSES_MAX};
 pub use relay::{ADDRESS_SETTLES, DRAIN_OVER, Relay};
 pub use roster::{PUSH_AFTER, PUSH_EVERY, PUSH_PER_MEMBER, ROSTER_PEERS_MAX};
@@ -103,9 +104,8 @@ pub enum Input {
 pub enum Output {
     /// Say this on a connection.
     Say(ConnectionId, FromRelay),
-    /// End a connection with this code of [`close`](hobnob_protocol::relay::close) and this
-    /// sentence for the user. Nothing more is said on it.
-    End(ConnectionId, u32, String),
+    /// End a connection for this reason. No further output concerns it.
+    End(ConnectionId, EndReason),
     /// Send a knock with this token, from a socket of its own, to where the connection comes from;
     /// then say [`Called`](FromRelay::Called) on the connection.
     Call(ConnectionId, [u8; 16]),

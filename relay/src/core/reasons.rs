@@ -1,13 +1,62 @@
-//! The sentences with which the relay ends connections: for the user at the other end. Limits say
-//! theirs themselves.
+//! Why the relay ends a connection, as a type. The sentences for users are in `server/wording.rs`.
 
-pub(super) const REPLACED: &str = "this identity has connected again, from here or from another machine: the newer connection is the one that counts";
-pub(super) const SILENT: &str = "nothing was heard for too long";
-pub(super) const KICKED: &str =
-    "the relay's operator has ended this connection; it may be made again";
-pub(super) const BANNED: &str =
-    "the relay's operator keeps this identity out: ask them, or use another relay";
-pub(super) const DRAINING: &str =
-    "this relay is about to stop: come back in a while, or use another relay";
-pub(super) const TWICE: &str =
-    "this connection was registered already: one registration is for one connection";
+use hobnob_protocol::PeerId;
+use hobnob_protocol::relay::close;
+
+use super::limits::{LimitedAction, Pace};
+
+/// Why the relay ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// A newer connection of the same identity has replaced this one.
+    Replaced,
+    /// No frame arrived for several heartbeats.
+    Silent,
+    /// The operator disconnected the peer.
+    Kicked,
+    /// The operator banned the peer.
+    Banned,
+    /// The relay is about to stop.
+    Draining,
+    /// The peer sent Register on a connection that was already registered.
+    RegisteredTwice,
+    /// The relay has the maximum number of peers: this many.
+    Full(usize),
+    /// The relay has the maximum number of peers from the peer's network: this many.
+    NetworkFull(usize),
+    /// The peer registers with more rooms than the relay still has place for.
+    RoomsFull,
+    /// A registered peer changes to more rooms than the relay still has place for.
+    TooManyRooms,
+    /// This identity registered more often than the pace allows.
+    RegisteredTooOften(PeerId, Pace),
+    /// The peer did something more often than the pace allows.
+    TooOften(LimitedAction, Pace),
+}
+
+impl EndReason {
+    /// The close code of the connection.
+    pub fn code(&self) -> u32 {
+        match self {
+            Self::Replaced => close::REPLACED,
+            Self::Silent => close::SILENT,
+            Self::Kicked => close::KICKED,
+            Self::Banned => close::BANNED,
+            Self::Draining => close::DRAINING,
+            Self::RegisteredTwice => close::PROTOCOL,
+            Self::Full(_) | Self::NetworkFull(_) | Self::RoomsFull => close::FULL,
+            Self::TooManyRooms | Self::RegisteredTooOften(..) | Self::TooOften(..) => close::LIMIT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_relay_differs_from_a_peer_that_asks_for_too_much() {
+        assert_eq!(EndReason::RoomsFull.code(), close::FULL);
+        assert_eq!(EndReason::TooManyRooms.code(), close::LIMIT);
+    }
+}

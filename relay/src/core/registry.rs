@@ -13,7 +13,8 @@ use std::time::Duration;
 use hobnob_protocol::PeerId;
 
 use super::ConnectionId;
-use super::limits::{Allowance, Limits, Network, TurnedAway};
+use super::limits::{Allowance, Limits, Network};
+use super::reasons::EndReason;
 use super::table::State;
 use crate::route::Meter;
 
@@ -150,23 +151,23 @@ impl Registry {
         id: PeerId,
         addr: SocketAddr,
         limits: &Limits,
-    ) -> Result<(), TurnedAway> {
+    ) -> Result<(), EndReason> {
         let connected = self.connected();
         let from_network = self.networks.get(&Network::of(addr)).copied().unwrap_or(0);
         if let Some(peer) = self.peers.get_mut(&id) {
             let pace = limits.registrations;
             if !peer.allowance.registrations.take(now, pace) {
-                return Err(TurnedAway::TooOften(id, pace));
+                return Err(EndReason::RegisteredTooOften(id, pace));
             }
             if peer.connection.is_some() {
                 return Ok(());
             }
         }
         if connected >= limits.peers {
-            return Err(TurnedAway::Full(limits.peers));
+            return Err(EndReason::Full(limits.peers));
         }
         if from_network >= limits.peers_per_network {
-            return Err(TurnedAway::NetworkFull(limits.peers_per_network));
+            return Err(EndReason::NetworkFull(limits.peers_per_network));
         }
         Ok(())
     }

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::relay::{
-    FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, close, features,
+    FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, features,
 };
 use hobnob_protocol::{ConversationId, PeerId};
 
 use super::channels::Channels;
-use super::limits::{Allowance, Bucket, Limits, Pace, TurnedAway};
-use super::reasons::{BANNED, DRAINING, KICKED, REPLACED, SILENT, TWICE};
+use super::limits::{LimitedAction, Limits};
+use super::reasons::EndReason;
 use super::registry::{HEARTBEAT_EVERY, Peer, Registry};
 use super::roster::Roster;
 use super::table::{Counts, Row};
@@ -68,8 +68,8 @@ impl Relay {
             Input::Moved { connection, addr } => self.moved(now, connection, addr),
             Input::Rtt { connection, rtt } => self.measured(connection, rtt),
             Input::Down { connection } => self.down(now, connection),
-            Input::Kick(peer) => self.end_peer(now, peer, close::KICKED, KICKED),
-            Input::Ban(peer) => self.end_peer(now, peer, close::BANNED, BANNED),
+            Input::Kick(peer) => self.end_peer(now, peer, EndReason::Kicked),
+            Input::Ban(peer) => self.end_peer(now, peer, EndReason::Banned),
             Input::Drain => self.start_draining(now),
             Input::Timeout => self.timeout(now),
         }
@@ -147,13 +147,13 @@ impl Relay {
         rooms: Vec<ConversationId>,
     ) {
         if self.drain.is_some() {
-            return self.refuse(connection, close::DRAINING, DRAINING.to_owned());
+            return self.output_end(connection, EndReason::Draining);
         }
-        if let Err(why) = self.admit(now, peer, addr, rooms.len()) {
-            return self.refuse(connection, why.code(), why.to_string());
+        if let Err(reason) = self.admit(now, peer, addr, rooms.len()) {
+            return self.output_end(connection, reason);
         }
         if let Some(older) = self.registry.connection_of(peer) {
-            self.output_end(older, close::REPLACED, REPLACED.to_owned());
+            self.output_end(older, EndReason::Replaced);
             self.end_channels(peer);
             self.registry.disconnect(now, peer);
         }
@@ -172,13 +172,13 @@ impl Relay {
         peer: PeerId,
         addr: SocketAddr,
         rooms: usize,
-    ) -> Result<(), TurnedAway> {
+    ) -> Result<(), EndReason> {
         self.registry.admit(now, peer, addr, &self.limits)?;
         let fits = self.roster.memberships_with(peer, rooms) <= self.limits.memberships;
         if fits {
             Ok(())
         } else {
-            Err(TurnedAway::RoomsFull)
+            Err(EndReason::RoomsFull)
         }
     }
 
@@ -200,17 +200,11 @@ impl Relay {
             return;
         };
         self.registry.heard(now, peer);
-        if !self.may(
-            now,
-            peer,
-            "frames",
-            |mine| &mut mine.frames,
-            self.limits.frames,
-        ) {
+        if !self.may(now, peer, LimitedAction::Frames) {
             return;
         }
         match frame {
-            ToRelay::Register(_) => self.end(now, peer, close::PROTOCOL, TWICE.to_owned()),
+            ToRelay::Register(_) => self.end(now, peer, EndReason::RegisteredTwice),
             ToRelay::Heartbeat(version) => self.heartbeat(now, peer, version),
             ToRelay::Rooms(rooms) => self.change_rooms(now, peer, distinct(rooms)),
             ToRelay::Open(other) => self.open(now, peer, other),
@@ -221,13 +215,7 @@ impl Relay {
     }
 
     fn heartbeat(&mut self, now: Duration, peer: PeerId, version: u64) {
-        if !self.may(
-            now,
-            peer,
-            "heartbeats",
-            |mine| &mut mine.heartbeats,
-            self.limits.heartbeats,
-        ) {
+        if !self.may(now, peer, LimitedAction::Heartbeats) {
             return;
         }
         self.counts.heartbeats += 1;
@@ -245,17 +233,11 @@ impl Relay {
     }
 
     fn change_rooms(&mut self, now: Duration, peer: PeerId, rooms: Vec<ConversationId>) {
-        if !self.may(
-            now,
-            peer,
-            "changes of rooms",
-            |mine| &mut mine.room_changes,
-            self.limits.room_changes,
-        ) {
+        if !self.may(now, peer, LimitedAction::RoomChanges) {
             return;
         }
         if self.roster.memberships_with(peer, rooms.len()) > self.limits.memberships {
-            return self.end(now, peer, close::LIMIT, TurnedAway::RoomsFull.to_string());
+            return self.end(now, peer, EndReason::TooManyRooms);
         }
         if let Some(peer) = self.registry.get_mut(peer) {
             peer.rooms = rooms.len();
@@ -269,13 +251,7 @@ impl Relay {
         let Some(peer) = self.registry.peer_of(connection) else {
             return;
         };
-        if !self.may(
-            now,
-            peer,
-            "changes of address",
-            |mine| &mut mine.moves,
-            self.limits.moves,
-        ) {
+        if !self.may(now, peer, LimitedAction::Moves) {
             return;
         }
         self.registry.moved(now, peer, addr);
@@ -316,9 +292,9 @@ impl Relay {
         self.gone(now, peer);
     }
 
-    fn end_peer(&mut self, now: Duration, peer: PeerId, code: u32, reason: &str) {
+    fn end_peer(&mut self, now: Duration, peer: PeerId, reason: EndReason) {
         if self.registry.get(peer).is_some() {
-            self.end(now, peer, code, reason.to_owned());
+            self.end(now, peer, reason);
         }
     }
 
@@ -342,7 +318,7 @@ impl Relay {
     fn timeout(&mut self, now: Duration) {
         self.drain_due(now);
         for (peer, _) in self.registry.silent(now) {
-            self.end(now, peer, close::SILENT, SILENT.to_owned());
+            self.end(now, peer, EndReason::Silent);
         }
         self.registry.forget(now);
         self.end_idle(now);
@@ -355,55 +331,38 @@ impl Relay {
         while let Some((_, connection)) = self.drain.as_mut().and_then(|drain| pop_due(drain, now))
         {
             if let Some(peer) = self.registry.peer_of(connection) {
-                self.end(now, peer, close::DRAINING, DRAINING.to_owned());
+                self.end(now, peer, EndReason::Draining);
             }
         }
     }
 
-    /// Whether the peer may do this once more; if not, its connection ends.
-    pub(super) fn may(
-        &mut self,
-        now: Duration,
-        peer: PeerId,
-        what: &str,
-        of: impl FnOnce(&mut Allowance) -> &mut Bucket,
-        pace: Pace,
-    ) -> bool {
-        let Some(known) = self.registry.get_mut(peer) else {
-            return false;
-        };
-        if of(&mut known.allowance).take(now, pace) {
+    /// Whether the pace allows the peer this action now. If not, its connection ends.
+    pub(super) fn may(&mut self, now: Duration, peer: PeerId, action: LimitedAction) -> bool {
+        let pace = action.pace(&self.limits);
+        let known = self
+            .registry
+            .get_mut(peer)
+            .expect("only frames and moves of connected peers get here");
+        if known.allowance.take(now, action, pace) {
             return true;
         }
-        let Pace { burst, every } = pace;
-        self.end(
-            now,
-            peer,
-            close::LIMIT,
-            format!("too many {what}: this relay takes {burst} at once, then one every {every:?}"),
-        );
+        self.end(now, peer, EndReason::TooOften(action, pace));
         false
     }
 
     /// Ends the connection of a connected peer.
-    fn end(&mut self, now: Duration, peer: PeerId, code: u32, reason: String) {
+    fn end(&mut self, now: Duration, peer: PeerId, reason: EndReason) {
         let connection = self
             .registry
             .connection_of(peer)
             .expect("only connected peers are ended");
-        self.output_end(connection, code, reason);
+        self.output_end(connection, reason);
         self.gone(now, peer);
     }
 
-    /// Turns a connection away that was never registered.
-    fn refuse(&mut self, connection: ConnectionId, code: u32, reason: String) {
-        self.output_end(connection, code, reason);
-    }
-
-    fn output_end(&mut self, connection: ConnectionId, code: u32, reason: String) {
-        *self.counts.ended.entry(code).or_default() += 1;
-        self.outputs
-            .push_back(Output::End(connection, code, reason));
+    fn output_end(&mut self, connection: ConnectionId, reason: EndReason) {
+        *self.counts.ended.entry(reason.code()).or_default() += 1;
+        self.outputs.push_back(Output::End(connection, reason));
     }
 
     fn gone(&mut self, now: Duration, peer: PeerId) {

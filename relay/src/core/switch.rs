@@ -7,19 +7,14 @@ use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ChannelEnd, FromRelay, OpenRefusal};
 
 use super::channels::{Channel, End, Opening};
+use super::limits::LimitedAction;
 use super::{Output, Relay};
 use crate::route::{Route, Update};
 
 impl Relay {
     /// The peer asks for a channel.
     pub(super) fn open(&mut self, now: Duration, peer: PeerId, other: PeerId) {
-        if !self.may(
-            now,
-            peer,
-            "requests for channels",
-            |mine| &mut mine.opens,
-            self.limits.opens,
-        ) {
+        if !self.may(now, peer, LimitedAction::Opens) {
             return;
         }
         if peer == other {

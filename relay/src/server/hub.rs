@@ -21,6 +21,7 @@ use super::clock::Clock;
 use super::frames::{Full, OUT_BYTES_MAX, Outbox};
 use super::newcomers::{Fate, Newcomers};
 use super::operator::Ask;
+use super::wording;
 use crate::admission::Admission;
 use crate::core::{ConnectionId, Input, Output, Relay};
 use crate::plane::PlaneHandle;
@@ -213,9 +214,10 @@ impl Hub {
         while let Some(output) = self.relay.poll_output() {
             match output {
                 Output::Say(id, frame) => self.say(id, &frame),
-                Output::End(id, code, reason) => {
+                Output::End(id, reason) => {
                     if let Some(link) = self.links.remove(&id) {
-                        end(&link.connection, code, &reason);
+                        let words = wording::end_reason(&reason);
+                        end(&link.connection, reason.code(), &words);
                     }
                 }
                 Output::Call(id, token) => self.call(id, token),

@@ -18,6 +18,7 @@ mod newcomers;
 mod operator;
 mod peer;
 mod probe;
+mod wording;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -226,7 +226,7 @@ impl Run {
         self.town.tell(Input::Kick(id));
         if let Some(connection) = connection {
             assert_eq!(
-                self.town.end(connection).map(|(code, _)| code),
+                self.town.end(connection).map(|reason| reason.code()),
                 Some(close::KICKED)
             );
             self.over.push(connection);

@@ -10,7 +10,7 @@ use hobnob_protocol::relay::{
 };
 use hobnob_protocol::{ConversationId, PeerId};
 
-use crate::core::{ConnectionId, Counts, Input, Limits, Output, Relay, Row, State};
+use crate::core::{ConnectionId, Counts, EndReason, Input, Limits, Output, Relay, Row, State};
 use crate::route::{Route, Update};
 
 /// One connection as its node sees it.
@@ -27,7 +27,7 @@ pub(super) struct Node {
     pub(super) called: Vec<Option<u16>>,
     /// Roster frames that came since somebody last took them.
     pub(super) frames: Vec<Roster>,
-    pub(super) end: Option<(u32, String)>,
+    pub(super) end: Option<EndReason>,
 }
 
 impl Node {
@@ -113,13 +113,13 @@ impl Town {
                 Output::Say(connection, frame) => {
                     self.nodes.entry(connection).or_default().hear(frame)
                 }
-                Output::End(connection, code, reason) => {
+                Output::End(connection, reason) => {
                     let before = self
                         .nodes
                         .entry(connection)
                         .or_default()
                         .end
-                        .replace((code, reason));
+                        .replace(reason);
                     assert!(before.is_none(), "ended twice");
                 }
                 Output::Call(connection, token) => {
@@ -215,12 +215,9 @@ impl Town {
             .expect("it is the latest")
     }
 
-    /// With what code and sentence a connection was ended, if it was.
-    pub(super) fn end(&self, connection: ConnectionId) -> Option<(u32, &str)> {
-        self.node(connection)
-            .end
-            .as_ref()
-            .map(|(code, reason)| (*code, reason.as_str()))
+    /// Why a connection was ended, if it was.
+    pub(super) fn end(&self, connection: ConnectionId) -> Option<EndReason> {
+        self.node(connection).end
     }
 
     /// Whom this node sees, and in which rooms.

@@ -1,0 +1,62 @@
+//! The sentences for users that the relay sends when it ends a connection.
+
+use crate::core::{EndReason, LimitedAction};
+
+/// The sentence for a reason of the core: what happened and what to do.
+pub(super) fn end_reason(reason: &EndReason) -> String {
+    match reason {
+        EndReason::Replaced => "this identity has connected again, from this machine or another one; only the newer connection counts".into(),
+        EndReason::Silent => "the relay received nothing for too long".into(),
+        EndReason::Kicked => "the relay's operator has disconnected you; you may connect again".into(),
+        EndReason::Banned => "the relay's operator has banned this identity: ask them to lift the ban, or use another relay".into(),
+        EndReason::Draining => "this relay is about to stop: try again later, or use another relay".into(),
+        EndReason::RegisteredTwice => "this connection was already registered: register only once on each connection".into(),
+        EndReason::Full(peers) => format!("this relay has {peers} peers, the maximum: try again later, or use another relay"),
+        EndReason::NetworkFull(peers) => format!("this relay has {peers} peers from one network, the maximum: try again later, or use another relay"),
+        EndReason::RoomsFull | EndReason::TooManyRooms => "this relay has the maximum number of rooms: try again later, or use another relay".into(),
+        EndReason::RegisteredTooOften(peer, pace) => format!(
+            "{} registered too often: at most {} times at once, then once every {:?}; is one identity in use on two machines?",
+            peer.short(),
+            pace.burst,
+            pace.every
+        ),
+        EndReason::TooOften(action, pace) => format!(
+            "too many {}: this relay allows {} at once, then one every {:?}",
+            plural(*action),
+            pace.burst,
+            pace.every
+        ),
+    }
+}
+
+fn plural(action: LimitedAction) -> &'static str {
+    match action {
+        LimitedAction::Frames => "frames",
+        LimitedAction::Heartbeats => "heartbeats",
+        LimitedAction::RoomChanges => "changes of rooms",
+        LimitedAction::Opens => "requests for channels",
+        LimitedAction::Moves => "changes of address",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Limits;
+
+    #[test]
+    fn a_limit_is_named_with_its_pace() {
+        let pace = Limits::default().heartbeats;
+        assert_eq!(
+            end_reason(&EndReason::TooOften(LimitedAction::Heartbeats, pace)),
+            "too many heartbeats: this relay allows 20 at once, then one every 2s"
+        );
+    }
+
+    #[test]
+    fn the_operators_decisions_name_the_operator() {
+        for reason in [EndReason::Kicked, EndReason::Banned] {
+            assert!(end_reason(&reason).contains("operator"));
+        }
+    }
+}
