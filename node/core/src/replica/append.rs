@@ -8,10 +8,10 @@ use hobnob_protocol::{
 };
 
 use super::log::Log;
-use super::{Conversation, LAMPORT_MAX, LogKey, Output, Replica, Step, Token};
+use super::{AfterCommit, Conversation, LAMPORT_MAX, LogKey, Output, Replica, Token};
 use crate::commit::{AudienceId, ConversationKind, ConversationRecord, Op};
 
-/// Batches of own entries in one commit at most. What more there is to say waits for the next.
+/// Maximum batches of own entries in one commit. Further appends wait for the next commit.
 const APPEND_BATCHES_MAX: usize = 8;
 
 impl Replica {
@@ -41,7 +41,7 @@ impl Replica {
         room.asked_to_store = true;
         self.commit(
             vec![Op::Conversation(record.clone())],
-            vec![Step::Record(record), Step::Stored(token)],
+            vec![AfterCommit::Record(record), AfterCommit::Stored(token)],
         );
     }
 
@@ -59,7 +59,7 @@ impl Replica {
         let record = room.record.clone();
         self.commit(
             vec![Op::Conversation(record.clone())],
-            vec![Step::Record(record), Step::Stored(token)],
+            vec![AfterCommit::Record(record), AfterCommit::Stored(token)],
         );
     }
 
@@ -74,8 +74,8 @@ impl Replica {
         self.write_waiting(id);
     }
 
-    /// Writes what waits, as few batches: one commit of own entries at a time, so that a burst
-    /// becomes one signature.
+    /// Writes the waiting appends in as few batches as possible. Only one commit of own entries runs
+    /// at a time, so a burst of appends needs few signatures.
     fn write_waiting(&mut self, id: ConversationId) {
         let Some(conversation) = self.conversations.get_mut(&id) else {
             return;
@@ -104,7 +104,7 @@ impl Replica {
                 audience,
                 received_at_ms: self.now.wall_ms,
             });
-            steps.push(Step::Own {
+            steps.push(AfterCommit::Own {
                 name,
                 batch,
                 audience,
@@ -114,7 +114,7 @@ impl Replica {
         self.commit(ops, steps);
     }
 
-    /// Takes as much of what waits as fits one batch, and writes it to the log of this run.
+    /// Writes as many waiting appends as fit one batch to the log of this run.
     fn write_batch(&mut self, name: LogName) -> Option<(Arc<CheckedBatch>, Vec<Token>)> {
         let conversation = self.conversations.get_mut(&name.conversation)?;
         let (mut entries, mut tokens, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -164,13 +164,13 @@ impl Replica {
         let (first, last) = (batch.first(), batch.last());
         self.now_durable(name, key, first, last, audience);
         self.recent.keep(&batch);
-        // On its way first: whoever wrote it can wait a moment longer than the peers.
+        // Peers first: the author of the entry can wait a moment longer.
         self.pass_on(name, first, last, audience, None);
         self.outputs.push_back(Output::Appended { tokens, batch });
         self.append_went_through(name.conversation);
     }
 
-    /// Whether it came to anything or not, the next appends can go.
+    /// The commit succeeded or failed: the next appends can be written.
     pub(super) fn append_went_through(&mut self, id: ConversationId) {
         if let Some(conversation) = self.conversations.get_mut(&id) {
             conversation.appending = false;
@@ -178,7 +178,7 @@ impl Replica {
         self.write_waiting(id);
     }
 
-    /// PeerPolicy entries as on disk, and keeps rooms within their limit.
+    /// Marks entries as durable, and keeps rooms within their limit.
     pub(super) fn now_durable(
         &mut self,
         name: LogName,
@@ -200,7 +200,7 @@ impl Replica {
         self.trim(name.conversation, key.author);
     }
 
-    /// Lets go of an author's oldest entries in a room that holds too many of them.
+    /// Drops an author's oldest entries from a room that holds too many of them.
     fn trim(&mut self, id: ConversationId, author: PeerId) {
         let Some(room) = self
             .conversations
@@ -210,7 +210,7 @@ impl Replica {
             return;
         };
         let held = room.entries.get(&author).copied().unwrap_or_default();
-        // A little slack, so that not every entry beyond the limit costs a commit of its own.
+        // One per cent of slack: otherwise each entry beyond the limit would need its own commit.
         if held <= super::ROOM_ENTRIES_PER_AUTHOR_MAX + super::ROOM_ENTRIES_PER_AUTHOR_MAX / 100 {
             return;
         }
@@ -223,7 +223,7 @@ impl Replica {
             return;
         };
         let first = log.durable().first().expect("not empty, as filtered above");
-        // The newest entry stays: what is written next goes on from it.
+        // The newest entry stays, because the next one continues its chain.
         let keep_from = (first + excess).min(log.durable().last().expect("not empty"));
         let before = log.durable().len();
         log.trim(keep_from);
@@ -238,7 +238,7 @@ impl Replica {
     }
 }
 
-/// Numbers, lengths and kind take at most this much besides the body.
+/// An upper bound of the encoded size: 40 bytes cover the numbers, the lengths and the kind.
 fn encoded_size_at_most(body: &Body) -> usize {
     40 + match body {
         Body::Text(text) => text.len(),

@@ -1,10 +1,9 @@
-//! Blocked authors: nothing of theirs is taken, asked for or passed on from here, whoever offers it
-//! or wants it.
+//! Blocked authors: their entries are not accepted, requested or forwarded, no matter which peer
+//! offers or wants them.
 //!
-//! What of theirs is on disk stays there, and is named to nobody but those who have said that they
-//! hold it too: so nothing is said that is not so, and nobody has a reason to ask. While an author
-//! is blocked, what others say that they hold of theirs is noted all the same, so that an end of
-//! the block can ask for it.
+//! Their entries on disk stay there. They are announced only to peers that announced the same
+//! entries, so no peer has a reason to request them. The announcements of peers are recorded even
+//! during a block, so that the missing entries can be requested when it ends.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +12,7 @@ use hobnob_protocol::{Frame, PeerId};
 use super::{ANNOUNCE_EVERY, LogKey, Replica, Timer};
 
 impl Replica {
-    /// Whether nothing of this author is to be taken, asked for or passed on. Every question about
-    /// it comes here.
+    /// Whether this author is blocked. Every decision about blocked authors calls this function.
     pub(super) fn is_blocked(&self, author: PeerId) -> bool {
         self.blocked.contains(&author)
     }
@@ -31,7 +29,7 @@ impl Replica {
                     .remove(&author)
                     .map(|source| (source, *id)),
             );
-            conversation.patience.remove(&author);
+            conversation.pull_retries.remove(&author);
         }
         for (source, conversation) in sources {
             self.send(source, &Frame::Prune(conversation, author));
@@ -41,7 +39,7 @@ impl Replica {
             .values_mut()
             .flat_map(|session| session.shared.values_mut())
         {
-            shared.todo.remove(&author);
+            shared.send_queue.remove(&author);
             shared.asked.retain(|key, _| key.author != author);
             shared.announcements.retain(|key| key.author != author);
         }
@@ -52,9 +50,9 @@ impl Replica {
             return;
         }
         for id in self.conversations.keys().copied().collect::<Vec<_>>() {
-            self.consider_author(id, author);
+            self.request_missing_of(id, author);
         }
-        // Those who may have what is on disk of it have not heard of it.
+        // Peers have not heard of the author's entries that are on disk here.
         for session in self.sessions.values_mut() {
             for (id, shared) in &mut session.shared {
                 let logs = self

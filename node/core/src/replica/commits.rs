@@ -1,4 +1,5 @@
-//! Commits: what is on its way to the disk, what follows once it is there, and what is kept lazily.
+//! Commits that the store has not answered yet, what follows when it does, and state that is
+//! written lazily.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,9 +10,9 @@ use super::{ALIVE_AGAIN_AFTER, ALIVE_EVERY, Conversation, Output, Replica, Timer
 use crate::SessionId;
 use crate::commit::{Alive, AudienceId, Commit, CommitId, ConversationRecord, Op};
 
-/// What is to be done once a commit is on disk.
+/// What follows when a commit is durable.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum AfterCommit {
     Own {
         name: LogName,
         batch: Arc<CheckedBatch>,
@@ -28,7 +29,7 @@ pub(super) enum Step {
     /// The record of a conversation.
     Record(ConversationRecord),
     Stored(Token),
-    /// What is kept lazily: goes into another commit if this one fails.
+    /// Lazily written state. It goes into another commit if this one fails.
     Lazily {
         lingerers: BTreeSet<ConversationId>,
         acked: BTreeSet<(LogName, PeerId)>,
@@ -36,7 +37,7 @@ pub(super) enum Step {
 }
 
 impl Replica {
-    pub(super) fn commit(&mut self, ops: Vec<Op>, steps: Vec<Step>) {
+    pub(super) fn commit(&mut self, ops: Vec<Op>, steps: Vec<AfterCommit>) {
         let id = CommitId(self.next_commit);
         self.next_commit += 1;
         self.commits.insert(id, steps);
@@ -47,13 +48,13 @@ impl Replica {
         self.doomed.remove(&id);
         for step in self.commits.remove(&id).unwrap_or_default() {
             match step {
-                Step::Own {
+                AfterCommit::Own {
                     name,
                     batch,
                     audience,
                     tokens,
                 } => self.own_is_durable(name, batch, audience, tokens),
-                Step::Received {
+                AfterCommit::Received {
                     session,
                     batch,
                     pieces,
@@ -62,9 +63,9 @@ impl Replica {
                 } => {
                     self.received_is_durable(session, batch, pieces, audience, received_at_ms);
                 }
-                Step::Record(record) => self.record_is_durable(record),
-                Step::Stored(token) => self.outputs.push_back(Output::Stored(token)),
-                Step::Lazily { .. } => {}
+                AfterCommit::Record(record) => self.record_is_durable(record),
+                AfterCommit::Stored(token) => self.outputs.push_back(Output::Stored(token)),
+                AfterCommit::Lazily { .. } => {}
             }
         }
         self.release_held();
@@ -87,7 +88,7 @@ impl Replica {
         }
         for step in steps {
             match step {
-                Step::Own { name, tokens, .. } => {
+                AfterCommit::Own { name, tokens, .. } => {
                     self.outputs.extend(
                         tokens
                             .into_iter()
@@ -95,12 +96,16 @@ impl Replica {
                     );
                     self.append_went_through(name.conversation);
                 }
-                Step::Received { session, batch, .. } => self.received_failed(session, &batch),
-                Step::Record(_) => {}
-                Step::Stored(token) => self
+                AfterCommit::Received { session, batch, .. } => {
+                    self.received_failed(session, &batch)
+                }
+                AfterCommit::Record(_) => {}
+                AfterCommit::Stored(token) => self
                     .outputs
                     .push_back(Output::StoreFailed(token, why.to_owned())),
-                Step::Lazily { lingerers, acked } => self.keep_lazily_again(lingerers, acked),
+                AfterCommit::Lazily { lingerers, acked } => {
+                    self.keep_lazily_again(lingerers, acked)
+                }
             }
         }
         self.release_held();
@@ -117,8 +122,8 @@ impl Replica {
         }
     }
 
-    /// One commit for all of it: on which network the node is, and who was there, must not come
-    /// apart in a crash.
+    /// Writes all of it in one commit. A crash must not separate the network that the node was on
+    /// from the peers that were present.
     fn keep_lazily(&mut self) {
         let mut ops = Vec::new();
         let lingerers = std::mem::take(&mut self.lingerers_unsaved);
@@ -143,7 +148,7 @@ impl Replica {
             at_ms: self.now.wall_ms,
             network: self.network,
         }));
-        self.commit(ops, vec![Step::Lazily { lingerers, acked }]);
+        self.commit(ops, vec![AfterCommit::Lazily { lingerers, acked }]);
     }
 
     fn keep_lazily_again(

@@ -266,7 +266,7 @@ impl Replica {
         }
         self.serve_wants_that_waited(id, conversation_id);
         self.offer_own(id, conversation_id);
-        self.consider_all(conversation_id);
+        self.request_all_missing(conversation_id);
     }
 
     /// Until it is known how far back a newcomer may read, nothing is sent to it.
@@ -355,7 +355,7 @@ impl Replica {
             self.send_heads(id, conversation_id, heads);
         }
         self.serve_wants_that_waited(id, conversation_id);
-        self.consider_all(conversation_id);
+        self.request_all_missing(conversation_id);
     }
 
     /// What of a log may be sent on this session.
@@ -405,7 +405,7 @@ impl Replica {
                 lacks.remove(1, theirs.first().unwrap_or(1) - 1);
             }
             shared
-                .todo
+                .send_queue
                 .entry(key.author)
                 .or_default()
                 .add(ordinal, key.log, &lacks);

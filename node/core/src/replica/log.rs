@@ -1,5 +1,4 @@
-//! One log as this replica holds it: what is accepted, what is durable, and the hashes at the
-//! edges.
+//! One log: which entries are accepted, which are durable, and the chain's hashes at the edges.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +87,7 @@ impl Log {
         Ranges::span(batch.first(), batch.last()).minus(&self.accepted)
     }
 
-    /// Takes the batch in; it is not durable yet.
+    /// Adds a batch that is not durable yet.
     pub(super) fn accept(&mut self, batch: &CheckedBatch) {
         self.accepted.insert(batch.first(), batch.last());
         self.marks.insert(batch.first() - 1, batch.batch.prev);
@@ -124,7 +123,7 @@ impl Log {
         self.keep_edge_marks();
     }
 
-    /// Lets go of everything below `seq`.
+    /// Drops all entries below `seq`.
     pub(super) fn trim(&mut self, seq: Seq) {
         if seq <= 1 {
             return;
@@ -138,9 +137,8 @@ impl Log {
         self.keep_edge_marks();
     }
 
-    /// Entry 0 and the edges of ranges are all that a later batch can join on to. What is on its
-    /// way to the disk may get there in part, so the end of each batch of it can still become an
-    /// edge.
+    /// A later batch can only continue at entry 0 or at the edge of a range. Commits may succeed in
+    /// part, so the end of each batch that is not durable yet can also become an edge.
     fn keep_edge_marks(&mut self) {
         let (accepted, durable) = (&self.accepted, &self.durable);
         let is_edge = |set: &Ranges, seq: Seq| set.contains(seq) != set.contains(seq + 1);
@@ -148,5 +146,131 @@ impl Log {
         self.marks.retain(|&seq, _| {
             seq == 0 || is_edge(accepted, seq) || is_edge(durable, seq) || under_way(seq)
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::{Body, ConversationId, Entry, LogId, SecretKey};
+
+    use super::*;
+
+    fn name() -> LogName {
+        let [ann, bob] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).id());
+        LogName {
+            conversation: ConversationId::direct(ann, bob),
+            author: ann,
+            log: LogId(1),
+        }
+    }
+
+    /// Ann's entries from `first` on, one for each text.
+    fn batch(first: Seq, prev: EntryHash, texts: &[&str]) -> CheckedBatch {
+        let entries = texts.iter().map(|text| Entry {
+            lamport: 1,
+            sent_at_ms: 1,
+            body: Body::Text((*text).to_owned()),
+        });
+        let key = SecretKey::from_seed([1; 32]);
+        CheckedBatch::author(&key, name(), first, prev, entries.collect())
+    }
+
+    /// A log of which five entries are on disk, in two batches.
+    fn five() -> (Log, CheckedBatch, CheckedBatch) {
+        let mut log = Log::new(&name(), 1);
+        let one = batch(1, name().genesis(), &["a", "b", "c"]);
+        let two = batch(4, one.head(), &["d", "e"]);
+        for batch in [&one, &two] {
+            log.accept(batch);
+            log.made_durable(batch.first(), batch.last(), AudienceId::MEMBERS);
+        }
+        (log, one, two)
+    }
+
+    #[test]
+    fn a_new_log_begins_with_entry_1() {
+        let log = Log::new(&name(), 1);
+        assert_eq!(log.head(), (0, name().genesis()));
+        assert!(log.continues_at(1) && !log.continues_at(2));
+    }
+
+    #[test]
+    fn an_accepted_batch_is_not_durable_yet() {
+        let mut log = Log::new(&name(), 1);
+        let one = batch(1, name().genesis(), &["a", "b"]);
+        log.accept(&one);
+        assert_eq!(log.head(), (2, one.head()));
+        assert!(log.durable().is_empty());
+        log.made_durable(1, 2, AudienceId::MEMBERS);
+        assert_eq!(log.durable(), &Ranges::span(1, 2));
+    }
+
+    #[test]
+    fn a_batch_with_known_entries_adds_the_others() {
+        let (log, _, two) = five();
+        let longer = batch(6, two.head(), &["f"]);
+        assert_eq!(log.lacks(&longer), Ranges::span(6, 6));
+        assert!(log.lacks(&two).is_empty());
+        assert!(log.continues_at(6) && !log.continues_at(7));
+    }
+
+    #[test]
+    fn a_different_continuation_conflicts() {
+        let (log, one, two) = five();
+        assert!(!log.conflicts(&two));
+        assert!(log.conflicts(&batch(4, one.head(), &["d", "other"])));
+        assert!(log.conflicts(&batch(6, one.head(), &["f"])));
+    }
+
+    #[test]
+    fn a_failed_commit_leaves_what_is_on_disk() {
+        let (mut log, _, two) = five();
+        log.accept(&batch(6, two.head(), &["f", "g"]));
+        log.roll_back();
+        assert_eq!(log.accepted(), &Ranges::span(1, 5));
+        assert_eq!(log.head(), (5, two.head()));
+        // Another entry 6 is as good as the one that was lost.
+        assert!(!log.conflicts(&batch(6, two.head(), &["other"])));
+    }
+
+    #[test]
+    fn runs_join_where_their_audience_is_the_same() {
+        let (mut log, _, two) = five();
+        let run = |first, last, audience| Run {
+            first,
+            last,
+            audience: AudienceId(audience),
+        };
+        assert_eq!(log.runs(), [run(1, 5, 0)]);
+        log.accept(&batch(6, two.head(), &["f"]));
+        log.made_durable(6, 6, AudienceId(9));
+        assert_eq!(log.runs(), [run(1, 5, 0), run(6, 6, 9)]);
+    }
+
+    #[test]
+    fn a_trimmed_log_still_continues_at_its_head() {
+        let (mut log, _, two) = five();
+        log.trim(3);
+        assert_eq!(log.durable(), &Ranges::span(3, 5));
+        assert_eq!(log.runs()[0].first, 3);
+        assert_eq!(log.head(), (5, two.head()));
+        assert!(log.continues_at(6));
+        log.trim(1);
+        assert_eq!(log.accepted(), &Ranges::span(3, 5));
+    }
+
+    #[test]
+    fn a_loaded_log_knows_its_chain() {
+        let (log, _, two) = five();
+        let loaded = Log::load(LogRecord {
+            name: name(),
+            ordinal: 4,
+            runs: log.runs().to_vec(),
+            head: (5, two.head()),
+            edges: vec![(0, name().genesis()), (5, two.head())],
+        });
+        assert_eq!((loaded.ordinal, loaded.head()), (4, (5, two.head())));
+        assert!(!loaded.conflicts(&batch(6, two.head(), &["f"])));
+        assert!(loaded.conflicts(&batch(6, name().genesis(), &["f"])));
     }
 }

@@ -15,6 +15,7 @@
 
 mod append;
 mod block;
+mod budget;
 mod commits;
 mod events;
 mod heads;
@@ -22,7 +23,9 @@ mod log;
 mod news;
 mod pull;
 mod receive;
+mod recent;
 mod room;
+mod send_queue;
 mod serve;
 mod sync;
 
@@ -34,14 +37,15 @@ use hobnob_protocol::{
     Body, ConversationId, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq,
 };
 
-use self::commits::Step;
+pub use self::budget::LIVE_ENTRIES_PER_SECOND;
+use self::commits::AfterCommit;
 pub use self::events::{Input, Output, Token};
 use self::log::Log;
-pub use self::receive::{LAMPORT_AHEAD_MAX, LAMPORT_MAX, LIVE_ENTRIES_PER_SECOND, Refusal};
+pub use self::receive::{LAMPORT_AHEAD_MAX, LAMPORT_MAX, Refusal};
+use self::recent::Recent;
 use self::room::Audiences;
 pub use self::room::{LINGER_MS, OPEN_ROOM_OFFER_MS};
 pub use self::serve::BATCHES_OUTSTANDING_MAX;
-use self::serve::Recent;
 pub use self::sync::LOGS_TOLD_MAX;
 use self::sync::{Session, Shared};
 use super::commit::{CommitId, ConversationKind, ConversationRecord, Loaded, Op};
@@ -83,7 +87,7 @@ struct Conversation {
     sources: BTreeMap<PeerId, SessionId>,
     /// For authors of whom something is missing: since when nothing has come, and how long to be
     /// patient.
-    patience: BTreeMap<PeerId, Patience>,
+    pull_retries: BTreeMap<PeerId, PullRetry>,
     /// Authors of whom something came and could not be stored, and when that last happened.
     setbacks: BTreeMap<PeerId, Duration>,
     /// Who of them had how many entries when, to keep the room within its limit.
@@ -91,7 +95,7 @@ struct Conversation {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Patience {
+struct PullRetry {
     until: Duration,
     tries: u32,
 }
@@ -101,7 +105,7 @@ enum Timer {
     /// Tell sessions what else is held.
     Announce,
     /// Somebody who was asked for entries may have let us down.
-    Patience,
+    PullRetry,
     /// Compare notes with a random member.
     AntiEntropy,
     /// Keep the receipts that came.
@@ -134,7 +138,7 @@ pub struct Replica {
     rng: Rng,
     conversations: BTreeMap<ConversationId, Conversation>,
     sessions: BTreeMap<SessionId, Session>,
-    commits: BTreeMap<CommitId, Vec<Step>>,
+    commits: BTreeMap<CommitId, Vec<AfterCommit>>,
     /// Commits that were under way when one before them failed: they fail too, and have been
     /// accounted for.
     doomed: BTreeSet<CommitId>,
@@ -274,7 +278,7 @@ impl Replica {
     /// What the replica wants done; to be asked until it wants nothing.
     pub fn poll_output(&mut self) -> Option<Output> {
         if self.outputs.is_empty() {
-            self.say_haves();
+            self.flush_receipts();
         }
         self.outputs.pop_front()
     }
@@ -397,7 +401,7 @@ impl Replica {
             self.timers.remove(&timer);
             match timer {
                 Timer::Announce => self.announce(),
-                Timer::Patience => self.lose_patience(),
+                Timer::PullRetry => self.try_next_sources(),
                 Timer::AntiEntropy => self.compare_notes(),
                 Timer::Acks => self.flush_lazily_kept(),
                 Timer::Budget => self.release_after_budget(),
@@ -426,18 +430,18 @@ impl Conversation {
             waiting: VecDeque::new(),
             appending: false,
             sources: BTreeMap::new(),
-            patience: BTreeMap::new(),
+            pull_retries: BTreeMap::new(),
             setbacks: BTreeMap::new(),
             entries: BTreeMap::new(),
         }
     }
 
     /// Adds the record to a commit, unless the store has it.
-    fn store_record(&mut self, ops: &mut Vec<Op>, steps: &mut Vec<Step>) {
+    fn store_record(&mut self, ops: &mut Vec<Op>, steps: &mut Vec<AfterCommit>) {
         if !self.asked_to_store {
             self.asked_to_store = true;
             ops.push(Op::Conversation(self.record.clone()));
-            steps.push(Step::Record(self.record.clone()));
+            steps.push(AfterCommit::Record(self.record.clone()));
         }
     }
 

@@ -1,5 +1,5 @@
-//! News of entries: who is sent them at once, who only hears of them, and what others say that they
-//! have.
+//! New durable entries: which sessions get them at once, which only get an announcement, and what
+//! peers announce to this replica.
 
 use hobnob_protocol::ranges::RANGES_MAX;
 use hobnob_protocol::{ConversationId, Frame, LogName, Ranges, Seq};
@@ -10,7 +10,7 @@ use super::{ANNOUNCE_EVERY, LogKey, Replica, Timer, shared_mut};
 use crate::SessionId;
 
 impl Replica {
-    /// Entries are on disk: those who are to get them get them, everybody else hears of them.
+    /// Entries are durable: sends them to followers, and announces them to all other members.
     pub(super) fn pass_on(
         &mut self,
         name: LogName,
@@ -40,7 +40,7 @@ impl Replica {
                 continue;
             }
             if peer == key.author {
-                shared.haves.insert(key);
+                shared.receipts.insert(key);
             } else if !shared.ready {
                 // What the peer lacks of ours is worked out when its heads come; of the rest it
                 // hears in our heads, or now if these are on their way.
@@ -66,7 +66,7 @@ impl Replica {
                         shared.cut.as_ref(),
                     ));
                 }
-                shared.todo.entry(key.author).or_default().add(
+                shared.send_queue.entry(key.author).or_default().add(
                     ordinal,
                     key.log,
                     &fresh.minus(&theirs).minus(&sent),
@@ -83,18 +83,18 @@ impl Replica {
         to_serve.into_iter().for_each(|id| self.serve(id));
     }
 
-    /// The peer is to hear what we have of this log, soon.
-    pub(super) fn owe_have(&mut self, id: SessionId, name: LogName) {
+    /// Queues a receipt: the peer learns soon which entries of this log are on disk here.
+    pub(super) fn queue_receipt(&mut self, id: SessionId, name: LogName) {
         if let Some(shared) = shared_mut(&mut self.sessions, id, name.conversation) {
-            shared.haves.insert(LogKey {
+            shared.receipts.insert(LogKey {
                 author: name.author,
                 log: name.log,
             });
         }
     }
 
-    /// Says the haves that are owed, to sessions that keep reading.
-    pub(super) fn say_haves(&mut self) {
+    /// Sends the queued receipts to all sessions that keep reading.
+    pub(super) fn flush_receipts(&mut self) {
         let mut owed = Vec::new();
         for (&id, session) in &mut self.sessions {
             if session.frames_outstanding >= FRAMES_OUTSTANDING_MAX {
@@ -102,7 +102,7 @@ impl Replica {
             }
             for (&conversation, shared) in &mut session.shared {
                 owed.extend(
-                    std::mem::take(&mut shared.haves)
+                    std::mem::take(&mut shared.receipts)
                         .into_iter()
                         .map(|key| (id, conversation, key)),
                 );
@@ -110,12 +110,11 @@ impl Replica {
         }
         self.sort_by_age(&mut owed);
         for (id, conversation, key) in owed {
-            self.say_have(id, conversation, key);
+            self.send_receipt(id, conversation, key);
         }
     }
 
-    /// An older log is named before a newer one of the same author: in this order they will be
-    /// asked for.
+    /// Sorts an author's older logs before the newer ones, because peers request them in this order.
     fn sort_by_age(&self, logs: &mut [(SessionId, ConversationId, LogKey)]) {
         let age = |conversation: &ConversationId, key: &LogKey| {
             self.conversations
@@ -125,8 +124,8 @@ impl Replica {
         logs.sort_by_key(|(id, conversation, key)| (*id, *conversation, age(conversation, key)));
     }
 
-    /// Tells a peer what is on disk here of a log that it sent us, wrote, or may have.
-    fn say_have(&mut self, id: SessionId, conversation_id: ConversationId, key: LogKey) {
+    /// Sends a peer the entries of one log that are on disk here, as far as it may know of them.
+    fn send_receipt(&mut self, id: SessionId, conversation_id: ConversationId, key: LogKey) {
         let name = LogName {
             conversation: conversation_id,
             author: key.author,
@@ -143,7 +142,7 @@ impl Replica {
         let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else {
             return;
         };
-        // What the peer itself holds may be named to it, whoever was there when it came.
+        // Entries that the peer holds are no secret to it, whatever their audience.
         let mut ranges = log.durable().intersect(&ranges_of(&shared.theirs, &key));
         ranges.insert_all(&offer);
         if !ranges.is_empty() {
@@ -171,15 +170,14 @@ impl Replica {
             let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else {
                 continue;
             };
-            // Who has it already, as it said itself, need not hear of it.
+            // Peers that have announced these entries need no announcement.
             if !news.minus(&ranges_of(&shared.theirs, &key)).is_empty() {
-                self.say_have(id, conversation, key);
+                self.send_receipt(id, conversation, key);
             }
         }
     }
 
-    /// Tells a peer, soon, of all logs that are not ours: after its place in the room has become
-    /// clear.
+    /// Announces all logs of other authors to a peer, once it is known how much it may read.
     pub(super) fn announce_all(&mut self, id: SessionId, conversation_id: ConversationId) {
         let Some(conversation) = self.conversations.get(&conversation_id) else {
             return;
@@ -220,7 +218,7 @@ impl Replica {
         {
             self.acked(name, peer, ranges);
         }
-        self.consider(id, name.conversation, key);
+        self.request_missing(id, name.conversation, key);
         Ok(())
     }
 
@@ -254,8 +252,8 @@ impl Replica {
         session.logs_told = (session.logs_told + 1 + theirs.iter().count()).saturating_sub(before);
         shared.told_of(key);
         shared.theirs.insert(key, theirs);
-        if let Some(todo) = shared.todo.get_mut(&key.author) {
-            todo.strike(key.log, ranges);
+        if let Some(send_queue) = shared.send_queue.get_mut(&key.author) {
+            send_queue.strike(key.log, ranges);
         }
     }
 }

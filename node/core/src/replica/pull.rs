@@ -1,5 +1,5 @@
-//! Asking for what is missing: of whom, for how long, and of whom next; and what is granted to
-//! those who ask.
+//! Requests for missing entries, in both directions: which session is asked, when the next one is
+//! tried, and which entries a peer gets when it asks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq
 
 use super::receive::Refusal;
 use super::sync::ranges_of;
-use super::{ANTI_ENTROPY_EVERY, Conversation, LogKey, Patience, Replica, Timer, shared_mut};
+use super::{ANTI_ENTROPY_EVERY, Conversation, LogKey, PullRetry, Replica, Timer, shared_mut};
 use crate::SessionId;
 use crate::commit::ConversationKind;
 
-/// How long a session that was asked for entries may send nothing of them before another one is
+/// If a session that was asked for entries sends none of them for this long, another session is
 /// asked.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PULL_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Stands for "and all that follows" in what was asked for; no entry has this number.
+/// Means "and all that follow" in a request. No entry has this number.
 const SEQ_OPEN_END: Seq = Seq::MAX - 2;
 
-/// Wants of a newcomer that are kept until it is known how far back it may read; further ones are
-/// dropped, and asked again.
+/// Requests of a newcomer that wait until the store has answered how far back it may read. Further
+/// requests are dropped; the newcomer repeats them.
 const WANTS_WAITING_MAX: usize = 1024;
 
 impl Replica {
@@ -52,20 +52,20 @@ impl Replica {
             .conversations
             .get(&name.conversation)
             .ok_or(Refusal::NotShared)?;
-        // Nothing was said here of a log that is not held: whoever wants it makes it up, and
-        // nothing is noted down for it.
+        // This replica never announces a log that it does not hold. A request for one is made up,
+        // so nothing is stored for it.
         let Some(ordinal) = conversation.logs.get(&key).map(|log| log.ordinal) else {
             return Ok(());
         };
         let shared =
             shared_mut(&mut self.sessions, id, name.conversation).ok_or(Refusal::NotShared)?;
-        // What the peer has said that it holds, it does not mean.
+        // The request does not cover entries that the peer has announced itself.
         let grant = grant.minus(&ranges_of(&shared.theirs, &key));
         if to.is_none() {
             shared.follow.insert(key.author);
         }
         shared
-            .todo
+            .send_queue
             .entry(key.author)
             .or_default()
             .add(ordinal, key.log, &grant);
@@ -83,27 +83,26 @@ impl Replica {
         let shared = shared_mut(&mut self.sessions, id, conversation).ok_or(Refusal::NotShared)?;
         if author != me {
             shared.follow.remove(&author);
-            shared.todo.remove(&author);
+            shared.send_queue.remove(&author);
         }
         Ok(())
     }
 
     pub(super) fn told_of_conflict(&mut self, id: SessionId, name: LogName) -> Result<(), Refusal> {
         shared_mut(&mut self.sessions, id, name.conversation).ok_or(Refusal::NotShared)?;
-        // Only the author can have caused it; anybody else passed on in good faith what it was
-        // given.
+        // Only the author can cause a conflict. Everybody else forwarded what it had received.
         if name.author == self.me && name.log == LogId::of_run(self.run, &name.conversation) {
             return Err(Refusal::IdentityReused);
         }
         if let Some(shared) = shared_mut(&mut self.sessions, id, name.conversation)
-            && let Some(todo) = shared.todo.get_mut(&name.author)
+            && let Some(send_queue) = shared.send_queue.get_mut(&name.author)
         {
-            todo.strike(name.log, &Ranges::span(1, SEQ_OPEN_END));
+            send_queue.strike(name.log, &Ranges::span(1, SEQ_OPEN_END));
         }
         Ok(())
     }
 
-    /// What this session has of a log that we lack and would take.
+    /// The entries of a log that this session has, and that this replica lacks and would accept.
     pub(super) fn lacks_from(
         &self,
         id: SessionId,
@@ -134,8 +133,8 @@ impl Replica {
         lacks
     }
 
-    /// Whether the author is at hand: it sends by itself what is ours to have. What it has lost, or
-    /// what was not for us when it said it, is asked of somebody else when patience ends.
+    /// Whether the author is connected. It then sends by itself all entries that are meant for this
+    /// node. Entries that it lost are requested from another session when the retry is due.
     fn author_may_send(&self, conversation_id: ConversationId, author: PeerId) -> bool {
         let of_author = self
             .sessions
@@ -146,8 +145,13 @@ impl Replica {
             .any(|session| session.shared.contains_key(&conversation_id))
     }
 
-    /// A session told of entries: ask it for what we lack, unless they come anyway.
-    pub(super) fn consider(&mut self, id: SessionId, conversation_id: ConversationId, key: LogKey) {
+    /// A session announced entries. Requests those that are missing, unless they will arrive anyway.
+    pub(super) fn request_missing(
+        &mut self,
+        id: SessionId,
+        conversation_id: ConversationId,
+        key: LogKey,
+    ) {
         let lacks = self.lacks_from(id, conversation_id, &key);
         if lacks.is_empty() {
             return;
@@ -157,7 +161,7 @@ impl Replica {
             .get(&id)
             .is_some_and(|session| session.peer == key.author);
         if is_author || self.author_may_send(conversation_id, key.author) {
-            self.be_patient(conversation_id, key.author);
+            self.schedule_retry(conversation_id, key.author);
             return;
         }
         let Some(conversation) = self.conversations.get(&conversation_id) else {
@@ -169,25 +173,25 @@ impl Replica {
         let comes_from_here =
             source == Some(id) && self.asked(id, conversation.name(&key), SEQ_OPEN_END);
         if comes_from_elsewhere || comes_from_here {
-            self.be_patient(conversation_id, key.author);
+            self.schedule_retry(conversation_id, key.author);
         } else {
             self.ask(id, conversation_id, key.author);
         }
     }
 
-    pub(super) fn consider_author(&mut self, conversation_id: ConversationId, author: PeerId) {
+    pub(super) fn request_missing_of(&mut self, conversation_id: ConversationId, author: PeerId) {
         for (id, key) in self.told(conversation_id, Some(author)) {
-            self.consider(id, conversation_id, key);
+            self.request_missing(id, conversation_id, key);
         }
     }
 
-    pub(super) fn consider_all(&mut self, conversation_id: ConversationId) {
+    pub(super) fn request_all_missing(&mut self, conversation_id: ConversationId) {
         for (id, key) in self.told(conversation_id, None) {
-            self.consider(id, conversation_id, key);
+            self.request_missing(id, conversation_id, key);
         }
     }
 
-    /// The logs of the same author that this session told of before this one.
+    /// The logs of the same author that this session announced before this log.
     pub(super) fn older_logs(&self, id: SessionId, name: LogName) -> Vec<LogKey> {
         let shared = self
             .sessions
@@ -209,7 +213,7 @@ impl Replica {
             .collect()
     }
 
-    /// All logs that sessions have told of in this conversation, of one author or of all.
+    /// All logs of a conversation that sessions have announced, by one author or by all.
     fn told(
         &self,
         conversation_id: ConversationId,
@@ -229,8 +233,8 @@ impl Replica {
         told
     }
 
-    /// Makes this session the source of an author's entries: asks it for all we lack and for what
-    /// comes.
+    /// Makes this session the source of an author's entries: requests all missing ones and all
+    /// later ones.
     fn ask(&mut self, id: SessionId, conversation_id: ConversationId, author: PeerId) {
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else {
             return;
@@ -247,7 +251,7 @@ impl Replica {
             .into_iter()
             .filter(|(told, _)| *told == id)
             .collect();
-        // What is asked for first comes first, and an author's logs are to come in their order.
+        // The peer answers in the order of the requests, and an author's logs must arrive in order.
         if let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) {
             logs.sort_by_key(|(_, key)| shared.told_order.get(key));
         }
@@ -263,7 +267,7 @@ impl Replica {
                 &lacks,
             );
         }
-        self.be_patient(conversation_id, author);
+        self.schedule_retry(conversation_id, author);
     }
 
     fn want_ranges(&mut self, id: SessionId, name: LogName, lacks: &Ranges) {
@@ -273,7 +277,7 @@ impl Replica {
         };
         let highest = lacks.last();
         for (from, last) in lacks.iter() {
-            // The last range has no end: what follows it is wanted too.
+            // The last range is open, so that later entries are sent as well.
             let to = (Some(last) != highest).then_some(last);
             if let Some(shared) = shared_mut(&mut self.sessions, id, name.conversation) {
                 shared
@@ -286,7 +290,7 @@ impl Replica {
         }
     }
 
-    /// Whether this session was asked for that entry.
+    /// Whether this entry was requested from this session.
     pub(super) fn asked(&self, id: SessionId, name: LogName, seq: Seq) -> bool {
         let shared = self
             .sessions
@@ -301,8 +305,8 @@ impl Replica {
         asked.is_some_and(|asked| asked.contains(seq))
     }
 
-    /// An author's own session is ready: it sends by itself, so that whoever did so in its stead
-    /// can stop.
+    /// The author's own session is ready and sends by itself. The session that forwarded the
+    /// author's entries until now is told to stop.
     pub(super) fn author_pushes_now(
         &mut self,
         id: SessionId,
@@ -324,61 +328,61 @@ impl Replica {
         }
     }
 
-    // Patience.
+    // Retries.
 
-    /// Something of this author is missing and should be on its way: if nothing comes for a while,
-    /// another session is asked.
-    pub(super) fn be_patient(&mut self, conversation_id: ConversationId, author: PeerId) {
-        let until = self.now.mono + PATIENCE;
+    /// Entries of this author are missing and should arrive soon. If none arrives in time, another
+    /// session is asked.
+    pub(super) fn schedule_retry(&mut self, conversation_id: ConversationId, author: PeerId) {
+        let until = self.now.mono + PULL_RETRY_AFTER;
         let Some(conversation) = self.conversations.get_mut(&conversation_id) else {
             return;
         };
         conversation
-            .patience
+            .pull_retries
             .entry(author)
-            .or_insert(Patience { until, tries: 0 });
-        self.arm(Timer::Patience, PATIENCE);
+            .or_insert(PullRetry { until, tries: 0 });
+        self.arm(Timer::PullRetry, PULL_RETRY_AFTER);
     }
 
-    /// Something came: the wait for what may still be missing starts anew.
-    pub(super) fn renew_patience(&mut self, conversation_id: ConversationId, author: PeerId) {
-        let until = self.now.mono + PATIENCE;
-        let patience = self
+    /// An entry of this author arrived: the time for the other missing ones starts again.
+    pub(super) fn postpone_retry(&mut self, conversation_id: ConversationId, author: PeerId) {
+        let until = self.now.mono + PULL_RETRY_AFTER;
+        let retry = self
             .conversations
             .get_mut(&conversation_id)
-            .and_then(|c| c.patience.get_mut(&author));
-        if let Some(patience) = patience {
-            *patience = Patience { until, tries: 0 };
+            .and_then(|c| c.pull_retries.get_mut(&author));
+        if let Some(retry) = retry {
+            *retry = PullRetry { until, tries: 0 };
         }
     }
 
-    pub(super) fn lose_patience(&mut self) {
+    pub(super) fn try_next_sources(&mut self) {
         let now = self.now.mono;
         let mut lost = Vec::new();
         for (id, conversation) in &self.conversations {
             lost.extend(
                 conversation
-                    .patience
+                    .pull_retries
                     .iter()
                     .filter(|(_, p)| p.until <= now)
                     .map(|(author, _)| (*id, *author)),
             );
         }
         for (conversation_id, author) in lost {
-            self.ask_another(conversation_id, author);
+            self.try_next_source(conversation_id, author);
         }
         let next = self
             .conversations
             .values()
-            .flat_map(|c| c.patience.values())
+            .flat_map(|c| c.pull_retries.values())
             .map(|p| p.until)
             .min();
         if let Some(next) = next {
-            self.arm(Timer::Patience, next.saturating_sub(now));
+            self.arm(Timer::PullRetry, next.saturating_sub(now));
         }
     }
 
-    fn ask_another(&mut self, conversation_id: ConversationId, author: PeerId) {
+    fn try_next_source(&mut self, conversation_id: ConversationId, author: PeerId) {
         let mut able: Vec<_> = self.told(conversation_id, Some(author));
         able.retain(|(id, key)| !self.lacks_from(*id, conversation_id, key).is_empty());
         let able: BTreeSet<_> = able.into_iter().map(|(id, _)| id).collect();
@@ -388,25 +392,28 @@ impl Replica {
         let current = conversation.sources.get(&author).copied();
         let after_current = able.iter().find(|id| Some(**id) > current).copied();
         let Some(next) = after_current.or_else(|| able.first().copied()) else {
-            conversation.patience.remove(&author);
+            conversation.pull_retries.remove(&author);
             return;
         };
-        let patience = conversation.patience.entry(author).or_insert(Patience {
-            until: self.now.mono,
-            tries: 0,
-        });
-        // Only a whole round in vain makes for a longer wait: one liar is not to keep us from those
-        // who have it.
+        let retry = conversation
+            .pull_retries
+            .entry(author)
+            .or_insert(PullRetry {
+                until: self.now.mono,
+                tries: 0,
+            });
+        // The wait grows only after every session was tried. Otherwise one lying peer could delay
+        // the request to a peer that has the entries.
         if after_current.is_none() {
-            patience.tries = (patience.tries + 1).min(6);
+            retry.tries = (retry.tries + 1).min(6);
         }
-        patience.until = self.now.mono + PATIENCE * 2u32.pow(patience.tries);
+        retry.until = self.now.mono + PULL_RETRY_AFTER * 2u32.pow(retry.tries);
         if self.may_say_more(next) {
             self.ask(next, conversation_id, author);
         }
     }
 
-    /// Compares digests with one random member of each conversation that has any.
+    /// Compares digests with one random member of each room.
     pub(super) fn compare_notes(&mut self) {
         self.arm(Timer::AntiEntropy, ANTI_ENTROPY_EVERY);
         let rooms: Vec<_> = self

@@ -7,8 +7,9 @@ use hobnob_protocol::{
     Batch, BatchError, CheckedBatch, Frame, LogId, LogName, PeerId, Ranges, Seq,
 };
 
+use super::budget::Budget;
 use super::log::Log;
-use super::{LogKey, Output, Replica, Step, Timer, shared_mut};
+use super::{AfterCommit, LogKey, Output, Replica, Timer, shared_mut};
 use crate::SessionId;
 use crate::commit::{AudienceId, Op};
 
@@ -20,10 +21,6 @@ pub const LAMPORT_AHEAD_MAX: u64 = 1 << 20;
 /// No Lamport number is above this. A clock that has come so far stays there: nothing is lost but
 /// the order between authors.
 pub const LAMPORT_MAX: u64 = 1 << 53;
-
-/// Entries per second that one session may push before it has to wait for a moment when the store
-/// is idle.
-pub const LIVE_ENTRIES_PER_SECOND: u64 = 2_000;
 
 /// Why something that a peer sent was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,42 +68,6 @@ enum Verdict {
     Refuse(Refusal),
 }
 
-/// The budget of one session for entries that it pushes.
-#[derive(Debug)]
-pub(super) struct Budget {
-    left: u64,
-    filled_at: Duration,
-    /// Batches that are done with and not released yet, because the session was too fast.
-    pub(super) held: usize,
-}
-
-impl Budget {
-    pub(super) fn new(now: Duration) -> Self {
-        Self {
-            left: LIVE_ENTRIES_PER_SECOND,
-            filled_at: now,
-            held: 0,
-        }
-    }
-
-    fn refill(&mut self, now: Duration) {
-        let millis = u64::try_from((now - self.filled_at).as_millis()).unwrap_or(u64::MAX);
-        let more = millis.saturating_mul(LIVE_ENTRIES_PER_SECOND) / 1000;
-        if more > 0 {
-            self.left = self.left.saturating_add(more).min(LIVE_ENTRIES_PER_SECOND);
-            self.filled_at = now;
-        }
-    }
-
-    /// Takes what there is for `entries`; says whether it was enough.
-    fn spend(&mut self, now: Duration, entries: u64) -> bool {
-        self.refill(now);
-        let enough = entries <= self.left;
-        self.left = self.left.saturating_sub(entries);
-        enough
-    }
-}
-
 impl Replica {
     pub(super) fn batch(&mut self, session: SessionId, batch: Batch) {
         if !self.sessions.contains_key(&session) {
@@ -115,7 +76,7 @@ impl Replica {
         match self.judge(session, batch) {
             Verdict::Accept(batch, pieces) => self.accept(session, batch, pieces),
             Verdict::Known(name) => {
-                self.owe_have(session, name);
+                self.queue_receipt(session, name);
                 self.release(session, 1);
             }
             Verdict::Refuse(refusal) => {
@@ -220,7 +181,7 @@ impl Replica {
         }
         if conversation.is_direct() {
             let from = log.map_or(0, |log| log.head().0) + 1;
-            self.want_once(session, name, from);
+            self.request_gap_once(session, name, from);
             return Some(Refusal::Gap);
         }
         // A member that has the entries before these too sends them first, so they came, and were
@@ -235,7 +196,7 @@ impl Replica {
                 .first()
                 .filter(|seq| *seq < batch.first());
             if let Some(from) = missing {
-                self.want_once(session, name, from);
+                self.request_gap_once(session, name, from);
                 return Some(Refusal::Gap);
             }
         }
@@ -296,7 +257,7 @@ impl Replica {
                 received_at_ms,
             });
         }
-        steps.push(Step::Received {
+        steps.push(AfterCommit::Received {
             session,
             batch,
             pieces,
@@ -304,7 +265,7 @@ impl Replica {
             received_at_ms,
         });
         self.commit(ops, steps);
-        self.renew_patience(name.conversation, key.author);
+        self.postpone_retry(name.conversation, key.author);
     }
 
     pub(super) fn received_is_durable(
@@ -341,7 +302,7 @@ impl Replica {
                 .push_back(Output::OwnRestored(name.conversation, peer, pieces.len()));
         }
         self.recent.keep(&batch);
-        self.owe_have(session, name);
+        self.queue_receipt(session, name);
         for (first, last) in pieces.iter() {
             self.pass_on(name, first, last, audience, Some(session));
         }
@@ -354,7 +315,7 @@ impl Replica {
             conversation.setbacks.insert(name.author, self.now.mono);
         }
         self.release(session, 1);
-        self.be_patient(name.conversation, name.author);
+        self.schedule_retry(name.conversation, name.author);
     }
 
     fn author_is_here(&self, name: LogName, except: SessionId) -> bool {
@@ -398,10 +359,7 @@ impl Replica {
     }
 
     pub(super) fn release_after_budget(&mut self) {
-        self.release_where(|budget, now| {
-            budget.refill(now);
-            budget.left >= LIVE_ENTRIES_PER_SECOND / 20
-        });
+        self.release_where(Budget::has_recovered);
         if self
             .sessions
             .values()
@@ -448,7 +406,7 @@ impl Replica {
     }
 
     /// Asks once for everything from `from` on, unless that was asked of this session already.
-    fn want_once(&mut self, session: SessionId, name: LogName, from: Seq) {
+    fn request_gap_once(&mut self, session: SessionId, name: LogName, from: Seq) {
         let key = LogKey {
             author: name.author,
             log: name.log,

@@ -1,15 +1,13 @@
-//! Sending: a cursor per peer and log, never a queue. What is to be sent is a set of ranges; what
-//! is in memory is only what the session can take now, and a bounded cache of the newest batches,
-//! each encoded once for all sessions.
+//! Sending entries to sessions. Each session has ranges of entries that are still to be sent
+//! (`send_queue`). Memory holds only the batches that the session can take now, and the cache of
+//! the newest batches (`recent`). The other batches are read from the store.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hobnob_protocol::{
-    Batch, CheckedBatch, ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq,
-};
+use hobnob_protocol::{Batch, Frame, LogId, LogName, Ranges, Seq};
 
+use super::send_queue::FairKey;
 use super::{LogKey, Output, Replica, Timer, shared_mut};
 use crate::SessionId;
 
@@ -19,77 +17,6 @@ pub const BATCHES_OUTSTANDING_MAX: usize = 512 * 1024;
 /// How often a read that failed is tried, and after what time again.
 const READ_TRIES: u32 = 10;
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
-
-/// Bytes that are kept of the newest batches.
-const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Whose turn it is on a session: an author's in a conversation.
-pub(super) type Turn = (ConversationId, PeerId);
-
-/// What a session is still to be sent of one author's logs, the older log first.
-#[derive(Debug, Default)]
-pub(super) struct Todo(BTreeMap<u64, (LogId, Ranges)>);
-
-impl Todo {
-    pub(super) fn add(&mut self, ordinal: u64, log: LogId, ranges: &Ranges) {
-        if !ranges.is_empty() {
-            self.0
-                .entry(ordinal)
-                .or_insert_with(|| (log, Ranges::new()))
-                .1
-                .insert_all(ranges);
-        }
-    }
-
-    pub(super) fn strike(&mut self, log: LogId, ranges: &Ranges) {
-        self.0.retain(|_, (of, todo)| {
-            if *of == log {
-                *todo = todo.minus(ranges);
-            }
-            !todo.is_empty()
-        });
-    }
-
-    fn next(&self) -> Option<(LogId, Seq, Seq)> {
-        self.0.values().find_map(|(log, ranges)| {
-            ranges
-                .first_range()
-                .map(|(first, last)| (*log, first, last))
-        })
-    }
-}
-
-/// The newest batches, encoded.
-#[derive(Debug, Default)]
-pub(super) struct Recent {
-    frames: BTreeMap<(LogName, Seq), (Seq, Bytes)>,
-    order: VecDeque<(LogName, Seq)>,
-    bytes: usize,
-}
-
-impl Recent {
-    pub(super) fn keep(&mut self, batch: &CheckedBatch) {
-        let at = (batch.batch.name, batch.first());
-        let frame = Frame::Batch(batch.batch.clone()).encode();
-        self.bytes += frame.len();
-        match self.frames.insert(at, (batch.last(), frame)) {
-            Some((_, replaced)) => self.bytes -= replaced.len(),
-            None => self.order.push_back(at),
-        }
-        while self.bytes > RECENT_BYTES_MAX {
-            let Some(oldest) = self.order.pop_front() else {
-                break;
-            };
-            if let Some((_, frame)) = self.frames.remove(&oldest) {
-                self.bytes -= frame.len();
-            }
-        }
-    }
-
-    fn starting_at(&self, name: LogName, first: Seq) -> Option<(Seq, Bytes)> {
-        self.frames.get(&(name, first)).cloned()
-    }
-}
 
 impl Replica {
     /// Hands a session what it is still to be sent, as far as it can take it.
@@ -124,11 +51,17 @@ impl Replica {
         if session.reading || session.batches_outstanding >= BATCHES_OUTSTANDING_MAX {
             return None;
         }
-        let mut waiting: Vec<(Turn, (LogId, Seq, Seq))> = Vec::new();
+        let mut waiting: Vec<(FairKey, (LogId, Seq, Seq))> = Vec::new();
         for (conversation, shared) in &mut session.shared {
-            shared.todo.retain(|_, todo| todo.next().is_some());
-            for (author, todo) in &shared.todo {
-                waiting.extend(todo.next().map(|next| ((*conversation, *author), next)));
+            shared
+                .send_queue
+                .retain(|_, send_queue| send_queue.next().is_some());
+            for (author, send_queue) in &shared.send_queue {
+                waiting.extend(
+                    send_queue
+                        .next()
+                        .map(|next| ((*conversation, *author), next)),
+                );
             }
         }
         let after = waiting.iter().find(|(turn, _)| Some(*turn) > session.turn);
@@ -159,8 +92,8 @@ impl Replica {
             return;
         };
         let span = Ranges::span(first, last);
-        if let Some(todo) = shared.todo.get_mut(&name.author) {
-            todo.strike(name.log, &span);
+        if let Some(send_queue) = shared.send_queue.get_mut(&name.author) {
+            send_queue.strike(name.log, &span);
         }
         shared
             .sent
@@ -190,7 +123,7 @@ impl Replica {
         };
         session.reading = false;
         session.unreadable = 0;
-        if self.todo_of(id, name).is_none() {
+        if self.queued(id, name).is_none() {
             self.serve(id);
             return;
         }
@@ -240,7 +173,7 @@ impl Replica {
         session.reading = false;
         session.unreadable = 0;
         if let Some(shared) = session.shared.get_mut(&name.conversation) {
-            shared.todo.remove(&name.author);
+            shared.send_queue.remove(&name.author);
         }
         self.serve(id);
     }
@@ -260,23 +193,20 @@ impl Replica {
         }
     }
 
-    fn todo_of(&mut self, id: SessionId, name: LogName) -> Option<Ranges> {
+    fn queued(&mut self, id: SessionId, name: LogName) -> Option<Ranges> {
         let shared = shared_mut(&mut self.sessions, id, name.conversation)?;
-        let logs = &shared.todo.get(&name.author)?.0;
-        logs.values()
-            .find(|(log, _)| *log == name.log)
-            .map(|(_, ranges)| ranges.clone())
+        shared.send_queue.get(&name.author)?.of_log(name.log)
     }
 
     fn strike_first(&mut self, id: SessionId, name: LogName) {
         let first = self
-            .todo_of(id, name)
+            .queued(id, name)
             .and_then(|ranges| ranges.first_range());
         if let (Some((first, last)), Some(shared)) =
             (first, shared_mut(&mut self.sessions, id, name.conversation))
-            && let Some(todo) = shared.todo.get_mut(&name.author)
+            && let Some(send_queue) = shared.send_queue.get_mut(&name.author)
         {
-            todo.strike(name.log, &Ranges::span(first, last));
+            send_queue.strike(name.log, &Ranges::span(first, last));
         }
     }
 

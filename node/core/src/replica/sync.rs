@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use hobnob_protocol::{ConversationId, Frame, LogName, PeerId, Ranges, Seq};
 
-use super::receive::{Budget, Refusal};
-use super::serve::{Todo, Turn};
+use super::budget::Budget;
+use super::receive::Refusal;
+use super::send_queue::{FairKey, SendQueue};
 use super::{LogKey, Output, Replica, Timer};
 use crate::SessionId;
 use crate::commit::Op;
@@ -43,7 +44,7 @@ pub(super) struct Session {
     /// How often in a row the store could not read what this session is to be sent.
     pub(super) unreadable: u32,
     /// Whose logs were served last: the next in turn comes next.
-    pub(super) turn: Option<Turn>,
+    pub(super) turn: Option<FairKey>,
     pub(super) budget: Budget,
     /// How many logs, and ranges of them, the peer has told of.
     pub(super) logs_told: usize,
@@ -69,13 +70,13 @@ pub(super) struct Shared {
     /// How many logs and ranges of them that list has had.
     pub(super) incoming_told: usize,
     /// What is still to be sent.
-    pub(super) todo: BTreeMap<PeerId, Todo>,
+    pub(super) send_queue: BTreeMap<PeerId, SendQueue>,
     /// What was sent on this session and need not be sent again unless it is asked for.
     pub(super) sent: BTreeMap<LogKey, Ranges>,
     /// Authors whose new entries go to this peer as they come.
     pub(super) follow: BTreeSet<PeerId>,
     /// Logs that the peer is to be told of at once, and those that can wait for a moment.
-    pub(super) haves: BTreeSet<LogKey>,
+    pub(super) receipts: BTreeSet<LogKey>,
     pub(super) announcements: BTreeSet<LogKey>,
     /// What was asked for on this session.
     pub(super) asked: BTreeMap<LogKey, Ranges>,
@@ -111,8 +112,8 @@ impl Shared {
 
 impl Shared {
     fn remembered(&self) -> usize {
-        let sets = self.follow.len() + self.haves.len() + self.announcements.len();
-        let lists = self.todo.len()
+        let sets = self.follow.len() + self.receipts.len() + self.announcements.len();
+        let lists = self.send_queue.len()
             + self.gap_asked.len()
             + self.wants_waiting.len()
             + self.told_order.len();
@@ -248,9 +249,9 @@ impl Replica {
             self.arm(Timer::Acks, super::ACKS_EVERY);
         }
         for author in orphaned {
-            self.consider_author(conversation_id, author);
+            self.request_missing_of(conversation_id, author);
         }
-        self.consider_author(conversation_id, peer);
+        self.request_missing_of(conversation_id, peer);
     }
 
     pub(super) fn frame(&mut self, id: SessionId, frame: Frame) {

@@ -1,0 +1,103 @@
+//! A cache of the newest batches, so that what everybody wants next need not be read from the store.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use hobnob_protocol::{CheckedBatch, Frame, LogName, Seq};
+
+/// The frames in the cache take at most this many bytes.
+const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The newest batches, encoded once for all sessions.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    frames: BTreeMap<(LogName, Seq), (Seq, Bytes)>,
+    order: VecDeque<(LogName, Seq)>,
+    bytes: usize,
+}
+
+impl Recent {
+    /// Adds a batch. The oldest batches leave when there are more than [`RECENT_BYTES_MAX`] bytes.
+    pub(super) fn keep(&mut self, batch: &CheckedBatch) {
+        let at = (batch.batch.name, batch.first());
+        let frame = Frame::Batch(batch.batch.clone()).encode();
+        self.bytes += frame.len();
+        match self.frames.insert(at, (batch.last(), frame)) {
+            Some((_, replaced)) => self.bytes -= replaced.len(),
+            None => self.order.push_back(at),
+        }
+        while self.bytes > RECENT_BYTES_MAX {
+            let oldest = self
+                .order
+                .pop_front()
+                .expect("bytes are of frames in the order");
+            let (_, frame) = self
+                .frames
+                .remove(&oldest)
+                .expect("each is in the order once");
+            self.bytes -= frame.len();
+        }
+    }
+
+    /// The batch of a log that starts with this entry: its last entry and its frame.
+    pub(super) fn starting_at(&self, name: LogName, first: Seq) -> Option<(Seq, Bytes)> {
+        self.frames.get(&(name, first)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::{Body, ConversationId, Entry, LogId, SecretKey};
+
+    use super::*;
+
+    /// A batch of one entry, which is `bytes` long.
+    fn batch(log: u64, first: Seq, bytes: usize) -> CheckedBatch {
+        let key = SecretKey::from_seed([1; 32]);
+        let name = LogName {
+            conversation: ConversationId::direct(key.id(), SecretKey::from_seed([2; 32]).id()),
+            author: key.id(),
+            log: LogId(log),
+        };
+        let entry = Entry {
+            lamport: 1,
+            sent_at_ms: 1,
+            body: Body::Text("x".repeat(bytes)),
+        };
+        CheckedBatch::author(&key, name, first, name.genesis(), vec![entry])
+    }
+
+    #[test]
+    fn a_batch_is_found_by_its_first_entry() {
+        let (mut recent, kept) = (Recent::default(), batch(1, 4, 10));
+        recent.keep(&kept);
+        let frame = Frame::Batch(kept.batch.clone()).encode();
+        assert_eq!(recent.starting_at(kept.batch.name, 4), Some((4, frame)));
+        assert_eq!(recent.starting_at(kept.batch.name, 3), None);
+    }
+
+    #[test]
+    fn the_oldest_batches_leave_a_full_cache() {
+        let mut recent = Recent::default();
+        // 300 batches of 15,000 bytes are more than 4 MiB.
+        for log in 0..300 {
+            recent.keep(&batch(log, 1, 15_000));
+        }
+        let held = |log| {
+            let name = batch(log, 1, 1).batch.name;
+            recent.starting_at(name, 1).is_some()
+        };
+        assert!(!held(0) && held(299));
+        assert!(recent.bytes <= RECENT_BYTES_MAX);
+        assert!(recent.bytes > RECENT_BYTES_MAX - 16_000);
+    }
+
+    #[test]
+    fn the_same_batch_counts_once() {
+        let mut recent = Recent::default();
+        recent.keep(&batch(1, 1, 100));
+        let bytes = recent.bytes;
+        recent.keep(&batch(1, 1, 100));
+        assert_eq!((recent.bytes, recent.order.len()), (bytes, 1));
+    }
+}
