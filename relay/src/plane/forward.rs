@@ -10,10 +10,10 @@ use std::sync::Arc;
 use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class};
 use quinn::udp::{RecvMeta, Transmit};
 
-use super::backlog::Backlog;
 use super::bucket::{FRAME_COST_MIN, Rate};
 use super::counters::{Counters, add};
 use super::fair::Fairness;
+use super::socket_stats::SocketStats;
 use super::stun;
 use super::table::{Entry, Table};
 
@@ -32,7 +32,7 @@ const STUN_PER_SECOND: u64 = 2_000;
 const STUN_BURST: u64 = 1_000;
 
 /// Where forwarded frames and answers go: the socket, or a test.
-pub(super) trait Outlet {
+pub(super) trait PacketSink {
     /// Datagrams of one size that can be sent as one.
     fn segments(&self) -> usize;
     /// Sends datagrams to one destination.
@@ -82,10 +82,10 @@ impl Forwarder {
     }
 
     /// A receive has ended; this is what it left in the socket, if anything.
-    pub(super) fn received(&mut self, now: u64, left: Option<Backlog>) {
+    pub(super) fn received(&mut self, now: u64, left: Option<SocketStats>) {
         self.fairness
             .received(now, left.is_some_and(|left| left.crowded));
-        if let Some(Backlog { dropped, .. }) = left {
+        if let Some(SocketStats { dropped, .. }) = left {
             add(
                 &self.counters.overflowed,
                 u64::from(dropped.wrapping_sub(self.overflowed)),
@@ -104,7 +104,7 @@ impl Forwarder {
         now: u64,
         buf: &mut [u8],
         meta: &mut RecvMeta,
-        out: &mut impl Outlet,
+        out: &mut impl PacketSink,
     ) {
         let len = meta.len.min(buf.len());
         if meta.stride == 0 {
@@ -150,7 +150,7 @@ impl Forwarder {
     }
 
     /// Sends on a run of frames of one channel, as far as its sender may.
-    fn forward(&mut self, now: u64, run: &mut [u8], meta: &RecvMeta, out: &mut impl Outlet) {
+    fn forward(&mut self, now: u64, run: &mut [u8], meta: &RecvMeta, out: &mut impl PacketSink) {
         let channel = ChannelId::of(run).expect("of class Channel: it has a whole header");
         let (stride, frames) = (meta.stride, count(run, meta.stride));
         let Some(route) = admitted(&self.table, &self.counters, channel, meta, frames) else {
@@ -192,7 +192,7 @@ impl Forwarder {
     }
 
     /// Answers a STUN Binding request from the address that it came to.
-    fn answer(&mut self, now: u64, datagram: &[u8], meta: &RecvMeta, out: &mut impl Outlet) {
+    fn answer(&mut self, now: u64, datagram: &[u8], meta: &RecvMeta, out: &mut impl PacketSink) {
         let (granted, paid_until) = self.stun_rate.grant(self.stun_paid_until, now, 1, 1);
         self.stun_paid_until = paid_until;
         if granted == 0 {
@@ -316,7 +316,7 @@ mod tests {
         sent: Vec<Transmitted>,
     }
 
-    impl Outlet for Recorder {
+    impl PacketSink for Recorder {
         fn segments(&self) -> usize {
             self.segments
         }
@@ -726,7 +726,7 @@ mod tests {
         let crowded = |relay: &mut Relay, ms: u64, dropped| {
             relay.forwarder.received(
                 ms * 1_000_000,
-                Some(Backlog {
+                Some(SocketStats {
                     crowded: true,
                     dropped,
                 }),

@@ -10,27 +10,27 @@
 //!
 //! - `thread`: the thread, and what it waits for.
 //! - `port`: the socket; anybody may send.
-//! - `bell`: wakes the thread.
+//! - `waker`: wakes the thread.
 //! - `forward`: what becomes of a received batch. No socket and no clock.
 //! - `table`: the routes, held by the thread alone.
 //! - `bucket`: how much one sender may make the relay send.
-//! - `backlog`: how much waits in the socket.
+//! - `socket_stats`: how much waits in the socket.
 //! - `fair`: who is cut when the relay gets more than it can pass on.
 //! - `stun`: answers to Binding requests. Pure.
 //! - `quic`: the queue to quinn, and the socket as quinn takes it.
 //! - `counters`: what was forwarded, and what was not, by cause.
 
-mod backlog;
-mod bell;
 mod bucket;
 mod counters;
 mod fair;
 mod forward;
 mod port;
 mod quic;
+mod socket_stats;
 pub(crate) mod stun;
 mod table;
 mod thread;
+mod waker;
 
 use std::io;
 use std::net::SocketAddr;
@@ -113,8 +113,8 @@ pub fn bind(
         counters.clone(),
     );
     let (updates, receiver) = mpsc::channel();
-    let (inlet, socket) = quic::queue(port.clone(), counters.clone());
-    let thread = Arc::new(Thread::start(port, forwarder, receiver, inlet)?);
+    let (quic_queue, socket) = quic::queue(port.clone(), counters.clone());
+    let thread = Arc::new(Thread::start(port, forwarder, receiver, quic_queue)?);
     Ok((
         Arc::new(socket),
         PlaneHandle {

@@ -21,10 +21,10 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 
-use super::bell::Bell;
 use super::counters::Counters;
-use super::forward::{Outlet, Sent};
+use super::forward::{PacketSink, Sent};
 use super::table::undeliverable;
+use super::waker::Waker;
 
 /// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256
 /// handshakes drops 2,000 datagrams.
@@ -41,7 +41,7 @@ pub(super) struct Port {
     /// Tells those who wait for that.
     room: Arc<Notify>,
     /// Wakes the plane's thread.
-    pub(super) bell: Bell,
+    pub(super) waker: Waker,
     stopped: AtomicBool,
     counters: Arc<Counters>,
 }
@@ -98,7 +98,7 @@ impl Port {
             segments,
             full,
             room,
-            bell: Bell::new()?,
+            waker: Waker::new()?,
             stopped,
             counters,
         })
@@ -111,7 +111,7 @@ impl Port {
     /// Has the plane's thread end.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        self.bell.ring();
+        self.waker.ring();
     }
 
     /// Whether it was told to.
@@ -163,7 +163,7 @@ impl Port {
             && error.kind() == io::ErrorKind::WouldBlock
         {
             self.full.store(true, Ordering::Release);
-            self.bell.ring();
+            self.waker.ring();
         }
         sent
     }
@@ -210,7 +210,7 @@ impl AsFd for Port {
     }
 }
 
-impl Outlet for &Port {
+impl PacketSink for &Port {
     fn segments(&self) -> usize {
         Port::segments(self)
     }
@@ -257,7 +257,7 @@ mod tests {
     async fn nobody_sends_into_a_full_buffer_until_the_plane_sees_room() {
         let counters = Arc::<Counters>::default();
         let port = Arc::new(Port::bind((Ipv4Addr::LOCALHOST, 0).into(), counters.clone()).unwrap());
-        let (inlet, socket) = quic::queue(port.clone(), counters.clone());
+        let (quic_queue, socket) = quic::queue(port.clone(), counters.clone());
         let (socket, destination) = (Arc::new(socket), port.local_addr().unwrap());
         let datagram = Transmit {
             destination,
@@ -282,7 +282,7 @@ mod tests {
         let (_updates, receiver) = mpsc::channel();
         let two = async { tokio::join!(writable(), writable()) };
         let forwarder = Forwarder::new(Table::new(false), None, counters);
-        let thread = Thread::start(port.clone(), forwarder, receiver, inlet).unwrap();
+        let thread = Thread::start(port.clone(), forwarder, receiver, quic_queue).unwrap();
         thread.wake();
         let (one, other) = tokio::time::timeout(std::time::Duration::from_secs(20), two)
             .await

@@ -39,7 +39,7 @@ struct Datagram {
 
 /// The plane's end of the queue.
 #[derive(Debug)]
-pub(super) struct Inlet {
+pub(super) struct QuicQueue {
     queue: Sender<Datagram>,
     piece: BytesMut,
     counters: Arc<Counters>,
@@ -62,9 +62,9 @@ struct Waiting {
 }
 
 /// Both ends.
-pub(super) fn queue(port: Arc<Port>, counters: Arc<Counters>) -> (Inlet, QuicSocket) {
+pub(super) fn queue(port: Arc<Port>, counters: Arc<Counters>) -> (QuicQueue, QuicSocket) {
     let (sender, queue) = mpsc::channel(WAITING_MAX);
-    let inlet = Inlet {
+    let quic_queue = QuicQueue {
         queue: sender,
         piece: BytesMut::new(),
         counters: counters.clone(),
@@ -74,7 +74,7 @@ pub(super) fn queue(port: Arc<Port>, counters: Arc<Counters>) -> (Inlet, QuicSoc
         taken: Vec::new(),
     });
     (
-        inlet,
+        quic_queue,
         QuicSocket {
             port,
             waiting,
@@ -83,7 +83,7 @@ pub(super) fn queue(port: Arc<Port>, counters: Arc<Counters>) -> (Inlet, QuicSoc
     )
 }
 
-impl Inlet {
+impl QuicQueue {
     /// Hands on the datagrams of a batch that holds only QUIC. Waits for nothing.
     pub(super) fn pass(&mut self, batch: &[u8], meta: &RecvMeta) {
         for (n, datagram) in batch.chunks(meta.stride).enumerate() {

@@ -16,10 +16,10 @@ use std::time::Instant;
 use quinn::udp::RecvMeta;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::backlog;
 use super::forward::Forwarder;
 use super::port::Port;
-use super::quic::Inlet;
+use super::quic::QuicQueue;
+use super::socket_stats;
 use crate::route::Update;
 
 /// Batches received at once. More would not fit the processor's cache.
@@ -40,7 +40,7 @@ impl Thread {
         port: Arc<Port>,
         forwarder: Forwarder,
         updates: Receiver<Update>,
-        quic: Inlet,
+        quic: QuicQueue,
     ) -> io::Result<Self> {
         let work = Work {
             port: port.clone(),
@@ -60,7 +60,7 @@ impl Thread {
 
     /// There are updates.
     pub(super) fn wake(&self) {
-        self.port.bell.ring();
+        self.port.waker.ring();
     }
 
     /// Ends it, within what one round of its work takes. Nothing is forwarded afterwards.
@@ -89,7 +89,7 @@ struct Work {
     port: Arc<Port>,
     forwarder: Forwarder,
     updates: Receiver<Update>,
-    quic: Inlet,
+    quic: QuicQueue,
     start: Instant,
 }
 
@@ -106,7 +106,7 @@ impl Work {
             let received = self.port.receive(&mut bufs, &mut meta);
             // Before what was received is looked at: a frame that was sent after an update finds
             // the table changed.
-            if self.port.bell.has_rung() {
+            if self.port.waker.has_rung() {
                 self.update();
             }
             self.sort(&mut bufs[..received], &mut meta[..received]);
@@ -133,7 +133,7 @@ impl Work {
             }
         }
         // A receive that empties the socket leaves nothing to ask about.
-        let left = (bufs.len() == BATCHES).then(|| backlog::of(&*self.port));
+        let left = (bufs.len() == BATCHES).then(|| socket_stats::of(&*self.port));
         self.forwarder.received(now, left);
     }
 
@@ -147,7 +147,7 @@ impl Work {
         };
         let mut fds = [
             PollFd::new(&*self.port, PollFlags::IN | room),
-            PollFd::new(&self.port.bell, PollFlags::IN),
+            PollFd::new(&self.port.waker, PollFlags::IN),
         ];
         let at_once = Timespec {
             tv_sec: 0,
@@ -161,7 +161,7 @@ impl Work {
             self.port.has_room();
         }
         if fds[1].revents().contains(PollFlags::IN) {
-            self.port.bell.silence();
+            self.port.waker.silence();
         }
     }
 

@@ -36,7 +36,7 @@ const REGISTER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What every arrival needs.
 #[derive(Debug, Clone)]
-pub(super) struct Desk {
+pub(super) struct ArrivalContext {
     pub(super) gate: Gate,
     pub(super) hub: mpsc::Sender<Event>,
     pub(super) tasks: TaskTracker,
@@ -45,60 +45,63 @@ pub(super) struct Desk {
 }
 
 /// Takes newcomers until the endpoint is closed.
-pub(super) async fn let_in(endpoint: quinn::Endpoint, desk: Desk) {
+pub(super) async fn let_in(endpoint: quinn::Endpoint, context: ArrivalContext) {
     while let Some(incoming) = endpoint.accept().await {
         // quinn can't understand the proof of a link-local address: it forgets the zone. Only
         // neighbours could forge one.
         let neighbour =
             matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
-        match desk
+        match context
             .gate
             .admit(neighbour || incoming.remote_address_validated())
         {
             Entry::Begin(place) => {
-                desk.tasks.spawn(shake_hands(incoming, place, desk.clone()));
+                context
+                    .tasks
+                    .spawn(shake_hands(incoming, place, context.clone()));
             }
             Entry::Retry => {
-                desk.newcomers.count(Fate::Asked);
+                context.newcomers.count(Fate::Asked);
                 // Only an address that is already proved can't be asked again, and those are not.
                 let _ = incoming.retry();
             }
             Entry::Wait(seat) => {
-                desk.tasks.spawn(wait(incoming, seat, desk.clone()));
+                context.tasks.spawn(wait(incoming, seat, context.clone()));
             }
-            Entry::Refuse => refuse(incoming, &desk),
+            Entry::Refuse => refuse(incoming, &context),
         }
     }
 }
 
-async fn wait(incoming: Incoming, seat: OwnedSemaphorePermit, desk: Desk) {
-    match timeout(WAIT_LIMIT, desk.gate.place()).await {
+async fn wait(incoming: Incoming, seat: OwnedSemaphorePermit, context: ArrivalContext) {
+    match timeout(WAIT_LIMIT, context.gate.place()).await {
         Ok(place) => {
             drop(seat);
-            shake_hands(incoming, place, desk).await;
+            shake_hands(incoming, place, context).await;
         }
-        Err(_) => refuse(incoming, &desk),
+        Err(_) => refuse(incoming, &context),
     }
 }
 
-fn refuse(incoming: Incoming, desk: &Desk) {
-    desk.newcomers.count(Fate::Refused);
+fn refuse(incoming: Incoming, context: &ArrivalContext) {
+    context.newcomers.count(Fate::Refused);
     incoming.refuse();
 }
 
-async fn shake_hands(incoming: Incoming, place: OwnedSemaphorePermit, desk: Desk) {
-    desk.newcomers.count(Fate::Begun);
+async fn shake_hands(incoming: Incoming, place: OwnedSemaphorePermit, context: ArrivalContext) {
+    context.newcomers.count(Fate::Begun);
     let from = incoming.remote_address();
     match proven(incoming).await {
         // A task of its own: it lives as long as the peer is here, and should not hold the memory
         // of a handshake.
         Some((connection, peer)) => {
             drop(
-                desk.tasks
-                    .spawn(receive(connection, from, peer, place, desk.clone())),
+                context
+                    .tasks
+                    .spawn(receive(connection, from, peer, place, context.clone())),
             )
         }
-        None => desk.newcomers.count(Fate::Failed),
+        None => context.newcomers.count(Fate::Failed),
     }
 }
 
@@ -122,12 +125,12 @@ async fn receive(
     from: SocketAddr,
     peer: PeerId,
     place: OwnedSemaphorePermit,
-    desk: Desk,
+    context: ArrivalContext,
 ) {
     let Some((register, frames, stream)) = registration(&connection).await else {
-        return desk.newcomers.count(Fate::Failed);
+        return context.newcomers.count(Fate::Failed);
     };
-    let id = ConnectionId(desk.connections.fetch_add(1, Ordering::Relaxed));
+    let id = ConnectionId(context.connections.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::default());
     let registration = Registration {
         id,
@@ -137,7 +140,7 @@ async fn receive(
         register,
         outbox: outbox.clone(),
     };
-    if desk
+    if context
         .hub
         .send(Event::Register(Box::new(registration)))
         .await
@@ -146,9 +149,9 @@ async fn receive(
         return end(&connection, close::DRAINING, STOPPING);
     }
     drop(place);
-    peer::run(id, &connection, frames, stream, &outbox, &desk).await;
+    peer::run(id, &connection, frames, stream, &outbox, &context).await;
     // An error means that the hub has ended, and with it all registrations.
-    let _ended = desk.hub.send(Event::Down(id)).await;
+    let _ended = context.hub.send(Event::Down(id)).await;
 }
 
 /// Waits for the first frame; what is not as it should be ends the connection.

@@ -20,7 +20,7 @@ use super::callers::Callers;
 use super::clock::Clock;
 use super::frames::{Full, OUT_BYTES_MAX, Outbox};
 use super::newcomers::{Fate, Newcomers};
-use super::operator::Ask;
+use super::operator::OperatorRequest;
 use super::wording;
 use crate::admission::Admission;
 use crate::core::{ConnectionId, Input, Output, Relay};
@@ -39,7 +39,7 @@ pub(super) enum Event {
     /// A connection has ended.
     Down(ConnectionId),
     /// The operator asks.
-    Ask(Ask),
+    Operator(OperatorRequest),
     /// The relay stops; answered when all have been told.
     Drain(oneshot::Sender<()>),
 }
@@ -64,13 +64,13 @@ pub(super) struct Hub {
     plane: PlaneHandle,
     newcomers: Arc<Newcomers>,
     callers: Callers,
-    links: HashMap<ConnectionId, Link>,
+    links: HashMap<ConnectionId, RegisteredPeer>,
     /// Who waits until everybody has been told to go.
     drained: Option<oneshot::Sender<()>>,
 }
 
 /// A registered peer's connection.
-struct Link {
+struct RegisteredPeer {
     connection: Connection,
     outbox: Arc<Outbox>,
     /// What the core knows as its address.
@@ -126,7 +126,7 @@ impl Hub {
                     self.tell(Input::Down { connection: id });
                 }
             }
-            Event::Ask(ask) => self.ask(ask),
+            Event::Operator(ask) => self.ask(ask),
             Event::Drain(done) => {
                 self.drained = Some(done);
                 self.tell(Input::Drain);
@@ -149,7 +149,7 @@ impl Hub {
         }
         self.links.insert(
             id,
-            Link {
+            RegisteredPeer {
                 connection,
                 outbox,
                 addr,

@@ -38,11 +38,11 @@ use crate::admission::{self, Admission, FileError, Rule};
 use crate::core::{DRAIN_OVER, Limits, Relay};
 use crate::keys::{self, KeyError};
 use crate::plane::{self, Counted, PlaneConfig, PlaneHandle};
-use arrivals::{Desk, STOPPING};
+use arrivals::{ArrivalContext, STOPPING};
 use callers::Callers;
 use gate::{Gate, HANDSHAKES_MAX, WAITING_MAX};
 use hub::{Event, Hub};
-use operator::Ask;
+use operator::OperatorRequest;
 
 pub use newcomers::{Fate, Newcomers};
 pub use operator::{OperatorError, Peer, Table};
@@ -160,14 +160,14 @@ impl Server {
         let driver = Hub::new(relay, admission, plane.clone(), newcomers.clone(), callers);
         tasks.spawn(over.clone().run_until_cancelled_owned(driver.run(events)));
         let gate = Gate::new(HANDSHAKES_MAX, WAITING_MAX);
-        let desk = Desk {
+        let context = ArrivalContext {
             gate,
             hub: hub.clone(),
             tasks: tasks.clone(),
             connections: Arc::default(),
             newcomers: newcomers.clone(),
         };
-        tasks.spawn(arrivals::let_in(endpoint.clone(), desk));
+        tasks.spawn(arrivals::let_in(endpoint.clone(), context));
         let running = Running {
             id: key.id(),
             home,
@@ -209,13 +209,13 @@ impl Server {
 
     /// The liveness table.
     pub async fn table(&self) -> Result<Table, OperatorError> {
-        self.ask(Ask::Peers).await
+        self.ask(OperatorRequest::Peers).await
     }
 
     /// Ends a peer's connection; it may come back. A target is an id, the beginning of one, or a
     /// label.
     pub async fn kick(&self, target: &str) -> Result<PeerId, OperatorError> {
-        self.ask(|answer| Ask::Kick(target.to_owned(), answer))
+        self.ask(|answer| OperatorRequest::Kick(target.to_owned(), answer))
             .await?
     }
 
@@ -232,7 +232,7 @@ impl Server {
     async fn set_banned(&self, target: &str, banned: bool) -> Result<PeerId, OperatorError> {
         let _in_order = self.0.bans.lock().await;
         let change = self
-            .ask(|answer| Ask::SetBanned(target.to_owned(), banned, answer))
+            .ask(|answer| OperatorRequest::SetBanned(target.to_owned(), banned, answer))
             .await??;
         let home = self.0.home.clone();
         let written =
@@ -245,12 +245,12 @@ impl Server {
 
     async fn ask<T>(
         &self,
-        ask: impl FnOnce(oneshot::Sender<T>) -> Ask,
+        ask: impl FnOnce(oneshot::Sender<T>) -> OperatorRequest,
     ) -> Result<T, OperatorError> {
         let (answer, answered) = oneshot::channel();
         self.0
             .hub
-            .send(Event::Ask(ask(answer)))
+            .send(Event::Operator(ask(answer)))
             .await
             .map_err(|_| OperatorError::Stopping)?;
         answered.await.map_err(|_| OperatorError::Stopping)

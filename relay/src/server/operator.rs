@@ -13,7 +13,7 @@ use crate::core::{Counts, Input, Row, State};
 
 /// Something the operator asks, with where the answer goes.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(super) enum OperatorRequest {
     /// The liveness table.
     Peers(oneshot::Sender<Table>),
     /// End this peer's connection.
@@ -111,12 +111,12 @@ impl OperatorError {
 }
 
 impl Hub {
-    pub(super) fn ask(&mut self, ask: Ask) {
+    pub(super) fn ask(&mut self, ask: OperatorRequest) {
         // Whoever asked may have gone: then the answer falls on deaf ears.
         match ask {
-            Ask::Peers(answer) => drop(answer.send(self.table())),
-            Ask::Kick(word, answer) => drop(answer.send(self.kick(word))),
-            Ask::SetBanned(word, banned, answer) => {
+            OperatorRequest::Peers(answer) => drop(answer.send(self.table())),
+            OperatorRequest::Kick(word, answer) => drop(answer.send(self.kick(word))),
+            OperatorRequest::SetBanned(word, banned, answer) => {
                 drop(answer.send(self.set_banned(word, banned)))
             }
         }

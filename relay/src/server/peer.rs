@@ -6,7 +6,7 @@
 use hobnob_protocol::relay::close;
 use quinn::{Connection, SendStream};
 
-use super::arrivals::{Desk, end};
+use super::arrivals::{ArrivalContext, end};
 use super::frames::{FrameReader, NoFrame, Outbox};
 use super::hub::Event;
 use crate::core::ConnectionId;
@@ -18,10 +18,10 @@ pub(super) async fn run(
     frames: FrameReader,
     stream: SendStream,
     outbox: &Outbox,
-    desk: &Desk,
+    context: &ArrivalContext,
 ) {
     tokio::select! {
-        wrong = read(id, frames, desk) => match wrong {
+        wrong = read(id, frames, context) => match wrong {
             Some((code, reason)) => end(connection, code, &reason),
             None => tracing::debug!(connection = id.0, "a peer's connection ended"),
         },
@@ -30,14 +30,18 @@ pub(super) async fn run(
 }
 
 /// Reads until the connection ends, or the peer does what it may not: then says what.
-async fn read(id: ConnectionId, mut frames: FrameReader, desk: &Desk) -> Option<(u32, String)> {
+async fn read(
+    id: ConnectionId,
+    mut frames: FrameReader,
+    context: &ArrivalContext,
+) -> Option<(u32, String)> {
     loop {
         let frame = match frames.next().await {
             Ok(frame) => frame,
             Err(NoFrame::Lost(_)) => return None,
             Err(NoFrame::Wrong(what)) => return Some((close::PROTOCOL, what)),
         };
-        if desk.hub.send(Event::Frame(id, frame)).await.is_err() {
+        if context.hub.send(Event::Frame(id, frame)).await.is_err() {
             return None;
         }
     }

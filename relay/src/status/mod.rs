@@ -92,12 +92,12 @@ impl Status {
 
     /// Shows the status of this relay until `end`, and then the answers that are under way.
     pub async fn serve(self, server: Server, end: CancellationToken) {
-        let desk = Desk {
+        let state = AppState {
             server,
             loopback: self.addr.ip().is_loopback(),
             places: Arc::new(Semaphore::new(REQUESTS_MAX)),
         };
-        let served = serve(self.listener, router(desk))
+        let served = serve(self.listener, router(state))
             .with_graceful_shutdown(end.clone().cancelled_owned());
         let late = async {
             end.cancelled().await;
@@ -113,14 +113,14 @@ impl Status {
 }
 
 #[derive(Debug, Clone)]
-struct Desk {
+struct AppState {
     server: Server,
     loopback: bool,
     places: Arc<Semaphore>,
 }
 
-fn router(desk: Desk) -> Router {
-    let guard = middleware::from_fn_with_state(desk.clone(), guard);
+fn router(state: AppState) -> Router {
+    let guard = middleware::from_fn_with_state(state.clone(), guard);
     Router::new()
         .route("/", get(show))
         .route(
@@ -134,18 +134,18 @@ fn router(desk: Desk) -> Router {
         .route("/metrics", get(scrape))
         .route("/healthz", get(health))
         .layer(guard)
-        .with_state(desk)
+        .with_state(state)
 }
 
 /// Every request comes through here.
-async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
-    let mut response = match desk.places.try_acquire() {
+async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let mut response = match state.places.try_acquire() {
         Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "too many requests at once: ask again\n",
         )
             .into_response(),
-        Ok(_) if desk.loopback && !is_local(request.headers()) => {
+        Ok(_) if state.loopback && !is_local(request.headers()) => {
             (StatusCode::MISDIRECTED_REQUEST, NOT_LOCAL).into_response()
         }
         Ok(_place) => next.run(request).await,
@@ -169,29 +169,29 @@ fn is_local(headers: &HeaderMap) -> bool {
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
-async fn show(State(desk): State<Desk>) -> Result<Html<String>, Failed> {
-    let table = desk.server.table().await?;
+async fn show(State(state): State<AppState>) -> Result<Html<String>, Failed> {
+    let table = state.server.table().await?;
     let page = Page {
-        relay: desk.server.id(),
-        addrs: &desk.server.addrs(),
+        relay: state.server.id(),
+        addrs: &state.server.addrs(),
         table: &table,
-        counted: &desk.server.counters(),
+        counted: &state.server.counters(),
     };
     Ok(Html(page.to_string()))
 }
 
-async fn scrape(State(desk): State<Desk>) -> Result<Response, Failed> {
-    let table = desk.server.table().await?;
+async fn scrape(State(state): State<AppState>) -> Result<Response, Failed> {
+    let table = state.server.table().await?;
     Ok(typed(
         metrics::CONTENT,
-        metrics::text(&table, &desk.server.counters(), desk.server.newcomers()),
+        metrics::text(&table, &state.server.counters(), state.server.newcomers()),
     ))
 }
 
-async fn health(State(desk): State<Desk>) -> Result<&'static str, Failed> {
+async fn health(State(state): State<AppState>) -> Result<&'static str, Failed> {
     // The port may still forward while nobody is let in any more.
-    desk.server.table().await?;
-    desk.server.probe().await?;
+    state.server.table().await?;
+    state.server.probe().await?;
     Ok("a frame sent through the relay's own port came back\n")
 }
 

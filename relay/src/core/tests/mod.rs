@@ -1,7 +1,7 @@
-//! The relay as its peers see it: a town of nodes that believe what they are told.
+//! The relay as its peers see it: a net of nodes that believe what they are told.
 
 mod channels;
 mod liveness;
 mod model;
 mod roster;
-mod town;
+mod test_net;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{ToRelay, close};
 
-use super::town::{Town, peer, room};
+use super::test_net::{TestNet, peer, room};
 use crate::core::{
     CHANNEL_IDLE, ConnectionId, GONE_KEPT, HEARTBEAT_EVERY, HEARTBEAT_GRACE, Input, Limits,
     MISSES_MAX, Pace, State,
@@ -137,7 +137,7 @@ impl Model {
 }
 
 struct Run {
-    town: Town,
+    net: TestNet,
     model: Model,
     dice: Dice,
     comings: u32,
@@ -162,7 +162,7 @@ impl Run {
             ..Limits::default()
         };
         Self {
-            town: Town::new(limits),
+            net: TestNet::new(limits),
             model: Model::default(),
             dice: Dice(seed),
             comings: 0,
@@ -189,7 +189,7 @@ impl Run {
     }
 
     fn now(&self) -> Duration {
-        self.town.now
+        self.net.now
     }
 
     fn connection(&self, id: PeerId) -> Option<ConnectionId> {
@@ -200,7 +200,7 @@ impl Run {
         let (rooms, addr) = (self.dice.rooms(), self.dice.addr());
         self.over.extend(self.connection(id));
         self.model.goes(id, self.now());
-        let connection = self.town.register_at(id, &addr.to_string(), &rooms);
+        let connection = self.net.register_at(id, &addr.to_string(), &rooms);
         let now = self.now();
         let known = Known {
             connection: Some(connection),
@@ -217,16 +217,16 @@ impl Run {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        self.town.tell(Input::Down { connection });
+        self.net.tell(Input::Down { connection });
         self.model.goes(id, self.now());
     }
 
     fn operator(&mut self, id: PeerId) {
         let connection = self.connection(id);
-        self.town.tell(Input::Kick(id));
+        self.net.tell(Input::Kick(id));
         if let Some(connection) = connection {
             assert_eq!(
-                self.town.end(connection).map(|reason| reason.code()),
+                self.net.end(connection).map(|reason| reason.code()),
                 Some(close::KICKED)
             );
             self.over.push(connection);
@@ -239,7 +239,7 @@ impl Run {
             return;
         };
         let rooms = self.dice.rooms();
-        self.town.moves_rooms(connection, &rooms);
+        self.net.moves_rooms(connection, &rooms);
         self.model.heard(id, self.now());
         self.model.peers.get_mut(&id).expect("connected").rooms = rooms.into_iter().collect();
     }
@@ -248,7 +248,7 @@ impl Run {
         let (Some(connection), other) = (self.connection(id), self.dice.peer()) else {
             return;
         };
-        self.town.says(connection, ToRelay::Open(other));
+        self.net.says(connection, ToRelay::Open(other));
         let now = self.now();
         self.model.heard(id, now);
         if id != other && self.model.is_connected(other) {
@@ -258,7 +258,7 @@ impl Run {
 
     fn channel(&mut self, id: PeerId) -> Option<PeerId> {
         let others: Vec<_> = self
-            .town
+            .net
             .node(self.connection(id)?)
             .channels
             .keys()
@@ -273,12 +273,12 @@ impl Run {
             return;
         };
         let name = self
-            .town
+            .net
             .node_mut(connection)
             .channels
             .remove(&other)
             .expect("there");
-        self.town.says(connection, ToRelay::Close(name));
+        self.net.says(connection, ToRelay::Close(name));
         self.model.heard(id, self.now());
         self.model.channels.remove(&pair(id, other));
     }
@@ -287,7 +287,7 @@ impl Run {
         let (Some(connection), addr) = (self.connection(id), self.dice.addr()) else {
             return;
         };
-        self.town.tell(Input::Moved { connection, addr });
+        self.net.tell(Input::Moved { connection, addr });
         self.model.peers.get_mut(&id).expect("connected").addr = addr;
     }
 
@@ -313,16 +313,16 @@ impl Run {
                 frame: ToRelay::Rooms(vec![room(1)]),
             },
         };
-        self.town.tell(input);
+        self.net.tell(input);
     }
 
     fn beat(&mut self, id: PeerId) {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        self.town.beats(connection);
+        self.net.beats(connection);
         self.model.heard(id, self.now());
-        let seen = self.town.sees(connection);
+        let seen = self.net.sees(connection);
         let everybody = (0..PEERS).map(peer).filter(|other| *other != id);
         let should = everybody
             .map(|other| (other, self.model.shared(id, other)))
@@ -341,7 +341,7 @@ impl Run {
             self.dice.below(20)
         };
         for _ in 0..steps {
-            self.town
+            self.net
                 .wait(Duration::from_millis(100 + self.dice.below(3_000)));
             self.model.time(self.now());
             for id in (0..PEERS).map(peer) {
@@ -356,7 +356,7 @@ impl Run {
     fn use_channels(&mut self) {
         let now = self.now();
         let late = CHANNEL_IDLE + 2 * Duration::from_secs(60);
-        let relay = &self.town;
+        let relay = &self.net;
         let connection = |id: PeerId| self.model.peers[&id].connection.expect("connected");
         let is_open =
             |(a, b): (PeerId, PeerId)| relay.node(connection(a)).channels.contains_key(&b);
@@ -382,10 +382,10 @@ impl Run {
             );
             if self.dice.below(60) == 0 {
                 let name = self
-                    .town
+                    .net
                     .node(self.model.peers[&a].connection.expect("connected"))
                     .channels[&b];
-                self.town.routes[&name].used.mark();
+                self.net.routes[&name].used.mark();
                 self.model.channels.insert((a, b), now);
             }
         }
@@ -395,7 +395,7 @@ impl Run {
     fn check(&self) {
         let now = self.now();
         let table: Vec<_> = self
-            .town
+            .net
             .relay
             .table()
             .into_iter()
@@ -416,7 +416,7 @@ impl Run {
             let Some(connection) = known.connection else {
                 continue;
             };
-            let node = self.town.node(connection);
+            let node = self.net.node(connection);
             assert_eq!((node.observed, &node.end), (Some(known.addr), &None));
             let with: Vec<_> = node
                 .channels
@@ -435,14 +435,14 @@ impl Run {
             for (other, name) in &node.channels {
                 let theirs = &self.model.peers[other];
                 let becomes = self
-                    .town
+                    .net
                     .node(theirs.connection.expect("connected"))
                     .channels[id];
                 routes.insert((known.addr, *name, theirs.addr, becomes));
             }
         }
-        assert_eq!(self.town.forwards(), routes);
-        assert_eq!(self.town.relay.channels(), self.model.channels.len());
+        assert_eq!(self.net.forwards(), routes);
+        assert_eq!(self.net.relay.channels(), self.model.channels.len());
     }
 }
 
@@ -462,7 +462,7 @@ fn the_table_the_rosters_and_the_channels_are_right_through_thousands_of_comings
         while run.comings < 1_000 {
             run.step();
         }
-        let counts = run.town.counts();
+        let counts = run.net.counts();
         let ended = |code: u32| counts.ended.get(&code).copied().unwrap_or(0);
         let now = [
             counts.left,

@@ -5,7 +5,7 @@ use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{CHANGES_MAX, RosterChange, SHARED_MAX, ToRelay};
 
 use super::model::Dice;
-use super::town::{Town, peer, room};
+use super::test_net::{TestNet, peer, room};
 use crate::core::{
     ConnectionId, EndReason, Input, Limits, PUSH_AFTER, PUSH_EVERY, Pace, ROSTER_PEERS_MAX,
 };
@@ -18,55 +18,55 @@ fn open() -> Limits {
     }
 }
 
-fn town() -> Town {
-    Town::new(open())
+fn net() -> TestNet {
+    TestNet::new(open())
 }
 
 /// This many peers in room 1, from 100 on.
-fn crowd(town: &mut Town, many: u16) -> Vec<ConnectionId> {
+fn crowd(net: &mut TestNet, many: u16) -> Vec<ConnectionId> {
     (100..100 + many)
-        .map(|n| town.register(peer(n), &[1]))
+        .map(|n| net.register(peer(n), &[1]))
         .collect()
 }
 
 #[test]
 fn peers_see_those_who_share_a_room_and_nobody_else() {
-    let mut town = town();
-    let ann = town.register(peer(1), &[1, 2, 3]);
-    let bob = town.register(peer(2), &[2, 3, 4, 3]);
-    let cid = town.register(peer(3), &[5]);
-    town.wait(PUSH_AFTER);
-    assert_eq!(town.sees(ann), [(peer(2), vec![room(2), room(3)])]);
-    assert_eq!(town.sees(bob), [(peer(1), vec![room(2), room(3)])]);
-    assert_eq!(town.sees(cid), []);
+    let mut net = net();
+    let ann = net.register(peer(1), &[1, 2, 3]);
+    let bob = net.register(peer(2), &[2, 3, 4, 3]);
+    let cid = net.register(peer(3), &[5]);
+    net.wait(PUSH_AFTER);
+    assert_eq!(net.sees(ann), [(peer(2), vec![room(2), room(3)])]);
+    assert_eq!(net.sees(bob), [(peer(1), vec![room(2), room(3)])]);
+    assert_eq!(net.sees(cid), []);
 }
 
 #[test]
 fn newcomers_show_at_once_and_who_goes_does_too() {
-    let mut town = town();
-    let ann = town.register(peer(1), &[1]);
-    town.wait_secs(5);
-    let bob = town.register(peer(2), &[1]);
-    town.wait(PUSH_AFTER);
-    assert_eq!([town.sees(ann).len(), town.sees(bob).len()], [1, 1]);
-    town.tell(Input::Down { connection: bob });
-    town.wait(PUSH_EVERY);
-    assert_eq!(town.sees(ann), []);
+    let mut net = net();
+    let ann = net.register(peer(1), &[1]);
+    net.wait_secs(5);
+    let bob = net.register(peer(2), &[1]);
+    net.wait(PUSH_AFTER);
+    assert_eq!([net.sees(ann).len(), net.sees(bob).len()], [1, 1]);
+    net.tell(Input::Down { connection: bob });
+    net.wait(PUSH_EVERY);
+    assert_eq!(net.sees(ann), []);
 }
 
 #[test]
 fn changes_that_come_together_are_told_together_and_not_more_than_once_a_second() {
-    let mut town = town();
-    let ann = town.register(peer(1), &[1]);
-    town.wait_secs(5);
-    town.frames(ann);
+    let mut net = net();
+    let ann = net.register(peer(1), &[1]);
+    net.wait_secs(5);
+    net.frames(ann);
     for n in 2..32 {
-        town.register(peer(n), &[1]);
-        town.wait(Duration::from_millis(100));
+        net.register(peer(n), &[1]);
+        net.wait(Duration::from_millis(100));
     }
-    town.wait_secs(2);
-    assert_eq!(town.sees(ann).len(), 30);
-    let frames = town.frames(ann);
+    net.wait_secs(2);
+    assert_eq!(net.sees(ann).len(), 30);
+    let frames = net.frames(ann);
     assert!(
         (2..=5).contains(&frames.len()),
         "{} frames in 3 s",
@@ -76,16 +76,16 @@ fn changes_that_come_together_are_told_together_and_not_more_than_once_a_second(
 
 #[test]
 fn a_heartbeat_is_answered_with_what_changed_since_its_version() {
-    let mut town = town();
-    let ann = town.register(peer(1), &[1]);
-    let bob = town.register(peer(2), &[1]);
-    town.beats(ann);
-    let before = town.node(ann).version;
-    town.frames(ann);
-    town.tell(Input::Down { connection: bob });
-    town.register(peer(3), &[1]);
-    town.beats(ann);
-    let [frame] = &town.frames(ann)[..] else {
+    let mut net = net();
+    let ann = net.register(peer(1), &[1]);
+    let bob = net.register(peer(2), &[1]);
+    net.beats(ann);
+    let before = net.node(ann).version;
+    net.frames(ann);
+    net.tell(Input::Down { connection: bob });
+    net.register(peer(3), &[1]);
+    net.beats(ann);
+    let [frame] = &net.frames(ann)[..] else {
         panic!("one answer")
     };
     let here = RosterChange::Here {
@@ -97,96 +97,96 @@ fn a_heartbeat_is_answered_with_what_changed_since_its_version() {
         (false, &vec![RosterChange::Gone { peer: peer(2) }, here])
     );
     // What is on its way already is said again to one who has not got it.
-    town.says(ann, ToRelay::Heartbeat(before));
-    assert_eq!(town.frames(ann)[0].changes.len(), 2);
-    town.beats(ann);
-    assert_eq!(town.frames(ann)[0].changes, []);
+    net.says(ann, ToRelay::Heartbeat(before));
+    assert_eq!(net.frames(ann)[0].changes.len(), 2);
+    net.beats(ann);
+    assert_eq!(net.frames(ann)[0].changes, []);
 }
 
 #[test]
 fn one_with_an_unknown_or_an_old_version_is_told_everything_anew() {
-    let mut town = town();
-    let ann = town.register(peer(1), &[1]);
-    town.register(peer(2), &[1]);
-    town.beats(ann);
-    for unknown in [0, u64::MAX, town.node(ann).version + 1] {
-        town.frames(ann);
-        town.says(ann, ToRelay::Heartbeat(unknown));
-        let [frame] = &town.frames(ann)[..] else {
+    let mut net = net();
+    let ann = net.register(peer(1), &[1]);
+    net.register(peer(2), &[1]);
+    net.beats(ann);
+    for unknown in [0, u64::MAX, net.node(ann).version + 1] {
+        net.frames(ann);
+        net.says(ann, ToRelay::Heartbeat(unknown));
+        let [frame] = &net.frames(ann)[..] else {
             panic!("one answer")
         };
         assert_eq!((frame.anew, frame.changes.len()), (true, 1));
     }
-    let old = town.node(ann).version;
+    let old = net.node(ann).version;
     // So much happens while Ann's line is slow that the relay has forgotten who went first.
     for n in 10..60 {
-        let connection = town.register(peer(n), &[1]);
-        town.tell(Input::Down { connection });
+        let connection = net.register(peer(n), &[1]);
+        net.tell(Input::Down { connection });
     }
-    town.says(ann, ToRelay::Heartbeat(old));
-    assert!(town.frames(ann).last().expect("answered").anew);
-    assert_eq!(town.sees(ann).len(), 1);
+    net.says(ann, ToRelay::Heartbeat(old));
+    assert!(net.frames(ann).last().expect("answered").anew);
+    assert_eq!(net.sees(ann).len(), 1);
 }
 
 #[test]
 fn a_version_of_an_earlier_connection_counts_for_nothing() {
-    let mut town = town();
-    let ann = town.register(peer(1), &[1]);
-    town.register(peer(2), &[1]);
-    town.beats(ann);
-    let version = town.node(ann).version;
-    let again = town.register(peer(1), &[1]);
-    town.says(again, ToRelay::Heartbeat(version));
-    assert!(town.frames(again)[0].anew);
-    assert_eq!(town.sees(again).len(), 1);
+    let mut net = net();
+    let ann = net.register(peer(1), &[1]);
+    net.register(peer(2), &[1]);
+    net.beats(ann);
+    let version = net.node(ann).version;
+    let again = net.register(peer(1), &[1]);
+    net.says(again, ToRelay::Heartbeat(version));
+    assert!(net.frames(again)[0].anew);
+    assert_eq!(net.sees(again).len(), 1);
 }
 
 #[test]
 fn a_change_of_rooms_is_a_change_for_both_sides() {
-    let mut town = town();
-    let ann = town.register(peer(1), &[1, 2]);
-    let bob = town.register(peer(2), &[1, 2]);
-    town.wait_secs(2);
-    town.moves_rooms(bob, &[2, 3]);
-    town.wait_secs(2);
-    assert_eq!(town.sees(ann), [(peer(2), vec![room(2)])]);
-    assert_eq!(town.sees(bob), [(peer(1), vec![room(2)])]);
-    assert_eq!(town.row(peer(2)).expect("there").rooms, 2);
-    town.moves_rooms(ann, &[4]);
-    town.wait_secs(2);
-    assert_eq!([town.sees(ann), town.sees(bob)], [[], []]);
+    let mut net = net();
+    let ann = net.register(peer(1), &[1, 2]);
+    let bob = net.register(peer(2), &[1, 2]);
+    net.wait_secs(2);
+    net.moves_rooms(bob, &[2, 3]);
+    net.wait_secs(2);
+    assert_eq!(net.sees(ann), [(peer(2), vec![room(2)])]);
+    assert_eq!(net.sees(bob), [(peer(1), vec![room(2)])]);
+    assert_eq!(net.row(peer(2)).expect("there").rooms, 2);
+    net.moves_rooms(ann, &[4]);
+    net.wait_secs(2);
+    assert_eq!([net.sees(ann), net.sees(bob)], [[], []]);
 }
 
 #[test]
 fn a_new_connection_of_a_peer_is_no_news_to_others() {
-    let mut town = town();
-    let ann = town.register(peer(1), &[1]);
-    town.register(peer(2), &[1]);
-    town.wait_secs(3);
-    town.frames(ann);
-    town.register(peer(2), &[1]);
-    town.wait_secs(3);
-    assert_eq!(town.frames(ann), []);
+    let mut net = net();
+    let ann = net.register(peer(1), &[1]);
+    net.register(peer(2), &[1]);
+    net.wait_secs(3);
+    net.frames(ann);
+    net.register(peer(2), &[1]);
+    net.wait_secs(3);
+    assert_eq!(net.frames(ann), []);
 }
 
 #[test]
 fn of_many_shared_rooms_the_first_are_named() {
-    let mut town = town();
+    let mut net = net();
     let rooms: Vec<u8> = (0..20).collect();
-    let ann = town.register(peer(1), &rooms);
-    town.register(peer(2), &rooms);
-    town.wait_secs(1);
+    let ann = net.register(peer(1), &rooms);
+    net.register(peer(2), &rooms);
+    net.wait_secs(1);
     let first: Vec<_> = (0..20).take(SHARED_MAX).map(room).collect();
-    assert_eq!(town.sees(ann), [(peer(2), first)]);
+    assert_eq!(net.sees(ann), [(peer(2), first)]);
 }
 
 #[test]
 fn a_long_list_takes_several_frames_of_which_the_first_begins_anew() {
-    let mut town = town();
-    crowd(&mut town, 450);
-    let ann = town.register(peer(1), &[1]);
-    town.beats(ann);
-    let frames = town.frames(ann);
+    let mut net = net();
+    crowd(&mut net, 450);
+    let ann = net.register(peer(1), &[1]);
+    net.beats(ann);
+    let frames = net.frames(ann);
     let shape: Vec<_> = frames
         .iter()
         .map(|frame| (frame.anew, frame.changes.len()))
@@ -195,32 +195,32 @@ fn a_long_list_takes_several_frames_of_which_the_first_begins_anew() {
         shape,
         [(true, CHANGES_MAX), (false, CHANGES_MAX), (false, 50)]
     );
-    assert_eq!(town.sees(ann).len(), 450);
+    assert_eq!(net.sees(ann).len(), 450);
 }
 
 #[test]
 fn in_a_crowd_a_thousand_are_listed_and_one_who_goes_makes_place_for_another() {
-    let mut town = town();
-    let crowd = crowd(&mut town, 1_500);
-    let ann = town.register(peer(1), &[1, 2]);
-    let bob = town.register(peer(2), &[2]);
-    town.wait_secs(30);
+    let mut net = net();
+    let crowd = crowd(&mut net, 1_500);
+    let ann = net.register(peer(1), &[1, 2]);
+    let bob = net.register(peer(2), &[2]);
+    net.wait_secs(30);
     assert_eq!(
-        town.sees(ann).len(),
+        net.sees(ann).len(),
         ROSTER_PEERS_MAX,
         "Bob and the first 999 of the crowd"
     );
-    assert_eq!(town.sees(bob), [(peer(1), vec![room(2)])]);
-    let first = town.node(ann).roster.contains_key(&peer(100));
-    let later = town.node(ann).roster.contains_key(&peer(100 + 1_400));
+    assert_eq!(net.sees(bob), [(peer(1), vec![room(2)])]);
+    let first = net.node(ann).roster.contains_key(&peer(100));
+    let later = net.node(ann).roster.contains_key(&peer(100 + 1_400));
     assert!(first && !later);
     for gone in &crowd[..500] {
-        town.tell(Input::Down { connection: *gone });
+        net.tell(Input::Down { connection: *gone });
     }
-    town.beats(ann);
+    net.beats(ann);
     // Ann waited for a place in the crowd's list herself: that is nothing to her.
-    assert_eq!(town.sees(ann).len(), ROSTER_PEERS_MAX);
-    let missed = (600..1_600).filter(|n| !town.node(ann).roster.contains_key(&peer(*n)));
+    assert_eq!(net.sees(ann).len(), ROSTER_PEERS_MAX);
+    let missed = (600..1_600).filter(|n| !net.node(ann).roster.contains_key(&peer(*n)));
     assert_eq!(missed.count(), 1, "all but one who had no place beside Bob");
 }
 
@@ -230,14 +230,14 @@ fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
         every: Duration::from_millis(1),
         burst: 10_000,
     };
-    let mut town = Town::new(Limits {
+    let mut net = TestNet::new(Limits {
         registrations: fast,
         heartbeats: fast,
         room_changes: fast,
         ..open()
     });
     let observers = [(6_001, vec![1]), (6_002, vec![1, 2]), (6_003, vec![2, 3])];
-    let observers = observers.map(|(n, rooms)| (town.register(peer(n), &rooms), rooms));
+    let observers = observers.map(|(n, rooms)| (net.register(peer(n), &rooms), rooms));
     let mut here: BTreeMap<PeerId, (ConnectionId, Vec<u8>)> = BTreeMap::new();
     let (mut dice, mut sizes) = (Dice(11), Vec::new());
     for round in 0..80 {
@@ -245,27 +245,27 @@ fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
         // At first many stay, then the crowd gets smaller than the list.
         let staying = if round < 40 { 2 } else { 0 };
         for _ in 0..many {
-            town.now += Duration::from_millis(1);
+            net.now += Duration::from_millis(1);
             let id = peer(u16::try_from(dice.below(2_400)).expect("fits"));
             let rooms = [vec![1], vec![1, 2], vec![1], vec![2]]
                 [usize::try_from(dice.below(4)).expect("few")]
             .clone();
             match here.remove(&id) {
                 Some((connection, _)) if dice.below(3) < staying => {
-                    town.moves_rooms(connection, &rooms);
+                    net.moves_rooms(connection, &rooms);
                     here.insert(id, (connection, rooms));
                 }
-                Some((connection, _)) => town.tell(Input::Down { connection }),
-                None => drop(here.insert(id, (town.register(id, &rooms), rooms))),
+                Some((connection, _)) => net.tell(Input::Down { connection }),
+                None => drop(here.insert(id, (net.register(id, &rooms), rooms))),
             }
         }
         for (observer, rooms) in &observers {
-            town.beats(*observer);
-            let seen = town.sees(*observer);
+            net.beats(*observer);
+            let seen = net.sees(*observer);
             let is_here = |id: &PeerId| here.get(id).map_or(&[][..], |(_, theirs)| theirs);
             let others = observers
                 .iter()
-                .map(|(other, theirs)| (town.id(*other), theirs.as_slice()));
+                .map(|(other, theirs)| (net.id(*other), theirs.as_slice()));
             let others: BTreeMap<_, _> = others.collect();
             for (id, named) in &seen {
                 let theirs = others.get(id).copied().unwrap_or_else(|| is_here(id));
@@ -287,7 +287,7 @@ fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
             .filter(|(_, rooms)| rooms.contains(&1))
             .count();
         assert_eq!(
-            town.sees(observers[0].0).len(),
+            net.sees(observers[0].0).len(),
             members.min(ROSTER_PEERS_MAX - 1),
             "round {round}"
         );
@@ -301,70 +301,67 @@ fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
 
 #[test]
 fn no_roster_hides_everyone() {
-    let mut town = Town::new(Limits {
+    let mut net = TestNet::new(Limits {
         roster: false,
         ..Limits::default()
     });
-    let ann = town.register(peer(1), &[1]);
-    town.register(peer(2), &[1]);
-    town.wait_secs(2);
+    let ann = net.register(peer(1), &[1]);
+    net.register(peer(2), &[1]);
+    net.wait_secs(2);
     assert_eq!(
         (
-            town.node(ann)
-                .welcome
-                .as_ref()
-                .map(|welcome| welcome.roster),
-            town.frames(ann)
+            net.node(ann).welcome.as_ref().map(|welcome| welcome.roster),
+            net.frames(ann)
         ),
         (Some(false), vec![])
     );
-    town.beats(ann);
-    let [frame] = &town.frames(ann)[..] else {
+    net.beats(ann);
+    let [frame] = &net.frames(ann)[..] else {
         panic!("one answer")
     };
     assert_eq!(
         (frame.version, frame.anew, &frame.changes),
         (0, false, &vec![])
     );
-    assert_eq!(town.relay.rooms(), 0);
+    assert_eq!(net.relay.rooms(), 0);
 }
 
 #[test]
 fn rooms_in_all_have_a_limit() {
-    let mut town = Town::new(Limits {
+    let mut net = TestNet::new(Limits {
         memberships: 4,
         ..open()
     });
-    let ann = town.register(peer(1), &[1, 2, 3]);
-    let bob = town.register(peer(2), &[1, 2]);
-    assert_eq!(town.end(bob), Some(EndReason::RoomsFull));
-    town.moves_rooms(ann, &[4, 5, 6, 7]);
-    assert!(town.end(ann).is_none());
-    town.moves_rooms(ann, &[1, 2, 3, 4, 5]);
-    assert_eq!(town.end(ann), Some(EndReason::TooManyRooms));
-    assert_eq!(town.relay.rooms(), 0);
+    let ann = net.register(peer(1), &[1, 2, 3]);
+    let bob = net.register(peer(2), &[1, 2]);
+    assert_eq!(net.end(bob), Some(EndReason::RoomsFull));
+    net.moves_rooms(ann, &[4, 5, 6, 7]);
+    assert!(net.end(ann).is_none());
+    net.moves_rooms(ann, &[1, 2, 3, 4, 5]);
+    assert_eq!(net.end(ann), Some(EndReason::TooManyRooms));
+    assert_eq!(net.relay.rooms(), 0);
 }
 
 #[test]
 fn ten_thousand_peers_to_whom_nothing_happens_cost_nothing() {
-    let mut town = town();
+    let mut net = net();
     let everybody: Vec<_> = (0..10_000)
-        .map(|n| town.register(peer(n), &[u8::try_from(n / 50).expect("200 rooms")]))
+        .map(|n| net.register(peer(n), &[u8::try_from(n / 50).expect("200 rooms")]))
         .collect();
-    town.wait_secs(8);
+    net.wait_secs(8);
     assert!(
         everybody
             .iter()
-            .all(|connection| town.node(*connection).roster.len() == 49)
+            .all(|connection| net.node(*connection).roster.len() == 49)
     );
-    let before = town.counts();
+    let before = net.counts();
     for _ in 0..3 {
         everybody
             .iter()
-            .for_each(|connection| town.beats(*connection));
-        town.wait_secs(15);
+            .for_each(|connection| net.beats(*connection));
+        net.wait_secs(15);
     }
-    let after = town.counts();
+    let after = net.counts();
     assert_eq!(
         after.roster_frames - before.roster_frames,
         30_000,
@@ -377,9 +374,9 @@ fn ten_thousand_peers_to_whom_nothing_happens_cost_nothing() {
         "nobody was looked at"
     );
     // One who comes costs what its room costs.
-    town.register(peer(10_000), &[7]);
-    town.wait_secs(2);
-    let newcomer = town.counts();
+    net.register(peer(10_000), &[7]);
+    net.wait_secs(2);
+    let newcomer = net.counts();
     assert_eq!(newcomer.roster_changes - after.roster_changes, 50 + 50);
     assert!(
         newcomer.roster_looks - after.roster_looks < 4 * 50,
@@ -390,18 +387,18 @@ fn ten_thousand_peers_to_whom_nothing_happens_cost_nothing() {
 
 #[test]
 fn when_everybody_comes_back_at_once_the_lists_follow_over_some_seconds() {
-    let mut town = town();
-    let everybody = crowd(&mut town, 800);
-    let asked = town.counts();
+    let mut net = net();
+    let everybody = crowd(&mut net, 800);
+    let asked = net.counts();
     everybody
         .iter()
-        .for_each(|connection| town.beats(*connection));
-    let at_once = town.counts().roster_changes - asked.roster_changes;
+        .for_each(|connection| net.beats(*connection));
+    let at_once = net.counts().roster_changes - asked.roster_changes;
     assert!(at_once < 800 * 400, "{at_once} changes at once");
-    town.wait_secs(10);
+    net.wait_secs(10);
     assert!(
         everybody
             .iter()
-            .all(|connection| town.node(*connection).roster.len() == 799)
+            .all(|connection| net.node(*connection).roster.len() == 799)
     );
 }

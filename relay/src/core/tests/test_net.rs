@@ -75,7 +75,7 @@ impl Node {
     }
 }
 
-pub(super) struct Town {
+pub(super) struct TestNet {
     pub(super) relay: Relay,
     pub(super) now: Duration,
     pub(super) nodes: BTreeMap<ConnectionId, Node>,
@@ -87,7 +87,7 @@ pub(super) struct Town {
     calls: u16,
 }
 
-impl Town {
+impl TestNet {
     pub(super) fn new(limits: Limits) -> Self {
         let relay = Relay::new(limits, [7; 32]);
         let (nodes, routes, latest) = Default::default();

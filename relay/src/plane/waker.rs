@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rung by anybody, heard by one thread. Ringing it twice before it is heard is ringing it once.
 #[derive(Debug)]
-pub(super) struct Bell {
+pub(super) struct Waker {
     rung: AtomicBool,
     writer: PipeWriter,
     reader: PipeReader,
 }
 
-impl Bell {
+impl Waker {
     pub(super) fn new() -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         // A pipe that is full wakes as well as one with a byte in it, so nobody ever waits for it.
@@ -44,7 +44,7 @@ impl Bell {
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for Waker {
     /// Readable when it was rung.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()

@@ -2,7 +2,7 @@
 
 /// What waits, and what found no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Backlog {
+pub(super) struct SocketStats {
     /// Whether more than half of the buffer is taken.
     pub(super) crowded: bool,
     /// Datagrams that found no room, since the socket was bound; the count wraps.
@@ -11,7 +11,7 @@ pub(super) struct Backlog {
 
 /// Asks the system.
 #[cfg(target_os = "linux")]
-pub(super) fn of(socket: &impl std::os::fd::AsFd) -> Backlog {
+pub(super) fn of(socket: &impl std::os::fd::AsFd) -> SocketStats {
     use std::os::fd::AsRawFd;
 
     // linux/sock_diag.h: the places of SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF and
@@ -35,19 +35,19 @@ pub(super) fn of(socket: &impl std::os::fd::AsFd) -> Backlog {
     };
     // A kernel before 4.12 refuses: then nothing is known.
     if done == 0 {
-        Backlog {
+        SocketStats {
             crowded: info[TAKEN] > info[ROOM] / 2,
             dropped: info[DROPS],
         }
     } else {
-        Backlog::default()
+        SocketStats::default()
     }
 }
 
 /// Nothing is known.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn of<S>(_: &S) -> Backlog {
-    Backlog::default()
+pub(super) fn of<S>(_: &S) -> SocketStats {
+    SocketStats::default()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -59,7 +59,7 @@ mod tests {
     fn a_buffer_fills_overflows_and_empties() {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_nonblocking(true).unwrap();
-        assert_eq!(of(&socket), Backlog::default());
+        assert_eq!(of(&socket), SocketStats::default());
         let (sender, to) = (
             UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
             socket.local_addr().unwrap(),
@@ -74,7 +74,7 @@ mod tests {
         while socket.recv(&mut buf).is_ok() {}
         assert_eq!(
             of(&socket),
-            Backlog {
+            SocketStats {
                 crowded: false,
                 dropped: 1
             }
