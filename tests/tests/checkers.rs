@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hobnob::DeliveryState;
-use hobnob_control::wire::{Command, Patience, Request, Text, to_line};
+use hobnob_control::wire::{RequestLine, SendMessage, Text, WaitOptions, to_line};
 use hobnob_protocol::{Body, Target};
 use hobnob_tests::lab::{Lab, Machine, Nat, Screen, checkers_binary, hobnob_binary, until};
 use serde_json::{Value, json};
@@ -189,18 +189,19 @@ impl Cheat {
             kind: "org.hobnob.checkers".into(),
             bytes: word.to_string().into_bytes(),
         };
-        let patience = Patience {
+        let options = WaitOptions {
             wait: DeliveryState::Queued,
             timeout_ms: 0,
         };
         let target = Text(to.parse::<Target>().expect("an id"));
-        let request = Request {
+        let request = RequestLine {
             id: 1,
-            command: Command::Send {
+            request: SendMessage {
                 target,
                 body: body.into(),
-                patience,
-            },
+                options,
+            }
+            .into(),
         };
         self.0.types(to_line(&request).trim_end());
     }

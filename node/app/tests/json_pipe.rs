@@ -150,9 +150,9 @@ fn what_is_no_request_is_answered_and_what_comes_after_it_is_read() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut ann = Piped::up(dir.path(), "ann");
     for (wrong, says) in [
-        ("nonsense\n".to_owned(), "no request"),
-        ("\n".to_owned(), "no request"),
-        ("\u{fffd}\u{0}\n".to_owned(), "no request"),
+        ("nonsense\n".to_owned(), "not a request"),
+        ("\n".to_owned(), "not a request"),
+        ("\u{fffd}\u{0}\n".to_owned(), "not a request"),
         (
             format!("{}\n", "x".repeat(REQUEST_BYTES_MAX + 1)),
             "at most 262144 bytes",

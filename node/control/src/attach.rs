@@ -19,21 +19,6 @@ const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_mill
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A way to the node of a home, which may run in this very process.
-///
-/// ```
-/// # #[tokio::main]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
-/// # let home = hobnob_control::Home::at(dir.path())?;
-/// use hobnob_control::attach::attach;
-///
-/// let attached = attach(&home, config).await?;
-/// let peers: hobnob_control::wire::PeerList = attached.client.ask(serde_json::from_str(r#"{"cmd":"peers"}"#)?).await?;
-/// println!("{} are known, to a node of {} process", peers.peers.len(), if attached.host.is_some() { "this" } else { "another" });
-/// attached.finish().await;
-/// # Ok(()) }
-/// ```
 pub struct Attached {
     /// Asks it.
     pub client: Client,
@@ -65,19 +50,6 @@ pub struct Host {
 }
 
 /// Why there is no way to the node of a home.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// use hobnob_control::attach::{AttachError, attach};
-///
-/// std::fs::write(dir.path().join("file"), "")?;
-/// let home = hobnob_control::Home::at(&dir.path().join("file/home"))?;
-/// let error = attach(&home, || hobnob::Config::new(home.data_dir())).await.err();
-/// assert!(matches!(error, Some(AttachError::Home(_))));
-/// # Ok(()) }
-/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// The folder can't be used.
@@ -116,7 +88,7 @@ pub enum AttachError {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
 /// use hobnob_control::attach::attach;
-/// use hobnob_control::wire::{Command, Pong};
+/// use hobnob_control::wire::Ping;
 /// use hobnob_control::{Attached, Home};
 ///
 /// let home = Home::at(dir.path())?;
@@ -124,7 +96,7 @@ pub enum AttachError {
 /// let first: Attached = attach(&home, config).await?;
 /// let second = attach(&home, config).await?;
 /// assert!(first.host.is_some() && second.host.is_none(), "the first one runs the node, the second uses it");
-/// let pong: Pong = second.client.ask(Command::Ping).await?;
+/// let pong = second.client.ask(Ping {}).await?;
 /// assert_eq!(pong.pid, std::process::id());
 /// second.finish().await;
 /// first.finish().await; // the node has ended

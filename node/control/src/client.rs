@@ -1,4 +1,5 @@
-//! Asks the node of a home, over its control socket.
+//! The client of the control socket: sends requests to the node of a home, reads answers and
+//! events.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,20 +17,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::wire::{
-    ANSWER_BYTES_MAX, Answer, Command, Done, EventLine, Failure, HistoryFilter, MessageLine,
-    MessageList, Outcome, Pong, REQUEST_BYTES_MAX, Request, WireEvent, to_line,
+    ANSWER_BYTES_MAX, Answer, Done, EventLine, Failure, HistoryFilter, MessageLine, MessageList,
+    Outcome, Ping, REQUEST_BYTES_MAX, Request, RequestLine, Subscribe, WireEvent, to_line,
 };
 use hobnob_local::home::Home;
 use hobnob_local::line::{Line, Lines};
 use hobnob_local::socket;
 
-/// How long the process at the other end may take to say who it is.
+/// How long the process at the other end may take to answer the first `ping`.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
 
-/// Requests that wait to be written; a further one waits outside.
+/// Maximum number of requests that wait to be written. [`Client::begin`] waits for room.
 const LINES_MAX: usize = 16;
 
-/// A connection to the node of a home. Clones share it; the last one to go closes it.
+/// A connection to the node of a home. Clones share it, and the last one closes it.
 ///
 /// ```
 /// # #[tokio::main]
@@ -39,22 +40,22 @@ const LINES_MAX: usize = 16;
 /// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
 /// # let running = hobnob_control::attach::attach(&home, config).await?;
 /// use hobnob_control::Client;
-/// use hobnob_control::wire::{Command, HistoryFilter, SentLine, StatusLine, Text};
+/// use hobnob_control::wire::{BroadcastMessage, GetStatus, HistoryFilter, Text, WaitOptions};
 ///
 /// let client = Client::connect(&home).await?;
-/// let status: StatusLine = client.ask(Command::Status).await?;
-/// let say = |text: &str| Command::Broadcast {
-///     room: Text("lobby".parse().expect("a room's name")),
+/// let status = client.ask(GetStatus {}).await?;
+/// let say = |text: &str| BroadcastMessage {
+///     room: Text(hobnob_protocol::RoomName::lobby()),
 ///     body: hobnob::Body::from(text).into(),
-///     patience: serde_json::from_str("{}").expect("as long as usual"),
+///     options: WaitOptions::ON_DISK,
 /// };
-/// // The second is on its way before the first is answered.
-/// let (first, second) = (client.begin::<SentLine>(say("one")).await?, client.begin::<SentLine>(say("two")).await?);
+/// // The second request is sent before the first is answered.
+/// let first = client.begin(say("one")).await?;
+/// let second = client.begin(say("two")).await?;
 /// let sent = [first.await?, second.await?];
 /// let all = client.history(HistoryFilter::default()).await?;
 /// assert_eq!((all[0].id, all[1].from), (sent[0].id, status.peer));
-/// let newest = client.history_page(HistoryFilter { limit: Some(1), ..HistoryFilter::default() }).await?;
-/// assert_eq!(newest.messages[0].id, sent[1].id);
+/// assert_eq!(all[1].id, sent[1].id);
 /// # drop(client);
 /// # running.finish().await;
 /// # Ok(()) }
@@ -67,67 +68,53 @@ pub struct Client {
     _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
 }
 
-/// Why the node of a home could not be asked, or what it answered.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let home = hobnob_control::Home::at(dir.path())?;
-/// use hobnob_control::{Client, ClientError};
-///
-/// let nobody = Client::connect(&home).await;
-/// assert!(matches!(nobody, Err(ClientError::NotRunning { .. })));
-/// # Ok(()) }
-/// ```
+/// The reason why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No node of this home runs, or it was just ending: nothing has been asked.
+    /// No node of this home runs, or it was about to end. It received no request.
     #[error("no node of {home:?} is running ({error})")]
     NotRunning {
-        /// Which home.
+        /// The home.
         home: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// The socket is in a folder that homes share, and the node of another home has it.
+    /// Homes share the folder of the socket, and the node of another home answers.
     #[error(
         "the node of another home, {other:?}, answers for this one, {home:?}: \
          they share a runtime folder, so start one of them with --home DIR"
     )]
     OtherHome {
-        /// Which home was meant.
+        /// The home that was asked for.
         home: PathBuf,
-        /// Who answers.
+        /// The home of the node that answers.
         other: PathBuf,
     },
     /// The socket belongs to another user's process.
     #[error(
-        "the control socket {0:?} belongs to another user: name a folder of your own with --home DIR"
+        "the control socket {0:?} belongs to another user: choose a folder of your own with --home DIR"
     )]
     OtherUser(PathBuf),
-    /// The node answered that it can't.
+    /// The node answered with a failure.
     #[error(transparent)]
     Refused(#[from] Failure),
     /// The request is longer than the node reads.
-    #[error("a request has at most {REQUEST_BYTES_MAX} bytes; this one has {0}")]
+    #[error("a request has at most {REQUEST_BYTES_MAX} bytes; this one has {0}: send less at once")]
     TooLong(usize),
     /// The connection ended before the answer.
     #[error(
-        "the node ended before it answered: whether it did what was asked, `hobnob history` and `hobnob rooms` tell"
+        "the node ended before it answered: check with `hobnob history` or `hobnob rooms` whether it did what you asked"
     )]
     Lost,
-    /// The node's answer makes no sense.
-    #[error("the node's answer can't be read ({0}): is it another version of hobnob? restart it")]
+    /// The node's answer can't be read.
+    #[error(
+        "the node's answer can't be read ({0}): it may be another version of hobnob; restart it"
+    )]
     Unreadable(String),
 }
 
 impl ClientError {
-    /// Whether the node has ended, or is about to: whoever wants to go on attaches again.
-    ///
-    /// ```
-    /// assert!(hobnob_control::ClientError::Lost.is_end());
-    /// ```
+    /// Whether the node has ended or is about to. To go on, attach again.
     pub fn is_end(&self) -> bool {
         match self {
             ClientError::Lost | ClientError::NotRunning { .. } => true,
@@ -141,7 +128,7 @@ impl ClientError {
 }
 
 impl Client {
-    /// Connects to the running node of `home`, and makes sure that it is one.
+    /// Connects to the running node of `home` and checks that it answers.
     pub async fn connect(home: &Home) -> Result<Client, ClientError> {
         let (reader, writer) = open(home).await?;
         let (lines, requests) = mpsc::channel(LINES_MAX);
@@ -162,24 +149,28 @@ impl Client {
         Ok(client)
     }
 
-    /// Asks, and waits for the answer.
-    pub async fn ask<T: DeserializeOwned>(&self, command: Command) -> Result<T, ClientError> {
-        self.begin(command).await?.await
+    /// Sends a request and waits for its answer.
+    pub async fn ask<R: Request>(&self, request: R) -> Result<R::Answer, ClientError> {
+        self.begin(request).await?.await
     }
 
-    /// Asks, and returns once the request is on its way: requests begun one after the other reach
-    /// the node in that order. The future inside waits for the answer.
-    pub async fn begin<T: DeserializeOwned>(
+    /// Sends a request. The returned future waits for the answer. Requests reach the node in the
+    /// order in which they were begun.
+    pub async fn begin<R: Request>(
         &self,
-        command: Command,
-    ) -> Result<impl Future<Output = Result<T, ClientError>> + Send + use<T>, ClientError> {
+        request: R,
+    ) -> Result<impl Future<Output = Result<R::Answer, ClientError>> + Send + use<R>, ClientError>
+    {
         let (id, answer) = self.pending.add().ok_or(ClientError::Lost)?;
-        let line = to_line(&Request { id, command });
+        let line = to_line(&RequestLine {
+            id,
+            request: request.into(),
+        });
         if line.len() > REQUEST_BYTES_MAX {
             return Err(ClientError::TooLong(line.len()));
         }
         self.lines.send(line).await.map_err(|_| ClientError::Lost)?;
-        // The connection stays open for as long as an answer is awaited.
+        // Keeps the connection open while the answer is awaited.
         let open = self._tasks.clone();
         Ok(async move {
             let outcome = answer.await;
@@ -192,7 +183,7 @@ impl Client {
         })
     }
 
-    /// All messages that `filter` lets through, however many, oldest first.
+    /// All messages that match `filter`, oldest first. Asks for as many pages as it takes.
     pub async fn history(
         &self,
         mut filter: HistoryFilter,
@@ -213,17 +204,17 @@ impl Client {
         }
     }
 
-    /// As many messages that `filter` lets through as one answer holds.
+    /// One page of the messages that match `filter`.
     pub async fn history_page(&self, filter: HistoryFilter) -> Result<MessageList, ClientError> {
-        self.ask(Command::History(filter)).await
+        self.ask(filter).await
     }
 
-    /// What happens from now on.
+    /// Subscribes to the events from now on.
     pub async fn events(&self) -> Result<Subscription, ClientError> {
         let (reader, mut writer) = open(&self.home).await?;
-        let subscribe = to_line(&Request {
+        let subscribe = to_line(&RequestLine {
             id: 0,
-            command: Command::Subscribe,
+            request: Subscribe {}.into(),
         });
         writer
             .write_all(subscribe.as_bytes())
@@ -241,8 +232,7 @@ impl Client {
     }
 
     async fn greet(&self) -> Result<(), ClientError> {
-        let pong: Pong = match tokio::time::timeout(GREETING_WITHIN, self.ask(Command::Ping)).await
-        {
+        let pong = match tokio::time::timeout(GREETING_WITHIN, self.ask(Ping {})).await {
             Ok(Err(ClientError::Lost)) => {
                 return Err(not_running(
                     &self.home,
@@ -262,42 +252,17 @@ impl Client {
     }
 }
 
-/// What happens at the node, one after the other.
-///
-/// ```
-/// # #[tokio::main]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let home = hobnob_control::Home::at(dir.path())?;
-/// # let config = || hobnob::Config { listen: "127.0.0.1:0".parse().ok(), mdns: false, ..hobnob::Config::new(dir.path()) };
-/// # let running = hobnob_control::attach::attach(&home, config).await?;
-/// # let client = hobnob_control::Client::connect(&home).await?;
-/// use hobnob_control::wire::{Command, SentLine, WireEvent};
-///
-/// let mut events = client.events().await?;
-/// let say: Command = serde_json::from_str(r#"{"cmd":"broadcast","text":"hi all"}"#)?;
-/// let sent: SentLine = client.ask(say).await?;
-/// while let Some(event) = events.next().await {
-///     if let WireEvent::Message(message) = event {
-///         assert_eq!(message.id, sent.id);
-///         break;
-///     }
-/// }
-/// # drop((client, events));
-/// # running.finish().await;
-/// # Ok(()) }
-/// ```
+/// A subscription to the node's events, on a connection of its own.
 #[derive(Debug)]
 pub struct Subscription {
     lines: Lines<BufReader<OwnedReadHalf>>,
-    /// Its end would be the end of the subscription.
+    /// Closing it would end the subscription.
     _writer: OwnedWriteHalf,
 }
 
 impl Subscription {
-    /// The next event. None when the node has ended or is about to: then this stream and its
-    /// [`Client`] should go, so that the node can, and whoever wants to stay attaches again. Cancel
-    /// safe.
+    /// The next event, or none when the node has ended or is about to. Drop this subscription and
+    /// its [`Client`] then, so that the node can end, and attach again to go on. Cancel safe.
     pub async fn next(&mut self) -> Option<WireEvent> {
         loop {
             let line = match self.lines.next().await {
@@ -307,7 +272,7 @@ impl Subscription {
             match serde_json::from_slice::<EventLine>(line).map(|line| line.event) {
                 Ok(WireEvent::Goodbye) => return None,
                 Ok(WireEvent::Unknown) => {
-                    tracing::debug!("the node, a newer one, told of something unknown")
+                    tracing::debug!("skipped an event of a kind that only a newer version knows")
                 }
                 Ok(event) => return Some(event),
                 Err(error) => tracing::warn!(%error, "an event line can't be read"),
@@ -316,11 +281,10 @@ impl Subscription {
     }
 }
 
-/// Who waits for which answer.
+/// The requests that wait for an answer.
 #[derive(Debug, Default)]
 struct Pending {
     next_id: AtomicU64,
-    /// None once no answer can come any more.
     waiting: Mutex<Waiting>,
 }
 
@@ -345,10 +309,10 @@ impl Pending {
     fn answer(&self, answer: Answer<Value>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(asker) = answer.id.and_then(|id| waiting.answers.remove(&id)) else {
-            return tracing::warn!(id = answer.id, "the node answered what nobody asked");
+            return tracing::warn!(id = answer.id, "the node sent an answer without a request");
         };
-        // The asker may have stopped waiting.
-        let _unheard = asker.send(answer.outcome);
+        // The caller may have stopped waiting.
+        let _dropped = asker.send(answer.outcome);
     }
 
     fn close(&self) {

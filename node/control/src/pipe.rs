@@ -6,7 +6,8 @@ use tokio::io::{AsyncBufRead, AsyncWriteExt};
 
 use super::client::{self, ClientError};
 use super::wire::{
-    Answer, Command, Done, Outcome, REQUEST_BYTES_MAX, Request, parse_request, to_line, too_long,
+    Answer, AnyRequest, Done, Outcome, REQUEST_BYTES_MAX, RequestLine, Subscribe, parse_request,
+    to_line, too_long,
 };
 use hobnob_local::home::Home;
 use hobnob_local::line::{Line, Lines};
@@ -45,9 +46,9 @@ pub async fn serve(
         loop {
             match lines.next().await? {
                 Line::Whole(line) => match parse_request(line) {
-                    Ok(Request {
+                    Ok(RequestLine {
                         id,
-                        command: Command::Subscribe,
+                        request: AnyRequest::Subscribe(Subscribe {}),
                     }) => {
                         output(&to_line(&Answer {
                             id: Some(id),
@@ -77,18 +78,6 @@ pub async fn serve(
 }
 
 /// Why requests can't be passed on any more.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// use hobnob_control::pipe::{self, PipeError};
-///
-/// let home = hobnob_control::Home::at(dir.path())?;
-/// let nobody = pipe::serve(&home, &b""[..], |_| Ok(())).await;
-/// assert!(matches!(nobody, Err(PipeError::Client(_))));
-/// # Ok(()) }
-/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum PipeError {
     /// The node can't be reached.

@@ -1,10 +1,11 @@
 //! Answers the control socket of one node.
 //!
-//! Each connection has its own task; `connection` says how its requests are carried out. There are
-//! two ways to end: [`Server::finish`] goes on answering until the last client has left,
-//! [`Server::stop`] ends at once.
+//! Each connection has its own task (`connection`), and each kind of request a handler
+//! (`requests`). A server can end in two ways: [`Server::finish`] answers until the last client
+//! disconnects, [`Server::stop`] ends at once.
 
 mod connection;
+mod order;
 mod requests;
 
 use std::io;
@@ -20,17 +21,16 @@ use hobnob::Node;
 use hobnob_local::home::Claimed;
 use hobnob_local::socket::{Listener, is_same_user};
 
-/// Connections at once; a further one is closed without a word.
+/// Maximum number of connections. A further one is closed without an answer.
 const CONNECTIONS_MAX: usize = 256;
 
-/// How long to leave the socket alone when the system has no file descriptor for another
-/// connection.
+/// Pause after a failed accept, for example when the process has no file descriptor left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long [`Server::stop`] waits for answers to be written.
+/// How long [`Server::stop`] waits until the last answers are written.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
 
-/// The control socket, being answered.
+/// A control socket and the tasks that answer it.
 ///
 /// ```
 /// # #[tokio::main]
@@ -59,13 +59,13 @@ pub struct Server {
 /// The two ways in which a server ends.
 #[derive(Debug, Clone, Default)]
 struct Ends {
-    /// Say goodbye, answer what is still asked, and end with the last client.
+    /// Send goodbye, answer the remaining requests, and end with the last client.
     when_idle: CancellationToken,
     /// End now.
     now: CancellationToken,
 }
 
-/// What every connection knows.
+/// What every connection needs.
 #[derive(Clone)]
 struct Serving {
     node: Node,
@@ -74,7 +74,7 @@ struct Serving {
 }
 
 impl Server {
-    /// Opens the socket of a claimed home, and answers for `node` from now on.
+    /// Opens the socket of a claimed home and starts to answer it for `node`.
     pub fn start(node: Node, claimed: &Claimed) -> io::Result<Server> {
         let listener = Listener::bind(claimed)?;
         let ends = Ends::default();
@@ -89,15 +89,15 @@ impl Server {
         })
     }
 
-    /// Tells clients to go, and returns when all have gone and the socket is closed. A client that
-    /// has nothing to ask and does not go is cut off after a few seconds.
+    /// Asks clients to disconnect, and returns when all have done so and the socket is closed. An
+    /// idle client that stays is disconnected after two seconds.
     pub async fn finish(&mut self) {
         self.ends.when_idle.cancel();
         self.accepted().await;
     }
 
-    /// Closes the socket and every connection, within half a second. Requests that still wait for a
-    /// delivery are answered with what has been reached.
+    /// Closes the socket and every connection within half a second. Requests that still wait for a
+    /// delivery are answered with the state that was reached.
     pub async fn stop(&mut self) {
         self.ends.when_idle.cancel();
         self.ends.now.cancel();
@@ -120,8 +120,8 @@ impl Drop for Server {
     }
 }
 
-/// Accepts until one of the two ends, then closes the socket. Who has connected and not been
-/// accepted by then gets a reset before its first answer, and asks the next node.
+/// Accepts until one of the two ends, then closes the socket. A client that has connected but was
+/// not accepted by then sees a reset before its first answer, and asks the next node.
 async fn accept(listener: Listener, serving: Serving) {
     let connections = TaskTracker::new();
     loop {
@@ -143,11 +143,11 @@ async fn accept(listener: Listener, serving: Serving) {
         .await
         .is_err()
     {
-        tracing::debug!("some control connections did not take their last answers");
+        tracing::debug!("some control connections did not read their last answers");
     }
 }
 
-/// Resolves when the server is to end with its last client, and that has gone.
+/// Resolves when the server is to end with its last client and that has disconnected.
 async fn idle(ends: &Ends, connections: &TaskTracker) {
     ends.when_idle.cancelled().await;
     connections.close();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use hobnob::{DeliveryState, Node};
-use hobnob_control::wire::{Command, Patience, SentLine, Text};
+use hobnob_control::wire::{SendMessage, SentLine, Text, WaitOptions};
 use hobnob_control::{Client, ClientError, Home};
 use hobnob_protocol::{Body, RoomName, SecretKey, Target};
 use hobnob_tests::lab::{Lab, Size, Stopwatch, Terminal, pause};
@@ -169,10 +169,10 @@ async fn fill(home: &Path, entries: usize) -> anyhow::Result<()> {
         .into();
         begin(
             &client,
-            Command::Send {
+            SendMessage {
                 target: Text(target.clone()),
                 body,
-                patience: QUEUED,
+                options: QUEUED,
             },
             &mut answers,
         )
@@ -185,13 +185,13 @@ async fn fill(home: &Path, entries: usize) -> anyhow::Result<()> {
 /// Asks, once not too much is under way.
 async fn begin(
     client: &Client,
-    command: Command,
+    request: SendMessage,
     answers: &mut JoinSet<Result<SentLine, ClientError>>,
 ) -> anyhow::Result<()> {
     if answers.len() >= UNDER_WAY {
         answers.join_next().await;
     }
-    answers.spawn(client.begin(command).await?);
+    answers.spawn(client.begin(request).await?);
     Ok(())
 }
 
@@ -223,7 +223,7 @@ fn long(mut screen: Terminal, entries: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-const QUEUED: Patience = Patience {
+const QUEUED: WaitOptions = WaitOptions {
     wait: DeliveryState::Queued,
     timeout_ms: 0,
 };

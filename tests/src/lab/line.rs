@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hobnob::DeliveryState;
 use hobnob_control::client::Client;
-use hobnob_control::wire::{BodyFields, Command, Patience, SentLine, Text};
+use hobnob_control::wire::{BodyFields, SendMessage, Text, WaitOptions};
 use hobnob_local::home::Home;
 use hobnob_protocol::{Body, PeerId, Target};
 
@@ -46,14 +46,14 @@ impl Line {
     pub fn submit(&mut self, to: PeerId, text: &str) -> Option<String> {
         let client = self.client.as_ref()?;
         let body = BodyFields::from(Body::Text(text.to_owned()));
-        let patience = Patience {
+        let options = WaitOptions {
             wait: DeliveryState::Queued,
             timeout_ms: 0,
         };
-        let ask = client.ask::<SentLine>(Command::Send {
+        let ask = client.ask(SendMessage {
             target: Text(Target::Id(to)),
             body,
-            patience,
+            options,
         });
         match self
             .runtime

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use hobnob::protocol::Target;
-use hobnob_control::wire::{CheckLine, Command, Diagnosis, LINES_VERSION, Text, to_line};
+use hobnob_control::wire::{
+    CheckLine, Diagnose, Diagnosis, LINES_VERSION, Request, Text, Why, to_line,
+};
 use serde::Serialize;
 
 use crate::shared::common_flags::Common;
@@ -19,7 +21,7 @@ pub(crate) async fn doctor(
     out: Output,
     to: Option<PathBuf>,
 ) -> anyhow::Result<Exit> {
-    diagnose(common, out, Command::Doctor, to.as_deref()).await
+    diagnose(common, out, Diagnose {}, to.as_deref()).await
 }
 
 /// `hobnob why`.
@@ -27,7 +29,7 @@ pub(crate) async fn why(common: &Common, out: Output, target: Target) -> anyhow:
     diagnose(
         common,
         out,
-        Command::Why {
+        Why {
             target: Text(target),
         },
         None,
@@ -38,12 +40,12 @@ pub(crate) async fn why(common: &Common, out: Output, target: Target) -> anyhow:
 async fn diagnose(
     common: &Common,
     out: Output,
-    command: Command,
+    request: impl Request<Answer = Diagnosis>,
     report_to: Option<&Path>,
 ) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
         output::say_on_terminal("looking around, which takes a few seconds …");
-        let answer: Diagnosis = client.ask(command).await?;
+        let answer = client.ask(request).await?;
         if out.json {
             answer
                 .checks

@@ -9,7 +9,8 @@ use hobnob::protocol::RoomName;
 use hobnob::protocol::text::visible;
 use hobnob::{DeliveryState, FileState, MessageId};
 use hobnob_control::wire::{
-    Command, Done, FileLine, FileList, Patience, SentLine, Text, WireEvent,
+    AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, SentLine, Text,
+    WaitOptions, WireEvent,
 };
 use hobnob_control::{Client, Subscription};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -27,18 +28,18 @@ const TICK: Duration = Duration::from_millis(100);
 /// `hobnob send TARGET --file PATH…`
 pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyhow::Result<Exit> {
     let paths = absolute(&send.files)?;
-    let patience = patience(&send.wait_args);
+    let options = options(&send.wait_args);
     session::ask(common, false, async |client| {
         let mut following = Following::start(client, out).await?;
         for path in paths {
             let name =
                 visible(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
             let offering = following.spinner(format!("offering {name}"));
-            let command = Command::Offer {
+            let command = OfferFile {
                 target: Some(Text(send.target.clone())),
                 room: None,
                 path,
-                patience,
+                options,
             };
             let sent: SentLine = client.ask(command).await?;
             offering.finish_and_clear();
@@ -46,7 +47,7 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
             following.add(sent.id.0, name, "waiting until it is accepted", false);
             out.event(WireEvent::Sent(sent), |_| None)?;
         }
-        if patience.wait < DeliveryState::Delivered {
+        if options.wait < DeliveryState::Delivered {
             Ok(Exit::Done)
         } else {
             following.finish(send.wait_args.timeout).await
@@ -63,14 +64,14 @@ pub(crate) async fn broadcast(
     broadcast: args::Broadcast,
 ) -> anyhow::Result<Exit> {
     let paths = absolute(&broadcast.files)?;
-    let patience = patience(&broadcast.wait_args);
+    let options = options(&broadcast.wait_args);
     session::ask(common, true, async |client| {
         for path in paths {
-            let command = Command::Offer {
+            let command = OfferFile {
                 target: None,
                 room: Some(Text(room.clone())),
                 path,
-                patience,
+                options,
             };
             let sent: SentLine = client.ask(command).await?;
             let others = wording::count(sent.to.len(), "other");
@@ -87,7 +88,7 @@ pub(crate) async fn broadcast(
 /// `hobnob files`
 pub(crate) async fn files(common: &Common, out: Output) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
-        let FileList { files } = client.ask(Command::Files).await?;
+        let FileList { files } = client.ask(ListFiles {}).await?;
         if files.is_empty() {
             output::say_on_terminal("no files have been offered");
         }
@@ -116,7 +117,7 @@ pub(crate) async fn accept(
         let (id, name) = find(client, &accept.file).await?;
         let mut following = Following::start(client, out).await?;
         following.add(id, name, "asking for it", true);
-        let Done {} = client.ask(Command::Accept { offer: Text(id) }).await?;
+        let Done {} = client.ask(AcceptFile { offer: Text(id) }).await?;
         following.finish(accept.timeout).await
     })
     .await
@@ -126,7 +127,7 @@ pub(crate) async fn accept(
 pub(crate) async fn decline(common: &Common, out: Output, file: &str) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
         let (id, _) = find(client, file).await?;
-        let Done {} = client.ask(Command::Decline { offer: Text(id) }).await?;
+        let Done {} = client.ask(DeclineFile { offer: Text(id) }).await?;
         if !out.json {
             output::say_on_terminal("declined; the other side is told");
         }
@@ -137,7 +138,7 @@ pub(crate) async fn decline(common: &Common, out: Output, file: &str) -> anyhow:
 
 /// The offer that a word means, and its name: see [`offers::found`].
 async fn find(client: &Client, word: &str) -> anyhow::Result<(MessageId, String)> {
-    let FileList { files } = client.ask(Command::Files).await?;
+    let FileList { files } = client.ask(ListFiles {}).await?;
     let id = offers::found(files.iter(), word, "`hobnob files`").map_err(Usage)?;
     let name = files
         .iter()
@@ -156,8 +157,8 @@ pub(crate) fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Usage> {
     paths.iter().map(|path| absolute(path)).collect()
 }
 
-fn patience(args: &args::WaitArgs) -> Patience {
-    Patience {
+fn options(args: &args::WaitArgs) -> WaitOptions {
+    WaitOptions {
         wait: args.wait,
         timeout_ms: u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX),
     }
@@ -250,9 +251,9 @@ impl Following {
     }
 
     /// Until all have ended, or nothing has moved for so long.
-    async fn finish(mut self, patience: Duration) -> anyhow::Result<Exit> {
+    async fn finish(mut self, options: Duration) -> anyhow::Result<Exit> {
         while !self.open.is_empty() {
-            let event = tokio::time::timeout(patience, self.next()).await;
+            let event = tokio::time::timeout(options, self.next()).await;
             match event {
                 Ok(Some(line)) => self.take(line)?,
                 Ok(None) => {

@@ -11,7 +11,9 @@ use anyhow::Context;
 use hobnob::protocol::{Body, RoomName};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::Client;
-use hobnob_control::wire::{Command, Patience, SentLine, Text, WireEvent};
+use hobnob_control::wire::{
+    BroadcastMessage, Request, SendMessage, SentLine, Text, WaitOptions, WireEvent,
+};
 
 use super::{args, files};
 use crate::shared::common_flags::Common;
@@ -30,14 +32,14 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
         return files::send(common, out, send).await;
     }
     let body = body(send.text)?;
-    let patience = patience(&send.wait_args);
-    let command = Command::Send {
+    let options = wait_options(&send.wait_args);
+    let request = SendMessage {
         target: Text(send.target),
         body: body.into(),
-        patience,
+        options,
     };
     session::ask(common, false, async |client| {
-        deliver(client, out, command, patience.wait).await
+        deliver(client, out, request, options.wait).await
     })
     .await
 }
@@ -53,14 +55,14 @@ pub(crate) async fn broadcast(
         return files::broadcast(common, out, room.0, broadcast).await;
     }
     let body = body(broadcast.text)?;
-    let patience = patience(&broadcast.wait_args);
-    let command = Command::Broadcast {
+    let options = wait_options(&broadcast.wait_args);
+    let request = BroadcastMessage {
         room,
         body: body.into(),
-        patience,
+        options,
     };
     session::ask(common, true, async |client| {
-        deliver(client, out, command, patience.wait).await
+        deliver(client, out, request, options.wait).await
     })
     .await
 }
@@ -68,11 +70,11 @@ pub(crate) async fn broadcast(
 async fn deliver(
     client: &Client,
     out: Output,
-    command: Command,
+    request: impl Request<Answer = SentLine>,
     wanted: DeliveryState,
 ) -> anyhow::Result<Exit> {
     let start = Instant::now();
-    let sent: SentLine = client.ask(command).await?;
+    let sent = client.ask(request).await?;
     let took = start.elapsed();
     // In a room where nobody else is there is nobody to reach.
     let reached = sent.state >= wanted || sent.to.is_empty();
@@ -135,9 +137,9 @@ fn away(name: &str, state: DeliveryState) -> String {
     }
 }
 
-fn patience(args: &args::WaitArgs) -> Patience {
+fn wait_options(args: &args::WaitArgs) -> WaitOptions {
     let timeout_ms = u64::try_from(args.timeout.as_millis()).unwrap_or(u64::MAX);
-    Patience {
+    WaitOptions {
         wait: args.wait,
         timeout_ms,
     }

@@ -1,7 +1,7 @@
 //! Commands about one peer: `ignore`, `block`, their opposites, and `verify`.
 
 use hobnob::protocol::Target;
-use hobnob_control::wire::{Command, EventLine, PeerLine, Text, Verification, WireEvent, to_line};
+use hobnob_control::wire::{EventLine, PeerLine, Text, Verification, Verify, WireEvent, to_line};
 use serde::Serialize;
 
 use crate::shared::common_flags::Common;
@@ -20,7 +20,7 @@ pub(crate) async fn verify(
 ) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
         let answer: Verification = client
-            .ask(Command::Verify {
+            .ask(Verify {
                 target: Text(target),
                 confirm,
             })
@@ -57,7 +57,7 @@ pub(crate) async fn change_policy(
     change: PolicyChange,
 ) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
-        let peer: PeerLine = client.ask(change.command(target)).await?;
+        let peer: PeerLine = client.ask(change.request(target)).await?;
         let words = change.words(&peer);
         out.event(WireEvent::Peer(peer), |_| Some(words))?;
         Ok(Exit::Done)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use hobnob::{DeliveryState, PathKind, PeerState};
-use hobnob_control::wire::{Command, ListeningLine, PeerLine, StatusLine, WireEvent};
+use hobnob_control::wire::{GetStatus, ListeningLine, PeerLine, StatusLine, WireEvent};
 use hobnob_control::{Claim, Client, Home, Host, pipe};
 use tokio::io::{BufReader, Interest};
 use tokio::net::unix::pipe::Sender;
@@ -99,7 +99,7 @@ async fn print(client: &Client, mut seen: SeenIds, out: Output) -> anyhow::Resul
     let mut events = EventStream::open(client, &seen).await?;
     let mut names = Names::default();
     let mut shown = BTreeMap::new();
-    let status: StatusLine = client.ask(Command::Status).await?;
+    let status: StatusLine = client.ask(GetStatus {}).await?;
     let mut listening = ListeningLine {
         peer: status.peer,
         addrs: status.addrs.clone(),

@@ -8,8 +8,8 @@ use hobnob::ConversationRef;
 use hobnob::protocol::RoomName;
 use hobnob::protocol::conversation::ROOM_SECRET_MAX;
 use hobnob_control::wire::{
-    Base64, Command, Done, HistoryFilter, PeerLine, PeerList, Resolved, RoomLine, RoomList,
-    StatusLine, Text, WireEvent,
+    Base64, Done, GetStatus, HistoryFilter, JoinRoom, ListPeers, ListRooms, PartRoom, PeerLine,
+    PeerList, Resolve, Resolved, RoomLine, RoomList, StatusLine, Text, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -32,7 +32,7 @@ pub(crate) async fn peers(common: &Common, out: Output) -> anyhow::Result<Exit> 
 }
 
 async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
-    let PeerList { peers } = client.ask(Command::Peers { settle: true }).await?;
+    let PeerList { peers } = client.ask(ListPeers { settle: true }).await?;
     if peers.is_empty() {
         output::say_on_terminal("nobody has been met yet");
     }
@@ -45,7 +45,7 @@ async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
             .iter()
             .try_for_each(|row| output::line(row))?;
     }
-    let status: StatusLine = client.ask(Command::Status).await?;
+    let status: StatusLine = client.ask(GetStatus {}).await?;
     // Who is not listed may be beyond one of these.
     status
         .relays
@@ -130,7 +130,7 @@ async fn conversation(
         ConversationArg::Room(room) => Ok(ConversationRef::Room(room)),
         ConversationArg::Peer(target) => {
             let Resolved { peer } = client
-                .ask(Command::Resolve {
+                .ask(Resolve {
                     target: Text(target),
                 })
                 .await?;
@@ -152,7 +152,7 @@ pub(crate) async fn join(
         .map(Base64);
     session::ask(common, false, async |client| {
         let room: RoomLine = client
-            .ask(Command::Join {
+            .ask(JoinRoom {
                 room: Text(room),
                 secret,
             })
@@ -209,7 +209,7 @@ fn plain_room(event: &WireEvent) -> Option<String> {
 /// `hobnob part`.
 pub(crate) async fn part(common: &Common, room: RoomName) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
-        let Done {} = client.ask(Command::Part { room: Text(room) }).await?;
+        let Done {} = client.ask(PartRoom { room: Text(room) }).await?;
         Ok(Exit::Done)
     })
     .await
@@ -218,7 +218,7 @@ pub(crate) async fn part(common: &Common, room: RoomName) -> anyhow::Result<Exit
 /// `hobnob rooms`.
 pub(crate) async fn rooms(common: &Common, out: Output) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
-        let RoomList { rooms } = client.ask(Command::Rooms).await?;
+        let RoomList { rooms } = client.ask(ListRooms {}).await?;
         for room in rooms {
             out.event(WireEvent::Room(room), plain_room)?;
         }
@@ -230,7 +230,7 @@ pub(crate) async fn rooms(common: &Common, out: Output) -> anyhow::Result<Exit> 
 /// `hobnob id`.
 pub(crate) async fn id(common: &Common, out: Output) -> anyhow::Result<Exit> {
     session::ask(common, false, async |client| {
-        let status: StatusLine = client.ask(Command::Status).await?;
+        let status: StatusLine = client.ask(GetStatus {}).await?;
         if out.json {
             out.event(WireEvent::Status(status), |_| None)?;
         } else {
@@ -259,6 +259,6 @@ fn identity(status: &StatusLine) -> Vec<String> {
 
 /// What is known of the peers, for screens that show names.
 pub(crate) async fn known_peers(client: &Client) -> Result<Vec<PeerLine>, ClientError> {
-    let PeerList { peers } = client.ask(Command::Peers { settle: false }).await?;
+    let PeerList { peers } = client.ask(ListPeers { settle: false }).await?;
     Ok(peers)
 }

@@ -1,20 +1,13 @@
 //! What a line typed into a chat means.
 
-use hobnob::DeliveryState;
 use hobnob::protocol::target::TargetError;
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, RoomName, Target};
-use hobnob_control::wire::{Patience, Text};
+use hobnob_control::wire::Text;
 
 use super::actions::{COMMANDS, Spec, What, find, synopsis};
 use super::policy::PolicyChange;
 use super::typed_path::PathWord;
-
-/// How chats send: the answer comes as soon as the message is on disk, and events report the rest.
-pub(crate) const ON_DISK: Patience = Patience {
-    wait: DeliveryState::Queued,
-    timeout_ms: 0,
-};
 
 /// Messages that `/history` shows unless told otherwise.
 const HISTORY_DEFAULT: usize = 20;

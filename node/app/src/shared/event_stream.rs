@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use hobnob::MessageId;
 use hobnob_control::wire::{
-    Command, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, NoticeLine, StatusLine, Text, Time,
+    GetStatus, HISTORY_PAGE_MAX, HistoryFilter, MessageLine, NoticeLine, StatusLine, Text, Time,
     WireEvent,
 };
 use hobnob_control::{Client, ClientError, Subscription};
@@ -164,7 +164,7 @@ impl EventStream {
     }
 
     async fn read_notices(&mut self) -> Result<(), ClientError> {
-        let status: StatusLine = self.client.ask(Command::Status).await?;
+        let status: StatusLine = self.client.ask(GetStatus {}).await?;
         let noticed = self.noticed;
         self.missed_notices.extend(
             status

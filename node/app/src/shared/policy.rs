@@ -2,7 +2,9 @@
 
 use hobnob::protocol::Target;
 use hobnob::protocol::text::visible;
-use hobnob_control::wire::{Command, Kicked, PeerLine, Text};
+use hobnob_control::wire::{
+    AnyRequest, Block, Ignore, Kicked, PeerLine, Request, Text, Unblock, Unignore,
+};
 
 /// What can be decided for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +16,11 @@ pub(crate) enum PolicyChange {
 }
 
 impl PolicyChange {
-    /// What to ask the node for.
-    pub(crate) fn command(self, target: Target) -> Command {
-        let target = Text(target);
-        match self {
-            PolicyChange::Ignore => Command::Ignore { target },
-            PolicyChange::Unignore => Command::Unignore { target },
-            PolicyChange::Block => Command::Block { target },
-            PolicyChange::Unblock => Command::Unblock { target },
+    /// The request for this change about a peer.
+    pub(crate) fn request(self, target: Target) -> PolicyRequest {
+        PolicyRequest {
+            change: self,
+            target: Text(target),
         }
     }
 
@@ -37,6 +36,27 @@ impl PolicyChange {
                 )
             }
             PolicyChange::Unblock => format!("{name} is no longer blocked"),
+        }
+    }
+}
+
+/// A policy change and the peer that it is about.
+pub(crate) struct PolicyRequest {
+    change: PolicyChange,
+    target: Text<Target>,
+}
+
+impl Request for PolicyRequest {
+    type Answer = PeerLine;
+}
+
+impl From<PolicyRequest> for AnyRequest {
+    fn from(PolicyRequest { change, target }: PolicyRequest) -> AnyRequest {
+        match change {
+            PolicyChange::Ignore => Ignore { target }.into(),
+            PolicyChange::Unignore => Unignore { target }.into(),
+            PolicyChange::Block => Block { target }.into(),
+            PolicyChange::Unblock => Unblock { target }.into(),
         }
     }
 }

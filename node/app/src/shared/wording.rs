@@ -7,8 +7,8 @@ use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, FileState, PeerState};
 use hobnob_control::wire::{
-    BodyFields, FileLine, MarksFields, MessageLine, OfferFields, PeerLine, PeerList, PictureFields,
-    RelayLine, RoomLine, StatusLine, WireEvent,
+    BodyFields, FileLine, ListPeers, MarksFields, MessageLine, OfferFields, PeerLine,
+    PictureFields, RelayLine, RoomLine, StatusLine, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -22,9 +22,7 @@ pub(crate) struct Names(BTreeMap<PeerId, String>);
 impl Names {
     /// Asks the node.
     pub(crate) async fn ask(client: &Client) -> Result<Names, ClientError> {
-        let list: PeerList = client
-            .ask(hobnob_control::wire::Command::Peers { settle: false })
-            .await?;
+        let list = client.ask(ListPeers { settle: false }).await?;
         let mut names = Names::default();
         list.peers.iter().for_each(|peer| names.learn(peer));
         Ok(names)

@@ -11,7 +11,7 @@ use anyhow::Context;
 use crossterm::event::{Event, EventStream, MouseEventKind};
 use futures_util::StreamExt;
 use hobnob::protocol::RoomName;
-use hobnob_control::wire::Command;
+use hobnob_control::wire::AnyRequest;
 use hobnob_control::{Client, Home};
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -323,7 +323,7 @@ impl Drop for EventLoop {
 
 /// Asks the node, in order and without holding up the keys, whatever the node does.
 struct Asker {
-    requests: mpsc::UnboundedSender<(Command, About)>,
+    requests: mpsc::UnboundedSender<(AnyRequest, About)>,
     answers: mpsc::UnboundedReceiver<(About, Result<Value, String>)>,
     waiting: usize,
     _task: AbortOnDropHandle<()>,
@@ -335,8 +335,8 @@ impl Asker {
         let (answered, answers) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             let mut under_way = JoinSet::new();
-            while let Some((command, about)) = to_ask.recv().await {
-                let begun = client.begin::<Value>(command).await;
+            while let Some((request, about)) = to_ask.recv().await {
+                let begun = client.begin(request).await;
                 let answered = answered.clone();
                 under_way.spawn(async move {
                     let outcome = async { begun?.await }.await;
@@ -354,10 +354,10 @@ impl Asker {
         }
     }
 
-    fn ask(&mut self, command: Command, about: About) {
+    fn ask(&mut self, request: AnyRequest, about: About) {
         self.waiting += 1;
         // The task is there until this is dropped.
-        let _there = self.requests.send((command, about));
+        let _there = self.requests.send((request, about));
     }
 
     async fn answer(&mut self) -> Option<(About, Result<Value, String>)> {

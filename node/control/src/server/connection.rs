@@ -1,8 +1,8 @@
 //! One control connection: reads requests, carries them out side by side, writes answers as they
 //! are ready.
 //!
-//! At most [`IN_FLIGHT_MAX`] requests are being carried out; further lines stay in the socket, so a
-//! client that asks too fast is slowed down. Commands that change something get a [`Turn`] in the
+//! At most [`IN_FLIGHT_MAX`] requests are carried out at once. Further lines stay in the socket,
+//! which slows down a client that asks too fast. Requests that change something get a ticket in the
 //! order of their lines; waiting for a delivery is not part of it.
 
 use std::sync::Arc;
@@ -12,28 +12,30 @@ use rustix::net::SendFlags;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::order::Order;
 use super::{Serving, requests};
 use crate::wire::{
-    Answer, Command, Done, EventLine, Outcome, REQUEST_BYTES_MAX, Request, WireEvent,
-    parse_request, to_line, too_long,
+    Answer, AnyRequest, Done, EventLine, Outcome, REQUEST_BYTES_MAX, RequestLine, Subscribe,
+    WireEvent, parse_request, to_line, too_long,
 };
 use hobnob::{Events, Lagged};
 use hobnob_local::line::{Line, Lines};
 
-/// Requests of one connection that are carried out at once.
+/// Maximum number of requests of one connection that are carried out at once.
 const IN_FLIGHT_MAX: usize = 64;
 
-/// Lines that wait to be written to one connection; then whoever has the next one waits.
+/// Maximum number of lines that wait to be written to one connection. Whatever produces the next
+/// one waits.
 const LINES_MAX: usize = 64;
 
-/// How long a client may stay after the goodbye with nothing asked.
+/// How long a client may stay connected after the goodbye without a request under way.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Serves `stream` until the client has left, or the server ends.
+/// Serves `stream` until the client disconnects or the server ends.
 pub(super) async fn run(stream: UnixStream, serving: Serving) {
     let (reader, writer) = stream.into_split();
     let (out, lines) = mpsc::channel(LINES_MAX);
@@ -44,7 +46,7 @@ pub(super) async fn run(stream: UnixStream, serving: Serving) {
         over: over.clone(),
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
         tasks: TaskTracker::new(),
-        last_turn: None,
+        order: Order::default(),
     };
     let read_and_answer = async {
         connection.read(reader).await;
@@ -58,28 +60,11 @@ pub(super) async fn run(stream: UnixStream, serving: Serving) {
 struct Connection {
     serving: Serving,
     out: mpsc::Sender<String>,
-    /// The client has gone, or the server ends now: nobody waits for anything any more.
+    /// The client has disconnected, or the server ends now: all waiting ends.
     over: CancellationToken,
     in_flight: Arc<Semaphore>,
     tasks: TaskTracker,
-    /// Ends when the last command that changes something has had its turn.
-    last_turn: Option<oneshot::Receiver<()>>,
-}
-
-/// A place in the order of commands that change something. Dropping it lets the next one go ahead.
-pub(super) struct Turn {
-    before: Option<oneshot::Receiver<()>>,
-    _done: oneshot::Sender<()>,
-}
-
-impl Turn {
-    /// Waits until all that came earlier have had their turn.
-    pub(super) async fn come(&mut self) {
-        if let Some(before) = self.before.take() {
-            // The error is the signal: it comes when the one before is dropped.
-            let _ended = before.await;
-        }
-    }
+    order: Order,
 }
 
 impl Connection {
@@ -92,7 +77,7 @@ impl Connection {
             };
             let line = tokio::select! {
                 line = lines.next() => line,
-                () = self.outstayed() => break,
+                () = self.client_stays_idle() => break,
                 () = self.over.cancelled() => break,
             };
             match line {
@@ -110,7 +95,7 @@ impl Connection {
         }
     }
 
-    /// Room for one more request. None when the connection is over.
+    /// Waits for room for one more request. None when the connection is over.
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             permit = Arc::clone(&self.in_flight).acquire_owned() => permit.ok(),
@@ -118,9 +103,10 @@ impl Connection {
         }
     }
 
-    /// Resolves when the server is to end, and this client neither asks nor goes.
-    async fn outstayed(&self) {
-        late(&self.serving).await;
+    /// Resolves when the server is about to end and this client has no request under way but stays
+    /// connected.
+    async fn client_stays_idle(&self) {
+        leave_time_over(&self.serving).await;
         // All but the one permit that the reader itself holds.
         let others = u32::try_from(IN_FLIGHT_MAX - 1).expect("a small constant");
         let _all = self.in_flight.acquire_many(others).await;
@@ -128,17 +114,17 @@ impl Connection {
 
     async fn start(
         &mut self,
-        request: Result<Request, Answer<Done>>,
+        request: Result<RequestLine, Answer<Done>>,
         permit: OwnedSemaphorePermit,
         subscriptions: &mut CancellationToken,
     ) {
         match request {
             Err(answer) => self.put(to_line(&answer)).await,
-            Ok(Request {
+            Ok(RequestLine {
                 id,
-                command: Command::Subscribe,
+                request: AnyRequest::Subscribe(Subscribe {}),
             }) => {
-                // A second subscription takes the place of the first: no line comes twice.
+                // A second subscription replaces the first, so that no line comes twice.
                 subscriptions.cancel();
                 *subscriptions = self.over.child_token();
                 let events = self.serving.node.events();
@@ -156,56 +142,17 @@ impl Connection {
                 ));
             }
             Ok(request) => {
-                let turn = self.turn(&request.command);
+                let ticket = request.request.changes().then(|| self.order.next());
                 let (serving, out, over) =
                     (self.serving.clone(), self.out.clone(), self.over.clone());
                 self.tasks.spawn(async move {
-                    let line = requests::answer(&serving, request, turn, &over).await;
+                    let line = requests::answer(&serving, request, ticket, &over).await;
                     drop(permit);
-                    // An error means that nobody reads any more.
+                    // An error means that the writer has ended.
                     let _gone = out.send(line).await;
                 });
             }
         }
-    }
-
-    fn turn(&mut self, command: &Command) -> Option<Turn> {
-        let changes = match command {
-            Command::Send { .. }
-            | Command::Offer { .. }
-            | Command::Accept { .. }
-            | Command::Decline { .. }
-            | Command::Broadcast { .. }
-            | Command::Join { .. }
-            | Command::Part { .. }
-            | Command::Nick { .. }
-            | Command::Ignore { .. }
-            | Command::Unignore { .. }
-            | Command::Block { .. }
-            | Command::Unblock { .. }
-            | Command::Kick { .. }
-            | Command::Verify {
-                confirm: Some(_), ..
-            } => true,
-            Command::Ping
-            | Command::Status
-            | Command::Peers { .. }
-            | Command::History(_)
-            | Command::Rooms
-            | Command::Files
-            | Command::Subscribe
-            | Command::Verify { confirm: None, .. }
-            | Command::Doctor
-            | Command::Why { .. }
-            | Command::Resolve { .. } => false,
-        };
-        changes.then(|| {
-            let (done, next) = oneshot::channel();
-            Turn {
-                before: self.last_turn.replace(next),
-                _done: done,
-            }
-        })
     }
 
     async fn put(&self, line: String) {
@@ -216,8 +163,8 @@ impl Connection {
     }
 }
 
-/// Writes events as lines until the subscription or the server ends. A reader that is slow makes
-/// the node's events fall behind, which costs it events, never the node memory.
+/// Writes events as lines until the subscription or the server ends. A slow reader loses events; the
+/// node does not store more of them for it.
 async fn forward(
     mut events: Events,
     out: mpsc::Sender<String>,
@@ -242,7 +189,7 @@ async fn forward(
     }
 }
 
-/// Writes lines until there are no more, or the client takes none.
+/// Writes lines until there are no more or the client has stopped reading.
 async fn write(
     mut writer: OwnedWriteHalf,
     mut lines: mpsc::Receiver<String>,
@@ -252,7 +199,7 @@ async fn write(
     while let Some(line) = lines.recv().await {
         let written = tokio::select! {
             written = writer.write_all(line.as_bytes()) => written.is_ok(),
-            () = late(&serving) => false,
+            () = leave_time_over(&serving) => false,
         };
         if !written {
             return over.cancel();
@@ -260,14 +207,14 @@ async fn write(
     }
 }
 
-/// Resolves some time after the server was told to end.
-async fn late(serving: &Serving) {
+/// Resolves [`LEAVE_WITHIN`] after the server was asked to end.
+async fn leave_time_over(serving: &Serving) {
     serving.ends.when_idle.cancelled().await;
     tokio::time::sleep(LEAVE_WITHIN).await;
 }
 
-/// Whether the other end is closed in both directions, rather than only done with asking: then
-/// sending nothing is an error.
+/// Whether the client has closed both directions, rather than only its requests: sending nothing is
+/// an error then.
 fn has_gone(reader: &OwnedReadHalf) -> bool {
     let stream: &UnixStream = reader.as_ref();
     rustix::net::send(stream, &[], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_err()

@@ -1,140 +1,323 @@
-//! Carries out one request on the node and words the answer.
+//! Carries out requests on the node: one handler for each.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hobnob::{
+    DeliveryState, HistoryQuery, KICKED_FOR, Node, PeerInfo, PolicyError, SendError, Sent,
+};
 use hobnob_protocol::{Body, PeerId, RoomName, Target};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Serving;
-use super::connection::Turn;
+use super::order::OrderTicket;
 use crate::wire::{
-    Answer, BodyFields, Command, Diagnosis, Done, Failure, FileLine, FileList, HISTORY_PAGE_MAX,
-    HistoryFilter, Kicked, MessageLine, MessageList, Outcome, Patience, PeerLine, PeerList, Pong,
-    Request, Resolved, RoomLine, RoomList, SentLine, StatusLine, Text, Verification, to_line,
-};
-use hobnob::{
-    DeliveryState, HistoryQuery, KICKED_FOR, Node, PeerInfo, PolicyError, SendError, Sent,
+    AcceptFile, Answer, Block, BodyFields, BroadcastMessage, DeclineFile, Diagnose, Diagnosis,
+    Done, Failure, FileLine, FileList, GetStatus, HISTORY_PAGE_MAX, HistoryFilter, Ignore,
+    JoinRoom, Kick, Kicked, ListFiles, ListPeers, ListRooms, MessageLine, MessageList, OfferFile,
+    Outcome, PartRoom, PeerLine, PeerList, Ping, Pong, Request, RequestLine, Resolve, Resolved,
+    RoomLine, RoomList, SendMessage, SentLine, SetNick, StatusLine, Subscribe, Text, Unblock,
+    Unignore, Verification, Verify, WaitOptions, Why, dispatch, to_line,
 };
 
-/// The line that answers `request`. `over` ends all waiting: the answer then says what has been
+/// The line that answers a request. `over` ends all waiting: the answer then has the state that was
 /// reached.
 pub(super) async fn answer(
     serving: &Serving,
-    request: Request,
-    mut turn: Option<Turn>,
+    line: RequestLine,
+    mut ticket: Option<OrderTicket>,
     over: &CancellationToken,
 ) -> String {
-    if let Some(turn) = &mut turn {
-        turn.come().await;
+    if let Some(ticket) = &mut ticket {
+        ticket.wait().await;
     }
-    let node = &serving.node;
-    let id = request.id;
-    match request.command {
-        Command::Ping => line(id, Ok::<_, Failure>(pong(serving))),
-        Command::Status => line(id, node.status().await.map(StatusLine::from)),
-        Command::Send {
-            target,
-            body,
-            patience,
-        } => {
-            let sent = match allowed(body) {
-                Ok(body) => node.send(target.0, body).await.map_err(Failure::from),
-                Err(failure) => Err(failure),
-            };
-            drop(turn);
-            line(id, reached(node, sent, patience, over).await)
-        }
-        Command::Broadcast {
-            room,
-            body,
-            patience,
-        } => {
-            let sent = match allowed(body) {
-                Ok(body) => broadcast(node, room, body).await.map_err(Failure::from),
-                Err(failure) => Err(failure),
-            };
-            drop(turn);
-            line(id, reached(node, sent, patience, over).await)
-        }
-        Command::Offer {
-            target,
-            room,
-            path,
-            patience,
-        } => {
-            // Reading a large file takes its time, and nothing else waits for it.
-            drop(turn);
-            let sent = offer(node, target, room, path).await;
-            line(id, reached(node, sent, patience, over).await)
-        }
-        Command::Files => line(id, files(node).await),
-        Command::Accept { offer } => line(id, node.accept(offer.0).await.map(|()| Done {})),
-        Command::Decline { offer } => line(id, node.decline(offer.0).await.map(|()| Done {})),
-        Command::Peers { settle } => line(id, peers(node, settle).await),
-        Command::History(filter) => line(id, history(node, filter).await),
-        Command::Join { room, secret } => line(
-            id,
-            node.join(room.0, secret.map(|s| s.0))
-                .await
-                .map(RoomLine::from),
-        ),
-        Command::Part { room } => line(id, node.part(room.0).await.map(|()| Done {})),
-        Command::Rooms => line(id, rooms(node).await),
-        Command::Nick { nick } => line(id, node.set_nick(nick).await.map(|()| Done {})),
-        Command::Ignore { target } => line(id, marked(node, target, Node::ignore).await),
-        Command::Unignore { target } => line(id, marked(node, target, Node::unignore).await),
-        Command::Block { target } => line(id, marked(node, target, Node::block).await),
-        Command::Unblock { target } => line(id, marked(node, target, Node::unblock).await),
-        Command::Kick { target } => line(id, kick(node, target).await),
-        Command::Verify { target, confirm } => line(id, verify(node, target, confirm).await),
-        Command::Doctor => line(id, node.diagnose().await.map(Diagnosis::from)),
-        Command::Why { target } => line(id, why(node, target).await),
-        Command::Resolve { target } => line(
-            id,
-            node.resolve(target.0)
-                .await
-                .map(|peer| Resolved { peer: Text(peer) }),
-        ),
-        Command::Subscribe => line(id, Ok::<_, Failure>(Done {})),
-    }
-}
-
-fn line<T: Serialize>(id: u64, outcome: Result<T, impl Into<Failure>>) -> String {
-    let outcome = match outcome {
-        Ok(answer) => Outcome::Ok(answer),
-        Err(error) => Outcome::Error(error.into()),
+    let context = Context {
+        serving,
+        ticket,
+        over,
     };
-    to_line(&Answer {
-        id: Some(id),
-        outcome,
+    dispatch!(line.request, request => {
+        to_line(&Answer { id: Some(line.id), outcome: outcome(request.carry_out(context).await) })
     })
 }
 
-fn pong(serving: &Serving) -> Pong {
-    Pong {
-        pid: std::process::id(),
-        home: serving.data_dir.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+fn outcome<T: Serialize>(result: Result<T, Failure>) -> Outcome<T> {
+    match result {
+        Ok(answer) => Outcome::Ok(answer),
+        Err(failure) => Outcome::Error(failure),
     }
 }
 
-fn allowed(fields: BodyFields) -> Result<Body, Failure> {
+/// What a handler works with.
+struct Context<'a> {
+    serving: &'a Serving,
+    /// Held until the request has taken effect. A handler that goes on waiting drops it before.
+    ticket: Option<OrderTicket>,
+    over: &'a CancellationToken,
+}
+
+impl Context<'_> {
+    fn node(&self) -> &Node {
+        &self.serving.node
+    }
+
+    /// Lets the next request that changes something go ahead.
+    fn let_next_go(&mut self) {
+        self.ticket = None;
+    }
+
+    /// Waits until a queued message has reached the state that was asked for, the time is up, or
+    /// waiting is over.
+    async fn delivery(&self, sent: Sent, options: WaitOptions) -> Result<SentLine, Failure> {
+        let mut state = DeliveryState::Queued;
+        let progress = async {
+            for step in [DeliveryState::Sent, DeliveryState::Delivered] {
+                if state < step && step <= options.wait {
+                    state = self.node().wait_for(sent.id, step).await?;
+                }
+            }
+            Ok::<_, Failure>(())
+        };
+        tokio::select! {
+            reached = progress => reached?,
+            () = tokio::time::sleep(Duration::from_millis(options.timeout_ms)) => {}
+            () = self.over.cancelled() => {}
+        }
+        Ok(SentLine::new(sent, state))
+    }
+
+    /// Changes the policy about the peer that a target names.
+    async fn change_policy(
+        &self,
+        target: Text<Target>,
+        change: impl AsyncFnOnce(&Node, PeerId) -> Result<PeerInfo, PolicyError>,
+    ) -> Result<PeerLine, Failure> {
+        let peer = self.peer(target).await?;
+        Ok(change(self.node(), peer).await?.into())
+    }
+
+    /// The peer that a target names. A peer named by its id need not be known: a policy can be set
+    /// before the first meeting.
+    async fn peer(&self, target: Text<Target>) -> Result<PeerId, SendError> {
+        match target.0 {
+            Target::Id(peer) | Target::AtRelay(peer, _) => Ok(peer),
+            Target::Ticket(ticket) => Ok(ticket.id),
+            named @ (Target::Name(_) | Target::Address(_)) => self.node().resolve(named).await,
+        }
+    }
+}
+
+/// How the node carries out one kind of request.
+trait Handle: Request {
+    async fn carry_out(self, context: Context<'_>) -> Result<Self::Answer, Failure>;
+}
+
+impl Handle for Ping {
+    async fn carry_out(self, context: Context<'_>) -> Result<Pong, Failure> {
+        Ok(Pong {
+            pid: std::process::id(),
+            home: context.serving.data_dir.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })
+    }
+}
+
+impl Handle for GetStatus {
+    async fn carry_out(self, context: Context<'_>) -> Result<StatusLine, Failure> {
+        Ok(context.node().status().await?.into())
+    }
+}
+
+impl Handle for SendMessage {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
+        let body = checked(self.body)?;
+        let sent = context.node().send(self.target.0, body).await?;
+        context.let_next_go();
+        context.delivery(sent, self.options).await
+    }
+}
+
+impl Handle for BroadcastMessage {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
+        let body = checked(self.body)?;
+        // A message to a room goes to the members that are connected when it is queued, so a node
+        // that has just started first looks for them.
+        context.node().settled().await;
+        let sent = context.node().broadcast(self.room.0, body).await?;
+        context.let_next_go();
+        context.delivery(sent, self.options).await
+    }
+}
+
+impl Handle for OfferFile {
+    async fn carry_out(self, mut context: Context<'_>) -> Result<SentLine, Failure> {
+        // Reading a large file takes long, and nothing else has to wait for it.
+        context.let_next_go();
+        let sent = offer(context.node(), self.target, self.room, self.path).await?;
+        context.delivery(sent, self.options).await
+    }
+}
+
+impl Handle for ListFiles {
+    async fn carry_out(self, context: Context<'_>) -> Result<FileList, Failure> {
+        let files = context.node().files().await?;
+        Ok(FileList {
+            files: files.into_iter().map(FileLine::from).collect(),
+        })
+    }
+}
+
+impl Handle for AcceptFile {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.node().accept(self.offer.0).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for DeclineFile {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.node().decline(self.offer.0).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for ListPeers {
+    async fn carry_out(self, context: Context<'_>) -> Result<PeerList, Failure> {
+        if self.settle {
+            context.node().settled().await;
+        }
+        let peers = context.node().peers().await?;
+        Ok(PeerList {
+            peers: peers.into_iter().map(PeerLine::from).collect(),
+        })
+    }
+}
+
+impl Handle for HistoryFilter {
+    async fn carry_out(self, context: Context<'_>) -> Result<MessageList, Failure> {
+        let mut query = HistoryQuery::from(self);
+        let limit = query.limit.unwrap_or(usize::MAX);
+        let page = limit.min(HISTORY_PAGE_MAX);
+        query.limit = Some(page);
+        let messages = context.node().history(query).await?;
+        Ok(MessageList {
+            more: page < limit && messages.len() == page,
+            messages: messages.into_iter().map(MessageLine::from).collect(),
+        })
+    }
+}
+
+impl Handle for JoinRoom {
+    async fn carry_out(self, context: Context<'_>) -> Result<RoomLine, Failure> {
+        let secret = self.secret.map(|secret| secret.0);
+        Ok(context.node().join(self.room.0, secret).await?.into())
+    }
+}
+
+impl Handle for PartRoom {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.node().part(self.room.0).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for ListRooms {
+    async fn carry_out(self, context: Context<'_>) -> Result<RoomList, Failure> {
+        let rooms = context.node().rooms().await?;
+        Ok(RoomList {
+            rooms: rooms.into_iter().map(RoomLine::from).collect(),
+        })
+    }
+}
+
+impl Handle for SetNick {
+    async fn carry_out(self, context: Context<'_>) -> Result<Done, Failure> {
+        context.node().set_nick(self.nick).await?;
+        Ok(Done {})
+    }
+}
+
+impl Handle for Ignore {
+    async fn carry_out(self, context: Context<'_>) -> Result<PeerLine, Failure> {
+        context.change_policy(self.target, Node::ignore).await
+    }
+}
+
+impl Handle for Unignore {
+    async fn carry_out(self, context: Context<'_>) -> Result<PeerLine, Failure> {
+        context.change_policy(self.target, Node::unignore).await
+    }
+}
+
+impl Handle for Block {
+    async fn carry_out(self, context: Context<'_>) -> Result<PeerLine, Failure> {
+        context.change_policy(self.target, Node::block).await
+    }
+}
+
+impl Handle for Unblock {
+    async fn carry_out(self, context: Context<'_>) -> Result<PeerLine, Failure> {
+        context.change_policy(self.target, Node::unblock).await
+    }
+}
+
+impl Handle for Kick {
+    async fn carry_out(self, context: Context<'_>) -> Result<Kicked, Failure> {
+        Ok(Kicked {
+            peer: context.change_policy(self.target, Node::kick).await?,
+            for_s: KICKED_FOR.as_secs(),
+        })
+    }
+}
+
+impl Handle for Verify {
+    async fn carry_out(self, context: Context<'_>) -> Result<Verification, Failure> {
+        let peer = context.peer(self.target).await?;
+        let node = context.node();
+        let info = match self.confirm {
+            Some(true) => node.verify(peer).await?,
+            Some(false) => node.unverify(peer).await?,
+            None => node.peer(peer).await?.ok_or(SendError::UnknownId(peer))?,
+        };
+        Ok(Verification {
+            peer: info.into(),
+            words: node.words(peer).await.map(str::to_owned).to_vec(),
+        })
+    }
+}
+
+impl Handle for Diagnose {
+    async fn carry_out(self, context: Context<'_>) -> Result<Diagnosis, Failure> {
+        Ok(context.node().diagnose().await?.into())
+    }
+}
+
+impl Handle for Why {
+    async fn carry_out(self, context: Context<'_>) -> Result<Diagnosis, Failure> {
+        Ok(context.node().diagnose_target(self.target.0).await?.into())
+    }
+}
+
+/// The connection starts the subscription itself.
+impl Handle for Subscribe {
+    async fn carry_out(self, _: Context<'_>) -> Result<Done, Failure> {
+        Ok(Done {})
+    }
+}
+
+impl Handle for Resolve {
+    async fn carry_out(self, context: Context<'_>) -> Result<Resolved, Failure> {
+        let peer = context.node().resolve(self.target.0).await?;
+        Ok(Resolved { peer: Text(peer) })
+    }
+}
+
+/// A body that may be sent.
+fn checked(fields: BodyFields) -> Result<Body, Failure> {
     let body = Body::try_from(fields).map_err(Failure::usage)?;
     body.check().map_err(Failure::usage)?;
     Ok(body)
-}
-
-/// A room's message goes to those who are there when it is queued: a node that has just started
-/// first looks around.
-async fn broadcast(
-    node: &Node,
-    room: Text<hobnob_protocol::RoomName>,
-    body: Body,
-) -> Result<Sent, SendError> {
-    node.settled().await;
-    node.broadcast(room.0, body).await
 }
 
 async fn offer(
@@ -145,7 +328,7 @@ async fn offer(
 ) -> Result<Sent, Failure> {
     if !path.is_absolute() {
         return Err(Failure::usage(format!(
-            "{} is no absolute path",
+            "{} is not an absolute path: give one that begins with /",
             path.display()
         )));
     }
@@ -155,134 +338,8 @@ async fn offer(
             node.settled().await;
             Ok(node.offer_in(room.0, path).await?)
         }
-        (Some(_), Some(_)) | (None, None) => {
-            Err(Failure::usage("an offer goes to either a target or a room"))
-        }
+        (Some(_), Some(_)) | (None, None) => Err(Failure::usage(
+            "an offer has either a target or a room: give one of them",
+        )),
     }
-}
-
-async fn files(node: &Node) -> Result<FileList, Failure> {
-    Ok(FileList {
-        files: node
-            .files()
-            .await?
-            .into_iter()
-            .map(FileLine::from)
-            .collect(),
-    })
-}
-
-/// Waits until a queued message has come as far as was asked, its time is up, or waiting is over.
-async fn reached(
-    node: &Node,
-    sent: Result<Sent, Failure>,
-    patience: Patience,
-    over: &CancellationToken,
-) -> Result<SentLine, Failure> {
-    let sent = sent?;
-    let mut state = DeliveryState::Queued;
-    let come = async {
-        for step in [DeliveryState::Sent, DeliveryState::Delivered] {
-            if state < step && step <= patience.wait {
-                state = node.wait_for(sent.id, step).await?;
-            }
-        }
-        Ok::<_, Failure>(())
-    };
-    tokio::select! {
-        come = come => come?,
-        () = tokio::time::sleep(Duration::from_millis(patience.timeout_ms)) => {}
-        () = over.cancelled() => {}
-    }
-    Ok(SentLine::new(sent, state))
-}
-
-async fn peers(node: &Node, settle: bool) -> Result<PeerList, Failure> {
-    if settle {
-        node.settled().await;
-    }
-    Ok(PeerList {
-        peers: node
-            .peers()
-            .await?
-            .into_iter()
-            .map(PeerLine::from)
-            .collect(),
-    })
-}
-
-async fn history(node: &Node, filter: HistoryFilter) -> Result<MessageList, Failure> {
-    let mut query = HistoryQuery::from(filter);
-    let limit = query.limit.unwrap_or(usize::MAX);
-    let page = limit.min(HISTORY_PAGE_MAX);
-    query.limit = Some(page);
-    let messages: Vec<_> = node
-        .history(query)
-        .await?
-        .into_iter()
-        .map(MessageLine::from)
-        .collect();
-    Ok(MessageList {
-        more: page < limit && messages.len() == page,
-        messages,
-    })
-}
-
-/// Decides about whoever is meant.
-async fn marked(
-    node: &Node,
-    target: Text<Target>,
-    mark: impl AsyncFnOnce(&Node, PeerId) -> Result<PeerInfo, PolicyError>,
-) -> Result<PeerLine, Failure> {
-    let peer = meant(node, target).await?;
-    Ok(mark(node, peer).await?.into())
-}
-
-/// One who is named by an id need not be known: a decision can come before the first meeting.
-async fn meant(node: &Node, target: Text<Target>) -> Result<PeerId, SendError> {
-    match target.0 {
-        Target::Id(peer) | Target::AtRelay(peer, _) => Ok(peer),
-        Target::Ticket(ticket) => Ok(ticket.id),
-        named @ (Target::Name(_) | Target::Address(_)) => node.resolve(named).await,
-    }
-}
-
-async fn verify(
-    node: &Node,
-    target: Text<Target>,
-    confirm: Option<bool>,
-) -> Result<Verification, Failure> {
-    let peer = meant(node, target).await?;
-    let peer_line = match confirm {
-        Some(true) => node.verify(peer).await?,
-        Some(false) => node.unverify(peer).await?,
-        None => node.peer(peer).await?.ok_or(SendError::UnknownId(peer))?,
-    };
-    let words = node.words(peer).await.map(str::to_owned).to_vec();
-    Ok(Verification {
-        peer: peer_line.into(),
-        words,
-    })
-}
-
-async fn why(node: &Node, target: Text<Target>) -> Result<Diagnosis, Failure> {
-    Ok(node.diagnose_target(target.0).await?.into())
-}
-
-async fn kick(node: &Node, target: Text<Target>) -> Result<Kicked, Failure> {
-    Ok(Kicked {
-        peer: marked(node, target, Node::kick).await?,
-        for_s: KICKED_FOR.as_secs(),
-    })
-}
-
-async fn rooms(node: &Node) -> Result<RoomList, Failure> {
-    Ok(RoomList {
-        rooms: node
-            .rooms()
-            .await?
-            .into_iter()
-            .map(RoomLine::from)
-            .collect(),
-    })
 }

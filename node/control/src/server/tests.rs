@@ -30,16 +30,16 @@ async fn attached(dir: &Path) -> Attached {
 }
 
 /// A direct message to somebody who never comes.
-fn send(text: &str, wait: DeliveryState, timeout_ms: u64) -> Command {
+fn send(text: &str, wait: DeliveryState, timeout_ms: u64) -> SendMessage {
     let target = Text(Target::Ticket(Ticket {
         id: PeerId::from_bytes([0x42; 32]),
         addrs: vec![],
         relays: vec![],
     }));
-    Command::Send {
+    SendMessage {
         target,
         body: Body::Text(text.into()).into(),
-        patience: Patience { wait, timeout_ms },
+        options: WaitOptions { wait, timeout_ms },
     }
 }
 
@@ -62,7 +62,7 @@ async fn a_waiting_send_holds_up_nothing_behind_it() {
     let ann = attached(folder.path()).await;
     let waiting = ann
         .client
-        .begin::<SentLine>(send("first", DeliveryState::Delivered, LONG_MS))
+        .begin(send("first", DeliveryState::Delivered, LONG_MS))
         .await
         .unwrap();
     let second: SentLine = ann
@@ -97,7 +97,7 @@ async fn messages_are_queued_in_the_order_of_their_lines() {
     for text in &expected {
         answers.push(
             ann.client
-                .begin::<SentLine>(send(text, DeliveryState::Queued, LONG_MS))
+                .begin(send(text, DeliveryState::Queued, LONG_MS))
                 .await
                 .unwrap(),
         );
@@ -129,8 +129,8 @@ async fn a_wrong_line_gets_an_error_and_the_connection_stays() {
     );
     let long = format!("{}\n", "x".repeat(REQUEST_BYTES_MAX + 1));
     for (wrong, says) in [
-        ("{nonsense\n", "no request"),
-        ("\u{0}\n", "no request"),
+        ("{nonsense\n", "not a request"),
+        ("\u{0}\n", "not a request"),
         (long.as_str(), "at most 262144 bytes"),
     ] {
         raw.write_all(wrong.as_bytes()).await.unwrap();
@@ -181,54 +181,59 @@ async fn errors_tell_their_exit_code() {
     let ann = attached(folder.path()).await;
     let body = |text: &str| BodyFields::from(Body::Text(text.into()));
     let room = |room: &str| Text(room.parse::<RoomName>().unwrap());
-    let patience = Patience {
+    let options = WaitOptions {
         wait: DeliveryState::Queued,
         timeout_ms: 0,
     };
     let nobody = || Text("nobody".parse::<Target>().unwrap());
-    let cases = [
+    let cases: [(AnyRequest, u8); 6] = [
         (
-            Command::Broadcast {
+            BroadcastMessage {
                 room: room("lobby"),
                 body: body(""),
-                patience,
-            },
+                options,
+            }
+            .into(),
             2,
         ),
         (
-            Command::Broadcast {
+            BroadcastMessage {
                 room: room("lobby"),
                 body: body(&"x".repeat(16 * 1024 + 1)),
-                patience,
-            },
+                options,
+            }
+            .into(),
             2,
         ),
         (
-            Command::Broadcast {
+            BroadcastMessage {
                 room: room("lobby"),
                 body: BodyFields::default(),
-                patience,
-            },
+                options,
+            }
+            .into(),
             2,
         ),
         (
-            Command::Send {
+            SendMessage {
                 target: nobody(),
                 body: body("hi"),
-                patience,
-            },
+                options,
+            }
+            .into(),
             3,
         ),
-        (Command::Resolve { target: nobody() }, 3),
+        (Resolve { target: nobody() }.into(), 3),
         (
-            Command::Part {
+            PartRoom {
                 room: room("elsewhere"),
-            },
+            }
+            .into(),
             2,
         ),
     ];
     for (command, exit) in cases {
-        match ann.client.ask::<SentLine>(command.clone()).await {
+        match ann.client.ask(command.clone()).await {
             Err(ClientError::Refused(failure)) => {
                 assert_eq!(failure.exit, exit, "{command:?}: {failure}")
             }
@@ -322,11 +327,7 @@ async fn nodes_that_come_and_go_hand_the_home_over() {
         let home = home.clone();
         tokio::spawn(async move {
             let attached = attach(&home, || config(&home)).await.unwrap();
-            attached
-                .client
-                .ask::<StatusLine>(Command::Status)
-                .await
-                .unwrap();
+            attached.client.ask(GetStatus {}).await.unwrap();
             attached.finish().await;
         })
     });
@@ -341,10 +342,10 @@ async fn a_stop_answers_those_who_wait_and_frees_the_home() {
     let ann = attached(folder.path()).await;
     let waiting = ann
         .client
-        .begin::<SentLine>(send("hi", DeliveryState::Delivered, LONG_MS))
+        .begin(send("hi", DeliveryState::Delivered, LONG_MS))
         .await
         .unwrap();
-    ann.client.ask::<Pong>(Command::Ping).await.unwrap();
+    ann.client.ask(Ping {}).await.unwrap();
     let mut host = ann.host.unwrap();
     host.stop().await;
     assert_eq!(waiting.await.unwrap().state, DeliveryState::Queued);
@@ -352,7 +353,7 @@ async fn a_stop_answers_those_who_wait_and_frees_the_home() {
     let home = Home::at(folder.path()).unwrap();
     assert!(matches!(home.claim().unwrap(), Claim::Ours(_)));
     assert!(matches!(
-        ann.client.ask::<Pong>(Command::Ping).await,
+        ann.client.ask(Ping {}).await,
         Err(ClientError::Lost)
     ));
 }
@@ -364,10 +365,10 @@ async fn a_client_that_left_keeps_no_node_alive() {
     let guest = attached(folder.path()).await;
     let waiting = guest
         .client
-        .begin::<SentLine>(send("hi", DeliveryState::Delivered, LONG_MS))
+        .begin(send("hi", DeliveryState::Delivered, LONG_MS))
         .await
         .unwrap();
-    guest.client.ask::<Pong>(Command::Ping).await.unwrap();
+    guest.client.ask(Ping {}).await.unwrap();
     drop((waiting, guest));
     tokio::time::timeout(Duration::from_secs(5), ann.finish())
         .await
@@ -379,7 +380,7 @@ async fn commands_that_change_something_take_their_turn() {
     let folder = tempfile::tempdir().unwrap();
     let ann = attached(folder.path()).await;
     let room = Text("ops".parse::<RoomName>().unwrap());
-    let patience = Patience {
+    let options = WaitOptions {
         wait: DeliveryState::Queued,
         timeout_ms: 0,
     };
@@ -387,12 +388,12 @@ async fn commands_that_change_something_take_their_turn() {
     let nick = Nickname::new("ann").unwrap();
     let nicked = ann
         .client
-        .begin::<Done>(Command::Nick { nick: nick.clone() })
+        .begin(SetNick { nick: nick.clone() })
         .await
         .unwrap();
     let joined = ann
         .client
-        .begin::<RoomLine>(Command::Join {
+        .begin(JoinRoom {
             room: room.clone(),
             secret: None,
         })
@@ -400,23 +401,16 @@ async fn commands_that_change_something_take_their_turn() {
         .unwrap();
     let spoken = ann
         .client
-        .begin::<SentLine>(Command::Broadcast {
+        .begin(BroadcastMessage {
             room,
             body,
-            patience,
+            options,
         })
         .await
         .unwrap();
     assert!(nicked.await.is_ok() && joined.await.unwrap().open);
     assert_eq!(spoken.await.unwrap().to, []);
-    assert_eq!(
-        ann.client
-            .ask::<StatusLine>(Command::Status)
-            .await
-            .unwrap()
-            .nick,
-        nick
-    );
+    assert_eq!(ann.client.ask(GetStatus {}).await.unwrap().nick, nick);
 }
 
 #[tokio::test]

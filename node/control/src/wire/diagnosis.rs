@@ -5,14 +5,6 @@ use serde::{Deserialize, Serialize};
 use hobnob::{Check, Verdict};
 
 /// Answers `doctor` and `why`.
-///
-/// ```
-/// use hobnob_control::wire::Diagnosis;
-///
-/// let line: Diagnosis = serde_json::from_str(r#"{"checks":[{"check":"port","verdict":"fine","text":"listens on UDP port 4626"}]}"#)?;
-/// assert!(line.checks.iter().all(|check| check.verdict != hobnob::Verdict::Problem));
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// Everything that was looked at.
@@ -20,14 +12,6 @@ pub struct Diagnosis {
 }
 
 /// One thing that was looked at: see [`Check`].
-///
-/// ```
-/// use hobnob_control::wire::CheckLine;
-///
-/// let line: CheckLine = serde_json::from_str(r#"{"check":"session","verdict":"problem","code":"not-running","text":"no hobnob is there","fix":"start hobnob there"}"#)?;
-/// assert_eq!(line.fix.as_deref(), Some("start hobnob there"));
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckLine {
     /// What.

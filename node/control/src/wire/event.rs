@@ -15,14 +15,6 @@ use hobnob::{
 use hobnob_local::json::{LINES_VERSION, Text, Time};
 
 /// One line: `{"v":1,"event":…}`.
-///
-/// ```
-/// use hobnob_control::wire::{EventLine, WireEvent};
-///
-/// let line: EventLine = serde_json::from_str(r#"{"v":1,"event":"lagged","missed":3}"#)?;
-/// assert_eq!(line.event, WireEvent::Lagged { missed: 3 });
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventLine {
     v: u8,
@@ -41,19 +33,6 @@ impl From<WireEvent> for EventLine {
 }
 
 /// What a line can tell.
-///
-/// ```
-/// use hobnob_control::wire::{EventLine, WireEvent};
-///
-/// fn texts(line: &str) -> Option<String> {
-///     match serde_json::from_str::<EventLine>(line).ok()?.event {
-///         WireEvent::Message(message) => Some(format!("{}: {}", message.nick, message.body.text?)),
-///         WireEvent::Notice(notice) => Some(notice.text),
-///         _ => None, // among them what a newer node tells
-///     }
-/// }
-/// assert_eq!(texts(r#"{"v":1,"event":"weather","sky":"blue"}"#), None);
-/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum WireEvent {
@@ -89,15 +68,6 @@ pub enum WireEvent {
 }
 
 /// Where the node listens.
-///
-/// ```
-/// use hobnob_control::wire::ListeningLine;
-///
-/// # let bob = hobnob::PeerId::from_bytes([7; 32]);
-/// let line: ListeningLine = serde_json::from_str(&format!(r#"{{"peer":"{bob}","addrs":["10.0.0.5:4626"]}}"#))?;
-/// assert_eq!(line.addrs[0].port(), 4626);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListeningLine {
     /// Our id.
@@ -107,15 +77,6 @@ pub struct ListeningLine {
 }
 
 /// A peer: see [`PeerInfo`].
-///
-/// ```
-/// use hobnob_control::wire::PeerLine;
-///
-/// # let bob = hobnob::PeerId::from_bytes([7; 32]);
-/// let line: PeerLine = serde_json::from_str(&format!(r#"{{"peer":"{bob}","nick":null,"name":"bob","state":"offline","path":null,"addr":null,"rtt_ms":null,"ignored":true}}"#))?;
-/// assert!(line.marks.ignored && line.state == hobnob::PeerState::Offline);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerLine {
     /// Who.
@@ -141,14 +102,6 @@ pub struct PeerLine {
 }
 
 /// What the user has decided about a peer, as fields of its line: those that are so. See [`PeerPolicy`].
-///
-/// ```
-/// use hobnob_control::wire::MarksFields;
-///
-/// let blocked = MarksFields { blocked: true, ..MarksFields::default() };
-/// assert_eq!(serde_json::to_string(&blocked)?, r#"{"blocked":true}"#);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarksFields {
     /// Its texts are not shown.
@@ -163,15 +116,6 @@ pub struct MarksFields {
 }
 
 /// A message: see [`Message`].
-///
-/// ```
-/// use hobnob_control::wire::MessageLine;
-///
-/// # let bob = hobnob::PeerId::from_bytes([7; 32]);
-/// let line: MessageLine = serde_json::from_str(&format!(r##"{{"id":"00000000000000ab-7","conversation":"#ops","from":"{bob}","nick":"bob","text":"hi","sent_at":"2026-11-25T22:46:11Z","received_at":"2026-11-25T22:46:12Z"}}"##))?;
-/// assert!(line.body.text.as_deref() == Some("hi") && line.sent_at < line.received_at);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageLine {
     /// Its id.
@@ -195,16 +139,6 @@ pub struct MessageLine {
 }
 
 /// A body as fields of the line it is in: `text`, or `kind` and `bytes`, or `file`.
-///
-/// ```
-/// use hobnob::Body;
-/// use hobnob_control::wire::BodyFields;
-///
-/// let fields = BodyFields::from(Body::App { kind: "org.example.chess".into(), bytes: b"e2-e4".to_vec() });
-/// assert_eq!(serde_json::to_string(&fields)?, r#"{"kind":"org.example.chess","bytes":"ZTItZTQ="}"#);
-/// assert!(Body::try_from(fields).is_ok() && Body::try_from(BodyFields::default()).is_err());
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyFields {
     /// A message of text.
@@ -225,15 +159,6 @@ pub struct BodyFields {
 }
 
 /// How far a message of ours came with one peer.
-///
-/// ```
-/// use hobnob_control::wire::ReceiptLine;
-///
-/// # let bob = hobnob::PeerId::from_bytes([7; 32]);
-/// let line: ReceiptLine = serde_json::from_str(&format!(r#"{{"id":"00000000000000ab-7","peer":"{bob}","state":"delivered"}}"#))?;
-/// assert_eq!((line.id.0.seq, line.state), (7, hobnob::DeliveryState::Delivered));
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptLine {
     /// Which.
@@ -245,17 +170,6 @@ pub struct ReceiptLine {
 }
 
 /// A message that is on disk here, whom it is for, and how far it has come with all of them.
-///
-/// ```
-/// use hobnob_control::wire::SentLine;
-///
-/// # let bob = hobnob::PeerId::from_bytes([7; 32]);
-/// let line: SentLine = serde_json::from_str(&format!(r#"{{"id":"00000000000000ab-7","conversation":"@{bob}","to":["{bob}"],"state":"sent"}}"#))?;
-/// assert_eq!(line.to[0].0, bob);
-/// # let sent = hobnob::Sent { id: line.id.0, conversation: line.conversation.0.clone(), to: vec![bob] };
-/// assert_eq!(SentLine::new(sent, hobnob::DeliveryState::Sent), line);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentLine {
     /// Its id.
@@ -269,15 +183,6 @@ pub struct SentLine {
 }
 
 /// A room: see [`RoomInfo`].
-///
-/// ```
-/// use hobnob_control::wire::RoomLine;
-///
-/// # let bob = hobnob::PeerId::from_bytes([7; 32]);
-/// let line: RoomLine = serde_json::from_str(&format!(r##"{{"room":"#ops","open":false,"here":["{bob}"]}}"##))?;
-/// assert_eq!(line.here[0].0, bob);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomLine {
     /// Its name.
@@ -289,15 +194,6 @@ pub struct RoomLine {
 }
 
 /// What this node is: see [`Status`].
-///
-/// ```
-/// use hobnob_control::wire::StatusLine;
-///
-/// # let bob = hobnob::PeerId::from_bytes([7; 32]);
-/// let line: StatusLine = serde_json::from_str(&format!(r#"{{"peer":"{bob}","nick":"bob","addrs":["10.0.0.5:4626"],"ticket":"hobnob:{bob}?a=10.0.0.5:4626","rooms":[]}}"#))?;
-/// assert!(line.relays.is_empty() && line.ticket.parse::<hobnob::Target>().is_ok());
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusLine {
     /// Its id.
@@ -319,14 +215,6 @@ pub struct StatusLine {
 }
 
 /// A relay that this node uses: see [`RelayInfo`].
-///
-/// ```
-/// use hobnob_control::wire::RelayLine;
-///
-/// let line: RelayLine = serde_json::from_str(r#"{"at":"relay.example:4627","id":null,"up":false,"observed":null,"why":"it does not answer"}"#)?;
-/// assert_eq!((line.at.0.port, line.up), (4627, false));
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayLine {
     /// Where it is.
@@ -343,14 +231,6 @@ pub struct RelayLine {
 }
 
 /// Something to tell the user: see [`Notice`].
-///
-/// ```
-/// use hobnob_control::wire::NoticeLine;
-///
-/// let line: NoticeLine = serde_json::from_str(r#"{"number":1,"code":"clock","text":"The clock of bob is 2 hours behind this one.","peer":null}"#)?;
-/// assert_eq!(line.code, "clock");
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeLine {
     /// The first of a run is 1, the next 2, and so on.

@@ -10,16 +10,6 @@ use hobnob::{ConversationRef, FileInfo, FileState, MessageId, PathKind, Picture}
 use hobnob_local::json::{Text, Time};
 
 /// What is offered, as a field of the line it is in: see [`Offer`].
-///
-/// ```
-/// use hobnob_control::wire::OfferFields;
-///
-/// # let hash = "07".repeat(32);
-/// let line = format!(r#"{{"name":"notes","media":"inode/directory","size":920,"hash":"{hash}","files":7,"manifest":120}}"#);
-/// let offer: OfferFields = serde_json::from_str(&line)?;
-/// assert_eq!((offer.name.as_str(), offer.files), ("notes", Some(7)));
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferFields {
     /// The name that its author gave it.
@@ -40,24 +30,6 @@ pub struct OfferFields {
 
 /// How things stand with an offered file: see [`FileInfo`]. A line comes when an offer is new,
 /// whenever its state changes, and a few times a second while it moves. Each tells everything anew.
-///
-/// ```
-/// use hobnob::FileState;
-/// use hobnob_control::wire::FileLine;
-///
-/// fn told(file: &FileLine) -> String {
-///     match (file.state, &file.saved) {
-///         (FileState::Done, Some(place)) => format!("{} is in {}", file.offer.name, place.display()),
-///         (FileState::Moving, _) => format!("{}: {} of {} bytes", file.offer.name, file.bytes, file.offer.size),
-///         (state, _) => format!("{} is {}", file.offer.name, state.as_str()),
-///     }
-/// }
-/// # let (hash, peer) = ("07".repeat(32), hobnob::PeerId::from_bytes([7; 32]));
-/// # let line = format!(r##"{{"id":"00000000000000ab-7","conversation":"#ops","from":"{peer}","nick":"bob","name":"a","media":"","size":9,"hash":"{hash}",
-/// #     "own":false,"state":"moving","bytes":3,"peers":[],"received_at":"2026-11-25T22:46:12Z"}}"##);
-/// assert_eq!(told(&serde_json::from_str(&line)?), "a: 3 of 9 bytes");
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileLine {
     /// The id of the message that offers it.
@@ -102,15 +74,6 @@ pub struct FileLine {
 }
 
 /// A picture file whose content is here: see [`Picture`].
-///
-/// ```
-/// use hobnob_control::wire::PictureFields;
-///
-/// # let json = r#"{"width":1920,"height":1080,"path":"/home/ann/sunset.png"}"#;
-/// let picture: PictureFields = serde_json::from_str(json)?;
-/// println!("{} x {}", picture.width, picture.height);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PictureFields {
     /// Pixels, as the file says.
@@ -122,14 +85,6 @@ pub struct PictureFields {
 }
 
 /// Answers `files`.
-///
-/// ```
-/// use hobnob_control::wire::FileList;
-///
-/// let line: FileList = serde_json::from_str(r#"{"files":[]}"#)?;
-/// assert!(line.files.is_empty());
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileList {
     /// The newest offers, at most a thousand, oldest first.

@@ -1,12 +1,14 @@
 //! Golden lines: programs of other people read and write these.
 
+use std::path::PathBuf;
+
 use hobnob_protocol::offer::Folder;
-use hobnob_protocol::{Body, ContentHash, LogId, Offer};
+use hobnob_protocol::{Body, ContentHash, LogId, Nickname, Offer, PeerId, RoomName, Target};
 
 use super::*;
 use hobnob::{
-    Event, FileInfo, FileState, Message, Notice, PathKind, PeerInfo, PeerPolicy, PeerState,
-    Picture, Sent,
+    ConversationRef, DeliveryState, Event, FileInfo, FileState, Message, MessageId, Notice,
+    PathKind, PeerInfo, PeerPolicy, PeerState, Picture, Sent,
 };
 
 const ANN: &str = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
@@ -28,8 +30,11 @@ fn golden_id(line: &str) -> String {
 }
 
 /// The line means this command, and the command prints as a line that means the same.
-fn check_request(line: &str, command: Command) {
-    let request = Request { id: 7, command };
+fn check_request(line: &str, request: impl Into<AnyRequest>) {
+    let request = RequestLine {
+        id: 7,
+        request: request.into(),
+    };
     assert_eq!(
         parse_request(golden_id(line).as_bytes()).as_ref(),
         Ok(&request),
@@ -55,31 +60,31 @@ fn text(text: &str) -> BodyFields {
 
 #[test]
 fn requests_are_read_with_the_defaults_of_the_command_line() {
-    let patience = Patience {
+    let options = WaitOptions {
         wait: DeliveryState::Delivered,
         timeout_ms: 10_000,
     };
     let bob = || Text(Target::Id(id(2)));
-    check_request(r#"{"id":7,"cmd":"ping"}"#, Command::Ping);
-    check_request(r#"{"id":7,"cmd":"status"}"#, Command::Status);
+    check_request(r#"{"id":7,"cmd":"ping"}"#, Ping {});
+    check_request(r#"{"id":7,"cmd":"status"}"#, GetStatus {});
     check_request(
         r#"{"id":7,"cmd":"send","target":"BOB","text":"hi"}"#,
-        Command::Send {
+        SendMessage {
             target: bob(),
             body: text("hi"),
-            patience,
+            options,
         },
     );
     check_request(
         r#"{"id":7,"cmd":"send","target":"bob","kind":"org.example.chess","bytes":"AQI=","wait":"queued","timeout_ms":5}"#,
-        Command::Send {
+        SendMessage {
             target: Text("bob".parse().unwrap()),
             body: Body::App {
                 kind: "org.example.chess".into(),
                 bytes: vec![1, 2],
             }
             .into(),
-            patience: Patience {
+            options: WaitOptions {
                 wait: DeliveryState::Queued,
                 timeout_ms: 5,
             },
@@ -87,102 +92,96 @@ fn requests_are_read_with_the_defaults_of_the_command_line() {
     );
     check_request(
         r#"{"id":7,"cmd":"broadcast","text":"hi"}"#,
-        Command::Broadcast {
+        BroadcastMessage {
             room: Text(RoomName::lobby()),
             body: text("hi"),
-            patience,
+            options,
         },
     );
-    check_request(
-        r#"{"id":7,"cmd":"peers"}"#,
-        Command::Peers { settle: false },
-    );
-    check_request(
-        r#"{"id":7,"cmd":"history"}"#,
-        Command::History(HistoryFilter::default()),
-    );
+    check_request(r#"{"id":7,"cmd":"peers"}"#, ListPeers { settle: false });
+    check_request(r#"{"id":7,"cmd":"history"}"#, HistoryFilter::default());
     check_request(
         r##"{"id":7,"cmd":"history","conversation":"#ops","search":"x","since":"1970-01-01T00:00:01Z","before":"00000000000000ab-7","limit":5}"##,
-        Command::History(HistoryFilter {
+        HistoryFilter {
             conversation: Some(Text(ConversationRef::Room("ops".parse().unwrap()))),
             search: Some("x".into()),
             since: Some(Time(1_000)),
             before: Some(Text(message_id())),
             limit: Some(5),
             ..HistoryFilter::default()
-        }),
+        },
     );
     check_request(
         r#"{"id":7,"cmd":"history","after":"00000000000000ab-7","oldest":true}"#,
-        Command::History(HistoryFilter {
+        HistoryFilter {
             after: Some(Text(message_id())),
             oldest: true,
             ..HistoryFilter::default()
-        }),
+        },
     );
     check_request(
         r#"{"id":7,"cmd":"join","room":"ops","secret":"czNjcmV0"}"#,
-        Command::Join {
+        JoinRoom {
             room: Text("ops".parse().unwrap()),
             secret: Some(Base64(b"s3cret".to_vec())),
         },
     );
     check_request(
         r##"{"id":7,"cmd":"part","room":"#ops"}"##,
-        Command::Part {
+        PartRoom {
             room: Text("ops".parse().unwrap()),
         },
     );
-    check_request(r#"{"id":7,"cmd":"rooms"}"#, Command::Rooms);
+    check_request(r#"{"id":7,"cmd":"rooms"}"#, ListRooms {});
     check_request(
         r#"{"id":7,"cmd":"nick","nick":"ann"}"#,
-        Command::Nick {
+        SetNick {
             nick: Nickname::new("ann").unwrap(),
         },
     );
     check_request(
         r#"{"id":7,"cmd":"ignore","target":"BOB"}"#,
-        Command::Ignore { target: bob() },
+        Ignore { target: bob() },
     );
     check_request(
         r#"{"id":7,"cmd":"unignore","target":"BOB"}"#,
-        Command::Unignore { target: bob() },
+        Unignore { target: bob() },
     );
     check_request(
         r#"{"id":7,"cmd":"block","target":"BOB"}"#,
-        Command::Block { target: bob() },
+        Block { target: bob() },
     );
     check_request(
         r#"{"id":7,"cmd":"unblock","target":"BOB"}"#,
-        Command::Unblock { target: bob() },
+        Unblock { target: bob() },
     );
     check_request(
         r#"{"id":7,"cmd":"kick","target":"BOB"}"#,
-        Command::Kick { target: bob() },
+        Kick { target: bob() },
     );
     check_request(
         r#"{"id":7,"cmd":"verify","target":"BOB"}"#,
-        Command::Verify {
+        Verify {
             target: bob(),
             confirm: None,
         },
     );
     check_request(
         r#"{"id":7,"cmd":"verify","target":"BOB","confirm":true}"#,
-        Command::Verify {
+        Verify {
             target: bob(),
             confirm: Some(true),
         },
     );
-    check_request(r#"{"id":7,"cmd":"doctor"}"#, Command::Doctor);
+    check_request(r#"{"id":7,"cmd":"doctor"}"#, Diagnose {});
     check_request(
         r#"{"id":7,"cmd":"why","target":"BOB"}"#,
-        Command::Why { target: bob() },
+        Why { target: bob() },
     );
-    check_request(r#"{"id":7,"cmd":"subscribe"}"#, Command::Subscribe);
+    check_request(r#"{"id":7,"cmd":"subscribe"}"#, Subscribe {});
     check_request(
         r#"{"id":7,"cmd":"resolve","target":"BOB"}"#,
-        Command::Resolve { target: bob() },
+        Resolve { target: bob() },
     );
 }
 
@@ -467,30 +466,30 @@ fn file_lines() {
 
 #[test]
 fn requests_about_files() {
-    let patience = Patience {
+    let options = WaitOptions {
         wait: DeliveryState::Delivered,
         timeout_ms: 10_000,
     };
     let (target, path) = (Some(Text(Target::Id(id(2)))), PathBuf::from("/d/a"));
     check_request(
         r#"{"id":7,"cmd":"offer","target":"BOB","path":"/d/a"}"#,
-        Command::Offer {
+        OfferFile {
             target,
             room: None,
             path,
-            patience,
+            options,
         },
     );
-    check_request(r#"{"id":7,"cmd":"files"}"#, Command::Files);
+    check_request(r#"{"id":7,"cmd":"files"}"#, ListFiles {});
     check_request(
         r#"{"id":7,"cmd":"accept","offer":"00000000000000ab-7"}"#,
-        Command::Accept {
+        AcceptFile {
             offer: Text(message_id()),
         },
     );
     check_request(
         r#"{"id":7,"cmd":"decline","offer":"00000000000000ab-7"}"#,
-        Command::Decline {
+        DeclineFile {
             offer: Text(message_id()),
         },
     );

@@ -5,13 +5,6 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes; travel as base64 (RFC 4648 section 4).
-///
-/// ```
-/// use hobnob_control::wire::Base64;
-///
-/// assert_eq!(serde_json::to_string(&Base64(b"e2-e4".to_vec()))?, r#""ZTItZTQ=""#);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base64(pub Vec<u8>);
 

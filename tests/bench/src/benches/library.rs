@@ -4,7 +4,7 @@ use hobnob::protocol::RoomName;
 use hobnob::{Config, DeliveryState};
 use hobnob_control::Home;
 use hobnob_control::attach::attach;
-use hobnob_control::wire::{BodyFields, Command, Patience, SentLine, Text};
+use hobnob_control::wire::{BodyFields, BroadcastMessage, Text, WaitOptions};
 
 use super::median_us;
 use crate::nodes;
@@ -44,19 +44,19 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         median_us(times, say).await
     };
     let by_line = async || {
-        let patience = Patience {
+        let options = WaitOptions {
             wait: DeliveryState::Queued,
             timeout_ms: 0,
         };
-        let line = || Command::Broadcast {
+        let line = || BroadcastMessage {
             room: Text(room.clone()),
             body: BodyFields::from(body.clone()),
-            patience,
+            options,
         };
         let say = async || {
             attached
                 .client
-                .ask::<SentLine>(line())
+                .ask(line())
                 .await
                 .map(drop)
                 .map_err(Into::into)

@@ -1,11 +1,13 @@
 //! Files in the line chat: offered, fetched, listed, ended.
 
 use hobnob::MessageId;
-use hobnob_control::wire::{Command, Done, FileLine, FileList, Text};
+use hobnob_control::wire::{
+    AcceptFile, DeclineFile, Done, FileLine, FileList, ListFiles, OfferFile, Request, Text,
+    WaitOptions,
+};
 use hobnob_control::{Client, ClientError};
 
 use super::{Chat, Reply};
-use crate::shared::chat_input::ON_DISK;
 use crate::shared::chat_input::To;
 use crate::shared::offers;
 use crate::shared::typed_path::{PathWord, Places};
@@ -16,20 +18,20 @@ impl Chat {
     pub(super) async fn offer(&mut self, client: &Client, to: Option<To>, word: &PathWord) {
         let path = Places::here().path(word);
         let (target, room) = to.unwrap_or_else(|| To::Room(self.room.clone())).fields();
-        let command = Command::Offer {
+        let request = OfferFile {
             target,
             room,
             path,
-            patience: ON_DISK,
+            options: WaitOptions::ON_DISK,
         };
-        self.begin(client, command, Reply::Sent).await;
+        self.begin(client, request, Reply::Sent).await;
     }
 
     /// All of them: what is said in this chat comes from every conversation.
     pub(super) fn files(&mut self, client: &Client) {
         let client = client.clone();
         self.replies.spawn(async move {
-            match tokio::try_join!(client.ask(Command::Files), Names::ask(&client)) {
+            match tokio::try_join!(client.ask(ListFiles {}), Names::ask(&client)) {
                 Ok((FileList { files }, _)) if files.is_empty() => {
                     Reply::Lines(vec!["no files have been offered".to_owned()])
                 }
@@ -42,7 +44,7 @@ impl Chat {
     pub(super) fn accept(&mut self, client: &Client, word: Option<String>) {
         let accepted = |file| {
             (
-                Command::Accept { offer: file },
+                AcceptFile { offer: file },
                 "accepted: it comes as soon as somebody who has it is here",
             )
         };
@@ -52,7 +54,7 @@ impl Chat {
     pub(super) fn decline(&mut self, client: &Client, word: Option<String>) {
         let declined = |file| {
             (
-                Command::Decline { offer: file },
+                DeclineFile { offer: file },
                 "declined; the other side is told",
             )
         };
@@ -60,24 +62,24 @@ impl Chat {
     }
 
     /// Finds the file that is meant, or the only one that `fits`; the rest is told by events.
-    fn decide(
+    fn decide<R: Request<Answer = Done> + Send + 'static>(
         &mut self,
         client: &Client,
         word: Option<String>,
         verb: &'static str,
         fits: fn(&FileLine) -> bool,
-        then: impl FnOnce(Text<MessageId>) -> (Command, &'static str) + Send + 'static,
+        then: impl FnOnce(Text<MessageId>) -> (R, &'static str) + Send + 'static,
     ) {
         let client = client.clone();
         self.replies.spawn(async move {
             let decided = async {
-                let FileList { files } = client.ask(Command::Files).await?;
+                let FileList { files } = client.ask(ListFiles {}).await?;
                 let file = match offers::meant(files.iter(), word.as_deref(), verb, fits) {
                     Ok(file) => file,
                     Err(error) => return Ok(Reply::Error(error)),
                 };
-                let (command, words) = then(Text(file));
-                let Done {} = client.ask(command).await?;
+                let (request, words) = then(Text(file));
+                let Done {} = client.ask(request).await?;
                 Ok::<_, ClientError>(Reply::Lines(vec![words.to_owned()]))
             };
             decided

@@ -17,17 +17,18 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, PeerState};
 use hobnob_control::wire::{
-    Command, Diagnosis, Done, HistoryFilter, Kicked, NoticeLine, PeerLine, PeerList, Resolved,
-    RoomLine, RoomList, SentLine, StatusLine, Text, Verification, WireEvent,
+    BroadcastMessage, Diagnose, Diagnosis, Done, GetStatus, HistoryFilter, JoinRoom, Kick, Kicked,
+    ListPeers, ListRooms, NoticeLine, PartRoom, PeerLine, PeerList, Request, Resolve, Resolved,
+    RoomLine, RoomList, SendMessage, SentLine, SetNick, StatusLine, Text, Verification, Verify,
+    WaitOptions, Why, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::outbox::{Outbox, Report};
 use super::views;
-use crate::shared::chat_input::{self, Input, ON_DISK};
+use crate::shared::chat_input::{self, Input};
 use crate::shared::common_flags::Common;
 use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
@@ -175,7 +176,7 @@ impl Chat {
 
     async fn welcome(&mut self, client: &Client) -> anyhow::Result<()> {
         if !self.welcomed {
-            let status: StatusLine = client.ask(Command::Status).await?;
+            let status: StatusLine = client.ask(GetStatus {}).await?;
             phrases::welcome(&status, &self.room)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
@@ -207,23 +208,22 @@ impl Chat {
 
     /// Begins what asks the node something; the answer comes to [`Chat::reply`].
     async fn ask(&mut self, client: &Client, input: Input) {
-        let patience = ON_DISK;
         match input {
             Input::Say(text) => {
-                let command = Command::Broadcast {
+                let request = BroadcastMessage {
                     room: Text(self.room.clone()),
                     body: Body::Text(text).into(),
-                    patience,
+                    options: WaitOptions::ON_DISK,
                 };
-                self.begin(client, command, Reply::Sent).await;
+                self.begin(client, request, Reply::Sent).await;
             }
             Input::Msg(target, text) => {
-                let command = Command::Send {
+                let request = SendMessage {
                     target: Text(target),
                     body: Body::Text(text).into(),
-                    patience,
+                    options: WaitOptions::ON_DISK,
                 };
-                self.begin(client, command, Reply::Sent).await;
+                self.begin(client, request, Reply::Sent).await;
             }
             Input::Peers => {
                 let rows = |list: PeerList| match wording::peers(&list.peers) {
@@ -232,8 +232,7 @@ impl Chat {
                     }
                     rows => Reply::Lines(rows),
                 };
-                self.begin(client, Command::Peers { settle: false }, rows)
-                    .await;
+                self.begin(client, ListPeers { settle: false }, rows).await;
             }
             Input::History(n) => self.history(
                 client,
@@ -254,13 +253,13 @@ impl Chat {
             }
             Input::Decide(decision, target) => {
                 let done = move |peer: PeerLine| Reply::Lines(vec![decision.words(&peer)]);
-                self.begin(client, decision.command(target), done).await;
+                self.begin(client, decision.request(target), done).await;
             }
             Input::Kick(target) => {
                 let done = |kicked: Kicked| Reply::Lines(vec![policy::kicked(&kicked)]);
                 self.begin(
                     client,
-                    Command::Kick {
+                    Kick {
                         target: Text(target),
                     },
                     done,
@@ -270,32 +269,30 @@ impl Chat {
             Input::Whois(target) => self.whois(client, target),
             Input::Names => self.names(client).await,
             Input::Net => {
-                self.begin(client, Command::Status, |status: StatusLine| {
+                self.begin(client, GetStatus {}, |status: StatusLine| {
                     Reply::Lines(status::net(&status))
                 })
                 .await;
-                self.begin(client, Command::Doctor, diagnosed).await;
+                self.begin(client, Diagnose {}, diagnosed).await;
             }
             Input::Nick(nick) => {
                 let text = format!("you are {nick} now");
-                self.begin(client, Command::Nick { nick }, |_: Done| {
-                    Reply::Lines(vec![text])
-                })
-                .await;
+                self.begin(client, SetNick { nick }, |_: Done| Reply::Lines(vec![text]))
+                    .await;
             }
             Input::Join(room) => {
-                let command = Command::Join {
+                let request = JoinRoom {
                     room: Text(room),
                     secret: None,
                 };
-                self.begin(client, command, |line: RoomLine| Reply::Speak(line.room.0))
+                self.begin(client, request, |line: RoomLine| Reply::Speak(line.room.0))
                     .await;
             }
             Input::Part(room) => self.part(client, room).await,
             Input::Rooms => {
                 let rows =
                     |list: RoomList| Reply::Lines(list.rooms.iter().map(wording::room).collect());
-                self.begin(client, Command::Rooms, rows).await;
+                self.begin(client, ListRooms {}, rows).await;
             }
             Input::Verify(target, confirm) => {
                 let words = move |it: Verification| {
@@ -307,7 +304,7 @@ impl Chat {
                 };
                 self.begin(
                     client,
-                    Command::Verify {
+                    Verify {
                         target: Text(target),
                         confirm,
                     },
@@ -320,7 +317,7 @@ impl Chat {
                     .spawn(async { Reply::Lines(vec![status::LOOKING.to_owned()]) });
                 self.begin(
                     client,
-                    Command::Why {
+                    Why {
                         target: Text(target),
                     },
                     diagnosed,
@@ -347,7 +344,7 @@ impl Chat {
         } else {
             self.room.clone()
         };
-        self.begin(client, Command::Part { room: Text(room) }, |_: Done| {
+        self.begin(client, PartRoom { room: Text(room) }, |_: Done| {
             Reply::Speak(next)
         })
         .await;
@@ -373,7 +370,7 @@ impl Chat {
         self.replies.spawn(async move {
             let known = async {
                 let Resolved { peer } = client
-                    .ask(Command::Resolve {
+                    .ask(Resolve {
                         target: Text(target),
                     })
                     .await?;
@@ -420,16 +417,16 @@ impl Chat {
             };
             Reply::Lines(vec![format!("in {room}: {who}")])
         };
-        self.begin(client, Command::Rooms, line).await;
+        self.begin(client, ListRooms {}, line).await;
     }
 
-    async fn begin<T: DeserializeOwned + Send + 'static>(
+    async fn begin<R: Request<Answer: Send> + Send + 'static>(
         &mut self,
         client: &Client,
-        command: Command,
-        then: impl FnOnce(T) -> Reply + Send + 'static,
+        request: R,
+        then: impl FnOnce(R::Answer) -> Reply + Send + 'static,
     ) {
-        let begun = client.begin::<T>(command).await;
+        let begun = client.begin(request).await;
         self.replies.spawn(async move {
             let answered = async { begun?.await };
             answered

@@ -4,14 +4,14 @@ use hobnob::ConversationRef;
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 use hobnob_control::wire::{
-    Done, FileList, HistoryFilter, Kicked, MessageList, PeerLine, PeerList, Resolved, RoomLine,
-    RoomList, SentLine, StatusLine, Text,
+    Done, FileList, GetStatus, HistoryFilter, Kicked, MessageList, PeerLine, PeerList, Resolved,
+    RoomLine, RoomList, SentLine, StatusLine, Text,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::keys::key_of;
-use super::{About, App, Command, Mode, TALKED_MAX, Tone};
+use super::{About, App, Mode, TALKED_MAX, Tone};
 use crate::shared::{diagnosis, policy, verification, wording};
 use crate::tui::text;
 
@@ -78,7 +78,7 @@ impl App {
             About::Nick(nick) => {
                 let Done {} = read(value)?;
                 self.note(Tone::Info, format!("you are {nick} now"));
-                self.ask(Command::Status, About::Status);
+                self.ask(GetStatus {}, About::Status);
             }
             About::Decide(decision) => {
                 let peer: PeerLine = read(value)?;
@@ -165,7 +165,7 @@ impl App {
                     limit: Some(1),
                     ..HistoryFilter::default()
                 };
-                self.ask(Command::History(filter), About::Talked(peer));
+                self.ask(filter, About::Talked(peer));
             }
         }
         self.peers = list
@@ -220,7 +220,7 @@ impl App {
             limit: Some(UNREAD_MAX),
             ..HistoryFilter::default()
         };
-        self.ask(Command::History(filter), About::Unread(of));
+        self.ask(filter, About::Unread(of));
     }
 
     fn take_unread(&mut self, of: &ConversationRef, list: &MessageList) {

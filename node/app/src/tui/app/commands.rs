@@ -3,10 +3,13 @@
 use hobnob::protocol::text::visible;
 use hobnob::protocol::{Body, RoomName};
 use hobnob::{ConversationRef, DeliveryState};
-use hobnob_control::wire::{Command, HistoryFilter, Text};
+use hobnob_control::wire::{
+    AnyRequest, BroadcastMessage, Diagnose, HistoryFilter, JoinRoom, Kick, ListFiles, PartRoom,
+    Resolve, SendMessage, SetNick, Text, Verify, WaitOptions, Why,
+};
 
 use super::{About, App, Conversation, Doing, Mode, Output, Pending, Tone};
-use crate::shared::chat_input::{self, Input as Typed, ON_DISK};
+use crate::shared::chat_input::{self, Input as Typed};
 use crate::shared::wording;
 use crate::shared::{actions, status};
 use crate::tui::window::{PageDirection, Window};
@@ -33,7 +36,7 @@ impl App {
         self.found = None;
         if !self.window.follow() {
             let (request, filter) = self.window.begin(PageDirection::Newest);
-            self.ask(Command::History(filter), About::Page(request));
+            self.ask(filter, About::Page(request));
         }
     }
 
@@ -44,28 +47,28 @@ impl App {
             Typed::Msg(target, text) => {
                 let body = Body::Text(text.clone()).into();
                 self.ask(
-                    Command::Send {
+                    SendMessage {
                         target: Text(target),
                         body,
-                        patience: ON_DISK,
+                        options: WaitOptions::ON_DISK,
                     },
                     About::Told(text),
                 );
             }
             Typed::Query(target) => self.ask(
-                Command::Resolve {
+                Resolve {
                     target: Text(target),
                 },
                 About::Query,
             ),
             Typed::Whois(target) => self.ask(
-                Command::Resolve {
+                Resolve {
                     target: Text(target),
                 },
                 About::Whois,
             ),
             Typed::Join(room) => self.ask(
-                Command::Join {
+                JoinRoom {
                     room: Text(room),
                     secret: None,
                 },
@@ -73,17 +76,17 @@ impl App {
             ),
             Typed::Part(room) => self.part(room),
             Typed::Decide(decision, target) => {
-                self.ask(decision.command(target), About::Decide(decision))
+                self.ask(decision.request(target), About::Decide(decision))
             }
             Typed::Kick(target) => self.ask(
-                Command::Kick {
+                Kick {
                     target: Text(target),
                 },
                 About::Kick,
             ),
             Typed::Verify(target, confirm) => {
                 self.ask(
-                    Command::Verify {
+                    Verify {
                         target: Text(target),
                         confirm,
                     },
@@ -93,20 +96,20 @@ impl App {
             Typed::Why(target) => {
                 self.note(Tone::Info, status::LOOKING);
                 self.ask(
-                    Command::Why {
+                    Why {
                         target: Text(target),
                     },
                     About::Diagnosis,
                 );
             }
-            Typed::Nick(nick) => self.ask(Command::Nick { nick: nick.clone() }, About::Nick(nick)),
+            Typed::Nick(nick) => self.ask(SetNick { nick: nick.clone() }, About::Nick(nick)),
             Typed::Search(words) => self.search(&words),
             Typed::History(limit) => {
                 let filter = HistoryFilter {
                     limit: Some(limit),
                     ..HistoryFilter::default()
                 };
-                self.ask(Command::History(filter), About::History);
+                self.ask(filter, About::History);
             }
             Typed::Help(None) => self.mode = Mode::Help(0),
             Typed::Help(Some(spec)) => self.note(Tone::Info, actions::help(spec)),
@@ -120,10 +123,10 @@ impl App {
                 self.net()
                     .into_iter()
                     .for_each(|line| self.note(Tone::Info, line));
-                self.ask(Command::Doctor, About::Diagnosis);
+                self.ask(Diagnose {}, About::Diagnosis);
             }
             // Where one's own are is told only to who asks.
-            Typed::Files => self.ask(Command::Files, About::FileList),
+            Typed::Files => self.ask(ListFiles {}, About::FileList),
             Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts => {
                 self.lines_of(&typed)
                     .into_iter()
@@ -167,26 +170,28 @@ impl App {
 
     fn say(&mut self, text: String) {
         let body = Body::Text(text.clone()).into();
-        let command = match &self.conversation().of {
-            ConversationRef::Room(room) => Command::Broadcast {
+        let request = match &self.conversation().of {
+            ConversationRef::Room(room) => BroadcastMessage {
                 room: Text(room.clone()),
                 body,
-                patience: ON_DISK,
-            },
+                options: WaitOptions::ON_DISK,
+            }
+            .into(),
             ConversationRef::Direct(peer) => {
                 let target = Text(hobnob::protocol::Target::Id(*peer));
-                Command::Send {
+                SendMessage {
                     target,
                     body,
-                    patience: ON_DISK,
+                    options: WaitOptions::ON_DISK,
                 }
+                .into()
             }
         };
-        self.say_pending(text, Doing::Saving, command);
+        self.say_pending(text, Doing::Saving, request);
     }
 
     /// Shows what was typed until the message is on disk.
-    pub(super) fn say_pending(&mut self, text: String, doing: Doing, command: Command) {
+    pub(super) fn say_pending(&mut self, text: String, doing: Doing, request: AnyRequest) {
         let conversation = self.conversation().of.clone();
         self.numbers += 1;
         self.pending.push(Pending {
@@ -196,7 +201,7 @@ impl App {
             doing,
             id: None,
         });
-        self.ask(command, About::Said(self.numbers));
+        self.ask(request, About::Said(self.numbers));
         // Who answers has read what is above.
         self.conversations[self.current].first_unread = None;
     }
@@ -204,7 +209,7 @@ impl App {
     fn part(&mut self, room: Option<RoomName>) {
         match room.map_or_else(|| self.conversation().of.clone(), ConversationRef::Room) {
             ConversationRef::Room(room) => self.ask(
-                Command::Part {
+                PartRoom {
                     room: Text(room.clone()),
                 },
                 About::Part(room),

@@ -3,9 +3,9 @@
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, PeerState};
-use hobnob_control::wire::{MessageLine, NoticeLine, PeerLine, WireEvent};
+use hobnob_control::wire::{ListFiles, MessageLine, NoticeLine, PeerLine, WireEvent};
 
-use super::{About, App, Command, Conversation, LOOK_SOON_MS, Output, RING_EVERY_MS, Time, Tone};
+use super::{About, App, Conversation, LOOK_SOON_MS, Output, RING_EVERY_MS, Time, Tone};
 use crate::shared::settings::ScreenSettings;
 use crate::shared::wording;
 use crate::tui::text::fit;
@@ -26,7 +26,7 @@ impl App {
             // Receipts may be among what was missed: the store knows.
             WireEvent::Lagged { .. } => {
                 self.show_newest_again();
-                self.ask(Command::Files, About::Files);
+                self.ask(ListFiles {}, About::Files);
             }
             WireEvent::File(file) => self.files.told(self.now, *file),
             WireEvent::Sent(_) | WireEvent::Status(_) | WireEvent::Goodbye | WireEvent::Unknown => {
@@ -191,7 +191,7 @@ impl App {
     pub(super) fn show_newest_again(&mut self) {
         if self.window.scroll().is_none() {
             let (request, filter) = self.window.begin(PageDirection::Newest);
-            self.ask(Command::History(filter), About::Page(request));
+            self.ask(filter, About::Page(request));
         }
     }
 }

@@ -3,11 +3,11 @@
 use hobnob::protocol::Target;
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, MessageId};
-use hobnob_control::wire::{Command, FileLine, Text};
+use hobnob_control::wire::{AcceptFile, DeclineFile, FileLine, OfferFile, Text, WaitOptions};
 
 use super::{About, App, Doing, Output, Tone};
 use crate::shared::actions;
-use crate::shared::chat_input::{ON_DISK, To, addressed};
+use crate::shared::chat_input::{To, addressed};
 use crate::shared::typed_path::{self, PathWord};
 use crate::shared::{offers, wording};
 use crate::tui::completion::Completion;
@@ -29,12 +29,13 @@ impl App {
         self.say_pending(
             said,
             Doing::Reading,
-            Command::Offer {
+            OfferFile {
                 target,
                 room,
                 path,
-                patience: ON_DISK,
-            },
+                options: WaitOptions::ON_DISK,
+            }
+            .into(),
         );
     }
 
@@ -44,11 +45,11 @@ impl App {
         let said = format!("[offers {}]", typed_path::shown(&path));
         let (target, room) = to.fields();
         self.ask(
-            Command::Offer {
+            OfferFile {
                 target,
                 room,
                 path,
-                patience: ON_DISK,
+                options: WaitOptions::ON_DISK,
             },
             About::Told(said),
         );
@@ -56,14 +57,14 @@ impl App {
 
     pub(super) fn accept(&mut self, word: Option<&str>) {
         match self.file_meant(word, "accept", offers::waits_for_answer) {
-            Ok(offer) => self.ask(Command::Accept { offer: Text(offer) }, About::Decided),
+            Ok(offer) => self.ask(AcceptFile { offer: Text(offer) }, About::Decided),
             Err(error) => self.note(Tone::Warning, error),
         }
     }
 
     pub(super) fn decline(&mut self, word: Option<&str>) {
         match self.file_meant(word, "decline", offers::can_end) {
-            Ok(offer) => self.ask(Command::Decline { offer: Text(offer) }, About::Decided),
+            Ok(offer) => self.ask(DeclineFile { offer: Text(offer) }, About::Decided),
             Err(error) => self.note(Tone::Warning, error),
         }
     }

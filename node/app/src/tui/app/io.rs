@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crossterm::event::KeyEvent;
 use hobnob::ConversationRef;
 use hobnob::protocol::{Nickname, PeerId, RoomName};
-use hobnob_control::wire::{Command, WireEvent};
+use hobnob_control::wire::{AnyRequest, WireEvent};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ pub(crate) enum Output {
     /// Keep what was read.
     Remember(ReadMarkers),
     /// Ask the node; its answer comes back as [`Input::Answer`].
-    Ask(Command, About),
+    Ask(AnyRequest, About),
     /// Ring the terminal's bell, or tell the desktop this, or both.
     Ring {
         bell: bool,

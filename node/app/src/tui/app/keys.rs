@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use hobnob::ConversationRef;
 use hobnob::protocol::PeerId;
-use hobnob_control::wire::Command;
 
 use super::{About, App, Hint, Mode, Output};
 use crate::shared::wording::Names;
@@ -274,7 +273,7 @@ impl App {
 
     fn show_oldest(&mut self) {
         let (request, filter) = self.window.begin(PageDirection::Oldest);
-        self.ask(Command::History(filter), About::Page(request));
+        self.ask(filter, About::Page(request));
     }
 
     fn complete(&mut self, forth: bool) {

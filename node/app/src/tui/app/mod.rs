@@ -16,7 +16,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hobnob::protocol::{PeerId, RoomName};
 use hobnob::{ConversationRef, MessageId, PeerState};
-use hobnob_control::wire::{Command, MessageLine, PeerLine, RoomLine, StatusLine, Time};
+use hobnob_control::wire::{
+    AnyRequest, GetStatus, ListFiles, ListPeers, ListRooms, MessageLine, PeerLine, RoomLine,
+    StatusLine, Time,
+};
 use jiff::tz::TimeZone;
 
 use super::completion::Completion;
@@ -283,10 +286,10 @@ impl App {
     fn attached(&mut self) {
         self.connected = true;
         for (command, about) in [
-            (Command::Status, About::Status),
-            (Command::Peers { settle: false }, About::Peers),
-            (Command::Rooms, About::Rooms),
-            (Command::Files, About::Files),
+            (AnyRequest::from(GetStatus {}), About::Status),
+            (ListPeers { settle: false }.into(), About::Peers),
+            (ListRooms {}.into(), About::Rooms),
+            (ListFiles {}.into(), About::Files),
         ] {
             self.ask(command, about);
         }
@@ -322,8 +325,8 @@ impl App {
         }
         if self.connected && self.now >= self.look_at {
             self.look_at = Time(self.now.0 + LOOK_EVERY_MS);
-            self.ask(Command::Rooms, About::Rooms);
-            self.ask(Command::Status, About::Status);
+            self.ask(ListRooms {}, About::Rooms);
+            self.ask(GetStatus {}, About::Status);
         }
     }
 
@@ -401,8 +404,8 @@ impl App {
         )
     }
 
-    fn ask(&mut self, command: Command, about: About) {
-        self.outputs.push_back(Output::Ask(command, about));
+    fn ask(&mut self, request: impl Into<AnyRequest>, about: About) {
+        self.outputs.push_back(Output::Ask(request.into(), about));
     }
 
     /// Says something in the conversation that is open.
@@ -429,7 +432,7 @@ impl App {
         }
         let rows = self.layout().rows();
         if let Some((request, filter)) = self.window.ask(rows) {
-            self.ask(Command::History(filter), About::Page(request));
+            self.ask(filter, About::Page(request));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Searching a conversation: what is asked, what was found, which of it is chosen.
 
-use hobnob_control::wire::{Command, HistoryFilter, MessageLine, Text};
+use hobnob_control::wire::{HistoryFilter, MessageLine, Text};
 
 use super::{About, App, Mode};
 use crate::tui::editor::Editor;
@@ -82,7 +82,7 @@ impl App {
             limit: Some(FOUND_MAX),
             ..HistoryFilter::default()
         };
-        self.ask(Command::History(filter), About::Search(words));
+        self.ask(filter, About::Search(words));
     }
 
     /// Shows the chosen message where it was said.

@@ -5,9 +5,12 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hobnob::protocol::{Body, ContentHash, LogId, PeerId, RoomName, Target};
 use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, PeerState};
 use hobnob_control::wire::{
-    BodyFields, Command, Diagnosis, FileLine, FileList, HistoryFilter, Kicked, MarksFields,
-    MessageLine, MessageList, OfferFields, PeerLine, PeerList, ReceiptLine, RelayLine, Resolved,
-    RoomLine, RoomList, SentLine, StatusLine, Text, Time, Verification, WireEvent,
+    AcceptFile, AnyRequest, Block, BodyFields, BroadcastMessage, DeclineFile, Diagnose, Diagnosis,
+    FileLine, FileList, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles,
+    ListPeers, ListRooms, MarksFields, MessageLine, MessageList, OfferFields, OfferFile, PartRoom,
+    PeerLine, PeerList, Ping, ReceiptLine, RelayLine, Resolve, Resolved, RoomLine, RoomList,
+    SendMessage, SentLine, SetNick, StatusLine, Subscribe, Text, Time, Unblock, Unignore,
+    Verification, Verify, Why, WireEvent,
 };
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
@@ -51,7 +54,7 @@ pub(super) struct Scene {
     pub(super) answers: bool,
     /// While true, what is sent is not told.
     pub(super) loses_events: bool,
-    waiting: Vec<(Command, About)>,
+    waiting: Vec<(AnyRequest, About)>,
 }
 
 pub(super) fn id(byte: u8) -> PeerId {
@@ -330,20 +333,20 @@ impl Scene {
         }
     }
 
-    fn answer(&mut self, command: Command) -> Result<Value, String> {
-        match command {
-            Command::Status => value(&self.status()),
-            Command::Peers { .. } => value(&PeerList {
+    fn answer(&mut self, request: AnyRequest) -> Result<Value, String> {
+        match request {
+            AnyRequest::GetStatus(GetStatus {}) => value(&self.status()),
+            AnyRequest::ListPeers(ListPeers { .. }) => value(&PeerList {
                 peers: self.peers.clone(),
             }),
-            Command::Rooms => value(&RoomList {
+            AnyRequest::ListRooms(ListRooms {}) => value(&RoomList {
                 rooms: self.rooms.clone(),
             }),
-            Command::History(filter) => value(&self.history(&filter)),
-            Command::Resolve { target } => self
+            AnyRequest::HistoryFilter(filter) => value(&self.history(&filter)),
+            AnyRequest::Resolve(Resolve { target }) => self
                 .resolve(&target.0)
                 .and_then(|peer| value(&Resolved { peer: Text(peer) })),
-            Command::Join { room, .. } => {
+            AnyRequest::JoinRoom(JoinRoom { room, .. }) => {
                 let line = RoomLine {
                     room,
                     open: true,
@@ -352,12 +355,12 @@ impl Scene {
                 self.rooms.push(line.clone());
                 value(&line)
             }
-            Command::Part { room } => {
+            AnyRequest::PartRoom(PartRoom { room }) => {
                 self.rooms.retain(|line| line.room != room);
                 value(&serde_json::json!({}))
             }
-            Command::Nick { .. } => value(&serde_json::json!({})),
-            Command::Broadcast { room, body, .. } => {
+            AnyRequest::SetNick(SetNick { .. }) => value(&serde_json::json!({})),
+            AnyRequest::BroadcastMessage(BroadcastMessage { room, body, .. }) => {
                 let here = self
                     .rooms
                     .iter()
@@ -370,7 +373,7 @@ impl Scene {
                     here,
                 ))
             }
-            Command::Send { target, body, .. } => {
+            AnyRequest::SendMessage(SendMessage { target, body, .. }) => {
                 let peer = self.resolve(&target.0)?;
                 Ok(self.send(
                     ConversationRef::Direct(peer),
@@ -378,20 +381,20 @@ impl Scene {
                     vec![Text(peer)],
                 ))
             }
-            Command::Ignore { target }
-            | Command::Unignore { target }
-            | Command::Block { target }
-            | Command::Unblock { target } => value(self.known(&target.0)?),
-            Command::Kick { target } => value(&Kicked {
+            AnyRequest::Ignore(Ignore { target })
+            | AnyRequest::Unignore(Unignore { target })
+            | AnyRequest::Block(Block { target })
+            | AnyRequest::Unblock(Unblock { target }) => value(self.known(&target.0)?),
+            AnyRequest::Kick(Kick { target }) => value(&Kicked {
                 peer: self.known(&target.0)?.clone(),
                 for_s: 600,
             }),
-            Command::Offer { path, .. } if path.ends_with("missing") => {
+            AnyRequest::OfferFile(OfferFile { path, .. }) if path.ends_with("missing") => {
                 Err(format!("can't read {}", path.display()))
             }
-            Command::Offer {
+            AnyRequest::OfferFile(OfferFile {
                 target, room, path, ..
-            } => {
+            }) => {
                 let (of, to) = match (target, room) {
                     (Some(target), _) => {
                         let peer = self.resolve(&target.0)?;
@@ -415,18 +418,18 @@ impl Scene {
                     state: DeliveryState::Queued,
                 })
             }
-            Command::Files => value(&FileList {
+            AnyRequest::ListFiles(ListFiles {}) => value(&FileList {
                 files: self.files.clone(),
             }),
-            Command::Accept { offer } => {
+            AnyRequest::AcceptFile(AcceptFile { offer }) => {
                 self.file_is(offer.0, |line| line.state = FileState::Waiting);
                 value(&serde_json::json!({}))
             }
-            Command::Decline { offer } => {
+            AnyRequest::DeclineFile(DeclineFile { offer }) => {
                 self.file_is(offer.0, |line| line.state = FileState::Declined);
                 value(&serde_json::json!({}))
             }
-            Command::Verify { target, .. } => {
+            AnyRequest::Verify(Verify { target, .. }) => {
                 let words = ["abandon", "ability", "able", "about", "above", "absent"]
                     .map(str::to_owned)
                     .to_vec();
@@ -435,8 +438,12 @@ impl Scene {
                     words,
                 })
             }
-            Command::Doctor | Command::Why { .. } => value(&Diagnosis { checks: vec![] }),
-            Command::Ping | Command::Subscribe => unreachable!("the event loop's business"),
+            AnyRequest::Diagnose(Diagnose {}) | AnyRequest::Why(Why { .. }) => {
+                value(&Diagnosis { checks: vec![] })
+            }
+            AnyRequest::Ping(Ping {}) | AnyRequest::Subscribe(Subscribe {}) => {
+                unreachable!("the event loop's business")
+            }
         }
     }
 

@@ -1,0 +1,106 @@
+//! Answers: the envelope of every answer, and the content of those that are neither an event line
+//! nor a diagnosis.
+
+use std::path::PathBuf;
+
+use hobnob_protocol::PeerId;
+use serde::{Deserialize, Serialize};
+
+use super::event::{MessageLine, PeerLine, RoomLine};
+use super::failure::Failure;
+use hobnob_local::json::Text;
+
+/// One answer.
+///
+/// ```
+/// use hobnob_control::wire::{Answer, Outcome, RoomList};
+///
+/// let line = r#"{"id":7,"error":{"code":"fault","exit":1,"text":"the disk is full"}}"#;
+/// let answer: Answer<RoomList> = serde_json::from_str(line)?;
+/// assert_eq!(answer.id, Some(7));
+/// let Outcome::Error(failure) = answer.outcome else { panic!("it failed") };
+/// assert_eq!((failure.code.as_str(), failure.exit), ("fault", 1));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer<T> {
+    /// The id of the request; none where the line was too broken to have one.
+    pub id: Option<u64>,
+    /// The outcome.
+    #[serde(flatten)]
+    pub outcome: Outcome<T>,
+}
+
+/// The outcome of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome<T> {
+    /// The request succeeded.
+    Ok(T),
+    /// The request failed.
+    Error(Failure),
+}
+
+/// The process that answers on a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// Its process id.
+    pub pid: u32,
+    /// Its data folder.
+    pub home: PathBuf,
+    /// Its version of hobnob.
+    pub version: String,
+}
+
+/// Answers `peers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerList {
+    /// Every peer that this node knows.
+    pub peers: Vec<PeerLine>,
+}
+
+/// Answers `history`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageList {
+    /// The messages, oldest first.
+    pub messages: Vec<MessageLine>,
+    /// Whether there may be more. Ask again with `before` as the id of the first of these; or,
+    /// where the oldest were asked for, with `after` as the id of the last.
+    pub more: bool,
+}
+
+/// Answers `rooms`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomList {
+    /// Every room that this node is in.
+    pub rooms: Vec<RoomLine>,
+}
+
+/// Answers `resolve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The peer that the word names.
+    pub peer: Text<PeerId>,
+}
+
+/// Answers `kick`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kicked {
+    /// The peer.
+    pub peer: PeerLine,
+    /// For how many seconds new connections are refused.
+    pub for_s: u64,
+}
+
+/// Answers `verify`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The peer.
+    pub peer: PeerLine,
+    /// The six safety words. They are the same at the other end if nobody is in between.
+    pub words: Vec<String>,
+}
+
+/// Answers a request that has nothing more to report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}

@@ -1,0 +1,117 @@
+//! Failures: the `error` of an answer, made from the errors of the library.
+
+use hobnob::{Cause, FileError, JoinError, NodeError, OfferError, PolicyError, SendError};
+use serde::{Deserialize, Serialize};
+
+/// The reason why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{text}")]
+pub struct Failure {
+    /// A fixed word for programs: `fault`, `usage`, `no-such-peer`, `no-such-message`, `refused`,
+    /// `identity-mismatch`.
+    pub code: String,
+    /// The exit code of a command that fails this way.
+    pub exit: u8,
+    /// What happened and what to do, for people.
+    pub text: String,
+}
+
+impl Failure {
+    /// Something failed on this machine.
+    pub fn fault(text: impl ToString) -> Failure {
+        Failure {
+            code: "fault".into(),
+            exit: 1,
+            text: text.to_string(),
+        }
+    }
+
+    /// The request makes no sense.
+    pub fn usage(text: impl ToString) -> Failure {
+        Failure {
+            code: "usage".into(),
+            exit: 2,
+            text: text.to_string(),
+        }
+    }
+}
+
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        let text = error.to_string();
+        let (code, exit) = match error.cause() {
+            Cause::Fault => ("fault", 1),
+            Cause::Usage => ("usage", 2),
+            Cause::NoSuchPeer => ("no-such-peer", 3),
+            Cause::Refused => ("refused", 5),
+            Cause::IdentityMismatch => ("identity-mismatch", 6),
+        };
+        Failure {
+            code: code.into(),
+            exit,
+            text,
+        }
+    }
+}
+
+impl From<PolicyError> for Failure {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Myself => Failure::usage(error),
+            PolicyError::TooMany | PolicyError::Store(_) | PolicyError::Stopped => {
+                Failure::fault(error)
+            }
+        }
+    }
+}
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::NoSuchMessage => Failure {
+                code: "no-such-message".into(),
+                exit: 1,
+                text: error.to_string(),
+            },
+            NodeError::NoSuchConversation(_) => Failure::usage(error),
+            NodeError::Stopped | NodeError::Store(_) => Failure::fault(error),
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Path(_) | FileError::NoSuchOffer | FileError::Own | FileError::Here(_) => {
+                Failure::usage(error)
+            }
+            FileError::TooMany(_)
+            | FileError::NoRoom { .. }
+            | FileError::Downloads { .. }
+            | FileError::Store(_)
+            | FileError::Stopped => Failure::fault(error),
+        }
+    }
+}
+
+impl From<OfferError> for Failure {
+    fn from(error: OfferError) -> Self {
+        match error {
+            OfferError::File(error) => error.into(),
+            OfferError::Send(error) => error.into(),
+        }
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Secret(_) | JoinError::OtherSecret(_) | JoinError::NotInRoom(_) => {
+                Failure::usage(error)
+            }
+            JoinError::TooMany(_) | JoinError::Store(_) | JoinError::Stopped => {
+                Failure::fault(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The requests: one struct each, with its name on the wire and the type of its answer.
+//!
+//! The list in `requests!` is the only one. [`AnyRequest`], which the server decodes, and the
+//! dispatch to the handlers in `server/requests.rs` are generated from it. Answers are in
+//! `answer.rs` and `event.rs`.
+
+use std::path::PathBuf;
+
+use hobnob::{ConversationRef, DeliveryState, HistoryQuery, MessageId};
+use hobnob_protocol::{Nickname, RoomName, Target};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Done, Kicked, MessageList, PeerList, Pong, Resolved, RoomList, Verification};
+use super::diagnosis::Diagnosis;
+use super::event::{BodyFields, PeerLine, RoomLine, SentLine, StatusLine};
+use super::file::FileList;
+use super::values::Base64;
+use hobnob_local::json::{Text, Time};
+
+/// Milliseconds that `send`, `broadcast` and `offer` wait unless the request says otherwise.
+pub const TIMEOUT_MS_DEFAULT: u64 = 10_000;
+
+/// A request to the node, which knows the type of its answer.
+///
+/// ```no_run
+/// # async fn ask(client: hobnob_control::Client) -> Result<(), hobnob_control::ClientError> {
+/// use hobnob_control::wire::ListPeers;
+///
+/// let list = client.ask(ListPeers { settle: true }).await?;
+/// for peer in list.peers {
+///     println!("{} is {}", peer.name, peer.state.as_str());
+/// }
+/// # Ok(()) }
+/// ```
+pub trait Request: Into<AnyRequest> {
+    /// The content of `ok` in the answer.
+    type Answer: DeserializeOwned;
+}
+
+/// Defines [`AnyRequest`] and ties each request to its name, its answer, and whether it changes
+/// something. The first argument is a `$`, for the macro inside.
+macro_rules! requests {
+    ($d:tt $(
+        $(#[doc = $doc:literal])*
+        $name:literal $request:ident -> $answer:ty, changes: $changes:expr;
+    )*) => {
+        /// Any request, as it stands on a line: `{"cmd":"send",…}`.
+        ///
+        /// ```
+        /// use hobnob_control::wire::AnyRequest;
+        ///
+        /// let line = r#"{"cmd":"send","target":"bob","text":"hi"}"#;
+        /// let AnyRequest::SendMessage(send) = serde_json::from_str(line)? else { panic!() };
+        /// assert_eq!(send.body.text.as_deref(), Some("hi"));
+        /// assert_eq!(send.options.wait, hobnob::DeliveryState::Delivered);
+        /// # Ok::<(), serde_json::Error>(())
+        /// ```
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "cmd")]
+        pub enum AnyRequest {
+            $(
+                $(#[doc = $doc])*
+                #[serde(rename = $name)]
+                $request($request),
+            )*
+        }
+
+        impl AnyRequest {
+            /// The names of all requests.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// Whether the request changes something. The node carries those out in the order of
+            /// their lines.
+            pub fn changes(&self) -> bool {
+                match self {
+                    $(AnyRequest::$request(request) => {
+                        let changes: fn(&$request) -> bool = $changes;
+                        changes(request)
+                    })*
+                }
+            }
+        }
+
+        $(
+            impl Request for $request {
+                type Answer = $answer;
+            }
+
+            impl From<$request> for AnyRequest {
+                fn from(request: $request) -> AnyRequest {
+                    AnyRequest::$request(request)
+                }
+            }
+        )*
+
+        /// Evaluates an expression with the request that an [`AnyRequest`] holds, at its own type.
+        macro_rules! dispatch {
+            ($d any:expr, $d request:ident => $d handled:expr) => {
+                match $d any {
+                    $($crate::wire::AnyRequest::$request($d request) => $d handled,)*
+                }
+            };
+        }
+        pub(crate) use dispatch;
+    };
+}
+
+requests! { $
+    /// Which process answers here.
+    "ping" Ping -> Pong, changes: |_| false;
+    /// This node's identity, addresses, rooms and relays.
+    "status" GetStatus -> StatusLine, changes: |_| false;
+    /// A direct message. The answer has the state that was reached in time.
+    "send" SendMessage -> SentLine, changes: |_| true;
+    /// A message to a room.
+    "broadcast" BroadcastMessage -> SentLine, changes: |_| true;
+    /// Offers a file or folder. The answer comes once the file was read.
+    "offer" OfferFile -> SentLine, changes: |_| true;
+    /// All offers of files and their state.
+    "files" ListFiles -> FileList, changes: |_| false;
+    /// Accepts an offer. Events report the download.
+    "accept" AcceptFile -> Done, changes: |_| true;
+    /// Declines an offer, ends its transfer, or takes an own offer back.
+    "decline" DeclineFile -> Done, changes: |_| true;
+    /// Every peer that this node knows.
+    "peers" ListPeers -> PeerList, changes: |_| false;
+    /// Messages, oldest first.
+    "history" HistoryFilter -> MessageList, changes: |_| false;
+    /// Joins a room.
+    "join" JoinRoom -> RoomLine, changes: |_| true;
+    /// Leaves a room.
+    "part" PartRoom -> Done, changes: |_| true;
+    /// The rooms that this node is in.
+    "rooms" ListRooms -> RoomList, changes: |_| false;
+    /// Changes this node's nickname.
+    "nick" SetNick -> Done, changes: |_| true;
+    /// Hides what a peer writes. The answer comes once that is on disk.
+    "ignore" Ignore -> PeerLine, changes: |_| true;
+    /// Shows what a peer writes again.
+    "unignore" Unignore -> PeerLine, changes: |_| true;
+    /// Disconnects a peer, refuses new connections, and neither shows nor forwards its messages.
+    "block" Block -> PeerLine, changes: |_| true;
+    /// Undoes `block` or `kick`.
+    "unblock" Unblock -> PeerLine, changes: |_| true;
+    /// Disconnects a peer and refuses new connections for a while.
+    "kick" Kick -> Kicked, changes: |_| true;
+    /// The safety words for a peer; marks the peer as verified, or takes that back.
+    "verify" Verify -> Verification, changes: |request| request.confirm.is_some();
+    /// Checks this node's network.
+    "doctor" Diagnose -> Diagnosis, changes: |_| false;
+    /// Checks why a peer can't be reached.
+    "why" Why -> Diagnosis, changes: |_| false;
+    /// Starts event lines on this connection.
+    "subscribe" Subscribe -> Done, changes: |_| false;
+    /// The peer that a word names.
+    "resolve" Resolve -> Resolved, changes: |_| false;
+}
+
+/// The answer to a request whose type was forgotten is untyped JSON.
+impl Request for AnyRequest {
+    type Answer = serde_json::Value;
+}
+
+/// See [`AnyRequest::Ping`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {}
+
+/// See [`AnyRequest::GetStatus`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetStatus {}
+
+/// See [`AnyRequest::SendMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendMessage {
+    /// The recipient.
+    pub target: Text<Target>,
+    /// The content.
+    #[serde(flatten)]
+    pub body: BodyFields,
+    /// How long to wait for the delivery.
+    #[serde(flatten)]
+    pub options: WaitOptions,
+}
+
+/// See [`AnyRequest::BroadcastMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BroadcastMessage {
+    /// The room.
+    #[serde(default = "lobby")]
+    pub room: Text<RoomName>,
+    /// The content.
+    #[serde(flatten)]
+    pub body: BodyFields,
+    /// How long to wait for the delivery.
+    #[serde(flatten)]
+    pub options: WaitOptions,
+}
+
+/// See [`AnyRequest::OfferFile`]. It has either a target or a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferFile {
+    /// The recipient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Text<Target>>,
+    /// The room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Text<RoomName>>,
+    /// The absolute path of the file or folder.
+    pub path: PathBuf,
+    /// How long to wait for the delivery.
+    #[serde(flatten)]
+    pub options: WaitOptions,
+}
+
+/// See [`AnyRequest::ListFiles`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListFiles {}
+
+/// See [`AnyRequest::AcceptFile`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptFile {
+    /// The offer.
+    pub offer: Text<MessageId>,
+}
+
+/// See [`AnyRequest::DeclineFile`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclineFile {
+    /// The offer.
+    pub offer: Text<MessageId>,
+}
+
+/// See [`AnyRequest::ListPeers`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListPeers {
+    /// Whether a node that has just started first looks for peers.
+    #[serde(default)]
+    pub settle: bool,
+}
+
+/// Reads messages: see [`AnyRequest::HistoryFilter`] and [`HistoryQuery`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryFilter {
+    /// Only this conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Text<ConversationRef>>,
+    /// Only messages with these words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Only messages received at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Only messages before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Text<MessageId>>,
+    /// Only messages after this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Text<MessageId>>,
+    /// The oldest that fit, instead of the newest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oldest: bool,
+    /// Maximum number of messages. One answer never has more than
+    /// [`HISTORY_PAGE_MAX`](super::HISTORY_PAGE_MAX).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// See [`AnyRequest::JoinRoom`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRoom {
+    /// The room.
+    pub room: Text<RoomName>,
+    /// Its secret; none for an open room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Base64>,
+}
+
+/// See [`AnyRequest::PartRoom`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRoom {
+    /// The room.
+    pub room: Text<RoomName>,
+}
+
+/// See [`AnyRequest::ListRooms`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListRooms {}
+
+/// See [`AnyRequest::SetNick`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetNick {
+    /// The new nickname.
+    pub nick: Nickname,
+}
+
+/// See [`AnyRequest::Ignore`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ignore {
+    /// The peer.
+    pub target: Text<Target>,
+}
+
+/// See [`AnyRequest::Unignore`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unignore {
+    /// The peer.
+    pub target: Text<Target>,
+}
+
+/// See [`AnyRequest::Block`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// The peer.
+    pub target: Text<Target>,
+}
+
+/// See [`AnyRequest::Unblock`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unblock {
+    /// The peer.
+    pub target: Text<Target>,
+}
+
+/// See [`AnyRequest::Kick`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kick {
+    /// The peer.
+    pub target: Text<Target>,
+}
+
+/// See [`AnyRequest::Verify`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verify {
+    /// The peer.
+    pub target: Text<Target>,
+    /// `true` marks the peer as verified, `false` takes that back, none changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<bool>,
+}
+
+/// See [`AnyRequest::Diagnose`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnose {}
+
+/// See [`AnyRequest::Why`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The peer.
+    pub target: Text<Target>,
+}
+
+/// See [`AnyRequest::Subscribe`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribe {}
+
+/// See [`AnyRequest::Resolve`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolve {
+    /// The word.
+    pub target: Text<Target>,
+}
+
+/// The delivery state at which a message is answered, and how long to wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitOptions {
+    /// The state to wait for.
+    #[serde(default = "delivered")]
+    pub wait: DeliveryState,
+    /// Maximum time to wait, in milliseconds.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u64,
+}
+
+impl WaitOptions {
+    /// Answers as soon as the message is on disk. Events report its delivery.
+    pub const ON_DISK: WaitOptions = WaitOptions {
+        wait: DeliveryState::Queued,
+        timeout_ms: 0,
+    };
+}
+
+impl From<HistoryFilter> for HistoryQuery {
+    fn from(filter: HistoryFilter) -> Self {
+        HistoryQuery {
+            conversation: filter.conversation.map(|c| c.0),
+            search: filter.search,
+            since_ms: filter.since.map(|t| t.0),
+            before: filter.before.map(|id| id.0),
+            after: filter.after.map(|id| id.0),
+            oldest: filter.oldest,
+            limit: filter.limit,
+        }
+    }
+}
+
+fn lobby() -> Text<RoomName> {
+    Text(RoomName::lobby())
+}
+
+fn delivered() -> DeliveryState {
+    DeliveryState::Delivered
+}
+
+fn timeout_ms() -> u64 {
+    TIMEOUT_MS_DEFAULT
+}
