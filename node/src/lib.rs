@@ -1,16 +1,15 @@
-//! A peer-to-peer chat node, to be part of a program: nodes that find each other, and messages that
-//! are never lost.
+//! A peer-to-peer chat node as a library.
 //!
-//! A [`Node`] finds other nodes on the local network, reaches those elsewhere through relays, and
-//! exchanges messages with them: with one peer, or with everybody in a room. What it promises: **a
-//! message that it took is never lost, comes to each of those it was for exactly once and in its
-//! author's order; and it is called delivered only when the other side has it on disk.**
+//! A [`Node`] finds other nodes on the local network, reaches distant ones through relays, and
+//! exchanges messages with them, either with one peer or with everybody in a room. It guarantees
+//! that **a message which it accepted is never lost, arrives exactly once at each addressee and in
+//! its author's order, and counts as delivered only when it is on the addressee's disk.**
 //!
 //! # A first conversation
 //!
-//! Two nodes of one process, each with a folder of its own for its key and its messages. Real ones
-//! are on machines of their own, and find each other without being told; these two are kept to this
-//! machine ([`Builder::loopback`]), so one is given the other's ticket.
+//! This program runs two nodes in one process. Each has a folder for its key and its messages. In
+//! real use, nodes run on different machines and discover each other. These two use the loopback
+//! interface only ([`Builder::loopback`]), so one needs the ticket of the other.
 //!
 //! ```
 //! use hobnob::{DeliveryState, Event, Node};
@@ -38,23 +37,24 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What is sent, and how far it has come
+//! # Sending, and delivery states
 //!
-//! [`Node::send`] and [`Node::broadcast`] return once the message is on disk here: from then on it
-//! needs no more looking after. If the peer is away, it goes out when the two next meet, in this
-//! run or a later one. Who wants to know waits with [`Node::wait_for`], or listens for
-//! [`Event::Receipt`]. An error means that the message was not taken, and goes nowhere.
+//! [`Node::send`] and [`Node::broadcast`] return once the message is on this node's disk. The
+//! program need not do anything more: if the peer is away, the message is delivered the next time
+//! the two nodes connect, in this run or a later one. To learn when it arrives, use
+//! [`Node::wait_for`] or listen for [`Event::Receipt`]. If sending returns an error, the message
+//! was not stored and will not be sent.
 //!
-//! A [`Body`] is text for people, or an *app message* for programs: a kind, which is a reverse-DNS
-//! name of the program, and up to 16 KiB of bytes. App messages are as durable and as ordered as
-//! text. A node keeps and passes on what it has no program for.
+//! A [`Body`] is either text for people or an *app message* for programs: a reverse-DNS name of
+//! the program, and up to 16 KiB of bytes. App messages are as durable and as ordered as text. A
+//! node also stores and forwards app messages that no program on its machine understands.
 //!
 //! # Each message exactly once
 //!
-//! [`Node::events`] tells of what happens while one listens; a reader that is too slow misses
-//! events, and one that does not run misses them all. A program that must handle every message
-//! takes them from [`Node::messages`], and keeps the id of the last one that it has handled, in the
-//! same transaction as what handling did. When it next runs, it goes on from there:
+//! [`Node::events`] reports what happens while the program listens. A slow reader misses events,
+//! and so does a program that is not running. A program that must handle every message reads
+//! [`Node::messages`] instead. It stores the id of the last message that it handled, in the same
+//! transaction as the result, and continues from there when it next runs:
 //!
 //! ```
 //! # use hobnob::{MessageId, Node, NodeError};
@@ -85,25 +85,25 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A game needs even less: its moves are app messages, so the log of the conversation *is* the
-//! game, and [`Node::history`] gives it back after a restart. `examples/checkers.rs` is one.
+//! A game needs even less. Its moves are app messages, so the log of the conversation *is* the
+//! game, and [`Node::history`] returns it after a restart. See `examples/checkers.rs`.
 //!
 //! # People and rooms
 //!
-//! A [`PeerId`] is a key, and cannot be forged; a nickname is a hint, and two peers may have the
-//! same. A [`Target`] is what a user names a peer by: id, nickname, address, or a [`Ticket`], which
-//! holds all that is needed to reach somebody from anywhere. A room is open, and then its messages
-//! are for those who are there when they are written, or has a secret, and then for all who have
-//! it.
+//! A [`PeerId`] is a public key and cannot be forged. A nickname is only a hint, and several peers
+//! may use the same one. Users name a peer by a [`Target`]: an id, a nickname, an address, or a
+//! [`Ticket`], which contains everything that is needed to reach the peer from anywhere. Messages
+//! in an open room go to the members that are connected when a message is written. Messages in a
+//! room with a secret go to everybody who has the secret.
 //!
-//! # What it costs
+//! # Costs and limits
 //!
-//! A node is one UDP socket, one SQLite database, three threads for it, and one task; about 60 KiB
-//! for each peer it is connected with. Every queue that a peer or a reader can fill is bounded. It
-//! needs a tokio runtime with time and I/O enabled.
+//! A node uses one UDP socket, one SQLite database with three threads, and one task, plus about
+//! 60 KiB for each connected peer. Every queue that a peer or a reader can fill is bounded. The
+//! node needs a tokio runtime with time and I/O enabled.
 
-// For the project's own tests and simulator, which look beneath: no part of what programs build on,
-// and changed at any time.
+// For the project's own tests and simulator. These modules are not part of the API and may change
+// at any time.
 #[doc(hidden)]
 pub mod net;
 #[doc(hidden)]
