@@ -145,6 +145,7 @@ impl EventLoop {
             seen: read_markers::load(&home),
             places: Places::here(),
             settings,
+            row_heights: view::rows::heights,
         };
         let app = App::new(start, terminal.size()?, values::now());
         let (looks_at, pictures) = (JoinSet::new(), JoinSet::new());

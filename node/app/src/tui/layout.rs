@@ -2,8 +2,8 @@
 
 use ratatui::layout::Rect;
 
-use super::app::Panes;
-use super::view::input;
+use super::text;
+use crate::shared::settings::Sidebars;
 
 /// The smallest screen that shows a chat.
 pub(super) const COLUMNS_MIN: u16 = 40;
@@ -18,12 +18,45 @@ const RIGHT_FROM: u16 = 100;
 const LEFT: u16 = 18;
 const RIGHT: u16 = 27;
 
+/// Before the text that is typed.
+pub(super) const PROMPT: &str = "> ";
+
+/// Columns of a time and of names before a message; names have fewer on a narrow screen.
+pub(super) const TIME: usize = 6;
+const NAME: usize = 12;
+const NAME_NARROW: usize = 8;
+const NARROW: usize = 56;
+
 /// Rows that the input takes at most.
 const INPUT_ROWS_MAX: usize = 6;
 
 /// Rows of transfers at most: this many, and one of so many rows of the screen.
 const TRANSFERS_MAX: usize = 3;
 const TRANSFERS_ONE_OF: u16 = 8;
+
+/// Which sidebars the user has opened or closed. None: the width of the screen decides.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct ShownSidebars {
+    pub(super) left: Option<bool>,
+    pub(super) right: Option<bool>,
+}
+
+impl ShownSidebars {
+    /// The sidebars of the settings.
+    pub(super) fn of(sidebars: Sidebars) -> ShownSidebars {
+        let shown = |left, right| ShownSidebars {
+            left: Some(left),
+            right: Some(right),
+        };
+        match sidebars {
+            Sidebars::Auto => ShownSidebars::default(),
+            Sidebars::Both => shown(true, true),
+            Sidebars::Conversations => shown(true, false),
+            Sidebars::People => shown(false, true),
+            Sidebars::None => shown(false, false),
+        }
+    }
+}
 
 /// The parts of the screen, from the top down and from the left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,19 +75,20 @@ impl Layout {
     /// For a screen of this size; a smaller one than the smallest is laid out as that.
     pub(super) fn of(
         (columns, rows): (u16, u16),
-        panes: Panes,
+        sidebars: ShownSidebars,
         typed: &str,
         transfers: usize,
     ) -> Layout {
         let (columns, rows) = (columns.max(COLUMNS_MIN), rows.max(ROWS_MIN));
-        let wanted = input::rows(typed, usize::from(columns))
+        let wanted = text::broken(typed, usize::from(columns) - PROMPT.len())
+            .len()
             .min(INPUT_ROWS_MAX)
             .min(usize::from(rows / 3));
         let input_rows = u16::try_from(wanted).expect("a few rows").max(1);
         let middle = rows - input_rows - 2;
         // A pane that was asked for by a key is shown wherever text has room beside it.
-        let left = panes.left.unwrap_or(columns >= LEFT_FROM) && columns >= COLUMNS_MIN + LEFT;
-        let right = panes.right.unwrap_or(columns >= RIGHT_FROM)
+        let left = sidebars.left.unwrap_or(columns >= LEFT_FROM) && columns >= COLUMNS_MIN + LEFT;
+        let right = sidebars.right.unwrap_or(columns >= RIGHT_FROM)
             && columns >= COLUMNS_MIN + RIGHT + if left { LEFT } else { 0 };
         let moving = cells(transfers.min(TRANSFERS_MAX)).min(rows / TRANSFERS_ONE_OF);
         let (before, after) = (if left { LEFT } else { 0 }, if right { RIGHT } else { 0 });
@@ -78,6 +112,16 @@ impl Layout {
     pub(super) fn rows(&self) -> usize {
         usize::from(self.body.height)
     }
+}
+
+/// Columns of the text of a message, where a message has `columns` in all.
+pub(super) fn text_columns(columns: usize) -> usize {
+    columns - TIME - name_columns(columns) - 3
+}
+
+/// Columns of the name before a message.
+pub(super) fn name_columns(columns: usize) -> usize {
+    if columns < NARROW { NAME_NARROW } else { NAME }
 }
 
 /// As a screen counts. What is beyond any screen is cut.

@@ -76,6 +76,27 @@ pub(super) fn wrap(text: &str, columns: usize, first: usize) -> Vec<String> {
     wrapped.lines
 }
 
+/// Rows of at most so many columns, broken between graphemes: what is typed must not jump about.
+pub(super) fn broken(text: &str, columns: usize) -> Vec<String> {
+    let mut rows = vec![];
+    for line in text.split('\n') {
+        let (mut row, mut used) = (String::new(), 0);
+        for grapheme in line.graphemes(true) {
+            if used + grapheme.width() > columns {
+                rows.push(std::mem::take(&mut row));
+                used = 0;
+            }
+            row.push_str(grapheme);
+            used += grapheme.width();
+        }
+        rows.push(row);
+        if used >= columns {
+            rows.push(String::new());
+        }
+    }
+    rows
+}
+
 struct Wrapped {
     lines: Vec<String>,
     used: usize,

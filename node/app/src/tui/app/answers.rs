@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::keys::key_of;
+use super::people::Membership;
 use super::{About, App, Mode, TALKED_MAX, Tone};
 use crate::shared::{diagnosis, policy, verification, wording};
 use crate::tui::text;
@@ -67,12 +68,12 @@ impl App {
             About::Join => {
                 let room: RoomLine = read(value)?;
                 let of = ConversationRef::Room(room.room.0.clone());
-                self.rooms.insert(room.room.0.clone(), room);
+                self.people.rooms.insert(room.room.0.clone(), room);
                 self.open(&of);
             }
             About::Part(room) => {
                 let Done {} = read(value)?;
-                self.rooms.remove(room);
+                self.people.rooms.remove(room);
                 self.leave(&ConversationRef::Room(room.clone()));
             }
             About::Nick(nick) => {
@@ -101,7 +102,7 @@ impl App {
                 let lines: Vec<String> = list
                     .messages
                     .iter()
-                    .map(|message| wording::message(message, &self.names))
+                    .map(|message| wording::message(message, &self.people.names))
                     .collect();
                 self.tell(lines);
             }
@@ -118,7 +119,7 @@ impl App {
     fn failed(&mut self, about: &About, error: &str) {
         match about {
             About::Page(request) => self.window.failed(*request),
-            About::Said(number) => self.pending.retain(|pending| pending.number != *number),
+            About::Said(number) => self.outbox.remove(*number),
             About::Status
             | About::Peers
             | About::Rooms
@@ -144,61 +145,41 @@ impl App {
     }
 
     fn take_status(&mut self, status: StatusLine) {
-        self.status = Some(status);
+        self.people.status = Some(status);
     }
 
     fn take_peers(&mut self, list: PeerList) {
-        for peer in &list.peers {
-            self.names.learn(peer);
-        }
-        if !std::mem::replace(&mut self.listed, true) {
-            let known: Vec<PeerId> = list
-                .peers
-                .iter()
-                .take(TALKED_MAX)
-                .map(|peer| peer.peer.0)
-                .collect();
-            for peer in known {
-                let conversation = Some(Text(ConversationRef::Direct(peer)));
-                let filter = HistoryFilter {
-                    conversation,
-                    limit: Some(1),
-                    ..HistoryFilter::default()
-                };
-                self.ask(filter, About::Talked(peer));
-            }
-        }
-        self.peers = list
+        let known: Vec<PeerId> = list
             .peers
-            .into_iter()
-            .map(|peer| (peer.peer.0, peer))
+            .iter()
+            .take(TALKED_MAX)
+            .map(|peer| peer.peer.0)
             .collect();
+        if !self.people.set_peers(list) {
+            return;
+        }
+        for peer in known {
+            let filter = HistoryFilter {
+                conversation: Some(Text(ConversationRef::Direct(peer))),
+                limit: Some(1),
+                ..HistoryFilter::default()
+            };
+            self.ask(filter, About::Talked(peer));
+        }
     }
 
     fn take_rooms(&mut self, list: RoomList) {
-        let first = self.rooms.is_empty();
-        let before = std::mem::take(&mut self.rooms);
-        self.rooms = list
-            .rooms
-            .into_iter()
-            .map(|room| (room.room.0.clone(), room))
-            .collect();
-        let ids = |room: &RoomLine| room.here.iter().map(|peer| peer.0).collect::<Vec<PeerId>>();
-        let now: Vec<_> = self
-            .rooms
-            .iter()
-            .map(|(name, room)| (name.clone(), ids(room)))
-            .collect();
-        for (name, here) in now {
-            let of = ConversationRef::Room(name.clone());
+        let first = self.people.rooms.is_empty();
+        for Membership { room, before, now } in self.people.set_rooms(list) {
+            let of = ConversationRef::Room(room);
             self.place(&of);
             if first {
                 self.ask_unread(of);
             } else {
-                self.came_and_went(&of, &before.get(&name).map_or(vec![], ids), &here);
+                self.came_and_went(&of, &before, &now);
             }
         }
-        let left = |of: &ConversationRef| matches!(of, ConversationRef::Room(room) if !self.rooms.contains_key(room));
+        let left = |of: &ConversationRef| matches!(of, ConversationRef::Room(room) if !self.people.rooms.contains_key(room));
         let gone: Vec<ConversationRef> = self
             .conversations
             .iter()
@@ -211,7 +192,9 @@ impl App {
 
     /// Asks for what came here while no screen was open.
     fn ask_unread(&mut self, of: ConversationRef) {
-        let Some(seen) = &self.seen else { return };
+        let Some(seen) = self.reading.markers() else {
+            return;
+        };
         let after = seen.get(&of).copied().map(Text);
         let filter = HistoryFilter {
             conversation: Some(Text(of.clone())),
@@ -234,7 +217,7 @@ impl App {
             return;
         };
         let loud = matches!(of, ConversationRef::Direct(_))
-            || theirs.clone().any(|message| self.names_me(message));
+            || theirs.clone().any(|message| self.people.names_me(message));
         let open = index == self.current;
         let conversation = &mut self.conversations[index];
         conversation.first_unread = Some(first);
@@ -245,7 +228,7 @@ impl App {
     }
 
     fn take_page(&mut self, request: u64, list: MessageList) {
-        let me = self.me();
+        let me = self.people.me();
         let conversation = &mut self.conversations[self.current];
         let speakers: Vec<PeerId> = list
             .messages
@@ -261,31 +244,21 @@ impl App {
         self.window
             .page(request, list.messages, &conversation.notes);
         // The event that shows a message may be among those that were missed.
-        let window = &self.window;
-        self.pending
-            .retain(|pending| pending.id.is_none_or(|id| !window.holds(id)));
+        self.outbox.remove_shown(|id| self.window.holds(id));
     }
 
     /// The message is on disk. It is shown from when its event comes, which may be before or after
     /// this answer.
     fn take_said(&mut self, number: u64, sent: &SentLine) {
-        self.deliveries.sent(sent);
-        if self.window.holds(sent.id.0) {
-            self.pending.retain(|pending| pending.number != number);
-        } else if let Some(pending) = self
-            .pending
-            .iter_mut()
-            .find(|pending| pending.number == number)
-        {
-            pending.id = Some(sent.id.0);
-        }
+        let is_shown = self.window.holds(sent.id.0);
+        self.outbox.saved(number, sent, is_shown);
     }
 
     fn take_told(&mut self, said: &str, sent: &SentLine) {
-        self.deliveries.sent(sent);
+        self.outbox.deliveries.sent(sent);
         let index = self.place(&sent.conversation.0);
         if index != self.current {
-            let whom = self.names.of_conversation(&sent.conversation.0);
+            let whom = self.people.names.of_conversation(&sent.conversation.0);
             let first = text::lines(said).next().unwrap_or_default();
             self.note(
                 Tone::Info,
@@ -302,7 +275,7 @@ impl App {
     }
 
     fn whois(&mut self, peer: PeerId) {
-        let lines = match self.peers.get(&peer) {
+        let lines = match self.people.peers.get(&peer) {
             Some(known) => about_peer(known),
             None => vec![format!("{peer} was never met")],
         };

@@ -8,7 +8,7 @@ use hobnob_control::wire::{
     Resolve, SendMessage, SetNick, Text, Verify, WaitOptions, Why,
 };
 
-use super::{About, App, Conversation, Doing, Mode, Output, Pending, Tone};
+use super::{About, App, Conversation, Doing, Mode, Output, Tone};
 use crate::shared::chat_input::{self, Input as Typed};
 use crate::shared::wording;
 use crate::shared::{actions, status};
@@ -138,10 +138,14 @@ impl App {
     /// What can be told from what is known here.
     fn lines_of(&self, typed: &Typed) -> Vec<String> {
         match typed {
-            Typed::Rooms => self.rooms.values().map(wording::room).collect(),
+            Typed::Rooms => self.people.rooms.values().map(wording::room).collect(),
             Typed::Names => vec![self.names_here()],
-            Typed::Peers if self.peers.is_empty() => vec!["nobody has been met yet".to_owned()],
-            Typed::Peers => wording::peers(&self.peers.values().cloned().collect::<Vec<_>>()),
+            Typed::Peers if self.people.peers.is_empty() => {
+                vec!["nobody has been met yet".to_owned()]
+            }
+            Typed::Peers => {
+                wording::peers(&self.people.peers.values().cloned().collect::<Vec<_>>())
+            }
             Typed::Receipts => self.receipts(),
             Typed::Nothing
             | Typed::Say(_)
@@ -193,15 +197,8 @@ impl App {
     /// Shows what was typed until the message is on disk.
     pub(super) fn say_pending(&mut self, text: String, doing: Doing, request: AnyRequest) {
         let conversation = self.conversation().of.clone();
-        self.numbers += 1;
-        self.pending.push(Pending {
-            number: self.numbers,
-            conversation,
-            text,
-            doing,
-            id: None,
-        });
-        self.ask(request, About::Said(self.numbers));
+        let number = self.outbox.add(conversation, text, doing);
+        self.ask(request, About::Said(number));
         // Who answers has read what is above.
         self.conversations[self.current].first_unread = None;
     }
@@ -285,25 +282,25 @@ impl App {
 
     fn names_here(&self) -> String {
         let mut names: Vec<String> = self
-            .people()
+            .people_here()
             .iter()
-            .map(|peer| self.names.of(peer))
+            .map(|peer| self.people.names.of(peer))
             .collect();
         names.sort();
-        let me = self.status.as_ref().map_or_else(
+        let me = self.people.status.as_ref().map_or_else(
             || "you".to_owned(),
             |status| format!("{} (you)", visible(status.nick.as_str())),
         );
         names.insert(0, me);
         format!(
             "in {}: {}",
-            self.names.of_conversation(&self.conversation().of),
+            self.people.names.of_conversation(&self.conversation().of),
             names.join(", ")
         )
     }
 
     fn net(&self) -> Vec<String> {
-        self.status.as_ref().map_or_else(
+        self.people.status.as_ref().map_or_else(
             || vec!["the node has not answered yet".to_owned()],
             status::net,
         )
@@ -333,11 +330,12 @@ impl App {
         let names = |peers: std::collections::BTreeSet<_>| {
             peers
                 .iter()
-                .map(|peer| self.names.of(peer))
+                .map(|peer| self.people.names.of(peer))
                 .collect::<Vec<_>>()
                 .join(", ")
         };
         match self
+            .outbox
             .deliveries
             .get(message.id.0)
             .map(|delivery| delivery.have_and_lack())

@@ -1,28 +1,24 @@
 //! What happens at the node: messages, receipts, people who come and go.
 
+use hobnob::ConversationRef;
 use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
-use hobnob::{ConversationRef, PeerState};
 use hobnob_control::wire::{ListFiles, MessageLine, NoticeLine, PeerLine, WireEvent};
 
-use super::{About, App, Conversation, LOOK_SOON_MS, Output, RING_EVERY_MS, Time, Tone};
-use crate::shared::settings::ScreenSettings;
+use super::alerts::Alert;
+use super::{About, App, Conversation, LOOK_SOON_MS, Output, Time, Tone};
 use crate::shared::wording;
-use crate::tui::text::fit;
 use crate::tui::window::PageDirection;
-
-/// Columns of a message that the desktop is shown.
-const RING_COLUMNS: usize = 80;
 
 impl App {
     pub(super) fn event(&mut self, event: WireEvent) {
         match event {
             WireEvent::Message(message) => self.message(message),
-            WireEvent::Receipt(receipt) => self.deliveries.receipt(&receipt),
+            WireEvent::Receipt(receipt) => self.outbox.deliveries.receipt(&receipt),
             WireEvent::Peer(peer) => self.peer(peer),
             WireEvent::Notice(notice) => self.notice(&notice),
             WireEvent::Listening(_) => self.look_soon(),
-            WireEvent::Room(room) => drop(self.rooms.insert(room.room.0.clone(), room)),
+            WireEvent::Room(room) => drop(self.people.rooms.insert(room.room.0.clone(), room)),
             // Receipts may be among what was missed: the store knows.
             WireEvent::Lagged { .. } => {
                 self.show_newest_again();
@@ -50,9 +46,9 @@ impl App {
     fn message(&mut self, message: MessageLine) {
         let index = self.place(&message.conversation.0);
         self.files.offered(self.now, &message);
-        let mine = self.is_mine(&message);
+        let mine = self.people.is_mine(&message);
         if mine {
-            self.pending_came(&message);
+            self.outbox.arrived(&message);
         } else {
             self.count_unread(index, &message);
             self.conversations[index].spoke(message.from.0);
@@ -62,23 +58,9 @@ impl App {
         }
     }
 
-    /// What was typed here is shown as a message from now on.
-    fn pending_came(&mut self, message: &MessageLine) {
-        let same = |pending: &super::Pending| match pending.id {
-            Some(id) => id == message.id.0,
-            None => {
-                pending.conversation == message.conversation.0
-                    && message.body.text.as_ref() == Some(&pending.text)
-            }
-        };
-        if let Some(index) = self.pending.iter().position(same) {
-            self.pending.remove(index);
-        }
-    }
-
     fn count_unread(&mut self, index: usize, message: &MessageLine) {
-        let loud =
-            matches!(message.conversation.0, ConversationRef::Direct(_)) || self.names_me(message);
+        let loud = matches!(message.conversation.0, ConversationRef::Direct(_))
+            || self.people.names_me(message);
         let looked_at = index == self.current && self.focused;
         if looked_at {
             return;
@@ -95,60 +77,24 @@ impl App {
     }
 
     fn ring(&mut self, message: &MessageLine) {
-        let ScreenSettings {
-            bell,
-            notifications,
-            ..
-        } = self.settings;
-        if self.now.0.saturating_sub(self.rung_at.0) < RING_EVERY_MS || !(bell || notifications) {
-            return;
+        if let Some(Alert { bell, desktop }) = self.alerts.alert(self.now, message) {
+            self.outputs.push_back(Output::Ring { bell, desktop });
         }
-        self.rung_at = self.now;
-        let text = format!(
-            "{}: {}",
-            visible(&message.nick),
-            wording::body(&message.body)
-        );
-        self.outputs.push_back(Output::Ring {
-            bell,
-            desktop: notifications.then(|| fit(&text, RING_COLUMNS)),
-        });
-    }
-
-    /// Whether our name stands in the text, as a word.
-    pub(crate) fn names_me(&self, message: &MessageLine) -> bool {
-        let (Some(status), Some(text)) = (&self.status, &message.body.text) else {
-            return false;
-        };
-        let (name, text) = (status.nick.as_str().to_lowercase(), text.to_lowercase());
-        text.match_indices(&name).any(|(at, _)| {
-            let part_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-            !part_of_word(text[..at].chars().next_back())
-                && !part_of_word(text[at + name.len()..].chars().next())
-        })
     }
 
     /// Says who comes and goes where that concerns the two of us; in rooms, see `came_and_went`.
     fn peer(&mut self, peer: PeerLine) {
-        let id = peer.peer.0;
-        self.names.learn(&peer);
-        let was = self
-            .peers
-            .get(&id)
-            .map_or(PeerState::Offline, |known| known.state);
-        let [was_here, is_here] = [was, peer.state].map(|state| state != PeerState::Offline);
-        if was_here != is_here {
-            let direct = ConversationRef::Direct(id);
-            if let Some(index) = self
+        let direct = ConversationRef::Direct(peer.peer.0);
+        let words = wording::peer(&peer);
+        if self.people.update(peer)
+            && let Some(index) = self
                 .conversations
                 .iter()
                 .position(|conversation| conversation.of == direct)
-            {
-                self.note_in(index, Tone::Info, wording::peer(&peer));
-            }
+        {
+            self.note_in(index, Tone::Info, words);
         }
         self.look_soon();
-        self.peers.insert(id, peer);
     }
 
     /// Says who came into a room and who left it.
@@ -169,7 +115,7 @@ impl App {
             let names: Vec<String> = these
                 .iter()
                 .filter(|peer| !those.contains(peer))
-                .map(|peer| self.names.of(peer))
+                .map(|peer| self.people.names.of(peer))
                 .collect();
             if let Some(who) = wording::some_of(&names) {
                 let verb = if names.len() == 1 { "is" } else { "are" };

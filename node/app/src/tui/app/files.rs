@@ -99,10 +99,10 @@ impl App {
             let whose = if line.own {
                 "you".to_owned()
             } else {
-                self.names.of(&line.from.0)
+                self.people.names.of(&line.from.0)
             };
             let size = wording::file_size(line);
-            let state = file.state(self.now, &self.names);
+            let state = file.state(self.now, &self.people.names);
             let state = match line.saved.as_ref().filter(|_| line.own) {
                 Some(place) => format!("{state} ({})", visible(&place.display().to_string())),
                 None => state,

@@ -9,6 +9,7 @@ use hobnob_control::wire::{AnyRequest, WireEvent};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use super::App;
 use crate::shared::policy::PolicyChange;
 use crate::shared::settings::ScreenSettings;
 use crate::shared::typed_path::{PathWord, Places};
@@ -29,6 +30,8 @@ pub(crate) struct Start {
     /// Where paths begin that are typed.
     pub(crate) places: Places,
     pub(crate) settings: ScreenSettings,
+    /// Measures the entries of the window in rows. The state does not know how they are drawn.
+    pub(crate) row_heights: fn(&App) -> Vec<usize>,
 }
 
 /// What comes in.

@@ -209,8 +209,8 @@ impl App {
         match number {
             1 if matches!(self.mode, Mode::Help(_)) => self.mode = Mode::Chat,
             1 => self.mode = Mode::Help(0),
-            2 => self.panes.left = Some(layout.left.is_none()),
-            3 => self.panes.right = Some(layout.right.is_none()),
+            2 => self.sidebars.left = Some(layout.left.is_none()),
+            3 => self.sidebars.right = Some(layout.right.is_none()),
             4 => {
                 self.mouse = !self.mouse;
                 self.outputs.push_back(Output::CaptureMouse(self.mouse));
@@ -308,7 +308,7 @@ impl App {
                 ConversationRef::Direct(_) => None,
             });
         let people = self.people_by_speech();
-        let names: &Names = &self.names;
+        let names: &Names = &self.people.names;
         let target = |peer: &PeerId| {
             let name = names.of(peer);
             if name.contains(char::is_whitespace) {
@@ -330,12 +330,12 @@ impl App {
     /// Who spoke here last; who is here; everybody else who is known.
     fn people_by_speech(&self) -> Vec<PeerId> {
         let spoke = self.conversation().speakers.iter().copied();
-        let online = self.here().map(|peer| peer.peer.0);
+        let online = self.people.online().map(|peer| peer.peer.0);
         let mut seen = BTreeSet::new();
         let all = spoke
-            .chain(self.people())
+            .chain(self.people_here())
             .chain(online)
-            .chain(self.peers.keys().copied());
+            .chain(self.people.peers.keys().copied());
         all.filter(|peer| seen.insert(*peer)).collect()
     }
 }

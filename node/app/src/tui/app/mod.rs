@@ -2,6 +2,7 @@
 //! draw come out. It reads no clock and does no I/O, so every state of the screen can be made in a
 //! test.
 
+mod alerts;
 mod answers;
 mod commands;
 mod conversation;
@@ -9,51 +10,47 @@ mod events;
 mod files;
 mod io;
 mod keys;
+mod outbox;
+mod people;
 mod previews;
+mod reading;
 mod search;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use hobnob::protocol::{PeerId, RoomName};
-use hobnob::{ConversationRef, MessageId, PeerState};
-use hobnob_control::wire::{
-    AnyRequest, GetStatus, ListFiles, ListPeers, ListRooms, MessageLine, PeerLine, RoomLine,
-    StatusLine, Time,
-};
+use hobnob::protocol::PeerId;
+use hobnob::{ConversationRef, MessageId};
+use hobnob_control::wire::{AnyRequest, GetStatus, ListFiles, ListPeers, ListRooms, Time};
 use jiff::tz::TimeZone;
 
 use super::completion::Completion;
-use super::deliveries::Deliveries;
 use super::editor::Editor;
-use super::layout::Layout;
+use super::layout::{Layout, ShownSidebars};
 use super::previews::Previews;
-use super::read_markers::ReadMarkers;
 use super::theme::Theme;
 use super::timeline::{Note, Tone};
 use super::transfers::Transfers;
-use super::view::rows;
 use super::window::Window;
-use crate::shared::settings::{ScreenSettings, Sidebars};
+use crate::shared::settings::ScreenSettings;
 use crate::shared::typed_path::Places;
-use crate::shared::wording::Names;
 
 pub(super) use conversation::Conversation;
 pub(super) use io::{About, Input, Output, Start};
 pub(super) use keys::KEYS;
+pub(super) use outbox::{Doing, Pending};
 pub(super) use search::Search;
+
+use alerts::Alerts;
+use outbox::Outbox;
+use people::People;
+use reading::Reading;
 
 /// After a peer came or went, how long until it is asked who is in which room: a session takes a
 /// moment to prove its rooms.
 const LOOK_SOON_MS: u64 = 300;
 
-/// And how often it is asked anyway.
+/// How often the node is asked for its rooms and its status in any case.
 const LOOK_EVERY_MS: u64 = 10_000;
-
-/// How often it is kept what was read.
-const KEEP_EVERY_MS: u64 = 5_000;
-
-/// Between two bells.
-const RING_EVERY_MS: u64 = 2_000;
 
 /// Known peers that are asked about at the start, whether there is a conversation with them.
 const TALKED_MAX: usize = 256;
@@ -67,17 +64,6 @@ pub(super) enum Mode {
     Help(usize),
 }
 
-/// A message that the node has not yet confirmed to be on disk.
-#[derive(Debug)]
-pub(super) struct Pending {
-    number: u64,
-    pub(super) conversation: ConversationRef,
-    pub(super) text: String,
-    pub(super) doing: Doing,
-    /// Known once the answer has come, before the message itself has.
-    id: Option<MessageId>,
-}
-
 /// Something to say above the input.
 #[derive(Debug)]
 pub(super) enum Hint {
@@ -87,39 +73,6 @@ pub(super) enum Hint {
     Pasted(usize),
 }
 
-/// What a message waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doing {
-    /// It is being written to the disk.
-    Saving,
-    /// The file that it offers is being read.
-    Reading,
-}
-
-/// What can be folded away; none means as the width of the screen allows.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Panes {
-    pub(super) left: Option<bool>,
-    pub(super) right: Option<bool>,
-}
-
-impl Panes {
-    /// As they are at the start.
-    fn of(sidebars: Sidebars) -> Panes {
-        let panes = |left, right| Panes {
-            left: Some(left),
-            right: Some(right),
-        };
-        match sidebars {
-            Sidebars::Auto => Panes::default(),
-            Sidebars::Both => panes(true, true),
-            Sidebars::Conversations => panes(true, false),
-            Sidebars::People => panes(false, true),
-            Sidebars::None => panes(false, false),
-        }
-    }
-}
-
 /// The state of the chat.
 #[derive(Debug)]
 pub(super) struct App {
@@ -127,21 +80,17 @@ pub(super) struct App {
     pub(super) zone: TimeZone,
     pub(super) now: Time,
     pub(super) size: (u16, u16),
-    pub(super) panes: Panes,
+    pub(super) sidebars: ShownSidebars,
     pub(super) mode: Mode,
-    pub(super) status: Option<StatusLine>,
-    pub(super) peers: BTreeMap<PeerId, PeerLine>,
-    pub(super) names: Names,
-    pub(super) rooms: BTreeMap<RoomName, RoomLine>,
+    pub(super) people: People,
     pub(super) conversations: Vec<Conversation>,
     pub(super) current: usize,
     /// Of the current conversation.
     pub(super) window: Window,
     pub(super) editor: Editor,
-    pub(super) deliveries: Deliveries,
+    pub(super) outbox: Outbox,
     pub(super) files: Transfers,
     pub(super) previews: Previews,
-    pub(super) pending: Vec<Pending>,
     /// The message that a search led to.
     pub(super) found: Option<MessageId>,
     pub(super) mouse: bool,
@@ -157,15 +106,12 @@ pub(super) struct App {
     jump: Option<Option<usize>>,
     focused: bool,
     connected: bool,
-    numbers: u64,
     look_at: Time,
-    rung_at: Time,
+    alerts: Alerts,
     interrupted_at: Time,
-    listed: bool,
-    /// None before the first screen of this home: then nothing is unread.
-    seen: Option<ReadMarkers>,
-    kept: Option<ReadMarkers>,
-    keep_at: Time,
+    reading: Reading,
+    /// Measures the entries of the window in rows of the screen.
+    row_heights: fn(&App) -> Vec<usize>,
     outputs: VecDeque<Output>,
     dirty: bool,
 }
@@ -180,6 +126,7 @@ impl App {
             seen,
             places,
             settings,
+            row_heights,
         } = start;
         // The terminal leaves the mouse to itself until it is told.
         let outputs = if settings.mouse {
@@ -193,22 +140,19 @@ impl App {
             zone,
             now,
             size,
-            panes: Panes::of(settings.sidebars),
+            sidebars: ShownSidebars::of(settings.sidebars),
             mode: Mode::Chat,
-            status: None,
-            peers: BTreeMap::new(),
-            names: Names::default(),
-            rooms: BTreeMap::new(),
+            people: People::default(),
             conversations: vec![Conversation::new(lobby.clone())],
             current: 0,
             window: Window::new(lobby, 0),
             editor: Editor::default(),
-            deliveries: Deliveries::default(),
+            outbox: Outbox::default(),
             files: Transfers::default(),
             previews: Previews::default(),
-            pending: Vec::new(),
             found: None,
             mouse: settings.mouse,
+            alerts: Alerts::new(&settings),
             settings,
             hint: None,
             turn: 0,
@@ -217,14 +161,10 @@ impl App {
             jump: None,
             focused: true,
             connected: false,
-            numbers: 0,
             look_at: now,
-            rung_at: Time(0),
             interrupted_at: Time(0),
-            listed: false,
-            seen: seen.clone(),
-            kept: seen,
-            keep_at: now,
+            reading: Reading::new(seen, now),
+            row_heights,
             outputs,
             dirty: true,
         }
@@ -257,7 +197,7 @@ impl App {
 
     /// Whether something that was typed here is not yet with everybody it is for.
     pub(super) fn has_undelivered(&self) -> bool {
-        !self.pending.is_empty() || self.deliveries.any_lacks()
+        self.outbox.has_undelivered()
     }
 
     fn take(&mut self, input: Input) {
@@ -295,8 +235,7 @@ impl App {
         }
         self.look_at = Time(self.now.0 + LOOK_EVERY_MS);
         // Whatever was asked of the last node is answered by nobody.
-        if !self.pending.is_empty() {
-            self.pending.clear();
+        if self.outbox.abandon() {
             self.note(
                 Tone::Warning,
                 "whether what you typed last was sent is not known: it is shown here if it was",
@@ -319,8 +258,7 @@ impl App {
     fn tick(&mut self) {
         self.turn += 1;
         self.dirty |= self.is_looking() || self.may_come_to_rest();
-        if self.now >= self.keep_at {
-            self.keep_at = Time(self.now.0 + KEEP_EVERY_MS);
+        if self.reading.is_due(self.now) {
             self.remember();
         }
         if self.connected && self.now >= self.look_at {
@@ -334,24 +272,21 @@ impl App {
     fn look(&mut self) {
         if let Some(last) = self.window.newest_shown().filter(|_| self.focused) {
             let of = self.conversation().of.clone();
-            self.seen.get_or_insert_default().insert(of, last);
+            self.reading.mark(of, last);
         }
     }
 
     /// Has it kept what was read, if that has changed.
     pub(super) fn remember(&mut self) {
         self.look();
-        if self.seen != self.kept
-            && let Some(seen) = self.seen.clone()
-        {
-            self.kept = Some(seen.clone());
+        if let Some(seen) = self.reading.take_changes() {
             self.outputs.push_back(Output::Remember(seen));
         }
     }
 
     /// Whether the screen shows that people are being looked for.
     pub(super) fn is_looking(&self) -> bool {
-        self.is_new_here() && self.here().next().is_none()
+        self.is_new_here() && self.people.online().next().is_none()
     }
 
     /// Whether there is nothing to show but what to do next.
@@ -361,44 +296,24 @@ impl App {
             && matches!(self.mode, Mode::Chat)
     }
 
-    /// Peers that are there.
-    pub(super) fn here(&self) -> impl Iterator<Item = &PeerLine> {
-        self.peers
-            .values()
-            .filter(|peer| peer.state != PeerState::Offline)
-    }
-
-    pub(super) fn me(&self) -> Option<PeerId> {
-        self.status.as_ref().map(|status| status.peer.0)
-    }
-
     pub(super) fn conversation(&self) -> &Conversation {
         &self.conversations[self.current]
     }
 
     /// Messages on their way to the disk, in the conversation that is open.
     pub(super) fn my_pending(&self) -> impl Iterator<Item = &Pending> {
-        let of = &self.conversation().of;
-        self.pending
-            .iter()
-            .filter(move |pending| pending.conversation == *of)
+        self.outbox.pending_in(&self.conversation().of)
     }
 
     /// The people of the conversation that is open, without us.
-    pub(super) fn people(&self) -> Vec<PeerId> {
-        match &self.conversation().of {
-            ConversationRef::Direct(peer) => vec![*peer],
-            ConversationRef::Room(room) => self
-                .rooms
-                .get(room)
-                .map_or(vec![], |r| r.here.iter().map(|peer| peer.0).collect()),
-        }
+    pub(super) fn people_here(&self) -> Vec<PeerId> {
+        self.people.in_conversation(&self.conversation().of)
     }
 
     pub(super) fn layout(&self) -> Layout {
         Layout::of(
             self.size,
-            self.panes,
+            self.sidebars,
             self.editor.text(),
             self.transfers().len(),
         )
@@ -436,16 +351,9 @@ impl App {
         }
     }
 
-    fn is_mine(&self, message: &MessageLine) -> bool {
-        message.state.is_some() || self.me() == Some(message.from.0)
-    }
-
     fn scroll(&mut self, up: bool, by: usize) {
         let rows = self.layout().rows();
-        let context = rows::Context::of(self);
-        let heights: Vec<usize> = (0..self.window.entries().len())
-            .map(|index| context.height(index))
-            .collect();
+        let heights = (self.row_heights)(self);
         if up {
             self.window.up(by, rows, |index| heights[index]);
         } else {

@@ -5,9 +5,9 @@ use ratatui::layout::Size;
 
 use super::{App, Output};
 use crate::shared::settings::Previewed;
+use crate::tui::layout;
 use crate::tui::picture::Picture;
 use crate::tui::transfers::File;
-use crate::tui::view::rows;
 
 /// Cells of a picture at most; and at least, below which the screen has no room for pictures.
 const MOST: Size = Size {
@@ -74,7 +74,8 @@ impl App {
     /// A file from somebody whom the user has not verified is not even opened, unless that is set.
     fn may_preview(&self, file: &File) -> bool {
         let is_verified = || {
-            self.peers
+            self.people
+                .peers
                 .get(&file.line.from.0)
                 .is_some_and(|peer| peer.marks.verified)
         };
@@ -87,7 +88,7 @@ impl App {
     }
 
     fn room_for_previews(&self) -> Option<Size> {
-        let columns = rows::text_columns(usize::from(self.layout().body.width));
+        let columns = layout::text_columns(usize::from(self.layout().body.width));
         let width = u16::try_from(columns).unwrap_or(MOST.width).min(MOST.width);
         // What is typed takes rows from the messages: pictures stay as they are.
         let height = (self.size.1 / ROWS_ONE_OF).min(MOST.height);

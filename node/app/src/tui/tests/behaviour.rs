@@ -43,7 +43,7 @@ fn a_line_goes_where_one_is_and_is_shown_once() {
         ]
     );
     assert_eq!(scene.screen(80, 24).matches("hello bob").count(), 1);
-    assert!(scene.app.pending.is_empty());
+    assert!(scene.app.outbox.is_empty());
 }
 
 #[test]
@@ -515,7 +515,7 @@ fn a_message_whose_event_was_missed_is_shown_once() {
     scene.answers = true;
     scene.handle(Input::Event(WireEvent::Lagged { missed: 1 }));
     assert_eq!(scene.screen(80, 24).matches("│ hello").count(), 1);
-    assert!(scene.app.pending.is_empty());
+    assert!(scene.app.outbox.is_empty());
 }
 
 #[test]
@@ -526,6 +526,6 @@ fn what_the_old_node_did_not_confirm_is_not_shown_as_on_its_way() {
     scene.handle(Input::NodeGone);
     scene.answers = true;
     scene.handle(Input::Attached);
-    assert!(scene.app.pending.is_empty());
+    assert!(scene.app.outbox.is_empty());
     assert!(shows(&mut scene, "is not known"));
 }

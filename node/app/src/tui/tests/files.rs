@@ -113,7 +113,7 @@ fn a_path_is_offered_where_one_is() {
             .screen(80, 24)
             .contains("can't read /home/ann/work/missing")
     );
-    assert!(scene.app.pending.is_empty());
+    assert!(scene.app.outbox.is_empty());
     scene.answers = false;
     scene.enters("/send large.iso");
     assert!(scene.screen(80, 24).contains("[offers large.iso]  reading"));

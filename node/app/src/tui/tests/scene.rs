@@ -73,6 +73,7 @@ fn start(theme: Theme, seen: Option<ReadMarkers>) -> Start {
         seen,
         places,
         settings: ScreenSettings::default(),
+        row_heights: view::rows::heights,
     }
 }
 

@@ -3,21 +3,15 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
-use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use crate::tui::app::{App, Mode};
 use crate::tui::editor::Editor;
-use crate::tui::layout::cells;
+use crate::tui::layout::{PROMPT, cells};
+use crate::tui::text::broken;
 
-/// Before what is typed.
-const PROMPT: &str = "> ";
+/// Before the words of a search.
 const SEARCH: &str = "search: ";
-
-/// Rows that the text takes on a screen of so many columns.
-pub(in crate::tui) fn rows(text: &str, columns: usize) -> usize {
-    broken(text, columns - PROMPT.len()).len()
-}
 
 /// Draws it, and says where the cursor is.
 pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) -> Position {
@@ -62,27 +56,6 @@ fn cursor(editor: &Editor, columns: usize) -> (usize, usize) {
     } else {
         (before.len(), column)
     }
-}
-
-/// Rows of at most so many columns, broken between graphemes: what is typed must not jump about.
-fn broken(text: &str, columns: usize) -> Vec<String> {
-    let mut rows = vec![];
-    for line in text.split('\n') {
-        let (mut row, mut used) = (String::new(), 0);
-        for grapheme in line.graphemes(true) {
-            if used + grapheme.width() > columns {
-                rows.push(std::mem::take(&mut row));
-                used = 0;
-            }
-            row.push_str(grapheme);
-            used += grapheme.width();
-        }
-        rows.push(row);
-        if used >= columns {
-            rows.push(String::new());
-        }
-    }
-    rows
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Draws the state of the chat. Reads it, and changes nothing.
 
 mod body;
-pub(super) mod input;
+mod input;
 pub(super) mod rows;
 mod search_results;
 mod sidebars;

@@ -13,19 +13,10 @@ use ratatui::text::{Line, Span};
 use crate::shared::chat_input::ACTION;
 use crate::shared::wording;
 use crate::tui::app::{App, Doing, Pending};
-use crate::tui::layout::cells;
+use crate::tui::layout::{TIME, cells, name_columns, text_columns};
 use crate::tui::picture::Picture;
 use crate::tui::text::{self, fit, width};
 use crate::tui::timeline::{Entry, EntryContent, Note, Tone};
-
-/// Columns of names.
-const NAME: usize = 12;
-const NAME_NARROW: usize = 8;
-/// Below so many columns of messages, the narrow ones.
-const NARROW: usize = 56;
-
-/// `14:03 `
-const TIME: usize = 6;
 
 /// From which difference on between the author's clock and ours the author's is shown as well.
 const LATE_MS: u64 = 3 * 60 * 1000;
@@ -88,6 +79,7 @@ impl<'a> Context<'a> {
             .collect();
         let name = self
             .app
+            .people
             .status
             .as_ref()
             .map_or("", |status| status.nick.as_str());
@@ -140,7 +132,7 @@ impl<'a> Context<'a> {
         let mut text_style = if action { style } else { Style::new() };
         if self.app.found == Some(message.id.0) {
             text_style = text_style.add_modifier(Modifier::REVERSED);
-        } else if message.state.is_none() && self.app.names_me(message) {
+        } else if message.state.is_none() && self.app.people.names_me(message) {
             text_style = text_style.add_modifier(Modifier::BOLD);
         }
         let mut rows = self.bars(
@@ -171,7 +163,10 @@ impl<'a> Context<'a> {
             .as_ref()
             .map(|picture| format!("{}, ", wording::pixels(picture)))
             .unwrap_or_default();
-        let state = format!("{pixels}{}", file.state(self.app.now, &self.app.names));
+        let state = format!(
+            "{pixels}{}",
+            file.state(self.app.now, &self.app.people.names)
+        );
         let mut rows = text::wrap(&state, self.text_columns(), 0);
         let picture = self
             .app
@@ -222,10 +217,11 @@ impl<'a> Context<'a> {
             ));
         }
         if let Some(base) = message.state {
-            let shown = self
-                .app
-                .deliveries
-                .shown(message.id.0, &message.conversation.0, base);
+            let shown =
+                self.app
+                    .outbox
+                    .deliveries
+                    .shown(message.id.0, &message.conversation.0, base);
             suffix.push(self.dim(&format!(
                 "{} {}",
                 self.app.theme.delivery_sign(shown.state),
@@ -327,13 +323,12 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Columns of the text of messages, in so many of messages.
-pub(crate) fn text_columns(columns: usize) -> usize {
-    columns - TIME - name_columns(columns) - 3
-}
-
-fn name_columns(columns: usize) -> usize {
-    if columns < NARROW { NAME_NARROW } else { NAME }
+/// How many rows each entry of the window takes.
+pub(crate) fn heights(app: &App) -> Vec<usize> {
+    let context = Context::of(app);
+    (0..app.window.entries().len())
+        .map(|index| context.height(index))
+        .collect()
 }
 
 /// ` Friday, 20 November 2026 `

@@ -35,7 +35,7 @@ fn row(app: &App, index: usize, conversation: &Conversation, columns: usize) -> 
     };
     let number = format!("{:2} ", index + 1);
     let name = fit(
-        &app.names.of_conversation(&conversation.of),
+        &app.people.names.of_conversation(&conversation.of),
         columns - width(&number) - width(&count) - 1,
     );
     let gap = " ".repeat(columns - width(&number) - width(&name) - width(&count) - 1);
@@ -64,6 +64,7 @@ fn presence(app: &App, conversation: &Conversation) -> Style {
     match &conversation.of {
         ConversationRef::Direct(peer)
             if app
+                .people
                 .peers
                 .get(peer)
                 .is_none_or(|peer| peer.state == PeerState::Offline) =>
@@ -91,12 +92,12 @@ pub(super) fn people(app: &App, area: Rect, buffer: &mut Buffer) {
     };
     let columns = usize::from(area.width);
     let mut people: Vec<&PeerLine> = app
-        .people()
+        .people_here()
         .iter()
-        .filter_map(|peer| app.peers.get(peer))
+        .filter_map(|peer| app.people.peers.get(peer))
         .collect();
     people.sort_by_key(|peer| (peer.state == PeerState::Offline, peer.name.to_lowercase()));
-    let me = app.status.as_ref().map(|status| {
+    let me = app.people.status.as_ref().map(|status| {
         let name = fit(
             &hobnob::protocol::text::visible(status.nick.as_str()),
             columns - 8,
@@ -130,7 +131,7 @@ pub(super) fn people(app: &App, area: Rect, buffer: &mut Buffer) {
 fn person(app: &App, peer: &PeerLine, columns: usize) -> Line<'static> {
     let how = route(peer);
     let name = fit(
-        &app.names.of(&peer.peer.0),
+        &app.people.names.of(&peer.peer.0),
         columns.saturating_sub(3 + width(&how)),
     );
     let gap = " ".repeat(columns.saturating_sub(2 + width(&name) + width(&how)));

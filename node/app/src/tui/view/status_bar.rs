@@ -17,12 +17,12 @@ const GAP: &str = "  ";
 
 pub(super) fn title(app: &App, area: Rect, buffer: &mut Buffer) {
     let conversation = &app.conversation().of;
-    let name = app.names.of_conversation(conversation);
+    let name = app.people.names.of_conversation(conversation);
     let rest = match (&app.mode, conversation) {
         (Mode::Help(_), _) => "help".to_owned(),
         (Mode::Search(_), _) => "search".to_owned(),
         (Mode::Chat, ConversationRef::Room(_)) => people(app),
-        (Mode::Chat, ConversationRef::Direct(peer)) => match app.peers.get(peer) {
+        (Mode::Chat, ConversationRef::Direct(peer)) => match app.people.peers.get(peer) {
             Some(known) => format!("{}{GAP}{}", route(known), peer.short()),
             None => peer.short(),
         },
@@ -34,12 +34,16 @@ fn people(app: &App) -> String {
     let ConversationRef::Room(room) = &app.conversation().of else {
         return String::new();
     };
-    let kind = match app.rooms.get(room) {
+    let kind = match app.people.rooms.get(room) {
         Some(room) if room.open => "open",
         Some(_) => "with a secret",
         None => "",
     };
-    let mut names: Vec<String> = app.people().iter().map(|peer| app.names.of(peer)).collect();
+    let mut names: Vec<String> = app
+        .people_here()
+        .iter()
+        .map(|peer| app.people.names.of(peer))
+        .collect();
     names.sort_by_key(|name| name.to_lowercase());
     let who = if names.is_empty() {
         "nobody else is here".to_owned()
@@ -80,7 +84,7 @@ fn pasted(lines: usize, columns: usize) -> String {
 /// What matters most comes first.
 fn parts(app: &App) -> Vec<String> {
     let mut parts = vec![];
-    match &app.status {
+    match &app.people.status {
         Some(status) => parts.push(format!(
             "{} ({})",
             visible(status.nick.as_str()),
@@ -91,9 +95,10 @@ fn parts(app: &App) -> Vec<String> {
     if app.layout().left.is_none() {
         parts.extend(elsewhere(app));
     }
-    parts.push(wording::count(app.here().count(), "peer"));
+    parts.push(wording::count(app.people.online().count(), "peer"));
     if let ConversationRef::Direct(peer) = &app.conversation().of
         && let Some(known) = app
+            .people
             .peers
             .get(peer)
             .filter(|peer| peer.state != PeerState::Offline)
@@ -103,9 +108,13 @@ fn parts(app: &App) -> Vec<String> {
         } else {
             " by"
         };
-        parts.push(format!("{}{by} {}", app.names.of(peer), route(known)));
+        parts.push(format!(
+            "{}{by} {}",
+            app.people.names.of(peer),
+            route(known)
+        ));
     }
-    parts.extend(app.status.iter().flat_map(relays));
+    parts.extend(app.people.status.iter().flat_map(relays));
     if app.mouse {
         parts.push("mouse".to_owned());
     }

@@ -49,7 +49,7 @@ fn row(app: &App, transfer: &Transfer<'_>, columns: usize) -> Line<'static> {
     let sign = app.theme.direction_sign(transfer.to.is_none());
     let to = transfer
         .to
-        .map(|peer| format!(" to {}", app.names.of(&peer)))
+        .map(|peer| format!(" to {}", app.people.names.of(&peer)))
         .unwrap_or_default();
     let mut how_far = offers::how_far(transfer.line);
     let fixed = |how_far: &str| 2 + width(sign) + 2 + width(how_far);

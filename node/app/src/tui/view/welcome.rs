@@ -52,7 +52,7 @@ fn rows(groups: &[Paragraphs], columns: usize, parted: bool) -> Vec<Line<'static
 
 /// Only where one is at the start, which is the first conversation.
 fn about_me(app: &App) -> Paragraphs {
-    match (&app.status, app.current) {
+    match (&app.people.status, app.current) {
         (Some(status), 0) => status::who_where_how(status)
             .map(|line| (line, app.theme.dim()))
             .into(),
@@ -67,7 +67,7 @@ fn what_next() -> String {
 /// What fits on the smallest of screens.
 fn in_few_words(app: &App) -> Paragraphs {
     let mut all = vec![];
-    if let (Some(status), 0) = (&app.status, app.current) {
+    if let (Some(status), 0) = (&app.people.status, app.current) {
         let [who, _, _] = status::who_where_how(status);
         all.push((who, app.theme.dim()));
         all.push((
@@ -96,11 +96,15 @@ fn who_is_here(app: &App) -> String {
             app.theme.spinner(app.turn)
         );
     }
-    let names: Vec<String> = app.people().iter().map(|peer| app.names.of(peer)).collect();
+    let names: Vec<String> = app
+        .people_here()
+        .iter()
+        .map(|peer| app.people.names.of(peer))
+        .collect();
     match (&app.conversation().of, wording::some_of(&names)) {
         (ConversationRef::Direct(peer), _) => format!(
             "You and {} have said nothing to each other yet.",
-            app.names.of(peer)
+            app.people.names.of(peer)
         ),
         (ConversationRef::Room(_), Some(who)) => {
             format!(

@@ -1,0 +1,162 @@
+//! The people and rooms that the node knows: who is online, who is in which room, what they are
+//! called. No conversations and no requests.
+
+use std::collections::BTreeMap;
+
+use hobnob::protocol::{PeerId, RoomName};
+use hobnob::{ConversationRef, PeerState};
+use hobnob_control::wire::{MessageLine, PeerLine, PeerList, RoomLine, RoomList, StatusLine};
+
+use crate::shared::wording::Names;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct People {
+    /// This node; none until it has answered once.
+    pub(crate) status: Option<StatusLine>,
+    pub(crate) peers: BTreeMap<PeerId, PeerLine>,
+    pub(crate) names: Names,
+    pub(crate) rooms: BTreeMap<RoomName, RoomLine>,
+    has_list: bool,
+}
+
+/// The members of a room before and after the node listed its rooms.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) room: RoomName,
+    pub(crate) before: Vec<PeerId>,
+    pub(crate) now: Vec<PeerId>,
+}
+
+impl People {
+    /// This node's own id, once the node has sent its status.
+    pub(crate) fn me(&self) -> Option<PeerId> {
+        self.status.as_ref().map(|status| status.peer.0)
+    }
+
+    /// All peers that are not offline.
+    pub(crate) fn online(&self) -> impl Iterator<Item = &PeerLine> {
+        self.peers
+            .values()
+            .filter(|peer| peer.state != PeerState::Offline)
+    }
+
+    /// The other people of a conversation.
+    pub(crate) fn in_conversation(&self, of: &ConversationRef) -> Vec<PeerId> {
+        match of {
+            ConversationRef::Direct(peer) => vec![*peer],
+            ConversationRef::Room(room) => self.rooms.get(room).map_or(vec![], members),
+        }
+    }
+
+    /// Whether this user wrote the message.
+    pub(crate) fn is_mine(&self, message: &MessageLine) -> bool {
+        message.state.is_some() || self.me() == Some(message.from.0)
+    }
+
+    /// Whether the text contains this user's name as a whole word.
+    pub(crate) fn names_me(&self, message: &MessageLine) -> bool {
+        let (Some(status), Some(text)) = (&self.status, &message.body.text) else {
+            return false;
+        };
+        let (name, text) = (status.nick.as_str().to_lowercase(), text.to_lowercase());
+        text.match_indices(&name).any(|(at, _)| {
+            let part_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+            !part_of_word(text[..at].chars().next_back())
+                && !part_of_word(text[at + name.len()..].chars().next())
+        })
+    }
+
+    /// Replaces all peers. Returns whether this is the first list of this chat.
+    pub(crate) fn set_peers(&mut self, list: PeerList) -> bool {
+        for peer in &list.peers {
+            self.names.learn(peer);
+        }
+        self.peers = list
+            .peers
+            .into_iter()
+            .map(|peer| (peer.peer.0, peer))
+            .collect();
+        !std::mem::replace(&mut self.has_list, true)
+    }
+
+    /// Replaces one peer. Returns whether it has come online or gone offline.
+    pub(crate) fn update(&mut self, peer: PeerLine) -> bool {
+        self.names.learn(&peer);
+        let is_here = peer.state != PeerState::Offline;
+        let was_here = self
+            .peers
+            .insert(peer.peer.0, peer)
+            .is_some_and(|known| known.state != PeerState::Offline);
+        was_here != is_here
+    }
+
+    /// Replaces all rooms. Returns the members of each, before and now.
+    pub(crate) fn set_rooms(&mut self, list: RoomList) -> Vec<Membership> {
+        let before = std::mem::take(&mut self.rooms);
+        self.rooms = list
+            .rooms
+            .into_iter()
+            .map(|room| (room.room.0.clone(), room))
+            .collect();
+        self.rooms
+            .iter()
+            .map(|(name, room)| Membership {
+                room: name.clone(),
+                before: before.get(name).map_or(vec![], members),
+                now: members(room),
+            })
+            .collect()
+    }
+}
+
+fn members(room: &RoomLine) -> Vec<PeerId> {
+    room.here.iter().map(|peer| peer.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob_control::wire::Text;
+
+    fn list(here: &[u8]) -> RoomList {
+        let here = here
+            .iter()
+            .map(|byte| Text(PeerId::from_bytes([*byte; 32])))
+            .collect();
+        RoomList {
+            rooms: vec![RoomLine {
+                room: Text(RoomName::lobby()),
+                open: true,
+                here,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_new_list_of_rooms_shows_who_came_and_who_left() {
+        let [bob, cat] = [2, 3].map(|byte| PeerId::from_bytes([byte; 32]));
+        let mut people = People::default();
+        people.set_rooms(list(&[2]));
+        let changes = people.set_rooms(list(&[3]));
+        assert_eq!(
+            changes,
+            [Membership {
+                room: RoomName::lobby(),
+                before: vec![bob],
+                now: vec![cat],
+            }]
+        );
+        assert_eq!(
+            people.in_conversation(&ConversationRef::Room(RoomName::lobby())),
+            [cat]
+        );
+    }
+
+    #[test]
+    fn only_the_first_list_of_peers_is_the_first() {
+        let mut people = People::default();
+        assert!(people.set_peers(PeerList { peers: vec![] }));
+        assert!(!people.set_peers(PeerList { peers: vec![] }));
+    }
+}
