@@ -1,12 +1,11 @@
-//! The local socket by which commands, user interfaces and scripts speak to the one node of a home.
+//! The JSON lines by which commands, user interfaces and scripts drive the one node of a home.
 //!
-//! [`home`] says which folder and which process, [`wire`] what the lines say, [`server`] answers
-//! them, [`client`] asks, [`attach`] finds the node of a home or becomes it, and [`pipe`] is the
-//! same through a pair of pipes. `docs/PROTOCOL.md` describes the lines, for programs in any
-//! language. A program that embeds a [`Node`](crate::Node) needs none of this.
+//! [`wire`] has the requests, answers and events. [`server`] answers them on the home's local socket,
+//! [`client`] asks, and [`pipe`] does the same through standard input and output. [`attach`] finds
+//! the node of a home or becomes it. `docs/PROTOCOL.md` describes the lines, for programs in any
+//! language. A program that embeds a [`Node`](hobnob::Node) needs none of this.
 //!
-//! Only processes of the same user are heard. The relay's command uses [`home`], [`socket`] and
-//! [`mod@line`] for a socket of its own.
+//! Homes and their sockets are in [`hobnob_local`]. Only processes of the same user may connect.
 
 pub mod attach;
 pub mod client;

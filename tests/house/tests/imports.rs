@@ -62,12 +62,14 @@ fn module_of(path: &Path) -> Module {
 /// The text without comments and without the test module at its end.
 fn code_of(text: &str) -> String {
     let is_test_module = |at: usize| {
-        let mut after = text[at..].lines().skip(1);
+        let mut after = text[at..].lines();
+        let condition = after.next().unwrap_or_default();
         let opening = after.find(|line| !line.starts_with("#["));
-        opening.is_some_and(|line| line.contains("mod ") && line.ends_with('{'))
+        condition.contains("test")
+            && opening.is_some_and(|line| line.contains("mod ") && line.ends_with('{'))
     };
-    let tests = text.match_indices("#[cfg(test)]").map(|(at, _)| at);
-    let product = tests.into_iter().find(|&at| is_test_module(at));
+    let mut conditions = text.match_indices("#[cfg(").map(|(at, _)| at);
+    let product = conditions.find(|&at| is_test_module(at));
     text[..product.unwrap_or(text.len())]
         .lines()
         .map(|line| line.split("//").next().unwrap_or_default())

@@ -1,8 +1,8 @@
 //! What is wrong with a node's network, or with the way to one peer: evidence in, verdicts out.
 //!
 //! Each check says what it saw, and is *fine*, a *note* (nothing is broken, and it explains
-//! something), a *problem* with the way to mend it, or *unknown*. Nothing here asks anything of
-//! anybody: who gathers the evidence is [`Node`](crate::Node).
+//! something), a *problem* with the way to mend it, or *unknown*. Nothing here gathers
+//! evidence: `Node` does.
 
 mod here;
 mod reach;
