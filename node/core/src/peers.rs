@@ -18,18 +18,6 @@ const LISTED_MAX: usize = 8;
 const DISTINGUISHING_CHARS: usize = 4;
 
 /// Whom a name does not mean, and what to try.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-/// use hobnob::{ResolveError, SendError};
-///
-/// let nobody = node.resolve("bob".parse()?).await;
-/// assert!(matches!(nobody, Err(SendError::Name(ResolveError::Unknown { name, .. })) if name == "bob"));
-/// # Ok(()) }
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// Several peers have that nickname or prefix.

@@ -16,10 +16,6 @@ use super::peers::{Peers, same_name};
 pub const MARKED_MAX: usize = 10_000;
 
 /// How long a peer that was kicked is kept out.
-///
-/// ```
-/// assert_eq!(hobnob::KICKED_FOR.as_secs(), 600);
-/// ```
 pub const KICKED_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Peers with the name of a verified one that are remembered and told of; further ones are refused
@@ -27,12 +23,6 @@ pub const KICKED_FOR: Duration = Duration::from_secs(10 * 60);
 pub const NAMES_TAKEN_MAX: usize = 1_000;
 
 /// What a user has decided about a peer for good.
-///
-/// ```
-/// let marks = hobnob::PeerPolicy { verified: Some("bob".parse()?), ..Default::default() };
-/// assert!(!marks.blocked && marks.verified.is_some_and(|name| name.as_str() == "bob"));
-/// # Ok::<(), hobnob::NicknameError>(())
-/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerPolicy {
     /// Its texts are not shown here.

@@ -64,9 +64,9 @@ fn code_of(text: &str) -> String {
     let is_test_module = |at: usize| {
         let mut after = text[at..].lines();
         let condition = after.next().unwrap_or_default();
-        let opening = after.find(|line| !line.starts_with("#["));
-        condition.contains("test")
-            && opening.is_some_and(|line| line.contains("mod ") && line.ends_with('{'))
+        // Other attributes may stand between the condition and the module.
+        let opens = |line: &str| line.contains("mod ") && line.ends_with('{');
+        condition.contains("test") && after.take(6).any(opens)
     };
     let mut conditions = text.match_indices("#[cfg(").map(|(at, _)| at);
     let product = conditions.find(|&at| is_test_module(at));

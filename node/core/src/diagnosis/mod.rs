@@ -27,10 +27,6 @@ pub const DISK_FREE_MIN: u64 = 64 * 1024 * 1024;
 pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
 /// How a check came out.
-///
-/// ```
-/// assert_eq!(hobnob::Verdict::Problem.as_str(), "problem");
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -57,15 +53,6 @@ impl Verdict {
 }
 
 /// One thing that was looked at.
-///
-/// ```
-/// fn what_to_do(checks: &[hobnob::Check]) {
-///     for (problem, fix) in checks.iter().filter_map(|check| Some((&check.text, check.fix?))) {
-///         println!("{problem}: {fix}");
-///     }
-/// }
-/// # what_to_do(&[]);
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// What.
