@@ -45,7 +45,7 @@ pub struct Home {
 /// ```
 /// use hobnob_local::{Claim, Home};
 ///
-/// fn tell(home: &Home) -> Result<(), hobnob_control::HomeError> {
+/// fn tell(home: &Home) -> Result<(), hobnob_local::HomeError> {
 ///     match home.claim()? {
 ///         Claim::Ours(_) => println!("no node runs here"), // and none starts until the claim is dropped
 ///         Claim::Busy(Some(process)) => println!("process {process} has it"),
@@ -87,7 +87,7 @@ pub struct Claimed {
 /// Why a folder can't be a home.
 ///
 /// ```
-/// use hobnob_control::{Home, HomeError};
+/// use hobnob_local::{Home, HomeError};
 ///
 /// # let dir = tempfile::tempdir()?;
 /// std::fs::write(dir.path().join("file"), "")?;

@@ -19,8 +19,8 @@ const PATH_BYTES_MAX: usize = 107;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
-/// # let home = hobnob_control::Home::at(dir.path())?;
-/// # let hobnob_control::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
+/// # let home = hobnob_local::Home::at(dir.path())?;
+/// # let hobnob_local::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
 /// use hobnob_local::socket::{self, Listener};
 ///
 /// let listener = Listener::bind(&claimed)?;
@@ -70,8 +70,8 @@ impl Drop for Listener {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
-/// # let home = hobnob_control::Home::at(dir.path())?;
-/// # let hobnob_control::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
+/// # let home = hobnob_local::Home::at(dir.path())?;
+/// # let hobnob_local::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
 /// # let _listener = hobnob_local::socket::Listener::bind(&claimed)?;
 /// use tokio::io::AsyncWriteExt;
 ///
@@ -90,8 +90,8 @@ pub async fn connect(path: &Path) -> io::Result<UnixStream> {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
-/// # let home = hobnob_control::Home::at(dir.path())?;
-/// # let hobnob_control::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
+/// # let home = hobnob_local::Home::at(dir.path())?;
+/// # let hobnob_local::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
 /// # let _listener = hobnob_local::socket::Listener::bind(&claimed)?;
 /// use hobnob_local::socket;
 ///
