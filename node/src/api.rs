@@ -288,7 +288,7 @@ pub struct PeerInfo {
     /// Whether it is offline because the connection with it broke: it did not take leave.
     pub lost: bool,
     /// What the user has decided about it.
-    pub marks: PeerPolicy,
+    pub policy: PeerPolicy,
 }
 
 /// A message, sent or received, as it stands on disk.

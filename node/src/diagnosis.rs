@@ -119,7 +119,7 @@ impl Node {
         let asked = self.ask(|reply| Command::Ping(peer, reply));
         let _ = tokio::time::timeout(PONG_WITHIN, asked).await;
         let (before, addrs) = self.ask(|reply| Command::PeerEvidence(peer, reply)).await?;
-        if before.session.is_some() || before.bar.is_some() {
+        if before.session.is_some() || before.denied.is_some() {
             return Ok(diagnosis::judge_peer(&before));
         }
         let (unmet, probes) = self.try_addrs(peer, addrs).await?;

@@ -8,7 +8,7 @@ use crate::net::endpoint::DialError;
 use crate::net::socket::BindError;
 use crate::store::StoreError;
 use hobnob_core::peers::ResolveError;
-use hobnob_core::policy::MARKED_MAX;
+use hobnob_core::policy::POLICIES_MAX;
 
 /// Why a node can't start.
 ///
@@ -307,7 +307,7 @@ pub enum PolicyError {
     Myself,
     /// Too many peers are marked.
     #[error(
-        "{MARKED_MAX} peers are ignored, blocked or verified, which is as many as there can be: undo one first"
+        "{POLICIES_MAX} peers are ignored, blocked or verified, which is as many as there can be: undo one first"
     )]
     TooMany,
     /// It holds until this node ends, and is not on disk.

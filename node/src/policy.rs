@@ -18,7 +18,7 @@ impl Node {
     /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
     /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
     /// # node.send(mallory.into(), "to meet".into()).await?;
-    /// assert!(node.ignore(mallory).await?.marks.ignored);
+    /// assert!(node.ignore(mallory).await?.policy.ignored);
     /// # Ok(()) }
     /// ```
     pub async fn ignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
@@ -36,7 +36,7 @@ impl Node {
     /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
     /// # node.send(mallory.into(), "to meet".into()).await?;
     /// node.ignore(mallory).await?;
-    /// assert!(!node.unignore(mallory).await?.marks.ignored);
+    /// assert!(!node.unignore(mallory).await?.policy.ignored);
     /// # Ok(()) }
     /// ```
     pub async fn unignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
@@ -54,7 +54,7 @@ impl Node {
     /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
     /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
     /// # node.send(mallory.into(), "to meet".into()).await?;
-    /// assert!(node.block(mallory).await?.marks.blocked);
+    /// assert!(node.block(mallory).await?.policy.blocked);
     /// # Ok(()) }
     /// ```
     pub async fn block(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
@@ -72,7 +72,7 @@ impl Node {
     /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
     /// # node.send(mallory.into(), "to meet".into()).await?;
     /// node.block(mallory).await?;
-    /// assert!(!node.unblock(mallory).await?.marks.blocked);
+    /// assert!(!node.unblock(mallory).await?.policy.blocked);
     /// # Ok(()) }
     /// ```
     pub async fn unblock(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
@@ -128,7 +128,7 @@ impl Node {
     /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
     /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
     /// println!("does it say there, too: {}?", ann.words(peer).await.join(" "));
-    /// assert!(ann.verify(peer).await?.marks.verified.is_some());
+    /// assert!(ann.verify(peer).await?.policy.verified.is_some());
     /// # Ok(()) }
     /// ```
     pub async fn verify(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
@@ -145,7 +145,7 @@ impl Node {
     /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
     /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
     /// ann.verify(peer).await?;
-    /// assert_eq!(ann.unverify(peer).await?.marks.verified, None);
+    /// assert_eq!(ann.unverify(peer).await?.policy.verified, None);
     /// # Ok(()) }
     /// ```
     pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {

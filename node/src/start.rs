@@ -92,7 +92,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         endpoint,
         bound,
         beside,
-        policies: Policies::new(opened.marks),
+        policies: Policies::new(opened.policies),
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone().unwrap_or_default(),
         interfaces: interfaces.clone(),

@@ -13,7 +13,7 @@ use super::Now;
 use super::peers::{Peers, same_name};
 
 /// Peers that a user can have marked at once; for one more, another must be unmarked first.
-pub const MARKED_MAX: usize = 10_000;
+pub const POLICIES_MAX: usize = 10_000;
 
 /// How long a peer that was kicked is kept out.
 pub const KICKED_FOR: Duration = Duration::from_secs(10 * 60);
@@ -68,14 +68,14 @@ impl DenyReason {
             DenyReason::NameTaken,
         ]
         .into_iter()
-        .find(|bar| u64::from(bar.code().0) == code)
+        .find(|reason| u64::from(reason.code().0) == code)
     }
 }
 
 /// The decisions about all peers.
 #[derive(Debug, Default)]
 pub struct Policies {
-    marks: BTreeMap<PeerId, PeerPolicy>,
+    by_peer: BTreeMap<PeerId, PeerPolicy>,
     /// Peers that called themselves like one who is verified: the user has been told, and they are
     /// not dialed.
     names_taken: BTreeSet<PeerId>,
@@ -87,30 +87,30 @@ impl Policies {
     /// Takes up what the store holds.
     pub fn new(kept: Vec<(PeerId, PeerPolicy)>) -> Self {
         Self {
-            marks: kept.into_iter().collect(),
+            by_peer: kept.into_iter().collect(),
             ..Self::default()
         }
     }
 
     /// What has been decided about a peer.
-    pub fn marks(&self, peer: PeerId) -> PeerPolicy {
-        self.marks.get(&peer).cloned().unwrap_or_default()
+    pub fn of(&self, peer: PeerId) -> PeerPolicy {
+        self.by_peer.get(&peer).cloned().unwrap_or_default()
     }
 
     /// Everybody about whom something has been decided.
-    pub fn marked(&self) -> impl Iterator<Item = PeerId> {
-        self.marks.keys().copied()
+    pub fn decided(&self) -> impl Iterator<Item = PeerId> {
+        self.by_peer.keys().copied()
     }
 
     /// Decides about a peer. False where there is no room for another decision.
-    pub fn set(&mut self, peer: PeerId, marks: PeerPolicy) -> bool {
-        if marks == PeerPolicy::default() {
-            self.marks.remove(&peer);
+    pub fn set(&mut self, peer: PeerId, policy: PeerPolicy) -> bool {
+        if policy == PeerPolicy::default() {
+            self.by_peer.remove(&peer);
             return true;
         }
-        let room = self.marks.len() < MARKED_MAX || self.marks.contains_key(&peer);
+        let room = self.by_peer.len() < POLICIES_MAX || self.by_peer.contains_key(&peer);
         if room {
-            self.marks.insert(peer, marks);
+            self.by_peer.insert(peer, policy);
         }
         room
     }
@@ -131,9 +131,9 @@ impl Policies {
     /// now, this other peer gives itself.
     pub fn whose_name(&self, peer: PeerId, nick: &Nickname, peers: &Peers) -> Option<PeerId> {
         if self
-            .marks
+            .by_peer
             .get(&peer)
-            .is_some_and(|marks| marks.verified.is_some())
+            .is_some_and(|policy| policy.verified.is_some())
         {
             return None;
         }
@@ -141,9 +141,9 @@ impl Policies {
             name.is_some_and(|name| same_name(name.as_str(), nick.as_str()))
         };
         let verified = self
-            .marks
+            .by_peer
             .iter()
-            .filter_map(|(peer, marks)| Some((*peer, marks.verified.as_ref()?)));
+            .filter_map(|(peer, policy)| Some((*peer, policy.verified.as_ref()?)));
         verified
             .into_iter()
             .find(|(of, name)| is_it(Some(name)) || is_it(peers.nick(*of)))
@@ -159,8 +159,8 @@ impl Policies {
     }
 
     /// Why there may be no session with a peer now, if so.
-    pub fn bar(&self, peer: PeerId, now: Now) -> Option<DenyReason> {
-        if self.marks.get(&peer).is_some_and(|marks| marks.blocked) {
+    pub fn denies(&self, peer: PeerId, now: Now) -> Option<DenyReason> {
+        if self.by_peer.get(&peer).is_some_and(|policy| policy.blocked) {
             return Some(DenyReason::Blocked);
         }
         if self
@@ -177,16 +177,16 @@ impl Policies {
 
     /// Whether the texts of this author are shown.
     pub fn shows(&self, author: PeerId) -> bool {
-        self.marks
+        self.by_peer
             .get(&author)
-            .is_none_or(|marks| !marks.ignored && !marks.blocked)
+            .is_none_or(|policy| !policy.ignored && !policy.blocked)
     }
 
     /// Everybody who is blocked.
     pub fn blocked(&self) -> impl Iterator<Item = PeerId> {
-        self.marks
+        self.by_peer
             .iter()
-            .filter(|(_, marks)| marks.blocked)
+            .filter(|(_, policy)| policy.blocked)
             .map(|(peer, _)| *peer)
     }
 }
@@ -221,17 +221,20 @@ mod tests {
 
     #[test]
     fn an_ignored_peer_may_have_a_session_and_a_blocked_one_may_not_and_neither_is_shown() {
-        let mut standings = Policies::new(vec![(peer(1), IGNORED), (peer(2), BLOCKED)]);
-        assert_eq!(
-            (standings.bar(peer(1), at(0)), standings.bar(peer(2), at(0))),
-            (None, Some(DenyReason::Blocked))
-        );
-        assert!(standings.shows(peer(3)) && !standings.shows(peer(1)) && !standings.shows(peer(2)));
-        assert!(standings.set(peer(2), PeerPolicy::default()));
+        let mut policies = Policies::new(vec![(peer(1), IGNORED), (peer(2), BLOCKED)]);
         assert_eq!(
             (
-                standings.bar(peer(2), at(0)),
-                standings.marked().collect::<Vec<_>>()
+                policies.denies(peer(1), at(0)),
+                policies.denies(peer(2), at(0))
+            ),
+            (None, Some(DenyReason::Blocked))
+        );
+        assert!(policies.shows(peer(3)) && !policies.shows(peer(1)) && !policies.shows(peer(2)));
+        assert!(policies.set(peer(2), PeerPolicy::default()));
+        assert_eq!(
+            (
+                policies.denies(peer(2), at(0)),
+                policies.decided().collect::<Vec<_>>()
             ),
             (None, vec![peer(1)])
         );
@@ -239,20 +242,20 @@ mod tests {
 
     #[test]
     fn who_was_kicked_is_kept_out_for_a_while_or_until_pardoned() {
-        let mut standings = Policies::default();
-        standings.kick(peer(1), at(5));
-        standings.kick(peer(2), at(5));
-        standings.pardon(peer(2));
+        let mut policies = Policies::default();
+        policies.kick(peer(1), at(5));
+        policies.kick(peer(2), at(5));
+        policies.pardon(peer(2));
         let end = 5 + KICKED_FOR.as_secs();
         assert_eq!(
             (
-                standings.bar(peer(1), at(end - 1)),
-                standings.bar(peer(1), at(end))
+                policies.denies(peer(1), at(end - 1)),
+                policies.denies(peer(1), at(end))
             ),
             (Some(DenyReason::Kicked), None)
         );
-        assert_eq!(standings.bar(peer(2), at(6)), None);
-        assert!(standings.shows(peer(1)), "what was kicked was the session");
+        assert_eq!(policies.denies(peer(2), at(6)), None);
+        assert!(policies.shows(peer(1)), "what was kicked was the session");
     }
 
     #[test]
@@ -264,7 +267,7 @@ mod tests {
         };
         let mut peers = Peers::new(peer(0), nick("me"));
         peers.learn(peer(1), Some(nick("robert")));
-        let mut standings = Policies::new(vec![(peer(1), verified("bob"))]);
+        let mut policies = Policies::new(vec![(peer(1), verified("bob"))]);
         for (who, name, of) in [
             (2, "Bob", Some(1)),
             (2, "Robert", Some(1)),
@@ -272,52 +275,52 @@ mod tests {
             (1, "bob", None),
         ] {
             assert_eq!(
-                standings.whose_name(peer(who), &nick(name), &peers),
+                policies.whose_name(peer(who), &nick(name), &peers),
                 of.map(peer),
                 "{who} as {name}"
             );
         }
-        assert!(standings.note_name_taken(peer(2)) && !standings.note_name_taken(peer(2)));
-        assert_eq!(standings.bar(peer(2), at(0)), Some(DenyReason::NameTaken));
+        assert!(policies.note_name_taken(peer(2)) && !policies.note_name_taken(peer(2)));
+        assert_eq!(policies.denies(peer(2), at(0)), Some(DenyReason::NameTaken));
         // Two of one name can both be verified.
-        standings.pardon(peer(2));
-        assert!(standings.set(peer(2), verified("bob")));
+        policies.pardon(peer(2));
+        assert!(policies.set(peer(2), verified("bob")));
         assert_eq!(
             (
-                standings.whose_name(peer(2), &nick("bob"), &peers),
-                standings.bar(peer(2), at(0))
+                policies.whose_name(peer(2), &nick("bob"), &peers),
+                policies.denies(peer(2), at(0))
             ),
             (None, None)
         );
         for n in 0..2 * u32::try_from(NAMES_TAKEN_MAX).expect("a small constant") {
-            standings.note_name_taken(peer(n));
+            policies.note_name_taken(peer(n));
         }
-        assert_eq!(standings.names_taken.len(), NAMES_TAKEN_MAX);
+        assert_eq!(policies.names_taken.len(), NAMES_TAKEN_MAX);
     }
 
     #[test]
     fn the_codes_of_bars_are_known_at_the_other_end() {
-        for bar in [
+        for reason in [
             DenyReason::Blocked,
             DenyReason::Kicked,
             DenyReason::NameTaken,
         ] {
-            assert_eq!(DenyReason::of_code(bar.code().0.into()), Some(bar));
+            assert_eq!(DenyReason::of_code(reason.code().0.into()), Some(reason));
         }
         assert_eq!(DenyReason::of_code(close::BYE.into()), None);
     }
 
     #[test]
     fn so_many_peers_can_be_marked_and_no_more() {
-        let mut standings = Policies::default();
-        for n in 0..u32::try_from(MARKED_MAX).expect("a small constant") {
-            assert!(standings.set(peer(n), BLOCKED));
+        let mut policies = Policies::default();
+        for n in 0..u32::try_from(POLICIES_MAX).expect("a small constant") {
+            assert!(policies.set(peer(n), BLOCKED));
         }
-        assert!(!standings.set(peer(u32::MAX), BLOCKED));
+        assert!(!policies.set(peer(u32::MAX), BLOCKED));
         assert!(
-            standings.set(peer(0), IGNORED)
-                && standings.set(peer(1), PeerPolicy::default())
-                && standings.set(peer(u32::MAX), BLOCKED)
+            policies.set(peer(0), IGNORED)
+                && policies.set(peer(1), PeerPolicy::default())
+                && policies.set(peer(u32::MAX), BLOCKED)
         );
     }
 }

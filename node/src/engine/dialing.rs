@@ -98,8 +98,8 @@ impl Engine {
                             found,
                         });
                     }
-                    Ok((_, Err(NotMet::TurnedAway(bar)))) => {
-                        drop(internal.send(Internal::TurnedAway(peer, bar)))
+                    Ok((_, Err(NotMet::TurnedAway(reason)))) => {
+                        drop(internal.send(Internal::TurnedAway(peer, reason)))
                     }
                     Ok((addr, Err(NotMet::Failed(error)))) => debug!(%addr, "not reached: {error}"),
                     Ok((_, Err(NotMet::Duplicate(_) | NotMet::Myself))) | Err(_) => {}
@@ -149,11 +149,11 @@ impl Engine {
                 // is at its end.
                 Err(NotMet::Duplicate(peer)) => return drop(reply.send(Ok(peer))),
                 Err(NotMet::Myself) => return drop(reply.send(Err(SendError::Myself))),
-                Err(NotMet::TurnedAway(bar)) => {
+                Err(NotMet::TurnedAway(reason)) => {
                     if let Some(peer) = expected {
-                        let _ = internal.send(Internal::TurnedAway(peer, bar));
+                        let _ = internal.send(Internal::TurnedAway(peer, reason));
                     }
-                    let (addr, why) = (addr.to_string(), bar.code().1.to_owned());
+                    let (addr, why) = (addr.to_string(), reason.code().1.to_owned());
                     return drop(reply.send(Err(SendError::Refused { addr, why })));
                 }
                 Err(NotMet::Failed(error)) => Met::Failed { addr, error, reply },
@@ -163,8 +163,8 @@ impl Engine {
     }
 
     pub(super) fn greet_accepted(&mut self, accepted: Accepted) {
-        if let Some(bar) = self.policy.denies(accepted.peer, self.clock.now()) {
-            let (code, words) = bar.code();
+        if let Some(reason) = self.policy.denies(accepted.peer, self.clock.now()) {
+            let (code, words) = reason.code();
             return hang_up(&accepted.connection, code, words);
         }
         let (under_way, oldest) = self.handshakes.begin(accepted.connection.clone());
@@ -232,8 +232,8 @@ impl Engine {
             self.met_myself(&greeted, instance, reply);
             return;
         }
-        if let Some(bar) = self.policy.denies(peer, self.clock.now()) {
-            return self.turn_away(peer, &greeted, reply, bar);
+        if let Some(reason) = self.policy.denies(peer, self.clock.now()) {
+            return self.turn_away(peer, &greeted, reply, reason);
         }
         if self.has_taken_name(peer, &greeted.hello.profile.nick) {
             return self.turn_away(peer, &greeted, reply, DenyReason::NameTaken);
@@ -260,16 +260,16 @@ impl Engine {
         peer: PeerId,
         greeted: &Greeted,
         reply: Option<DialReply>,
-        bar: DenyReason,
+        reason: DenyReason,
     ) {
-        let (code, words) = bar.code();
+        let (code, words) = reason.code();
         hang_up(&greeted.connection, code, words);
         if greeted.dialed {
             self.dial_failed(peer);
         }
         if let Some(reply) = reply {
             // Who it is has been proved: a message to a peer that was kicked waits for it.
-            let meant = if bar == DenyReason::NameTaken {
+            let meant = if reason == DenyReason::NameTaken {
                 Err(SendError::NameTaken(peer))
             } else {
                 Ok(peer)
@@ -370,12 +370,12 @@ async fn connect(
         }
     }
     let failed = |error: DialError| {
-        let bar = if let DialError::Closed { code, .. } = &error {
+        let reason = if let DialError::Closed { code, .. } = &error {
             DenyReason::of_code(*code)
         } else {
             None
         };
-        bar.map_or_else(
+        reason.map_or_else(
             || NotMet::Failed(SendError::dial(addr.to_string(), error)),
             NotMet::TurnedAway,
         )
@@ -389,9 +389,9 @@ async fn connect(
         .await
         .map_err(|error| match (peer, &error) {
             (_, GreetError::Ended(Ended::Closed { code, .. }))
-                if let Some(bar) = DenyReason::of_code(*code) =>
+                if let Some(reason) = DenyReason::of_code(*code) =>
             {
-                NotMet::TurnedAway(bar)
+                NotMet::TurnedAway(reason)
             }
             (Some(peer), GreetError::Ended(Ended::Closed { code, .. }))
                 if *code == u64::from(close::DUPLICATE) =>

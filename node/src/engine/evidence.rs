@@ -101,7 +101,7 @@ impl Engine {
     }
 
     pub(super) fn peer_evidence(&self, peer: PeerId) -> (PeerEvidence, Vec<SocketAddr>) {
-        let marks = self.policy.policies.marks(peer);
+        let policy = self.policy.policies.of(peer);
         let path = |link: &SessionState| {
             let kind = self.network.path_kind(link.session.remote_addr()).as_str();
             let rtt = link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0;
@@ -110,8 +110,8 @@ impl Engine {
         let session = self.sessions.with(peer).map(path);
         let evidence = PeerEvidence {
             name: self.peers.name(peer),
-            ignored: marks.ignored,
-            bar: self.policy.denies(peer, self.clock.now()),
+            ignored: policy.ignored,
+            denied: self.policy.denies(peer, self.clock.now()),
             turned_away: self.policy.refused_by(peer),
             not_at: if session.is_none() {
                 self.relays.not_at(peer)

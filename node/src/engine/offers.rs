@@ -32,7 +32,7 @@ impl Engine {
         if name.author == self.me || !self.policy.policies.shows(name.author) {
             return;
         }
-        let verified = self.policy.policies.marks(name.author).verified.is_some();
+        let verified = self.policy.policies.of(name.author).verified.is_some();
         for seq in first..=last {
             if let Some(Body::Offer(offer)) = batch.at(seq).map(|entry| &entry.entry.body) {
                 let id = OfferId { name, seq };

@@ -29,7 +29,7 @@ impl Policy {
     /// Why no session with this peer is allowed now, if so. Ask this once a connection exists:
     /// a resumed connection has passed no verifier.
     pub(super) fn denies(&self, peer: PeerId, now: Now) -> Option<DenyReason> {
-        self.policies.bar(peer, now)
+        self.policies.denies(peer, now)
     }
 
     /// The policy about a peer as it is after a change. `name` is what a verified peer is called.
@@ -39,7 +39,7 @@ impl Policy {
         change: PolicyChange,
         name: impl FnOnce() -> Nickname,
     ) -> PeerPolicy {
-        let mut policy = self.policies.marks(peer);
+        let mut policy = self.policies.of(peer);
         match change {
             PolicyChange::Ignore | PolicyChange::Unignore => {
                 policy.ignored = change == PolicyChange::Ignore;

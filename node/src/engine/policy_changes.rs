@@ -15,7 +15,7 @@ use crate::store::StoreError;
 impl Engine {
     /// What earlier runs decided holds again. Whoever is marked can be named, and so unmarked.
     pub(super) fn restore_policies(&mut self) {
-        for peer in self.policy.policies.marked().collect::<Vec<_>>() {
+        for peer in self.policy.policies.decided().collect::<Vec<_>>() {
             self.make_known(peer);
         }
         for peer in self.policy.policies.blocked().collect::<Vec<_>>() {
@@ -66,7 +66,7 @@ impl Engine {
         if change == PolicyChange::Kick {
             return drop(reply.send(Ok(info)));
         }
-        let stored = self.store.set_marks(peer, after);
+        let stored = self.store.set_policy(peer, after);
         self.tasks.spawn(async move {
             let stored = stored.await.unwrap_or(Err(StoreError::Closed));
             let _ = reply.send(
@@ -111,8 +111,8 @@ impl Engine {
 
     /// Ends every session with a peer. For the rooms it is as if it had said goodbye: what is said
     /// from now on is not for it.
-    pub(super) fn part_with(&mut self, peer: PeerId, bar: DenyReason) {
-        let (code, words) = bar.code();
+    pub(super) fn part_with(&mut self, peer: PeerId, reason: DenyReason) {
+        let (code, words) = reason.code();
         for id in self.sessions.ids_with(peer) {
             let Some(link) = self.sessions.live.remove(&id) else {
                 continue;
@@ -132,12 +132,12 @@ impl Engine {
 
     /// A peer wants no session with this node: it is left alone for a while, and the user told
     /// once.
-    pub(super) fn refused_by(&mut self, peer: PeerId, bar: DenyReason) {
-        if !self.policy.note_refused_by(peer, bar) {
+    pub(super) fn refused_by(&mut self, peer: PeerId, reason: DenyReason) {
+        if !self.policy.note_refused_by(peer, reason) {
             return;
         }
         let name = self.peers.name(peer);
-        let text = match bar {
+        let text = match reason {
             DenyReason::Blocked => {
                 format!(
                     "{name} has blocked this node. What you write to them stays queued here, in case they unblock it."

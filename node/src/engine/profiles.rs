@@ -147,7 +147,7 @@ impl Engine {
             rtt_ms: link
                 .map(|link| link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0),
             lost: link.is_none() && self.lost.contains(peer),
-            marks: self.policy.policies.marks(peer),
+            policy: self.policy.policies.of(peer),
         }
     }
 }

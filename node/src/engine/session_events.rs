@@ -269,12 +269,12 @@ impl Engine {
                 "that was started later and is connected to {name}"
             ));
         }
-        let bar = if let Ended::Closed { code, .. } = ended {
+        let reason = if let Ended::Closed { code, .. } = ended {
             DenyReason::of_code(*code)
         } else {
             None
         };
-        let unwelcome = replaced || bar.is_some();
+        let unwelcome = replaced || reason.is_some();
         self.paths.handle(
             self.clock.now(),
             paths::Input::Down {
@@ -291,8 +291,8 @@ impl Engine {
             self.lost.add(peer);
         }
         self.session_gone(id, &link, goodbye, duplicate);
-        if let Some(bar) = bar {
-            self.refused_by(peer, bar);
+        if let Some(reason) = reason {
+            self.refused_by(peer, reason);
         }
     }
 

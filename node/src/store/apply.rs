@@ -136,15 +136,15 @@ impl Apply<'_> {
     }
 
     /// Keeps what the user has decided about a peer; nothing, where that is nothing.
-    pub(super) fn put_marks(&mut self, peer: PeerId, marks: &PeerPolicy) -> Result<(), Fault> {
-        if *marks == PeerPolicy::default() {
+    pub(super) fn put_policy(&mut self, peer: PeerId, policy: &PeerPolicy) -> Result<(), Fault> {
+        if *policy == PeerPolicy::default() {
             return self.run("DELETE FROM marks WHERE peer = ?1", [peer.as_bytes()]);
         }
         let PeerPolicy {
             ignored,
             blocked,
             verified,
-        } = marks;
+        } = policy;
         self.run(
             "INSERT OR REPLACE INTO marks (peer, ignored, blocked, verified) VALUES (?1, ?2, ?3, ?4)",
             params![peer.as_bytes(), ignored, blocked, verified.as_ref().map(Nickname::as_str)],

@@ -67,7 +67,7 @@ pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
 }
 
 /// What the user has decided about peers.
-pub(super) fn marks(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, Fault> {
+pub(super) fn policies(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, Fault> {
     all(
         conn,
         "SELECT peer, ignored, blocked, verified FROM marks",

@@ -46,7 +46,7 @@ pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
 pub use offers::{OfferRow, WhichOffers};
 
 use error::Fault;
-use read::{Answer, Ask};
+use read::{Answer, PageRequest};
 use writer::{Job, Writer};
 
 /// Peers remembered at most: those seen last. The others are forgotten at the next start.
@@ -76,8 +76,8 @@ pub struct Opened {
     pub settings: BTreeMap<String, String>,
     /// What [`Store::remember_peer`] kept, latest first.
     pub peers: Vec<KnownPeer>,
-    /// What [`Store::set_marks`] kept.
-    pub marks: Vec<(PeerId, PeerPolicy)>,
+    /// What [`Store::set_policy`] kept.
+    pub policies: Vec<(PeerId, PeerPolicy)>,
 }
 
 /// The open database. Dropping it writes what waits and closes it.
@@ -91,8 +91,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Queues {
     writer: Sender<Job>,
-    sync: Sender<Ask>,
-    history: Sender<Ask>,
+    sync: Sender<PageRequest>,
+    history: Sender<PageRequest>,
 }
 
 #[derive(Debug)]
@@ -104,7 +104,7 @@ struct Threads {
 /// What the store holds of offers of files, and what has become of them.
 #[derive(Debug, Clone)]
 pub struct OfferStore {
-    /// Not its own: the store's threads end when the store is closed, whoever still has a desk.
+    /// Not its own: the store's threads end when the store is closed, even while a handle exists.
     queues: Weak<Queues>,
 }
 
@@ -112,7 +112,10 @@ impl OfferStore {
     /// Offers, oldest first.
     pub fn read(&self, which: WhichOffers) -> Pending<Vec<OfferRow>> {
         match self.queues.upgrade() {
-            Some(queues) => ask(&queues.history, |answer| Ask::Offers { which, answer }),
+            Some(queues) => ask(&queues.history, |answer| PageRequest::Offers {
+                which,
+                answer,
+            }),
             None => oneshot::channel().1,
         }
     }
@@ -151,7 +154,7 @@ impl Store {
             loaded,
             settings,
             peers,
-            marks,
+            policies,
             ordinals,
         } = load_all(&mut conn, audiences_since_ms).map_err(|fault| fault.at(path))?;
         let (sync, sync_thread) = read::start(path, "store-sync")?;
@@ -179,7 +182,7 @@ impl Store {
             loaded,
             settings,
             peers,
-            marks,
+            policies,
         })
     }
 
@@ -203,11 +206,11 @@ impl Store {
 
     /// Keeps what the user has decided about a peer, in place of what was decided before; answered
     /// once it is on disk.
-    pub fn set_marks(&self, peer: PeerId, marks: PeerPolicy) -> Pending<()> {
+    pub fn set_policy(&self, peer: PeerId, policy: PeerPolicy) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
         self.write(Job::PeerPolicy {
             peer,
-            marks,
+            policy,
             answer,
         });
         pending
@@ -226,7 +229,7 @@ impl Store {
         to: Seq,
         max_bytes: usize,
     ) -> Pending<Vec<Batch>> {
-        ask(&self.queues().sync, |answer| Ask::Batches {
+        ask(&self.queues().sync, |answer| PageRequest::Batches {
             name,
             from,
             to,
@@ -239,19 +242,19 @@ impl Store {
     /// handed over before it.
     pub fn history(&self, request: HistoryRequest) -> Pending<Vec<HistoryRow>> {
         if request.search.is_none() {
-            return ask(&self.queues().history, |answer| Ask::History {
+            return ask(&self.queues().history, |answer| PageRequest::History {
                 request,
                 answer,
             });
         }
         let (answer, pending) = oneshot::channel();
-        self.write(Job::Search(Ask::History { request, answer }));
+        self.write(Job::Search(PageRequest::History { request, answer }));
         pending
     }
 
     /// The entries `first..=last` of a log, as far as they are held; at most [`HISTORY_ROWS_MAX`].
     pub fn entries(&self, name: LogName, first: Seq, last: Seq) -> Pending<Vec<HistoryRow>> {
-        ask(&self.queues().history, |answer| Ask::Entries {
+        ask(&self.queues().history, |answer| PageRequest::Entries {
             name,
             first,
             last,
@@ -261,7 +264,7 @@ impl Store {
 
     /// One entry, if it is held.
     pub fn message(&self, log: LogId, seq: Seq) -> Pending<Option<HistoryRow>> {
-        ask(&self.queues().history, |answer| Ask::Message {
+        ask(&self.queues().history, |answer| PageRequest::Message {
             log,
             seq,
             answer,
@@ -315,7 +318,10 @@ impl Drop for Store {
     }
 }
 
-fn ask<T>(reader: &Sender<Ask>, question: impl FnOnce(Answer<T>) -> Ask) -> Pending<T> {
+fn ask<T>(
+    reader: &Sender<PageRequest>,
+    question: impl FnOnce(Answer<T>) -> PageRequest,
+) -> Pending<T> {
     let (answer, pending) = oneshot::channel();
     reader
         .send(question(answer))
@@ -391,7 +397,7 @@ struct Everything {
     loaded: Loaded,
     settings: BTreeMap<String, String>,
     peers: Vec<KnownPeer>,
-    marks: Vec<(PeerId, PeerPolicy)>,
+    policies: Vec<(PeerId, PeerPolicy)>,
     ordinals: Vec<i64>,
 }
 
@@ -401,7 +407,7 @@ fn load_all(conn: &mut Connection, audiences_since_ms: u64) -> Result<Everything
         loaded: load::loaded(&tx, audiences_since_ms)?,
         settings: load::settings(&tx)?,
         peers: load::peers(&tx)?,
-        marks: load::marks(&tx)?,
+        policies: load::policies(&tx)?,
         ordinals: load::log_ordinals(&tx)?,
     };
     if everything.peers.len() == PEERS_MAX {

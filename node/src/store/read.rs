@@ -17,7 +17,7 @@ use super::{batches, keep_plans, spawn};
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A question to the store.
-pub(super) enum Ask {
+pub(super) enum PageRequest {
     Batches {
         name: LogName,
         from: Seq,
@@ -46,14 +46,16 @@ pub(super) enum Ask {
     },
 }
 
-impl Ask {
+impl PageRequest {
     /// Gives the error for an answer.
     pub(super) fn refuse(self, error: StoreError) {
         match self {
-            Ask::Batches { answer, .. } => give(answer, Err(error)),
-            Ask::History { answer, .. } | Ask::Entries { answer, .. } => give(answer, Err(error)),
-            Ask::Message { answer, .. } => give(answer, Err(error)),
-            Ask::Offers { answer, .. } => give(answer, Err(error)),
+            PageRequest::Batches { answer, .. } => give(answer, Err(error)),
+            PageRequest::History { answer, .. } | PageRequest::Entries { answer, .. } => {
+                give(answer, Err(error))
+            }
+            PageRequest::Message { answer, .. } => give(answer, Err(error)),
+            PageRequest::Offers { answer, .. } => give(answer, Err(error)),
         }
     }
 }
@@ -62,7 +64,7 @@ impl Ask {
 pub(super) fn start(
     file: &Path,
     thread: &str,
-) -> Result<(Sender<Ask>, JoinHandle<()>), StoreError> {
+) -> Result<(Sender<PageRequest>, JoinHandle<()>), StoreError> {
     let conn = open(file).map_err(|error| Fault::from(error).at(file))?;
     let (asks, asked) = mpsc::channel();
     let reader = Reader {
@@ -93,9 +95,9 @@ struct Reader {
 }
 
 impl Reader {
-    fn answer(&self, ask: Ask) {
+    fn answer(&self, ask: PageRequest) {
         match ask {
-            Ask::Batches {
+            PageRequest::Batches {
                 name,
                 from,
                 to,
@@ -107,10 +109,10 @@ impl Reader {
                     self.read(|conn| batches::read(conn, name, from, to, max_bytes)),
                 );
             }
-            Ask::History { request, answer } => {
+            PageRequest::History { request, answer } => {
                 give(answer, self.read(|conn| history::read(conn, &request)))
             }
-            Ask::Entries {
+            PageRequest::Entries {
                 name,
                 first,
                 last,
@@ -121,10 +123,10 @@ impl Reader {
                     self.read(|conn| history::entries(conn, &name, first, last)),
                 );
             }
-            Ask::Message { log, seq, answer } => {
+            PageRequest::Message { log, seq, answer } => {
                 give(answer, self.read(|conn| history::message(conn, log, seq)))
             }
-            Ask::Offers { which, answer } => {
+            PageRequest::Offers { which, answer } => {
                 give(answer, self.read(|conn| offers::read(conn, which)))
             }
         }

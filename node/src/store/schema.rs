@@ -7,18 +7,18 @@ use super::offers;
 
 /// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps
 /// are added, never changed.
-pub(super) const MIGRATIONS: &[Step] = &[
-    Step::Sql(V1),
-    Step::Sql(V2),
-    Step::Sql(V3),
-    Step::Sql(V4),
-    Step::Sql(V5),
-    Step::Rows(offers::note_all),
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration::Sql(V1),
+    Migration::Sql(V2),
+    Migration::Sql(V3),
+    Migration::Sql(V4),
+    Migration::Sql(V5),
+    Migration::Rows(offers::note_all),
 ];
 
 /// How a database becomes one of the next version.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Step {
+pub(super) enum Migration {
     /// By these statements.
     Sql(&'static str),
     /// By what only this program can read in its rows.
@@ -157,7 +157,7 @@ const CHECKED: [&str; 8] = [
 ];
 
 /// Refuses what `steps` can't bring up to date. Changes nothing.
-pub(super) fn refuse_foreign(conn: &Connection, steps: &[Step]) -> Result<(), Fault> {
+pub(super) fn refuse_foreign(conn: &Connection, steps: &[Migration]) -> Result<(), Fault> {
     let (found, known) = (version(conn)?, newest(steps));
     if found > known {
         return Err(Fault::Newer { found, known });
@@ -170,13 +170,13 @@ pub(super) fn refuse_foreign(conn: &Connection, steps: &[Step]) -> Result<(), Fa
 }
 
 /// Brings the database up to date, all steps in one transaction.
-pub(super) fn migrate(conn: &mut Connection, steps: &[Step]) -> Result<(), Fault> {
+pub(super) fn migrate(conn: &mut Connection, steps: &[Migration]) -> Result<(), Fault> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = usize::try_from(version(&tx)?).expect("a u32 fits");
     for step in steps.iter().skip(found) {
         match step {
-            Step::Sql(statements) => tx.execute_batch(statements)?,
-            Step::Rows(change) => change(&tx)?,
+            Migration::Sql(statements) => tx.execute_batch(statements)?,
+            Migration::Rows(change) => change(&tx)?,
         }
     }
     if found < steps.len() {
@@ -199,7 +199,7 @@ pub(super) fn check(conn: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn newest(steps: &[Step]) -> u32 {
+fn newest(steps: &[Migration]) -> u32 {
     u32::try_from(steps.len()).expect("a handful of versions")
 }
 

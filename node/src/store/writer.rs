@@ -19,7 +19,7 @@ use super::KnownPeer;
 use super::apply::{Apply, Known};
 use super::error::{Fault, StoreError};
 use super::index;
-use super::read::{Answer, Ask, give};
+use super::read::{Answer, PageRequest, give};
 
 /// What the writer is asked to do.
 pub(super) enum Job {
@@ -32,12 +32,12 @@ pub(super) enum Job {
     Offer(OfferId, OfferRecord, Answer<()>),
     PeerPolicy {
         peer: PeerId,
-        marks: PeerPolicy,
+        policy: PeerPolicy,
         answer: Answer<()>,
     },
     /// A search, to be passed to the reader when the index has everything that was committed
     /// before.
-    Search(Ask),
+    Search(PageRequest),
     /// Lets the database have this many pages: how tests fill a disk.
     #[cfg(test)]
     Pages(u32),
@@ -60,12 +60,12 @@ pub(super) struct Writer<F> {
     conn: Connection,
     file: PathBuf,
     on_done: F,
-    reader: Sender<Ask>,
+    reader: Sender<PageRequest>,
     known: Known,
     /// Logs that may hold entries that the index lacks.
     unindexed: BTreeSet<i64>,
     /// Searches that wait for the index.
-    searches: Vec<Ask>,
+    searches: Vec<PageRequest>,
     /// How long to wait for a job before indexing goes on.
     patience: Duration,
 }
@@ -74,7 +74,7 @@ pub(super) struct Writer<F> {
 #[derive(Default)]
 struct Group {
     writes: Vec<Job>,
-    searches: Vec<Ask>,
+    searches: Vec<PageRequest>,
     bytes: usize,
     entries: usize,
 }
@@ -92,7 +92,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         conn: Connection,
         file: PathBuf,
         unindexed: BTreeSet<i64>,
-        reader: Sender<Ask>,
+        reader: Sender<PageRequest>,
         on_done: F,
     ) -> Self {
         let (known, searches) = (Known::default(), Vec::new());
@@ -332,7 +332,7 @@ fn apply(tables: &mut Apply<'_>, write: &Job) -> Result<(), Fault> {
         Job::Setting { key, value } => tables.put_setting(key, value),
         Job::Peer(known) => tables.put_peer(known),
         Job::Offer(offer, record, _) => tables.put_offer(offer, record),
-        Job::PeerPolicy { peer, marks, .. } => tables.put_marks(*peer, marks),
+        Job::PeerPolicy { peer, policy, .. } => tables.put_policy(*peer, policy),
         Job::Search(_) => Ok(()),
         #[cfg(test)]
         Job::Pages(pages) => Ok(tables.conn.pragma_update(None, "max_page_count", pages)?),

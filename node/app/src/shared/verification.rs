@@ -45,7 +45,7 @@ pub(crate) fn words(
         )],
         Some(false) => vec![format!("{name} is no longer verified")],
         None => {
-            let so_far = if verification.peer.marks.verified {
+            let so_far = if verification.peer.policy.verified {
                 "is verified already"
             } else {
                 "is not verified yet"

@@ -7,8 +7,8 @@ use hobnob::protocol::PeerId;
 use hobnob::protocol::text::visible;
 use hobnob::{ConversationRef, FileState, PeerState};
 use hobnob_control::wire::{
-    BodyFields, FileLine, ListPeers, MarksFields, MessageLine, OfferFields, PeerLine,
-    PictureFields, RelayLine, RoomLine, StatusLine, WireEvent,
+    BodyFields, FileLine, ListPeers, MessageLine, OfferFields, PeerLine, PictureFields,
+    PolicyFields, RelayLine, RoomLine, StatusLine, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 
@@ -290,7 +290,7 @@ pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
                 or_dash(peer.addr.map(|addr| addr.to_string())),
                 or_dash(peer.rtt_ms.map(rtt)),
                 peer.peer.0.to_string(),
-                marks(&peer.marks),
+                policy(&peer.policy),
             ]
         })
         .collect();
@@ -298,11 +298,11 @@ pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
 }
 
 /// `verified, ignored`
-fn marks(marks: &MarksFields) -> String {
+fn policy(policy: &PolicyFields) -> String {
     let words = [
-        (marks.verified, "verified"),
-        (marks.ignored, "ignored"),
-        (marks.blocked, "blocked"),
+        (policy.verified, "verified"),
+        (policy.ignored, "ignored"),
+        (policy.blocked, "blocked"),
     ];
     words
         .into_iter()
@@ -394,7 +394,7 @@ mod tests {
     use super::*;
     use hobnob::protocol::{Body, LogId, RoomName};
     use hobnob::{DeliveryState, MessageId};
-    use hobnob_control::wire::{MarksFields, Text, Time};
+    use hobnob_control::wire::{PolicyFields, Text, Time};
 
     fn said(body: Body) -> MessageLine {
         MessageLine {
@@ -451,9 +451,9 @@ mod tests {
             addr: "10.0.0.2:4626".parse().ok(),
             rtt_ms,
             lost: false,
-            marks: MarksFields {
+            policy: PolicyFields {
                 blocked: byte == 2,
-                ..MarksFields::default()
+                ..PolicyFields::default()
             },
         };
         let rows = peers(&[peer(1, "ann", Some(1.26)), peer(2, "bobby", None)]);

@@ -98,12 +98,12 @@ pub struct PeerLine {
     pub lost: bool,
     /// What the user has decided about it.
     #[serde(flatten)]
-    pub marks: MarksFields,
+    pub policy: PolicyFields,
 }
 
 /// What the user has decided about a peer, as fields of its line: those that are so. See [`PeerPolicy`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MarksFields {
+pub struct PolicyFields {
     /// Its texts are not shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignored: bool,
@@ -274,7 +274,7 @@ impl From<PeerInfo> for PeerLine {
             addr,
             rtt_ms,
             lost,
-            marks,
+            policy,
         } = info;
         let rtt_ms = rtt_ms.map(|ms| (ms * 1000.0).round() / 1000.0);
         PeerLine {
@@ -286,17 +286,17 @@ impl From<PeerInfo> for PeerLine {
             addr,
             rtt_ms,
             lost,
-            marks: marks.into(),
+            policy: policy.into(),
         }
     }
 }
 
-impl From<PeerPolicy> for MarksFields {
-    fn from(marks: PeerPolicy) -> Self {
-        MarksFields {
-            ignored: marks.ignored,
-            blocked: marks.blocked,
-            verified: marks.verified.is_some(),
+impl From<PeerPolicy> for PolicyFields {
+    fn from(policy: PeerPolicy) -> Self {
+        PolicyFields {
+            ignored: policy.ignored,
+            blocked: policy.blocked,
+            verified: policy.verified.is_some(),
         }
     }
 }

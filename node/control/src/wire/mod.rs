@@ -21,7 +21,7 @@ pub use answer::{
 };
 pub use diagnosis::{CheckLine, Diagnosis};
 pub use event::{
-    BodyFields, EventLine, ListeningLine, MarksFields, MessageLine, NoticeLine, PeerLine,
+    BodyFields, EventLine, ListeningLine, MessageLine, NoticeLine, PeerLine, PolicyFields,
     ReceiptLine, RelayLine, RoomLine, SentLine, StatusLine, WireEvent,
 };
 pub use failure::Failure;

@@ -329,7 +329,7 @@ fn peer_lines() {
         addr: "10.0.0.2:4626".parse().ok(),
         rtt_ms: Some(1.234_567_8),
         lost: false,
-        marks: PeerPolicy {
+        policy: PeerPolicy {
             ignored: true,
             blocked: true,
             verified: Nickname::new("bob").ok(),
@@ -348,7 +348,7 @@ fn peer_lines() {
         addr: None,
         rtt_ms: None,
         lost: true,
-        marks: PeerPolicy::default(),
+        policy: PeerPolicy::default(),
     };
     check_event(
         Event::Peer(gone),

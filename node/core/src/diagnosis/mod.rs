@@ -258,7 +258,7 @@ pub struct PeerEvidence {
     /// Whether its texts are not shown.
     pub ignored: bool,
     /// Why this node has no session with it.
-    pub bar: Option<super::policy::DenyReason>,
+    pub denied: Option<super::policy::DenyReason>,
     /// Why it has none with us, by its own word.
     pub turned_away: Option<super::policy::DenyReason>,
     /// The session: its path in words, and by how much the peer's clock is ahead.

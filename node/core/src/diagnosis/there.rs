@@ -69,7 +69,7 @@ pub fn judge_address(at: &str, unmet: &Unmet, answer: Answer) -> Check {
 /// What the user of this node has decided about the peer.
 fn decided(evidence: &PeerEvidence) -> Option<Check> {
     let name = &evidence.name;
-    match evidence.bar {
+    match evidence.denied {
         Some(DenyReason::Blocked) => Some(Check::problem(
             "decision",
             "you-blocked",
@@ -269,21 +269,21 @@ mod tests {
             (
                 "you-blocked",
                 PeerEvidence {
-                    bar: Some(DenyReason::Blocked),
+                    denied: Some(DenyReason::Blocked),
                     ..away()
                 },
             ),
             (
                 "you-kicked",
                 PeerEvidence {
-                    bar: Some(DenyReason::Kicked),
+                    denied: Some(DenyReason::Kicked),
                     ..away()
                 },
             ),
             (
                 "name-taken",
                 PeerEvidence {
-                    bar: Some(DenyReason::NameTaken),
+                    denied: Some(DenyReason::NameTaken),
                     ..away()
                 },
             ),

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use rusqlite::Connection;
 
 use super::super::error::Fault;
-use super::super::schema::{MIGRATIONS, Step, migrate, refuse_foreign};
+use super::super::schema::{MIGRATIONS, Migration, migrate, refuse_foreign};
 use super::super::{HistoryRequest, KnownPeer, WhichOffers};
 use super::*;
 
@@ -46,11 +46,11 @@ fn an_older_database_is_brought_up_to_date_in_one_step() {
         "ALTER TABLE a ADD COLUMN y; UPDATE a SET y = x + 1",
         "CREATE TABLE c (z)",
     ]
-    .map(Step::Sql);
+    .map(Migration::Sql);
     let mut conn = Connection::open_in_memory().unwrap();
     migrate(&mut conn, &steps[..1]).unwrap();
     conn.execute("INSERT INTO a VALUES (1)", []).unwrap();
-    let broken = [steps[0], steps[1], Step::Sql("not SQL")];
+    let broken = [steps[0], steps[1], Migration::Sql("not SQL")];
     assert!(migrate(&mut conn, &broken).is_err());
     assert!(
         conn.prepare("SELECT y FROM a").is_err(),

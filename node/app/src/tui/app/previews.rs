@@ -77,7 +77,7 @@ impl App {
             self.people
                 .peers
                 .get(&file.line.from.0)
-                .is_some_and(|peer| peer.marks.verified)
+                .is_some_and(|peer| peer.policy.verified)
         };
         let trusted = match self.settings.previews {
             Previewed::None => false,

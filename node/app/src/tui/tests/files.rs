@@ -297,7 +297,7 @@ fn pictures_are_shown_small_from_people_who_are_verified() {
             previews,
             ..ScreenSettings::default()
         });
-        scene.peers[0].marks.verified = verified;
+        scene.peers[0].policy.verified = verified;
         let mut scene = scene.opened();
         pictured(&mut scene);
         assert_eq!(
@@ -351,7 +351,7 @@ fn who_is_verified_no_more_has_no_pictures_on_the_screen() {
     let folder = tempfile::tempdir().unwrap();
     let png = picture_file(folder.path(), "photo.png", 640, 480);
     let mut scene = Scene::three();
-    scene.peers[0].marks.verified = true;
+    scene.peers[0].policy.verified = true;
     let mut scene = scene.opened();
     let photo = pictured(&mut scene);
     make(&mut scene, &png);
@@ -365,7 +365,7 @@ fn who_is_verified_no_more_has_no_pictures_on_the_screen() {
     let mut bob = peer(BOB, "bob", PeerState::Online);
     scene.handle(Input::Event(WireEvent::Peer(bob.clone())));
     assert!(!has(&scene));
-    bob.marks.verified = true;
+    bob.policy.verified = true;
     scene.handle(Input::Event(WireEvent::Peer(bob)));
     assert!(has(&scene) && scene.outputs.is_empty());
 }

@@ -7,8 +7,8 @@ use hobnob::{ConversationRef, DeliveryState, FileState, MessageId, PathKind, Pee
 use hobnob_control::wire::{
     AcceptFile, AnyRequest, Block, BodyFields, BroadcastMessage, DeclineFile, Diagnose, Diagnosis,
     FileLine, FileList, GetStatus, HistoryFilter, Ignore, JoinRoom, Kick, Kicked, ListFiles,
-    ListPeers, ListRooms, MarksFields, MessageLine, MessageList, OfferFields, OfferFile, PartRoom,
-    PeerLine, PeerList, Ping, ReceiptLine, RelayLine, Resolve, Resolved, RoomLine, RoomList,
+    ListPeers, ListRooms, MessageLine, MessageList, OfferFields, OfferFile, PartRoom, PeerLine,
+    PeerList, Ping, PolicyFields, ReceiptLine, RelayLine, Resolve, Resolved, RoomLine, RoomList,
     SendMessage, SentLine, SetNick, StatusLine, Subscribe, Text, Time, Unblock, Unignore,
     Verification, Verify, Why, WireEvent,
 };
@@ -95,7 +95,7 @@ pub(super) fn peer(byte: u8, name: &str, state: PeerState) -> PeerLine {
         addr: "10.0.0.5:4626".parse().ok(),
         rtt_ms: (state != PeerState::Offline).then_some(0.4),
         lost: false,
-        marks: MarksFields::default(),
+        policy: PolicyFields::default(),
     }
 }
 
