@@ -117,7 +117,6 @@ mod engine;
 mod error;
 mod events;
 mod files;
-mod key;
 mod messages;
 mod node;
 mod policy;

@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::clock::{Clock, random};
+use super::clock::{Clock, random, random_seed};
 use super::engine::{Engine, Internal, NICK_SETTING, Parts, RELAY_SETTING};
 use super::events::Publisher;
 use super::transfers::messages::{EngineLine, ToTransfers};
 use super::transfers::pictures::Pictures;
 use super::transfers::{self, TransferTask};
-use super::{Config, Node, RELAYS_MAX, StartError, key};
+use super::{Config, Node, RELAYS_MAX, StartError};
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::mdns::Discovery;
@@ -30,6 +30,7 @@ use crate::net::socket;
 use crate::store::{Opened, Store};
 use hobnob_core::policy::Policies;
 use hobnob_core::replica::{OPEN_ROOM_OFFER_MS, Replica};
+use hobnob_transport::key_file::{self, KeyFileError};
 use hobnob_transport::lock::{Lock, Taken};
 
 /// The name of the database in the home folder.
@@ -41,6 +42,20 @@ const SESSION_EVENTS_MAX: usize = 256;
 
 /// How often the machine's interfaces are looked at.
 const INTERFACES_EVERY: Duration = Duration::from_secs(1);
+
+/// Loads the node's key, or creates it on the first run.
+fn load_key(dir: &Path) -> Result<SecretKey, StartError> {
+    key_file::load_or_create(dir, random_seed).map_err(|error| match error {
+        KeyFileError::Damaged { path, damage } => StartError::Key {
+            path: path.display().to_string(),
+            why: damage.to_string(),
+        },
+        KeyFileError::Unusable { error, .. } => StartError::Home {
+            dir: dir.display().to_string(),
+            source: error,
+        },
+    })
+}
 
 /// Takes the lock of the folder, and starts a node there.
 pub(super) async fn start_alone(config: Config) -> Result<Node, StartError> {
@@ -60,7 +75,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     check(&config)?;
     let clock = Clock::start();
     make_dir(&config.data_dir)?;
-    let key = Arc::new(key::load_or_make(&config.data_dir)?);
+    let key = Arc::new(load_key(&config.data_dir)?);
     let (internal, internal_events) = mpsc::unbounded_channel();
     let opened = open_store(&config, clock, internal.clone()).await?;
     let (bound, beside) = socket::bind(config.listen)?;

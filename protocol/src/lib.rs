@@ -20,7 +20,6 @@ pub mod relay;
 pub mod sas;
 pub mod target;
 pub mod text;
-pub mod tls;
 
 pub use batch::{Batch, BatchError, CheckedBatch};
 pub use conversation::{ConversationId, RoomKey, RoomName};

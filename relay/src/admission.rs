@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{TOKEN_MAX, close};
-
-use crate::file;
+use hobnob_transport::private_file;
 
 /// The file of bans in the relay's home.
 const BANNED_FILE: &str = "banned";
@@ -238,7 +237,7 @@ pub(crate) fn write_banned(home: &Path, banned: &BTreeSet<PeerId>) -> Result<(),
         text.push_str(&format!("{peer}\n"));
     }
     let path = banned_file(home);
-    file::replace(&path, &text).map_err(|error| FileError::Unwritable { path, error })
+    private_file::replace(&path, &text).map_err(|error| FileError::Unwritable { path, error })
 }
 
 fn banned_file(home: &Path) -> PathBuf {

@@ -3,8 +3,8 @@
 //!
 //! Two nodes that can't reach each other hold an ordinary end-to-end QUIC connection whose
 //! datagrams travel as channel frames through the relay, which swaps nine bytes and the
-//! destination. This crate depends on `hobnob-protocol` alone, so that a relay can be built and
-//! audited without the node.
+//! destination. This crate depends on `hobnob-protocol` and `hobnob-transport` alone, so
+//! that a relay can be built and audited without the node.
 //!
 //! - [`core`]: what the relay decides: who is registered and alive, who is told of whom, which
 //!   channels there are.
@@ -17,7 +17,6 @@
 
 pub mod admission;
 pub mod core;
-mod file;
 pub mod keys;
 pub mod plane;
 pub mod route;

@@ -20,8 +20,8 @@ use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Knock};
 use hobnob_protocol::relay::{
     ALPN_RELAY, FromRelay, Register, Roster, RosterChange, ToRelay, VERSION, Welcome, features,
 };
-use hobnob_protocol::tls::{self, Credentials};
 use hobnob_protocol::{ConversationId, PeerId, SecretKey};
+use hobnob_transport::tls::{self, Credentials};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{
     AsyncUdpSocket, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig,

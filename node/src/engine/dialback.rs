@@ -15,8 +15,8 @@ use hobnob_core::diagnosis::{Call, RelayCall};
 use hobnob_protocol::relay::TRANSACTION_LEN;
 
 use crate::net::channels::RelayId;
-use crate::net::socket::canonical;
-use crate::net::stun::{Seen, Transaction};
+use hobnob_transport::addr::canonical;
+use hobnob_transport::stun::client::{Seen, Transaction};
 
 /// Sockets that were asked a question, at most. The oldest are forgotten, as firewalls forget them.
 const ASKED_MAX: usize = 1_000;

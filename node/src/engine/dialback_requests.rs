@@ -16,7 +16,7 @@ use super::state::Engine;
 use crate::clock::random;
 use crate::net::channels::RelayId;
 use crate::net::probe;
-use crate::net::socket::canonical;
+use hobnob_transport::addr::canonical;
 
 /// Peers that are asked at the same time.
 const PEERS_ASKED: usize = 3;

@@ -60,7 +60,7 @@ impl Engine {
     /// A knock: a call that was asked for, or on behalf of a session. Or the answer of somebody
     /// whom a diagnosis has asked.
     pub(super) fn side_datagram(&mut self, beside: SideDatagram) {
-        let from = crate::net::socket::canonical(beside.from);
+        let from = hobnob_transport::addr::canonical(beside.from);
         match beside.what {
             What::Knock(knock) if self.dial_back_arrived(from, &knock.token) => {}
             What::Knock(knock) => self

@@ -103,7 +103,7 @@ impl Engine {
     pub(super) fn relay_of(&self, addr: SocketAddr) -> Option<SocketAddr> {
         let (relay, _) = self.network.bound.channels.peer_at(addr)?;
         let up = self.relays.list.get(&relay)?.up.as_ref()?;
-        Some(crate::net::socket::canonical(up.addr))
+        Some(hobnob_transport::addr::canonical(up.addr))
     }
 
     /// Tells all relays that find people for us which rooms we are in.
@@ -130,7 +130,7 @@ impl Engine {
     }
 
     fn relay_up(&mut self, id: RelayId, identity: PeerId, addr: SocketAddr, welcome: &Welcome) {
-        let observed = crate::net::socket::canonical(welcome.observed);
+        let observed = hobnob_transport::addr::canonical(welcome.observed);
         let Some(relay) = self.relays.list.get_mut(&id) else {
             return;
         };
@@ -243,7 +243,7 @@ impl Engine {
                     .get_mut(&id)
                     .and_then(|relay| relay.up.as_mut())
                 {
-                    up.observed = crate::net::socket::canonical(observed);
+                    up.observed = hobnob_transport::addr::canonical(observed);
                     self.rendezvous
                         .handle(self.clock.now(), rendezvous::Input::NetworkChanged);
                 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use hobnob_protocol::relay::ALPN_RELAY;
 use hobnob_protocol::text::visible;
-use hobnob_protocol::tls::{self, Credentials, SERVER_NAME};
 use hobnob_protocol::{ALPN_NODE, PeerId, SecretKey, close};
+use hobnob_transport::tls::{self, Credentials, SERVER_NAME};
 use quinn::{
     ConnectError, ConnectionError, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
     TransportConfig, TransportErrorCode, VarInt,
@@ -27,9 +27,10 @@ use super::congestion::BoundedConfig;
 use super::demux::DATAGRAM_MAX;
 use super::first_hop;
 use super::goodbye::hang_up;
-use super::socket::{BoundSocket, undeliverable};
+use super::socket::BoundSocket;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
+use hobnob_transport::addr::undeliverable;
 
 /// Unproven handshakes at once; above half of that a newcomer must first show that it is where it
 /// says (Retry, RFC 9000 section 8.1.2), and beyond all of it it is refused.

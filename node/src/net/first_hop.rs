@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::socket::canonical;
 use hobnob_core::synthetic::is_synthetic;
+use hobnob_transport::addr::canonical;
 
 /// Headers of IPv6 and UDP before a datagram's content; those of IPv4 are shorter.
 const HEADERS: u32 = 48;

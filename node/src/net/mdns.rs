@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::socket::undeliverable;
+use hobnob_transport::addr::undeliverable;
 
 /// What is looked for and announced.
 const SERVICE: &str = "_hobnob._udp.local.";

@@ -7,12 +7,12 @@
 //!
 //! - [`socket`] binds the socket, [`demux`] tells its datagrams apart, [`channels`] says which of
 //!   them are relayed peers'.
-//! - [`endpoint`] dials and accepts; who the other end is, [`hobnob_protocol::tls`] proves.
+//! - [`endpoint`] dials and accepts; who the other end is, [`hobnob_transport::tls`] proves.
 //! - `first_hop` says how large datagrams may be.
 //! - [`relay`] keeps the link to a relay.
 //! - [`goodbye`] ends connections in good order.
 //! - [`session`] carries frames over one connection.
-//! - [`probe`] and [`stun`] ask how things stand on the way.
+//! - [`probe`] asks how things stand on the way.
 //! - [`mdns`] and [`interfaces`] find peers and ourselves on the local network.
 
 pub mod channels;
@@ -28,7 +28,6 @@ pub mod probe;
 pub mod relay;
 pub mod session;
 pub mod socket;
-pub mod stun;
 
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use hobnob_protocol::datagram::Knock;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use super::stun::{self, Transaction};
 use hobnob_core::diagnosis::Answer;
+use hobnob_transport::stun::client::{self as stun, Transaction};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(1);

@@ -4,20 +4,15 @@
 //! What the datagrams are is for [`crate::net::demux`] to say.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use hobnob_protocol::PORT_NODE;
-use socket2::{Domain, Protocol, Socket, Type};
-
+use hobnob_transport::udp::{self, KERNEL_BUFFER_BYTES, SmallBuffers, open};
 use tokio::sync::mpsc;
 
 use super::channels::Channels;
 use super::demux::{Counters, DemuxSocket, SideDatagram};
-
-/// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256
-/// handshakes drops 2,000 datagrams.
-const KERNEL_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Knocks and answers of STUN that wait to be looked at; further ones are dropped: whoever means
 /// them knocks or asks again.
@@ -109,8 +104,8 @@ pub fn bind(
     let counters = Arc::new(Counters::default());
     let (beside, came) = mpsc::channel(BESIDE_MAX);
     let channels = Channels::new(addr.is_ipv6(), counters.clone());
-    let socket = DemuxSocket::new(socket.into(), counters.clone(), channels.clone(), beside)
-        .map_err(other)?;
+    let socket =
+        DemuxSocket::new(socket, counters.clone(), channels.clone(), beside).map_err(other)?;
     let local_addr = quinn::AsyncUdpSocket::local_addr(&socket).map_err(other)?;
     let demux = Arc::new(socket);
     Ok((
@@ -128,7 +123,7 @@ pub fn bind(
 
 /// Opens a socket on the first of `ips`, or on the second if the machine has nothing like the
 /// first.
-fn open_any(port: u16, ips: [IpAddr; 2]) -> Result<(Socket, SocketAddr, bool), BindError> {
+fn open_any(port: u16, ips: [IpAddr; 2]) -> Result<(UdpSocket, SocketAddr, bool), BindError> {
     let [first, second] = ips;
     open_preferring(port, first).or_else(|error| match error {
         BindError::Taken(_) | BindError::Forbidden(_) => Err(error),
@@ -140,7 +135,7 @@ fn open_any(port: u16, ips: [IpAddr; 2]) -> Result<(Socket, SocketAddr, bool), B
 }
 
 /// Opens a socket on `port`, or any other port if it is taken, and says whether it was.
-fn open_preferring(port: u16, ip: IpAddr) -> Result<(Socket, SocketAddr, bool), BindError> {
+fn open_preferring(port: u16, ip: IpAddr) -> Result<(UdpSocket, SocketAddr, bool), BindError> {
     let (usual, any) = (SocketAddr::new(ip, port), SocketAddr::new(ip, 0));
     match open(usual) {
         Ok(socket) => Ok((socket, usual, false)),
@@ -151,73 +146,15 @@ fn open_preferring(port: u16, ip: IpAddr) -> Result<(Socket, SocketAddr, bool), 
     }
 }
 
-fn open(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    Ok(socket)
-}
-
-/// Asks for large kernel buffers. Fewer bytes mean more loss under bursts, not an error.
-fn enlarge_buffers(socket: &Socket) {
-    let asked = socket
-        .set_recv_buffer_size(KERNEL_BUFFER_BYTES)
-        .and(socket.set_send_buffer_size(KERNEL_BUFFER_BYTES));
-    // Beyond the system's limit only for those who administer the network; refused to others, which
-    // is no loss.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, KERNEL_BUFFER_BYTES);
-    let (received, sent) = (
-        socket.recv_buffer_size().unwrap_or(0),
-        socket.send_buffer_size().unwrap_or(0),
-    );
-    if asked.is_err() || received.min(sent) < KERNEL_BUFFER_BYTES {
+/// Requests large kernel buffers. Small ones mean more loss under bursts, not an error.
+fn enlarge_buffers(socket: &UdpSocket) {
+    if let Err(SmallBuffers { receive, send }) = udp::enlarge_buffers(socket) {
         tracing::debug!(
-            received,
-            sent,
+            receive,
+            send,
             wanted = KERNEL_BUFFER_BYTES,
             "the kernel gives small UDP buffers (net.core.rmem_max)"
         );
-    }
-}
-
-/// The address as people know it: IPv4 that a dual-stack socket shows as `::ffff:a.b.c.d` becomes
-/// plain IPv4.
-///
-/// The scope of a link-local address stays; it means nothing on any other.
-pub fn canonical(addr: SocketAddr) -> SocketAddr {
-    match (addr.ip().to_canonical(), addr) {
-        (IpAddr::V6(ip), SocketAddr::V6(v6)) if ip.is_unicast_link_local() => {
-            SocketAddr::V6(std::net::SocketAddrV6::new(ip, v6.port(), 0, v6.scope_id()))
-        }
-        (ip, _) => SocketAddr::new(ip, addr.port()),
-    }
-}
-
-/// Why a datagram to this address could never arrive, if so.
-///
-/// Such addresses should not reach the kernel: to some it answers EINVAL, which quinn-udp takes to
-/// mean that the kernel lacks features, and stops using them for the whole socket. A peer could do
-/// so to us with one odd address in its profile.
-pub fn undeliverable(addr: SocketAddr) -> Option<&'static str> {
-    let link_local_without_scope = match addr {
-        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() == 0,
-        SocketAddr::V4(_) => false,
-    };
-    let ip = addr.ip().to_canonical();
-    if addr.port() == 0 {
-        Some("its port is 0")
-    } else if ip.is_unspecified() {
-        Some("it names no machine")
-    } else if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
-        Some("it names more than one machine")
-    } else if link_local_without_scope {
-        Some("a link-local address needs its interface, as in fe80::1%eth0")
-    } else {
-        None
     }
 }
 
@@ -230,9 +167,9 @@ mod tests {
     }
 
     /// A port that something else holds, for as long as the socket lives.
-    fn taken() -> (Socket, SocketAddr) {
+    fn taken() -> (UdpSocket, SocketAddr) {
         let socket = open(addr("[::]:0")).unwrap();
-        let at = socket.local_addr().unwrap().as_socket().unwrap();
+        let at = socket.local_addr().unwrap();
         (socket, at)
     }
 
@@ -276,39 +213,5 @@ mod tests {
         assert!(
             bound.local_addr.ip().is_loopback() && bound.local_addr.port() != 0 && !bound.fell_back
         );
-    }
-
-    #[test]
-    fn addresses_are_shown_as_people_know_them() {
-        let cases = [
-            ("[::ffff:10.0.0.1]:9", "10.0.0.1:9"),
-            ("[fe80::1%3]:9", "[fe80::1%3]:9"),
-            ("[2001:db8::1]:9", "[2001:db8::1]:9"),
-        ];
-        for (given, shown) in cases {
-            assert_eq!(canonical(addr(given)), addr(shown));
-        }
-    }
-
-    #[test]
-    fn addresses_that_would_cripple_the_socket_are_known() {
-        for odd in [
-            "10.0.0.1:0",
-            "[::]:9",
-            "[::ffff:0.0.0.0]:9",
-            "[ff02::1]:9",
-            "255.255.255.255:9",
-            "[fe80::1]:9",
-        ] {
-            assert!(undeliverable(addr(odd)).is_some(), "{odd}");
-        }
-        for good in [
-            "10.0.0.1:9",
-            "[::ffff:10.0.0.1]:9",
-            "[fe80::1%2]:9",
-            "[::1]:9",
-        ] {
-            assert_eq!(undeliverable(addr(good)), None, "{good}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use hobnob_protocol::relay::{
     FromRelay, Roster as RosterFrame, ToRelay, VERSION, Welcome, features,
 };
 use hobnob_protocol::{ConversationId, PeerId};
+use hobnob_transport::addr::canonical;
 
 use super::channels::Channels;
 use super::limits::{LimitedAction, Limits};
@@ -387,11 +388,6 @@ impl Relay {
 fn pop_due<T: Ord>(queue: &mut BTreeSet<(Duration, T)>, now: Duration) -> Option<(Duration, T)> {
     let due = queue.first().is_some_and(|(at, _)| *at <= now);
     if due { queue.pop_first() } else { None }
-}
-
-/// An IPv4 address as such, even where the socket has it mapped into IPv6.
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 fn distinct(mut rooms: Vec<ConversationId>) -> Vec<ConversationId> {

@@ -8,13 +8,13 @@
 use std::sync::Arc;
 
 use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class};
+use hobnob_transport::stun;
 use quinn::udp::{RecvMeta, Transmit};
 
 use super::bucket::{FRAME_COST_MIN, Rate};
 use super::counters::{Counters, add};
 use super::fair::Fairness;
 use super::socket_stats::SocketStats;
-use super::stun;
 use super::table::{Entry, Table};
 
 /// Longest datagram that quinn takes: `EndpointConfig`'s default, an Ethernet frame without its
@@ -198,7 +198,7 @@ impl Forwarder {
         if granted == 0 {
             return add(&self.counters.stun_over_rate, 1);
         }
-        let Some(answer) = stun::answer(datagram, meta.addr) else {
+        let Some(answer) = stun::server::answer(datagram, meta.addr) else {
             return add(&self.counters.stun_malformed, 1);
         };
         let contents = answer.as_slice();

@@ -16,7 +16,6 @@
 //! - `bucket`: how much one sender may make the relay send.
 //! - `socket_stats`: how much waits in the socket.
 //! - `fair`: who is cut when the relay gets more than it can pass on.
-//! - `stun`: answers to Binding requests. Pure.
 //! - `quic`: the queue to quinn, and the socket as quinn takes it.
 //! - `counters`: what was forwarded, and what was not, by cause.
 
@@ -27,7 +26,6 @@ mod forward;
 mod port;
 mod quic;
 mod socket_stats;
-pub(crate) mod stun;
 mod table;
 mod thread;
 mod waker;

@@ -14,28 +14,23 @@ use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use hobnob_transport::addr::undeliverable;
+use hobnob_transport::udp::{self, KERNEL_BUFFER_BYTES, SegmentedSender, SmallBuffers};
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 
 use super::counters::Counters;
 use super::forward::{PacketSink, Sent};
-use super::table::undeliverable;
 use super::waker::Waker;
-
-/// Size asked for each of the socket's two kernel buffers. At the usual 208 KiB a burst of 256
-/// handshakes drops 2,000 datagrams.
-const KERNEL_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The socket.
 pub(super) struct Port {
     io: UdpSocket,
     state: UdpSocketState,
-    /// Datagrams of one size that the system sends as one, or 1 if it can't.
-    segments: AtomicUsize,
+    sender: SegmentedSender,
     /// Whether the send buffer was full, and half of it has not been free since.
     full: AtomicBool,
     /// Tells those who wait for that.
@@ -48,37 +43,16 @@ pub(super) struct Port {
 
 /// Opens a dual-stack socket with large buffers.
 fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    enlarge_buffers(&socket);
-    Ok(socket.into())
-}
-
-/// Asks for large kernel buffers. Fewer bytes mean more loss under bursts, not an error.
-fn enlarge_buffers(socket: &Socket) {
-    let asked = socket
-        .set_recv_buffer_size(KERNEL_BUFFER_BYTES)
-        .and(socket.set_send_buffer_size(KERNEL_BUFFER_BYTES));
-    // Beyond the system's limit only for those who administer the network; refused to others, who
-    // see the warning.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, KERNEL_BUFFER_BYTES);
-    let (received, sent) = (
-        socket.recv_buffer_size().unwrap_or(0),
-        socket.send_buffer_size().unwrap_or(0),
-    );
-    if asked.is_err() || received.min(sent) < KERNEL_BUFFER_BYTES {
+    let socket = udp::open(addr)?;
+    if let Err(SmallBuffers { receive, send }) = udp::enlarge_buffers(&socket) {
         tracing::warn!(
-            received,
-            sent,
+            receive,
+            send,
             wanted = KERNEL_BUFFER_BYTES,
             "the kernel gives small UDP buffers, so bursts lose frames: set net.core.rmem_max and net.core.wmem_max to 4194304"
         );
     }
+    Ok(socket)
 }
 
 impl Port {
@@ -86,7 +60,7 @@ impl Port {
     pub(super) fn bind(addr: SocketAddr, counters: Arc<Counters>) -> io::Result<Self> {
         let io = open(addr)?;
         let state = UdpSocketState::new((&io).into())?;
-        let segments = AtomicUsize::new(state.max_gso_segments());
+        let sender = SegmentedSender::new(&state);
         let (full, room, stopped) = (
             AtomicBool::new(false),
             Arc::default(),
@@ -95,7 +69,7 @@ impl Port {
         Ok(Self {
             io,
             state,
-            segments,
+            sender,
             full,
             room,
             waker: Waker::new()?,
@@ -138,20 +112,16 @@ impl Port {
 
     /// Datagrams of one size that the system sends as one.
     pub(super) fn segments(&self) -> usize {
-        self.segments.load(Ordering::Relaxed)
+        self.sender.segments()
     }
 
     /// Sends, whatever the system is able to.
     pub(super) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        if undeliverable(transmit.destination) {
+        if undeliverable(transmit.destination).is_some() {
             return Err(Errno::ADDRNOTAVAIL.into());
         }
-        match (self.try_send(transmit), transmit.segment_size) {
-            (Err(error), Some(segment)) if is_any(&error, &[Errno::INVAL, Errno::IO]) => {
-                self.send_singly(transmit, segment)
-            }
-            (sent, _) => sent,
-        }
+        self.sender
+            .send(transmit, |transmit| self.try_send(transmit))
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -166,25 +136,6 @@ impl Port {
             self.waker.ring();
         }
         sent
-    }
-
-    /// Sends one datagram after another what could not be sent as one, and gives up sending so if
-    /// that helps.
-    ///
-    /// quinn-udp gives up at the first EINVAL or EIO, for the whole socket. But these also come for
-    /// a single odd destination, or while an address of ours goes away, and would cost every peer
-    /// its throughput.
-    fn send_singly(&self, transmit: &Transmit<'_>, segment: usize) -> io::Result<()> {
-        for contents in transmit.contents.chunks(segment) {
-            self.try_send(&Transmit {
-                contents,
-                segment_size: None,
-                ..transmit.clone()
-            })?;
-        }
-        tracing::debug!("the system can't send several datagrams as one");
-        self.segments.store(1, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Whether nobody may send, until there is room again.
@@ -233,13 +184,6 @@ impl fmt::Debug for Port {
             .field("io", &self.io)
             .finish_non_exhaustive()
     }
-}
-
-/// Whether an error is one of these.
-pub(super) fn is_any(error: &io::Error, causes: &[Errno]) -> bool {
-    causes
-        .iter()
-        .any(|cause| error.raw_os_error() == Some(cause.raw_os_error()))
 }
 
 #[cfg(test)]

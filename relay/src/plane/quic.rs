@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use hobnob_transport::udp::has_errno;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use rustix::io::Errno;
@@ -21,7 +22,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::counters::{Counters, add};
 use super::forward::count;
-use super::port::{Port, is_any};
+use super::port::Port;
 
 /// Datagrams that wait for quinn; those beyond are dropped, and counted. The first flights of four
 /// thousand newcomers at once, and at most 12 MiB.
@@ -124,7 +125,7 @@ impl AsyncUdpSocket for QuicSocket {
             Err(error) => {
                 // A probe for a larger MTU that the interface does not have is an answer, not an
                 // error.
-                if !is_any(&error, &[Errno::MSGSIZE]) {
+                if !has_errno(&error, &[Errno::MSGSIZE]) {
                     Counters::failed(&self.counters.send_error, &error);
                 }
                 Ok(())

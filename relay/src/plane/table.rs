@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 
 use hobnob_protocol::datagram::ChannelId;
@@ -115,19 +115,6 @@ impl Table {
     }
 }
 
-/// Whether a datagram to this address could never arrive. To some of these the kernel answers
-/// EINVAL, which quinn-udp takes to mean that the kernel lacks features, and stops using them for
-/// the whole socket.
-pub(super) fn undeliverable(addr: SocketAddr) -> bool {
-    let ip = addr.ip().to_canonical();
-    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    addr.port() == 0
-        || ip.is_unspecified()
-        || ip.is_multicast()
-        || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
-        || (link_local && scope(addr) == 0)
-}
-
 /// The interface of a link-local address; 0 for any other.
 fn scope(addr: SocketAddr) -> u32 {
     match addr {
@@ -219,27 +206,5 @@ mod tests {
         // The other end has moved; this receiver has not.
         table.apply(Update::Set(route(A, "10.0.0.7:1", "10.0.0.2:2", B)));
         assert_eq!(table.get(A).unwrap().leaves_from.get(), ours);
-    }
-
-    #[test]
-    fn addresses_that_would_cripple_the_socket_are_known() {
-        for odd in [
-            "10.0.0.1:0",
-            "[::]:9",
-            "[::ffff:0.0.0.0]:9",
-            "[ff02::1]:9",
-            "255.255.255.255:9",
-            "[fe80::1]:9",
-        ] {
-            assert!(undeliverable(addr(odd)), "{odd}");
-        }
-        for good in [
-            "10.0.0.1:9",
-            "[::ffff:10.0.0.1]:9",
-            "[fe80::1%2]:9",
-            "[::1]:9",
-        ] {
-            assert!(!undeliverable(addr(good)), "{good}");
-        }
     }
 }

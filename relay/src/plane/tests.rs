@@ -10,7 +10,7 @@ use std::time::Duration;
 use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, STUN_COOKIE};
 use hobnob_protocol::identity::SecretKey;
 use hobnob_protocol::relay::ALPN_RELAY;
-use hobnob_protocol::tls::{self, Credentials};
+use hobnob_transport::tls::{self, Credentials};
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, Endpoint};
 use tokio::io::Interest;

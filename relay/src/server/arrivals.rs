@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{Register, ToRelay, VERSION, close};
-use hobnob_protocol::tls;
+use hobnob_transport::frames::FrameReader;
+use hobnob_transport::tls;
 use quinn::{Connection, Incoming, SendStream, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::frames::{FrameReader, NoFrame, Outbox};
+use super::frames::{NoFrame, Outbox, next_frame};
 use super::gate::{Entry, Gate};
 use super::hub::{Event, Registration};
 use super::newcomers::{Fate, Newcomers};
@@ -159,7 +160,7 @@ async fn registration(connection: &Connection) -> Option<(Register, FrameReader,
     let first = async {
         let (stream, receive) = connection.accept_bi().await.map_err(NoFrame::Lost)?;
         let mut frames = FrameReader::new(receive);
-        Ok((frames.next().await?, frames, stream))
+        Ok((next_frame(&mut frames).await?, frames, stream))
     };
     match timeout(REGISTER_LIMIT, first).await {
         Ok(Ok((ToRelay::Register(register), frames, stream)))

@@ -11,13 +11,12 @@ use std::sync::Arc;
 
 use hobnob_protocol::datagram::Knock;
 use hobnob_protocol::relay::{CALLER_STAYS, TRANSACTION_LEN};
+use hobnob_transport::stun;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-use crate::plane::stun;
 
 /// Calls at once; whoever asks for a further one is told that there is none.
 const CALLS_MAX: usize = 128;
@@ -128,8 +127,8 @@ async fn answer(socket: &UdpSocket, token: [u8; 16]) -> io::Result<()> {
         let request = &request[..len];
         let knows = request.get(TRANSACTION_AT..TRANSACTION_AT + TRANSACTION_LEN)
             == Some(&token[..TRANSACTION_LEN]);
-        let Some(answer) =
-            stun::answer(request, sender).filter(|answer| knows && answer.as_slice().len() <= len)
+        let Some(answer) = stun::server::answer(request, sender)
+            .filter(|answer| knows && answer.as_slice().len() <= len)
         else {
             continue;
         };

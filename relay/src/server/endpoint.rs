@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hobnob_protocol::SecretKey;
 use hobnob_protocol::relay::ALPN_RELAY;
-use hobnob_protocol::tls::Credentials;
+use hobnob_transport::tls::Credentials;
 use quinn::{AsyncUdpSocket, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 

@@ -1,16 +1,12 @@
-//! Frames on a peer's control stream: a four-byte big-endian length, then kind and body.
+//! Frames on a peer's control stream.
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use hobnob_protocol::frame::FRAME_MAX;
+use bytes::{Bytes, BytesMut};
 use hobnob_protocol::relay::ToRelay;
-use quinn::{ConnectionError, ReadError, RecvStream};
+use hobnob_transport::frames::{FrameError, FrameReader, put_frame};
+use quinn::ConnectionError;
 use tokio::sync::Notify;
-use tokio_util::codec::{Decoder, LengthDelimitedCodec};
-
-/// Most that is taken from QUIC at once.
-const READ_BYTES: usize = 16 * 1024;
 
 /// Bytes that wait for one peer to read them. A peer that lets more pile up does not read, and is
 /// sent away.
@@ -25,51 +21,20 @@ pub(super) enum NoFrame {
     Wrong(String),
 }
 
-/// Reads frames; holds at most one that is not complete, and what came with it.
-#[derive(Debug)]
-pub(super) struct FrameReader {
-    stream: RecvStream,
-    buffer: BytesMut,
-    codec: LengthDelimitedCodec,
+/// Reads the peer's next frame. Cancel-safe.
+pub(super) async fn next_frame(frames: &mut FrameReader) -> Result<ToRelay, NoFrame> {
+    let frame = frames.next().await?;
+    ToRelay::decode(&frame).map_err(|error| NoFrame::Wrong(error.to_string()))
 }
 
-impl FrameReader {
-    pub(super) fn new(stream: RecvStream) -> Self {
-        let codec = LengthDelimitedCodec::builder()
-            .max_frame_length(FRAME_MAX)
-            .new_codec();
-        Self {
-            stream,
-            buffer: BytesMut::new(),
-            codec,
-        }
-    }
-
-    /// The next frame. May be dropped at any await.
-    pub(super) async fn next(&mut self) -> Result<ToRelay, NoFrame> {
-        loop {
-            // The codec fails for one reason only, and before it takes memory for the frame.
-            let decoded = self.codec.decode(&mut self.buffer);
-            let decoded = decoded
-                .map_err(|_| NoFrame::Wrong(format!("a frame has more than {FRAME_MAX} bytes")))?;
-            if let Some(bytes) = decoded {
-                if self.buffer.is_empty() {
-                    // An idle peer holds no buffer.
-                    self.buffer = BytesMut::new();
-                }
-                return ToRelay::decode(&bytes).map_err(|error| NoFrame::Wrong(error.to_string()));
-            }
-            match self.stream.read_chunk(READ_BYTES, true).await {
-                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
-                Ok(None) => return Err(NoFrame::Wrong("the control stream ended".to_owned())),
-                Err(ReadError::ConnectionLost(error)) => return Err(NoFrame::Lost(error)),
-                Err(
-                    error @ (ReadError::Reset(_)
-                    | ReadError::ClosedStream
-                    | ReadError::IllegalOrderedRead
-                    | ReadError::ZeroRttRejected),
-                ) => return Err(NoFrame::Wrong(error.to_string())),
-            }
+impl From<FrameError> for NoFrame {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Lost(error) => Self::Lost(error),
+            error @ (FrameError::TooLarge
+            | FrameError::Ended
+            | FrameError::Truncated
+            | FrameError::Stream(_)) => Self::Wrong(error.to_string()),
         }
     }
 }
@@ -89,13 +54,11 @@ pub(super) struct Full;
 impl Outbox {
     /// Adds a frame.
     pub(super) fn push(&self, frame: &[u8]) -> Result<(), Full> {
-        let prefix = u32::try_from(frame.len()).map_err(|_| Full)?;
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() + frame.len() > OUT_BYTES_MAX {
             return Err(Full);
         }
-        waiting.put_u32(prefix);
-        waiting.extend_from_slice(frame);
+        put_frame(&mut waiting, frame);
         drop(waiting);
         self.news.notify_one();
         Ok(())
@@ -117,6 +80,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hobnob_protocol::frame::FRAME_MAX;
 
     #[tokio::test]
     async fn what_is_pushed_comes_out_in_order_with_its_lengths() {

@@ -147,7 +147,7 @@ impl Server {
             rule,
             limits,
         } = config;
-        let key = keys::load_or_make(&home)?;
+        let key = keys::load_or_create(&home)?;
         let admission = Admission::load(rule, &home)?;
         let (socket, plane) = bind(listen, &plane_config(limits.rate))?;
         let endpoint = endpoint::new(socket, &key)

@@ -4,10 +4,11 @@
 //! peers' streams wait.
 
 use hobnob_protocol::relay::close;
+use hobnob_transport::frames::FrameReader;
 use quinn::{Connection, SendStream};
 
 use super::arrivals::{ArrivalContext, end};
-use super::frames::{FrameReader, NoFrame, Outbox};
+use super::frames::{NoFrame, Outbox, next_frame};
 use super::hub::Event;
 use crate::core::ConnectionId;
 
@@ -36,7 +37,7 @@ async fn read(
     context: &ArrivalContext,
 ) -> Option<(u32, String)> {
     loop {
-        let frame = match frames.next().await {
+        let frame = match next_frame(&mut frames).await {
             Ok(frame) => frame,
             Err(NoFrame::Lost(_)) => return None,
             Err(NoFrame::Wrong(what)) => return Some((close::PROTOCOL, what)),

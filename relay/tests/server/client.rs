@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, Roster, ToRelay, VERSION, Welcome};
-use hobnob_protocol::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{ConversationId, PeerId, SecretKey};
+use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use quinn::{
     ClientConfig, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream,
     SendStream, TransportConfig,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
-use hobnob_protocol::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{PeerId, SecretKey};
+use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use quinn::{
     Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime,
 };

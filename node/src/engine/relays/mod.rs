@@ -115,7 +115,9 @@ impl Relays {
         call: impl Fn(RelayId) -> diagnosis::RelayCall,
     ) -> Vec<diagnosis::Relay> {
         let state = |relay: &Relay| match (&relay.up, &relay.told) {
-            (Some(up), _) => RelayState::Up(crate::net::socket::canonical(up.addr), up.observed),
+            (Some(up), _) => {
+                RelayState::Up(hobnob_transport::addr::canonical(up.addr), up.observed)
+            }
             (None, None) => RelayState::Connecting,
             (None, Some(LinkDown::Identity { .. })) => RelayState::OtherIdentity,
             (None, Some(LinkDown::NoAddress(why))) => RelayState::NoAddress(why.clone()),

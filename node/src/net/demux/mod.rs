@@ -21,13 +21,15 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use counters::count;
 pub use counters::{Counted, Counters};
 use hobnob_protocol::datagram::{CHANNEL_HEADER, Knock};
+use hobnob_transport::addr::undeliverable;
+use hobnob_transport::stun::client::{self as stun, Seen, Transaction};
+use hobnob_transport::udp::{SegmentedSender, has_errno};
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use rustix::io::Errno;
@@ -38,16 +40,13 @@ use tokio_util::sync::ReusableBoxFuture;
 pub(super) use self::sort::DATAGRAM_MAX;
 use self::sort::Sorter;
 use super::channels::{Channels, Received, Way};
-use super::socket::undeliverable;
-use super::stun::{self, Seen, Transaction};
 use hobnob_core::synthetic::is_synthetic;
 
 /// The socket as quinn takes it.
 pub struct DemuxSocket {
     io: tokio::net::UdpSocket,
     state: UdpSocketState,
-    /// Datagrams of one size that the system sends as one, or 1 if it can't.
-    segments: AtomicUsize,
+    sender: SegmentedSender,
     sorter: Sorter,
     /// Runs of datagrams that were received together with those of another sender, and are handed
     /// on next. Only the task that polls takes the lock.
@@ -87,7 +86,7 @@ impl DemuxSocket {
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
-        let segments = AtomicUsize::new(state.max_gso_segments());
+        let sender = SegmentedSender::new(&state);
         let sorter = Sorter {
             counters,
             channels,
@@ -96,7 +95,7 @@ impl DemuxSocket {
         Ok(Self {
             io: tokio::net::UdpSocket::from_std(socket)?,
             state,
-            segments,
+            sender,
             sorter,
             held: Mutex::default(),
         })
@@ -163,18 +162,13 @@ impl DemuxSocket {
     }
 
     fn send_direct(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let sent = match (self.send(transmit), transmit.segment_size) {
-            (Err(error), Some(segment)) if is_any(&error, &[Errno::INVAL, Errno::IO]) => {
-                self.send_singly(transmit, segment)
-            }
-            (sent, _) => sent,
-        };
+        let sent = self.sender.send(transmit, |transmit| self.send(transmit));
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             Err(error) => {
                 // More than the interface carries, in a probe for a larger MTU or on a path that
                 // has become narrower, is an answer, not an error.
-                if !is_any(&error, &[Errno::MSGSIZE]) {
+                if !has_errno(&error, &[Errno::MSGSIZE]) {
                     self.counters().failed(&self.counters().send_error, &error);
                 }
                 Ok(())
@@ -200,25 +194,6 @@ impl DemuxSocket {
         self.io.try_io(Interest::WRITABLE, || {
             self.state.try_send((&self.io).into(), transmit)
         })
-    }
-
-    /// Sends one datagram after another what could not be sent as one, and gives up sending so if
-    /// that helps.
-    ///
-    /// quinn-udp gives up at the first EINVAL or EIO, for the whole socket. But these also come for
-    /// a single odd destination, or while an address of ours goes away, and would cost every peer
-    /// its throughput.
-    fn send_singly(&self, transmit: &Transmit<'_>, segment: usize) -> io::Result<()> {
-        for contents in transmit.contents.chunks(segment) {
-            self.send(&Transmit {
-                contents,
-                segment_size: None,
-                ..transmit.clone()
-            })?;
-        }
-        tracing::debug!("the system can't send several datagrams as one");
-        self.segments.store(1, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Receives what is there; an error counts as one empty datagram, so that quinn's limit on its
@@ -300,7 +275,7 @@ impl AsyncUdpSocket for DemuxSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.segments.load(Ordering::Relaxed)
+        self.sender.segments()
     }
 
     fn max_receive_segments(&self) -> usize {
@@ -348,12 +323,6 @@ impl fmt::Debug for Writable {
             .field("waiting", &self.waiting)
             .finish_non_exhaustive()
     }
-}
-
-fn is_any(error: &io::Error, causes: &[Errno]) -> bool {
-    causes
-        .iter()
-        .any(|cause| error.raw_os_error() == Some(cause.raw_os_error()))
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Knock};
+use hobnob_transport::stun::client as stun;
 use quinn::udp::RecvMeta;
 use tokio::sync::mpsc;
 
 use super::counters::{Counters, count};
 use super::{Channels, Received, SideDatagram, Way, What, is_synthetic};
-use crate::net::stun;
 
 /// Longest datagram that is taken; peers are told. quinn hands ten to the kernel at once, which
 /// takes no more than one UDP datagram can have, 65,507 bytes.

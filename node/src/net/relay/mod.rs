@@ -14,15 +14,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use hobnob_protocol::datagram::ChannelId;
-use hobnob_protocol::frame::FRAME_MAX;
 use hobnob_protocol::relay::{FromRelay, Register, ToRelay, VERSION, Welcome, close};
-use hobnob_protocol::{HostPort, PeerId, tls};
-use quinn::{Connection, ReadError, RecvStream, SendStream};
+use hobnob_protocol::{HostPort, PeerId};
+use hobnob_transport::frames::{FrameBatch, FrameError, FrameReader};
+use hobnob_transport::tls;
+use quinn::{Connection, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
 pub use down::LinkDown;
@@ -47,9 +46,6 @@ const HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
 
 /// Addresses of a relay's name that are tried.
 const ADDRS_MAX: usize = 4;
-
-/// Bytes taken from QUIC at once.
-const READ_BYTES: usize = 16 * 1024;
 
 /// What a link needs to know.
 #[derive(Debug)]
@@ -292,15 +288,10 @@ impl Link {
         };
         let registering = async {
             let (control_out, control_in) = connection.open_bi().await?;
-            let codec = LengthDelimitedCodec::builder()
-                .max_frame_length(FRAME_MAX)
-                .new_codec();
             let mut connected = Connected {
                 connection: connection.clone(),
                 control_out,
-                control_in,
-                buffer: BytesMut::new(),
-                codec,
+                control_in: FrameReader::new(control_in),
             };
             connected.say(&ToRelay::Register(register)).await?;
             match connected.next().await? {
@@ -380,9 +371,7 @@ impl Link {
 struct Connected {
     connection: Connection,
     control_out: SendStream,
-    control_in: RecvStream,
-    buffer: BytesMut,
-    codec: LengthDelimitedCodec,
+    control_in: FrameReader,
 }
 
 impl Connected {
@@ -393,33 +382,31 @@ impl Connected {
     }
 
     async fn say(&mut self, frame: &ToRelay) -> Result<(), LinkDown> {
-        let body = frame.encode();
-        let length = u32::try_from(body.len()).expect("a frame is at most FRAME_MAX bytes long");
-        let mut chunks = [Bytes::copy_from_slice(&length.to_be_bytes()), body];
-        match self.control_out.write_all_chunks(&mut chunks).await {
+        let mut frames = FrameBatch::default();
+        frames.push(frame.encode());
+        match frames.write(&mut self.control_out).await {
             Ok(()) => Ok(()),
             Err(quinn::WriteError::ConnectionLost(error)) => Err(error.into()),
             Err(error) => Err(self.broke(error.to_string())),
         }
     }
 
-    /// The next frame. May be dropped at any await.
+    /// Reads the next frame of a known kind. Cancel-safe.
     async fn next(&mut self) -> Result<FromRelay, LinkDown> {
         loop {
-            let Ok(decoded) = self.codec.decode(&mut self.buffer) else {
-                return Err(self.broke(format!("a frame of more than {FRAME_MAX} bytes")));
+            let frame = match self.control_in.next().await {
+                Ok(frame) => frame,
+                Err(FrameError::Lost(error)) => return Err(error.into()),
+                Err(
+                    error @ (FrameError::TooLarge
+                    | FrameError::Ended
+                    | FrameError::Truncated
+                    | FrameError::Stream(_)),
+                ) => return Err(self.broke(error.to_string())),
             };
-            if let Some(bytes) = decoded {
-                match FromRelay::decode(&bytes) {
-                    Ok(FromRelay::Unknown(_)) => continue,
-                    Ok(frame) => return Ok(frame),
-                    Err(error) => return Err(self.broke(error.to_string())),
-                }
-            }
-            match self.control_in.read_chunk(READ_BYTES, true).await {
-                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
-                Ok(None) => return Err(self.broke("its stream ended".to_owned())),
-                Err(ReadError::ConnectionLost(error)) => return Err(error.into()),
+            match FromRelay::decode(&frame) {
+                Ok(FromRelay::Unknown(_)) => {}
+                Ok(frame) => return Ok(frame),
                 Err(error) => return Err(self.broke(error.to_string())),
             }
         }

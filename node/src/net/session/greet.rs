@@ -8,9 +8,10 @@ use quinn::{Connection, SendStream};
 use tokio::time::timeout;
 
 use super::ended::{Ended, Stop};
-use super::frames::{FrameReader, Packet};
+use super::frames::{read_frame, write_frames};
 use crate::net::goodbye::hang_up;
-use hobnob_protocol::tls;
+use hobnob_transport::frames::{FrameBatch, FrameReader};
+use hobnob_transport::tls;
 
 /// Label of the exported value to which proofs in a Hello are bound (RFC 8446 section 7.5).
 const EXPORTER_LABEL: &[u8] = b"hobnob 1 session";
@@ -100,11 +101,11 @@ async fn exchange(
         connection.accept_bi().await
     };
     let (mut control_out, control_in) = opened.map_err(|error| GreetError::Ended(error.into()))?;
-    let mut packet = Packet::default();
-    packet.push(ours.encode());
-    packet.write(&mut control_out, connection).await?;
+    let mut frames = FrameBatch::default();
+    frames.push(ours.encode());
+    write_frames(frames, &mut control_out, connection).await?;
     let mut control_in = FrameReader::new(control_in);
-    let hello = match control_in.next(connection).await? {
+    let hello = match read_frame(&mut control_in, connection).await? {
         Frame::Hello(hello) => hello,
         Frame::Ping(_)
         | Frame::Pong(_)

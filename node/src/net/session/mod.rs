@@ -28,13 +28,14 @@ use tokio_util::task::TaskTracker;
 
 pub use ended::Ended;
 use ended::Stop;
-use frames::{FrameReader, Packet};
+use frames::{read_frame, write_frames};
 pub use greet::{GreetError, Greeted, greet};
 
 use super::content::{ContentOpener, ContentStream, Serving};
 use super::goodbye::hang_up;
-use super::socket::canonical;
 use hobnob_core::SessionId;
+use hobnob_transport::addr::canonical;
+use hobnob_transport::frames::{FrameBatch, FrameReader};
 
 /// Batches of one session that the engine may hold at once; the next waits, and with it the peer,
 /// until one is released.
@@ -247,7 +248,7 @@ impl Running {
         pongs: mpsc::Sender<u64>,
     ) -> Result<Never, Stop> {
         loop {
-            match frames.next(&self.connection).await? {
+            match read_frame(&mut frames, &self.connection).await? {
                 Frame::Ping(token) => {
                     if token != PING_LIGHT {
                         let _ = pongs.try_send(token);
@@ -281,7 +282,7 @@ impl Running {
                 .acquire()
                 .await
                 .expect("the semaphore is never closed");
-            match frames.next(&self.connection).await? {
+            match read_frame(&mut frames, &self.connection).await? {
                 Frame::Batch(batch) => {
                     place.forget();
                     self.out.send(SessionEventKind::Batch(batch)).await?;
@@ -327,14 +328,14 @@ impl Running {
         mut pongs: mpsc::Receiver<u64>,
     ) -> Result<Never, Stop> {
         loop {
-            let mut packet = Packet::default();
+            let mut frames = FrameBatch::default();
             let mut bytes = 0;
             tokio::select! {
-                Some(token) = pongs.recv() => packet.push(Frame::Pong(token).encode()),
-                frame = queue.recv() => bytes += self.push(frame, &mut packet)?,
+                Some(token) = pongs.recv() => frames.push(Frame::Pong(token).encode()),
+                frame = queue.recv() => bytes += self.push(frame, &mut frames)?,
             }
-            bytes += gather(&mut queue, &mut packet);
-            packet.write(&mut stream, &self.connection).await?;
+            bytes += gather(&mut queue, &mut frames);
+            write_frames(frames, &mut stream, &self.connection).await?;
             self.written(StreamKind::Control, bytes).await?;
         }
     }
@@ -345,14 +346,14 @@ impl Running {
     ) -> Result<Never, Stop> {
         let mut stream = None;
         loop {
-            let mut packet = Packet::default();
-            let mut bytes = self.push(queue.recv().await, &mut packet)?;
-            bytes += gather(&mut queue, &mut packet);
+            let mut frames = FrameBatch::default();
+            let mut bytes = self.push(queue.recv().await, &mut frames)?;
+            bytes += gather(&mut queue, &mut frames);
             let stream = match &mut stream {
                 Some(stream) => stream,
                 none => none.insert(self.open_batch_stream().await?),
             };
-            packet.write(stream, &self.connection).await?;
+            write_frames(frames, stream, &self.connection).await?;
             self.written(StreamKind::Batch, bytes).await?;
         }
     }
@@ -366,13 +367,13 @@ impl Running {
     }
 
     /// Adds a frame from a queue, whose end means that the engine dropped its handle.
-    fn push(&self, frame: Option<Bytes>, packet: &mut Packet) -> Result<usize, Stop> {
+    fn push(&self, frame: Option<Bytes>, frames: &mut FrameBatch) -> Result<usize, Stop> {
         let Some(frame) = frame else {
             hang_up(&self.connection, close::BYE, "");
             return Err(Stop::Local);
         };
         let bytes = frame.len();
-        packet.push(frame);
+        frames.push(frame);
         Ok(bytes)
     }
 
@@ -393,13 +394,13 @@ impl Running {
 /// The parts of a session's task end only by stopping it.
 enum Never {}
 
-/// Adds queued frames until the packet is large enough; returns the bytes added.
-fn gather(queue: &mut mpsc::UnboundedReceiver<Bytes>, packet: &mut Packet) -> usize {
+/// Adds queued frames until enough are gathered; returns the bytes added.
+fn gather(queue: &mut mpsc::UnboundedReceiver<Bytes>, frames: &mut FrameBatch) -> usize {
     let mut bytes = 0;
-    while packet.len() < WRITE_BYTES {
+    while frames.len() < WRITE_BYTES {
         let Ok(frame) = queue.try_recv() else { break };
         bytes += frame.len();
-        packet.push(frame);
+        frames.push(frame);
     }
     bytes
 }

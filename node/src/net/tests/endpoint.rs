@@ -14,8 +14,8 @@ use super::*;
 use crate::net::demux::Counted;
 use crate::net::endpoint::{DialError, HANDSHAKES_MAX};
 use crate::net::session::Ended;
-use crate::net::socket::{canonical, undeliverable};
-use hobnob_protocol::tls::{self, Credentials};
+use hobnob_transport::addr::{canonical, undeliverable};
+use hobnob_transport::tls::{self, Credentials};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dual_stack_node_is_reached_by_ipv4_and_ipv6() {

@@ -9,7 +9,7 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::*;
 use crate::net::endpoint::DialError;
-use hobnob_protocol::tls::{Credentials, Verifier, provider};
+use hobnob_transport::tls::{Credentials, Verifier, provider};
 
 /// How somebody shows up at a handshake.
 struct Rogue {

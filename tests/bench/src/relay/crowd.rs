@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use hobnob_protocol::relay::{ALPN_RELAY, ToRelay};
-use hobnob_protocol::tls::{Credentials, SERVER_NAME};
+use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{PeerId, SecretKey};
 use hobnob_tests::lab::Stopwatch;
 use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};

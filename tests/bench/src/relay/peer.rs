@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use bytes::BytesMut;
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
-use hobnob_protocol::tls::{Credentials, SERVER_NAME};
+use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{PeerId, SecretKey};
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig,

@@ -1,55 +1,50 @@
-//! Answers to STUN Binding requests (RFC 8489): they tell a node where its datagrams come from.
+//! Answers Binding requests with the address that the request came from.
 //!
-//! Anybody may ask, so an answer is never more than three times as long as the request: 44 bytes at
-//! most to a request of 20, 8 more if the request had a FINGERPRINT of 8. Credentials are neither
-//! asked for nor looked at.
-//!
-//! The sockets that call peers (`server::callers`) answer with it, too.
+//! Anybody may ask, so an answer is at most three times as long as the request: at most 44 bytes
+//! for a request of 20, and 8 more if the request had a FINGERPRINT of 8. Credentials are neither
+//! requested nor checked.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use hobnob_protocol::datagram::STUN_COOKIE;
 
+use super::{BINDING_REQUEST, BINDING_SUCCESS, HEADER, XOR_MAPPED_ADDRESS, u16_at, xor_mapped};
+
 /// Longest answer: the header, an IPv6 XOR-MAPPED-ADDRESS and a FINGERPRINT. An error that lists
 /// unknown attributes is cut to it.
-pub(super) const ANSWER_MAX: usize = HEADER + 24 + FINGERPRINT_LEN;
+pub const ANSWER_MAX: usize = HEADER + 24 + FINGERPRINT_LEN;
 
-/// Type, length, magic cookie and transaction id.
-const HEADER: usize = 20;
 /// With its type and length.
 const FINGERPRINT_LEN: usize = 8;
 /// Unknown attributes that an error lists at most: further ones are left out, so that it fits
 /// [`ANSWER_MAX`].
 const UNKNOWN_LISTED_MAX: usize = 4;
 
-const BINDING_REQUEST: u16 = 0x0001;
-const BINDING_SUCCESS: u16 = 0x0101;
 const BINDING_ERROR: u16 = 0x0111;
 
 const ERROR_CODE: u16 = 0x0009;
 const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const FINGERPRINT: u16 = 0x8028;
-/// From here on an attribute that is not known may be ignored.
+/// Unknown attributes from this number on may be ignored.
 const COMPREHENSION_OPTIONAL: u16 = 0x8000;
 /// USERNAME, MESSAGE-INTEGRITY, REALM, NONCE, MESSAGE-INTEGRITY-SHA256, PASSWORD-ALGORITHM,
 /// USERHASH: credentials, which a server that asks for none may ignore (RFC 8489 section 9).
 const IGNORED: [u16; 7] = [0x0006, 0x0008, 0x0014, 0x0015, 0x001c, 0x001d, 0x001e];
 /// "420 Unknown Attribute", with no phrase (RFC 8489 section 14.8).
 const CODE_420: [u8; 4] = [0, 0, 4, 20];
-/// What a FINGERPRINT differs by from the CRC-32 (RFC 8489 section 14.7).
+/// A FINGERPRINT is the CRC-32 XOR this number (RFC 8489 section 14.7).
 const FINGERPRINT_XOR: u32 = 0x5354_554e;
 
 /// An answer, ready to send.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub struct Answer {
     bytes: [u8; ANSWER_MAX],
     len: usize,
 }
 
 impl Answer {
     /// The message.
-    pub(crate) fn as_slice(&self) -> &[u8] {
+    pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
@@ -81,7 +76,7 @@ impl Answer {
         self.bytes[2..4].copy_from_slice(&length(end - HEADER));
     }
 
-    /// Ends the message with a FINGERPRINT, whose CRC is of all before it with the final length.
+    /// Appends a FINGERPRINT. Its CRC covers everything before it, with the final length.
     fn fingerprint(&mut self) {
         self.set_length(self.len + FINGERPRINT_LEN);
         let crc = crc32(self.as_slice()) ^ FINGERPRINT_XOR;
@@ -89,7 +84,7 @@ impl Answer {
     }
 }
 
-/// What a request has, besides its transaction id.
+/// The parsed attributes of a request.
 #[derive(Debug, Default)]
 struct Request {
     fingerprint: bool,
@@ -99,7 +94,7 @@ struct Request {
 
 /// The answer to a datagram with the magic cookie; `None` if it is not a well-formed Binding
 /// request.
-pub(crate) fn answer(datagram: &[u8], sender: SocketAddr) -> Option<Answer> {
+pub fn answer(datagram: &[u8], sender: SocketAddr) -> Option<Answer> {
     let request = parse(datagram)?;
     let transaction = &datagram[8..HEADER];
     let mut answer = if request.unknown_count == 0 {
@@ -160,39 +155,7 @@ fn parse(datagram: &[u8]) -> Option<Request> {
     Some(request)
 }
 
-/// The value of XOR-MAPPED-ADDRESS (RFC 8489 section 14.2), and its length.
-fn xor_mapped(sender: SocketAddr, transaction: &[u8]) -> ([u8; 20], usize) {
-    let mut value = [0; 20];
-    let port = sender.port().to_be_bytes();
-    let (family, len) = match sender.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            value[4..8].copy_from_slice(&ip.octets());
-            (1, 8)
-        }
-        IpAddr::V6(ip) => {
-            value[4..20].copy_from_slice(&ip.octets());
-            (2, 20)
-        }
-    };
-    (value[1], value[2], value[3]) = (family, port[0] ^ STUN_COOKIE[0], port[1] ^ STUN_COOKIE[1]);
-    for (byte, mask) in value[4..len]
-        .iter_mut()
-        .zip(STUN_COOKIE.iter().chain(transaction))
-    {
-        *byte ^= mask;
-    }
-    (value, len)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..at + 2)?
-        .try_into()
-        .ok()
-        .map(u16::from_be_bytes)
-}
-
-/// A length of this module's own messages.
+/// The length field of an answer.
 fn length(len: usize) -> [u8; 2] {
     u16::try_from(len)
         .expect("at most ANSWER_MAX")

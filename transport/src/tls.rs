@@ -1,12 +1,12 @@
-//! Who is at the other end: mutual TLS 1.3 with self-signed Ed25519 certificates.
+//! Proves the identity of both ends: mutual TLS 1.3 with self-signed Ed25519 certificates.
 //!
-//! A certificate here is only the envelope of a public key: its names, dates and own signature mean
-//! nothing, and there is no CA. What counts is that the handshake is signed (RFC 8446 section
+//! A certificate is only the envelope of a public key. Its names, dates and own signature mean
+//! nothing, and there is no CA. The proof is the signature of the handshake (RFC 8446 section
 //! 4.4.3) by the key that is the peer's id.
 //!
-//! There is no session resumption, on either side: resuming skips the verifiers, and so does the
-//! check for the expected peer; 0-RTT data could be replayed; and a ticket is one more thing that
-//! links two connections. A full handshake costs a millisecond of two people's time.
+//! Neither side resumes sessions. Resumption skips the verifiers, and with them the check for the
+//! expected peer. 0-RTT data can be replayed, and tickets link connections. A full handshake costs
+//! a millisecond.
 
 use std::any::Any;
 use std::fmt;
@@ -21,9 +21,9 @@ use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 
-use crate::identity::{PeerId, SecretKey};
+use hobnob_protocol::{PeerId, SecretKey};
 
-/// The name that a dial gives to TLS, which insists on one. It is not sent.
+/// The server name of every dial. TLS requires one; it is not sent.
 pub const SERVER_NAME: &str = "hobnob.invalid";
 
 /// An Ed25519 SubjectPublicKeyInfo up to the key (RFC 8410 section 4): always these bytes, then 32
@@ -41,7 +41,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Makes the certificate. It says nothing about the person but the public key.
+    /// Creates the certificate. It reveals nothing but the public key.
     pub fn new(key: &SecretKey) -> Self {
         let key = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
         let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ED25519)
@@ -56,7 +56,7 @@ impl Credentials {
         }
     }
 
-    /// How to answer dials by those who speak `alpn`.
+    /// The configuration that accepts connections with the protocol `alpn`.
     pub fn server_config(&self, alpn: &[u8]) -> Arc<QuicServerConfig> {
         let verifier = Arc::new(Verifier::new(&self.provider, None));
         let mut config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
@@ -73,7 +73,7 @@ impl Credentials {
         )
     }
 
-    /// How to dial a peer that speaks `alpn`; any, if none is expected.
+    /// The configuration that dials the expected peer, or any peer, with the protocol `alpn`.
     pub fn client_config(&self, expected: Option<PeerId>, alpn: &[u8]) -> ClientSetup {
         let verifier = Arc::new(Verifier::new(&self.provider, expected));
         let proven = verifier.proven.clone();
@@ -106,16 +106,16 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What one dial needs.
+/// The TLS part of one dial.
 pub struct ClientSetup {
-    /// TLS for this dial alone.
+    /// The configuration of this dial.
     pub crypto: Arc<QuicClientConfig>,
-    /// The id that the answering node proved, once it has, whether or not it was the expected one.
+    /// The id that the answering node has proved, whether or not it is the expected one.
     pub proven: Arc<OnceLock<PeerId>>,
 }
 
-/// The peer at the other end, from what quinn's `Connection::peer_identity` says: proved by the
-/// handshake. `None` only before the handshake ends.
+/// The peer at the other end, from quinn's `Connection::peer_identity`. The handshake has proved
+/// it. `None` only before the handshake ends.
 pub fn peer_id(identity: Option<Box<dyn Any>>) -> Option<PeerId> {
     let identity = identity?;
     let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
@@ -127,7 +127,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Why a peer's certificate is refused.
+/// Why a peer's certificate is rejected.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error("one certificate is expected, and this peer sent {0}")]
@@ -148,7 +148,7 @@ impl From<Refused> for rustls::Error {
     }
 }
 
-/// The id in a certificate, which is only claimed until the handshake's signature is verified.
+/// The id in a certificate. It is only claimed until the signature of the handshake is verified.
 fn id_in(certificate: &CertificateDer<'_>) -> Result<PeerId, rustls::Error> {
     let key_info = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
     let key = key_info
@@ -159,7 +159,7 @@ fn id_in(certificate: &CertificateDer<'_>) -> Result<PeerId, rustls::Error> {
     ))
 }
 
-/// Judges the other end's certificate, on either side.
+/// Verifies the other end's certificate, on either side.
 #[derive(Debug)]
 pub struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
@@ -168,7 +168,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Accepts only `expected`, or any peer that proves who it is.
+    /// Accepts only the expected peer, or any peer that proves its identity.
     pub fn new(provider: &CryptoProvider, expected: Option<PeerId>) -> Self {
         Self {
             algorithms: provider.signature_verification_algorithms,
@@ -188,8 +188,7 @@ impl Verifier {
         id_in(first).map(|_| ())
     }
 
-    /// Verifies the signature, and only then compares ids: an id in an error message is one that
-    /// was proved.
+    /// Verifies the signature, and only then compares ids. So every id in an error was proved.
     fn check_signature(
         &self,
         message: &[u8],

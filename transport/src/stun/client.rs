@@ -1,39 +1,33 @@
-//! STUN as a node speaks it (RFC 8489): it asks where its datagrams come from, and reads the
-//! answer.
+//! Writes Binding requests, and reads the address in the answers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use hobnob_protocol::datagram::STUN_COOKIE;
 use hobnob_protocol::relay::TRANSACTION_LEN;
 
-/// What tells an answer from others.
+use super::{BINDING_REQUEST, BINDING_SUCCESS, HEADER, XOR_MAPPED_ADDRESS, mapped, u16_at};
+
+/// Matches an answer to its request.
 pub type Transaction = [u8; TRANSACTION_LEN];
 
-/// Length of a request: as long as the longest answer, so that nobody is sent more than was asked
-/// with.
+/// Length of a request. It is as long as the longest answer, so that a forged sender address
+/// amplifies nothing.
 pub const REQUEST_LEN: usize = 44;
 
-/// Type, length, magic cookie and transaction id.
-const HEADER: usize = 20;
-
-/// SOFTWARE (section 14.14), which fills the request up: whoever does not know it may ignore it.
+/// SOFTWARE (section 14.14) pads the request. Servers may ignore it.
 const SOFTWARE: u16 = 0x8022;
 const NAME: &[u8; REQUEST_LEN - HEADER - 4] = b"hobnob              ";
 
-const BINDING_REQUEST: u16 = 0x0001;
-const BINDING_SUCCESS: u16 = 0x0101;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-
-/// An answer: how whoever was asked sees us.
+/// An answer: the address at which the server sees this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// That of the request.
+    /// The transaction of the request.
     pub transaction: Transaction,
-    /// Where the request came from.
+    /// The address that the request came from.
     pub at: SocketAddr,
 }
 
-/// A Binding request.
+/// Writes a Binding request.
 pub fn request(transaction: Transaction) -> [u8; REQUEST_LEN] {
     let body = u16::try_from(REQUEST_LEN - HEADER)
         .expect("some bytes")
@@ -51,7 +45,7 @@ pub fn request(transaction: Transaction) -> [u8; REQUEST_LEN] {
     parts.concat().try_into().expect("as long as its parts")
 }
 
-/// Reads an answer, which may come from anybody.
+/// Reads an answer. `None` if the datagram is not a well-formed answer with an address.
 pub fn answer(datagram: &[u8]) -> Option<Seen> {
     let (header, mut rest) = datagram.split_at_checked(HEADER)?;
     if u16_at(header, 0)? != BINDING_SUCCESS || header[4..8] != STUN_COOKIE {
@@ -69,32 +63,6 @@ pub fn answer(datagram: &[u8]) -> Option<Seen> {
         }
         rest = rest.get(4 + len.next_multiple_of(4)..)?;
     }
-}
-
-/// The address in the value of XOR-MAPPED-ADDRESS (section 14.2).
-fn mapped(value: &[u8], transaction: &Transaction) -> Option<SocketAddr> {
-    let mask = [&STUN_COOKIE[..], transaction].concat();
-    let port = u16_at(value, 2)? ^ u16::from_be_bytes([STUN_COOKIE[0], STUN_COOKIE[1]]);
-    let bytes: Vec<u8> = value
-        .get(4..)?
-        .iter()
-        .zip(&mask)
-        .map(|(byte, mask)| byte ^ mask)
-        .collect();
-    let ip = match (value[1], value.len()) {
-        (1, 8) => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
-        (2, 20) => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
-        (_, _) => return None,
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..at + 2)?
-        .try_into()
-        .ok()
-        .map(u16::from_be_bytes)
 }
 
 #[cfg(test)]
