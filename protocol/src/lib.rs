@@ -13,6 +13,7 @@ pub mod datagram;
 pub mod entry;
 pub mod frame;
 pub mod identity;
+pub mod invisible;
 pub mod manifest;
 pub mod offer;
 pub mod ranges;

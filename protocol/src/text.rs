@@ -6,9 +6,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::invisible;
+
 /// Longest nickname, in characters. A longer one is refused where it is typed and cut where it is
 /// received.
 pub const NICKNAME_CHARS_MAX: usize = 32;
+
+/// Characters of a received nickname that are read at all.
+const NICKNAME_READ_MAX: usize = 4 * NICKNAME_CHARS_MAX;
 
 /// Longest text of one message, in bytes of UTF-8. Longer ones are refused where they are typed.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -45,8 +50,9 @@ pub enum NicknameError {
     /// More than [`NICKNAME_CHARS_MAX`] characters.
     #[error("a nickname has at most {NICKNAME_CHARS_MAX} characters; this has {0}")]
     TooLong(usize),
-    /// A control character, a bidi override or white space other than single spaces.
-    #[error("a nickname can't hold the character U+{0:04X}")]
+    /// A control character, a bidi override, white space other than single spaces, or an invisible
+    /// character that its script does not need.
+    #[error("a nickname can't contain the character U+{0:04X}")]
     Forbidden(u32),
 }
 
@@ -61,11 +67,9 @@ impl Nickname {
         if chars > NICKNAME_CHARS_MAX {
             return Err(NicknameError::TooLong(chars));
         }
-        match text
-            .chars()
-            .find(|&c| is_disturbing(c) || (c.is_whitespace() && c != ' '))
-        {
-            Some(c) => Err(NicknameError::Forbidden(u32::from(c))),
+        let chars: Vec<_> = text.chars().collect();
+        match forbidden_in_name(&chars).iter().position(|&no| no) {
+            Some(at) => Err(NicknameError::Forbidden(u32::from(chars[at]))),
             None => Ok(Self(text.to_owned())),
         }
     }
@@ -73,13 +77,23 @@ impl Nickname {
     /// Takes what a peer sent: drops what is forbidden, cuts what is too long. Nothing left means
     /// no nickname.
     pub fn cleaned(text: &str) -> Option<Self> {
-        let kept: String = text
+        let mut chars: Vec<_> = text
             .chars()
-            .filter(|&c| !is_disturbing(c))
+            .filter(|c| !c.is_control())
             .map(|c| if c.is_whitespace() { ' ' } else { c })
-            .take(NICKNAME_CHARS_MAX)
+            .take(NICKNAME_READ_MAX)
             .collect();
-        Self::new(&kept).ok()
+        // Without its neighbor, an invisible character may no longer be one that a script needs:
+        // repeat until nothing is removed.
+        loop {
+            let before = chars.len();
+            let mut forbidden = forbidden_in_name(&chars).into_iter();
+            chars.retain(|_| !forbidden.next().expect("one answer for each character"));
+            chars.truncate(NICKNAME_CHARS_MAX);
+            if chars.len() == before {
+                return Self::new(&String::from_iter(chars)).ok();
+            }
+        }
     }
 
     /// The name as text.
@@ -122,25 +136,37 @@ impl TryFrom<String> for Nickname {
     }
 }
 
-/// The text with visible stand-ins for everything that could move a cursor, hide, or reorder what
-/// stands around it.
+/// The text with visible stand-ins for everything that could move a cursor, hide text, or reorder
+/// the text around it.
 ///
-/// C0 controls and DEL become their pictures (U+2400 block: `␛`, `␊`), the rest `⟨U+202E⟩`.
-/// Ordinary text is borrowed unchanged.
+/// C0 controls and DEL become their pictures (U+2400 block: `␛`, `␊`), the rest `⟨U+202E⟩`. The
+/// invisible characters that a script or an emoji needs stay. Ordinary text is borrowed unchanged.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_disturbing) {
         return Cow::Borrowed(text);
     }
+    let chars: Vec<_> = text.chars().collect();
+    let needed = invisible::needed(&chars);
     let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
+    for (c, needed) in chars.into_iter().zip(needed) {
         match u32::from(c) {
             code @ 0..=0x1f => shown.push(char::from_u32(0x2400 + code).unwrap_or('\u{fffd}')),
             0x7f => shown.push('\u{2421}'),
-            code if is_disturbing(c) => shown.push_str(&format!("⟨U+{code:04X}⟩")),
+            code if is_disturbing(c) && !needed => shown.push_str(&format!("⟨U+{code:04X}⟩")),
             _ => shown.push(c),
         }
     }
     Cow::Owned(shown)
+}
+
+/// For each character, whether a nickname can't contain it.
+fn forbidden_in_name(chars: &[char]) -> Vec<bool> {
+    let needed = invisible::needed(chars);
+    let forbidden = |(&c, needed): (&char, bool)| {
+        (!needed && (is_disturbing(c) || invisible::is_default_ignorable(c)))
+            || (c.is_whitespace() && c != ' ')
+    };
+    chars.iter().zip(needed).map(forbidden).collect()
 }
 
 /// JSON text with the same characters written as `\uXXXX`: it stays the same JSON value, and a
@@ -193,6 +219,12 @@ mod tests {
             ("a\nb\tc\x7f", "a␊b␉c␡"),
             ("\u{202e}evil\u{2066}", "⟨U+202E⟩evil⟨U+2066⟩"),
             ("\u{9b}31m", "⟨U+009B⟩31m"),
+            ("a\u{200c}b \u{200f}", "a⟨U+200C⟩b ⟨U+200F⟩"),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
+            (
+                "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+                "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+            ),
         ];
         for (text, shown) in cases {
             assert_eq!(visible(text), shown);
@@ -217,6 +249,16 @@ mod tests {
             Some(32)
         );
         assert_eq!(Nickname::cleaned("\x1b\r\n"), None);
+        assert_eq!(
+            Nickname::cleaned("a\u{200d}n\u{ad}n\u{fe0f}"),
+            Some(Nickname("ann".into()))
+        );
+        assert_eq!(
+            Nickname::new("a\u{ad}nn"),
+            Err(NicknameError::Forbidden(0xad))
+        );
+        let persian = "می\u{200c}نا";
+        assert_eq!(Nickname::cleaned(persian), Nickname::new(persian).ok());
     }
 
     #[test]
@@ -230,7 +272,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_shown_holds_nothing_disturbing(text in ".*") {
-            prop_assert!(!visible(&text).chars().any(is_disturbing));
+            let shown: Vec<_> = visible(&text).chars().collect();
+            let needed = invisible::needed(&shown);
+            for (c, needed) in shown.into_iter().zip(needed) {
+                prop_assert!(needed || !is_disturbing(c), "{c:?}");
+            }
         }
 
         #[test]

@@ -6,6 +6,7 @@
 
 pub mod commit;
 pub mod diagnosis;
+mod name_keys;
 pub mod paths;
 pub mod peers;
 pub mod policy;

@@ -3,10 +3,12 @@
 //! Nicknames are hints. Two peers of one nickname are shown as `name~<4 characters of the id>`, and
 //! to name both with one word is an error that lists them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use hobnob_protocol::{Nickname, PeerId};
+
+use super::name_keys::{NameKeys, same_name};
 
 /// Peers remembered at most; further ones are met and forgotten.
 pub const PEERS_MAX: usize = 10_000;
@@ -59,6 +61,8 @@ pub struct Peers {
     me: PeerId,
     nick: Nickname,
     nicks: BTreeMap<PeerId, Option<Nickname>>,
+    /// Who has a nickname with this key.
+    by_key: BTreeMap<String, BTreeSet<PeerId>>,
 }
 
 impl Peers {
@@ -68,6 +72,7 @@ impl Peers {
             me,
             nick,
             nicks: BTreeMap::new(),
+            by_key: BTreeMap::new(),
         }
     }
 
@@ -87,7 +92,29 @@ impl Peers {
         if peer == self.me || !room {
             return false;
         }
-        self.nicks.insert(peer, nick.clone()) != Some(nick)
+        let before = self.nicks.insert(peer, nick.clone());
+        if before.as_ref() == Some(&nick) {
+            return false;
+        }
+        if let Some(old) = before.flatten() {
+            self.unindex(peer, &old);
+        }
+        if let Some(nick) = nick {
+            for key in NameKeys::of(nick.as_str()).iter() {
+                self.by_key.entry(key.clone()).or_default().insert(peer);
+            }
+        }
+        true
+    }
+
+    fn unindex(&mut self, peer: PeerId, nick: &Nickname) {
+        for key in NameKeys::of(nick.as_str()).iter() {
+            let named = self.by_key.get_mut(key).expect("indexed when learned");
+            named.remove(&peer);
+            if named.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
     }
 
     /// Everybody known.
@@ -218,22 +245,13 @@ impl Peers {
         }
     }
 
+    /// Everybody whose nickname people would take for this name.
     fn called(&self, name: &str) -> Vec<PeerId> {
-        let called = |nick: &Option<Nickname>| {
-            nick.as_ref()
-                .is_some_and(|nick| same_name(nick.as_str(), name))
-        };
-        self.nicks
-            .iter()
-            .filter(|(_, nick)| called(nick))
-            .map(|(peer, _)| *peer)
-            .collect()
+        let keys = NameKeys::of(name);
+        let named = keys.iter().filter_map(|key| self.by_key.get(key));
+        let peers: BTreeSet<_> = named.flatten().copied().collect();
+        peers.into_iter().collect()
     }
-}
-
-/// Whether people would take the two for one name.
-pub(super) fn same_name(a: &str, b: &str) -> bool {
-    a == b || a.to_lowercase() == b.to_lowercase()
 }
 
 #[cfg(test)]
@@ -315,5 +333,26 @@ mod tests {
         let peers = directory(&[(1, "me")]);
         assert!(peers.name(id(1)).starts_with("me~"));
         assert_eq!(peers.resolve(&peers.name(id(1))), Ok(id(1)));
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_peers_is_shown_with_its_id() {
+        for imitation in ["b\u{43e}b", "BOB"] {
+            let peers = directory(&[(1, "bob"), (2, imitation)]);
+            for n in [1, 2] {
+                let name = peers.name(id(n));
+                assert!(name.contains('~'), "{name}");
+                assert_eq!(peers.resolve(&name), Ok(id(n)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_nickname_replaces_the_old_one() {
+        let mut peers = directory(&[(1, "ann")]);
+        assert!(peers.learn(id(1), Some(nick("anna"))));
+        assert!(!peers.learn(id(1), Some(nick("anna"))), "no news");
+        assert!(peers.resolve("ann").is_err());
+        assert_eq!(peers.resolve("anna"), Ok(id(1)));
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use hobnob_protocol::{Nickname, PeerId, close};
 
 use super::Now;
-use super::peers::{Peers, same_name};
+use super::name_keys::same_name;
+use super::peers::Peers;
 
 /// Peers that a user can have marked at once; for one more, another must be unmarked first.
 pub const POLICIES_MAX: usize = 10_000;
