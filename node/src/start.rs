@@ -109,7 +109,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         beside,
         policies: Policies::new(opened.policies),
         relay_ids: relay_ids(&opened.settings),
-        relay_token: config.relay_token.clone().unwrap_or_default(),
+        relay_token: config.relay_token.clone(),
         interfaces: interfaces.clone(),
         accepted,
         commands: command_queue,

@@ -28,6 +28,9 @@ pub enum ManifestError {
     /// A path that no folder holds.
     #[error("its list of files has a path that is empty, too long or too deep")]
     Path,
+    /// It has more folders than a receiver makes.
+    #[error("its list of files has too many folders")]
+    Folders,
     /// The list is longer than was promised, or its sizes don't sum up to the content.
     #[error("its list of files is not what the offer says")]
     Sum,

@@ -29,6 +29,21 @@ pub const VERSION: (u16, u16) = (1, 0);
 /// Bytes of an admission token at most.
 pub const TOKEN_MAX: usize = 256;
 
+/// Bytes of a proof that a node knows an admission token.
+pub const TOKEN_PROOF_LEN: usize = 32;
+
+/// The label under which both ends of a connection export its secret for [`token_proof`] (RFC 8446
+/// section 7.5).
+pub const TOKEN_EXPORTER_LABEL: &[u8] = b"hobnob 1 relay token";
+
+/// Proves the knowledge of an admission token on one connection, whose exported secret this is.
+///
+/// The proof is worth nothing on any other connection, so a relay cannot use it at another relay. A
+/// relay can still guess a weak token from it: tokens should be random.
+pub fn token_proof(token: &[u8], exporter: &[u8; 32]) -> [u8; TOKEN_PROOF_LEN] {
+    blake3::derive_key("hobnob 1 relay token", &[&exporter[..], token].concat())
+}
+
 /// Changes in one roster frame at most: with 8 rooms each they fill a frame.
 pub const CHANGES_MAX: usize = 200;
 
@@ -104,9 +119,9 @@ pub struct Register {
     pub version: (u16, u16),
     /// Bits for abilities that a minor version adds.
     pub features: u64,
-    /// What the relay's operator gave to those who may use it; empty: none. At most [`TOKEN_MAX`]
-    /// bytes.
-    pub token: Vec<u8>,
+    /// Proof that the node knows an admission token of this relay ([`token_proof`]). The token
+    /// itself is never sent.
+    pub token_proof: Option<[u8; TOKEN_PROOF_LEN]>,
     /// Tags of the node's rooms, at most [`ROOMS_MAX`].
     pub rooms: Vec<ConversationId>,
 }
@@ -313,9 +328,7 @@ impl ToRelay {
             unknown => ToRelay::Unknown(unknown),
         };
         let fits = match &frame {
-            ToRelay::Register(register) => {
-                register.token.len() <= TOKEN_MAX && register.rooms.len() <= ROOMS_MAX
-            }
+            ToRelay::Register(register) => register.rooms.len() <= ROOMS_MAX,
             ToRelay::Rooms(rooms) => rooms.len() <= ROOMS_MAX,
             ToRelay::Heartbeat(_)
             | ToRelay::Open(_)
@@ -466,7 +479,7 @@ mod tests {
         let register = Register {
             version: VERSION,
             features: 3,
-            token: vec![1; TOKEN_MAX],
+            token_proof: Some([1; TOKEN_PROOF_LEN]),
             rooms: vec![room(1); ROOMS_MAX],
         };
         let channel = ChannelId([9; 8]);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hobnob_protocol::PeerId;
-use hobnob_protocol::relay::{TOKEN_MAX, close};
+use hobnob_protocol::relay::{TOKEN_MAX, TOKEN_PROOF_LEN, close, token_proof};
 use hobnob_transport::private_file;
 
 /// The file of bans in the relay's home.
@@ -116,9 +116,10 @@ impl Token {
         }
     }
 
-    /// Takes as long for a token that is nearly right as for any other of its length.
-    fn is(&self, sent: &[u8]) -> bool {
-        verify_slices_are_equal(&self.0, sent).is_ok()
+    /// Whether the proof, made on the connection with this exported secret, shows knowledge of this
+    /// token. The comparison takes the same time for every wrong proof.
+    fn is_proved(&self, proof: &[u8; TOKEN_PROOF_LEN], exporter: &[u8; 32]) -> bool {
+        verify_slices_are_equal(&token_proof(&self.0, exporter), proof).is_ok()
     }
 }
 
@@ -166,20 +167,28 @@ impl Admission {
         Ok(Self { rule, banned })
     }
 
-    /// Whether a peer that has proved its id and sent this token may be here.
-    pub(crate) fn check(&self, peer: PeerId, token: &[u8]) -> Result<(), Refusal> {
+    /// Whether a peer that has proved its id and sent this proof of a token may be here. The proof
+    /// belongs to the connection with this exported secret.
+    pub(crate) fn check(
+        &self,
+        peer: PeerId,
+        proof: Option<&[u8; TOKEN_PROOF_LEN]>,
+        exporter: &[u8; 32],
+    ) -> Result<(), Refusal> {
         if self.banned.contains(&peer) {
             return Err(BANNED);
         }
         match &self.rule {
             Rule::Open => Ok(()),
-            Rule::Token(right) if right.is(token) => Ok(()),
-            Rule::Token(_) if token.is_empty() => Err(not_admitted(
-                "this relay wants a token, and you sent none: ask its operator for it, and name its file with --relay-token-file",
-            )),
-            Rule::Token(_) => Err(not_admitted(
-                "the token you sent is not this relay's: ask its operator for the present one",
-            )),
+            Rule::Token(token) => match proof {
+                Some(proof) if token.is_proved(proof, exporter) => Ok(()),
+                Some(_) => Err(not_admitted(
+                    "your token is not this relay's: ask its operator for the present one",
+                )),
+                None => Err(not_admitted(
+                    "this relay requires a token: ask its operator for it, and name its file with --relay-token-file and the relay with --relay",
+                )),
+            },
             Rule::Listed(list) if list.labels.contains_key(&peer) => Ok(()),
             Rule::Listed(_) => Err(not_admitted(
                 "this relay serves only those on its operator's list: send the operator your id (hobnob id) and ask to be added",
@@ -306,6 +315,9 @@ fn parse_line(line: &str) -> Result<Option<(PeerId, Option<String>)>, String> {
 mod tests {
     use super::*;
 
+    /// The exported secret of a connection.
+    const EXPORTER: [u8; 32] = [7; 32];
+
     fn peer(n: u8) -> PeerId {
         PeerId::from_bytes([n; 32])
     }
@@ -326,8 +338,15 @@ mod tests {
     #[test]
     fn a_token_is_all_of_the_file_but_its_last_line_break() {
         let right = Token::read(file("sesame \n").path()).unwrap();
+        let accepts = |sent| right.is_proved(&token_proof(sent, &EXPORTER), &EXPORTER);
+        assert!(accepts(b"sesame"));
+        for wrong in [&b"sesam"[..], b"sesamE", b"sesame ", b""] {
+            assert!(!accepts(wrong), "{wrong:?}");
+        }
+        let elsewhere = token_proof(b"sesame", &[8; 32]);
         assert!(
-            right.is(b"sesame") && !right.is(b"sesam") && !right.is(b"sesamE") && !right.is(b"")
+            !right.is_proved(&elsewhere, &EXPORTER),
+            "another connection's"
         );
         for wrong in [String::new(), "\n".into(), "x".repeat(TOKEN_MAX + 1)] {
             let error = Token::read(file(&wrong).path()).unwrap_err();
@@ -339,26 +358,23 @@ mod tests {
     fn who_may_come_in() {
         let token = Rule::Token(Token::read(file("sesame").path()).unwrap());
         let listed = Rule::Listed(AllowList::read(file(peer(1).to_string()).path()).unwrap());
-        let code = |rule: &Rule, n, token: &[u8]| {
+        let code = |rule: &Rule, n, token: Option<&str>| {
+            let proof = token.map(|token| token_proof(token.as_bytes(), &EXPORTER));
             admission(rule.clone())
-                .check(peer(n), token)
+                .check(peer(n), proof.as_ref(), &EXPORTER)
                 .err()
                 .map(|refusal| refusal.code)
         };
         for (rule, n, sent, expected) in [
-            (&Rule::Open, 1, "", None),
-            (&Rule::Open, 1, "any", None),
-            (&token, 1, "sesame", None),
-            (&token, 1, "", Some(close::NOT_ADMITTED)),
-            (&token, 1, "wrong", Some(close::NOT_ADMITTED)),
-            (&listed, 1, "", None),
-            (&listed, 2, "", Some(close::NOT_ADMITTED)),
+            (&Rule::Open, 1, None, None),
+            (&Rule::Open, 1, Some("any"), None),
+            (&token, 1, Some("sesame"), None),
+            (&token, 1, None, Some(close::NOT_ADMITTED)),
+            (&token, 1, Some("wrong"), Some(close::NOT_ADMITTED)),
+            (&listed, 1, None, None),
+            (&listed, 2, None, Some(close::NOT_ADMITTED)),
         ] {
-            assert_eq!(
-                code(rule, n, sent.as_bytes()),
-                expected,
-                "{rule:?} {n} {sent}"
-            );
+            assert_eq!(code(rule, n, sent), expected, "{rule:?} {n} {sent:?}");
         }
     }
 
@@ -371,12 +387,15 @@ mod tests {
         write_banned(home.path(), admission.banned()).unwrap();
         let mut again = load();
         assert_eq!(
-            again.check(peer(1), b"").map_err(|refusal| refusal.code),
+            again
+                .check(peer(1), None, &EXPORTER)
+                .map_err(|refusal| refusal.code),
             Err(close::BANNED)
         );
-        assert!(again.check(peer(2), b"").is_ok() && again.set_banned(peer(1), false));
+        assert!(again.check(peer(2), None, &EXPORTER).is_ok());
+        assert!(again.set_banned(peer(1), false));
         write_banned(home.path(), again.banned()).unwrap();
-        assert!(load().check(peer(1), b"").is_ok());
+        assert!(load().check(peer(1), None, &EXPORTER).is_ok());
     }
 
     #[test]

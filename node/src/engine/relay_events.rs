@@ -34,7 +34,13 @@ impl Engine {
             .id
             .or_else(|| self.relays.known.get(&addr.at.to_string()).copied());
         let (commands, queue) = mpsc::unbounded_channel();
-        let (token, seed) = (self.relays.token.clone(), random());
+        let token = if in_rooms || expected.is_some_and(|id| self.relays.user_named(id)) {
+            self.relays.token.clone()
+        } else {
+            // Somebody else named this relay: it may be anybody's.
+            None
+        };
+        let seed = random();
         let config = LinkConfig {
             relay,
             at: addr.at.clone(),

@@ -60,7 +60,7 @@ pub(crate) struct Parts {
     pub(crate) beside: mpsc::Receiver<SideDatagram>,
     pub(crate) policies: Policies,
     pub(crate) relay_ids: BTreeMap<String, PeerId>,
-    pub(crate) relay_token: Vec<u8>,
+    pub(crate) relay_token: Option<Vec<u8>>,
     pub(crate) interfaces: Interfaces,
     pub(crate) accepted: mpsc::Receiver<Accepted>,
     pub(crate) commands: mpsc::Receiver<Command>,

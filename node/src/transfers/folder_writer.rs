@@ -1,7 +1,7 @@
 //! Where the files of a folder go whose content is on its way: the manifest's paths, made harmless,
 //! in a folder held open.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -11,6 +11,9 @@ use hobnob_protocol::manifest::{ManifestEntry, ManifestError};
 
 use super::folder::Folder;
 use super::names::{self, NAMES_MAX};
+
+/// Folders within a received folder at most, those of the paths included.
+const FOLDERS_MAX: usize = 200_000;
 
 /// The files of a folder on its way, by where they are in its content.
 #[derive(Debug)]
@@ -120,10 +123,14 @@ impl FolderWriter {
 }
 
 /// Makes every path of a manifest harmless, and different from all others.
+///
+/// The work is linear in the manifest: a name that is taken continues with the number after the last
+/// one given to that name, and more than [`FOLDERS_MAX`] folders are an error.
 pub(super) fn clean_paths(
     entries: Vec<ManifestEntry>,
 ) -> Result<Vec<ManifestEntry>, ManifestError> {
     let (mut files, mut folders) = (HashSet::new(), HashSet::new());
+    let mut last_numbers: HashMap<String, u32> = HashMap::new();
     let mut cleaned = Vec::with_capacity(entries.len());
     for ManifestEntry { path, size } in entries {
         let names: Vec<_> = path.split_terminator('/').map(names::clean).collect();
@@ -131,20 +138,26 @@ pub(super) fn clean_paths(
         let mut parent = String::new();
         for folder in above {
             parent.push_str(folder);
-            // What is a file here and a folder there can't be made.
+            // One path cannot be a file and a folder.
             if files.contains(&parent) {
                 return Err(ManifestError::Path);
             }
-            folders.insert(parent.clone());
+            if !folders.contains(&parent) {
+                folders.insert(parent.clone());
+            }
             parent.push('/');
         }
         let is_folder = path.ends_with('/');
-        let named = |n| format!("{parent}{}", names::numbered(name, n));
+        // A folder may be listed twice, so its number is tried again.
+        let numbered = format!("{parent}{name}{}", if is_folder { "/" } else { "" });
+        let last_number = last_numbers.entry(numbered).or_default();
+        let first = *last_number + u32::from(!is_folder || *last_number == 0);
         let free = |path: &String| !files.contains(path) && (is_folder || !folders.contains(path));
-        let path = (1..=NAMES_MAX)
-            .map(named)
-            .find(free)
+        let (number, path) = (first..=NAMES_MAX)
+            .map(|n| (n, format!("{parent}{}", names::numbered(name, n))))
+            .find(|(_, path)| free(path))
             .ok_or(ManifestError::Path)?;
+        *last_number = number;
         if is_folder {
             folders.insert(path.clone());
             cleaned.push(ManifestEntry {
@@ -155,6 +168,60 @@ pub(super) fn clean_paths(
             files.insert(path.clone());
             cleaned.push(ManifestEntry { path, size });
         }
+        if folders.len() > FOLDERS_MAX {
+            return Err(ManifestError::Folders);
+        }
     }
     Ok(cleaned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cleaned(paths: impl IntoIterator<Item = String>) -> Result<Vec<String>, ManifestError> {
+        let entries = paths
+            .into_iter()
+            .map(|path| ManifestEntry { path, size: 0 });
+        let entries = clean_paths(entries.collect())?;
+        Ok(entries.into_iter().map(|entry| entry.path).collect())
+    }
+
+    #[test]
+    fn files_of_one_name_are_numbered_and_a_folder_listed_twice_is_one() {
+        let paths = ["a.txt", "a.txt", "a (2).txt", "d/", "d/", "d", "a.txt"];
+        assert_eq!(
+            cleaned(paths.map(str::to_owned)).unwrap(),
+            [
+                "a.txt",
+                "a (2).txt",
+                "a (2) (2).txt",
+                "d/",
+                "d/",
+                "d (2)",
+                "a (3).txt"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_names_tried_grow_with_the_manifest_and_not_with_its_square() {
+        let same_name = |n: usize| (0..n).map(|_| "a/b".to_owned());
+        assert!(cleaned(same_name(NAMES_MAX as usize)).is_ok());
+        assert_eq!(
+            cleaned(same_name(NAMES_MAX as usize + 1)),
+            Err(ManifestError::Path)
+        );
+    }
+
+    #[test]
+    fn a_manifest_of_more_folders_than_the_limit_is_refused() {
+        let deep =
+            |n: usize| (0..n).map(|n| format!("{n}/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/x"));
+        assert!(cleaned(deep(FOLDERS_MAX / 20)).is_ok());
+        assert_eq!(
+            cleaned(deep(FOLDERS_MAX / 20 + 1)),
+            Err(ManifestError::Folders)
+        );
+    }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::PeerId;
-use hobnob_protocol::relay::{FromRelay, Register, ToRelay, close};
+use hobnob_protocol::relay::{FromRelay, Register, TOKEN_EXPORTER_LABEL, ToRelay, close};
 use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
@@ -143,7 +143,12 @@ impl Hub {
             register,
             outbox,
         } = registration;
-        if let Err(refusal) = self.admission.check(peer, &register.token) {
+        let mut exporter = [0; 32];
+        connection
+            .export_keying_material(&mut exporter, TOKEN_EXPORTER_LABEL, b"")
+            .expect("32 bytes are not too many to export");
+        let proof = register.token_proof.as_ref();
+        if let Err(refusal) = self.admission.check(peer, proof, &exporter) {
             self.newcomers.count(Fate::NotAdmitted);
             return end(&connection, refusal.code, refusal.reason);
         }

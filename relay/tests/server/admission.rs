@@ -15,7 +15,7 @@ async fn only_those_with_the_token_are_let_in_and_the_others_are_told_what_to_do
     fs::write(file.path(), "sesame\n").unwrap();
     let relay = Relay::with(Rule::Token(Token::read(file.path()).unwrap()));
     let ann = Client::new(1, relay.addr()).await;
-    for (token, says) in [("", "wants a token"), ("wrong", "is not this relay's")] {
+    for (token, says) in [("", "requires a token"), ("wrong", "is not this relay's")] {
         let ended = ann.is_refused(token).await;
         assert!(
             ended.code == close::NOT_ADMITTED && ended.reason.contains(says),

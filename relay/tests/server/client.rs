@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hobnob_protocol::datagram::ChannelId;
-use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, Roster, ToRelay, VERSION, Welcome};
+use hobnob_protocol::relay::{
+    ALPN_RELAY, FromRelay, Register, Roster, TOKEN_EXPORTER_LABEL, TOKEN_PROOF_LEN, ToRelay,
+    VERSION, Welcome, token_proof,
+};
 use hobnob_protocol::{ConversationId, PeerId, SecretKey};
 use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use quinn::{
@@ -110,7 +113,12 @@ impl Client {
         rooms: &[ConversationId],
     ) -> (Link, Result<FromRelay, Ended>) {
         let mut link = self.connects().await;
-        link.says(&ToRelay::Register(register(token, rooms))).await;
+        let mut exporter = [0; 32];
+        link.connection
+            .export_keying_material(&mut exporter, TOKEN_EXPORTER_LABEL, b"")
+            .unwrap();
+        let proof = (!token.is_empty()).then(|| token_proof(token.as_bytes(), &exporter));
+        link.says(&ToRelay::Register(register(proof, rooms))).await;
         let answer = link.hears().await;
         (link, answer)
     }
@@ -218,11 +226,14 @@ impl Link {
     }
 }
 
-pub(crate) fn register(token: &str, rooms: &[ConversationId]) -> Register {
+pub(crate) fn register(
+    token_proof: Option<[u8; TOKEN_PROOF_LEN]>,
+    rooms: &[ConversationId],
+) -> Register {
     Register {
         version: VERSION,
         features: 0,
-        token: token.into(),
+        token_proof,
         rooms: rooms.to_vec(),
     }
 }

@@ -19,7 +19,7 @@ async fn what_is_no_registration_ends_the_connection_with_the_reason() {
     let ann = Client::new(1, relay.addr()).await;
     let other_version = ToRelay::Register(Register {
         version: (2, 0),
-        ..register("", &[])
+        ..register(None, &[])
     });
     let too_long = u32::try_from(FRAME_MAX + 1).unwrap().to_be_bytes();
     let framed = |frame: &[u8]| {

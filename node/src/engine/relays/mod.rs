@@ -43,7 +43,8 @@ pub(super) struct Relays {
     pub(in crate::engine) list: BTreeMap<RelayId, Relay>,
     /// Identities proved in earlier runs, by address.
     pub(in crate::engine) known: BTreeMap<String, PeerId>,
-    pub(in crate::engine) token: Vec<u8>,
+    /// The admission token of the relays that the user named.
+    pub(in crate::engine) token: Option<Vec<u8>>,
     pub(in crate::engine) events: mpsc::Sender<(RelayId, LinkEvent)>,
     pub(super) queue: mpsc::Receiver<(RelayId, LinkEvent)>,
     pub(super) beside: mpsc::Receiver<SideDatagram>,
@@ -81,7 +82,7 @@ pub(super) struct Up {
 impl Relays {
     pub(super) fn new(
         known: BTreeMap<String, PeerId>,
-        token: Vec<u8>,
+        token: Option<Vec<u8>>,
         beside: mpsc::Receiver<SideDatagram>,
     ) -> Self {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
@@ -93,6 +94,12 @@ impl Relays {
             queue,
             beside,
         }
+    }
+
+    /// Whether the user named a relay of this identity.
+    pub(in crate::engine) fn user_named(&self, id: PeerId) -> bool {
+        let mut named = self.list.values().filter(|relay| relay.in_rooms);
+        named.any(|relay| relay.id == Some(id))
     }
 
     pub(super) fn infos(&self) -> Vec<RelayInfo> {

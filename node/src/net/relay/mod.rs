@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::datagram::ChannelId;
-use hobnob_protocol::relay::{FromRelay, Register, ToRelay, VERSION, Welcome, close};
+use hobnob_protocol::relay::{
+    FromRelay, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close, token_proof,
+};
 use hobnob_protocol::{HostPort, PeerId};
 use hobnob_transport::frames::{FrameBatch, FrameError, FrameReader};
 use hobnob_transport::tls;
@@ -56,8 +58,8 @@ pub struct LinkConfig {
     pub at: HostPort,
     /// The identity that it must prove, where it is known.
     pub expected: Option<PeerId>,
-    /// What its operator gave to those who may use it.
-    pub token: Vec<u8>,
+    /// The admission token, if the node may prove to this relay that it knows it.
+    pub token: Option<Vec<u8>>,
     /// For jitter, and for the peers' addresses.
     pub seed: u64,
 }
@@ -280,10 +282,15 @@ impl Link {
         // It may open channels as soon as it has read who we are.
         self.channels
             .connected(self.config.relay, connection.remote_address());
+        let mut exporter = [0; 32];
+        connection
+            .export_keying_material(&mut exporter, TOKEN_EXPORTER_LABEL, b"")
+            .expect("32 bytes are not too many to export");
+        let token = self.config.token.as_ref();
         let register = Register {
             version: VERSION,
             features: 0,
-            token: self.config.token.clone(),
+            token_proof: token.map(|token| token_proof(token, &exporter)),
             rooms: self.rooms.clone(),
         };
         let registering = async {
