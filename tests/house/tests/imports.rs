@@ -225,8 +225,6 @@ const KNOWN: &[&str] = &[
     "node/src: engine, engine::relays, engine::state",
     "node/src: net::channels, net::channels::early, net::demux, net::demux::sort, net::socket",
     "node/src: transfers, transfers::commands, transfers::finish, transfers::news",
-    "node/core/src: replica, replica::commits, replica::events, replica::receive, replica::room, \
-     replica::serve, replica::sync",
     "node/core/src: transfers, transfers::lanes",
     "relay/src: core::room, core::roster",
     "relay/src: server::arrivals, server::hub, server::operator, server::peer",

@@ -203,6 +203,11 @@ impl FaultyReplica {
 
     /// What the replica learns of an input; nothing, if the fault hides it.
     fn change_input(&mut self, input: Input) -> Option<Input> {
+        if let Input::Committed(id) | Input::CommitFailed(id, _) = &input
+            && id.0 > FORGED_COMMITS
+        {
+            return None;
+        }
         match (self.fault, input) {
             (Some(Fault::GoodbyeIgnored), Input::SessionDown { session, .. }) => {
                 Some(Input::SessionDown {

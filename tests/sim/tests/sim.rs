@@ -165,7 +165,7 @@ fn a_liar_fills_no_memory() {
     // What it tells, in what was told and in what is being told; what it was asked for; and small
     // things.
     assert!(
-        kept < 6 * hobnob_core::replica::LOGS_TOLD_MAX,
+        kept < 6 * hobnob_core::replica::LOGS_ANNOUNCED_MAX,
         "{kept} things"
     );
     assert!(bytes < 2 * 1024 * 1024, "{bytes} bytes");

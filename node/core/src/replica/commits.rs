@@ -1,24 +1,25 @@
-//! Commits that the store has not answered yet, what follows when it does, and state that is
-//! written lazily.
+//! Commits that the store has not answered, and what follows each of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hobnob_protocol::{CheckedBatch, ConversationId, LogName, PeerId, Ranges};
 
-use super::{ALIVE_AGAIN_AFTER, ALIVE_EVERY, Conversation, Output, Replica, Timer, Token};
+use super::events::Token;
 use crate::SessionId;
-use crate::commit::{Alive, AudienceId, Commit, CommitId, ConversationRecord, Op};
+use crate::commit::{AudienceId, Commit, CommitId, ConversationRecord, Op};
 
 /// What follows when a commit is durable.
 #[derive(Debug)]
 pub(super) enum AfterCommit {
+    /// Entries of our own are durable.
     Own {
         name: LogName,
         batch: Arc<CheckedBatch>,
         audience: AudienceId,
         tokens: Vec<Token>,
     },
+    /// Entries from a session are durable: `pieces` of the batch.
     Received {
         session: SessionId,
         batch: Arc<CheckedBatch>,
@@ -26,142 +27,118 @@ pub(super) enum AfterCommit {
         audience: AudienceId,
         received_at_ms: u64,
     },
-    /// The record of a conversation.
+    /// The record of a conversation is durable.
     Record(ConversationRecord),
+    /// The user's join or part is durable.
     Stored(Token),
-    /// Lazily written state. It goes into another commit if this one fails.
-    Lazily {
+    /// State that is saved lazily. It goes into another commit if this one fails.
+    Saved {
         lingerers: BTreeSet<ConversationId>,
-        acked: BTreeSet<(LogName, PeerId)>,
+        receipts: BTreeSet<(LogName, PeerId)>,
     },
 }
 
-impl Replica {
-    pub(super) fn commit(&mut self, ops: Vec<Op>, steps: Vec<AfterCommit>) {
-        let id = CommitId(self.next_commit);
-        self.next_commit += 1;
-        self.commits.insert(id, steps);
-        self.outputs.push_back(Output::Commit(Commit { id, ops }));
+/// Commits that the store has not answered yet.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    waiting: BTreeMap<CommitId, Vec<AfterCommit>>,
+    /// Commits that waited when an earlier one failed: the replica has rolled back what they
+    /// contain. Most of them fail too. The store may still take one that needs nothing of the
+    /// failed commit.
+    rolled_back: BTreeSet<CommitId>,
+    last: u64,
+}
+
+impl Commits {
+    /// Numbers a commit and remembers what follows it.
+    pub(super) fn add(&mut self, ops: Vec<Op>, steps: Vec<AfterCommit>) -> Commit {
+        self.last += 1;
+        let id = CommitId(self.last);
+        self.waiting.insert(id, steps);
+        Commit { id, ops }
     }
 
-    pub(super) fn committed(&mut self, id: CommitId) {
-        self.doomed.remove(&id);
-        for step in self.commits.remove(&id).unwrap_or_default() {
-            match step {
-                AfterCommit::Own {
-                    name,
-                    batch,
-                    audience,
-                    tokens,
-                } => self.own_is_durable(name, batch, audience, tokens),
-                AfterCommit::Received {
-                    session,
-                    batch,
-                    pieces,
-                    audience,
-                    received_at_ms,
-                } => {
-                    self.received_is_durable(session, batch, pieces, audience, received_at_ms);
-                }
-                AfterCommit::Record(record) => self.record_is_durable(record),
-                AfterCommit::Stored(token) => self.outputs.push_back(Output::Stored(token)),
-                AfterCommit::Lazily { .. } => {}
-            }
-        }
-        self.release_held();
+    /// The commit is durable. Returns what follows, and whether what it contains was rolled back.
+    pub(super) fn succeeded(&mut self, id: CommitId) -> (Vec<AfterCommit>, bool) {
+        (self.take(id), self.rolled_back.remove(&id))
     }
 
-    fn record_is_durable(&mut self, record: ConversationRecord) {
-        if let Some(conversation) = self.conversations.get_mut(&record.id) {
-            conversation.stored = Some(record);
+    /// The commit failed. Returns what does not follow, and whether the replica must roll back all
+    /// that is not durable. It has done so if an earlier commit failed while this one waited.
+    pub(super) fn failed(&mut self, id: CommitId) -> (Vec<AfterCommit>, bool) {
+        let steps = self.take(id);
+        let must_roll_back = !self.rolled_back.remove(&id);
+        if must_roll_back {
+            self.rolled_back.extend(self.waiting.keys());
         }
+        (steps, must_roll_back)
     }
 
-    pub(super) fn commit_failed(&mut self, id: CommitId, why: &str) {
-        let accounted_for = self.doomed.remove(&id);
-        let steps = self.commits.remove(&id).unwrap_or_default();
-        if !accounted_for {
-            self.doomed.extend(self.commits.keys());
-            self.conversations
-                .values_mut()
-                .for_each(Conversation::roll_back);
-        }
-        for step in steps {
-            match step {
-                AfterCommit::Own { name, tokens, .. } => {
-                    self.outputs.extend(
-                        tokens
-                            .into_iter()
-                            .map(|token| Output::AppendFailed(token, why.to_owned())),
-                    );
-                    self.append_went_through(name.conversation);
-                }
-                AfterCommit::Received { session, batch, .. } => {
-                    self.received_failed(session, &batch)
-                }
-                AfterCommit::Record(_) => {}
-                AfterCommit::Stored(token) => self
-                    .outputs
-                    .push_back(Output::StoreFailed(token, why.to_owned())),
-                AfterCommit::Lazily { lingerers, acked } => {
-                    self.keep_lazily_again(lingerers, acked)
-                }
-            }
-        }
-        self.release_held();
+    fn take(&mut self, id: CommitId) -> Vec<AfterCommit> {
+        let steps = self.waiting.remove(&id);
+        steps.expect("the store answers each commit once")
     }
 
-    pub(super) fn keep_alive_sign(&mut self) {
-        self.arm(Timer::Alive, ALIVE_EVERY);
-        self.keep_lazily();
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
-    pub(super) fn flush_lazily_kept(&mut self) {
-        if !self.lingerers_unsaved.is_empty() || !self.acked_unsaved.is_empty() {
-            self.keep_lazily();
-        }
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Adds a commit that is followed by the answer to a join.
+    fn add(commits: &mut Commits, token: u64) -> CommitId {
+        let steps = vec![AfterCommit::Stored(Token(token))];
+        commits.add(Vec::new(), steps).id
     }
 
-    /// Writes all of it in one commit. A crash must not separate the network that the node was on
-    /// from the peers that were present.
-    fn keep_lazily(&mut self) {
-        let mut ops = Vec::new();
-        let lingerers = std::mem::take(&mut self.lingerers_unsaved);
-        for id in &lingerers {
-            if let Some(conversation) = self
-                .conversations
-                .get(id)
-                .filter(|conversation| conversation.asked_to_store)
-            {
-                ops.push(Op::Lingerers(
-                    *id,
-                    conversation.audiences.lingerers(self.now),
-                ));
-            }
-        }
-        let acked = std::mem::take(&mut self.acked_unsaved);
-        for &(name, peer) in &acked {
-            let ranges = self.acked.get(&(name, peer)).cloned().unwrap_or_default();
-            ops.push(Op::Acked { name, peer, ranges });
-        }
-        ops.push(Op::Alive(Alive {
-            at_ms: self.now.wall_ms,
-            network: self.network,
-        }));
-        self.commit(ops, vec![AfterCommit::Lazily { lingerers, acked }]);
+    fn tokens(steps: &[AfterCommit]) -> Vec<u64> {
+        let token = |step: &AfterCommit| {
+            let AfterCommit::Stored(Token(token)) = step else {
+                panic!("not added here: {step:?}");
+            };
+            *token
+        };
+        steps.iter().map(token).collect()
     }
 
-    fn keep_lazily_again(
-        &mut self,
-        lingerers: BTreeSet<ConversationId>,
-        acked: BTreeSet<(LogName, PeerId)>,
-    ) {
-        self.lingerers_unsaved.extend(lingerers);
-        self.acked_unsaved.extend(acked);
-        let soon = self.now.mono + ALIVE_AGAIN_AFTER;
-        self.timers
-            .entry(Timer::Alive)
-            .and_modify(|at| *at = soon.min(*at))
-            .or_insert(soon);
+    #[test]
+    fn a_durable_commit_is_followed_by_its_steps() {
+        let mut commits = Commits::default();
+        let (first, second) = (add(&mut commits, 7), add(&mut commits, 8));
+        assert!(first < second);
+        let (steps, was_rolled_back) = commits.succeeded(first);
+        assert_eq!((tokens(&steps), was_rolled_back), (vec![7], false));
+        assert_eq!((commits.len(), commits.is_empty()), (1, false));
+        assert_eq!(tokens(&commits.succeeded(second).0), [8]);
+        assert!(commits.is_empty());
+    }
+
+    #[test]
+    fn a_failure_rolls_back_once_for_all_that_wait() {
+        let mut commits = Commits::default();
+        let [first, second, third] = [1, 2, 3].map(|token| add(&mut commits, token));
+        let (steps, must_roll_back) = commits.failed(first);
+        assert_eq!((tokens(&steps), must_roll_back), (vec![1], true));
+        let (steps, must_roll_back) = commits.failed(second);
+        assert_eq!((tokens(&steps), must_roll_back), (vec![2], false));
+        let later = add(&mut commits, 4);
+        assert!(!commits.failed(third).1);
+        assert!(commits.failed(later).1, "it was made after the roll-back");
+    }
+
+    #[test]
+    fn a_commit_may_succeed_after_the_roll_back() {
+        let mut commits = Commits::default();
+        let (first, second) = (add(&mut commits, 1), add(&mut commits, 2));
+        commits.failed(first);
+        let (steps, was_rolled_back) = commits.succeeded(second);
+        assert_eq!((tokens(&steps), was_rolled_back), (vec![2], true));
     }
 }

@@ -9,7 +9,7 @@ use hobnob_protocol::{
     Seq,
 };
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::SessionId;
 use crate::commit::{Commit, CommitId};
 
@@ -84,7 +84,7 @@ pub enum Input {
     NetworkChanged(u64),
     /// The node is about to stop: what is kept lazily is to be kept now.
     Flush,
-    /// It is later than the last [`super::Replica::poll_timeout`] said.
+    /// It is later than the last [`Replica::poll_timeout`](super::Replica::poll_timeout) said.
     Timeout,
 }
 
@@ -108,7 +108,7 @@ pub enum Output {
         /// The last one needed.
         to: Seq,
     },
-    /// Find the last [`super::NEWCOMER_ENTRIES`] entries of the room that came since `since_ms`,
+    /// Find the last [`NEWCOMER_ENTRIES`](super::NEWCOMER_ENTRIES) entries of the room that came since `since_ms`,
     /// and answer.
     FindNewcomerCut {
         /// For this session.

@@ -1,439 +1,279 @@
-//! What two ends tell each other of all that they hold: a digest first, heads where the digests
-//! differ; and how far back a newcomer to a room with a secret may read.
+//! What two ends compare of all that they hold: a digest first, heads where the digests differ. And
+//! how far back a newcomer to a room with a secret may read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::frame::{AuthorHeads, FRAME_MAX, ROOMS_MAX};
+use hobnob_protocol::frame::{AuthorHeads, FRAME_MAX};
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
-use super::receive::Refusal;
-use super::sync::{LOGS_TOLD_MAX, ranges_of, told};
-use super::{Conversation, LogKey, Output, Replica, shared_mut};
+use super::cut::NewcomerCut;
+use super::events::Output;
+use super::log_key::LogKey;
+use super::refusal::Refusal;
+use super::state::Replica;
 use crate::SessionId;
+
+/// A newcomer to a room with a secret receives at most this many of its last entries …
+pub const NEWCOMER_ENTRIES: usize = 500;
+
+/// … and none older than this.
+pub const NEWCOMER_AGE_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// Heads are not repeated to one session within this time.
 const HEADS_EVERY: Duration = Duration::from_secs(5);
 
-/// Encoded size of one log with one range in a Heads frame, at most; and of an author.
+/// Maximum encoded size of one log with one range in a Heads frame; and of an author.
 const HEAD_BYTES_MAX: usize = 9 + 3 + 18;
-
 const AUTHOR_BYTES_MAX: usize = 32 + 9;
 
 impl Replica {
-    fn authors_heads(
-        &self,
-        id: SessionId,
-        conversation_id: ConversationId,
-    ) -> Option<Vec<AuthorHeads>> {
-        let peer = self.sessions.get(&id)?.peer;
-        let conversation = self.conversations.get(&conversation_id)?;
+    /// Everything that may be sent on a session, sorted by author and log.
+    fn authors_heads(&self, id: SessionId, shared: ConversationId) -> Vec<AuthorHeads> {
+        let conversation = self.conversations.at(shared);
         let mut authors: Vec<AuthorHeads> = Vec::new();
-        let cut = self
-            .sessions
-            .get(&id)?
-            .shared
-            .get(&conversation_id)
-            .and_then(|shared| shared.cut.as_ref());
-        for (key, mut ranges) in conversation.offer(peer) {
-            if let Some(&first) = cut.and_then(|cut| cut.get(&key)) {
-                ranges.remove(1, first.saturating_sub(1));
+        for (key, _) in conversation.logs() {
+            let ranges = self.may_send(id, shared, key);
+            if !ranges.is_empty() {
+                push_head(&mut authors, key.author, key.log, ranges.for_frame());
             }
-            if ranges.is_empty() || self.is_blocked(key.author) {
-                continue;
-            }
-            if authors.last().is_none_or(|last| last.author != key.author) {
-                authors.push(AuthorHeads {
-                    author: key.author,
-                    logs: Vec::new(),
-                });
-            }
-            authors
-                .last_mut()
-                .expect("pushed above")
-                .logs
-                .push((key.log, ranges.for_frame()));
         }
-        Some(authors)
+        authors
     }
 
-    pub(super) fn send_digest(&mut self, id: SessionId, conversation: ConversationId) {
-        let Some(heads) = self.authors_heads(id, conversation) else {
-            return;
-        };
-        let digest = AuthorHeads::digest(&heads);
-        if let Some(shared) = shared_mut(&mut self.sessions, id, conversation) {
-            shared.digest_said = Some(digest);
-        }
-        self.send(id, &Frame::Digest(conversation, digest));
+    pub(super) fn send_digest(&mut self, id: SessionId, shared: ConversationId) {
+        let digest = AuthorHeads::digest(&self.authors_heads(id, shared));
+        let sync = self.sessions.sync_mut(id, shared);
+        sync.expect("it is shared").digests.sent = Some(digest);
+        self.send(id, &Frame::Digest(shared, digest));
     }
 
-    /// Says the digest again, unless both ends have said this very one: streams lose nothing, so
-    /// each knows that they agree.
-    pub(super) fn compare_digests(&mut self, id: SessionId, conversation: ConversationId) {
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else {
-            return;
-        };
-        if let Some(agreed) = shared
-            .digest_said
-            .filter(|said| shared.digest_heard == Some(*said))
-            && self
-                .authors_heads(id, conversation)
-                .is_some_and(|heads| AuthorHeads::digest(&heads) == agreed)
+    /// Sends the digest again, unless both ends have sent the one that is still right.
+    pub(super) fn compare_digests(&mut self, id: SessionId, shared: ConversationId) {
+        let sync = self.sessions.sync(id, shared).expect("it is shared");
+        let agreed = sync.digests.agreed();
+        if agreed
+            .is_none_or(|agreed| AuthorHeads::digest(&self.authors_heads(id, shared)) != agreed)
         {
-            return;
+            self.send_digest(id, shared);
         }
-        self.send_digest(id, conversation);
     }
 
     pub(super) fn digest(
         &mut self,
         id: SessionId,
-        conversation_id: ConversationId,
+        shared: ConversationId,
         digest: [u8; 32],
     ) -> Result<(), Refusal> {
-        let session = self.sessions.get_mut(&id).ok_or(Refusal::NotShared)?;
-        if !session.shared.contains_key(&conversation_id) {
+        let Some(sync) = self.sessions.sync_mut(id, shared) else {
             // The peer may know already what this end is about to learn: that both are in the room.
-            if session.early.len() < ROOMS_MAX {
-                session.early.insert(conversation_id, digest);
-            }
+            let session = self.sessions.at_mut(id);
+            session.keep_early_digest(shared, digest);
             return Err(Refusal::NotShared);
-        }
-        if let Some(shared) = session.shared.get_mut(&conversation_id) {
-            shared.digest_heard = Some(digest);
-        }
-        let heads = self
-            .authors_heads(id, conversation_id)
-            .ok_or(Refusal::NotShared)?;
-        if digest == AuthorHeads::digest(&[]) {
-            self.view_is_known(id, conversation_id, BTreeMap::new());
+        };
+        sync.digests.received = Some(digest);
+        let heads = self.authors_heads(id, shared);
+        let holds_nothing = digest == AuthorHeads::digest(&[]);
+        if holds_nothing {
+            self.holdings_known(id, shared, BTreeMap::new());
         }
         if AuthorHeads::digest(&heads) != digest {
-            // A newcomer hears of what it may have once that is known.
-            if self.is_ready(id, conversation_id) || digest != AuthorHeads::digest(&[]) {
-                self.send_heads(id, conversation_id, heads);
+            // A newcomer gets heads when it is known what it may read.
+            let sync = self.sessions.sync(id, shared).expect("found above");
+            if sync.ready || !holds_nothing {
+                self.send_heads(id, shared, heads);
             }
             return Ok(());
         }
-        // The peer holds what the digest was made of, and no more is known: not what was kept from
-        // it or left out of a frame.
+        // The peer holds the entries that the digest covers. It may hold more: entries that were
+        // withheld from it, or that did not fit a frame.
         let same = heads.into_iter().flat_map(|AuthorHeads { author, logs }| {
-            logs.into_iter()
-                .map(move |(log, ranges)| (LogKey { author, log }, ranges))
+            let of_author = logs.into_iter();
+            of_author.map(move |(log, ranges)| (LogKey { author, log }, ranges))
         });
         let same = same.collect();
-        self.view_is_known(id, conversation_id, same);
+        self.holdings_known(id, shared, same);
         Ok(())
     }
 
-    fn send_heads(&mut self, id: SessionId, conversation: ConversationId, heads: Vec<AuthorHeads>) {
-        let now = self.now.mono;
-        if !self.may_say_more(id) {
+    fn send_heads(&mut self, id: SessionId, shared: ConversationId, mut heads: Vec<AuthorHeads>) {
+        let session = self.sessions.at_mut(id);
+        if !session.may_send_more() {
             return;
         }
-        if let Some(shared) = shared_mut(&mut self.sessions, id, conversation) {
-            shared.heads_sent_at = Some(now);
+        let sync = session.syncs.get_mut(&shared).expect("it is shared");
+        sync.heads_sent_at = Some(self.now.mono);
+        // Digests are made of logs in the order of their names. Peers request logs in the order of
+        // the heads, so here an author's older logs come first.
+        let conversation = self.conversations.at(shared);
+        for AuthorHeads { author, logs } in &mut heads {
+            let author = *author;
+            logs.sort_by_key(|(log, _)| conversation.ordinal(&LogKey { author, log: *log }));
         }
-        let mut frames = split_heads(self.in_order(conversation, heads));
-        let last = frames.pop().unwrap_or_default();
-        for authors in frames {
+        let mut frames = split_heads(heads);
+        let last = frames.pop().expect("there is always a last frame");
+        let frames = frames.into_iter().map(|authors| (true, authors));
+        for (more, authors) in frames.chain([(false, last)]) {
+            let conversation = shared;
             self.send(
                 id,
                 &Frame::Heads {
                     conversation,
-                    more: true,
+                    more,
                     authors,
                 },
             );
         }
-        self.send(
-            id,
-            &Frame::Heads {
-                conversation,
-                more: false,
-                authors: last,
-            },
-        );
-    }
-
-    /// Heads in the order in which each author's logs began; a digest is made of them in the order
-    /// of their names.
-    fn in_order(
-        &self,
-        conversation_id: ConversationId,
-        mut heads: Vec<AuthorHeads>,
-    ) -> Vec<AuthorHeads> {
-        let Some(conversation) = self.conversations.get(&conversation_id) else {
-            return heads;
-        };
-        for AuthorHeads { author, logs } in &mut heads {
-            logs.sort_by_key(|(log, _)| {
-                conversation.ordinal(&LogKey {
-                    author: *author,
-                    log: *log,
-                })
-            });
-        }
-        heads
     }
 
     pub(super) fn heads(
         &mut self,
         id: SessionId,
-        conversation_id: ConversationId,
+        shared: ConversationId,
         more: bool,
         authors: Vec<AuthorHeads>,
     ) -> Result<(), Refusal> {
-        let conversation = self
-            .conversations
-            .get(&conversation_id)
-            .ok_or(Refusal::NotShared)?;
-        let me = self.me;
-        let shared =
-            shared_mut(&mut self.sessions, id, conversation_id).ok_or(Refusal::NotShared)?;
+        let sync = self.sessions.sync_mut(id, shared);
+        let sync = sync.ok_or(Refusal::NotShared)?;
+        let conversation = self.conversations.at(shared);
         for AuthorHeads { author, logs } in authors {
-            if !conversation.may_author(me, author) {
+            if !conversation.may_author(self.identity.id, author) {
                 return Err(Refusal::NotAnAuthor);
             }
             for (log, ranges) in logs {
-                shared.incoming_told += 1 + ranges.iter().count();
-                if shared.incoming_told > LOGS_TOLD_MAX {
-                    return Err(Refusal::Misplaced);
-                }
-                let key = LogKey { author, log };
-                shared.told_of(key);
-                shared.incoming.insert(key, ranges);
+                sync.holdings.add_to_list(LogKey { author, log }, ranges)?;
             }
         }
         if more {
             return Ok(());
         }
-        let theirs = std::mem::take(&mut shared.incoming);
-        shared.incoming_told = 0;
-        let answered = shared
+        let theirs = sync.holdings.take_list();
+        let answered = sync
             .heads_sent_at
             .is_some_and(|at| self.now.mono - at < HEADS_EVERY);
-        self.view_is_known(id, conversation_id, theirs);
-        if !answered && let Some(heads) = self.authors_heads(id, conversation_id) {
-            self.send_heads(id, conversation_id, heads);
+        self.holdings_known(id, shared, theirs);
+        if !answered {
+            let heads = self.authors_heads(id, shared);
+            self.send_heads(id, shared, heads);
         }
         Ok(())
     }
 
-    /// The peer's holdings of a conversation are known: take the receipts in them, send what is
-    /// ours to send, ask for the rest.
-    fn view_is_known(
+    /// The peer's holdings of a conversation are known: notes the receipts in them, sends our own
+    /// entries that the peer lacks, and requests what is missing here.
+    fn holdings_known(
         &mut self,
         id: SessionId,
-        conversation_id: ConversationId,
+        shared: ConversationId,
         theirs: BTreeMap<LogKey, Ranges>,
     ) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        let peer = session.peer;
-        let Some(shared) = session.shared.get_mut(&conversation_id) else {
-            return;
-        };
-        let first_view = !std::mem::replace(&mut shared.ready, true);
-        let newcomer = first_view && theirs.is_empty();
-        session.logs_told =
-            (session.logs_told + told(&theirs)).saturating_sub(told(&shared.theirs));
-        shared.theirs = theirs;
-        shared
-            .told_order
-            .retain(|key, _| shared.theirs.contains_key(key));
-        let own: Vec<_> = shared
-            .theirs
+        let own: Vec<_> = theirs
             .iter()
-            .filter(|(key, _)| key.author == self.me)
-            .map(|(k, r)| (*k, r.clone()))
+            .filter(|(key, _)| key.author == self.identity.id)
+            .map(|(key, ranges)| (key.name(shared), ranges.clone()))
             .collect();
-        for (key, ranges) in own {
-            let name = LogName {
-                conversation: conversation_id,
-                author: key.author,
-                log: key.log,
-            };
-            self.acked(name, peer, &ranges);
+        let holds_nothing = theirs.is_empty();
+        let session = self.sessions.at_mut(id);
+        let peer = session.peer;
+        let first_time = session.replace_holdings(shared, theirs);
+        for (name, ranges) in own {
+            self.confirm(name, peer, &ranges);
         }
-        if first_view {
-            self.author_pushes_now(id, conversation_id, peer);
+        if first_time {
+            self.author_pushes_now(id, shared, peer);
         }
-        if newcomer && self.keeps_history_from_newcomers(conversation_id) {
-            return self.ask_for_cut(id, conversation_id);
+        let conversation = self.conversations.at(shared);
+        if first_time && holds_nothing && conversation.is_closed_room() && conversation.has_logs() {
+            return self.find_newcomer_cut(id, shared);
         }
-        self.serve_wants_that_waited(id, conversation_id);
-        self.offer_own(id, conversation_id);
-        self.request_all_missing(conversation_id);
+        self.handle_postponed(id, shared);
+        self.offer_own(id, shared);
+        self.request_all_missing(shared);
     }
 
     /// Until it is known how far back a newcomer may read, nothing is sent to it.
-    fn ask_for_cut(&mut self, id: SessionId, conversation_id: ConversationId) {
-        let Some(conversation) = self.conversations.get(&conversation_id) else {
-            return;
-        };
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else {
-            return;
-        };
-        shared.ready = false;
-        if shared.cut_asked.is_some() {
+    fn find_newcomer_cut(&mut self, id: SessionId, room: ConversationId) {
+        let sync = self.sessions.sync_mut(id, room).expect("it is shared");
+        sync.ready = false;
+        if sync.cut.is_asked() {
             return;
         }
+        let conversation = self.conversations.at(room);
         let ends = conversation
-            .logs
-            .iter()
+            .logs()
             .filter_map(|(key, log)| log.durable().last().map(|last| (*key, last)));
-        shared.cut_asked = Some(ends.collect());
-        let since_ms = self.now.wall_ms.saturating_sub(super::NEWCOMER_AGE_MS);
+        sync.cut = NewcomerCut::Asked(ends.collect());
         self.outputs.push_back(Output::FindNewcomerCut {
             session: id,
-            conversation: conversation_id,
-            since_ms,
+            conversation: room,
+            since_ms: self.now.wall_ms.saturating_sub(NEWCOMER_AGE_MS),
         });
-    }
-
-    fn serve_wants_that_waited(&mut self, id: SessionId, conversation_id: ConversationId) {
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else {
-            return;
-        };
-        for (name, from, to) in std::mem::take(&mut shared.wants_waiting) {
-            // Whatever was refused in it was refused with the same words before.
-            let _ = self.want(id, name, from, to);
-        }
-    }
-
-    fn is_ready(&self, id: SessionId, conversation: ConversationId) -> bool {
-        let shared = self
-            .sessions
-            .get(&id)
-            .and_then(|session| session.shared.get(&conversation));
-        shared.is_some_and(|shared| shared.ready)
-    }
-
-    fn keeps_history_from_newcomers(&self, conversation: ConversationId) -> bool {
-        self.conversations
-            .get(&conversation)
-            .is_some_and(|it| it.is_closed_room() && !it.logs.is_empty())
     }
 
     pub(super) fn newcomer_cut(
         &mut self,
         id: SessionId,
-        conversation_id: ConversationId,
+        room: ConversationId,
         cut: &BTreeMap<LogName, Seq>,
     ) {
-        let Some(conversation) = self.conversations.get(&conversation_id) else {
-            return;
-        };
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
+        let session = self.sessions.at_mut(id);
         let peer = session.peer;
-        let Some(shared) = session.shared.get_mut(&conversation_id) else {
+        // The peer may have left the room, and entered it again, before the store answered.
+        let Some(sync) = session.syncs.get_mut(&room) else {
             return;
         };
-        let Some(asked) = shared.cut_asked.take() else {
+        let NewcomerCut::Asked(ends) = &sync.cut else {
             return;
         };
-        let first_of = |key: &LogKey, last: Seq| {
-            cut.get(&conversation.name(key))
-                .copied()
-                .unwrap_or(last + 1)
-        };
-        // Its own entries, which it has lost, it gets back whole.
-        let of_others = asked.into_iter().filter(|(key, _)| key.author != peer);
-        shared.cut = Some(
-            of_others
-                .map(|(key, last)| (key, first_of(&key, last)))
-                .collect(),
-        );
-        shared.ready = true;
-        self.offer_own(id, conversation_id);
-        if let Some(heads) = self.authors_heads(id, conversation_id) {
-            self.send_heads(id, conversation_id, heads);
-        }
-        self.serve_wants_that_waited(id, conversation_id);
-        self.request_all_missing(conversation_id);
+        // The peer gets its own entries, which it has lost, from the first one on.
+        let of_others = ends.iter().filter(|(key, _)| key.author != peer);
+        let firsts = of_others.map(|(key, last)| {
+            let first = cut.get(&key.name(room)).copied();
+            (*key, first.unwrap_or(last + 1))
+        });
+        sync.cut = NewcomerCut::From(firsts.collect());
+        sync.ready = true;
+        self.offer_own(id, room);
+        let heads = self.authors_heads(id, room);
+        self.send_heads(id, room, heads);
+        self.handle_postponed(id, room);
+        self.request_all_missing(room);
     }
 
-    /// What of a log may be sent on this session.
-    pub(super) fn may_send(
-        &self,
-        id: SessionId,
-        conversation_id: ConversationId,
-        key: &LogKey,
-    ) -> Ranges {
-        let (Some(session), Some(conversation)) = (
-            self.sessions.get(&id),
-            self.conversations.get(&conversation_id),
-        ) else {
-            return Ranges::new();
-        };
-        let Some(shared) = session.shared.get(&conversation_id) else {
-            return Ranges::new();
-        };
-        if self.is_blocked(key.author) {
-            return Ranges::new();
+    /// Handles the requests that arrived too early.
+    fn handle_postponed(&mut self, id: SessionId, shared: ConversationId) {
+        let sync = self.sessions.sync_mut(id, shared).expect("it is shared");
+        for (name, from, to) in sync.take_postponed() {
+            self.want(id, name, from, to)
+                .expect("a request in a conversation that is shared");
         }
-        conversation.offer_after_cut(session.peer, key, shared.cut.as_ref())
     }
 
-    /// Puts on the list of a session all of our own entries that the peer may have and lacks.
-    pub(super) fn offer_own(&mut self, id: SessionId, conversation_id: ConversationId) {
-        let Some(conversation) = self.conversations.get(&conversation_id) else {
+    /// Queues all of our own entries that the peer may have and lacks.
+    pub(super) fn offer_own(&mut self, id: SessionId, shared: ConversationId) {
+        let conversation = self.conversations.at(shared);
+        let session = self.sessions.at_mut(id);
+        let peer = session.peer;
+        let sync = session.syncs.get_mut(&shared).expect("it is shared");
+        if !sync.ready {
             return;
-        };
-        let history_is_cut = conversation.is_closed_room();
-        let own: Vec<_> = conversation
-            .logs
-            .iter()
-            .filter(|(key, _)| key.author == self.me)
-            .map(|(key, log)| (*key, log.ordinal))
-            .collect();
-        for (key, ordinal) in own {
-            let offer = self.may_send(id, conversation_id, &key);
-            let Some(shared) =
-                shared_mut(&mut self.sessions, id, conversation_id).filter(|shared| shared.ready)
-            else {
-                return;
-            };
-            let theirs = ranges_of(&shared.theirs, &key);
-            let mut lacks = offer.minus(&theirs).minus(&ranges_of(&shared.sent, &key));
-            if history_is_cut {
+        }
+        for (key, log) in conversation.logs_of(self.identity.id) {
+            let theirs = sync.holdings.of(key);
+            let sent = sync.queues.sent_of(key);
+            let offer = conversation.offer(peer, key, &sync.cut);
+            let mut lacks = offer.minus(&theirs).minus(&sent);
+            if conversation.is_closed_room() {
+                // A member holds a log from some entry on, and wants nothing older.
                 lacks.remove(1, theirs.first().unwrap_or(1) - 1);
             }
-            shared
-                .send_queue
-                .entry(key.author)
-                .or_default()
-                .add(ordinal, key.log, &lacks);
+            sync.queues.add(log.ordinal, key, &lacks);
         }
         self.serve(id);
     }
 }
 
-impl Conversation {
-    /// What of a log a peer may have, from the entry on that a newcomer may read from.
-    pub(super) fn offer_after_cut(
-        &self,
-        peer: PeerId,
-        key: &LogKey,
-        cut: Option<&BTreeMap<LogKey, Seq>>,
-    ) -> Ranges {
-        let Some(log) = self.logs.get(key) else {
-            return Ranges::new();
-        };
-        let mut offer = self.offer_of(peer, key, log);
-        if let Some(&first) = cut.and_then(|cut| cut.get(key)) {
-            offer.remove(1, first.saturating_sub(1));
-        }
-        offer
-    }
-}
-
-/// Cuts heads into lists that fit a frame each.
+/// Divides heads into lists that fit a frame each. There is at least one, which may be empty.
 fn split_heads(heads: Vec<AuthorHeads>) -> Vec<Vec<AuthorHeads>> {
     let mut frames = vec![Vec::<AuthorHeads>::new()];
     let mut room = FRAME_MAX / 2;
@@ -451,10 +291,11 @@ fn split_heads(heads: Vec<AuthorHeads>) -> Vec<Vec<AuthorHeads>> {
     frames
 }
 
-fn push_head(frame: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, ranges: Ranges) {
-    match frame.last_mut().filter(|last| last.author == author) {
+/// Adds a log to heads that are sorted by author.
+fn push_head(heads: &mut Vec<AuthorHeads>, author: PeerId, log: LogId, ranges: Ranges) {
+    match heads.last_mut().filter(|last| last.author == author) {
         Some(last) => last.logs.push((log, ranges)),
-        None => frame.push(AuthorHeads {
+        None => heads.push(AuthorHeads {
             author,
             logs: vec![(log, ranges)],
         }),

@@ -82,11 +82,6 @@ impl Log {
             .any(|(&seq, hash)| batch.hash_at(seq) != Some(*hash))
     }
 
-    /// What the batch holds that is not accepted yet.
-    pub(super) fn lacks(&self, batch: &CheckedBatch) -> Ranges {
-        Ranges::span(batch.first(), batch.last()).minus(&self.accepted)
-    }
-
     /// Adds a batch that is not durable yet.
     pub(super) fn accept(&mut self, batch: &CheckedBatch) {
         self.accepted.insert(batch.first(), batch.last());
@@ -207,11 +202,13 @@ mod tests {
 
     #[test]
     fn a_batch_with_known_entries_adds_the_others() {
-        let (log, _, two) = five();
-        let longer = batch(6, two.head(), &["f"]);
-        assert_eq!(log.lacks(&longer), Ranges::span(6, 6));
-        assert!(log.lacks(&two).is_empty());
+        let (mut log, one, _) = five();
+        let longer = batch(4, one.head(), &["d", "e", "f"]);
         assert!(log.continues_at(6) && !log.continues_at(7));
+        assert!(!log.conflicts(&longer));
+        log.accept(&longer);
+        assert_eq!(log.head(), (6, longer.head()));
+        assert_eq!(log.durable(), &Ranges::span(1, 5));
     }
 
     #[test]

@@ -1,13 +1,23 @@
 //! New durable entries: which sessions get them at once, which only get an announcement, and what
 //! peers announce to this replica.
 
-use hobnob_protocol::ranges::RANGES_MAX;
-use hobnob_protocol::{ConversationId, Frame, LogName, Ranges, Seq};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::receive::Refusal;
-use super::sync::{FRAMES_OUTSTANDING_MAX, LOGS_TOLD_MAX, ranges_of};
-use super::{ANNOUNCE_EVERY, LogKey, Replica, Timer, shared_mut};
+use hobnob_protocol::{ConversationId, Frame, LogName, PeerId, Ranges, Seq};
+
+use super::events::Output;
+use super::log_key::LogKey;
+use super::refusal::Refusal;
+use super::saving::SAVE_AFTER;
+use super::session_sync::SessionSync;
+use super::state::Replica;
+use super::timers::Timer;
 use crate::SessionId;
+use crate::commit::AudienceId;
+
+/// Announcements wait for this long, so that one frame covers several commits.
+pub(super) const ANNOUNCE_AFTER: Duration = Duration::from_millis(100);
 
 impl Replica {
     /// Entries are durable: sends them to followers, and announces them to all other members.
@@ -16,182 +26,128 @@ impl Replica {
         name: LogName,
         first: Seq,
         last: Seq,
-        audience: crate::commit::AudienceId,
+        audience: AudienceId,
         from: Option<SessionId>,
     ) {
-        let key = LogKey {
-            author: name.author,
-            log: name.log,
-        };
-        let Some(conversation) = self.conversations.get(&name.conversation) else {
-            return;
-        };
+        let key = LogKey::of(&name);
         if self.is_blocked(key.author) {
             return;
         }
+        let own = key.author == self.identity.id;
+        let conversation = self.conversations.at(name.conversation);
         let ordinal = conversation.ordinal(&key);
         let (mut to_serve, mut announced) = (Vec::new(), false);
-        for (&id, session) in &mut self.sessions {
+        for (id, session) in self.sessions.iter_mut() {
             let peer = session.peer;
-            let Some(shared) = session.shared.get_mut(&name.conversation) else {
+            let Some(sync) = session.syncs.get_mut(&name.conversation) else {
                 continue;
             };
             if Some(id) == from || !conversation.may_have(peer, key.author, audience) {
                 continue;
             }
             if peer == key.author {
-                shared.receipts.insert(key);
-            } else if !shared.ready {
-                // What the peer lacks of ours is worked out when its heads come; of the rest it
-                // hears in our heads, or now if these are on their way.
-                if key.author != self.me
-                    && shared.heads_sent_at.is_some()
-                    && shared.cut_asked.is_none()
-                {
-                    shared.announcements.insert(key);
+                sync.receipts.insert(key);
+            } else if !sync.ready {
+                // When the peer's heads arrive, it gets our own entries that it lacks. It learns of
+                // the others from our heads, or now if those were sent already.
+                if !own && sync.heads_sent_at.is_some() && !sync.cut.is_asked() {
+                    sync.announcements.insert(key);
                     announced = true;
                 }
-            } else if key.author == self.me || shared.follow.contains(&key.author) {
-                let (theirs, sent) = (
-                    ranges_of(&shared.theirs, &key),
-                    ranges_of(&shared.sent, &key),
-                );
+            } else if own || sync.queues.follows(key.author) {
+                let theirs = sync.holdings.of(&key);
+                let sent = sync.queues.sent_of(&key);
                 let mut fresh = Ranges::span(first, last);
                 if conversation.is_closed_room() && theirs.is_empty() && sent.is_empty() {
-                    // Members take a log from the first entry on that they get of it. What is held
-                    // before these was announced at best, so it goes first.
-                    fresh.insert_all(&conversation.offer_after_cut(
-                        peer,
-                        &key,
-                        shared.cut.as_ref(),
-                    ));
+                    // Members hold a log from the first entry on that they receive of it. The peer
+                    // has received nothing of this log, so the older entries go first.
+                    fresh.insert_all(&conversation.offer(peer, &key, &sync.cut));
                 }
-                shared.send_queue.entry(key.author).or_default().add(
-                    ordinal,
-                    key.log,
-                    &fresh.minus(&theirs).minus(&sent),
-                );
+                let fresh = fresh.minus(&theirs).minus(&sent);
+                sync.queues.add(ordinal, &key, &fresh);
                 to_serve.push(id);
             } else {
-                shared.announcements.insert(key);
+                sync.announcements.insert(key);
                 announced = true;
             }
         }
         if announced {
-            self.arm(Timer::Announce, ANNOUNCE_EVERY);
+            self.arm(Timer::Announce, ANNOUNCE_AFTER);
         }
         to_serve.into_iter().for_each(|id| self.serve(id));
     }
 
     /// Queues a receipt: the peer learns soon which entries of this log are on disk here.
     pub(super) fn queue_receipt(&mut self, id: SessionId, name: LogName) {
-        if let Some(shared) = shared_mut(&mut self.sessions, id, name.conversation) {
-            shared.receipts.insert(LogKey {
-                author: name.author,
-                log: name.log,
-            });
+        // The session may have ended before the store answered.
+        if let Some(sync) = self.sessions.sync_mut(id, name.conversation) {
+            sync.receipts.insert(LogKey::of(&name));
         }
     }
 
-    /// Sends the queued receipts to all sessions that keep reading.
+    /// Sends the queued receipts to all sessions that read fast enough.
     pub(super) fn flush_receipts(&mut self) {
-        let mut owed = Vec::new();
-        for (&id, session) in &mut self.sessions {
-            if session.frames_outstanding >= FRAMES_OUTSTANDING_MAX {
-                continue;
-            }
-            for (&conversation, shared) in &mut session.shared {
-                owed.extend(
-                    std::mem::take(&mut shared.receipts)
-                        .into_iter()
-                        .map(|key| (id, conversation, key)),
-                );
-            }
-        }
-        self.sort_by_age(&mut owed);
-        for (id, conversation, key) in owed {
-            self.send_receipt(id, conversation, key);
-        }
-    }
-
-    /// Sorts an author's older logs before the newer ones, because peers request them in this order.
-    fn sort_by_age(&self, logs: &mut [(SessionId, ConversationId, LogKey)]) {
-        let age = |conversation: &ConversationId, key: &LogKey| {
-            self.conversations
-                .get(conversation)
-                .map_or(0, |it| it.ordinal(key))
-        };
-        logs.sort_by_key(|(id, conversation, key)| (*id, *conversation, age(conversation, key)));
-    }
-
-    /// Sends a peer the entries of one log that are on disk here, as far as it may know of them.
-    fn send_receipt(&mut self, id: SessionId, conversation_id: ConversationId, key: LogKey) {
-        let name = LogName {
-            conversation: conversation_id,
-            author: key.author,
-            log: key.log,
-        };
-        let offer = self.may_send(id, conversation_id, &key);
-        let Some(log) = self
-            .conversations
-            .get(&conversation_id)
-            .and_then(|c| c.logs.get(&key))
-        else {
-            return;
-        };
-        let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) else {
-            return;
-        };
-        // Entries that the peer holds are no secret to it, whatever their audience.
-        let mut ranges = log.durable().intersect(&ranges_of(&shared.theirs, &key));
-        ranges.insert_all(&offer);
-        if !ranges.is_empty() {
-            self.send(id, &Frame::Have(name, ranges));
+        for (id, shared, key) in self.take_due(|sync| &mut sync.receipts) {
+            self.send_receipt(id, shared, key);
         }
     }
 
     pub(super) fn announce(&mut self) {
-        let mut due = Vec::new();
-        for (&id, session) in &mut self.sessions {
-            if session.frames_outstanding >= FRAMES_OUTSTANDING_MAX {
-                continue;
-            }
-            for (&conversation, shared) in &mut session.shared {
-                due.extend(
-                    std::mem::take(&mut shared.announcements)
-                        .into_iter()
-                        .map(|key| (id, conversation, key)),
-                );
-            }
-        }
-        self.sort_by_age(&mut due);
-        for (id, conversation, key) in due {
-            let news = self.may_send(id, conversation, &key);
-            let Some(shared) = shared_mut(&mut self.sessions, id, conversation) else {
-                continue;
-            };
+        for (id, shared, key) in self.take_due(|sync| &mut sync.announcements) {
+            let news = self.may_send(id, shared, &key);
+            let sync = self.sessions.sync(id, shared).expect("it was due");
             // Peers that have announced these entries need no announcement.
-            if !news.minus(&ranges_of(&shared.theirs, &key)).is_empty() {
-                self.send_receipt(id, conversation, key);
+            if !news.minus(&sync.holdings.of(&key)).is_empty() {
+                self.send_receipt(id, shared, key);
             }
         }
     }
 
-    /// Announces all logs of other authors to a peer, once it is known how much it may read.
-    pub(super) fn announce_all(&mut self, id: SessionId, conversation_id: ConversationId) {
-        let Some(conversation) = self.conversations.get(&conversation_id) else {
+    /// Takes the logs of one list of all sessions that read fast enough. An author's older logs
+    /// come first, because peers request them in this order.
+    fn take_due(
+        &mut self,
+        list: impl Fn(&mut SessionSync) -> &mut BTreeSet<LogKey>,
+    ) -> Vec<(SessionId, ConversationId, LogKey)> {
+        let mut due = Vec::new();
+        for (id, session) in self.sessions.iter_mut() {
+            if !session.may_send_more() {
+                continue;
+            }
+            for (shared, sync) in &mut session.syncs {
+                let logs = std::mem::take(list(sync));
+                due.extend(logs.into_iter().map(|key| (id, *shared, key)));
+            }
+        }
+        due.sort_by_key(|(id, shared, key)| {
+            let ordinal = self.conversations.at(*shared).ordinal(key);
+            (*id, *shared, ordinal)
+        });
+        due
+    }
+
+    /// Sends a peer the entries of one log that are on disk here, as far as it may know of them.
+    fn send_receipt(&mut self, id: SessionId, shared: ConversationId, key: LogKey) {
+        // A commit that failed may have removed the log since the receipt was queued.
+        let Some(log) = self.conversations.at(shared).log(&key) else {
             return;
         };
-        let others: Vec<_> = conversation
-            .logs
-            .keys()
-            .filter(|key| key.author != self.me)
-            .copied()
-            .collect();
-        if let Some(shared) = shared_mut(&mut self.sessions, id, conversation_id) {
-            shared.announcements.extend(others);
-            self.arm(Timer::Announce, ANNOUNCE_EVERY);
+        let sync = self.sessions.sync(id, shared).expect("it was due");
+        // Entries that the peer holds are no secret to it, whatever their audience.
+        let mut ranges = log.durable().intersect(&sync.holdings.of(&key));
+        ranges.insert_all(&self.may_send(id, shared, &key));
+        if !ranges.is_empty() {
+            self.send(id, &Frame::Have(key.name(shared), ranges));
         }
+    }
+
+    /// Announces all logs of other authors to a peer, once it is known how much it may read.
+    pub(super) fn announce_all(&mut self, id: SessionId, shared: ConversationId) {
+        let logs = self.conversations.at(shared).logs().map(|(key, _)| *key);
+        let others = logs.filter(|key| key.author != self.identity.id);
+        let sync = self.sessions.sync_mut(id, shared).expect("it is shared");
+        sync.announcements.extend(others);
+        self.arm(Timer::Announce, ANNOUNCE_AFTER);
     }
 
     pub(super) fn have(
@@ -200,60 +156,35 @@ impl Replica {
         name: LogName,
         ranges: &Ranges,
     ) -> Result<(), Refusal> {
-        let key = LogKey {
-            author: name.author,
-            log: name.log,
-        };
-        let conversation = self
-            .conversations
-            .get(&name.conversation)
-            .ok_or(Refusal::NotShared)?;
-        if !conversation.may_author(self.me, name.author) {
+        let sync = self.sessions.sync(id, name.conversation);
+        sync.ok_or(Refusal::NotShared)?;
+        let conversation = self.conversations.at(name.conversation);
+        if !conversation.may_author(self.identity.id, name.author) {
             return Err(Refusal::NotAnAuthor);
         }
-        shared_mut(&mut self.sessions, id, name.conversation).ok_or(Refusal::NotShared)?;
-        self.note_theirs(id, name, ranges);
-        if name.author == self.me
-            && let Some(peer) = self.sessions.get(&id).map(|session| session.peer)
-        {
-            self.acked(name, peer, ranges);
+        let session = self.sessions.at_mut(id);
+        session.note_holdings(name, ranges);
+        let peer = session.peer;
+        if name.author == self.identity.id {
+            self.confirm(name, peer, ranges);
         }
-        self.request_missing(id, name.conversation, key);
+        self.request_missing(id, name.conversation, LogKey::of(&name));
         Ok(())
     }
 
-    /// Remembers that the peer holds these entries.
-    pub(super) fn note_theirs(&mut self, id: SessionId, name: LogName, ranges: &Ranges) {
-        let key = LogKey {
-            author: name.author,
-            log: name.log,
-        };
-        let Some(session) = self.sessions.get_mut(&id) else {
+    /// Notes what a peer has of our own logs, and reports what it had not confirmed before.
+    pub(super) fn confirm(&mut self, name: LogName, peer: PeerId, theirs: &Ranges) {
+        let conversation = self.conversations.at(name.conversation);
+        // The peer may name a log that this store has lost.
+        let Some(log) = conversation.log(&LogKey::of(&name)) else {
             return;
         };
-        let Some(shared) = session.shared.get_mut(&name.conversation) else {
-            return;
-        };
-        let known = shared.theirs.get(&key);
-        let before = known.map_or(0, |ranges| 1 + ranges.iter().count());
-        let mut theirs = known.cloned().unwrap_or_default();
-        theirs.insert_all(ranges);
-        let full = session.logs_told + ranges.iter().count() >= LOGS_TOLD_MAX;
-        if full && known.is_none() {
-            return;
-        }
-        if full || theirs.iter().count() > 4 * RANGES_MAX {
-            // Holes without end are a liar's; what is forgotten is told again.
-            let newest = theirs.iter().next_back();
-            theirs = newest
-                .map(|(first, last)| Ranges::span(first, last))
-                .unwrap_or_default();
-        }
-        session.logs_told = (session.logs_told + 1 + theirs.iter().count()).saturating_sub(before);
-        shared.told_of(key);
-        shared.theirs.insert(key, theirs);
-        if let Some(send_queue) = shared.send_queue.get_mut(&key.author) {
-            send_queue.strike(key.log, ranges);
+        // A peer can only have what was durable here before it was sent.
+        let has = theirs.intersect(log.durable());
+        let new = self.receipts.confirm(name, peer, &has);
+        if !new.is_empty() {
+            self.arm(Timer::Save, SAVE_AFTER);
+            self.outputs.push_back(Output::Delivered(name, peer, new));
         }
     }
 }

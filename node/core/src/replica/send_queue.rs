@@ -1,13 +1,10 @@
 //! The entries that a session must still be sent, as ranges of the logs of one author.
 //!
-//! Whether the session has room, and where the bytes come from, is decided in `serve`.
+//! `serve` decides whether the session has room, and where the bytes come from.
 
 use std::collections::BTreeMap;
 
-use hobnob_protocol::{ConversationId, LogId, PeerId, Ranges, Seq};
-
-/// Authors in a conversation take turns on a session.
-pub(super) type FairKey = (ConversationId, PeerId);
+use hobnob_protocol::{LogId, Ranges, Seq};
 
 /// The entries of one author that a session must still be sent, the oldest log first.
 #[derive(Debug, Default)]
@@ -42,6 +39,10 @@ impl SendQueue {
                 .first_range()
                 .map(|(first, last)| (*log, first, last))
         })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The queued entries of one log, if there are any.

@@ -1,19 +1,19 @@
-//! Who may have which entries of a room: the one place that decides it.
+//! Who is present in an open room, and so for whom its entries are.
 //!
-//! An entry of an open room is for those who were there when it came, as this node saw it, and for
-//! those who had dropped out without a goodbye in the hour before while this node's own network
-//! stayed the same. It is for nobody else, ever. So each entry is stamped with an *audience*;
-//! audiences are durable, and only [`Conversation::may_have`] reads them.
+//! An entry of an open room is for the peers that were present when it arrived, as this node saw
+//! it. Peers that dropped out without a goodbye in the hour before count as present, while this
+//! node's own network stays the same. The entry never goes to anybody else. So each entry is
+//! stamped with an *audience*, and audiences are durable.
+//!
+//! `Conversation::may_have` is the only reader of the audiences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hobnob_protocol::{ConversationId, LogName, PeerId, Ranges};
+use hobnob_protocol::{ConversationId, PeerId};
 
-use super::log::Log;
-use super::{Conversation, LAMPORT_AHEAD_MAX, LogKey};
 use crate::Now;
-use crate::commit::{AudienceId, AudienceRecord, ConversationKind, Lingerer, Op};
+use crate::commit::{AudienceId, AudienceRecord, Lingerer, Op};
 
 /// How long a peer that dropped out without a goodbye still counts as being in an open room.
 pub const LINGER_MS: u64 = 60 * 60 * 1000;
@@ -178,7 +178,7 @@ impl Audiences {
 
     /// The audience of an entry that comes now, with the op that makes it durable where it is a new
     /// one.
-    fn stamp(
+    pub(super) fn stamp(
         &mut self,
         conversation: ConversationId,
         last_audience: &mut u64,
@@ -203,91 +203,15 @@ impl Audiences {
         id
     }
 
-    /// The op that made the current audience durable has failed: the next entry makes another.
-    pub(super) fn not_stored(&mut self) {
-        self.current = None;
-    }
-}
-
-impl Conversation {
-    /// Whether whoever knows its name may come in, and hears only what is said while they are
-    /// there.
-    pub(super) fn is_open_room(&self) -> bool {
-        matches!(self.record.kind, ConversationKind::Room { open: true, .. })
-    }
-
-    /// Whether only those who know a secret are in it: they get its history, but a newcomer only
-    /// the end of it.
-    pub(super) fn is_closed_room(&self) -> bool {
-        matches!(self.record.kind, ConversationKind::Room { open: false, .. })
-    }
-
-    /// The audience of entries that come now.
-    pub(super) fn stamp(
-        &mut self,
-        last_audience: &mut u64,
-        now: Now,
-        ops: &mut Vec<Op>,
-    ) -> AudienceId {
-        if self.is_open_room() {
-            self.audiences
-                .stamp(self.record.id, last_audience, now, ops)
-        } else {
-            AudienceId::MEMBERS
-        }
-    }
-
-    /// **The rule.** Whether `peer`, which has proved that it belongs to this conversation, may
-    /// have entries that `author` wrote and that came for `audience`.
-    pub(super) fn may_have(&self, peer: PeerId, author: PeerId, audience: AudienceId) -> bool {
-        if !self.is_open_room() || author == peer {
-            return true;
-        }
-        self.audiences
-            .members
+    /// Whether entries for this audience are for the peer.
+    pub(super) fn includes(&self, audience: AudienceId, peer: PeerId) -> bool {
+        self.members
             .get(&audience)
             .is_some_and(|members| members.binary_search(&peer).is_ok())
     }
 
-    /// What of one log is on disk here and may go to `peer`.
-    pub(super) fn offer_of(&self, peer: PeerId, key: &LogKey, log: &Log) -> Ranges {
-        let mut offer = Ranges::new();
-        for run in log
-            .runs()
-            .iter()
-            .filter(|run| self.may_have(peer, key.author, run.audience))
-        {
-            offer.insert(run.first, run.last);
-        }
-        offer
-    }
-
-    /// All of this conversation that `peer` may have, by log.
-    pub(super) fn offer(&self, peer: PeerId) -> BTreeMap<LogKey, Ranges> {
-        let offers = self
-            .logs
-            .iter()
-            .map(|(key, log)| (*key, self.offer_of(peer, key, log)));
-        offers.filter(|(_, ranges)| !ranges.is_empty()).collect()
-    }
-
-    /// Moves Lamport's clock on, but not by any jump: one liar must not use up the numbers.
-    pub(super) fn heard_lamport(&mut self, lamport: u64) {
-        self.lamport = self
-            .lamport
-            .max(lamport.min(self.lamport.saturating_add(LAMPORT_AHEAD_MAX)));
-    }
-
-    /// The place of a log among all logs, by age; 0 where it is not held.
-    pub(super) fn ordinal(&self, key: &LogKey) -> u64 {
-        self.logs.get(key).map_or(0, |log| log.ordinal)
-    }
-
-    pub(super) fn name(&self, key: &LogKey) -> LogName {
-        LogName {
-            conversation: self.record.id,
-            author: key.author,
-            log: key.log,
-        }
+    /// The op that made the current audience durable has failed: the next entry makes another.
+    pub(super) fn not_stored(&mut self) {
+        self.current = None;
     }
 }

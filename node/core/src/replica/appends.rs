@@ -1,0 +1,114 @@
+//! Messages of the user that wait to be written to a log.
+
+use std::collections::VecDeque;
+
+use hobnob_protocol::Body;
+use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
+
+use super::events::Token;
+
+/// The appends of one conversation. Only one commit of own entries runs at a time, so a burst of
+/// appends needs few signatures.
+#[derive(Debug, Default)]
+pub(super) struct Appends {
+    waiting: VecDeque<(Token, Body)>,
+    /// Whether a commit of own entries has not been answered.
+    writing: bool,
+}
+
+impl Appends {
+    pub(super) fn add(&mut self, token: Token, body: Body) {
+        self.waiting.push_back((token, body));
+    }
+
+    /// Whether entries can be written now. If so, the caller writes them.
+    pub(super) fn begin(&mut self) -> bool {
+        let begins = !self.writing && !self.waiting.is_empty();
+        self.writing |= begins;
+        begins
+    }
+
+    /// The store has answered the commit.
+    pub(super) fn end(&mut self) {
+        self.writing = false;
+    }
+
+    /// Takes as many waiting messages as fit one batch.
+    pub(super) fn take_batch(&mut self) -> Vec<(Token, Body)> {
+        let mut bytes = 0;
+        let fits = |(_, body): &&(Token, Body)| {
+            bytes += encoded_size_at_most(body);
+            bytes <= BATCH_ENTRIES_BYTES_MAX
+        };
+        let count = self.waiting.iter().take_while(fits).count();
+        self.waiting.drain(..count).collect()
+    }
+}
+
+/// An upper bound of the encoded size: 40 bytes cover the numbers, the lengths and the kind.
+fn encoded_size_at_most(body: &Body) -> usize {
+    40 + match body {
+        Body::Text(text) => text.len(),
+        Body::App { kind, bytes } => kind.len() + bytes.len() + 16,
+        Body::Offer(offer) => offer.name.len() + offer.media.len() + 80,
+        Body::Unknown { bytes, .. } => bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: usize) -> Body {
+        Body::Text("x".repeat(bytes))
+    }
+
+    #[test]
+    fn one_commit_of_own_entries_runs_at_a_time() {
+        let mut appends = Appends::default();
+        assert!(!appends.begin(), "nothing waits");
+        appends.add(Token(1), text(2));
+        assert!(appends.begin());
+        assert!(!appends.begin());
+        appends.end();
+        assert!(appends.begin());
+    }
+
+    #[test]
+    fn a_burst_is_one_batch_in_order() {
+        let mut appends = Appends::default();
+        for token in 0..100 {
+            appends.add(Token(token), text(5));
+        }
+        let tokens: Vec<_> = appends.take_batch().iter().map(|(t, _)| t.0).collect();
+        assert_eq!(tokens, (0..100).collect::<Vec<_>>());
+        assert_eq!(appends.take_batch(), []);
+    }
+
+    #[test]
+    fn a_batch_holds_what_fits_and_the_rest_waits() {
+        let mut appends = Appends::default();
+        let third = BATCH_ENTRIES_BYTES_MAX / 3 - 40;
+        for token in 0..4 {
+            appends.add(Token(token), text(third));
+        }
+        assert_eq!(appends.take_batch().len(), 3);
+        assert_eq!(appends.take_batch().len(), 1);
+    }
+
+    #[test]
+    fn each_kind_of_message_is_counted_with_all_its_parts() {
+        let app = |kind: &str, bytes| Body::App {
+            kind: kind.to_owned(),
+            bytes: vec![0; bytes],
+        };
+        let of = encoded_size_at_most;
+        assert_eq!(of(&text(7)), 47);
+        assert_eq!(of(&app("org.x", 10)), 40 + 5 + 10 + 16);
+        let unknown = Body::Unknown {
+            kind: 99,
+            bytes: vec![0; 9],
+        };
+        assert_eq!(of(&unknown), 49);
+    }
+}

@@ -1,0 +1,311 @@
+//! One conversation: its logs, its clock, and the one rule for who may receive an entry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hobnob_protocol::{CheckedBatch, Entry, LogName, PeerId, Ranges, SecretKey, Seq};
+
+use super::appends::Appends;
+use super::audiences::Audiences;
+use super::commits::AfterCommit;
+use super::cut::NewcomerCut;
+use super::events::Token;
+use super::log::Log;
+use super::log_key::LogKey;
+use super::pulls::Pulls;
+use super::refusal::LAMPORT_MAX;
+use crate::Now;
+use crate::commit::{AudienceId, ConversationKind, ConversationRecord, LogRecord, Op};
+
+/// Maximum entries of one author that a room holds. The oldest ones beyond it are dropped.
+pub const ROOM_ENTRIES_PER_AUTHOR_MAX: u64 = 100_000;
+
+/// A Lamport number that is further ahead advances our own clock by this much only. The entry is
+/// accepted: refusing it would split a room for good, because other members may have followed the
+/// clock of its author.
+pub const LAMPORT_AHEAD_MAX: u64 = 1 << 20;
+
+/// A conversation with what this replica holds of it.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    pub(super) record: ConversationRecord,
+    /// The record that the store has.
+    stored: Option<ConversationRecord>,
+    /// Whether the store has the record, or was asked to store it.
+    asked_to_store: bool,
+    /// The Lamport clock: the highest number accepted, apart from jumps.
+    lamport: u64,
+    logs: BTreeMap<LogKey, Log>,
+    /// How many entries of each author are durable, to keep a room within its limit.
+    entries: BTreeMap<PeerId, u64>,
+    pub(super) audiences: Audiences,
+    pub(super) appends: Appends,
+    pub(super) pulls: Pulls,
+}
+
+impl Conversation {
+    /// A conversation that is not stored yet.
+    pub(super) fn new(record: ConversationRecord) -> Self {
+        Self {
+            record,
+            stored: None,
+            asked_to_store: false,
+            lamport: 0,
+            logs: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            audiences: Audiences::default(),
+            appends: Appends::default(),
+            pulls: Pulls::default(),
+        }
+    }
+
+    /// A conversation that the store has.
+    pub(super) fn load(record: ConversationRecord) -> Self {
+        Self {
+            stored: Some(record.clone()),
+            asked_to_store: true,
+            ..Self::new(record)
+        }
+    }
+
+    pub(super) fn load_log(&mut self, record: LogRecord) {
+        let key = LogKey::of(&record.name);
+        let held: u64 = record.runs.iter().map(|run| run.last - run.first + 1).sum();
+        *self.entries.entry(key.author).or_default() += held;
+        self.logs.insert(key, Log::load(record));
+    }
+
+    pub(super) fn load_lamport(&mut self, lamport: u64) {
+        self.lamport = lamport;
+    }
+
+    // The record.
+
+    pub(super) fn is_direct(&self) -> bool {
+        matches!(self.record.kind, ConversationKind::Direct(_))
+    }
+
+    /// Whether everybody who knows the name may enter. Only peers that are present receive a
+    /// message.
+    pub(super) fn is_open_room(&self) -> bool {
+        matches!(self.record.kind, ConversationKind::Room { open: true, .. })
+    }
+
+    /// Whether only peers that know a secret may enter. They receive the history, and a newcomer
+    /// receives the end of it.
+    pub(super) fn is_closed_room(&self) -> bool {
+        matches!(self.record.kind, ConversationKind::Room { open: false, .. })
+    }
+
+    /// The user entered the room. The caller commits the record.
+    pub(super) fn enter(&mut self, record: ConversationRecord) {
+        self.record = record;
+        self.asked_to_store = true;
+    }
+
+    /// The user left the room. The caller commits the record.
+    pub(super) fn leave(&mut self) {
+        if let ConversationKind::Room { joined, .. } = &mut self.record.kind {
+            *joined = false;
+        }
+    }
+
+    /// Adds the record to a commit, unless the store has it.
+    pub(super) fn store_record(&mut self, ops: &mut Vec<Op>, steps: &mut Vec<AfterCommit>) {
+        if !self.asked_to_store {
+            self.asked_to_store = true;
+            ops.push(Op::Conversation(self.record.clone()));
+            steps.push(AfterCommit::Record(self.record.clone()));
+        }
+    }
+
+    pub(super) fn is_asked_to_store(&self) -> bool {
+        self.asked_to_store
+    }
+
+    pub(super) fn record_is_durable(&mut self, record: ConversationRecord) {
+        self.stored = Some(record);
+    }
+
+    /// A commit failed: forgets everything that is not durable.
+    pub(super) fn roll_back(&mut self) {
+        self.audiences.not_stored();
+        self.logs.values_mut().for_each(Log::roll_back);
+        self.logs.retain(|_, log| !log.durable().is_empty());
+        self.asked_to_store = self.stored.is_some();
+        match &self.stored {
+            Some(stored) => self.record = stored.clone(),
+            None => self.leave(),
+        }
+    }
+
+    // The logs.
+
+    pub(super) fn log(&self, key: &LogKey) -> Option<&Log> {
+        self.logs.get(key)
+    }
+
+    pub(super) fn logs(&self) -> impl Iterator<Item = (&LogKey, &Log)> {
+        self.logs.iter()
+    }
+
+    /// The logs of one author.
+    pub(super) fn logs_of(&self, author: PeerId) -> impl Iterator<Item = (&LogKey, &Log)> {
+        self.logs
+            .iter()
+            .filter(move |(key, _)| key.author == author)
+    }
+
+    pub(super) fn has_logs(&self) -> bool {
+        !self.logs.is_empty()
+    }
+
+    /// The place of a log among all logs, by age; 0 for a log that is not held.
+    pub(super) fn ordinal(&self, key: &LogKey) -> u64 {
+        self.logs.get(key).map_or(0, |log| log.ordinal)
+    }
+
+    fn log_or_new(&mut self, name: &LogName, last_ordinal: &mut u64) -> &mut Log {
+        self.logs.entry(LogKey::of(name)).or_insert_with(|| {
+            *last_ordinal += 1;
+            Log::new(name, *last_ordinal)
+        })
+    }
+
+    /// Writes as many waiting appends as fit one batch to a log of our own.
+    pub(super) fn write_batch(
+        &mut self,
+        key: &SecretKey,
+        name: LogName,
+        now: Now,
+        last_ordinal: &mut u64,
+    ) -> Option<(Arc<CheckedBatch>, Vec<Token>)> {
+        let (tokens, bodies): (Vec<_>, Vec<_>) = self.appends.take_batch().into_iter().unzip();
+        if bodies.is_empty() {
+            return None;
+        }
+        let mut entries = Vec::with_capacity(bodies.len());
+        for body in bodies {
+            self.lamport = (self.lamport + 1).min(LAMPORT_MAX);
+            entries.push(Entry {
+                lamport: self.lamport,
+                sent_at_ms: now.wall_ms,
+                body,
+            });
+        }
+        let log = self.log_or_new(&name, last_ordinal);
+        let (head, hash) = log.head();
+        let batch = CheckedBatch::author(key, name, head + 1, hash, entries);
+        log.accept(&batch);
+        Some((Arc::new(batch), tokens))
+    }
+
+    /// Accepts a batch that was checked. It is not durable yet.
+    pub(super) fn accept(&mut self, batch: &CheckedBatch, last_ordinal: &mut u64) {
+        self.log_or_new(&batch.batch.name, last_ordinal)
+            .accept(batch);
+        self.advance_clock(batch.entries.last().map_or(0, |last| last.entry.lamport));
+    }
+
+    /// Advances the Lamport clock by a limited step, so that one lying peer can't use up the
+    /// numbers.
+    fn advance_clock(&mut self, lamport: u64) {
+        let limit = self.lamport.saturating_add(LAMPORT_AHEAD_MAX);
+        self.lamport = self.lamport.max(lamport.min(limit));
+    }
+
+    /// Accepted entries are on disk.
+    pub(super) fn now_durable(
+        &mut self,
+        key: &LogKey,
+        first: Seq,
+        last: Seq,
+        audience: AudienceId,
+    ) {
+        let log = self.logs.get_mut(key).expect("its entries were accepted");
+        log.made_durable(first, last, audience);
+        *self.entries.entry(key.author).or_default() += last - first + 1;
+    }
+
+    /// Drops an author's oldest entries if a room holds too many of them.
+    pub(super) fn trim(&mut self, author: PeerId) -> Option<Op> {
+        if self.is_direct() {
+            return None;
+        }
+        let held = self.entries.get(&author).copied().unwrap_or_default();
+        // One per cent of slack: otherwise each entry beyond the limit would need its own commit.
+        if held <= ROOM_ENTRIES_PER_AUTHOR_MAX + ROOM_ENTRIES_PER_AUTHOR_MAX / 100 {
+            return None;
+        }
+        let excess = held - ROOM_ENTRIES_PER_AUTHOR_MAX;
+        let of_author = self
+            .logs
+            .iter_mut()
+            .filter(|(key, log)| key.author == author && !log.durable().is_empty());
+        let (key, log) = of_author
+            .min_by_key(|(_, log)| log.ordinal)
+            .expect("an author with durable entries has a log with some");
+        let first = log.durable().first().expect("not empty, as filtered above");
+        // The newest entry stays, because the next one continues its chain.
+        let keep_from = (first + excess).min(log.durable().last().expect("not empty"));
+        let before = log.durable().len();
+        log.trim(keep_from);
+        let dropped = before - log.durable().len();
+        let name = key.name(self.record.id);
+        self.entries.insert(author, held - dropped);
+        Some(Op::Trim(name, keep_from))
+    }
+
+    // Who may write and read what.
+
+    /// Whether `author` can have written here: in a direct conversation only its two ends can.
+    pub(super) fn may_author(&self, me: PeerId, author: PeerId) -> bool {
+        match self.record.kind {
+            ConversationKind::Direct(peer) => author == me || author == peer,
+            ConversationKind::Room { .. } => true,
+        }
+    }
+
+    /// **The rule.** Whether `peer`, which has proved that it belongs to this conversation, may
+    /// have entries that `author` wrote and that arrived for `audience`.
+    pub(super) fn may_have(&self, peer: PeerId, author: PeerId, audience: AudienceId) -> bool {
+        !self.is_open_room() || author == peer || self.audiences.includes(audience, peer)
+    }
+
+    /// The durable entries of one log that may go to `peer`.
+    pub(super) fn offer(&self, peer: PeerId, key: &LogKey, cut: &NewcomerCut) -> Ranges {
+        let mut offer = Ranges::new();
+        for run in self.logs.get(key).map_or(&[][..], Log::runs) {
+            if self.may_have(peer, key.author, run.audience) {
+                offer.insert(run.first, run.last);
+            }
+        }
+        cut.apply(key, &mut offer);
+        offer
+    }
+
+    /// Of the entries that a peer has announced, those that are missing here and are wanted.
+    pub(super) fn missing(&self, me: PeerId, key: &LogKey, theirs: &Ranges) -> Ranges {
+        let Some(log) = self.logs.get(key) else {
+            return theirs.clone();
+        };
+        let mut missing = theirs.minus(log.accepted());
+        if key.author != me && self.wants_nothing_older(key) {
+            missing.remove(1, log.accepted().first().unwrap_or(1) - 1);
+        }
+        missing
+    }
+
+    /// Whether entries before the first one held are not wanted. Members of a room with a secret
+    /// hold a log from some entry on. A full room does not fetch again what it has dropped.
+    fn wants_nothing_older(&self, key: &LogKey) -> bool {
+        match self.record.kind {
+            ConversationKind::Direct(_) => false,
+            ConversationKind::Room { open: false, .. } => true,
+            ConversationKind::Room { open: true, .. } => self
+                .entries
+                .get(&key.author)
+                .is_some_and(|held| *held >= ROOM_ENTRIES_PER_AUTHOR_MAX),
+        }
+    }
+}

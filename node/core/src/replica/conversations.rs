@@ -1,0 +1,258 @@
+//! All conversations of the node, and the numbers that they share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hobnob_protocol::{
+    CheckedBatch, ConversationId, LogName, PeerId, RoomKey, RoomName, SecretKey, Seq,
+};
+
+use super::conversation::Conversation;
+use super::events::Token;
+use super::log_key::LogKey;
+use crate::commit::{
+    Alive, AudienceId, AudienceRecord, ConversationKind, ConversationRecord, Lingerer, LogRecord,
+    Op,
+};
+use crate::{Now, SessionId};
+
+/// All conversations. None is ever removed.
+#[derive(Debug, Default)]
+pub(super) struct Conversations {
+    by_id: BTreeMap<ConversationId, Conversation>,
+    /// The highest number given to a log: logs are numbered by age.
+    last_ordinal: u64,
+    /// The highest number given to an audience.
+    last_audience: u64,
+    /// Open rooms whose present peers have changed since they were saved.
+    unsaved: BTreeSet<ConversationId>,
+}
+
+impl Conversations {
+    pub(super) fn load(
+        records: Vec<ConversationRecord>,
+        logs: Vec<LogRecord>,
+        lamport: Vec<(ConversationId, u64)>,
+        last_audience: u64,
+    ) -> Self {
+        let mut loaded = Self {
+            last_audience,
+            ..Self::default()
+        };
+        for record in records {
+            loaded.by_id.insert(record.id, Conversation::load(record));
+        }
+        for record in logs {
+            loaded.last_ordinal = loaded.last_ordinal.max(record.ordinal);
+            loaded.at_mut(record.name.conversation).load_log(record);
+        }
+        for (id, lamport) in lamport {
+            loaded.at_mut(id).load_lamport(lamport);
+        }
+        loaded
+    }
+
+    /// Loads the audiences, and the peers that were present when the last run ended. `alive` is the
+    /// last sign of life, if the node is still on the same network.
+    pub(super) fn load_presence(
+        &mut self,
+        audiences: Vec<AudienceRecord>,
+        lingerers: Vec<(ConversationId, Vec<Lingerer>)>,
+        alive: Option<Alive>,
+        now: Now,
+    ) {
+        for record in audiences {
+            let conversation = self.at_mut(record.conversation);
+            conversation.audiences.load_audience(record);
+        }
+        for (id, lingerers) in lingerers {
+            if let Some(alive) = alive {
+                let audiences = &mut self.at_mut(id).audiences;
+                audiences.load(&lingerers, alive.at_ms, now);
+            }
+            // The peers of another network are not present any more. The next start on this network
+            // must not find them.
+            self.unsaved.insert(id);
+        }
+    }
+
+    pub(super) fn get(&self, id: ConversationId) -> Option<&Conversation> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConversationId) -> Option<&mut Conversation> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// A conversation that is known to exist.
+    pub(super) fn at(&self, id: ConversationId) -> &Conversation {
+        self.get(id).expect("conversations are never removed")
+    }
+
+    /// A conversation that is known to exist.
+    pub(super) fn at_mut(&mut self, id: ConversationId) -> &mut Conversation {
+        self.get_mut(id).expect("conversations are never removed")
+    }
+
+    /// The conversation with this record. It is created if it does not exist.
+    pub(super) fn open(&mut self, record: ConversationRecord) -> &mut Conversation {
+        self.by_id
+            .entry(record.id)
+            .or_insert_with(|| Conversation::new(record))
+    }
+
+    pub(super) fn contains(&self, id: ConversationId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ConversationId, &Conversation)> {
+        self.by_id.iter().map(|(id, it)| (*id, it))
+    }
+
+    pub(super) fn ids(&self) -> Vec<ConversationId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    /// All rooms, also those that the user has left.
+    pub(super) fn room_ids(&self) -> Vec<ConversationId> {
+        let rooms = self
+            .iter()
+            .filter(|(_, conversation)| !conversation.is_direct());
+        rooms.map(|(id, _)| id).collect()
+    }
+
+    /// The rooms that the node is in, with their keys and whether they are open.
+    pub(super) fn joined(
+        &self,
+    ) -> impl Iterator<Item = (ConversationId, &RoomName, &RoomKey, bool)> {
+        self.by_id
+            .values()
+            .filter_map(|conversation| match &conversation.record.kind {
+                ConversationKind::Room {
+                    name,
+                    key,
+                    open,
+                    joined: true,
+                } => Some((conversation.record.id, name, key, *open)),
+                ConversationKind::Room { joined: false, .. } | ConversationKind::Direct(_) => None,
+            })
+    }
+
+    // Entries.
+
+    /// The audience of entries that arrive now, with an op if it is a new one.
+    pub(super) fn stamp(&mut self, id: ConversationId, now: Now, ops: &mut Vec<Op>) -> AudienceId {
+        let conversation = self.by_id.get_mut(&id);
+        let conversation = conversation.expect("conversations are never removed");
+        if conversation.is_open_room() {
+            let audiences = &mut conversation.audiences;
+            audiences.stamp(id, &mut self.last_audience, now, ops)
+        } else {
+            AudienceId::MEMBERS
+        }
+    }
+
+    /// Writes as many waiting appends as fit one batch to a log of our own.
+    pub(super) fn write_batch(
+        &mut self,
+        key: &SecretKey,
+        name: LogName,
+        now: Now,
+    ) -> Option<(Arc<CheckedBatch>, Vec<Token>)> {
+        let conversation = self.by_id.get_mut(&name.conversation);
+        let conversation = conversation.expect("conversations are never removed");
+        conversation.write_batch(key, name, now, &mut self.last_ordinal)
+    }
+
+    /// Accepts a batch that was checked. It is not durable yet.
+    pub(super) fn accept(&mut self, batch: &CheckedBatch) {
+        let conversation = self.by_id.get_mut(&batch.batch.name.conversation);
+        let conversation = conversation.expect("conversations are never removed");
+        conversation.accept(batch, &mut self.last_ordinal);
+    }
+
+    /// Accepted entries are on disk. Returns an op that keeps a room within its limit.
+    pub(super) fn now_durable(
+        &mut self,
+        name: LogName,
+        first: Seq,
+        last: Seq,
+        audience: AudienceId,
+    ) -> Option<Op> {
+        let conversation = self.at_mut(name.conversation);
+        conversation.now_durable(&LogKey::of(&name), first, last, audience);
+        conversation.trim(name.author)
+    }
+
+    /// A commit failed: forgets everything that is not durable.
+    pub(super) fn roll_back(&mut self) {
+        self.by_id.values_mut().for_each(Conversation::roll_back);
+    }
+
+    // Sources.
+
+    /// The authors whose missing entries are overdue.
+    pub(super) fn overdue(&self, now: Duration) -> Vec<(ConversationId, PeerId)> {
+        let overdue = |(id, conversation): (ConversationId, &Conversation)| {
+            let authors = conversation.pulls.overdue(now);
+            authors.into_iter().map(move |author| (id, author))
+        };
+        self.iter().flat_map(overdue).collect()
+    }
+
+    /// When the next missing entries are overdue.
+    pub(super) fn next_retry(&self) -> Option<Duration> {
+        let retries = self.by_id.values();
+        retries.filter_map(|it| it.pulls.next_retry()).min()
+    }
+
+    /// Nothing more is requested of this author. Returns the sessions that forward its entries.
+    pub(super) fn end_sources(&mut self, author: PeerId) -> Vec<(SessionId, ConversationId)> {
+        let mut sources = Vec::new();
+        for (id, conversation) in &mut self.by_id {
+            let source = conversation.pulls.end_source(author);
+            sources.extend(source.map(|source| (source, *id)));
+            conversation.pulls.give_up(author);
+        }
+        sources
+    }
+
+    // The peers that are present in open rooms.
+
+    /// The peers present in an open room have changed.
+    pub(super) fn presence_changed(&mut self, id: ConversationId) {
+        self.unsaved.insert(id);
+    }
+
+    /// Nobody who was present on the former network is known to be present on this one.
+    pub(super) fn network_changed(&mut self) {
+        for (id, conversation) in &mut self.by_id {
+            if conversation.is_open_room() {
+                conversation.audiences.network_changed();
+                self.unsaved.insert(*id);
+            }
+        }
+    }
+
+    pub(super) fn presence_is_saved(&self) -> bool {
+        self.unsaved.is_empty()
+    }
+
+    /// The rooms whose present peers must be saved, with the ops that do so.
+    pub(super) fn save_presence(&mut self, now: Now) -> (BTreeSet<ConversationId>, Vec<Op>) {
+        let unsaved = std::mem::take(&mut self.unsaved);
+        let stored = unsaved
+            .iter()
+            .map(|id| (*id, self.at(*id)))
+            .filter(|(_, conversation)| conversation.is_asked_to_store());
+        let ops = stored.map(|(id, it)| Op::Lingerers(id, it.audiences.lingerers(now)));
+        let ops = ops.collect();
+        (unsaved, ops)
+    }
+
+    /// The store could not save the peers present in these rooms.
+    pub(super) fn presence_not_saved(&mut self, rooms: BTreeSet<ConversationId>) {
+        self.unsaved.extend(rooms);
+    }
+}

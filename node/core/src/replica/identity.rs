@@ -1,0 +1,35 @@
+//! Who this node is, and which logs it writes.
+
+use std::sync::Arc;
+
+use hobnob_protocol::{ConversationId, LogId, LogName, PeerId, SecretKey};
+
+/// This node's key and this run of it.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) key: Arc<SecretKey>,
+    pub(super) id: PeerId,
+    /// A random number that names the logs of this run.
+    run: u64,
+}
+
+impl Identity {
+    pub(super) fn new(key: Arc<SecretKey>, run: u64) -> Self {
+        let id = key.id();
+        Self { key, id, run }
+    }
+
+    /// The log of a conversation that this run writes.
+    pub(super) fn log_of_run(&self, conversation: ConversationId) -> LogName {
+        LogName {
+            conversation,
+            author: self.id,
+            log: LogId::of_run(self.run, &conversation),
+        }
+    }
+
+    /// Whether only this run can have written to the log.
+    pub(super) fn writes(&self, name: LogName) -> bool {
+        name == self.log_of_run(name.conversation)
+    }
+}

@@ -1,0 +1,151 @@
+//! Sessions: when they begin and end, which conversations they share, and what this means for the
+//! audiences of open rooms.
+//!
+//! A session starts with a digest per shared conversation. Heads follow where the digests differ.
+//! After that, `Have` frames keep the picture current: they are receipts, and announcements of
+//! entries to request.
+
+use std::collections::BTreeSet;
+
+use hobnob_protocol::{ConversationId, Frame, PeerId};
+
+use super::events::Output;
+use super::refusal::Refusal;
+use super::saving::SAVE_AFTER;
+use super::session::Session;
+use super::state::Replica;
+use super::timers::Timer;
+use crate::SessionId;
+use crate::commit::Op;
+
+impl Replica {
+    pub(super) fn session_up(&mut self, id: SessionId, peer: PeerId) {
+        self.open_direct(peer);
+        self.sessions.add(Session::new(id, peer, self.now.mono));
+        self.share(id, ConversationId::direct(self.identity.id, peer));
+    }
+
+    pub(super) fn session_rooms(&mut self, id: SessionId, rooms: &BTreeSet<ConversationId>) {
+        let session = self.sessions.at(id);
+        let direct = ConversationId::direct(self.identity.id, session.peer);
+        let mut before: BTreeSet<_> = session.syncs.keys().copied().collect();
+        before.remove(&direct);
+        for left in before.difference(rooms) {
+            self.unshare(id, *left, true);
+        }
+        for joined in rooms.difference(&before) {
+            if self.conversations.contains(*joined) {
+                self.share(id, *joined);
+            }
+        }
+    }
+
+    pub(super) fn session_down(&mut self, id: SessionId, goodbye: bool) {
+        for shared in self.shared_by(id) {
+            self.unshare(id, shared, goodbye);
+        }
+        self.sessions.remove(id);
+    }
+
+    fn shared_by(&self, id: SessionId) -> Vec<ConversationId> {
+        self.sessions.at(id).syncs.keys().copied().collect()
+    }
+
+    /// The peer has answered on the network that this node is on now. Entries that arrived since
+    /// the network changed are for it as well.
+    pub(super) fn confirmed(&mut self, id: SessionId) {
+        let session = self.sessions.at_mut(id);
+        session.heard = true;
+        let peer = session.peer;
+        for shared in self.shared_by(id) {
+            let audiences = &mut self.conversations.at_mut(shared).audiences;
+            let grown = audiences.confirmed(peer);
+            if grown.is_empty() {
+                continue;
+            }
+            let wall_ms = self.now.wall_ms;
+            let record = |grown| Op::Audience(audiences.record(grown, shared, wall_ms));
+            let ops = grown.into_iter().map(record).collect();
+            self.commit(ops, Vec::new());
+            self.offer_own(id, shared);
+            self.announce_all(id, shared);
+        }
+    }
+
+    pub(super) fn network_changed(&mut self, network: u64) {
+        if network == self.network {
+            return;
+        }
+        self.network = network;
+        for (_, session) in self.sessions.iter_mut() {
+            session.heard = false;
+        }
+        self.conversations.network_changed();
+        // A crash must not leave the former network's peers with this network's name.
+        self.save_sign_of_life();
+    }
+
+    fn share(&mut self, id: SessionId, shared: ConversationId) {
+        let session = self.sessions.at_mut(id);
+        let early_digest = session.share(shared);
+        let conversation = self.conversations.at_mut(shared);
+        if conversation.is_open_room() {
+            conversation.audiences.came(session.peer, session.heard);
+            self.presence_changed(shared);
+        }
+        self.send_digest(id, shared);
+        if let Some(digest) = early_digest {
+            self.digest(id, shared, digest)
+                .expect("the conversation is shared now");
+        }
+    }
+
+    fn unshare(&mut self, id: SessionId, shared: ConversationId, goodbye: bool) {
+        let session = self.sessions.at_mut(id);
+        session.unshare(shared);
+        let peer = session.peer;
+        let conversation = self.conversations.at_mut(shared);
+        let orphaned = conversation.pulls.drop_session(id);
+        if conversation.is_open_room() {
+            conversation.audiences.went(peer, goodbye, self.now);
+            self.presence_changed(shared);
+        }
+        for author in orphaned {
+            self.request_missing_of(shared, author);
+        }
+        self.request_missing_of(shared, peer);
+    }
+
+    fn presence_changed(&mut self, room: ConversationId) {
+        self.conversations.presence_changed(room);
+        self.arm(Timer::Save, SAVE_AFTER);
+    }
+
+    pub(super) fn frame(&mut self, id: SessionId, frame: Frame) {
+        let result = match frame {
+            Frame::Digest(conversation, digest) => self.digest(id, conversation, digest),
+            Frame::Heads {
+                conversation,
+                more,
+                authors,
+            } => self.heads(id, conversation, more, authors),
+            Frame::Have(name, ranges) => self.have(id, name, &ranges),
+            Frame::Want { name, from, to } => self.want(id, name, from, to),
+            Frame::Prune(conversation, author) => self.prune(id, conversation, author),
+            Frame::Conflict(name) => self.conflict_reported(id, name),
+            Frame::Unknown(_) => Ok(()),
+            Frame::Hello(_)
+            | Frame::Ping(_)
+            | Frame::Pong(_)
+            | Frame::Profile(_)
+            | Frame::Candidates(_)
+            | Frame::DialBack(_)
+            | Frame::Called(_)
+            | Frame::Batch(_)
+            | Frame::Offer(..) => Err(Refusal::Misplaced),
+        };
+        if let Err(refusal) = result {
+            self.outputs.push_back(Output::Refused(id, refusal));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Which peers hold which of our own entries on disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hobnob_protocol::{LogName, PeerId, Ranges, Seq};
+
+/// What peers have confirmed of our own logs, and which of it is not saved yet.
+#[derive(Debug, Default)]
+pub(super) struct Receipts {
+    confirmed: BTreeMap<(LogName, PeerId), Ranges>,
+    unsaved: BTreeSet<(LogName, PeerId)>,
+}
+
+impl Receipts {
+    pub(super) fn load(receipts: Vec<(LogName, PeerId, Ranges)>) -> Self {
+        let confirmed = receipts
+            .into_iter()
+            .map(|(name, peer, ranges)| ((name, peer), ranges));
+        Self {
+            confirmed: confirmed.collect(),
+            unsaved: BTreeSet::new(),
+        }
+    }
+
+    /// Notes that the peer has these entries on disk. Returns the entries that it had not confirmed
+    /// before.
+    pub(super) fn confirm(&mut self, name: LogName, peer: PeerId, has: &Ranges) -> Ranges {
+        let new = has.minus(&self.of(name, peer));
+        if !new.is_empty() {
+            let confirmed = self.confirmed.entry((name, peer)).or_default();
+            confirmed.insert_all(&new);
+            self.unsaved.insert((name, peer));
+        }
+        new
+    }
+
+    /// The entries of a log that the peer has confirmed.
+    pub(super) fn of(&self, name: LogName, peer: PeerId) -> Ranges {
+        self.confirmed
+            .get(&(name, peer))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The peers that have confirmed this entry.
+    pub(super) fn peers_with(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
+        let of_log = self
+            .confirmed
+            .range((name, PeerId::from_bytes([0; 32]))..)
+            .take_while(|((of, _), _)| *of == name);
+        of_log
+            .filter(|(_, ranges)| ranges.contains(seq))
+            .map(|((_, peer), _)| *peer)
+            .collect()
+    }
+
+    pub(super) fn is_saved(&self) -> bool {
+        self.unsaved.is_empty()
+    }
+
+    /// The receipts that changed since the last call.
+    pub(super) fn take_unsaved(&mut self) -> BTreeSet<(LogName, PeerId)> {
+        std::mem::take(&mut self.unsaved)
+    }
+
+    /// The store could not save these receipts.
+    pub(super) fn not_saved(&mut self, receipts: BTreeSet<(LogName, PeerId)>) {
+        self.unsaved.extend(receipts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::{ConversationId, LogId, SecretKey};
+
+    use super::*;
+
+    fn peer(n: u8) -> PeerId {
+        SecretKey::from_seed([n; 32]).id()
+    }
+
+    fn log(n: u64) -> LogName {
+        LogName {
+            conversation: ConversationId::direct(peer(1), peer(2)),
+            author: peer(1),
+            log: LogId(n),
+        }
+    }
+
+    #[test]
+    fn a_receipt_counts_once() {
+        let mut receipts = Receipts::default();
+        let new = receipts.confirm(log(1), peer(2), &Ranges::span(1, 3));
+        assert_eq!(new, Ranges::span(1, 3));
+        let new = receipts.confirm(log(1), peer(2), &Ranges::span(2, 5));
+        assert_eq!(new, Ranges::span(4, 5));
+        assert_eq!(receipts.of(log(1), peer(2)), Ranges::span(1, 5));
+    }
+
+    #[test]
+    fn each_peer_and_each_log_has_its_own_receipts() {
+        let mut receipts = Receipts::default();
+        receipts.confirm(log(1), peer(2), &Ranges::span(1, 3));
+        receipts.confirm(log(1), peer(3), &Ranges::span(3, 4));
+        receipts.confirm(log(2), peer(4), &Ranges::span(3, 3));
+        let mut with_3 = receipts.peers_with(log(1), 3);
+        with_3.sort();
+        let mut expected = vec![peer(2), peer(3)];
+        expected.sort();
+        assert_eq!(with_3, expected);
+        assert_eq!(receipts.peers_with(log(1), 4), [peer(3)]);
+        assert_eq!(receipts.peers_with(log(2), 1), []);
+    }
+
+    #[test]
+    fn only_changes_are_saved() {
+        let at_start = vec![(log(1), peer(2), Ranges::span(1, 3))];
+        let mut receipts = Receipts::load(at_start);
+        receipts.confirm(log(1), peer(2), &Ranges::span(1, 3));
+        assert!(receipts.is_saved());
+        receipts.confirm(log(1), peer(2), &Ranges::span(4, 4));
+        assert!(!receipts.is_saved());
+        let unsaved = receipts.take_unsaved();
+        assert_eq!(unsaved, BTreeSet::from([(log(1), peer(2))]));
+        assert!(receipts.is_saved());
+        receipts.not_saved(unsaved);
+        assert!(!receipts.is_saved());
+    }
+}

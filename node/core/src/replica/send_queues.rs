@@ -1,0 +1,171 @@
+//! The entries of a conversation that a session must still be sent, and those that it was sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hobnob_protocol::{LogId, PeerId, Ranges, Seq};
+
+use super::log_key::LogKey;
+use super::send_queue::SendQueue;
+
+/// What one session is sent of one conversation.
+#[derive(Debug, Default)]
+pub(super) struct SendQueues {
+    queues: BTreeMap<PeerId, SendQueue>,
+    /// Entries that were sent. They are sent again only on request.
+    sent: BTreeMap<LogKey, Ranges>,
+    /// Authors whose new entries are sent as they arrive. Our own are sent without this.
+    followed: BTreeSet<PeerId>,
+}
+
+impl SendQueues {
+    /// Queues entries. `ordinal` is the place of the log among the logs of its author.
+    pub(super) fn add(&mut self, ordinal: u64, key: &LogKey, entries: &Ranges) {
+        if !entries.is_empty() {
+            let queue = self.queues.entry(key.author).or_default();
+            queue.add(ordinal, key.log, entries);
+        }
+    }
+
+    /// Removes entries that the peer has.
+    pub(super) fn strike(&mut self, key: &LogKey, entries: &Ranges) {
+        if let Some(queue) = self.queues.get_mut(&key.author) {
+            queue.strike(key.log, entries);
+            if queue.is_empty() {
+                self.queues.remove(&key.author);
+            }
+        }
+    }
+
+    /// Removes the next queued range of a log.
+    pub(super) fn strike_next(&mut self, key: &LogKey) {
+        let next = self.of_log(key).and_then(|queued| queued.first_range());
+        if let Some((first, last)) = next {
+            self.strike(key, &Ranges::span(first, last));
+        }
+    }
+
+    /// Notes that entries were sent.
+    pub(super) fn sent(&mut self, key: &LogKey, first: Seq, last: Seq) {
+        self.strike(key, &Ranges::span(first, last));
+        self.sent.entry(*key).or_default().insert(first, last);
+    }
+
+    /// The entries of a log that were sent.
+    pub(super) fn sent_of(&self, key: &LogKey) -> Ranges {
+        self.sent.get(key).cloned().unwrap_or_default()
+    }
+
+    /// The queued entries of a log.
+    pub(super) fn of_log(&self, key: &LogKey) -> Option<Ranges> {
+        self.queues.get(&key.author)?.of_log(key.log)
+    }
+
+    /// For each author with queued entries, the range that is sent next.
+    pub(super) fn next(&self) -> impl Iterator<Item = (PeerId, (LogId, Seq, Seq))> {
+        let next = |(author, queue): (&PeerId, &SendQueue)| {
+            let next = queue.next().expect("empty queues are removed");
+            (*author, next)
+        };
+        self.queues.iter().map(next)
+    }
+
+    /// The peer receives this author's new entries as they arrive.
+    pub(super) fn follow(&mut self, author: PeerId) {
+        self.followed.insert(author);
+    }
+
+    pub(super) fn follows(&self, author: PeerId) -> bool {
+        self.followed.contains(&author)
+    }
+
+    pub(super) fn unfollow(&mut self, author: PeerId) {
+        self.followed.remove(&author);
+    }
+
+    /// Removes all entries of an author.
+    pub(super) fn strike_author(&mut self, author: PeerId) {
+        self.queues.remove(&author);
+    }
+
+    /// The number of items held, for the limit of a session.
+    pub(super) fn size(&self) -> usize {
+        let ranges = |ranges: &Ranges| 1 + ranges.iter().count();
+        let sent: usize = self.sent.values().map(ranges).sum();
+        self.queues.len() + sent + self.followed.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::SecretKey;
+
+    use super::*;
+
+    fn log(author: u8, log: u64) -> LogKey {
+        LogKey {
+            author: SecretKey::from_seed([author; 32]).id(),
+            log: LogId(log),
+        }
+    }
+
+    #[test]
+    fn sent_entries_leave_the_queue_and_are_remembered() {
+        let mut queues = SendQueues::default();
+        queues.add(1, &log(1, 1), &Ranges::span(1, 9));
+        queues.sent(&log(1, 1), 1, 4);
+        assert_eq!(queues.of_log(&log(1, 1)), Some(Ranges::span(5, 9)));
+        assert_eq!(queues.sent_of(&log(1, 1)), Ranges::span(1, 4));
+        assert_eq!(queues.sent_of(&log(1, 2)), Ranges::new());
+    }
+
+    #[test]
+    fn each_author_with_queued_entries_has_a_next_range() {
+        let mut queues = SendQueues::default();
+        queues.add(1, &log(1, 1), &Ranges::span(1, 9));
+        queues.add(2, &log(1, 2), &Ranges::span(1, 3));
+        queues.add(3, &log(2, 5), &Ranges::span(4, 6));
+        let mut next: Vec<_> = queues.next().map(|(_, (log, ..))| log.0).collect();
+        next.sort_unstable();
+        assert_eq!(next, [1, 5]);
+        queues.strike(&log(2, 5), &Ranges::span(1, 9));
+        queues.strike(&log(1, 1), &Ranges::span(1, 9));
+        let next: Vec<_> = queues.next().map(|(_, next)| next).collect();
+        assert_eq!(next, [(LogId(2), 1, 3)]);
+        queues.strike_author(log(1, 2).author);
+        assert_eq!(queues.next().count(), 0);
+    }
+
+    #[test]
+    fn an_entry_that_cannot_be_read_is_skipped_with_its_range() {
+        let mut queues = SendQueues::default();
+        queues.add(1, &log(1, 1), &Ranges::span(1, 3));
+        queues.add(1, &log(1, 1), &Ranges::span(7, 9));
+        queues.strike_next(&log(1, 1));
+        assert_eq!(queues.of_log(&log(1, 1)), Some(Ranges::span(7, 9)));
+        queues.strike_next(&log(1, 1));
+        queues.strike_next(&log(1, 1));
+        assert_eq!(queues.of_log(&log(1, 1)), None);
+    }
+
+    #[test]
+    fn authors_are_followed_until_the_peer_prunes_them() {
+        let mut queues = SendQueues::default();
+        let ann = log(1, 1).author;
+        queues.follow(ann);
+        assert!(queues.follows(ann) && !queues.follows(log(2, 1).author));
+        queues.unfollow(ann);
+        assert!(!queues.follows(ann));
+    }
+
+    #[test]
+    fn what_is_held_for_a_session_is_counted() {
+        let mut queues = SendQueues::default();
+        queues.add(1, &log(1, 1), &Ranges::new());
+        assert_eq!(queues.size(), 0);
+        queues.add(1, &log(1, 1), &Ranges::span(1, 9));
+        queues.sent(&log(1, 1), 1, 2);
+        queues.sent(&log(1, 1), 4, 5);
+        queues.follow(log(1, 1).author);
+        assert_eq!(queues.size(), 1 + 3 + 1);
+    }
+}

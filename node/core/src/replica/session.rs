@@ -1,0 +1,272 @@
+//! The sessions of the node: connections with peers, after both Hellos.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hobnob_protocol::frame::ROOMS_MAX;
+use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
+
+use super::budget::Budget;
+use super::events::Output;
+use super::log_key::LogKey;
+use super::outgoing::{FairKey, Outgoing};
+use super::session_sync::SessionSync;
+use crate::SessionId;
+
+/// Maximum bytes of frames that are not written yet. Above this, a session gets only frames that it
+/// can't do without.
+const FRAMES_OUTSTANDING_MAX: usize = 256 * 1024;
+
+/// A session as the replica sees it.
+#[derive(Debug)]
+pub(super) struct Session {
+    id: SessionId,
+    pub(super) peer: PeerId,
+    /// The conversations that both ends share.
+    pub(super) syncs: BTreeMap<ConversationId, SessionSync>,
+    pub(super) outgoing: Outgoing,
+    /// Bytes of other frames that were handed out and not yet written.
+    frames_outstanding: usize,
+    /// Limits the entries that the peer pushes.
+    pub(super) budget: Budget,
+    /// How many logs, and ranges of them, the peer has announced in all conversations.
+    announced: usize,
+    /// Digests of rooms that arrived before this end knew that it shares them.
+    early_digests: BTreeMap<ConversationId, [u8; 32]>,
+    /// Whether the peer has answered since our network last changed.
+    pub(super) heard: bool,
+}
+
+impl Session {
+    pub(super) fn new(id: SessionId, peer: PeerId, now: Duration) -> Self {
+        Self {
+            id,
+            peer,
+            syncs: BTreeMap::new(),
+            outgoing: Outgoing::default(),
+            frames_outstanding: 0,
+            budget: Budget::new(now),
+            announced: 0,
+            early_digests: BTreeMap::new(),
+            heard: true,
+        }
+    }
+
+    // Frames.
+
+    /// Hands a frame to the session's control stream.
+    pub(super) fn send(&mut self, frame: &Frame, outputs: &mut VecDeque<Output>) {
+        let bytes = frame.encode();
+        self.frames_outstanding += bytes.len();
+        outputs.push_back(Output::Send(self.id, bytes));
+    }
+
+    /// Whether the peer reads fast enough to get frames that it can do without.
+    pub(super) fn may_send_more(&self) -> bool {
+        self.frames_outstanding < FRAMES_OUTSTANDING_MAX
+    }
+
+    pub(super) fn frames_written(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.frames_outstanding, "only what was handed out");
+        self.frames_outstanding = self.frames_outstanding.saturating_sub(bytes);
+    }
+
+    // Batches.
+
+    /// The next range to send: authors and conversations take turns, and the logs of one author are
+    /// sent one after another.
+    pub(super) fn next_to_send(&mut self) -> Option<(LogName, Seq, Seq)> {
+        if !self.outgoing.is_open() {
+            return None;
+        }
+        let mut waiting: BTreeMap<FairKey, (LogId, Seq, Seq)> = BTreeMap::new();
+        for (conversation, sync) in &self.syncs {
+            let next = sync.queues.next();
+            waiting.extend(next.map(|(author, next)| ((*conversation, author), next)));
+        }
+        let turn = self.outgoing.take_turn(waiting.keys().copied())?;
+        let (log, first, last) = waiting[&turn];
+        let (conversation, author) = turn;
+        let name = LogName {
+            conversation,
+            author,
+            log,
+        };
+        Some((name, first, last))
+    }
+
+    /// Hands a batch to the session's batch stream. `own` says whether this node wrote it.
+    pub(super) fn send_batch(
+        &mut self,
+        name: LogName,
+        (first, last): (Seq, Seq),
+        frame: Bytes,
+        own: bool,
+        outputs: &mut VecDeque<Output>,
+    ) {
+        let sync = self.syncs.get_mut(&name.conversation);
+        let sync = sync.expect("entries are queued only in shared conversations");
+        sync.queues.sent(&LogKey::of(&name), first, last);
+        let own = own.then_some((name, first, last));
+        self.outgoing.handed_out(frame.len(), own);
+        outputs.push_back(Output::SendBatch(self.id, frame));
+    }
+
+    // Conversations.
+
+    /// Notes that the peer holds these entries.
+    pub(super) fn note_holdings(&mut self, name: LogName, ranges: &Ranges) {
+        let key = LogKey::of(&name);
+        let sync = self.syncs.get_mut(&name.conversation);
+        let sync = sync.expect("the caller has looked it up");
+        if sync.holdings.add(key, ranges, &mut self.announced) {
+            sync.queues.strike(&key, ranges);
+        }
+    }
+
+    /// All holdings of the peer in a conversation are known. Returns whether they were unknown
+    /// before.
+    pub(super) fn replace_holdings(
+        &mut self,
+        conversation: ConversationId,
+        theirs: BTreeMap<LogKey, Ranges>,
+    ) -> bool {
+        let sync = self.syncs.get_mut(&conversation);
+        let sync = sync.expect("the caller has looked it up");
+        sync.holdings.replace(theirs, &mut self.announced);
+        !std::mem::replace(&mut sync.ready, true)
+    }
+
+    /// Both ends belong to the conversation. Returns the digest that the peer sent before this end
+    /// knew.
+    pub(super) fn share(&mut self, conversation: ConversationId) -> Option<[u8; 32]> {
+        self.syncs.insert(conversation, SessionSync::default());
+        self.early_digests.remove(&conversation)
+    }
+
+    /// One of the ends has left the conversation, or the session ends.
+    pub(super) fn unshare(&mut self, conversation: ConversationId) {
+        let sync = self.syncs.remove(&conversation);
+        let sync = sync.expect("only what is shared is left");
+        let announced = self.announced.checked_sub(sync.holdings.size());
+        self.announced = announced.expect("the sum over all conversations");
+    }
+
+    /// The peer may know before this end that both are in a room. Keeps its digest.
+    pub(super) fn keep_early_digest(&mut self, conversation: ConversationId, digest: [u8; 32]) {
+        if self.early_digests.len() < ROOMS_MAX {
+            self.early_digests.insert(conversation, digest);
+        }
+    }
+
+    /// The number of items held, for the limit of a session.
+    fn remembered(&self) -> usize {
+        let syncs: usize = self.syncs.values().map(SessionSync::remembered).sum();
+        self.outgoing.size() + syncs
+    }
+}
+
+/// All sessions of the node.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(BTreeMap<SessionId, Session>);
+
+impl Sessions {
+    pub(super) fn add(&mut self, session: Session) {
+        self.0.insert(session.id, session);
+    }
+
+    pub(super) fn remove(&mut self, id: SessionId) {
+        self.0.remove(&id);
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.0.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.0.get_mut(&id)
+    }
+
+    pub(super) fn contains(&self, id: SessionId) -> bool {
+        self.0.contains_key(&id)
+    }
+
+    /// A session that is known to be up.
+    pub(super) fn at(&self, id: SessionId) -> &Session {
+        self.get(id).expect("the caller knows that it is up")
+    }
+
+    /// A session that is known to be up.
+    pub(super) fn at_mut(&mut self, id: SessionId) -> &mut Session {
+        self.get_mut(id).expect("the caller knows that it is up")
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.0.iter().map(|(id, session)| (*id, session))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (SessionId, &mut Session)> {
+        self.0.iter_mut().map(|(id, session)| (*id, session))
+    }
+
+    /// The state of a conversation on a session, if both ends share it.
+    pub(super) fn sync(&self, id: SessionId, shared: ConversationId) -> Option<&SessionSync> {
+        self.get(id)?.syncs.get(&shared)
+    }
+
+    /// The state of a conversation on a session, if both ends share it.
+    pub(super) fn sync_mut(
+        &mut self,
+        id: SessionId,
+        shared: ConversationId,
+    ) -> Option<&mut SessionSync> {
+        self.get_mut(id)?.syncs.get_mut(&shared)
+    }
+
+    /// The sessions that share a conversation.
+    pub(super) fn sharing(
+        &self,
+        conversation: ConversationId,
+    ) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.iter()
+            .filter(move |(_, session)| session.syncs.contains_key(&conversation))
+    }
+
+    /// Whether a session with this peer shares the conversation.
+    pub(super) fn is_here(&self, peer: PeerId, conversation: ConversationId) -> bool {
+        self.sharing(conversation)
+            .any(|(_, session)| session.peer == peer)
+    }
+
+    /// The peers that share a conversation.
+    pub(super) fn peers(&self, conversation: ConversationId) -> BTreeSet<PeerId> {
+        let sharing = self.sharing(conversation);
+        sharing.map(|(_, session)| session.peer).collect()
+    }
+
+    /// All logs of a conversation that sessions have announced, by one author or by all.
+    pub(super) fn announced(
+        &self,
+        conversation: ConversationId,
+        author: Option<PeerId>,
+    ) -> Vec<(SessionId, LogKey)> {
+        let mut announced = Vec::new();
+        for (id, session) in self.sharing(conversation) {
+            let logs = session.syncs[&conversation].holdings.logs();
+            let wanted = logs.filter(|(key, _)| author.is_none_or(|author| key.author == author));
+            announced.extend(wanted.map(|(key, _)| (id, *key)));
+        }
+        announced
+    }
+
+    /// Whether a session was too fast and waits.
+    pub(super) fn any_is_held(&self) -> bool {
+        self.0.values().any(|session| session.budget.held > 0)
+    }
+
+    /// The number of items held for all sessions.
+    pub(super) fn remembered(&self) -> usize {
+        self.0.values().map(Session::remembered).sum()
+    }
+}

@@ -1,0 +1,125 @@
+//! What a session and a conversation have in common: the peer's holdings, and what is still to be
+//! sent, requested and announced.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hobnob_protocol::{LogName, Seq};
+
+use super::cut::NewcomerCut;
+use super::holdings::Holdings;
+use super::log_key::LogKey;
+use super::requests::Requests;
+use super::send_queues::SendQueues;
+
+/// Maximum requests that wait until the peer's holdings are known. Further requests are dropped,
+/// and the peer repeats them.
+const WANTS_WAITING_MAX: usize = 1024;
+
+/// A request of the peer: the log, the first entry, and the last one if there is an end.
+pub(super) type Want = (LogName, Seq, Option<Seq>);
+
+/// The state of one conversation on one session.
+#[derive(Debug, Default)]
+pub(super) struct SessionSync {
+    /// Whether the peer's holdings are known, by its heads or by a digest that equals ours.
+    pub(super) ready: bool,
+    pub(super) holdings: Holdings,
+    pub(super) queues: SendQueues,
+    pub(super) requests: Requests,
+    /// Logs of which the peer must learn at once what is on disk here.
+    pub(super) receipts: BTreeSet<LogKey>,
+    /// Logs of which the peer may learn a moment later.
+    pub(super) announcements: BTreeSet<LogKey>,
+    pub(super) digests: Digests,
+    pub(super) heads_sent_at: Option<Duration>,
+    pub(super) cut: NewcomerCut,
+    /// Requests that arrived before the peer's holdings were known.
+    wants: Vec<Want>,
+}
+
+/// The last digests that were exchanged.
+#[derive(Debug, Default)]
+pub(super) struct Digests {
+    pub(super) sent: Option<[u8; 32]>,
+    pub(super) received: Option<[u8; 32]>,
+}
+
+impl Digests {
+    /// The digest that both ends have sent. Streams lose nothing, so each knows that they agree.
+    pub(super) fn agreed(&self) -> Option<[u8; 32]> {
+        self.sent.filter(|sent| self.received == Some(*sent))
+    }
+}
+
+impl SessionSync {
+    /// Keeps a request until the peer's holdings are known.
+    pub(super) fn postpone(&mut self, want: Want) {
+        if self.wants.len() < WANTS_WAITING_MAX {
+            self.wants.push(want);
+        }
+    }
+
+    pub(super) fn take_postponed(&mut self) -> Vec<Want> {
+        std::mem::take(&mut self.wants)
+    }
+
+    /// The number of items held, for the limit of a session.
+    pub(super) fn remembered(&self) -> usize {
+        self.holdings.remembered()
+            + self.queues.size()
+            + self.requests.size()
+            + self.receipts.len()
+            + self.announcements.len()
+            + self.wants.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::{ConversationId, LogId, SecretKey};
+
+    use super::*;
+
+    fn want(from: Seq) -> Want {
+        let [ann, bob] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).id());
+        let name = LogName {
+            conversation: ConversationId::direct(ann, bob),
+            author: ann,
+            log: LogId(1),
+        };
+        (name, from, None)
+    }
+
+    #[test]
+    fn requests_wait_in_order() {
+        let mut sync = SessionSync::default();
+        for from in [1, 5, 3] {
+            sync.postpone(want(from));
+        }
+        assert_eq!(sync.remembered(), 3);
+        assert_eq!(sync.take_postponed(), [want(1), want(5), want(3)]);
+        assert_eq!(sync.take_postponed(), []);
+    }
+
+    #[test]
+    fn an_impatient_newcomer_fills_no_memory() {
+        let mut sync = SessionSync::default();
+        for from in 1..5_000 {
+            sync.postpone(want(from));
+        }
+        assert_eq!(sync.take_postponed().len(), WANTS_WAITING_MAX);
+    }
+
+    #[test]
+    fn both_ends_agree_when_they_sent_the_same_digest() {
+        let mut digests = Digests::default();
+        assert_eq!(digests.agreed(), None);
+        digests.sent = Some([1; 32]);
+        assert_eq!(digests.agreed(), None);
+        digests.received = Some([2; 32]);
+        assert_eq!(digests.agreed(), None);
+        digests.sent = Some([2; 32]);
+        assert_eq!(digests.agreed(), Some([2; 32]));
+    }
+}

@@ -1,0 +1,181 @@
+//! The replica: its parts, and what others may ask about them.
+//!
+//! It only owns the parts. `dispatch` hands them what happens. The steps that need several parts
+//! are in files of their own.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hobnob_protocol::{
+    ConversationId, Frame, LogId, LogName, PeerId, Ranges, RoomKey, RoomName, SecretKey, Seq,
+};
+
+use super::commits::Commits;
+use super::conversations::Conversations;
+use super::events::Output;
+use super::identity::Identity;
+use super::log_key::LogKey;
+use super::receipts::Receipts;
+use super::recent::Recent;
+use super::session::Sessions;
+use super::timers::{Timer, Timers};
+use crate::commit::{ConversationKind, ConversationRecord, Loaded};
+use crate::{Now, Rng, SessionId};
+
+/// How often a random member of each room is asked to compare digests.
+pub(super) const ANTI_ENTROPY_EVERY: Duration = Duration::from_secs(30);
+
+/// The logs of all conversations of one node. See the module's documentation.
+#[derive(Debug)]
+pub struct Replica {
+    pub(super) identity: Identity,
+    pub(super) now: Now,
+    /// Fingerprint of the networks that the node is on.
+    pub(super) network: u64,
+    pub(super) rng: Rng,
+    pub(super) conversations: Conversations,
+    pub(super) sessions: Sessions,
+    /// Authors whose entries are not accepted, requested or forwarded.
+    pub(super) blocked: BTreeSet<PeerId>,
+    pub(super) receipts: Receipts,
+    pub(super) commits: Commits,
+    pub(super) recent: Recent,
+    pub(super) timers: Timers,
+    pub(super) outputs: VecDeque<Output>,
+}
+
+impl Replica {
+    /// Starts from what the store holds. `run` names the logs that this run writes, so it is a
+    /// fresh random number at each start.
+    pub fn new(key: Arc<SecretKey>, run: u64, network: u64, now: Now, loaded: Loaded) -> Self {
+        let mut conversations = Conversations::load(
+            loaded.conversations,
+            loaded.logs,
+            loaded.lamport,
+            loaded.last_audience,
+        );
+        let same_network = loaded.alive.filter(|alive| alive.network == network);
+        conversations.load_presence(loaded.audiences, loaded.lingerers, same_network, now);
+        let mut replica = Self {
+            identity: Identity::new(key, run),
+            now,
+            network,
+            rng: Rng::new(run),
+            conversations,
+            sessions: Sessions::default(),
+            blocked: BTreeSet::new(),
+            receipts: Receipts::load(loaded.acked),
+            commits: Commits::default(),
+            recent: Recent::default(),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+        };
+        replica.arm(Timer::AntiEntropy, ANTI_ENTROPY_EVERY);
+        replica.arm(Timer::Alive, Duration::ZERO);
+        replica
+    }
+
+    /// The number of items that the replica remembers for all sessions together. Peers make it
+    /// grow, so it has a limit for each session.
+    pub fn remembered_for_sessions(&self) -> usize {
+        self.sessions.remembered()
+    }
+
+    /// The number of commits that are not on disk yet.
+    pub fn commits_under_way(&self) -> usize {
+        self.commits.len()
+    }
+
+    /// The rooms this node is in, with their keys and whether they are open.
+    pub fn rooms(&self) -> impl Iterator<Item = (ConversationId, &RoomName, &RoomKey, bool)> {
+        self.conversations.joined()
+    }
+
+    /// What kind of conversation this is, if it is known.
+    pub fn kind(&self, conversation: ConversationId) -> Option<&ConversationKind> {
+        let conversation = self.conversations.get(conversation)?;
+        Some(&conversation.record.kind)
+    }
+
+    /// All conversations.
+    pub fn conversations(&self) -> impl Iterator<Item = &ConversationRecord> {
+        self.conversations.iter().map(|(_, it)| &it.record)
+    }
+
+    /// The peers that share this conversation with a session now.
+    pub fn here(&self, conversation: ConversationId) -> BTreeSet<PeerId> {
+        self.sessions.peers(conversation)
+    }
+
+    /// The log of our own with this id, and its durable entries.
+    pub fn own_log(&self, log: LogId) -> Option<(LogName, &Ranges)> {
+        let author = self.identity.id;
+        let key = LogKey { author, log };
+        let mut logs = self.conversations.iter();
+        logs.find_map(|(id, it)| it.log(&key).map(|log| (key.name(id), log.durable())))
+    }
+
+    /// The peers that are known to have this entry of our own on disk.
+    pub fn delivered_to(&self, name: LogName, seq: Seq) -> Vec<PeerId> {
+        self.receipts.peers_with(name, seq)
+    }
+
+    /// Whether an entry is on disk here and may go to the peer at the other end of this session.
+    pub fn may_have(&self, session: SessionId, name: LogName, seq: Seq) -> bool {
+        let key = LogKey::of(&name);
+        self.may_send(session, name.conversation, &key)
+            .contains(seq)
+    }
+
+    // What every step uses.
+
+    /// The entries of a log that are on disk here and may be sent on this session.
+    pub(super) fn may_send(&self, id: SessionId, shared: ConversationId, key: &LogKey) -> Ranges {
+        let (Some(session), false) = (self.sessions.get(id), self.is_blocked(key.author)) else {
+            return Ranges::new();
+        };
+        match session.syncs.get(&shared) {
+            Some(sync) => {
+                let conversation = self.conversations.at(shared);
+                conversation.offer(session.peer, key, &sync.cut)
+            }
+            None => Ranges::new(),
+        }
+    }
+
+    /// The entries of a log that the session has announced, and that are missing here and wanted.
+    pub(super) fn missing_from(
+        &self,
+        id: SessionId,
+        shared: ConversationId,
+        key: &LogKey,
+    ) -> Ranges {
+        let sync = self.sessions.sync(id, shared);
+        let is_own_run = self.identity.writes(key.name(shared));
+        if is_own_run || self.is_blocked(key.author) {
+            return Ranges::new();
+        }
+        sync.map_or_else(Ranges::new, |sync| {
+            let theirs = sync.holdings.of(key);
+            let conversation = self.conversations.at(shared);
+            conversation.missing(self.identity.id, key, &theirs)
+        })
+    }
+
+    /// Whether this author is blocked. Every decision about blocked authors calls this function.
+    pub(super) fn is_blocked(&self, author: PeerId) -> bool {
+        self.blocked.contains(&author)
+    }
+
+    /// Hands a frame to a session that is up.
+    pub(super) fn send(&mut self, id: SessionId, frame: &Frame) {
+        let session = self.sessions.at_mut(id);
+        session.send(frame, &mut self.outputs);
+    }
+
+    /// Sets a timer, unless it is set.
+    pub(super) fn arm(&mut self, timer: Timer, after: Duration) {
+        self.timers.arm(timer, self.now.mono + after);
+    }
+}
