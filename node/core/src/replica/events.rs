@@ -1,4 +1,4 @@
-//! Everything that can happen to a replica, and everything that it can ask for or say.
+//! Everything that can happen to a replica, and everything that it can ask for or report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,144 +13,145 @@ use super::refusal::Refusal;
 use crate::SessionId;
 use crate::commit::{Commit, CommitId};
 
-/// Names an append until it is durable: chosen by whoever asks for it.
+/// A number that the caller chooses, to recognise the answer to an append, a join or a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
 /// Everything that can happen to a replica.
 #[derive(Debug)]
 pub enum Input {
-    /// The user says something. Its conversation must exist: see [`Input::OpenDirect`] and
-    /// [`Input::Join`].
+    /// The user writes a message. The conversation must exist: see [`Input::OpenDirect`] and
+    /// [`Input::Join`]. Answered by [`Output::Appended`] or [`Output::AppendFailed`].
     Append {
-        /// To be named in the answer.
+        /// Appears in the answer.
         token: Token,
-        /// Where.
+        /// The conversation to write to.
         conversation: ConversationId,
-        /// What; it has passed [`Body::check`].
+        /// The message. It has passed [`Body::check`].
         body: Body,
     },
-    /// There is a conversation with this peer from now on.
+    /// A direct conversation with this peer exists from now on.
     OpenDirect(PeerId),
-    /// This node is in this room from now on; answered by [`Output::Stored`].
+    /// The user enters this room. Answered by [`Output::Stored`] or [`Output::StoreFailed`].
     Join {
-        /// To be named in the answer.
+        /// Appears in the answer.
         token: Token,
-        /// Its name.
+        /// The room's name.
         name: RoomName,
-        /// Its key.
+        /// The room's key.
         key: RoomKey,
-        /// Whether it has no secret.
+        /// Whether the room has no secret.
         open: bool,
     },
-    /// This node is no longer in this room; answered by [`Output::Stored`].
+    /// The user leaves this room. Answered by [`Output::Stored`] or [`Output::StoreFailed`].
     Part(Token, ConversationId),
-    /// From now on nothing of this author is taken, asked for or passed on. What is on disk stays
-    /// there.
+    /// From now on, entries of this author are not accepted, requested or forwarded. Entries on
+    /// disk stay there.
     Block(PeerId),
-    /// This author is like all others again: what was missed is asked for.
+    /// The block of this author ends. Entries that were missed are requested.
     Unblock(PeerId),
     /// A session is up: both Hellos were exchanged.
     SessionUp(SessionId, PeerId),
-    /// These are the rooms of which both ends have proved to each other that they are members, now.
+    /// The rooms that both ends of the session are in, as they have proved to each other.
     SessionRooms(SessionId, BTreeSet<ConversationId>),
-    /// A session has ended, with or without a goodbye from the peer.
+    /// A session has ended.
     SessionDown {
-        /// Which.
+        /// The session.
         session: SessionId,
-        /// Whether it was an orderly one.
+        /// Whether the peer said goodbye.
         goodbye: bool,
     },
-    /// The peer answered something that was asked after the last change of our network.
+    /// The peer has answered a question that was asked after our network last changed.
     Confirmed(SessionId),
-    /// A frame that is about logs came.
+    /// A frame about logs arrived.
     Frame(SessionId, Frame),
-    /// A batch came.
+    /// A batch arrived.
     Batch(SessionId, Batch),
-    /// So many bytes of batches were written to the session's stream.
+    /// This many bytes of batches were written to the session's stream.
     BatchesWritten(SessionId, usize),
-    /// So many bytes of other frames were written to the session's stream.
+    /// This many bytes of other frames were written to the session's stream.
     FramesWritten(SessionId, usize),
     /// The commit is on disk.
     Committed(CommitId),
-    /// The commit is not on disk, and nothing of it is.
+    /// The commit failed: nothing of it is on disk. The text is for people.
     CommitFailed(CommitId, String),
     /// The answer to [`Output::Read`].
     Read(SessionId, LogName, Result<Vec<Batch>, String>),
     /// The answer to [`Output::FindNewcomerCut`]: the first entry of each log that a newcomer may
-    /// have.
+    /// read.
     NewcomerCut(SessionId, ConversationId, BTreeMap<LogName, Seq>),
-    /// The networks that this node is on are others than before.
+    /// The node is on other networks than before. Holds their fingerprint.
     NetworkChanged(u64),
-    /// The node is about to stop: what is kept lazily is to be kept now.
+    /// The node is about to stop: state that is saved lazily must be saved now.
     Flush,
-    /// It is later than the last [`Replica::poll_timeout`](super::Replica::poll_timeout) said.
+    /// The time of [`Replica::poll_timeout`](super::Replica::poll_timeout) has come.
     Timeout,
 }
 
-/// Everything that a replica can ask for or say.
+/// Everything that a replica can ask for or report.
 #[derive(Debug)]
 pub enum Output {
-    /// Make this durable, in order, and answer.
+    /// Make this durable, and answer with [`Input::Committed`] or [`Input::CommitFailed`]. Commits
+    /// are written in the order of their numbers.
     Commit(Commit),
     /// Write this frame to the session's control stream.
     Send(SessionId, Bytes),
     /// Write this frame to the session's batch stream.
     SendBatch(SessionId, Bytes),
-    /// Read batches from `from` on, to `to` or a little further, and answer.
+    /// Read batches from the store, and answer with [`Input::Read`].
     Read {
-        /// For this session.
+        /// The session that they are for.
         session: SessionId,
-        /// Of this log.
+        /// The log to read.
         name: LogName,
         /// The first entry.
         from: Seq,
-        /// The last one needed.
+        /// The last entry. The batch that contains it may end later.
         to: Seq,
     },
-    /// Find the last [`NEWCOMER_ENTRIES`](super::NEWCOMER_ENTRIES) entries of the room that came since `since_ms`,
-    /// and answer.
+    /// Find the last [`NEWCOMER_ENTRIES`](super::NEWCOMER_ENTRIES) entries of a room that arrived
+    /// since `since_ms`, and answer with [`Input::NewcomerCut`].
     FindNewcomerCut {
-        /// For this session.
+        /// The newcomer's session.
         session: SessionId,
-        /// In this room.
+        /// The room.
         conversation: ConversationId,
         /// Milliseconds since the Unix epoch.
         since_ms: u64,
     },
-    /// The session may deliver so many more batches.
+    /// The session may deliver this many more batches.
     Release(SessionId, usize),
     /// Appends are durable.
     Appended {
-        /// As given.
+        /// The tokens of the appends.
         tokens: Vec<Token>,
-        /// What they became: an entry each, in order.
+        /// Their entries: one for each append, in order.
         batch: Arc<CheckedBatch>,
     },
-    /// An append is not durable and never will be.
+    /// An append is not durable, and will not be. The text is for people.
     AppendFailed(Token, String),
     /// A join or part is durable.
     Stored(Token),
-    /// A join or part is not durable.
+    /// A join or part is not durable, and will not be. The text is for people.
     StoreFailed(Token, String),
-    /// Entries from somebody are durable: each comes out once, an author's in the order of its
-    /// logs.
+    /// Entries of another author are durable. Each entry is reported once. An author's entries are
+    /// reported in the order of its logs.
     Received {
-        /// The batch that holds them.
+        /// The batch that contains the entries.
         batch: Arc<CheckedBatch>,
-        /// The first that is new.
+        /// The first new entry.
         first: Seq,
-        /// The last that is new.
+        /// The last new entry.
         last: Seq,
-        /// When it came, in milliseconds since the Unix epoch.
+        /// When the batch arrived, in milliseconds since the Unix epoch.
         received_at_ms: u64,
     },
     /// Entries of our own were written to a session with this peer.
     Sent(LogName, PeerId, Seq, Seq),
-    /// The peer has these entries of ours on disk; only what is new is named.
+    /// The peer has these entries of our own on disk. Each is reported once.
     Delivered(LogName, PeerId, Ranges),
-    /// So many entries of our own, which this store did not have, came back from a peer.
+    /// A peer returned this many entries of our own that this store did not have.
     OwnRestored(ConversationId, PeerId, u64),
-    /// What came on a session was refused.
+    /// The replica rejected something that arrived on a session.
     Refused(SessionId, Refusal),
 }
