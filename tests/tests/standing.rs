@@ -112,7 +112,7 @@ fn a_kicked_peer_is_out_for_a_while_and_loses_nothing() {
     ann.loses_within(&bob, SOON);
     bob.notices("turned-away");
     bob.queues(&ann, "may I come back?");
-    chat.types("/unban bob");
+    chat.types("/unblock bob");
     chat.shows("no longer blocked");
     ann.shows_once("may I come back?");
     ann.sees(&bob);

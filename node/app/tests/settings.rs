@@ -134,7 +134,7 @@ fn settings_of_files_that_would_mean_nothing_are_errors() {
         (
             &[("HOBNOB_DOWNLOADS", "Downloads")],
             &[],
-            "`downloads` needs a whole path, not Downloads",
+            "`downloads` needs an absolute path, not Downloads",
         ),
     ] {
         let output = hobnob(user.path(), variables, &[&["id"], flags].concat());

@@ -17,3 +17,6 @@ pub use attach::{AttachError, Attached, Host};
 pub use client::{Client, ClientError, Subscription};
 pub use hobnob_local::{Claim, Claimed, Home, HomeError};
 pub use server::Server;
+
+/// The page that describes the lines, `docs/PROTOCOL.md`, in Markdown.
+pub const PROTOCOL: &str = include_str!("../PROTOCOL.md");

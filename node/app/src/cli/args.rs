@@ -1,153 +1,253 @@
-//! What can be written on the command line.
+//! The arguments of the command line. Names and help of the commands come from the table of
+//! actions; only their arguments are defined here.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use hobnob::DeliveryState;
-use hobnob::protocol::{RoomName, Target};
+use hobnob::protocol::{Nickname, RoomName, Target};
 use hobnob_control::wire::Time;
 
-use crate::shared::common_flags::Common;
+use crate::shared::actions::help::{WIDTH_MAX, command_list, terminal_width};
+use crate::shared::actions::{ACTIONS, Action, CommandLine, Flags, of_command_line};
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::values::{self, ConversationArg};
 
-const EXIT_CODES: &str = "Exit codes: 0 the state asked for was reached; 1 a fault here; 2 usage; 3 no such peer; \
-4 in time: still queued; 5 refused; 6 identity mismatch.";
+const EXAMPLES: &str = "\
+Examples:
+  hobnob                               open the chat
+  hobnob send bob \"lunch at noon?\"     send a message, and wait until bob has it
+  hobnob send bob --file film.mp4      offer a file
+  hobnob peers --watch                 watch people connect and disconnect
+  hobnob --relay ID@HOST:PORT          reach people beyond the local network
+  hobnob doctor                        find out what is wrong with the network
+
+`hobnob help COMMAND` explains one command, `hobnob help protocol` the JSON lines for programs.
+
+Exit codes: 0 done; 1 a fault on this machine; 2 wrong usage; 3 no such peer; 4 not in time: still
+queued; 5 the peer refused; 6 another identity answers.";
+
+const STARTS_A_NODE: &str = "If no node of this home runs, the command runs one until it is done. \
+It then also accepts the node's flags: see `hobnob help up`.";
 
 /// Peer-to-peer chat: nodes that find each other, and messages that are never lost.
 ///
-/// Without a command, opens the chat: with the node of this home if one runs, else with one of its
-/// own.
+/// Without a command, opens the chat. The chat uses the node of this home if one runs, or else runs
+/// a node of its own.
 #[derive(Debug, Parser)]
-#[command(name = "hobnob", version, after_help = EXIT_CODES)]
+#[command(name = "hobnob", version, disable_help_subcommand = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    pub(crate) verb: Option<Verb>,
+    pub(crate) command: Option<Command>,
 
     #[command(flatten)]
-    pub(crate) common: Common,
+    pub(crate) flags: CommonFlags,
 
-    /// Chat line by line, also on a terminal.
+    /// Chat line by line, even on a terminal.
     #[arg(long)]
     pub(crate) plain: bool,
 }
 
+/// Reads a command line, the first word of which is the program's name.
+pub(crate) fn parse<W: Into<OsString> + Clone>(
+    words: impl IntoIterator<Item = W>,
+) -> Result<Args, clap::Error> {
+    let mut matches = with_grouped_help(command()).try_get_matches_from(words)?;
+    Args::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command()))
+}
+
+/// The whole command line, described by the table of actions.
+pub(crate) fn command() -> clap::Command {
+    let command = Args::command()
+        .max_term_width(WIDTH_MAX)
+        .after_help(EXAMPLES);
+    let general: Vec<Arg> = command
+        .get_arguments()
+        .filter(|argument| argument.is_global_set())
+        .cloned()
+        .collect();
+    of_command_line().fold(command, |command, action| {
+        command.mut_subcommand(action.name, |sub| described(sub, action, &general))
+    })
+}
+
+/// Lists the commands by purpose. The usual list of clap knows no groups.
+fn with_grouped_help(command: clap::Command) -> clap::Command {
+    let list = command_list(terminal_width());
+    command.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{list}Flags:\n{{options}}{{after-help}}"
+    ))
+}
+
+/// Adds what the table says of a command, and hides the general flags that it does not use.
+fn described(command: clap::Command, action: &Action, general: &[Arg]) -> clap::Command {
+    let CommandLine::Command {
+        flags,
+        details,
+        examples,
+    } = action.command_line
+    else {
+        return command;
+    };
+    let also = ACTIONS.iter().filter(
+        |other| matches!(other.command_line, CommandLine::AliasOf(name) if name == action.name),
+    );
+    let aliases = also
+        .flat_map(Action::names)
+        .chain(action.aliases.iter().copied());
+    let hidden = general
+        .iter()
+        .filter(|argument| !flags.contain(argument.get_id().as_str()))
+        .filter(|argument| {
+            command
+                .get_arguments()
+                .all(|own| own.get_id() != argument.get_id())
+        })
+        .map(|argument| argument.clone().hide(true))
+        .collect::<Vec<_>>();
+    let command = command
+        .about(action.help)
+        .visible_aliases(aliases.collect::<Vec<_>>())
+        .args(hidden);
+    if flags == Flags::Own {
+        return command;
+    }
+    let command = command.after_help(last_words(flags, examples));
+    if details.is_empty() {
+        command
+    } else {
+        command.long_about(format!("{}\n\n{details}", action.help))
+    }
+}
+
+/// The end of a command's help.
+fn last_words(flags: Flags, examples: &[&str]) -> String {
+    let examples: String = examples
+        .iter()
+        .map(|example| format!("  {example}\n"))
+        .collect();
+    let examples = (!examples.is_empty()).then(|| format!("Examples:\n{}", examples.trim_end()));
+    let starts = matches!(flags, Flags::Ask | Flags::AskInRoom).then(|| STARTS_A_NODE.to_owned());
+    let parts: Vec<String> = examples.into_iter().chain(starts).collect();
+    parts.join("\n\n")
+}
+
+impl Flags {
+    /// Whether a command with these flags shows the general flag of this name.
+    fn contain(self, flag: &str) -> bool {
+        match self {
+            Flags::None | Flags::Own => false,
+            Flags::Home => flag == "home",
+            Flags::Ask => ["home", "json", "verbose"].contains(&flag),
+            Flags::AskInRoom => ["home", "json", "verbose", "rooms"].contains(&flag),
+            Flags::Node => true,
+        }
+    }
+}
+
+/// The commands. The table of actions has their help.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// Run the node without a screen; print what happens. With --json, requests are taken from
-    /// stdin, as lines of JSON.
-    Up,
-    /// Send a direct message.
+pub(crate) enum Command {
     Send(Send),
-    /// Send a message to a room (default lobby): to everyone who is there.
     Broadcast(Broadcast),
-    /// Offers of files, and how things stand with them: ids, names, sizes, where those are that are
-    /// here.
+    History(History),
+    Search(Search),
     Files,
-    /// Fetch a file that was offered, now or as soon as somebody who has it is there.
     Accept(FileArgs),
-    /// Say no to an offered file, end its transfer, or take back an offer of your own.
     Decline {
-        /// Its id, the beginning of it, or the file's name.
+        /// The offer's id, the first characters of it, or the file's name.
         file: String,
     },
-    /// Who is there: name, state, path, address, round trip, id.
-    Peers {
-        /// Go on, and print who comes, goes or changes.
-        #[arg(long)]
-        watch: bool,
-    },
-    /// Messages of a conversation, or of all.
-    History(History),
-    /// Be in a room from now on. A room with a secret is another room than the open one of that
-    /// name.
     Join {
-        /// Its name.
+        /// The room's name.
         room: RoomName,
-        /// Read its secret from this file, or from stdin if it is `-`.
+        /// Read the room's secret from this file, or from stdin if it is `-`. Without a secret, the
+        /// room is open.
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
     },
-    /// Leave a room.
     Part {
-        /// Its name.
+        /// The room's name.
         room: RoomName,
     },
-    /// The rooms this node is in.
     Rooms,
-    /// This node's id, addresses and ticket, and who can see it.
-    Id,
-    /// Show no text of a peer any more, new or old. They are not told.
-    Ignore(PeerArg),
-    /// Show the texts of a peer again.
-    Unignore(PeerArg),
-    /// Have no session with a peer; neither show nor pass on what they wrote. They are told when
-    /// they call. What you say in a room they can still hear from others there.
-    Block(PeerArg),
-    /// Undo `block`.
-    Unblock(PeerArg),
-    /// Six words that this node and a peer's show alike, if nobody stands between them. Compare
-    /// them over the telephone, then confirm.
+    Peers {
+        /// Keep running, and print each change.
+        #[arg(long)]
+        watch: bool,
+    },
+    Whois(PeerArg),
     Verify {
         #[command(flatten)]
-        whom: PeerArg,
-        /// The words are the same at the other end: nobody else may have this peer's name here from
-        /// now on.
+        peer: PeerArg,
+        /// Mark the peer as verified, after you found the words equal.
         #[arg(long, conflicts_with = "undo")]
         confirm: bool,
-        /// Take a confirmation back.
+        /// Withdraw the confirmation.
         #[arg(long)]
         undo: bool,
     },
-    /// Check this node's network: what is wrong, and what to do. Ends with code 1 if something is.
+    Ignore(PeerArg),
+    Unignore(PeerArg),
+    Block(PeerArg),
+    Unblock(PeerArg),
+    Kick(PeerArg),
+    Id,
+    Nick {
+        /// The new nickname.
+        #[arg(value_parser = Nickname::new)]
+        name: Nickname,
+    },
     Doctor {
-        /// Also write what was found to this file, without ids, addresses and texts: fit to be
-        /// shown to others.
+        /// Also write a report to this file. It has no ids, addresses or texts, so you can show it
+        /// to others.
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
     },
-    /// Why a peer can't be reached, and what to do.
     Why(PeerArg),
-    /// The settings file's contents with every setting, its default and what it does.
+    Up,
+    Relay(hobnob_relay_app::Arguments),
+    Help {
+        /// The command to explain, or `protocol`.
+        #[arg(value_name = "COMMAND")]
+        topic: Vec<String>,
+    },
     Config {
-        /// Say where the file is instead.
+        /// Print the path of the settings file instead.
         #[arg(long)]
         path: bool,
     },
-    /// A script that lets your shell complete hobnob's commands and flags.
     Completions {
-        /// Which shell: bash, elvish, fish, powershell or zsh.
+        /// The shell: bash, elvish, fish, powershell or zsh.
         #[arg(hide_possible_values = true)]
         shell: Shell,
     },
-    /// The manual page, for `man -l -`.
     Man {
-        /// Write the page of every command into this folder instead.
+        /// Write the pages of all commands into this folder instead.
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Run a relay, through which peers behind NAT reach each other, or administer the one that runs
-    /// in this home.
-    Relay(hobnob_relay_app::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PeerArg {
-    /// Who: nickname, id or the first 8 of one, host:port, or ticket.
+    /// The peer: a nickname, an id or its first 8 characters, host:port, or a ticket.
     pub(crate) target: Target,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Send {
-    /// To whom: nickname, id or the first 8 of one, host:port, or ticket.
+    /// The recipient: a nickname, an id or its first 8 characters, host:port, or a ticket.
     pub(crate) target: Target,
-    /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is
-    /// dropped).
+    /// The message. Without it, or if it is `-`, the message is read from stdin, without the last
+    /// line break.
     #[arg(conflicts_with = "files")]
     pub(crate) text: Option<String>,
-    /// Offer these files or folders instead, and wait until the other side has them. They must stay
-    /// as they are until then.
+    /// Offer these files or folders instead, and wait until the recipient has them. They must not
+    /// change until then.
     #[arg(long = "file", value_name = "PATH", num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
@@ -156,22 +256,21 @@ pub(crate) struct Send {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct FileArgs {
-    /// Its id, the beginning of it, or the file's name.
+    /// The offer's id, the first characters of it, or the file's name.
     pub(crate) file: String,
-    /// For how long at most to wait while nothing comes, as 500ms, 10s, 2m. It stays accepted after
-    /// that.
+    /// The longest time to wait while nothing arrives, such as 500ms, 10s or 2m.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
     pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Broadcast {
-    /// The message; without it, or with `-`, stdin is read to its end (one line break at the end is
-    /// dropped).
+    /// The message. Without it, or if it is `-`, the message is read from stdin, without the last
+    /// line break.
     #[arg(conflicts_with = "files")]
     pub(crate) text: Option<String>,
-    /// Offer these files or folders instead, for as long as a node of this home runs and they stay
-    /// as they are.
+    /// Offer these files or folders instead, for as long as a node of this home runs. They must not
+    /// change.
     #[arg(long = "file", value_name = "PATH", num_args = 1..)]
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
@@ -180,43 +279,103 @@ pub(crate) struct Broadcast {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct WaitArgs {
-    /// How far to wait: queued (on disk here), sent, or delivered (on disk there).
+    /// The state to wait for: queued (on your disk), sent, or delivered (on the peer's disk).
     #[arg(long, value_name = "STATE", default_value = "delivered", value_parser = values::state)]
     pub(crate) wait: DeliveryState,
-    /// For how long at most, as 500ms, 10s, 2m. The message stays queued after that.
+    /// The longest time to wait, such as 500ms, 10s or 2m. After that, the message stays queued.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
     pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct History {
-    /// A peer, or a room as #NAME; none means every conversation.
+    /// A peer, or a room as #NAME. Default: all conversations.
     #[arg(value_name = "TARGET|#ROOM")]
     pub(crate) of: Option<ConversationArg>,
-    /// Only messages with these words.
+    /// Print only messages that contain these words.
     #[arg(long, value_name = "WORDS")]
     pub(crate) search: Option<String>,
-    /// Only messages received since then: RFC 3339, a date, or a span such as 30m, 2h, 3d.
+    /// Print only messages received since then: RFC 3339, a date, or a span such as 30m, 2h or 3d.
     #[arg(long, value_name = "TIME", value_parser = values::since)]
     pub(crate) since: Option<Time>,
-    /// Only the newest so many.
+    /// Print only the newest N messages.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Search {
+    /// The words, as one argument.
+    pub(crate) words: String,
+    /// A peer, or a room as #NAME. Default: all conversations.
+    #[arg(value_name = "TARGET|#ROOM")]
+    pub(crate) of: Option<ConversationArg>,
+}
+
+impl From<Search> for History {
+    fn from(Search { words, of }: Search) -> Self {
+        History {
+            of,
+            search: Some(words),
+            since: None,
+            limit: None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
     use hobnob_control::Home;
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
-        Args::try_parse_from(line.split(' '))
+        super::parse(line.split_whitespace())
+    }
+
+    fn help_of(words: &str) -> String {
+        parse(&format!("hobnob {words} --help"))
+            .expect_err("help is printed")
+            .to_string()
     }
 
     #[test]
     fn the_parser_is_consistent() {
-        Args::command().debug_assert();
+        with_grouped_help(command()).debug_assert();
+    }
+
+    #[test]
+    fn a_command_shows_only_the_flags_that_it_uses() {
+        let flags_of_nodes = ["--relay", "--no-mdns", "--downloads", "--nick"];
+        let shows = |words: &str, flag: &str| {
+            let help = help_of(words);
+            help.split_whitespace().any(|word| word == flag)
+        };
+        for flag in flags_of_nodes {
+            assert!(shows("up", flag), "up: {flag}");
+            for command in ["send bob", "peers", "config", "completions", "man", "relay"] {
+                assert!(!shows(command, flag), "{command}: {flag}");
+            }
+        }
+        assert!(shows("broadcast", "--room") && !shows("send bob", "--room"));
+        assert!(shows("config", "--home") && !shows("man", "--home"));
+        // They are hidden, but accepted, because the command may have to start a node.
+        assert!(parse("hobnob send bob hi --relay relay.example:4627").is_ok());
+    }
+
+    #[test]
+    fn help_is_grouped_and_ends_with_examples() {
+        let help = help_of("");
+        let at = |part: &str| {
+            help.find(part)
+                .unwrap_or_else(|| panic!("{part} in {help}"))
+        };
+        assert!(at("Messages:\n  send ") < at("People:\n") && at("People:\n") < at("Flags:\n"));
+        assert!(at("Flags:\n") < at("Examples:\n") && at("Examples:\n") < at("Exit codes:"));
+        assert!(help_of("send").contains("Examples:\n  hobnob send bob"));
+        assert!(
+            help.lines().all(|line| line.chars().count() <= WIDTH_MAX),
+            "{help}"
+        );
     }
 
     #[test]
@@ -247,6 +406,13 @@ mod tests {
             "hobnob unignore bob",
             "hobnob block bob",
             "hobnob unblock bob",
+            "hobnob ban bob",
+            "hobnob kick bob",
+            "hobnob msg bob hi",
+            "hobnob search lunch #lobby",
+            "hobnob whois bob",
+            "hobnob nick ann",
+            "hobnob help protocol",
             "hobnob verify bob",
             "hobnob verify bob --confirm",
             "hobnob verify bob --undo",
@@ -319,7 +485,7 @@ mod tests {
         let commands = commands_of_the_pages();
         assert!(commands.len() > 20, "{commands:?}");
         for command in commands {
-            if let Err(error) = Args::try_parse_from(&command) {
+            if let Err(error) = super::parse(&command) {
                 assert!(!error.use_stderr(), "{command:?}: {error}");
             }
         }
@@ -328,8 +494,8 @@ mod tests {
     #[test]
     fn the_room_to_leave_is_no_room_to_be_in() {
         let args = parse("hobnob part ops --room dev").unwrap();
-        assert!(matches!(args.verb, Some(Verb::Part { room }) if room.as_str() == "ops"));
-        assert_eq!(args.common.rooms, ["dev".parse().unwrap()]);
+        assert!(matches!(args.command, Some(Command::Part { room }) if room.as_str() == "ops"));
+        assert_eq!(args.flags.rooms, ["dev".parse().unwrap()]);
     }
 
     #[test]
@@ -359,12 +525,12 @@ mod tests {
         let refused = |line: &str, room_is_used| {
             parse(line)
                 .unwrap()
-                .common
+                .flags
                 .check_running(&home, room_is_used)
                 .err()
         };
         for (line, says) in [
-            ("hobnob --nick ann", "/nick"),
+            ("hobnob --nick ann", "hobnob nick"),
             ("hobnob --listen [::]:1", "--listen"),
             ("hobnob --mdns", "--mdns"),
             ("hobnob --no-mdns", "--no-mdns"),

@@ -10,24 +10,24 @@ use hobnob_control::wire::{
 };
 use serde::Serialize;
 
-use crate::shared::common_flags::Common;
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
 use crate::shared::{diagnosis, session};
 
 /// `hobnob doctor`.
 pub(crate) async fn doctor(
-    common: &Common,
+    flags: &CommonFlags,
     out: Output,
     to: Option<PathBuf>,
 ) -> anyhow::Result<Exit> {
-    diagnose(common, out, Diagnose {}, to.as_deref()).await
+    diagnose(flags, out, Diagnose {}, to.as_deref()).await
 }
 
 /// `hobnob why`.
-pub(crate) async fn why(common: &Common, out: Output, target: Target) -> anyhow::Result<Exit> {
+pub(crate) async fn why(flags: &CommonFlags, out: Output, target: Target) -> anyhow::Result<Exit> {
     diagnose(
-        common,
+        flags,
         out,
         Why {
             target: Text(target),
@@ -38,12 +38,12 @@ pub(crate) async fn why(common: &Common, out: Output, target: Target) -> anyhow:
 }
 
 async fn diagnose(
-    common: &Common,
+    flags: &CommonFlags,
     out: Output,
     request: impl Request<Answer = Diagnosis>,
     report_to: Option<&Path>,
 ) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+    session::ask(flags, false, async |client| {
         output::say_on_terminal("looking around, which takes a few seconds …");
         let answer = client.ask(request).await?;
         if out.json {

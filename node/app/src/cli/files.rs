@@ -16,7 +16,7 @@ use hobnob_control::{Client, Subscription};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args;
-use crate::shared::common_flags::Common;
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
 use crate::shared::wording::{self, Names};
@@ -26,10 +26,14 @@ use crate::shared::{offers, session};
 const TICK: Duration = Duration::from_millis(100);
 
 /// `hobnob send TARGET --file PATH…`
-pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyhow::Result<Exit> {
+pub(crate) async fn send(
+    flags: &CommonFlags,
+    out: Output,
+    send: args::Send,
+) -> anyhow::Result<Exit> {
     let paths = absolute(&send.files)?;
     let options = options(&send.wait_args);
-    session::ask(common, false, async |client| {
+    session::ask(flags, false, async |client| {
         let mut following = Following::start(client, out).await?;
         for path in paths {
             let name =
@@ -58,14 +62,14 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
 
 /// `hobnob broadcast --file PATH…`
 pub(crate) async fn broadcast(
-    common: &Common,
+    flags: &CommonFlags,
     out: Output,
     room: RoomName,
     broadcast: args::Broadcast,
 ) -> anyhow::Result<Exit> {
     let paths = absolute(&broadcast.files)?;
     let options = options(&broadcast.wait_args);
-    session::ask(common, true, async |client| {
+    session::ask(flags, true, async |client| {
         for path in paths {
             let command = OfferFile {
                 target: None,
@@ -86,8 +90,8 @@ pub(crate) async fn broadcast(
 }
 
 /// `hobnob files`
-pub(crate) async fn files(common: &Common, out: Output) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+pub(crate) async fn files(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
         let FileList { files } = client.ask(ListFiles {}).await?;
         if files.is_empty() {
             output::say_on_terminal("no files have been offered");
@@ -109,11 +113,11 @@ pub(crate) async fn files(common: &Common, out: Output) -> anyhow::Result<Exit> 
 
 /// `hobnob accept FILE`
 pub(crate) async fn accept(
-    common: &Common,
+    flags: &CommonFlags,
     out: Output,
     accept: args::FileArgs,
 ) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+    session::ask(flags, false, async |client| {
         let (id, name) = find(client, &accept.file).await?;
         let mut following = Following::start(client, out).await?;
         following.add(id, name, "asking for it", true);
@@ -124,8 +128,8 @@ pub(crate) async fn accept(
 }
 
 /// `hobnob decline FILE`
-pub(crate) async fn decline(common: &Common, out: Output, file: &str) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+pub(crate) async fn decline(flags: &CommonFlags, out: Output, file: &str) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
         let (id, _) = find(client, file).await?;
         let Done {} = client.ask(DeclineFile { offer: Text(id) }).await?;
         if !out.json {

@@ -1,24 +1,46 @@
-//! What the program prints about itself: shell completions, manual pages, and its settings.
+//! What the program prints about itself: help, shell completions, manual pages and its settings.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context;
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use hobnob_control::Home;
 
-use super::args::Args;
-use crate::shared::exit_code::Exit;
+use super::args;
+use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::{output, settings};
 
-/// When the command line last changed: what a manual page shows at its foot.
-const DATE: &str = "2026-11-28";
+/// The date of the last change of the command line. A manual page shows it in its footer.
+const DATE: &str = "2026-11-29";
+
+/// `hobnob help`: the page of the JSON protocol, or the help of a command, as `--help` prints it.
+pub(crate) fn help(topic: &[String]) -> anyhow::Result<Exit> {
+    let words = topic.iter().map(String::as_str);
+    match topic.first().map(String::as_str) {
+        Some("protocol") => output::raw(hobnob_control::PROTOCOL)?,
+        Some("relay") => {
+            let words = ["hobnob relay"].into_iter().chain(words.skip(1));
+            hobnob_relay_app::main(words.chain(["--help"]).map(OsString::from));
+        }
+        Some(_) | None => {
+            let words = ["hobnob"].into_iter().chain(words).chain(["--help"]);
+            match args::parse(words) {
+                Err(help) if !help.use_stderr() => help.print()?,
+                Err(error) => return Err(Usage(error.to_string()).into()),
+                Ok(_) => unreachable!("--help never parses"),
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
 
 /// `hobnob completions`.
 pub(crate) fn completions(shell: Shell) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "hobnob", &mut script);
+    clap_complete::generate(shell, &mut args::command(), "hobnob", &mut script);
     output::raw(&String::from_utf8(script)?)?;
     Ok(Exit::Done)
 }
@@ -38,7 +60,7 @@ pub(crate) fn man(dir: Option<&Path>) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// `hobnob config`: the settings with their defaults, or where the file is that holds them.
+/// `hobnob config`: the settings with their defaults, or the path of the settings file.
 pub(crate) fn config(home: &Home, path: bool) -> anyhow::Result<Exit> {
     let file = home.config_file().display();
     if path {
@@ -47,19 +69,19 @@ pub(crate) fn config(home: &Home, path: bool) -> anyhow::Result<Exit> {
     }
     output::raw(settings::DEFAULTS)?;
     output::say_on_terminal(&format!(
-        "(these are the defaults; what you want otherwise goes into {file})"
+        "(these are the defaults; to change one, write it into {file})"
     ));
     Ok(Exit::Done)
 }
 
 /// The whole command line, with each command named in full, as `hobnob-send`.
 fn whole() -> Command {
-    let mut command = Args::command().disable_help_subcommand(true);
+    let mut command = args::command();
     command.build();
     command
 }
 
-/// A page for each command: its file's name, and what is in it.
+/// A page for each command: its file name and content.
 fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let (mut pages, mut waiting) = (Vec::new(), vec![whole()]);
     while let Some(command) = waiting.pop() {
@@ -101,7 +123,7 @@ mod tests {
         man(Some(dir.path())).unwrap();
         let page = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         assert!(page("hobnob.1").contains("HOBNOB_HOME"));
-        for command in Args::command().get_subcommands() {
+        for command in args::command().get_subcommands() {
             assert!(
                 page(&format!("hobnob-{}.1", command.get_name())).contains("SYNOPSIS"),
                 "{}",

@@ -16,7 +16,7 @@ use hobnob_control::wire::{
 };
 
 use super::{args, files};
-use crate::shared::common_flags::Common;
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{Output, say, say_on_terminal};
 use crate::shared::session;
@@ -27,9 +27,13 @@ use crate::shared::wording::{Names, count};
 const STDIN_MAX: u64 = 16 * 1024 * 1024;
 
 /// `hobnob send`.
-pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyhow::Result<Exit> {
+pub(crate) async fn send(
+    flags: &CommonFlags,
+    out: Output,
+    send: args::Send,
+) -> anyhow::Result<Exit> {
     if !send.files.is_empty() {
-        return files::send(common, out, send).await;
+        return files::send(flags, out, send).await;
     }
     let body = body(send.text)?;
     let options = wait_options(&send.wait_args);
@@ -38,7 +42,7 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
         body: body.into(),
         options,
     };
-    session::ask(common, false, async |client| {
+    session::ask(flags, false, async |client| {
         deliver(client, out, request, options.wait).await
     })
     .await
@@ -46,13 +50,13 @@ pub(crate) async fn send(common: &Common, out: Output, send: args::Send) -> anyh
 
 /// `hobnob broadcast`.
 pub(crate) async fn broadcast(
-    common: &Common,
+    flags: &CommonFlags,
     out: Output,
     broadcast: args::Broadcast,
 ) -> anyhow::Result<Exit> {
-    let room = Text(common.speaking_room()?);
+    let room = Text(flags.speaking_room()?);
     if !broadcast.files.is_empty() {
-        return files::broadcast(common, out, room.0, broadcast).await;
+        return files::broadcast(flags, out, room.0, broadcast).await;
     }
     let body = body(broadcast.text)?;
     let options = wait_options(&broadcast.wait_args);
@@ -61,7 +65,7 @@ pub(crate) async fn broadcast(
         body: body.into(),
         options,
     };
-    session::ask(common, true, async |client| {
+    session::ask(flags, true, async |client| {
         deliver(client, out, request, options.wait).await
     })
     .await

@@ -1,8 +1,8 @@
-//! The command line: reads arguments, asks the node of a home over its control socket, prints what
-//! it answers.
+//! The command line: parses arguments, sends requests to the node of a home over its control
+//! socket, and prints the answers.
 //!
-//! Data goes to stdout, everything else to stderr. Nothing here knows how a node works; with none
-//! running, a command runs one for as long as it needs, and still speaks to it over the socket.
+//! Data is printed to stdout, everything else to stderr. Nothing here knows how a node works. If no
+//! node runs, a command runs one for as long as it needs, and still uses the socket.
 
 pub(crate) mod args;
 mod chat;
@@ -19,12 +19,13 @@ use std::io::IsTerminal;
 use std::iter;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use tracing_subscriber::filter::LevelFilter;
 
-use args::{Args, Verb};
+use args::{Args, Command};
 
-use crate::shared::common_flags::Common;
+use crate::shared::actions::{self, CommandLine};
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::log_output;
 use crate::shared::output::{self, Output};
@@ -36,14 +37,14 @@ pub(crate) fn main() -> ExitCode {
     if let Some(words) = relay_words(std::env::args_os()) {
         return hobnob_relay_app::main(words);
     }
-    let args = match Args::try_parse() {
+    let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return not_parsed(&error),
     };
-    if let Some(Verb::Relay(arguments)) = args.verb {
-        return relay(&args.common, arguments);
+    if let Some(Command::Relay(arguments)) = args.command {
+        return relay(&args.flags, arguments);
     }
-    start_log(args.common.verbose);
+    start_log(args.flags.verbose);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -52,7 +53,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(run(args));
-    // A thread that still reads stdin would otherwise be waited for.
+    // Otherwise this would wait for a thread that still reads stdin.
     runtime.shutdown_background();
     match outcome {
         Ok(exit) => exit.into(),
@@ -67,15 +68,15 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// The words of `hobnob relay …` as the relay's own command line, which has none of the node's
-/// flags. The command that comes after other flags is left to [`Args`].
+/// flags. If other flags precede `relay`, [`Args`] parses it.
 fn relay_words(words: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
     let mut words = words.into_iter().skip(1);
     (words.next()? == "relay").then(|| iter::once("hobnob relay".into()).chain(words).collect())
 }
 
 /// `hobnob --home DIR relay`: flags before the command were parsed as flags of every command.
-fn relay(common: &Common, arguments: hobnob_relay_app::Arguments) -> ExitCode {
-    if let Some(flag) = common.flag_for_nodes_only() {
+fn relay(flags: &CommonFlags, arguments: hobnob_relay_app::Arguments) -> ExitCode {
+    if let Some(flag) = flags.flag_for_nodes_only() {
         output::say(&format!(
             "hobnob: {flag} is a flag of nodes, not of relays: remove it"
         ));
@@ -84,71 +85,96 @@ fn relay(common: &Common, arguments: hobnob_relay_app::Arguments) -> ExitCode {
     hobnob_relay_app::execute(arguments)
 }
 
-/// Help and version go to stdout as they are; what a user typed is shown only with stand-ins for
-/// what could disturb the screen.
+/// Prints help and version on stdout unchanged. Errors quote what the user typed, so characters
+/// that could disturb the terminal are replaced.
 fn not_parsed(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // With stdout closed nobody wants to read it.
+        // If stdout is closed, nobody reads the help.
         let _ = error.print();
         return Exit::Done.into();
     }
     for line in error.to_string().trim_end().lines() {
         output::say(&hobnob::protocol::text::visible(line));
     }
+    if let Some(why) = absent_command(error) {
+        output::say(&format!("It is a command of the chat only: {why}."));
+    }
     Exit::Usage.into()
+}
+
+/// Why the command line lacks a command that the chat has, if that is the error.
+fn absent_command(error: &clap::Error) -> Option<&'static str> {
+    let ErrorKind::InvalidSubcommand = error.kind() else {
+        return None;
+    };
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    match actions::find(word)?.command_line {
+        CommandLine::Absent(why) => Some(why),
+        CommandLine::Command { .. } | CommandLine::AliasOf(_) => None,
+    }
 }
 
 async fn run(args: Args) -> anyhow::Result<Exit> {
     let Args {
-        verb,
-        common,
+        command,
+        flags,
         plain,
     } = args;
-    let out = Output { json: common.json };
-    match verb {
-        None if !plain && tui::fits() => tui::run(&common).await,
-        None => chat::chat(&common).await,
-        Some(Verb::Up) => up::up(&common, out).await,
-        Some(Verb::Send(send)) => messages::send(&common, out, send).await,
-        Some(Verb::Broadcast(broadcast)) => messages::broadcast(&common, out, broadcast).await,
-        Some(Verb::Files) => files::files(&common, out).await,
-        Some(Verb::Accept(accept)) => files::accept(&common, out, accept).await,
-        Some(Verb::Decline { file }) => files::decline(&common, out, &file).await,
-        Some(Verb::Peers { watch: true }) => views::watch(&common, out).await,
-        Some(Verb::Peers { watch: false }) => views::peers(&common, out).await,
-        Some(Verb::History(history)) => views::history(&common, out, history).await,
-        Some(Verb::Join { room, secret_file }) => {
-            views::join(&common, out, room, secret_file).await
-        }
-        Some(Verb::Part { room }) => views::part(&common, room).await,
-        Some(Verb::Rooms) => views::rooms(&common, out).await,
-        Some(Verb::Id) => views::id(&common, out).await,
-        Some(Verb::Ignore(whom)) => {
-            people::change_policy(&common, out, whom.target, PolicyChange::Ignore).await
-        }
-        Some(Verb::Unignore(whom)) => {
-            people::change_policy(&common, out, whom.target, PolicyChange::Unignore).await
-        }
-        Some(Verb::Block(whom)) => {
-            people::change_policy(&common, out, whom.target, PolicyChange::Block).await
-        }
-        Some(Verb::Unblock(whom)) => {
-            people::change_policy(&common, out, whom.target, PolicyChange::Unblock).await
-        }
-        Some(Verb::Verify {
-            whom,
+    let out = Output { json: flags.json };
+    match command {
+        None if !plain && tui::fits() => tui::run(&flags).await,
+        None => chat::chat(&flags).await,
+        Some(Command::Config { path }) => manual::config(&flags.home()?, path),
+        Some(Command::Completions { shell }) => manual::completions(shell),
+        Some(Command::Man { dir }) => manual::man(dir.as_deref()),
+        Some(Command::Help { topic }) => manual::help(&topic),
+        Some(Command::Relay(_)) => unreachable!("main() has handed over to the relay"),
+        Some(command) => run_command(&flags, out, command).await,
+    }
+}
+
+/// Carries out a command that needs a node.
+async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyhow::Result<Exit> {
+    let change = async |target, change| people::change_policy(flags, out, target, change).await;
+    match command {
+        Command::Up => up::up(flags, out).await,
+        Command::Send(send) => messages::send(flags, out, send).await,
+        Command::Broadcast(broadcast) => messages::broadcast(flags, out, broadcast).await,
+        Command::Files => files::files(flags, out).await,
+        Command::Accept(accept) => files::accept(flags, out, accept).await,
+        Command::Decline { file } => files::decline(flags, out, &file).await,
+        Command::Peers { watch: true } => views::watch(flags, out).await,
+        Command::Peers { watch: false } => views::peers(flags, out).await,
+        Command::Whois(peer) => views::whois(flags, out, peer.target).await,
+        Command::History(history) => views::history(flags, out, history).await,
+        Command::Search(search) => views::history(flags, out, search.into()).await,
+        Command::Join { room, secret_file } => views::join(flags, out, room, secret_file).await,
+        Command::Part { room } => views::part(flags, room).await,
+        Command::Rooms => views::rooms(flags, out).await,
+        Command::Id => views::id(flags, out).await,
+        Command::Nick { name } => people::nick(flags, out, name).await,
+        Command::Ignore(peer) => change(peer.target, PolicyChange::Ignore).await,
+        Command::Unignore(peer) => change(peer.target, PolicyChange::Unignore).await,
+        Command::Block(peer) => change(peer.target, PolicyChange::Block).await,
+        Command::Unblock(peer) => change(peer.target, PolicyChange::Unblock).await,
+        Command::Kick(peer) => people::kick(flags, out, peer.target).await,
+        Command::Verify {
+            peer,
             confirm,
             undo,
-        }) => {
+        } => {
             let confirm = (confirm || undo).then_some(confirm);
-            people::verify(&common, out, whom.target, confirm).await
+            people::verify(flags, out, peer.target, confirm).await
         }
-        Some(Verb::Doctor { report }) => doctor::doctor(&common, out, report).await,
-        Some(Verb::Why(whom)) => doctor::why(&common, out, whom.target).await,
-        Some(Verb::Config { path }) => manual::config(&common.home()?, path),
-        Some(Verb::Completions { shell }) => manual::completions(shell),
-        Some(Verb::Man { dir }) => manual::man(dir.as_deref()),
-        Some(Verb::Relay(_)) => unreachable!("main() has handed over to the relay"),
+        Command::Doctor { report } => doctor::doctor(flags, out, report).await,
+        Command::Why(peer) => doctor::why(flags, out, peer.target).await,
+        Command::Config { .. }
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Help { .. }
+        | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }
 }
 
@@ -171,7 +197,6 @@ fn start_log(verbose: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
 
     fn words(line: &str) -> impl Iterator<Item = OsString> {
         line.split(' ').map(OsString::from)
@@ -186,9 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn a_command_of_the_chat_only_says_what_to_use_instead() {
+        let error = args::parse(words("hobnob names")).unwrap_err();
+        assert!(absent_command(&error).is_some_and(|why| why.contains("hobnob rooms")));
+        let error = args::parse(words("hobnob nonsense")).unwrap_err();
+        assert_eq!(absent_command(&error), None);
+    }
+
+    #[test]
     fn flags_before_the_relay_command_are_known_to_both() {
-        let args = Args::try_parse_from(words("hobnob --home /x -v relay peers --json")).unwrap();
-        let Some(Verb::Relay(arguments)) = args.verb else {
+        let args = args::parse(words("hobnob --home /x -v relay peers --json")).unwrap();
+        let Some(Command::Relay(arguments)) = args.command else {
             panic!("the command is relay")
         };
         let text = format!("{arguments:?}");

@@ -1,24 +1,27 @@
-//! Commands about one peer: `ignore`, `block`, their opposites, and `verify`.
+//! Commands about one peer: `ignore`, `block` and their opposites, `kick` and `verify`; and `nick`.
 
-use hobnob::protocol::Target;
-use hobnob_control::wire::{EventLine, PeerLine, Text, Verification, Verify, WireEvent, to_line};
+use hobnob::protocol::{Nickname, Target};
+use hobnob_control::wire::{
+    Done, EventLine, Kick, Kicked, PeerLine, SetNick, Text, Verification, Verify, WireEvent,
+    to_line,
+};
 use serde::Serialize;
 
-use crate::shared::common_flags::Common;
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
-use crate::shared::policy::PolicyChange;
+use crate::shared::policy::{self, PolicyChange};
 use crate::shared::session;
 use crate::shared::verification::{self, Syntax};
 
-/// Shows the words; marks the peer as verified, or takes that back, where `confirm` says so.
+/// `hobnob verify`: shows the words, or marks the peer as verified, or withdraws that.
 pub(crate) async fn verify(
-    common: &Common,
+    flags: &CommonFlags,
     out: Output,
     target: Target,
     confirm: Option<bool>,
 ) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+    session::ask(flags, false, async |client| {
         let answer: Verification = client
             .ask(Verify {
                 target: Text(target),
@@ -41,7 +44,7 @@ pub(crate) async fn verify(
     .await
 }
 
-/// The line of a peer, with the words in it.
+/// The event line of a peer, with the words as one more field.
 #[derive(Serialize)]
 struct Words {
     #[serde(flatten)]
@@ -51,15 +54,58 @@ struct Words {
 
 /// `hobnob ignore`, `block`, `unignore`, `unblock`.
 pub(crate) async fn change_policy(
-    common: &Common,
+    flags: &CommonFlags,
     out: Output,
     target: Target,
     change: PolicyChange,
 ) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+    session::ask(flags, false, async |client| {
         let peer: PeerLine = client.ask(change.request(target)).await?;
         let words = change.words(&peer);
         out.event(WireEvent::Peer(peer), |_| Some(words))?;
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// `hobnob kick`.
+pub(crate) async fn kick(flags: &CommonFlags, out: Output, target: Target) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let kicked: Kicked = client
+            .ask(Kick {
+                target: Text(target),
+            })
+            .await?;
+        if out.json {
+            let Kicked { peer, for_s } = kicked;
+            output::raw(&to_line(&KickedPeer {
+                peer: WireEvent::Peer(peer).into(),
+                for_s,
+            }))?;
+        } else {
+            output::line(&policy::kicked(&kicked))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// The event line of a peer, with the seconds that it is refused for as one more field.
+#[derive(Serialize)]
+struct KickedPeer {
+    #[serde(flatten)]
+    peer: EventLine,
+    for_s: u64,
+}
+
+/// `hobnob nick`.
+pub(crate) async fn nick(flags: &CommonFlags, out: Output, nick: Nickname) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let text = policy::renamed(&nick);
+        let Done {} = client.ask(SetNick { nick }).await?;
+        if !out.json {
+            output::line(&text)?;
+        }
         Ok(Exit::Done)
     })
     .await

@@ -15,7 +15,7 @@ use tokio::io::{BufReader, Interest};
 use tokio::net::unix::pipe::Sender;
 
 use super::views;
-use crate::shared::common_flags::Common;
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
@@ -27,9 +27,9 @@ use hobnob_local::signals::Signals;
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Runs the node of the home until a signal, or until nobody reads its output any more.
-pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
+pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
-    let home = common.home()?;
+    let home = flags.home()?;
     let seen = SeenIds::since(values::now());
     let claimed = match home.claim()? {
         Claim::Ours(claimed) => claimed,
@@ -43,7 +43,7 @@ pub(crate) async fn up(common: &Common, out: Output) -> anyhow::Result<Exit> {
             );
         }
     };
-    let mut host = Host::start(claimed, common.config(&home)?).await?;
+    let mut host = Host::start(claimed, flags.config(&home)?).await?;
     let outcome = match Client::connect(&home).await {
         Ok(client) => {
             let asked = tokio::spawn(answer_stdin(home.clone(), out));

@@ -1,12 +1,13 @@
-//! Commands that look, and those about rooms: `peers`, `history`, `join`, `part`, `rooms`, `id`.
+//! Commands that print what a node knows, and those about rooms: `peers`, `whois`, `history`,
+//! `search`, `join`, `part`, `rooms`, `id`.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use hobnob::ConversationRef;
-use hobnob::protocol::RoomName;
 use hobnob::protocol::conversation::ROOM_SECRET_MAX;
+use hobnob::protocol::{RoomName, Target};
 use hobnob_control::wire::{
     Base64, Done, GetStatus, HistoryFilter, JoinRoom, ListPeers, ListRooms, PartRoom, PeerLine,
     PeerList, Resolve, Resolved, RoomLine, RoomList, StatusLine, Text, WireEvent,
@@ -14,17 +15,17 @@ use hobnob_control::wire::{
 use hobnob_control::{Client, ClientError};
 
 use super::args;
-use crate::shared::common_flags::Common;
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::output::{self, Output};
-use crate::shared::session;
 use crate::shared::values::ConversationArg;
 use crate::shared::wording::{self, Names};
+use crate::shared::{session, status};
 use hobnob_local::signals::Signals;
 
 /// `hobnob peers`.
-pub(crate) async fn peers(common: &Common, out: Output) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+pub(crate) async fn peers(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
         print_peers(client, out).await?;
         Ok(Exit::Done)
     })
@@ -34,7 +35,7 @@ pub(crate) async fn peers(common: &Common, out: Output) -> anyhow::Result<Exit> 
 async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
     let PeerList { peers } = client.ask(ListPeers { settle: true }).await?;
     if peers.is_empty() {
-        output::say_on_terminal("nobody has been met yet");
+        output::say_on_terminal(wording::NOBODY_MET);
     }
     if out.json {
         peers
@@ -46,7 +47,7 @@ async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
             .try_for_each(|row| output::line(row))?;
     }
     let status: StatusLine = client.ask(GetStatus {}).await?;
-    // Who is not listed may be beyond one of these.
+    // A peer that is not listed may be reachable only through one of these.
     status
         .relays
         .iter()
@@ -55,11 +56,12 @@ async fn print_peers(client: &Client, out: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `hobnob peers --watch`: until a signal. When the node ends, it attaches to the next, or runs it.
-pub(crate) async fn watch(common: &Common, out: Output) -> anyhow::Result<Exit> {
+/// `hobnob peers --watch`: runs until a signal. When the node ends, it attaches to the next one, or
+/// runs one.
+pub(crate) async fn watch(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     loop {
-        let (_, attached) = session::open(common, false).await?;
+        let (_, attached) = session::open(flags, false).await?;
         let ended = tokio::select! {
             outcome = watch_one(&attached.client, out) => outcome,
             () = signals.any() => {
@@ -73,7 +75,8 @@ pub(crate) async fn watch(common: &Common, out: Output) -> anyhow::Result<Exit> 
 }
 
 async fn watch_one(client: &Client, out: Output) -> anyhow::Result<()> {
-    // First subscribe, then list: whoever comes in between is told twice rather than not at all.
+    // Subscribe before listing, so that a peer that connects in between is printed twice rather than
+    // not at all.
     let mut events = client.events().await?;
     print_peers(client, out).await?;
     while let Some(event) = events.next().await {
@@ -88,13 +91,50 @@ fn plain_peer(event: &WireEvent) -> Option<String> {
     wording::event(event, &Names::default())
 }
 
-/// `hobnob history`.
+/// `hobnob whois`.
+pub(crate) async fn whois(
+    flags: &CommonFlags,
+    out: Output,
+    target: Target,
+) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
+        let Some(peer) = find_peer(client, target).await? else {
+            output::say(wording::NEVER_MET);
+            return Ok(Exit::NoSuchPeer);
+        };
+        if out.json {
+            out.event(WireEvent::Peer(peer), |_| None)?;
+        } else {
+            wording::about_peer(&peer)
+                .iter()
+                .try_for_each(|line| output::line(line))?;
+        }
+        Ok(Exit::Done)
+    })
+    .await
+}
+
+/// The peer that a target names, if the node has ever met it.
+pub(crate) async fn find_peer(
+    client: &Client,
+    target: Target,
+) -> Result<Option<PeerLine>, ClientError> {
+    let Resolved { peer } = client
+        .ask(Resolve {
+            target: Text(target),
+        })
+        .await?;
+    let peers = known_peers(client).await?;
+    Ok(peers.into_iter().find(|known| known.peer == peer))
+}
+
+/// `hobnob history` and `hobnob search`.
 pub(crate) async fn history(
-    common: &Common,
+    flags: &CommonFlags,
     out: Output,
     args: args::History,
 ) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+    session::ask(flags, false, async |client| {
         let conversation = match args.of {
             Some(of) => Some(Text(conversation(client, of).await?)),
             None => None,
@@ -141,7 +181,7 @@ async fn conversation(
 
 /// `hobnob join`.
 pub(crate) async fn join(
-    common: &Common,
+    flags: &CommonFlags,
     out: Output,
     room: RoomName,
     secret: Option<PathBuf>,
@@ -150,7 +190,7 @@ pub(crate) async fn join(
         .map(|file| read_secret(&file))
         .transpose()?
         .map(Base64);
-    session::ask(common, false, async |client| {
+    session::ask(flags, false, async |client| {
         let room: RoomLine = client
             .ask(JoinRoom {
                 room: Text(room),
@@ -163,10 +203,10 @@ pub(crate) async fn join(
     .await
 }
 
-/// The secret is the file without one line break at its end, which editors add.
+/// The content of the file without the line break that editors add at its end.
 fn read_secret(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut secret = Vec::new();
-    // One byte more than fits, and a line break, so that what is too long shows.
+    // One byte and a line break beyond the limit, to notice a secret that is too long.
     let limit = u64::try_from(ROOM_SECRET_MAX + 3).unwrap_or(u64::MAX);
     if file == Path::new("-") {
         std::io::stdin()
@@ -186,10 +226,10 @@ fn read_secret(file: &Path) -> anyhow::Result<Vec<u8>> {
         }
     }
     match secret.len() {
-        0 => Err(
-            Usage("the secret is empty; an open room is joined without --secret-file".into())
-                .into(),
-        ),
+        0 => Err(Usage(
+            "the secret is empty: to join an open room, leave out --secret-file".into(),
+        )
+        .into()),
         1..=ROOM_SECRET_MAX => Ok(secret),
         _ => Err(Usage(format!(
             "a room's secret has at most {ROOM_SECRET_MAX} bytes"
@@ -207,8 +247,8 @@ fn plain_room(event: &WireEvent) -> Option<String> {
 }
 
 /// `hobnob part`.
-pub(crate) async fn part(common: &Common, room: RoomName) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+pub(crate) async fn part(flags: &CommonFlags, room: RoomName) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
         let Done {} = client.ask(PartRoom { room: Text(room) }).await?;
         Ok(Exit::Done)
     })
@@ -216,8 +256,8 @@ pub(crate) async fn part(common: &Common, room: RoomName) -> anyhow::Result<Exit
 }
 
 /// `hobnob rooms`.
-pub(crate) async fn rooms(common: &Common, out: Output) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+pub(crate) async fn rooms(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
         let RoomList { rooms } = client.ask(ListRooms {}).await?;
         for room in rooms {
             out.event(WireEvent::Room(room), plain_room)?;
@@ -228,13 +268,13 @@ pub(crate) async fn rooms(common: &Common, out: Output) -> anyhow::Result<Exit> 
 }
 
 /// `hobnob id`.
-pub(crate) async fn id(common: &Common, out: Output) -> anyhow::Result<Exit> {
-    session::ask(common, false, async |client| {
+pub(crate) async fn id(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
+    session::ask(flags, false, async |client| {
         let status: StatusLine = client.ask(GetStatus {}).await?;
         if out.json {
             out.event(WireEvent::Status(status), |_| None)?;
         } else {
-            identity(&status)
+            status::identity(&status)
                 .iter()
                 .try_for_each(|line| output::line(line))?;
         }
@@ -243,21 +283,7 @@ pub(crate) async fn id(common: &Common, out: Output) -> anyhow::Result<Exit> {
     .await
 }
 
-fn identity(status: &StatusLine) -> Vec<String> {
-    vec![
-        format!("id      {}", status.peer.0),
-        format!("nick    {}", status.nick),
-        format!("listen  {}", wording::join(&status.addrs)),
-        format!("ticket  {}", status.ticket),
-        format!("relays  {}", status.relays.iter().map(wording::relay).collect::<Vec<_>>().join(", ")),
-        format!("rooms   {}", status.rooms.iter().map(wording::room).collect::<Vec<_>>().join(", ")),
-        String::new(),
-        wording::who_can_see(status),
-        "A room with a secret is read by those who have the secret; a direct message, by the one it is for.".to_owned(),
-    ]
-}
-
-/// What is known of the peers, for screens that show names.
+/// Every peer that the node knows.
 pub(crate) async fn known_peers(client: &Client) -> Result<Vec<PeerLine>, ClientError> {
     let PeerList { peers } = client.ask(ListPeers { settle: false }).await?;
     Ok(peers)

@@ -5,7 +5,8 @@ use hobnob::protocol::text::visible;
 use hobnob::protocol::{Nickname, RoomName, Target};
 use hobnob_control::wire::Text;
 
-use super::actions::{COMMANDS, Spec, What, find, synopsis};
+use super::actions::help::{purpose, synopsis};
+use super::actions::{Action, Chat, ChatCommand, find, of_chat};
 use super::policy::PolicyChange;
 use super::typed_path::PathWord;
 
@@ -46,16 +47,18 @@ pub(crate) enum Input {
     /// By id, the beginning of one, or name; none: the only one that waits.
     Accept(Option<String>),
     Decline(Option<String>),
-    Decide(PolicyChange, Target),
+    ChangePolicy(PolicyChange, Target),
     Kick(Target),
     /// Whether the words have been compared; none: show them.
     Verify(Target, Option<bool>),
     Why(Target),
-    /// How things are, and a diagnosis.
-    Net,
+    /// This node's id, addresses and ticket.
+    Id,
+    /// The state of this node, and a diagnosis.
+    Doctor,
     Clear,
     /// About one command, or about all.
-    Help(Option<&'static Spec>),
+    Help(Option<&'static Action>),
     Quit,
 }
 
@@ -90,76 +93,78 @@ pub(crate) fn parse(line: &str) -> Result<Input, String> {
         return Ok(Input::Say(command.to_owned()));
     }
     let (name, rest) = split_word(command);
-    let spec = find(name).ok_or_else(|| unknown_command(name))?;
-    if spec.takes.is_empty() && !rest.is_empty() {
-        return Err(format!("/{} takes nothing more", spec.name));
+    let (action, command) = known(name)?;
+    let takes = action.takes();
+    if takes.is_empty() && !rest.is_empty() {
+        return Err(format!("/{} takes no arguments", action.name));
     }
-    if rest.is_empty() && !spec.takes.is_empty() && !spec.takes.starts_with('[') {
-        return Err(usage(spec));
+    if rest.is_empty() && !takes.is_empty() && !takes.starts_with('[') {
+        return Err(usage(action));
     }
-    meaning(spec, rest)
+    meaning(action, command, rest)
 }
 
-fn meaning(spec: &'static Spec, rest: &str) -> Result<Input, String> {
-    Ok(match spec.what {
-        What::Msg => {
+fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<Input, String> {
+    Ok(match command {
+        ChatCommand::Msg => {
             let (target, text) = split_word(rest);
             if text.is_empty() {
-                return Err(usage(spec));
+                return Err(usage(action));
             }
             Input::Msg(parse_target(target)?, text.to_owned())
         }
-        What::Query => Input::Query(parse_target(rest)?),
-        What::Whois => Input::Whois(parse_target(rest)?),
-        What::Decide(decision) => Input::Decide(decision, parse_target(rest)?),
-        What::Kick => Input::Kick(parse_target(rest)?),
-        What::Why => Input::Why(parse_target(rest)?),
-        What::Verify => {
+        ChatCommand::Query => Input::Query(parse_target(rest)?),
+        ChatCommand::Whois => Input::Whois(parse_target(rest)?),
+        ChatCommand::ChangePolicy(change) => Input::ChangePolicy(change, parse_target(rest)?),
+        ChatCommand::Kick => Input::Kick(parse_target(rest)?),
+        ChatCommand::Why => Input::Why(parse_target(rest)?),
+        ChatCommand::Verify => {
             let (target, then) = split_word(rest);
             let confirm = match then {
                 "" => None,
                 "confirm" | "--confirm" => Some(true),
                 "undo" | "--undo" => Some(false),
-                _ => return Err(usage(spec)),
+                _ => return Err(usage(action)),
             };
             Input::Verify(parse_target(target)?, confirm)
         }
-        What::Me => Input::Say(format!("{ACTION}{rest}")),
-        What::Join => Input::Join(parse_room(rest)?),
-        What::Part if rest.is_empty() => Input::Part(None),
-        What::Part => Input::Part(Some(parse_room(rest)?)),
-        What::Nick => Input::Nick(Nickname::new(rest).map_err(|e| e.to_string())?),
-        What::Search => Input::Search(rest.to_owned()),
-        What::History if rest.is_empty() => Input::History(HISTORY_DEFAULT),
-        What::History => Input::History(
+        ChatCommand::Me => Input::Say(format!("{ACTION}{rest}")),
+        ChatCommand::Join => Input::Join(parse_room(rest)?),
+        ChatCommand::Part if rest.is_empty() => Input::Part(None),
+        ChatCommand::Part => Input::Part(Some(parse_room(rest)?)),
+        ChatCommand::Nick => Input::Nick(Nickname::new(rest).map_err(|e| e.to_string())?),
+        ChatCommand::Search => Input::Search(rest.to_owned()),
+        ChatCommand::History if rest.is_empty() => Input::History(HISTORY_DEFAULT),
+        ChatCommand::History => Input::History(
             rest.parse()
                 .map_err(|_| format!("/history takes a number, not {rest:?}"))?,
         ),
-        What::Help if rest.is_empty() => Input::Help(None),
-        What::Help => {
+        ChatCommand::Help if rest.is_empty() => Input::Help(None),
+        ChatCommand::Help => {
             let name = rest.trim_start_matches('/');
-            Input::Help(Some(find(name).ok_or_else(|| unknown_command(name))?))
+            Input::Help(Some(known(name)?.0))
         }
-        What::Rooms => Input::Rooms,
-        What::Names => Input::Names,
-        What::Peers => Input::Peers,
-        What::Receipts => Input::Receipts,
-        What::Send => {
+        ChatCommand::Rooms => Input::Rooms,
+        ChatCommand::Names => Input::Names,
+        ChatCommand::Peers => Input::Peers,
+        ChatCommand::Receipts => Input::Receipts,
+        ChatCommand::Send => {
             let (to, path) = addressed(rest);
             if path.is_empty() {
                 return Err(format!(
                     "{} (write ./ before a path that begins with @ or #)",
-                    usage(spec)
+                    usage(action)
                 ));
             }
             Input::Send(to.map(parse_to).transpose()?, PathWord::parse(path)?)
         }
-        What::Files => Input::Files,
-        What::Accept => Input::Accept(some(rest)),
-        What::Decline => Input::Decline(some(rest)),
-        What::Net => Input::Net,
-        What::Clear => Input::Clear,
-        What::Quit => Input::Quit,
+        ChatCommand::Files => Input::Files,
+        ChatCommand::Accept => Input::Accept(some(rest)),
+        ChatCommand::Decline => Input::Decline(some(rest)),
+        ChatCommand::Id => Input::Id,
+        ChatCommand::Doctor => Input::Doctor,
+        ChatCommand::Clear => Input::Clear,
+        ChatCommand::Quit => Input::Quit,
     })
 }
 
@@ -167,8 +172,17 @@ fn some(word: &str) -> Option<String> {
     (!word.is_empty()).then(|| word.to_owned())
 }
 
-fn usage(spec: &Spec) -> String {
-    format!("write {}: {}", synopsis(spec), spec.help)
+fn usage(action: &Action) -> String {
+    format!("usage: {}: {}", synopsis(action), purpose(action))
+}
+
+/// The command of the chat with this name or alias.
+fn known(name: &str) -> Result<(&'static Action, ChatCommand), String> {
+    let action = find(name).ok_or_else(|| unknown_command(name))?;
+    match action.chat {
+        Chat::Command { command, .. } => Ok((action, command)),
+        Chat::Absent(why) => Err(format!("there is no command /{name} in the chat: {why}")),
+    }
 }
 
 fn parse_target(word: &str) -> Result<Target, String> {
@@ -203,10 +217,8 @@ fn split_word(text: &str) -> (&str, &str) {
 
 fn unknown_command(name: &str) -> String {
     let distance = |known: &&str| strsim::damerau_levenshtein(name, known);
-    let names = COMMANDS
-        .iter()
-        .flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()));
-    let near = names
+    let near = of_chat()
+        .flat_map(Action::names)
         .filter(|known| distance(known) <= NEAR && 2 * distance(known) <= known.len())
         .min_by_key(distance);
     let name = visible(name);
@@ -221,7 +233,6 @@ fn unknown_command(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::actions::SYNOPSIS;
     use super::*;
 
     #[test]
@@ -253,15 +264,23 @@ mod tests {
             ("/names", Ok(Input::Names)),
             (
                 "/ignore bob",
-                Ok(Input::Decide(PolicyChange::Ignore, bob())),
+                Ok(Input::ChangePolicy(PolicyChange::Ignore, bob())),
             ),
-            ("/ban bob", Ok(Input::Decide(PolicyChange::Block, bob()))),
+            (
+                "/ban bob",
+                Ok(Input::ChangePolicy(PolicyChange::Block, bob())),
+            ),
             ("/kick bob", Ok(Input::Kick(bob()))),
             ("/verify bob", Ok(Input::Verify(bob(), None))),
             ("/verify bob confirm", Ok(Input::Verify(bob(), Some(true)))),
             ("/why bob", Ok(Input::Why(bob()))),
-            ("/net", Ok(Input::Net)),
-            ("/doctor", Ok(Input::Net)),
+            (
+                "/block bob",
+                Ok(Input::ChangePolicy(PolicyChange::Block, bob())),
+            ),
+            ("/id", Ok(Input::Id)),
+            ("/net", Ok(Input::Doctor)),
+            ("/doctor", Ok(Input::Doctor)),
             (
                 "/send \"my film.mp4\"",
                 Ok(Input::Send(None, path("my film.mp4"))),
@@ -313,42 +332,27 @@ mod tests {
             ("/mgs bob hi", "did you mean /msg?"),
             ("/Quit", "did you mean /quit?"),
             ("/frobnicate", "see /help"),
+            ("/up", "for shells"),
             ("/foo", "see /help"),
             ("/help frob", "see /help"),
             ("/\u{1b}[2J", "␛[2J"),
-            ("/msg", "/msg TARGET text"),
-            ("/msg bob", "/msg TARGET text"),
+            ("/msg", "/msg TARGET TEXT"),
+            ("/msg bob", "/msg TARGET TEXT"),
             ("/msg host:0 hi", "no valid port"),
             ("/history many", "a number"),
             ("/nick", "/nick NAME"),
             ("/join", "/join ROOM"),
             ("/join a/b", "a room's name is"),
-            ("/verify bob yes", "write /verify TARGET"),
+            ("/verify bob yes", "usage: /verify TARGET"),
             ("/send", "/send [@TO] PATH"),
             ("/send @bob", "write ./ before a path"),
             ("/send #o/ps x", "a room's name is"),
             ("/send @host:0 x", "no valid port"),
             ("/send 'my film", "quote"),
-            ("/peers now", "takes nothing more"),
+            ("/peers now", "takes no arguments"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.contains(says), "{line:?}: {error}");
         }
-    }
-
-    #[test]
-    fn no_two_commands_share_a_name_and_all_fit_the_column() {
-        let names: Vec<_> = COMMANDS
-            .iter()
-            .flat_map(|spec| [spec.name].into_iter().chain(spec.aliases.iter().copied()))
-            .collect();
-        for name in &names {
-            assert_eq!(
-                names.iter().filter(|other| *other == name).count(),
-                1,
-                "{name}"
-            );
-        }
-        assert!(COMMANDS.iter().all(|spec| synopsis(spec).len() < SYNOPSIS));
     }
 }

@@ -1,4 +1,7 @@
-//! The flags that every command takes, and the node configuration that they and the settings make.
+//! The general flags, and the node configuration that follows from them and the settings.
+//!
+//! Every command accepts them, because it may have to start a node. `cli::args` hides those that a
+//! command does not use from its help.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,69 +17,70 @@ use super::exit_code::Usage;
 use super::settings::Settings;
 use super::values::Size;
 
-/// Flags of every command.
+/// The general flags.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Common {
-    /// The folder for key, messages and socket; also HOBNOB_HOME. Default: the XDG folders.
+#[command(next_help_heading = "General options")]
+pub(crate) struct CommonFlags {
+    /// Use this folder for key, messages, settings and socket; also HOBNOB_HOME. Default: the XDG
+    /// folders.
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
 
-    /// The nickname to take from now on.
+    /// Use this nickname from now on.
     #[arg(long, global = true, value_name = "NAME", value_parser = Nickname::new)]
     nick: Option<Nickname>,
 
-    /// Listen on this address and UDP port only. Default: port 4626 on all, or any free one; a
-    /// relay: port 4627.
+    /// Listen on this address and UDP port only. Default: port 4626 on all addresses, or any free
+    /// port.
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Look for peers on the local network and be found there, whatever the settings say. That is
-    /// so if they say nothing.
+    /// Enable mDNS discovery on the local network, overriding the settings file (default: on).
     #[arg(long, global = true, overrides_with = "no_mdns")]
     mdns: bool,
 
-    /// Neither look for peers on the local network nor be found there.
+    /// Disable mDNS discovery.
     #[arg(long, global = true, overrides_with = "mdns")]
     no_mdns: bool,
 
-    /// A relay to register with (repeatable), so that peers elsewhere can reach this node through
-    /// it. Its people see this node in its open rooms.
+    /// Register with this relay, so that peers elsewhere can reach this node through it (repeatable).
+    /// Other users of the relay see this node in open rooms.
     #[arg(long = "relay", global = true, value_name = "[ID@]HOST:PORT")]
     relays: Vec<RelayAddr>,
 
-    /// The file that holds the token of the relays, if they ask for one.
+    /// Read the token of the relays from this file, if they require one.
     #[arg(long, global = true, value_name = "FILE")]
     relay_token_file: Option<PathBuf>,
 
-    /// An open room to be in (repeatable); where `broadcast` and the chat speak. Default: lobby.
+    /// Join this open room (repeatable). The chat and `broadcast` send to it. Default: lobby.
     #[arg(long = "room", global = true, value_name = "NAME")]
     pub(crate) rooms: Vec<RoomName>,
 
-    /// The folder where files that are received go. Default: your downloads folder, or `downloads`
-    /// in the folder of --home. What is on its way already goes on where it was begun.
+    /// Store received files in this folder. Default: your downloads folder, or `downloads` in the
+    /// folder of --home. Downloads in progress stay in the folder they started in.
     #[arg(long, global = true, value_name = "DIR")]
     downloads: Option<PathBuf>,
 
-    /// Accept direct offers of files from this peer (a whole id), or from all that you have
-    /// verified, without asking (repeatable).
+    /// Fetch files that this peer (a whole id) offers directly, or those of all verified peers,
+    /// without asking (repeatable).
     #[arg(long = "accept-from", global = true, value_name = "ID|verified")]
     accept_from: Vec<AcceptFrom>,
 
-    /// Ask all the same about files larger than this, as 500K, 20M, 4G.
+    /// Still ask about files larger than this, such as 500K, 20M or 4G.
     #[arg(long, global = true, value_name = "SIZE")]
     accept_max: Option<Size>,
 
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Say more on stderr (-vv: much more).
+    /// Log more on stderr (-vv: much more).
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
-impl Common {
-    /// The home that these flags, or else the environment, name.
+impl CommonFlags {
+    /// The home that --home names, or else the environment.
     pub(crate) fn home(&self) -> Result<Home, HomeError> {
         self.home_dir()
             .map_or_else(Home::of_user, |dir| Home::at(&dir))
@@ -91,7 +95,7 @@ impl Common {
         self.home.clone().or_else(variable)
     }
 
-    /// A flag that was given and means something to nodes alone.
+    /// A given flag that only nodes have.
     pub(crate) fn flag_for_nodes_only(&self) -> Option<&'static str> {
         let others = [
             (self.nick.is_some(), "--nick"),
@@ -100,7 +104,7 @@ impl Common {
         given(others.into_iter().chain(self.flags_of_a_start()))
     }
 
-    /// Flags of nodes that count only when one starts, and whether they were given.
+    /// The flags that only a starting node uses, and whether they were given.
     fn flags_of_a_start(&self) -> [(bool, &'static str); 7] {
         [
             (self.mdns, "--mdns"),
@@ -113,14 +117,14 @@ impl Common {
         ]
     }
 
-    /// How a node is to run that is started for these flags, and the settings of its home where
-    /// they say nothing.
+    /// The configuration of a node that starts with these flags. Settings of the home apply where no
+    /// flag was given.
     pub(crate) fn config(&self, home: &Home) -> Result<Config, Usage> {
         let settings = Settings::of(home)?;
         let relays = given_or(&self.relays, settings.relays);
         if relays.len() > RELAYS_MAX {
             return Err(Usage(format!(
-                "a node uses {RELAYS_MAX} relays at most: leave out some"
+                "a node uses at most {RELAYS_MAX} relays: remove some"
             )));
         }
         let accept_max = settings.accept_max.map(|Text(size)| size);
@@ -138,7 +142,7 @@ impl Common {
         })
     }
 
-    /// How it is to receive files; what is set counts where flags say nothing.
+    /// How the node receives files. A setting applies where no flag was given.
     fn files(
         &self,
         home: &Home,
@@ -149,10 +153,10 @@ impl Common {
         let downloads = match (&self.downloads, downloads) {
             (Some(given), _) => std::path::absolute(given)
                 .map_err(|error| Usage(format!("can't use {}: {error}", given.display())))?,
-            // It would be another folder wherever hobnob is started.
+            // A relative path would be a different folder wherever hobnob is started.
             (None, Some(set)) if !set.is_absolute() => {
                 return Err(Usage(format!(
-                    "the setting `downloads` needs a whole path, not {}",
+                    "the setting `downloads` needs an absolute path, not {}",
                     set.display()
                 )));
             }
@@ -162,10 +166,9 @@ impl Common {
         let accept_from = given_or(&self.accept_from, accept_from);
         let size_max = self.accept_max.or(accept_max).map(|Size(bytes)| bytes);
         if size_max.is_some() && accept_from.is_empty() {
-            let why = "without it nothing is accepted without asking";
-            return Err(Usage(format!(
-                "accept-max needs accept-from beside it: {why}"
-            )));
+            return Err(Usage(
+                "accept-max needs accept-from: without it, hobnob asks about every file".into(),
+            ));
         }
         Ok(FilesConfig {
             downloads,
@@ -174,11 +177,11 @@ impl Common {
         })
     }
 
-    /// Refuses flags that only a node that is starting can obey, for when one runs already.
+    /// Rejects flags that only a starting node uses, because a node already runs.
     pub(crate) fn check_running(&self, home: &Home, room_is_used: bool) -> Result<(), Usage> {
         let dir = home.data_dir().display();
         if self.nick.is_some() {
-            let way = "change its nickname with /nick in the chat, or restart it with --nick";
+            let way = "change its nickname with `hobnob nick NAME`";
             return Err(Usage(format!("a node of {dir} already runs: {way}")));
         }
         let others = [
@@ -189,20 +192,20 @@ impl Common {
             Some(flag) => {
                 let way = format!("leave out {flag}, or stop that node and start it with {flag}");
                 Err(Usage(format!(
-                    "a node of {dir} already runs, and {flag} is for one that starts: {way}"
+                    "a node of {dir} already runs, and only a starting node uses {flag}: {way}"
                 )))
             }
             None => Ok(()),
         }
     }
 
-    /// The one room to speak in.
+    /// The one room that a message is for.
     pub(crate) fn speaking_room(&self) -> Result<RoomName, Usage> {
         match self.rooms.as_slice() {
             [] => Ok(RoomName::lobby()),
             [room] => Ok(room.clone()),
             [_, _, ..] => Err(Usage(
-                "one message goes to one room: give --room once".into(),
+                "a message can have only one room: give --room once".into(),
             )),
         }
     }
@@ -216,7 +219,7 @@ fn given(flags: impl IntoIterator<Item = (bool, &'static str)>) -> Option<&'stat
         .map(|(_, flag)| flag)
 }
 
-/// What was given as flags, or else is set.
+/// The values of the flag, or else those of the setting.
 fn given_or<T: Clone>(flags: &[T], set: Option<Vec<Text<T>>>) -> Vec<T> {
     match set {
         Some(set) if flags.is_empty() => set.into_iter().map(|value| value.0).collect(),

@@ -1,12 +1,12 @@
-//! PolicyChanges about peers: `ignore`, `block` and their opposites; in the chat also `kick`.
+//! The user's policy about peers: the requests that change it, and sentences that confirm a change.
 
-use hobnob::protocol::Target;
 use hobnob::protocol::text::visible;
+use hobnob::protocol::{Nickname, Target};
 use hobnob_control::wire::{
     AnyRequest, Block, Ignore, Kicked, PeerLine, Request, Text, Unblock, Unignore,
 };
 
-/// What can be decided for good.
+/// A lasting change of the policy about a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PolicyChange {
     Ignore,
@@ -24,15 +24,15 @@ impl PolicyChange {
         }
     }
 
-    /// What it means, once it is so.
+    /// Confirms the change.
     pub(crate) fn words(self, peer: &PeerLine) -> String {
         let name = name(peer);
         match self {
-            PolicyChange::Ignore => format!("{name} is ignored: nothing they write is shown"),
+            PolicyChange::Ignore => format!("{name} is ignored: their messages are hidden"),
             PolicyChange::Unignore => format!("{name} is no longer ignored"),
             PolicyChange::Block => {
                 format!(
-                    "{name} is blocked: no session with them, and what they write is neither shown nor passed on"
+                    "{name} is blocked: their connections are refused, and their messages are hidden and not forwarded"
                 )
             }
             PolicyChange::Unblock => format!("{name} is no longer blocked"),
@@ -61,13 +61,18 @@ impl From<PolicyRequest> for AnyRequest {
     }
 }
 
-/// What a kick means, once it is so.
+/// Confirms a kick.
 pub(crate) fn kicked(kicked: &Kicked) -> String {
     format!(
-        "{} is out: no session with them for {} minutes",
+        "{} is disconnected, and refused for {} minutes",
         name(&kicked.peer),
         kicked.for_s / 60
     )
+}
+
+/// Confirms a new nickname.
+pub(crate) fn renamed(nick: &Nickname) -> String {
+    format!("you are {nick} now")
 }
 
 /// `bob (alwz2i6m)`

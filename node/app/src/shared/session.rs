@@ -6,7 +6,7 @@ use hobnob_control::attach::attach;
 use hobnob_control::{Attached, Client, Home};
 use hobnob_local::signals::Signals;
 
-use super::common_flags::Common;
+use super::common_flags::CommonFlags;
 use super::exit_code::Exit;
 use super::output;
 
@@ -15,7 +15,7 @@ const STAY_UNEXPLAINED: Duration = Duration::from_secs(1);
 
 /// Asks the node of the home, one that runs or one run for this, and leaves it again.
 pub(crate) async fn ask(
-    common: &Common,
+    common: &CommonFlags,
     room_is_used: bool,
     command: impl AsyncFnOnce(&Client) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
@@ -30,7 +30,10 @@ pub(crate) async fn ask(
 }
 
 /// Attaches, and refuses flags that a running node can't obey.
-pub(crate) async fn open(common: &Common, room_is_used: bool) -> anyhow::Result<(Home, Attached)> {
+pub(crate) async fn open(
+    common: &CommonFlags,
+    room_is_used: bool,
+) -> anyhow::Result<(Home, Attached)> {
     let home = common.home()?;
     let config = common.config(&home)?;
     let attached = attach(&home, || config.clone()).await?;

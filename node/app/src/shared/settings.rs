@@ -250,8 +250,7 @@ fn list<T: FromStr>(words: &str) -> Result<Vec<Text<T>>, T::Err> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::Args;
-    use clap::Parser;
+    use crate::cli::args;
 
     /// The documented settings with the `#` before each taken away.
     fn uncommented() -> String {
@@ -417,9 +416,8 @@ mod tests {
             let line = ["hobnob".to_owned()]
                 .into_iter()
                 .chain(flags.iter().cloned());
-            let args =
-                Args::try_parse_from(line).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
-            format!("{:?}", args.common.config(&home).unwrap())
+            let args = args::parse(line).unwrap_or_else(|error| panic!("{flags:?}: {error}"));
+            format!("{:?}", args.flags.config(&home).unwrap())
         };
         let all = Documented::all();
         assert_eq!(

@@ -1,13 +1,13 @@
-//! What this node is, as lines for people.
+//! The state of this node, as lines for people.
 
 use hobnob_control::wire::StatusLine;
 
 use super::wording;
 
-/// While a diagnosis is under way.
-pub(crate) const LOOKING: &str = "Looking for what is wrong, which takes a few seconds …";
+/// Shown while a diagnosis is in progress.
+pub(crate) const LOOKING: &str = "Examining the network, which takes a few seconds …";
 
-/// Who you are, who can see you, how others reach you.
+/// The user's name and id, who can see them, and how others reach them.
 pub(crate) fn who_where_how(status: &StatusLine) -> [String; 3] {
     [
         format!("You are {} ({}).", status.nick, status.peer.0.short()),
@@ -19,8 +19,8 @@ pub(crate) fn who_where_how(status: &StatusLine) -> [String; 3] {
     ]
 }
 
-/// How things are, before it is looked at what is wrong.
-pub(crate) fn net(status: &StatusLine) -> Vec<String> {
+/// The state of this node, for `/doctor` to show before its diagnosis.
+pub(crate) fn overview(status: &StatusLine) -> Vec<String> {
     let mut lines = who_where_how(status).to_vec();
     lines.push(format!(
         "This node listens on {}",
@@ -34,4 +34,24 @@ pub(crate) fn net(status: &StatusLine) -> Vec<String> {
     );
     lines.push(LOOKING.to_owned());
     lines
+}
+
+/// The identity of this node: what `id` prints.
+pub(crate) fn identity(status: &StatusLine) -> Vec<String> {
+    let list = |items: Vec<String>| match items.is_empty() {
+        true => "none".to_owned(),
+        false => items.join(", "),
+    };
+    vec![
+        format!("id      {}", status.peer.0),
+        format!("nick    {}", status.nick),
+        format!("listen  {}", wording::join(&status.addrs)),
+        format!("ticket  {}", status.ticket),
+        format!("relays  {}", list(status.relays.iter().map(wording::relay).collect())),
+        format!("rooms   {}", list(status.rooms.iter().map(wording::room).collect())),
+        String::new(),
+        wording::who_can_see(status),
+        "Only members who have the secret read a room with a secret. Only the recipient reads a direct message."
+            .to_owned(),
+    ]
 }

@@ -277,6 +277,24 @@ pub(crate) fn peer(peer: &PeerLine) -> String {
     }
 }
 
+/// Shown instead of an empty list of peers.
+pub(crate) const NOBODY_MET: &str = "you have met nobody yet";
+
+/// Shown when a peer is asked for that this node has never met.
+pub(crate) const NEVER_MET: &str = "you have never met this peer";
+
+/// What is known of a peer.
+pub(crate) fn about_peer(known: &PeerLine) -> Vec<String> {
+    let nick = known.nick.as_ref().map_or_else(
+        || "no name of its own".to_owned(),
+        |nick| format!("calls itself {}", visible(nick.as_str())),
+    );
+    vec![
+        peer(known),
+        format!("{}: id {}, {nick}", visible(&known.name), known.peer.0),
+    ]
+}
+
 /// One peer a row, in columns.
 pub(crate) fn peers(peers: &[PeerLine]) -> Vec<String> {
     let rows: Vec<[String; 7]> = peers

@@ -1,6 +1,6 @@
 //! What the Tab key makes of the word before the cursor: commands, rooms, and names.
 
-use crate::shared::actions::{COMMANDS, find};
+use crate::shared::actions::{find_in_chat, of_chat};
 
 /// What there is to choose from, best first.
 #[derive(Debug, Default)]
@@ -75,8 +75,8 @@ fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
     // Only a command alone is found by its name: what follows the first argument is text.
     let (name, takes) = earlier
         .strip_prefix('/')
-        .and_then(find)
-        .map_or(("", ""), |spec| (spec.name, spec.takes));
+        .and_then(find_in_chat)
+        .map_or(("", ""), |action| (action.name, action.takes()));
     if takes.contains("ID") {
         matching(
             if name == "accept" {
@@ -108,10 +108,8 @@ fn candidates(earlier: &str, word: &str, choices: &Choices) -> Vec<String> {
 }
 
 fn commands(start: &str, slash: &str) -> Vec<String> {
-    let names = COMMANDS.iter().map(|spec| spec.name);
-    let aliases = COMMANDS
-        .iter()
-        .flat_map(|spec| spec.aliases.iter().copied());
+    let names = of_chat().map(|action| action.name);
+    let aliases = of_chat().flat_map(|action| action.aliases.iter().copied());
     names
         .chain(aliases)
         .filter(|name| name.starts_with(start))
@@ -155,7 +153,7 @@ mod tests {
             ("hello b", &["bob ", "Bea May "]),
             ("hello ", &["bob ", "Bea May ", "ann "]),
             ("see #o", &["#ops "]),
-            ("/wh", &["/who ", "/whois ", "/why "]),
+            ("/wh", &["/whois ", "/why ", "/who "]),
             ("/lea", &["/leave "]),
             ("//wh", &[]),
             ("/msg ", &["bob ", "x4yzabcd ", "ann "]),

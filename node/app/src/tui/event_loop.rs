@@ -27,7 +27,7 @@ use super::read_markers::{self, ReadMarkers};
 use super::terminal::{self, Terminal};
 use super::theme::Theme;
 use super::view;
-use crate::shared::common_flags::Common;
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::event_stream::{self, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::session;
@@ -52,7 +52,7 @@ pub(crate) fn fits() -> bool {
 }
 
 /// Runs the chat until the user or a signal ends it.
-pub(crate) async fn run(common: &Common) -> anyhow::Result<Exit> {
+pub(crate) async fn run(common: &CommonFlags) -> anyhow::Result<Exit> {
     if common.json {
         return Err(Usage(
             "the chat is for people: `hobnob up --json` prints events for programs".into(),

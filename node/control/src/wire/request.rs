@@ -83,6 +83,11 @@ macro_rules! requests {
         }
 
         $(
+            impl $request {
+                #[doc = concat!("Its `cmd` on the wire: `", $name, "`.")]
+                pub const NAME: &str = $name;
+            }
+
             impl Request for $request {
                 type Answer = $answer;
             }

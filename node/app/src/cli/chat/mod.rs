@@ -9,18 +9,17 @@ mod files;
 mod lines;
 mod outbox;
 mod phrases;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hobnob::protocol::text::visible;
-use hobnob::protocol::{Body, PeerId, RoomName, Target};
-use hobnob::{ConversationRef, DeliveryState, FileState, PeerState};
+use hobnob::protocol::{PeerId, RoomName};
+use hobnob::{DeliveryState, FileState, PeerState};
 use hobnob_control::wire::{
-    BroadcastMessage, Diagnose, Diagnosis, Done, GetStatus, HistoryFilter, JoinRoom, Kick, Kicked,
-    ListPeers, ListRooms, NoticeLine, PartRoom, PeerLine, PeerList, Request, Resolve, Resolved,
-    RoomLine, RoomList, SendMessage, SentLine, SetNick, StatusLine, Text, Verification, Verify,
-    WaitOptions, Why, WireEvent,
+    Diagnose, Diagnosis, GetStatus, ListRooms, NoticeLine, PeerLine, Request, RoomList, SentLine,
+    StatusLine, WireEvent,
 };
 use hobnob_control::{Client, ClientError};
 use tokio::sync::mpsc;
@@ -28,20 +27,18 @@ use tokio::task::JoinSet;
 
 use self::outbox::{Outbox, Report};
 use super::views;
+use crate::shared::actions::help;
 use crate::shared::chat_input::{self, Input};
-use crate::shared::common_flags::Common;
+use crate::shared::common_flags::CommonFlags;
 use crate::shared::event_stream::{EventStream, SeenIds};
 use crate::shared::exit_code::{Exit, Usage};
 use crate::shared::session;
 use crate::shared::wording::{self, Names};
-use crate::shared::{actions, diagnosis, output, policy, status, values, verification};
+use crate::shared::{diagnosis, output, status, values};
 use hobnob_local::signals::Signals;
 
 /// Requests under way; further lines wait.
 const UNDER_WAY_MAX: usize = 64;
-
-/// Messages that `/search` shows: the newest.
-const FOUND_MAX: usize = 50;
 
 const FOR_SCREENS: &str = "that is for the full screen: run hobnob on a terminal, without --plain";
 
@@ -55,7 +52,7 @@ const DRAIN_TICKS: u64 = 20;
 const QUIT_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs the chat until `/quit`, a signal, or the end of the input.
-pub(crate) async fn chat(common: &Common) -> anyhow::Result<Exit> {
+pub(crate) async fn chat(common: &CommonFlags) -> anyhow::Result<Exit> {
     if common.json {
         return Err(Usage(
             "the chat is for people: `hobnob up --json` prints events for programs".into(),
@@ -196,9 +193,12 @@ impl Chat {
             Ok(Input::Nothing) => {}
             Ok(Input::Quit) => return Ok(Some(Ended::Quit)),
             Ok(Input::Help(one)) => {
-                let specs = one.map_or(actions::COMMANDS, std::slice::from_ref);
-                let mut for_lines = specs.iter().filter(|spec| !spec.is_for_screens());
-                for_lines.try_for_each(|spec| output::line(&actions::help(spec)))?;
+                let width = help::terminal_width();
+                let lines = one.map_or_else(
+                    || help::chat_list(width),
+                    |action| help::chat_command(action, width),
+                );
+                lines.iter().try_for_each(|line| output::line(line))?;
             }
             Ok(Input::Query(_) | Input::Receipts | Input::Clear) => output::say(FOR_SCREENS),
             Ok(input) => self.ask(client, input).await,
@@ -206,124 +206,40 @@ impl Chat {
         Ok(None)
     }
 
-    /// Begins what asks the node something; the answer comes to [`Chat::reply`].
+    /// Sends the request that an input means; the answer arrives in [`Chat::reply`].
     async fn ask(&mut self, client: &Client, input: Input) {
         match input {
-            Input::Say(text) => {
-                let request = BroadcastMessage {
-                    room: Text(self.room.clone()),
-                    body: Body::Text(text).into(),
-                    options: WaitOptions::ON_DISK,
-                };
-                self.begin(client, request, Reply::Sent).await;
+            Input::Say(text) => self.say(client, text).await,
+            Input::Msg(target, text) => self.message(client, target, text).await,
+            Input::Peers => self.peers(client).await,
+            Input::History(n) => self.newest(client, n),
+            Input::Search(words) => self.search(client, words),
+            Input::ChangePolicy(change, target) => {
+                let done = move |peer: PeerLine| Reply::Lines(vec![change.words(&peer)]);
+                self.begin(client, change.request(target), done).await;
             }
-            Input::Msg(target, text) => {
-                let request = SendMessage {
-                    target: Text(target),
-                    body: Body::Text(text).into(),
-                    options: WaitOptions::ON_DISK,
-                };
-                self.begin(client, request, Reply::Sent).await;
-            }
-            Input::Peers => {
-                let rows = |list: PeerList| match wording::peers(&list.peers) {
-                    nobody if nobody.is_empty() => {
-                        Reply::Lines(vec!["nobody has been met yet".to_owned()])
-                    }
-                    rows => Reply::Lines(rows),
-                };
-                self.begin(client, ListPeers { settle: false }, rows).await;
-            }
-            Input::History(n) => self.history(
-                client,
-                HistoryFilter {
-                    limit: Some(n),
-                    ..HistoryFilter::default()
-                },
-            ),
-            Input::Search(words) => {
-                let conversation = Some(Text(ConversationRef::Room(self.room.clone())));
-                let filter = HistoryFilter {
-                    conversation,
-                    search: Some(words),
-                    limit: Some(FOUND_MAX),
-                    ..HistoryFilter::default()
-                };
-                self.history(client, filter);
-            }
-            Input::Decide(decision, target) => {
-                let done = move |peer: PeerLine| Reply::Lines(vec![decision.words(&peer)]);
-                self.begin(client, decision.request(target), done).await;
-            }
-            Input::Kick(target) => {
-                let done = |kicked: Kicked| Reply::Lines(vec![policy::kicked(&kicked)]);
-                self.begin(
-                    client,
-                    Kick {
-                        target: Text(target),
-                    },
-                    done,
-                )
-                .await;
-            }
+            Input::Kick(target) => self.kick(client, target).await,
             Input::Whois(target) => self.whois(client, target),
             Input::Names => self.names(client).await,
-            Input::Net => {
-                self.begin(client, GetStatus {}, |status: StatusLine| {
-                    Reply::Lines(status::net(&status))
-                })
-                .await;
+            Input::Id => {
+                let lines = |status: StatusLine| Reply::Lines(status::identity(&status));
+                self.begin(client, GetStatus {}, lines).await;
+            }
+            Input::Doctor => {
+                let lines = |status: StatusLine| Reply::Lines(status::overview(&status));
+                self.begin(client, GetStatus {}, lines).await;
                 self.begin(client, Diagnose {}, diagnosed).await;
             }
-            Input::Nick(nick) => {
-                let text = format!("you are {nick} now");
-                self.begin(client, SetNick { nick }, |_: Done| Reply::Lines(vec![text]))
-                    .await;
-            }
-            Input::Join(room) => {
-                let request = JoinRoom {
-                    room: Text(room),
-                    secret: None,
-                };
-                self.begin(client, request, |line: RoomLine| Reply::Speak(line.room.0))
-                    .await;
-            }
+            Input::Nick(nick) => self.nick(client, nick).await,
+            Input::Join(room) => self.join(client, room).await,
             Input::Part(room) => self.part(client, room).await,
             Input::Rooms => {
                 let rows =
                     |list: RoomList| Reply::Lines(list.rooms.iter().map(wording::room).collect());
                 self.begin(client, ListRooms {}, rows).await;
             }
-            Input::Verify(target, confirm) => {
-                let words = move |it: Verification| {
-                    Reply::Lines(verification::words(
-                        &it,
-                        confirm,
-                        &verification::Syntax::CHAT,
-                    ))
-                };
-                self.begin(
-                    client,
-                    Verify {
-                        target: Text(target),
-                        confirm,
-                    },
-                    words,
-                )
-                .await;
-            }
-            Input::Why(target) => {
-                self.replies
-                    .spawn(async { Reply::Lines(vec![status::LOOKING.to_owned()]) });
-                self.begin(
-                    client,
-                    Why {
-                        target: Text(target),
-                    },
-                    diagnosed,
-                )
-                .await;
-            }
+            Input::Verify(target, confirm) => self.verify(client, target, confirm).await,
+            Input::Why(target) => self.why(client, target).await,
             Input::Send(to, word) => self.offer(client, to, &word).await,
             Input::Files => self.files(client),
             Input::Accept(word) => self.accept(client, word),
@@ -333,91 +249,8 @@ impl Chat {
             | Input::Query(_)
             | Input::Receipts
             | Input::Clear
-            | Input::Quit => {}
+            | Input::Quit => unreachable!("line() handles these"),
         }
-    }
-
-    async fn part(&mut self, client: &Client, room: Option<RoomName>) {
-        let room = room.unwrap_or_else(|| self.room.clone());
-        let next = if room == self.room {
-            RoomName::lobby()
-        } else {
-            self.room.clone()
-        };
-        self.begin(client, PartRoom { room: Text(room) }, |_: Done| {
-            Reply::Speak(next)
-        })
-        .await;
-    }
-
-    fn history(&mut self, client: &Client, filter: HistoryFilter) {
-        let client = client.clone();
-        self.replies.spawn(async move {
-            match tokio::try_join!(client.history(filter), Names::ask(&client)) {
-                Ok((messages, names)) => Reply::Lines(
-                    messages
-                        .iter()
-                        .map(|m| wording::message(m, &names))
-                        .collect(),
-                ),
-                Err(error) => Reply::Error(error.to_string()),
-            }
-        });
-    }
-
-    fn whois(&mut self, client: &Client, target: Target) {
-        let client = client.clone();
-        self.replies.spawn(async move {
-            let known = async {
-                let Resolved { peer } = client
-                    .ask(Resolve {
-                        target: Text(target),
-                    })
-                    .await?;
-                let peers = views::known_peers(&client).await?;
-                Ok::<_, ClientError>(
-                    peers
-                        .into_iter()
-                        .filter(|known| known.peer == peer)
-                        .collect::<Vec<_>>(),
-                )
-            };
-            match known.await {
-                Ok(peers) => Reply::Lines(wording::peers(&peers)),
-                Err(error) => Reply::Error(error.to_string()),
-            }
-        });
-    }
-
-    async fn names(&mut self, client: &Client) {
-        let room = self.room.clone();
-        let names: BTreeMap<PeerId, String> = self
-            .here
-            .keys()
-            .map(|peer| (*peer, self.names.of(peer)))
-            .collect();
-        let line = move |list: RoomList| {
-            let here = list
-                .rooms
-                .iter()
-                .filter(|line| line.room.0 == room)
-                .flat_map(|line| &line.here);
-            let here: Vec<String> = here
-                .map(|peer| {
-                    names
-                        .get(&peer.0)
-                        .cloned()
-                        .unwrap_or_else(|| peer.0.short())
-                })
-                .collect();
-            let who = if here.is_empty() {
-                "nobody else".to_owned()
-            } else {
-                here.join(", ")
-            };
-            Reply::Lines(vec![format!("in {room}: {who}")])
-        };
-        self.begin(client, ListRooms {}, line).await;
     }
 
     async fn begin<R: Request<Answer: Send> + Send + 'static>(

@@ -78,12 +78,12 @@ impl App {
             }
             About::Nick(nick) => {
                 let Done {} = read(value)?;
-                self.note(Tone::Info, format!("you are {nick} now"));
+                self.note(Tone::Info, policy::renamed(nick));
                 self.ask(GetStatus {}, About::Status);
             }
-            About::Decide(decision) => {
+            About::ChangePolicy(change) => {
                 let peer: PeerLine = read(value)?;
-                self.note(Tone::Info, decision.words(&peer));
+                self.note(Tone::Info, change.words(&peer));
                 // What they said is shown no longer, or again.
                 self.show_newest_again();
             }
@@ -135,7 +135,7 @@ impl App {
             | About::Join
             | About::Part(_)
             | About::Nick(_)
-            | About::Decide(_)
+            | About::ChangePolicy(_)
             | About::Kick
             | About::Verify(_)
             | About::Diagnosis
@@ -276,24 +276,13 @@ impl App {
 
     fn whois(&mut self, peer: PeerId) {
         let lines = match self.people.peers.get(&peer) {
-            Some(known) => about_peer(known),
+            Some(known) => wording::about_peer(known),
             None => vec![format!("{peer} was never met")],
         };
         lines
             .into_iter()
             .for_each(|line| self.note(Tone::Info, line));
     }
-}
-
-fn about_peer(peer: &PeerLine) -> Vec<String> {
-    let nick = peer.nick.as_ref().map_or_else(
-        || "no name of its own".to_owned(),
-        |nick| format!("calls itself {}", visible(nick.as_str())),
-    );
-    vec![
-        wording::peer(peer),
-        format!("{}: id {}, {nick}", visible(&peer.name), peer.peer.0),
-    ]
 }
 
 fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {

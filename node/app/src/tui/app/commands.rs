@@ -5,13 +5,14 @@ use hobnob::protocol::{Body, RoomName};
 use hobnob::{ConversationRef, DeliveryState};
 use hobnob_control::wire::{
     AnyRequest, BroadcastMessage, Diagnose, HistoryFilter, JoinRoom, Kick, ListFiles, PartRoom,
-    Resolve, SendMessage, SetNick, Text, Verify, WaitOptions, Why,
+    Resolve, SendMessage, SetNick, StatusLine, Text, Verify, WaitOptions, Why,
 };
 
 use super::{About, App, Conversation, Doing, Mode, Output, Tone};
+use crate::shared::actions::help;
 use crate::shared::chat_input::{self, Input as Typed};
+use crate::shared::status;
 use crate::shared::wording;
-use crate::shared::{actions, status};
 use crate::tui::window::{PageDirection, Window};
 
 /// Own messages of which `/receipts` tells.
@@ -75,8 +76,8 @@ impl App {
                 About::Join,
             ),
             Typed::Part(room) => self.part(room),
-            Typed::Decide(decision, target) => {
-                self.ask(decision.request(target), About::Decide(decision))
+            Typed::ChangePolicy(change, target) => {
+                self.ask(change.request(target), About::ChangePolicy(change))
             }
             Typed::Kick(target) => self.ask(
                 Kick {
@@ -112,22 +113,25 @@ impl App {
                 self.ask(filter, About::History);
             }
             Typed::Help(None) => self.mode = Mode::Help(0),
-            Typed::Help(Some(spec)) => self.note(Tone::Info, actions::help(spec)),
+            Typed::Help(Some(action)) => {
+                let line = format!("{}: {}", help::synopsis(action), help::purpose(action));
+                self.note(Tone::Info, line);
+            }
             Typed::Send(None, word) => self.offer(&word),
             Typed::Send(Some(to), word) => self.offer_to(to, &word),
             Typed::Accept(word) => self.accept(word.as_deref()),
             Typed::Decline(word) => self.decline(word.as_deref()),
             Typed::Clear => self.clear(),
             Typed::Quit => self.outputs.push_back(Output::Quit),
-            Typed::Net => {
-                self.net()
+            Typed::Doctor => {
+                self.of_status(status::overview)
                     .into_iter()
                     .for_each(|line| self.note(Tone::Info, line));
                 self.ask(Diagnose {}, About::Diagnosis);
             }
             // Where one's own are is told only to who asks.
             Typed::Files => self.ask(ListFiles {}, About::FileList),
-            Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts => {
+            Typed::Rooms | Typed::Names | Typed::Peers | Typed::Receipts | Typed::Id => {
                 self.lines_of(&typed)
                     .into_iter()
                     .for_each(|line| self.note(Tone::Info, line));
@@ -141,12 +145,13 @@ impl App {
             Typed::Rooms => self.people.rooms.values().map(wording::room).collect(),
             Typed::Names => vec![self.names_here()],
             Typed::Peers if self.people.peers.is_empty() => {
-                vec!["nobody has been met yet".to_owned()]
+                vec![wording::NOBODY_MET.to_owned()]
             }
             Typed::Peers => {
                 wording::peers(&self.people.peers.values().cloned().collect::<Vec<_>>())
             }
             Typed::Receipts => self.receipts(),
+            Typed::Id => self.of_status(status::identity),
             Typed::Nothing
             | Typed::Say(_)
             | Typed::Msg(..)
@@ -155,11 +160,11 @@ impl App {
             | Typed::Part(_)
             | Typed::Whois(_)
             | Typed::Nick(_)
-            | Typed::Decide(..)
+            | Typed::ChangePolicy(..)
             | Typed::Kick(_)
             | Typed::Verify(..)
             | Typed::Why(_)
-            | Typed::Net
+            | Typed::Doctor
             | Typed::Search(_)
             | Typed::History(_)
             | Typed::Send(..)
@@ -299,11 +304,11 @@ impl App {
         )
     }
 
-    fn net(&self) -> Vec<String> {
-        self.people.status.as_ref().map_or_else(
-            || vec!["the node has not answered yet".to_owned()],
-            status::net,
-        )
+    fn of_status(&self, lines: impl Fn(&StatusLine) -> Vec<String>) -> Vec<String> {
+        self.people
+            .status
+            .as_ref()
+            .map_or_else(|| vec!["the node has not answered yet".to_owned()], lines)
     }
 
     fn receipts(&self) -> Vec<String> {

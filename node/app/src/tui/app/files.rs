@@ -189,7 +189,7 @@ impl App {
 /// Where the path begins that a command takes, if one is being typed.
 fn path_start(before: &str) -> Option<usize> {
     let (command, rest) = before.strip_prefix('/')?.split_once(' ')?;
-    actions::find(command).filter(|spec| spec.takes.ends_with("PATH"))?;
+    actions::find_in_chat(command).filter(|action| action.takes().ends_with("PATH"))?;
     let rest = rest.trim_start();
     match addressed(rest) {
         // Without a space behind it, it is the conversation that is being typed.

@@ -125,11 +125,11 @@ pub(crate) enum About {
     Join,
     Part(RoomName),
     Nick(Nickname),
-    Decide(PolicyChange),
+    ChangePolicy(PolicyChange),
     Kick,
     /// Whether the words were confirmed.
     Verify(Option<bool>),
-    /// `/why` and `/net`.
+    /// `/why` and `/doctor`.
     Diagnosis,
     History,
 }

@@ -249,7 +249,7 @@ fn what_commands_say() {
     let mut scene = talk();
     for line in [
         "/names",
-        "/who",
+        "/peers",
         "/whois bob",
         "/rooms",
         "/receipts",
@@ -286,7 +286,7 @@ fn who_you_are_and_where() {
     scene.relays = vec![relay];
     scene.now += 11_000;
     scene.handle(Input::Tick);
-    scene.enters("/net");
+    scene.enters("/doctor");
     picture("net", &mut scene);
 }
 

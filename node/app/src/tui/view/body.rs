@@ -6,7 +6,7 @@ use ratatui::text::Line;
 
 use super::rows::Context;
 use super::{lines, search_results, welcome};
-use crate::shared::actions;
+use crate::shared::actions::help;
 use crate::tui::app::{App, KEYS, Mode};
 use crate::tui::layout::cells;
 use crate::tui::picture::Picture;
@@ -16,7 +16,7 @@ pub(super) fn render(app: &App, area: Rect, buffer: &mut Buffer) {
     match &app.mode {
         Mode::Search(search) => at_bottom(search_results::rows(app, search, area), area, buffer),
         Mode::Help(scrolled) => {
-            let all = help(app, area);
+            let all = help_page(app, area);
             let last = all.len().saturating_sub(usize::from(area.height));
             lines(all.into_iter().skip((*scrolled).min(last)), area, buffer);
         }
@@ -124,7 +124,7 @@ fn at_bottom(rows: Vec<Line<'_>>, area: Rect, buffer: &mut Buffer) {
     lines(rows.into_iter().skip(skipped), area, buffer);
 }
 
-fn help(app: &App, area: Rect) -> Vec<Line<'static>> {
+fn help_page(app: &App, area: Rect) -> Vec<Line<'static>> {
     const KEY: usize = 31;
     let columns = usize::from(area.width);
     let heading = |words: &str| Line::styled(words.to_owned(), app.theme.own());
@@ -133,19 +133,21 @@ fn help(app: &App, area: Rect) -> Vec<Line<'static>> {
         KEYS.iter()
             .flat_map(|(key, what)| two_columns(key, what, KEY, columns)),
     );
-    all.extend([Line::default(), heading("Commands")]);
-    for spec in actions::COMMANDS {
-        all.extend(two_columns(
-            &actions::synopsis(spec),
-            &actions::purpose(spec),
-            actions::SYNOPSIS,
-            columns,
-        ));
+    for (group, actions) in help::chat_groups(|_| true) {
+        all.extend([Line::default(), heading(group.title())]);
+        for action in actions {
+            all.extend(two_columns(
+                &help::synopsis(action),
+                &help::purpose(action),
+                help::SYNOPSIS,
+                columns,
+            ));
+        }
     }
     all.extend(two_columns(
         "//text",
-        "a message that begins with a slash",
-        actions::SYNOPSIS,
+        "Send a message that begins with a slash",
+        help::SYNOPSIS,
         columns,
     ));
     all

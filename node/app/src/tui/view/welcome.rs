@@ -71,7 +71,7 @@ fn in_few_words(app: &App) -> Paragraphs {
         let [who, _, _] = status::who_where_how(status);
         all.push((who, app.theme.dim()));
         all.push((
-            "Everyone you meet can see you: /net".to_owned(),
+            "Everyone you meet can see you: /id".to_owned(),
             app.theme.dim(),
         ));
     }

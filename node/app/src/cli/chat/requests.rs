@@ -1,0 +1,181 @@
+//! The requests of the line chat, one method for each command that needs more than one line.
+//! Those about files are in `files`.
+
+use std::collections::BTreeMap;
+
+use hobnob::ConversationRef;
+use hobnob::protocol::{Body, Nickname, PeerId, RoomName, Target};
+use hobnob_control::Client;
+use hobnob_control::wire::{
+    BroadcastMessage, Done, HistoryFilter, JoinRoom, Kick, Kicked, ListPeers, ListRooms, PartRoom,
+    PeerList, RoomLine, RoomList, SendMessage, SetNick, Text, Verification, Verify, WaitOptions,
+    Why,
+};
+
+use super::{Chat, Reply, diagnosed};
+use crate::cli::views;
+use crate::shared::verification::{self, Syntax};
+use crate::shared::wording::{self, Names};
+use crate::shared::{policy, status};
+
+/// Maximum number of messages that `/search` shows: the newest.
+const FOUND_MAX: usize = 50;
+
+impl Chat {
+    pub(super) async fn say(&mut self, client: &Client, text: String) {
+        let request = BroadcastMessage {
+            room: Text(self.room.clone()),
+            body: Body::Text(text).into(),
+            options: WaitOptions::ON_DISK,
+        };
+        self.begin(client, request, Reply::Sent).await;
+    }
+
+    pub(super) async fn message(&mut self, client: &Client, target: Target, text: String) {
+        let request = SendMessage {
+            target: Text(target),
+            body: Body::Text(text).into(),
+            options: WaitOptions::ON_DISK,
+        };
+        self.begin(client, request, Reply::Sent).await;
+    }
+
+    pub(super) async fn peers(&mut self, client: &Client) {
+        let rows = |list: PeerList| match wording::peers(&list.peers) {
+            nobody if nobody.is_empty() => Reply::Lines(vec![wording::NOBODY_MET.to_owned()]),
+            rows => Reply::Lines(rows),
+        };
+        self.begin(client, ListPeers { settle: false }, rows).await;
+    }
+
+    pub(super) fn newest(&mut self, client: &Client, limit: usize) {
+        let filter = HistoryFilter {
+            limit: Some(limit),
+            ..HistoryFilter::default()
+        };
+        self.history(client, filter);
+    }
+
+    pub(super) fn search(&mut self, client: &Client, words: String) {
+        let filter = HistoryFilter {
+            conversation: Some(Text(ConversationRef::Room(self.room.clone()))),
+            search: Some(words),
+            limit: Some(FOUND_MAX),
+            ..HistoryFilter::default()
+        };
+        self.history(client, filter);
+    }
+
+    pub(super) async fn kick(&mut self, client: &Client, target: Target) {
+        let request = Kick {
+            target: Text(target),
+        };
+        let done = |kicked: Kicked| Reply::Lines(vec![policy::kicked(&kicked)]);
+        self.begin(client, request, done).await;
+    }
+
+    pub(super) async fn nick(&mut self, client: &Client, nick: Nickname) {
+        let text = policy::renamed(&nick);
+        let done = |_: Done| Reply::Lines(vec![text]);
+        self.begin(client, SetNick { nick }, done).await;
+    }
+
+    pub(super) async fn join(&mut self, client: &Client, room: RoomName) {
+        let request = JoinRoom {
+            room: Text(room),
+            secret: None,
+        };
+        let joined = |line: RoomLine| Reply::Speak(line.room.0);
+        self.begin(client, request, joined).await;
+    }
+
+    pub(super) async fn verify(&mut self, client: &Client, target: Target, confirm: Option<bool>) {
+        let request = Verify {
+            target: Text(target),
+            confirm,
+        };
+        let words = move |answer: Verification| {
+            Reply::Lines(verification::words(&answer, confirm, &Syntax::CHAT))
+        };
+        self.begin(client, request, words).await;
+    }
+
+    pub(super) async fn why(&mut self, client: &Client, target: Target) {
+        self.replies
+            .spawn(async { Reply::Lines(vec![status::LOOKING.to_owned()]) });
+        let request = Why {
+            target: Text(target),
+        };
+        self.begin(client, request, diagnosed).await;
+    }
+
+    pub(super) async fn part(&mut self, client: &Client, room: Option<RoomName>) {
+        let room = room.unwrap_or_else(|| self.room.clone());
+        let next = if room == self.room {
+            RoomName::lobby()
+        } else {
+            self.room.clone()
+        };
+        self.begin(client, PartRoom { room: Text(room) }, |_: Done| {
+            Reply::Speak(next)
+        })
+        .await;
+    }
+
+    fn history(&mut self, client: &Client, filter: HistoryFilter) {
+        let client = client.clone();
+        self.replies.spawn(async move {
+            match tokio::try_join!(client.history(filter), Names::ask(&client)) {
+                Ok((messages, names)) => Reply::Lines(
+                    messages
+                        .iter()
+                        .map(|m| wording::message(m, &names))
+                        .collect(),
+                ),
+                Err(error) => Reply::Error(error.to_string()),
+            }
+        });
+    }
+
+    pub(super) fn whois(&mut self, client: &Client, target: Target) {
+        let client = client.clone();
+        self.replies.spawn(async move {
+            match views::find_peer(&client, target).await {
+                Ok(Some(peer)) => Reply::Lines(wording::about_peer(&peer)),
+                Ok(None) => Reply::Error(wording::NEVER_MET.to_owned()),
+                Err(error) => Reply::Error(error.to_string()),
+            }
+        });
+    }
+
+    pub(super) async fn names(&mut self, client: &Client) {
+        let room = self.room.clone();
+        let names: BTreeMap<PeerId, String> = self
+            .here
+            .keys()
+            .map(|peer| (*peer, self.names.of(peer)))
+            .collect();
+        let line = move |list: RoomList| {
+            let here = list
+                .rooms
+                .iter()
+                .filter(|line| line.room.0 == room)
+                .flat_map(|line| &line.here);
+            let here: Vec<String> = here
+                .map(|peer| {
+                    names
+                        .get(&peer.0)
+                        .cloned()
+                        .unwrap_or_else(|| peer.0.short())
+                })
+                .collect();
+            let who = if here.is_empty() {
+                "nobody else".to_owned()
+            } else {
+                here.join(", ")
+            };
+            Reply::Lines(vec![format!("in {room}: {who}")])
+        };
+        self.begin(client, ListRooms {}, line).await;
+    }
+}

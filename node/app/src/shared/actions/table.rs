@@ -1,0 +1,474 @@
+//! The table of actions.
+
+use hobnob_control::wire::{
+    AcceptFile, Block, BroadcastMessage, DeclineFile, Diagnose, GetStatus, HistoryFilter, Ignore,
+    JoinRoom, Kick, ListFiles, ListPeers, ListRooms, OfferFile, PartRoom, Resolve, SendMessage,
+    SetNick, Unblock, Unignore, Verify, Why,
+};
+#[cfg(test)]
+use hobnob_control::wire::{Ping, Subscribe};
+
+use super::{Action, Chat, ChatCommand, CommandLine, Flags, Group};
+use crate::shared::policy::PolicyChange;
+
+/// Requests that no action sends by itself: programs that speak the protocol need them.
+#[cfg(test)]
+pub(super) const FOR_PROGRAMS: &[&str] = &[Ping::NAME, Subscribe::NAME];
+
+const ONLY_IN_CHAT: &str = "it changes what the chat shows";
+const ONLY_IN_SHELL: &str = "it is for shells and scripts";
+
+/// A command of the chat that the command line describes alike.
+const fn chat(command: ChatCommand, takes: &'static str) -> Chat {
+    Chat::Command {
+        command,
+        takes,
+        help: None,
+    }
+}
+
+/// A command that asks a node.
+const fn ask(details: &'static str) -> CommandLine {
+    CommandLine::Command {
+        flags: Flags::Ask,
+        details,
+        examples: &[],
+    }
+}
+
+/// All actions, group by group, in the order in which help lists them.
+pub(crate) const ACTIONS: &[Action] = &[
+    Action {
+        name: "send",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Send a direct message, or offer files",
+        requests: &[SendMessage::NAME, OfferFile::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Waits until the message is delivered, at most for the time of --timeout. \
+                      If the peer is away, the message stays queued and the exit code is 4.",
+            examples: &[
+                "hobnob send bob \"lunch at noon?\"",
+                "git log -1 | hobnob send bob",
+                "hobnob send bob --file film.mp4",
+            ],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Send,
+            takes: "[@TO] PATH",
+            help: Some("Offer a file or folder here, to @bob, or in #ops"),
+        },
+    },
+    Action {
+        name: "msg",
+        aliases: &["w"],
+        group: Group::Messages,
+        help: "Send a direct message",
+        requests: &[SendMessage::NAME],
+        command_line: CommandLine::AliasOf("send"),
+        chat: chat(ChatCommand::Msg, "TARGET TEXT"),
+    },
+    Action {
+        name: "broadcast",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Send a message to a room, or offer files there",
+        requests: &[BroadcastMessage::NAME, OfferFile::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::AskInRoom,
+            details: "In an open room, only members that are connected now receive the message.",
+            examples: &[
+                "hobnob broadcast \"hi all\"",
+                "hobnob broadcast --room ops \"the disk of db3 is full\"",
+            ],
+        },
+        chat: Chat::Absent("a line without a slash is a message to the open conversation"),
+    },
+    Action {
+        name: "me",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Describe what you do: * ann waves",
+        requests: &[BroadcastMessage::NAME, SendMessage::NAME],
+        command_line: CommandLine::Absent("send a text that begins with /me instead"),
+        chat: chat(ChatCommand::Me, "TEXT"),
+    },
+    Action {
+        name: "history",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Print messages of one conversation, or of all",
+        requests: &[HistoryFilter::NAME, Resolve::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "",
+            examples: &[
+                "hobnob history bob --limit 20",
+                "hobnob history '#lobby' --since 2h",
+            ],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::History,
+            takes: "[N]",
+            help: Some("Show the last N messages of all conversations (20)"),
+        },
+    },
+    Action {
+        name: "search",
+        aliases: &["find"],
+        group: Group::Messages,
+        help: "Find messages that contain these words",
+        requests: &[HistoryFilter::NAME, Resolve::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "",
+            examples: &["hobnob search lunch", "hobnob search lunch '#lobby'"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Search,
+            takes: "WORDS",
+            help: Some("Find messages of this conversation that contain these words"),
+        },
+    },
+    Action {
+        name: "receipts",
+        aliases: &[],
+        group: Group::Messages,
+        help: "Show who has your last messages of this conversation",
+        requests: &[],
+        command_line: CommandLine::Absent("`hobnob send` waits for the receipt and reports it"),
+        chat: chat(ChatCommand::Receipts, ""),
+    },
+    Action {
+        name: "files",
+        aliases: &[],
+        group: Group::Files,
+        help: "List offered files: ids, names, sizes, progress and paths",
+        requests: &[ListFiles::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::Files, ""),
+    },
+    Action {
+        name: "accept",
+        aliases: &["get"],
+        group: Group::Files,
+        help: "Fetch an offered file",
+        requests: &[AcceptFile::NAME, ListFiles::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "The transfer starts as soon as somebody who has the file is connected. If \
+                      nothing moves for the time of --timeout, the exit code is 4, and the file \
+                      stays accepted.",
+            examples: &["hobnob accept film.mp4"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Accept,
+            takes: "[ID]",
+            help: Some("Fetch an offered file; without an id, the only one that waits"),
+        },
+    },
+    Action {
+        name: "decline",
+        aliases: &["cancel"],
+        group: Group::Files,
+        help: "Decline a file, stop its transfer, or withdraw your own",
+        requests: &[DeclineFile::NAME, ListFiles::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::Decline, "[ID]"),
+    },
+    Action {
+        name: "join",
+        aliases: &["j"],
+        group: Group::Rooms,
+        help: "Join a room",
+        requests: &[JoinRoom::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "The node stays in the room until you leave it. A room with a secret and \
+                      the open room of that name are two different rooms.",
+            examples: &[
+                "hobnob join ops --secret-file secret.txt",
+                "pass show ops | hobnob join ops --secret-file -",
+            ],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Join,
+            takes: "ROOM",
+            help: Some("Join an open room (with a secret: hobnob join ROOM --secret-file FILE)"),
+        },
+    },
+    Action {
+        name: "part",
+        aliases: &["leave", "close"],
+        group: Group::Rooms,
+        help: "Leave a room",
+        requests: &[PartRoom::NAME],
+        command_line: ask(""),
+        chat: Chat::Command {
+            command: ChatCommand::Part,
+            takes: "[ROOM]",
+            help: Some("Leave a room, or close a direct conversation"),
+        },
+    },
+    Action {
+        name: "rooms",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "List the rooms that you are in",
+        requests: &[ListRooms::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::Rooms, ""),
+    },
+    Action {
+        name: "names",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "List who is in this room",
+        requests: &[ListRooms::NAME],
+        command_line: CommandLine::Absent("`hobnob rooms --json` lists the members of each room"),
+        chat: chat(ChatCommand::Names, ""),
+    },
+    Action {
+        name: "query",
+        aliases: &["q"],
+        group: Group::Rooms,
+        help: "Open the conversation with somebody",
+        requests: &[Resolve::NAME],
+        command_line: CommandLine::Absent(ONLY_IN_CHAT),
+        chat: chat(ChatCommand::Query, "TARGET"),
+    },
+    Action {
+        name: "clear",
+        aliases: &[],
+        group: Group::Rooms,
+        help: "Clear the screen; the messages stay on disk",
+        requests: &[],
+        command_line: CommandLine::Absent(ONLY_IN_CHAT),
+        chat: chat(ChatCommand::Clear, ""),
+    },
+    Action {
+        name: "peers",
+        aliases: &["who"],
+        group: Group::People,
+        help: "List the peers you have met: state, path, address, round trip, id",
+        requests: &[ListPeers::NAME, GetStatus::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "",
+            examples: &["hobnob peers --watch"],
+        },
+        chat: chat(ChatCommand::Peers, ""),
+    },
+    Action {
+        name: "whois",
+        aliases: &[],
+        group: Group::People,
+        help: "Show what is known of a peer",
+        requests: &[Resolve::NAME, ListPeers::NAME],
+        command_line: ask("If the target is an address, the node connects to it."),
+        chat: chat(ChatCommand::Whois, "TARGET"),
+    },
+    Action {
+        name: "verify",
+        aliases: &[],
+        group: Group::People,
+        help: "Compare safety words with a peer, and mark it as verified",
+        requests: &[Verify::NAME],
+        command_line: CommandLine::Command {
+            flags: Flags::Ask,
+            details: "Shows six words. Your peer's node shows the same six if nobody stands \
+                      between you. Compare them by voice. If they are equal, confirm: from then \
+                      on, nobody else can use this peer's name at your node.",
+            examples: &["hobnob verify bob", "hobnob verify bob --confirm"],
+        },
+        chat: Chat::Command {
+            command: ChatCommand::Verify,
+            takes: "TARGET",
+            help: Some("Show six safety words to compare; then /verify TARGET confirm (or undo)"),
+        },
+    },
+    Action {
+        name: "ignore",
+        aliases: &[],
+        group: Group::People,
+        help: "Hide what a peer writes",
+        requests: &[Ignore::NAME],
+        command_line: ask("Hides old and new messages. The peer does not learn of it."),
+        chat: chat(ChatCommand::ChangePolicy(PolicyChange::Ignore), "TARGET"),
+    },
+    Action {
+        name: "unignore",
+        aliases: &[],
+        group: Group::People,
+        help: "Show again what a peer writes",
+        requests: &[Unignore::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::ChangePolicy(PolicyChange::Unignore), "TARGET"),
+    },
+    Action {
+        name: "block",
+        aliases: &["ban"],
+        group: Group::People,
+        help: "Disconnect a peer and refuse it from now on",
+        requests: &[Block::NAME],
+        command_line: ask(
+            "The peer's messages are hidden and no longer forwarded. The peer can see that it is \
+             blocked. In a room, it can still receive your messages from other members.",
+        ),
+        chat: chat(ChatCommand::ChangePolicy(PolicyChange::Block), "TARGET"),
+    },
+    Action {
+        name: "unblock",
+        aliases: &["unban"],
+        group: Group::People,
+        help: "Undo a block or a kick",
+        requests: &[Unblock::NAME],
+        command_line: ask("Missed messages then arrive by normal sync."),
+        chat: chat(ChatCommand::ChangePolicy(PolicyChange::Unblock), "TARGET"),
+    },
+    Action {
+        name: "kick",
+        aliases: &[],
+        group: Group::People,
+        help: "Disconnect a peer and refuse it for ten minutes",
+        requests: &[Kick::NAME],
+        command_line: ask(
+            "The ten minutes end early if you `unblock` the peer, or when the node stops: the \
+             command has no effect if no node runs.",
+        ),
+        chat: chat(ChatCommand::Kick, "TARGET"),
+    },
+    Action {
+        name: "id",
+        aliases: &[],
+        group: Group::Node,
+        help: "Show your id, addresses and ticket, and who can see you",
+        requests: &[GetStatus::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::Id, ""),
+    },
+    Action {
+        name: "nick",
+        aliases: &[],
+        group: Group::Node,
+        help: "Change your nickname",
+        requests: &[SetNick::NAME],
+        command_line: ask(""),
+        chat: chat(ChatCommand::Nick, "NAME"),
+    },
+    Action {
+        name: "doctor",
+        aliases: &["net"],
+        group: Group::Node,
+        help: "Examine your network: what is wrong, and what to do",
+        requests: &[Diagnose::NAME, GetStatus::NAME],
+        command_line: ask("Takes a few seconds. The exit code is 1 if there is a problem."),
+        chat: chat(ChatCommand::Doctor, ""),
+    },
+    Action {
+        name: "why",
+        aliases: &[],
+        group: Group::Node,
+        help: "Explain why a peer is not reachable, and what to do",
+        requests: &[Why::NAME],
+        command_line: ask("Takes a few seconds. The exit code is 1 if there is a problem."),
+        chat: chat(ChatCommand::Why, "TARGET"),
+    },
+    Action {
+        name: "up",
+        aliases: &[],
+        group: Group::Node,
+        help: "Run a node without a chat, and print what happens",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Node,
+            details: "Runs until it receives SIGINT or SIGTERM, or until nobody reads its output. \
+                      With --json, it also reads requests from stdin, one JSON object per line: \
+                      see `hobnob help protocol`.",
+            examples: &["hobnob up --accept-from verified"],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "relay",
+        aliases: &[],
+        group: Group::Node,
+        help: "Run a relay, or administer the one that runs in this home",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Own,
+            details: "Through a relay, peers behind NATs reach each other. Without a command, \
+                      runs a relay until it receives SIGINT, SIGTERM or SIGHUP.",
+            examples: &[],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "help",
+        aliases: &["h"],
+        group: Group::Program,
+        help: "Explain all commands, or one",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::None,
+            details: "`hobnob help protocol` prints the page about the JSON lines that programs \
+                      exchange with a node.",
+            examples: &["hobnob help send", "hobnob help protocol | less"],
+        },
+        chat: chat(ChatCommand::Help, "[COMMAND]"),
+    },
+    Action {
+        name: "quit",
+        aliases: &["exit"],
+        group: Group::Program,
+        help: "Close the chat",
+        requests: &[],
+        command_line: CommandLine::Absent("single commands end by themselves"),
+        chat: chat(ChatCommand::Quit, ""),
+    },
+    Action {
+        name: "config",
+        aliases: &[],
+        group: Group::Program,
+        help: "Print every setting with its default and its meaning",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::Home,
+            details: "The output is a settings file that changes nothing.",
+            examples: &["hobnob config > \"$(hobnob config --path)\""],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "completions",
+        aliases: &[],
+        group: Group::Program,
+        help: "Print a script that completes commands in your shell",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::None,
+            details: "",
+            examples: &[
+                "hobnob completions bash > ~/.local/share/bash-completion/completions/hobnob",
+            ],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+    Action {
+        name: "man",
+        aliases: &[],
+        group: Group::Program,
+        help: "Print the manual page",
+        requests: &[],
+        command_line: CommandLine::Command {
+            flags: Flags::None,
+            details: "",
+            examples: &[
+                "hobnob man | man -l -",
+                "hobnob man --dir ~/.cargo/share/man/man1",
+            ],
+        },
+        chat: Chat::Absent(ONLY_IN_SHELL),
+    },
+];
