@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::files::{FileInfo, FilesConfig};
-pub use hobnob_core::diagnosis::{Check, Verdict};
+pub use hobnob_core::diagnosis::{
+    Filtering, Finding, MachineFinding, Mapping, NetworkFinding, PeerFinding, ReachFinding,
+    RelayFinding, Subject, Verdict,
+};
 pub use hobnob_core::policy::{KICKED_FOR, PeerPolicy};
 use hobnob_protocol::{Body, HostPort, LogId, Nickname, PeerId, RelayAddr, RoomName, Seq, Ticket};
 

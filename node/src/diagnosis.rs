@@ -11,7 +11,7 @@ use crate::net::probe;
 use crate::node::{look_up, look_up_all};
 use crate::{Node, NodeError, SendError};
 use hobnob_core::diagnosis::{
-    self, Answer, Check, Evidence, PeerEvidence, RelayState, Unmet, Verdict,
+    self, Answer, Evidence, Finding, PeerEvidence, RelayState, Unmet, Verdict,
 };
 use hobnob_protocol::{HostPort, Target};
 use std::net::SocketAddr;
@@ -68,12 +68,12 @@ impl Node {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let dir = tempfile::tempdir()?;
     /// let node = hobnob::Node::builder(dir.path()).start().await?;
-    /// for check in node.diagnose().await? {
-    ///     println!("{:?} {}: {}", check.verdict, check.check, check.text);
+    /// for finding in node.diagnose().await? {
+    ///     println!("{} {}", finding.verdict().as_str(), finding.code());
     /// }
     /// # Ok(()) }
     /// ```
-    pub async fn diagnose(&self) -> Result<Vec<Check>, NodeError> {
+    pub async fn diagnose(&self) -> Result<Vec<Finding>, NodeError> {
         self.settled().await;
         for n in 0..CALLS {
             self.ask(|reply| Command::DialBack {
@@ -108,12 +108,12 @@ impl Node {
     /// # let dir = tempfile::tempdir()?;
     /// let node = hobnob::Node::builder(dir.path()).start().await?;
     /// let bob = node.resolve("bob".parse()?).await?;
-    /// for check in node.diagnose_peer(bob).await? {
-    ///     println!("{:?} {}: {}", check.verdict, check.check, check.text);
+    /// for finding in node.diagnose_peer(bob).await? {
+    ///     println!("{} {}", finding.verdict().as_str(), finding.code());
     /// }
     /// # Ok(()) }
     /// ```
-    pub async fn diagnose_peer(&self, peer: PeerId) -> Result<Vec<Check>, NodeError> {
+    pub async fn diagnose_peer(&self, peer: PeerId) -> Result<Vec<Finding>, NodeError> {
         self.settled().await;
         // Who says nothing has no session after it.
         let asked = self.ask(|reply| Command::Ping(peer, reply));
@@ -125,13 +125,13 @@ impl Node {
         let (unmet, probes) = self.try_addrs(peer, addrs).await?;
         // The tries may have led to a session, or to a word from the peer.
         let (after, _) = self.ask(|reply| Command::PeerEvidence(peer, reply)).await?;
-        let mut checks = diagnosis::judge_peer(&PeerEvidence {
+        let mut findings = diagnosis::judge_peer(&PeerEvidence {
             unmet,
             probes,
             ..after
         });
-        self.add_what_is_wrong_here(&mut checks).await?;
-        Ok(checks)
+        self.add_what_is_wrong_here(&mut findings).await?;
+        Ok(findings)
     }
 
     /// As [`Node::diagnose_peer`], of whoever is meant: what a ticket says of where they are is
@@ -142,8 +142,8 @@ impl Node {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let dir = tempfile::tempdir()?;
     /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// for check in node.diagnose_target("10.0.0.2:4626".parse()?).await? {
-    ///     println!("{}: {} {}", check.verdict.as_str(), check.text, check.fix.unwrap_or_default());
+    /// for finding in node.diagnose_target("10.0.0.2:4626".parse()?).await? {
+    ///     println!("{} {}", finding.verdict().as_str(), finding.code());
     /// }
     /// # Ok(()) }
     /// ```
@@ -151,7 +151,7 @@ impl Node {
     /// # Errors
     ///
     /// Nobody is meant by that name, the host has no address, or the node has stopped.
-    pub async fn diagnose_target(&self, target: Target) -> Result<Vec<Check>, SendError> {
+    pub async fn diagnose_target(&self, target: Target) -> Result<Vec<Finding>, SendError> {
         let peer = match target {
             Target::Id(peer) => peer,
             Target::Address(at) => match self.resolve(Target::Address(at.clone())).await {
@@ -172,7 +172,7 @@ impl Node {
         &self,
         at: HostPort,
         error: SendError,
-    ) -> Result<Vec<Check>, SendError> {
+    ) -> Result<Vec<Finding>, SendError> {
         let addrs = look_up(&at).await?;
         if !matches!(
             error,
@@ -189,22 +189,25 @@ impl Node {
                 break;
             }
         }
-        let mut checks = vec![diagnosis::judge_address(
+        let mut findings = vec![diagnosis::judge_address(
             &at.to_string(),
             &unmet_of(error),
             answer,
         )];
-        self.add_what_is_wrong_here(&mut checks).await?;
-        Ok(checks)
+        self.add_what_is_wrong_here(&mut findings).await?;
+        Ok(findings)
     }
 
     /// Where it can't be told what is between us and a peer: what is wrong here may be why.
-    async fn add_what_is_wrong_here(&self, checks: &mut Vec<Check>) -> Result<(), NodeError> {
-        if checks.iter().any(|check| check.verdict == Verdict::Unknown) {
+    async fn add_what_is_wrong_here(&self, findings: &mut Vec<Finding>) -> Result<(), NodeError> {
+        if findings
+            .iter()
+            .any(|finding| finding.verdict() == Verdict::Unknown)
+        {
             let here = self.diagnose().await?;
-            checks.extend(
+            findings.extend(
                 here.into_iter()
-                    .filter(|check| check.verdict == Verdict::Problem),
+                    .filter(|finding| finding.verdict() == Verdict::Problem),
             );
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use hobnob_core::diagnosis::{Evidence, Network, PeerEvidence, Session};
+use hobnob_core::diagnosis::{Evidence, Network, PeerEvidence, PeerSession, Session};
 use hobnob_core::presence;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::PeerId;
@@ -102,12 +102,12 @@ impl Engine {
 
     pub(super) fn peer_evidence(&self, peer: PeerId) -> (PeerEvidence, Vec<SocketAddr>) {
         let policy = self.policy.policies.of(peer);
-        let path = |link: &SessionState| {
-            let kind = self.network.path_kind(link.session.remote_addr()).as_str();
-            let rtt = link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0;
-            (format!("{kind}, {rtt:.1} ms"), link.clock_ahead_ms)
+        let session = |link: &SessionState| PeerSession {
+            path: self.network.path_kind(link.session.remote_addr()).as_str(),
+            rtt_ms: link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0,
+            clock_ahead_ms: link.clock_ahead_ms,
         };
-        let session = self.sessions.with(peer).map(path);
+        let session = self.sessions.with(peer).map(session);
         let evidence = PeerEvidence {
             name: self.peers.name(peer),
             ignored: policy.ignored,

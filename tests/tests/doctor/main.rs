@@ -234,7 +234,7 @@ fn more_than_one_network() {
     comes_to_say(&traveller.up("bob", &[]), &["vpn"]);
 }
 
-/// What the doctor says: check, verdict and code of each line.
+/// What the doctor says: check and verdict of each line, and the code of notes and problems.
 fn doctor(node: &Node) -> Vec<(String, String, String)> {
     checks(node, &["doctor"])
 }
@@ -250,10 +250,12 @@ fn checks(node: &Node, command: &[&str]) -> Vec<(String, String, String)> {
     lines
         .iter()
         .map(|line| {
+            let (verdict, code) = (word(line, "verdict"), word(line, "code"));
+            let tells = ["note", "problem"].contains(&verdict.as_str());
             (
                 word(line, "check"),
-                word(line, "verdict"),
-                word(line, "code"),
+                verdict,
+                if tells { code } else { String::new() },
             )
         })
         .collect()

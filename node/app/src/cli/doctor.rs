@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::shared::common_flags::CommonFlags;
 use crate::shared::exit_code::Exit;
 use crate::shared::output::{self, Output};
-use crate::shared::{diagnosis, session};
+use crate::shared::{diagnosis, session, status};
 
 /// `hobnob doctor`.
 pub(crate) async fn doctor(
@@ -44,7 +44,7 @@ async fn diagnose(
     report_to: Option<&Path>,
 ) -> anyhow::Result<Exit> {
     session::ask(flags, false, async |client| {
-        output::say_on_terminal("looking around, which takes a few seconds …");
+        output::say_on_terminal(status::LOOKING);
         let answer = client.ask(request).await?;
         if out.json {
             answer
@@ -60,7 +60,7 @@ async fn diagnose(
             std::fs::write(file, report(&answer))
                 .with_context(|| format!("can't write the report to {}", file.display()))?;
             output::say(&format!(
-                "wrote {}: it names no person, key or address, and can be shown to anybody",
+                "wrote {}: it contains no name, key or address, so you can show it to others",
                 file.display()
             ));
         }
@@ -90,8 +90,8 @@ fn json(check: &CheckLine) -> String {
     })
 }
 
-/// What can be shown to anybody: words of ours and nothing else, so no name, key, address or text
-/// can be among them.
+/// A report that can be shown to anybody: fixed words only, so it cannot contain a name, key, address
+/// or text.
 fn report(diagnosis: &Diagnosis) -> String {
     let mut report = format!(
         "hobnob {} doctor on {} {}\n",
@@ -102,17 +102,13 @@ fn report(diagnosis: &Diagnosis) -> String {
     for CheckLine {
         check,
         verdict,
-        code,
-        kind,
-        ..
+        finding,
     } in &diagnosis.checks
     {
-        let code = code.as_deref().unwrap_or("-");
-        let kind = kind
-            .as_ref()
-            .map(|kind| format!("  {kind}"))
-            .unwrap_or_default();
-        let _ = writeln!(report, "{check:10}  {:7}  {code}{kind}", verdict.as_str());
+        let kind = finding.kind().map(|kind| format!("  {kind}"));
+        let (verdict, code) = (verdict.as_str(), finding.code());
+        let kind = kind.unwrap_or_default();
+        writeln!(report, "{check:10}  {verdict:7}  {code}{kind}").expect("a String has room");
     }
     report
 }
@@ -120,49 +116,24 @@ fn report(diagnosis: &Diagnosis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::diagnosis::lines;
-    use hobnob::Verdict;
+    use hobnob::{Finding, Mapping, ReachFinding, RelayFinding};
 
     #[test]
-    fn a_problem_is_told_with_what_to_do_and_a_report_tells_nothing_else() {
-        let check = |verdict, code: Option<&str>, fix: Option<&str>| CheckLine {
-            check: "relay".into(),
-            verdict,
-            code: code.map(str::to_owned),
-            kind: Some("of-a-kind".into()),
-            text: "the relay of bob at 10.0.0.1\u{1b}".into(),
-            fix: fix.map(str::to_owned),
+    fn a_report_contains_fixed_words_only() {
+        let relay = RelayFinding::RelayDown {
+            relay: "10.0.0.1:4627".into(),
         };
-        let checks = vec![
-            check(Verdict::Fine, None, None),
-            check(Verdict::Problem, Some("relay-down"), Some("start it")),
-            check(Verdict::Unknown, None, None),
-        ];
-        let diagnosis = Diagnosis { checks };
-        let shown = lines(&diagnosis);
+        let nat = ReachFinding::NatOpen {
+            kind: Mapping::EndpointIndependent,
+        };
+        let report = report(&vec![Finding::from(relay), nat.into()].into());
+        let lines: Vec<&str> = report.lines().skip(1).collect();
         assert_eq!(
-            shown[1],
-            "PROBLEM  relay       the relay of bob at 10.0.0.1␛"
-        );
-        assert_eq!(
-            (shown[2].trim(), shown[4].as_str()),
-            ("-> start it", "1 problem to mend.")
-        );
-        let last = |checks: Vec<CheckLine>| lines(&Diagnosis { checks }).pop().unwrap();
-        assert_eq!(
-            last(vec![check(Verdict::Fine, None, None)]),
-            "No problem was found."
-        );
-        assert_eq!(
-            last(vec![check(Verdict::Unknown, None, None)]),
-            "No problem was found; 1 thing could not be told."
-        );
-        let report = report(&diagnosis);
-        assert!(
-            report.contains("problem  relay-down  of-a-kind")
-                && !report.contains("bob")
-                && !report.contains("10.0.0.1"),
-            "{report}"
+            lines,
+            [
+                "relay       problem  relay-down",
+                "nat         fine     nat-open  endpoint-independent",
+            ]
         );
     }
 }

@@ -2,54 +2,84 @@
 
 use serde::{Deserialize, Serialize};
 
-use hobnob::{Check, Verdict};
+use hobnob::{Finding, Subject, Verdict};
 
 /// Answers `doctor` and `why`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Diagnosis {
-    /// Everything that was looked at.
+    /// All checks.
     pub checks: Vec<CheckLine>,
 }
 
-/// One thing that was looked at: see [`Check`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One check and its finding.
+///
+/// ```
+/// use hobnob::{PeerFinding, Verdict};
+/// use hobnob_control::wire::{CheckLine, FindingFields};
+///
+/// let line = r#"{"check":"session","verdict":"problem","code":"blocked-you","peer":"bob"}"#;
+/// let check: CheckLine = serde_json::from_str(line)?;
+/// assert_eq!(check.verdict, Verdict::Problem);
+/// let finding = PeerFinding::BlockedYou { peer: "bob".into() };
+/// assert_eq!(check.finding, FindingFields::Known(finding.into()));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckLine {
-    /// What.
+    /// What was examined: see [`Subject`].
     pub check: String,
-    /// How it came out.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Which note or problem it is, for programs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// Where there are several kinds of what was looked at: which one it is, for programs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// What was seen, for people.
-    pub text: String,
-    /// What to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
+    /// What was found.
+    #[serde(flatten)]
+    pub finding: FindingFields,
 }
 
-impl From<Vec<Check>> for Diagnosis {
-    fn from(checks: Vec<Check>) -> Self {
-        let line = |Check {
-                        check,
-                        verdict,
-                        code,
-                        kind,
-                        text,
-                        fix,
-                    }| CheckLine {
-            check: check.to_owned(),
-            verdict,
-            code: code.map(str::to_owned),
-            kind: kind.map(str::to_owned),
-            text,
-            fix: fix.map(str::to_owned),
-        };
+/// A finding, in the fields of its check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FindingFields {
+    /// Its `code` and the data that explain it.
+    Known(Finding),
+    /// A finding that only a newer version knows.
+    Newer {
+        /// The fixed word for it.
+        code: String,
+    },
+}
+
+impl FindingFields {
+    /// The fixed word for the finding.
+    pub fn code(&self) -> &str {
+        match self {
+            FindingFields::Known(finding) => finding.code(),
+            FindingFields::Newer { code } => code,
+        }
+    }
+
+    /// The fixed word for the kind of NAT or filtering, if the finding is about those.
+    pub fn kind(&self) -> Option<&'static str> {
+        match self {
+            FindingFields::Known(finding) => finding.kind(),
+            FindingFields::Newer { .. } => None,
+        }
+    }
+}
+
+impl From<Finding> for CheckLine {
+    fn from(finding: Finding) -> Self {
+        CheckLine {
+            check: Subject::as_str(finding.subject()).to_owned(),
+            verdict: finding.verdict(),
+            finding: FindingFields::Known(finding),
+        }
+    }
+}
+
+impl From<Vec<Finding>> for Diagnosis {
+    fn from(findings: Vec<Finding>) -> Self {
         Diagnosis {
-            checks: checks.into_iter().map(line).collect(),
+            checks: findings.into_iter().map(CheckLine::from).collect(),
         }
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use answer::{
     Answer, Done, Kicked, MessageList, Outcome, PeerList, Pong, Resolved, RoomList, Verification,
 };
-pub use diagnosis::{CheckLine, Diagnosis};
+pub use diagnosis::{CheckLine, Diagnosis, FindingFields};
 pub use event::{
     BodyFields, EventLine, ListeningLine, MessageLine, NoticeLine, PeerLine, PolicyFields,
     ReceiptLine, RelayLine, RoomLine, SentLine, StatusLine, WireEvent,

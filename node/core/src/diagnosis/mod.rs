@@ -1,9 +1,10 @@
-//! What is wrong with a node's network, or with the way to one peer: evidence in, verdicts out.
+//! Diagnosis of a node's network, or of the way to one peer: evidence in, findings out.
 //!
-//! Each check says what it saw, and is *fine*, a *note* (nothing is broken, and it explains
-//! something), a *problem* with the way to mend it, or *unknown*. Nothing here gathers
-//! evidence: `Node` does.
+//! Each check returns a [`Finding`], whose [`Verdict`] is *fine*, a *note* (nothing is broken, and
+//! it explains something), a *problem* or *unknown*. Nothing here gathers evidence: `Node` does.
+//! Nothing here is worded for people: the user interfaces do that.
 
+mod finding;
 mod here;
 mod reach;
 mod there;
@@ -12,151 +13,52 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hobnob_protocol::PeerId;
-use serde::{Deserialize, Serialize};
 
+pub use finding::{
+    Filtering, Finding, MachineFinding, Mapping, NetworkFinding, PeerFinding, ReachFinding,
+    RelayFinding, Subject, Verdict,
+};
 pub use here::judge;
 pub use there::{judge_address, judge_peer};
 
-/// Clocks that differ by less are the same.
+/// Clocks that differ by less than this count as equal.
 pub const CLOCK_DIFFERENCE_MS: u64 = 2 * 60 * 1000;
 
-/// With less room than this on its disk, a node may soon not be able to store messages.
+/// With less free space than this, a node may soon be unable to store messages.
 pub const DISK_FREE_MIN: u64 = 64 * 1024 * 1024;
 
-/// A session that is younger says nothing of what has not been heard yet.
+/// In a younger session, a peer that mDNS has not found yet proves nothing.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(5);
 
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It is as it should be.
-    Fine,
-    /// Nothing is broken, and this explains why something is as it is.
-    Note,
-    /// This is broken.
-    Problem,
-    /// It can't be told.
-    Unknown,
-}
-
-impl Verdict {
-    /// The word for it on the command line and in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Fine => "fine",
-            Verdict::Note => "note",
-            Verdict::Problem => "problem",
-            Verdict::Unknown => "unknown",
-        }
-    }
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What.
-    pub check: &'static str,
-    /// How it came out.
-    pub verdict: Verdict,
-    /// For a note or a problem: which one, for programs.
-    pub code: Option<&'static str>,
-    /// Where there are several kinds of what was looked at: which one it is, as far as that is
-    /// known. A fixed word, for programs.
-    pub kind: Option<&'static str>,
-    /// What was seen, and what it means, in plain words.
-    pub text: String,
-    /// For a problem: what to do.
-    pub fix: Option<&'static str>,
-}
-
-impl Check {
-    fn fine(check: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            check,
-            verdict: Verdict::Fine,
-            code: None,
-            kind: None,
-            text: text.into(),
-            fix: None,
-        }
-    }
-
-    fn unknown(check: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            check,
-            verdict: Verdict::Unknown,
-            code: None,
-            kind: None,
-            text: text.into(),
-            fix: None,
-        }
-    }
-
-    fn note(check: &'static str, code: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            check,
-            verdict: Verdict::Note,
-            code: Some(code),
-            kind: None,
-            text: text.into(),
-            fix: None,
-        }
-    }
-
-    fn problem(
-        check: &'static str,
-        code: &'static str,
-        text: impl Into<String>,
-        fix: &'static str,
-    ) -> Self {
-        Self {
-            check,
-            verdict: Verdict::Problem,
-            code: Some(code),
-            kind: None,
-            text: text.into(),
-            fix: Some(fix),
-        }
-    }
-
-    fn of_kind(self, kind: &'static str) -> Self {
-        Self {
-            kind: Some(kind),
-            ..self
-        }
-    }
-}
-
-/// What came of asking an address for an answer.
+/// The outcome of a probe: a packet that asks for an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// It answered.
     Answered,
-    /// Its machine says that nothing listens there.
+    /// The machine reports that nothing listens there.
     Refused,
-    /// Nothing came back.
+    /// Nothing arrived.
     Silent,
 }
 
-/// Everything that is known of this node's network.
+/// Everything that the node knows about its network.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// The UDP port it listens on.
     pub port: u16,
-    /// Whether it would have taken the usual one, and somebody else had it.
+    /// Whether another program has the usual port.
     pub usual_port_taken: bool,
     /// The machine's networks, without loopback and IPv6 link-local ones.
     pub networks: Vec<Network>,
-    /// Whether it looks for peers by mDNS.
+    /// Whether mDNS discovery is on.
     pub mdns: bool,
-    /// The peers that it has a session with.
+    /// The sessions with peers.
     pub sessions: Vec<Session>,
     /// Its relays.
     pub relays: Vec<Relay>,
-    /// What came of asking peers to call.
+    /// The calls that peers were asked to make.
     pub calls: Vec<Call>,
-    /// Bytes free on the disk of the messages; none if the system does not say.
+    /// Bytes free on the disk of the messages; none if the system does not report it.
     pub disk_free: Option<u64>,
     /// Whether the last commit failed.
     pub store_failing: bool,
@@ -169,122 +71,135 @@ pub struct Network {
     pub interface: String,
     /// The address.
     pub ip: IpAddr,
-    /// Whether the interface is one of a VPN, by its name or kind.
+    /// Whether the interface looks like a VPN, by its name or kind.
     pub vpn: bool,
-    /// Whether what goes to the internet goes by this address.
+    /// Whether packets to the internet leave from this address.
     pub to_internet: bool,
 }
 
-/// A session, as far as it tells something about the network.
+/// A session, as far as it is evidence about the network.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// With whom, for people.
+    /// The peer's name.
     pub name: String,
-    /// For how long.
+    /// Its age.
     pub age: Duration,
-    /// The interface to whose network the peer belongs, if there is no router between.
+    /// The interface whose network the peer is on, if no router stands between.
     pub interface: Option<String>,
-    /// Whether it goes through a relay.
+    /// Whether its path leads through a relay.
     pub relayed: bool,
-    /// Whether the peer says that it is to be found by mDNS.
+    /// Whether the peer announces itself by mDNS.
     pub discoverable: bool,
-    /// Whether it was found by mDNS in this run.
+    /// Whether mDNS has found it in this run.
     pub heard: bool,
-    /// Whether the peer has told of an address in a network of ours, and has our public address.
+    /// Whether the peer has an address in one of this machine's networks, and the same public
+    /// address.
     pub same_network: bool,
-    /// By how much its clock is ahead of ours.
+    /// By how much its clock is ahead of this machine's.
     pub clock_ahead_ms: i64,
 }
 
-/// A relay and what is known of the way to it.
+/// A relay and the evidence about the way to it.
 #[derive(Debug, Clone)]
 pub struct Relay {
-    /// Where it is, for people.
+    /// Its name and port, as the user knows them.
     pub at: String,
-    /// How things stand with it.
+    /// Its state.
     pub state: RelayState,
-    /// Answers from its address: over UDP, and over TCP, which tells whether the machine is there.
+    /// Probes of its address: over UDP, and over TCP, which shows whether the machine is up.
     pub probe: Option<(Answer, Answer)>,
-    /// What came of asking it to call.
+    /// The call that it was asked to make.
     pub call: RelayCall,
 }
 
-/// How things stand with a relay.
+/// The state of a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RelayState {
-    /// Registered; it is at the first address, and sees us at the second.
+    /// Registered. It is at the first address, and sees this node at the second.
     Up(SocketAddr, SocketAddr),
-    /// Nothing has come of it yet.
+    /// It has not answered yet.
     Connecting,
-    /// Its name has no address.
+    /// Its name has no address, for this reason.
     NoAddress(String),
     /// It proves another identity than before.
     OtherIdentity,
-    /// It ended the connection, and said why.
+    /// It closed the connection, for this reason.
     Refused(String),
-    /// Something else is wrong with it.
+    /// It is not usable, for another reason.
     Down(String),
 }
 
-/// A relay that was asked to send a datagram from a socket that we never sent anything to: another
-/// port of its address.
+/// A call by a relay: it was asked to send a datagram from another port, to which this node has
+/// never sent anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RelayCall {
-    /// It says that it did.
+    /// The relay reports that it sent the datagram.
     pub made: bool,
-    /// It came.
+    /// The datagram arrived.
     pub came: bool,
-    /// Where that socket sees us: it answered when we wrote to it, afterwards. So there is a way
-    /// both ways.
+    /// Where that socket sees this node: it answered when the node wrote to it, afterwards. So
+    /// packets pass in both directions.
     pub seen: Option<SocketAddr>,
 }
 
-/// A peer that was asked to send a datagram from a socket that we never sent anything to.
+/// A call by a peer: it was asked to send a datagram from a socket to which this node has never
+/// sent anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
-    /// It is on one of our networks, with no router between.
+    /// The peer is on one of this machine's networks, with no router between.
     pub neighbour: bool,
-    /// It says that it did.
+    /// The peer reports that it sent the datagram.
     pub made: bool,
-    /// It came.
+    /// The datagram arrived.
     pub came: bool,
 }
 
-/// Everything that is known of the way to one peer.
+/// Everything that the node knows about the way to one peer.
 #[derive(Debug, Clone, Default)]
 pub struct PeerEvidence {
-    /// What to call it.
+    /// The peer's name.
     pub name: String,
-    /// Whether its texts are not shown.
+    /// Whether the user ignores it.
     pub ignored: bool,
-    /// Why this node has no session with it.
+    /// Why this node denies it a session.
     pub denied: Option<super::policy::DenyReason>,
-    /// Why it has none with us, by its own word.
+    /// Why it denies this node a session, as it reported.
     pub turned_away: Option<super::policy::DenyReason>,
-    /// The session: its path in words, and by how much the peer's clock is ahead.
-    pub session: Option<(String, i64)>,
-    /// The latest dials that came to nothing, each with its address.
+    /// The session with it.
+    pub session: Option<PeerSession>,
+    /// The latest failed dials, each with its address.
     pub unmet: Vec<(SocketAddr, Unmet)>,
-    /// What its last known addresses answer to a datagram.
+    /// Probes of its last known addresses.
     pub probes: Vec<(SocketAddr, Answer)>,
-    /// Relays that are up and know nothing of it.
+    /// Relays that are up and where it is not registered.
     pub not_at: Vec<String>,
 }
 
-/// Why a dial came to nothing.
+/// A session with the peer that is examined.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerSession {
+    /// The kind of its path: `lan`, `direct` or `relay`.
+    pub path: &'static str,
+    /// The last round trip, in milliseconds.
+    pub rtt_ms: f64,
+    /// By how much the peer's clock is ahead of this machine's.
+    pub clock_ahead_ms: i64,
+}
+
+/// Why a dial failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unmet {
     /// Another key answers.
     OtherKey(PeerId),
-    /// What answers speaks another version.
+    /// Another version answers, or another program.
     OtherVersion,
-    /// It answered, and wants no session.
+    /// The node there refuses a session, for this reason.
     Refused(String),
     /// Nobody answered, or something else failed.
     Failed(String),
 }
 
-/// A span of time in words, to the unit that matters.
+/// A span of time in words, to its largest unit.
 pub fn span(ms: u64) -> String {
     let minutes = ms / 60_000;
     match minutes {

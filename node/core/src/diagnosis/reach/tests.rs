@@ -1,5 +1,5 @@
 use super::*;
-use crate::diagnosis::{Network, Verdict};
+use crate::diagnosis::{Finding, Network, Subject, Verdict};
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -50,18 +50,17 @@ fn answered(came: bool, seen: &str) -> RelayCall {
 }
 
 fn kinds(evidence: &Evidence) -> [Option<&'static str>; 2] {
-    let checks = judge(evidence);
-    ["nat", "filtering"].map(|name| {
-        checks
+    let findings: Vec<_> = judge(evidence).into_iter().map(Finding::from).collect();
+    [Subject::Nat, Subject::Filtering].map(|subject| {
+        findings
             .iter()
-            .find(|check| check.check == name)
-            .and_then(|check| check.kind)
+            .find(|it| it.subject() == subject)
+            .and_then(Finding::kind)
     })
 }
 
-fn calls_of(evidence: &Evidence) -> (Verdict, Option<&'static str>) {
-    let check = judge(evidence).remove(0);
-    (check.verdict, check.code)
+fn calls_of(evidence: &Evidence) -> Verdict {
+    Finding::from(judge(evidence).remove(0)).verdict()
 }
 
 #[test]
@@ -170,12 +169,8 @@ fn who_is_seen_as_itself_is_behind_no_nat_unless_only_neighbours_say_so() {
         |seens: &[&str]| evidence(seens.iter().map(|seen| relay(ONE, seen, NO_CALL)).collect());
     assert_eq!(kinds(&seen_at(&["11.5.0.1:4626"])), [Some("none"), None]);
     for near in ["192.168.1.7:4626", "127.0.0.1:4626", "[fe80::1]:4626"] {
-        let check = judge(&seen_at(&[near])).remove(1);
-        assert_eq!(
-            (check.verdict, check.kind),
-            (Verdict::Unknown, None),
-            "{near}"
-        );
+        let nat = judge(&seen_at(&[near])).remove(1);
+        assert_eq!(nat, ReachFinding::NatRelayNear {}, "{near}");
         // One beyond the NAT knows better.
         assert_eq!(
             kinds(&seen_at(&[near, "11.9.0.1:70"])),
@@ -187,14 +182,12 @@ fn who_is_seen_as_itself_is_behind_no_nat_unless_only_neighbours_say_so() {
         kinds(&seen_at(&["11.5.0.1:70"])),
         [Some("unknown"), Some("unknown")]
     );
-    assert_eq!(judge(&evidence(vec![]))[1].verdict, Verdict::Unknown);
+    assert_eq!(judge(&evidence(vec![]))[1], ReachFinding::NatUnseen {});
 }
 
 #[test]
 fn a_relays_call_that_is_kept_out_tells_of_a_firewall_where_there_is_no_nat() {
-    let blocked = (Verdict::Problem, Some("calls-blocked"));
-    let unknown = (Verdict::Unknown, None);
-    let fine = (Verdict::Fine, None);
+    let (blocked, unknown, fine) = (Verdict::Problem, Verdict::Unknown, Verdict::Fine);
     let (own, nat) = ("11.5.0.1:4626", "11.9.0.1:70");
     let of = |seen, call| calls_of(&evidence(vec![relay(ONE, seen, call)]));
     assert_eq!(of(own, answered(false, own)), blocked);
@@ -232,7 +225,7 @@ fn a_peers_call_that_is_kept_out_tells_of_a_firewall_where_no_nat_can_stand_betw
             ..evidence(relays)
         })
     };
-    let blocked = (Verdict::Problem, Some("calls-blocked"));
+    let blocked = Verdict::Problem;
     let (own, nat) = (
         |call| relay(ONE, "11.5.0.1:4626", call),
         || relay(ONE, "11.9.0.1:70", NO_CALL),
@@ -243,13 +236,13 @@ fn a_peers_call_that_is_kept_out_tells_of_a_firewall_where_no_nat_can_stand_betw
     for relays in [vec![], vec![nat()]] {
         assert_eq!(
             with(relays, vec![call(false, false)]),
-            (Verdict::Unknown, None),
+            Verdict::Unknown,
             "a NAT may stand between"
         );
     }
     assert_eq!(
         with(vec![], vec![call(true, false), call(true, true)]),
-        (Verdict::Fine, None)
+        Verdict::Fine
     );
     // Neighbours get in, and nobody else does.
     assert_eq!(
@@ -264,6 +257,6 @@ fn a_peers_call_that_is_kept_out_tells_of_a_firewall_where_no_nat_can_stand_betw
             vec![own(answered(false, "11.5.0.1:4626"))],
             vec![call(false, true)]
         ),
-        (Verdict::Fine, None)
+        Verdict::Fine
     );
 }
