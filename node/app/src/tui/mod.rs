@@ -14,6 +14,7 @@ mod editor;
 mod event_loop;
 mod folder_names;
 mod layout;
+#[cfg_attr(not(feature = "pictures"), path = "no_pictures.rs")]
 mod picture;
 mod previews;
 mod read_markers;

@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::io::{self, Stdout, Write, stdout};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -137,9 +136,10 @@ thread_local! {
 }
 
 /// Runs what may panic over something hostile; none if it did. Nobody is told.
+#[cfg(feature = "pictures")]
 pub(super) fn contained<T>(run: impl FnOnce() -> T) -> Option<T> {
     CONTAINED.set(true);
-    let outcome = catch_unwind(AssertUnwindSafe(run));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     CONTAINED.set(false);
     outcome.ok()
 }

@@ -1,0 +1,43 @@
+//! Replaces `picture` in a build without the feature `pictures`: there is never a picture to draw.
+
+use std::path::Path;
+
+use crossterm::event::Event;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Rect, Size};
+
+/// No terminal has one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Canvas {}
+
+/// No file makes one.
+#[derive(Debug)]
+pub(super) enum Picture {}
+
+impl Canvas {
+    pub(super) fn of_terminal(_: impl Fn(&str) -> Option<String>) -> (Option<Canvas>, Vec<Event>) {
+        (None, Vec::new())
+    }
+
+    pub(super) fn measure(&mut self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn farewell(self, _: usize) -> String {
+        match self {}
+    }
+}
+
+impl Picture {
+    pub(super) fn of(_: &Path, canvas: Canvas, _: Size, _: usize) -> Option<Picture> {
+        match canvas {}
+    }
+
+    pub(super) fn rows(&self) -> u16 {
+        match *self {}
+    }
+
+    pub(super) fn render(&self, _: i16, _: Rect, _: &mut Buffer) {
+        match *self {}
+    }
+}
