@@ -1,5 +1,5 @@
-//! The program `hobnob`: the command line ([`cli`]), the full screen ([`tui`]), and what both use
-//! ([`shared`]).
+//! The program `hobnob`: the command line ([`cli`]), the full-screen chat ([`tui`]), and the code
+//! that both use ([`shared`]).
 
 mod cli;
 mod shared;

@@ -9,20 +9,20 @@ use super::server::Server;
 use hobnob::{Config, Node, StartError};
 use hobnob_local::home::{Claim, Claimed, Home, HomeError};
 
-/// How long the process that holds a home may take to start answering, or to end.
+/// How long the process that holds a home may take until it answers or ends.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// The pause between two looks whether it does, doubling up to the second.
+/// The pause between two attempts: the first doubles up to the second.
 const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
 
 /// How long a node may take to stop.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
 
-/// A way to the node of a home, which may run in this very process.
+/// A connection to the node of a home, which may run in this process.
 pub struct Attached {
-    /// Asks it.
+    /// The connection.
     pub client: Client,
-    /// The node, where this process runs it.
+    /// The node, if this process runs it.
     pub host: Option<Host>,
 }
 
@@ -45,11 +45,11 @@ pub struct Attached {
 pub struct Host {
     node: Node,
     server: Server,
-    /// Last, so that the home is free only when all else has ended.
+    /// The last field, because fields drop in order: the home is free once node and server are gone.
     claimed: Claimed,
 }
 
-/// Why there is no way to the node of a home.
+/// The reason why there is no connection to the node of a home.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// The folder can't be used.
@@ -58,30 +58,30 @@ pub enum AttachError {
     /// The node could not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A node answers, but not as it should.
+    /// A node answers with an error.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The control socket can't be made.
-    #[error("can't make the control socket {path:?} ({error})")]
+    /// The control socket can't be created.
+    #[error("can't create the control socket {path:?} ({error})")]
     Socket {
-        /// Where.
+        /// Its path.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// Another process holds the home and doesn't answer.
-    #[error("another hobnob{} holds {home:?} and does not answer: try again, and if it goes on, end that process", process(*pid))]
+    #[error("another hobnob{} uses {home:?} and does not answer: try again, and stop that process if it stays silent", process(*pid))]
     Silent {
-        /// Which home.
+        /// The home.
         home: PathBuf,
-        /// Whose.
+        /// The id of the process, if it is known.
         pid: Option<u32>,
     },
 }
 
-/// Connects to the running node of `home`. Where there is none, claims the home, starts a node in
-/// this process, and connects to that. Of several processes that do so at once, one becomes the
-/// node and the others its clients.
+/// Connects to the running node of `home`. If none runs, claims the home, starts a node in this
+/// process, and connects to it. If several processes do so at once, one runs the node and the others
+/// become its clients.
 ///
 /// ```
 /// # #[tokio::main]
@@ -132,8 +132,8 @@ async fn find_within(home: &Home, limit: Duration) -> Result<Found, AttachError>
     })
 }
 
-/// Looks until somebody answers or the home is free. A holder that neither answers nor goes is just
-/// starting or just ending.
+/// Tries until a node answers or the home is free. A process that holds the home and does not answer
+/// is starting or stopping.
 async fn find(home: &Home, holder: &mut Option<u32>) -> Result<Found, AttachError> {
     let [mut pause, longest] = LOOK_AGAIN;
     loop {
@@ -152,7 +152,7 @@ async fn find(home: &Home, holder: &mut Option<u32>) -> Result<Found, AttachErro
 }
 
 impl Attached {
-    /// Leaves the node. One that runs in this process ends, as soon as no other process uses it.
+    /// Disconnects. A node in this process stops as soon as no other process uses it.
     pub async fn finish(self) {
         drop(self.client);
         if let Some(mut host) = self.host {
@@ -162,7 +162,7 @@ impl Attached {
 }
 
 impl Host {
-    /// Starts a node on a claimed home. Its socket is there only once it can answer.
+    /// Starts a node on a claimed home. Its socket exists only once it can answer.
     pub async fn start(claimed: Claimed, config: Config) -> Result<Host, AttachError> {
         let node = Node::start_locked(config).await?;
         match Server::start(node.clone(), &claimed) {
@@ -181,13 +181,13 @@ impl Host {
         }
     }
 
-    /// Ends when no client is left. May be cancelled, and [`Host::stop`] be called instead.
+    /// Stops when no client is connected any more. Cancel safe: call [`Host::stop`] instead then.
     pub async fn finish(&mut self) {
         self.server.finish().await;
         stop(&self.node).await;
     }
 
-    /// Ends now.
+    /// Stops now.
     pub async fn stop(&mut self) {
         self.server.stop().await;
         stop(&self.node).await;
@@ -199,7 +199,7 @@ async fn stop(node: &Node) {
         .await
         .is_err()
     {
-        tracing::warn!("the node did not end in time; what it holds is on disk");
+        tracing::warn!("the node did not stop in time; its messages are on disk");
     }
 }
 

@@ -12,12 +12,11 @@ use super::wire::{
 use hobnob_local::home::Home;
 use hobnob_local::line::{Line, Lines};
 
-/// Passes the lines of `input` to the running node of `home` as requests, and gives its answers to
-/// `output`, line by line, in the order in which they are ready. Returns when the node has answered
-/// its last; the end of the input is not yet that.
+/// Passes the lines of `input` to the running node of `home` as requests, and its answers to
+/// `output`, line by line, in the order in which they are ready. At the end of the input, it
+/// continues until the node has answered the last request.
 ///
-/// Events are left to the caller: whoever reads the output has them already, so `subscribe` is
-/// answered and changes nothing.
+/// The caller prints the events. So `subscribe` is answered here and has no effect.
 ///
 /// ```
 /// # #[tokio::main]
@@ -62,7 +61,7 @@ pub async fn serve(
             }
         }
         requests.shutdown().await?;
-        // What was asked is still being answered.
+        // Earlier requests are still being answered.
         std::future::pending().await
     };
     let answering = async {
@@ -77,7 +76,7 @@ pub async fn serve(
     }
 }
 
-/// Why requests can't be passed on any more.
+/// The reason why no more requests can be passed on.
 #[derive(Debug, thiserror::Error)]
 pub enum PipeError {
     /// The node can't be reached.

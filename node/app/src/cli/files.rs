@@ -1,5 +1,5 @@
-//! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `decline`; and
-//! bars that show how far they are.
+//! Files on the command line: `send --file`, `broadcast --file`, `files`, `accept`, `decline`, and
+//! their progress bars.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -133,7 +133,7 @@ pub(crate) async fn decline(flags: &CommonFlags, out: Output, file: &str) -> any
         let (id, _) = find(client, file).await?;
         let Done {} = client.ask(DeclineFile { offer: Text(id) }).await?;
         if !out.json {
-            output::say_on_terminal("declined; the other side is told");
+            output::say_on_terminal("declined; the other side learns of it");
         }
         Ok(Exit::Done)
     })

@@ -1,7 +1,7 @@
 //! `send` and `broadcast`.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the command line is the driver: it tells how long a delivery took"
+    reason = "the command line is the driver: it prints how long a delivery took"
 )]
 
 use std::io::{IsTerminal, Read};
@@ -22,8 +22,8 @@ use crate::shared::output::{Output, say, say_on_terminal};
 use crate::shared::session;
 use crate::shared::wording::{Names, count};
 
-/// Most bytes of stdin that are read. More is far beyond any message, which is then refused with
-/// this size.
+/// Maximum number of bytes read from stdin. It is far beyond the limit of a message, so the error
+/// about the size is still right.
 const STDIN_MAX: u64 = 16 * 1024 * 1024;
 
 /// `hobnob send`.
@@ -80,7 +80,7 @@ async fn deliver(
     let start = Instant::now();
     let sent = client.ask(request).await?;
     let took = start.elapsed();
-    // In a room where nobody else is there is nobody to reach.
+    // In an empty room there is nobody to reach.
     let reached = sent.state >= wanted || sent.to.is_empty();
     let words = words(client, &sent, reached, took).await;
     out.event(WireEvent::Sent(sent.clone()), |_| None)?;
@@ -92,7 +92,7 @@ async fn deliver(
     Ok(if reached { Exit::Done } else { Exit::Queued })
 }
 
-/// What came of it, for people.
+/// The outcome, for people.
 async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) -> String {
     let state = sent.state.as_str();
     match &sent.conversation.0 {
@@ -106,11 +106,11 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
         }
         ConversationRef::Room(room) => {
             format!(
-                "not everyone in {room} has it yet: the message goes out to those who are left when a node of this home runs and they are there"
+                "not everyone in {room} has it yet: the others receive it the next time a node of this home and theirs connect"
             )
         }
         ConversationRef::Direct(peer) => {
-            // The message is queued whatever becomes of the node now: a name is not worth an error.
+            // The message is queued by now, so failing to learn the name is not an error.
             let name = Names::ask(client).await.unwrap_or_default().of(peer);
             if reached {
                 format!("{state} to {name} ({} ms)", took.as_millis())
@@ -121,21 +121,21 @@ async fn words(client: &Client, sent: &SentLine, reached: bool, took: Duration) 
     }
 }
 
-/// Nobody else is there.
+/// The sentence for a message to an empty room.
 pub(crate) fn alone(room: &RoomName) -> String {
-    format!("nobody else is in {room} now: the message is in your history, and goes to nobody")
+    format!("nobody else is in {room} now: the message is in your history, and nobody receives it")
 }
 
 fn away(name: &str, state: DeliveryState) -> String {
     match state {
         DeliveryState::Queued => {
             format!(
-                "{name} is away: the message is queued and goes out when a node of this home next runs and {name} is there"
+                "{name} is away: the message is queued, and is delivered the next time a node of this home and {name} connect"
             )
         }
         DeliveryState::Sent | DeliveryState::Delivered => {
             format!(
-                "{name} has not confirmed it: the message stays queued and goes out again if it was lost"
+                "{name} has not confirmed it: the message stays queued, and is sent again if it was lost"
             )
         }
     }
@@ -149,14 +149,13 @@ fn wait_options(args: &args::WaitArgs) -> WaitOptions {
     }
 }
 
-/// The text of the command line, or all of stdin. Its limits are checked before any node is started
-/// for it.
+/// The text of the command line, or all of stdin. Its limits are checked before a node is started.
 fn body(text: Option<String>) -> anyhow::Result<Body> {
     let text = match text {
         Some(text) if text != "-" => text,
         None if std::io::stdin().is_terminal() => {
             return Err(Usage(
-                "say what to send: give TEXT, or - to type it and end with Ctrl-D".into(),
+                "the message is missing: give TEXT, or - to type it and end with Ctrl-D".into(),
             )
             .into());
         }

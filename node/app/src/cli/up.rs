@@ -1,5 +1,4 @@
-//! `hobnob up`: a node without a screen. With `--json`, whoever reads what it prints can also ask:
-//! requests come as lines of stdin.
+//! `hobnob up`: a node without a chat. With `--json`, it also reads requests, as lines of stdin.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -23,10 +22,10 @@ use crate::shared::values;
 use crate::shared::wording::{self, Names};
 use hobnob_local::signals::Signals;
 
-/// How long the last answers may take to be printed once the node has given them.
+/// Time limit for printing the last answers after the node has stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Runs the node of the home until a signal, or until nobody reads its output any more.
+/// Runs the node of the home until a signal, or until nobody reads its output.
 pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit> {
     let mut signals = Signals::new()?;
     let home = flags.home()?;
@@ -53,7 +52,7 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit>
                 () = signals.any() => Ok(()),
             };
             host.stop().await;
-            // What still waited for a delivery has been answered just now.
+            // Stopping the node has answered all requests that waited for a delivery.
             let _too_late = tokio::time::timeout(LAST_ANSWERS, asked).await;
             outcome
         }
@@ -68,20 +67,20 @@ pub(crate) async fn up(flags: &CommonFlags, out: Output) -> anyhow::Result<Exit>
     outcome.map(|()| Exit::Done)
 }
 
-/// Takes requests from stdin, where that is a pipe or a file: of a terminal, a node in the
-/// background must not read.
+/// Reads requests from stdin if it is a pipe or a file. A node in the background must not read from
+/// a terminal.
 async fn answer_stdin(home: Home, out: Output) {
     if !out.json || std::io::stdin().is_terminal() {
         return;
     }
     if let Err(error) = pipe::serve(&home, BufReader::new(tokio::io::stdin()), output::raw).await {
-        tracing::warn!(%error, "no more requests are taken from stdin");
+        tracing::warn!(%error, "stopped reading requests from stdin");
     }
 }
 
-/// Resolves when the other end of stdout is closed; never, where it has none, as a file.
+/// Resolves when the other end of stdout is closed. A file has no other end, so it never resolves.
 async fn reader_gone() {
-    // A copy: what is printed goes through the other, which blocks.
+    // A duplicate, because printing uses the original, which must block.
     let pipe = std::io::stdout()
         .as_fd()
         .try_clone_to_owned()
@@ -94,7 +93,7 @@ async fn reader_gone() {
     std::future::pending().await
 }
 
-/// Prints where the node is, and then all that happens.
+/// Prints the node's addresses, and then all events.
 async fn print(client: &Client, mut seen: SeenIds, out: Output) -> anyhow::Result<()> {
     let mut events = EventStream::open(client, &seen).await?;
     let mut names = Names::default();
@@ -123,7 +122,7 @@ async fn print(client: &Client, mut seen: SeenIds, out: Output) -> anyhow::Resul
                     continue;
                 }
             }
-            // Whether it has arrived is what matters; that it has left is for programs.
+            // People want to know that a message was delivered. That it was sent is for programs.
             WireEvent::Receipt(receipt) if receipt.state == DeliveryState::Sent && !out.json => {
                 continue;
             }
@@ -159,7 +158,7 @@ fn introduce(status: &StatusLine, listening: &ListeningLine, out: Output) -> std
     output::line(&dated(&format!("ticket {}", status.ticket)))
 }
 
-/// What tells one line about a peer from the next: all but its round trip.
+/// Two lines about a peer with the same value differ only in the round trip.
 fn how(peer: &PeerLine) -> (String, PeerState, Option<PathKind>, Option<SocketAddr>) {
     (peer.name.clone(), peer.state, peer.path, peer.addr)
 }

@@ -1,9 +1,9 @@
-//! Events without gaps: each message from somebody else and each notice exactly once, although
+//! An event stream without gaps: each message from a peer and each notice exactly once, although
 //! subscriptions start late, lag and end.
 //!
-//! What a subscription missed is read back: messages from the history, in the order in which they
-//! came, after the last one that was seen, and ids told before are left out; notices from the
-//! node's status, by their numbers.
+//! The stream reads back what a subscription missed. Messages come from the history, in the order of
+//! their arrival, after the last one that was seen. Messages that were seen before are left out.
+//! Notices come from the node's status, by their numbers.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,15 +14,15 @@ use hobnob_control::wire::{
 };
 use hobnob_control::{Client, ClientError, Subscription};
 
-/// Ids of messages told lately that are remembered: several times as many as the node keeps events
-/// for a reader that is slow, since those come again after what was missed has been read back.
+/// Maximum number of remembered ids. It is several times the number of events that the node buffers
+/// for a slow reader, because those arrive again after the missed messages were read back.
 const SEEN_MAX: usize = 32 * 1024;
 
-/// Which messages have been seen. Outlives the node they came from.
+/// The messages that were seen. Outlives the node that reported them.
 #[derive(Debug)]
 pub(crate) struct SeenIds {
-    /// When the last one that was told came, or where to begin: to read on from where that one
-    /// itself is no longer held.
+    /// When the last message arrived, or the start time: the place to read on from if the node no
+    /// longer has that message.
     since: Time,
     last: Option<MessageId>,
     ids: BTreeSet<MessageId>,
@@ -30,7 +30,7 @@ pub(crate) struct SeenIds {
 }
 
 impl SeenIds {
-    /// Messages received before `start` are not news.
+    /// Messages received before `start` count as seen.
     pub(crate) fn since(start: Time) -> SeenIds {
         SeenIds {
             since: start,
@@ -40,8 +40,8 @@ impl SeenIds {
         }
     }
 
-    /// Whether this message is news. Own messages are: they are told when they are written, and not
-    /// read back.
+    /// Whether this message is new. Own messages always are: they are reported when they are written,
+    /// and never read back.
     fn is_new_message(&mut self, message: &MessageLine) -> bool {
         if message.state.is_some() {
             return true;
@@ -60,11 +60,11 @@ impl SeenIds {
     }
 }
 
-/// Events taken from the pipe for each page that is read back: more than a page holds, or else the
-/// pipe would never be empty.
+/// Maximum number of events taken from the subscription for each page that is read back. It is more
+/// than a page holds, because otherwise the subscription would never be empty.
 const SKIPPED_MAX: usize = 4 * HISTORY_PAGE_MAX;
 
-/// The events of one node, from where `SeenIds` left off.
+/// The events of one node that [`SeenIds`] has not seen.
 #[derive(Debug)]
 pub(crate) struct EventStream {
     client: Client,
@@ -73,18 +73,19 @@ pub(crate) struct EventStream {
     missed_notices: VecDeque<NoticeLine>,
     /// The last notice that was seen.
     noticed: u64,
-    /// Events that came while messages were read back.
+    /// Events that arrived while messages were read back.
     meanwhile: VecDeque<WireEvent>,
-    /// What is to be read back before events go on.
+    /// The messages to read back before the next event.
     behind: Option<Backfill>,
 }
 
-/// Where reading back goes on. A page at a time: what was missed can be more than memory holds.
+/// The place from which to read back. One page at a time, because the missed messages may not fit
+/// into memory.
 #[derive(Debug, Clone, Copy)]
 enum Backfill {
     After(MessageId),
-    /// By this node's clock, which may have been set meanwhile: before anything was seen, and where
-    /// the last one told is no longer held.
+    /// By this machine's clock, which may have been set meanwhile. Used before anything was seen, and
+    /// if the node no longer has the last message.
     Since(Time),
 }
 
@@ -96,7 +97,7 @@ impl Backfill {
 }
 
 impl EventStream {
-    /// Subscribes, and reads back what came before the subscription.
+    /// Subscribes, and reads back the events before the subscription.
     pub(crate) async fn open(client: &Client, seen: &SeenIds) -> Result<EventStream, ClientError> {
         let events = client.events().await?;
         let behind = Some(Backfill::of(seen));
@@ -114,7 +115,7 @@ impl EventStream {
         Ok(stream)
     }
 
-    /// The next event; none when the node has ended or is about to. Cancel safe.
+    /// The next event, or none when the node has stopped or is about to. Cancel safe.
     pub(crate) async fn next(
         &mut self,
         seen: &mut SeenIds,
@@ -153,7 +154,7 @@ impl EventStream {
         }
     }
 
-    /// Whether an event that is no message has not been told before.
+    /// Whether an event other than a message is new.
     fn is_new(&mut self, event: &WireEvent) -> bool {
         let WireEvent::Notice(notice) = event else {
             return true;
@@ -175,8 +176,8 @@ impl EventStream {
         Ok(())
     }
 
-    /// Takes the events that wait. The messages among them are on disk, and come with what is read
-    /// back: left in the pipe, they would come again when their ids are forgotten.
+    /// Takes the waiting events. The messages among them are on disk and will be read back. Left in
+    /// the subscription, they would appear again once their ids are forgotten.
     async fn skip(&mut self) {
         for _ in 0..SKIPPED_MAX {
             let event = tokio::select! {

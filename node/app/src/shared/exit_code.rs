@@ -1,4 +1,4 @@
-//! What the program's exit code says.
+//! The program's exit codes.
 
 use std::io;
 use std::process::ExitCode;
@@ -9,23 +9,23 @@ use hobnob_control::{AttachError, ClientError};
 /// The exit codes that scripts can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// The state asked for was reached.
+    /// The command succeeded.
     Done = 0,
-    /// Something is wrong on this machine.
+    /// Something failed on this machine.
     Fault = 1,
-    /// The command line makes no sense.
+    /// The command line is wrong.
     Usage = 2,
-    /// Nobody by that name.
+    /// The target names no peer.
     NoSuchPeer = 3,
-    /// Not in time: still queued.
+    /// The state was not reached in time: the message is still queued.
     Queued = 4,
     /// The peer refused.
     Refused = 5,
-    /// Somebody else answered where the peer should be.
+    /// Another identity answered at the peer's address.
     IdentityMismatch = 6,
 }
 
-/// What was asked makes no sense, as can be told only after the arguments were read.
+/// Wrong usage that shows only after the arguments were parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
@@ -37,8 +37,8 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
-    /// The code for a command that ended with `error`. A reader of our output that has had enough
-    /// is no error.
+    /// The code for a command that ended with `error`. It is no error if the reader of the output
+    /// closes the pipe.
     pub(crate) fn of(error: &anyhow::Error) -> Exit {
         if error
             .downcast_ref::<io::Error>()

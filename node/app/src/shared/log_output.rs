@@ -1,10 +1,10 @@
-//! Where log lines go: to stderr, but while a full screen has the terminal they are kept, and told
-//! when it is given back.
+//! The output of log lines: stderr. While the full-screen chat uses the terminal, lines are held
+//! back, and written when it is closed.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes kept at most; later ones are left out.
+/// Maximum number of bytes held back. Later lines are dropped.
 const HELD_MAX: usize = 64 * 1024;
 
 static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
@@ -12,12 +12,12 @@ static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 /// Writes log lines.
 pub(crate) struct Writer;
 
-/// From now on lines are kept.
+/// Holds lines back from now on.
 pub(crate) fn hold() {
     held().get_or_insert_default();
 }
 
-/// Writes what was kept, and from now on everything at once.
+/// Writes the lines that were held back. Later lines are written at once.
 pub(crate) fn release() {
     if let Some(lines) = held().take() {
         // A closed stderr is the user's choice.
@@ -44,6 +44,6 @@ impl Write for Writer {
 }
 
 fn held() -> MutexGuard<'static, Option<Vec<u8>>> {
-    // Nothing that holds the lock can leave the lines half changed.
+    // No holder of the lock can panic halfway through a change.
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! What the command line and both chats have in common: the table of actions, settings, flags,
-//! wording, and one command's session with a node. Nothing here knows `cli` or `tui`.
+//! The code that the command line and both chats share: the table of actions, settings, flags,
+//! wording, and the session of one command with a node. Nothing here imports `cli` or `tui`.
 
 pub(crate) mod actions;
 pub(crate) mod chat_input;

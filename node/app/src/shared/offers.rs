@@ -1,4 +1,4 @@
-//! Offered files in a few words: which one is meant, how far it is, what has become of it.
+//! Offered files, for people: finding one by name or id, its progress, its state.
 
 use hobnob::protocol::text::visible;
 use hobnob::{FileState, MessageId};
@@ -9,15 +9,15 @@ use super::wording;
 /// Hex digits of a log's id in a short id.
 const SHORT_DIGITS: usize = 6;
 
-/// `f33731-4`: as much of an id as tells it from the others of one screen.
+/// `f33731-4`: enough of an id to distinguish it from the others on one screen.
 pub(crate) fn short(id: MessageId) -> String {
     let id = id.to_string();
     let (log, number) = id.split_once('-').unwrap_or((&id, ""));
     format!("{}-{number}", &log[..SHORT_DIGITS])
 }
 
-/// The offer that a word means: its id, a short id, the beginning of one, or the name of the newest
-/// file that is called so. `lister` is the command that lists them.
+/// The offer that a word names: its id, a short id, the first characters of one, or the name of the
+/// file. Of several files with that name, the newest. `lister` is the command that lists offers.
 pub(crate) fn found<'a>(
     files: impl DoubleEndedIterator<Item = &'a FileLine> + Clone,
     word: &str,
@@ -52,7 +52,7 @@ fn whole(word: &str) -> Option<MessageId> {
         .filter(|id: &MessageId| id.to_string() == word)
 }
 
-/// Whether an id begins so, or has a log that begins so and this number.
+/// Whether an id begins with `word`, or `word` is a short form of it.
 fn begins(id: MessageId, word: &str) -> bool {
     let id = id.to_string();
     let short = || id.split_once('-').zip(word.split_once('-'));
@@ -61,7 +61,7 @@ fn begins(id: MessageId, word: &str) -> bool {
             || short().is_some_and(|((log, n), (begun, m))| n == m && log.starts_with(begun)))
 }
 
-/// How things stand with the file that a message offers, before anything has come of it.
+/// The file that a message offers, as long as nobody has answered the offer.
 pub(crate) fn unanswered(message: &MessageLine) -> Option<FileLine> {
     let offer = message.body.file.as_deref()?.clone();
     Some(FileLine {
@@ -84,23 +84,23 @@ pub(crate) fn unanswered(message: &MessageLine) -> Option<FileLine> {
     })
 }
 
-/// Whether a user can still fetch it.
+/// Whether the user can still fetch it.
 pub(crate) fn waits_for_answer(file: &FileLine) -> bool {
     !file.own && file.state == FileState::Offered
 }
 
-/// Whether a user can end it.
+/// Whether the user can decline it, stop it, or withdraw it.
 pub(crate) fn can_end(file: &FileLine) -> bool {
     match file.state {
         FileState::Offered | FileState::Waiting | FileState::Moving => true,
-        // What one peer has, another one of the room may still fetch.
+        // One peer has it, but other members of the room may still fetch it.
         FileState::Done => file.own,
         FileState::Declined | FileState::Failed => false,
     }
 }
 
-/// The one that is meant by what stands behind `/verb`: the one of that word, or where there is
-/// none, the only one that `fits`.
+/// The offer for the argument of `/verb`: the one that `word` names, or without a word, the only one
+/// that `fits`.
 pub(crate) fn meant<'a>(
     files: impl DoubleEndedIterator<Item = &'a FileLine> + Clone,
     word: Option<&str>,
@@ -172,7 +172,7 @@ fn span(seconds: u64) -> String {
     }
 }
 
-/// What has become of somebody's offer here.
+/// The state of a peer's offer.
 pub(crate) fn state(file: &FileLine) -> String {
     let why = file.why.as_deref().map(|why| visible(why).into_owned());
     match file.state {

@@ -1,18 +1,18 @@
-//! Where lines go: data to stdout, all else to stderr.
+//! Printing: data to stdout, everything else to stderr.
 
 use std::io;
 
 use hobnob_control::wire::{EventLine, WireEvent, to_line};
 pub(crate) use hobnob_local::output::{line, raw, say, say_on_terminal};
 
-/// Prints data, as people or as programs read it.
+/// Prints data, for people or for programs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     pub(crate) json: bool,
 }
 
 impl Output {
-    /// Prints `event` as a JSON line, or the text that `plain` makes of it, if any.
+    /// Prints `event` as a JSON line, or else the text that `plain` returns for it, if any.
     pub(crate) fn event(
         self,
         event: WireEvent,

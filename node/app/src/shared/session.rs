@@ -1,4 +1,4 @@
-//! One command's time with a node: attach, ask, leave; and signals, which end that early.
+//! The session of one command with a node: attach, ask, disconnect. A signal ends it early.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::common_flags::CommonFlags;
 use super::exit_code::Exit;
 use super::output;
 
-/// When a command that is done says why it stays.
+/// After this time, a finished command explains why it does not exit.
 const STAY_UNEXPLAINED: Duration = Duration::from_secs(1);
 
-/// Asks the node of the home, one that runs or one run for this, and leaves it again.
+/// Runs `command` with the node of the home, and starts a node for it if none runs.
 pub(crate) async fn ask(
     common: &CommonFlags,
     room_is_used: bool,
@@ -23,13 +23,13 @@ pub(crate) async fn ask(
     let (_, attached) = open(common, room_is_used).await?;
     let outcome = tokio::select! {
         outcome = command(&attached.client) => outcome,
-        () = signals.any() => Err(anyhow::anyhow!("interrupted; what was already sent stays queued")),
+        () = signals.any() => Err(anyhow::anyhow!("interrupted; messages that were already sent stay queued")),
     };
     leave(attached, &mut signals).await;
     outcome
 }
 
-/// Attaches, and refuses flags that a running node can't obey.
+/// Attaches, and rejects flags that only a starting node uses if one runs already.
 pub(crate) async fn open(
     common: &CommonFlags,
     room_is_used: bool,
@@ -43,8 +43,8 @@ pub(crate) async fn open(
     Ok((home, attached))
 }
 
-/// Leaves the node. One that runs here goes on for as long as other commands use it, or until a
-/// signal.
+/// Disconnects from the node. A node in this process continues as long as other commands use it, or
+/// until a signal.
 pub(crate) async fn leave(attached: Attached, signals: &mut Signals) {
     drop(attached.client);
     let Some(mut host) = attached.host else {
@@ -53,7 +53,7 @@ pub(crate) async fn leave(attached: Attached, signals: &mut Signals) {
     let explain = async {
         tokio::time::sleep(STAY_UNEXPLAINED).await;
         output::say_on_terminal(
-            "another hobnob uses this node: it goes on until that is done, or Ctrl-C",
+            "another hobnob uses this node: it stops when that one is done, or on Ctrl-C",
         );
         std::future::pending().await
     };

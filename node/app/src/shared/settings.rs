@@ -1,5 +1,5 @@
-//! Settings: what `config.toml` and `HOBNOB_*` variables say about how a node is to run, and what
-//! its chat is to look like. Flags override variables, variables the file, the file the defaults.
+//! Settings of the node and of the full-screen chat, from `config.toml` and the `HOBNOB_*` variables.
+//! Flags override variables, variables override the file, and the file overrides the defaults.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use serde::Deserialize;
 use super::exit_code::Usage;
 use super::values::Size;
 
-/// Bytes of a settings file at most; a longer one is none.
+/// Maximum size of a settings file in bytes. A larger file is an error.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Every option with what it does and its default: what `hobnob config` prints.
+/// Every setting with its meaning and its default. `hobnob config` prints it.
 pub(crate) const DEFAULTS: &str = include_str!("config.toml");
 
-/// What is set; none: the default.
+/// The settings. None means the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
@@ -40,12 +40,12 @@ pub(crate) struct Settings {
     previews: Option<Previewed>,
 }
 
-/// What is set about the full screen.
+/// The settings of the full-screen chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ScreenSettings {
     /// Whether the terminal's bell rings.
     pub(crate) bell: bool,
-    /// Whether the desktop is told (OSC 9).
+    /// Whether the desktop shows notifications (OSC 9).
     pub(crate) notifications: bool,
     /// Whether the wheel scrolls from the start.
     pub(crate) mouse: bool,
@@ -59,11 +59,11 @@ impl Default for ScreenSettings {
     }
 }
 
-/// Which of the lists beside the messages are shown at the start, where there is room for them.
+/// The lists beside the messages that are shown at the start, where there is room for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Sidebars {
-    /// Those for which the screen is wide.
+    /// Depends on the width of the screen.
     Auto,
     Both,
     Conversations,
@@ -98,11 +98,11 @@ impl TryFrom<String> for Sidebars {
     }
 }
 
-/// Whose pictures are shown small beside their offers, once they are here.
+/// Whose pictures are shown as previews beside their offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Previewed {
-    /// One's own, and those of people whom the user has verified.
+    /// The user's own, and those of verified people.
     Verified,
     All,
     None,
@@ -130,7 +130,7 @@ impl TryFrom<String> for Previewed {
 }
 
 impl Settings {
-    /// Those of a home, and of the environment.
+    /// The settings of a home and of the environment.
     pub(crate) fn of(home: &Home) -> Result<Settings, Usage> {
         let file = read(home.config_file())?.unwrap_or_default();
         let variables =
@@ -138,7 +138,7 @@ impl Settings {
         Ok(variables.over(file))
     }
 
-    /// These where they say something, else the others.
+    /// These settings, and `others` where these are not set.
     fn over(self, others: Settings) -> Settings {
         Settings {
             nick: self.nick.or(others.nick),
@@ -158,7 +158,7 @@ impl Settings {
         }
     }
 
-    /// What they say about the full screen.
+    /// The settings of the full-screen chat.
     pub(crate) fn screen(&self) -> ScreenSettings {
         ScreenSettings {
             bell: self.bell.unwrap_or(true),
@@ -170,7 +170,7 @@ impl Settings {
     }
 }
 
-/// What a file says; none where there is no file.
+/// The settings in a file, or none if the file does not exist.
 fn read(path: &Path) -> Result<Option<Settings>, Usage> {
     let cant = |why: String| {
         Usage(format!(
@@ -195,7 +195,7 @@ fn read(path: &Path) -> Result<Option<Settings>, Usage> {
     })
 }
 
-/// The settings in a text; or the number of the line that is wrong, and what is wrong with it.
+/// The settings in a text, or the number of the wrong line and the reason.
 fn parse(text: &str) -> Result<Settings, (usize, String)> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
@@ -207,7 +207,7 @@ fn parse(text: &str) -> Result<Settings, (usize, String)> {
     })
 }
 
-/// What the environment says. Lists have commas between.
+/// The settings of the environment. Commas separate the values of a list.
 fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Settings, Usage> {
     Ok(Settings {
         nick: one("HOBNOB_NICK", &variable, Nickname::new)?,
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::cli::args;
 
-    /// The documented settings with the `#` before each taken away.
+    /// The documented settings, without the `#` before each.
     fn uncommented() -> String {
         let setting = |line: &str| {
             line.strip_prefix("# ")
@@ -309,11 +309,11 @@ mod tests {
         assert_eq!(mdns, Some(true));
     }
 
-    /// A setting as the printed page shows it.
+    /// A setting, as `hobnob config` prints it.
     struct Documented {
         /// The line of the comment above that names variable and flag.
         ways: String,
-        /// Whether the section, or the comment, says that there is no flag, and why.
+        /// Whether the section or the comment explains why there is no flag.
         without_flag: bool,
         key: String,
         value: toml::Value,
@@ -349,7 +349,7 @@ mod tests {
             DEFAULTS.split("\n\n").filter_map(of).collect()
         }
 
-        /// The first word that begins so.
+        /// The first word that begins with `beginning`.
         fn names(&self, beginning: &str) -> Option<String> {
             let mut words = self
                 .ways
@@ -369,8 +369,7 @@ mod tests {
             format!("{} = {written}\n", self.key)
         }
 
-        /// Its value, as the words that a variable has with commas between, and as a flag takes
-        /// them one by one.
+        /// The words of its value: a variable has them with commas between, a flag takes each.
         fn words(&self) -> Vec<String> {
             let word = |value: &toml::Value| match value.as_bool() {
                 Some(value) => value.to_string(),
@@ -385,7 +384,7 @@ mod tests {
             )
         }
 
-        /// The flags that say the same.
+        /// The flags with the same effect.
         fn flags(&self) -> Option<Vec<String>> {
             let flag = self.names("--")?;
             Some(match self.value.as_bool() {
@@ -403,8 +402,8 @@ mod tests {
         }
     }
 
-    /// What is set in the file, by the variable and by the flag that are named beside a setting
-    /// comes to the same. A setting without a flag says why.
+    /// The file, the variable and the flag that are named with a setting have the same effect. If
+    /// there is no flag, the comment explains why.
     #[test]
     fn every_setting_can_be_set_by_a_variable_and_by_a_flag() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Words of the command line that are values: spans of time, moments, states, conversations.
+//! Values on the command line: durations, times, sizes, delivery states, conversations.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use hobnob_control::wire::Time;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned, civil};
 
-/// A conversation as a person names it.
+/// A conversation, as the user names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConversationArg {
     Room(RoomName),
@@ -51,7 +51,7 @@ pub(crate) fn duration(word: &str) -> Result<Duration, String> {
         .ok_or_else(|| WRONG.into())
 }
 
-/// Bytes, written as `500K`, `20M`, `4G`: in powers of 1000.
+/// A number of bytes, written as `500K`, `20M` or `4G`, in powers of 1000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
@@ -79,12 +79,12 @@ impl FromStr for Size {
     }
 }
 
-/// A delivery state by its word.
+/// A delivery state, by its name.
 pub(crate) fn state(word: &str) -> Result<DeliveryState, String> {
     word.parse()
 }
 
-/// RFC 3339, a date, or how long ago, seen from now and here.
+/// A time: RFC 3339, a date in the local time zone, or a span before now.
 pub(crate) fn since(word: &str) -> Result<Time, String> {
     since_at(word, &Zoned::now())
 }
@@ -110,7 +110,7 @@ fn since_at(word: &str, now: &Zoned) -> Result<Time, String> {
         .ok_or_else(|| text.into())
 }
 
-/// A moment as people here write it, to the minute.
+/// A time in the local time zone, to the minute.
 pub(crate) fn local_minute(time: Time) -> String {
     time.timestamp()
         .to_zoned(TimeZone::system())
@@ -118,7 +118,7 @@ pub(crate) fn local_minute(time: Time) -> String {
         .to_string()
 }
 
-/// A moment as a log has it, to the second.
+/// A time in the local time zone, to the second.
 pub(crate) fn local_second(time: Time) -> String {
     time.timestamp()
         .to_zoned(TimeZone::system())
@@ -126,7 +126,7 @@ pub(crate) fn local_second(time: Time) -> String {
         .to_string()
 }
 
-/// The time of day here.
+/// The time of day in the local time zone.
 pub(crate) fn local_time_of_day(time: Time) -> String {
     time.timestamp()
         .to_zoned(TimeZone::system())

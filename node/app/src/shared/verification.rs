@@ -1,10 +1,10 @@
-//! The words to compare with a peer, as commands and chats show them.
+//! The safety words to compare with a peer, as commands and chats show them.
 
 use hobnob_control::wire::Verification;
 
 use super::policy;
 
-/// How a confirmation is given: in a shell, or in the chat.
+/// How the user confirms: in a shell, or in the chat.
 pub(crate) struct Syntax {
     verify: &'static str,
     confirm: &'static str,
@@ -24,7 +24,7 @@ impl Syntax {
     };
 }
 
-/// What to tell the user.
+/// The lines for the user.
 pub(crate) fn words(
     verification: &Verification,
     confirm: Option<bool>,
@@ -41,7 +41,7 @@ pub(crate) fn words(
     );
     match confirm {
         Some(true) => vec![format!(
-            "{name} is verified: nobody else may have that name here (undo: {verify} {short} {undo})"
+            "{name} is verified: nobody else can use that name here (undo: {verify} {short} {undo})"
         )],
         Some(false) => vec![format!("{name} is no longer verified")],
         None => {
@@ -54,9 +54,9 @@ pub(crate) fn words(
                 format!("{name} {so_far}. The words for the two of you:"),
                 format!("  {}", verification.words.join(" ")),
                 format!(
-                    "Compare them where you know the other's voice or face. All six alike: {verify} {short} {yes}"
+                    "Compare them by voice or face to face. If all six are equal: {verify} {short} {yes}"
                 ),
-                "If they differ, somebody stands between you: trust nothing that you read here."
+                "If they differ, somebody stands between you: do not trust what you read here."
                     .to_owned(),
             ]
         }

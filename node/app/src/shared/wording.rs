@@ -1,4 +1,5 @@
-//! What happened, in words. Everything that came from a peer is made safe for a screen here.
+//! Events, messages, peers, rooms and files as text for people. All text from peers is made safe to
+//! print here.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +16,7 @@ use hobnob_control::{Client, ClientError};
 use super::values::local_minute;
 pub(crate) use hobnob_local::output::{columns, count, join};
 
-/// What peers are called.
+/// The names of peers.
 #[derive(Debug, Default)]
 pub(crate) struct Names(BTreeMap<PeerId, String>);
 
@@ -89,7 +90,7 @@ pub(crate) fn body(body: &BodyFields) -> String {
     }
 }
 
-/// What is to be told of an event in a log.
+/// An event as a line of a log, or none if people need not see it.
 pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
     let text = match event {
         WireEvent::Listening(listening) => format!("listening on {}", join(&listening.addrs)),
@@ -107,7 +108,7 @@ pub(crate) fn event(event: &WireEvent, names: &Names) -> Option<String> {
         WireEvent::File(line) => return file(line, names),
         WireEvent::Lagged { missed } => {
             format!(
-                "this output was read too slowly: {} left out; no message was",
+                "output fell behind: skipped {}, no messages lost",
                 count_u64(*missed, "event")
             )
         }
@@ -133,7 +134,7 @@ fn offer(offer: &OfferFields) -> String {
     )
 }
 
-/// `1920×1080, 2.1 MB`: how large a file is, and what it shows if it is a picture that is here.
+/// `1920×1080, 2.1 MB`: the size of a file, with its pixels if it is a picture on this disk.
 pub(crate) fn file_size(file: &FileLine) -> String {
     let pixels = file
         .picture
@@ -147,7 +148,7 @@ pub(crate) fn pixels(picture: &PictureFields) -> String {
     format!("{}×{}", picture.width, picture.height)
 }
 
-/// A size for people, in powers of 1000 as file managers have it.
+/// A size in powers of 1000, as file managers show it.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     if bytes < 1000 {
@@ -169,7 +170,7 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// What is to be told of an offered file in a log: changes of its state, but not how far it is.
+/// An offered file as a line of a log: changes of its state, but not its progress.
 fn file(line: &FileLine, names: &Names) -> Option<String> {
     let (name, id) = (visible(&line.offer.name), line.id.0);
     let peer = line
@@ -197,16 +198,16 @@ fn file(line: &FileLine, names: &Names) -> Option<String> {
             None => format!("{name} is here: {saved}"),
         },
         (FileState::Offered, true) => format!("you offer {name} ({})", file_size(line)),
-        (FileState::Declined, true) if peer.is_empty() => format!("{name} is taken back"),
-        (FileState::Declined, true) => format!("{peer} does not want {name}"),
+        (FileState::Declined, true) if peer.is_empty() => format!("{name} is withdrawn"),
+        (FileState::Declined, true) => format!("{peer} declined {name}"),
         (FileState::Declined, false) => format!("{name} is declined"),
-        (FileState::Failed, _) => format!("{name} can't be had: {why}"),
+        (FileState::Failed, _) => format!("{name} failed: {why}"),
         (FileState::Waiting, false) if !why.is_empty() => format!("{name} waits: {why}"),
         (FileState::Waiting | FileState::Moving, _) => return None,
     })
 }
 
-/// Offers in columns: id, name, size, state, whose, and the rest.
+/// Offers in columns: id, name, size, state, author, conversation, and path or reason.
 pub(crate) fn files(files: &[FileLine], names: &Names) -> Vec<String> {
     let row = |line: &FileLine| {
         let whose = if line.own {
@@ -257,7 +258,7 @@ pub(crate) fn peer(peer: &PeerLine) -> String {
     match peer.state {
         PeerState::Online => {
             let path = peer.path.map(|path| path.as_str().to_owned());
-            // Of a link-local address nobody makes anything.
+            // A link-local address means nothing to people.
             let link_local = |addr: &SocketAddr| matches!(addr.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local());
             let addr = peer
                 .addr
@@ -349,17 +350,17 @@ pub(crate) fn relay(relay: &RelayLine) -> String {
     }
 }
 
-/// What is wrong with a relay, if anything is.
+/// A sentence about a relay that is down, or none if it is up or connecting.
 pub(crate) fn relay_down(relay: &RelayLine) -> Option<String> {
     let why = relay.why.as_ref().filter(|_| relay.observed.is_none())?;
     Some(format!(
-        "The relay at {} can't be used now: {}",
+        "The relay at {} is not usable now: {}",
         relay.at.0,
         visible(why)
     ))
 }
 
-/// Who can see this node and what it says, for its owner to know.
+/// Who can see this node and read its messages.
 pub(crate) fn who_can_see(status: &StatusLine) -> String {
     let open: Vec<String> = status
         .rooms

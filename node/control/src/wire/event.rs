@@ -1,5 +1,4 @@
-//! Lines that tell what is or what happened: the same on the control socket and wherever a command
-//! prints `--json`.
+//! Event lines: the same on the control socket and in the output of commands with `--json`.
 
 use std::net::SocketAddr;
 
@@ -18,7 +17,7 @@ use hobnob_local::json::{LINES_VERSION, Text, Time};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventLine {
     v: u8,
-    /// What it tells.
+    /// The event.
     #[serde(flatten)]
     pub event: WireEvent,
 }
@@ -32,85 +31,85 @@ impl From<WireEvent> for EventLine {
     }
 }
 
-/// What a line can tell.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum WireEvent {
-    /// The node listens.
+    /// The node listens at these addresses.
     Listening(ListeningLine),
-    /// A peer came, went, or changed.
+    /// A peer connected, disconnected or changed.
     Peer(PeerLine),
-    /// A message; one of our own has a `state`.
+    /// A message is on disk here. Own messages have a `state`.
     Message(MessageLine),
-    /// A message of ours came further with one peer.
+    /// An own message reached the next state with one peer.
     Receipt(ReceiptLine),
-    /// A message of ours has been queued, and has come this far.
+    /// An own message is queued, and has reached this state.
     Sent(SentLine),
     /// A room.
     Room(RoomLine),
-    /// What this node is.
+    /// The state of this node.
     Status(StatusLine),
-    /// An offered file: it is new, or it has come further.
+    /// An offered file is new, changed its state, or made progress.
     File(Box<FileLine>),
-    /// Something a user should be told.
+    /// A text for the user.
     Notice(NoticeLine),
-    /// The reader was too slow: so many events before this line were left out. The messages are in
-    /// the history.
+    /// The reader was too slow, so the node skipped events. The messages are in the history.
     Lagged {
-        /// How many.
+        /// The number of skipped events.
         missed: u64,
     },
-    /// The node is about to end: disconnect, and attach again.
+    /// The node is about to stop: disconnect, and attach again.
     Goodbye,
-    /// A kind of line that this version does not know.
+    /// An event that only a newer version knows.
     #[serde(other)]
     Unknown,
 }
 
-/// Where the node listens.
+/// The addresses at which the node listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListeningLine {
-    /// Our id.
+    /// The node's id.
     pub peer: Text<PeerId>,
-    /// Where.
+    /// The addresses.
     pub addrs: Vec<SocketAddr>,
 }
 
 /// A peer: see [`PeerInfo`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerLine {
-    /// Who.
+    /// Its id.
     pub peer: Text<PeerId>,
-    /// The nickname it gave itself.
+    /// The nickname that it chose.
     pub nick: Option<Nickname>,
     /// The name to show.
     pub name: String,
-    /// Whether it is there.
+    /// Whether it is connected.
     pub state: PeerState,
-    /// By which way.
+    /// The kind of path to it.
     pub path: Option<PathKind>,
     /// Its address.
     pub addr: Option<SocketAddr>,
     /// The last round trip, in milliseconds, to the microsecond.
     pub rtt_ms: Option<f64>,
-    /// Whether it is offline because the connection with it broke: it did not take leave.
+    /// Whether it is offline because the connection broke without a goodbye.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lost: bool,
-    /// What the user has decided about it.
+    /// The user's policy about it.
     #[serde(flatten)]
     pub policy: PolicyFields,
 }
 
-/// What the user has decided about a peer, as fields of its line: those that are so. See [`PeerPolicy`].
+/// The user's policy about a peer, as fields of its line. Only those that are true are written. See
+/// [`PeerPolicy`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyFields {
-    /// Its texts are not shown.
+    /// Its messages are hidden.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignored: bool,
-    /// There is no session with it.
+    /// It is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blocked: bool,
-    /// The user has compared words with it.
+    /// The user has compared safety words with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub verified: bool,
 }
@@ -120,65 +119,65 @@ pub struct PolicyFields {
 pub struct MessageLine {
     /// Its id.
     pub id: Text<MessageId>,
-    /// Where it was said.
+    /// Its conversation.
     pub conversation: Text<ConversationRef>,
     /// Its author.
     pub from: Text<PeerId>,
     /// The author's name to show.
     pub nick: String,
-    /// What it says.
+    /// Its content.
     #[serde(flatten)]
     pub body: BodyFields,
-    /// The author's clock.
+    /// When it was written, by the author's clock.
     pub sent_at: Time,
-    /// Our clock.
+    /// When it arrived, by this machine's clock.
     pub received_at: Time,
-    /// How far it has come; only messages of our own have it.
+    /// Its delivery state, if it is an own message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<DeliveryState>,
 }
 
-/// A body as fields of the line it is in: `text`, or `kind` and `bytes`, or `file`.
+/// A body as fields of its message's line: `text`, or `kind` and `bytes`, or `file`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyFields {
-    /// A message of text.
+    /// The text of a text message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// An offer of a file or folder. It is made with `offer`, not sent.
+    /// An offer of a file or folder. The request `offer` makes it, not `send`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<Box<OfferFields>>,
-    /// Which program an app message is for.
+    /// The kind of an app message: the reverse-DNS name of its program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The number of a kind of body that this version does not know.
+    /// The number of a kind of body that only a newer version knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<u16>,
-    /// What an app message, or an unknown one, says.
+    /// The content of an app message, or of an unknown kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Base64>,
 }
 
-/// How far a message of ours came with one peer.
+/// The delivery state of an own message with one peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptLine {
-    /// Which.
+    /// The message.
     pub id: Text<MessageId>,
-    /// With whom.
+    /// The peer.
     pub peer: Text<PeerId>,
-    /// How far.
+    /// The state.
     pub state: DeliveryState,
 }
 
-/// A message that is on disk here, whom it is for, and how far it has come with all of them.
+/// An own message on disk, its recipients, and the state that it has reached with all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentLine {
     /// Its id.
     pub id: Text<MessageId>,
-    /// Where it went.
+    /// Its conversation.
     pub conversation: Text<ConversationRef>,
-    /// The peer, or the members of the room that are here.
+    /// The recipients: the peer, or the members of the room that are connected.
     pub to: Vec<Text<PeerId>>,
-    /// How far.
+    /// The state.
     pub state: DeliveryState,
 }
 
@@ -189,22 +188,22 @@ pub struct RoomLine {
     pub room: Text<RoomName>,
     /// Whether it has no secret.
     pub open: bool,
-    /// Members that are here.
+    /// The members that are connected.
     pub here: Vec<Text<PeerId>>,
 }
 
-/// What this node is: see [`Status`].
+/// The state of this node: see [`Status`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusLine {
     /// Its id.
     pub peer: Text<PeerId>,
     /// Its nickname.
     pub nick: Nickname,
-    /// Where others can reach it.
+    /// Its addresses.
     pub addrs: Vec<SocketAddr>,
-    /// Id and addresses in one word.
+    /// Its id, addresses and relays in one word.
     pub ticket: String,
-    /// The rooms it is in.
+    /// Its rooms.
     pub rooms: Vec<RoomLine>,
     /// Its relays.
     #[serde(default)]
@@ -217,29 +216,29 @@ pub struct StatusLine {
 /// A relay that this node uses: see [`RelayInfo`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayLine {
-    /// Where it is.
+    /// Its host and port.
     pub at: Text<HostPort>,
     /// Its identity, once it has proved one.
     pub id: Option<Text<PeerId>>,
-    /// Whether there is a connection with it.
+    /// Whether the node is registered there.
     pub up: bool,
-    /// Where it sees this node.
+    /// The address at which it sees this node.
     pub observed: Option<SocketAddr>,
-    /// Why there is no connection.
+    /// Why the node is not registered there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// Something to tell the user: see [`Notice`].
+/// A text for the user: see [`Notice`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoticeLine {
-    /// The first of a run is 1, the next 2, and so on.
+    /// Counts the notices of a run, from 1.
     pub number: u64,
-    /// For programs.
+    /// A fixed word for programs.
     pub code: String,
-    /// For people.
+    /// The text.
     pub text: String,
-    /// Whom it is about.
+    /// The peer that it is about.
     pub peer: Option<Text<PeerId>>,
 }
 
@@ -317,7 +316,7 @@ impl From<Message> for MessageLine {
 }
 
 impl SentLine {
-    /// What is told of `sent` once it has come as far as `state`.
+    /// The line about `sent` once it has reached `state`.
     pub fn new(sent: Sent, state: DeliveryState) -> SentLine {
         let to = sent.to.into_iter().map(Text).collect();
         SentLine {
@@ -416,7 +415,7 @@ impl From<Body> for BodyFields {
 impl TryFrom<BodyFields> for Body {
     type Error = &'static str;
 
-    /// What a program may send: a text or an app message.
+    /// The body that a program may send: a text or an app message.
     fn try_from(fields: BodyFields) -> Result<Self, Self::Error> {
         match fields {
             BodyFields {

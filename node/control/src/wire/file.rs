@@ -9,78 +9,78 @@ use serde::{Deserialize, Serialize};
 use hobnob::{ConversationRef, FileInfo, FileState, MessageId, PathKind, Picture};
 use hobnob_local::json::{Text, Time};
 
-/// What is offered, as a field of the line it is in: see [`Offer`].
+/// The offered file or folder, as fields of its line: see [`Offer`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferFields {
     /// The name that its author gave it.
     pub name: String,
     /// The media type that its author gave it.
     pub media: String,
-    /// Bytes of content.
+    /// The size of the content in bytes.
     pub size: u64,
     /// The BLAKE3 hash of the content.
     pub hash: Text<ContentHash>,
-    /// How many files it holds, if it is a folder.
+    /// The number of files, if it is a folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
-    /// How many bytes at the start of the content are the folder's list of files.
+    /// The size of the folder's list of files, at the start of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<u64>,
 }
 
-/// How things stand with an offered file: see [`FileInfo`]. A line comes when an offer is new,
-/// whenever its state changes, and a few times a second while it moves. Each tells everything anew.
+/// The state of an offered file: see [`FileInfo`]. A line is written when an offer is new, when its
+/// state changes, and a few times a second during a transfer. Each line has all fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileLine {
     /// The id of the message that offers it.
     pub id: Text<MessageId>,
-    /// Where it was offered.
+    /// The conversation of the offer.
     pub conversation: Text<ConversationRef>,
-    /// Who offers it.
+    /// The author of the offer.
     pub from: Text<PeerId>,
-    /// Their name to show.
+    /// The author's name to show.
     pub nick: String,
-    /// What is offered.
+    /// The offered file or folder.
     #[serde(flatten)]
     pub offer: OfferFields,
-    /// Whether it is our own.
+    /// Whether this node offers it.
     pub own: bool,
-    /// How things stand; with our own, at the first of `peers`.
+    /// The state of the transfer. For an own file: with the first of `peers`.
     pub state: FileState,
-    /// Bytes that are here; of our own: that this run has sent.
+    /// Bytes on this disk. For an own file: bytes sent in this run.
     pub bytes: u64,
-    /// Bytes per second, while it moves.
+    /// Bytes per second, during a transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<u64>,
-    /// Seconds that are left at this speed.
+    /// The remaining seconds at this rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_s: Option<u64>,
-    /// Who sends it; of our own: to whom it goes or went.
+    /// The sources. For an own file: the receivers.
     pub peers: Vec<Text<PeerId>>,
-    /// By which way.
+    /// The kind of path to the first of `peers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathKind>,
-    /// Where it is, once it is here. Of our own, [`FileList`] tells it, events do not.
+    /// Its path, once it is complete. Own files have it in [`FileList`] only, not in events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<PathBuf>,
-    /// What picture it is, once its content is here.
+    /// Its size in pixels, if it is a picture whose content is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<PictureFields>,
-    /// Why it is so.
+    /// The reason for its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// When the offer came or was made.
+    /// When the offer arrived or was made.
     pub received_at: Time,
 }
 
 /// A picture file whose content is here: see [`Picture`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PictureFields {
-    /// Pixels, as the file says.
+    /// The width in pixels that the file states.
     pub width: u32,
-    /// Likewise.
+    /// The height in pixels that the file states.
     pub height: u32,
-    /// Where the file is.
+    /// The path of the file.
     pub path: PathBuf,
 }
 
@@ -162,7 +162,7 @@ impl From<Picture> for PictureFields {
     }
 }
 
-/// A path that is not UTF-8 can't be told in JSON: what can be shown of it is.
+/// JSON cannot hold a path that is not UTF-8: its displayable form is written instead.
 fn shown(path: PathBuf) -> PathBuf {
     path.into_os_string()
         .into_string()

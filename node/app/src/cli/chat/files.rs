@@ -1,4 +1,4 @@
-//! Files in the line chat: offered, fetched, listed, ended.
+//! Files in the line chat: offer, list, accept, decline.
 
 use hobnob::MessageId;
 use hobnob_control::wire::{
@@ -14,7 +14,7 @@ use crate::shared::typed_path::{PathWord, Places};
 use crate::shared::wording::{self, Names};
 
 impl Chat {
-    /// The answer comes once the file has been read.
+    /// Offers a file. The answer arrives once the file has been read.
     pub(super) async fn offer(&mut self, client: &Client, to: Option<To>, word: &PathWord) {
         let path = Places::here().path(word);
         let (target, room) = to.unwrap_or_else(|| To::Room(self.room.clone())).fields();
@@ -27,7 +27,7 @@ impl Chat {
         self.begin(client, request, Reply::Sent).await;
     }
 
-    /// All of them: what is said in this chat comes from every conversation.
+    /// Lists the files of all conversations, because the line chat shows all conversations.
     pub(super) fn files(&mut self, client: &Client) {
         let client = client.clone();
         self.replies.spawn(async move {
@@ -45,7 +45,7 @@ impl Chat {
         let accepted = |file| {
             (
                 AcceptFile { offer: file },
-                "accepted: it comes as soon as somebody who has it is here",
+                "accepted: the transfer starts when somebody who has it is connected",
             )
         };
         self.decide(client, word, "accept", offers::waits_for_answer, accepted);
@@ -55,13 +55,13 @@ impl Chat {
         let declined = |file| {
             (
                 DeclineFile { offer: file },
-                "declined; the other side is told",
+                "declined; the other side learns of it",
             )
         };
         self.decide(client, word, "decline", offers::can_end, declined);
     }
 
-    /// Finds the file that is meant, or the only one that `fits`; the rest is told by events.
+    /// Finds the file by `word`, or the only one that `fits`. Events report its progress.
     fn decide<R: Request<Answer = Done> + Send + 'static>(
         &mut self,
         client: &Client,

@@ -1,18 +1,18 @@
-//! Lines of stdin, read by a thread of their own: a terminal's read can't be cancelled, and must
-//! not hold up the end.
+//! Lines of stdin, read by a thread of their own: a read from a terminal can't be cancelled, and must
+//! not delay the exit.
 
 use std::io::{BufRead, Read};
 
 use tokio::sync::mpsc;
 
-/// Lines read ahead.
+/// Maximum number of lines that are read ahead.
 const AHEAD_MAX: usize = 64;
 
-/// Longest line that is taken as one. It is far longer than a message may be, so its parts are
-/// refused as well.
+/// Longest line in bytes. A longer line is split. Its parts still exceed the limit of a message, so
+/// they are refused, too.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The lines of stdin as they come; none after its end.
+/// The lines of stdin as they arrive; none after its end.
 pub(crate) fn of_stdin() -> mpsc::Receiver<String> {
     let (lines, receiver) = mpsc::channel(AHEAD_MAX);
     std::thread::spawn(move || {
@@ -26,7 +26,7 @@ pub(crate) fn of_stdin() -> mpsc::Receiver<String> {
     receiver
 }
 
-/// The next line without its line break. An input that can't be read any more has ended.
+/// The next line without its line break. A read error counts as the end.
 fn next(input: &mut impl BufRead) -> Option<String> {
     let mut bytes = Vec::new();
     let read = input

@@ -1,9 +1,8 @@
-//! The line chat: lines in, lines out, on any terminal and in any pipe.
+//! The line chat: reads and prints lines, on any terminal and in any pipe.
 //!
-//! A line goes to the room that is spoken in, unless it is a command. Requests go out in the
-//! order of their lines and are answered beside one another, so one that waits for somebody holds
-//! up nothing. When the node ends that the chat is attached to, the chat attaches to the next, or
-//! runs it.
+//! A line is a message to the current room, unless it is a command. Requests are sent in the order
+//! of their lines, and run side by side, so that a slow one delays nothing. When the chat's node
+//! stops, the chat attaches to the next one, or runs one.
 
 mod files;
 mod lines;
@@ -37,25 +36,26 @@ use crate::shared::wording::{self, Names};
 use crate::shared::{diagnosis, output, status, values};
 use hobnob_local::signals::Signals;
 
-/// Requests under way; further lines wait.
+/// Maximum number of requests under way. Further lines wait.
 const UNDER_WAY_MAX: usize = 64;
 
-const FOR_SCREENS: &str = "that is for the full screen: run hobnob on a terminal, without --plain";
+const FOR_SCREENS: &str =
+    "this command needs the full-screen chat: run hobnob on a terminal, without --plain";
 
-/// The clock of the chat.
+/// The interval of the chat's clock.
 const TICK: Duration = Duration::from_millis(100);
 
-/// After the end of the input, how long deliveries are waited for.
+/// How long the chat waits for deliveries after the end of the input.
 const DRAIN_TICKS: u64 = 20;
 
-/// How long a signal waits for what was typed to be queued.
+/// How long the chat waits after a signal until the typed messages are queued.
 const QUIT_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs the chat until `/quit`, a signal, or the end of the input.
 pub(crate) async fn chat(common: &CommonFlags) -> anyhow::Result<Exit> {
     if common.json {
         return Err(Usage(
-            "the chat is for people: `hobnob up --json` prints events for programs".into(),
+            "the chat has no JSON output: `hobnob up --json` prints events for programs".into(),
         )
         .into());
     }
@@ -77,20 +77,20 @@ pub(crate) async fn chat(common: &CommonFlags) -> anyhow::Result<Exit> {
         if ended? == Ended::Quit {
             return Ok(Exit::Done);
         }
-        output::say("the node that this chat used has ended: going on with another");
+        output::say("this chat's node has stopped: continuing with another one");
     }
 }
 
 /// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    /// The user wants to.
+    /// The user wants to quit.
     Quit,
-    /// The node has ended, or is about to.
+    /// The node has stopped, or is about to.
     NodeGone,
 }
 
-/// An answer, as far as the chat is concerned.
+/// The chat's reaction to an answer.
 enum Reply {
     Sent(SentLine),
     Lines(Vec<String>),
@@ -98,12 +98,12 @@ enum Reply {
     Error(String),
 }
 
-/// What lasts from one node to the next.
+/// The state of the chat, which outlives its node.
 struct Chat {
     input: mpsc::Receiver<String>,
     input_ended: bool,
     room: RoomName,
-    /// The last line was a command that changes `room`.
+    /// Whether the last line was a command that changes `room`.
     moves: bool,
     seen: SeenIds,
     names: Names,
@@ -165,7 +165,7 @@ impl Chat {
         self.quit().await
     }
 
-    /// After `/join` or `/part`, where the next line goes is known only once they are answered.
+    /// After `/join` or `/part`, the room of the next line is known only once they are answered.
     fn takes_lines(&self) -> bool {
         let max = if self.moves { 1 } else { UNDER_WAY_MAX };
         !self.input_ended && self.replies.len() < max
@@ -277,7 +277,7 @@ impl Chat {
             Reply::Lines(lines) => lines.iter().try_for_each(|line| output::line(line)),
             Reply::Speak(room) => {
                 self.room = room;
-                output::line(&format!("you speak in {} now", self.room))
+                output::line(&format!("your messages go to {} now", self.room))
             }
             Reply::Error(text) => {
                 output::say(&visible(&text));
@@ -307,7 +307,7 @@ impl Chat {
                 let report = self.outbox.delivered(receipt.id.0, receipt.peer.0);
                 self.report(report)
             }
-            // The message that offers it says how to fetch it.
+            // The message with the offer explains how to fetch it.
             WireEvent::File(file) if file.state == FileState::Offered && !file.own => Ok(()),
             WireEvent::File(_) => wording::event(&event, &self.names)
                 .map_or(Ok(()), |text| output::line(&format!("* {text}"))),
@@ -326,7 +326,7 @@ impl Chat {
         }
     }
 
-    /// Tells who comes and goes; a missed ping or another address is no news.
+    /// Reports who connects and disconnects. A missed ping or a new address is not reported.
     fn peer(&mut self, peer: &PeerLine) -> std::io::Result<()> {
         self.names.learn(peer);
         let was = self
@@ -341,7 +341,7 @@ impl Chat {
         }
     }
 
-    /// Whether all is done: the input has ended, and what it said has arrived or been waited for.
+    /// Whether the chat is done: the input has ended, and its messages are delivered or late.
     fn ticked(&mut self) -> std::io::Result<bool> {
         self.tick += 1;
         let late = self.outbox.late(self.tick);
@@ -358,7 +358,7 @@ impl Chat {
         Ok(Ended::NodeGone)
     }
 
-    /// What was typed is queued before the chat ends, and what is not delivered yet is told.
+    /// Waits until the typed messages are queued, and reports those that are not delivered yet.
     async fn quit(&mut self) -> anyhow::Result<Ended> {
         self.answers().await?;
         let late = self.outbox.all_late();
@@ -366,10 +366,10 @@ impl Chat {
         Ok(Ended::Quit)
     }
 
-    /// A signal came: what was typed still has a moment to be queued.
+    /// As [`Chat::quit`], after a signal: with a time limit.
     async fn quit_soon(&mut self) -> anyhow::Result<Ended> {
         tokio::time::timeout(QUIT_WITHIN, self.quit()).await.unwrap_or_else(|_| {
-            output::say("the node has not confirmed what you typed last: `hobnob history` tells whether it was queued");
+            output::say("the node has not confirmed your last message: check with `hobnob history` whether it is queued");
             Ok(Ended::Quit)
         })
     }
@@ -382,7 +382,7 @@ impl Chat {
     }
 }
 
-/// Whether the node has ended, which is no reason for the chat to end.
+/// Whether the error means that the node has stopped. The chat then continues with another one.
 fn is_end(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(ClientError::is_end)
 }

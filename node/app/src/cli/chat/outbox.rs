@@ -1,7 +1,7 @@
-//! What became of the messages of this chat: pure, and told in few lines.
+//! The delivery of the messages of this chat. Pure.
 //!
-//! Deliveries are told once a conversation has nothing left under way, so that a paste of a hundred
-//! lines is confirmed in one.
+//! A conversation's deliveries are reported once none of its messages is under way, so that a paste
+//! of a hundred lines is confirmed in one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,25 +9,26 @@ use hobnob::protocol::{PeerId, RoomName};
 use hobnob::{ConversationRef, DeliveryState, MessageId};
 use hobnob_control::wire::SentLine;
 
-/// Messages under way that are kept track of; what becomes of further ones is not told.
+/// Maximum number of messages under way. Deliveries of further ones are not reported.
 const UNDER_WAY_MAX: usize = 10_000;
 
-/// Receipts that came before the answer which names their message; the oldest are let go.
+/// Maximum number of receipts that arrived before the answer with the id of their message. The
+/// oldest are dropped.
 const EARLY_MAX: usize = 1_000;
 
-/// After so many ticks a conversation with messages under way is told to be waiting.
+/// After so many ticks, a conversation with messages under way is reported as waiting.
 pub(crate) const LATE_TICKS: u64 = 30;
 
-/// Something to tell.
+/// A report for the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// All of a conversation's messages since the last report are with everyone they were for.
+    /// All recipients have all messages of a conversation since its last report.
     Delivered {
         conversation: ConversationRef,
         messages: usize,
         people: usize,
     },
-    /// Some are not, after a while. Told once, until they are.
+    /// Some recipients do not have them after a while. Reported once.
     Waiting {
         conversation: ConversationRef,
         missing: BTreeSet<PeerId>,
@@ -36,7 +37,7 @@ pub(crate) enum Report {
     Alone(RoomName),
 }
 
-/// Messages under way.
+/// The messages under way, and what remains to be reported.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     under_way: BTreeMap<MessageId, UnderWay>,
@@ -140,12 +141,12 @@ impl Outbox {
         })
     }
 
-    /// Conversations that have waited for long, each once.
+    /// The conversations that have waited too long, each once.
     pub(crate) fn late(&mut self, tick: u64) -> Vec<Report> {
         self.waiting(|group| tick.saturating_sub(group.since_tick) >= LATE_TICKS)
     }
 
-    /// All conversations that wait and have not been told to: the chat ends.
+    /// All waiting conversations that were not reported, because the chat ends.
     pub(crate) fn all_late(&mut self) -> Vec<Report> {
         self.waiting(|_| true)
     }

@@ -1,4 +1,4 @@
-//! How the line chat says things.
+//! The sentences of the line chat.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +14,11 @@ use crate::shared::values::local_time_of_day;
 use crate::shared::wording::{self, Names, count};
 use crate::shared::{offers, status};
 
-/// Who you are and where you speak, who can see you, how others reach you.
+/// The user's name and room, who can see them, and how others reach them.
 pub(crate) fn welcome(status: &StatusLine, room: &RoomName) -> [String; 3] {
     let [_, see, reach] = status::who_where_how(status);
     let who = format!(
-        "You are {} ({}), and speak in {room}. /help lists the commands.",
+        "You are {} ({}), and your messages go to {room}. /help lists the commands.",
         status.nick,
         status.peer.0.short()
     );
@@ -44,7 +44,7 @@ pub(crate) fn message(message: &MessageLine) -> String {
     }
 }
 
-/// What became of our messages.
+/// A report about deliveries.
 pub(crate) fn report(report: &Report, names: &Names) -> String {
     match report {
         Report::Delivered {
@@ -68,7 +68,7 @@ pub(crate) fn report(report: &Report, names: &Names) -> String {
             ..
         } => {
             format!(
-                "  {} is away: the message is queued and goes out when they are there",
+                "  {} is away: the message is queued, and is delivered when they connect",
                 names.of(peer)
             )
         }
