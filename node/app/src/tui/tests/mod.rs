@@ -2,5 +2,7 @@
 
 mod behaviour;
 mod files;
+#[cfg(feature = "pictures")]
+mod pictures;
 mod scene;
 mod screens;

@@ -16,7 +16,6 @@ use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
-use ratatui::style::Color;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -530,10 +529,13 @@ impl Scene {
     }
 
     /// How many rows of the screen at this size have colours of a picture.
+    #[cfg(feature = "pictures")]
     pub(super) fn coloured_rows(&mut self, columns: u16, rows: u16) -> usize {
         let buffer = self.drawn(columns, rows);
         (0..rows)
-            .filter(|y| (0..columns).any(|x| matches!(buffer[(x, *y)].bg, Color::Rgb(..))))
+            .filter(|y| {
+                (0..columns).any(|x| matches!(buffer[(x, *y)].bg, ratatui::style::Color::Rgb(..)))
+            })
             .count()
     }
 

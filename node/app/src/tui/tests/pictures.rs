@@ -1,0 +1,233 @@
+//! Previews of pictures in the chat: whose are shown, where, and how they scroll.
+
+use std::path::{Path, PathBuf};
+
+use crossterm::event::KeyCode;
+use hobnob::{FileState, PeerState};
+use hobnob_control::wire::{PictureFields, WireEvent};
+
+use super::scene::{BOB, Scene, peer, room};
+use super::screens::SIZES;
+use crate::shared::settings::{Previewed, ScreenSettings};
+use crate::tui::app::{Input, Output};
+use crate::tui::picture::tests::file as picture_file;
+use crate::tui::picture::{Canvas, Picture};
+
+const MB: u64 = 1_000_000;
+
+/// A picture from bob, whole on this disk.
+fn pictured(scene: &mut Scene) -> hobnob::MessageId {
+    let photo = scene.offers(BOB, "bob", &room("lobby"), "photo.png", MB);
+    scene.file_is(photo, |line| {
+        line.state = FileState::Done;
+        line.bytes = line.offer.size;
+        line.saved = Some("/home/ann/Downloads/photo.png".into());
+        line.picture = Some(PictureFields {
+            width: 640,
+            height: 480,
+            path: "/home/ann/Downloads/photo.png".into(),
+        });
+    });
+    photo
+}
+
+/// Makes the pictures that are wanted, of this file.
+fn make(scene: &mut Scene, file: &Path) -> usize {
+    let mut made = 0;
+    while let Some(at) = scene
+        .outputs
+        .iter()
+        .position(|output| matches!(output, Output::Picture { .. }))
+    {
+        let Output::Picture { wanted, .. } = scene.outputs.remove(at) else {
+            unreachable!("found above")
+        };
+        let picture = Picture::of(file, Canvas::HALF_BLOCKS, wanted.room, wanted.slot);
+        scene.handle(Input::Pictured(wanted, picture));
+        made += 1;
+    }
+    made
+}
+
+#[test]
+fn pictures_are_shown_small_from_people_who_are_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let png = picture_file(folder.path(), "photo.png", 640, 480);
+    for (previews, verified, shown) in [
+        (Previewed::Verified, false, false),
+        (Previewed::Verified, true, true),
+        (Previewed::All, false, true),
+        (Previewed::None, true, false),
+    ] {
+        let mut scene = Scene::with_settings(ScreenSettings {
+            previews,
+            ..ScreenSettings::default()
+        });
+        scene.peers[0].policy.verified = verified;
+        let mut scene = scene.opened();
+        pictured(&mut scene);
+        assert_eq!(
+            make(&mut scene, &png),
+            usize::from(shown),
+            "{previews:?}, verified: {verified}"
+        );
+        assert!(scene.screen(80, 24).contains("640×480, saved as"));
+        scene.said(
+            BOB,
+            "bob",
+            &super::scene::room("lobby"),
+            "that was on the island",
+        );
+        assert_eq!(scene.coloured_rows(80, 24) > 0, shown);
+        assert!(scene.outputs.is_empty(), "each is made once");
+    }
+}
+
+#[test]
+fn a_picture_stands_below_its_offer_where_there_is_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hills.png");
+    let hill = |x: u32, y: u32| {
+        if y > 240 + (x.abs_diff(320) / 2) {
+            [30, 120, 40]
+        } else {
+            [90, 140, 220]
+        }
+    };
+    image::RgbImage::from_fn(640, 480, |x, y| image::Rgb(hill(x, y)))
+        .save(&path)
+        .unwrap();
+    let mut scene = Scene::with_settings(ScreenSettings {
+        previews: Previewed::All,
+        ..ScreenSettings::default()
+    })
+    .opened();
+    pictured(&mut scene);
+    scene.said(BOB, "bob", &room("lobby"), "that was on the island");
+    let screens = SIZES.map(|(columns, rows)| {
+        scene.handle(Input::Resize(columns, rows));
+        make(&mut scene, &path);
+        format!("{columns} x {rows}\n{}", scene.screen(columns, rows))
+    });
+    insta::assert_snapshot!("picture", screens.join("\n\n"));
+}
+
+#[test]
+fn who_is_verified_no_more_has_no_pictures_on_the_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let png = picture_file(folder.path(), "photo.png", 640, 480);
+    let mut scene = Scene::three();
+    scene.peers[0].policy.verified = true;
+    let mut scene = scene.opened();
+    let photo = pictured(&mut scene);
+    make(&mut scene, &png);
+    let has = |scene: &Scene| {
+        scene
+            .app
+            .preview(scene.messages.iter().find(|m| m.id.0 == photo).unwrap())
+            .is_some()
+    };
+    assert!(has(&scene));
+    let mut bob = peer(BOB, "bob", PeerState::Online);
+    scene.handle(Input::Event(WireEvent::Peer(bob.clone())));
+    assert!(!has(&scene));
+    bob.policy.verified = true;
+    scene.handle(Input::Event(WireEvent::Peer(bob)));
+    assert!(has(&scene) && scene.outputs.is_empty());
+}
+
+#[test]
+fn ones_own_picture_is_shown_and_what_is_none_is_not_tried_again() {
+    let mut scene = Scene::three().opened();
+    scene.enters("/send ~/photo.png");
+    let offer = scene.messages.last().unwrap().id.0;
+    assert!(
+        scene.outputs.is_empty(),
+        "the node has not said that it is one"
+    );
+    scene.file_is(offer, |line| {
+        line.picture = Some(PictureFields {
+            width: 640,
+            height: 480,
+            path: "/home/ann/photo.png".into(),
+        });
+    });
+    let Some(Output::Picture { wanted, path }) = scene.outputs.pop() else {
+        panic!("a picture is wanted")
+    };
+    assert_eq!(
+        (wanted.id, path),
+        (offer, PathBuf::from("/home/ann/photo.png"))
+    );
+    scene.handle(Input::Pictured(wanted, None));
+    scene.handle(Input::Focus(true));
+    assert!(
+        scene.outputs.is_empty()
+            && scene
+                .screen(80, 24)
+                .contains("640×480, waiting to be accepted")
+    );
+}
+
+#[test]
+fn a_screen_that_is_small_has_no_room_for_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let png = picture_file(folder.path(), "photo.png", 640, 480);
+    let mut scene = Scene::with_settings(ScreenSettings {
+        previews: Previewed::All,
+        ..ScreenSettings::default()
+    })
+    .opened();
+    let photo = pictured(&mut scene);
+    let rows = |scene: &Scene| {
+        scene
+            .app
+            .preview(scene.messages.iter().find(|m| m.id.0 == photo).unwrap())
+            .map(Picture::rows)
+    };
+    for ((columns, high), expected) in [
+        ((80, 24), Some(6)),
+        ((80, 15), None),
+        ((40, 24), Some(6)),
+        ((200, 60), Some(10)),
+        ((40, 10), None),
+        ((80, 24), Some(6)),
+    ] {
+        scene.handle(Input::Resize(columns, high));
+        make(&mut scene, &png);
+        assert_eq!(rows(&scene), expected, "{columns} by {high}");
+    }
+    // With cells of another size they are made anew.
+    scene.handle(Input::Cells);
+    assert_eq!(
+        (rows(&scene), make(&mut scene, &png), rows(&scene)),
+        (None, 1, Some(6))
+    );
+}
+
+#[test]
+fn a_picture_scrolls_row_by_row_and_goes_with_its_conversation() {
+    let folder = tempfile::tempdir().unwrap();
+    let png = picture_file(folder.path(), "photo.png", 640, 480);
+    let mut scene = Scene::with_settings(ScreenSettings {
+        previews: Previewed::All,
+        ..ScreenSettings::default()
+    })
+    .opened();
+    pictured(&mut scene);
+    make(&mut scene, &png);
+    let coloured = |scene: &mut Scene| scene.coloured_rows(80, 24);
+    assert_eq!(coloured(&mut scene), 6);
+    for n in 0..16 {
+        scene.said(BOB, "bob", &room("lobby"), &format!("line {n}"));
+    }
+    let some = coloured(&mut scene);
+    assert!(
+        (1..6).contains(&some),
+        "its upper part has left the screen: {some} rows"
+    );
+    scene.key(KeyCode::PageUp);
+    assert_eq!(coloured(&mut scene), 6);
+    scene.enters("/query bob");
+    assert_eq!(coloured(&mut scene), 0);
+}
