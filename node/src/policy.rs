@@ -2,7 +2,7 @@
 //! holds for [`KICKED_FOR`](crate::KICKED_FOR) of this run.
 
 use hobnob_protocol::PeerId;
-use hobnob_protocol::sas::{WORDS, words};
+use hobnob_protocol::sas::{SAFETY_WORDS, safety_words};
 
 use super::engine::{Command, PolicyChange};
 use crate::{Node, NodeError, PeerInfo, PolicyError};
@@ -99,7 +99,7 @@ impl Node {
     }
 
     /// The six words that this node and the peer have in common, see
-    /// [`words`](hobnob_protocol::sas). Takes a moment of work.
+    /// [`safety_words`](hobnob_protocol::sas::safety_words). Takes a moment of work.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -110,9 +110,9 @@ impl Node {
     /// assert_eq!(ann.words(bob.id()).await, bob.words(ann.id()).await);
     /// # Ok(()) }
     /// ```
-    pub async fn words(&self, peer: PeerId) -> [&'static str; WORDS] {
+    pub async fn words(&self, peer: PeerId) -> [&'static str; SAFETY_WORDS] {
         let me = self.id;
-        tokio::task::spawn_blocking(move || words(me, peer))
+        tokio::task::spawn_blocking(move || safety_words(me, peer))
             .await
             .expect("hashing does not panic")
     }

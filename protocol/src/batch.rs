@@ -1,21 +1,24 @@
-//! Batches: how entries travel. One signature over the last entry's hash covers the whole batch and
-//! all before it.
+//! Batches: entries on the wire and in the store. One signature over the last entry's hash covers
+//! the whole batch and all entries before it.
+//!
+//! A batch is checked here as far as possible without knowing the log. Whether it continues what a
+//! replica has is decided by the replica.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, CodecError};
-use crate::entry::{Entry, EntryHash, LogName, Seq};
-use crate::frame::FRAME_MAX;
+use crate::codec::{self, CodecError, FRAME_MAX};
+use crate::entry::Entry;
 use crate::identity::{SecretKey, Signature};
+use crate::log::{EntryHash, LogName, Seq};
 
-/// Bytes of entries in one batch at most, so that the batch with its header fits a frame.
+/// Maximum bytes of entries in one batch. The batch with its header then fits a frame.
 pub const BATCH_ENTRIES_BYTES_MAX: usize = FRAME_MAX - 256;
 
-/// A run of entries of one log as it came from a peer or the store: nothing in it is proved yet.
+/// A run of entries of one log, as received from a peer or the store. Nothing in it is proved yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Whose log.
+    /// The log.
     pub name: LogName,
     /// Sequence number of the first entry.
     pub first: Seq,
@@ -27,12 +30,10 @@ pub struct Batch {
     pub signature: Signature,
 }
 
-/// A batch whose entries are well formed and whose signature is its author's.
-///
-/// Whether it continues what a replica holds is the replica's question.
+/// A batch whose entries are well formed. [`CheckedBatch::verify`] checks its signature.
 #[derive(Debug, Clone)]
 pub struct CheckedBatch {
-    /// The batch as it travels.
+    /// The batch as it was received.
     pub batch: Batch,
     /// Its entries in order; the first is `batch.first`.
     pub entries: Vec<CheckedEntry>,
@@ -43,30 +44,30 @@ pub struct CheckedBatch {
 pub struct CheckedEntry {
     /// The exact bytes.
     pub bytes: Bytes,
-    /// The hash of this entry and all before it.
+    /// The hash of this entry and all entries before it.
     pub hash: EntryHash,
-    /// The entry, read.
+    /// The decoded entry.
     pub entry: Entry,
 }
 
-/// Why a batch is refused.
+/// Why a batch is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// No entries, or more bytes of them than a frame holds.
-    #[error("a batch holds 1 to {BATCH_ENTRIES_BYTES_MAX} bytes of entries")]
+    /// No entries, or more bytes of entries than fit a frame.
+    #[error("a batch has 1 to {BATCH_ENTRIES_BYTES_MAX} bytes of entries")]
     Size,
-    /// An entry can't be read.
+    /// An entry cannot be decoded.
     #[error("an entry is {0}")]
     Entry(#[from] CodecError),
-    /// Sequence numbers start at 1 and end before they overflow.
+    /// The first number is 0, or a number could overflow.
     #[error("impossible sequence number")]
     Seq,
-    /// A first batch whose `prev` is not the log's first hash.
-    #[error("the log does not start where its name says")]
+    /// The first batch of a log does not start from the hash of the log's name.
+    #[error("the log does not start from the hash of its name")]
     Genesis,
-    /// Lamport numbers never shrink within a log. (They stand still where they have come to their
-    /// end.)
-    #[error("Lamport numbers shrink")]
+    /// Lamport numbers must never decrease within a log. They may stay the same: a log that reaches
+    /// the largest number continues with it.
+    #[error("Lamport numbers decrease")]
     Lamport,
     /// The signature is not the author's over these bytes.
     #[error("the signature is not the author's")]
@@ -96,7 +97,7 @@ impl Batch {
         })
     }
 
-    /// Reads a batch from the body of a frame; the entries stay where they are in `bytes`.
+    /// Decodes a batch from the body of a frame. The entries share the memory of `bytes`.
     pub fn decode(bytes: &Bytes) -> Result<Batch, CodecError> {
         let encoded = codec::decode::<Encoded<'_>, FRAME_MAX>(bytes)?;
         let signature: [u8; 64] = encoded.signature.try_into().map_err(|_| {
@@ -111,22 +112,20 @@ impl Batch {
         })
     }
 
-    /// Proves everything about the batch that can be proved without knowing the log: bounds, form,
-    /// the signature.
+    /// Checks everything that can be checked without knowing the log: bounds, form and signature.
     pub fn check(self) -> Result<CheckedBatch, BatchError> {
         let checked = self.read()?;
         checked.verify()?;
         Ok(checked)
     }
 
-    /// Everything [`Batch::check`] does but for the signature, which costs the most:
-    /// [`CheckedBatch::verify`] comes last, when the replica knows that it wants the entries at
-    /// all.
+    /// Checks bounds and form, but not the signature, which costs the most. A replica first decides
+    /// whether it needs the entries, and then calls [`CheckedBatch::verify`].
     pub fn read(self) -> Result<CheckedBatch, BatchError> {
         if self.entries.is_empty() || self.entries.len() > BATCH_ENTRIES_BYTES_MAX {
             return Err(BatchError::Size);
         }
-        // An entry takes at least five bytes, so no batch holds more of them than it has bytes.
+        // An entry has at least five bytes, so a batch has fewer entries than bytes.
         let most = self.entries.len() as u64;
         if self.first == 0 || self.first >= Seq::MAX - most - 1 {
             return Err(BatchError::Seq);
@@ -162,8 +161,10 @@ impl Batch {
 }
 
 impl CheckedBatch {
-    /// Writes `entries`, which must be one or more, fit a batch and have Lamport numbers that do
-    /// not shrink, after the entry whose number is `first - 1` and hash is `prev`.
+    /// Signs `entries` as the continuation of the entry with number `first - 1` and hash `prev`.
+    ///
+    /// There must be at least one entry, they must fit a batch, and their Lamport numbers must not
+    /// decrease.
     pub fn author(
         key: &SecretKey,
         name: LogName,
@@ -202,7 +203,7 @@ impl CheckedBatch {
         }
     }
 
-    /// Proves that the author signed the last entry, and so all before it.
+    /// Checks that the author signed the last entry, and with it all entries before it.
     pub fn verify(&self) -> Result<(), BatchError> {
         let signed = signed_bytes(&self.batch.name, self.last(), &self.head());
         let genuine = self
@@ -231,17 +232,17 @@ impl CheckedBatch {
     pub fn head(&self) -> EntryHash {
         self.entries
             .last()
-            .expect("a batch holds at least one entry")
+            .expect("read and author create batches of at least one entry")
             .hash
     }
 
-    /// The entry at `seq`, if the batch holds it.
+    /// The entry at `seq`, if the batch contains it.
     pub fn at(&self, seq: Seq) -> Option<&CheckedEntry> {
         let index = seq.checked_sub(self.batch.first)?;
         self.entries.get(usize::try_from(index).ok()?)
     }
 
-    /// The hash of the entry at `seq`, or of the one before the first.
+    /// The hash of the entry at `seq`, which may also be the entry before the first.
     pub fn hash_at(&self, seq: Seq) -> Option<EntryHash> {
         if seq.checked_add(1)? == self.batch.first {
             Some(self.batch.prev)
@@ -251,8 +252,11 @@ impl CheckedBatch {
     }
 }
 
-/// The log is named here although the chain starts from its name: a batch may be taken without the
-/// entries before it, and then nothing else ties it to its place. The author is the key that signs.
+/// The bytes that the author signs.
+///
+/// They name the log, although the chain starts from its name: a replica may accept a batch without
+/// the entries before it, and then nothing else binds the batch to its log. The author is not
+/// named, because the signing key is the author.
 fn signed_bytes(name: &LogName, last: Seq, head: &EntryHash) -> [u8; 96] {
     let mut signed = [0; 96];
     signed[..16].copy_from_slice(b"hobnob 1 batch \0");
@@ -267,7 +271,8 @@ fn signed_bytes(name: &LogName, last: Seq, head: &EntryHash) -> [u8; 96] {
 mod tests {
     use super::*;
     use crate::conversation::ConversationId;
-    use crate::entry::{Body, LogId};
+    use crate::entry::Body;
+    use crate::log::LogId;
     use proptest::prelude::*;
 
     fn key() -> SecretKey {
@@ -302,13 +307,13 @@ mod tests {
     }
 
     #[test]
-    fn what_an_author_wrote_passes_the_check_and_continues() {
+    fn an_authors_batch_passes_the_check_and_the_next_one_continues_it() {
         let first = batch();
         let body = Bytes::from(first.batch.encode());
         let read = Batch::decode(&body)
             .expect("decodes")
             .check()
-            .expect("is the author's");
+            .expect("the author signed it");
         assert_eq!(
             (read.first(), read.last(), read.head()),
             (1, 3, first.head())
@@ -319,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn forged_moved_and_reordered_batches_are_refused() {
+    fn forged_moved_and_reordered_batches_are_rejected() {
         let good = batch().batch;
         let mut reordered = good.entries.to_vec();
         let entry = batch().entries[0].bytes.len();

@@ -1,30 +1,34 @@
-//! Values to bytes and back: the only place that names bincode, so that it can be swapped.
+//! Encodes values to bytes and decodes them. The only module that names bincode, so that another
+//! encoding could replace it.
 //!
-//! bincode's `standard()` configuration: variable-length little-endian integers, no field names.
-//! Decoding is bounded by a limit that the caller names for its class of frame, and must use up its
-//! input. There is no schema evolution in this encoding; what may change (versions, frame kinds,
-//! body kinds) stands outside it.
+//! The encoding is bincode's `standard()` configuration: variable-length little-endian integers, no
+//! field names. The caller passes a memory limit for its class of frame, and a value must use up
+//! its input. This encoding has no schema evolution: whatever may change (versions, frame kinds,
+//! body kinds) is encoded outside it.
 
 use serde::{Deserialize, Serialize};
 
-/// Why bytes are not the value they should be. The cause is for logs; a peer gets a close code.
+/// Longest frame, in bytes of kind and body. Checked before anything is allocated.
+pub const FRAME_MAX: usize = 64 * 1024;
+
+/// Why bytes do not decode. The cause is for logs; the peer receives only a close code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// The bytes end early, hold an impossible value, or ask for more memory than the limit.
+    /// The bytes end early, contain an impossible value, or need more memory than the limit.
     #[error("malformed: {0}")]
     Malformed(String),
-    /// The value ended and this many bytes were left over.
+    /// This many bytes follow the value.
     #[error("{0} bytes left over")]
     Trailing(usize),
 }
 
-/// Encodes a value of ours.
+/// Encodes a value.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, bincode::config::standard())
-        .expect("our own values encode, and a Vec takes any length")
+        .expect("every value of this protocol can be encoded, and a Vec grows")
 }
 
-/// Decodes a value that must fill `bytes` exactly and may claim at most `LIMIT` bytes of memory.
+/// Decodes a value that must fill `bytes` exactly. Decoding claims at most `LIMIT` bytes of memory.
 pub fn decode<'a, T: Deserialize<'a>, const LIMIT: usize>(
     bytes: &'a [u8],
 ) -> Result<T, CodecError> {
@@ -36,7 +40,7 @@ pub fn decode<'a, T: Deserialize<'a>, const LIMIT: usize>(
     }
 }
 
-/// Decodes a value from the front of `bytes` and returns it with what follows.
+/// Decodes a value from the front of `bytes` and returns it with the bytes that follow.
 pub fn decode_prefix<'a, T: Deserialize<'a>, const LIMIT: usize>(
     bytes: &'a [u8],
 ) -> Result<(T, &'a [u8]), CodecError> {

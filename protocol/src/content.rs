@@ -1,16 +1,17 @@
-//! How content travels: in pieces, each of which is proved to belong to the content's hash before
-//! it is kept.
+//! Content on the wire: pieces with proofs. A receiver checks that a piece belongs to the content's
+//! hash before it stores the piece.
 //!
-//! Who wants content opens a stream and writes [`Ask`]s, each a two-byte big-endian length and a
-//! body; who has it answers in order: an [`Answer`] byte, and after [`Answer::Here`] the proof of
-//! the span, the leaves of its pieces, and the pieces that were asked for. All lengths follow from
-//! what was asked, so an answer has no lengths of its own to lie about.
+//! The receiver opens a stream and writes [`PieceRequest`]s, each a two-byte big-endian length and
+//! a body. The sender answers in order with an [`Answer`] byte. After [`Answer::Here`] follow the
+//! proof of the span, the leaves of its pieces, and the requested pieces. All lengths follow from
+//! the request, so an answer cannot lie about them.
 //!
-//! BLAKE3 is a tree of pairs over chunks of 1 KiB. A *piece* is a subtree of 64 chunks, a *span* a
-//! subtree of 64 pieces; the last of each may be smaller. A *leaf* is the chaining value of a
-//! piece. Leaves of a span fold into the span's value, and that, with the siblings on its way up
-//! (the *proof*), into the hash. Pairing neighbours and carrying an odd one up unchanged gives
-//! exactly BLAKE3's left-balanced tree, since pieces and spans are powers of two.
+//! BLAKE3 is a tree of pairs over chunks of 1 KiB. A *piece* is a subtree of 64 chunks and a *span*
+//! a subtree of 64 pieces. The last piece and the last span may be smaller. A *leaf* is the
+//! chaining value of a piece. The leaves of a span fold into the span's value. The span's value and
+//! its siblings on the path to the root (the *proof*) fold into the hash. Pieces and spans are
+//! powers of two, so pairing neighbours and moving an odd value up unchanged gives BLAKE3's
+//! left-balanced tree.
 
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use serde::{Deserialize, Serialize};
@@ -24,38 +25,38 @@ pub const PIECE_BYTES: usize = 64 * 1024;
 /// Pieces of a span.
 pub const SPAN_PIECES: usize = 64;
 
-/// Bytes of one encoded [`Ask`] at most.
-pub const ASK_BYTES_MAX: usize = 128;
+/// Longest encoded [`PieceRequest`], in bytes.
+pub const PIECE_REQUEST_BYTES_MAX: usize = 128;
 
-/// The chaining value of a subtree; of content that is no more than one piece, its hash.
+/// The chaining value of a subtree. For content of at most one piece it is the content's hash.
 pub type Leaf = [u8; 32];
 
 /// Bytes of a leaf.
 pub const LEAF_BYTES: usize = size_of::<Leaf>();
 
-/// How content of a size falls into pieces and spans.
+/// The pieces and spans of content of a certain size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     size: u64,
 }
 
 impl Shape {
-    /// For content of so many bytes.
+    /// The shape of content of `size` bytes.
     pub const fn of(size: u64) -> Self {
         Self { size }
     }
 
-    /// Bytes in all.
+    /// Bytes of the content.
     pub const fn size(self) -> u64 {
         self.size
     }
 
-    /// Pieces in all; none for empty content.
+    /// Pieces of the content; 0 if it is empty.
     pub const fn pieces(self) -> u64 {
         self.size.div_ceil(PIECE_BYTES as u64)
     }
 
-    /// Spans in all.
+    /// Spans of the content; 0 if it is empty.
     pub const fn spans(self) -> u64 {
         self.pieces().div_ceil(SPAN_PIECES as u64)
     }
@@ -74,7 +75,7 @@ impl Shape {
             .expect("at most a piece")
     }
 
-    /// The leaf of a piece: `bytes` are all of it.
+    /// The leaf of a piece. `bytes` is the whole piece.
     pub fn leaf(self, piece: u64, bytes: &[u8]) -> Leaf {
         if self.pieces() <= 1 {
             return *blake3::hash(bytes).as_bytes();
@@ -86,20 +87,20 @@ impl Shape {
         hasher.finalize_non_root()
     }
 
-    /// What the leaves of a whole span fold into.
+    /// Folds the leaves of a whole span into the span's value.
     pub fn fold(self, leaves: &[Leaf]) -> Leaf {
         fold(leaves.to_vec(), self.spans() <= 1)
     }
 
-    /// How many values the proof of a span has.
+    /// The number of values in the proof of a span.
     pub fn proof_len(self, span: u64) -> usize {
         self.climb(span)
             .filter(|step| step.sibling.is_some())
             .count()
     }
 
-    /// Whether these leaves of all pieces of `span`, with this proof, belong to content with this
-    /// hash.
+    /// Whether `proof` shows that `leaves`, which must be all leaves of `span`, belong to content
+    /// with this hash.
     pub fn proves(self, hash: ContentHash, span: u64, leaves: &[Leaf], proof: &[Leaf]) -> bool {
         if leaves.is_empty()
             || leaves.len() != self.pieces_in(span)
@@ -125,8 +126,8 @@ impl Shape {
         value == hash.0
     }
 
-    /// The way from a span up to the hash.
-    fn climb(self, span: u64) -> impl Iterator<Item = Step> {
+    /// The steps from a span up to the hash.
+    fn climb(self, span: u64) -> impl Iterator<Item = Level> {
         let mut at = (span, self.spans());
         std::iter::from_fn(move || {
             let (index, width) = at;
@@ -134,7 +135,7 @@ impl Shape {
                 return None;
             }
             at = (index / 2, width.div_ceil(2));
-            Some(Step {
+            Some(Level {
                 index,
                 sibling: Some(index ^ 1).filter(|sibling| *sibling < width),
                 is_last: width == 2,
@@ -143,22 +144,22 @@ impl Shape {
     }
 }
 
-/// One level on the way from a span to the hash.
-struct Step {
+/// One level between a span and the hash.
+struct Level {
     index: u64,
     sibling: Option<u64>,
     is_last: bool,
 }
 
-/// The values of all spans and everything above: what is needed to prove any of them. 64 bytes for
-/// each 4 MiB of content.
+/// The values of all spans and all levels above them. It contains the proof of every span and takes
+/// 64 bytes for each 4 MiB of content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     levels: Vec<Vec<Leaf>>,
 }
 
 impl Tree {
-    /// From the values of all spans.
+    /// Builds the tree from the values of all spans.
     pub fn new(spans: Vec<Leaf>) -> Self {
         let mut levels = vec![spans];
         while let Some(level) = levels.last().filter(|level| level.len() > 1) {
@@ -177,7 +178,7 @@ impl Tree {
         )
     }
 
-    /// The proof of a span, lowest first.
+    /// The proof of a span, lowest level first.
     pub fn proof(&self, span: u64) -> Vec<Leaf> {
         let mut index = usize::try_from(span).unwrap_or(usize::MAX);
         let mut proof = Vec::new();
@@ -197,7 +198,7 @@ fn merge(left: &Leaf, right: &Leaf, is_root: bool) -> Leaf {
     }
 }
 
-/// The level above; two that are left are the root's if `to_root`.
+/// Computes the next level. With `to_root`, a level of two values becomes the root.
 fn pair_up(level: &[Leaf], to_root: bool) -> Vec<Leaf> {
     let is_root = to_root && level.len() == 2;
     let pair = |pair: &[Leaf]| match pair {
@@ -217,30 +218,30 @@ fn fold(mut level: Vec<Leaf>, to_root: bool) -> Leaf {
         .unwrap_or_else(|| *blake3::hash(&[]).as_bytes())
 }
 
-/// "Send me these pieces."
+/// A request for consecutive pieces of one span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
-    /// Of what was offered there.
+pub struct PieceRequest {
+    /// The offer that describes the content.
     pub offer: OfferId,
-    /// Within this span.
+    /// The span.
     pub span: u64,
-    /// From this piece of the span on.
+    /// The first requested piece, counted within the span.
     pub first: u8,
-    /// So many, at least one.
+    /// How many pieces are requested, at least one.
     pub count: u8,
 }
 
-impl Ask {
-    /// Length and body.
+impl PieceRequest {
+    /// Encodes length and body.
     pub fn encode(&self) -> Vec<u8> {
         let body = codec::encode(self);
-        let len = u16::try_from(body.len()).expect("an ask is at most ASK_BYTES_MAX long");
+        let len = u16::try_from(body.len()).expect("at most PIECE_REQUEST_BYTES_MAX");
         [&len.to_be_bytes()[..], &body].concat()
     }
 
-    /// Reads the body of one that a peer sent.
-    pub fn decode(body: &[u8]) -> Result<Ask, CodecError> {
-        codec::decode::<Ask, { 4 * ASK_BYTES_MAX }>(body)
+    /// Decodes the body of a request from a peer.
+    pub fn decode(body: &[u8]) -> Result<PieceRequest, CodecError> {
+        codec::decode::<PieceRequest, { 4 * PIECE_REQUEST_BYTES_MAX }>(body)
     }
 
     /// Whether content of this shape has these pieces.
@@ -249,28 +250,28 @@ impl Ask {
             && usize::from(self.first) + usize::from(self.count) <= shape.pieces_in(self.span)
     }
 
-    /// The pieces asked for, counted from the start of the content.
+    /// The requested pieces, counted from the start of the content.
     pub fn pieces(&self) -> std::ops::Range<u64> {
         let first = self.span * SPAN_PIECES as u64 + u64::from(self.first);
         first..first + u64::from(self.count)
     }
 }
 
-/// How an answer starts.
+/// The first byte of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Proof, leaves and pieces follow.
     Here,
-    /// The content is not there, or not any more.
+    /// The peer does not have the content.
     NotHere,
-    /// The asker may not have it.
+    /// The requesting peer may not have the content.
     Refused,
-    /// It is not what was offered any more.
+    /// The content has changed since it was offered.
     Changed,
 }
 
 impl Answer {
-    /// Its byte.
+    /// The byte on the wire.
     pub fn code(self) -> u8 {
         match self {
             Answer::Here => 0,
@@ -280,7 +281,7 @@ impl Answer {
         }
     }
 
-    /// Reads its byte; one from the future means that there is nothing.
+    /// Decodes the byte. An unknown one of a later version counts as [`Answer::NotHere`].
     pub fn of_code(code: u8) -> Self {
         match code {
             0 => Answer::Here,
@@ -295,11 +296,11 @@ impl Answer {
 mod tests {
     use super::*;
     use crate::conversation::ConversationId;
-    use crate::entry::{LogId, LogName};
     use crate::identity::PeerId;
+    use crate::log::{LogId, LogName};
     use proptest::prelude::*;
 
-    /// No two pieces are alike: 251 does not divide one.
+    /// Any two pieces differ, since 251 does not divide the length of a piece.
     fn content(size: usize) -> Vec<u8> {
         (0u8..=250).cycle().take(size).collect()
     }
@@ -365,46 +366,48 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_of_an_ask() {
+    fn golden_bytes_of_a_request() {
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
             author: PeerId::from_bytes([2; 32]),
             log: LogId(3),
         };
-        let ask = Ask {
+        let request = PieceRequest {
             offer: OfferId { name, seq: 4 },
             span: 5,
             first: 6,
             count: 7,
         };
         let body = [vec![1; 32], vec![2; 32], vec![3, 4, 5, 6, 7]].concat();
-        assert_eq!(ask.encode(), [vec![0, 69], body.clone()].concat());
-        assert_eq!(Ask::decode(&body), Ok(ask));
-        assert!(body.len() <= ASK_BYTES_MAX);
+        assert_eq!(request.encode(), [vec![0, 69], body.clone()].concat());
+        assert_eq!(PieceRequest::decode(&body), Ok(request));
+        assert!(body.len() <= PIECE_REQUEST_BYTES_MAX);
     }
 
     #[test]
-    fn an_ask_beyond_the_content_does_not_fit() {
+    fn a_request_beyond_the_content_does_not_fit() {
         let name = LogName {
             conversation: ConversationId::from_bytes([1; 32]),
             author: PeerId::from_bytes([2; 32]),
             log: LogId(3),
         };
-        let ask = |span, first, count| Ask {
+        let request = |span, first, count| PieceRequest {
             offer: OfferId { name, seq: 4 },
             span,
             first,
             count,
         };
         let shape = Shape::of((PIECE_BYTES * (SPAN_PIECES + 2)) as u64);
-        assert!(ask(0, 0, 64).fits(shape) && ask(0, 63, 1).fits(shape) && ask(1, 0, 2).fits(shape));
+        for good in [request(0, 0, 64), request(0, 63, 1), request(1, 0, 2)] {
+            assert!(good.fits(shape), "{good:?}");
+        }
         for wrong in [
-            ask(0, 0, 65),
-            ask(0, 64, 1),
-            ask(1, 1, 2),
-            ask(2, 0, 1),
-            ask(u64::MAX, 0, 1),
-            ask(0, 0, 0),
+            request(0, 0, 65),
+            request(0, 64, 1),
+            request(1, 1, 2),
+            request(2, 0, 1),
+            request(u64::MAX, 0, 1),
+            request(0, 0, 0),
         ] {
             assert!(!wrong.fits(shape), "{wrong:?}");
         }
@@ -431,7 +434,7 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Ask::decode(&bytes);
+            let _ = PieceRequest::decode(&bytes);
         }
     }
 }

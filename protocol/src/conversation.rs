@@ -1,5 +1,4 @@
-//! Conversations: who shares one, what names it on the wire, and how membership of a room is
-//! proved.
+//! Conversations: their ids on the wire, the names and keys of rooms, and proofs of membership.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,23 +13,23 @@ pub const ROOM_NAME_MAX: usize = 32;
 /// Longest secret of a room, in bytes.
 pub const ROOM_SECRET_MAX: usize = 1024;
 
-/// The room everybody is in unless they leave it.
+/// The room that every node is in until its user leaves it.
 pub const LOBBY: &str = "lobby";
 
-/// Names a conversation on the wire: derived from its members (direct) or from its key (a room), so
-/// that nobody hands it out.
+/// The id of a conversation on the wire. It is derived from the two peers of a direct conversation,
+/// or from the key of a room, so no authority assigns it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConversationId([u8; 32]);
 
 impl ConversationId {
-    /// The conversation of two peers; the order in which they are named does not matter.
+    /// The conversation of two peers, in either order.
     pub fn direct(a: PeerId, b: PeerId) -> Self {
         let mut hash = blake3::Hasher::new_derive_key("hobnob 1 direct conversation");
         hash.update(a.min(b).as_bytes()).update(a.max(b).as_bytes());
         Self(*hash.finalize().as_bytes())
     }
 
-    /// Takes 32 bytes, from the store or a frame, as a conversation's id.
+    /// An id from its 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -51,7 +50,7 @@ impl fmt::Debug for ConversationId {
     }
 }
 
-/// The name of a room: 1 to 32 of `a-z 0-9 - _ .`, shown with a `#` before it.
+/// The name of a room: 1 to 32 characters of `a-z 0-9 - _ .`. It is shown with a `#` before it.
 ///
 /// ```
 /// use hobnob_protocol::RoomName;
@@ -64,15 +63,9 @@ impl fmt::Debug for ConversationId {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomName(String);
 
-/// Why a word is no room's name.
-///
-/// ```
-/// use hobnob_protocol::{RoomName, conversation::NotARoomName};
-///
-/// assert_eq!("two words".parse::<RoomName>(), Err(NotARoomName));
-/// ```
+/// The text is not the name of a room.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a room's name is 1 to {ROOM_NAME_MAX} of a-z, 0-9, - _ and .")]
+#[error("a room's name has 1 to {ROOM_NAME_MAX} characters of a-z, 0-9, - _ and .")]
 pub struct NotARoomName;
 
 impl RoomName {
@@ -90,7 +83,7 @@ impl RoomName {
 impl FromStr for RoomName {
     type Err = NotARoomName;
 
-    /// Takes a name with or without `#`; capitals become small.
+    /// Accepts a name with or without `#` and converts capitals to small letters.
     fn from_str(word: &str) -> Result<Self, NotARoomName> {
         let name = word.strip_prefix('#').unwrap_or(word).to_ascii_lowercase();
         let fits = (1..=ROOM_NAME_MAX).contains(&name.len());
@@ -111,12 +104,13 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// What its members share of a room, derived from its name and secret. `Debug` does not show it.
+/// The key that the members of a room share, derived from its name and secret. `Debug` does not
+/// show it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RoomKey([u8; 32]);
 
 impl RoomKey {
-    /// The key of the room of this name and secret; an open room's secret is empty.
+    /// The key of the room with this name and secret. The secret of an open room is empty.
     pub fn derive(name: &RoomName, secret: &[u8]) -> Self {
         let mut hash = blake3::Hasher::new_derive_key("hobnob 1 room key");
         // The length in front keeps ("ab", "c") and ("a", "bc") apart.
@@ -126,24 +120,24 @@ impl RoomKey {
         Self(*hash.finalize().as_bytes())
     }
 
-    /// Takes 32 bytes from the store.
+    /// A key from its 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes, for the store.
+    /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The room's tag, which names its conversation. A relay may see it; it opens nothing.
+    /// The room's tag, which is the id of its conversation. A relay may see it: the tag does not
+    /// reveal the key.
     pub fn tag(&self) -> ConversationId {
         ConversationId(blake3::derive_key("hobnob 1 room tag", &self.0))
     }
 
-    /// What `prover` shows on one session to prove that it holds the key: bound to that session by
-    /// the TLS exporter (RFC 8446 section 7.5) and to the prover, so that it is worth nothing
-    /// anywhere else or to anybody else.
+    /// The proof that `prover` has the key. It is bound to one session by the TLS exporter (RFC
+    /// 8446 section 7.5) and to the prover, so it is useless in other sessions and to other peers.
     pub fn proof(&self, exporter: &[u8; 32], prover: PeerId) -> [u8; 32] {
         let mut hash = blake3::Hasher::new_keyed(&self.0);
         hash.update(b"hobnob 1 membership")
@@ -165,14 +159,14 @@ mod tests {
     use crate::identity::SecretKey;
 
     #[test]
-    fn a_direct_conversation_has_one_name_from_both_ends() {
+    fn a_direct_conversation_has_the_same_id_at_both_ends() {
         let [a, b, c] = [1, 2, 3].map(|n| SecretKey::from_seed([n; 32]).id());
         assert_eq!(ConversationId::direct(a, b), ConversationId::direct(b, a));
         assert_ne!(ConversationId::direct(a, b), ConversationId::direct(a, c));
     }
 
     #[test]
-    fn room_names_are_few_safe_characters() {
+    fn room_names_consist_of_a_few_safe_characters() {
         assert_eq!("#Lobby".parse(), Ok(RoomName::lobby()));
         for wrong in ["", "#", "a b", "ä", "x\x1b", &"x".repeat(33)] {
             assert_eq!(wrong.parse::<RoomName>(), Err(NotARoomName), "{wrong:?}");
@@ -180,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_serves_one_room_one_session_and_one_prover() {
+    fn a_proof_is_valid_for_one_room_one_session_and_one_prover() {
         let [a, b] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).id());
         let room =
             |name: &str, secret: &[u8]| RoomKey::derive(&name.parse().expect("a name"), secret);

@@ -1,11 +1,12 @@
-//! What travels on a hobnob's one UDP port, told apart by its first byte as RFC 9443 does.
+//! The kinds of datagrams on the one UDP port of a node or relay. As in RFC 9443, the first byte
+//! distinguishes them.
 //!
-//! | first byte | what |
+//! | first byte | kind |
 //! | --- | --- |
 //! | 0x40..=0xFF | QUIC |
 //! | 0x00..=0x03, with the magic cookie | STUN (RFC 8489 section 5) |
-//! | 0x10 | channel frame: [`ChannelId`], then one QUIC datagram of the two ends |
-//! | 0x11 | knock: opens a NAT, and proves that it is open; a [`Knock`] |
+//! | 0x10 | channel frame: a [`ChannelId`], then one QUIC datagram between the two ends |
+//! | 0x11 | probe: opens a NAT and shows that it is open, see [`Probe`] |
 
 use std::fmt;
 
@@ -14,8 +15,8 @@ use crate::identity::PeerId;
 /// First byte of a channel frame.
 pub const CHANNEL: u8 = 0x10;
 
-/// First byte of a knock.
-pub const KNOCK: u8 = 0x11;
+/// First byte of a probe.
+pub const PROBE: u8 = 0x11;
 
 /// Bytes before the inner datagram of a channel frame: [`CHANNEL`] and a channel id.
 pub const CHANNEL_HEADER: usize = 9;
@@ -23,36 +24,36 @@ pub const CHANNEL_HEADER: usize = 9;
 /// The magic cookie in every STUN message (RFC 8489 section 5), at bytes 4 to 8.
 pub const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
-/// What a datagram is, as far as its first bytes say.
+/// The kind of a datagram, judged by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// QUIC: for quinn.
+    /// QUIC.
     Quic,
     /// A STUN message.
     Stun,
-    /// A frame of a channel: at least a whole header.
+    /// A channel frame with a whole header and at least one byte after it.
     Channel,
-    /// A knock: of the right length.
-    Knock,
-    /// Of no known kind, or too short for its kind.
+    /// A probe of the right length.
+    Probe,
+    /// No known kind, or too short for its kind.
     Unknown,
 }
 
 impl Class {
-    /// Tells a datagram's class.
+    /// The class of a datagram.
     pub fn of(datagram: &[u8]) -> Class {
         match datagram.first() {
             Some(0x40..=0xff) => Class::Quic,
             Some(0x00..=0x03) if datagram.get(4..8) == Some(&STUN_COOKIE) => Class::Stun,
             Some(&CHANNEL) if datagram.len() > CHANNEL_HEADER => Class::Channel,
-            Some(&KNOCK) if datagram.len() == Knock::LEN => Class::Knock,
+            Some(&PROBE) if datagram.len() == Probe::LEN => Class::Probe,
             Some(_) | None => Class::Unknown,
         }
     }
 }
 
-/// One end's name of a channel through a relay: 8 random bytes. The two ends of a channel have
-/// different ones.
+/// The name that one end uses for a channel through a relay: 8 random bytes. The two ends of a
+/// channel use different names.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
@@ -64,7 +65,7 @@ impl ChannelId {
         frame.get(1..CHANNEL_HEADER)?.try_into().ok().map(ChannelId)
     }
 
-    /// What stands before an inner datagram of this channel.
+    /// The bytes before an inner datagram of this channel.
     pub fn header(self) -> [u8; CHANNEL_HEADER] {
         let mut header = [CHANNEL; CHANNEL_HEADER];
         header[1..].copy_from_slice(&self.0);
@@ -78,21 +79,22 @@ impl fmt::Debug for ChannelId {
     }
 }
 
-/// A knock: whoever sends it knows the secret of a session with the receiver, and is where it comes
-/// from.
+/// A hole-punching probe. Its sender knows the secret of a session with the receiver, and its
+/// source address is the sender's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Knock {
-    /// Whether this answers a knock: then the way is open in both directions.
+pub struct Probe {
+    /// Whether this answers a probe. If so, the path is open in both directions.
     pub answer: bool,
-    /// Derived from the session's secret, another in each direction; means nothing to others.
+    /// Derived from the session's secret, different in each direction. It reveals nothing to
+    /// others.
     pub token: [u8; 16],
 }
 
-impl Knock {
-    /// Length of a knock on the wire.
+impl Probe {
+    /// Length of a probe on the wire.
     pub const LEN: usize = 18;
 
-    /// What the knocks of `sender` say in the session whose exported secret this is.
+    /// The token of the probes from `sender` in the session with this exported secret.
     pub fn token(exporter: &[u8; 32], sender: PeerId) -> [u8; 16] {
         let secret = blake3::derive_key(
             "hobnob 1 knock",
@@ -104,17 +106,17 @@ impl Knock {
     /// The datagram.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        (bytes[0], bytes[1]) = (KNOCK, u8::from(self.answer));
+        (bytes[0], bytes[1]) = (PROBE, u8::from(self.answer));
         bytes[2..].copy_from_slice(&self.token);
         bytes
     }
 
-    /// A knock from a datagram of class [`Class::Knock`].
-    pub fn decode(datagram: &[u8]) -> Option<Knock> {
-        let (&[KNOCK, answer @ (0 | 1)], token) = datagram.split_at_checked(2)? else {
+    /// Decodes a datagram of class [`Class::Probe`].
+    pub fn decode(datagram: &[u8]) -> Option<Probe> {
+        let (&[PROBE, answer @ (0 | 1)], token) = datagram.split_at_checked(2)? else {
             return None;
         };
-        Some(Knock {
+        Some(Probe {
             answer: answer == 1,
             token: token.try_into().ok()?,
         })
@@ -135,8 +137,8 @@ mod tests {
             (&[0, 1, 0, 0, 0, 0, 0, 0], Class::Unknown),
             (&[CHANNEL; 10], Class::Channel),
             (&[CHANNEL; 9], Class::Unknown),
-            (&[KNOCK; 18], Class::Knock),
-            (&[KNOCK; 17], Class::Unknown),
+            (&[PROBE; 18], Class::Probe),
+            (&[PROBE; 17], Class::Unknown),
             (&[0x20, 1], Class::Unknown),
             (&[], Class::Unknown),
         ];
@@ -153,14 +155,14 @@ mod tests {
             ChannelId::of(&[0x10, 1, 2, 3, 4, 5, 6, 7, 8, 0x40]),
             Some(id)
         );
-        let knock = Knock {
+        let probe = Probe {
             answer: true,
             token: [7; 16],
         };
-        assert_eq!(knock.encode(), [&[0x11, 1][..], &[7; 16]].concat()[..]);
-        assert_eq!(Knock::decode(&knock.encode()), Some(knock));
-        assert_eq!(Knock::decode(&[0x11; 18]), None);
-        let [one, other] = [1, 2].map(|n| Knock::token(&[3; 32], PeerId::from_bytes([n; 32])));
-        assert_ne!(one, other, "a knock that is sent back is not an answer");
+        assert_eq!(probe.encode(), [&[0x11, 1][..], &[7; 16]].concat()[..]);
+        assert_eq!(Probe::decode(&probe.encode()), Some(probe));
+        assert_eq!(Probe::decode(&[0x11; 18]), None);
+        let [one, other] = [1, 2].map(|n| Probe::token(&[3; 32], PeerId::from_bytes([n; 32])));
+        assert_ne!(one, other, "a reflected probe is not an answer");
     }
 }

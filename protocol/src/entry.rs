@@ -1,118 +1,20 @@
-//! Entries and the hash chain that makes them a log.
+//! Entries: what an author writes into a log, its limits and its encoding.
 //!
-//! An entry is hashed and signed as the exact bytes that travel. Its sequence number and the hash
-//! of the entry before it are not in those bytes: they go into its hash, `H(n) = BLAKE3(H(n-1) ‖ n
-//! ‖ bytes)`, and `H(0)` is derived from the log's name. So the hash of one entry fixes its place,
-//! everything before it, and the conversation, author and log it belongs to.
-
-use std::fmt;
+//! How entries form a log, and what proves their order, is in [`crate::log`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
-use crate::conversation::ConversationId;
-use crate::identity::PeerId;
 use crate::offer::{Offer, OfferError};
 use crate::text::TEXT_BYTES_MAX;
-
-/// The place of an entry in its log: 1, 2, 3 …
-///
-/// ```
-/// let first: hobnob_protocol::Seq = 1;
-/// assert_eq!(first + 1, 2, "a log has no gaps");
-/// ```
-pub type Seq = u64;
 
 /// Longest kind of an app message (a reverse-DNS name), in bytes.
 pub const APP_KIND_MAX: usize = 128;
 
-/// Most bytes that one encoded entry may take: a text of the longest kind, or as much of an app
-/// message, and its header.
+/// Longest encoded entry, in bytes: the longest text or app message, and its header.
 pub const ENTRY_BYTES_MAX: usize = TEXT_BYTES_MAX + APP_KIND_MAX + 64;
 
-/// One log of an author: random, made by one run of one store, so that no other run, machine or
-/// restored backup writes into it.
-///
-/// ```
-/// use hobnob_protocol::{ConversationId, LogId, PeerId};
-///
-/// let conversation = ConversationId::direct(PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
-/// let (this_run, the_next) = (LogId::of_run(1, &conversation), LogId::of_run(2, &conversation));
-/// assert_ne!(this_run, the_next, "nobody writes into a log of an earlier run");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct LogId(pub u64);
-
-impl LogId {
-    /// The log that one run of a node, known by a random number, writes in one conversation.
-    pub fn of_run(run: u64, conversation: &ConversationId) -> Self {
-        let mut hash = blake3::Hasher::new_derive_key("hobnob 1 log id");
-        hash.update(&run.to_le_bytes())
-            .update(conversation.as_bytes());
-        let mut id = [0; 8];
-        id.copy_from_slice(&hash.finalize().as_bytes()[..8]);
-        Self(u64::from_le_bytes(id))
-    }
-}
-
-/// Names a log everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct LogName {
-    /// The conversation whose entries it holds.
-    pub conversation: ConversationId,
-    /// Who writes it.
-    pub author: PeerId,
-    /// Which of the author's logs in that conversation.
-    pub log: LogId,
-}
-
-impl LogName {
-    /// `H(0)`: the hash before the first entry.
-    pub fn genesis(&self) -> EntryHash {
-        let mut hash = blake3::Hasher::new_derive_key("hobnob 1 log");
-        hash.update(self.conversation.as_bytes())
-            .update(self.author.as_bytes())
-            .update(&self.log.0.to_le_bytes());
-        EntryHash(*hash.finalize().as_bytes())
-    }
-}
-
-/// BLAKE3 hash of an entry and all before it.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EntryHash([u8; 32]);
-
-impl EntryHash {
-    /// The hash of the entry `bytes` at `seq`, whose predecessor has this hash.
-    pub fn next(&self, seq: Seq, bytes: &[u8]) -> EntryHash {
-        let mut hash = blake3::Hasher::new();
-        hash.update(&self.0)
-            .update(&seq.to_le_bytes())
-            .update(bytes);
-        EntryHash(*hash.finalize().as_bytes())
-    }
-
-    /// Takes 32 bytes from the store.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 32 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for EntryHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:02x}{:02x}{:02x}{:02x}",
-            self.0[0], self.0[1], self.0[2], self.0[3]
-        )
-    }
-}
-
-/// What an author says.
+/// The content of an entry.
 ///
 /// ```
 /// use hobnob_protocol::Body;
@@ -120,26 +22,25 @@ impl fmt::Debug for EntryHash {
 /// let text: Body = "lunch at noon?".into();
 /// let game = Body::App { kind: "org.example.chess".into(), bytes: b"e2-e4".to_vec() };
 /// for body in [text, game] {
-///     body.check_own()?; // whether it can be sent
+///     body.check_own()?; // an error if it cannot be sent
 /// }
 /// # Ok::<(), hobnob_protocol::entry::BodyError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
-    /// A message of text, at most [`TEXT_BYTES_MAX`] bytes.
+    /// A text message of at most [`TEXT_BYTES_MAX`] bytes.
     Text(String),
     /// A message between programs.
     App {
-        /// Which program: a reverse-DNS name such as `org.example.chess`, as [`is_app_kind`] has
-        /// it.
+        /// The program's reverse-DNS name, such as `org.example.chess`. See [`is_app_kind`].
         kind: String,
-        /// What it says.
+        /// The message, in the program's own format.
         bytes: Vec<u8>,
     },
-    /// A file or folder, for whoever wants it. Its content travels apart.
+    /// A file or folder that recipients may download. Its content travels separately.
     Offer(Offer),
-    /// A kind that this version does not know, or an offer that makes no sense: kept and passed on
-    /// as it came.
+    /// A kind that this version does not know, or an invalid offer. It is stored and forwarded
+    /// unchanged.
     Unknown {
         /// The number of the kind.
         kind: u16,
@@ -148,25 +49,19 @@ pub enum Body {
     },
 }
 
-/// One entry, read.
+/// One decoded entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Lamport's clock: one more than the highest its author had seen in the conversation.
+    /// Lamport's clock: one more than the highest number that the author had seen in the
+    /// conversation.
     pub lamport: u64,
     /// The author's wall clock, in milliseconds since the Unix epoch. Shown, never trusted.
     pub sent_at_ms: u64,
-    /// What it says.
+    /// Its content.
     pub body: Body,
 }
 
-/// Why a body can't be written.
-///
-/// ```
-/// use hobnob_protocol::{Body, entry::BodyError};
-///
-/// assert_eq!(Body::from("").check_own(), Err(BodyError::Empty));
-/// assert_eq!(Body::App { kind: "chess".into(), bytes: vec![] }.check_own(), Err(BodyError::AppKind));
-/// ```
+/// Why a body cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// A text of more than [`TEXT_BYTES_MAX`] bytes.
@@ -174,23 +69,23 @@ pub enum BodyError {
         "a message holds at most {TEXT_BYTES_MAX} bytes of text; this one has {0}: split it, or send it as a file"
     )]
     TextTooLong(usize),
-    /// An empty text says nothing.
+    /// A text of no bytes.
     #[error("an empty message can't be sent")]
     Empty,
-    /// An app message whose kind and bytes are longer than a text may be.
+    /// An app message of more than [`TEXT_BYTES_MAX`] bytes.
     #[error("an app message holds at most {TEXT_BYTES_MAX} bytes; this one has {0}")]
     AppTooLong(usize),
-    /// An app message's kind that is no reverse-DNS name.
+    /// An app message whose kind is not a reverse-DNS name.
     #[error(
-        "the kind of an app message is a name of its program as org.example.checkers: words of a-z, 0-9, - and _ with dots between, at \
-         least two, and at most {APP_KIND_MAX} bytes"
+        "the kind of an app message must be a reverse-DNS name such as org.example.checkers: two or more words of a-z, 0-9, - and _, \
+         separated by dots, at most {APP_KIND_MAX} bytes"
     )]
     AppKind,
-    /// An offer that makes no sense.
+    /// An invalid offer.
     #[error(transparent)]
     Offer(#[from] OfferError),
-    /// A body of a kind that this version does not know, and so can't say rightly.
-    #[error("a message of kind {0} can't be written by this version of hobnob, only passed on")]
+    /// A body of a kind that this version does not know.
+    #[error("this version of hobnob can forward messages of kind {0} but cannot write them")]
     Unknown(u16),
 }
 
@@ -220,7 +115,7 @@ impl From<String> for Body {
 }
 
 impl Body {
-    /// Whether this body may be written by this node.
+    /// Checks whether this node may write this body.
     pub fn check_own(&self) -> Result<(), BodyError> {
         match self {
             Body::Unknown { kind, .. } => Err(BodyError::Unknown(*kind)),
@@ -228,7 +123,7 @@ impl Body {
         }
     }
 
-    /// Whether this body may be sent, by its author or anybody who passes it on.
+    /// Checks whether this body may be sent, by its author or by a peer that forwards it.
     pub fn check(&self) -> Result<(), BodyError> {
         match self {
             Body::Text(text) if text.is_empty() => Err(BodyError::Empty),
@@ -247,9 +142,9 @@ impl Body {
     }
 }
 
-/// Whether this can be the kind of an app message: two or more words of `a-z`, `0-9`, `-` and `_`
-/// with dots between, at most [`APP_KIND_MAX`] bytes. Who owns the domain owns the kind, so that no
-/// two programs take the same.
+/// Whether this can be the kind of an app message: two or more words of `a-z`, `0-9`, `-` and `_`,
+/// separated by dots, at most [`APP_KIND_MAX`] bytes. The owner of the domain owns the kind, so two
+/// programs cannot choose the same one by accident.
 pub fn is_app_kind(kind: &str) -> bool {
     let is_word = |word: &str| {
         !word.is_empty()
@@ -453,44 +348,6 @@ mod tests {
         assert!(Entry::decode(&not_utf8).is_err());
         let longest = of(Body::Text("x".repeat(TEXT_BYTES_MAX)));
         assert_eq!(Entry::decode(&longest.encode()), Ok(longest));
-    }
-
-    #[test]
-    fn an_entry_moved_to_another_place_has_another_hash() {
-        let name = LogName {
-            conversation: ConversationId::from_bytes([1; 32]),
-            author: PeerId::from_bytes([2; 32]),
-            log: LogId(3),
-        };
-        let first = name.genesis().next(1, b"a");
-        assert_ne!(first, name.genesis().next(2, b"a"));
-        assert_ne!(
-            first,
-            LogName {
-                log: LogId(4),
-                ..name
-            }
-            .genesis()
-            .next(1, b"a")
-        );
-        assert_ne!(
-            first,
-            LogName {
-                author: PeerId::from_bytes([9; 32]),
-                ..name
-            }
-            .genesis()
-            .next(1, b"a")
-        );
-        assert_ne!(
-            first,
-            LogName {
-                conversation: ConversationId::from_bytes([9; 32]),
-                ..name
-            }
-            .genesis()
-            .next(1, b"a")
-        );
     }
 
     fn any_body() -> impl Strategy<Value = Body> {

@@ -1,32 +1,30 @@
-//! Frames: what two nodes say to each other on a session's streams.
+//! Frames: the messages that two nodes exchange on a session's streams.
 //!
-//! On a stream a frame is a four-byte big-endian length, a kind byte, and a body; the length counts
-//! kind and body and is at most [`FRAME_MAX`]. Kinds that this version does not know are skipped,
-//! so that an old node can meet a newer one.
+//! On a stream a frame is a four-byte big-endian length, a kind byte and a body. The length counts
+//! kind and body and is at most [`FRAME_MAX`]. A node skips kinds that it does not know, so old and
+//! new nodes can talk to each other.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::batch::Batch;
+pub use crate::codec::FRAME_MAX;
 use crate::codec::{self, CodecError};
 use crate::conversation::ConversationId;
-use crate::entry::{LogId, LogName, Seq};
 use crate::identity::PeerId;
+use crate::log::{LogId, LogName, Seq};
 use crate::offer::{OfferId, OfferWord};
 use crate::ranges::Ranges;
 
-/// Kind and body of a frame at most, in bytes; checked before anything is allocated.
-pub const FRAME_MAX: usize = 64 * 1024;
-
-/// Rooms of one node at most; also the membership proofs in one frame.
+/// Maximum rooms of one node, and maximum membership proofs in one frame.
 pub const ROOMS_MAX: usize = 256;
 
-/// Listening addresses that a Hello names at most; further ones are left out by the sender and
-/// refused from a peer.
+/// Maximum listening addresses in a Hello. A sender leaves out further ones; a receiver rejects a
+/// frame with more.
 pub const HELLO_ADDRS_MAX: usize = 16;
 
-/// Bytes of a nickname on the wire at most: 32 characters of four bytes.
+/// Longest nickname on the wire, in bytes: 32 characters of four bytes.
 const NICK_BYTES_MAX: usize = 128;
 
 /// The first frame on a session's control stream, from both sides.
@@ -34,131 +32,130 @@ const NICK_BYTES_MAX: usize = 128;
 pub struct Hello {
     /// Major and minor version, see [`crate::VERSION`].
     pub version: (u16, u16),
-    /// Bits for abilities that a minor version adds, see [`features`]; unknown bits mean nothing.
+    /// Abilities that a minor version adds, see [`features`]. Unknown bits are ignored.
     pub features: u64,
-    /// A random number made at each start of the node: tells a restart from a copy that runs
+    /// A random number from the node's start. It distinguishes a restart from a copy that runs
     /// elsewhere.
     pub instance: u64,
-    /// When that start was, by the node's clock, in milliseconds since the Unix epoch: the newer of
-    /// two copies stays.
+    /// When the node started, by its clock, in milliseconds since the Unix epoch. Of two copies the
+    /// newer one stays.
     pub started_at_ms: u64,
-    /// What the node's clock shows now, so that two nodes whose clocks differ can tell their users.
+    /// The node's clock now. Nodes whose clocks differ can warn their users.
     pub clock_ms: u64,
-    /// What others may know about the node.
+    /// What the peer may know about the node.
     pub profile: Profile,
 }
 
 /// The bits of [`Hello::features`].
 pub mod features {
-    /// The node announces itself by mDNS on the networks it is on: who is on one of them and hears
-    /// nothing has a fault to find.
+    /// The node announces itself by mDNS on its networks. A peer on one of them that receives no
+    /// announcement has a network fault.
     pub const DISCOVERABLE: u64 = 1;
     /// The node answers [`DialBack`](super::Frame::DialBack).
-    pub const CALLS: u64 = 2;
-    /// The node serves content, and may be asked for it on a stream of its own: see
-    /// [`crate::content`].
+    pub const DIAL_BACK: u64 = 2;
+    /// The node serves content on separate streams, see [`crate::content`].
     pub const CONTENT: u64 = 4;
 }
 
-/// What a node tells each peer about itself, and again when it changes.
+/// What a node reports about itself to each peer, at the start and after each change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// The nickname as sent: to be cleaned before use.
+    /// The nickname as sent. Clean it before use.
     pub nick: String,
-    /// Where the node listens, at most [`HELLO_ADDRS_MAX`].
+    /// The addresses that the node listens on, at most [`HELLO_ADDRS_MAX`].
     pub addrs: Vec<SocketAddr>,
-    /// A proof for each room the node is in, at most [`ROOMS_MAX`], see [`crate::RoomKey::proof`].
-    /// It names no room to those who are not in it.
+    /// A proof for each of the node's rooms, at most [`ROOMS_MAX`], see [`crate::RoomKey::proof`].
+    /// A peer that is not in a room cannot recognize it.
     pub proofs: Vec<[u8; 32]>,
 }
 
-/// All of one author's logs in a conversation that the sender holds.
+/// The logs of one author in a conversation that the sender has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorHeads {
     /// The author.
     pub author: PeerId,
-    /// Each log with what is held of it.
+    /// Each log with the entries that the sender has.
     pub logs: Vec<(LogId, Ranges)>,
 }
 
 impl AuthorHeads {
-    /// Fingerprint of everything in a list of heads, to compare two replicas in one frame.
+    /// Hash of a list of heads. Two replicas compare it to find differences with one frame.
     pub fn digest(all: &[AuthorHeads]) -> [u8; 32] {
         blake3::derive_key("hobnob 1 heads digest", &codec::encode(&all))
     }
 }
 
-/// Something one node says to another.
+/// A message from one node to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// The first frame each way.
     Hello(Hello),
-    /// "Are you there?"; answered by a Pong with the same number, but for [`PING_LIGHT`].
+    /// Asks whether the peer is alive. The answer is a Pong with the same number, except for
+    /// [`PING_LIGHT`].
     Ping(u64),
-    /// "I am."
+    /// The answer to a Ping.
     Pong(u64),
-    /// The sender's profile has changed: this replaces it.
+    /// The sender's new profile. It replaces the earlier one.
     Profile(Profile),
-    /// Where the sender of a relayed session might be reached directly, at most
+    /// Addresses at which the sender of a relayed session may be reachable directly, at most
     /// [`HELLO_ADDRS_MAX`].
     Candidates(Vec<SocketAddr>),
-    /// "Send a knock with this token to where you have me, from a socket that I have never sent
-    /// anything to": so the sender learns whether a firewall lets calls in. At most one knock a few
-    /// seconds is owed, and none to any other address.
+    /// Asks the peer to send a probe with this token to the session's address, from a socket to
+    /// which the sender has never sent anything. It shows whether a firewall admits unsolicited
+    /// datagrams. A peer sends at most one probe every few seconds, and only to that address.
     DialBack([u8; 16]),
-    /// "I have sent it."
-    Called([u8; 16]),
-    /// A hash of all that the sender holds of a conversation and the receiver may have.
+    /// The peer has sent the probe with this token.
+    DialedBack([u8; 16]),
+    /// A hash of the sender's heads of a conversation, as far as the receiver may have the entries.
     Digest(ConversationId, [u8; 32]),
-    /// All that the sender holds of a conversation and the receiver may have. `more` says that
-    /// another such frame follows.
+    /// The sender's heads of a conversation, as far as the receiver may have the entries.
     Heads {
-        /// Which conversation.
+        /// The conversation.
         conversation: ConversationId,
-        /// Whether the list goes on in the next frame.
+        /// Whether the list continues in the next frame.
         more: bool,
         /// The heads.
         authors: Vec<AuthorHeads>,
     },
     /// Entries.
     Batch(Batch),
-    /// What the sender has on disk of a log: the receipt, and the news that there is something to
-    /// ask for.
+    /// The entries of a log that the sender has on disk. It is the receipt, and it announces
+    /// entries that the receiver can request.
     Have(LogName, Ranges),
-    /// "Send me what you have of this log, in this range; with no end, also what comes later."
+    /// Requests the entries of a log in a range.
     Want {
-        /// Which log.
+        /// The log.
         name: LogName,
         /// The first entry wanted.
         from: Seq,
-        /// The last entry wanted; none: go on as entries come.
+        /// The last entry wanted. `None` also requests later entries, as they arrive.
         to: Option<Seq>,
     },
-    /// "I get this author's entries of this conversation elsewhere: stop sending them of your own
-    /// accord."
+    /// The sender receives this author's entries of this conversation from another peer. It asks
+    /// the receiver to stop pushing them.
     Prune(ConversationId, PeerId),
-    /// "What you sent of this log does not continue what I hold of it": its author wrote two
+    /// The receiver's entries of this log do not continue the sender's: the author wrote two
     /// chains.
     Conflict(LogName),
-    /// Something about an offer that needs no place in the log. Nodes without [`features::CONTENT`]
+    /// The state of an offer, which needs no entry in the log. Nodes without [`features::CONTENT`]
     /// skip it.
     Offer(OfferId, OfferWord),
     /// A kind that this version does not know.
     Unknown(u8),
 }
 
-/// Why bytes are no frame.
+/// Why bytes are not a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Not even a kind.
+    /// The frame has not even a kind.
     #[error("an empty frame")]
     Empty,
-    /// The body does not decode, or has bytes left over.
+    /// The body does not decode, or bytes follow it.
     #[error("frame of kind {kind}: {cause}")]
     Body {
         /// The frame's kind.
         kind: u8,
-        /// What is wrong with it.
+        /// The decoding error.
         cause: CodecError,
     },
     /// A list in the frame is longer than its limit.
@@ -166,8 +163,8 @@ pub enum FrameError {
     TooMany(u8),
 }
 
-/// The number of a ping that wants no Pong: QUIC's acknowledgement is answer enough, and saves a
-/// packet of three.
+/// The number of a ping that gets no Pong. QUIC's acknowledgement suffices as an answer, and this
+/// saves one packet of three.
 pub const PING_LIGHT: u64 = 0;
 
 mod kind {
@@ -176,8 +173,8 @@ mod kind {
     pub(super) const PONG: u8 = 3;
     pub(super) const PROFILE: u8 = 4;
     pub(super) const CANDIDATES: u8 = 5;
-    pub(super) const CALL_ME: u8 = 6;
-    pub(super) const CALLED: u8 = 7;
+    pub(super) const DIAL_BACK: u8 = 6;
+    pub(super) const DIALED_BACK: u8 = 7;
     pub(super) const DIGEST: u8 = 16;
     pub(super) const HEADS: u8 = 17;
     pub(super) const BATCH: u8 = 18;
@@ -188,12 +185,11 @@ mod kind {
     pub(super) const OFFER: u8 = 32;
 }
 
-/// Memory that decoding a small frame may claim. Those with lists are bounded by the frame itself.
+/// Memory that decoding a small frame may claim. The length of the frame bounds the others.
 const SMALL: usize = 2 * 1024;
 
 impl Frame {
-    /// Kind and body, ready for a stream's length prefix. The same bytes serve any number of
-    /// sessions.
+    /// Encodes kind and body, without the length. The same bytes can be sent on many sessions.
     pub fn encode(&self) -> Bytes {
         let (kind, body) = match self {
             Frame::Hello(hello) => (kind::HELLO, codec::encode(hello)),
@@ -201,8 +197,8 @@ impl Frame {
             Frame::Pong(token) => (kind::PONG, codec::encode(token)),
             Frame::Profile(profile) => (kind::PROFILE, codec::encode(profile)),
             Frame::Candidates(addrs) => (kind::CANDIDATES, codec::encode(addrs)),
-            Frame::DialBack(token) => (kind::CALL_ME, codec::encode(token)),
-            Frame::Called(token) => (kind::CALLED, codec::encode(token)),
+            Frame::DialBack(token) => (kind::DIAL_BACK, codec::encode(token)),
+            Frame::DialedBack(token) => (kind::DIALED_BACK, codec::encode(token)),
             Frame::Digest(conversation, digest) => {
                 (kind::DIGEST, codec::encode(&(conversation, digest)))
             }
@@ -232,7 +228,7 @@ impl Frame {
         frame.freeze()
     }
 
-    /// Reads a frame that a peer sent, at most [`FRAME_MAX`] bytes.
+    /// Decodes a frame from a peer, of at most [`FRAME_MAX`] bytes.
     pub fn decode(frame: &Bytes) -> Result<Frame, FrameError> {
         let kind = *frame.first().ok_or(FrameError::Empty)?;
         let body = frame.slice(1..);
@@ -248,8 +244,8 @@ impl Frame {
             kind::PONG => Frame::Pong(codec::decode::<_, SMALL>(body)?),
             kind::PROFILE => Frame::Profile(codec::decode::<_, FRAME_MAX>(body)?),
             kind::CANDIDATES => Frame::Candidates(codec::decode::<_, SMALL>(body)?),
-            kind::CALL_ME => Frame::DialBack(codec::decode::<_, SMALL>(body)?),
-            kind::CALLED => Frame::Called(codec::decode::<_, SMALL>(body)?),
+            kind::DIAL_BACK => Frame::DialBack(codec::decode::<_, SMALL>(body)?),
+            kind::DIALED_BACK => Frame::DialedBack(codec::decode::<_, SMALL>(body)?),
             kind::DIGEST => {
                 let (conversation, digest) = codec::decode::<_, SMALL>(body)?;
                 Frame::Digest(conversation, digest)
@@ -295,7 +291,7 @@ impl Frame {
             Frame::Ping(_)
             | Frame::Pong(_)
             | Frame::DialBack(_)
-            | Frame::Called(_)
+            | Frame::DialedBack(_)
             | Frame::Digest(..)
             | Frame::Heads { .. }
             | Frame::Batch(_)
@@ -314,15 +310,15 @@ impl Frame {
     }
 }
 
-/// Memory that decoding a Heads frame may claim: its small numbers take up to eight times their
-/// encoded size.
+/// Memory that decoding a Heads frame may claim. In memory its small numbers need up to eight times
+/// their encoded size.
 const HEADS_MEMORY_MAX: usize = 16 * FRAME_MAX;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::EntryHash;
     use crate::identity::Signature;
+    use crate::log::EntryHash;
     use proptest::prelude::*;
 
     fn name() -> LogName {
@@ -422,7 +418,7 @@ mod tests {
         }));
         round_trips(&Frame::Candidates(profile.addrs.clone()));
         round_trips(&Frame::DialBack([7; 16]));
-        round_trips(&Frame::Called([8; 16]));
+        round_trips(&Frame::DialedBack([8; 16]));
         round_trips(&Frame::Profile(profile));
         round_trips(&Frame::Digest(name().conversation, [9; 32]));
         round_trips(&Frame::Prune(name().conversation, name().author));
@@ -454,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_refused() {
+    fn long_lists_are_rejected() {
         let crowded = Profile {
             proofs: vec![[0; 32]; ROOMS_MAX + 1],
             ..Profile::default()

@@ -1,4 +1,4 @@
-//! Who somebody is: an Ed25519 key (RFC 8032), its text form, and signatures made with it.
+//! Identity: Ed25519 keys (RFC 8032), the text form of peer ids, and signatures.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 /// Length of the text form of a [`PeerId`]: 256 bits in base32 without padding.
 pub const PEER_ID_TEXT_LEN: usize = 52;
 
-/// Length of the short form of a [`PeerId`], and the least that counts as a prefix.
+/// Length of the short form of a [`PeerId`], and of the shortest accepted prefix.
 pub const PEER_ID_SHORT_LEN: usize = 8;
 
-/// A node's Ed25519 public key: its identity, everywhere.
+/// A node's Ed25519 public key, which is its identity everywhere.
 ///
 /// The text form is 52 characters of lower-case base32 (RFC 4648 section 6) without padding.
 ///
@@ -31,8 +31,8 @@ pub const PEER_ID_SHORT_LEN: usize = 8;
 pub struct PeerId([u8; 32]);
 
 impl PeerId {
-    /// The peer that this public key names. Any 32 bytes are accepted; only the owner of a key can
-    /// prove it.
+    /// The peer with this public key. Any 32 bytes are accepted; only the owner of a key can prove
+    /// it.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -42,8 +42,8 @@ impl PeerId {
         &self.0
     }
 
-    /// The first eight characters of the text form, for people to read. Not unique: never compare
-    /// by it.
+    /// The first eight characters of the text form, for people to read. They are not unique, so do
+    /// not compare them.
     pub fn short(&self) -> String {
         let mut text = self.to_string();
         text.truncate(PEER_ID_SHORT_LEN);
@@ -70,13 +70,7 @@ impl fmt::Debug for PeerId {
     }
 }
 
-/// Why a text is not a peer id.
-///
-/// ```
-/// use hobnob_protocol::{PeerId, identity::NotAPeerId};
-///
-/// assert_eq!("bob".parse::<PeerId>(), Err(NotAPeerId));
-/// ```
+/// The text is not a peer id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a peer id is 52 characters of a-z and 2-7")]
 pub struct NotAPeerId;
@@ -98,7 +92,7 @@ impl FromStr for PeerId {
 pub struct Signature([u8; 64]);
 
 impl Signature {
-    /// Takes 64 bytes as a signature; whether it is one is for [`PeerId::verifies`] to say.
+    /// A signature from its 64 bytes. [`PeerId::verifies`] checks it.
     pub const fn from_bytes(bytes: [u8; 64]) -> Self {
         Self(bytes)
     }
@@ -115,7 +109,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A node's secret: the 32-byte seed of its Ed25519 key pair. `Debug` shows the peer id only.
+/// A node's secret key: the 32-byte seed of its Ed25519 key pair. `Debug` shows only the peer id.
 pub struct SecretKey {
     seed: [u8; 32],
     pair: Ed25519KeyPair,
@@ -123,8 +117,7 @@ pub struct SecretKey {
 }
 
 impl SecretKey {
-    /// The key pair that grows from this seed. Where the 32 random bytes come from is the caller's
-    /// concern.
+    /// The key pair of this seed. The caller provides the 32 random bytes.
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let pair =
             Ed25519KeyPair::from_seed_unchecked(&seed).expect("every 32 bytes are an Ed25519 seed");
@@ -137,7 +130,7 @@ impl SecretKey {
         }
     }
 
-    /// The seed, to be written to a file that only its owner can read.
+    /// The seed. Write it only to a file that nobody but its owner can read.
     pub fn seed(&self) -> &[u8; 32] {
         &self.seed
     }
@@ -155,8 +148,7 @@ impl SecretKey {
         Signature(bytes)
     }
 
-    /// The key as a PKCS#8 version 1 document (RFC 8410 section 7), which is what TLS libraries
-    /// take.
+    /// The key as a PKCS#8 version 1 document (RFC 8410 section 7), the format of TLS libraries.
     pub fn to_pkcs8(&self) -> [u8; 48] {
         const PREFIX: [u8; 16] = [
             0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
@@ -197,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_id_is_refused() {
+    fn text_that_is_not_an_id_is_rejected() {
         let text = SecretKey::from_seed([7; 32]).id().to_string();
         for wrong in [
             "",

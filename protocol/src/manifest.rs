@@ -1,4 +1,5 @@
-//! The manifest of a folder: the names and sizes of its files, at the start of its content.
+//! The manifest of a folder: the paths and sizes of its files. It is the start of the folder's
+//! content, see [`crate::offer`].
 
 use crate::codec::{self, CodecError};
 use crate::offer::{Folder, OFFER_NAME_MAX, Offer};
@@ -6,37 +7,37 @@ use crate::offer::{Folder, OFFER_NAME_MAX, Offer};
 /// Longest path within a folder, in bytes.
 pub const PATH_BYTES_MAX: usize = 4096;
 
-/// Folders within folders at most.
+/// Maximum depth of a path within a folder, in names.
 pub const PATH_PARTS_MAX: usize = 64;
 
-/// One file of a folder, or an empty folder within it.
+/// One file or one empty folder within a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestEntry {
-    /// Names from the folder's own down, with slashes between; an empty folder's ends with one. A
-    /// hint, to be cleaned.
+    /// The path from the folder down, with slashes. The path of an empty folder ends with a slash.
+    /// Only a hint: clean it before you create a file.
     pub path: String,
-    /// Bytes of the file.
+    /// Length of the file, in bytes.
     pub size: u64,
 }
 
-/// Why bytes are not the manifest that an offer promises.
+/// Why bytes are not the manifest that the offer announces.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// It can't be read.
+    /// It does not decode.
     #[error("its list of files is {0}")]
     Codec(#[from] CodecError),
-    /// A path that no folder holds.
+    /// A path is empty, too long or too deep.
     #[error("its list of files has a path that is empty, too long or too deep")]
     Path,
-    /// It has more folders than a receiver makes.
+    /// It has more folders than a receiver creates.
     #[error("its list of files has too many folders")]
     Folders,
-    /// The list is longer than was promised, or its sizes don't sum up to the content.
-    #[error("its list of files is not what the offer says")]
+    /// The number of files, or the sum of their sizes, is not what the offer announces.
+    #[error("its list of files does not match the offer")]
     Sum,
 }
 
-/// Writes a manifest.
+/// Encodes a manifest.
 pub fn encode(entries: &[ManifestEntry]) -> Vec<u8> {
     entries
         .iter()
@@ -44,7 +45,8 @@ pub fn encode(entries: &[ManifestEntry]) -> Vec<u8> {
         .collect()
 }
 
-/// Reads the manifest of `offer`, a folder's, from the start of its content.
+/// Decodes the manifest of a folder. `bytes` is the start of the content, of the length that
+/// `folder` announces.
 pub fn decode(
     offer: &Offer,
     folder: Folder,
@@ -65,8 +67,8 @@ pub fn decode(
         }
         bytes = rest;
     }
-    let promised = total == offer.size && entries.len() as u64 == folder.files;
-    if promised {
+    let as_offered = total == offer.size && entries.len() as u64 == folder.files;
+    if as_offered {
         Ok(entries)
     } else {
         Err(ManifestError::Sum)
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_is_read_as_it_was_written_and_only_if_it_adds_up() {
+    fn a_manifest_decodes_only_if_it_matches_the_offer() {
         let entries = [entry("a", 3), entry("b/c", 4), entry("empty/", 0)];
         assert_eq!(encode(&entries[..1]), [1, b'a', 3]);
         assert_eq!(read(&entries, 3, 7), Ok(entries.to_vec()));
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_no_folder_holds_are_refused() {
+    fn paths_that_no_folder_can_have_are_rejected() {
         let deep = vec!["d"; PATH_PARTS_MAX + 1].join("/");
         for path in [
             "",

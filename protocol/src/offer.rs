@@ -1,8 +1,9 @@
-//! Offers of files: what an entry says about content that travels apart from it.
+//! Offers of files and folders: the body of an entry that describes content. The content itself
+//! travels separately, see [`crate::content`].
 //!
 //! The content of a file is its bytes. The content of a folder is its [manifest](crate::manifest),
-//! then the bytes of its files in the manifest's order: so both are one string of bytes with one
-//! hash, and everything that moves content knows no difference.
+//! followed by the bytes of its files in the manifest's order. So both are one string of bytes with
+//! one hash, and code that moves content need not distinguish them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,24 +12,24 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
-use crate::entry::{LogName, Seq};
+use crate::log::{LogName, Seq};
 
-/// Longest name of an offered file or folder, in bytes: what file systems take.
+/// Longest name of an offered file or folder, in bytes. It is the limit of most file systems.
 pub const OFFER_NAME_MAX: usize = 255;
 
 /// Longest media type (RFC 6838 section 4.2 allows two names of 127 characters).
 pub const MEDIA_TYPE_MAX: usize = 255;
 
-/// Largest content: a number that no sum of sizes overflows.
+/// Largest content, in bytes. Sums of sizes cannot overflow.
 pub const CONTENT_BYTES_MAX: u64 = 1 << 50;
 
-/// Files in one folder at most. More are offered as an archive.
+/// Maximum files in one folder. A larger folder must be offered as an archive.
 pub const FOLDER_FILES_MAX: u64 = 200_000;
 
-/// Longest manifest, in bytes; both ends hold one in memory while its folder is on its way.
+/// Longest manifest, in bytes. Both ends keep it in memory while they transfer the folder.
 pub const MANIFEST_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// Names an offer everywhere: by its entry.
+/// The id of an offer, unique everywhere: the place of its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OfferId {
     /// The log of the entry.
@@ -37,7 +38,7 @@ pub struct OfferId {
     pub seq: Seq,
 }
 
-/// BLAKE3 hash of a whole content. Text form: 64 hex digits, as `b3sum` prints them.
+/// BLAKE3 hash of a whole content. Its text form is 64 hex digits, as printed by `b3sum`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContentHash(pub [u8; 32]);
 
@@ -63,51 +64,51 @@ impl FromStr for ContentHash {
     }
 }
 
-/// What a folder's content is made of.
+/// The parts of a folder's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folder {
-    /// How many bytes at the start of the content are the manifest.
+    /// Length of the manifest at the start of the content, in bytes.
     pub manifest_bytes: u64,
-    /// How many files it names.
+    /// Files that the manifest names.
     pub files: u64,
 }
 
-/// A file or folder that its author offers to those who may have the entry.
+/// A file or folder that its author offers to the recipients of the entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// The name that its author gave it: a hint, to be cleaned before a file is named so.
+    /// The name that the author gave it. Only a hint: clean it before you create a file.
     pub name: String,
-    /// What kind of content its author says it is (RFC 6838), or empty: a hint as well.
+    /// The media type that the author claims (RFC 6838), or empty. Only a hint, too.
     pub media: String,
-    /// Bytes of content.
+    /// Length of the content, in bytes.
     pub size: u64,
     /// The hash of the content.
     pub hash: ContentHash,
-    /// For a folder.
+    /// `None` for a file.
     pub folder: Option<Folder>,
 }
 
-/// Why an offer can't be made.
+/// Why an offer is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OfferError {
-    /// No name, or too long a one.
-    #[error("an offered file has a name of 1 to {OFFER_NAME_MAX} bytes")]
+    /// The name is empty or too long.
+    #[error("the name of an offered file must have 1 to {OFFER_NAME_MAX} bytes")]
     Name,
-    /// Too long a media type.
+    /// The media type is too long.
     #[error("a media type has at most {MEDIA_TYPE_MAX} bytes")]
     Media,
-    /// Too much content.
-    #[error("a file to send has at most {CONTENT_BYTES_MAX} bytes; this has {0}")]
+    /// The content is too large.
+    #[error("a file to send has at most {CONTENT_BYTES_MAX} bytes; this one has {0}")]
     Size(u64),
-    /// A folder whose manifest is impossible.
+    /// The folder has too many files, or its manifest is too long.
     #[error(
-        "a folder to send holds at most {FOLDER_FILES_MAX} files: pack it into an archive, and send that"
+        "a folder to send has at most {FOLDER_FILES_MAX} files: pack it into an archive and send that"
     )]
     Folder,
 }
 
 impl Offer {
-    /// Whether this is an offer at all. What it promises is seen when the content comes.
+    /// Checks the limits. Whether the offer is true shows only when the content arrives.
     pub fn check(&self) -> Result<(), OfferError> {
         if self.name.is_empty() || self.name.len() > OFFER_NAME_MAX {
             return Err(OfferError::Name);
@@ -129,12 +130,12 @@ impl Offer {
         }
     }
 
-    /// The body of its entry.
+    /// Encodes the offer as the body of an entry.
     pub(crate) fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
 
-    /// Reads the body of an entry; none where it is no offer.
+    /// Decodes the body of an entry. `None` if it is not a valid offer.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Offer> {
         const MEMORY_MAX: usize = 2 * (OFFER_NAME_MAX + MEDIA_TYPE_MAX) + 256;
         codec::decode::<Offer, MEMORY_MAX>(bytes)
@@ -143,18 +144,19 @@ impl Offer {
     }
 }
 
-/// What one end tells the other of an offer, outside the log: a hint, said again in a new session.
+/// What one end reports to the other about an offer, outside the log. It is a hint, and is sent
+/// again in each new session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OfferWord {
-    /// "I have all of it": the receipt, and the news that one more can serve it.
+    /// The sender has the whole content. This is the receipt, and the sender can serve it, too.
     Whole,
-    /// "I don't want it", or not any more.
+    /// The sender does not want the content.
     Declined,
-    /// Its author: "I take it back."
+    /// The author has withdrawn the offer.
     Withdrawn,
-    /// Its author: "it is not what it was when I offered it."
+    /// The author's file has changed since it was offered.
     Changed,
-    /// A word from the future: means nothing.
+    /// A code of a later version. It has no effect.
     Unknown(u8),
 }
 
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn offers_that_make_no_sense_are_none() {
+    fn invalid_offers_do_not_decode() {
         assert_eq!(Offer::decode(&offer().encode()), Some(offer()));
         let folder = |manifest_bytes, files| {
             Some(Folder {

@@ -1,12 +1,11 @@
-//! A set of sequence numbers as few, sorted, disjoint, inclusive ranges: what a replica holds of a
-//! log.
+//! A set of sequence numbers, stored as sorted, disjoint, inclusive ranges. A replica uses it for
+//! the entries of a log that it has.
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::Seq;
+use crate::log::Seq;
 
-/// Ranges of one log in one frame at most. A log in which more holes were left names its newest
-/// ranges only.
+/// Maximum ranges of one log in one frame. A log with more gaps names only its newest ranges.
 pub const RANGES_MAX: usize = 64;
 
 /// A set of sequence numbers (all at least 1), kept sorted, disjoint and not touching.
@@ -19,7 +18,7 @@ impl Ranges {
         Self(Vec::new())
     }
 
-    /// The set of all numbers from `first` to `last`, both included; empty where `first` is above
+    /// The set of all numbers from `first` to `last`, both included. Empty if `first` is above
     /// `last`.
     pub fn span(first: Seq, last: Seq) -> Self {
         let mut set = Self::new();
@@ -27,7 +26,7 @@ impl Ranges {
         set
     }
 
-    /// Whether nothing is in the set.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -37,7 +36,7 @@ impl Ranges {
         self.0.iter().copied()
     }
 
-    /// How many numbers the set holds.
+    /// How many numbers the set contains.
     pub fn len(&self) -> u64 {
         self.0.iter().map(|(first, last)| last - first + 1).sum()
     }
@@ -73,18 +72,18 @@ impl Ranges {
         if first > last {
             return;
         }
-        // The ranges that overlap or touch the new one melt into it.
+        // The ranges that overlap or touch the new one become one range with it.
         let from = self.0.partition_point(|r| r.1.saturating_add(1) < first);
         let to = self.0.partition_point(|r| r.0 <= last.saturating_add(1));
         if from == to {
             self.0.insert(from, (first, last));
             return;
         }
-        let melted = (first.min(self.0[from].0), last.max(self.0[to - 1].1));
-        self.0.splice(from..to, [melted]);
+        let merged = (first.min(self.0[from].0), last.max(self.0[to - 1].1));
+        self.0.splice(from..to, [merged]);
     }
 
-    /// Takes the numbers from `first` to `last` out.
+    /// Removes the numbers from `first` to `last`.
     pub fn remove(&mut self, first: Seq, last: Seq) {
         if first <= last {
             *self = self.minus(&Self(vec![(first, last)]));
@@ -98,7 +97,7 @@ impl Ranges {
         }
     }
 
-    /// What is in this set and not in `other`.
+    /// The numbers that are in this set but not in `other`.
     pub fn minus(&self, other: &Ranges) -> Ranges {
         let mut left = Vec::new();
         for (first, last) in self.iter() {
@@ -120,20 +119,20 @@ impl Ranges {
         Ranges(left)
     }
 
-    /// What is in both sets.
+    /// The numbers that are in both sets.
     pub fn intersect(&self, other: &Ranges) -> Ranges {
         self.minus(&self.minus(other))
     }
 
-    /// The newest [`RANGES_MAX`] ranges, which is all of them but for a log that was cut to pieces.
+    /// The newest [`RANGES_MAX`] ranges. Only a log with very many gaps has more.
     pub fn for_frame(&self) -> Ranges {
         Ranges(self.0[self.0.len().saturating_sub(RANGES_MAX)..].to_vec())
     }
 }
 
 impl<'de> Deserialize<'de> for Ranges {
-    /// Takes only what [`Ranges`] could have made: sorted, disjoint, not touching, from 1 to below
-    /// `u64::MAX`, few.
+    /// Accepts only what [`Ranges`] can encode: at most [`RANGES_MAX`] ranges, sorted, disjoint,
+    /// not touching, from 1 to below `u64::MAX`.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let ranges = Vec::<(Seq, Seq)>::deserialize(deserializer)?;
@@ -173,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranges_behave_as_sets_do(a in any_ranges(), b in any_ranges(), first in 1u64..70, more in 0u64..9) {
+        fn ranges_behave_like_sets(a in any_ranges(), b in any_ranges(), first in 1u64..70, more in 0u64..9) {
             let (sa, sb) = (model(&a), model(&b));
             prop_assert_eq!(model(&a.minus(&b)), &sa - &sb);
             prop_assert_eq!(model(&a.intersect(&b)), &sa & &sb);
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_no_replica_could_hold_are_refused() {
+    fn ranges_that_no_replica_can_have_are_rejected() {
         for wrong in [
             vec![(0u64, 1u64)],
             vec![(5, 4)],

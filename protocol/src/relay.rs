@@ -1,23 +1,23 @@
-//! What a node and a relay say to each other on the control stream of a relay connection (ALPN
+//! The frames between a node and a relay, on the control stream of a relay connection (ALPN
 //! [`ALPN_RELAY`]).
 //!
-//! The node opens one bidirectional stream and registers; the relay welcomes it. Frames are as
-//! between nodes (a four-byte big-endian length, a kind byte, a body), with kinds of their own.
-//! Room tags name rooms to the relay and open nothing. Nothing here carries a nickname, a text or a
-//! candidate address: those travel between the two ends alone.
+//! The node opens one bidirectional stream and sends Register; the relay answers with Welcome. The
+//! framing is the same as between nodes (a four-byte big-endian length, a kind byte, a body), with
+//! other kinds. Room tags name rooms to the relay and do not reveal their keys. No frame contains a
+//! nickname, a text or a candidate address: these travel only between the two ends.
 
 use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
+use crate::codec::{self, FRAME_MAX};
 use crate::conversation::ConversationId;
 use crate::datagram::ChannelId;
-use crate::frame::{FRAME_MAX, FrameError, ROOMS_MAX};
+use crate::frame::{FrameError, ROOMS_MAX};
 use crate::identity::PeerId;
 
-/// ALPN (RFC 7301) between a node and a relay; the number is the major version.
+/// ALPN (RFC 7301) between a node and a relay. The number is the major version.
 pub const ALPN_RELAY: &[u8] = b"hobnob-relay/1";
 
 /// The UDP port of a relay.
@@ -26,70 +26,70 @@ pub const PORT_RELAY: u16 = 4627;
 /// Major and minor version of this protocol.
 pub const VERSION: (u16, u16) = (1, 0);
 
-/// Bytes of an admission token at most.
+/// Longest admission token, in bytes.
 pub const TOKEN_MAX: usize = 256;
 
-/// Bytes of a proof that a node knows an admission token.
+/// Length of a proof that a node knows an admission token, in bytes.
 pub const TOKEN_PROOF_LEN: usize = 32;
 
 /// The label under which both ends of a connection export its secret for [`token_proof`] (RFC 8446
 /// section 7.5).
 pub const TOKEN_EXPORTER_LABEL: &[u8] = b"hobnob 1 relay token";
 
-/// Proves the knowledge of an admission token on one connection, whose exported secret this is.
+/// Proves the knowledge of an admission token on the connection with this exported secret.
 ///
-/// The proof is worth nothing on any other connection, so a relay cannot use it at another relay. A
-/// relay can still guess a weak token from it: tokens should be random.
+/// The proof is useless on any other connection, so a relay cannot use it at another relay. A relay
+/// can still guess a weak token from it, so tokens should be random.
 pub fn token_proof(token: &[u8], exporter: &[u8; 32]) -> [u8; TOKEN_PROOF_LEN] {
     blake3::derive_key("hobnob 1 relay token", &[&exporter[..], token].concat())
 }
 
-/// Changes in one roster frame at most: with 8 rooms each they fill a frame.
+/// Maximum changes in one roster frame. With 8 rooms each they fill a frame.
 pub const CHANGES_MAX: usize = 200;
 
-/// Shared rooms named of one peer in one roster change at most; further ones are left out.
+/// Maximum shared rooms in one roster change. The relay leaves out further ones.
 pub const SHARED_MAX: usize = 8;
 
-/// Abilities that a relay has beyond those of the first version: bits of [`Welcome::features`].
+/// The bits of [`Welcome::features`]: abilities beyond the first version.
 pub mod features {
     /// The relay answers [`DialBack`](super::ToRelay::DialBack).
-    pub const CALLS: u64 = 1;
+    pub const DIAL_BACK: u64 = 1;
 }
 
-/// How many bytes of a [`DialBack`](ToRelay::DialBack)'s token are the transaction id of STUN requests
-/// to the socket that called.
+/// The first bytes of a [`DialBack`](ToRelay::DialBack)'s token, as many as this, are the
+/// transaction id of STUN requests to the socket that sent the probe.
 pub const TRANSACTION_LEN: usize = 12;
 
-/// How long the socket that called answers STUN requests.
-pub const CALLER_STAYS: std::time::Duration = std::time::Duration::from_secs(4);
+/// How long the socket that sent the probe answers STUN requests.
+pub const DIAL_BACK_STAYS: std::time::Duration = std::time::Duration::from_secs(4);
 
-/// Why a relay ends a connection (RFC 9000 section 10.2). The reason beside it is a sentence for
-/// the user.
+/// Close codes of a relay connection (RFC 9000 section 10.2). The reason beside the code is a
+/// sentence for the user.
 pub mod close {
     /// The relay stops, or the node leaves.
     pub const BYE: u32 = 0;
-    /// A newer connection of the same identity has taken this one's place.
+    /// A newer connection of the same identity has replaced this one.
     pub const REPLACED: u32 = 1;
-    /// A frame could not be decoded, or came where it may not.
+    /// A frame could not be decoded, or is not allowed where it arrived.
     pub const PROTOCOL: u32 = 2;
-    /// Versions that do not fit.
+    /// The two ends have different major versions.
     pub const VERSION: u32 = 3;
-    /// The relay wants a token, or admits only those on its list.
+    /// The relay requires another token, or admits only the peers on its list.
     pub const NOT_ADMITTED: u32 = 4;
-    /// The relay's operator keeps this identity out.
+    /// The relay's operator has banned this identity.
     pub const BANNED: u32 = 5;
-    /// The relay's operator ended the connection; coming back is allowed.
+    /// The relay's operator ended the connection. The peer may connect again.
     pub const KICKED: u32 = 6;
-    /// The relay has as many peers as it takes, in all or from this network.
+    /// The relay has the maximum number of peers, in all or from this network.
     pub const FULL: u32 = 7;
-    /// The peer asked for more than it may: the limit is named beside it.
+    /// The peer exceeded a limit. The reason names it.
     pub const LIMIT: u32 = 8;
-    /// No heartbeat came any more.
+    /// Heartbeats stopped arriving.
     pub const SILENT: u32 = 9;
-    /// The relay is about to stop: come back in a while, or go to another.
+    /// The relay is about to stop.
     pub const DRAINING: u32 = 10;
 
-    /// The word that logs use for a close code.
+    /// The name of a close code in logs.
     pub fn name(code: u64) -> &'static str {
         const NAMES: [&str; 11] = [
             "bye",
@@ -117,7 +117,7 @@ pub mod close {
 pub struct Register {
     /// See [`VERSION`].
     pub version: (u16, u16),
-    /// Bits for abilities that a minor version adds.
+    /// Abilities that a minor version adds.
     pub features: u64,
     /// Proof that the node knows an admission token of this relay ([`token_proof`]). The token
     /// itself is never sent.
@@ -131,44 +131,44 @@ pub struct Register {
 pub struct Welcome {
     /// See [`VERSION`].
     pub version: (u16, u16),
-    /// Bits for abilities that a minor version adds.
+    /// Abilities that a minor version adds, see [`features`].
     pub features: u64,
-    /// Where the relay sees the node.
+    /// The node's address as the relay sees it.
     pub observed: SocketAddr,
-    /// How often the relay wants a heartbeat, in milliseconds.
+    /// How often the relay expects a heartbeat, in milliseconds.
     pub heartbeat_ms: u32,
-    /// Whether the relay tells who else is there.
+    /// Whether the relay sends the roster of the node's rooms.
     pub roster: bool,
-    /// Channels that the node may have at once.
+    /// Maximum concurrent channels of the node.
     pub channels_max: u32,
-    /// Bytes a second that the relay passes on for the node; 0: as many as it can.
+    /// Bytes per second that the relay forwards for the node; 0 means no limit.
     pub rate: u64,
 }
 
-/// A peer in at least one room of the receiver's.
+/// A change of a peer that shares a room with the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RosterChange {
-    /// It is here, in these of the receiver's rooms, at most [`SHARED_MAX`]. Replaces what was said
-    /// of it before.
+    /// The peer is in these of the receiver's rooms, at most [`SHARED_MAX`]. It replaces earlier
+    /// changes of the peer.
     Here {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// In which rooms.
+        /// The shared rooms.
         rooms: Vec<ConversationId>,
     },
-    /// It is no longer here, or in none of the receiver's rooms.
+    /// The peer has disconnected, or shares no room with the receiver any more.
     Gone {
-        /// Who.
+        /// The peer.
         peer: PeerId,
     },
 }
 
-/// Who came, went or changed since a version.
+/// Changes of the roster since a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roster {
-    /// With these changes the receiver has this version.
+    /// The version of the receiver after these changes.
     pub version: u64,
-    /// Forget what was known before: this begins anew.
+    /// Whether the receiver must first discard its roster, because a whole list begins.
     pub anew: bool,
     /// The changes, at most [`CHANGES_MAX`].
     pub changes: Vec<RosterChange>,
@@ -179,9 +179,9 @@ pub struct Roster {
 pub enum OpenRefusal {
     /// The peer is not registered here.
     NotHere,
-    /// The relay's operator, or the relay's rules, forbid it.
+    /// The relay does not allow this channel.
     Refused,
-    /// One of the two has as many channels as it may.
+    /// One of the two peers, or the relay, has the maximum number of channels.
     Limit,
 }
 
@@ -190,76 +190,75 @@ pub enum OpenRefusal {
 pub enum ChannelEnd {
     /// The other end is no longer registered.
     PeerGone,
-    /// Nothing went through it for five minutes.
+    /// Nothing passed through it for five minutes.
     Idle,
     /// The other end closed it.
     Closed,
 }
 
-/// Something a node says to its relay.
+/// A frame from a node to its relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToRelay {
     /// The first frame.
     Register(Register),
-    /// "I am here, and have this version of the roster." Answered by a [`Roster`], with no changes
-    /// if there are none.
+    /// The node is alive and has this version of the roster. The answer is a [`Roster`], which may
+    /// have no changes.
     Heartbeat(u64),
-    /// The node's rooms have changed: these take their place, at most [`ROOMS_MAX`].
+    /// The node's new rooms, at most [`ROOMS_MAX`]. They replace the earlier ones.
     Rooms(Vec<ConversationId>),
-    /// "Open a channel to this peer." If there is one, it is named again.
+    /// Asks for a channel to this peer. If there is one already, the relay reports it again.
     Open(PeerId),
-    /// "I need this channel no longer."
+    /// The node no longer needs this channel.
     Close(ChannelId),
-    /// "Send a knock with this token to where you see me, from a socket that I have never sent
-    /// anything to." It tells the node whether a firewall or NAT of its own lets in calls, or only
-    /// answers. Answered by [`FromRelay::Called`]. The knock is smaller than the request and goes
-    /// to the connection's own address only, so nobody can be made to send to a third.
+    /// Asks the relay to send a probe with this token to the node's address, from a socket to which
+    /// the node has never sent anything. It shows whether a firewall or NAT of the node admits
+    /// unsolicited datagrams. The answer is [`FromRelay::DialedBack`]. The probe is smaller than
+    /// the request and goes only to the address of the connection, so it cannot harm third parties.
     ///
-    /// For [`CALLER_STAYS`] the socket that called answers STUN requests with the first
-    /// [`TRANSACTION_LEN`] bytes of the token as their transaction id, as far as the answer is no
-    /// longer than the request: that shows how the node looks to another port.
+    /// For [`DIAL_BACK_STAYS`] the socket that sent the probe answers STUN requests whose
+    /// transaction id is the first [`TRANSACTION_LEN`] bytes of the token, if the answer is no
+    /// longer than the request. It shows the node's address as another port sees it.
     DialBack([u8; 16]),
     /// A kind that this version does not know.
     Unknown(u8),
 }
 
-/// Something a relay says to a node.
+/// A frame from a relay to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FromRelay {
     /// The answer to Register.
     Welcome(Welcome),
-    /// Who is there: the answer to a heartbeat, and of the relay's own accord soon after a change.
+    /// Changes of the roster: the answer to a heartbeat, and a push soon after a change.
     Roster(Roster),
-    /// There is a channel with this peer, whoever asked for it.
+    /// There is a channel with this peer. Either end may have asked for it.
     Opened {
-        /// With whom.
+        /// The other end.
         peer: PeerId,
-        /// This end's name of it.
+        /// The name that the receiver uses for the channel.
         channel: ChannelId,
     },
-    /// There is none.
+    /// The channel was not opened.
     NotOpened {
-        /// With whom.
+        /// The peer that the receiver named.
         peer: PeerId,
-        /// Why.
+        /// The cause.
         why: OpenRefusal,
     },
     /// This channel has ended.
     Ended {
-        /// Which.
+        /// The channel.
         channel: ChannelId,
-        /// Why.
+        /// The cause.
         why: ChannelEnd,
     },
-    /// Where the relay sees the node has changed.
+    /// The node's address, as the relay sees it, has changed to this one.
     Observed(SocketAddr),
-    /// What came of [`ToRelay::DialBack`].
-    Called {
-        /// Its token.
+    /// The result of [`ToRelay::DialBack`].
+    DialedBack {
+        /// The token of the request.
         token: [u8; 16],
-        /// The port that the knock went from, of the address that the relay is at; none: there was
-        /// no knock, because the node asks too often, has only just got its address, or the relay
-        /// has too much to do.
+        /// The port, at the relay's address, that the probe was sent from. `None` if there was no
+        /// probe: the node asks too often, its address has just changed, or the relay is too busy.
         from: Option<u16>,
     },
     /// A kind that this version does not know.
@@ -272,14 +271,14 @@ mod kind {
     pub(super) const ROOMS: u8 = 3;
     pub(super) const OPEN: u8 = 4;
     pub(super) const CLOSE: u8 = 5;
-    pub(super) const CALL_ME: u8 = 6;
+    pub(super) const DIAL_BACK: u8 = 6;
     pub(super) const WELCOME: u8 = 65;
     pub(super) const ROSTER: u8 = 66;
     pub(super) const OPENED: u8 = 67;
     pub(super) const NOT_OPENED: u8 = 68;
     pub(super) const ENDED: u8 = 69;
     pub(super) const OBSERVED: u8 = 70;
-    pub(super) const CALLED: u8 = 71;
+    pub(super) const DIALED_BACK: u8 = 71;
 }
 
 /// Memory that decoding one frame may claim.
@@ -302,7 +301,7 @@ fn body<'a, T: Deserialize<'a>>(kind: u8, body: &'a [u8]) -> Result<T, FrameErro
 }
 
 impl ToRelay {
-    /// Kind and body.
+    /// Encodes kind and body, without the length.
     pub fn encode(&self) -> Bytes {
         match self {
             ToRelay::Register(register) => frame(kind::REGISTER, &codec::encode(register)),
@@ -310,12 +309,12 @@ impl ToRelay {
             ToRelay::Rooms(rooms) => frame(kind::ROOMS, &codec::encode(rooms)),
             ToRelay::Open(peer) => frame(kind::OPEN, &codec::encode(peer)),
             ToRelay::Close(channel) => frame(kind::CLOSE, &codec::encode(channel)),
-            ToRelay::DialBack(token) => frame(kind::CALL_ME, &codec::encode(token)),
+            ToRelay::DialBack(token) => frame(kind::DIAL_BACK, &codec::encode(token)),
             ToRelay::Unknown(kind) => frame(*kind, &[]),
         }
     }
 
-    /// A frame from kind and body, which may come from anybody.
+    /// Decodes kind and body of an untrusted frame.
     pub fn decode(bytes: &[u8]) -> Result<ToRelay, FrameError> {
         let (&kind, rest) = bytes.split_first().ok_or(FrameError::Empty)?;
         let frame = match kind {
@@ -324,7 +323,7 @@ impl ToRelay {
             kind::ROOMS => ToRelay::Rooms(body(kind, rest)?),
             kind::OPEN => ToRelay::Open(body(kind, rest)?),
             kind::CLOSE => ToRelay::Close(body(kind, rest)?),
-            kind::CALL_ME => ToRelay::DialBack(body(kind, rest)?),
+            kind::DIAL_BACK => ToRelay::DialBack(body(kind, rest)?),
             unknown => ToRelay::Unknown(unknown),
         };
         let fits = match &frame {
@@ -345,7 +344,7 @@ impl ToRelay {
 }
 
 impl FromRelay {
-    /// Kind and body.
+    /// Encodes kind and body, without the length.
     pub fn encode(&self) -> Bytes {
         match self {
             FromRelay::Welcome(welcome) => frame(kind::WELCOME, &codec::encode(welcome)),
@@ -360,14 +359,14 @@ impl FromRelay {
                 frame(kind::ENDED, &codec::encode(&(channel, why)))
             }
             FromRelay::Observed(addr) => frame(kind::OBSERVED, &codec::encode(addr)),
-            FromRelay::Called { token, from } => {
-                frame(kind::CALLED, &codec::encode(&(token, from)))
+            FromRelay::DialedBack { token, from } => {
+                frame(kind::DIALED_BACK, &codec::encode(&(token, from)))
             }
             FromRelay::Unknown(kind) => frame(*kind, &[]),
         }
     }
 
-    /// A frame from kind and body, which may come from anybody.
+    /// Decodes kind and body of an untrusted frame.
     pub fn decode(bytes: &[u8]) -> Result<FromRelay, FrameError> {
         let (&kind, rest) = bytes.split_first().ok_or(FrameError::Empty)?;
         let frame = match kind {
@@ -386,9 +385,9 @@ impl FromRelay {
                 FromRelay::Ended { channel, why }
             }
             kind::OBSERVED => FromRelay::Observed(body(kind, rest)?),
-            kind::CALLED => {
+            kind::DIALED_BACK => {
                 let (token, from) = body(kind, rest)?;
-                FromRelay::Called { token, from }
+                FromRelay::DialedBack { token, from }
             }
             unknown => FromRelay::Unknown(unknown),
         };
@@ -405,7 +404,7 @@ impl FromRelay {
             | FromRelay::NotOpened { .. }
             | FromRelay::Ended { .. }
             | FromRelay::Observed(_)
-            | FromRelay::Called { .. }
+            | FromRelay::DialedBack { .. }
             | FromRelay::Unknown(_) => true,
         };
         if fits {
@@ -460,18 +459,21 @@ mod tests {
             ToRelay::DialBack([3; 16]).encode()[..],
             [&[6][..], &[3; 16]].concat()[..]
         );
-        let called = |from| {
-            FromRelay::Called {
+        let dialed_back = |from| {
+            FromRelay::DialedBack {
                 token: [3; 16],
                 from,
             }
             .encode()
         };
         assert_eq!(
-            called(Some(300))[..],
+            dialed_back(Some(300))[..],
             [&[71][..], &[3; 16], &[1, 251, 0x2c, 0x01]].concat()[..]
         );
-        assert_eq!(called(None)[..], [&[71][..], &[3; 16], &[0]].concat()[..]);
+        assert_eq!(
+            dialed_back(None)[..],
+            [&[71][..], &[3; 16], &[0]].concat()[..]
+        );
     }
 
     #[test]
@@ -525,7 +527,7 @@ mod tests {
                 why: ChannelEnd::PeerGone,
             },
             FromRelay::Observed("[::1]:9".parse().expect("an address")),
-            FromRelay::Called {
+            FromRelay::DialedBack {
                 token: [6; 16],
                 from: Some(u16::MAX),
             },

@@ -1,31 +1,30 @@
-//! Six words by which two people make sure, over the telephone, that nobody stands between their
-//! nodes.
+//! Safety words: a short authentication string (RFC 6189) of six words. Two people compare them,
+//! for example over the telephone, to make sure that nobody intercepts their session.
 //!
-//! The words are made of both public keys, so both ends show the same ones; and whoever stood
-//! between them, with a key of their own towards each end, would make the two ends show different
-//! ones. The list is that of BIP 39: 2048 English words of which no two begin with the same four
-//! letters.
+//! The words are a hash of both public keys, so both ends show the same words. An attacker in the
+//! middle uses an own key towards each end, and the two ends show different words. The list is that
+//! of BIP 39: 2048 English words, each with its own first four letters.
 
 use std::sync::LazyLock;
 
 use crate::identity::PeerId;
 
-/// How many words there are to compare: 66 bits.
-pub const WORDS: usize = 6;
+/// Number of words to compare. Together they are 66 bits.
+pub const SAFETY_WORDS: usize = 6;
 
-/// Bits that one word of the list stands for.
+/// Bits that one word of the list represents.
 const WORD_BITS: usize = 11;
 
-/// Rounds of hashing, about 20 ms of work. Somebody in the middle must find two keys that give the
-/// same words at both ends, which takes some 2^33 tries at each; so each try is made dear.
+/// Rounds of hashing, about 20 ms of work. An attacker in the middle must find two keys that give
+/// the same words at both ends, which takes some 2^33 tries for each. The rounds make a try costly.
 const ROUNDS: u32 = 1 << 18;
 
 /// <https://github.com/bitcoin/bips/blob/master/bip-0039/english.txt>
 static LIST: LazyLock<Vec<&'static str>> =
     LazyLock::new(|| include_str!("words.txt").lines().collect());
 
-/// The words of two peers, in whatever order they are named. Takes about 20 ms.
-pub fn words(one: PeerId, other: PeerId) -> [&'static str; WORDS] {
+/// The safety words of two peers, in either order. Takes about 20 ms.
+pub fn safety_words(one: PeerId, other: PeerId) -> [&'static str; SAFETY_WORDS] {
     let mut hash = blake3::Hasher::new_derive_key("hobnob 1 verification words");
     hash.update(one.min(other).as_bytes())
         .update(one.max(other).as_bytes());
@@ -33,11 +32,11 @@ pub fn words(one: PeerId, other: PeerId) -> [&'static str; WORDS] {
     for _ in 0..ROUNDS {
         value = blake3::hash(&value).into();
     }
-    spell(&value)
+    words_of(&value)
 }
 
-/// The first bits, eleven for each word.
-fn spell(value: &[u8; 32]) -> [&'static str; WORDS] {
+/// One word for each eleven bits, from the first bit on.
+fn words_of(value: &[u8; 32]) -> [&'static str; SAFETY_WORDS] {
     std::array::from_fn(|word| {
         let bits = word * WORD_BITS..(word + 1) * WORD_BITS;
         let at = bits.fold(0, |at, bit| {
@@ -62,23 +61,27 @@ mod tests {
         assert!(LIST.is_sorted());
         let starts: std::collections::BTreeSet<_> =
             LIST.iter().map(|word| &word[..word.len().min(4)]).collect();
-        assert_eq!(starts.len(), LIST.len(), "four letters tell any two apart");
+        assert_eq!(
+            starts.len(),
+            LIST.len(),
+            "any two words differ in their first four letters"
+        );
     }
 
     #[test]
-    fn bits_become_words_the_highest_first() {
-        assert_eq!(spell(&[0; 32]), ["abandon"; WORDS]);
-        assert_eq!(spell(&[0xff; 32]), ["zoo"; WORDS]);
+    fn bits_become_words_from_the_highest_on() {
+        assert_eq!(words_of(&[0; 32]), ["abandon"; SAFETY_WORDS]);
+        assert_eq!(words_of(&[0xff; 32]), ["zoo"; SAFETY_WORDS]);
         let mut value = [0; 32];
         (value[1], value[2]) = (0b0010_0000, 0b0000_1000);
-        assert_eq!(spell(&value)[..3], ["ability", "able", "abandon"]);
+        assert_eq!(words_of(&value)[..3], ["ability", "able", "abandon"]);
     }
 
     #[test]
-    fn both_ends_see_the_same_words_and_other_keys_others() {
+    fn both_ends_see_the_same_words_and_other_keys_give_other_words() {
         let [ann, bob, eve] = [1, 2, 3].map(|seed| SecretKey::from_seed([seed; 32]).id());
-        assert_eq!(words(ann, bob), words(bob, ann));
-        assert_ne!(words(ann, bob), words(ann, eve));
-        assert_ne!(words(ann, bob), words(eve, bob));
+        assert_eq!(safety_words(ann, bob), safety_words(bob, ann));
+        assert_ne!(safety_words(ann, bob), safety_words(ann, eve));
+        assert_ne!(safety_words(ann, bob), safety_words(eve, bob));
     }
 }

@@ -1,4 +1,4 @@
-//! The words by which a person names a peer, parsed once at the edge.
+//! Targets: the words by which a person names a peer, as parsed values.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -7,10 +7,10 @@ use std::str::FromStr;
 use crate::identity::PeerId;
 use crate::{PORT_NODE, text};
 
-/// Addresses and relays in one ticket at most; a ticket with more is refused.
+/// Maximum addresses and relays in one ticket. A ticket with more is rejected.
 pub const TICKET_PARTS_MAX: usize = 16;
 
-/// A host (name or IP literal) and a UDP port. An IPv6 literal may carry a zone:
+/// A host (name or IP literal) and a UDP port. An IPv6 literal may have a zone:
 /// `[fe80::1%eth0]:4626` (RFC 4007 section 11).
 ///
 /// ```
@@ -29,7 +29,7 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// A relay as people write it: `[id@]host:port`.
+/// A relay, written as `[id@]host:port`.
 ///
 /// ```
 /// use hobnob_protocol::{PeerId, RelayAddr};
@@ -42,14 +42,13 @@ pub struct HostPort {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayAddr {
-    /// The identity that the relay must prove, where it is known.
+    /// The identity that the relay must prove, if it is known.
     pub id: Option<PeerId>,
-    /// Where it listens.
+    /// The address that it listens on.
     pub at: HostPort,
 }
 
-/// Everything needed to reach a peer, in one word that can be mailed:
-/// `hobnob:<id>?a=<addr>&r=<relay>`.
+/// All data to reach a peer, as one word that can be mailed: `hobnob:<id>?a=<addr>&r=<relay>`.
 ///
 /// ```
 /// use hobnob_protocol::{PeerId, Target, Ticket};
@@ -63,9 +62,9 @@ pub struct RelayAddr {
 pub struct Ticket {
     /// The peer.
     pub id: PeerId,
-    /// Addresses it listens on, best first.
+    /// Addresses that it listens on, best first.
     pub addrs: Vec<HostPort>,
-    /// Relays it registers with.
+    /// Relays that it registers with.
     pub relays: Vec<RelayAddr>,
 }
 
@@ -87,7 +86,7 @@ pub struct Ticket {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// `host:port`, or a bare IP literal, which means [`PORT_NODE`]: whoever answers there.
+    /// `host:port`, or a bare IP literal, which implies [`PORT_NODE`]: the peer that answers there.
     Address(HostPort),
     /// A full peer id.
     Id(PeerId),
@@ -95,37 +94,30 @@ pub enum Target {
     AtRelay(PeerId, HostPort),
     /// `hobnob:…`.
     Ticket(Ticket),
-    /// A nickname, `nickname~1234`, or a prefix of an id: only what is known of peers can tell
-    /// which, and whether it is one.
+    /// A nickname, `nickname~1234`, or a prefix of an id. Only a node that knows peers can resolve
+    /// it.
     Name(String),
 }
 
-/// Why a word names no peer.
-///
-/// ```
-/// use hobnob_protocol::{Target, target::TargetError};
-///
-/// assert_eq!("".parse::<Target>(), Err(TargetError::Empty));
-/// assert_eq!("bob@relay.example:4627".parse::<Target>(), Err(TargetError::NotAnId));
-/// ```
+/// Why a word is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// The word is empty.
     #[error("name a peer: its nickname, id, host:port, or ticket")]
     Empty,
-    /// Before the `@` of `id@relay` stands no full id.
+    /// The part before the `@` of `id@relay` is not a full id.
     #[error("before the @ there must be a full peer id of 52 characters")]
     NotAnId,
-    /// After a colon stands no port.
+    /// The part after the colon is not a port.
     #[error("{0:?} has no valid port: write host:port, with a port from 1 to 65535")]
     Port(String),
-    /// A host that is no name and no IP literal.
+    /// The host is neither a name nor an IP literal.
     #[error("{0:?} is no host name or IP address (an IPv6 address goes in brackets: [::1]:4626)")]
     Host(String),
-    /// A ticket with a part that is none.
+    /// A part of the ticket is invalid.
     #[error("this ticket is damaged at {0:?}: ask for it again, and copy the whole of it")]
     Ticket(String),
-    /// A nickname can't look like this.
+    /// The word cannot be a nickname.
     #[error("{0:?} is no nickname, id, address or ticket")]
     Name(String),
 }
@@ -262,8 +254,7 @@ impl fmt::Display for HostPort {
 }
 
 impl From<SocketAddr> for HostPort {
-    /// A scope id becomes the zone, so that a link-local address survives being written down on
-    /// this machine.
+    /// A scope id becomes the zone, so that the text of a link-local address works on this machine.
     fn from(addr: SocketAddr) -> Self {
         let host = match addr {
             SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
@@ -292,8 +283,7 @@ fn parse_ticket(ticket: &str) -> Result<Ticket, TargetError> {
             "r" => parsed
                 .relays
                 .push(value.parse().map_err(|_| damaged(part))?),
-            // A later version may say more about a peer; what it adds is no reason to refuse the
-            // rest.
+            // A later version may add parts. This version uses the others.
             _ => {}
         }
         if parsed.addrs.len() + parsed.relays.len() > TICKET_PARTS_MAX {

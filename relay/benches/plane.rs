@@ -1,6 +1,6 @@
-//! What the forwarding plane costs by itself: `cargo bench -p hobnob-relay`. Senders and receivers
-//! take the same machine's cores, so the processor time per MiB and per frame say more than the
-//! throughput.
+//! The cost of the forwarding plane alone: `cargo bench -p hobnob-relay`. Senders and receivers use
+//! the cores of the same machine, so the processor time per MiB and per frame is more meaningful
+//! than the throughput.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,10 +20,10 @@ use hobnob_relay::plane::{self, Counted, PlaneConfig, PlaneHandle};
 use hobnob_relay::route::{Route, Update};
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 
-/// How long each figure is taken.
+/// How long each measurement takes.
 const TIME: Duration = Duration::from_secs(2);
 
-/// Frames that are under way at once: fewer than fill a socket's buffer.
+/// Frames in flight, which must not fill a socket's buffer.
 const WINDOW_BYTES: u64 = 768 * 1024;
 
 fn main() {
@@ -62,7 +62,7 @@ fn main() {
     }
 }
 
-/// A plane, without anybody who takes QUIC.
+/// A plane without a QUIC endpoint.
 struct Relay {
     plane: PlaneHandle,
     at: SocketAddr,
@@ -155,7 +155,7 @@ impl Relay {
         figures(before, counted, took, cpu)
     }
 
-    /// Nanoseconds that a datagram costs which is dropped.
+    /// The cost of a dropped datagram in nanoseconds.
     fn drops(self, first: u8) -> f64 {
         let (sender, start, cpu) = (socket(), Instant::now(), self.cpu());
         while start.elapsed() < TIME {
@@ -168,12 +168,12 @@ impl Relay {
     }
 }
 
-/// The plane's thread, which is the only one of its name.
+/// The plane's thread, found by its name.
 fn thread() -> Option<PathBuf> {
     let mut tasks = std::fs::read_dir("/proc/self/task")
         .unwrap()
         .map(|task| task.unwrap().path());
-    // One that has ended is not it.
+    // Skips a thread that has ended.
     tasks
         .find(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "plane\n"))
 }

@@ -1,9 +1,9 @@
-//! Who may use the relay: everybody, who knows its token, or who is on its list; and never who is
-//! banned.
+//! Which peers may use the relay: all peers, those that know its token, or those on its allow list,
+//! except banned ones.
 //!
-//! The one question here is `Admission::check`, asked after a connection's handshake, when its id
-//! is proved. The bans are kept in the relay's home, so that they outlive it; token and allow list
-//! are the operator's own files, read once.
+//! `Admission::check` decides about a peer after its handshake has proved its identity. The bans
+//! are stored in the relay's home folder and survive a restart. Token and allow list are files of
+//! the operator that are read once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use hobnob_protocol::PeerId;
+use hobnob_protocol::identity::NotAPeerId;
 use hobnob_protocol::relay::{TOKEN_MAX, TOKEN_PROOF_LEN, close, token_proof};
 use hobnob_transport::private_file;
 
@@ -21,103 +22,142 @@ const BANNED_FILE: &str = "banned";
 /// Longest label of a peer in an allow list, in characters.
 const LABEL_CHARS_MAX: usize = 64;
 
-/// Whom the operator lets in.
+/// Which peers the operator admits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Rule {
-    /// Everybody.
+    /// All peers.
     #[default]
     Open,
-    /// Who sends this.
+    /// Peers that know this token.
     Token(Token),
-    /// Who is listed.
+    /// Peers on this list.
     Listed(AllowList),
 }
 
-/// The secret that the operator gave to the relay's users.
+/// The secret that the operator gives to the relay's users.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Vec<u8>);
 
-/// The ids that may use the relay, with the operator's names for them.
+/// The ids that may use the relay, with the operator's labels for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowList {
     labels: BTreeMap<PeerId, Option<String>>,
 }
 
-/// A rule, and who is banned all the same.
+/// A rule, and the bans, which override it.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
     rule: Rule,
     banned: BTreeSet<PeerId>,
 }
 
-/// Why a peer is sent away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// A code of [`hobnob_protocol::relay::close`].
-    pub(crate) code: u32,
-    /// What happened and what to do, for the peer's user.
-    pub(crate) reason: &'static str,
+/// Why a peer is not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The peer is banned.
+    Banned,
+    /// The relay requires a token, and the peer sent no proof of one.
+    NoToken,
+    /// The peer proved another token than the relay's.
+    WrongToken,
+    /// The peer is not on the allow list.
+    NotListed,
 }
 
-/// Why a file of the operator's can't be used.
+/// Why a file of the operator can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("can't read {} ({error})", path.display())]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// It can't be written.
+    /// The file can't be written.
     #[error("can't write {} ({error})", path.display())]
     Unwritable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// A line of it makes no sense.
-    #[error("{} line {line}: {why}", path.display())]
+    /// A line of the file is invalid.
+    #[error("{} line {line}: {problem}", path.display())]
     Line {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which line, counted from 1.
+        /// The line, counted from 1.
         line: usize,
         /// What is wrong with it.
-        why: String,
+        problem: LineProblem,
     },
-    /// A token that can't be one.
-    #[error("{} holds no token ({why}): put 1 to {TOKEN_MAX} bytes into it, such as those of `head -c 24 /dev/urandom | base64`", path.display())]
+    /// The file does not contain a token.
+    #[error("{} does not contain a token: {problem}", path.display())]
     NoToken {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        why: &'static str,
+        problem: TokenProblem,
     },
+}
+
+/// What is wrong with a line of an allow list, or of the bans.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineProblem {
+    /// It does not start with a peer id. The number is the length of what it starts with.
+    #[error("{NotAPeerId}; this has {0} characters")]
+    NotAnId(usize),
+    /// The label is too long, or has a control character.
+    #[error("a label has at most {LABEL_CHARS_MAX} characters, and no control characters")]
+    Label,
+    /// An earlier line names the same peer.
+    #[error("{} is named twice", .0.short())]
+    Duplicate(PeerId),
+}
+
+/// Why the content of a file is not a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenProblem {
+    /// The file is empty, or has only white space.
+    #[error("it is empty")]
+    Empty,
+    /// The content is longer than [`TOKEN_MAX`].
+    #[error("it has more than {TOKEN_MAX} bytes")]
+    TooLong,
+}
+
+impl Refusal {
+    /// The close code of the connection.
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Self::Banned => close::BANNED,
+            Self::NoToken | Self::WrongToken | Self::NotListed => close::NOT_ADMITTED,
+        }
+    }
 }
 
 impl Token {
-    /// Reads a token: all of the file, but white space at its end.
+    /// Reads a token: the whole file, without white space at its end.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let bytes = fs::read(path).map_err(|error| FileError::Unreadable {
             path: path.to_owned(),
             error,
         })?;
-        let no_token = |why| FileError::NoToken {
+        let no_token = |problem| FileError::NoToken {
             path: path.to_owned(),
-            why,
+            problem,
         };
         match bytes.trim_ascii_end() {
-            [] => Err(no_token("it is empty")),
-            token if token.len() > TOKEN_MAX => Err(no_token("it is too long")),
+            [] => Err(no_token(TokenProblem::Empty)),
+            token if token.len() > TOKEN_MAX => Err(no_token(TokenProblem::TooLong)),
             token => Ok(Self(token.to_vec())),
         }
     }
 
-    /// Whether the proof, made on the connection with this exported secret, shows knowledge of this
-    /// token. The comparison takes the same time for every wrong proof.
+    /// Whether the proof shows knowledge of this token, on the connection with this exported
+    /// secret. Takes the same time for every wrong proof.
     fn is_proved(&self, proof: &[u8; TOKEN_PROOF_LEN], exporter: &[u8; 32]) -> bool {
         verify_slices_are_equal(&token_proof(&self.0, exporter), proof).is_ok()
     }
@@ -130,15 +170,14 @@ impl std::fmt::Debug for Token {
 }
 
 impl AllowList {
-    /// Reads a list: a line for each peer, its id and, if you like, a label. What follows a `#` is
-    /// a comment.
+    /// Reads a list. Each line has an id and an optional label. A `#` starts a comment.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         Ok(Self {
             labels: read_ids(path)?,
         })
     }
 
-    /// The operator's name for a peer.
+    /// The operator's label for a peer.
     pub fn label(&self, peer: PeerId) -> Option<&str> {
         self.labels.get(&peer)?.as_deref()
     }
@@ -154,7 +193,7 @@ impl AllowList {
 }
 
 impl Admission {
-    /// A rule, and the bans in the relay's home.
+    /// Loads the bans from the relay's home folder and combines them with a rule.
     pub(crate) fn load(rule: Rule, home: &Path) -> Result<Self, FileError> {
         let path = banned_file(home);
         let banned = match read_ids(&path) {
@@ -167,8 +206,8 @@ impl Admission {
         Ok(Self { rule, banned })
     }
 
-    /// Whether a peer that has proved its id and sent this proof of a token may be here. The proof
-    /// belongs to the connection with this exported secret.
+    /// Decides whether a peer that has proved its identity may register. `proof` shows that it
+    /// knows a token, on the connection with the exported secret `exporter`.
     pub(crate) fn check(
         &self,
         peer: PeerId,
@@ -176,27 +215,21 @@ impl Admission {
         exporter: &[u8; 32],
     ) -> Result<(), Refusal> {
         if self.banned.contains(&peer) {
-            return Err(BANNED);
+            return Err(Refusal::Banned);
         }
         match &self.rule {
             Rule::Open => Ok(()),
             Rule::Token(token) => match proof {
                 Some(proof) if token.is_proved(proof, exporter) => Ok(()),
-                Some(_) => Err(not_admitted(
-                    "your token is not this relay's: ask its operator for the present one",
-                )),
-                None => Err(not_admitted(
-                    "this relay requires a token: ask its operator for it, and name its file with --relay-token-file and the relay with --relay",
-                )),
+                Some(_) => Err(Refusal::WrongToken),
+                None => Err(Refusal::NoToken),
             },
             Rule::Listed(list) if list.labels.contains_key(&peer) => Ok(()),
-            Rule::Listed(_) => Err(not_admitted(
-                "this relay serves only those on its operator's list: send the operator your id (hobnob id) and ask to be added",
-            )),
+            Rule::Listed(_) => Err(Refusal::NotListed),
         }
     }
 
-    /// The operator's name for a peer.
+    /// The operator's label for a peer.
     pub(crate) fn label(&self, peer: PeerId) -> Option<&str> {
         match &self.rule {
             Rule::Listed(list) => list.label(peer),
@@ -204,7 +237,7 @@ impl Admission {
         }
     }
 
-    /// The peers that the operator has listed.
+    /// The peers on the allow list.
     pub(crate) fn listed(&self) -> impl Iterator<Item = PeerId> {
         let list = match &self.rule {
             Rule::Listed(list) => Some(list),
@@ -222,7 +255,7 @@ impl Admission {
         }
     }
 
-    /// Keeps a peer out, or no longer; says whether that is a change.
+    /// Bans a peer, or removes its ban. Returns whether that is a change.
     pub(crate) fn set_banned(&mut self, peer: PeerId, banned: bool) -> bool {
         if banned {
             self.banned.insert(peer)
@@ -231,16 +264,16 @@ impl Admission {
         }
     }
 
-    /// Who is kept out.
+    /// The banned peers.
     pub(crate) fn banned(&self) -> &BTreeSet<PeerId> {
         &self.banned
     }
 }
 
-/// Writes who is kept out to the relay's home; returns when that is on disk.
+/// Writes the bans to the relay's home folder. Returns when they are on disk.
 pub(crate) fn write_banned(home: &Path, banned: &BTreeSet<PeerId>) -> Result<(), FileError> {
     let mut text = String::from(
-        "# Who may not use this relay. Written by hobnob relay ban and unban; read when the relay starts.\n",
+        "# Banned peers. Written by `hobnob relay ban` and `unban`. Read when the relay starts.\n",
     );
     for peer in banned {
         text.push_str(&format!("{peer}\n"));
@@ -253,18 +286,6 @@ fn banned_file(home: &Path) -> PathBuf {
     home.join(BANNED_FILE)
 }
 
-const BANNED: Refusal = Refusal {
-    code: close::BANNED,
-    reason: "this relay's operator has banned you: ask them to lift that, or use another relay",
-};
-
-fn not_admitted(reason: &'static str) -> Refusal {
-    Refusal {
-        code: close::NOT_ADMITTED,
-        reason,
-    }
-}
-
 fn read_ids(path: &Path) -> Result<BTreeMap<PeerId, Option<String>>, FileError> {
     let text = fs::read_to_string(path).map_err(|error| FileError::Unreadable {
         path: path.to_owned(),
@@ -272,23 +293,23 @@ fn read_ids(path: &Path) -> Result<BTreeMap<PeerId, Option<String>>, FileError> 
     })?;
     let mut ids = BTreeMap::new();
     for (line, text) in (1..).zip(text.lines()) {
-        let wrong = |why| FileError::Line {
+        let wrong = |problem| FileError::Line {
             path: path.to_owned(),
             line,
-            why,
+            problem,
         };
         let Some((peer, label)) = parse_line(text).map_err(wrong)? else {
             continue;
         };
         if ids.insert(peer, label).is_some() {
-            return Err(wrong(format!("{} is named twice", peer.short())));
+            return Err(wrong(LineProblem::Duplicate(peer)));
         }
     }
     Ok(ids)
 }
 
-/// An id and perhaps a label; or nothing but white space and a comment.
-fn parse_line(line: &str) -> Result<Option<(PeerId, Option<String>)>, String> {
+/// Parses an id and an optional label. `None` if the line has only white space and a comment.
+fn parse_line(line: &str) -> Result<Option<(PeerId, Option<String>)>, LineProblem> {
     let content = line.split('#').next().unwrap_or_default().trim();
     if content.is_empty() {
         return Ok(None);
@@ -296,17 +317,12 @@ fn parse_line(line: &str) -> Result<Option<(PeerId, Option<String>)>, String> {
     let (id, label) = content
         .split_once(char::is_whitespace)
         .unwrap_or((content, ""));
-    let peer = id.parse().map_err(|error| {
-        format!(
-            "{error}, and `hobnob id` prints one; this has {} characters",
-            id.len()
-        )
-    })?;
+    let peer = id
+        .parse()
+        .map_err(|NotAPeerId| LineProblem::NotAnId(id.len()))?;
     let label = label.trim();
     if label.chars().count() > LABEL_CHARS_MAX || label.chars().any(char::is_control) {
-        return Err(format!(
-            "a label has at most {LABEL_CHARS_MAX} characters, and no control characters"
-        ));
+        return Err(LineProblem::Label);
     }
     Ok(Some((peer, (!label.is_empty()).then(|| label.to_owned()))))
 }
@@ -336,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_all_of_the_file_but_its_last_line_break() {
+    fn a_token_is_the_whole_file_without_white_space_at_its_end() {
         let right = Token::read(file("sesame \n").path()).unwrap();
         let accepts = |sent| right.is_proved(&token_proof(sent, &EXPORTER), &EXPORTER);
         assert!(accepts(b"sesame"));
@@ -355,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_come_in() {
+    fn the_rule_decides_which_peers_are_admitted() {
         let token = Rule::Token(Token::read(file("sesame").path()).unwrap());
         let listed = Rule::Listed(AllowList::read(file(peer(1).to_string()).path()).unwrap());
         let code = |rule: &Rule, n, token: Option<&str>| {
@@ -363,7 +379,7 @@ mod tests {
             admission(rule.clone())
                 .check(peer(n), proof.as_ref(), &EXPORTER)
                 .err()
-                .map(|refusal| refusal.code)
+                .map(Refusal::code)
         };
         for (rule, n, sent, expected) in [
             (&Rule::Open, 1, None, None),
@@ -379,19 +395,15 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_goes_before_all_else_and_outlives_the_relay() {
+    fn a_ban_overrides_the_rule_and_survives_a_restart() {
         let home = tempfile::tempdir().unwrap();
         let load = || Admission::load(Rule::Open, home.path()).unwrap();
         let mut admission = load();
         assert!(admission.set_banned(peer(1), true) && !admission.set_banned(peer(1), true));
         write_banned(home.path(), admission.banned()).unwrap();
         let mut again = load();
-        assert_eq!(
-            again
-                .check(peer(1), None, &EXPORTER)
-                .map_err(|refusal| refusal.code),
-            Err(close::BANNED)
-        );
+        let banned = again.check(peer(1), None, &EXPORTER);
+        assert_eq!(banned, Err(Refusal::Banned));
         assert!(again.check(peer(2), None, &EXPORTER).is_ok());
         assert!(again.set_banned(peer(1), false));
         write_banned(home.path(), again.banned()).unwrap();
@@ -419,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_makes_no_sense_is_named_by_its_number() {
+    fn an_invalid_line_is_reported_with_its_number() {
         let id = peer(1).to_string();
         let long = format!("{id} {}", "x".repeat(LABEL_CHARS_MAX + 1));
         for (text, says) in [

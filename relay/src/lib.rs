@@ -1,19 +1,20 @@
-//! The relay: it lets peers behind NAT reach each other, keeps the table of who is alive, and can
-//! read nothing.
+//! The relay: it forwards datagrams between peers that cannot reach each other, and knows which
+//! peers are alive. It cannot read what it forwards.
 //!
-//! Two nodes that can't reach each other hold an ordinary end-to-end QUIC connection whose
-//! datagrams travel as channel frames through the relay, which swaps nine bytes and the
-//! destination. This crate depends on `hobnob-protocol` and `hobnob-transport` alone, so
-//! that a relay can be built and audited without the node.
+//! Two such peers have an ordinary end-to-end QUIC connection. Its datagrams travel as channel
+//! frames through the relay, which replaces nine bytes and the destination. This crate depends only
+//! on `hobnob-protocol` and `hobnob-transport`, so a relay can be built and audited without the
+//! node.
 //!
-//! - [`core`]: what the relay decides: who is registered and alive, who is told of whom, which
-//!   channels there are.
+//! - [`core`]: the decisions as a pure state machine: registrations, rosters, channels.
 //! - [`plane`]: the forwarding plane, in the socket under QUIC.
-//! - [`route`]: what the slow path and the forwarding plane share.
-//! - [`admission`]: who may use the relay.
-//! - [`keys`]: its identity, and what survives a restart.
-//! - [`server`]: control connections, and the operator's hold on them.
-//! - [`status`]: what the operator sees in a browser and in Prometheus.
+//! - [`route`]: the types that the core and the forwarding plane share.
+//! - [`admission`]: which peers may use the relay.
+//! - [`keys`]: its identity, and the keys that survive a restart.
+//! - [`server`]: control connections, and the handle for the operator.
+//! - [`status`]: the status page, metrics and health check.
+//!
+//! The command line and the sentences for the operator are in `hobnob-relay-app`.
 
 pub mod admission;
 pub mod core;

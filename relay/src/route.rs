@@ -1,8 +1,8 @@
-//! What the slow path tells the forwarding plane, and what the plane tells back: counters.
+//! The types that the core and the forwarding plane share: routes, their updates and counters.
 //!
-//! A [`Route`] is one direction of a channel. The slow path makes and ends routes by sending
-//! [`Update`]s; the plane alone holds the table, so that no frame waits for a lock that anything
-//! slow can hold. Counters are atomics that both sides share.
+//! A [`Route`] is one direction of a channel. The core creates and removes routes with [`Update`]s.
+//! Only the plane has the table, so no frame waits for a lock. The counters are atomics that both
+//! sides share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hobnob_protocol::datagram::ChannelId;
 
-/// One direction of a channel: what to do with a frame that names it.
+/// One direction of a channel: how to forward a frame that names it.
 #[derive(Debug, Clone)]
 pub struct Route {
-    /// The sender's name of the channel, which its frames carry.
+    /// The sender's name of the channel, which is in its frames.
     pub channel: ChannelId,
-    /// Where its frames must come from: the address of the sender's own control connection.
+    /// The only accepted source of its frames: the address of the sender's control connection.
     pub from: SocketAddr,
-    /// Where they go.
+    /// The destination of the frames.
     pub to: SocketAddr,
-    /// The receiver's name of the channel, which takes the place of the sender's.
+    /// The receiver's name of the channel, which replaces the sender's.
     pub becomes: ChannelId,
-    /// What the sender has made the relay do.
+    /// Counts what the relay does for the sender.
     pub meter: Arc<Meter>,
     /// Shared by both directions.
     pub used: Arc<Used>,
@@ -30,32 +30,32 @@ pub struct Route {
 /// A change of the plane's table.
 #[derive(Debug, Clone)]
 pub enum Update {
-    /// This route, from now on; in the place of the one with the same channel, if there is one.
+    /// Add this route. It replaces a route of the same channel.
     Set(Route),
-    /// This route no longer.
+    /// Remove the route of this channel.
     Remove(ChannelId),
 }
 
-/// Whether anything went through a channel lately.
+/// Whether a channel was in use recently.
 #[derive(Debug, Default)]
 pub struct Used(AtomicBool);
 
 impl Used {
-    /// A frame goes through.
+    /// Notes that a frame passes.
     pub fn mark(&self) {
-        // Most frames find it marked: reading keeps the line shared.
+        // Usually the mark is set. Reading first keeps the cache line shared.
         if !self.0.load(Ordering::Relaxed) {
             self.0.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether anything went through since the last time this was asked.
+    /// Whether a frame passed since the last call.
     pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
 }
 
-/// What one peer has made the relay forward and drop.
+/// Counts what the relay forwards and drops for one peer.
 #[derive(Debug, Default)]
 pub struct Meter {
     frames: AtomicU64,
@@ -65,28 +65,28 @@ pub struct Meter {
     unsent: AtomicU64,
     /// The sender's token bucket: see `plane::bucket`.
     paid_until: AtomicU64,
-    /// The last window in which it sent anything: see `plane::fair`.
+    /// The last window in which the peer sent a frame: see `plane::fair`.
     window: AtomicU64,
 }
 
-/// A [`Meter`] at one moment.
+/// The values of a [`Meter`] at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Metered {
     /// Frames forwarded.
     pub frames: u64,
-    /// Bytes in them, with their headers.
+    /// Bytes of these frames, with their headers.
     pub bytes: u64,
-    /// Frames dropped because the peer sent more than it may, or more than its share while the
-    /// relay was overloaded.
+    /// Frames dropped because the peer exceeded its rate, or its share while the relay was
+    /// overloaded.
     pub over_rate: u64,
-    /// Frames dropped that named a channel of this peer but came from elsewhere.
+    /// Frames dropped that named a channel of this peer but came from another address.
     pub wrong_sender: u64,
-    /// Frames dropped because the system could not send them at the moment.
+    /// Frames dropped because the system could not send them.
     pub unsent: u64,
 }
 
 impl Meter {
-    /// Counts frames that went through.
+    /// Counts forwarded frames.
     pub fn forwarded(&self, frames: u64, bytes: u64) {
         self.frames.fetch_add(frames, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -102,13 +102,13 @@ impl Meter {
         self.wrong_sender.fetch_add(frames, Ordering::Relaxed);
     }
 
-    /// Counts frames that the system would not take.
+    /// Counts frames that the system did not send.
     pub fn unsent(&self, frames: u64) {
         self.unsent.fetch_add(frames, Ordering::Relaxed);
     }
 
-    /// Until when the peer has paid for what was forwarded, in the plane's time. Only the plane
-    /// reads and writes it.
+    /// The moment at which the peer has paid for all forwarded frames, in the plane's time. Only
+    /// the plane uses it.
     pub(crate) fn paid_until(&self) -> u64 {
         self.paid_until.load(Ordering::Relaxed)
     }
@@ -118,8 +118,7 @@ impl Meter {
         self.paid_until.store(nanos, Ordering::Relaxed);
     }
 
-    /// Whether the peer sends for the first time in this window of the plane's. Only the plane
-    /// asks.
+    /// Whether this is the peer's first frame in this window of the plane. Only the plane uses it.
     pub(crate) fn is_first_in(&self, window: u64) -> bool {
         let first = self.window.load(Ordering::Relaxed) != window;
         if first {
@@ -145,5 +144,43 @@ impl Meter {
             wrong_sender,
             unsent,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn use_is_reported_once() {
+        let used = Used::default();
+        assert!(!used.take());
+        used.mark();
+        used.mark();
+        assert!(used.take() && !used.take());
+    }
+
+    #[test]
+    fn a_meter_counts_each_outcome_separately() {
+        let meter = Meter::default();
+        meter.forwarded(2, 50);
+        meter.over_rate(3);
+        meter.wrong_sender(4);
+        meter.unsent(5);
+        let expected = Metered {
+            frames: 2,
+            bytes: 50,
+            over_rate: 3,
+            wrong_sender: 4,
+            unsent: 5,
+        };
+        assert_eq!(meter.read(), expected);
+    }
+
+    #[test]
+    fn only_the_first_frame_of_a_window_is_the_first() {
+        let meter = Meter::default();
+        assert!(meter.is_first_in(1) && !meter.is_first_in(1));
+        assert!(meter.is_first_in(2));
     }
 }

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Knock};
+use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Probe};
 use hobnob_protocol::relay::{
     ALPN_RELAY, FromRelay, Register, Roster, RosterChange, ToRelay, VERSION, Welcome, features,
 };
@@ -93,7 +93,7 @@ struct State {
     forwarded: u64,
     version: u64,
     /// Knocks to be sent from its port.
-    knocks: Vec<(SocketAddr, Knock)>,
+    knocks: Vec<(SocketAddr, Probe)>,
 }
 
 #[derive(Debug)]
@@ -234,7 +234,7 @@ async fn serve(
     let observed = connection.remote_address();
     let welcome = Welcome {
         version: VERSION,
-        features: features::CALLS,
+        features: features::DIAL_BACK,
         observed,
         heartbeat_ms: 15_000,
         roster: true,
@@ -361,13 +361,13 @@ impl State {
         if self.lies.calls == Some(FalseCall::FromItsPort) {
             self.knocks.push((
                 client.connection.remote_address(),
-                Knock {
+                Probe {
                     answer: false,
                     token,
                 },
             ));
         }
-        let _ = client.out.send(FromRelay::Called {
+        let _ = client.out.send(FromRelay::DialedBack {
             token,
             from: self.lies.calls.map(|_| 9),
         });

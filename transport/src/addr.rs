@@ -17,9 +17,9 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
 
 /// Why no datagram can arrive at this address; `None` if one can.
 ///
-/// Such an address must not reach the kernel. The kernel answers some of them with EINVAL. quinn-udp
-/// then assumes that the kernel lacks features, and stops using them for the whole socket. So one
-/// odd address in a peer's profile could slow down every connection.
+/// Such an address must not reach the kernel. The kernel answers some of them with EINVAL.
+/// quinn-udp then assumes that the kernel lacks features, and stops using them for the whole
+/// socket. So one odd address in a peer's profile could slow down every connection.
 pub fn undeliverable(addr: SocketAddr) -> Option<&'static str> {
     let link_local_without_scope = match addr {
         SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() == 0,

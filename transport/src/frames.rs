@@ -15,7 +15,7 @@ const COPY_BYTES_MAX: usize = 1024;
 
 /// Why no further frame can be read.
 #[derive(Debug, thiserror::Error)]
-pub enum FrameError {
+pub enum ReceiveError {
     /// The connection ended.
     #[error(transparent)]
     Lost(ConnectionError),
@@ -50,22 +50,22 @@ impl FrameReader {
     }
 
     /// Returns the next frame. Cancel-safe.
-    pub async fn next(&mut self) -> Result<Bytes, FrameError> {
+    pub async fn next(&mut self) -> Result<Bytes, ReceiveError> {
         loop {
             if let Some(frame) = self.frames.next()? {
                 return Ok(frame);
             }
             match self.stream.read_chunk(READ_BYTES, true).await {
                 Ok(Some(chunk)) => self.frames.buffer.extend_from_slice(&chunk.bytes),
-                Ok(None) if self.frames.buffer.is_empty() => return Err(FrameError::Ended),
-                Ok(None) => return Err(FrameError::Truncated),
-                Err(ReadError::ConnectionLost(error)) => return Err(FrameError::Lost(error)),
+                Ok(None) if self.frames.buffer.is_empty() => return Err(ReceiveError::Ended),
+                Ok(None) => return Err(ReceiveError::Truncated),
+                Err(ReadError::ConnectionLost(error)) => return Err(ReceiveError::Lost(error)),
                 Err(
                     error @ (ReadError::Reset(_)
                     | ReadError::ClosedStream
                     | ReadError::IllegalOrderedRead
                     | ReadError::ZeroRttRejected),
-                ) => return Err(FrameError::Stream(error)),
+                ) => return Err(ReceiveError::Stream(error)),
             }
         }
     }
@@ -89,10 +89,10 @@ impl Frames {
         }
     }
 
-    fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
+    fn next(&mut self) -> Result<Option<Bytes>, ReceiveError> {
         // The codec fails for one reason only, and before it allocates memory for the frame.
         let decoded = self.codec.decode(&mut self.buffer);
-        let frame = decoded.map_err(|_| FrameError::TooLarge)?;
+        let frame = decoded.map_err(|_| ReceiveError::TooLarge)?;
         if frame.is_some() && self.buffer.is_empty() {
             // An idle peer occupies no buffer.
             self.buffer = BytesMut::new();
@@ -201,7 +201,7 @@ mod tests {
         let mut reader = Frames::new();
         let length = u32::try_from(FRAME_MAX + 1).unwrap();
         reader.buffer.put_u32(length);
-        assert!(matches!(reader.next(), Err(FrameError::TooLarge)));
+        assert!(matches!(reader.next(), Err(ReceiveError::TooLarge)));
     }
 
     #[test]

@@ -1,33 +1,33 @@
-//! The lock of a folder: one node at a time has its key and its database.
+//! The lock of a home folder: only one node at a time uses its key and its database.
 //!
-//! Whoever holds it is the node of that folder, until its process ends, however it ends.
+//! The system releases the lock when the process ends, even after a crash.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A folder that this process holds. Dropping it lets the next one in.
+/// The lock of a folder, taken by this process. Dropping it releases the folder.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Whose a folder is.
+/// The result of [`Lock::take`].
 #[derive(Debug)]
 pub enum Taken {
-    /// This process's.
+    /// This process has the folder now.
     Ours(Lock),
-    /// Another process's, or of another node in this one; the process's id, where it has written it
-    /// down.
+    /// Another process has the folder, or another node in this process. Its process id, if it is in
+    /// the lock file.
     Busy(Option<u32>),
 }
 
-/// The file or folder that can't be made or opened, and what the system says.
+/// The file or folder that can't be created or opened, and the error of the system.
 pub type Unusable = (PathBuf, io::Error);
 
 impl Lock {
-    /// Takes the lock of the folder, which is made if need be, unless somebody has it.
+    /// Takes the lock of a folder, unless it is taken. Creates the folder if it does not exist.
     pub fn take(dir: &Path) -> Result<Taken, Unusable> {
         make_private_dir(dir)?;
         let path = dir.join("lock");
@@ -51,7 +51,7 @@ impl Lock {
     }
 }
 
-/// Makes a folder that is its owner's alone, unless it is there.
+/// Creates a folder that only its owner can access, if it does not exist.
 pub fn make_private_dir(dir: &Path) -> Result<(), Unusable> {
     DirBuilder::new()
         .recursive(true)
@@ -66,9 +66,46 @@ fn write_pid(lock: &mut File) -> io::Result<()> {
     writeln!(lock, "{}", std::process::id())
 }
 
-/// The holder's process id; none while it has not yet written it.
+/// The process id in the lock file. `None` until its owner has written it.
 fn read_pid(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
     lock.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_taken_folder_names_the_process_that_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let Taken::Ours(lock) = Lock::take(dir.path()).unwrap() else {
+            panic!("the folder is new")
+        };
+        match Lock::take(dir.path()).unwrap() {
+            Taken::Busy(pid) => assert_eq!(pid, Some(std::process::id())),
+            Taken::Ours(_) => panic!("the folder is taken"),
+        }
+        drop(lock);
+        assert!(matches!(Lock::take(dir.path()).unwrap(), Taken::Ours(_)));
+    }
+
+    #[test]
+    fn a_folder_that_must_be_created_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("deep/home");
+        Lock::take(&home).unwrap();
+        let mode = fs::metadata(&home).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_lock_file_without_a_number_still_locks() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("lock"), "nonsense").unwrap();
+        assert!(matches!(Lock::take(dir.path()).unwrap(), Taken::Ours(_)));
+    }
 }

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hobnob_protocol::PeerId;
-use hobnob_protocol::datagram::Knock;
+use hobnob_protocol::datagram::Probe;
 
 use super::{Now, SessionId};
 
@@ -56,7 +56,7 @@ pub enum Input {
     /// The peer says where it might be reached; those that may be knocked at.
     Candidates(SessionId, Vec<SocketAddr>),
     /// A knock came from this address.
-    Knocked(SocketAddr, Knock),
+    Knocked(SocketAddr, Probe),
     /// The session is over, or no longer goes through a relay.
     Down(SessionId),
     /// Where we can be reached has changed, or may have.
@@ -71,7 +71,7 @@ pub enum Output {
     /// Tell the peer of this session where we might be reached.
     SayCandidates(SessionId),
     /// Send a knock there.
-    Knock(SocketAddr, Knock),
+    Knock(SocketAddr, Probe),
     /// This address of the peer is proved: dial it.
     Proven(PeerId, SocketAddr),
 }
@@ -170,7 +170,7 @@ impl Rendezvous {
         attempt.begin(now);
     }
 
-    fn knocked(&mut self, from: SocketAddr, knock: Knock, now: Duration) {
+    fn knocked(&mut self, from: SocketAddr, knock: Probe, now: Duration) {
         let Some(&session) = self.by_token.get(&knock.token) else {
             return;
         };
@@ -186,7 +186,7 @@ impl Rendezvous {
         }
         self.outputs.push_back(Output::Knock(
             from,
-            Knock {
+            Probe {
                 answer: true,
                 token: attempt.ours,
             },
@@ -227,7 +227,7 @@ impl Rendezvous {
                 attempt.knocking = Some((until, now + KNOCK_EVERY));
                 self.outputs.push_back(Output::Knock(
                     to,
-                    Knock {
+                    Probe {
                         answer: false,
                         token: attempt.ours,
                     },
@@ -409,7 +409,7 @@ mod tests {
             0,
             Input::Knocked(
                 addr(9),
-                Knock {
+                Probe {
                     answer: false,
                     token: [9; 16],
                 },
@@ -425,7 +425,7 @@ mod tests {
             0,
             Input::Knocked(
                 addr(9),
-                Knock {
+                Probe {
                     answer: false,
                     token: B_TO_A,
                 },

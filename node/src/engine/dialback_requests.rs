@@ -43,7 +43,7 @@ impl Engine {
 
     fn request_dial_backs_of_peers(&mut self) {
         let live = self.sessions.live.values();
-        let able = live.filter(|state| state.features & features::CALLS != 0);
+        let able = live.filter(|state| state.features & features::DIAL_BACK != 0);
         for state in able
             .filter(|state| !is_synthetic(state.session.remote_addr().ip()))
             .take(PEERS_ASKED)
@@ -82,7 +82,9 @@ impl Engine {
     /// This node has dialed a peer back.
     pub(super) fn dialed_back(&self, id: SessionId, token: DialBackToken) {
         if let Some(state) = self.sessions.live.get(&id) {
-            state.session.send_control(Frame::Called(token).encode());
+            state
+                .session
+                .send_control(Frame::DialedBack(token).encode());
         }
     }
 

@@ -7,7 +7,7 @@ use hobnob_core::paths::{self, Instance};
 use hobnob_core::policy::DenyReason;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::frame::Profile;
-use hobnob_protocol::frame::features::{CALLS, CONTENT, DISCOVERABLE};
+use hobnob_protocol::frame::features::{CONTENT, DIAL_BACK, DISCOVERABLE};
 use hobnob_protocol::{Hello, PeerId, close};
 use hobnob_transport::tls;
 use tokio::sync::oneshot;
@@ -195,7 +195,7 @@ impl Engine {
         let keys: Vec<_> = self.replica.rooms().map(|(_, _, key, _)| *key).collect();
         move |exporter| Hello {
             version: hobnob_protocol::VERSION,
-            features: CONTENT | CALLS | if discoverable { DISCOVERABLE } else { 0 },
+            features: CONTENT | DIAL_BACK | if discoverable { DISCOVERABLE } else { 0 },
             instance: instance.number,
             started_at_ms: instance.started_at_ms,
             clock_ms: clock.now().wall_ms,

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{SessionId, paths, rendezvous};
 use hobnob_protocol::Frame;
-use hobnob_protocol::datagram::Knock;
+use hobnob_protocol::datagram::Probe;
 use hobnob_protocol::frame::HELLO_ADDRS_MAX;
 
 use super::network::may_be_dialed;
@@ -25,7 +25,7 @@ impl Engine {
             return;
         }
         let peer = link.peer;
-        let [ours, theirs] = [self.me, peer].map(|sender| Knock::token(&link.exporter, sender));
+        let [ours, theirs] = [self.me, peer].map(|sender| Probe::token(&link.exporter, sender));
         let up = rendezvous::Input::Up {
             session,
             peer,

@@ -144,7 +144,7 @@ impl Engine {
         relay.up = Some(Up {
             addr,
             observed,
-            calls: welcome.features & features::CALLS != 0,
+            calls: welcome.features & features::DIAL_BACK != 0,
             doubted: false,
         });
         relay.forget_roster();
@@ -254,7 +254,7 @@ impl Engine {
                         .handle(self.clock.now(), rendezvous::Input::NetworkChanged);
                 }
             }
-            FromRelay::Called { token, from } => self.relay_dialed_back(id, &token, from),
+            FromRelay::DialedBack { token, from } => self.relay_dialed_back(id, &token, from),
             FromRelay::Welcome(_) | FromRelay::Unknown(_) => {}
         }
     }

@@ -204,7 +204,7 @@ impl Engine {
                     .handle(now, presence::Input::Heard(id));
                 self.dial_back(id, token);
             }
-            SessionEventKind::Frame(Frame::Called(token)) => {
+            SessionEventKind::Frame(Frame::DialedBack(token)) => {
                 self.sessions
                     .presence
                     .handle(now, presence::Input::Heard(id));

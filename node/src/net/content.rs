@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hobnob_protocol::content::{ASK_BYTES_MAX, Answer, Ask};
+use hobnob_protocol::content::{Answer, PIECE_REQUEST_BYTES_MAX, PieceRequest};
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -132,7 +132,7 @@ pub struct Asker(SendStream);
 
 impl Asker {
     /// Asks.
-    pub async fn ask(&mut self, ask: &Ask) -> Result<(), StreamEnd> {
+    pub async fn ask(&mut self, ask: &PieceRequest) -> Result<(), StreamEnd> {
         self.0
             .write_all(&ask.encode())
             .await
@@ -278,7 +278,7 @@ impl ContentStream {
     }
 
     /// The next ask; none once the peer asks for no more.
-    pub async fn next_ask(&mut self) -> Result<Option<Ask>, StreamEnd> {
+    pub async fn next_ask(&mut self) -> Result<Option<PieceRequest>, StreamEnd> {
         let mut len = [0; 2];
         match self.receive.read_exact(&mut len).await {
             Ok(()) => {}
@@ -288,13 +288,15 @@ impl ContentStream {
             }
         }
         let len = usize::from(u16::from_be_bytes(len));
-        let mut body = [0; ASK_BYTES_MAX];
+        let mut body = [0; PIECE_REQUEST_BYTES_MAX];
         let body = body.get_mut(..len).ok_or(StreamEnd::Broken)?;
         self.receive
             .read_exact(body)
             .await
             .map_err(|_| StreamEnd::Lost)?;
-        Ask::decode(body).map(Some).map_err(|_| StreamEnd::Broken)
+        PieceRequest::decode(body)
+            .map(Some)
+            .map_err(|_| StreamEnd::Broken)
     }
 
     /// Sends so many bytes, as fast as the peer takes them.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use hobnob_protocol::datagram::Knock;
+use hobnob_protocol::datagram::Probe;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -61,7 +61,7 @@ pub async fn call(to: SocketAddr, token: [u8; 16]) -> io::Result<()> {
     for _ in 0..SENT {
         socket
             .send_to(
-                &Knock {
+                &Probe {
                     answer: false,
                     token,
                 }
@@ -127,8 +127,8 @@ mod tests {
         );
         assert!(made.is_ok());
         assert_eq!(
-            Knock::decode(&knock[..came.unwrap().0]),
-            Some(Knock {
+            Probe::decode(&knock[..came.unwrap().0]),
+            Some(Probe {
                 answer: false,
                 token: [5; 16]
             })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hobnob_protocol::OfferId;
-use hobnob_protocol::content::{Answer, Ask, LEAF_BYTES, Leaf};
+use hobnob_protocol::content::{Answer, LEAF_BYTES, Leaf, PieceRequest};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
@@ -25,7 +25,7 @@ pub(super) enum Fetched {
     /// These pieces, which came in this session, are written.
     Got(SessionId, OfferId, Vec<u64>),
     /// An ask is through, one way or the other.
-    Answered(SessionId, Ask, Result<(), Failure>),
+    Answered(SessionId, PieceRequest, Result<(), Failure>),
     /// It could not be written here.
     NotWritten(OfferId, WriteError),
     /// A content stream of this session is no more, and so all those of this run of them.
@@ -33,7 +33,7 @@ pub(super) enum Fetched {
 }
 
 /// What is asked, and where it goes.
-pub(super) type Order = (Ask, Arc<Partial>);
+pub(super) type Order = (PieceRequest, Arc<Partial>);
 
 /// Those who fetch on one session, one a lane. Dropping them ends their streams.
 #[derive(Debug)]
@@ -144,7 +144,11 @@ impl Reading {
     }
 
     /// Reads one answer. A failure says whether the stream is still of use.
-    async fn answer(&mut self, ask: Ask, partial: &Arc<Partial>) -> Result<(), (Failure, bool)> {
+    async fn answer(
+        &mut self,
+        ask: PieceRequest,
+        partial: &Arc<Partial>,
+    ) -> Result<(), (Failure, bool)> {
         let ended = |end| (of_end(end), false);
         match self.answers.next().await.map_err(ended)? {
             Answer::Here => {}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hobnob_protocol::content::{Answer, Ask};
+use hobnob_protocol::content::{Answer, PieceRequest};
 use hobnob_protocol::{Body, ContentHash, Offer, OfferId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -77,7 +77,7 @@ impl Server {
     async fn serve(
         &self,
         stream: &mut ContentStream,
-        ask: Ask,
+        ask: PieceRequest,
         open: &mut Option<(ContentHash, Arc<IndexedContent>)>,
     ) -> Result<(), Refusal> {
         let offer = self
@@ -129,7 +129,7 @@ impl Server {
     async fn send(
         &self,
         stream: &mut ContentStream,
-        ask: Ask,
+        ask: PieceRequest,
         content: &Arc<IndexedContent>,
     ) -> Result<(), Refusal> {
         let proof = self.read(ask.offer, content, move |content| {
@@ -201,7 +201,7 @@ async fn got(read: oneshot::Receiver<Result<Bytes, Answer>>) -> Result<Bytes, Re
 
 /// A read of some pieces of an ask.
 fn pieces(
-    ask: Ask,
+    ask: PieceRequest,
     from: u64,
 ) -> impl FnOnce(&IndexedContent) -> Result<Bytes, ContentError> + Send + 'static {
     let all = ask.pieces();

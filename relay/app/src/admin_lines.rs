@@ -9,8 +9,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hobnob_local::json::{LINES_VERSION, Text, Time};
 use hobnob_protocol::PeerId;
-use hobnob_relay::server::{OperatorError, Peer};
+use hobnob_relay::server::{OperatorError, PeerStatus};
 use serde::{Deserialize, Serialize};
+
+use crate::wording;
 
 /// A request of the operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +49,7 @@ pub(crate) enum RelayEvent {
     Kicked { peer: Text<PeerId> },
     /// A peer is banned.
     Banned { peer: Text<PeerId> },
-    /// A peer is banned.no longer.
+    /// The ban of a peer was removed.
     Unbanned { peer: Text<PeerId> },
 }
 
@@ -116,14 +118,14 @@ impl From<RelayEvent> for RelayEventLine {
     }
 }
 
-impl From<Peer> for PeerRow {
+impl From<PeerStatus> for PeerRow {
     fn from(
-        Peer {
+        PeerStatus {
             row,
             label,
             since,
             heard_ago,
-        }: Peer,
+        }: PeerStatus,
     ) -> Self {
         PeerRow {
             peer: Text(row.peer),
@@ -146,7 +148,7 @@ impl From<Peer> for PeerRow {
 }
 
 impl AdminError {
-    /// The request makes no sense.
+    /// The request is invalid.
     pub(crate) fn usage(text: String) -> Self {
         Self {
             code: "usage".into(),
@@ -158,14 +160,18 @@ impl AdminError {
 
 impl From<&OperatorError> for AdminError {
     fn from(error: &OperatorError) -> Self {
-        let (code, exit) = match error.is_about_the_name() {
-            true => ("no-such-peer", 3),
-            false => ("fault", 1),
+        let (code, exit) = match error {
+            OperatorError::Unknown(_) | OperatorError::Ambiguous { .. } => ("no-such-peer", 3),
+            OperatorError::NotConnected(_)
+            | OperatorError::BannedAlready(_)
+            | OperatorError::NotBanned(_)
+            | OperatorError::NotStored(_)
+            | OperatorError::Stopping => ("fault", 1),
         };
         Self {
             code: code.into(),
             exit,
-            text: error.to_string(),
+            text: wording::operator_error(error),
         }
     }
 }

@@ -54,8 +54,8 @@ pub(crate) struct RunFlags {
     #[arg(long, value_name = "FILE")]
     pub(crate) allow_file: Option<PathBuf>,
 
-    /// Do not tell peers which other peers are connected. A peer is then reachable only by those who
-    /// know its id.
+    /// Do not tell peers which other peers are connected. A peer is then reachable only by those
+    /// who know its id.
     #[arg(long)]
     pub(crate) no_roster: bool,
 

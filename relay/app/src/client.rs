@@ -77,3 +77,42 @@ async fn exchange(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hobnob_local::json::Text;
+    use hobnob_protocol::PeerId;
+
+    /// Sends a kick to a relay that answers with this text.
+    async fn exchanged(answer: &str) -> anyhow::Result<Vec<RelayEvent>> {
+        let (client, mut relay) = UnixStream::pair().unwrap();
+        relay.write_all(answer.as_bytes()).await.unwrap();
+        relay.shutdown().await.unwrap();
+        let target = "ann".to_owned();
+        exchange(client, &AdminRequest::Kick { target }).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_its_events_up_to_the_end() {
+        let peer = PeerId::from_bytes([9; 32]);
+        let event = format!("{{\"v\":1,\"event\":\"kicked\",\"peer\":\"{peer}\"}}\n");
+        let events = exchanged(&format!("{event}{{\"done\":true}}\n")).await;
+        assert_eq!(events.unwrap(), [RelayEvent::Kicked { peer: Text(peer) }]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_its_end_is_an_error() {
+        let error = exchanged("").await.unwrap_err();
+        assert_eq!(error.to_string(), LOST);
+        let error = exchanged("nonsense\n").await.unwrap_err();
+        assert!(error.to_string().contains("another version"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_error_of_the_relay_keeps_its_text() {
+        let answer = "{\"error\":{\"code\":\"fault\",\"exit\":1,\"text\":\"x is not banned\"}}\n";
+        let error = exchanged(answer).await.unwrap_err();
+        assert_eq!(error.to_string(), "x is not banned");
+    }
+}

@@ -16,15 +16,14 @@ mod client;
 mod display;
 mod exit_code;
 mod run;
+mod wording;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hobnob_local::output;
+use hobnob_local::{log, output};
 use hobnob_protocol::text::visible;
-use tracing_subscriber::filter::LevelFilter;
 
 pub use arguments::Arguments;
 use exit_code::ExitStatus;
@@ -40,7 +39,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Executes parsed arguments: runs a relay until a signal arrives, or one administrative command.
 /// Starts the log and a tokio runtime, so a process calls it once.
 pub fn execute(arguments: Arguments) -> ExitCode {
-    start_log(arguments.verbose);
+    log::start(arguments.verbose, std::io::stderr);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -82,20 +81,4 @@ fn report_parse_error(error: &clap::Error) -> ExitCode {
         output::say(&visible(line));
     }
     ExitStatus::Usage.into()
-}
-
-fn start_log(verbose: u8) {
-    let level = match verbose {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        3.. => LevelFilter::TRACE,
-    };
-    let colour = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(colour)
-        .with_max_level(level)
-        .init();
 }

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use hobnob_local::home::{Claim, Claimed, Home};
 use hobnob_local::json::Text;
 use hobnob_local::output;
 use hobnob_local::signals::Signals;
 use hobnob_local::socket::Listener;
-use hobnob_relay::admission::{AllowList, Rule, Token};
+use hobnob_relay::admission::{AllowList, FileError, Rule, Token};
 use hobnob_relay::core::Limits;
 use hobnob_relay::server::{Config, Server};
 use hobnob_relay::status::Status;
@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin_lines::RelayEvent;
 use crate::arguments::RunFlags;
-use crate::{admin_socket, display};
+use crate::{admin_socket, display, wording};
 
 /// Runs a relay until a signal arrives, then shuts it down.
 pub(crate) async fn run(
@@ -29,10 +29,15 @@ pub(crate) async fn run(
     let mut signals = Signals::new()?;
     let claimed = claim(home)?;
     let status = match flags.status {
-        Some(addr) => Some(Status::bind(addr).await?),
+        Some(addr) => {
+            let status = Status::bind(addr).await;
+            Some(status.map_err(|error| anyhow!(wording::status_error(&error)))?)
+        }
         None => None,
     };
-    let server = Server::start(config(home, flags, listen)?)?;
+    let config =
+        config(home, flags, listen).map_err(|error| anyhow!(wording::file_error(&error)))?;
+    let server = Server::start(config).map_err(|error| anyhow!(wording::start_error(&error)))?;
     let listener = Listener::bind(&claimed)
         .with_context(|| format!("can't create the control socket {:?}", home.socket()))?;
     let stop = CancellationToken::new();
@@ -66,7 +71,7 @@ fn claim(home: &Home) -> anyhow::Result<Claimed> {
     }
 }
 
-fn config(home: &Home, flags: RunFlags, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
+fn config(home: &Home, flags: RunFlags, listen: Option<SocketAddr>) -> Result<Config, FileError> {
     let rule = match (flags.token_file, flags.allow_file) {
         (Some(file), _) => Rule::Token(Token::read(&file)?),
         (None, Some(file)) => Rule::Listed(AllowList::read(&file)?),
@@ -103,4 +108,35 @@ fn announce(server: &Server, status: Option<&Status>, json: bool) -> std::io::Re
         "From other networks, use this machine's public name or address instead. Its firewall and router must let UDP port {port} through."
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::Arguments;
+    use clap::Parser;
+
+    fn configured(flags: &str) -> Result<Config, FileError> {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        let words = ["hobnob-relay"].into_iter().chain(flags.split_whitespace());
+        let arguments = Arguments::parse_from(words);
+        config(&home, arguments.run, arguments.listen)
+    }
+
+    #[test]
+    fn flags_change_the_defaults() {
+        let config = configured("--no-roster --rate 10M --peers-max 5").unwrap();
+        assert_eq!(config.rule, Rule::Open);
+        assert_eq!(config.limits.peers, 5);
+        assert_eq!(config.limits.rate, 10_000_000);
+        assert!(!config.limits.roster);
+        assert_eq!(configured("").unwrap().limits, Limits::default());
+    }
+
+    #[test]
+    fn a_token_file_that_does_not_exist_is_an_error() {
+        let error = configured("--token-file /nowhere").unwrap_err();
+        assert!(matches!(error, FileError::Unreadable { .. }), "{error}");
+    }
 }

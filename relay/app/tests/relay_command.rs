@@ -19,7 +19,7 @@ fn hobnob_relay(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// A relay in a process of its own, which dies with the test.
+/// A relay as a separate process, which ends with the test.
 struct Relay {
     process: Child,
     lines: BufReader<ChildStdout>,
@@ -46,7 +46,7 @@ impl Relay {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    /// Ends it as systemd does; says its exit code.
+    /// Stops it like systemd does. Returns its exit code.
     fn stops(mut self) -> Option<i32> {
         let pid = Pid::from_child(&self.process);
         kill_process(pid, Signal::TERM).expect("it runs");
@@ -81,7 +81,7 @@ fn somebody() -> PeerId {
 }
 
 #[test]
-fn a_relay_says_where_it_is_and_remembers_who_it_is_and_whom_it_keeps_out() {
+fn a_relay_prints_its_address_and_keeps_its_identity_and_bans() {
     let home = tempfile::tempdir().expect("a folder");
     let (relay, listening) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
     assert_eq!(
@@ -125,7 +125,7 @@ fn a_relay_says_where_it_is_and_remembers_who_it_is_and_whom_it_keeps_out() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_with_what_to_do_and_an_exit_code() {
+fn a_failure_has_a_sentence_with_advice_and_an_exit_code() {
     let home = tempfile::tempdir().expect("a folder");
     let fails = |arguments: &[&str], code, words: &str| {
         let (text, exit) = says(home.path(), arguments);
@@ -136,7 +136,7 @@ fn what_cannot_be_done_is_said_with_what_to_do_and_an_exit_code() {
     };
     fails(&["peers"], 1, "start it with hobnob relay");
     let (_relay, listening) = Relay::start(home.path(), &["--listen", "127.0.0.1:0"]);
-    fails(&["kick", "bob"], 3, "nobody here is called");
+    fails(&["kick", "bob"], 3, "no peer matches");
     fails(&["kick", &somebody().to_string()], 1, "is not connected");
     fails(&["unban", &somebody().to_string()], 1, "is not banned");
     fails(&[], 1, "already runs, as process");
@@ -151,7 +151,7 @@ fn what_cannot_be_done_is_said_with_what_to_do_and_an_exit_code() {
     let taken = listening["addrs"][0].as_str().expect("an address");
     let (text, exit) = says(other.path(), &["--listen", taken]);
     assert!(
-        exit == Some(1) && text.contains("is taken by another program"),
+        exit == Some(1) && text.contains("is in use by another program"),
         "{exit:?} {text}"
     );
     let (text, exit) = says(other.path(), &["--token-file", "/nowhere"]);
@@ -162,7 +162,7 @@ fn what_cannot_be_done_is_said_with_what_to_do_and_an_exit_code() {
 }
 
 #[test]
-fn a_relay_shows_its_status_where_the_operator_says() {
+fn a_relay_serves_its_status_at_the_given_address() {
     let home = tempfile::tempdir().expect("a folder");
     let (mut relay, _) = Relay::start(
         home.path(),
@@ -180,7 +180,7 @@ fn a_relay_shows_its_status_where_the_operator_says() {
     let mut answer = String::new();
     asked.read_to_string(&mut answer).expect("reads");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    // One who never finishes a request does not keep the relay from ending.
+    // An unfinished request does not delay the end of the relay.
     let mut slow = TcpStream::connect(addr).expect("connects");
     write!(slow, "GET / HT").expect("writes");
     assert_eq!(relay.stops(), Some(0));

@@ -1,7 +1,6 @@
-//! Channels: which two peers have one, what each end calls it, and when it has been idle for too
-//! long.
+//! Channels: the two peers of each one, the names that the ends use, and when a channel is idle.
 //!
-//! Owns no addresses: the relay makes routes from these channels and its registry.
+//! There are no addresses here. The relay creates routes from these channels and its registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,17 +13,17 @@ use hobnob_protocol::relay::OpenRefusal;
 use super::limits::Limits;
 use crate::route::Used;
 
-/// A channel through which nothing went for this long ends.
+/// A channel ends when nothing passed through it for this time.
 pub const CHANNEL_IDLE: Duration = Duration::from_secs(5 * 60);
 
-/// How often a channel is looked at: it ends at most this much later than it should.
+/// How often a channel is checked. It ends at most this much too late.
 const IDLE_LOOK: Duration = Duration::from_secs(60);
 
 /// One end of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) peer: PeerId,
-    /// What this end calls the channel.
+    /// The name that this end uses for the channel.
     pub(super) name: ChannelId,
 }
 
@@ -33,7 +32,7 @@ pub(super) struct End {
 pub(super) struct Channel {
     pub(super) ends: [End; 2],
     pub(super) used: Arc<Used>,
-    /// When something was last known to have gone through.
+    /// The last check that found the channel in use, or its start.
     used_at: Duration,
 }
 
@@ -45,7 +44,7 @@ impl Channel {
     }
 }
 
-/// Counts channels for the life of the relay; never used twice.
+/// The number of a channel, unique for the life of the relay.
 type Number = u64;
 
 /// All channels.
@@ -53,26 +52,26 @@ type Number = u64;
 pub(super) struct Channels {
     channels: BTreeMap<Number, Channel>,
     names: BTreeMap<ChannelId, Number>,
-    /// For each peer that has any: with whom, and which.
+    /// For each peer with channels: the other peers and the channels.
     of: BTreeMap<PeerId, BTreeMap<PeerId, Number>>,
     looks: BTreeSet<(Duration, Number)>,
     next: Number,
     ids: blake3::OutputReader,
 }
 
-/// What came of asking for a channel.
+/// The result of a request for a channel.
 #[derive(Debug)]
 pub(super) enum Opening {
-    /// It is new: both ends are to be told, and the routes to be made.
+    /// The channel is new: inform both ends and create the routes.
     New(Channel),
-    /// There was one: whoever asked is to be told again.
+    /// The channel exists: inform the peer that asked.
     Already(Channel),
-    /// There is none.
+    /// There is no channel.
     Refused(OpenRefusal),
 }
 
 impl Channels {
-    /// No channels yet. Whoever does not know the seed can't guess an id.
+    /// No channels yet. The ids derive from the seed, so nobody else can guess them.
     pub(super) fn new(seed: &[u8; 32]) -> Self {
         let ids = blake3::Hasher::new_keyed(seed)
             .update(b"hobnob 1 channel ids")
@@ -88,12 +87,12 @@ impl Channels {
         }
     }
 
-    /// How many there are.
+    /// Number of channels.
     pub(super) fn len(&self) -> usize {
         self.channels.len()
     }
 
-    /// How many a peer has.
+    /// Number of a peer's channels.
     pub(super) fn count(&self, peer: PeerId) -> usize {
         self.of.get(&peer).map_or(0, BTreeMap::len)
     }
@@ -107,7 +106,7 @@ impl Channels {
             .map(|number| &self.channels[number])
     }
 
-    /// Opens a channel between two peers that are registered and may speak to each other.
+    /// Opens a channel between two registered peers.
     pub(super) fn open(
         &mut self,
         now: Duration,
@@ -135,7 +134,7 @@ impl Channels {
         Opening::New(channel)
     }
 
-    /// Ends the channel that this peer calls so.
+    /// Ends the channel with this name of this peer. `None` if the peer has no such channel.
     pub(super) fn close(&mut self, peer: PeerId, name: ChannelId) -> Option<Channel> {
         let number = *self.names.get(&name)?;
         let mine = self.channels[&number].ends.contains(&End { peer, name });
@@ -156,18 +155,18 @@ impl Channels {
             .collect()
     }
 
-    /// When [`Channels::idle`] is to be asked.
+    /// When [`Channels::idle`] has work.
     pub(super) fn next_look(&self) -> Option<Duration> {
         self.looks.first().map(|(at, _)| *at)
     }
 
-    /// Ends the channels through which nothing went for [`CHANNEL_IDLE`].
+    /// Ends the channels that nothing passed through for [`CHANNEL_IDLE`].
     pub(super) fn idle(&mut self, now: Duration) -> Vec<Channel> {
         let mut ended = Vec::new();
         while let Some(&(at, number)) = self.looks.first().filter(|(at, _)| *at <= now) {
             self.looks.remove(&(at, number));
             let Some(channel) = self.channels.get_mut(&number) else {
-                continue;
+                continue; // It has ended since, and this was its last check.
             };
             if channel.used.take() {
                 channel.used_at = now;
@@ -204,17 +203,17 @@ impl Channels {
             let with = self
                 .of
                 .get_mut(&end.peer)
-                .expect("both ends are listed as long as the channel is there");
+                .expect("both ends list the channel until it is removed");
             with.remove(&other.peer);
             if with.is_empty() {
                 self.of.remove(&end.peer);
             }
         }
-        // Its next look finds nothing, and is dropped then.
+        // Its entry in `looks` stays. The next check finds no channel and drops the entry.
         Some(channel)
     }
 
-    /// An id that nobody has and nobody can guess.
+    /// A new id that nobody can guess.
     fn name(&mut self) -> ChannelId {
         loop {
             let mut id = [0; 8];
@@ -222,6 +221,80 @@ impl Channels {
             if !self.names.contains_key(&ChannelId(id)) {
                 return ChannelId(id);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes([n; 32])
+    }
+
+    fn open(channels: &mut Channels, asker: u8, other: u8) -> Channel {
+        match channels.open(NOW, peer(asker), peer(other), &Limits::default()) {
+            Opening::New(channel) | Opening::Already(channel) => channel,
+            Opening::Refused(why) => panic!("{why:?}"),
+        }
+    }
+
+    #[test]
+    fn two_peers_share_one_channel_with_a_name_for_each() {
+        let mut channels = Channels::new(&[7; 32]);
+        let first = open(&mut channels, 1, 2);
+        let again = open(&mut channels, 2, 1);
+        assert_eq!((first.ends, channels.len()), (again.ends, 1));
+        let (mine, theirs) = first.seen_from(peer(2));
+        assert_eq!((mine.peer, theirs.peer), (peer(2), peer(1)));
+        assert_ne!(mine.name, theirs.name);
+    }
+
+    #[test]
+    fn a_peer_closes_only_its_own_channels_by_its_own_names() {
+        let mut channels = Channels::new(&[7; 32]);
+        let (mine, theirs) = open(&mut channels, 1, 2).seen_from(peer(1));
+        assert!(channels.close(peer(1), theirs.name).is_none());
+        assert!(channels.close(peer(3), mine.name).is_none());
+        assert!(channels.close(peer(1), mine.name).is_some());
+        assert_eq!((channels.len(), channels.count(peer(2))), (0, 0));
+    }
+
+    #[test]
+    fn a_channel_in_use_stays_and_an_idle_one_ends() {
+        let mut channels = Channels::new(&[7; 32]);
+        let used = open(&mut channels, 1, 2);
+        open(&mut channels, 1, 3);
+        let mut ended = Vec::new();
+        while let Some(at) = channels.next_look().filter(|at| *at <= NOW + CHANNEL_IDLE) {
+            used.used.mark();
+            ended.extend(channels.idle(at));
+        }
+        assert_eq!(ended.len(), 1);
+        assert_eq!(channels.count(peer(2)), 1);
+        assert_eq!(channels.count(peer(3)), 0);
+    }
+
+    #[test]
+    fn limits_count_the_channels_of_both_peers_and_of_the_relay() {
+        let limits = |channels_per_peer, channels| Limits {
+            channels_per_peer,
+            channels,
+            ..Limits::default()
+        };
+        let mut channels = Channels::new(&[7; 32]);
+        open(&mut channels, 1, 2);
+        for (limits, asker, other, refused) in [
+            (limits(1, 9), 1, 3, true),
+            (limits(1, 9), 3, 2, true),
+            (limits(9, 1), 3, 4, true),
+            (limits(2, 2), 1, 3, false),
+        ] {
+            let opening = channels.open(NOW, peer(asker), peer(other), &limits);
+            assert_eq!(matches!(opening, Opening::Refused(_)), refused);
         }
     }
 }

@@ -18,8 +18,8 @@ impl Pace {
     }
 }
 
-/// The relay's limits. Exceeding one affects only the peer that did it, and the reason that the peer
-/// receives names the limit.
+/// The relay's limits. Exceeding one affects only the peer that did it, and the reason that the
+/// peer receives names the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Peers registered at once. Beyond: the newcomer is rejected (`full`).
@@ -34,7 +34,8 @@ pub struct Limits {
     pub channels_per_peer: usize,
     /// Channels in all. Beyond: `NotOpened(Limit)`.
     pub channels: usize,
-    /// Whether the relay sends peers the roster of their rooms. If not, it does not store room tags.
+    /// Whether the relay sends peers the roster of their rooms. If not, it does not store room
+    /// tags.
     pub roster: bool,
     /// Bytes per second that the relay forwards for one peer; 0 means no limit. The core only
     /// reports the rate to peers; the plane enforces it.
@@ -53,7 +54,7 @@ pub struct Limits {
     pub moves: Pace,
     /// Reachability tests that one peer asks for. Beyond: the relay reports that there was no test,
     /// and the connection stays.
-    pub calls: Pace,
+    pub dial_backs: Pace,
 }
 
 impl Default for Limits {
@@ -72,7 +73,7 @@ impl Default for Limits {
             room_changes: Pace::new(20, Duration::from_secs(2)),
             opens: Pace::new(128, Duration::from_millis(250)),
             moves: Pace::new(30, Duration::from_secs(1)),
-            calls: Pace::new(12, Duration::from_secs(1)),
+            dial_backs: Pace::new(12, Duration::from_secs(1)),
         }
     }
 }
@@ -148,7 +149,7 @@ pub(super) struct Allowance {
     room_changes: Bucket,
     opens: Bucket,
     moves: Bucket,
-    pub(super) calls: Bucket,
+    pub(super) dial_backs: Bucket,
 }
 
 /// The addresses that one subscriber of a network may have: the /24 of an IPv4 address, the /48 of

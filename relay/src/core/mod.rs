@@ -1,41 +1,42 @@
-//! What the relay decides: who is registered and alive, who is told of whom, which channels there
-//! are. No clock, no I/O, no task.
+//! The decisions of the relay, as a pure state machine: which peers are registered and alive, which
+//! peers learn of each other, and which channels exist. It has no clock, no I/O and no tasks.
 //!
-//! The shell says what happened with [`Relay::handle`], does what [`Relay::poll_output`] says until
-//! there is nothing more, and comes back with [`Input::Timeout`] when [`Relay::poll_timeout`] says.
-//! Times are durations since any one moment that the shell chose.
+//! The shell passes each input to [`Relay::handle`]. It then executes the outputs of
+//! [`Relay::poll_output`] until there are none, and passes [`Input::Timeout`] at the time that
+//! [`Relay::poll_timeout`] returns. Times are durations since one moment that the shell chooses.
 //!
-//! - `relay.rs`: what follows from each input; joins the others
-//! - `registry.rs`: one connection a peer, heartbeats, the places in the relay
-//! - `roster.rs` and `room.rs`: who is told of whom, by versions
-//! - `channels.rs`: which two peers have one, under which names; `switch.rs`: who is told of it,
-//!   and which routes follow
-//! - `limits.rs`: how much of everything, and how often
-//! - `table.rs`: what the operator sees; `reasons.rs`: what a user is told at the end
+//! - `relay.rs`: handles each input and connects the parts below
+//! - `registry.rs`: one connection for each peer, heartbeats, the limits on peers
+//! - `roster.rs` and `room.rs`: which peers learn of each other, with versions
+//! - `channels.rs`: the channels and the names that their ends use; `channel_events.rs`: the frames
+//!   and routes that follow from them
+//! - `limits.rs`: how much the relay serves, and how often a peer may act
+//! - `liveness.rs`: the liveness table for the operator; `reasons.rs`: why a connection ends
 //!
-//! The core does not check who somebody is or whether they may come in: the shell does, before it
-//! says [`Input::Registered`]. It moves no frames of channels either: it makes
-//! [`Route`](crate::route::Route)s, which the plane follows.
+//! The core does not authenticate or admit peers: the shell does, before it passes
+//! [`Input::Registered`]. The core does not forward channel frames either: it creates
+//! [`Route`](crate::route::Route)s for the plane.
 
+mod channel_events;
 mod channels;
 mod limits;
+mod liveness;
 mod reasons;
 mod registry;
 mod relay;
 mod room;
 mod roster;
-mod switch;
-mod table;
 #[cfg(test)]
 mod tests;
 
 pub use channels::CHANNEL_IDLE;
 pub use limits::{LimitedAction, Limits, Pace};
+pub use liveness::{Counts, Row, State};
 pub use reasons::EndReason;
 pub use registry::{GONE_KEPT, GONE_MAX, HEARTBEAT_EVERY, HEARTBEAT_GRACE, MISSES_MAX};
 pub use relay::{ADDRESS_SETTLES, DRAIN_OVER, Relay};
-pub use roster::{PUSH_AFTER, PUSH_EVERY, PUSH_PER_MEMBER, ROSTER_PEERS_MAX};
-pub use table::{Counts, Row, State};
+pub use room::ROSTER_PEERS_MAX;
+pub use roster::{PUSH_AFTER, PUSH_EVERY, PUSH_PER_MEMBER};
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -45,70 +46,70 @@ use hobnob_protocol::{ConversationId, PeerId};
 
 use crate::route::Update;
 
-/// Names a control connection for the life of the process; never used twice.
+/// The id of a control connection. It is unique for the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
 /// What can happen to a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// A node has proved who it is, may come in, and has sent its first frame.
+    /// A node has proved its identity, is admitted, and has sent its first frame.
     Registered {
         /// Its connection.
         connection: ConnectionId,
-        /// Who it is.
+        /// Its identity.
         peer: PeerId,
-        /// Where from, as the plane sees senders.
+        /// Its address, as the plane sees senders.
         addr: SocketAddr,
-        /// The rooms it named.
+        /// The rooms that it named.
         rooms: Vec<ConversationId>,
     },
-    /// A later frame from a registered node.
+    /// A registered node sent a later frame.
     Frame {
-        /// From where.
+        /// The connection that it arrived on.
         connection: ConnectionId,
-        /// What it says.
+        /// The frame.
         frame: ToRelay,
     },
-    /// A connection comes from another address now.
+    /// The address of a connection has changed.
     Moved {
-        /// Which.
+        /// The connection.
         connection: ConnectionId,
-        /// Where from, as the plane sees senders.
+        /// The new address, as the plane sees senders.
         addr: SocketAddr,
     },
     /// A round trip was measured on a connection.
     Rtt {
-        /// Which.
+        /// The connection.
         connection: ConnectionId,
-        /// How long.
+        /// The round-trip time.
         rtt: Duration,
     },
-    /// A connection is over.
-    Down {
-        /// Which.
+    /// A connection has ended.
+    Disconnected {
+        /// The connection.
         connection: ConnectionId,
     },
     /// The operator ends a peer's connection.
     Kick(PeerId),
-    /// The operator keeps a peer out: the shell does not let it in again.
+    /// The operator bans a peer. The shell does not admit it again.
     Ban(PeerId),
     /// The relay is about to stop.
     Drain,
-    /// It is as late as [`Relay::poll_timeout`] said.
+    /// The time of [`Relay::poll_timeout`] has come.
     Timeout,
 }
 
-/// What is to be done.
+/// What the shell must do.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Say this on a connection.
-    Say(ConnectionId, FromRelay),
+    /// Send this frame on a connection.
+    Send(ConnectionId, FromRelay),
     /// End a connection for this reason. No further output concerns it.
     End(ConnectionId, EndReason),
-    /// Send a knock with this token, from a socket of its own, to where the connection comes from;
-    /// then say [`Called`](FromRelay::Called) on the connection.
-    Call(ConnectionId, [u8; 16]),
-    /// Tell the plane.
+    /// Send a probe with this token to the connection's address, from a new socket. Then send
+    /// [`DialedBack`](FromRelay::DialedBack) on the connection.
+    DialBack(ConnectionId, [u8; 16]),
+    /// Pass this change to the plane.
     Route(Update),
 }

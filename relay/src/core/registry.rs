@@ -1,9 +1,10 @@
-//! The registry: who is connected, by which connection, from where, and whether it is still alive.
+//! The registry: the connected peers with their connections and addresses, and whether they are
+//! still alive.
 //!
-//! A node says something at least every [`HEARTBEAT_EVERY`]. One miss makes it suspect,
-//! [`MISSES_MAX`] end its connection: then it is gone, and stays in the table for a while so that
-//! the operator sees it. Misses are counted one by one as they fall due, never computed from how
-//! much time has gone by: a relay that stood still for a minute does not take everybody for dead.
+//! A node sends a frame at least every [`HEARTBEAT_EVERY`]. After one miss it is suspect, and after
+//! [`MISSES_MAX`] its connection ends. It then stays in the table for a while, so that the operator
+//! can see it. The registry counts each miss when it is due and never computes misses from elapsed
+//! time. So a relay that was suspended for a minute does not lose all its peers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -14,51 +15,52 @@ use hobnob_protocol::PeerId;
 
 use super::ConnectionId;
 use super::limits::{Allowance, Limits, Network};
+use super::liveness::State;
 use super::reasons::EndReason;
-use super::table::State;
 use crate::route::Meter;
 
-/// How often a node is asked to say that it is there; a NAT forgets a mapping after 30 seconds.
+/// How often a node sends a heartbeat. Some NATs forget a mapping after 30 seconds.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
-/// How much later than due a heartbeat may come: the way, a lost packet or two, a busy machine.
+/// How late a heartbeat may be. It covers the network's delay, one or two lost packets and a busy
+/// machine.
 pub const HEARTBEAT_GRACE: Duration = Duration::from_secs(3);
 
-/// Heartbeats missed in a row after which a peer is gone.
+/// Consecutive missed heartbeats after which a peer is gone.
 pub const MISSES_MAX: u32 = 3;
 
-/// How long a peer that is gone stays in the table.
+/// How long a peer stays in the table after it is gone.
 pub const GONE_KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// Peers that are gone and in the table, at most; beyond, the ones that went first are forgotten.
+/// Maximum peers in the table that are gone. Beyond it the registry forgets the oldest ones.
 pub const GONE_MAX: usize = 1_000;
 
-/// What is known of one peer.
+/// What the registry knows about one peer.
 #[derive(Debug)]
-pub(super) struct Peer {
-    /// None: it is gone.
+pub(super) struct PeerRecord {
+    /// `None` if it is gone.
     pub(super) connection: Option<ConnectionId>,
     pub(super) addr: SocketAddr,
-    /// When its present connection came to be from this address, if that was not from the start.
+    /// When its connection changed to this address, if it did.
     pub(super) moved_at: Option<Duration>,
     /// When it registered.
     pub(super) since: Duration,
-    /// When a frame last came from it.
+    /// When its last frame arrived.
     pub(super) heard_at: Duration,
     pub(super) rtt: Option<Duration>,
     pub(super) missed: u32,
-    /// How many rooms it has named.
+    /// Rooms that it named.
     pub(super) rooms: usize,
     pub(super) meter: Arc<Meter>,
     pub(super) allowance: Allowance,
-    /// When something has to have come at the latest.
+    /// When the next frame is overdue.
     due_at: Duration,
-    /// When the registry looks whether it has. Earlier than `due_at` if something came meanwhile.
+    /// When the registry checks this. It is earlier than `due_at` if a frame arrived meanwhile.
     look_at: Duration,
     gone_at: Duration,
 }
 
-impl Peer {
+impl PeerRecord {
     fn new(now: Duration, addr: SocketAddr) -> Self {
         Self {
             connection: None,
@@ -92,10 +94,10 @@ impl Peer {
     }
 }
 
-/// Everybody who is, or lately was, registered.
+/// All peers that are registered or were recently.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    peers: BTreeMap<PeerId, Peer>,
+    peers: BTreeMap<PeerId, PeerRecord>,
     connections: BTreeMap<ConnectionId, PeerId>,
     networks: BTreeMap<Network, usize>,
     looks: BTreeSet<(Duration, PeerId)>,
@@ -104,22 +106,22 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// How many peers have a connection.
+    /// Number of connected peers.
     pub(super) fn connected(&self) -> usize {
         self.connections.len()
     }
 
-    /// All connections, in the order in which they came.
+    /// All connections, oldest first.
     pub(super) fn connections(&self) -> impl Iterator<Item = ConnectionId> {
         self.connections.keys().copied()
     }
 
-    /// Everybody in the table.
-    pub(super) fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+    /// All peers in the table.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (PeerId, &PeerRecord)> {
         self.peers.iter().map(|(id, peer)| (*id, peer))
     }
 
-    /// Whose connection this is; none if it is over, or was replaced.
+    /// The peer of a connection. `None` if the connection has ended or was replaced.
     pub(super) fn peer_of(&self, connection: ConnectionId) -> Option<PeerId> {
         self.connections.get(&connection).copied()
     }
@@ -129,22 +131,22 @@ impl Registry {
         self.peers.get(&peer)?.connection
     }
 
-    /// The connected peer of this id.
-    pub(super) fn get(&self, peer: PeerId) -> Option<&Peer> {
+    /// The record of a connected peer.
+    pub(super) fn get(&self, peer: PeerId) -> Option<&PeerRecord> {
         self.peers
             .get(&peer)
             .filter(|peer| peer.connection.is_some())
     }
 
-    /// The connected peer of this id.
-    pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Peer> {
+    /// The record of a connected peer.
+    pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut PeerRecord> {
         self.peers
             .get_mut(&peer)
             .filter(|peer| peer.connection.is_some())
     }
 
-    /// Whether there is a place for this peer. One that only changes its connection has its place
-    /// already.
+    /// Checks whether the limits admit this peer. A connected peer may always replace its
+    /// connection, within the pace of registrations.
     pub(super) fn admit(
         &mut self,
         now: Duration,
@@ -172,7 +174,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Gives an admitted peer its connection. It has none at the moment.
+    /// Connects an admitted peer, which has no connection at the moment.
     pub(super) fn connect(
         &mut self,
         now: Duration,
@@ -181,10 +183,13 @@ impl Registry {
         addr: SocketAddr,
         rooms: usize,
     ) {
-        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(now, addr));
+        let peer = self
+            .peers
+            .entry(id)
+            .or_insert_with(|| PeerRecord::new(now, addr));
         assert!(
             peer.connection.is_none(),
-            "the older connection was taken away before"
+            "the caller has disconnected the older connection"
         );
         self.gone.remove(&(peer.gone_at, id));
         (peer.connection, peer.addr, peer.since, peer.rtt, peer.rooms) =
@@ -197,14 +202,10 @@ impl Registry {
         *self.networks.entry(Network::of(addr)).or_default() += 1;
     }
 
-    /// The peer's connection is over: it is gone.
+    /// Ends the connection of a connected peer, which is gone from then on.
     pub(super) fn disconnect(&mut self, now: Duration, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        let Some(connection) = peer.connection.take() else {
-            return;
-        };
+        let peer = self.connected_mut(id);
+        let connection = peer.connection.take().expect("a connected peer has one");
         peer.gone_at = now;
         let (addr, look_at) = (peer.addr, peer.look_at);
         self.looks.remove(&(look_at, id));
@@ -214,23 +215,27 @@ impl Registry {
         self.forget(now);
     }
 
-    /// The peer is somewhere else now.
+    /// Changes the address of a connected peer.
     pub(super) fn moved(&mut self, now: Duration, id: PeerId, addr: SocketAddr) {
-        let Some(peer) = self.get_mut(id) else { return };
+        let peer = self.connected_mut(id);
         peer.moved_at = Some(now);
         let old = std::mem::replace(&mut peer.addr, addr);
         self.leave_network(old);
         *self.networks.entry(Network::of(addr)).or_default() += 1;
     }
 
-    /// A frame came from the peer.
+    /// Notes that a frame arrived from a connected peer.
     pub(super) fn heard(&mut self, now: Duration, id: PeerId) {
-        if let Some(peer) = self.get_mut(id) {
-            peer.heard(now);
-        }
+        self.connected_mut(id).heard(now);
     }
 
-    /// When [`Registry::silent`] and [`Registry::forget`] have something to do.
+    /// The record of a peer that the caller knows to be connected.
+    pub(super) fn connected_mut(&mut self, id: PeerId) -> &mut PeerRecord {
+        self.get_mut(id)
+            .expect("the caller knows that the peer is connected")
+    }
+
+    /// When [`Registry::silent`] or [`Registry::forget`] has work.
     pub(super) fn next_look(&self) -> Option<Duration> {
         let forget_at = self.gone.first().map(|(gone_at, _)| *gone_at + GONE_KEPT);
         [self.looks.first().map(|(at, _)| *at), forget_at]
@@ -239,8 +244,8 @@ impl Registry {
             .min()
     }
 
-    /// Counts the heartbeats that have not come; returns those who have missed too many, to be
-    /// disconnected.
+    /// Counts missed heartbeats. Returns the peers that missed too many, for the caller to
+    /// disconnect.
     pub(super) fn silent(&mut self, now: Duration) -> Vec<(PeerId, ConnectionId)> {
         let mut silent = Vec::new();
         while let Some(&(at, id)) = self.looks.first().filter(|(at, _)| *at <= now) {
@@ -248,7 +253,7 @@ impl Registry {
             let peer = self
                 .peers
                 .get_mut(&id)
-                .expect("a peer that is looked at is connected");
+                .expect("disconnect removes the check of a peer");
             if peer.due_at <= now {
                 peer.missed += 1;
                 peer.due_at = now + HEARTBEAT_EVERY;
@@ -262,7 +267,7 @@ impl Registry {
         silent
     }
 
-    /// Forgets those who have been gone for long, and the first of too many.
+    /// Forgets peers that have been gone for long, and the oldest ones beyond [`GONE_MAX`].
     pub(super) fn forget(&mut self, now: Duration) {
         while let Some(&(gone_at, id)) = self.gone.first() {
             if now < gone_at + GONE_KEPT && self.gone.len() <= GONE_MAX {
@@ -282,6 +287,91 @@ impl Registry {
         *count -= 1;
         if *count == 0 {
             self.networks.remove(&network);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes([n; 32])
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    /// A registry with peer 1, which connected at second 0.
+    fn registry() -> Registry {
+        let mut registry = Registry::default();
+        registry.connect(
+            Duration::ZERO,
+            peer(1),
+            ConnectionId(1),
+            addr("192.0.2.1:5"),
+            0,
+        );
+        registry
+    }
+
+    #[test]
+    fn a_peer_that_sends_nothing_is_suspect_and_then_silent() {
+        let mut registry = registry();
+        let mut states = Vec::new();
+        let mut silent = Vec::new();
+        while silent.is_empty() {
+            let due = registry.next_look().expect("a connected peer is checked");
+            silent = registry.silent(due);
+            states.push(registry.get(peer(1)).expect("it is connected").state());
+        }
+        assert_eq!(states, [State::Suspect; 3]);
+        assert_eq!(silent, [(peer(1), ConnectionId(1))]);
+    }
+
+    #[test]
+    fn a_suspended_relay_counts_one_miss_and_not_all_at_once() {
+        let mut registry = registry();
+        assert!(registry.silent(3_600 * SECOND).is_empty());
+        assert_eq!(registry.get(peer(1)).expect("it is connected").missed, 1);
+        registry.heard(3_601 * SECOND, peer(1));
+        let state = registry.get(peer(1)).expect("it is connected").state();
+        assert_eq!(state, State::Alive);
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_stays_in_the_table_for_a_while() {
+        let mut registry = registry();
+        registry.disconnect(SECOND, peer(1));
+        assert_eq!(registry.connected(), 0);
+        let states: Vec<_> = registry.peers().map(|(_, peer)| peer.state()).collect();
+        assert_eq!(states, [State::Gone]);
+        registry.forget(SECOND + GONE_KEPT);
+        assert_eq!(registry.peers().count(), 0);
+    }
+
+    #[test]
+    fn limits_apply_to_newcomers_and_not_to_a_new_connection_of_a_peer() {
+        let mut registry = registry();
+        let limits = |peers, peers_per_network| Limits {
+            peers,
+            peers_per_network,
+            ..Limits::default()
+        };
+        let neighbour = addr("192.0.2.9:5");
+        for (limits, id, expected) in [
+            (limits(1, 9), 2, Err(EndReason::Full(1))),
+            (limits(9, 1), 2, Err(EndReason::NetworkFull(1))),
+            (limits(1, 1), 1, Ok(())),
+            (limits(2, 2), 2, Ok(())),
+        ] {
+            assert_eq!(
+                registry.admit(SECOND, peer(id), neighbour, &limits),
+                expected
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What follows from each input: joins the registry, the roster and the channels.
+//! The relay's state machine: handles each input with the registry, the roster and the channels.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -12,37 +12,37 @@ use hobnob_transport::addr::canonical;
 
 use super::channels::Channels;
 use super::limits::{LimitedAction, Limits};
+use super::liveness::{Counts, Row};
 use super::reasons::EndReason;
-use super::registry::{HEARTBEAT_EVERY, Peer, Registry};
+use super::registry::{HEARTBEAT_EVERY, PeerRecord, Registry};
 use super::roster::Roster;
-use super::table::{Counts, Row};
 use super::{ConnectionId, Input, Output};
 
-/// Connections end over this time when the relay drains, so that not everybody goes to the next
-/// relay at once.
+/// A draining relay spreads the ends of its connections over this time, so that not all peers
+/// connect to the next relay at once.
 pub const DRAIN_OVER: Duration = Duration::from_secs(3);
 
-/// Who comes from another address than before is not called there for so long: QUIC tells of a new
-/// address before that is proved (RFC 9000 section 8.2), and by then has proved it or gone back to
-/// the old one.
+/// After a change of address, the relay sends a peer no dial-back for this time. QUIC reports a new
+/// address before it is validated (RFC 9000 section 8.2). After this time QUIC has either validated
+/// it or returned to the old one.
 pub const ADDRESS_SETTLES: Duration = Duration::from_secs(10);
 
-/// The relay's slow path. See the module's doc.
+/// The relay's decisions. See the documentation of the module.
 #[derive(Debug)]
 pub struct Relay {
     pub(super) limits: Limits,
     pub(super) registry: Registry,
     roster: Roster,
     pub(super) channels: Channels,
-    /// Connections that are told to go, once the relay drains.
+    /// Once the relay drains: the connections still to end, and when.
     drain: Option<BTreeSet<(Duration, ConnectionId)>>,
     pub(super) counts: Counts,
     pub(super) outputs: VecDeque<Output>,
 }
 
 impl Relay {
-    /// A relay where nobody is. Whoever does not know the seed can't guess a channel's id: it has
-    /// to be random and secret.
+    /// A relay without peers. The seed must be random and secret: channel ids derive from it, and
+    /// nobody may be able to guess them.
     pub fn new(limits: Limits, seed: [u8; 32]) -> Self {
         Self {
             limits,
@@ -55,8 +55,8 @@ impl Relay {
         }
     }
 
-    /// Tells what happened. Frames and news of a connection that is over, or was replaced, are
-    /// ignored.
+    /// Handles one input. It ignores frames and events of a connection that has ended or was
+    /// replaced.
     pub fn handle(&mut self, now: Duration, input: Input) {
         match input {
             Input::Registered {
@@ -68,7 +68,7 @@ impl Relay {
             Input::Frame { connection, frame } => self.frame(now, connection, frame),
             Input::Moved { connection, addr } => self.moved(now, connection, addr),
             Input::Rtt { connection, rtt } => self.measured(connection, rtt),
-            Input::Down { connection } => self.down(now, connection),
+            Input::Disconnected { connection } => self.disconnected(now, connection),
             Input::Kick(peer) => self.end_peer(now, peer, EndReason::Kicked),
             Input::Ban(peer) => self.end_peer(now, peer, EndReason::Banned),
             Input::Drain => self.start_draining(now),
@@ -76,12 +76,12 @@ impl Relay {
         }
     }
 
-    /// What is to be done next.
+    /// The next output, until there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to come back with [`Input::Timeout`].
+    /// When to pass [`Input::Timeout`].
     pub fn poll_timeout(&self) -> Option<Duration> {
         let drain = self
             .drain
@@ -99,9 +99,9 @@ impl Relay {
         .min()
     }
 
-    /// The liveness table, by peer id.
+    /// The liveness table, sorted by peer id.
     pub fn table(&self) -> Vec<Row> {
-        let row = |(id, peer): (PeerId, &Peer)| Row {
+        let row = |(id, peer): (PeerId, &PeerRecord)| Row {
             peer: id,
             state: peer.state(),
             addr: canonical(peer.addr),
@@ -116,7 +116,7 @@ impl Relay {
         self.registry.peers().map(row).collect()
     }
 
-    /// What was counted since the start.
+    /// The counters since the start.
     pub fn counts(&self) -> Counts {
         Counts {
             roster_looks: self.roster.looks(),
@@ -124,17 +124,17 @@ impl Relay {
         }
     }
 
-    /// Peers that are connected: alive or suspect.
+    /// Number of connected peers: alive or suspect.
     pub fn connected(&self) -> usize {
         self.registry.connected()
     }
 
-    /// Channels there are.
+    /// Number of channels.
     pub fn channels(&self) -> usize {
         self.channels.len()
     }
 
-    /// Rooms with at least one connected peer in them.
+    /// Number of rooms with at least one connected peer.
     pub fn rooms(&self) -> usize {
         self.roster.rooms()
     }
@@ -164,7 +164,7 @@ impl Relay {
             self.roster.set(now, peer, rooms);
         }
         self.counts.registered += 1;
-        self.say(peer, FromRelay::Welcome(self.welcome(addr)));
+        self.send(peer, FromRelay::Welcome(self.welcome(addr)));
     }
 
     fn admit(
@@ -186,7 +186,7 @@ impl Relay {
     fn welcome(&self, addr: SocketAddr) -> Welcome {
         Welcome {
             version: VERSION,
-            features: features::CALLS,
+            features: features::DIAL_BACK,
             observed: canonical(addr),
             heartbeat_ms: u32::try_from(HEARTBEAT_EVERY.as_millis())
                 .expect("a quarter of a minute"),
@@ -210,7 +210,7 @@ impl Relay {
             ToRelay::Rooms(rooms) => self.change_rooms(now, peer, distinct(rooms)),
             ToRelay::Open(other) => self.open(now, peer, other),
             ToRelay::Close(channel) => self.close(peer, channel),
-            ToRelay::DialBack(token) => self.call(now, connection, peer, token),
+            ToRelay::DialBack(token) => self.dial_back(now, connection, peer, token),
             ToRelay::Unknown(_) => {}
         }
     }
@@ -226,10 +226,10 @@ impl Relay {
                 anew: false,
                 changes: Vec::new(),
             };
-            return self.say_roster(peer, nobody);
+            return self.send_roster(peer, nobody);
         }
         for frame in self.roster.answer(now, peer, version) {
-            self.say_roster(peer, frame);
+            self.send_roster(peer, frame);
         }
     }
 
@@ -240,9 +240,7 @@ impl Relay {
         if self.roster.memberships_with(peer, rooms.len()) > self.limits.memberships {
             return self.end(now, peer, EndReason::TooManyRooms);
         }
-        if let Some(peer) = self.registry.get_mut(peer) {
-            peer.rooms = rooms.len();
-        }
+        self.registry.connected_mut(peer).rooms = rooms.len();
         if self.limits.roster {
             self.roster.set(now, peer, rooms);
         }
@@ -257,21 +255,25 @@ impl Relay {
         }
         self.registry.moved(now, peer, addr);
         self.move_routes(peer);
-        self.say(peer, FromRelay::Observed(canonical(addr)));
+        self.send(peer, FromRelay::Observed(canonical(addr)));
     }
 
-    /// Calls a peer that wants to know whether calls reach it, or says that it does not.
-    fn call(&mut self, now: Duration, connection: ConnectionId, peer: PeerId, token: [u8; 16]) {
-        let pace = self.limits.calls;
-        let Some(known) = self.registry.get_mut(peer) else {
-            return;
-        };
+    /// Orders the dial-back that a peer asks for, or reports to it that there is none.
+    fn dial_back(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        peer: PeerId,
+        token: [u8; 16],
+    ) {
+        let pace = self.limits.dial_backs;
+        let known = self.registry.connected_mut(peer);
         let settled = known.moved_at.is_none_or(|at| now >= at + ADDRESS_SETTLES);
-        if settled && known.allowance.calls.take(now, pace) {
-            self.counts.calls += 1;
-            self.outputs.push_back(Output::Call(connection, token));
+        if settled && known.allowance.dial_backs.take(now, pace) {
+            self.counts.dial_backs += 1;
+            self.outputs.push_back(Output::DialBack(connection, token));
         } else {
-            self.say(peer, FromRelay::Called { token, from: None });
+            self.send(peer, FromRelay::DialedBack { token, from: None });
         }
     }
 
@@ -285,7 +287,7 @@ impl Relay {
         }
     }
 
-    fn down(&mut self, now: Duration, connection: ConnectionId) {
+    fn disconnected(&mut self, now: Duration, connection: ConnectionId) {
         let Some(peer) = self.registry.peer_of(connection) else {
             return;
         };
@@ -324,7 +326,7 @@ impl Relay {
         self.registry.forget(now);
         self.end_idle(now);
         for (peer, frame) in self.roster.timeout(now) {
-            self.say_roster(peer, frame);
+            self.send_roster(peer, frame);
         }
     }
 
@@ -340,10 +342,7 @@ impl Relay {
     /// Whether the pace allows the peer this action now. If not, its connection ends.
     pub(super) fn may(&mut self, now: Duration, peer: PeerId, action: LimitedAction) -> bool {
         let pace = action.pace(&self.limits);
-        let known = self
-            .registry
-            .get_mut(peer)
-            .expect("only frames and moves of connected peers get here");
+        let known = self.registry.connected_mut(peer);
         if known.allowance.take(now, action, pace) {
             return true;
         }
@@ -372,16 +371,18 @@ impl Relay {
         self.end_channels(peer);
     }
 
-    fn say_roster(&mut self, peer: PeerId, frame: RosterFrame) {
+    fn send_roster(&mut self, peer: PeerId, frame: RosterFrame) {
         self.counts.roster_frames += 1;
         self.counts.roster_changes += frame.changes.len() as u64;
-        self.say(peer, FromRelay::Roster(frame));
+        self.send(peer, FromRelay::Roster(frame));
     }
 
-    pub(super) fn say(&mut self, peer: PeerId, frame: FromRelay) {
-        if let Some(connection) = self.registry.connection_of(peer) {
-            self.outputs.push_back(Output::Say(connection, frame));
-        }
+    pub(super) fn send(&mut self, peer: PeerId, frame: FromRelay) {
+        let connection = self
+            .registry
+            .connection_of(peer)
+            .expect("rosters and channels name connected peers only");
+        self.outputs.push_back(Output::Send(connection, frame));
     }
 }
 

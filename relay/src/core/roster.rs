@@ -1,14 +1,14 @@
-//! The roster: who is told of whom.
+//! The roster: which peers learn of each other.
 //!
-//! A peer is told of those who share a room with it: everything once on each connection, from then
-//! on what changed. The cost of a change is that of the rooms it is in; nobody looks at all peers.
-//! What was said on a connection arrives in order, so that the frames of one answer all name the
-//! version that the receiver has after the last of them.
+//! A peer learns of the peers in its rooms: of all of them once on each connection, and then of
+//! changes. The cost of a change depends on the rooms that it affects; nothing examines all peers.
+//! Frames on a connection arrive in order. So all frames of one answer name the version that the
+//! recipient has after the last of them.
 //!
-//! Everybody who is in a room is told of a change soon after it ([`PUSH_AFTER`]), but a recipient
-//! at most once every [`PUSH_EVERY`], and a large room less often ([`PUSH_PER_MEMBER`]). The relay
-//! says at most so much in all ([`COST_CHANGE`], [`COST_PUSH`]): when everybody comes back at once,
-//! the lists follow over some seconds.
+//! The members of a room learn of a change soon after it ([`PUSH_AFTER`]). But each recipient gets
+//! at most one push every [`PUSH_EVERY`], and a large room gets fewer ([`PUSH_PER_MEMBER`]). The
+//! relay also limits all pushes together ([`COST_CHANGE`], [`COST_PUSH`]): when all peers reconnect
+//! at once, the lists follow over some seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,74 +16,73 @@ use std::time::Duration;
 use hobnob_protocol::relay::{CHANGES_MAX, Roster as Frame, RosterChange, SHARED_MAX};
 use hobnob_protocol::{ConversationId, PeerId};
 
-use super::room::{Change, Room, Stay};
+use super::room::{Change, ROSTER_PEERS_MAX, Room, Stay};
 
-/// Peers told to one recipient at most, and of one room at most; further ones are counted, not
-/// listed.
-pub const ROSTER_PEERS_MAX: usize = 1_000;
-
-/// How soon after a change those whom it concerns are told: changes that come together are told
+/// How soon after a change the members of a room are informed. Changes within this time are sent
 /// together.
 pub const PUSH_AFTER: Duration = Duration::from_millis(100);
 
-/// How often one recipient is told of changes, unless it asks.
+/// Shortest time between two pushes to one recipient. Heartbeats are answered at any time.
 pub const PUSH_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a room rests after its members were told of changes, for each member: one of 10,000 is
-/// told every 10 s.
+/// Pause of a room between two pushes, for each of its members. A room with 10,000 members gets a
+/// push every 10 s.
 pub const PUSH_PER_MEMBER: Duration = Duration::from_millis(1);
 
-/// What a change in an answer costs, in time for which the relay then pushes nothing: at most
-/// 200,000 changes a second.
+/// The cost of a change in an answer: the relay then sends no pushes for this time. It limits the
+/// relay to 200,000 changes per second.
 const COST_CHANGE: Duration = Duration::from_micros(5);
 
-/// What a push costs besides: at most 10,000 a second.
+/// The additional cost of a push. It limits the relay to 10,000 pushes per second.
 const COST_PUSH: Duration = Duration::from_micros(100);
 
-/// Pushes of this much cost are said at once.
+/// The relay sends pushes until they have cost this much, and then pauses.
 const COST_AT_ONCE: Duration = Duration::from_millis(20);
 
-/// With this much cost ahead even one who asks is told "nothing new for now", and the rest when it
-/// is its turn.
+/// Beyond this cost the relay answers even a heartbeat with "no changes". The peer receives the
+/// changes with a later push.
 const COST_BUSY: Duration = Duration::from_secs(1);
 
-/// Members looked at for one answer at most: one who shares many rooms with the same peers makes no
-/// more work than others.
+/// Maximum members examined for one answer. A peer that shares many rooms with the same peers
+/// causes no more work than others.
 const LOOKS_MAX: usize = 8 * ROSTER_PEERS_MAX;
 
+/// Proof for lookups of members: the registry and the roster add and remove peers together.
+const IS_MEMBER: &str = "a connected peer is a member as long as the roster is on";
+
+/// A peer and what it knows of the others.
 #[derive(Debug)]
 struct Member {
     stay: Stay,
     /// Sorted, each once.
     rooms: Vec<ConversationId>,
-    /// The version that it will have when everything said to it has arrived; none: it has to be
-    /// told everything.
-    said: Option<u64>,
-    /// The version at which it was last told everything.
+    /// The version that it has once all frames have arrived. `None`: it needs the whole list.
+    sent: Option<u64>,
+    /// The version at which it last received the whole list.
     anew_at: u64,
-    /// The stays of those of whom it was told, sorted. Numbers, since there can be a thousand for
-    /// each of many thousand peers.
-    told: Vec<Stay>,
+    /// The stays of the peers that it knows, sorted. They are short numbers, because there can be a
+    /// thousand for each of many thousand peers.
+    known: Vec<Stay>,
     push_at: Option<Duration>,
     pushed_at: Option<Duration>,
 }
 
-/// Who shares which room with whom, and who has been told.
+/// The rooms with their members, and what each member knows of the others.
 #[derive(Debug)]
 pub(super) struct Roster {
     rooms: BTreeMap<ConversationId, Room>,
     members: BTreeMap<PeerId, Member>,
     memberships: usize,
-    /// Of the latest change anywhere. 0 is the version of one who knows nothing.
+    /// The version of the latest change in any room. 0 is the version of a peer that knows nothing.
     version: u64,
     stays: Stay,
-    /// Rooms whose members are to be told.
-    stirs: BTreeSet<(Duration, ConversationId)>,
-    /// Members who are to be told.
+    /// Rooms whose members must be informed, and when.
+    announcements: BTreeSet<(Duration, ConversationId)>,
+    /// Members that get a push, and when.
     pushes: BTreeSet<(Duration, PeerId)>,
-    /// Until when what was said has been paid for.
+    /// When the cost of everything sent so far is paid.
     busy_until: Duration,
-    /// Members of rooms looked at so far: the measure of the work done.
+    /// Members examined so far. It measures the work.
     looks: u64,
 }
 
@@ -95,19 +94,19 @@ impl Roster {
             memberships: 0,
             version: 1,
             stays: 0,
-            stirs: BTreeSet::new(),
+            announcements: BTreeSet::new(),
             pushes: BTreeSet::new(),
             busy_until: Duration::ZERO,
             looks: 0,
         }
     }
 
-    /// Rooms with at least one member.
+    /// Number of rooms with at least one member.
     pub(super) fn rooms(&self) -> usize {
         self.rooms.len()
     }
 
-    /// Memberships of all peers, if this peer were in so many rooms.
+    /// The number of memberships of all peers, if this peer were in `rooms` rooms.
     pub(super) fn memberships_with(&self, peer: PeerId, rooms: usize) -> usize {
         self.memberships
             - self
@@ -117,13 +116,13 @@ impl Roster {
             + rooms
     }
 
-    /// Members of rooms that were looked at since the start: the measure of the work done.
+    /// Members examined since the start. It measures the work.
     pub(super) fn looks(&self) -> u64 {
         self.looks
     }
 
-    /// The peer has a new connection and is in these rooms, or has the old one and changes to them.
-    /// They are sorted, each once.
+    /// Sets the rooms of a peer that has a new connection, or that changes its rooms. The list is
+    /// sorted and has no duplicates.
     pub(super) fn set(&mut self, now: Duration, peer: PeerId, rooms: Vec<ConversationId>) {
         let (old, stay) = match self.members.get(&peer) {
             Some(member) => (member.rooms.clone(), member.stay),
@@ -133,15 +132,15 @@ impl Roster {
         let member = self
             .members
             .get_mut(&peer)
-            .expect("it was there, or was made above");
-        (member.rooms, member.said) = (rooms, None);
+            .expect("it existed, or new_stay has added it");
+        (member.rooms, member.sent) = (rooms, None);
         self.push(now, peer);
     }
 
-    /// The peer is gone.
+    /// Removes a peer that is gone.
     pub(super) fn leave(&mut self, now: Duration, peer: PeerId) {
         let Some(member) = self.members.remove(&peer) else {
-            return;
+            return; // A relay without a roster has no members.
         };
         if let Some(at) = member.push_at {
             self.pushes.remove(&(at, peer));
@@ -149,69 +148,67 @@ impl Roster {
         self.change_rooms(now, peer, member.stay, &member.rooms, &[]);
     }
 
-    /// Answers a heartbeat of one who says that it has this version.
+    /// Answers the heartbeat of a member that claims to have this version.
     pub(super) fn answer(&mut self, now: Duration, peer: PeerId, version: u64) -> Vec<Frame> {
-        let Some(member) = self.members.get_mut(&peer) else {
-            return Vec::new();
-        };
-        // A version that was not said on this connection says nothing here.
-        if version == 0 || member.said.is_some_and(|said| version > said) {
-            member.said = None;
+        let member = self.members.get_mut(&peer).expect(IS_MEMBER);
+        // A version that this connection has not sent is from an earlier one, and has no meaning.
+        if version == 0 || member.sent.is_some_and(|sent| version > sent) {
+            member.sent = None;
         }
-        let said = member.said;
-        // Between two versions that it was told everything, everything is on its way.
-        let since = said.map(|_| version.max(member.anew_at));
+        let sent = member.sent;
+        // A version before the latest whole list: the whole list is still on its way.
+        let since = sent.map(|_| version.max(member.anew_at));
         let news = self.has_news(peer, since);
         if news && self.busy_until > now + COST_BUSY {
             self.push(now, peer);
             return vec![Frame {
-                version: said.unwrap_or(0),
+                version: sent.unwrap_or(0),
                 anew: false,
                 changes: Vec::new(),
             }];
         }
-        self.say(now, peer, since)
+        self.send_changes(now, peer, since)
     }
 
-    /// When [`Roster::timeout`] has something to say.
+    /// When [`Roster::timeout`] has work.
     pub(super) fn next_push(&self) -> Option<Duration> {
-        let stir = self.stirs.first().map(|(at, _)| *at);
+        let announcement = self.announcements.first().map(|(at, _)| *at);
         let push = self
             .pushes
             .first()
             .map(|(at, _)| (*at).max(self.busy_until));
-        [stir, push].into_iter().flatten().min()
+        [announcement, push].into_iter().flatten().min()
     }
 
-    /// Tells those who are to be told.
+    /// Returns the pushes that are due.
     pub(super) fn timeout(&mut self, now: Duration) -> Vec<(PeerId, Frame)> {
-        while let Some(&(at, tag)) = self.stirs.first().filter(|(at, _)| *at <= now) {
-            self.stirs.remove(&(at, tag));
-            self.stir(now, tag);
+        while let Some(&(at, tag)) = self.announcements.first().filter(|(at, _)| *at <= now) {
+            self.announcements.remove(&(at, tag));
+            self.announce(now, tag);
         }
-        let mut said = Vec::new();
+        let mut sent = Vec::new();
         if self.busy_until > now {
-            return said;
+            return sent;
         }
         while let Some(&(at, peer)) = self.pushes.first().filter(|(at, _)| *at <= now) {
             if self.busy_until > now + COST_AT_ONCE {
                 break;
             }
             self.pushes.remove(&(at, peer));
-            said.extend(self.serve(now, peer).into_iter().map(|frame| (peer, frame)));
+            sent.extend(self.serve(now, peer).into_iter().map(|frame| (peer, frame)));
         }
-        said
+        sent
     }
 
     fn new_stay(&mut self, peer: PeerId) -> Stay {
         self.stays = self.stays.wrapping_add(1);
-        let (rooms, told) = (Vec::new(), Vec::new());
+        let (rooms, known) = (Vec::new(), Vec::new());
         let member = Member {
             stay: self.stays,
             rooms,
-            said: None,
+            sent: None,
             anew_at: 0,
-            told,
+            known,
             push_at: None,
             pushed_at: None,
         };
@@ -228,18 +225,19 @@ impl Roster {
         new: &[ConversationId],
     ) {
         let version = self.version + 1;
-        // Leaving takes two versions: one for who goes, one for who is listed in its place.
+        // Leaving takes two versions: one for the peer that leaves, one for the peer that is listed
+        // in its place.
         self.version += 2;
         for tag in old.iter().filter(|tag| new.binary_search(tag).is_err()) {
             let room = self
                 .rooms
                 .get_mut(tag)
-                .expect("a room stays as long as it has a member");
-            let stirs = room.leave(version, peer, stay);
+                .expect("a room exists as long as it has a member");
+            let inform = room.leave(version, peer, stay);
             if room.len() == 0 {
                 self.drop_room(*tag);
-            } else if stirs {
-                self.stir_soon(now, *tag);
+            } else if inform {
+                self.announce_soon(now, *tag);
             }
         }
         for tag in new.iter().filter(|tag| old.binary_search(tag).is_err()) {
@@ -249,40 +247,39 @@ impl Roster {
                 .or_default()
                 .join(version, peer, stay)
             {
-                self.stir_soon(now, *tag);
+                self.announce_soon(now, *tag);
             }
         }
         self.memberships = self.memberships + new.len() - old.len();
     }
 
     fn drop_room(&mut self, tag: ConversationId) {
-        if let Some(at) = self.rooms.remove(&tag).and_then(|room| room.stir_at) {
-            self.stirs.remove(&(at, tag));
+        if let Some(at) = self.rooms.remove(&tag).and_then(|room| room.announce_at) {
+            self.announcements.remove(&(at, tag));
         }
     }
 
-    /// The room's members are to be told of a change.
-    fn stir_soon(&mut self, now: Duration, tag: ConversationId) {
-        let Some(room) = self.rooms.get_mut(&tag) else {
-            return;
-        };
-        if room.stir_at.is_none() {
+    /// Plans to inform the room's members of a change.
+    fn announce_soon(&mut self, now: Duration, tag: ConversationId) {
+        let room = self.rooms.get_mut(&tag).expect("the room has just changed");
+        if room.announce_at.is_none() {
             let rest =
                 PUSH_EVERY.max(PUSH_PER_MEMBER * u32::try_from(room.len()).unwrap_or(u32::MAX));
             let at = room
-                .stirred_at
+                .announced_at
                 .map_or(now, |at| at + rest)
                 .max(now + PUSH_AFTER);
-            room.stir_at = Some(at);
-            self.stirs.insert((at, tag));
+            room.announce_at = Some(at);
+            self.announcements.insert((at, tag));
         }
     }
 
-    fn stir(&mut self, now: Duration, tag: ConversationId) {
-        let Some(room) = self.rooms.get_mut(&tag) else {
-            return;
-        };
-        (room.stir_at, room.stirred_at) = (None, Some(now));
+    fn announce(&mut self, now: Duration, tag: ConversationId) {
+        let room = self
+            .rooms
+            .get_mut(&tag)
+            .expect("drop_room cancels the announcement");
+        (room.announce_at, room.announced_at) = (None, Some(now));
         let members: Vec<_> = room.members().collect();
         self.looks += members.len() as u64;
         for peer in members {
@@ -290,15 +287,13 @@ impl Roster {
         }
     }
 
-    /// The peer is to be told, with others who come or go at the same time.
+    /// Plans a push to the peer. Other changes of the same moment can join it.
     fn push(&mut self, now: Duration, peer: PeerId) {
         self.push_at(now + PUSH_AFTER, peer);
     }
 
     fn push_at(&mut self, at: Duration, peer: PeerId) {
-        let Some(member) = self.members.get_mut(&peer) else {
-            return;
-        };
+        let member = self.members.get_mut(&peer).expect(IS_MEMBER);
         if member.push_at.is_none() {
             let at = member
                 .pushed_at
@@ -309,67 +304,67 @@ impl Roster {
     }
 
     fn serve(&mut self, now: Duration, peer: PeerId) -> Vec<Frame> {
-        let Some(member) = self.members.get_mut(&peer) else {
-            return Vec::new();
-        };
+        let member = self.members.get_mut(&peer).expect("leave cancels the push");
         member.push_at = None;
-        let since = member.said;
+        let since = member.sent;
         if !self.has_news(peer, since) {
             return Vec::new();
         }
         self.busy_until = self.busy_until.max(now) + COST_PUSH;
-        let frames = self.say(now, peer, since);
+        let frames = self.send_changes(now, peer, since);
         let news = frames
             .iter()
             .any(|frame| frame.anew || !frame.changes.is_empty());
         if news { frames } else { Vec::new() }
     }
 
-    /// Whether anything that this peer sees may have changed since a version.
+    /// Whether any of the peer's rooms has changed since a version.
     fn has_news(&self, peer: PeerId, since: Option<u64>) -> bool {
-        let (Some(since), Some(member)) = (since, self.members.get(&peer)) else {
-            return true;
+        let Some(since) = since else {
+            return true; // It needs the whole list.
         };
         since < self.version
-            && member
+            && self.members[&peer]
                 .rooms
                 .iter()
                 .any(|tag| self.rooms[tag].changed_since(since))
     }
 
-    /// What changed since a version, or everything; from now on this has been said.
-    fn say(&mut self, now: Duration, peer: PeerId, since: Option<u64>) -> Vec<Frame> {
+    /// Returns what changed since a version, or the whole list, and notes that the peer has it now.
+    fn send_changes(&mut self, now: Duration, peer: PeerId, since: Option<u64>) -> Vec<Frame> {
         let changes = since.and_then(|since| self.changes(peer, since));
         let anew = changes.is_none();
         let changes = changes.unwrap_or_else(|| self.everything(peer));
         let version = self.version;
-        let member = self.members.get_mut(&peer).expect("only members are told");
-        member.said = Some(version);
+        let member = self.members.get_mut(&peer).expect(IS_MEMBER);
+        member.sent = Some(version);
         if anew {
             member.anew_at = version;
         }
         if anew || !changes.is_empty() {
             member.pushed_at = Some(now);
         }
-        let cost = COST_CHANGE * u32::try_from(changes.len()).expect("a thousand changes at most");
+        let cost =
+            COST_CHANGE * u32::try_from(changes.len()).expect("at most ROSTER_PEERS_MAX changes");
         self.busy_until = self.busy_until.max(now) + cost;
         frames(version, anew, changes)
     }
 
-    /// What changed since a version in the rooms of a peer; none if that is no longer known, or is
-    /// more than everything.
+    /// The changes since a version in the rooms of a peer. `None` if a room has forgotten some of
+    /// them, or if they are more than the whole list.
     fn changes(&mut self, peer: PeerId, since: u64) -> Option<Vec<RosterChange>> {
-        let mut told = std::mem::take(&mut self.members.get_mut(&peer)?.told);
-        let changes = self.changes_told(peer, since, &mut told);
-        self.members.get_mut(&peer)?.told = told;
+        let member = self.members.get_mut(&peer).expect(IS_MEMBER);
+        let mut known = std::mem::take(&mut member.known);
+        let changes = self.changes_for(peer, since, &mut known);
+        self.members.get_mut(&peer).expect(IS_MEMBER).known = known;
         changes
     }
 
-    fn changes_told(
+    fn changes_for(
         &mut self,
         peer: PeerId,
         since: u64,
-        told: &mut Vec<Stay>,
+        known: &mut Vec<Stay>,
     ) -> Option<Vec<RosterChange>> {
         let member = &self.members[&peer];
         let mut touched = BTreeSet::new();
@@ -384,13 +379,13 @@ impl Roster {
                 match change {
                     Change::Came(other) => touched.insert(other),
                     Change::Left(other, stay) => {
-                        // Who goes makes place for who comes; who has only left one of several
-                        // rooms keeps its own.
+                        // A peer that is gone frees its place in `known`. A peer that still
+                        // shares another room keeps its place.
                         let stays = |theirs: &Member| {
                             theirs.stay == stay && !self.shared(member, other, theirs).is_empty()
                         };
                         if !self.members.get(&other).is_some_and(stays) {
-                            forget(told, stay);
+                            forget(known, stay);
                         }
                         touched.insert(other)
                     }
@@ -404,14 +399,15 @@ impl Roster {
         Some(
             touched
                 .into_iter()
-                .map(|other| self.change(member, other, told))
+                .map(|other| self.change(member, other, known))
                 .collect(),
         )
     }
 
-    /// Everything that a peer sees, small rooms first: in a crowd they are what it came for.
+    /// The whole list for a peer. Small rooms come first, because they matter most if the list is
+    /// cut.
     fn everything(&mut self, peer: PeerId) -> Vec<RosterChange> {
-        let (mut told, mut changes, mut looks) = (Vec::new(), Vec::new(), 0);
+        let (mut known, mut changes, mut looks) = (Vec::new(), Vec::new(), 0);
         let mut seen = BTreeSet::from([peer]);
         let member = &self.members[&peer];
         let mut rooms: Vec<_> = member.rooms.iter().map(|tag| &self.rooms[tag]).collect();
@@ -422,17 +418,17 @@ impl Roster {
                 break;
             }
             if seen.insert(other) {
-                changes.push(self.change(member, other, &mut told));
+                changes.push(self.change(member, other, &mut known));
             }
         }
         self.looks += looks;
-        self.members.get_mut(&peer).expect("looked up above").told = told;
+        self.members.get_mut(&peer).expect("looked up above").known = known;
         changes
     }
 
-    /// What is to be said of `other` now. It is gone, too, if there is no place for it in the list
-    /// of those of whom this member was told: what was said of it before no longer holds.
-    fn change(&self, member: &Member, other: PeerId, told: &mut Vec<Stay>) -> RosterChange {
+    /// The current state of `other` for this member. `other` counts as gone, too, if `known` has no
+    /// place for it: an earlier report about it is no longer valid.
+    fn change(&self, member: &Member, other: PeerId, known: &mut Vec<Stay>) -> RosterChange {
         let gone = RosterChange::Gone { peer: other };
         let Some(theirs) = self.members.get(&other) else {
             return gone;
@@ -441,16 +437,16 @@ impl Roster {
         if rooms.is_empty() {
             return gone;
         }
-        if let Err(at) = told.binary_search(&theirs.stay) {
-            if told.len() >= ROSTER_PEERS_MAX {
+        if let Err(at) = known.binary_search(&theirs.stay) {
+            if known.len() >= ROSTER_PEERS_MAX {
                 return gone;
             }
-            told.insert(at, theirs.stay);
+            known.insert(at, theirs.stay);
         }
         RosterChange::Here { peer: other, rooms }
     }
 
-    /// The rooms of `member` in which `other` is listed, the first of many.
+    /// The rooms of `member` in which `other` is listed, at most [`SHARED_MAX`].
     fn shared(&self, member: &Member, other: PeerId, theirs: &Member) -> Vec<ConversationId> {
         let both = member
             .rooms
@@ -463,9 +459,9 @@ impl Roster {
     }
 }
 
-fn forget(told: &mut Vec<Stay>, stay: Stay) {
-    if let Ok(at) = told.binary_search(&stay) {
-        told.remove(at);
+fn forget(known: &mut Vec<Stay>, stay: Stay) {
+    if let Ok(at) = known.binary_search(&stay) {
+        known.remove(at);
     }
 }
 
@@ -485,4 +481,86 @@ fn frames(version: u64, anew: bool, changes: Vec<RosterChange>) -> Vec<Frame> {
             changes: changes.to_vec(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes([n; 32])
+    }
+
+    fn room(n: u8) -> ConversationId {
+        ConversationId::from_bytes([n; 32])
+    }
+
+    fn here(n: u8, rooms: &[u8]) -> RosterChange {
+        RosterChange::Here {
+            peer: peer(n),
+            rooms: rooms.iter().map(|&n| room(n)).collect(),
+        }
+    }
+
+    /// All changes that a peer receives until this time.
+    fn pushed(roster: &mut Roster, until: Duration, to: u8) -> Vec<RosterChange> {
+        let mut changes = Vec::new();
+        while let Some(at) = roster.next_push().filter(|at| *at <= until) {
+            for (peer_id, frame) in roster.timeout(at) {
+                if peer_id == peer(to) {
+                    changes.extend(frame.changes);
+                }
+            }
+        }
+        changes
+    }
+
+    #[test]
+    fn a_newcomer_gets_the_whole_list_and_later_only_changes() {
+        let mut roster = Roster::new();
+        roster.set(Duration::ZERO, peer(1), vec![room(1)]);
+        roster.set(Duration::ZERO, peer(2), vec![room(1)]);
+        assert_eq!(pushed(&mut roster, SECOND, 2), [here(1, &[1])]);
+        roster.set(10 * SECOND, peer(3), vec![room(1)]);
+        assert_eq!(pushed(&mut roster, 20 * SECOND, 2), [here(3, &[1])]);
+    }
+
+    #[test]
+    fn peers_without_a_common_room_never_learn_of_each_other() {
+        let mut roster = Roster::new();
+        roster.set(Duration::ZERO, peer(1), vec![room(1)]);
+        roster.set(Duration::ZERO, peer(2), vec![room(2)]);
+        assert!(pushed(&mut roster, 60 * SECOND, 2).is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_leaves_is_gone_for_the_others() {
+        let mut roster = Roster::new();
+        roster.set(Duration::ZERO, peer(1), vec![room(1)]);
+        roster.set(Duration::ZERO, peer(2), vec![room(1)]);
+        pushed(&mut roster, SECOND, 2);
+        roster.leave(10 * SECOND, peer(1));
+        let gone = RosterChange::Gone { peer: peer(1) };
+        assert_eq!(pushed(&mut roster, 20 * SECOND, 2), [gone]);
+        assert_eq!(
+            (roster.rooms(), roster.memberships_with(peer(9), 0)),
+            (1, 1)
+        );
+    }
+
+    #[test]
+    fn a_heartbeat_with_an_old_version_gets_the_changes_again() {
+        let mut roster = Roster::new();
+        roster.set(Duration::ZERO, peer(1), vec![room(1)]);
+        roster.set(Duration::ZERO, peer(2), vec![room(1)]);
+        let first = roster.answer(SECOND, peer(2), 0).remove(0);
+        assert!(first.anew);
+        roster.set(10 * SECOND, peer(3), vec![room(1)]);
+        for _ in 0..2 {
+            let frames = roster.answer(11 * SECOND, peer(2), first.version);
+            assert_eq!(frames[0].changes, [here(3, &[1])]);
+        }
+    }
 }

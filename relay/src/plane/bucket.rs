@@ -1,32 +1,30 @@
-//! How much one sender may make the relay send: a token bucket, kept as the moment at which all
-//! that was sent is paid for.
-//!
-//! That moment is one number per sender, so taking from the bucket costs a comparison and a sum.
+//! A token bucket, which limits one sender. It is stored as one number: the moment at which the
+//! sender has paid for everything it sent. So using it costs a comparison and a sum.
 
 use super::PlaneConfig;
 
-/// What a frame counts as at least: a small one costs the relay as much work as a large one.
+/// Smallest cost of a frame, in bytes: a small frame costs the relay as much work as a large one.
 pub(super) const FRAME_COST_MIN: u64 = 256;
 
-/// Less than this at once, and a sender would not get one batch through.
+/// Smallest burst. With less, not even one batch would pass.
 const BURST_MIN: u64 = 64 * 1024;
 
-/// More than this at once is no limit.
+/// Largest burst. More would be no limit.
 const BURST_MAX: u64 = 1024 * 1024 * 1024;
 
 const NANOS: u64 = 1_000_000_000;
 
-/// So many units a second, and so many at once after a silence. All moments are in nanoseconds
-/// since the plane's start.
+/// Units per second, and units at once after a pause. All moments are in nanoseconds since the
+/// plane's start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
     per_second: u64,
-    /// How far a sender may be ahead of its payments.
+    /// How far ahead of its payments a sender may be.
     burst_nanos: u64,
 }
 
 impl Rate {
-    /// At least one a second and one at once.
+    /// A rate of at least one unit per second and one at once.
     pub(super) fn new(per_second: u64, burst: u64) -> Self {
         let per_second = per_second.max(1);
         let burst_nanos = u128::from(burst.max(1)) * u128::from(NANOS) / u128::from(per_second);
@@ -36,12 +34,12 @@ impl Rate {
         }
     }
 
-    /// What one peer may send, in bytes; `None`: as much as it likes.
+    /// The rate of one peer in bytes. `None` means no limit.
     pub(super) fn of_bytes(config: &PlaneConfig) -> Option<Self> {
         (config.rate > 0).then(|| Self::new(config.rate, config.burst.clamp(BURST_MIN, BURST_MAX)))
     }
 
-    /// The one that allows less.
+    /// The lower of two rates.
     pub(super) fn stricter(self, other: Self) -> Self {
         if other.per_second < self.per_second {
             other
@@ -50,8 +48,8 @@ impl Rate {
         }
     }
 
-    /// How many of `wanted` things of `cost` units each may pass now, and until when the sender has
-    /// then paid.
+    /// Returns how many of `wanted` items of `cost` units may pass now, and the moment at which the
+    /// sender has then paid for them.
     pub(super) fn grant(self, paid_until: u64, now: u64, cost: u64, wanted: u64) -> (u64, u64) {
         let from = paid_until.max(now);
         let left = now.saturating_add(self.burst_nanos).saturating_sub(from);
@@ -74,7 +72,7 @@ mod tests {
         assert_eq!(rate.grant(paid, 0, 1_000, 9), (0, paid));
         let (granted, paid) = rate.grant(paid, 2 * NANOS, 1_000, 9);
         assert_eq!(granted, 2);
-        // A long silence fills the bucket, and no more.
+        // A long pause fills the bucket to its burst only.
         assert_eq!(rate.grant(paid, 3_600 * NANOS, 1_000, 9).0, 5);
     }
 
@@ -106,7 +104,7 @@ mod tests {
                 prop_assert!(granted <= wanted);
                 paid = until;
                 spent += u128::from(granted * cost);
-                // Each thing's price is rounded down by less than a nanosecond.
+                // The price of each item is rounded down by less than a nanosecond.
                 let earned = u128::from(per_second) * u128::from(now) / u128::from(NANOS);
                 let rounding = spent / 1_000 + u128::from(per_second / NANOS + 1) * u128::from(wanted) * 50;
                 prop_assert!(spent <= u128::from(burst) + earned + rounding);

@@ -1,51 +1,51 @@
-//! What the plane forwarded, and what it did not, by cause.
+//! The counters of the plane: what it forwarded and dropped, by cause.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The plane's counters since the start of the relay, at one moment. QUIC is not among them: quinn
-/// counts it.
+/// The plane's counters since the start of the relay, at one moment. They do not include QUIC.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Channel frames forwarded.
     pub frames: u64,
-    /// Bytes in them, with their nine-byte headers.
+    /// Bytes of these frames, with their nine-byte headers.
     pub bytes: u64,
-    /// Channel frames dropped: no such channel.
+    /// Channel frames dropped: the channel does not exist.
     pub unknown_channel: u64,
-    /// Channel frames dropped: the channel is another's, or its sender's address has changed.
+    /// Channel frames dropped: they did not come from the address of the channel's peer.
     pub wrong_sender: u64,
-    /// Channel frames dropped: their peer sent more than it may, or more than its share while the
-    /// relay was overloaded.
+    /// Channel frames dropped: their peer exceeded its rate, or its share while the relay was
+    /// overloaded.
     pub over_rate: u64,
     /// Channel frames dropped: the system's send buffer was full.
     pub unsent: u64,
-    /// Channel frames dropped: the system refused them, as where no way leads to the receiver.
+    /// Channel frames dropped: the system rejected them, for example without a route to the
+    /// receiver.
     pub frames_refused: u64,
-    /// Transmissions of the relay's own, QUIC and STUN, that the system refused.
+    /// Datagrams of the relay itself, QUIC and STUN, that the system rejected.
     pub send_error: u64,
-    /// Receptions that failed.
+    /// Failed receive calls.
     pub recv_error: u64,
-    /// Datagrams of any kind that the system dropped, since the receive buffer was full: the relay
-    /// is overloaded. Only Linux says.
+    /// Datagrams of any kind that the system dropped because the receive buffer was full: the relay
+    /// is overloaded. Only Linux reports them.
     pub overflowed: u64,
-    /// QUIC datagrams dropped: more of them waited for quinn than there is room for.
+    /// QUIC datagrams dropped: the queue to quinn was full.
     pub quic_overflowed: u64,
     /// Datagrams dropped: longer than any that a peer may send.
     pub oversized: u64,
-    /// Knocks dropped: nobody has a reason to knock at a relay.
-    pub knock: u64,
+    /// Hole-punching probes dropped: a relay does not expect them.
+    pub probe: u64,
     /// Datagrams dropped: of no known kind, or empty.
     pub unknown: u64,
     /// STUN requests answered.
     pub stun_answered: u64,
     /// STUN messages dropped: damaged, or not Binding requests.
     pub stun_malformed: u64,
-    /// STUN requests dropped: more than the relay answers in all.
+    /// STUN requests dropped: the relay limits all answers together.
     pub stun_over_rate: u64,
 }
 
-/// The counters while they count. Read by anybody, written by the plane.
+/// The live counters. The plane writes them, and any thread can read them.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) frames: AtomicU64,
@@ -60,7 +60,7 @@ pub(super) struct Counters {
     pub(super) overflowed: AtomicU64,
     pub(super) quic_overflowed: AtomicU64,
     pub(super) oversized: AtomicU64,
-    pub(super) knock: AtomicU64,
+    pub(super) probe: AtomicU64,
     pub(super) unknown: AtomicU64,
     pub(super) stun_answered: AtomicU64,
     pub(super) stun_malformed: AtomicU64,
@@ -84,7 +84,7 @@ impl Counters {
             overflowed: read(&self.overflowed),
             quic_overflowed: read(&self.quic_overflowed),
             oversized: read(&self.oversized),
-            knock: read(&self.knock),
+            probe: read(&self.probe),
             unknown: read(&self.unknown),
             stun_answered: read(&self.stun_answered),
             stun_malformed: read(&self.stun_malformed),
@@ -92,7 +92,7 @@ impl Counters {
         }
     }
 
-    /// Counts what the system refused to receive, or to send of the relay's own.
+    /// Counts and logs an error of the socket.
     pub(super) fn failed(counter: &AtomicU64, error: &io::Error) {
         add(counter, 1);
         tracing::debug!(%error, "the socket failed");
@@ -102,4 +102,26 @@ impl Counters {
 /// Adds to a counter.
 pub(super) fn add(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_shows_what_was_counted() {
+        let counters = Counters::default();
+        add(&counters.frames, 2);
+        add(&counters.bytes, 50);
+        add(&counters.probe, 1);
+        Counters::failed(&counters.send_error, &io::ErrorKind::Other.into());
+        let expected = Counted {
+            frames: 2,
+            bytes: 50,
+            probe: 1,
+            send_error: 1,
+            ..Counted::default()
+        };
+        assert_eq!(counters.snapshot(), expected);
+    }
 }

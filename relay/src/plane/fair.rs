@@ -1,66 +1,67 @@
-//! Who is cut when the relay gets more than it can pass on: those who send most, to what is left
-//! for them.
+//! Fairness under overload: a cap on what the relay forwards for one sender, so that the largest
+//! senders lose frames and small ones do not.
 //!
-//! All senders share the socket's one receive buffer. When it overflows, the kernel drops whatever
-//! comes next, so that a peer that floods the relay takes from everybody in proportion. Dropping a
-//! frame here costs a fraction of passing it on; so while the relay is overloaded, it caps what any
-//! one peer may have passed on. The cap comes down until less than half of the receive buffer is
-//! taken, and goes up again until nobody is cut: whoever sends less than the cap loses nothing.
+//! All senders share the socket's one receive buffer. When it overflows, the kernel drops any
+//! further datagram, so a peer that floods the relay harms all others. Dropping a frame here costs
+//! a fraction of forwarding it. So an overloaded relay caps what it forwards for each sender. The
+//! cap decreases until less than half of the receive buffer is full, and increases again until it
+//! drops nothing. A sender below the cap loses nothing.
 //!
-//! The buffer may also fill for another reason: garbage, or a machine that is busy with something
-//! else. Capping would not help then, so the cap stays above half of an equal share, and does not
-//! come down while most of what arrives is not frames.
+//! The buffer can also fill for other reasons: garbage, or a machine that is busy otherwise. A cap
+//! does not help then. So the cap stays above half of an equal share, and does not decrease while
+//! most arriving datagrams are not frames.
 
 use super::bucket::Rate;
 use crate::route::Meter;
 
-/// How often the cap changes, in nanoseconds: often enough for the other half of the receive buffer
-/// not to fill meanwhile.
+/// How often the cap changes, in nanoseconds. Within this time the other half of the receive buffer
+/// does not fill.
 const WINDOW: u64 = 5_000_000;
 
-/// By what part of itself the cap comes down from window to window.
+/// The cap decreases by one part in this many per window.
 const DOWN: u64 = 8;
 
-/// By what part of itself it goes up: more slowly, so that it stays near what is right.
+/// The cap increases by one part in this many per window: more slowly, so that it stays near the
+/// right value.
 const UP: u64 = 32;
 
-/// The cap never comes below this, in bytes a second: a conversation.
+/// Smallest cap, in bytes per second. It suffices for a conversation.
 const CAP_MIN: u64 = 256 * 1024;
 
-/// By what part of itself the most that was ever passed on fades from window to window: a half in
-/// ten seconds.
+/// The largest observed throughput decays by one part in this many per window: by half in ten
+/// seconds.
 const FADE: u64 = 2_900;
 
-/// A capped sender may send a tenth of a second's worth at once, so that those who send little, but
-/// in bursts, are not cut.
+/// A capped sender may send this fraction of a second's cap at once, so that small senders with
+/// bursts lose nothing.
 const BURST_PER_CAP: u64 = 10;
 
-/// The judgement of one window after the other.
+/// Computes the cap, window by window.
 #[derive(Debug)]
 pub(super) struct Fairness {
-    /// What the operator allows each sender.
+    /// The operator's limit for each sender.
     allowed: Option<Rate>,
-    /// Bytes a second; none while all is well.
+    /// The cap in bytes per second. `None` without overload.
     cap: Option<u64>,
-    /// The same, as a bucket takes it.
+    /// The cap as the rate of a bucket.
     capped: Option<Rate>,
-    /// Counts windows from 1, so that a fresh meter is of none.
+    /// The number of the window, from 1. A new meter belongs to none.
     window: u64,
     began: u64,
     crowded: bool,
-    /// The most bytes a second that were passed on lately.
+    /// The largest recent throughput, in bytes per second.
     most: u64,
-    /// Bytes that were passed on in this window.
+    /// Bytes forwarded in this window.
     passed: u64,
     senders: u64,
     cut: bool,
-    /// Datagrams in this window, and those among them that were frames of a channel.
+    /// Datagrams in this window, and the channel frames among them.
     datagrams: u64,
     frames: u64,
 }
 
 impl Fairness {
-    /// No cap yet; `allowed` is what the operator allows each sender.
+    /// Starts without a cap. `allowed` is the operator's limit for each sender.
     pub(super) fn new(allowed: Option<Rate>) -> Self {
         let (crowded, cut) = (false, false);
         let (began, most, passed, senders, datagrams, frames) = (0, 0, 0, 0, 0, 0);
@@ -80,13 +81,13 @@ impl Fairness {
         }
     }
 
-    /// So many datagrams have come, of whatever kind.
+    /// Counts arrived datagrams of any kind.
     pub(super) fn came(&mut self, datagrams: u64) {
         self.datagrams += datagrams;
     }
 
-    /// A receive has ended; `crowded` if it left more than half of the buffer taken. `now` is in
-    /// nanoseconds.
+    /// Notes the end of a receive call. `crowded`: whether it left more than half of the buffer
+    /// full. `now` is in nanoseconds.
     pub(super) fn received(&mut self, now: u64, crowded: bool) {
         self.crowded |= crowded;
         let took = now.saturating_sub(self.began);
@@ -111,7 +112,7 @@ impl Fairness {
         let crowded = self.crowded && self.frames >= self.datagrams / 2;
         let least = CAP_MIN.max(self.most / (2 * self.senders.max(1)));
         match self.cap {
-            // One alone has nobody to share with.
+            // A single sender shares with nobody.
             None if !crowded || self.senders < 2 => None,
             None => Some(per_second.max(least)),
             Some(cap) if crowded => Some((cap - cap / DOWN).max(least)),
@@ -120,7 +121,7 @@ impl Fairness {
         }
     }
 
-    /// How many of a sender's frames, of `cost` bytes each, may be passed on now.
+    /// Returns how many of a sender's frames, of `cost` bytes each, may be forwarded now.
     pub(super) fn grant(&mut self, now: u64, sender: &Meter, cost: u64, frames: u64) -> u64 {
         let granted = match self.limit() {
             None => frames,
@@ -137,7 +138,7 @@ impl Fairness {
         granted
     }
 
-    /// What one sender may have passed on at most, if that is limited now.
+    /// The current limit of one sender, if there is one.
     fn limit(&self) -> Option<Rate> {
         match (self.allowed, self.capped) {
             (Some(allowed), Some(capped)) => Some(allowed.stricter(capped)),
@@ -155,7 +156,7 @@ mod tests {
     /// The length of a frame, here.
     const FRAME: u64 = 1024;
 
-    /// A relay that passes on so many bytes in a window, and peers that send so many each.
+    /// A relay that can forward `ceiling` bytes in a window, and its peers.
     struct Busy {
         fairness: Fairness,
         ceiling: u64,
@@ -164,11 +165,11 @@ mod tests {
     }
 
     impl Busy {
-        /// One window; says how many of each peer's bytes were passed on.
+        /// Runs one window in which the peers send these bytes. Returns the forwarded bytes of
+        /// each.
         fn window(&mut self, sent: &[u64]) -> Vec<u64> {
             let mut passed = vec![0; sent.len()];
-            // A hundredth of it at a time. A relay that cuts can look at some more than it can pass
-            // on, and no more.
+            // In a hundred steps. A relay can examine at most twice what it can forward.
             let (all, room) = (sent.iter().sum::<u64>(), 2 * self.ceiling);
             for _ in 0..100 {
                 for ((passed, peer), sent) in passed.iter_mut().zip(&self.peers).zip(sent) {
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_cut_to_what_the_others_leave_and_they_lose_nothing() {
+    fn a_flood_is_limited_and_the_other_peers_lose_nothing() {
         let mut relay = busy(100 * MIB, None);
         let sent = [160, 5, 10, 20].map(|n| n * 1000 * FRAME);
         for _ in 0..100 {
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_share_equally() {
+    fn peers_that_send_the_same_get_the_same() {
         let mut relay = busy(100 * MIB, None);
         let sent = [50 * MIB; 4];
         for _ in 0..100 {
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_goes_when_the_flood_does() {
+    fn the_cap_ends_with_the_flood() {
         let mut relay = busy(100 * MIB, None);
         for _ in 0..100 {
             relay.window(&[1000 * MIB, MIB]);
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_that_fills_the_buffer_cuts_nobody() {
+    fn garbage_that_fills_the_buffer_limits_nobody() {
         let mut relay = busy(0, None);
         let sent = [100, 1, 1, 1].map(|n| n * 100 * FRAME);
         for _ in 0..100 {
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_is_busy_with_something_else_leaves_half_of_an_equal_share() {
+    fn on_a_busy_machine_each_peer_keeps_half_of_an_equal_share() {
         let mut relay = busy(0, None);
         let sent = [400, 100, 100, 100].map(|n| n * 100 * FRAME);
         for _ in 0..100 {
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn one_alone_is_never_cut() {
+    fn a_single_peer_is_never_limited() {
         let mut relay = busy(100 * MIB, None);
         for _ in 0..100 {
             assert_eq!(relay.window(&[1000 * 100 * FRAME]), [1000 * 100 * FRAME]);
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stricter_of_the_operators_limit_and_the_cap_holds() {
+    fn the_lower_of_the_operators_limit_and_the_cap_applies() {
         let second = 1_000_000_000 / WINDOW;
         for (allowed, most) in [(MIB, 2 * MIB), (10_000 * MIB, 110 * MIB)] {
             let mut relay = busy(100 * MIB, Some(Rate::new(allowed * second, FRAME * 100)));

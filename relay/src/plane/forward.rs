@@ -1,9 +1,9 @@
-//! What becomes of a received batch: QUIC stays in it, channel frames are sent on, STUN is
-//! answered, the rest is counted.
+//! Sorts a received batch: forwards channel frames, answers STUN, leaves QUIC in the batch, and
+//! counts the rest.
 //!
-//! A batch is what the system received from one sender in one piece: datagrams of `stride` bytes
-//! each, the last maybe shorter. Frames of one channel that stand next to each other go on as one
-//! piece, too, in place. No frame costs an allocation.
+//! The system delivers the datagrams of one sender as one batch: each has `stride` bytes, and the
+//! last may be shorter. Adjacent frames of one channel are forwarded as one batch, too, in place.
+//! No frame costs an allocation.
 
 use std::sync::Arc;
 
@@ -14,57 +14,56 @@ use quinn::udp::{RecvMeta, Transmit};
 use super::bucket::{FRAME_COST_MIN, Rate};
 use super::counters::{Counters, add};
 use super::fair::Fairness;
+use super::route_table::{RouteEntry, RouteTable};
 use super::socket_stats::SocketStats;
-use super::table::{Entry, Table};
 
-/// Longest datagram that quinn takes: `EndpointConfig`'s default, an Ethernet frame without its
-/// headers. Peers are told.
+/// Longest datagram that quinn accepts: the default of `EndpointConfig`, an Ethernet frame without
+/// its headers. QUIC announces it to peers.
 const DATAGRAM_MAX: usize = 1472;
 
-/// Bytes that the system sends as one: the longest UDP payload over IPv4.
+/// Maximum bytes of one batch to send: the longest UDP payload over IPv4.
 const RUN_BYTES_MAX: usize = 65_507;
 
-/// STUN requests answered in a second, from all senders together: a flood of them costs the relay
-/// no more than this.
+/// STUN requests answered per second, for all senders together. It bounds the cost of a flood.
 const STUN_PER_SECOND: u64 = 2_000;
 
-/// STUN requests answered at once, after a silence.
+/// STUN requests answered at once after a pause.
 const STUN_BURST: u64 = 1_000;
 
-/// Where forwarded frames and answers go: the socket, or a test.
+/// The destination of forwarded frames and answers: the socket, or a test.
 pub(super) trait PacketSink {
-    /// Datagrams of one size that can be sent as one.
+    /// Maximum datagrams of one size in one batch.
     fn segments(&self) -> usize;
     /// Sends datagrams to one destination.
     fn send(&mut self, transmit: &Transmit<'_>) -> Sent;
 }
 
-/// What came of sending.
+/// The result of sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// The system took it.
+    /// The system accepted it.
     Taken,
     /// The system's buffer is full.
     Full,
-    /// The system refused it.
+    /// The system rejected it.
     Refused,
 }
 
-/// Forwards frames by the table.
+/// Forwards frames according to the route table.
 #[derive(Debug)]
 pub(super) struct Forwarder {
-    table: Table,
+    table: RouteTable,
     fairness: Fairness,
     stun_rate: Rate,
     stun_paid_until: u64,
-    /// The system's count at the last look.
+    /// The system's count of dropped datagrams at the last check.
     overflowed: u32,
     counters: Arc<Counters>,
 }
 
 impl Forwarder {
-    /// Forwards nothing until the table has routes.
-    pub(super) fn new(table: Table, rate: Option<Rate>, counters: Arc<Counters>) -> Self {
+    /// A forwarder with these routes, and with the operator's limit for each sender.
+    pub(super) fn new(table: RouteTable, rate: Option<Rate>, counters: Arc<Counters>) -> Self {
         let (fairness, stun_rate) = (Fairness::new(rate), Rate::new(STUN_PER_SECOND, STUN_BURST));
         Self {
             table,
@@ -76,12 +75,12 @@ impl Forwarder {
         }
     }
 
-    /// The routes.
-    pub(super) fn table(&mut self) -> &mut Table {
+    /// The route table.
+    pub(super) fn table(&mut self) -> &mut RouteTable {
         &mut self.table
     }
 
-    /// A receive has ended; this is what it left in the socket, if anything.
+    /// Notes the end of a receive call. `left`: the state of the socket, if datagrams may be left.
     pub(super) fn received(&mut self, now: u64, left: Option<SocketStats>) {
         self.fairness
             .received(now, left.is_some_and(|left| left.crowded));
@@ -94,11 +93,11 @@ impl Forwarder {
         }
     }
 
-    /// Does with every datagram of a batch what it is for, and leaves only QUIC, in order. `now` is
-    /// in nanoseconds since the start.
+    /// Handles every datagram of a batch and leaves only QUIC, in order. `now` is in nanoseconds
+    /// since the start.
     ///
-    /// What is dropped or sent leaves no gap, so the rest is still a batch of the same stride. A
-    /// stride of 0, with which quinn would loop forever, never leaves here with data.
+    /// The remaining QUIC datagrams are again a batch of the same stride, without gaps. A batch
+    /// with a stride of 0 is emptied, because quinn would loop forever over it.
     pub(super) fn sort(
         &mut self,
         now: u64,
@@ -135,7 +134,7 @@ impl Forwarder {
                     self.forward(now, &mut buf[at..end], meta, out);
                 }
                 Some(Class::Stun) => self.answer(now, &buf[at..end], meta, out),
-                Some(Class::Knock) => add(&self.counters.knock, 1),
+                Some(Class::Probe) => add(&self.counters.probe, 1),
                 Some(Class::Unknown) => add(&self.counters.unknown, 1),
                 None => add(&self.counters.oversized, 1),
             }
@@ -144,14 +143,14 @@ impl Forwarder {
         meta.len = kept;
     }
 
-    /// The class of a datagram; `None` if it is longer than any may be.
+    /// The class of a datagram. `None` if it is too long.
     fn class(&self, datagram: &[u8]) -> Option<Class> {
         (datagram.len() <= DATAGRAM_MAX).then(|| Class::of(datagram))
     }
 
-    /// Sends on a run of frames of one channel, as far as its sender may.
+    /// Forwards a run of frames of one channel, within the limits of its sender.
     fn forward(&mut self, now: u64, run: &mut [u8], meta: &RecvMeta, out: &mut impl PacketSink) {
-        let channel = ChannelId::of(run).expect("of class Channel: it has a whole header");
+        let channel = ChannelId::of(run).expect("a datagram of class Channel has a whole header");
         let (stride, frames) = (meta.stride, count(run, meta.stride));
         let Some(route) = admitted(&self.table, &self.counters, channel, meta, frames) else {
             return;
@@ -164,7 +163,7 @@ impl Forwarder {
             add(&self.counters.over_rate, frames - granted);
         }
         let len = usize::try_from(granted)
-            .expect("at most as many as there are")
+            .expect("at most the number of frames")
             .saturating_mul(stride)
             .min(run.len());
         for frame in run[..len].chunks_mut(stride) {
@@ -215,14 +214,14 @@ impl Forwarder {
     }
 }
 
-/// The route of a channel, if the sender is the one whose it is; otherwise the frames are counted.
+/// The route of a channel, if the frames come from its peer. If not, counts them.
 fn admitted<'a>(
-    table: &'a Table,
+    table: &'a RouteTable,
     counters: &Counters,
     channel: ChannelId,
     meta: &RecvMeta,
     frames: u64,
-) -> Option<&'a Entry> {
+) -> Option<&'a RouteEntry> {
     let Some(route) = table.get(channel) else {
         add(&counters.unknown_channel, frames);
         return None;
@@ -235,8 +234,8 @@ fn admitted<'a>(
     Some(route)
 }
 
-/// Counts what came of frames.
-fn account(counters: &Counters, route: &Entry, sent: Sent, bytes: u64, frames: u64) {
+/// Counts frames by the result of sending them.
+fn account(counters: &Counters, route: &RouteEntry, sent: Sent, bytes: u64, frames: u64) {
     route.used.mark();
     match sent {
         Sent::Taken => {
@@ -255,13 +254,13 @@ fn account(counters: &Counters, route: &Entry, sent: Sent, bytes: u64, frames: u
     }
 }
 
-/// How many datagrams there are.
+/// The number of datagrams in a batch.
 pub(super) fn count(batch: &[u8], stride: usize) -> u64 {
     batch.len().div_ceil(stride) as u64
 }
 
-/// How far the frames at the start of a batch reach that are of one channel. The last may be
-/// shorter than `stride`.
+/// The length of the run of frames at the start of a batch that belong to one channel. The last
+/// frame may be shorter than `stride`.
 fn run_len(batch: &[u8], stride: usize) -> usize {
     let (header, mut end) = (&batch[..CHANNEL_HEADER], stride.min(batch.len()));
     while batch.len() > end + CHANNEL_HEADER && batch[end..].starts_with(header) {
@@ -275,7 +274,7 @@ mod tests {
     use super::*;
     use crate::plane::{Counted, PlaneConfig};
     use crate::route::{Meter, Metered, Route, Update, Used};
-    use hobnob_protocol::datagram::{KNOCK, STUN_COOKIE};
+    use hobnob_protocol::datagram::{PROBE, STUN_COOKIE};
     use std::net::SocketAddr;
 
     const ANN_TO_BOB: ChannelId = ChannelId(*b"ann->bob");
@@ -299,10 +298,10 @@ mod tests {
         addr("[2001:db8::3]:3")
     }
 
-    /// What the system was given: to whom, what, in pieces of which size, from which address.
+    /// One send: destination, bytes, segment size, source address.
     type Transmitted = (SocketAddr, Vec<u8>, Option<usize>, Option<&'static str>);
 
-    /// A plane with Ann, Bob and Cat, and a system that takes what it is given.
+    /// A plane with channels from Ann to Bob and to Cat, and a system that accepts everything.
     struct Relay {
         forwarder: Forwarder,
         ann: Arc<Meter>,
@@ -334,8 +333,11 @@ mod tests {
     }
 
     fn relay(config: &PlaneConfig) -> Relay {
-        let mut forwarder =
-            Forwarder::new(Table::new(true), Rate::of_bytes(config), Arc::default());
+        let mut forwarder = Forwarder::new(
+            RouteTable::new(true),
+            Rate::of_bytes(config),
+            Arc::default(),
+        );
         let (meter, used) = (Arc::new(Meter::default()), Arc::new(Used::default()));
         let (from_ann, to_bob, to_cat) = (addr("11.0.0.1:1"), addr("11.0.0.2:2"), cat());
         for (channel, to, becomes) in [
@@ -376,7 +378,7 @@ mod tests {
     }
 
     impl Relay {
-        /// A batch arrives at a time in milliseconds; says what is left of it for quinn.
+        /// Passes a batch to the plane. Returns what is left of it for quinn.
         fn gets_at_ms(&mut self, ms: u64, from: SocketAddr, datagrams: &[Vec<u8>]) -> Vec<u8> {
             let mut buf = datagrams.concat();
             let stride = datagrams.iter().map(Vec::len).max().unwrap_or(0);
@@ -417,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_frames_goes_on_as_one_with_the_receivers_name_of_the_channel() {
+    fn a_run_of_frames_is_forwarded_as_one_with_the_receivers_name() {
         let mut relay = relay(&PlaneConfig::default());
         let short = frame(ANN_TO_BOB, 3)[..15].to_vec();
         let left = relay.gets(ann(), &[frame(ANN_TO_BOB, 1), frame(ANN_TO_BOB, 2), short]);
@@ -452,8 +454,8 @@ mod tests {
     fn a_batch_of_everything_is_sorted() {
         let mut relay = relay(&PlaneConfig::default());
         let garbage = vec![0x20; 20];
-        let mut knock = vec![KNOCK; 18];
-        knock.resize(20, 0);
+        let mut probe = vec![PROBE; 18];
+        probe.resize(20, 0);
         let left = relay.gets(
             ann(),
             &[
@@ -465,7 +467,7 @@ mod tests {
                 stun(),
                 garbage,
                 quic(2),
-                knock,
+                probe,
                 frame(ANN_TO_CAT, 5),
                 quic(3)[..4].to_vec(),
             ],
@@ -486,7 +488,7 @@ mod tests {
         assert_eq!((to(3).0, to(3).1.len()), (ann(), 32));
         assert_eq!(to(4), (cat(), frame(CAT_TO_ANN, 5), None));
         assert_eq!(sent.len(), 5);
-        // A knock of another length is no knock.
+        // A probe with another length counts as unknown.
         let expected = Counted {
             frames: 5,
             bytes: 100,
@@ -507,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_from_elsewhere_are_dropped_and_counted() {
+    fn frames_from_another_address_are_dropped_and_counted() {
         let mut relay = relay(&PlaneConfig::default());
         relay.gets(bob(), &[frame(ANN_TO_BOB, 1), frame(ANN_TO_BOB, 2)]);
         relay.gets(addr("[::ffff:11.0.0.1]:7"), &[frame(ANN_TO_BOB, 1)]);
@@ -543,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_beyond_its_rate_is_cut_to_it_over_all_its_channels() {
+    fn a_rate_applies_to_all_channels_of_a_sender_together() {
         // 64 KiB at once, then 1,000 frames a second; a frame of 20 bytes counts as 256.
         let mut relay = relay(&PlaneConfig {
             rate: 256_000,
@@ -575,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_cut_to_what_the_system_sends_as_one() {
+    fn long_runs_are_split_to_what_the_system_can_send() {
         let mut relay = relay(&PlaneConfig::default());
         let frames = vec![frame(ANN_TO_BOB, 1); 130];
         let pieces = |relay: &mut Relay| {
@@ -606,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_does_not_take_is_counted() {
+    fn frames_that_the_system_does_not_send_are_counted() {
         let mut relay = relay(&PlaneConfig::default());
         relay.out.answers = Sent::Full;
         relay.gets(ann(), &[frame(ANN_TO_BOB, 1), frame(ANN_TO_BOB, 2)]);
@@ -631,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_that_no_peer_may_send_are_dropped_whole() {
+    fn oversized_datagrams_are_dropped() {
         let mut relay = relay(&PlaneConfig::default());
         let long = [&ANN_TO_BOB.header()[..], &[0; DATAGRAM_MAX]].concat();
         let left = relay.gets(ann(), &[long.clone(), long, quic(1)]);
@@ -646,7 +648,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_with_nothing_after_it_is_no_frame() {
+    fn a_header_without_content_is_not_a_frame() {
         let mut relay = relay(&PlaneConfig::default());
         relay.gets(ann(), &[frame(ANN_TO_BOB, 1), ANN_TO_BOB.header().to_vec()]);
         assert_eq!(
@@ -683,7 +685,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_stun_is_answered_only_so_often() {
+    fn a_flood_of_stun_is_answered_within_the_limit() {
         let mut relay = relay(&PlaneConfig::default());
         let flood = vec![stun(); 70];
         for _ in 0..20 {
@@ -721,7 +723,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_crowd_who_sends_most_is_cut_and_who_sends_little_is_not() {
+    fn under_overload_only_the_largest_sender_is_limited() {
         let mut relay = relay(&PlaneConfig::default());
         let crowded = |relay: &mut Relay, ms: u64, dropped| {
             relay.forwarder.received(

@@ -1,32 +1,32 @@
-//! The forwarding plane: it moves channel frames between peers before QUIC sees them, and answers
-//! STUN.
+//! The forwarding plane: it forwards channel frames between peers before QUIC sees them, and
+//! answers STUN.
 //!
-//! It is a thread of its own, which receives all that comes to the relay's one UDP socket. What
-//! comes in is told apart by its first byte: a channel frame goes to the other end of its channel,
-//! a STUN Binding request gets its answer, QUIC goes on to quinn through a bounded queue; anything
-//! else is counted and dropped. The plane runs no cryptography and no congestion control, and can't
-//! read what it moves: it swaps nine bytes and the destination. Who may have a channel is not known
-//! here; the slow path says so with [`Update`]s.
+//! It is a separate thread that receives all datagrams of the relay's one UDP socket. The first
+//! byte decides: a channel frame is forwarded to the other end of its channel, a STUN Binding
+//! request is answered, QUIC is passed to quinn through a bounded queue, and all else is counted
+//! and dropped. The plane has no cryptography and no congestion control, and cannot read what it
+//! forwards: it replaces nine bytes and the destination. It does not decide which channels exist:
+//! the core sends [`Update`]s.
 //!
-//! - `thread`: the thread, and what it waits for.
-//! - `port`: the socket; anybody may send.
+//! - `thread`: the thread, and the events that it waits for.
+//! - `socket`: the UDP socket. Every thread may send.
 //! - `waker`: wakes the thread.
-//! - `forward`: what becomes of a received batch. No socket and no clock.
-//! - `table`: the routes, held by the thread alone.
-//! - `bucket`: how much one sender may make the relay send.
-//! - `socket_stats`: how much waits in the socket.
-//! - `fair`: who is cut when the relay gets more than it can pass on.
-//! - `quic`: the queue to quinn, and the socket as quinn takes it.
-//! - `counters`: what was forwarded, and what was not, by cause.
+//! - `forward`: sorts and forwards a received batch. No socket and no clock.
+//! - `route_table`: the routes, which only the thread has.
+//! - `bucket`: token buckets, which limit one sender.
+//! - `socket_stats`: how full the socket's receive buffer is.
+//! - `fair`: which senders are limited while the relay is overloaded.
+//! - `quic`: the queue to quinn, and the socket for quinn.
+//! - `counters`: what was forwarded and dropped, by cause.
 
 mod bucket;
 mod counters;
 mod fair;
 mod forward;
-mod port;
 mod quic;
+mod route_table;
+mod socket;
 mod socket_stats;
-mod table;
 mod thread;
 mod waker;
 
@@ -38,26 +38,26 @@ use crate::route::Update;
 use bucket::Rate;
 use counters::Counters;
 use forward::Forwarder;
-use port::Port;
-use table::Table;
+use route_table::RouteTable;
+use socket::PlaneSocket;
 use thread::Thread;
 
 pub use counters::Counted;
 
-/// What the plane allows.
+/// The limits of the plane.
 #[derive(Debug, Clone, Default)]
 pub struct PlaneConfig {
-    /// Bytes a second that the relay passes on for one peer; 0: as many as it can, shared fairly. A
-    /// frame counts as 256 bytes at least, since small ones cost as much as large ones. Beyond it,
-    /// frames are dropped and counted.
+    /// Bytes per second that the relay forwards for one peer; 0 means no limit. A frame counts as
+    /// at least 256 bytes, because small frames cost as much as large ones. Beyond the rate, frames
+    /// are dropped and counted.
     pub rate: u64,
-    /// Bytes that one peer may send at once, after a silence. At least 64 KiB, at most 1 GiB: what
-    /// is beyond is not believed.
+    /// Bytes that one peer may send at once after a pause. Values below 64 KiB or above 1 GiB are
+    /// replaced by these limits.
     pub burst: u64,
 }
 
-/// The slow path's hold on the plane, which works until [`PlaneHandle::stop`], or until the last
-/// clone goes.
+/// The handle of the plane, which runs until [`PlaneHandle::stop`] or until the last clone is
+/// dropped.
 #[derive(Debug, Clone)]
 pub struct PlaneHandle {
     updates: mpsc::Sender<Update>,
@@ -67,54 +67,54 @@ pub struct PlaneHandle {
 }
 
 impl PlaneHandle {
-    /// Changes the table. Frames that are sent later find it changed.
+    /// Changes the route table. The change applies to all frames that are sent later.
     ///
-    /// The plane is woken for it, traffic or not, so that updates don't pile up.
+    /// It wakes the plane, so that updates do not accumulate without traffic.
     pub fn update(&self, update: Update) {
-        // A plane that has stopped has no table.
+        // A stopped plane has no table.
         let _stopped = self.updates.send(update);
         self.thread.wake();
     }
 
-    /// Ends the plane: when this returns, its thread has ended, and nothing is forwarded or
-    /// received any more.
+    /// Stops the plane. When this returns, its thread has ended and nothing is received or
+    /// forwarded any more.
     pub fn stop(&self) {
         self.thread.stop();
     }
 
-    /// What was forwarded since the start, and what was not, by cause.
+    /// What was forwarded and dropped since the start, by cause.
     pub fn counters(&self) -> Counted {
         self.counters.snapshot()
     }
 
-    /// Where the relay listens. The IP address is unspecified unless one was asked for.
+    /// The address that the relay listens on. The IP address may be unspecified.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 }
 
-/// Binds the relay's one UDP socket, and starts the plane. An unspecified IPv6 address listens on
-/// IPv4, too.
+/// Binds the relay's one UDP socket and starts the plane. An unspecified IPv6 address includes
+/// IPv4.
 ///
-/// The socket that it gives is for a quinn endpoint; the plane forwards whether that is polled or
-/// not.
+/// The returned socket is for a quinn endpoint. The plane also forwards while the endpoint is not
+/// polled.
 pub fn bind(
     listen: SocketAddr,
     config: PlaneConfig,
 ) -> io::Result<(Arc<dyn quinn::AsyncUdpSocket>, PlaneHandle)> {
     let counters = Arc::new(Counters::default());
-    let port = Arc::new(Port::bind(listen, counters.clone())?);
-    let local_addr = port.local_addr()?;
+    let socket = Arc::new(PlaneSocket::bind(listen, counters.clone())?);
+    let local_addr = socket.local_addr()?;
     let forwarder = Forwarder::new(
-        Table::new(local_addr.is_ipv6()),
+        RouteTable::new(local_addr.is_ipv6()),
         Rate::of_bytes(&config),
         counters.clone(),
     );
     let (updates, receiver) = mpsc::channel();
-    let (quic_queue, socket) = quic::queue(port.clone(), counters.clone());
-    let thread = Arc::new(Thread::start(port, forwarder, receiver, quic_queue)?);
+    let (quic_queue, quic_socket) = quic::queue(socket.clone(), counters.clone());
+    let thread = Arc::new(Thread::start(socket, forwarder, receiver, quic_queue)?);
     Ok((
-        Arc::new(socket),
+        Arc::new(quic_socket),
         PlaneHandle {
             updates,
             thread,

@@ -1,9 +1,10 @@
-//! QUIC's way between the plane's thread and quinn: a bounded queue in, the relay's socket out.
+//! QUIC between the plane's thread and quinn: a bounded queue for received datagrams, and the
+//! socket that quinn sends with.
 //!
-//! quinn 0.11 trusts its socket more than it may be trusted: an error from sending other than
-//! "would block" silently ends that connection's driver, an error from receiving ends the endpoint,
-//! and a batch with a stride of 0 loops forever. So no error of the system's leaves this module;
-//! they are counted, and logged at debug.
+//! quinn 0.11 cannot handle errors of its socket. An error from sending other than "would block"
+//! silently ends the driver of that connection, and an error from receiving ends the endpoint. A
+//! batch with a stride of 0 loops forever. So this module hides all errors of the system from
+//! quinn. It counts them, and logs them at debug level.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -22,13 +23,13 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::counters::{Counters, add};
 use super::forward::count;
-use super::port::Port;
+use super::socket::PlaneSocket;
 
-/// Datagrams that wait for quinn; those beyond are dropped, and counted. The first flights of four
-/// thousand newcomers at once, and at most 12 MiB.
+/// Maximum datagrams that wait for quinn. Further ones are dropped and counted. It suffices for the
+/// first flights of four thousand newcomers at once, and is at most 12 MiB.
 pub(super) const WAITING_MAX: usize = 8192;
 
-/// Memory that is taken at once for datagrams that wait, and used again when quinn has read them.
+/// Memory allocated at once for waiting datagrams. It is reused when quinn has read them.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// A received datagram.
@@ -46,10 +47,10 @@ pub(super) struct QuicQueue {
     counters: Arc<Counters>,
 }
 
-/// The socket, as quinn takes it.
+/// The socket for quinn.
 pub(super) struct QuicSocket {
-    port: Arc<Port>,
-    /// Taken by the one task that polls the endpoint, and by nobody else: it never waits.
+    socket: Arc<PlaneSocket>,
+    /// Only the one task that polls the endpoint takes this lock, so nobody waits for it.
     waiting: Mutex<Waiting>,
     counters: Arc<Counters>,
 }
@@ -58,12 +59,12 @@ pub(super) struct QuicSocket {
 #[derive(Debug)]
 struct Waiting {
     queue: Receiver<Datagram>,
-    /// What is being handed over: empty but for its room.
+    /// A buffer for one call, empty between calls.
     taken: Vec<Datagram>,
 }
 
-/// Both ends.
-pub(super) fn queue(port: Arc<Port>, counters: Arc<Counters>) -> (QuicQueue, QuicSocket) {
+/// Creates both ends of the queue.
+pub(super) fn queue(socket: Arc<PlaneSocket>, counters: Arc<Counters>) -> (QuicQueue, QuicSocket) {
     let (sender, queue) = mpsc::channel(WAITING_MAX);
     let quic_queue = QuicQueue {
         queue: sender,
@@ -77,7 +78,7 @@ pub(super) fn queue(port: Arc<Port>, counters: Arc<Counters>) -> (QuicQueue, Qui
     (
         quic_queue,
         QuicSocket {
-            port,
+            socket,
             waiting,
             counters,
         },
@@ -85,7 +86,7 @@ pub(super) fn queue(port: Arc<Port>, counters: Arc<Counters>) -> (QuicQueue, Qui
 }
 
 impl QuicQueue {
-    /// Hands on the datagrams of a batch that holds only QUIC. Waits for nothing.
+    /// Passes a batch of QUIC datagrams to quinn. Never waits.
     pub(super) fn pass(&mut self, batch: &[u8], meta: &RecvMeta) {
         for (n, datagram) in batch.chunks(meta.stride).enumerate() {
             let Ok(place) = self.queue.try_reserve() else {
@@ -114,17 +115,16 @@ impl QuicQueue {
 impl AsyncUdpSocket for QuicSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         Box::pin(Writable {
-            port: self.port.clone(),
+            socket: self.socket.clone(),
             room: None,
         })
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        match self.port.send(transmit) {
+        match self.socket.send(transmit) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             Err(error) => {
-                // A probe for a larger MTU that the interface does not have is an answer, not an
-                // error.
+                // EMSGSIZE is the answer to a probe of the MTU, not an error.
                 if !has_errno(&error, &[Errno::MSGSIZE]) {
                     Counters::failed(&self.counters.send_error, &error);
                 }
@@ -143,17 +143,17 @@ impl AsyncUdpSocket for QuicSocket {
         let mut waiting = self
             .waiting
             .lock()
-            .expect("nothing panics while it holds this");
+            .expect("no code panics while it holds this lock");
         let Waiting { queue, taken } = &mut *waiting;
         let received = ready!(queue.poll_recv_many(cx, taken, bufs.len().min(meta.len())));
-        if received == 0 && !self.port.has_stopped() {
+        if received == 0 && !self.socket.has_stopped() {
             return Poll::Ready(Err(io::Error::other("the plane's thread has failed")));
         }
         if received == 0 {
             return Poll::Pending;
         }
         for ((datagram, buf), meta) in taken.drain(..).zip(bufs).zip(meta) {
-            // No longer than any that quinn has room for, or the plane had dropped it.
+            // It fits: the plane drops datagrams that are longer than quinn's buffers.
             let len = datagram.bytes.len().min(buf.len());
             buf[..len].copy_from_slice(&datagram.bytes[..len]);
             *meta = datagram.meta;
@@ -162,41 +162,40 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.port.local_addr()
+        self.socket.local_addr()
     }
 
     fn may_fragment(&self) -> bool {
-        self.port.may_fragment()
+        self.socket.may_fragment()
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.port.segments()
+        self.socket.segments()
     }
 }
 
 impl fmt::Debug for QuicSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QuicSocket")
-            .field("port", &self.port)
+            .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
 }
 
-/// Wakes one task when the socket can be written. Holds nothing while it can.
+/// Wakes one task when the send buffer has room again.
 #[derive(Debug)]
 struct Writable {
-    port: Arc<Port>,
+    socket: Arc<PlaneSocket>,
     room: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl UdpPoller for Writable {
     fn poll_writable(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        while this.port.is_full() {
+        while this.socket.is_full() {
             match &mut this.room {
-                // There may be room again since the look: look once more, now that nothing can be
-                // missed.
-                None => this.room = Some(Box::pin(this.port.room().notified_owned())),
+                // Register first and check again: the buffer may have become free in between.
+                None => this.room = Some(Box::pin(this.socket.room().notified_owned())),
                 Some(room) => {
                     ready!(room.as_mut().poll(cx));
                     this.room = None;
@@ -205,5 +204,52 @@ impl UdpPoller for Writable {
         }
         this.room = None;
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn both_ends() -> (QuicQueue, QuicSocket, Arc<Counters>) {
+        let counters = Arc::<Counters>::default();
+        let loopback = (Ipv4Addr::LOCALHOST, 0).into();
+        let socket = Arc::new(PlaneSocket::bind(loopback, counters.clone()).unwrap());
+        let (queue, socket) = queue(socket, counters.clone());
+        (queue, socket, counters)
+    }
+
+    fn batch(len: usize, stride: usize) -> RecvMeta {
+        RecvMeta {
+            len,
+            stride,
+            ..RecvMeta::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_reaches_quinn_as_single_datagrams() {
+        let (mut queue, socket, _) = both_ends();
+        queue.pass(b"abcde", &batch(5, 2));
+        let mut memory = [[0; 8]; 4];
+        let mut bufs = memory.each_mut().map(|buf| IoSliceMut::new(buf));
+        let mut meta = [RecvMeta::default(); 4];
+        let received = std::future::poll_fn(|cx| socket.poll_recv(cx, &mut bufs, &mut meta)).await;
+        assert_eq!(received.unwrap(), 3);
+        let datagrams: Vec<_> = bufs[..3]
+            .iter()
+            .zip(&meta)
+            .map(|(buf, meta)| buf[..meta.len].to_vec())
+            .collect();
+        assert_eq!(datagrams, [b"ab".to_vec(), b"cd".to_vec(), b"e".to_vec()]);
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts_the_rest() {
+        let (mut queue, _socket, counters) = both_ends();
+        let bytes = vec![0x40; WAITING_MAX + 3];
+        queue.pass(&bytes, &batch(bytes.len(), 1));
+        assert_eq!(counters.snapshot().quic_overflowed, 3);
     }
 }

@@ -1,11 +1,11 @@
-//! How much waits in the socket's receive buffer. Only Linux says.
+//! How full the socket's receive buffer is. Only Linux reports it.
 
-/// What waits, and what found no room.
+/// The state of the receive buffer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SocketStats {
-    /// Whether more than half of the buffer is taken.
+    /// Whether more than half of the buffer is full.
     pub(super) crowded: bool,
-    /// Datagrams that found no room, since the socket was bound; the count wraps.
+    /// Datagrams dropped since the socket was bound. The count wraps.
     pub(super) dropped: u32,
 }
 
@@ -14,7 +14,7 @@ pub(super) struct SocketStats {
 pub(super) fn of(socket: &impl std::os::fd::AsFd) -> SocketStats {
     use std::os::fd::AsRawFd;
 
-    // linux/sock_diag.h: the places of SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF and
+    // linux/sock_diag.h: the indices of SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF and
     // SK_MEMINFO_DROPS, of nine.
     const TAKEN: usize = 0;
     const ROOM: usize = 1;
@@ -22,8 +22,8 @@ pub(super) fn of(socket: &impl std::os::fd::AsFd) -> SocketStats {
     let mut info = [0_u32; 9];
     let mut len = libc::socklen_t::try_from(size_of_val(&info)).expect("36 bytes");
     let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: the descriptor is open for as long as it is borrowed, and the system writes at most
-    // `len` bytes to `info`, which is that long and takes any bits.
+    // SAFETY: the descriptor is open while it is borrowed. The system writes at most `len` bytes
+    // to `info`, which has that length, and any bits are valid there.
     let done = unsafe {
         libc::getsockopt(
             fd,
@@ -33,7 +33,7 @@ pub(super) fn of(socket: &impl std::os::fd::AsFd) -> SocketStats {
             &raw mut len,
         )
     };
-    // A kernel before 4.12 refuses: then nothing is known.
+    // Kernels before 4.12 do not support this option.
     if done == 0 {
         SocketStats {
             crowded: info[TAKEN] > info[ROOM] / 2,
@@ -44,7 +44,7 @@ pub(super) fn of(socket: &impl std::os::fd::AsFd) -> SocketStats {
     }
 }
 
-/// Nothing is known.
+/// Other systems do not report it.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn of<S>(_: &S) -> SocketStats {
     SocketStats::default()

@@ -21,10 +21,10 @@ use crate::route::{Meter, Route};
 const ANN_TO_BOB: ChannelId = ChannelId(*b"ann->bob");
 const BOB_TO_ANN: ChannelId = ChannelId(*b"bob->ann");
 
-/// What should happen happens well within this; otherwise the test fails.
+/// Time limit for each step.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A plane, and the socket for QUIC, which nobody polls until there is an endpoint.
+/// A plane, and the socket for QUIC, which is not polled until there is an endpoint.
 struct Relay {
     socket: Arc<dyn AsyncUdpSocket>,
     plane: PlaneHandle,
@@ -45,7 +45,7 @@ impl Relay {
         }
     }
 
-    /// A channel between two peers; says what the first one's frames are counted by.
+    /// Opens a channel between two peers. Returns the meter of the first one.
     fn connects(&self, ann: &Peer, bob: &Peer) -> Arc<Meter> {
         let (meter, used) = (Arc::new(Meter::default()), Arc::default());
         let (there, back) = (meter.clone(), Arc::clone(&used));
@@ -82,7 +82,7 @@ impl Relay {
         assert_eq!(self.plane.counters(), wanted);
     }
 
-    /// Answers one connection's streams with what they say.
+    /// Echoes the streams of one connection.
     async fn echoes(&self) {
         let mut config = quinn::EndpointConfig::default();
         config.grease_quic_bit(false);
@@ -170,7 +170,8 @@ impl Peer {
         got
     }
 
-    /// Asks by STUN where it is. The relay has then handled all that was sent to it before.
+    /// Asks for its address by STUN. When the answer arrives, the relay has handled all earlier
+    /// datagrams.
     async fn asks_where_it_is(&self, relay: &Relay) -> Vec<u8> {
         self.sends(
             relay,
@@ -206,7 +207,7 @@ async fn frames_travel_both_ways_between_ipv4_and_ipv6_in_batches() {
 }
 
 #[tokio::test]
-async fn nothing_is_forwarded_for_strangers_nor_after_the_end() {
+async fn nothing_is_forwarded_for_strangers_or_after_the_end_of_a_route() {
     let relay = relay(PlaneConfig::default());
     let (ann, bob, mallory) = (
         peer(Ipv4Addr::LOCALHOST),
@@ -219,7 +220,7 @@ async fn nothing_is_forwarded_for_strangers_nor_after_the_end() {
     mallory.asks_where_it_is(&relay).await;
     relay.plane.update(Update::Remove(ANN_TO_BOB));
     ann.sends(&relay, &frames(ANN_TO_BOB, 4)).await;
-    // What bob gets first is the answer to his own question.
+    // The first datagram that Bob receives is the answer to his own request.
     assert_eq!(bob.asks_where_it_is(&relay).await[0], 1);
     let counted = relay.plane.counters();
     assert_eq!(
@@ -257,7 +258,7 @@ async fn stun_is_answered_on_the_same_port() {
 }
 
 #[tokio::test]
-async fn a_route_that_has_ended_is_let_go_without_any_traffic() {
+async fn a_removed_route_is_freed_without_any_traffic() {
     let relay = relay(PlaneConfig::default());
     let (ann, bob) = (peer(Ipv4Addr::LOCALHOST), peer(Ipv4Addr::LOCALHOST));
     let meter = relay.connects(&ann, &bob);
@@ -273,7 +274,7 @@ async fn a_route_that_has_ended_is_let_go_without_any_traffic() {
 }
 
 #[tokio::test]
-async fn an_address_that_nobody_has_costs_only_its_own_frames() {
+async fn an_unreachable_address_loses_only_its_own_frames() {
     let relay = relay(PlaneConfig::default());
     let (ann, bob) = (peer(Ipv4Addr::LOCALHOST), peer(Ipv4Addr::LOCALHOST));
     let nowhere = Route {
@@ -301,7 +302,7 @@ async fn an_address_that_nobody_has_costs_only_its_own_frames() {
 }
 
 #[tokio::test]
-async fn frames_travel_while_nobody_takes_quic_and_what_waits_of_that_is_bounded() {
+async fn frames_are_forwarded_while_quinn_is_stuck_and_its_queue_is_bounded() {
     let relay = relay(PlaneConfig::default());
     let (ann, bob) = (peer(Ipv4Addr::LOCALHOST), peer(Ipv4Addr::LOCALHOST));
     relay.connects(&ann, &bob);
@@ -318,7 +319,7 @@ async fn frames_travel_while_nobody_takes_quic_and_what_waits_of_that_is_bounded
 }
 
 #[tokio::test]
-async fn a_plane_that_has_stopped_has_no_thread_and_takes_nothing_in() {
+async fn a_stopped_plane_has_no_thread_and_receives_nothing() {
     let relay = relay(PlaneConfig::default());
     let ann = peer(Ipv4Addr::LOCALHOST);
     ann.asks_where_it_is(&relay).await;
@@ -338,12 +339,12 @@ async fn a_plane_that_has_stopped_has_no_thread_and_takes_nothing_in() {
         &mut [RecvMeta::default()],
     );
     assert!(received.is_pending());
-    // A second time, as when the last handle goes, is no harm.
+    // Stopping twice is harmless.
     relay.plane.stop();
 }
 
 #[tokio::test]
-async fn the_port_is_free_again_when_nobody_holds_the_plane() {
+async fn the_port_is_free_again_when_the_plane_is_dropped() {
     let Relay { socket, plane } = relay(PlaneConfig::default());
     let addr = plane.local_addr();
     assert!(UdpSocket::bind(addr).is_err());
@@ -352,7 +353,7 @@ async fn the_port_is_free_again_when_nobody_holds_the_plane() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_quic_connection_comes_up_beside_a_flood() {
+async fn a_quic_connection_succeeds_during_a_flood() {
     let relay = relay(PlaneConfig {
         rate: 1_000_000,
         burst: 64 * 1024,
@@ -370,7 +371,7 @@ async fn a_quic_connection_comes_up_beside_a_flood() {
             let (stranger, garbage) = (frames(ChannelId([9; 8]), 1).remove(0), [0x20; 100]);
             while !stop.load(Ordering::Relaxed) {
                 for datagram in [&stranger[..], &garbage] {
-                    // A full buffer is what a flood is about.
+                    // A flood fills the buffer.
                     let _ = socket.send_to(datagram, at);
                 }
             }

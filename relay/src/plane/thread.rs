@@ -1,9 +1,8 @@
-//! The plane's thread: it waits for datagrams, news of the table and room to send, and does what
-//! there is to do.
+//! The plane's thread: it waits for datagrams, changes of the route table and room to send, and
+//! handles them.
 //!
-//! A thread of its own, so that nothing that quinn does, such as handshakes, and no task of the
-//! runtime stands between a frame's arrival and its leaving. It takes no lock, and waits for nobody
-//! but the system.
+//! It is a separate thread, so that neither quinn's handshakes nor any task of the runtime delays a
+//! frame. It takes no lock and waits only for the system.
 
 #![expect(clippy::disallowed_methods, reason = "a driver: it reads the clock")]
 
@@ -17,33 +16,33 @@ use quinn::udp::RecvMeta;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::forward::Forwarder;
-use super::port::Port;
 use super::quic::QuicQueue;
+use super::socket::PlaneSocket;
 use super::socket_stats;
 use crate::route::Update;
 
-/// Batches received at once. More would not fit the processor's cache.
+/// Maximum batches received at once. More would not fit the processor's cache.
 const BATCHES: usize = 8;
 
-/// The longest batch that the system makes of datagrams.
+/// Longest batch that the system delivers, in bytes.
 const BATCH_BYTES_MAX: usize = 64 * 1024;
 
-/// The thread; ends with this value at the latest.
+/// The running thread. Dropping this value ends it.
 #[derive(Debug)]
 pub(super) struct Thread {
-    port: Arc<Port>,
+    socket: Arc<PlaneSocket>,
     handle: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Thread {
     pub(super) fn start(
-        port: Arc<Port>,
+        socket: Arc<PlaneSocket>,
         forwarder: Forwarder,
         updates: Receiver<Update>,
         quic: QuicQueue,
     ) -> io::Result<Self> {
         let work = Work {
-            port: port.clone(),
+            socket: socket.clone(),
             forwarder,
             updates,
             quic,
@@ -53,19 +52,19 @@ impl Thread {
             .name("plane".to_owned())
             .spawn(move || work.run())?;
         Ok(Self {
-            port,
+            socket,
             handle: Mutex::new(Some(handle)),
         })
     }
 
-    /// There are updates.
+    /// Reports that there are updates.
     pub(super) fn wake(&self) {
-        self.port.waker.ring();
+        self.socket.waker.ring();
     }
 
-    /// Ends it, within what one round of its work takes. Nothing is forwarded afterwards.
+    /// Ends the thread and waits for its current round. Nothing is forwarded afterwards.
     pub(super) fn stop(&self) {
-        self.port.stop();
+        self.socket.stop();
         if let Some(handle) = self
             .handle
             .lock()
@@ -84,9 +83,9 @@ impl Drop for Thread {
     }
 }
 
-/// What the thread alone has.
+/// The parts that only the thread has.
 struct Work {
-    port: Arc<Port>,
+    socket: Arc<PlaneSocket>,
     forwarder: Forwarder,
     updates: Receiver<Update>,
     quic: QuicQueue,
@@ -100,18 +99,17 @@ impl Work {
             .chunks_exact_mut(BATCH_BYTES_MAX)
             .map(IoSliceMut::new);
         let mut bufs: [IoSliceMut<'_>; BATCHES] =
-            std::array::from_fn(|_| bufs.next().expect("as many as there are"));
+            std::array::from_fn(|_| bufs.next().expect("the memory has BATCHES chunks"));
         let mut meta = [RecvMeta::default(); BATCHES];
-        while !self.port.has_stopped() {
-            let received = self.port.receive(&mut bufs, &mut meta);
-            // Before what was received is looked at: a frame that was sent after an update finds
-            // the table changed.
-            if self.port.waker.has_rung() {
+        while !self.socket.has_stopped() {
+            let received = self.socket.receive(&mut bufs, &mut meta);
+            // Updates come first, so that they apply to frames that were sent after them.
+            if self.socket.waker.has_rung() {
                 self.update();
             }
             self.sort(&mut bufs[..received], &mut meta[..received]);
             let more = received == BATCHES;
-            if !more || self.port.is_full() {
+            if !more || self.socket.is_full() {
                 self.wait(more);
             }
         }
@@ -123,49 +121,48 @@ impl Work {
         }
     }
 
-    /// Passes what was received through the forwarder, and QUIC on to quinn.
+    /// Passes the received batches to the forwarder, and the QUIC left in them to quinn.
     fn sort(&mut self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) {
         let now = self.now();
         for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()) {
-            self.forwarder.sort(now, buf, meta, &mut &*self.port);
+            self.forwarder.sort(now, buf, meta, &mut &*self.socket);
             if meta.len > 0 {
                 self.quic.pass(&buf[..meta.len], meta);
             }
         }
-        // A receive that empties the socket leaves nothing to ask about.
-        let left = (bufs.len() == BATCHES).then(|| socket_stats::of(&*self.port));
+        // After fewer batches the socket is empty, so its state is known.
+        let left = (bufs.len() == BATCHES).then(|| socket_stats::of(&*self.socket));
         self.forwarder.received(now, left);
     }
 
-    /// Waits until there is something to do, or only looks whether there is room to send, if there
-    /// are `more` datagrams.
+    /// Waits for the next event. If there are `more` datagrams, only checks for room to send.
     fn wait(&self, more: bool) {
-        let room = if self.port.is_full() {
+        let room = if self.socket.is_full() {
             PollFlags::OUT
         } else {
             PollFlags::empty()
         };
         let mut fds = [
-            PollFd::new(&*self.port, PollFlags::IN | room),
-            PollFd::new(&self.port.waker, PollFlags::IN),
+            PollFd::new(&*self.socket, PollFlags::IN | room),
+            PollFd::new(&self.socket.waker, PollFlags::IN),
         ];
         let at_once = Timespec {
             tv_sec: 0,
             tv_nsec: 0,
         };
         if let Err(error) = poll(&mut fds, more.then_some(&at_once)) {
-            tracing::trace!(%error, "waiting was cut short");
+            tracing::trace!(%error, "the wait was interrupted");
             return;
         }
         if fds[0].revents().contains(PollFlags::OUT) {
-            self.port.has_room();
+            self.socket.has_room();
         }
         if fds[1].revents().contains(PollFlags::IN) {
-            self.port.waker.silence();
+            self.socket.waker.clear();
         }
     }
 
-    /// Nanoseconds since the start: enough for 580 years.
+    /// Nanoseconds since the start. They suffice for 580 years.
     fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }

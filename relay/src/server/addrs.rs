@@ -1,13 +1,13 @@
-//! Addresses of the relay, as people name them.
+//! The addresses at which others, and the relay's own machine, can reach the relay.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Addresses that are told at most; a machine with more has them for its own purposes.
+/// Maximum addresses to announce. A machine with more uses most of them for internal purposes.
 const ADDRS_MAX: usize = 16;
 
-/// Where others can reach a socket that is bound to `bound`, by the machine's interfaces: IPv4
-/// first, loopback only if there is nothing else. An address that a router translates to this
-/// machine's is known to the operator alone.
+/// The addresses of the machine's interfaces at which others can reach a socket bound to `bound`.
+/// IPv4 comes first. Loopback is named only if there is nothing else. Public addresses that a
+/// router translates are unknown to the relay.
 pub(super) fn reachable(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];
@@ -33,7 +33,7 @@ fn of_interfaces(bound: SocketAddr, ips: impl Iterator<Item = IpAddr>) -> Vec<So
         .collect()
 }
 
-/// Where the relay's own machine reaches a socket that is bound to `bound`.
+/// The address at which the relay's own machine reaches a socket bound to `bound`.
 pub(super) fn from_here(bound: SocketAddr) -> SocketAddr {
     let ip = match bound.ip() {
         ip if !ip.is_unspecified() => ip,
@@ -48,14 +48,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn others_are_told_addresses_that_mean_something_to_them() {
+    fn only_addresses_that_others_can_use_are_announced() {
         let ips = |texts: &[&str]| {
             texts
                 .iter()
                 .map(|ip| ip.parse().unwrap())
                 .collect::<Vec<IpAddr>>()
         };
-        let told = |bound: &str, own: &[&str]| {
+        let announced = |bound: &str, own: &[&str]| {
             let addrs = of_interfaces(bound.parse().unwrap(), ips(own).into_iter());
             addrs
                 .into_iter()
@@ -63,15 +63,29 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let own = ["::1", "2001:db8::1", "fe80::1", "127.0.0.1", "192.0.2.7"];
-        assert_eq!(told("[::]:9", &own), ["192.0.2.7:9", "[2001:db8::1]:9"]);
-        assert_eq!(told("0.0.0.0:9", &own), ["192.0.2.7:9"]);
         assert_eq!(
-            told("[::]:9", &["127.0.0.1", "::1"]),
+            announced("[::]:9", &own),
+            ["192.0.2.7:9", "[2001:db8::1]:9"]
+        );
+        assert_eq!(announced("0.0.0.0:9", &own), ["192.0.2.7:9"]);
+        assert_eq!(
+            announced("[::]:9", &["127.0.0.1", "::1"]),
             ["127.0.0.1:9", "[::1]:9"]
         );
         assert_eq!(
             reachable("198.51.100.1:9".parse().unwrap()),
             ["198.51.100.1:9".parse().unwrap()]
         );
+    }
+
+    #[test]
+    fn the_own_machine_uses_loopback_if_the_socket_has_no_certain_address() {
+        for (bound, reached) in [
+            ("[::]:9", "[::1]:9"),
+            ("0.0.0.0:9", "127.0.0.1:9"),
+            ("192.0.2.7:9", "192.0.2.7:9"),
+        ] {
+            assert_eq!(from_here(bound.parse().unwrap()), reached.parse().unwrap());
+        }
     }
 }

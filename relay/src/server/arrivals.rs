@@ -1,7 +1,7 @@
-//! From a newcomer's first datagram to its registration.
+//! Newcomers: from the first datagram to the registration.
 //!
-//! Until it has registered, a newcomer holds a place in the gate, so that all that is unproven is
-//! bounded there. Whether it may be here is for the hub to say, after its handshake.
+//! A newcomer occupies a place in the gate until it has registered, so the gate bounds all unproven
+//! connections. After the handshake the hub decides whether the newcomer is admitted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,30 +12,31 @@ use hobnob_protocol::PeerId;
 use hobnob_protocol::relay::{Register, ToRelay, VERSION, close};
 use hobnob_transport::frames::FrameReader;
 use hobnob_transport::tls;
-use quinn::{Connection, Incoming, SendStream, VarInt};
+use quinn::{Connection, Incoming, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::close::{STOPPING, end};
+use super::event::{Event, Registration};
 use super::frames::{NoFrame, Outbox, next_frame};
-use super::gate::{Entry, Gate};
-use super::hub::{Event, Registration};
+use super::gate::{Gate, GateDecision};
 use super::newcomers::{Fate, Newcomers};
 use super::peer;
 use crate::core::ConnectionId;
 
-/// How long a handshake may take.
+/// Time limit for a handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(4);
 
-/// How long a newcomer waits for a place in the gate: a little less than a node waits for its
-/// welcome. With [`HANDSHAKE_LIMIT`], less than ten seconds: by then nothing is left of one who
-/// began and went on no further.
+/// How long a newcomer waits for a place in the gate. It is slightly less than a node waits for its
+/// Welcome. Together with [`HANDSHAKE_LIMIT`] it is below ten seconds: after that a handshake that
+/// does not progress leaves nothing behind.
 const WAIT_LIMIT: Duration = Duration::from_secs(4);
 
-/// How long after its handshake a newcomer may take to register.
+/// Time limit for the registration after the handshake.
 const REGISTER_LIMIT: Duration = Duration::from_secs(10);
 
-/// What every arrival needs.
+/// The shared parts that every newcomer's task needs.
 #[derive(Debug, Clone)]
 pub(super) struct ArrivalContext {
     pub(super) gate: Gate,
@@ -45,31 +46,32 @@ pub(super) struct ArrivalContext {
     pub(super) newcomers: Arc<Newcomers>,
 }
 
-/// Takes newcomers until the endpoint is closed.
-pub(super) async fn let_in(endpoint: quinn::Endpoint, context: ArrivalContext) {
+/// Accepts newcomers until the endpoint is closed.
+pub(super) async fn accept_all(endpoint: quinn::Endpoint, context: ArrivalContext) {
     while let Some(incoming) = endpoint.accept().await {
-        // quinn can't understand the proof of a link-local address: it forgets the zone. Only
-        // neighbours could forge one.
+        // quinn forgets the zone of a link-local address, so it cannot validate one. Only
+        // neighbours could forge such an address.
         let neighbour =
             matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
         match context
             .gate
             .admit(neighbour || incoming.remote_address_validated())
         {
-            Entry::Begin(place) => {
+            GateDecision::Begin(place) => {
                 context
                     .tasks
                     .spawn(shake_hands(incoming, place, context.clone()));
             }
-            Entry::Retry => {
+            GateDecision::Retry => {
                 context.newcomers.count(Fate::Asked);
-                // Only an address that is already proved can't be asked again, and those are not.
-                let _ = incoming.retry();
+                incoming
+                    .retry()
+                    .expect("the gate asks only addresses that are not validated");
             }
-            Entry::Wait(seat) => {
+            GateDecision::Wait(seat) => {
                 context.tasks.spawn(wait(incoming, seat, context.clone()));
             }
-            Entry::Refuse => refuse(incoming, &context),
+            GateDecision::Refuse => refuse(incoming, &context),
         }
     }
 }
@@ -93,8 +95,8 @@ async fn shake_hands(incoming: Incoming, place: OwnedSemaphorePermit, context: A
     context.newcomers.count(Fate::Begun);
     let from = incoming.remote_address();
     match proven(incoming).await {
-        // A task of its own: it lives as long as the peer is here, and should not hold the memory
-        // of a handshake.
+        // A separate task: it lives as long as the connection, and should not keep the memory of a
+        // handshake.
         Some((connection, peer)) => {
             drop(
                 context
@@ -106,21 +108,21 @@ async fn shake_hands(incoming: Incoming, place: OwnedSemaphorePermit, context: A
     }
 }
 
-/// Waits until a newcomer has proved its id.
+/// Waits until a newcomer has proved its identity.
 async fn proven(incoming: Incoming) -> Option<(Connection, PeerId)> {
     let from = incoming.remote_address();
     match timeout(HANDSHAKE_LIMIT, incoming.into_future()).await {
         Ok(Ok(connection)) => match tls::peer_id(connection.peer_identity()) {
             Some(peer) => return Some((connection, peer)),
-            None => end(&connection, close::PROTOCOL, "no certificate came"),
+            None => end(&connection, close::PROTOCOL, "the certificate is missing"),
         },
         Ok(Err(error)) => tracing::debug!(%from, %error, "a handshake failed"),
-        Err(_) => tracing::debug!(%from, "a handshake took too long"),
+        Err(_) => tracing::debug!(%from, "a handshake timed out"),
     }
     None
 }
 
-/// Serves one peer, from its registration to its end.
+/// Serves one peer from its registration to the end of its connection.
 async fn receive(
     connection: Connection,
     from: SocketAddr,
@@ -150,12 +152,12 @@ async fn receive(
         return end(&connection, close::DRAINING, STOPPING);
     }
     drop(place);
-    peer::run(id, &connection, frames, stream, &outbox, &context).await;
-    // An error means that the hub has ended, and with it all registrations.
-    let _ended = context.hub.send(Event::Down(id)).await;
+    peer::run(id, &connection, frames, stream, &outbox, &context.hub).await;
+    // If the hub has ended, nothing needs this event.
+    let _ended = context.hub.send(Event::Disconnected(id)).await;
 }
 
-/// Waits for the first frame; what is not as it should be ends the connection.
+/// Waits for the first frame. Anything but a valid Register ends the connection.
 async fn registration(connection: &Connection) -> Option<(Register, FrameReader, SendStream)> {
     let first = async {
         let (stream, receive) = connection.accept_bi().await.map_err(NoFrame::Lost)?;
@@ -180,7 +182,11 @@ async fn registration(connection: &Connection) -> Option<(Register, FrameReader,
         ),
         Ok(Err(NoFrame::Wrong(what))) => end(connection, close::PROTOCOL, &what),
         Ok(Err(NoFrame::Lost(error))) => tracing::debug!(%error, "a newcomer left"),
-        Err(_) => end(connection, close::PROTOCOL, "no Register came in time"),
+        Err(_) => end(
+            connection,
+            close::PROTOCOL,
+            "Register did not arrive in time",
+        ),
     }
     None
 }
@@ -188,15 +194,19 @@ async fn registration(connection: &Connection) -> Option<(Register, FrameReader,
 fn other_version(theirs: u16) -> String {
     let ours = VERSION.0;
     format!(
-        "this relay speaks version {ours} of the relay protocol, and you speak version {theirs}: update the older of the two"
+        "this relay speaks version {ours} of the relay protocol and you speak version {theirs}: update the older one"
     )
 }
 
-/// What those hear who come while the relay stops.
-pub(super) const STOPPING: &str = "this relay is stopping: come back in a while, or use another";
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Ends a connection, with a sentence for its user.
-pub(super) fn end(connection: &Connection, code: u32, reason: &str) {
-    tracing::debug!(from = %connection.remote_address(), code = close::name(code.into()), reason, "ending a connection");
-    connection.close(VarInt::from_u32(code), reason.as_bytes());
+    #[test]
+    fn another_version_is_named_beside_the_relays_own() {
+        let reason = other_version(VERSION.0 + 1);
+        for version in [VERSION.0, VERSION.0 + 1] {
+            assert!(reason.contains(&format!("version {version}")), "{reason}");
+        }
+    }
 }

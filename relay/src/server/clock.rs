@@ -1,7 +1,7 @@
-//! The one place of the relay's server that reads the clocks: everything else is told.
+//! The only module of the relay's server that reads the clocks. All others receive the time.
 #![expect(
     clippy::disallowed_methods,
-    reason = "this is the driver that reads the clock for all others"
+    reason = "the driver that reads the clocks"
 )]
 
 use std::time::{Duration, Instant, SystemTime};
@@ -26,13 +26,29 @@ impl Clock {
         self.origin.elapsed()
     }
 
-    /// A moment as tokio's timers take it.
+    /// A moment as tokio's timers expect it.
     pub(crate) fn at(&self, moment: Duration) -> tokio::time::Instant {
         (self.origin + moment).into()
     }
 
-    /// A moment as people name it, as far as the machine's clock was right at the start.
+    /// A moment in wall-clock time. It is right if the machine's clock was right at the start.
     pub(crate) fn wall(&self, moment: Duration) -> SystemTime {
         self.started_at + moment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_count_from_the_start() {
+        let clock = Clock::start();
+        let minute = Duration::from_secs(60);
+        assert_eq!(clock.at(minute) - clock.at(Duration::ZERO), minute);
+        let apart = clock
+            .wall(minute)
+            .duration_since(clock.wall(Duration::ZERO));
+        assert_eq!(apart.unwrap(), minute);
     }
 }

@@ -1,4 +1,4 @@
-//! The relay's QUIC endpoint: its keys, and settings that make an idle peer cheap.
+//! The relay's QUIC endpoint: its keys, and settings that keep idle peers cheap.
 
 use std::io;
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use quinn_proto::HashedConnectionIdGenerator;
 use super::gate::{HANDSHAKES_MAX, WAITING_MAX};
 use crate::keys::Derived;
 
-/// What one peer can make the relay hold in received data: a few of the longest frames that it has
-/// reason to send.
+/// Maximum received data that the relay buffers for one peer. A peer has no reason to send more
+/// than a few long frames.
 const RECEIVE_WINDOW: u32 = 32 * 1024;
 
-/// What one peer can make the relay hold in data that it has not acknowledged.
+/// Maximum unacknowledged data that the relay buffers for one peer.
 const SEND_WINDOW: u64 = 64 * 1024;
 
-/// A connection without a sign of life ends after this; by missed heartbeats a silent peer is
-/// noticed before.
+/// A connection that receives nothing ends after this time. The core notices missed heartbeats
+/// earlier.
 const IDLE_LIMIT_MS: u32 = 90_000;
 
-/// The least time between two stateless resets. All peers of a restarted relay want one at once; at
-/// quinn's own 20 ms the last of 10,000 would hear of the restart after three minutes. A reset is
-/// shorter than what it answers.
+/// Shortest time between two stateless resets. All peers of a restarted relay need one at once.
+/// With quinn's default of 20 ms, the last of 10,000 peers would notice the restart after three
+/// minutes. A reset is shorter than the packet that it answers.
 const RESET_EVERY: Duration = Duration::from_micros(200);
 
-/// Memory for datagrams of newcomers that have not been let in, each and all.
+/// Memory for the first datagrams of newcomers: for each of them, and for all.
 const INCOMING_BYTES_MAX: u64 = 8 * 1024;
 const INCOMING_BYTES_TOTAL_MAX: u64 = 16 * 1024 * 1024;
 
-/// The endpoint on a bound socket, within a tokio runtime.
+/// Creates the endpoint on a bound socket. Needs a tokio runtime.
 pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>, key: &SecretKey) -> io::Result<quinn::Endpoint> {
     let derived = Derived::from(key);
     let server = server_config(&Credentials::new(key), &derived);
@@ -49,7 +49,7 @@ fn endpoint_config(derived: &Derived) -> EndpointConfig {
     let id_key = derived.connection_ids;
     let mut config = EndpointConfig::new(derived.resets.clone());
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
-    // A greased first byte would not look like QUIC to the socket.
+    // The plane recognizes QUIC by its first byte, which greasing would change.
     config
         .grease_quic_bit(false)
         .min_reset_interval(RESET_EVERY);
@@ -62,20 +62,19 @@ fn server_config(credentials: &Credentials, derived: &Derived) -> ServerConfig {
         derived.tokens.clone(),
     );
     config.transport_config(Arc::new(transport()));
-    // What comes before a handshake is let in: a client's first flight is two or three datagrams.
-    // quinn's own defaults allow 100 MiB.
+    // A client's first flight is two or three datagrams. quinn's defaults would buffer 100 MiB.
     config
         .max_incoming(HANDSHAKES_MAX + WAITING_MAX)
         .incoming_buffer_size(INCOMING_BYTES_MAX)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
-    // No address tokens for later connections: they would link them.
+    // Address tokens for later connections would link a peer's connections.
     config.validation_token.sent(0);
     config
 }
 
-/// Ten thousand idle connections are the usual state of a relay: one stream, small windows, no
-/// search for larger packets, which would also send probes and keep their state, and no
-/// segmentation offload, whose buffers stay.
+/// Settings for a relay with ten thousand idle connections: one stream and small windows. MTU
+/// discovery is off, because it sends probes and keeps state. Segmentation offload is off, because
+/// its buffers stay allocated.
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport

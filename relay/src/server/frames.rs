@@ -1,23 +1,23 @@
-//! Frames on a peer's control stream.
+//! Frames on a peer's control stream: reading them, and the queue of those to write.
 
 use std::sync::{Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use hobnob_protocol::relay::ToRelay;
-use hobnob_transport::frames::{FrameError, FrameReader, put_frame};
+use hobnob_transport::frames::{FrameReader, ReceiveError, put_frame};
 use quinn::ConnectionError;
 use tokio::sync::Notify;
 
-/// Bytes that wait for one peer to read them. A peer that lets more pile up does not read, and is
-/// sent away.
+/// Maximum bytes that wait for one peer to read them. The connection of a peer that reads too
+/// slowly ends.
 pub(super) const OUT_BYTES_MAX: usize = 512 * 1024;
 
-/// Why no more frames come.
+/// Why no further frame can be read.
 #[derive(Debug)]
 pub(super) enum NoFrame {
     /// The connection has ended.
     Lost(ConnectionError),
-    /// The peer broke the protocol, in this way.
+    /// The peer violated the protocol. The text says how.
     Wrong(String),
 }
 
@@ -27,27 +27,26 @@ pub(super) async fn next_frame(frames: &mut FrameReader) -> Result<ToRelay, NoFr
     ToRelay::decode(&frame).map_err(|error| NoFrame::Wrong(error.to_string()))
 }
 
-impl From<FrameError> for NoFrame {
-    fn from(error: FrameError) -> Self {
+impl From<ReceiveError> for NoFrame {
+    fn from(error: ReceiveError) -> Self {
         match error {
-            FrameError::Lost(error) => Self::Lost(error),
-            error @ (FrameError::TooLarge
-            | FrameError::Ended
-            | FrameError::Truncated
-            | FrameError::Stream(_)) => Self::Wrong(error.to_string()),
+            ReceiveError::Lost(error) => Self::Lost(error),
+            error @ (ReceiveError::TooLarge
+            | ReceiveError::Ended
+            | ReceiveError::Truncated
+            | ReceiveError::Stream(_)) => Self::Wrong(error.to_string()),
         }
     }
 }
 
-/// What the relay has to say to one peer, between the hub, which never waits, and the task that
-/// writes.
+/// Frames for one peer, between the hub, which never waits, and the task that writes them.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: Mutex<BytesMut>,
-    news: Notify,
+    pushed: Notify,
 }
 
-/// More than [`OUT_BYTES_MAX`] would wait.
+/// The frame does not fit: more than [`OUT_BYTES_MAX`] bytes would wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -60,11 +59,11 @@ impl Outbox {
         }
         put_frame(&mut waiting, frame);
         drop(waiting);
-        self.news.notify_one();
+        self.pushed.notify_one();
         Ok(())
     }
 
-    /// All that waits, as soon as anything does.
+    /// Waits until there are frames, and takes all of them.
     pub(super) async fn next(&self) -> Bytes {
         loop {
             let waiting =
@@ -72,7 +71,7 @@ impl Outbox {
             if !waiting.is_empty() {
                 return waiting.freeze();
             }
-            self.news.notified().await;
+            self.pushed.notified().await;
         }
     }
 }
@@ -83,7 +82,7 @@ mod tests {
     use hobnob_protocol::frame::FRAME_MAX;
 
     #[tokio::test]
-    async fn what_is_pushed_comes_out_in_order_with_its_lengths() {
+    async fn frames_leave_in_order_with_their_lengths() {
         let outbox = Outbox::default();
         outbox.push(b"ab").unwrap();
         outbox.push(b"c").unwrap();
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_outbox_takes_no_more_until_it_is_read() {
+    async fn a_full_outbox_accepts_no_frame_until_it_is_read() {
         let outbox = Outbox::default();
         let frame = vec![7; FRAME_MAX];
         let taken = (0..).take_while(|_| outbox.push(&frame).is_ok()).count();

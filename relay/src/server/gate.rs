@@ -1,41 +1,42 @@
-//! The gate: bounds the handshakes that anybody can make the relay begin.
+//! The gate: bounds the handshakes that newcomers can cause.
 //!
-//! Every newcomer must first show that it is where it says (Retry, RFC 9000 section 8.1.2), which
-//! costs the relay nothing but an answer shorter than the question, and the newcomer a round trip:
-//! so nobody can make a relay, which anybody can find, send more to a third party than came. Then
-//! it takes a place, and keeps it until it has registered. Those that find no place wait in a room
-//! of bounded size, for a short time; so ten thousand peers that come back at once are served as
-//! fast as the machine can, and not turned away. Beyond that they are refused.
+//! Every newcomer must first validate its address (Retry, RFC 9000 section 8.1.2). That costs the
+//! newcomer a round trip, and the relay only an answer that is shorter than the request. So nobody
+//! can use the relay to send more to a third party than they sent themselves.
+//!
+//! Then the newcomer occupies a place until it has registered. Without a free place it waits for a
+//! short time. The number that may wait is bounded, too: ten thousand peers that reconnect at once
+//! are served as fast as the machine can, and further ones are refused.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Newcomers that have not registered at once.
+/// Maximum newcomers that have a place: their handshake or registration is in progress.
 pub(crate) const HANDSHAKES_MAX: usize = 256;
 
-/// Newcomers of proved address that wait for a place at once; each holds its first datagrams, some
-/// 4 KiB. As many as may come back together: whoever is turned away comes back again later, and is
-/// the last.
+/// Maximum newcomers with a validated address that wait for a place. Each occupies about 4 KiB with
+/// its first datagrams. It is as many as may reconnect at once, since a refused one has to start
+/// again and comes last.
 pub(crate) const WAITING_MAX: usize = 10_000;
 
-/// The places, and the room before them.
+/// The places, and the seats of those who wait for one.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     places: Arc<Semaphore>,
     seats: Arc<Semaphore>,
 }
 
-/// What becomes of a newcomer.
+/// The gate's decision about a newcomer.
 #[derive(Debug)]
-pub(crate) enum Entry {
-    /// It may begin its handshake, and holds this place.
+pub(crate) enum GateDecision {
+    /// It begins its handshake and occupies this place.
     Begin(OwnedSemaphorePermit),
-    /// It must prove its address first.
+    /// It must validate its address first.
     Retry,
-    /// It may wait for a place; meanwhile it holds this seat.
+    /// It waits for a place and occupies this seat.
     Wait(OwnedSemaphorePermit),
-    /// It is turned away.
+    /// It is refused.
     Refuse,
 }
 
@@ -47,22 +48,22 @@ impl Gate {
         }
     }
 
-    /// Decides about one newcomer; `validated` says that its address is proved.
-    pub(crate) fn admit(&self, validated: bool) -> Entry {
+    /// Decides about one newcomer. `validated`: whether its address is validated.
+    pub(crate) fn admit(&self, validated: bool) -> GateDecision {
         if !validated {
-            return Entry::Retry;
+            return GateDecision::Retry;
         }
         match self.places.clone().try_acquire_owned() {
-            Ok(place) => Entry::Begin(place),
+            Ok(place) => GateDecision::Begin(place),
             Err(_) => self
                 .seats
                 .clone()
                 .try_acquire_owned()
-                .map_or(Entry::Refuse, Entry::Wait),
+                .map_or(GateDecision::Refuse, GateDecision::Wait),
         }
     }
 
-    /// A place, as soon as there is one. Those who wait longer come first.
+    /// Waits for a place. Places are given in the order of waiting.
     pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
         self.places
             .clone()
@@ -81,16 +82,16 @@ mod tests {
         let gate = Gate::new(4, 1);
         let (mut places, mut seats) = (Vec::new(), Vec::new());
         let mut enter = |validated| match gate.admit(validated) {
-            Entry::Begin(place) => {
+            GateDecision::Begin(place) => {
                 places.push(place);
                 "begin"
             }
-            Entry::Retry => "retry",
-            Entry::Wait(seat) => {
+            GateDecision::Retry => "retry",
+            GateDecision::Wait(seat) => {
                 seats.push(seat);
                 "wait"
             }
-            Entry::Refuse => "refuse",
+            GateDecision::Refuse => "refuse",
         };
         assert_eq!(
             [enter(false), enter(true), enter(true)],
@@ -102,6 +103,6 @@ mod tests {
         );
         assert_eq!(enter(false), "retry");
         places.clear();
-        assert!(matches!(gate.admit(true), Entry::Begin(_)));
+        assert!(matches!(gate.admit(true), GateDecision::Begin(_)));
     }
 }

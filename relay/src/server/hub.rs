@@ -1,8 +1,7 @@
-//! The hub: one task that drives the pure core, and so is the only one that decides anything about
-//! registered peers.
+//! The hub: one task that drives the pure core, and so makes all decisions about registered peers.
 //!
-//! What happens comes as [`Event`]s, one after the other; what the core says goes out at once, to
-//! outboxes, connections and the forwarding plane, none of which it ever waits for.
+//! It receives [`Event`]s one by one. It passes the core's outputs at once to outboxes, connections
+//! and the forwarding plane, and never waits for any of them.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,70 +9,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::PeerId;
-use hobnob_protocol::relay::{FromRelay, Register, TOKEN_EXPORTER_LABEL, ToRelay, close};
+use hobnob_protocol::relay::{FromRelay, TOKEN_EXPORTER_LABEL, ToRelay, close};
 use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::arrivals::end;
-use super::callers::Callers;
 use super::clock::Clock;
+use super::close::end;
+use super::dial_back::DialBacks;
+use super::event::{Event, Registration};
 use super::frames::{Full, OUT_BYTES_MAX, Outbox};
 use super::newcomers::{Fate, Newcomers};
-use super::operator::OperatorRequest;
+use super::operator::{Banned, OperatorError, OperatorRequest, PeerStatus, Table, resolve};
 use super::wording;
 use crate::admission::Admission;
-use crate::core::{ConnectionId, Input, Output, Relay};
+use crate::core::{ConnectionId, Input, Output, Relay, Row, State};
 use crate::plane::PlaneHandle;
 
-/// How often the hub looks whether a NAT has given a peer another address.
-const LOOK_FOR_MOVES_EVERY: Duration = Duration::from_secs(1);
+/// How often the hub checks whether peers' addresses have changed.
+const CHECK_ADDRESSES_EVERY: Duration = Duration::from_secs(1);
 
-/// What happens at the relay.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// A peer has proved its id, and registers.
-    Register(Box<Registration>),
-    /// A registered peer says something.
-    Frame(ConnectionId, ToRelay),
-    /// A connection has ended.
-    Down(ConnectionId),
-    /// The operator asks.
-    Operator(OperatorRequest),
-    /// The relay stops; answered when all have been told.
-    Drain(oneshot::Sender<()>),
-}
-
-/// A newcomer that wants to be registered.
-#[derive(Debug)]
-pub(super) struct Registration {
-    pub(super) id: ConnectionId,
-    pub(super) connection: Connection,
-    /// Where it shook hands from, which proves the address.
-    pub(super) from: SocketAddr,
-    pub(super) peer: PeerId,
-    pub(super) register: Register,
-    pub(super) outbox: Arc<Outbox>,
-}
-
-/// The core, and all that it speaks to.
+/// The core and everything that it acts on.
 pub(super) struct Hub {
-    pub(super) relay: Relay,
-    pub(super) clock: Clock,
-    pub(super) admission: Admission,
+    relay: Relay,
+    clock: Clock,
+    admission: Admission,
     plane: PlaneHandle,
     newcomers: Arc<Newcomers>,
-    callers: Callers,
+    dial_backs: DialBacks,
     links: HashMap<ConnectionId, RegisteredPeer>,
-    /// Who waits until everybody has been told to go.
+    /// Completed once all peers have been disconnected.
     drained: Option<oneshot::Sender<()>>,
 }
 
-/// A registered peer's connection.
+/// The connection of a registered peer.
 struct RegisteredPeer {
     connection: Connection,
     outbox: Arc<Outbox>,
-    /// What the core knows as its address.
+    /// The address that the core knows.
     addr: SocketAddr,
 }
 
@@ -83,7 +56,7 @@ impl Hub {
         admission: Admission,
         plane: PlaneHandle,
         newcomers: Arc<Newcomers>,
-        callers: Callers,
+        dial_backs: DialBacks,
     ) -> Self {
         Self {
             relay,
@@ -91,16 +64,16 @@ impl Hub {
             admission,
             plane,
             newcomers,
-            callers,
+            dial_backs,
             links: HashMap::new(),
             drained: None,
         }
     }
 
-    /// Runs until nobody can tell of anything any more.
+    /// Runs until all senders of events are gone.
     pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
-        let mut look = interval(LOOK_FOR_MOVES_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check_addresses = interval(CHECK_ADDRESSES_EVERY);
+        check_addresses.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let timeout = self
                 .relay
@@ -111,8 +84,8 @@ impl Hub {
                     Some(event) => self.event(event),
                     None => return,
                 },
-                () = at(timeout) => self.tell(Input::Timeout),
-                _ = look.tick() => self.look_for_moves(),
+                () = at(timeout) => self.handle(Input::Timeout),
+                _ = check_addresses.tick() => self.check_addresses(),
             }
         }
     }
@@ -121,15 +94,16 @@ impl Hub {
         match event {
             Event::Register(registration) => self.register(*registration),
             Event::Frame(id, frame) => self.frame(id, frame),
-            Event::Down(id) => {
+            Event::Disconnected(id) => {
+                // The core knows already if it has ended the connection itself.
                 if self.links.remove(&id).is_some() {
-                    self.tell(Input::Down { connection: id });
+                    self.handle(Input::Disconnected { connection: id });
                 }
             }
-            Event::Operator(ask) => self.ask(ask),
+            Event::Operator(request) => self.answer(request),
             Event::Drain(done) => {
                 self.drained = Some(done);
-                self.tell(Input::Drain);
+                self.handle(Input::Drain);
             }
         }
     }
@@ -146,141 +120,193 @@ impl Hub {
         let mut exporter = [0; 32];
         connection
             .export_keying_material(&mut exporter, TOKEN_EXPORTER_LABEL, b"")
-            .expect("32 bytes are not too many to export");
+            .expect("TLS can export 32 bytes");
         let proof = register.token_proof.as_ref();
         if let Err(refusal) = self.admission.check(peer, proof, &exporter) {
             self.newcomers.count(Fate::NotAdmitted);
-            return end(&connection, refusal.code, refusal.reason);
+            return end(&connection, refusal.code(), wording::refusal(refusal));
         }
-        self.links.insert(
-            id,
-            RegisteredPeer {
-                connection,
-                outbox,
-                addr,
-            },
-        );
-        self.tell(Input::Registered {
+        let link = RegisteredPeer {
+            connection,
+            outbox,
+            addr,
+        };
+        self.links.insert(id, link);
+        self.handle(Input::Registered {
             connection: id,
             peer,
             addr,
             rooms: register.rooms,
         });
-        self.look_at(id);
+        self.check_address(id);
     }
 
     fn frame(&mut self, id: ConnectionId, frame: ToRelay) {
-        // What a peer said before it was sent away counts no more.
+        // A frame may arrive after the core has ended the connection.
         let Some(link) = self.links.get(&id) else {
             return;
         };
         let rtt = matches!(frame, ToRelay::Heartbeat(_)).then(|| link.connection.rtt());
-        self.look_at(id);
+        self.check_address(id);
         if let Some(rtt) = rtt {
-            self.tell(Input::Rtt {
+            self.handle(Input::Rtt {
                 connection: id,
                 rtt,
             });
         }
-        self.tell(Input::Frame {
+        self.handle(Input::Frame {
             connection: id,
             frame,
         });
     }
 
-    fn look_for_moves(&mut self) {
+    fn check_addresses(&mut self) {
         let moved = self
             .links
             .iter()
             .filter(|(_, link)| link.connection.remote_address() != link.addr);
         for id in moved.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.look_at(id);
+            self.check_address(id);
         }
     }
 
-    /// Tells the core if the peer's address is another now: its NAT has rebound it, or its network
+    /// Reports to the core if a peer's address has changed: its NAT rebound it, or its network
     /// changed.
-    fn look_at(&mut self, id: ConnectionId) {
+    fn check_address(&mut self, id: ConnectionId) {
+        // The core may have ended the connection at an earlier input.
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
         let addr = link.connection.remote_address();
         if std::mem::replace(&mut link.addr, addr) != addr {
-            self.tell(Input::Moved {
+            self.handle(Input::Moved {
                 connection: id,
                 addr,
             });
         }
     }
 
-    /// One input to the core, and then all that it says.
-    pub(super) fn tell(&mut self, input: Input) {
+    /// Passes one input to the core and executes all outputs.
+    fn handle(&mut self, input: Input) {
         self.relay.handle(self.clock.now(), input);
         while let Some(output) = self.relay.poll_output() {
             match output {
-                Output::Say(id, frame) => self.say(id, &frame),
+                Output::Send(id, frame) => self.send(id, &frame),
                 Output::End(id, reason) => {
-                    if let Some(link) = self.links.remove(&id) {
-                        let words = wording::end_reason(&reason);
-                        end(&link.connection, reason.code(), &words);
-                    }
+                    let link = self.links.remove(&id).expect(IS_LINKED);
+                    let words = wording::end_reason(&reason);
+                    end(&link.connection, reason.code(), &words);
                 }
-                Output::Call(id, token) => self.call(id, token),
+                Output::DialBack(id, token) => self.dial_back(id, token),
                 Output::Route(update) => self.plane.update(update),
             }
         }
         if self.links.is_empty()
             && let Some(drained) = self.drained.take()
         {
-            // Whoever waited may have lost patience.
+            // The receiver is gone if it stopped waiting.
             let _gone = drained.send(());
         }
     }
 
-    /// Has a peer called, at the address that the core knows as its own; if that can't be done, it
-    /// is told so.
-    fn call(&mut self, id: ConnectionId, token: [u8; 16]) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
+    /// Sends a probe to the address that the core knows, or reports to the peer that there is none.
+    fn dial_back(&mut self, id: ConnectionId, token: [u8; 16]) {
+        let link = self.links.get(&id).expect(IS_LINKED);
         let from = link
             .connection
             .local_ip()
             .unwrap_or(self.plane.local_addr().ip());
         let outbox = link.outbox.clone();
-        let called = self.callers.call(from, link.addr, token, move |port| {
-            // Who reads so little that this does not fit is sent away when something else does not.
-            let _full = outbox.push(
-                &FromRelay::Called {
-                    token,
-                    from: Some(port),
-                }
-                .encode(),
-            );
-        });
-        if !called {
-            self.say(id, &FromRelay::Called { token, from: None });
+        let report = move |port| {
+            let frame = FromRelay::DialedBack {
+                token,
+                from: Some(port),
+            };
+            // If a peer reads so little that this frame does not fit, a later frame that does not
+            // fit will end its connection.
+            let _full = outbox.push(&frame.encode());
+        };
+        if !self.dial_backs.start(from, link.addr, token, report) {
+            self.send(id, &FromRelay::DialedBack { token, from: None });
         }
     }
 
-    fn say(&mut self, id: ConnectionId, frame: &FromRelay) {
-        let Some(link) = self.links.get(&id) else {
-            return;
-        };
+    fn send(&mut self, id: ConnectionId, frame: &FromRelay) {
+        let link = self.links.get(&id).expect(IS_LINKED);
         if link.outbox.push(&frame.encode()) == Err(Full) {
-            // Its task will tell when the connection has ended.
+            // The connection's task will report its end.
             let reason = format!(
-                "you did not read what this relay said, and more than {OUT_BYTES_MAX} bytes of it waited"
+                "more than {OUT_BYTES_MAX} bytes from this relay are waiting for you to read them"
             );
             end(&link.connection, close::LIMIT, &reason);
         }
     }
 
-    /// The connections that are registered.
-    pub(super) fn connections(&self) -> usize {
-        self.links.len()
+    fn answer(&mut self, request: OperatorRequest) {
+        // The receiver is gone if the operator's request was cancelled.
+        match request {
+            OperatorRequest::Peers(answer) => drop(answer.send(self.table())),
+            OperatorRequest::Kick(target, answer) => drop(answer.send(self.kick(target))),
+            OperatorRequest::SetBanned(target, banned, answer) => {
+                drop(answer.send(self.set_banned(target, banned)))
+            }
+        }
+    }
+
+    fn table(&self) -> Table {
+        let now = self.clock.now();
+        let peer = |row: Row| PeerStatus {
+            label: self.admission.label(row.peer).map(str::to_owned),
+            since: self.clock.wall(row.since),
+            heard_ago: now.saturating_sub(row.heard_at),
+            row,
+        };
+        Table {
+            peers: self.relay.table().into_iter().map(peer).collect(),
+            banned: self.admission.banned().clone(),
+            counts: self.relay.counts(),
+            connections: self.links.len(),
+            channels: self.relay.channels(),
+            rooms: self.relay.rooms(),
+            up: now,
+        }
+    }
+
+    fn kick(&mut self, target: String) -> Result<PeerId, OperatorError> {
+        let rows = self.relay.table();
+        let peer = resolve(target, &self.admission, &rows)?;
+        if !rows
+            .iter()
+            .any(|row| row.peer == peer && row.state != State::Gone)
+        {
+            return Err(OperatorError::NotConnected(peer));
+        }
+        self.handle(Input::Kick(peer));
+        Ok(peer)
+    }
+
+    fn set_banned(&mut self, target: String, banned: bool) -> Result<Banned, OperatorError> {
+        let peer = resolve(target, &self.admission, &self.relay.table())?;
+        if !self.admission.set_banned(peer, banned) {
+            return Err(if banned {
+                OperatorError::BannedAlready(peer)
+            } else {
+                OperatorError::NotBanned(peer)
+            });
+        }
+        if banned {
+            self.handle(Input::Ban(peer));
+        }
+        Ok(Banned {
+            peer,
+            all: self.admission.banned().clone(),
+        })
     }
 }
+
+/// Proof for lookups of links: `register` adds the link before the core knows the connection, and
+/// the link is removed together with the core's entry.
+const IS_LINKED: &str = "the core acts on registered connections only";
 
 async fn at(moment: Option<tokio::time::Instant>) {
     match moment {

@@ -1,16 +1,18 @@
 //! The relay's server: a QUIC endpoint for control connections on the plane's socket, and the hub
 //! that drives the pure core.
 //!
-//! A newcomer comes in through the `gate`, and registers (`arrivals`); from then on a task carries
-//! its `frames` to the `hub` and the hub's to it (`peer`). All that is decided is decided in the
-//! hub, by [`crate::core`]; channel frames never get here, the plane moves them; peers that ask for
-//! it are called by `callers`. The operator's hold on all this is the [`Server`].
+//! A newcomer passes the `gate` and registers (`arrivals`). From then on a task passes `frames`
+//! between it and the `hub` (`peer`), which receives `event`s. The hub makes all decisions with
+//! [`crate::core`]. Dial-backs are sent by `dial_back`. Channel frames never arrive here: the plane
+//! forwards them. [`Server`] is the handle for the operator.
 
 mod addrs;
 mod arrivals;
-mod callers;
 mod clock;
+mod close;
+mod dial_back;
 mod endpoint;
+mod event;
 mod frames;
 mod gate;
 mod hub;
@@ -27,7 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hobnob_protocol::PeerId;
-use hobnob_protocol::relay::{PORT_RELAY, close};
+use hobnob_protocol::relay::{self, PORT_RELAY};
+use hobnob_transport::key_file::KeyFileError;
 use quinn::{AsyncUdpSocket, VarInt};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
@@ -36,70 +39,70 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{self, Admission, FileError, Rule};
 use crate::core::{DRAIN_OVER, Limits, Relay};
-use crate::keys::{self, KeyError};
+use crate::keys;
 use crate::plane::{self, Counted, PlaneConfig, PlaneHandle};
-use arrivals::{ArrivalContext, STOPPING};
-use callers::Callers;
+use arrivals::ArrivalContext;
+use close::STOPPING;
+use dial_back::DialBacks;
+use event::Event;
 use gate::{Gate, HANDSHAKES_MAX, WAITING_MAX};
-use hub::{Event, Hub};
+use hub::Hub;
 use operator::OperatorRequest;
 
 pub use newcomers::{Fate, Newcomers};
-pub use operator::{OperatorError, Peer, Table};
-pub use probe::Unwell;
+pub use operator::{OperatorError, PeerStatus, Table};
+pub use probe::ProbeError;
 
-/// Events that wait for the hub. While it is full, peers' frames stay in their streams.
+/// Maximum events that wait for the hub. Beyond it the frames of the peers stay in their streams.
 const EVENTS_MAX: usize = 1024;
 
-/// How long peers and tasks may take to end once all have been told.
+/// How long connections and tasks may take to end once the relay has closed them.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long the hub may take to tell all.
+/// How long the hub may take to disconnect all peers.
 const DRAIN_LIMIT: Duration = DRAIN_OVER.saturating_add(Duration::from_secs(1));
 
-/// How much of a second's rate a peer may send at once.
+/// A peer may send this fraction of a second's rate at once.
 const BURST_PER_RATE: u64 = 4;
 
-/// How a relay is to run.
+/// The configuration of a relay.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen; an unspecified IPv6 address means IPv4, too. None: port 4627 on all
-    /// addresses, of IPv4 alone if the machine has no IPv6.
+    /// The address to listen on. An unspecified IPv6 address includes IPv4. `None`: port 4627 on
+    /// all addresses, or on those of IPv4 if the machine has no IPv6.
     pub listen: Option<SocketAddr>,
-    /// The folder of its key and its bans, which must be there.
+    /// The folder of its key and its bans. It must exist.
     pub home: PathBuf,
-    /// Whom to let in.
+    /// Which peers to admit.
     pub rule: Rule,
-    /// What to take on.
+    /// How much to serve.
     pub limits: Limits,
 }
 
 /// Why a relay can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Its key.
+    /// The key file is unusable.
     #[error(transparent)]
-    Key(#[from] KeyError),
-    /// Its bans.
+    Key(#[from] KeyFileError),
+    /// The file of bans is unusable.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Somebody else has the port.
-    #[error(
-        "UDP {0} is taken by another program, which may be another relay: end that, or name another port with --listen"
-    )]
+    /// Another program uses the port.
+    #[error("UDP {0} is in use by another program")]
     Taken(SocketAddr),
-    /// The address is not one of this machine's.
-    #[error("{0} is not an address of this machine: name one that is, or [::]:{port} for all of them", port = .0.port())]
+    /// The address is not one of this machine.
+    #[error("{0} is not an address of this machine")]
     NotHere(SocketAddr),
-    /// The system forbids it.
-    #[error("the system does not let this user listen on UDP {0}: choose a port above 1023")]
+    /// The user may not listen on this port.
+    #[error("this user may not listen on UDP {0}")]
     Forbidden(SocketAddr),
-    /// Anything else that the system says.
+    /// Any other error of the system.
     #[error("can't listen on UDP {addr}: {error}")]
     Socket {
-        /// Where.
+        /// The address.
         addr: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
 }
@@ -118,8 +121,8 @@ impl StartError {
     }
 }
 
-/// A running relay. Clones share it; it runs until [`Server::shutdown`], or until the last clone
-/// goes.
+/// A running relay. Clones share it. It runs until [`Server::shutdown`], or until the last clone is
+/// dropped.
 #[derive(Debug, Clone)]
 pub struct Server(Arc<Running>);
 
@@ -132,9 +135,8 @@ struct Running {
     newcomers: Arc<Newcomers>,
     hub: mpsc::Sender<Event>,
     tasks: TaskTracker,
-    over: CancellationToken,
-    /// Held while bans are changed and written, so that the file's last state is the last one
-    /// decided.
+    stop: CancellationToken,
+    /// Held while bans are changed and written, so that the file ends with the latest state.
     bans: Mutex<()>,
 }
 
@@ -152,13 +154,19 @@ impl Server {
         let (socket, plane) = bind(listen, &plane_config(limits.rate))?;
         let endpoint = endpoint::new(socket, &key)
             .map_err(|e| StartError::of_socket(plane.local_addr(), e))?;
-        let (tasks, over) = (TaskTracker::new(), CancellationToken::new());
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (hub, events) = mpsc::channel(EVENTS_MAX);
         let relay = Relay::new(limits, keys::random());
         let newcomers = Arc::<Newcomers>::default();
-        let callers = Callers::new(tasks.clone(), over.clone());
-        let driver = Hub::new(relay, admission, plane.clone(), newcomers.clone(), callers);
-        tasks.spawn(over.clone().run_until_cancelled_owned(driver.run(events)));
+        let dial_backs = DialBacks::new(tasks.clone(), stop.clone());
+        let driver = Hub::new(
+            relay,
+            admission,
+            plane.clone(),
+            newcomers.clone(),
+            dial_backs,
+        );
+        tasks.spawn(stop.clone().run_until_cancelled_owned(driver.run(events)));
         let gate = Gate::new(HANDSHAKES_MAX, WAITING_MAX);
         let context = ArrivalContext {
             gate,
@@ -167,7 +175,7 @@ impl Server {
             connections: Arc::default(),
             newcomers: newcomers.clone(),
         };
-        tasks.spawn(arrivals::let_in(endpoint.clone(), context));
+        tasks.spawn(arrivals::accept_all(endpoint.clone(), context));
         let running = Running {
             id: key.id(),
             home,
@@ -176,7 +184,7 @@ impl Server {
             newcomers,
             hub,
             tasks,
-            over,
+            stop,
             bans: Mutex::new(()),
         };
         Ok(Server(Arc::new(running)))
@@ -187,22 +195,22 @@ impl Server {
         self.0.id
     }
 
-    /// Where the socket is bound.
+    /// The address that the socket is bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.0.plane.local_addr()
     }
 
-    /// Where others can reach it, as far as this machine knows.
+    /// The addresses at which others can reach the relay, as far as this machine knows.
     pub fn addrs(&self) -> Vec<SocketAddr> {
         addrs::reachable(self.local_addr())
     }
 
-    /// What the forwarding plane has counted.
+    /// The counters of the forwarding plane.
     pub fn counters(&self) -> Counted {
         self.0.plane.counters()
     }
 
-    /// What became of those who came.
+    /// The newcomers since the start, by fate.
     pub fn newcomers(&self) -> &Newcomers {
         &self.0.newcomers
     }
@@ -212,19 +220,19 @@ impl Server {
         self.ask(OperatorRequest::Peers).await
     }
 
-    /// Ends a peer's connection; it may come back. A target is an id, the beginning of one, or a
-    /// label.
+    /// Ends a peer's connection. The peer may connect again. A target is an id, the beginning of an
+    /// id, or a label.
     pub async fn kick(&self, target: &str) -> Result<PeerId, OperatorError> {
         self.ask(|answer| OperatorRequest::Kick(target.to_owned(), answer))
             .await?
     }
 
-    /// Ends a peer's connection and keeps it out, over restarts. Returns when that is on disk.
+    /// Ends a peer's connection and bans the peer. Returns when the ban is on disk.
     pub async fn ban(&self, target: &str) -> Result<PeerId, OperatorError> {
         self.set_banned(target, true).await
     }
 
-    /// Keeps a peer out no longer. Returns when that is on disk.
+    /// Removes the ban of a peer. Returns when the change is on disk.
     pub async fn unban(&self, target: &str) -> Result<PeerId, OperatorError> {
         self.set_banned(target, false).await
     }
@@ -239,7 +247,7 @@ impl Server {
             tokio::task::spawn_blocking(move || admission::write_banned(&home, &change.all)).await;
         written
             .map_err(|_| OperatorError::Stopping)?
-            .map_err(OperatorError::NotKept)?;
+            .map_err(OperatorError::NotStored)?;
         Ok(change.peer)
     }
 
@@ -256,39 +264,39 @@ impl Server {
         answered.await.map_err(|_| OperatorError::Stopping)
     }
 
-    /// Sends a frame through the relay's own port, and waits until it comes back, for a second at
-    /// most.
-    pub async fn probe(&self) -> Result<(), Unwell> {
+    /// Checks the relay's health: sends a frame through the relay's own port and waits for it, at
+    /// most one second.
+    pub async fn probe(&self) -> Result<(), ProbeError> {
         probe::probe(&self.0.plane).await
     }
 
-    /// Tells all peers to go, one after the other within three seconds, lets nobody in any more,
-    /// and ends.
+    /// Disconnects all peers one by one within three seconds, refuses new ones, and stops.
     pub async fn shutdown(&self) {
         let running = &self.0;
         let (done, drained) = oneshot::channel();
         let drain = async {
             if running.hub.send(Event::Drain(done)).await.is_ok() {
-                // The hub may have ended meanwhile: then nobody is left to be told.
+                // An error means that the hub has ended, and with it all connections.
                 let _ended = drained.await;
             }
         };
         if timeout(DRAIN_LIMIT, drain).await.is_err() {
-            tracing::warn!("the relay could not tell all its peers in time that it stops");
+            tracing::warn!("could not disconnect all peers in time");
         }
-        running
-            .endpoint
-            .close(VarInt::from_u32(close::DRAINING), STOPPING.as_bytes());
+        running.endpoint.close(
+            VarInt::from_u32(relay::close::DRAINING),
+            STOPPING.as_bytes(),
+        );
         if timeout(CLOSE_LIMIT, running.endpoint.wait_idle())
             .await
             .is_err()
         {
-            tracing::debug!("some peers did not confirm the relay's goodbye");
+            tracing::debug!("some peers did not confirm the end of their connections");
         }
-        running.over.cancel();
+        running.stop.cancel();
         running.tasks.close();
         if timeout(CLOSE_LIMIT, running.tasks.wait()).await.is_err() {
-            tracing::warn!("some tasks of the relay did not end in time");
+            tracing::warn!("some tasks did not end in time");
         }
         running.plane.stop();
     }
@@ -296,9 +304,11 @@ impl Server {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.over.cancel();
-        self.endpoint
-            .close(VarInt::from_u32(close::DRAINING), STOPPING.as_bytes());
+        self.stop.cancel();
+        self.endpoint.close(
+            VarInt::from_u32(relay::close::DRAINING),
+            STOPPING.as_bytes(),
+        );
     }
 }
 
@@ -323,10 +333,38 @@ fn bind(
     })
 }
 
-/// A peer may send a quarter of a second's rate at once; the plane allows one batch in any case.
+/// A peer may send a quarter of a second's rate at once. The plane always allows one batch.
 fn plane_config(rate: u64) -> PlaneConfig {
     PlaneConfig {
         rate,
         burst: rate / BURST_PER_RATE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn errors_of_the_socket_are_told_apart_by_what_the_operator_can_do() {
+        let addr: SocketAddr = "192.0.2.7:9".parse().unwrap();
+        let error = |kind: ErrorKind| StartError::of_socket(addr, kind.into());
+        assert!(matches!(error(ErrorKind::AddrInUse), StartError::Taken(_)));
+        assert!(matches!(
+            error(ErrorKind::AddrNotAvailable),
+            StartError::NotHere(_)
+        ));
+        assert!(matches!(
+            error(ErrorKind::PermissionDenied),
+            StartError::Forbidden(_)
+        ));
+        assert!(matches!(error(ErrorKind::Other), StartError::Socket { .. }));
+    }
+
+    #[test]
+    fn a_peer_may_send_a_quarter_of_its_rate_at_once() {
+        let PlaneConfig { rate, burst } = plane_config(1_000_000);
+        assert_eq!((rate, burst), (1_000_000, 250_000));
     }
 }

@@ -1,4 +1,6 @@
-//! What the relay's operator asks, and what the hub answers.
+//! Requests of the relay's operator and their answers, as types, and whom a target means.
+//!
+//! The hub executes them. The sentences for the operator are in the relay's program.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -7,36 +9,34 @@ use hobnob_protocol::PeerId;
 use hobnob_protocol::identity::PEER_ID_SHORT_LEN;
 use tokio::sync::oneshot;
 
-use super::hub::Hub;
 use crate::admission::{Admission, FileError};
-use crate::core::{Counts, Input, Row, State};
+use crate::core::{Counts, Row};
 
-/// Something the operator asks, with where the answer goes.
+/// A request of the operator, with the channel for its answer.
 #[derive(Debug)]
 pub(super) enum OperatorRequest {
-    /// The liveness table.
+    /// Return the liveness table.
     Peers(oneshot::Sender<Table>),
-    /// End this peer's connection.
+    /// End the connection of this target.
     Kick(String, oneshot::Sender<Result<PeerId, OperatorError>>),
-    /// Keep this peer out, or no longer; answered with who is kept out then, for the caller to
-    /// write down.
+    /// Ban this target, or remove its ban. The answer has all bans, for the caller to store.
     SetBanned(String, bool, oneshot::Sender<Result<Banned, OperatorError>>),
 }
 
-/// The liveness table at one moment, and what goes with it.
+/// The liveness table at one moment, with the totals of the relay.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// The peers that are here, or were within the hour.
-    pub peers: Vec<Peer>,
-    /// Who is kept out.
+    /// The peers that are connected, or were within the last hour.
+    pub peers: Vec<PeerStatus>,
+    /// The banned peers.
     pub banned: BTreeSet<PeerId>,
-    /// What the core has counted since the start.
+    /// The counters of the core since the start.
     pub counts: Counts,
-    /// Control connections that are registered.
+    /// Number of registered control connections.
     pub connections: usize,
-    /// Channels there are.
+    /// Number of channels.
     pub channels: usize,
-    /// Rooms with a connected peer in them.
+    /// Number of rooms with a connected peer.
     pub rooms: usize,
     /// How long the relay has been running.
     pub up: Duration,
@@ -44,164 +44,137 @@ pub struct Table {
 
 /// A peer in the liveness table.
 #[derive(Debug, Clone)]
-pub struct Peer {
-    /// What the core knows; its times are since the relay's start.
+pub struct PeerStatus {
+    /// What the core knows. Its times are since the relay's start.
     pub row: Row,
-    /// The operator's name for it.
+    /// The operator's label for it.
     pub label: Option<String>,
     /// When it registered.
     pub since: SystemTime,
-    /// How long ago something last came from it.
+    /// Time since its last frame.
     pub heard_ago: Duration,
 }
 
-/// A change of who is kept out.
+/// A change of the bans.
 #[derive(Debug)]
 pub(super) struct Banned {
     pub(super) peer: PeerId,
     pub(super) all: BTreeSet<PeerId>,
 }
 
-/// Why what the operator asked was not done. The text is for the operator.
+/// Why a request of the operator failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// Nobody is called so.
-    #[error(
-        "nobody here is called {0:?}: name a peer by its label, its id or the first {PEER_ID_SHORT_LEN} or more characters of it \
-         (hobnob relay peers lists them), and one that has not been here by its whole id"
-    )]
+    /// No peer matches the target.
+    #[error("no peer matches {0:?}")]
     Unknown(String),
-    /// Several are called so.
-    #[error("{word:?} may be any of {}: write more of the id", join(among))]
+    /// Several peers match the target.
+    #[error("{target:?} matches several peers: {}", join(among))]
     Ambiguous {
         /// What the operator wrote.
-        word: String,
-        /// Whom it may mean.
+        target: String,
+        /// The peers that match.
         among: Vec<PeerId>,
     },
-    /// It is known, and not connected.
-    #[error("{0} is not connected now")]
+    /// The peer is known but not connected.
+    #[error("{0} is not connected")]
     NotConnected(PeerId),
-    /// It is banned already.
-    #[error("{0} is banned already")]
+    /// The peer is banned already.
+    #[error("{0} is already banned")]
     BannedAlready(PeerId),
-    /// It is not banned.
+    /// The peer is not banned.
     #[error("{0} is not banned")]
     NotBanned(PeerId),
-    /// It is done, and will be forgotten.
-    #[error("done, but only until the relay ends: {0}")]
-    NotKept(FileError),
-    /// The relay stops.
+    /// The change of bans took effect, but could not be stored. It lasts until the relay ends.
+    #[error("the change lasts only until the relay ends: {0}")]
+    NotStored(FileError),
+    /// The relay is stopping.
     #[error("the relay is stopping")]
     Stopping,
 }
 
-impl OperatorError {
-    /// Whether nobody, or nobody in particular, is meant by what the operator wrote.
-    pub fn is_about_the_name(&self) -> bool {
-        match self {
-            Self::Unknown(_) | Self::Ambiguous { .. } => true,
-            Self::NotConnected(_)
-            | Self::BannedAlready(_)
-            | Self::NotBanned(_)
-            | Self::NotKept(_)
-            | Self::Stopping => false,
-        }
-    }
-}
-
-impl Hub {
-    pub(super) fn ask(&mut self, ask: OperatorRequest) {
-        // Whoever asked may have gone: then the answer falls on deaf ears.
-        match ask {
-            OperatorRequest::Peers(answer) => drop(answer.send(self.table())),
-            OperatorRequest::Kick(word, answer) => drop(answer.send(self.kick(word))),
-            OperatorRequest::SetBanned(word, banned, answer) => {
-                drop(answer.send(self.set_banned(word, banned)))
-            }
-        }
-    }
-
-    fn table(&self) -> Table {
-        let now = self.clock.now();
-        let peer = |row: Row| Peer {
-            label: self.admission.label(row.peer).map(str::to_owned),
-            since: self.clock.wall(row.since),
-            heard_ago: now.saturating_sub(row.heard_at),
-            row,
-        };
-        Table {
-            peers: self.relay.table().into_iter().map(peer).collect(),
-            banned: self.admission.banned().clone(),
-            counts: self.relay.counts(),
-            connections: self.connections(),
-            channels: self.relay.channels(),
-            rooms: self.relay.rooms(),
-            up: now,
-        }
-    }
-
-    fn kick(&mut self, word: String) -> Result<PeerId, OperatorError> {
-        let rows = self.relay.table();
-        let peer = resolve(word, &self.admission, &rows)?;
-        if !rows
-            .iter()
-            .any(|row| row.peer == peer && row.state != State::Gone)
-        {
-            return Err(OperatorError::NotConnected(peer));
-        }
-        self.tell(Input::Kick(peer));
-        Ok(peer)
-    }
-
-    fn set_banned(&mut self, word: String, banned: bool) -> Result<Banned, OperatorError> {
-        let peer = resolve(word, &self.admission, &self.relay.table())?;
-        if !self.admission.set_banned(peer, banned) {
-            return Err(if banned {
-                OperatorError::BannedAlready(peer)
-            } else {
-                OperatorError::NotBanned(peer)
-            });
-        }
-        if banned {
-            self.tell(Input::Ban(peer));
-        }
-        Ok(Banned {
-            peer,
-            all: self.admission.banned().clone(),
-        })
-    }
-}
-
-/// Whom a word means: a whole id means that peer, whoever it is; the beginning of one, or a label,
-/// a peer that is known.
-fn resolve(word: String, admission: &Admission, rows: &[Row]) -> Result<PeerId, OperatorError> {
-    if let Ok(peer) = word.parse() {
+/// The peer that a target means. A whole id means that peer, even an unknown one. A label, or the
+/// beginning of an id, means a known peer.
+pub(super) fn resolve(
+    target: String,
+    admission: &Admission,
+    rows: &[Row],
+) -> Result<PeerId, OperatorError> {
+    if let Ok(peer) = target.parse() {
         return Ok(peer);
     }
-    let mut among: BTreeSet<PeerId> = admission.labelled(&word).into_iter().collect();
-    if among.is_empty() && word.len() >= PEER_ID_SHORT_LEN {
+    let mut among: BTreeSet<PeerId> = admission.labelled(&target).into_iter().collect();
+    if among.is_empty() && target.len() >= PEER_ID_SHORT_LEN {
         let known = rows
             .iter()
             .map(|row| row.peer)
             .chain(admission.banned().iter().copied())
             .chain(admission.listed());
         among = known
-            .filter(|peer| peer.to_string().starts_with(&word))
+            .filter(|peer| peer.to_string().starts_with(&target))
             .collect();
     }
     let among: Vec<PeerId> = among.into_iter().collect();
     match among[..] {
-        [] => Err(OperatorError::Unknown(word)),
+        [] => Err(OperatorError::Unknown(target)),
         [peer] => Ok(peer),
-        [..] => Err(OperatorError::Ambiguous { word, among }),
+        [..] => Err(OperatorError::Ambiguous { target, among }),
     }
 }
 
 fn join(peers: &[PeerId]) -> String {
-    peers
-        .iter()
-        .map(PeerId::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let peers: Vec<String> = peers.iter().map(PeerId::to_string).collect();
+    peers.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::{AllowList, Rule};
+
+    /// Ids that begin alike for 8 characters (40 bits) and differ later.
+    fn alike(last: u8) -> PeerId {
+        let mut bytes = [1; 32];
+        bytes[31] = last;
+        PeerId::from_bytes(bytes)
+    }
+
+    /// An admission that lists the first two peers of one prefix, the first of them as "ann".
+    fn admission() -> Admission {
+        let home = tempfile::tempdir().unwrap();
+        let list = home.path().join("allow");
+        std::fs::write(&list, format!("{} ann\n{}\n", alike(1), alike(2))).unwrap();
+        let rule = Rule::Listed(AllowList::read(&list).unwrap());
+        Admission::load(rule, home.path()).unwrap()
+    }
+
+    #[test]
+    fn a_target_is_a_whole_id_a_label_or_the_beginning_of_an_id() {
+        let mut admission = admission();
+        let banned = PeerId::from_bytes([9; 32]);
+        admission.set_banned(banned, true);
+        let stranger = PeerId::from_bytes([5; 32]);
+        for (target, peer) in [
+            (stranger.to_string(), stranger),
+            ("ann".to_owned(), alike(1)),
+            (banned.short(), banned),
+        ] {
+            assert_eq!(resolve(target, &admission, &[]).unwrap(), peer);
+        }
+    }
+
+    #[test]
+    fn a_target_that_means_nobody_or_several_peers_is_an_error() {
+        let admission = admission();
+        for target in ["bob", "an", &alike(1).to_string()[..7]] {
+            let error = resolve(target.to_owned(), &admission, &[]).unwrap_err();
+            assert!(matches!(error, OperatorError::Unknown(_)), "{target}");
+        }
+        match resolve(alike(1).short(), &admission, &[]) {
+            Err(OperatorError::Ambiguous { among, .. }) => {
+                assert_eq!(among, [alike(1), alike(2)]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

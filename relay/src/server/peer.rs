@@ -1,28 +1,30 @@
-//! One registered peer's control connection: its frames go to the hub, the hub's go to it.
+//! The control connection of one registered peer: passes its frames to the hub, and the hub's
+//! frames to it.
 //!
-//! How fast a peer may ask is the core's to say. When the hub has much to do, its queue fills, and
-//! peers' streams wait.
+//! The core limits how often a peer may act. When the hub is busy, its queue fills and the streams
+//! of the peers wait.
 
 use hobnob_protocol::relay::close;
 use hobnob_transport::frames::FrameReader;
 use quinn::{Connection, SendStream};
+use tokio::sync::mpsc;
 
-use super::arrivals::{ArrivalContext, end};
+use super::close::end;
+use super::event::Event;
 use super::frames::{NoFrame, Outbox, next_frame};
-use super::hub::Event;
 use crate::core::ConnectionId;
 
-/// Carries frames both ways until the connection ends.
+/// Passes frames in both directions until the connection ends.
 pub(super) async fn run(
     id: ConnectionId,
     connection: &Connection,
     frames: FrameReader,
     stream: SendStream,
     outbox: &Outbox,
-    context: &ArrivalContext,
+    hub: &mpsc::Sender<Event>,
 ) {
     tokio::select! {
-        wrong = read(id, frames, context) => match wrong {
+        wrong = read(id, frames, hub) => match wrong {
             Some((code, reason)) => end(connection, code, &reason),
             None => tracing::debug!(connection = id.0, "a peer's connection ended"),
         },
@@ -30,11 +32,12 @@ pub(super) async fn run(
     }
 }
 
-/// Reads until the connection ends, or the peer does what it may not: then says what.
+/// Reads until the connection ends, or until the peer violates the protocol. Then returns the close
+/// code and the sentence for it.
 async fn read(
     id: ConnectionId,
     mut frames: FrameReader,
-    context: &ArrivalContext,
+    hub: &mpsc::Sender<Event>,
 ) -> Option<(u32, String)> {
     loop {
         let frame = match next_frame(&mut frames).await {
@@ -42,7 +45,7 @@ async fn read(
             Err(NoFrame::Lost(_)) => return None,
             Err(NoFrame::Wrong(what)) => return Some((close::PROTOCOL, what)),
         };
-        if context.hub.send(Event::Frame(id, frame)).await.is_err() {
+        if hub.send(Event::Frame(id, frame)).await.is_err() {
             return None;
         }
     }

@@ -1,5 +1,4 @@
-//! Whether the relay really forwards: a frame goes out from a throwaway socket to the relay's own
-//! port, and must come back.
+//! The health check: a frame from a temporary socket must come back through the relay's own port.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -15,30 +14,30 @@ use crate::keys::random;
 use crate::plane::PlaneHandle;
 use crate::route::{Meter, Route, Update, Used};
 
-/// How long the frame may take, with all repetitions.
+/// Time limit for the frame to come back, with all repetitions.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// How long to wait before the frame is sent again: the route may not have been there yet, and a
-/// busy relay drops some.
+/// How long to wait before the frame is sent again. The route may not exist yet, and a busy relay
+/// drops frames.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// Why the relay is not well.
+/// Why the health check failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Unwell {
-    /// The machine does not let the relay ask itself.
+pub enum ProbeError {
+    /// The system does not let the relay send to itself.
     #[error("can't send to the relay's own port {addr} ({error})")]
     Socket {
-        /// Where.
+        /// The relay's address.
         addr: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
-    /// Nothing came back.
+    /// No frame came back.
     #[error("a frame sent to the relay's own port {0} did not come back within {LIMIT:?}")]
     Silent(SocketAddr),
 }
 
-/// A temporary route, which ends with it.
+/// A temporary route from a local socket back to it. Dropping it removes the route.
 struct Loop<'a> {
     plane: &'a PlaneHandle,
     channel: ChannelId,
@@ -67,17 +66,17 @@ impl Drop for Loop<'_> {
 }
 
 /// Sends a frame through the relay's own port, and waits until it comes back.
-pub(super) async fn probe(plane: &PlaneHandle) -> Result<(), Unwell> {
+pub(super) async fn probe(plane: &PlaneHandle) -> Result<(), ProbeError> {
     let relay = from_here(plane.local_addr());
-    let failed = |error| Unwell::Socket { addr: relay, error };
+    let failed = |error| ProbeError::Socket { addr: relay, error };
     let socket = open(relay).await.map_err(failed)?;
     let becomes = ChannelId(random());
-    let way = Loop::new(plane, socket.local_addr().map_err(failed)?, becomes);
+    let route = Loop::new(plane, socket.local_addr().map_err(failed)?, becomes);
     let [frame, expected] =
-        [way.channel, becomes].map(|channel| [&channel.header()[..], b"probe"].concat());
+        [route.channel, becomes].map(|channel| [&channel.header()[..], b"probe"].concat());
     match timeout(LIMIT, round_trip(&socket, &frame, &expected)).await {
         Ok(outcome) => outcome.map_err(failed),
-        Err(_) => Err(Unwell::Silent(relay)),
+        Err(_) => Err(ProbeError::Silent(relay)),
     }
 }
 
@@ -87,7 +86,7 @@ async fn open(relay: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(local).await?;
-    // Then the socket knows its own address, and hears nobody else.
+    // A connected socket knows its own address and receives from nobody else.
     socket.connect(relay).await?;
     Ok(socket)
 }

@@ -1,6 +1,26 @@
-//! The sentences for users that the relay sends when it ends a connection.
+//! The sentences for users that the relay sends when it ends or refuses a connection. They travel
+//! as the reason beside the close code.
 
+use crate::admission::Refusal;
 use crate::core::{EndReason, LimitedAction};
+
+/// The sentence for a peer that is not admitted.
+pub(super) fn refusal(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Banned => {
+            "the relay's operator has banned this identity: ask them to lift the ban, or use another relay"
+        }
+        Refusal::NoToken => {
+            "this relay requires a token: ask its operator for it, and name its file with --relay-token-file and the relay with --relay"
+        }
+        Refusal::WrongToken => {
+            "this relay does not accept your token: ask its operator for the current one"
+        }
+        Refusal::NotListed => {
+            "this relay admits only the peers on its operator's list: send the operator your id (hobnob id) and ask to be added"
+        }
+    }
+}
 
 /// The sentence for a reason of the core: what happened and what to do.
 pub(super) fn end_reason(reason: &EndReason) -> String {

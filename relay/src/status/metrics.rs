@@ -1,29 +1,29 @@
-//! What Prometheus gets, as OpenMetrics text. Nothing here names a peer: those are in the table
-//! alone.
+//! The metrics for Prometheus, as OpenMetrics text. No metric names a peer: peers are only in the
+//! table.
 //!
-//! | metric | what |
+//! | metric | meaning |
 //! | --- | --- |
 //! | `hobnob_relay_up_seconds` | time since the relay started |
-//! | `hobnob_relay_peers{state}` | peers in the table: alive, suspect (a heartbeat missed), gone (within the hour) |
-//! | `hobnob_relay_banned` | peers that the operator keeps out |
-//! | `hobnob_relay_channels` | channels there are |
-//! | `hobnob_relay_rooms` | rooms with a connected peer in them |
-//! | `hobnob_relay_newcomers_total{fate}` | connections before their registration: begun, asked (for proof of address), refused, failed, not-admitted |
+//! | `hobnob_relay_peers{state}` | peers in the table: alive, suspect (missed a heartbeat), gone (within the last hour) |
+//! | `hobnob_relay_banned` | banned peers |
+//! | `hobnob_relay_channels` | channels |
+//! | `hobnob_relay_rooms` | rooms with a connected peer |
+//! | `hobnob_relay_newcomers_total{fate}` | connections before their registration: begun, asked (to validate the address), refused, failed, not-admitted |
 //! | `hobnob_relay_registered_total` | control connections that were registered |
-//! | `hobnob_relay_left_total` | control connections that went of themselves |
-//! | `hobnob_relay_ended_total{code}` | control connections that the relay ended or turned away, by close code |
-//! | `hobnob_relay_heartbeats_total` | heartbeats that came |
-//! | `hobnob_relay_roster_frames_total` | roster frames said |
-//! | `hobnob_relay_roster_changes_total` | changes in them |
-//! | `hobnob_relay_roster_looks_total` | members of rooms looked at to find those changes |
+//! | `hobnob_relay_left_total` | control connections that ended, other than by the relay |
+//! | `hobnob_relay_ended_total{code}` | control connections that the relay ended or rejected, by close code |
+//! | `hobnob_relay_heartbeats_total` | heartbeats received |
+//! | `hobnob_relay_roster_frames_total` | roster frames sent |
+//! | `hobnob_relay_roster_changes_total` | changes in these frames |
+//! | `hobnob_relay_roster_looks_total` | members of rooms examined to find these changes |
 //! | `hobnob_relay_opened_total` | channels opened |
 //! | `hobnob_relay_not_opened_total{why}` | channels not opened: not-here, refused, limit |
-//! | `hobnob_relay_calls_total` | peers called that wanted to know whether calls reach them |
+//! | `hobnob_relay_dial_backs_total` | dial-backs that peers asked for and that were made |
 //! | `hobnob_relay_forwarded_frames_total` | channel frames forwarded |
-//! | `hobnob_relay_forwarded_bytes_total` | bytes in them, with their headers |
-//! | `hobnob_relay_dropped_total{cause}` | datagrams that came and went nowhere, by cause |
+//! | `hobnob_relay_forwarded_bytes_total` | bytes of these frames, with their headers |
+//! | `hobnob_relay_dropped_total{cause}` | dropped datagrams, by cause |
 //! | `hobnob_relay_stun_answered_total` | STUN requests answered |
-//! | `hobnob_relay_socket_errors_total{call}` | calls that the system refused: send, recv |
+//! | `hobnob_relay_socket_errors_total{call}` | failed system calls: send, recv |
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ use crate::core::{Counts, State};
 use crate::plane::Counted;
 use crate::server::{Fate, Newcomers, Table};
 
-/// The media type of what [`text`] makes.
+/// The media type of [`text`].
 pub(super) const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics at one moment.
@@ -49,28 +49,24 @@ pub(super) fn text(table: &Table, counted: &Counted, newcomers: &Newcomers) -> S
     let mut registry = Registry::with_prefix("hobnob_relay");
     registry.register_collector(Box::new(Metrics(metrics(table, counted, newcomers))));
     let mut text = String::new();
-    encode(&mut text, &registry).expect("a string takes everything");
+    encode(&mut text, &registry).expect("writing to a string cannot fail");
     text
 }
 
-/// Datagrams that came and went nowhere, with what a person needs to know of the cause.
+/// The dropped datagrams by cause, with an explanation of each cause.
 pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 12] {
     [
         (
             "unknown-channel",
             counted.unknown_channel,
-            "a frame of no channel that there is: it has ended, or somebody guesses",
+            "a frame of an unknown channel: the channel has ended, or somebody is guessing",
         ),
         (
             "wrong-sender",
             counted.wrong_sender,
-            "a frame of another's channel, or from an address that its peer no longer has",
+            "a frame of another peer's channel, or from an earlier address of its peer",
         ),
-        (
-            "over-rate",
-            counted.over_rate,
-            "a peer sent more than it may",
-        ),
+        ("over-rate", counted.over_rate, "a peer exceeded its rate"),
         (
             "unsent",
             counted.unsent,
@@ -79,7 +75,7 @@ pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 
         (
             "refused",
             counted.frames_refused,
-            "the system would not send it: no way leads to the receiver",
+            "the system rejected it, for example because there is no route to the receiver",
         ),
         (
             "overflowed",
@@ -89,7 +85,7 @@ pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 
         (
             "quic-overflowed",
             counted.quic_overflowed,
-            "QUIC that came faster than it could be read, as in a flood of newcomers",
+            "QUIC that arrived faster than the relay could read it, as in a flood of newcomers",
         ),
         (
             "oversized",
@@ -97,15 +93,15 @@ pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 
             "longer than any datagram that a peer may send",
         ),
         (
-            "knock",
-            counted.knock,
-            "a knock: nobody has a reason to knock at a relay",
+            "probe",
+            counted.probe,
+            "a hole-punching probe, which a relay does not expect",
         ),
         ("unknown", counted.unknown, "of no known kind, or empty"),
         (
             "stun-malformed",
             counted.stun_malformed,
-            "STUN, but damaged or no Binding request",
+            "STUN, but damaged or not a Binding request",
         ),
         (
             "stun-over-rate",
@@ -115,7 +111,7 @@ pub(super) fn dropped(counted: &Counted) -> [(&'static str, u64, &'static str); 
     ]
 }
 
-/// How many peers are in this state.
+/// The number of peers in this state.
 pub(super) fn peers(table: &Table, state: State) -> u64 {
     table
         .peers
@@ -142,12 +138,12 @@ fn metrics(table: &Table, counted: &Counted, newcomers: &Newcomers) -> Vec<Metri
     let fates = Fate::ALL
         .map(|fate| (fate.name(), newcomers.read(fate)))
         .to_vec();
-    let came = counter(
+    let newcomers = counter(
         "newcomers",
-        "Connections before their registration, by what became of them",
+        "Connections before their registration, by fate",
         Values::By("fate", fates),
     );
-    let now = relay_now(table).into_iter().chain([came]);
+    let now = relay_now(table).into_iter().chain([newcomers]);
     now.chain(core_counts(&table.counts))
         .chain(plane_counts(counted))
         .collect()
@@ -187,17 +183,13 @@ fn relay_now(table: &Table) -> [Metric; 5] {
         ),
         gauge(
             "banned",
-            "Peers that the operator keeps out",
+            "Banned peers",
             Values::One(table.banned.len() as u64),
         ),
-        gauge(
-            "channels",
-            "Channels there are",
-            Values::One(table.channels as u64),
-        ),
+        gauge("channels", "Channels", Values::One(table.channels as u64)),
         gauge(
             "rooms",
-            "Rooms with a connected peer in them",
+            "Rooms with a connected peer",
             Values::One(table.rooms as u64),
         ),
     ]
@@ -223,32 +215,32 @@ fn core_counts(counts: &Counts) -> [Metric; 10] {
         ),
         one(
             "left",
-            "Control connections that went of themselves",
+            "Control connections that ended, other than by the relay",
             counts.left,
         ),
         counter(
             "ended",
-            "Control connections that the relay ended or turned away, by close code",
+            "Control connections that the relay ended or rejected, by close code",
             Values::By("code", ended),
         ),
-        one("heartbeats", "Heartbeats that came", counts.heartbeats),
-        one("roster_frames", "Roster frames said", counts.roster_frames),
+        one("heartbeats", "Heartbeats received", counts.heartbeats),
+        one("roster_frames", "Roster frames sent", counts.roster_frames),
         one(
             "roster_changes",
-            "Changes in roster frames said",
+            "Changes in roster frames",
             counts.roster_changes,
         ),
         one(
             "roster_looks",
-            "Members of rooms looked at to find changes of the roster",
+            "Members of rooms examined to find changes of the roster",
             counts.roster_looks,
         ),
         one("opened", "Channels opened", counts.opened),
         counter("not_opened", "Channels not opened", Values::By("why", why)),
         one(
-            "calls",
-            "Peers called that wanted to know whether calls reach them",
-            counts.calls,
+            "dial_backs",
+            "Dial-backs that peers asked for and that were made",
+            counts.dial_backs,
         ),
     ]
 }
@@ -267,11 +259,7 @@ fn plane_counts(counted: &Counted) -> [Metric; 5] {
             "Bytes in forwarded channel frames, with their headers",
             Values::One(counted.bytes),
         ),
-        counter(
-            "dropped",
-            "Datagrams that came and went nowhere",
-            Values::By("cause", causes),
-        ),
+        counter("dropped", "Dropped datagrams", Values::By("cause", causes)),
         counter(
             "stun_answered",
             "STUN requests answered",
@@ -279,7 +267,7 @@ fn plane_counts(counted: &Counted) -> [Metric; 5] {
         ),
         counter(
             "socket_errors",
-            "Calls that the system refused",
+            "Failed system calls",
             Values::By("call", errors),
         ),
     ]
@@ -310,5 +298,38 @@ impl Collector for Metrics {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_of_a_drop_is_listed_once_with_an_explanation() {
+        let dropped = dropped(&Counted::default());
+        let causes: std::collections::BTreeSet<_> =
+            dropped.iter().map(|(cause, ..)| cause).collect();
+        assert_eq!(causes.len(), dropped.len());
+        assert!(dropped.iter().all(|(_, _, why)| !why.is_empty()));
+    }
+
+    #[test]
+    fn a_counter_is_encoded_with_its_labels() {
+        let counts = Counts {
+            not_here: 3,
+            dial_backs: 2,
+            ..Counts::default()
+        };
+        let mut registry = Registry::with_prefix("hobnob_relay");
+        registry.register_collector(Box::new(Metrics(core_counts(&counts).into())));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            "hobnob_relay_not_opened_total{why=\"not-here\"} 3",
+            "hobnob_relay_dial_backs_total 2",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}: {text}");
+        }
     }
 }

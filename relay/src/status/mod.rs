@@ -1,14 +1,14 @@
-//! What the operator can see in a browser and in Prometheus.
+//! The status server: an HTTP port with a page for the operator, metrics and a health check.
 //!
-//! | path | what |
+//! | path | content |
 //! | --- | --- |
-//! | `/` | the liveness table and what the relay has counted; keeps itself current, and works without its script |
+//! | `/` | the liveness table and the counters; updates itself, and works without its script |
 //! | `/metrics` | the same counters for Prometheus (`metrics.rs` lists them) |
-//! | `/healthz` | 200 only if a frame sent through the relay's own UDP port comes back, and the relay is not stopping |
+//! | `/healthz` | 200 only if a frame through the relay's own UDP port comes back and the relay is not stopping |
 //!
-//! Whoever reaches the address may read all of it and change nothing: it is on loopback unless the
-//! operator says otherwise. The page loads nothing from elsewhere and runs no script but its own;
-//! all that came from peers or the operator's files is escaped.
+//! Everybody who can connect to the port can read all of it and change nothing. So it is on
+//! loopback by default. The page loads nothing from other servers and runs only its own script. All
+//! text from peers and from the operator's files is escaped.
 
 mod metrics;
 mod page;
@@ -32,20 +32,20 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{OperatorError, Server, Unwell};
+use crate::server::{OperatorError, ProbeError, Server};
 use page::Page;
 
-/// Where the status is shown unless the operator says otherwise.
+/// The default address of the status server.
 pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9627);
 
-/// Requests answered at once; further ones get 503, so that nobody keeps the relay busy by asking
-/// how it is.
+/// Maximum concurrent requests. Further ones get 503, so that requests cannot overload the relay.
 const REQUESTS_MAX: usize = 16;
 
-/// How long answers may take once the relay stops.
+/// How long answers in progress may take once the relay stops.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Goes with every answer: nothing is loaded from elsewhere, framed, sent anywhere or kept.
+/// Headers of every answer. The browser loads nothing from other servers, shows the page in no
+/// frame, sends no referrer and stores nothing.
 const HEADERS: [(HeaderName, &str); 4] = [
     (
         CONTENT_SECURITY_POLICY,
@@ -57,19 +57,17 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (CACHE_CONTROL, "no-store"),
 ];
 
-/// Why the status can't be shown.
+/// The status server can't listen.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "can't show the relay's status on TCP {addr} ({error}): name another address with --status ADDR:PORT"
-)]
+#[error("can't serve the status page on TCP {addr}: {error}")]
 pub struct StatusError {
-    /// Where.
+    /// The address.
     pub addr: SocketAddr,
-    /// What the system says.
+    /// The error of the system.
     pub error: io::Error,
 }
 
-/// A port where the status will be shown.
+/// The bound port of the status server.
 #[derive(Debug)]
 pub struct Status {
     listener: TcpListener,
@@ -77,7 +75,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Takes the port.
+    /// Binds the port.
     pub async fn bind(addr: SocketAddr) -> Result<Status, StatusError> {
         let failed = |error| StatusError { addr, error };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
@@ -85,29 +83,30 @@ impl Status {
         Ok(Status { listener, addr })
     }
 
-    /// Where it is.
+    /// The address that the port is bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Shows the status of this relay until `end`, and then the answers that are under way.
-    pub async fn serve(self, server: Server, end: CancellationToken) {
+    /// Serves the status of this relay until `stop` is cancelled, and then finishes the answers in
+    /// progress.
+    pub async fn serve(self, server: Server, stop: CancellationToken) {
         let state = AppState {
             server,
             loopback: self.addr.ip().is_loopback(),
             places: Arc::new(Semaphore::new(REQUESTS_MAX)),
         };
         let served = serve(self.listener, router(state))
-            .with_graceful_shutdown(end.clone().cancelled_owned());
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
         let late = async {
-            end.cancelled().await;
+            stop.cancelled().await;
             tokio::time::sleep(CLOSE_LIMIT).await;
         };
         tokio::select! {
             served = served => if let Err(error) = served {
-                tracing::warn!(%error, "the status page is gone");
+                tracing::warn!(%error, "the status server failed");
             },
-            () = late => tracing::debug!("somebody did not read the status to its end"),
+            () = late => tracing::debug!("a client of the status server read too slowly"),
         }
     }
 }
@@ -137,12 +136,12 @@ fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// Every request comes through here.
+/// Limits and checks every request, and adds the headers to every answer.
 async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let mut response = match state.places.try_acquire() {
         Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "too many requests at once: ask again\n",
+            "too many concurrent requests: try again\n",
         )
             .into_response(),
         Ok(_) if state.loopback && !is_local(request.headers()) => {
@@ -155,10 +154,10 @@ async fn guard(State(state): State<AppState>, request: Request, next: Next) -> R
     response
 }
 
-const NOT_LOCAL: &str = "this relay shows its status at an IP address or localhost only: a proxy before it has to say Host: localhost\n";
+const NOT_LOCAL: &str = "this relay answers only requests for an IP address or localhost: a proxy in front of it must send Host: localhost\n";
 
-/// Whether the browser means this machine. A page from elsewhere whose name was made to lead here
-/// (DNS rebinding) does not.
+/// Whether the request names this machine. It rejects DNS rebinding: pages of other servers whose
+/// name resolves to this machine.
 fn is_local(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
         return false;
@@ -189,7 +188,7 @@ async fn scrape(State(state): State<AppState>) -> Result<Response, Failed> {
 }
 
 async fn health(State(state): State<AppState>) -> Result<&'static str, Failed> {
-    // The port may still forward while nobody is let in any more.
+    // A stopping relay may still forward, but its table is not available.
     state.server.table().await?;
     state.server.probe().await?;
     Ok("a frame sent through the relay's own port came back\n")
@@ -199,13 +198,13 @@ fn typed(content: &'static str, body: impl IntoResponse) -> Response {
     ([(CONTENT_TYPE, content)], body).into_response()
 }
 
-/// Why there is no answer.
+/// Why a request fails.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     #[error(transparent)]
     Table(#[from] OperatorError),
     #[error(transparent)]
-    Health(#[from] Unwell),
+    Health(#[from] ProbeError),
 }
 
 impl IntoResponse for Failed {
@@ -219,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_and_localhost_are_this_machine() {
+    fn only_addresses_and_localhost_name_this_machine() {
         let local = |host: &str| {
             is_local(&HeaderMap::from_iter([(
                 HOST,

@@ -1,5 +1,5 @@
-//! The page that shows the liveness table. Text from anywhere goes through [`Text`], which is where
-//! HTML is escaped.
+//! The status page: the liveness table and the counters as HTML. [`Text`] escapes all text from
+//! outside.
 
 use std::fmt::{self, Display, Formatter, Write};
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use hobnob_protocol::PeerId;
 use super::metrics::{dropped, peers};
 use crate::core::State;
 use crate::plane::Counted;
-use crate::server::{Peer, Table};
+use crate::server::{PeerStatus, Table};
 
 /// The page's style sheet.
 pub(super) const STYLE: &str = include_str!("status.css");
 
-/// The script that keeps the page current.
+/// The script that updates the page.
 pub(super) const SCRIPT: &str = include_str!("status.js");
 
-/// Peers listed on the page at most; further ones are counted. `hobnob relay peers` lists all.
+/// Maximum peers on the page. It counts further ones; `hobnob relay peers` lists all.
 const ROWS_MAX: usize = 1_000;
 
-/// What the page shows; its `Display` is the page.
+/// The content of the page. Its `Display` is the HTML.
 pub(super) struct Page<'a> {
     pub(super) relay: PeerId,
     pub(super) addrs: &'a [SocketAddr],
@@ -56,7 +56,7 @@ impl Display for Page<'_> {
 }
 
 const FOOTER: &str = r#"<footer>For Prometheus: <a href="/metrics">/metrics</a>. For a supervisor: <a href="/healthz">/healthz</a>.
-A relay passes on what it can't read: names and messages are between the two ends.</footer>
+A relay cannot read what it forwards: names and messages are encrypted between the two ends.</footer>
 </body>
 </html>
 "#;
@@ -82,7 +82,7 @@ impl Page<'_> {
         let (table, counted) = (self.table, self.counted);
         let lost: u64 = dropped(counted).iter().map(|(_, n, _)| n).sum();
         let here = |state| peers(table, state);
-        // A colour says that there is somebody to look at.
+        // A colour marks only states that a peer has.
         let marked = |state: State| if here(state) > 0 { state.name() } else { "" };
         let totals = [
             (marked(State::Alive), "alive", grouped(here(State::Alive))),
@@ -92,7 +92,7 @@ impl Page<'_> {
                 grouped(here(State::Suspect)),
             ),
             ("", "gone", grouped(here(State::Gone))),
-            ("", "kept out", grouped(table.banned.len() as u64)),
+            ("", "banned", grouped(table.banned.len() as u64)),
             ("", "rooms", grouped(table.rooms as u64)),
             ("", "channels", grouped(table.channels as u64)),
             ("", "frames forwarded", grouped(counted.frames)),
@@ -112,8 +112,8 @@ impl Page<'_> {
 
     fn peers(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(PEERS_HEAD)?;
-        let mut peers: Vec<&Peer> = self.table.peers.iter().collect();
-        // Those with a name first, among those who are here.
+        let mut peers: Vec<&PeerStatus> = self.table.peers.iter().collect();
+        // Connected peers come first, and among them those with a label.
         peers.sort_by_key(|peer| {
             (
                 peer.row.state == State::Gone,
@@ -127,14 +127,14 @@ impl Page<'_> {
         }
         let more = peers.len().saturating_sub(ROWS_MAX);
         if peers.is_empty() {
-            f.write_str("<tr><td colspan=\"12\" class=\"none\">Nobody is here, and nobody was within the hour.</td></tr>\n")?;
+            f.write_str("<tr><td colspan=\"12\" class=\"none\">No peer is connected or was within the last hour.</td></tr>\n")?;
         } else if more > 0 {
             let more = grouped(more as u64);
-            let says = format!("and {more} more: hobnob relay peers lists all");
+            let note = format!("and {more} more: hobnob relay peers lists all");
             writeln!(
                 f,
                 "<tr><td colspan=\"12\" class=\"none\">{}</td></tr>",
-                Text(says)
+                Text(note)
             )?;
         }
         f.write_str("</tbody></table></div>\n")
@@ -154,13 +154,13 @@ impl Page<'_> {
 }
 
 const PEERS_HEAD: &str = r#"<h2>Peers</h2>
-<div class="scroll"><table><thead><tr><th>state</th><th>who</th><th>address</th><th class="n">here for</th><th class="n">last heard</th>
+<div class="scroll"><table><thead><tr><th>state</th><th>peer</th><th>address</th><th class="n">connected</th><th class="n">last heard</th>
 <th class="n">round trip</th><th class="n">missed</th><th class="n">rooms</th><th class="n">channels</th><th class="n">frames</th>
 <th class="n">bytes</th><th>dropped</th></tr></thead><tbody id="peers" data-live>
 "#;
 
-fn row(f: &mut Formatter<'_>, peer: &Peer, up: Duration) -> fmt::Result {
-    let Peer {
+fn row(f: &mut Formatter<'_>, peer: &PeerStatus, up: Duration) -> fmt::Result {
+    let PeerStatus {
         row,
         label,
         heard_ago,
@@ -175,8 +175,7 @@ fn row(f: &mut Formatter<'_>, peer: &Peer, up: Duration) -> fmt::Result {
         "<tr class=\"{left}\"><td><span class=\"state {state}\">{state}</span></td><td class=\"who\">"
     )?;
     if let Some(label) = label {
-        // A label may be in any script, in either direction: it must not turn its neighbours
-        // around.
+        // `bdi` keeps a right-to-left label from reordering its neighbours.
         write!(f, "<b><bdi>{}</bdi></b>", Text(label))?;
     }
     write!(
@@ -185,7 +184,7 @@ fn row(f: &mut Formatter<'_>, peer: &Peer, up: Duration) -> fmt::Result {
         Text(row.peer),
         Text(row.addr)
     )?;
-    let here_for = if row.state == State::Gone {
+    let connected = if row.state == State::Gone {
         String::new()
     } else {
         span(up.saturating_sub(row.since))
@@ -199,7 +198,7 @@ fn row(f: &mut Formatter<'_>, peer: &Peer, up: Duration) -> fmt::Result {
         row.metered.frames,
     ]
     .map(grouped);
-    for cell in [here_for, heard, rtt]
+    for cell in [connected, heard, rtt]
         .iter()
         .chain(&counts)
         .chain([&bytes(row.metered.bytes)])
@@ -209,7 +208,7 @@ fn row(f: &mut Formatter<'_>, peer: &Peer, up: Duration) -> fmt::Result {
     writeln!(f, "<td class=\"drops\">{}</td></tr>", Text(drops(peer)))
 }
 
-fn drops(peer: &Peer) -> String {
+fn drops(peer: &PeerStatus) -> String {
     let metered = &peer.row.metered;
     let causes = [
         ("over rate", metered.over_rate),
@@ -222,7 +221,7 @@ fn drops(peer: &Peer) -> String {
         .join(", ")
 }
 
-/// Text within HTML, whatever it holds.
+/// Any text, escaped for HTML.
 struct Text<T>(T);
 
 impl<T: Display> Display for Text<T> {
@@ -287,7 +286,7 @@ fn bytes(n: u64) -> String {
         return format!("{n} B");
     }
     let unit = (usize::try_from(n.ilog2() / 10).expect("at most 6") - 1).min(UNITS.len() - 1);
-    // One digit after the point: what is lost is not shown anyway.
+    // One digit after the point, rounded down.
     let tenths = u128::from(n) * 10 / (1 << (10 * (unit + 1)));
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }

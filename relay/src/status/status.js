@@ -1,11 +1,11 @@
-// Keeps the page current: fetches it anew and takes over the parts that live. What is marked stays as it is meanwhile.
+// Updates the page: fetches it again and replaces its live parts. It waits while text is selected.
 "use strict";
 
 const EVERY_MS = 2000;
 const LIMIT_MS = 5000;
 const lost = document.getElementById("lost");
 
-function takeOver(page) {
+function replaceParts(page) {
   document.title = page.title;
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(part.id);
@@ -18,10 +18,10 @@ async function refresh() {
     const answer = await fetch("/", { signal: AbortSignal.timeout(LIMIT_MS) });
     if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (getSelection().isCollapsed) takeOver(page);
+    if (getSelection().isCollapsed) replaceParts(page);
     lost.hidden = true;
   } catch {
-    if (lost.hidden) lost.textContent = `The relay has not answered since ${new Date().toLocaleTimeString()}. What follows is from before.`;
+    if (lost.hidden) lost.textContent = `The relay has not answered since ${new Date().toLocaleTimeString()}. The page shows an earlier state.`;
     lost.hidden = false;
   }
 }

@@ -1,4 +1,4 @@
-//! Who is let in, and what those hear who are not.
+//! Which peers are admitted, and the reasons that the others get.
 
 use std::fs;
 
@@ -10,12 +10,15 @@ use crate::client::Client;
 use crate::{Relay, server_in};
 
 #[tokio::test]
-async fn only_those_with_the_token_are_let_in_and_the_others_are_told_what_to_do() {
+async fn only_peers_with_the_token_are_admitted_and_the_others_get_advice() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "sesame\n").unwrap();
     let relay = Relay::with(Rule::Token(Token::read(file.path()).unwrap()));
     let ann = Client::new(1, relay.addr()).await;
-    for (token, says) in [("", "requires a token"), ("wrong", "is not this relay's")] {
+    for (token, says) in [
+        ("", "requires a token"),
+        ("wrong", "does not accept your token"),
+    ] {
         let ended = ann.is_refused(token).await;
         assert!(
             ended.code == close::NOT_ADMITTED && ended.reason.contains(says),
@@ -27,7 +30,7 @@ async fn only_those_with_the_token_are_let_in_and_the_others_are_told_what_to_do
 }
 
 #[tokio::test]
-async fn only_those_on_the_list_are_let_in_and_have_the_operators_labels() {
+async fn only_listed_peers_are_admitted_and_have_the_operators_labels() {
     let (ann, bob) = (hobnob_protocol::SecretKey::from_seed([1; 32]).id(), 2);
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), format!("{ann} ann's laptop\n")).unwrap();
@@ -50,7 +53,7 @@ async fn only_those_on_the_list_are_let_in_and_have_the_operators_labels() {
 }
 
 #[tokio::test]
-async fn a_ban_ends_the_connection_and_outlives_the_relay_until_it_is_lifted() {
+async fn a_ban_ends_the_connection_and_survives_a_restart_until_it_is_lifted() {
     let mut relay = Relay::start();
     let ann = Client::new(1, relay.addr()).await;
     let (mut link, _) = ann.joins(&[]).await;
@@ -85,10 +88,10 @@ async fn a_ban_ends_the_connection_and_outlives_the_relay_until_it_is_lifted() {
 }
 
 #[tokio::test]
-async fn a_ban_that_cannot_be_kept_is_in_force_and_the_operator_is_told() {
+async fn a_ban_that_cannot_be_stored_applies_and_the_operator_is_informed() {
     let home = tempfile::tempdir().unwrap();
     let server = server_in(&home, "[::]:0".parse().unwrap(), Rule::Open);
-    // A folder stands where the list would be written.
+    // A folder has the name of the file that the relay would write.
     fs::create_dir(home.path().join("banned.new")).unwrap();
     let ann = Client::new(1, crate::here(&server)).await;
     let error = server.ban(&ann.id().to_string()).await.unwrap_err();

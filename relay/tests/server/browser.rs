@@ -1,5 +1,5 @@
-//! The status page in a real browser: headless Chromium, asked by the DevTools protocol over a pair
-//! of pipes.
+//! The status page in a real browser: headless Chromium, driven by the DevTools protocol over a
+//! pair of pipes.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -69,14 +69,14 @@ impl Browser {
                 serde_json::from_slice(answer.strip_suffix(b"\0").expect("the browser lives"))
                     .unwrap();
             assert_eq!(answer.get("error"), None, "{method}");
-            // Everything else is news that nobody asked for.
+            // All other messages are events, which the test ignores.
             if answer["id"] == self.asked {
                 return answer["result"].clone();
             }
         }
     }
 
-    /// What an expression is, once it is anything but null, false or nothing.
+    /// Waits until an expression is neither null nor false, and returns its value.
     fn sees(&mut self, expression: &str) -> Value {
         let waits = format!(
             "new Promise((done) => {{ (function look() {{ const seen = {expression}; seen ? done(seen) : setTimeout(look, 50); }})(); }})"
@@ -96,8 +96,8 @@ impl Drop for Browser {
     }
 }
 
-/// Chromium reads its orders from file descriptor 3 and answers to 4; the shell puts the pipes
-/// there.
+/// Chromium reads commands from file descriptor 3 and writes answers to 4. The shell connects the
+/// pipes.
 /// Fails where Chromium is missing: `scripts/setup` installs it.
 fn chromium(folder: &Path) -> Child {
     const START: &str = r#"exec chromium --headless --no-sandbox --disable-gpu --disable-background-networking \
@@ -113,7 +113,7 @@ fn chromium(folder: &Path) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_browser_the_page_is_styled_shows_html_as_text_and_follows_what_happens() {
+async fn in_a_browser_the_page_is_styled_escapes_html_and_updates_itself() {
     let lab = Lab::start().await;
     let url = format!("http://{}/", lab.status);
     let looks = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! A small client of a relay: what a node does, without the node.
+//! A small client of a relay, as a node would be.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::socket::{Ears, Mixed};
+use crate::socket::{Mixed, QuicFilter};
 
-/// Nothing here takes this long unless it hangs.
+/// Time limit for each step. Only a step that hangs needs so long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -54,12 +54,12 @@ pub(crate) struct Ended {
 
 impl Client {
     pub(crate) async fn new(seed: u8, relay: SocketAddr) -> Self {
-        Self::with(seed, relay, Ears::Open).await
+        Self::with(seed, relay, QuicFilter::All).await
     }
 
-    pub(crate) async fn with(seed: u8, relay: SocketAddr, ears: Ears) -> Self {
+    pub(crate) async fn with(seed: u8, relay: SocketAddr, filter: QuicFilter) -> Self {
         let io = open().await;
-        let (socket, frames) = Mixed::new(io.clone(), ears);
+        let (socket, frames) = Mixed::new(io.clone(), filter);
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
         let endpoint =
@@ -95,7 +95,7 @@ impl Client {
             .unwrap()
     }
 
-    /// Connects, and opens the control stream, but says nothing yet.
+    /// Connects and opens the control stream, but sends nothing yet.
     pub(crate) async fn connects(&self) -> Link {
         let connection = within(self.connecting(self.config())).await.unwrap();
         let (send, receive) = within(connection.open_bi()).await.unwrap();
@@ -106,7 +106,7 @@ impl Client {
         }
     }
 
-    /// Connects and registers; says what the relay answers.
+    /// Connects and registers. Returns the relay's answer.
     pub(crate) async fn registers(
         &self,
         token: &str,
@@ -119,11 +119,11 @@ impl Client {
             .unwrap();
         let proof = (!token.is_empty()).then(|| token_proof(token.as_bytes(), &exporter));
         link.says(&ToRelay::Register(register(proof, rooms))).await;
-        let answer = link.hears().await;
+        let answer = link.receives().await;
         (link, answer)
     }
 
-    /// Registers, and is welcome.
+    /// Registers successfully.
     pub(crate) async fn joins(&self, rooms: &[ConversationId]) -> (Link, Welcome) {
         match self.registers("", rooms).await {
             (link, Ok(FromRelay::Welcome(welcome))) => (link, welcome),
@@ -131,7 +131,7 @@ impl Client {
         }
     }
 
-    /// Registers, and is sent away.
+    /// Registers and is rejected.
     pub(crate) async fn is_refused(&self, token: &str) -> Ended {
         match self.registers(token, &[]).await {
             (_, Err(ended)) => ended,
@@ -154,10 +154,10 @@ impl Client {
         (channel, frame.split_off(9))
     }
 
-    /// From now on everything goes through another socket, as after a NAT has lost its mapping.
+    /// Changes to another socket, as if a NAT had lost its mapping.
     pub(crate) async fn moves(&mut self) {
         self.io = open().await;
-        let (socket, frames) = Mixed::new(self.io.clone(), Ears::Open);
+        let (socket, frames) = Mixed::new(self.io.clone(), QuicFilter::All);
         self.frames = frames;
         self.endpoint.rebind_abstract(socket).unwrap();
     }
@@ -168,7 +168,7 @@ impl Link {
         self.says_bytes(&frame.encode()).await;
     }
 
-    /// Writes bytes as a frame; that the connection ends meanwhile shows in what is heard.
+    /// Writes bytes as a frame. If the connection ends meanwhile, the next read reports it.
     pub(crate) async fn says_bytes(&mut self, frame: &[u8]) {
         let prefix = u32::try_from(frame.len()).unwrap().to_be_bytes();
         self.says_raw(&[&prefix[..], frame].concat()).await;
@@ -179,7 +179,7 @@ impl Link {
     }
 
     /// The next frame, or why the connection ended.
-    pub(crate) async fn hears(&mut self) -> Result<FromRelay, Ended> {
+    pub(crate) async fn receives(&mut self) -> Result<FromRelay, Ended> {
         let mut prefix = [0; 4];
         if within(self.receive.read_exact(&mut prefix)).await.is_err() {
             return Err(self.ends().await);
@@ -189,17 +189,20 @@ impl Link {
         Ok(FromRelay::decode(&frame).unwrap())
     }
 
-    /// The next frame that `wanted` takes; others are passed over.
-    pub(crate) async fn hears_of<T>(&mut self, wanted: impl Fn(&FromRelay) -> Option<T>) -> T {
+    /// The next frame that `wanted` accepts. Skips all others.
+    pub(crate) async fn receives_where<T>(
+        &mut self,
+        wanted: impl Fn(&FromRelay) -> Option<T>,
+    ) -> T {
         loop {
-            if let Some(found) = wanted(&self.hears().await.expect("the connection goes on")) {
+            if let Some(found) = wanted(&self.receives().await.expect("the connection goes on")) {
                 return found;
             }
         }
     }
 
     pub(crate) async fn opened(&mut self) -> (PeerId, ChannelId) {
-        self.hears_of(|frame| match frame {
+        self.receives_where(|frame| match frame {
             FromRelay::Opened { peer, channel } => Some((*peer, *channel)),
             _ => None,
         })
@@ -207,7 +210,7 @@ impl Link {
     }
 
     pub(crate) async fn roster(&mut self) -> Roster {
-        self.hears_of(|frame| match frame {
+        self.receives_where(|frame| match frame {
             FromRelay::Roster(roster) => Some(roster.clone()),
             _ => None,
         })

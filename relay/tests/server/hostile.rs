@@ -1,4 +1,4 @@
-//! Peers that do what they may not.
+//! Peers that violate the protocol.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::runtime::Runtime;
 
 use crate::Relay;
 use crate::client::{Client, LIMIT, register};
-use crate::socket::Ears;
+use crate::socket::QuicFilter;
 
 #[tokio::test]
-async fn what_is_no_registration_ends_the_connection_with_the_reason() {
+async fn a_first_frame_that_is_not_register_ends_the_connection_with_the_reason() {
     let relay = Relay::start();
     let ann = Client::new(1, relay.addr()).await;
     let other_version = ToRelay::Register(Register {
@@ -66,7 +66,7 @@ async fn garbage_after_the_registration_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_peer_that_floods_frames_is_told_its_limit_and_nobody_else_suffers() {
+async fn a_flood_of_frames_ends_its_connection_and_harms_nobody_else() {
     let relay = Relay::start();
     let (ann, bob) = (
         Client::new(1, relay.addr()).await,
@@ -90,7 +90,7 @@ async fn a_peer_that_floods_frames_is_told_its_limit_and_nobody_else_suffers() {
 }
 
 #[tokio::test]
-async fn a_second_stream_is_not_granted() {
+async fn a_second_stream_is_not_allowed() {
     let relay = Relay::start();
     let ann = Client::new(1, relay.addr()).await;
     let (link, _) = ann.joins(&[]).await;
@@ -98,18 +98,18 @@ async fn a_second_stream_is_not_granted() {
     assert!(second.await.is_err());
 }
 
-/// Newcomers that come at once, begin, and go no further than their ears let them. On a machine of
-/// their own, which can vanish.
+/// Newcomers that all start a handshake at once and go only as far as their deaf sockets allow. They
+/// run in a separate runtime, which can disappear.
 struct HalfOpen {
     machine: Runtime,
     _crowd: (Client, Vec<Connecting>),
 }
 
 impl HalfOpen {
-    async fn come(relay: SocketAddr, ears: Ears) -> Self {
+    async fn come(relay: SocketAddr, filter: QuicFilter) -> Self {
         let machine = Runtime::new().unwrap();
         let coming = machine.spawn(async move {
-            let client = Client::with(9, relay, ears).await;
+            let client = Client::with(9, relay, filter).await;
             let config = client.config();
             let connecting = (0..HALF_OPEN)
                 .map(|_| client.connecting(config.clone()))
@@ -120,19 +120,19 @@ impl HalfOpen {
         Self { machine, _crowd }
     }
 
-    /// Nothing more comes from them, and no goodbye.
+    /// They disappear without closing their connections.
     fn vanish(self) {
         self.machine.shutdown_background();
     }
 }
 
-/// Newcomers that go no further.
+/// Number of newcomers with unfinished handshakes.
 const HALF_OPEN: u64 = 10_000;
 
-/// Places for handshakes: `server::gate` has so many.
+/// Places for handshakes, as in `server::gate`.
 const PLACES: u64 = 256;
 
-/// By then nothing is left of them.
+/// After this time nothing is left of them.
 const RECLAIMED_WITHIN: Duration = Duration::from_secs(10);
 
 async fn until(limit: Duration, holds: impl Fn() -> bool) {
@@ -148,10 +148,10 @@ async fn until(limit: Duration, holds: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_that_never_prove_their_address_hold_nothing_and_keep_nobody_out() {
+async fn ten_thousand_unvalidated_addresses_occupy_nothing_and_block_nobody() {
     let relay = Relay::start();
     let newcomers = relay.server.newcomers();
-    let half_open = HalfOpen::come(relay.addr(), Ears::Deaf).await;
+    let half_open = HalfOpen::come(relay.addr(), QuicFilter::None).await;
     Client::new(1, relay.addr()).await.joins(&[]).await;
     until(LIMIT, || newcomers.read(Fate::Asked) >= HALF_OPEN).await;
     assert_eq!(newcomers.read(Fate::Begun), 1);
@@ -162,7 +162,7 @@ async fn ten_thousand_that_never_prove_their_address_hold_nothing_and_keep_nobod
 async fn ten_thousand_half_open_handshakes_are_reclaimed_within_ten_seconds() {
     let relay = Relay::start();
     let newcomers = relay.server.newcomers();
-    let half_open = HalfOpen::come(relay.addr(), Ears::Retry).await;
+    let half_open = HalfOpen::come(relay.addr(), QuicFilter::OnlyRetry).await;
     until(LIMIT, || {
         newcomers.read(Fate::Asked) >= HALF_OPEN && newcomers.read(Fate::Begun) >= PLACES
     })
@@ -176,7 +176,7 @@ async fn ten_thousand_half_open_handshakes_are_reclaimed_within_ten_seconds() {
 }
 
 #[tokio::test]
-async fn a_stranger_that_knows_a_channel_gets_nothing_through_it() {
+async fn a_stranger_cannot_use_a_channel_that_it_knows() {
     let relay = Relay::start();
     let (ann, mut bob, eve) = (
         Client::new(1, relay.addr()).await,

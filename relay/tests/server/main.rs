@@ -42,12 +42,12 @@ impl Relay {
         }
     }
 
-    /// Where its clients find it.
+    /// The address for clients.
     fn addr(&self) -> SocketAddr {
         here(&self.server)
     }
 
-    /// Ends in an orderly way, and starts again with the same home.
+    /// Shuts down and starts again with the same home.
     async fn restart(&mut self) {
         self.server.shutdown().await;
         self.server = server_in(&self.home, "[::]:0".parse().unwrap(), Rule::Open);

@@ -1,4 +1,4 @@
-//! What the operator sees and does.
+//! Requests of the operator.
 
 use hobnob_protocol::relay::close;
 use hobnob_relay::core::State;
@@ -8,7 +8,7 @@ use crate::Relay;
 use crate::client::{Client, within};
 
 #[tokio::test]
-async fn a_kick_ends_the_connection_with_a_sentence_and_the_peer_may_come_back() {
+async fn a_kick_ends_the_connection_with_a_reason_and_the_peer_may_return() {
     let relay = Relay::start();
     let ann = Client::new(1, relay.addr()).await;
     let (mut link, _) = ann.joins(&[]).await;
@@ -27,12 +27,12 @@ async fn a_kick_ends_the_connection_with_a_sentence_and_the_peer_may_come_back()
 }
 
 #[tokio::test]
-async fn a_word_that_means_nobody_is_refused_with_what_to_write() {
+async fn a_target_that_means_nobody_is_an_error() {
     let relay = Relay::start();
     for word in ["", "bob", "aaaaaaaa"] {
         let error = relay.server.ban(word).await.unwrap_err();
         assert!(
-            error.is_about_the_name() && error.to_string().contains("hobnob relay peers"),
+            matches!(&error, OperatorError::Unknown(target) if target == word),
             "{error}"
         );
     }
@@ -62,7 +62,7 @@ async fn a_peer_that_left_stays_in_the_table_as_gone() {
 }
 
 #[tokio::test]
-async fn a_relay_that_stopped_says_so() {
+async fn a_stopped_relay_reports_that_it_is_stopping() {
     let relay = Relay::start();
     relay.server.shutdown().await;
     assert!(matches!(

@@ -46,7 +46,7 @@ async fn until_told(link: &mut Link, change: &RosterChange) {
 }
 
 #[tokio::test]
-async fn a_node_registers_and_learns_where_it_is_seen() {
+async fn a_node_registers_and_learns_its_own_address() {
     let relay = Relay::start();
     let ann = Client::new(1, relay.addr()).await;
     let (mut link, welcome) = ann.joins(&[lobby()]).await;
@@ -68,7 +68,7 @@ async fn a_node_registers_and_learns_where_it_is_seen() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_tells_who_else_is_in_the_room_and_a_change_is_told_at_once() {
+async fn a_heartbeat_returns_the_roster_and_a_change_is_pushed_at_once() {
     let relay = Relay::start();
     let (ann, bob) = (
         Client::new(1, relay.addr()).await,
@@ -87,7 +87,7 @@ async fn a_heartbeat_tells_who_else_is_in_the_room_and_a_change_is_told_at_once(
 }
 
 #[tokio::test]
-async fn frames_travel_through_a_channel_both_ways_from_the_sockets_of_the_control_connections() {
+async fn a_channel_carries_frames_between_the_sockets_of_the_control_connections() {
     let relay = Relay::start();
     let Pair {
         mut ann,
@@ -119,7 +119,7 @@ async fn frames_travel_through_a_channel_both_ways_from_the_sockets_of_the_contr
 }
 
 #[tokio::test]
-async fn a_channel_ends_with_its_peer_and_the_other_is_told() {
+async fn a_channel_ends_with_its_peer_and_the_other_end_is_informed() {
     let relay = Relay::start();
     let Pair {
         ann,
@@ -130,7 +130,7 @@ async fn a_channel_ends_with_its_peer_and_the_other_is_told() {
     } = pair(&relay).await;
     bob_link.connection.close(close::BYE.into(), b"");
     let ended = async |link: &mut Link| {
-        link.hears_of(|frame| match frame {
+        link.receives_where(|frame| match frame {
             FromRelay::Ended { channel, why } => Some((*channel, *why)),
             _ => None,
         })
@@ -148,7 +148,7 @@ async fn a_channel_ends_with_its_peer_and_the_other_is_told() {
 }
 
 #[tokio::test]
-async fn a_channel_to_nobody_is_refused_with_the_reason() {
+async fn a_channel_to_an_unknown_peer_is_rejected_with_the_cause() {
     let relay = Relay::start();
     let (ann, bob) = (
         Client::new(1, relay.addr()).await,
@@ -157,7 +157,7 @@ async fn a_channel_to_nobody_is_refused_with_the_reason() {
     let (mut link, _) = ann.joins(&[]).await;
     link.says(&ToRelay::Open(bob.id())).await;
     assert_eq!(
-        link.hears().await,
+        link.receives().await,
         Ok(FromRelay::NotOpened {
             peer: bob.id(),
             why: OpenRefusal::NotHere
@@ -178,7 +178,7 @@ async fn a_channel_follows_a_peer_whose_address_changes() {
     ann.moves().await;
     ann_link.says(&ToRelay::Heartbeat(0)).await;
     let observed = ann_link
-        .hears_of(|frame| match frame {
+        .receives_where(|frame| match frame {
             FromRelay::Observed(addr) => Some(*addr),
             _ => None,
         })
@@ -191,7 +191,7 @@ async fn a_channel_follows_a_peer_whose_address_changes() {
 }
 
 #[tokio::test]
-async fn a_newer_connection_takes_the_place_of_the_older_which_is_told() {
+async fn a_newer_connection_replaces_the_older_one_with_a_reason() {
     let relay = Relay::start();
     let (ann, elsewhere) = (
         Client::new(1, relay.addr()).await,

@@ -1,4 +1,5 @@
-//! A client's one UDP socket: QUIC goes to quinn, channel frames to the test; and it can be deaf.
+//! A client's one UDP socket: it passes QUIC to quinn and channel frames to the test, and it can be
+//! deaf.
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -13,22 +14,22 @@ use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-/// What a socket does with QUIC datagrams that come.
+/// How a socket handles received QUIC datagrams.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Ears {
-    Open,
-    Deaf,
-    /// It hears the question for its address, answers that, and hears nothing else.
-    Retry,
+pub(crate) enum QuicFilter {
+    All,
+    None,
+    /// It receives only the Retry, and so answers only that.
+    OnlyRetry,
 }
 
-impl Ears {
-    fn hear(self, datagram: &[u8]) -> bool {
+impl QuicFilter {
+    fn admits(self, datagram: &[u8]) -> bool {
         match self {
-            Ears::Open => true,
-            Ears::Deaf => false,
+            QuicFilter::All => true,
+            QuicFilter::None => false,
             // RFC 9000 section 17.2.5: a long header of type 3.
-            Ears::Retry => datagram[0] & 0xf0 == 0xf0,
+            QuicFilter::OnlyRetry => datagram[0] & 0xf0 == 0xf0,
         }
     }
 }
@@ -37,16 +38,16 @@ impl Ears {
 pub(crate) struct Mixed {
     io: Arc<UdpSocket>,
     frames: mpsc::UnboundedSender<Vec<u8>>,
-    ears: Ears,
+    filter: QuicFilter,
 }
 
 impl Mixed {
     pub(crate) fn new(
         io: Arc<UdpSocket>,
-        ears: Ears,
+        filter: QuicFilter,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Vec<u8>>) {
         let (frames, received) = mpsc::unbounded_channel();
-        (Arc::new(Self { io, frames, ears }), received)
+        (Arc::new(Self { io, frames, filter }), received)
     }
 }
 
@@ -73,7 +74,7 @@ impl AsyncUdpSocket for Mixed {
             let datagram = buffer.filled();
             if Class::of(datagram) == Class::Channel {
                 let _test_over = self.frames.send(datagram.to_vec());
-            } else if self.ears.hear(datagram) {
+            } else if self.filter.admits(datagram) {
                 meta[0] = RecvMeta {
                     addr,
                     len: datagram.len(),

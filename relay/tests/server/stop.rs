@@ -1,4 +1,4 @@
-//! Orderly ends, and restarts that are noticed.
+//! Shutdown, and restarts that peers notice.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::client::{Client, within};
 use crate::{Relay, here, server_in};
 
 #[tokio::test]
-async fn a_relay_that_stops_tells_its_peers() {
+async fn a_stopping_relay_informs_its_peers() {
     let relay = Relay::start();
     let (ann, bob) = (
         Client::new(1, relay.addr()).await,
@@ -33,7 +33,7 @@ async fn a_relay_that_stops_tells_its_peers() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
+async fn a_taken_port_is_an_error_that_names_it() {
     let relay = Relay::start();
     let home = tempfile::tempdir().unwrap();
     let config = hobnob_relay::server::Config {
@@ -44,12 +44,12 @@ async fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
     };
     let error = Server::start(config).unwrap_err();
     assert!(
-        matches!(error, StartError::Taken(_)) && error.to_string().contains("--listen"),
+        matches!(error, StartError::Taken(addr) if addr == relay.server.local_addr()),
         "{error}"
     );
 }
 
-/// A relay in a runtime of its own, which can die without a word.
+/// A relay in a separate runtime, which can be killed.
 struct Mortal {
     runtime: Runtime,
     server: Server,
@@ -69,7 +69,7 @@ impl Mortal {
         Self { runtime, server }
     }
 
-    /// As by kill -9: nothing is sent any more, and with the last handle the port is free.
+    /// Like kill -9: nothing is sent any more, and the port is free.
     fn dies(self) -> Server {
         self.runtime.shutdown_timeout(Duration::from_secs(5));
         self.server
@@ -77,7 +77,7 @@ impl Mortal {
 }
 
 #[tokio::test]
-async fn a_relay_is_well_as_long_as_its_own_port_forwards() {
+async fn a_relay_is_healthy_as_long_as_its_own_port_forwards() {
     let relay = Relay::start();
     relay.server.probe().await.unwrap();
     relay.server.shutdown().await;

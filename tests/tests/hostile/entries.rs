@@ -279,9 +279,9 @@ fn impossible_texts_are_refused() {
 fn batches_without_sense_are_refused() {
     refused(
         &[
-            "a batch holds 1 to",
-            "Lamport numbers shrink",
-            "does not start where",
+            "a batch has 1 to",
+            "Lamport numbers decrease",
+            "does not start from the hash",
         ],
         async |town, mallory, line| {
             let direct = town.direct(mallory);

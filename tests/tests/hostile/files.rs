@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hobnob_protocol::content::{Answer, Ask, Shape, Tree};
+use hobnob_protocol::content::{Answer, PieceRequest, Shape, Tree};
 use hobnob_protocol::offer::{Folder, Offer};
 use hobnob_protocol::{Body, Entry, Frame, OfferId, manifest};
 use hobnob_tests::hostile::{Forger, Host, Line, Mallory, Town};
@@ -274,7 +274,7 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
         ];
         for offer in guesses {
             asks.write_all(
-                &Ask {
+                &PieceRequest {
                     offer,
                     span: 0,
                     first: 0,
@@ -293,7 +293,7 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
             vec![0xff; 70],
             vec![0, 0],
             vec![0, 1, 0xff],
-            Ask {
+            PieceRequest {
                 offer,
                 span: u64::MAX,
                 first: 255,
@@ -468,16 +468,16 @@ async fn serve(answers: &mut SendStream, asks: &mut RecvStream, content: &[u8]) 
     }
 }
 
-async fn next_ask(asks: &mut RecvStream) -> Option<Ask> {
+async fn next_ask(asks: &mut RecvStream) -> Option<PieceRequest> {
     let mut len = [0; 2];
     asks.read_exact(&mut len).await.ok()?;
     let mut body = vec![0; usize::from(u16::from_be_bytes(len))];
     asks.read_exact(&mut body).await.ok()?;
-    Ask::decode(&body).ok()
+    PieceRequest::decode(&body).ok()
 }
 
 /// The honest answer to an ask about content of one span.
-fn answer(content: &[u8], ask: Ask) -> Vec<u8> {
+fn answer(content: &[u8], ask: PieceRequest) -> Vec<u8> {
     let pieces = content
         .chunks(PIECE)
         .skip(usize::from(ask.first))

@@ -126,7 +126,7 @@ fn gets_nothing(proofs: impl AsyncFnOnce(&Town, &Mallory, &Line) -> Vec<[u8; 32]
             | Frame::Profile(_)
             | Frame::Candidates(_)
             | Frame::DialBack(_)
-            | Frame::Called(_)
+            | Frame::DialedBack(_)
             | Frame::Batch(_)
             | Frame::Unknown(_) => false,
         };

@@ -1,7 +1,7 @@
-//! A home: the folder of one identity, its lock, and where its control socket is.
+//! A home: the folder of one identity, its lock, and the path of its control socket.
 //!
-//! Whoever holds the lock is the node of that home. Only the holder may replace the socket file, so
-//! a stale one harms nobody.
+//! The process with the lock is the node of that home. Only that process may replace the socket
+//! file, so a stale file is harmless.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use hobnob_transport::lock::{Lock, Taken, Unusable, make_private_dir};
 /// The name of the file with the settings.
 const CONFIG_FILE: &str = "config.toml";
 
-/// Where one identity lives.
+/// The folders and files of one identity.
 ///
 /// ```
 /// use hobnob_local::{Claim, Home};
@@ -24,9 +24,9 @@ const CONFIG_FILE: &str = "config.toml";
 /// for path in [home.downloads(), home.socket(), home.config_file()] {
 ///     assert!(path.starts_with(home.data_dir()));
 /// }
-/// let Claim::Ours(claimed) = home.claim()? else { panic!("nobody else knows of it") };
+/// let Claim::Ours(claimed) = home.claim()? else { panic!("the folder is new") };
 /// assert_eq!(claimed.home(), &home);
-/// // Without --home: where the user's own node and relay live.
+/// // Without --home: the folders of the user's own node and relay.
 /// if let (Ok(node), Ok(relay)) = (Home::of_user(), Home::of_relay()) {
 ///     assert!(relay.data_dir().starts_with(node.data_dir()));
 /// }
@@ -40,44 +40,16 @@ pub struct Home {
     config_file: PathBuf,
 }
 
-/// Whose a home is.
-///
-/// ```
-/// use hobnob_local::{Claim, Home};
-///
-/// fn tell(home: &Home) -> Result<(), hobnob_local::HomeError> {
-///     match home.claim()? {
-///         Claim::Ours(_) => println!("no node runs here"), // and none starts until the claim is dropped
-///         Claim::Busy(Some(process)) => println!("process {process} has it"),
-///         Claim::Busy(None) => println!("another process has it"),
-///     }
-///     Ok(())
-/// }
-/// # let dir = tempfile::tempdir()?;
-/// # tell(&Home::at(dir.path())?)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// The result of [`Home::claim`].
 #[derive(Debug)]
 pub enum Claim {
-    /// This process's.
+    /// This process has the home now.
     Ours(Claimed),
-    /// Another process's; its id, where it has written it down.
+    /// Another process has the home. Its id, if it has written it to the lock file.
     Busy(Option<u32>),
 }
 
-/// A home that this process holds. Dropping it lets the next one in.
-///
-/// ```
-/// use hobnob_local::{Claim, Home};
-///
-/// # let dir = tempfile::tempdir()?;
-/// let home = Home::at(dir.path())?;
-/// for _ in 0..2 {
-///     let Claim::Ours(claimed) = home.claim()? else { panic!("it is free") };
-///     drop(claimed); // for the next one
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// A home that this process has claimed. Dropping it releases the home.
 #[derive(Debug)]
 pub struct Claimed {
     home: Home,
@@ -85,35 +57,25 @@ pub struct Claimed {
 }
 
 /// Why a folder can't be a home.
-///
-/// ```
-/// use hobnob_local::{Home, HomeError};
-///
-/// # let dir = tempfile::tempdir()?;
-/// std::fs::write(dir.path().join("file"), "")?;
-/// let error = Home::at(&dir.path().join("file/home"))?.claim();
-/// assert!(matches!(error, Err(HomeError::Unusable { .. })));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    /// The environment names no home folder to put ours into.
-    #[error("can't tell where your home folder is ({0}): name a folder for hobnob with --home DIR")]
+    /// The environment does not name the user's home folder.
+    #[error("can't find your home folder ({0}): name a folder for hobnob with --home DIR")]
     NoHome(String),
-    /// The folder, or a file in it, can't be made or opened.
+    /// The folder, or a file in it, can't be created or opened.
     #[error(
         "can't use {path:?} ({error}): make it writable for you, or name another folder with --home DIR"
     )]
     Unusable {
         /// The folder or file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: io::Error,
     },
 }
 
 impl Home {
-    /// Everything in one folder.
+    /// A home with everything in one folder.
     pub fn at(dir: &Path) -> Result<Home, HomeError> {
         let data_dir = std::path::absolute(dir).map_err(|error| HomeError::Unusable {
             path: dir.to_owned(),
@@ -132,7 +94,7 @@ impl Home {
         Self::in_xdg_folders("hobnob")
     }
 
-    /// Where the user's own relay lives: beside the node, and apart from it.
+    /// The home of the user's own relay, in a separate folder beside the node's files.
     pub fn of_relay() -> Result<Home, HomeError> {
         Self::in_xdg_folders("hobnob/relay")
     }
@@ -154,7 +116,7 @@ impl Home {
         })
     }
 
-    /// A home whose socket is elsewhere than its data, as those of users are.
+    /// A home whose socket is outside its data folder, like that of [`Home::of_user`].
     #[doc(hidden)]
     pub fn with_socket(data_dir: &Path, socket: &Path) -> Home {
         let (downloads, config_file) = (data_dir.join("downloads"), data_dir.join(CONFIG_FILE));
@@ -171,7 +133,7 @@ impl Home {
         &self.data_dir
     }
 
-    /// Where files that were received go.
+    /// The folder for received files.
     pub fn downloads(&self) -> &Path {
         &self.downloads
     }
@@ -181,18 +143,18 @@ impl Home {
         &self.socket
     }
 
-    /// The settings, which need not exist.
+    /// The settings file, which need not exist.
     pub fn config_file(&self) -> &Path {
         &self.config_file
     }
 
-    /// Whether the socket is in a folder that homes may share: then who answers there may be the
-    /// node of another home.
+    /// Whether the socket is in a folder that several homes may share. Then the node that answers
+    /// on the socket may belong to another home.
     pub fn shares_socket_folder(&self) -> bool {
         !self.socket.starts_with(&self.data_dir)
     }
 
-    /// Takes the lock, unless another process has it.
+    /// Claims the home, unless another process has it.
     pub fn claim(&self) -> Result<Claim, HomeError> {
         if let Some(dir) = self.socket.parent() {
             make_private_dir(dir)?;
@@ -214,14 +176,14 @@ impl From<Unusable> for HomeError {
 }
 
 impl Claimed {
-    /// What is claimed.
+    /// The claimed home.
     pub fn home(&self) -> &Home {
         &self.home
     }
 }
 
-/// The user's downloads folder, as xdg-user-dirs keeps it: a line of `user-dirs.dirs` names it, in
-/// quotes, absolute or in `$HOME`.
+/// The user's downloads folder from the file `user-dirs.dirs` of xdg-user-dirs. A line names it in
+/// quotes, as an absolute path or within `$HOME`.
 fn user_downloads(config: &Path, home: &Path) -> PathBuf {
     let lines = std::fs::read_to_string(config.join("user-dirs.dirs")).unwrap_or_default();
     let value = lines
@@ -232,7 +194,7 @@ fn user_downloads(config: &Path, home: &Path) -> PathBuf {
         let within = value.strip_prefix("$HOME/").map(|rest| home.join(rest));
         within.or_else(|| Some(PathBuf::from(value)).filter(|path| path.is_absolute()))
     });
-    // With nothing after it, `$HOME/` says that the user wants no such folder.
+    // The value `$HOME/` means that the user has disabled this folder.
     named
         .filter(|path| path != home)
         .unwrap_or_else(|| home.join("Downloads"))
@@ -244,11 +206,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_home_has_one_holder_at_a_time_and_says_who() {
+    fn one_process_at_a_time_claims_a_home() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(&folder.path().join("deep/er")).unwrap();
         let Claim::Ours(first) = home.claim().unwrap() else {
-            panic!("nobody else is here")
+            panic!("the folder is new")
         };
         assert!(
             matches!(home.claim().unwrap(), Claim::Busy(Some(pid)) if pid == std::process::id())
@@ -258,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_home_is_its_owners_alone() {
+    fn only_the_owner_can_read_a_new_home() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(&folder.path().join("home")).unwrap();
         home.claim().unwrap();
@@ -268,11 +230,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named_with_what_to_do() {
+    fn a_folder_that_cannot_be_created_is_reported_with_advice() {
         let error = Home::at(Path::new("/proc/nothing/here"))
             .unwrap()
             .claim()
-            .expect_err("/proc takes no folders");
+            .expect_err("nobody can create folders in /proc");
         assert!(
             error.to_string().contains("/proc/nothing/here")
                 && error.to_string().contains("--home"),

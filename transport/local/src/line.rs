@@ -1,33 +1,21 @@
-//! Reading lines of bounded length from a socket.
+//! Reads lines of bounded length from a socket.
 
 use std::io;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
-/// What [`Lines::next`] found.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> std::io::Result<()> {
-/// use hobnob_local::line::{Line, Lines};
-///
-/// let mut lines = Lines::new(&b"hi\nno line feed"[..], 100);
-/// assert_eq!(lines.next().await?, Line::Whole(b"hi"));
-/// assert_eq!(lines.next().await?, Line::End);
-/// # Ok(()) }
-/// ```
+/// The result of [`Lines::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// A line, without its line feed.
     Whole(&'a [u8]),
-    /// A line longer than the limit; it has been skipped.
+    /// A line longer than the limit. It was skipped.
     TooLong,
-    /// There will be no more. A line that was begun and not ended is dropped: nobody knows whether
-    /// it is whole.
+    /// The end of the stream. An unfinished line is dropped, because it may be incomplete.
     End,
 }
 
-/// Lines from `reader`, none held that is longer than `max` bytes.
+/// Reads lines from `reader`. It never stores more than `max` bytes of a line.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -44,16 +32,16 @@ pub enum Line<'a> {
 pub struct Lines<R> {
     reader: R,
     max: usize,
-    /// What has come of the next line. It outlives a cancelled `next`, so no byte is lost to a
-    /// `select!`.
+    /// The bytes of the next line so far. They survive a cancelled `next`, so a `select!` loses no
+    /// byte.
     begun: Vec<u8>,
-    /// The line that came last is still in `begun`.
+    /// Whether `begun` still has the line that was returned last.
     returned: bool,
     too_long: bool,
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
-    /// From the reader's present place on.
+    /// Reads from the current position of `reader`.
     pub fn new(reader: R, max: usize) -> Self {
         Self {
             reader,
@@ -64,7 +52,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         }
     }
 
-    /// Where the lines come from.
+    /// The underlying reader.
     pub fn reader(&self) -> &R {
         &self.reader
     }
@@ -106,7 +94,7 @@ mod tests {
     use tokio::io::BufReader;
 
     #[tokio::test]
-    async fn lines_come_whole_however_they_are_cut_and_long_ones_are_skipped() {
+    async fn lines_are_whole_however_they_arrive_and_long_ones_are_skipped() {
         for capacity in [1, 3, 64] {
             let text = b"one\n\nabcde\nabcdef\ntwo\nunfinished".as_slice();
             let mut lines = Lines::new(BufReader::with_capacity(capacity, text), 5);

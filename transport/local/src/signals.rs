@@ -4,7 +4,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Receives the signals that ask a program to stop. While it exists, they no longer end the process.
+/// Receives the signals that ask a program to stop. While it exists, they no longer end the
+/// process.
 #[derive(Debug)]
 pub struct Signals([Signal; 3]);
 

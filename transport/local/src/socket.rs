@@ -1,4 +1,4 @@
-//! Binding and reaching the control socket: private to one user, and in folders of any depth.
+//! The control socket: private to one user, with a path of any length.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::home::Claimed;
 
-/// Longest path that fits a socket address (`sun_path` of unix(7), less its closing zero byte).
+/// Longest path that fits a socket address (`sun_path` of unix(7) without its final zero byte).
 const PATH_BYTES_MAX: usize = 107;
 
 /// The control socket of a claimed home, open for connections. Dropping it removes the file.
@@ -24,8 +24,8 @@ const PATH_BYTES_MAX: usize = 107;
 /// use hobnob_local::socket::{self, Listener};
 ///
 /// let listener = Listener::bind(&claimed)?;
-/// let (_asker, asked) = tokio::try_join!(socket::connect(home.socket()), listener.accept())?;
-/// assert!(socket::is_same_user(&asked)?);
+/// let (_client, accepted) = tokio::try_join!(socket::connect(home.socket()), listener.accept())?;
+/// assert!(socket::is_same_user(&accepted)?);
 /// drop(listener);
 /// assert!(!home.socket().exists());
 /// # Ok(()) }
@@ -37,8 +37,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the socket under another name, makes it private, and moves it into place: what stood
-    /// there is replaced at once, and nobody ever finds a socket that others may open.
+    /// Binds the socket under a temporary name, makes it private, and renames it. It replaces an
+    /// existing file atomically, and other users can never open it.
     pub fn bind(claimed: &Claimed) -> io::Result<Listener> {
         let path = claimed.home().socket().to_owned();
         let new = path.with_extension("new");
@@ -50,7 +50,7 @@ impl Listener {
         Ok(Listener { inner, path })
     }
 
-    /// The next connection, of whatever user.
+    /// Accepts the next connection, of any user.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         Ok(self.inner.accept().await?.0)
     }
@@ -59,55 +59,27 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.path) {
-            tracing::warn!(path = ?self.path, %error, "the control socket stays behind; the next node replaces it");
+            tracing::warn!(path = ?self.path, %error, "can't remove the control socket; the next node will replace it");
         }
     }
 }
 
 /// Connects to the socket at `path`.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let home = hobnob_local::Home::at(dir.path())?;
-/// # let hobnob_local::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
-/// # let _listener = hobnob_local::socket::Listener::bind(&claimed)?;
-/// use tokio::io::AsyncWriteExt;
-///
-/// let mut stream = hobnob_local::socket::connect(home.socket()).await?;
-/// stream.write_all(b"{\"id\":1,\"cmd\":\"ping\"}\n").await?;
-/// # Ok(()) }
-/// ```
 pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     let short = ShortPath::of(path)?;
     UnixStream::connect(&short.path).await
 }
 
-/// Whether the process at the other end runs as this user.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let home = hobnob_local::Home::at(dir.path())?;
-/// # let hobnob_local::Claim::Ours(claimed) = home.claim()? else { panic!("it is new") };
-/// # let _listener = hobnob_local::socket::Listener::bind(&claimed)?;
-/// use hobnob_local::socket;
-///
-/// let stream = socket::connect(home.socket()).await?;
-/// assert!(socket::is_same_user(&stream)?, "else, do not trust it with a word");
-/// # Ok(()) }
-/// ```
+/// Whether the process at the other end runs as this user. If not, do not trust it.
 pub fn is_same_user(stream: &UnixStream) -> io::Result<bool> {
     Ok(stream.peer_cred()?.uid() == rustix::process::geteuid().as_raw())
 }
 
-/// A path short enough for a socket address. A long one goes by way of its open folder, which Linux
-/// names `/proc/self/fd/N`.
+/// A path short enough for a socket address. A long path is replaced by one through its open
+/// folder, which is `/proc/self/fd/N` on Linux.
 struct ShortPath {
     path: PathBuf,
-    /// Keeps the folder's number valid.
+    /// Keeps the file descriptor in the path valid.
     _folder: Option<File>,
 }
 
@@ -171,9 +143,10 @@ mod tests {
             let path = claimed.home().socket().to_owned();
             let listener = Listener::bind(&claimed).unwrap();
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-            let (reached, came) = tokio::join!(connect(&path), listener.accept());
+            let (connected, accepted) = tokio::join!(connect(&path), listener.accept());
             assert!(
-                is_same_user(&came.unwrap()).unwrap() && is_same_user(&reached.unwrap()).unwrap()
+                is_same_user(&accepted.unwrap()).unwrap()
+                    && is_same_user(&connected.unwrap()).unwrap()
             );
             drop(listener);
             assert!(!path.exists());
@@ -181,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_crash_left_behind_is_replaced() {
+    async fn leftovers_of_a_crash_are_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let claimed = claimed(folder.path());
         let path = claimed.home().socket();
@@ -189,7 +162,7 @@ mod tests {
         std::fs::write(path.with_extension("new"), "half done").unwrap();
         assert!(connect(path).await.is_err());
         let listener = Listener::bind(&claimed).unwrap();
-        let (reached, came) = tokio::join!(connect(path), listener.accept());
-        assert!(reached.is_ok() && came.is_ok());
+        let (connected, accepted) = tokio::join!(connect(path), listener.accept());
+        assert!(connected.is_ok() && accepted.is_ok());
     }
 }

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_request_is_told_its_address_as_in_rfc_5769() {
+    fn a_bare_request_is_answered_as_in_rfc_5769() {
         // The values of sections 2.2 and 2.3, whose transaction id this is.
         let v4 = answer(&request(&[]), addr("192.0.2.1:32853")).unwrap();
         assert_eq!(v4.as_slice()[..4], [0x01, 0x01, 0, 12]);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn mapped_ipv4_is_told_as_ipv4() {
+    fn mapped_ipv4_is_reported_as_ipv4() {
         let plain = answer(&request(&[]), addr("192.0.2.1:9")).unwrap();
         let mapped = answer(&request(&[]), addr("[::ffff:192.0.2.1]:9")).unwrap();
         assert_eq!(plain.as_slice(), mapped.as_slice());
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_well_formed_binding_request_gets_no_answer() {
+    fn a_malformed_binding_request_gets_no_answer() {
         let good = request(&[]);
         let from = addr("192.0.2.1:9");
         let damaged = |at: usize, byte: u8| {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn many_unknown_attributes_are_cut_to_what_fits() {
+    fn the_list_of_unknown_attributes_is_bounded() {
         let many: Vec<u8> = (1..=100_u8).flat_map(|n| [0x7f, n, 0, 0]).collect();
         let told = answer(&request(&many), addr("192.0.2.1:9")).unwrap();
         assert_eq!(

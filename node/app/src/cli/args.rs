@@ -505,7 +505,7 @@ mod tests {
             ("hobnob send host:0 hi", "no valid port"),
             ("hobnob send bob hi --wait soon", "queued, sent, delivered"),
             ("hobnob send bob hi --timeout 10", "500ms, 10s, 2m"),
-            ("hobnob join A/B", "a room's name is"),
+            ("hobnob join A/B", "a room's name has"),
             (
                 "hobnob --nick xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
                 "at most 32 characters",

@@ -15,12 +15,11 @@ mod up;
 mod views;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::iter;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use tracing_subscriber::filter::LevelFilter;
+use hobnob_local::log;
 
 use args::{Args, Command};
 
@@ -44,7 +43,7 @@ pub(crate) fn main() -> ExitCode {
     if let Some(Command::Relay(arguments)) = args.command {
         return relay(&args.flags, arguments);
     }
-    start_log(args.flags.verbose);
+    log::start(args.flags.verbose, || log_output::Writer);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -176,22 +175,6 @@ async fn run_command(flags: &CommonFlags, out: Output, command: Command) -> anyh
         | Command::Help { .. }
         | Command::Relay(_) => unreachable!("run() handles the commands that need no node"),
     }
-}
-
-fn start_log(verbose: u8) {
-    let level = match verbose {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        2 => LevelFilter::DEBUG,
-        3.. => LevelFilter::TRACE,
-    };
-    let colour = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    tracing_subscriber::fmt()
-        .with_writer(|| log_output::Writer)
-        .with_ansi(colour)
-        .with_max_level(level)
-        .init();
 }
 
 #[cfg(test)]

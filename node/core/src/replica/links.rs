@@ -140,7 +140,7 @@ impl Replica {
             | Frame::Profile(_)
             | Frame::Candidates(_)
             | Frame::DialBack(_)
-            | Frame::Called(_)
+            | Frame::DialedBack(_)
             | Frame::Batch(_)
             | Frame::Offer(..) => Err(Refusal::Misplaced),
         };

@@ -17,7 +17,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use hobnob_protocol::content::{Ask, PIECE_BYTES, SPAN_PIECES, Shape};
+use hobnob_protocol::content::{PIECE_BYTES, PieceRequest, SPAN_PIECES, Shape};
 use hobnob_protocol::{OfferId, PeerId};
 
 pub use self::held::Held;
@@ -70,7 +70,7 @@ pub enum Input {
     /// From now on, content comes on so many lanes of the session.
     Widened(SessionId, usize),
     /// All that was asked has come, or no more of it will.
-    Answered(SessionId, Ask, Result<(), Failure>),
+    Answered(SessionId, PieceRequest, Result<(), Failure>),
     /// The streams of a session's lanes have ended, and what was asked on them with them. It may be
     /// asked anew.
     StreamsEnded(SessionId),
@@ -101,7 +101,7 @@ pub enum Failure {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// Ask for this there.
-    Ask(SessionId, Ask),
+    Ask(SessionId, PieceRequest),
     /// Let content come on so many lanes of this session, if there is room: to be answered by
     /// [`Input::Widened`].
     Widen(SessionId, usize),
@@ -152,7 +152,7 @@ struct Rest {
 #[derive(Debug)]
 struct Session {
     peer: PeerId,
-    asks: Vec<Ask>,
+    asks: Vec<PieceRequest>,
     /// When something last came of them.
     heard: Duration,
     lanes: Lanes,
@@ -335,7 +335,7 @@ impl Transfers {
         }
     }
 
-    fn answered(&mut self, session: SessionId, ask: Ask, outcome: Result<(), Failure>) {
+    fn answered(&mut self, session: SessionId, ask: PieceRequest, outcome: Result<(), Failure>) {
         let Some(at) = self.sessions.get_mut(&session) else {
             return;
         };
@@ -439,7 +439,7 @@ impl Transfers {
         }
     }
 
-    fn next_for(&mut self, peer: PeerId) -> Option<Ask> {
+    fn next_for(&mut self, peer: PeerId) -> Option<PieceRequest> {
         let after = self.wanted.keys().filter(|offer| Some(**offer) > self.turn);
         let order: Vec<_> = after
             .chain(
@@ -456,7 +456,7 @@ impl Transfers {
             if let Some((span, first, count)) = transfer.next_run(peer, self.now) {
                 transfer.asked.insert(span);
                 self.turn = Some(offer);
-                return Some(Ask {
+                return Some(PieceRequest {
                     offer,
                     span,
                     first,

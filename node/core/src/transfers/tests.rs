@@ -48,16 +48,16 @@ impl Table {
         std::iter::from_fn(|| self.transfers.poll_output()).collect()
     }
 
-    fn up(&mut self, session: u64, who: u8) -> Vec<(u64, Ask)> {
+    fn up(&mut self, session: u64, who: u8) -> Vec<(u64, PieceRequest)> {
         asks(&self.does(Input::SessionUp(SessionId(session), peer(who))))
     }
 
-    fn fails(&mut self, session: u64, ask: Ask, failure: Failure) -> Vec<Output> {
+    fn fails(&mut self, session: u64, ask: PieceRequest, failure: Failure) -> Vec<Output> {
         self.does(Input::Answered(SessionId(session), ask, Err(failure)))
     }
 
     /// Lets a source send all of what it was asked.
-    fn serves(&mut self, session: u64, ask: Ask) -> Vec<Output> {
+    fn serves(&mut self, session: u64, ask: PieceRequest) -> Vec<Output> {
         let mut outputs = Vec::new();
         for piece in ask.pieces() {
             outputs.extend(self.does(Input::Got(ask.offer, piece)));
@@ -67,7 +67,7 @@ impl Table {
     }
 }
 
-fn asks(outputs: &[Output]) -> Vec<(u64, Ask)> {
+fn asks(outputs: &[Output]) -> Vec<(u64, PieceRequest)> {
     let ask = |output: &Output| {
         if let Output::Ask(session, ask) = output {
             Some((session.0, *ask))
@@ -368,7 +368,7 @@ proptest! {
         let size = pieces * PIECE_BYTES as u64;
         let mut table = Table::wanting(size, 0);
         let mut got = BTreeSet::new();
-        let mut under_way: Vec<(u64, Ask)> = Vec::new();
+        let mut under_way: Vec<(u64, PieceRequest)> = Vec::new();
         let mut session = 0;
         let mut up = Vec::new();
         let mut whole = false;

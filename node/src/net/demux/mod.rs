@@ -26,7 +26,7 @@ use std::task::{Context, Poll, ready};
 
 use counters::count;
 pub use counters::{Counted, Counters};
-use hobnob_protocol::datagram::{CHANNEL_HEADER, Knock};
+use hobnob_protocol::datagram::{CHANNEL_HEADER, Probe};
 use hobnob_transport::addr::undeliverable;
 use hobnob_transport::stun::client::{self as stun, Seen, Transaction};
 use hobnob_transport::udp::{SegmentedSender, has_errno};
@@ -66,7 +66,7 @@ pub struct SideDatagram {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// A knock.
-    Knock(Knock),
+    Knock(Probe),
     /// Somebody's answer to the question where our datagrams come from.
     Seen(Seen),
 }
@@ -102,7 +102,7 @@ impl DemuxSocket {
     }
 
     /// Sends a knock, if the system takes it now.
-    pub fn knock(&self, to: SocketAddr, knock: Knock) {
+    pub fn knock(&self, to: SocketAddr, knock: Probe) {
         self.send_beside(to, &knock.encode());
     }
 

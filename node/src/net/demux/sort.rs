@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Knock};
+use hobnob_protocol::datagram::{CHANNEL_HEADER, ChannelId, Class, Probe};
 use hobnob_transport::stun::client as stun;
 use quinn::udp::RecvMeta;
 use tokio::sync::mpsc;
@@ -96,9 +96,9 @@ impl Sorter {
         match Class::of(datagram) {
             Class::Quic => return Some(Sender::Direct),
             Class::Channel => return self.relayed(datagram, batch, way),
-            Class::Knock if self.hand_on(batch.addr, Knock::decode(datagram).map(What::Knock)) => {}
+            Class::Probe if self.hand_on(batch.addr, Probe::decode(datagram).map(What::Knock)) => {}
             Class::Stun if self.hand_on(batch.addr, stun::answer(datagram).map(What::Seen)) => {}
-            Class::Knock => count(&self.counters.knock),
+            Class::Probe => count(&self.counters.knock),
             Class::Stun => count(&self.counters.stun),
             Class::Unknown => count(&self.counters.unknown),
         }
@@ -329,14 +329,14 @@ mod tests {
     #[test]
     fn knocks_are_handed_on_while_somebody_takes_them() {
         let (sorter, _, mut came) = sorter();
-        let knock = Knock {
+        let knock = Probe {
             answer: false,
             token: [5; 16],
         };
         let mut buf = knock.encode().repeat(3);
         let mut meta = RecvMeta {
             len: buf.len(),
-            stride: Knock::LEN,
+            stride: Probe::LEN,
             addr: relay(),
             ..RecvMeta::default()
         };

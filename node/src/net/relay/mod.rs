@@ -19,7 +19,7 @@ use hobnob_protocol::relay::{
     FromRelay, Register, TOKEN_EXPORTER_LABEL, ToRelay, VERSION, Welcome, close, token_proof,
 };
 use hobnob_protocol::{HostPort, PeerId};
-use hobnob_transport::frames::{FrameBatch, FrameError, FrameReader};
+use hobnob_transport::frames::{FrameBatch, FrameReader, ReceiveError};
 use hobnob_transport::tls;
 use quinn::{Connection, SendStream};
 use tokio::sync::mpsc;
@@ -308,7 +308,7 @@ impl Link {
                 | FromRelay::NotOpened { .. }
                 | FromRelay::Ended { .. }
                 | FromRelay::Observed(_)
-                | FromRelay::Called { .. }
+                | FromRelay::DialedBack { .. }
                 | FromRelay::Unknown(_) => Err(LinkDown::Protocol(
                     "its first frame was no Welcome".to_owned(),
                 )),
@@ -347,7 +347,7 @@ impl Link {
                         | FromRelay::NotOpened { .. }
                         | FromRelay::Ended { .. }
                         | FromRelay::Observed(_)
-                        | FromRelay::Called { .. }
+                        | FromRelay::DialedBack { .. }
                         | FromRelay::Unknown(_) => {}
                     }
                     if !self.tell(LinkEvent::Said(said)).await {
@@ -403,12 +403,12 @@ impl Connected {
         loop {
             let frame = match self.control_in.next().await {
                 Ok(frame) => frame,
-                Err(FrameError::Lost(error)) => return Err(error.into()),
+                Err(ReceiveError::Lost(error)) => return Err(error.into()),
                 Err(
-                    error @ (FrameError::TooLarge
-                    | FrameError::Ended
-                    | FrameError::Truncated
-                    | FrameError::Stream(_)),
+                    error @ (ReceiveError::TooLarge
+                    | ReceiveError::Ended
+                    | ReceiveError::Truncated
+                    | ReceiveError::Stream(_)),
                 ) => return Err(self.broke(error.to_string())),
             };
             match FromRelay::decode(&frame) {

@@ -1,7 +1,7 @@
 //! Frames of a session: what a broken frame means for it.
 
 use hobnob_protocol::{Frame, close};
-use hobnob_transport::frames::{FrameBatch, FrameError, FrameReader};
+use hobnob_transport::frames::{FrameBatch, FrameReader, ReceiveError};
 use quinn::{Connection, SendStream, WriteError};
 
 use super::ended::Stop;
@@ -16,9 +16,11 @@ pub(super) async fn read_frame(
         Ok(bytes) => {
             Frame::decode(&bytes).map_err(|error| fault(close::PROTOCOL, error.to_string()))
         }
-        Err(FrameError::Lost(error)) => Err(Stop::Lost(error)),
-        Err(error @ FrameError::TooLarge) => Err(fault(close::FRAME_TOO_LARGE, error.to_string())),
-        Err(error @ (FrameError::Ended | FrameError::Truncated | FrameError::Stream(_))) => {
+        Err(ReceiveError::Lost(error)) => Err(Stop::Lost(error)),
+        Err(error @ ReceiveError::TooLarge) => {
+            Err(fault(close::FRAME_TOO_LARGE, error.to_string()))
+        }
+        Err(error @ (ReceiveError::Ended | ReceiveError::Truncated | ReceiveError::Stream(_))) => {
             Err(fault(close::PROTOCOL, error.to_string()))
         }
     }

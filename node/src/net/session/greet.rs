@@ -112,7 +112,7 @@ async fn exchange(
         | Frame::Profile(_)
         | Frame::Candidates(_)
         | Frame::DialBack(_)
-        | Frame::Called(_)
+        | Frame::DialedBack(_)
         | Frame::Digest(..)
         | Frame::Heads { .. }
         | Frame::Batch(_)

@@ -262,7 +262,7 @@ impl Running {
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
                 | Frame::DialBack(_)
-                | Frame::Called(_)
+                | Frame::DialedBack(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }
                 | Frame::Have(..)
@@ -294,7 +294,7 @@ impl Running {
                 | Frame::Profile(_)
                 | Frame::Candidates(_)
                 | Frame::DialBack(_)
-                | Frame::Called(_)
+                | Frame::DialedBack(_)
                 | Frame::Digest(..)
                 | Frame::Heads { .. }
                 | Frame::Have(..)

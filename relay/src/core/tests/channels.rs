@@ -11,7 +11,7 @@ use crate::core::{CHANNEL_IDLE, ConnectionId, Input, Limits};
 const ANN: u16 = 1;
 const BOB: u16 = 2;
 
-/// Ann and Bob with a channel, and what each calls it.
+/// Ann and Bob with a channel, and the name that each uses for it.
 fn channel(net: &mut TestNet) -> ([ConnectionId; 2], [ChannelId; 2]) {
     let (ann, bob) = (net.register(peer(ANN), &[]), net.register(peer(BOB), &[]));
     net.says(ann, ToRelay::Open(peer(BOB)));
@@ -31,7 +31,7 @@ fn both(limits: Limits) -> (TestNet, [ConnectionId; 2], [ChannelId; 2]) {
 }
 
 #[test]
-fn both_ends_are_told_different_names_and_each_direction_has_its_route() {
+fn the_ends_get_different_names_and_each_direction_has_its_route() {
     let (net, _, [a, b]) = both(Limits::default());
     let [ann, bob] = [ANN, BOB].map(|n| net.row(peer(n)).expect("there").addr);
     assert_ne!(a, b);
@@ -49,7 +49,7 @@ fn both_ends_are_told_different_names_and_each_direction_has_its_route() {
 }
 
 #[test]
-fn a_channel_that_is_there_is_named_again_to_the_one_who_asks() {
+fn an_existing_channel_is_reported_again_to_the_peer_that_asks() {
     let (mut net, [ann, bob], [_, b]) = both(Limits::default());
     let routes = net.forwards();
     net.node_mut(bob).channels.clear();
@@ -60,7 +60,7 @@ fn a_channel_that_is_there_is_named_again_to_the_one_who_asks() {
 }
 
 #[test]
-fn one_who_asks_in_vain_is_told_why() {
+fn a_channel_that_is_not_opened_is_answered_with_the_cause() {
     let mut net = TestNet::new(Limits {
         channels_per_peer: 2,
         ..Limits::default()
@@ -100,7 +100,7 @@ fn channels_in_all_have_a_limit() {
 }
 
 #[test]
-fn one_end_closes_and_the_other_is_told() {
+fn when_one_end_closes_the_other_is_informed() {
     let (mut net, [ann, bob], [a, b]) = both(Limits::default());
     net.says(bob, ToRelay::Close(b));
     assert_eq!(net.node(ann).ended, [(a, ChannelEnd::Closed)]);
@@ -108,7 +108,7 @@ fn one_end_closes_and_the_other_is_told() {
 }
 
 #[test]
-fn nobody_closes_a_channel_by_a_name_that_is_not_theirs() {
+fn a_peer_closes_channels_only_by_its_own_names() {
     let (mut net, [ann, _], [_, b]) = both(Limits::default());
     let eve = net.register(peer(3), &[]);
     for (who, name) in [(ann, b), (eve, b), (eve, ChannelId([0; 8]))] {
@@ -118,10 +118,10 @@ fn nobody_closes_a_channel_by_a_name_that_is_not_theirs() {
 }
 
 #[test]
-fn a_peer_that_goes_or_comes_again_ends_its_channels() {
+fn channels_end_when_their_peer_leaves_or_reconnects() {
     type Leave = fn(&mut TestNet, ConnectionId);
     let cases: [Leave; 4] = [
-        |net, bob| net.tell(Input::Down { connection: bob }),
+        |net, bob| net.tell(Input::Disconnected { connection: bob }),
         |net, _| net.tell(Input::Kick(peer(BOB))),
         |net, _| {
             net.register(peer(BOB), &[]);
@@ -137,7 +137,7 @@ fn a_peer_that_goes_or_comes_again_ends_its_channels() {
 }
 
 #[test]
-fn a_channel_through_which_nothing_goes_ends_after_five_minutes() {
+fn an_idle_channel_ends_after_five_minutes() {
     let (mut net, [ann, bob], [a, b]) = both(Limits::default());
     let minute = |net: &mut TestNet| {
         for _ in 0..4 {
@@ -163,7 +163,7 @@ fn a_channel_through_which_nothing_goes_ends_after_five_minutes() {
 }
 
 #[test]
-fn a_peer_that_moves_takes_its_channels_along() {
+fn channels_follow_a_peer_to_its_new_address() {
     let (mut net, [ann, _], [a, b]) = both(Limits::default());
     let bob = net.row(peer(BOB)).expect("there").addr;
     let moved = "11.9.9.9:9".parse().expect("an address");
@@ -179,7 +179,7 @@ fn a_peer_that_moves_takes_its_channels_along() {
 }
 
 #[test]
-fn names_are_not_what_another_seed_gives() {
+fn another_seed_gives_other_names() {
     let names = |seed: u8| {
         let mut net = TestNet::new(Limits::default());
         net.relay = crate::core::Relay::new(Limits::default(), [seed; 32]);
@@ -194,7 +194,7 @@ fn names_are_not_what_another_seed_gives() {
 }
 
 #[test]
-fn a_peers_meter_outlives_its_connection() {
+fn a_peers_meter_survives_its_connection() {
     let (mut net, _, [a, _]) = both(Limits::default());
     net.routes[&a].meter.forwarded(1, 100);
     net.register(peer(ANN), &[]);

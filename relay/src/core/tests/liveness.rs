@@ -17,7 +17,7 @@ fn secs(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_node_is_welcomed_with_what_it_has_to_know() {
+fn a_node_is_welcomed_with_the_relays_settings() {
     let limits = Limits {
         rate: 1_000_000,
         channels_per_peer: 3,
@@ -42,7 +42,7 @@ fn a_node_is_welcomed_with_what_it_has_to_know() {
 }
 
 #[test]
-fn one_miss_is_suspect_three_are_gone_and_one_heard_is_alive_again() {
+fn one_miss_is_suspect_three_are_gone_and_a_frame_is_alive_again() {
     let mut net = net();
     let ann = net.register(peer(1), &[]);
     let states = |net: &mut TestNet, steps: &[u64]| -> Vec<_> {
@@ -74,7 +74,7 @@ fn one_miss_is_suspect_three_are_gone_and_one_heard_is_alive_again() {
 }
 
 #[test]
-fn a_relay_that_stood_still_takes_nobody_for_dead() {
+fn a_suspended_relay_loses_no_peer() {
     let mut net = net();
     let ann = net.register(peer(1), &[]);
     net.now += secs(500);
@@ -102,7 +102,7 @@ fn every_frame_is_a_sign_of_life() {
 }
 
 #[test]
-fn a_newer_connection_takes_the_place_and_the_older_one_can_touch_it_no_more() {
+fn a_newer_connection_replaces_the_older_one_for_good() {
     let mut net = net();
     let old = net.register_at(peer(1), "11.0.0.1:1", &[1]);
     let bob = net.register(peer(2), &[1]);
@@ -118,7 +118,7 @@ fn a_newer_connection_takes_the_place_and_the_older_one_can_touch_it_no_more() {
         connection: old,
         rtt: secs(9),
     });
-    net.tell(Input::Down { connection: old });
+    net.tell(Input::Disconnected { connection: old });
     let row = net.row(peer(1)).expect("there");
     assert_eq!(
         (row.state, row.addr, row.rtt, row.rooms),
@@ -135,14 +135,14 @@ fn a_newer_connection_takes_the_place_and_the_older_one_can_touch_it_no_more() {
 }
 
 #[test]
-fn a_peer_that_went_stays_in_the_table_for_an_hour() {
+fn a_peer_that_is_gone_stays_in_the_table_for_an_hour() {
     let mut net = net();
     let ann = net.register(peer(1), &[]);
     net.tell(Input::Rtt {
         connection: ann,
         rtt: Duration::from_millis(20),
     });
-    net.tell(Input::Down { connection: ann });
+    net.tell(Input::Disconnected { connection: ann });
     let row = net.row(peer(1)).expect("there");
     assert_eq!(
         (row.state, row.rtt),
@@ -155,13 +155,13 @@ fn a_peer_that_went_stays_in_the_table_for_an_hour() {
 }
 
 #[test]
-fn of_too_many_that_went_the_first_are_forgotten() {
+fn the_oldest_of_too_many_gone_peers_are_forgotten() {
     let mut net = net();
     let many = u16::try_from(GONE_MAX + 2).expect("fits");
     for n in 0..many {
         let connection = net.register(peer(n), &[]);
         net.wait(Duration::from_millis(1));
-        net.tell(Input::Down { connection });
+        net.tell(Input::Disconnected { connection });
     }
     assert_eq!(net.relay.table().len(), GONE_MAX);
     assert_eq!(
@@ -180,12 +180,12 @@ fn kick_and_ban_end_a_connection() {
     assert_eq!(net.end(ann), Some(EndReason::Kicked));
     assert_eq!(net.end(bob), Some(EndReason::Banned));
     assert_eq!(net.relay.connected(), 0);
-    net.tell(Input::Down { connection: ann });
+    net.tell(Input::Disconnected { connection: ann });
     assert_eq!(net.counts().left, 0);
 }
 
 #[test]
-fn a_full_relay_and_a_full_network_turn_newcomers_away_but_nobody_who_is_there() {
+fn a_full_relay_or_network_rejects_newcomers_and_keeps_its_peers() {
     let mut net = TestNet::new(Limits {
         peers: 3,
         peers_per_network: 2,
@@ -204,7 +204,7 @@ fn a_full_relay_and_a_full_network_turn_newcomers_away_but_nobody_who_is_there()
         connection: again,
         addr: "11.0.1.2:2".parse().expect("an address"),
     });
-    net.tell(Input::Down {
+    net.tell(Input::Disconnected {
         connection: net.latest[&peer(4)],
     });
     let sixth = net.register_at(peer(6), "11.0.0.6:1", &[]);
@@ -212,7 +212,7 @@ fn a_full_relay_and_a_full_network_turn_newcomers_away_but_nobody_who_is_there()
 }
 
 #[test]
-fn doing_something_too_often_ends_the_connection_and_names_the_limit() {
+fn acting_too_often_ends_the_connection_and_names_the_limit() {
     let addr = |port: u16| format!("11.0.0.1:{port}").parse().expect("an address");
     type Act = fn(u16, std::net::SocketAddr, crate::core::ConnectionId) -> Input;
     let slow = Pace {
@@ -290,9 +290,9 @@ fn doing_something_too_often_ends_the_connection_and_names_the_limit() {
 }
 
 #[test]
-fn who_asks_to_be_called_too_often_or_has_just_come_there_is_told_that_nobody_calls() {
+fn too_many_dial_backs_or_a_fresh_address_get_no_probe() {
     let mut net = TestNet::new(Limits {
-        calls: Pace {
+        dial_backs: Pace {
             every: secs(10),
             burst: 2,
         },
@@ -316,14 +316,14 @@ fn who_asks_to_be_called_too_often_or_has_just_come_there_is_told_that_nobody_ca
     net.wait_secs(10);
     net.beats(ann);
     assert_eq!(asks(&mut net), Some(3));
-    // An address that QUIC has not proved yet may be anybody's.
+    // QUIC may not have validated a new address yet.
     net.wait_secs(10);
     moves(&mut net, "11.0.7.1:9");
     assert_eq!(asks(&mut net), None);
     net.wait(ADDRESS_SETTLES);
     assert_eq!(asks(&mut net), Some(4));
-    assert!(net.end(ann).is_none() && net.counts().calls == 4);
-    // A connection from the start at an address has proved it.
+    assert!(net.end(ann).is_none() && net.counts().dial_backs == 4);
+    // The handshake has validated the first address of a connection.
     moves(&mut net, "11.0.7.1:10");
     let again = net.register(peer(1), &[]);
     net.wait_secs(10);
@@ -332,7 +332,7 @@ fn who_asks_to_be_called_too_often_or_has_just_come_there_is_told_that_nobody_ca
 }
 
 #[test]
-fn who_registers_too_often_is_turned_away_and_keeps_the_connection_it_has() {
+fn registering_too_often_is_rejected_and_the_older_connection_stays() {
     let mut net = TestNet::new(Limits {
         registrations: Pace {
             every: secs(10),
@@ -350,7 +350,7 @@ fn who_registers_too_often_is_turned_away_and_keeps_the_connection_it_has() {
         codes,
         [replaced, replaced, replaced, None, Some(close::LIMIT)]
     );
-    net.tell(Input::Down {
+    net.tell(Input::Disconnected {
         connection: connections[4],
     });
     assert_eq!(net.state(peer(1)), Some(State::Alive));
@@ -361,7 +361,7 @@ fn who_registers_too_often_is_turned_away_and_keeps_the_connection_it_has() {
 }
 
 #[test]
-fn a_second_registration_on_one_connection_is_against_the_protocol() {
+fn a_second_registration_on_one_connection_is_a_protocol_error() {
     let mut net = net();
     let ann = net.register(peer(1), &[]);
     net.says(ann, ToRelay::Register(Register::default()));
@@ -369,7 +369,7 @@ fn a_second_registration_on_one_connection_is_against_the_protocol() {
 }
 
 #[test]
-fn a_relay_that_drains_lets_everybody_go_over_some_seconds_and_nobody_in() {
+fn a_draining_relay_ends_connections_over_some_seconds_and_admits_nobody() {
     let mut net = net();
     let connections: Vec<_> = (0..10).map(|n| net.register(peer(n), &[])).collect();
     net.tell(Input::Drain);

@@ -1,4 +1,4 @@
-//! The relay as its peers see it: a net of nodes that believe what they are told.
+//! The relay as its peers see it: a network of simulated nodes.
 
 mod channels;
 mod liveness;

@@ -1,5 +1,5 @@
-//! Random comings and goings, compared with a model that knows no versions, no timers and no
-//! indexes. `SEED=` replays one run.
+//! Random events, compared with a model that has no versions, timers or indexes. `SEED=` replays
+//! one run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -68,7 +68,7 @@ impl Known {
     }
 }
 
-/// What should be.
+/// The expected state.
 #[derive(Default)]
 struct Model {
     peers: BTreeMap<PeerId, Known>,
@@ -101,8 +101,8 @@ impl Model {
         self.peers.get_mut(&id).expect("known").heard_at = now;
     }
 
-    /// What has become of everybody by now. Idle channels are looked at elsewhere: they end
-    /// within a while.
+    /// Applies the effects of time. Idle channels are checked elsewhere, because the time of their end
+    /// is not exact.
     fn time(&mut self, now: Duration) {
         let dead_after = HEARTBEAT_EVERY * MISSES_MAX + HEARTBEAT_GRACE;
         let connected = self
@@ -141,7 +141,7 @@ struct Run {
     model: Model,
     dice: Dice,
     comings: u32,
-    /// Connections that are over.
+    /// Connections that have ended.
     over: Vec<ConnectionId>,
     idle: u32,
 }
@@ -217,7 +217,7 @@ impl Run {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        self.net.tell(Input::Down { connection });
+        self.net.tell(Input::Disconnected { connection });
         self.model.goes(id, self.now());
     }
 
@@ -291,7 +291,7 @@ impl Run {
         self.model.peers.get_mut(&id).expect("connected").addr = addr;
     }
 
-    /// Something comes late from a connection that is over.
+    /// An event arrives late from a connection that has ended.
     fn stale(&mut self) {
         let at = self.dice.below(self.over.len().max(1) as u64);
         let Some(&connection) = self.over.get(usize::try_from(at).expect("few")) else {
@@ -299,7 +299,7 @@ impl Run {
         };
         let other = self.dice.peer();
         let input = match self.dice.below(4) {
-            0 => Input::Down { connection },
+            0 => Input::Disconnected { connection },
             1 => Input::Moved {
                 connection,
                 addr: self.dice.addr(),
@@ -333,7 +333,7 @@ impl Run {
         assert_eq!(seen, should, "{id:?} at {:?}", self.now());
     }
 
-    /// Time goes by; some use their channels, some say that they are there.
+    /// Time passes. Some peers use their channels, some send heartbeats.
     fn waits(&mut self) {
         let steps = if self.dice.below(8) == 0 {
             self.dice.below(300)
@@ -391,7 +391,7 @@ impl Run {
         }
     }
 
-    /// The table, the channels and the routes are the model's.
+    /// Checks that table, channels and routes match the model.
     fn check(&self) {
         let now = self.now();
         let table: Vec<_> = self
@@ -454,7 +454,7 @@ fn seeds() -> Vec<u64> {
 }
 
 #[test]
-fn the_table_the_rosters_and_the_channels_are_right_through_thousands_of_comings_and_goings() {
+fn table_rosters_and_channels_match_the_model_through_random_events() {
     let mut seen = [0; 5];
     for seed in seeds() {
         println!("SEED={seed}");
@@ -473,7 +473,7 @@ fn the_table_the_rosters_and_the_channels_are_right_through_thousands_of_comings
         ];
         seen.iter_mut().zip(now).for_each(|(all, now)| *all += now);
     }
-    // Nothing of what the model speaks of was left out: who left, opened, was replaced, fell
-    // silent; channels that were idle.
+    // Every kind of event occurred: peers left, opened channels, were replaced or fell silent, and
+    // channels were idle.
     assert!(seen.iter().all(|times| *times >= 4), "{seen:?}");
 }

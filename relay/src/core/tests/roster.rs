@@ -10,7 +10,7 @@ use crate::core::{
     ConnectionId, EndReason, Input, Limits, PUSH_AFTER, PUSH_EVERY, Pace, ROSTER_PEERS_MAX,
 };
 
-/// Limits for tests in which thousands come from one place.
+/// Limits for tests with thousands of peers in one network.
 fn open() -> Limits {
     Limits {
         peers_per_network: 100_000,
@@ -22,7 +22,7 @@ fn net() -> TestNet {
     TestNet::new(open())
 }
 
-/// This many peers in room 1, from 100 on.
+/// Connects this many peers in room 1, numbered from 100.
 fn crowd(net: &mut TestNet, many: u16) -> Vec<ConnectionId> {
     (100..100 + many)
         .map(|n| net.register(peer(n), &[1]))
@@ -42,20 +42,20 @@ fn peers_see_those_who_share_a_room_and_nobody_else() {
 }
 
 #[test]
-fn newcomers_show_at_once_and_who_goes_does_too() {
+fn the_others_learn_at_once_who_came_and_who_left() {
     let mut net = net();
     let ann = net.register(peer(1), &[1]);
     net.wait_secs(5);
     let bob = net.register(peer(2), &[1]);
     net.wait(PUSH_AFTER);
     assert_eq!([net.sees(ann).len(), net.sees(bob).len()], [1, 1]);
-    net.tell(Input::Down { connection: bob });
+    net.tell(Input::Disconnected { connection: bob });
     net.wait(PUSH_EVERY);
     assert_eq!(net.sees(ann), []);
 }
 
 #[test]
-fn changes_that_come_together_are_told_together_and_not_more_than_once_a_second() {
+fn changes_of_one_moment_are_one_push_and_pushes_are_a_second_apart() {
     let mut net = net();
     let ann = net.register(peer(1), &[1]);
     net.wait_secs(5);
@@ -75,14 +75,14 @@ fn changes_that_come_together_are_told_together_and_not_more_than_once_a_second(
 }
 
 #[test]
-fn a_heartbeat_is_answered_with_what_changed_since_its_version() {
+fn a_heartbeat_is_answered_with_the_changes_since_its_version() {
     let mut net = net();
     let ann = net.register(peer(1), &[1]);
     let bob = net.register(peer(2), &[1]);
     net.beats(ann);
     let before = net.node(ann).version;
     net.frames(ann);
-    net.tell(Input::Down { connection: bob });
+    net.tell(Input::Disconnected { connection: bob });
     net.register(peer(3), &[1]);
     net.beats(ann);
     let [frame] = &net.frames(ann)[..] else {
@@ -96,7 +96,7 @@ fn a_heartbeat_is_answered_with_what_changed_since_its_version() {
         (frame.anew, &frame.changes),
         (false, &vec![RosterChange::Gone { peer: peer(2) }, here])
     );
-    // What is on its way already is said again to one who has not got it.
+    // Changes that are on their way are sent again to a peer that does not have them.
     net.says(ann, ToRelay::Heartbeat(before));
     assert_eq!(net.frames(ann)[0].changes.len(), 2);
     net.beats(ann);
@@ -104,7 +104,7 @@ fn a_heartbeat_is_answered_with_what_changed_since_its_version() {
 }
 
 #[test]
-fn one_with_an_unknown_or_an_old_version_is_told_everything_anew() {
+fn an_unknown_or_old_version_gets_the_whole_list() {
     let mut net = net();
     let ann = net.register(peer(1), &[1]);
     net.register(peer(2), &[1]);
@@ -118,10 +118,10 @@ fn one_with_an_unknown_or_an_old_version_is_told_everything_anew() {
         assert_eq!((frame.anew, frame.changes.len()), (true, 1));
     }
     let old = net.node(ann).version;
-    // So much happens while Ann's line is slow that the relay has forgotten who went first.
+    // While Ann's connection is slow, so many peers leave that the relay forgets the first ones.
     for n in 10..60 {
         let connection = net.register(peer(n), &[1]);
-        net.tell(Input::Down { connection });
+        net.tell(Input::Disconnected { connection });
     }
     net.says(ann, ToRelay::Heartbeat(old));
     assert!(net.frames(ann).last().expect("answered").anew);
@@ -129,7 +129,7 @@ fn one_with_an_unknown_or_an_old_version_is_told_everything_anew() {
 }
 
 #[test]
-fn a_version_of_an_earlier_connection_counts_for_nothing() {
+fn a_version_of_an_earlier_connection_is_ignored() {
     let mut net = net();
     let ann = net.register(peer(1), &[1]);
     net.register(peer(2), &[1]);
@@ -158,7 +158,7 @@ fn a_change_of_rooms_is_a_change_for_both_sides() {
 }
 
 #[test]
-fn a_new_connection_of_a_peer_is_no_news_to_others() {
+fn a_new_connection_of_a_peer_is_no_change_for_the_others() {
     let mut net = net();
     let ann = net.register(peer(1), &[1]);
     net.register(peer(2), &[1]);
@@ -170,7 +170,7 @@ fn a_new_connection_of_a_peer_is_no_news_to_others() {
 }
 
 #[test]
-fn of_many_shared_rooms_the_first_are_named() {
+fn only_the_first_of_many_shared_rooms_are_named() {
     let mut net = net();
     let rooms: Vec<u8> = (0..20).collect();
     let ann = net.register(peer(1), &rooms);
@@ -181,7 +181,7 @@ fn of_many_shared_rooms_the_first_are_named() {
 }
 
 #[test]
-fn a_long_list_takes_several_frames_of_which_the_first_begins_anew() {
+fn a_long_list_has_several_frames_and_the_first_replaces_the_old_list() {
     let mut net = net();
     crowd(&mut net, 450);
     let ann = net.register(peer(1), &[1]);
@@ -199,7 +199,7 @@ fn a_long_list_takes_several_frames_of_which_the_first_begins_anew() {
 }
 
 #[test]
-fn in_a_crowd_a_thousand_are_listed_and_one_who_goes_makes_place_for_another() {
+fn in_a_crowd_a_thousand_are_listed_and_others_follow_when_one_leaves() {
     let mut net = net();
     let crowd = crowd(&mut net, 1_500);
     let ann = net.register(peer(1), &[1, 2]);
@@ -215,17 +215,17 @@ fn in_a_crowd_a_thousand_are_listed_and_one_who_goes_makes_place_for_another() {
     let later = net.node(ann).roster.contains_key(&peer(100 + 1_400));
     assert!(first && !later);
     for gone in &crowd[..500] {
-        net.tell(Input::Down { connection: *gone });
+        net.tell(Input::Disconnected { connection: *gone });
     }
     net.beats(ann);
-    // Ann waited for a place in the crowd's list herself: that is nothing to her.
+    // Ann is not listed herself, which makes no difference to her.
     assert_eq!(net.sees(ann).len(), ROSTER_PEERS_MAX);
     let missed = (600..1_600).filter(|n| !net.node(ann).roster.contains_key(&peer(*n)));
     assert_eq!(missed.count(), 1, "all but one who had no place beside Bob");
 }
 
 #[test]
-fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
+fn in_a_changing_crowd_only_connected_peers_are_listed() {
     let fast = Pace {
         every: Duration::from_millis(1),
         burst: 10_000,
@@ -242,7 +242,7 @@ fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
     let (mut dice, mut sizes) = (Dice(11), Vec::new());
     for round in 0..80 {
         let many = if round == 0 { 6_000 } else { 150 };
-        // At first many stay, then the crowd gets smaller than the list.
+        // At first many stay. Later the crowd becomes smaller than the list.
         let staying = if round < 40 { 2 } else { 0 };
         for _ in 0..many {
             net.now += Duration::from_millis(1);
@@ -255,7 +255,7 @@ fn in_a_crowd_that_comes_and_goes_nobody_is_seen_who_is_not_there() {
                     net.moves_rooms(connection, &rooms);
                     here.insert(id, (connection, rooms));
                 }
-                Some((connection, _)) => net.tell(Input::Down { connection }),
+                Some((connection, _)) => net.tell(Input::Disconnected { connection }),
                 None => drop(here.insert(id, (net.register(id, &rooms), rooms))),
             }
         }
@@ -343,7 +343,7 @@ fn rooms_in_all_have_a_limit() {
 }
 
 #[test]
-fn ten_thousand_peers_to_whom_nothing_happens_cost_nothing() {
+fn ten_thousand_idle_peers_cost_no_work() {
     let mut net = net();
     let everybody: Vec<_> = (0..10_000)
         .map(|n| net.register(peer(n), &[u8::try_from(n / 50).expect("200 rooms")]))
@@ -373,7 +373,7 @@ fn ten_thousand_peers_to_whom_nothing_happens_cost_nothing() {
         0,
         "nobody was looked at"
     );
-    // One who comes costs what its room costs.
+    // A newcomer costs as much as its room.
     net.register(peer(10_000), &[7]);
     net.wait_secs(2);
     let newcomer = net.counts();
@@ -386,7 +386,7 @@ fn ten_thousand_peers_to_whom_nothing_happens_cost_nothing() {
 }
 
 #[test]
-fn when_everybody_comes_back_at_once_the_lists_follow_over_some_seconds() {
+fn when_all_peers_reconnect_at_once_the_lists_follow_over_some_seconds() {
     let mut net = net();
     let everybody = crowd(&mut net, 800);
     let asked = net.counts();

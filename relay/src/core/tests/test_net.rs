@@ -1,4 +1,4 @@
-//! A relay, nodes that do what the relay says, and a plane that keeps the routes.
+//! A relay with simulated nodes, and a plane that stores the routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -23,9 +23,9 @@ pub(super) struct Node {
     pub(super) not_opened: Vec<(PeerId, OpenRefusal)>,
     pub(super) ended: Vec<(ChannelId, ChannelEnd)>,
     pub(super) observed: Option<SocketAddr>,
-    /// What it was told of the calls that it asked for.
+    /// The results of its dial-backs.
     pub(super) called: Vec<Option<u16>>,
-    /// Roster frames that came since somebody last took them.
+    /// Roster frames since the test last read them.
     pub(super) frames: Vec<Roster>,
     pub(super) end: Option<EndReason>,
 }
@@ -52,13 +52,13 @@ impl Node {
                 self.ended.push((channel, why));
             }
             FromRelay::Observed(addr) => self.observed = Some(addr),
-            FromRelay::Called { from, .. } => self.called.push(from),
+            FromRelay::DialedBack { from, .. } => self.called.push(from),
             FromRelay::Unknown(kind) => panic!("kind {kind}"),
         }
     }
 
     fn read(&mut self, roster: Roster) {
-        // What travels is what the protocol allows.
+        // Every frame must survive its encoding.
         let frame = FromRelay::Roster(roster.clone());
         assert_eq!(FromRelay::decode(&frame.encode()).expect("decodes"), frame);
         if roster.anew {
@@ -83,7 +83,7 @@ pub(super) struct TestNet {
     /// The latest connection of each peer.
     pub(super) latest: BTreeMap<PeerId, ConnectionId>,
     next: u64,
-    /// How many were called.
+    /// The number of dial-backs.
     calls: u16,
 }
 
@@ -110,7 +110,7 @@ impl TestNet {
     fn drain(&mut self) {
         while let Some(output) = self.relay.poll_output() {
             match output {
-                Output::Say(connection, frame) => {
+                Output::Send(connection, frame) => {
                     self.nodes.entry(connection).or_default().hear(frame)
                 }
                 Output::End(connection, reason) => {
@@ -122,9 +122,9 @@ impl TestNet {
                         .replace(reason);
                     assert!(before.is_none(), "ended twice");
                 }
-                Output::Call(connection, token) => {
+                Output::DialBack(connection, token) => {
                     self.calls += 1;
-                    let called = FromRelay::Called {
+                    let called = FromRelay::DialedBack {
                         token,
                         from: Some(self.calls),
                     };
@@ -141,7 +141,7 @@ impl TestNet {
         }
     }
 
-    /// Lets time go by; the relay is woken whenever it wants to be.
+    /// Lets time pass and passes every timeout to the relay.
     pub(super) fn wait(&mut self, time: Duration) {
         let until = self.now + time;
         let mut wakes = 0;
@@ -185,7 +185,7 @@ impl TestNet {
         self.tell(Input::Frame { connection, frame });
     }
 
-    /// The node says that it is alive, and with which version of the roster.
+    /// The node sends a heartbeat with its version of the roster.
     pub(super) fn beats(&mut self, connection: ConnectionId) {
         let version = self.nodes[&connection].version;
         self.says(connection, ToRelay::Heartbeat(version));
@@ -206,7 +206,7 @@ impl TestNet {
         self.nodes.get_mut(&connection).expect("a node")
     }
 
-    /// Whose connection this is.
+    /// The peer of this connection.
     pub(super) fn id(&self, connection: ConnectionId) -> PeerId {
         self.latest
             .iter()
@@ -215,12 +215,12 @@ impl TestNet {
             .expect("it is the latest")
     }
 
-    /// Why a connection was ended, if it was.
+    /// Why the relay ended a connection, if it did.
     pub(super) fn end(&self, connection: ConnectionId) -> Option<EndReason> {
         self.node(connection).end
     }
 
-    /// Whom this node sees, and in which rooms.
+    /// The peers in the node's roster, with their rooms.
     pub(super) fn sees(&self, connection: ConnectionId) -> Vec<(PeerId, Vec<ConversationId>)> {
         self.node(connection).roster.clone().into_iter().collect()
     }
@@ -241,7 +241,7 @@ impl TestNet {
         self.relay.counts()
     }
 
-    /// The routes that there are: who is forwarded to whom.
+    /// The routes of the plane, as pairs of sender and receiver.
     pub(super) fn forwards(&self) -> BTreeSet<(SocketAddr, ChannelId, SocketAddr, ChannelId)> {
         self.routes
             .values()

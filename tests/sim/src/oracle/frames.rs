@@ -53,7 +53,7 @@ impl World {
                 | Frame::Candidates(_)
                 | Frame::Offer(..)
                 | Frame::DialBack(_)
-                | Frame::Called(_)
+                | Frame::DialedBack(_)
                 | Frame::Unknown(_),
             ) => Some("a frame that is not a replica's".to_owned()),
             Err(error) => Some(error.to_string()),

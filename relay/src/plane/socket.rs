@@ -1,13 +1,12 @@
-//! The relay's one UDP socket: the plane's thread receives from it, and anybody sends.
+//! The relay's one UDP socket: the plane's thread receives from it, and every thread may send.
 //!
-//! No task of the runtime watches it. That would cost a wake-up for each frame that is sent, since
-//! the system tells whoever asks to hear of room in the send buffer of each datagram that leaves
-//! it. Instead, the first who finds the buffer full says so; then nobody sends until half of it is
-//! free again, for which the plane's thread waits along with all else. So quinn's tasks, which were
-//! waiting, have as much of a chance as frames have.
+//! The runtime does not poll it. The system would then report each datagram that leaves the send
+//! buffer, which costs a wake-up for each forwarded frame. Instead, the first sender that finds the
+//! buffer full sets a flag. Then nobody sends until half of the buffer is free again, and the
+//! plane's thread waits for that. So quinn's waiting tasks have the same chance as frames.
 //!
-//! A frame that finds the send buffer full is dropped, as any router would: the two ends' own
-//! congestion control hears of it. Holding it back would hold back everybody's.
+//! A frame that finds the send buffer full is dropped, as by any router. The congestion control of
+//! the two ends notices the loss. Queuing the frame would delay all others.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -26,14 +25,14 @@ use super::counters::Counters;
 use super::forward::{PacketSink, Sent};
 use super::waker::Waker;
 
-/// The socket.
-pub(super) struct Port {
+/// The socket, with the state that its users share.
+pub(super) struct PlaneSocket {
     io: UdpSocket,
     state: UdpSocketState,
     sender: SegmentedSender,
-    /// Whether the send buffer was full, and half of it has not been free since.
+    /// Whether the send buffer was full and half of it has not become free since.
     full: AtomicBool,
-    /// Tells those who wait for that.
+    /// Notifies the tasks that wait for room.
     room: Arc<Notify>,
     /// Wakes the plane's thread.
     pub(super) waker: Waker,
@@ -49,14 +48,14 @@ fn open(addr: SocketAddr) -> io::Result<UdpSocket> {
             receive,
             send,
             wanted = KERNEL_BUFFER_BYTES,
-            "the kernel gives small UDP buffers, so bursts lose frames: set net.core.rmem_max and net.core.wmem_max to 4194304"
+            "the kernel grants only small UDP buffers, so bursts lose frames: set net.core.rmem_max and net.core.wmem_max to 4194304"
         );
     }
     Ok(socket)
 }
 
-impl Port {
-    /// Binds it.
+impl PlaneSocket {
+    /// Binds the socket.
     pub(super) fn bind(addr: SocketAddr, counters: Arc<Counters>) -> io::Result<Self> {
         let io = open(addr)?;
         let state = UdpSocketState::new((&io).into())?;
@@ -82,13 +81,13 @@ impl Port {
         self.io.local_addr()
     }
 
-    /// Has the plane's thread end.
+    /// Asks the plane's thread to end.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.waker.ring();
     }
 
-    /// Whether it was told to.
+    /// Whether the plane's thread must end.
     pub(super) fn has_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
@@ -97,8 +96,8 @@ impl Port {
         self.state.may_fragment()
     }
 
-    /// Receives what is there, at most as many batches as there are buffers; says how many. Fewer
-    /// mean that nothing is left.
+    /// Receives at most one batch for each buffer, without waiting. Returns how many. If there are
+    /// fewer than buffers, nothing is left.
     pub(super) fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
         match self.state.recv((&self.io).into(), bufs, meta) {
             Ok(received) => received,
@@ -110,12 +109,12 @@ impl Port {
         }
     }
 
-    /// Datagrams of one size that the system sends as one.
+    /// Maximum datagrams of one size in one batch.
     pub(super) fn segments(&self) -> usize {
         self.sender.segments()
     }
 
-    /// Sends, whatever the system is able to.
+    /// Sends a batch, or its datagrams one by one if the system cannot send batches.
     pub(super) fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         if undeliverable(transmit.destination).is_some() {
             return Err(Errno::ADDRNOTAVAIL.into());
@@ -138,49 +137,49 @@ impl Port {
         sent
     }
 
-    /// Whether nobody may send, until there is room again.
+    /// Whether nobody may send until there is room again.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
     }
 
-    /// Half of the send buffer is free.
+    /// Notes that half of the send buffer is free.
     pub(super) fn has_room(&self) {
         self.full.store(false, Ordering::Release);
         self.room.notify_waiters();
     }
 
-    /// Tells of the next time that there is room after there was none.
+    /// Notifies when there is room again.
     pub(super) fn room(&self) -> Arc<Notify> {
         self.room.clone()
     }
 }
 
-impl AsFd for Port {
+impl AsFd for PlaneSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.as_fd()
     }
 }
 
-impl PacketSink for &Port {
+impl PacketSink for &PlaneSocket {
     fn segments(&self) -> usize {
-        Port::segments(self)
+        PlaneSocket::segments(self)
     }
 
     fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
-        match Port::send(self, transmit) {
+        match PlaneSocket::send(self, transmit) {
             Ok(()) => Sent::Taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Full,
             Err(error) => {
-                tracing::trace!(%error, to = %transmit.destination, "the system refused to send");
+                tracing::trace!(%error, to = %transmit.destination, "the system rejected a datagram");
                 Sent::Refused
             }
         }
     }
 }
 
-impl fmt::Debug for Port {
+impl fmt::Debug for PlaneSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Port")
+        f.debug_struct("PlaneSocket")
             .field("io", &self.io)
             .finish_non_exhaustive()
     }
@@ -191,7 +190,7 @@ mod tests {
     use super::*;
     use crate::plane::forward::Forwarder;
     use crate::plane::quic;
-    use crate::plane::table::Table;
+    use crate::plane::route_table::RouteTable;
     use crate::plane::thread::Thread;
     use quinn::AsyncUdpSocket;
     use std::net::Ipv4Addr;
@@ -200,9 +199,10 @@ mod tests {
     #[tokio::test]
     async fn nobody_sends_into_a_full_buffer_until_the_plane_sees_room() {
         let counters = Arc::<Counters>::default();
-        let port = Arc::new(Port::bind((Ipv4Addr::LOCALHOST, 0).into(), counters.clone()).unwrap());
-        let (quic_queue, socket) = quic::queue(port.clone(), counters.clone());
-        let (socket, destination) = (Arc::new(socket), port.local_addr().unwrap());
+        let plane =
+            Arc::new(PlaneSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), counters.clone()).unwrap());
+        let (quic_queue, socket) = quic::queue(plane.clone(), counters.clone());
+        let (socket, destination) = (Arc::new(socket), plane.local_addr().unwrap());
         let datagram = Transmit {
             destination,
             ecn: None,
@@ -217,16 +217,16 @@ mod tests {
             })
         };
         writable().await.unwrap();
-        port.full.store(true, Ordering::Release);
+        plane.full.store(true, Ordering::Release);
         assert_eq!(
             socket.try_send(&datagram).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
-        assert!(port.send(&datagram).is_err());
+        assert!(plane.send(&datagram).is_err());
         let (_updates, receiver) = mpsc::channel();
         let two = async { tokio::join!(writable(), writable()) };
-        let forwarder = Forwarder::new(Table::new(false), None, counters);
-        let thread = Thread::start(port.clone(), forwarder, receiver, quic_queue).unwrap();
+        let forwarder = Forwarder::new(RouteTable::new(false), None, counters);
+        let thread = Thread::start(plane.clone(), forwarder, receiver, quic_queue).unwrap();
         thread.wake();
         let (one, other) = tokio::time::timeout(std::time::Duration::from_secs(20), two)
             .await

@@ -1,16 +1,16 @@
-//! Calls to peers that want to know whether calls reach them: a knock from a socket that is used
-//! for nothing else.
+//! Dial-backs: a peer asks for a probe from a new socket, to learn whether unsolicited datagrams
+//! reach it.
 //!
-//! A firewall or NAT that lets in only answers knows nobody by that socket, and so swallows the
-//! knock. The socket stays for a moment, and tells who asks with the call's own token how the asker
-//! looks from there.
+//! A firewall or NAT that admits only answers drops a probe from a socket that it does not know.
+//! The socket stays open for a moment. It answers STUN requests with the token of the dial-back, so
+//! the peer also learns its address as this socket sees it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use hobnob_protocol::datagram::Knock;
-use hobnob_protocol::relay::{CALLER_STAYS, TRANSACTION_LEN};
+use hobnob_protocol::datagram::Probe;
+use hobnob_protocol::relay::{DIAL_BACK_STAYS, TRANSACTION_LEN};
 use hobnob_transport::stun;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
@@ -18,70 +18,72 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Calls at once; whoever asks for a further one is told that there is none.
-const CALLS_MAX: usize = 128;
+/// Maximum concurrent dial-backs. Beyond it a peer is informed that there was none.
+const DIAL_BACKS_MAX: usize = 128;
 
-/// STUN requests that one call answers; further ones are not read.
+/// Maximum STUN requests that one socket answers. It does not read further ones.
 const ANSWERS_MAX: usize = 4;
 
-/// Longer than any request that is answered.
+/// Buffer for a STUN request, in bytes. A longer request is cut and gets no answer.
 const REQUEST_MAX: usize = 256;
 
-/// Where the transaction id of a STUN message begins (RFC 8489 section 5).
+/// Offset of the transaction id in a STUN message (RFC 8489 section 5).
 const TRANSACTION_AT: usize = 8;
 
-/// Makes calls, each a task of its own.
+/// Starts dial-backs, each as a separate task.
 #[derive(Debug)]
-pub(super) struct Callers {
+pub(super) struct DialBacks {
     places: Arc<Semaphore>,
     tasks: TaskTracker,
-    over: CancellationToken,
+    stop: CancellationToken,
 }
 
-impl Callers {
-    pub(super) fn new(tasks: TaskTracker, over: CancellationToken) -> Self {
+impl DialBacks {
+    pub(super) fn new(tasks: TaskTracker, stop: CancellationToken) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(CALLS_MAX)),
+            places: Arc::new(Semaphore::new(DIAL_BACKS_MAX)),
             tasks,
-            over,
+            stop,
         }
     }
 
-    /// Sends one knock from a new socket of `from` to `to`, then tells which port it went from.
-    /// Whether there is a call; if not, nothing is told.
-    pub(super) fn call(
+    /// Sends one probe from a new socket at `from` to `to`. Returns false, without calling
+    /// `report`, if that fails or there is no place.
+    ///
+    /// `report` receives the port of the socket after the probe was sent.
+    pub(super) fn start(
         &self,
         from: IpAddr,
         to: SocketAddr,
         token: [u8; 16],
-        told: impl FnOnce(u16) + Send + 'static,
+        report: impl FnOnce(u16) + Send + 'static,
     ) -> bool {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             return false;
         };
-        let socket = match knock(from, to, token) {
+        let socket = match send_probe(from, to, token) {
             Ok(socket) => socket,
             Err(error) => {
-                tracing::debug!(%to, %error, "a peer that wanted to be called could not be");
+                tracing::debug!(%to, %error, "can't send the probe of a dial-back");
                 return false;
             }
         };
         let staying = async move {
-            told(socket.local_addr().map_or(0, |addr| addr.port()));
-            // The time is over, or the relay.
-            let _over = timeout(CALLER_STAYS, answer(&socket, token)).await;
+            report(socket.local_addr().map_or(0, |addr| addr.port()));
+            // It ends after this time, or when the socket fails.
+            let _ended = timeout(DIAL_BACK_STAYS, answer(&socket, token)).await;
             drop(place);
         };
         self.tasks
-            .spawn(self.over.clone().run_until_cancelled_owned(staying));
+            .spawn(self.stop.clone().run_until_cancelled_owned(staying));
         true
     }
 }
 
-/// Sends the knock, if the system takes it now: a new socket has all its buffer.
-fn knock(from: IpAddr, to: SocketAddr, token: [u8; 16]) -> io::Result<UdpSocket> {
+/// Sends the probe without waiting. The buffer of a new socket is empty, so the system accepts it.
+fn send_probe(from: IpAddr, to: SocketAddr, token: [u8; 16]) -> io::Result<UdpSocket> {
     let ip = to.ip().to_canonical();
-    // The zone of a link-local address is the one that the peer is in.
+    // A link-local address of the relay has the zone of the peer's address.
     let (to, from) = match (ip, from.to_canonical(), to) {
         (IpAddr::V4(_), from @ IpAddr::V4(_), _) => {
             (SocketAddr::new(ip, to.port()), SocketAddr::new(from, 0))
@@ -94,7 +96,7 @@ fn knock(from: IpAddr, to: SocketAddr, token: [u8; 16]) -> io::Result<UdpSocket>
             };
             (to, std::net::SocketAddrV6::new(from, 0, 0, scope).into())
         }
-        // The local address is not known: any of the right family.
+        // The local address is unknown: the system chooses one of the right family.
         (IpAddr::V4(_), ..) => (
             SocketAddr::new(ip, to.port()),
             (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -104,7 +106,7 @@ fn knock(from: IpAddr, to: SocketAddr, token: [u8; 16]) -> io::Result<UdpSocket>
     let socket = std::net::UdpSocket::bind(from)?;
     socket.set_nonblocking(true)?;
     socket.send_to(
-        &Knock {
+        &Probe {
             answer: false,
             token,
         }
@@ -114,13 +116,12 @@ fn knock(from: IpAddr, to: SocketAddr, token: [u8; 16]) -> io::Result<UdpSocket>
     UdpSocket::from_std(socket)
 }
 
-/// Answers STUN requests of whoever knows the token.
+/// Answers STUN requests with the right token.
 async fn answer(socket: &UdpSocket, token: [u8; 16]) -> io::Result<()> {
     let mut request = [0; REQUEST_MAX];
     let mut answered = 0;
     while answered < ANSWERS_MAX {
-        // An error is the word of some machine that it did not want what was sent: for the next
-        // receive, it is over.
+        // The error reports an ICMP message about an earlier datagram. The next receive works.
         let Ok((len, sender)) = socket.recv_from(&mut request).await else {
             continue;
         };
@@ -156,21 +157,21 @@ mod tests {
         socket
     }
 
-    fn callers() -> Callers {
-        Callers::new(TaskTracker::new(), CancellationToken::new())
+    fn dial_backs() -> DialBacks {
+        DialBacks::new(TaskTracker::new(), CancellationToken::new())
     }
 
-    fn called(callers: &Callers, peer: &StdSocket) -> Option<mpsc::Receiver<u16>> {
-        let (told, port) = mpsc::channel();
+    /// Starts a dial-back to the peer. Returns the port that it will report.
+    fn start(dial_backs: &DialBacks, peer: &StdSocket) -> Option<mpsc::Receiver<u16>> {
+        let (report, port) = mpsc::channel();
         let at = peer.local_addr().unwrap();
-        let call = callers.call(Ipv4Addr::LOCALHOST.into(), at, TOKEN, move |port| {
-            told.send(port).unwrap()
+        let started = dial_backs.start(Ipv4Addr::LOCALHOST.into(), at, TOKEN, move |port| {
+            report.send(port).unwrap()
         });
-        call.then_some(port)
+        started.then_some(port)
     }
 
-    /// A Binding request with this transaction id and so many bytes of an attribute that may be
-    /// ignored.
+    /// A Binding request with this transaction id and `padding` bytes of an optional attribute.
     fn request(transaction: &[u8], padding: u8) -> Vec<u8> {
         let attribute = [
             &[0x80, 0x22, 0, padding - 4][..],
@@ -187,23 +188,23 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_call_is_one_knock_from_the_port_that_is_told() {
-        let (peer, callers) = (peer(), callers());
-        let port = called(&callers, &peer).unwrap().recv().unwrap();
-        let mut knock = [0; 64];
-        let (len, from) = peer.recv_from(&mut knock).unwrap();
+    async fn a_dial_back_is_one_probe_from_the_reported_port() {
+        let (peer, dial_backs) = (peer(), dial_backs());
+        let port = start(&dial_backs, &peer).unwrap().recv().unwrap();
+        let mut probe = [0; 64];
+        let (len, from) = peer.recv_from(&mut probe).unwrap();
         assert_eq!(
-            (Knock::decode(&knock[..len]), from.port()),
+            (Probe::decode(&probe[..len]), from.port()),
             (
-                Some(Knock {
+                Some(Probe {
                     answer: false,
                     token: TOKEN
                 }),
                 port
             )
         );
-        // Whoever knows the token is told how it looks from there, for no more bytes than it sends;
-        // others are told nothing.
+        // Only a request with the token gets an answer, and the answer is no longer than the
+        // request.
         for stranger in [request(&[8; 12], 24), request(&TOKEN[..12], 8)] {
             peer.send_to(&stranger, from).unwrap();
         }
@@ -215,28 +216,29 @@ mod tests {
             let (len, _) = peer.recv_from(&mut answer).unwrap();
             assert_eq!((len, &answer[8..20]), (32, &TOKEN[..12]));
         }
-        callers.tasks.close();
-        callers.tasks.wait().await;
+        dial_backs.tasks.close();
+        dial_backs.tasks.wait().await;
         peer.set_nonblocking(true).unwrap();
         assert!(
             peer.recv(&mut answer).is_err(),
-            "one knock, four answers, and no more"
+            "one probe, four answers, and nothing else"
         );
     }
 
     #[tokio::test]
-    async fn so_many_calls_at_once_and_none_beyond() {
-        let (peer, callers) = (peer(), callers());
-        let calls: Vec<_> = (0..=CALLS_MAX)
-            .map(|_| called(&callers, &peer).is_some())
+    async fn the_number_of_concurrent_dial_backs_is_bounded() {
+        let (peer, dial_backs) = (peer(), dial_backs());
+        let started: Vec<_> = (0..=DIAL_BACKS_MAX)
+            .map(|_| start(&dial_backs, &peer).is_some())
             .collect();
-        assert!(calls[..CALLS_MAX].iter().all(|call| *call) && !calls[CALLS_MAX]);
-        callers.over.cancel();
-        callers.tasks.close();
-        callers.tasks.wait().await;
+        assert!(started[..DIAL_BACKS_MAX].iter().all(|started| *started));
+        assert!(!started[DIAL_BACKS_MAX]);
+        dial_backs.stop.cancel();
+        dial_backs.tasks.close();
+        dial_backs.tasks.wait().await;
         assert!(
-            called(&callers, &peer).is_some(),
-            "each gives its place back"
+            start(&dial_backs, &peer).is_some(),
+            "each one frees its place"
         );
     }
 }

@@ -1,4 +1,6 @@
-//! The relay's channels as their ends and the plane see them: who is told, and which routes follow.
+//! Frames and routes that follow from changes of channels: what the two ends and the plane learn.
+//!
+//! The channels themselves are in [`super::channels`].
 
 use std::time::Duration;
 
@@ -12,41 +14,41 @@ use super::{Output, Relay};
 use crate::route::{Route, Update};
 
 impl Relay {
-    /// The peer asks for a channel.
+    /// Opens the channel that a peer asks for.
     pub(super) fn open(&mut self, now: Duration, peer: PeerId, other: PeerId) {
         if !self.may(now, peer, LimitedAction::Opens) {
             return;
         }
         if peer == other {
-            return self.not_opened(peer, other, OpenRefusal::Refused);
+            return self.send_not_opened(peer, other, OpenRefusal::Refused);
         }
         if self.registry.get(other).is_none() {
-            return self.not_opened(peer, other, OpenRefusal::NotHere);
+            return self.send_not_opened(peer, other, OpenRefusal::NotHere);
         }
         match self.channels.open(now, peer, other, &self.limits) {
             Opening::New(channel) => {
                 self.counts.opened += 1;
                 self.set_routes(&channel);
-                self.say_opened(&channel, other);
-                self.say_opened(&channel, peer);
+                self.send_opened(&channel, other);
+                self.send_opened(&channel, peer);
             }
-            Opening::Already(channel) => self.say_opened(&channel, peer),
-            Opening::Refused(why) => self.not_opened(peer, other, why),
+            Opening::Already(channel) => self.send_opened(&channel, peer),
+            Opening::Refused(why) => self.send_not_opened(peer, other, why),
         }
     }
 
-    fn not_opened(&mut self, asker: PeerId, peer: PeerId, why: OpenRefusal) {
+    fn send_not_opened(&mut self, asker: PeerId, peer: PeerId, why: OpenRefusal) {
         match why {
             OpenRefusal::NotHere => self.counts.not_here += 1,
             OpenRefusal::Refused => self.counts.refused += 1,
             OpenRefusal::Limit => self.counts.over_limit += 1,
         }
-        self.say(asker, FromRelay::NotOpened { peer, why });
+        self.send(asker, FromRelay::NotOpened { peer, why });
     }
 
-    fn say_opened(&mut self, channel: &Channel, to: PeerId) {
+    fn send_opened(&mut self, channel: &Channel, to: PeerId) {
         let (mine, theirs) = channel.seen_from(to);
-        self.say(
+        self.send(
             to,
             FromRelay::Opened {
                 peer: theirs.peer,
@@ -55,38 +57,38 @@ impl Relay {
         );
     }
 
-    /// The peer needs a channel no longer.
+    /// Closes a channel that the peer no longer needs.
     pub(super) fn close(&mut self, peer: PeerId, name: ChannelId) {
         let Some(channel) = self.channels.close(peer, name) else {
             return;
         };
         let (_, theirs) = channel.seen_from(peer);
         self.remove_routes(&channel);
-        self.say_ended(theirs, ChannelEnd::Closed);
+        self.send_ended(theirs, ChannelEnd::Closed);
     }
 
-    /// The peer is gone, or has come again: its channels are over.
+    /// Ends all channels of a peer that is gone or has a new connection.
     pub(super) fn end_channels(&mut self, peer: PeerId) {
         for channel in self.channels.leave(peer) {
             let (_, theirs) = channel.seen_from(peer);
             self.remove_routes(&channel);
-            self.say_ended(theirs, ChannelEnd::PeerGone);
+            self.send_ended(theirs, ChannelEnd::PeerGone);
         }
     }
 
-    /// Ends the channels that nobody needs.
+    /// Ends the idle channels.
     pub(super) fn end_idle(&mut self, now: Duration) {
         for channel in self.channels.idle(now) {
             self.remove_routes(&channel);
             channel
                 .ends
                 .into_iter()
-                .for_each(|end| self.say_ended(end, ChannelEnd::Idle));
+                .for_each(|end| self.send_ended(end, ChannelEnd::Idle));
         }
     }
 
-    fn say_ended(&mut self, end: End, why: ChannelEnd) {
-        self.say(
+    fn send_ended(&mut self, end: End, why: ChannelEnd) {
+        self.send(
             end.peer,
             FromRelay::Ended {
                 channel: end.name,
@@ -95,7 +97,7 @@ impl Relay {
         );
     }
 
-    /// The peer is somewhere else now.
+    /// Changes the routes of a peer whose address has changed.
     pub(super) fn move_routes(&mut self, peer: PeerId) {
         let channels: Vec<_> = self.channels.of(peer).cloned().collect();
         for channel in &channels {
@@ -106,11 +108,11 @@ impl Relay {
     fn set_routes(&mut self, channel: &Channel) {
         let [a, b] = channel.ends;
         for (from, to) in [(a, b), (b, a)] {
-            let (Some(sender), Some(receiver)) =
-                (self.registry.get(from.peer), self.registry.get(to.peer))
-            else {
-                continue;
-            };
+            let [sender, receiver] = [from, to].map(|end| {
+                self.registry
+                    .get(end.peer)
+                    .expect("a peer that disconnects loses its channels")
+            });
             let route = Route {
                 channel: from.name,
                 from: sender.addr,

@@ -1,4 +1,4 @@
-//! The liveness table as the operator sees it, and what the relay has counted.
+//! The liveness table for the operator, and the counters of the core.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,19 +8,19 @@ use hobnob_protocol::PeerId;
 
 use crate::route::Metered;
 
-/// Whether a peer is there.
+/// Whether a peer is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
-    /// Its heartbeats come.
+    /// Its heartbeats arrive.
     Alive,
-    /// It has missed a heartbeat, or two.
+    /// It has missed one or two heartbeats.
     Suspect,
     /// Its connection has ended.
     Gone,
 }
 
 impl State {
-    /// The word for it, on every screen.
+    /// The name that all outputs use.
     pub fn name(self) -> &'static str {
         match self {
             State::Alive => "alive",
@@ -33,55 +33,65 @@ impl State {
 /// A peer in the liveness table. Times are on the clock that is passed to `handle`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Who.
+    /// Its identity.
     pub peer: PeerId,
-    /// Whether it is there.
+    /// Whether it is connected.
     pub state: State,
-    /// Where from; of one that is gone: where it was last.
+    /// Its address. For a peer that is gone: its last address.
     pub addr: SocketAddr,
     /// When it registered.
     pub since: Duration,
-    /// When a frame last came from it: every frame says that it is alive.
+    /// When its last frame arrived. Every frame shows that it is alive.
     pub heard_at: Duration,
-    /// The control connection's round trip, if it has been measured.
+    /// The round-trip time of the control connection, if it was measured.
     pub rtt: Option<Duration>,
-    /// Heartbeats missed in a row.
+    /// Consecutive missed heartbeats.
     pub missed: u32,
-    /// Rooms it has named.
+    /// Rooms that it named.
     pub rooms: usize,
-    /// Channels it has.
+    /// Its channels.
     pub channels: usize,
-    /// What it has made the relay forward and drop.
+    /// What the relay forwarded and dropped for it.
     pub metered: Metered,
 }
 
-/// What the core has counted since it started.
+/// The counters of the core since its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Connections that were registered.
     pub registered: u64,
-    /// Connections that went of themselves.
+    /// Connections that ended, other than by the relay.
     pub left: u64,
     /// Connections that the relay ended, by close code (see
     /// [`close`](hobnob_protocol::relay::close)).
     pub ended: BTreeMap<u32, u64>,
-    /// Heartbeats that came.
+    /// Heartbeats received.
     pub heartbeats: u64,
-    /// Roster frames said.
+    /// Roster frames sent.
     pub roster_frames: u64,
-    /// Changes in them.
+    /// Changes in these frames.
     pub roster_changes: u64,
-    /// Members of rooms that were looked at to find out whom to tell of whom: the work behind these
-    /// frames.
+    /// Members of rooms that were examined to find these changes. It measures the work.
     pub roster_looks: u64,
     /// Channels opened.
     pub opened: u64,
-    /// Channels not opened: the peer was not here.
+    /// Channels not opened because the peer was not registered.
     pub not_here: u64,
-    /// Channels not opened: forbidden.
+    /// Channels not opened because a peer asked for one with itself.
     pub refused: u64,
-    /// Channels not opened: too many.
+    /// Channels not opened because of a limit.
     pub over_limit: u64,
-    /// Peers called that wanted to know whether calls reach them.
-    pub calls: u64,
+    /// Dial-backs that peers asked for and that were made.
+    pub dial_backs: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_its_own_name() {
+        let states = [State::Alive, State::Suspect, State::Gone];
+        assert_eq!(states.map(State::name), ["alive", "suspect", "gone"]);
+    }
 }

@@ -1,7 +1,6 @@
-//! The routes, as the plane needs them: by channel, with addresses in the form that the socket
-//! shows.
+//! The route table of the plane: routes by channel, with addresses in the socket's form.
 //!
-//! The table is bounded by the slow path, which bounds the channels of each peer and the peers.
+//! The core bounds the table: it limits the peers and the channels of each peer.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -15,31 +14,32 @@ use crate::route::{Meter, Route, Update, Used};
 
 /// All routes.
 #[derive(Debug)]
-pub(super) struct Table {
-    entries: HashMap<u64, Entry, BuildHasherDefault<AsItIs>>,
+pub(super) struct RouteTable {
+    entries: HashMap<u64, RouteEntry, BuildHasherDefault<AsItIs>>,
     dual_stack: bool,
 }
 
 /// One route.
 #[derive(Debug)]
-pub(super) struct Entry {
-    /// Where frames must come from.
+pub(super) struct RouteEntry {
+    /// The only accepted source of frames.
     pub(super) from: SocketAddr,
-    /// Where they go.
+    /// The destination of the frames.
     pub(super) to: SocketAddr,
-    /// From which of our addresses: the one that the receiver sends to, since its NAT lets in
-    /// nothing else. The system chooses until the receiver has sent something.
+    /// The relay's address that the frames leave from. It must be the one that the receiver sends
+    /// to, because the receiver's NAT admits nothing else. The system chooses one until the
+    /// receiver has sent a frame.
     pub(super) leaves_from: Cell<Option<IpAddr>>,
     /// The receiver's name of the channel.
     pub(super) becomes: ChannelId,
-    /// At which of our addresses this sender's last frames arrived.
+    /// The relay's address at which this sender's last frames arrived.
     arrives_at: Cell<Option<IpAddr>>,
     pub(super) meter: Arc<Meter>,
     pub(super) used: Arc<Used>,
 }
 
-impl Table {
-    /// An empty table for a socket that shows IPv4 as `::ffff:a.b.c.d` (`dual_stack`) or as it is.
+impl RouteTable {
+    /// An empty table. A `dual_stack` socket shows IPv4 addresses as `::ffff:a.b.c.d`.
     pub(super) fn new(dual_stack: bool) -> Self {
         Self {
             entries: HashMap::default(),
@@ -47,7 +47,7 @@ impl Table {
         }
     }
 
-    /// Changes the table.
+    /// Applies a change.
     pub(super) fn apply(&mut self, update: Update) {
         match update {
             Update::Set(route) => self.set(route),
@@ -73,7 +73,7 @@ impl Table {
         let (from, to) = (self.as_seen(from), self.as_seen(to));
         self.entries.insert(
             key(channel),
-            Entry {
+            RouteEntry {
                 from,
                 to,
                 leaves_from,
@@ -86,13 +86,13 @@ impl Table {
     }
 
     /// The route of a channel.
-    pub(super) fn get(&self, channel: ChannelId) -> Option<&Entry> {
+    pub(super) fn get(&self, channel: ChannelId) -> Option<&RouteEntry> {
         self.entries.get(&key(channel))
     }
 
-    /// Notes at which of our addresses a sender's frames arrive: what goes back to it leaves from
-    /// there.
-    pub(super) fn arrived(&self, route: &Entry, at: Option<IpAddr>) {
+    /// Notes the relay's address at which a sender's frames arrive. Frames to that sender leave
+    /// from there.
+    pub(super) fn arrived(&self, route: &RouteEntry, at: Option<IpAddr>) {
         if at.is_none() || route.arrives_at.get() == at {
             return;
         }
@@ -102,8 +102,7 @@ impl Table {
         }
     }
 
-    /// An address in the form in which the socket shows senders, so that one comparison tells
-    /// whether two are the same.
+    /// An address in the form in which the socket shows senders, so that addresses can be compared.
     fn as_seen(&self, addr: SocketAddr) -> SocketAddr {
         match addr.ip().to_canonical() {
             IpAddr::V4(ip) if self.dual_stack => {
@@ -127,14 +126,14 @@ fn key(channel: ChannelId) -> u64 {
     u64::from_ne_bytes(channel.0)
 }
 
-/// Hashes a channel id to itself: it is random, and made by this relay, so nobody can make many
-/// that collide.
+/// Hashes a channel id to itself. The relay creates the ids at random, so nobody can provoke
+/// collisions.
 #[derive(Debug, Default)]
 struct AsItIs(u64);
 
 impl Hasher for AsItIs {
     fn write(&mut self, bytes: &[u8]) {
-        // Only `write_u64` is called, since keys are `u64`; this is right for any other, too.
+        // Not called, because keys are `u64`. It is correct for other keys, too.
         for &byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(byte);
         }
@@ -173,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_route_lasts_until_it_is_removed_or_replaced() {
-        let mut table = Table::new(true);
+        let mut table = RouteTable::new(true);
         table.apply(Update::Set(route(A, "10.0.0.1:1", "10.0.0.2:2", B)));
         table.apply(Update::Set(route(A, "10.0.0.1:3", "10.0.0.2:2", B)));
         assert_eq!(table.get(A).unwrap().from, addr("[::ffff:10.0.0.1]:3"));
@@ -183,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_held_as_the_socket_shows_them() {
-        let shown = |dual_stack, text| Table::new(dual_stack).as_seen(addr(text));
+    fn addresses_are_stored_as_the_socket_shows_them() {
+        let shown = |dual_stack, text| RouteTable::new(dual_stack).as_seen(addr(text));
         assert_eq!(shown(true, "10.0.0.1:9"), addr("[::ffff:10.0.0.1]:9"));
         assert_eq!(
             shown(true, "[::ffff:10.0.0.1]:9"),
@@ -196,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn frames_leave_from_where_their_receiver_sends_to() {
+    fn frames_leave_from_the_address_that_their_receiver_sends_to() {
         let ours: Option<IpAddr> = Some("10.0.0.9".parse().unwrap());
-        let mut table = Table::new(false);
+        let mut table = RouteTable::new(false);
         table.apply(Update::Set(route(A, "10.0.0.1:1", "10.0.0.2:2", B)));
         table.apply(Update::Set(route(B, "10.0.0.2:2", "10.0.0.1:1", A)));
         table.arrived(table.get(B).unwrap(), ours);
         assert_eq!(table.get(A).unwrap().leaves_from.get(), ours);
-        // The other end has moved; this receiver has not.
+        // The sender's address has changed, but not the receiver's.
         table.apply(Update::Set(route(A, "10.0.0.7:1", "10.0.0.2:2", B)));
         assert_eq!(table.get(A).unwrap().leaves_from.get(), ours);
     }

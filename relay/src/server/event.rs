@@ -1,0 +1,40 @@
+//! The hub's inbox: what the other tasks of the server report to it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hobnob_protocol::PeerId;
+use hobnob_protocol::relay::{Register, ToRelay};
+use quinn::Connection;
+use tokio::sync::oneshot;
+
+use super::frames::Outbox;
+use super::operator::OperatorRequest;
+use crate::core::ConnectionId;
+
+/// An event for the hub.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A peer has proved its id and wants to register.
+    Register(Box<Registration>),
+    /// A registered peer sent a frame.
+    Frame(ConnectionId, ToRelay),
+    /// A connection has ended.
+    Disconnected(ConnectionId),
+    /// The operator asks for something.
+    Operator(OperatorRequest),
+    /// The relay stops. The hub answers when all peers have been disconnected.
+    Drain(oneshot::Sender<()>),
+}
+
+/// A newcomer that wants to register.
+#[derive(Debug)]
+pub(super) struct Registration {
+    pub(super) id: ConnectionId,
+    pub(super) connection: Connection,
+    /// The address of its handshake, which has validated the address.
+    pub(super) from: SocketAddr,
+    pub(super) peer: PeerId,
+    pub(super) register: Register,
+    pub(super) outbox: Arc<Outbox>,
+}
