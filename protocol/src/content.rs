@@ -114,9 +114,7 @@ impl Shape {
             let Some(sibling) = step.sibling else {
                 continue;
             };
-            let Some(other) = proof.next() else {
-                return false;
-            };
+            let other = proof.next().expect("proof_len counts the siblings");
             value = if sibling > step.index {
                 merge(&value, other, step.is_last)
             } else {
