@@ -116,7 +116,7 @@ impl Plan {
 /// Gives the node one numbered message after the other, until it is over.
 fn talk(from: &Node, to: &Node, over: &AtomicBool) -> Submitted {
     let mut submitted = Submitted::default();
-    let (mut line, to) = (from.line(), to.id().parse().expect("a peer id"));
+    let (mut line, to) = (from.client(), to.id().parse().expect("a peer id"));
     for number in 1.. {
         until("the node is up, or all is over", STARTING, || {
             let ready = over.load(Ordering::Relaxed) || line.is_open();

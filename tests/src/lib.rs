@@ -5,7 +5,7 @@
 //! runs the real program and reads what it prints.
 
 pub mod chaos;
-pub mod far;
+pub mod delayed_path;
 pub mod hostile;
 pub mod lab;
-pub mod liar;
+pub mod lying_relay;

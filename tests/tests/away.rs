@@ -63,7 +63,7 @@ fn a_thousand_queued_messages_keep_their_order() {
         texts.push(text);
     }
     bob.start();
-    bob.comes_to_read(&ann, &texts, Duration::from_secs(60));
+    bob.shows_conversation(&ann, &texts, Duration::from_secs(60));
     let shown: Vec<_> = bob
         .events()
         .into_iter()

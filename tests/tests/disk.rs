@@ -43,10 +43,10 @@ fn a_full_disk_acknowledges_nothing_it_has_not_stored_and_works_again_when_there
         }
     });
     acknowledged.push(again);
-    ann.comes_to_read(&bob, &acknowledged, Duration::from_secs(30));
-    bob.comes_to_read(&ann, &acknowledged, Duration::from_secs(30));
+    ann.shows_conversation(&bob, &acknowledged, Duration::from_secs(30));
+    bob.shows_conversation(&ann, &acknowledged, Duration::from_secs(30));
     ann.restart();
-    ann.comes_to_read(&bob, &acknowledged, Duration::from_secs(5));
+    ann.shows_conversation(&bob, &acknowledged, Duration::from_secs(5));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_receiver_whose_disk_is_full_says_delivered_only_when_it_is() {
         .expect(STILL_QUEUED);
     texts.push("the last".to_owned());
     home.free_disk();
-    bob.comes_to_read(&ann, &texts, Duration::from_secs(90));
+    bob.shows_conversation(&ann, &texts, Duration::from_secs(90));
 }
 
 #[test]

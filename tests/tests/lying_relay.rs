@@ -6,13 +6,13 @@ use std::time::Duration;
 use hobnob_protocol::PeerId;
 use hobnob_tests::hostile::Host;
 use hobnob_tests::lab::until;
-use hobnob_tests::liar::{FalseCall, Liar, Lies};
+use hobnob_tests::lying_relay::{FalseDialBack, Lies, LyingRelay};
 use tempfile::TempDir;
 
 /// People who know one another's ids, and nothing but this relay.
 struct Town {
     dir: TempDir,
-    relay: Liar,
+    relay: LyingRelay,
 }
 
 impl Town {
@@ -23,7 +23,7 @@ impl Town {
             .expect("the temporary folder can be written to");
         Self {
             dir,
-            relay: Liar::start(),
+            relay: LyingRelay::start(),
         }
     }
 
@@ -241,7 +241,7 @@ fn another_identity_at_a_relays_address_is_refused_and_the_user_told_what_to_do(
     drop(ann);
     let Town { dir, relay } = town;
     drop(relay);
-    let impostor = Liar::start_at(at);
+    let impostor = LyingRelay::start_at(at);
     let start = |relay: &str| {
         Host::start(
             dir.path(),
@@ -266,7 +266,11 @@ fn a_call_that_no_firewall_would_keep_out_or_that_never_was_proves_nothing() {
     let town = Town::new();
     let ann = town.up("ann");
     ann.prints(&["relay-up"]);
-    for calls in [None, Some(FalseCall::Silent), Some(FalseCall::FromItsPort)] {
+    for calls in [
+        None,
+        Some(FalseDialBack::Silent),
+        Some(FalseDialBack::FromItsPort),
+    ] {
         town.relay.lies(Lies {
             calls,
             ..Lies::default()

@@ -27,10 +27,10 @@ fn a_restored_older_copy_of_a_home_gets_its_messages_back() {
     ann.restore(&backup);
     let ann = ann.up(&[]);
     ann.notices("own-entries-restored");
-    ann.comes_to_read(&bob, &texts, PATIENCE);
+    ann.shows_conversation(&bob, &texts, PATIENCE);
     converse(&ann, &bob, "after all that", &mut texts);
-    bob.comes_to_read(&ann, &texts, PATIENCE);
-    ann.comes_to_read(&bob, &texts, PATIENCE);
+    bob.shows_conversation(&ann, &texts, PATIENCE);
+    ann.shows_conversation(&bob, &texts, PATIENCE);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn with_a_clock_off_by(offset: &str) {
         texts.push(text);
     }
     for node in &nodes {
-        node.comes_to_read("#lobby", &texts, PATIENCE);
+        node.shows_conversation("#lobby", &texts, PATIENCE);
         node.restart();
         assert_eq!(
             node.texts_of("#lobby"),

@@ -25,7 +25,7 @@ fn a_blocked_peer_is_told_so_and_has_no_session_until_it_is_unblocked() {
         .expect(REFUSED)
         .says(&["blocked"]);
     ann.has_not("please");
-    assert!(!ann.has_met_over("lan", &bob));
+    assert!(!ann.has_connected_over("lan", &bob));
     ann.run(&["unblock", bob.id()]).expect(0);
     ann.shows_once("please");
     bob.gets_receipt(&waiting, &ann);
@@ -141,7 +141,7 @@ fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
     ann.run(&["send", &address, "for bob"])
         .expect(IDENTITY_MISMATCH)
         .says(&["verified"]);
-    assert!(!ann.has_met_over("lan", &eve));
+    assert!(!ann.has_connected_over("lan", &eve));
     bob.start();
     ann.sees(&bob);
     ann.tells("bob", "it is you");

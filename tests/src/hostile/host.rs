@@ -68,13 +68,13 @@ impl Host {
             id: PeerId::from_bytes([0; 32]),
             addr: SocketAddr::from(([0; 4], 0)),
         };
-        (host.id, host.addr) = host.who_and_where();
+        (host.id, host.addr) = host.id_and_address();
         host
     }
 
     /// Asks it, once it has said that it listens: before, the question would be answered by a node
     /// of its own.
-    fn who_and_where(&self) -> (PeerId, SocketAddr) {
+    fn id_and_address(&self) -> (PeerId, SocketAddr) {
         self.finds(&self.out, "print", &["listen"]);
         let line = self.run(&["--json", "id"]).expect(0).one_json();
         let id = line["peer"].as_str().and_then(|id| id.parse().ok());

@@ -9,8 +9,8 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, ConnectionError, Endpoint, TransportConfig, VarInt};
 
 use super::host::Host;
-use super::line::Line;
-use super::passport::Passport;
+use super::raw_stream::RawStream;
+use super::test_cert::TestCert;
 
 /// An attacker. Must be made and used within a tokio runtime.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Mallory {
     /// One that dials from, and can be dialed at, this address.
     pub fn at(addr: SocketAddr, transport: TransportConfig) -> Self {
         let key = random_key();
-        let crypto = QuicServerConfig::try_from(Passport::of(&key).server())
+        let crypto = QuicServerConfig::try_from(TestCert::of(&key).server())
             .expect("QUIC's first suite is there");
         let server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         let endpoint = Endpoint::server(server, addr).expect("an address of this machine");
@@ -67,10 +67,10 @@ impl Mallory {
         self.endpoint.local_addr().expect("it is bound")
     }
 
-    /// Answers dials with this passport from now on.
-    pub fn answers_with(&self, passport: &Passport) {
+    /// Answers dials with this cert from now on.
+    pub fn answers_with(&self, cert: &TestCert) {
         let crypto =
-            QuicServerConfig::try_from(passport.server()).expect("QUIC's first suite is there");
+            QuicServerConfig::try_from(cert.server()).expect("QUIC's first suite is there");
         self.endpoint
             .set_server_config(Some(quinn::ServerConfig::with_crypto(Arc::new(crypto))));
     }
@@ -84,23 +84,19 @@ impl Mallory {
             .await
     }
 
-    /// Dials a node with this passport.
-    pub async fn dial(
-        &self,
-        host: &Host,
-        passport: &Passport,
-    ) -> Result<Connection, ConnectionError> {
-        self.dial_at(host.addr(), passport).await
+    /// Dials a node with this cert.
+    pub async fn dial(&self, host: &Host, cert: &TestCert) -> Result<Connection, ConnectionError> {
+        self.dial_at(host.addr(), cert).await
     }
 
     /// As [`Mallory::dial`], at any address.
     pub async fn dial_at(
         &self,
         addr: SocketAddr,
-        passport: &Passport,
+        cert: &TestCert,
     ) -> Result<Connection, ConnectionError> {
         let crypto =
-            QuicClientConfig::try_from(passport.client()).expect("QUIC's first suite is there");
+            QuicClientConfig::try_from(cert.client()).expect("QUIC's first suite is there");
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::clone(&self.transport));
         self.endpoint
@@ -110,31 +106,37 @@ impl Mallory {
     }
 
     /// Dials as itself, with its control stream open and nothing said.
-    pub async fn connected(&self, host: &Host) -> Line {
+    pub async fn connected(&self, host: &Host) -> RawStream {
         let connection = self
-            .dial(host, &Passport::of(&self.key))
+            .dial(host, &TestCert::of(&self.key))
             .await
             .expect("an honest handshake passes");
-        Line::open(connection, self.id()).await
+        RawStream::open(connection, self.id()).await
     }
 
     /// A session that was greeted as it should be, by a member of the lobby called `mallory`.
-    pub async fn in_session(&self, host: &Host) -> Line {
+    pub async fn in_session(&self, host: &Host) -> RawStream {
         self.in_session_as(host, "mallory", Vec::new()).await
     }
 
     /// As [`Mallory::in_session`], with a nickname and addresses of its choice.
-    pub async fn in_session_as(&self, host: &Host, nick: &str, addrs: Vec<SocketAddr>) -> Line {
-        let mut line = self.connected(host).await;
+    pub async fn in_session_as(
+        &self,
+        host: &Host,
+        nick: &str,
+        addrs: Vec<SocketAddr>,
+    ) -> RawStream {
+        let mut stream = self.connected(host).await;
         let lobby = RoomKey::derive(&RoomName::lobby(), b"");
-        let proofs = vec![lobby.proof(&line.exporter(), self.id())];
-        line.greet(Profile {
-            nick: nick.to_owned(),
-            addrs,
-            proofs,
-        })
-        .await;
-        line
+        let proofs = vec![lobby.proof(&stream.exporter(), self.id())];
+        stream
+            .greet(Profile {
+                nick: nick.to_owned(),
+                addrs,
+                proofs,
+            })
+            .await;
+        stream
     }
 
     /// A Hello of this profile.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::home::Home;
 use super::memory;
 use super::process::hobnob_binary;
-use super::transcript::{Said, Transcript};
+use super::transcript::{Printed, Transcript};
 use super::wait::until;
 
 /// A process that was started in a home, and may have been stopped and started again since. It is
@@ -93,8 +93,8 @@ impl Daemon {
     /// Starts it, and waits until it listens or has given up.
     pub(super) fn try_start(&self) -> Result<(), String> {
         self.launch();
-        let listening = self.transcript.wait(STARTING, |said| {
-            let line = said
+        let listening = self.transcript.wait(STARTING, |printed| {
+            let line = printed
                 .this_run()
                 .iter()
                 .find(|event| event["event"] == "listening")?;
@@ -164,7 +164,7 @@ impl Daemon {
         &self,
         what: &str,
         within: Duration,
-        check: impl FnMut(&Said) -> Option<T>,
+        check: impl FnMut(&Printed) -> Option<T>,
     ) -> T {
         self.transcript
             .wait(within, check)
@@ -172,12 +172,12 @@ impl Daemon {
     }
 
     /// Looks at what has been said.
-    pub(super) fn look<T>(&self, look: impl FnOnce(&Said) -> T) -> T {
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Printed) -> T) -> T {
         self.transcript.look(look)
     }
 
     /// Which of these words are somewhere in its memory.
-    pub(super) fn remembers(&self, words: &[String]) -> BTreeSet<String> {
+    pub(super) fn memory_contains(&self, words: &[String]) -> BTreeSet<String> {
         let running = self.running();
         memory::search(running.as_ref().expect("it is running").pid(), words)
     }

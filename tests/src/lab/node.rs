@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::daemon::Daemon;
 use super::home::Home;
-use super::line::Line;
 use super::machine::Machine;
+use super::message_client::MessageClient;
 use super::process::Output;
-use super::transcript::Said;
+use super::transcript::Printed;
 use super::wait::until;
 
 /// A node that was started, and may have been stopped and started again since.
@@ -93,14 +93,14 @@ impl Node {
     }
 
     /// Every piece of its memory in which one of these is to be found.
-    pub fn remembers(&self, words: &[String]) -> BTreeSet<String> {
-        self.daemon.remembers(words)
+    pub fn memory_contains(&self, words: &[String]) -> BTreeSet<String> {
+        self.daemon.memory_contains(words)
     }
 
     /// A line to this node over which messages can be queued one after another, through its deaths
     /// and restarts.
-    pub fn line(&self) -> Line {
-        Line::to(self.home.path())
+    pub fn client(&self) -> MessageClient {
+        MessageClient::to(self.home.path())
     }
 
     /// Joins a room with this secret.
@@ -124,38 +124,39 @@ impl Node {
 
     /// As [`Node::sees`], in this time.
     pub fn sees_within(&self, other: &Node, within: Duration) {
-        self.wait(&format!("see {}", other.nick()), within, |said| {
-            (state_of(said, other.id()) == Some("online")).then_some(())
+        self.wait(&format!("see {}", other.nick()), within, |printed| {
+            (state_of(printed, other.id()) == Some("online")).then_some(())
         });
     }
 
     /// Waits until it knows the other to be gone.
     pub fn loses_within(&self, other: &Node, within: Duration) {
-        self.wait(&format!("lose {}", other.nick()), within, |said| {
-            (state_of(said, other.id()) == Some("offline")).then_some(())
+        self.wait(&format!("lose {}", other.nick()), within, |printed| {
+            (state_of(printed, other.id()) == Some("offline")).then_some(())
         });
     }
 
     /// Waits until its session with the other takes this path: `relay`, `direct` or `lan`.
-    pub fn meets_over(&self, path: &str, other: &Node, within: Duration) {
+    pub fn connects_over(&self, path: &str, other: &Node, within: Duration) {
         self.wait(
             &format!("meet {} over {path}", other.nick()),
             within,
-            |said| (path_of(said, other.id()) == Some(path)).then_some(()),
+            |printed| (path_of(printed, other.id()) == Some(path)).then_some(()),
         );
     }
 
     /// Whether its session with the other takes this path.
-    pub fn is_with_over(&self, path: &str, other: &Node) -> bool {
+    pub fn is_connected_over(&self, path: &str, other: &Node) -> bool {
         self.daemon
-            .look(|said| path_of(said, other.id()) == Some(path))
+            .look(|printed| path_of(printed, other.id()) == Some(path))
     }
 
     /// Whether its session with the other has ever taken this path in the present run.
-    pub fn has_met_over(&self, path: &str, other: &Node) -> bool {
+    pub fn has_connected_over(&self, path: &str, other: &Node) -> bool {
         let of_other = |event: &Value| event["event"] == "peer" && event["peer"] == other.id();
-        self.daemon.look(|said| {
-            said.this_run()
+        self.daemon.look(|printed| {
+            printed
+                .this_run()
                 .iter()
                 .any(|event| of_other(event) && event["path"] == path)
         })
@@ -168,12 +169,12 @@ impl Node {
 
     /// As [`Node::shows_once`], in this time.
     pub fn shows_once_within(&self, text: &str, within: Duration) -> Value {
-        let shown = self.wait(&format!("show {text:?}"), within, |said| {
-            messages(said.ever(), text).first().cloned()
+        let shown = self.wait(&format!("show {text:?}"), within, |printed| {
+            messages(printed.all_runs(), text).first().cloned()
         });
-        self.daemon.look(|said| {
+        self.daemon.look(|printed| {
             assert_eq!(
-                messages(said.ever(), text).len(),
+                messages(printed.all_runs(), text).len(),
                 1,
                 "{} showed {text:?} again",
                 self.nick()
@@ -192,7 +193,9 @@ impl Node {
     /// Checks that it never showed this and does not have it. Only means something after an event
     /// that comes later.
     pub fn has_not(&self, text: &str) {
-        let shown = self.daemon.look(|said| messages(said.ever(), text).len());
+        let shown = self
+            .daemon
+            .look(|printed| messages(printed.all_runs(), text).len());
         assert_eq!(shown, 0, "{} showed {text:?}", self.nick());
         assert!(
             !self.history().iter().any(|m| m["text"] == text),
@@ -223,14 +226,14 @@ impl Node {
 
     /// Waits for an event of the present run, which may have come already.
     pub fn wait_for(&self, what: &str, fits: impl Fn(&Value) -> bool, within: Duration) -> Value {
-        self.wait(what, within, |said| {
-            said.this_run().iter().find(|event| fits(event)).cloned()
+        self.wait(what, within, |printed| {
+            printed.this_run().iter().find(|event| fits(event)).cloned()
         })
     }
 
     /// All events so far, of all runs.
     pub fn events(&self) -> Vec<Value> {
-        self.daemon.look(|said| said.ever().to_vec())
+        self.daemon.look(|printed| printed.all_runs().to_vec())
     }
 
     /// Everything it has, of all conversations, in display order.
@@ -254,7 +257,12 @@ impl Node {
     }
 
     /// Waits until the conversation reads like this, to the letter.
-    pub fn comes_to_read(&self, conversation: impl AsTarget, texts: &[String], within: Duration) {
+    pub fn shows_conversation(
+        &self,
+        conversation: impl AsTarget,
+        texts: &[String],
+        within: Duration,
+    ) {
         let what = format!(
             "{} has the {} messages of {}",
             self.nick(),
@@ -309,7 +317,7 @@ impl Node {
         self.start();
     }
 
-    fn wait<T>(&self, what: &str, within: Duration, check: impl FnMut(&Said) -> Option<T>) -> T {
+    fn wait<T>(&self, what: &str, within: Duration, check: impl FnMut(&Printed) -> Option<T>) -> T {
         self.daemon.wait(what, within, check)
     }
 }
@@ -378,8 +386,8 @@ fn submitted(output: &Output) -> Option<String> {
 }
 
 /// The last that was said about this peer's state in the present run.
-fn state_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
-    let last = said
+fn state_of<'a>(printed: &'a Printed, peer: &str) -> Option<&'a str> {
+    let last = printed
         .this_run()
         .iter()
         .rev()
@@ -388,8 +396,8 @@ fn state_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
 }
 
 /// The path to this peer, by the last that was said about it in the present run.
-fn path_of<'a>(said: &'a Said, peer: &str) -> Option<&'a str> {
-    let last = said
+fn path_of<'a>(printed: &'a Printed, peer: &str) -> Option<&'a str> {
+    let last = printed
         .this_run()
         .iter()
         .rev()

@@ -63,7 +63,7 @@ impl Relay {
 
     /// The peers in its liveness table, one line each.
     pub fn peers(&self) -> Vec<Value> {
-        self.asked(&["peers"]).expect(0).json()
+        self.run(&["peers"]).expect(0).json()
     }
 
     /// The line of one peer, if the table has it.
@@ -72,13 +72,13 @@ impl Relay {
     }
 
     /// Does what its operator asks, such as `kick ID`.
-    pub fn asked(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         self.home.run(&[&["relay"], arguments].concat())
     }
 
     /// Which of these words are somewhere in its memory.
-    pub fn remembers(&self, words: &[String]) -> BTreeSet<String> {
-        self.daemon.remembers(words)
+    pub fn memory_contains(&self, words: &[String]) -> BTreeSet<String> {
+        self.daemon.memory_contains(words)
     }
 
     /// Starts it again, in the same home, and waits until it listens.
@@ -112,8 +112,8 @@ impl Relay {
 
     /// Waits for an event of the present run, which may have come already.
     pub fn wait_for(&self, what: &str, fits: impl Fn(&Value) -> bool, within: Duration) -> Value {
-        self.daemon.wait(what, within, |said| {
-            said.this_run().iter().find(|event| fits(event)).cloned()
+        self.daemon.wait(what, within, |printed| {
+            printed.this_run().iter().find(|event| fits(event)).cloned()
         })
     }
 }

@@ -252,7 +252,7 @@ impl Terminal {
 
     /// Panics unless the terminal is as programs find it: no other screen, no modes, lines that are
     /// echoed.
-    pub fn is_given_back(&self) {
+    pub fn is_restored(&self) {
         // What was written last may be on its way still.
         until("the terminal is given back", PATIENCE, || {
             self.left_behind()

@@ -10,13 +10,13 @@ use serde_json::Value;
 /// Filled by the threads that read a node's pipes, read by the test.
 #[derive(Debug, Default)]
 pub(super) struct Transcript {
-    said: Mutex<Said>,
+    printed: Mutex<Printed>,
     changed: Condvar,
 }
 
-/// Everything said so far.
+/// Everything printed so far.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct Printed {
     /// All events, in the order in which they were printed.
     events: Vec<Value>,
     /// Where in `events` the present run began.
@@ -29,9 +29,9 @@ pub(super) struct Said {
     ended: bool,
 }
 
-impl Said {
+impl Printed {
     /// The events of all runs.
-    pub(super) fn ever(&self) -> &[Value] {
+    pub(super) fn all_runs(&self) -> &[Value] {
         &self.events
     }
 
@@ -55,21 +55,21 @@ impl Said {
 }
 
 impl Transcript {
-    /// From here on, what is said belongs to a new run.
+    /// From here on, what is printed belongs to a new run.
     pub(super) fn begin_run(&self) {
-        let mut said = self.lock();
-        said.run_began = said.events.len();
-        said.ended = false;
+        let mut printed = self.lock();
+        printed.run_began = printed.events.len();
+        printed.ended = false;
     }
 
     /// Takes lines of events until the pipe closes.
     pub(super) fn read_events(&self, pipe: impl Read) {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let parsed = serde_json::from_slice(&line);
-            let mut said = self.lock();
+            let mut printed = self.lock();
             match parsed {
-                Ok(event) => said.events.push(event),
-                Err(_) => said
+                Ok(event) => printed.events.push(event),
+                Err(_) => printed
                     .not_json
                     .push(String::from_utf8_lossy(&line).into_owned()),
             }
@@ -95,36 +95,36 @@ impl Transcript {
     pub(super) fn wait<T>(
         &self,
         within: Duration,
-        mut check: impl FnMut(&Said) -> Option<T>,
+        mut check: impl FnMut(&Printed) -> Option<T>,
     ) -> Result<T, String> {
         let mut found = None;
-        let looking = |said: &mut Said| {
-            found = check(said);
-            found.is_none() && !said.ended && said.not_json.is_empty()
+        let looking = |printed: &mut Printed| {
+            found = check(printed);
+            found.is_none() && !printed.ended && printed.not_json.is_empty()
         };
         let guard = self.lock();
-        let (said, _) = self
+        let (printed, _) = self
             .changed
             .wait_timeout_while(guard, within, looking)
             .unwrap_or_else(PoisonError::into_inner);
-        match (found, said.not_json.first()) {
+        match (found, printed.not_json.first()) {
             (_, Some(line)) => Err(format!(
                 "it printed a line that is no JSON: {line:?}\n{}",
-                said.tail()
+                printed.tail()
             )),
             (Some(found), None) => Ok(found),
-            (None, None) if said.ended => Err(format!("the node has ended\n{}", said.tail())),
-            (None, None) => Err(format!("not within {within:?}\n{}", said.tail())),
+            (None, None) if printed.ended => Err(format!("the node has ended\n{}", printed.tail())),
+            (None, None) => Err(format!("not within {within:?}\n{}", printed.tail())),
         }
     }
 
-    /// Looks at what has been said.
-    pub(super) fn look<T>(&self, look: impl FnOnce(&Said) -> T) -> T {
+    /// Looks at what has been printed.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Printed) -> T) -> T {
         look(&self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Printed> {
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -137,8 +137,8 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(50);
 
-    fn anything(said: &Said) -> Option<Value> {
-        said.this_run().first().cloned()
+    fn anything(printed: &Printed) -> Option<Value> {
+        printed.this_run().first().cloned()
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         let transcript = Transcript::default();
         let error = transcript
             .wait(SOON, anything)
-            .expect_err("nothing was said");
+            .expect_err("nothing was printed");
         assert!(error.contains("not within"), "{error}");
 
         transcript.read_errors("a warning\n".as_bytes(), None);
@@ -160,7 +160,7 @@ mod tests {
         transcript.read_events("".as_bytes());
         let error = transcript
             .wait(SOON, anything)
-            .expect_err("nothing was said in this run");
+            .expect_err("nothing was printed in this run");
         assert!(
             error.contains("has ended") && error.contains("a warning") && error.contains("peer"),
             "{error}"

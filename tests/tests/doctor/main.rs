@@ -22,7 +22,7 @@ fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
     ann.tells(&bob, "a word between us");
     for node in [&ann, &bob] {
         // All has been looked at, and found well.
-        comes_to_say(node, &[]);
+        doctor_reports(node, &[]);
         until("multicast and calls are known to work", PATIENCE, || {
             let fine = |name: &str| {
                 doctor(node)
@@ -66,7 +66,7 @@ fn a_port_that_is_taken() {
     let _other = machine
         .inside(|| UdpSocket::bind("[::]:4626"))
         .expect("the port is free");
-    comes_to_say(&machine.up("ann", &[]), &["port-taken"]);
+    doctor_reports(&machine.up("ann", &[]), &["port-taken"]);
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn udp_that_is_blocked() {
     let home = net.site(Nat::PortRestricted);
     home.block_udp();
     let ann = home.machine("ann").up("ann", &["--relay", &relay.name()]);
-    comes_to_say(&ann, &["udp-blocked"]);
+    doctor_reports(&ann, &["udp-blocked"]);
     home.allow_udp();
-    comes_to_say(&ann, &[]);
+    doctor_reports(&ann, &[]);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn multicast_that_does_not_pass() {
     );
     let (ann, bob) = (machine.up("ann", &[]), office.machine("bob").up("bob", &[]));
     ann.tells(format!("{}:4626", bob.machine().ipv4()), "found you");
-    comes_to_say(&ann, &["multicast-unanswered"]);
+    doctor_reports(&ann, &["multicast-unanswered"]);
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn a_network_that_keeps_its_machines_apart() {
     lab.cut(&[&machines[0]]);
     let [ann, bob] =
         machines.map(|machine| machine.up(machine.name(), &["--relay", &relay.name()]));
-    ann.meets_over("relay", &bob, PATIENCE);
-    comes_to_say(&ann, &["isolated"]);
+    ann.connects_over("relay", &bob, PATIENCE);
+    doctor_reports(&ann, &["isolated"]);
 }
 
 #[test]
@@ -125,9 +125,9 @@ fn a_relay_that_is_down_or_became_another() {
     ann.notices("relay-up");
     relay.kill9();
     ann.restart();
-    comes_to_say(&ann, &["relay-down"]);
+    doctor_reports(&ann, &["relay-down"]);
     let _other = relay.wipe().relay(&[]);
-    comes_to_say(&ann, &["relay-identity"]);
+    doctor_reports(&ann, &["relay-identity"]);
 }
 
 #[test]
@@ -137,11 +137,11 @@ fn a_relay_that_refuses_or_whose_name_is_wrong() {
     let token = lab.file("token", "for friends of the house");
     let relay = net.machine("relay").relay(&["--token-file", &token]);
     let home = net.site(Nat::PortRestricted);
-    comes_to_say(
+    doctor_reports(
         &home.machine("ann").up("ann", &["--relay", &relay.name()]),
         &["relay-refuses"],
     );
-    comes_to_say(
+    doctor_reports(
         &home
             .machine("bob")
             .up("bob", &["--relay", "no.such.name.invalid:4627"]),
@@ -161,7 +161,7 @@ fn a_relay_whose_port_is_filtered() {
         .site(Nat::PortRestricted)
         .machine("ann")
         .up("ann", &["--relay", &names[0], "--relay", &names[1]]);
-    comes_to_say(&ann, &["relay-filtered"]);
+    doctor_reports(&ann, &["relay-filtered"]);
 }
 
 #[test]
@@ -169,9 +169,9 @@ fn no_network_at_all() {
     let lab = Lab::open();
     let machine = lab.machine("ann");
     let ann = machine.up("ann", &[]);
-    comes_to_say(&ann, &["no-network"]);
+    doctor_reports(&ann, &["no-network"]);
     machine.join(&lab.switch());
-    comes_to_say(&ann, &[]);
+    doctor_reports(&ann, &[]);
 }
 
 #[test]
@@ -183,8 +183,8 @@ fn looking_for_peers_that_is_switched_off() {
         office.machine("bob").up("bob", &[]),
     );
     ann.tells(format!("{}:4626", bob.machine().ipv4()), "found you");
-    comes_to_say(&ann, &["mdns-off"]);
-    comes_to_say(&bob, &[]);
+    doctor_reports(&ann, &["mdns-off"]);
+    doctor_reports(&bob, &[]);
 }
 
 #[test]
@@ -199,8 +199,8 @@ fn a_clock_that_is_wrong() {
         node.sees(&ann);
     }
     bob.sees(&cat);
-    comes_to_say(&ann, &["clock"]);
-    comes_to_say(&bob, &[]);
+    doctor_reports(&ann, &["clock"]);
+    doctor_reports(&bob, &[]);
     assert_eq!(why::why(&bob, &ann), ["clock-differs"]);
 }
 
@@ -209,7 +209,7 @@ fn a_disk_that_is_nearly_full() {
     let lab = Lab::open();
     let home = lab.switch().machine("ann").home("ann");
     home.put_on_small_disk("8m");
-    comes_to_say(&home.up(&[]), &["disk"]);
+    doctor_reports(&home.up(&[]), &["disk"]);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn more_than_one_network() {
     let (office, other) = (lab.switch(), lab.switch());
     let machine = office.machine("ann");
     machine.join(&other);
-    comes_to_say(&machine.up("ann", &[]), &["several-networks"]);
+    doctor_reports(&machine.up("ann", &[]), &["several-networks"]);
     let traveller = office.machine("bob");
     let tunnel = [
         "link add wg0 type veth peer name far",
@@ -231,7 +231,7 @@ fn more_than_one_network() {
             .run("ip", &line.split(' ').collect::<Vec<_>>())
             .expect(0);
     }
-    comes_to_say(&traveller.up("bob", &[]), &["vpn"]);
+    doctor_reports(&traveller.up("bob", &[]), &["vpn"]);
 }
 
 /// What the doctor says: check and verdict of each line, and the code of notes and problems.
@@ -271,7 +271,7 @@ fn codes(node: &Node) -> Vec<String> {
 }
 
 /// Waits until the doctor gives exactly these verdicts.
-fn comes_to_say(node: &Node, wanted: &[&str]) {
+fn doctor_reports(node: &Node, wanted: &[&str]) {
     until(
         &format!("{}'s doctor says {wanted:?}", node.nick()),
         PATIENCE,

@@ -2,7 +2,7 @@
 
 use hobnob_tests::lab::{Lab, Nat, Node, until};
 
-use super::{PATIENCE, comes_to_say, doctor_lines, firewall};
+use super::{PATIENCE, doctor_lines, doctor_reports, firewall};
 
 #[test]
 fn a_firewall_that_lets_answers_in_and_no_calls() {
@@ -12,8 +12,8 @@ fn a_firewall_that_lets_answers_in_and_no_calls() {
     firewall(&machine, STATEFUL, "");
     let (ann, bob) = (machine.up("ann", &[]), office.machine("bob").up("bob", &[]));
     ann.sees(&bob);
-    comes_to_say(&ann, &["calls-blocked"]);
-    comes_to_say(&bob, &[]);
+    doctor_reports(&ann, &["calls-blocked"]);
+    doctor_reports(&bob, &[]);
 }
 
 #[test]
@@ -24,12 +24,12 @@ fn the_same_firewall_shows_with_a_relay_alone() {
     let machine = net.machine("ann");
     firewall(&machine, STATEFUL, "");
     let ann = machine.up("ann", &["--relay", &relay.name()]);
-    comes_to_say(&ann, &["calls-blocked"]);
+    doctor_reports(&ann, &["calls-blocked"]);
     machine
         .run("nft", &["delete", "table", "inet", "lab"])
         .expect(0);
-    comes_to_say(&ann, &[]);
-    comes_to_find(&ann, &[("calls", "fine", ""), ("nat", "fine", "none")]);
+    doctor_reports(&ann, &[]);
+    doctor_finds(&ann, &[("calls", "fine", ""), ("nat", "fine", "none")]);
 }
 
 #[test]
@@ -54,11 +54,11 @@ fn each_kind_of_nat_by_one_relay_and_by_two() {
             Nat::Symmetric => (APD, ("note", APD), ("note", APD)),
         };
         for (node, (verdict, kind)) in [(&by_one, mapping_by_one), (&by_two, mapping_by_two)] {
-            comes_to_find(
+            doctor_finds(
                 node,
                 &[("nat", verdict, kind), ("filtering", "fine", filtering)],
             );
-            comes_to_say(
+            doctor_reports(
                 node,
                 if nat == Nat::Symmetric {
                     &["nat-dependent"]
@@ -88,20 +88,20 @@ fn what_a_relay_behind_a_firewall_of_its_own_can_tell() {
     };
     // Its call opens its firewall for whoever answers from the port that was called; that is no
     // other than the NAT's only one …
-    comes_to_find(
+    doctor_finds(
         &behind(Nat::PortRestricted),
         &[("nat", "unknown", EI_OR_AD), ("filtering", "fine", APD)],
     );
     // … and not the one that this NAT gives to each new port.
     let ann = behind(Nat::Symmetric);
-    comes_to_find(
+    doctor_finds(
         &ann,
         &[
             ("nat", "unknown", "unknown"),
             ("filtering", "unknown", "unknown"),
         ],
     );
-    comes_to_say(&ann, &[]);
+    doctor_reports(&ann, &[]);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_kind_of_nat_is_in_the_report() {
         .site(Nat::PortRestricted)
         .machine("ann")
         .up("ann", &["--relay", &relay.name()]);
-    comes_to_find(&ann, &[("filtering", "fine", APD)]);
+    doctor_finds(&ann, &[("filtering", "fine", APD)]);
     let report = lab.file("report", "");
     ann.run(&["doctor", "--report", &report]).expect(0);
     let report = std::fs::read_to_string(report).expect("it was written");
@@ -130,7 +130,7 @@ fn the_kind_of_nat_is_in_the_report() {
 }
 
 /// Waits until the doctor gives these checks these verdicts and kinds.
-fn comes_to_find(node: &Node, wanted: &[(&str, &str, &str)]) {
+fn doctor_finds(node: &Node, wanted: &[(&str, &str, &str)]) {
     until(
         &format!("{}'s doctor finds {wanted:?}", node.nick()),
         PATIENCE,

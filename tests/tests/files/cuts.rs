@@ -9,8 +9,8 @@ use hobnob_tests::lab::{Lab, Nat, Node, pause, until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::hand::{PATIENCE, beside};
-use crate::{Hand, bytes_of, same};
+use crate::actions::{PATIENCE, beside};
+use crate::{FileActions, bytes_of, same};
 
 /// Few enough for every run of the suite; the script form is `CUTS=200`.
 const CUTS: u64 = 8;

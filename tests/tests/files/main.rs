@@ -1,9 +1,9 @@
 //! Files from node to node, on real machines: whole, verified, resumed after anything, and nowhere
 //! but where they belong.
 
+mod actions;
 mod cuts;
-mod far;
-mod hand;
+mod delayed;
 mod transfers;
 
-use hand::{Hand, bytes_of, random_file, same};
+use actions::{FileActions, bytes_of, random_file, same};

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Nat, Node, pause, until};
 
+use crate::actions::{PATIENCE, beside};
 use crate::cuts::{has, islands, moves_on};
-use crate::hand::{PATIENCE, beside};
-use crate::{Hand, bytes_of, random_file, same};
+use crate::{FileActions, bytes_of, random_file, same};
 
 fn two(lab: &Lab) -> (Node, Node) {
     let office = lab.switch();
@@ -29,14 +29,14 @@ fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
     let file = random_file(&ann, "holiday.jpg", 5);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let id = ann.offers(&bob, &file);
-    let offer = bob.hears_of(&id);
+    let offer = bob.sees_offer(&id);
     assert_eq!(
         (offer["name"].as_str(), offer["media"].as_str()),
         (Some("holiday.jpg"), Some("image/jpeg")),
         "{offer}"
     );
     bob.accepts(&id);
-    let place = bob.gets(&id);
+    let place = bob.receives(&id);
     assert_eq!(place, bob.home().path().join("downloads/holiday.jpg"));
     same(&file, &place);
     assert_eq!(
@@ -48,7 +48,7 @@ fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
         0,
         "nothing that comes can be run"
     );
-    let told = ann.is_told(&id, "done");
+    let told = ann.sees_state(&id, "done");
     assert_eq!(told["peers"][0], bob.id());
     assert_eq!(
         ann.state_of(&id)["saved"].as_str(),
@@ -59,7 +59,7 @@ fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
     let again = ann.offers(&bob, &file);
     bob.accepts(&again);
     assert_eq!(
-        bob.gets(&again),
+        bob.receives(&again),
         bob.home().path().join("downloads/holiday (2).jpg")
     );
     let left: Vec<_> = fs::read_dir(bob.home().path().join("downloads"))
@@ -94,7 +94,7 @@ fn send_waits_until_the_other_side_has_it() {
         .into_iter()
         .find_map(|line| line["id"].as_str().map(str::to_owned))
         .expect("an id");
-    same(&small, &bob.gets(&id));
+    same(&small, &bob.receives(&id));
     // What is larger than what is taken unasked waits for an answer.
     let large = random_file(&ann, "large", 3);
     ann.run(&[
@@ -125,9 +125,12 @@ fn settings_say_where_files_go_and_whose_are_taken_unasked() {
     let bob = home.up(&[]);
     ann.sees(&bob);
     let small = random_file(&ann, "small", 1);
-    assert_eq!(bob.gets(&ann.offers(&bob, &small)), folder.join("small"));
+    assert_eq!(
+        bob.receives(&ann.offers(&bob, &small)),
+        folder.join("small")
+    );
     let large = ann.offers(&bob, &random_file(&ann, "large", 3));
-    bob.hears_of(&large);
+    bob.sees_offer(&large);
     assert_eq!(bob.state_of(&large)["state"], "offered");
 }
 
@@ -150,7 +153,7 @@ fn a_folder_comes_with_everything_in_it_but_links() {
     symlink("/etc/passwd", folder.join("passwords")).expect("a link");
     let id = ann.offers(&bob, &folder);
     bob.accepts(&id);
-    let place = bob.gets(&id);
+    let place = bob.receives(&id);
     assert_eq!(place, bob.home().path().join("downloads/project"));
     for name in ["README", "src/a", "src/deep/b", "src/nothing"] {
         same(&folder.join(name), &place.join(name));
@@ -177,7 +180,7 @@ fn empty_and_sparse_files_are_files_too() {
     for path in [&empty, &sparse] {
         let id = ann.offers(&bob, path);
         bob.accepts(&id);
-        same(path, &bob.gets(&id));
+        same(path, &bob.receives(&id));
     }
     let used = std::os::unix::fs::MetadataExt::blocks(
         &fs::metadata(bob.home().path().join("downloads/sparse")).expect("it came"),
@@ -196,7 +199,7 @@ fn a_receiver_that_is_killed_goes_on_where_it_was() {
     let file = random_file(&ann, "film.mp4", 300);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
-    let had = bob.has_some(&id, 10);
+    let had = bob.has_received(&id, 10);
     bob.kill9();
     bob.start();
     let first = bob.wait_for(
@@ -208,8 +211,8 @@ fn a_receiver_that_is_killed_goes_on_where_it_was() {
         first["bytes"].as_u64() >= Some(had),
         "{had} bytes were here, and now: {first}"
     );
-    same(&file, &bob.gets(&id));
-    ann.is_told(&id, "done");
+    same(&file, &bob.receives(&id));
+    ann.sees_state(&id, "done");
 }
 
 #[test]
@@ -219,12 +222,12 @@ fn a_sender_that_is_killed_goes_on_where_it_was() {
     let file = random_file(&ann, "film.mp4", 300);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
-    bob.has_some(&id, 10);
+    bob.has_received(&id, 10);
     ann.kill9();
     pause(Duration::from_millis(300));
     ann.start();
-    same(&file, &bob.gets(&id));
-    ann.is_told(&id, "done");
+    same(&file, &bob.receives(&id));
+    ann.sees_state(&id, "done");
 }
 
 #[test]
@@ -267,11 +270,11 @@ fn in_a_room_who_has_it_serves_it_when_its_author_has_gone() {
     let file = random_file(&ann, "song.ogg", 20);
     let id = ann.offers_in("club", &file);
     bob.accepts(&id);
-    same(&file, &bob.gets(&id));
-    cid.hears_of(&id);
+    same(&file, &bob.receives(&id));
+    cid.sees_offer(&id);
     ann.terminate();
     cid.accepts(&id);
-    same(&file, &cid.gets(&id));
+    same(&file, &cid.receives(&id));
 }
 
 #[test]
@@ -286,8 +289,8 @@ fn two_sources_serve_at_once() {
     let file = random_file(&ann, "big", 300);
     let id = ann.offers_in("lobby", &file);
     bob.accepts(&id);
-    bob.gets(&id);
-    ann.is_told(&id, "done");
+    bob.receives(&id);
+    ann.sees_state(&id, "done");
     cid.accepts(&id);
     let both = |event: &serde_json::Value| {
         event["event"] == "file"
@@ -297,7 +300,7 @@ fn two_sources_serve_at_once() {
                 .is_some_and(|peers| peers.len() == 2)
     };
     cid.wait_for("fetch from both", both, PATIENCE);
-    same(&file, &cid.gets(&id));
+    same(&file, &cid.receives(&id));
 }
 
 #[test]
@@ -310,14 +313,14 @@ fn a_transfer_outlives_its_path() {
         let site = if nick == "ann" { &sites[0] } else { &sites[1] };
         site.machine(nick).up(nick, &["--relay", &relay.name()])
     });
-    ann.meets_over("direct", &bob, Duration::from_secs(30));
+    ann.connects_over("direct", &bob, Duration::from_secs(30));
     let file = random_file(&ann, "film.mp4", 200);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
-    bob.has_some(&id, 5);
+    bob.has_received(&id, 5);
     net.cut(&sites[0], &sites[1]);
-    bob.meets_over("relay", &ann, Duration::from_secs(60));
-    same(&file, &bob.gets(&id));
+    bob.connects_over("relay", &ann, Duration::from_secs(60));
+    same(&file, &bob.receives(&id));
 }
 
 #[test]
@@ -339,8 +342,11 @@ fn through_a_relay() {
     let file = random_file(&ann, "photo.png", 20);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
-    same(&file, &bob.gets(&id));
-    assert!(bob.is_with_over("relay", &ann), "it went through the relay");
+    same(&file, &bob.receives(&id));
+    assert!(
+        bob.is_connected_over("relay", &ann),
+        "it went through the relay"
+    );
 }
 
 #[test]
@@ -349,21 +355,21 @@ fn no_is_heard_on_the_other_side() {
     let (ann, bob) = two(&lab);
     let file = random_file(&ann, "spam", 200);
     let id = ann.offers(&bob, &file);
-    bob.hears_of(&id);
+    bob.sees_offer(&id);
     bob.run(&["decline", &id]).expect(0);
-    assert_eq!(ann.is_told(&id, "declined")["peers"][0], bob.id());
+    assert_eq!(ann.sees_state(&id, "declined")["peers"][0], bob.id());
     // Midway, the receiver's no removes what had come, and the sender's ends it.
     let stopped = ann.offers(&bob, &file);
     bob.accepts(&stopped);
-    bob.has_some(&stopped, 1);
+    bob.has_received(&stopped, 1);
     bob.run(&["decline", &stopped]).expect(0);
     assert_eq!(parts(&bob), [""; 0]);
     let taken_back = ann.offers(&bob, &file);
     bob.accepts(&taken_back);
-    bob.has_some(&taken_back, 1);
+    bob.has_received(&taken_back, 1);
     ann.run(&["decline", &taken_back]).expect(0);
     assert!(
-        bob.is_told(&taken_back, "failed")["why"]
+        bob.sees_state(&taken_back, "failed")["why"]
             .as_str()
             .is_some_and(|why| why.contains("taken it back"))
     );
@@ -379,9 +385,9 @@ fn what_is_taken_back_while_one_is_away_leaves_nothing_and_nothing_of_others_is_
     let [open, taken_back, declined] = [(); 3].map(|()| ann.offers(&bob, &file));
     for id in [&open, &taken_back] {
         bob.accepts(id);
-        bob.has_some(id, 1);
+        bob.has_received(id, 1);
     }
-    bob.hears_of(&declined);
+    bob.sees_offer(&declined);
     bob.run(&["decline", &declined]).expect(0);
     bob.kill9();
     ann.run(&["decline", &taken_back]).expect(0);
@@ -416,8 +422,8 @@ fn what_is_taken_back_while_one_is_away_leaves_nothing_and_nothing_of_others_is_
     };
     are_left(&[&open, &taken_back]);
     ann.start();
-    same(&file, &bob.gets(&open));
-    bob.is_told(&taken_back, "failed");
+    same(&file, &bob.receives(&open));
+    bob.sees_state(&taken_back, "failed");
     are_left(&[]);
 }
 
@@ -442,11 +448,11 @@ fn a_file_that_changes_is_noticed_and_both_are_told() {
     let (ann, bob) = two(&lab);
     let file = random_file(&ann, "report.txt", 1);
     let id = ann.offers(&bob, &file);
-    bob.hears_of(&id);
+    bob.sees_offer(&id);
     fs::write(&file, "something else").expect("it is ours");
     bob.accepts(&id);
     for node in [&ann, &bob] {
-        let failed = node.is_told(&id, "failed");
+        let failed = node.sees_state(&id, "failed");
         assert!(
             failed["why"]
                 .as_str()
@@ -468,9 +474,9 @@ fn a_full_disk_is_waited_out() {
     let file = random_file(&ann, "film.mp4", 40);
     let id = ann.offers(&bob, &file);
     let too_big = ann.offers(&bob, &random_file(&ann, "longer.mp4", 100));
-    bob.hears_of(&too_big);
+    bob.sees_offer(&too_big);
     bob.run(&["accept", &too_big]).expect(1).says(&["no room"]);
-    bob.hears_of(&id);
+    bob.sees_offer(&id);
     // What else fills the disk comes once it has been accepted.
     ann.terminate();
     bob.run(&["accept", &id, "--timeout", "1ms"]).expect(4);
@@ -484,7 +490,7 @@ fn a_full_disk_is_waited_out() {
     };
     bob.wait_for("wait for room", full, PATIENCE);
     home.free_disk();
-    let place = bob.gets(&id);
+    let place = bob.receives(&id);
     bob.machine()
         .run("cmp", &[&file.to_string_lossy(), &place.to_string_lossy()])
         .expect(0);

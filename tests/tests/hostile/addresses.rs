@@ -45,10 +45,10 @@ fn nobody_makes_a_node_knock_at_its_own_machine_or_at_other_peoples_hosts() {
     addrs.push(allowed.local_addr().expect("it is bound"));
     runtime.block_on(async {
         let mallory = Mallory::at(SocketAddr::new(own, 0), quinn::TransportConfig::default());
-        let line = mallory.in_session_as(&ann, "mallory", addrs).await;
+        let stream = mallory.in_session_as(&ann, "mallory", addrs).await;
         // Not a goodbye, so that the node tries to get the session back, and nobody answers where
         // it came from.
-        line.connection.close(4u32.into(), b"lost");
+        stream.connection.close(4u32.into(), b"lost");
     });
     hears_within(&allowed, Duration::from_secs(20)).expect("the address that may be dialed is");
     // All of one peer's addresses are dialed within a second of each other.

@@ -2,30 +2,30 @@
 
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{Frame, close};
-use hobnob_tests::hostile::{Host, Line, MIB, Mallory, Passport, Town};
+use hobnob_tests::hostile::{Host, MIB, Mallory, RawStream, TestCert, TestNet};
 
 /// Sessions of a node, as the design has it.
 const SESSIONS_MAX: usize = 512;
 
 #[test]
 fn six_hundred_identities_get_512_sessions_and_the_honest_one_stays() {
-    let town = Town::alone();
-    town.attack(async |town: &Town| {
+    let net = TestNet::alone();
+    net.attack(async |net: &TestNet| {
         let (mut crowd, mut refused) = (Vec::new(), 0);
         for n in 0..600 {
             let mallory = Mallory::new();
-            let mut line = mallory.connected(&town.ann).await;
-            let greeted = line
+            let mut stream = mallory.connected(&net.ann).await;
+            let greeted = stream
                 .try_greet(Profile {
                     nick: format!("{n}"),
                     ..Profile::default()
                 })
                 .await
                 .is_some();
-            if greeted && lives(&mut line).await {
-                crowd.push((mallory, line));
+            if greeted && lives(&mut stream).await {
+                crowd.push((mallory, stream));
             } else {
-                assert_eq!(line.is_closed().await.0, u64::from(close::FULL));
+                assert_eq!(stream.is_closed().await.0, u64::from(close::FULL));
                 refused += 1;
             }
         }
@@ -34,39 +34,38 @@ fn six_hundred_identities_get_512_sessions_and_the_honest_one_stays() {
             (SESSIONS_MAX - 1, 600 - SESSIONS_MAX + 1),
             "bob has one, the crowd the rest"
         );
-        town.talks("among the crowd");
+        net.talks("among the crowd");
     });
     // 512 sessions of at most 100 KiB when they hold nothing, and the peers to remember.
-    town.stands_with(&[], 96 * MIB);
-    let carl = Host::up(town.dir(), "carl");
-    carl.tells(&town.ann.addr().to_string(), "is there room again?");
+    net.survives_within(&[], 96 * MIB);
+    let carl = Host::up(net.dir(), "carl");
+    carl.tells(&net.ann.addr().to_string(), "is there room again?");
 }
 
 #[test]
 fn one_identity_that_connects_again_and_again_has_one_session() {
-    let town = Town::alone();
-    town.attack(async |town: &Town| {
+    let net = TestNet::alone();
+    net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
         for _ in 0..200 {
-            mallory.in_session(&town.ann).await;
+            mallory.in_session(&net.ann).await;
         }
-        town.talks("meanwhile");
+        net.talks("meanwhile");
     });
-    let peers = town.ann.run(&["--json", "peers"]).expect(0).json();
+    let peers = net.ann.run(&["--json", "peers"]).expect(0).json();
     assert_eq!(peers.len(), 2, "bob and mallory: {peers:?}");
-    town.stands_with(&[], 48 * MIB);
+    net.survives_within(&[], 48 * MIB);
 }
 
 #[test]
 fn connections_that_never_say_hello_keep_no_real_peer_out() {
-    let town = Town::alone();
-    town.attack_while(
-        async |town: &Town| {
+    let net = TestNet::alone();
+    net.attack_while(
+        async |net: &TestNet| {
             let mallory = Mallory::new();
             let mut silent = Vec::new();
             for _ in 0..500 {
-                if let Ok(connection) = mallory.dial(&town.ann, &Passport::of(mallory.key())).await
-                {
+                if let Ok(connection) = mallory.dial(&net.ann, &TestCert::of(mallory.key())).await {
                     silent.push(connection);
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(15)).await;
@@ -74,19 +73,19 @@ fn connections_that_never_say_hello_keep_no_real_peer_out() {
         },
         || {
             hobnob_tests::lab::pause(std::time::Duration::from_secs(2));
-            let carl = Host::up(town.dir(), "carl");
-            carl.tells(&town.ann.addr().to_string(), "may I come in?");
-            town.talks("meanwhile");
+            let carl = Host::up(net.dir(), "carl");
+            carl.tells(&net.ann.addr().to_string(), "may I come in?");
+            net.talks("meanwhile");
         },
     );
-    town.stands_with(&[], 48 * MIB);
+    net.survives_within(&[], 48 * MIB);
 }
 
 /// Whether the session is still there once all that the victim has to say was heard.
-async fn lives(line: &mut Line) -> bool {
-    line.says(&Frame::Ping(7)).await;
+async fn lives(stream: &mut RawStream) -> bool {
+    stream.sends(&Frame::Ping(7)).await;
     loop {
-        match line.hears().await {
+        match stream.receives().await {
             Some(Frame::Pong(7)) => return true,
             Some(_) => {}
             None => return false,

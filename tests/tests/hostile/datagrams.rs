@@ -2,19 +2,19 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
-use hobnob_tests::hostile::{MIB, Town};
+use hobnob_tests::hostile::{MIB, TestNet};
 use hobnob_tests::lab::pause;
 
 #[test]
 fn a_hundred_thousand_datagrams_of_rubbish_are_counted_and_dropped() {
-    let town = Town::alone();
-    let (_, ()) = town.attack_while(
-        async |town: &Town| rubbish(town.ann.addr(), 100_000),
-        || town.talks("meanwhile"),
+    let net = TestNet::alone();
+    let (_, ()) = net.attack_while(
+        async |net: &TestNet| rubbish(net.ann.addr(), 100_000),
+        || net.talks("meanwhile"),
     );
-    town.stands_with(&[], 32 * MIB);
-    town.ann.terminate();
-    let line = town.ann.logs(&["datagrams dropped so far"]);
+    net.survives_within(&[], 32 * MIB);
+    net.ann.terminate();
+    let line = net.ann.logs(&["datagrams dropped so far"]);
     for cause in ["stun: ", "channel: ", "knock: ", "unknown: "] {
         assert!(!line.contains(&format!(" {cause}0,")), "{line}");
     }
@@ -22,16 +22,16 @@ fn a_hundred_thousand_datagrams_of_rubbish_are_counted_and_dropped() {
 
 #[test]
 fn thousands_of_half_open_handshakes_keep_no_real_peer_out() {
-    let town = Town::alone();
-    town.attack_while(
-        async |town: &Town| half_open(town.ann.addr(), 10_000).await,
+    let net = TestNet::alone();
+    net.attack_while(
+        async |net: &TestNet| half_open(net.ann.addr(), 10_000).await,
         || {
-            let carl = hobnob_tests::hostile::Host::up(town.dir(), "carl");
-            carl.tells(&town.ann.addr().to_string(), "may I come in?");
-            town.talks("meanwhile");
+            let carl = hobnob_tests::hostile::Host::up(net.dir(), "carl");
+            carl.tells(&net.ann.addr().to_string(), "may I come in?");
+            net.talks("meanwhile");
         },
     );
-    town.stands_with(&[], 48 * MIB);
+    net.survives_within(&[], 48 * MIB);
 }
 
 /// Sends so many datagrams of all kinds, about 20,000 a second.
@@ -89,7 +89,7 @@ async fn initials(count: usize) -> Vec<Vec<Vec<u8>>> {
         let dial = tokio::spawn(async move {
             let mallory = hobnob_tests::hostile::Mallory::new();
             let _ = mallory
-                .dial_at(at, &hobnob_tests::hostile::Passport::of(mallory.key()))
+                .dial_at(at, &hobnob_tests::hostile::TestCert::of(mallory.key()))
                 .await;
         });
         let mut flight = Vec::new();

@@ -6,14 +6,14 @@ use std::time::Duration;
 use hobnob_protocol::content::{Answer, PieceRequest, Shape, Tree};
 use hobnob_protocol::offer::{Folder, Offer};
 use hobnob_protocol::{Body, Entry, Frame, OfferId, manifest};
-use hobnob_tests::hostile::{Forger, Host, Line, Mallory, Town};
+use hobnob_tests::hostile::{Forger, Host, Mallory, RawStream, TestNet};
 use hobnob_tests::lab::until;
 use quinn::{RecvStream, SendStream};
 use serde_json::Value;
 
 #[test]
 fn names_that_lead_elsewhere_stay_in_the_folder() {
-    let town = town();
+    let net = net();
     let names = [
         "../../escaped",
         "/tmp/escaped",
@@ -22,7 +22,7 @@ fn names_that_lead_elsewhere_stay_in_the_folder() {
         "..",
         "con/../../x",
     ];
-    by_seller(&town, async |seller| {
+    by_seller(&net, async |seller| {
         let mut stream = None;
         for name in names {
             let content = name.as_bytes();
@@ -32,10 +32,10 @@ fn names_that_lead_elsewhere_stay_in_the_folder() {
             }
             let (answers, asks) = stream.as_mut().expect("since the first");
             serve(answers, asks, content).await;
-            is_told(&town.ann, &id, "done");
+            is_told(&net.ann, &id, "done");
         }
     });
-    let downloads = downloads(&town);
+    let downloads = downloads(&net);
     let landed: Vec<_> = names_in(&downloads);
     assert_eq!(landed.len(), names.len(), "{landed:?}");
     assert!(
@@ -44,14 +44,14 @@ fn names_that_lead_elsewhere_stay_in_the_folder() {
             .all(|name| !name.starts_with('.') && name.chars().all(|c| !c.is_control())),
         "{landed:?}"
     );
-    assert!(!Path::new("/tmp/escaped").exists() && !town.dir().join("escaped").exists());
-    town.stands(&[]);
+    assert!(!Path::new("/tmp/escaped").exists() && !net.dir().join("escaped").exists());
+    net.survives(&[]);
 }
 
 #[test]
 fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
-    let town = town();
-    by_seller(&town, async |seller| {
+    let net = net();
+    by_seller(&net, async |seller| {
         let entry = |path: &str| manifest::ManifestEntry {
             path: path.into(),
             size: 1,
@@ -78,7 +78,7 @@ fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
             .await;
         let (mut answers, mut asks) = seller.is_asked().await;
         serve(&mut answers, &mut asks, &content).await;
-        is_told(&town.ann, &id, "done");
+        is_told(&net.ann, &id, "done");
         // A list that does not add up to what was offered is refused.
         let wrong = Folder { files: 7, ..folder };
         let id = seller
@@ -89,24 +89,24 @@ fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
             .await;
         serve(&mut answers, &mut asks, &content).await;
         assert!(
-            is_told(&town.ann, &id, "failed")["why"]
+            is_told(&net.ann, &id, "failed")["why"]
                 .as_str()
                 .is_some_and(|why| why.contains("list of files"))
         );
     });
-    let folder = downloads(&town).join("folder");
+    let folder = downloads(&net).join("folder");
     assert_eq!(
         names_in(&folder),
         ["_", "_ssh", "a", "c", "same", "same (2)"]
     );
-    assert!(!town.dir().join("escaped").exists());
-    town.stands(&[]);
+    assert!(!net.dir().join("escaped").exists());
+    net.survives(&[]);
 }
 
 #[test]
 fn content_that_is_not_what_was_offered_never_lands() {
-    let town = town();
-    by_seller(&town, async |seller| {
+    let net = net();
+    by_seller(&net, async |seller| {
         let content = vec![7; 300_000];
         let offer = file("fair.bin", &content);
         // Other bytes, with leaves and a proof of their own; and right leaves with wrong bytes
@@ -122,26 +122,26 @@ fn content_that_is_not_what_was_offered_never_lands() {
             next_ask(&mut asks).await.expect("an ask");
             let _ = answers.write_all(&answer).await;
             assert!(
-                is_told(&town.ann, &id, "failed")["why"]
+                is_told(&net.ann, &id, "failed")["why"]
                     .as_str()
                     .is_some_and(|why| why.contains("not what had been offered"))
             );
         }
     });
     assert_eq!(
-        names_in(&downloads(&town))
+        names_in(&downloads(&net))
             .iter()
             .filter(|name| !name.starts_with('.'))
             .count(),
         0
     );
-    town.stands(&["does not belong to what was offered"]);
+    net.survives(&["does not belong to what was offered"]);
 }
 
 #[test]
 fn answers_that_stop_or_never_end_cost_nothing_but_that_stream() {
-    let town = town();
-    by_seller(&town, async |seller| {
+    let net = net();
+    by_seller(&net, async |seller| {
         let content = vec![7; 300_000];
         let id = seller.sells(&file("slow.bin", &content)).await;
         // A little of the answer, and then the end of the stream: she asks again, later.
@@ -165,23 +165,23 @@ fn answers_that_stop_or_never_end_cost_nothing_but_that_stream() {
             .expect("she reads");
         let flood = async { while answers.write_all(&[0; 65_536]).await.is_ok() {} };
         let _ = tokio::time::timeout(Duration::from_secs(2), flood).await;
-        is_told(&town.ann, &id, "done");
-        seller.line.lives().await;
+        is_told(&net.ann, &id, "done");
+        seller.stream.is_alive().await;
     });
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
 #[test]
 fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
     const PIECES: u8 = 40;
-    let town = town();
-    let mallory = town.attack(async |_| Mallory::new());
+    let net = net();
+    let mallory = net.attack(async |_| Mallory::new());
     let content: Vec<u8> = (0..=u8::MAX)
         .cycle()
         .take(usize::from(PIECES) * PIECE)
         .collect();
-    let id = town.attack(async |town: &Town| {
-        let mut seller = Seller::meets(town, &mallory).await;
+    let id = net.attack(async |net: &TestNet| {
+        let mut seller = Seller::meets(net, &mallory).await;
         let id = seller.sells(&file("film.mp4", &content)).await;
         let (mut answers, mut asks) = seller.is_asked().await;
         let ask = next_ask(&mut asks).await.expect("an ask");
@@ -192,14 +192,14 @@ fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
             .write_all(&answer_to_all(&content)[..some])
             .await
             .expect("she reads");
-        hears(&town.ann, &id, "seven pieces are here", |line| {
+        hears(&net.ann, &id, "seven pieces are here", |line| {
             line["bytes"] == 7 * PIECE
         });
         id
     });
-    let town = town.with_ann_killed();
-    town.attack(async |town: &Town| {
-        let seller = Seller::meets(town, &mallory).await;
+    let net = net.with_ann_killed();
+    net.attack(async |net: &TestNet| {
+        let seller = Seller::meets(net, &mallory).await;
         let (mut answers, mut asks) = seller.is_asked().await;
         let ask = next_ask(&mut asks).await.expect("an ask");
         assert_eq!(
@@ -211,21 +211,21 @@ fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
             .write_all(&answer(&content, ask))
             .await
             .expect("she reads");
-        is_told(&town.ann, &id, "done");
+        is_told(&net.ann, &id, "done");
     });
     assert_eq!(
-        std::fs::read(downloads(&town).join("film.mp4")).expect("it is there"),
+        std::fs::read(downloads(&net).join("film.mp4")).expect("it is there"),
         content
     );
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
 #[test]
 fn who_may_not_have_an_offer_gets_none_of_it() {
-    let town = town();
-    let secret = town.dir().join("secret.txt");
+    let net = net();
+    let secret = net.dir().join("secret.txt");
     std::fs::write(&secret, "for bob alone").expect("a file");
-    let sent = town.ann.run(&[
+    let sent = net.ann.run(&[
         "--json",
         "send",
         "bob",
@@ -243,21 +243,21 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
         .as_deref()
         .and_then(|id| id.split_once('-'))
         .expect("an offer");
-    let theirs = hobnob_protocol::ConversationId::direct(town.ann.id(), town.bob.id());
+    let theirs = hobnob_protocol::ConversationId::direct(net.ann.id(), net.bob.id());
     let log = hobnob_protocol::LogId(u64::from_str_radix(log, 16).expect("hex"));
     let name = hobnob_protocol::LogName {
         conversation: theirs,
-        author: town.ann.id(),
+        author: net.ann.id(),
         log,
     };
     let offer = OfferId {
         name,
         seq: seq.parse().expect("a number"),
     };
-    town.attack(async |town: &Town| {
+    net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
-        let mut line = mallory.in_session(&town.ann).await;
-        let (mut asks, mut answers) = line.connection.open_bi().await.expect("a stream");
+        let mut stream = mallory.in_session(&net.ann).await;
+        let (mut asks, mut answers) = stream.connection.open_bi().await.expect("a stream");
         let guesses = [
             offer,
             OfferId {
@@ -266,7 +266,7 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
             },
             OfferId {
                 name: hobnob_protocol::LogName {
-                    conversation: town.direct(&mallory),
+                    conversation: net.direct(&mallory),
                     ..name
                 },
                 ..offer
@@ -301,7 +301,7 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
             }
             .encode(),
         ] {
-            let (mut asks, mut answers) = line.connection.open_bi().await.expect("a stream");
+            let (mut asks, mut answers) = stream.connection.open_bi().await.expect("a stream");
             asks.write_all(&senseless)
                 .await
                 .expect("it fits the window");
@@ -310,19 +310,20 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
             assert!(rest.len() <= 1, "{rest:?}");
         }
         // Words about offers that it may not know of mean nothing.
-        line.says(&Frame::Offer(offer, hobnob_protocol::OfferWord::Whole))
+        stream
+            .sends(&Frame::Offer(offer, hobnob_protocol::OfferWord::Whole))
             .await;
-        line.lives().await;
+        stream.is_alive().await;
     });
-    let files = town.ann.run(&["--json", "files"]).stdout;
+    let files = net.ann.run(&["--json", "files"]).stdout;
     assert!(files.contains("\"state\":\"offered\""), "{files}");
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
 #[test]
 fn a_thousand_offers_are_a_list() {
-    let town = town();
-    by_seller(&town, async |seller| {
+    let net = net();
+    by_seller(&net, async |seller| {
         for n in 0..1_200 {
             seller
                 .offers(&Offer {
@@ -331,9 +332,9 @@ fn a_thousand_offers_are_a_list() {
                 })
                 .await;
         }
-        seller.line.lives().await;
+        seller.stream.is_alive().await;
         until("all offers are known", PATIENCE, || {
-            let last = town.ann.run(&["--json", "files"]).stdout;
+            let last = net.ann.run(&["--json", "files"]).stdout;
             if last.contains("file 1199") {
                 Ok(())
             } else {
@@ -342,17 +343,17 @@ fn a_thousand_offers_are_a_list() {
         });
     });
     assert_eq!(
-        town.ann.run(&["--json", "files"]).stdout.lines().count(),
+        net.ann.run(&["--json", "files"]).stdout.lines().count(),
         1_000,
         "the newest"
     );
-    let refused = town.ann.run(&["accept", "file 1199"]);
+    let refused = net.ann.run(&["accept", "file 1199"]);
     assert!(refused.stderr.contains("no room"), "{refused}");
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
-fn town() -> Town {
-    Town::talkative()
+fn net() -> TestNet {
+    TestNet::verbose()
 }
 
 fn file(name: &str, content: &[u8]) -> Offer {
@@ -369,26 +370,26 @@ fn file(name: &str, content: &[u8]) -> Offer {
 
 /// Mallory in a session with the victim, and what it writes in their conversation.
 struct Seller<'a> {
-    town: &'a Town,
-    line: Line,
+    net: &'a TestNet,
+    stream: RawStream,
     log: Forger<'a>,
 }
 
 /// Carries out an attack of one who has something to offer.
-fn by_seller(town: &Town, attack: impl AsyncFnOnce(&mut Seller<'_>)) {
-    town.attack(async |town: &Town| {
+fn by_seller(net: &TestNet, attack: impl AsyncFnOnce(&mut Seller<'_>)) {
+    net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
-        attack(&mut Seller::meets(town, &mallory).await).await;
+        attack(&mut Seller::meets(net, &mallory).await).await;
     });
 }
 
 impl<'a> Seller<'a> {
-    async fn meets(town: &'a Town, mallory: &'a Mallory) -> Self {
-        let line = mallory.in_session(&town.ann).await;
+    async fn meets(net: &'a TestNet, mallory: &'a Mallory) -> Self {
+        let stream = mallory.in_session(&net.ann).await;
         Self {
-            town,
-            line,
-            log: Forger::new(mallory.key(), town.direct(mallory)),
+            net,
+            stream,
+            log: Forger::new(mallory.key(), net.direct(mallory)),
         }
     }
 
@@ -402,22 +403,22 @@ impl<'a> Seller<'a> {
         }
         .encode();
         self.log.lamport += 1;
-        self.line.pushes(&self.log.entries(&[entry])).await;
+        self.stream.sends_batch(&self.log.entries(&[entry])).await;
         id
     }
 
     /// Offers something, which is accepted.
     async fn sells(&mut self, offer: &Offer) -> String {
         let id = self.offers(offer).await;
-        is_told(&self.town.ann, &id, "offered");
-        let accepted = self.town.ann.run(&["accept", &id, "--timeout", "1ms"]);
+        is_told(&self.net.ann, &id, "offered");
+        let accepted = self.net.ann.run(&["accept", &id, "--timeout", "1ms"]);
         assert!(matches!(accepted.code, Some(0 | 4 | 5)), "{accepted}");
         id
     }
 
     /// The stream on which she asks: where answers go, and where asks come from.
     async fn is_asked(&self) -> (SendStream, RecvStream) {
-        self.line.connection.accept_bi().await.expect("ann asks")
+        self.stream.connection.accept_bi().await.expect("ann asks")
     }
 }
 
@@ -442,8 +443,8 @@ fn hears(ann: &Host, id: &str, what: &str, is_it: impl Fn(&Value) -> bool) -> Va
     })
 }
 
-fn downloads(town: &Town) -> PathBuf {
-    town.dir().join("ann/downloads")
+fn downloads(net: &TestNet) -> PathBuf {
+    net.dir().join("ann/downloads")
 }
 
 fn names_in(folder: &Path) -> Vec<String> {

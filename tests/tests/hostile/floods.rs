@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hobnob_protocol::{ConversationId, RoomKey, RoomName};
-use hobnob_tests::hostile::{Forger, MIB, Mallory, Town, text_entry};
+use hobnob_tests::hostile::{Forger, MIB, Mallory, TestNet, text_entry};
 use hobnob_tests::lab::Stopwatch;
 
 #[test]
@@ -17,42 +17,43 @@ fn a_flood_of_entries_in_the_lobby_holds_nobody_elses_message_up() {
 
 #[test]
 fn a_flood_of_direct_entries_holds_nobody_elses_message_up() {
-    flood(|town, mallory| town.direct(mallory), 100, 100);
+    flood(|net, mallory| net.direct(mallory), 100, 100);
 }
 
 #[test]
 fn a_flood_of_the_longest_texts_costs_no_more() {
-    flood(|town, mallory| town.direct(mallory), 3, 16 * 1024);
+    flood(|net, mallory| net.direct(mallory), 3, 16 * 1024);
 }
 
 #[test]
 fn a_flood_of_the_shortest_texts_costs_no_more() {
-    flood(|town, mallory| town.direct(mallory), 4000, 1);
+    flood(|net, mallory| net.direct(mallory), 4000, 1);
 }
 
 #[test]
 fn a_peer_that_reads_nothing_costs_little_however_much_there_is_for_it() {
-    let town = Town::alone();
-    let (at, _) = town.attack_while(
-        async |town: &Town| {
+    let net = TestNet::alone();
+    let (at, _) = net.attack_while(
+        async |net: &TestNet| {
             let mallory = Mallory::with_window(2048);
-            let mut line = mallory.in_session(&town.ann).await;
-            line.holds_nothing_of(RoomKey::derive(&RoomName::lobby(), b"").tag())
+            let mut stream = mallory.in_session(&net.ann).await;
+            stream
+                .sends_empty_digest(RoomKey::derive(&RoomName::lobby(), b"").tag())
                 .await;
-            line.holds_nothing_of(town.direct(&mallory)).await;
+            stream.sends_empty_digest(net.direct(&mallory)).await;
             tokio::time::sleep(FLOOD).await;
             mallory.id()
         },
         || {
             let text = "much to say ".repeat(1000);
             for n in 0..100 {
-                town.ann.says(&format!("{n} {text}"));
+                net.ann.says(&format!("{n} {text}"));
             }
-            town.talks("meanwhile");
+            net.talks("meanwhile");
         },
     );
     for n in 0..100 {
-        town.ann
+        net.ann
             .run(&[
                 "send",
                 "--wait",
@@ -62,18 +63,22 @@ fn a_peer_that_reads_nothing_costs_little_however_much_there_is_for_it() {
             ])
             .expect(0);
     }
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
 /// Pushes batches of this many texts of this many bytes for some seconds; meanwhile ann and bob
 /// talk, and it is told how fast.
-fn flood(conversation: impl FnOnce(&Town, &Mallory) -> ConversationId, entries: u64, bytes: usize) {
-    let town = Town::alone();
-    let (pushed, slowest) = town.attack_while(
-        async |town: &Town| {
+fn flood(
+    conversation: impl FnOnce(&TestNet, &Mallory) -> ConversationId,
+    entries: u64,
+    bytes: usize,
+) {
+    let net = TestNet::alone();
+    let (pushed, slowest) = net.attack_while(
+        async |net: &TestNet| {
             let mallory = Mallory::new();
-            let mut line = mallory.in_session(&town.ann).await;
-            let mut log = Forger::new(mallory.key(), conversation(town, &mallory));
+            let mut stream = mallory.in_session(&net.ann).await;
+            let mut log = Forger::new(mallory.key(), conversation(net, &mallory));
             let text = "x".repeat(bytes);
             let mut pushed = 0;
             let push = async {
@@ -82,7 +87,7 @@ fn flood(conversation: impl FnOnce(&Town, &Mallory) -> ConversationId, entries: 
                         .map(|n| text_entry(log.lamport + n, &text))
                         .collect();
                     log.lamport += entries;
-                    if !line.pushes(&log.entries(&texts)).await {
+                    if !stream.sends_batch(&log.entries(&texts)).await {
                         return;
                     }
                     pushed += entries;
@@ -95,9 +100,9 @@ fn flood(conversation: impl FnOnce(&Town, &Mallory) -> ConversationId, entries: 
             let mut slowest = Duration::ZERO;
             for round in 0..4 {
                 let watch = Stopwatch::start();
-                town.ann.tells("bob", &format!("can you hear me, {round}?"));
-                town.bob
-                    .tells(&town.ann.id().to_string(), &format!("I can, {round}"));
+                net.ann.tells("bob", &format!("can you hear me, {round}?"));
+                net.bob
+                    .tells(&net.ann.id().to_string(), &format!("I can, {round}"));
                 slowest = slowest.max(watch.elapsed());
             }
             slowest
@@ -108,7 +113,7 @@ fn flood(conversation: impl FnOnce(&Town, &Mallory) -> ConversationId, entries: 
     );
     assert!(pushed > 0, "there was no flood");
     assert!(slowest < TWO_MESSAGES, "two messages took {slowest:?}");
-    town.stands_with(&[], FLOODED);
+    net.survives_within(&[], FLOODED);
 }
 
 /// For one message each way, two programs started and ended, on a machine that a flood keeps busy.

@@ -7,16 +7,16 @@ use hobnob_protocol::frame::{AuthorHeads, FRAME_MAX, Profile};
 use hobnob_protocol::{
     ConversationId, Frame, LogId, LogName, Ranges, RoomKey, RoomName, close, codec,
 };
-use hobnob_tests::hostile::{Forger, Line, Mallory, Town, random_key};
+use hobnob_tests::hostile::{Forger, Mallory, RawStream, TestNet, random_key};
 
 #[test]
 fn a_frame_of_four_gigabytes_ends_the_session_before_it_takes_memory() {
     ends(
         close::FRAME_TOO_LARGE,
         "a frame of more than 65536 bytes",
-        async |line: &mut Line| {
-            line.says_raw(&u32::MAX.to_be_bytes()).await;
-            line.says_raw(&[7; 100_000]).await;
+        async |stream: &mut RawStream| {
+            stream.sends_bytes(&u32::MAX.to_be_bytes()).await;
+            stream.sends_bytes(&[7; 100_000]).await;
         },
     );
 }
@@ -26,8 +26,8 @@ fn a_batch_of_four_gigabytes_ends_the_session_too() {
     ends(
         close::FRAME_TOO_LARGE,
         "a frame of more than 65536 bytes",
-        async |line: &mut Line| {
-            line.pushes_raw(&u32::MAX.to_be_bytes()).await;
+        async |stream: &mut RawStream| {
+            stream.sends_batch_bytes(&u32::MAX.to_be_bytes()).await;
         },
     );
 }
@@ -37,9 +37,9 @@ fn a_stream_that_ends_within_a_frame_ends_the_session() {
     ends(
         close::PROTOCOL,
         "a stream ended within a frame",
-        async |line: &mut Line| {
-            line.says_raw(&[0, 0, 1, 0, 2, 2, 2]).await;
-            line.ends_stream();
+        async |stream: &mut RawStream| {
+            stream.sends_bytes(&[0, 0, 1, 0, 2, 2, 2]).await;
+            stream.finishes();
         },
     );
 }
@@ -49,8 +49,8 @@ fn a_second_hello_ends_the_session() {
     ends(
         close::PROTOCOL,
         "a second Hello",
-        async |line: &mut Line| {
-            line.says(&Mallory::hello(Profile::default())).await;
+        async |stream: &mut RawStream| {
+            stream.sends(&Mallory::hello(Profile::default())).await;
         },
     );
 }
@@ -60,9 +60,11 @@ fn a_batch_on_the_control_stream_ends_the_session() {
     ends(
         close::PROTOCOL,
         "a batch on the control stream",
-        async |line: &mut Line| {
+        async |stream: &mut RawStream| {
             let key = random_key();
-            line.says(&Forger::new(&key, lobby()).texts(&["hi"])).await;
+            stream
+                .sends(&Forger::new(&key, lobby()).texts(&["hi"]))
+                .await;
         },
     );
 }
@@ -72,8 +74,8 @@ fn something_else_on_the_batch_stream_ends_the_session() {
     ends(
         close::PROTOCOL,
         "something else than a batch",
-        async |line: &mut Line| {
-            line.pushes(&Frame::Ping(1)).await;
+        async |stream: &mut RawStream| {
+            stream.sends_batch(&Frame::Ping(1)).await;
         },
     );
 }
@@ -86,8 +88,8 @@ fn malformed_ranges_end_the_session() {
         log: LogId(1),
     };
     let many = (1..=65).map(|n| (n * 3, n * 3)).collect();
-    let town = Town::new();
-    town.attack(async |town: &Town| {
+    let net = TestNet::new();
+    net.attack(async |net: &TestNet| {
         for ranges in [
             vec![(0u64, 1u64)],
             vec![(5, 4)],
@@ -95,90 +97,92 @@ fn malformed_ranges_end_the_session() {
             vec![(1, u64::MAX)],
             many,
         ] {
-            let mut line = Mallory::new().in_session(&town.ann).await;
-            line.says_raw(&framed(19, &codec::encode(&(name, ranges))))
+            let mut stream = Mallory::new().in_session(&net.ann).await;
+            stream
+                .sends_bytes(&framed(19, &codec::encode(&(name, ranges))))
                 .await;
-            assert_eq!(line.is_closed().await.0, u64::from(close::PROTOCOL));
+            assert_eq!(stream.is_closed().await.0, u64::from(close::PROTOCOL));
         }
     });
-    town.stands(&["frame of kind 19"]);
+    net.survives(&["frame of kind 19"]);
 }
 
 #[test]
 fn empty_frames_and_rubbish_end_the_session() {
-    let town = Town::new();
-    town.attack(async |town: &Town| {
+    let net = TestNet::new();
+    net.attack(async |net: &TestNet| {
         for rubbish in [
             framed(17, &[0xff; 5000]),
             framed(18, &[0; 100]),
             framed(4, &[0xfd; 60]),
             vec![0; 4],
         ] {
-            let mut line = Mallory::new().in_session(&town.ann).await;
-            line.says_raw(&rubbish).await;
-            assert_eq!(line.is_closed().await.0, u64::from(close::PROTOCOL));
+            let mut stream = Mallory::new().in_session(&net.ann).await;
+            stream.sends_bytes(&rubbish).await;
+            assert_eq!(stream.is_closed().await.0, u64::from(close::PROTOCOL));
         }
     });
-    town.stands(&["frame of kind 17", "an empty frame"]);
+    net.survives(&["frame of kind 17", "an empty frame"]);
 }
 
 #[test]
 fn frames_before_hello_come_to_nothing() {
-    let town = Town::new();
-    town.attack(async |town: &Town| {
+    let net = TestNet::new();
+    net.attack(async |net: &TestNet| {
         for frame in [
             Frame::Ping(1),
             Frame::Digest(lobby(), [0; 32]),
             Forger::new(&random_key(), lobby()).texts(&["hi"]),
         ] {
-            let mut line = Mallory::new().connected(&town.ann).await;
-            line.says(&frame).await;
-            assert_eq!(line.is_closed().await.0, u64::from(close::VERSION));
+            let mut stream = Mallory::new().connected(&net.ann).await;
+            stream.sends(&frame).await;
+            assert_eq!(stream.is_closed().await.0, u64::from(close::VERSION));
         }
     });
-    town.stands(&["its first frame was no Hello"]);
+    net.survives(&["its first frame was no Hello"]);
 }
 
 #[test]
 fn a_hello_of_another_major_version_is_refused_with_a_reason() {
-    let town = Town::new();
-    town.attack(async |town: &Town| {
-        let mut line = Mallory::new().connected(&town.ann).await;
+    let net = TestNet::new();
+    net.attack(async |net: &TestNet| {
+        let mut stream = Mallory::new().connected(&net.ann).await;
         let Frame::Hello(mut hello) = Mallory::hello(Profile::default()) else {
             unreachable!("as written there")
         };
         hello.version = (9, 3);
-        line.says(&Frame::Hello(hello)).await;
-        assert_eq!(line.is_closed().await.0, u64::from(close::VERSION));
+        stream.sends(&Frame::Hello(hello)).await;
+        assert_eq!(stream.is_closed().await.0, u64::from(close::VERSION));
     });
-    town.stands(&["it speaks hobnob protocol 9.3"]);
+    net.survives(&["it speaks hobnob protocol 9.3"]);
 }
 
 #[test]
 fn unknown_frames_are_skipped_and_the_session_lives() {
-    let town = Town::new();
-    town.attack(async |town: &Town| {
-        let mut line = Mallory::new().in_session(&town.ann).await;
+    let net = TestNet::new();
+    net.attack(async |net: &TestNet| {
+        let mut stream = Mallory::new().in_session(&net.ann).await;
         for kind in [0, 15, 99, 255] {
-            line.says_raw(&framed(kind, &vec![kind; FRAME_MAX - 1]))
+            stream
+                .sends_bytes(&framed(kind, &vec![kind; FRAME_MAX - 1]))
                 .await;
-            line.pushes_raw(&framed(kind, &[kind; 9])).await;
+            stream.sends_batch_bytes(&framed(kind, &[kind; 9])).await;
         }
-        line.lives().await;
+        stream.is_alive().await;
     });
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
 #[test]
 fn what_concerns_conversations_of_others_is_answered_by_nothing() {
-    let town = Town::talkative();
-    town.attack(async |town: &Town| {
-        let mut line = Mallory::new().in_session(&town.ann).await;
-        line.hears_for(SETTLE).await;
-        let theirs = ConversationId::direct(town.ann.id(), town.bob.id());
+    let net = TestNet::verbose();
+    net.attack(async |net: &TestNet| {
+        let mut stream = Mallory::new().in_session(&net.ann).await;
+        stream.receives_for(SETTLE).await;
+        let theirs = ConversationId::direct(net.ann.id(), net.bob.id());
         let name = LogName {
             conversation: theirs,
-            author: town.ann.id(),
+            author: net.ann.id(),
             log: LogId(1),
         };
         for conversation in [theirs, ConversationId::from_bytes([9; 32])] {
@@ -186,33 +190,37 @@ fn what_concerns_conversations_of_others_is_answered_by_nothing() {
                 conversation,
                 ..name
             };
-            line.says(&Frame::Digest(conversation, [1; 32])).await;
-            line.says(&Frame::Heads {
-                conversation,
-                more: false,
-                authors: Vec::new(),
-            })
-            .await;
-            line.says(&Frame::Have(name, Ranges::span(1, 9))).await;
-            line.says(&Frame::Want {
-                name,
-                from: 1,
-                to: None,
-            })
-            .await;
-            line.says(&Frame::Prune(conversation, town.bob.id())).await;
-            line.says(&Frame::Conflict(name)).await;
+            stream.sends(&Frame::Digest(conversation, [1; 32])).await;
+            stream
+                .sends(&Frame::Heads {
+                    conversation,
+                    more: false,
+                    authors: Vec::new(),
+                })
+                .await;
+            stream.sends(&Frame::Have(name, Ranges::span(1, 9))).await;
+            stream
+                .sends(&Frame::Want {
+                    name,
+                    from: 1,
+                    to: None,
+                })
+                .await;
+            stream
+                .sends(&Frame::Prune(conversation, net.bob.id()))
+                .await;
+            stream.sends(&Frame::Conflict(name)).await;
         }
-        assert_eq!(line.hears_for(SETTLE).await, []);
+        assert_eq!(stream.receives_for(SETTLE).await, []);
     });
-    town.stands(&["not a member of that conversation"]);
+    net.survives(&["not a member of that conversation"]);
 }
 
 #[test]
 fn thousands_of_logs_in_heads_are_neither_kept_without_end_nor_do_they_stall_the_node() {
-    let town = Town::alone();
-    town.attack(async |town: &Town| {
-        let mut line = Mallory::new().in_session(&town.ann).await;
+    let net = TestNet::alone();
+    net.attack(async |net: &TestNet| {
+        let mut stream = Mallory::new().in_session(&net.ann).await;
         for frame in 0..200u64 {
             let logs = |author: u64| {
                 (0..4)
@@ -223,12 +231,13 @@ fn thousands_of_logs_in_heads_are_neither_kept_without_end_nor_do_they_stall_the
                 author: random_key().id(),
                 logs: logs(n),
             };
-            line.says(&Frame::Heads {
-                conversation: lobby(),
-                more: frame < 199,
-                authors: (0..500).map(author).collect(),
-            })
-            .await;
+            stream
+                .sends(&Frame::Heads {
+                    conversation: lobby(),
+                    more: frame < 199,
+                    authors: (0..500).map(author).collect(),
+                })
+                .await;
         }
         for round in 0..40 {
             let ranges = |n: u64| {
@@ -240,27 +249,28 @@ fn thousands_of_logs_in_heads_are_neither_kept_without_end_nor_do_they_stall_the
             let logs = (0..200)
                 .map(|n| (LogId(round * 1000 + n), ranges(n)))
                 .collect();
-            line.says(&Frame::Heads {
-                conversation: lobby(),
-                more: true,
-                authors: vec![AuthorHeads {
-                    author: random_key().id(),
-                    logs,
-                }],
-            })
-            .await;
+            stream
+                .sends(&Frame::Heads {
+                    conversation: lobby(),
+                    more: true,
+                    authors: vec![AuthorHeads {
+                        author: random_key().id(),
+                        logs,
+                    }],
+                })
+                .await;
         }
-        line.lives().await;
-        town.talks("meanwhile");
+        stream.is_alive().await;
+        net.talks("meanwhile");
     });
-    town.stands(&["a frame that does not belong here"]);
+    net.survives(&["a frame that does not belong here"]);
 }
 
 #[test]
 fn a_log_of_a_million_holes_is_not_kept_without_end() {
-    let town = Town::alone();
-    town.attack(async |town: &Town| {
-        let mut line = Mallory::new().in_session(&town.ann).await;
+    let net = TestNet::alone();
+    net.attack(async |net: &TestNet| {
+        let mut stream = Mallory::new().in_session(&net.ann).await;
         let name = LogName {
             conversation: lobby(),
             author: random_key().id(),
@@ -269,22 +279,22 @@ fn a_log_of_a_million_holes_is_not_kept_without_end() {
         for round in 0..16_000u64 {
             let mut ranges = Ranges::new();
             (0..64).for_each(|n| ranges.insert((round * 64 + n) * 3 + 1, (round * 64 + n) * 3 + 1));
-            line.says(&Frame::Have(name, ranges)).await;
+            stream.sends(&Frame::Have(name, ranges)).await;
         }
-        line.lives().await;
+        stream.is_alive().await;
     });
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
 #[test]
 fn a_peer_that_floods_with_digests_and_pings_and_never_reads_costs_little() {
-    let town = Town::alone();
+    let net = TestNet::alone();
     for n in 0..50 {
-        town.ann.says(&format!("something to tell of, {n}"));
+        net.ann.says(&format!("something to tell of, {n}"));
     }
-    town.attack(async |town: &Town| {
+    net.attack(async |net: &TestNet| {
         let mallory = Mallory::with_window(2048);
-        let mut line = mallory.in_session(&town.ann).await;
+        let mut stream = mallory.in_session(&net.ann).await;
         let deadline = tokio::time::sleep(FLOOD);
         tokio::pin!(deadline);
         let flood = async {
@@ -294,7 +304,7 @@ fn a_peer_that_floods_with_digests_and_pings_and_never_reads_costs_little() {
             );
             let want = LogName {
                 conversation: lobby(),
-                author: town.ann.id(),
+                author: net.ann.id(),
                 log: LogId(1),
             };
             let want = framed_frame(&Frame::Want {
@@ -303,19 +313,19 @@ fn a_peer_that_floods_with_digests_and_pings_and_never_reads_costs_little() {
                 to: None,
             });
             let many = [digest, ping, want].concat().repeat(100);
-            while line.says_raw(&many).await {}
+            while stream.sends_bytes(&many).await {}
         };
         tokio::select! { () = flood => {}, () = &mut deadline => {} }
-        town.talks("meanwhile");
+        net.talks("meanwhile");
     });
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
 #[test]
 fn a_peer_that_floods_with_new_names_costs_little() {
-    let town = Town::alone();
-    town.attack(async |town: &Town| {
-        let mut line = Mallory::new().in_session(&town.ann).await;
+    let net = TestNet::alone();
+    net.attack(async |net: &TestNet| {
+        let mut stream = Mallory::new().in_session(&net.ann).await;
         let flood = async {
             for n in 0u16.. {
                 let addrs = (0..16)
@@ -326,31 +336,31 @@ fn a_peer_that_floods_with_new_names_costs_little() {
                     addrs,
                     proofs: vec![[7; 32]; 256],
                 };
-                if !line.says(&Frame::Profile(profile)).await {
+                if !stream.sends(&Frame::Profile(profile)).await {
                     return;
                 }
             }
         };
         let _ = tokio::time::timeout(FLOOD, flood).await;
-        town.talks("meanwhile");
+        net.talks("meanwhile");
     });
-    town.stands(&["a flood of profiles"]);
+    net.survives(&["a flood of profiles"]);
 }
 
 /// The session ends with this code, and the log says why.
-fn ends(code: u32, why: &str, attack: impl AsyncFnOnce(&mut Line)) {
-    let town = Town::new();
-    town.attack(async |town: &Town| {
-        let mut line = Mallory::new().in_session(&town.ann).await;
-        attack(&mut line).await;
+fn ends(code: u32, why: &str, attack: impl AsyncFnOnce(&mut RawStream)) {
+    let net = TestNet::new();
+    net.attack(async |net: &TestNet| {
+        let mut stream = Mallory::new().in_session(&net.ann).await;
+        attack(&mut stream).await;
         assert_eq!(
-            line.is_closed().await.0,
+            stream.is_closed().await.0,
             u64::from(code),
             "{:?}",
-            line.connection.close_reason()
+            stream.connection.close_reason()
         );
     });
-    town.stands(&[why]);
+    net.survives(&[why]);
 }
 
 fn lobby() -> ConversationId {

@@ -1,5 +1,5 @@
 //! Peers that want harm, over real TLS, against real nodes. What each attack may not touch is in
-//! [`hobnob_tests::hostile::Town`].
+//! [`hobnob_tests::hostile::TestNet`].
 
 mod addresses;
 mod crowds;

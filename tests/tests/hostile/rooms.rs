@@ -2,41 +2,43 @@
 
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{Frame, LogId, LogName, Ranges, RoomKey, RoomName};
-use hobnob_tests::hostile::{Forger, Line, Mallory, Town};
+use hobnob_tests::hostile::{Forger, Mallory, RawStream, TestNet};
 
 const SECRET: &str = "the password of the cellar";
 
 #[test]
 fn who_merely_saw_a_rooms_tag_gets_nothing() {
-    gets_nothing(async |_: &Town, _: &Mallory, _: &Line| vec![*key(SECRET).tag().as_bytes()]);
+    gets_nothing(async |_: &TestNet, _: &Mallory, _: &RawStream| {
+        vec![*key(SECRET).tag().as_bytes()]
+    });
 }
 
 #[test]
 fn a_wrong_secret_opens_nothing() {
-    gets_nothing(async |_: &Town, mallory: &Mallory, line: &Line| {
+    gets_nothing(async |_: &TestNet, mallory: &Mallory, stream: &RawStream| {
         vec![
-            key("the password of the attic").proof(&line.exporter(), mallory.id()),
-            key("").proof(&line.exporter(), mallory.id()),
+            key("the password of the attic").proof(&stream.exporter(), mallory.id()),
+            key("").proof(&stream.exporter(), mallory.id()),
         ]
     });
 }
 
 #[test]
 fn a_members_own_proof_played_back_opens_nothing() {
-    gets_nothing(async |town: &Town, _: &Mallory, line: &Line| {
+    gets_nothing(async |net: &TestNet, _: &Mallory, stream: &RawStream| {
         // What the victim shows on this very session, and what she and bob would show on it if they
         // could be asked.
         vec![
-            key(SECRET).proof(&line.exporter(), town.ann.id()),
-            key(SECRET).proof(&line.exporter(), town.bob.id()),
+            key(SECRET).proof(&stream.exporter(), net.ann.id()),
+            key(SECRET).proof(&stream.exporter(), net.bob.id()),
         ]
     });
 }
 
 #[test]
 fn a_proof_from_another_session_opens_nothing() {
-    gets_nothing(async |town: &Town, mallory: &Mallory, _: &Line| {
-        let other = mallory.connected(&town.bob).await;
+    gets_nothing(async |net: &TestNet, mallory: &Mallory, _: &RawStream| {
+        let other = mallory.connected(&net.bob).await;
         vec![
             key(SECRET).proof(&other.exporter(), mallory.id()),
             key(SECRET).proof(&[0; 32], mallory.id()),
@@ -46,70 +48,77 @@ fn a_proof_from_another_session_opens_nothing() {
 
 #[test]
 fn the_right_secret_opens_it() {
-    let town = town();
-    town.attack(async |town: &Town| {
+    let net = net();
+    net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
-        let mut line = mallory.connected(&town.ann).await;
-        line.greet(Profile {
-            nick: "carl".into(),
-            proofs: vec![key(SECRET).proof(&line.exporter(), mallory.id())],
-            ..Profile::default()
-        })
-        .await;
-        line.hears_until(
-            "the room's digest",
-            |frame| matches!(frame, Frame::Digest(of, _) if *of == key(SECRET).tag()),
-        )
-        .await;
+        let mut stream = mallory.connected(&net.ann).await;
+        stream
+            .greet(Profile {
+                nick: "carl".into(),
+                proofs: vec![key(SECRET).proof(&stream.exporter(), mallory.id())],
+                ..Profile::default()
+            })
+            .await;
+        stream
+            .receives_until(
+                "the room's digest",
+                |frame| matches!(frame, Frame::Digest(of, _) if *of == key(SECRET).tag()),
+            )
+            .await;
     });
 }
 
 /// With these proofs, nothing about the room is heard, whatever is asked, and nothing that is
 /// pushed into it is taken.
-fn gets_nothing(proofs: impl AsyncFnOnce(&Town, &Mallory, &Line) -> Vec<[u8; 32]>) {
-    let town = town();
-    town.attack(async |town: &Town| {
+fn gets_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream) -> Vec<[u8; 32]>) {
+    let net = net();
+    net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
-        let mut line = mallory.connected(&town.ann).await;
-        let shown = proofs(town, &mallory, &line).await;
-        line.greet(Profile {
-            nick: "mallory".into(),
-            addrs: Vec::new(),
-            proofs: shown.clone(),
-        })
-        .await;
-        line.says(&Frame::Profile(Profile {
-            nick: "mallory".into(),
-            addrs: Vec::new(),
-            proofs: shown,
-        }))
-        .await;
+        let mut stream = mallory.connected(&net.ann).await;
+        let shown = proofs(net, &mallory, &stream).await;
+        stream
+            .greet(Profile {
+                nick: "mallory".into(),
+                addrs: Vec::new(),
+                proofs: shown.clone(),
+            })
+            .await;
+        stream
+            .sends(&Frame::Profile(Profile {
+                nick: "mallory".into(),
+                addrs: Vec::new(),
+                proofs: shown,
+            }))
+            .await;
         let tag = key(SECRET).tag();
         let name = LogName {
             conversation: tag,
-            author: town.bob.id(),
+            author: net.bob.id(),
             log: LogId(1),
         };
-        line.holds_nothing_of(tag).await;
-        line.says(&Frame::Heads {
-            conversation: tag,
-            more: false,
-            authors: Vec::new(),
-        })
-        .await;
-        line.says(&Frame::Want {
-            name,
-            from: 1,
-            to: None,
-        })
-        .await;
-        line.says(&Frame::Have(name, Ranges::span(1, 5))).await;
-        line.pushes(&Forger::new(mallory.key(), tag).texts(&["forged"]))
+        stream.sends_empty_digest(tag).await;
+        stream
+            .sends(&Frame::Heads {
+                conversation: tag,
+                more: false,
+                authors: Vec::new(),
+            })
             .await;
-        town.bob
+        stream
+            .sends(&Frame::Want {
+                name,
+                from: 1,
+                to: None,
+            })
+            .await;
+        stream.sends(&Frame::Have(name, Ranges::span(1, 5))).await;
+        stream
+            .sends_batch(&Forger::new(mallory.key(), tag).texts(&["forged"]))
+            .await;
+        net.bob
             .run(&["broadcast", "--room", "cellar", "psst"])
             .expect(0);
-        let heard = line.hears_for(std::time::Duration::from_secs(1)).await;
+        let heard = stream.receives_for(std::time::Duration::from_secs(1)).await;
         let about_it = |frame: &&Frame| match frame {
             Frame::Digest(of, _)
             | Frame::Heads {
@@ -139,24 +148,24 @@ fn gets_nothing(proofs: impl AsyncFnOnce(&Town, &Mallory, &Line) -> Vec<[u8; 32]
         // all.
         let stream = tokio::time::timeout(
             std::time::Duration::from_millis(200),
-            line.connection.accept_uni(),
+            stream.connection.accept_uni(),
         )
         .await;
         assert!(stream.is_err(), "a batch stream was opened");
-        line.lives().await;
+        stream.is_alive().await;
     });
-    town.stands(&["not a member of that conversation"]);
-    assert!(!town.ann.texts(&[]).contains(&"forged".to_owned()));
+    net.survives(&["not a member of that conversation"]);
+    assert!(!net.ann.texts(&[]).contains(&"forged".to_owned()));
 }
 
-/// A town whose honest people have a room of their own.
-fn town() -> Town {
-    let town = Town::talkative();
-    for host in [&town.ann, &town.bob] {
+/// A net whose honest people have a room of their own.
+fn net() -> TestNet {
+    let net = TestNet::verbose();
+    for host in [&net.ann, &net.bob] {
         host.run_with_input(&["join", "cellar", "--secret-file", "-"], SECRET)
             .expect(0);
     }
-    town.bob
+    net.bob
         .run(&[
             "broadcast",
             "--wait",
@@ -166,8 +175,8 @@ fn town() -> Town {
             "the treasure is here",
         ])
         .expect(0);
-    town.ann.has("the treasure is here");
-    town
+    net.ann.has("the treasure is here");
+    net
 }
 
 fn key(secret: &str) -> RoomKey {

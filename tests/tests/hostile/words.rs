@@ -1,22 +1,22 @@
 //! Words that would rather be commands to a terminal.
 
 use hobnob_protocol::{Body, Entry, Frame};
-use hobnob_tests::hostile::{Forger, Host, Mallory, Town, is_clean};
+use hobnob_tests::hostile::{Forger, Host, Mallory, TestNet, is_clean};
 
 /// Clears the screen, rings, sets a title, reorders what follows, hides, and breaks lines.
 const TWISTED: &str = "ev\u{1b}[2J\u{7}\u{1b}]0;pwned\u{7}\u{202e}il\u{2066}\r\n\u{9b}31m\u{0}\u{8}\u{200b}\u{feff}\u{e0041}\u{2028}x";
 
 #[test]
 fn names_and_texts_reach_a_screen_only_as_visible_signs() {
-    let town = Town::new();
-    let plain = Host::start(town.dir(), "carl", &["-v", "--listen", "127.0.0.1:0"]);
-    town.attack(async |_: &Town| {
-        for host in [&town.ann, &plain] {
+    let net = TestNet::new();
+    let plain = Host::start(net.dir(), "carl", &["-v", "--listen", "127.0.0.1:0"]);
+    net.attack(async |_: &TestNet| {
+        for host in [&net.ann, &plain] {
             let mallory = Mallory::new();
-            let mut line = mallory.in_session_as(host, TWISTED, Vec::new()).await;
+            let mut stream = mallory.in_session_as(host, TWISTED, Vec::new()).await;
             let direct = hobnob_protocol::ConversationId::direct(host.id(), mallory.id());
             let mut log = Forger::new(mallory.key(), direct);
-            line.pushes(&log.texts(&[TWISTED])).await;
+            stream.sends_batch(&log.texts(&[TWISTED])).await;
             let app = Body::App {
                 kind: "org.example.evil".into(),
                 bytes: TWISTED.into(),
@@ -26,7 +26,7 @@ fn names_and_texts_reach_a_screen_only_as_visible_signs() {
                 sent_at_ms: 1,
                 body: app,
             };
-            line.pushes(&log.entries(&[app.encode()])).await;
+            stream.sends_batch(&log.entries(&[app.encode()])).await;
             let unknown = Entry {
                 lamport: 10,
                 sent_at_ms: u64::MAX,
@@ -35,21 +35,22 @@ fn names_and_texts_reach_a_screen_only_as_visible_signs() {
                     bytes: TWISTED.into(),
                 },
             };
-            line.pushes(&log.entries(&[unknown.encode()])).await;
-            line.pushes(&log.texts(&["that was it"])).await;
+            stream.sends_batch(&log.entries(&[unknown.encode()])).await;
+            stream.sends_batch(&log.texts(&["that was it"])).await;
             host.has("that was it");
-            line.says(&Frame::Profile(hobnob_protocol::frame::Profile {
-                nick: format!("{TWISTED} two"),
-                ..Default::default()
-            }))
-            .await;
-            line.lives().await;
-            line.connection.close(77u32.into(), TWISTED.as_bytes());
+            stream
+                .sends(&Frame::Profile(hobnob_protocol::frame::Profile {
+                    nick: format!("{TWISTED} two"),
+                    ..Default::default()
+                }))
+                .await;
+            stream.is_alive().await;
+            stream.connection.close(77u32.into(), TWISTED.as_bytes());
         }
     });
     plain.logs(&["it ended the session"]);
-    town.ann.logs(&["it ended the session"]);
-    for host in [&town.ann, &plain] {
+    net.ann.logs(&["it ended the session"]);
+    for host in [&net.ann, &plain] {
         host.prints(&["that was it"]);
         host.is_clean();
         shows_clean(host, &["peers"]);
@@ -65,27 +66,27 @@ fn names_and_texts_reach_a_screen_only_as_visible_signs() {
                 .all(is_clean)
         );
     }
-    let line = &town.ann.run(&["--json", "peers"]).expect(0).json();
+    let line = &net.ann.run(&["--json", "peers"]).expect(0).json();
     let nick = line
         .iter()
         .filter_map(|line| line["nick"].as_str())
         .find(|nick| nick.starts_with("ev"))
         .expect("it is known");
     assert!(is_clean(nick) && nick.chars().count() <= 32, "{nick:?}");
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
 #[test]
 fn a_node_that_answers_a_dial_with_twisted_words_is_quoted_safely() {
-    let town = Town::new();
-    let mallory = town.attack(async |_: &Town| Mallory::new());
-    let ((), output) = town.attack_while(
-        async |_: &Town| {
+    let net = TestNet::new();
+    let mallory = net.attack(async |_: &TestNet| Mallory::new());
+    let ((), output) = net.attack_while(
+        async |_: &TestNet| {
             let connection = mallory.is_dialed().await.expect("an honest dial");
             connection.close(77u32.into(), TWISTED.as_bytes());
         },
         || {
-            town.ann
+            net.ann
                 .run(&["send", "--timeout", "5s", &mallory.addr().to_string(), "hi"])
         },
     );
@@ -94,7 +95,7 @@ fn a_node_that_answers_a_dial_with_twisted_words_is_quoted_safely() {
         "{output:?}"
     );
     assert_ne!(output.code, Some(0));
-    town.stands(&[]);
+    net.survives(&[]);
 }
 
 fn shows_clean(host: &Host, arguments: &[&str]) {

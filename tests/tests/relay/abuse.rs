@@ -6,7 +6,7 @@ use std::time::Duration;
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{PORT_RELAY, ToRelay, close};
 use hobnob_protocol::{PeerId, RoomKey, RoomName};
-use hobnob_tests::hostile::Caller;
+use hobnob_tests::hostile::RelayClient;
 use hobnob_tests::lab::{Lab, Machine, Nat, Node, OnInternet, Stopwatch, until};
 
 use crate::world::World;
@@ -92,7 +92,7 @@ fn rubbish_from_strangers_keeps_nobody_from_talking() {
         ann.tells(&bob, &text);
         bob.shows_once(&text);
     }
-    assert!(ann.is_with_over("relay", &bob));
+    assert!(ann.is_connected_over("relay", &bob));
     let after = world.relay.row(ann.id()).expect("it is registered");
     assert_eq!(
         after["since"], before["since"],
@@ -114,7 +114,7 @@ fn a_channel_carries_only_what_comes_from_its_own_end() {
     block_on(async {
         let relay = world.relay.address().into();
         let own = ann.try_clone().expect("a socket can be shared");
-        let (ann, bob) = (Caller::new(ann, relay), Caller::new(bob, relay));
+        let (ann, bob) = (RelayClient::new(ann, relay), RelayClient::new(bob, relay));
         let mut anns = ann.registers().await.expect("a first time");
         let _bobs = bob.registers().await.expect("a first time");
         let channel = anns.opens(bob.id()).await;
@@ -168,7 +168,7 @@ fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
                 .await
         });
         assert!(
-            told.code == close::LIMIT && told.words.contains(what),
+            told.code == close::LIMIT && told.reason.contains(what),
             "{what}: {told:?}"
         );
         let text = format!("in spite of {what}");
@@ -197,15 +197,21 @@ fn who_registers_over_and_over_is_told_to_stop() {
         }
     });
     assert!(
-        told.code == close::LIMIT && told.words.contains("registered too often"),
+        told.code == close::LIMIT && told.reason.contains("registered too often"),
         "{told:?}"
     );
 }
 
 /// Does something as somebody who speaks to the relay from this machine, and is not held to its
 /// limits by a program.
-fn as_caller<T>(machine: &Machine, world: &World, act: impl AsyncFnOnce(Caller) -> T) -> T {
-    block_on(async { act(Caller::new(machine.udp(), world.relay.address().into())).await })
+fn as_caller<T>(machine: &Machine, world: &World, act: impl AsyncFnOnce(RelayClient) -> T) -> T {
+    block_on(async {
+        act(RelayClient::new(
+            machine.udp(),
+            world.relay.address().into(),
+        ))
+        .await
+    })
 }
 
 fn block_on<T>(act: impl Future<Output = T>) -> T {

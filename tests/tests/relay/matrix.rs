@@ -73,12 +73,12 @@ fn meet(world: &World, [home, office]: [&Site; 2], round: usize) -> Meeting {
     bob.sees(&ann);
     let seen = Stopwatch::start();
     assert!(
-        ann.has_met_over("relay", &bob) && bob.has_met_over("relay", &ann),
+        ann.has_connected_over("relay", &bob) && bob.has_connected_over("relay", &ann),
         "strangers meet through the relay first"
     );
     for (from, to) in [(&ann, &bob), (&bob, &ann)] {
         let text = format!("{} is here", from.nick());
-        submit(&mut from.line(), to, &text);
+        submit(&mut from.client(), to, &text);
         to.wait_for(
             "hear the other",
             |event| event["event"] == "message" && event["text"] == text,
@@ -113,12 +113,12 @@ fn is_listed(node: &Node, other: &Node, path: &str) {
 
 fn come_to_direct(ann: &Node, bob: &Node, since: Stopwatch) -> Option<Duration> {
     while since.elapsed() < DIRECT_WITHIN {
-        if ann.is_with_over("direct", bob) && bob.is_with_over("direct", ann) {
+        if ann.is_connected_over("direct", bob) && bob.is_connected_over("direct", ann) {
             return Some(since.elapsed());
         }
         pause(Duration::from_millis(5));
     }
-    let late = ann.has_met_over("direct", bob) || bob.has_met_over("direct", ann);
+    let late = ann.has_connected_over("direct", bob) || bob.has_connected_over("direct", ann);
     assert!(
         !late,
         "one of the two has a direct path, and the other has not"

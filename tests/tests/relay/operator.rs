@@ -13,7 +13,7 @@ fn who_is_kicked_is_told_so_and_may_come_back() {
     let world = World::of(&lab);
     let (_home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     is_registered(&world, &ann);
-    world.relay.asked(&["kick", ann.id()]).expect(0);
+    world.relay.run(&["kick", ann.id()]).expect(0);
     says(&ann.notices("relay-refused"), &["kicked", "operator"]);
     assert!(
         world
@@ -34,7 +34,7 @@ fn who_is_banned_is_told_so_and_stays_out_when_the_relay_restarts() {
         world.alone_behind(Nat::Symmetric, "bob"),
     );
     ann.sees(&bob);
-    world.relay.asked(&["ban", bob.id()]).expect(0);
+    world.relay.run(&["ban", bob.id()]).expect(0);
     says(&bob.notices("relay-refused"), &["banned", "operator"]);
     ann.loses_within(&bob, Duration::from_secs(30));
     world.relay.restart();
@@ -47,7 +47,7 @@ fn who_is_banned_is_told_so_and_stays_out_when_the_relay_restarts() {
             .row(bob.id())
             .is_none_or(|row| row["state"] != "alive")
     );
-    world.relay.asked(&["unban", bob.id()]).expect(0);
+    world.relay.run(&["unban", bob.id()]).expect(0);
     bob.restart();
     ann.sees(&bob);
 }

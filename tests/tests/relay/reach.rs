@@ -19,7 +19,7 @@ fn a_peer_is_reached_by_its_id_at_a_relay_that_names_nobody() {
     bob.notices("relay-up");
     ann.tells(format!("{}@{}", bob.id(), relay.address()), "found you");
     bob.shows_once("found you");
-    assert!(ann.is_with_over("relay", &bob));
+    assert!(ann.is_connected_over("relay", &bob));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_relay_and_its_people_need_nothing_but_ipv6() {
     });
     ann.sees(&bob);
     bob.sees(&ann);
-    assert!(ann.has_met_over("relay", &bob));
+    assert!(ann.has_connected_over("relay", &bob));
     ann.tells(&bob, "over IPv6");
     bob.shows_once("over IPv6");
 }
@@ -68,8 +68,8 @@ fn neighbours_who_meet_at_a_relay_go_on_over_their_own_network() {
         home.machine(nick)
             .up(nick, &["--no-mdns", "--relay", &name])
     });
-    ann.meets_over("lan", &bob, Duration::from_secs(10));
-    bob.meets_over("lan", &ann, Duration::from_secs(10));
+    ann.connects_over("lan", &bob, Duration::from_secs(10));
+    bob.connects_over("lan", &ann, Duration::from_secs(10));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn private_addresses_of_other_networks_are_never_knocked_at() {
     );
     let (_cafe, cat) = world.alone_behind(Nat::FullCone, "cat");
     for other in [&ann, &bob] {
-        cat.meets_over("direct", other, Duration::from_secs(10));
+        cat.connects_over("direct", other, Duration::from_secs(10));
     }
     ann.tells(&bob, "through the relay");
     assert_eq!(world.net.strays(), 0);
@@ -101,8 +101,8 @@ fn two_who_say_nothing_keep_their_path_through_nats_that_forget_after_half_a_min
     let (_home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     let (_office, bob) = world.alone_behind(Nat::PortRestricted, "bob");
     let (_cafe, cat) = world.alone_behind(Nat::Symmetric, "cat");
-    ann.meets_over("direct", &bob, Duration::from_secs(10));
-    ann.meets_over("relay", &cat, Duration::from_secs(10));
+    ann.connects_over("direct", &bob, Duration::from_secs(10));
+    ann.connects_over("relay", &cat, Duration::from_secs(10));
     let registered =
         |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
     let before = [&ann, &bob, &cat].map(registered);
@@ -121,7 +121,7 @@ fn two_who_say_nothing_keep_their_path_through_nats_that_forget_after_half_a_min
             Duration::from_secs(1),
         );
     }
-    assert!(ann.is_with_over("direct", &bob) && ann.is_with_over("relay", &cat));
+    assert!(ann.is_connected_over("direct", &bob) && ann.is_connected_over("relay", &cat));
 }
 
 #[test]
@@ -130,13 +130,13 @@ fn a_direct_path_that_died_comes_back() {
     let world = World::of(&lab);
     let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     let (office, bob) = world.alone_behind(Nat::AddressRestricted, "bob");
-    ann.meets_over("direct", &bob, Duration::from_secs(10));
+    ann.connects_over("direct", &bob, Duration::from_secs(10));
     world.net.cut(&home, &office);
-    ann.meets_over("relay", &bob, Duration::from_secs(30));
+    ann.connects_over("relay", &bob, Duration::from_secs(30));
     world.net.heal(&home, &office);
     // Half a minute passes between two attempts.
-    ann.meets_over("direct", &bob, Duration::from_secs(60));
-    bob.meets_over("direct", &ann, Duration::from_secs(3));
+    ann.connects_over("direct", &bob, Duration::from_secs(60));
+    bob.connects_over("direct", &ann, Duration::from_secs(3));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_goodbye_is_heard_through_a_relay() {
     for _ in 0..5 {
         ann.sees(&bob);
         bob.sees(&ann);
-        assert!(bob.is_with_over("relay", &ann));
+        assert!(bob.is_connected_over("relay", &ann));
         bob.terminate();
         // Who leaves without a word is missed after a quarter of a minute.
         ann.loses_within(&bob, Duration::from_secs(5));
@@ -164,13 +164,13 @@ fn a_laptop_that_goes_elsewhere_is_found_again() {
     let world = World::of(&lab);
     let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
     let (_office, bob) = world.alone_behind(Nat::PortRestricted, "bob");
-    ann.meets_over("direct", &bob, Duration::from_secs(10));
+    ann.connects_over("direct", &bob, Duration::from_secs(10));
     let cafe = world
         .net
         .site_with(Nat::Symmetric, Ipv4Addr::new(192, 168, 77, 0));
     assert_ne!(cafe.public_ipv4(), home.public_ipv4());
     ann.machine().move_to(cafe.lan());
-    bob.meets_over("relay", &ann, Duration::from_secs(30));
+    bob.connects_over("relay", &ann, Duration::from_secs(30));
     ann.tells(&bob, "from the café");
     bob.shows_once("from the café");
 }

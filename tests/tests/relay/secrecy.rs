@@ -47,7 +47,7 @@ fn a_relay_carries_ciphertext_only() {
     bob.run(&["accept", offer["id"].as_str().expect("an id")]);
     bob.wait_for("have the file", |event| fits(event, "done"), PATIENCE);
     assert!(
-        ann.is_with_over("relay", &bob),
+        ann.is_connected_over("relay", &bob),
         "all of it went through the relay"
     );
 
@@ -74,7 +74,7 @@ fn a_relay_carries_ciphertext_only() {
     assert_eq!(
         world
             .relay
-            .remembers(&words)
+            .memory_contains(&words)
             .into_iter()
             .collect::<Vec<_>>(),
         [home],
@@ -88,7 +88,7 @@ fn a_relay_carries_ciphertext_only() {
     ];
     for node in [&ann, &bob] {
         assert_eq!(
-            node.remembers(&at_the_ends).len(),
+            node.memory_contains(&at_the_ends).len(),
             at_the_ends.len(),
             "in the memory of {}",
             node.nick()

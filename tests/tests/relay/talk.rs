@@ -17,7 +17,7 @@ fn from_the_relay_to_a_direct_path() {
     );
     meet(&ann, &bob);
     talk_while(&ann, &bob, || be_direct(&ann, &bob));
-    assert!(ann.has_met_over("relay", &bob) && bob.has_met_over("relay", &ann));
+    assert!(ann.has_connected_over("relay", &bob) && bob.has_connected_over("relay", &ann));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn the_relay_is_killed_and_comes_back() {
             kill_and_restart(&world.relay, [&ann, &bob], restarts);
         }
     });
-    assert!(!ann.has_met_over("direct", &bob));
+    assert!(!ann.has_connected_over("direct", &bob));
 }
 
 #[test]
@@ -138,14 +138,14 @@ fn meet(ann: &Node, bob: &Node) {
 }
 
 fn be_direct(ann: &Node, bob: &Node) {
-    ann.meets_over("direct", bob, Duration::from_secs(3));
-    bob.meets_over("direct", ann, Duration::from_secs(3));
+    ann.connects_over("direct", bob, Duration::from_secs(3));
+    bob.connects_over("direct", ann, Duration::from_secs(3));
 }
 
 /// A silent death is noticed by pings that are not answered.
 fn be_relayed(ann: &Node, bob: &Node) {
-    ann.meets_over("relay", bob, Duration::from_secs(20));
-    bob.meets_over("relay", ann, Duration::from_secs(20));
+    ann.connects_over("relay", bob, Duration::from_secs(20));
+    bob.connects_over("relay", ann, Duration::from_secs(20));
 }
 
 /// Kills the relay for the n-th time, starts it again, and waits until the nodes have noticed.
@@ -190,7 +190,7 @@ fn talk_while(ann: &Node, bob: &Node, something: impl FnOnce()) {
 }
 
 fn talk(from: &Node, to: &Node) {
-    let mut line = from.line();
+    let mut line = from.client();
     for text in numbered(from) {
         submit(&mut line, to, &text);
         pause(PACE);

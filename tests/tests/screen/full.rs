@@ -60,7 +60,7 @@ fn two_people_find_each_other_and_talk() {
     ann.shows("bob │ only for you");
     ann.enters("/quit");
     assert_eq!(ann.ends(), Some(0));
-    ann.is_given_back();
+    ann.is_restored();
     bob.shows("ann has left");
 }
 
@@ -172,7 +172,7 @@ fn the_wheel_scrolls_once_a_key_lets_it() {
     ann.shows("the mouse selects text");
     ann.enters("/quit");
     assert_eq!(ann.ends(), Some(0));
-    ann.is_given_back();
+    ann.is_restored();
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn the_terminal_is_given_back_after_kill_term() {
     ann.shows("half a mess");
     ann.terminate();
     assert_eq!(ann.ends(), Some(0));
-    ann.is_given_back();
+    ann.is_restored();
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn ctrl_c_twice_ends() {
     ann.shows("once more ends hobnob");
     ann.presses("\x03");
     assert_eq!(ann.ends(), Some(0));
-    ann.is_given_back();
+    ann.is_restored();
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn a_picture_is_seen_by_those_who_have_verified_its_sender() {
     for mut terminal in [ann, bob] {
         terminal.enters("/quit");
         assert_eq!(terminal.ends(), Some(0));
-        terminal.is_given_back();
+        terminal.is_restored();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hobnob_tests::far::{Far, Thin};
+use hobnob_tests::delayed_path::{DelayedPath, RateLimit};
 
 use super::{Memory, Pair};
 use crate::plan::Plan;
@@ -16,7 +16,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     let mib = plan.pick(64, 512);
     let memory = Memory::new(mib)?;
     let pair = Pair::new(&plan.folder("far")?, &memory, |builder| builder).await?;
-    let path = Far::away(pair.bob.status().await?.addrs[0], EACH_WAY)?;
+    let path = DelayedPath::new(pair.bob.status().await?.addrs[0], EACH_WAY)?;
     pair.meet(path.addr().to_string().parse()?).await?;
     let rates = alone(plan.pick(1, 3), async || pair.fetch(&memory, mib).await).await?;
     report.figure(
@@ -28,7 +28,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
 }
 
 /// A home's way out: 50 Mbit/s, and a queue that takes 320 ms to empty.
-const HOME: Thin = Thin {
+const HOME: RateLimit = RateLimit {
     bytes_per_s: 6_250_000,
     queue_bytes: 2_000_000,
 };
@@ -38,7 +38,7 @@ pub(in crate::benches) async fn thin(plan: &Plan, report: &mut Report) -> anyhow
     let mib = plan.pick(64, 128);
     let memory = Memory::new(mib)?;
     let pair = Pair::new(&plan.folder("thin")?, &memory, |builder| builder).await?;
-    let path = Far::thin(pair.bob.status().await?.addrs[0], HOME_EACH_WAY, HOME)?;
+    let path = DelayedPath::with_limit(pair.bob.status().await?.addrs[0], HOME_EACH_WAY, HOME)?;
     pair.meet(path.addr().to_string().parse()?).await?;
     super::beside_the_chat(&pair, &memory, plan.pick(1, 3), report).await?;
     let rates = alone(1, async || pair.fetch(&memory, mib).await).await?;

@@ -5,23 +5,27 @@ use std::time::Duration;
 use std::{fs, io};
 
 use hobnob::{DeliveryState, Event, FileState, Node};
-use hobnob_tests::far::{Far, Thin};
+use hobnob_tests::delayed_path::{DelayedPath, RateLimit};
 
-use crate::hand::{PATIENCE, bytes_of};
+use crate::actions::{PATIENCE, bytes_of};
 use crate::same;
 
 /// More than one stream of QUIC's lets through in a round trip.
 const MORE_THAN_A_LANE: u64 = 3 << 20;
 
 /// A home's way out: 20 Mbit/s, and a queue that takes 800 ms to empty.
-const HOME: Thin = Thin {
+const HOME: RateLimit = RateLimit {
     bytes_per_s: 2_500_000,
     queue_bytes: 2_000_000,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_path_is_filled() {
-    let most = sent_over(|to| Far::away(to, Duration::from_millis(150)), 64 << 20).await;
+    let most = sent_over(
+        |to| DelayedPath::new(to, Duration::from_millis(150)),
+        64 << 20,
+    )
+    .await;
     assert!(
         most > MORE_THAN_A_LANE,
         "no more than {most} bytes were on the way at once"
@@ -30,14 +34,18 @@ async fn a_long_path_is_filled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_of_a_thin_path_is_left_to_others() {
-    let most = sent_over(|to| Far::thin(to, Duration::from_millis(10), HOME), 8 << 20).await;
+    let most = sent_over(
+        |to| DelayedPath::with_limit(to, Duration::from_millis(10), HOME),
+        8 << 20,
+    )
+    .await;
     // It holds 50 kB. While its rate is still to be found, as much again is on the way, and a
     // little.
     assert!(most < 200_000, "{most} bytes were on the way at once");
 }
 
 /// Sends a file of so many bytes over a path; the most that was on the way at once.
-async fn sent_over(path: impl FnOnce(SocketAddr) -> io::Result<Far>, len: usize) -> u64 {
+async fn sent_over(path: impl FnOnce(SocketAddr) -> io::Result<DelayedPath>, len: usize) -> u64 {
     let dir = tempfile::tempdir().expect("a folder");
     let start = async |nick: &str| {
         let builder = Node::builder(dir.path().join(nick)).nick(nick.parse().expect("a nickname"));
@@ -73,5 +81,5 @@ async fn sent_over(path: impl FnOnce(SocketAddr) -> io::Result<Far>, len: usize)
         }
     });
     same(&file, &place.await.expect("it comes"));
-    path.most_under_way()
+    path.max_in_flight()
 }

@@ -15,12 +15,12 @@ use rustls::{
 
 /// A proof of identity, right or wrong.
 #[derive(Debug, Clone)]
-pub struct Passport {
+pub struct TestCert {
     shown: Option<Arc<CertifiedKey>>,
     alpn: Vec<u8>,
 }
 
-impl Passport {
+impl TestCert {
     /// What an honest node with this key shows.
     pub fn of(key: &SecretKey) -> Self {
         let document = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
@@ -83,7 +83,7 @@ impl Passport {
         }
     }
 
-    /// This passport, for another protocol.
+    /// This cert, for another protocol.
     pub fn speaking(mut self, alpn: &[u8]) -> Self {
         self.alpn = alpn.to_vec();
         self
@@ -108,7 +108,7 @@ impl Passport {
         }
     }
 
-    /// TLS for dialing with this passport; whoever answers is believed.
+    /// TLS for dialing with this cert; whoever answers is believed.
     pub(super) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -120,7 +120,7 @@ impl Passport {
         config
     }
 
-    /// TLS for answering dials with this passport.
+    /// TLS for answering dials with this cert.
     pub(super) fn server(&self) -> ServerConfig {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])

@@ -21,23 +21,23 @@ use tokio::time::{Instant, sleep_until};
 
 /// A forwarder to one address: who dials it reaches that. Dropping it cuts the path.
 #[derive(Debug)]
-pub struct Far {
+pub struct DelayedPath {
     addr: SocketAddr,
-    under_way: Arc<UnderWay>,
+    in_flight: Arc<InFlight>,
     _tasks: JoinSet<io::Result<()>>,
 }
 
 /// Bytes that are on the way, of both directions.
 #[derive(Debug, Default)]
-struct UnderWay {
+struct InFlight {
     now: AtomicU64,
-    most: AtomicU64,
+    max: AtomicU64,
 }
 
 /// What a path carries in each direction. What is too much waits in a queue, and is lost when that
 /// is full.
 #[derive(Debug, Clone, Copy)]
-pub struct Thin {
+pub struct RateLimit {
     /// The rate.
     pub bytes_per_s: u64,
     /// How much may wait.
@@ -47,7 +47,7 @@ pub struct Thin {
 /// The near end of one direction of a path.
 struct Entrance {
     each_way: Duration,
-    thin: Option<Thin>,
+    limit: Option<RateLimit>,
     /// When all that waits has gone.
     free_at: Instant,
 }
@@ -65,30 +65,34 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// More than a program puts on the way at once.
 const KERNEL_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 
-impl Far {
+impl DelayedPath {
     /// Opens a path to `target` on which everything takes so long each way. To be called within a
     /// tokio runtime.
-    pub fn away(target: SocketAddr, each_way: Duration) -> io::Result<Self> {
+    pub fn new(target: SocketAddr, each_way: Duration) -> io::Result<Self> {
         Self::open(target, each_way, None)
     }
 
     /// Opens a path that carries only so much.
-    pub fn thin(target: SocketAddr, each_way: Duration, thin: Thin) -> io::Result<Self> {
-        Self::open(target, each_way, Some(thin))
+    pub fn with_limit(
+        target: SocketAddr,
+        each_way: Duration,
+        limit: RateLimit,
+    ) -> io::Result<Self> {
+        Self::open(target, each_way, Some(limit))
     }
 
-    fn open(target: SocketAddr, each_way: Duration, thin: Option<Thin>) -> io::Result<Self> {
+    fn open(target: SocketAddr, each_way: Duration, limit: Option<RateLimit>) -> io::Result<Self> {
         let (near, far) = (socket()?, socket()?);
         let addr = near.local_addr()?;
-        let (under_way, dialer) = (Arc::new(UnderWay::default()), Arc::new(OnceLock::new()));
+        let (in_flight, dialer) = (Arc::new(InFlight::default()), Arc::new(OnceLock::new()));
         let mut tasks = JoinSet::new();
         for (from, to, back) in [(near.clone(), far.clone(), false), (far, near, true)] {
             let (queue, batches) = mpsc::unbounded_channel();
-            let (under_way_in, under_way_out) = (under_way.clone(), under_way.clone());
+            let (in_flight_in, in_flight_out) = (in_flight.clone(), in_flight.clone());
             let (dialer_in, dialer_out) = (dialer.clone(), dialer.clone());
             let mut entrance = Entrance {
                 each_way,
-                thin,
+                limit,
                 free_at: Instant::now(),
             };
             tasks.spawn(async move {
@@ -98,7 +102,7 @@ impl Far {
                         dialer_in.get_or_init(|| meta.addr);
                     }
                     for batch in entrance.take(bytes, meta.stride) {
-                        under_way_in.add(batch.bytes.len());
+                        in_flight_in.add(batch.bytes.len());
                         let _ = queue.send(batch);
                     }
                 }
@@ -110,11 +114,11 @@ impl Far {
                     Some(target)
                 }
             };
-            tasks.spawn(send_when_due(to, to_whom, batches, under_way_out));
+            tasks.spawn(send_when_due(to, to_whom, batches, in_flight_out));
         }
         Ok(Self {
             addr,
-            under_way,
+            in_flight,
             _tasks: tasks,
         })
     }
@@ -125,15 +129,15 @@ impl Far {
     }
 
     /// The most bytes that have been on the way at once.
-    pub fn most_under_way(&self) -> u64 {
-        self.under_way.most.load(Ordering::Relaxed)
+    pub fn max_in_flight(&self) -> u64 {
+        self.in_flight.max.load(Ordering::Relaxed)
     }
 }
 
-impl UnderWay {
+impl InFlight {
     fn add(&self, bytes: usize) {
         let now = self.now.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
-        self.most.fetch_max(now, Ordering::Relaxed);
+        self.max.fetch_max(now, Ordering::Relaxed);
     }
 
     fn remove(&self, bytes: usize) {
@@ -162,23 +166,23 @@ impl Entrance {
     /// What goes on of datagrams that came together, and when.
     fn take(&mut self, bytes: Vec<u8>, stride: usize) -> Vec<Batch> {
         let now = Instant::now();
-        match self.thin {
+        match self.limit {
             None => vec![Batch {
                 due: now + self.each_way,
                 bytes,
                 stride,
             }],
-            Some(thin) => bytes
+            Some(limit) => bytes
                 .chunks(stride)
-                .filter_map(|datagram| self.take_one(now, thin, datagram))
+                .filter_map(|datagram| self.take_one(now, limit, datagram))
                 .collect(),
         }
     }
 
-    fn take_one(&mut self, now: Instant, thin: Thin, datagram: &[u8]) -> Option<Batch> {
-        let time_of = |bytes: u64| Duration::from_nanos(bytes * 1_000_000_000 / thin.bytes_per_s);
+    fn take_one(&mut self, now: Instant, limit: RateLimit, datagram: &[u8]) -> Option<Batch> {
+        let time_of = |bytes: u64| Duration::from_nanos(bytes * 1_000_000_000 / limit.bytes_per_s);
         let begins = self.free_at.max(now);
-        if begins - now > time_of(thin.queue_bytes) {
+        if begins - now > time_of(limit.queue_bytes) {
             return None;
         }
         self.free_at = begins + time_of(datagram.len() as u64);
@@ -194,12 +198,12 @@ async fn send_when_due(
     to: Arc<dyn AsyncUdpSocket>,
     to_whom: impl Fn() -> Option<SocketAddr>,
     mut batches: mpsc::UnboundedReceiver<Batch>,
-    under_way: Arc<UnderWay>,
+    in_flight: Arc<InFlight>,
 ) -> io::Result<()> {
     let mut poller = to.clone().create_io_poller();
     while let Some(Batch { due, bytes, stride }) = batches.recv().await {
         sleep_until(due).await;
-        under_way.remove(bytes.len());
+        in_flight.remove(bytes.len());
         let Some(destination) = to_whom() else {
             continue;
         };

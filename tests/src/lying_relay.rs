@@ -58,12 +58,12 @@ pub struct Lies {
     /// and nothing more comes through until the called has answered that.
     pub late: bool,
     /// Who asks to be called is told that it was; none: that it was not.
-    pub calls: Option<FalseCall>,
+    pub calls: Option<FalseDialBack>,
 }
 
 /// What a relay does that says it has called somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FalseCall {
+pub enum FalseDialBack {
     /// Nothing.
     Silent,
     /// It knocks from its own port, from where any firewall lets it in.
@@ -72,7 +72,7 @@ pub enum FalseCall {
 
 /// The relay.
 #[derive(Debug)]
-pub struct Liar {
+pub struct LyingRelay {
     addr: SocketAddr,
     id: PeerId,
     state: Arc<Mutex<State>>,
@@ -116,7 +116,7 @@ const PAST_MAX: usize = 1_000;
 /// A post-quantum ClientHello takes two datagrams.
 const FIRST_FLIGHT: u32 = 2;
 
-impl Liar {
+impl LyingRelay {
     /// Starts it, honest, on a free port of loopback.
     pub fn start() -> Self {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -184,7 +184,7 @@ impl Liar {
     }
 }
 
-impl Drop for Liar {
+impl Drop for LyingRelay {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(std::time::Duration::from_secs(5));
@@ -358,7 +358,7 @@ impl State {
         let Some(client) = self.clients.get(&peer) else {
             return;
         };
-        if self.lies.calls == Some(FalseCall::FromItsPort) {
+        if self.lies.calls == Some(FalseDialBack::FromItsPort) {
             self.knocks.push((
                 client.connection.remote_address(),
                 Probe {

@@ -16,7 +16,7 @@ pub const MIB: u64 = 1024 * 1024;
 /// What an attack is carried out in. `ann` is the victim; `bob` is the friend that she has a
 /// session with all the while.
 #[derive(Debug)]
-pub struct Town {
+pub struct TestNet {
     /// The victim.
     pub ann: Host,
     /// Her friend.
@@ -36,8 +36,8 @@ enum Turn {
 
 static TURNS: RwLock<()> = RwLock::new(());
 
-impl Town {
-    /// A town in peace.
+impl TestNet {
+    /// A net in peace.
     pub fn new() -> Self {
         Self::with(
             Turn::Shared(
@@ -49,8 +49,8 @@ impl Town {
         )
     }
 
-    /// A town whose victim logs much (`-vv`).
-    pub fn talkative() -> Self {
+    /// A net whose victim logs much (`-vv`).
+    pub fn verbose() -> Self {
         Self::with(
             Turn::Shared(
                 TURNS
@@ -61,7 +61,7 @@ impl Town {
         )
     }
 
-    /// A town with the machine for itself.
+    /// A net with the machine for itself.
     pub fn alone() -> Self {
         Self::with(
             Turn::Alone(
@@ -98,13 +98,13 @@ impl Town {
         }
     }
 
-    /// The same town after its victim has stopped and started again, at another address.
+    /// The same net after its victim has stopped and started again, at another address.
     pub fn with_ann_restarted(self) -> Self {
         self.ann.terminate();
         self.with_ann_up_again()
     }
 
-    /// The same town after its victim was killed in the midst of something, and started again.
+    /// The same net after its victim was killed in the midst of something, and started again.
     pub fn with_ann_killed(self) -> Self {
         self.ann.kill();
         self.with_ann_up_again()
@@ -122,14 +122,14 @@ impl Town {
     }
 
     /// Carries out an attack.
-    pub fn attack<T>(&self, attack: impl AsyncFnOnce(&Town) -> T) -> T {
+    pub fn attack<T>(&self, attack: impl AsyncFnOnce(&TestNet) -> T) -> T {
         self.runtime.block_on(attack(self))
     }
 
-    /// As [`Town::attack`], and does something else meanwhile; both end before this does.
+    /// As [`TestNet::attack`], and does something else meanwhile; both end before this does.
     pub fn attack_while<T, U: Send>(
         &self,
-        attack: impl AsyncFnOnce(&Town) -> T,
+        attack: impl AsyncFnOnce(&TestNet) -> T,
         meanwhile: impl FnOnce() -> U + Send,
     ) -> (T, U) {
         std::thread::scope(|scope| {
@@ -163,15 +163,15 @@ impl Town {
     }
 
     /// Checks what holds after every attack by one peer, and that the log names these causes.
-    pub fn stands(&self, causes: &[&str]) {
-        self.stands_with(causes, ONE_PEER);
+    pub fn survives(&self, causes: &[&str]) {
+        self.survives_within(causes, ONE_PEER);
         for text in ["afterwards: ann?", "afterwards: all?"] {
             self.ann.prints(&["\"message\"", text]);
         }
     }
 
-    /// As [`Town::stands`], with another bound for the victim's memory, in bytes.
-    pub fn stands_with(&self, causes: &[&str], growth_max: u64) {
+    /// As [`TestNet::survives`], with another bound for the victim's memory, in bytes.
+    pub fn survives_within(&self, causes: &[&str], growth_max: u64) {
         self.ann.is_up();
         self.bob.is_up();
         self.talks("afterwards");
@@ -197,7 +197,7 @@ impl Town {
     }
 }
 
-impl Default for Town {
+impl Default for TestNet {
     fn default() -> Self {
         Self::new()
     }

@@ -14,13 +14,13 @@ use hobnob_protocol::{Body, PeerId, Target};
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// A line to one node.
-pub struct Line {
+pub struct MessageClient {
     runtime: tokio::runtime::Runtime,
     home: Home,
     client: Option<Client>,
 }
 
-impl Line {
+impl MessageClient {
     pub(super) fn to(home: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -11,28 +11,28 @@ use super::mallory::Mallory;
 
 /// A connection with its control stream, and its batch stream once something was said on it.
 ///
-/// What the victim says stays unread, and its flow control window shut, until [`Line::hears`] reads
+/// What the victim says stays unread, and its flow control window shut, until [`RawStream::receives`] reads
 /// it.
 #[derive(Debug)]
-pub struct Line {
+pub struct RawStream {
     /// The connection, for whatever else is to be done to it.
     pub connection: Connection,
     control: SendStream,
-    heard: RecvStream,
+    receive: RecvStream,
     batches: Option<SendStream>,
     me: PeerId,
 }
 
-impl Line {
+impl RawStream {
     pub(super) async fn open(connection: Connection, me: PeerId) -> Self {
-        let (control, heard) = connection
+        let (control, receive) = connection
             .open_bi()
             .await
             .expect("a connection takes a stream");
         Self {
             connection,
             control,
-            heard,
+            receive,
             batches: None,
             me,
         }
@@ -59,10 +59,10 @@ impl Line {
             .unwrap_or_else(|| panic!("no Hello came: {:?}", self.connection.close_reason()))
     }
 
-    /// As [`Line::greet`], where the victim may end the connection instead.
+    /// As [`RawStream::greet`], where the victim may end the connection instead.
     pub async fn try_greet(&mut self, profile: Profile) -> Option<Profile> {
-        self.says(&Mallory::hello(profile)).await;
-        let first = self.hears().await?;
+        self.sends(&Mallory::hello(profile)).await;
+        let first = self.receives().await?;
         let Frame::Hello(hello) = first else {
             panic!("a Hello should come, not {first:?}")
         };
@@ -70,12 +70,12 @@ impl Line {
     }
 
     /// Says a frame on the control stream; whether the victim still takes it.
-    pub async fn says(&mut self, frame: &Frame) -> bool {
-        self.says_raw(&with_length(&frame.encode())).await
+    pub async fn sends(&mut self, frame: &Frame) -> bool {
+        self.sends_bytes(&with_length(&frame.encode())).await
     }
 
     /// Says these bytes on the control stream.
-    pub async fn says_raw(&mut self, bytes: &[u8]) -> bool {
+    pub async fn sends_bytes(&mut self, bytes: &[u8]) -> bool {
         // Writing what fits is done at once: without this, no flood would ever give its deadline a
         // turn.
         tokio::task::yield_now().await;
@@ -83,12 +83,12 @@ impl Line {
     }
 
     /// Says a frame on the batch stream.
-    pub async fn pushes(&mut self, frame: &Frame) -> bool {
-        self.pushes_raw(&with_length(&frame.encode())).await
+    pub async fn sends_batch(&mut self, frame: &Frame) -> bool {
+        self.sends_batch_bytes(&with_length(&frame.encode())).await
     }
 
     /// Says these bytes on the batch stream.
-    pub async fn pushes_raw(&mut self, bytes: &[u8]) -> bool {
+    pub async fn sends_batch_bytes(&mut self, bytes: &[u8]) -> bool {
         tokio::task::yield_now().await;
         if self.batches.is_none() {
             self.batches = self.connection.open_uni().await.ok();
@@ -100,27 +100,27 @@ impl Line {
     }
 
     /// Ends the control stream where it is.
-    pub fn ends_stream(&mut self) {
+    pub fn finishes(&mut self) {
         self.control.finish().expect("it was open");
     }
 
     /// The next frame on the control stream; none when the victim has ended it.
-    pub async fn hears(&mut self) -> Option<Frame> {
+    pub async fn receives(&mut self) -> Option<Frame> {
         let mut length = [0; 4];
-        timeout(PATIENCE, self.heard.read_exact(&mut length))
+        timeout(PATIENCE, self.receive.read_exact(&mut length))
             .await
             .expect("the victim says something in time")
             .ok()?;
         let mut frame =
             vec![0; usize::try_from(u32::from_be_bytes(length)).expect("a frame fits memory")];
-        self.heard.read_exact(&mut frame).await.ok()?;
+        self.receive.read_exact(&mut frame).await.ok()?;
         Some(Frame::decode(&frame.into()).expect("an honest node's frames can be read"))
     }
 
     /// Hears until a frame fits; panics when the victim ends the session before.
-    pub async fn hears_until(&mut self, what: &str, fits: impl Fn(&Frame) -> bool) -> Frame {
+    pub async fn receives_until(&mut self, what: &str, fits: impl Fn(&Frame) -> bool) -> Frame {
         loop {
-            let Some(frame) = self.hears().await else {
+            let Some(frame) = self.receives().await else {
                 panic!("{what} did not come: {:?}", self.connection.close_reason())
             };
             if fits(&frame) {
@@ -131,26 +131,26 @@ impl Line {
 
     /// Says that it holds nothing of a conversation, which makes the victim send of its own accord
     /// what it writes there.
-    pub async fn holds_nothing_of(&mut self, conversation: ConversationId) {
-        self.says(&Frame::Digest(conversation, AuthorHeads::digest(&[])))
+    pub async fn sends_empty_digest(&mut self, conversation: ConversationId) {
+        self.sends(&Frame::Digest(conversation, AuthorHeads::digest(&[])))
             .await;
     }
 
     /// Checks that the session lives, by a ping, and that all said before it was read.
-    pub async fn lives(&mut self) {
+    pub async fn is_alive(&mut self) {
         let token = rand::random();
-        self.says(&Frame::Ping(token)).await;
-        self.hears_until("a pong", |frame| *frame == Frame::Pong(token))
+        self.sends(&Frame::Ping(token)).await;
+        self.receives_until("a pong", |frame| *frame == Frame::Pong(token))
             .await;
     }
 
     /// All frames that come until the answer to a ping, which is sent once `settle` has passed.
-    pub async fn hears_for(&mut self, settle: Duration) -> Vec<Frame> {
+    pub async fn receives_for(&mut self, settle: Duration) -> Vec<Frame> {
         tokio::time::sleep(settle).await;
         let token = rand::random();
-        self.says(&Frame::Ping(token)).await;
+        self.sends(&Frame::Ping(token)).await;
         let mut heard = Vec::new();
-        while let Some(frame) = self.hears().await {
+        while let Some(frame) = self.receives().await {
             if frame == Frame::Pong(token) {
                 break;
             }

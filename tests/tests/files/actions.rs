@@ -12,26 +12,26 @@ use serde_json::Value;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a node does with files.
-pub(crate) trait Hand {
+pub(crate) trait FileActions {
     /// Offers a file or folder to a peer; the offer's id.
     fn offers(&self, to: &Node, path: &Path) -> String;
     /// Offers it in a room.
     fn offers_in(&self, room: &str, path: &Path) -> String;
     /// Waits until it knows of an offer.
-    fn hears_of(&self, id: &str) -> Value;
+    fn sees_offer(&self, id: &str) -> Value;
     /// Accepts an offer that it knows of.
     fn accepts(&self, id: &str);
     /// Waits until all of it is there; where.
-    fn gets(&self, id: &str) -> PathBuf;
+    fn receives(&self, id: &str) -> PathBuf;
     /// Waits until it is told that the offer is in this state.
-    fn is_told(&self, id: &str, state: &str) -> Value;
+    fn sees_state(&self, id: &str, state: &str) -> Value;
     /// Waits until more than this share of it has come in the present run; how many bytes.
-    fn has_some(&self, id: &str, share: u64) -> u64;
+    fn has_received(&self, id: &str, share: u64) -> u64;
     /// How things stand with an offer.
     fn state_of(&self, id: &str) -> Value;
 }
 
-impl Hand for Node {
+impl FileActions for Node {
     fn offers(&self, to: &Node, path: &Path) -> String {
         offered(
             self,
@@ -61,19 +61,19 @@ impl Hand for Node {
         )
     }
 
-    fn hears_of(&self, id: &str) -> Value {
-        self.is_told(id, "offered")
+    fn sees_offer(&self, id: &str) -> Value {
+        self.sees_state(id, "offered")
     }
 
     fn accepts(&self, id: &str) {
-        self.hears_of(id);
+        self.sees_offer(id);
         // Whether it has come by then or not: that is what the test will look at.
         let accepted = self.run(&["accept", id, "--timeout", "1ms"]);
         assert!(matches!(accepted.code, Some(0 | 4 | 5)), "{accepted}");
     }
 
-    fn gets(&self, id: &str) -> PathBuf {
-        let done = self.is_told(id, "done");
+    fn receives(&self, id: &str) -> PathBuf {
+        let done = self.sees_state(id, "done");
         PathBuf::from(
             done["saved"]
                 .as_str()
@@ -81,12 +81,12 @@ impl Hand for Node {
         )
     }
 
-    fn is_told(&self, id: &str, state: &str) -> Value {
+    fn sees_state(&self, id: &str, state: &str) -> Value {
         let fits = |event: &Value| is_about(event, id) && event["state"] == state;
         self.wait_for(&format!("be told that {id} is {state}"), fits, PATIENCE)
     }
 
-    fn has_some(&self, id: &str, share: u64) -> u64 {
+    fn has_received(&self, id: &str, share: u64) -> u64 {
         let bytes = |event: &Value| {
             (
                 event["bytes"].as_u64().unwrap_or(0),

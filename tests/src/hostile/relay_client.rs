@@ -16,7 +16,7 @@ use super::mallory::random_key;
 
 /// An identity that registers with a relay. Must be made and used within a tokio runtime.
 #[derive(Debug)]
-pub struct Caller {
+pub struct RelayClient {
     key: SecretKey,
     endpoint: Endpoint,
     relay: SocketAddr,
@@ -32,14 +32,14 @@ pub struct Registration {
 
 /// How a relay ended a connection: a code of [`hobnob_protocol::relay::close`], and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct RelayClose {
     /// The code.
     pub code: u32,
     /// The words.
-    pub words: String,
+    pub reason: String,
 }
 
-impl Caller {
+impl RelayClient {
     /// With a key of its own, on this socket.
     pub fn new(socket: UdpSocket, relay: SocketAddr) -> Self {
         let mut config = EndpointConfig::default();
@@ -59,7 +59,7 @@ impl Caller {
     }
 
     /// Connects and registers, or is told why not.
-    pub async fn registers(&self) -> Result<Registration, Told> {
+    pub async fn registers(&self) -> Result<Registration, RelayClose> {
         let setup = Credentials::new(&self.key).client_config(None, ALPN_RELAY);
         let config = quinn::ClientConfig::new(setup.crypto);
         let connecting = self
@@ -108,7 +108,7 @@ impl Registration {
     }
 
     /// Says the same over and over, until the relay ends the connection.
-    pub async fn floods(mut self, frame: &ToRelay) -> Told {
+    pub async fn floods(mut self, frame: &ToRelay) -> RelayClose {
         let mut bytes = Vec::new();
         (0..100).for_each(|_| push(frame, &mut bytes));
         while self.send.write_all(&bytes).await.is_ok() {}
@@ -133,13 +133,13 @@ fn push(frame: &ToRelay, to: &mut Vec<u8>) {
     to.extend_from_slice(&body);
 }
 
-fn told(error: ConnectionError) -> Told {
+fn told(error: ConnectionError) -> RelayClose {
     let ConnectionError::ApplicationClosed(closed) = error else {
         panic!("the relay did not end the connection: {error}")
     };
     let code = u32::try_from(closed.error_code.into_inner()).expect("codes are small");
-    Told {
+    RelayClose {
         code,
-        words: String::from_utf8_lossy(&closed.reason).into_owned(),
+        reason: String::from_utf8_lossy(&closed.reason).into_owned(),
     }
 }
