@@ -1,9 +1,9 @@
-//! Two nodes that talk without pause while both are killed, again and again, at random moments; and
-//! the reckoning afterwards.
+//! The crash test: two nodes exchange messages continuously while both are killed at random
+//! moments. A check of both histories follows.
 //!
-//! The promise that is checked: what was acknowledged to its author is in both histories exactly
-//! once, nothing is twice, each author's order holds, and what was called delivered is with the
-//! other side.
+//! The test checks these promises: Both histories contain each acknowledged message exactly once.
+//! No message is there twice. The messages of each author are in order. The recipient has each
+//! message that was reported as delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,26 +15,25 @@ use serde_json::Value;
 
 use crate::lab::{Node, Stopwatch, pause, until};
 
-/// How much chaos.
+/// What to do in a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Replays the same victims and the same pauses; the moments themselves are the machine's.
+    /// Determines the victims and pauses. The exact moments depend on the machine.
     pub seed: u64,
-    /// Over both nodes together.
+    /// Number of kills, both nodes together.
     pub kills: usize,
 }
 
-/// What there was in the end.
+/// The result of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Report {
-    /// Messages that their author was told are on disk.
+    /// Messages that a node reported as stored on disk.
     pub acknowledged: usize,
-    /// Messages whose author was told nothing, because something died first. They may exist, once,
-    /// or not.
+    /// Messages without an answer, because a process died first. They exist once or not at all.
     pub unanswered: usize,
 }
 
-/// What one node's driver knows of the messages it gave to it.
+/// The messages that the test gave to one node.
 #[derive(Debug, Default)]
 struct Submitted {
     /// Message id to text.
@@ -43,14 +42,13 @@ struct Submitted {
 }
 
 impl Plan {
-    /// As `CHAOS_KILLS` and `SEED` say, or else this many kills and any seed. Prints what it is to
-    /// be.
+    /// Reads `CHAOS_KILLS` and `SEED`. Defaults to `kills` and a random seed. Prints the plan.
     pub fn from_environment(kills: usize) -> Self {
         let number = |name: &str| {
             std::env::var(name).ok().map(|value| {
                 value
                     .parse()
-                    .unwrap_or_else(|_| panic!("{name} is a number"))
+                    .unwrap_or_else(|_| panic!("{name} must be a number"))
             })
         };
         let kills = number("CHAOS_KILLS")
@@ -60,19 +58,18 @@ impl Plan {
             seed: number("SEED").unwrap_or_else(any_seed),
             kills,
         };
-        eprintln!("chaos: {kills} kills; SEED={} replays them", plan.seed);
+        eprintln!("chaos: {kills} kills; SEED={} repeats them", plan.seed);
         plan
     }
 
-    /// Lets it happen to two nodes that are up and see each other, and checks the promise. Both are
-    /// up again afterwards.
+    /// Kills two connected nodes repeatedly, and checks the promises. Both nodes run afterwards.
     pub fn run(self, ann: &Node, bob: &Node) -> Report {
         let begun = Stopwatch::start();
         let over = AtomicBool::new(false);
         let (of_ann, of_bob) = std::thread::scope(|scope| {
             let ann_talks = scope.spawn(|| talk(ann, bob, &over));
             let bob_talks = scope.spawn(|| talk(bob, ann, &over));
-            // Also when a kill or a start panics, the talkers must come to their end.
+            // The talkers must end even if a kill or a start panics.
             let end = SetOnDrop(&over);
             self.kill_and_start([ann, bob]);
             drop(end);
@@ -90,7 +87,7 @@ impl Plan {
             self.kills,
             begun.elapsed()
         );
-        reckon([(ann, &of_ann), (bob, &of_bob)]);
+        check_promises([(ann, &of_ann), (bob, &of_bob)]);
         report
     }
 
@@ -101,7 +98,7 @@ impl Plan {
             pause(Duration::from_millis(random.random_range(0..LIFE_MS_MAX)));
             victim.kill9();
             if random.random_ratio(1, 4) {
-                // Also while it is starting.
+                // Kills the node again while it starts.
                 victim.launch();
                 pause(Duration::from_millis(
                     random.random_range(0..STARTING_MS_MAX),
@@ -113,28 +110,28 @@ impl Plan {
     }
 }
 
-/// Gives the node one numbered message after the other, until it is over.
+/// Gives the node numbered messages, one after another, until `over` is set.
 fn talk(from: &Node, to: &Node, over: &AtomicBool) -> Submitted {
     let mut submitted = Submitted::default();
-    let (mut line, to) = (from.client(), to.id().parse().expect("a peer id"));
+    let (mut client, to) = (from.client(), to.id().parse().expect("a peer id"));
     for number in 1.. {
-        until("the node is up, or all is over", STARTING, || {
-            let ready = over.load(Ordering::Relaxed) || line.is_open();
+        until("the node runs, or the test is over", STARTING, || {
+            let ready = over.load(Ordering::Relaxed) || client.is_open();
             if ready {
                 Ok(())
             } else {
-                Err("it is down".to_owned())
+                Err("it does not run".to_owned())
             }
         });
         if over.load(Ordering::Relaxed) {
             break;
         }
         let text = format!("{} {number}", from.nick());
-        match line.submit(to, &text) {
+        match client.submit(to, &text) {
             Some(id) => assert_eq!(
                 submitted.acknowledged.insert(id, text),
                 None,
-                "two messages of one id"
+                "two messages have one id"
             ),
             None => submitted.unanswered += 1,
         }
@@ -142,15 +139,16 @@ fn talk(from: &Node, to: &Node, over: &AtomicBool) -> Submitted {
     submitted
 }
 
-/// Starts a node whose home a short-lived one may still be using: a `send` that found none running.
+/// Starts a node. Retries while a short-lived process uses its home: a `send` that found no running
+/// node.
 fn start(node: &Node) {
     until(&format!("{} starts", node.nick()), STARTING, || {
         node.try_start()
     });
 }
 
-/// Checks the promise, once both nodes have had the time to tell each other everything.
-fn reckon(nodes: [(&Node, &Submitted); 2]) {
+/// Checks the promises after both nodes had time to synchronize.
+fn check_promises(nodes: [(&Node, &Submitted); 2]) {
     let [(ann, _), (bob, _)] = nodes;
     let conversation = until("both have the same conversation", SETTLING, || {
         let (one, other) = (ann.history_of(bob), bob.history_of(ann));
@@ -187,7 +185,10 @@ fn reckon(nodes: [(&Node, &Submitted); 2]) {
             author.nick()
         );
         for id in delivered(author) {
-            assert!(by_id.contains_key(id.as_str()), "{id} was called delivered");
+            assert!(
+                by_id.contains_key(id.as_str()),
+                "{id} was reported as delivered"
+            );
         }
     }
 }
@@ -197,16 +198,16 @@ fn appear_once(conversation: &[Value]) {
     for message in conversation {
         assert!(
             seen.insert(field(message, "id")),
-            "twice in a history: {message}"
+            "a history contains this message twice: {message}"
         );
         assert!(
             seen.insert(field(message, "text")),
-            "under two ids in a history: {message}"
+            "a history contains this text under two ids: {message}"
         );
     }
 }
 
-/// The ids of all messages that this node said, in any of its runs, were delivered.
+/// The ids of all messages that this node reported as delivered, in all its runs.
 fn delivered(author: &Node) -> Vec<String> {
     let receipts = author
         .events()
@@ -269,13 +270,13 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// A node lives at most this long before the next kill.
+/// Maximum time before the next kill.
 const LIFE_MS_MAX: u64 = 400;
 
-/// A node that is killed while it starts dies within this time.
+/// Maximum time until a starting node is killed.
 const STARTING_MS_MAX: u64 = 60;
 
 const STARTING: Duration = Duration::from_secs(60);
 
-/// For everything that piled up to pass, and for dialing to back off no longer.
+/// Time to send everything that is queued, and for the back-off of dialing to end.
 const SETTLING: Duration = Duration::from_secs(120);

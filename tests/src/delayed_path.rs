@@ -1,9 +1,9 @@
-//! A path that takes time: every datagram between two programs of this machine is kept for a while,
-//! as by an ocean between them.
+//! A network path with delay, and optionally a limited rate, between two programs on this machine.
+//! It forwards every datagram after a delay, like an intercontinental link.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "it holds datagrams back by the real clock, as a real path does"
+    reason = "it delays datagrams by the real clock, as a real path does"
 )]
 
 use std::future::poll_fn;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// A forwarder to one address: who dials it reaches that. Dropping it cuts the path.
+/// Forwards datagrams to and from one target address. Dropping it cuts the path.
 #[derive(Debug)]
 pub struct DelayedPath {
     addr: SocketAddr,
@@ -27,52 +27,51 @@ pub struct DelayedPath {
     _tasks: JoinSet<io::Result<()>>,
 }
 
-/// Bytes that are on the way, of both directions.
+/// Bytes in flight, both directions together.
 #[derive(Debug, Default)]
 struct InFlight {
     now: AtomicU64,
     max: AtomicU64,
 }
 
-/// What a path carries in each direction. What is too much waits in a queue, and is lost when that
-/// is full.
+/// A limited rate for each direction. Excess datagrams wait in a queue. A full queue drops
+/// datagrams.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimit {
-    /// The rate.
+    /// Bytes per second.
     pub bytes_per_s: u64,
-    /// How much may wait.
+    /// Capacity of the queue.
     pub queue_bytes: u64,
 }
 
-/// The near end of one direction of a path.
+/// The sending end of one direction: decides when each datagram arrives.
 struct Entrance {
     each_way: Duration,
     limit: Option<RateLimit>,
-    /// When all that waits has gone.
+    /// When the queue is empty.
     free_at: Instant,
 }
 
-/// Datagrams of one size, the last of which may be shorter, and when they are due.
+/// Datagrams of one size and their delivery time. The last one may be shorter.
 struct Batch {
     due: Instant,
     bytes: Vec<u8>,
     stride: usize,
 }
 
-/// As much as the kernel gathers.
+/// The largest batch that the kernel combines.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// More than a program puts on the way at once.
+/// More than a program has in flight.
 const KERNEL_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 
 impl DelayedPath {
-    /// Opens a path to `target` on which everything takes so long each way. To be called within a
-    /// tokio runtime.
+    /// Opens a path to `target` with this delay in each direction. Must run within a tokio runtime.
     pub fn new(target: SocketAddr, each_way: Duration) -> io::Result<Self> {
         Self::open(target, each_way, None)
     }
 
-    /// Opens a path that carries only so much.
+    /// Opens a path with a delay and a limited rate.
     pub fn with_limit(
         target: SocketAddr,
         each_way: Duration,
@@ -101,20 +100,20 @@ impl DelayedPath {
                     if !back {
                         dialer_in.get_or_init(|| meta.addr);
                     }
-                    for batch in entrance.take(bytes, meta.stride) {
+                    for batch in entrance.schedule(bytes, meta.stride) {
                         in_flight_in.add(batch.bytes.len());
                         let _ = queue.send(batch);
                     }
                 }
             });
-            let to_whom = move || {
+            let destination = move || {
                 if back {
                     dialer_out.get().copied()
                 } else {
                     Some(target)
                 }
             };
-            tasks.spawn(send_when_due(to, to_whom, batches, in_flight_out));
+            tasks.spawn(send_when_due(to, destination, batches, in_flight_out));
         }
         Ok(Self {
             addr,
@@ -123,12 +122,12 @@ impl DelayedPath {
         })
     }
 
-    /// Where to dial.
+    /// The address to dial instead of the target.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The most bytes that have been on the way at once.
+    /// The largest number of bytes that were in flight at one moment.
     pub fn max_in_flight(&self) -> u64 {
         self.in_flight.max.load(Ordering::Relaxed)
     }
@@ -147,7 +146,8 @@ impl InFlight {
 
 fn socket() -> io::Result<Arc<dyn AsyncUdpSocket>> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    // Beyond the system's limit only root may go; without, a fast program loses some on the way.
+    // Only root may exceed the system's limit. With a smaller buffer, a fast sender loses
+    // datagrams.
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, KERNEL_BUFFER_BYTES);
     rustix::net::sockopt::set_socket_send_buffer_size(&socket, KERNEL_BUFFER_BYTES)?;
     TokioRuntime.wrap_udp_socket(socket)
@@ -163,8 +163,8 @@ async fn receive(from: &dyn AsyncUdpSocket) -> io::Result<(Vec<u8>, RecvMeta)> {
 }
 
 impl Entrance {
-    /// What goes on of datagrams that came together, and when.
-    fn take(&mut self, bytes: Vec<u8>, stride: usize) -> Vec<Batch> {
+    /// Schedules datagrams that arrived together. Drops those that do not fit the queue.
+    fn schedule(&mut self, bytes: Vec<u8>, stride: usize) -> Vec<Batch> {
         let now = Instant::now();
         match self.limit {
             None => vec![Batch {
@@ -174,12 +174,12 @@ impl Entrance {
             }],
             Some(limit) => bytes
                 .chunks(stride)
-                .filter_map(|datagram| self.take_one(now, limit, datagram))
+                .filter_map(|datagram| self.schedule_one(now, limit, datagram))
                 .collect(),
         }
     }
 
-    fn take_one(&mut self, now: Instant, limit: RateLimit, datagram: &[u8]) -> Option<Batch> {
+    fn schedule_one(&mut self, now: Instant, limit: RateLimit, datagram: &[u8]) -> Option<Batch> {
         let time_of = |bytes: u64| Duration::from_nanos(bytes * 1_000_000_000 / limit.bytes_per_s);
         let begins = self.free_at.max(now);
         if begins - now > time_of(limit.queue_bytes) {
@@ -196,7 +196,7 @@ impl Entrance {
 
 async fn send_when_due(
     to: Arc<dyn AsyncUdpSocket>,
-    to_whom: impl Fn() -> Option<SocketAddr>,
+    destination: impl Fn() -> Option<SocketAddr>,
     mut batches: mpsc::UnboundedReceiver<Batch>,
     in_flight: Arc<InFlight>,
 ) -> io::Result<()> {
@@ -204,7 +204,7 @@ async fn send_when_due(
     while let Some(Batch { due, bytes, stride }) = batches.recv().await {
         sleep_until(due).await;
         in_flight.remove(bytes.len());
-        let Some(destination) = to_whom() else {
+        let Some(destination) = destination() else {
             continue;
         };
         for contents in bytes.chunks(stride * to.max_transmit_segments()) {

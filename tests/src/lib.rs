@@ -1,8 +1,9 @@
-//! What hobnob is tested with: a network lab of small machines, and chaos that is let loose on it.
+//! Fixtures of the end-to-end tests: a network lab of small machines, hostile peers, a lying relay,
+//! a path with delay, and a crash test.
 //!
-//! The tests themselves are in `tests/`, one file a theme, and read as features: `lab.cut(&[&ann]);
-//! ann.says("hi"); lab.heal(); bob.shows_once("hi")`. The lab knows nothing of hobnob's insides: it
-//! runs the real program and reads what it prints.
+//! The tests are in `tests/`, one file for each topic. They read as features: `lab.cut(&[&ann]);
+//! ann.says("hi"); lab.heal(); bob.shows_once("hi")`. The lab does not use hobnob's internals. It
+//! runs the real program and reads its output.
 
 pub mod chaos;
 pub mod delayed_path;

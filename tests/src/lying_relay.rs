@@ -1,11 +1,11 @@
-//! A relay that lies, as far as a relay can: it speaks the protocol well, and connects, tells and
-//! forwards what it likes.
+//! A dishonest relay. It follows the protocol's format, but it can open wrong channels, send false
+//! rosters, and drop, repeat or alter frames.
 //!
-//! It is no part of the product: one socket, one lock, no limits.
+//! A minimal implementation for tests: one socket, one lock, no limits.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "it throws dice: what it does to a frame is nobody's to foresee"
+    reason = "the relay decides at random what to do with each frame"
 )]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,46 +31,48 @@ use rand::Rng;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::sync::mpsc;
 
-/// What the relay does that it should not. All off: it is honest.
+/// How the relay misbehaves. With the default, it is honest.
 #[derive(Debug, Clone, Default)]
 pub struct Lies {
-    /// Who asks for the first gets a channel to the second, and is told that it is the first.
+    /// A request for a channel to the key opens a channel to the value instead. The relay names the
+    /// requested peer in its answer.
     pub instead_of: BTreeMap<PeerId, PeerId>,
-    /// Of a hundred frames, so many are dropped, sent twice, held back until the next, and sent
-    /// with a byte changed.
+    /// Percent of the frames that are dropped.
     pub drop: u32,
-    /// See `drop`.
+    /// Percent of the frames that are sent twice.
     pub repeat: u32,
-    /// See `drop`.
+    /// Percent of the frames that are delayed until the next frame.
     pub hold: u32,
-    /// See `drop`.
+    /// Percent of the frames that are sent with one changed byte.
     pub garble: u32,
-    /// After so many of a hundred, an old frame comes again: any of the last thousand, of whichever
-    /// channel.
+    /// Percent of the frames that trigger a replay: the relay sends one of the last thousand frames
+    /// of any channel again.
     pub replay: u32,
-    /// Frames for the first go to the second as well, in the name of one of its own channels.
+    /// Frames for the first peer are also sent to the second, under the name of one of its own
+    /// channels.
     pub copy_to: Option<(PeerId, PeerId)>,
-    /// So many peers that do not exist are said to be in everybody's rooms.
+    /// How many invented peers the roster lists in each room.
     pub ghosts: u32,
-    /// Nobody is said to be here.
+    /// The roster is empty.
     pub hides: bool,
-    /// Who is called hears of a channel only when the caller's first flight has come through it,
-    /// and nothing more comes through until the called has answered that.
+    /// The called peer is informed of a channel only after the caller's first flight passed.
+    /// Nothing else passes until the called peer answers.
     pub late: bool,
-    /// Who asks to be called is told that it was; none: that it was not.
-    pub calls: Option<FalseDialBack>,
+    /// The relay claims that it made a requested dial-back. With `None`, it reports that it did
+    /// not.
+    pub dial_back: Option<FalseDialBack>,
 }
 
-/// What a relay does that says it has called somebody.
+/// What the relay really does when it claims to have made a dial-back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FalseDialBack {
     /// Nothing.
     Silent,
-    /// It knocks from its own port, from where any firewall lets it in.
+    /// It sends the probe from its own port, which any firewall lets in.
     FromItsPort,
 }
 
-/// The relay.
+/// The dishonest relay.
 #[derive(Debug)]
 pub struct LyingRelay {
     addr: SocketAddr,
@@ -83,17 +85,17 @@ pub struct LyingRelay {
 struct State {
     lies: Lies,
     clients: BTreeMap<PeerId, Client>,
-    /// By the sender's name: whose it is, and what it becomes for whom.
+    /// By the sender's channel id: the recipient, and the recipient's id of the same channel.
     routes: BTreeMap<ChannelId, (PeerId, ChannelId)>,
     held: Option<(SocketAddr, Vec<u8>)>,
-    /// What was passed on lately, the oldest first.
+    /// Recently forwarded frames, the oldest first.
     past: VecDeque<(SocketAddr, Vec<u8>)>,
-    /// By the caller's name: calls that the called have not answered.
-    unanswered: BTreeMap<ChannelId, Unanswered>,
+    /// By the caller's channel id: channels that the called peer has not answered.
+    pending: BTreeMap<ChannelId, PendingChannel>,
     forwarded: u64,
     version: u64,
-    /// Knocks to be sent from its port.
-    knocks: Vec<(SocketAddr, Probe)>,
+    /// Probes to send from the relay's port.
+    probes: Vec<(SocketAddr, Probe)>,
 }
 
 #[derive(Debug)]
@@ -103,26 +105,26 @@ struct Client {
     rooms: Vec<ConversationId>,
 }
 
-/// A call of which the called has not heard.
+/// A channel that the called peer does not know of, or has not answered.
 #[derive(Debug)]
-struct Unanswered {
+struct PendingChannel {
     caller: PeerId,
     frames: u32,
 }
 
-/// Frames that it remembers, to send them again.
+/// Number of forwarded frames that are stored for replays.
 const PAST_MAX: usize = 1_000;
 
 /// A post-quantum ClientHello takes two datagrams.
 const FIRST_FLIGHT: u32 = 2;
 
 impl LyingRelay {
-    /// Starts it, honest, on a free port of loopback.
+    /// Starts an honest relay on a free port of loopback.
     pub fn start() -> Self {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
-    /// Starts it there, with an identity of its own.
+    /// Starts an honest relay at this address, with a new identity.
     pub fn start_at(addr: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -134,7 +136,7 @@ impl LyingRelay {
         let state = Arc::new(Mutex::new(State::default()));
         let socket = UdpSocket::bind(addr).expect("the address is free");
         let addr = socket.local_addr().expect("bound");
-        socket.set_nonblocking(true).expect("a socket of ours");
+        socket.set_nonblocking(true).expect("the socket is open");
         let socket = Arc::new(Socket {
             io: tokio::net::UdpSocket::from_std(socket).expect("within tokio"),
             state: state.clone(),
@@ -148,7 +150,10 @@ impl LyingRelay {
             socket,
             Arc::new(TokioRuntime),
         );
-        tokio::spawn(accept(endpoint.expect("the socket is good"), state.clone()));
+        tokio::spawn(accept(
+            endpoint.expect("the socket is usable"),
+            state.clone(),
+        ));
         drop(_inside);
         Self {
             addr,
@@ -158,27 +163,27 @@ impl LyingRelay {
         }
     }
 
-    /// Where it listens.
+    /// The address that it listens at.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What `--relay` is told.
+    /// The value for a node's `--relay`.
     pub fn name(&self) -> String {
         format!("{}@{}", self.id, self.addr)
     }
 
-    /// From now on it lies so.
+    /// Misbehaves like this from now on.
     pub fn lies(&self, lies: Lies) {
         let mut state = lock(&self.state);
         state.lies = lies;
         let peers: Vec<_> = state.clients.keys().copied().collect();
         for peer in peers {
-            state.tell_roster(peer);
+            state.send_roster(peer);
         }
     }
 
-    /// Frames of channels that it has passed on.
+    /// Number of channel frames that it has forwarded.
     pub fn forwarded(&self) -> u64 {
         lock(&self.state).forwarded
     }
@@ -206,7 +211,7 @@ async fn accept(endpoint: Endpoint, state: Arc<Mutex<State>>) {
             let Some(peer) = tls::peer_id(connection.peer_identity()) else {
                 return;
             };
-            // Whatever ends a connection: the client is gone.
+            // The client disconnects for any reason.
             let _ = serve(&connection, peer, &state).await;
             let mut state = lock(&state);
             if state
@@ -254,19 +259,19 @@ async fn serve(
         );
         let all: Vec<_> = state.clients.keys().copied().collect();
         for peer in all {
-            state.tell_roster(peer);
+            state.send_roster(peer);
         }
     }
     loop {
         match read(&mut from).await? {
-            ToRelay::Heartbeat(_) => lock(state).tell_roster(peer),
+            ToRelay::Heartbeat(_) => lock(state).send_roster(peer),
             ToRelay::Open(other) => lock(state).open(peer, other),
             ToRelay::Rooms(rooms) => {
                 if let Some(client) = lock(state).clients.get_mut(&peer) {
                     client.rooms = rooms;
                 }
             }
-            ToRelay::DialBack(token) => lock(state).call(peer, token),
+            ToRelay::DialBack(token) => lock(state).dial_back(peer, token),
             ToRelay::Register(_) | ToRelay::Close(_) | ToRelay::Unknown(_) => {}
         }
     }
@@ -300,7 +305,7 @@ async fn write(mut to: SendStream, mut queue: mpsc::UnboundedReceiver<FromRelay>
 }
 
 impl State {
-    fn tell_roster(&mut self, to: PeerId) {
+    fn send_roster(&mut self, to: PeerId) {
         self.version += 1;
         let Some(client) = self.clients.get(&to) else {
             return;
@@ -322,44 +327,48 @@ impl State {
         }));
     }
 
-    fn open(&mut self, asker: PeerId, asked: PeerId) {
-        let really = self.lies.instead_of.get(&asked).copied().unwrap_or(asked);
-        let (Some(one), Some(other)) = (self.clients.get(&asker), self.clients.get(&really)) else {
-            if let Some(one) = self.clients.get(&asker) {
+    fn open(&mut self, caller: PeerId, requested: PeerId) {
+        let really = self
+            .lies
+            .instead_of
+            .get(&requested)
+            .copied()
+            .unwrap_or(requested);
+        let (Some(one), Some(other)) = (self.clients.get(&caller), self.clients.get(&really))
+        else {
+            if let Some(one) = self.clients.get(&caller) {
                 let why = hobnob_protocol::relay::OpenRefusal::NotHere;
-                let _ = one.out.send(FromRelay::NotOpened { peer: asked, why });
+                let _ = one.out.send(FromRelay::NotOpened {
+                    peer: requested,
+                    why,
+                });
             }
             return;
         };
         let [ours, theirs] = [ChannelId(rand::random()), ChannelId(rand::random())];
         self.routes.insert(ours, (really, theirs));
-        self.routes.insert(theirs, (asker, ours));
+        self.routes.insert(theirs, (caller, ours));
         let _ = one.out.send(FromRelay::Opened {
-            peer: asked,
+            peer: requested,
             channel: ours,
         });
         if self.lies.late {
-            self.unanswered.insert(
-                ours,
-                Unanswered {
-                    caller: asker,
-                    frames: 0,
-                },
-            );
+            self.pending
+                .insert(ours, PendingChannel { caller, frames: 0 });
         } else {
             let _ = other.out.send(FromRelay::Opened {
-                peer: asker,
+                peer: caller,
                 channel: theirs,
             });
         }
     }
 
-    fn call(&mut self, peer: PeerId, token: [u8; 16]) {
+    fn dial_back(&mut self, peer: PeerId, token: [u8; 16]) {
         let Some(client) = self.clients.get(&peer) else {
             return;
         };
-        if self.lies.calls == Some(FalseDialBack::FromItsPort) {
-            self.knocks.push((
+        if self.lies.dial_back == Some(FalseDialBack::FromItsPort) {
+            self.probes.push((
                 client.connection.remote_address(),
                 Probe {
                     answer: false,
@@ -369,14 +378,14 @@ impl State {
         }
         let _ = client.out.send(FromRelay::DialedBack {
             token,
-            from: self.lies.calls.map(|_| 9),
+            from: self.lies.dial_back.map(|_| 9),
         });
     }
 
-    /// Whether a frame waits for nobody's answer.
+    /// Whether the relay forwards a frame of this channel now (see [`Lies::late`]).
     fn may_pass(&mut self, channel: ChannelId, to: PeerId, becomes: ChannelId) -> bool {
-        self.unanswered.remove(&becomes);
-        let Some(call) = self.unanswered.get_mut(&channel) else {
+        self.pending.remove(&becomes);
+        let Some(call) = self.pending.get_mut(&channel) else {
             return true;
         };
         call.frames += 1;
@@ -391,7 +400,7 @@ impl State {
         call.frames <= FIRST_FLIGHT
     }
 
-    /// What to send where, for a frame that came.
+    /// The frames to send for a received frame, with their destinations.
     fn forward(&mut self, frame: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
         let Some(channel) = ChannelId::of(frame) else {
             return Vec::new();
@@ -448,7 +457,7 @@ impl State {
     }
 }
 
-/// Takes channel frames out before QUIC sees them.
+/// Handles channel frames, and passes all other datagrams to QUIC.
 struct Socket {
     io: tokio::net::UdpSocket,
     state: Arc<Mutex<State>>,
@@ -468,8 +477,8 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        for (to, knock) in std::mem::take(&mut lock(&self.state).knocks) {
-            let _ = self.io.try_send_to(&knock.encode(), to);
+        for (to, probe) in std::mem::take(&mut lock(&self.state).probes) {
+            let _ = self.io.try_send_to(&probe.encode(), to);
         }
         let segment = transmit
             .segment_size

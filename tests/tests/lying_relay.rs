@@ -272,7 +272,7 @@ fn a_call_that_no_firewall_would_keep_out_or_that_never_was_proves_nothing() {
         Some(FalseDialBack::FromItsPort),
     ] {
         town.relay.lies(Lies {
-            calls,
+            dial_back: calls,
             ..Lies::default()
         });
         let checks = ann.run(&["--json", "doctor"]).expect_one_of(&[0, 1]).json();

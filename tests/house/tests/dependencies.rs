@@ -1,4 +1,4 @@
-//! What the crates depend on, and the compiler that they need.
+//! Tests of the crates' dependencies and of the compiler version that they declare.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Crates in the library's tree, its own included.
+/// Maximum number of crates in the library's dependency tree, including the library.
 const LIBRARY_CRATES_MAX: usize = 110;
 
 fn cargo(arguments: &[&str]) -> String {
@@ -24,7 +24,7 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("cargo writes UTF-8")
 }
 
-/// The names of all crates that come with this one.
+/// The names of all crates in the package's dependency tree.
 fn tree(package: &str) -> BTreeSet<String> {
     let lines = cargo(&["tree", "-p", package, "-e", "normal", "--prefix", "none"]);
     lines
@@ -34,7 +34,7 @@ fn tree(package: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_library_stays_small_and_brings_no_user_interface() {
+fn the_library_has_few_dependencies_and_no_user_interface() {
     let tree = tree("hobnob");
     assert!(tree.len() <= LIBRARY_CRATES_MAX, "{} crates", tree.len());
     for foreign in ["clap", "ratatui", "image", "axum", "serde_json"] {
@@ -43,7 +43,7 @@ fn the_library_stays_small_and_brings_no_user_interface() {
 }
 
 #[test]
-fn the_program_of_the_relay_has_no_screen_and_no_database() {
+fn the_relay_program_has_no_screen_and_no_database() {
     let tree = tree("hobnob-relay-app");
     for foreign in ["crossterm", "ratatui", "image", "rusqlite"] {
         assert!(!tree.contains(foreign), "hobnob-relay depends on {foreign}");
@@ -51,7 +51,7 @@ fn the_program_of_the_relay_has_no_screen_and_no_database() {
 }
 
 #[test]
-fn each_layer_knows_only_the_layers_below() {
+fn each_crate_depends_only_on_lower_layers() {
     let allowed: &[(&str, &[&str])] = &[
         ("hobnob-protocol", &[]),
         ("hobnob-core", &["hobnob-protocol"]),
@@ -85,15 +85,15 @@ fn each_layer_knows_only_the_layers_below() {
     }
 }
 
-/// The compiler that a package asks for, as (major, minor).
+/// Parses a `rust-version` into (major, minor).
 fn version(text: &str) -> (u32, u32) {
     let mut numbers = text.split('.').map(|part| part.parse().expect("a number"));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 #[test]
-fn the_compiler_asked_for_is_the_oldest_that_the_dependencies_allow() {
-    // Packages for other systems alone are not on this machine, so they cannot be asked.
+fn rust_version_is_the_lowest_that_the_dependencies_allow() {
+    // Cargo has not downloaded packages that only other systems use, so their versions are unknown.
     const SYSTEM: [&str; 2] = ["--filter-platform", "x86_64-unknown-linux-gnu"];
     let metadata = cargo(&["metadata", "--format-version", "1", SYSTEM[0], SYSTEM[1]]);
     let metadata: Value = serde_json::from_str(&metadata).expect("cargo writes JSON");
@@ -116,7 +116,7 @@ fn the_compiler_asked_for_is_the_oldest_that_the_dependencies_allow() {
     for (name, version) in &ours {
         assert_eq!(
             version, asked,
-            "rust-version of {name}: {newest} decides it"
+            "rust-version of {name} must be that of {newest}"
         );
     }
 }

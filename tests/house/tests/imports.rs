@@ -1,17 +1,19 @@
-//! Files of one crate import each other in one direction only, and name what they import.
+//! Tests of the imports within a crate. Files must not import each other in circles, and must name
+//! the items that they import.
 //!
-//! An arrow leads from a file to another one if it names an item of it: in a `use` or in a path
-//! that begins with `crate`, `super` or `self`. Declaring a module (`mod child;`) is no arrow, and
-//! test modules do not count.
+//! A file has an arrow to another file if it names one of its items, in a `use` or in a path that
+//! begins with `crate`, `super` or `self`. A declaration (`mod child;`) is not an arrow. Test
+//! modules are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The source folders of the product's crates: all members of the workspace but the tests.
+/// The source folders of the product's crates: all workspace members except the tests.
 fn sources() -> Vec<String> {
-    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("it is in this tree");
+    let manifest =
+        std::fs::read_to_string(root().join("Cargo.toml")).expect("the workspace has a manifest");
     let members = manifest.split_once("members = [").expect("a list").1;
-    let members = members.split_once(']').expect("it ends").0;
+    let members = members.split_once(']').expect("the list ends").0;
     members
         .split(',')
         .map(|member| member.trim().trim_matches('"'))
@@ -23,7 +25,7 @@ fn sources() -> Vec<String> {
 /// A module path within its crate, such as `["net", "session"]`.
 type Module = Vec<String>;
 
-/// The code of each file of a crate, by the module that the file is.
+/// The code of each file of a crate, by its module path.
 fn files(crate_dir: &Path) -> BTreeMap<Module, String> {
     let mut files = BTreeMap::new();
     let mut folders = vec![crate_dir.to_owned()];
@@ -33,7 +35,10 @@ fn files(crate_dir: &Path) -> BTreeMap<Module, String> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let module = module_of(path.strip_prefix(crate_dir).expect("it was found there"));
+                let module = module_of(
+                    path.strip_prefix(crate_dir)
+                        .expect("the path is in crate_dir"),
+                );
                 if !module.iter().any(|part| part == "tests") {
                     let text = std::fs::read_to_string(&path).expect("sources are UTF-8");
                     files.insert(module, code_of(&text));
@@ -59,12 +64,12 @@ fn module_of(path: &Path) -> Module {
     parts
 }
 
-/// The text without comments and without the test module at its end.
+/// Removes comments and the test module at the end.
 fn code_of(text: &str) -> String {
     let is_test_module = |at: usize| {
         let mut after = text[at..].lines();
         let condition = after.next().unwrap_or_default();
-        // Other attributes may stand between the condition and the module.
+        // There may be other attributes between the condition and the module.
         let opens = |line: &str| line.contains("mod ") && line.ends_with('{');
         condition.contains("test") && after.take(6).any(opens)
     };
@@ -77,7 +82,8 @@ fn code_of(text: &str) -> String {
         .join("\n")
 }
 
-/// Every path in the code that begins with `crate`, `super` or `self`, `use` groups unfolded.
+/// Every path in the code that begins with `crate`, `super` or `self`. Groups in `use` are
+/// expanded.
 fn paths(code: &str) -> Vec<Module> {
     let mut found = Vec::new();
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
@@ -94,7 +100,7 @@ fn paths(code: &str) -> Vec<Module> {
     found
 }
 
-/// Reads one path, which may end in a group, and returns what follows it.
+/// Reads one path, which may end in a group, and returns the rest of the text.
 fn unfold<'a>(mut rest: &'a str, mut path: Module, found: &mut Vec<Module>) -> &'a str {
     loop {
         rest = rest.trim_start();
@@ -109,7 +115,7 @@ fn unfold<'a>(mut rest: &'a str, mut path: Module, found: &mut Vec<Module>) -> &
                     Some(after) => after,
                     None => {
                         let after = unfold(rest, path.clone(), found);
-                        // `as name` and anything unforeseen: go on at the next separator.
+                        // For `as name` and unknown syntax, continue at the next separator.
                         let next = after.find([',', '}']).unwrap_or(after.len());
                         &after[next..]
                     }
@@ -138,7 +144,7 @@ fn unfold<'a>(mut rest: &'a str, mut path: Module, found: &mut Vec<Module>) -> &
     }
 }
 
-/// The file in which the path's item is, seen from this module.
+/// The file that contains the path's item, resolved relative to `module`.
 fn resolve(module: &Module, path: &[String], files: &BTreeMap<Module, String>) -> Option<Module> {
     let mut at = module.clone();
     let mut parts = path.iter();
@@ -177,7 +183,7 @@ fn arrows(files: &BTreeMap<Module, String>) -> BTreeMap<Module, BTreeSet<Module>
     arrows
 }
 
-/// Every file that can be reached from this one.
+/// Every file that is reachable from `from`.
 fn reached(from: &Module, arrows: &BTreeMap<Module, BTreeSet<Module>>) -> BTreeSet<Module> {
     let mut reached = BTreeSet::new();
     let mut open = vec![from.clone()];
@@ -218,7 +224,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Circles from before this test. A circle that is gone leaves this list, and none may join it.
+/// Known circles. Remove a circle from the list when it is resolved. Do not add new ones.
 const KNOWN: &[&str] = &[
     "node/src: engine, engine::relays, engine::state",
     "node/src: net::channels, net::channels::early, net::demux, net::demux::sort, net::socket",
@@ -234,11 +240,14 @@ fn files_of_a_crate_do_not_import_each_other_in_new_circles() {
             found.push(format!("{source}: {}", circle.join(", ")));
         }
     }
-    assert_eq!(found, KNOWN, "import circles, and those known before");
+    assert_eq!(
+        found, KNOWN,
+        "import circles on the left, known circles on the right"
+    );
 }
 
 #[test]
-fn only_test_modules_import_everything_of_their_parent() {
+fn only_test_modules_use_glob_imports_of_their_parent() {
     let mut wrong = Vec::new();
     for source in sources() {
         for (module, code) in files(&root().join(&source)) {

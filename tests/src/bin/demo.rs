@@ -1,5 +1,5 @@
-//! Three machines in the lab find each other and talk; prints what each of them saw. `scripts/demo`
-//! runs it.
+//! The demonstration that `scripts/demo` runs: three machines in the lab discover each other and
+//! exchange messages. It prints what each user saw.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 fn main() {
     let lab = Lab::open();
     println!(
-        "Three machines on one switch, each running `hobnob up`, with no option, no server and no internet.\n"
+        "Three machines on one switch. Each runs `hobnob up` without options, servers or internet.\n"
     );
     let office = lab.switch();
     let nodes = ["ann", "bob", "cat"].map(|name| office.machine(name).up(name, &[]));
@@ -29,7 +29,7 @@ fn main() {
     }
 
     println!(
-        "\nThey have found each other. Ann talks to all, bob to ann alone, and cat's cable is pulled for a while.\n"
+        "\nThey have discovered each other. Ann writes to all, Bob only to Ann. Cat is offline for a while.\n"
     );
     ann.says("good morning, everybody");
     bob.shows_once("good morning, everybody");
@@ -59,7 +59,7 @@ fn main() {
     }
 }
 
-/// One line for a person; none for events that say nothing new to them.
+/// An event as one line of text, or `None` if it is not interesting here.
 fn describe(event: &Value, nodes: &[Node]) -> Option<String> {
     let nick = |id: &Value| {
         nodes
@@ -69,11 +69,11 @@ fn describe(event: &Value, nodes: &[Node]) -> Option<String> {
     };
     match event["event"].as_str()? {
         "peer" => {
-            let way = event["path"]
+            let path = event["path"]
                 .as_str()
                 .map_or(String::new(), |path| format!(" ({path})"));
             Some(format!(
-                "{} is {}{way}",
+                "{} is {}{path}",
                 nick(&event["peer"]),
                 event["state"].as_str()?
             ))
@@ -92,7 +92,7 @@ fn describe(event: &Value, nodes: &[Node]) -> Option<String> {
             ))
         }
         "receipt" if event["state"] == "delivered" => Some(format!(
-            "{} has the message {}",
+            "{} has received the message {}",
             nick(&event["peer"]),
             event["id"].as_str()?
         )),

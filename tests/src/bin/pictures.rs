@@ -1,8 +1,7 @@
-//! Makes the README's picture of the chat from a real run: three machines in the lab, one screen.
+//! Updates the README's picture of the chat from a real run with three machines in the lab.
 //! `scripts/pictures` runs it.
 //!
-//! The picture stands in the README between the lines `<!-- picture -->` and `<!-- end of picture
-//! -->`.
+//! The README marks the place with the lines `<!-- picture -->` and `<!-- end of picture -->`.
 
 use hobnob_tests::lab::{Lab, Size, Terminal};
 
@@ -25,7 +24,7 @@ fn main() -> anyhow::Result<()> {
         .split_once(BEGIN)
         .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let Some((before, after)) = around else {
-        anyhow::bail!("{readme} has no place for the picture")
+        anyhow::bail!("{readme} does not contain the lines that mark the picture")
     };
     std::fs::write(
         &readme,

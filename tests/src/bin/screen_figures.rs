@@ -1,6 +1,6 @@
-//! What the full screen costs and how fast it answers, in a real terminal: idle, in a flood, and in
-//! a long conversation. `scripts/screen-figures` runs it; it fails where a figure is worse than
-//! what is promised.
+//! Measures processor time, memory and response times of the full-screen chat in a real terminal:
+//! idle, during a flood of messages, and in a long conversation. `scripts/screen-figures` runs it.
+//! It fails if a value exceeds its limit.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,14 +19,14 @@ const SCREEN: Size = Size {
     rows: 30,
 };
 
-/// Messages a second of the flood, and how long it lasts.
+/// Messages per second of the flood, and its duration.
 const FLOOD: usize = 10_000;
 const FLOOD_TIME: Duration = Duration::from_secs(10);
 
-/// Requests that are under way at once.
-const UNDER_WAY: usize = 240;
+/// Maximum number of concurrent requests.
+const IN_FLIGHT: usize = 240;
 
-/// What is promised.
+/// Limits of the measured values.
 const KEY_MS: f64 = 50.0;
 const FRAMES_A_SECOND: f64 = 61.0;
 const IDLE_PERCENT: f64 = 1.0;
@@ -37,13 +37,13 @@ fn main() -> anyhow::Result<()> {
     let entries: usize = std::env::args()
         .nth(1)
         .map_or(Ok(1_000_000), |n| n.parse())
-        .context("how many entries?")?;
+        .context("the argument is the number of entries")?;
     let lab = Lab::open();
     let switch = lab.switch();
     let (machine, other) = (switch.machine("ann"), switch.machine("bob"));
     let node = machine.up("ann", &[]);
     let home = node.home().path().to_owned();
-    // What runs in it is on bob's machine.
+    // The tasks of this runtime use the network of bob's machine.
     let runtime = other.inside(Runtime::new)?;
     let screen = || {
         machine.terminal(
@@ -64,25 +64,26 @@ fn main() -> anyhow::Result<()> {
     long(screen(), entries)
 }
 
-/// The share of one processor that a screen takes on which nothing happens.
+/// Measures the processor time of an idle screen.
 fn idle(screen: &Terminal) -> anyhow::Result<()> {
     const WATCHED: Duration = Duration::from_secs(10);
-    // The spinner of an empty room turns all the while.
+    // Idle except for the spinner of an empty room.
     let before = processor_time(screen.pid())?;
     pause(WATCHED);
     let percent = (processor_time(screen.pid())? - before) / WATCHED.as_secs_f64() * 100.0;
-    println!("idle, while it looks for people: {percent:.2} % of a processor");
+    println!("idle, while it searches for peers: {percent:.2} % of a processor");
     ensure!(percent < IDLE_PERCENT, "more than {IDLE_PERCENT} %");
     Ok(())
 }
 
-/// How long keys take, and how many frames are drawn, while messages pour in from another machine.
+/// Measures the response time of keys, and the frames per second, while messages arrive from
+/// another machine.
 fn flood(screen: &mut Terminal, runtime: &Runtime) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let bob = runtime
         .block_on(runtime.spawn(Node::builder(dir.path()).nick("bob".parse()?).start()))??;
     screen.shows("bob");
-    let pouring = runtime.spawn(pour(bob.clone()));
+    let flooding = runtime.spawn(send_flood(bob.clone()));
     screen.shows("flood 1");
     let (begun, frames_before) = (Stopwatch::start(), frames(screen));
     let mut latencies = Vec::new();
@@ -104,7 +105,7 @@ fn flood(screen: &mut Terminal, runtime: &Runtime) -> anyhow::Result<()> {
         pause(Duration::from_millis(37));
     }
     let a_second = (frames(screen) - frames_before) as f64 / begun.elapsed().as_secs_f64();
-    let sent = runtime.block_on(pouring)??;
+    let sent = runtime.block_on(flooding)??;
     screen.shows("the flood is over");
     let rate = sent as f64 / begun.elapsed().as_secs_f64();
     runtime.block_on(bob.shutdown());
@@ -112,33 +113,33 @@ fn flood(screen: &mut Terminal, runtime: &Runtime) -> anyhow::Result<()> {
     let worst = *latencies.last().context("keys were pressed")?;
     let median = latencies[latencies.len() / 2];
     println!(
-        "{rate:.0} messages a second: {} keys answered in {median:.1} ms (median), {worst:.1} ms (worst); {a_second:.1} frames a second",
+        "{rate:.0} messages per second: {} keys, response time {median:.1} ms (median), {worst:.1} ms (worst); {a_second:.1} frames per second",
         latencies.len()
     );
     ensure!(
         rate >= FLOOD as f64 * 0.95,
-        "it was no flood of {FLOOD} a second"
+        "fewer than {FLOOD} messages per second"
     );
     ensure!(
         a_second <= FRAMES_A_SECOND,
-        "more than {FRAMES_A_SECOND} frames a second"
+        "more than {FRAMES_A_SECOND} frames per second"
     );
     ensure!(worst <= KEY_MS, "a key took more than {KEY_MS} ms");
     Ok(())
 }
 
-/// Says as much as it is to be, evenly, and how much that was.
-async fn pour(bob: Node) -> anyhow::Result<usize> {
+/// Sends the messages of the flood at an even rate. Returns how many it sent.
+async fn send_flood(bob: Node) -> anyhow::Result<usize> {
     let begun = Stopwatch::start();
     let (mut sent, mut answers) = (0, JoinSet::new());
     while begun.elapsed() < FLOOD_TIME {
         while sent < usize::try_from(begun.elapsed().as_millis())? * FLOOD / 1000 {
             sent += 1;
-            if answers.len() >= UNDER_WAY {
+            if answers.len() >= IN_FLIGHT {
                 answers
                     .join_next()
                     .await
-                    .context("some are under way")???;
+                    .context("requests are in flight")???;
             }
             let bob = bob.clone();
             answers.spawn(async move {
@@ -156,8 +157,8 @@ async fn pour(bob: Node) -> anyhow::Result<usize> {
     Ok(sent)
 }
 
-/// Writes a conversation of so many entries, with somebody who never comes: a room keeps fewer of
-/// one author.
+/// Fills a conversation with a peer that is never online. A room stores fewer entries of one
+/// author.
 async fn fill(home: &Path, entries: usize) -> anyhow::Result<()> {
     let target: Target = format!("hobnob:{}", SecretKey::from_seed([7; 32]).id()).parse()?;
     let client = Client::connect(&Home::at(home)?).await?;
@@ -182,20 +183,20 @@ async fn fill(home: &Path, entries: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks, once not too much is under way.
+/// Starts a request. Waits first if too many are in flight.
 async fn begin(
     client: &Client,
     request: SendMessage,
     answers: &mut JoinSet<Result<SentLine, ClientError>>,
 ) -> anyhow::Result<()> {
-    if answers.len() >= UNDER_WAY {
+    if answers.len() >= IN_FLIGHT {
         answers.join_next().await;
     }
     answers.spawn(client.begin(request).await?);
     Ok(())
 }
 
-/// Opens the long conversation, goes through it, and tells what that took.
+/// Opens the long conversation, scrolls through it, and measures times and memory.
 fn long(mut screen: Terminal, entries: usize) -> anyhow::Result<()> {
     screen.shows("2 @");
     let last = format!("entry {} of", entries - 1);
@@ -216,7 +217,7 @@ fn long(mut screen: Terminal, entries: usize) -> anyhow::Result<()> {
     pause(Duration::from_secs(2));
     let mib = resident_mib(screen.pid())?;
     println!(
-        "a conversation of {entries} entries: opens in {ms:.1} ms, goes to its start in {jump_ms:.1} ms, takes {mib:.1} MiB"
+        "a conversation of {entries} entries: opens in {ms:.1} ms, jumps to its start in {jump_ms:.1} ms, uses {mib:.1} MiB"
     );
     ensure!(ms < OPEN_MS, "more than {OPEN_MS} ms");
     ensure!(mib < MEMORY_MIB, "more than {MEMORY_MIB} MiB");
@@ -228,7 +229,7 @@ const QUEUED: WaitOptions = WaitOptions {
     timeout_ms: 0,
 };
 
-/// Each frame ends with the cursor shown.
+/// Counts the frames drawn so far: each one ends by showing the cursor.
 fn frames(screen: &Terminal) -> usize {
     screen
         .bytes()
@@ -239,13 +240,13 @@ fn frames(screen: &Terminal) -> usize {
 
 const SHOWN: &[u8] = b"\x1b[?25h";
 
-/// Seconds of processor time so far (proc(5): fields 14 and 15 of stat, in hundredths).
+/// Seconds of processor time used so far (proc(5): fields 14 and 15 of stat, in hundredths).
 fn processor_time(pid: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = stat
         .rsplit(')')
         .next()
-        .context("a name in brackets")?
+        .context("the name is in brackets")?
         .split_whitespace()
         .collect();
     let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
@@ -257,6 +258,6 @@ fn resident_mib(pid: u32) -> anyhow::Result<f64> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("a process has memory")?;
+        .context("a process uses memory")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }

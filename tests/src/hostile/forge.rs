@@ -1,5 +1,5 @@
-//! Batches of any content, signed by any key: everything that
-//! [`hobnob_protocol::CheckedBatch::author`] would not write.
+//! Forged batches: any content, signed by any key. [`hobnob_protocol::CheckedBatch::author`] only
+//! writes valid batches.
 
 use bytes::Bytes;
 use hobnob_protocol::{
@@ -7,28 +7,28 @@ use hobnob_protocol::{
     codec,
 };
 
-/// Writes a log, rightly or not.
+/// Writes a log, valid or not.
 #[derive(Debug)]
 pub struct Forger<'a> {
     signer: &'a SecretKey,
-    /// The log's name, with whatever author.
+    /// The log's name. Its author may be anyone.
     pub name: LogName,
     /// The number of the next entry.
     pub next: Seq,
-    /// The hash of the entry before it.
+    /// The hash of the previous entry.
     pub hash: EntryHash,
     /// The Lamport number of the next entry.
     pub lamport: u64,
 }
 
 impl<'a> Forger<'a> {
-    /// A fresh log in this conversation, of the signer itself.
+    /// A new log in this conversation, with the signer as its author.
     pub fn new(signer: &'a SecretKey, conversation: ConversationId) -> Self {
-        Self::in_the_name_of(signer.id(), signer, conversation)
+        Self::impersonating(signer.id(), signer, conversation)
     }
 
-    /// A fresh log of somebody else.
-    pub fn in_the_name_of(
+    /// A new log that claims another author than the signer.
+    pub fn impersonating(
         author: PeerId,
         signer: &'a SecretKey,
         conversation: ConversationId,
@@ -47,7 +47,7 @@ impl<'a> Forger<'a> {
         }
     }
 
-    /// A batch of texts that goes on where the last one ended.
+    /// A batch of texts that continues the log.
     pub fn texts(&mut self, texts: &[&str]) -> Frame {
         let mut entries = Vec::new();
         for text in texts {
@@ -57,7 +57,7 @@ impl<'a> Forger<'a> {
         self.entries(&entries)
     }
 
-    /// A batch of these encoded entries, whatever they are.
+    /// A batch of these encoded entries, which may be invalid.
     pub fn entries(&mut self, entries: &[Vec<u8>]) -> Frame {
         let first = self.next;
         let prev = self.hash;
@@ -77,10 +77,10 @@ impl<'a> Forger<'a> {
         })
     }
 
-    /// This frame with its signature spoiled.
-    pub fn spoiled(frame: Frame) -> Frame {
+    /// The batch with an invalid signature.
+    pub fn with_bad_signature(frame: Frame) -> Frame {
         let Frame::Batch(mut batch) = frame else {
-            panic!("a batch")
+            panic!("the frame must be a batch")
         };
         let mut bytes = *batch.signature.as_bytes();
         bytes[5] ^= 1;
@@ -89,7 +89,7 @@ impl<'a> Forger<'a> {
     }
 }
 
-/// An entry of a text, within limits or not.
+/// An encoded text entry. The text may exceed the limits.
 pub fn text_entry(lamport: u64, text: &str) -> Vec<u8> {
     Entry {
         lamport,
@@ -99,13 +99,13 @@ pub fn text_entry(lamport: u64, text: &str) -> Vec<u8> {
     .encode()
 }
 
-/// An entry of kind text whose bytes are not.
+/// An entry of kind text whose bytes are not valid UTF-8 text.
 pub fn garbled_entry(lamport: u64, bytes: &[u8]) -> Vec<u8> {
     codec::encode(&(lamport, 1u64, 1u16, bytes))
 }
 
-/// What an author signs: this says it on its own, so that a change of the product's does not go
-/// unseen.
+/// The bytes that an author signs. This is a second definition, so that a change of the product's
+/// definition makes tests fail.
 fn signed(name: &LogName, last: Seq, head: &EntryHash) -> Vec<u8> {
     let log = name.log.0.to_le_bytes();
     [

@@ -1,4 +1,4 @@
-//! An honest node: a `hobnob up` on loopback, everything it prints, and what it costs.
+//! An honest node: a `hobnob up` on loopback, with its output and its memory use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::lab::{Output, finish, hobnob_binary, pipes, until};
 
-/// A node that runs until it is dropped.
+/// A node process. It is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Host {
     home: PathBuf,
@@ -28,18 +28,17 @@ pub struct Host {
     addr: SocketAddr,
 }
 
-/// Every byte that came out of a pipe.
+/// Everything that was read from a pipe.
 #[derive(Debug, Default)]
 struct Pipe(Mutex<Vec<u8>>);
 
 impl Host {
-    /// Starts a node that only who knows its address can find, prints JSON, and logs with `-v`;
-    /// waits until it listens.
+    /// Starts a node without mDNS, with `--json` and `-v`, and waits until it listens.
     pub fn up(dir: &Path, nick: &str) -> Self {
         Self::start(dir, nick, &["-v", "--json", "--listen", "127.0.0.1:0"])
     }
 
-    /// As [`Host::up`], with these arguments instead.
+    /// Like [`Host::up`], with other arguments.
     pub fn start(dir: &Path, nick: &str, arguments: &[&str]) -> Self {
         let home = dir.join(nick);
         let mut command = hobnob(&home);
@@ -72,8 +71,8 @@ impl Host {
         host
     }
 
-    /// Asks it, once it has said that it listens: before, the question would be answered by a node
-    /// of its own.
+    /// Requests the id and the address, after the node has reported that it listens. Before that,
+    /// `hobnob id` would start a node of its own.
     fn id_and_address(&self) -> (PeerId, SocketAddr) {
         self.finds(&self.out, "print", &["listen"]);
         let line = self.run(&["--json", "id"]).expect(0).one_json();
@@ -83,22 +82,22 @@ impl Host {
             .unwrap_or_else(|| panic!("no id and address in {line}"))
     }
 
-    /// Its peer id.
+    /// The node's peer id.
     pub fn id(&self) -> PeerId {
         self.id
     }
 
-    /// Where it listens.
+    /// The address that the node listens at.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Runs a subcommand in this home to its end.
+    /// Runs a subcommand in this home and waits until it exits.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.run_with_input(arguments, "")
     }
 
-    /// As [`Host::run`], with something on standard input.
+    /// Like [`Host::run`], with standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = hobnob(&self.home);
         command.args(arguments);
@@ -112,23 +111,23 @@ impl Host {
         )
     }
 
-    /// Tells a peer something, which must be delivered.
+    /// Sends a text to a peer, and checks that it is delivered.
     pub fn tells(&self, target: &str, text: &str) {
         self.run(&["send", "--timeout", "20s", target, text])
             .expect(0);
     }
 
-    /// Says something in the lobby.
+    /// Sends a text to the lobby.
     pub fn says(&self, text: &str) {
         self.run(&["broadcast", "--wait", "queued", text]).expect(0);
     }
 
-    /// Waits until it prints a line of standard output that holds all of these words.
+    /// Waits for a line on standard output that contains all of these words.
     pub fn prints(&self, words: &[&str]) -> String {
         self.finds(&self.out, "print", words)
     }
 
-    /// Waits until it logs a line that holds all of these words.
+    /// Waits for a line on standard error that contains all of these words.
     pub fn logs(&self, words: &[&str]) -> String {
         self.finds(&self.err, "log", words)
     }
@@ -154,18 +153,18 @@ impl Host {
         )
     }
 
-    /// Everything on standard output so far.
+    /// Everything printed on standard output so far.
     pub fn output(&self) -> String {
         self.out.text()
     }
 
-    /// Everything on standard error so far.
+    /// Everything printed on standard error so far.
     pub fn errors(&self) -> String {
         self.err.text()
     }
 
-    /// What it has, as JSON, of all conversations if these further arguments of `history` don't say
-    /// otherwise.
+    /// The node's history as JSON. `of` contains further arguments of `history`. Without them, it
+    /// covers all conversations.
     pub fn history(&self, of: &[&str]) -> Vec<Value> {
         self.run(&[&["--json", "history"], of].concat())
             .expect(0)
@@ -180,7 +179,7 @@ impl Host {
             .collect()
     }
 
-    /// Waits until this text is among the messages that came last.
+    /// Waits until the last 100 messages contain this text.
     pub fn has(&self, text: &str) {
         until(&format!("{} has {text:?}", self.nick), PATIENCE, || {
             let texts = self.texts(&["--limit", "100"]);
@@ -192,34 +191,34 @@ impl Host {
         });
     }
 
-    /// Checks that it runs.
+    /// Checks that the node runs.
     pub fn is_up(&self) {
         let ended = self.process().try_wait().expect("the process is ours");
         assert!(
             ended.is_none(),
-            "{} has ended: {ended:?}\n{}",
+            "{} has exited: {ended:?}\n{}",
             self.nick,
             tail(&self.err.text())
         );
     }
 
-    /// The memory it holds now, in bytes.
+    /// The memory that the node uses now, in bytes.
     pub fn memory(&self) -> u64 {
         self.status("VmRSS:")
     }
 
-    /// The most memory it ever held, in bytes.
+    /// The most memory that the node has used, in bytes.
     pub fn memory_peak(&self) -> u64 {
         self.status("VmHWM:")
     }
 
     fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id()))
-            .expect("it runs, on Linux");
+            .expect("the process runs, on Linux");
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix(field))
-            .expect("Linux tells a process's memory");
+            .expect("Linux reports a process's memory");
         let kib: u64 = line
             .trim()
             .trim_end_matches(" kB")
@@ -228,35 +227,35 @@ impl Host {
         kib * 1024
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits until the node exits.
     pub fn terminate(&self) {
         let pid = i32::try_from(self.process().id())
             .ok()
             .and_then(Pid::from_raw)
             .expect("a process id is a positive i32");
         kill_process(pid, Signal::TERM).expect("the process is ours");
-        until("a node ends when asked to", PATIENCE, || {
+        until("a node exits on SIGTERM", PATIENCE, || {
             self.process()
                 .try_wait()
                 .expect("the process is ours")
                 .map(|_| ())
-                .ok_or_else(|| "it runs".to_owned())
+                .ok_or_else(|| "it still runs".to_owned())
         });
     }
 
-    /// Ends it without giving it the time for anything.
+    /// Kills the node with SIGKILL.
     pub fn kill(&self) {
         let mut process = self.process();
         process.kill().expect("the process is ours");
         process.wait().expect("the process is ours");
     }
 
-    /// Checks that nothing it printed or logged could disturb a screen.
+    /// Checks that the output and the log contain nothing that could disturb a terminal.
     pub fn is_clean(&self) {
         for (what, text) in [("output", self.output()), ("log", self.errors())] {
             if let Some(line) = text.lines().find(|line| !is_clean(line)) {
                 panic!(
-                    "{}'s {what} holds what disturbs a screen: {line:?}",
+                    "{}'s {what} contains characters that disturb a terminal: {line:?}",
                     self.nick
                 );
             }
@@ -310,8 +309,8 @@ impl Pipe {
     }
 }
 
-/// Whether a line holds no control character, nothing that reorders text or hides in it (UAX #9,
-/// and the invisible ones).
+/// Whether a line contains no control characters, no bidirectional formatting (UAX #9) and no
+/// invisible characters.
 pub fn is_clean(line: &str) -> bool {
     let disturbs = |c: char| {
         c.is_control()
@@ -323,10 +322,10 @@ pub fn is_clean(line: &str) -> bool {
 
 fn hobnob(home: &Path) -> Command {
     let mut command = Command::new(hobnob_binary());
-    let theirs: BTreeMap<_, _> = std::env::vars()
+    let variables: BTreeMap<_, _> = std::env::vars()
         .filter(|(name, _)| name.starts_with("HOBNOB_"))
         .collect();
-    for name in theirs.keys() {
+    for name in variables.keys() {
         command.env_remove(name);
     }
     command.arg("--home").arg(home).env("RUST_BACKTRACE", "1");
@@ -346,11 +345,11 @@ fn read_both(
     ]
 }
 
-/// The last lines, for a person.
+/// The last 40 lines, for failure messages.
 fn tail(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
-/// For anything that should come in a moment, under attack, on a busy machine.
+/// Time limit for events that are normally immediate, under attack, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

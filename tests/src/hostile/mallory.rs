@@ -1,4 +1,4 @@
-//! The attacker: an identity, a QUIC endpoint, and no manners.
+//! The attacker: an identity and a QUIC endpoint that do not follow the protocol.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::host::Host;
 use super::raw_stream::RawStream;
 use super::test_cert::TestCert;
 
-/// An attacker. Must be made and used within a tokio runtime.
+/// An attacker. Create and use it within a tokio runtime.
 #[derive(Debug)]
 pub struct Mallory {
     key: SecretKey,
@@ -21,7 +21,7 @@ pub struct Mallory {
 }
 
 impl Mallory {
-    /// With a key of its own, on loopback.
+    /// An attacker with a new key, on loopback.
     pub fn new() -> Self {
         Self::at(
             SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -29,7 +29,7 @@ impl Mallory {
         )
     }
 
-    /// One that opens its flow control windows only this far, and no further unless it reads.
+    /// An attacker whose flow control windows stay this small unless it reads.
     pub fn with_window(bytes: u32) -> Self {
         let mut transport = TransportConfig::default();
         transport
@@ -38,13 +38,13 @@ impl Mallory {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), transport)
     }
 
-    /// One that dials from, and can be dialed at, this address.
+    /// An attacker that dials from this address, and listens at it.
     pub fn at(addr: SocketAddr, transport: TransportConfig) -> Self {
         let key = random_key();
         let crypto = QuicServerConfig::try_from(TestCert::of(&key).server())
-            .expect("QUIC's first suite is there");
+            .expect("the provider has QUIC's initial cipher suite");
         let server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        let endpoint = Endpoint::server(server, addr).expect("an address of this machine");
+        let endpoint = Endpoint::server(server, addr).expect("the address belongs to this machine");
         Self {
             key,
             endpoint,
@@ -52,30 +52,30 @@ impl Mallory {
         }
     }
 
-    /// Its key.
+    /// The attacker's key.
     pub fn key(&self) -> &SecretKey {
         &self.key
     }
 
-    /// Its id.
+    /// The attacker's peer id.
     pub fn id(&self) -> PeerId {
         self.key.id()
     }
 
-    /// Where it is.
+    /// The address that it listens at.
     pub fn addr(&self) -> SocketAddr {
-        self.endpoint.local_addr().expect("it is bound")
+        self.endpoint.local_addr().expect("the endpoint is bound")
     }
 
-    /// Answers dials with this cert from now on.
+    /// Presents this certificate to nodes that dial, from now on.
     pub fn answers_with(&self, cert: &TestCert) {
-        let crypto =
-            QuicServerConfig::try_from(cert.server()).expect("QUIC's first suite is there");
+        let crypto = QuicServerConfig::try_from(cert.server())
+            .expect("the provider has QUIC's initial cipher suite");
         self.endpoint
             .set_server_config(Some(quinn::ServerConfig::with_crypto(Arc::new(crypto))));
     }
 
-    /// Waits for a dial, and for its handshake.
+    /// Waits until a node dials, and for the handshake.
     pub async fn is_dialed(&self) -> Result<Connection, ConnectionError> {
         self.endpoint
             .accept()
@@ -84,19 +84,19 @@ impl Mallory {
             .await
     }
 
-    /// Dials a node with this cert.
+    /// Dials a node and presents this certificate.
     pub async fn dial(&self, host: &Host, cert: &TestCert) -> Result<Connection, ConnectionError> {
         self.dial_at(host.addr(), cert).await
     }
 
-    /// As [`Mallory::dial`], at any address.
+    /// Like [`Mallory::dial`], at any address.
     pub async fn dial_at(
         &self,
         addr: SocketAddr,
         cert: &TestCert,
     ) -> Result<Connection, ConnectionError> {
-        let crypto =
-            QuicClientConfig::try_from(cert.client()).expect("QUIC's first suite is there");
+        let crypto = QuicClientConfig::try_from(cert.client())
+            .expect("the provider has QUIC's initial cipher suite");
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::clone(&self.transport));
         self.endpoint
@@ -105,21 +105,21 @@ impl Mallory {
             .await
     }
 
-    /// Dials as itself, with its control stream open and nothing said.
+    /// Dials with its own key and opens the control stream, without sending anything.
     pub async fn connected(&self, host: &Host) -> RawStream {
         let connection = self
             .dial(host, &TestCert::of(&self.key))
             .await
-            .expect("an honest handshake passes");
+            .expect("an honest handshake succeeds");
         RawStream::open(connection, self.id()).await
     }
 
-    /// A session that was greeted as it should be, by a member of the lobby called `mallory`.
+    /// Dials and sends a correct Hello, as a member of the lobby with the nickname `mallory`.
     pub async fn in_session(&self, host: &Host) -> RawStream {
         self.in_session_as(host, "mallory", Vec::new()).await
     }
 
-    /// As [`Mallory::in_session`], with a nickname and addresses of its choice.
+    /// Like [`Mallory::in_session`], with any nickname and addresses.
     pub async fn in_session_as(
         &self,
         host: &Host,
@@ -139,7 +139,7 @@ impl Mallory {
         stream
     }
 
-    /// A Hello of this profile.
+    /// A Hello with this profile.
     pub fn hello(profile: Profile) -> Frame {
         Frame::Hello(Hello {
             version: VERSION,
@@ -158,7 +158,7 @@ impl Default for Mallory {
     }
 }
 
-/// A key that nobody else has.
+/// A random key.
 pub fn random_key() -> SecretKey {
     SecretKey::from_seed(rand::random())
 }

@@ -1,16 +1,16 @@
-//! Hostile peers: what attacks real nodes, over real QUIC and TLS, and what must still hold then.
+//! Hostile peers that attack real nodes over real QUIC and TLS, and the checks after an attack.
 //!
-//! A [`TestNet`] has two honest nodes, ann and bob, in a session with each other; ann is the victim. A
-//! [`Mallory`] connects to her with a [`TestCert`] of its choice and says any bytes on a [`RawStream`].
-//! Afterwards [`TestNet::survives`] checks what every attack has to leave alone: both nodes run, their
-//! messages arrive, ann's memory is bounded, her output is clean, and her log names the cause. A
-//! [`RelayClient`] does to relays what their limits forbid.
+//! A [`TestNet`] has two honest nodes with a session: ann, the victim, and bob. A [`Mallory`]
+//! connects to ann with any [`TestCert`] and sends any bytes on a [`RawStream`]. Afterwards
+//! [`TestNet::survives`] checks that both nodes run, that their messages arrive, that ann's memory
+//! is bounded, that her output is clean and that her log names the cause. A [`RelayClient`] exceeds
+//! the limits of a relay.
 //!
-//! Nothing here uses the node's own network code, so that a mistake there isn't made on both sides.
+//! This module does not use the node's network code. Otherwise both ends could have the same bug.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "attackers are random strangers, on the real clock, as real nodes take them"
+    reason = "attackers use random keys and the real clock"
 )]
 
 mod forge;

@@ -1,4 +1,4 @@
-//! A connection to a victim on which anything can be said.
+//! A connection to the victim that can send any bytes.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use tokio::time::timeout;
 
 use super::mallory::Mallory;
 
-/// A connection with its control stream, and its batch stream once something was said on it.
+/// A connection with its control stream. Its batch stream is opened with the first batch.
 ///
-/// What the victim says stays unread, and its flow control window shut, until [`RawStream::receives`] reads
-/// it.
+/// Frames of the victim stay unread, and its flow control window stays closed, until
+/// [`RawStream::receives`] reads them.
 #[derive(Debug)]
 pub struct RawStream {
-    /// The connection, for whatever else is to be done to it.
+    /// The connection, for other attacks on it.
     pub connection: Connection,
     control: SendStream,
     receive: RecvStream,
@@ -28,7 +28,7 @@ impl RawStream {
         let (control, receive) = connection
             .open_bi()
             .await
-            .expect("a connection takes a stream");
+            .expect("the victim allows a stream");
         Self {
             connection,
             control,
@@ -38,56 +38,56 @@ impl RawStream {
         }
     }
 
-    /// What membership proofs of this connection are bound to.
+    /// The keying material that membership proofs are bound to.
     pub fn exporter(&self) -> [u8; 32] {
         let mut exporter = [0; 32];
         self.connection
             .export_keying_material(&mut exporter, b"hobnob 1 session", b"")
-            .expect("32 bytes are not too many");
+            .expect("32 bytes can be exported");
         exporter
     }
 
-    /// Who is at this end.
+    /// The peer id of this end.
     pub fn me(&self) -> PeerId {
         self.me
     }
 
-    /// Says Hello with this profile, and hears the victim's.
+    /// Sends a Hello with this profile, and returns the victim's profile.
     pub async fn greet(&mut self, profile: Profile) -> Profile {
         self.try_greet(profile)
             .await
-            .unwrap_or_else(|| panic!("no Hello came: {:?}", self.connection.close_reason()))
+            .unwrap_or_else(|| panic!("received no Hello: {:?}", self.connection.close_reason()))
     }
 
-    /// As [`RawStream::greet`], where the victim may end the connection instead.
+    /// Like [`RawStream::greet`], but returns `None` if the victim closes the connection.
     pub async fn try_greet(&mut self, profile: Profile) -> Option<Profile> {
         self.sends(&Mallory::hello(profile)).await;
         let first = self.receives().await?;
         let Frame::Hello(hello) = first else {
-            panic!("a Hello should come, not {first:?}")
+            panic!("expected a Hello, received {first:?}")
         };
         Some(hello.profile)
     }
 
-    /// Says a frame on the control stream; whether the victim still takes it.
+    /// Sends a frame on the control stream. Returns false if the victim has closed it.
     pub async fn sends(&mut self, frame: &Frame) -> bool {
         self.sends_bytes(&with_length(&frame.encode())).await
     }
 
-    /// Says these bytes on the control stream.
+    /// Sends these bytes on the control stream.
     pub async fn sends_bytes(&mut self, bytes: &[u8]) -> bool {
-        // Writing what fits is done at once: without this, no flood would ever give its deadline a
-        // turn.
+        // A write that fits the window completes at once. Without this line a flood would never let
+        // the timer of its deadline run.
         tokio::task::yield_now().await;
         self.control.write_all(bytes).await.is_ok()
     }
 
-    /// Says a frame on the batch stream.
+    /// Sends a frame on the batch stream.
     pub async fn sends_batch(&mut self, frame: &Frame) -> bool {
         self.sends_batch_bytes(&with_length(&frame.encode())).await
     }
 
-    /// Says these bytes on the batch stream.
+    /// Sends these bytes on the batch stream.
     pub async fn sends_batch_bytes(&mut self, bytes: &[u8]) -> bool {
         tokio::task::yield_now().await;
         if self.batches.is_none() {
@@ -99,29 +99,32 @@ impl RawStream {
         }
     }
 
-    /// Ends the control stream where it is.
+    /// Finishes the control stream at the current position.
     pub fn finishes(&mut self) {
         self.control.finish().expect("it was open");
     }
 
-    /// The next frame on the control stream; none when the victim has ended it.
+    /// The next frame on the control stream, or `None` if the victim has closed it.
     pub async fn receives(&mut self) -> Option<Frame> {
         let mut length = [0; 4];
         timeout(PATIENCE, self.receive.read_exact(&mut length))
             .await
-            .expect("the victim says something in time")
+            .expect("the victim sends a frame in time")
             .ok()?;
         let mut frame =
             vec![0; usize::try_from(u32::from_be_bytes(length)).expect("a frame fits memory")];
         self.receive.read_exact(&mut frame).await.ok()?;
-        Some(Frame::decode(&frame.into()).expect("an honest node's frames can be read"))
+        Some(Frame::decode(&frame.into()).expect("an honest node's frames are valid"))
     }
 
-    /// Hears until a frame fits; panics when the victim ends the session before.
+    /// Receives frames until one fits. Panics if the victim closes the session first.
     pub async fn receives_until(&mut self, what: &str, fits: impl Fn(&Frame) -> bool) -> Frame {
         loop {
             let Some(frame) = self.receives().await else {
-                panic!("{what} did not come: {:?}", self.connection.close_reason())
+                panic!(
+                    "did not receive {what}: {:?}",
+                    self.connection.close_reason()
+                )
             };
             if fits(&frame) {
                 return frame;
@@ -129,14 +132,15 @@ impl RawStream {
         }
     }
 
-    /// Says that it holds nothing of a conversation, which makes the victim send of its own accord
-    /// what it writes there.
+    /// Sends the digest of an empty conversation. The victim then sends its own entries of this
+    /// conversation without a request.
     pub async fn sends_empty_digest(&mut self, conversation: ConversationId) {
         self.sends(&Frame::Digest(conversation, AuthorHeads::digest(&[])))
             .await;
     }
 
-    /// Checks that the session lives, by a ping, and that all said before it was read.
+    /// Checks with a ping that the session is alive and that the victim has read all earlier
+    /// frames.
     pub async fn is_alive(&mut self) {
         let token = rand::random();
         self.sends(&Frame::Ping(token)).await;
@@ -144,34 +148,34 @@ impl RawStream {
             .await;
     }
 
-    /// All frames that come until the answer to a ping, which is sent once `settle` has passed.
+    /// Sends a ping after `settle`, and returns all frames received before its answer.
     pub async fn receives_for(&mut self, settle: Duration) -> Vec<Frame> {
         tokio::time::sleep(settle).await;
         let token = rand::random();
         self.sends(&Frame::Ping(token)).await;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         while let Some(frame) = self.receives().await {
             if frame == Frame::Pong(token) {
                 break;
             }
-            heard.push(frame);
+            received.push(frame);
         }
-        heard
+        received
     }
 
-    /// Waits until the victim ends the connection; its code and words.
+    /// Waits until the victim closes the connection. Returns its code and reason.
     pub async fn is_closed(&self) -> (u64, String) {
         closed(&self.connection).await
     }
 }
 
-/// Waits until the other end closes the connection; the application's code and words.
+/// Waits until the other end closes the connection. Returns the application's code and reason.
 pub(super) async fn closed(connection: &Connection) -> (u64, String) {
     let ended = timeout(PATIENCE, connection.closed())
         .await
-        .expect("the victim ends it in time");
+        .expect("the victim closes the connection in time");
     let ConnectionError::ApplicationClosed(close) = ended else {
-        panic!("not closed by the application, but: {ended}")
+        panic!("the application did not close the connection: {ended}")
     };
     (
         close.error_code.into_inner(),
@@ -179,7 +183,7 @@ pub(super) async fn closed(connection: &Connection) -> (u64, String) {
     )
 }
 
-/// The frame as it stands on a stream.
+/// The frame with its length prefix.
 fn with_length(frame: &[u8]) -> Vec<u8> {
     let length = u32::try_from(frame.len()).expect("shorter than 4 GiB");
     [&length.to_be_bytes()[..], frame].concat()

@@ -1,4 +1,4 @@
-//! A client of relays that keeps to no limit.
+//! A client that registers with a relay and ignores the relay's limits.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 
 use super::mallory::random_key;
 
-/// An identity that registers with a relay. Must be made and used within a tokio runtime.
+/// An identity that registers with a relay. Create and use it within a tokio runtime.
 #[derive(Debug)]
 pub struct RelayClient {
     key: SecretKey,
@@ -22,7 +22,7 @@ pub struct RelayClient {
     relay: SocketAddr,
 }
 
-/// A control connection that is registered.
+/// A registered control connection.
 #[derive(Debug)]
 pub struct Registration {
     connection: Connection,
@@ -30,22 +30,22 @@ pub struct Registration {
     receive: RecvStream,
 }
 
-/// How a relay ended a connection: a code of [`hobnob_protocol::relay::close`], and its words.
+/// How a relay closed a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayClose {
-    /// The code.
+    /// A code of [`hobnob_protocol::relay::close`].
     pub code: u32,
-    /// The words.
+    /// The reason in words.
     pub reason: String,
 }
 
 impl RelayClient {
-    /// With a key of its own, on this socket.
+    /// A client with a new key, on this socket.
     pub fn new(socket: UdpSocket, relay: SocketAddr) -> Self {
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
         let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime))
-            .expect("the socket is good");
+            .expect("the socket is usable");
         Self {
             key: random_key(),
             endpoint,
@@ -53,12 +53,12 @@ impl RelayClient {
         }
     }
 
-    /// Its id.
+    /// The client's peer id.
     pub fn id(&self) -> PeerId {
         self.key.id()
     }
 
-    /// Connects and registers, or is told why not.
+    /// Connects and registers. The error is the relay's refusal.
     pub async fn registers(&self) -> Result<Registration, RelayClose> {
         let setup = Credentials::new(&self.key).client_config(None, ALPN_RELAY);
         let config = quinn::ClientConfig::new(setup.crypto);
@@ -66,8 +66,8 @@ impl RelayClient {
             .endpoint
             .connect_with(config, self.relay, SERVER_NAME)
             .expect("the address can be dialed");
-        let connection = connecting.await.map_err(told)?;
-        let (mut send, mut receive) = connection.open_bi().await.map_err(told)?;
+        let connection = connecting.await.map_err(relay_close)?;
+        let (mut send, mut receive) = connection.open_bi().await.map_err(relay_close)?;
         let mut registration = Vec::new();
         push(
             &ToRelay::Register(Register {
@@ -76,7 +76,7 @@ impl RelayClient {
             }),
             &mut registration,
         );
-        // Whether it is taken is seen by what comes back.
+        // The relay's answer shows whether it accepts the registration.
         let _ = send.write_all(&registration).await;
         match next(&mut receive).await {
             Ok(_welcome) => Ok(Registration {
@@ -84,20 +84,20 @@ impl RelayClient {
                 send,
                 receive,
             }),
-            Err(_) => Err(told(connection.closed().await)),
+            Err(_) => Err(relay_close(connection.closed().await)),
         }
     }
 }
 
 impl Registration {
-    /// Asks for a channel to this peer, and is given one.
+    /// Requests a channel to this peer and waits until the relay opens it.
     pub async fn opens(&mut self, peer: PeerId) -> ChannelId {
         let mut bytes = Vec::new();
         push(&ToRelay::Open(peer), &mut bytes);
         self.send
             .write_all(&bytes)
             .await
-            .expect("the relay listens");
+            .expect("the relay reads the request");
         loop {
             if let FromRelay::Opened { channel, .. } =
                 next(&mut self.receive).await.expect("the relay answers")
@@ -107,12 +107,12 @@ impl Registration {
         }
     }
 
-    /// Says the same over and over, until the relay ends the connection.
+    /// Sends the frame repeatedly until the relay closes the connection.
     pub async fn floods(mut self, frame: &ToRelay) -> RelayClose {
         let mut bytes = Vec::new();
         (0..100).for_each(|_| push(frame, &mut bytes));
         while self.send.write_all(&bytes).await.is_ok() {}
-        told(self.connection.closed().await)
+        relay_close(self.connection.closed().await)
     }
 }
 
@@ -133,9 +133,9 @@ fn push(frame: &ToRelay, to: &mut Vec<u8>) {
     to.extend_from_slice(&body);
 }
 
-fn told(error: ConnectionError) -> RelayClose {
+fn relay_close(error: ConnectionError) -> RelayClose {
     let ConnectionError::ApplicationClosed(closed) = error else {
-        panic!("the relay did not end the connection: {error}")
+        panic!("the relay did not close the connection: {error}")
     };
     let code = u32::try_from(closed.error_code.into_inner()).expect("codes are small");
     RelayClose {

@@ -1,4 +1,5 @@
-//! What an attacker shows in the TLS handshake: any certificates, signed for by any key in any way.
+//! The certificates that an attacker presents in the TLS handshake, valid or not, and how it signs
+//! the handshake.
 
 use std::sync::Arc;
 
@@ -13,77 +14,72 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureAlgorithm, SignatureScheme,
 };
 
-/// A proof of identity, right or wrong.
+/// A certificate chain with a signing key, valid or not.
 #[derive(Debug, Clone)]
 pub struct TestCert {
-    shown: Option<Arc<CertifiedKey>>,
+    certified: Option<Arc<CertifiedKey>>,
     alpn: Vec<u8>,
 }
 
 impl TestCert {
-    /// What an honest node with this key shows.
+    /// The certificate of an honest node with this key.
     pub fn of(key: &SecretKey) -> Self {
-        let document = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
+        let pkcs8 = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
         Self::new(
-            vec![certificate(&document, &rcgen::PKCS_ED25519)],
-            &document,
+            vec![certificate(&pkcs8, &rcgen::PKCS_ED25519)],
+            &pkcs8,
             SignatureScheme::ED25519,
             false,
         )
     }
 
-    /// An honest certificate with a signature that is not of the handshake.
+    /// An honest certificate, but an invalid signature of the handshake.
     pub fn with_bad_signature(key: &SecretKey) -> Self {
-        let document = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
+        let pkcs8 = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
         Self::new(
-            vec![certificate(&document, &rcgen::PKCS_ED25519)],
-            &document,
+            vec![certificate(&pkcs8, &rcgen::PKCS_ED25519)],
+            &pkcs8,
             SignatureScheme::ED25519,
             true,
         )
     }
 
-    /// A key of another kind: ECDSA on P-256.
+    /// A certificate with another kind of key: ECDSA on P-256.
     pub fn on_p256() -> Self {
-        let pair =
-            rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key is made");
-        let document = PrivatePkcs8KeyDer::from(pair.serialize_der());
-        let certificate = certificate(&document, &rcgen::PKCS_ECDSA_P256_SHA256);
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+            .expect("a key can be generated");
+        let pkcs8 = PrivatePkcs8KeyDer::from(pair.serialize_der());
+        let certificate = certificate(&pkcs8, &rcgen::PKCS_ECDSA_P256_SHA256);
         Self::new(
             vec![certificate],
-            &document,
+            &pkcs8,
             SignatureScheme::ECDSA_NISTP256_SHA256,
             false,
         )
     }
 
-    /// Somebody else's certificate, signed for with the key that the attacker has.
+    /// The certificate of another peer. The attacker's own key signs the handshake.
     pub fn stolen(certificate: CertificateDer<'static>, own: &SecretKey) -> Self {
-        let document = PrivatePkcs8KeyDer::from(own.to_pkcs8().to_vec());
-        Self::new(
-            vec![certificate],
-            &document,
-            SignatureScheme::ED25519,
-            false,
-        )
+        let pkcs8 = PrivatePkcs8KeyDer::from(own.to_pkcs8().to_vec());
+        Self::new(vec![certificate], &pkcs8, SignatureScheme::ED25519, false)
     }
 
-    /// Its own certificate and another one behind it.
+    /// The attacker's own certificate, followed by another one.
     pub fn with_another(key: &SecretKey, other: CertificateDer<'static>) -> Self {
-        let document = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
-        let own = certificate(&document, &rcgen::PKCS_ED25519);
-        Self::new(vec![own, other], &document, SignatureScheme::ED25519, false)
+        let pkcs8 = PrivatePkcs8KeyDer::from(key.to_pkcs8().to_vec());
+        let own = certificate(&pkcs8, &rcgen::PKCS_ED25519);
+        Self::new(vec![own, other], &pkcs8, SignatureScheme::ED25519, false)
     }
 
-    /// No certificate at all.
+    /// No certificate.
     pub fn none() -> Self {
         Self {
-            shown: None,
+            certified: None,
             alpn: ALPN_NODE.to_vec(),
         }
     }
 
-    /// This cert, for another protocol.
+    /// The same certificate with another ALPN protocol.
     pub fn speaking(mut self, alpn: &[u8]) -> Self {
         self.alpn = alpn.to_vec();
         self
@@ -93,40 +89,40 @@ impl TestCert {
         certificates: Vec<CertificateDer<'static>>,
         key: &PrivatePkcs8KeyDer<'static>,
         scheme: SignatureScheme,
-        spoil: bool,
+        bad_signature: bool,
     ) -> Self {
         let signing =
-            any_supported_type(&key.clone_key().into()).expect("a key of a kind that rustls knows");
-        let key = Arc::new(Stubborn {
+            any_supported_type(&key.clone_key().into()).expect("rustls supports this kind of key");
+        let key = Arc::new(FixedScheme {
             signing,
             scheme,
-            spoil,
+            bad_signature,
         });
         Self {
-            shown: Some(Arc::new(CertifiedKey::new(certificates, key))),
+            certified: Some(Arc::new(CertifiedKey::new(certificates, key))),
             alpn: ALPN_NODE.to_vec(),
         }
     }
 
-    /// TLS for dialing with this cert; whoever answers is believed.
+    /// TLS configuration for dialing with this certificate. It accepts any server certificate.
     pub(super) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider has TLS 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Gullible))
-            .with_client_cert_resolver(Arc::new(Show(self.shown.clone())));
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCert))
+            .with_client_cert_resolver(Arc::new(FixedCert(self.certified.clone())));
         config.alpn_protocols = vec![self.alpn.clone()];
         config
     }
 
-    /// TLS for answering dials with this cert.
+    /// TLS configuration for answering dials with this certificate.
     pub(super) fn server(&self) -> ServerConfig {
         let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider has TLS 1.3")
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Show(self.shown.clone())));
+            .with_cert_resolver(Arc::new(FixedCert(self.certified.clone())));
         config.alpn_protocols = vec![self.alpn.clone()];
         config
     }
@@ -136,7 +132,8 @@ fn certificate(
     key: &PrivatePkcs8KeyDer<'static>,
     kind: &'static rcgen::SignatureAlgorithm,
 ) -> CertificateDer<'static> {
-    let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(key, kind).expect("a key of that kind");
+    let pair =
+        rcgen::KeyPair::from_pkcs8_der_and_sign_algo(key, kind).expect("the key is of this kind");
     rcgen::CertificateParams::default()
         .self_signed(&pair)
         .expect("the default parameters are valid")
@@ -144,11 +141,11 @@ fn certificate(
         .clone()
 }
 
-/// Shows the same, whatever is asked for.
+/// Presents the same certificate for every request.
 #[derive(Debug)]
-struct Show(Option<Arc<CertifiedKey>>);
+struct FixedCert(Option<Arc<CertifiedKey>>);
 
-impl ResolvesClientCert for Show {
+impl ResolvesClientCert for FixedCert {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.0.clone()
     }
@@ -158,26 +155,26 @@ impl ResolvesClientCert for Show {
     }
 }
 
-impl ResolvesServerCert for Show {
+impl ResolvesServerCert for FixedCert {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.0.clone()
     }
 }
 
-/// Signs in one way, offered or not, and wrongly if it is to.
+/// Signs with one scheme, whether or not the other end offers it. Can make invalid signatures.
 #[derive(Debug)]
-struct Stubborn {
+struct FixedScheme {
     signing: Arc<dyn SigningKey>,
     scheme: SignatureScheme,
-    spoil: bool,
+    bad_signature: bool,
 }
 
-impl SigningKey for Stubborn {
+impl SigningKey for FixedScheme {
     fn choose_scheme(&self, _: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         let signer = self.signing.choose_scheme(&[self.scheme])?;
-        Some(Box::new(Spoiled {
+        Some(Box::new(MaybeBadSigner {
             signer,
-            spoil: self.spoil,
+            bad_signature: self.bad_signature,
         }))
     }
 
@@ -187,15 +184,15 @@ impl SigningKey for Stubborn {
 }
 
 #[derive(Debug)]
-struct Spoiled {
+struct MaybeBadSigner {
     signer: Box<dyn Signer>,
-    spoil: bool,
+    bad_signature: bool,
 }
 
-impl Signer for Spoiled {
+impl Signer for MaybeBadSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         let mut signature = self.signer.sign(message)?;
-        if self.spoil {
+        if self.bad_signature {
             signature[20] ^= 1;
         }
         Ok(signature)
@@ -206,11 +203,11 @@ impl Signer for Spoiled {
     }
 }
 
-/// Believes anything.
+/// Accepts any certificate.
 #[derive(Debug)]
-struct Gullible;
+struct AcceptAnyCert;
 
-impl ServerCertVerifier for Gullible {
+impl ServerCertVerifier for AcceptAnyCert {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

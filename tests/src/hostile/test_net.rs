@@ -1,4 +1,4 @@
-//! Two honest nodes in a session, under attack.
+//! Two honest nodes with a session, the environment of an attack, and the checks after it.
 
 use std::path::Path;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,35 +13,35 @@ use super::mallory::Mallory;
 /// One mebibyte.
 pub const MIB: u64 = 1024 * 1024;
 
-/// What an attack is carried out in. `ann` is the victim; `bob` is the friend that she has a
-/// session with all the while.
+/// Two honest nodes on loopback. `ann` is the victim. `bob` has a session with her during the
+/// attack.
 #[derive(Debug)]
 pub struct TestNet {
     /// The victim.
     pub ann: Host,
-    /// Her friend.
+    /// An honest peer of the victim.
     pub bob: Host,
     runtime: Runtime,
     memory_before: u64,
     dir: TempDir,
-    _turn: Turn,
+    _lock: MachineLock,
 }
 
-/// Floods want the machine for themselves; everything else can run side by side.
+/// Floods need the machine alone. All other attacks can run at the same time.
 #[derive(Debug)]
-enum Turn {
+enum MachineLock {
     Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
-    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+    Exclusive(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
 }
 
-static TURNS: RwLock<()> = RwLock::new(());
+static MACHINE: RwLock<()> = RwLock::new(());
 
 impl TestNet {
-    /// A net in peace.
+    /// Starts the nodes.
     pub fn new() -> Self {
         Self::with(
-            Turn::Shared(
-                TURNS
+            MachineLock::Shared(
+                MACHINE
                     .read()
                     .unwrap_or_else(std::sync::PoisonError::into_inner),
             ),
@@ -49,11 +49,11 @@ impl TestNet {
         )
     }
 
-    /// A net whose victim logs much (`-vv`).
+    /// Starts the nodes, and the victim with a detailed log (`-vv`).
     pub fn verbose() -> Self {
         Self::with(
-            Turn::Shared(
-                TURNS
+            MachineLock::Shared(
+                MACHINE
                     .read()
                     .unwrap_or_else(std::sync::PoisonError::into_inner),
             ),
@@ -61,11 +61,11 @@ impl TestNet {
         )
     }
 
-    /// A net with the machine for itself.
+    /// Starts the nodes when no other test uses the machine.
     pub fn alone() -> Self {
         Self::with(
-            Turn::Alone(
-                TURNS
+            MachineLock::Exclusive(
+                MACHINE
                     .write()
                     .unwrap_or_else(std::sync::PoisonError::into_inner),
             ),
@@ -73,7 +73,7 @@ impl TestNet {
         )
     }
 
-    fn with(turn: Turn, arguments: &[&str]) -> Self {
+    fn with(lock: MachineLock, arguments: &[&str]) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("hob")
             .tempdir()
@@ -94,17 +94,17 @@ impl TestNet {
             runtime,
             memory_before,
             dir,
-            _turn: turn,
+            _lock: lock,
         }
     }
 
-    /// The same net after its victim has stopped and started again, at another address.
+    /// Restarts the victim, at another address.
     pub fn with_ann_restarted(self) -> Self {
         self.ann.terminate();
         self.with_ann_up_again()
     }
 
-    /// The same net after its victim was killed in the midst of something, and started again.
+    /// Kills the victim and starts it again.
     pub fn with_ann_killed(self) -> Self {
         self.ann.kill();
         self.with_ann_up_again()
@@ -116,17 +116,17 @@ impl TestNet {
         self
     }
 
-    /// The folder of all homes.
+    /// The folder that contains all homes.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Carries out an attack.
+    /// Runs an attack.
     pub fn attack<T>(&self, attack: impl AsyncFnOnce(&TestNet) -> T) -> T {
         self.runtime.block_on(attack(self))
     }
 
-    /// As [`TestNet::attack`], and does something else meanwhile; both end before this does.
+    /// Runs an attack and another function at the same time, and waits for both.
     pub fn attack_while<T, U: Send>(
         &self,
         attack: impl AsyncFnOnce(&TestNet) -> T,
@@ -135,19 +135,16 @@ impl TestNet {
         std::thread::scope(|scope| {
             let other = scope.spawn(meanwhile);
             let attacked = self.runtime.block_on(attack(self));
-            (
-                attacked,
-                other.join().expect("what went on meanwhile holds"),
-            )
+            (attacked, other.join().expect("the other function succeeds"))
         })
     }
 
-    /// The conversation of the victim and an attacker.
+    /// The direct conversation of the victim and an attacker.
     pub fn direct(&self, mallory: &Mallory) -> ConversationId {
         ConversationId::direct(self.ann.id(), mallory.id())
     }
 
-    /// Checks that ann and bob talk, both ways and to all.
+    /// Checks that ann and bob can exchange messages, in both directions and in the lobby.
     pub fn talks(&self, about: &str) {
         self.ann.tells("bob", &format!("{about}: bob?"));
         self.bob
@@ -157,12 +154,12 @@ impl TestNet {
         self.ann.has(&to_all);
     }
 
-    /// By how much the victim's memory has grown at most since before the attack.
+    /// The largest growth of the victim's memory since the start of the attack.
     pub fn growth(&self) -> u64 {
         self.ann.memory_peak().saturating_sub(self.memory_before)
     }
 
-    /// Checks what holds after every attack by one peer, and that the log names these causes.
+    /// Checks that both nodes survived an attack by one peer, and that the log names these causes.
     pub fn survives(&self, causes: &[&str]) {
         self.survives_within(causes, ONE_PEER);
         for text in ["afterwards: ann?", "afterwards: all?"] {
@@ -170,7 +167,8 @@ impl TestNet {
         }
     }
 
-    /// As [`TestNet::survives`], with another bound for the victim's memory, in bytes.
+    /// Like [`TestNet::survives`], with another limit for the growth of the victim's memory, in
+    /// bytes.
     pub fn survives_within(&self, causes: &[&str], growth_max: u64) {
         self.ann.is_up();
         self.bob.is_up();
@@ -180,13 +178,13 @@ impl TestNet {
         }
         let growth = self.growth();
         eprintln!(
-            "{}: the victim grew by {} KiB",
+            "{}: the victim's memory grew by {} KiB",
             std::thread::current().name().unwrap_or("?"),
             growth / 1024
         );
         assert!(
             growth <= growth_max,
-            "the victim grew by {} KiB, which is more than {} KiB",
+            "the victim's memory grew by {} KiB, the limit is {} KiB",
             growth / 1024,
             growth_max / 1024
         );
@@ -203,10 +201,10 @@ impl Default for TestNet {
     }
 }
 
-/// What the victim may grow by for one attacker: the 2 MiB that a peer can make it hold of received
-/// data, 1.5 MiB of what it was sent (a window and a half), as much again while these are decoded,
-/// the store's caches (three connections of 2 MiB) and recent batches (4 MiB), and what an
-/// allocator doesn't give back.
+/// Limit of the memory that one attacker can use. It consists of 2 MiB of received data, 1.5 MiB of
+/// sent data (a window and a half), the same again while the node decodes it, the store's caches
+/// (three connections of 2 MiB), recent batches (4 MiB) and memory that the allocator does not
+/// return.
 const ONE_PEER: u64 = 16 * MIB;
 
 const LOG: &[&str] = &["-v", "--json", "--listen", "127.0.0.1:0"];

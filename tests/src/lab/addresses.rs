@@ -1,39 +1,39 @@
-//! Who gets which address: of local networks that end at their switch, of those behind a router,
-//! and of the internet.
+//! The address plan of the lab: local networks without a router, sites behind a router, and the
+//! internet.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Which kinds of addresses the machines of a switch get.
+/// The kinds of addresses that the machines on a switch have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
     /// `10.77.n.x/24`, and link-local IPv6.
     Both,
-    /// Link-local IPv6 and nothing else.
+    /// Only link-local IPv6.
     Ipv6Only,
 }
 
-/// How the IPv4 addresses of one switch are given out.
+/// How a switch assigns IPv4 addresses.
 #[derive(Debug)]
 pub(super) enum Plan {
-    /// None.
+    /// No IPv4 addresses.
     Ipv6Only,
-    /// `10.77.n.x/24`, without a way out.
+    /// `10.77.n.x/24`, without a router.
     Office(u8),
-    /// Numbers from 2 on in this network, behind its router, which has number 1. Other sites may
-    /// have the same network.
+    /// Host numbers from 2 in this network. Its router has number 1. Other sites may use the same
+    /// network.
     Site { network: Ipv4Addr, used: AtomicU8 },
-    /// `11.n.0.2/24` for the line with number n, each a network of its own. The switch itself is
-    /// the router, `11.n.0.1`.
+    /// `11.n.0.2/24` for the line with number n. Each line is a separate network. The switch itself
+    /// is the router, `11.n.0.1`.
     Internet,
 }
 
-/// What one card on a switch got.
+/// The address of one card on a switch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lease {
-    /// With a prefix of 24 bits.
+    /// The address. The prefix has 24 bits.
     pub(super) address: Ipv4Addr,
-    /// Where packets for elsewhere go.
+    /// The default gateway.
     pub(super) router: Option<Ipv4Addr>,
 }
 
@@ -52,7 +52,7 @@ impl Plan {
         }
     }
 
-    /// An address for the card or line with this number, which nothing else in the lab has.
+    /// An address for the card or line with this number. The number is unique in the lab.
     pub(super) fn lease(&self, number: u8) -> Option<Lease> {
         match self {
             Self::Ipv6Only => None,
@@ -61,7 +61,7 @@ impl Plan {
                 router: None,
             }),
             Self::Site { network, used } => {
-                // The lab has fewer numbers than this counter.
+                // This counter cannot overflow: the lab has fewer numbers.
                 let host = used.fetch_add(1, Ordering::Relaxed) + 1;
                 Some(Lease {
                     address: host_of(*network, host),
@@ -90,5 +90,5 @@ pub(super) fn ipv6(number: u8) -> String {
     format!("fe80::77:{number:x}")
 }
 
-/// The number of every router in its network.
+/// The host number of each router.
 pub(super) const ROUTER: u8 = 1;

@@ -1,4 +1,4 @@
-//! Recording whatever passes a machine's network cards.
+//! Records all frames that pass a machine's network cards.
 
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
@@ -13,14 +13,14 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketType, recv, socket};
 use super::machine::Machine;
 use super::memory::contains;
 
-/// A recording that is under way.
+/// A running recording.
 #[derive(Debug)]
 pub struct Capture {
     over: Arc<AtomicBool>,
     recorder: JoinHandle<Vec<u8>>,
 }
 
-/// What was recorded: all frames, one after another.
+/// The recorded frames, one after another.
 #[derive(Debug)]
 pub struct Recording(Vec<u8>);
 
@@ -30,9 +30,9 @@ impl Capture {
             Protocol::from_raw(NonZeroU32::new(u32::from(ETH_P_ALL.to_be())).expect("not zero"));
         let tap = machine
             .inside(|| socket(AddressFamily::PACKET, SocketType::RAW, Some(every_protocol)))
-            .expect("we are root");
-        set_socket_recv_buffer_size(&tap, BUFFER).expect("a size");
-        set_socket_timeout(&tap, Timeout::Recv, Some(LOOK_EVERY)).expect("not zero");
+            .expect("the lab runs as root");
+        set_socket_recv_buffer_size(&tap, BUFFER).expect("the size is valid");
+        set_socket_timeout(&tap, Timeout::Recv, Some(POLL)).expect("not zero");
         let over = Arc::<AtomicBool>::default();
         let until = Arc::clone(&over);
         Self {
@@ -41,7 +41,7 @@ impl Capture {
         }
     }
 
-    /// Ends it.
+    /// Stops the recording and returns it.
     pub fn end(self) -> Recording {
         self.over.store(true, Ordering::Relaxed);
         Recording(self.recorder.join().expect("recording does not panic"))
@@ -49,12 +49,12 @@ impl Capture {
 }
 
 impl Recording {
-    /// Whether this is in it somewhere, within one frame.
+    /// Whether one of the frames contains this word.
     pub fn has(&self, word: &str) -> bool {
         contains(&self.0, word)
     }
 
-    /// How many bytes there are.
+    /// The number of recorded bytes.
     pub fn size(&self) -> usize {
         self.0.len()
     }
@@ -65,19 +65,19 @@ fn record(tap: &OwnedFd, over: &AtomicBool) -> Vec<u8> {
     loop {
         match recv(tap, &mut frame[..], RecvFlags::empty()) {
             Ok((_, length)) => all.extend_from_slice(&frame[..length]),
-            // The time is up: nothing came for a while.
+            // The read timed out: no frame is waiting.
             Err(_) if over.load(Ordering::Relaxed) => return all,
             Err(_) => {}
         }
     }
 }
 
-/// Every protocol, as packet(7) numbers them.
+/// All protocols (packet(7)).
 const ETH_P_ALL: u16 = 3;
 
-/// A batch of segments is one frame to a card that splits them itself.
+/// A card with segmentation offload shows a batch of segments as one frame.
 const FRAME_MAX: usize = 1 << 17;
 
 const BUFFER: usize = 16 << 20;
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);

@@ -1,26 +1,26 @@
-//! A network card, and the cable from it to a switch.
+//! A network card and its cable to a switch.
 
 use super::addresses::{Lease, ipv6};
 use super::namespace::Namespace;
 use super::switch::{LINK_TIME, Switch};
 use super::wait::until;
 
-/// A card of a machine or a router. It knows of the namespace it is in only while it is plugged in.
+/// A card of a machine or a router. Its methods receive the namespace that contains it.
 #[derive(Debug, Clone)]
 pub(super) struct Card {
     /// Its name on the machine.
     name: String,
-    /// The name of the cable's other end, on the switch.
+    /// The name of the cable's other end, a port of the switch.
     port: String,
     switch: Switch,
-    /// The part of its addresses that nothing else in the lab has.
+    /// The unique part of its addresses.
     number: u8,
     lease: Option<Lease>,
 }
 
 impl Card {
-    /// Puts a new card into a machine's namespace, connects it to the switch, and waits until
-    /// packets can pass.
+    /// Adds a new card to a machine's namespace, connects it to the switch, and waits until packets
+    /// can pass.
     pub(super) fn connect(machine: &Namespace, name: &str, switch: &Switch, number: u8) -> Self {
         let lease = switch.lease(number);
         let card = Self {
@@ -39,10 +39,10 @@ impl Card {
         card
     }
 
-    /// Plugs the cable in elsewhere, which gives the card another address.
+    /// Connects the cable to another switch. The card gets another address.
     pub(super) fn reconnect(&mut self, machine: &Namespace, switch: &Switch, number: u8) {
-        // The cable's end loses its bridge, and the card its carrier, by going to the other
-        // switch's namespace.
+        // Moving the port to the other switch's namespace removes it from its bridge, and the card
+        // loses its carrier.
         let there = switch.namespace().pid();
         self.switch
             .namespace()
@@ -52,7 +52,7 @@ impl Card {
         self.bring_up(machine);
     }
 
-    /// The address and the router, where there is IPv4.
+    /// The address and the router, if the network has IPv4.
     pub(super) fn lease(&self) -> Option<Lease> {
         self.lease
     }
@@ -70,18 +70,17 @@ impl Card {
         self.switch.is(switch)
     }
 
-    /// Loses this share of the packets to this card; 0 ends that.
+    /// Drops this percentage of the packets to this card. 0 drops none.
     pub(super) fn set_loss(&self, percent: u8) {
         self.switch.set_loss(&self.port, percent);
     }
 
-    /// Whether the cable is dead, though its lights are on.
+    /// Drops all packets, although the link stays up.
     pub(super) fn set_unplugged(&self, unplugged: bool) {
         self.switch.set_unplugged(&self.port, unplugged);
     }
 
-    /// Gives the card its addresses, connects the cable's other end, and waits until both ends are
-    /// up.
+    /// Assigns the addresses, connects the port to the switch, and waits until both ends are up.
     fn bring_up(&self, machine: &Namespace) {
         let Self {
             name,
@@ -91,8 +90,8 @@ impl Card {
             ..
         } = self;
         switch.plug_in(port, *lease);
-        // The kernel makes no address of its own, so that none has to be waited for (duplicate
-        // address detection takes seconds).
+        // The kernel does not add an address itself, because duplicate address detection takes
+        // seconds.
         let ipv6 = self.ipv6();
         let mut lines = format!(
             "link set {name} addrgenmode none\nlink set {name} up\naddr add {ipv6}/64 dev {name} nodad\n"

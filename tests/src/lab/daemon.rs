@@ -1,4 +1,4 @@
-//! A `hobnob` that runs until it is told to end: its process, and the JSON lines that it prints.
+//! A long-running `hobnob` process and the JSON lines that it prints.
 
 use std::collections::BTreeSet;
 use std::process::Child;
@@ -14,13 +14,13 @@ use super::process::hobnob_binary;
 use super::transcript::{Printed, Transcript};
 use super::wait::until;
 
-/// A process that was started in a home, and may have been stopped and started again since. It is
-/// killed when this is dropped.
+/// A process in a home. It can be stopped and started again. It is killed when this value is
+/// dropped.
 #[derive(Debug)]
 pub(super) struct Daemon {
     home: Home,
     arguments: Vec<String>,
-    /// What its `listening` line calls its identity.
+    /// The name of the field with the identity in its `listening` line.
     identity: &'static str,
     id: OnceLock<String>,
     transcript: Arc<Transcript>,
@@ -47,19 +47,21 @@ impl Daemon {
         }
     }
 
-    /// Its id.
+    /// The id of the node or relay.
     pub(super) fn id(&self) -> &str {
-        self.id.get().expect("what was started has said its id")
+        self.id
+            .get()
+            .expect("a started process has reported its id")
     }
 
-    /// Starts it in its home, and waits until it listens.
+    /// Starts the process and waits until it listens.
     pub(super) fn start(&self) {
         if let Err(why) = self.try_start() {
             panic!("{} did not start: {why}", self.name());
         }
     }
 
-    /// Starts it and returns at once.
+    /// Starts the process and returns immediately.
     pub(super) fn launch(&self) {
         let mut running = self.running();
         assert!(running.is_none(), "{} is running already", self.name());
@@ -90,7 +92,7 @@ impl Daemon {
         *running = Some(Running { process, readers });
     }
 
-    /// Starts it, and waits until it listens or has given up.
+    /// Starts the process and waits until it listens or exits.
     pub(super) fn try_start(&self) -> Result<(), String> {
         self.launch();
         let listening = self.transcript.wait(STARTING, |printed| {
@@ -110,7 +112,7 @@ impl Daemon {
                 assert_eq!(
                     &id,
                     self.id.get_or_init(|| id.clone()),
-                    "{} came back as somebody else",
+                    "{} has another identity than before",
                     self.name()
                 );
                 Ok(())
@@ -122,17 +124,17 @@ impl Daemon {
         }
     }
 
-    /// Ends it at once, as a power cut would.
+    /// Kills the process, like a power failure.
     pub(super) fn kill9(&self) {
         if let Some(mut running) = self.running().take() {
-            // It may have ended by itself.
+            // The process may have exited already.
             let _ = running.process.kill();
             let _ = running.process.wait();
             running.join();
         }
     }
 
-    /// Asks it to end, and waits until it has, in good order.
+    /// Sends SIGTERM, waits until the process exits, and checks its exit code.
     pub(super) fn terminate(&self) {
         let mut running = self
             .running()
@@ -140,26 +142,26 @@ impl Daemon {
             .unwrap_or_else(|| panic!("{} is not running", self.name()));
         kill_process(running.pid(), Signal::TERM).expect("the process is ours");
         let ended = until(
-            &format!("{} ends when asked to", self.name()),
+            &format!("{} exits on SIGTERM", self.name()),
             STARTING,
             || {
                 running
                     .process
                     .try_wait()
                     .expect("the process is ours")
-                    .ok_or_else(|| "it runs".to_owned())
+                    .ok_or_else(|| "it still runs".to_owned())
             },
         );
         running.join();
         assert_eq!(
             ended.code(),
             Some(0),
-            "{} did not end in good order",
+            "{} did not exit with code 0",
             self.name()
         );
     }
 
-    /// Waits until `check` finds what it looks for in what was said.
+    /// Waits until `check` returns a value for the output.
     pub(super) fn wait<T>(
         &self,
         what: &str,
@@ -171,12 +173,12 @@ impl Daemon {
             .unwrap_or_else(|why| panic!("{} did not {what}: {why}", self.name()))
     }
 
-    /// Looks at what has been said.
+    /// Passes the output so far to a function.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Printed) -> T) -> T {
         self.transcript.look(look)
     }
 
-    /// Which of these words are somewhere in its memory.
+    /// Which of these words are in the memory of the process.
     pub(super) fn memory_contains(&self, words: &[String]) -> BTreeSet<String> {
         let running = self.running();
         memory::search(running.as_ref().expect("it is running").pid(), words)
@@ -212,9 +214,9 @@ impl Drop for Daemon {
     }
 }
 
-/// For starting and for ending, on a machine that is busy with other tests.
+/// Time limit for starting and for stopping, on a machine that is busy with other tests.
 const STARTING: Duration = Duration::from_secs(30);
 
-/// Set to `-v` or more, for somebody who looks into a failure: every program of the lab says so
-/// much, on the test's own errors, too.
+/// Set this variable to `-v` or `-vv` to investigate a failure. Every program in the lab gets this
+/// option, and its log is copied to the standard error of the test.
 const VERBOSE: &str = "LAB_VERBOSE";

@@ -1,5 +1,4 @@
-//! A node's home folder on a machine: running `hobnob` with it, once or for long, copying it, and
-//! doing it harm.
+//! A node's home folder on a machine: runs programs in it, copies it, and simulates disk faults.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use super::relay::Relay;
 use super::screen::Screen;
 use super::terminal::{Model, Size, Terminal};
 
-/// Where a node's key and database are. Clones are the same folder.
+/// The folder with a node's key and database. Clones refer to the same folder.
 #[derive(Debug, Clone)]
 pub struct Home {
     machine: Machine,
@@ -21,7 +20,7 @@ pub struct Home {
     environment: BTreeMap<String, String>,
 }
 
-/// A copy of a home as it once was.
+/// A copy of a home at an earlier time.
 #[derive(Debug)]
 pub struct Backup(PathBuf);
 
@@ -35,30 +34,30 @@ impl Home {
         }
     }
 
-    /// The machine it is on.
+    /// The machine that contains the home.
     pub fn machine(&self) -> &Machine {
         &self.machine
     }
 
-    /// The nickname that a node takes here.
+    /// The nickname of a node in this home.
     pub fn nick(&self) -> &str {
         &self.nick
     }
 
-    /// The folder, which `hobnob` makes when it first needs it.
+    /// The path of the folder. `hobnob` creates it at the first run.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// This home, but for programs whose clock is off by as much as `faketime` understands
-    /// (`+3650d`). Fails the test where the package faketime is missing: `scripts/setup` installs it.
+    /// The same home for programs with a wrong clock. The offset has the syntax of `faketime`
+    /// (`+3650d`). Panics if the package faketime is missing. `scripts/setup` installs it.
     pub fn with_clock(mut self, offset: &str) -> Self {
         let library =
             faketime().expect("a wrong clock needs the package faketime: run scripts/setup");
         let settings = [
             ("LD_PRELOAD", library.as_str()),
             ("FAKETIME", offset),
-            // A wrong clock shows a wrong time of day; seconds are as long as elsewhere.
+            // Only the time of day is wrong. The monotonic clock is right.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
             ("FAKETIME_DISABLE_SHM", "1"),
         ];
@@ -81,20 +80,20 @@ impl Home {
         relay
     }
 
-    /// Runs a subcommand with `--json` to its end: through the running node if there is one.
+    /// Runs a subcommand with `--json` and waits until it exits. It uses the running node if there
+    /// is one.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.run_with_input(arguments, "")
     }
 
-    /// As [`Home::run`], with something on standard input.
+    /// Like [`Home::run`], with standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let arguments = [&self.common()[..], &["--json"], arguments].concat();
         self.machine
             .run_with(hobnob_binary(), &arguments, &self.environment, input)
     }
 
-    /// Runs a subcommand as a person would, without `--json`, where its input and output can be
-    /// seen byte by byte.
+    /// Runs a subcommand without `--json`, with access to every byte of its input and output.
     pub fn screen(&self, arguments: &[&str]) -> Screen {
         self.machine.screen(
             hobnob_binary(),
@@ -102,36 +101,36 @@ impl Home {
         )
     }
 
-    /// Runs the program as a person would, in a terminal of its own.
+    /// Runs the program in its own terminal.
     pub fn terminal(&self, arguments: &[&str], size: Size) -> Terminal {
         self.terminal_of(&Model::default(), arguments, size)
     }
 
-    /// As [`Home::terminal`], in a terminal of this model.
+    /// Like [`Home::terminal`], in a terminal of this model.
     pub fn terminal_of(&self, model: &Model, arguments: &[&str], size: Size) -> Terminal {
         let arguments = [&self.common()[..], &["--nick", &self.nick], arguments].concat();
         self.machine
             .terminal_of(model, hobnob_binary(), &arguments, size)
     }
 
-    /// Copies the home as it is. Nothing may be running in it.
+    /// Copies the home. No process may use it.
     pub fn backup(&self) -> Backup {
         let copy = self.path.with_extension("backup");
         copy_folder(&self.path, &copy);
         Backup(copy)
     }
 
-    /// Makes the home what it was. Nothing may be running in it.
+    /// Restores the home from a copy. No process may use it.
     pub fn restore(&self, backup: &Backup) {
         copy_folder(&backup.0, &self.path);
     }
 
-    /// Makes this home a copy of another, which may be on another machine.
+    /// Replaces this home by a copy of another, which may be on another machine.
     pub fn become_copy_of(&self, other: &Home) {
         copy_folder(&other.path, &self.path);
     }
 
-    /// Puts the home on a disk of its own, of this size (as `8m`), before anything is in it.
+    /// Puts the home on its own disk of this size (for example `8m`). The home must still be empty.
     pub fn put_on_small_disk(&self, size: &str) {
         std::fs::create_dir_all(&self.path).expect("the lab's folder can be written to");
         let options = format!("size={size},mode=0700");
@@ -145,7 +144,7 @@ impl Home {
 
     /// Fills the home's disk to the last byte.
     pub fn fill_disk(&self) {
-        // dd ends with an error, which is the point.
+        // dd is expected to fail when the disk is full.
         self.machine
             .run(
                 "dd",
@@ -159,7 +158,7 @@ impl Home {
         self.machine.run("rm", &[&self.filler()]).expect(0);
     }
 
-    /// Makes the home read-only, from now on.
+    /// Makes the home read-only.
     pub fn make_read_only(&self) {
         let path = self.shown();
         self.machine
@@ -170,7 +169,7 @@ impl Home {
             .expect(0);
     }
 
-    /// The SQLite database in this home, known by what its first bytes are.
+    /// The SQLite database in this home, recognized by its first bytes.
     pub fn database(&self) -> PathBuf {
         let mut folders = vec![self.path.clone()];
         while let Some(folder) = folders.pop() {
@@ -189,7 +188,7 @@ impl Home {
         panic!("no database in {}", self.path.display())
     }
 
-    /// What programs in this home find in their environment, besides the usual.
+    /// Additional environment variables for programs in this home.
     pub fn environment(&self) -> &BTreeMap<String, String> {
         &self.environment
     }
@@ -216,7 +215,7 @@ fn is_database(path: &Path) -> bool {
 
 fn copy_folder(from: &Path, to: &Path) {
     if to.exists() {
-        std::fs::remove_dir_all(to).expect("the lab's folders are ours");
+        std::fs::remove_dir_all(to).expect("the lab's folder can be removed");
     }
     let copied = Command::new("cp")
         .arg("-a")
@@ -232,7 +231,7 @@ fn copy_folder(from: &Path, to: &Path) {
     );
 }
 
-/// The library of Debian's package faketime, in whichever folder this architecture has it.
+/// The library of Debian's package faketime. Its folder depends on the architecture.
 fn faketime() -> Option<String> {
     let folders = std::fs::read_dir("/usr/lib")
         .ok()?

@@ -1,5 +1,5 @@
-//! An internet: public addresses, a router between them all that delays nothing, and paths that can
-//! be cut one by one.
+//! A simulated internet: public addresses, one router without delay between them, and paths that
+//! can be cut one by one.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -13,21 +13,21 @@ use super::nat::Nat;
 use super::site::Site;
 use super::switch::Switch;
 
-/// Machines with public addresses, and sites. Clones are the same internet.
+/// Machines with public addresses, and sites. Clones refer to the same internet.
 #[derive(Debug, Clone)]
 pub struct Internet(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// The router and everybody's line to it.
+    /// The router, and the lines of all machines and sites.
     switch: Switch,
     /// Pairs of networks without a path between them, the smaller first.
     cuts: Mutex<BTreeSet<[Ipv4Addr; 2]>>,
 }
 
-/// What has a public address: a machine on the internet itself, or a site.
+/// Something with a public address: a machine on the internet, or a site.
 pub trait OnInternet {
-    /// The address as it is now.
+    /// The current public address.
     fn public_ipv4(&self) -> Ipv4Addr;
 }
 
@@ -42,22 +42,22 @@ impl Internet {
         }))
     }
 
-    /// A new machine with a public address, and no NAT before it.
+    /// A new machine with a public address, without a NAT.
     pub fn machine(&self, name: &str) -> Machine {
         self.0.switch.machine(name)
     }
 
-    /// A new site behind a NAT of this kind: a local network 192.168.1.0/24, as every site has it.
+    /// A new site behind a NAT of this kind. Its local network is 192.168.1.0/24, as in all sites.
     pub fn site(&self, nat: Nat) -> Site {
         self.site_with(nat, HOME)
     }
 
-    /// As [`Internet::site`], with this network of 24 bits.
+    /// Like [`Internet::site`], with this network of 24 bits.
     pub fn site_with(&self, nat: Nat, network: Ipv4Addr) -> Site {
         Site::new(self, nat, network)
     }
 
-    /// Silently drops whatever goes between these two, whose paths to everybody else stay.
+    /// Silently drops all packets between these two. Other paths are not affected.
     pub fn cut(&self, one: &impl OnInternet, other: &impl OnInternet) {
         self.change(|cuts| {
             cuts.insert(pair(one, other));
@@ -71,7 +71,7 @@ impl Internet {
         });
     }
 
-    /// How many packets with a private address have come out of a site so far. They go nowhere.
+    /// The number of packets with a private address that left a site so far. The router drops them.
     pub fn strays(&self) -> u64 {
         let shown = self
             .switch()
@@ -83,7 +83,7 @@ impl Internet {
             .split("packets ")
             .nth(1)
             .and_then(|rest| rest.split(' ').next()?.parse().ok());
-        count.unwrap_or_else(|| panic!("no count: {shown}"))
+        count.unwrap_or_else(|| panic!("nft printed no count: {shown}"))
     }
 
     pub(super) fn switch(&self) -> &Switch {
@@ -122,10 +122,10 @@ fn pair(one: &impl OnInternet, other: &impl OnInternet) -> [Ipv4Addr; 2] {
     pair
 }
 
-/// The local network of most homes in the world.
+/// The local network of most homes.
 const HOME: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 0);
 
-/// Rules that drop and count what has a private address.
+/// Rules that drop and count packets with a private address.
 const STRAYS: &str = "table ip strays {
     counter strays { }
     chain entering {

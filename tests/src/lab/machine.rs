@@ -1,4 +1,4 @@
-//! A machine: namespaces with network cards in them, and programs that run there.
+//! A machine of the lab: its namespaces, its network cards, and the programs that run on it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,8 +20,8 @@ use super::screen::Screen;
 use super::switch::Switch;
 use super::terminal::{self, Model, Size, Terminal};
 
-/// A computer on zero or more networks. Clones are the same machine; it is switched off when the
-/// last of them goes.
+/// A computer on zero or more networks. Clones refer to the same machine. Dropping the last one
+/// switches it off.
 #[derive(Debug, Clone)]
 pub struct Machine(Arc<Inner>);
 
@@ -29,7 +29,7 @@ pub struct Machine(Arc<Inner>);
 struct Inner {
     name: String,
     lab: Arc<Shared>,
-    /// The folder of this machine's homes, which only it uses.
+    /// The folder with the homes of this machine.
     dir: PathBuf,
     namespace: Namespace,
     cards: Mutex<Vec<Card>>,
@@ -49,13 +49,13 @@ impl Machine {
         Self(Arc::new(inner))
     }
 
-    /// The name it was given, for people.
+    /// The machine's name.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Connects the machine to one more network, with a card and an address of its own there, and
-    /// waits until packets can pass.
+    /// Connects the machine to another network with a new card and address, and waits until packets
+    /// can pass.
     pub fn join(&self, switch: &Switch) {
         let mut cards = self.cards();
         let name = format!("eth{}", cards.len());
@@ -67,24 +67,24 @@ impl Machine {
         ));
     }
 
-    /// Takes the machine from its first network to another: the card stays, the cable is plugged in
-    /// elsewhere, the address changes.
+    /// Moves the machine from its first network to another. It keeps the card, but its address
+    /// changes.
     pub fn move_to(&self, switch: &Switch) {
         let mut cards = self.cards();
         let card = cards
             .first_mut()
-            .expect("a machine that moves was somewhere");
+            .expect("a machine that moves is on a network");
         card.reconnect(&self.0.namespace, switch, self.0.lab.number());
     }
 
-    /// Loses this share of the packets to this machine, on every network; 0 ends that.
+    /// Drops this percentage of the packets to this machine, on all networks. 0 drops none.
     pub fn loss(&self, percent: u8) {
         for card in self.cards().iter() {
             card.set_loss(percent);
         }
     }
 
-    /// A silent death of every cable: nothing passes any more, and no link goes down.
+    /// Drops all packets on all cables, while the links stay up.
     pub fn unplug(&self) {
         for card in self.cards().iter() {
             card.set_unplugged(true);
@@ -120,17 +120,17 @@ impl Machine {
         )
     }
 
-    /// A home of a node on this machine; the same name is the same home.
+    /// The home of a node on this machine. The same name returns the same home.
     pub fn home(&self, name: &str) -> Home {
         Home::new(self.clone(), name, self.0.dir.join(name))
     }
 
-    /// Starts a node with this nickname, in the home of that name, and waits until it listens.
+    /// Starts a node with this nickname, in a home of the same name, and waits until it listens.
     pub fn up(&self, nick: &str, arguments: &[&str]) -> Node {
         self.home(nick).up(arguments)
     }
 
-    /// Starts a relay, and waits until it listens.
+    /// Starts a relay and waits until it listens.
     pub fn relay(&self, arguments: &[&str]) -> Relay {
         self.home("relay").relay(arguments)
     }
@@ -140,17 +140,17 @@ impl Machine {
         Capture::new(self)
     }
 
-    /// Runs `hobnob` with just these arguments to its end.
+    /// Runs `hobnob` with only these arguments and waits until it exits.
     pub fn hobnob(&self, arguments: &[&str]) -> Output {
         self.run(hobnob_binary(), arguments)
     }
 
-    /// Runs a program on this machine to its end.
+    /// Runs a program on this machine and waits until it exits.
     pub fn run(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Output {
         self.run_with(program, arguments, &BTreeMap::new(), "")
     }
 
-    /// As [`Machine::run`], with more in the environment, and with input.
+    /// Like [`Machine::run`], with additional environment variables and standard input.
     pub fn run_with(
         &self,
         program: impl AsRef<OsStr>,
@@ -168,25 +168,25 @@ impl Machine {
         finish(shown, child, input, PROGRAM_TIME)
     }
 
-    /// Does something in this machine's network. Sockets that are made there stay there, wherever
-    /// they are used.
+    /// Runs a function in this machine's network namespace. Sockets that it opens stay in this
+    /// network, wherever they are used.
     pub fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         self.0.namespace.inside(act)
     }
 
-    /// A UDP socket on this machine, on any free port, that waits for a packet for at most as long
-    /// as a local one can take.
+    /// A UDP socket on any free port of this machine. Its read timeout is the longest time that a
+    /// packet takes in the lab.
     pub fn udp(&self) -> UdpSocket {
         let socket = self
             .inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))
-            .expect("a free port");
+            .expect("a port is free");
         socket
             .set_read_timeout(Some(PACKET_TIME))
             .expect("not zero");
         socket
     }
 
-    /// Starts a program that is typed to and read as a terminal would be.
+    /// Starts a program with access to every byte of its input and output.
     pub fn screen(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Screen {
         Screen::new(
             self.clone(),
@@ -194,12 +194,12 @@ impl Machine {
         )
     }
 
-    /// Starts a program in a terminal of its own.
+    /// Starts a program in its own terminal.
     pub fn terminal(&self, program: impl AsRef<OsStr>, arguments: &[&str], size: Size) -> Terminal {
         self.terminal_of(&Model::default(), program, arguments, size)
     }
 
-    /// Starts a program in a terminal of its own, of this model.
+    /// Starts a program in its own terminal of this model.
     pub fn terminal_of(
         &self,
         model: &Model,
@@ -220,7 +220,7 @@ impl Machine {
         })
     }
 
-    /// Starts a program on this machine, all its pipes connected.
+    /// Starts a program on this machine, with pipes for its input and output.
     pub(super) fn spawn(
         &self,
         program: impl AsRef<OsStr>,
@@ -251,11 +251,10 @@ impl Machine {
     }
 }
 
-/// Keeps what the person running the tests has set out of them. Panics come with a backtrace;
-/// errors are for people, and do not.
+/// Removes settings of the user who runs the tests. Panics print a backtrace, but errors do not.
 fn clean(command: &mut Command, home: &Path) {
-    let theirs = |name: &str| name.starts_with("XDG_") || name.starts_with("HOBNOB_");
-    for (name, _) in std::env::vars().filter(|(name, _)| theirs(name)) {
+    let is_setting = |name: &str| name.starts_with("XDG_") || name.starts_with("HOBNOB_");
+    for (name, _) in std::env::vars().filter(|(name, _)| is_setting(name)) {
         command.env_remove(name);
     }
     command
@@ -264,9 +263,8 @@ fn clean(command: &mut Command, home: &Path) {
         .env("RUST_LIB_BACKTRACE", "0");
 }
 
-/// For any program of a test to end; those that may take as long as they like are nodes.
+/// Time limit for a program that runs to its end. Nodes and relays have no such limit.
 const PROGRAM_TIME: Duration = Duration::from_secs(60);
 
-/// For a packet to pass through the lab, which delays none, on a machine that is busy with other
-/// tests.
+/// Time limit for a packet. The lab adds no delay, but the machine may be busy with other tests.
 const PACKET_TIME: Duration = Duration::from_millis(300);

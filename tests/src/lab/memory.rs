@@ -1,4 +1,4 @@
-//! Looking for words in all that a running process remembers, as a core dump would show it.
+//! Searches the memory of a running process for words, like a core dump.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -6,34 +6,35 @@ use std::os::unix::fs::FileExt;
 
 use rustix::process::Pid;
 
-/// Which of these words are in the process's memory. What it does meanwhile may be seen half done.
+/// Which of these words are in the memory of the process. The process keeps running, so the result
+/// is not a consistent snapshot.
 pub(super) fn search(process: Pid, words: &[String]) -> BTreeSet<String> {
     let proc = format!("/proc/{}", process.as_raw_nonzero());
     let maps =
-        std::fs::read_to_string(format!("{proc}/maps")).expect("the process runs, and is ours");
-    let memory = File::open(format!("{proc}/mem")).expect("we may trace what we started");
+        std::fs::read_to_string(format!("{proc}/maps")).expect("the process is a running child");
+    let memory = File::open(format!("{proc}/mem")).expect("a parent may trace its child");
     let mut found = BTreeSet::new();
-    let mut looked_at = 0;
+    let mut searched = 0;
     for (from, to) in maps.lines().filter_map(readable) {
-        // Some mappings can't be read (the kernel's own): they hold nothing of the program's.
+        // The kernel's own mappings cannot be read. They contain no data of the program.
         if let Some(bytes) = read(&memory, from, to) {
-            looked_at += bytes.len();
+            searched += bytes.len();
             found.extend(words.iter().filter(|word| contains(&bytes, word)).cloned());
         }
     }
-    assert!(looked_at > 0, "nothing of {proc}/mem could be read");
+    assert!(searched > 0, "nothing of {proc}/mem could be read");
     found
 }
 
-/// Whether these bytes hold the word.
+/// Whether these bytes contain the word.
 pub(super) fn contains(bytes: &[u8], word: &str) -> bool {
     bytes
         .windows(word.len())
         .any(|window| window == word.as_bytes())
 }
 
-/// From where to where a line of `maps` goes, if the process can write there itself: everything it
-/// has heard of is there.
+/// The address range of a line of `maps`, if the process can write to it. Everything that it
+/// receives is in such a range.
 fn readable(line: &str) -> Option<(u64, u64)> {
     let mut words = line.split(' ');
     let (range, rights) = (words.next()?, words.next()?);

@@ -1,5 +1,6 @@
-//! A long-lived client of a node's control socket: a message costs a line, not a process, so that a
-//! node dies in the middle of thousands.
+//! A client that keeps a connection to a node's local socket and sends messages through it. This is
+//! much faster than one process for each message, so a test can kill a node while it processes
+//! thousands.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,10 +11,10 @@ use hobnob_control::wire::{BodyFields, SendMessage, Text, WaitOptions};
 use hobnob_local::home::Home;
 use hobnob_protocol::{Body, PeerId, Target};
 
-/// How long an answer may take before the line is given up.
+/// Time limit for an answer. After it, the client connects again.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A line to one node.
+/// A connection to one node, opened again after a failure.
 pub struct MessageClient {
     runtime: tokio::runtime::Runtime,
     home: Home,
@@ -25,7 +26,7 @@ impl MessageClient {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .expect("a runtime");
+            .expect("the runtime starts");
         let home = Home::at(home).expect("the home exists");
         Self {
             runtime,
@@ -34,7 +35,7 @@ impl MessageClient {
         }
     }
 
-    /// Whether the node is there to be spoken to.
+    /// Whether the node accepts a connection.
     pub fn is_open(&mut self) -> bool {
         if self.client.is_none() {
             self.client = self.runtime.block_on(Client::connect(&self.home)).ok();
@@ -42,7 +43,8 @@ impl MessageClient {
         self.client.is_some()
     }
 
-    /// Gives the node a message for a peer: its id, if the node said that it is on disk.
+    /// Sends a message for a peer to the node. Returns its id if the node reports that it is on
+    /// disk.
     pub fn submit(&mut self, to: PeerId, text: &str) -> Option<String> {
         let client = self.client.as_ref()?;
         let body = BodyFields::from(Body::Text(text.to_owned()));
@@ -50,14 +52,14 @@ impl MessageClient {
             wait: DeliveryState::Queued,
             timeout_ms: 0,
         };
-        let ask = client.ask(SendMessage {
+        let request = client.ask(SendMessage {
             target: Text(Target::Id(to)),
             body,
             options,
         });
         match self
             .runtime
-            .block_on(async { tokio::time::timeout(ANSWER, ask).await })
+            .block_on(async { tokio::time::timeout(ANSWER, request).await })
         {
             Ok(Ok(sent)) => Some(sent.id.0.to_string()),
             Ok(Err(_)) | Err(_) => {

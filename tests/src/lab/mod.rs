@@ -13,8 +13,7 @@
 //! bob.shows_once("hi");
 //! ```
 //!
-//! People on different networks meet on an internet, behind routers that do to them what routers
-//! do:
+//! Machines on different networks connect over a simulated internet, behind routers with NATs:
 //!
 //! ```no_run
 //! # use hobnob_tests::lab::{Lab, Nat};
@@ -28,9 +27,8 @@
 //! net.heal(&home, &office);
 //! ```
 //!
-//! Everything that a lab makes lives in namespaces whose first process ends when this one does, by
-//! whatever death. So nothing has to be cleaned up, and nothing leaks, even from a test that was
-//! killed.
+//! Everything that a lab creates is in namespaces. Their first process ends whenever the test
+//! process ends, even if it is killed. So no cleanup is needed, and nothing leaks.
 
 mod addresses;
 mod capture;
@@ -80,13 +78,13 @@ pub use switch::Switch;
 pub use terminal::{Model, Size, Terminal};
 pub use wait::{Stopwatch, pause, until};
 
-/// One test's network. Drop it last: the homes of its machines go with it.
+/// The network of one test. Drop it last, because it deletes the homes of its machines.
 #[derive(Debug)]
 pub struct Lab {
     shared: Arc<Shared>,
 }
 
-/// What switches and machines need of the lab they are in.
+/// The parts of a lab that its switches and machines use.
 #[derive(Debug)]
 struct Shared {
     dir: TempDir,
@@ -95,12 +93,12 @@ struct Shared {
 }
 
 impl Lab {
-    /// Makes an empty network.
+    /// Creates an empty lab.
     ///
     /// # Panics
     ///
-    /// If this system does not allow network namespaces. `scripts/test --without-lab` leaves out
-    /// the tests that need them, and the test runner counts those as skipped.
+    /// If this system does not allow network namespaces. `scripts/test --without-lab` skips the
+    /// tests that need them.
     pub fn open() -> Self {
         if let Err(why) = permission::obtain() {
             panic!(
@@ -122,38 +120,39 @@ impl Lab {
         }
     }
 
-    /// A network of its own, with IPv4 (`10.77.n.x`) and link-local IPv6.
+    /// A new local network with IPv4 (`10.77.n.x`) and link-local IPv6.
     pub fn switch(&self) -> Switch {
         self.switch_with(Addresses::Both)
     }
 
-    /// A network of its own, with these kinds of addresses.
+    /// A new local network with these kinds of addresses.
     pub fn switch_with(&self, addresses: Addresses) -> Switch {
         self.shared
             .switch(Plan::of(addresses, self.shared.number()))
     }
 
-    /// An internet, with nobody on it yet.
+    /// A new simulated internet without machines.
     pub fn internet(&self) -> Internet {
         Internet::new(&self.shared)
     }
 
-    /// A machine that is on no network yet; [`Machine::join`] it to some.
+    /// A machine without a network. [`Machine::join`] connects it to one.
     pub fn machine(&self, name: &str) -> Machine {
         Machine::new(&self.shared, name)
     }
 
-    /// A file of this name with this in it, which only its owner may read: its path, for any
-    /// machine.
+    /// Writes a file that only its owner may read. Returns its path, which is valid on all
+    /// machines.
     pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.shared.dir.path().join(name);
         std::fs::write(&path, content).expect("the lab's folder can be written to");
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("the file is ours");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))
+            .expect("the owner may change the mode");
         path.to_str().expect("the lab's paths are ASCII").to_owned()
     }
 
-    /// Cuts every local network in two: these machines on one side, all others on the other. Links
-    /// and addresses stay as they are.
+    /// Splits every local network in two: these machines on one side, all others on the other.
+    /// Links and addresses do not change.
     pub fn cut(&self, machines: &[&Machine]) {
         for switch in self.shared.switches().iter() {
             switch.cut(machines);
@@ -167,17 +166,17 @@ impl Lab {
 }
 
 impl Shared {
-    /// A number that nothing else in this lab has.
+    /// A number that is unique in this lab.
     fn number(&self) -> u8 {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         assert!(
             number < u8::MAX,
-            "numbers become parts of addresses: this lab has too many switches and machines"
+            "too many switches and machines: their numbers are bytes of addresses"
         );
         number
     }
 
-    /// A local network that [`Lab::cut`] cuts.
+    /// Adds a local network that [`Lab::cut`] affects.
     fn switch(self: &Arc<Self>, plan: Plan) -> Switch {
         let switch = Switch::new(Arc::clone(self), plan);
         self.switches().push(switch.clone());
@@ -191,7 +190,7 @@ impl Shared {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        // Switches hold the lab's shared part, which holds them.
+        // Breaks the reference cycle between the shared part and its switches.
         self.shared.switches().clear();
     }
 }

@@ -1,5 +1,4 @@
-//! One machine's worth of isolation: a network, mount and process namespace, and how a command gets
-//! in there.
+//! The namespaces of one machine (network, mounts and processes), and running commands in them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -11,18 +10,19 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::process::{Output, finish, pipes};
 
-/// Namespaces that end, with every process in them, when this value or this process does.
+/// Namespaces that exist until this value is dropped or this process ends. All processes in them
+/// are killed then.
 #[derive(Debug)]
 pub(super) struct Namespace {
-    /// Has the namespaces; waits for the first process in them, which reads our end of a pipe until
-    /// it closes.
+    /// The process that holds the namespaces. It waits for the first process in them, which reads a
+    /// pipe from the test until the pipe is closed.
     holder: Child,
     network: File,
     processes: File,
 }
 
 impl Namespace {
-    /// New, empty ones: no interface but loopback, which is up.
+    /// New namespaces. Their only interface is loopback, which is up.
     pub(super) fn new() -> Self {
         let mut holder = Command::new("unshare")
             .args([
@@ -38,15 +38,15 @@ impl Namespace {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("unshare(1), of package util-linux, runs");
+            .expect("unshare(1) of the package util-linux runs");
         let mut line = String::new();
         let out = holder.stdout.take().expect("piped above");
         BufReader::new(out)
             .read_line(&mut line)
             .expect("the holder's output is text");
-        assert_eq!(line, "up\n", "the holder of a namespace did not come up");
+        assert_eq!(line, "up\n", "the holder of a namespace did not start");
         let pid = holder.id();
-        let open = |kind| File::open(format!("/proc/{pid}/ns/{kind}")).expect("the holder lives");
+        let open = |kind| File::open(format!("/proc/{pid}/ns/{kind}")).expect("the holder runs");
         Self {
             network: open("net"),
             processes: open("pid_for_children"),
@@ -54,12 +54,12 @@ impl Namespace {
         }
     }
 
-    /// A process id that tells `ip link … netns` which network this is.
+    /// A process id that names this network for `ip link … netns`.
     pub(super) fn pid(&self) -> u32 {
         self.holder.id()
     }
 
-    /// A command that will see the mounts of this namespace once [`Namespace::spawn`] starts it.
+    /// A command that sees the mounts of this namespace when [`Namespace::spawn`] starts it.
     pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -69,9 +69,11 @@ impl Namespace {
         command
     }
 
-    /// Starts the command in here. The child's process id is that of the command itself.
+    /// Starts the command in these namespaces. The child's process id is that of the command
+    /// itself.
     ///
-    /// A thread of its own enters the namespaces, which hold for its children, and ends.
+    /// A new thread enters the namespaces and starts the command, which inherits them. Then the
+    /// thread ends.
     pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         let enter_and_spawn = || {
             move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
@@ -86,20 +88,21 @@ impl Namespace {
         })
     }
 
-    /// Does something in this network, on a thread of its own.
+    /// Runs a function in this network, on a new thread.
     pub(super) fn inside<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let enter_and_act = || {
             move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))
-                .expect("we may enter what we made");
+                .expect("a process may enter namespaces that it created");
             act()
         };
         std::thread::scope(|scope| scope.spawn(enter_and_act).join())
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Runs one of the tools that build networks to its end, in this network.
+    /// Runs a tool such as `ip` or `nft` in this network and waits until it exits.
     ///
-    /// It stays outside of the process namespace, where process ids name other networks to `ip`.
+    /// The tool does not enter the process namespace. There, `ip` could not find other networks by
+    /// process id.
     pub(super) fn tool(&self, program: &str, arguments: &[&str], input: &str) -> Output {
         let mut command = Command::new("nsenter");
         command
@@ -109,7 +112,7 @@ impl Namespace {
         pipes(&mut command);
         let child = command
             .spawn()
-            .expect("nsenter(1), of package util-linux, runs");
+            .expect("nsenter(1) of the package util-linux runs");
         finish(
             format!("{program} {} <<< {input:?}", arguments.join(" ")),
             child,
@@ -118,17 +121,17 @@ impl Namespace {
         )
     }
 
-    /// Runs lines of `ip`, which must all succeed.
+    /// Runs a batch of `ip` commands. All must succeed.
     pub(super) fn ip(&self, lines: &str) {
         self.tool("ip", &["-batch", "-"], lines).expect(0);
     }
 
-    /// Replaces rules of nftables, all at once.
+    /// Applies nftables rules atomically.
     pub(super) fn nft(&self, rules: &str) {
         self.tool("nft", &["-f", "-"], rules).expect(0);
     }
 
-    /// Sets a setting of this network, below `/proc/sys/net`.
+    /// Changes a setting of this network below `/proc/sys/net`.
     pub(super) fn set(&self, setting: &str, value: impl std::fmt::Display) {
         let line = format!("echo {value} > /proc/sys/net/{setting}");
         self.tool("sh", &["-c", &line], "").expect(0);
@@ -144,5 +147,5 @@ impl Drop for Namespace {
     }
 }
 
-/// For `ip`, `nft` and the like to end.
+/// Time limit for `ip`, `nft` and similar tools.
 const TOOL_TIME: Duration = Duration::from_secs(30);

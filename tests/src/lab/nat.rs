@@ -1,46 +1,48 @@
-//! What a site's router does to packets, as rules of nftables. In the words of RFC 4787.
+//! The NAT of a site's router, as nftables rules. The terms are those of RFC 4787.
 //!
-//! Linux itself has a NAT of one kind only: it looks for a public port for each destination, and
-//! lets back in what belongs to a flow that it knows. The other kinds come from three tables that
-//! the rules keep: which public port an inner socket has, which inner socket a public port has, and
-//! which addresses a public port has sent to.
+//! The NAT of Linux has only one behaviour: it chooses a public port for each destination, and lets
+//! in packets that belong to a known flow. The other kinds need three tables in the rules: the
+//! public port of each inner socket, the inner socket of each public port, and the addresses that
+//! each public port has sent to.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// The kinds of NAT, by how they map inner sockets to public ports, and by whom they let in.
+/// The kinds of NAT. They differ in how they map inner sockets to public ports, and in which
+/// packets they let in.
 ///
-/// All give an inner socket a random public port, and none passes packets from its inside to its
-/// own public address.
+/// All choose a random public port for an inner socket. None supports hairpinning: packets from
+/// inside to its own public address are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat {
-    /// One public port for an inner socket, whatever the destination; anybody is let in.
+    /// One public port for each inner socket. Packets from any address are let in.
     FullCone,
-    /// As full cone, but lets in only addresses that this socket has sent to, from any port there.
+    /// Like full cone, but only packets from addresses that this socket has sent to, from any port.
     AddressRestricted,
-    /// As address-restricted, but lets in only the very ports that this socket has sent to.
+    /// Like address-restricted, but only packets from an address and port that this socket has sent
+    /// to.
     PortRestricted,
-    /// A new random public port for every destination, address or port; only that destination is
-    /// let in.
+    /// A new random public port for each destination address and port. Only packets from that
+    /// destination are let in.
     Symmetric,
 }
 
-/// All that the mapping rules depend on.
+/// The parameters of the mapping rules.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Translation {
     pub(super) nat: Nat,
     /// The public address.
     pub(super) public: Ipv4Addr,
-    /// A mapping that nothing has been sent over for this long is forgotten.
+    /// A mapping expires after this time without an outgoing packet.
     pub(super) forgets_after: Duration,
-    /// How often the router has forgotten all. Flows that the kernel knows from another generation
-    /// it no longer finds.
+    /// How often the router has lost all mappings. The kernel does not find flows of earlier
+    /// generations.
     pub(super) generation: u16,
 }
 
 impl Nat {
-    /// All four.
+    /// All four kinds.
     pub const ALL: [Self; 4] = [
         Self::FullCone,
         Self::AddressRestricted,
@@ -48,11 +50,10 @@ impl Nat {
         Self::Symmetric,
     ];
 
-    /// Whether sockets behind this NAT and behind that one can come to talk directly, with knocks
-    /// from both sides at once.
+    /// Whether hole punching between sockets behind these two NATs can succeed.
     pub fn can_be_punched_with(self, other: Self) -> bool {
-        // A port that is new for each destination can't be told to the other side beforehand: that
-        // other side must let in any port.
+        // The other side cannot know the port that a symmetric NAT will choose. So the other NAT
+        // must let in any port.
         match (self, other) {
             (Self::Symmetric, Self::Symmetric | Self::PortRestricted)
             | (Self::PortRestricted, Self::Symmetric) => false,
@@ -64,8 +65,7 @@ impl Nat {
 }
 
 impl Translation {
-    /// The table of rules, which takes the place of an older one; what that one had learned goes
-    /// with it.
+    /// The rules. They replace an older table and its mappings.
     pub(super) fn rules(&self) -> String {
         let Self {
             public, generation, ..
@@ -102,8 +102,8 @@ impl Translation {
         rules
     }
 
-    /// Endpoint-independent mapping: a socket gets a public port with its first packet, and each
-    /// further one keeps it longer.
+    /// Endpoint-independent mapping: the first packet of a socket creates a mapping, and each
+    /// further packet extends it.
     fn one_port_per_socket(&self, rules: &mut String) {
         let Self { public, .. } = self;
         let _ = writeln!(
@@ -116,11 +116,11 @@ impl Translation {
         );
     }
 
-    /// Lets in packets to a public port that are of no known flow, if they fit.
+    /// Lets in packets to a public port that belong to no known flow, if they match `fits`.
     fn let_in(&self, rules: &mut String, fits: &str) {
         let Self { public, .. } = self;
-        // By then the source is the public one. The inner one is where the flow began or, if it
-        // came from outside, where it led.
+        // At this hook the source address is already the public one. The inner address is the
+        // source of an outgoing flow, or the destination of an incoming flow.
         let _ = writeln!(
             rules,
             "chain learn {{ type filter hook postrouting priority srcnat + 1\n\
@@ -133,16 +133,17 @@ impl Translation {
     }
 }
 
-/// The rules that keep strangers, and UDP if the site does not want it, from passing.
+/// The router's firewall. It drops packets from unknown senders, and all UDP packets if
+/// `udp_blocked`.
 pub(super) fn firewall(udp_blocked: bool) -> String {
     let block = if udp_blocked {
         "meta l4proto udp drop"
     } else {
         ""
     };
-    // What is dropped here leaves no flow behind, and so takes no port. Nothing answers: neither to
-    // strangers, nor, hairpin being absent, to the inside where that knocks at the site's own
-    // public address.
+    // A dropped packet creates no flow, so it uses no port. The router sends no answer: neither to
+    // unknown senders, nor to inner sockets that send to the site's own public address, because
+    // there is no hairpinning.
     format!(
         "table ip firewall\ndelete table ip firewall\ntable ip firewall {{\n\
          chain input {{ type filter hook input priority filter\niifname {WAN} drop\nmeta l4proto udp drop\n}}\n\
@@ -151,10 +152,10 @@ pub(super) fn firewall(udp_blocked: bool) -> String {
     )
 }
 
-/// The name of a router's card towards the internet.
+/// The name of a router's card on the internet side.
 pub(super) const WAN: &str = "wan";
 
-/// What a router forgets after unless it is told otherwise: as soon as many of those in homes do.
+/// The default lifetime of a mapping: 30 s, as in many home routers.
 pub(super) const FORGETS_AFTER: Duration = Duration::from_secs(30);
 
 const SOURCE: &str = "type nat hook postrouting priority srcnat;";

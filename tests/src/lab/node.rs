@@ -1,4 +1,5 @@
-//! A `hobnob up` on a machine: what it says, does and shows, in the words of a test.
+//! A `hobnob up` on a machine, with methods for sending messages, checking its output, and stopping
+//! and starting it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,10 +14,9 @@ use super::process::Output;
 use super::transcript::Printed;
 use super::wait::until;
 
-/// A node that was started, and may have been stopped and started again since.
+/// A node, which can be stopped and started again.
 ///
-/// When it is dropped it is killed, and it is checked that no message was shown twice, over all its
-/// runs.
+/// Dropping it kills the node and checks that it showed no message twice, over all its runs.
 #[derive(Debug)]
 pub struct Node {
     home: Home,
@@ -32,27 +32,27 @@ impl Node {
         }
     }
 
-    /// Its peer id.
+    /// The node's peer id.
     pub fn id(&self) -> &str {
         self.daemon.id()
     }
 
-    /// Its nickname.
+    /// The node's nickname.
     pub fn nick(&self) -> &str {
         self.home.nick()
     }
 
-    /// The machine it runs on.
+    /// The machine that the node runs on.
     pub fn machine(&self) -> &Machine {
         self.home.machine()
     }
 
-    /// The home it runs in.
+    /// The node's home.
     pub fn home(&self) -> &Home {
         &self.home
     }
 
-    /// Its ticket.
+    /// The node's ticket.
     pub fn ticket(&self) -> String {
         self.run(&["id"]).expect(0).one_json()["ticket"]
             .as_str()
@@ -60,45 +60,44 @@ impl Node {
             .to_owned()
     }
 
-    // What it says.
+    // Sending messages and running commands.
 
-    /// Says something to everybody in the lobby, and returns the message's id.
+    /// Sends a text to the lobby, and returns the message's id.
     pub fn says(&self, text: &str) -> String {
         self.says_in("lobby", text)
     }
 
-    /// Says something to everybody in a room, and returns the message's id.
+    /// Sends a text to a room, and returns the message's id.
     pub fn says_in(&self, room: &str, text: &str) -> String {
-        // Not waiting for delivery: nobody may be there to hear it yet, and those who are, say so
-        // by showing it.
-        let said = self
+        // Does not wait for delivery, because there may be no recipients yet. Tests check the
+        // recipients instead.
+        let sent = self
             .run(&["broadcast", "--wait", "queued", "--room", room, text])
             .expect(0);
-        submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
+        submitted(&sent).unwrap_or_else(|| panic!("no `sent` line: {sent}"))
     }
 
-    /// Tells a peer something, which must be delivered, and returns the message's id.
+    /// Sends a text to a peer, checks that it is delivered, and returns the message's id.
     pub fn tells(&self, target: impl AsTarget, text: &str) -> String {
-        let said = self.run(&["send", target.as_target(), text]).expect(0);
-        assert_eq!(said.one_json()["state"], "delivered", "{said}");
-        submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
+        let sent = self.run(&["send", target.as_target(), text]).expect(0);
+        assert_eq!(sent.one_json()["state"], "delivered", "{sent}");
+        submitted(&sent).unwrap_or_else(|| panic!("no `sent` line: {sent}"))
     }
 
-    /// Writes something for a peer, whether it is there or not, and returns the message's id.
+    /// Queues a text for a peer, online or not, and returns the message's id.
     pub fn queues(&self, target: impl AsTarget, text: &str) -> String {
-        let said = self
+        let sent = self
             .run(&["send", "--wait", "queued", target.as_target(), text])
             .expect(0);
-        submitted(&said).unwrap_or_else(|| panic!("no `sent` line: {said}"))
+        submitted(&sent).unwrap_or_else(|| panic!("no `sent` line: {sent}"))
     }
 
-    /// Every piece of its memory in which one of these is to be found.
+    /// Which of these words are in the node's memory.
     pub fn memory_contains(&self, words: &[String]) -> BTreeSet<String> {
         self.daemon.memory_contains(words)
     }
 
-    /// A line to this node over which messages can be queued one after another, through its deaths
-    /// and restarts.
+    /// A client that queues messages at this node and connects again after the node restarts.
     pub fn client(&self) -> MessageClient {
         MessageClient::to(self.home.path())
     }
@@ -110,48 +109,48 @@ impl Node {
             .expect(0);
     }
 
-    /// Runs a subcommand in this node's home.
+    /// Runs a subcommand in this node's home and waits until it exits.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.home.run(arguments)
     }
 
-    // What it shows.
+    // Checking the node's output.
 
-    /// Waits until it knows the other to be there.
+    /// Waits until the node shows the other as online.
     pub fn sees(&self, other: &Node) {
         self.sees_within(other, PATIENCE);
     }
 
-    /// As [`Node::sees`], in this time.
+    /// Like [`Node::sees`], with this time limit.
     pub fn sees_within(&self, other: &Node, within: Duration) {
         self.wait(&format!("see {}", other.nick()), within, |printed| {
             (state_of(printed, other.id()) == Some("online")).then_some(())
         });
     }
 
-    /// Waits until it knows the other to be gone.
+    /// Waits until the node shows the other as offline.
     pub fn loses_within(&self, other: &Node, within: Duration) {
         self.wait(&format!("lose {}", other.nick()), within, |printed| {
             (state_of(printed, other.id()) == Some("offline")).then_some(())
         });
     }
 
-    /// Waits until its session with the other takes this path: `relay`, `direct` or `lan`.
+    /// Waits until the node's session with the other uses this path: `relay`, `direct` or `lan`.
     pub fn connects_over(&self, path: &str, other: &Node, within: Duration) {
         self.wait(
-            &format!("meet {} over {path}", other.nick()),
+            &format!("connect to {} over {path}", other.nick()),
             within,
             |printed| (path_of(printed, other.id()) == Some(path)).then_some(()),
         );
     }
 
-    /// Whether its session with the other takes this path.
+    /// Whether the node's session with the other uses this path.
     pub fn is_connected_over(&self, path: &str, other: &Node) -> bool {
         self.daemon
             .look(|printed| path_of(printed, other.id()) == Some(path))
     }
 
-    /// Whether its session with the other has ever taken this path in the present run.
+    /// Whether the node's session with the other has used this path in the current run.
     pub fn has_connected_over(&self, path: &str, other: &Node) -> bool {
         let of_other = |event: &Value| event["event"] == "peer" && event["peer"] == other.id();
         self.daemon.look(|printed| {
@@ -162,12 +161,12 @@ impl Node {
         })
     }
 
-    /// Waits until it shows this message, and checks that it has it once.
+    /// Waits until the node shows this message, and checks that it shows and stores it once.
     pub fn shows_once(&self, text: &str) -> Value {
         self.shows_once_within(text, PATIENCE)
     }
 
-    /// As [`Node::shows_once`], in this time.
+    /// Like [`Node::shows_once`], with this time limit.
     pub fn shows_once_within(&self, text: &str, within: Duration) -> Value {
         let shown = self.wait(&format!("show {text:?}"), within, |printed| {
             messages(printed.all_runs(), text).first().cloned()
@@ -190,8 +189,8 @@ impl Node {
         shown
     }
 
-    /// Checks that it never showed this and does not have it. Only means something after an event
-    /// that comes later.
+    /// Checks that the node neither showed nor stored this text. Only meaningful after the test has
+    /// waited for a later event.
     pub fn has_not(&self, text: &str) {
         let shown = self
             .daemon
@@ -213,7 +212,7 @@ impl Node {
         )
     }
 
-    /// Waits until it hears that a peer has this message of its own on disk.
+    /// Waits for the receipt that a peer has stored this message of the node.
     pub fn gets_receipt(&self, id: &str, from: &Node) {
         let fits = |event: &Value| {
             event["event"] == "receipt"
@@ -224,24 +223,24 @@ impl Node {
         self.wait_for(&format!("get the receipt for {id}"), fits, PATIENCE);
     }
 
-    /// Waits for an event of the present run, which may have come already.
+    /// Waits for an event of the current run. It may have been printed already.
     pub fn wait_for(&self, what: &str, fits: impl Fn(&Value) -> bool, within: Duration) -> Value {
         self.wait(what, within, |printed| {
             printed.this_run().iter().find(|event| fits(event)).cloned()
         })
     }
 
-    /// All events so far, of all runs.
+    /// All events of all runs so far.
     pub fn events(&self) -> Vec<Value> {
         self.daemon.look(|printed| printed.all_runs().to_vec())
     }
 
-    /// Everything it has, of all conversations, in display order.
+    /// The node's history of all conversations, in display order.
     pub fn history(&self) -> Vec<Value> {
         self.run(&["history", "--limit", ALL]).expect(0).json()
     }
 
-    /// Everything it has of one conversation (`#room` or a peer), in display order.
+    /// The node's history of one conversation (`#room` or a peer), in display order.
     pub fn history_of(&self, conversation: impl AsTarget) -> Vec<Value> {
         self.run(&["history", "--limit", ALL, conversation.as_target()])
             .expect(0)
@@ -256,7 +255,7 @@ impl Node {
             .collect()
     }
 
-    /// Waits until the conversation reads like this, to the letter.
+    /// Waits until the conversation consists of exactly these texts.
     pub fn shows_conversation(
         &self,
         conversation: impl AsTarget,
@@ -279,39 +278,39 @@ impl Node {
         });
     }
 
-    /// The peers it knows, one line each.
+    /// The peers that the node knows, one line each.
     pub fn peers(&self) -> Vec<Value> {
         self.run(&["peers"]).expect(0).json()
     }
 
-    // What is done to it.
+    // Stopping and starting the node.
 
-    /// Starts it again, in the same home, and waits until it listens.
+    /// Starts the node again in the same home, and waits until it listens.
     pub fn start(&self) {
         self.daemon.start();
     }
 
-    /// Starts it and returns at once.
+    /// Starts the node and returns immediately.
     pub fn launch(&self) {
         self.daemon.launch();
     }
 
-    /// Starts it, and waits until it listens or has given up.
+    /// Starts the node and waits until it listens or exits.
     pub fn try_start(&self) -> Result<(), String> {
         self.daemon.try_start()
     }
 
-    /// Ends it at once, as a power cut would.
+    /// Kills the node, like a power failure.
     pub fn kill9(&self) {
         self.daemon.kill9();
     }
 
-    /// Asks it to end, and waits until it has, in good order.
+    /// Sends SIGTERM, waits until the node exits, and checks its exit code.
     pub fn terminate(&self) {
         self.daemon.terminate();
     }
 
-    /// Ends it in good order and starts it again.
+    /// Stops the node and starts it again.
     pub fn restart(&self) {
         self.terminate();
         self.start();
@@ -343,9 +342,9 @@ impl Drop for Node {
     }
 }
 
-/// What `send` takes for its target: a word, or a node, by its id.
+/// Something that `send` accepts as a target: a word, or a node, by its id.
 pub trait AsTarget {
-    /// The word.
+    /// The target as a word.
     fn as_target(&self) -> &str;
 }
 
@@ -373,10 +372,9 @@ impl<T: AsTarget + ?Sized> AsTarget for &T {
     }
 }
 
-/// The id of the message that a `send` or `broadcast` has acknowledged, by whatever exit code it
-/// ended then.
+/// The id of the message that a `send` or `broadcast` acknowledged, for any exit code.
 fn submitted(output: &Output) -> Option<String> {
-    // A process that was killed may have left half a line.
+    // A killed process may have printed half a line.
     let lines = output
         .stdout
         .lines()
@@ -385,7 +383,7 @@ fn submitted(output: &Output) -> Option<String> {
     sent["id"].as_str().map(str::to_owned)
 }
 
-/// The last that was said about this peer's state in the present run.
+/// The last reported state of this peer in the current run.
 fn state_of<'a>(printed: &'a Printed, peer: &str) -> Option<&'a str> {
     let last = printed
         .this_run()
@@ -395,7 +393,7 @@ fn state_of<'a>(printed: &'a Printed, peer: &str) -> Option<&'a str> {
     last.and_then(|event| event["state"].as_str())
 }
 
-/// The path to this peer, by the last that was said about it in the present run.
+/// The path to this peer according to the last report in the current run.
 fn path_of<'a>(printed: &'a Printed, peer: &str) -> Option<&'a str> {
     let last = printed
         .this_run()
@@ -425,8 +423,8 @@ fn difference(has: &[String], wants: &[String]) -> String {
     )
 }
 
-/// For what should come in a moment, on a machine that is busy with other tests.
+/// Time limit for events that are normally immediate, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// More messages than any test has.
+/// More messages than any test sends.
 const ALL: &str = "1000000";

@@ -1,15 +1,15 @@
-//! Whether this process may make network namespaces; becoming one that may.
+//! The permission to create network namespaces: checks it, and obtains it if possible.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Makes sure that this process may make namespaces: as root, or else by starting itself anew in an
+/// Ensures that this process may create namespaces: as root, or by starting itself again in an
 /// unprivileged user namespace.
 ///
-/// In the second case it does not return: the whole test binary begins again, with the same
-/// arguments, as "root" in there.
+/// In the second case it does not return. The test binary starts again with the same arguments, as
+/// root of the user namespace.
 pub(super) fn obtain() -> Result<(), String> {
     static OBTAINED: OnceLock<Result<(), String>> = OnceLock::new();
     OBTAINED.get_or_init(become_privileged).clone()
@@ -20,7 +20,7 @@ fn become_privileged() -> Result<(), String> {
         return Ok(());
     }
     if std::env::var_os(INSIDE).is_some() {
-        return Err("no namespaces inside a user namespace either".to_owned());
+        return Err("namespaces are not allowed inside a user namespace either".to_owned());
     }
     if !works(&[
         "unshare",
@@ -33,9 +33,10 @@ fn become_privileged() -> Result<(), String> {
         "--fork",
         "true",
     ]) {
-        return Err("unshare(1) was refused, or is missing (package util-linux)".to_owned());
+        return Err("unshare(1) failed, or is not installed (package util-linux)".to_owned());
     }
-    let this = std::env::current_exe().map_err(|e| format!("this program's own path: {e}"))?;
+    let this =
+        std::env::current_exe().map_err(|e| format!("finding the path of this program: {e}"))?;
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mut again = Command::new("unshare");
     again
@@ -60,5 +61,5 @@ fn works(command: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Set where this process has been started again in a user namespace.
+/// Set if this process was started again in a user namespace.
 const INSIDE: &str = "HOBNOB_LAB_INSIDE";

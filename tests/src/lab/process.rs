@@ -1,4 +1,5 @@
-//! Running a program to its end, with a hard limit of time, and what came of it.
+//! Runs a program to its end with a time limit, and checks its output. Also finds the programs
+//! under test.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -9,12 +10,12 @@ use serde_json::Value;
 
 use super::wait::{Stopwatch, pause};
 
-/// What a program that has ended left behind.
+/// The exit code and output of a program.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// The command line, for people.
+    /// The command line, for failure messages.
     pub command: String,
-    /// The exit code; none if a signal ended it.
+    /// The exit code, or `None` if a signal ended the program.
     pub code: Option<i32>,
     /// Everything on standard output.
     pub stdout: String,
@@ -25,13 +26,12 @@ pub struct Output {
 }
 
 impl Output {
-    /// Passes the output on if the program ended with this exit code; panics with all of it
-    /// otherwise.
+    /// Returns the output if the program exited with this code. Otherwise panics and prints it.
     pub fn expect(self, code: i32) -> Self {
         self.expect_one_of(&[code])
     }
 
-    /// As [`Output::expect`], with several codes that are right.
+    /// Like [`Output::expect`], with several accepted codes.
     pub fn expect_one_of(self, codes: &[i32]) -> Self {
         assert!(
             self.code.is_some_and(|code| codes.contains(&code)),
@@ -40,32 +40,32 @@ impl Output {
         self
     }
 
-    /// Passes the output on if standard error says each of these, in capitals or not.
+    /// Returns the output if standard error contains each of these words. Ignores case.
     pub fn says(self, words: &[&str]) -> Self {
-        let said = self.stderr.to_lowercase();
+        let errors = self.stderr.to_lowercase();
         for word in words {
             assert!(
-                said.contains(&word.to_lowercase()),
+                errors.contains(&word.to_lowercase()),
                 "expected {word:?} on standard error, but {self}"
             );
         }
         self
     }
 
-    /// Standard output as JSON lines.
+    /// The JSON lines on standard output.
     pub fn json(&self) -> Vec<Value> {
         let line = |line: &str| {
             serde_json::from_str(line)
-                .unwrap_or_else(|e| panic!("{line:?} is no JSON ({e}): {self}"))
+                .unwrap_or_else(|e| panic!("{line:?} is not JSON ({e}): {self}"))
         };
         self.stdout.lines().map(line).collect()
     }
 
-    /// The one JSON line on standard output.
+    /// The only JSON line on standard output.
     pub fn one_json(&self) -> Value {
         let lines = self.json();
         assert_eq!(lines.len(), 1, "expected one line of JSON, but {self}");
-        lines.into_iter().next().expect("there is one")
+        lines.into_iter().next().expect("the length is 1")
     }
 }
 
@@ -81,20 +81,19 @@ impl std::fmt::Display for Output {
         let code = code.map_or("a signal".to_owned(), |c| format!("code {c}"));
         write!(
             f,
-            "`{command}` ended with {code} after {took:?}\n--- its output:\n{stdout}\n--- its errors:\n{stderr}"
+            "`{command}` ended with {code} after {took:?}\n--- standard output:\n{stdout}\n--- standard error:\n{stderr}"
         )
     }
 }
 
-/// Waits for the child to end, feeding it `input`; kills it and panics if that takes longer than
-/// `within`.
+/// Writes `input` to the child and waits until it exits. Kills it and panics after `within`.
 pub(crate) fn finish(command: String, mut child: Child, input: &str, within: Duration) -> Output {
     let begun = Stopwatch::start();
     let mut stdin = child.stdin.take().expect("piped in `pipes`");
     let out = child.stdout.take().expect("piped in `pipes`");
     let err = child.stderr.take().expect("piped in `pipes`");
     std::thread::scope(|scope| {
-        // A program that does not want its input closes it; that is no fault.
+        // A program may close its input without reading it.
         scope.spawn(move || {
             stdin
                 .write_all(input.as_bytes())
@@ -129,7 +128,7 @@ pub(crate) fn finish(command: String, mut child: Child, input: &str, within: Dur
     })
 }
 
-/// All three pipes, as [`finish`] wants them.
+/// Connects all three pipes, as [`finish`] requires.
 pub(crate) fn pipes(command: &mut std::process::Command) {
     command
         .stdin(Stdio::piped())
@@ -137,13 +136,13 @@ pub(crate) fn pipes(command: &mut std::process::Command) {
         .stderr(Stdio::piped());
 }
 
-/// The program under test: `HOBNOB_BIN`, or the one built beside this test. Building it is up to
-/// whoever runs the tests.
+/// The program under test: `HOBNOB_BIN`, or the program in this test's target folder. The tests do
+/// not build it.
 pub fn hobnob_binary() -> PathBuf {
     built("HOBNOB_BIN", "hobnob", "cargo build -p hobnob-app")
 }
 
-/// The checkers example: `HOBNOB_CHECKERS`, or the one built beside this test.
+/// The checkers example: `HOBNOB_CHECKERS`, or the example in this test's target folder.
 pub fn checkers_binary() -> PathBuf {
     built(
         "HOBNOB_CHECKERS",
@@ -166,7 +165,7 @@ fn built(variable: &str, path: &str, with: &str) -> PathBuf {
     let found = beside.into_iter().find(|path| path.is_file());
     found.unwrap_or_else(|| {
         panic!(
-            "no {path} near {}: `{with}` first, or set {variable}",
+            "{path} not found near {}: run `{with}` first, or set {variable}",
             this.display()
         )
     })
@@ -174,10 +173,10 @@ fn built(variable: &str, path: &str, with: &str) -> PathBuf {
 
 fn read_all(mut from: impl Read) -> String {
     let mut bytes = Vec::new();
-    // An error here is a child that was killed: what came before is what there is.
+    // An error means that the child was killed. The bytes before it are kept.
     let _ = from.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Between two looks at whether a child has ended.
+/// Interval between two checks whether a child has exited.
 const POLL: Duration = Duration::from_millis(2);

@@ -1,4 +1,5 @@
-//! A `hobnob relay` on a machine.
+//! A `hobnob relay` on a machine, with methods for its operator's commands and for stopping and
+//! starting it.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddrV4, SocketAddrV6};
@@ -12,8 +13,7 @@ use super::internet::OnInternet;
 use super::machine::Machine;
 use super::process::Output;
 
-/// A relay that was started, and may have been stopped and started again since. It is killed when
-/// it is dropped.
+/// A relay, which can be stopped and started again. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Relay {
     home: Home,
@@ -22,7 +22,7 @@ pub struct Relay {
 
 impl Relay {
     pub(super) fn new(home: Home, arguments: &[&str]) -> Self {
-        // Any port would do; this one is the same after a restart.
+        // A fixed port, so that it is the same after a restart.
         let listen = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, PORT, 0, 0).to_string();
         let arguments = [&["relay", "--listen", &listen], arguments].concat();
         Self {
@@ -31,86 +31,86 @@ impl Relay {
         }
     }
 
-    /// Its id.
+    /// The relay's id.
     pub fn id(&self) -> &str {
         self.daemon.id()
     }
 
-    /// What nodes are to name it with: `id@address:port`.
+    /// The value for a node's `--relay`: `id@address:port`.
     pub fn name(&self) -> String {
         format!("{}@{}", self.id(), self.address())
     }
 
-    /// As [`Relay::name`], for neighbours on its first network.
+    /// Like [`Relay::name`], with the IPv6 address for neighbours on its first network.
     pub fn name_by_ipv6(&self) -> String {
         format!("{}@[{}]:{PORT}", self.id(), self.machine().ipv6())
     }
 
-    /// Where nodes reach it.
+    /// The relay's public address.
     pub fn address(&self) -> SocketAddrV4 {
         SocketAddrV4::new(self.machine().public_ipv4(), PORT)
     }
 
-    /// The machine it runs on.
+    /// The machine that the relay runs on.
     pub fn machine(&self) -> &Machine {
         self.home.machine()
     }
 
-    /// The home it runs in.
+    /// The relay's home.
     pub fn home(&self) -> &Home {
         &self.home
     }
 
-    /// The peers in its liveness table, one line each.
+    /// The peers in the relay's liveness table, one line each.
     pub fn peers(&self) -> Vec<Value> {
         self.run(&["peers"]).expect(0).json()
     }
 
-    /// The line of one peer, if the table has it.
+    /// The line of one peer in the liveness table, if it is there.
     pub fn row(&self, peer: &str) -> Option<Value> {
         self.peers().into_iter().find(|row| row["peer"] == peer)
     }
 
-    /// Does what its operator asks, such as `kick ID`.
+    /// Runs an operator's command, such as `kick ID`.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.home.run(&[&["relay"], arguments].concat())
     }
 
-    /// Which of these words are somewhere in its memory.
+    /// Which of these words are in the relay's memory.
     pub fn memory_contains(&self, words: &[String]) -> BTreeSet<String> {
         self.daemon.memory_contains(words)
     }
 
-    /// Starts it again, in the same home, and waits until it listens.
+    /// Starts the relay again in the same home, and waits until it listens.
     pub fn start(&self) {
         self.daemon.start();
     }
 
-    /// Ends it at once, as a power cut would.
+    /// Kills the relay, like a power failure.
     pub fn kill9(&self) {
         self.daemon.kill9();
     }
 
-    /// Asks it to end, and waits until it has, in good order.
+    /// Sends SIGTERM, waits until the relay exits, and checks its exit code.
     pub fn terminate(&self) {
         self.daemon.terminate();
     }
 
-    /// Ends it in good order and starts it again.
+    /// Stops the relay and starts it again.
     pub fn restart(&self) {
         self.terminate();
         self.start();
     }
 
-    /// Ends it at once and lets the home forget who it was, and who was kept out.
+    /// Kills the relay and deletes its home, with its identity and its bans.
     pub fn wipe(self) -> Home {
         let Self { home, daemon } = self;
         drop(daemon);
-        std::fs::remove_dir_all(home.path()).expect("the lab's folders are ours");
+        std::fs::remove_dir_all(home.path()).expect("the lab's folder can be removed");
         home
     }
 
-    /// Waits for an event of the present run, which may have come already.
+    /// Waits for an event of the current run. It may have been printed already.
     pub fn wait_for(&self, what: &str, fits: impl Fn(&Value) -> bool, within: Duration) -> Value {
         self.daemon.wait(what, within, |printed| {
             printed.this_run().iter().find(|event| fits(event)).cloned()
@@ -118,5 +118,5 @@ impl Relay {
     }
 }
 
-/// The port of relays, on a machine that has all its ports to itself.
+/// The standard port of relays. It is free on every machine of the lab.
 const PORT: u16 = hobnob_protocol::relay::PORT_RELAY;

@@ -1,4 +1,4 @@
-//! A program as a person has it before them: lines typed in, and every byte that comes out.
+//! A running program with pipes: a test types lines and sees every byte of the output.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin};
@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use super::machine::Machine;
 
-/// A running program. It is killed when this is dropped.
+/// A running program. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Screen {
     process: Child,
     keyboard: ChildStdin,
     shown: Arc<Shown>,
     readers: Vec<JoinHandle<()>>,
-    /// Keeps the machine on.
+    /// Keeps the machine running.
     _machine: Machine,
 }
 
-/// All bytes of output and errors together, as on a terminal.
+/// All bytes of standard output and standard error together, as on a terminal.
 #[derive(Debug, Default)]
 struct Shown {
     bytes: Mutex<Vec<u8>>,
@@ -52,10 +52,10 @@ impl Screen {
     pub fn types(&mut self, line: &str) {
         self.keyboard
             .write_all(format!("{line}\n").as_bytes())
-            .expect("the program reads what is typed");
+            .expect("the program reads its input");
     }
 
-    /// Waits until this text is on the screen.
+    /// Waits until the output contains this text.
     pub fn shows(&self, text: &str) {
         let bytes = self
             .shown
@@ -70,12 +70,12 @@ impl Screen {
             .unwrap_or_else(PoisonError::into_inner);
         assert!(
             !waited.timed_out(),
-            "{text:?} did not appear on this screen:\n{}",
+            "{text:?} did not appear in this output:\n{}",
             String::from_utf8_lossy(&bytes)
         );
     }
 
-    /// Every byte so far.
+    /// Everything printed so far.
     pub fn bytes(&self) -> Vec<u8> {
         self.shown
             .bytes

@@ -1,5 +1,5 @@
-//! A site: a local network behind a router with one public address, as people have them at home and
-//! at work.
+//! A site: a local network behind a router with a NAT and one public address, like a home or an
+//! office.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,13 +12,13 @@ use super::machine::Machine;
 use super::nat::{FORGETS_AFTER, Nat, Translation, WAN, firewall};
 use super::switch::Switch;
 
-/// Machines that share a public address. Clones are the same site.
+/// Machines that share a public address. Clones refer to the same site.
 #[derive(Debug, Clone)]
 pub struct Site(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Its namespace is the router's, too.
+    /// The local network. Its namespace is also the router's.
     lan: Switch,
     line: Card,
     translation: Mutex<Translation>,
@@ -51,24 +51,24 @@ impl Site {
         site
     }
 
-    /// A new machine in this site.
+    /// A new machine on the site's local network.
     pub fn machine(&self, name: &str) -> Machine {
         self.0.lan.machine(name)
     }
 
-    /// Its local network, for machines that move or have two.
+    /// The site's local network, for machines that move or have two networks.
     pub fn lan(&self) -> &Switch {
         &self.0.lan
     }
 
-    /// The router forgets every mapping, as after a power cut: the next packet of each socket comes
-    /// from another public port.
+    /// The router loses all mappings, like after a power failure. The next packet of each socket
+    /// uses another public port.
     pub fn rebind(&self) {
         self.retranslate(|_| {});
     }
 
-    /// The site gets another public address, as each night from some providers; mappings are
-    /// forgotten.
+    /// The site gets another public address, as some providers do each night. The router loses all
+    /// mappings.
     pub fn renumber(&self) {
         let router = self.0.lan.namespace();
         let old = self.public_ipv4();
@@ -90,8 +90,8 @@ impl Site {
         self.retranslate(|translation| translation.public = new);
     }
 
-    /// From now on the router forgets a mapping that nothing is sent over for so many whole seconds
-    /// (30 unless set), and now, all.
+    /// Sets the lifetime of unused mappings, in whole seconds (default: 30). The router also loses
+    /// all current mappings.
     pub fn forgets_after(&self, time: Duration) {
         assert!(
             time.as_secs() > 0 && time.subsec_nanos() == 0,
@@ -100,7 +100,7 @@ impl Site {
         self.retranslate(|translation| translation.forgets_after = time);
     }
 
-    /// The router lets no UDP pass any more, in either direction. TCP passes.
+    /// The router drops UDP in both directions. TCP passes.
     pub fn block_udp(&self) {
         self.0.lan.namespace().nft(&firewall(true));
     }
@@ -110,12 +110,12 @@ impl Site {
         self.0.lan.namespace().nft(&firewall(false));
     }
 
-    /// Loses this share of the packets from the internet; 0 ends that.
+    /// Drops this percentage of the packets from the internet. 0 drops none.
     pub fn loss(&self, percent: u8) {
         self.0.line.set_loss(percent);
     }
 
-    /// A silent death of the line to the internet: nothing passes any more, and no link goes down.
+    /// Drops all packets on the line to the internet, while the link stays up.
     pub fn unplug(&self) {
         self.0.line.set_unplugged(true);
     }
@@ -125,7 +125,7 @@ impl Site {
         self.0.line.set_unplugged(false);
     }
 
-    /// Changes the mapping rules, which makes the router forget all mappings.
+    /// Changes the mapping rules. The router loses all mappings.
     fn retranslate(&self, change: impl FnOnce(&mut Translation)) {
         let mut translation = self
             .0

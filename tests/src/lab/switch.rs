@@ -1,5 +1,5 @@
-//! A switch: a bridge in a namespace of its own, which can be cut in two, lose packets, or go
-//! silent on a port.
+//! A switch: a bridge in its own namespace. It can be split in two, lose packets, or drop
+//! everything on a port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::namespace::Namespace;
 use super::wait::until;
 
-/// A local network. Clones are the same switch.
+/// A local network. Clones refer to the same switch.
 #[derive(Debug, Clone)]
 pub struct Switch(Arc<Inner>);
 
@@ -24,14 +24,14 @@ struct Inner {
     traffic: Mutex<Traffic>,
 }
 
-/// What is done to frames, by the names of the ports.
+/// Which frames the switch drops, by the names of its ports.
 #[derive(Debug, Default)]
 struct Traffic {
-    /// One half of a switch that is cut; empty if it is whole.
+    /// The ports of one half of a split switch. Empty if the switch is whole.
     apart: BTreeSet<String>,
-    /// Ports with a dead cable, though their lights are on.
+    /// Ports that drop all frames, although their links are up.
     unplugged: BTreeSet<String>,
-    /// Percent of the frames towards a port that are lost.
+    /// Percent of the frames to a port that are dropped.
     loss: BTreeMap<String, u8>,
 }
 
@@ -43,12 +43,13 @@ impl Switch {
             namespace: Namespace::new(),
             traffic: Mutex::default(),
         }));
-        // A bridge without an address of its own takes the lowest of its ports', a new one when
-        // ports come and go; to neighbours that know the old one, a router there is deaf.
+        // A bridge without its own MAC address uses the lowest address of its ports, which changes
+        // with the ports. Neighbours that cached the old address could no longer reach a router on
+        // the bridge.
         let [a, b, c, d] = switch.0.namespace.pid().to_be_bytes();
         let address = format!("02:77:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
-        // Snooping would withhold multicast, STP and its forward delay everything, for the first
-        // seconds.
+        // Snooping would block multicast for the first seconds. STP and its forward delay would
+        // block all frames.
         let kind = "type bridge mcast_snooping 0 stp_state 0 forward_delay 0";
         switch.0.namespace.ip(&format!(
             "link add hub address {address} {kind}\nlink set hub up"
@@ -63,7 +64,7 @@ impl Switch {
         machine
     }
 
-    /// Cuts this switch in two: these machines on one side, all others on the other.
+    /// Splits this switch in two: these machines on one side, all others on the other.
     pub fn cut(&self, machines: &[&Machine]) {
         let ports = machines
             .iter()
@@ -77,7 +78,7 @@ impl Switch {
         self.cut(&[]);
     }
 
-    /// An address for the card with this number, if there is IPv4 here.
+    /// An address for the card with this number, if the network has IPv4.
     pub(super) fn lease(&self, number: u8) -> Option<Lease> {
         self.0.plan.lease(number)
     }
@@ -90,8 +91,7 @@ impl Switch {
         &self.0.lab
     }
 
-    /// Puts the network device of this name, which is in this switch's namespace already, on the
-    /// bridge.
+    /// Adds a network device to the bridge. The device must already be in this switch's namespace.
     pub(super) fn plug_in(&self, port: &str, lease: Option<Lease>) {
         self.0
             .namespace
@@ -104,7 +104,7 @@ impl Switch {
             }),
         ) = (&self.0.plan, lease)
         {
-            // No frame passes from line to line, multicast neither: only packets, by way of the
+            // Frames, including multicast, do not pass between lines. Packets pass through the
             // router.
             self.0.namespace.ip(&format!(
                 "link set {port} type bridge_slave isolated on\naddr add {router}/24 dev hub"
@@ -112,16 +112,16 @@ impl Switch {
         }
     }
 
-    /// Makes the switch a router, too, as the boxes in people's homes are.
+    /// Makes the switch a router too, like a home router.
     pub(super) fn route(&self) {
         let namespace = &self.0.namespace;
-        // Neighbours that were told to use each other directly could not: no frame passes between
-        // them on an internet.
+        // A redirect would make neighbours send frames to each other directly, which the internet's
+        // switch drops.
         namespace.set("ipv4/conf/all/send_redirects", 0);
         namespace.set("ipv4/conf/hub/send_redirects", 0);
         namespace.set("ipv4/ip_forward", 1);
-        // Frames between neighbours are no business of the router's rules. Kernels without such a
-        // setting never thought they were.
+        // The router's rules must not apply to frames between neighbours. Kernels without this
+        // setting never apply them.
         namespace
             .tool(
                 "sh",
@@ -134,7 +134,7 @@ impl Switch {
             .expect(0);
     }
 
-    /// Waits until frames pass through the port.
+    /// Waits until the port forwards frames.
     pub(super) fn wait_for_port(&self, port: &str) {
         until(&format!("port {port} forwards"), LINK_TIME, || {
             let shown = self
@@ -171,7 +171,8 @@ impl Switch {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Changes what is done to frames, all at once: nftables swaps whole rule sets.
+    /// Changes which frames are dropped. The change is atomic, because nftables replaces the whole
+    /// rule set.
     fn change(&self, change: impl FnOnce(&mut Traffic)) {
         let mut traffic = self
             .0
@@ -184,8 +185,8 @@ impl Switch {
 }
 
 impl Traffic {
-    /// The rules for nftables. Frames are dropped at and between ports, so that no machine gets to
-    /// see an error or a dead link.
+    /// The nftables rules. They drop frames at and between ports, so no machine sees an error or a
+    /// link that is down.
     fn rules(&self) -> String {
         let (mut entering, mut between, mut leaving) =
             (String::new(), String::new(), String::new());
@@ -208,8 +209,8 @@ impl Traffic {
                 percent - 1
             );
         }
-        // What a router that is the switch itself gets and sends is not forwarded, but enters and
-        // leaves.
+        // If the switch is a router, frames to and from the router are not forwarded, but they
+        // enter and leave.
         format!(
             "table bridge lab\ndelete table bridge lab\ntable bridge lab {{\n\
              chain entering {{ type filter hook prerouting priority 0\n{entering}}}\n\
@@ -224,5 +225,5 @@ fn set(ports: &BTreeSet<String>) -> String {
     format!("{{ {} }}", ports.join(", "))
 }
 
-/// For a port to come up; the kernel reports some link changes only once a second.
+/// Time limit for a port to come up. The kernel reports some link changes only once a second.
 pub(super) const LINK_TIME: Duration = Duration::from_secs(10);

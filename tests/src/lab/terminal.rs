@@ -1,5 +1,5 @@
-//! A program in a terminal of its own: keys go in as bytes, and what comes out is read by a
-//! terminal emulator, as a person sees it.
+//! A program in its own terminal. A test presses keys, and a terminal emulator shows the screen as
+//! a user sees it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use super::machine::Machine;
 use super::wait::{Stopwatch, pause, until};
 
-/// A running program and its terminal. It is killed when this is dropped.
+/// A running program and its terminal. Dropping it kills the program.
 #[derive(Debug)]
 pub struct Terminal {
     process: Child,
@@ -23,7 +23,7 @@ pub struct Terminal {
     cell: Option<(u16, u16)>,
     shown: Arc<Shown>,
     reader: Option<JoinHandle<()>>,
-    /// Keeps the machine on.
+    /// Keeps the machine running.
     _machine: Machine,
 }
 
@@ -43,23 +43,23 @@ impl std::fmt::Debug for Shown {
     }
 }
 
-/// What kind of terminal it is.
+/// The kind of a terminal.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Model {
-    /// What it says of itself in the environment, beside or in place of what any does.
+    /// Environment variables of this terminal, in addition to the defaults.
     pub variables: &'static [(&'static str, &'static str)],
-    /// Pixels of a cell, if it tells the system.
+    /// Width and height of a cell in pixels, if the terminal reports them to the system.
     pub cell: Option<(u16, u16)>,
-    /// What it is asked, and what it answers.
+    /// Queries from programs, and the terminal's answers.
     pub answers: &'static [(&'static str, &'static str)],
 }
 
-/// How large a terminal is.
+/// The size of a terminal.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
-    /// Characters in a row.
+    /// Characters per row.
     pub columns: u16,
-    /// Rows.
+    /// Number of rows.
     pub rows: u16,
 }
 
@@ -77,7 +77,8 @@ impl Size {
 }
 
 impl Terminal {
-    /// Starts what `command` makes of the file that is its terminal.
+    /// Opens a terminal and starts the program with `start`, which receives the program's three
+    /// streams.
     pub(super) fn new(
         machine: Machine,
         model: &Model,
@@ -85,12 +86,12 @@ impl Terminal {
         start: impl FnOnce([Stdio; 3]) -> Child,
     ) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)
-            .expect("the system has terminals to give");
+            .expect("the system has a free pseudo-terminal");
         grantpt(&master)
             .and_then(|()| unlockpt(&master))
-            .expect("this one is ours");
+            .expect("the pseudo-terminal is open");
         tcsetwinsize(&master, size.winsize(model.cell)).expect("a terminal has a size");
-        let path = ptsname(&master, Vec::new()).expect("this one is ours");
+        let path = ptsname(&master, Vec::new()).expect("the pseudo-terminal is open");
         let path = path.to_str().expect("ASCII");
         let slave = File::options()
             .read(true)
@@ -125,11 +126,11 @@ impl Terminal {
         }
     }
 
-    /// Presses keys: their bytes, as a terminal sends them.
+    /// Presses keys. `keys` contains the bytes that a terminal sends for them.
     pub fn presses(&mut self, keys: &str) {
         self.master
             .write_all(keys.as_bytes())
-            .expect("the terminal takes keys");
+            .expect("the terminal accepts keys");
     }
 
     /// Types a line and presses Enter.
@@ -137,12 +138,12 @@ impl Terminal {
         self.presses(&format!("{line}\r"));
     }
 
-    /// Pastes, as a terminal does that was asked to say so.
+    /// Pastes a text in bracketed paste mode.
     pub fn pastes(&mut self, text: &str) {
         self.presses(&format!("\x1b[200~{text}\x1b[201~"));
     }
 
-    /// Gives the terminal another size.
+    /// Changes the size of the terminal.
     pub fn resizes(&mut self, size: Size) {
         self.shown
             .state()
@@ -152,17 +153,17 @@ impl Terminal {
         tcsetwinsize(&self.master, size.winsize(self.cell)).expect("a terminal has a size");
     }
 
-    /// Waits until this text is on the screen.
+    /// Waits until the screen contains this text.
     pub fn shows(&self, text: &str) {
         self.until(text, |screen| screen.contains(text));
     }
 
-    /// Waits until it is not.
+    /// Waits until the screen does not contain this text.
     pub fn hides(&self, text: &str) {
         self.until(&format!("no {text}"), |screen| !screen.contains(text));
     }
 
-    /// Waits until the screen is as wanted.
+    /// Waits until `wanted` returns true for the screen.
     pub fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) {
         let state = self.shown.state();
         let missing = |state: &mut State| !wanted(&state.emulator.screen().contents());
@@ -178,7 +179,7 @@ impl Terminal {
         );
     }
 
-    /// Waits until these bytes have come out.
+    /// Waits until the program has written these bytes.
     pub fn writes(&self, bytes: &str) {
         let state = self.shown.state();
         let missing = |state: &mut State| !contains(&state.bytes, bytes);
@@ -190,8 +191,7 @@ impl Terminal {
         assert!(!waited.timed_out(), "{bytes:?} was not written");
     }
 
-    /// Waits until so many rows of the screen have cells with a colour behind them, as pictures
-    /// have.
+    /// Waits until exactly this many rows contain cells with a background colour, as pictures do.
     pub fn shows_coloured_rows(&self, rows: usize) {
         let state = self.shown.state();
         let other = |state: &mut State| coloured_rows(state.emulator.screen()) != rows;
@@ -209,32 +209,32 @@ impl Terminal {
         );
     }
 
-    /// Whether these bytes have come out.
+    /// Whether the program has written these bytes.
     pub fn has_written(&self, bytes: &str) -> bool {
         contains(&self.shown.state().bytes, bytes)
     }
 
-    /// What is on the screen.
+    /// The text on the screen.
     pub fn screen(&self) -> String {
         self.shown.state().emulator.screen().contents()
     }
 
-    /// Every byte so far.
+    /// Everything that the program has written so far.
     pub fn bytes(&self) -> Vec<u8> {
         self.shown.state().bytes.clone()
     }
 
-    /// The program's process.
+    /// The program's process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it runs");
+        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("the program runs");
     }
 
-    /// Waits for the program's end, and gives its exit code.
+    /// Waits until the program exits, and returns its exit code.
     pub fn ends(&mut self) -> Option<i32> {
         let begun = Stopwatch::start();
         loop {
@@ -243,41 +243,41 @@ impl Terminal {
             }
             assert!(
                 begun.elapsed() < PATIENCE,
-                "it did not end; its screen:\n{}",
+                "the program did not exit; its screen:\n{}",
                 self.screen()
             );
             pause(POLL);
         }
     }
 
-    /// Panics unless the terminal is as programs find it: no other screen, no modes, lines that are
-    /// echoed.
+    /// Checks that the program has restored the terminal: main screen, no special modes, echo and
+    /// line editing on.
     pub fn is_restored(&self) {
-        // What was written last may be on its way still.
-        until("the terminal is given back", PATIENCE, || {
-            self.left_behind()
-                .map_or(Ok(()), |what| Err(format!("{what} was left behind")))
+        // The emulator may not have processed the last bytes yet.
+        until("the terminal is restored", PATIENCE, || {
+            self.unrestored()
+                .map_or(Ok(()), |what| Err(format!("{what} is still active")))
         });
         let modes = tcgetattr(&self.master)
-            .expect("it is a terminal")
+            .expect("the file is a terminal")
             .local_modes;
         assert!(
             modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG),
-            "left raw: {modes:?}"
+            "still in raw mode: {modes:?}"
         );
     }
 
-    fn left_behind(&self) -> Option<&'static str> {
+    fn unrestored(&self) -> Option<&'static str> {
         let state = self.shown.state();
         let screen = state.emulator.screen();
         let left = [
-            (screen.alternate_screen(), "the other screen"),
+            (screen.alternate_screen(), "the alternate screen"),
             (screen.hide_cursor(), "a hidden cursor"),
             (screen.bracketed_paste(), "bracketed paste"),
-            (screen.application_cursor(), "other arrow keys"),
+            (screen.application_cursor(), "application cursor keys"),
             (
                 screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None,
-                "the mouse",
+                "mouse reporting",
             ),
         ];
         left.into_iter().find_map(|(is, what)| is.then_some(what))
@@ -289,7 +289,7 @@ impl Shown {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Each question is answered once.
+    /// Feeds the emulator and answers each query once.
     fn read(&self, mut master: File, answers: &[(&str, &str)]) {
         let mut chunk = [0; 65536];
         let mut answers = answers.to_vec();
@@ -302,7 +302,7 @@ impl Shown {
             drop(state);
             master
                 .write_all(answer.as_bytes())
-                .expect("the terminal takes an answer");
+                .expect("the terminal accepts an answer");
             self.changed.notify_all();
         }
     }
@@ -336,8 +336,7 @@ fn coloured_rows(screen: &vt100::Screen) -> usize {
         .count()
 }
 
-/// What runs a program as the leader of a session that has its standard input as terminal: of
-/// package util-linux.
+/// Configures a command whose standard input is its controlling terminal: environment and streams.
 pub(super) fn leader(command: &mut Command, model: &Model, [stdin, stdout, stderr]: [Stdio; 3]) {
     for name in [
         "NO_COLOR",
@@ -361,5 +360,5 @@ pub(super) fn leader(command: &mut Command, model: &Model, [stdin, stdout, stder
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two looks at whether the program has ended.
+/// Interval between two checks whether the program has exited.
 const POLL: Duration = Duration::from_millis(2);

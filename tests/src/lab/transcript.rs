@@ -1,4 +1,4 @@
-//! What a node has printed so far, over all its runs, and waiting for more of it.
+//! Everything that a node has printed in all its runs, and waiting for more.
 
 use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Filled by the threads that read a node's pipes, read by the test.
+/// Output of a node. The threads that read its pipes write it, and the test reads it.
 #[derive(Debug, Default)]
 pub(super) struct Transcript {
     printed: Mutex<Printed>,
     changed: Condvar,
 }
 
-/// Everything printed so far.
+/// The output so far.
 #[derive(Debug, Default)]
 pub(super) struct Printed {
-    /// All events, in the order in which they were printed.
+    /// All events, in the order of printing.
     events: Vec<Value>,
-    /// Where in `events` the present run began.
+    /// The index in `events` at which the current run begins.
     run_began: usize,
-    /// Lines of standard output that were no JSON. There should be none.
+    /// Lines of standard output that are not JSON. There should be none.
     not_json: Vec<String>,
     /// Lines of standard error.
     errors: Vec<String>,
-    /// Whether the node of the present run has closed its output.
+    /// Whether the node has closed its output in the current run.
     ended: bool,
 }
 
@@ -35,18 +35,18 @@ impl Printed {
         &self.events
     }
 
-    /// The events of the present run.
+    /// The events of the current run.
     pub(super) fn this_run(&self) -> &[Value] {
         &self.events[self.run_began..]
     }
 
-    /// What a person needs to see of it when something did not come.
+    /// The last lines of the output, for failure messages.
     fn tail(&self) -> String {
-        let mut tail = String::from("--- the last it printed:\n");
+        let mut tail = String::from("--- the last events:\n");
         for event in &self.events[self.events.len().saturating_sub(TAIL_LINES)..] {
             let _ = writeln!(tail, "{event}");
         }
-        tail.push_str("--- its errors:\n");
+        tail.push_str("--- standard error:\n");
         for line in &self.errors[self.errors.len().saturating_sub(TAIL_LINES)..] {
             let _ = writeln!(tail, "{line}");
         }
@@ -55,14 +55,14 @@ impl Printed {
 }
 
 impl Transcript {
-    /// From here on, what is printed belongs to a new run.
+    /// Begins a new run.
     pub(super) fn begin_run(&self) {
         let mut printed = self.lock();
         printed.run_began = printed.events.len();
         printed.ended = false;
     }
 
-    /// Takes lines of events until the pipe closes.
+    /// Reads events until the pipe closes.
     pub(super) fn read_events(&self, pipe: impl Read) {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let parsed = serde_json::from_slice(&line);
@@ -79,8 +79,8 @@ impl Transcript {
         self.changed.notify_all();
     }
 
-    /// Takes lines of diagnostics until the pipe closes; copies them, under this name, to this
-    /// program's own.
+    /// Reads lines of standard error until the pipe closes. Copies them to the test's standard
+    /// error with the name `copy_as` in front.
     pub(super) fn read_errors(&self, pipe: impl Read, copy_as: Option<&str>) {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
@@ -91,7 +91,7 @@ impl Transcript {
         }
     }
 
-    /// Waits until `check` finds what it looks for. The error says what there was instead.
+    /// Waits until `check` returns a value. The error contains the last output.
     pub(super) fn wait<T>(
         &self,
         within: Duration,
@@ -109,16 +109,18 @@ impl Transcript {
             .unwrap_or_else(PoisonError::into_inner);
         match (found, printed.not_json.first()) {
             (_, Some(line)) => Err(format!(
-                "it printed a line that is no JSON: {line:?}\n{}",
+                "the node printed a line that is not JSON: {line:?}\n{}",
                 printed.tail()
             )),
             (Some(found), None) => Ok(found),
-            (None, None) if printed.ended => Err(format!("the node has ended\n{}", printed.tail())),
+            (None, None) if printed.ended => {
+                Err(format!("the node has exited\n{}", printed.tail()))
+            }
             (None, None) => Err(format!("not within {within:?}\n{}", printed.tail())),
         }
     }
 
-    /// Looks at what has been printed.
+    /// Passes the output so far to a function.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Printed) -> T) -> T {
         look(&self.lock())
     }
@@ -128,7 +130,7 @@ impl Transcript {
     }
 }
 
-/// Of output and of errors, when a wait fails.
+/// How many lines of events and of standard error a failed wait shows.
 const TAIL_LINES: usize = 40;
 
 #[cfg(test)]
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_with_what_it_looks_for_or_says_why_not() {
+    fn a_wait_returns_the_found_value_or_the_reason_for_its_failure() {
         let transcript = Transcript::default();
         let error = transcript
             .wait(SOON, anything)
@@ -162,18 +164,18 @@ mod tests {
             .wait(SOON, anything)
             .expect_err("nothing was printed in this run");
         assert!(
-            error.contains("has ended") && error.contains("a warning") && error.contains("peer"),
+            error.contains("has exited") && error.contains("a warning") && error.contains("peer"),
             "{error}"
         );
     }
 
     #[test]
-    fn a_line_that_is_no_json_fails_every_wait() {
+    fn a_line_that_is_not_json_fails_every_wait() {
         let transcript = Transcript::default();
         transcript.read_events("{}\noops\n".as_bytes());
         let error = transcript
             .wait(SOON, anything)
-            .expect_err("a line was no JSON");
+            .expect_err("a line was not JSON");
         assert!(error.contains("oops"), "{error}");
     }
 }

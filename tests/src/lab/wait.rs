@@ -1,4 +1,4 @@
-//! Waiting with a deadline, and the only clock of the lab.
+//! Waiting with a deadline. This is the only file of the lab that reads the clock.
 
 #![expect(
     clippy::disallowed_methods,
@@ -7,8 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Asks `check` until it gives a value, and panics with its last answer when that takes longer than
-/// `within`.
+/// Calls `check` until it returns `Ok`. Panics with its last error after `within`.
 pub fn until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Result<T, String>) -> T {
     let begun = Instant::now();
     let mut gap = GAP_LEAST;
@@ -22,13 +21,13 @@ pub fn until<T>(what: &str, within: Duration, mut check: impl FnMut() -> Result<
     }
 }
 
-/// Lets time pass: for what is about time itself, as a moment for a crash. Never for readiness;
-/// that is [`until`].
+/// Sleeps. Only for tests of time itself, such as a random moment for a crash. To wait for
+/// readiness, use [`until`].
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Tells how long something took.
+/// Measures elapsed time.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
 
@@ -44,7 +43,6 @@ impl Stopwatch {
     }
 }
 
-/// Between two questions; it grows, so that long waits don't burn the processor that what is waited
-/// for needs.
+/// Interval between two calls of `check`. It grows, so that long waits use little processor time.
 const GAP_LEAST: Duration = Duration::from_millis(2);
 const GAP_MOST: Duration = Duration::from_millis(200);

@@ -14,11 +14,11 @@ fn a_forged_signature_is_refused() {
         async |net: &TestNet, mallory: &Mallory, stream: &mut RawStream| {
             let mut log = Forger::new(mallory.key(), net.direct(mallory));
             stream
-                .sends_batch(&Forger::spoiled(log.texts(&["forged"])))
+                .sends_batch(&Forger::with_bad_signature(log.texts(&["forged"])))
                 .await;
             let mut log = Forger::new(mallory.key(), lobby());
             stream
-                .sends_batch(&Forger::spoiled(log.texts(&["forged"])))
+                .sends_batch(&Forger::with_bad_signature(log.texts(&["forged"])))
                 .await;
         },
     );
@@ -29,7 +29,7 @@ fn nobody_writes_in_bobs_name() {
     refused(
         &["the signature is not the author's"],
         async |net: &TestNet, mallory: &Mallory, stream: &mut RawStream| {
-            let mut log = Forger::in_the_name_of(net.bob.id(), mallory.key(), lobby());
+            let mut log = Forger::impersonating(net.bob.id(), mallory.key(), lobby());
             stream.sends_batch(&log.texts(&["forged"])).await;
         },
     );
@@ -41,12 +41,12 @@ fn nobody_writes_in_the_victims_own_name() {
         &["the signature is not the author's"],
         async |net: &TestNet, mallory: &Mallory, stream: &mut RawStream| {
             for conversation in [lobby(), net.direct(mallory)] {
-                let mut log = Forger::in_the_name_of(net.ann.id(), mallory.key(), conversation);
+                let mut log = Forger::impersonating(net.ann.id(), mallory.key(), conversation);
                 stream.sends_batch(&log.texts(&["forged"])).await;
             }
             // And in the very log that the victim writes to.
             let (name, head) = log_of(stream, net).await;
-            let mut log = Forger::in_the_name_of(net.ann.id(), mallory.key(), name.conversation);
+            let mut log = Forger::impersonating(net.ann.id(), mallory.key(), name.conversation);
             log.name = name;
             (log.next, log.lamport) = (head + 1, 50);
             stream.sends_batch(&log.texts(&["forged"])).await;

@@ -190,9 +190,9 @@ fn talk_while(ann: &Node, bob: &Node, something: impl FnOnce()) {
 }
 
 fn talk(from: &Node, to: &Node) {
-    let mut line = from.client();
+    let mut client = from.client();
     for text in numbered(from) {
-        submit(&mut line, to, &text);
+        submit(&mut client, to, &text);
         pause(PACE);
     }
 }

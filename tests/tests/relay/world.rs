@@ -1,6 +1,6 @@
 //! What these tests begin with: an internet with a relay on it, and people in sites of their own.
 
-use hobnob_tests::lab::{Internet, Lab, Line, Machine, Nat, Node, Relay, Site};
+use hobnob_tests::lab::{Internet, Lab, Machine, MessageClient, Nat, Node, Relay, Site};
 
 /// An internet with a relay.
 pub(crate) struct World {
@@ -30,8 +30,9 @@ impl World {
 
 /// Gives a node that is up a message for a peer, over an open line to it, without waiting for more
 /// than its disk.
-pub(crate) fn submit(line: &mut Line, to: &Node, text: &str) -> String {
-    assert!(line.is_open(), "a node that is up takes commands");
-    line.submit(to.id().parse().expect("a peer id"), text)
+pub(crate) fn submit(client: &mut MessageClient, to: &Node, text: &str) -> String {
+    assert!(client.is_open(), "a node that is up takes commands");
+    client
+        .submit(to.id().parse().expect("a peer id"), text)
         .expect("a node that is up takes messages")
 }
