@@ -369,11 +369,14 @@ async fn log_of(stream: &mut RawStream, net: &TestNet) -> (hobnob_protocol::LogN
     stream.is_alive().await;
     net.ann.says("I write here");
     let connection = stream.connection.clone();
-    let mut stream = connection.accept_uni().await.expect("her batches come");
+    let mut batches = connection.accept_uni().await.expect("her batches come");
     let mut length = [0; 4];
-    stream.read_exact(&mut length).await.expect("a batch comes");
+    batches
+        .read_exact(&mut length)
+        .await
+        .expect("a batch comes");
     let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut frame).await.expect("a batch comes");
+    batches.read_exact(&mut frame).await.expect("a batch comes");
     let frame = Frame::decode(&frame.into()).expect("an honest frame");
     let Frame::Batch(batch) = frame else {
         panic!("a batch, not {frame:?}")

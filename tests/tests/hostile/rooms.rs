@@ -146,12 +146,12 @@ fn gets_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream) -> Vec<
         );
         // Whatever batches came are of other conversations: a stream that isn't there has none at
         // all.
-        let stream = tokio::time::timeout(
+        let batches = tokio::time::timeout(
             std::time::Duration::from_millis(200),
             stream.connection.accept_uni(),
         )
         .await;
-        assert!(stream.is_err(), "a batch stream was opened");
+        assert!(batches.is_err(), "a batch stream was opened");
         stream.is_alive().await;
     });
     net.survives(&["not a member of that conversation"]);
