@@ -1,14 +1,14 @@
-//! Messages to a peer that is away wait on disk, say so, and arrive once, in order, when it is
-//! back.
+//! Messages to an offline peer are queued on disk, are shown as queued, and arrive once and in
+//! order when the peer is online again.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Node, Switch};
 
 #[test]
-fn a_message_to_a_peer_that_is_away_stays_queued_and_arrives_once_when_it_is_back() {
+fn a_message_to_an_offline_peer_stays_queued_and_arrives_once_later() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_have_met(&lab.switch());
+    let (ann, bob) = two_that_have_met(&lab.switch());
     bob.terminate();
     ann.loses_within(&bob, Duration::from_secs(5));
     let sent = ann
@@ -17,7 +17,7 @@ fn a_message_to_a_peer_that_is_away_stays_queued_and_arrives_once_when_it_is_bac
         .says(&["queued"]);
     assert!(
         sent.took < Duration::from_secs(6),
-        "its time was two seconds: {sent}"
+        "the timeout was two seconds: {sent}"
     );
     let line = sent.one_json();
     assert_eq!(line["state"], "queued");
@@ -27,9 +27,9 @@ fn a_message_to_a_peer_that_is_away_stays_queued_and_arrives_once_when_it_is_bac
 }
 
 #[test]
-fn what_a_short_command_could_not_deliver_any_later_run_of_this_home_does() {
+fn a_later_run_of_the_home_delivers_what_a_command_queued() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_have_met(&lab.switch());
+    let (ann, bob) = two_that_have_met(&lab.switch());
     bob.terminate();
     ann.terminate();
     ann.run(&["send", "--timeout", "1s", "bob", "left on the desk"])
@@ -44,7 +44,7 @@ fn what_a_short_command_could_not_deliver_any_later_run_of_this_home_does() {
 #[test]
 fn a_command_without_a_running_node_delivers_by_itself() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_have_met(&lab.switch());
+    let (ann, bob) = two_that_have_met(&lab.switch());
     ann.terminate();
     ann.tells(&bob, "just passing through");
     bob.shows_once("just passing through");
@@ -54,7 +54,7 @@ fn a_command_without_a_running_node_delivers_by_itself() {
 #[test]
 fn a_thousand_queued_messages_keep_their_order() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_have_met(&lab.switch());
+    let (ann, bob) = two_that_have_met(&lab.switch());
     bob.terminate();
     let mut texts = vec!["we have met".to_owned()];
     for number in 1..=1_000 {
@@ -70,20 +70,23 @@ fn a_thousand_queued_messages_keep_their_order() {
         .filter(|e| e["event"] == "message")
         .map(|e| e["text"].clone())
         .collect();
-    assert_eq!(shown, texts, "they were shown in that order too, each once");
+    assert_eq!(
+        shown, texts,
+        "each message is shown once, in the same order"
+    );
 }
 
 #[test]
-fn the_author_sees_how_far_a_message_has_come() {
+fn the_author_sees_the_delivery_state_of_a_message() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_have_met(&lab.switch());
+    let (ann, bob) = two_that_have_met(&lab.switch());
     bob.terminate();
     let id = ann.queues(&bob, "how far are you?");
     let state = || {
         ann.history_of(&bob)
             .into_iter()
             .find(|m| m["id"] == id.as_str())
-            .expect("it is in the history")["state"]
+            .expect("the history contains the message")["state"]
             .clone()
     };
     assert_eq!(state(), "queued");
@@ -93,9 +96,9 @@ fn the_author_sees_how_far_a_message_has_come() {
 }
 
 #[test]
-fn delivered_survives_a_crash_of_the_one_who_got_it() {
+fn a_delivered_message_survives_a_crash_of_the_recipient() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_have_met(&lab.switch());
+    let (ann, bob) = two_that_have_met(&lab.switch());
     for round in 0..10 {
         let text = format!("keep this, {round}");
         ann.tells(&bob, &text);
@@ -114,7 +117,7 @@ fn delivered_survives_a_crash_of_the_one_who_got_it() {
     }
 }
 
-fn two_who_have_met(office: &Switch) -> (Node, Node) {
+fn two_that_have_met(office: &Switch) -> (Node, Node) {
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
         office.machine("bob").up("bob", &[]),

@@ -1,4 +1,5 @@
-//! Two peers talk at once, dial at once, and over a bad line.
+//! Two peers that send at the same time, dial at the same time, and use a network that loses
+//! packets.
 
 use std::time::Duration;
 
@@ -7,25 +8,25 @@ use hobnob_tests::lab::{Lab, Node, Switch, until};
 #[test]
 fn five_hundred_messages_each_way_at_the_same_time_all_arrive_in_order() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = two_connected_nodes(&lab.switch());
     exchange(&ann, &bob, 500, Duration::from_secs(60));
 }
 
 #[test]
-fn a_bad_line_loses_nothing() {
+fn no_message_is_lost_on_a_network_that_loses_packets() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = two_connected_nodes(&lab.switch());
     ann.machine().loss(20);
     bob.machine().loss(20);
     exchange(&ann, &bob, 50, Duration::from_secs(120));
 }
 
 #[test]
-fn both_dialing_at_once_end_with_one_session() {
+fn two_nodes_that_dial_each_other_have_one_session() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = two_connected_nodes(&lab.switch());
     for round in 0..10 {
-        // Each remembers the other's address: both dial the moment they are up.
+        // Both have stored the other's address, so both dial as soon as they start.
         ann.terminate();
         bob.terminate();
         std::thread::scope(|scope| {
@@ -47,9 +48,9 @@ fn both_dialing_at_once_end_with_one_session() {
 }
 
 #[test]
-fn a_message_of_the_greatest_length_passes_and_a_longer_one_is_refused_with_its_size() {
+fn a_message_of_the_maximum_length_is_delivered_and_a_longer_one_is_rejected_with_its_size() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = two_connected_nodes(&lab.switch());
     let longest = "é".repeat(8 * 1024);
     ann.tells(&bob, &longest);
     bob.shows_once(&longest);
@@ -60,17 +61,17 @@ fn a_message_of_the_greatest_length_passes_and_a_longer_one_is_refused_with_its_
 }
 
 #[test]
-fn text_comes_from_standard_input_too() {
+fn send_reads_the_text_from_standard_input() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = two_connected_nodes(&lab.switch());
     ann.home()
         .run_with_input(&["send", "bob", "-"], "two\nlines")
         .expect(0);
     bob.shows_once("two\nlines");
 }
 
-/// Both send `count` numbered messages at the same time; each must come to have all of the other's,
-/// in order.
+/// Both send `count` numbered messages at the same time. Each must receive all messages of the
+/// other, in order.
 fn exchange(ann: &Node, bob: &Node, count: usize, within: Duration) {
     std::thread::scope(|scope| {
         for (from, to) in [(ann, bob), (bob, ann)] {
@@ -86,16 +87,16 @@ fn exchange(ann: &Node, bob: &Node, count: usize, within: Duration) {
             &format!("{} has all from {}", to.nick(), from.nick()),
             within,
             || {
-                let came = texts_from(to, from);
-                if came == numbered(from, count) {
+                let received = texts_from(to, from);
+                if received == numbered(from, count) {
                     Ok(())
                 } else {
-                    Err(format!("{} of {count}: {came:?}", came.len()))
+                    Err(format!("{} of {count}: {received:?}", received.len()))
                 }
             },
         );
     }
-    until("both show one conversation", within, || {
+    until("both show the same conversation", within, || {
         let (one, other) = (ann.texts_of(bob), bob.texts_of(ann));
         if one == other {
             Ok(())
@@ -121,7 +122,7 @@ fn texts_from(at: &Node, from: &Node) -> Vec<String> {
         .collect()
 }
 
-fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
+fn two_connected_nodes(office: &Switch) -> (Node, Node) {
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
         office.machine("bob").up("bob", &[]),

@@ -1,11 +1,11 @@
-//! Nodes are killed at random moments, and what was acknowledged stands. `CHAOS_KILLS` and `SEED`
-//! change how often, and which.
+//! Nodes are killed at random moments and lose no acknowledged message. `CHAOS_KILLS` sets the
+//! number of kills, `SEED` the victims and pauses.
 
 use hobnob_tests::chaos::Plan;
 use hobnob_tests::lab::Lab;
 
 #[test]
-fn what_was_acknowledged_survives_two_hundred_kills() {
+fn acknowledged_messages_survive_two_hundred_kills() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (

@@ -1,9 +1,9 @@
-//! Machines on one network find each other, with no option given.
+//! Machines on one network discover each other without any option.
 
 use hobnob_tests::lab::{Addresses, Lab, Node};
 
 #[test]
-fn three_machines_find_each_other_in_whatever_order_they_start() {
+fn three_machines_find_each_other_in_any_starting_order() {
     let lab = Lab::open();
     for order in [
         ["ann", "bob", "cat"],
@@ -11,7 +11,7 @@ fn three_machines_find_each_other_in_whatever_order_they_start() {
         ["cat", "ann", "bob"],
     ] {
         let office = lab.switch();
-        // Each listens before the next one starts.
+        // Each node listens before the next one starts.
         let nodes = order.map(|name| office.machine(name).up(name, &[]));
         all_see_each_other(&nodes);
     }
@@ -29,14 +29,14 @@ fn machines_that_start_at_the_same_moment_find_each_other() {
             .collect();
         starting
             .into_iter()
-            .map(|node| node.join().expect("starts"))
+            .map(|node| node.join().expect("the node starts"))
             .collect::<Vec<_>>()
     });
     all_see_each_other(&nodes);
 }
 
 #[test]
-fn found_peers_talk_to_one_and_to_all() {
+fn discovered_peers_exchange_direct_and_lobby_messages() {
     let lab = Lab::open();
     let office = lab.switch();
     let [ann, bob, cat] = ["ann", "bob", "cat"].map(|name| office.machine(name).up(name, &[]));
@@ -84,7 +84,7 @@ fn machines_with_ipv6_only_find_each_other() {
 }
 
 #[test]
-fn without_mdns_an_address_is_enough() {
+fn without_mdns_a_message_can_be_sent_to_an_address() {
     let lab = Lab::open();
     let office = lab.switch();
     let (here, there) = (office.machine("ann"), office.machine("bob"));
@@ -93,7 +93,7 @@ fn without_mdns_an_address_is_enough() {
         .run(&["send", "--no-mdns", &format!("{}:4626", there.ipv4()), "hi"])
         .expect(0);
     bob.shows_once("hi");
-    // The usual port is what a bare address means.
+    // An address without a port means the default port.
     here.home("ann")
         .run(&["send", "--no-mdns", &there.ipv4(), "hi again"])
         .expect(0);
@@ -101,7 +101,7 @@ fn without_mdns_an_address_is_enough() {
 }
 
 #[test]
-fn without_mdns_nobody_is_found() {
+fn without_mdns_a_node_is_not_discovered() {
     let lab = Lab::open();
     let office = lab.switch();
     let hidden = office.machine("ann").up("ann", &["--no-mdns"]);
@@ -109,7 +109,7 @@ fn without_mdns_nobody_is_found() {
         office.machine("bob").up("bob", &[]),
         office.machine("cat").up("cat", &[]),
     );
-    // By when these two have met, they would have met the third.
+    // When these two have discovered each other, they would also have discovered the third.
     all_see_each_other(&[&bob, &cat]);
     assert!(
         hidden.peers().is_empty() && bob.peers().len() == 1,
@@ -120,7 +120,7 @@ fn without_mdns_nobody_is_found() {
 }
 
 #[test]
-fn a_machine_that_joins_the_network_later_is_found_then() {
+fn a_machine_that_joins_the_network_later_is_discovered() {
     let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);

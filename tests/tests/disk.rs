@@ -1,12 +1,12 @@
-//! Disks that are full, read-only, or hold something else than this program's database: a clear
-//! error, and no false word.
+//! Disks that are full or read-only, and unreadable databases: the node reports a clear error and
+//! never confirms a message that it did not store.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::{Home, Lab, Output, until};
 
 #[test]
-fn a_full_disk_acknowledges_nothing_it_has_not_stored_and_works_again_when_there_is_room() {
+fn a_node_with_a_full_disk_confirms_only_stored_messages_and_recovers_when_there_is_room() {
     let lab = Lab::open();
     let office = lab.switch();
     let home = office.machine("ann").home("ann");
@@ -17,7 +17,7 @@ fn a_full_disk_acknowledges_nothing_it_has_not_stored_and_works_again_when_there
 
     home.fill_disk();
     let mut acknowledged = vec!["there is room".to_owned()];
-    // What the database holds in reserve may take a few more.
+    // The database may store a few more messages in space that it has reserved.
     let refused = (0..1_000).find_map(|number| {
         let text = format!("{number} {}", "x".repeat(8_000));
         let sent = ann.run(&["send", "--wait", "queued", bob.id(), &text]);
@@ -28,13 +28,13 @@ fn a_full_disk_acknowledges_nothing_it_has_not_stored_and_works_again_when_there
         Some(sent)
     });
     let refused = refused
-        .expect("8 MB do not fit on a full disk")
+        .expect("a full disk cannot store 8 MB")
         .expect(FAULT);
     is_clear(&refused, &["disk", "space", "full"]);
     assert!(!refused.stdout.contains("\"sent\""), "{refused}");
 
     home.free_disk();
-    let again = until("it works again", Duration::from_secs(30), || {
+    let again = until("sending works again", Duration::from_secs(30), || {
         let sent = ann.run(&["send", bob.id(), "there is room again"]);
         if sent.code == Some(0) {
             Ok("there is room again".to_owned())
@@ -50,7 +50,7 @@ fn a_full_disk_acknowledges_nothing_it_has_not_stored_and_works_again_when_there
 }
 
 #[test]
-fn a_receiver_whose_disk_is_full_says_delivered_only_when_it_is() {
+fn a_recipient_with_a_full_disk_sends_no_receipt_before_it_has_stored_the_message() {
     let lab = Lab::open();
     let office = lab.switch();
     let home = office.machine("bob").home("bob");
@@ -65,7 +65,7 @@ fn a_receiver_whose_disk_is_full_says_delivered_only_when_it_is() {
         ann.queues(&bob, &text);
         texts.push(text);
     }
-    // 3 MB can't be there, and so can't be delivered.
+    // The recipient cannot store 3 MB, so the messages cannot be delivered.
     ann.run(&["send", "--timeout", "3s", bob.id(), "the last"])
         .expect(STILL_QUEUED);
     texts.push("the last".to_owned());
@@ -74,7 +74,7 @@ fn a_receiver_whose_disk_is_full_says_delivered_only_when_it_is() {
 }
 
 #[test]
-fn a_database_of_a_newer_program_is_left_alone() {
+fn a_database_of_a_newer_program_is_not_modified() {
     let lab = Lab::open();
     let home = used_home(&lab);
     let database = home.database();
@@ -92,12 +92,12 @@ fn a_database_of_a_newer_program_is_left_alone() {
     assert_eq!(
         std::fs::read(&database).expect("the database can be read"),
         before,
-        "it was not touched"
+        "the database was not modified"
     );
 }
 
 #[test]
-fn a_damaged_database_is_an_error_and_not_thrown_away() {
+fn a_damaged_database_is_an_error_and_is_not_replaced() {
     let lab = Lab::open();
     let home = used_home(&lab);
     let database = home.database();
@@ -113,7 +113,7 @@ fn a_damaged_database_is_an_error_and_not_thrown_away() {
     assert_eq!(
         std::fs::read(&database).expect("the database can be read"),
         garbage,
-        "it was not replaced"
+        "the database was not replaced"
     );
 }
 
@@ -135,7 +135,7 @@ fn a_read_only_home_is_an_error() {
 }
 
 #[test]
-fn a_home_that_cannot_be_made_is_an_error() {
+fn a_home_that_cannot_be_created_is_an_error() {
     let lab = Lab::open();
     let ann = lab.machine("ann");
     let refused = ann
@@ -145,7 +145,7 @@ fn a_home_that_cannot_be_made_is_an_error() {
 }
 
 #[test]
-fn the_key_and_the_messages_are_for_their_owner_only() {
+fn only_the_owner_can_read_the_key_and_the_messages() {
     let lab = Lab::open();
     let home = used_home(&lab);
     let find = |arguments: &[&str]| {
@@ -158,7 +158,7 @@ fn the_key_and_the_messages_are_for_their_owner_only() {
     assert_ne!(
         find(&["-type", "f", "-perm", "600"]),
         "",
-        "the key is a file that only its owner can read"
+        "there is a key file that only its owner can read"
     );
     let folder_is_open = !find(&["-maxdepth", "0", "-perm", "/077"]).is_empty();
     let open_files = find(&["-type", "f", "-perm", "/077"]);
@@ -168,22 +168,22 @@ fn the_key_and_the_messages_are_for_their_owner_only() {
     );
 }
 
-/// A home that a node has run in, and ended in good order.
+/// A home in which a node has run and exited normally.
 fn used_home(lab: &Lab) -> Home {
     let home = lab.switch().machine("ann").home("ann");
     home.up(&[]).terminate();
     home
 }
 
-/// An error is clear if it says one of these, and no word of a programmer's.
+/// Checks that an error contains one of these words and no panic or backtrace.
 fn is_clear(refused: &Output, one_of: &[&str]) {
-    let said = refused.stderr.to_lowercase();
+    let error = refused.stderr.to_lowercase();
     assert!(
-        one_of.iter().any(|word| said.contains(word)),
+        one_of.iter().any(|word| error.contains(word)),
         "none of {one_of:?}: {refused}"
     );
     assert!(
-        !said.contains("panicked") && !said.contains("backtrace"),
+        !error.contains("panicked") && !error.contains("backtrace"),
         "{refused}"
     );
 }

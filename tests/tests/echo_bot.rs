@@ -1,12 +1,12 @@
-//! The echo bot, a program of another language that has a node as its child: it answers everything
-//! once, whatever befalls it.
+//! The echo bot, a Python program that runs a node as its child process. It answers each message
+//! once, even if it is killed.
 
 use std::time::Duration;
 
 use hobnob_control::{Claim, Home};
 use hobnob_tests::lab::{Lab, Machine, Node, Screen, hobnob_binary, until};
 
-/// The bot on a machine, with a node of its own.
+/// The bot with its node on a machine.
 struct Bot<'a> {
     machine: &'a Machine,
     running: Option<Screen>,
@@ -31,24 +31,22 @@ impl Bot<'_> {
         self.running = Some(self.machine.screen(BOT, &arguments));
     }
 
-    /// Kills the bot, and waits until its node, which nobody hears any more, has ended.
+    /// Kills the bot and waits until its node, which has lost its input and output, has exited.
     fn kill(&mut self) {
         drop(self.running.take());
-        let home = Home::at(self.machine.home("echo").path()).expect("a path");
-        until(
-            "the node of a bot that was killed ends",
-            PATIENCE,
-            || match home.claim() {
+        let home = Home::at(self.machine.home("echo").path()).expect("the path is valid");
+        until("the node of a killed bot exits", PATIENCE, || {
+            match home.claim() {
                 Ok(Claim::Ours(_)) => Ok(()),
-                Ok(Claim::Busy(pid)) => Err(format!("process {pid:?} runs")),
+                Ok(Claim::Busy(pid)) => Err(format!("process {pid:?} still runs")),
                 Err(error) => Err(error.to_string()),
-            },
-        );
+            }
+        });
     }
 }
 
 #[test]
-fn it_says_everything_back_once_and_in_order_although_it_is_killed_again_and_again() {
+fn the_bot_echoes_each_message_once_and_in_order_although_it_is_killed_repeatedly() {
     let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
@@ -58,9 +56,9 @@ fn it_says_everything_back_once_and_in_order_although_it_is_killed_again_and_aga
         running: None,
     };
     bot.start();
-    until("ann can name the bot", PATIENCE, || {
+    until("ann's node can resolve the bot's name", PATIENCE, || {
         match ann.run(&["send", "echo", "0"]).code {
-            // Delivered, or to be delivered; only then has it been said.
+            // Delivered or queued. With any other code the message was not sent.
             Some(0 | 4) => Ok(()),
             code => Err(format!("exit code {code:?}")),
         }
@@ -69,8 +67,7 @@ fn it_says_everything_back_once_and_in_order_although_it_is_killed_again_and_aga
         for n in round * EACH..(round + 1) * EACH {
             ann.queues("echo", &(n + 1).to_string());
         }
-        // In the midst of its answers, or before the first, or after the last: however far it has
-        // come.
+        // The bot is killed before, during or after its answers, depending on how fast it is.
         bot.kill();
         bot.start();
     }
@@ -80,14 +77,19 @@ fn it_says_everything_back_once_and_in_order_although_it_is_killed_again_and_aga
     assert_eq!(echoes(&ann), expected);
 }
 
-/// What the bot has said to this node, as it was shown.
+/// The bot's answers, in the order in which the node showed them.
 fn echoes(node: &Node) -> Vec<String> {
     let texts = node
         .events()
         .into_iter()
         .filter(|event| event["event"] == "message" && event["nick"] == "echo");
     texts
-        .map(|event| event["text"].as_str().expect("a bot of texts").to_owned())
+        .map(|event| {
+            event["text"]
+                .as_str()
+                .expect("the bot sends texts")
+                .to_owned()
+        })
         .collect()
 }
 

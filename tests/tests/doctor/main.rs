@@ -1,5 +1,5 @@
-//! Each verdict of `hobnob doctor` and `hobnob why` comes from breaking exactly that thing, and
-//! comes alone; a healthy network gives none.
+//! The verdicts of `hobnob doctor` and `hobnob why`. Each test causes one fault and expects exactly
+//! the verdict for it. A healthy network has no verdicts.
 
 mod reach;
 mod why;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use hobnob_tests::lab::{Lab, Machine, Nat, Node, until};
 
 #[test]
-fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
+fn a_healthy_network_has_no_verdicts_and_a_report_contains_no_names() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
@@ -21,9 +21,9 @@ fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
     ann.sees(&bob);
     ann.tells(&bob, "a word between us");
     for node in [&ann, &bob] {
-        // All has been looked at, and found well.
+        // All checks are done, and none found a problem.
         doctor_reports(node, &[]);
-        until("multicast and calls are known to work", PATIENCE, || {
+        until("multicast and calls are checked", PATIENCE, || {
             let fine = |name: &str| {
                 doctor(node)
                     .iter()
@@ -39,7 +39,7 @@ fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
     }
     let report = lab.file("report", "");
     ann.run(&["doctor", "--report", &report]).expect(0);
-    let report = std::fs::read_to_string(report).expect("it was written");
+    let report = std::fs::read_to_string(report).expect("the report was written");
     assert!(report.contains("multicast   fine"), "{report}");
     let secrets = [
         &ann.id()[..8],
@@ -60,7 +60,7 @@ fn a_healthy_network_gives_no_verdict_and_a_report_names_nobody() {
 }
 
 #[test]
-fn a_port_that_is_taken() {
+fn a_port_in_use_is_reported() {
     let lab = Lab::open();
     let machine = lab.switch().machine("ann");
     let _other = machine
@@ -70,7 +70,7 @@ fn a_port_that_is_taken() {
 }
 
 #[test]
-fn udp_that_is_blocked() {
+fn blocked_udp_is_reported() {
     let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
@@ -83,7 +83,7 @@ fn udp_that_is_blocked() {
 }
 
 #[test]
-fn multicast_that_does_not_pass() {
+fn blocked_multicast_is_reported() {
     let lab = Lab::open();
     let office = lab.switch();
     let machine = office.machine("ann");
@@ -98,13 +98,14 @@ fn multicast_that_does_not_pass() {
 }
 
 #[test]
-fn a_network_that_keeps_its_machines_apart() {
+fn client_isolation_is_reported() {
     let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
     let cafe = net.site(Nat::PortRestricted);
     let machines = ["ann", "bob"].map(|name| cafe.machine(name));
-    // Everything goes by the access point, and from one to the other nothing does.
+    // Like a Wi-Fi access point with client isolation: machines reach the router, but not each
+    // other.
     lab.cut(&[&machines[0]]);
     let [ann, bob] =
         machines.map(|machine| machine.up(machine.name(), &["--relay", &relay.name()]));
@@ -113,7 +114,7 @@ fn a_network_that_keeps_its_machines_apart() {
 }
 
 #[test]
-fn a_relay_that_is_down_or_became_another() {
+fn a_relay_that_is_down_or_has_a_new_identity_is_reported() {
     let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
@@ -131,7 +132,7 @@ fn a_relay_that_is_down_or_became_another() {
 }
 
 #[test]
-fn a_relay_that_refuses_or_whose_name_is_wrong() {
+fn a_relay_that_refuses_or_has_a_wrong_name_is_reported() {
     let lab = Lab::open();
     let net = lab.internet();
     let token = lab.file("token", "for friends of the house");
@@ -150,7 +151,7 @@ fn a_relay_that_refuses_or_whose_name_is_wrong() {
 }
 
 #[test]
-fn a_relay_whose_port_is_filtered() {
+fn a_filtered_relay_port_is_reported() {
     let lab = Lab::open();
     let net = lab.internet();
     let [one, other] = ["one", "other"].map(|name| net.machine(name));
@@ -165,7 +166,7 @@ fn a_relay_whose_port_is_filtered() {
 }
 
 #[test]
-fn no_network_at_all() {
+fn a_missing_network_is_reported() {
     let lab = Lab::open();
     let machine = lab.machine("ann");
     let ann = machine.up("ann", &[]);
@@ -175,7 +176,7 @@ fn no_network_at_all() {
 }
 
 #[test]
-fn looking_for_peers_that_is_switched_off() {
+fn disabled_discovery_is_reported() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
@@ -188,7 +189,7 @@ fn looking_for_peers_that_is_switched_off() {
 }
 
 #[test]
-fn a_clock_that_is_wrong() {
+fn a_wrong_clock_is_reported() {
     let lab = Lab::open();
     let office = lab.switch();
     let wrong = office.machine("ann").home("ann").with_clock("+1h");
@@ -205,7 +206,7 @@ fn a_clock_that_is_wrong() {
 }
 
 #[test]
-fn a_disk_that_is_nearly_full() {
+fn a_nearly_full_disk_is_reported() {
     let lab = Lab::open();
     let home = lab.switch().machine("ann").home("ann");
     home.put_on_small_disk("8m");
@@ -213,7 +214,7 @@ fn a_disk_that_is_nearly_full() {
 }
 
 #[test]
-fn more_than_one_network() {
+fn several_networks_and_a_vpn_are_reported() {
     let lab = Lab::open();
     let (office, other) = (lab.switch(), lab.switch());
     let machine = office.machine("ann");
@@ -234,7 +235,7 @@ fn more_than_one_network() {
     doctor_reports(&traveller.up("bob", &[]), &["vpn"]);
 }
 
-/// What the doctor says: check and verdict of each line, and the code of notes and problems.
+/// The doctor's output: check and verdict of each line, and the code of notes and problems.
 fn doctor(node: &Node) -> Vec<(String, String, String)> {
     checks(node, &["doctor"])
 }
@@ -261,7 +262,7 @@ fn checks(node: &Node, command: &[&str]) -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// The notes and problems.
+/// The codes of notes and problems.
 fn codes(node: &Node) -> Vec<String> {
     doctor(node)
         .into_iter()
@@ -270,14 +271,14 @@ fn codes(node: &Node) -> Vec<String> {
         .collect()
 }
 
-/// Waits until the doctor gives exactly these verdicts.
+/// Waits until the doctor reports exactly these codes.
 fn doctor_reports(node: &Node, wanted: &[&str]) {
     until(
-        &format!("{}'s doctor says {wanted:?}", node.nick()),
+        &format!("{}'s doctor reports {wanted:?}", node.nick()),
         PATIENCE,
         || {
-            let said = codes(node);
-            if said == wanted {
+            let reported = codes(node);
+            if reported == wanted {
                 Ok(())
             } else {
                 Err(format!("{:?}", doctor(node)))
@@ -286,7 +287,7 @@ fn doctor_reports(node: &Node, wanted: &[&str]) {
     );
 }
 
-/// Rules for packets to and from a machine, one after another.
+/// Adds rules for packets to and from a machine.
 fn firewall(machine: &Machine, input: &str, output: &str) {
     let rules = format!(
         "table inet lab {{\nchain input {{ type filter hook input priority filter; {input}; }}\n\

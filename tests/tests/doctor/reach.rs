@@ -1,11 +1,12 @@
-//! Who can reach a node: firewalls that let in no calls, and kinds of NAT (RFC 5780).
+//! Verdicts about reachability: firewalls that block incoming connections, and kinds of NAT (RFC
+//! 5780).
 
 use hobnob_tests::lab::{Lab, Nat, Node, until};
 
 use super::{PATIENCE, doctor_lines, doctor_reports, firewall};
 
 #[test]
-fn a_firewall_that_lets_answers_in_and_no_calls() {
+fn a_firewall_that_blocks_incoming_connections_is_reported() {
     let lab = Lab::open();
     let office = lab.switch();
     let machine = office.machine("ann");
@@ -17,7 +18,7 @@ fn a_firewall_that_lets_answers_in_and_no_calls() {
 }
 
 #[test]
-fn the_same_firewall_shows_with_a_relay_alone() {
+fn a_relay_alone_is_enough_to_detect_the_firewall() {
     let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
@@ -33,7 +34,7 @@ fn the_same_firewall_shows_with_a_relay_alone() {
 }
 
 #[test]
-fn each_kind_of_nat_by_one_relay_and_by_two() {
+fn each_kind_of_nat_is_detected_with_one_relay_and_with_two() {
     let lab = Lab::open();
     let net = lab.internet();
     let relays = ["one", "two"].map(|name| net.machine(name).relay(&["--no-roster"]));
@@ -71,7 +72,7 @@ fn each_kind_of_nat_by_one_relay_and_by_two() {
 }
 
 #[test]
-fn what_a_relay_behind_a_firewall_of_its_own_can_tell() {
+fn a_relay_behind_its_own_firewall_detects_only_some_kinds_of_nat() {
     let lab = Lab::open();
     let net = lab.internet();
     let machine = net.machine("relay");
@@ -86,13 +87,13 @@ fn what_a_relay_behind_a_firewall_of_its_own_can_tell() {
             .machine("ann")
             .up("ann", &["--relay", &relay.name()])
     };
-    // Its call opens its firewall for whoever answers from the port that was called; that is no
-    // other than the NAT's only one …
+    // The relay's probe opens the relay's firewall for answers from the port that it probes. A
+    // port-restricted NAT answers from this port …
     doctor_finds(
         &behind(Nat::PortRestricted),
         &[("nat", "unknown", EI_OR_AD), ("filtering", "fine", APD)],
     );
-    // … and not the one that this NAT gives to each new port.
+    // … but a symmetric NAT answers from another port.
     let ann = behind(Nat::Symmetric);
     doctor_finds(
         &ann,
@@ -105,7 +106,7 @@ fn what_a_relay_behind_a_firewall_of_its_own_can_tell() {
 }
 
 #[test]
-fn the_kind_of_nat_is_in_the_report() {
+fn the_report_contains_the_kind_of_nat() {
     let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
@@ -116,7 +117,7 @@ fn the_kind_of_nat_is_in_the_report() {
     doctor_finds(&ann, &[("filtering", "fine", APD)]);
     let report = lab.file("report", "");
     ann.run(&["doctor", "--report", &report]).expect(0);
-    let report = std::fs::read_to_string(report).expect("it was written");
+    let report = std::fs::read_to_string(report).expect("the report was written");
     assert!(
         report
             .lines()
@@ -129,7 +130,7 @@ fn the_kind_of_nat_is_in_the_report() {
     );
 }
 
-/// Waits until the doctor gives these checks these verdicts and kinds.
+/// Waits until the doctor reports these verdicts and kinds for these checks.
 fn doctor_finds(node: &Node, wanted: &[(&str, &str, &str)]) {
     until(
         &format!("{}'s doctor finds {wanted:?}", node.nick()),

@@ -1,16 +1,16 @@
-//! What is between a node and one peer.
+//! The verdicts of `hobnob why`: the problems between a node and one peer.
 
 use hobnob_tests::lab::{AsTarget, Lab, Node, hobnob_binary};
 
 use super::{PATIENCE, checks};
 
 #[test]
-fn why_a_peer_is_not_there() {
+fn why_explains_a_missing_session() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
-        office.machine("bob").up("bob", &["--listen", RELAYS]),
+        office.machine("bob").up("bob", &["--listen", RELAY_LISTEN]),
     );
     ann.sees(&bob);
     bob.sees(&ann);
@@ -23,8 +23,10 @@ fn why_a_peer_is_not_there() {
     bob.terminate();
     ann.loses_within(&bob, PATIENCE);
     assert_eq!(why(&ann, &bob), ["not-running"]);
-    // Somebody else has his address now; then something that is no node.
-    let other = bob.machine().up("eve", &["--no-mdns", "--listen", RELAYS]);
+    // Another node uses bob's address. After it, a program that is not a node.
+    let other = bob
+        .machine()
+        .up("eve", &["--no-mdns", "--listen", RELAY_LISTEN]);
     assert_eq!(why(&ann, &bob), ["key-mismatch"]);
     other.terminate();
     let _relay = bob.machine().relay(&[]);
@@ -32,7 +34,7 @@ fn why_a_peer_is_not_there() {
 }
 
 #[test]
-fn whoever_has_just_gone_silent_is_not_said_to_be_there() {
+fn why_does_not_report_a_peer_that_just_became_silent_as_connected() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
@@ -49,7 +51,7 @@ fn whoever_has_just_gone_silent_is_not_said_to_be_there() {
 }
 
 #[test]
-fn why_nobody_is_met_at_an_address_or_by_a_ticket() {
+fn why_explains_that_no_node_answers_at_an_address_or_ticket() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
@@ -67,7 +69,7 @@ fn why_nobody_is_met_at_an_address_or_by_a_ticket() {
 }
 
 #[test]
-fn why_a_peer_is_kept_out_for_a_while_or_not_heard() {
+fn why_explains_kicked_and_ignored_peers() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
@@ -78,7 +80,11 @@ fn why_a_peer_is_kept_out_for_a_while_or_not_heard() {
     bob.sees(&ann);
     ann.run(&["ignore", "bob"]).expect(0);
     assert_eq!(why(&ann, &bob), ["you-ignore"]);
-    assert_eq!(why(&bob, &ann), [""; 0], "he is not told");
+    assert_eq!(
+        why(&bob, &ann),
+        [""; 0],
+        "an ignored peer does not learn of it"
+    );
     ann.run(&["unignore", "bob"]).expect(0);
     let home = ann
         .home()
@@ -97,7 +103,7 @@ fn why_a_peer_is_kept_out_for_a_while_or_not_heard() {
 }
 
 #[test]
-fn why_somebody_with_a_verified_name_is_kept_out() {
+fn why_explains_that_a_peer_uses_a_verified_name() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
@@ -114,7 +120,7 @@ fn why_somebody_with_a_verified_name_is_kept_out() {
     assert_eq!(why(&ann, &bob), [""; 0]);
 }
 
-/// What stands between a node and a peer: the notes and problems.
+/// The codes of notes and problems between a node and a peer.
 pub(super) fn why(node: &Node, peer: impl AsTarget) -> Vec<String> {
     checks(node, &["why", peer.as_target()])
         .into_iter()
@@ -123,5 +129,5 @@ pub(super) fn why(node: &Node, peer: impl AsTarget) -> Vec<String> {
         .collect()
 }
 
-/// Where a relay listens.
-const RELAYS: &str = "0.0.0.0:4627";
+/// The address and port at which a relay listens.
+const RELAY_LISTEN: &str = "0.0.0.0:4627";

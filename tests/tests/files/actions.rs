@@ -1,4 +1,4 @@
-//! What a test does with files, in its own words.
+//! Actions and checks for file transfers, and helpers that create and compare files.
 
 use std::fs;
 use std::io::Write;
@@ -8,26 +8,27 @@ use std::time::Duration;
 use hobnob_tests::lab::Node;
 use serde_json::Value;
 
-/// For a transfer to end, on a machine that is busy with other tests.
+/// Time limit for a transfer, on a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a node does with files.
+/// Actions and checks of a node's file transfers.
 pub(crate) trait FileActions {
-    /// Offers a file or folder to a peer; the offer's id.
+    /// Offers a file or folder to a peer. Returns the offer's id.
     fn offers(&self, to: &Node, path: &Path) -> String;
-    /// Offers it in a room.
+    /// Offers a file or folder in a room. Returns the offer's id.
     fn offers_in(&self, room: &str, path: &Path) -> String;
-    /// Waits until it knows of an offer.
+    /// Waits until the node reports the offer.
     fn sees_offer(&self, id: &str) -> Value;
-    /// Accepts an offer that it knows of.
+    /// Waits for the offer and accepts it.
     fn accepts(&self, id: &str);
-    /// Waits until all of it is there; where.
+    /// Waits until the download is done. Returns its path.
     fn receives(&self, id: &str) -> PathBuf;
-    /// Waits until it is told that the offer is in this state.
+    /// Waits until the node reports this state of the offer.
     fn sees_state(&self, id: &str, state: &str) -> Value;
-    /// Waits until more than this share of it has come in the present run; how many bytes.
+    /// Waits until the node has received more than this percentage in the current run. Returns the
+    /// number of bytes.
     fn has_received(&self, id: &str, share: u64) -> u64;
-    /// How things stand with an offer.
+    /// The current state of an offer in the node's list.
     fn state_of(&self, id: &str) -> Value;
 }
 
@@ -67,7 +68,7 @@ impl FileActions for Node {
 
     fn accepts(&self, id: &str) {
         self.sees_offer(id);
-        // Whether it has come by then or not: that is what the test will look at.
+        // The download may be running or done when the command ends. The test checks that later.
         let accepted = self.run(&["accept", id, "--timeout", "1ms"]);
         assert!(matches!(accepted.code, Some(0 | 4 | 5)), "{accepted}");
     }
@@ -77,13 +78,13 @@ impl FileActions for Node {
         PathBuf::from(
             done["saved"]
                 .as_str()
-                .unwrap_or_else(|| panic!("it has no place: {done}")),
+                .unwrap_or_else(|| panic!("no path: {done}")),
         )
     }
 
     fn sees_state(&self, id: &str, state: &str) -> Value {
         let fits = |event: &Value| is_about(event, id) && event["state"] == state;
-        self.wait_for(&format!("be told that {id} is {state}"), fits, PATIENCE)
+        self.wait_for(&format!("report that {id} is {state}"), fits, PATIENCE)
     }
 
     fn has_received(&self, id: &str, share: u64) -> u64 {
@@ -97,7 +98,7 @@ impl FileActions for Node {
             let (bytes, size) = bytes(event);
             is_about(event, id) && event["state"] == "moving" && bytes * 100 > size * share
         };
-        bytes(&self.wait_for(&format!("have {share} % of {id}"), fits, PATIENCE)).0
+        bytes(&self.wait_for(&format!("receive {share} % of {id}"), fits, PATIENCE)).0
     }
 
     fn state_of(&self, id: &str) -> Value {
@@ -119,11 +120,11 @@ fn offered(node: &Node, arguments: &[&str]) -> String {
         .json()
         .into_iter()
         .find(|line| line["event"] == "sent")
-        .unwrap_or_else(|| panic!("nothing sent: {output}"));
+        .unwrap_or_else(|| panic!("no `sent` line: {output}"));
     sent["id"].as_str().expect("an offer has an id").to_owned()
 }
 
-/// Bytes that no other seed gives, and that no compression makes fewer.
+/// Pseudo-random bytes, different for each seed.
 pub(crate) fn bytes_of(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -138,25 +139,25 @@ pub(crate) fn bytes_of(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Makes a file of so many MiB beside a node's home.
+/// Creates a random file of this size beside a node's home.
 pub(crate) fn random_file(node: &Node, name: &str, mib: usize) -> PathBuf {
     let path = beside(node).join(name);
     let mut file = fs::File::create(&path).expect("the lab's folder can be written to");
     for part in 0..mib {
         file.write_all(&bytes_of(1 + part as u64 * 2, 1024 * 1024))
-            .expect("there is room");
+            .expect("there is disk space");
     }
     path
 }
 
-/// A folder of the lab for files of this node's user.
+/// A folder for the files of this node's user.
 pub(crate) fn beside(node: &Node) -> PathBuf {
     let folder = node.home().path().with_extension("files");
     fs::create_dir_all(&folder).expect("the lab's folder can be written to");
     folder
 }
 
-/// Checks that two files have the same bytes, without holding them.
+/// Checks that two files have the same content, without reading them into memory.
 pub(crate) fn same(one: &Path, other: &Path) {
     let compared = std::process::Command::new("cmp")
         .arg(one)

@@ -1,5 +1,5 @@
-//! One transfer, cut again and again: either end killed, the relay killed, the path between them
-//! broken. `CUTS` and `SEED` change how often, and which.
+//! One transfer that is interrupted repeatedly: an end is killed, the relay is killed, or the path
+//! is cut. `CUTS` sets the number of interruptions, `SEED` their kinds.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -12,14 +12,14 @@ use rand::{Rng, SeedableRng};
 use crate::actions::{PATIENCE, beside};
 use crate::{FileActions, bytes_of, same};
 
-/// Few enough for every run of the suite; the script form is `CUTS=200`.
+/// Few enough for each run of the test suite. For a long run, use `CUTS=200`.
 const CUTS: u64 = 8;
 
-/// Content for each cut, so that the transfer outlasts them all.
+/// Bytes for each interruption, so that the transfer takes longer than all of them.
 const BYTES_PER_CUT: u64 = 64 << 20;
 
 #[test]
-fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
+fn a_transfer_that_is_interrupted_repeatedly_completes_with_the_right_content() {
     let lab = Lab::open();
     let number = |name: &str| {
         std::env::var(name)
@@ -30,7 +30,7 @@ fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
         number("CUTS").unwrap_or(CUTS),
         number("SEED").unwrap_or_else(any_seed),
     );
-    eprintln!("SEED={seed} CUTS={cuts} replays the same cuts, though not their moments");
+    eprintln!("SEED={seed} CUTS={cuts} repeats the same interruptions, at other moments");
     let mut rng = StdRng::seed_from_u64(seed);
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
@@ -43,14 +43,17 @@ fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
     let (ann, bob) = (up(0, "ann"), up(1, "bob"));
     ann.sees(&bob);
     bob.sees(&ann);
-    let file = islands(&ann, cuts * BYTES_PER_CUT, seed);
+    let file = sparse_file(&ann, cuts * BYTES_PER_CUT, seed);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
     let mut made = 0;
     while made < cuts {
-        moves_on(&bob, &id);
+        progresses(&bob, &id);
         if has(&bob, &id) == u64::MAX {
-            assert!(made > 0, "it was over before anything was cut");
+            assert!(
+                made > 0,
+                "the transfer completed before the first interruption"
+            );
             break;
         }
         made += 1;
@@ -70,18 +73,21 @@ fn a_transfer_that_is_cut_again_and_again_ends_with_the_right_content() {
         }
     }
     eprintln!(
-        "{made} cuts, at {} of {} MiB",
+        "{made} interruptions, at {} of {} MiB",
         has(&bob, &id) >> 20,
         (cuts * BYTES_PER_CUT) >> 20
     );
-    // It may have ended just before bob was, who tells of it once: the list says how things stand.
-    until("all has come", PATIENCE, || match bob.state_of(&id) {
-        state if state["state"] == "done" => Ok(()),
-        state => Err(state.to_string()),
+    // Bob reports the completion only once, perhaps just before he was killed. So the test reads
+    // the state from his list.
+    until("the transfer is done", PATIENCE, || {
+        match bob.state_of(&id) {
+            state if state["state"] == "done" => Ok(()),
+            state => Err(state.to_string()),
+        }
     });
     let saved = bob.state_of(&id)["saved"]
         .as_str()
-        .expect("a file that is done has a place")
+        .expect("a completed download has a path")
         .to_owned();
     same(&file, std::path::Path::new(&saved));
 }
@@ -99,10 +105,10 @@ fn restart(node: &Node) {
     node.start();
 }
 
-/// Waits until more has come than before, or all.
-pub(crate) fn moves_on(bob: &Node, id: &str) {
+/// Waits until the transfer progresses or completes.
+pub(crate) fn progresses(bob: &Node, id: &str) {
     let before = has(bob, id);
-    until("more comes", PATIENCE, || {
+    until("the transfer progresses", PATIENCE, || {
         let now = has(bob, id);
         if now > before || now == u64::MAX {
             Ok(())
@@ -112,14 +118,14 @@ pub(crate) fn moves_on(bob: &Node, id: &str) {
     });
 }
 
-/// How many bytes bob last said he has; the most there can be once it is done.
+/// The number of bytes that bob last reported, or `u64::MAX` if the transfer is done.
 pub(crate) fn has(bob: &Node, id: &str) -> u64 {
     let events = bob.events();
     let last = events
         .iter()
         .rev()
         .find(|event| event["event"] == "file" && event["id"] == *id);
-    let last = last.expect("the offer was heard of");
+    let last = last.expect("the offer was reported");
     if last["state"] == "done" {
         u64::MAX
     } else {
@@ -127,18 +133,18 @@ pub(crate) fn has(bob: &Node, id: &str) -> u64 {
     }
 }
 
-/// A long file that is random in places and takes little room on the disk.
-pub(crate) fn islands(node: &Node, len: u64, seed: u64) -> std::path::PathBuf {
+/// A long sparse file: random in some places, so that it uses little disk space.
+pub(crate) fn sparse_file(node: &Node, len: u64, seed: u64) -> std::path::PathBuf {
     let path = beside(node).join("film.mp4");
     let file = fs::File::create(&path).expect("the lab's folder can be written to");
-    file.set_len(len).expect("a hole");
+    file.set_len(len).expect("a file can have a hole");
     for place in (0..len).step_by(1 << 20) {
         file.write_all_at(
             &bytes_of(seed ^ place, 10_000),
             place + place / 1024 % 900_000,
         )
-        .expect("there is room");
+        .expect("there is disk space");
     }
-    file.set_len(len).expect("no longer than it was");
+    file.set_len(len).expect("the file can be truncated");
     path
 }

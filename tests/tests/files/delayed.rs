@@ -1,4 +1,4 @@
-//! Files over paths that take time or carry little: between nodes of this very process.
+//! File transfers over paths with delay or a limited rate, between nodes in the test process.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,76 +10,76 @@ use hobnob_tests::delayed_path::{DelayedPath, RateLimit};
 use crate::actions::{PATIENCE, bytes_of};
 use crate::same;
 
-/// More than one stream of QUIC's lets through in a round trip.
-const MORE_THAN_A_LANE: u64 = 3 << 20;
+/// More bytes than the window of one QUIC stream allows in a round trip.
+const MORE_THAN_ONE_STREAM: u64 = 3 << 20;
 
-/// A home's way out: 20 Mbit/s, and a queue that takes 800 ms to empty.
+/// The uplink of a home: 20 Mbit/s, with a queue that takes 800 ms to drain.
 const HOME: RateLimit = RateLimit {
     bytes_per_s: 2_500_000,
     queue_bytes: 2_000_000,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_path_is_filled() {
+async fn a_transfer_uses_the_full_rate_of_a_path_with_delay() {
     let most = sent_over(
         |to| DelayedPath::new(to, Duration::from_millis(150)),
         64 << 20,
     )
     .await;
     assert!(
-        most > MORE_THAN_A_LANE,
-        "no more than {most} bytes were on the way at once"
+        most > MORE_THAN_ONE_STREAM,
+        "at most {most} bytes were in flight"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_queue_of_a_thin_path_is_left_to_others() {
+async fn a_transfer_leaves_the_queue_of_a_slow_path_to_other_traffic() {
     let most = sent_over(
         |to| DelayedPath::with_limit(to, Duration::from_millis(10), HOME),
         8 << 20,
     )
     .await;
-    // It holds 50 kB. While its rate is still to be found, as much again is on the way, and a
-    // little.
-    assert!(most < 200_000, "{most} bytes were on the way at once");
+    // The path itself has 50 kB in flight. While the congestion control searches for the rate,
+    // slightly more than the same amount is queued.
+    assert!(most < 200_000, "{most} bytes were in flight");
 }
 
-/// Sends a file of so many bytes over a path; the most that was on the way at once.
+/// Sends a file of this length over a path. Returns the largest number of bytes in flight.
 async fn sent_over(path: impl FnOnce(SocketAddr) -> io::Result<DelayedPath>, len: usize) -> u64 {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a temporary folder can be created");
     let start = async |nick: &str| {
         let builder = Node::builder(dir.path().join(nick)).nick(nick.parse().expect("a nickname"));
-        builder.loopback().start().await.expect("starts")
+        builder.loopback().start().await.expect("the node starts")
     };
     let (ann, bob) = (start("ann").await, start("bob").await);
-    let listening = bob.status().await.expect("runs").addrs[0];
-    let path = path(listening).expect("a socket");
+    let listening = bob.status().await.expect("the node runs").addrs[0];
+    let path = path(listening).expect("the path opens");
     let peer = ann
         .resolve(path.addr().to_string().parse().expect("an address"))
         .await
-        .expect("it answers");
+        .expect("bob answers");
     let file = dir.path().join("film.mp4");
-    fs::write(&file, bytes_of(1, len)).expect("there is room");
+    fs::write(&file, bytes_of(1, len)).expect("there is disk space");
     let sent = ann
         .offer(peer.into(), file.clone())
         .await
-        .expect("it is there");
+        .expect("the file exists");
     ann.wait_for(sent.id, DeliveryState::Delivered)
         .await
-        .expect("it comes");
+        .expect("the offer is delivered");
     let mut events = bob.events();
-    bob.accept(sent.id).await.expect("there is room");
+    bob.accept(sent.id).await.expect("there is disk space");
     let place = tokio::time::timeout(PATIENCE, async {
         loop {
-            let event = events.next().await.expect("it runs");
+            let event = events.next().await.expect("bob runs");
             if let Event::File(file) = event
                 && file.id == sent.id
                 && file.state == FileState::Done
             {
-                return file.place.expect("it has a place");
+                return file.place.expect("a completed download has a path");
             }
         }
     });
-    same(&file, &place.await.expect("it comes"));
+    same(&file, &place.await.expect("the download completes in time"));
     path.max_in_flight()
 }

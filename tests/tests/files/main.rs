@@ -1,5 +1,5 @@
-//! Files from node to node, on real machines: whole, verified, resumed after anything, and nowhere
-//! but where they belong.
+//! File transfers between nodes on lab machines: they are complete and verified, resume after any
+//! interruption, and write only to the downloads folder.
 
 mod actions;
 mod cuts;

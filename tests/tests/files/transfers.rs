@@ -1,5 +1,5 @@
-//! Transfers that nothing stops: from one to one, in rooms, through relays, over cuts of every
-//! kind.
+//! Transfers between two nodes, in rooms and through relays; their resumption after crashes;
+//! refusals and failures.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use hobnob_tests::lab::{Lab, Nat, Node, pause, until};
 
 use crate::actions::{PATIENCE, beside};
-use crate::cuts::{has, islands, moves_on};
+use crate::cuts::{has, progresses, sparse_file};
 use crate::{FileActions, bytes_of, random_file, same};
 
-fn two(lab: &Lab) -> (Node, Node) {
+fn two_connected_nodes(lab: &Lab) -> (Node, Node) {
     let office = lab.switch();
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
@@ -23,11 +23,11 @@ fn two(lab: &Lab) -> (Node, Node) {
 }
 
 #[test]
-fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
+fn an_accepted_file_is_stored_in_the_downloads_folder() {
     let lab = Lab::open();
-    let (ann, bob) = two(&lab);
+    let (ann, bob) = two_connected_nodes(&lab);
     let file = random_file(&ann, "holiday.jpg", 5);
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("the owner may change it");
     let id = ann.offers(&bob, &file);
     let offer = bob.sees_offer(&id);
     assert_eq!(
@@ -41,21 +41,21 @@ fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
     same(&file, &place);
     assert_eq!(
         fs::metadata(&place)
-            .expect("it is there")
+            .expect("the file exists")
             .permissions()
             .mode()
             & 0o111,
         0,
-        "nothing that comes can be run"
+        "received files are not executable"
     );
-    let told = ann.sees_state(&id, "done");
-    assert_eq!(told["peers"][0], bob.id());
+    let done = ann.sees_state(&id, "done");
+    assert_eq!(done["peers"][0], bob.id());
     assert_eq!(
         ann.state_of(&id)["saved"].as_str(),
         file.to_str(),
-        "one's own is where it was"
+        "the sender's file is not moved"
     );
-    // The same again gets another name.
+    // A second download of the same file gets another name.
     let again = ann.offers(&bob, &file);
     bob.accepts(&again);
     assert_eq!(
@@ -63,14 +63,14 @@ fn a_file_goes_from_one_to_the_other_and_lands_where_files_land() {
         bob.home().path().join("downloads/holiday (2).jpg")
     );
     let left: Vec<_> = fs::read_dir(bob.home().path().join("downloads"))
-        .expect("it is there")
+        .expect("the folder exists")
         .flatten()
         .collect();
-    assert_eq!(left.len(), 2, "nothing else is left there: {left:?}");
+    assert_eq!(left.len(), 2, "there are no other files: {left:?}");
 }
 
 #[test]
-fn send_waits_until_the_other_side_has_it() {
+fn send_waits_until_the_recipient_has_the_file() {
     let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
@@ -93,9 +93,9 @@ fn send_waits_until_the_other_side_has_it() {
         .json()
         .into_iter()
         .find_map(|line| line["id"].as_str().map(str::to_owned))
-        .expect("an id");
+        .expect("a line contains an id");
     same(&small, &bob.receives(&id));
-    // What is larger than what is taken unasked waits for an answer.
+    // A file above the limit for automatic downloads waits for the user's answer.
     let large = random_file(&ann, "large", 3);
     ann.run(&[
         "send",
@@ -109,7 +109,7 @@ fn send_waits_until_the_other_side_has_it() {
 }
 
 #[test]
-fn settings_say_where_files_go_and_whose_are_taken_unasked() {
+fn settings_choose_the_downloads_folder_and_automatic_downloads() {
     let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
@@ -135,12 +135,12 @@ fn settings_say_where_files_go_and_whose_are_taken_unasked() {
 }
 
 #[test]
-fn a_folder_comes_with_everything_in_it_but_links() {
+fn a_folder_is_transferred_with_all_its_files_but_without_links() {
     let lab = Lab::open();
-    let (ann, bob) = two(&lab);
+    let (ann, bob) = two_connected_nodes(&lab);
     let folder = beside(&ann).join("project");
-    fs::create_dir_all(folder.join("src/deep")).expect("a folder");
-    fs::create_dir_all(folder.join("empty")).expect("a folder");
+    fs::create_dir_all(folder.join("src/deep")).expect("a folder can be created");
+    fs::create_dir_all(folder.join("empty")).expect("a folder can be created");
     for (name, bytes) in [
         ("README", bytes_of(1, 100)),
         ("src/a", bytes_of(2, 70_000)),
@@ -148,9 +148,9 @@ fn a_folder_comes_with_everything_in_it_but_links() {
         ("src/nothing", Vec::new()),
         (".hidden", bytes_of(4, 10)),
     ] {
-        fs::write(folder.join(name), bytes).expect("a file");
+        fs::write(folder.join(name), bytes).expect("a file can be created");
     }
-    symlink("/etc/passwd", folder.join("passwords")).expect("a link");
+    symlink("/etc/passwd", folder.join("passwords")).expect("a link can be created");
     let id = ann.offers(&bob, &folder);
     bob.accepts(&id);
     let place = bob.receives(&id);
@@ -162,40 +162,40 @@ fn a_folder_comes_with_everything_in_it_but_links() {
     assert!(place.join("empty").is_dir());
     assert!(
         place.join("passwords").symlink_metadata().is_err(),
-        "links stay at home"
+        "links are not transferred"
     );
 }
 
 #[test]
-fn empty_and_sparse_files_are_files_too() {
+fn empty_and_sparse_files_are_transferred() {
     let lab = Lab::open();
-    let (ann, bob) = two(&lab);
+    let (ann, bob) = two_connected_nodes(&lab);
     let empty = beside(&ann).join("empty");
-    fs::write(&empty, "").expect("a file");
+    fs::write(&empty, "").expect("a file can be created");
     let sparse = beside(&ann).join("sparse");
-    let file = fs::File::create(&sparse).expect("a file");
-    file.set_len(300 << 20).expect("a hole");
+    let file = fs::File::create(&sparse).expect("a file can be created");
+    file.set_len(300 << 20).expect("a file can have a hole");
     std::os::unix::fs::FileExt::write_all_at(&file, b"in the midst", 200 << 20)
-        .expect("there is room");
+        .expect("there is disk space");
     for path in [&empty, &sparse] {
         let id = ann.offers(&bob, path);
         bob.accepts(&id);
         same(path, &bob.receives(&id));
     }
     let used = std::os::unix::fs::MetadataExt::blocks(
-        &fs::metadata(bob.home().path().join("downloads/sparse")).expect("it came"),
+        &fs::metadata(bob.home().path().join("downloads/sparse")).expect("the file was received"),
     );
     assert!(
         used * 512 < 10 << 20,
-        "the holes stay holes: {} bytes",
+        "the copy is sparse too: {} bytes",
         used * 512
     );
 }
 
 #[test]
-fn a_receiver_that_is_killed_goes_on_where_it_was() {
+fn a_killed_receiver_resumes_the_download() {
     let lab = Lab::open();
-    let (ann, bob) = two(&lab);
+    let (ann, bob) = two_connected_nodes(&lab);
     let file = random_file(&ann, "film.mp4", 300);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
@@ -203,22 +203,22 @@ fn a_receiver_that_is_killed_goes_on_where_it_was() {
     bob.kill9();
     bob.start();
     let first = bob.wait_for(
-        "go on",
+        "resume",
         |event| event["event"] == "file" && event["id"] == *id && event["bytes"] != 0,
         PATIENCE,
     );
     assert!(
         first["bytes"].as_u64() >= Some(had),
-        "{had} bytes were here, and now: {first}"
+        "{had} bytes had been received before the restart, after it: {first}"
     );
     same(&file, &bob.receives(&id));
     ann.sees_state(&id, "done");
 }
 
 #[test]
-fn a_sender_that_is_killed_goes_on_where_it_was() {
+fn a_download_resumes_after_the_sender_was_killed() {
     let lab = Lab::open();
-    let (ann, bob) = two(&lab);
+    let (ann, bob) = two_connected_nodes(&lab);
     let file = random_file(&ann, "film.mp4", 300);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
@@ -231,32 +231,35 @@ fn a_sender_that_is_killed_goes_on_where_it_was() {
 }
 
 #[test]
-fn whoever_quits_amid_a_file_has_left_and_is_not_lost() {
+fn a_peer_that_quits_during_a_transfer_is_offline_but_not_lost() {
     let lab = Lab::open();
-    let (ann, bob) = two(&lab);
-    let file = islands(&ann, 1 << 30, 7);
+    let (ann, bob) = two_connected_nodes(&lab);
+    let file = sparse_file(&ann, 1 << 30, 7);
     let id = ann.offers(&bob, &file);
     bob.accepts(&id);
-    let mut quit = 0;
+    let mut quits_so_far = 0;
     for (quits, stays) in [(&ann, &bob), (&bob, &ann)].repeat(3) {
         ann.sees(&bob);
         bob.sees(&ann);
-        moves_on(&bob, &id);
+        progresses(&bob, &id);
         if has(&bob, &id) == u64::MAX {
             break;
         }
-        quit += 1;
+        quits_so_far += 1;
         quits.terminate();
         stays.loses_within(quits, Duration::from_secs(2));
         let lines = stays.peers();
         assert!(lines.iter().all(|line| line["lost"].is_null()), "{lines:?}");
         quits.start();
     }
-    assert!(quit > 0, "it was over before anybody had quit");
+    assert!(
+        quits_so_far > 0,
+        "the transfer was done before the first quit"
+    );
 }
 
 #[test]
-fn in_a_room_who_has_it_serves_it_when_its_author_has_gone() {
+fn a_room_member_with_the_file_serves_it_when_its_author_is_offline() {
     let lab = Lab::open();
     let office = lab.switch();
     let [ann, bob, cid] = ["ann", "bob", "cid"].map(|nick| office.machine(nick).up(nick, &[]));
@@ -278,7 +281,7 @@ fn in_a_room_who_has_it_serves_it_when_its_author_has_gone() {
 }
 
 #[test]
-fn two_sources_serve_at_once() {
+fn a_file_is_downloaded_from_two_sources_at_once() {
     let lab = Lab::open();
     let office = lab.switch();
     let [ann, bob, cid] = ["ann", "bob", "cid"].map(|nick| office.machine(nick).up(nick, &[]));
@@ -299,12 +302,12 @@ fn two_sources_serve_at_once() {
                 .as_array()
                 .is_some_and(|peers| peers.len() == 2)
     };
-    cid.wait_for("fetch from both", both, PATIENCE);
+    cid.wait_for("download from both", both, PATIENCE);
     same(&file, &cid.receives(&id));
 }
 
 #[test]
-fn a_transfer_outlives_its_path() {
+fn a_transfer_continues_on_another_path() {
     let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
@@ -324,7 +327,7 @@ fn a_transfer_outlives_its_path() {
 }
 
 #[test]
-fn through_a_relay() {
+fn a_file_is_transferred_through_a_relay() {
     let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&[]);
@@ -345,74 +348,75 @@ fn through_a_relay() {
     same(&file, &bob.receives(&id));
     assert!(
         bob.is_connected_over("relay", &ann),
-        "it went through the relay"
+        "the session uses the relay"
     );
 }
 
 #[test]
-fn no_is_heard_on_the_other_side() {
+fn the_other_side_is_informed_of_a_declined_or_withdrawn_offer() {
     let lab = Lab::open();
-    let (ann, bob) = two(&lab);
+    let (ann, bob) = two_connected_nodes(&lab);
     let file = random_file(&ann, "spam", 200);
     let id = ann.offers(&bob, &file);
     bob.sees_offer(&id);
     bob.run(&["decline", &id]).expect(0);
     assert_eq!(ann.sees_state(&id, "declined")["peers"][0], bob.id());
-    // Midway, the receiver's no removes what had come, and the sender's ends it.
+    // During the transfer, declining deletes the partial download, and withdrawing ends the
+    // transfer.
     let stopped = ann.offers(&bob, &file);
     bob.accepts(&stopped);
     bob.has_received(&stopped, 1);
     bob.run(&["decline", &stopped]).expect(0);
     assert_eq!(parts(&bob), [""; 0]);
-    let taken_back = ann.offers(&bob, &file);
-    bob.accepts(&taken_back);
-    bob.has_received(&taken_back, 1);
-    ann.run(&["decline", &taken_back]).expect(0);
+    let withdrawn = ann.offers(&bob, &file);
+    bob.accepts(&withdrawn);
+    bob.has_received(&withdrawn, 1);
+    ann.run(&["decline", &withdrawn]).expect(0);
     assert!(
-        bob.sees_state(&taken_back, "failed")["why"]
+        bob.sees_state(&withdrawn, "failed")["why"]
             .as_str()
             .is_some_and(|why| why.contains("taken it back"))
     );
-    assert_eq!(parts(&bob), [""; 0], "what had come of it goes, too");
+    assert_eq!(parts(&bob), [""; 0], "the partial download is deleted too");
     assert_eq!(bob.state_of(&stopped)["state"], "declined");
 }
 
 #[test]
-fn what_is_taken_back_while_one_is_away_leaves_nothing_and_nothing_of_others_is_removed() {
+fn an_offer_withdrawn_while_the_receiver_is_offline_leaves_no_files_and_deletes_no_others() {
     let lab = Lab::open();
-    let (ann, bob) = two(&lab);
+    let (ann, bob) = two_connected_nodes(&lab);
     let file = random_file(&ann, "film.mp4", 200);
-    let [open, taken_back, declined] = [(); 3].map(|()| ann.offers(&bob, &file));
-    for id in [&open, &taken_back] {
+    let [open, withdrawn, declined] = [(); 3].map(|()| ann.offers(&bob, &file));
+    for id in [&open, &withdrawn] {
         bob.accepts(id);
         bob.has_received(id, 1);
     }
     bob.sees_offer(&declined);
     bob.run(&["decline", &declined]).expect(0);
     bob.kill9();
-    ann.run(&["decline", &taken_back]).expect(0);
+    ann.run(&["decline", &withdrawn]).expect(0);
     ann.terminate();
-    // As a run leaves it that ends between saying no and removing; and of another home that has its
-    // files in the same folder.
+    // Simulates a run that ended between declining and deleting, and files of another home in the
+    // same folder.
     let (downloads, content) = (
         bob.home().path().join("downloads"),
         bob.home().path().join("content"),
     );
     let part = |id: &str| format!(".hobnob-{id}.part");
-    fs::write(content.join(format!("{declined}.part")), "leaves").expect("it is ours");
+    fs::write(content.join(format!("{declined}.part")), "leaves").expect("the owner may change it");
     for name in [
         part(&declined),
         part("00000000000000aa-7"),
         "holiday.part".to_owned(),
     ] {
-        fs::write(downloads.join(name), "part").expect("it is ours");
+        fs::write(downloads.join(name), "part").expect("the owner may change it");
     }
     let kept = [part("00000000000000aa-7"), "holiday.part".to_owned()];
     bob.start();
     let are_left = |ids: &[&String]| {
         let mut expected = [ids.iter().map(|id| part(id)).collect(), kept.to_vec()].concat();
         expected.sort();
-        until("only these parts are left", PATIENCE, || {
+        until("only these partial downloads are left", PATIENCE, || {
             if parts(&bob) == expected {
                 Ok(())
             } else {
@@ -420,22 +424,23 @@ fn what_is_taken_back_while_one_is_away_leaves_nothing_and_nothing_of_others_is_
             }
         });
     };
-    are_left(&[&open, &taken_back]);
+    are_left(&[&open, &withdrawn]);
     ann.start();
     same(&file, &bob.receives(&open));
-    bob.sees_state(&taken_back, "failed");
+    bob.sees_state(&withdrawn, "failed");
     are_left(&[]);
 }
 
-/// What lies in its downloads folder that is not whole: also what only looks so.
+/// The names of partial downloads in the downloads folder, including files that only have the same
+/// extension.
 fn parts(node: &Node) -> Vec<String> {
-    let folder = fs::read_dir(node.home().path().join("downloads")).expect("it is there");
+    let folder = fs::read_dir(node.home().path().join("downloads")).expect("the folder exists");
     let names = folder.map(|entry| {
         entry
-            .expect("it can be read")
+            .expect("the folder can be read")
             .file_name()
             .into_string()
-            .expect("UTF-8")
+            .expect("the names are UTF-8")
     });
     let mut parts: Vec<String> = names.filter(|name| name.ends_with(".part")).collect();
     parts.sort();
@@ -443,13 +448,13 @@ fn parts(node: &Node) -> Vec<String> {
 }
 
 #[test]
-fn a_file_that_changes_is_noticed_and_both_are_told() {
+fn both_sides_are_informed_if_an_offered_file_has_changed() {
     let lab = Lab::open();
-    let (ann, bob) = two(&lab);
+    let (ann, bob) = two_connected_nodes(&lab);
     let file = random_file(&ann, "report.txt", 1);
     let id = ann.offers(&bob, &file);
     bob.sees_offer(&id);
-    fs::write(&file, "something else").expect("it is ours");
+    fs::write(&file, "something else").expect("the owner may change it");
     bob.accepts(&id);
     for node in [&ann, &bob] {
         let failed = node.sees_state(&id, "failed");
@@ -464,7 +469,7 @@ fn a_file_that_changes_is_noticed_and_both_are_told() {
 }
 
 #[test]
-fn a_full_disk_is_waited_out() {
+fn a_download_waits_while_the_disk_is_full() {
     let lab = Lab::open();
     let office = lab.switch();
     let home = office.machine("bob").home("bob");
@@ -477,7 +482,7 @@ fn a_full_disk_is_waited_out() {
     bob.sees_offer(&too_big);
     bob.run(&["accept", &too_big]).expect(1).says(&["no room"]);
     bob.sees_offer(&id);
-    // What else fills the disk comes once it has been accepted.
+    // Something else fills the disk after the offer was accepted.
     ann.terminate();
     bob.run(&["accept", &id, "--timeout", "1ms"]).expect(4);
     home.fill_disk();
