@@ -1,16 +1,16 @@
-//! What this machine is, and how busy.
+//! Describes this machine and its load for the report.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// Whatever someone who compares figures wants to know.
+/// The properties of the machine that matter for comparing results.
 pub(crate) fn describe(dir: &Path) -> Value {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     json!({ "cores": cores, "cpu": cpu(), "kernel": read("/proc/sys/kernel/osrelease"), "disk": disk(dir), "load_before": load() })
 }
 
-/// How many programs wanted to run, on average over the last minute.
+/// The load average of the last minute.
 pub(crate) fn load() -> String {
     read("/proc/loadavg")
         .split(' ')
@@ -19,17 +19,17 @@ pub(crate) fn load() -> String {
         .to_owned()
 }
 
-/// What the processors have done since the machine began.
+/// Processor time since the machine started.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Time {
     all: u64,
-    /// What others on the same hardware got meanwhile (proc_stat(5), `steal`).
+    /// Time that other virtual machines on the same hardware used (proc_stat(5), `steal`).
     stolen: u64,
 }
 
 impl Time {
     pub(crate) fn now() -> Self {
-        // The first eight; what follows is part of them.
+        // Only the first eight numbers: the others are included in them.
         let stat = read("/proc/stat");
         let ticks: Vec<u64> = stat
             .split_whitespace()
@@ -43,7 +43,7 @@ impl Time {
         }
     }
 
-    /// How many in a hundred were stolen since then.
+    /// Percent of the time since `then` that was stolen.
     pub(crate) fn percent_stolen_since(self, then: Self) -> u64 {
         (100 * self.stolen.saturating_sub(then.stolen))
             .checked_div(self.all.saturating_sub(then.all))
@@ -62,17 +62,17 @@ fn cpu() -> String {
     .to_owned()
 }
 
-/// The kind of the file system and what it is on, for the longest mount point that holds `dir`.
+/// The file system type and device of the longest mount point that contains `dir`.
 fn disk(dir: &Path) -> String {
     let mounts = read("/proc/self/mounts");
     let mounts = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ');
         Some((words.next()?, words.next()?, words.next()?))
     });
-    let held = mounts
+    let longest = mounts
         .filter(|(_, at, _)| dir.starts_with(at))
         .max_by_key(|(_, at, _)| at.len());
-    held.map_or("unknown".to_owned(), |(device, _, kind)| {
+    longest.map_or("unknown".to_owned(), |(device, _, kind)| {
         format!("{kind} on {device}")
     })
 }

@@ -1,9 +1,9 @@
-//! hobnob beside what people would use in its stead, measured in turns in one run. `scripts/bench`
-//! builds this and runs it.
+//! Benchmarks of hobnob and of alternatives to it, measured alternately in one run. `scripts/bench`
+//! builds and runs this program.
 //!
-//! One file a theme in `benches`, the rivals in `rivals`. Ratios are what counts: absolute figures
-//! are this machine's, in this hour. Everything stays on loopback, or in network namespaces that
-//! end with this process.
+//! `benches` contains one file for each topic, `rivals` the other programs. Compare the ratios:
+//! absolute values depend on the machine and its load. All traffic stays on loopback or in network
+//! namespaces that end with this process.
 
 mod benches;
 mod machine;
@@ -47,7 +47,8 @@ fn main() -> anyhow::Result<ExitCode> {
         false => names.iter().any(|name| bench.is_called(name)),
     };
     let chosen: Vec<_> = benches::ALL.iter().filter(|bench| wanted(bench)).collect();
-    // Before there are threads: without root, the lab starts this program anew in a user namespace.
+    // Must run before any thread starts: without root, the lab starts this program again in a user
+    // namespace.
     let needs_lab = chosen.iter().any(|bench| bench.in_lab);
     let lab = needs_lab.then(hobnob_tests::lab::Lab::open);
     let options = Options {
@@ -69,7 +70,7 @@ fn main() -> anyhow::Result<ExitCode> {
     print!("{report}");
     let file = plan.target().join("bench.json");
     std::fs::write(&file, format!("{:#}\n", report.json()))?;
-    eprintln!("written to {}", file.display());
+    eprintln!("wrote {}", file.display());
     Ok(if report.is_whole() {
         ExitCode::SUCCESS
     } else {

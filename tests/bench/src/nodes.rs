@@ -1,4 +1,4 @@
-//! Nodes of this very process, on loopback.
+//! Helpers for nodes in this process, on loopback.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use hobnob::{DeliveryState, Event, HistoryQuery, Lagged, MessageId, Node};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// Starts a node that nobody finds by itself.
+/// Starts a node without discovery.
 pub(crate) async fn start(dir: &Path, nick: &str) -> anyhow::Result<Node> {
     Ok(Node::builder(dir.join(nick))
         .nick(nick.parse()?)
@@ -19,18 +19,18 @@ pub(crate) async fn start(dir: &Path, nick: &str) -> anyhow::Result<Node> {
         .await?)
 }
 
-/// Where it listens.
+/// The address that a node listens at.
 pub(crate) async fn address(node: &Node) -> anyhow::Result<Target> {
     let status = node.status().await?;
     Ok(status
         .addrs
         .first()
-        .context("a node that does not listen")?
+        .context("the node does not listen")?
         .to_string()
         .parse()?)
 }
 
-/// Two that have met.
+/// Starts two nodes and connects them.
 pub(crate) async fn pair(dir: &Path) -> anyhow::Result<(Node, Node)> {
     let (ann, bob) = (start(dir, "ann").await?, start(dir, "bob").await?);
     let peer = ann.resolve(address(&bob).await?).await?;
@@ -39,14 +39,14 @@ pub(crate) async fn pair(dir: &Path) -> anyhow::Result<(Node, Node)> {
     Ok((ann, bob))
 }
 
-/// One message, until it is on disk at the other end.
+/// Sends one message and waits until the recipient has stored it.
 pub(crate) async fn deliver(from: &Node, to: PeerId, body: &Body) -> anyhow::Result<()> {
     let sent = from.send(Target::Id(to), body.clone()).await?;
     from.wait_for(sent.id, DeliveryState::Delivered).await?;
     Ok(())
 }
 
-/// So many bytes of text.
+/// A text of this length.
 pub(crate) fn text(bytes: usize) -> Body {
     Body::Text(
         "lorem ipsum dolor sit amet "
@@ -57,27 +57,27 @@ pub(crate) fn text(bytes: usize) -> Body {
     )
 }
 
-/// Tasks that say something at the same time: as many messages as the clients of rivals have in
-/// flight.
+/// Number of tasks that send at the same time. It equals the number of messages that the rivals'
+/// clients have in flight.
 const AT_ONCE: usize = 8192;
 
-/// Says `count` things, many at a time, until all are delivered; `say` says one.
-pub(crate) async fn say_all<F>(
+/// Sends `count` messages, many at a time, and waits until all are delivered. `send_one` sends one.
+pub(crate) async fn send_all<F>(
     node: &Node,
     count: usize,
-    say: impl Fn(Node) -> F + Clone + Send + 'static,
+    send_one: impl Fn(Node) -> F + Clone + Send + 'static,
 ) -> anyhow::Result<Vec<MessageId>>
 where
     F: Future<Output = anyhow::Result<MessageId>> + Send + 'static,
 {
-    let mut speakers = JoinSet::new();
-    for speaker in 0..AT_ONCE {
-        let share = count / AT_ONCE + usize::from(speaker < count % AT_ONCE);
-        let (node, say) = (node.clone(), say.clone());
-        speakers.spawn(async move {
+    let mut senders = JoinSet::new();
+    for sender in 0..AT_ONCE {
+        let share = count / AT_ONCE + usize::from(sender < count % AT_ONCE);
+        let (node, send_one) = (node.clone(), send_one.clone());
+        senders.spawn(async move {
             let mut ids = Vec::with_capacity(share);
             for _ in 0..share {
-                ids.push(say(node.clone()).await?);
+                ids.push(send_one(node.clone()).await?);
             }
             if let Some(last) = ids.last() {
                 node.wait_for(*last, DeliveryState::Delivered).await?;
@@ -86,13 +86,14 @@ where
         });
     }
     let mut ids = Vec::with_capacity(count);
-    while let Some(spoken) = speakers.join_next().await {
-        ids.extend(spoken??);
+    while let Some(sent) = senders.join_next().await {
+        ids.extend(sent??);
     }
     Ok(ids)
 }
 
-/// Checks that these are delivered, one in a hundred of them: receipts are cumulative.
+/// Checks that every hundredth of these messages is delivered. That suffices, because receipts are
+/// cumulative.
 pub(crate) async fn check_delivered(node: &Node, ids: &[MessageId]) -> anyhow::Result<()> {
     for id in ids.iter().step_by(100) {
         node.wait_for(*id, DeliveryState::Delivered).await?;
@@ -100,8 +101,8 @@ pub(crate) async fn check_delivered(node: &Node, ids: &[MessageId]) -> anyhow::R
     Ok(())
 }
 
-/// Lets the stores bring their search index up to date, which they would else do while the rival
-/// has its turn.
+/// Makes the stores update their search index now. Otherwise they would do it during the rival's
+/// round.
 pub(crate) async fn index(nodes: &[&Node]) -> anyhow::Result<()> {
     for node in nodes {
         node.history(HistoryQuery {
@@ -114,12 +115,12 @@ pub(crate) async fn index(nodes: &[&Node]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Somebody who reads what comes to a node, as a screen or a program would.
+/// Reads the events of a node and counts messages, like a user interface.
 #[derive(Debug, Clone)]
-pub(crate) struct Reader(Arc<Heard>);
+pub(crate) struct Reader(Arc<Counts>);
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Counts {
     messages: AtomicUsize,
     missed: AtomicUsize,
     more: Notify,
@@ -127,38 +128,38 @@ struct Heard {
 
 impl Reader {
     pub(crate) fn of(node: &Node) -> Self {
-        let heard = Arc::new(Heard::default());
-        let (mut events, reader) = (node.events(), Self(Arc::clone(&heard)));
+        let counts = Arc::new(Counts::default());
+        let (mut events, reader) = (node.events(), Self(Arc::clone(&counts)));
         tokio::spawn(async move {
             loop {
                 match events.next().await {
-                    Ok(Event::Message(_)) => drop(heard.messages.fetch_add(1, Ordering::Relaxed)),
+                    Ok(Event::Message(_)) => drop(counts.messages.fetch_add(1, Ordering::Relaxed)),
                     Ok(_) => {}
                     Err(Lagged::Behind(missed)) => {
-                        heard.missed.fetch_add(
+                        counts.missed.fetch_add(
                             usize::try_from(missed).unwrap_or_default(),
                             Ordering::Relaxed,
                         );
                     }
                     Err(Lagged::Stopped) => return,
                 }
-                heard.more.notify_one();
+                counts.more.notify_one();
             }
         });
         reader
     }
 
-    /// Messages and missed events so far.
+    /// Number of messages and missed events so far.
     pub(crate) fn count(&self) -> usize {
         self.0.messages.load(Ordering::Relaxed) + self.missed()
     }
 
-    /// Events that came faster than they were read.
+    /// Number of events that the reader missed because it was too slow.
     pub(crate) fn missed(&self) -> usize {
         self.0.missed.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many have come.
+    /// Waits until the node has received this many messages.
     pub(crate) async fn has(&self, count: usize) {
         while self.count() < count {
             self.0.more.notified().await;

@@ -1,24 +1,24 @@
-//! How much is measured, and where.
+//! The plan of a run: its options and its folders.
 
 use std::path::{Path, PathBuf};
 
 use hobnob_tests::lab::Lab;
 use tempfile::TempDir;
 
-/// What the command line asks for.
+/// Options of the command line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
-    /// The form for CI, whose figures are coarse.
+    /// The short form, with fewer and shorter rounds.
     pub(crate) short: bool,
-    /// Without rivals, for a profiler.
+    /// Only hobnob, without rivals.
     pub(crate) alone: bool,
 }
 
-/// What every bench is given.
+/// The environment that each benchmark uses.
 pub(crate) struct Plan {
     options: Options,
     target: PathBuf,
-    /// SideDatagram the build, so on a real disk: in memory a commit would cost nothing.
+    /// In the target folder, which is on a real disk. In memory a commit would cost nothing.
     dir: TempDir,
     lab: Option<Lab>,
 }
@@ -42,38 +42,38 @@ impl Plan {
         })
     }
 
-    /// One number for the short form, one for the long.
+    /// Chooses between the value for the short form and the one for the long form.
     pub(crate) fn pick<T>(&self, short: T, long: T) -> T {
         if self.options.short { short } else { long }
     }
 
-    /// Starts a rival, unless hobnob is to be alone.
+    /// Starts a rival. Fails if the user chose to measure hobnob alone.
     pub(crate) async fn rival<T>(
         &self,
         start: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
-        anyhow::ensure!(!self.options.alone, "left out, as asked");
+        anyhow::ensure!(!self.options.alone, "skipped because of --alone");
         start.await
     }
 
-    /// The folder of builds, and of the result.
+    /// The folder for builds and for the result.
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// An empty folder for databases, gone afterwards.
+    /// A folder for databases. It is empty at first and deleted at the end.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A folder of its own in there.
+    /// A new folder in [`Plan::dir`].
     pub(crate) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = self.dir().join(name);
         std::fs::create_dir_all(&folder)?;
         Ok(folder)
     }
 
-    /// The network lab, where this system allows one.
+    /// The network lab, if this system allows one.
     pub(crate) fn lab(&self) -> anyhow::Result<&Lab> {
         self.lab.as_ref().ok_or_else(|| {
             anyhow::anyhow!("the network lab needs root or unprivileged user namespaces")

@@ -1,4 +1,4 @@
-//! What was measured, as a table for people and as JSON for programs.
+//! The results, as a table for users and as JSON for programs.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::machine::{self, Time};
 use crate::plan::Options;
 use crate::stats::Samples;
 
-/// All lines so far.
+/// All results so far.
 pub(crate) struct Report {
     machine: Value,
     options: Options,
@@ -19,19 +19,19 @@ pub(crate) struct Report {
     percent_stolen: u64,
 }
 
-/// A figure, or why there is none.
+/// A result, or the reason why there is none.
 struct Line {
     bench: &'static str,
     what: String,
     unit: &'static str,
     samples: Result<Samples, String>,
-    /// Whether there was to be a figure.
+    /// Whether a missing result is a failure.
     wanted: bool,
     ratio: Option<Samples>,
     aim: Option<Aim>,
 }
 
-/// What hobnob wants to reach, of the ratio where there is one, else of the figure.
+/// hobnob's goal, for the ratio if there is one, or else for the value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Aim {
     AtMost(f64),
@@ -70,17 +70,17 @@ impl Report {
         }
     }
 
-    /// What follows belongs to this bench.
+    /// Begins the results of a benchmark.
     pub(crate) fn begin(&mut self, bench: &'static str) {
         self.bench = bench;
     }
 
-    /// A figure that nothing is expected of.
+    /// Adds a value without a goal.
     pub(crate) fn figure(&mut self, what: impl Into<String>, unit: &'static str, samples: Samples) {
         self.line(what, unit, samples, None, None);
     }
 
-    /// A figure, or its ratio to a rival's, of which something is expected.
+    /// Adds a value and its ratio to a rival's value, with a goal.
     pub(crate) fn line(
         &mut self,
         what: impl Into<String>,
@@ -100,12 +100,12 @@ impl Report {
         });
     }
 
-    /// Something could not be measured.
+    /// Reports a failed measurement.
     pub(crate) fn absent(&mut self, what: impl Into<String>, why: &str) {
         self.no_figure(what, why, true);
     }
 
-    /// A rival could not be measured: no failure if all rivals were to be left out.
+    /// Reports a rival that could not be measured. This is no failure with `--alone`.
     pub(crate) fn rival_absent(&mut self, what: impl Into<String>, why: &str) {
         self.no_figure(what, why, !self.options.alone);
     }
@@ -128,13 +128,13 @@ impl Report {
         self.lines.push(line);
     }
 
-    /// Nothing more is measured.
+    /// Ends the measurements.
     pub(crate) fn finish(&mut self) {
         self.load_after = machine::load();
         self.percent_stolen = Time::now().percent_stolen_since(self.began);
     }
 
-    /// Whether everything was measured that was to be.
+    /// Whether all wanted measurements succeeded.
     pub(crate) fn is_whole(&self) -> bool {
         self.lines
             .iter()
@@ -155,7 +155,7 @@ impl Report {
 }
 
 impl Line {
-    /// The figure that the aim is about.
+    /// The value that is compared with the goal.
     fn judged(&self) -> Option<f64> {
         self.ratio
             .as_ref()
@@ -168,7 +168,7 @@ impl Line {
         Some((aim, aim.is_met(value)))
     }
 
-    /// What, figure, quartiles, ratio, its quartiles, aim.
+    /// The cells of a row: name, median, quartiles, ratio, quartiles of the ratio, goal.
     fn cells(&self) -> [String; 6] {
         let what = format!("{}: {}", self.bench, self.what);
         let samples = match &self.samples {
@@ -226,7 +226,7 @@ impl Line {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let form = if self.options.short {
-            "Short form: coarse. "
+            "Short form: not precise. "
         } else {
             ""
         };
@@ -242,7 +242,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "Load average before {}, after {}; {} % of the processors' time went to other machines. Medians, and quartiles in brackets.\n",
+            "Load average before {}, after {}; other virtual machines used {} % of the processors' time. Medians, and quartiles in brackets.\n",
             text("load_before"),
             self.load_after,
             self.percent_stolen
@@ -278,7 +278,7 @@ fn spread(samples: &Samples) -> String {
     format!("[{} … {}]", figure(q1), figure(q3))
 }
 
-/// Three digits that count; thousands apart.
+/// Formats a value with three significant digits and separators for thousands.
 fn figure(value: f64) -> String {
     if value.abs() < 10.0 {
         return format!("{value:.2}");
@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_have_three_digits_that_count() {
+    fn values_have_three_significant_digits() {
         assert_eq!(
             [1.234, 12.34, 123.4, 1_234_567.0].map(figure),
             ["1.23", "12.3", "123", "1,234,567"]
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aim_is_about_the_ratio_where_there_is_one() {
+    fn a_goal_applies_to_the_ratio_if_there_is_one() {
         let one = |value| Samples::new(vec![value]).unwrap();
         let mut report = Report::new(
             json!({}),
@@ -320,7 +320,7 @@ mod tests {
             },
         );
         report.line(
-            "beside a rival",
+            "compared with a rival",
             "s",
             one(3.0),
             Some(one(1.5)),
@@ -337,12 +337,12 @@ mod tests {
     }
 
     #[test]
-    fn a_rival_that_was_to_be_left_out_is_no_failure_and_anything_else_that_is_missing_is() {
+    fn a_skipped_rival_is_no_failure_but_any_other_missing_result_is() {
         for (alone, whole) in [(true, true), (false, false)] {
             let mut report = Report::new(json!({}), Options { short: true, alone });
-            report.rival_absent("the rival", "left out");
+            report.rival_absent("the rival", "skipped");
             assert_eq!(report.is_whole(), whole);
-            report.absent("hobnob", "it hangs");
+            report.absent("hobnob", "the benchmark hangs");
             assert!(!report.is_whole());
         }
     }

@@ -1,11 +1,11 @@
 //! Medians and quartiles.
 
-/// What was measured, in order of size.
+/// Measured values, sorted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
-    /// `None` where nothing was measured.
+    /// `None` if there are no values.
     pub(crate) fn new(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         (!values.is_empty()).then_some(Self(values))
@@ -24,7 +24,7 @@ impl Samples {
         (self.quantile(0.25), self.quantile(0.75))
     }
 
-    /// Between two samples, in proportion.
+    /// Interpolates linearly between two samples.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quartiles_lie_between_samples() {
+    fn quartiles_are_interpolated_between_samples() {
         let samples = Samples::new(vec![4.0, 1.0, 3.0, 2.0]).unwrap();
         assert_eq!(
             (samples.median(), samples.quartiles(), samples.count()),

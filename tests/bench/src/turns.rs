@@ -1,5 +1,4 @@
-//! Taking turns: hobnob and its rival, round by round, so that whatever else the machine does hits
-//! both.
+//! Measures hobnob and its rival alternately, so that other load on the machine affects both.
 
 use std::time::Duration;
 
@@ -8,32 +7,32 @@ use anyhow::Context;
 use crate::report::{Aim, Report};
 use crate::stats::Samples;
 
-/// What is measured in turns.
+/// A comparison of hobnob with a rival.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Contest {
-    /// What hobnob does.
+    /// The name of hobnob's measurement.
     pub(crate) ours: &'static str,
-    /// What the rival does.
+    /// The name of the rival's measurement.
     pub(crate) theirs: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) rounds: usize,
-    /// Of the ratio.
+    /// The goal for the ratio.
     pub(crate) aim: Aim,
 }
 
-/// What came of it.
+/// The results of all rounds.
 struct Turns {
     ours: Samples,
     theirs: Samples,
-    /// Ours divided by theirs, of the same round.
+    /// hobnob's value divided by the rival's value of the same round.
     ratio: Samples,
 }
 
-/// No round of anything takes longer, unless it hangs.
+/// Time limit of a round.
 const ROUND_LIMIT: Duration = Duration::from_secs(120);
 
 impl Contest {
-    /// Measures both and reports it, or hobnob alone where there is no rival.
+    /// Measures both and reports the results. Measures only hobnob if there is no rival.
     pub(crate) async fn run<F: AsyncFnMut() -> anyhow::Result<f64>>(
         self,
         report: &mut Report,
@@ -61,8 +60,8 @@ impl Contest {
     }
 }
 
-/// Runs `rounds` rounds of both, and one more before them, which is dropped. Who begins changes
-/// from round to round.
+/// Runs a warm-up round, which is ignored, and then `rounds` rounds of both. The one that begins
+/// changes with each round.
 async fn take_turns(
     rounds: usize,
     mut ours: impl AsyncFnMut() -> anyhow::Result<f64>,
@@ -91,7 +90,7 @@ async fn take_turns(
     })
 }
 
-/// Runs `rounds` rounds of one thing, and one more before them, which is dropped.
+/// Runs a warm-up round, which is ignored, and then `rounds` rounds of one measurement.
 pub(crate) async fn alone(
     rounds: usize,
     mut ours: impl AsyncFnMut() -> anyhow::Result<f64>,

@@ -1,9 +1,9 @@
-//! iroh's relay and two iroh end points that reach each other only through it, for `scripts/bench
+//! iroh's relay, and two iroh endpoints that reach each other only through it, for `scripts/bench
 //! relay`.
 //!
-//! `relay` prints its URL and runs until its input ends. `pair URL` connects two end points, then
-//! answers lines: `bulk BYTES` with the seconds that it took until all were there, `echo COUNT
-//! BYTES` with the median of the round trips in microseconds.
+//! `relay` prints its URL and runs until its input ends. `pair URL` connects two endpoints and then
+//! answers commands. The answer to `bulk BYTES` is the seconds until all bytes arrived. The answer
+//! to `echo COUNT BYTES` is the median of the round trips in microseconds.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines, Stdin, stdin};
 
 const ALPN: &[u8] = b"bench";
 
-/// Bytes written at once, as hobnob's end of the bench does.
+/// Bytes per write, the same as in hobnob's part of the benchmark.
 const PIECE: usize = 64 * 1024;
 
 #[tokio::main]
@@ -32,7 +32,10 @@ async fn main() -> anyhow::Result<()> {
 async fn relay(lines: &mut Lines<BufReader<Stdin>>) -> anyhow::Result<()> {
     let server =
         iroh_relay::server::Server::spawn(iroh_relay::server::testing::server_config()).await?;
-    println!("https://{}", server.https_addr().context("it has TLS")?);
+    println!(
+        "https://{}",
+        server.https_addr().context("the relay uses TLS")?
+    );
     while lines.next_line().await?.is_some() {}
     Ok(())
 }
@@ -44,7 +47,7 @@ async fn pair(lines: &mut Lines<BufReader<Stdin>>, url: RelayUrl) -> anyhow::Res
         anyhow::Ok(
             bob.accept()
                 .await
-                .context("bob's end point is closed")?
+                .context("bob's endpoint is closed")?
                 .await?,
         )
     };
@@ -64,7 +67,7 @@ async fn pair(lines: &mut Lines<BufReader<Stdin>>, url: RelayUrl) -> anyhow::Res
     Ok(())
 }
 
-/// An end point that knows no way but the relay.
+/// An endpoint that can use no path except the relay.
 async fn endpoint(url: &RelayUrl) -> anyhow::Result<Endpoint> {
     let endpoint = Endpoint::builder(presets::Minimal)
         .relay_mode(RelayMode::custom([url.clone()]))
@@ -77,8 +80,8 @@ async fn endpoint(url: &RelayUrl) -> anyhow::Result<Endpoint> {
     Ok(endpoint)
 }
 
-/// Answers each stream as its first byte asks: the echo of each message, or one byte when all has
-/// come.
+/// Answers each stream according to its first byte: with an echo of each message, or with one byte
+/// after all bytes have arrived.
 async fn answer(connection: Connection) -> anyhow::Result<()> {
     loop {
         let (mut send, mut recv) = connection.accept_bi().await?;
@@ -91,7 +94,10 @@ async fn answer(connection: Connection) -> anyhow::Result<()> {
             let mut piece = vec![0; PIECE];
             let mut left = size;
             while left > 0 {
-                left -= recv.read(&mut piece).await?.context("it ended early")? as u64;
+                left -= recv
+                    .read(&mut piece)
+                    .await?
+                    .context("the stream ended early")? as u64;
             }
             send.write_all(&[1]).await?;
             send.finish()?;

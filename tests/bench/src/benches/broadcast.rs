@@ -1,4 +1,5 @@
-//! One who speaks in the lobby, twenty who listen, all of whom have sessions with each other.
+//! Benchmark of the lobby: one node sends to twenty others. All nodes have sessions with each
+//! other.
 
 use std::path::Path;
 
@@ -36,12 +37,12 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let theirs = mosquitto.as_mut().map(|mosquitto| {
         async move || {
             let begun = Stopwatch::start();
-            mosquitto.say(theirs_count, BYTES).await?;
+            mosquitto.publish(theirs_count, BYTES).await?;
             Ok(many(LISTENERS * theirs_count) / begun.elapsed().as_secs_f64())
         }
     });
     contest
-        .run(report, async || lobby.say(ours_count).await, theirs)
+        .run(report, async || lobby.send(ours_count).await, theirs)
         .await?;
     for node in &lobby.nodes {
         node.shutdown().await;
@@ -49,7 +50,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The first of the nodes speaks.
+/// The nodes in the lobby. The first one sends.
 struct Lobby {
     nodes: Vec<Node>,
     readers: Vec<Reader>,
@@ -77,17 +78,17 @@ impl Lobby {
         Ok(Self { nodes, readers })
     }
 
-    /// Says so much, and waits until all have it.
-    async fn say(&mut self, count: usize) -> anyhow::Result<f64> {
+    /// Sends `count` messages, and waits until all nodes have received them.
+    async fn send(&mut self, count: usize) -> anyhow::Result<f64> {
         let before: Vec<usize> = self.readers.iter().map(Reader::count).collect();
         let begun = Stopwatch::start();
-        let say = |node: Node| async move {
+        let send_one = |node: Node| async move {
             Ok(node
                 .broadcast(RoomName::lobby(), nodes::text(BYTES))
                 .await?
                 .id)
         };
-        let ids = nodes::say_all(&self.nodes[0], count, say).await?;
+        let ids = nodes::send_all(&self.nodes[0], count, send_one).await?;
         for (reader, before) in self.readers.iter().zip(before) {
             reader.has(before + count).await;
         }

@@ -1,8 +1,8 @@
-//! Two machines whose nodes have a session and nothing to say: what crosses the wire, both
-//! directions together.
+//! Benchmark of idle traffic: two machines whose nodes have a session and send no messages. Counts
+//! the bytes of both directions.
 //!
-//! Counted by nftables where packets leave each machine: whole IP packets. ARP, neighbour discovery
-//! and group reports are the system's.
+//! nftables counts whole IP packets where they leave each machine. ARP, neighbour discovery and
+//! multicast group reports are not counted, because the operating system sends them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::report::{Aim, Report};
 use crate::stats::Samples;
 
-/// For greetings, catch-up and mDNS announcements to be over.
+/// Time until Hello, synchronization and mDNS announcements are done.
 const SETTLING: Duration = Duration::from_secs(8);
 
 const DAY: f64 = 86_400.0;
@@ -53,7 +53,7 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let after = [quiet.traffic()?, open.traffic()?];
     let a_day = DAY / begun.elapsed().as_secs_f64() / 1e6;
     let [quiet, open] = [0, 1].map(|which| after[which].since(&before[which]));
-    let mut say = |what: &str, bytes: f64, aim: Option<Aim>| -> anyhow::Result<()> {
+    let mut line = |what: &str, bytes: f64, aim: Option<Aim>| -> anyhow::Result<()> {
         report.line(
             what,
             "MB/day",
@@ -63,19 +63,19 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         );
         Ok(())
     };
-    say(
+    line(
         "hobnob, a session without mDNS, IP packets both ways",
         quiet.quic.bytes,
         Some(Aim::AtMost(1.5)),
     )?;
-    say("the same, UDP payload", quiet.quic.payload, None)?;
-    say(
+    line("the same, only UDP payload", quiet.quic.payload, None)?;
+    line(
         "hobnob, a session with mDNS on, IP packets both ways",
         open.quic.bytes,
         Some(Aim::AtMost(1.5)),
     )?;
-    say(
-        "mDNS of both nodes, IP packets; its queries get rarer by the hour",
+    line(
+        "mDNS of both nodes, IP packets; queries become rarer over hours",
         open.mdns.bytes,
         None,
     )?;
@@ -149,21 +149,23 @@ impl Traffic {
     }
 }
 
-/// Packets and bytes.
+/// Packets and bytes of a counter.
 fn counter(machine: &Machine, name: &str) -> anyhow::Result<(f64, f64)> {
-    let said = machine
+    let output = machine
         .run("nft", &["--json", "list", "counter", "inet", "bench", name])
         .expect(0);
-    let said: Value = serde_json::from_str(&said.stdout)?;
-    let list = said["nftables"].as_array().context("nft lists nothing")?;
+    let output: Value = serde_json::from_str(&output.stdout)?;
+    let list = output["nftables"]
+        .as_array()
+        .context("nft printed no list")?;
     let counter = list
         .iter()
         .find_map(|item| item.get("counter"))
-        .context("nft lists no counter")?;
+        .context("nft printed no counter")?;
     let number = |what: &str| {
         counter[what]
             .as_f64()
-            .with_context(|| format!("a counter without {what}"))
+            .with_context(|| format!("the counter has no {what}"))
     };
     Ok((number("packets")?, number("bytes")?))
 }

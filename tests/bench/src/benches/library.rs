@@ -1,4 +1,5 @@
-//! What the library costs: a message is on disk by a call, or by a line through the local socket.
+//! Benchmark of the library: the time until a message is on disk, by a call of the library and by a
+//! request through the local socket.
 
 use hobnob::protocol::RoomName;
 use hobnob::{Config, DeliveryState};
@@ -17,7 +18,7 @@ const BYTES: usize = 64;
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let (rounds, times) = (plan.pick(4, 12), plan.pick(100, 400));
     let dir = plan.folder("library")?;
-    // Each has a node of its own, since one that has a socket is the socket's.
+    // Two nodes, because a node with a local socket belongs to the process that serves the socket.
     let node = nodes::start(&dir, "ann").await?;
     let home = Home::at(&dir.join("bob"))?;
     let config = Config {
@@ -28,20 +29,20 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let attached = attach(&home, || config).await?;
     let (body, room) = (nodes::text(BYTES), RoomName::lobby());
     let contest = Contest {
-        ours: "hobnob, a message on disk by a call of the library, p50",
-        theirs: "the same by a line through the local socket, p50",
+        ours: "hobnob, a message on disk, by a call of the library, p50",
+        theirs: "the same by a request through the local socket, p50",
         unit: "µs",
         rounds,
         aim: Aim::AtMost(1.0),
     };
     let by_call = async || {
-        let say = async || {
+        let send = async || {
             node.broadcast(room.clone(), body.clone())
                 .await
                 .map(drop)
                 .map_err(Into::into)
         };
-        median_us(times, say).await
+        median_us(times, send).await
     };
     let by_line = async || {
         let options = WaitOptions {
@@ -53,7 +54,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
             body: BodyFields::from(body.clone()),
             options,
         };
-        let say = async || {
+        let send = async || {
             attached
                 .client
                 .ask(line())
@@ -61,7 +62,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
                 .map(drop)
                 .map_err(Into::into)
         };
-        median_us(times, say).await
+        median_us(times, send).await
     };
     contest
         .run(

@@ -1,4 +1,5 @@
-//! As many durable messages as go: one author to one peer, and both ways at once.
+//! Benchmark of throughput: durable messages from one author to one peer, and in both directions at
+//! once.
 
 use std::path::Path;
 
@@ -39,8 +40,8 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         report.figure("JetStream, the consumer acks every hundredth", "/s", lazy);
     }
     let both_ways = Contest {
-        ours: "hobnob, both ways at once, both together",
-        theirs: "JetStream, two authors, two consumers",
+        ours: "hobnob, both directions at once, sum",
+        theirs: "JetStream, two authors and two consumers, sum",
         ..one_way
     };
     let rival = theirs
@@ -51,13 +52,13 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         .await?;
     if let Some(indexing) = Samples::new(std::mem::take(&mut ours.indexing)) {
         report.figure(
-            "hobnob, taking a message into both search indices, afterwards",
+            "hobnob, indexing a message for search at both nodes, afterwards",
             "µs",
             indexing,
         );
     }
     eprintln!(
-        "  events that came faster than a reader took them: {}",
+        "  events that a reader missed because it was too slow: {}",
         ours.readers.iter().map(Reader::missed).sum::<usize>()
     );
     ours.ann.shutdown().await;
@@ -70,7 +71,7 @@ struct Ours {
     bob: Node,
     readers: [Reader; 2],
     count: usize,
-    /// What the search index took afterwards, a message.
+    /// Time to index one message afterwards, for each round, in microseconds.
     indexing: Vec<f64>,
 }
 
@@ -88,10 +89,10 @@ impl Ours {
     }
 
     async fn one_way(&mut self) -> anyhow::Result<f64> {
-        let heard = self.readers[1].count();
+        let received = self.readers[1].count();
         let begun = Stopwatch::start();
-        let ids = say(&self.ann, self.bob.id(), self.count).await?;
-        self.readers[1].has(heard + self.count).await;
+        let ids = send(&self.ann, self.bob.id(), self.count).await?;
+        self.readers[1].has(received + self.count).await;
         let took = begun.elapsed().as_secs_f64();
         nodes::check_delivered(&self.ann, &ids).await?;
         self.index(self.count).await?;
@@ -100,14 +101,14 @@ impl Ours {
 
     async fn both_ways(&mut self) -> anyhow::Result<f64> {
         let half = self.count / 2;
-        let heard = self.readers.each_ref().map(Reader::count);
+        let received = self.readers.each_ref().map(Reader::count);
         let begun = Stopwatch::start();
         let (there, back) = tokio::join!(
-            say(&self.ann, self.bob.id(), half),
-            say(&self.bob, self.ann.id(), half)
+            send(&self.ann, self.bob.id(), half),
+            send(&self.bob, self.ann.id(), half)
         );
-        for (reader, heard) in self.readers.iter().zip(heard) {
-            reader.has(heard + half).await;
+        for (reader, received) in self.readers.iter().zip(received) {
+            reader.has(received + half).await;
         }
         let took = begun.elapsed().as_secs_f64();
         nodes::check_delivered(&self.ann, &there?).await?;
@@ -125,8 +126,8 @@ impl Ours {
     }
 }
 
-async fn say(from: &Node, to: PeerId, count: usize) -> anyhow::Result<Vec<hobnob::MessageId>> {
-    nodes::say_all(from, count, move |node| async move {
+async fn send(from: &Node, to: PeerId, count: usize) -> anyhow::Result<Vec<hobnob::MessageId>> {
+    nodes::send_all(from, count, move |node| async move {
         Ok(node.send(Target::Id(to), nodes::text(BYTES)).await?.id)
     })
     .await

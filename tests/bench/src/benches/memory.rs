@@ -1,4 +1,4 @@
-//! What an idle `hobnob up` holds in memory: by itself, with one session, with fifty.
+//! Benchmark of memory: an idle `hobnob up` without sessions, with one session and with fifty.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::stats::Samples;
 
 const PEERS: usize = 50;
 
-/// For greetings to be over.
+/// Time until the sessions are established.
 const SETTLING: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -29,7 +29,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         "with one session, resident",
         "with fifty sessions, resident",
         "with fifty sessions, proportional (PSS)",
-        "hobnob, each of these sessions",
+        "hobnob, memory of each session",
     ];
     for (what, values) in whats.into_iter().zip(figures) {
         report.figure(what, "KiB", Samples::new(values).context("no rounds")?);
@@ -69,13 +69,13 @@ async fn measure(dir: &std::path::Path) -> anyhow::Result<[f64; 5]> {
 }
 
 fn kib(process: u32, file: &str, key: &str) -> anyhow::Result<f64> {
-    let said = std::fs::read_to_string(format!("/proc/{process}/{file}"))?;
-    let line = said
+    let text = std::fs::read_to_string(format!("/proc/{process}/{file}"))?;
+    let line = text
         .lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     let number = line.and_then(|line| line.trim().strip_suffix("kB"));
     Ok(number
-        .with_context(|| format!("no {key} of process {process}"))?
+        .with_context(|| format!("{file} of process {process} has no {key}"))?
         .trim()
         .parse()?)
 }

@@ -1,4 +1,4 @@
-//! The benches, one file a theme.
+//! The list of benchmarks. Each file contains one topic.
 
 mod broadcast;
 mod file;
@@ -21,23 +21,23 @@ use crate::report::Report;
 
 pub(crate) use round_trip::median_us;
 
-/// One thing that is measured.
+/// One benchmark.
 pub(crate) struct Bench {
-    /// What it is called on the command line.
+    /// The name on the command line.
     pub(crate) name: &'static str,
-    /// What it is about, for people.
+    /// A description for the output.
     pub(crate) about: &'static str,
     /// Whether it needs the network lab.
     pub(crate) in_lab: bool,
-    /// Whether it has no place in the short form, unless it is named: it takes minutes, and rivals
-    /// that take minutes to build.
+    /// Whether the short form skips it unless it is named. It takes minutes, or its rivals take
+    /// minutes to build.
     pub(crate) long: bool,
     work: fn(&Plan, &mut Report) -> anyhow::Result<()>,
 }
 
 impl Bench {
-    /// Whether a name on the command line means this: its own, or the beginning of it up to a
-    /// hyphen.
+    /// Whether a name on the command line selects this benchmark. The name may be a prefix that
+    /// ends before a hyphen.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         self.name
             .strip_prefix(name)
@@ -49,109 +49,109 @@ impl Bench {
     }
 }
 
-/// All, in the order in which they run.
+/// All benchmarks, in the order in which they run.
 pub(crate) const ALL: &[Bench] = &[
     Bench {
         name: "round-trip",
-        about: "a frame to a peer and back, without the disk; beside a bare quinn stream",
+        about: "a frame to a peer and back, without the disk; compared with a bare quinn stream",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(round_trip::run(plan, report)),
     },
     Bench {
         name: "one-message",
-        about: "one durable message, send to receipt; beside two SQLite commits and a quinn round trip",
+        about: "one durable message, send to receipt; compared with two SQLite commits and a quinn round trip",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(one::run(plan, report)),
     },
     Bench {
         name: "many-messages",
-        about: "durable messages per second, 64 bytes; beside JetStream, which syncs to disk every 2 minutes only",
+        about: "durable messages per second, 64 bytes; compared with JetStream, which syncs to disk only every 2 minutes",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(many::run(plan, report)),
     },
     Bench {
         name: "broadcast",
-        about: "1 to 20 in the lobby, 200 bytes, durable on all; beside mosquitto, QoS 0, which keeps nothing",
+        about: "1 to 20 nodes in the lobby, 200 bytes, durable on all; compared with mosquitto, QoS 0, which stores nothing",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(broadcast::run(plan, report)),
     },
     Bench {
         name: "file",
-        about: "a large file, memory to memory, hash checked; beside bare quinn, scp and magic-wormhole; and the chat beside it",
+        about: "a large file, memory to memory, hash checked; compared with bare quinn, scp and magic-wormhole; and messages during a transfer",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(file::run(plan, report)),
     },
     Bench {
         name: "file-far",
-        about: "the same over a path that takes 100 ms there and back",
+        about: "a large file over a path with a round trip of 100 ms",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(file::far::run(plan, report)),
     },
     Bench {
         name: "file-thin",
-        about: "the chat beside a file on a path of 50 Mbit/s with a long queue",
+        about: "messages during a transfer on a path of 50 Mbit/s with a long queue",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(file::far::thin(plan, report)),
     },
     Bench {
         name: "library",
-        about: "a message by the library; beside a line through the local socket",
+        about: "a message by a call of the library; compared with a request through the local socket",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(library::run(plan, report)),
     },
     Bench {
         name: "newcomer",
-        about: "until a newcomer on the LAN knows and is known",
+        about: "time until a new node and the other nodes on a LAN discover each other",
         in_lab: true,
         long: false,
         work: newcomer::run,
     },
     Bench {
         name: "idle",
-        about: "what a session costs when nobody says anything",
+        about: "network traffic of an idle session",
         in_lab: true,
         long: false,
         work: idle::run,
     },
     Bench {
         name: "memory",
-        about: "memory of an idle node, and of each session",
+        about: "memory of an idle node and of each session",
         in_lab: false,
         long: false,
         work: |plan, report| block_on(memory::run(plan, report)),
     },
     Bench {
         name: "relay-through",
-        about: "two peers by way of a relay; beside iroh and its relay",
+        about: "two peers through a relay; compared with iroh and its relay",
         in_lab: false,
         long: true,
         work: |plan, report| block_on(relay::through::run(plan, report)),
     },
     Bench {
         name: "relay-file",
-        about: "a large file by way of a relay; beside iroh and its relay",
+        about: "a large file through a relay; compared with iroh and its relay",
         in_lab: false,
         long: true,
         work: |plan, report| block_on(file::relayed::run(plan, report)),
     },
     Bench {
         name: "relay-frames",
-        about: "what single messages cost a relay; beside coturn",
+        about: "a relay's processor time for single messages; compared with coturn",
         in_lab: false,
         long: true,
         work: |plan, report| block_on(relay::frames::run(plan, report)),
     },
     Bench {
         name: "relay-load",
-        about: "a relay at half of what it can do, and beyond it",
+        about: "a relay at half load and under overload",
         in_lab: false,
         long: true,
         work: |plan, report| block_on(relay::load::run(plan, report)),
@@ -165,7 +165,7 @@ pub(crate) const ALL: &[Bench] = &[
     },
     Bench {
         name: "start",
-        about: "from starting the program until it listens",
+        about: "time from starting the program until it listens",
         in_lab: false,
         long: false,
         work: start::run,
@@ -179,20 +179,20 @@ pub(crate) const ALL: &[Bench] = &[
     },
 ];
 
-/// A runtime for each, so that nothing of one bench goes on in the next.
+/// Runs each benchmark in its own runtime, so that no task continues during the next one.
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let done = runtime.block_on(async { tokio::time::timeout(LIMIT, work).await });
     runtime.shutdown_timeout(Duration::from_secs(5));
-    done.context("it hangs")?
+    done.context("the benchmark hangs")?
 }
 
-/// No bench takes longer, unless it hangs.
+/// Time limit of a benchmark.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Many, as a number that can be divided by.
+/// Converts a count for divisions.
 fn many(count: usize) -> f64 {
-    f64::from(u32::try_from(count).expect("benches are small"))
+    f64::from(u32::try_from(count).expect("counts of benchmarks fit into u32"))
 }

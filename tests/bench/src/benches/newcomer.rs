@@ -1,4 +1,5 @@
-//! A newcomer on a LAN where two nodes run: until it knows both and both know it.
+//! Benchmark of discovery: a new node starts on a LAN with two others. Measures the time until all
+//! three see each other.
 
 use anyhow::Context;
 use hobnob_tests::lab::Stopwatch;
@@ -35,13 +36,17 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
     }
     let samples = |values| Samples::new(values).context("no rounds");
     report.line(
-        "hobnob, from starting the program, in a new home, until all know all",
+        "hobnob, from starting the program in a new home until all nodes see each other",
         "ms",
         samples(known)?,
         None,
         Some(Aim::AtMost(300.0)),
     );
-    report.figure("of that, until it listens", "ms", samples(listening)?);
-    report.figure("and from there on", "ms", samples(after)?);
+    report.figure(
+        "part of this until the node listens",
+        "ms",
+        samples(listening)?,
+    );
+    report.figure("part of this after that", "ms", samples(after)?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! One durable message at a time, from `send` until it is known to be on the other's disk.
+//! Benchmark of latency: one durable message at a time, from `send` until its receipt.
 
 use crate::nodes;
 use crate::plan::Plan;
@@ -11,7 +11,7 @@ use super::round_trip::median_us;
 
 const BYTES: usize = 64;
 
-/// Commits after which a store's write-ahead log starts over.
+/// More commits than a store's write-ahead log holds before it starts again from the beginning.
 const LONG: usize = 1000;
 
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -21,7 +21,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let (reader, peer, body) = (nodes::Reader::of(&bob), bob.id(), nodes::text(BYTES));
     let table = Table::new(&dir.join("bare.db"))?;
     let mut echo = plan.rival(Echo::new(BYTES)).await;
-    // As after some use: the stores' logs have their size.
+    // Fills the write-ahead logs, as in a store that has been in use.
     for _ in 0..LONG {
         nodes::deliver(&ann, peer, &body).await?;
     }
@@ -44,7 +44,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
         }
     });
     contest.run(report, ours, theirs).await?;
-    anyhow::ensure!(reader.count() > 0, "bob heard nothing");
+    anyhow::ensure!(reader.count() > 0, "bob received nothing");
     report.figure(
         "one of these commits, p50",
         "µs",

@@ -1,5 +1,5 @@
-//! A frame to a peer and back: what hobnob's socket, endpoint and session cost beside quinn as it
-//! comes.
+//! Benchmark of a frame to a peer and back: hobnob's socket, endpoint and session compared with
+//! plain quinn.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     let mut pair = Pair::new().await?;
     let mut echo = plan.rival(Echo::new(PREFIX + frame.len())).await;
     let contest = Contest {
-        ours: "hobnob sessions, a frame of 69 bytes, both engines woken, p50",
-        theirs: "bare quinn stream, as many bytes, p50",
+        ours: "hobnob sessions, a frame of 69 bytes, answered by another task, p50",
+        theirs: "bare quinn stream, the same number of bytes, p50",
         unit: "µs",
         rounds,
         aim: Aim::AtMost(1.5),
@@ -50,10 +50,10 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// A frame's length on the stream.
+/// Bytes of the length prefix of a frame.
 const PREFIX: usize = 4;
 
-/// The median of so many times, in microseconds.
+/// Runs `once` this many times. Returns the median time in microseconds.
 pub(crate) async fn median_us(
     times: usize,
     mut once: impl AsyncFnMut() -> anyhow::Result<()>,
@@ -67,8 +67,8 @@ pub(crate) async fn median_us(
     Ok(Samples::new(each).context("no times")?.median())
 }
 
-/// Two sessions that are each other's ends. The far one gives back every frame, as an engine would:
-/// from its own task.
+/// The two ends of a session. The far end returns every frame from another task, as the engine
+/// would.
 struct Pair {
     near: Session,
     events: mpsc::Receiver<SessionEvent>,
@@ -107,21 +107,21 @@ impl Pair {
 
     async fn echo(&mut self, frame: &Bytes) -> anyhow::Result<()> {
         self.near.send_control(frame.clone());
-        self.hear().await.map(drop)
+        self.receive().await.map(drop)
     }
 
     async fn ping(&mut self) -> anyhow::Result<()> {
         self.near.send_control(Frame::Ping(7).encode());
-        self.hear().await.map(drop)
+        self.receive().await.map(drop)
     }
 
-    async fn hear(&mut self) -> anyhow::Result<Frame> {
+    async fn receive(&mut self) -> anyhow::Result<Frame> {
         loop {
             match self
                 .events
                 .recv()
                 .await
-                .context("the session's task is gone")?
+                .context("the session's task has ended")?
                 .kind
             {
                 SessionEventKind::Frame(frame) => return Ok(frame),

@@ -1,4 +1,4 @@
-//! The program itself: how soon it listens, and how large it is.
+//! Benchmarks of the program: its start-up time and its size.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -29,12 +29,12 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
         }
     }
     report.figure(
-        "hobnob up, until it listens, in a new home",
+        "hobnob up in a new home, until it listens",
         "ms",
         Samples::new(new).context("no rounds")?,
     );
     report.figure(
-        "in a home that it knows",
+        "the same in an existing home",
         "ms",
         Samples::new(known).context("no rounds")?,
     );
@@ -45,21 +45,21 @@ pub(crate) fn size(_: &Plan, report: &mut Report) -> anyhow::Result<()> {
     let bytes = std::fs::metadata(hobnob_binary())?.len();
     let mib = f64::from(u32::try_from(bytes / 1024)?) / 1024.0;
     report.figure(
-        "the hobnob binary, as released",
+        "the hobnob program, release build",
         "MiB",
         Samples::new(vec![mib]).context("one value")?,
     );
     Ok(())
 }
 
-/// A `hobnob up` that listens; killed when dropped.
+/// A `hobnob up` that listens. Dropping it kills the process.
 pub(super) struct Program {
     process: Child,
     listening: Value,
 }
 
 impl Program {
-    /// Returns when it says that it listens.
+    /// Starts the program and waits until it reports that it listens.
     pub(super) fn start(home: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         let mut process = Command::new(hobnob_binary())
             .args(["up", "--json", "--nick", "bench", "--home"])
@@ -76,14 +76,14 @@ impl Program {
         };
         let mut lines = BufReader::new(out).lines();
         program.listening =
-            serde_json::from_str(&lines.next().context("hobnob up said nothing")??)?;
+            serde_json::from_str(&lines.next().context("hobnob up printed nothing")??)?;
         anyhow::ensure!(
             program.listening["event"] == "listening",
-            "instead of listening: {}",
+            "expected a listening event: {}",
             program.listening
         );
-        // Whatever else it says is of no interest, but its pipe must not fill. Ends with the
-        // program.
+        // Reads and ignores the rest of the output, so that the pipe does not fill. The thread ends
+        // with the program.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(program)
     }
@@ -92,11 +92,11 @@ impl Program {
         self.process.id()
     }
 
-    /// Where it listens.
+    /// The address that the program listens at.
     pub(super) fn address(&self) -> anyhow::Result<&str> {
         self.listening["addrs"][0]
             .as_str()
-            .context("a node that listens nowhere")
+            .context("the node has no address")
     }
 
     fn terminate(mut self) -> anyhow::Result<()> {
@@ -112,7 +112,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,5 +1,5 @@
-//! A peer's socket: what quinn sends to [`FAR`] travels as channel frames through the relay, the
-//! rest as it is.
+//! A peer's socket. Datagrams from quinn to [`FAR`] travel as channel frames through the relay.
+//! Other datagrams are sent unchanged.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -14,11 +14,11 @@ use hobnob_tests::lab::Stopwatch;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 
-/// Where quinn believes the peer at the other end of the channel to be.
+/// The address that represents the peer at the other end of the channel to quinn.
 pub(crate) const FAR: SocketAddr =
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(240, 0, 0, 1), 1));
 
-/// As the relay's.
+/// The same size as the relay's buffers.
 const KERNEL_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Carrier {
@@ -29,20 +29,20 @@ pub(crate) struct Carrier {
     pub(crate) bare: Bare,
 }
 
-/// Frames that are no QUIC: for load.
+/// Frames without QUIC, for generating load.
 #[derive(Debug)]
 pub(crate) struct Bare {
-    /// Whether channel frames are taken here, and not handed to quinn.
+    /// Whether channel frames are counted here instead of passed to quinn.
     pub(crate) on: AtomicBool,
     pub(crate) frames: AtomicU64,
-    /// A frame of this length begins, after its header, with the nanoseconds of this clock at which
-    /// it was sent.
+    /// A frame of this length contains its sending time after the header, in nanoseconds of
+    /// `clock`.
     pub(crate) timed: usize,
     pub(crate) clock: Stopwatch,
     pub(crate) latencies: Mutex<Vec<u64>>,
 }
 
-/// Length of the frames whose way is timed: 64 bytes and the header.
+/// Length of the frames whose latency is measured: 64 bytes and the header.
 pub(crate) const TIMED: usize = 64 + CHANNEL_HEADER;
 
 impl Carrier {
@@ -71,13 +71,13 @@ impl Carrier {
         }))
     }
 
-    /// From now on [`FAR`] is at the other end of this channel.
+    /// Sets the channel that [`FAR`] represents.
     pub(crate) fn set_channel(&self, channel: ChannelId) {
-        // A channel that is opened again keeps its name.
+        // Ignores a second call: a channel keeps its id when it is opened again.
         let _ = self.channel.set(channel);
     }
 
-    /// Sends frames as they are, as one.
+    /// Sends frames unchanged, with one system call.
     pub(crate) fn send_bare(&self, frames: &[u8], each: usize) -> io::Result<()> {
         let transmit = Transmit {
             destination: self.relay,
@@ -94,7 +94,10 @@ impl Carrier {
             return Ok(());
         };
         let size = transmit.segment_size.unwrap_or(transmit.contents.len());
-        let mut scratch = self.scratch.lock().expect("nobody panics with this");
+        let mut scratch = self
+            .scratch
+            .lock()
+            .expect("no thread panics while it holds this lock");
         scratch.clear();
         for segment in transmit.contents.chunks(size) {
             scratch.extend_from_slice(&channel.header());
@@ -109,13 +112,13 @@ impl Carrier {
         })
     }
 
-    /// Takes the headers off a batch of frames, in place.
+    /// Removes the headers of a batch of frames, in place.
     fn unwrap(&self, buf: &mut [u8], meta: &mut RecvMeta) {
         if meta.stride <= CHANNEL_HEADER || buf[0] != CHANNEL {
             return;
         }
         if self.bare.on.load(Ordering::Relaxed) {
-            self.bare.take(&buf[..meta.len], meta.stride);
+            self.bare.count(&buf[..meta.len], meta.stride);
             meta.len = 0;
             return;
         }
@@ -132,7 +135,7 @@ impl Carrier {
 }
 
 impl Bare {
-    fn take(&self, batch: &[u8], stride: usize) {
+    fn count(&self, batch: &[u8], stride: usize) {
         let frames = batch.chunks(stride).filter(|frame| frame[0] == CHANNEL);
         self.frames
             .fetch_add(frames.clone().count() as u64, Ordering::Release);
@@ -143,7 +146,7 @@ impl Bare {
             let took = self.now().saturating_sub(u64::from_be_bytes(sent));
             self.latencies
                 .lock()
-                .expect("nobody panics with this")
+                .expect("no thread panics while it holds this lock")
                 .push(took);
         }
     }

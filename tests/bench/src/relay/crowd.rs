@@ -1,5 +1,5 @@
-//! Thousands of peers that are registered and say nothing but heartbeats. Each has its own
-//! identity; some share a socket.
+//! Thousands of registered peers that only send heartbeats. Each has its own identity. Several
+//! share a socket.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,33 +7,33 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use hobnob_protocol::relay::{ALPN_RELAY, ToRelay};
-use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{PeerId, SecretKey};
 use hobnob_tests::lab::Stopwatch;
+use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};
 use tokio::task::JoinSet;
 
 use super::peer::Control;
 
-/// Peers of one socket.
+/// Peers per socket.
 const PER_SOCKET: usize = 50;
 
-/// Sockets of one network, as far as the relay can tell: it takes 2,000 peers from each.
+/// Sockets per network. The relay accepts 2,000 peers from each network.
 const PER_NETWORK: usize = 30;
 
-/// How long a peer that was turned away waits at most before it tries again, at first; it doubles.
+/// Maximum time that a refused peer waits before its first retry. It doubles with each retry.
 const AGAIN_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long a peer waits for its welcome before it tries again.
+/// Maximum time that a peer waits for the relay's Welcome before it retries.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often.
+/// Maximum number of retries.
 const TRIES: usize = 8;
 
-/// Until all must have registered.
+/// Time limit for the registration of all peers.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// Those who are to come.
+/// The peers, registered or not.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     relay: SocketAddr,
@@ -43,7 +43,7 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Makes so many identities.
+    /// Creates this many identities.
     pub(crate) fn new(relay: PeerId, addr: SocketAddr, peers: usize) -> anyhow::Result<Self> {
         let sockets = peers.div_ceil(PER_SOCKET);
         let endpoints = (0..sockets).map(endpoint).collect::<anyhow::Result<_>>()?;
@@ -65,31 +65,31 @@ impl Crowd {
         })
     }
 
-    /// All come at once; who is turned away comes again, after a while of his own. Says how many
-    /// seconds it took until the last one was welcome.
-    pub(crate) async fn comes(&mut self) -> anyhow::Result<f64> {
+    /// Registers all peers at once. A refused peer retries after an individual delay. Returns the
+    /// seconds until the last peer was registered.
+    pub(crate) async fn registers(&mut self) -> anyhow::Result<f64> {
         let begun = Stopwatch::start();
-        let mut coming = JoinSet::new();
+        let mut registering = JoinSet::new();
         for (number, config) in self.configs.iter().enumerate() {
             let (endpoint, config, addr) = (
                 self.endpoints[number / PER_SOCKET].clone(),
                 config.clone(),
                 self.relay,
             );
-            coming.spawn(async move {
+            registering.spawn(async move {
                 let mut tries = 0;
                 loop {
                     let dialing = endpoint.connect_with(config.clone(), addr, SERVER_NAME)?;
-                    let registering = async { Control::register(dialing.await?).await };
-                    match tokio::time::timeout(DIAL_LIMIT, registering).await {
+                    let attempt = async { Control::register(dialing.await?).await };
+                    match tokio::time::timeout(DIAL_LIMIT, attempt).await {
                         Ok(Ok(control)) => return Ok(control),
                         Ok(Err(error)) if tries == TRIES => {
-                            return Err(error.context("turned away each time"));
+                            return Err(error.context("the relay refused each attempt"));
                         }
                         Err(_) if tries == TRIES => bail!("the relay does not answer"),
                         Ok(Err(_)) | Err(_) => tries += 1,
                     }
-                    // As good as random: nobody else has this number.
+                    // A pseudo-random share, different for each peer and attempt.
                     let share = ((number * TRIES + tries) as f64 * 0.618_033_988_75).fract();
                     tokio::time::sleep(
                         AGAIN_WITHIN.mul_f64(share * f64::from(1 << tries.min(4)) / 2.0),
@@ -99,37 +99,37 @@ impl Crowd {
             });
         }
         let everybody = async {
-            while let Some(control) = coming.join_next().await {
+            while let Some(control) = registering.join_next().await {
                 self.here.push(control??);
             }
             anyhow::Ok(())
         };
         tokio::time::timeout(LIMIT, everybody)
             .await
-            .context("not all peers get in")??;
+            .context("not all peers could register in time")??;
         Ok(begun.elapsed().as_secs_f64())
     }
 
-    /// Each says a heartbeat, all of them evenly over this time.
-    pub(crate) async fn beats(&mut self, over: Duration) -> anyhow::Result<()> {
+    /// Sends one heartbeat of each peer, evenly distributed over this time.
+    pub(crate) async fn sends_heartbeats(&mut self, over: Duration) -> anyhow::Result<()> {
         let (begun, count) = (Stopwatch::start(), self.here.len());
         for (number, control) in self.here.iter_mut().enumerate() {
             control
-                .say(&ToRelay::Heartbeat(0))
+                .send(&ToRelay::Heartbeat(0))
                 .await
-                .context("a peer was sent away")?;
+                .context("the relay disconnected a peer")?;
             let due = over.mul_f64(number as f64 / count as f64);
             tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
         }
         ensure!(
             begun.elapsed() < over * 2,
-            "this machine can't say the heartbeats in time"
+            "this machine is too slow to send the heartbeats in time"
         );
         Ok(())
     }
 
-    /// All are gone, without a word: the relay does not know.
-    pub(crate) fn vanishes(&mut self) -> anyhow::Result<()> {
+    /// Disconnects all peers without informing the relay.
+    pub(crate) fn disconnects_silently(&mut self) -> anyhow::Result<()> {
         self.here.clear();
         self.endpoints = (0..self.endpoints.len())
             .map(endpoint)
@@ -138,7 +138,7 @@ impl Crowd {
     }
 }
 
-/// A socket in the network that its number stands for.
+/// Opens a socket. Its number determines its network.
 fn endpoint(number: usize) -> anyhow::Result<Endpoint> {
     let network = u8::try_from(number / PER_NETWORK)?;
     let socket = std::net::UdpSocket::bind((Ipv4Addr::new(127, 0, network, 1), 0))?;
@@ -152,7 +152,7 @@ fn endpoint(number: usize) -> anyhow::Result<Endpoint> {
     )?)
 }
 
-/// As small as can be: the clients are in the same memory.
+/// Small buffers, because the clients run on the same machine.
 fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport

@@ -1,5 +1,4 @@
-//! Load on a relay: frames that are no QUIC, as many a second as asked for, between peers that are
-//! registered.
+//! Generates load on a relay: frames without QUIC between registered peers, at a chosen rate.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,16 +11,16 @@ use hobnob_tests::lab::{Stopwatch, pause};
 use super::carrier::{Carrier, TIMED};
 use super::{Peer, Relay};
 
-/// Bytes of an inner datagram.
+/// Length of an inner datagram.
 pub(crate) const INNER: usize = 1200;
 
-/// The generator looks at its clock this often.
+/// Interval at which the generator reads its clock.
 const TICK: Duration = Duration::from_micros(200);
 
-/// After so long without another frame no more will come.
+/// After this time without a frame, no more frames are expected.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Some who say something to two who listen.
+/// A sender and two listeners.
 #[derive(Debug)]
 pub(crate) struct Load {
     sender: Peer,
@@ -29,42 +28,42 @@ pub(crate) struct Load {
     listeners: [Peer; 2],
 }
 
-/// What to send.
+/// The load to generate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Offer {
     pub(crate) frames_per_second: f64,
     pub(crate) time: Duration,
-    /// Frames that the generator gives to the system as one; of two channels in turn, so that the
-    /// relay must send each by itself.
+    /// Frames per system call of the generator. They alternate between two channels, so that the
+    /// relay sends each one separately.
     pub(crate) at_once: usize,
-    /// Whether a message of 64 bytes goes along each millisecond, which is timed.
+    /// Whether to send a message of 64 bytes each millisecond and measure its latency.
     pub(crate) timed: bool,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) sent: u64,
     pub(crate) arrived: u64,
     pub(crate) seconds: f64,
-    /// Microseconds, one way.
+    /// One-way latencies in microseconds.
     pub(crate) latencies: Vec<f64>,
 }
 
 impl Outcome {
-    /// Of what was sent.
+    /// Share of the sent frames that arrived.
     pub(crate) fn share(&self) -> f64 {
         self.arrived as f64 / self.sent as f64
     }
 
-    /// Frames that arrived in a second.
+    /// Arrived frames per second.
     pub(crate) fn goodput(&self) -> f64 {
         self.arrived as f64 / self.seconds
     }
 }
 
 impl Load {
-    /// Three peers, whose identities begin with this number.
+    /// Registers three peers with the seeds `seed` to `seed + 2`.
     pub(crate) async fn new(relay: &Relay, seed: u8) -> anyhow::Result<Self> {
         let mut sender = Peer::join(relay, seed).await?;
         let mut listeners = [
@@ -75,9 +74,9 @@ impl Load {
         for listener in &mut listeners {
             channels.push(sender.open(listener).await?[0]);
             listener.carrier.bare.on.store(true, Ordering::Relaxed);
-            listener.rest();
+            listener.only_sends_heartbeats();
         }
-        sender.rest();
+        sender.only_sends_heartbeats();
         let channels = channels.try_into().ok().context("two channels")?;
         Ok(Self {
             sender,
@@ -86,7 +85,7 @@ impl Load {
         })
     }
 
-    /// Sends as asked for and waits until no more arrives.
+    /// Generates the load and waits until no more frames arrive.
     pub(crate) async fn offer(&self, offer: Offer) -> anyhow::Result<Outcome> {
         let before = self.arrived();
         for listener in &self.listeners {
@@ -95,7 +94,7 @@ impl Load {
                 .bare
                 .latencies
                 .lock()
-                .expect("nobody panics with this")
+                .expect("no thread panics while it holds this lock")
                 .clear();
         }
         let (carrier, channels) = (self.sender.carrier.clone(), self.channels);
@@ -119,7 +118,7 @@ impl Load {
                 .bare
                 .latencies
                 .lock()
-                .expect("nobody panics with this"),
+                .expect("no thread panics while it holds this lock"),
         );
         let latencies = taken.into_iter().map(|nanos| nanos as f64 / 1e3).collect();
         Ok(Outcome {
@@ -138,7 +137,7 @@ impl Load {
     }
 }
 
-/// Sends until the time is over; says how many frames.
+/// Sends until the time is over. Returns the number of frames.
 fn send(carrier: &Carrier, channels: [ChannelId; 2], clock: &Arc<Carrier>, offer: Offer) -> u64 {
     let frames = channels.map(|channel| [&channel.header()[..], &[7; INNER]].concat());
     let each = frames[0].len();
@@ -157,12 +156,11 @@ fn send(carrier: &Carrier, channels: [ChannelId; 2], clock: &Arc<Carrier>, offer
         let elapsed = begun.elapsed();
         let due = elapsed.as_secs_f64() * offer.frames_per_second;
         for batch in batches.iter().cycle() {
-            // What has not been sent in a while is given up: a generator that is late must not make
-            // a burst.
+            // Skips frames that are late, so that a delayed generator does not send a burst.
             if sent as f64 >= due || begun.elapsed() > elapsed + 10 * TICK {
                 break;
             }
-            // The system's buffer may be full: then this one is lost.
+            // If the system's buffer is full, this batch is lost.
             if carrier.send_bare(batch, each).is_ok() {
                 sent += offer.at_once as u64;
             }

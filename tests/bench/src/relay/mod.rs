@@ -1,5 +1,4 @@
-//! Our end of the relay's benches: a relay that is the program itself, and peers that speak just
-//! enough to it.
+//! Fixtures of the relay's benchmarks: a relay process, and minimal peers.
 
 mod carrier;
 mod crowd;
@@ -21,7 +20,7 @@ pub(crate) use crowd::Crowd;
 pub(crate) use load::{INNER, Load, Offer};
 pub(crate) use peer::{Pair, Peer};
 
-/// `hobnob relay`, a process of its own.
+/// A `hobnob relay` process.
 #[derive(Debug)]
 pub(crate) struct Relay {
     child: Child,
@@ -31,12 +30,12 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Starts one on any port of this machine.
+    /// Starts a relay on a free port.
     pub(crate) fn start(home: &Path) -> anyhow::Result<Self> {
         Self::start_at(home, "127.0.0.1:0".parse()?)
     }
 
-    /// A relay with the same keys at the same address, after the machine's failure.
+    /// Kills the relay and starts it again with the same key and address.
     pub(crate) fn restart(mut self) -> anyhow::Result<Self> {
         self.end();
         Self::start_at(&self.home.clone(), self.addr)
@@ -44,8 +43,8 @@ impl Relay {
 
     fn start_at(home: &Path, listen: SocketAddr) -> anyhow::Result<Self> {
         std::fs::create_dir_all(home)?;
-        let program = std::env::var_os("HOBNOB_BIN")
-            .context("HOBNOB_BIN names the program: run scripts/bench")?;
+        let program =
+            std::env::var_os("HOBNOB_BIN").context("HOBNOB_BIN is not set: run scripts/bench")?;
         let mut command = Command::new(program);
         command
             .arg("--home")
@@ -59,8 +58,8 @@ impl Relay {
             .spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut line)?;
-        let said: Value = serde_json::from_str(&line)
-            .with_context(|| format!("the relay does not come up: {line:?}"))?;
+        let listening: Value = serde_json::from_str(&line)
+            .with_context(|| format!("the relay did not start: {line:?}"))?;
         let text = |value: &Value| {
             value
                 .as_str()
@@ -68,8 +67,8 @@ impl Relay {
                 .with_context(|| format!("in {line:?}"))
         };
         let (id, addr) = (
-            text(&said["relay"])?.parse()?,
-            text(&said["addrs"][0])?.parse()?,
+            text(&listening["relay"])?.parse()?,
+            text(&listening["addrs"][0])?.parse()?,
         );
         Ok(Self {
             child,
@@ -79,17 +78,17 @@ impl Relay {
         })
     }
 
-    /// Its process.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Processor time that it has used so far.
+    /// Processor time that the relay has used so far.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         cpu(self.child.id())
     }
 
-    /// Memory that it has now, in KiB.
+    /// Memory that the relay uses now, in KiB.
     pub(crate) fn memory(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status
@@ -100,7 +99,7 @@ impl Relay {
     }
 
     fn end(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -112,11 +111,11 @@ impl Drop for Relay {
     }
 }
 
-/// Processor time that a process has used so far, with all its threads that still run.
+/// Processor time that the running threads of a process have used so far.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     let mut nanos = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end meanwhile.
+        // A thread may end during the loop.
         let stat = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
         nanos += stat
             .split(' ')
@@ -127,7 +126,7 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// Keeps all threads that a process has now on one processor, or lets them run anywhere.
+/// Restricts all current threads of a process to one processor, or lets them run on any.
 pub(crate) fn pin(pid: u32, processor: Option<usize>) -> anyhow::Result<()> {
     let mut set = rustix::thread::CpuSet::new();
     for number in processor.map_or(0..rustix::thread::CpuSet::MAX_CPU, |one| one..one + 1) {
@@ -135,7 +134,7 @@ pub(crate) fn pin(pid: u32, processor: Option<usize>) -> anyhow::Result<()> {
     }
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let id = task?.file_name().to_string_lossy().parse()?;
-        // A thread may end meanwhile.
+        // A thread may end during the loop.
         let _ = rustix::thread::sched_setaffinity(rustix::thread::Pid::from_raw(id), &set);
     }
     Ok(())

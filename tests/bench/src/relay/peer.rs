@@ -1,4 +1,4 @@
-//! A peer: its endpoint, its control connection to the relay, and a channel.
+//! A peer: its endpoint, its control connection to the relay, and its channel.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use bytes::BytesMut;
 use hobnob_protocol::datagram::ChannelId;
 use hobnob_protocol::relay::{ALPN_RELAY, FromRelay, Register, ToRelay, VERSION};
-use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use hobnob_protocol::{PeerId, SecretKey};
+use hobnob_transport::tls::{Credentials, SERVER_NAME};
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, ServerConfig,
     TokioRuntime,
@@ -20,10 +20,10 @@ use tokio_util::codec::{Decoder, LengthDelimitedCodec};
 use super::carrier::{Carrier, FAR};
 use super::{Relay, streams};
 
-/// What the two ends of a channel speak.
+/// The ALPN protocol between the two ends of a channel.
 const ALPN: &[u8] = b"bench";
 
-/// The relay wants one each 15 s.
+/// More often than the relay's interval of 15 s.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// A registered peer.
@@ -34,7 +34,7 @@ pub(crate) struct Peer {
     credentials: Arc<Credentials>,
     endpoint: Endpoint,
     control: Option<Control>,
-    beating: Option<JoinHandle<()>>,
+    heartbeats: Option<JoinHandle<()>>,
 }
 
 /// The control stream.
@@ -47,7 +47,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Registers on a fresh connection to a relay, and is welcomed.
+    /// Registers on a new connection and waits for the relay's Welcome.
     pub(crate) async fn register(connection: Connection) -> anyhow::Result<Self> {
         let (send, recv) = connection.open_bi().await?;
         let mut control = Self {
@@ -57,24 +57,24 @@ impl Control {
             codec: LengthDelimitedCodec::new(),
         };
         control
-            .say(&ToRelay::Register(Register {
+            .send(&ToRelay::Register(Register {
                 version: VERSION,
                 ..Register::default()
             }))
             .await?;
-        match control.hear().await? {
+        match control.receive().await? {
             FromRelay::Welcome(_) => Ok(control),
-            other => bail!("no welcome, but {other:?}"),
+            other => bail!("expected a Welcome, received {other:?}"),
         }
     }
 
-    pub(crate) async fn say(&mut self, frame: &ToRelay) -> anyhow::Result<()> {
+    pub(crate) async fn send(&mut self, frame: &ToRelay) -> anyhow::Result<()> {
         let body = frame.encode();
         let length = u32::try_from(body.len())?.to_be_bytes();
         Ok(self.send.write_all(&[&length[..], &body].concat()).await?)
     }
 
-    async fn hear(&mut self) -> anyhow::Result<FromRelay> {
+    async fn receive(&mut self) -> anyhow::Result<FromRelay> {
         loop {
             if let Some(bytes) = self.codec.decode(&mut self.buffer)? {
                 return Ok(FromRelay::decode(&bytes)?);
@@ -90,23 +90,25 @@ impl Control {
 
     async fn opened(&mut self, with: PeerId) -> anyhow::Result<ChannelId> {
         loop {
-            match self.hear().await? {
+            match self.receive().await? {
                 FromRelay::Opened { peer, channel } if peer == with => return Ok(channel),
-                FromRelay::NotOpened { why, .. } => bail!("the relay opens no channel: {why:?}"),
+                FromRelay::NotOpened { why, .. } => {
+                    bail!("the relay refused to open a channel: {why:?}")
+                }
                 _ => {}
             }
         }
     }
 
-    /// Says heartbeats, and reads what the relay says, until the connection ends.
-    async fn beat(mut self) {
+    /// Sends heartbeats and reads the relay's frames until the connection ends.
+    async fn send_heartbeats(mut self) {
         let mut every = tokio::time::interval(HEARTBEAT_EVERY);
         loop {
-            let goes_on = tokio::select! {
-                _ = every.tick() => self.say(&ToRelay::Heartbeat(0)).await.is_ok(),
-                frame = self.hear() => frame.is_ok(),
+            let connected = tokio::select! {
+                _ = every.tick() => self.send(&ToRelay::Heartbeat(0)).await.is_ok(),
+                frame = self.receive() => frame.is_ok(),
             };
-            if !goes_on {
+            if !connected {
                 return;
             }
         }
@@ -140,17 +142,22 @@ impl Peer {
             credentials,
             endpoint,
             control,
-            beating: None,
+            heartbeats: None,
         })
     }
 
-    /// Has the relay open a channel between two peers, and keeps both alive from then on.
+    /// Requests a channel between two peers and waits until both know it.
     pub(crate) async fn open(&mut self, other: &mut Peer) -> anyhow::Result<[ChannelId; 2]> {
         let (ours, theirs) = (
-            self.control.as_mut().context("used")?,
-            other.control.as_mut().context("used")?,
+            self.control
+                .as_mut()
+                .context("the peer only sends heartbeats")?,
+            other
+                .control
+                .as_mut()
+                .context("the peer only sends heartbeats")?,
         );
-        ours.say(&ToRelay::Open(other.id)).await?;
+        ours.send(&ToRelay::Open(other.id)).await?;
         let (here, there) = tokio::join!(ours.opened(other.id), theirs.opened(self.id));
         let channels = [here?, there?];
         self.carrier.set_channel(channels[0]);
@@ -158,24 +165,24 @@ impl Peer {
         Ok(channels)
     }
 
-    /// From now on only heartbeats.
-    pub(crate) fn rest(&mut self) {
+    /// Gives the control stream to a task that only sends heartbeats.
+    pub(crate) fn only_sends_heartbeats(&mut self) {
         if let Some(control) = self.control.take() {
-            self.beating = Some(tokio::spawn(control.beat()));
+            self.heartbeats = Some(tokio::spawn(control.send_heartbeats()));
         }
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        if let Some(beating) = &self.beating {
-            beating.abort();
+        if let Some(heartbeats) = &self.heartbeats {
+            heartbeats.abort();
         }
         self.endpoint.close(0_u32.into(), b"");
     }
 }
 
-/// Two peers with a QUIC connection between them, which travels through the relay.
+/// Two peers with a QUIC connection through the relay.
 #[derive(Debug)]
 pub(crate) struct Pair {
     near: Connection,
@@ -186,8 +193,8 @@ impl Pair {
     pub(crate) async fn new(relay: &Relay) -> anyhow::Result<Self> {
         let (mut ann, mut bob) = (Peer::join(relay, 1).await?, Peer::join(relay, 2).await?);
         ann.open(&mut bob).await?;
-        ann.rest();
-        bob.rest();
+        ann.only_sends_heartbeats();
+        bob.only_sends_heartbeats();
         let dial = ClientConfig::new(ann.credentials.client_config(Some(bob.id), ALPN).crypto);
         let accepting = async {
             anyhow::Ok(
@@ -202,7 +209,7 @@ impl Pair {
             ann.endpoint.connect_with(dial, FAR, SERVER_NAME)?,
             accepting
         );
-        // Ends with the connection.
+        // The task ends with the connection.
         tokio::spawn(streams::answer(far?));
         Ok(Self {
             near: near?,
@@ -210,12 +217,12 @@ impl Pair {
         })
     }
 
-    /// Seconds until so many bytes were there.
+    /// Sends this many bytes. Returns the seconds until the receiver had them.
     pub(crate) async fn bulk(&self, bytes: u64) -> anyhow::Result<f64> {
         streams::bulk(&self.near, bytes).await
     }
 
-    /// The median of so many round trips, in microseconds.
+    /// Makes `count` round trips. Returns the median in microseconds.
     pub(crate) async fn echo(&self, count: usize, bytes: u64) -> anyhow::Result<f64> {
         streams::echo(&self.near, count, bytes).await
     }

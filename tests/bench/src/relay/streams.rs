@@ -1,15 +1,16 @@
-//! Bulk and round trips over a connection. The program in `tests/bench/iroh` does exactly the same.
+//! Bulk transfer and round trips over a connection. The program in `tests/bench/iroh` does exactly
+//! the same.
 
 use anyhow::Context;
 use hobnob_tests::lab::Stopwatch;
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::io::AsyncReadExt;
 
-/// Bytes written at once.
+/// Bytes per write.
 const PIECE: usize = 64 * 1024;
 
-/// Answers each stream as its first byte asks: the echo of each message, or one byte when all has
-/// come.
+/// Answers each stream according to its first byte: with an echo of each message, or with one byte
+/// after all bytes have arrived.
 pub(super) async fn answer(connection: Connection) -> anyhow::Result<()> {
     loop {
         let (mut send, mut recv) = connection.accept_bi().await?;
@@ -22,7 +23,10 @@ pub(super) async fn answer(connection: Connection) -> anyhow::Result<()> {
             let mut piece = vec![0; PIECE];
             let mut left = size;
             while left > 0 {
-                left -= recv.read(&mut piece).await?.context("it ended early")? as u64;
+                left -= recv
+                    .read(&mut piece)
+                    .await?
+                    .context("the stream ended early")? as u64;
             }
             send.write_all(&[1]).await?;
             send.finish()?;
@@ -49,7 +53,7 @@ async fn open(
     Ok((send, recv))
 }
 
-/// Seconds until so many bytes were there.
+/// Sends this many bytes. Returns the seconds until the receiver had them.
 pub(super) async fn bulk(connection: &Connection, bytes: u64) -> anyhow::Result<f64> {
     let begun = Stopwatch::start();
     let (mut send, mut recv) = open(connection, b'b', bytes).await?;
@@ -64,7 +68,7 @@ pub(super) async fn bulk(connection: &Connection, bytes: u64) -> anyhow::Result<
     Ok(begun.elapsed().as_secs_f64())
 }
 
-/// The median of so many round trips, in microseconds.
+/// Makes `count` round trips. Returns the median in microseconds.
 pub(super) async fn echo(connection: &Connection, count: usize, bytes: u64) -> anyhow::Result<f64> {
     let (mut send, mut recv) = open(connection, b'e', bytes).await?;
     let mut message = vec![7; usize::try_from(bytes)?];

@@ -1,5 +1,4 @@
-//! quinn as it comes, with the TLS provider that hobnob has: one stream, and every message comes
-//! back.
+//! Plain quinn with hobnob's TLS provider: an echo over one stream, and a bulk transfer.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,13 +21,13 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    /// For messages of `bytes`.
+    /// An echo of messages of this length.
     pub(crate) async fn new(bytes: usize) -> anyhow::Result<Self> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (to_serve, to_dial) = configs()?;
         let server = Endpoint::server(to_serve, any)?;
         let accepting = server.clone();
-        // Ends when the stream does, with the client's endpoint.
+        // The task ends with the stream, when the client's endpoint is dropped.
         tokio::spawn(async move { answer(&accepting, bytes).await });
         let mut client = Endpoint::client(any)?;
         client.set_default_client_config(to_dial);
@@ -43,7 +42,7 @@ impl Echo {
         })
     }
 
-    /// There and back.
+    /// Sends a message and waits for its echo.
     pub(crate) async fn round_trip(&mut self) -> anyhow::Result<()> {
         self.send.write_all(&self.message).await?;
         self.recv.read_exact(&mut self.message).await?;
@@ -51,7 +50,7 @@ impl Echo {
     }
 }
 
-/// Two endpoints on loopback; a file goes from one to the other, hashed as it comes.
+/// Two endpoints on loopback. One sends a file to the other, which hashes it on arrival.
 pub(crate) struct Bulk {
     file: PathBuf,
     connection: Connection,
@@ -60,7 +59,7 @@ pub(crate) struct Bulk {
 }
 
 impl Bulk {
-    /// For this file.
+    /// A transfer of this file.
     pub(crate) async fn new(file: &Path) -> anyhow::Result<Self> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (to_serve, to_dial) = configs()?;
@@ -88,7 +87,7 @@ impl Bulk {
 
     /// Sends the file into this folder.
     pub(crate) async fn run(&mut self, to: &Path) -> anyhow::Result<()> {
-        let landed = to.join("by-quinn");
+        let received = to.join("by-quinn");
         let send = async {
             let mut stream = self.connection.open_uni().await?;
             let mut file = tokio::fs::File::open(&self.file).await?;
@@ -104,8 +103,8 @@ impl Bulk {
         };
         let receive = async {
             let mut stream = self.arriving.accept_uni().await?;
-            let (mut file, mut hasher) = (std::fs::File::create(&landed)?, blake3::Hasher::new());
-            // Memory is written without waiting.
+            let (mut file, mut hasher) = (std::fs::File::create(&received)?, blake3::Hasher::new());
+            // A blocking write is fine, because the file is in memory.
             while let Some(chunk) = stream.read_chunk(BULK_BYTES, true).await? {
                 hasher.update(&chunk.bytes);
                 file.write_all(&chunk.bytes)?;
@@ -113,12 +112,12 @@ impl Bulk {
             anyhow::Ok(hasher.finalize())
         };
         tokio::try_join!(send, receive)?;
-        std::fs::remove_file(landed)?;
+        std::fs::remove_file(received)?;
         Ok(())
     }
 }
 
-/// What is read, written and sent at a time.
+/// Bytes per read and write.
 const BULK_BYTES: usize = 256 * 1024;
 
 const NAME: &str = "bench.invalid";

@@ -1,4 +1,4 @@
-//! SQLite as hobnob's store opens it, with one table and one row a commit.
+//! SQLite with the settings of hobnob's store, with one table and one row per commit.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ impl Table {
         conn.pragma_update(None, "cache_size", -16 * 1024)?;
         conn.pragma_update(None, "wal_autocheckpoint", 4096)?;
         conn.execute_batch("CREATE TABLE entries (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL)")?;
-        // As after some use: the log has its size, so that no commit waits for the file system to
-        // make it longer.
+        // Fills the log, as in a store that has been in use, so that no commit waits for the file
+        // system to extend it.
         conn.execute(
             "INSERT INTO entries (bytes) VALUES (zeroblob(?1))",
             [20 * 1024 * 1024],
@@ -26,7 +26,7 @@ impl Table {
         Ok(Self(conn))
     }
 
-    /// One row, on disk when this returns.
+    /// Commits one row. It is on disk when this returns.
     pub(crate) fn commit(&self, bytes: &[u8]) -> anyhow::Result<()> {
         self.0
             .prepare_cached("INSERT INTO entries (bytes) VALUES (?1)")?

@@ -1,5 +1,5 @@
-//! coturn, a TURN relay, with the load generator that comes with it, which sends from client to
-//! client: over two hops.
+//! coturn, a TURN relay, with its own load generator, which sends from client to client over two
+//! hops.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
@@ -14,12 +14,12 @@ pub(crate) struct Coturn {
     port: u16,
 }
 
-/// Clients that say something at the same time.
+/// Number of clients that send at the same time.
 const CLIENTS: usize = 20;
 
 impl Coturn {
     pub(crate) async fn start(dir: &Path) -> anyhow::Result<Self> {
-        // The server can't be asked for any free port: take one that was free just now.
+        // turnserver cannot choose a free port itself, so this finds one.
         let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
@@ -52,18 +52,18 @@ impl Coturn {
             .arg("-b")
             .arg(dir.join("db"));
         let server = Server::start(&mut command, "coturn", dir.join("log"))?;
-        let says = async || {
+        let is_ready = async || {
             std::fs::read_to_string(dir.join("log"))
                 .ok()?
                 .contains("Relay ports initialization done")
                 .then_some(())
         };
-        server.comes_up(says).await?;
+        server.starts(is_ready).await?;
         Ok(Self { server, port })
     }
 
-    /// Sends about so many messages of this length between clients. Says how much processor time
-    /// the server used for each that arrived, in microseconds.
+    /// Sends about `count` messages of this length between clients. Returns the server's processor
+    /// time for each arrived message, in microseconds.
     pub(crate) async fn cpu_per_message(&self, count: usize, bytes: usize) -> anyhow::Result<f64> {
         let before = crate::relay::cpu(self.server.id())?;
         let mut client = tokio::process::Command::new("turnutils_uclient");
@@ -88,14 +88,14 @@ impl Coturn {
             &bytes.to_string(),
             "127.0.0.1",
         ]);
-        let said = client
+        let output = client
             .kill_on_drop(true)
             .output()
             .await
             .context("no turnutils_uclient: apt-get install coturn")?;
-        let said = String::from_utf8_lossy(&said.stdout).into_owned()
-            + &String::from_utf8_lossy(&said.stderr);
-        let arrived = said
+        let output = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        let arrived = output
             .lines()
             .filter_map(|line| line.rsplit_once("tot_recv_msgs="))
             .next_back();
@@ -105,10 +105,10 @@ impl Coturn {
                 .parse::<usize>()
                 .ok()
         });
-        let arrived = arrived.context("turnutils_uclient says nothing of messages")?;
+        let arrived = arrived.context("turnutils_uclient printed no number of messages")?;
         ensure!(
             arrived * 10 > count * 9,
-            "only {arrived} of {count} messages came through coturn"
+            "only {arrived} of {count} messages passed through coturn"
         );
         Ok((crate::relay::cpu(self.server.id())? - before).as_secs_f64() * 1e6 / arrived as f64)
     }

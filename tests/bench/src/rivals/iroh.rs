@@ -1,4 +1,4 @@
-//! iroh and its relay: the program in `tests/bench/iroh`, which is built apart.
+//! iroh and its relay: the program in `tests/bench/iroh`, which is built separately.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,17 +7,17 @@ use anyhow::{Context, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// A relay and two end points that reach each other only through it.
+/// A relay and two endpoints that reach each other only through it.
 pub(crate) struct Iroh {
     relay: Program,
     pair: Program,
 }
 
-/// The program in one of its two parts: it ends with this value.
+/// A process of the program in one of its two roles. Dropping this value kills the process.
 struct Program {
     child: Child,
-    says: Lines<BufReader<ChildStdout>>,
-    hears: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    input: ChildStdin,
 }
 
 impl Iroh {
@@ -29,24 +29,24 @@ impl Iroh {
         let mut pair = Program::start(&program, &["pair", &url])?;
         ensure!(
             pair.line().await? == "ready",
-            "iroh's end points did not meet"
+            "iroh's endpoints did not connect"
         );
         Ok(Self { relay, pair })
     }
 
-    /// Seconds until so many bytes were there.
+    /// Sends this many bytes. Returns the seconds until the receiver had them.
     pub(crate) async fn bulk(&mut self, bytes: u64) -> anyhow::Result<f64> {
         self.pair.ask(&format!("bulk {bytes}\n")).await
     }
 
-    /// The median of so many round trips, in microseconds.
+    /// Makes `count` round trips. Returns the median in microseconds.
     pub(crate) async fn echo(&mut self, count: usize, bytes: u64) -> anyhow::Result<f64> {
         self.pair.ask(&format!("echo {count} {bytes}\n")).await
     }
 
     /// Processor time that the relay has used so far.
     pub(crate) fn cpu(&self) -> anyhow::Result<std::time::Duration> {
-        crate::relay::cpu(self.relay.child.id().context("iroh's relay has ended")?)
+        crate::relay::cpu(self.relay.child.id().context("iroh's relay has exited")?)
     }
 }
 
@@ -60,20 +60,24 @@ impl Program {
             .stderr(Stdio::null())
             .kill_on_drop(true);
         let mut child = command.spawn()?;
-        let says = BufReader::new(child.stdout.take().context("a pipe")?).lines();
-        let hears = child.stdin.take().context("a pipe")?;
-        Ok(Self { child, says, hears })
+        let output = BufReader::new(child.stdout.take().context("a pipe")?).lines();
+        let input = child.stdin.take().context("a pipe")?;
+        Ok(Self {
+            child,
+            output,
+            input,
+        })
     }
 
     async fn line(&mut self) -> anyhow::Result<String> {
-        self.says
+        self.output
             .next_line()
             .await?
-            .context("iroh's part has ended")
+            .context("iroh's process has exited")
     }
 
     async fn ask(&mut self, what: &str) -> anyhow::Result<f64> {
-        self.hears.write_all(what.as_bytes()).await?;
+        self.input.write_all(what.as_bytes()).await?;
         Ok(self.line().await?.parse()?)
     }
 }

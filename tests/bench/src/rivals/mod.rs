@@ -1,5 +1,5 @@
-//! What hobnob is measured against. The clients are as small as their protocols allow, so that it
-//! is the servers that are slow.
+//! The programs that hobnob is compared with. Their clients here are minimal, so that the measured
+//! time is the servers' time.
 
 pub(crate) mod bare_quinn;
 pub(crate) mod bare_sqlite;

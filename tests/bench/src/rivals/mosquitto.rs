@@ -1,4 +1,4 @@
-//! mosquitto with QoS 0, which keeps nothing, and clients that speak just enough of MQTT 3.1.1.
+//! mosquitto with QoS 0, which stores nothing, and minimal clients of MQTT 3.1.1.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,21 +13,21 @@ use tokio::sync::Notify;
 
 use super::server::{Server, free_address};
 
-/// A broker of its own, one who speaks and several who listen.
+/// A broker, one publisher and several subscribers.
 pub(crate) struct Mosquitto {
     _server: Server,
-    speaker: TcpStream,
-    heard: Vec<Arc<Heard>>,
+    publisher: TcpStream,
+    counts: Vec<Arc<Counts>>,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Counts {
     messages: AtomicUsize,
     more: Notify,
 }
 
-/// Messages that the slowest listener may be behind: QoS 0 would drop some beyond what sockets
-/// hold.
+/// Maximum number of messages that the slowest subscriber may lag behind. With more, the sockets'
+/// buffers would fill and QoS 0 would drop messages.
 const AHEAD: usize = 500;
 
 const TOPIC: &[u8] = b"lobby";
@@ -41,49 +41,49 @@ impl Mosquitto {
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nlog_type error\nuser root\n"
         );
         std::fs::write(&config, lines)?;
-        let mut command = Command::new(found());
+        let mut command = Command::new(program());
         command.arg("-c").arg(&config);
         let server = Server::start(&mut command, "mosquitto", dir.join("log"))?;
-        let speaker = greet(server.listens(address).await?, "speaker").await?;
-        let mut heard = Vec::new();
+        let publisher = connect(server.listens(address).await?, "publisher").await?;
+        let mut counts = Vec::new();
         for listener in 0..listeners {
-            heard.push(listen(address, listener).await?);
+            counts.push(subscribe(address, listener).await?);
         }
         Ok(Self {
             _server: server,
-            speaker,
-            heard,
+            publisher,
+            counts,
         })
     }
 
-    /// Says so many messages to all and waits until all have them.
-    pub(crate) async fn say(&mut self, count: usize, bytes: usize) -> anyhow::Result<()> {
+    /// Publishes `count` messages and waits until all subscribers have received them.
+    pub(crate) async fn publish(&mut self, count: usize, bytes: usize) -> anyhow::Result<()> {
         let before: Vec<usize> = self
-            .heard
+            .counts
             .iter()
-            .map(|heard| heard.messages.load(Ordering::Relaxed))
+            .map(|counts| counts.messages.load(Ordering::Relaxed))
             .collect();
         let message = packet(0x30, &[&string(TOPIC)[..], &vec![b'x'; bytes]].concat());
-        let mut said = 0;
-        while said < count {
-            let some = AHEAD.min(count - said);
-            self.speaker.write_all(&message.repeat(some)).await?;
-            said += some;
-            // Half of what was said may still be on its way when more is said.
-            let due = if said == count {
+        let mut sent = 0;
+        while sent < count {
+            let some = AHEAD.min(count - sent);
+            self.publisher.write_all(&message.repeat(some)).await?;
+            sent += some;
+            // Half of a group may still be in flight when the next group is sent.
+            let due = if sent == count {
                 count
             } else {
-                said - some / 2
+                sent - some / 2
             };
-            for (heard, before) in self.heard.iter().zip(&before) {
-                heard.has(before + due).await;
+            for (counts, before) in self.counts.iter().zip(&before) {
+                counts.has(before + due).await;
             }
         }
         Ok(())
     }
 }
 
-impl Heard {
+impl Counts {
     async fn has(&self, count: usize) {
         while self.messages.load(Ordering::Relaxed) < count {
             self.more.notified().await;
@@ -91,8 +91,8 @@ impl Heard {
     }
 }
 
-/// Debian keeps it where only root's path leads.
-fn found() -> &'static str {
+/// Debian installs mosquitto in a folder that is only in root's PATH.
+fn program() -> &'static str {
     let usual = "/usr/sbin/mosquitto";
     if Path::new(usual).exists() {
         usual
@@ -101,8 +101,8 @@ fn found() -> &'static str {
     }
 }
 
-async fn listen(address: SocketAddr, number: usize) -> anyhow::Result<Arc<Heard>> {
-    let mut stream = greet(
+async fn subscribe(address: SocketAddr, number: usize) -> anyhow::Result<Arc<Counts>> {
+    let mut stream = connect(
         TcpStream::connect(address).await?,
         &format!("listener{number}"),
     )
@@ -117,22 +117,22 @@ async fn listen(address: SocketAddr, number: usize) -> anyhow::Result<Arc<Heard>
         read(&mut from, &mut body).await? == 0x90,
         "mosquitto refused the subscription"
     );
-    let heard = Arc::new(Heard::default());
-    let hearing = Arc::clone(&heard);
-    // Ends with the broker.
+    let counts = Arc::new(Counts::default());
+    let counted = Arc::clone(&counts);
+    // The task ends with the broker.
     tokio::spawn(async move {
         while let Ok(kind) = read(&mut from, &mut body).await {
             if kind == 0x30 {
-                hearing.messages.fetch_add(1, Ordering::Relaxed);
-                hearing.more.notify_one();
+                counted.messages.fetch_add(1, Ordering::Relaxed);
+                counted.more.notify_one();
             }
         }
     });
-    Ok(heard)
+    Ok(counts)
 }
 
-/// Says CONNECT, and waits for the broker's answer.
-async fn greet(mut stream: TcpStream, name: &str) -> anyhow::Result<TcpStream> {
+/// Sends CONNECT and waits for the broker's answer.
+async fn connect(mut stream: TcpStream, name: &str) -> anyhow::Result<TcpStream> {
     stream.set_nodelay(true)?;
     // Version 4, a clean session, no keep-alive.
     let hello = [
@@ -154,14 +154,14 @@ async fn greet(mut stream: TcpStream, name: &str) -> anyhow::Result<TcpStream> {
 fn string(bytes: &[u8]) -> Vec<u8> {
     [
         &u16::try_from(bytes.len())
-            .expect("short words")
+            .expect("the strings are short")
             .to_be_bytes()[..],
         bytes,
     ]
     .concat()
 }
 
-/// Kind, length in groups of seven bits, body.
+/// Encodes a packet: kind, length in groups of seven bits, body.
 fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![kind];
     let mut left = body.len();
@@ -177,7 +177,7 @@ fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Reads one packet; returns its kind.
+/// Reads one packet. Returns its kind.
 async fn read(from: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> anyhow::Result<u8> {
     let kind = from.read_u8().await?;
     let (mut length, mut shift) = (0, 0);

@@ -1,9 +1,8 @@
-//! nats-server with JetStream and its file store, and a client that speaks just enough of the
-//! protocol.
+//! nats-server with JetStream and its file store, and a minimal client.
 //!
-//! A message counts when it was published and acknowledged by the server, delivered to a consumer,
-//! and acknowledged by that one. The server syncs its files to disk every two minutes only: a power
-//! cut loses up to two minutes, where hobnob loses nothing.
+//! A message counts when the server has acknowledged it and delivered it to a consumer, and the
+//! consumer has acknowledged it. The server syncs its files to disk only every two minutes. A power
+//! failure loses up to two minutes of messages there, and none in hobnob.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,13 +17,13 @@ use tokio::sync::Semaphore;
 
 use super::server::Server;
 
-/// A server of its own on a port of its own.
+/// A server on its own port.
 pub(crate) struct JetStream {
     _server: Server,
     address: String,
 }
 
-/// One subject, kept in one stream, with one consumer.
+/// One subject, stored in one stream, with one consumer.
 pub(crate) struct Subject {
     name: &'static str,
     author: Client,
@@ -34,18 +33,19 @@ pub(crate) struct Subject {
 /// How often a consumer acknowledges.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Acks {
-    /// Each message, as is usual.
+    /// Each message, which is the usual setting.
     Each,
-    /// Every hundredth, with all before it.
+    /// Every hundredth message, which acknowledges all before it.
     Hundredth,
 }
 
-/// Messages that the server has not acknowledged, or the consumer has not, at most.
+/// Maximum number of messages without an acknowledgement of the server or of the consumer.
 const IN_FLIGHT: usize = 8192;
 
 impl JetStream {
     pub(crate) async fn start(dir: &Path) -> anyhow::Result<Self> {
-        // Its clients here are quiet while hobnob has its turn, and answer no pings.
+        // These clients do not answer pings, and they are idle during hobnob's rounds. So the
+        // server must not send pings.
         let config = dir.join("nats.conf");
         std::fs::write(&config, "ping_interval: \"1h\"\n")?;
         let mut command = Command::new("nats-server");
@@ -66,7 +66,7 @@ impl JetStream {
                     .to_owned(),
             )
         };
-        let address = server.comes_up(written).await?;
+        let address = server.starts(written).await?;
         Ok(Self {
             _server: server,
             address,
@@ -108,8 +108,8 @@ impl JetStream {
 }
 
 impl Subject {
-    /// Publishes so many messages and waits until all were acknowledged, by the server and by the
-    /// consumer.
+    /// Publishes `count` messages and waits until the server and the consumer have acknowledged all
+    /// of them.
     pub(crate) async fn pass(
         &mut self,
         count: usize,
@@ -187,7 +187,7 @@ async fn consume_all(
             Acks::Hundredth => number % 100 == 0,
         };
         if last {
-            // Answered by the server, so that it is certain to have come there.
+            // The server answers this acknowledgement, which proves that it has arrived.
             to.write_all(format!("PUB {reply} _INBOX.c.{name} 4\r\n+ACK\r\n").as_bytes())
                 .await?;
         } else if due {
@@ -232,27 +232,27 @@ impl Client {
             writer: BufWriter::with_capacity(64 * 1024, to),
             subscriptions: 0,
         };
-        client.say("CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"rust\",\"version\":\"0\"}").await?;
+        client.send("CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"rust\",\"version\":\"0\"}").await?;
         Ok(client)
     }
 
     async fn subscribe(&mut self, subject: &str) -> anyhow::Result<()> {
         self.subscriptions += 1;
-        self.say(&format!("SUB {subject} {}", self.subscriptions))
+        self.send(&format!("SUB {subject} {}", self.subscriptions))
             .await
     }
 
-    async fn say(&mut self, line: &str) -> anyhow::Result<()> {
+    async fn send(&mut self, line: &str) -> anyhow::Result<()> {
         self.writer
             .write_all(format!("{line}\r\n").as_bytes())
             .await?;
         Ok(self.writer.flush().await?)
     }
 
-    /// Asks for something to be made, and fails if it was not.
+    /// Sends a request and checks the answer for an error.
     async fn ask(&mut self, subject: &str, reply: &str, request: &Value) -> anyhow::Result<()> {
         let request = request.to_string();
-        self.say(&format!(
+        self.send(&format!(
             "PUB {subject} {reply} {}\r\n{request}",
             request.len()
         ))
@@ -271,7 +271,7 @@ impl Client {
 }
 
 impl Reader {
-    /// The next message: where an answer is to go, and what it says.
+    /// The next message: its reply subject and its payload.
     async fn message(&mut self) -> anyhow::Result<(&str, &[u8])> {
         loop {
             self.line.clear();
@@ -291,7 +291,7 @@ impl Reader {
         Ok((reply, &self.payload[..self.payload.len() - 2]))
     }
 
-    /// Whether the next message has yet to come.
+    /// Whether the buffer contains no further message.
     fn is_drained(&self) -> bool {
         self.from.buffer().is_empty()
     }

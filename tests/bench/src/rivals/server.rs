@@ -1,4 +1,4 @@
-//! A rival's server: a child process that ends with this value.
+//! A rival's server: a child process that is killed when this value is dropped.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it, its output in a file, for whoever wonders why it did not come up.
+    /// Starts the server. Its output is written to a file, which the error message contains if the
+    /// server does not start.
     pub(crate) fn start(
         command: &mut Command,
         package: &'static str,
@@ -37,15 +38,15 @@ impl Server {
         })
     }
 
-    /// Waits until it listens at an address, and gives the connection that shows it.
+    /// Waits until the server listens at an address. Returns a connection to it.
     pub(crate) async fn listens(&self, at: SocketAddr) -> anyhow::Result<TcpStream> {
-        self.comes_up(async || TcpStream::connect(at).await.ok())
+        self.starts(async || TcpStream::connect(at).await.ok())
             .await
     }
 
-    /// Waits until there is a sign of its being up, which can only be looked for: a foreign program
-    /// does not tell us when.
-    pub(super) async fn comes_up<T>(
+    /// Waits until `sign` returns a value, by polling, because the server does not report that it
+    /// is ready.
+    pub(super) async fn starts<T>(
         &self,
         mut sign: impl AsyncFnMut() -> Option<T>,
     ) -> anyhow::Result<T> {
@@ -56,7 +57,7 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        bail!("{} did not come up within ten seconds: {log}", self.package)
+        bail!("{} did not start within ten seconds: {log}", self.package)
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -66,13 +67,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An address for a server that can't be asked for any free port: one that was free just now.
+/// A free address, for a server that cannot choose a free port itself.
 pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

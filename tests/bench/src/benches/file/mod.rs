@@ -1,5 +1,5 @@
-//! A large file from one node to another, from memory to memory, hash checked; and what it does to
-//! the chat beside it.
+//! Benchmarks of a large file from one node to another, from memory to memory, hash checked; and of
+//! messages during a transfer.
 
 pub(super) mod far;
 pub(super) mod relayed;
@@ -34,26 +34,26 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     pair.meet(nodes::address(&pair.bob).await?).await?;
     for (theirs, mut rival, aim) in [
         (
-            "bare quinn, one stream, hashed as it comes",
+            "bare quinn, one stream, hashed on arrival",
             plan.rival(async { Ok(Rival::Quinn(Bulk::new(&memory.file).await?)) })
                 .await,
             Aim::AtLeast(0.8),
         ),
         (
-            "scp, OpenSSH",
+            "scp of OpenSSH, then hashed",
             plan.rival(async { Ok(Rival::Scp(Scp::start(memory).await?)) })
                 .await,
             Aim::AtLeast(3.0),
         ),
         (
-            "magic-wormhole, from when the receiver is started",
+            "magic-wormhole, from starting the receiver",
             plan.rival(async { Ok(Rival::Wormhole(Wormhole::start(memory).await?)) })
                 .await,
             Aim::AtLeast(3.0),
         ),
     ] {
         let contest = Contest {
-            ours: "hobnob, a file accepted, until it is there",
+            ours: "hobnob, a file, from accepting it until it is complete",
             theirs,
             unit: "MiB/s",
             rounds,
@@ -74,11 +74,11 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> 
     })
     .await?;
     report.figure(
-        "hobnob, a file offered: read, hashed, its entry delivered",
+        "hobnob, offering a file: read, hash, deliver the entry",
         "MiB/s",
         read,
     );
-    beside_the_chat(&pair, memory, rounds, report).await
+    messages_during_transfer(&pair, memory, rounds, report).await
 }
 
 enum Rival {
@@ -88,18 +88,18 @@ enum Rival {
 }
 
 impl Rival {
-    /// How long it took to copy the file.
+    /// Copies the file and returns how long it took.
     async fn copy(&mut self, memory: &Memory) -> anyhow::Result<Duration> {
         match self {
-            Self::Quinn(bulk) => took(bulk.run(&memory.landed)).await,
+            Self::Quinn(bulk) => took(bulk.run(&memory.received)).await,
             Self::Scp(scp) => took(scp.copy(memory)).await,
             Self::Wormhole(wormhole) => wormhole.copy(memory).await,
         }
     }
 }
 
-/// How long a message takes to be delivered, with and without a transfer beside it.
-async fn beside_the_chat(
+/// Measures the delivery time of a message, with and without a transfer at the same time.
+async fn messages_during_transfer(
     pair: &Pair,
     memory: &Memory,
     rounds: usize,
@@ -107,8 +107,8 @@ async fn beside_the_chat(
 ) -> anyhow::Result<()> {
     const TIMES: usize = 40;
     let contest = Contest {
-        ours: "a message, send to receipt, while a file comes, p50",
-        theirs: "and while none does, p50",
+        ours: "a message, send to receipt, during a transfer, p50",
+        theirs: "the same without a transfer, p50",
         unit: "µs",
         rounds,
         aim: Aim::AtMost(1.5),
@@ -120,7 +120,7 @@ async fn beside_the_chat(
         until(&mut events, id, FileState::Moving).await?;
         let took = median_us(TIMES, async || pair.chat().await).await?;
         pair.bob.decline(id).await.ok();
-        fs::remove_file(memory.landed.join(FILE)).ok();
+        fs::remove_file(memory.received.join(FILE)).ok();
         Ok(took)
     };
     contest
@@ -144,11 +144,11 @@ fn rate(mib: u32, took: Duration) -> f64 {
 
 const FILE: &str = "file";
 
-/// A file in memory, its hash, and a folder there for what comes.
+/// A file in memory, its hash, and a folder in memory for received files.
 struct Memory {
     dir: TempDir,
     file: PathBuf,
-    landed: PathBuf,
+    received: PathBuf,
     hash: blake3::Hash,
 }
 
@@ -157,8 +157,8 @@ impl Memory {
         let dir = tempfile::Builder::new()
             .prefix("hobnob-bench-")
             .tempdir_in("/dev/shm")?;
-        let (file, landed) = (dir.path().join(FILE), dir.path().join("landed"));
-        fs::create_dir(&landed)?;
+        let (file, received) = (dir.path().join(FILE), dir.path().join("received"));
+        fs::create_dir(&received)?;
         let (mut from, mut to) = (
             File::open("/dev/urandom")?.take(u64::from(mib) << 20),
             File::create(&file)?,
@@ -169,12 +169,12 @@ impl Memory {
         Ok(Self {
             dir,
             file,
-            landed,
+            received,
             hash,
         })
     }
 
-    /// Checks a copy as the others check theirs, and removes it.
+    /// Checks the hash of a copy, as the other programs do, and deletes the copy.
     async fn check(&self, copy: PathBuf) -> anyhow::Result<()> {
         let hash = tokio::task::spawn_blocking({
             let copy = copy.clone();
@@ -185,7 +185,7 @@ impl Memory {
     }
 }
 
-/// Two nodes; what bob accepts goes to memory.
+/// Two nodes. Bob's downloads folder is in memory.
 struct Pair {
     ann: Node,
     bob: Node,
@@ -201,7 +201,7 @@ impl Pair {
             let builder = Node::builder(dir.join("files").join(nick))
                 .nick(nick.parse()?)
                 .loopback();
-            let files = FilesConfig::new(memory.landed.clone());
+            let files = FilesConfig::new(memory.received.clone());
             anyhow::Ok(how(builder).files(files).start().await?)
         };
         Ok(Self {
@@ -242,7 +242,7 @@ impl Pair {
             until(&mut events, id, FileState::Done).await
         });
         let took = took.await?;
-        fs::remove_file(memory.landed.join(FILE))?;
+        fs::remove_file(memory.received.join(FILE))?;
         Ok(rate(mib, took))
     }
 }

@@ -1,5 +1,5 @@
-//! A file by way of a relay, which is all the way there is: peers do not tell each other of
-//! addresses on loopback.
+//! Benchmark of a file through a relay. No direct path exists, because peers do not exchange
+//! loopback addresses.
 
 use anyhow::ensure;
 use hobnob::PathKind;
@@ -32,13 +32,13 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     pair.meet(Target::AtRelay(pair.bob.id(), at)).await?;
     let mut iroh = plan.rival(Iroh::start(plan.target())).await;
     let contest = Contest {
-        ours: "hobnob, a file by a relay, hash checked and on disk",
-        theirs: "iroh, as many bytes on one stream by iroh-relay, neither hashed nor kept",
+        ours: "hobnob, a file through a relay, hash checked and on disk",
+        theirs: "iroh, the same bytes on one stream through iroh-relay, not hashed, not stored",
         unit: "MiB/s",
         rounds: plan.pick(2, 5),
         aim: Aim::AtLeast(2.5),
     };
-    // A quarter is as long for it.
+    // iroh sends a quarter of the bytes, which takes about as long.
     let bytes = u64::from(mib / 4) << 20;
     let theirs = iroh
         .as_mut()
@@ -53,7 +53,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
         .and_then(|peer| peer.path);
     ensure!(
         path == Some(PathKind::Relay),
-        "it went another way: {path:?}"
+        "the session used another path: {path:?}"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! scp, with an sshd of our own on loopback.
+//! scp with its own sshd on loopback.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use anyhow::ensure;
 use super::Memory;
 use crate::rivals::server::{Server, free_address};
 
-/// An sshd of our own on loopback, with keys of its own.
+/// An sshd on loopback with new keys.
 pub(super) struct Scp {
     _server: Server,
     port: u16,
@@ -35,7 +35,7 @@ impl Scp {
             dir.display()
         );
         fs::write(dir.join("sshd_config"), config)?;
-        // sshd insists on a full path of its own, and on this folder.
+        // sshd must be started by its full path, and requires this folder.
         fs::create_dir_all("/run/sshd").ok();
         let mut command = Command::new("/usr/sbin/sshd");
         command

@@ -1,5 +1,5 @@
-//! magic-wormhole, with a mailbox server of our own on loopback; its content goes from one end to
-//! the other without a helper.
+//! magic-wormhole with its own mailbox server on loopback. The content goes directly from the
+//! sender to the receiver.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use super::{Memory, took};
 use crate::rivals::server::{Server, free_address};
 
-/// The server by which two ends find each other.
+/// The mailbox server, through which the two ends find each other.
 pub(super) struct Wormhole {
     _mailbox: Server,
     at: SocketAddr,
@@ -47,8 +47,8 @@ impl Wormhole {
         })
     }
 
-    /// How long it took from when the receiver was started; the sender waits for it already. It
-    /// checks a hash of its own.
+    /// Starts a sender, then a receiver. Returns the time since the start of the receiver.
+    /// magic-wormhole checks its own hash.
     pub(super) async fn copy(&mut self, memory: &Memory) -> anyhow::Result<Duration> {
         self.sent += 1;
         let code = format!("{}-bench-file", self.sent);
@@ -59,11 +59,11 @@ impl Wormhole {
             .arg(&memory.file)
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut says = BufReader::new(sender.stderr.take().context("a pipe")?).lines();
-        while !says
+        let mut output = BufReader::new(sender.stderr.take().context("a pipe")?).lines();
+        while !output
             .next_line()
             .await?
-            .context("its sender has ended")?
+            .context("wormhole send has exited")?
             .starts_with("Wormhole code is")
         {}
         let mut receiver = self.end("receive");
@@ -73,19 +73,22 @@ impl Wormhole {
             .arg(&code)
             .stderr(Stdio::null());
         let took = took(async {
-            ensure!(receiver.status().await?.success(), "its receiver failed");
+            ensure!(
+                receiver.status().await?.success(),
+                "wormhole receive failed"
+            );
             Ok(())
         });
         let took = took.await?;
         memory.check(to).await?;
-        // It says that all was received, and ends only when it could.
-        while says.next_line().await?.is_some() {}
-        ensure!(sender.wait().await?.success(), "its sender failed");
+        // The sender prints a confirmation. It would block on a full pipe, so the rest is read.
+        while output.next_line().await?.is_some() {}
+        ensure!(sender.wait().await?.success(), "wormhole send failed");
         Ok(took)
     }
 
-    /// One of the two. Its helper for those who can't meet is never needed, and is not asked for:
-    /// nothing listens there.
+    /// The command of one end. The transit helper is for ends without a direct path. It is not used
+    /// here, so no server listens at its address.
     fn end(&self, what: &str) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("wormhole");
         command.args([

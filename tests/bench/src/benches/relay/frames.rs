@@ -1,5 +1,5 @@
-//! Messages of 1,200 bytes that come one by one, from client to client: what each costs the relay;
-//! beside coturn, whose own generator paces itself.
+//! Benchmark of the relay's processor time for single messages of 1,200 bytes between two clients;
+//! compared with coturn, whose load generator chooses its own rate.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::report::{Aim, Report};
 use crate::rivals::coturn::Coturn;
 use crate::turns::Contest;
 
-/// About what coturn's generator says in a second.
+/// About the rate of coturn's generator.
 const PER_SECOND: f64 = 5_000.0;
 
 pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -23,8 +23,8 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
         .rival(async { Coturn::start(&plan.folder("coturn")?).await })
         .await;
     let contest = Contest {
-        ours: "hobnob's relay, 1,200 B, one by one, 5,000 a second",
-        theirs: "coturn, client to client, 1,200 B, as fast as its generator",
+        ours: "hobnob's relay, single messages of 1,200 B, 5,000 per second",
+        theirs: "coturn, the same between two clients, at the rate of its generator",
         unit: "µs/message",
         rounds,
         aim: Aim::AtMost(0.5),

@@ -1,8 +1,8 @@
-//! A relay on a processor of its own that gets more than it can pass on, and one at half its
-//! ceiling.
+//! Benchmarks of a relay on its own processor: its maximum rate, overload, and latency at half
+//! load.
 //!
-//! Frames of two channels come in turn, so that each is sent by itself: what many peers who say
-//! little ask of a relay.
+//! Frames alternate between two channels, so that the relay sends each one separately, as for many
+//! peers that send little.
 
 use std::time::Duration;
 
@@ -13,23 +13,26 @@ use crate::plan::Plan;
 use crate::relay::{Crowd, Load, Offer, Relay, pin};
 use crate::report::{Aim, Report};
 
-/// Frames that the generator gives to the system as one: it has to be cheaper than the relay.
+/// Frames that the generator sends with one system call. The generator must use less processor time
+/// than the relay.
 const AT_ONCE: usize = 10;
 
+/// Frames per second of the first attempt.
 const START: f64 = 50_000.0;
 
+/// The rate grows by this factor.
 const STEP: f64 = 1.25;
 
-/// Of what is offered, below the ceiling.
+/// Share of the frames that arrive while the relay is below its maximum rate.
 const PASSES: f64 = 0.97;
 
-/// How often less may pass before that is the ceiling.
+/// How often in a row the share may be lower before the rate counts as the maximum.
 const FAILS: usize = 2;
 
-/// A peer that says little while another floods the relay.
+/// Frames per second of a modest peer, while another one floods the relay.
 const MODEST: f64 = 2_000.0;
 
-/// More than any generator makes: it sends as fast as it can.
+/// More frames per second than the generator can send, so it sends as fast as it can.
 const FLOOD: f64 = 1e9;
 
 pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow::Result<()> {
@@ -46,7 +49,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     beside_newcomers(plan, report, &relay, &modest).await?;
     let ceiling = ceiling(&load, |rate| offer(rate, false)).await?;
     report.figure(
-        "hobnob's relay, frames of 1,200 B passed on, at most",
+        "hobnob's relay, maximum rate of forwarded frames of 1,200 B",
         "frames/s",
         samples(vec![ceiling])?,
     );
@@ -56,7 +59,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     }
     let at_most = Some(Aim::AtLeast(0.9));
     report.line(
-        "of this, while 150 % of it is offered",
+        "share of this rate while 150 % of it is sent",
         "×",
         samples(shares)?,
         None,
@@ -70,7 +73,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
         tails.push(latencies.quantile(0.99));
     }
     report.figure(
-        "a message of 64 B through it at half load, p50",
+        "a message of 64 B through the relay at half load, p50",
         "µs",
         samples(medians)?,
     );
@@ -87,7 +90,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     }
     let at_least = Some(Aim::AtLeast(0.9));
     report.line(
-        "what a modest peer keeps while another floods at line rate",
+        "arrived frames of a modest peer during a flood at line rate, relative to no flood",
         "×",
         samples(kept)?,
         None,
@@ -97,7 +100,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     Ok(())
 }
 
-/// A few messages, while many newcomers shake hands with the relay.
+/// Measures messages while many new peers do their handshakes with the relay.
 async fn beside_newcomers(
     plan: &Plan,
     report: &mut Report,
@@ -105,20 +108,20 @@ async fn beside_newcomers(
     load: &Load,
 ) -> anyhow::Result<()> {
     let (id, addr, count) = (relay.id, relay.addr, plan.pick(300, 2_000));
-    // On a thread of their own: the messages must not wait for the newcomers' work.
-    let (tell, begins) = tokio::sync::oneshot::channel();
+    // The new peers have their own thread, so that the messages do not wait for their work.
+    let (started, has_started) = tokio::sync::oneshot::channel();
     let newcomers = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         runtime.block_on(async {
             let mut crowd = Crowd::new(id, addr, count)?;
-            let _nobody_asks = tell.send(());
-            crowd.comes().await
+            let _nobody_asks = started.send(());
+            crowd.registers().await
         })
     });
-    // An error means that they don't come: then they say why.
-    let _begun = begins.await;
+    // An error means that the thread failed. Joining it below returns the reason.
+    let _begun = has_started.await;
     let mut latencies = Vec::new();
     while !newcomers.is_finished() {
         let time = Duration::from_millis(200);
@@ -137,7 +140,7 @@ async fn beside_newcomers(
     let latencies = samples(latencies)?;
     let quantile = |share| samples(vec![latencies.quantile(share)]);
     report.figure(
-        format!("a message of 64 B through it while {count} newcomers come, p50"),
+        format!("a message of 64 B through the relay while {count} new peers register, p50"),
         "µs",
         quantile(0.5)?,
     );
@@ -145,8 +148,8 @@ async fn beside_newcomers(
     Ok(())
 }
 
-/// Offers more and more until not all of it passes, several times in a row: something else may have
-/// had the processor.
+/// Increases the rate until frames are lost several times in a row. A single loss may have another
+/// cause, such as another process on the processor.
 async fn ceiling(load: &Load, offer: impl Fn(f64) -> Offer) -> anyhow::Result<f64> {
     let (mut rate, mut best, mut failed) = (START, 0.0_f64, 0);
     loop {
@@ -167,7 +170,7 @@ async fn ceiling(load: &Load, offer: impl Fn(f64) -> Offer) -> anyhow::Result<f6
     }
 }
 
-/// While this lives, the relay has one processor and this process another.
+/// While this value exists, the relay has one processor and this process another.
 struct Apart;
 
 impl Apart {
@@ -180,7 +183,7 @@ impl Apart {
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        // It worked before.
+        // Cannot fail, because `new` did the same.
         let _ = pin(std::process::id(), None);
     }
 }

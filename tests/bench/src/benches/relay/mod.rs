@@ -1,5 +1,5 @@
-//! Peers by way of a relay: how fast, and what that costs the relay. The relay is a process of its
-//! own, the peers are in this one.
+//! Benchmarks of peers that use a relay: their speed and the relay's processor time. The relay is a
+//! separate process. The peers are in this process.
 
 pub(super) mod crowd;
 pub(super) mod frames;

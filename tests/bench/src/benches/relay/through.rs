@@ -1,4 +1,5 @@
-//! Two QUIC end points that reach each other only through a relay; beside iroh's, by iroh's relay.
+//! Benchmark of two QUIC endpoints that reach each other only through a relay; compared with iroh's
+//! endpoints and iroh's relay.
 
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     let mut iroh = plan.rival(Iroh::start(plan.target())).await;
     let (mut our_cpu, mut their_cpu) = (Vec::new(), Vec::new());
     let contest = Contest {
-        ours: "hobnob, one stream by a relay",
-        theirs: "iroh, one stream by iroh-relay",
+        ours: "hobnob, one stream through a relay",
+        theirs: "iroh, one stream through iroh-relay",
         unit: "MiB/s",
         rounds,
         aim: Aim::AtLeast(2.5),
@@ -32,7 +33,7 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
         our_cpu.push(per_mib(relay.cpu()? - before, bytes));
         Ok(bytes as f64 / MIB / seconds)
     };
-    // A quarter is as long for it.
+    // iroh sends a quarter of the bytes, which takes about as long.
     let fewer = bytes / 4;
     let theirs = iroh.as_mut().map(|iroh| {
         let their_cpu = &mut their_cpu;
@@ -46,8 +47,8 @@ pub(in crate::benches) async fn run(plan: &Plan, report: &mut Report) -> anyhow:
     contest.run(report, ours, theirs).await?;
     compare_cpu(report, &our_cpu, &their_cpu)?;
     let contest = Contest {
-        ours: "hobnob, 64 bytes there and back by a relay, p50",
-        theirs: "iroh, the same by iroh-relay, p50",
+        ours: "hobnob, round trip of 64 bytes through a relay, p50",
+        theirs: "iroh, the same through iroh-relay, p50",
         unit: "µs",
         rounds,
         aim: Aim::AtMost(0.8),
@@ -64,7 +65,7 @@ fn per_mib(cpu: Duration, bytes: u64) -> f64 {
     cpu.as_secs_f64() * 1e3 / (bytes as f64 / MIB)
 }
 
-/// The first round of each is dropped, as in the contest.
+/// Ignores the first round of each, as the contest does.
 fn compare_cpu(report: &mut Report, ours: &[f64], theirs: &[f64]) -> anyhow::Result<()> {
     let ratios = Samples::new(
         ours.iter()
