@@ -5,7 +5,7 @@ use hobnob_tests::chaos::Plan;
 use hobnob_tests::lab::Lab;
 
 #[test]
-fn acknowledged_messages_survive_two_hundred_kills() {
+fn every_acknowledged_message_survives_two_hundred_kills() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (

@@ -78,7 +78,7 @@ impl Translation {
             "table ip nat\ndelete table ip nat\ntable ip nat {{\n\
              map ports {{ type ipv4_addr . inet_service : inet_service; {timeout} }}\n\
              map sockets {{ type inet_service : ipv4_addr . inet_service; {timeout} }}\n\
-             set heard {{ type inet_service . ipv4_addr; {timeout} }}\n\
+             set contacted {{ type inet_service . ipv4_addr; {timeout} }}\n\
              chain generation {{ type filter hook prerouting priority raw; ct zone set {generation}; }}\n"
         );
         match self.nat {
@@ -91,7 +91,7 @@ impl Translation {
             Nat::PortRestricted => self.one_port_per_socket(&mut rules),
             Nat::AddressRestricted => {
                 self.one_port_per_socket(&mut rules);
-                self.let_in(&mut rules, "udp dport . ip saddr @heard");
+                self.let_in(&mut rules, "udp dport . ip saddr @contacted");
             }
             Nat::FullCone => {
                 self.one_port_per_socket(&mut rules);
@@ -126,7 +126,7 @@ impl Translation {
             "chain learn {{ type filter hook postrouting priority srcnat + 1\n\
              {OUT} ct direction original update @sockets {{ udp sport : ct original ip saddr . ct original proto-src }}\n\
              {OUT} ct direction reply update @sockets {{ udp sport : ct reply ip saddr . ct reply proto-src }}\n\
-             {OUT} update @heard {{ udp sport . ip daddr }}\n}}\n\
+             {OUT} update @contacted {{ udp sport . ip daddr }}\n}}\n\
              chain enter {{ type nat hook prerouting priority dstnat\n\
              iifname {WAN} ip daddr {public} meta l4proto udp {fits} dnat to udp dport map @sockets\n}}"
         );
