@@ -51,7 +51,7 @@ impl Scp {
     }
 
     pub(super) async fn copy(&mut self, memory: &Memory) -> anyhow::Result<()> {
-        let to = memory.landed.join("by-scp");
+        let to = memory.received.join("by-scp");
         let mut command = tokio::process::Command::new("scp");
         command
             .args(["-q", "-P", &self.port.to_string(), "-i"])

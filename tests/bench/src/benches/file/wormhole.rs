@@ -52,7 +52,7 @@ impl Wormhole {
     pub(super) async fn copy(&mut self, memory: &Memory) -> anyhow::Result<Duration> {
         self.sent += 1;
         let code = format!("{}-bench-file", self.sent);
-        let to = memory.landed.join("by-wormhole");
+        let to = memory.received.join("by-wormhole");
         let mut sender = self
             .end("send")
             .args(["--code", &code])
