@@ -35,7 +35,7 @@ impl Bot<'_> {
     fn kill(&mut self) {
         drop(self.running.take());
         let home = Home::at(self.machine.home("echo").path()).expect("the path is valid");
-        until("the node of a killed bot exits", PATIENCE, || {
+        until("the node of a killed bot exits", TIMEOUT, || {
             match home.claim() {
                 Ok(Claim::Ours(_)) => Ok(()),
                 Ok(Claim::Busy(pid)) => Err(format!("process {pid:?} still runs")),
@@ -56,7 +56,7 @@ fn the_bot_echoes_each_message_once_and_in_order_although_it_is_killed_repeatedl
         running: None,
     };
     bot.start();
-    until("ann's node can resolve the bot's name", PATIENCE, || {
+    until("ann's node can resolve the bot's name", TIMEOUT, || {
         match ann.run(&["send", "echo", "0"]).code {
             // Delivered or queued. With any other code the message was not sent.
             Some(0 | 4) => Ok(()),
@@ -72,7 +72,7 @@ fn the_bot_echoes_each_message_once_and_in_order_although_it_is_killed_repeatedl
         bot.start();
     }
     let last = KILLS * EACH;
-    ann.shows_once_within(&format!("echo: {last}"), PATIENCE);
+    ann.shows_once_within(&format!("echo: {last}"), TIMEOUT);
     let expected: Vec<_> = (0..=last).map(|n| format!("echo: {n}")).collect();
     assert_eq!(echoes(&ann), expected);
 }
@@ -100,4 +100,4 @@ const KILLS: u32 = 5;
 /// Messages between two kills.
 const EACH: u32 = 10;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);

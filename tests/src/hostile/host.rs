@@ -107,7 +107,7 @@ impl Host {
             shown,
             command.spawn().expect("the program runs"),
             input,
-            PATIENCE,
+            TIMEOUT,
         )
     }
 
@@ -135,7 +135,7 @@ impl Host {
     fn finds(&self, pipe: &Pipe, what: &str, words: &[&str]) -> String {
         until(
             &format!("{} should {what} {words:?}", self.nick),
-            PATIENCE,
+            TIMEOUT,
             || {
                 let text = pipe.text();
                 let line = text
@@ -181,7 +181,7 @@ impl Host {
 
     /// Waits until the last 100 messages contain this text.
     pub fn has(&self, text: &str) {
-        until(&format!("{} has {text:?}", self.nick), PATIENCE, || {
+        until(&format!("{} has {text:?}", self.nick), TIMEOUT, || {
             let texts = self.texts(&["--limit", "100"]);
             if texts.iter().any(|has| has == text) {
                 Ok(())
@@ -234,7 +234,7 @@ impl Host {
             .and_then(Pid::from_raw)
             .expect("a process id is a positive i32");
         kill_process(pid, Signal::TERM).expect("the process is ours");
-        until("a node exits on SIGTERM", PATIENCE, || {
+        until("a node exits on SIGTERM", TIMEOUT, || {
             self.process()
                 .try_wait()
                 .expect("the process is ours")
@@ -352,4 +352,4 @@ fn tail(text: &str) -> String {
 }
 
 /// Time limit for events that are normally immediate, under attack, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);

@@ -107,7 +107,7 @@ impl RawStream {
     /// The next frame on the control stream, or `None` if the victim has closed it.
     pub async fn receives(&mut self) -> Option<Frame> {
         let mut length = [0; 4];
-        timeout(PATIENCE, self.receive.read_exact(&mut length))
+        timeout(TIMEOUT, self.receive.read_exact(&mut length))
             .await
             .expect("the victim sends a frame in time")
             .ok()?;
@@ -171,7 +171,7 @@ impl RawStream {
 
 /// Waits until the other end closes the connection. Returns the application's code and reason.
 pub(super) async fn closed(connection: &Connection) -> (u64, String) {
-    let ended = timeout(PATIENCE, connection.closed())
+    let ended = timeout(TIMEOUT, connection.closed())
         .await
         .expect("the victim closes the connection in time");
     let ConnectionError::ApplicationClosed(close) = ended else {
@@ -189,4 +189,4 @@ fn with_length(frame: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], frame].concat()
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);

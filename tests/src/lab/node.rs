@@ -118,7 +118,7 @@ impl Node {
 
     /// Waits until the node shows the other as online.
     pub fn sees(&self, other: &Node) {
-        self.sees_within(other, PATIENCE);
+        self.sees_within(other, TIMEOUT);
     }
 
     /// Like [`Node::sees`], with this time limit.
@@ -163,7 +163,7 @@ impl Node {
 
     /// Waits until the node shows this message, and checks that it shows and stores it once.
     pub fn shows_once(&self, text: &str) -> Value {
-        self.shows_once_within(text, PATIENCE)
+        self.shows_once_within(text, TIMEOUT)
     }
 
     /// Like [`Node::shows_once`], with this time limit.
@@ -208,7 +208,7 @@ impl Node {
         self.wait_for(
             &format!("notice {code}"),
             |event| event["event"] == "notice" && event["code"] == code,
-            PATIENCE,
+            TIMEOUT,
         )
     }
 
@@ -220,7 +220,7 @@ impl Node {
                 && event["peer"] == from.id()
                 && event["state"] == "delivered"
         };
-        self.wait_for(&format!("get the receipt for {id}"), fits, PATIENCE);
+        self.wait_for(&format!("get the receipt for {id}"), fits, TIMEOUT);
     }
 
     /// Waits for an event of the current run. It may have been printed already.
@@ -424,7 +424,7 @@ fn difference(has: &[String], wants: &[String]) -> String {
 }
 
 /// Time limit for events that are normally immediate, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// More messages than any test sends.
 const ALL: &str = "1000000";

@@ -66,7 +66,7 @@ impl Screen {
         let (bytes, waited) = self
             .shown
             .changed
-            .wait_timeout_while(bytes, PATIENCE, missing)
+            .wait_timeout_while(bytes, TIMEOUT, missing)
             .unwrap_or_else(PoisonError::into_inner);
         assert!(
             !waited.timed_out(),
@@ -108,4 +108,4 @@ impl Drop for Screen {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);

@@ -170,7 +170,7 @@ impl Terminal {
         let (state, waited) = self
             .shown
             .changed
-            .wait_timeout_while(state, PATIENCE, missing)
+            .wait_timeout_while(state, TIMEOUT, missing)
             .unwrap_or_else(PoisonError::into_inner);
         assert!(
             !waited.timed_out(),
@@ -186,7 +186,7 @@ impl Terminal {
         let (_state, waited) = self
             .shown
             .changed
-            .wait_timeout_while(state, PATIENCE, missing)
+            .wait_timeout_while(state, TIMEOUT, missing)
             .unwrap_or_else(PoisonError::into_inner);
         assert!(!waited.timed_out(), "{bytes:?} was not written");
     }
@@ -198,7 +198,7 @@ impl Terminal {
         let (state, waited) = self
             .shown
             .changed
-            .wait_timeout_while(state, PATIENCE, other)
+            .wait_timeout_while(state, TIMEOUT, other)
             .unwrap_or_else(PoisonError::into_inner);
         let screen = state.emulator.screen();
         assert!(
@@ -242,7 +242,7 @@ impl Terminal {
                 return status.code();
             }
             assert!(
-                begun.elapsed() < PATIENCE,
+                begun.elapsed() < TIMEOUT,
                 "the program did not exit; its screen:\n{}",
                 self.screen()
             );
@@ -254,7 +254,7 @@ impl Terminal {
     /// line editing on.
     pub fn is_restored(&self) {
         // The emulator may not have processed the last bytes yet.
-        until("the terminal is restored", PATIENCE, || {
+        until("the terminal is restored", TIMEOUT, || {
             self.unrestored()
                 .map_or(Ok(()), |what| Err(format!("{what} is still active")))
         });
@@ -358,7 +358,7 @@ pub(super) fn leader(command: &mut Command, model: &Model, [stdin, stdout, stder
     command.stdin(stdin).stdout(stdout).stderr(stderr);
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Interval between two checks whether the program has exited.
 const POLL: Duration = Duration::from_millis(2);

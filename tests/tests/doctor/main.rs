@@ -23,7 +23,7 @@ fn a_healthy_network_has_no_verdicts_and_a_report_contains_no_names() {
     for node in [&ann, &bob] {
         // All checks are done, and none found a problem.
         doctor_reports(node, &[]);
-        until("multicast and calls are checked", PATIENCE, || {
+        until("multicast and calls are checked", TIMEOUT, || {
             let fine = |name: &str| {
                 doctor(node)
                     .iter()
@@ -109,7 +109,7 @@ fn client_isolation_is_reported() {
     lab.cut(&[&machines[0]]);
     let [ann, bob] =
         machines.map(|machine| machine.up(machine.name(), &["--relay", &relay.name()]));
-    ann.connects_over("relay", &bob, PATIENCE);
+    ann.connects_over("relay", &bob, TIMEOUT);
     doctor_reports(&ann, &["isolated"]);
 }
 
@@ -275,7 +275,7 @@ fn codes(node: &Node) -> Vec<String> {
 fn doctor_reports(node: &Node, wanted: &[&str]) {
     until(
         &format!("{}'s doctor reports {wanted:?}", node.nick()),
-        PATIENCE,
+        TIMEOUT,
         || {
             let reported = codes(node);
             if reported == wanted {
@@ -299,4 +299,4 @@ fn firewall(machine: &Machine, input: &str, output: &str) {
         .expect(0);
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);

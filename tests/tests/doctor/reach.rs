@@ -3,7 +3,7 @@
 
 use hobnob_tests::lab::{Lab, Nat, Node, until};
 
-use super::{PATIENCE, doctor_lines, doctor_reports, firewall};
+use super::{TIMEOUT, doctor_lines, doctor_reports, firewall};
 
 #[test]
 fn a_firewall_that_blocks_incoming_connections_is_reported() {
@@ -134,7 +134,7 @@ fn the_report_contains_the_kind_of_nat() {
 fn doctor_finds(node: &Node, wanted: &[(&str, &str, &str)]) {
     until(
         &format!("{}'s doctor finds {wanted:?}", node.nick()),
-        PATIENCE,
+        TIMEOUT,
         || {
             let lines = doctor_lines(node);
             let word = |line: &serde_json::Value, name: &str| {

@@ -2,7 +2,7 @@
 
 use hobnob_tests::lab::{AsTarget, Lab, Node, hobnob_binary};
 
-use super::{PATIENCE, checks};
+use super::{TIMEOUT, checks};
 
 #[test]
 fn why_explains_a_missing_session() {
@@ -21,7 +21,7 @@ fn why_explains_a_missing_session() {
     ann.run(&["unblock", "bob"]).expect(0);
     ann.sees(&bob);
     bob.terminate();
-    ann.loses_within(&bob, PATIENCE);
+    ann.loses_within(&bob, TIMEOUT);
     assert_eq!(why(&ann, &bob), ["not-running"]);
     // Another node uses bob's address. After it, a program that is not a node.
     let other = bob
@@ -96,7 +96,7 @@ fn why_explains_kicked_and_ignored_peers() {
         .machine()
         .screen(hobnob_binary(), &["--home", &home, "--plain"]);
     chat.types("/kick bob");
-    ann.loses_within(&bob, PATIENCE);
+    ann.loses_within(&bob, TIMEOUT);
     assert_eq!(why(&ann, &bob), ["you-kicked"]);
     bob.notices("turned-away");
     assert_eq!(why(&bob, &ann), ["kicked-you"]);

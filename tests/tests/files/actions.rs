@@ -9,7 +9,7 @@ use hobnob_tests::lab::Node;
 use serde_json::Value;
 
 /// Time limit for a transfer, on a machine that is busy with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Actions and checks of a node's file transfers.
 pub(crate) trait FileActions {
@@ -84,7 +84,7 @@ impl FileActions for Node {
 
     fn sees_state(&self, id: &str, state: &str) -> Value {
         let fits = |event: &Value| is_about(event, id) && event["state"] == state;
-        self.wait_for(&format!("report that {id} is {state}"), fits, PATIENCE)
+        self.wait_for(&format!("report that {id} is {state}"), fits, TIMEOUT)
     }
 
     fn has_received(&self, id: &str, share: u64) -> u64 {
@@ -98,7 +98,7 @@ impl FileActions for Node {
             let (bytes, size) = bytes(event);
             is_about(event, id) && event["state"] == "moving" && bytes * 100 > size * share
         };
-        bytes(&self.wait_for(&format!("receive {share} % of {id}"), fits, PATIENCE)).0
+        bytes(&self.wait_for(&format!("receive {share} % of {id}"), fits, TIMEOUT)).0
     }
 
     fn state_of(&self, id: &str) -> Value {

@@ -9,7 +9,7 @@ use hobnob_tests::lab::{Lab, Nat, Node, pause, until};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::actions::{PATIENCE, beside};
+use crate::actions::{TIMEOUT, beside};
 use crate::{FileActions, bytes_of, same};
 
 /// Few enough for each run of the test suite. For a long run, use `CUTS=200`.
@@ -79,7 +79,7 @@ fn a_transfer_that_is_interrupted_repeatedly_completes_with_the_right_content() 
     );
     // Bob reports the completion only once, perhaps just before he was killed. So the test reads
     // the state from his list.
-    until("the transfer is done", PATIENCE, || {
+    until("the transfer is done", TIMEOUT, || {
         match bob.state_of(&id) {
             state if state["state"] == "done" => Ok(()),
             state => Err(state.to_string()),
@@ -108,7 +108,7 @@ fn restart(node: &Node) {
 /// Waits until the transfer progresses or completes.
 pub(crate) fn progresses(bob: &Node, id: &str) {
     let before = has(bob, id);
-    until("the transfer progresses", PATIENCE, || {
+    until("the transfer progresses", TIMEOUT, || {
         let now = has(bob, id);
         if now > before || now == u64::MAX {
             Ok(())

@@ -7,7 +7,7 @@ use std::{fs, io};
 use hobnob::{DeliveryState, Event, FileState, Node};
 use hobnob_tests::delayed_path::{DelayedPath, RateLimit};
 
-use crate::actions::{PATIENCE, bytes_of};
+use crate::actions::{TIMEOUT, bytes_of};
 use crate::same;
 
 /// More bytes than the window of one QUIC stream allows in a round trip.
@@ -69,7 +69,7 @@ async fn sent_over(path: impl FnOnce(SocketAddr) -> io::Result<DelayedPath>, len
         .expect("the offer is delivered");
     let mut events = bob.events();
     bob.accept(sent.id).await.expect("there is disk space");
-    let place = tokio::time::timeout(PATIENCE, async {
+    let place = tokio::time::timeout(TIMEOUT, async {
         loop {
             let event = events.next().await.expect("bob runs");
             if let Event::File(file) = event

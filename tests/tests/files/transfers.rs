@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Nat, Node, pause, until};
 
-use crate::actions::{PATIENCE, beside};
+use crate::actions::{TIMEOUT, beside};
 use crate::cuts::{has, progresses, sparse_file};
 use crate::{FileActions, bytes_of, random_file, same};
 
@@ -205,7 +205,7 @@ fn a_killed_receiver_resumes_the_download() {
     let first = bob.wait_for(
         "resume",
         |event| event["event"] == "file" && event["id"] == *id && event["bytes"] != 0,
-        PATIENCE,
+        TIMEOUT,
     );
     assert!(
         first["bytes"].as_u64() >= Some(had),
@@ -302,7 +302,7 @@ fn a_file_is_downloaded_from_two_sources_at_once() {
                 .as_array()
                 .is_some_and(|peers| peers.len() == 2)
     };
-    cid.wait_for("download from both", both, PATIENCE);
+    cid.wait_for("download from both", both, TIMEOUT);
     same(&file, &cid.receives(&id));
 }
 
@@ -416,7 +416,7 @@ fn an_offer_withdrawn_while_the_receiver_is_offline_leaves_no_files_and_deletes_
     let are_left = |ids: &[&String]| {
         let mut expected = [ids.iter().map(|id| part(id)).collect(), kept.to_vec()].concat();
         expected.sort();
-        until("only these partial downloads are left", PATIENCE, || {
+        until("only these partial downloads are left", TIMEOUT, || {
             if parts(&bob) == expected {
                 Ok(())
             } else {
@@ -493,7 +493,7 @@ fn a_download_waits_while_the_disk_is_full() {
                 .as_str()
                 .is_some_and(|why| why.contains("no room"))
     };
-    bob.wait_for("wait for room", full, PATIENCE);
+    bob.wait_for("wait for room", full, TIMEOUT);
     home.free_disk();
     let place = bob.receives(&id);
     bob.machine()
