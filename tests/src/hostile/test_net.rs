@@ -27,11 +27,11 @@ pub struct TestNet {
     _lock: MachineLock,
 }
 
-/// Floods need the machine alone. All other attacks can run at the same time.
+/// Floods need the machine alone. All other attacks in this process can run at the same time.
 #[derive(Debug)]
 enum MachineLock {
-    Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
-    Exclusive(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+    Shared(#[expect(dead_code, reason = "held until the drop")] RwLockReadGuard<'static, ()>),
+    Exclusive(#[expect(dead_code, reason = "held until the drop")] RwLockWriteGuard<'static, ()>),
 }
 
 static MACHINE: RwLock<()> = RwLock::new(());
@@ -57,11 +57,11 @@ impl TestNet {
                     .read()
                     .unwrap_or_else(std::sync::PoisonError::into_inner),
             ),
-            LOG_MUCH,
+            LOG_VERBOSE,
         )
     }
 
-    /// Starts the nodes when no other test uses the machine.
+    /// Starts the nodes when no other test of this process runs.
     pub fn alone() -> Self {
         Self::with(
             MachineLock::Exclusive(
@@ -208,4 +208,4 @@ impl Default for TestNet {
 const ONE_PEER: u64 = 16 * MIB;
 
 const LOG: &[&str] = &["-v", "--json", "--listen", "127.0.0.1:0"];
-const LOG_MUCH: &[&str] = &["-vv", "--json", "--listen", "127.0.0.1:0"];
+const LOG_VERBOSE: &[&str] = &["-vv", "--json", "--listen", "127.0.0.1:0"];
