@@ -1,4 +1,5 @@
-//! The lab itself: that its networks connect, part, lose and fall silent as they say.
+//! Tests of the lab itself: switches, cuts, packet loss, unplugged machines, disks, screens and
+//! clocks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use hobnob_tests::lab::{Addresses, Lab, Machine, until};
 
 #[test]
-fn machines_on_one_switch_reach_each_other_by_both_kinds_of_addresses() {
+fn machines_on_one_switch_reach_each_other_by_ipv4_and_ipv6() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
@@ -17,7 +18,7 @@ fn machines_on_one_switch_reach_each_other_by_both_kinds_of_addresses() {
 }
 
 #[test]
-fn an_ipv6_network_has_no_ipv4() {
+fn an_ipv6_only_switch_has_no_ipv4() {
     let lab = Lab::open();
     let office = lab.switch_with(Addresses::Ipv6Only);
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
@@ -29,7 +30,7 @@ fn an_ipv6_network_has_no_ipv4() {
 }
 
 #[test]
-fn a_cut_parts_two_halves_that_work_inside_and_heals() {
+fn a_cut_separates_two_halves_until_it_heals() {
     let lab = Lab::open();
     let office = lab.switch();
     let [ann, bob, cat, dan] = ["ann", "bob", "cat", "dan"].map(|name| office.machine(name));
@@ -38,15 +39,19 @@ fn a_cut_parts_two_halves_that_work_inside_and_heals() {
     assert!(!reaches(&ann, &cat.ipv4()) && !reaches(&dan, &bob.ipv6()));
     assert!(has_link(&ann) && has_link(&cat));
     lab.heal();
-    // Systems that have looked for one another in vain look again when they like.
-    until("both halves are one again", Duration::from_secs(10), || {
-        let one = reaches(&ann, &cat.ipv4()) && reaches(&dan, &bob.ipv6());
-        one.then_some(()).ok_or("no answer".to_owned())
-    });
+    // The kernels failed to resolve each other's addresses. They retry after a pause of their own.
+    until(
+        "the two halves reach each other again",
+        Duration::from_secs(10),
+        || {
+            let one = reaches(&ann, &cat.ipv4()) && reaches(&dan, &bob.ipv6());
+            one.then_some(()).ok_or("no answer".to_owned())
+        },
+    );
 }
 
 #[test]
-fn a_machine_on_two_switches_forwards_nothing() {
+fn a_machine_on_two_switches_does_not_forward_packets() {
     let lab = Lab::open();
     let (left, right) = (lab.switch(), lab.switch());
     let (ann, bob, cat) = (
@@ -60,7 +65,7 @@ fn a_machine_on_two_switches_forwards_nothing() {
 }
 
 #[test]
-fn a_machine_that_moves_gets_another_address() {
+fn a_machine_that_moves_gets_a_new_address() {
     let lab = Lab::open();
     let (office, cafe) = (lab.switch(), lab.switch());
     let (ann, bob, carl) = (
@@ -79,7 +84,7 @@ fn a_machine_that_moves_gets_another_address() {
 }
 
 #[test]
-fn an_unplugged_machine_is_silent_and_its_link_stays() {
+fn an_unplugged_machine_is_silent_but_its_link_stays_up() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
@@ -87,7 +92,7 @@ fn an_unplugged_machine_is_silent_and_its_link_stays() {
     assert!(!reaches(&ann, &bob.ipv4()) && !reaches(&bob, &ann.ipv4()));
     assert!(has_link(&ann));
     ann.plug();
-    // bob's system has found out that ann is not there, and looks again when it likes.
+    // Bob's kernel failed to resolve ann's address. It retries after a pause of its own.
     until("bob reaches ann", Duration::from_secs(10), || {
         reaches(&bob, &ann.ipv4())
             .then_some(())
@@ -96,7 +101,7 @@ fn an_unplugged_machine_is_silent_and_its_link_stays() {
 }
 
 #[test]
-fn loss_loses_about_what_it_says() {
+fn loss_drops_about_the_given_share_of_packets() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (office.machine("ann"), office.machine("bob"));
@@ -108,13 +113,13 @@ fn loss_loses_about_what_it_says() {
             &["-c", "200", "-i", "0.002", "-W", "1", &bob.ipv4()],
         )
         .stdout;
-    let came: u32 = pings
+    let received: u32 = pings
         .split(" received")
         .next()
         .and_then(|s| s.split(' ').next_back())
         .and_then(|n| n.parse().ok())
         .expect("ping counts");
-    assert!((60..=140).contains(&came), "{came} of 200");
+    assert!((60..=140).contains(&received), "{received} of 200");
     bob.loss(0);
     assert!(
         ann.run("ping", &["-c", "50", "-i", "0.002", &bob.ipv4()])
@@ -128,20 +133,20 @@ fn multicast_reaches_every_machine_of_the_switch() {
     let lab = Lab::open();
     let office = lab.switch();
     let machines = ["ann", "bob", "cat"].map(|name| office.machine(name));
-    // Every machine answers a ping to all-nodes; three answers are ourselves and both others.
+    // Every machine answers a ping to the all-nodes address, the sender included.
     let pings = machines[0].run("ping", &["-c", "2", "ff02::1%eth0"]).stdout;
     for other in &machines[1..] {
         let address = other.ipv6();
         let address = address
             .split('%')
             .next()
-            .expect("there is always a first part");
+            .expect("split returns at least one part");
         assert!(pings.contains(address), "{address} is missing: {pings}");
     }
 }
 
 #[test]
-fn switching_a_machine_off_ends_every_program_on_it() {
+fn turning_a_machine_off_ends_all_its_programs() {
     let lab = Lab::open();
     let ann = lab.machine("ann");
     let mark = format!("{}", 1_000_000 + std::process::id());
@@ -153,13 +158,13 @@ fn switching_a_machine_off_ends_every_program_on_it() {
         if sleepers(&mark) == 0 {
             Ok(())
         } else {
-            Err("it runs".to_owned())
+            Err("it still runs".to_owned())
         }
     });
 }
 
 #[test]
-fn a_small_disk_is_the_machines_own_and_fills_up() {
+fn a_small_disk_exists_on_its_machine_only_and_fills_up() {
     let lab = Lab::open();
     let home = lab.machine("ann").home("ann");
     home.put_on_small_disk("1m");
@@ -172,7 +177,7 @@ fn a_small_disk_is_the_machines_own_and_fills_up() {
         .expect_one_of(&[1, 2]);
     assert!(
         !home.path().join("filler").exists(),
-        "the disk is there for the machine only"
+        "the disk exists on the machine only"
     );
     home.free_disk();
     home.machine()
@@ -187,7 +192,7 @@ fn a_small_disk_is_the_machines_own_and_fills_up() {
 fn a_read_only_home_refuses_writes() {
     let lab = Lab::open();
     let home = lab.machine("ann").home("ann");
-    std::fs::create_dir(home.path()).expect("the lab's folder can be written to");
+    std::fs::create_dir(home.path()).expect("the lab's folder is writable");
     home.make_read_only();
     home.machine()
         .run("touch", &[&format!("{}/x", home.path().display())])
@@ -195,7 +200,7 @@ fn a_read_only_home_refuses_writes() {
 }
 
 #[test]
-fn a_screen_takes_lines_and_keeps_every_byte() {
+fn a_screen_types_lines_and_records_every_byte() {
     let lab = Lab::open();
     let mut screen = lab
         .machine("ann")
@@ -206,7 +211,7 @@ fn a_screen_takes_lines_and_keeps_every_byte() {
 }
 
 #[test]
-fn a_wrong_clock_is_wrong_for_the_program_only() {
+fn a_wrong_clock_affects_only_the_programs_of_its_home() {
     let lab = Lab::open();
     let ann = lab.machine("ann");
     let home = ann.home("ann").with_clock("+3650d");
@@ -232,7 +237,7 @@ fn has_link(machine: &Machine) -> bool {
         .contains("state UP")
 }
 
-/// How many processes of this system sleep for this many seconds.
+/// Counts the processes of this system that run `sleep` with this number of seconds.
 fn sleepers(seconds: &str) -> usize {
     let commands = std::fs::read_dir("/proc")
         .expect("this is Linux")

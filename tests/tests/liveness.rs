@@ -1,4 +1,4 @@
-//! Who is there: an orderly exit shows at once, a silent death within 15 seconds.
+//! Presence: peers notice an orderly exit at once, and a silent failure within 15 seconds.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use hobnob_tests::lab::{Lab, Node, Switch, until};
 use serde_json::json;
 
 #[test]
-fn an_orderly_exit_is_seen_at_once() {
+fn an_orderly_exit_is_noticed_at_once() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     bob.terminate();
     ann.loses_within(&bob, AT_ONCE);
     let lines = ann.peers();
@@ -21,12 +21,12 @@ fn an_orderly_exit_is_seen_at_once() {
 }
 
 #[test]
-fn a_crash_on_a_dead_line_is_seen_within_fifteen_seconds() {
+fn a_crash_of_an_unplugged_peer_is_noticed_within_fifteen_seconds() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     bob.machine().unplug();
     bob.kill9();
-    ann.loses_within(&bob, SILENT_DEATH);
+    ann.loses_within(&bob, SILENT_FAILURE);
     let lines = ann.peers();
     assert!(
         lines
@@ -37,25 +37,25 @@ fn a_crash_on_a_dead_line_is_seen_within_fifteen_seconds() {
 }
 
 #[test]
-fn a_dead_line_between_two_who_live_is_seen_by_both_and_so_is_its_repair() {
+fn both_peers_notice_a_dead_link_and_its_repair() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     bob.machine().unplug();
     std::thread::scope(|scope| {
-        scope.spawn(|| ann.loses_within(&bob, SILENT_DEATH));
-        scope.spawn(|| bob.loses_within(&ann, SILENT_DEATH));
+        scope.spawn(|| ann.loses_within(&bob, SILENT_FAILURE));
+        scope.spawn(|| bob.loses_within(&ann, SILENT_FAILURE));
     });
     bob.machine().plug();
-    ann.sees_within(&bob, BACKED_OFF);
-    bob.sees_within(&ann, BACKED_OFF);
+    ann.sees_within(&bob, LONGEST_REDIAL);
+    bob.sees_within(&ann, LONGEST_REDIAL);
 }
 
 #[test]
-fn a_dying_peer_is_suspected_before_it_is_given_up() {
+fn a_silent_peer_is_suspected_before_it_is_offline() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     bob.machine().unplug();
-    ann.loses_within(&bob, SILENT_DEATH);
+    ann.loses_within(&bob, SILENT_FAILURE);
     let states: Vec<_> = ann
         .events()
         .into_iter()
@@ -71,9 +71,9 @@ fn a_dying_peer_is_suspected_before_it_is_given_up() {
 }
 
 #[test]
-fn a_peer_that_starts_again_after_a_crash_is_seen_again_at_once() {
+fn a_peer_that_restarts_after_a_crash_is_online_at_once() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     bob.kill9();
     bob.start();
     bob.sees_within(&ann, Duration::from_secs(5));
@@ -82,30 +82,30 @@ fn a_peer_that_starts_again_after_a_crash_is_seen_again_at_once() {
 }
 
 #[test]
-fn who_comes_into_a_room_or_leaves_it_is_told_of() {
+fn joining_and_leaving_a_room_is_reported_to_its_members() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     ann.joins("ops", "a word");
-    let told = || {
+    let peer_events = || {
         ann.events()
             .iter()
             .filter(|event| event["event"] == "peer" && event["peer"] == bob.id())
             .count()
     };
     for (change, here) in [("join", true), ("part", false)] {
-        let before = told();
+        let before = peer_events();
         match here {
             true => bob.joins("ops", "a word"),
             false => drop(bob.run(&["part", "ops"]).expect(0)),
         }
         let wanted = if here { json!([bob.id()]) } else { json!([]) };
-        until(&format!("ann is told of the {change}"), AT_ONCE, || {
+        until(&format!("ann learns of the {change}"), AT_ONCE, || {
             let rooms = ann.run(&["rooms"]).expect(0).json();
             let ops = rooms
                 .iter()
                 .find(|room| room["room"] == "#ops")
-                .expect("she is in it");
-            if told() > before && ops["here"] == wanted {
+                .expect("ann is in the room");
+            if peer_events() > before && ops["here"] == wanted {
                 Ok(())
             } else {
                 Err(ops.to_string())
@@ -117,9 +117,9 @@ fn who_comes_into_a_room_or_leaves_it_is_told_of() {
 #[test]
 fn peers_shows_name_state_path_address_and_round_trip() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     let lines = ann.peers();
-    let line = lines.first().expect("bob is there");
+    let line = lines.first().expect("ann lists bob");
     assert_eq!(
         (&line["nick"], &line["state"], &line["path"]),
         (&"bob".into(), &"online".into(), &"lan".into()),
@@ -132,7 +132,7 @@ fn peers_shows_name_state_path_address_and_round_trip() {
     assert!(line["peer"] == bob.id() && lines.len() == 1, "{lines:?}");
 }
 
-fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
+fn connected_pair(office: &Switch) -> (Node, Node) {
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
         office.machine("bob").up("bob", &[]),
@@ -144,8 +144,8 @@ fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
 
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// Fifteen seconds, and a margin for a machine that is busy with other tests.
-const SILENT_DEATH: Duration = Duration::from_secs(18);
+/// 15 seconds, plus a margin because other tests use the machine at the same time.
+const SILENT_FAILURE: Duration = Duration::from_secs(18);
 
-/// The longest pause between two dials, and a margin.
-const BACKED_OFF: Duration = Duration::from_secs(75);
+/// The longest pause between two dials, plus a margin.
+const LONGEST_REDIAL: Duration = Duration::from_secs(75);

@@ -1,4 +1,5 @@
-//! A relay that lies: nothing is believed, lost or shown twice, and the node says what is wrong.
+//! A relay that lies: no message is lost, leaked or shown twice, and the node reports what the
+//! relay does wrong.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,18 +10,18 @@ use hobnob_tests::lab::until;
 use hobnob_tests::lying_relay::{FalseDialBack, Lies, LyingRelay};
 use tempfile::TempDir;
 
-/// People who know one another's ids, and nothing but this relay.
-struct Town {
+/// A lying relay, and nodes that can reach each other only through it.
+struct RelayNet {
     dir: TempDir,
     relay: LyingRelay,
 }
 
-impl Town {
+impl RelayNet {
     fn new() -> Self {
         let dir = tempfile::Builder::new()
             .prefix("hob")
             .tempdir()
-            .expect("the temporary folder can be written to");
+            .expect("the temporary folder is writable");
         Self {
             dir,
             relay: LyingRelay::start(),
@@ -36,7 +37,7 @@ impl Town {
         )
     }
 
-    /// The id that somebody will have.
+    /// Starts and stops a node once, to learn its id before the test begins.
     fn id(&self, nick: &str) -> PeerId {
         let host = Host::up(self.dir.path(), nick);
         let id = host.id();
@@ -44,7 +45,7 @@ impl Town {
         id
     }
 
-    fn three(&self) -> [Host; 3] {
+    fn three_online(&self) -> [Host; 3] {
         let hosts = ["ann", "bob", "cat"].map(|nick| self.up(nick));
         for one in &hosts {
             for other in hosts.iter().filter(|other| other.id() != one.id()) {
@@ -60,7 +61,8 @@ impl Town {
     }
 }
 
-/// Each tells the other so many things, which both come to have once and in order.
+/// Both send this many messages to the other, then wait until both have all of them once and in
+/// order.
 fn converse(ann: &Host, bob: &Host, about: &str, messages: usize) {
     let text = |from: &str, n: usize| format!("{about}, {n}, from {from}");
     for n in 0..messages {
@@ -101,10 +103,10 @@ fn converse(ann: &Host, bob: &Host, about: &str, messages: usize) {
 }
 
 #[test]
-fn dropping_repeating_reordering_and_garbling_cost_time_and_no_message() {
-    let town = Town::new();
-    let [ann, bob, _cat] = town.three();
-    town.relay.lies(Lies {
+fn a_relay_that_drops_repeats_reorders_and_garbles_loses_no_message() {
+    let net = RelayNet::new();
+    let [ann, bob, _cat] = net.three_online();
+    net.relay.lies(Lies {
         drop: 10,
         repeat: 15,
         hold: 15,
@@ -112,57 +114,60 @@ fn dropping_repeating_reordering_and_garbling_cost_time_and_no_message() {
         replay: 20,
         ..Lies::default()
     });
-    let before = town.relay.forwarded();
+    let before = net.relay.forwarded();
     converse(&ann, &bob, "in bad weather", 60);
-    assert!(town.relay.forwarded() > before + 60, "it went another way");
-    town.relay.lies(Lies::default());
+    assert!(
+        net.relay.forwarded() > before + 60,
+        "the messages bypassed the relay"
+    );
+    net.relay.lies(Lies::default());
     converse(&ann, &bob, "in good weather", 5);
 }
 
 #[test]
-fn who_answers_in_another_ones_place_is_told_nothing_and_told_of() {
-    let town = Town::new();
-    let [bob_id, cat_id] = [town.id("bob"), town.id("cat")];
-    town.relay.lies(Lies {
+fn a_relay_that_connects_the_wrong_peer_is_reported_and_leaks_no_message() {
+    let net = RelayNet::new();
+    let [bob_id, cat_id] = [net.id("bob"), net.id("cat")];
+    net.relay.lies(Lies {
         instead_of: BTreeMap::from([(bob_id, cat_id)]),
         ..Lies::default()
     });
-    let (ann, cat) = (town.up("ann"), town.up("cat"));
+    let (ann, cat) = (net.up("ann"), net.up("cat"));
     ann.prints(&["relay-up"]);
     cat.prints(&["relay-up"]);
-    let at_relay = format!("{bob_id}@{}", town.relay.addr());
+    let at_relay = format!("{bob_id}@{}", net.relay.addr());
     ann.run(&["send", "--timeout", "2s", &at_relay, "for bob alone"])
         .expect(4);
     ann.prints(&["relay-lies", "instead of"]);
     assert!(
         !cat.texts(&[]).iter().any(|text| text == "for bob alone"),
-        "cat was told"
+        "cat received bob's message"
     );
-    town.relay.lies(Lies::default());
-    let bob = town.up("bob");
+    net.relay.lies(Lies::default());
+    let bob = net.up("bob");
     bob.has("for bob alone");
     bob.printed_nothing_twice();
     assert!(
         !cat.texts(&[]).iter().any(|text| text == "for bob alone"),
-        "cat was told"
+        "cat received bob's message"
     );
 }
 
 #[test]
-fn who_hears_of_a_channel_after_its_first_frames_answers_them_all_the_same() {
-    let town = Town::new();
-    town.relay.lies(Lies {
+fn frames_that_arrive_before_their_channel_is_announced_are_answered() {
+    let net = RelayNet::new();
+    net.relay.lies(Lies {
         hides: true,
         late: true,
         ..Lies::default()
     });
-    let [ann, bob] = ["ann", "bob"].map(|nick| town.up(nick));
+    let [ann, bob] = ["ann", "bob"].map(|nick| net.up(nick));
     for host in [&ann, &bob] {
         host.prints(&["relay-up"]);
     }
     ann.run(&[
         "send",
-        &format!("{}@{}", bob.id(), town.relay.addr()),
+        &format!("{}@{}", bob.id(), net.relay.addr()),
         "who is this?",
     ])
     .expect(0);
@@ -170,10 +175,10 @@ fn who_hears_of_a_channel_after_its_first_frames_answers_them_all_the_same() {
 }
 
 #[test]
-fn frames_in_somebody_elses_name_disturb_nobody() {
-    let town = Town::new();
-    let [ann, bob, cat] = town.three();
-    town.relay.lies(Lies {
+fn frames_copied_into_another_channel_do_no_harm() {
+    let net = RelayNet::new();
+    let [ann, bob, cat] = net.three_online();
+    net.relay.lies(Lies {
         copy_to: Some((bob.id(), cat.id())),
         ..Lies::default()
     });
@@ -188,42 +193,42 @@ fn frames_in_somebody_elses_name_disturb_nobody() {
 }
 
 #[test]
-fn a_roster_of_people_who_do_not_exist_makes_nobody_up() {
-    let town = Town::new();
-    town.relay.lies(Lies {
+fn invented_peers_in_a_roster_never_come_online() {
+    let net = RelayNet::new();
+    net.relay.lies(Lies {
         ghosts: 190,
         ..Lies::default()
     });
-    let [ann, bob, cat] = town.three();
+    let [ann, bob, cat] = net.three_online();
     converse(&ann, &bob, "among ghosts", 10);
     let real = [bob.id().to_string(), cat.id().to_string()];
     for line in ann.run(&["--json", "peers"]).expect(0).json() {
         let known = real.iter().any(|id| line["peer"] == id.as_str());
         assert!(
             known || line["state"] != "online",
-            "a ghost is there: {line}"
+            "an invented peer is online: {line}"
         );
     }
 }
 
 #[test]
-fn a_relay_through_which_nobody_is_reached_is_told_of() {
-    let town = Town::new();
-    town.relay.lies(Lies {
+fn a_relay_that_reaches_no_peer_is_reported() {
+    let net = RelayNet::new();
+    net.relay.lies(Lies {
         ghosts: 30,
         ..Lies::default()
     });
-    let ann = town.up("ann");
+    let ann = net.up("ann");
     ann.prints(&["relay-doubtful", "none of them is reached"]);
 }
 
 #[test]
-fn another_identity_at_a_relays_address_is_refused_and_the_user_told_what_to_do() {
-    let town = Town::new();
-    let at = town.relay.addr();
+fn a_new_identity_at_a_relays_address_is_refused_with_advice() {
+    let net = RelayNet::new();
+    let at = net.relay.addr();
     let start = || {
         Host::start(
-            town.dir.path(),
+            net.dir.path(),
             "ann",
             &[
                 "-v",
@@ -239,7 +244,7 @@ fn another_identity_at_a_relays_address_is_refused_and_the_user_told_what_to_do(
     ann.prints(&["relay-up"]);
     ann.terminate();
     drop(ann);
-    let Town { dir, relay } = town;
+    let RelayNet { dir, relay } = net;
     drop(relay);
     let impostor = LyingRelay::start_at(at);
     let start = |relay: &str| {
@@ -262,27 +267,30 @@ fn another_identity_at_a_relays_address_is_refused_and_the_user_told_what_to_do(
 }
 
 #[test]
-fn a_call_that_no_firewall_would_keep_out_or_that_never_was_proves_nothing() {
-    let town = Town::new();
-    let ann = town.up("ann");
+fn a_faked_dial_back_leaves_reachability_unknown() {
+    let net = RelayNet::new();
+    let ann = net.up("ann");
     ann.prints(&["relay-up"]);
     for calls in [
         None,
         Some(FalseDialBack::Silent),
         Some(FalseDialBack::FromItsPort),
     ] {
-        town.relay.lies(Lies {
+        net.relay.lies(Lies {
             dial_back: calls,
             ..Lies::default()
         });
         let checks = ann.run(&["--json", "doctor"]).expect_one_of(&[0, 1]).json();
-        let of_calls = checks
+        let reachability = checks
             .iter()
             .find(|line| line["check"] == "calls")
-            .expect("calls are looked at");
-        assert_eq!(of_calls["verdict"], "unknown", "{calls:?}: {of_calls}");
+            .expect("doctor checks reachability");
+        assert_eq!(
+            reachability["verdict"], "unknown",
+            "{calls:?}: {reachability}"
+        );
     }
 }
 
-/// With a tenth of all frames lost, retransmissions take their time.
+/// A tenth of all frames are lost, so retransmissions take long.
 const PATIENCE: Duration = Duration::from_secs(60);

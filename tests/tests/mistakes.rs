@@ -1,11 +1,11 @@
-//! What people do to their data: restore old copies, run copies side by side, set clocks wrong.
+//! Mistakes of users: an old backup restored, two copies of one home running, a wrong clock.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Node, until};
 
 #[test]
-fn a_restored_older_copy_of_a_home_gets_its_messages_back() {
+fn a_restored_old_backup_gets_its_later_messages_back() {
     let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").home("ann");
@@ -34,7 +34,7 @@ fn a_restored_older_copy_of_a_home_gets_its_messages_back() {
 }
 
 #[test]
-fn a_restored_copy_that_wrote_on_before_it_met_anybody_loses_neither_past() {
+fn a_restored_backup_that_writes_before_it_syncs_loses_no_message() {
     let lab = Lab::open();
     let office = lab.switch();
     let home = office.machine("ann").home("ann");
@@ -65,15 +65,15 @@ fn a_restored_copy_that_wrote_on_before_it_met_anybody_loses_neither_past() {
         bob.shows_once(&format!("written alone, {number}"));
     }
     converse(&ann, &bob, "together again", &mut texts);
-    both_have_exactly(&ann, &bob, &texts);
+    wait_until_both_have_exactly(&ann, &bob, &texts);
     ann.restart();
     ann.sees(&bob);
     converse(&ann, &bob, "and for good", &mut texts);
-    both_have_exactly(&ann, &bob, &texts);
+    wait_until_both_have_exactly(&ann, &bob, &texts);
 }
 
 #[test]
-fn one_identity_on_two_machines_is_told_to_both_and_loses_nothing() {
+fn one_identity_on_two_machines_is_reported_on_both_and_loses_no_message() {
     let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
@@ -90,28 +90,28 @@ fn one_identity_on_two_machines_is_told_to_both_and_loses_nothing() {
     let copy = copied.up(&[]);
     ann.notices("identity-copied");
     copy.notices("identity-copied");
-    // Both write, into what each takes for its own log. Peers listen to the newer; the older has
-    // its turn when it is alone again.
+    // Both copies write to the log that each believes is its own. Peers accept the newer instance.
+    // The older one syncs after the newer one has stopped.
     copy.queues(&bob, "from the copy");
     ann.queues(&bob, "from the original");
     bob.shows_once("from the copy");
     copy.terminate();
     bob.shows_once_within("from the original", Duration::from_secs(90));
     texts.extend(["from the copy".to_owned(), "from the original".to_owned()]);
-    both_have_exactly(&ann, &bob, &texts);
+    wait_until_both_have_exactly(&ann, &bob, &texts);
 }
 
 #[test]
 fn a_clock_ten_years_ahead_changes_no_order_and_loses_nothing() {
-    with_a_clock_off_by("+3650d");
+    check_order_with_clock_offset("+3650d");
 }
 
 #[test]
 fn a_clock_ten_years_behind_changes_no_order_and_loses_nothing() {
-    with_a_clock_off_by("-3650d");
+    check_order_with_clock_offset("-3650d");
 }
 
-fn with_a_clock_off_by(offset: &str) {
+fn check_order_with_clock_offset(offset: &str) {
     let lab = Lab::open();
     let office = lab.switch();
     let wrong = office.machine("cat").home("cat").with_clock(offset);
@@ -123,14 +123,14 @@ fn with_a_clock_off_by(offset: &str) {
     for (one, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
         nodes[one].sees(&nodes[other]);
     }
-    // Each speaks when it has heard the one before: there is only one right order.
+    // Each node writes after it received the previous message, so only one order is right.
     let mut texts = Vec::new();
     for turn in 0..12 {
-        let speaker = &nodes[turn % 3];
-        let text = format!("turn {turn}, {}", speaker.nick());
-        speaker.says(&text);
-        for listener in nodes.iter().filter(|node| node.id() != speaker.id()) {
-            listener.shows_once(&text);
+        let author = &nodes[turn % 3];
+        let text = format!("turn {turn}, {}", author.nick());
+        author.says(&text);
+        for receiver in nodes.iter().filter(|node| node.id() != author.id()) {
+            receiver.shows_once(&text);
         }
         texts.push(text);
     }
@@ -146,7 +146,7 @@ fn with_a_clock_off_by(offset: &str) {
     }
 }
 
-/// Both say something to the other, three times, each after hearing the other.
+/// Both send three messages to the other, each after the previous one arrived.
 fn converse(ann: &Node, bob: &Node, about: &str, texts: &mut Vec<String>) {
     for number in 1..=3 {
         for (from, to) in [(ann, bob), (bob, ann)] {
@@ -158,8 +158,8 @@ fn converse(ann: &Node, bob: &Node, about: &str, texts: &mut Vec<String>) {
     }
 }
 
-/// Waits until the conversation holds these texts, each once, for both, in one order for both.
-fn both_have_exactly(ann: &Node, bob: &Node, texts: &[String]) {
+/// Waits until both nodes have each of these texts once, in the same order.
+fn wait_until_both_have_exactly(ann: &Node, bob: &Node, texts: &[String]) {
     let mut wanted = texts.to_vec();
     wanted.sort();
     until("both have every message once", PATIENCE, || {

@@ -1,12 +1,12 @@
-//! A peer can be named in every way, and a name that names nobody, or several, or somebody else, is
-//! told as such.
+//! The ways to name a peer on the command line, and the errors for unknown, ambiguous and
+//! mismatched names.
 
 use hobnob_tests::lab::{Lab, Node, Switch};
 
 #[test]
 fn a_peer_is_named_by_address_id_prefix_nickname_or_ticket() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     let address = format!("{}:4626", bob.machine().ipv4());
     let prefix = bob.id()[..8].to_owned();
     for target in [
@@ -23,12 +23,12 @@ fn a_peer_is_named_by_address_id_prefix_nickname_or_ticket() {
     assert_eq!(
         ann.history_of(&bob).len(),
         5,
-        "it was one conversation all along"
+        "all five names lead to one conversation"
     );
 }
 
 #[test]
-fn a_ticket_reaches_a_peer_never_heard_of() {
+fn a_ticket_reaches_an_unknown_peer() {
     let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &["--no-mdns"]);
@@ -53,41 +53,44 @@ fn a_nickname_of_two_peers_is_an_error_that_lists_both() {
     ann.run(&["send", "sam", "which of you?"])
         .expect(NO_SUCH_PEER)
         .says(&[&names[0], &names[1]]);
-    // The names that it lists are names that it takes.
+    // The command accepts the names that the error lists.
     ann.tells(&names[1], "you");
     sams[1].shows_once("you");
     sams[0].has_not("you");
 }
 
 #[test]
-fn an_unknown_name_is_an_error_that_says_what_to_try() {
+fn an_unknown_name_is_an_error_with_a_suggestion() {
     let lab = Lab::open();
     let ann = lab.switch().machine("ann").up("ann", &[]);
     ann.run(&["send", "zoe", "hi"])
         .expect(NO_SUCH_PEER)
         .says(&["zoe", "hobnob peers"]);
-    assert!(ann.history().is_empty(), "nothing is queued for nobody");
+    assert!(
+        ann.history().is_empty(),
+        "nothing is queued for an unknown peer"
+    );
 }
 
 #[test]
-fn words_that_can_name_nobody_are_usage_errors() {
+fn malformed_names_are_usage_errors() {
     let lab = Lab::open();
     let ann = lab.switch().machine("ann").up("ann", &[]);
-    for word in ["", "host:0", "hobnob:damaged", "a\u{1b}[2J"] {
-        let refused = ann.run(&["send", word, "hi"]).expect(USAGE);
+    for name in ["", "host:0", "hobnob:damaged", "a\u{1b}[2J"] {
+        let refused = ann.run(&["send", name, "hi"]).expect(USAGE);
         assert!(!refused.stderr.contains('\u{1b}'), "{refused}");
     }
 }
 
 #[test]
-fn an_address_where_somebody_else_answers_is_an_identity_mismatch() {
+fn an_address_where_another_peer_answers_is_an_identity_mismatch() {
     let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &["--no-mdns"]);
     let bob = office.machine("bob").up("bob", &["--no-mdns"]);
     let cat = office.machine("cat").up("cat", &["--no-mdns"]);
     cat.terminate();
-    // Cat's ticket, but bob has her address now.
+    // The ticket has cat's id and bob's address.
     let ticket = format!("hobnob:{}?a={}:4626", cat.id(), bob.machine().ipv4());
     ann.run(&["send", &ticket, "for cat only"])
         .expect(IDENTITY_MISMATCH);
@@ -96,7 +99,7 @@ fn an_address_where_somebody_else_answers_is_an_identity_mismatch() {
     bob.has_not("for cat only");
 }
 
-fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
+fn connected_pair(office: &Switch) -> (Node, Node) {
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
         office.machine("bob").up("bob", &[]),

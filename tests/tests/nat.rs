@@ -1,5 +1,5 @@
-//! The lab's internet: that each NAT maps and filters as its kind does (RFC 4787), and that paths
-//! die and heal as they are told to.
+//! Tests of the lab's internet: each NAT maps and filters as its kind does (RFC 4787), and links
+//! fail and recover on command.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -8,19 +8,19 @@ use std::time::Duration;
 use hobnob_tests::lab::{Internet, Lab, Machine, Nat, OnInternet, Site, pause};
 
 #[test]
-fn every_nat_but_the_symmetric_shows_all_destinations_the_same_port() {
+fn every_nat_but_the_symmetric_uses_one_port_for_all_destinations() {
     let lab = Lab::open();
-    for_each_nat(&lab, |nat, net, world| {
+    for_each_nat(&lab, |nat, net, servers| {
         let home = net.site(nat);
         let (ann, bob) = (home.machine("ann").udp(), home.machine("bob").udp());
-        let seen = world.all().map(|server| server.sees(&ann));
+        let seen = servers.all().map(|server| server.sees(&ann));
         assert!(
             seen.iter().all(|seen| *seen.ip() == home.public_ipv4()),
             "{nat:?}: {seen:?}"
         );
         let ports = seen.map(|seen| seen.port());
         match nat {
-            // Neither another address nor another port of the same one gets to see the same.
+            // Another destination address or destination port gets another mapped port.
             Nat::Symmetric => assert!(
                 ports[0] != ports[1] && ports[1] != ports[2] && ports[0] != ports[2],
                 "{ports:?}"
@@ -33,27 +33,27 @@ fn every_nat_but_the_symmetric_shows_all_destinations_the_same_port() {
             }
         }
         assert_eq!(
-            world.near.sees(&ann).port(),
+            servers.near.sees(&ann).port(),
             ports[0],
             "{nat:?}: a mapping stays while it is used"
         );
         assert_ne!(
-            world.near.sees(&bob),
+            servers.near.sees(&bob),
             seen[0],
-            "{nat:?}: another socket has another port"
+            "{nat:?}: another socket has another mapping"
         );
     });
 }
 
 #[test]
-fn each_nat_lets_in_whom_its_kind_lets_in() {
+fn each_nat_filters_incoming_packets_as_its_kind_does() {
     let lab = Lab::open();
-    for_each_nat(&lab, |nat, net, world| {
+    for_each_nat(&lab, |nat, net, servers| {
         let ann = net.site(nat).machine("ann").udp();
-        let mapped = world.near.sees(&ann);
+        let mapped = servers.near.sees(&ann);
         assert!(
-            world.near.reaches(&ann, mapped),
-            "{nat:?}: who was sent to may answer, again and again"
+            servers.near.reaches(&ann, mapped),
+            "{nat:?}: a destination may answer repeatedly"
         );
         let (address, anybody) = match nat {
             Nat::FullCone => (true, true),
@@ -61,12 +61,12 @@ fn each_nat_lets_in_whom_its_kind_lets_in() {
             Nat::PortRestricted | Nat::Symmetric => (false, false),
         };
         assert_eq!(
-            world.near_other_port.reaches(&ann, mapped),
+            servers.near_other_port.reaches(&ann, mapped),
             address,
             "{nat:?}: same address, other port"
         );
         assert_eq!(
-            world.far.reaches(&ann, mapped),
+            servers.far.reaches(&ann, mapped),
             anybody,
             "{nat:?}: other address"
         );
@@ -74,38 +74,38 @@ fn each_nat_lets_in_whom_its_kind_lets_in() {
 }
 
 #[test]
-fn an_answer_to_a_stranger_leaves_by_the_port_that_the_stranger_came_to() {
+fn an_answer_to_an_unsolicited_packet_leaves_from_the_same_mapped_port() {
     let lab = Lab::open();
     let net = lab.internet();
-    let world = World::of(&net);
+    let servers = PublicServers::of(&net);
     let ann = net.site(Nat::FullCone).machine("ann").udp();
-    let mapped = world.near.sees(&ann);
-    assert!(world.far.reaches(&ann, mapped));
-    assert_eq!(world.far.sees(&ann), mapped);
+    let mapped = servers.near.sees(&ann);
+    assert!(servers.far.reaches(&ann, mapped));
+    assert_eq!(servers.far.sees(&ann), mapped);
 }
 
 #[test]
-fn a_nat_forgets_what_is_not_used() {
+fn a_nat_mapping_expires_when_unused() {
     let lab = Lab::open();
-    for_each_nat(&lab, |nat, net, world| {
+    for_each_nat(&lab, |nat, net, servers| {
         let home = net.site(nat);
         home.forgets_after(Duration::from_secs(2));
         let (ann, bob) = (home.machine("ann").udp(), home.machine("bob").udp());
-        let (of_ann, of_bob) = (world.near.sees(&ann), world.near.sees(&bob));
+        let (of_ann, of_bob) = (servers.near.sees(&ann), servers.near.sees(&bob));
         for _ in 0..5 {
             pause(Duration::from_millis(700));
             assert_eq!(
-                world.near.sees(&bob),
+                servers.near.sees(&bob),
                 of_bob,
-                "{nat:?}: what is used is kept"
+                "{nat:?}: a mapping in use is kept"
             );
         }
         assert!(
-            !world.near.reaches(&ann, of_ann),
-            "{nat:?}: nobody gets in any more"
+            !servers.near.reaches(&ann, of_ann),
+            "{nat:?}: the expired mapping lets no packet in"
         );
         assert_ne!(
-            world.near.sees(&ann),
+            servers.near.sees(&ann),
             of_ann,
             "{nat:?}: the next packet opens another port"
         );
@@ -113,66 +113,67 @@ fn a_nat_forgets_what_is_not_used() {
 }
 
 #[test]
-fn a_nat_forgets_after_half_a_minute_unless_told_otherwise() {
+fn a_nat_mapping_expires_after_half_a_minute_by_default() {
     let lab = Lab::open();
-    for_each_nat(&lab, |nat, net, world| {
+    for_each_nat(&lab, |nat, net, servers| {
         let home = net.site(nat);
         let (ann, bob) = (home.machine("ann").udp(), home.machine("bob").udp());
-        let (of_ann, of_bob) = (world.near.sees(&ann), world.near.sees(&bob));
+        let (of_ann, of_bob) = (servers.near.sees(&ann), servers.near.sees(&bob));
         pause(Duration::from_secs(25));
-        assert!(world.near.reaches(&ann, of_ann), "{nat:?}");
+        assert!(servers.near.reaches(&ann, of_ann), "{nat:?}");
         pause(Duration::from_secs(6));
-        assert!(!world.near.reaches(&bob, of_bob), "{nat:?}");
+        assert!(!servers.near.reaches(&bob, of_bob), "{nat:?}");
     });
 }
 
 #[test]
 fn a_rebind_changes_the_port_under_a_running_flow() {
     let lab = Lab::open();
-    for_each_nat(&lab, |nat, net, world| {
+    for_each_nat(&lab, |nat, net, servers| {
         let home = net.site(nat);
         let ann = home.machine("ann").udp();
-        let before = world.near.sees(&ann);
+        let before = servers.near.sees(&ann);
         home.rebind();
         assert!(
-            !world.near.reaches(&ann, before),
+            !servers.near.reaches(&ann, before),
             "{nat:?}: the old mapping is gone"
         );
-        let after = world.near.sees(&ann);
+        let after = servers.near.sees(&ann);
         assert_eq!(before.ip(), after.ip());
         assert_ne!(before.port(), after.port(), "{nat:?}");
-        assert!(world.near.reaches(&ann, after), "{nat:?}");
+        assert!(servers.near.reaches(&ann, after), "{nat:?}");
     });
 }
 
 #[test]
-fn a_renumbered_site_comes_from_another_address() {
+fn a_renumbered_site_has_a_new_public_address() {
     let lab = Lab::open();
-    for_each_nat(&lab, |nat, net, world| {
+    for_each_nat(&lab, |nat, net, servers| {
         let home = net.site(nat);
         let ann = home.machine("ann").udp();
-        let before = world.near.sees(&ann);
+        let before = servers.near.sees(&ann);
         home.renumber();
         assert!(
-            !world.near.reaches(&ann, before),
+            !servers.near.reaches(&ann, before),
             "{nat:?}: the old address is gone"
         );
-        let after = world.near.sees(&ann);
+        let after = servers.near.sees(&ann);
         assert_ne!(before.ip(), after.ip());
         assert_eq!(*after.ip(), home.public_ipv4());
-        assert!(world.near.reaches(&ann, after), "{nat:?}");
+        assert!(servers.near.reaches(&ann, after), "{nat:?}");
     });
 }
 
 #[test]
-fn hairpin_is_absent() {
+fn nats_do_not_hairpin() {
     let lab = Lab::open();
-    for_each_nat(&lab, |nat, net, world| {
+    for_each_nat(&lab, |nat, net, servers| {
         let home = net.site(nat);
         let (ann, bob) = (home.machine("ann"), home.machine("bob"));
         let (of_ann, of_bob) = (ann.udp(), bob.udp());
-        let (seen_ann, seen_bob) = (world.near.sees(&of_ann), world.near.sees(&of_bob));
-        // Also when both have tried, so that any filter would let the other in.
+        let (seen_ann, seen_bob) = (servers.near.sees(&of_ann), servers.near.sees(&of_bob));
+        // The second round checks that hairpinning also fails after both have sent, when any filter
+        // would let the other in.
         for _ in 0..2 {
             assert!(!passes(&of_ann, &of_bob, seen_bob), "{nat:?}");
             assert!(!passes(&of_bob, &of_ann, seen_ann), "{nat:?}");
@@ -180,7 +181,7 @@ fn hairpin_is_absent() {
         let direct = SocketAddrV4::new(bob.ipv4().parse().expect("an address"), port_of(&of_bob));
         assert!(
             passes(&of_ann, &of_bob, direct),
-            "neighbours reach each other's own addresses"
+            "machines of one site reach each other's private addresses"
         );
     });
 }
@@ -205,47 +206,51 @@ fn a_site_that_blocks_udp_lets_tcp_pass() {
     let mut client_stream = ann
         .inside(|| TcpStream::connect_timeout(&address, Duration::from_secs(5)))
         .expect("TCP passes");
-    let (mut stream, from) = listener.accept().expect("it was connected");
+    let (mut stream, from) = listener.accept().expect("the client connected above");
     assert_eq!(from.ip(), home.public_ipv4());
-    client_stream.write_all(b"hi").expect("it is open");
-    let mut said = [0; 2];
-    stream.read_exact(&mut said).expect("it is open");
-    assert_eq!(&said, b"hi");
+    client_stream.write_all(b"hi").expect("the stream is open");
+    let mut received = [0; 2];
+    stream
+        .read_exact(&mut received)
+        .expect("the stream is open");
+    assert_eq!(&received, b"hi");
     home.allow_udp();
     server.sees(&client);
 }
 
 #[test]
-fn a_cut_parts_two_sites_and_leaves_the_relay_to_both() {
+fn a_cut_separates_two_sites_but_both_still_reach_the_relay() {
     let lab = Lab::open();
     let net = lab.internet();
-    let world = World::of(&net);
+    let servers = PublicServers::of(&net);
     let (home, office) = (net.site(Nat::FullCone), net.site(Nat::FullCone));
     let (ann, bob) = (home.machine("ann").udp(), office.machine("bob").udp());
-    let (of_ann, of_bob) = (world.near.sees(&ann), world.near.sees(&bob));
+    let (of_ann, of_bob) = (servers.near.sees(&ann), servers.near.sees(&bob));
     assert!(passes(&ann, &bob, of_bob) && passes(&bob, &ann, of_ann));
     net.cut(&office, &home);
     assert!(!passes(&ann, &bob, of_bob) && !passes(&bob, &ann, of_ann));
-    assert!(world.near.sees(&ann) == of_ann && world.near.sees(&bob) == of_bob);
+    assert!(servers.near.sees(&ann) == of_ann && servers.near.sees(&bob) == of_bob);
     net.heal(&home, &office);
     assert!(passes(&ann, &bob, of_bob) && passes(&bob, &ann, of_ann));
-    net.cut(&home, &world.machine);
-    assert!(!passes(&ann, &world.near.socket, world.near.address) && passes(&ann, &bob, of_bob));
+    net.cut(&home, &servers.machine);
+    assert!(
+        !passes(&ann, &servers.near.socket, servers.near.address) && passes(&ann, &bob, of_bob)
+    );
 }
 
 #[test]
-fn a_line_loses_what_it_is_told_to_and_dies_silently() {
+fn an_uplink_loses_the_given_share_of_packets_and_fails_silently() {
     let lab = Lab::open();
     let net = lab.internet();
     let (relay, home) = (net.machine("relay"), net.site(Nat::PortRestricted));
     let server = Server::on(&relay);
     let ann = home.machine("ann").udp();
-    let came = |from: &UdpSocket, to: &UdpSocket, address| {
+    let arrived = |from: &UdpSocket, to: &UdpSocket, address| {
         (0..100).filter(|_| passes(from, to, address)).count()
     };
     relay.loss(50);
-    to_a_moment(&server.socket);
-    let half = came(&ann, &server.socket, server.address);
+    shorten_timeout(&server.socket);
+    let half = arrived(&ann, &server.socket, server.address);
     assert!((25..=75).contains(&half), "{half} of 100");
     relay.loss(0);
     let mapped = server.sees(&ann);
@@ -260,16 +265,16 @@ fn a_line_loses_what_it_is_told_to_and_dies_silently() {
 }
 
 #[test]
-fn sites_may_have_the_same_private_addresses_and_packets_to_them_go_nowhere_else() {
+fn sites_may_share_private_addresses_and_the_internet_drops_packets_to_them() {
     let lab = Lab::open();
     let net = lab.internet();
-    let world = World::of(&net);
+    let servers = PublicServers::of(&net);
     let (home, office) = (net.site(Nat::FullCone), net.site(Nat::FullCone));
     let (ann, bob) = (home.machine("ann"), office.machine("bob"));
     assert_eq!(ann.ipv4(), bob.ipv4());
     assert_ne!(
-        world.near.sees(&ann.udp()).ip(),
-        world.near.sees(&bob.udp()).ip()
+        servers.near.sees(&ann.udp()).ip(),
+        servers.near.sees(&bob.udp()).ip()
     );
     assert_eq!(net.strays(), 0);
     let elsewhere = net.site_with(Nat::FullCone, Ipv4Addr::new(10, 1, 2, 0));
@@ -284,16 +289,16 @@ fn sites_may_have_the_same_private_addresses_and_packets_to_them_go_nowhere_else
 }
 
 #[test]
-fn a_machine_takes_its_socket_from_site_to_site() {
+fn a_machine_keeps_its_socket_when_it_moves_to_another_site() {
     let lab = Lab::open();
     let net = lab.internet();
-    let world = World::of(&net);
+    let servers = PublicServers::of(&net);
     let (home, cafe) = (net.site(Nat::PortRestricted), net.site(Nat::PortRestricted));
     let ann = home.machine("ann");
     let socket = ann.udp();
-    assert_eq!(*world.near.sees(&socket).ip(), home.public_ipv4());
+    assert_eq!(*servers.near.sees(&socket).ip(), home.public_ipv4());
     ann.move_to(cafe.lan());
-    assert_eq!(*world.near.sees(&socket).ip(), cafe.public_ipv4());
+    assert_eq!(*servers.near.sees(&socket).ip(), cafe.public_ipv4());
 }
 
 #[test]
@@ -309,23 +314,23 @@ fn multicast_stays_within_a_site() {
     let answers = |from: &Machine| from.run("ping", &["-c", "2", "ff02::1%eth0"]).stdout;
     let address = |of: &Machine| of.ipv6().trim_end_matches("%eth0").to_owned();
     assert!(answers(&ann).contains(&address(&bob)));
-    let heard = answers(&relay);
+    let at_relay = answers(&relay);
     assert!(
-        !heard.contains(&address(&other)) && !heard.contains(&address(&ann)),
-        "{heard}"
+        !at_relay.contains(&address(&other)) && !at_relay.contains(&address(&ann)),
+        "{at_relay}"
     );
 }
 
 #[test]
-fn knocks_from_both_sides_open_every_pair_of_nats_that_can_be_opened() {
+fn hole_punching_opens_every_pair_of_nats_that_can_be_opened() {
     let lab = Lab::open();
     let net = lab.internet();
-    let world = World::of(&net);
+    let servers = PublicServers::of(&net);
     let sides = || Nat::ALL.map(|nat| (nat, net.site(nat)));
     let (left, right) = (sides(), sides());
     for (one, home) in &left {
         for (other, office) in &right {
-            let opened = punch(&world, home, office);
+            let opened = punch(&servers, home, office);
             eprintln!(
                 "{one:?} with {other:?}: {}",
                 if opened { "direct" } else { "relay" }
@@ -339,34 +344,34 @@ fn knocks_from_both_sides_open_every_pair_of_nats_that_can_be_opened() {
     }
 }
 
-/// Checks the four kinds side by side, each on an internet of its own.
-fn for_each_nat(lab: &Lab, check: impl Fn(Nat, &Internet, &World) + Sync) {
+/// Runs the check for the four kinds of NAT in parallel, each on its own internet.
+fn for_each_nat(lab: &Lab, check: impl Fn(Nat, &Internet, &PublicServers) + Sync) {
     let check_one = |nat| {
         let net = lab.internet();
-        check(nat, &net, &World::of(&net));
+        check(nat, &net, &PublicServers::of(&net));
     };
     std::thread::scope(|scope| {
         Nat::ALL
             .map(|nat| scope.spawn(move || check_one(nat)))
-            .map(|one| one.join().expect("see above"))
+            .map(|one| one.join().expect("the check passed"))
     });
 }
 
-/// Two addresses on the internet, of which one has two servers.
-struct World {
+/// Two public machines. The first one has servers on two ports.
+struct PublicServers {
     machine: Machine,
     near: Server,
     near_other_port: Server,
     far: Server,
 }
 
-/// Something with a public address that can be sent to.
+/// A UDP socket with a public address.
 struct Server {
     socket: UdpSocket,
     address: SocketAddrV4,
 }
 
-impl World {
+impl PublicServers {
     fn of(net: &Internet) -> Self {
         let (machine, far) = (net.machine("near"), net.machine("far"));
         Self {
@@ -391,42 +396,46 @@ impl Server {
         }
     }
 
-    /// The address that a packet of this socket comes from; the socket gets an answer.
+    /// Returns the client's public address as the server sees it. The client also receives an
+    /// answer.
     fn sees(&self, client: &UdpSocket) -> SocketAddrV4 {
         client
             .send_to(b"who am I", self.address)
             .expect("there is a route");
-        let seen = receive(&self.socket).expect("the way out is open");
-        assert!(self.reaches(client, seen), "an answer comes in");
+        let seen = receive(&self.socket).expect("the NAT lets packets out");
+        assert!(self.reaches(client, seen), "the answer arrives");
         seen
     }
 
-    /// Whether a packet to this address gets to the client.
+    /// Whether a packet from this server to the address arrives at the client.
     fn reaches(&self, client: &UdpSocket, address: SocketAddrV4) -> bool {
         passes(&self.socket, client, address)
     }
 }
 
-/// Whether a packet that is sent to this address arrives at that socket.
+/// Whether a packet from the first socket to the address arrives at the second socket.
 fn passes(from: &UdpSocket, to: &UdpSocket, address: SocketAddrV4) -> bool {
     from.send_to(b"hi", address).expect("there is a route");
     receive(to).is_some()
 }
 
-/// Who sent the next packet, if one comes.
+/// Returns the sender of the next packet, or `None` after the socket's timeout.
 fn receive(socket: &UdpSocket) -> Option<SocketAddrV4> {
     let mut packet = [0; 64];
     match socket.recv_from(&mut packet).ok()? {
         (_, SocketAddr::V4(from)) => Some(from),
-        (_, SocketAddr::V6(from)) => panic!("{from} is no IPv4 address"),
+        (_, SocketAddr::V6(from)) => panic!("{from} is not an IPv4 address"),
     }
 }
 
-/// Knocks from new sockets in both sites at the addresses that the world sees, and then at where
-/// knocks come from: whether both get an answer.
-fn punch(world: &World, home: &Site, office: &Site) -> bool {
-    let sockets = [home, office].map(|site| site.machine("knocker").udp());
-    let mut towards = [world.near.sees(&sockets[1]), world.near.sees(&sockets[0])];
+/// Sends probes from new sockets in both sites. The first go to the addresses that a server saw,
+/// later ones to the senders of received probes. Returns whether both sides received an answer.
+fn punch(servers: &PublicServers, home: &Site, office: &Site) -> bool {
+    let sockets = [home, office].map(|site| site.machine("prober").udp());
+    let mut towards = [
+        servers.near.sees(&sockets[1]),
+        servers.near.sees(&sockets[0]),
+    ];
     let mut answered = [false; 2];
     for round in 0..4 {
         for me in 0..2 {
@@ -435,9 +444,10 @@ fn punch(world: &World, home: &Site, office: &Site) -> bool {
                 .expect("there is a route");
         }
         for me in 0..2 {
-            to_a_moment(&sockets[me]);
+            shorten_timeout(&sockets[me]);
             while let Some(from) = receive(&sockets[me]) {
-                // What comes in shows a way out, which need not be the one that was tried.
+                // The sender's address is a working path. It may differ from the address that was
+                // tried.
                 towards[me] = from;
                 answered[me] = round > 0;
             }
@@ -446,11 +456,11 @@ fn punch(world: &World, home: &Site, office: &Site) -> bool {
     answered == [true; 2]
 }
 
-/// Waits less for what is lost anyway.
-fn to_a_moment(socket: &UdpSocket) {
+/// Shortens the socket's timeout for tests that expect lost packets.
+fn shorten_timeout(socket: &UdpSocket) {
     socket
         .set_read_timeout(Some(Duration::from_millis(30)))
-        .expect("not zero");
+        .expect("the timeout is not zero");
 }
 
 fn port_of(socket: &UdpSocket) -> u16 {

@@ -1,17 +1,17 @@
-//! Networks that part and heal, lines of machines, laptops that travel, and who may have what of a
-//! room.
+//! Network partitions, chains of machines, travelling laptops, and which peers may receive a room's
+//! messages.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Node, until};
 
 #[test]
-fn two_halves_that_chatted_apart_read_the_same_after_they_heal() {
+fn both_halves_of_a_healed_partition_show_the_same_history() {
     let lab = Lab::open();
     let office = lab.switch();
     let nodes = ["ann", "bob", "cat", "dan"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob, cat, dan] = &nodes;
-    all_see_each_other(&nodes);
+    wait_until_all_connect(&nodes);
     ann.says("before");
     for other in [bob, cat, dan] {
         other.shows_once("before");
@@ -30,7 +30,7 @@ fn two_halves_that_chatted_apart_read_the_same_after_they_heal() {
     dan.has_not("bob 1");
 
     lab.heal();
-    let same = all_come_to_read_the_same("#lobby", &nodes, 41);
+    let same = wait_for_the_same_history("#lobby", &nodes, 41);
     for node in &nodes {
         let theirs: Vec<_> = same
             .iter()
@@ -40,7 +40,7 @@ fn two_halves_that_chatted_apart_read_the_same_after_they_heal() {
         let wrote: Vec<_> = (1..=10)
             .map(|number| format!("{} {number}", node.nick()))
             .collect();
-        assert_eq!(theirs, wrote, "each author's order holds");
+        assert_eq!(theirs, wrote, "each author's order is preserved");
     }
 }
 
@@ -50,18 +50,18 @@ fn direct_messages_written_during_a_cut_arrive_once_after_it() {
     let office = lab.switch();
     let nodes = ["ann", "bob"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob] = &nodes;
-    all_see_each_other(&nodes);
+    wait_until_all_connect(&nodes);
     lab.cut(&[ann.machine()]);
     ann.loses_within(bob, Duration::from_secs(20));
     ann.queues(bob, "from this side");
     bob.queues(ann, "from that side");
     lab.heal();
-    bob.shows_once_within("from this side", HEALING);
-    ann.shows_once_within("from that side", HEALING);
+    bob.shows_once_within("from this side", RECONNECT);
+    ann.shows_once_within("from that side", RECONNECT);
 }
 
 #[test]
-fn a_line_of_three_passes_on_what_is_said_to_all_both_ways() {
+fn the_middle_of_three_nodes_forwards_room_messages_both_ways() {
     let lab = Lab::open();
     let (left, right) = (lab.switch(), lab.switch());
     let [here, middle, there] = [
@@ -84,7 +84,7 @@ fn a_line_of_three_passes_on_what_is_said_to_all_both_ways() {
     cat.says("from the right end");
     ann.shows_once("from the right end");
     assert_eq!(ann.texts_of("#lobby"), cat.texts_of("#lobby"));
-    // What is between two stays between two.
+    // Direct messages are not forwarded.
     ann.tells(&bob, "not for cat");
     ann.says("after that");
     cat.shows_once("after that");
@@ -92,7 +92,7 @@ fn a_line_of_three_passes_on_what_is_said_to_all_both_ways() {
 }
 
 #[test]
-fn a_traveller_carries_nothing_between_two_lobbies() {
+fn a_travelling_laptop_carries_no_message_between_two_lobbies() {
     let lab = Lab::open();
     let (office, cafe) = (lab.switch(), lab.switch());
     let [laptop, desk, bar] = [
@@ -105,14 +105,14 @@ fn a_traveller_carries_nothing_between_two_lobbies() {
         desk.up("bob", &[]),
         bar.up("carl", &[]),
     );
-    all_see_each_other(&[&ann, &bob]);
+    wait_until_all_connect(&[&ann, &bob]);
     ann.says("at the office, by ann");
     bob.says("at the office, by bob");
     bob.shows_once("at the office, by ann");
     ann.shows_once("at the office, by bob");
 
     laptop.move_to(&cafe);
-    all_see_each_other(&[&ann, &carl]);
+    wait_until_all_connect(&[&ann, &carl]);
     ann.loses_within(&bob, Duration::from_secs(20));
     bob.says("while ann was away");
     ann.says("at the café, by ann");
@@ -128,9 +128,9 @@ fn a_traveller_carries_nothing_between_two_lobbies() {
     }
 
     laptop.move_to(&office);
-    all_see_each_other(&[&ann, &bob]);
-    // She had dropped out without a goodbye, and bob's network had not changed: she is still one of
-    // those who were there.
+    wait_until_all_connect(&[&ann, &bob]);
+    // Ann left without a goodbye and bob's network did not change. So ann is a lingerer in the
+    // office's lobby, and bob's message is for her, too.
     ann.shows_once("while ann was away");
     ann.says("back at the office");
     bob.shows_once("back at the office");
@@ -142,28 +142,28 @@ fn a_traveller_carries_nothing_between_two_lobbies() {
 }
 
 #[test]
-fn a_stranger_who_comes_later_gets_nothing_of_an_open_room_from_before() {
+fn a_late_peer_receives_no_earlier_message_of_an_open_room() {
     let lab = Lab::open();
     let office = lab.switch();
     let nodes = ["ann", "bob"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob] = &nodes;
-    all_see_each_other(&nodes);
+    wait_until_all_connect(&nodes);
     ann.says("among ourselves");
     bob.shows_once("among ourselves");
     let cat = office.machine("cat").up("cat", &[]);
-    all_see_each_other(&[ann, bob, &cat]);
+    wait_until_all_connect(&[ann, bob, &cat]);
     ann.says("hello cat");
     cat.shows_once("hello cat");
     cat.has_not("among ourselves");
 }
 
 #[test]
-fn a_room_with_a_secret_goes_to_its_members_only_with_its_history() {
+fn a_room_with_a_secret_sends_its_history_to_members_only() {
     let lab = Lab::open();
     let office = lab.switch();
     let nodes = ["ann", "bob", "cat", "dan"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob, cat, dan] = &nodes;
-    all_see_each_other(&nodes);
+    wait_until_all_connect(&nodes);
     ann.joins("plans", "swordfish");
     bob.joins("plans", "swordfish");
     cat.joins("plans", "guessed wrong");
@@ -176,13 +176,13 @@ fn a_room_with_a_secret_goes_to_its_members_only_with_its_history() {
     dan.shows_once("the first plan");
     dan.shows_once("the second plan");
     dan.says_in("plans", "thanks for the plans");
-    let same = all_come_to_read_the_same("#plans", &[ann, bob, dan], 3);
+    let same = wait_for_the_same_history("#plans", &[ann, bob, dan], 3);
     assert_eq!(
         same,
         ["the first plan", "the second plan", "thanks for the plans"]
     );
 
-    // What cat says in her room of the same name is for nobody here.
+    // Cat's room has the same name but another secret, so nobody else receives her message.
     cat.says_in("plans", "let me in");
     cat.says("is this on?");
     ann.says("it is");
@@ -193,12 +193,12 @@ fn a_room_with_a_secret_goes_to_its_members_only_with_its_history() {
 }
 
 #[test]
-fn one_who_parted_gets_no_more_of_a_room() {
+fn a_peer_that_parts_receives_no_more_messages_of_the_room() {
     let lab = Lab::open();
     let office = lab.switch();
     let nodes = ["ann", "bob"].map(|name| office.machine(name).up(name, &[]));
     let [ann, bob] = &nodes;
-    all_see_each_other(&nodes);
+    wait_until_all_connect(&nodes);
     ann.joins("plans", "swordfish");
     bob.joins("plans", "swordfish");
     ann.says_in("plans", "with bob");
@@ -213,16 +213,16 @@ fn one_who_parted_gets_no_more_of_a_room() {
     bob.has_not("without bob");
 }
 
-/// Waits until all have the same sequence of this many messages in the room, and returns their
+/// Waits until all nodes have the same sequence of this many messages in the room. Returns their
 /// texts.
-fn all_come_to_read_the_same<N: std::borrow::Borrow<Node>>(
+fn wait_for_the_same_history<N: std::borrow::Borrow<Node>>(
     room: &str,
     nodes: &[N],
     count: usize,
 ) -> Vec<String> {
     until(
-        &format!("all read the same {count} messages in {room}"),
-        HEALING,
+        &format!("all nodes have the same {count} messages in {room}"),
+        RECONNECT,
         || {
             let all: Vec<Vec<String>> = nodes
                 .iter()
@@ -246,17 +246,17 @@ fn ids_and_texts(node: &Node, room: &str) -> Vec<String> {
         .collect()
 }
 
-fn all_see_each_other<N: std::borrow::Borrow<Node>>(nodes: &[N]) {
+fn wait_until_all_connect<N: std::borrow::Borrow<Node>>(nodes: &[N]) {
     for one in nodes.iter().map(N::borrow) {
         for other in nodes
             .iter()
             .map(N::borrow)
             .filter(|other| other.id() != one.id())
         {
-            one.sees_within(other, HEALING);
+            one.sees_within(other, RECONNECT);
         }
     }
 }
 
-/// Dialing backs off to a minute at most; then nodes must have found each other again.
-const HEALING: Duration = Duration::from_secs(90);
+/// The pause between two dials is at most one minute, so nodes reconnect within this time.
+const RECONNECT: Duration = Duration::from_secs(90);

@@ -1,5 +1,5 @@
 //! Runs every command of the README and of the pages for users and operators, word for word and in
-//! their order. The person who types them has just installed the program.
+//! order, as a person who has just installed the program.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use hobnob_tests::lab::{Lab, Machine, Node, Size, Terminal, hobnob_binary, until};
 use serde_json::Value;
 
-/// What is to become of a command.
+/// What the test does with a command.
 #[derive(Debug, Clone, Copy)]
 enum Run {
-    /// It ends, and all is well.
+    /// Runs it and expects exit code 0.
     Ends,
-    /// It goes on, after it has shown this: until the reader ends it.
+    /// Runs it until its screen shows this text, then ends it.
     Shows(&'static str),
-    /// As `Shows`, and it goes on while the others run.
+    /// As `Shows`, but it keeps running beside the later commands.
     Stays(&'static str),
-    /// As `Shows`, on the machine of somebody else.
+    /// As `Shows`, on another person's machine.
     Elsewhere(&'static str),
-    /// It is not run here, for this reason.
+    /// Does not run it, for this reason.
     Not(&'static str),
 }
 
@@ -41,7 +41,7 @@ const COMMANDS: &[(&str, Run)] = &[
         "cargo run --release",
         Not("the program was built, and is run below"),
     ),
-    ("scripts/test", Not("it runs this")),
+    ("scripts/test", Not("it would run this test")),
     ("hobnob", Shows("bob")),
     ("hobnob send bob \"hi\"", Ends),
     ("hobnob peers", Ends),
@@ -84,7 +84,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ("mkdir -p ~/.config/systemd/user", Ends),
     (
         "cp scripts/hobnob.service ~/.config/systemd/user/",
-        Not("no clone is here"),
+        Not("the lab has no clone of the repository"),
     ),
     (
         "systemctl --user enable --now hobnob",
@@ -106,7 +106,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ("cargo doc --open -p hobnob", Not("it opens a browser")),
     (
         "cargo run --release -p hobnob --example checkers",
-        Not("it has tests of its own"),
+        Not("it has its own tests"),
     ),
     ("hobnob why bob", Ends),
     ("hobnob doctor --report report.txt", Ends),
@@ -121,7 +121,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ("hobnob relay peers", Ends),
     (
         "hobnob relay kick ID",
-        Not("nobody is at this relay: tests/relay/operator.rs kicks somebody"),
+        Not("no peer uses this relay; tests/relay/operator.rs tests it"),
     ),
     ("hobnob relay ban ID", Ends),
     ("hobnob relay unban ID", Ends),
@@ -156,8 +156,9 @@ const COMMANDS: &[(&str, Run)] = &[
     ("scripts/bench relay", Not("it takes minutes")),
 ];
 
-/// The commands in a text: the lines of its shell blocks without their comments, and the code in its
-/// other lines that has the word `hobnob`. A line that ends with ` \` continues in the next one.
+/// Returns the commands in a text: the lines of its shell blocks without their comments, and the
+/// inline code that contains the word `hobnob`. A line that ends with ` \` continues on the next
+/// line.
 fn commands(text: &str) -> Vec<String> {
     let text = text.replace(" \\\n   ", "");
     let mut fence = None;
@@ -193,7 +194,7 @@ fn commands(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_command_of_the_pages_does_what_they_promise() {
+fn every_documented_command_works() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let pages = PAGES.map(|page| std::fs::read_to_string(root.join(page)).expect(page));
     let known: Vec<_> = COMMANDS
@@ -203,7 +204,7 @@ fn every_command_of_the_pages_does_what_they_promise() {
     assert_eq!(
         commands(&pages.concat()),
         known,
-        "COMMANDS lists what the test does with each command of {PAGES:?}: bring it up to date"
+        "COMMANDS must list every command of {PAGES:?}: update it"
     );
     let lab = Lab::open();
     let office = lab.switch();
@@ -223,14 +224,14 @@ fn every_command_of_the_pages_does_what_they_promise() {
             .replace("ID@relay.example:4627", &relay.name())
             .replace("ban ID", &format!("ban {}", bob.id()))
             .replace("10.0.0.2", &bob.machine().ipv4());
-        ann.prepares(command, &bob);
+        ann.prepare(command, &bob);
         eprintln!("{line}");
         let shows = |text: &str| text.replace("{RELAY}", &relay.address().ip().to_string());
         match run {
-            Ends => ann.does(&line),
-            Shows(text) => drop(ann.sees(&line, &shows(text))),
-            Elsewhere(text) => drop(cat.sees(&line, &shows(text))),
-            Stays(text) => running.push(ann.sees(&line, &shows(text))),
+            Ends => ann.run(&line),
+            Shows(text) => drop(ann.run_until(&line, &shows(text))),
+            Elsewhere(text) => drop(cat.run_until(&line, &shows(text))),
+            Stays(text) => running.push(ann.run_until(&line, &shows(text))),
             Not(why) => eprintln!("not run: {why}"),
         }
     }
@@ -240,22 +241,22 @@ fn every_command_of_the_pages_does_what_they_promise() {
             .path()
             .join("downloads/notes/monday.txt")
             .exists(),
-        "bob has what was offered to him"
+        "bob downloaded the folder that ann offered"
     );
 }
 
-/// Somebody at a machine of their own, with nothing but the program.
+/// A person at their own machine, with only the program installed.
 struct Person {
     machine: Machine,
 }
 
 impl Person {
-    /// They have the files that the pages name.
+    /// Creates the files that the pages name.
     fn at(machine: Machine) -> Self {
         let person = Self { machine };
-        person.does("mkdir notes && echo agenda > notes/monday.txt");
-        person.does("touch holiday.jpg plan.pdf film.mp4");
-        person.does("echo s3cret > secret.txt && cp secret.txt token && echo '# ids' > allowed");
+        person.run("mkdir notes && echo agenda > notes/monday.txt");
+        person.run("touch holiday.jpg plan.pdf film.mp4");
+        person.run("echo s3cret > secret.txt && cp secret.txt token && echo '# ids' > allowed");
         person
     }
 
@@ -278,12 +279,12 @@ impl Person {
         )
     }
 
-    /// Brings about what the pages assume for this command.
-    fn prepares(&self, command: &str, bob: &Node) {
+    /// Sets up what the pages assume before this command.
+    fn prepare(&self, command: &str, bob: &Node) {
         match command {
-            // Bob was blocked before.
-            "hobnob why bob" => until("bob is back", PATIENCE, || {
-                let peers = self.asks("hobnob peers --json");
+            // Earlier commands blocked bob, so wait until he is online again.
+            "hobnob why bob" => until("bob is online again", PATIENCE, || {
+                let peers = self.run_for_json("hobnob peers --json");
                 let back = |peer: &Value| peer["name"] == "bob" && peer["state"] == "online";
                 if peers.iter().any(back) {
                     Ok(())
@@ -297,7 +298,7 @@ impl Person {
                 bob.run(&["send", &self.id(), "--wait", "sent", "--file", film])
                     .expect(0);
                 until("the film is offered", PATIENCE, || {
-                    let files = self.asks("hobnob files --json");
+                    let files = self.run_for_json("hobnob files --json");
                     let offered = files.iter().any(|file| {
                         file.to_string().contains("film.mp4")
                             && file["state"] == "offered"
@@ -314,22 +315,22 @@ impl Person {
         }
     }
 
-    /// Types a line that prints JSON.
-    fn asks(&self, line: &str) -> Vec<Value> {
+    /// Runs a line that prints JSON, and returns its values.
+    fn run_for_json(&self, line: &str) -> Vec<Value> {
         self.machine
             .run("sh", &["-c", &shell(line)])
             .expect(0)
             .json()
     }
 
-    /// Types a line, and it ends well.
-    fn does(&self, line: &str) {
+    /// Runs a line and expects success.
+    fn run(&self, line: &str) {
         self.machine.run("sh", &["-c", &shell(line)]).expect(0);
     }
 
-    /// Types a line that does not end, and waits until this is on the screen. It ends when the
-    /// terminal is closed.
-    fn sees(&self, line: &str, text: &str) -> Terminal {
+    /// Runs a line that does not end, and waits until its screen shows the text. Closing the
+    /// terminal ends the program.
+    fn run_until(&self, line: &str, text: &str) -> Terminal {
         let terminal = self
             .machine
             .terminal("sh", &["-c", &shell(&format!("exec {line}"))], SIZE);
@@ -338,12 +339,15 @@ impl Person {
     }
 }
 
-/// What the shell is told: the program is on the path, and one is in one's own folder.
+/// The script that runs a line in the home folder, with the program on the path.
 fn shell(line: &str) -> String {
     let program = hobnob_binary();
     format!(
         "cd && PATH={}:$PATH && {line}",
-        program.parent().expect("it is in a folder").display()
+        program
+            .parent()
+            .expect("the program is in a folder")
+            .display()
     )
 }
 

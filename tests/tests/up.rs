@@ -1,12 +1,11 @@
-//! `hobnob up` as a service: what it prints reads as a log, and a signal ends it cleanly and at
-//! once.
+//! `hobnob up` as a service: its output reads as a log, and a signal ends it cleanly and at once.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::Lab;
 
 #[test]
-fn a_signal_ends_it_within_a_second_and_the_peers_see_it_at_once() {
+fn a_signal_ends_the_node_within_a_second_and_peers_notice_at_once() {
     let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
@@ -14,7 +13,7 @@ fn a_signal_ends_it_within_a_second_and_the_peers_see_it_at_once() {
         let ann = office.machine("ann").up("ann", &[]);
         ann.sees(&bob);
         bob.sees(&ann);
-        // The lock holds its process id, and is free when the process is gone.
+        // The lock file contains the process id. The lock is released when the process ends.
         let lock = ann
             .home()
             .path()
@@ -30,7 +29,7 @@ fn a_signal_ends_it_within_a_second_and_the_peers_see_it_at_once() {
 }
 
 #[test]
-fn its_log_says_who_came_what_was_said_and_when_it_stopped() {
+fn the_log_shows_peers_messages_and_the_stop_with_dates() {
     let lab = Lab::open();
     let office = lab.switch();
     let machine = office.machine("ann");

@@ -1,14 +1,14 @@
-//! Many connections, and many identities, of one attacker.
+//! Many connections and many identities of one attacker.
 
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{Frame, close};
 use hobnob_tests::hostile::{Host, MIB, Mallory, RawStream, TestCert, TestNet};
 
-/// Sessions of a node, as the design has it.
+/// The maximum number of sessions of a node.
 const SESSIONS_MAX: usize = 512;
 
 #[test]
-fn six_hundred_identities_get_512_sessions_and_the_honest_one_stays() {
+fn six_hundred_identities_get_512_sessions_and_the_honest_peer_keeps_its_own() {
     let net = TestNet::alone();
     net.attack(async |net: &TestNet| {
         let (mut crowd, mut refused) = (Vec::new(), 0);
@@ -22,7 +22,7 @@ fn six_hundred_identities_get_512_sessions_and_the_honest_one_stays() {
                 })
                 .await
                 .is_some();
-            if greeted && lives(&mut stream).await {
+            if greeted && answers_ping(&mut stream).await {
                 crowd.push((mallory, stream));
             } else {
                 assert_eq!(stream.is_closed().await.0, u64::from(close::FULL));
@@ -32,18 +32,18 @@ fn six_hundred_identities_get_512_sessions_and_the_honest_one_stays() {
         assert_eq!(
             (crowd.len(), refused),
             (SESSIONS_MAX - 1, 600 - SESSIONS_MAX + 1),
-            "bob has one, the crowd the rest"
+            "bob has one session, the crowd the rest"
         );
         net.talks("among the crowd");
     });
-    // 512 sessions of at most 100 KiB when they hold nothing, and the peers to remember.
+    // 512 idle sessions of at most 100 KiB each, plus the list of known peers.
     net.survives_within(&[], 96 * MIB);
     let carl = Host::up(net.dir(), "carl");
     carl.tells(&net.ann.addr().to_string(), "is there room again?");
 }
 
 #[test]
-fn one_identity_that_connects_again_and_again_has_one_session() {
+fn one_identity_that_connects_repeatedly_has_one_session() {
     let net = TestNet::alone();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
@@ -58,7 +58,7 @@ fn one_identity_that_connects_again_and_again_has_one_session() {
 }
 
 #[test]
-fn connections_that_never_say_hello_keep_no_real_peer_out() {
+fn connections_that_never_send_hello_exclude_no_honest_peer() {
     let net = TestNet::alone();
     net.attack_while(
         async |net: &TestNet| {
@@ -81,8 +81,8 @@ fn connections_that_never_say_hello_keep_no_real_peer_out() {
     net.survives_within(&[], 48 * MIB);
 }
 
-/// Whether the session is still there once all that the victim has to say was heard.
-async fn lives(stream: &mut RawStream) -> bool {
+/// Sends a ping and reads all frames up to its answer. Returns false if the session has ended.
+async fn answers_ping(stream: &mut RawStream) -> bool {
     stream.sends(&Frame::Ping(7)).await;
     loop {
         match stream.receives().await {

@@ -1,4 +1,4 @@
-//! Datagrams that are no QUIC, or pretend to be.
+//! Datagrams that are not QUIC, and QUIC handshakes that never finish.
 
 use std::net::{SocketAddr, UdpSocket};
 
@@ -6,10 +6,10 @@ use hobnob_tests::hostile::{MIB, TestNet};
 use hobnob_tests::lab::pause;
 
 #[test]
-fn a_hundred_thousand_datagrams_of_rubbish_are_counted_and_dropped() {
+fn a_hundred_thousand_malformed_datagrams_are_counted_and_dropped() {
     let net = TestNet::alone();
     let (_, ()) = net.attack_while(
-        async |net: &TestNet| rubbish(net.ann.addr(), 100_000),
+        async |net: &TestNet| send_malformed(net.ann.addr(), 100_000),
         || net.talks("meanwhile"),
     );
     net.survives_within(&[], 32 * MIB);
@@ -21,7 +21,7 @@ fn a_hundred_thousand_datagrams_of_rubbish_are_counted_and_dropped() {
 }
 
 #[test]
-fn thousands_of_half_open_handshakes_keep_no_real_peer_out() {
+fn thousands_of_half_open_handshakes_exclude_no_honest_peer() {
     let net = TestNet::alone();
     net.attack_while(
         async |net: &TestNet| half_open(net.ann.addr(), 10_000).await,
@@ -34,9 +34,9 @@ fn thousands_of_half_open_handshakes_keep_no_real_peer_out() {
     net.survives_within(&[], 48 * MIB);
 }
 
-/// Sends so many datagrams of all kinds, about 20,000 a second.
-fn rubbish(to: SocketAddr, count: usize) {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback is there");
+/// Sends this many malformed datagrams of all kinds, about 20,000 a second.
+fn send_malformed(to: SocketAddr, count: usize) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback exists");
     for n in 0..count {
         let mut datagram = vec![0u8; 1 + rand::random_range(0..1471)];
         rand::fill(&mut datagram[..]);
@@ -51,22 +51,22 @@ fn rubbish(to: SocketAddr, count: usize) {
             2 => datagram[0] = 0x10,
             _ => datagram[0] = 0x11,
         }
-        // What the kernel has no room for is lost, as on a network.
+        // Datagrams are lost when the kernel's buffer is full, as on a network.
         let _ = socket.send_to(&datagram, to);
         if n % 100 == 99 {
             pause(std::time::Duration::from_millis(5));
         }
     }
-    // And some with nothing in them.
+    // Empty datagrams, too.
     (0..100).for_each(|_| drop(socket.send_to(b"", to)));
 }
 
-/// Begins so many handshakes, each from a socket of its own or one of many, and goes on with none:
-/// the first flights of real clients whose answers nobody reads.
+/// Starts this many handshakes from 64 sockets and finishes none. Replays first flights of real
+/// clients, and nobody reads the answers.
 async fn half_open(to: SocketAddr, count: usize) {
     let recorded = initials(64).await;
     let sockets: Vec<_> = (0..64)
-        .map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback is there"))
+        .map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback exists"))
         .collect();
     for n in 0..count {
         for datagram in &recorded[n % recorded.len()] {
@@ -78,14 +78,14 @@ async fn half_open(to: SocketAddr, count: usize) {
     }
 }
 
-/// The first flights of so many clients, each with connection ids of its own.
+/// Records the first flights of this many clients. Each has its own connection ids.
 async fn initials(count: usize) -> Vec<Vec<Vec<u8>>> {
     let mut all = Vec::new();
     for _ in 0..count {
         let sink = tokio::net::UdpSocket::bind("127.0.0.1:0")
             .await
-            .expect("loopback is there");
-        let at = sink.local_addr().expect("it is bound");
+            .expect("loopback exists");
+        let at = sink.local_addr().expect("the socket is bound");
         let dial = tokio::spawn(async move {
             let mallory = hobnob_tests::hostile::Mallory::new();
             let _ = mallory
@@ -96,7 +96,10 @@ async fn initials(count: usize) -> Vec<Vec<Vec<u8>>> {
         let mut buffer = [0; 2000];
         // A post-quantum ClientHello takes two datagrams.
         for _ in 0..2 {
-            let (len, _) = sink.recv_from(&mut buffer).await.expect("a client begins");
+            let (len, _) = sink
+                .recv_from(&mut buffer)
+                .await
+                .expect("the client starts a handshake");
             flight.push(buffer[..len].to_vec());
         }
         dial.abort();

@@ -1,4 +1,4 @@
-//! Entries that are forged, misplaced, twisted or impossible.
+//! Forged, misplaced, malformed and impossible entries.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use hobnob_tests::hostile::{
 
 #[test]
 fn a_forged_signature_is_refused() {
-    refused(
+    assert_refused(
         &["the signature is not the author's"],
         async |net: &TestNet, mallory: &Mallory, stream: &mut RawStream| {
             let mut log = Forger::new(mallory.key(), net.direct(mallory));
@@ -25,8 +25,8 @@ fn a_forged_signature_is_refused() {
 }
 
 #[test]
-fn nobody_writes_in_bobs_name() {
-    refused(
+fn an_entry_in_bobs_name_is_refused() {
+    assert_refused(
         &["the signature is not the author's"],
         async |net: &TestNet, mallory: &Mallory, stream: &mut RawStream| {
             let mut log = Forger::impersonating(net.bob.id(), mallory.key(), lobby());
@@ -36,15 +36,15 @@ fn nobody_writes_in_bobs_name() {
 }
 
 #[test]
-fn nobody_writes_in_the_victims_own_name() {
-    refused(
+fn an_entry_in_the_victims_own_name_is_refused() {
+    assert_refused(
         &["the signature is not the author's"],
         async |net: &TestNet, mallory: &Mallory, stream: &mut RawStream| {
             for conversation in [lobby(), net.direct(mallory)] {
                 let mut log = Forger::impersonating(net.ann.id(), mallory.key(), conversation);
                 stream.sends_batch(&log.texts(&["forged"])).await;
             }
-            // And in the very log that the victim writes to.
+            // The same attack on the log that the victim writes to now.
             let (name, head) = log_of(stream, net).await;
             let mut log = Forger::impersonating(net.ann.id(), mallory.key(), name.conversation);
             log.name = name;
@@ -55,8 +55,8 @@ fn nobody_writes_in_the_victims_own_name() {
 }
 
 #[test]
-fn a_third_party_writes_nothing_in_a_direct_conversation() {
-    refused(
+fn an_entry_of_a_third_party_in_a_direct_conversation_is_refused() {
+    assert_refused(
         &[
             "a third party's entry in a direct conversation",
             "not a member of that conversation",
@@ -75,43 +75,47 @@ fn a_third_party_writes_nothing_in_a_direct_conversation() {
 }
 
 #[test]
-fn two_pasts_of_one_log_are_a_conflict_that_is_told_once() {
+fn a_forked_log_is_a_conflict_that_is_reported_once() {
     let net = net();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
         let mut stream = mallory.in_session(&net.ann).await;
-        let mut one = Forger::new(mallory.key(), lobby());
-        let mut other = Forger::new(mallory.key(), lobby());
-        other.name = one.name;
-        other.hash = one.hash;
-        stream.sends_batch(&one.texts(&["the first past"])).await;
+        let mut first = Forger::new(mallory.key(), lobby());
+        let mut fork = Forger::new(mallory.key(), lobby());
+        fork.name = first.name;
+        fork.hash = first.hash;
+        stream
+            .sends_batch(&first.texts(&["the first branch"]))
+            .await;
         stream
             .receives_until(
                 "a receipt",
-                |frame| matches!(frame, Frame::Have(name, _) if *name == one.name),
+                |frame| matches!(frame, Frame::Have(name, _) if *name == first.name),
             )
             .await;
-        let forked = other.texts(&["forged"]);
+        let forked = fork.texts(&["forged"]);
         for _ in 0..500 {
             stream.sends_batch(&forked).await;
         }
         stream
-            .receives_until("the verdict", |frame| *frame == Frame::Conflict(one.name))
+            .receives_until("the conflict", |frame| {
+                *frame == Frame::Conflict(first.name)
+            })
             .await;
         stream
-            .sends_batch(&one.texts(&["still the first past"]))
+            .sends_batch(&first.texts(&["still the first branch"]))
             .await;
-        net.ann.has("still the first past");
+        net.ann.has("still the first branch");
     });
     net.ann.prints(&["\"notice\"", "\"conflict\""]);
-    let told = net
+    let notices = net
         .ann
         .output()
         .lines()
         .filter(|line| line.contains("\"conflict\""))
         .count();
-    assert_eq!(told, 1, "a user who is told the same 500 times is not told");
-    has_nothing_forged(&net.ann);
+    assert_eq!(notices, 1, "one notice for 500 conflicting batches");
+    assert_nothing_forged(&net.ann);
     net.survives(&["conflict"]);
 }
 
@@ -146,7 +150,7 @@ fn replayed_reordered_and_gapped_batches_leave_one_log_in_order() {
 }
 
 #[test]
-fn gaps_in_thousands_of_logs_cost_little() {
+fn gaps_in_thousands_of_logs_cost_little_memory() {
     let net = TestNet::alone();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::with_window(2048);
@@ -167,18 +171,20 @@ fn gaps_in_thousands_of_logs_cost_little() {
 }
 
 #[test]
-fn endless_conflicts_towards_a_peer_that_never_reads_cost_little() {
+fn endless_conflicts_with_a_peer_that_never_reads_cost_little_memory() {
     let net = TestNet::alone();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::with_window(2048);
         let mut stream = mallory.in_session(&net.ann).await;
-        let mut one = Forger::new(mallory.key(), net.direct(&mallory));
-        let mut other = Forger::new(mallory.key(), net.direct(&mallory));
-        other.name = one.name;
-        other.hash = one.hash;
-        stream.sends_batch(&one.texts(&["the first past"])).await;
-        net.ann.has("the first past");
-        let forked = other.texts(&["forged"]);
+        let mut first = Forger::new(mallory.key(), net.direct(&mallory));
+        let mut fork = Forger::new(mallory.key(), net.direct(&mallory));
+        fork.name = first.name;
+        fork.hash = first.hash;
+        stream
+            .sends_batch(&first.texts(&["the first branch"]))
+            .await;
+        net.ann.has("the first branch");
+        let forked = fork.texts(&["forged"]);
         let _ =
             tokio::time::timeout(FLOOD, async { while stream.sends_batch(&forked).await {} }).await;
         net.talks("meanwhile");
@@ -187,8 +193,8 @@ fn endless_conflicts_towards_a_peer_that_never_reads_cost_little() {
 }
 
 #[test]
-fn a_lamport_number_that_cannot_be_is_refused() {
-    refused(
+fn an_impossible_lamport_number_is_refused() {
+    assert_refused(
         &["an impossible Lamport number"],
         async |net: &TestNet, mallory: &Mallory, stream: &mut RawStream| {
             for conversation in [lobby(), net.direct(mallory)] {
@@ -201,12 +207,12 @@ fn a_lamport_number_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn a_lamport_number_far_ahead_neither_silences_a_room_nor_mixes_up_its_order() {
+fn a_lamport_number_far_ahead_neither_blocks_a_room_nor_changes_its_order() {
     let net = net();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
         let mut stream = mallory.in_session(&net.ann).await;
-        // In its own name, and after a gap, in the name of an identity that is not here.
+        // One entry in mallory's own name, and one after a gap in the name of an absent identity.
         let absent = random_key();
         for (key, next) in [(mallory.key(), 1), (&absent, 5)] {
             let mut log = Forger::new(key, lobby());
@@ -221,26 +227,26 @@ fn a_lamport_number_far_ahead_neither_silences_a_room_nor_mixes_up_its_order() {
     let net = net.with_ann_restarted();
     let turns = ["one", "two", "three", "four", "five", "six"];
     for (at, text) in turns.iter().enumerate() {
-        let (speaker, listener) = if at % 2 == 0 {
+        let (author, receiver) = if at % 2 == 0 {
             (&net.ann, &net.bob)
         } else {
             (&net.bob, &net.ann)
         };
-        speaker.says(text);
-        listener.has(text);
+        author.says(text);
+        receiver.has(text);
     }
     for host in [&net.ann, &net.bob] {
-        let said: Vec<_> = host
+        let texts: Vec<_> = host
             .texts(&["#lobby"])
             .into_iter()
             .filter(|text| turns.contains(&text.as_str()))
             .collect();
-        assert_eq!(said, turns, "the order in which it was said");
+        assert_eq!(texts, turns, "the order in which the messages were written");
     }
 }
 
 #[test]
-fn lamport_numbers_that_leap_do_not_shut_newcomers_out() {
+fn lamport_numbers_that_leap_do_not_exclude_newcomers() {
     let net = net();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
@@ -267,7 +273,7 @@ fn lamport_numbers_that_leap_do_not_shut_newcomers_out() {
 
 #[test]
 fn impossible_texts_are_refused() {
-    refused(
+    assert_refused(
         &["an entry is malformed"],
         async |net: &TestNet, mallory: &Mallory, stream: &mut RawStream| {
             let impossible = [
@@ -292,8 +298,8 @@ fn impossible_texts_are_refused() {
 }
 
 #[test]
-fn batches_without_sense_are_refused() {
-    refused(
+fn malformed_batches_are_refused() {
+    assert_refused(
         &[
             "a batch has 1 to",
             "Lamport numbers decrease",
@@ -301,23 +307,25 @@ fn batches_without_sense_are_refused() {
         ],
         async |net, mallory, stream| {
             let direct = net.direct(mallory);
-            let twisted = |twist: &dyn Fn(&mut Batch)| {
+            let modified = |change: &dyn Fn(&mut Batch)| {
                 let Frame::Batch(mut batch) = Forger::new(mallory.key(), direct).texts(&["forged"])
                 else {
                     unreachable!()
                 };
-                twist(&mut batch);
+                change(&mut batch);
                 Frame::Batch(batch)
             };
             stream
-                .sends_batch(&twisted(&|batch| batch.entries = Default::default()))
-                .await;
-            stream.sends_batch(&twisted(&|batch| batch.first = 0)).await;
-            stream
-                .sends_batch(&twisted(&|batch| batch.first = u64::MAX))
+                .sends_batch(&modified(&|batch| batch.entries = Default::default()))
                 .await;
             stream
-                .sends_batch(&twisted(&|batch| batch.name.log = LogId(3)))
+                .sends_batch(&modified(&|batch| batch.first = 0))
+                .await;
+            stream
+                .sends_batch(&modified(&|batch| batch.first = u64::MAX))
+                .await;
+            stream
+                .sends_batch(&modified(&|batch| batch.name.log = LogId(3)))
                 .await;
             stream
                 .sends_batch(
@@ -329,16 +337,16 @@ fn batches_without_sense_are_refused() {
     );
 }
 
-/// None of what is pushed is taken, and the log says these reasons.
-fn refused(why: &[&str], attack: impl AsyncFnOnce(&TestNet, &Mallory, &mut RawStream)) {
+/// Checks that ann accepts nothing that the attack pushes, and logs these reasons.
+fn assert_refused(why: &[&str], attack: impl AsyncFnOnce(&TestNet, &Mallory, &mut RawStream)) {
     let net = net();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
         let mut stream = mallory.in_session(&net.ann).await;
         stream.is_alive().await;
         attack(net, &mallory, &mut stream).await;
-        // An honest entry after all that shows that the session lives and everything before it was
-        // judged.
+        // An honest entry at the end shows that the session still works and that ann has processed
+        // everything before it.
         let mut log = Forger::new(mallory.key(), net.direct(&mallory));
         stream
             .sends_batch(&log.texts(&["and now an honest one"]))
@@ -346,40 +354,41 @@ fn refused(why: &[&str], attack: impl AsyncFnOnce(&TestNet, &Mallory, &mut RawSt
         net.ann.has("and now an honest one");
     });
     net.survives(why);
-    has_nothing_forged(&net.ann);
-    has_nothing_forged(&net.bob);
+    assert_nothing_forged(&net.ann);
+    assert_nothing_forged(&net.bob);
 }
 
 fn net() -> TestNet {
     TestNet::verbose()
 }
 
-fn has_nothing_forged(host: &Host) {
+fn assert_nothing_forged(host: &Host) {
     let texts = host.texts(&[]);
     assert!(
         !texts.iter().any(|text| text.contains("forged")),
         "{texts:?}"
     );
-    assert!(!host.output().contains("forged"), "it was shown");
+    assert!(!host.output().contains("forged"), "a forged text was shown");
 }
 
-/// The log that the victim writes in the lobby, and its last entry: she is made to say something.
+/// Returns the log that the victim writes in the lobby, and its last entry. Makes her write a
+/// message.
 async fn log_of(stream: &mut RawStream, net: &TestNet) -> (hobnob_protocol::LogName, u64) {
     stream.sends_empty_digest(lobby()).await;
     stream.is_alive().await;
     net.ann.says("I write here");
     let connection = stream.connection.clone();
-    let mut batches = connection.accept_uni().await.expect("her batches come");
+    let mut batches = connection.accept_uni().await.expect("ann sends batches");
     let mut length = [0; 4];
     batches
         .read_exact(&mut length)
         .await
-        .expect("a batch comes");
+        .expect("the stream contains a batch");
     let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-    batches.read_exact(&mut frame).await.expect("a batch comes");
+    batches.read_exact(&mut frame).await.expect("the stream contains a batch");
     let frame = Frame::decode(&frame.into()).expect("an honest frame");
     let Frame::Batch(batch) = frame else {
-        panic!("a batch, not {frame:?}")
+        panic!("expected a batch, received {frame:?}")
     };
     (batch.name, batch.check().expect("an honest batch").last())
 }

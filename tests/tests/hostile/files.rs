@@ -1,4 +1,5 @@
-//! Offers that lead astray, content that is not what was offered, and askers of what is not theirs.
+//! Offers with dangerous paths, content that differs from its offer, and requests for content of
+//! others.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use quinn::{RecvStream, SendStream};
 use serde_json::Value;
 
 #[test]
-fn names_that_lead_elsewhere_stay_in_the_folder() {
+fn offered_names_cannot_escape_the_downloads_folder() {
     let net = net();
     let names = [
         "../../escaped",
@@ -22,36 +23,36 @@ fn names_that_lead_elsewhere_stay_in_the_folder() {
         "..",
         "con/../../x",
     ];
-    by_seller(&net, async |seller| {
+    with_source(&net, async |source| {
         let mut stream = None;
         for name in names {
             let content = name.as_bytes();
-            let id = seller.sells(&file(name, content)).await;
+            let id = source.send_accepted_offer(&file(name, content)).await;
             if stream.is_none() {
-                stream = Some(seller.is_asked().await);
+                stream = Some(source.accept_stream().await);
             }
-            let (answers, asks) = stream.as_mut().expect("since the first");
+            let (answers, asks) = stream.as_mut().expect("the first offer opened it");
             serve(answers, asks, content).await;
-            is_told(&net.ann, &id, "done");
+            wait_for_state(&net.ann, &id, "done");
         }
     });
     let downloads = downloads(&net);
-    let landed: Vec<_> = names_in(&downloads);
-    assert_eq!(landed.len(), names.len(), "{landed:?}");
+    let saved: Vec<_> = names_in(&downloads);
+    assert_eq!(saved.len(), names.len(), "{saved:?}");
     assert!(
-        landed
+        saved
             .iter()
             .all(|name| !name.starts_with('.') && name.chars().all(|c| !c.is_control())),
-        "{landed:?}"
+        "{saved:?}"
     );
     assert!(!Path::new("/tmp/escaped").exists() && !net.dir().join("escaped").exists());
     net.survives(&[]);
 }
 
 #[test]
-fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
+fn offered_folder_paths_cannot_escape_the_downloads_folder() {
     let net = net();
-    by_seller(&net, async |seller| {
+    with_source(&net, async |source| {
         let entry = |path: &str| manifest::ManifestEntry {
             path: path.into(),
             size: 1,
@@ -70,26 +71,26 @@ fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
             files: paths.len() as u64,
         };
         content.extend_from_slice(b"123456");
-        let id = seller
-            .sells(&Offer {
+        let id = source
+            .send_accepted_offer(&Offer {
                 folder: Some(folder),
                 ..file("folder", &content)
             })
             .await;
-        let (mut answers, mut asks) = seller.is_asked().await;
+        let (mut answers, mut asks) = source.accept_stream().await;
         serve(&mut answers, &mut asks, &content).await;
-        is_told(&net.ann, &id, "done");
-        // A list that does not add up to what was offered is refused.
+        wait_for_state(&net.ann, &id, "done");
+        // Ann refuses a list of files whose sum differs from the offer.
         let wrong = Folder { files: 7, ..folder };
-        let id = seller
-            .sells(&Offer {
+        let id = source
+            .send_accepted_offer(&Offer {
                 folder: Some(wrong),
                 ..file("wrong", &content)
             })
             .await;
         serve(&mut answers, &mut asks, &content).await;
         assert!(
-            is_told(&net.ann, &id, "failed")["why"]
+            wait_for_state(&net.ann, &id, "failed")["why"]
                 .as_str()
                 .is_some_and(|why| why.contains("list of files"))
         );
@@ -104,25 +105,24 @@ fn a_folder_of_paths_that_lead_elsewhere_stays_in_the_folder() {
 }
 
 #[test]
-fn content_that_is_not_what_was_offered_never_lands() {
+fn content_that_differs_from_its_offer_is_never_saved() {
     let net = net();
-    by_seller(&net, async |seller| {
+    with_source(&net, async |source| {
         let content = vec![7; 300_000];
         let offer = file("fair.bin", &content);
-        // Other bytes, with leaves and a proof of their own; and right leaves with wrong bytes
-        // after them.
+        // Other bytes with their own leaves and proof, then the right leaves with wrong bytes.
         let other = vec![8; content.len()];
-        let foul = [
+        let wrong = [
             answer_to_all(&other),
             [proof_of(&content), other.clone()].concat(),
         ];
-        for answer in foul {
-            let id = seller.sells(&offer).await;
-            let (mut answers, mut asks) = seller.is_asked().await;
-            next_ask(&mut asks).await.expect("an ask");
+        for answer in wrong {
+            let id = source.send_accepted_offer(&offer).await;
+            let (mut answers, mut asks) = source.accept_stream().await;
+            next_ask(&mut asks).await.expect("ann requests pieces");
             let _ = answers.write_all(&answer).await;
             assert!(
-                is_told(&net.ann, &id, "failed")["why"]
+                wait_for_state(&net.ann, &id, "failed")["why"]
                     .as_str()
                     .is_some_and(|why| why.contains("not what had been offered"))
             );
@@ -139,40 +139,42 @@ fn content_that_is_not_what_was_offered_never_lands() {
 }
 
 #[test]
-fn answers_that_stop_or_never_end_cost_nothing_but_that_stream() {
+fn answers_that_stop_or_never_end_only_cost_their_stream() {
     let net = net();
-    by_seller(&net, async |seller| {
+    with_source(&net, async |source| {
         let content = vec![7; 300_000];
-        let id = seller.sells(&file("slow.bin", &content)).await;
-        // A little of the answer, and then the end of the stream: she asks again, later.
-        let (mut answers, mut asks) = seller.is_asked().await;
-        next_ask(&mut asks).await.expect("an ask");
+        let id = source
+            .send_accepted_offer(&file("slow.bin", &content))
+            .await;
+        // The stream ends after a part of the answer. Ann sends another request later.
+        let (mut answers, mut asks) = source.accept_stream().await;
+        next_ask(&mut asks).await.expect("ann requests pieces");
         answers
             .write_all(&answer_to_all(&content)[..70_000])
             .await
-            .expect("she reads");
-        answers.finish().expect("it was open");
-        // All of the answer, and endless bytes after it: they lead nowhere.
-        let (mut answers, mut asks) = seller.is_asked().await;
-        let ask = next_ask(&mut asks).await.expect("an ask");
+            .expect("ann reads the stream");
+        answers.finish().expect("the stream was open");
+        // The whole answer, followed by endless bytes. They have no effect.
+        let (mut answers, mut asks) = source.accept_stream().await;
+        let ask = next_ask(&mut asks).await.expect("ann requests pieces");
         assert!(
             ask.first > 0 || ask.count <= 5,
-            "what came whole is not asked for again: {ask:?}"
+            "complete pieces are not requested again: {ask:?}"
         );
         answers
             .write_all(&answer(&content, ask))
             .await
-            .expect("she reads");
+            .expect("ann reads the stream");
         let flood = async { while answers.write_all(&[0; 65_536]).await.is_ok() {} };
         let _ = tokio::time::timeout(Duration::from_secs(2), flood).await;
-        is_told(&net.ann, &id, "done");
-        seller.stream.is_alive().await;
+        wait_for_state(&net.ann, &id, "done");
+        source.stream.is_alive().await;
     });
     net.survives(&[]);
 }
 
 #[test]
-fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
+fn a_killed_receiver_does_not_request_written_pieces_again() {
     const PIECES: u8 = 40;
     let net = net();
     let mallory = net.attack(async |_| Mallory::new());
@@ -181,50 +183,52 @@ fn a_receiver_that_is_killed_asks_for_nothing_that_it_wrote() {
         .take(usize::from(PIECES) * PIECE)
         .collect();
     let id = net.attack(async |net: &TestNet| {
-        let mut seller = Seller::meets(net, &mallory).await;
-        let id = seller.sells(&file("film.mp4", &content)).await;
-        let (mut answers, mut asks) = seller.is_asked().await;
-        let ask = next_ask(&mut asks).await.expect("an ask");
+        let mut source = HostileSource::connect(net, &mallory).await;
+        let id = source
+            .send_accepted_offer(&file("film.mp4", &content))
+            .await;
+        let (mut answers, mut asks) = source.accept_stream().await;
+        let ask = next_ask(&mut asks).await.expect("ann requests pieces");
         assert_eq!((ask.first, ask.count), (0, PIECES));
-        // Seven pieces, and a part of the next.
+        // Seven pieces and a part of the eighth.
         let some = answer_to_all(&content).len() - content.len() + 7 * PIECE + 100;
         answers
             .write_all(&answer_to_all(&content)[..some])
             .await
-            .expect("she reads");
-        hears(&net.ann, &id, "seven pieces are here", |line| {
+            .expect("ann reads the stream");
+        wait_for_event(&net.ann, &id, "seven pieces have arrived", |line| {
             line["bytes"] == 7 * PIECE
         });
         id
     });
     let net = net.with_ann_killed();
     net.attack(async |net: &TestNet| {
-        let seller = Seller::meets(net, &mallory).await;
-        let (mut answers, mut asks) = seller.is_asked().await;
-        let ask = next_ask(&mut asks).await.expect("an ask");
+        let source = HostileSource::connect(net, &mallory).await;
+        let (mut answers, mut asks) = source.accept_stream().await;
+        let ask = next_ask(&mut asks).await.expect("ann requests pieces");
         assert_eq!(
             (ask.first, ask.count),
             (7, PIECES - 7),
-            "what was written is here"
+            "ann kept the written pieces"
         );
         answers
             .write_all(&answer(&content, ask))
             .await
-            .expect("she reads");
-        is_told(&net.ann, &id, "done");
+            .expect("ann reads the stream");
+        wait_for_state(&net.ann, &id, "done");
     });
     assert_eq!(
-        std::fs::read(downloads(&net).join("film.mp4")).expect("it is there"),
+        std::fs::read(downloads(&net).join("film.mp4")).expect("ann saved the file"),
         content
     );
     net.survives(&[]);
 }
 
 #[test]
-fn who_may_not_have_an_offer_gets_none_of_it() {
+fn a_peer_without_access_to_an_offer_gets_no_content() {
     let net = net();
     let secret = net.dir().join("secret.txt");
-    std::fs::write(&secret, "for bob alone").expect("a file");
+    std::fs::write(&secret, "for bob alone").expect("the test's folder is writable");
     let sent = net.ann.run(&[
         "--json",
         "send",
@@ -283,13 +287,13 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
                 .encode(),
             )
             .await
-            .expect("she reads");
+            .expect("ann reads the stream");
             let mut code = [9];
             answers.read_exact(&mut code).await.expect("an answer");
             assert_eq!(Answer::of_code(code[0]), Answer::Refused);
         }
-        // Asks that make no sense end the stream, and nothing else.
-        for senseless in [
+        // Malformed requests end their stream, and nothing else.
+        for malformed in [
             vec![0xff; 70],
             vec![0, 0],
             vec![0, 1, 0xff],
@@ -302,14 +306,14 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
             .encode(),
         ] {
             let (mut asks, mut answers) = stream.connection.open_bi().await.expect("a stream");
-            asks.write_all(&senseless)
+            asks.write_all(&malformed)
                 .await
-                .expect("it fits the window");
+                .expect("the request fits the window");
             let _ = asks.finish();
             let rest = answers.read_to_end(1000).await.unwrap_or_default();
             assert!(rest.len() <= 1, "{rest:?}");
         }
-        // Words about offers that it may not know of mean nothing.
+        // A frame about an offer that mallory cannot know has no effect.
         stream
             .sends(&Frame::Offer(offer, hobnob_protocol::OfferWord::Whole))
             .await;
@@ -321,19 +325,19 @@ fn who_may_not_have_an_offer_gets_none_of_it() {
 }
 
 #[test]
-fn a_thousand_offers_are_a_list() {
+fn the_list_of_offers_shows_the_newest_thousand() {
     let net = net();
-    by_seller(&net, async |seller| {
+    with_source(&net, async |source| {
         for n in 0..1_200 {
-            seller
-                .offers(&Offer {
+            source
+                .send_offer(&Offer {
                     size: 1 << 50,
                     ..file(&format!("file {n}"), b"x")
                 })
                 .await;
         }
-        seller.stream.is_alive().await;
-        until("all offers are known", PATIENCE, || {
+        source.stream.is_alive().await;
+        until("ann lists all offers", PATIENCE, || {
             let last = net.ann.run(&["--json", "files"]).stdout;
             if last.contains("file 1199") {
                 Ok(())
@@ -345,7 +349,7 @@ fn a_thousand_offers_are_a_list() {
     assert_eq!(
         net.ann.run(&["--json", "files"]).stdout.lines().count(),
         1_000,
-        "the newest"
+        "the newest thousand"
     );
     let refused = net.ann.run(&["accept", "file 1199"]);
     assert!(refused.stderr.contains("no room"), "{refused}");
@@ -368,23 +372,23 @@ fn file(name: &str, content: &[u8]) -> Offer {
     }
 }
 
-/// Mallory in a session with the victim, and what it writes in their conversation.
-struct Seller<'a> {
+/// Mallory in a session with ann, as the source of content that mallory offers to her.
+struct HostileSource<'a> {
     net: &'a TestNet,
     stream: RawStream,
     log: Forger<'a>,
 }
 
-/// Carries out an attack of one who has something to offer.
-fn by_seller(net: &TestNet, attack: impl AsyncFnOnce(&mut Seller<'_>)) {
+/// Runs an attack of a hostile source.
+fn with_source(net: &TestNet, attack: impl AsyncFnOnce(&mut HostileSource<'_>)) {
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
-        attack(&mut Seller::meets(net, &mallory).await).await;
+        attack(&mut HostileSource::connect(net, &mallory).await).await;
     });
 }
 
-impl<'a> Seller<'a> {
-    async fn meets(net: &'a TestNet, mallory: &'a Mallory) -> Self {
+impl<'a> HostileSource<'a> {
+    async fn connect(net: &'a TestNet, mallory: &'a Mallory) -> Self {
         let stream = mallory.in_session(&net.ann).await;
         Self {
             net,
@@ -393,8 +397,8 @@ impl<'a> Seller<'a> {
         }
     }
 
-    /// Offers something as an entry, and returns the id of that.
-    async fn offers(&mut self, offer: &Offer) -> String {
+    /// Sends an offer as an entry, and returns the entry's id.
+    async fn send_offer(&mut self, offer: &Offer) -> String {
         let id = format!("{:016x}-{}", self.log.name.log.0, self.log.next);
         let entry = Entry {
             lamport: self.log.lamport,
@@ -407,30 +411,35 @@ impl<'a> Seller<'a> {
         id
     }
 
-    /// Offers something, which is accepted.
-    async fn sells(&mut self, offer: &Offer) -> String {
-        let id = self.offers(offer).await;
-        is_told(&self.net.ann, &id, "offered");
+    /// Sends an offer and makes ann accept it.
+    async fn send_accepted_offer(&mut self, offer: &Offer) -> String {
+        let id = self.send_offer(offer).await;
+        wait_for_state(&self.net.ann, &id, "offered");
         let accepted = self.net.ann.run(&["accept", &id, "--timeout", "1ms"]);
         assert!(matches!(accepted.code, Some(0 | 4 | 5)), "{accepted}");
         id
     }
 
-    /// The stream on which she asks: where answers go, and where asks come from.
-    async fn is_asked(&self) -> (SendStream, RecvStream) {
-        self.stream.connection.accept_bi().await.expect("ann asks")
+    /// Accepts the stream on which ann requests content: where answers are written and requests are
+    /// read.
+    async fn accept_stream(&self) -> (SendStream, RecvStream) {
+        self.stream
+            .connection
+            .accept_bi()
+            .await
+            .expect("ann opens a stream")
     }
 }
 
-/// Waits until the victim tells her user that an offer is in this state.
-fn is_told(ann: &Host, id: &str, state: &str) -> Value {
-    hears(ann, id, &format!("it is {state}"), |line| {
+/// Waits until ann reports that an offer is in this state.
+fn wait_for_state(ann: &Host, id: &str, state: &str) -> Value {
+    wait_for_event(ann, id, &format!("it is {state}"), |line| {
         line["state"] == state
     })
 }
 
-/// Waits until she tells her user this of an offer.
-fn hears(ann: &Host, id: &str, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+/// Waits for an event of ann about an offer that fits.
+fn wait_for_event(ann: &Host, id: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
     until(&format!("{id}: {what}"), PATIENCE, || {
         let output = ann.output();
         let lines = output
@@ -438,8 +447,8 @@ fn hears(ann: &Host, id: &str, what: &str, is_it: impl Fn(&Value) -> bool) -> Va
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut of_file = lines.filter(|line| line["event"] == "file" && line["id"] == *id);
         of_file
-            .find(|line| is_it(line))
-            .ok_or_else(|| "not told".to_owned())
+            .find(|line| fits(line))
+            .ok_or_else(|| "no such event".to_owned())
     })
 }
 
@@ -456,16 +465,16 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Answers honestly until the asker has no more to ask.
+/// Answers requests honestly until every piece was requested.
 async fn serve(answers: &mut SendStream, asks: &mut RecvStream, content: &[u8]) {
     let mut left = Shape::of(content.len() as u64).pieces();
     while left > 0 {
-        let ask = next_ask(asks).await.expect("an ask");
+        let ask = next_ask(asks).await.expect("ann requests pieces");
         left -= u64::from(ask.count);
         answers
             .write_all(&answer(content, ask))
             .await
-            .expect("it is read");
+            .expect("ann reads the stream");
     }
 }
 
@@ -477,7 +486,7 @@ async fn next_ask(asks: &mut RecvStream) -> Option<PieceRequest> {
     PieceRequest::decode(&body).ok()
 }
 
-/// The honest answer to an ask about content of one span.
+/// Returns the honest answer to a request for content of one span.
 fn answer(content: &[u8], ask: PieceRequest) -> Vec<u8> {
     let pieces = content
         .chunks(PIECE)
@@ -490,7 +499,7 @@ fn answer_to_all(content: &[u8]) -> Vec<u8> {
     [proof_of(content), content.to_vec()].concat()
 }
 
-/// The start of an answer: of content of one span the proof is empty.
+/// The start of an answer. The proof is empty for content of one span.
 fn proof_of(content: &[u8]) -> Vec<u8> {
     [vec![Answer::Here.code()], leaves(content).into_flattened()].concat()
 }

@@ -1,4 +1,4 @@
-//! Valid entries, more of them than anybody can read; and peers that read nothing.
+//! Floods of valid entries, and peers that never read.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use hobnob_tests::hostile::{Forger, MIB, Mallory, TestNet, text_entry};
 use hobnob_tests::lab::Stopwatch;
 
 #[test]
-fn a_flood_of_entries_in_the_lobby_holds_nobody_elses_message_up() {
+fn a_flood_of_entries_in_the_lobby_delays_no_other_message() {
     flood(
         |_, _| RoomKey::derive(&RoomName::lobby(), b"").tag(),
         100,
@@ -16,22 +16,22 @@ fn a_flood_of_entries_in_the_lobby_holds_nobody_elses_message_up() {
 }
 
 #[test]
-fn a_flood_of_direct_entries_holds_nobody_elses_message_up() {
+fn a_flood_of_direct_entries_delays_no_other_message() {
     flood(|net, mallory| net.direct(mallory), 100, 100);
 }
 
 #[test]
-fn a_flood_of_the_longest_texts_costs_no_more() {
+fn a_flood_of_the_longest_texts_delays_no_other_message() {
     flood(|net, mallory| net.direct(mallory), 3, 16 * 1024);
 }
 
 #[test]
-fn a_flood_of_the_shortest_texts_costs_no_more() {
+fn a_flood_of_the_shortest_texts_delays_no_other_message() {
     flood(|net, mallory| net.direct(mallory), 4000, 1);
 }
 
 #[test]
-fn a_peer_that_reads_nothing_costs_little_however_much_there_is_for_it() {
+fn a_peer_that_never_reads_costs_little_memory() {
     let net = TestNet::alone();
     let (at, _) = net.attack_while(
         async |net: &TestNet| {
@@ -66,8 +66,8 @@ fn a_peer_that_reads_nothing_costs_little_however_much_there_is_for_it() {
     net.survives(&[]);
 }
 
-/// Pushes batches of this many texts of this many bytes for some seconds; meanwhile ann and bob
-/// talk, and it is told how fast.
+/// Pushes batches of this many texts of this many bytes for some seconds. Measures how fast ann and
+/// bob exchange messages meanwhile.
 fn flood(
     conversation: impl FnOnce(&TestNet, &Mallory) -> ConversationId,
     entries: u64,
@@ -108,20 +108,19 @@ fn flood(
             slowest
         },
     );
-    eprintln!(
-        "{pushed} entries of {bytes} bytes were pushed meanwhile; the slowest exchange took {slowest:?}"
-    );
+    eprintln!("pushed {pushed} entries of {bytes} bytes; the slowest exchange took {slowest:?}");
     assert!(pushed > 0, "there was no flood");
     assert!(slowest < TWO_MESSAGES, "two messages took {slowest:?}");
     net.survives_within(&[], FLOODED);
 }
 
-/// For one message each way, two programs started and ended, on a machine that a flood keeps busy.
+/// The limit for one message each way. Each starts a program, on a machine that the flood keeps
+/// busy.
 const TWO_MESSAGES: Duration = Duration::from_secs(10);
 
-/// What a flood of wanted entries may cost: 16 batches of one frame in the engine as they are read
-/// (2 MiB each at worst), a group of the store (4 MiB and what SQLite makes of it), recent batches
-/// (4 MiB), 64 lines for the screen, and what an allocator doesn't give back.
+/// The memory that a flood of wanted entries may cost. The engine reads 16 batches of one frame at
+/// a time (at worst 2 MiB each). The store's group takes 4 MiB plus SQLite's share, recent batches
+/// 4 MiB. Then there are 64 lines for the screen, and memory that the allocator does not return.
 const FLOODED: u64 = 96 * MIB;
 
 const FLOOD: Duration = Duration::from_secs(6);

@@ -10,8 +10,8 @@ use hobnob_protocol::{
 use hobnob_tests::hostile::{Forger, Mallory, RawStream, TestNet, random_key};
 
 #[test]
-fn a_frame_of_four_gigabytes_ends_the_session_before_it_takes_memory() {
-    ends(
+fn a_frame_of_four_gigabytes_ends_the_session_before_it_costs_memory() {
+    assert_ends_session(
         close::FRAME_TOO_LARGE,
         "a frame of more than 65536 bytes",
         async |stream: &mut RawStream| {
@@ -22,8 +22,8 @@ fn a_frame_of_four_gigabytes_ends_the_session_before_it_takes_memory() {
 }
 
 #[test]
-fn a_batch_of_four_gigabytes_ends_the_session_too() {
-    ends(
+fn a_batch_of_four_gigabytes_ends_the_session() {
+    assert_ends_session(
         close::FRAME_TOO_LARGE,
         "a frame of more than 65536 bytes",
         async |stream: &mut RawStream| {
@@ -34,7 +34,7 @@ fn a_batch_of_four_gigabytes_ends_the_session_too() {
 
 #[test]
 fn a_stream_that_ends_within_a_frame_ends_the_session() {
-    ends(
+    assert_ends_session(
         close::PROTOCOL,
         "a stream ended within a frame",
         async |stream: &mut RawStream| {
@@ -46,7 +46,7 @@ fn a_stream_that_ends_within_a_frame_ends_the_session() {
 
 #[test]
 fn a_second_hello_ends_the_session() {
-    ends(
+    assert_ends_session(
         close::PROTOCOL,
         "a second Hello",
         async |stream: &mut RawStream| {
@@ -57,7 +57,7 @@ fn a_second_hello_ends_the_session() {
 
 #[test]
 fn a_batch_on_the_control_stream_ends_the_session() {
-    ends(
+    assert_ends_session(
         close::PROTOCOL,
         "a batch on the control stream",
         async |stream: &mut RawStream| {
@@ -70,8 +70,8 @@ fn a_batch_on_the_control_stream_ends_the_session() {
 }
 
 #[test]
-fn something_else_on_the_batch_stream_ends_the_session() {
-    ends(
+fn another_frame_on_the_batch_stream_ends_the_session() {
+    assert_ends_session(
         close::PROTOCOL,
         "something else than a batch",
         async |stream: &mut RawStream| {
@@ -108,17 +108,17 @@ fn malformed_ranges_end_the_session() {
 }
 
 #[test]
-fn empty_frames_and_rubbish_end_the_session() {
+fn empty_and_malformed_frames_end_the_session() {
     let net = TestNet::new();
     net.attack(async |net: &TestNet| {
-        for rubbish in [
+        for malformed in [
             framed(17, &[0xff; 5000]),
             framed(18, &[0; 100]),
             framed(4, &[0xfd; 60]),
             vec![0; 4],
         ] {
             let mut stream = Mallory::new().in_session(&net.ann).await;
-            stream.sends_bytes(&rubbish).await;
+            stream.sends_bytes(&malformed).await;
             assert_eq!(stream.is_closed().await.0, u64::from(close::PROTOCOL));
         }
     });
@@ -126,7 +126,7 @@ fn empty_frames_and_rubbish_end_the_session() {
 }
 
 #[test]
-fn frames_before_hello_come_to_nothing() {
+fn a_frame_before_hello_ends_the_connection() {
     let net = TestNet::new();
     net.attack(async |net: &TestNet| {
         for frame in [
@@ -148,7 +148,7 @@ fn a_hello_of_another_major_version_is_refused_with_a_reason() {
     net.attack(async |net: &TestNet| {
         let mut stream = Mallory::new().connected(&net.ann).await;
         let Frame::Hello(mut hello) = Mallory::hello(Profile::default()) else {
-            unreachable!("as written there")
+            unreachable!("hello() returns a Hello")
         };
         hello.version = (9, 3);
         stream.sends(&Frame::Hello(hello)).await;
@@ -158,7 +158,7 @@ fn a_hello_of_another_major_version_is_refused_with_a_reason() {
 }
 
 #[test]
-fn unknown_frames_are_skipped_and_the_session_lives() {
+fn unknown_frames_are_skipped_without_harm() {
     let net = TestNet::new();
     net.attack(async |net: &TestNet| {
         let mut stream = Mallory::new().in_session(&net.ann).await;
@@ -174,7 +174,7 @@ fn unknown_frames_are_skipped_and_the_session_lives() {
 }
 
 #[test]
-fn what_concerns_conversations_of_others_is_answered_by_nothing() {
+fn frames_about_conversations_of_others_get_no_answer() {
     let net = TestNet::verbose();
     net.attack(async |net: &TestNet| {
         let mut stream = Mallory::new().in_session(&net.ann).await;
@@ -217,7 +217,7 @@ fn what_concerns_conversations_of_others_is_answered_by_nothing() {
 }
 
 #[test]
-fn thousands_of_logs_in_heads_are_neither_kept_without_end_nor_do_they_stall_the_node() {
+fn thousands_of_logs_in_heads_cost_little_memory_and_do_not_stall_the_node() {
     let net = TestNet::alone();
     net.attack(async |net: &TestNet| {
         let mut stream = Mallory::new().in_session(&net.ann).await;
@@ -267,7 +267,7 @@ fn thousands_of_logs_in_heads_are_neither_kept_without_end_nor_do_they_stall_the
 }
 
 #[test]
-fn a_log_of_a_million_holes_is_not_kept_without_end() {
+fn a_log_of_a_million_holes_costs_little_memory() {
     let net = TestNet::alone();
     net.attack(async |net: &TestNet| {
         let mut stream = Mallory::new().in_session(&net.ann).await;
@@ -287,10 +287,10 @@ fn a_log_of_a_million_holes_is_not_kept_without_end() {
 }
 
 #[test]
-fn a_peer_that_floods_with_digests_and_pings_and_never_reads_costs_little() {
+fn a_flood_of_digests_and_pings_from_a_peer_that_never_reads_costs_little_memory() {
     let net = TestNet::alone();
     for n in 0..50 {
-        net.ann.says(&format!("something to tell of, {n}"));
+        net.ann.says(&format!("message {n}"));
     }
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::with_window(2048);
@@ -322,7 +322,7 @@ fn a_peer_that_floods_with_digests_and_pings_and_never_reads_costs_little() {
 }
 
 #[test]
-fn a_peer_that_floods_with_new_names_costs_little() {
+fn a_flood_of_profiles_costs_little_memory() {
     let net = TestNet::alone();
     net.attack(async |net: &TestNet| {
         let mut stream = Mallory::new().in_session(&net.ann).await;
@@ -347,8 +347,8 @@ fn a_peer_that_floods_with_new_names_costs_little() {
     net.survives(&["a flood of profiles"]);
 }
 
-/// The session ends with this code, and the log says why.
-fn ends(code: u32, why: &str, attack: impl AsyncFnOnce(&mut RawStream)) {
+/// Checks that the attack assert_ends_session the session with this close code, and that ann logs the reason.
+fn assert_ends_session(code: u32, why: &str, attack: impl AsyncFnOnce(&mut RawStream)) {
     let net = TestNet::new();
     net.attack(async |net: &TestNet| {
         let mut stream = Mallory::new().in_session(&net.ann).await;
@@ -368,7 +368,7 @@ fn lobby() -> ConversationId {
 }
 
 fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(1 + body.len()).expect("short");
+    let length = u32::try_from(1 + body.len()).expect("the body is short");
     [&length.to_be_bytes()[..], &[kind], body].concat()
 }
 
@@ -377,7 +377,7 @@ fn framed_frame(frame: &Frame) -> Vec<u8> {
     framed(frame[0], &frame[1..])
 }
 
-/// For what a session says by itself when it is new.
+/// Time for the frames that a new session sends without a request.
 const SETTLE: Duration = Duration::from_millis(500);
 
 const FLOOD: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Who doesn't prove its identity is no peer.
+//! Handshakes that do not prove an identity are refused.
 
 use hobnob_protocol::{ALPN_NODE, SecretKey};
 use hobnob_tests::hostile::{Host, Mallory, TestCert, TestNet};
@@ -6,32 +6,32 @@ use rustls::pki_types::CertificateDer;
 
 #[test]
 fn a_handshake_with_a_bad_signature_is_refused() {
-    refuses(|key, _| TestCert::with_bad_signature(key), "BadSignature");
+    assert_refused(|key, _| TestCert::with_bad_signature(key), "BadSignature");
 }
 
 #[test]
 fn a_certificate_of_another_kind_of_key_is_refused() {
-    refuses(|_, _| TestCert::on_p256(), "not Ed25519");
+    assert_refused(|_, _| TestCert::on_p256(), "not Ed25519");
 }
 
 #[test]
 fn somebody_elses_certificate_without_their_key_is_refused() {
-    refuses(|key, bobs| TestCert::stolen(bobs, key), "BadSignature");
+    assert_refused(|key, bobs| TestCert::stolen(bobs, key), "BadSignature");
 }
 
 #[test]
 fn two_certificates_are_refused() {
-    refuses(TestCert::with_another, "one certificate is expected");
+    assert_refused(TestCert::with_another, "one certificate is expected");
 }
 
 #[test]
 fn no_certificate_is_refused() {
-    refuses(|_, _| TestCert::none(), "sent no certificates");
+    assert_refused(|_, _| TestCert::none(), "sent no certificates");
 }
 
 #[test]
-fn another_protocol_is_refused() {
-    refuses(
+fn another_alpn_protocol_is_refused() {
+    assert_refused(
         |key, _| TestCert::of(key).speaking(b"hobnob/2"),
         "any known protocol",
     );
@@ -39,7 +39,7 @@ fn another_protocol_is_refused() {
 }
 
 #[test]
-fn an_answering_node_that_shows_a_stolen_certificate_gets_nothing() {
+fn a_dialed_node_with_a_stolen_certificate_receives_no_message() {
     let net = TestNet::new();
     let bobs = net.attack(async |net: &TestNet| certificate_of(&net.bob).await);
     let mallory = net.attack(async |_: &TestNet| Mallory::new());
@@ -47,27 +47,32 @@ fn an_answering_node_that_shows_a_stolen_certificate_gets_nothing() {
     let ticket = format!("hobnob:{}?a={}", net.bob.id(), mallory.addr());
     net.bob.terminate();
     let ((), output) = net.attack_while(
-        async |_: &TestNet| assert!(mallory.is_dialed().await.is_err(), "ann believed it"),
+        async |_: &TestNet| {
+            assert!(
+                mallory.is_dialed().await.is_err(),
+                "ann accepted the stolen certificate"
+            )
+        },
         || {
             net.ann
                 .run(&["send", "--timeout", "5s", &ticket, "for bob only"])
         },
     );
-    // Whoever is meant is not there: the message waits for them.
+    // Bob is offline, so the message stays queued for him.
     output.expect(4);
     net.ann.is_up();
     net.ann.is_clean();
 }
 
-/// The victim refuses this cert, made of the attacker's key and bob's certificate, with this
-/// cause in its log.
-fn refuses(cert: impl FnOnce(&SecretKey, CertificateDer<'static>) -> TestCert, cause: &str) {
+/// Checks that ann refuses a certificate made from the attacker's key and bob's certificate, and
+/// logs this cause.
+fn assert_refused(cert: impl FnOnce(&SecretKey, CertificateDer<'static>) -> TestCert, cause: &str) {
     let net = TestNet::verbose();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
         let cert = cert(mallory.key(), certificate_of(&net.bob).await);
-        // A client's handshake can end before the server has judged it; but then the connection
-        // ends.
+        // The client's handshake can finish before the server has checked the certificate. The
+        // server then closes the connection.
         let Ok(connection) = mallory.dial(&net.ann, &cert).await else {
             return;
         };
@@ -81,7 +86,7 @@ fn refuses(cert: impl FnOnce(&SecretKey, CertificateDer<'static>) -> TestCert, c
     assert_eq!(
         net.ann.run(&["--json", "peers"]).expect(0).json().len(),
         1,
-        "ann knows bob alone"
+        "ann knows only bob"
     );
 }
 
@@ -90,10 +95,10 @@ async fn certificate_of(host: &Host) -> CertificateDer<'static> {
     let connection = mallory
         .dial(host, &TestCert::of(mallory.key()))
         .await
-        .expect("an honest handshake passes");
+        .expect("an honest handshake succeeds");
     let identity = connection.peer_identity().expect("the handshake is done");
     identity
         .downcast_ref::<Vec<CertificateDer<'static>>>()
-        .expect("certificates")[0]
+        .expect("the identity is a list of certificates")[0]
         .clone()
 }

@@ -1,7 +1,8 @@
-//! Peers that want harm, over real TLS, against real nodes. What each attack may not touch is in
-//! [`hobnob_tests::hostile::TestNet`].
+//! Hostile peers over real TLS against real nodes. [`hobnob_tests::hostile::TestNet`] lists what no
+//! attack may affect.
 
 mod addresses;
+mod control_characters;
 mod crowds;
 mod datagrams;
 mod entries;
@@ -10,4 +11,3 @@ mod floods;
 mod frames;
 mod handshakes;
 mod rooms;
-mod words;

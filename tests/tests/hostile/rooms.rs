@@ -1,4 +1,4 @@
-//! Rooms with a secret are closed to those who don't have it.
+//! A room with a secret is closed to peers that do not know the secret.
 
 use hobnob_protocol::frame::Profile;
 use hobnob_protocol::{Frame, LogId, LogName, Ranges, RoomKey, RoomName};
@@ -7,15 +7,15 @@ use hobnob_tests::hostile::{Forger, Mallory, RawStream, TestNet};
 const SECRET: &str = "the password of the cellar";
 
 #[test]
-fn who_merely_saw_a_rooms_tag_gets_nothing() {
-    gets_nothing(async |_: &TestNet, _: &Mallory, _: &RawStream| {
+fn a_rooms_tag_alone_opens_nothing() {
+    assert_opens_nothing(async |_: &TestNet, _: &Mallory, _: &RawStream| {
         vec![*key(SECRET).tag().as_bytes()]
     });
 }
 
 #[test]
 fn a_wrong_secret_opens_nothing() {
-    gets_nothing(async |_: &TestNet, mallory: &Mallory, stream: &RawStream| {
+    assert_opens_nothing(async |_: &TestNet, mallory: &Mallory, stream: &RawStream| {
         vec![
             key("the password of the attic").proof(&stream.exporter(), mallory.id()),
             key("").proof(&stream.exporter(), mallory.id()),
@@ -25,9 +25,8 @@ fn a_wrong_secret_opens_nothing() {
 
 #[test]
 fn a_members_own_proof_played_back_opens_nothing() {
-    gets_nothing(async |net: &TestNet, _: &Mallory, stream: &RawStream| {
-        // What the victim shows on this very session, and what she and bob would show on it if they
-        // could be asked.
+    assert_opens_nothing(async |net: &TestNet, _: &Mallory, stream: &RawStream| {
+        // The proofs that ann and bob would present on this session.
         vec![
             key(SECRET).proof(&stream.exporter(), net.ann.id()),
             key(SECRET).proof(&stream.exporter(), net.bob.id()),
@@ -37,7 +36,7 @@ fn a_members_own_proof_played_back_opens_nothing() {
 
 #[test]
 fn a_proof_from_another_session_opens_nothing() {
-    gets_nothing(async |net: &TestNet, mallory: &Mallory, _: &RawStream| {
+    assert_opens_nothing(async |net: &TestNet, mallory: &Mallory, _: &RawStream| {
         let other = mallory.connected(&net.bob).await;
         vec![
             key(SECRET).proof(&other.exporter(), mallory.id()),
@@ -47,7 +46,7 @@ fn a_proof_from_another_session_opens_nothing() {
 }
 
 #[test]
-fn the_right_secret_opens_it() {
+fn the_right_secret_opens_the_room() {
     let net = net();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
@@ -68,26 +67,26 @@ fn the_right_secret_opens_it() {
     });
 }
 
-/// With these proofs, nothing about the room is heard, whatever is asked, and nothing that is
-/// pushed into it is taken.
-fn gets_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream) -> Vec<[u8; 32]>) {
+/// Checks that these proofs open nothing: ann answers no question about the room and accepts no
+/// entry in it.
+fn assert_opens_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream) -> Vec<[u8; 32]>) {
     let net = net();
     net.attack(async |net: &TestNet| {
         let mallory = Mallory::new();
         let mut stream = mallory.connected(&net.ann).await;
-        let shown = proofs(net, &mallory, &stream).await;
+        let presented = proofs(net, &mallory, &stream).await;
         stream
             .greet(Profile {
                 nick: "mallory".into(),
                 addrs: Vec::new(),
-                proofs: shown.clone(),
+                proofs: presented.clone(),
             })
             .await;
         stream
             .sends(&Frame::Profile(Profile {
                 nick: "mallory".into(),
                 addrs: Vec::new(),
-                proofs: shown,
+                proofs: presented,
             }))
             .await;
         let tag = key(SECRET).tag();
@@ -118,8 +117,8 @@ fn gets_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream) -> Vec<
         net.bob
             .run(&["broadcast", "--room", "cellar", "psst"])
             .expect(0);
-        let heard = stream.receives_for(std::time::Duration::from_secs(1)).await;
-        let about_it = |frame: &&Frame| match frame {
+        let received = stream.receives_for(std::time::Duration::from_secs(1)).await;
+        let about_the_room = |frame: &&Frame| match frame {
             Frame::Digest(of, _)
             | Frame::Heads {
                 conversation: of, ..
@@ -140,12 +139,11 @@ fn gets_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream) -> Vec<
             | Frame::Unknown(_) => false,
         };
         assert_eq!(
-            heard.iter().find(about_it),
+            received.iter().find(about_the_room),
             None,
-            "of a room that it isn't in"
+            "a frame about a room without membership"
         );
-        // Whatever batches came are of other conversations: a stream that isn't there has none at
-        // all.
+        // Batches would arrive on a stream of their own. Ann opened no such stream.
         let batches = tokio::time::timeout(
             std::time::Duration::from_millis(200),
             stream.connection.accept_uni(),
@@ -158,7 +156,7 @@ fn gets_nothing(proofs: impl AsyncFnOnce(&TestNet, &Mallory, &RawStream) -> Vec<
     assert!(!net.ann.texts(&[]).contains(&"forged".to_owned()));
 }
 
-/// A net whose honest people have a room of their own.
+/// Ann and bob in a room with a secret, where bob has written a message.
 fn net() -> TestNet {
     let net = TestNet::verbose();
     for host in [&net.ann, &net.bob] {

@@ -1,25 +1,25 @@
-//! Words that would rather be commands to a terminal.
+//! Names and texts that contain terminal control sequences.
 
 use hobnob_protocol::{Body, Entry, Frame};
 use hobnob_tests::hostile::{Forger, Host, Mallory, TestNet, is_clean};
 
-/// Clears the screen, rings, sets a title, reorders what follows, hides, and breaks lines.
-const TWISTED: &str = "ev\u{1b}[2J\u{7}\u{1b}]0;pwned\u{7}\u{202e}il\u{2066}\r\n\u{9b}31m\u{0}\u{8}\u{200b}\u{feff}\u{e0041}\u{2028}x";
+/// Clears the screen, rings the bell, sets a title, reorders and hides text, and breaks lines.
+const CONTROLS: &str = "ev\u{1b}[2J\u{7}\u{1b}]0;pwned\u{7}\u{202e}il\u{2066}\r\n\u{9b}31m\u{0}\u{8}\u{200b}\u{feff}\u{e0041}\u{2028}x";
 
 #[test]
-fn names_and_texts_reach_a_screen_only_as_visible_signs() {
+fn control_characters_in_names_and_texts_are_shown_as_visible_characters() {
     let net = TestNet::new();
     let plain = Host::start(net.dir(), "carl", &["-v", "--listen", "127.0.0.1:0"]);
     net.attack(async |_: &TestNet| {
         for host in [&net.ann, &plain] {
             let mallory = Mallory::new();
-            let mut stream = mallory.in_session_as(host, TWISTED, Vec::new()).await;
+            let mut stream = mallory.in_session_as(host, CONTROLS, Vec::new()).await;
             let direct = hobnob_protocol::ConversationId::direct(host.id(), mallory.id());
             let mut log = Forger::new(mallory.key(), direct);
-            stream.sends_batch(&log.texts(&[TWISTED])).await;
+            stream.sends_batch(&log.texts(&[CONTROLS])).await;
             let app = Body::App {
                 kind: "org.example.evil".into(),
-                bytes: TWISTED.into(),
+                bytes: CONTROLS.into(),
             };
             let app = Entry {
                 lamport: 9,
@@ -32,33 +32,33 @@ fn names_and_texts_reach_a_screen_only_as_visible_signs() {
                 sent_at_ms: u64::MAX,
                 body: Body::Unknown {
                     kind: 77,
-                    bytes: TWISTED.into(),
+                    bytes: CONTROLS.into(),
                 },
             };
             stream.sends_batch(&log.entries(&[unknown.encode()])).await;
-            stream.sends_batch(&log.texts(&["that was it"])).await;
-            host.has("that was it");
+            stream.sends_batch(&log.texts(&["the last message"])).await;
+            host.has("the last message");
             stream
                 .sends(&Frame::Profile(hobnob_protocol::frame::Profile {
-                    nick: format!("{TWISTED} two"),
+                    nick: format!("{CONTROLS} two"),
                     ..Default::default()
                 }))
                 .await;
             stream.is_alive().await;
-            stream.connection.close(77u32.into(), TWISTED.as_bytes());
+            stream.connection.close(77u32.into(), CONTROLS.as_bytes());
         }
     });
     plain.logs(&["it ended the session"]);
     net.ann.logs(&["it ended the session"]);
     for host in [&net.ann, &plain] {
-        host.prints(&["that was it"]);
+        host.prints(&["the last message"]);
         host.is_clean();
-        shows_clean(host, &["peers"]);
-        shows_clean(host, &["--json", "peers"]);
-        shows_clean(host, &["history"]);
-        shows_clean(host, &["--json", "history"]);
-        shows_clean(host, &["send", TWISTED, "who are you?"]);
-        shows_clean(host, &["history", TWISTED]);
+        assert_clean_output(host, &["peers"]);
+        assert_clean_output(host, &["--json", "peers"]);
+        assert_clean_output(host, &["history"]);
+        assert_clean_output(host, &["--json", "history"]);
+        assert_clean_output(host, &["send", CONTROLS, "who are you?"]);
+        assert_clean_output(host, &["history", CONTROLS]);
         assert!(
             host.run_with_input(&["--plain"], "/peers\n/history\n/quit\n")
                 .stdout
@@ -71,19 +71,19 @@ fn names_and_texts_reach_a_screen_only_as_visible_signs() {
         .iter()
         .filter_map(|line| line["nick"].as_str())
         .find(|nick| nick.starts_with("ev"))
-        .expect("it is known");
+        .expect("ann lists mallory");
     assert!(is_clean(nick) && nick.chars().count() <= 32, "{nick:?}");
     net.survives(&[]);
 }
 
 #[test]
-fn a_node_that_answers_a_dial_with_twisted_words_is_quoted_safely() {
+fn a_close_reason_with_control_characters_is_quoted_safely() {
     let net = TestNet::new();
     let mallory = net.attack(async |_: &TestNet| Mallory::new());
     let ((), output) = net.attack_while(
         async |_: &TestNet| {
             let connection = mallory.is_dialed().await.expect("an honest dial");
-            connection.close(77u32.into(), TWISTED.as_bytes());
+            connection.close(77u32.into(), CONTROLS.as_bytes());
         },
         || {
             net.ann
@@ -98,9 +98,9 @@ fn a_node_that_answers_a_dial_with_twisted_words_is_quoted_safely() {
     net.survives(&[]);
 }
 
-fn shows_clean(host: &Host, arguments: &[&str]) {
+fn assert_clean_output(host: &Host, arguments: &[&str]) {
     if arguments.iter().any(|argument| argument.contains('\0')) {
-        // No program can be given such an argument.
+        // An argument of a program cannot contain NUL.
         return;
     }
     let output = host.run(arguments);

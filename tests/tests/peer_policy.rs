@@ -1,14 +1,14 @@
-//! What a user decides about a peer: ignored, blocked, kicked, verified. Decisions outlive the
-//! node; an end of one brings back what it kept away, and loses nothing.
+//! Peer policies: ignore, block, kick and verify. They survive restarts. Lifting one delivers the
+//! messages that it held back.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Node, Switch, hobnob_binary};
 
 #[test]
-fn a_blocked_peer_is_told_so_and_has_no_session_until_it_is_unblocked() {
+fn a_blocked_peer_is_informed_and_gets_no_session_until_unblocked() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     ann.run(&["block", "bob"]).expect(0);
     ann.loses_within(&bob, SOON);
     bob.notices("turned-away");
@@ -18,7 +18,7 @@ fn a_blocked_peer_is_told_so_and_has_no_session_until_it_is_unblocked() {
         .says(&["hobnob unblock"]);
     ann.restart();
     bob.restart();
-    // Both find each other again; the one is refused, and a connection by address is, too.
+    // The nodes discover each other again. Ann refuses bob, also when he dials her address.
     bob.notices("turned-away");
     let address = format!("{}:4626", ann.machine().ipv4());
     bob.run(&["send", &address, "by address"])
@@ -32,8 +32,7 @@ fn a_blocked_peer_is_told_so_and_has_no_session_until_it_is_unblocked() {
 }
 
 #[test]
-fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_when_it_is_unblocked()
- {
+fn room_messages_of_a_blocked_peer_are_hidden_and_not_forwarded_until_unblocked() {
     let lab = Lab::open();
     // Only Ann is on both networks.
     let (office, home) = (lab.switch(), lab.switch());
@@ -55,7 +54,8 @@ fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_w
     ann.run(&["block", bob.id()]).expect(0);
     bob.says_in("ops", "while blocked");
     dan.shows_once("while blocked");
-    // Dan's words come after Bob's, over the same sessions: whatever was to come of Bob's has come.
+    // Dan's message follows bob's over the same sessions, so a forwarded message of bob would have
+    // arrived before it.
     dan.says_in("ops", "after that");
     for node in [&ann, &cat] {
         node.shows_once("after that");
@@ -63,7 +63,7 @@ fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_w
     }
     assert!(
         !ann.texts_of("#ops").contains(&"before".to_owned()),
-        "what is on disk of him is not shown"
+        "stored messages of a blocked peer are hidden"
     );
     ann.run(&["unblock", bob.id()]).expect(0);
     for node in [&ann, &cat] {
@@ -71,17 +71,17 @@ fn what_a_blocked_peer_says_in_a_room_is_neither_shown_nor_passed_on_and_comes_w
     }
     assert!(
         ann.texts_of("#ops").contains(&"before".to_owned()),
-        "it stayed on disk"
+        "the message stayed on disk"
     );
 }
 
 #[test]
-fn what_an_ignored_peer_says_is_not_shown_but_is_there() {
+fn messages_of_an_ignored_peer_are_stored_but_hidden() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     ann.run(&["ignore", "bob"]).expect(0);
     assert_eq!(ann.peers()[0]["ignored"], true);
-    // Delivered all the same: he is not told.
+    // The message is delivered, because bob does not learn that he is ignored.
     bob.tells(&ann, "can you hear me?");
     ann.restart();
     bob.sees(&ann);
@@ -95,9 +95,9 @@ fn what_an_ignored_peer_says_is_not_shown_but_is_there() {
 }
 
 #[test]
-fn a_kicked_peer_is_out_for_a_while_and_loses_nothing() {
+fn a_kicked_peer_is_disconnected_and_loses_no_message() {
     let lab = Lab::open();
-    let (ann, bob) = two_who_see_each_other(&lab.switch());
+    let (ann, bob) = connected_pair(&lab.switch());
     let home = ann
         .home()
         .path()
@@ -119,10 +119,10 @@ fn a_kicked_peer_is_out_for_a_while_and_loses_nothing() {
 }
 
 #[test]
-fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
+fn both_ends_show_the_same_safety_words_and_a_verified_name_is_reserved() {
     let lab = Lab::open();
     let office = lab.switch();
-    let (ann, bob) = two_who_see_each_other(&office);
+    let (ann, bob) = connected_pair(&office);
     let words = |node: &Node, other: &Node| {
         node.run(&["verify", other.id()]).expect(0).one_json()["words"].clone()
     };
@@ -132,7 +132,7 @@ fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
     assert_eq!(ann.peers()[0]["verified"], true);
     bob.terminate();
     ann.restart();
-    // Somebody comes with his name while he is away, and is kept out.
+    // Eve uses bob's nickname while bob is offline. Ann refuses a session with her.
     let eve = office.machine("eve").up("bob", &[]);
     let notice = ann.notices("verified-name");
     assert_eq!(notice["peer"], eve.id());
@@ -145,7 +145,7 @@ fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
     bob.start();
     ann.sees(&bob);
     ann.tells("bob", "it is you");
-    // It was Bob's new machine: once the words have been compared, both may be called so.
+    // Eve was bob's new machine. After ann verifies it, both peers may use the name.
     ann.run(&["verify", eve.id(), "--confirm"]).expect(0);
     ann.sees(&eve);
     eve.tells(&ann, "my new machine");
@@ -153,10 +153,10 @@ fn both_ends_show_the_same_words_and_a_verified_name_is_nobody_elses() {
 }
 
 #[test]
-fn a_peer_that_takes_a_verified_name_in_the_middle_of_a_session_loses_it() {
+fn a_peer_that_takes_a_verified_name_during_a_session_is_disconnected() {
     let lab = Lab::open();
     let office = lab.switch();
-    let (ann, bob) = two_who_see_each_other(&office);
+    let (ann, bob) = connected_pair(&office);
     let eve = office.machine("eve").up("eve", &[]);
     ann.sees(&eve);
     ann.run(&["verify", "bob", "--confirm"]).expect(0);
@@ -176,7 +176,7 @@ fn a_peer_that_takes_a_verified_name_in_the_middle_of_a_session_loses_it() {
     bob.shows_once("still you");
 }
 
-fn two_who_see_each_other(office: &Switch) -> (Node, Node) {
+fn connected_pair(office: &Switch) -> (Node, Node) {
     let (ann, bob) = (
         office.machine("ann").up("ann", &[]),
         office.machine("bob").up("bob", &[]),
