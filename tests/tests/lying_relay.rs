@@ -11,12 +11,12 @@ use hobnob_tests::lying_relay::{FalseDialBack, Lies, LyingRelay};
 use tempfile::TempDir;
 
 /// A lying relay, and nodes that can reach each other only through it.
-struct RelayNet {
+struct LyingNet {
     dir: TempDir,
     relay: LyingRelay,
 }
 
-impl RelayNet {
+impl LyingNet {
     fn new() -> Self {
         let dir = tempfile::Builder::new()
             .prefix("hob")
@@ -104,7 +104,7 @@ fn converse(ann: &Host, bob: &Host, about: &str, messages: usize) {
 
 #[test]
 fn a_relay_that_drops_repeats_reorders_and_garbles_loses_no_message() {
-    let net = RelayNet::new();
+    let net = LyingNet::new();
     let [ann, bob, _cat] = net.three_online();
     net.relay.lies(Lies {
         drop: 10,
@@ -126,7 +126,7 @@ fn a_relay_that_drops_repeats_reorders_and_garbles_loses_no_message() {
 
 #[test]
 fn a_relay_that_connects_the_wrong_peer_is_reported_and_leaks_no_message() {
-    let net = RelayNet::new();
+    let net = LyingNet::new();
     let [bob_id, cat_id] = [net.id("bob"), net.id("cat")];
     net.relay.lies(Lies {
         instead_of: BTreeMap::from([(bob_id, cat_id)]),
@@ -155,7 +155,7 @@ fn a_relay_that_connects_the_wrong_peer_is_reported_and_leaks_no_message() {
 
 #[test]
 fn frames_that_arrive_before_their_channel_is_announced_are_answered() {
-    let net = RelayNet::new();
+    let net = LyingNet::new();
     net.relay.lies(Lies {
         hides: true,
         late: true,
@@ -176,7 +176,7 @@ fn frames_that_arrive_before_their_channel_is_announced_are_answered() {
 
 #[test]
 fn frames_copied_into_another_channel_do_no_harm() {
-    let net = RelayNet::new();
+    let net = LyingNet::new();
     let [ann, bob, cat] = net.three_online();
     net.relay.lies(Lies {
         copy_to: Some((bob.id(), cat.id())),
@@ -194,7 +194,7 @@ fn frames_copied_into_another_channel_do_no_harm() {
 
 #[test]
 fn invented_peers_in_a_roster_never_come_online() {
-    let net = RelayNet::new();
+    let net = LyingNet::new();
     net.relay.lies(Lies {
         ghosts: 190,
         ..Lies::default()
@@ -213,7 +213,7 @@ fn invented_peers_in_a_roster_never_come_online() {
 
 #[test]
 fn a_relay_that_reaches_no_peer_is_reported() {
-    let net = RelayNet::new();
+    let net = LyingNet::new();
     net.relay.lies(Lies {
         ghosts: 30,
         ..Lies::default()
@@ -224,7 +224,7 @@ fn a_relay_that_reaches_no_peer_is_reported() {
 
 #[test]
 fn a_new_identity_at_a_relays_address_is_refused_with_advice() {
-    let net = RelayNet::new();
+    let net = LyingNet::new();
     let at = net.relay.addr();
     let start = || {
         Host::start(
@@ -244,7 +244,7 @@ fn a_new_identity_at_a_relays_address_is_refused_with_advice() {
     ann.prints(&["relay-up"]);
     ann.terminate();
     drop(ann);
-    let RelayNet { dir, relay } = net;
+    let LyingNet { dir, relay } = net;
     drop(relay);
     let impostor = LyingRelay::start_at(at);
     let start = |relay: &str| {
@@ -268,7 +268,7 @@ fn a_new_identity_at_a_relays_address_is_refused_with_advice() {
 
 #[test]
 fn a_faked_dial_back_leaves_reachability_unknown() {
-    let net = RelayNet::new();
+    let net = LyingNet::new();
     let ann = net.up("ann");
     ann.prints(&["relay-up"]);
     for calls in [

@@ -1,4 +1,4 @@
-//! What strangers get out of a relay: little.
+//! Abuse of a relay by strangers: amplification, malformed datagrams, forged frames and floods.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
@@ -9,15 +9,18 @@ use hobnob_protocol::{PeerId, RoomKey, RoomName};
 use hobnob_tests::hostile::RelayClient;
 use hobnob_tests::lab::{Lab, Machine, Nat, Node, OnInternet, Stopwatch, until};
 
-use crate::world::World;
+use crate::relay_net::RelayNet;
 
 #[test]
-fn who_has_not_shown_its_address_gets_back_at_most_three_times_what_it_sent() {
+fn an_unvalidated_address_receives_at_most_three_times_what_it_sent() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let handshake = first_flight(&world.net.machine("sink"), &world.net.machine("client"));
+    let net = RelayNet::of(&lab);
+    let handshake = first_flight(
+        &net.internet.machine("sink"),
+        &net.internet.machine("client"),
+    );
     let answered = [
-        ("a handshake that goes no further", handshake),
+        ("an unfinished handshake", handshake),
         (
             "an unknown version of QUIC",
             vec![padded(
@@ -34,58 +37,61 @@ fn who_has_not_shown_its_address_gets_back_at_most_three_times_what_it_sent() {
         ),
     ];
     let unanswered = [
-        ("a frame of no channel", vec![padded(&[0x10], 1000)]),
-        ("a knock", vec![padded(&[0x11], 18)]),
-        ("rubbish", vec![padded(&[0x05], 500), vec![0x2a], vec![]]),
+        ("a frame without a channel", vec![padded(&[0x10], 1000)]),
+        ("a probe", vec![padded(&[0x11], 18)]),
         (
-            "less than an Initial has",
+            "malformed datagrams",
+            vec![padded(&[0x05], 500), vec![0x2a], vec![]],
+        ),
+        (
+            "a datagram shorter than an Initial",
             vec![padded(
                 &[0xc0, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0],
                 300,
             )],
         ),
     ];
-    let machine = world.net.machine("stranger");
+    let machine = net.internet.machine("stranger");
     std::thread::scope(|scope| {
         for (what, datagrams) in answered {
-            let (machine, world) = (&machine, &world);
+            let (machine, net) = (&machine, &net);
             scope.spawn(move || {
-                let (sent, heard) = exchange(machine, world, &datagrams);
-                eprintln!("{what}: {heard} bytes for {sent}");
+                let (sent, received) = exchange(machine, net, &datagrams);
+                eprintln!("{what}: {received} bytes for {sent}");
                 assert!(
-                    0 < heard && heard <= 3 * sent,
-                    "{what}: {heard} bytes for {sent}"
+                    0 < received && received <= 3 * sent,
+                    "{what}: {received} bytes for {sent}"
                 );
             });
         }
         for (what, datagrams) in unanswered {
-            let (machine, world) = (&machine, &world);
+            let (machine, net) = (&machine, &net);
             scope.spawn(move || {
-                let (_, heard) = exchange(machine, world, &datagrams);
-                assert_eq!(heard, 0, "{what}");
+                let (_, received) = exchange(machine, net, &datagrams);
+                assert_eq!(received, 0, "{what}");
             });
         }
     });
 }
 
 #[test]
-fn rubbish_from_strangers_keeps_nobody_from_talking() {
+fn malformed_datagrams_from_strangers_disturb_no_conversation() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((_home, ann), (_office, bob)) = (
-        world.alone_behind(Nat::Symmetric, "ann"),
-        world.alone_behind(Nat::Symmetric, "bob"),
+        net.alone_behind(Nat::Symmetric, "ann"),
+        net.alone_behind(Nat::Symmetric, "bob"),
     );
     ann.sees(&bob);
-    let before = world.relay.row(ann.id()).expect("it is registered");
-    let stranger = world.net.machine("stranger").udp();
+    let before = net.relay.row(ann.id()).expect("the node is registered");
+    let stranger = net.internet.machine("stranger").udp();
     let frame = padded(&[0x10], 1200);
     for round in 0..20 {
         for first in 0..=255 {
             let mut frame = frame.clone();
             (frame[0], frame[1]) = (first, round);
             stranger
-                .send_to(&frame, world.relay.address())
+                .send_to(&frame, net.relay.address())
                 .expect("there is a route");
         }
         let text = format!("in the midst of it, {round}");
@@ -93,62 +99,69 @@ fn rubbish_from_strangers_keeps_nobody_from_talking() {
         bob.shows_once(&text);
     }
     assert!(ann.is_connected_over("relay", &bob));
-    let after = world.relay.row(ann.id()).expect("it is registered");
-    assert_eq!(
-        after["since"], before["since"],
-        "it was connected all the time"
-    );
+    let after = net.relay.row(ann.id()).expect("the node is registered");
+    assert_eq!(after["since"], before["since"], "ann stayed registered");
 }
 
 #[test]
-fn a_channel_carries_only_what_comes_from_its_own_end() {
+fn a_channel_forwards_only_frames_of_its_own_end() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let [ann, bob, eve] = ["ann", "bob", "eve"].map(|nick| world.net.machine(nick).udp());
-    let sends = |socket: &UdpSocket, channel: ChannelId| {
+    let net = RelayNet::of(&lab);
+    let [ann, bob, eve] = ["ann", "bob", "eve"].map(|nick| net.internet.machine(nick).udp());
+    let send = |socket: &UdpSocket, channel: ChannelId| {
         let frame = [&channel.header()[..], &[0x40; 100]].concat();
         socket
-            .send_to(&frame, world.relay.address())
+            .send_to(&frame, net.relay.address())
             .expect("there is a route");
     };
     block_on(async {
-        let relay = world.relay.address().into();
-        let own = ann.try_clone().expect("a socket can be shared");
+        let relay = net.relay.address().into();
+        let own = ann.try_clone().expect("a socket can be cloned");
         let (ann, bob) = (RelayClient::new(ann, relay), RelayClient::new(bob, relay));
-        let mut anns = ann.registers().await.expect("a first time");
-        let _bobs = bob.registers().await.expect("a first time");
+        let mut anns = ann
+            .registers()
+            .await
+            .expect("a first registration succeeds");
+        let _bobs = bob
+            .registers()
+            .await
+            .expect("a first registration succeeds");
         let channel = anns.opens(bob.id()).await;
-        let comes_to = |forwarded: u64, forged: u64| {
+        let wait_for_counts = |forwarded: u64, forged: u64| {
             let id = ann.id().to_string();
-            until("what came is counted", Duration::from_secs(10), || {
-                let row = world.relay.row(&id).expect("it is registered");
-                let fits = row["frames"] == forwarded && row["wrong_sender"] == forged;
-                if fits { Ok(()) } else { Err(row.to_string()) }
-            });
+            until(
+                "the relay counts the frames",
+                Duration::from_secs(10),
+                || {
+                    let row = net.relay.row(&id).expect("the node is registered");
+                    let fits = row["frames"] == forwarded && row["wrong_sender"] == forged;
+                    if fits { Ok(()) } else { Err(row.to_string()) }
+                },
+            );
         };
-        (0..3).for_each(|_| sends(&eve, channel));
-        comes_to(0, 3);
-        sends(&own, channel);
-        comes_to(1, 3);
-        sends(&own, ChannelId([7; 8]));
-        sends(&own, channel);
-        comes_to(2, 3);
+        (0..3).for_each(|_| send(&eve, channel));
+        wait_for_counts(0, 3);
+        send(&own, channel);
+        wait_for_counts(1, 3);
+        send(&own, ChannelId([7; 8]));
+        send(&own, channel);
+        wait_for_counts(2, 3);
     });
 }
 
 #[test]
-fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
+fn a_flood_of_requests_ends_with_its_limit_and_disturbs_no_other_peer() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((_home, ann), (_office, bob)) = (
-        world.alone_behind(Nat::Symmetric, "ann"),
-        world.alone_behind(Nat::Symmetric, "bob"),
+        net.alone_behind(Nat::Symmetric, "ann"),
+        net.alone_behind(Nat::Symmetric, "bob"),
     );
     ann.sees(&bob);
     let since =
-        |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
+        |node: &Node| net.relay.row(node.id()).expect("the node is registered")["since"].clone();
     let before = [&ann, &bob].map(since);
-    let machine = world.net.machine("flooder");
+    let machine = net.internet.machine("flooder");
     let room = RoomKey::derive(&RoomName::lobby(), b"").tag();
     for (what, frame) in [
         (
@@ -159,17 +172,17 @@ fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
         ("heartbeats", ToRelay::Heartbeat(0)),
         ("frames", ToRelay::Unknown(200)),
     ] {
-        let told = as_caller(&machine, &world, async |caller| {
-            caller
+        let closed = with_relay_client(&machine, &net, async |client| {
+            client
                 .registers()
                 .await
-                .expect("a first time")
+                .expect("a first registration succeeds")
                 .floods(&frame)
                 .await
         });
         assert!(
-            told.code == close::LIMIT && told.reason.contains(what),
-            "{what}: {told:?}"
+            closed.code == close::LIMIT && closed.reason.contains(what),
+            "{what}: {closed:?}"
         );
         let text = format!("in spite of {what}");
         ann.tells(&bob, &text);
@@ -178,56 +191,53 @@ fn who_asks_for_too_much_is_told_the_limit_and_nobody_else_notices() {
     assert_eq!(
         [&ann, &bob].map(since),
         before,
-        "they were connected all the time"
+        "ann and bob stayed registered"
     );
 }
 
 #[test]
-fn who_registers_over_and_over_is_told_to_stop() {
+fn repeated_registrations_end_with_the_reason() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let machine = world.net.machine("flooder");
-    let told = as_caller(&machine, &world, async |caller| {
+    let net = RelayNet::of(&lab);
+    let machine = net.internet.machine("flooder");
+    let closed = with_relay_client(&machine, &net, async |client| {
         let mut registrations = Vec::new();
         loop {
-            match caller.registers().await {
+            match client.registers().await {
                 Ok(registration) => registrations.push(registration),
-                Err(told) => return told,
+                Err(closed) => return closed,
             }
         }
     });
     assert!(
-        told.code == close::LIMIT && told.reason.contains("registered too often"),
-        "{told:?}"
+        closed.code == close::LIMIT && closed.reason.contains("registered too often"),
+        "{closed:?}"
     );
 }
 
-/// Does something as somebody who speaks to the relay from this machine, and is not held to its
-/// limits by a program.
-fn as_caller<T>(machine: &Machine, world: &World, act: impl AsyncFnOnce(RelayClient) -> T) -> T {
-    block_on(async {
-        act(RelayClient::new(
-            machine.udp(),
-            world.relay.address().into(),
-        ))
-        .await
-    })
+/// Runs an action with a relay client on this machine that observes no limits of its own.
+fn with_relay_client<T>(
+    machine: &Machine,
+    net: &RelayNet,
+    action: impl AsyncFnOnce(RelayClient) -> T,
+) -> T {
+    block_on(async { action(RelayClient::new(machine.udp(), net.relay.address().into())).await })
 }
 
-fn block_on<T>(act: impl Future<Output = T>) -> T {
+fn block_on<T>(action: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .expect("a runtime starts")
-        .block_on(act)
+        .block_on(action)
 }
 
-/// What a node first sends to a relay: the beginning of a handshake.
+/// Returns the first datagrams that a node sends to a relay: the start of a handshake.
 fn first_flight(sink: &Machine, client: &Machine) -> Vec<Vec<u8>> {
     let socket = sink
         .inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT_RELAY)))
-        .expect("a machine with all its ports free");
+        .expect("the port is free on a new machine");
     let _node = client.up(
         "client",
         &["--relay", &format!("{}:{PORT_RELAY}", sink.public_ipv4())],
@@ -237,29 +247,29 @@ fn first_flight(sink: &Machine, client: &Machine) -> Vec<Vec<u8>> {
     let mut next = || {
         let length = socket
             .recv(&mut datagram)
-            .expect("a node begins a handshake");
+            .expect("the node starts a handshake");
         datagram[..length].to_vec()
     };
     vec![next(), next()]
 }
 
-/// Sends datagrams to the relay from a new socket: how many bytes went, and how many came back for
-/// as long as a handshake may take.
-fn exchange(machine: &Machine, world: &World, datagrams: &[Vec<u8>]) -> (usize, usize) {
+/// Sends datagrams to the relay from a new socket. Returns the number of bytes sent, and of bytes
+/// received within the time limit of a handshake.
+fn exchange(machine: &Machine, net: &RelayNet, datagrams: &[Vec<u8>]) -> (usize, usize) {
     let socket = machine.udp();
     let sent = datagrams
         .iter()
         .map(|datagram| {
             socket
-                .send_to(datagram, world.relay.address())
+                .send_to(datagram, net.relay.address())
                 .expect("there is a route")
         })
         .sum();
-    let (mut heard, mut buffer, begun) = (0, [0; 2_000], Stopwatch::start());
+    let (mut received, mut buffer, begun) = (0, [0; 2_000], Stopwatch::start());
     while begun.elapsed() < HANDSHAKE {
-        heard += socket.recv(&mut buffer).unwrap_or(0);
+        received += socket.recv(&mut buffer).unwrap_or(0);
     }
-    (sent, heard)
+    (sent, received)
 }
 
 fn padded(start: &[u8], length: usize) -> Vec<u8> {
@@ -268,5 +278,5 @@ fn padded(start: &[u8], length: usize) -> Vec<u8> {
     datagram
 }
 
-/// A relay lets go of a handshake that does not end within this time.
+/// A relay drops a handshake that does not finish within this time.
 const HANDSHAKE: Duration = Duration::from_secs(11);

@@ -1,10 +1,10 @@
-//! Relays: people behind NATs who reach each other, over real nodes and relays in the lab.
+//! Relays in the lab: nodes behind NATs reach each other through real relays.
 
 mod abuse;
 mod matrix;
 mod operator;
+mod path_changes;
 mod reach;
+mod relay_net;
 mod rooms;
 mod secrecy;
-mod talk;
-mod world;

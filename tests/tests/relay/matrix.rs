@@ -1,50 +1,50 @@
-//! Every kind of NAT with every other: messages pass through the relay at once, and directly a
-//! moment later where the NATs allow it.
+//! Every pair of NAT kinds: messages pass through the relay at once. Where the NATs allow it, a
+//! direct path follows a moment later.
 //!
-//! `scripts/nat-matrix` lets each pair meet 20 times, and prints how long things took.
+//! `scripts/nat-matrix` connects each pair 20 times, and prints the times.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Nat, Node, Site, Stopwatch, pause};
 
-use crate::world::{World, submit};
+use crate::relay_net::{RelayNet, submit};
 
 #[test]
-fn people_behind_full_cones_meet_everybody() {
-    meets_everybody(Nat::FullCone);
+fn a_node_behind_a_full_cone_connects_with_every_kind() {
+    connects_with_every_kind(Nat::FullCone);
 }
 
 #[test]
-fn people_behind_address_restricted_nats_meet_everybody() {
-    meets_everybody(Nat::AddressRestricted);
+fn a_node_behind_an_address_restricted_nat_connects_with_every_kind() {
+    connects_with_every_kind(Nat::AddressRestricted);
 }
 
 #[test]
-fn people_behind_port_restricted_nats_meet_everybody() {
-    meets_everybody(Nat::PortRestricted);
+fn a_node_behind_a_port_restricted_nat_connects_with_every_kind() {
+    connects_with_every_kind(Nat::PortRestricted);
 }
 
 #[test]
-fn people_behind_symmetric_nats_meet_everybody() {
-    meets_everybody(Nat::Symmetric);
+fn a_node_behind_a_symmetric_nat_connects_with_every_kind() {
+    connects_with_every_kind(Nat::Symmetric);
 }
 
-/// How long it took two who were both up …
+/// The times that two nodes needed to connect.
 #[derive(Debug)]
 struct Meeting {
-    /// … to have a message of the other.
+    /// From when both were up until both had a message of the other.
     delivered: Duration,
-    /// … to talk directly, from when they saw each other, if they came to that.
+    /// From when they saw each other until both had a direct path, if they found one.
     direct: Option<Duration>,
 }
 
-fn meets_everybody(nat: Nat) {
+fn connects_with_every_kind(nat: Nat) {
     for other in Nat::ALL {
         let lab = Lab::open();
-        let world = World::of(&lab);
-        let (home, office) = (world.net.site(nat), world.net.site(other));
+        let net = RelayNet::of(&lab);
+        let (home, office) = (net.internet.site(nat), net.internet.site(other));
         let meetings: Vec<_> = (1..=rounds())
-            .map(|round| meet(&world, [&home, &office], round))
+            .map(|round| meet(&net, [&home, &office], round))
             .collect();
         eprintln!("{nat:?} with {other:?}: {}", summary(&meetings));
         for Meeting { delivered, direct } in meetings {
@@ -61,12 +61,11 @@ fn meets_everybody(nat: Nat) {
     }
 }
 
-/// Two new people come, each in one of the sites, say something to each other, and may find a
-/// direct path.
-fn meet(world: &World, [home, office]: [&Site; 2], round: usize) -> Meeting {
+/// Starts a new node in each site. Both send a message to the other and may find a direct path.
+fn meet(net: &RelayNet, [home, office]: [&Site; 2], round: usize) -> Meeting {
     let (ann, bob) = (
-        world.up(&home.machine(&format!("a{round}")), "ann"),
-        world.up(&office.machine(&format!("b{round}")), "bob"),
+        net.up(&home.machine(&format!("a{round}")), "ann"),
+        net.up(&office.machine(&format!("b{round}")), "bob"),
     );
     let up = Stopwatch::start();
     ann.sees(&bob);
@@ -74,44 +73,44 @@ fn meet(world: &World, [home, office]: [&Site; 2], round: usize) -> Meeting {
     let seen = Stopwatch::start();
     assert!(
         ann.has_connected_over("relay", &bob) && bob.has_connected_over("relay", &ann),
-        "strangers meet through the relay first"
+        "new peers connect through the relay first"
     );
     for (from, to) in [(&ann, &bob), (&bob, &ann)] {
         let text = format!("{} is here", from.nick());
         submit(&mut from.client(), to, &text);
         to.wait_for(
-            "hear the other",
+            "receive the other's message",
             |event| event["event"] == "message" && event["text"] == text,
             Duration::from_secs(10),
         );
     }
     let delivered = up.elapsed();
-    let direct = come_to_direct(&ann, &bob, seen);
+    let direct = wait_for_direct(&ann, &bob, seen);
     let path = if direct.is_some() { "direct" } else { "relay" };
-    is_listed(&ann, &bob, path);
-    is_listed(&bob, &ann, path);
+    assert_listed(&ann, &bob, path);
+    assert_listed(&bob, &ann, path);
     ann.tells(&bob, "still there?");
     bob.shows_once("still there?");
-    // In good order, so that the relay names neither to those who come next.
+    // An orderly exit, so that the relay's roster names neither node to the next pair.
     ann.terminate();
     bob.terminate();
     Meeting { delivered, direct }
 }
 
-/// That `hobnob peers` says how the other is reached, and how long a round trip takes.
-fn is_listed(node: &Node, other: &Node, path: &str) {
+/// Checks that `hobnob peers` shows the path to the other node and the round trip time.
+fn assert_listed(node: &Node, other: &Node, path: &str) {
     let row = node
         .peers()
         .into_iter()
         .find(|row| row["peer"] == other.id())
-        .expect("who was met is listed");
+        .expect("a connected peer is listed");
     assert!(
         row["path"] == path && row["rtt_ms"].as_f64().is_some_and(|rtt| rtt > 0.0),
         "{path}: {row}"
     );
 }
 
-fn come_to_direct(ann: &Node, bob: &Node, since: Stopwatch) -> Option<Duration> {
+fn wait_for_direct(ann: &Node, bob: &Node, since: Stopwatch) -> Option<Duration> {
     while since.elapsed() < DIRECT_WITHIN {
         if ann.is_connected_over("direct", bob) && bob.is_connected_over("direct", ann) {
             return Some(since.elapsed());
@@ -119,10 +118,7 @@ fn come_to_direct(ann: &Node, bob: &Node, since: Stopwatch) -> Option<Duration> 
         pause(Duration::from_millis(5));
     }
     let late = ann.has_connected_over("direct", bob) || bob.has_connected_over("direct", ann);
-    assert!(
-        !late,
-        "one of the two has a direct path, and the other has not"
-    );
+    assert!(!late, "only one of the two nodes has a direct path");
     None
 }
 
@@ -145,15 +141,15 @@ fn summary(meetings: &[Meeting]) -> String {
     )
 }
 
-/// How often each pair meets.
+/// The number of times that each pair connects.
 fn rounds() -> usize {
     std::env::var("NAT_ROUNDS")
         .ok()
         .map_or(1, |rounds| rounds.parse().expect("NAT_ROUNDS is a number"))
 }
 
-/// From when both are up, for both to have heard the other.
+/// The limit from when both nodes are up until both have a message of the other.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(2);
 
-/// From when they see each other, through the relay.
+/// The limit for a direct path, from when the nodes see each other through the relay.
 const DIRECT_WITHIN: Duration = Duration::from_secs(3);

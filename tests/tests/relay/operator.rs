@@ -1,59 +1,57 @@
-//! What a relay's operator does, and what goes wrong with relays, as the person at a node sees it.
+//! Actions of a relay's operator and faults of a relay, as the user of a node sees them.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Nat, Node, until};
 use serde_json::Value;
 
-use crate::world::World;
+use crate::relay_net::RelayNet;
 
 #[test]
-fn who_is_kicked_is_told_so_and_may_come_back() {
+fn a_kicked_node_is_informed_and_may_return() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let (_home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
-    is_registered(&world, &ann);
-    world.relay.run(&["kick", ann.id()]).expect(0);
-    says(&ann.notices("relay-refused"), &["kicked", "operator"]);
+    let net = RelayNet::of(&lab);
+    let (_home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
+    wait_until_registered(&net, &ann);
+    net.relay.run(&["kick", ann.id()]).expect(0);
+    assert_text(&ann.notices("relay-refused"), &["kicked", "operator"]);
     assert!(
-        world
-            .relay
+        net.relay
             .row(ann.id())
             .is_none_or(|row| row["state"] != "alive")
     );
     ann.restart();
-    is_registered(&world, &ann);
+    wait_until_registered(&net, &ann);
 }
 
 #[test]
-fn who_is_banned_is_told_so_and_stays_out_when_the_relay_restarts() {
+fn a_banned_node_is_informed_and_stays_banned_when_the_relay_restarts() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((_home, ann), (_office, bob)) = (
-        world.alone_behind(Nat::Symmetric, "ann"),
-        world.alone_behind(Nat::Symmetric, "bob"),
+        net.alone_behind(Nat::Symmetric, "ann"),
+        net.alone_behind(Nat::Symmetric, "bob"),
     );
     ann.sees(&bob);
-    world.relay.run(&["ban", bob.id()]).expect(0);
-    says(&bob.notices("relay-refused"), &["banned", "operator"]);
+    net.relay.run(&["ban", bob.id()]).expect(0);
+    assert_text(&bob.notices("relay-refused"), &["banned", "operator"]);
     ann.loses_within(&bob, Duration::from_secs(30));
-    world.relay.restart();
-    is_registered(&world, &ann);
+    net.relay.restart();
+    wait_until_registered(&net, &ann);
     bob.restart();
-    says(&bob.notices("relay-refused"), &["banned"]);
+    assert_text(&bob.notices("relay-refused"), &["banned"]);
     assert!(
-        world
-            .relay
+        net.relay
             .row(bob.id())
             .is_none_or(|row| row["state"] != "alive")
     );
-    world.relay.run(&["unban", bob.id()]).expect(0);
+    net.relay.run(&["unban", bob.id()]).expect(0);
     bob.restart();
     ann.sees(&bob);
 }
 
 #[test]
-fn a_relay_that_wants_a_token_says_so_to_those_who_have_none() {
+fn a_relay_with_a_token_refuses_nodes_without_it() {
     let lab = Lab::open();
     let net = lab.internet();
     let token = lab.file("token", "for friends of the house");
@@ -61,7 +59,7 @@ fn a_relay_that_wants_a_token_says_so_to_those_who_have_none() {
     let home = net.site(Nat::FullCone);
     let name = relay.name();
     let stranger = home.machine("stranger").up("stranger", &["--relay", &name]);
-    says(&stranger.notices("relay-refused"), &["token"]);
+    assert_text(&stranger.notices("relay-refused"), &["token"]);
     let friend = home
         .machine("friend")
         .up("friend", &["--relay", &name, "--relay-token-file", &token]);
@@ -69,20 +67,20 @@ fn a_relay_that_wants_a_token_says_so_to_those_who_have_none() {
 }
 
 #[test]
-fn a_relay_that_became_another_is_refused_with_what_to_do_about_it() {
+fn a_relay_with_a_new_identity_is_refused_with_advice() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let at = world.relay.address().to_string();
-    let ann = world
-        .net
+    let net = RelayNet::of(&lab);
+    let at = net.relay.address().to_string();
+    let ann = net
+        .internet
         .site(Nat::FullCone)
         .machine("ann")
         .up("ann", &["--relay", &at]);
     ann.notices("relay-up");
     ann.terminate();
-    let another = world.relay.wipe().relay(&[]);
+    let another = net.relay.wipe().relay(&[]);
     ann.start();
-    says(
+    assert_text(
         &ann.notices("relay-changed"),
         &[
             "another identity",
@@ -93,13 +91,13 @@ fn a_relay_that_became_another_is_refused_with_what_to_do_about_it() {
 }
 
 #[test]
-fn a_site_that_blocks_udp_is_told_of_as_such() {
+fn blocked_udp_is_reported() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let home = world.net.site(Nat::PortRestricted);
+    let net = RelayNet::of(&lab);
+    let home = net.internet.site(Nat::PortRestricted);
     home.block_udp();
-    let ann = world.up(&home.machine("ann"), "ann");
-    says(
+    let ann = net.up(&home.machine("ann"), "ann");
+    assert_text(
         &ann.notices("udp-blocked"),
         &[
             "UDP is blocked",
@@ -112,90 +110,94 @@ fn a_site_that_blocks_udp_is_told_of_as_such() {
     let listed = ann.run(&["peers"]);
     assert!(listed.stderr.contains("UDP is blocked"), "{listed}");
     home.allow_udp();
-    is_registered(&world, &ann);
+    wait_until_registered(&net, &ann);
     let listed = ann.run(&["peers"]);
     assert!(!listed.stderr.contains("UDP"), "{listed}");
 }
 
 #[test]
-fn a_relay_that_does_not_run_is_told_from_a_machine_that_is_not_there() {
+fn a_stopped_relay_is_distinguished_from_an_unreachable_machine() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let (home, name) = (world.net.site(Nat::Symmetric), world.relay.name());
-    world.relay.terminate();
+    let net = RelayNet::of(&lab);
+    let (home, name) = (net.internet.site(Nat::Symmetric), net.relay.name());
+    net.relay.terminate();
     let ann = home.machine("ann").up("ann", &["--relay", &name]);
-    says(
+    assert_text(
         &ann.notices("relay-down"),
         &["no relay runs there", "nothing listens on UDP port 4627"],
     );
-    world.relay.machine().unplug();
+    net.relay.machine().unplug();
     let bob = home.machine("bob").up("bob", &["--relay", &name]);
-    says(
+    assert_text(
         &bob.notices("relay-down"),
         &["nothing answers there", "is the address right"],
     );
-    world.relay.machine().plug();
-    world.relay.start();
-    is_registered(&world, &ann);
-    is_registered(&world, &bob);
+    net.relay.machine().plug();
+    net.relay.start();
+    wait_until_registered(&net, &ann);
+    wait_until_registered(&net, &bob);
 }
 
 #[test]
-fn a_relay_that_dies_is_told_of_though_nobody_says_anything() {
+fn a_dead_relay_is_reported_without_traffic() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let (_home, ann) = world.alone_behind(Nat::FullCone, "ann");
-    is_registered(&world, &ann);
-    world.relay.kill9();
-    says(&ann.notices("relay-down"), &["does not answer any more"]);
+    let net = RelayNet::of(&lab);
+    let (_home, ann) = net.alone_behind(Nat::FullCone, "ann");
+    wait_until_registered(&net, &ann);
+    net.relay.kill9();
+    assert_text(&ann.notices("relay-down"), &["does not answer any more"]);
     let why = |event: &Value| {
         event["code"] == "relay-down"
             && event["text"]
                 .as_str()
                 .is_some_and(|text| text.contains("nothing listens"))
     };
-    ann.wait_for("say that no relay runs there", why, Duration::from_secs(30));
-    world.relay.start();
-    is_registered(&world, &ann);
+    ann.wait_for(
+        "report that no relay runs there",
+        why,
+        Duration::from_secs(30),
+    );
+    net.relay.start();
+    wait_until_registered(&net, &ann);
 }
 
 #[test]
-fn who_falls_silent_is_suspected_then_given_up_and_back_when_heard_again() {
+fn a_silent_peer_is_suspected_then_gone_then_alive_again() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
-    is_registered(&world, &ann);
+    let net = RelayNet::of(&lab);
+    let (home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
+    wait_until_registered(&net, &ann);
     let since =
-        |node: &Node| world.relay.row(node.id()).expect("it is in the table")["since"].clone();
+        |node: &Node| net.relay.row(node.id()).expect("the node is in the table")["since"].clone();
     let before = since(&ann);
     home.unplug();
-    stands_as(&world, &ann, "suspect");
+    wait_for_state(&net, &ann, "suspect");
     home.plug();
-    is_registered(&world, &ann);
+    wait_until_registered(&net, &ann);
     assert_eq!(
         since(&ann),
         before,
-        "a heartbeat that was missed costs nothing"
+        "a missed heartbeat does not end the registration"
     );
     home.unplug();
-    stands_as(&world, &ann, "suspect");
-    stands_as(&world, &ann, "gone");
+    wait_for_state(&net, &ann, "suspect");
+    wait_for_state(&net, &ann, "gone");
     home.plug();
-    is_registered(&world, &ann);
+    wait_until_registered(&net, &ann);
 }
 
-/// Waits until the relay has the node in its table, alive.
-fn is_registered(world: &World, node: &Node) {
-    stands_as(world, node, "alive");
+/// Waits until the relay's table shows the node as alive.
+fn wait_until_registered(net: &RelayNet, node: &Node) {
+    wait_for_state(net, node, "alive");
 }
 
-/// Waits until the relay's table says this of the node.
-fn stands_as(world: &World, node: &Node, state: &str) {
+/// Waits until the relay's table shows the node in this state.
+fn wait_for_state(net: &RelayNet, node: &Node, state: &str) {
     until(
         &format!("{} is {state}", node.nick()),
         Duration::from_secs(90),
         || {
-            let row = world.relay.row(node.id());
+            let row = net.relay.row(node.id());
             if row.as_ref().is_some_and(|row| row["state"] == state) {
                 Ok(())
             } else {
@@ -205,7 +207,7 @@ fn stands_as(world: &World, node: &Node, state: &str) {
     );
 }
 
-fn says(notice: &Value, words: &[&str]) {
+fn assert_text(notice: &Value, words: &[&str]) {
     let text = notice["text"].as_str().expect("a notice has a text");
     for word in words {
         assert!(text.contains(word), "expected {word:?} in {text:?}");

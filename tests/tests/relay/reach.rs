@@ -1,14 +1,14 @@
-//! Who can be reached through a relay, and by what name.
+//! Peers that are reached through a relay: by id, by ticket, over IPv6, idle, and after a move.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use hobnob_tests::lab::{Addresses, Lab, Nat, Node, OnInternet, pause};
 
-use crate::world::World;
+use crate::relay_net::RelayNet;
 
 #[test]
-fn a_peer_is_reached_by_its_id_at_a_relay_that_names_nobody() {
+fn a_peer_is_reached_by_its_id_at_a_relay_without_a_roster() {
     let lab = Lab::open();
     let net = lab.internet();
     let relay = net.machine("relay").relay(&["--no-roster"]);
@@ -23,14 +23,14 @@ fn a_peer_is_reached_by_its_id_at_a_relay_that_names_nobody() {
 }
 
 #[test]
-fn a_ticket_brings_somebody_to_a_relay_that_they_did_not_know() {
+fn a_ticket_leads_to_an_unknown_relay() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let (_home, ann) = world.alone_behind(Nat::Symmetric, "ann");
+    let net = RelayNet::of(&lab);
+    let (_home, ann) = net.alone_behind(Nat::Symmetric, "ann");
     let ticket = ann.ticket();
     ann.notices("relay-up");
-    let bob = world
-        .net
+    let bob = net
+        .internet
         .site(Nat::PortRestricted)
         .machine("bob")
         .up("bob", &[]);
@@ -39,7 +39,7 @@ fn a_ticket_brings_somebody_to_a_relay_that_they_did_not_know() {
 }
 
 #[test]
-fn a_relay_and_its_people_need_nothing_but_ipv6() {
+fn a_relay_and_its_peers_work_with_ipv6_only() {
     let lab = Lab::open();
     let office = lab.switch_with(Addresses::Ipv6Only);
     let relay = office.machine("relay").relay(&[]);
@@ -57,13 +57,13 @@ fn a_relay_and_its_people_need_nothing_but_ipv6() {
 }
 
 #[test]
-fn neighbours_who_meet_at_a_relay_go_on_over_their_own_network() {
+fn peers_of_one_network_switch_from_the_relay_to_the_lan() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let home = world.net.site(Nat::PortRestricted);
-    let name = world.relay.name();
-    // Without mDNS, and with no hairpin at their router: only their own addresses can bring them
-    // together.
+    let net = RelayNet::of(&lab);
+    let home = net.internet.site(Nat::PortRestricted);
+    let name = net.relay.name();
+    // There is no mDNS and the router does not hairpin, so only the private addresses can connect
+    // them.
     let [ann, bob] = ["ann", "bob"].map(|nick| {
         home.machine(nick)
             .up(nick, &["--no-mdns", "--relay", &name])
@@ -73,45 +73,45 @@ fn neighbours_who_meet_at_a_relay_go_on_over_their_own_network() {
 }
 
 #[test]
-fn private_addresses_of_other_networks_are_never_knocked_at() {
+fn private_addresses_of_other_networks_are_never_probed() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let home = world
-        .net
+    let net = RelayNet::of(&lab);
+    let home = net
+        .internet
         .site_with(Nat::Symmetric, Ipv4Addr::new(10, 1, 2, 0));
-    let office = world
-        .net
+    let office = net
+        .internet
         .site_with(Nat::PortRestricted, Ipv4Addr::new(172, 16, 9, 0));
     let (ann, bob) = (
-        world.up(&home.machine("ann"), "ann"),
-        world.up(&office.machine("bob"), "bob"),
+        net.up(&home.machine("ann"), "ann"),
+        net.up(&office.machine("bob"), "bob"),
     );
-    let (_cafe, cat) = world.alone_behind(Nat::FullCone, "cat");
+    let (_cafe, cat) = net.alone_behind(Nat::FullCone, "cat");
     for other in [&ann, &bob] {
         cat.connects_over("direct", other, Duration::from_secs(10));
     }
     ann.tells(&bob, "through the relay");
-    assert_eq!(world.net.strays(), 0);
+    assert_eq!(net.internet.strays(), 0);
 }
 
 #[test]
-fn two_who_say_nothing_keep_their_path_through_nats_that_forget_after_half_a_minute() {
+fn idle_peers_keep_their_path_through_nats_that_expire_after_half_a_minute() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let (_home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
-    let (_office, bob) = world.alone_behind(Nat::PortRestricted, "bob");
-    let (_cafe, cat) = world.alone_behind(Nat::Symmetric, "cat");
+    let net = RelayNet::of(&lab);
+    let (_home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
+    let (_office, bob) = net.alone_behind(Nat::PortRestricted, "bob");
+    let (_cafe, cat) = net.alone_behind(Nat::Symmetric, "cat");
     ann.connects_over("direct", &bob, Duration::from_secs(10));
     ann.connects_over("relay", &cat, Duration::from_secs(10));
     let registered =
-        |node: &Node| world.relay.row(node.id()).expect("it is registered")["since"].clone();
+        |node: &Node| net.relay.row(node.id()).expect("the node is registered")["since"].clone();
     let before = [&ann, &bob, &cat].map(registered);
-    let said = ann.events().len();
+    let events = ann.events().len();
     pause(Duration::from_secs(65));
     assert_eq!(
         ann.events().len(),
-        said,
-        "nobody was suspected, lost or found again"
+        events,
+        "no peer was suspected, lost or seen again"
     );
     assert_eq!([&ann, &bob, &cat].map(registered), before);
     for other in [&bob, &cat] {
@@ -125,48 +125,48 @@ fn two_who_say_nothing_keep_their_path_through_nats_that_forget_after_half_a_min
 }
 
 #[test]
-fn a_direct_path_that_died_comes_back() {
+fn a_failed_direct_path_is_restored() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
-    let (office, bob) = world.alone_behind(Nat::AddressRestricted, "bob");
+    let net = RelayNet::of(&lab);
+    let (home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
+    let (office, bob) = net.alone_behind(Nat::AddressRestricted, "bob");
     ann.connects_over("direct", &bob, Duration::from_secs(10));
-    world.net.cut(&home, &office);
+    net.internet.cut(&home, &office);
     ann.connects_over("relay", &bob, Duration::from_secs(30));
-    world.net.heal(&home, &office);
-    // Half a minute passes between two attempts.
+    net.internet.heal(&home, &office);
+    // The nodes try again every half minute.
     ann.connects_over("direct", &bob, Duration::from_secs(60));
     bob.connects_over("direct", &ann, Duration::from_secs(3));
 }
 
 #[test]
-fn a_goodbye_is_heard_through_a_relay() {
+fn an_orderly_close_passes_through_a_relay() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((_home, ann), (_office, bob)) = (
-        world.alone_behind(Nat::Symmetric, "ann"),
-        world.alone_behind(Nat::Symmetric, "bob"),
+        net.alone_behind(Nat::Symmetric, "ann"),
+        net.alone_behind(Nat::Symmetric, "bob"),
     );
     for _ in 0..5 {
         ann.sees(&bob);
         bob.sees(&ann);
         assert!(bob.is_connected_over("relay", &ann));
         bob.terminate();
-        // Who leaves without a word is missed after a quarter of a minute.
+        // Without an orderly close, ann would notice after 15 seconds.
         ann.loses_within(&bob, Duration::from_secs(5));
         bob.start();
     }
 }
 
 #[test]
-fn a_laptop_that_goes_elsewhere_is_found_again() {
+fn a_laptop_that_changes_networks_is_reconnected() {
     let lab = Lab::open();
-    let world = World::of(&lab);
-    let (home, ann) = world.alone_behind(Nat::PortRestricted, "ann");
-    let (_office, bob) = world.alone_behind(Nat::PortRestricted, "bob");
+    let net = RelayNet::of(&lab);
+    let (home, ann) = net.alone_behind(Nat::PortRestricted, "ann");
+    let (_office, bob) = net.alone_behind(Nat::PortRestricted, "bob");
     ann.connects_over("direct", &bob, Duration::from_secs(10));
-    let cafe = world
-        .net
+    let cafe = net
+        .internet
         .site_with(Nat::Symmetric, Ipv4Addr::new(192, 168, 77, 0));
     assert_ne!(cafe.public_ipv4(), home.public_ipv4());
     ann.machine().move_to(cafe.lan());

@@ -1,39 +1,39 @@
-//! Rooms whose people are on several local networks, and alone behind NATs.
+//! Rooms with members on several local networks and single members behind NATs.
 
 use hobnob_tests::lab::{Lab, Nat, Node};
 
-use crate::world::World;
+use crate::relay_net::RelayNet;
 
 #[test]
-fn a_broadcast_reaches_two_local_networks_and_two_who_are_alone() {
+fn a_broadcast_reaches_two_local_networks_and_two_single_nodes() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let (home, office) = (
-        world.net.site(Nat::PortRestricted),
-        world.net.site(Nat::Symmetric),
+        net.internet.site(Nat::PortRestricted),
+        net.internet.site(Nat::Symmetric),
     );
-    // Of each local network one has named the relay; the others are reached by way of that one.
+    // One node of each local network uses the relay. It forwards messages for the others.
     let (ann, bob) = (
-        world.up(&home.machine("ann"), "ann"),
-        world.up(&office.machine("bob"), "bob"),
+        net.up(&home.machine("ann"), "ann"),
+        net.up(&office.machine("bob"), "bob"),
     );
     let [amy, art] = ["amy", "art"].map(|nick| home.machine(nick).up(nick, &[]));
     let ben = office.machine("ben").up("ben", &[]);
-    let (_, cat) = world.alone_behind(Nat::Symmetric, "cat");
-    let (_, dan) = world.alone_behind(Nat::AddressRestricted, "dan");
+    let (_, cat) = net.alone_behind(Nat::Symmetric, "cat");
+    let (_, dan) = net.alone_behind(Nat::AddressRestricted, "dan");
     let relayed = [&ann, &bob, &cat, &dan];
-    all_see_each_other(&relayed);
-    all_see_each_other(&[&ann, &amy, &art]);
-    all_see_each_other(&[&bob, &ben]);
+    wait_until_all_connect(&relayed);
+    wait_until_all_connect(&[&ann, &amy, &art]);
+    wait_until_all_connect(&[&bob, &ben]);
     let everybody = [&ann, &bob, &cat, &dan, &amy, &art, &ben];
-    everybody_hears_everybody(&everybody, "lobby");
+    everyone_receives_every_message(&everybody, "lobby");
     for node in everybody {
         node.joins("ops", "a secret of seven people");
     }
-    everybody_hears_everybody(&everybody, "ops");
+    everyone_receives_every_message(&everybody, "ops");
 }
 
-fn all_see_each_other(nodes: &[&Node]) {
+fn wait_until_all_connect(nodes: &[&Node]) {
     for one in nodes {
         for other in nodes.iter().filter(|other| other.id() != one.id()) {
             one.sees(other);
@@ -41,15 +41,12 @@ fn all_see_each_other(nodes: &[&Node]) {
     }
 }
 
-fn everybody_hears_everybody(nodes: &[&Node], room: &str) {
-    for speaker in nodes {
-        let text = format!("{} speaks in {room}", speaker.nick());
-        speaker.says_in(room, &text);
-        for listener in nodes
-            .iter()
-            .filter(|listener| listener.id() != speaker.id())
-        {
-            listener.shows_once(&text);
+fn everyone_receives_every_message(nodes: &[&Node], room: &str) {
+    for author in nodes {
+        let text = format!("{} speaks in {room}", author.nick());
+        author.says_in(room, &text);
+        for receiver in nodes.iter().filter(|receiver| receiver.id() != author.id()) {
+            receiver.shows_once(&text);
         }
     }
 }

@@ -1,22 +1,22 @@
-//! What a relay can see of what passes through it: nothing.
+//! A relay sees only ciphertext of the traffic that it forwards.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Nat};
 
-use crate::world::World;
+use crate::relay_net::RelayNet;
 
 #[test]
-fn a_relay_carries_ciphertext_only() {
+fn a_relay_forwards_only_ciphertext() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let mark = format!("{:x}q{:x}", std::process::id(), nanos());
     let [nick, room, secret, text, reply, file, content] =
         ["nick", "room", "secret", "text", "reply", "file", "content"]
             .map(|what| format!("{what}{mark}"));
-    let tap = world.relay.machine().capture();
-    let (_home, ann) = world.alone_behind(Nat::Symmetric, &nick);
-    let (office, bob) = world.alone_behind(Nat::Symmetric, "bob");
+    let tap = net.relay.machine().capture();
+    let (_home, ann) = net.alone_behind(Nat::Symmetric, &nick);
+    let (office, bob) = net.alone_behind(Nat::Symmetric, "bob");
     for node in [&ann, &bob] {
         node.joins(&room, &secret);
     }
@@ -30,7 +30,7 @@ fn a_relay_carries_ciphertext_only() {
         ann.shows_once(&answered);
     }
     let path = ann.home().path().with_extension(&file);
-    std::fs::write(&path, content.repeat(1_000)).expect("the lab's folder can be written to");
+    std::fs::write(&path, content.repeat(1_000)).expect("the lab's folder is writable");
     let fits = |event: &serde_json::Value, state: &str| {
         event["event"] == "file" && event["state"] == state
     };
@@ -43,20 +43,25 @@ fn a_relay_carries_ciphertext_only() {
         &path.to_string_lossy(),
     ])
     .expect(0);
-    let offer = bob.wait_for("hear of a file", |event| fits(event, "offered"), PATIENCE);
+    let offer = bob.wait_for(
+        "learn of the offer",
+        |event| fits(event, "offered"),
+        PATIENCE,
+    );
     bob.run(&["accept", offer["id"].as_str().expect("an id")]);
     bob.wait_for("have the file", |event| fits(event, "done"), PATIENCE);
     assert!(
         ann.is_connected_over("relay", &bob),
-        "all of it went through the relay"
+        "all traffic passed through the relay"
     );
 
-    // That the tap hears, and that memory can be searched, is shown by what they must find.
+    // Controls: the capture must contain this plaintext, and the search of the memory must find the
+    // relay's home and the nodes' own texts.
     let control = format!("plain{mark}");
     let sent = office
-        .machine("shouter")
+        .machine("plain")
         .udp()
-        .send_to(control.as_bytes(), world.relay.address())
+        .send_to(control.as_bytes(), net.relay.address())
         .expect("there is a route");
     assert_eq!(sent, control.len());
     let recording = tap.end();
@@ -69,11 +74,10 @@ fn a_relay_carries_ciphertext_only() {
             "{word} crossed the relay's network card"
         );
     }
-    let home = world.relay.home().path().display().to_string();
+    let home = net.relay.home().path().display().to_string();
     let words: Vec<_> = marked.iter().chain([&home]).cloned().collect();
     assert_eq!(
-        world
-            .relay
+        net.relay
             .memory_contains(&words)
             .into_iter()
             .collect::<Vec<_>>(),
@@ -96,10 +100,10 @@ fn a_relay_carries_ciphertext_only() {
     }
 }
 
-/// For a file to come.
+/// The limit for a file transfer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Different in each run.
+/// A number that differs in each run.
 fn nanos() -> u32 {
     std::time::UNIX_EPOCH
         .elapsed()

@@ -1,4 +1,4 @@
-//! A node that ends at the worst moment: just as a chat subscribes to its events.
+//! A node that ends at the worst moment: when a chat subscribes to its events.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -9,35 +9,35 @@ use std::thread::JoinHandle;
 use hobnob_tests::lab::{Lab, Size, hobnob_binary};
 use serde_json::{Value, json};
 
-/// Answers for a home until somebody subscribes: then it has ended, and left its socket to nobody.
+/// Imitates the node of a home until a client subscribes. Then it ends and removes its socket.
 fn ends_when_subscribed(home: &Path) -> JoinHandle<()> {
-    fs::create_dir_all(home).expect("the lab's folder can be written to");
+    fs::create_dir_all(home).expect("the lab's folder is writable");
     let socket = home.join("control.sock");
     let listener = UnixListener::bind(&socket).expect("the socket is free");
     let home = home.to_owned();
     std::thread::spawn(move || {
         let mut open: Vec<UnixStream> = Vec::new();
         loop {
-            let (mut stream, _) = listener.accept().expect("somebody comes");
+            let (mut stream, _) = listener.accept().expect("a client connects");
             let mut line = String::new();
-            BufReader::new(stream.try_clone().expect("can be cloned"))
+            BufReader::new(stream.try_clone().expect("a stream can be cloned"))
                 .read_line(&mut line)
-                .expect("a request");
-            let request: Value = serde_json::from_str(&line).expect("JSON");
+                .expect("the client sends a request");
+            let request: Value = serde_json::from_str(&line).expect("a request is JSON");
             if request["cmd"] == "subscribe" {
-                break fs::remove_file(&socket).expect("it is there");
+                break fs::remove_file(&socket).expect("the socket exists");
             }
             assert_eq!(request["cmd"], "ping");
             let pong =
                 json!({"id": request["id"], "ok": {"pid": 1, "home": home, "version": "0.1.0"}});
-            writeln!(stream, "{pong}").expect("somebody reads");
+            writeln!(stream, "{pong}").expect("the client reads");
             open.push(stream);
         }
     })
 }
 
 #[test]
-fn the_full_screen_goes_on_with_another_node() {
+fn the_full_screen_chat_continues_with_another_node() {
     let lab = Lab::open();
     let home = lab.switch().machine("ann").home("ann");
     let node = ends_when_subscribed(home.path());
@@ -52,13 +52,13 @@ fn the_full_screen_goes_on_with_another_node() {
     );
     ann.shows("the node that this chat used has ended");
     ann.shows("You are");
-    node.join().expect("it was subscribed to");
+    node.join().expect("the chat subscribed");
     ann.enters("/quit");
     assert_eq!(ann.ends(), Some(0));
 }
 
 #[test]
-fn the_chat_of_lines_goes_on_with_another_node() {
+fn the_plain_chat_continues_with_another_node() {
     let lab = Lab::open();
     let home = lab.switch().machine("ann").home("ann");
     let node = ends_when_subscribed(home.path());
@@ -68,5 +68,5 @@ fn the_chat_of_lines_goes_on_with_another_node() {
     );
     ann.shows("the node that this chat used has ended");
     ann.shows("You are");
-    node.join().expect("it was subscribed to");
+    node.join().expect("the chat subscribed");
 }

@@ -1,4 +1,4 @@
-//! Files in both chats: offered, accepted, and the same at the other end.
+//! Files in both chats: offers, downloads, and equal bytes at both ends.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,27 +20,27 @@ const TAB: &str = "\t";
 const ENTER: &str = "\r";
 const ALT_2: &str = "\x1b2";
 
-/// A file of so many bytes beside a home.
+/// Writes a file of this many bytes beside a home.
 fn file(of: &Home, name: &str, bytes: usize) -> PathBuf {
     let folder = of.path().with_extension("files");
-    fs::create_dir_all(&folder).expect("the lab's folder can be written to");
+    fs::create_dir_all(&folder).expect("the lab's folder is writable");
     let path = folder.join(name);
     let content: Vec<u8> = (0..bytes)
-        .map(|at| u8::try_from(at * at / 7 % 251).expect("it is below"))
+        .map(|at| u8::try_from(at * at / 7 % 251).expect("the remainder is below 251"))
         .collect();
-    fs::write(&path, content).expect("there is room");
+    fs::write(&path, content).expect("the disk has room");
     path
 }
 
-fn same(one: &Path, other: &Path) {
+fn assert_same(one: &Path, other: &Path) {
     assert!(
-        fs::read(one).expect("it is there") == fs::read(other).expect("it is there"),
+        fs::read(one).expect("the file exists") == fs::read(other).expect("the file exists"),
         "{one:?} and {other:?} differ"
     );
 }
 
 #[test]
-fn a_file_goes_from_screen_to_screen() {
+fn a_file_is_sent_from_one_full_screen_chat_to_another() {
     let lab = Lab::open();
     let office = lab.switch();
     let (here, there) = (
@@ -53,7 +53,7 @@ fn a_file_goes_from_screen_to_screen() {
     bob.shows("ann is here");
     ann.enters("/query bob");
     ann.shows("2 @bob");
-    let folder = film.parent().expect("it is in one");
+    let folder = film.parent().expect("the file is in a folder");
     ann.presses(&format!("/send {}/my", folder.display()));
     ann.presses(TAB);
     ann.shows("my film.mp4");
@@ -69,7 +69,7 @@ fn a_file_goes_from_screen_to_screen() {
     bob.presses(ENTER);
     bob.shows("saved as ");
     ann.shows("saved by bob");
-    same(&film, &there.path().join("downloads/my film.mp4"));
+    assert_same(&film, &there.path().join("downloads/my film.mp4"));
     let no = file(&here, "no", 10);
     ann.enters(&format!("/send '{}'", no.display()));
     bob.shows("[offers no, 10 bytes]");
@@ -84,7 +84,7 @@ fn a_file_goes_from_screen_to_screen() {
 }
 
 #[test]
-fn a_command_that_sends_says_what_it_waits_for_and_how_far_it_is() {
+fn a_sending_command_shows_what_it_waits_for_and_its_progress() {
     let lab = Lab::open();
     let office = lab.switch();
     let (ann, bob) = (
@@ -106,15 +106,15 @@ fn a_command_that_sends_says_what_it_waits_for_and_how_far_it_is() {
     );
     sending.shows("offered film.mp4 to bob");
     sending.shows("film.mp4: waiting until it is accepted");
-    let mut getting = command(&bob, &["accept", "film.mp4"]);
+    let mut accepting = command(&bob, &["accept", "film.mp4"]);
     sending.shows("200.00 MB");
-    getting.shows("film.mp4 is here: ");
+    accepting.shows("film.mp4 is here: ");
     sending.shows("bob has film.mp4");
-    for command in [&mut sending, &mut getting] {
+    for command in [&mut sending, &mut accepting] {
         assert_eq!(command.ends(), Some(0));
     }
     let notes = file(ann.home(), "notes", 10);
-    let mut unheard = command(
+    let mut unaccepted = command(
         &ann,
         &[
             "send",
@@ -125,11 +125,11 @@ fn a_command_that_sends_says_what_it_waits_for_and_how_far_it_is() {
             &notes.to_string_lossy(),
         ],
     );
-    unheard.shows("notes is not accepted yet; it can be had while");
-    assert_eq!(unheard.ends(), Some(4));
+    unaccepted.shows("notes is not accepted yet; it can be had while");
+    assert_eq!(unaccepted.ends(), Some(4));
 }
 
-/// A command for a node that runs.
+/// Runs a command for a running node in a terminal.
 fn command(of: &Node, arguments: &[&str]) -> Terminal {
     let home = of
         .home()
@@ -144,7 +144,7 @@ fn command(of: &Node, arguments: &[&str]) -> Terminal {
 }
 
 #[test]
-fn a_file_goes_both_ways_with_a_chat_of_lines() {
+fn the_plain_chat_sends_and_receives_files() {
     let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
@@ -166,12 +166,12 @@ fn a_file_goes_both_ways_with_a_chat_of_lines() {
     bob.shows("offered");
     bob.types("/accept");
     bob.shows("the plan.pdf is here: ");
-    same(&plan, &there.path().join("downloads/the plan.pdf"));
+    assert_same(&plan, &there.path().join("downloads/the plan.pdf"));
     let answer = file(&there, "answer.txt", 5);
     bob.types(&format!("/send @ann {}", answer.display()));
     let offered = {
         let fits = |event: &Value| event["event"] == "file" && event["name"] == "answer.txt";
-        ann.wait_for("hear of answer.txt", fits, Duration::from_secs(60))
+        ann.wait_for("report answer.txt", fits, Duration::from_secs(60))
     };
     assert_eq!(offered["state"], "offered");
     assert!(

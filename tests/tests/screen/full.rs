@@ -1,4 +1,4 @@
-//! The full screen in a real terminal, driven by keys, with real nodes talking.
+//! The full-screen chat in a real terminal, driven by keys, with real nodes.
 
 use hobnob_tests::lab::{Lab, Machine, Size, Terminal};
 
@@ -65,7 +65,7 @@ fn two_people_find_each_other_and_talk() {
 }
 
 #[test]
-fn a_paste_and_a_text_of_lines_are_one_message_each() {
+fn a_paste_and_a_text_of_several_lines_are_one_message_each() {
     let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
@@ -105,11 +105,11 @@ fn scrolling_searching_and_help() {
     ann.shows("much later");
     ann.presses(CTRL_R);
     ann.presses("first all");
-    ann.until("what was found alone", |screen| {
+    ann.until("only the search results", |screen| {
         screen.contains("<bob> the first of all") && !screen.contains("number")
     });
     ann.presses(ENTER);
-    ann.until("the message among its neighbours", |screen| {
+    ann.until("the found message in its context", |screen| {
         screen.contains("│ the first of all") && screen.contains("number 0.")
     });
     ann.presses(ESCAPE);
@@ -123,7 +123,7 @@ fn scrolling_searching_and_help() {
 }
 
 #[test]
-fn any_size_will_do() {
+fn the_screen_works_at_any_size() {
     let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
@@ -151,7 +151,7 @@ fn any_size_will_do() {
 }
 
 #[test]
-fn the_wheel_scrolls_once_a_key_lets_it() {
+fn the_mouse_wheel_scrolls_after_f4() {
     let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
@@ -176,26 +176,27 @@ fn the_wheel_scrolls_once_a_key_lets_it() {
 }
 
 #[test]
-fn who_looks_elsewhere_is_told_of_what_is_for_them() {
+fn a_mention_without_focus_notifies_the_terminal() {
     let lab = Lab::open();
     let office = lab.switch();
     let bob = office.machine("bob").up("bob", &[]);
     let mut ann = chat(&office.machine("ann"), "ann", USUAL);
     ann.shows("bob is here");
-    let told = |ann: &Terminal, text: &str| String::from_utf8_lossy(&ann.bytes()).contains(text);
+    let has_written =
+        |ann: &Terminal, text: &str| String::from_utf8_lossy(&ann.bytes()).contains(text);
     bob.says("ann: while you look");
     ann.shows("while you look");
     ann.presses(FOCUS_LOST);
     bob.says("nothing for you");
     ann.shows("nothing for you");
-    assert!(!told(&ann, "\x1b]9;"));
+    assert!(!has_written(&ann, "\x1b]9;"));
     bob.says("ann: look \u{1b}[2J here");
     ann.shows("look ␛[2J here");
-    assert!(told(&ann, "\x07\x1b]9;bob: ann: look ␛[2J here\x07"));
+    assert!(has_written(&ann, "\x07\x1b]9;bob: ann: look ␛[2J here\x07"));
 }
 
 #[test]
-fn the_terminal_is_given_back_after_kill_term() {
+fn the_terminal_is_restored_after_sigterm() {
     let lab = Lab::open();
     let mut ann = chat(&lab.switch().machine("ann"), "ann", USUAL);
     ann.shows("You are ann");
@@ -207,7 +208,7 @@ fn the_terminal_is_given_back_after_kill_term() {
 }
 
 #[test]
-fn ctrl_c_twice_ends() {
+fn ctrl_c_twice_quits() {
     let lab = Lab::open();
     let mut ann = chat(&lab.switch().machine("ann"), "ann", USUAL);
     ann.shows("You are ann");
@@ -231,14 +232,14 @@ fn nothing_a_peer_sends_controls_the_terminal() {
     ann.shows("that was all");
     ann.shows("│ 14:03 * ann has left");
     let bytes = ann.bytes().split_off(before);
-    let text = String::from_utf8(bytes).expect("a screen gets UTF-8");
+    let text = String::from_utf8(bytes).expect("the output is UTF-8");
     for raw in ["\x1b[2J", "\x1b]", "\x07", "\x08", "\u{202e}", "\u{9b}"] {
         assert!(!text.contains(raw), "{raw:?} in {text:?}");
     }
 }
 
 #[test]
-fn the_chat_goes_on_when_the_node_it_used_ends() {
+fn the_chat_continues_when_its_node_ends() {
     let lab = Lab::open();
     let office = lab.switch();
     let (bob, home) = (

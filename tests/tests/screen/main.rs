@@ -1,4 +1,4 @@
-//! What people have before them: the chat in lines, and the full screen in a real terminal.
+//! The user interfaces in a real terminal: the plain chat and the full-screen chat.
 
 mod ends;
 mod files;

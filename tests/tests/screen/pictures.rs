@@ -1,4 +1,4 @@
-//! Small pictures beside the offers of picture files, as terminals of several kinds show them.
+//! Picture previews beside offers, in several kinds of terminals.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,31 +18,31 @@ const PAGE_UP: &str = "\x1b[5~";
 const ALT_1: &str = "\x1b1";
 const ALT_2: &str = "\x1b2";
 
-/// Rows of a picture on these screens, of one that is wider than high.
+/// The rows that a landscape picture takes on these screens.
 const ROWS_WIDE: usize = 10;
 const ROWS_USUAL: usize = 6;
 
-/// Asks what the terminal is.
-const WHAT_ARE_YOU: &str = "\x1b[c";
-/// Asks whether it speaks kitty's protocol.
-const DO_YOU_SPEAK_KITTY: &str = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
+/// Asks for the terminal's attributes (DA1).
+const ASK_ATTRIBUTES: &str = "\x1b[c";
+/// Asks whether the terminal supports kitty's graphics protocol.
+const ASK_KITTY: &str = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
 
-/// As kitty answers.
+/// Answers as kitty does.
 const KITTY: Model = Model {
     variables: &[("TERM", "xterm-kitty"), ("COLORTERM", "truecolor")],
     cell: Some((9, 18)),
     answers: &[
-        (DO_YOU_SPEAK_KITTY, "\x1b_Gi=31;OK\x1b\\"),
-        (WHAT_ARE_YOU, "\x1b[?62;c"),
+        (ASK_KITTY, "\x1b_Gi=31;OK\x1b\\"),
+        (ASK_ATTRIBUTES, "\x1b[?62;c"),
     ],
 };
-/// As foot answers.
+/// Answers as foot does.
 const FOOT: Model = Model {
     variables: &[("TERM", "foot")],
     cell: Some((9, 18)),
-    answers: &[(WHAT_ARE_YOU, "\x1b[?62;4;22;28;29;46;52c")],
+    answers: &[(ASK_ATTRIBUTES, "\x1b[?62;4;22;28;29;46;52c")],
 };
-/// Has pixels, and does not know what it is.
+/// Reports its cell size in pixels, but answers nothing.
 const SILENT: Model = Model {
     variables: &[],
     cell: Some((9, 18)),
@@ -67,10 +67,10 @@ const NO_COLOUR: Model = Model {
     ..FOOT
 };
 
-/// A picture of a hill before the sky, beside a home.
+/// Writes a picture of a hill and the sky beside a home.
 fn hill(of: &Home) -> PathBuf {
     let folder = of.path().with_extension("files");
-    fs::create_dir_all(&folder).expect("the lab's folder can be written to");
+    fs::create_dir_all(&folder).expect("the lab's folder is writable");
     let path = folder.join("hill.png");
     let colour = |x: u32, y: u32| {
         image::Rgb(if y > 240 + x.abs_diff(320) / 2 {
@@ -81,12 +81,12 @@ fn hill(of: &Home) -> PathBuf {
     };
     image::RgbImage::from_fn(640, 480, colour)
         .save(&path)
-        .expect("there is room");
+        .expect("the disk has room");
     path
 }
 
 #[test]
-fn a_picture_is_seen_by_those_who_have_verified_its_sender() {
+fn a_picture_is_shown_when_its_sender_is_verified() {
     let lab = Lab::open();
     let office = lab.switch();
     let (here, there) = (
@@ -108,12 +108,12 @@ fn a_picture_is_seen_by_those_who_have_verified_its_sender() {
     bob.shows_coloured_rows(0);
     bob.enters("/verify ann confirm");
     bob.shows_coloured_rows(ROWS_USUAL);
-    // It moves up with what it belongs to, and nothing of it stays behind.
+    // The picture scrolls with its offer, and no part of it remains.
     for n in 0..16 {
         ann.enters(&format!("line {n}"));
     }
     bob.shows("line 15");
-    bob.until("the offer has left the screen", |screen| {
+    bob.until("the offer scrolls off the screen", |screen| {
         !screen.contains("hill.png")
     });
     bob.enters("yes");
@@ -143,17 +143,17 @@ fn a_picture_is_seen_by_those_who_have_verified_its_sender() {
 }
 
 #[test]
-fn each_terminal_gets_pictures_as_it_can_show_them() {
+fn each_terminal_gets_pictures_in_a_protocol_that_it_supports() {
     let lab = Lab::open();
     let machine = lab.switch().machine("ann");
     let picture = hill(&machine.home("files"));
     let mut homes = (0..).map(|n| machine.home(&format!("ann{n}")));
     let mut on = |model: &Model| {
-        let mut terminal =
-            homes
-                .next()
-                .expect("without end")
-                .terminal_of(model, &["--no-mdns"], USUAL);
+        let mut terminal = homes.next().expect("the iterator is infinite").terminal_of(
+            model,
+            &["--no-mdns"],
+            USUAL,
+        );
         terminal.shows("#lobby");
         terminal.enters(&format!("/send {}", picture.display()));
         terminal.shows("640×480, waiting to be accepted");
@@ -167,19 +167,19 @@ fn each_terminal_gets_pictures_as_it_can_show_them() {
     assert_eq!(kitty.ends(), Some(0));
     assert!(
         kitty.has_written("_Ga=d,d=I,i="),
-        "what kitty keeps is freed"
+        "the picture is deleted from kitty's memory"
     );
 
     let foot = on(&FOOT);
     foot.writes("\x1bP");
     assert!(
         !foot.has_written("\x1b_G"),
-        "what is not kitty is not asked by kitty's protocol"
+        "foot receives nothing of kitty's protocol"
     );
 
     let tmux = on(&TMUX);
     tmux.shows_coloured_rows(ROWS_USUAL);
-    assert!(!tmux.has_written(WHAT_ARE_YOU) && !tmux.has_written("\x1b_G"));
+    assert!(!tmux.has_written(ASK_ATTRIBUTES) && !tmux.has_written("\x1b_G"));
 
     for model in [CONSOLE, NO_COLOUR] {
         let mut plain = on(&model);
@@ -187,7 +187,7 @@ fn each_terminal_gets_pictures_as_it_can_show_them() {
         plain.shows("│ hello");
         plain.shows_coloured_rows(0);
         assert!(
-            !plain.has_written(WHAT_ARE_YOU)
+            !plain.has_written(ASK_ATTRIBUTES)
                 && !plain.has_written("\x1b_G")
                 && !plain.has_written("\x1bP")
         );
@@ -195,21 +195,21 @@ fn each_terminal_gets_pictures_as_it_can_show_them() {
 }
 
 #[test]
-fn pictures_that_are_to_do_harm_show_their_size_and_hold_up_nothing() {
+fn harmful_pictures_show_their_size_and_block_nothing() {
     let lab = Lab::open();
     let machine = lab.switch().machine("ann");
     let home = machine.home("ann");
     let good = hill(&home);
-    // A few bytes that say they are 81 million pixels, and are; and one that ends in its middle.
+    // A small file of 81 million pixels, and a file that is cut in half.
     let (bomb, cut) = (
         good.with_file_name("bomb.png"),
         good.with_file_name("cut.png"),
     );
     image::GrayImage::new(9000, 9000)
         .save(&bomb)
-        .expect("there is room");
-    let whole = fs::read(&good).expect("it is there");
-    fs::write(&cut, &whole[..whole.len() / 2]).expect("there is room");
+        .expect("the disk has room");
+    let whole = fs::read(&good).expect("the file exists");
+    fs::write(&cut, &whole[..whole.len() / 2]).expect("the disk has room");
     let mut ann = home.terminal(&["--no-mdns"], USUAL);
     ann.shows("#lobby");
     for (file, size) in [(&bomb, "9000×9000"), (&cut, "640×480")] {
@@ -224,13 +224,13 @@ fn pictures_that_are_to_do_harm_show_their_size_and_hold_up_nothing() {
 }
 
 #[test]
-fn what_is_typed_while_a_terminal_is_asked_is_not_lost() {
+fn keys_typed_during_terminal_detection_are_not_lost() {
     let lab = Lab::open();
     let machine = lab.switch().machine("ann");
     let picture = hill(&machine.home("files"));
     let (silent, late) = (machine.home("silent"), machine.home("late"));
     let mut silent = silent.terminal_of(&SILENT, &["--no-mdns"], USUAL);
-    silent.writes(WHAT_ARE_YOU);
+    silent.writes(ASK_ATTRIBUTES);
     silent.presses("good morning");
     silent.shows("> good morning");
     silent.enters(", all");
@@ -240,14 +240,14 @@ fn what_is_typed_while_a_terminal_is_asked_is_not_lost() {
 
     let mut late = late.terminal_of(&SILENT, &["--no-mdns"], USUAL);
     late.shows("#lobby");
-    // What it is, too late: no key.
+    // A late answer of the terminal is not a key.
     late.presses("\x1b[?62;4;22c");
     late.presses("fine");
     late.shows("> fine");
 }
 
 #[test]
-fn the_size_of_a_picture_is_told_in_lines_and_after_a_restart() {
+fn the_plain_chat_shows_the_size_of_a_picture_also_after_a_restart() {
     let lab = Lab::open();
     let office = lab.switch();
     let ann = office.machine("ann").up("ann", &[]);
@@ -286,13 +286,13 @@ fn the_size_of_a_picture_is_told_in_lines_and_after_a_restart() {
             own["picture"]["path"],
             *picture
                 .canonicalize()
-                .expect("it is there")
+                .expect("the file exists")
                 .to_string_lossy()
         );
         ann.restart();
     }
-    // What is no longer what was offered is no picture to be shown.
-    fs::write(&picture, "another").expect("there is room");
+    // A file that changed after the offer is not shown as a picture.
+    fs::write(&picture, "another").expect("the disk has room");
     ann.restart();
     let files = ann.run(&["files"]).expect(0).json();
     assert!(

@@ -1,55 +1,55 @@
-//! While 1,000 numbered messages flow each way, paths come, die and change. Nothing is lost,
-//! doubled or out of order.
+//! Paths appear, fail and change while 1,000 numbered messages flow each way. No message is lost,
+//! duplicated or out of order.
 
 use std::time::Duration;
 
 use hobnob_tests::lab::{Lab, Nat, Node, Relay, Stopwatch, pause, until};
 
-use crate::world::{World, submit};
+use crate::relay_net::{RelayNet, submit};
 
 #[test]
-fn from_the_relay_to_a_direct_path() {
+fn the_path_changes_from_relay_to_direct() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((_home, ann), (_office, bob)) = (
-        world.alone_behind(Nat::PortRestricted, "ann"),
-        world.alone_behind(Nat::PortRestricted, "bob"),
+        net.alone_behind(Nat::PortRestricted, "ann"),
+        net.alone_behind(Nat::PortRestricted, "bob"),
     );
-    meet(&ann, &bob);
-    talk_while(&ann, &bob, || be_direct(&ann, &bob));
+    wait_until_connected(&ann, &bob);
+    talk_while(&ann, &bob, || wait_until_direct(&ann, &bob));
     assert!(ann.has_connected_over("relay", &bob) && bob.has_connected_over("relay", &ann));
 }
 
 #[test]
-fn the_direct_path_dies_and_the_relay_takes_over() {
+fn the_direct_path_fails_and_the_relay_takes_over() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((home, ann), (office, bob)) = (
-        world.alone_behind(Nat::FullCone, "ann"),
-        world.alone_behind(Nat::PortRestricted, "bob"),
+        net.alone_behind(Nat::FullCone, "ann"),
+        net.alone_behind(Nat::PortRestricted, "bob"),
     );
-    meet(&ann, &bob);
-    be_direct(&ann, &bob);
+    wait_until_connected(&ann, &bob);
+    wait_until_direct(&ann, &bob);
     talk_while(&ann, &bob, || {
         pause(MEANWHILE);
-        world.net.cut(&home, &office);
-        be_relayed(&ann, &bob);
+        net.internet.cut(&home, &office);
+        wait_until_relayed(&ann, &bob);
     });
 }
 
 #[test]
-fn the_relay_is_killed_and_comes_back() {
+fn the_relay_is_killed_and_restarts() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((_home, ann), (_office, bob)) = (
-        world.alone_behind(Nat::Symmetric, "ann"),
-        world.alone_behind(Nat::Symmetric, "bob"),
+        net.alone_behind(Nat::Symmetric, "ann"),
+        net.alone_behind(Nat::Symmetric, "bob"),
     );
-    meet(&ann, &bob);
+    wait_until_connected(&ann, &bob);
     talk_while(&ann, &bob, || {
         for restarts in 1..=3 {
             pause(MEANWHILE);
-            kill_and_restart(&world.relay, [&ann, &bob], restarts);
+            kill_and_restart(&net.relay, [&ann, &bob], restarts);
         }
     });
     assert!(!ann.has_connected_over("direct", &bob));
@@ -58,12 +58,12 @@ fn the_relay_is_killed_and_comes_back() {
 #[test]
 fn a_relayed_node_gets_another_address() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((home, ann), (office, bob)) = (
-        world.alone_behind(Nat::Symmetric, "ann"),
-        world.alone_behind(Nat::Symmetric, "bob"),
+        net.alone_behind(Nat::Symmetric, "ann"),
+        net.alone_behind(Nat::Symmetric, "bob"),
     );
-    meet(&ann, &bob);
+    wait_until_connected(&ann, &bob);
     talk_while(&ann, &bob, || {
         pause(MEANWHILE);
         home.rebind();
@@ -78,13 +78,13 @@ fn a_relayed_node_gets_another_address() {
 #[test]
 fn a_directly_connected_node_gets_another_address() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((home, ann), (office, bob)) = (
-        world.alone_behind(Nat::PortRestricted, "ann"),
-        world.alone_behind(Nat::AddressRestricted, "bob"),
+        net.alone_behind(Nat::PortRestricted, "ann"),
+        net.alone_behind(Nat::AddressRestricted, "bob"),
     );
-    meet(&ann, &bob);
-    be_direct(&ann, &bob);
+    wait_until_connected(&ann, &bob);
+    wait_until_direct(&ann, &bob);
     talk_while(&ann, &bob, || {
         pause(MEANWHILE);
         home.renumber();
@@ -94,65 +94,66 @@ fn a_directly_connected_node_gets_another_address() {
 }
 
 #[test]
-fn the_lines_to_the_relay_lose_a_twentieth() {
+fn the_links_to_the_relay_lose_a_twentieth_of_all_packets() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((home, ann), (office, bob)) = (
-        world.alone_behind(Nat::Symmetric, "ann"),
-        world.alone_behind(Nat::Symmetric, "bob"),
+        net.alone_behind(Nat::Symmetric, "ann"),
+        net.alone_behind(Nat::Symmetric, "bob"),
     );
-    meet(&ann, &bob);
+    wait_until_connected(&ann, &bob);
     home.loss(5);
     office.loss(5);
-    world.relay.machine().loss(5);
+    net.relay.machine().loss(5);
     talk_while(&ann, &bob, || {});
 }
 
 #[test]
-fn everything_at_once() {
+fn all_changes_at_once() {
     let lab = Lab::open();
-    let world = World::of(&lab);
+    let net = RelayNet::of(&lab);
     let ((home, ann), (office, bob)) = (
-        world.alone_behind(Nat::FullCone, "ann"),
-        world.alone_behind(Nat::PortRestricted, "bob"),
+        net.alone_behind(Nat::FullCone, "ann"),
+        net.alone_behind(Nat::PortRestricted, "bob"),
     );
-    meet(&ann, &bob);
+    wait_until_connected(&ann, &bob);
     talk_while(&ann, &bob, || {
-        be_direct(&ann, &bob);
-        world.net.cut(&home, &office);
+        wait_until_direct(&ann, &bob);
+        net.internet.cut(&home, &office);
         pause(MEANWHILE);
         home.renumber();
-        world.relay.kill9();
+        net.relay.kill9();
         pause(MEANWHILE);
-        world.relay.start();
-        be_relayed(&ann, &bob);
-        world.net.heal(&home, &office);
+        net.relay.start();
+        wait_until_relayed(&ann, &bob);
+        net.internet.heal(&home, &office);
         office.rebind();
         pause(MEANWHILE);
     });
 }
 
-fn meet(ann: &Node, bob: &Node) {
+fn wait_until_connected(ann: &Node, bob: &Node) {
     ann.sees(bob);
     bob.sees(ann);
 }
 
-fn be_direct(ann: &Node, bob: &Node) {
+fn wait_until_direct(ann: &Node, bob: &Node) {
     ann.connects_over("direct", bob, Duration::from_secs(3));
     bob.connects_over("direct", ann, Duration::from_secs(3));
 }
 
-/// A silent death is noticed by pings that are not answered.
-fn be_relayed(ann: &Node, bob: &Node) {
+/// The nodes notice a failed path when pings get no answer, so this takes longer.
+fn wait_until_relayed(ann: &Node, bob: &Node) {
     ann.connects_over("relay", bob, Duration::from_secs(20));
     bob.connects_over("relay", ann, Duration::from_secs(20));
 }
 
-/// Kills the relay for the n-th time, starts it again, and waits until the nodes have noticed.
+/// Kills and restarts the relay, and waits until both nodes have registered again. `restarts` is
+/// the number of restarts so far, this one included.
 fn kill_and_restart(relay: &Relay, nodes: [&Node; 2], restarts: usize) {
     relay.kill9();
     relay.start();
-    let back = Stopwatch::start();
+    let since_restart = Stopwatch::start();
     for node in nodes {
         until(
             &format!("{} notices that the relay has restarted", node.nick()),
@@ -171,25 +172,27 @@ fn kill_and_restart(relay: &Relay, nodes: [&Node; 2], restarts: usize) {
             },
         );
     }
-    eprintln!("a restarted relay was noticed after {:?}", back.elapsed());
+    eprintln!(
+        "a restarted relay was noticed after {:?}",
+        since_restart.elapsed()
+    );
 }
 
-/// Lets each tell the other numbered messages while `something` happens, and checks what has come
-/// in the end.
-fn talk_while(ann: &Node, bob: &Node, something: impl FnOnce()) {
+/// Both nodes send numbered messages while `change` runs. Then checks that both have every message.
+fn talk_while(ann: &Node, bob: &Node, change: impl FnOnce()) {
     std::thread::scope(|scope| {
-        let talkers =
-            [(ann, bob), (bob, ann)].map(|(from, to)| scope.spawn(move || talk(from, to)));
-        something();
-        talkers.map(|talker| talker.join().expect("the message above says why"))
+        let senders =
+            [(ann, bob), (bob, ann)].map(|(from, to)| scope.spawn(move || send_numbered(from, to)));
+        change();
+        senders.map(|sender| sender.join().expect("the panic above gives the cause"))
     });
     for (from, to) in [(ann, bob), (bob, ann)] {
-        has_all(to, from);
-        has_all(from, from);
+        assert_has_all(to, from);
+        assert_has_all(from, from);
     }
 }
 
-fn talk(from: &Node, to: &Node) {
+fn send_numbered(from: &Node, to: &Node) {
     let mut client = from.client();
     for text in numbered(from) {
         submit(&mut client, to, &text);
@@ -199,7 +202,7 @@ fn talk(from: &Node, to: &Node) {
 
 /// Waits until the node has every message of this author, and checks that it showed each once, in
 /// order.
-fn has_all(node: &Node, author: &Node) {
+fn assert_has_all(node: &Node, author: &Node) {
     let expected: Vec<_> = numbered(author).collect();
     let from_author = |messages: Vec<serde_json::Value>| -> Vec<String> {
         let theirs = messages
@@ -241,7 +244,7 @@ fn has_all(node: &Node, author: &Node) {
                 .filter(|event| event["event"] == "message")
                 .collect(),
         );
-        assert_eq!(shown, expected, "what {} showed", node.nick());
+        assert_eq!(shown, expected, "the messages that {} showed", node.nick());
     }
 }
 
@@ -252,14 +255,14 @@ fn numbered(author: &Node) -> impl Iterator<Item = String> {
 
 const MESSAGES: u32 = 1_000;
 
-/// Between two messages, so that what happens meanwhile happens in their midst.
+/// The pause between two messages, so that the changes happen while messages flow.
 const PACE: Duration = Duration::from_millis(6);
 
-/// Between two events, for messages to flow.
+/// The pause between two changes, so that messages flow.
 const MEANWHILE: Duration = Duration::from_millis(800);
 
-/// From when the relay listens again.
+/// The limit from the relay's restart to the new registrations.
 const NOTICED_WITHIN: Duration = Duration::from_secs(2);
 
-/// For the last message to come, after whatever has happened.
+/// The limit for the last message to arrive after all changes.
 const SETTLING: Duration = Duration::from_secs(60);

@@ -1,23 +1,23 @@
-//! What these tests begin with: an internet with a relay on it, and people in sites of their own.
+//! The fixture of these tests: an internet with a relay, and nodes in sites of their own.
 
 use hobnob_tests::lab::{Internet, Lab, Machine, MessageClient, Nat, Node, Relay, Site};
 
 /// An internet with a relay.
-pub(crate) struct World {
-    pub(crate) net: Internet,
+pub(crate) struct RelayNet {
+    pub(crate) internet: Internet,
     pub(crate) relay: Relay,
 }
 
-impl World {
+impl RelayNet {
     pub(crate) fn of(lab: &Lab) -> Self {
-        let net = lab.internet();
-        let relay = net.machine("relay").relay(&[]);
-        Self { net, relay }
+        let internet = lab.internet();
+        let relay = internet.machine("relay").relay(&[]);
+        Self { internet, relay }
     }
 
-    /// Somebody who is alone in a new site behind such a NAT, and uses the relay.
+    /// Starts a node that uses the relay, alone in a new site behind such a NAT.
     pub(crate) fn alone_behind(&self, nat: Nat, nick: &str) -> (Site, Node) {
-        let site = self.net.site(nat);
+        let site = self.internet.site(nat);
         let node = self.up(&site.machine(nick), nick);
         (site, node)
     }
@@ -28,11 +28,10 @@ impl World {
     }
 }
 
-/// Gives a node that is up a message for a peer, over an open line to it, without waiting for more
-/// than its disk.
+/// Submits a message for a peer to a running node. Waits only until the node has stored it.
 pub(crate) fn submit(client: &mut MessageClient, to: &Node, text: &str) -> String {
-    assert!(client.is_open(), "a node that is up takes commands");
+    assert!(client.is_open(), "a running node accepts commands");
     client
         .submit(to.id().parse().expect("a peer id"), text)
-        .expect("a node that is up takes messages")
+        .expect("a running node accepts messages")
 }
