@@ -1,11 +1,11 @@
-//! A program that ends at any moment, and handles each message exactly once nevertheless.
+//! A program that may stop at any moment handles each message exactly once.
 
 use std::path::Path;
 use std::time::Duration;
 
 use hobnob::{Body, DeliveryState, HistoryQuery, Message, MessageId, Node, NodeError};
 
-/// What a program keeps in its own database: what it did, and how far it came, written as one.
+/// A program's own database: the handled messages and the id of the last one, written together.
 #[derive(Default)]
 struct Ledger {
     booked: Vec<Body>,
@@ -21,16 +21,16 @@ impl Ledger {
 
 async fn start(dir: &Path, nick: &str) -> Node {
     let builder = Node::builder(dir.join(nick)).nick(nick.parse().expect("a nickname"));
-    builder.loopback().start().await.expect("starts")
+    builder.loopback().start().await.expect("the node starts")
 }
 
 async fn meet(node: &Node, other: &Node) {
-    node.resolve(other.status().await.expect("runs").ticket.into())
+    node.resolve(other.status().await.expect("the node runs").ticket.into())
         .await
-        .expect("answers");
+        .expect("the peer answers");
 }
 
-/// Handles messages until nothing has come for a while, or the `most` have been handled.
+/// Handles up to `most` messages. Stops early when no message arrives for `QUIET`.
 async fn run(node: &Node, ledger: &mut Ledger, most: usize) {
     let mut messages = node.messages(ledger.last);
     for _ in 0..most {
@@ -42,8 +42,8 @@ async fn run(node: &Node, ledger: &mut Ledger, most: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_ends_anywhere_handles_each_message_once_and_in_order() {
-    let dir = tempfile::tempdir().expect("a folder");
+async fn a_program_that_stops_anywhere_handles_each_message_once_and_in_order() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let (ann, mut bob) = (
         start(dir.path(), "ann").await,
         start(dir.path(), "bob").await,
@@ -63,36 +63,42 @@ async fn a_program_that_ends_anywhere_handles_each_message_once_and_in_order() {
             last = Some(
                 ann.send(bob.id().into(), number(n))
                     .await
-                    .expect("is stored"),
+                    .expect("the message is stored"),
             );
         }
-        // The program ends after some messages, in the middle of what it had read ahead, three
-        // times; the node, too, each time.
+        // The program stops three times after some messages, although it has read more ahead. The
+        // node restarts each time.
         for most in [7, 300, 40] {
             run(&bob, &mut ledger, most).await;
             bob.shutdown().await;
             bob = start(dir.path(), "bob").await;
             meet(&bob, &ann).await;
         }
-        ann.wait_for(last.expect("a hundred").id, DeliveryState::Delivered)
-            .await
-            .expect("arrives");
+        ann.wait_for(
+            last.expect("the loop sent a hundred messages").id,
+            DeliveryState::Delivered,
+        )
+        .await
+        .expect("the message arrives");
     }
     run(&bob, &mut ledger, usize::MAX).await;
     assert_eq!(ledger.booked, (0..400).map(number).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_is_thousands_behind_misses_nothing() {
-    let dir = tempfile::tempdir().expect("a folder");
+async fn a_reader_that_is_thousands_behind_misses_no_message() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let node = start(dir.path(), "ann").await;
     let mut messages = node.messages(None);
-    let lobby = || "lobby".parse().expect("a room");
+    let lobby = || "lobby".parse().expect("a room's name");
     node.broadcast(lobby(), "first".into())
         .await
-        .expect("is stored");
-    assert_eq!(messages.next().await.expect("runs").body, "first".into());
-    // More than events are kept for a reader that is slow.
+        .expect("the message is stored");
+    assert_eq!(
+        messages.next().await.expect("the node runs").body,
+        "first".into()
+    );
+    // More messages than the node buffers events for a slow reader.
     let many = 10_000;
     let writers: Vec<_> = (0..many)
         .map(|n| {
@@ -101,22 +107,25 @@ async fn a_reader_that_is_thousands_behind_misses_nothing() {
         })
         .collect();
     for writer in writers {
-        writer.await.expect("no panic").expect("is stored");
+        writer
+            .await
+            .expect("the writer does not panic")
+            .expect("the message is stored");
     }
-    let mut got = Vec::new();
+    let mut received = Vec::new();
     for _ in 0..many {
-        got.push(messages.next().await.expect("runs").id);
+        received.push(messages.next().await.expect("the node runs").id);
     }
     let all = node
         .history(HistoryQuery {
-            after: Some(got[0]),
+            after: Some(received[0]),
             oldest: true,
             ..HistoryQuery::default()
         })
         .await
-        .expect("reads");
+        .expect("the history is readable");
     assert_eq!(
-        got[1..],
+        received[1..],
         all.iter().map(|message| message.id).collect::<Vec<_>>()
     );
     assert_eq!(all.len(), many - 1);
@@ -125,8 +134,8 @@ async fn a_reader_that_is_thousands_behind_misses_nothing() {
 }
 
 #[tokio::test]
-async fn going_on_after_a_message_that_is_not_there_is_an_error_and_no_silence() {
-    let dir = tempfile::tempdir().expect("a folder");
+async fn reading_after_an_unknown_message_is_an_error() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let node = start(dir.path(), "ann").await;
     let unknown = "00000000000000ab-7".parse().expect("an id");
     assert_eq!(
@@ -142,5 +151,5 @@ fn app(n: u32) -> Body {
     }
 }
 
-/// Longer than a message takes from one node of this machine to the other.
+/// Longer than a message takes between two nodes of one machine.
 const QUIET: Duration = Duration::from_millis(500);

@@ -7,35 +7,35 @@ use hobnob::{
 
 async fn node(dir: &std::path::Path, nick: &str) -> Node {
     let builder = Node::builder(dir.join(nick)).nick(nick.parse().expect("a nickname"));
-    builder.loopback().start().await.expect("starts")
+    builder.loopback().start().await.expect("the node starts")
 }
 
 async fn address(node: &Node) -> Target {
-    let status = node.status().await.expect("runs");
+    let status = node.status().await.expect("the node runs");
     status
         .addrs
         .first()
-        .expect("listens")
+        .expect("the node listens")
         .to_string()
         .parse()
         .expect("an address")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_talk_directly_and_to_all_and_remember_it() {
-    let dir = tempfile::tempdir().expect("a folder");
+async fn two_nodes_exchange_direct_and_room_messages_and_store_them() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let (ann, bob) = (node(dir.path(), "ann").await, node(dir.path(), "bob").await);
-    let mut heard = bob.events();
+    let mut events = bob.events();
     let sent = ann
         .send(address(&bob).await, Body::Text("hi".into()))
         .await
-        .expect("is stored");
+        .expect("the message is stored");
     assert_eq!(
         ann.wait_for(sent.id, DeliveryState::Delivered).await,
         Ok(DeliveryState::Delivered)
     );
     let message = loop {
-        if let Event::Message(message) = heard.next().await.expect("goes on") {
+        if let Event::Message(message) = events.next().await.expect("the node runs") {
             break message;
         }
     };
@@ -47,25 +47,25 @@ async fn two_nodes_talk_directly_and_to_all_and_remember_it() {
     let by_name = bob
         .send("ann".parse().expect("a name"), Body::Text("hello".into()))
         .await
-        .expect("is stored");
+        .expect("the message is stored");
     bob.wait_for(by_name.id, DeliveryState::Delivered)
         .await
-        .expect("arrives");
+        .expect("the message arrives");
     let to_all = bob
         .broadcast(RoomName::lobby(), Body::Text("all".into()))
         .await
-        .expect("is stored");
+        .expect("the message is stored");
     assert_eq!(to_all.to, [ann.id()]);
     bob.wait_for(to_all.id, DeliveryState::Delivered)
         .await
-        .expect("arrives");
+        .expect("the message arrives");
 
     let history = async |conversation| {
         let query = HistoryQuery {
             conversation: Some(conversation),
             ..HistoryQuery::default()
         };
-        let messages = ann.history(query).await.expect("reads");
+        let messages = ann.history(query).await.expect("the history is readable");
         messages
             .into_iter()
             .map(|message| (message.body, message.state))
@@ -89,42 +89,47 @@ async fn two_nodes_talk_directly_and_to_all_and_remember_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_said_while_the_peer_was_away_arrives_once_and_in_order() {
-    let dir = tempfile::tempdir().expect("a folder");
+async fn messages_sent_while_the_peer_is_away_arrive_once_and_in_order() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let (ann, bob) = (node(dir.path(), "ann").await, node(dir.path(), "bob").await);
     let first = ann
         .send(address(&bob).await, Body::Text("0".into()))
         .await
-        .expect("is stored");
+        .expect("the message is stored");
     ann.wait_for(first.id, DeliveryState::Delivered)
         .await
-        .expect("arrives");
+        .expect("the message arrives");
     bob.shutdown().await;
     for n in 1..=1000 {
         ann.send("bob".parse().expect("a name"), Body::Text(n.to_string()))
             .await
-            .expect("is stored");
+            .expect("the message is stored");
     }
     let bob = node(dir.path(), "bob").await;
-    bob.resolve(address(&ann).await).await.expect("answers");
+    bob.resolve(address(&ann).await)
+        .await
+        .expect("the peer answers");
     let expected: Vec<_> = (0..=1000).map(|n| Body::Text(n.to_string())).collect();
-    let mut heard = bob.events();
+    let mut events = bob.events();
     loop {
-        let history = bob.history(HistoryQuery::default()).await.expect("reads");
+        let history = bob
+            .history(HistoryQuery::default())
+            .await
+            .expect("the history is readable");
         if history.len() >= expected.len() {
             let texts: Vec<_> = history.into_iter().map(|m| m.body).collect();
             assert_eq!(texts, expected);
             break;
         }
-        let _ = heard.next().await;
+        let _ = events.next().await;
     }
     ann.shutdown().await;
     bob.shutdown().await;
 }
 
 #[tokio::test]
-async fn what_is_beyond_a_limit_is_an_error_before_anything_begins() {
-    let dir = tempfile::tempdir().expect("a folder");
+async fn values_beyond_a_limit_are_errors_before_anything_starts() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let plain = || Node::builder(dir.path().join("ann")).loopback();
     let rooms = (0..1_000).fold(plain(), |builder, n| {
         builder.room(format!("room-{n}").parse().expect("a name"))
@@ -132,19 +137,19 @@ async fn what_is_beyond_a_limit_is_an_error_before_anything_begins() {
     let relays = (1..100).fold(plain(), |builder, n| {
         builder.relay(format!("127.0.0.1:{n}").parse().expect("a relay"))
     });
-    for (builder, says) in [
+    for (builder, expected) in [
         (rooms, "rooms"),
         (relays, "relays"),
         (plain().relay_token([1; 1_000]), "bytes in its relay token"),
     ] {
         match builder.start().await {
             Err(error @ StartError::TooMuch { .. }) => {
-                assert!(error.to_string().contains(says), "{error}")
+                assert!(error.to_string().contains(expected), "{error}")
             }
             other => panic!("{other:?}"),
         }
     }
-    let node = plain().start().await.expect("starts");
+    let node = plain().start().await.expect("the node starts");
     for kind in [1, 2, 77] {
         let odd = node
             .broadcast(
@@ -156,7 +161,7 @@ async fn what_is_beyond_a_limit_is_an_error_before_anything_begins() {
             )
             .await;
         assert_eq!(
-            odd.expect_err("can't be read back"),
+            odd.expect_err("a node could not read this body back"),
             SendError::Body(BodyError::Unknown(kind))
         );
     }

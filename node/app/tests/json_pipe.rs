@@ -1,4 +1,4 @@
-//! `hobnob up --json` as the child of a program that has but its pipes.
+//! `hobnob up --json` as the child process of a program that uses only its pipes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -8,12 +8,12 @@ use hobnob_control::wire::REQUEST_BYTES_MAX;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-/// A node that is spoken to through pipes, and ends with the test.
+/// A node that the test controls through pipes. It ends with the test.
 struct Piped {
     process: Child,
     requests: Option<ChildStdin>,
     lines: Option<BufReader<ChildStdout>>,
-    /// Events that came while an answer was waited for.
+    /// Events that arrived while the test waited for an answer.
     events: Vec<Value>,
 }
 
@@ -37,7 +37,7 @@ impl Piped {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
-        let mut process = command.spawn().expect("starts");
+        let mut process = command.spawn().expect("hobnob starts");
         let (requests, lines) = (
             process.stdin.take(),
             process.stdout.take().map(BufReader::new),
@@ -50,31 +50,31 @@ impl Piped {
         }
     }
 
-    fn writes(&mut self, text: &str) {
+    fn write(&mut self, text: &str) {
         self.requests
             .as_mut()
-            .expect("is open")
+            .expect("the pipe is open")
             .write_all(text.as_bytes())
             .expect("the node reads");
     }
 
-    /// The next line that it prints; none after its end.
-    fn line(&mut self) -> Option<Value> {
+    /// Returns the next line of output, or `None` after the end.
+    fn next_line(&mut self) -> Option<Value> {
         let mut line = String::new();
         self.lines
             .as_mut()
-            .expect("is open")
+            .expect("the pipe is open")
             .read_line(&mut line)
-            .expect("reads");
+            .expect("the pipe is readable");
         (!line.is_empty()).then(|| {
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
         })
     }
 
-    /// The answer with this id; what else comes before it is kept, if it is an event.
+    /// Waits for the answer with this id. Keeps the events that arrive before it.
     fn answer(&mut self, id: &Value) -> Value {
         loop {
-            let line = self.line().expect("the node runs");
+            let line = self.next_line().expect("the node runs");
             match line.get("event") {
                 Some(_) => self.events.push(line),
                 None if line["id"] == *id => return line,
@@ -83,16 +83,16 @@ impl Piped {
         }
     }
 
-    fn asks(&mut self, request: &Value) -> Value {
-        self.writes(&format!("{request}\n"));
+    fn ask(&mut self, request: &Value) -> Value {
+        self.write(&format!("{request}\n"));
         self.answer(&request["id"])
     }
 
-    /// The next event of this kind.
+    /// Waits for the next event of this kind.
     fn event(&mut self, kind: &str) -> Value {
         loop {
             let event = if self.events.is_empty() {
-                self.line().expect("the node runs")
+                self.next_line().expect("the node runs")
             } else {
                 self.events.remove(0)
             };
@@ -103,13 +103,13 @@ impl Piped {
     }
 
     fn ticket(&mut self) -> Value {
-        self.asks(&json!({"id": 1, "cmd": "status"}))["ok"]["ticket"].clone()
+        self.ask(&json!({"id": 1, "cmd": "status"}))["ok"]["ticket"].clone()
     }
 }
 
 impl Drop for Piped {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The node may have ended already.
         let _ended = self.process.kill();
         let _code = self.process.wait();
     }
@@ -117,26 +117,26 @@ impl Drop for Piped {
 
 #[test]
 fn two_programs_talk_through_their_nodes() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let (mut ann, mut bob) = (Piped::up(dir.path(), "ann"), Piped::up(dir.path(), "bob"));
     let ticket = bob.ticket();
-    let sent = ann.asks(&json!({"id": 7, "cmd": "send", "target": ticket, "text": "hi"}));
+    let sent = ann.ask(&json!({"id": 7, "cmd": "send", "target": ticket, "text": "hi"}));
     assert_eq!(
         (&sent["ok"]["state"], &sent["id"]),
         (&json!("delivered"), &json!(7))
     );
-    let heard = bob.event("message");
+    let received = bob.event("message");
     assert_eq!(
-        (&heard["text"], &heard["nick"], &heard["v"]),
+        (&received["text"], &received["nick"], &received["v"]),
         (&json!("hi"), &json!("ann"), &json!(1))
     );
-    let app = json!({"id": 8, "cmd": "send", "target": heard["from"], "kind": "org.example.chess", "bytes": "AQI="});
-    assert_eq!(bob.asks(&app)["ok"]["state"], "delivered");
+    let app = json!({"id": 8, "cmd": "send", "target": received["from"], "kind": "org.example.chess", "bytes": "AQI="});
+    assert_eq!(bob.ask(&app)["ok"]["state"], "delivered");
     let own = ann.event("message");
     assert_eq!(
         (&own["text"], &own["id"]),
         (&json!("hi"), &sent["ok"]["id"]),
-        "a message of one's own is told, too"
+        "own messages are events, too"
     );
     let move_ = ann.event("message");
     assert_eq!(
@@ -146,10 +146,10 @@ fn two_programs_talk_through_their_nodes() {
 }
 
 #[test]
-fn what_is_no_request_is_answered_and_what_comes_after_it_is_read() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn an_invalid_request_is_answered_and_later_requests_still_work() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let mut ann = Piped::up(dir.path(), "ann");
-    for (wrong, says) in [
+    for (wrong, expected) in [
         ("nonsense\n".to_owned(), "not a request"),
         ("\n".to_owned(), "not a request"),
         ("\u{fffd}\u{0}\n".to_owned(), "not a request"),
@@ -165,52 +165,52 @@ fn what_is_no_request_is_answered_and_what_comes_after_it_is_read() {
             "at most 262144 bytes",
         ),
     ] {
-        ann.writes(&wrong);
+        ann.write(&wrong);
         let answer = ann.answer(&Value::Null);
         assert_eq!(answer["error"]["code"], "usage");
         assert!(
             answer["error"]["text"]
                 .as_str()
-                .expect("a text")
-                .contains(says),
+                .expect("the line has a text")
+                .contains(expected),
             "{answer}"
         );
     }
-    let unknown = ann.asks(&json!({"id": 9, "cmd": "dance"}));
+    let unknown = ann.ask(&json!({"id": 9, "cmd": "dance"}));
     assert_eq!(unknown["error"]["exit"], 2);
-    let gone = ann.asks(&json!({"id": 10, "cmd": "history", "after": "00000000000000ab-7"}));
+    let gone = ann.ask(&json!({"id": 10, "cmd": "history", "after": "00000000000000ab-7"}));
     assert_eq!(gone["error"]["code"], "no-such-message");
     assert_eq!(
-        ann.asks(&json!({"id": 11, "cmd": "rooms"}))["ok"]["rooms"][0]["room"],
+        ann.ask(&json!({"id": 11, "cmd": "rooms"}))["ok"]["rooms"][0]["room"],
         "#lobby"
     );
 }
 
 #[test]
-fn the_end_of_the_requests_is_not_the_end_of_the_node() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn the_node_keeps_running_when_its_input_ends() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let (mut ann, mut bob) = (Piped::up(dir.path(), "ann"), Piped::up(dir.path(), "bob"));
     let ticket = bob.ticket();
-    bob.writes("{\"id\":2,\"cmd\":\"rooms\"}\n");
+    bob.write("{\"id\":2,\"cmd\":\"rooms\"}\n");
     drop(bob.requests.take());
     assert!(
         bob.answer(&json!(2))["ok"].is_object(),
-        "what was asked is answered"
+        "the request is answered"
     );
-    ann.asks(&json!({"id": 2, "cmd": "send", "target": ticket, "text": "are you there?"}));
+    ann.ask(&json!({"id": 2, "cmd": "send", "target": ticket, "text": "are you there?"}));
     assert_eq!(bob.event("message")["text"], "are you there?");
 }
 
 #[test]
-fn events_are_not_told_twice_to_one_who_subscribes_as_on_the_socket() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn a_subscribe_request_does_not_duplicate_events() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let mut ann = Piped::up(dir.path(), "ann");
     assert_eq!(
-        ann.asks(&json!({"id": 1, "cmd": "subscribe"}))["ok"],
+        ann.ask(&json!({"id": 1, "cmd": "subscribe"}))["ok"],
         json!({})
     );
     for (id, text) in [(2, "one"), (3, "two")] {
-        ann.asks(&json!({"id": id, "cmd": "broadcast", "text": text, "wait": "queued"}));
+        ann.ask(&json!({"id": id, "cmd": "broadcast", "text": text, "wait": "queued"}));
     }
     assert_eq!(
         [ann.event("message"), ann.event("message")].map(|event| event["text"].clone()),
@@ -219,44 +219,44 @@ fn events_are_not_told_twice_to_one_who_subscribes_as_on_the_socket() {
 }
 
 #[test]
-fn a_request_that_waits_is_answered_when_the_node_is_told_to_end() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn a_waiting_request_is_answered_when_the_node_is_terminated() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let mut ann = Piped::up(dir.path(), "ann");
     let nobody = format!("hobnob:{}", "a".repeat(52));
-    ann.writes(&format!(
+    ann.write(&format!(
         "{}\n",
         json!({"id": 5, "cmd": "send", "target": nobody, "text": "hi", "timeout_ms": 600_000})
     ));
     assert_eq!(ann.event("message")["state"], "queued");
-    kill_process(Pid::from_child(&ann.process), Signal::TERM).expect("it runs");
+    kill_process(Pid::from_child(&ann.process), Signal::TERM).expect("the node runs");
     assert_eq!(ann.answer(&json!(5))["ok"]["state"], "queued");
-    while ann.line().is_some() {}
-    assert_eq!(ann.process.wait().expect("ends").code(), Some(0));
+    while ann.next_line().is_some() {}
+    assert_eq!(ann.process.wait().expect("the node ends").code(), Some(0));
 }
 
 #[test]
-fn a_node_that_nobody_reads_any_more_ends_and_leaves_its_home() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn a_node_whose_output_is_closed_ends() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let mut ann = Piped::up(dir.path(), "ann");
     ann.ticket();
-    // Nothing happens at this node: it must notice by itself.
+    // The node is idle, so it must notice without an attempt to write.
     drop(ann.lines.take());
-    assert_eq!(ann.process.wait().expect("ends").code(), Some(0));
+    assert_eq!(ann.process.wait().expect("the node ends").code(), Some(0));
 }
 
 #[test]
-fn one_that_reads_late_is_told_so_and_still_gets_every_message_once_and_in_order() {
-    let dir = tempfile::tempdir().expect("a folder");
+fn a_slow_reader_is_informed_and_gets_every_message_once_and_in_order() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
     let (mut ann, mut bob) = (Piped::up(dir.path(), "ann"), Piped::up(dir.path(), "bob"));
     let peer =
-        ann.asks(&json!({"id": 1, "cmd": "resolve", "target": bob.ticket()}))["ok"]["peer"].clone();
-    // Several times as much as a node keeps for a reader that is slow. Bob's output is not read
-    // meanwhile.
+        ann.ask(&json!({"id": 1, "cmd": "resolve", "target": bob.ticket()}))["ok"]["peer"].clone();
+    // Several times as many events as a node buffers for a slow reader. The test does not read
+    // bob's output meanwhile.
     let padding = "x".repeat(4_000);
     for batch in 0..250 {
         for n in batch * 8..(batch + 1) * 8 {
             let text = format!("{n} {padding}");
-            ann.writes(&format!(
+            ann.write(&format!(
                 "{}\n",
                 json!({"id": n + 10, "cmd": "send", "target": peer, "text": text, "wait": "queued"})
             ));
@@ -266,18 +266,21 @@ fn one_that_reads_late_is_told_so_and_still_gets_every_message_once_and_in_order
         }
         ann.events.clear();
     }
-    ann.asks(&json!({"id": 2, "cmd": "send", "target": peer, "text": "last"}));
+    ann.ask(&json!({"id": 2, "cmd": "send", "target": peer, "text": "last"}));
     let mut lagged = false;
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     loop {
-        let event = bob.line().expect("the node runs");
+        let event = bob.next_line().expect("the node runs");
         lagged |= event["event"] == "lagged";
         if event["event"] == "message" {
-            let text = event["text"].as_str().expect("a text").to_owned();
+            let text = event["text"]
+                .as_str()
+                .expect("the line has a text")
+                .to_owned();
             if text == "last" {
                 break;
             }
-            heard.push(
+            received.push(
                 text.split(' ')
                     .next()
                     .and_then(|n| n.parse::<u32>().ok())
@@ -285,6 +288,6 @@ fn one_that_reads_late_is_told_so_and_still_gets_every_message_once_and_in_order
             );
         }
     }
-    assert!(lagged, "more was said than is kept");
-    assert_eq!(heard, (0..2_000).collect::<Vec<_>>());
+    assert!(lagged, "the messages exceed the node's buffer");
+    assert_eq!(received, (0..2_000).collect::<Vec<_>>());
 }

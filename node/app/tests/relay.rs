@@ -42,7 +42,7 @@ fn start_relay(home: &Path) -> (Killed, Value) {
 
 #[test]
 fn a_relay_and_a_node_in_one_home_have_different_identities() {
-    let home = tempfile::tempdir().expect("a folder");
+    let home = tempfile::tempdir().expect("a temporary folder");
     let (_relay, listening) = start_relay(home.path());
     assert_eq!(listening["event"], "listening");
     let output = hobnob(
@@ -51,20 +51,22 @@ fn a_relay_and_a_node_in_one_home_have_different_identities() {
     )
     .output()
     .expect("hobnob runs");
-    let text = String::from_utf8(output.stdout).expect("text");
+    let text = String::from_utf8(output.stdout).expect("the output is UTF-8");
     assert_eq!(output.status.code(), Some(0), "{text}");
-    let relay = listening["relay"].as_str().expect("an id");
+    let relay = listening["relay"]
+        .as_str()
+        .expect("the line has the relay's id");
     assert!(!text.contains(relay), "{text}");
 }
 
 #[test]
-fn the_relay_has_none_of_the_nodes_flags() {
-    let home = tempfile::tempdir().expect("a folder");
+fn the_relay_command_rejects_the_nodes_flags() {
+    let home = tempfile::tempdir().expect("a temporary folder");
     for arguments in [["relay", "--nick", "ann"], ["--nick", "ann", "relay"]] {
         let output = hobnob(home.path(), &arguments)
             .output()
             .expect("hobnob runs");
-        let text = String::from_utf8(output.stderr).expect("text");
+        let text = String::from_utf8(output.stderr).expect("the output is UTF-8");
         assert!(
             output.status.code() == Some(2) && text.contains("--nick"),
             "{text}"

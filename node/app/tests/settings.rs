@@ -1,5 +1,4 @@
-//! Settings, completions and manual pages as a user has them: real processes with files and
-//! variables of their own.
+//! Settings, completions and manual pages, in real processes with their own files and variables.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -7,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Runs `hobnob` with nothing in its environment but a home folder, and these variables.
+/// Runs `hobnob` in an environment that has only a home folder and these variables.
 fn hobnob(user: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hobnob"));
     command
@@ -23,17 +22,16 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// A user with this settings file, in which nothing is said of the network: their nodes keep to
-/// themselves.
+/// Creates the home folder of a user with this settings file.
 fn user(settings: &str) -> TempDir {
-    let user = tempfile::tempdir().expect("a folder");
+    let user = tempfile::tempdir().expect("a temporary folder");
     let dir = user.path().join(".config/hobnob");
-    std::fs::create_dir_all(&dir).expect("it is ours");
-    std::fs::write(dir.join("config.toml"), settings).expect("it is ours");
+    std::fs::create_dir_all(&dir).expect("the temporary folder is writable");
+    std::fs::write(dir.join("config.toml"), settings).expect("the temporary folder is writable");
     user
 }
 
-/// What a node that is started for the question says that it is.
+/// Runs `hobnob id`, and returns the status of the node that it starts.
 fn status(user: &TempDir, variables: &[(&str, &str)], flags: &[&str]) -> Value {
     let output = hobnob(user.path(), variables, &[&["id", "--json"], flags].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -41,7 +39,7 @@ fn status(user: &TempDir, variables: &[(&str, &str)], flags: &[&str]) -> Value {
 }
 
 #[test]
-fn flags_override_variables_and_these_the_file_and_that_the_defaults() {
+fn flags_override_variables_and_variables_override_the_file() {
     let user =
         user("nick = \"filed\"\nmdns = false\nlisten = \"127.0.0.1:0\"\nrooms = [\"ops\"]\n");
     let nick = |variables: &[(&str, &str)], flags: &[&str]| {
@@ -69,7 +67,7 @@ fn flags_override_variables_and_these_the_file_and_that_the_defaults() {
 }
 
 #[test]
-fn the_file_is_where_config_says() {
+fn config_prints_the_path_of_the_file() {
     let user = user("");
     let place = |variables: &[(&str, &str)], flags: &[&str]| {
         let output = hobnob(
@@ -100,22 +98,22 @@ fn an_unknown_setting_is_an_error_with_its_line_for_every_command_of_a_node() {
     let user = user("mdns = false\nlisten = \"127.0.0.1:0\"\n\nrelay = [\"x:1\"]\n");
     for command in [&["up"][..], &["peers"], &["send", "bob", "hi"]] {
         let output = hobnob(user.path(), &[], command);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {errors}");
         assert!(
-            said.contains("config.toml, line 4: unknown field `relay`")
-                && said.contains("`relays`"),
-            "{said}"
+            errors.contains("config.toml, line 4: unknown field `relay`")
+                && errors.contains("`relays`"),
+            "{errors}"
         );
     }
-    // What shows how it is done is not in the way.
+    // `config` prints valid settings, so it must work despite the error.
     assert!(hobnob(user.path(), &[], &["config"]).status.success());
 }
 
 #[test]
-fn settings_of_files_that_would_mean_nothing_are_errors() {
+fn meaningless_settings_of_files_are_errors() {
     let user = user("mdns = false\nlisten = \"127.0.0.1:0\"\n");
-    for (variables, flags, says) in [
+    for (variables, flags, expected) in [
         (
             &[("HOBNOB_ACCEPT_MAX", "20M")][..],
             &[][..],
@@ -138,10 +136,10 @@ fn settings_of_files_that_would_mean_nothing_are_errors() {
         ),
     ] {
         let output = hobnob(user.path(), variables, &[&["id"], flags].concat());
-        let said = text(&output.stderr);
+        let errors = text(&output.stderr);
         assert!(
-            output.status.code() == Some(2) && said.contains(says),
-            "{variables:?} {flags:?}: {said}"
+            output.status.code() == Some(2) && errors.contains(expected),
+            "{variables:?} {flags:?}: {errors}"
         );
     }
     status(
@@ -156,16 +154,17 @@ fn settings_of_files_that_would_mean_nothing_are_errors() {
 }
 
 #[test]
-fn the_printed_settings_are_a_file_that_changes_nothing() {
+fn the_printed_settings_change_nothing() {
     let user = user("");
     let printed = text(&hobnob(user.path(), &[], &["config"]).stdout);
-    std::fs::write(user.path().join(".config/hobnob/config.toml"), &printed).expect("it is ours");
+    std::fs::write(user.path().join(".config/hobnob/config.toml"), &printed)
+        .expect("the temporary folder is writable");
     let quiet = [("HOBNOB_MDNS", "false"), ("HOBNOB_LISTEN", "127.0.0.1:0")];
     assert_eq!(status(&user, &quiet, &["--nick", "ann"])["nick"], "ann");
 }
 
 #[test]
-fn completions_and_manual_pages_know_the_commands() {
+fn completions_and_manual_pages_contain_the_commands() {
     let user = user("");
     let printed = |arguments: &[&str]| text(&hobnob(user.path(), &[], arguments).stdout);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
@@ -182,8 +181,8 @@ fn completions_and_manual_pages_know_the_commands() {
     );
 }
 
-/// Whether a program is there that checks something; if not, that is said aloud.
-fn is_there(program: &str) -> bool {
+/// Whether this program is installed. Prints a line if it is not.
+fn is_installed(program: &str) -> bool {
     let found = Command::new(program)
         .arg("--version")
         .stdout(Stdio::null())
@@ -211,8 +210,8 @@ fn every_manual_page_renders_without_a_warning() {
     );
     let all: Vec<_> = pages
         .read_dir()
-        .expect("it was made")
-        .map(|page| page.expect("readable").path())
+        .expect("the command created the folder")
+        .map(|page| page.expect("the folder is readable").path())
         .collect();
     assert!(
         all.len() > 20 && all.iter().any(|page| page.ends_with("hobnob-relay-ban.1")),
@@ -222,50 +221,55 @@ fn every_manual_page_renders_without_a_warning() {
         ("mandoc", &["-T", "lint", "-W", "warning"][..]),
         ("groff", &["-man", "-ww", "-T", "utf8", "-z"]),
     ] {
-        if is_there(program) {
+        if is_installed(program) {
             let output = Command::new(program)
                 .args(arguments)
                 .args(&all)
                 .output()
-                .expect("it is there");
-            let said = text(&output.stdout) + &text(&output.stderr);
+                .expect("the program is installed");
+            let printed = text(&output.stdout) + &text(&output.stderr);
             assert!(
-                output.status.success() && said.is_empty(),
-                "{program}: {said}"
+                output.status.success() && printed.is_empty(),
+                "{program}: {printed}"
             );
         }
     }
 }
 
 #[test]
-fn systemd_takes_the_units_as_they_are() {
-    if !is_there("systemd-analyze") {
+fn systemd_accepts_the_units() {
+    if !is_installed("systemd-analyze") {
         return;
     }
     let user = user("");
     let program = user.path().join(".cargo/bin/hobnob");
-    std::fs::create_dir_all(program.parent().expect("a folder")).expect("it is ours");
-    std::fs::copy(env!("CARGO_BIN_EXE_hobnob"), &program).expect("it is ours");
+    std::fs::create_dir_all(program.parent().expect("the path has a folder"))
+        .expect("the temporary folder is writable");
+    std::fs::copy(env!("CARGO_BIN_EXE_hobnob"), &program)
+        .expect("the temporary folder is writable");
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts");
-    let verifies = |unit: &str, flags: &[&str]| {
-        let content = std::fs::read_to_string(scripts.join(unit)).expect("it is there");
+    let verify = |unit: &str, flags: &[&str]| {
+        let content = std::fs::read_to_string(scripts.join(unit)).expect("the unit exists");
         let copy = user.path().join(unit);
-        // The program is not where an operator has put it.
+        // The test's program has another path than an installed one.
         std::fs::write(
             &copy,
             content.replace("/usr/local/bin/hobnob", program.to_str().expect("UTF-8")),
         )
-        .expect("it is ours");
+        .expect("the temporary folder is writable");
         let mut command = Command::new("systemd-analyze");
         command.args(flags).args(["verify", "--man=no"]).arg(&copy);
         let output = command
             .env("HOME", user.path())
             .env("XDG_RUNTIME_DIR", user.path())
             .output()
-            .expect("it is there");
-        let said = text(&output.stdout) + &text(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{unit}: {said}");
+            .expect("the program is installed");
+        let printed = text(&output.stdout) + &text(&output.stderr);
+        assert!(
+            output.status.success() && printed.is_empty(),
+            "{unit}: {printed}"
+        );
     };
-    verifies("hobnob.service", &["--user"]);
-    verifies("hobnob-relay.service", &[]);
+    verify("hobnob.service", &["--user"]);
+    verify("hobnob-relay.service", &[]);
 }

@@ -1,5 +1,5 @@
-//! PROTOCOL.md says what is so: each of its lines is one that a node would write or read, and
-//! nothing is missing from it.
+//! Checks PROTOCOL.md against the code. A node reads or writes each example line, and every command
+//! and event has an example.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,12 +12,13 @@ use serde_json::Value;
 const PAGE: &str = include_str!("../PROTOCOL.md");
 const EVENTS: &str = include_str!("../src/wire/event.rs");
 
-/// The example lines of each block: what the program writes, and what it reads.
+/// The example lines of each block: `>` marks what the program writes, `<` what it reads.
 fn blocks() -> Vec<Vec<(char, &'static str)>> {
-    let blocks = PAGE
-        .split("```jsonl\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().expect("a block ends"));
+    let blocks = PAGE.split("```jsonl\n").skip(1).map(|rest| {
+        rest.split("```")
+            .next()
+            .expect("split returns at least one part")
+    });
     let line = |line: &'static str| match line.split_at(2) {
         ("> ", json) => ('>', json),
         ("< ", json) => ('<', json),
@@ -28,18 +29,18 @@ fn blocks() -> Vec<Vec<(char, &'static str)>> {
         .collect()
 }
 
-/// The line reads as this type, and the type writes the same.
+/// Checks that the line parses as this type, and that the type serializes to the same JSON.
 fn check<T: DeserializeOwned + Serialize + Debug>(line: &str) {
     let read: T = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    let written = serde_json::to_value(&read).expect("writes");
+    let written = serde_json::to_value(&read).expect("the value serializes");
     assert_eq!(
         written,
-        serde_json::from_str::<Value>(line).expect("is JSON"),
-        "a node would write this otherwise: {line}"
+        serde_json::from_str::<Value>(line).expect("the line is JSON"),
+        "a node would write this line differently: {line}"
     );
 }
 
-/// The line is a whole answer to this request.
+/// Checks that the line is a complete answer to this request.
 fn check_answer(request: &AnyRequest, line: &str) {
     fn check_one<R: Request<Answer: Serialize + Debug>>(_: &R, line: &str) {
         check::<Answer<R::Answer>>(line);
@@ -73,19 +74,19 @@ fn check_answer(request: &AnyRequest, line: &str) {
 }
 
 #[test]
-fn every_example_line_is_one_that_a_node_would_read_or_write() {
+fn a_node_reads_or_writes_every_example_line() {
     for block in blocks() {
-        let mut asked = BTreeMap::new();
-        for (way, line) in block {
+        let mut requests = BTreeMap::new();
+        for (direction, line) in block {
             let json: Value =
                 serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-            if way == '>' {
+            if direction == '>' {
                 let request = parse_request(line.as_bytes())
                     .unwrap_or_else(|answer| panic!("{answer:?}: {line}"));
                 assert_eq!(
-                    asked.insert(request.id, request.request),
+                    requests.insert(request.id, request.request),
                     None,
-                    "two requests with one id in a block: {line}"
+                    "two requests of a block have the same id: {line}"
                 );
             } else if json.get("event").is_some() {
                 let event: EventLine = serde_json::from_str(line).expect(line);
@@ -94,10 +95,10 @@ fn every_example_line_is_one_that_a_node_would_read_or_write() {
             } else {
                 let id = json["id"]
                     .as_u64()
-                    .unwrap_or_else(|| panic!("no event and no answer: {line}"));
-                let request = asked
+                    .unwrap_or_else(|| panic!("neither an event nor an answer: {line}"));
+                let request = requests
                     .get(&id)
-                    .unwrap_or_else(|| panic!("nothing in this block asked for {line}"));
+                    .unwrap_or_else(|| panic!("no request of this block has the id of {line}"));
                 check_answer(request, line);
             }
         }
@@ -110,7 +111,7 @@ fn every_command_has_an_example_or_a_heading() {
         .split("\n## Commands\n")
         .nth(1)
         .and_then(|rest| rest.split("\n## ").next())
-        .expect("a section of commands");
+        .expect("the page has a section of commands");
     let headings: Vec<_> = commands
         .lines()
         .filter_map(|line| line.strip_prefix("### ")?.split(':').next())
@@ -134,9 +135,9 @@ fn every_kind_of_event_has_an_example() {
         .split("pub enum WireEvent {")
         .nth(1)
         .and_then(|rest| rest.split("\n}").next())
-        .expect("the enum");
-    // A variant stands alone in its line, indented once; comments and attributes do not begin with
-    // a capital.
+        .expect("the file defines the enum");
+    // Each variant starts a line of its own, indented once. Comments and attributes do not start
+    // with a capital letter.
     let variants = kinds
         .lines()
         .filter_map(|line| line.strip_prefix("    "))
