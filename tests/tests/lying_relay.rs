@@ -78,7 +78,7 @@ fn converse(ann: &Host, bob: &Host, about: &str, messages: usize) {
         }
     }
     for (host, other) in [(ann, bob), (bob, ann)] {
-        until(&format!("both sides of {about:?}"), PATIENCE, || {
+        until(&format!("both sides of {about:?}"), TIMEOUT, || {
             let texts = host.texts(&[&other.id().to_string()]);
             for nick in ["ann", "bob"] {
                 let ending = format!(", from {nick}");
@@ -293,4 +293,4 @@ fn a_faked_dial_back_leaves_reachability_unknown() {
 }
 
 /// A tenth of all frames are lost, so retransmissions take long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);

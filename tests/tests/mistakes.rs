@@ -27,10 +27,10 @@ fn a_restored_old_backup_gets_its_later_messages_back() {
     ann.restore(&backup);
     let ann = ann.up(&[]);
     ann.notices("own-entries-restored");
-    ann.shows_conversation(&bob, &texts, PATIENCE);
+    ann.shows_conversation(&bob, &texts, TIMEOUT);
     converse(&ann, &bob, "after all that", &mut texts);
-    bob.shows_conversation(&ann, &texts, PATIENCE);
-    ann.shows_conversation(&bob, &texts, PATIENCE);
+    bob.shows_conversation(&ann, &texts, TIMEOUT);
+    ann.shows_conversation(&bob, &texts, TIMEOUT);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn check_order_with_clock_offset(offset: &str) {
         texts.push(text);
     }
     for node in &nodes {
-        node.shows_conversation("#lobby", &texts, PATIENCE);
+        node.shows_conversation("#lobby", &texts, TIMEOUT);
         node.restart();
         assert_eq!(
             node.texts_of("#lobby"),
@@ -162,7 +162,7 @@ fn converse(ann: &Node, bob: &Node, about: &str, texts: &mut Vec<String>) {
 fn wait_until_both_have_exactly(ann: &Node, bob: &Node, texts: &[String]) {
     let mut wanted = texts.to_vec();
     wanted.sort();
-    until("both have every message once", PATIENCE, || {
+    until("both have every message once", TIMEOUT, || {
         let (one, other) = (ann.texts_of(bob), bob.texts_of(ann));
         let mut sorted = one.clone();
         sorted.sort();
@@ -174,4 +174,4 @@ fn wait_until_both_have_exactly(ann: &Node, bob: &Node, texts: &[String]) {
     });
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);

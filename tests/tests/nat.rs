@@ -201,7 +201,7 @@ fn a_site_that_blocks_udp_lets_tcp_pass() {
         .expect("a free port");
     let address = SocketAddr::from((
         relay.public_ipv4(),
-        listener.local_addr().expect("bound").port(),
+        listener.local_addr().expect("the listener is bound").port(),
     ));
     let mut client_stream = ann
         .inside(|| TcpStream::connect_timeout(&address, Duration::from_secs(5)))
@@ -464,5 +464,5 @@ fn shorten_timeout(socket: &UdpSocket) {
 }
 
 fn port_of(socket: &UdpSocket) -> u16 {
-    socket.local_addr().expect("it is bound").port()
+    socket.local_addr().expect("the socket is bound").port()
 }

@@ -266,7 +266,10 @@ impl Person {
             .run("sh", &["-c", &shell("hobnob id --json")])
             .expect(0)
             .one_json();
-        id["peer"].as_str().expect("it has an id").to_owned()
+        id["peer"]
+            .as_str()
+            .expect("the answer has an id")
+            .to_owned()
     }
 
     fn folder(&self) -> PathBuf {
@@ -283,7 +286,7 @@ impl Person {
     fn prepare(&self, command: &str, bob: &Node) {
         match command {
             // Earlier commands blocked bob, so wait until he is online again.
-            "hobnob why bob" => until("bob is online again", PATIENCE, || {
+            "hobnob why bob" => until("bob is online again", TIMEOUT, || {
                 let peers = self.run_for_json("hobnob peers --json");
                 let back = |peer: &Value| peer["name"] == "bob" && peer["state"] == "online";
                 if peers.iter().any(back) {
@@ -297,7 +300,7 @@ impl Person {
                 let film = film.to_str().expect("the lab's paths are ASCII");
                 bob.run(&["send", &self.id(), "--wait", "sent", "--file", film])
                     .expect(0);
-                until("the film is offered", PATIENCE, || {
+                until("the film is offered", TIMEOUT, || {
                     let files = self.run_for_json("hobnob files --json");
                     let offered = files.iter().any(|file| {
                         file.to_string().contains("film.mp4")
@@ -351,7 +354,7 @@ fn shell(line: &str) -> String {
     )
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const SIZE: Size = Size {
     columns: 200,

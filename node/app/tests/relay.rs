@@ -21,8 +21,8 @@ struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        self.0.kill().expect("it still runs");
-        self.0.wait().expect("it was killed");
+        self.0.kill().expect("the process still runs");
+        self.0.wait().expect("the process was killed");
     }
 }
 
@@ -36,7 +36,7 @@ fn start_relay(home: &Path) -> (Killed, Value) {
     BufReader::new(process.stdout.take().expect("stdout is piped"))
         .read_line(&mut line)
         .expect("stdout is readable");
-    let listening = serde_json::from_str(&line).expect("it prints JSON");
+    let listening = serde_json::from_str(&line).expect("the relay prints JSON");
     (Killed(process), listening)
 }
 

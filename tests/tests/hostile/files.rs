@@ -337,7 +337,7 @@ fn the_list_of_offers_shows_the_newest_thousand() {
                 .await;
         }
         source.stream.is_alive().await;
-        until("ann lists all offers", PATIENCE, || {
+        until("ann lists all offers", TIMEOUT, || {
             let last = net.ann.run(&["--json", "files"]).stdout;
             if last.contains("file 1199") {
                 Ok(())
@@ -440,7 +440,7 @@ fn wait_for_state(ann: &Host, id: &str, state: &str) -> Value {
 
 /// Waits for an event of ann about an offer that fits.
 fn wait_for_event(ann: &Host, id: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-    until(&format!("{id}: {what}"), PATIENCE, || {
+    until(&format!("{id}: {what}"), TIMEOUT, || {
         let output = ann.output();
         let lines = output
             .lines()
@@ -515,4 +515,4 @@ fn leaves(content: &[u8]) -> Vec<[u8; 32]> {
 
 const PIECE: usize = hobnob_protocol::content::PIECE_BYTES;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);

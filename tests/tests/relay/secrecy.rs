@@ -46,10 +46,10 @@ fn a_relay_forwards_only_ciphertext() {
     let offer = bob.wait_for(
         "learn of the offer",
         |event| fits(event, "offered"),
-        PATIENCE,
+        TIMEOUT,
     );
     bob.run(&["accept", offer["id"].as_str().expect("an id")]);
-    bob.wait_for("have the file", |event| fits(event, "done"), PATIENCE);
+    bob.wait_for("have the file", |event| fits(event, "done"), TIMEOUT);
     assert!(
         ann.is_connected_over("relay", &bob),
         "all traffic passed through the relay"
@@ -101,7 +101,7 @@ fn a_relay_forwards_only_ciphertext() {
 }
 
 /// The limit for a file transfer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A number that differs in each run.
 fn nanos() -> u32 {

@@ -1,7 +1,7 @@
 //! The user interfaces in a real terminal: the plain chat and the full-screen chat.
 
-mod ends;
 mod files;
 mod full;
+mod lost_node;
 mod pictures;
 mod plain;
