@@ -271,13 +271,13 @@ fn a_faked_dial_back_leaves_reachability_unknown() {
     let net = LyingNet::new();
     let ann = net.up("ann");
     ann.prints(&["relay-up"]);
-    for calls in [
+    for dial_back in [
         None,
         Some(FalseDialBack::Silent),
         Some(FalseDialBack::FromItsPort),
     ] {
         net.relay.lies(Lies {
-            dial_back: calls,
+            dial_back,
             ..Lies::default()
         });
         let checks = ann.run(&["--json", "doctor"]).expect_one_of(&[0, 1]).json();
@@ -287,7 +287,7 @@ fn a_faked_dial_back_leaves_reachability_unknown() {
             .expect("doctor checks reachability");
         assert_eq!(
             reachability["verdict"], "unknown",
-            "{calls:?}: {reachability}"
+            "{dial_back:?}: {reachability}"
         );
     }
 }

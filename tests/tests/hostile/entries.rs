@@ -385,7 +385,10 @@ async fn log_of(stream: &mut RawStream, net: &TestNet) -> (hobnob_protocol::LogN
         .await
         .expect("the stream contains a batch");
     let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-    batches.read_exact(&mut frame).await.expect("the stream contains a batch");
+    batches
+        .read_exact(&mut frame)
+        .await
+        .expect("the stream contains a batch");
     let frame = Frame::decode(&frame.into()).expect("an honest frame");
     let Frame::Batch(batch) = frame else {
         panic!("expected a batch, received {frame:?}")

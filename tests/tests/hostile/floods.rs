@@ -118,8 +118,8 @@ fn flood(
 /// busy.
 const TWO_MESSAGES: Duration = Duration::from_secs(10);
 
-/// The memory that a flood of wanted entries may cost. The engine reads 16 batches of one frame at
-/// a time (at worst 2 MiB each). The store's group takes 4 MiB plus SQLite's share, recent batches
+/// The memory that a flood of wanted entries may cost. The engine holds 16 decoded batches of one
+/// frame each (at worst 2 MiB). The store's group takes 4 MiB plus SQLite's share, recent batches
 /// 4 MiB. Then there are 64 lines for the screen, and memory that the allocator does not return.
 const FLOODED: u64 = 96 * MIB;
 
