@@ -93,7 +93,7 @@ async fn a_ban_that_cannot_be_stored_applies_and_the_operator_is_informed() {
     let server = server_in(&home, "[::]:0".parse().unwrap(), Rule::Open);
     // A folder has the name of the file that the relay would write.
     fs::create_dir(home.path().join("banned.new")).unwrap();
-    let ann = Client::new(1, crate::here(&server)).await;
+    let ann = Client::new(1, crate::loopback_addr(&server)).await;
     let error = server.ban(&ann.id().to_string()).await.unwrap_err();
     assert!(
         error.to_string().contains("only until the relay ends"),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::client::within;
-use crate::status::{LABEL, Lab, node};
+use crate::status::{LABEL, StatusRelay, node};
 
 /// A browser with one page. It dies with the test.
 struct Browser {
@@ -114,8 +114,8 @@ fn chromium(folder: &Path) -> Child {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_browser_the_page_is_styled_escapes_html_and_updates_itself() {
-    let lab = Lab::start().await;
-    let url = format!("http://{}/", lab.status);
+    let fixture = StatusRelay::start().await;
+    let url = format!("http://{}/", fixture.status);
     let looks = tokio::task::spawn_blocking(move || {
         let mut browser = Browser::open(&url);
         let ready = browser.sees("document.querySelector('#drops tr') && document.readyState === 'complete' && getComputedStyle(document.body).fontFamily");
@@ -124,7 +124,7 @@ async fn in_a_browser_the_page_is_styled_escapes_html_and_updates_itself() {
     });
     let mut browser = within(looks).await.unwrap();
 
-    let (_client, mut link) = lab.join().await;
+    let (_client, mut link) = fixture.join().await;
     let follows = tokio::task::spawn_blocking(move || {
         let label = browser.sees("document.querySelector('#peers b')?.textContent");
         assert_eq!(label, LABEL);
@@ -137,7 +137,12 @@ async fn in_a_browser_the_page_is_styled_escapes_html_and_updates_itself() {
     });
     let mut browser = within(follows).await.unwrap();
 
-    lab.relay.server.kick(&node().to_string()).await.unwrap();
+    fixture
+        .relay
+        .server
+        .kick(&node().to_string())
+        .await
+        .unwrap();
     link.ends().await;
     let follows = tokio::task::spawn_blocking(move || {
         browser.sees("document.querySelector('#peers .state').textContent === 'gone'");
@@ -145,7 +150,7 @@ async fn in_a_browser_the_page_is_styled_escapes_html_and_updates_itself() {
     });
     let mut browser = within(follows).await.unwrap();
 
-    lab.stop().await;
+    fixture.stop().await;
     let says =
         tokio::task::spawn_blocking(move || browser.sees("!lost.hidden && lost.textContent"));
     let says = within(says).await.unwrap();

@@ -20,7 +20,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::socket::{Mixed, QuicFilter};
+use crate::socket::{ClientSocket, QuicFilter};
 
 /// Time limit for each step. Only a step that hangs needs so long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -59,7 +59,7 @@ impl Client {
 
     pub(crate) async fn with(seed: u8, relay: SocketAddr, filter: QuicFilter) -> Self {
         let io = open().await;
-        let (socket, frames) = Mixed::new(io.clone(), filter);
+        let (socket, frames) = ClientSocket::new(io.clone(), filter);
         let mut config = EndpointConfig::default();
         config.grease_quic_bit(false);
         let endpoint =
@@ -157,7 +157,7 @@ impl Client {
     /// Changes to another socket, as if a NAT had lost its mapping.
     pub(crate) async fn moves(&mut self) {
         self.io = open().await;
-        let (socket, frames) = Mixed::new(self.io.clone(), QuicFilter::All);
+        let (socket, frames) = ClientSocket::new(self.io.clone(), QuicFilter::All);
         self.frames = frames;
         self.endpoint.rebind_abstract(socket).unwrap();
     }

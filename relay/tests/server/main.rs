@@ -44,7 +44,7 @@ impl Relay {
 
     /// The address for clients.
     fn addr(&self) -> SocketAddr {
-        here(&self.server)
+        loopback_addr(&self.server)
     }
 
     /// Shuts down and starts again with the same home.
@@ -64,6 +64,6 @@ fn server_in(home: &TempDir, listen: SocketAddr, rule: Rule) -> Server {
     Server::start(config).unwrap()
 }
 
-fn here(server: &Server) -> SocketAddr {
+fn loopback_addr(server: &Server) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, server.local_addr().port()).into()
 }

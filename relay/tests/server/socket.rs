@@ -35,13 +35,13 @@ impl QuicFilter {
 }
 
 #[derive(Debug)]
-pub(crate) struct Mixed {
+pub(crate) struct ClientSocket {
     io: Arc<UdpSocket>,
     frames: mpsc::UnboundedSender<Vec<u8>>,
     filter: QuicFilter,
 }
 
-impl Mixed {
+impl ClientSocket {
     pub(crate) fn new(
         io: Arc<UdpSocket>,
         filter: QuicFilter,
@@ -51,7 +51,7 @@ impl Mixed {
     }
 }
 
-impl AsyncUdpSocket for Mixed {
+impl AsyncUdpSocket for ClientSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         Box::pin(Poller(self.io.clone()))
     }

@@ -19,15 +19,15 @@ pub(crate) const LABEL: &str = "</bdi><script>alert('x')</script>&<img src=x> ש
 const NODE: u8 = 5;
 
 /// A relay with a status server.
-pub(crate) struct Lab {
+pub(crate) struct StatusRelay {
     pub(crate) relay: Relay,
     pub(crate) status: SocketAddr,
     end: CancellationToken,
     shown: JoinHandle<()>,
 }
 
-impl Lab {
-    pub(crate) async fn start() -> Lab {
+impl StatusRelay {
+    pub(crate) async fn start() -> StatusRelay {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("allowed");
         std::fs::write(&list, format!("{} {LABEL}\n", node())).unwrap();
@@ -35,7 +35,7 @@ impl Lab {
         let status = Status::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let (addr, end) = (status.local_addr(), CancellationToken::new());
         let shown = tokio::spawn(status.serve(relay.server.clone(), end.clone()));
-        Lab {
+        StatusRelay {
             relay,
             status: addr,
             end,
@@ -106,17 +106,17 @@ fn row(page: &str, peer: PeerId) -> Option<&str> {
 
 #[tokio::test]
 async fn the_page_shows_the_peers_and_escapes_their_labels() {
-    let lab = Lab::start().await;
+    let fixture = StatusRelay::start().await;
     let peer = node();
-    let empty = lab.get("/").await;
+    let empty = fixture.get("/").await;
     assert!(
         empty.status == 200
             && row(&empty.body, peer).is_none()
             && empty.body.contains("No peer is connected")
     );
-    assert!(empty.body.contains(&lab.relay.server.id().to_string()));
-    let (_client, mut link) = lab.join().await;
-    let page = lab.get("/").await.body;
+    assert!(empty.body.contains(&fixture.relay.server.id().to_string()));
+    let (_client, mut link) = fixture.join().await;
+    let page = fixture.get("/").await.body;
     let shown = row(&page, peer).unwrap();
     assert!(
         shown.contains("<span class=\"state alive\">alive</span>") && shown.contains("127.0.0.1:"),
@@ -129,20 +129,20 @@ async fn the_page_shows_the_peers_and_escapes_their_labels() {
         !page.contains("<img") && page.matches("<script").count() == 1,
         "{page}"
     );
-    lab.relay.server.kick(&peer.to_string()).await.unwrap();
+    fixture.relay.server.kick(&peer.to_string()).await.unwrap();
     link.ends().await;
-    let page = lab.get("/").await.body;
+    let page = fixture.get("/").await.body;
     assert!(
         row(&page, peer)
             .unwrap()
             .contains("<span class=\"state gone\">gone</span>")
     );
-    lab.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test]
 async fn every_answer_has_restrictive_headers() {
-    let lab = Lab::start().await;
+    let fixture = StatusRelay::start().await;
     for path in [
         "/",
         "/status.css",
@@ -151,7 +151,7 @@ async fn every_answer_has_restrictive_headers() {
         "/healthz",
         "/nothing",
     ] {
-        let answer = lab.get(path).await;
+        let answer = fixture.get(path).await;
         assert_eq!(
             answer.status,
             if path == "/nothing" { 404 } else { 200 },
@@ -169,7 +169,7 @@ async fn every_answer_has_restrictive_headers() {
             "{path}"
         );
     }
-    let page = lab.get("/").await.body;
+    let page = fixture.get("/").await.body;
     // Nothing from other servers, and nothing inline that the policy would block.
     for inline in [
         "http://",
@@ -181,28 +181,28 @@ async fn every_answer_has_restrictive_headers() {
     ] {
         assert!(!page.contains(inline), "{inline}");
     }
-    lab.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test]
 async fn dns_rebinding_gets_nothing() {
-    let lab = Lab::start().await;
-    let answer = get(lab.status, "/", "evil.example:9627").await;
+    let fixture = StatusRelay::start().await;
+    let answer = get(fixture.status, "/", "evil.example:9627").await;
     assert!(
-        answer.status == 421 && !answer.body.contains(&lab.relay.server.id().to_string()),
+        answer.status == 421 && !answer.body.contains(&fixture.relay.server.id().to_string()),
         "{answer:?}"
     );
-    lab.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test]
 async fn metrics_count_events_and_each_is_documented() {
-    let lab = Lab::start().await;
-    let _node = lab.join().await;
+    let fixture = StatusRelay::start().await;
+    let _node = fixture.join().await;
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.send_to(&[0x10; 40], lab.relay.addr()).unwrap();
+    socket.send_to(&[0x10; 40], fixture.relay.addr()).unwrap();
     let answer = loop {
-        let answer = lab.get("/metrics").await;
+        let answer = fixture.get("/metrics").await;
         if metric(
             &answer.body,
             "hobnob_relay_dropped_total{cause=\"unknown-channel\"}",
@@ -239,35 +239,35 @@ async fn metrics_count_events_and_each_is_documented() {
             "{name} is not in the module's table"
         );
     }
-    lab.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test]
 async fn a_relay_is_healthy_if_its_port_forwards_and_it_is_not_stopping() {
-    let lab = Lab::start().await;
-    let forwarded = lab.relay.server.counters().frames;
-    let answer = lab.get("/healthz").await;
+    let fixture = StatusRelay::start().await;
+    let forwarded = fixture.relay.server.counters().frames;
+    let answer = fixture.get("/healthz").await;
     assert!(
-        answer.status == 200 && lab.relay.server.counters().frames > forwarded,
+        answer.status == 200 && fixture.relay.server.counters().frames > forwarded,
         "{answer:?}"
     );
-    lab.relay.server.shutdown().await;
-    let answer = lab.get("/healthz").await;
+    fixture.relay.server.shutdown().await;
+    let answer = fixture.get("/healthz").await;
     assert!(
         answer.status == 503 && answer.body.contains("stopping"),
         "{answer:?}"
     );
-    assert_eq!(lab.get("/").await.status, 503);
-    lab.stop().await;
+    assert_eq!(fixture.get("/").await.status, 503);
+    fixture.stop().await;
 }
 
 #[tokio::test]
 async fn a_taken_port_is_named_in_the_error() {
-    let lab = Lab::start().await;
-    let error = Status::bind(lab.status)
+    let fixture = StatusRelay::start().await;
+    let error = Status::bind(fixture.status)
         .await
         .expect_err("taken")
         .to_string();
-    assert!(error.contains(&lab.status.to_string()), "{error}");
-    lab.stop().await;
+    assert!(error.contains(&fixture.status.to_string()), "{error}");
+    fixture.stop().await;
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::client::{Client, within};
-use crate::{Relay, here, server_in};
+use crate::{Relay, loopback_addr, server_in};
 
 #[tokio::test]
 async fn a_stopping_relay_informs_its_peers() {
@@ -50,13 +50,13 @@ async fn a_taken_port_is_an_error_that_names_it() {
 }
 
 /// A relay in a separate runtime, which can be killed.
-struct Mortal {
+struct KillableRelay {
     runtime: Runtime,
     server: Server,
 }
 
-impl Mortal {
-    fn born(home: &TempDir, listen: &str) -> Self {
+impl KillableRelay {
+    fn start(home: &TempDir, listen: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -70,7 +70,7 @@ impl Mortal {
     }
 
     /// Like kill -9: nothing is sent any more, and the port is free.
-    fn dies(self) -> Server {
+    fn kill(self) -> Server {
         self.runtime.shutdown_timeout(Duration::from_secs(5));
         self.server
     }
@@ -91,20 +91,20 @@ async fn a_relay_is_healthy_as_long_as_its_own_port_forwards() {
 #[test]
 fn a_restart_is_noticed_within_two_seconds() {
     let (home, clients) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
-    let relay = Mortal::born(&home, "[::]:0");
-    let addr = here(&relay.server);
+    let relay = KillableRelay::start(&home, "[::]:0");
+    let addr = loopback_addr(&relay.server);
     let (ann, mut link) = clients.block_on(async {
         let ann = Client::new(1, addr).await;
         let (link, _) = ann.joins(&[]).await;
         (ann, link)
     });
-    drop(relay.dies());
-    let again = Mortal::born(&home, &format!("[::]:{}", addr.port()));
+    drop(relay.kill());
+    let again = KillableRelay::start(&home, &format!("[::]:{}", addr.port()));
     clients.block_on(async {
         link.says(&ToRelay::Heartbeat(0)).await;
         let noticed = tokio::time::timeout(Duration::from_secs(2), link.connection.closed()).await;
         assert!(matches!(noticed, Ok(ConnectionError::Reset)), "{noticed:?}");
         ann.joins(&[]).await;
     });
-    drop(again.dies());
+    drop(again.kill());
 }
