@@ -1,5 +1,4 @@
-//! The one place of the node that reads the clocks and draws random numbers: everything else is
-//! told.
+//! Reads the clocks and draws random numbers for the state machines, which do neither themselves.
 #![expect(
     clippy::disallowed_methods,
     reason = "this is the driver that reads the clock for all others"
@@ -32,7 +31,7 @@ impl Clock {
         }
     }
 
-    /// The moment of [`Now::mono`] as tokio's timers take it.
+    /// Converts [`Now::mono`] for tokio's timers.
     pub(super) fn at(&self, mono: Duration) -> tokio::time::Instant {
         (self.origin + mono).into()
     }

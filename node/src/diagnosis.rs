@@ -1,5 +1,4 @@
-//! What is wrong: evidence gathered from the engine, the system and the network, and judged by
-//! [`diagnosis`].
+//! Collects evidence from the engine, the system and the network. [`diagnosis`] judges it.
 
 use hobnob_protocol::PeerId;
 use std::path::Path;
@@ -17,27 +16,26 @@ use hobnob_protocol::{HostPort, Target};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How often relays are asked to call, until a call comes: one is a single datagram, and some are
-/// lost.
+/// How often relays are asked to dial back, until a probe arrives. A dial-back is one datagram, and some
+/// are lost.
 const CALLS: u32 = 3;
 
-/// How long a peer that is there may take to say so: longer than one that is silent has a session.
+/// How long a peer may take to answer a ping. A peer that is silent for so long loses its session.
 const PONG_WITHIN: Duration = Duration::from_secs(6);
 
-/// How long a call may take.
+/// How long a dial-back may take.
 const CALL_WITHIN: Duration = Duration::from_millis(500);
 
-/// How often the sockets that relays have called from are asked how this node looks to them.
+/// How often the sockets that relays dialed back from are asked how they see this node.
 const ASKED: u32 = 3;
 
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 
-/// Relays without a connection that are asked whether they are there; further ones are told of as
-/// not asked.
+/// Relays without a connection that are probed. Further ones are reported as not probed.
 const PROBED_MAX: usize = 4;
 
-/// How VPNs name their interfaces; besides, those without a link layer are taken for VPNs'.
+/// Prefixes of the names of VPN interfaces. Interfaces without a link layer count as VPNs, too.
 const VPN_NAMES: [&str; 10] = [
     "tun",
     "tap",
@@ -56,23 +54,12 @@ const VPN_NAMES: [&str; 10] = [
 const NO_LINK_LAYER: &str = "65534";
 
 impl Node {
-    /// Looks at everything that this node's network needs, and says what is wrong and what to do.
-    /// Takes a few seconds.
+    /// Checks this node's machine and network. Each check says what is wrong and what to do. Takes a few
+    /// seconds.
     ///
     /// # Errors
     ///
     /// [`NodeError::Stopped`] when the node has stopped.
-    ///
-    /// ```no_run
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// let node = hobnob::Node::builder(dir.path()).start().await?;
-    /// for finding in node.diagnose().await? {
-    ///     println!("{} {}", finding.verdict().as_str(), finding.code());
-    /// }
-    /// # Ok(()) }
-    /// ```
     pub async fn diagnose(&self) -> Result<Vec<Finding>, NodeError> {
         self.settled().await;
         for n in 0..CALLS {
@@ -83,9 +70,9 @@ impl Node {
             .await?;
             tokio::time::sleep(CALL_WITHIN).await;
         }
-        // Only now: what is sent to a socket lets its calls in.
+        // Ask last: after a question to a socket, a firewall admits datagrams from there.
         for _ in 0..ASKED {
-            if !self.ask(Command::AskCallers).await? {
+            if !self.ask(Command::AskDialBackSockets).await? {
                 break;
             }
             tokio::time::sleep(ANSWER_WITHIN).await;
@@ -95,27 +82,14 @@ impl Node {
         Ok(diagnosis::judge(&evidence))
     }
 
-    /// Looks at everything between this node and a peer. Takes a few seconds, unless the peer is
-    /// there and answers.
+    /// Checks the path between this node and a peer. Takes a few seconds, unless the peer answers.
     ///
     /// # Errors
     ///
     /// [`NodeError::Stopped`] when the node has stopped.
-    ///
-    /// ```no_run
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// let node = hobnob::Node::builder(dir.path()).start().await?;
-    /// let bob = node.resolve("bob".parse()?).await?;
-    /// for finding in node.diagnose_peer(bob).await? {
-    ///     println!("{} {}", finding.verdict().as_str(), finding.code());
-    /// }
-    /// # Ok(()) }
-    /// ```
     pub async fn diagnose_peer(&self, peer: PeerId) -> Result<Vec<Finding>, NodeError> {
         self.settled().await;
-        // Who says nothing has no session after it.
+        // A peer that does not answer has no session afterwards.
         let asked = self.ask(|reply| Command::Ping(peer, reply));
         let _ = tokio::time::timeout(PONG_WITHIN, asked).await;
         let (before, addrs) = self.ask(|reply| Command::PeerEvidence(peer, reply)).await?;
@@ -123,7 +97,7 @@ impl Node {
             return Ok(diagnosis::judge_peer(&before));
         }
         let (unmet, probes) = self.try_addrs(peer, addrs).await?;
-        // The tries may have led to a session, or to a word from the peer.
+        // The attempts may have led to a session, or to a refusal by the peer.
         let (after, _) = self.ask(|reply| Command::PeerEvidence(peer, reply)).await?;
         let mut findings = diagnosis::judge_peer(&PeerEvidence {
             unmet,
@@ -134,8 +108,8 @@ impl Node {
         Ok(findings)
     }
 
-    /// As [`Node::diagnose_peer`], of whoever is meant: what a ticket says of where they are is
-    /// tried, and of an address where nobody answers it is told what is there.
+    /// As [`Node::diagnose_peer`], for the peer that a target names. The addresses of a ticket are
+    /// tried. For an address without an answer, the result says what is there.
     ///
     /// ```no_run
     /// # #[tokio::main(flavor = "current_thread")]
@@ -150,7 +124,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// Nobody is meant by that name, the host has no address, or the node has stopped.
+    /// No peer has that name, the host has no address, or the node has stopped.
     pub async fn diagnose_target(&self, target: Target) -> Result<Vec<Finding>, SendError> {
         let peer = match target {
             Target::Id(peer) => peer,
@@ -167,7 +141,7 @@ impl Node {
         Ok(self.diagnose_peer(peer).await?)
     }
 
-    /// What is at an address where no session came about, for this reason.
+    /// Judges an address with which no session was possible, for this reason.
     async fn diagnose_address(
         &self,
         at: HostPort,
@@ -198,7 +172,7 @@ impl Node {
         Ok(findings)
     }
 
-    /// Where it can't be told what is between us and a peer: what is wrong here may be why.
+    /// Adds this machine's problems where the checks of a path found no cause.
     async fn add_what_is_wrong_here(&self, findings: &mut Vec<Finding>) -> Result<(), NodeError> {
         if findings
             .iter()
@@ -213,7 +187,7 @@ impl Node {
         Ok(())
     }
 
-    /// Dials each address anew, and asks it for any answer.
+    /// Dials each address again, and probes it.
     async fn try_addrs(
         &self,
         peer: PeerId,
@@ -241,7 +215,7 @@ impl Node {
         Ok((unmet, probes))
     }
 
-    /// What the engine can't know without waiting.
+    /// Adds the evidence that takes time to collect.
     async fn complete(&self, evidence: &mut Evidence) {
         let source = probe::source_to_internet().await;
         for network in &mut evidence.networks {

@@ -1,5 +1,5 @@
-//! What can go wrong for a node's user, by cause. Every text is a whole message: what happened, and
-//! what to do.
+//! The errors of the public API, by cause. Every text is a complete message: what happened, and what to
+//! do.
 
 use hobnob_protocol::entry::BodyError;
 use hobnob_protocol::{PeerId, RoomName};
@@ -10,80 +10,57 @@ use crate::store::StoreError;
 use hobnob_core::peers::ResolveError;
 use hobnob_core::policy::POLICIES_MAX;
 
-/// Why a node can't start.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// use hobnob::{Node, StartError};
-///
-/// let error = Node::builder("/proc/no/such/place").loopback().start().await.unwrap_err();
-/// assert!(matches!(error, StartError::Home { .. }));
-/// eprintln!("{error}"); // a whole message: what happened, and what to do
-/// # }
-/// ```
+/// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The folder of the key and the database can't be made or used.
+    /// The folder for the key and the database cannot be created or used.
     #[error(
         "can't use the folder {dir}: {source}; choose another with --home, or mend its permissions"
     )]
     Home {
         /// The folder.
         dir: String,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Something in the [`Config`](crate::Config) is beyond its limit.
+    /// An option of the [`Config`](crate::Config) exceeds its limit.
     #[error("a node has {what} at most; this one would have {given}")]
     TooMuch {
-        /// What, with its limit.
+        /// The option and its limit.
         what: String,
-        /// How much of it was asked for.
+        /// The given number.
         given: usize,
     },
-    /// Another node has the folder.
+    /// Another node uses the folder.
     #[error("a node of {dir} already runs{}: use it, stop it, or use another folder", process(*pid))]
     InUse {
         /// The folder.
         dir: String,
-        /// The other's process, where it is known.
+        /// The process of that node, if known.
         pid: Option<u32>,
     },
-    /// The key file is there and is no key.
+    /// The key file exists but does not contain a key.
     #[error(
         "{path} does not hold a hobnob key ({why}); restore it from a backup, or move it away to start with a new identity"
     )]
     Key {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// The database can't be opened.
+    /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The socket can't be bound.
+    /// The socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The system refuses something else that a node needs.
+    /// Another error of the system.
     #[error("the node can't start: {0}")]
     System(#[from] std::io::Error),
 }
 
-/// The node has stopped, or can't answer.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-/// use hobnob::{HistoryQuery, NodeError};
-///
-/// let unknown = HistoryQuery { after: Some("00000000000000ab-7".parse()?), ..HistoryQuery::default() };
-/// assert_eq!(node.history(unknown).await, Err(NodeError::NoSuchMessage));
-/// # Ok(()) }
-/// ```
+/// Why a node does not answer a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// It has stopped.
@@ -92,11 +69,10 @@ pub enum NodeError {
     /// The store could not answer.
     #[error("the message store could not answer: {0}")]
     Store(String),
-    /// The message asked for is not held here, or no longer; to be waited for, it must be one of
-    /// this node's own.
+    /// The message is not stored here, or no longer. To wait for a message, it must be this node's own.
     #[error("there is no such message here")]
     NoSuchMessage,
-    /// The conversation asked for is none of this node's.
+    /// This node has no such conversation.
     #[error("there is no conversation {0} here")]
     NoSuchConversation(String),
 }
@@ -118,45 +94,25 @@ impl From<StoreError> for NodeError {
     }
 }
 
-/// What kind of failure it is, for an exit code.
-///
-/// ```
-/// use hobnob::{Cause, SendError};
-///
-/// assert_eq!(SendError::Myself.cause(), Cause::NoSuchPeer);
-/// ```
+/// The kind of a failure, for exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// Something failed here.
+    /// A fault of this node or machine.
     Fault,
-    /// The words are wrong.
+    /// The request is malformed.
     Usage,
-    /// Nobody, or more than one, is meant by that name; or nobody answers there.
+    /// The name belongs to no peer, or to several; or there is no answer at the address.
     NoSuchPeer,
-    /// The peer does not want it.
+    /// The peer refused.
     Refused,
-    /// Somebody else answered.
+    /// Another peer answered.
     IdentityMismatch,
 }
 
-/// Why a message was not taken. It is not on disk then, and goes nowhere.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-/// use hobnob::{Body, SendError};
-///
-/// let nobody = node.broadcast("ops".parse()?, "is anybody here?".into()).await.unwrap_err();
-/// assert_eq!(nobody.to_string(), "this node is not in #ops: join it first");
-/// let wrong = Body::App { kind: "chess".into(), bytes: vec![] };
-/// assert!(matches!(node.broadcast("lobby".parse()?, wrong).await, Err(SendError::Body(_))));
-/// # Ok(()) }
-/// ```
+/// Why a message was not accepted. It is not on disk, and will not be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Nobody is meant by that name, or more than one peer.
+    /// The name belongs to no peer, or to several.
     #[error(transparent)]
     Name(#[from] ResolveError),
     /// This peer was never met, and there is no address for it.
@@ -169,38 +125,38 @@ pub enum SendError {
     Host {
         /// The name.
         host: String,
-        /// What the system says.
+        /// The error of the system.
         why: String,
     },
-    /// Nobody answered at the address.
+    /// There is no answer at the address.
     #[error("nobody can be reached at {addr}: {cause}")]
     Unreachable {
         /// The address.
         addr: String,
-        /// Why.
+        /// The reason.
         cause: String,
     },
-    /// Somebody else answered at the address.
+    /// Another peer answered at the address.
     #[error(
         "another node answers at {addr}: {found}, not {expected}; the message was not sent to it"
     )]
     IdentityMismatch {
         /// The address.
         addr: String,
-        /// Who was meant.
+        /// The peer that was expected.
         expected: PeerId,
-        /// Who answered.
+        /// The peer that answered.
         found: PeerId,
     },
-    /// The peer answered and wants no session.
+    /// The peer answered and refused a session.
     #[error("the node at {addr} refused: {why}")]
     Refused {
         /// The address.
         addr: String,
-        /// Its words.
+        /// Its reason.
         why: String,
     },
-    /// Something of another version answers there.
+    /// A node of another version answers there.
     #[error("there is no common language with {addr}: {why}")]
     OtherVersion {
         /// The address.
@@ -214,12 +170,12 @@ pub enum SendError {
     /// The peer is blocked here.
     #[error("{0} is blocked here: `hobnob unblock {0}` first")]
     Blocked(String),
-    /// Somebody answered who calls itself like a verified peer.
+    /// A peer answered that uses the name of a verified one.
     #[error(
         "whoever answers there has the name of somebody whom you have verified with another key than {0}; nothing was sent"
     )]
     NameTaken(PeerId),
-    /// The message can't be sent as it is.
+    /// The message is not valid.
     #[error(transparent)]
     Body(#[from] BodyError),
     /// This node is not in that room.
@@ -234,19 +190,7 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// What kind of failure it is.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// use hobnob::{Cause, Node, Target};
-    ///
-    /// let node = Node::builder(dir.path()).loopback().start().await?;
-    /// let error = node.send(Target::Name("zoe".into()), "hi".into()).await.unwrap_err();
-    /// assert_eq!(error.cause(), Cause::NoSuchPeer);
-    /// # Ok(()) }
-    /// ```
+    /// The kind of this failure.
     pub fn cause(&self) -> Cause {
         match self {
             SendError::Name(_)
@@ -263,7 +207,7 @@ impl SendError {
         }
     }
 
-    /// What a failed dial means for whoever wanted to send.
+    /// The error for the user whose message needed this dial.
     pub(super) fn dial(addr: String, error: DialError) -> Self {
         match error {
             DialError::IdentityMismatch { expected, found } => Self::IdentityMismatch {
@@ -290,27 +234,18 @@ impl SendError {
     }
 }
 
-/// Why nothing was decided about a peer.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-/// assert_eq!(node.block(node.id()).await, Err(hobnob::PolicyError::Myself));
-/// # Ok(()) }
-/// ```
+/// Why a policy was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// It is this node.
     #[error("that is this node itself")]
     Myself,
-    /// Too many peers are marked.
+    /// There are too many policies.
     #[error(
         "{POLICIES_MAX} peers are ignored, blocked or verified, which is as many as there can be: undo one first"
     )]
     TooMany,
-    /// It holds until this node ends, and is not on disk.
+    /// The policy applies until this node ends, but it is not on disk.
     #[error("that holds until the node ends, and could not be stored for later: {0}")]
     Store(String),
     /// The node has stopped.
@@ -318,30 +253,19 @@ pub enum PolicyError {
     Stopped,
 }
 
-/// Why a room can't be joined or left.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-/// use hobnob::JoinError;
-///
-/// assert_eq!(node.part("ops".parse()?).await, Err(JoinError::NotInRoom("ops".parse()?)));
-/// # Ok(()) }
-/// ```
+/// Why a room cannot be joined or left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    /// There are too many.
+    /// The node is in too many rooms.
     #[error("a node can be in {0} rooms at most: leave one first")]
     TooMany(usize),
-    /// The secret is too long.
+    /// The secret is empty or too long.
     #[error("a room's secret has 1 to {0} bytes")]
     Secret(usize),
     /// A room of this name but another secret is joined.
     #[error("this node is in {0} already, with another secret: leave it first")]
     OtherSecret(RoomName),
-    /// It is not joined.
+    /// The node is not in that room.
     #[error("this node is not in {0}")]
     NotInRoom(RoomName),
     /// It could not be stored.

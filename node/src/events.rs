@@ -1,7 +1,7 @@
-//! What happens, for those who listen: a queue that every reader goes through at its own pace.
+//! The queue of events. Every reader reads it at its own pace.
 //!
-//! An event is kept until all readers have had it, but never more than [`EVENTS_MAX`] events or
-//! [`BYTES_MAX`] bytes of them: a reader that is behind by more loses the oldest and is told how
+//! An event is kept until all readers have read it, but the queue holds at most [`EVENTS_MAX`] events
+//! and [`BYTES_MAX`] bytes. A reader that is further behind loses the oldest events and learns how
 //! many. The node never waits for a reader.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,26 +15,20 @@ use hobnob_protocol::Body;
 
 use super::Event;
 
-/// Events that a slow reader may be behind before it misses some.
+/// Events in the queue, at most.
 const EVENTS_MAX: usize = 8192;
 
-/// And how much may be in them.
+/// Bytes of the events in the queue, at most.
 const BYTES_MAX: usize = 4 << 20;
 
 /// Why there is no next event.
 ///
-/// Messages that a reader missed are not lost: [`Node::messages`](super::Node::messages) and
-/// [`Node::history`](super::Node::history) have them.
-///
-/// ```
-/// use hobnob::Lagged;
-///
-/// assert_eq!(Lagged::Behind(3).to_string(), "3 events were missed");
-/// ```
+/// No message is lost: [`Node::messages`](super::Node::messages) and
+/// [`Node::history`](super::Node::history) return those that a reader missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lagged {
-    /// The reader was more than 8192 events or 4 MiB behind, and missed so many; the next call goes
-    /// on after them.
+    /// The reader was more than 8192 events or 4 MiB behind, and missed so many events. The next call
+    /// continues after them.
     #[error("{0} events were missed")]
     Behind(u64),
     /// The node has stopped.
@@ -42,12 +36,12 @@ pub enum Lagged {
     Stopped,
 }
 
-/// What happens at a node, from the moment of [`Node::events`](super::Node::events) on.
+/// The events of a node since the call of [`Node::events`](super::Node::events).
 ///
-/// Each reader has all events, at its own pace; the node waits for none of them. One that is too
-/// slow is told how much it missed.
+/// Each reader gets all events, at its own pace. The node waits for no reader. One that is too slow
+/// learns how many events it missed.
 ///
-/// It is a [`Stream`] of the futures crates, too, which ends when the node has stopped:
+/// This is also a [`Stream`] of the futures crates. It ends when the node has stopped:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -73,28 +67,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; waits for it if need be. Cancel safe, so it may stand in a `select!`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// use hobnob::{Event, Lagged, Node};
-    ///
-    /// let node = Node::builder(dir.path()).loopback().start().await?;
-    /// let mut events = node.events();
-    /// tokio::spawn(async move { node.shutdown().await });
-    /// loop {
-    ///     match events.next().await {
-    ///         Ok(Event::Message(message)) => println!("{} says {:?}", message.name, message.body),
-    ///         Ok(Event::Peer(peer)) => println!("{} is {}", peer.name, peer.state.as_str()),
-    ///         Ok(_) => {}
-    ///         Err(Lagged::Behind(missed)) => println!("too slow: {missed} events were left out"),
-    ///         Err(Lagged::Stopped) => break,
-    ///     }
-    /// }
-    /// # Ok(()) }
-    /// ```
+    /// Waits for the next event. Cancel safe, so it can be used in `select!`.
     pub async fn next(&mut self) -> Result<Event, Lagged> {
         poll_fn(|cx| self.poll(cx)).await
     }
@@ -106,7 +79,7 @@ impl Events {
         }
     }
 
-    /// Takes all events that wait, and forgets them.
+    /// Drops all events that wait to be read.
     pub(super) fn skip(&mut self) {
         self.stream.queue().skip(self.reader);
     }
@@ -134,7 +107,7 @@ impl Drop for Events {
     }
 }
 
-/// Where readers come from.
+/// Creates readers.
 #[derive(Debug, Clone)]
 pub(super) struct EventStream {
     queue: Arc<Mutex<Queue>>,
@@ -153,12 +126,12 @@ impl EventStream {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Nothing that holds the lock can leave the queue half changed.
+        // No code that holds the lock can panic with the queue half changed.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where events come from. The readers' stream ends with it.
+/// Publishes events. When it is dropped, the readers' streams end.
 #[derive(Debug)]
 pub(super) struct Publisher(EventStream);
 
@@ -173,7 +146,7 @@ impl Publisher {
         self.0.clone()
     }
 
-    /// Whether anybody listens: if not, events need not be made.
+    /// Whether there is a reader. If not, making events can be skipped.
     pub(super) fn is_heard(&self) -> bool {
         !self.0.queue().readers.is_empty()
     }
@@ -182,7 +155,7 @@ impl Publisher {
         self.publish_all([event]);
     }
 
-    /// Many at once disturb the readers once.
+    /// Publishes several events, and wakes the readers once.
     pub(super) fn publish_all(&self, events: impl IntoIterator<Item = Event>) {
         let events: Vec<_> = events
             .into_iter()
@@ -214,7 +187,7 @@ impl Drop for Publisher {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Arc<Event>>,
-    /// The number of the first of them.
+    /// The number of the first event in the queue.
     first: u64,
     bytes: usize,
     readers: BTreeMap<u64, Reader>,
@@ -224,14 +197,14 @@ struct Queue {
 
 #[derive(Debug)]
 struct Reader {
-    /// The number of the event that it gets next.
+    /// The number of the event that this reader reads next.
     next: u64,
-    /// It waits.
+    /// Set while the reader waits.
     waker: Option<Waker>,
 }
 
 impl Queue {
-    /// The number of the event that comes next.
+    /// The number of the next event to be published.
     fn next(&self) -> u64 {
         self.first + self.events.len() as u64
     }
@@ -249,7 +222,7 @@ impl Queue {
         }
     }
 
-    /// What a reader gets now; none while there is nothing, and then `waker` is for when there is.
+    /// The next event of a reader. If there is none, `waker` is used when there is.
     fn take(&mut self, reader: u64, waker: &Waker) -> Option<Result<Arc<Event>, Lagged>> {
         let (first, end) = (self.first, self.next());
         let reader = self
@@ -274,7 +247,7 @@ impl Queue {
         Some(Ok(event))
     }
 
-    /// Of those who wait: there is something now.
+    /// The wakers of the readers that wait.
     fn wakers(&mut self) -> Vec<Waker> {
         self.readers
             .values_mut()
@@ -282,14 +255,14 @@ impl Queue {
             .collect()
     }
 
-    /// The reader goes on with what comes next.
+    /// Moves a reader to the end of the queue.
     fn skip(&mut self, reader: u64) {
         let next = self.next();
         self.readers.insert(reader, Reader { next, waker: None });
         self.let_go();
     }
 
-    /// Forgets what all readers have had.
+    /// Drops the events that all readers have read.
     fn let_go(&mut self) {
         let needed = self
             .readers
@@ -310,7 +283,7 @@ impl Queue {
     }
 }
 
-/// About how much memory an event takes.
+/// The approximate size of an event in memory.
 fn weight(event: &Event) -> usize {
     let text = match event {
         Event::Message(message) | Event::Own(message) => match &message.body {

@@ -13,17 +13,6 @@ use hobnob_protocol::{Body, RoomName, Target};
 use tokio::sync::oneshot;
 
 /// How a node is to receive files.
-///
-/// ```
-/// use hobnob::{AcceptFrom, FilesConfig};
-///
-/// let files = FilesConfig {
-///     accept_from: vec![AcceptFrom::Verified],
-///     size_max: Some(20_000_000),
-///     ..FilesConfig::new("/home/ann/inbox".into())
-/// };
-/// assert_eq!(files.downloads, std::path::Path::new("/home/ann/inbox"));
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesConfig {
     /// Where they go. Made when the first one is accepted. What is on its way already goes on where
@@ -37,10 +26,6 @@ pub struct FilesConfig {
 
 impl FilesConfig {
     /// Nothing is accepted without asking.
-    ///
-    /// ```
-    /// assert!(hobnob::FilesConfig::new("/tmp/inbox".into()).accept_from.is_empty());
-    /// ```
     pub fn new(downloads: PathBuf) -> Self {
         Self {
             downloads,
@@ -51,13 +36,6 @@ impl FilesConfig {
 }
 
 /// Whose direct offers are accepted without asking.
-///
-/// ```
-/// use hobnob::AcceptFrom;
-///
-/// assert_eq!("verified".parse(), Ok(AcceptFrom::Verified));
-/// assert!("bob".parse::<AcceptFrom>().is_err(), "anybody can be called bob");
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptFrom {
     /// This peer's.
@@ -81,14 +59,6 @@ impl std::str::FromStr for AcceptFrom {
 }
 
 /// What has become of an offered file.
-///
-/// ```
-/// use hobnob::FileState;
-///
-/// let is_over = |state: FileState| matches!(state, FileState::Done | FileState::Declined | FileState::Failed);
-/// assert!(is_over(FileState::Done) && !is_over(FileState::Waiting));
-/// assert_eq!(FileState::Moving.as_str(), "moving");
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileState {
@@ -108,10 +78,6 @@ pub enum FileState {
 
 impl FileState {
     /// The word for it on the command line and in JSON.
-    ///
-    /// ```
-    /// assert_eq!(hobnob::FileState::Declined.as_str(), "declined");
-    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             FileState::Offered => "offered",
@@ -126,15 +92,6 @@ impl FileState {
 
 /// An offered file or folder, and how things stand with it: with our own, at the peer that is
 /// named.
-///
-/// ```
-/// use hobnob::FileInfo;
-///
-/// fn progress(file: &FileInfo) -> String {
-///     let percent = (file.bytes * 100).checked_div(file.offer.size).unwrap_or(100);
-///     format!("{} {} {percent} %", file.offer.name, file.state.as_str())
-/// }
-/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileInfo {
     /// The id of the message that offers it.
@@ -170,15 +127,6 @@ pub struct FileInfo {
 }
 
 /// A picture file whose content is here.
-///
-/// ```
-/// use hobnob::{FileInfo, Picture};
-///
-/// fn shape(file: &FileInfo) -> Option<String> {
-///     let Picture { width, height, .. } = file.picture.as_ref()?;
-///     Some(format!("{width}×{height}"))
-/// }
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Pixels, as the file says. Nobody has looked whether the rest of the file is so.
@@ -190,13 +138,6 @@ pub struct Picture {
 }
 
 /// Why nothing came of something about files.
-///
-/// ```
-/// use hobnob::FileError;
-///
-/// let error = FileError::NoSuchOffer;
-/// assert_eq!(error.to_string(), "there is no offer with that id: `hobnob files` lists them");
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// The path can't be offered.
@@ -241,18 +182,6 @@ pub enum FileError {
 }
 
 /// Why a file was not offered.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-/// use hobnob::{FileError, OfferError};
-///
-/// let nothing = node.offer_in("lobby".parse()?, "/no/such/file".into()).await;
-/// assert!(matches!(nothing, Err(OfferError::File(FileError::Path(_)))));
-/// # Ok(()) }
-/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OfferError {
     /// The file can't be.
@@ -297,19 +226,6 @@ impl Node {
     }
 
     /// Offers what is at `path` to those who are in a room.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
-    /// let path = dir.path().join("plan.txt");
-    /// std::fs::write(&path, "lunch, then the rest")?;
-    /// ann.offer_in("lobby".parse()?, path.clone()).await?;
-    /// let files = ann.files().await?;
-    /// assert_eq!((files[0].offer.name.as_str(), &files[0].place), ("plan.txt", &Some(path)));
-    /// # Ok(()) }
-    /// ```
     pub async fn offer_in(&self, room: RoomName, path: PathBuf) -> Result<Sent, OfferError> {
         let body = Body::Offer(self.prepare(path).await?);
         Ok(self.broadcast(room, body).await?)
@@ -317,63 +233,18 @@ impl Node {
 
     /// Fetches what was offered, now or as soon as somebody who has it is there. Returns once that
     /// is decided and on disk.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// use hobnob::{FileError, FileState, Node};
-    ///
-    /// async fn accept_pictures(node: &Node) -> Result<(), FileError> {
-    ///     for file in node.files().await? {
-    ///         if file.state == FileState::Offered && !file.own && file.offer.media.starts_with("image/") {
-    ///             node.accept(file.id).await?;
-    ///         }
-    ///     }
-    ///     Ok(())
-    /// }
-    /// # accept_pictures(&Node::builder(dir.path()).loopback().start().await?).await?;
-    /// # Ok(()) }
-    /// ```
     pub async fn accept(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Accept(offer, reply))
             .await
     }
 
     /// Says no to an offer, ends its transfer, or takes an own offer back. The other side is told.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// use hobnob::{FileError, FileState};
-    ///
-    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
-    /// let path = dir.path().join("draft.txt");
-    /// std::fs::write(&path, "not yet")?;
-    /// let sent = ann.offer_in("lobby".parse()?, path).await?;
-    /// ann.decline(sent.id).await?; // nobody gets it any more
-    /// assert_eq!(ann.files().await?[0].state, FileState::Declined);
-    /// assert_eq!(ann.accept(sent.id).await, Err(FileError::Own));
-    /// # Ok(()) }
-    /// ```
     pub async fn decline(&self, offer: MessageId) -> Result<(), FileError> {
         self.ask_transfers(|reply| FileCommand::Decline(offer, reply))
             .await
     }
 
     /// The newest offers, at most a thousand, oldest first.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// for file in node.files().await? {
-    ///     println!("{} of {}: {}, {} of {} bytes", file.offer.name, file.name, file.state.as_str(), file.bytes, file.offer.size);
-    /// }
-    /// # Ok(()) }
-    /// ```
     pub async fn files(&self) -> Result<Vec<FileInfo>, FileError> {
         self.ask_transfers(FileCommand::List).await
     }

@@ -117,6 +117,7 @@ mod engine;
 mod error;
 mod events;
 mod files;
+mod invariants;
 mod messages;
 mod node;
 mod policy;

@@ -1,39 +1,27 @@
-//! Every message, once, from where a program left off: read from the store, page by page; events
-//! only say when to look again.
+//! [`Messages`]: every message once, beginning where a program left off. Messages are read from the
+//! store in pages; events only trigger the next read.
 
 use std::collections::VecDeque;
 
 use super::{Event, Events, HistoryQuery, Lagged, Message, MessageId, Node, NodeError};
 
-/// Messages read ahead.
+/// Messages in one page.
 const PAGE: usize = 256;
 
-/// Every message that is on disk here, once, in the order in which it came: see [`Node::messages`].
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let dir = tempfile::tempdir()?;
-/// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-/// let first = node.broadcast("lobby".parse()?, "one".into()).await?;
-/// node.broadcast("lobby".parse()?, "two".into()).await?;
-/// let mut messages = node.messages(Some(first.id));
-/// assert_eq!(messages.next().await?.body, "two".into());
-/// # Ok(()) }
-/// ```
+/// Every message on this node's disk, once, in order of arrival: see [`Node::messages`].
 #[derive(Debug)]
 pub struct Messages {
     node: Node,
     events: Events,
     after: Option<MessageId>,
     ahead: VecDeque<Message>,
-    /// There may be more on disk.
+    /// Whether there may be more on disk.
     behind: bool,
 }
 
 impl Messages {
     pub(super) fn new(node: Node, after: Option<MessageId>) -> Self {
-        // Subscribed before the first page is read: what comes in between is not overlooked.
+        // Subscribe before the first page is read, so that no message in between is missed.
         let events = node.events();
         Self {
             node,
@@ -44,24 +32,13 @@ impl Messages {
         }
     }
 
-    /// The next message; waits for it if need be. Cancel safe.
+    /// Waits for the next message. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`NodeError::NoSuchMessage`] when the message to go on after is not held, or no longer: very
-    /// old ones are let go in rooms where much is said. [`NodeError::Stopped`] when the node has
-    /// stopped. [`NodeError::Store`] when the disk fails; the next call tries again.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// let mut messages = node.messages(None);
-    /// node.shutdown().await;
-    /// assert_eq!(messages.next().await, Err(hobnob::NodeError::Stopped));
-    /// # Ok(()) }
-    /// ```
+    /// [`NodeError::NoSuchMessage`] if the message to continue after is not stored here, or no longer:
+    /// busy rooms drop very old messages. [`NodeError::Stopped`] if the node has stopped.
+    /// [`NodeError::Store`] if the disk fails; the next call tries again.
     pub async fn next(&mut self) -> Result<Message, NodeError> {
         loop {
             if let Some(message) = self.ahead.pop_front() {
@@ -88,8 +65,8 @@ impl Messages {
         Ok(())
     }
 
-    /// Waits until something is on disk. The events that wait besides are of messages that the next
-    /// page brings.
+    /// Waits until a message is on disk. Other waiting events are dropped, since the next page contains
+    /// their messages.
     async fn wait(&mut self) -> Result<(), NodeError> {
         match self.events.next().await {
             Ok(Event::Message(_) | Event::Own(_)) | Err(Lagged::Behind(_)) => {

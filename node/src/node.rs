@@ -1,8 +1,8 @@
-//! The node: the shell around core that owns the tasks, the store and the sessions.
+//! [`Node`]: the handle by which programs use a running node.
 //!
-//! [`Node`] is a handle; the engine behind it is one task that owns all state machines. Whatever
-//! waits for a peer, the disk or the system does so in a task of its own and reports back, so that
-//! the engine never waits for anybody.
+//! The engine behind it is one task that owns all state machines. The handle sends it commands and
+//! waits for the replies. Name look-ups and the first dial of an address are done here, because the
+//! engine never waits.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,19 +19,18 @@ use crate::{
 };
 use hobnob_core::peers::ResolveError;
 
-/// How long after its start a node waits for peers to be discovered before it says that a name is
-/// nobody's.
+/// How long after its start a node waits for discovery before it reports a name as unknown.
 const DISCOVERY: Duration = Duration::from_secs(3);
 
-/// After this time, or once nobody new has come for [`QUIET`], those who are there have been met.
+/// A node is settled this long after its start, or when no new peer has appeared for [`QUIET`].
 const SETTLED: Duration = Duration::from_millis(2500);
 const QUIET: Duration = Duration::from_millis(400);
 
-/// A running node. Clones share it; it runs until [`Node::shutdown`], or until the last clone is
+/// A running node. Clones share it. It runs until [`Node::shutdown`], or until the last clone is
 /// dropped.
 ///
-/// Nothing here blocks, and none of the futures loses anything when it is dropped: what was asked
-/// is then done or not, as [`Node::history`] tells.
+/// No method blocks. A future can be dropped at any time: the request is then carried out or not,
+/// and [`Node::history`] shows which.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub(crate) id: PeerId,
@@ -39,70 +38,37 @@ pub struct Node {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) transfers: mpsc::UnboundedSender<transfers::messages::ToTransfers>,
     pub(crate) events: events::EventStream,
-    /// Changes whenever somebody was met or a name changed.
+    /// Changes whenever a session begins or a name changes.
     pub(crate) met: watch::Receiver<u64>,
     pub(crate) clock: clock::Clock,
 }
 
 impl Node {
-    /// A node that is to run with its key and its messages in this folder, which is made if need
-    /// be. See [`Builder`] for what can be said of it before it starts.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// let node = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
-    /// println!("I am {}", node.id());
-    /// node.shutdown().await;
-    /// # Ok(()) }
-    /// ```
+    /// Prepares a node whose key and messages are in this folder. The folder is created if it does
+    /// not exist. [`Builder`] has the options.
     pub fn builder(data_dir: impl Into<PathBuf>) -> Builder {
         Builder::new(data_dir.into())
     }
 
-    /// Starts a node with all that [`Builder`] says one by one.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// use hobnob::{Config, Node};
-    ///
-    /// let config = Config { listen: Some("127.0.0.1:0".parse()?), mdns: false, ..Config::new(dir.path()) };
-    /// let node = Node::start(config).await?;
-    /// # Ok(()) }
-    /// ```
+    /// Starts a node with all options in one struct.
     pub async fn start(config: Config) -> Result<Node, StartError> {
         start::start_alone(config).await
     }
 
-    /// Starts a node in a folder whose lock the caller holds for as long as the node runs: for
+    /// Starts a node in a folder whose lock the caller holds as long as the node runs. For
     /// hobnob-control.
     #[doc(hidden)]
     pub async fn start_locked(config: Config) -> Result<Node, StartError> {
         start::start(config, None).await
     }
 
-    /// This node's id: the same in every run with the same folder.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// let id = node.id();
-    /// assert_eq!(id.to_string().len(), 52);
-    /// assert_eq!(id.to_string().parse(), Ok(id));
-    /// # Ok(()) }
-    /// ```
+    /// This node's id. It is the same in every run with the same folder.
     pub fn id(&self) -> PeerId {
         self.id
     }
 
-    /// What happens from now on: who comes and goes, what is said, how far it has come. A slow
-    /// reader loses events, never the node its time; see [`Events`]. For messages alone, none left
-    /// out, there is [`Node::messages`].
+    /// Events from now on: peers, messages, receipts, files, notices. A slow reader misses events and
+    /// does not slow the node down; see [`Events`]. To read every message, use [`Node::messages`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -130,16 +96,15 @@ impl Node {
         self.events.subscribe()
     }
 
-    /// Every message that is on disk here, of all conversations, own ones included: each once, in
-    /// the order in which it came here, from the one after `after` on, or from the first; then
-    /// those that come, as they come.
+    /// Every message on this node's disk, in all conversations, own messages included. Each appears
+    /// once, in order of arrival. Reading begins after the message `after`, or with the first one,
+    /// and continues with new messages as they arrive.
     ///
-    /// This is how a program handles each message exactly once, whatever happens to it: it keeps
-    /// the id of the last message that it has handled, **in the same transaction as what handling
-    /// did**, and goes on from there when it next runs. It misses nothing that came while it was
-    /// away, however long, and sees nothing twice. A program whose work is to answer can do without
-    /// a place to keep the id: what it has answered stands among its own messages, as
-    /// [`Message::state`] shows.
+    /// With this a program handles each message exactly once, even if it crashes. It stores the id of
+    /// the last message that it has handled, **in the same transaction as the result**, and continues
+    /// from there in its next run. It misses no message that arrived meanwhile, and sees none twice.
+    /// A program that only answers messages need not store the id: its answers are among its own
+    /// messages, which [`Message::state`] marks.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -171,27 +136,17 @@ impl Node {
         Messages::new(self.clone(), after)
     }
 
-    /// What this node is: its id and nickname, addresses, ticket, rooms and relays.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// let status = node.status().await?;
-    /// println!("{} ({}) can be reached with {}", status.nick, status.id.short(), status.ticket);
-    /// # Ok(()) }
-    /// ```
+    /// This node's id, nickname, addresses, ticket, rooms, relays and newest notices.
     pub async fn status(&self) -> Result<Status, NodeError> {
         self.ask(Command::Status).await
     }
 
-    /// Puts a message for a peer on disk; from then on it will arrive, once, in order, whenever the
-    /// two next meet. Whether it has, [`Node::wait_for`] and receipts tell.
+    /// Stores a message for a peer. From then on it will arrive once and in order, the next time the
+    /// two nodes connect. To learn when it arrives, use [`Node::wait_for`] or receipts.
     ///
-    /// Names are looked up first, for a moment longer while the node is young: up to three seconds
-    /// after its start, somebody who is not known yet may still be discovered. An address is
-    /// dialed, so that it is known whose message it is.
+    /// The target is resolved first. In the first three seconds after the start, an unknown name is
+    /// looked up until then, since discovery may still find it. An address is dialed, to learn the
+    /// id of the peer there.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -223,7 +178,7 @@ impl Node {
             })
             .await?
         };
-        // To a peer that is known, which is nearly always so, it takes one question and not two.
+        // A known peer is the usual case. It takes one command instead of two.
         if let Target::Id(peer) = target {
             match send(peer, false, body.clone()).await {
                 Err(SendError::UnknownId(_)) => {}
@@ -233,25 +188,9 @@ impl Node {
         send(self.resolve(target).await?, true, body).await
     }
 
-    /// Puts a message for a room on disk, for those who are in it. In an open room, that is who is
-    /// there now: [`Sent::to`] says who, and a node that has just started waits until it is
-    /// [`Node::settled`] first. In a room with a secret it is whoever has the secret.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let ann = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
-    /// # let bob = hobnob::Node::builder(dir.path().join("bob")).nick("bob".parse()?).loopback().start().await?;
-    /// use hobnob::{DeliveryState, RoomName};
-    ///
-    /// # bob.resolve(ann.status().await?.ticket.into()).await?;
-    /// # ann.send(bob.id().into(), "to meet".into()).await?;
-    /// let sent = ann.broadcast(RoomName::lobby(), "good morning, everybody".into()).await?;
-    /// ann.wait_for(sent.id, DeliveryState::Delivered).await?;
-    /// println!("delivered to all {} who are there", sent.to.len());
-    /// # Ok(()) }
-    /// ```
+    /// Stores a message for a room. In an open room it is for the members that are connected now;
+    /// [`Sent::to`] lists them. Call [`Node::settled`] first if the node has just started. In a room
+    /// with a secret it is for everybody who has the secret.
     pub async fn broadcast(&self, room: RoomName, body: Body) -> Result<Sent, SendError> {
         body.check_own()?;
         self.ask(|reply| Command::Send {
@@ -263,11 +202,11 @@ impl Node {
         .await?
     }
 
-    /// Waits until a message of this node's own has come so far with everybody it is for; for as
-    /// long as that takes, which may be for ever: put a time limit around it. Dropping the future
-    /// gives up waiting, not the message.
+    /// Waits until a message of this node has this state with all its addressees. That may take for
+    /// ever, so use a time limit. Dropping the future ends the waiting; the message stays queued.
     ///
-    /// For whom a message to a room was is known within the run that wrote it, for the newest 8192.
+    /// The addressees of a message to a room are known during the run that wrote it, for the newest
+    /// 8192 messages.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -294,47 +233,22 @@ impl Node {
             .await?
     }
 
-    /// Everybody known: who is here, and who was met or written to before.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let ann = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
-    /// # let bob = hobnob::Node::builder(dir.path().join("bob")).nick("bob".parse()?).loopback().start().await?;
-    /// use hobnob::PeerState;
-    ///
-    /// ann.resolve(bob.status().await?.ticket.into()).await?;
-    /// for peer in ann.peers().await? {
-    ///     println!("{} is {} at {:?}", peer.name, peer.state.as_str(), peer.addr);
-    /// }
-    /// # Ok(()) }
-    /// ```
+    /// All known peers: those connected now, and those that were met or written to before.
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, NodeError> {
         self.ask(Command::Peers).await
     }
 
-    /// What is known of one peer; none if it is not known.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// assert_eq!(node.peer(node.id()).await?, None, "nobody is a peer of their own");
-    /// # Ok(()) }
-    /// ```
+    /// One known peer.
     pub async fn peer(&self, peer: PeerId) -> Result<Option<PeerInfo>, NodeError> {
         self.ask(|reply| Command::Peer(peer, reply)).await
     }
 
-    /// Reads messages back, the newest that fit the query, oldest first.
+    /// Reads stored messages: the newest that match the query, oldest first.
     ///
-    /// Of one conversation they come in display order, which is the same on every node: who
-    /// answered comes after what was answered. Of all conversations they come in the order in which
-    /// they came here. `before` and `after` go on in the order of the answer; in display order,
-    /// something new may come before what was read already, so to follow what comes is for
-    /// [`Node::messages`].
+    /// Messages of one conversation are in display order, which is the same on every node: an answer
+    /// follows the message that it answers. Messages of all conversations are in order of arrival.
+    /// `before` and `after` continue in that order. In display order a new message may precede one
+    /// that was read already. To follow new messages, use [`Node::messages`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -361,9 +275,9 @@ impl Node {
         self.ask(|reply| Command::History { query, reply }).await?
     }
 
-    /// Joins a room, for this run and later ones. With a secret, only those who have it are
-    /// members, and read what is said there; a room with a secret is another room than the open one
-    /// of that name.
+    /// Joins a room, for this run and later ones. Only peers that know its secret are members of a
+    /// room with a secret and can read its messages. It is not the same room as the open one with
+    /// that name.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -391,67 +305,23 @@ impl Node {
         .await?
     }
 
-    /// Leaves a room. What was said there stays readable.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// use hobnob::{RoomName, SendError};
-    ///
-    /// node.part(RoomName::lobby()).await?;
-    /// let refused = node.broadcast(RoomName::lobby(), "is anybody here?".into()).await;
-    /// assert!(matches!(refused, Err(SendError::NotInRoom(_))));
-    /// # Ok(()) }
-    /// ```
+    /// Leaves a room. Its stored messages stay readable.
     pub async fn part(&self, room: RoomName) -> Result<(), JoinError> {
         self.ask(|reply| Command::Part { room, reply }).await?
     }
 
-    /// The rooms this node is in.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// let rooms = node.rooms().await?;
-    /// assert_eq!(rooms[0].name.to_string(), "#lobby");
-    /// # Ok(()) }
-    /// ```
+    /// The rooms that this node is in.
     pub async fn rooms(&self) -> Result<Vec<RoomInfo>, NodeError> {
         self.status().await.map(|status| status.rooms)
     }
 
-    /// Takes another nickname, now and for later runs.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// node.set_nick("ann".parse()?).await?;
-    /// assert_eq!(node.status().await?.nick.as_str(), "ann");
-    /// # Ok(()) }
-    /// ```
+    /// Changes the nickname, for this run and later ones.
     pub async fn set_nick(&self, nick: Nickname) -> Result<(), NodeError> {
         self.ask(|reply| Command::SetNick { nick, reply }).await
     }
 
-    /// Finds out whom a target means; dials where an address says so. Names are looked up as
-    /// [`Node::send`] does.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let ann = hobnob::Node::builder(dir.path().join("ann")).nick("ann".parse()?).loopback().start().await?;
-    /// # let bob = hobnob::Node::builder(dir.path().join("bob")).nick("bob".parse()?).loopback().start().await?;
-    /// let addr = bob.status().await?.addrs[0];
-    /// assert_eq!(ann.resolve(addr.to_string().parse()?).await?, bob.id());
-    /// # Ok(()) }
-    /// ```
+    /// Returns the peer that a target names. An address is dialed. Names are looked up as in
+    /// [`Node::send`].
     pub async fn resolve(&self, target: Target) -> Result<PeerId, SendError> {
         match target {
             Target::Name(name) => self.resolve_name(name).await,
@@ -465,18 +335,8 @@ impl Node {
         }
     }
 
-    /// Returns once discovery has had its chance: nobody new has come for a moment, or 2.5 s have
-    /// passed since the start. Worth waiting for before a first [`Node::broadcast`].
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// node.settled().await;
-    /// println!("{} are here", node.peers().await?.len());
-    /// # Ok(()) }
-    /// ```
+    /// Waits until discovery has had its chance: no new peer has appeared for a moment, or 2.5 s have
+    /// passed since the start. Call it before the first [`Node::broadcast`].
     pub async fn settled(&self) {
         let deadline = self.clock.at(SETTLED);
         let mut met = self.met.clone();
@@ -496,23 +356,10 @@ impl Node {
         }
     }
 
-    /// Stops the node: says goodbye to its peers, and closes the store. Returns when all is done;
-    /// then the folder is free for another start. Whoever asks this node for anything afterwards is
-    /// told that it has stopped.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path()).loopback().start().await?;
-    /// use hobnob::NodeError;
-    ///
-    /// node.shutdown().await;
-    /// assert_eq!(node.peers().await.unwrap_err(), NodeError::Stopped);
-    /// # Ok(()) }
-    /// ```
+    /// Stops the node: says goodbye to its peers, and closes the store. When this returns, another
+    /// node may start in the folder. Later calls on this node fail with [`NodeError::Stopped`].
     pub async fn shutdown(&self) {
-        // A node that has stopped already has done all of it.
+        // An error means that the node has stopped already.
         let _ = self.ask(Command::Shutdown).await;
     }
 
@@ -557,8 +404,7 @@ impl Node {
         .await
     }
 
-    /// Tries until it succeeds or the node has been up long enough to have met everybody who is
-    /// there.
+    /// Tries again whenever a peer appears, until the attempt succeeds or discovery has had its time.
     pub(crate) async fn until_known<T, F: Future<Output = Result<T, SendError>>>(
         &self,
         attempt: impl Fn() -> F,
@@ -626,13 +472,12 @@ impl Node {
         }
         match failure {
             Some(mismatch @ SendError::IdentityMismatch { .. }) => Err(mismatch),
-            // The id is certain, whether or not the peer is there now: the message waits for it.
+            // The ticket has the id, so a message can wait until the peer is there.
             Some(_) | None => Ok(ticket.id),
         }
     }
 
-    /// A peer at a relay. Who it is is certain, whether or not it is there now: a message waits for
-    /// it.
+    /// Makes a peer at a relay known. Its id is certain, so a message can wait until it is there.
     pub(crate) async fn reach(
         &self,
         peer: PeerId,
@@ -687,8 +532,7 @@ impl From<NodeError> for JoinError {
     }
 }
 
-/// The addresses of a host: of a name by the system's resolver, of a literal (with or without a
-/// zone) itself.
+/// The addresses of a host name, by the system's resolver, or the address itself.
 pub(crate) async fn look_up(at: &HostPort) -> Result<Vec<SocketAddr>, SendError> {
     let found = tokio::net::lookup_host((at.host.as_str(), at.port)).await;
     let why = |error: std::io::Error| SendError::Host {

@@ -1,5 +1,5 @@
-//! What a user decides about peers: ignored, blocked, kicked, verified. Decisions are kept; a kick
-//! holds for [`KICKED_FOR`](crate::KICKED_FOR) of this run.
+//! The user's policy about peers: ignored, blocked, kicked, verified. Policies are stored. A kick is
+//! not: it lasts [`KICKED_FOR`](crate::KICKED_FOR), or until the node ends.
 
 use hobnob_protocol::PeerId;
 use hobnob_protocol::sas::{SAFETY_WORDS, safety_words};
@@ -8,108 +8,34 @@ use super::engine::{Command, PolicyChange};
 use crate::{Node, NodeError, PeerInfo, PolicyError};
 
 impl Node {
-    /// Shows no text of this peer from now on, new or old. Everything else goes on.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
-    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
-    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
-    /// # node.send(mallory.into(), "to meet".into()).await?;
-    /// assert!(node.ignore(mallory).await?.policy.ignored);
-    /// # Ok(()) }
-    /// ```
+    /// Hides this peer's texts, old and new. Sessions and everything else continue.
     pub async fn ignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Ignore).await
     }
 
     /// Undoes [`Node::ignore`].
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
-    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
-    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
-    /// # node.send(mallory.into(), "to meet".into()).await?;
-    /// node.ignore(mallory).await?;
-    /// assert!(!node.unignore(mallory).await?.policy.ignored);
-    /// # Ok(()) }
-    /// ```
     pub async fn unignore(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Unignore).await
     }
 
-    /// Ends the session with this peer and has no other. What it wrote is neither shown nor passed
-    /// on, and of what it writes nothing is taken, from anybody.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
-    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
-    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
-    /// # node.send(mallory.into(), "to meet".into()).await?;
-    /// assert!(node.block(mallory).await?.policy.blocked);
-    /// # Ok(()) }
-    /// ```
+    /// Disconnects this peer and refuses new connections. Its messages are hidden and no longer
+    /// forwarded, and new ones are accepted from nobody.
     pub async fn block(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Block).await
     }
 
     /// Undoes [`Node::block`] and [`Node::kick`].
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
-    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
-    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
-    /// # node.send(mallory.into(), "to meet".into()).await?;
-    /// node.block(mallory).await?;
-    /// assert!(!node.unblock(mallory).await?.policy.blocked);
-    /// # Ok(()) }
-    /// ```
     pub async fn unblock(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Unblock).await
     }
 
-    /// Ends the session with this peer, and has no other for [`KICKED_FOR`](crate::KICKED_FOR).
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let node = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
-    /// # let other = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
-    /// # let mallory = node.resolve(other.status().await?.ticket.into()).await?;
-    /// # node.send(mallory.into(), "to meet".into()).await?;
-    /// use hobnob::PeerState;
-    ///
-    /// assert_eq!(node.kick(mallory).await?.state, PeerState::Offline);
-    /// # Ok(()) }
-    /// ```
+    /// Disconnects this peer, and refuses new connections for [`KICKED_FOR`](crate::KICKED_FOR).
     pub async fn kick(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Kick).await
     }
 
     /// The six words that this node and the peer have in common, see
     /// [`safety_words`](hobnob_protocol::sas::safety_words). Takes a moment of work.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
-    /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
-    /// assert_eq!(ann.words(bob.id()).await, bob.words(ann.id()).await);
-    /// # Ok(()) }
-    /// ```
     pub async fn words(&self, peer: PeerId) -> [&'static str; SAFETY_WORDS] {
         let me = self.id;
         tokio::task::spawn_blocking(move || safety_words(me, peer))
@@ -117,8 +43,8 @@ impl Node {
             .expect("hashing does not panic")
     }
 
-    /// The user has compared the words with the peer, and they are the same: from now on nobody
-    /// else may have its name here. Undoes [`Node::block`].
+    /// Marks a peer as verified: the user has compared the safety words with it. From now on, sessions
+    /// with other peers that use its name are refused. Undoes [`Node::block`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -136,18 +62,6 @@ impl Node {
     }
 
     /// Undoes [`Node::verify`].
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// let ann = hobnob::Node::builder(dir.path().join("ann")).loopback().start().await?;
-    /// let bob = hobnob::Node::builder(dir.path().join("bob")).loopback().start().await?;
-    /// let peer = ann.resolve(bob.status().await?.ticket.into()).await?;
-    /// ann.verify(peer).await?;
-    /// assert_eq!(ann.unverify(peer).await?.policy.verified, None);
-    /// # Ok(()) }
-    /// ```
     pub async fn unverify(&self, peer: PeerId) -> Result<PeerInfo, PolicyError> {
         self.change(peer, PolicyChange::Unverify).await
     }

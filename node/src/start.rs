@@ -1,5 +1,5 @@
-//! Starting a node: everything that can fail for a reason the user must hear of, in the order that
-//! loses nothing.
+//! Starts a node. Every step that can fail for a reason that the user must know comes before the
+//! engine runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,11 +36,11 @@ use hobnob_transport::lock::{Lock, Taken};
 /// The name of the database in the home folder.
 const DATABASE: &str = "messages.db";
 
-/// Commands and session events that wait for the engine; who has more to say waits.
+/// Commands and session events that wait for the engine. Senders of more wait.
 const COMMANDS_MAX: usize = 1024;
 const SESSION_EVENTS_MAX: usize = 256;
 
-/// How often the machine's interfaces are looked at.
+/// How often the machine's interfaces are checked for changes.
 const INTERFACES_EVERY: Duration = Duration::from_secs(1);
 
 /// Loads the node's key, or creates it on the first run.
@@ -70,7 +70,7 @@ pub(super) async fn start_alone(config: Config) -> Result<Node, StartError> {
     }
 }
 
-/// Starts a node; without a `lock`, the caller holds it for as long as the node runs.
+/// Starts a node. Without a `lock`, the caller holds it as long as the node runs.
 pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, StartError> {
     check(&config)?;
     let clock = Clock::start();
@@ -78,7 +78,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
     let key = Arc::new(load_key(&config.data_dir)?);
     let (internal, internal_events) = mpsc::unbounded_channel();
     let opened = open_store(&config, clock, internal.clone()).await?;
-    let (bound, beside) = socket::bind(config.listen)?;
+    let (bound, side_datagrams) = socket::bind(config.listen)?;
     let (endpoint, accepted) = Endpoint::new(&bound, &key)?;
     let interfaces = Interfaces::now()?;
 
@@ -106,7 +106,7 @@ pub(super) async fn start(config: Config, lock: Option<Lock>) -> Result<Node, St
         store: opened.store,
         endpoint,
         bound,
-        beside,
+        side_datagrams,
         policies: Policies::new(opened.policies),
         relay_ids: relay_ids(&opened.settings),
         relay_token: config.relay_token.clone(),
@@ -171,7 +171,7 @@ fn start_transfers(
     Ok(TransferTask::start(parts, queue)?)
 }
 
-/// What no frame has room for is refused before anything begins.
+/// Rejects options that do not fit into a frame, before anything begins.
 fn check(config: &Config) -> Result<(), StartError> {
     let limits = [
         (config.rooms.len(), ROOMS_MAX, "rooms"),
@@ -215,7 +215,7 @@ fn make_dir(dir: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Opens the store where blocking is allowed; its answers come back to the engine.
+/// Opens the store in a thread where blocking is allowed. Its answers go to the engine.
 async fn open_store(
     config: &Config,
     clock: Clock,
@@ -235,7 +235,7 @@ async fn open_store(
     Ok(opened)
 }
 
-/// The nickname that was asked for, or the last one, or the system's user name, or the id.
+/// The nickname of the configuration, or of the last run, or the system's user name, or the id.
 fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
     if let Some(nick) = &config.nick {
         opened.store.set_setting(NICK_SETTING, nick.as_str());
@@ -255,7 +255,7 @@ fn choose_nick(config: &Config, opened: &Opened, key: &SecretKey) -> Nickname {
         .unwrap_or_else(|| Nickname::new(&key.id().short()).expect("eight letters are a nickname"))
 }
 
-/// The identities of relays that earlier runs met, by address.
+/// The identities that relays proved in earlier runs, by address.
 fn relay_ids(settings: &BTreeMap<String, String>) -> BTreeMap<String, PeerId> {
     let of_relay = |(name, id): (&String, &String)| {
         Some((

@@ -1,4 +1,4 @@
-//! What a [`Node`](crate::node::Node) asks of its engine.
+//! The requests of a [`Node`](crate::node::Node) to its engine.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,10 @@ use crate::error::{JoinError, NodeError, PolicyError, SendError};
 /// The setting that holds the nickname.
 pub(crate) const NICK_SETTING: &str = "nick";
 
-/// What a [`Node`](crate::node::Node) asks of its engine.
+/// The prefix of the settings that hold the identities of relays. The relay's address follows.
+pub(crate) const RELAY_SETTING: &str = "relay ";
+
+/// A request of a [`Node`](crate::node::Node) to its engine.
 #[derive(Debug)]
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
@@ -41,7 +44,7 @@ pub(crate) enum Command {
         expected: Option<PeerId>,
         reply: oneshot::Sender<Result<PeerId, SendError>>,
     },
-    /// `certain` says that the peer, if it goes to one, is known to exist.
+    /// `certain`: the peer, if the message is for one, is known to exist.
     Send {
         to: ConversationRef,
         certain: bool,
@@ -75,25 +78,25 @@ pub(crate) enum Command {
         change: PolicyChange,
         reply: oneshot::Sender<Result<PeerInfo, PolicyError>>,
     },
-    /// Asks some peers and all relays to call, or again those relays of whose calls none has come;
-    /// the answer comes at once, the calls a moment later.
+    /// Asks some peers and all relays to dial back. `again`: only those relays whose earlier
+    /// dial-backs have not arrived. The reply comes at once, the dial-backs a moment later.
     DialBack {
         again: bool,
         reply: oneshot::Sender<()>,
     },
-    /// Asks the sockets that relays have called from how this node looks to them, as far as they
-    /// have not said so; whether any was.
-    AskCallers(oneshot::Sender<bool>),
+    /// Asks the sockets from which relays dialed back at which address they see this node. Replies
+    /// whether there was anything to ask.
+    AskDialBackSockets(oneshot::Sender<bool>),
     Evidence(oneshot::Sender<Evidence>),
-    /// Asks a peer whether it is there; without an answer once it is not. One that says other
-    /// things, and no pong, leaves it open.
+    /// Asks a peer whether it is there, and replies with its next pong. The reply is dropped when
+    /// there is no session.
     Ping(PeerId, oneshot::Sender<()>),
-    /// With the addresses at which the peer may be.
+    /// Replies with the addresses at which the peer may be, too.
     PeerEvidence(PeerId, oneshot::Sender<(PeerEvidence, Vec<SocketAddr>)>),
     Shutdown(oneshot::Sender<()>),
 }
 
-/// Something that a user decides about a peer.
+/// A decision of the user about a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PolicyChange {
     Ignore,

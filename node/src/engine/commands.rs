@@ -1,4 +1,4 @@
-//! Carries out the commands of a node, or passes them to the part that does.
+//! Carries out the commands of users, or passes them to the part that does.
 
 use hobnob_protocol::{Nickname, Ticket};
 
@@ -60,8 +60,8 @@ impl Engine {
                 self.request_dial_backs(again);
                 let _ = reply.send(());
             }
-            Command::AskCallers(reply) => drop(reply.send(self.ask_callers())),
-            Command::Ping(peer, reply) => self.ping(peer, reply),
+            Command::AskDialBackSockets(reply) => drop(reply.send(self.ask_dial_back_sockets())),
+            Command::Ping(peer, reply) => self.sessions.ping(peer, reply, self.clock.now()),
             Command::Evidence(reply) => drop(reply.send(self.evidence())),
             Command::PeerEvidence(peer, reply) => drop(reply.send(self.peer_evidence(peer))),
             Command::Shutdown(reply) => self.begin_stop(reply),
@@ -91,6 +91,6 @@ impl Engine {
     fn set_nick(&mut self, nick: Nickname) {
         self.store.set_setting(NICK_SETTING, nick.as_str());
         self.peers.set_own(nick);
-        self.tell_profile();
+        self.send_profile_to_all();
     }
 }

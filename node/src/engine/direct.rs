@@ -1,94 +1,84 @@
-//! The move of a relayed session to a direct path: candidates said and heard, knocks sent and
-//! received.
+//! The move of a relayed session to a direct path: candidates and probes.
 //!
-//! Candidates travel end to end; the relay sees none.
+//! Candidates travel end to end, so relays see none.
 
 use std::net::SocketAddr;
 
-use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{SessionId, paths, rendezvous};
 use hobnob_protocol::Frame;
 use hobnob_protocol::datagram::Probe;
 use hobnob_protocol::frame::HELLO_ADDRS_MAX;
 
-use super::network::may_be_dialed;
 use super::state::Engine;
-use crate::net::demux::{SideDatagram, What};
+use crate::net::demux::{DatagramKind, SideDatagram};
+use hobnob_transport::addr::canonical;
 
 impl Engine {
-    /// A session is up or over: one through a relay looks for a direct path.
+    /// A session begins. One through a relay looks for a direct path.
     pub(super) fn rendezvous_up(&mut self, session: SessionId) {
-        let Some(link) = self.sessions.live.get(&session) else {
-            return;
-        };
-        if !is_synthetic(link.session.remote_addr().ip()) {
+        let state = self.sessions.get(session).expect("it has just begun");
+        if !state.is_relayed() {
             return;
         }
-        let peer = link.peer;
-        let [ours, theirs] = [self.me, peer].map(|sender| Probe::token(&link.exporter, sender));
-        let up = rendezvous::Input::Up {
+        let peer = state.peer();
+        let exporter = state.membership.exporter();
+        let [ours, theirs] = [self.me, peer].map(|sender| Probe::token(exporter, sender));
+        self.tell_rendezvous(rendezvous::Input::Up {
             session,
             peer,
             dials: self.me < peer,
             ours,
             theirs,
-        };
-        self.rendezvous.handle(self.clock.now(), up);
+        });
     }
 
+    /// The peer of a session names addresses at which it may be reached directly.
     pub(super) fn candidates(&mut self, session: SessionId, addrs: Vec<SocketAddr>) {
-        let Some(link) = self.sessions.live.get(&session) else {
-            return;
-        };
-        let remote = link.session.remote_addr();
-        let told = addrs.clone();
-        // The peer's network may be numbered as ours is, and its address be ours here.
-        let own = self.network.listening_addrs();
-        let may = |addr: &SocketAddr| {
-            !own.contains(addr) && may_be_dialed(*addr, remote, &self.network.interfaces)
-        };
-        let addrs = addrs.into_iter().filter(may).collect();
-        self.rendezvous.handle(
-            self.clock.now(),
-            rendezvous::Input::Candidates(session, addrs),
-        );
-        if let Some(link) = self.sessions.live.get_mut(&session) {
-            link.candidates = told;
-        }
+        let state = self.sessions.get_mut(session);
+        let state = state.expect("the callers act on live sessions only");
+        let remote = state.remote_addr();
+        state.set_candidates(addrs.clone());
+        let may_dial = |addr: &SocketAddr| self.network.may_dial(*addr, remote);
+        let addrs = addrs.into_iter().filter(may_dial).collect();
+        self.tell_rendezvous(rendezvous::Input::Candidates(session, addrs));
     }
 
-    /// A knock: a call that was asked for, or on behalf of a session. Or the answer of somebody
-    /// whom a diagnosis has asked.
-    pub(super) fn side_datagram(&mut self, beside: SideDatagram) {
-        let from = hobnob_transport::addr::canonical(beside.from);
-        match beside.what {
-            What::Knock(knock) if self.dial_back_arrived(from, &knock.token) => {}
-            What::Knock(knock) => self
-                .rendezvous
-                .handle(self.clock.now(), rendezvous::Input::Knocked(from, knock)),
-            What::Seen(seen) => self.dial_backs.seen(from, &seen),
+    /// A datagram other than QUIC arrived: a dial-back that this node requested, a probe on behalf
+    /// of a session, or an answer to a question of a diagnosis.
+    pub(super) fn side_datagram(&mut self, datagram: SideDatagram) {
+        let from = canonical(datagram.from);
+        match datagram.kind {
+            DatagramKind::Probe(probe) if self.dial_back_arrived(from, &probe.token) => {}
+            DatagramKind::Probe(probe) => {
+                self.tell_rendezvous(rendezvous::Input::Knocked(from, probe));
+            }
+            DatagramKind::StunAnswer(seen) => self.dial_backs.seen(from, &seen),
         }
     }
 
     pub(super) fn rendezvous_output(&mut self, output: rendezvous::Output) {
         match output {
             rendezvous::Output::SayCandidates(session) => {
-                let mut addrs = self.network.listening_addrs();
-                addrs.truncate(HELLO_ADDRS_MAX / 2);
-                for observed in self.relays.observed() {
-                    if !addrs.contains(&observed) && addrs.len() < HELLO_ADDRS_MAX {
-                        addrs.push(observed);
-                    }
-                }
-                if let Some(link) = self.sessions.live.get(&session) {
-                    link.session.send_control(Frame::Candidates(addrs).encode());
-                }
+                let candidates = Frame::Candidates(self.own_candidates());
+                self.sessions.send(session, &candidates);
             }
-            rendezvous::Output::Knock(to, knock) => self.network.bound.demux.knock(to, knock),
+            rendezvous::Output::Knock(to, probe) => self.network.probe(to, probe),
             rendezvous::Output::Proven(peer, addr) => {
-                self.paths
-                    .handle(self.clock.now(), paths::Input::Proven(peer, addr));
+                self.tell_paths(paths::Input::Proven(peer, addr));
             }
         }
+    }
+
+    /// The addresses at which this node listens, and those at which relays see it.
+    fn own_candidates(&self) -> Vec<SocketAddr> {
+        let mut addrs = self.network.listening_addrs();
+        // Leave room for the observed addresses: behind NAT only they can be reached.
+        addrs.truncate(HELLO_ADDRS_MAX / 2);
+        for observed in self.relays.observed() {
+            if !addrs.contains(&observed) && addrs.len() < HELLO_ADDRS_MAX {
+                addrs.push(observed);
+            }
+        }
+        addrs
     }
 }

@@ -1,36 +1,30 @@
 //! Collects the evidence for a diagnosis: what the engine knows about the network.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hobnob_core::diagnosis::{Evidence, Network, PeerEvidence, PeerSession, Session};
-use hobnob_core::presence;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::frame::features;
-use tokio::sync::oneshot;
 
-use super::sessions::SessionState;
+use super::session_state::SessionState;
 use super::state::Engine;
+use crate::invariants;
 
 /// Addresses of a peer that are tried.
 const TRIED_MAX: usize = 4;
 
 impl Engine {
     pub(super) fn evidence(&self) -> Evidence {
-        let shown = |ip: std::net::IpAddr| {
-            !ip.is_loopback()
-                && !matches!(ip, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local())
+        let shown = |ip: IpAddr| {
+            !ip.is_loopback() && !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
         };
-        let own = self
-            .network
-            .interfaces
-            .addrs()
-            .iter()
-            .filter(|own| shown(own.ip));
+        let own = self.network.interfaces().addrs().iter();
         Evidence {
             port: self.network.port(),
-            usual_port_taken: self.network.bound.fell_back,
+            usual_port_taken: self.network.fell_back(),
             networks: own
+                .filter(|own| shown(own.ip))
                 .map(|own| Network {
                     interface: own.interface.clone(),
                     ip: own.ip,
@@ -41,9 +35,8 @@ impl Engine {
             mdns: self.discovery.is_on(),
             sessions: self
                 .sessions
-                .live
-                .values()
-                .map(|link| self.session_evidence(link))
+                .iter()
+                .map(|state| self.session_evidence(state))
                 .collect(),
             relays: self
                 .relays
@@ -51,67 +44,46 @@ impl Engine {
             calls: self.dial_backs.of_peers(),
             disk_free: None,
             store_failing: self.reports.store_is_failing(),
+            faults: invariants::count(),
         }
     }
 
-    fn session_evidence(&self, link: &SessionState) -> Session {
-        let remote = link.session.remote_addr();
-        let relayed = is_synthetic(remote.ip());
-        let ours: Vec<_> = self
-            .relays
-            .observed()
-            .map(|observed| observed.ip())
-            .collect();
-        let near = |addr: &SocketAddr| self.network.interfaces.interface_of(addr.ip()).is_some();
+    fn session_evidence(&self, state: &SessionState) -> Session {
+        let (remote, relayed) = (state.remote_addr(), state.is_relayed());
+        let interfaces = self.network.interfaces();
+        // A peer is in this machine's network if it has an address there, and relays see both
+        // behind the same public address.
+        let observed: Vec<_> = self.relays.observed().map(|addr| addr.ip()).collect();
+        let is_near = |addr: &SocketAddr| interfaces.interface_of(addr.ip()).is_some();
+        let is_observed = |addr: &SocketAddr| observed.contains(&addr.ip());
+        let candidates = state.candidates();
         Session {
-            name: self.peers.name(link.peer),
-            age: self.clock.now().mono.saturating_sub(link.since),
+            name: self.peers.name(state.peer()),
+            age: state.age(self.clock.now().mono),
             interface: if relayed {
                 None
             } else {
-                self.network
-                    .interfaces
-                    .interface_of(remote.ip())
-                    .map(str::to_owned)
+                interfaces.interface_of(remote.ip()).map(str::to_owned)
             },
             relayed,
-            discoverable: link.features & features::DISCOVERABLE != 0,
-            heard: self.discovery.has_heard(link.peer),
-            same_network: link.candidates.iter().any(near)
-                && link.candidates.iter().any(|addr| ours.contains(&addr.ip())),
-            clock_ahead_ms: link.clock_ahead_ms,
+            discoverable: state.has_feature(features::DISCOVERABLE),
+            heard: self.discovery.has_heard(state.peer()),
+            same_network: candidates.iter().any(is_near) && candidates.iter().any(is_observed),
+            clock_ahead_ms: state.clock_ahead_ms(),
         }
     }
 
-    pub(super) fn ping(&mut self, peer: PeerId, reply: oneshot::Sender<()>) {
-        let Some((&id, link)) = self
-            .sessions
-            .live
-            .iter_mut()
-            .rev()
-            .find(|(_, link)| link.peer == peer)
-        else {
-            return;
-        };
-        link.pings.retain(|waiting| !waiting.is_closed());
-        link.pings.push(reply);
-        self.sessions
-            .presence
-            .handle(self.clock.now(), presence::Input::Ask(id));
-    }
-
     pub(super) fn peer_evidence(&self, peer: PeerId) -> (PeerEvidence, Vec<SocketAddr>) {
-        let policy = self.policy.policies.of(peer);
-        let session = |link: &SessionState| PeerSession {
-            path: self.network.path_kind(link.session.remote_addr()).as_str(),
-            rtt_ms: link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0,
-            clock_ahead_ms: link.clock_ahead_ms,
+        let session = |state: &SessionState| PeerSession {
+            path: self.network.path_kind(state.remote_addr()).as_str(),
+            rtt_ms: state.rtt_ms(),
+            clock_ahead_ms: state.clock_ahead_ms(),
         };
         let session = self.sessions.with(peer).map(session);
         let evidence = PeerEvidence {
             name: self.peers.name(peer),
-            ignored: policy.ignored,
-            denied: self.policy.denies(peer, self.clock.now()),
+            ignored: self.policy.of(peer).ignored,
+            denied: self.denies(peer),
             turned_away: self.policy.refused_by(peer),
             not_at: if session.is_none() {
                 self.relays.not_at(peer)
@@ -121,13 +93,8 @@ impl Engine {
             session,
             ..PeerEvidence::default()
         };
-        let addrs = self
-            .paths
-            .addrs(peer)
-            .into_iter()
-            .filter(|addr| !is_synthetic(addr.ip()))
-            .take(TRIED_MAX)
-            .collect();
-        (evidence, addrs)
+        let addrs = self.paths.addrs(peer).into_iter();
+        let direct = addrs.filter(|addr| !is_synthetic(addr.ip()));
+        (evidence, direct.take(TRIED_MAX).collect())
     }
 }

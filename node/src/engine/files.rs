@@ -1,4 +1,4 @@
-//! The engine's end of the line to the transfer task.
+//! The engine's connection to the transfer task.
 
 use hobnob_core::SessionId;
 use hobnob_protocol::frame::features::CONTENT;
@@ -10,7 +10,7 @@ use crate::net::content::ContentOpener;
 use crate::transfers::messages::ToTransfers;
 use crate::transfers::pictures::Pictures;
 
-/// Sends to the transfer task what concerns it.
+/// Informs the transfer task of sessions and offers.
 pub(super) struct Files {
     transfers: mpsc::UnboundedSender<ToTransfers>,
     /// The pictures among offers. The transfer task finds them.
@@ -31,10 +31,10 @@ impl Files {
         id: SessionId,
         peer: PeerId,
         features: u64,
-        content: impl FnOnce() -> ContentOpener,
+        content: ContentOpener,
     ) {
         if features & CONTENT != 0 {
-            self.send(ToTransfers::Up(id, peer, content()));
+            self.send(ToTransfers::Up(id, peer, content));
         }
     }
 
@@ -54,7 +54,7 @@ impl Files {
     }
 
     /// Sends something to the task. When the node stops, the task may end first.
-    pub(super) fn send(&self, what: ToTransfers) {
-        let _ = self.transfers.send(what);
+    pub(super) fn send(&self, message: ToTransfers) {
+        let _ = self.transfers.send(message);
     }
 }

@@ -16,24 +16,16 @@ const GREETINGS_MAX: usize = 64;
 /// All connections that are not sessions yet.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
-    /// The oldest first.
-    greetings: VecDeque<Greeting>,
+    greetings: Greetings<quinn::Connection>,
     greeted: BTreeMap<SessionId, GreetedConnection>,
     last_session: u64,
-}
-
-/// An accepted connection whose peer has not sent Hello yet.
-#[derive(Debug)]
-struct Greeting {
-    connection: quinn::Connection,
-    /// Dropped when the greeting has succeeded or failed.
-    under_way: Weak<()>,
 }
 
 /// A greeted connection that waits for the verdict of `paths`.
 #[derive(Debug)]
 pub(super) struct GreetedConnection {
     pub(super) greeted: Box<Greeted>,
+    /// The user who dialed the address, if one did.
     pub(super) reply: Option<DialReply>,
 }
 
@@ -44,19 +36,7 @@ impl Handshakes {
         &mut self,
         connection: quinn::Connection,
     ) -> (Arc<()>, Option<quinn::Connection>) {
-        self.greetings
-            .retain(|greeting| greeting.under_way.strong_count() > 0);
-        let oldest = if self.greetings.len() >= GREETINGS_MAX {
-            self.greetings.pop_front()
-        } else {
-            None
-        };
-        let under_way = Arc::new(());
-        self.greetings.push_back(Greeting {
-            connection,
-            under_way: Arc::downgrade(&under_way),
-        });
-        (under_way, oldest.map(|greeting| greeting.connection))
+        self.greetings.add(connection)
     }
 
     /// Gives the next session its id.
@@ -78,10 +58,85 @@ impl Handshakes {
         let greeted = self.greeted.values();
         greeted
             .map(|connection| connection.greeted.connection.clone())
-            .chain(
-                self.greetings
-                    .iter()
-                    .map(|greeting| greeting.connection.clone()),
-            )
+            .chain(self.greetings.all().cloned())
+    }
+}
+
+/// Accepted connections whose peers have not sent Hello yet, the oldest first.
+#[derive(Debug)]
+struct Greetings<C>(VecDeque<Greeting<C>>);
+
+#[derive(Debug)]
+struct Greeting<C> {
+    connection: C,
+    /// Dropped when the greeting has succeeded or failed.
+    under_way: Weak<()>,
+}
+
+impl<C> Default for Greetings<C> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<C> Greetings<C> {
+    /// Adds a connection. Returns a value that lives as long as the greeting, and the oldest
+    /// connection if it has to make room.
+    fn add(&mut self, connection: C) -> (Arc<()>, Option<C>) {
+        self.0
+            .retain(|greeting| greeting.under_way.strong_count() > 0);
+        let oldest = if self.0.len() >= GREETINGS_MAX {
+            self.0.pop_front()
+        } else {
+            None
+        };
+        let under_way = Arc::new(());
+        self.0.push_back(Greeting {
+            connection,
+            under_way: Arc::downgrade(&under_way),
+        });
+        (under_way, oldest.map(|greeting| greeting.connection))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &C> {
+        self.0.iter().map(|greeting| &greeting.connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_connection_makes_room_for_a_new_one() {
+        let mut greetings = Greetings::default();
+        let mut under_way = Vec::new();
+        for n in 0..GREETINGS_MAX {
+            let (greeting, oldest) = greetings.add(n);
+            assert_eq!(oldest, None);
+            under_way.push(greeting);
+        }
+        let (_greeting, oldest) = greetings.add(GREETINGS_MAX);
+        assert_eq!(oldest, Some(0));
+        assert_eq!(greetings.all().count(), GREETINGS_MAX);
+    }
+
+    #[test]
+    fn a_greeting_that_is_over_takes_no_room() {
+        let mut greetings = Greetings::default();
+        for n in 0..2 * GREETINGS_MAX {
+            let (greeting, oldest) = greetings.add(n);
+            assert_eq!(oldest, None);
+            drop(greeting);
+        }
+        let (_greeting, _) = greetings.add(99);
+        assert_eq!(greetings.all().collect::<Vec<_>>(), [&99]);
+    }
+
+    #[test]
+    fn each_session_has_its_own_id() {
+        let mut handshakes = Handshakes::default();
+        assert_ne!(handshakes.next_session(), handshakes.next_session());
+        assert!(handshakes.take_greeted(SessionId(1)).is_none());
     }
 }

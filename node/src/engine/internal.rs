@@ -9,6 +9,7 @@ use hobnob_core::policy::DenyReason;
 use hobnob_protocol::{Batch, ConversationId, LogName, PeerId, Seq};
 use tokio::sync::oneshot;
 
+use super::dialback::DialBackToken;
 use crate::api::Message;
 use crate::error::{NodeError, SendError};
 use crate::net::session::Greeted;
@@ -30,14 +31,14 @@ pub(crate) enum Internal {
         expected: PeerId,
         found: PeerId,
     },
-    TurnedAway(PeerId, DenyReason),
-    Called(SessionId, [u8; 16]),
+    RefusedBy(PeerId, DenyReason),
+    DialedBack(SessionId, DialBackToken),
 }
 
 /// The reply to a user who waits for a dial.
 pub(crate) type DialReply = oneshot::Sender<Result<PeerId, SendError>>;
 
-/// A connection that has said Hello, or a dial for a user that came to nothing.
+/// A connection whose ends have exchanged Hellos, or a dial for a user that failed.
 #[derive(Debug)]
 pub(crate) enum Met {
     /// Both Hellos were exchanged.

@@ -13,7 +13,7 @@ use crate::api::RoomInfo;
 use crate::error::JoinError;
 
 impl Engine {
-    /// The room everybody starts in, on the first run, and those that the configuration names.
+    /// Joins the lobby, on the first run of this home, and the rooms that the configuration names.
     pub(crate) fn join_first_rooms(&mut self, named: &[RoomName]) {
         let lobby = RoomName::lobby();
         let is_lobby = |kind: &ConversationKind| matches!(kind, ConversationKind::Room { name, .. } if *name == lobby);
@@ -77,14 +77,14 @@ impl Engine {
     }
 
     fn rooms_changed(&mut self) {
-        self.tell_profile();
-        self.tell_relays_rooms();
+        self.send_profile_to_all();
+        self.send_rooms_to_relays();
         for id in self.sessions.ids() {
             self.compare_rooms(id);
         }
     }
 
-    /// The disk has answered.
+    /// A join or part is on disk, or not.
     pub(super) fn joined(&mut self, token: Token, result: Result<(), String>) {
         let rooms = self.room_infos();
         self.joins.end(token, result, &rooms);

@@ -1,4 +1,4 @@
-//! Rooms that are being joined or left: until the disk holds it, nobody gets an answer.
+//! Rooms that are being joined or left. The user is answered when the change is on disk.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::api::RoomInfo;
 use crate::error::JoinError;
+use crate::invariants;
 
 /// Joins and parts on their way to the disk.
 #[derive(Debug, Default)]
@@ -27,7 +28,8 @@ impl Joins {
         self.0.insert(token, joining);
     }
 
-    /// The disk has answered.
+    /// The replica has answered: the change is on disk, or not. `rooms` are the rooms as they are
+    /// now.
     pub(super) fn end(&mut self, token: Token, result: Result<(), String>, rooms: &[RoomInfo]) {
         match (self.0.remove(&token), result) {
             (Some(Joining::Join(room, reply)), Ok(())) => {
@@ -40,7 +42,9 @@ impl Joins {
             (Some(Joining::Part(reply)), result) => {
                 drop(reply.send(result.map_err(JoinError::Store)))
             }
-            (Some(Joining::First) | None, _) => {}
+            // A disk that fails is reported as a fault of the store.
+            (Some(Joining::First), _) => {}
+            (None, _) => invariants::broken("the replica answered a join that nobody began"),
         }
     }
 }
@@ -59,8 +63,7 @@ mod tests {
         };
         let mut joins = Joins::default();
         joins.begin(Token(1), Joining::Join(RoomName::lobby(), reply));
-        joins.end(Token(2), Ok(()), std::slice::from_ref(&lobby));
-        assert!(answer.try_recv().is_err(), "that was another request");
+        assert!(answer.try_recv().is_err(), "the disk has not answered");
         joins.end(Token(1), Ok(()), std::slice::from_ref(&lobby));
         assert_eq!(answer.try_recv().expect("answered").expect("joined"), lobby);
     }

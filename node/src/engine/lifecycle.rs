@@ -16,7 +16,8 @@ pub(super) struct Lifecycle {
 }
 
 struct Stop {
-    reply: oneshot::Sender<()>,
+    /// Everybody who asked for the end. Several clones of a node may ask at the same time.
+    replies: Vec<oneshot::Sender<()>>,
     deadline: Duration,
 }
 
@@ -25,10 +26,13 @@ impl Lifecycle {
         Self { stop: None, lock }
     }
 
-    /// A user wants the node to stop.
+    /// A user wants the node to stop. A second request does not postpone the end.
     pub(super) fn stop(&mut self, reply: oneshot::Sender<()>, now: Duration) {
-        let deadline = now + LAST_COMMIT;
-        self.stop = Some(Stop { reply, deadline });
+        let stop = self.stop.get_or_insert_with(|| Stop {
+            replies: Vec::new(),
+            deadline: now + LAST_COMMIT,
+        });
+        stop.replies.push(reply);
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -46,12 +50,12 @@ impl Lifecycle {
             .is_some_and(|deadline| commits == 0 || deadline <= now)
     }
 
-    /// Everything is closed. Releases the folder, then reports the end to the user.
+    /// Everything is closed. Releases the folder, then reports the end to the users.
     pub(super) fn finish(self) {
-        // Another node may start in the folder as soon as the user learns of the end.
+        // Another node may start in the folder as soon as a user learns of the end.
         drop(self.lock);
-        if let Some(stop) = self.stop {
-            let _ = stop.reply.send(());
+        for reply in self.stop.into_iter().flat_map(|stop| stop.replies) {
+            let _ = reply.send(());
         }
     }
 }
@@ -71,12 +75,16 @@ mod tests {
     }
 
     #[test]
-    fn the_user_learns_of_the_end() {
-        let (reply, mut ended) = oneshot::channel();
+    fn everybody_who_asked_learns_of_the_end_and_not_before() {
         let mut lifecycle = Lifecycle::new(None);
-        lifecycle.stop(reply, Duration::ZERO);
-        assert!(ended.try_recv().is_err());
+        let [(first, mut first_ended), (second, mut second_ended)] =
+            [oneshot::channel(), oneshot::channel()];
+        lifecycle.stop(first, Duration::ZERO);
+        lifecycle.stop(second, LAST_COMMIT / 2);
+        assert_eq!(lifecycle.deadline(), Some(LAST_COMMIT), "not postponed");
+        assert!(first_ended.try_recv().is_err());
         lifecycle.finish();
-        assert_eq!(ended.try_recv(), Ok(()));
+        assert_eq!(first_ended.try_recv(), Ok(()));
+        assert_eq!(second_ended.try_recv(), Ok(()));
     }
 }

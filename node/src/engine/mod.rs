@@ -5,29 +5,37 @@
 //! together are handled together before the outputs are carried out, so that a thousand appends
 //! become one batch and a thousand batches one receipt.
 //!
-//! `state` lists the parts. Each part is a struct with its fields, methods and tests in its own
-//! file: `sessions`, `handshakes`, `outbox`, `waiters`, `joins`, `policy`, `relays`, `dialback`,
-//! `discovery`, `network`, `files`, `lost`, `reports`, `tasks` and `lifecycle`.
+//! [`Engine`] has one field for each part; see `state`. A part is a struct with its fields, methods
+//! and tests in its own file:
 //!
-//! The other files say what an input leads to where it concerns more than one part. `run` is the
-//! loop. From there on: `commands` of users, `session_events`, `relay_events`, `network_events` and
-//! so on.
+//! - `sessions`, with `session_state`, `membership` and `limits`, and `handshakes` for connections
+//!   that are not sessions yet. `hello` and `dialer` make such connections.
+//! - `outbox` and `waiters` for messages, `joins` for rooms, `policy` for decisions about peers.
+//! - `relays`, `network`, `discovery` and `dialback` for the ways to peers.
+//! - `files`, `lost`, `reports`, `tasks` and `lifecycle`.
+//!
+//! The other files pass the results of one part to others, by the kind of input: `commands` of
+//! users, `session_events`, `relay_events`, `network_events` and so on. `run` is the loop.
 
 mod command;
 mod commands;
 mod dialback;
 mod dialback_requests;
+mod dialer;
 mod dialing;
 mod direct;
 mod discovery;
 mod evidence;
 mod files;
 mod handshakes;
+mod hello;
 mod internal;
 mod joining;
 mod joins;
 mod lifecycle;
+mod limits;
 mod lost;
+mod membership;
 mod network;
 mod network_events;
 mod offers;
@@ -39,17 +47,16 @@ mod reading;
 mod relay_events;
 mod relays;
 mod reports;
-mod rosters;
 mod run;
 mod sending;
 mod session_events;
+mod session_state;
 mod sessions;
 mod state;
 mod stopping;
 mod tasks;
 mod waiters;
 
-pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange};
+pub(crate) use self::command::{Command, NICK_SETTING, PolicyChange, RELAY_SETTING};
 pub(crate) use self::internal::Internal;
-pub(crate) use self::relays::RELAY_SETTING;
 pub(crate) use self::state::{Engine, Parts};

@@ -5,34 +5,40 @@ use std::time::Duration;
 
 use hobnob_core::scope::is_link_local;
 use hobnob_core::synthetic::is_synthetic;
-use hobnob_protocol::PeerId;
+use hobnob_protocol::datagram::Probe;
+use hobnob_protocol::{PORT_NODE, PeerId, close};
 use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::api::PathKind;
 use crate::clock::random;
-use crate::net::channels::RelayId;
-use crate::net::demux::Counted;
+use crate::net::channels::{Channels, RelayId};
+use crate::net::counters::Counted;
 use crate::net::endpoint::Endpoint;
 use crate::net::interfaces::Interfaces;
 use crate::net::socket::BoundSocket;
+use hobnob_transport::stun::client::Transaction;
 
 /// How often the engine checks whether the socket dropped datagrams.
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
 /// The socket, the endpoint and the interfaces.
 pub(super) struct Network {
-    pub(super) endpoint: Endpoint,
-    pub(super) bound: BoundSocket,
-    pub(super) interfaces: Interfaces,
-    /// The interfaces after each change, while somebody watches them.
-    pub(super) changes: Option<mpsc::Receiver<Interfaces>>,
+    endpoint: Endpoint,
+    bound: BoundSocket,
+    interfaces: Interfaces,
+    /// The interfaces after each change, while a task watches them.
+    changes: Option<mpsc::Receiver<Interfaces>>,
     counted: Counted,
-    pub(super) count_at: Duration,
+    count_at: Duration,
 }
 
 impl Network {
     pub(super) fn new(endpoint: Endpoint, bound: BoundSocket, interfaces: Interfaces) -> Self {
+        if bound.fell_back {
+            let port = bound.local_addr.port();
+            info!("UDP port {PORT_NODE} is taken; listening on {port} instead");
+        }
         Self {
             endpoint,
             bound,
@@ -43,12 +49,77 @@ impl Network {
         }
     }
 
+    pub(super) fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
+    }
+
+    pub(super) fn bound_addr(&self) -> SocketAddr {
+        self.bound.local_addr
+    }
+
     pub(super) fn port(&self) -> u16 {
         self.bound.local_addr.port()
     }
 
+    /// Whether another program has the usual port.
+    pub(super) fn fell_back(&self) -> bool {
+        self.bound.fell_back
+    }
+
     pub(super) fn listening_addrs(&self) -> Vec<SocketAddr> {
         self.interfaces.listening_addrs(self.bound.local_addr)
+    }
+
+    pub(super) fn interfaces(&self) -> &Interfaces {
+        &self.interfaces
+    }
+
+    /// Watches the interfaces through this channel.
+    pub(super) fn watch(&mut self, changes: mpsc::Receiver<Interfaces>) {
+        self.changes = Some(changes);
+    }
+
+    /// The interfaces after the next change. Waits forever if no task watches them.
+    pub(super) async fn changed(&mut self) -> Interfaces {
+        if let Some(changes) = &mut self.changes {
+            if let Some(interfaces) = changes.recv().await {
+                return interfaces;
+            }
+            self.changes = None;
+        }
+        std::future::pending().await
+    }
+
+    pub(super) fn set_interfaces(&mut self, interfaces: Interfaces) {
+        self.interfaces = interfaces;
+    }
+
+    /// Whether this node may dial an address that the peer at `remote` named. A peer can make it
+    /// dial neither itself nor hosts that have nothing to do with either of them.
+    pub(super) fn may_dial(&self, addr: SocketAddr, remote: SocketAddr) -> bool {
+        // The peer's network may use the same numbers as this node's, so that the peer's address is
+        // this node's own here.
+        !self.listening_addrs().contains(&addr) && may_be_dialed(addr, remote, &self.interfaces)
+    }
+
+    pub(super) fn channels(&self) -> &Channels {
+        &self.bound.channels
+    }
+
+    /// Sends a probe, if the system takes it now.
+    pub(super) fn probe(&self, to: SocketAddr, probe: Probe) {
+        self.bound.demux.probe(to, probe);
+    }
+
+    /// Asks a socket which address it sees this node at.
+    pub(super) fn ask_address(&self, to: SocketAddr, transaction: Transaction) {
+        self.bound.demux.ask(to, transaction);
+    }
+
+    /// Closes the endpoint. All connections must have ended.
+    pub(super) async fn close(mut self) {
+        self.log_counters();
+        self.endpoint.close(close::BYE, "goodbye").await;
     }
 
     /// The route that a session with this remote address takes.
@@ -67,12 +138,17 @@ impl Network {
 
     /// Logs what the socket dropped since the last time, if anything. Some attacks and faults leave
     /// no other trace.
-    pub(super) fn log_counters(&mut self) {
+    fn log_counters(&mut self) {
         let counted = self.bound.counters.snapshot();
         if counted != self.counted {
             info!("datagrams dropped so far, by cause: {counted:?}");
             self.counted = counted;
         }
+    }
+
+    /// When to call [`Network::time_out`].
+    pub(super) fn poll_timeout(&self) -> Duration {
+        self.count_at
     }
 
     /// Logs the counters whenever [`COUNTERS_EVERY`] has passed.
@@ -84,10 +160,10 @@ impl Network {
     }
 }
 
-/// Whether an address that a peer names may be dialed: nobody can make us knock at our own machine,
-/// at no machine or at many, or at hosts of a private network that isn't ours, where whoever has
-/// the address is somebody else.
-pub(super) fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) -> bool {
+/// Whether an address that a peer names may be dialed. No peer can make this node send to its own
+/// machine, to no machine or to many, or to hosts of a private network that is not this node's: the
+/// address belongs to another host here.
+fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &Interfaces) -> bool {
     let ip = addr.ip().to_canonical();
     let private = match ip {
         std::net::IpAddr::V4(v4) => v4.is_private(),
@@ -101,8 +177,7 @@ pub(super) fn may_be_dialed(addr: SocketAddr, remote: SocketAddr, interfaces: &I
         && !is_synthetic(ip)
         && !ip.is_unspecified()
         && !ip.is_multicast()
-        // Without its zone a link-local address leads nowhere; the address that the peer came from
-        // has it.
+        // Without its zone a link-local address leads nowhere. The zone is in `remote`.
         && !is_link_local(ip)
         && !broadcast
         && !loopback_elsewhere
@@ -163,7 +238,7 @@ mod tests {
         }
         assert!(
             may("127.0.0.1:1", "127.0.0.1:2"),
-            "who is on this machine can name it"
+            "a peer on this machine may name it"
         );
     }
 }

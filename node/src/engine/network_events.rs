@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hobnob_core::{paths, presence, replica};
+use hobnob_core::{paths, rendezvous, replica};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -12,55 +12,41 @@ use crate::net::mdns::{self, Found};
 
 impl Engine {
     pub(crate) fn discover(&mut self, discovery: mdns::Discovery, found: mpsc::Receiver<Found>) {
-        self.discovery.mdns = Some(discovery);
-        self.discovery.found = Some(found);
+        self.discovery.start(discovery, found);
     }
 
     pub(crate) fn watch_interfaces(&mut self, interfaces: Interfaces, every: Duration) {
         let (changed, changes) = mpsc::channel(4);
         self.tasks
             .spawn_until_stop(async move { interfaces.watch(every, changed).await });
-        self.network.changes = Some(changes);
+        self.network.watch(changes);
     }
 
-    pub(super) fn found(&mut self, found: Option<Found>) {
-        let Some(found) = found else {
-            self.discovery.found = None;
-            return;
-        };
+    /// mDNS found a peer.
+    pub(super) fn found(&mut self, found: Found) {
         debug!(peer = ?found.peer, addrs = ?found.addrs, "found");
         if found.peer == self.me {
             self.look_for_copy(&found.addrs);
             return;
         }
         self.discovery.note_heard(found.peer);
-        self.paths.handle(
-            self.clock.now(),
-            paths::Input::Found {
-                peer: found.peer,
-                addrs: found.addrs,
-                alive: true,
-            },
-        );
+        self.tell_paths(paths::Input::Found {
+            peer: found.peer,
+            addrs: found.addrs,
+            alive: true,
+        });
     }
 
-    pub(super) fn network_changed(&mut self, interfaces: Option<Interfaces>) {
-        let Some(interfaces) = interfaces else {
-            self.network.changes = None;
-            return;
-        };
+    /// The addresses of this machine have changed.
+    pub(super) fn network_changed(&mut self, interfaces: Interfaces) {
         debug!("the network changed");
         let now = self.clock.now();
-        self.replica.handle(
-            now,
-            replica::Input::NetworkChanged(interfaces.fingerprint()),
-        );
-        self.sessions
-            .presence
-            .handle(now, presence::Input::NetworkChanged);
-        self.paths.handle(now, paths::Input::NetworkChanged);
-        self.network.interfaces = interfaces;
-        self.relays_network_changed();
-        self.tell_profile();
+        self.tell_replica(replica::Input::NetworkChanged(interfaces.fingerprint()));
+        self.sessions.network_changed(now);
+        self.tell_paths(paths::Input::NetworkChanged);
+        self.network.set_interfaces(interfaces);
+        self.relays.wake();
+        self.tell_rendezvous(rendezvous::Input::NetworkChanged);
+        self.send_profile_to_all();
     }
 }

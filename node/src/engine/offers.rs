@@ -1,5 +1,4 @@
-//! The engine's side of transfers: what they hear of sessions and offers, and what they ask of the
-//! replica.
+//! The engine's side of transfers: informs them of offers, and answers their requests.
 
 use hobnob_core::SessionId;
 use hobnob_protocol::{Body, CheckedBatch, Frame, LogName, OfferId, OfferWord, Seq};
@@ -10,17 +9,16 @@ use crate::files::FileInfo;
 use crate::transfers::messages::{FileNews, FromTransfers, ToTransfers};
 
 impl Engine {
-    /// A peer says something of an offer: it counts if the peer may have its entry.
+    /// A peer sends a word about an offer. It counts if the peer may have the offer's entry.
     pub(super) fn offer_word(&self, id: SessionId, offer: OfferId, word: OfferWord) {
-        let Some(link) = self.sessions.live.get(&id) else {
-            return;
-        };
+        let state = self.sessions.get(id);
+        let peer = state.expect("the callers act on live sessions only").peer();
         if self.replica.may_have(id, offer.name, offer.seq) {
-            self.files.send(ToTransfers::Word(link.peer, offer, word));
+            self.files.send(ToTransfers::Word(peer, offer, word));
         }
     }
 
-    /// Entries from others are on disk: transfers hear of the offers among them.
+    /// Entries of other authors are on disk. Informs transfers of the offers among them.
     pub(super) fn offers_received(
         &self,
         batch: &CheckedBatch,
@@ -29,10 +27,10 @@ impl Engine {
         received_at_ms: u64,
     ) {
         let name = batch.batch.name;
-        if name.author == self.me || !self.policy.policies.shows(name.author) {
+        if name.author == self.me || !self.policy.shows(name.author) {
             return;
         }
-        let verified = self.policy.policies.of(name.author).verified.is_some();
+        let verified = self.policy.is_verified(name.author);
         for seq in first..=last {
             if let Some(Body::Offer(offer)) = batch.at(seq).map(|entry| &entry.entry.body) {
                 let id = OfferId { name, seq };
@@ -42,25 +40,24 @@ impl Engine {
         }
     }
 
-    pub(super) fn transfers_ask(&self, what: FromTransfers) {
-        match what {
+    /// Transfers ask for something.
+    pub(super) fn transfers_request(&self, request: FromTransfers) {
+        match request {
             FromTransfers::MayHave(session, offer, reply) => {
                 let _ = reply.send(self.replica.may_have(session, offer.name, offer.seq));
             }
             FromTransfers::Say(offer, word, only) => {
-                let frame = Frame::Offer(offer, word).encode();
                 let may_hear = |id: SessionId| {
                     only.is_none_or(|only| only == id)
                         && self.replica.may_have(id, offer.name, offer.seq)
                 };
-                for (_, link) in self.sessions.live.iter().filter(|(id, _)| may_hear(**id)) {
-                    link.session.send_control(frame.clone());
-                }
+                self.sessions
+                    .send_to_all(&Frame::Offer(offer, word), may_hear);
             }
-            FromTransfers::News(news) => self
-                .reports
-                .events
-                .publish_all(self.file_infos(news).into_iter().map(Event::File)),
+            FromTransfers::News(news) => {
+                let infos = self.file_infos(news);
+                self.reports.events(infos.into_iter().map(Event::File));
+            }
             FromTransfers::Name(news, reply) => drop(reply.send(Ok(self.file_infos(news)))),
         }
     }
@@ -73,10 +70,8 @@ impl Engine {
 
     fn file_info(&self, news: FileNews) -> Option<FileInfo> {
         let OfferId { name, seq } = news.id;
-        let link = news
-            .peers
-            .first()
-            .and_then(|peer| self.sessions.with(*peer));
+        let first = news.peers.first();
+        let session = first.and_then(|peer| self.sessions.with(*peer));
         Some(FileInfo {
             id: MessageId { log: name.log, seq },
             conversation: self.conversation_ref(name.conversation)?,
@@ -88,7 +83,7 @@ impl Engine {
             state: news.state,
             bytes: news.bytes,
             rate: news.rate,
-            path: link.map(|link| self.network.path_kind(link.session.remote_addr())),
+            path: session.map(|state| self.network.path_kind(state.remote_addr())),
             peers: news.peers,
             place: news.place,
             why: news.why,
@@ -96,7 +91,7 @@ impl Engine {
         })
     }
 
-    /// An own entry is on disk: transfers hear of it if it is an offer.
+    /// An entry of this node is on disk. Informs transfers if it is an offer.
     pub(super) fn offer_made(&self, name: LogName, seq: Seq, body: &Body, received_at_ms: u64) {
         if let Body::Offer(offer) = body {
             let id = OfferId { name, seq };

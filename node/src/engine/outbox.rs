@@ -1,14 +1,14 @@
 //! Messages of this node: on their way to the disk, and how far each has come with each peer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hobnob_core::replica::Token;
-use hobnob_protocol::{Body, ConversationId, LogName, PeerId, Ranges, Seq};
+use hobnob_protocol::{Body, LogName, PeerId, Ranges, Seq};
 use tokio::sync::oneshot;
 
-use super::waiters::Waiters;
+use super::waiters::{Waiter, Waiters};
 use crate::api::{ConversationRef, DeliveryState, MessageId, Sent};
-use crate::error::SendError;
+use crate::error::{NodeError, SendError};
 
 /// Messages to rooms whose addressees are remembered. For an older message, `wait_for` acts as if
 /// the room had been empty.
@@ -18,10 +18,10 @@ const ADDRESSED_MAX: usize = 8192;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Messages that the disk does not hold yet.
-    pub(super) sending: BTreeMap<Token, Sending>,
-    /// Direct conversations that were written to in this run.
-    pub(super) direct: BTreeMap<PeerId, ConversationId>,
-    pub(super) waiters: Waiters,
+    sending: BTreeMap<Token, Sending>,
+    /// Peers whose direct conversations were opened in this run.
+    opened: BTreeSet<PeerId>,
+    waiters: Waiters,
     /// What was written to a session with each peer, by log.
     sent: BTreeMap<(LogName, PeerId), Ranges>,
     /// The addressees of the newest messages to rooms.
@@ -44,11 +44,58 @@ impl Outbox {
         Token(self.last_token)
     }
 
-    pub(super) fn note_sent(&mut self, name: LogName, peer: PeerId, first: Seq, last: Seq) {
-        self.sent
-            .entry((name, peer))
-            .or_default()
-            .insert(first, last);
+    /// A message goes to the replica. The replica answers with the token.
+    pub(super) fn add(&mut self, sending: Sending) -> Token {
+        let token = self.token();
+        self.sending.insert(token, sending);
+        token
+    }
+
+    /// The replica has answered: the message is on disk, or never will be. Each token is answered
+    /// once.
+    pub(super) fn take(&mut self, token: Token) -> Option<Sending> {
+        self.sending.remove(&token)
+    }
+
+    /// Returns whether a direct conversation has yet to be opened in this run. The caller opens it.
+    pub(super) fn open_direct(&mut self, peer: PeerId) -> bool {
+        self.opened.insert(peer)
+    }
+
+    /// Messages were written to a session with a peer.
+    pub(super) fn note_sent(&mut self, name: LogName, peer: PeerId, ranges: &Ranges) {
+        let sent = self.sent.entry((name, peer)).or_default();
+        for (first, last) in ranges.iter() {
+            sent.insert(first, last);
+        }
+        self.waiters
+            .reached(name, ranges, peer, DeliveryState::Sent);
+    }
+
+    /// A peer has messages on disk.
+    pub(super) fn note_delivered(&mut self, name: LogName, peer: PeerId, ranges: &Ranges) {
+        self.waiters
+            .reached(name, ranges, peer, DeliveryState::Delivered);
+    }
+
+    /// A user waits until a message has this state with all its addressees. `delivered` names the
+    /// peers that have it on disk.
+    pub(super) fn wait_for(
+        &mut self,
+        (name, seq): (LogName, Seq),
+        state: DeliveryState,
+        addressees: Vec<PeerId>,
+        delivered: &[PeerId],
+        reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
+    ) {
+        let has_it = |peer: &PeerId| self.state_with(name, seq, *peer, delivered) >= state;
+        let missing = addressees.into_iter().filter(|peer| !has_it(peer));
+        let waiter = Waiter {
+            state,
+            missing: missing.collect(),
+            reply,
+        };
+        self.waiters.add(name, seq, waiter);
     }
 
     /// Remembers who a new message to a room is for.
@@ -61,11 +108,10 @@ impl Outbox {
 
     /// Who a message to a room is for.
     pub(super) fn addressees(&self, id: MessageId) -> Vec<PeerId> {
-        let newest_first = self.addressed.iter().rev();
+        let mut newest_first = self.addressed.iter().rev();
         newest_first
-            .filter(|(of, _)| *of == id)
+            .find(|(of, _)| *of == id)
             .map(|(_, peers)| peers.clone())
-            .next()
             .unwrap_or_default()
     }
 
@@ -87,7 +133,7 @@ impl Outbox {
     }
 
     /// How far a message has come with one peer.
-    pub(super) fn state_with(
+    fn state_with(
         &self,
         name: LogName,
         seq: Seq,
@@ -110,7 +156,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use hobnob_protocol::LogId;
+    use hobnob_protocol::{ConversationId, LogId};
 
     use super::*;
 
@@ -130,7 +176,7 @@ mod tests {
     fn a_message_is_queued_then_sent_then_delivered() {
         let (mut outbox, nobody) = (Outbox::default(), []);
         assert_eq!(outbox.state(log(), 1, &nobody), DeliveryState::Queued);
-        outbox.note_sent(log(), peer(1), 1, 1);
+        outbox.note_sent(log(), peer(1), &Ranges::span(1, 1));
         assert_eq!(outbox.state(log(), 1, &nobody), DeliveryState::Sent);
         let delivered = [peer(1)];
         assert_eq!(outbox.state(log(), 1, &delivered), DeliveryState::Delivered);
@@ -139,8 +185,8 @@ mod tests {
     #[test]
     fn in_a_room_the_least_advanced_peer_counts() {
         let mut outbox = Outbox::default();
-        outbox.note_sent(log(), peer(1), 1, 3);
-        outbox.note_sent(log(), peer(2), 1, 3);
+        outbox.note_sent(log(), peer(1), &Ranges::span(1, 3));
+        outbox.note_sent(log(), peer(2), &Ranges::span(1, 3));
         let one = [peer(1)];
         assert_eq!(outbox.state(log(), 2, &one), DeliveryState::Sent);
         let state_with = |n| outbox.state_with(log(), 2, peer(n), &one);
@@ -164,5 +210,50 @@ mod tests {
         }
         assert_eq!(outbox.addressees(id(1)), []);
         assert_eq!(outbox.addressees(id(last)), [peer(1)]);
+    }
+
+    #[test]
+    fn each_message_has_its_own_token_and_is_answered_once() {
+        let mut outbox = Outbox::default();
+        let to_ann = |body: &str| Sending {
+            to: ConversationRef::Direct(peer(1)),
+            body: body.into(),
+            reply: oneshot::channel().0,
+        };
+        let [first, second] = ["one", "two"].map(|body| outbox.add(to_ann(body)));
+        assert_eq!(outbox.take(second).expect("it waits").body, "two".into());
+        assert!(outbox.take(second).is_none());
+        assert_eq!(outbox.take(first).expect("it waits").body, "one".into());
+    }
+
+    #[test]
+    fn a_direct_conversation_is_opened_once_in_a_run() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.open_direct(peer(1)));
+        assert!(!outbox.open_direct(peer(1)));
+    }
+
+    #[test]
+    fn a_user_waits_for_those_addressees_that_do_not_have_the_message() {
+        let mut outbox = Outbox::default();
+        outbox.note_sent(log(), peer(1), &Ranges::span(1, 1));
+        let mut wait = |state, delivered: &[PeerId]| {
+            let (reply, answer) = oneshot::channel();
+            outbox.wait_for((log(), 1), state, vec![peer(1)], delivered, reply);
+            answer
+        };
+        assert!(wait(DeliveryState::Sent, &[]).try_recv().is_ok());
+        assert!(
+            wait(DeliveryState::Delivered, &[peer(1)])
+                .try_recv()
+                .is_ok()
+        );
+        let mut answer = wait(DeliveryState::Delivered, &[]);
+        assert!(answer.try_recv().is_err());
+        outbox.note_delivered(log(), peer(1), &Ranges::span(1, 1));
+        assert!(matches!(
+            answer.try_recv(),
+            Ok(Ok(DeliveryState::Delivered))
+        ));
     }
 }

@@ -10,10 +10,11 @@ use hobnob_core::policy::{DenyReason, PeerPolicy, Policies};
 use hobnob_protocol::{Nickname, PeerId};
 
 use super::command::PolicyChange;
+use crate::error::PolicyError;
 
 /// Decisions in both directions.
 pub(super) struct Policy {
-    pub(super) policies: Policies,
+    policies: Policies,
     /// The peers that refused a session with this node, and the reason that the user has seen.
     refused_by: BTreeMap<PeerId, DenyReason>,
 }
@@ -32,28 +33,61 @@ impl Policy {
         self.policies.denies(peer, now)
     }
 
-    /// The policy about a peer as it is after a change. `name` is what a verified peer is called.
-    pub(super) fn after(
-        &self,
+    /// What the user decided about a peer.
+    pub(super) fn of(&self, peer: PeerId) -> PeerPolicy {
+        self.policies.of(peer)
+    }
+
+    /// The peers about which the user decided something.
+    pub(super) fn decided(&self) -> Vec<PeerId> {
+        self.policies.decided().collect()
+    }
+
+    pub(super) fn blocked(&self) -> Vec<PeerId> {
+        self.policies.blocked().collect()
+    }
+
+    /// Whether texts of this author are shown.
+    pub(super) fn shows(&self, author: PeerId) -> bool {
+        self.policies.shows(author)
+    }
+
+    pub(super) fn is_verified(&self, peer: PeerId) -> bool {
+        self.of(peer).verified.is_some()
+    }
+
+    /// Changes the policy about a peer, and returns it as it is now. `name` is what a verified peer
+    /// is called from now on.
+    pub(super) fn change(
+        &mut self,
         peer: PeerId,
         change: PolicyChange,
         name: impl FnOnce() -> Nickname,
-    ) -> PeerPolicy {
-        let mut policy = self.policies.of(peer);
+        now: Now,
+    ) -> Result<PeerPolicy, PolicyError> {
+        let mut policy = self.of(peer);
         match change {
-            PolicyChange::Ignore | PolicyChange::Unignore => {
-                policy.ignored = change == PolicyChange::Ignore;
-            }
-            PolicyChange::Block | PolicyChange::Unblock => {
-                policy.blocked = change == PolicyChange::Block;
-            }
+            PolicyChange::Ignore => policy.ignored = true,
+            PolicyChange::Unignore => policy.ignored = false,
+            PolicyChange::Block => policy.blocked = true,
+            PolicyChange::Unblock => policy.blocked = false,
+            // A kick is not stored: it ends by itself.
             PolicyChange::Kick => {}
-            PolicyChange::Verify => {
-                (policy.verified, policy.blocked) = (Some(name()), false);
-            }
+            PolicyChange::Verify => (policy.verified, policy.blocked) = (Some(name()), false),
             PolicyChange::Unverify => policy.verified = None,
         }
-        policy
+        if !self.policies.set(peer, policy.clone()) {
+            return Err(PolicyError::TooMany);
+        }
+        match change {
+            PolicyChange::Kick => self.policies.kick(peer, now),
+            PolicyChange::Unblock | PolicyChange::Verify => self.policies.pardon(peer),
+            PolicyChange::Ignore
+            | PolicyChange::Unignore
+            | PolicyChange::Block
+            | PolicyChange::Unverify => {}
+        }
+        Ok(policy)
     }
 
     /// The verified peer whose nickname another peer takes for itself, if so.
@@ -64,6 +98,11 @@ impl Policy {
         peers: &Peers,
     ) -> Option<PeerId> {
         self.policies.whose_name(peer, nick, peers)
+    }
+
+    /// A peer uses the name of a verified one. Returns whether the user has not seen that yet.
+    pub(super) fn note_name_taken(&mut self, peer: PeerId) -> bool {
+        self.policies.note_name_taken(peer)
     }
 
     /// A peer refused a session. Returns whether the user has not seen this reason yet.
@@ -84,6 +123,8 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn nobody() -> Policy {
@@ -98,23 +139,50 @@ mod tests {
         Nickname::new("ann").expect("a nickname")
     }
 
-    #[test]
-    fn to_verify_a_peer_unblocks_it() {
-        let mut policy = nobody();
-        let blocked = policy.after(ann(), PolicyChange::Block, named);
-        assert!(blocked.blocked);
-        assert!(policy.policies.set(ann(), blocked));
-        let verified = policy.after(ann(), PolicyChange::Verify, named);
-        assert_eq!(
-            (verified.blocked, verified.verified),
-            (false, Some(named()))
-        );
+    const NOW: Now = Now {
+        mono: Duration::from_secs(60),
+        wall_ms: 0,
+    };
+
+    fn changed(policy: &mut Policy, change: PolicyChange) -> PeerPolicy {
+        policy.change(ann(), change, named, NOW).expect("room")
     }
 
     #[test]
-    fn a_kick_changes_nothing_that_is_stored() {
-        let kicked = nobody().after(ann(), PolicyChange::Kick, named);
+    fn a_blocked_peer_is_denied_a_session_until_it_is_unblocked() {
+        let mut policy = nobody();
+        assert!(changed(&mut policy, PolicyChange::Block).blocked);
+        assert_eq!(policy.denies(ann(), NOW), Some(DenyReason::Blocked));
+        assert_eq!(policy.blocked(), [ann()]);
+        changed(&mut policy, PolicyChange::Unblock);
+        assert_eq!(policy.denies(ann(), NOW), None);
+        assert_eq!(policy.decided(), [], "nothing is left to store");
+    }
+
+    #[test]
+    fn to_verify_a_peer_unblocks_it() {
+        let mut policy = nobody();
+        changed(&mut policy, PolicyChange::Block);
+        let verified = changed(&mut policy, PolicyChange::Verify);
+        assert!(!verified.blocked && policy.is_verified(ann()));
+        assert_eq!(verified.verified, Some(named()));
+    }
+
+    #[test]
+    fn a_kick_denies_sessions_and_changes_nothing_that_is_stored() {
+        let mut policy = nobody();
+        let kicked = changed(&mut policy, PolicyChange::Kick);
         assert_eq!(kicked, PeerPolicy::default());
+        assert_eq!(policy.denies(ann(), NOW), Some(DenyReason::Kicked));
+    }
+
+    #[test]
+    fn texts_of_an_ignored_peer_are_not_shown() {
+        let mut policy = nobody();
+        assert!(policy.shows(ann()));
+        changed(&mut policy, PolicyChange::Ignore);
+        assert!(!policy.shows(ann()));
+        assert_eq!(policy.denies(ann(), NOW), None, "its session stays");
     }
 
     #[test]

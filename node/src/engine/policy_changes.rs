@@ -1,5 +1,4 @@
-//! What the user decides about peers, carried out: sessions ended and refused, decisions kept; and
-//! the other end of that, where a peer wants no session with this node.
+//! Carries out decisions: of the user about peers, and of peers about this node.
 
 use hobnob_core::policy::DenyReason;
 use hobnob_core::{paths, replica};
@@ -13,12 +12,12 @@ use crate::error::PolicyError;
 use crate::store::StoreError;
 
 impl Engine {
-    /// What earlier runs decided holds again. Whoever is marked can be named, and so unmarked.
+    /// Restores the decisions of earlier runs. A user can name the peers concerned, to undo them.
     pub(super) fn restore_policies(&mut self) {
-        for peer in self.policy.policies.decided().collect::<Vec<_>>() {
+        for peer in self.policy.decided() {
             self.make_known(peer);
         }
-        for peer in self.policy.policies.blocked().collect::<Vec<_>>() {
+        for peer in self.policy.blocked() {
             self.tell_replica(replica::Input::Block(peer));
         }
     }
@@ -32,10 +31,12 @@ impl Engine {
         if peer == self.me {
             return drop(reply.send(Err(PolicyError::Myself)));
         }
-        let after = self.policy.after(peer, change, || self.nick_or_id(peer));
-        if !self.policy.policies.set(peer, after.clone()) {
-            return drop(reply.send(Err(PolicyError::TooMany)));
-        }
+        let name = || nick_or_id(self.peers.nick(peer), peer);
+        let changed = self.policy.change(peer, change, name, self.clock.now());
+        let policy = match changed {
+            Ok(policy) => policy,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
         self.make_known(peer);
         match change {
             PolicyChange::Ignore | PolicyChange::Unignore | PolicyChange::Unverify => {}
@@ -44,29 +45,24 @@ impl Engine {
                 self.part_with(peer, DenyReason::Blocked);
             }
             PolicyChange::Unblock | PolicyChange::Verify => {
-                self.policy.policies.pardon(peer);
                 self.tell_replica(replica::Input::Unblock(peer));
+                // Its addresses are known. Found again, they are dialed at once.
                 let addrs = self.paths.addrs(peer);
-                self.paths.handle(
-                    self.clock.now(),
-                    paths::Input::Found {
-                        peer,
-                        addrs,
-                        alive: true,
-                    },
-                );
+                self.tell_paths(paths::Input::Found {
+                    peer,
+                    addrs,
+                    alive: true,
+                });
             }
-            PolicyChange::Kick => {
-                self.policy.policies.kick(peer, self.clock.now());
-                self.part_with(peer, DenyReason::Kicked);
-            }
+            PolicyChange::Kick => self.part_with(peer, DenyReason::Kicked),
         }
         let info = self.peer_info(peer);
         self.reports.event(Event::Peer(info.clone()));
         if change == PolicyChange::Kick {
+            // A kick ends by itself, so it is not stored.
             return drop(reply.send(Ok(info)));
         }
-        let stored = self.store.set_policy(peer, after);
+        let stored = self.store.set_policy(peer, policy);
         self.tasks.spawn(async move {
             let stored = stored.await.unwrap_or(Err(StoreError::Closed));
             let _ = reply.send(
@@ -77,13 +73,8 @@ impl Engine {
         });
     }
 
-    fn nick_or_id(&self, peer: PeerId) -> Nickname {
-        let short = || Nickname::new(&peer.short()).expect("eight letters are a nickname");
-        self.peers.nick(peer).cloned().unwrap_or_else(short)
-    }
-
-    /// Whether a peer gives itself the name of somebody whom the user has verified with another
-    /// key. Then the user is told what that may mean, once, and there is no session with it.
+    /// Whether a peer uses the name of another one that the user has verified. Then there is no
+    /// session with it, and the user is notified once of what that may mean.
     pub(super) fn has_taken_name(&mut self, peer: PeerId, nick: &str) -> bool {
         let Some(nick) = Nickname::cleaned(nick) else {
             return false;
@@ -91,12 +82,12 @@ impl Engine {
         let Some(verified) = self.policy.name_taken_from(peer, &nick, &self.peers) else {
             return false;
         };
-        if self.policy.policies.note_name_taken(peer) {
+        if self.policy.note_name_taken(peer) {
             let (name, short, id) = (nick.as_str(), verified.short(), peer.short());
             let text = format!(
-                "Somebody else calls themselves {name}, whom you have verified with the key {short}. Their key is {id}: they are kept \
-                 out, and nothing was sent to them. If {name} has a new key, compare words with them over the telephone (`hobnob \
-                 verify {id}`), then `hobnob verify {id} --confirm`."
+                "Another peer uses the name {name}, but you have verified {name} with the key {short}. Its key is {id}. The connection was \
+                 refused, and nothing was sent. If {name} has a new key, compare the safety words over the telephone (`hobnob verify \
+                 {id}`), then run `hobnob verify {id} --confirm`."
             );
             self.reports.notice("verified-name", text, Some(peer));
         }
@@ -109,29 +100,25 @@ impl Engine {
         }
     }
 
-    /// Ends every session with a peer. For the rooms it is as if it had said goodbye: what is said
-    /// from now on is not for it.
+    /// Ends every session with a peer. To the rooms the peer has said goodbye: messages written from
+    /// now on are not for it.
     pub(super) fn part_with(&mut self, peer: PeerId, reason: DenyReason) {
         let (code, words) = reason.code();
         for id in self.sessions.ids_with(peer) {
-            let Some(link) = self.sessions.live.remove(&id) else {
-                continue;
-            };
-            link.session.close(code, words);
-            self.paths.handle(
-                self.clock.now(),
-                paths::Input::Down {
-                    session: id,
-                    goodbye: true,
-                    unwelcome: false,
-                },
-            );
-            self.session_gone(id, &link, true, false);
+            let state = self.sessions.remove(id, self.clock.now());
+            let state = state.expect("it was listed just now");
+            state.close(code, words);
+            self.tell_paths(paths::Input::Down {
+                session: id,
+                goodbye: true,
+                unwelcome: false,
+            });
+            self.session_gone(id, &state, true, false);
         }
     }
 
-    /// A peer wants no session with this node: it is left alone for a while, and the user told
-    /// once.
+    /// A peer refuses sessions with this node. `paths` leaves it alone for a while, and the user is
+    /// notified once.
     pub(super) fn refused_by(&mut self, peer: PeerId, reason: DenyReason) {
         if !self.policy.note_refused_by(peer, reason) {
             return;
@@ -140,17 +127,23 @@ impl Engine {
         let text = match reason {
             DenyReason::Blocked => {
                 format!(
-                    "{name} has blocked this node. What you write to them stays queued here, in case they unblock it."
+                    "{name} has blocked this node. Your messages to them stay queued here, in case they unblock it."
                 )
             }
             DenyReason::NameTaken => format!(
-                "{name} has verified somebody else by this node's nickname, and takes no session with it: take another nickname, or \
-                 compare words with them (`hobnob verify`)."
+                "{name} has verified another peer with this node's nickname, and refuses this node. Choose another nickname, or compare \
+                 the safety words with them (`hobnob verify`)."
             ),
             DenyReason::Kicked => format!(
-                "{name} has shown this node out for a while. What you write to them stays queued until then."
+                "{name} has disconnected this node for a while. Your messages to them stay queued until then."
             ),
         };
         self.reports.notice("turned-away", text, Some(peer));
     }
+}
+
+/// The name under which to verify a peer.
+fn nick_or_id(nick: Option<&Nickname>, peer: PeerId) -> Nickname {
+    let short = || Nickname::new(&peer.short()).expect("eight letters are a nickname");
+    nick.cloned().unwrap_or_else(short)
 }

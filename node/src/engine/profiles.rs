@@ -1,7 +1,5 @@
-//! What peers say of themselves, and what we say of us: names, addresses, proofs of membership.
-
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+//! What peers report about themselves, and this node about itself: names, addresses, proofs of
+//! membership.
 
 use hobnob_core::policy::DenyReason;
 use hobnob_core::synthetic::is_synthetic;
@@ -10,127 +8,104 @@ use hobnob_protocol::frame::{HELLO_ADDRS_MAX, Profile};
 use hobnob_protocol::{Frame, Nickname, PeerId, close};
 use tracing::warn;
 
-use super::network::may_be_dialed;
+use super::session_state::SessionState;
 use super::state::Engine;
 use crate::api::{Event, PeerInfo, PeerState};
 use crate::store::KnownPeer;
 
 impl Engine {
+    /// A peer sends a new profile.
     pub(super) fn profile(&mut self, id: SessionId, profile: Profile) {
-        if !self.may_send_profile(id) {
-            if let Some(link) = self.sessions.live.get(&id) {
-                warn!(peer = ?link.peer, "refused: a flood of profiles");
-                link.session.close(close::PROTOCOL, "a flood of profiles");
-            }
-            return;
+        let now = self.clock.now().mono;
+        let state = self.live_session(id);
+        let peer = state.peer();
+        if !state.limits.allow_profile(now) {
+            warn!(?peer, "refused: a flood of profiles");
+            return state.close(close::PROTOCOL, "a flood of profiles");
         }
-        if let Some(peer) = self.sessions.live.get(&id).map(|link| link.peer)
-            && self.has_taken_name(peer, &profile.nick)
-        {
+        if self.has_taken_name(peer, &profile.nick) {
             return self.part_with(peer, DenyReason::NameTaken);
         }
-        if self.learn_profile(id, profile)
-            && let Some(link) = self.sessions.live.get(&id)
-        {
-            self.somebody_changed();
-            self.reports.event(Event::Peer(self.peer_info(link.peer)));
+        if self.learn_profile(id, profile) {
+            self.peers_changed();
+            self.reports.event(Event::Peer(self.peer_info(peer)));
         }
     }
 
-    fn may_send_profile(&mut self, id: SessionId) -> bool {
-        let now = self.clock.now().mono;
-        let Some(link) = self.sessions.live.get_mut(&id) else {
-            return false;
-        };
-        link.profiles.allows(now)
-    }
-
-    /// A peer says who it is, where it listens, and which rooms it can prove to be in. Whether its
-    /// name, or in which of our rooms it is, is news.
+    /// Learns a peer's name, its addresses, and the rooms that it proves to be in. Returns whether
+    /// its name or the shared rooms are news.
     pub(super) fn learn_profile(&mut self, id: SessionId, profile: Profile) -> bool {
-        let Some(link) = self.sessions.live.get_mut(&id) else {
-            return false;
-        };
-        let (peer, remote) = (link.peer, link.session.remote_addr());
-        link.proofs = profile.proofs;
+        let state = self.live_session(id);
+        let (peer, remote) = (state.peer(), state.remote_addr());
+        state.membership.set_proofs(profile.proofs);
         let nick = Nickname::cleaned(&profile.nick);
+        // The address that the peer has proved comes first: it is dialed first.
         let mut addrs = vec![remote];
-        let (own, interfaces) = (self.network.listening_addrs(), &self.network.interfaces);
-        let may = |addr: &SocketAddr| {
-            *addr != remote && !own.contains(addr) && may_be_dialed(*addr, remote, interfaces)
-        };
-        addrs.extend(profile.addrs.into_iter().filter(may));
+        let named = profile.addrs.into_iter();
+        addrs.extend(named.filter(|addr| *addr != remote && self.network.may_dial(*addr, remote)));
         addrs.truncate(HELLO_ADDRS_MAX);
-        let known = KnownPeer {
+        let direct = addrs.iter().copied();
+        self.store.remember_peer(KnownPeer {
             peer,
             nick: nick.as_ref().map(ToString::to_string),
-            addrs: addrs
-                .iter()
-                .copied()
-                .filter(|addr| !is_synthetic(addr.ip()))
-                .collect(),
+            // A synthetic address means nothing to the next run.
+            addrs: direct.filter(|addr| !is_synthetic(addr.ip())).collect(),
             seen_at_ms: self.clock.now().wall_ms,
-        };
-        self.store.remember_peer(known);
-        self.paths.handle(
-            self.clock.now(),
-            paths::Input::Found {
-                peer,
-                addrs,
-                alive: false,
-            },
-        );
+        });
+        self.tell_paths(paths::Input::Found {
+            peer,
+            addrs,
+            alive: false,
+        });
         let named = self.peers.learn(peer, nick);
         let moved = self.compare_rooms(id);
         named || moved
     }
 
-    /// The rooms of which both ends have shown that they are members. Whether they are others than
-    /// before.
+    /// Compares the rooms that a session's peer has proved to be in with this node's, and informs
+    /// the replica. Returns whether the shared rooms have changed.
     pub(super) fn compare_rooms(&mut self, id: SessionId) -> bool {
-        let Some(link) = self.sessions.live.get_mut(&id) else {
-            return false;
-        };
-        let proved = |key: &hobnob_protocol::RoomKey| {
-            link.proofs.contains(&key.proof(&link.exporter, link.peer))
-        };
-        let shared: BTreeSet<_> = self
-            .replica
-            .rooms()
-            .filter(|(_, _, key, _)| proved(key))
-            .map(|(id, ..)| id)
-            .collect();
-        let before = std::mem::replace(&mut link.shared, shared.clone());
-        let moved = before != shared;
+        let state = self
+            .sessions
+            .get_mut(id)
+            .expect("the callers act on live sessions only");
+        let rooms = self.replica.rooms().map(|(room, _, key, _)| (room, key));
+        let changed = state.membership.compare(state.peer(), rooms);
+        let shared = state.membership.shared().clone();
         self.tell_replica(replica::Input::SessionRooms(id, shared));
-        moved
+        changed
+    }
+
+    fn live_session(&mut self, id: SessionId) -> &mut SessionState {
+        self.sessions
+            .get_mut(id)
+            .expect("the callers act on live sessions only")
     }
 
     pub(super) fn send_profile(&self, id: SessionId) {
-        let Some(link) = self.sessions.live.get(&id) else {
-            return;
-        };
-        let hello = self.hello_maker()(&link.exporter);
-        link.session
-            .send_control(Frame::Profile(hello.profile).encode());
+        let state = self.sessions.get(id);
+        let state = state.expect("the callers act on live sessions only");
+        let profile = self.hello_maker().profile(state.membership.exporter());
+        state.send(&Frame::Profile(profile));
     }
 
-    /// Tells all sessions what has changed about us.
-    pub(super) fn tell_profile(&mut self) {
+    /// Informs all sessions of a change of this node.
+    pub(super) fn send_profile_to_all(&self) {
         for id in self.sessions.ids() {
             self.send_profile(id);
         }
     }
 
     pub(super) fn peer_info(&self, peer: PeerId) -> PeerInfo {
-        let link = self.sessions.with(peer);
-        let addr = link.map(|link| link.session.remote_addr());
+        let session = self.sessions.with(peer);
+        let addr = session.map(SessionState::remote_addr);
+        let known = || self.paths.addrs(peer).into_iter();
         PeerInfo {
             peer,
             nick: self.peers.nick(peer).cloned(),
             name: self.peers.name(peer),
-            state: match link {
-                Some(link) if link.suspect => PeerState::Suspect,
+            state: match session {
+                Some(state) if state.responses.is_suspect() => PeerState::Suspect,
                 Some(_) => PeerState::Online,
                 None => PeerState::Offline,
             },
@@ -138,16 +113,11 @@ impl Engine {
             addr: match addr {
                 Some(addr) if is_synthetic(addr.ip()) => self.relay_of(addr),
                 Some(addr) => Some(addr),
-                None => self
-                    .paths
-                    .addrs(peer)
-                    .into_iter()
-                    .find(|addr| !is_synthetic(addr.ip())),
+                None => known().find(|addr| !is_synthetic(addr.ip())),
             },
-            rtt_ms: link
-                .map(|link| link.rtt.unwrap_or_else(|| link.session.rtt()).as_secs_f64() * 1000.0),
-            lost: link.is_none() && self.lost.contains(peer),
-            policy: self.policy.policies.of(peer),
+            rtt_ms: session.map(SessionState::rtt_ms),
+            lost: session.is_none() && self.lost.contains(peer),
+            policy: self.policy.of(peer),
         }
     }
 }

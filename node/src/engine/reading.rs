@@ -1,4 +1,4 @@
-//! What is read back from the store: for users, and for peers.
+//! Reads from the store: history for users, entries for sessions.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::api::{HistoryQuery, Message};
 use crate::error::NodeError;
 use crate::store::{HistoryRequest, StoreError};
 
-/// Messages that one answer to a history query holds, if the query sets no limit.
+/// Messages in one answer to a history query, at most.
 const HISTORY_MAX: usize = 10_000;
 
 /// Bytes of entries that one read for a session brings into memory.
@@ -28,12 +28,13 @@ impl Engine {
     ) {
         let conversation = match &query.conversation {
             None => None,
-            Some(named) => match self.conversation_id(named) {
-                Some(id) => Some(id),
-                None => {
-                    return drop(reply.send(Err(NodeError::NoSuchConversation(named.to_string()))));
-                }
-            },
+            Some(named) => {
+                let Some(id) = self.conversation_id(named) else {
+                    let error = NodeError::NoSuchConversation(named.to_string());
+                    return drop(reply.send(Err(error)));
+                };
+                Some(id)
+            }
         };
         let rows = self.store.history(HistoryRequest {
             conversation,
@@ -45,10 +46,10 @@ impl Engine {
             oldest: query.oldest,
             limit: query.limit.unwrap_or(HISTORY_MAX).min(HISTORY_MAX),
         });
-        let internal = self.tasks.reports.clone();
+        let reports = self.tasks.reporter();
         self.tasks.spawn(async move {
             let rows = answer(rows).await;
-            let _ = internal.send(Internal::History(HistoryRead { rows, reply }));
+            let _ = reports.send(Internal::History(HistoryRead { rows, reply }));
         });
     }
 
@@ -63,17 +64,17 @@ impl Engine {
 
     pub(super) fn read_for(&mut self, session: SessionId, name: LogName, from: Seq, to: Seq) {
         let batches = self.store.read_batches(name, from, to, READ_BYTES);
-        let internal = self.tasks.reports.clone();
+        let reports = self.tasks.reporter();
         self.tasks.spawn(async move {
             let batches = answer(batches).await.map_err(|error| {
                 warn!("entries for a peer can't be read: {error}");
                 error.to_string()
             });
-            let _ = internal.send(Internal::Read(session, name, batches));
+            let _ = reports.send(Internal::Read(session, name, batches));
         });
     }
 
-    /// Finds from where on a newcomer to a room may read.
+    /// Finds the first entry of each log that a newcomer to a room may read.
     pub(super) fn find_cut(
         &mut self,
         session: SessionId,
@@ -86,18 +87,19 @@ impl Engine {
             limit: NEWCOMER_ENTRIES,
             ..HistoryRequest::default()
         });
-        let internal = self.tasks.reports.clone();
+        let reports = self.tasks.reporter();
         self.tasks.spawn(async move {
             let mut cut: BTreeMap<LogName, Seq> = BTreeMap::new();
             for row in answer(rows).await.unwrap_or_default() {
                 let first = cut.entry(row.name).or_insert(row.seq);
                 *first = row.seq.min(*first);
             }
-            let _ = internal.send(Internal::NewcomerCut(session, conversation, cut));
+            let _ = reports.send(Internal::NewcomerCut(session, conversation, cut));
         });
     }
 }
-/// What the store answers; a store that has closed has nothing to say.
+
+/// The answer of the store. A store that has closed drops the request.
 async fn answer<T>(rows: Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
     rows.await.unwrap_or_else(|_| Err(StoreError::Closed))
 }

@@ -1,76 +1,41 @@
-//! Adds relays, and handles what they report.
+//! Carries out what relays report: connections, rosters, channels.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::{paths, rendezvous};
 use hobnob_protocol::datagram::ChannelId;
-use hobnob_protocol::relay::{FromRelay, OpenRefusal, ToRelay, Welcome, close, features};
-use hobnob_protocol::{PeerId, RelayAddr};
-use tokio::sync::{mpsc, oneshot};
+use hobnob_protocol::relay::{FromRelay, Roster, ToRelay, Welcome};
+use hobnob_protocol::{ConversationId, PeerId, RelayAddr};
 
-use super::relays::{OpenFailed, RELAY_SETTING, Relay, Up};
+use super::command::RELAY_SETTING;
+use super::relays::{ChannelOpening, DOUBTED_AT, NewLink, WentUp};
 use super::state::Engine;
-use crate::api::RELAYS_MAX;
 use crate::clock::random;
 use crate::net::channels::RelayId;
-use crate::net::relay::{Link as RelayLink, LinkCommand, LinkConfig, LinkDown, LinkEvent};
+use crate::net::relay::{LinkEvent, RelayLink};
+use hobnob_transport::addr::canonical;
+
+/// Peers with which there is a conversation, and for which a relay that does not name them is asked
+/// when it comes up.
+const ASKED_FOR_MAX: usize = 64;
 
 impl Engine {
-    /// Takes up the link to a relay, unless there is one; none if there are too many.
+    /// Starts the link to a relay, unless there is one. Returns nothing if there are too many.
     pub(crate) fn add_relay(&mut self, addr: RelayAddr, in_rooms: bool) -> Option<RelayId> {
-        let found = self
-            .relays
-            .list
-            .iter()
-            .find(|(_, relay)| relay.at == addr.at)
-            .map(|(id, _)| *id);
-        if found.is_some() || self.relays.list.len() >= RELAYS_MAX {
-            return found;
+        if let Some(found) = self.relays.find(&addr.at) {
+            return Some(found);
         }
-        let relay = RelayId(u32::try_from(self.relays.list.len()).expect("a handful"));
-        let expected = addr
-            .id
-            .or_else(|| self.relays.known.get(&addr.at.to_string()).copied());
-        let (commands, queue) = mpsc::unbounded_channel();
-        let token = if in_rooms || expected.is_some_and(|id| self.relays.user_named(id)) {
-            self.relays.token.clone()
-        } else {
-            // Somebody else named this relay: it may be anybody's.
-            None
-        };
-        let seed = random();
-        let config = LinkConfig {
-            relay,
-            at: addr.at.clone(),
-            expected,
-            token,
-            seed,
-        };
-        let channels = self.network.bound.channels.clone();
-        let link = RelayLink::new(
+        let NewLink {
             config,
-            self.network.endpoint.clone(),
-            channels,
-            queue,
-            self.relays.events.clone(),
-        );
-        self.tasks.spawn(link.run(self.tasks.stopping.clone()));
-        let of = Relay {
-            at: addr.at,
-            id: expected,
             commands,
-            up: None,
-            told: None,
-            in_rooms,
-            roster: BTreeMap::new(),
-            wanted: BTreeSet::new(),
-            missing: BTreeSet::new(),
-            opening: BTreeMap::new(),
-        };
-        self.relays.list.insert(relay, of);
-        self.tell_relays_rooms();
+            events,
+        } = self.relays.add(addr, in_rooms, random())?;
+        let relay = config.relay;
+        let channels = self.network.channels().clone();
+        let link = RelayLink::new(config, self.network.endpoint(), channels, commands, events);
+        self.tasks.spawn(link.run(self.tasks.stopping()));
+        self.send_rooms_to_relays();
         Some(relay)
     }
 
@@ -81,77 +46,55 @@ impl Engine {
         addrs: Vec<SocketAddr>,
         relays: Vec<RelayAddr>,
     ) {
-        let relays: Vec<_> = relays
-            .into_iter()
-            .filter_map(|relay| self.add_relay(relay, false))
-            .collect();
         let mut addrs: Vec<_> = addrs
             .into_iter()
             .filter(|addr| !is_synthetic(addr.ip()))
             .collect();
-        addrs.extend(
-            relays
-                .into_iter()
-                .map(|relay| self.network.relayed_addr(relay, peer)),
-        );
+        for relay in relays {
+            if let Some(relay) = self.add_relay(relay, false) {
+                addrs.push(self.network.relayed_addr(relay, peer));
+            }
+        }
         self.peers.learn(peer, None);
-        self.paths.handle(
-            self.clock.now(),
-            paths::Input::Found {
-                peer,
-                addrs,
-                alive: true,
-            },
-        );
+        self.tell_paths(paths::Input::Found {
+            peer,
+            addrs,
+            alive: true,
+        });
     }
 
     /// The address of the relay through which a session goes.
     pub(super) fn relay_of(&self, addr: SocketAddr) -> Option<SocketAddr> {
-        let (relay, _) = self.network.bound.channels.peer_at(addr)?;
-        let up = self.relays.list.get(&relay)?.up.as_ref()?;
-        Some(hobnob_transport::addr::canonical(up.addr))
+        let (relay, _) = self.network.channels().peer_at(addr)?;
+        self.relays.addr_of(relay).map(canonical)
     }
 
-    /// Tells all relays that find people for us which rooms we are in.
-    pub(super) fn tell_relays_rooms(&mut self) {
-        let rooms: Vec<_> = self.replica.rooms().map(|(room, ..)| room).collect();
-        for relay in self.relays.list.values().filter(|relay| relay.in_rooms) {
-            let _ = relay.commands.send(LinkCommand::Rooms(rooms.clone()));
-        }
-        self.connect_with_near();
-    }
-
-    pub(super) fn relays_network_changed(&mut self) {
-        self.relays.wake();
-        self.rendezvous
-            .handle(self.clock.now(), rendezvous::Input::NetworkChanged);
+    /// Informs all relays at which peers find this node of its rooms.
+    pub(super) fn send_rooms_to_relays(&mut self) {
+        self.relays.set_rooms(&self.room_ids());
+        self.connect_with_roster();
     }
 
     pub(super) fn relay_event(&mut self, relay: RelayId, event: LinkEvent) {
         match event {
             LinkEvent::Up { id, addr, welcome } => self.relay_up(relay, id, addr, &welcome),
-            LinkEvent::Said(said) => self.relay_said(relay, said),
-            LinkEvent::Down(down) => self.relay_down(relay, down),
+            LinkEvent::Received(frame) => self.relay_frame(relay, frame),
+            LinkEvent::Down(down) => {
+                if let Some((code, text)) = self.relays.went_down(relay, down) {
+                    self.reports.notice(code, text, None);
+                }
+            }
         }
     }
 
     fn relay_up(&mut self, id: RelayId, identity: PeerId, addr: SocketAddr, welcome: &Welcome) {
-        let observed = hobnob_transport::addr::canonical(welcome.observed);
-        let Some(relay) = self.relays.list.get_mut(&id) else {
-            return;
-        };
-        (relay.id, relay.told) = (Some(identity), None);
-        relay.up = Some(Up {
-            addr,
+        let WentUp {
+            at,
             observed,
-            calls: welcome.features & features::DIAL_BACK != 0,
-            doubted: false,
-        });
-        relay.forget_roster();
-        relay.wanted.clear();
-        let at = relay.at.to_string();
-        let mut asked: BTreeSet<_> = relay.opening.keys().copied().collect();
-        if self.relays.known.insert(at.clone(), identity) != Some(identity) {
+            is_new_identity,
+            mut waited_for,
+        } = self.relays.went_up(id, identity, addr, welcome);
+        if is_new_identity {
             self.store
                 .set_setting(format!("{RELAY_SETTING}{at}"), identity.to_string());
         }
@@ -160,166 +103,157 @@ impl Engine {
             identity.short()
         );
         self.reports.notice("relay-up", text, None);
-        // Connections through an earlier link go on as soon as they have a channel again.
-        let through = self.sessions.live.values().filter_map(|link| {
-            self.network
-                .bound
-                .channels
-                .peer_at(link.session.remote_addr())
-        });
-        asked.extend(
-            through
-                .filter(|(relay, _)| *relay == id)
-                .map(|(_, peer)| peer),
-        );
-        for peer in asked {
-            self.relays.say(id, ToRelay::Open(peer));
+        // Sessions through an earlier connection with this relay continue as soon as they have
+        // channels again.
+        waited_for.extend(self.peers_through(id));
+        for peer in waited_for {
+            self.relays.send(id, ToRelay::Open(peer));
         }
-        self.ask_for_known(id);
-        self.rendezvous
-            .handle(self.clock.now(), rendezvous::Input::NetworkChanged);
+        self.ask_for_known_peers(id);
+        self.own_addrs_changed();
     }
 
-    fn relay_down(&mut self, id: RelayId, down: LinkDown) {
-        let Some(relay) = self.relays.list.get_mut(&id) else {
-            return;
-        };
-        relay.up = None;
-        if relay.told.as_ref() == Some(&down) {
-            return;
-        }
-        let at = relay.at.to_string();
-        relay.told = Some(down.clone());
-        let (code, text) = match &down {
-            LinkDown::Identity { expected, found } => (
-                "relay-changed",
-                format!(
-                    "The relay at {at} proves another identity than before ({found}, not {expected}). Nothing was sent to it. If its \
-                     operator says that this is right, name it with the new identity: --relay {found}@{at}"
-                ),
-            ),
-            LinkDown::Refused { code, reason }
-                if *code != u64::from(close::BYE) && *code != u64::from(close::DRAINING) =>
-            {
-                (
-                    "relay-refused",
-                    format!(
-                        "The relay at {at} refuses this node ({}): {reason}",
-                        close::name(*code)
-                    ),
-                )
-            }
-            LinkDown::UdpBlocked { .. } => (
-                "udp-blocked",
-                format!("The relay at {at} can't be used from here: {down} (it is tried again)"),
-            ),
-            LinkDown::Refused { .. }
-            | LinkDown::NoAddress(_)
-            | LinkDown::Unreachable
-            | LinkDown::Busy
-            | LinkDown::Silent
-            | LinkDown::NotRunning { .. }
-            | LinkDown::Restarted
-            | LinkDown::Protocol(_)
-            | LinkDown::Lost(_) => (
-                "relay-down",
-                format!("The relay at {at} can't be used now: {down} (it is tried again)"),
-            ),
-        };
-        self.reports.notice(code, text, None);
+    /// The peers whose sessions go through a relay.
+    fn peers_through(&self, id: RelayId) -> impl Iterator<Item = PeerId> {
+        let sessions = self.sessions.iter();
+        let relayed =
+            sessions.filter_map(move |state| self.network.channels().peer_at(state.remote_addr()));
+        relayed
+            .filter(move |(relay, _)| *relay == id)
+            .map(|(_, peer)| peer)
     }
 
-    fn relay_said(&mut self, id: RelayId, said: FromRelay) {
-        match said {
-            FromRelay::Roster(roster) => self.roster(id, roster),
-            FromRelay::Opened { peer, .. } => self.opening_done(id, peer, Ok(())),
+    fn relay_frame(&mut self, id: RelayId, frame: FromRelay) {
+        match frame {
+            FromRelay::Roster(update) => self.roster(id, update),
+            FromRelay::Opened { peer, .. } => self.relays.opening_done(id, peer, Ok(())),
             FromRelay::NotOpened { peer, why } => {
-                let why = match why {
-                    OpenRefusal::NotHere => OpenFailed::NotHere,
-                    OpenRefusal::Refused => OpenFailed::Refused,
-                    OpenRefusal::Limit => OpenFailed::Limit,
-                };
-                self.opening_done(id, peer, Err(why));
+                self.relays.opening_done(id, peer, Err(why.into()));
             }
             FromRelay::Ended { channel, .. } => self.channel_ended(id, channel),
             FromRelay::Observed(observed) => {
-                if let Some(up) = self
-                    .relays
-                    .list
-                    .get_mut(&id)
-                    .and_then(|relay| relay.up.as_mut())
-                {
-                    up.observed = hobnob_transport::addr::canonical(observed);
-                    self.rendezvous
-                        .handle(self.clock.now(), rendezvous::Input::NetworkChanged);
-                }
+                self.relays.observed_at(id, observed);
+                self.own_addrs_changed();
             }
             FromRelay::DialedBack { token, from } => self.relay_dialed_back(id, &token, from),
             FromRelay::Welcome(_) | FromRelay::Unknown(_) => {}
         }
     }
 
+    /// Candidates for direct paths include the addresses at which relays see this node.
+    fn own_addrs_changed(&mut self) {
+        self.tell_rendezvous(rendezvous::Input::NetworkChanged);
+    }
+
+    fn roster(&mut self, id: RelayId, update: Roster) {
+        for peer in self.relays.update_roster(id, self.me, update) {
+            // A peer that comes back to the relay may have a session whose channel ended.
+            let Some(state) = self.sessions.with(peer) else {
+                continue;
+            };
+            let (addr, channels) = (state.remote_addr(), self.network.channels());
+            if channels.peer_at(addr) == Some((id, peer)) && channels.channel_to(addr).is_none() {
+                self.relays.send(id, ToRelay::Open(peer));
+            }
+        }
+        self.connect_with_roster();
+    }
+
+    /// Connects with those peers on the rosters that this node has newly chosen.
+    fn connect_with_roster(&mut self) {
+        let (rooms, direct) = (self.room_ids(), self.talked_with());
+        for (relay, peer) in self.relays.choose_peers(self.me, &rooms, &direct) {
+            self.found_at(relay, peer);
+        }
+    }
+
+    fn room_ids(&self) -> Vec<ConversationId> {
+        self.replica.rooms().map(|(room, ..)| room).collect()
+    }
+
+    /// A peer could not be reached. On rosters that name it, other peers take its place.
+    pub(super) fn not_reached(&mut self, peer: PeerId) {
+        let relays = self.relays.note_missing(peer);
+        if relays.is_empty() {
+            return;
+        }
+        for relay in relays {
+            self.doubt(relay);
+        }
+        self.connect_with_roster();
+    }
+
+    /// Notifies the user of a relay that names many peers, none of which can be reached through it.
+    fn doubt(&mut self, id: RelayId) {
+        if self.peers_through(id).next().is_some() {
+            return;
+        }
+        if let Some(at) = self.relays.doubt(id) {
+            let text = format!(
+                "The relay at {at} names at least {DOUBTED_AT} peers, and none of them is reached through it: it does not forward messages, \
+                 or its list of peers is wrong. Your messages to them stay queued. Ask its operator, or use another relay."
+            );
+            self.reports.notice("relay-doubtful", text, None);
+        }
+    }
+
+    /// Peers with which there is a conversation may be at a relay although no room is shared, or
+    /// although the relay names nobody.
+    fn ask_for_known_peers(&mut self, relay: RelayId) {
+        if !self.relays.is_in_rooms(relay) {
+            return;
+        }
+        let mut away = self.talked_with();
+        away.retain(|peer| self.paths.session(*peer).is_none());
+        for peer in away.into_iter().take(ASKED_FOR_MAX) {
+            self.found_at(relay, peer);
+        }
+    }
+
+    /// The peer is, or may be, at this relay now.
+    fn found_at(&mut self, relay: RelayId, peer: PeerId) {
+        let addrs = vec![self.network.relayed_addr(relay, peer)];
+        self.tell_paths(paths::Input::Found {
+            peer,
+            addrs,
+            alive: true,
+        });
+    }
+
     /// What to wait for before an address can be dialed: a channel, if it is a relayed peer's and
     /// has none.
-    pub(super) fn way_to(
-        &mut self,
-        addr: SocketAddr,
-    ) -> Option<oneshot::Receiver<Result<(), OpenFailed>>> {
-        if !is_synthetic(addr.ip()) || self.network.bound.channels.channel_to(addr).is_some() {
+    pub(super) fn open_channel_to(&mut self, addr: SocketAddr) -> Option<ChannelOpening> {
+        let channels = self.network.channels();
+        if !is_synthetic(addr.ip()) || channels.channel_to(addr).is_some() {
             return None;
         }
-        let (reply, opened) = oneshot::channel();
-        let (id, peer) = self.network.bound.channels.peer_at(addr)?;
-        let relay = self.relays.list.get_mut(&id)?;
-        let waiting = relay.opening.entry(peer).or_default();
-        waiting.retain(|waiting| !waiting.is_closed());
-        waiting.push(reply);
-        if relay.up.is_some() {
-            self.relays.say(id, ToRelay::Open(peer));
-        }
-        Some(opened)
+        // The table forgets peers without a channel when it is full. Then the dial fails.
+        let (relay, peer) = channels.peer_at(addr)?;
+        Some(self.relays.open_channel(relay, peer))
     }
 
-    fn opening_done(&mut self, id: RelayId, peer: PeerId, result: Result<(), OpenFailed>) {
-        let waiting = self
-            .relays
-            .list
-            .get_mut(&id)
-            .and_then(|relay| relay.opening.remove(&peer));
-        for waiting in waiting.into_iter().flatten() {
-            let _ = waiting.send(result);
-        }
-    }
-
-    /// A channel has ended. If a session goes through it, there should be another one: the peer may
-    /// only have moved.
+    /// A channel has ended. If a session goes through it, a new channel is needed: the peer may only
+    /// have changed its address.
     fn channel_ended(&mut self, id: RelayId, channel: ChannelId) {
-        let Some((relay, peer)) = self.network.bound.channels.unbind(channel) else {
+        // A relay may name a channel that is not this node's, or that was replaced meanwhile.
+        let Some((relay, peer)) = self.network.channels().unbind(channel) else {
             return;
         };
         let addr = self.network.relayed_addr(relay, peer);
-        if relay == id
-            && self
-                .sessions
-                .live
-                .values()
-                .any(|link| link.session.remote_addr() == addr)
-        {
-            self.relays.say(id, ToRelay::Open(peer));
+        if relay == id && self.sessions.at(addr).is_some() {
+            self.relays.send(id, ToRelay::Open(peer));
         }
     }
 
-    /// Who answered through a relay was not who was asked for.
+    /// Another peer than the expected one answered. If a relay connected the two, it is at fault.
     pub(super) fn wrong_peer(&mut self, addr: SocketAddr, expected: PeerId, found: PeerId) {
-        let Some((relay, _)) = self.network.bound.channels.peer_at(addr) else {
-            return;
-        };
-        let Some(relay) = self.relays.list.get(&relay) else {
+        // A direct address may have passed to another peer. That is no news.
+        let Some((relay, _)) = self.network.channels().peer_at(addr) else {
             return;
         };
         let text = format!(
-            "The relay at {} connected this node with {} instead of {}: it is broken, or lies. Nothing was sent.",
-            relay.at,
+            "The relay at {} connected this node with {} instead of {}: the relay is broken or lies. Nothing was sent.",
+            self.relays.at(relay),
             found.short(),
             expected.short()
         );

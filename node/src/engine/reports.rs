@@ -18,7 +18,7 @@ const NOTICES_MAX: usize = 32;
 /// Publishes events and notices, and remembers which notices the user has seen.
 #[derive(Debug)]
 pub(super) struct Reports {
-    pub(super) events: Publisher,
+    events: Publisher,
     notices: Notices,
     /// Peers whose clock differs from this machine's.
     clocks: BTreeSet<PeerId>,
@@ -42,6 +42,15 @@ impl Reports {
         self.events.publish(event);
     }
 
+    /// Whether anybody reads events. If not, making them can be skipped.
+    pub(super) fn is_heard(&self) -> bool {
+        self.events.is_heard()
+    }
+
+    pub(super) fn events(&self, events: impl IntoIterator<Item = Event>) {
+        self.events.publish_all(events);
+    }
+
     /// Logs and publishes a notice, and keeps it for `Node::status`.
     pub(super) fn notice(&mut self, code: &'static str, text: String, peer: Option<PeerId>) {
         info!(code, "{text}");
@@ -62,7 +71,7 @@ impl Reports {
         warn!("a commit failed: {error}");
         if !std::mem::replace(&mut self.store_failing, true) {
             let text = format!(
-                "Messages can't be stored: {error}. Nothing is acknowledged until they can be."
+                "Messages cannot be stored: {error}. Nothing is acknowledged until they can be stored again."
             );
             self.notice("store-error", text, None);
         }
@@ -96,8 +105,8 @@ impl Reports {
             "behind"
         };
         let text = format!(
-            "The clock of {name} is {} {relation} this machine's: one of the two is wrong. Messages keep their order; the times shown \
-             with them can't be trusted.",
+            "The clock of {name} is {} {relation} this machine's: one of the two is wrong. Messages keep their order, but the times shown \
+             with them may be wrong.",
             span(differ)
         );
         self.notice("clock", text, Some(peer));

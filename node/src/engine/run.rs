@@ -1,10 +1,10 @@
-//! The engine's loop: it waits for inputs, hands them to the parts, and carries out what they
-//! return.
+//! The engine's loop. It waits for inputs, passes them to the parts, and carries out what the parts
+//! decide.
 
 use std::time::Duration;
 
-use hobnob_core::{paths, presence, rendezvous, replica};
-use tokio::sync::{mpsc, oneshot};
+use hobnob_core::{paths, rendezvous, replica};
+use tokio::sync::oneshot;
 
 use super::internal::Internal;
 use super::state::Engine;
@@ -36,11 +36,11 @@ impl Engine {
                         self.begin_stop(oneshot::channel().0);
                     }
                 }
-                Some((relay, event)) = self.relays.queue.recv() => self.relay_event(relay, event),
-                Some(beside) = self.relays.beside.recv() => self.side_datagram(beside),
+                (relay, event) = self.relays.next() => self.relay_event(relay, event),
+                Some(datagram) = self.queues.side_datagrams.recv() => self.side_datagram(datagram),
                 Some(accepted) = self.queues.accepted.recv() => self.greet_accepted(accepted),
-                found = next_of(&mut self.discovery.found) => self.found(found),
-                interfaces = next_of(&mut self.network.changes) => self.network_changed(interfaces),
+                found = self.discovery.next() => self.found(found),
+                interfaces = self.network.changed() => self.network_changed(interfaces),
                 () = sleep_until(wake) => {}
             }
             session_events
@@ -62,11 +62,10 @@ impl Engine {
     fn next_timeout(&self) -> Option<Duration> {
         [
             self.replica.poll_timeout(),
-            self.sessions.presence.poll_timeout(),
+            self.sessions.poll_timeout(),
             self.paths.poll_timeout(),
             self.rendezvous.poll_timeout(),
-            self.sessions.offline_at(),
-            Some(self.network.count_at),
+            Some(self.network.poll_timeout()),
             self.lifecycle.deadline(),
         ]
         .into_iter()
@@ -80,10 +79,7 @@ impl Engine {
         if is_due(self.replica.poll_timeout()) {
             self.replica.handle(now, replica::Input::Timeout);
         }
-        if is_due(self.sessions.presence.poll_timeout()) {
-            self.sessions.note_acks(now);
-            self.sessions.presence.handle(now, presence::Input::Timeout);
-        }
+        self.sessions.time_out(now);
         if is_due(self.paths.poll_timeout()) {
             self.paths.handle(now, paths::Input::Timeout);
         }
@@ -94,11 +90,11 @@ impl Engine {
         self.network.time_out(now.mono);
     }
 
-    /// Carries out what the state machines decided, until none has an output left.
+    /// Carries out what the state machines decided, until none has an output left. Carrying out one
+    /// output may lead to others.
     fn carry_out(&mut self) {
         loop {
-            if let Some(output) = self.sessions.presence.poll_output() {
-                self.sessions.note_light_ping(&output);
+            if let Some(output) = self.sessions.poll_output() {
                 self.presence_output(output);
             } else if let Some(output) = self.paths.poll_output() {
                 self.paths_output(output);
@@ -114,7 +110,7 @@ impl Engine {
 
     fn internal(&mut self, event: Internal) {
         match event {
-            Internal::Transfers(what) => self.transfers_ask(what),
+            Internal::Transfers(request) => self.transfers_request(request),
             Internal::Stored(commit, Ok(())) => {
                 self.reports.store_recovered();
                 self.tell_replica(replica::Input::Committed(commit));
@@ -136,18 +132,10 @@ impl Engine {
                 expected,
                 found,
             } => self.wrong_peer(addr, expected, found),
-            Internal::Called(session, token) => self.dialed_back(session, token),
-            Internal::TurnedAway(peer, reason) => self.refused_by(peer, reason),
+            Internal::DialedBack(session, token) => self.dialed_back(session, token),
+            Internal::RefusedBy(peer, reason) => self.refused_by(peer, reason),
             Internal::DialFailed(peer) => self.dial_failed(peer),
         }
-    }
-}
-
-/// The next value of a channel that may not exist. Without one, this waits forever.
-async fn next_of<T>(receiver: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
-    match receiver {
-        Some(receiver) => receiver.recv().await,
-        None => std::future::pending().await,
     }
 }
 

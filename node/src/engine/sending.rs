@@ -1,4 +1,4 @@
-//! Messages: sent, received, waited for.
+//! Messages: sent, received, waited for. Carries out what the replica decides.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,12 @@ use tracing::{debug, warn};
 
 use super::outbox::Sending;
 use super::state::Engine;
-use super::waiters::Waiter;
 use crate::api::{ConversationRef, DeliveryState, Event, Message, MessageId, Sent};
 use crate::error::{NodeError, SendError};
+use crate::invariants;
 
 impl Engine {
+    /// A user sends a message. `certain`: the peer, if it is for one, is known to exist.
     pub(super) fn send(
         &mut self,
         to: ConversationRef,
@@ -24,33 +25,15 @@ impl Engine {
         body: Body,
         reply: oneshot::Sender<Result<Sent, SendError>>,
     ) {
-        let conversation = match &to {
-            ConversationRef::Direct(peer)
-                if self.policy.denies(*peer, self.clock.now()) == Some(DenyReason::Blocked) =>
-            {
-                return drop(reply.send(Err(SendError::Blocked(self.peers.name(*peer)))));
-            }
-            ConversationRef::Direct(peer) if *peer == self.me => {
-                return drop(reply.send(Err(SendError::Myself)));
-            }
-            ConversationRef::Direct(peer) if !certain && !self.peers.knows(*peer) => {
-                return drop(reply.send(Err(SendError::UnknownId(*peer))));
-            }
-            ConversationRef::Direct(peer) => self.direct(*peer),
-            ConversationRef::Room(room) => match self.joined_room(room) {
-                Some(id) => id,
-                None => return drop(reply.send(Err(SendError::NotInRoom(room.clone())))),
-            },
+        let conversation = match self.conversation_to(&to, certain) {
+            Ok(conversation) => conversation,
+            Err(error) => return drop(reply.send(Err(error))),
         };
-        let token = self.outbox.token();
-        self.outbox.sending.insert(
-            token,
-            Sending {
-                to,
-                body: body.clone(),
-                reply,
-            },
-        );
+        let token = self.outbox.add(Sending {
+            to,
+            body: body.clone(),
+            reply,
+        });
         self.tell_replica(replica::Input::Append {
             token,
             conversation,
@@ -58,37 +41,42 @@ impl Engine {
         });
     }
 
+    fn conversation_to(
+        &mut self,
+        to: &ConversationRef,
+        certain: bool,
+    ) -> Result<ConversationId, SendError> {
+        match to {
+            ConversationRef::Direct(peer) if self.denies(*peer) == Some(DenyReason::Blocked) => {
+                Err(SendError::Blocked(self.peers.name(*peer)))
+            }
+            ConversationRef::Direct(peer) if *peer == self.me => Err(SendError::Myself),
+            ConversationRef::Direct(peer) if !certain && !self.peers.knows(*peer) => {
+                Err(SendError::UnknownId(*peer))
+            }
+            ConversationRef::Direct(peer) => Ok(self.direct(*peer)),
+            ConversationRef::Room(room) => self
+                .joined_room(room)
+                .ok_or_else(|| SendError::NotInRoom(room.clone())),
+        }
+    }
+
     fn direct(&mut self, peer: PeerId) -> ConversationId {
-        if let Some(id) = self.outbox.direct.get(&peer) {
-            return *id;
+        if self.outbox.open_direct(peer) {
+            if !self.peers.knows(peer) {
+                self.peers.learn(peer, None);
+            }
+            self.tell_replica(replica::Input::OpenDirect(peer));
         }
-        let id = ConversationId::direct(self.me, peer);
-        if !self.peers.knows(peer) {
-            self.peers.learn(peer, None);
-        }
-        self.tell_replica(replica::Input::OpenDirect(peer));
-        self.outbox.direct.insert(peer, id);
-        id
+        ConversationId::direct(self.me, peer)
     }
 
     pub(super) fn replica_output(&mut self, output: Output) {
         match output {
             Output::Commit(commit) => self.store.commit(commit),
-            Output::Send(session, frame) => {
-                if let Some(link) = self.sessions.live.get(&session) {
-                    link.session.send_control(frame);
-                }
-            }
-            Output::SendBatch(session, frame) => {
-                if let Some(link) = self.sessions.live.get(&session) {
-                    link.session.send_batch(frame);
-                }
-            }
-            Output::Release(session, batches) => {
-                if let Some(link) = self.sessions.live.get(&session) {
-                    link.session.release(batches);
-                }
-            }
+            Output::Send(session, frame) => self.sessions.send_encoded(session, frame),
+            Output::SendBatch(session, frame) => self.sessions.send_batch(session, frame),
+            Output::Release(session, batches) => self.sessions.release(session, batches),
             Output::Read {
                 session,
                 name,
@@ -101,11 +89,10 @@ impl Engine {
                 since_ms,
             } => self.find_cut(session, conversation, since_ms),
             Output::Appended { tokens, batch } => self.appended(tokens, &batch),
-            Output::AppendFailed(token, why) => {
-                if let Some(sending) = self.outbox.sending.remove(&token) {
-                    let _ = sending.reply.send(Err(SendError::Store(why)));
-                }
-            }
+            Output::AppendFailed(token, why) => match self.outbox.take(token) {
+                Some(sending) => drop(sending.reply.send(Err(SendError::Store(why)))),
+                None => invariants::broken("the replica refused a message that nobody sent"),
+            },
             Output::Stored(token) => self.joined(token, Ok(())),
             Output::StoreFailed(token, why) => self.joined(token, Err(why)),
             Output::Received {
@@ -118,39 +105,39 @@ impl Engine {
                 self.offers_received(&batch, first, last, received_at_ms);
             }
             Output::Sent(name, peer, first, last) => {
-                self.outbox.note_sent(name, peer, first, last);
-                self.came_further(name, peer, &Ranges::span(first, last), DeliveryState::Sent);
+                let ranges = Ranges::span(first, last);
+                self.outbox.note_sent(name, peer, &ranges);
+                self.publish_receipts(name, peer, &ranges, DeliveryState::Sent);
             }
             Output::Delivered(name, peer, ranges) => {
-                self.came_further(name, peer, &ranges, DeliveryState::Delivered)
+                self.outbox.note_delivered(name, peer, &ranges);
+                self.publish_receipts(name, peer, &ranges, DeliveryState::Delivered);
             }
             Output::OwnRestored(_, peer, count) => self.own_restored(peer, count),
             Output::Refused(session, refusal) => self.refused(session, &refusal),
         }
     }
 
+    /// Messages of this node are on disk, one for each token.
     fn appended(&mut self, tokens: Vec<Token>, batch: &CheckedBatch) {
-        let heard = self.reports.events.is_heard();
+        let name = batch.batch.name;
+        let heard = self.reports.is_heard();
         let mut events = Vec::new();
-        for (token, (seq, written)) in tokens
-            .into_iter()
-            .zip((batch.first()..).zip(&batch.entries))
-        {
-            let Some(Sending { to, body, reply }) = self.outbox.sending.remove(&token) else {
+        let entries = (batch.first()..).zip(&batch.entries);
+        for (token, (seq, written)) in tokens.into_iter().zip(entries) {
+            let Some(Sending { to, body, reply }) = self.outbox.take(token) else {
+                invariants::broken("the replica stored a message that nobody sent");
                 continue;
             };
-            let id = MessageId {
-                log: batch.batch.name.log,
-                seq,
-            };
-            let addressees = self.addressees(id, &to, batch.batch.name.conversation);
-            self.offer_made(batch.batch.name, seq, &body, written.entry.sent_at_ms);
+            let (id, sent_at_ms) = (MessageId { log: name.log, seq }, written.entry.sent_at_ms);
+            let addressees = self.addressees(id, &to, name.conversation);
+            self.offer_made(name, seq, &body, sent_at_ms);
             if heard {
                 events.push(Event::Own(self.own_message(
                     id,
                     to.clone(),
                     body,
-                    written.entry.sent_at_ms,
+                    sent_at_ms,
                 )));
             }
             let _ = reply.send(Ok(Sent {
@@ -159,10 +146,10 @@ impl Engine {
                 to: addressees,
             }));
         }
-        self.reports.events.publish_all(events);
+        self.reports.events(events);
     }
 
-    /// Whom a message is for that was written just now.
+    /// The peers that a new message is for.
     fn addressees(
         &mut self,
         id: MessageId,
@@ -196,21 +183,21 @@ impl Engine {
         }
     }
 
-    fn received(&mut self, batch: &CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
+    fn received(&self, batch: &CheckedBatch, first: Seq, last: Seq, received_at_ms: u64) {
         let LogName {
             conversation,
             author: from,
             log,
         } = batch.batch.name;
-        if !self.reports.events.is_heard() || !self.policy.policies.shows(from) {
+        if !self.reports.is_heard() || !self.policy.shows(from) {
             return;
         }
         let Some(conversation) = self.conversation_ref(conversation) else {
-            return;
+            return invariants::broken("the replica received an entry of no conversation");
         };
         let name = self.peers.name(from);
         let entries = (first..=last).filter_map(|seq| Some((seq, &batch.at(seq)?.entry)));
-        self.reports.events.publish_all(entries.map(|(seq, entry)| {
+        self.reports.events(entries.map(|(seq, entry)| {
             Event::Message(Message {
                 id: MessageId { log, seq },
                 conversation: conversation.clone(),
@@ -224,6 +211,7 @@ impl Engine {
         }));
     }
 
+    /// A stored entry as users see it.
     pub(super) fn message(
         &self,
         name: LogName,
@@ -247,17 +235,17 @@ impl Engine {
         })
     }
 
-    fn came_further(&mut self, name: LogName, peer: PeerId, ranges: &Ranges, state: DeliveryState) {
+    fn publish_receipts(&self, name: LogName, peer: PeerId, ranges: &Ranges, state: DeliveryState) {
+        if !self.reports.is_heard() {
+            return;
+        }
         for (first, last) in ranges.iter() {
-            self.outbox.waiters.reached(name, first, last, peer, state);
-            if self.reports.events.is_heard() {
-                let receipt = |seq| Event::Receipt {
-                    id: MessageId { log: name.log, seq },
-                    peer,
-                    state,
-                };
-                self.reports.events.publish_all((first..=last).map(receipt));
-            }
+            let receipt = |seq| Event::Receipt {
+                id: MessageId { log: name.log, seq },
+                peer,
+                state,
+            };
+            self.reports.events((first..=last).map(receipt));
         }
     }
 
@@ -275,26 +263,11 @@ impl Engine {
             Some(ConversationKind::Room { .. }) | None => self.outbox.addressees(id),
         };
         let delivered = self.replica.delivered_to(name, id.seq);
-        let missing: BTreeSet<_> = addressees
-            .into_iter()
-            .filter(|peer| self.outbox.state_with(name, id.seq, *peer, &delivered) < state)
-            .collect();
-        if missing.is_empty() {
-            let _ = reply.send(Ok(state));
-        } else {
-            self.outbox.waiters.add(
-                name,
-                id.seq,
-                Waiter {
-                    state,
-                    missing,
-                    reply,
-                },
-            );
-        }
+        self.outbox
+            .wait_for((name, id.seq), state, addressees, &delivered, reply);
     }
 
-    /// The log of ours that a message id speaks of.
+    /// The log of this node that a message id names, if the message is on disk.
     fn own_log(&self, id: MessageId) -> Option<LogName> {
         self.replica
             .own_log(id.log)
@@ -305,33 +278,31 @@ impl Engine {
     fn own_restored(&mut self, peer: PeerId, count: u64) {
         let name = self.peers.name(peer);
         let text = format!(
-            "{count} messages of this node's own came back from {name}: this home is an older copy, as from a backup. They are in \
-             the history again."
+            "{name} returned {count} messages that this node wrote but does not have: this home is an older copy, such as a backup. \
+             They are in the history again."
         );
         self.reports
             .notice("own-entries-restored", text, Some(peer));
     }
 
+    /// The replica refused something that a session sent. The session may have ended since.
     fn refused(&mut self, session: SessionId, refusal: &Refusal) {
-        let Some(link) = self.sessions.live.get_mut(&session) else {
+        let Some(state) = self.sessions.get_mut(session) else {
             return;
         };
-        let peer = link.peer;
+        let (peer, name) = (state.peer(), self.peers.name(state.peer()));
         match refusal {
-            // A user is told of each once in a session: no peer fills the screen.
-            Refusal::IdentityReused | Refusal::Conflict if !link.refusals.is_news(refusal) => {}
+            // One notice for each kind and session, so that no peer can flood the screen.
+            Refusal::IdentityReused | Refusal::Conflict if !state.limits.is_news(refusal) => {}
             Refusal::IdentityReused => {
-                let name = self.peers.name(peer);
-                self.reports.notice(
-                    "identity-copied",
-                    format!("{name} has messages in this node's name that it never wrote."),
-                    Some(peer),
+                let text = format!(
+                    "{name} has messages under this node's identity that this node never wrote."
                 );
+                self.reports.notice("identity-copied", text, Some(peer));
             }
             Refusal::Conflict => {
-                let name = self.peers.name(peer);
                 let text = format!(
-                    "{name} sent messages that contradict what their author wrote before; they were refused."
+                    "{name} sent messages that contradict earlier ones of the same author. They were rejected."
                 );
                 self.reports.notice("conflict", text, Some(peer));
             }
@@ -341,7 +312,7 @@ impl Engine {
                 debug!(?peer, "refused: {refusal}")
             }
             Refusal::NotAnAuthor | Refusal::Batch(_) | Refusal::Lamport | Refusal::Misplaced => {
-                if let Some(count) = link.refusals.count_to_log() {
+                if let Some(count) = state.limits.count_refusal() {
                     warn!(?peer, count, "refused: {refusal}");
                 }
             }
@@ -365,7 +336,7 @@ impl Engine {
         }
     }
 
-    /// Everybody with whom there is a conversation.
+    /// The peers with which there is a direct conversation.
     pub(super) fn talked_with(&self) -> BTreeSet<PeerId> {
         let peer = |kind: &ConversationKind| match kind {
             ConversationKind::Direct(peer) => Some(*peer),

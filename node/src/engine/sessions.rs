@@ -3,41 +3,34 @@
 //!
 //! What a session's events lead to elsewhere is in `session_events`.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::mem::{Discriminant, discriminant};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hobnob_core::presence::{self, Presence};
-use hobnob_core::replica::Refusal;
 use hobnob_core::{Now, SessionId};
 use hobnob_protocol::frame::PING_LIGHT;
-use hobnob_protocol::{ConversationId, PeerId};
+use hobnob_protocol::{Frame, PeerId};
+use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
 
+use super::session_state::SessionState;
 use crate::api::PathKind;
-use crate::net::session::{Session, SessionEvent};
+use crate::net::session::{Greeted, Session, SessionEvent};
 
 /// When a peer closes a connection as a duplicate, its other connection should arrive within this
 /// time.
 const OTHER_CONNECTION: Duration = Duration::from_secs(2);
 
-/// How many profiles a session may send in a burst, and how long it takes to earn another one. A
-/// peer that sends more loses the session.
-const PROFILES_BURST: u32 = 32;
-const PROFILE_EVERY: Duration = Duration::from_secs(1);
-
-/// Refusals of one session that are logged one by one. Of later ones, each is logged whose number
-/// is a power of two.
-const REFUSALS_LOGGED: u64 = 16;
-
 /// All live sessions.
 pub(super) struct Sessions {
-    pub(super) live: BTreeMap<SessionId, SessionState>,
+    live: BTreeMap<SessionId, SessionState>,
     /// Decides whether peers still answer.
-    pub(super) presence: Presence,
+    presence: Presence,
     /// Where a session reports its events.
-    pub(super) events: mpsc::Sender<SessionEvent>,
+    events: mpsc::Sender<SessionEvent>,
     /// How many acknowledgements each session had received when its light ping was sent.
     light_pings: BTreeMap<SessionId, u64>,
     going_offline: GoingOffline,
@@ -54,9 +47,59 @@ impl Sessions {
         }
     }
 
+    /// Starts a session on a greeted connection. Of two nodes, one pings first.
+    pub(super) fn begin(
+        &mut self,
+        id: SessionId,
+        greeted: Greeted,
+        pings_first: bool,
+        now: Now,
+        tasks: &TaskTracker,
+    ) -> &SessionState {
+        let (peer, exporter, hello) = (greeted.peer, greeted.exporter, greeted.hello.clone());
+        // A second connection with a peer proves the same rooms as the first, but later.
+        let before = self.with(peer);
+        let shared = before.map(|state| state.membership.shared().clone());
+        let session = Session::start(greeted, id, self.events.clone(), tasks);
+        let shared = shared.unwrap_or_default();
+        let state = SessionState::new(peer, session, exporter, &hello, shared, now);
+        let up = presence::Input::Up {
+            session: id,
+            first: pings_first,
+        };
+        self.presence.handle(now, up);
+        self.live.insert(id, state);
+        &self.live[&id]
+    }
+
+    /// Ends the engine's part of a session. The caller closes the connection if it is still open.
+    pub(super) fn remove(&mut self, id: SessionId, now: Now) -> Option<SessionState> {
+        let state = self.live.remove(&id)?;
+        self.presence.handle(now, presence::Input::Down(id));
+        self.light_pings.remove(&id);
+        Some(state)
+    }
+
+    pub(super) fn get(&self, id: SessionId) -> Option<&SessionState> {
+        self.live.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut SessionState> {
+        self.live.get_mut(&id)
+    }
+
     /// The session with a peer. While there are two, the later one.
     pub(super) fn with(&self, peer: PeerId) -> Option<&SessionState> {
-        self.live.values().rev().find(|state| state.peer == peer)
+        self.iter().rev().find(|state| state.peer() == peer)
+    }
+
+    /// The session with the peer at this address.
+    pub(super) fn at(&self, addr: SocketAddr) -> Option<&SessionState> {
+        self.iter().find(|state| state.remote_addr() == addr)
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &SessionState> {
+        self.live.values()
     }
 
     /// The sessions there are now, for a loop that changes them.
@@ -66,22 +109,109 @@ impl Sessions {
 
     /// The sessions with a peer.
     pub(super) fn ids_with(&self, peer: PeerId) -> Vec<SessionId> {
-        let with_peer = self.live.iter().filter(|(_, state)| state.peer == peer);
+        let with_peer = self.live.iter().filter(|(_, state)| state.peer() == peer);
         with_peer.map(|(id, _)| *id).collect()
     }
 
-    /// Remembers, for a light ping, how many acknowledgements the session has received so far.
-    pub(super) fn note_light_ping(&mut self, output: &presence::Output) {
-        if let presence::Output::Ping(id, PING_LIGHT) = output
-            && let Some(state) = self.live.get(id)
-        {
-            self.light_pings.insert(*id, state.session.acks());
+    /// All connections, to close them together.
+    pub(super) fn connections(&self) -> impl Iterator<Item = Connection> {
+        self.iter().map(SessionState::connection)
+    }
+
+    /// Queues a frame on a session's control stream. A session may have ended since the caller
+    /// decided to send: its frames are lost, as those of any broken connection.
+    pub(super) fn send(&self, id: SessionId, frame: &Frame) {
+        self.send_encoded(id, frame.encode());
+    }
+
+    /// As [`Sessions::send`], for a frame that is encoded already.
+    pub(super) fn send_encoded(&self, id: SessionId, frame: Bytes) {
+        if let Some(state) = self.live.get(&id) {
+            state.handle().send_control(frame);
         }
     }
 
-    /// Reports to `presence` which light pings QUIC has acknowledged. This is called when their
-    /// time is up, because QUIC does not report acknowledgements.
-    pub(super) fn note_acks(&mut self, now: Now) {
+    /// Queues a frame on the control stream of each session that `may_hear` admits.
+    pub(super) fn send_to_all(&self, frame: &Frame, may_hear: impl Fn(SessionId) -> bool) {
+        let frame = frame.encode();
+        for (_, state) in self.live.iter().filter(|(id, _)| may_hear(**id)) {
+            state.handle().send_control(frame.clone());
+        }
+    }
+
+    /// Queues encoded batches on a session's batch stream.
+    pub(super) fn send_batch(&self, id: SessionId, frame: Bytes) {
+        if let Some(state) = self.live.get(&id) {
+            state.handle().send_batch(frame);
+        }
+    }
+
+    /// The engine is done with so many batches: the session may deliver as many more.
+    pub(super) fn release(&self, id: SessionId, batches: usize) {
+        if let Some(state) = self.live.get(&id) {
+            state.handle().release(batches);
+        }
+    }
+
+    /// Something other than a pong arrived.
+    pub(super) fn heard(&mut self, id: SessionId, now: Now) {
+        self.presence.handle(now, presence::Input::Heard(id));
+    }
+
+    pub(super) fn pong(&mut self, id: SessionId, token: u64, now: Now) {
+        self.presence.handle(now, presence::Input::Pong(id, token));
+    }
+
+    /// Asks a peer whether it is there. `reply` is used with its next pong, and dropped if there is
+    /// no session.
+    pub(super) fn ping(&mut self, peer: PeerId, reply: oneshot::Sender<()>, now: Now) {
+        let mut newest_first = self.live.iter_mut().rev();
+        if let Some((id, state)) = newest_first.find(|(_, state)| state.peer() == peer) {
+            state.responses.wait(reply);
+            self.presence.handle(now, presence::Input::Ask(*id));
+        }
+    }
+
+    /// This machine's network changed: each peer has to show again that it is there.
+    pub(super) fn network_changed(&mut self, now: Now) {
+        self.presence.handle(now, presence::Input::NetworkChanged);
+    }
+
+    /// What `presence` decided next.
+    pub(super) fn poll_output(&mut self) -> Option<presence::Output> {
+        let output = self.presence.poll_output()?;
+        // A light ping has no pong. QUIC's acknowledgement is its answer, so count from here.
+        if let presence::Output::Ping(id, PING_LIGHT) = output
+            && let Some(state) = self.live.get(&id)
+        {
+            self.light_pings.insert(id, state.acks());
+        }
+        Some(output)
+    }
+
+    /// When to call [`Sessions::time_out`] and [`Sessions::take_offline`].
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        let offline = self.going_offline.next_due();
+        self.presence
+            .poll_timeout()
+            .into_iter()
+            .chain(offline)
+            .min()
+    }
+
+    pub(super) fn time_out(&mut self, now: Now) {
+        if self
+            .presence
+            .poll_timeout()
+            .is_some_and(|at| at <= now.mono)
+        {
+            // QUIC does not report acknowledgements, so they are looked up when their time is up.
+            self.note_acks(now);
+            self.presence.handle(now, presence::Input::Timeout);
+        }
+    }
+
+    fn note_acks(&mut self, now: Now) {
         let Self {
             light_pings,
             live,
@@ -89,10 +219,7 @@ impl Sessions {
             ..
         } = self;
         light_pings.retain(|id, before| {
-            let Some(state) = live.get(id) else {
-                return false;
-            };
-            let answered = state.session.acks() > *before;
+            let answered = live.get(id).is_some_and(|state| state.acks() > *before);
             if answered {
                 presence.handle(now, presence::Input::Acked(*id));
             }
@@ -114,87 +241,6 @@ impl Sessions {
     /// The peers whose other connection has not arrived in time.
     pub(super) fn take_offline(&mut self, now: Duration) -> Vec<PeerId> {
         self.going_offline.take_due(now)
-    }
-
-    /// When [`Sessions::take_offline`] has something to return next.
-    pub(super) fn offline_at(&self) -> Option<Duration> {
-        self.going_offline.next_due()
-    }
-}
-
-/// One live session.
-#[derive(Debug)]
-pub(super) struct SessionState {
-    pub(super) peer: PeerId,
-    pub(super) session: Session,
-    pub(super) exporter: [u8; 32],
-    /// The peer's proofs of membership in rooms.
-    pub(super) proofs: Vec<[u8; 32]>,
-    /// The rooms that both ends are members of.
-    pub(super) shared: BTreeSet<ConversationId>,
-    pub(super) profiles: ProfileLimit,
-    pub(super) refusals: Refusals,
-    /// The peer missed a ping.
-    pub(super) suspect: bool,
-    pub(super) rtt: Option<Duration>,
-    /// When the session began.
-    pub(super) since: Duration,
-    /// The feature bits of the peer's Hello.
-    pub(super) features: u64,
-    pub(super) clock_ahead_ms: i64,
-    /// The addresses that the peer of a relayed session named for a direct path.
-    pub(super) candidates: Vec<SocketAddr>,
-    /// When this node last dialed the peer back, at the peer's request.
-    pub(super) dialed_back_at: Option<Duration>,
-    /// Replies to send with the next pong.
-    pub(super) pings: Vec<oneshot::Sender<()>>,
-}
-
-/// Limits how often a session may send its profile.
-#[derive(Debug)]
-pub(super) struct ProfileLimit {
-    used: u32,
-    since: Duration,
-}
-
-impl ProfileLimit {
-    pub(super) fn new(now: Duration) -> Self {
-        Self {
-            used: 0,
-            since: now,
-        }
-    }
-
-    /// Counts a profile. Returns whether it is within the limit.
-    pub(super) fn allows(&mut self, now: Duration) -> bool {
-        let earned = (now - self.since).as_secs() / PROFILE_EVERY.as_secs();
-        if earned > 0 {
-            let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-            self.used = self.used.saturating_sub(earned);
-            self.since = now;
-        }
-        self.used += 1;
-        self.used <= PROFILES_BURST
-    }
-}
-
-/// What this node refused in a session, so that no peer fills the screen or the log.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    noticed: HashSet<Discriminant<Refusal>>,
-    logged: u64,
-}
-
-impl Refusals {
-    /// Whether the user is to be notified: once in a session for each kind of refusal.
-    pub(super) fn is_news(&mut self, refusal: &Refusal) -> bool {
-        self.noticed.insert(discriminant(refusal))
-    }
-
-    /// Counts a refusal. Returns the count if this one is to be logged.
-    pub(super) fn count_to_log(&mut self) -> Option<u64> {
-        self.logged += 1;
-        (self.logged <= REFUSALS_LOGGED || self.logged.is_power_of_two()).then_some(self.logged)
     }
 }
 
@@ -232,38 +278,9 @@ impl GoingOffline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tests::{meet, node};
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn a_burst_of_profiles_is_allowed_and_then_one_a_second() {
-        let mut limit = ProfileLimit::new(SECOND);
-        for _ in 0..PROFILES_BURST {
-            assert!(limit.allows(SECOND));
-        }
-        assert!(!limit.allows(SECOND));
-        assert!(
-            limit.allows(3 * SECOND),
-            "two seconds later, two are earned"
-        );
-        assert!(!limit.allows(3 * SECOND));
-    }
-
-    #[test]
-    fn each_kind_of_refusal_is_news_once() {
-        let mut refusals = Refusals::default();
-        assert!(refusals.is_news(&Refusal::Conflict));
-        assert!(!refusals.is_news(&Refusal::Conflict));
-        assert!(refusals.is_news(&Refusal::IdentityReused));
-    }
-
-    #[test]
-    fn many_refusals_are_logged_ever_more_seldom() {
-        let mut refusals = Refusals::default();
-        let logged: Vec<_> = (0..70).filter_map(|_| refusals.count_to_log()).collect();
-        assert_eq!(logged[..16], (1..=16).collect::<Vec<_>>());
-        assert_eq!(logged[16..], [32, 64]);
-    }
 
     #[test]
     fn a_peer_whose_other_connection_does_not_arrive_is_offline() {
@@ -276,5 +293,70 @@ mod tests {
         assert_eq!(going.take_due(2 * SECOND), []);
         assert_eq!(going.take_due(3 * SECOND), [ann]);
         assert_eq!(going.next_due(), None);
+    }
+
+    fn at(mono: Duration) -> Now {
+        Now { mono, wall_ms: 0 }
+    }
+
+    /// Two sessions with one peer over real connections, and the peer.
+    async fn two_sessions() -> (Sessions, PeerId, TaskTracker) {
+        let (ann, mut bob) = (node(1), node(2));
+        let (events, _queue) = mpsc::channel(8);
+        let (mut sessions, tasks) = (Sessions::new(events), TaskTracker::new());
+        for id in [1_u32, 2] {
+            let (ours, _theirs) = meet(&ann, &mut bob).await;
+            sessions.begin(SessionId(id.into()), ours, true, at(id * SECOND), &tasks);
+        }
+        (sessions, bob.id, tasks)
+    }
+
+    #[tokio::test]
+    async fn of_two_sessions_with_a_peer_the_later_one_counts() {
+        let (mut sessions, bob, _tasks) = two_sessions().await;
+        let age = |sessions: &Sessions| sessions.with(bob).map(|state| state.age(5 * SECOND));
+        assert_eq!(age(&sessions), Some(3 * SECOND));
+        assert_eq!(sessions.ids_with(bob), [SessionId(1), SessionId(2)]);
+        assert!(sessions.remove(SessionId(2), at(5 * SECOND)).is_some());
+        assert!(sessions.remove(SessionId(2), at(5 * SECOND)).is_none());
+        assert_eq!(age(&sessions), Some(4 * SECOND));
+    }
+
+    #[tokio::test]
+    async fn a_user_who_asks_is_answered_with_the_next_pong() {
+        let (mut sessions, bob, _tasks) = two_sessions().await;
+        let (reply, mut answer) = oneshot::channel();
+        sessions.ping(bob, reply, at(3 * SECOND));
+        let mut outputs = std::iter::from_fn(|| sessions.poll_output());
+        let ping = outputs.find_map(|output| {
+            if let presence::Output::Ping(id, token) = output {
+                Some((id, token))
+            } else {
+                None
+            }
+        });
+        let (id, token) = ping.expect("it asks at once");
+        assert_eq!(id, SessionId(2), "the later session");
+        sessions.pong(id, token, at(4 * SECOND));
+        let mut outputs = std::iter::from_fn(|| sessions.poll_output());
+        let measured = outputs.find_map(|output| {
+            if let presence::Output::Rtt(id, rtt) = output {
+                Some((id, rtt))
+            } else {
+                None
+            }
+        });
+        assert_eq!(measured, Some((id, SECOND)));
+        let state = sessions.get_mut(id).expect("it is live");
+        state.responses.measured(SECOND);
+        assert_eq!(answer.try_recv(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn nobody_answers_for_a_peer_without_a_session() {
+        let (mut sessions, _, _tasks) = two_sessions().await;
+        let (reply, mut answer) = oneshot::channel();
+        sessions.ping(PeerId::from_bytes([9; 32]), reply, at(SECOND));
+        assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed));
     }
 }

@@ -1,7 +1,8 @@
 //! The engine's state: one field for each part.
 //!
-//! A part is a struct in a file of its own, with its fields, methods and tests. Parts do not know
-//! the engine. The files that extend [`Engine`] carry out what concerns more than one part.
+//! A part is a struct in a file of its own, with its fields, methods and tests. Parts know neither
+//! the engine nor each other. The files that extend [`Engine`] pass the results of one part to
+//! others.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,14 +12,13 @@ use hobnob_core::Rng;
 use hobnob_core::paths::{self, Instance, Paths};
 use hobnob_core::peers::Peers;
 use hobnob_core::policy::Policies;
-use hobnob_core::rendezvous::Rendezvous;
+use hobnob_core::rendezvous::{self, Rendezvous};
 use hobnob_core::replica::{self, Replica};
 use hobnob_protocol::{Nickname, PeerId, SecretKey};
 use hobnob_transport::lock::Lock;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
 
 use super::command::Command;
 use super::dialback::DialBacks;
@@ -57,7 +57,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) endpoint: Endpoint,
     pub(crate) bound: BoundSocket,
-    pub(crate) beside: mpsc::Receiver<SideDatagram>,
+    pub(crate) side_datagrams: mpsc::Receiver<SideDatagram>,
     pub(crate) policies: Policies,
     pub(crate) relay_ids: BTreeMap<String, PeerId>,
     pub(crate) relay_token: Option<Vec<u8>>,
@@ -77,12 +77,13 @@ pub(crate) struct Parts {
     pub(crate) lock: Option<Lock>,
 }
 
-/// The queues that the engine reads. Relays and discovery have theirs in their own parts.
+/// The queues that the engine reads. Relays, discovery and network have theirs in their own parts.
 pub(super) struct Queues {
     pub(super) accepted: mpsc::Receiver<Accepted>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) internal: mpsc::UnboundedReceiver<Internal>,
     pub(super) sessions: mpsc::Receiver<SessionEvent>,
+    pub(super) side_datagrams: mpsc::Receiver<SideDatagram>,
 }
 
 /// One task that owns all state machines of a node.
@@ -100,7 +101,7 @@ pub(crate) struct Engine {
     pub(super) paths: Paths,
     pub(super) rendezvous: Rendezvous,
     pub(super) peers: Peers,
-    /// Counts up whenever a peer was met or a name changed.
+    /// Counts up whenever a session began or a name changed, for callers that wait for a name.
     pub(super) met: watch::Sender<u64>,
 
     pub(super) handshakes: Handshakes,
@@ -120,7 +121,7 @@ impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
         let me = parts.key.id();
         let started = parts.clock.now();
-        let engine = Self {
+        Self {
             me,
             instance: Instance {
                 started_at_ms: started.wall_ms,
@@ -132,12 +133,9 @@ impl Engine {
                 commands: parts.commands,
                 internal: parts.internal_events,
                 sessions: parts.session_queue,
+                side_datagrams: parts.side_datagrams,
             },
-            tasks: Tasks {
-                tracker: parts.tasks,
-                stopping: parts.stopping,
-                reports: parts.internal,
-            },
+            tasks: Tasks::new(parts.tasks, parts.stopping, parts.internal),
             lifecycle: Lifecycle::new(parts.lock),
             store: parts.store,
             network: Network::new(parts.endpoint, parts.bound, parts.interfaces),
@@ -152,20 +150,12 @@ impl Engine {
             outbox: Outbox::default(),
             joins: Joins::default(),
             policy: Policy::new(parts.policies),
-            relays: Relays::new(parts.relay_ids, parts.relay_token, parts.beside),
+            relays: Relays::new(parts.relay_ids, parts.relay_token),
             dial_backs: DialBacks::default(),
             discovery: Discovery::default(),
             files: Files::new(parts.transfers, parts.pictures),
             reports: Reports::new(parts.events),
-        };
-        if engine.network.bound.fell_back {
-            info!(
-                "UDP port {} is taken; listening on {} instead",
-                hobnob_protocol::PORT_NODE,
-                engine.network.port()
-            );
         }
-        engine
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -173,7 +163,7 @@ impl Engine {
     }
 
     pub(crate) fn bound_addr(&self) -> SocketAddr {
-        self.network.bound.local_addr
+        self.network.bound_addr()
     }
 
     /// Reports a problem at the start of the node.
@@ -184,19 +174,15 @@ impl Engine {
     /// Restores what earlier runs knew about peers, and dials those seen most recently.
     pub(crate) fn remember(&mut self, known: Vec<KnownPeer>) {
         const DIALED_MAX: usize = 64;
-        let now = self.clock.now();
         for (i, known) in known.into_iter().enumerate() {
-            self.peers.learn(
-                known.peer,
-                known.nick.as_deref().and_then(Nickname::cleaned),
-            );
+            let nick = known.nick.as_deref().and_then(Nickname::cleaned);
+            self.peers.learn(known.peer, nick);
             if i < DIALED_MAX {
-                let found = paths::Input::Found {
+                self.tell_paths(paths::Input::Found {
                     peer: known.peer,
                     addrs: known.addrs,
                     alive: false,
-                };
-                self.paths.handle(now, found);
+                });
             }
         }
         self.restore_policies();
@@ -212,8 +198,16 @@ impl Engine {
         self.replica.handle(self.clock.now(), input);
     }
 
-    /// Wakes those who wait until a name is known.
-    pub(super) fn somebody_changed(&self) {
+    pub(super) fn tell_paths(&mut self, input: paths::Input) {
+        self.paths.handle(self.clock.now(), input);
+    }
+
+    pub(super) fn tell_rendezvous(&mut self, input: rendezvous::Input) {
+        self.rendezvous.handle(self.clock.now(), input);
+    }
+
+    /// Wakes callers that wait until a name is known.
+    pub(super) fn peers_changed(&self) {
         self.met.send_modify(|count| *count += 1);
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::state::Engine;
-use crate::net::goodbye::say_goodbye;
+use crate::net::close::say_goodbye;
 
 impl Engine {
     pub(super) fn begin_stop(&mut self, reply: oneshot::Sender<()>) {
@@ -15,8 +15,7 @@ impl Engine {
     }
 
     /// Says goodbye everywhere, and closes the store last.
-    pub(super) async fn end(mut self) {
-        self.network.log_counters();
+    pub(super) async fn end(self) {
         let Self {
             discovery,
             network,
@@ -28,24 +27,15 @@ impl Engine {
             lifecycle,
             ..
         } = self;
-        let goodbye_mdns = async {
-            if let Some(mdns) = discovery.mdns {
-                mdns.stop().await;
-            }
-        };
         // Nobody reads the events of sessions any more. Without a queue they need not wait for it.
         drop(queues.sessions);
-        let live = sessions.live.values();
-        let all: Vec<_> = live
-            .map(|state| state.session.connection())
-            .chain(handshakes.connections())
-            .collect();
-        tokio::join!(goodbye_mdns, say_goodbye(&all, close::BYE, "goodbye"));
+        let connections = sessions.connections().chain(handshakes.connections());
+        let connections: Vec<_> = connections.collect();
+        let goodbye = say_goodbye(&connections, close::BYE, "goodbye");
+        tokio::join!(discovery.stop(), goodbye);
         // Relays forwarded some of these goodbyes, so the connections with relays close last.
-        tasks.stopping.cancel();
-        tasks.tracker.close();
-        tasks.tracker.wait().await;
-        network.endpoint.close(close::BYE, "goodbye").await;
+        tasks.finish().await;
+        network.close().await;
         if let Err(error) = tokio::task::spawn_blocking(move || store.shutdown()).await {
             warn!("the store did not close cleanly: {error}");
         }

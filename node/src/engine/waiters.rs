@@ -1,48 +1,54 @@
-//! Those who wait for messages to come further.
+//! Users who wait until a message is sent or delivered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hobnob_protocol::{LogName, PeerId, Ranges, Seq};
+use tokio::sync::oneshot;
 
 use crate::api::DeliveryState;
 use crate::error::NodeError;
-use hobnob_protocol::{LogName, PeerId, Seq};
-use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::oneshot;
 
-/// Those who wait for a message to come further.
+/// Messages with waiters below which waiters that gave up are not looked for.
+const WAITERS_UNTIDY: usize = 64;
+
+/// Users who wait, by the message that they wait for.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     of: BTreeMap<(LogName, Seq), Vec<Waiter>>,
-    /// With so many messages waited for, it is time to forget those who no longer wait.
+    /// With so many messages waited for, it is time to forget waiters that gave up.
     tidy_at: usize,
 }
 
-/// Messages waited for that are not worth looking through.
-const WAITERS_UNTIDY: usize = 64;
-
+/// A user who waits until a message has this state with these peers.
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) state: DeliveryState,
+    /// The peers that do not have the message in this state yet.
     pub(super) missing: BTreeSet<PeerId>,
     pub(super) reply: oneshot::Sender<Result<DeliveryState, NodeError>>,
 }
+
 impl Waiters {
-    /// The peer has these messages in this state: whoever waited only for that is told.
+    /// Messages have reached this state with a peer. Answers the users for whom it was the last.
     pub(super) fn reached(
         &mut self,
         name: LogName,
-        first: Seq,
-        last: Seq,
+        ranges: &Ranges,
         peer: PeerId,
         state: DeliveryState,
     ) {
         let mut done = Vec::new();
-        for (key, waiters) in self.of.range_mut((name, first)..=(name, last)) {
-            for waiter in waiters.iter_mut().filter(|waiter| waiter.state <= state) {
-                waiter.missing.remove(&peer);
-            }
-            for waiter in waiters.extract_if(.., |waiter| waiter.missing.is_empty()) {
-                let _ = waiter.reply.send(Ok(waiter.state));
-            }
-            if waiters.is_empty() {
-                done.push(*key);
+        for (first, last) in ranges.iter() {
+            for (key, waiters) in self.of.range_mut((name, first)..=(name, last)) {
+                for waiter in waiters.iter_mut().filter(|waiter| waiter.state <= state) {
+                    waiter.missing.remove(&peer);
+                }
+                for waiter in waiters.extract_if(.., |waiter| waiter.missing.is_empty()) {
+                    let _ = waiter.reply.send(Ok(waiter.state));
+                }
+                if waiters.is_empty() {
+                    done.push(*key);
+                }
             }
         }
         for key in done {
@@ -50,13 +56,18 @@ impl Waiters {
         }
     }
 
+    /// A user waits. One for whom no peer is missing is answered at once.
     pub(super) fn add(&mut self, name: LogName, seq: Seq, waiter: Waiter) {
+        if waiter.missing.is_empty() {
+            let _ = waiter.reply.send(Ok(waiter.state));
+            return;
+        }
         self.tidy();
         self.of.entry((name, seq)).or_default().push(waiter);
     }
 
-    /// Forgets those who no longer wait, whenever there are twice as many as after the last time:
-    /// so that each costs little.
+    /// Forgets waiters that gave up, whenever twice as many messages have waiters as after the last
+    /// time. So the cost for each is small.
     fn tidy(&mut self) {
         if self.of.len() < self.tidy_at {
             return;
@@ -66,5 +77,96 @@ impl Waiters {
             !waiters.is_empty()
         });
         self.tidy_at = 2 * self.of.len() + WAITERS_UNTIDY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::{ConversationId, LogId};
+
+    use super::*;
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes([n; 32])
+    }
+
+    fn log() -> LogName {
+        LogName {
+            conversation: ConversationId::from_bytes([7; 32]),
+            author: peer(9),
+            log: LogId(1),
+        }
+    }
+
+    fn waiter(
+        state: DeliveryState,
+        missing: &[PeerId],
+    ) -> (Waiter, oneshot::Receiver<Result<DeliveryState, NodeError>>) {
+        let (reply, answer) = oneshot::channel();
+        let missing = missing.iter().copied().collect();
+        let waiter = Waiter {
+            state,
+            missing,
+            reply,
+        };
+        (waiter, answer)
+    }
+
+    #[test]
+    fn a_user_waits_for_the_last_peer() {
+        let mut waiters = Waiters::default();
+        let (waiter, mut answer) = waiter(DeliveryState::Delivered, &[peer(1), peer(2)]);
+        waiters.add(log(), 5, waiter);
+        let all = Ranges::span(1, 9);
+        waiters.reached(log(), &all, peer(1), DeliveryState::Delivered);
+        waiters.reached(log(), &all, peer(2), DeliveryState::Sent);
+        assert!(answer.try_recv().is_err(), "one of them has not stored it");
+        waiters.reached(
+            log(),
+            &Ranges::span(6, 9),
+            peer(2),
+            DeliveryState::Delivered,
+        );
+        assert!(answer.try_recv().is_err(), "that is another message");
+        waiters.reached(log(), &all, peer(2), DeliveryState::Delivered);
+        assert!(matches!(
+            answer.try_recv(),
+            Ok(Ok(DeliveryState::Delivered))
+        ));
+        assert!(waiters.of.is_empty());
+    }
+
+    #[test]
+    fn a_delivered_message_is_also_sent() {
+        let mut waiters = Waiters::default();
+        let (waiter, mut answer) = waiter(DeliveryState::Sent, &[peer(1)]);
+        waiters.add(log(), 5, waiter);
+        waiters.reached(
+            log(),
+            &Ranges::span(5, 5),
+            peer(1),
+            DeliveryState::Delivered,
+        );
+        assert!(matches!(answer.try_recv(), Ok(Ok(DeliveryState::Sent))));
+    }
+
+    #[test]
+    fn nobody_waits_for_nobody() {
+        let mut waiters = Waiters::default();
+        let (waiter, mut answer) = waiter(DeliveryState::Delivered, &[]);
+        waiters.add(log(), 5, waiter);
+        assert!(matches!(
+            answer.try_recv(),
+            Ok(Ok(DeliveryState::Delivered))
+        ));
+    }
+
+    #[test]
+    fn waiters_that_gave_up_are_forgotten() {
+        let mut waiters = Waiters::default();
+        for seq in 0..1_000 {
+            waiters.add(log(), seq, waiter(DeliveryState::Sent, &[peer(1)]).0);
+        }
+        assert!(waiters.of.len() <= WAITERS_UNTIDY + 1);
     }
 }

@@ -1,10 +1,11 @@
-//! Content streams: asks one way, answers the other, apart from all that is said in a session.
+//! Content streams: requests in one direction and answers in the other, apart from the session's
+//! frames.
 //!
-//! Who wants content opens a bidirectional stream on the session's connection, or several: lanes
-//! (see [`hobnob_core::transfers`]). What is on them comes after messages: their streams have a
-//! higher priority, and the connection's windows have room for all lanes and for messages besides.
-//! For more than one lane that room is lent by the node, which has so much for all its sessions
-//! ([`WindowBudget`]). Nothing here knows what the bytes are.
+//! A peer that wants content opens one or several bidirectional streams on the session's connection
+//! (see [`hobnob_core::transfers`]). Content yields to messages: message streams have the higher
+//! priority, and the connection's windows have room for all content streams and for messages
+//! besides. The room for more than one stream is lent by the node, which has a budget for all its
+//! sessions ([`WindowBudget`]). This module does not interpret the bytes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,28 +18,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::endpoint::{RECEIVE_WINDOW, SEND_WINDOW};
 use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
 
-/// Content streams of one session that are served at once: all lanes, and a successor of one that
-/// ends. Further ones wait.
+/// Content streams of one session that are served at the same time: all that a peer may use, and the
+/// successor of one that ends. Further ones wait.
 pub(super) const CONTENT_STREAMS_MAX: usize = LANES_MAX + 1;
 
 /// Lanes beyond the first that all sessions of a node together may have in each direction: what
 /// peers can make it hold for them is [`LANE_BYTES`] for each.
 const LENT_MAX: usize = 128;
 
-/// A session gets at most this part of what is left, so that something is left for the next.
+/// A session gets at most this part of the remaining budget, so that the next one gets some, too.
 const PART: usize = 4;
 
-/// Below messages: see [`super::session`].
+/// A lower priority than that of messages: see [`super::session`].
 const CONTENT_PRIORITY: i32 = -2;
 
-/// Why a content stream is of no more use.
+/// Why a content stream has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
     /// The stream, or the connection under it, ended.
     Lost,
-    /// The other end ended it, because the content is not what it was.
+    /// The other end ended it because the content has changed.
     Changed,
-    /// What came makes no sense.
+    /// The other end broke the protocol.
     Broken,
 }
 
@@ -65,8 +66,8 @@ impl WindowBudget {
 #[derive(Debug)]
 pub struct ContentOpener {
     connection: Connection,
-    /// What the connection's window was widened by. QUIC can't take a window back, so it is kept as
-    /// long as the session.
+    /// The budget by which the connection's window was widened. QUIC cannot take a window back, so it
+    /// is held as long as the session.
     lent: Option<OwnedSemaphorePermit>,
 }
 
@@ -103,12 +104,12 @@ impl ContentOpener {
             .map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
-    /// The round trip, as QUIC estimates it.
+    /// QUIC's estimate of the round trip.
     pub fn rtt(&self) -> Duration {
         self.connection.rtt()
     }
 
-    /// Whoever opens the streams.
+    /// A handle that opens one content stream.
     pub fn lane(&self) -> Lane {
         Lane(self.connection.clone())
     }
@@ -119,19 +120,19 @@ impl ContentOpener {
 pub struct Lane(Connection);
 
 impl Lane {
-    /// Opens it; nothing is said on it yet.
+    /// Opens the stream. The peer learns of it with the first request.
     pub async fn open(self) -> Result<(Asker, Answers), StreamEnd> {
         let (send, receive) = self.0.open_bi().await.map_err(|_| StreamEnd::Lost)?;
         Ok((Asker(send), Answers(receive)))
     }
 }
 
-/// Where asks go. Dropping it ends the stream.
+/// The sending half, for requests. Dropping it ends the stream.
 #[derive(Debug)]
 pub struct Asker(SendStream);
 
 impl Asker {
-    /// Asks.
+    /// Sends a request.
     pub async fn ask(&mut self, ask: &PieceRequest) -> Result<(), StreamEnd> {
         self.0
             .write_all(&ask.encode())
@@ -140,19 +141,19 @@ impl Asker {
     }
 }
 
-/// Where answers come from. Dropping it tells the peer to send no more.
+/// The receiving half, for answers. Dropping it makes the peer stop sending.
 #[derive(Debug)]
 pub struct Answers(RecvStream);
 
 impl Answers {
-    /// The start of the next answer.
+    /// Reads the start of the next answer.
     pub async fn next(&mut self) -> Result<Answer, StreamEnd> {
         let mut code = [0];
         self.fill(&mut code).await?;
         Ok(Answer::of_code(code[0]))
     }
 
-    /// So many bytes of it as the buffer holds.
+    /// Fills the buffer with the next bytes of the answer.
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<(), StreamEnd> {
         self.0
             .read_exact(buffer)
@@ -163,9 +164,9 @@ impl Answers {
             })
     }
 
-    /// So many bytes of it.
+    /// Reads so many bytes of the answer.
     pub async fn bytes(&mut self, len: usize) -> Result<Bytes, StreamEnd> {
-        // Memory that is not cleared before it is filled.
+        // Memory from `with_capacity` is not cleared before it is filled.
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
             let chunk = self
@@ -187,7 +188,7 @@ pub struct ContentStream {
     place: Place,
 }
 
-/// What is served on one session at the moment.
+/// The content streams that are served on one session.
 #[derive(Debug)]
 pub(super) struct Serving {
     connection: Connection,
@@ -196,7 +197,7 @@ pub(super) struct Serving {
     lanes: Mutex<u64>,
 }
 
-/// A content stream's place among those that are served. Dropping it makes place for the next.
+/// A content stream's place among those that are served. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     serving: Arc<Serving>,
@@ -254,7 +255,7 @@ impl Drop for Place {
 
 impl ContentStream {
     pub(super) fn new(send: SendStream, receive: RecvStream, place: Place) -> Self {
-        // A stream that has ended already is noticed when it is read.
+        // An error means that the stream has ended. The next read reports it.
         let _ = send.set_priority(CONTENT_PRIORITY);
         Self {
             send,
@@ -277,7 +278,7 @@ impl ContentStream {
         place.serving.lanes(|lanes| *lanes += 1);
     }
 
-    /// The next ask; none once the peer asks for no more.
+    /// The next request. There is none when the peer has ended its half.
     pub async fn next_ask(&mut self) -> Result<Option<PieceRequest>, StreamEnd> {
         let mut len = [0; 2];
         match self.receive.read_exact(&mut len).await {
@@ -299,7 +300,7 @@ impl ContentStream {
             .map_err(|_| StreamEnd::Broken)
     }
 
-    /// Sends so many bytes, as fast as the peer takes them.
+    /// Sends bytes, as fast as the peer accepts them.
     pub async fn send(&mut self, bytes: Bytes) -> Result<(), StreamEnd> {
         self.send
             .write_chunk(bytes)
@@ -307,9 +308,9 @@ impl ContentStream {
             .map_err(|_| StreamEnd::Lost)
     }
 
-    /// Breaks an answer off: the content is not what it was.
+    /// Ends the stream within an answer, because the content has changed.
     pub fn break_off(mut self) {
-        // A stream that has ended needs no breaking off.
+        // An error means that the stream has ended already.
         let _ = self.send.reset(changed());
     }
 }

@@ -1,8 +1,8 @@
-//! The QUIC endpoint: dials peers, and lets in those that prove who they are.
+//! The QUIC endpoint: dials peers, and accepts peers that prove their identity.
 //!
-//! An accepted connection leaves here only when its handshake is done, so that what is unproven is
-//! bounded in one place, the gate. Whether a peer is welcome, and how many, is for the caller to
-//! decide.
+//! An accepted connection leaves this module only when its handshake is done. So connections without
+//! a proved identity are limited in one place, the gate. The engine decides which peers are welcome,
+//! and how many.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,31 +23,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::close::hang_up;
 use super::congestion::BoundedConfig;
 use super::demux::DATAGRAM_MAX;
-use super::first_hop;
-use super::goodbye::hang_up;
+use super::route_mtu;
 use super::socket::BoundSocket;
 use hobnob_core::synthetic::is_synthetic;
 use hobnob_core::transfers::{LANE_BYTES, LANES_MAX};
 use hobnob_transport::addr::undeliverable;
 
-/// Unproven handshakes at once; above half of that a newcomer must first show that it is where it
-/// says (Retry, RFC 9000 section 8.1.2), and beyond all of it it is refused.
+/// Handshakes under way at the same time. When half of these places are taken, a newcomer must first
+/// prove its address (Retry, RFC 9000 section 8.1.2). When all are taken, it is refused.
 pub const HANDSHAKES_MAX: usize = 64;
 
 /// How long an accepted handshake may take.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Proven connections that wait for the engine; while it is full, handshakes keep their places in
-/// the gate.
+/// Connections with a proved identity that wait for the engine. While this queue is full, handshakes
+/// keep their places in the gate.
 const ACCEPTED_MAX: usize = 16;
 
-/// Streams that a peer may have open in one direction only. Batches are used; the rest is for later
-/// minor versions.
+/// Unidirectional streams that a peer may have open. One is used for batches; the others are for
+/// later minor versions.
 const UNI_STREAMS_MAX: u32 = 8;
 
-/// Streams that a peer may have open in both directions: control, and content's.
+/// Bidirectional streams that a peer may have open: the control stream and content streams.
 const BIDI_STREAMS_MAX: u32 = 24;
 const _: () = assert!(BIDI_STREAMS_MAX as usize > LANES_MAX + 1);
 
@@ -56,22 +56,22 @@ const _: () = assert!(BIDI_STREAMS_MAX as usize > LANES_MAX + 1);
 /// window (see [`super::content`]).
 pub(super) const RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 
-/// What one peer can make us hold in data that it has not acknowledged. It grows with the other.
+/// Bytes that this node keeps for one peer until the peer acknowledges them. It grows with the
+/// receive window.
 pub(super) const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 
-/// When it is looked again whether a path has come to carry more. Each size that is tried in vain
-/// costs three packets: an idle session would feel it if it were often.
+/// When to test again whether a path carries larger packets. Each size that fails costs three packets,
+/// which would burden an idle session if it happened often.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection without a sign of life ends after this. Sessions notice a silent peer long before,
 /// by their own pings.
 const IDLE_LIMIT_MS: u32 = 60_000;
 
-/// The error code by which TLS says that there is no common ALPN: 0x100 and alert 120 (RFC 9001
-/// section 4.8, RFC 7301).
+/// The TLS alert for "no common ALPN" (RFC 7301). QUIC adds 0x100 to it (RFC 9001 section 4.8).
 const NO_COMMON_PROTOCOL: u8 = 120;
 
-/// A node's end of all its connections. Clones share it.
+/// The node's QUIC endpoint. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     quinn: quinn::Endpoint,
@@ -80,8 +80,8 @@ pub struct Endpoint {
     tasks: TaskTracker,
 }
 
-/// What a path wants: where the first hop carries jumbo frames, or is the machine itself, larger
-/// datagrams are tried (RFC 8899); elsewhere quinn looks no further than an Ethernet frame.
+/// A configuration by path. Larger datagrams are tried (RFC 8899) where the first hop carries jumbo
+/// frames, or is this machine itself. Elsewhere quinn tries sizes up to an Ethernet frame.
 #[derive(Debug)]
 struct ByPath<T> {
     usual: Arc<T>,
@@ -90,7 +90,7 @@ struct ByPath<T> {
 
 impl<T> ByPath<T> {
     fn to(&self, addr: SocketAddr) -> Arc<T> {
-        if first_hop::carries(DATAGRAM_MAX, addr) {
+        if route_mtu::carries(DATAGRAM_MAX, addr) {
             self.large.clone()
         } else {
             self.usual.clone()
@@ -112,7 +112,7 @@ impl<T> Clone for ByPath<T> {
 pub struct Accepted {
     /// The connection, without any stream yet.
     pub connection: quinn::Connection,
-    /// Who dialed.
+    /// The peer that dialed.
     pub peer: PeerId,
 }
 
@@ -124,12 +124,12 @@ pub enum DialError {
         "another node answers there: {found}, not {expected}; check the address, and where you have the id from"
     )]
     IdentityMismatch {
-        /// Who was meant.
+        /// The identity that was expected.
         expected: PeerId,
-        /// Who answered, and proved it.
+        /// The identity that was proved.
         found: PeerId,
     },
-    /// Nobody answered in time.
+    /// There was no answer in time.
     #[error(
         "nobody answered in time: is hobnob running there, and does a firewall let its UDP port through?"
     )]
@@ -137,20 +137,20 @@ pub enum DialError {
     /// The node there takes no more connections now.
     #[error("the node there takes no new connections at the moment: try again in a minute")]
     Refused,
-    /// The node there ended the connection, and said why.
+    /// The node there closed the connection with a reason.
     #[error("the node there ended the connection ({code}: {reason})", code = close::name(*.code))]
     Closed {
         /// A code of [`hobnob_protocol::close`].
         code: u64,
-        /// Its words.
+        /// Its text.
         reason: String,
     },
-    /// Something that is no hobnob answered, or one of another major version.
+    /// The answer came from another program, or from another major version of hobnob.
     #[error(
         "what answers there is no hobnob, or one of another major version: update the older of the two"
     )]
     OtherProtocol,
-    /// One side did not accept the other's proof of identity.
+    /// One end did not accept the other's proof of identity.
     #[error("the node there could not prove its identity, or did not accept ours: {0}")]
     Tls(String),
     /// The address can't be dialed at all.
@@ -158,7 +158,7 @@ pub enum DialError {
     Address {
         /// The address.
         addr: SocketAddr,
-        /// What is wrong with it.
+        /// The reason.
         why: &'static str,
     },
     /// This node is stopping.
@@ -170,12 +170,12 @@ pub enum DialError {
 }
 
 impl Endpoint {
-    /// Starts the endpoint on a bound socket, within a tokio runtime. Connections that peers dialed
-    /// come out of the receiver, which ends when the endpoint is closed.
+    /// Starts the endpoint on a bound socket, within a tokio runtime. The receiver yields the
+    /// connections that peers dialed. It ends when the endpoint is closed.
     ///
-    /// The keys by which a restarted node tells its peers that their connections are gone
-    /// (stateless resets, RFC 9000 section 10.3) are derived from the node's key, so that nothing
-    /// else needs to be kept for it.
+    /// A restarted node sends stateless resets (RFC 9000 section 10.3), so that its peers learn that
+    /// their connections are gone. The keys for them are derived from the node's key, so they need
+    /// not be stored.
     pub fn new(
         bound: &BoundSocket,
         key: &SecretKey,
@@ -207,8 +207,8 @@ impl Endpoint {
         Ok((endpoint, incoming))
     }
 
-    /// Dials `addr`; with `expected`, only that peer will do. IPv4 addresses are dialed as such on
-    /// a dual-stack socket.
+    /// Dials `addr`. With `expected`, any other peer is an error. A dual-stack socket takes IPv4
+    /// addresses, too.
     pub async fn dial(
         &self,
         addr: SocketAddr,
@@ -263,14 +263,14 @@ impl Endpoint {
         }
     }
 
-    /// How many connections there are, those in their handshake among them.
+    /// The number of connections, including those in their handshake.
     pub fn connections(&self) -> usize {
         self.quinn.open_connections()
     }
 
-    /// Ends all connections with this code, and accepts no more. It does not wait until the other
-    /// ends have heard, and who sends much may not be heard at all: see [`super::goodbye`] for what
-    /// comes before.
+    /// Closes all connections with this code, and accepts no more. It does not wait until the other
+    /// ends have received the close, and a close may not be sent while much data is queued. Use
+    /// [`super::close`] first.
     pub async fn close(&self, code: u32, reason: &str) {
         self.quinn.close(VarInt::from_u32(code), reason.as_bytes());
         self.tasks.close();
@@ -304,8 +304,8 @@ fn server_configs(
 ) -> ByPath<quinn::ServerConfig> {
     let mut config = quinn::ServerConfig::with_crypto(credentials.server_config(ALPN_NODE));
     config.transport_config(transports.usual.clone());
-    // What comes before a handshake is let in: a client's first flight is two or three datagrams.
-    // quinn's own defaults allow 100 MiB.
+    // Limits for datagrams that arrive before a handshake enters the gate. A client's first flight is
+    // two or three datagrams; quinn's own defaults allow 100 MiB.
     config
         .max_incoming(4 * HANDSHAKES_MAX)
         .incoming_buffer_size(16 * 1024)
@@ -346,7 +346,7 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// What those who dial this node meet.
+/// Accepts connections.
 struct Door {
     gate: Gate,
     servers: ByPath<quinn::ServerConfig>,
@@ -354,7 +354,7 @@ struct Door {
     tasks: TaskTracker,
 }
 
-/// Bounds the handshakes that anybody can make us begin.
+/// Limits the handshakes that are under way, since any machine can begin one.
 struct Gate {
     places: Arc<Semaphore>,
     max: usize,
@@ -374,7 +374,7 @@ impl Gate {
         }
     }
 
-    /// Decides about one newcomer; `validated` says that its address is proved.
+    /// Decides about a newcomer. `validated`: its address is proved.
     fn admit(&self, validated: bool) -> Admission {
         let crowded = self.places.available_permits() <= self.max / 2;
         if crowded && !validated {
@@ -389,8 +389,8 @@ impl Gate {
 
 async fn let_in(endpoint: quinn::Endpoint, door: Door) {
     while let Some(incoming) = endpoint.accept().await {
-        // quinn can't understand the proof of a link-local address: it forgets the zone. Only
-        // neighbours could forge one.
+        // quinn cannot check the proof of a link-local address, because it loses the zone. Only
+        // machines on the same link could forge such an address.
         let neighbour =
             matches!(incoming.remote_address(), SocketAddr::V6(addr) if addr.scope_id() != 0);
         match door
@@ -406,7 +406,7 @@ async fn let_in(endpoint: quinn::Endpoint, door: Door) {
                 ));
             }
             Admission::Retry => {
-                // Only an address that is already proved can't be asked again, and those are not.
+                // This fails only for an address that is proved already, and here none is.
                 let _ = incoming.retry();
             }
             Admission::Refuse => incoming.refuse(),
@@ -414,7 +414,7 @@ async fn let_in(endpoint: quinn::Endpoint, door: Door) {
     }
 }
 
-/// Waits for a peer to prove itself; `_place` is held until the engine has the connection.
+/// Waits until a peer has proved its identity. `_place` is held until the engine has the connection.
 async fn finish_handshake(
     incoming: quinn::Incoming,
     servers: ByPath<quinn::ServerConfig>,
@@ -481,7 +481,7 @@ fn failed(error: ConnectionError) -> DialError {
     }
 }
 
-/// A peer's words, short and safe to show.
+/// A text from a peer, shortened and safe to show.
 pub(crate) fn clean(words: &str) -> String {
     const CHARS_MAX: usize = 200;
     visible(&words.chars().take(CHARS_MAX).collect::<String>()).into_owned()

@@ -1,5 +1,5 @@
-//! The machine's own addresses: which of them to tell others, whether an address is on a network of
-//! ours, and when they change.
+//! This machine's addresses: which of them peers can use, whether an address is in one of this
+//! machine's networks, and when they change.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -46,7 +46,7 @@ impl OwnAddr {
 }
 
 impl Interfaces {
-    /// Asks the system.
+    /// The present addresses, from the system.
     pub fn now() -> io::Result<Self> {
         let up = if_addrs::get_if_addrs()?
             .into_iter()
@@ -77,8 +77,8 @@ impl Interfaces {
         &self.own
     }
 
-    /// Tells networks apart: the same as long as no interface, address or prefix changes, loopback
-    /// aside; in later runs too.
+    /// Identifies the network that this machine is in. It is the same, also in later runs, as long as
+    /// no interface, address or prefix changes. Loopback does not count.
     pub fn fingerprint(&self) -> u64 {
         let outside = self.own.iter().filter(|own| !own.ip.is_loopback());
         let text: String = outside
@@ -89,8 +89,8 @@ impl Interfaces {
         u64::from_le_bytes(first)
     }
 
-    /// Whether no router stands between us and this address: it is this machine, link-local, or in
-    /// a network of ours.
+    /// Whether no router is between this machine and an address: the address is this machine,
+    /// link-local, or in one of its networks.
     pub fn is_on_link(&self, addr: IpAddr) -> bool {
         let addr = addr.to_canonical();
         addr.is_loopback()
@@ -98,7 +98,7 @@ impl Interfaces {
             || self.own.iter().any(|own| own.network_has(addr))
     }
 
-    /// The interface to whose network an address belongs, loopback aside.
+    /// The interface in whose network an address is. Loopback does not count.
     pub fn interface_of(&self, addr: IpAddr) -> Option<&str> {
         let addr = addr.to_canonical();
         let own = self
@@ -109,11 +109,11 @@ impl Interfaces {
         own.map(|own| own.interface.as_str())
     }
 
-    /// Where others can reach a socket that is bound to `bound`, at most [`HELLO_ADDRS_MAX`], IPv4
-    /// first.
+    /// The addresses at which peers can reach a socket that is bound to `bound`: at most
+    /// [`HELLO_ADDRS_MAX`], IPv4 first.
     ///
-    /// Loopback only if there is nothing else. No IPv6 link-local ones: they mean nothing without
-    /// the reader's own interface, and mDNS tells them with it.
+    /// Loopback addresses are listed only if there are no others. IPv6 link-local addresses are left
+    /// out: they need the interface of the machine that dials, which mDNS provides.
     pub fn listening_addrs(&self, bound: SocketAddr) -> Vec<SocketAddr> {
         if !bound.ip().is_unspecified() {
             return vec![bound];
@@ -136,8 +136,8 @@ impl Interfaces {
             .collect()
     }
 
-    /// Looks again `every` so often and sends what is there whenever it is not what was there
-    /// before, until nobody listens.
+    /// Reads the addresses at this interval, and sends them whenever they have changed. Ends when the
+    /// receiver is dropped.
     pub async fn watch(mut self, every: Duration, changed: mpsc::Sender<Interfaces>) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

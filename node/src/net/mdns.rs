@@ -1,13 +1,13 @@
-//! Finding peers on the local network by mDNS (RFC 6762) and DNS-SD (RFC 6763), and being found.
+//! Discovery on the local network by mDNS (RFC 6762) and DNS-SD (RFC 6763).
 //!
-//! A record names a peer's id, its port and the version of this record, and nothing about the
-//! person or the machine. It is a hint, which anybody on the network can forge: the handshake
-//! proves the id, and the engine decides whether to dial.
+//! A record contains a peer's id, its port and the version of the record, and nothing about the
+//! person or the machine. Any machine on the network can forge a record, so it is only a hint: the
+//! handshake proves the id, and the engine decides whether to dial.
 //!
-//! mdns-sd does the protocol, on a thread of its own that this module starts and stops: on all
-//! interfaces, loopback among them so that two homes on one machine meet, following them as they
-//! come and go. Names are made from the id, so nobody else has them, and nothing waits for probes:
-//! a newcomer is told at once who is there, and tells at once that it is.
+//! The crate mdns-sd implements the protocol on a thread that this module starts and stops. It uses
+//! all interfaces and follows their changes. Loopback is included, so that two homes on one machine
+//! find each other. A name contains the id, so it is unique and nothing waits for mDNS probes: a
+//! newcomer learns at once which peers are there, and announces itself at once.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -26,21 +26,21 @@ use tokio::time::timeout;
 
 use hobnob_transport::addr::undeliverable;
 
-/// What is looked for and announced.
+/// The service type that is searched and announced.
 const SERVICE: &str = "_hobnob._udp.local.";
 
 /// The version of the record, its TXT key `v`.
 const RECORD_VERSION: &str = "1";
 
-/// How often to look for interfaces that came or went.
+/// How often to check for changed interfaces.
 const INTERFACES_EVERY_SECS: u32 = 1;
 
-/// Peers remembered; the records of further ones are dropped until one of these says goodbye or
+/// Peers that are remembered. Records of further ones are dropped until one of these says goodbye or
 /// expires.
 const RECORDS_MAX: usize = 1_000;
 
-/// Records passed on at once and per second; further ones are dropped. What is lost here comes
-/// again.
+/// Records that are passed on in a burst, and per second. Further ones are dropped. Peers repeat
+/// their records, so nothing is lost for good.
 const RECORDS_BURST: u32 = 256;
 const RECORDS_PER_SECOND: u32 = 64;
 
@@ -50,19 +50,19 @@ const ADDRS_MAX: usize = 16;
 /// How long the goodbye may take.
 const STOP_LIMIT: Duration = Duration::from_millis(500);
 
-/// A peer that may be at one of these addresses.
+/// A peer that a record announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Who says so the record: not proved.
+    /// The id in the record. It is not proved.
     pub peer: PeerId,
-    /// Where, in no order that means anything; at least one.
+    /// At least one address, in no particular order.
     pub addrs: Vec<SocketAddr>,
 }
 
-/// Why peers can't be found by mDNS. The node goes on without.
+/// Why discovery cannot start. The node runs without it.
 #[derive(Debug, thiserror::Error)]
 pub enum MdnsError {
-    /// There is no interface to speak on.
+    /// There is no interface for multicast.
     #[error(
         "no network interface can multicast, so peers on this network can't be found; name them by address instead"
     )]
@@ -78,7 +78,7 @@ pub enum MdnsError {
     Daemon(#[from] mdns_sd::Error),
 }
 
-/// A running search and announcement; ends with [`Discovery::stop`], or without a goodbye when
+/// A running search and announcement. It ends with [`Discovery::stop`], or without a goodbye when it is
 /// dropped.
 #[derive(Debug)]
 pub struct Discovery {
@@ -88,12 +88,11 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Announces that `id` listens at `bound`, and reports whom else it hears of: the known at
-    /// once, then as they come. What does not fit into `found` is dropped and counted. Must be
-    /// called within a tokio runtime.
+    /// Announces that `id` listens at `bound`, and reports the peers that it finds. Peers that do not
+    /// fit into `found` are dropped and counted. Must be called within a tokio runtime.
     ///
-    /// `run` is a random number of this run: it is part of the announced name, so that a copy of
-    /// this identity that runs elsewhere is found like anybody else, under our own id.
+    /// `run` is a random number of this run. It is part of the announced name, so that a copy of this
+    /// identity on another machine is found like any peer.
     pub fn start(
         id: PeerId,
         run: u64,
@@ -120,12 +119,12 @@ impl Discovery {
         })
     }
 
-    /// How many records were dropped because too many came.
+    /// The number of records that were dropped because there were too many.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Says goodbye and ends the mDNS thread; half a second at most.
+    /// Withdraws the announcement and ends the mDNS thread. Takes half a second at most.
     pub async fn stop(self) {
         let Self {
             daemon,
@@ -146,7 +145,7 @@ impl Discovery {
     }
 }
 
-/// The mDNS thread, which outlives all its handles unless it is told to end.
+/// The mDNS thread. It outlives its handles, so dropping this ends it.
 struct Daemon(ServiceDaemon);
 
 impl Drop for Daemon {
@@ -168,7 +167,7 @@ fn instance_name(id: PeerId, run: u64) -> String {
     format!("{id}-{:08x}", run & 0xffff_ffff)
 }
 
-/// What this node says of itself.
+/// This node's record.
 fn announcement(id: PeerId, name: &str, bound: SocketAddr) -> Result<ServiceInfo, mdns_sd::Error> {
     let text = id.to_string();
     let host = format!("{name}.local.");
@@ -187,7 +186,7 @@ fn announcement(id: PeerId, name: &str, bound: SocketAddr) -> Result<ServiceInfo
     Ok(info)
 }
 
-/// Finds out beforehand what mdns-sd only writes to its log: whether there is any way to multicast.
+/// Checks whether this machine can multicast. mdns-sd would report a failure only in its log.
 fn check_multicast() -> Result<(), MdnsError> {
     const MDNS_PORT: u16 = 5353;
     const MDNS_GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
@@ -201,7 +200,7 @@ fn check_multicast() -> Result<(), MdnsError> {
     }
     let socket = match shared_socket(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), MDNS_PORT)) {
         Ok(socket) => socket,
-        // IPv6 alone will do too, and its groups can be joined wherever there is an address.
+        // IPv6 alone is enough, and its groups can be joined wherever there is an address.
         Err(error) => {
             let v6 = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), MDNS_PORT);
             return shared_socket(v6)
@@ -237,7 +236,7 @@ fn shared_socket(addr: SocketAddr) -> io::Result<socket2::Socket> {
     Ok(socket)
 }
 
-/// Passes on what the mDNS thread hears.
+/// Passes on the records that the mDNS thread receives.
 struct Listener {
     own: String,
     found: mpsc::Sender<Found>,
@@ -246,8 +245,8 @@ struct Listener {
 }
 
 impl Listener {
-    /// Listens until the daemon ends. It ends a search that is not read fast enough; then another
-    /// is begun.
+    /// Reads until the daemon ends. The daemon ends a search that is not read fast enough; then this
+    /// begins another one.
     async fn listen(mut self, daemon: ServiceDaemon) {
         while let Ok(events) = daemon.browse(SERVICE) {
             while let Ok(event) = events.recv_async().await {
@@ -284,11 +283,11 @@ impl Listener {
     }
 }
 
-/// Bounds what anybody on the network can make this node remember and do.
+/// Limits what other machines on the network can make this node remember and do.
 #[derive(Debug, Default)]
 struct Records {
     peers: BTreeSet<PeerId>,
-    /// Records passed on lately, less those that time has forgiven.
+    /// Records passed on lately. The count falls with time.
     level: u32,
     since: Option<Instant>,
 }
@@ -318,7 +317,7 @@ impl Records {
     }
 }
 
-/// Reads a record; none if it is not one of ours, contradicts itself, or leads nowhere.
+/// Reads a record. Returns nothing if it is not hobnob's, contradicts itself, or has no usable address.
 fn read(service: &ResolvedService) -> Option<Found> {
     let peer = peer_in(service.get_fullname())?;
     let text = |key| service.get_property_val_str(key);
@@ -348,8 +347,8 @@ fn name_in(full: &str) -> Option<&str> {
     full.strip_suffix(SERVICE)?.strip_suffix('.')
 }
 
-/// The address with the scope by which it was heard, if it needs one. A loopback address from
-/// another machine would be an invitation to knock at this machine's own doors.
+/// The address with the scope of the interface that received it, if it needs one. A loopback address
+/// from another machine is dropped: it would make this node dial its own machine.
 fn socket_addr(ip: &ScopedIp, port: u16) -> Option<SocketAddr> {
     if ip.is_loopback() && !heard_on(ip).iter().any(is_loopback) {
         return None;

@@ -1,33 +1,33 @@
 //! The network side of a node: one UDP socket, the QUIC endpoint on it, sessions with peers, and
 //! mDNS.
 //!
-//! Everything here moves bytes and reports what happened. What to dial, whom to keep and what to
-//! say is decided by `core` and carried out by `node`; nothing here waits for either with a peer's
-//! resources in hand.
+//! Everything here moves bytes and reports what happened. `hobnob_core` decides what to dial, which
+//! connections to keep and what to send; the engine carries that out.
 //!
-//! - [`socket`] binds the socket, [`demux`] tells its datagrams apart, [`channels`] says which of
-//!   them are relayed peers'.
-//! - [`endpoint`] dials and accepts; who the other end is, [`hobnob_transport::tls`] proves.
-//! - `first_hop` says how large datagrams may be.
-//! - [`relay`] keeps the link to a relay.
-//! - [`goodbye`] ends connections in good order.
-//! - [`session`] carries frames over one connection.
-//! - [`probe`] asks how things stand on the way.
-//! - [`mdns`] and [`interfaces`] find peers and ourselves on the local network.
+//! - [`socket`] binds the socket, [`demux`] sorts its datagrams, [`channels`] is the table of
+//!   relayed peers, [`counters`] counts what is dropped.
+//! - [`endpoint`] dials and accepts. TLS proves the identity of the other end.
+//! - `route_mtu` looks up how large datagrams to an address may be, `congestion` keeps queues short.
+//! - [`session`] carries frames over one connection, [`content`] the bytes of files. [`close`] ends
+//!   connections in good order.
+//! - [`relay`] holds the link to a relay.
+//! - [`probe`] tests what is in the way to an address.
+//! - [`mdns`] and [`interfaces`] find peers and this machine's own addresses on the local network.
 
 pub mod channels;
+pub mod close;
 mod congestion;
 pub mod content;
+pub mod counters;
 pub mod demux;
 pub mod endpoint;
-mod first_hop;
-pub mod goodbye;
 pub mod interfaces;
 pub mod mdns;
 pub mod probe;
 pub mod relay;
+mod route_mtu;
 pub mod session;
 pub mod socket;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,4 +1,4 @@
-//! Questions to an address, by sockets of their own, that tell what is in the way to it.
+//! Tests of the way to an address, from sockets of their own.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,15 +14,15 @@ use hobnob_transport::stun::client::{self as stun, Transaction};
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// How often a datagram is sent: some are lost.
+/// How often a datagram is sent, since some are lost.
 const SENT: u32 = 3;
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Nobody else needs to know it.
+/// Each request has a socket of its own, so the transaction need not be unique.
 const TRANSACTION: Transaction = [0; 12];
 
-/// Asks over UDP, as STUN does: a relay answers, a node does not, and a machine where nothing
-/// listens says so by ICMP.
+/// Sends a STUN request. A relay answers it, a node does not, and a machine where nothing listens
+/// answers by ICMP.
 pub async fn udp(to: SocketAddr) -> Answer {
     let ask = async {
         let socket = socket_for(to).await?;
@@ -39,7 +39,7 @@ pub async fn udp(to: SocketAddr) -> Answer {
     of_result(ask.await)
 }
 
-/// Asks whether anything at all answers there: a machine without such a TCP port says so, too.
+/// Connects over TCP to learn whether the machine is there. A machine without such a port refuses.
 pub async fn tcp(to: SocketAddr) -> Answer {
     match timeout(ANSWER, TcpStream::connect(to)).await {
         Ok(connected) => of_result(connected),
@@ -55,8 +55,8 @@ fn of_result<T>(result: io::Result<T>) -> Answer {
     }
 }
 
-/// Sends a knock from a socket that is new to whoever gets it.
-pub async fn call(to: SocketAddr, token: [u8; 16]) -> io::Result<()> {
+/// Dials back: sends probes from a socket that the receiver has never sent anything to.
+pub async fn dial_back(to: SocketAddr, token: [u8; 16]) -> io::Result<()> {
     let socket = socket_for(to).await?;
     for _ in 0..SENT {
         socket
@@ -74,11 +74,10 @@ pub async fn call(to: SocketAddr, token: [u8; 16]) -> io::Result<()> {
     Ok(())
 }
 
-/// The address of ours from which the system would send to the internet, if it would. Sends
+/// This machine's address from which the system sends to the internet, if it has a route there. Sends
 /// nothing.
 pub async fn source_to_internet() -> Option<IpAddr> {
-    // For documentation (RFC 5737), so in nobody's local network: it goes where everything else
-    // goes.
+    // An address for documentation (RFC 5737) is in no local network, so the default route applies.
     let somewhere = SocketAddr::from(([192, 0, 2, 1], 9));
     let socket = socket_for(somewhere).await.ok()?;
     socket.connect(somewhere).await.ok()?;
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_is_there_who_is_not_and_who_says_nothing_are_told_apart() {
+    async fn an_answer_a_refusal_and_silence_are_distinguished() {
         let there = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let addr = there.local_addr().unwrap();
         let answer = async {
@@ -118,16 +117,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_is_a_knock_from_an_unknown_socket() {
+    async fn a_dial_back_is_a_probe_from_a_fresh_socket() {
         let called = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let mut knock = [0; 64];
+        let mut received = [0; 64];
         let (made, came) = tokio::join!(
-            call(called.local_addr().unwrap(), [5; 16]),
-            called.recv_from(&mut knock)
+            dial_back(called.local_addr().unwrap(), [5; 16]),
+            called.recv_from(&mut received)
         );
         assert!(made.is_ok());
         assert_eq!(
-            Probe::decode(&knock[..came.unwrap().0]),
+            Probe::decode(&received[..came.unwrap().0]),
             Some(Probe {
                 answer: false,
                 token: [5; 16]

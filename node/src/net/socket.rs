@@ -1,7 +1,7 @@
 //! Binds the node's one UDP socket: dual-stack, with large buffers, on the usual port or any free
 //! one.
 //!
-//! What the datagrams are is for [`crate::net::demux`] to say.
+//! [`crate::net::demux`] sorts its datagrams.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -12,41 +12,34 @@ use hobnob_transport::udp::{self, KERNEL_BUFFER_BYTES, SmallBuffers, open};
 use tokio::sync::mpsc;
 
 use super::channels::Channels;
-use super::demux::{Counters, DemuxSocket, SideDatagram};
+use super::counters::Counters;
+use super::demux::{DemuxSocket, SideDatagram};
 
-/// Knocks and answers of STUN that wait to be looked at; further ones are dropped: whoever means
-/// them knocks or asks again.
-const BESIDE_MAX: usize = 64;
+/// Probes and answers of STUN that wait for the engine. Further ones are dropped; their senders
+/// repeat them.
+const SIDE_DATAGRAMS_MAX: usize = 64;
 
 /// A bound socket, ready for an endpoint.
 #[derive(Debug)]
 pub struct BoundSocket {
-    /// The socket as quinn takes it.
+    /// The socket with the interface that quinn expects.
     pub socket: Arc<dyn quinn::AsyncUdpSocket>,
-    /// The same, to knock and ask with.
+    /// The same socket, for datagrams other than QUIC.
     pub demux: Arc<DemuxSocket>,
     /// The channels through relays that it carries.
     pub channels: Channels,
-    /// Where it listens. The IP address is unspecified unless one was asked for.
+    /// The address that it listens at. The IP address is unspecified unless one was configured.
     pub local_addr: SocketAddr,
-    /// What the socket dropped, and why.
+    /// Counters of dropped datagrams.
     pub counters: Arc<Counters>,
-    /// The usual port was taken, so this is another.
+    /// Whether another program has the usual port, so that this is another one.
     pub fell_back: bool,
 }
 
-/// Why a node can't listen.
-///
-/// ```
-/// use hobnob::BindError;
-///
-/// let error = BindError::Taken("0.0.0.0:4626".parse()?);
-/// assert!(error.to_string().contains("name another address with --listen"));
-/// # Ok::<(), std::net::AddrParseError>(())
-/// ```
+/// Why a node cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else has the port.
+    /// Another program has the port.
     #[error(
         "UDP {0} is taken by another program: end that program, name another address with --listen, \
          or leave --listen out to take any free port"
@@ -55,15 +48,15 @@ pub enum BindError {
     /// The address is not one of this machine's.
     #[error("{0} is not an address of this machine: name one that is, or [::]:{port} for all of them", port = .0.port())]
     NotHere(SocketAddr),
-    /// The system forbids it.
+    /// The system does not allow it.
     #[error("the system does not let this user listen on UDP {0}: choose a port above 1023")]
     Forbidden(SocketAddr),
-    /// Anything else that the system says.
+    /// Another error of the system.
     #[error("can't listen on UDP {addr}: {source}")]
     Other {
-        /// Where.
+        /// The address.
         addr: SocketAddr,
-        /// What the system says.
+        /// The error.
         source: io::Error,
     },
 }
@@ -84,9 +77,9 @@ impl BindError {
 
 /// Binds the node's socket. Must be called within a tokio runtime.
 ///
-/// With an address, exactly there. With none: port 4626 on all IPv6 and IPv4 addresses, any free
-/// port if that one is taken, and IPv4 alone if the machine has no IPv6. What comes beside QUIC
-/// comes out of the receiver; what nobody takes in time is dropped.
+/// With an address, it binds exactly that one. Without, it binds port 4626 on all IPv6 and IPv4
+/// addresses, any free port if that one is taken, and IPv4 alone if the machine has no IPv6. The
+/// receiver yields datagrams other than QUIC. They are dropped while it is full.
 pub fn bind(
     listen: Option<SocketAddr>,
 ) -> Result<(BoundSocket, mpsc::Receiver<SideDatagram>), BindError> {
@@ -102,10 +95,10 @@ pub fn bind(
     enlarge_buffers(&socket);
     let other = |source| BindError::Other { addr, source };
     let counters = Arc::new(Counters::default());
-    let (beside, came) = mpsc::channel(BESIDE_MAX);
+    let (side_datagrams, arrived) = mpsc::channel(SIDE_DATAGRAMS_MAX);
     let channels = Channels::new(addr.is_ipv6(), counters.clone());
-    let socket =
-        DemuxSocket::new(socket, counters.clone(), channels.clone(), beside).map_err(other)?;
+    let socket = DemuxSocket::new(socket, counters.clone(), channels.clone(), side_datagrams)
+        .map_err(other)?;
     let local_addr = quinn::AsyncUdpSocket::local_addr(&socket).map_err(other)?;
     let demux = Arc::new(socket);
     Ok((
@@ -117,7 +110,7 @@ pub fn bind(
             counters,
             fell_back,
         },
-        came,
+        arrived,
     ))
 }
 

@@ -15,7 +15,7 @@ fn a_hundred_thousand_malformed_datagrams_are_counted_and_dropped() {
     net.survives_within(&[], 32 * MIB);
     net.ann.terminate();
     let line = net.ann.logs(&["datagrams dropped so far"]);
-    for cause in ["stun: ", "channel: ", "knock: ", "unknown: "] {
+    for cause in ["stun: ", "channel: ", "probe: ", "unknown: "] {
         assert!(!line.contains(&format!(" {cause}0,")), "{line}");
     }
 }

@@ -114,6 +114,9 @@ fn of_machine(finding: &MachineFinding) -> String {
         ),
         MachineFinding::DiskFree { free_bytes } => format!("{} are free", mebibytes(*free_bytes)),
         MachineFinding::DiskUnknown {} => "the system does not report the free space".to_owned(),
+        MachineFinding::InternalFaults { count } => {
+            format!("this program has found faults of its own since it started: {count}")
+        }
     }
 }
 
@@ -127,6 +130,9 @@ fn for_machine(finding: &MachineFinding) -> Option<&'static str> {
         ),
         MachineFinding::Disk { .. } => Some(
             "free space on that disk; nothing is acknowledged before it is stored, so nothing is lost meanwhile",
+        ),
+        MachineFinding::InternalFaults { .. } => Some(
+            "restart this node, and report the fault with the node's log, where each fault is an error",
         ),
         MachineFinding::PortOpen { .. }
         | MachineFinding::ClockUntested {}

@@ -57,6 +57,8 @@ pub enum Subject {
     Clock,
     /// The disk of the messages.
     Disk,
+    /// This program itself.
+    Program,
     /// The user's policy about a peer.
     Decision,
     /// The session with a peer.
@@ -78,6 +80,7 @@ impl Subject {
             Subject::Relay => "relay",
             Subject::Clock => "clock",
             Subject::Disk => "disk",
+            Subject::Program => "program",
             Subject::Decision => "decision",
             Subject::Session => "session",
         }
@@ -289,6 +292,11 @@ pub enum MachineFinding {
     },
     /// The system does not report the free space.
     DiskUnknown {},
+    /// The program found faults of its own.
+    InternalFaults {
+        /// The number of faults since the program started.
+        count: u64,
+    },
 }
 
 impl MachineFinding {
@@ -304,6 +312,7 @@ impl MachineFinding {
             Self::Disk { .. } => (Subject::Disk, Problem, "disk"),
             Self::DiskFree { .. } => (Subject::Disk, Fine, "disk-free"),
             Self::DiskUnknown {} => (Subject::Disk, Unknown, "disk-unknown"),
+            Self::InternalFaults { .. } => (Subject::Program, Problem, "internal-faults"),
         }
     }
 }

@@ -23,6 +23,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Finding> {
     let relays = evidence.relays.iter();
     findings.extend(relays.map(|relay| self::relay(relay, udp_blocked).into()));
     findings.extend([clock(evidence), disk(evidence)].map(Finding::from));
+    findings.extend(faults(evidence).map(Finding::from));
     findings
 }
 
@@ -193,6 +194,12 @@ fn disk(evidence: &Evidence) -> MachineFinding {
     }
 }
 
+/// Faults of this program. There is no finding without any.
+fn faults(evidence: &Evidence) -> Option<MachineFinding> {
+    let count = evidence.faults;
+    (count > 0).then_some(MachineFinding::InternalFaults { count })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,8 +316,9 @@ mod tests {
 
     #[test]
     fn each_thing_that_breaks_gives_its_own_verdict_and_no_other() {
-        let cases: [Case; 16] = [
+        let cases: [Case; 17] = [
             ("port-taken", |it| it.usual_port_taken = true),
+            ("internal-faults", |it| it.faults = 1),
             ("no-network", |it| it.networks.clear()),
             ("vpn", |it| {
                 it.networks.push(Network {

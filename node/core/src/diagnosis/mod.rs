@@ -62,6 +62,8 @@ pub struct Evidence {
     pub disk_free: Option<u64>,
     /// Whether the last commit failed.
     pub store_failing: bool,
+    /// Broken invariants of this program since it started.
+    pub faults: u64,
 }
 
 /// One address of this machine.

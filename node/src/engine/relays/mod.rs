@@ -1,90 +1,65 @@
-//! Relays: links to them, who is there, and channels on demand.
+//! The relays of a node: links to them, the peers at each, and channels on demand.
 //!
-//! What a relay says is a hint, as an mDNS record is: who answers through a channel proves who it
-//! is, and a relay that names the wrong one connects nobody.
+//! What a relay says about peers is a hint, as an mDNS record is. The peer that answers through a
+//! channel proves its identity, so a relay that names the wrong peer connects nobody.
+//!
+//! What the events of relays lead to elsewhere is in `relay_events`.
 
-pub(super) mod roster;
+mod openings;
+mod relay;
+mod roster;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use hobnob_core::diagnosis::{self, RelayState};
-use hobnob_protocol::relay::ToRelay;
+use hobnob_core::diagnosis;
+use hobnob_protocol::relay::{Roster as RosterUpdate, ToRelay, Welcome, features};
 use hobnob_protocol::{ConversationId, HostPort, PeerId, RelayAddr};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::api::RelayInfo;
+pub(super) use self::openings::{ChannelOpening, OpenFailed};
+use self::relay::{Relay, Up};
+pub(super) use self::roster::DOUBTED_AT;
+use crate::api::{RELAYS_MAX, RelayInfo};
 use crate::net::channels::RelayId;
-use crate::net::demux::SideDatagram;
-use crate::net::relay::{LinkCommand, LinkDown, LinkEvent};
+use crate::net::relay::{LinkCommand, LinkConfig, LinkDown, LinkEvent};
+use hobnob_transport::addr::canonical;
 
-/// Events of relays that wait for the engine; further ones make their relay wait.
+/// Events of relays that wait for the engine. Further ones make their relay wait.
 const EVENTS_MAX: usize = 256;
-
-/// The setting that holds a relay's identity is named so, then its address.
-pub(crate) const RELAY_SETTING: &str = "relay ";
-
-/// Whoever waits for a channel.
-pub(super) type Opening = oneshot::Sender<Result<(), OpenFailed>>;
-
-/// Why there is no channel with a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum OpenFailed {
-    #[error("the peer is not at that relay now")]
-    NotHere,
-    #[error("the relay does not allow it")]
-    Refused,
-    #[error("too many channels are open")]
-    Limit,
-}
 
 /// All relays of a node.
 pub(super) struct Relays {
-    pub(in crate::engine) list: BTreeMap<RelayId, Relay>,
+    list: BTreeMap<RelayId, Relay>,
     /// Identities proved in earlier runs, by address.
-    pub(in crate::engine) known: BTreeMap<String, PeerId>,
+    known: BTreeMap<String, PeerId>,
     /// The admission token of the relays that the user named.
-    pub(in crate::engine) token: Option<Vec<u8>>,
-    pub(in crate::engine) events: mpsc::Sender<(RelayId, LinkEvent)>,
-    pub(super) queue: mpsc::Receiver<(RelayId, LinkEvent)>,
-    pub(super) beside: mpsc::Receiver<SideDatagram>,
+    token: Option<Vec<u8>>,
+    events: mpsc::Sender<(RelayId, LinkEvent)>,
+    queue: mpsc::Receiver<(RelayId, LinkEvent)>,
 }
 
-pub(super) struct Relay {
-    pub(in crate::engine) at: HostPort,
-    pub(in crate::engine) id: Option<PeerId>,
-    pub(in crate::engine) commands: mpsc::UnboundedSender<LinkCommand>,
-    /// While there is a connection.
-    pub(in crate::engine) up: Option<Up>,
-    /// Why there was none the last time, if the user was told.
-    pub(in crate::engine) told: Option<LinkDown>,
-    /// Whether its people are to be found in our rooms, as they are if the user named it for all to
-    /// come.
-    pub(in crate::engine) in_rooms: bool,
-    pub(in crate::engine) roster: BTreeMap<PeerId, BTreeSet<ConversationId>>,
-    /// Those of the roster that this node connects with.
-    pub(in crate::engine) wanted: BTreeSet<PeerId>,
-    /// Those of the roster that could not be reached since they were last named: others take their
-    /// places.
-    pub(in crate::engine) missing: BTreeSet<PeerId>,
-    pub(in crate::engine) opening: BTreeMap<PeerId, Vec<Opening>>,
+/// What the link of a new relay needs.
+pub(super) struct NewLink {
+    pub(super) config: LinkConfig,
+    pub(super) commands: mpsc::UnboundedReceiver<LinkCommand>,
+    pub(super) events: mpsc::Sender<(RelayId, LinkEvent)>,
 }
 
-pub(super) struct Up {
-    pub(in crate::engine) addr: SocketAddr,
-    pub(in crate::engine) observed: SocketAddr,
-    /// Whether it calls nodes that want to be called.
-    pub(in crate::engine) calls: bool,
-    /// Whether the user was told that nobody is reached through it.
-    pub(in crate::engine) doubted: bool,
+/// A relay has registered this node.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WentUp {
+    pub(super) at: HostPort,
+    /// The address at which the relay sees this node.
+    pub(super) observed: SocketAddr,
+    /// The address had another identity before, or none.
+    pub(super) is_new_identity: bool,
+    /// The peers with which dials wait for a channel.
+    pub(super) waited_for: BTreeSet<PeerId>,
 }
 
 impl Relays {
-    pub(super) fn new(
-        known: BTreeMap<String, PeerId>,
-        token: Option<Vec<u8>>,
-        beside: mpsc::Receiver<SideDatagram>,
-    ) -> Self {
+    pub(super) fn new(known: BTreeMap<String, PeerId>, token: Option<Vec<u8>>) -> Self {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
         Self {
             list: BTreeMap::new(),
@@ -92,117 +67,396 @@ impl Relays {
             token,
             events,
             queue,
-            beside,
         }
     }
 
+    /// The next event of a link.
+    pub(super) async fn next(&mut self) -> (RelayId, LinkEvent) {
+        let event = self.queue.recv().await;
+        event.expect("this part holds a sender itself")
+    }
+
+    /// The relay at this address, if the node uses it.
+    pub(super) fn find(&self, at: &HostPort) -> Option<RelayId> {
+        let mut all = self.list.iter();
+        all.find(|(_, relay)| relay.at() == at).map(|(id, _)| *id)
+    }
+
+    /// Adds a relay. The caller starts its link. Returns nothing if there are too many relays.
+    pub(super) fn add(&mut self, addr: RelayAddr, in_rooms: bool, seed: u64) -> Option<NewLink> {
+        if self.list.len() >= RELAYS_MAX {
+            return None;
+        }
+        let id = RelayId(u32::try_from(self.list.len()).expect("at most RELAYS_MAX"));
+        let known = || self.known.get(&addr.at.to_string()).copied();
+        let expected = addr.id.or_else(known);
+        // A relay that somebody else named may be anybody's. It gets no proof of the token, unless it
+        // is known by its identity.
+        let may_have_token = in_rooms || expected.is_some_and(|id| self.user_named(id));
+        let (link, commands) = mpsc::unbounded_channel();
+        let relay = Relay::new(addr.at.clone(), expected, in_rooms, link);
+        self.list.insert(id, relay);
+        Some(NewLink {
+            config: LinkConfig {
+                relay: id,
+                at: addr.at,
+                expected,
+                token: self.token.clone().filter(|_| may_have_token),
+                seed,
+            },
+            commands,
+            events: self.events.clone(),
+        })
+    }
+
     /// Whether the user named a relay of this identity.
-    pub(in crate::engine) fn user_named(&self, id: PeerId) -> bool {
-        let mut named = self.list.values().filter(|relay| relay.in_rooms);
+    fn user_named(&self, id: PeerId) -> bool {
+        let mut named = self.addrs().into_iter();
         named.any(|relay| relay.id == Some(id))
     }
 
-    pub(super) fn infos(&self) -> Vec<RelayInfo> {
-        let info = |relay: &Relay| RelayInfo {
-            at: relay.at.clone(),
-            id: relay.id,
-            observed: relay.up.as_ref().map(|up| up.observed),
-            why: relay
-                .told
-                .as_ref()
-                .filter(|_| relay.up.is_none())
-                .map(ToString::to_string),
+    /// The relay has registered this node.
+    pub(super) fn went_up(
+        &mut self,
+        relay: RelayId,
+        id: PeerId,
+        addr: SocketAddr,
+        welcome: &Welcome,
+    ) -> WentUp {
+        let observed = canonical(welcome.observed);
+        let relay = Self::relay_mut(&mut self.list, relay);
+        let up = Up {
+            addr,
+            observed,
+            dials_back: welcome.features & features::DIAL_BACK != 0,
+            doubt_reported: false,
         };
-        self.list.values().map(info).collect()
+        relay.went_up(id, up);
+        let at = relay.at().clone();
+        WentUp {
+            observed,
+            is_new_identity: self.known.insert(at.to_string(), id) != Some(id),
+            waited_for: relay.openings.peers().collect(),
+            at,
+        }
     }
 
-    /// How things stand with each.
+    /// There is no connection with a relay. Returns a notice if the user has not seen this reason.
+    pub(super) fn went_down(
+        &mut self,
+        relay: RelayId,
+        down: LinkDown,
+    ) -> Option<(&'static str, String)> {
+        Self::relay_mut(&mut self.list, relay).went_down(down)
+    }
+
+    /// A relay sees this node at another address than before.
+    pub(super) fn observed_at(&mut self, relay: RelayId, observed: SocketAddr) {
+        if let Some(up) = Self::relay_mut(&mut self.list, relay).connection_mut() {
+            up.observed = canonical(observed);
+        }
+    }
+
+    /// A relay sends changes of its roster. Returns the peers that have arrived.
+    pub(super) fn update_roster(
+        &mut self,
+        relay: RelayId,
+        me: PeerId,
+        update: RosterUpdate,
+    ) -> Vec<PeerId> {
+        let relay = Self::relay_mut(&mut self.list, relay);
+        relay.roster.update(me, update)
+    }
+
+    /// Decides again, for each relay, with which of its peers to connect. Returns those that are
+    /// new among them. `direct` are the peers with which there is a conversation.
+    pub(super) fn choose_peers(
+        &mut self,
+        me: PeerId,
+        rooms: &[ConversationId],
+        direct: &BTreeSet<PeerId>,
+    ) -> Vec<(RelayId, PeerId)> {
+        let mut chosen = Vec::new();
+        for (id, relay) in &mut self.list {
+            let new = relay.roster.choose(me, rooms, direct);
+            chosen.extend(new.into_iter().map(|peer| (*id, peer)));
+        }
+        chosen
+    }
+
+    /// A peer could not be reached. Returns the relays that name it and did not know that.
+    pub(super) fn note_missing(&mut self, peer: PeerId) -> Vec<RelayId> {
+        let mut all = self.list.iter_mut();
+        let mut news = Vec::new();
+        for (id, relay) in &mut all {
+            if relay.roster.note_missing(peer) {
+                news.push(*id);
+            }
+        }
+        news
+    }
+
+    /// No session goes through a relay. Returns its address if it names many peers that cannot be
+    /// reached, once for each connection with it.
+    pub(super) fn doubt(&mut self, relay: RelayId) -> Option<HostPort> {
+        let relay = Self::relay_mut(&mut self.list, relay);
+        if !relay.roster.is_doubtful() {
+            return None;
+        }
+        let up = relay.connection_mut()?;
+        let reported = std::mem::replace(&mut up.doubt_reported, true);
+        (!reported).then(|| relay.at().clone())
+    }
+
+    /// A dial needs a channel with a peer: asks the relay for it now, or when the relay is up.
+    pub(super) fn open_channel(&mut self, relay: RelayId, peer: PeerId) -> ChannelOpening {
+        let relay = Self::relay_mut(&mut self.list, relay);
+        let opening = relay.openings.wait(peer);
+        if relay.connection().is_some() {
+            relay.send(ToRelay::Open(peer));
+        }
+        opening
+    }
+
+    /// A relay has opened or refused a channel with a peer.
+    pub(super) fn opening_done(
+        &mut self,
+        relay: RelayId,
+        peer: PeerId,
+        result: Result<(), OpenFailed>,
+    ) {
+        let relay = Self::relay_mut(&mut self.list, relay);
+        relay.openings.done(peer, result);
+    }
+
+    /// Sends a frame to a relay. It is lost while there is no connection.
+    pub(super) fn send(&self, relay: RelayId, frame: ToRelay) {
+        self.relay(relay).send(frame);
+    }
+
+    /// Informs the relays at which peers find this node of its rooms.
+    pub(super) fn set_rooms(&self, rooms: &[ConversationId]) {
+        for relay in self.list.values().filter(|relay| relay.is_in_rooms()) {
+            relay.set_rooms(rooms.to_vec());
+        }
+    }
+
+    /// The network has changed: every link tests its connection, or dials at once.
+    pub(super) fn wake(&self) {
+        self.list.values().for_each(Relay::wake);
+    }
+
+    pub(super) fn is_in_rooms(&self, relay: RelayId) -> bool {
+        self.relay(relay).is_in_rooms()
+    }
+
+    pub(super) fn at(&self, relay: RelayId) -> &HostPort {
+        self.relay(relay).at()
+    }
+
+    /// The address of a relay while there is a connection with it.
+    pub(super) fn addr_of(&self, relay: RelayId) -> Option<SocketAddr> {
+        self.relay(relay).connection().map(|up| up.addr)
+    }
+
+    /// The addresses of all relays with which there is a connection.
+    pub(super) fn addrs_up(&self) -> impl Iterator<Item = SocketAddr> {
+        self.connections().map(|up| up.addr)
+    }
+
+    /// The addresses at which relays see this node.
+    pub(super) fn observed(&self) -> impl Iterator<Item = SocketAddr> {
+        self.connections().map(|up| up.observed)
+    }
+
+    fn connections(&self) -> impl Iterator<Item = &Up> {
+        self.list.values().filter_map(Relay::connection)
+    }
+
+    /// The relays that dial back at request.
+    pub(super) fn that_dial_back(&self) -> Vec<RelayId> {
+        let dials_back = |relay: &Relay| relay.connection().is_some_and(|up| up.dials_back);
+        let all = self.list.iter().filter(|(_, relay)| dials_back(relay));
+        all.map(|(id, _)| *id).collect()
+    }
+
+    /// The relays that are up and do not name this peer.
+    pub(super) fn not_at(&self, peer: PeerId) -> Vec<String> {
+        let up = self.list.values().filter(|it| it.connection().is_some());
+        up.filter(|relay| !relay.roster.names(peer))
+            .map(|relay| relay.at().to_string())
+            .collect()
+    }
+
+    /// For a ticket: the relays at which peers find this node. Users may share a ticket before a
+    /// relay has answered.
+    pub(super) fn addrs(&self) -> Vec<RelayAddr> {
+        let named = self.list.values().filter(|relay| relay.is_in_rooms());
+        named.map(Relay::relay_addr).collect()
+    }
+
+    pub(super) fn infos(&self) -> Vec<RelayInfo> {
+        self.list.values().map(Relay::info).collect()
+    }
+
+    /// The state of each relay, with the result of its dial-backs.
     pub(super) fn evidence(
         &self,
         call: impl Fn(RelayId) -> diagnosis::RelayCall,
     ) -> Vec<diagnosis::Relay> {
-        let state = |relay: &Relay| match (&relay.up, &relay.told) {
-            (Some(up), _) => {
-                RelayState::Up(hobnob_transport::addr::canonical(up.addr), up.observed)
-            }
-            (None, None) => RelayState::Connecting,
-            (None, Some(LinkDown::Identity { .. })) => RelayState::OtherIdentity,
-            (None, Some(LinkDown::NoAddress(why))) => RelayState::NoAddress(why.clone()),
-            (None, Some(down @ LinkDown::Refused { .. })) if down.is_refusal() => {
-                RelayState::Refused(down.to_string())
-            }
-            (None, Some(down)) => RelayState::Down(down.to_string()),
-        };
-        let evidence = |(id, relay): (&RelayId, &Relay)| diagnosis::Relay {
-            at: relay.at.to_string(),
-            state: state(relay),
-            probe: None,
-            call: call(*id),
-        };
-        self.list.iter().map(evidence).collect()
+        let all = self.list.iter();
+        all.map(|(id, relay)| relay.evidence(call(*id))).collect()
     }
 
-    /// Those that can call this node.
-    pub(super) fn callers(&self) -> Vec<RelayId> {
-        let calls = |relay: &Relay| relay.up.as_ref().is_some_and(|up| up.calls);
-        self.list
+    fn relay(&self, id: RelayId) -> &Relay {
+        self.list.get(&id).expect("relays are never removed")
+    }
+
+    fn relay_mut(list: &mut BTreeMap<RelayId, Relay>, id: RelayId) -> &mut Relay {
+        list.get_mut(&id).expect("relays are never removed")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::relay::RosterChange;
+
+    use super::*;
+
+    fn peer(n: u8) -> PeerId {
+        PeerId::from_bytes([n; 32])
+    }
+
+    fn named(at: &str) -> RelayAddr {
+        at.parse().expect("an address")
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    fn welcome() -> Welcome {
+        Welcome {
+            version: hobnob_protocol::relay::VERSION,
+            features: features::DIAL_BACK,
+            observed: addr("[::ffff:198.51.100.7]:4626"),
+            heartbeat_ms: 15_000,
+            roster: true,
+            channels_max: 9,
+            rate: 0,
+        }
+    }
+
+    fn up(relays: &mut Relays, relay: RelayId) -> WentUp {
+        relays.went_up(relay, peer(99), addr("192.0.2.1:4627"), &welcome())
+    }
+
+    #[test]
+    fn a_relay_is_added_once_and_must_prove_the_identity_that_it_had() {
+        let known = BTreeMap::from([("relay.example:4627".to_owned(), peer(99))]);
+        let mut relays = Relays::new(known, Some(b"token".to_vec()));
+        let link = relays
+            .add(named("relay.example:4627"), true, 1)
+            .expect("room");
+        assert_eq!(link.config.expected, Some(peer(99)));
+        assert_eq!(relays.find(&link.config.at), Some(link.config.relay));
+        for n in 1..RELAYS_MAX {
+            assert!(
+                relays
+                    .add(named(&format!("r{n}.example:1")), true, 1)
+                    .is_some()
+            );
+        }
+        assert!(relays.add(named("one-more.example:1"), true, 1).is_none());
+    }
+
+    #[test]
+    fn a_dial_waits_for_its_channel_until_the_relay_is_up() {
+        let mut relays = Relays::new(BTreeMap::new(), None);
+        let mut link = relays
+            .add(named("relay.example:4627"), true, 1)
+            .expect("room");
+        let relay = link.config.relay;
+        let mut opening = relays.open_channel(relay, peer(1));
+        assert!(link.commands.try_recv().is_err(), "there is no connection");
+        let went_up = up(&mut relays, relay);
+        assert_eq!(went_up.waited_for, [peer(1)].into());
+        assert_eq!(went_up.observed, addr("198.51.100.7:4626"));
+        relays.opening_done(relay, peer(1), Ok(()));
+        assert_eq!(opening.try_recv(), Ok(Ok(())));
+        let _second = relays.open_channel(relay, peer(2));
+        assert!(matches!(
+            link.commands.try_recv(),
+            Ok(LinkCommand::Send(ToRelay::Open(of))) if of == peer(2)
+        ));
+    }
+
+    #[test]
+    fn an_identity_is_new_once() {
+        let mut relays = Relays::new(BTreeMap::new(), None);
+        let link = relays
+            .add(named("relay.example:4627"), true, 1)
+            .expect("room");
+        assert!(up(&mut relays, link.config.relay).is_new_identity);
+        assert!(!up(&mut relays, link.config.relay).is_new_identity);
+    }
+
+    #[test]
+    fn a_relay_none_of_whose_peers_can_be_reached_is_doubted_once() {
+        let mut relays = Relays::new(BTreeMap::new(), None);
+        let link = relays
+            .add(named("relay.example:4627"), true, 1)
+            .expect("room");
+        let relay = link.config.relay;
+        up(&mut relays, relay);
+        let changes = (1..=8).map(|n| RosterChange::Here {
+            peer: peer(n),
+            rooms: Vec::new(),
+        });
+        let update = RosterUpdate {
+            version: 1,
+            anew: true,
+            changes: changes.collect(),
+        };
+        assert_eq!(relays.update_roster(relay, peer(0), update).len(), 8);
+        assert_eq!(relays.doubt(relay), None);
+        for n in 1..=8 {
+            assert_eq!(relays.note_missing(peer(n)), [relay]);
+        }
+        assert_eq!(relays.note_missing(peer(8)), [], "that is known");
+        assert_eq!(relays.doubt(relay), Some(link.config.at));
+        assert_eq!(relays.doubt(relay), None, "the user knows");
+    }
+
+    #[test]
+    fn a_relay_that_somebody_else_named_gets_no_proof_of_the_token() {
+        let mut relays = Relays::new(BTreeMap::new(), Some(b"token".to_vec()));
+        let mut token = |at: &str, id, in_rooms| {
+            let at = named(at).at;
+            let link = relays.add(RelayAddr { id, at }, in_rooms, 1).expect("room");
+            link.config.token
+        };
+        assert!(token("ours.example:1", Some(peer(1)), true).is_some());
+        assert!(token("theirs.example:1", Some(peer(2)), false).is_none());
+        assert!(token("unknown.example:1", None, false).is_none());
+        // The same relay by another address.
+        assert!(token("also-ours.example:1", Some(peer(1)), false).is_some());
+    }
+
+    #[test]
+    fn only_relays_for_all_traffic_are_in_the_ticket() {
+        let mut relays = Relays::new(BTreeMap::new(), None);
+        relays
+            .add(named("for-all.example:4627"), true, 1)
+            .expect("room");
+        relays
+            .add(named("for-one.example:4627"), false, 1)
+            .expect("room");
+        let addrs: Vec<_> = relays
+            .addrs()
             .iter()
-            .filter(|(_, relay)| calls(relay))
-            .map(|(id, _)| *id)
-            .collect()
-    }
-
-    /// Where those are that there is a connection with.
-    pub(super) fn addrs_up(&self) -> impl Iterator<Item = SocketAddr> {
-        self.list
-            .values()
-            .filter_map(|relay| relay.up.as_ref())
-            .map(|up| up.addr)
-    }
-
-    /// Where a relay is, as the socket has it, while there is a connection.
-    pub(super) fn addr_of(&self, relay: RelayId) -> Option<SocketAddr> {
-        self.list.get(&relay)?.up.as_ref().map(|up| up.addr)
-    }
-
-    /// Those that are there and do not name this peer.
-    pub(super) fn not_at(&self, peer: PeerId) -> Vec<String> {
-        let without = self
-            .list
-            .values()
-            .filter(|relay| relay.up.is_some() && !relay.roster.contains_key(&peer));
-        without.map(|relay| relay.at.to_string()).collect()
-    }
-
-    /// For a ticket: those that this node is to be found at. It may be given away before they have
-    /// answered.
-    pub(super) fn addrs(&self) -> Vec<RelayAddr> {
-        let named = self.list.values().filter(|relay| relay.in_rooms);
-        named
-            .map(|relay| RelayAddr {
-                id: relay.id,
-                at: relay.at.clone(),
-            })
-            .collect()
-    }
-
-    pub(super) fn observed(&self) -> impl Iterator<Item = SocketAddr> {
-        self.list
-            .values()
-            .filter_map(|relay| relay.up.as_ref())
-            .map(|up| up.observed)
-    }
-
-    pub(super) fn say(&self, relay: RelayId, frame: ToRelay) {
-        if let Some(relay) = self.list.get(&relay) {
-            // A link that has ended takes nothing; the node is stopping then.
-            let _ = relay.commands.send(LinkCommand::Say(frame));
-        }
-    }
-
-    pub(super) fn wake(&self) {
-        for relay in self.list.values() {
-            let _ = relay.commands.send(LinkCommand::Wake);
-        }
+            .map(|addr| addr.at.to_string())
+            .collect();
+        assert_eq!(addrs, ["for-all.example:4627"]);
     }
 }

@@ -1,58 +1,101 @@
-//! Who is at a relay, and whom of them this node connects with.
+//! Who is at a relay, and which of those peers this node connects with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use hobnob_protocol::relay::{Roster as Update, RosterChange};
 use hobnob_protocol::{ConversationId, PeerId};
 
-use super::Relay;
-
-/// Peers of one relay that are remembered as being there; further ones can be reached by their id.
+/// Peers of one relay that are remembered as being there. Further ones can be reached by their id.
 const ROSTER_MAX: usize = 4096;
 
-/// Members of a room that a node connects with through a relay, of its own accord: the next ones
-/// after it in the order of ids. As many others connect with it, so that a room has eight relayed
-/// neighbours and holds together whoever is missing.
+/// Members of a room with which a node connects through a relay of its own accord: the next ones
+/// after it in the order of ids. As many others connect with it. So a room has eight relayed
+/// neighbours, and holds together when a few members are missing.
 const NEXT_IN_ROOM: usize = 4;
 
-impl Relay {
-    pub(in crate::engine) fn forget_roster(&mut self) {
-        self.roster.clear();
-        self.missing.clear();
-    }
+/// So many peers that a relay names and that this node cannot reach are no coincidence, if it
+/// reaches nobody at all through that relay.
+pub(crate) const DOUBTED_AT: usize = 8;
 
-    pub(in crate::engine) fn has_room_for(&self, peer: PeerId) -> bool {
-        self.roster.len() < ROSTER_MAX || self.roster.contains_key(&peer)
-    }
+/// The peers at one relay.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    /// Each peer with those of its rooms that it shares with this node.
+    here: BTreeMap<PeerId, BTreeSet<ConversationId>>,
+    /// The peers with which this node connects.
+    wanted: BTreeSet<PeerId>,
+    /// The peers that could not be reached since the relay last named them. Others take their
+    /// places.
+    missing: BTreeSet<PeerId>,
 }
 
-/// Whom of a roster to connect with: in each room the next few after us, in the order of ids and
-/// around, that are not known to be missing; and those with whom there is a conversation.
-pub(in crate::engine) fn wanted(
-    me: PeerId,
-    roster: &BTreeMap<PeerId, BTreeSet<ConversationId>>,
-    missing: &BTreeSet<PeerId>,
-    rooms: &[ConversationId],
-    direct: &BTreeSet<PeerId>,
-) -> BTreeSet<PeerId> {
-    let mut wanted: BTreeSet<_> = roster
-        .keys()
-        .copied()
-        .filter(|peer| direct.contains(peer))
-        .collect();
-    for room in rooms {
-        let after = roster.range((Bound::Excluded(me), Bound::Unbounded));
-        let around = after
-            .chain(roster.range(..me))
-            .filter(|(peer, _)| !missing.contains(peer));
-        wanted.extend(
-            around
-                .filter(|(_, theirs)| theirs.contains(room))
-                .take(NEXT_IN_ROOM)
-                .map(|(peer, _)| *peer),
-        );
+impl Roster {
+    /// The relay sends changes. Returns the peers that have arrived.
+    pub(super) fn update(&mut self, me: PeerId, update: Update) -> Vec<PeerId> {
+        if update.anew {
+            self.here.clear();
+            self.missing.clear();
+        }
+        let mut arrived = Vec::new();
+        for change in update.changes {
+            match change {
+                RosterChange::Here { peer, rooms } if peer != me && self.has_room_for(peer) => {
+                    self.here.insert(peer, rooms.into_iter().collect());
+                    self.missing.remove(&peer);
+                    arrived.push(peer);
+                }
+                RosterChange::Here { .. } => {}
+                RosterChange::Gone { peer } => {
+                    self.here.remove(&peer);
+                    self.missing.remove(&peer);
+                }
+            }
+        }
+        arrived
     }
-    wanted
+
+    fn has_room_for(&self, peer: PeerId) -> bool {
+        self.here.len() < ROSTER_MAX || self.here.contains_key(&peer)
+    }
+
+    pub(super) fn names(&self, peer: PeerId) -> bool {
+        self.here.contains_key(&peer)
+    }
+
+    /// A peer could not be reached. Returns whether the relay names it and it was not known to be
+    /// missing.
+    pub(super) fn note_missing(&mut self, peer: PeerId) -> bool {
+        self.names(peer) && self.missing.insert(peer)
+    }
+
+    /// Whether so many peers are missing that the relay must be at fault.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.missing.len() >= DOUBTED_AT
+    }
+
+    /// Decides again with which peers to connect, and returns those that are new among them: in
+    /// each room the next few after this node, in the order of ids and around, that are not known
+    /// to be missing; and the peers with which there is a conversation.
+    pub(super) fn choose(
+        &mut self,
+        me: PeerId,
+        rooms: &[ConversationId],
+        direct: &BTreeSet<PeerId>,
+    ) -> Vec<PeerId> {
+        let talked_with = self.here.keys().filter(|peer| direct.contains(peer));
+        let mut wanted: BTreeSet<_> = talked_with.copied().collect();
+        for room in rooms {
+            let after = self.here.range((Bound::Excluded(me), Bound::Unbounded));
+            let around = after.chain(self.here.range(..me));
+            let neighbours = around
+                .filter(|(peer, theirs)| theirs.contains(room) && !self.missing.contains(peer));
+            wanted.extend(neighbours.take(NEXT_IN_ROOM).map(|(peer, _)| *peer));
+        }
+        let new = wanted.difference(&self.wanted).copied().collect();
+        self.wanted = wanted;
+        new
+    }
 }
 
 #[cfg(test)]
@@ -63,20 +106,55 @@ mod tests {
         PeerId::from_bytes([n; 32])
     }
 
+    fn room(n: u8) -> ConversationId {
+        ConversationId::from_bytes([n; 32])
+    }
+
+    fn here(n: u8, rooms: &[ConversationId]) -> RosterChange {
+        RosterChange::Here {
+            peer: peer(n),
+            rooms: rooms.to_vec(),
+        }
+    }
+
+    fn update(anew: bool, changes: Vec<RosterChange>) -> Update {
+        Update {
+            version: 1,
+            anew,
+            changes,
+        }
+    }
+
+    fn roster(me: PeerId, changes: Vec<RosterChange>) -> Roster {
+        let mut roster = Roster::default();
+        roster.update(me, update(true, changes));
+        roster
+    }
+
+    #[test]
+    fn a_peer_is_there_until_the_relay_says_otherwise() {
+        let mut roster = Roster::default();
+        let first = update(true, vec![here(1, &[]), here(2, &[]), here(9, &[])]);
+        assert_eq!(roster.update(peer(9), first), [peer(1), peer(2)], "not me");
+        roster.update(
+            peer(9),
+            update(false, vec![RosterChange::Gone { peer: peer(1) }]),
+        );
+        assert!(!roster.names(peer(1)) && roster.names(peer(2)));
+        roster.update(peer(9), update(true, vec![here(3, &[])]));
+        assert!(!roster.names(peer(2)), "the relay began a new roster");
+    }
+
     #[test]
     fn a_room_is_a_ring_in_which_nobody_has_more_than_eight_neighbours() {
-        let room = ConversationId::from_bytes([9; 32]);
-        let all: BTreeMap<_, _> = (0..40).map(|n| (peer(n), BTreeSet::from([room]))).collect();
+        let all: Vec<u8> = (0..40).collect();
         let mut neighbours: BTreeMap<PeerId, BTreeSet<PeerId>> = BTreeMap::new();
-        for me in all.keys() {
-            let roster = all
-                .iter()
-                .filter(|(peer, _)| *peer != me)
-                .map(|(peer, rooms)| (*peer, rooms.clone()))
-                .collect();
-            for other in wanted(*me, &roster, &BTreeSet::new(), &[room], &BTreeSet::new()) {
-                neighbours.entry(*me).or_default().insert(other);
-                neighbours.entry(other).or_default().insert(*me);
+        for me in &all {
+            let changes = all.iter().map(|n| here(*n, &[room(9)])).collect();
+            let mut roster = roster(peer(*me), changes);
+            for other in roster.choose(peer(*me), &[room(9)], &BTreeSet::new()) {
+                neighbours.entry(peer(*me)).or_default().insert(other);
+                neighbours.entry(other).or_default().insert(peer(*me));
             }
         }
         assert!(neighbours.values().all(|of| of.len() == 2 * NEXT_IN_ROOM));
@@ -94,24 +172,38 @@ mod tests {
     }
 
     #[test]
-    fn those_in_other_rooms_are_left_alone_unless_there_is_a_conversation() {
-        let (ours, other) = (
-            ConversationId::from_bytes([1; 32]),
-            ConversationId::from_bytes([2; 32]),
-        );
-        let roster = BTreeMap::from([
-            (peer(1), BTreeSet::from([ours])),
-            (peer(2), [other].into()),
-            (peer(3), [other].into()),
-        ]);
+    fn peers_of_other_rooms_are_left_alone_unless_there_is_a_conversation() {
+        let (ours, other) = (room(1), room(2));
+        let changes = vec![here(1, &[ours]), here(2, &[other]), here(3, &[other])];
+        let mut roster = roster(peer(9), changes);
         let direct = BTreeSet::from([peer(3), peer(4)]);
-        assert_eq!(
-            wanted(peer(9), &roster, &BTreeSet::new(), &[ours], &direct),
-            [peer(1), peer(3)].into()
-        );
-        assert_eq!(
-            wanted(peer(9), &roster, &[peer(1)].into(), &[ours], &direct),
-            [peer(3)].into()
-        );
+        let chosen = roster.choose(peer(9), &[ours], &direct);
+        assert_eq!(chosen, [peer(1), peer(3)]);
+        assert_eq!(roster.choose(peer(9), &[ours], &direct), [], "not again");
+    }
+
+    #[test]
+    fn another_member_takes_the_place_of_a_missing_one() {
+        let changes = (1..=5).map(|n| here(n, &[room(1)])).collect();
+        let mut roster = roster(peer(0), changes);
+        let nobody = BTreeSet::new();
+        let first = roster.choose(peer(0), &[room(1)], &nobody);
+        assert_eq!(first, [1, 2, 3, 4].map(peer));
+        assert!(roster.note_missing(peer(2)));
+        assert!(!roster.note_missing(peer(2)), "that is known");
+        assert!(!roster.note_missing(peer(99)), "the relay does not name it");
+        assert_eq!(roster.choose(peer(0), &[room(1)], &nobody), [peer(5)]);
+    }
+
+    #[test]
+    fn a_relay_is_doubtful_when_eight_of_its_peers_are_missing() {
+        let mut roster = roster(peer(0), (1..=8).map(|n| here(n, &[])).collect());
+        for n in 1..=8 {
+            assert!(!roster.is_doubtful());
+            roster.note_missing(peer(n));
+        }
+        assert!(roster.is_doubtful());
+        roster.update(peer(0), update(false, vec![here(8, &[])]));
+        assert!(!roster.is_doubtful(), "one of them is back");
     }
 }

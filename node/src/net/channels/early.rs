@@ -1,9 +1,9 @@
-//! Frames of channels that the relay has not told of yet.
+//! Early frames: frames of channels that the relay has not announced yet.
 //!
-//! The relay tells both ends of a new channel on their control streams, and whoever asked for it
-//! sends at once: the first frames can overtake the news. They are kept for a moment, and handed on
-//! as soon as the channel is known. Frames alone come here, from addresses of relays that this node
-//! is connected with; what comes from elsewhere never had a chance.
+//! The relay announces a new channel to both ends on their control streams. The end that asked for
+//! it sends at once, so its first frames can overtake the announcement. They are held for a moment,
+//! and released as soon as the channel is known. Only frames from relays that this node is connected
+//! with are held.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,27 +13,25 @@ use std::time::{Duration, Instant};
 use hobnob_protocol::datagram::ChannelId;
 use quinn::udp::RecvMeta;
 
-use super::same_place;
-
-/// Frames that are kept at once, of at most [`DATAGRAM_MAX`](crate::net::demux::DATAGRAM_MAX) bytes
-/// each; for one more, the oldest is dropped.
+/// Frames that are held at the same time, of at most
+/// [`DATAGRAM_MAX`](crate::net::demux::DATAGRAM_MAX) bytes each. For one more, the oldest is dropped.
 const FRAMES_MAX: usize = 64;
 
-/// Frames of one channel that are kept at once; a further one is dropped. A first flight is two or
-/// three.
+/// Frames of one channel that are held at the same time. Further ones are dropped. A first flight is
+/// two or three datagrams.
 const FRAMES_OF_CHANNEL_MAX: usize = 8;
 
-/// How long a frame is kept. By then its sender has begun to send it again.
-const KEPT_FOR: Duration = Duration::from_secs(1);
+/// How long a frame is held. After this time its sender has begun to send it again.
+const HELD_FOR: Duration = Duration::from_secs(1);
 
-/// What was received, as quinn is to see it.
+/// Received datagrams, in the form that quinn expects.
 #[derive(Debug, Clone)]
 pub(in crate::net) struct Received {
     pub(in crate::net) meta: RecvMeta,
     pub(in crate::net) bytes: Vec<u8>,
 }
 
-/// A datagram that came in a frame, which is no longer around it.
+/// The datagram from a channel frame, without the frame's header.
 #[derive(Debug)]
 struct Frame {
     relay: SocketAddr,
@@ -47,14 +45,14 @@ struct Frame {
 pub(super) struct Early {
     frames: VecDeque<Frame>,
     released: VecDeque<Received>,
-    /// Wakes whoever takes what is released.
+    /// Wakes the task that takes released datagrams.
     waker: Option<Waker>,
 }
 
 impl Early {
-    /// Keeps a datagram from a frame of this channel; returns how many were dropped, old ones among
-    /// them.
-    pub(super) fn keep(
+    /// Holds a datagram from a frame of this channel. Returns how many were dropped, old ones
+    /// included.
+    pub(super) fn hold(
         &mut self,
         now: Instant,
         relay: SocketAddr,
@@ -84,8 +82,8 @@ impl Early {
         dropped
     }
 
-    /// The channel is known now, and its frames come from `addr`; returns how many of them can be
-    /// handed on, and how many frames were dropped.
+    /// The channel is known now, and its peer has the address `addr`. Returns how many of its
+    /// datagrams are released, and how many frames were dropped.
     pub(super) fn release(
         &mut self,
         now: Instant,
@@ -96,15 +94,13 @@ impl Early {
         let mut dropped = self.expire(now);
         let mut released = 0;
         for _ in 0..self.frames.len() {
-            let Some(frame) = self.frames.pop_front() else {
-                break;
-            };
+            let frame = self.frames.pop_front().expect("as many as were counted");
             if frame.channel != channel {
                 self.frames.push_back(frame);
             } else if !same_place(frame.relay, relay) || self.released.len() == FRAMES_MAX {
                 dropped += 1;
             } else {
-                self.hand_on(frame.datagram, addr);
+                self.pass_on(frame.datagram, addr);
                 released += 1;
             }
         }
@@ -116,8 +112,8 @@ impl Early {
         (released, dropped)
     }
 
-    /// Lets quinn see a datagram, as from this address.
-    pub(super) fn hand_on(&mut self, datagram: Received, addr: SocketAddr) {
+    /// Releases a datagram to quinn, as one from this address.
+    pub(super) fn pass_on(&mut self, datagram: Received, addr: SocketAddr) {
         let Received { meta, bytes } = datagram;
         self.released.push_back(Received {
             meta: RecvMeta { addr, ..meta },
@@ -125,12 +121,12 @@ impl Early {
         });
     }
 
-    /// What quinn is to see next.
+    /// The next released datagram.
     pub(super) fn take(&mut self) -> Option<Received> {
         self.released.pop_front()
     }
 
-    /// Has this task woken when something is released; says whether something is already.
+    /// Wakes this task when a datagram is released. Returns whether one is released already.
     pub(super) fn wake_on_release(&mut self, cx: &Context<'_>) -> bool {
         if self
             .waker
@@ -146,11 +142,16 @@ impl Early {
         let old = self
             .frames
             .iter()
-            .take_while(|frame| now.duration_since(frame.at) > KEPT_FOR)
+            .take_while(|frame| now.duration_since(frame.at) > HELD_FOR)
             .count();
         self.frames.drain(..old);
         old as u64
     }
+}
+
+/// Whether two addresses are the same socket, in either form of an IPv4 address.
+pub(super) fn same_place(a: SocketAddr, b: SocketAddr) -> bool {
+    a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical()
 }
 
 #[cfg(test)]
@@ -192,10 +193,10 @@ mod tests {
     const OTHER: ChannelId = ChannelId([2; 8]);
 
     #[test]
-    fn frames_are_handed_on_in_order_when_their_channel_is_known_and_not_before() {
+    fn frames_are_released_in_order_when_their_channel_is_known_and_not_before() {
         let (now, mut early) = (Instant::now(), Early::default());
         for (channel, n) in [(CHANNEL, 1), (OTHER, 2), (CHANNEL, 3)] {
-            assert_eq!(early.keep(now, relay(), channel, datagram(n)), 0);
+            assert_eq!(early.hold(now, relay(), channel, datagram(n)), 0);
         }
         assert!(taken(&mut early).is_empty());
         assert_eq!(early.release(now, relay(), CHANNEL, peer()), (2, 0));
@@ -208,27 +209,27 @@ mod tests {
     #[test]
     fn no_relay_speaks_for_another_ones_channel() {
         let (now, mut early) = (Instant::now(), Early::default());
-        early.keep(now, "11.0.0.2:4627".parse().unwrap(), CHANNEL, datagram(1));
-        early.keep(now, relay(), CHANNEL, datagram(2));
+        early.hold(now, "11.0.0.2:4627".parse().unwrap(), CHANNEL, datagram(1));
+        early.hold(now, relay(), CHANNEL, datagram(2));
         assert_eq!(early.release(now, relay(), CHANNEL, peer()), (1, 1));
         assert_eq!(taken(&mut early), [2]);
     }
 
     #[test]
-    fn frames_are_kept_for_a_moment_and_only_so_many() {
+    fn frames_are_held_for_a_moment_and_only_so_many() {
         let (now, mut early) = (Instant::now(), Early::default());
         for _ in 0..FRAMES_OF_CHANNEL_MAX {
-            assert_eq!(early.keep(now, relay(), CHANNEL, datagram(0)), 0);
+            assert_eq!(early.hold(now, relay(), CHANNEL, datagram(0)), 0);
         }
         assert_eq!(
-            early.keep(now, relay(), CHANNEL, datagram(99)),
+            early.hold(now, relay(), CHANNEL, datagram(99)),
             1,
             "a channel has no more than its share"
         );
-        let later = now + KEPT_FOR;
+        let later = now + HELD_FOR;
         let other = |n: usize| ChannelId((n as u64 + 100).to_be_bytes());
         let dropped: u64 = (0..FRAMES_MAX)
-            .map(|n| early.keep(later, relay(), other(n), datagram(0)))
+            .map(|n| early.hold(later, relay(), other(n), datagram(0)))
             .sum();
         assert_eq!(
             (dropped, early.frames.len()),
@@ -236,7 +237,7 @@ mod tests {
             "the oldest make room"
         );
         assert_eq!(early.release(later, relay(), CHANNEL, peer()), (0, 0));
-        let too_late = later + KEPT_FOR + Duration::from_millis(1);
+        let too_late = later + HELD_FOR + Duration::from_millis(1);
         assert_eq!(
             early.release(too_late, relay(), other(0), peer()),
             (0, FRAMES_MAX as u64)

@@ -1,9 +1,9 @@
-//! Channels through relays, as the socket sees them: which synthetic address means which channel of
-//! which relay, and back.
+//! The table of channels through relays: which synthetic address belongs to which channel of which
+//! relay, and the reverse. The engine decides when to request channels.
 //!
-//! To quinn a relayed peer is a synthetic address ([`hobnob_core::synthetic`]), one for each relay
-//! and peer; it stays the same when the channel or the relay's address changes, so that connections
-//! outlive both. Who asks for channels, and when, is not known here.
+//! To quinn a relayed peer has a synthetic address ([`hobnob_core::synthetic`]), one for each relay
+//! and peer. It stays the same when the channel or the relay's address changes, so connections
+//! outlive both.
 
 mod early;
 
@@ -17,47 +17,47 @@ use std::time::Instant;
 use hobnob_protocol::PeerId;
 use hobnob_protocol::datagram::ChannelId;
 
-use self::early::Early;
 pub(in crate::net) use self::early::Received;
-use super::demux::Counters;
+use self::early::{Early, same_place};
+use super::counters::Counters;
 use hobnob_core::synthetic;
 
 /// Names one of a node's relays for the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayId(pub u32);
 
-/// Peers by relay that have an address at once. For one more, one without a channel is forgotten: a
-/// relay can name people without end.
+/// Addresses in the table, at most. For one more, an address without a channel is forgotten: a relay
+/// can name any number of peers.
 const ADDRS_MAX: usize = 16_384;
 
-/// Channels at once; what a relay says of further ones is ignored.
+/// Channels at the same time. Further ones that a relay announces are ignored.
 const CHANNELS_MAX: usize = 4_096;
 
 /// All channels of a node. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Channels {
     table: Arc<RwLock<Table>>,
-    /// Whoever holds this lock may take that of the table, never the reverse.
+    /// The holder of this lock may take that of the table, never the reverse.
     early: Arc<Mutex<Early>>,
-    /// Whether synthetic addresses are IPv6 ones, as the socket's.
+    /// Whether synthetic addresses are IPv6 addresses, as the socket's own.
     v6: bool,
     counters: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Where the relays are that this node is connected with.
+    /// The addresses of the relays that this node is connected with.
     relays: HashMap<RelayId, SocketAddr>,
     addrs: HashMap<(RelayId, PeerId), SocketAddr>,
     peers: HashMap<SocketAddr, (RelayId, PeerId)>,
-    out: HashMap<SocketAddr, Way>,
-    in_by_channel: HashMap<ChannelId, Way>,
+    out: HashMap<SocketAddr, RelayRoute>,
+    in_by_channel: HashMap<ChannelId, RelayRoute>,
     traffic: HashMap<RelayId, Arc<Traffic>>,
 }
 
-/// How a channel's frames go, in either direction.
+/// The route of a channel's frames, for both directions.
 #[derive(Debug, Clone)]
-pub(super) struct Way {
+pub(super) struct RelayRoute {
     /// The relay's address.
     pub(super) relay: SocketAddr,
     pub(super) channel: ChannelId,
@@ -92,8 +92,7 @@ impl Traffic {
 }
 
 impl Channels {
-    /// None yet. `v6` says what kind of address the socket can take; what is dropped here is
-    /// counted there.
+    /// An empty table. `v6`: the socket takes IPv6 addresses. `counters` counts dropped frames.
     pub fn new(v6: bool, counters: Arc<Counters>) -> Self {
         Self {
             table: Arc::default(),
@@ -103,8 +102,7 @@ impl Channels {
         }
     }
 
-    /// The address that means this peer by this relay, made if there is none yet. `random` is asked
-    /// for bits.
+    /// The synthetic address of a peer at a relay, drawn from `random` if there is none yet.
     pub fn addr(
         &self,
         relay: RelayId,
@@ -127,18 +125,18 @@ impl Channels {
         addr
     }
 
-    /// Whom a synthetic address means.
+    /// The peer with this synthetic address, and its relay.
     pub fn peer_at(&self, addr: SocketAddr) -> Option<(RelayId, PeerId)> {
         self.read().peers.get(&addr).copied()
     }
 
-    /// This node is connected with a relay, which may speak of channels from now on.
+    /// This node is connected with a relay. Early frames from there are kept from now on.
     pub fn connected(&self, relay: RelayId, at: SocketAddr) {
         self.write().relays.insert(relay, at);
     }
 
-    /// From now on frames for `addr` go through this channel, and its frames come from `addr`;
-    /// those that came before are handed on.
+    /// A relay announced a channel: from now on it carries the datagrams to and from `addr`. Its
+    /// early frames are released to quinn.
     pub fn bind(&self, addr: SocketAddr, relay: SocketAddr, channel: ChannelId) {
         let Some(traffic) = self.write().bind(addr, relay, channel) else {
             return;
@@ -150,16 +148,16 @@ impl Channels {
         self.counters.early_dropped(dropped);
     }
 
-    /// This channel no longer exists. The peer whose it was, if it was one of ours.
+    /// This channel no longer exists. Returns its peer if this node had such a channel.
     pub fn unbind(&self, channel: ChannelId) -> Option<(RelayId, PeerId)> {
         let mut table = self.write();
-        let way = table.in_by_channel.remove(&channel)?;
-        table.out.remove(&way.addr);
-        table.peers.get(&way.addr).copied()
+        let route = table.in_by_channel.remove(&channel)?;
+        table.out.remove(&route.addr);
+        table.peers.get(&route.addr).copied()
     }
 
-    /// This node is no longer connected with a relay, and none of its channels exists any more.
-    /// Addresses stay, for the channels that take their place.
+    /// This node is no longer connected with a relay, so none of its channels exists any more.
+    /// Addresses stay, for the channels that replace them.
     pub fn disconnected(&self, relay: RelayId) {
         let mut table = self.write();
         let Table {
@@ -170,45 +168,47 @@ impl Channels {
             ..
         } = &mut *table;
         relays.remove(&relay);
-        let of_relay = |way: &Way| peers.get(&way.addr).is_some_and(|(id, _)| *id == relay);
-        out.retain(|_, way| !of_relay(way));
-        in_by_channel.retain(|_, way| !of_relay(way));
+        let of_relay =
+            |route: &RelayRoute| peers.get(&route.addr).is_some_and(|(id, _)| *id == relay);
+        out.retain(|_, route| !of_relay(route));
+        in_by_channel.retain(|_, route| !of_relay(route));
     }
 
-    /// What goes to and comes from a relay.
+    /// The counters of the traffic with a relay.
     pub fn traffic(&self, relay: RelayId) -> Arc<Traffic> {
         self.write().traffic.entry(relay).or_default().clone()
     }
 
     /// The channel to an address.
     pub fn channel_to(&self, addr: SocketAddr) -> Option<ChannelId> {
-        self.way_to(addr).map(|way| way.channel)
+        self.route_to(addr).map(|route| route.channel)
     }
 
-    pub(super) fn way_to(&self, addr: SocketAddr) -> Option<Way> {
+    pub(super) fn route_to(&self, addr: SocketAddr) -> Option<RelayRoute> {
         self.read()
             .out
             .get(&SocketAddr::new(addr.ip(), addr.port()))
             .cloned()
     }
 
-    /// The way of a channel's frame that comes from `from`; none if it is none of ours, or comes
-    /// from elsewhere.
-    pub(super) fn way_from(&self, channel: ChannelId, from: SocketAddr) -> Option<Way> {
+    /// The route of a channel's frame that was received from `from`. There is none if the channel is
+    /// unknown, or if `from` is not its relay.
+    pub(super) fn route_from(&self, channel: ChannelId, from: SocketAddr) -> Option<RelayRoute> {
         self.read()
             .in_by_channel
             .get(&channel)
-            .filter(|way| same_place(way.relay, from))
+            .filter(|route| same_place(route.relay, from))
             .cloned()
     }
 
-    /// Keeps a datagram that came from `from` in a frame of an unknown channel, in case that
-    /// becomes known in a moment; what no relay of ours sent is dropped.
-    pub(super) fn keep_early(&self, channel: ChannelId, from: SocketAddr, datagram: Received) {
+    /// Holds a datagram that arrived in a frame of an unknown channel, in case the relay announces
+    /// the channel in a moment. A frame that no relay of this node sent is dropped.
+    pub(super) fn hold_early(&self, channel: ChannelId, from: SocketAddr, datagram: Received) {
         let mut early = self.early();
-        // With the lock held, so that a channel that becomes known now finds what is kept here.
-        if let Some(way) = self.way_from(channel, from) {
-            return early.hand_on(datagram, way.addr);
+        // Look again with the lock held. Otherwise a channel that is bound now would release early
+        // frames before this one is among them.
+        if let Some(route) = self.route_from(channel, from) {
+            return early.pass_on(datagram, route.addr);
         }
         let of_relay = self
             .read()
@@ -216,19 +216,19 @@ impl Channels {
             .values()
             .any(|relay| same_place(*relay, from));
         self.counters.early_dropped(if of_relay {
-            early.keep(now(), from, channel, datagram)
+            early.hold(now(), from, channel, datagram)
         } else {
             1
         });
     }
 
-    /// The next of the datagrams that were kept and whose channel is known now.
+    /// The next early datagram whose channel has become known.
     pub(super) fn take_early(&self) -> Option<Received> {
         self.early().take()
     }
 
-    /// Has this task woken when there is something for [`Channels::take_early`]; says whether there
-    /// is already.
+    /// Wakes this task when [`Channels::take_early`] has something to return. Returns whether it has
+    /// already.
     pub(super) fn wake_on_early(&self, cx: &Context<'_>) -> bool {
         self.early().wake_on_release(cx)
     }
@@ -238,7 +238,7 @@ impl Channels {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Table> {
-        // Nothing that holds the lock can leave the table half changed.
+        // No code that holds the lock can panic with the table half changed.
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -248,7 +248,8 @@ impl Channels {
 }
 
 impl Table {
-    /// What goes to and comes from the channel's relay; none if it was not bound.
+    /// Adds a channel. Returns the counters of its relay, or nothing if the address is unknown or
+    /// there are too many channels.
     fn bind(
         &mut self,
         addr: SocketAddr,
@@ -260,16 +261,16 @@ impl Table {
             return None;
         }
         let traffic = self.traffic.entry(id).or_default().clone();
-        let way = Way {
+        let route = RelayRoute {
             relay,
             channel,
             addr,
             traffic: traffic.clone(),
         };
-        if let Some(old) = self.out.insert(addr, way.clone()) {
+        if let Some(old) = self.out.insert(addr, route.clone()) {
             self.in_by_channel.remove(&old.channel);
         }
-        self.in_by_channel.insert(channel, way);
+        self.in_by_channel.insert(channel, route);
         Some(traffic)
     }
 
@@ -291,15 +292,10 @@ impl Table {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "this driver reads the clock for frames that come before their channel"
+    reason = "this driver reads the clock for early frames"
 )]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// Whether two addresses mean one socket, however the system writes IPv4.
-fn same_place(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port() && a.ip().to_canonical() == b.ip().to_canonical()
 }
 
 #[cfg(test)]
@@ -336,25 +332,27 @@ mod tests {
             channels.bind(addr, relay, CHANNEL);
             let mapped = "[::ffff:11.0.0.1]:4627".parse().unwrap();
             assert_eq!(
-                channels.way_from(CHANNEL, mapped).map(|way| way.addr),
+                channels.route_from(CHANNEL, mapped).map(|route| route.addr),
                 Some(addr)
             );
             assert!(
                 channels
-                    .way_from(CHANNEL, "11.0.0.2:4627".parse().unwrap())
+                    .route_from(CHANNEL, "11.0.0.2:4627".parse().unwrap())
                     .is_none(),
                 "only its relay may speak for it"
             );
             channels.disconnected(RELAY);
-            assert!(channels.way_to(addr).is_none() && channels.way_from(CHANNEL, relay).is_none());
+            assert!(
+                channels.route_to(addr).is_none() && channels.route_from(CHANNEL, relay).is_none()
+            );
             channels.bind(addr, relay, ChannelId([8; 8]));
             assert_eq!(channels.addr(RELAY, peer(1), &mut random), addr);
             assert_eq!(
-                channels.way_to(addr).map(|way| way.channel),
+                channels.route_to(addr).map(|route| route.channel),
                 Some(ChannelId([8; 8]))
             );
             assert_eq!(channels.unbind(ChannelId([8; 8])), Some((RELAY, peer(1))));
-            assert!(channels.way_to(addr).is_none());
+            assert!(channels.route_to(addr).is_none());
         }
     }
 

@@ -1,9 +1,10 @@
 //! Congestion control that keeps queues short, so that a message need not wait behind a file.
 //!
-//! CUBIC (RFC 9438) lets more and more be on the way until packets are lost. Where a queue is long,
-//! as in many a home router, it is then full, and everything waits in it, whatever its priority at
-//! the sender. So what CUBIC allows is bounded here by what the path holds and a little more, which
-//! [`Path`] measures. On a path with short queues, losses come first, and it is CUBIC alone.
+//! CUBIC (RFC 9438) puts more and more bytes in flight until packets are lost. Many home routers have
+//! long queues. They are full by then, and every packet waits in them, whatever its priority at the
+//! sender. So CUBIC's window is bounded here by the capacity of the path and a little more, which
+//! [`Path`] measures. On a path with short queues, packets are lost before that, and CUBIC decides
+//! alone.
 
 mod path;
 #[cfg(test)]
@@ -28,21 +29,20 @@ pub(super) struct BoundedConfig {
     cubic: Arc<CubicConfig>,
 }
 
-/// CUBIC, bounded by what the path holds.
+/// CUBIC, bounded by the capacity of the path.
 #[derive(Debug, Clone)]
 struct Bounded {
     cubic: Cubic,
     path: Path,
-    /// Nothing is held back any more. Copies share it.
+    /// Set when nothing is held back any more. Copies share it.
     is_lifted: Arc<AtomicBool>,
 }
 
-/// Holds back nothing more of what a connection sends. It is for the last packet, so the connection
-/// is to be closed at once.
+/// Lifts the limits of a connection for its last packet. The caller closes the connection at once.
 ///
-/// quinn holds a CONNECTION_CLOSE back, too, while data waits for a full window, and then never
-/// sends it, since a closed connection takes no acknowledgements (quinn-rs/quinn#2785). But
-/// congestion control is not for it (RFC 9002 section 2).
+/// While the window is full, quinn holds back a CONNECTION_CLOSE, too. It never sends it then, since a
+/// closed connection accepts no acknowledgements (quinn-rs/quinn#2785). Congestion control does not
+/// apply to this packet (RFC 9002 section 2).
 pub(super) fn lift(connection: &Connection) {
     let state = connection
         .congestion_state()

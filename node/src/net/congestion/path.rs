@@ -1,69 +1,70 @@
-//! What a path holds: the rate at which it carries, times the time it takes when nothing waits.
+//! Measures the capacity of a path: its rate, times its round trip without a queue.
 //!
-//! Both are seen only one at a time: the rate while there is a queue, the time while there is none.
-//! The rate is the best of some rounds, a round being from an acknowledgement to that of a packet
-//! sent after it. The time is the shortest round trip; once in a while, if none as short has been
-//! seen again, so little is sent for a moment that what was sent here waits nowhere. So far that is
-//! how BBR sees a path (draft-ietf-ccwg-bbr). A round trip that is much longer then is another way
-//! through the network, or a queue that others keep full: it is believed when it is found a second
-//! time.
+//! The two cannot be measured at the same time. The rate shows while there is a queue, and the round
+//! trip while there is none. The rate is the best of some rounds. A round lasts from an
+//! acknowledgement to that of a packet sent after it. The round trip is the shortest one. If it has
+//! not been seen for a while, the path is drained: so little is sent for a moment that no packet of
+//! this connection waits. So far this is BBR's model of a path (draft-ietf-ccwg-bbr).
+//!
+//! If the round trip is much longer after draining, there is a new route through the network, or
+//! other senders keep the queue full. The longer value is accepted when it is found a second time.
 
 use std::time::{Duration, Instant};
 
 /// Rounds whose best rate counts.
 const ROUNDS: usize = 5;
 
-/// How long the shortest round trip is believed in.
+/// How long the shortest round trip counts before it must be seen again.
 const BASE_LASTS: Duration = Duration::from_secs(10);
 
-/// What may wait in the queue: as much as goes in this time, as in CoDel (RFC 8289), at most so
-/// many bytes; or a quarter of what the path holds if that is more. Less, and the path runs dry
-/// when acknowledgements or the sender come in bursts.
+/// The queue that this connection may build: as much as the path carries in this time, as in CoDel
+/// (RFC 8289), at most so many bytes; or a quarter of the path's capacity if that is more. With less,
+/// the path runs dry when acknowledgements or data arrive in bursts.
 const QUEUE_TIME: Duration = Duration::from_millis(5);
 const QUEUE_BYTES_MAX: u64 = 128 * 1024;
 
-/// The least that may be on the way: so many packets, two of which are acknowledged together.
+/// The smallest bound, in packets. Two packets are acknowledged together.
 const PACKETS_MIN: u64 = 4;
 
-/// The same while the rate is still to be found: the usual first window (RFC 9002 section 7.2).
+/// The smallest bound until the rate is known: the usual first window (RFC 9002 section 7.2).
 const PACKETS_FIRST: u64 = 10;
 
-/// The path is held to be full when its rate has not grown by a quarter in so many rounds.
+/// The path counts as full when its rate has not grown by a quarter in so many rounds.
 const FULL_AFTER: u8 = 3;
 
-/// The queue is held to be that of others when, for so many rounds, packets waited in it longer
-/// than can be by what was sent here.
+/// The queue counts as that of other senders when, for so many rounds, packets waited longer than this
+/// connection's own packets explain.
 const CROWDED_AFTER: u8 = 8;
 
 #[derive(Debug, Clone)]
 pub(super) struct Path {
     /// Bytes of the largest packet.
     mtu: u64,
-    /// Bytes a second, of the last rounds in which the sender did not want for data.
+    /// Bytes per second, in the last rounds in which the sender had enough data.
     rates: [u64; ROUNDS],
     next: usize,
     base: Option<Base>,
     phase: Phase,
     round: Option<Round>,
-    /// When the newest packet was sent that the present acknowledgements are for.
+    /// When the newest packet was sent that the present acknowledgements cover.
     newest: Option<Instant>,
-    /// What may be on the way, if that can be said yet.
+    /// The bytes that may be in flight, once that is known.
     bound: Option<u64>,
 }
 
-/// The round trip when nothing waits.
+/// The round trip without a queue.
 #[derive(Debug, Clone, Copy)]
 struct Base {
     rtt: Duration,
     seen: Instant,
-    /// What was found last, if it was so much longer that it may have been others' queue.
+    /// The last result, if it was so much longer that it may have included the queue of others.
     doubted: Option<Duration>,
 }
 
 impl Base {
-    /// The shortest round trip without a queue of our own is now this. Says how to go on.
+    /// Draining has found this round trip. Returns the next phase.
     fn found(&mut self, now: Instant, rtt: Duration) -> Phase {
-        // Others' queues change, the way through a network seldom.
+        // The queues of others change from one measurement to the next, a route seldom does.
         let is_same_again = self
             .doubted
             .is_some_and(|doubted| doubted.abs_diff(rtt) <= rtt / 16);
@@ -90,29 +91,28 @@ impl Base {
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// How much the path carries is still to be found: each round may bring twice as much as the
-    /// last.
+    /// The rate is not known yet: each round may have twice the rate of the one before.
     Rising { best: u64, rounds_since: u8 },
-    /// For so many rounds, packets have waited longer than can be by what is sent here; and the
-    /// best rate meanwhile.
+    /// The rate is known. `crowded` counts the rounds in which packets waited longer than this
+    /// connection's own packets explain; `best` is the best rate meanwhile.
     Steady { crowded: u8, best: u64 },
-    /// Others keep the queue full. Who holds back among them gets next to nothing, and shortens
-    /// nobody's wait.
+    /// Other senders keep the queue full. A connection that held back now would get almost nothing,
+    /// and the queue would stay as long.
     Crowded,
-    /// The queue is to run dry, or is since `dry`; and the shortest round trip of packets sent
-    /// since.
+    /// The queue is being emptied, and has been empty since `dry`. `rtt` is the shortest round trip of
+    /// packets sent since.
     Draining { dry: Option<Instant>, rtt: Duration },
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Round {
     since: Instant,
-    /// When the packet was sent whose acknowledgement began it.
+    /// When the packet was sent whose acknowledgement began the round.
     sent: Instant,
     bytes: u64,
-    /// Less was sent than might have been.
+    /// The sender had less data than it was allowed to send.
     is_limited: bool,
-    /// More was on the way when it began than may be.
+    /// More bytes were in flight at its beginning than are allowed.
     is_over: bool,
     shortest: Duration,
 }
@@ -139,8 +139,7 @@ impl Path {
         self.bound = self.reckon();
     }
 
-    /// A packet arrived there; what it carried, when it was sent, and whether the sender wants for
-    /// data.
+    /// A packet was acknowledged: when it was sent, its bytes, and whether the sender lacks data.
     pub(super) fn acked(&mut self, sent: Instant, bytes: u64, is_limited: bool) {
         self.newest = self.newest.max(Some(sent));
         if let Some(round) = &mut self.round {
@@ -149,7 +148,7 @@ impl Path {
         }
     }
 
-    /// All that one acknowledgement acknowledges has been told of; so much is on the way still.
+    /// The end of the packets of one acknowledgement. `in_flight` bytes are not acknowledged yet.
     pub(super) fn acks_end(&mut self, now: Instant, in_flight: u64) {
         let Some(sent) = self.newest.take() else {
             return;
@@ -162,7 +161,7 @@ impl Path {
         self.bound = self.reckon();
     }
 
-    /// How many bytes may be on the way.
+    /// The bytes that may be in flight.
     pub(super) fn bound(&self) -> u64 {
         self.bound.unwrap_or(u64::MAX)
     }
@@ -214,7 +213,7 @@ impl Path {
         }
     }
 
-    /// The round that ends with this packet's acknowledgement, if one does.
+    /// The round that ends with the acknowledgement of this packet, if one does.
     fn end_of_round(&mut self, now: Instant, sent: Instant, in_flight: u64) -> Option<Round> {
         let is_draining = matches!(self.phase, Phase::Draining { .. });
         let is_over = in_flight > self.bound();
@@ -232,15 +231,15 @@ impl Path {
     }
 
     fn see_rate(&mut self, now: Instant, sent: Instant, round: &Round) {
-        // What was sent over some time did not arrive in less, though acknowledgements may come all
-        // at once.
+        // Acknowledgements may arrive in a burst. But packets that were sent over some time cannot have
+        // arrived in less.
         let took = now
             .saturating_duration_since(round.since)
             .max(sent.saturating_duration_since(round.sent));
         let nanos = took.as_nanos().max(1);
         let rate =
             u64::try_from(u128::from(round.bytes) * 1_000_000_000 / nanos).unwrap_or(u64::MAX);
-        // A round in which too little was sent shows only that the path carries at least this.
+        // A round in which the sender lacked data gives only a lower bound of the rate.
         if round.is_limited && rate <= self.rate() {
             return;
         }
@@ -267,7 +266,7 @@ impl Path {
             return;
         };
         *best = rate.max(*best);
-        // What was sent when more was allowed is still on the way.
+        // Packets from when more was allowed are still in flight.
         if round.is_over {
             return;
         }
@@ -307,7 +306,7 @@ impl Path {
                 .saturating_add(queue)
                 .max(PACKETS_FIRST * self.mtu),
             Phase::Steady { .. } => holds.saturating_add(queue),
-            // Half of what it held in the worst round: it may have become slower.
+            // Half of the capacity in the worst round, since the path may have become slower.
             Phase::Draining { .. } => {
                 in_time(self.rates.into_iter().min().unwrap_or(0), base.rtt) / 2
             }
@@ -316,13 +315,12 @@ impl Path {
     }
 }
 
-/// How long packets may wait at most by what is sent here, except where that is a few packets at
-/// least.
+/// The longest wait that this connection's own packets explain, except where a few packets take longer.
 fn queue_time(base: Duration) -> Duration {
     (base / 4).max(QUEUE_TIME)
 }
 
-/// Bytes that go in this time.
+/// The bytes that the path carries in this time.
 fn in_time(bytes_per_s: u64, time: Duration) -> u64 {
     u64::try_from(u128::from(bytes_per_s) * time.as_micros() / 1_000_000).unwrap_or(u64::MAX)
 }

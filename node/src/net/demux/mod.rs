@@ -1,18 +1,18 @@
-//! The node's one socket, as quinn takes it: sorts what comes by its first byte (see
-//! [`hobnob_protocol::datagram`]), and carries the datagrams of relayed connections in channel
-//! frames.
+//! The node's one UDP socket, with the interface that quinn expects. It sorts received datagrams by
+//! their first byte (see [`hobnob_protocol::datagram`]), and carries the datagrams of relayed
+//! connections in channel frames. It does not look into QUIC packets.
 //!
-//! To quinn a relayed peer is a synthetic address ([`crate::net::channels`]): what goes there gets
-//! nine bytes in front and goes to the relay, and the reverse. Knocks and answers of STUN are
-//! handed on, as far as somebody takes them; all else but QUIC is counted and dropped. What quinn
-//! makes of its datagrams is not known here.
+//! To quinn a relayed peer has a synthetic address ([`crate::net::channels`]). A datagram for that
+//! address is sent to the relay with nine bytes in front. Received channel frames lose these bytes.
+//! Probes and answers of STUN go to the engine while it has room for them. All other datagrams are
+//! counted and dropped.
 //!
-//! quinn 0.11 trusts its socket more than it may be trusted: an error from sending other than
-//! "would block" silently ends that connection's driver, an error from receiving ends the endpoint,
-//! and a batch with a stride of 0 loops forever. So no error leaves this module; they are counted,
-//! and logged at debug.
+//! quinn 0.11 expects more from a socket than a socket can promise. An error from sending, other
+//! than "would block", silently ends the connection's driver. An error from receiving ends the
+//! endpoint. A batch with a stride of 0 loops forever. So no error leaves this module: errors are
+//! counted, and logged at debug level.
 
-mod counters;
+mod side_datagram;
 mod sort;
 
 use std::cell::RefCell;
@@ -24,11 +24,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use counters::count;
-pub use counters::{Counted, Counters};
 use hobnob_protocol::datagram::{CHANNEL_HEADER, Probe};
 use hobnob_transport::addr::undeliverable;
-use hobnob_transport::stun::client::{self as stun, Seen, Transaction};
+use hobnob_transport::stun::client::{self as stun, Transaction};
 use hobnob_transport::udp::{SegmentedSender, has_errno};
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, UdpPoller};
@@ -37,42 +35,26 @@ use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio_util::sync::ReusableBoxFuture;
 
+pub use self::side_datagram::{DatagramKind, SideDatagram};
 pub(super) use self::sort::DATAGRAM_MAX;
 use self::sort::Sorter;
-use super::channels::{Channels, Received, Way};
+use super::channels::{Channels, Received, RelayRoute};
+use super::counters::{Counters, count};
 use hobnob_core::synthetic::is_synthetic;
 
-/// The socket as quinn takes it.
+/// The node's UDP socket.
 pub struct DemuxSocket {
     io: tokio::net::UdpSocket,
     state: UdpSocketState,
     sender: SegmentedSender,
     sorter: Sorter,
-    /// Runs of datagrams that were received together with those of another sender, and are handed
-    /// on next. Only the task that polls takes the lock.
+    /// Runs of datagrams that were received in one batch with those of another sender. quinn
+    /// receives them next. Only the task that polls takes the lock.
     held: Mutex<VecDeque<Received>>,
 }
 
-/// Something beside QUIC that came, for the node to look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SideDatagram {
-    /// Where it came from.
-    pub from: SocketAddr,
-    /// What it is.
-    pub what: What,
-}
-
-/// What comes beside QUIC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// A knock.
-    Knock(Probe),
-    /// Somebody's answer to the question where our datagrams come from.
-    Seen(Seen),
-}
-
 thread_local! {
-    /// Where channel frames are put together, to be sent from at once.
+    /// The buffer in which channel frames are assembled. They are sent at once.
     static FRAMES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -82,7 +64,7 @@ impl DemuxSocket {
         socket: UdpSocket,
         counters: Arc<Counters>,
         channels: Channels,
-        beside: mpsc::Sender<SideDatagram>,
+        side_datagrams: mpsc::Sender<SideDatagram>,
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
@@ -90,7 +72,7 @@ impl DemuxSocket {
         let sorter = Sorter {
             counters,
             channels,
-            beside,
+            side_datagrams,
         };
         Ok(Self {
             io: tokio::net::UdpSocket::from_std(socket)?,
@@ -101,17 +83,18 @@ impl DemuxSocket {
         })
     }
 
-    /// Sends a knock, if the system takes it now.
-    pub fn knock(&self, to: SocketAddr, knock: Probe) {
-        self.send_beside(to, &knock.encode());
+    /// Sends a probe, if the system takes it now.
+    pub fn probe(&self, to: SocketAddr, probe: Probe) {
+        self.send_side(to, &probe.encode());
     }
 
-    /// Asks an address where our datagrams come from, if the system takes the question now.
+    /// Asks another machine at which address it sees this node, if the system takes the request
+    /// now.
     pub fn ask(&self, to: SocketAddr, transaction: Transaction) {
-        self.send_beside(to, &stun::request(transaction));
+        self.send_side(to, &stun::request(transaction));
     }
 
-    fn send_beside(&self, to: SocketAddr, contents: &[u8]) {
+    fn send_side(&self, to: SocketAddr, contents: &[u8]) {
         let on_v6 = self.io.local_addr().is_ok_and(|addr| addr.is_ipv6());
         let destination = match to {
             SocketAddr::V4(v4) if on_v6 => {
@@ -129,7 +112,7 @@ impl DemuxSocket {
         if is_synthetic(to.ip()) || (to.is_ipv6() && !on_v6) {
             return count(&self.counters().send_error);
         }
-        // What is not sent is as if it were lost.
+        // A datagram that is not sent counts as lost.
         let _ = self.try_send(&transmit);
     }
 
@@ -137,23 +120,23 @@ impl DemuxSocket {
         &self.sorter.counters
     }
 
-    /// Sends datagrams of a relayed connection: each gets its channel's header, and all go to the
-    /// relay as one.
-    fn send_relayed(&self, transmit: &Transmit<'_>, way: &Way) -> io::Result<()> {
+    /// Sends datagrams of a relayed connection. Each gets its channel's header, and the relay receives
+    /// all in one transmission.
+    fn send_relayed(&self, transmit: &Transmit<'_>, route: &RelayRoute) -> io::Result<()> {
         let segment = transmit
             .segment_size
             .unwrap_or(transmit.contents.len())
             .max(1);
-        way.traffic.count_sent();
+        route.traffic.count_sent();
         FRAMES.with_borrow_mut(|frames| {
             frames.clear();
             for datagram in transmit.contents.chunks(segment) {
-                frames.extend_from_slice(&way.channel.header());
+                frames.extend_from_slice(&route.channel.header());
                 frames.extend_from_slice(datagram);
             }
             let segment_size = transmit.segment_size.map(|size| size + CHANNEL_HEADER);
             self.send_direct(&Transmit {
-                destination: way.relay,
+                destination: route.relay,
                 contents: frames,
                 segment_size,
                 ..transmit.clone()
@@ -166,8 +149,8 @@ impl DemuxSocket {
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             Err(error) => {
-                // More than the interface carries, in a probe for a larger MTU or on a path that
-                // has become narrower, is an answer, not an error.
+                // A datagram larger than the interface carries is no error. It is a probe for a larger
+                // MTU, or the path has become narrower.
                 if !has_errno(&error, &[Errno::MSGSIZE]) {
                     self.counters().failed(&self.counters().send_error, &error);
                 }
@@ -177,8 +160,7 @@ impl DemuxSocket {
         }
     }
 
-    /// Hands on what was held, and what was kept for a channel that is known now; none if there is
-    /// nothing.
+    /// Passes held datagrams and released early ones to quinn. Returns how many.
     fn take_held(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.extend(std::iter::from_fn(|| self.sorter.channels.take_early()));
@@ -196,8 +178,8 @@ impl DemuxSocket {
         })
     }
 
-    /// Receives what is there; an error counts as one empty datagram, so that quinn's limit on its
-    /// work holds even if the error stays.
+    /// Receives datagrams. An error counts as one empty datagram, so that quinn's limit on its work
+    /// applies even if the error persists.
     fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
         match self.io.try_io(Interest::READABLE, || {
             self.state.recv((&self.io).into(), bufs, meta)
@@ -223,8 +205,8 @@ impl AsyncUdpSocket for DemuxSocket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         if is_synthetic(transmit.destination.ip()) {
-            return match self.sorter.channels.way_to(transmit.destination) {
-                Some(way) => self.send_relayed(transmit, &way),
+            return match self.sorter.channels.route_to(transmit.destination) {
+                Some(route) => self.send_relayed(transmit, &route),
                 None => {
                     count(&self.counters().no_channel);
                     Ok(())
@@ -251,7 +233,7 @@ impl AsyncUdpSocket for DemuxSocket {
             }
             match self.io.poll_recv_ready(cx) {
                 Poll::Ready(Ok(())) => {}
-                // The runtime is shutting down: nobody polls this task again.
+                // The runtime is shutting down: no task is polled again.
                 Poll::Ready(Err(_)) => return Poll::Pending,
                 Poll::Pending if self.sorter.channels.wake_on_early(cx) => continue,
                 Poll::Pending => return Poll::Pending,
@@ -279,8 +261,8 @@ impl AsyncUdpSocket for DemuxSocket {
     }
 
     fn max_receive_segments(&self) -> usize {
-        // quinn keeps room for so many of the largest; what the kernel joins is never longer than
-        // one UDP datagram can be.
+        // quinn provides buffers for so many datagrams of the largest size. The kernel never joins more
+        // than fits into one UDP datagram.
         self.state
             .gro_segments()
             .min(usize::from(u16::MAX).div_ceil(DATAGRAM_MAX.into()))

@@ -1,5 +1,5 @@
-//! Sorts a received batch: QUIC stays, relayed QUIC comes out of its channel frames, knocks and
-//! answers of STUN are handed on, the rest is counted.
+//! Sorts a received batch. QUIC stays in it, relayed QUIC is taken out of its channel frames, probes
+//! and answers of STUN go to the engine, and the rest is counted.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,22 +10,25 @@ use hobnob_transport::stun::client as stun;
 use quinn::udp::RecvMeta;
 use tokio::sync::mpsc;
 
-use super::counters::{Counters, count};
-use super::{Channels, Received, SideDatagram, Way, What, is_synthetic};
+use super::side_datagram::{DatagramKind, SideDatagram};
+use crate::net::channels::{Channels, Received, RelayRoute};
+use crate::net::counters::{Counters, count};
+use hobnob_core::synthetic::is_synthetic;
 
-/// Longest datagram that is taken; peers are told. quinn hands ten to the kernel at once, which
-/// takes no more than one UDP datagram can have, 65,507 bytes.
+/// The longest datagram that this node accepts, in bytes. Peers learn it from a transport parameter.
+/// quinn gives the kernel ten at once, and the kernel takes at most 65,507 bytes.
 pub(in crate::net) const DATAGRAM_MAX: u16 = 6_500;
 
-/// What is needed to sort.
+/// Sorts received datagrams.
 #[derive(Debug)]
 pub(super) struct Sorter {
     pub(super) counters: Arc<Counters>,
     pub(super) channels: Channels,
-    pub(super) beside: mpsc::Sender<SideDatagram>,
+    pub(super) side_datagrams: mpsc::Sender<SideDatagram>,
 }
 
-/// Whose a datagram is, if it is for quinn: of a relayed peer, or of whoever sent it.
+/// The sender of a datagram for quinn: the machine that sent it, or a relayed peer with this
+/// synthetic address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sender {
     Direct,
@@ -33,11 +36,12 @@ enum Sender {
 }
 
 impl Sorter {
-    /// Leaves the first run of datagrams of one sender in the batch, as quinn is to see them, and
-    /// puts later runs into `held`.
+    /// Leaves the first run of datagrams of one sender in the batch, in the form that quinn expects,
+    /// and adds later runs to `held`.
     ///
-    /// A batch holds datagrams of `meta.stride` bytes each, the last maybe shorter. Dropping some,
-    /// taking as many bytes from the front of each, and moving the rest together keeps that so.
+    /// A batch holds datagrams of `meta.stride` bytes each; the last may be shorter. This remains
+    /// true when some are dropped, all lose the same number of bytes in front, and the rest moves
+    /// together.
     pub(super) fn sort(&self, buf: &mut [u8], meta: &mut RecvMeta, held: &mut VecDeque<Received>) {
         let len = meta.len.min(buf.len());
         if meta.stride == 0 || is_synthetic(meta.addr.ip()) {
@@ -55,13 +59,13 @@ impl Sorter {
         if buf[..len].chunks(batch.stride).all(all_quic) {
             return;
         }
-        let mut way: Option<Way> = None;
+        let mut route: Option<RelayRoute> = None;
         let mut first: Option<Sender> = None;
         let mut last: Option<Sender> = None;
         let mut kept = 0;
         for start in (0..len).step_by(batch.stride) {
             let end = (start + batch.stride).min(len);
-            let Some(sender) = self.sender(&buf[start..end], &batch, &mut way) else {
+            let Some(sender) = self.sender(&buf[start..end], &batch, &mut route) else {
                 continue;
             };
             let from = start + header(sender);
@@ -87,44 +91,60 @@ impl Sorter {
         *meta = run_meta(&batch, first.unwrap_or(Sender::Direct), kept);
     }
 
-    /// Whose a datagram is; none if it is not for quinn. `way` is that of the channel frame before.
-    fn sender(&self, datagram: &[u8], batch: &RecvMeta, way: &mut Option<Way>) -> Option<Sender> {
+    /// The sender of a datagram, or nothing if the datagram is not for quinn. `route` is the route of
+    /// the channel frame before it.
+    fn sender(
+        &self,
+        datagram: &[u8],
+        batch: &RecvMeta,
+        route: &mut Option<RelayRoute>,
+    ) -> Option<Sender> {
         if datagram.len() > DATAGRAM_MAX.into() {
             count(&self.counters.oversized);
             return None;
         }
         match Class::of(datagram) {
             Class::Quic => return Some(Sender::Direct),
-            Class::Channel => return self.relayed(datagram, batch, way),
-            Class::Probe if self.hand_on(batch.addr, Probe::decode(datagram).map(What::Knock)) => {}
-            Class::Stun if self.hand_on(batch.addr, stun::answer(datagram).map(What::Seen)) => {}
-            Class::Probe => count(&self.counters.knock),
+            Class::Channel => return self.relayed(datagram, batch, route),
+            Class::Probe
+                if self.pass_on(batch.addr, Probe::decode(datagram).map(DatagramKind::Probe)) => {}
+            Class::Stun
+                if self.pass_on(
+                    batch.addr,
+                    stun::answer(datagram).map(DatagramKind::StunAnswer),
+                ) => {}
+            Class::Probe => count(&self.counters.probe),
             Class::Stun => count(&self.counters.stun),
             Class::Unknown => count(&self.counters.unknown),
         }
         None
     }
 
-    fn relayed(&self, frame: &[u8], batch: &RecvMeta, way: &mut Option<Way>) -> Option<Sender> {
+    fn relayed(
+        &self,
+        frame: &[u8],
+        batch: &RecvMeta,
+        route: &mut Option<RelayRoute>,
+    ) -> Option<Sender> {
         let channel = ChannelId::of(frame)?;
         let datagram = &frame[CHANNEL_HEADER..];
         if Class::of(datagram) != Class::Quic {
             count(&self.counters.channel);
             return None;
         }
-        if way.as_ref().is_none_or(|way| way.channel != channel) {
-            *way = self.channels.way_from(channel, batch.addr);
-            if let Some(way) = way {
-                way.traffic.count_received();
+        if route.as_ref().is_none_or(|route| route.channel != channel) {
+            *route = self.channels.route_from(channel, batch.addr);
+            if let Some(route) = route {
+                route.traffic.count_received();
             }
         }
-        if way.is_none() {
+        if route.is_none() {
             let meta = RecvMeta {
                 len: datagram.len(),
                 stride: datagram.len(),
                 ..*batch
             };
-            self.channels.keep_early(
+            self.channels.hold_early(
                 channel,
                 batch.addr,
                 Received {
@@ -133,12 +153,16 @@ impl Sorter {
                 },
             );
         }
-        way.as_ref().map(|way| Sender::Relayed(way.addr))
+        route.as_ref().map(|route| Sender::Relayed(route.addr))
     }
 
-    /// Whether this is something, and somebody has room for it.
-    fn hand_on(&self, from: SocketAddr, what: Option<What>) -> bool {
-        what.is_some_and(|what| self.beside.try_send(SideDatagram { from, what }).is_ok())
+    /// Passes a datagram of a known kind to the engine. Returns whether the engine had room for it.
+    fn pass_on(&self, from: SocketAddr, kind: Option<DatagramKind>) -> bool {
+        kind.is_some_and(|kind| {
+            self.side_datagrams
+                .try_send(SideDatagram { from, kind })
+                .is_ok()
+        })
     }
 }
 
@@ -149,7 +173,7 @@ fn header(sender: Sender) -> usize {
     }
 }
 
-/// How quinn is to see a run of `len` bytes from a batch.
+/// What quinn learns about a run of `len` bytes from a batch.
 fn run_meta(batch: &RecvMeta, sender: Sender, len: usize) -> RecvMeta {
     let mut meta = *batch;
     (meta.len, meta.stride) = (len, batch.stride - header(sender));
@@ -161,14 +185,14 @@ fn run_meta(batch: &RecvMeta, sender: Sender, len: usize) -> RecvMeta {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Counted;
     use super::*;
     use crate::net::channels::RelayId;
+    use crate::net::counters::Counted;
     use hobnob_protocol::PeerId;
 
     /// A sorter that knows two peers by one relay, and their addresses.
     fn sorter() -> (Sorter, [SocketAddr; 2], mpsc::Receiver<SideDatagram>) {
-        let (beside, came) = mpsc::channel(2);
+        let (side_datagrams, arrived) = mpsc::channel(2);
         let counters = Arc::<Counters>::default();
         let channels = Channels::new(true, counters.clone());
         let mut n = 0;
@@ -185,10 +209,10 @@ mod tests {
             Sorter {
                 counters,
                 channels,
-                beside,
+                side_datagrams,
             },
             addrs,
-            came,
+            arrived,
         )
     }
 
@@ -327,13 +351,13 @@ mod tests {
     }
 
     #[test]
-    fn knocks_are_handed_on_while_somebody_takes_them() {
-        let (sorter, _, mut came) = sorter();
-        let knock = Probe {
+    fn probes_are_passed_on_while_the_engine_has_room() {
+        let (sorter, _, mut arrived) = sorter();
+        let probe = Probe {
             answer: false,
             token: [5; 16],
         };
-        let mut buf = knock.encode().repeat(3);
+        let mut buf = probe.encode().repeat(3);
         let mut meta = RecvMeta {
             len: buf.len(),
             stride: Probe::LEN,
@@ -341,19 +365,19 @@ mod tests {
             ..RecvMeta::default()
         };
         sorter.sort(&mut buf, &mut meta, &mut VecDeque::new());
-        assert_eq!((meta.len, sorter.counters.snapshot().knock), (0, 1));
+        assert_eq!((meta.len, sorter.counters.snapshot().probe), (0, 1));
         assert_eq!(
-            came.try_recv(),
+            arrived.try_recv(),
             Ok(SideDatagram {
                 from: relay(),
-                what: What::Knock(knock)
+                kind: DatagramKind::Probe(probe)
             })
         );
     }
 
     #[test]
-    fn answers_of_stun_are_handed_on_and_questions_are_not() {
-        let (sorter, _, mut came) = sorter();
+    fn answers_of_stun_are_passed_on_and_requests_are_not() {
+        let (sorter, _, mut arrived) = sorter();
         let head =
             |kind: u8, len: u8| [&[kind, 1, 0, len, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
         let answer = [
@@ -380,10 +404,10 @@ mod tests {
             at: "11.0.0.1:9".parse().unwrap(),
         };
         assert_eq!(
-            came.try_recv(),
+            arrived.try_recv(),
             Ok(SideDatagram {
                 from: relay(),
-                what: What::Seen(seen)
+                kind: DatagramKind::StunAnswer(seen)
             })
         );
     }

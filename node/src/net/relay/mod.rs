@@ -1,14 +1,14 @@
-//! The link to one relay: registered, kept up, and taken up again when it is lost.
+//! The link to one relay: it registers, and connects again when the connection is lost.
 //!
-//! One task owns the connection and says what happens on it. It dials again after a wait that
-//! doubles with each failure, with full jitter, so that thousands of nodes don't come back to a
-//! restarted relay at once. What to ask of the relay, and what to believe of what it says, is
-//! decided elsewhere; but a channel is made known to the socket here, before anybody hears of it:
-//! its first frames may follow at once.
+//! One task owns the connection and reports what happens on it. It dials again after a wait that
+//! doubles with each failure, with full jitter, so that thousands of nodes do not return to a
+//! restarted relay at the same time. The engine decides what to ask of the relay and how far to
+//! trust it. Only the table of channels is updated here, before the engine learns of a channel: the
+//! channel's first frames may follow at once.
 
-mod down;
-mod echo;
-mod silence;
+mod error;
+mod liveness;
+mod probe;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,77 +26,75 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use down::LinkDown;
+pub use error::LinkDown;
 
-use self::echo::{Echo, LOOK_EVERY, Look, Seen};
+use self::liveness::{CHECK_EVERY, Counts, Health, Liveness};
 use super::channels::{Channels, RelayId, Traffic};
+use super::close::{hang_up, say_goodbye};
 use super::endpoint::Endpoint;
-use super::goodbye::{hang_up, say_goodbye};
 use hobnob_core::Rng;
 
-/// How long a dial may take, and then how long the relay may take to say Welcome.
+/// How long a dial may take. The relay's Welcome may take as long again.
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// The first wait before a relay is dialed again, the longest one, and the one where the relay does
-/// not want us.
+/// The first wait before a relay is dialed again, the longest one, and the one after a refusal.
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 const BACK_OFF_REFUSED: Duration = Duration::from_secs(60);
 
-/// The heartbeat interval that a relay may ask for; beyond it, the nearest that is allowed.
+/// The heartbeat intervals that a relay may ask for. Others are replaced by the nearest of these.
 const HEARTBEAT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
 
 /// Addresses of a relay's name that are tried.
 const ADDRS_MAX: usize = 4;
 
-/// What a link needs to know.
+/// The configuration of a link.
 #[derive(Debug)]
 pub struct LinkConfig {
-    /// Our name for the relay.
+    /// This node's number for the relay.
     pub relay: RelayId,
-    /// Where it is.
+    /// Its name or address.
     pub at: HostPort,
-    /// The identity that it must prove, where it is known.
+    /// The identity that it must prove, if it is known.
     pub expected: Option<PeerId>,
     /// The admission token, if the node may prove to this relay that it knows it.
     pub token: Option<Vec<u8>>,
-    /// For jitter, and for the peers' addresses.
+    /// For jitter, and for synthetic addresses.
     pub seed: u64,
 }
 
-/// What the node wants of a relay.
+/// A command of the engine to a link.
 #[derive(Debug)]
 pub enum LinkCommand {
-    /// Say this. While there is no connection it is lost: what matters is said again after
-    /// [`LinkEvent::Up`].
-    Say(ToRelay),
-    /// These are the node's rooms now.
+    /// Send this frame. It is lost while there is no connection: the engine sends what matters again
+    /// after [`LinkEvent::Up`].
+    Send(ToRelay),
+    /// The node's rooms have changed to these.
     Rooms(Vec<hobnob_protocol::ConversationId>),
-    /// The network has changed: if there is no connection, dial now; if there is, see whether it
-    /// still works.
+    /// The network has changed. Test the connection, or dial now if there is none.
     Wake,
 }
 
-/// What happens on a link.
+/// An event of a link.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// Registered.
+    /// The relay has registered this node.
     Up {
         /// The relay's identity, proved.
         id: PeerId,
         /// Its address.
         addr: SocketAddr,
-        /// What it said.
+        /// Its answer to the registration.
         welcome: Welcome,
     },
-    /// The relay says this; never Welcome.
-    Said(FromRelay),
-    /// The connection is gone, or could not be made; it is tried again.
+    /// The relay sent this frame. It is never Welcome.
+    Received(FromRelay),
+    /// The connection is lost, or could not be made. The link tries again.
     Down(LinkDown),
 }
 
 /// A link's task.
-pub struct Link {
+pub struct RelayLink {
     config: LinkConfig,
     endpoint: Endpoint,
     channels: Channels,
@@ -109,16 +107,16 @@ pub struct Link {
     connection: Option<Connection>,
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for RelayLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("RelayLink")
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
 
-impl Link {
-    /// A link that is not run yet.
+impl RelayLink {
+    /// A link that does not run yet.
     pub fn new(
         config: LinkConfig,
         endpoint: Endpoint,
@@ -140,7 +138,7 @@ impl Link {
         }
     }
 
-    /// Keeps the link up until `stop`, or until nobody wants it any more; then says goodbye.
+    /// Keeps the link up until `stop`, or until the engine has dropped its end. Then says goodbye.
     pub async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
@@ -155,7 +153,7 @@ impl Link {
             let (was_up, down) = match self.connect().await {
                 Ok((connected, addr, id, welcome)) => {
                     let heartbeat_ms = welcome.heartbeat_ms;
-                    if !self.tell(LinkEvent::Up { id, addr, welcome }).await {
+                    if !self.report(LinkEvent::Up { id, addr, welcome }).await {
                         return;
                     }
                     let Err(down) = self.serve(connected, heartbeat_ms).await;
@@ -176,15 +174,15 @@ impl Link {
             } else {
                 Duration::ZERO
             };
-            if !self.tell(LinkEvent::Down(down)).await || !self.wait(least, most).await {
+            if !self.report(LinkEvent::Down(down)).await || !self.wait(least, most).await {
                 return;
             }
         }
     }
 
-    fn seen(&self, connected: &Connected) -> Seen {
+    fn counts(&self, connected: &Connected) -> Counts {
         let (sent, received) = self.traffic.read();
-        Seen {
+        Counts {
             sent,
             received,
             own: connected.connection.stats().udp_rx.datagrams,
@@ -199,12 +197,12 @@ impl Link {
         self.channels.bind(addr, relay, channel);
     }
 
-    /// Whether somebody still listens.
-    async fn tell(&self, event: LinkEvent) -> bool {
+    /// Reports an event. Returns whether the engine still listens.
+    async fn report(&self, event: LinkEvent) -> bool {
         self.events.send((self.config.relay, event)).await.is_ok()
     }
 
-    /// Waits a random time; whether somebody still wants the link.
+    /// Waits a random time. Returns whether the engine still wants the link.
     async fn wait(&mut self, least: Duration, most: Duration) -> bool {
         let millis = u64::try_from((most - least).as_millis()).expect("a minute at most");
         let pause =
@@ -217,7 +215,7 @@ impl Link {
                     None => return false,
                     Some(LinkCommand::Wake) if least.is_zero() => return true,
                     Some(LinkCommand::Rooms(rooms)) => self.rooms = rooms,
-                    Some(LinkCommand::Say(_) | LinkCommand::Wake) => {}
+                    Some(LinkCommand::Send(_) | LinkCommand::Wake) => {}
                 },
             }
         }
@@ -232,7 +230,7 @@ impl Link {
             .collect();
         let mut down = LinkDown::NoAddress("the name has none".to_owned());
         for addr in found {
-            match self.connect_or_say_why(addr).await {
+            match self.connect_or_find_cause(addr).await {
                 Ok(connected) => return Ok(connected),
                 Err(error) => down = error,
             }
@@ -240,7 +238,7 @@ impl Link {
         Err(down)
     }
 
-    async fn connect_or_say_why(
+    async fn connect_or_find_cause(
         &mut self,
         addr: SocketAddr,
     ) -> Result<(Connected, SocketAddr, PeerId, Welcome), LinkDown> {
@@ -248,11 +246,11 @@ impl Link {
         if !matches!(connected, Err(LinkDown::Unreachable)) {
             return connected;
         }
-        let cause = silence::cause(addr).await;
+        let cause = probe::cause(addr).await;
         if cause != LinkDown::Busy {
             return Err(cause);
         }
-        // It may have been started in the meantime.
+        // The probe was answered: the relay may have been started in the meantime.
         self.connect_to(addr).await.map_err(|down| {
             if down == LinkDown::Unreachable {
                 cause
@@ -272,14 +270,14 @@ impl Link {
             .await?;
         let id = tls::peer_id(connection.peer_identity())
             .ok_or(LinkDown::Lost("it showed no identity".to_owned()))?;
-        // Commands that came before the connection: only the latest rooms still matter.
+        // Of commands from before the connection, only the latest rooms still matter.
         while let Ok(command) = self.commands.try_recv() {
             if let LinkCommand::Rooms(rooms) = command {
                 self.rooms = rooms;
             }
         }
         self.connection = Some(connection.clone());
-        // It may open channels as soon as it has read who we are.
+        // The relay may open channels as soon as it has read the registration.
         self.channels
             .connected(self.config.relay, connection.remote_address());
         let mut exporter = [0; 32];
@@ -300,7 +298,7 @@ impl Link {
                 control_out,
                 control_in: FrameReader::new(control_in),
             };
-            connected.say(&ToRelay::Register(register)).await?;
+            connected.send(&ToRelay::Register(register)).await?;
             match connected.next().await? {
                 FromRelay::Welcome(welcome) => Ok((connected, welcome)),
                 FromRelay::Roster(_)
@@ -331,16 +329,16 @@ impl Link {
                 .into(),
         );
         let mut heartbeats = interval(every);
-        let mut looks = interval(LOOK_EVERY);
+        let mut checks = interval(CHECK_EVERY);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut roster, mut echo) = (0, Echo::default());
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut roster, mut liveness) = (0, Liveness::default());
         loop {
             tokio::select! {
-                said = connected.next() => {
-                    let said = said?;
-                    echo.heard();
-                    match &said {
+                frame = connected.next() => {
+                    let frame = frame?;
+                    liveness.heard();
+                    match &frame {
                         FromRelay::Roster(changes) => roster = changes.version,
                         FromRelay::Opened { peer, channel } => self.opened(&connected, *peer, *channel),
                         FromRelay::Welcome(_)
@@ -350,24 +348,24 @@ impl Link {
                         | FromRelay::DialedBack { .. }
                         | FromRelay::Unknown(_) => {}
                     }
-                    if !self.tell(LinkEvent::Said(said)).await {
+                    if !self.report(LinkEvent::Received(frame)).await {
                         return Err(LinkDown::Lost("this node is stopping".to_owned()));
                     }
                 }
                 command = self.commands.recv() => match command {
                     None => return Err(LinkDown::Lost("this node is stopping".to_owned())),
-                    Some(LinkCommand::Say(frame)) => connected.say(&frame).await?,
+                    Some(LinkCommand::Send(frame)) => connected.send(&frame).await?,
                     Some(LinkCommand::Rooms(rooms)) => {
                         self.rooms.clone_from(&rooms);
-                        connected.say(&ToRelay::Rooms(rooms)).await?;
+                        connected.send(&ToRelay::Rooms(rooms)).await?;
                     }
-                    Some(LinkCommand::Wake) => connected.beat(roster, &mut echo).await?,
+                    Some(LinkCommand::Wake) => connected.beat(roster, &mut liveness).await?,
                 },
-                _ = heartbeats.tick() => connected.beat(roster, &mut echo).await?,
-                _ = looks.tick() => match echo.look(self.seen(&connected)) {
-                    Look::Well => {}
-                    Look::Ask => connected.beat(roster, &mut echo).await?,
-                    Look::Dead => return Err(LinkDown::Silent),
+                _ = heartbeats.tick() => connected.beat(roster, &mut liveness).await?,
+                _ = checks.tick() => match liveness.check(self.counts(&connected)) {
+                    Health::Alive => {}
+                    Health::Ask => connected.beat(roster, &mut liveness).await?,
+                    Health::Dead => return Err(LinkDown::Silent),
                 },
             }
         }
@@ -382,13 +380,13 @@ struct Connected {
 }
 
 impl Connected {
-    /// Says that this node is here, and which roster it has. The relay answers each time.
-    async fn beat(&mut self, roster: u64, echo: &mut Echo) -> Result<(), LinkDown> {
-        echo.asked();
-        self.say(&ToRelay::Heartbeat(roster)).await
+    /// Sends a heartbeat with the version of this node's roster. The relay answers each one.
+    async fn beat(&mut self, roster: u64, liveness: &mut Liveness) -> Result<(), LinkDown> {
+        liveness.asked();
+        self.send(&ToRelay::Heartbeat(roster)).await
     }
 
-    async fn say(&mut self, frame: &ToRelay) -> Result<(), LinkDown> {
+    async fn send(&mut self, frame: &ToRelay) -> Result<(), LinkDown> {
         let mut frames = FrameBatch::default();
         frames.push(frame.encode());
         match frames.write(&mut self.control_out).await {
@@ -419,7 +417,7 @@ impl Connected {
         }
     }
 
-    /// The relay did what it may not do; or it has closed the connection, and that says why.
+    /// The relay broke the protocol. If it has closed the connection, its reason counts instead.
     fn broke(&self, what: String) -> LinkDown {
         if let Some(error) = self.connection.close_reason() {
             return error.into();
@@ -429,5 +427,5 @@ impl Connected {
     }
 }
 
-/// A link that is up ends only by going down.
+/// The result of a loop that ends only with an error.
 enum Never {}

@@ -1,10 +1,10 @@
-//! Why sessions end.
+//! The reasons why sessions end.
 
 use hobnob_protocol::close;
 use quinn::{Connection, ConnectionError};
 
+use crate::net::close::hang_up;
 use crate::net::endpoint::clean;
-use crate::net::goodbye::hang_up;
 
 /// Why a session ended. Texts are for logs and notices, and safe to show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,27 +12,27 @@ pub enum Ended {
     /// The peer said goodbye.
     #[error("it said goodbye")]
     Bye,
-    /// The peer ended it for another reason.
+    /// The peer closed the connection for another reason.
     #[error("it ended the session ({name}: {reason})", name = close::name(*.code))]
     Closed {
         /// A code of [`hobnob_protocol::close`].
         code: u64,
-        /// Its words.
+        /// Its text.
         reason: String,
     },
-    /// Nothing came for a minute.
+    /// Nothing was received for a minute.
     #[error("nothing came from it any more")]
     TimedOut,
     /// The peer no longer knows the connection: it has restarted.
     #[error("it has restarted")]
     Restarted,
-    /// The peer broke the rules, so this side ended it.
+    /// The peer broke the protocol, so this node closed the connection.
     #[error("it broke the protocol: {0}")]
     Protocol(String),
     /// QUIC failed.
     #[error("the connection failed: {0}")]
     Lost(String),
-    /// This side ended it.
+    /// This node ended the session.
     #[error("this node ended the session")]
     Local,
 }
@@ -63,16 +63,16 @@ impl From<ConnectionError> for Ended {
 pub(super) enum Stop {
     /// The connection is gone.
     Lost(ConnectionError),
-    /// The peer did this, for which the connection was closed.
+    /// The peer broke the protocol in this way, and the connection was closed for it.
     Fault(String),
-    /// The engine wants no more of it.
+    /// The engine has dropped its handle.
     Local,
 }
 
 impl Stop {
-    /// Closes the connection for something that the peer may not do.
+    /// Closes the connection because the peer broke the protocol.
     pub(super) fn fault(connection: &Connection, code: u32, what: String) -> Self {
-        // Whoever closed it first knows why.
+        // If it is closed already, the first reason counts.
         if let Some(error) = connection.close_reason() {
             return Self::Lost(error);
         }

@@ -1,5 +1,5 @@
-//! The first frames of a connection: each side says Hello, bound to this connection by the TLS
-//! exporter.
+//! The first frames of a connection: both ends send Hello. Its proofs are bound to the connection by
+//! the TLS exporter.
 
 use std::time::Duration;
 
@@ -9,52 +9,52 @@ use tokio::time::timeout;
 
 use super::ended::{Ended, Stop};
 use super::frames::{read_frame, write_frames};
-use crate::net::goodbye::hang_up;
+use crate::net::close::hang_up;
 use hobnob_transport::frames::{FrameBatch, FrameReader};
 use hobnob_transport::tls;
 
 /// Label of the exported value to which proofs in a Hello are bound (RFC 8446 section 7.5).
 const EXPORTER_LABEL: &[u8] = b"hobnob 1 session";
 
-/// A connection whose two ends have said Hello.
+/// A connection whose two ends have sent Hello.
 #[derive(Debug)]
 pub struct Greeted {
     /// The connection.
     pub connection: Connection,
-    /// Who is at the other end.
+    /// The identity of the other end, proved by TLS.
     pub peer: PeerId,
-    /// What it said.
+    /// The other end's Hello.
     pub hello: Hello,
-    /// The value that both ends share and nobody else, the same on both sides.
+    /// A secret that only the two ends of this connection know.
     pub exporter: [u8; 32],
-    /// Whether this side dialed.
+    /// Whether this end dialed.
     pub dialed: bool,
     pub(super) control_in: FrameReader,
     pub(super) control_out: SendStream,
 }
 
-/// Why two ends did not come to a session. The text is safe to show.
+/// Why there is no session. The text is safe to show.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GreetError {
-    /// A major version apart.
+    /// The peer has another major version.
     #[error("it speaks hobnob protocol {}.{} and this node {}.{}: update the older of the two", theirs.0, theirs.1, VERSION.0, VERSION.1)]
     Version {
         /// The peer's version.
         theirs: (u16, u16),
     },
-    /// The peer's first frame was something else.
+    /// The peer's first frame was not Hello.
     #[error("its first frame was no Hello")]
     NoHello,
-    /// The peer said nothing in time.
+    /// The peer sent no Hello in time.
     #[error("it connected, but did not say Hello in time")]
     Timeout,
-    /// The connection ended before both Hellos were through.
+    /// The connection ended before both Hellos had arrived.
     #[error("{0}")]
     Ended(Ended),
 }
 
-/// Exchanges Hellos within `limit`, else closes the connection. `make_hello` gets the exporter, for
-/// proofs of membership.
+/// Exchanges Hellos, or closes the connection after `limit`. `make_hello` gets the exporter secret,
+/// for proofs of membership.
 pub async fn greet(
     connection: Connection,
     dialed: bool,
@@ -93,8 +93,8 @@ async fn exchange(
     dialed: bool,
     ours: &Frame,
 ) -> Result<(Hello, FrameReader, SendStream), GreetError> {
-    // A stream shows at the other end with its first bytes, so the accepting side learns of it by
-    // the dialer's Hello.
+    // QUIC announces a stream with its first bytes, so the accepting end learns of the stream by the
+    // dialer's Hello.
     let opened = if dialed {
         connection.open_bi().await
     } else {

@@ -1,15 +1,14 @@
 //! Sessions: frames over one connection with one peer.
 //!
 //! The dialer opens one bidirectional *control* stream; each side opens one unidirectional *batch*
-//! stream when it has its first batch to send, so that bulk never stands in the way of a ping.
-//! [`greet()`] exchanges the first frames, [`Session::start`] then runs one task that reads,
-//! writes, answers pings and finally says how it ended. That task alone waits for the peer: the
-//! engine pushes bytes without waiting, is told what was written, and keeps what is outstanding
-//! bounded by that. Content streams that the peer opens are handed on as they are: see
-//! [`super::content`].
+//! stream when it has its first batch to send, so that batches never delay a ping. [`greet()`]
+//! exchanges the first frames. Then [`Session::start`] runs one task that reads, writes, answers
+//! pings and finally reports how the session ended. Only that task waits for the peer. The engine
+//! queues bytes without waiting. It learns what was written, and limits what is outstanding by that.
+//! Content streams that the peer opens are passed on unread: see [`super::content`].
 //!
-//! What a peer can make this node hold: QUIC's windows (see `net::endpoint`), one frame per stream,
-//! and [`BATCHES_IN_ENGINE`] batches. What frames mean is not known here.
+//! A peer can make this node hold QUIC's windows (see `net::endpoint`), one frame per stream, and
+//! [`BATCHES_IN_ENGINE`] batches. The meaning of frames is the engine's concern.
 
 mod ended;
 mod frames;
@@ -31,66 +30,65 @@ use ended::Stop;
 use frames::{read_frame, write_frames};
 pub use greet::{GreetError, Greeted, greet};
 
+use super::close::hang_up;
 use super::content::{ContentOpener, ContentStream, Serving};
-use super::goodbye::hang_up;
 use hobnob_core::SessionId;
 use hobnob_transport::addr::canonical;
 use hobnob_transport::frames::{FrameBatch, FrameReader};
 
-/// Batches of one session that the engine may hold at once; the next waits, and with it the peer,
-/// until one is released.
+/// Batches of one session that the engine may hold at the same time. The next one waits until one is
+/// released, and so does the peer.
 pub const BATCHES_IN_ENGINE: usize = 16;
 
-/// Pings that wait for their pong to be written. Further ones get none: a peer that pings faster
-/// than it reads has its answer.
+/// Pings that wait for their pong to be written. Further ones get none: a peer that pings faster than
+/// it reads needs no more answers.
 const PONGS_MAX: usize = 4;
 
-/// Bytes gathered into one write at least, if there are as many: small frames share packets.
+/// Frames are gathered into one write until it has so many bytes, so that small frames share packets.
 const WRITE_BYTES: usize = 32 * 1024;
 
-/// Of two streams that have something to send, the one with the higher number goes first; control
+/// The priority of the batch stream. QUIC sends streams with a higher number first; the control stream
 /// has 0.
 const BATCH_PRIORITY: i32 = -1;
 
-/// Something that happened in a session.
+/// An event of a session.
 #[derive(Debug)]
 pub struct SessionEvent {
-    /// In which.
+    /// The session.
     pub session: SessionId,
-    /// What.
+    /// The event.
     pub kind: SessionEventKind,
 }
 
-/// What can happen in a session.
+/// The events of a session.
 #[derive(Debug)]
 pub enum SessionEventKind {
-    /// The peer says this on the control stream. Never Hello, Ping, Batch or an unknown kind.
+    /// The peer sent this frame on the control stream. It is never Hello, Ping, Batch or unknown.
     Frame(Frame),
-    /// The peer pings, and has its pong if it wants one. Not said while the engine is busy.
+    /// The peer sent a ping, and has its pong if it wants one. Left out while the engine is busy.
     Pinged,
-    /// The peer sends a batch, of which nothing is proved yet. To be followed by a
+    /// The peer sent a batch. Nothing about it is checked yet. The engine must answer with
     /// [`Session::release`].
     Batch(Batch),
-    /// The peer wants to ask for content.
+    /// The peer opened a content stream.
     Content(ContentStream),
-    /// These bytes, as counted by the `Bytes` given to `send_control` or `send_batch`, were handed
-    /// to QUIC.
+    /// QUIC has taken bytes that were given to `send_control` or `send_batch`.
     Written {
-        /// Which of the two.
+        /// The stream.
         stream: StreamKind,
-        /// How many.
+        /// The number of bytes, without the frames' length prefixes.
         bytes: usize,
     },
-    /// The session is over. Always the last, and only once.
+    /// The session is over. This is the last event, and it comes exactly once.
     Ended(Ended),
 }
 
-/// A session's two ways of sending.
+/// The two streams on which a session sends frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamKind {
-    /// Everything but entries.
+    /// Frames other than batches.
     Control,
-    /// Entries.
+    /// Batches.
     Batch,
 }
 
@@ -104,7 +102,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the session's task. Events carry `id`; a full `events` channel makes this peer wait,
+    /// Starts the session's task. Events carry `id`. A full `events` channel makes this peer wait,
     /// and no other.
     pub fn start(
         greeted: Greeted,
@@ -135,9 +133,9 @@ impl Session {
         }
     }
 
-    /// Queues an encoded frame, anything but a batch.
+    /// Queues an encoded frame that is not a batch.
     pub fn send_control(&self, frame: Bytes) {
-        // Only a session that has ended does not take it, and that is reported.
+        // This fails only if the session has ended, and that is reported.
         let _ = self.control.send(frame);
     }
 
@@ -146,7 +144,7 @@ impl Session {
         let _ = self.batch.send(frame);
     }
 
-    /// Says that the engine is done with this many batches.
+    /// The engine is done with so many batches.
     pub fn release(&self, batches: usize) {
         self.batches.add_permits(batches);
     }
@@ -167,17 +165,17 @@ impl Session {
         self.connection.clone()
     }
 
-    /// Where the peer is now.
+    /// The peer's present address.
     pub fn remote_addr(&self) -> SocketAddr {
         canonical(self.connection.remote_address())
     }
 
-    /// How often the peer has acknowledged anything.
+    /// The number of acknowledgements that the peer has sent.
     pub fn acks(&self) -> u64 {
         self.connection.stats().frame_rx.acks
     }
 
-    /// QUIC's estimate of the round trip: good enough until a pong has come.
+    /// QUIC's estimate of the round trip. It is used until the first pong arrives.
     pub fn rtt(&self) -> Duration {
         self.connection.rtt()
     }
@@ -190,15 +188,15 @@ struct Out {
 }
 
 impl Out {
-    /// Says something that an engine with more important things to hear can do without.
-    fn mention(&self, kind: SessionEventKind) {
+    /// Sends an event that a busy engine can do without.
+    fn send_if_room(&self, kind: SessionEventKind) {
         let _ = self.events.try_send(SessionEvent {
             session: self.id,
             kind,
         });
     }
 
-    /// Waits for room. If nobody listens any more, the node is stopping, and the session with it.
+    /// Waits for room. If the engine no longer listens, the node is stopping, so the session ends.
     async fn send(&self, kind: SessionEventKind) -> Result<(), Stop> {
         self.events
             .send(SessionEvent {
@@ -210,10 +208,10 @@ impl Out {
     }
 }
 
-/// What the session's task works with.
+/// The session's task.
 ///
-/// Its parts close the connection before they return and drop their streams: dropping a stream
-/// finishes or stops it, and the peer must hear why first.
+/// Its loops close the connection before they return and drop their streams. Dropping a stream
+/// finishes or stops it, and the peer must learn the reason first.
 struct Running {
     connection: Connection,
     batches: Arc<Semaphore>,
@@ -253,7 +251,7 @@ impl Running {
                     if token != PING_LIGHT {
                         let _ = pongs.try_send(token);
                     }
-                    self.out.mention(SessionEventKind::Pinged);
+                    self.out.send_if_room(SessionEventKind::Pinged);
                 }
                 Frame::Unknown(_) => {}
                 Frame::Hello(_) => return Err(self.broke("a second Hello")),
@@ -366,7 +364,7 @@ impl Running {
         Ok(stream)
     }
 
-    /// Adds a frame from a queue, whose end means that the engine dropped its handle.
+    /// Adds a frame from a queue. The end of a queue means that the engine dropped its handle.
     fn push(&self, frame: Option<Bytes>, frames: &mut FrameBatch) -> Result<usize, Stop> {
         let Some(frame) = frame else {
             hang_up(&self.connection, close::BYE, "");
@@ -391,7 +389,7 @@ impl Running {
     }
 }
 
-/// The parts of a session's task end only by stopping it.
+/// The result of a loop that ends only with an error.
 enum Never {}
 
 /// Adds queued frames until enough are gathered; returns the bytes added.

@@ -11,7 +11,7 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
 use super::*;
-use crate::net::demux::Counted;
+use crate::net::counters::Counted;
 use crate::net::endpoint::{DialError, HANDSHAKES_MAX};
 use crate::net::session::Ended;
 use hobnob_transport::addr::{canonical, undeliverable};
@@ -185,7 +185,7 @@ async fn whatever_is_thrown_at_the_socket_is_counted_and_quic_goes_on() {
     let expected = Counted {
         stun: 1,
         channel: 1,
-        knock: 1,
+        probe: 1,
         unknown: 2,
         oversized: 1,
         ..Counted::default()

@@ -1,7 +1,7 @@
 //! Endpoints and sessions over real UDP on loopback and real TLS.
 
+mod close;
 mod endpoint;
-mod goodbye;
 mod identity;
 mod session;
 
@@ -14,7 +14,7 @@ use hobnob_protocol::{Hello, PeerId, SecretKey, VERSION};
 use quinn::Connection;
 use tokio::sync::mpsc;
 
-use super::demux::Counters;
+use super::counters::Counters;
 use super::endpoint::{Accepted, Endpoint};
 use super::session::{GreetError, Greeted, greet};
 use super::socket::{BoundSocket, bind};
@@ -22,8 +22,8 @@ use super::socket::{BoundSocket, bind};
 /// Nothing here takes this long unless it hangs.
 const LIMIT: Duration = Duration::from_secs(20);
 
-struct Node {
-    id: PeerId,
+pub(crate) struct Node {
+    pub(crate) id: PeerId,
     endpoint: Endpoint,
     incoming: mpsc::Receiver<Accepted>,
     addr: SocketAddr,
@@ -31,7 +31,7 @@ struct Node {
 }
 
 /// A node on a dual-stack socket, to be dialed by IPv4.
-fn node(seed: u8) -> Node {
+pub(crate) fn node(seed: u8) -> Node {
     node_at(seed, "[::]:0".parse().unwrap())
 }
 
@@ -91,7 +91,7 @@ async fn greeted(connection: Connection, dialed: bool, nick: &str) -> Result<Gre
 }
 
 /// A dials B, and both say Hello.
-async fn meet(a: &Node, b: &mut Node) -> (Greeted, Greeted) {
+pub(crate) async fn meet(a: &Node, b: &mut Node) -> (Greeted, Greeted) {
     let (dialed, accepted) = a.dials(b).await;
     let (a, b) = tokio::join!(
         greeted(dialed, true, "dialer"),

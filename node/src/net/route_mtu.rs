@@ -1,4 +1,4 @@
-//! What the first hop of a path carries, as far as this machine knows.
+//! The MTU of the route to an address, as far as this machine knows it.
 
 use std::net::SocketAddr;
 
@@ -8,14 +8,14 @@ use hobnob_transport::addr::canonical;
 /// Headers of IPv6 and UDP before a datagram's content; those of IPv4 are shorter.
 const HEADERS: u32 = 48;
 
-/// Whether it carries datagrams of so many bytes. Nothing is sent to find out.
+/// Whether the first hop carries datagrams of so many bytes. Only the routing table is read.
 pub(super) fn carries(bytes: u16, to: SocketAddr) -> bool {
     let to = canonical(to);
     !is_synthetic(to.ip()) && mtu(to).is_some_and(|mtu| mtu >= u32::from(bytes) + HEADERS)
 }
 
-/// The MTU of the route to an address. A socket of its own asks: it has to be connected, which the
-/// node's is with nobody.
+/// The MTU of the route to an address. It can be read only from a connected socket, and the node's own
+/// socket is not connected.
 #[cfg(target_os = "linux")]
 fn mtu(to: SocketAddr) -> Option<u32> {
     use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -35,7 +35,7 @@ fn mtu(to: SocketAddr) -> Option<u32> {
     ask(&socket).ok()
 }
 
-/// Other systems are not asked.
+/// Unknown on other systems.
 #[cfg(not(target_os = "linux"))]
 fn mtu(_to: SocketAddr) -> Option<u32> {
     None

@@ -6,7 +6,7 @@ use quinn::ConnectionError;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::net::goodbye::hang_up;
+use crate::net::close::hang_up;
 
 #[test]
 fn whoever_hangs_up_while_its_data_waits_for_acknowledgements_is_heard() {

@@ -1,9 +1,8 @@
-//! Why a relay is silent: what can be found out without its help.
+//! Finds out why a relay does not answer, without its help.
 //!
-//! A machine whose port is closed says so (ICMP, RFC 1122 section 4.1.3.1), and one that is there
-//! answers TCP, if only to say that nobody listens. So a relay that does not run, UDP that does not
-//! get through, and a machine that is not there are told apart, unless a firewall swallows these
-//! answers, too.
+//! A machine answers for a closed port (ICMP, RFC 1122 section 4.1.3.1), and it answers TCP, at least
+//! with a refusal. So these probes distinguish a relay that does not run, UDP that is blocked, and a
+//! machine that is not there, unless a firewall drops these answers, too.
 
 use std::net::SocketAddr;
 
@@ -11,7 +10,7 @@ use super::LinkDown;
 use crate::net::probe;
 use hobnob_core::diagnosis::Answer;
 
-/// What may be the cause, when no connection with this address could be made.
+/// The likely cause when no connection with this address could be made.
 pub(super) async fn cause(addr: SocketAddr) -> LinkDown {
     match tokio::join!(probe::udp(addr), probe::tcp(addr)) {
         (Answer::Answered, _) => LinkDown::Busy,
@@ -30,10 +29,10 @@ mod tests {
     use tokio::net::UdpSocket;
 
     #[tokio::test]
-    async fn a_closed_port_is_told_from_one_that_swallows_what_comes_and_one_that_answers() {
+    async fn a_closed_port_a_silent_one_and_one_that_answers_are_distinguished() {
         let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = silent.local_addr().unwrap();
-        // No firewall here: TCP is refused, and UDP comes to somebody who does not answer …
+        // No firewall here: TCP is refused, and the UDP socket does not answer …
         assert_eq!(
             cause(addr).await,
             LinkDown::UdpBlocked { port: addr.port() }

@@ -1,4 +1,5 @@
-//! What the socket dropped, by cause: the only trace that some attacks and faults leave.
+//! Counts the datagrams that the socket dropped, by cause. Some attacks and faults leave no other
+//! trace.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     pub(super) stun: AtomicU64,
     pub(super) channel: AtomicU64,
-    pub(super) knock: AtomicU64,
+    pub(super) probe: AtomicU64,
     pub(super) unknown: AtomicU64,
     pub(super) oversized: AtomicU64,
     pub(super) no_channel: AtomicU64,
@@ -19,13 +20,13 @@ pub struct Counters {
 /// The counters at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
-    /// STUN messages that are no answer, and answers beyond what the node looks at.
+    /// STUN messages that are no answer, and answers that the engine had no room for.
     pub stun: u64,
-    /// Channel frames of no channel of ours, also not a moment later, from elsewhere than its
-    /// relay, or with something else than QUIC in them.
+    /// Channel frames that belong to no channel of this node, also not a moment later; that did not
+    /// come from the channel's relay; or that contain something other than QUIC.
     pub channel: u64,
-    /// Knocks beyond what the node looks at.
-    pub knock: u64,
+    /// Probes that the engine had no room for.
+    pub probe: u64,
     /// Datagrams of no known kind, empty ones among them.
     pub unknown: u64,
     /// Datagrams longer than any that a peer may send.
@@ -45,7 +46,7 @@ impl Counters {
         Counted {
             stun: read(&self.stun),
             channel: read(&self.channel),
-            knock: read(&self.knock),
+            probe: read(&self.probe),
             unknown: read(&self.unknown),
             oversized: read(&self.oversized),
             no_channel: read(&self.no_channel),
@@ -54,8 +55,8 @@ impl Counters {
         }
     }
 
-    /// Counts frames that were kept for a channel and not handed on.
-    pub(in crate::net) fn early_dropped(&self, frames: u64) {
+    /// Counts early frames whose channel did not become known in time.
+    pub(super) fn early_dropped(&self, frames: u64) {
         count_all(&self.channel, frames);
     }
 

@@ -10,60 +10,60 @@ use crate::net::endpoint::{DialError, clean};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkDown {
     /// Its name has no address.
-    #[error("its address can't be found: {0}")]
+    #[error("its address cannot be found: {0}")]
     NoAddress(String),
-    /// Nothing answered.
+    /// Nothing answers at its address.
     #[error(
-        "nothing answers there: is the address right, are that machine and its relay running, and does a firewall here or there \
+        "nothing answers there: is the address right, are the machine and its relay running, and does a firewall on either side \
          block UDP?"
     )]
     Unreachable,
-    /// It answers what costs it nothing.
+    /// It answers cheap probes, but accepts no connection.
     #[error(
-        "it is there, and takes no connection now: it has too much to do, or large datagrams are lost on the way"
+        "it is there, but accepts no connection now: it is overloaded, or large datagrams are lost on the way"
     )]
     Busy,
-    /// It was there, and answers no more.
+    /// It answered before, and no longer does.
     #[error("it does not answer any more")]
     Silent,
-    /// The machine is there, and says that nobody listens on the port.
+    /// Its machine answers that the port is closed.
     #[error(
-        "no relay runs there, or not on this port: that machine says that nothing listens on UDP port {port}"
+        "no relay runs there, or it uses another port: that machine reports that nothing listens on UDP port {port}"
     )]
     NotRunning {
         /// The port.
         port: u16,
     },
-    /// The machine is there, but what is sent to it over UDP has no answer.
+    /// Its machine answers over TCP, but not over UDP.
     #[error(
-        "UDP is blocked. That machine answers over TCP, but nothing comes back over UDP, which hobnob needs: let UDP port {port} \
-         out through the firewall of this network and in through the relay's, or use another network"
+        "UDP is blocked. That machine answers over TCP, but not over UDP, which hobnob needs: open UDP port {port} in the firewall \
+         of this network and in the relay's, or use another network"
     )]
     UdpBlocked {
         /// The port.
         port: u16,
     },
     /// Another identity answers.
-    #[error("it proves another identity ({found}) than the one known ({expected})")]
+    #[error("it has another identity ({found}) than the known one ({expected})")]
     Identity {
-        /// Who was meant.
+        /// The identity that is known.
         expected: PeerId,
-        /// Who answered.
+        /// The identity that answered.
         found: PeerId,
     },
-    /// It ended the connection, and said why.
+    /// It closed the connection with a reason.
     #[error("{reason}")]
     Refused {
         /// A code of [`close`].
         code: u64,
-        /// Its words.
+        /// Its text.
         reason: String,
     },
     /// It has restarted.
     #[error("it has restarted")]
     Restarted,
     /// It broke the protocol.
-    #[error("it does not keep to the protocol: {0}")]
+    #[error("it broke the protocol: {0}")]
     Protocol(String),
     /// Anything else.
     #[error("{0}")]
@@ -71,7 +71,7 @@ pub enum LinkDown {
 }
 
 impl LinkDown {
-    /// Whether coming back at once would be of no use.
+    /// Whether to dial again only after a long wait, because an early attempt is useless.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             LinkDown::Identity { .. } | LinkDown::Protocol(_) => true,

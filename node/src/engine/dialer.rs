@@ -1,0 +1,266 @@
+//! Makes connections and exchanges Hellos, in tasks beside the engine. Each outcome is reported to
+//! the engine, which decides what becomes of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hobnob_core::policy::DenyReason;
+use hobnob_protocol::{PeerId, close};
+use hobnob_transport::tls;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{debug, info};
+
+use super::hello::HelloMaker;
+use super::internal::{DialReply, Internal, Met};
+use super::relays::ChannelOpening;
+use crate::error::SendError;
+use crate::net::endpoint::{Accepted, DialError, Endpoint};
+use crate::net::session::{Ended, GreetError, Greeted, greet};
+
+/// How long a dial may take. The exchange of Hellos may take as long again.
+pub(super) const DIAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Of several addresses, the next is tried as well when the one before has not answered for so long
+/// (RFC 8305 section 5).
+const STAGGER: Duration = Duration::from_millis(150);
+
+/// What one task needs to connect with a peer.
+#[derive(Debug, Clone)]
+pub(super) struct Dialer {
+    pub(super) endpoint: Endpoint,
+    pub(super) hello: HelloMaker,
+    pub(super) reports: mpsc::UnboundedSender<Internal>,
+}
+
+/// Why a dial led to no session of its own.
+#[derive(Debug)]
+enum NotMet {
+    /// The peer, which proved its identity, has another connection with this node.
+    Duplicate(PeerId),
+    /// The other end has this node's identity, and closed first.
+    Myself,
+    /// The peer, which proved its identity, refuses sessions with this node.
+    Denied(DenyReason),
+    /// Anything else.
+    Failed(SendError),
+}
+
+impl Dialer {
+    /// Dials all addresses of a peer, one a moment after the other. The first that answers wins.
+    /// An address with a `ChannelOpening` is dialed when its channel is open.
+    pub(super) async fn dial_peer(
+        self,
+        peer: PeerId,
+        addrs: Vec<(SocketAddr, Option<ChannelOpening>)>,
+    ) {
+        let mut attempts = JoinSet::new();
+        for (i, (addr, opening)) in (0u32..).zip(addrs) {
+            let dialer = self.clone();
+            attempts.spawn(async move {
+                tokio::time::sleep(STAGGER * i).await;
+                (addr, dialer.connect(addr, opening, Some(peer)).await)
+            });
+        }
+        while let Some(attempt) = attempts.join_next().await {
+            match attempt {
+                // Returning drops the set, which aborts the attempts at the other addresses.
+                Ok((_, Ok(greeted))) => return self.met(greeted, None),
+                Ok((
+                    addr,
+                    Err(NotMet::Failed(SendError::IdentityMismatch {
+                        expected, found, ..
+                    })),
+                )) => self.report(Internal::WrongPeer {
+                    addr,
+                    expected,
+                    found,
+                }),
+                Ok((_, Err(NotMet::Denied(reason)))) => {
+                    self.report(Internal::RefusedBy(peer, reason));
+                }
+                Ok((addr, Err(NotMet::Failed(error)))) => debug!(%addr, "not reached: {error}"),
+                Ok((_, Err(NotMet::Duplicate(_) | NotMet::Myself))) | Err(_) => {}
+            }
+        }
+        self.report(Internal::DialFailed(peer));
+    }
+
+    /// Dials an address that a user named, and answers the user.
+    pub(super) async fn dial_for_user(
+        self,
+        addr: SocketAddr,
+        expected: Option<PeerId>,
+        reply: DialReply,
+    ) {
+        let answer = match self.clone().connect(addr, None, expected).await {
+            Ok(greeted) => return self.met(greeted, Some(reply)),
+            // Both ends dialed at once, and the other connection stays. It has the same peer.
+            Err(NotMet::Duplicate(peer)) => Ok(peer),
+            Err(NotMet::Myself) => Err(SendError::Myself),
+            Err(NotMet::Denied(reason)) => {
+                if let Some(peer) = expected {
+                    self.report(Internal::RefusedBy(peer, reason));
+                }
+                let (addr, why) = (addr.to_string(), reason.code().1.to_owned());
+                Err(SendError::Refused { addr, why })
+            }
+            Err(NotMet::Failed(error)) => {
+                // The engine may know who was at this address last.
+                return self.report(Internal::Met(Met::Failed { addr, error, reply }));
+            }
+        };
+        let _ = reply.send(answer);
+    }
+
+    /// mDNS announced this node's own identity at another address: connects to learn whether a
+    /// copy of this node runs there.
+    pub(super) async fn look_for_copy(self, addr: SocketAddr) {
+        let me = self.hello.me;
+        match self.clone().connect(addr, None, Some(me)).await {
+            Ok(greeted) => self.met(greeted, None),
+            Err(NotMet::Myself) => self.report(Internal::Met(Met::Copy(addr))),
+            Err(NotMet::Duplicate(_) | NotMet::Denied(_) | NotMet::Failed(_)) => {}
+        }
+    }
+
+    /// Exchanges Hellos on an accepted connection. `under_way` is dropped at the end.
+    pub(super) async fn greet_accepted<T>(self, accepted: Accepted, under_way: T) {
+        let hello = self.hello.clone();
+        let make_hello = |exporter: &[u8; 32]| hello.hello(exporter);
+        match greet(accepted.connection, false, make_hello, DIAL_LIMIT).await {
+            Ok(greeted) => self.met(greeted, None),
+            Err(error) => info!(peer = ?accepted.peer, "an accepted connection failed: {error}"),
+        }
+        drop(under_way);
+    }
+
+    /// Connects and exchanges Hellos. With a `ChannelOpening`, waits for the channel first.
+    async fn connect(
+        self,
+        addr: SocketAddr,
+        opening: Option<ChannelOpening>,
+        expected: Option<PeerId>,
+    ) -> Result<Greeted, NotMet> {
+        if let Some(opening) = opening {
+            wait_for_channel(addr, opening).await?;
+        }
+        let connection = self
+            .endpoint
+            .dial(addr, expected, DIAL_LIMIT)
+            .await
+            .map_err(|error| not_connected(addr, error))?;
+        let peer = tls::peer_id(connection.peer_identity());
+        let make_hello = |exporter: &[u8; 32]| self.hello.hello(exporter);
+        greet(connection, true, make_hello, DIAL_LIMIT)
+            .await
+            .map_err(|error| not_greeted(addr, peer, &error))
+    }
+
+    fn met(&self, greeted: Greeted, reply: Option<DialReply>) {
+        self.report(Internal::Met(Met::Greeted {
+            greeted: Box::new(greeted),
+            reply,
+        }));
+    }
+
+    fn report(&self, report: Internal) {
+        // The engine ends before its tasks do. Then nobody needs the report.
+        let _ = self.reports.send(report);
+    }
+}
+
+async fn wait_for_channel(addr: SocketAddr, opening: ChannelOpening) -> Result<(), NotMet> {
+    let cause = match tokio::time::timeout(DIAL_LIMIT, opening).await {
+        Ok(Ok(Ok(()))) => return Ok(()),
+        Ok(Ok(Err(failed))) => failed.to_string(),
+        Ok(Err(_)) | Err(_) => "the relay does not answer".to_owned(),
+    };
+    Err(NotMet::Failed(SendError::Unreachable {
+        addr: addr.to_string(),
+        cause,
+    }))
+}
+
+/// Why there is no connection.
+fn not_connected(addr: SocketAddr, error: DialError) -> NotMet {
+    if let DialError::Closed { code, .. } = &error
+        && let Some(reason) = DenyReason::of_code(*code)
+    {
+        return NotMet::Denied(reason);
+    }
+    NotMet::Failed(SendError::dial(addr.to_string(), error))
+}
+
+/// Why a connection with this peer, if it has proved who it is, did not become a session.
+fn not_greeted(addr: SocketAddr, peer: Option<PeerId>, error: &GreetError) -> NotMet {
+    if let GreetError::Ended(Ended::Closed { code, .. }) = error {
+        if let Some(reason) = DenyReason::of_code(*code) {
+            return NotMet::Denied(reason);
+        }
+        if *code == u64::from(close::SELF) {
+            return NotMet::Myself;
+        }
+        if *code == u64::from(close::DUPLICATE)
+            && let Some(peer) = peer
+        {
+            return NotMet::Duplicate(peer);
+        }
+    }
+    let (addr, why) = (addr.to_string(), error.to_string());
+    NotMet::Failed(if matches!(error, GreetError::Version { .. }) {
+        SendError::OtherVersion { addr, why }
+    } else {
+        SendError::Refused { addr, why }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::super::relays::OpenFailed;
+    use super::*;
+
+    fn addr() -> SocketAddr {
+        "192.0.2.1:4626".parse().expect("an address")
+    }
+
+    fn closed(code: u32) -> GreetError {
+        GreetError::Ended(Ended::Closed {
+            code: code.into(),
+            reason: String::new(),
+        })
+    }
+
+    #[test]
+    fn a_close_code_says_why_there_is_no_session() {
+        let ann = PeerId::from_bytes([1; 32]);
+        let why = |code| not_greeted(addr(), Some(ann), &closed(code));
+        assert!(matches!(why(close::SELF), NotMet::Myself));
+        assert!(matches!(why(close::DUPLICATE), NotMet::Duplicate(peer) if peer == ann));
+        let (blocked, _) = DenyReason::Blocked.code();
+        assert!(matches!(why(blocked), NotMet::Denied(DenyReason::Blocked)));
+        assert!(matches!(
+            why(close::PROTOCOL),
+            NotMet::Failed(SendError::Refused { .. })
+        ));
+        let version = GreetError::Version { theirs: (9, 0) };
+        assert!(matches!(
+            not_greeted(addr(), Some(ann), &version),
+            NotMet::Failed(SendError::OtherVersion { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_a_relay_refuses_is_not_dialed() {
+        let (reply, opening) = oneshot::channel();
+        reply.send(Err(OpenFailed::NotHere)).expect("it waits");
+        let error = wait_for_channel(addr(), opening)
+            .await
+            .expect_err("refused");
+        assert!(
+            matches!(error, NotMet::Failed(SendError::Unreachable { cause, .. }) if cause == OpenFailed::NotHere.to_string())
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! Which rooms both ends of a session are members of.
+//!
+//! Each end proves its membership without showing the room's key: a proof is bound to the TLS
+//! session and to the sender, so nobody can use it again elsewhere.
+
+use std::collections::BTreeSet;
+
+use hobnob_protocol::{ConversationId, PeerId, RoomKey};
+
+/// The proofs of one session's peer, and the rooms that they prove.
+#[derive(Debug)]
+pub(super) struct Membership {
+    /// The secret of the TLS session that proofs are bound to.
+    exporter: [u8; 32],
+    proofs: Vec<[u8; 32]>,
+    shared: BTreeSet<ConversationId>,
+}
+
+impl Membership {
+    /// A session without proofs yet. `shared` are the rooms that an earlier session with the peer
+    /// has established: until the first proofs arrive they count.
+    pub(super) fn new(exporter: [u8; 32], shared: BTreeSet<ConversationId>) -> Self {
+        Self {
+            exporter,
+            proofs: Vec::new(),
+            shared,
+        }
+    }
+
+    pub(super) fn exporter(&self) -> &[u8; 32] {
+        &self.exporter
+    }
+
+    pub(super) fn shared(&self) -> &BTreeSet<ConversationId> {
+        &self.shared
+    }
+
+    /// The peer sent proofs, which replace its earlier ones. [`Membership::compare`] judges them.
+    pub(super) fn set_proofs(&mut self, proofs: Vec<[u8; 32]>) {
+        self.proofs = proofs;
+    }
+
+    /// Compares the peer's proofs with this node's rooms. Returns whether the shared rooms changed.
+    pub(super) fn compare<'a>(
+        &mut self,
+        peer: PeerId,
+        rooms: impl Iterator<Item = (ConversationId, &'a RoomKey)>,
+    ) -> bool {
+        let proved = |key: &RoomKey| self.proofs.contains(&key.proof(&self.exporter, peer));
+        let shared: BTreeSet<_> = rooms
+            .filter(|(_, key)| proved(key))
+            .map(|(id, _)| id)
+            .collect();
+        let before = std::mem::replace(&mut self.shared, shared);
+        before != self.shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPORTER: [u8; 32] = [3; 32];
+
+    fn ann() -> PeerId {
+        PeerId::from_bytes([1; 32])
+    }
+
+    fn key(secret: &str) -> RoomKey {
+        RoomKey::derive(&"ops".parse().expect("a room"), secret.as_bytes())
+    }
+
+    #[test]
+    fn a_peer_with_the_key_shares_the_room() {
+        let (ours, mut membership) = (key("x"), Membership::new(EXPORTER, BTreeSet::new()));
+        membership.set_proofs(vec![ours.proof(&EXPORTER, ann())]);
+        assert!(membership.compare(ann(), [(ours.tag(), &ours)].into_iter()));
+        assert_eq!(*membership.shared(), [ours.tag()].into());
+        let again = membership.compare(ann(), [(ours.tag(), &ours)].into_iter());
+        assert!(!again, "nothing changed");
+        assert!(membership.compare(ann(), std::iter::empty()), "we left");
+    }
+
+    #[test]
+    fn proofs_of_another_key_session_or_peer_prove_nothing() {
+        let (ours, bob) = (key("x"), PeerId::from_bytes([2; 32]));
+        let mut membership = Membership::new(EXPORTER, BTreeSet::new());
+        for wrong in [
+            key("y").proof(&EXPORTER, ann()),
+            ours.proof(&[4; 32], ann()),
+            ours.proof(&EXPORTER, bob),
+        ] {
+            membership.set_proofs(vec![wrong]);
+            assert!(!membership.compare(ann(), [(ours.tag(), &ours)].into_iter()));
+        }
+    }
+
+    #[test]
+    fn rooms_of_the_session_before_count_until_the_first_proofs() {
+        let ours = key("x");
+        let mut membership = Membership::new(EXPORTER, [ours.tag()].into());
+        assert_eq!(*membership.shared(), [ours.tag()].into());
+        assert!(membership.compare(ann(), [(ours.tag(), &ours)].into_iter()));
+        assert!(membership.shared().is_empty());
+    }
+}

@@ -1,0 +1,279 @@
+//! One relay: where it is, whether there is a connection with it, and who is there.
+
+use std::net::SocketAddr;
+
+use hobnob_core::diagnosis::{self, RelayState};
+use hobnob_protocol::relay::{ToRelay, close};
+use hobnob_protocol::{ConversationId, HostPort, PeerId, RelayAddr};
+use tokio::sync::mpsc;
+
+use super::openings::Openings;
+use super::roster::Roster;
+use crate::api::RelayInfo;
+use crate::net::relay::{LinkCommand, LinkDown};
+use hobnob_transport::addr::canonical;
+
+/// What the engine keeps for one relay.
+pub(super) struct Relay {
+    at: HostPort,
+    /// The identity that it has proved, or must prove.
+    id: Option<PeerId>,
+    /// Whether its peers see this node in their rooms. They do if the user named the relay for all
+    /// traffic, not only to reach one peer.
+    in_rooms: bool,
+    link: mpsc::UnboundedSender<LinkCommand>,
+    state: State,
+    pub(super) roster: Roster,
+    pub(super) openings: Openings,
+}
+
+/// Whether there is a connection.
+enum State {
+    /// The first attempt is under way.
+    Connecting,
+    Up(Up),
+    /// It is dialed again and again. The user has seen the reason.
+    Down(LinkDown),
+}
+
+/// A connection with a relay.
+#[derive(Debug, Clone)]
+pub(super) struct Up {
+    pub(super) addr: SocketAddr,
+    /// The address at which the relay sees this node.
+    pub(super) observed: SocketAddr,
+    /// Whether the relay dials back at request.
+    pub(super) dials_back: bool,
+    /// Whether the user knows that nobody is reached through this relay.
+    pub(super) doubt_reported: bool,
+}
+
+impl Relay {
+    pub(super) fn new(
+        at: HostPort,
+        id: Option<PeerId>,
+        in_rooms: bool,
+        link: mpsc::UnboundedSender<LinkCommand>,
+    ) -> Self {
+        Self {
+            at,
+            id,
+            in_rooms,
+            link,
+            state: State::Connecting,
+            roster: Roster::default(),
+            openings: Openings::default(),
+        }
+    }
+
+    pub(super) fn at(&self) -> &HostPort {
+        &self.at
+    }
+
+    pub(super) fn is_in_rooms(&self) -> bool {
+        self.in_rooms
+    }
+
+    pub(super) fn relay_addr(&self) -> RelayAddr {
+        RelayAddr {
+            id: self.id,
+            at: self.at.clone(),
+        }
+    }
+
+    pub(super) fn connection(&self) -> Option<&Up> {
+        match &self.state {
+            State::Up(up) => Some(up),
+            State::Connecting | State::Down(_) => None,
+        }
+    }
+
+    pub(super) fn connection_mut(&mut self) -> Option<&mut Up> {
+        match &mut self.state {
+            State::Up(up) => Some(up),
+            State::Connecting | State::Down(_) => None,
+        }
+    }
+
+    /// The relay has registered this node.
+    pub(super) fn went_up(&mut self, id: PeerId, up: Up) {
+        self.id = Some(id);
+        self.state = State::Up(up);
+        // A relay names everybody again to a node that has just registered.
+        self.roster = Roster::default();
+    }
+
+    /// There is no connection. Returns a notice if the user has not seen this reason yet.
+    pub(super) fn went_down(&mut self, down: LinkDown) -> Option<(&'static str, String)> {
+        let is_known = matches!(&self.state, State::Down(known) if *known == down);
+        let notice = (!is_known).then(|| down_notice(&self.at, &down));
+        self.state = State::Down(down);
+        notice
+    }
+
+    pub(super) fn send(&self, frame: ToRelay) {
+        self.command(LinkCommand::Send(frame));
+    }
+
+    pub(super) fn set_rooms(&self, rooms: Vec<ConversationId>) {
+        self.command(LinkCommand::Rooms(rooms));
+    }
+
+    /// The network has changed: the link tests its connection, or dials at once.
+    pub(super) fn wake(&self) {
+        self.command(LinkCommand::Wake);
+    }
+
+    fn command(&self, command: LinkCommand) {
+        // The link ends only when the node stops.
+        let _ = self.link.send(command);
+    }
+
+    pub(super) fn info(&self) -> RelayInfo {
+        RelayInfo {
+            at: self.at.clone(),
+            id: self.id,
+            observed: self.connection().map(|up| up.observed),
+            why: match &self.state {
+                State::Down(down) => Some(down.to_string()),
+                State::Up(_) | State::Connecting => None,
+            },
+        }
+    }
+
+    pub(super) fn evidence(&self, call: diagnosis::RelayCall) -> diagnosis::Relay {
+        diagnosis::Relay {
+            at: self.at.to_string(),
+            state: match &self.state {
+                State::Up(up) => RelayState::Up(canonical(up.addr), up.observed),
+                State::Connecting => RelayState::Connecting,
+                State::Down(LinkDown::Identity { .. }) => RelayState::OtherIdentity,
+                State::Down(LinkDown::NoAddress(why)) => RelayState::NoAddress(why.clone()),
+                State::Down(down @ LinkDown::Refused { .. }) if down.is_refusal() => {
+                    RelayState::Refused(down.to_string())
+                }
+                State::Down(down) => RelayState::Down(down.to_string()),
+            },
+            probe: None,
+            call,
+        }
+    }
+}
+
+/// The code and the text of the notice that a relay cannot be used.
+fn down_notice(at: &HostPort, down: &LinkDown) -> (&'static str, String) {
+    match down {
+        LinkDown::Identity { expected, found } => (
+            "relay-changed",
+            format!(
+                "The relay at {at} has another identity than before ({found}, not {expected}). Nothing was sent to it. If its operator \
+                 confirms the new identity, use it: --relay {found}@{at}"
+            ),
+        ),
+        LinkDown::Refused { code, reason }
+            if *code != u64::from(close::BYE) && *code != u64::from(close::DRAINING) =>
+        {
+            (
+                "relay-refused",
+                format!(
+                    "The relay at {at} refuses this node ({}): {reason}",
+                    close::name(*code)
+                ),
+            )
+        }
+        LinkDown::UdpBlocked { .. } => (
+            "udp-blocked",
+            format!("The relay at {at} cannot be used from here: {down} (retrying)"),
+        ),
+        LinkDown::Refused { .. }
+        | LinkDown::NoAddress(_)
+        | LinkDown::Unreachable
+        | LinkDown::Busy
+        | LinkDown::Silent
+        | LinkDown::NotRunning { .. }
+        | LinkDown::Restarted
+        | LinkDown::Protocol(_)
+        | LinkDown::Lost(_) => (
+            "relay-down",
+            format!("The relay at {at} cannot be used now: {down} (retrying)"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay() -> (Relay, mpsc::UnboundedReceiver<LinkCommand>) {
+        let (link, commands) = mpsc::unbounded_channel();
+        let at = "relay.example:4627"
+            .parse::<RelayAddr>()
+            .expect("an address")
+            .at;
+        (Relay::new(at, None, true, link), commands)
+    }
+
+    fn up() -> Up {
+        Up {
+            addr: "192.0.2.1:4627".parse().expect("an address"),
+            observed: "198.51.100.7:4626".parse().expect("an address"),
+            dials_back: true,
+            doubt_reported: false,
+        }
+    }
+
+    fn code(notice: Option<(&'static str, String)>) -> Option<&'static str> {
+        notice.map(|(code, _)| code)
+    }
+
+    #[test]
+    fn each_reason_for_a_missing_connection_is_reported_once() {
+        let (mut relay, _commands) = relay();
+        let blocked = LinkDown::UdpBlocked { port: 4627 };
+        assert_eq!(code(relay.went_down(LinkDown::Silent)), Some("relay-down"));
+        assert_eq!(code(relay.went_down(LinkDown::Silent)), None);
+        assert_eq!(code(relay.went_down(blocked)), Some("udp-blocked"));
+        relay.went_up(PeerId::from_bytes([1; 32]), up());
+        assert!(relay.info().why.is_none());
+        assert_eq!(code(relay.went_down(LinkDown::Silent)), Some("relay-down"));
+    }
+
+    #[test]
+    fn a_relay_that_drains_is_down_and_one_that_bans_refuses() {
+        let at = relay().0.at;
+        let refused = |code: u32| LinkDown::Refused {
+            code: code.into(),
+            reason: "why".to_owned(),
+        };
+        assert_eq!(down_notice(&at, &refused(close::DRAINING)).0, "relay-down");
+        assert_eq!(down_notice(&at, &refused(close::BANNED)).0, "relay-refused");
+    }
+
+    #[test]
+    fn a_relay_that_comes_up_begins_a_new_roster() {
+        let (mut relay, _commands) = relay();
+        let ann = PeerId::from_bytes([1; 32]);
+        let named = hobnob_protocol::relay::Roster {
+            version: 1,
+            anew: true,
+            changes: vec![hobnob_protocol::relay::RosterChange::Here {
+                peer: ann,
+                rooms: Vec::new(),
+            }],
+        };
+        relay.roster.update(PeerId::from_bytes([9; 32]), named);
+        assert!(relay.roster.names(ann));
+        relay.went_up(PeerId::from_bytes([2; 32]), up());
+        assert!(!relay.roster.names(ann));
+    }
+
+    #[test]
+    fn the_link_receives_what_is_sent() {
+        let (relay, mut commands) = relay();
+        relay.send(ToRelay::Heartbeat(7));
+        assert!(matches!(
+            commands.try_recv(),
+            Ok(LinkCommand::Send(ToRelay::Heartbeat(7)))
+        ));
+    }
+}

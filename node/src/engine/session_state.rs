@@ -1,0 +1,189 @@
+//! What the engine keeps for one live session.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hobnob_core::Now;
+use hobnob_core::synthetic::is_synthetic;
+use hobnob_protocol::{ConversationId, Frame, Hello, PeerId};
+use quinn::Connection;
+use tokio::sync::oneshot;
+
+use super::limits::Limits;
+use super::membership::Membership;
+use crate::net::content::ContentOpener;
+use crate::net::session::Session;
+
+/// One live session.
+#[derive(Debug)]
+pub(super) struct SessionState {
+    peer: PeerId,
+    session: Session,
+    /// When the session began.
+    since: Duration,
+    /// The feature bits of the peer's Hello.
+    features: u64,
+    clock_ahead_ms: i64,
+    /// The addresses that the peer of a relayed session named for a direct path.
+    candidates: Vec<SocketAddr>,
+    pub(super) membership: Membership,
+    pub(super) limits: Limits,
+    pub(super) responses: Responses,
+}
+
+impl SessionState {
+    /// A session that begins now. `shared` are the rooms of an earlier session with the same peer.
+    pub(super) fn new(
+        peer: PeerId,
+        session: Session,
+        exporter: [u8; 32],
+        hello: &Hello,
+        shared: BTreeSet<ConversationId>,
+        now: Now,
+    ) -> Self {
+        let (theirs_ms, ours_ms) = (hello.clock_ms.cast_signed(), now.wall_ms.cast_signed());
+        Self {
+            peer,
+            session,
+            since: now.mono,
+            features: hello.features,
+            clock_ahead_ms: theirs_ms.saturating_sub(ours_ms),
+            candidates: Vec::new(),
+            membership: Membership::new(exporter, shared),
+            limits: Limits::new(now.mono),
+            responses: Responses::default(),
+        }
+    }
+
+    pub(super) fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    pub(super) fn remote_addr(&self) -> SocketAddr {
+        self.session.remote_addr()
+    }
+
+    pub(super) fn is_relayed(&self) -> bool {
+        is_synthetic(self.remote_addr().ip())
+    }
+
+    pub(super) fn features(&self) -> u64 {
+        self.features
+    }
+
+    pub(super) fn has_feature(&self, feature: u64) -> bool {
+        self.features & feature != 0
+    }
+
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.since)
+    }
+
+    /// How far the peer's clock was ahead of this machine's when the session began.
+    pub(super) fn clock_ahead_ms(&self) -> i64 {
+        self.clock_ahead_ms
+    }
+
+    /// The round trip of the last pong, or QUIC's estimate until a pong has arrived.
+    pub(super) fn rtt_ms(&self) -> f64 {
+        let rtt = self.responses.rtt.unwrap_or_else(|| self.session.rtt());
+        rtt.as_secs_f64() * 1000.0
+    }
+
+    /// How often the peer's QUIC has acknowledged something.
+    pub(super) fn acks(&self) -> u64 {
+        self.session.acks()
+    }
+
+    pub(super) fn candidates(&self) -> &[SocketAddr] {
+        &self.candidates
+    }
+
+    pub(super) fn set_candidates(&mut self, candidates: Vec<SocketAddr>) {
+        self.candidates = candidates;
+    }
+
+    pub(super) fn send(&self, frame: &Frame) {
+        self.session.send_control(frame.encode());
+    }
+
+    pub(super) fn handle(&self) -> &Session {
+        &self.session
+    }
+
+    pub(super) fn content(&self) -> ContentOpener {
+        self.session.content()
+    }
+
+    pub(super) fn connection(&self) -> Connection {
+        self.session.connection()
+    }
+
+    pub(super) fn close(&self, code: u32, reason: &str) {
+        self.session.close(code, reason);
+    }
+}
+
+/// Whether and how fast the peer answers pings.
+#[derive(Debug, Default)]
+pub(super) struct Responses {
+    is_suspect: bool,
+    rtt: Option<Duration>,
+    /// Callers to notify of the next pong.
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Responses {
+    /// Whether the peer missed a ping and has not answered since.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.is_suspect
+    }
+
+    pub(super) fn set_suspect(&mut self, is_suspect: bool) {
+        self.is_suspect = is_suspect;
+    }
+
+    /// Notifies `reply` of the next pong.
+    pub(super) fn wait(&mut self, reply: oneshot::Sender<()>) {
+        // Callers time out. Without this, a peer that never answers would collect their senders.
+        self.waiting.retain(|waiting| !waiting.is_closed());
+        self.waiting.push(reply);
+    }
+
+    /// A pong arrived.
+    pub(super) fn measured(&mut self, rtt: Duration) {
+        self.rtt = Some(rtt);
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pong_answers_everybody_who_waits_for_it() {
+        let mut responses = Responses::default();
+        let [(first, mut first_answer), (second, mut second_answer)] =
+            [oneshot::channel(), oneshot::channel()];
+        responses.wait(first);
+        responses.wait(second);
+        assert!(first_answer.try_recv().is_err());
+        responses.measured(Duration::from_millis(3));
+        assert_eq!(first_answer.try_recv(), Ok(()));
+        assert_eq!(second_answer.try_recv(), Ok(()));
+        assert_eq!(responses.rtt, Some(Duration::from_millis(3)));
+    }
+
+    #[test]
+    fn callers_that_gave_up_are_not_kept() {
+        let mut responses = Responses::default();
+        for _ in 0..100 {
+            responses.wait(oneshot::channel().0);
+        }
+        assert_eq!(responses.waiting.len(), 1);
+    }
+}

@@ -1,0 +1,24 @@
+//! Datagrams on the node's socket that are not QUIC and that the node uses.
+
+use std::net::SocketAddr;
+
+use hobnob_protocol::datagram::Probe;
+use hobnob_transport::stun::client::Seen;
+
+/// A datagram on the node's socket that is not QUIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SideDatagram {
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// Its kind and content.
+    pub kind: DatagramKind,
+}
+
+/// The kinds of datagrams, other than QUIC, that the node uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatagramKind {
+    /// A probe: for hole punching, or a dial-back.
+    Probe(Probe),
+    /// The answer to a STUN request: the address at which another machine sees this node.
+    StunAnswer(Seen),
+}
