@@ -115,6 +115,48 @@ impl Drop for Piped {
     }
 }
 
+/// The JSON lines that a command prints, in a home whose node already runs.
+fn command(home: &Path, arguments: &[&str]) -> Vec<Value> {
+    let output = Command::new(env!("CARGO_BIN_EXE_hobnob"))
+        .arg("--home")
+        .arg(home)
+        .arg("--json")
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    let lines = output.stdout.split(|byte| *byte == b'\n');
+    let json = lines.filter(|line| !line.is_empty());
+    json.map(|line| serde_json::from_slice(line).expect("JSON"))
+        .collect()
+}
+
+#[test]
+fn commands_find_kick_and_rename_through_the_running_node() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut ann, mut bob) = (Piped::up(dir.path(), "ann"), Piped::up(dir.path(), "bob"));
+    let ticket = bob.ticket();
+    ann.asks(&json!({"id": 7, "cmd": "send", "target": ticket, "text": "lunch at noon?"}));
+    let home = dir.path().join("ann");
+
+    let found = command(&home, &["search", "lunch"]);
+    assert_eq!(found[0]["text"], "lunch at noon?");
+    let known = command(&home, &["whois", "bob"]);
+    assert_eq!(
+        (&known[0]["name"], &known[0]["state"]),
+        (&json!("bob"), &json!("online"))
+    );
+    let kicked = command(&home, &["kick", "bob"]);
+    assert_eq!(
+        (&kicked[0]["event"], &kicked[0]["name"], &kicked[0]["for_s"]),
+        (&json!("peer"), &json!("bob"), &json!(600))
+    );
+    assert!(command(&home, &["nick", "ann at home"]).is_empty());
+    let status = ann.asks(&json!({"id": 8, "cmd": "status"}));
+    assert_eq!(status["ok"]["nick"], "ann at home");
+}
+
 #[test]
 fn two_programs_talk_through_their_nodes() {
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -1,4 +1,4 @@
-//! What a line typed into a chat means.
+//! Parses the lines that a user types into a chat: messages and commands.
 
 use hobnob::protocol::target::TargetError;
 use hobnob::protocol::text::visible;
@@ -10,28 +10,28 @@ use super::actions::{Action, Chat, ChatCommand, find, of_chat};
 use super::policy::PolicyChange;
 use super::typed_path::PathWord;
 
-/// Messages that `/history` shows unless told otherwise.
+/// The number of messages that `/history` shows by default.
 const HISTORY_DEFAULT: usize = 20;
 
-/// How many edits away a command may be to be suggested.
+/// Commands within this edit distance are suggested.
 const NEAR: usize = 2;
 
-/// How a text begins that tells what its author does (XEP-0245): it travels as it was typed, and is
-/// shown as `* ann waves`.
+/// The beginning of a text that describes what its author does (XEP-0245). The text is sent as typed,
+/// and shown as `* ann waves`.
 pub(crate) const ACTION: &str = "/me ";
 
-/// A line, understood.
+/// A parsed line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// Nothing was typed.
+    /// An empty line.
     Nothing,
-    /// A message to the conversation that is spoken in.
+    /// A message to the open conversation.
     Say(String),
     /// A direct message.
     Msg(Target, String),
     Query(Target),
     Join(RoomName),
-    /// Without a name: the conversation that is spoken in.
+    /// Without a name: the open conversation.
     Part(Option<RoomName>),
     Rooms,
     Names,
@@ -41,15 +41,15 @@ pub(crate) enum Input {
     Search(String),
     History(usize),
     Receipts,
-    /// Offers what is at this path; without a conversation: in the one that is spoken in.
+    /// Offers the file or folder at this path; without a conversation: in the open one.
     Send(Option<To>, PathWord),
     Files,
-    /// By id, the beginning of one, or name; none: the only one that waits.
+    /// By id, its first characters, or name. Without any, the only one that waits.
     Accept(Option<String>),
     Decline(Option<String>),
     ChangePolicy(PolicyChange, Target),
     Kick(Target),
-    /// Whether the words have been compared; none: show them.
+    /// Marks the peer as verified, or withdraws that. Without either, shows the words.
     Verify(Target, Option<bool>),
     Why(Target),
     /// This node's id, addresses and ticket.
@@ -57,12 +57,12 @@ pub(crate) enum Input {
     /// The state of this node, and a diagnosis.
     Doctor,
     Clear,
-    /// About one command, or about all.
+    /// Explains one command, or lists all.
     Help(Option<&'static Action>),
     Quit,
 }
 
-/// A conversation, as it is typed.
+/// A conversation, as the user types it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum To {
     /// `@bob`
@@ -72,7 +72,7 @@ pub(crate) enum To {
 }
 
 impl To {
-    /// As requests name it: a target, or a room.
+    /// The fields of a request: a target, or a room.
     pub(crate) fn fields(self) -> (Option<Text<Target>>, Option<Text<RoomName>>) {
         match self {
             To::Peer(target) => (Some(Text(target)), None),
@@ -81,7 +81,7 @@ impl To {
     }
 }
 
-/// Reads a line. What begins with one slash is a command or an error, never a message.
+/// Parses a line. A line that begins with one slash is a command or an error, never a message.
 pub(crate) fn parse(line: &str) -> Result<Input, String> {
     if line.trim().is_empty() {
         return Ok(Input::Nothing);
@@ -118,16 +118,7 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::ChangePolicy(change) => Input::ChangePolicy(change, parse_target(rest)?),
         ChatCommand::Kick => Input::Kick(parse_target(rest)?),
         ChatCommand::Why => Input::Why(parse_target(rest)?),
-        ChatCommand::Verify => {
-            let (target, then) = split_word(rest);
-            let confirm = match then {
-                "" => None,
-                "confirm" | "--confirm" => Some(true),
-                "undo" | "--undo" => Some(false),
-                _ => return Err(usage(action)),
-            };
-            Input::Verify(parse_target(target)?, confirm)
-        }
+        ChatCommand::Verify => verify(action, rest)?,
         ChatCommand::Me => Input::Say(format!("{ACTION}{rest}")),
         ChatCommand::Join => Input::Join(parse_room(rest)?),
         ChatCommand::Part if rest.is_empty() => Input::Part(None),
@@ -148,16 +139,7 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Names => Input::Names,
         ChatCommand::Peers => Input::Peers,
         ChatCommand::Receipts => Input::Receipts,
-        ChatCommand::Send => {
-            let (to, path) = addressed(rest);
-            if path.is_empty() {
-                return Err(format!(
-                    "{} (write ./ before a path that begins with @ or #)",
-                    usage(action)
-                ));
-            }
-            Input::Send(to.map(parse_to).transpose()?, PathWord::parse(path)?)
-        }
+        ChatCommand::Send => send(action, rest)?,
         ChatCommand::Files => Input::Files,
         ChatCommand::Accept => Input::Accept(some(rest)),
         ChatCommand::Decline => Input::Decline(some(rest)),
@@ -166,6 +148,29 @@ fn meaning(action: &'static Action, command: ChatCommand, rest: &str) -> Result<
         ChatCommand::Clear => Input::Clear,
         ChatCommand::Quit => Input::Quit,
     })
+}
+
+fn verify(action: &Action, rest: &str) -> Result<Input, String> {
+    let (target, then) = split_word(rest);
+    let confirm = match then {
+        "" => None,
+        "confirm" | "--confirm" => Some(true),
+        "undo" | "--undo" => Some(false),
+        _ => return Err(usage(action)),
+    };
+    Ok(Input::Verify(parse_target(target)?, confirm))
+}
+
+fn send(action: &Action, rest: &str) -> Result<Input, String> {
+    let (to, path) = addressed(rest);
+    if path.is_empty() {
+        let usage = usage(action);
+        return Err(format!(
+            "{usage} (write ./ before a path that begins with @ or #)"
+        ));
+    }
+    let to = to.map(parse_to).transpose()?;
+    Ok(Input::Send(to, PathWord::parse(path)?))
 }
 
 fn some(word: &str) -> Option<String> {
@@ -196,7 +201,7 @@ fn parse_to(word: &str) -> Result<To, String> {
     }
 }
 
-/// A conversation before something else, and that.
+/// Splits off a conversation at the start of the arguments.
 pub(crate) fn addressed(rest: &str) -> (Option<&str>, &str) {
     if !rest.starts_with(['@', '#']) {
         return (None, rest);

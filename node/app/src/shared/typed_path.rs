@@ -1,14 +1,14 @@
 //! Paths as people type them: `my film.mp4`, `"my film.mp4"` and `my\ film.mp4` are the same, and
 //! `~/` is the home folder.
 //!
-//! Quotes count only where the path begins with one, so that `it's.png` is what it looks like; a
-//! terminal into which a file is dragged writes it in a form that is understood here.
+//! Quotes count only if the path begins with one, so that `it's.png` needs none. Terminals write a
+//! file that is dragged into them in a form that this module understands.
 
 use std::path::{Path, PathBuf};
 
 use hobnob::protocol::text::visible;
 
-/// The folders that a path may begin from.
+/// The folders that a typed path can start from.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places {
     pub(crate) folder: PathBuf,
@@ -16,7 +16,7 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Those of this process.
+    /// The folders of this process.
     pub(crate) fn here() -> Places {
         let home = std::env::var_os("HOME")
             .filter(|home| !home.is_empty())
@@ -28,7 +28,7 @@ impl Places {
         }
     }
 
-    /// The whole path of what was typed.
+    /// The absolute path of a typed path.
     pub(crate) fn path(&self, word: &PathWord) -> PathBuf {
         match &self.home {
             Some(home) if word.from_home => home.join(&word.path),
@@ -37,7 +37,7 @@ impl Places {
     }
 }
 
-/// A path that was typed, without its quotes.
+/// A typed path, without its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathWord {
     from_home: bool,
@@ -45,7 +45,7 @@ pub(crate) struct PathWord {
 }
 
 impl PathWord {
-    /// Reads all that stands behind a command.
+    /// Parses everything after a command.
     pub(crate) fn parse(typed: &str) -> Result<PathWord, String> {
         let (word, open) = PathWord::read(typed);
         if open {
@@ -55,7 +55,7 @@ impl PathWord {
         }
     }
 
-    /// The same, whether or not it is at its end.
+    /// Like `parse`, but an unfinished path is no error.
     pub(crate) fn begun(typed: &str) -> PathWord {
         PathWord::read(typed).0
     }
@@ -70,7 +70,7 @@ impl PathWord {
         (PathWord { from_home, path }, open)
     }
 
-    /// What stands before the last slash, with it, and what stands behind it.
+    /// The part up to the last slash, and the rest.
     pub(crate) fn folder_and_name(&self) -> (PathWord, &str) {
         let at = self.path.rfind('/').map_or(0, |slash| slash + 1);
         let (folder, name) = self.path.split_at(at);
@@ -83,7 +83,7 @@ impl PathWord {
         )
     }
 
-    /// The path of something in this folder.
+    /// The path of an entry of this folder.
     pub(crate) fn with(&self, name: &str) -> PathWord {
         PathWord {
             from_home: self.from_home,
@@ -91,7 +91,7 @@ impl PathWord {
         }
     }
 
-    /// As it is to be typed.
+    /// The form that a user would type.
     pub(crate) fn typed(&self) -> String {
         let path = &self.path;
         let white = |c: Option<char>| c.is_some_and(char::is_whitespace);
@@ -110,7 +110,7 @@ impl PathWord {
     }
 }
 
-/// What of a path people are shown.
+/// The file name of a path, safe to print.
 pub(crate) fn shown(path: &Path) -> String {
     visible(
         &path
@@ -121,7 +121,7 @@ pub(crate) fn shown(path: &Path) -> String {
     .into_owned()
 }
 
-/// The text without what a shell would take for itself, and whether a quote is open at its end.
+/// The text without quotes and backslashes, as a shell reads it, and whether a quote is still open.
 fn unquoted(typed: &str) -> (String, bool) {
     let quotes_count = typed.starts_with(['\'', '"']);
     let (mut text, mut quote) = (String::new(), None);
