@@ -137,7 +137,7 @@ fn commands_find_kick_and_rename_through_the_running_node() {
     let dir = tempfile::tempdir().expect("a folder");
     let (mut ann, mut bob) = (Piped::up(dir.path(), "ann"), Piped::up(dir.path(), "bob"));
     let ticket = bob.ticket();
-    ann.asks(&json!({"id": 7, "cmd": "send", "target": ticket, "text": "lunch at noon?"}));
+    ann.ask(&json!({"id": 7, "cmd": "send", "target": ticket, "text": "lunch at noon?"}));
     let home = dir.path().join("ann");
 
     let found = command(&home, &["search", "lunch"]);
@@ -153,7 +153,7 @@ fn commands_find_kick_and_rename_through_the_running_node() {
         (&json!("peer"), &json!("bob"), &json!(600))
     );
     assert!(command(&home, &["nick", "ann at home"]).is_empty());
-    let status = ann.asks(&json!({"id": 8, "cmd": "status"}));
+    let status = ann.ask(&json!({"id": 8, "cmd": "status"}));
     assert_eq!(status["ok"]["nick"], "ann at home");
 }
 
