@@ -1,8 +1,7 @@
-//! What the replica asks the store to make durable, and what the store gives back when a node
-//! starts.
+//! What the replica asks the store to make durable, and what the store returns when a node starts.
 //!
-//! These are plain values: the replica decides, the store writes. A [`Commit`] is written whole or
-//! not at all.
+//! These are plain values: the replica decides, the store writes. The store writes a [`Commit`]
+//! completely or not at all.
 
 use std::sync::Arc;
 
@@ -14,63 +13,65 @@ use hobnob_protocol::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(pub u64);
 
-/// Who was in an open room when an entry came. Grows through the life of a store.
+/// Numbers the audiences: the peers that were in an open room when an entry arrived. The numbers
+/// grow through the life of a store.
 ///
-/// [`AudienceId::MEMBERS`] stands for "all members, whenever they come": direct conversations and
-/// rooms with a secret.
+/// [`AudienceId::MEMBERS`] is for direct conversations and rooms with a secret: all members, also
+/// those that join later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AudienceId(pub u64);
 
 impl AudienceId {
-    /// Everybody who is a member, at any time.
+    /// All members, at any time.
     pub const MEMBERS: AudienceId = AudienceId(0);
 }
 
-/// One step of the replica: all of it is durable before anybody is told, or none of it happened.
+/// One step of the replica. All of it becomes durable before any of it is shown, acknowledged or
+/// forwarded. If it fails, none of it has happened.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// Which commit the store's answer speaks of.
+    /// Appears in the store's answer.
     pub id: CommitId,
-    /// What it does, in order.
+    /// The changes, in order.
     pub ops: Vec<Op>,
 }
 
 /// One change of the store.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Makes the conversation known. Comes before its first entry; again when something about it
-    /// changes.
+    /// Adds or updates a conversation. Precedes its first entry.
     Conversation(ConversationRecord),
-    /// Keeps the entries `batch[from..]`, and the signature at the batch's end.
+    /// Stores the entries of a batch from `from` to `to`, and the signature at the batch's end.
     Append {
-        /// The batch, checked, continuing what is held (or starting after a gap, in a room).
+        /// The checked batch. It continues the entries held; in a room it may start after a gap.
         batch: Arc<CheckedBatch>,
-        /// The first entry of the batch that is not held yet.
+        /// The first entry to store.
         from: Seq,
-        /// The last entry of the batch that is not held yet (entries after it fill no hole).
+        /// The last entry to store. Later entries of the batch are held already.
         to: Seq,
         /// Who may have these entries.
         audience: AudienceId,
         /// This node's wall clock, in milliseconds since the Unix epoch.
         received_at_ms: u64,
     },
-    /// A new audience of an open room. Comes before the first entry that names it.
+    /// A new audience of an open room, or one that has grown. Precedes the first entry that names
+    /// it.
     Audience(AudienceRecord),
-    /// Those who are in an open room or dropped out without a goodbye: replaces the list for this
-    /// conversation.
+    /// The peers that are in an open room, or that dropped out without a goodbye. Replaces the list
+    /// of this conversation.
     Lingerers(ConversationId, Vec<Lingerer>),
-    /// The peer has these entries of our own log on disk: replaces what was known before.
+    /// The peer has these entries of one of our own logs on disk. Replaces what was known before.
     Acked {
-        /// A log of ours.
+        /// The log.
         name: LogName,
-        /// Who has it.
+        /// The peer that sent the receipt.
         peer: PeerId,
-        /// What of it.
+        /// The entries that it has.
         ranges: Ranges,
     },
-    /// Lets go of all entries of the log below this number.
+    /// Drops all entries of the log below this number.
     Trim(LogName, Seq),
-    /// This node is alive, now, on this network.
+    /// A sign of life, with the network that the node is on.
     Alive(Alive),
 }
 
@@ -79,11 +80,11 @@ pub enum Op {
 pub struct Lingerer {
     /// The peer.
     pub peer: PeerId,
-    /// When it dropped out, in milliseconds since the Unix epoch; `None` while it is here.
+    /// When it dropped out, in milliseconds since the Unix epoch. `None` while it is present.
     pub dropped_at_ms: Option<u64>,
 }
 
-/// The last sign of life that this store has of its node.
+/// A sign of life of the node that owns the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Alive {
     /// Milliseconds since the Unix epoch.
@@ -92,23 +93,23 @@ pub struct Alive {
     pub network: u64,
 }
 
-/// Whom an entry of an open room was for.
+/// The peers that entries of an open room were for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudienceRecord {
     /// Its number.
     pub id: AudienceId,
     /// The room.
     pub conversation: ConversationId,
-    /// When it formed, in milliseconds since the Unix epoch.
+    /// When its first entry arrived, in milliseconds since the Unix epoch.
     pub formed_at_ms: u64,
     /// The peers, sorted.
     pub peers: Vec<PeerId>,
 }
 
-/// What kind of conversation it is, and what is needed to take part in it.
+/// The kind of a conversation, and what a node needs to take part in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConversationKind {
-    /// With one peer.
+    /// A conversation with one peer.
     Direct(PeerId),
     /// A room.
     Room {
@@ -116,26 +117,26 @@ pub enum ConversationKind {
         name: RoomName,
         /// Its key.
         key: RoomKey,
-        /// Whether it has no secret: whoever knows the name may come in, and hears what is said
-        /// while they are there.
+        /// Whether the room has no secret. Everybody who knows its name may enter, and receives the
+        /// messages that are written meanwhile.
         open: bool,
-        /// Whether this node is in it now; history stays after it left.
+        /// Whether this node is in the room now. The history stays when it leaves.
         joined: bool,
     },
 }
 
-/// What has become of an offered file.
+/// The state of an offered file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OfferState {
-    /// Nobody has decided yet; one's own is there to be had.
+    /// The user has not decided yet. Of our own offers: the file can be fetched.
     Offered,
-    /// Accepted, and not all here yet.
+    /// Accepted. The download is not complete.
     Wanted,
-    /// All here.
+    /// The download is complete.
     Done,
-    /// Not wanted; one's own is taken back.
+    /// The user declined it. Of our own offers: the user withdrew it.
     Declined,
-    /// It can't be had.
+    /// It is not available.
     Failed,
 }
 
@@ -148,45 +149,45 @@ impl OfferState {
         OfferState::Failed,
     ];
 
-    /// Its number in the store.
+    /// The state's number in the store.
     pub fn code(self) -> i64 {
         self as i64
     }
 
-    /// Reads its number.
+    /// The state with this number.
     pub fn of_code(code: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.code() == code)
     }
 }
 
-/// What the store keeps of an offer beside its entry.
+/// What the store holds of an offer, apart from its entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferRecord {
-    /// What has become of it.
+    /// The offer's state.
     pub state: OfferState,
-    /// Where its content is, or is about to be: the bytes of a path.
+    /// The path of its content, or of the download in progress, as bytes.
     pub place: Option<Vec<u8>>,
-    /// Why it is so, for people.
+    /// The reason for the state, for people.
     pub why: Option<String>,
 }
 
-/// A conversation as the store keeps it.
+/// A conversation as the store holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConversationRecord {
-    /// Its name on the wire.
+    /// The conversation's name on the wire.
     pub id: ConversationId,
-    /// What it is.
+    /// The conversation's kind.
     pub kind: ConversationKind,
 }
 
-/// A run of entries of a log that are held and share an audience.
+/// Consecutive entries of a log that are held and share an audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// Its first entry.
+    /// The first entry.
     pub first: Seq,
-    /// Its last entry.
+    /// The last entry.
     pub last: Seq,
-    /// Who may have it.
+    /// The audience of these entries.
     pub audience: AudienceId,
 }
 
@@ -195,35 +196,35 @@ pub struct Run {
 pub struct LogRecord {
     /// Its name.
     pub name: LogName,
-    /// When this store first heard of it, among its other logs: an author's logs are sent in this
-    /// order.
+    /// The place of this log among all logs, by the time when this store first held an entry of
+    /// it. An author's logs are sent in this order.
     pub ordinal: u64,
-    /// What is held, sorted by `first`.
+    /// The entries held, sorted by `first`.
     pub runs: Vec<Run>,
     /// The last entry held and its hash.
     pub head: (Seq, EntryHash),
-    /// The chain's hash at the other edges of what is held: at the last entry of each stretch, and
-    /// before its first.
+    /// The hashes at the other edges of the entries held: at the last entry of each range, and
+    /// before its first one.
     pub edges: Vec<(Seq, EntryHash)>,
 }
 
-/// Everything that the replica must know when a node starts.
+/// Everything that the replica needs when a node starts.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
     /// All conversations.
     pub conversations: Vec<ConversationRecord>,
     /// All logs that hold at least one entry.
     pub logs: Vec<LogRecord>,
-    /// Where the clock of each conversation goes on: not below any Lamport number held, but for
+    /// The Lamport clock of each conversation: at least every Lamport number held, apart from
     /// jumps.
     pub lamport: Vec<(ConversationId, u64)>,
-    /// The audiences formed within the time that the caller asked for.
+    /// The audiences that formed within the time that the caller asked for.
     pub audiences: Vec<AudienceRecord>,
     /// The highest audience number ever used.
     pub last_audience: u64,
-    /// Who was in, or lingered in, each open room.
+    /// The peers that were in each open room, or had dropped out of it.
     pub lingerers: Vec<(ConversationId, Vec<Lingerer>)>,
-    /// Which peers have what of our own logs.
+    /// The entries of our own logs that peers have on disk.
     pub acked: Vec<(LogName, PeerId, Ranges)>,
     /// The last sign of life.
     pub alive: Option<Alive>,

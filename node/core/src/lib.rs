@@ -1,8 +1,8 @@
-//! Pure state machines: what a node decides. No async, no I/O, no clock: time is an argument,
-//! randomness is passed in.
+//! Pure state machines: what a node decides. There is no async code, no I/O and no clock here. Time
+//! and randomness are arguments.
 //!
-//! Every machine has one shape: `handle(now, input)`, then `poll_output()` until there is none,
-//! then sleep until `poll_timeout()`.
+//! Most machines have one shape: call `handle(now, input)`, then `poll_output()` until it returns
+//! `None`, then sleep until `poll_timeout()`.
 
 pub mod commit;
 pub mod diagnosis;
@@ -19,21 +19,22 @@ pub mod transfers;
 
 use std::time::Duration;
 
-/// Names one connection with a peer for the life of the process; never used twice.
+/// Names one connection with a peer. No number is used twice in the life of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// What time it is: both clocks, read by a driver.
+/// The time on both clocks, as a driver has read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// Since the node started: for everything that is waited for.
+    /// The time since the node started. All waits use this clock, because it does not jump.
     pub mono: Duration,
-    /// Milliseconds since the Unix epoch: for what people see, and for what must outlive the
-    /// process. May jump.
+    /// Milliseconds since the Unix epoch, for people and for everything that outlives the process.
+    /// May jump.
     pub wall_ms: u64,
 }
 
-/// A small generator for choices that need no secrecy (SplitMix64): one seed replays one run.
+/// A small random number generator (SplitMix64) for choices that need no secrecy. The same seed
+/// gives the same numbers.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
