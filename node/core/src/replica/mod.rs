@@ -60,6 +60,8 @@ mod serve;
 mod session;
 mod session_sync;
 mod state;
+#[cfg(test)]
+mod testing;
 mod timers;
 
 pub use self::audiences::{LINGER_MS, OPEN_ROOM_OFFER_MS};

@@ -294,3 +294,222 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::Input;
+    use super::super::testing::{
+        Author, Bench, ME, batches, closed_room, commits, direct, frames, open_room, receipts,
+        received, refusals, released, wants,
+    };
+    use super::*;
+
+    const BOB: u8 = 2;
+    const CAROL: u8 = 3;
+
+    /// A session 1 with Bob, who writes in the direct conversation.
+    fn with_bob() -> (Bench, Author) {
+        let mut bench = Bench::new();
+        bench.connect(1, BOB);
+        (bench, Author::new(BOB, direct(BOB)))
+    }
+
+    #[test]
+    fn entries_are_shown_and_acknowledged_when_they_are_durable() {
+        let (mut bench, mut bob) = with_bob();
+        let arrived = bench.handle(Input::Batch(SessionId(1), bob.write(&["a", "b"])));
+        assert_eq!(received(&arrived), [""; 0]);
+        assert_eq!(receipts(&arrived, 1), []);
+        let [commit] = commits(&arrived)[..] else {
+            panic!("one commit: {arrived:?}")
+        };
+        let durable = bench.handle(Input::Committed(commit));
+        assert_eq!(received(&durable), ["a", "b"]);
+        assert_eq!(receipts(&durable, 1), [(bob.name, Ranges::span(1, 2))]);
+    }
+
+    #[test]
+    fn a_batch_that_arrives_twice_is_acknowledged_twice_and_shown_once() {
+        let (mut bench, mut bob) = with_bob();
+        let batch = bob.write(&["a"]);
+        assert_eq!(received(&bench.batch(1, batch.clone())), ["a"]);
+        let again = bench.batch(1, batch);
+        assert_eq!(received(&again), [""; 0]);
+        assert_eq!(receipts(&again, 1), [(bob.name, Ranges::span(1, 1))]);
+    }
+
+    #[test]
+    fn each_batch_lets_the_session_deliver_another_one() {
+        let (mut bench, mut bob) = with_bob();
+        let batch = bob.write(&["a"]);
+        assert_eq!(released(&bench.batch(1, batch.clone())), 1, "new");
+        assert_eq!(released(&bench.batch(1, batch)), 1, "known");
+        let foreign = Author::new(CAROL, direct(BOB)).write(&["x"]);
+        assert_eq!(released(&bench.batch(1, foreign)), 1, "refused");
+    }
+
+    #[test]
+    fn a_third_party_cannot_write_in_a_direct_conversation() {
+        let (mut bench, _) = with_bob();
+        let foreign = Author::new(CAROL, direct(BOB)).write(&["x"]);
+        let outputs = bench.batch(1, foreign);
+        assert_eq!(refusals(&outputs), [Refusal::NotAnAuthor]);
+    }
+
+    #[test]
+    fn a_batch_of_a_conversation_that_is_not_shared_is_refused() {
+        let (mut bench, _) = with_bob();
+        bench.join(false);
+        let batch = Author::new(BOB, closed_room()).write(&["x"]);
+        assert_eq!(refusals(&bench.batch(1, batch)), [Refusal::NotShared]);
+    }
+
+    #[test]
+    fn a_forged_signature_is_refused() {
+        let (mut bench, mut bob) = with_bob();
+        let mut batch = bob.write(&["a"]);
+        batch.signature = Author::new(CAROL, direct(BOB)).write(&["a"]).signature;
+        let outputs = bench.batch(1, batch);
+        assert!(matches!(refusals(&outputs)[..], [Refusal::Batch(_)]));
+        assert_eq!(commits(&outputs), []);
+    }
+
+    #[test]
+    fn an_author_who_writes_two_histories_is_exposed() {
+        let (mut bench, mut bob) = with_bob();
+        bench.batch(1, bob.write(&["a"]));
+        let mut other = Author::new(BOB, direct(BOB));
+        let outputs = bench.batch(1, other.write(&["b"]));
+        assert_eq!(refusals(&outputs), [Refusal::Conflict]);
+        assert_eq!(frames(&outputs, 1), [Frame::Conflict(bob.name)]);
+    }
+
+    #[test]
+    fn a_second_process_with_this_identity_is_noticed() {
+        let (mut bench, _) = with_bob();
+        let own = bench.own_log(direct(BOB));
+        let mut twin = Author::with_log(ME, direct(BOB), own.log.0);
+        let outputs = bench.batch(1, twin.write(&["not from here"]));
+        assert_eq!(refusals(&outputs), [Refusal::IdentityReused]);
+    }
+
+    #[test]
+    fn entries_of_an_earlier_run_are_restored() {
+        let (mut bench, _) = with_bob();
+        let mut earlier = Author::with_log(ME, direct(BOB), 99);
+        let outputs = bench.batch(1, earlier.write(&["lost", "on this disk"]));
+        assert_eq!(received(&outputs), [""; 0]);
+        let restored = |output: &Output| matches!(output, Output::OwnRestored(_, _, 2));
+        assert!(outputs.iter().any(restored), "{outputs:?}");
+    }
+
+    #[test]
+    fn an_impossible_lamport_number_is_refused() {
+        let (mut bench, mut bob) = with_bob();
+        let batch = bob.write_at(LAMPORT_MAX + 1, &["a"]);
+        assert_eq!(refusals(&bench.batch(1, batch)), [Refusal::Lamport]);
+        let mut bob = Author::new(BOB, direct(BOB));
+        let batch = bob.write_at(LAMPORT_MAX, &["a"]);
+        assert_eq!(received(&bench.batch(1, batch)), ["a"]);
+    }
+
+    #[test]
+    fn a_gap_in_a_direct_conversation_is_requested_once_a_second() {
+        let (mut bench, mut bob) = with_bob();
+        bench.batch(1, bob.write(&["a"]));
+        bob.write(&["lost"]);
+        let after_gap = bob.write(&["c"]);
+        let outputs = bench.batch(1, after_gap.clone());
+        assert_eq!(refusals(&outputs), [Refusal::Gap]);
+        assert_eq!(wants(&outputs, 1), [(bob.name, 2, None)]);
+        assert_eq!(wants(&bench.batch(1, after_gap.clone()), 1), []);
+        bench.wait(Duration::from_secs(1));
+        assert!(wants(&bench.batch(1, after_gap), 1).contains(&(bob.name, 2, None)));
+    }
+
+    #[test]
+    fn a_member_of_an_open_room_may_start_in_the_middle_of_a_log() {
+        let (mut bench, _) = with_bob();
+        bench.join(true);
+        bench.meet_in(1, open_room(), &[]);
+        let mut bob = Author::new(BOB, open_room());
+        bob.write(&["before we came"]);
+        let outputs = bench.batch(1, bob.write(&["b"]));
+        assert_eq!(received(&outputs), ["b"]);
+    }
+
+    #[test]
+    fn while_the_author_is_here_only_the_author_leaves_gaps() {
+        let (mut bench, _) = with_bob();
+        bench.connect(2, CAROL);
+        bench.join(true);
+        bench.meet_in(1, open_room(), &[]);
+        bench.meet_in(2, open_room(), &[]);
+        let mut bob = Author::new(BOB, open_room());
+        bob.write(&["a"]);
+        let second = bob.write(&["b"]);
+        let from_carol = bench.batch(2, second.clone());
+        assert_eq!(refusals(&from_carol), [Refusal::Gap]);
+        assert_eq!(received(&bench.batch(1, second)), ["b"]);
+    }
+
+    #[test]
+    fn entries_that_the_disk_did_not_take_are_accepted_again() {
+        let (mut bench, mut bob) = with_bob();
+        let batch = bob.write(&["a"]);
+        let arrived = bench.handle(Input::Batch(SessionId(1), batch.clone()));
+        let failed = Input::CommitFailed(commits(&arrived)[0], "full".to_owned());
+        let outputs = bench.handle(failed);
+        assert_eq!(received(&outputs), [""; 0]);
+        assert_eq!(receipts(&outputs, 1), []);
+        assert!(matches!(outputs[..], [Output::Release(SessionId(1), 1)]));
+        assert_eq!(received(&bench.batch(1, batch)), ["a"]);
+    }
+
+    #[test]
+    fn a_newer_log_waits_for_an_older_one_that_the_disk_did_not_take() {
+        let (mut bench, mut old) = with_bob();
+        let (old_batch, mut new) = (old.write(&["a"]), Author::with_log(BOB, direct(BOB), 2));
+        let arrived = bench.handle(Input::Batch(SessionId(1), old_batch.clone()));
+        bench.handle(Input::CommitFailed(commits(&arrived)[0], "full".to_owned()));
+        let new_batch = new.write(&["b"]);
+        let too_early = bench.batch(1, new_batch.clone());
+        assert_eq!(refusals(&too_early), [Refusal::Gap]);
+        assert_eq!(received(&bench.batch(1, old_batch)), ["a"]);
+        assert_eq!(received(&bench.batch(1, new_batch)), ["b"]);
+    }
+
+    #[test]
+    fn a_commit_that_succeeds_after_another_one_failed_keeps_its_entries() {
+        let (mut bench, mut bob) = with_bob();
+        let own = bench.begin_append(1, direct(BOB), "own");
+        let arrived = bench.handle(Input::Batch(SessionId(1), bob.write(&["a"])));
+        // The store can take the second commit without the first one, and the other way round.
+        bench.handle(Input::CommitFailed(
+            commits(&arrived)[0],
+            "beyond".to_owned(),
+        ));
+        let durable = bench.settle(Input::Committed(commits(&own)[0]));
+        let name = bench.own_log(direct(BOB));
+        assert_eq!(batches(&durable, 1), [(name, 1, 1)]);
+        let next = bench.append(direct(BOB), "the chain goes on");
+        assert_eq!(batches(&next, 1), [(name, 2, 2)]);
+    }
+
+    #[test]
+    fn a_session_that_pushes_too_fast_waits_for_the_disk() {
+        let (mut bench, mut bob) = with_bob();
+        let texts = ["x"; 500];
+        let mut waiting = Vec::new();
+        for _ in 0..6 {
+            let arrived = bench.handle(Input::Batch(SessionId(1), bob.write(&texts)));
+            waiting.extend(commits(&arrived));
+        }
+        let releases: Vec<_> = waiting
+            .into_iter()
+            .map(|commit| released(&bench.handle(Input::Committed(commit))))
+            .collect();
+        // 2,000 entries are within the budget. The last commit finds the disk idle.
+        assert_eq!(releases, [1, 1, 1, 1, 0, 2]);
+    }
+}

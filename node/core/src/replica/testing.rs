@@ -1,0 +1,355 @@
+//! A replica for unit tests: drives it with inputs, and plays the store and the peers.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "each helper looks for one kind of output"
+)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hobnob_protocol::frame::AuthorHeads;
+use hobnob_protocol::{
+    Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
+    Ranges, RoomKey, RoomName, SecretKey, Seq,
+};
+
+use super::events::{Input, Output, Token};
+use super::refusal::Refusal;
+use super::state::Replica;
+use crate::commit::{CommitId, Loaded};
+use crate::{Now, SessionId};
+
+/// The replica under test belongs to this peer.
+pub(super) const ME: u8 = 1;
+
+pub(super) fn key(n: u8) -> SecretKey {
+    SecretKey::from_seed([n; 32])
+}
+
+pub(super) fn peer(n: u8) -> PeerId {
+    key(n).id()
+}
+
+/// The direct conversation of the replica under test with a peer.
+pub(super) fn direct(n: u8) -> ConversationId {
+    ConversationId::direct(peer(ME), peer(n))
+}
+
+fn room_key(open: bool) -> (RoomName, RoomKey) {
+    let name: RoomName = if open { "lobby" } else { "ops" }.parse().expect("a name");
+    let secret: &[u8] = if open { b"" } else { b"secret" };
+    let key = RoomKey::derive(&name, secret);
+    (name, key)
+}
+
+pub(super) fn open_room() -> ConversationId {
+    room_key(true).1.tag()
+}
+
+pub(super) fn closed_room() -> ConversationId {
+    room_key(false).1.tag()
+}
+
+/// Another author, who writes one log of a conversation.
+pub(super) struct Author {
+    key: SecretKey,
+    pub(super) name: LogName,
+    next: Seq,
+    head: EntryHash,
+}
+
+impl Author {
+    pub(super) fn new(n: u8, conversation: ConversationId) -> Self {
+        Self::with_log(n, conversation, 1)
+    }
+
+    pub(super) fn with_log(n: u8, conversation: ConversationId, log: u64) -> Self {
+        let name = LogName {
+            conversation,
+            author: peer(n),
+            log: LogId(log),
+        };
+        Self {
+            key: key(n),
+            name,
+            next: 1,
+            head: name.genesis(),
+        }
+    }
+
+    /// The next entries of the log, one for each text, in one batch.
+    pub(super) fn write(&mut self, texts: &[&str]) -> Batch {
+        self.write_at(1, texts)
+    }
+
+    /// Like [`Author::write`], with a Lamport number.
+    pub(super) fn write_at(&mut self, lamport: u64, texts: &[&str]) -> Batch {
+        let entries = texts.iter().map(|text| Entry {
+            lamport,
+            sent_at_ms: 1,
+            body: Body::Text((*text).to_owned()),
+        });
+        let batch = CheckedBatch::author(
+            &self.key,
+            self.name,
+            self.next,
+            self.head,
+            entries.collect(),
+        );
+        self.next = batch.last() + 1;
+        self.head = batch.head();
+        batch.batch
+    }
+}
+
+/// A replica with its clock. The store answers when the test says so.
+pub(super) struct Bench {
+    pub(super) replica: Replica,
+    pub(super) now: Now,
+}
+
+impl Bench {
+    /// A replica that starts for the first time.
+    pub(super) fn new() -> Self {
+        Self::load(Loaded::default())
+    }
+
+    pub(super) fn load(loaded: Loaded) -> Self {
+        let now = Now {
+            mono: Duration::from_secs(1000),
+            wall_ms: 1_000_000_000,
+        };
+        let mut bench = Self {
+            replica: Replica::new(Arc::new(key(ME)), 42, 7, now, loaded),
+            now,
+        };
+        // The first sign of life is not what these tests are about.
+        bench.settle(Input::Timeout);
+        bench
+    }
+
+    /// Handles an input and returns all outputs.
+    pub(super) fn handle(&mut self, input: Input) -> Vec<Output> {
+        self.replica.handle(self.now, input);
+        std::iter::from_fn(|| self.replica.poll_output()).collect()
+    }
+
+    /// Handles an input, and lets the store take every commit.
+    pub(super) fn settle(&mut self, input: Input) -> Vec<Output> {
+        let mut outputs = self.handle(input);
+        let mut at = 0;
+        while at < outputs.len() {
+            if let Output::Commit(commit) = &outputs[at] {
+                let committed = Input::Committed(commit.id);
+                outputs.extend(self.handle(committed));
+            }
+            at += 1;
+        }
+        outputs
+    }
+
+    /// Lets time pass, with every timer on time.
+    pub(super) fn wait(&mut self, time: Duration) -> Vec<Output> {
+        let end = self.now.mono + time;
+        let mut outputs = Vec::new();
+        while let Some(at) = self.replica.poll_timeout().filter(|at| *at <= end) {
+            self.advance_to(at);
+            outputs.extend(self.settle(Input::Timeout));
+        }
+        self.advance_to(end);
+        outputs
+    }
+
+    fn advance_to(&mut self, at: Duration) {
+        let passed = at.saturating_sub(self.now.mono);
+        self.now.mono += passed;
+        self.now.wall_ms += u64::try_from(passed.as_millis()).expect("a short test");
+    }
+
+    /// A session with a peer begins. The peer holds nothing yet.
+    pub(super) fn connect(&mut self, session: u64, n: u8) -> Vec<Output> {
+        let mut outputs = self.settle(Input::SessionUp(SessionId(session), peer(n)));
+        outputs.extend(self.heads(session, direct(n), &[]));
+        outputs
+    }
+
+    /// Both ends of a session are in a room. The peer holds these logs of it.
+    pub(super) fn meet_in(
+        &mut self,
+        session: u64,
+        room: ConversationId,
+        heads: &[(LogName, Ranges)],
+    ) -> Vec<Output> {
+        let rooms = BTreeSet::from([room]);
+        let mut outputs = self.settle(Input::SessionRooms(SessionId(session), rooms));
+        outputs.extend(self.heads(session, room, heads));
+        outputs
+    }
+
+    fn heads(
+        &mut self,
+        session: u64,
+        conversation: ConversationId,
+        heads: &[(LogName, Ranges)],
+    ) -> Vec<Output> {
+        let mut sorted = heads.to_vec();
+        sorted.sort_by_key(|(name, _)| *name);
+        let mut authors: Vec<AuthorHeads> = Vec::new();
+        for (name, ranges) in sorted {
+            let log = (name.log, ranges);
+            match authors.last_mut().filter(|last| last.author == name.author) {
+                Some(last) => last.logs.push(log),
+                None => authors.push(AuthorHeads {
+                    author: name.author,
+                    logs: vec![log],
+                }),
+            }
+        }
+        let frame = Frame::Heads {
+            conversation,
+            more: false,
+            authors,
+        };
+        self.frame(session, frame)
+    }
+
+    pub(super) fn frame(&mut self, session: u64, frame: Frame) -> Vec<Output> {
+        self.settle(Input::Frame(SessionId(session), frame))
+    }
+
+    pub(super) fn batch(&mut self, session: u64, batch: Batch) -> Vec<Output> {
+        self.settle(Input::Batch(SessionId(session), batch))
+    }
+
+    /// The user enters a room.
+    pub(super) fn join(&mut self, open: bool) -> Vec<Output> {
+        let (name, key) = room_key(open);
+        self.settle(Input::Join {
+            token: Token(0),
+            name,
+            key,
+            open,
+        })
+    }
+
+    /// The user writes a message. The store has not answered yet.
+    pub(super) fn begin_append(
+        &mut self,
+        token: u64,
+        conversation: ConversationId,
+        text: &str,
+    ) -> Vec<Output> {
+        self.handle(Input::Append {
+            token: Token(token),
+            conversation,
+            body: Body::Text(text.to_owned()),
+        })
+    }
+
+    /// The user writes a message, and it becomes durable.
+    pub(super) fn append(&mut self, conversation: ConversationId, text: &str) -> Vec<Output> {
+        self.settle(Input::Append {
+            token: Token(1),
+            conversation,
+            body: Body::Text(text.to_owned()),
+        })
+    }
+
+    /// The log that the replica under test writes.
+    pub(super) fn own_log(&self, conversation: ConversationId) -> LogName {
+        self.replica.identity.log_of_run(conversation)
+    }
+}
+
+// What came out.
+
+pub(super) fn commits(outputs: &[Output]) -> Vec<CommitId> {
+    let commit = |output: &Output| match output {
+        Output::Commit(commit) => Some(commit.id),
+        _ => None,
+    };
+    outputs.iter().filter_map(commit).collect()
+}
+
+/// The frames for one session, other than batches.
+pub(super) fn frames(outputs: &[Output], session: u64) -> Vec<Frame> {
+    let frame = |output: &Output| match output {
+        Output::Send(to, bytes) if to.0 == session => Frame::decode(bytes).ok(),
+        _ => None,
+    };
+    outputs.iter().filter_map(frame).collect()
+}
+
+/// The first and last entries of the batches for one session.
+pub(super) fn batches(outputs: &[Output], session: u64) -> Vec<(LogName, Seq, Seq)> {
+    let batch = |output: &Output| match output {
+        Output::SendBatch(to, bytes) if to.0 == session => match Frame::decode(bytes) {
+            Ok(Frame::Batch(batch)) => {
+                let batch = batch.read().expect("well formed");
+                Some((batch.batch.name, batch.first(), batch.last()))
+            }
+            other => panic!("not a batch: {other:?}"),
+        },
+        _ => None,
+    };
+    outputs.iter().filter_map(batch).collect()
+}
+
+/// The texts that were shown to the user, in order.
+pub(super) fn received(outputs: &[Output]) -> Vec<String> {
+    let mut texts = Vec::new();
+    for output in outputs {
+        if let Output::Received {
+            batch, first, last, ..
+        } = output
+        {
+            for seq in *first..=*last {
+                match &batch.at(seq).expect("in the batch").entry.body {
+                    Body::Text(text) => texts.push(text.clone()),
+                    other => panic!("not a text: {other:?}"),
+                }
+            }
+        }
+    }
+    texts
+}
+
+/// Why things were refused.
+pub(super) fn refusals(outputs: &[Output]) -> Vec<Refusal> {
+    let refusal = |output: &Output| match output {
+        Output::Refused(_, refusal) => Some(refusal.clone()),
+        _ => None,
+    };
+    outputs.iter().filter_map(refusal).collect()
+}
+
+/// The receipts for one session.
+pub(super) fn receipts(outputs: &[Output], session: u64) -> Vec<(LogName, Ranges)> {
+    let receipt = |frame| match frame {
+        Frame::Have(name, ranges) => Some((name, ranges)),
+        _ => None,
+    };
+    let frames = frames(outputs, session).into_iter();
+    frames.filter_map(receipt).collect()
+}
+
+/// The requests to one session: log, first entry, last entry.
+pub(super) fn wants(outputs: &[Output], session: u64) -> Vec<(LogName, Seq, Option<Seq>)> {
+    let want = |frame| match frame {
+        Frame::Want { name, from, to } => Some((name, from, to)),
+        _ => None,
+    };
+    let frames = frames(outputs, session).into_iter();
+    frames.filter_map(want).collect()
+}
+
+/// How many more batches the sessions may deliver.
+pub(super) fn released(outputs: &[Output]) -> usize {
+    let release = |output: &Output| match output {
+        Output::Release(_, batches) => *batches,
+        _ => 0,
+    };
+    outputs.iter().map(release).sum()
+}
