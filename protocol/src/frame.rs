@@ -69,6 +69,16 @@ pub struct Profile {
     pub proofs: Vec<[u8; 32]>,
 }
 
+/// What a node holds of a conversation, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// A hash over all heads: [`AuthorHeads::digest`].
+    pub hash: [u8; 32],
+    /// The highest Lamport number that the sender has seen. A newcomer, who may not have the earlier
+    /// entries of an open room, writes its entries after this number.
+    pub clock: u64,
+}
+
 /// The logs of one author in a conversation that the sender has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorHeads {
@@ -106,8 +116,9 @@ pub enum Frame {
     DialBack([u8; 16]),
     /// The peer has sent the probe with this token.
     DialedBack([u8; 16]),
-    /// A hash of the sender's heads of a conversation, as far as the receiver may have the entries.
-    Digest(ConversationId, [u8; 32]),
+    /// A digest of the sender's heads of a conversation, as far as the receiver may have the
+    /// entries.
+    Digest(ConversationId, Digest),
     /// The sender's heads of a conversation, as far as the receiver may have the entries.
     Heads {
         /// The conversation.
@@ -420,7 +431,13 @@ mod tests {
         round_trips(&Frame::DialBack([7; 16]));
         round_trips(&Frame::DialedBack([8; 16]));
         round_trips(&Frame::Profile(profile));
-        round_trips(&Frame::Digest(name().conversation, [9; 32]));
+        round_trips(&Frame::Digest(
+            name().conversation,
+            Digest {
+                hash: [9; 32],
+                clock: 300,
+            },
+        ));
         round_trips(&Frame::Prune(name().conversation, name().author));
         round_trips(&Frame::Heads {
             conversation: name().conversation,

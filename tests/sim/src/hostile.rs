@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use hobnob_protocol::frame::AuthorHeads;
+use hobnob_protocol::frame::{AuthorHeads, Digest};
 use hobnob_protocol::{
     Batch, Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId,
     Ranges, Seq, Signature,
@@ -211,14 +211,13 @@ impl World {
                 let mut digest = [0; 32];
                 digest[0] = self.rng.draw().to_le_bytes()[0];
                 let nothing = self.one_in(3);
-                Frame::Digest(
-                    name.conversation,
-                    if nothing {
-                        AuthorHeads::digest(&[])
-                    } else {
-                        digest
-                    },
-                )
+                let hash = if nothing {
+                    AuthorHeads::digest(&[])
+                } else {
+                    digest
+                };
+                let clock = self.rng.draw();
+                Frame::Digest(name.conversation, Digest { hash, clock })
             }
             _ => {
                 let more = self.one_in(2);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hobnob_core::commit::Loaded;
 use hobnob_core::replica::{Input, Output, Replica, Token};
 use hobnob_core::{Now, Rng, SessionId};
-use hobnob_protocol::frame::AuthorHeads;
+use hobnob_protocol::frame::{AuthorHeads, Digest};
 use hobnob_protocol::{
     Body, CheckedBatch, ConversationId, Entry, EntryHash, Frame, LogId, LogName, PeerId, Ranges,
     SecretKey,
@@ -112,7 +112,13 @@ fn lie(
                 from: rng.below(100),
                 to: None,
             },
-            3 => Frame::Digest(conversation, [rng.draw().to_le_bytes()[0]; 32]),
+            3 => Frame::Digest(
+                conversation,
+                Digest {
+                    hash: [rng.draw().to_le_bytes()[0]; 32],
+                    clock: rng.draw(),
+                },
+            ),
             4 => {
                 let logs = (0..30)
                     .map(|_| (LogId(rng.draw()), ranges.clone()))
@@ -125,7 +131,10 @@ fn lie(
             }
             5 => Frame::Digest(
                 ConversationId::from_bytes([rng.draw().to_le_bytes()[1]; 32]),
-                [0; 32],
+                Digest {
+                    hash: [0; 32],
+                    clock: 0,
+                },
             ),
             _ => {
                 // A gap in a log of its own, each time another.

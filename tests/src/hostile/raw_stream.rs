@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hobnob_protocol::frame::{AuthorHeads, Profile};
+use hobnob_protocol::frame::{AuthorHeads, Digest, Profile};
 use hobnob_protocol::{ConversationId, Frame, PeerId};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::time::timeout;
@@ -135,8 +135,11 @@ impl RawStream {
     /// Sends the digest of an empty conversation. The victim then sends its own entries of this
     /// conversation without a request.
     pub async fn sends_empty_digest(&mut self, conversation: ConversationId) {
-        self.sends(&Frame::Digest(conversation, AuthorHeads::digest(&[])))
-            .await;
+        let nothing = Digest {
+            hash: AuthorHeads::digest(&[]),
+            clock: 0,
+        };
+        self.sends(&Frame::Digest(conversation, nothing)).await;
     }
 
     /// Checks with a ping that the session is alive and that the victim has read all earlier

@@ -3,11 +3,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hobnob_protocol::frame::{AuthorHeads, FRAME_MAX, Profile};
+use hobnob_protocol::frame::{AuthorHeads, Digest, FRAME_MAX, Profile};
 use hobnob_protocol::{
     ConversationId, Frame, LogId, LogName, Ranges, RoomKey, RoomName, close, codec,
 };
 use hobnob_tests::hostile::{Forger, Mallory, RawStream, TestNet, random_key};
+
+/// A digest of heads that nobody has.
+fn digest(n: u8) -> Digest {
+    Digest {
+        hash: [n; 32],
+        clock: 0,
+    }
+}
 
 #[test]
 fn a_frame_of_four_gigabytes_ends_the_session_before_it_costs_memory() {
@@ -131,7 +139,7 @@ fn a_frame_before_hello_ends_the_connection() {
     net.attack(async |net: &TestNet| {
         for frame in [
             Frame::Ping(1),
-            Frame::Digest(lobby(), [0; 32]),
+            Frame::Digest(lobby(), digest(0)),
             Forger::new(&random_key(), lobby()).texts(&["hi"]),
         ] {
             let mut stream = Mallory::new().connected(&net.ann).await;
@@ -190,7 +198,7 @@ fn frames_about_conversations_of_others_get_no_answer() {
                 conversation,
                 ..name
             };
-            stream.sends(&Frame::Digest(conversation, [1; 32])).await;
+            stream.sends(&Frame::Digest(conversation, digest(1))).await;
             stream
                 .sends(&Frame::Heads {
                     conversation,
@@ -299,7 +307,7 @@ fn a_flood_of_digests_and_pings_from_a_peer_that_never_reads_costs_little_memory
         tokio::pin!(deadline);
         let flood = async {
             let (digest, ping) = (
-                framed_frame(&Frame::Digest(lobby(), [3; 32])),
+                framed_frame(&Frame::Digest(lobby(), digest(3))),
                 framed_frame(&Frame::Ping(3)),
             );
             let want = LogName {

@@ -7,23 +7,18 @@ use hobnob_protocol::{CheckedBatch, Entry, LogName, PeerId, Ranges, SecretKey, S
 
 use super::appends::Appends;
 use super::audiences::Audiences;
+use super::clock::Clock;
 use super::commits::AfterCommit;
 use super::cut::NewcomerCut;
 use super::events::Token;
 use super::log::Log;
 use super::log_key::LogKey;
 use super::pulls::Pulls;
-use super::refusal::LAMPORT_MAX;
 use crate::Now;
 use crate::commit::{AudienceId, ConversationKind, ConversationRecord, LogRecord, Op};
 
 /// Maximum entries of one author that a room holds. The oldest ones beyond it are dropped.
 pub const ROOM_ENTRIES_PER_AUTHOR_MAX: u64 = 100_000;
-
-/// A Lamport number that is further ahead advances our own clock by this much only. The entry is
-/// accepted: refusing it would split a room for good, because other members may have followed the
-/// clock of its author.
-pub const LAMPORT_AHEAD_MAX: u64 = 1 << 20;
 
 /// A conversation with what this replica holds of it.
 #[derive(Debug)]
@@ -33,8 +28,7 @@ pub(super) struct Conversation {
     stored: Option<ConversationRecord>,
     /// Whether the store has the record, or was asked to store it.
     asked_to_store: bool,
-    /// The Lamport clock: the highest number accepted, apart from jumps.
-    lamport: u64,
+    clock: Clock,
     logs: BTreeMap<LogKey, Log>,
     /// How many entries of each author are durable, to keep a room within its limit.
     entries: BTreeMap<PeerId, u64>,
@@ -50,7 +44,7 @@ impl Conversation {
             record,
             stored: None,
             asked_to_store: false,
-            lamport: 0,
+            clock: Clock::default(),
             logs: BTreeMap::new(),
             entries: BTreeMap::new(),
             audiences: Audiences::default(),
@@ -76,7 +70,18 @@ impl Conversation {
     }
 
     pub(super) fn load_lamport(&mut self, lamport: u64) {
-        self.lamport = lamport;
+        self.clock = Clock::load(lamport);
+    }
+
+    /// The highest Lamport number seen.
+    pub(super) fn clock(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// A peer has seen this Lamport number. Following it, a newcomer's first entry comes after the
+    /// entries that the newcomer may not have.
+    pub(super) fn follow_clock(&mut self, lamport: u64) {
+        self.clock.follow(lamport);
     }
 
     // The record.
@@ -186,9 +191,8 @@ impl Conversation {
         }
         let mut entries = Vec::with_capacity(bodies.len());
         for body in bodies {
-            self.lamport = (self.lamport + 1).min(LAMPORT_MAX);
             entries.push(Entry {
-                lamport: self.lamport,
+                lamport: self.clock.tick(),
                 sent_at_ms: now.wall_ms,
                 body,
             });
@@ -204,14 +208,8 @@ impl Conversation {
     pub(super) fn accept(&mut self, batch: &CheckedBatch, last_ordinal: &mut u64) {
         self.log_or_new(&batch.batch.name, last_ordinal)
             .accept(batch);
-        self.advance_clock(batch.entries.last().map_or(0, |last| last.entry.lamport));
-    }
-
-    /// Advances the Lamport clock by a limited step, so that one lying peer can't use up the
-    /// numbers.
-    fn advance_clock(&mut self, lamport: u64) {
-        let limit = self.lamport.saturating_add(LAMPORT_AHEAD_MAX);
-        self.lamport = self.lamport.max(lamport.min(limit));
+        self.clock
+            .follow(batch.entries.last().map_or(0, |last| last.entry.lamport));
     }
 
     /// Accepted entries are on disk.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hobnob_protocol::frame::{AuthorHeads, FRAME_MAX};
+use hobnob_protocol::frame::{AuthorHeads, Digest, FRAME_MAX};
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
 use super::cut::NewcomerCut;
@@ -45,6 +45,11 @@ impl Replica {
         let digest = AuthorHeads::digest(&self.authors_heads(id, shared));
         let sync = self.sessions.sync_mut(id, shared);
         sync.expect("it is shared").digests.sent = Some(digest);
+        let clock = self.conversations.at(shared).clock();
+        let digest = Digest {
+            hash: digest,
+            clock,
+        };
         self.send(id, &Frame::Digest(shared, digest));
     }
 
@@ -63,7 +68,7 @@ impl Replica {
         &mut self,
         id: SessionId,
         shared: ConversationId,
-        digest: [u8; 32],
+        digest: Digest,
     ) -> Result<(), Refusal> {
         let Some(sync) = self.sessions.sync_mut(id, shared) else {
             // The peer may know already what this end is about to learn: that both are in the room.
@@ -71,13 +76,18 @@ impl Replica {
             session.keep_early_digest(shared, digest);
             return Err(Refusal::NotShared);
         };
-        sync.digests.received = Some(digest);
+        let is_first = sync.digests.received.replace(digest.hash).is_none();
+        if is_first {
+            // Once a session: a peer cannot drive the clock by repeating itself.
+            let conversation = self.conversations.at_mut(shared);
+            conversation.follow_clock(digest.clock);
+        }
         let heads = self.authors_heads(id, shared);
-        let holds_nothing = digest == AuthorHeads::digest(&[]);
+        let holds_nothing = digest.hash == AuthorHeads::digest(&[]);
         if holds_nothing {
             self.holdings_known(id, shared, BTreeMap::new());
         }
-        if AuthorHeads::digest(&heads) != digest {
+        if AuthorHeads::digest(&heads) != digest.hash {
             // A newcomer gets heads when it is known what it may read.
             let sync = self.sessions.sync(id, shared).expect("found above");
             if sync.ready || !holds_nothing {

@@ -16,7 +16,7 @@
 //! The parts, each with its own fields and tests:
 //!
 //! - `state` declares [`Replica`], which owns the parts. `dispatch` is its interface.
-//! - `conversations` and `conversation` hold the logs (`log`), the waiting appends (`appends`), the
+//! - `conversations` and `conversation` hold the logs (`log`), the Lamport `clock`, the waiting appends (`appends`), the
 //!   peers present in an open room (`audiences`) and the sources of entries (`pulls`).
 //! - `session` holds the sessions, each with its stream of batches (`outgoing`) and its `budget`.
 //!   `session_sync` is what a session and a conversation have in common: `holdings`, `requests`,
@@ -32,6 +32,7 @@ mod appends;
 mod audiences;
 mod block;
 mod budget;
+mod clock;
 mod commits;
 mod conversation;
 mod conversations;
@@ -66,7 +67,8 @@ mod timers;
 
 pub use self::audiences::{LINGER_MS, OPEN_ROOM_OFFER_MS};
 pub use self::budget::LIVE_ENTRIES_PER_SECOND;
-pub use self::conversation::{LAMPORT_AHEAD_MAX, ROOM_ENTRIES_PER_AUTHOR_MAX};
+pub use self::clock::LAMPORT_AHEAD_MAX;
+pub use self::conversation::ROOM_ENTRIES_PER_AUTHOR_MAX;
 pub use self::events::{Input, Output, Token};
 pub use self::heads::{NEWCOMER_AGE_MS, NEWCOMER_ENTRIES};
 pub use self::holdings::LOGS_ANNOUNCED_MAX;

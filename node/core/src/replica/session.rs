@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hobnob_protocol::frame::ROOMS_MAX;
+use hobnob_protocol::frame::{Digest, ROOMS_MAX};
 use hobnob_protocol::{ConversationId, Frame, LogId, LogName, PeerId, Ranges, Seq};
 
 use super::budget::Budget;
@@ -33,7 +33,7 @@ pub(super) struct Session {
     /// How many logs, and ranges of them, the peer has announced in all conversations.
     announced: usize,
     /// Digests of rooms that arrived before this end knew that it shares them.
-    early_digests: BTreeMap<ConversationId, [u8; 32]>,
+    early_digests: BTreeMap<ConversationId, Digest>,
     /// Whether the peer has answered since our network last changed.
     pub(super) heard: bool,
 }
@@ -140,7 +140,7 @@ impl Session {
 
     /// Both ends belong to the conversation. Returns the digest that the peer sent before this end
     /// knew.
-    pub(super) fn share(&mut self, conversation: ConversationId) -> Option<[u8; 32]> {
+    pub(super) fn share(&mut self, conversation: ConversationId) -> Option<Digest> {
         self.syncs.insert(conversation, SessionSync::default());
         self.early_digests.remove(&conversation)
     }
@@ -154,7 +154,7 @@ impl Session {
     }
 
     /// The peer may know before this end that both are in a room. Keeps its digest.
-    pub(super) fn keep_early_digest(&mut self, conversation: ConversationId, digest: [u8; 32]) {
+    pub(super) fn keep_early_digest(&mut self, conversation: ConversationId, digest: Digest) {
         if self.early_digests.len() < ROOMS_MAX {
             self.early_digests.insert(conversation, digest);
         }

@@ -1,7 +1,7 @@
 //! Sessions between nodes that keep the rules, and with those that do not.
 
 use bytes::Bytes;
-use hobnob_protocol::frame::FRAME_MAX;
+use hobnob_protocol::frame::{Digest, FRAME_MAX};
 use hobnob_protocol::{Batch, ConversationId, EntryHash, Frame, LogId, LogName, Signature, close};
 use quinn::{RecvStream, SendStream};
 use tokio_util::task::TaskTracker;
@@ -93,7 +93,13 @@ fn batch(bytes: usize) -> Frame {
 }
 
 fn digest(n: u8) -> Frame {
-    Frame::Digest(ConversationId::from_bytes([n; 32]), [n; 32])
+    Frame::Digest(
+        ConversationId::from_bytes([n; 32]),
+        Digest {
+            hash: [n; 32],
+            clock: n.into(),
+        },
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
