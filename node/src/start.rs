@@ -19,7 +19,7 @@ use tracing::warn;
 use super::clock::{Clock, random, random_seed};
 use super::engine::{Engine, Internal, NICK_SETTING, Parts, RELAY_SETTING};
 use super::events::Publisher;
-use super::transfers::messages::{EngineLine, ToTransfers};
+use super::transfers::messages::{EngineHandle, ToTransfers};
 use super::transfers::pictures::Pictures;
 use super::transfers::{self, TransferTask};
 use super::{Config, Node, RELAYS_MAX, StartError};
@@ -159,8 +159,8 @@ fn start_transfers(
         me: parts.key.id(),
         home: config.data_dir.clone(),
         config: config.files.clone(),
-        desk: parts.store.offers(),
-        engine: EngineLine::new(move |what| {
+        store: parts.store.offers(),
+        engine: EngineHandle::new(move |what| {
             // An engine that has ended answers nothing more.
             let _ = internal.send(Internal::Transfers(what));
         }),

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::files::Picture;
 use crate::net::content::ContentOpener;
+use crate::store::StoredOffer;
 use crate::transfers::messages::ToTransfers;
 use crate::transfers::pictures::Pictures;
 
@@ -34,18 +35,18 @@ impl Files {
         content: ContentOpener,
     ) {
         if features & CONTENT != 0 {
-            self.send(ToTransfers::Up(id, peer, content));
+            self.send(ToTransfers::SessionUp(id, peer, content));
         }
     }
 
     /// An offer is on disk.
     pub(super) fn offered(&self, id: OfferId, offer: Offer, verified: bool, received_at_ms: u64) {
-        self.send(ToTransfers::Offered {
+        let offer = StoredOffer {
             id,
             offer,
-            verified,
             received_at_ms,
-        });
+        };
+        self.send(ToTransfers::Offered { offer, verified });
     }
 
     /// The size of the picture that an offer is, if it is one.

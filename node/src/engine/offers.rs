@@ -6,7 +6,8 @@ use hobnob_protocol::{Body, CheckedBatch, Frame, LogName, OfferId, OfferWord, Se
 use super::state::Engine;
 use crate::api::{Event, MessageId};
 use crate::files::FileInfo;
-use crate::transfers::messages::{FileNews, FromTransfers, ToTransfers};
+use crate::store::StoredOffer;
+use crate::transfers::messages::{FileUpdate, FromTransfers, ToTransfers};
 
 impl Engine {
     /// A peer sends a word about an offer. It counts if the peer may have the offer's entry.
@@ -14,7 +15,7 @@ impl Engine {
         let state = self.sessions.get(id);
         let peer = state.expect("the callers act on live sessions only").peer();
         if self.replica.may_have(id, offer.name, offer.seq) {
-            self.files.send(ToTransfers::Word(peer, offer, word));
+            self.files.send(ToTransfers::PeerWord(peer, offer, word));
         }
     }
 
@@ -46,7 +47,7 @@ impl Engine {
             FromTransfers::MayHave(session, offer, reply) => {
                 let _ = reply.send(self.replica.may_have(session, offer.name, offer.seq));
             }
-            FromTransfers::Say(offer, word, only) => {
+            FromTransfers::SendWord(offer, word, only) => {
                 let may_hear = |id: SessionId| {
                     only.is_none_or(|only| only == id)
                         && self.replica.may_have(id, offer.name, offer.seq)
@@ -54,40 +55,47 @@ impl Engine {
                 self.sessions
                     .send_to_all(&Frame::Offer(offer, word), may_hear);
             }
-            FromTransfers::News(news) => {
-                let infos = self.file_infos(news);
+            FromTransfers::Publish(updates) => {
+                let infos = self.file_infos(updates);
                 self.reports.events(infos.into_iter().map(Event::File));
             }
-            FromTransfers::Name(news, reply) => drop(reply.send(Ok(self.file_infos(news)))),
+            FromTransfers::Describe(updates, reply) => {
+                drop(reply.send(Ok(self.file_infos(updates))));
+            }
         }
     }
 
-    fn file_infos(&self, news: Vec<FileNews>) -> Vec<FileInfo> {
-        news.into_iter()
-            .filter_map(|news| self.file_info(news))
+    fn file_infos(&self, updates: Vec<FileUpdate>) -> Vec<FileInfo> {
+        updates
+            .into_iter()
+            .filter_map(|update| self.file_info(update))
             .collect()
     }
 
-    fn file_info(&self, news: FileNews) -> Option<FileInfo> {
-        let OfferId { name, seq } = news.id;
-        let first = news.peers.first();
+    fn file_info(&self, update: FileUpdate) -> Option<FileInfo> {
+        let StoredOffer {
+            id: OfferId { name, seq },
+            offer,
+            received_at_ms,
+        } = update.offer;
+        let first = update.peers.first();
         let session = first.and_then(|peer| self.sessions.with(*peer));
         Some(FileInfo {
             id: MessageId { log: name.log, seq },
             conversation: self.conversation_ref(name.conversation)?,
             from: name.author,
-            picture: self.files.picture(&news.offer),
+            picture: self.files.picture(&offer),
             name: self.peers.name(name.author),
-            offer: news.offer,
+            offer,
             own: name.author == self.me,
-            state: news.state,
-            bytes: news.bytes,
-            rate: news.rate,
+            state: update.state,
+            bytes: update.bytes,
+            rate: update.rate,
             path: session.map(|state| self.network.path_kind(state.remote_addr())),
-            peers: news.peers,
-            place: news.place,
-            why: news.why,
-            received_at_ms: news.received_at_ms,
+            peers: update.peers,
+            place: update.place,
+            why: update.why,
+            received_at_ms,
         })
     }
 

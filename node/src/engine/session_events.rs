@@ -62,7 +62,7 @@ impl Engine {
     ) {
         let peer = state.peer();
         self.tell_rendezvous(rendezvous::Input::Down(id));
-        self.files.send(ToTransfers::Down(id));
+        self.files.send(ToTransfers::SessionDown(id));
         self.tell_replica(replica::Input::SessionDown {
             session: id,
             goodbye,
@@ -102,7 +102,9 @@ impl Engine {
                 self.sessions.heard(id, now);
                 self.tell_replica(replica::Input::Batch(id, batch));
             }
-            SessionEventKind::Content(stream) => self.files.send(ToTransfers::Stream(id, stream)),
+            SessionEventKind::Content(stream) => {
+                self.files.send(ToTransfers::ContentStream(id, stream))
+            }
             SessionEventKind::Written {
                 stream: StreamKind::Batch,
                 bytes,

@@ -1,5 +1,5 @@
-//! What a commit does to the tables. Runs inside a transaction of the writer's; an error undoes the
-//! whole commit.
+//! Applies commits to the tables, within a transaction of the writer. An error undoes the whole
+//! commit.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,21 +22,21 @@ use super::error::Fault;
 use super::index;
 use super::offers;
 
-/// What the tables hold, so that most commits need not look anything up.
+/// A cache of the tables, so that most commits need no lookup.
 ///
-/// To be forgotten whenever something was rolled back.
+/// Clear it after each rollback.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     logs: HashMap<LogName, LogRow>,
-    /// The arrival of the newest entry.
+    /// The arrival number of the newest entry.
     arrived: Option<i64>,
 }
 
-/// Logs remembered at most; with one more, all are forgotten and looked up again.
+/// Maximum number of cached logs. One more clears the cache.
 const KNOWN_MAX: usize = 10_000;
 
-/// A conversation's clock is kept this much ahead of what is written, so that most commits need not
-/// touch it. A restart goes on from there.
+/// The stored Lamport number of a conversation is ahead by up to this much, so that most commits need
+/// not update it. A restart continues from the stored number.
 pub(super) const LAMPORT_STRIDE: u64 = 64;
 
 impl Known {
@@ -49,7 +49,7 @@ impl Known {
 struct LogRow {
     ordinal: i64,
     conversation: i64,
-    /// The last entry held, if there is one.
+    /// The last stored entry, if any.
     end: Option<End>,
 }
 
@@ -60,17 +60,17 @@ struct End {
     audience: AudienceId,
 }
 
-/// The tables, open for changes.
+/// Changes the tables.
 pub(super) struct Apply<'a> {
     /// A connection inside a transaction.
     pub(super) conn: &'a Connection,
-    /// What is known of the logs.
+    /// The cache of the logs.
     pub(super) known: &'a mut Known,
-    /// Takes the ordinals of logs that got entries.
+    /// Collects the ordinals of logs with new entries.
     pub(super) grown: &'a mut BTreeSet<i64>,
 }
 
-/// What an append keeps of a batch, and for whom.
+/// The entries of a batch that an append stores, and their audience.
 struct Part<'a> {
     batch: &'a CheckedBatch,
     from: Seq,
@@ -80,7 +80,7 @@ struct Part<'a> {
 }
 
 impl Apply<'_> {
-    /// Does one change.
+    /// Applies one change.
     pub(super) fn op(&mut self, op: &Op) -> Result<(), Fault> {
         match op {
             Op::Conversation(record) => self.put_conversation(record),
@@ -105,7 +105,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Sets a value of the node's own.
+    /// Stores a setting of the node.
     pub(super) fn put_setting(&mut self, key: &str, value: &str) -> Result<(), Fault> {
         self.run(
             "INSERT OR REPLACE INTO settings (key, value) VALUES (?1, ?2)",
@@ -113,7 +113,7 @@ impl Apply<'_> {
         )
     }
 
-    /// Notes what is known of a peer.
+    /// Stores what is known of a peer.
     pub(super) fn put_peer(&mut self, known: &KnownPeer) -> Result<(), Fault> {
         self.run(
             "INSERT OR REPLACE INTO peers (peer, nick, addrs, seen_at_ms) VALUES (?1, ?2, ?3, ?4)",
@@ -126,7 +126,7 @@ impl Apply<'_> {
         )
     }
 
-    /// Notes what became of an offer.
+    /// Stores the state of an offer.
     pub(super) fn put_offer(&mut self, offer: &OfferId, record: &OfferRecord) -> Result<(), Fault> {
         let id = EntryId::new(self.log(&offer.name)?.ordinal, offer.seq)?;
         self.run(
@@ -135,7 +135,7 @@ impl Apply<'_> {
         )
     }
 
-    /// Keeps what the user has decided about a peer; nothing, where that is nothing.
+    /// Stores the policy about a peer. The default policy has no row.
     pub(super) fn put_policy(&mut self, peer: PeerId, policy: &PeerPolicy) -> Result<(), Fault> {
         if *policy == PeerPolicy::default() {
             return self.run("DELETE FROM marks WHERE peer = ?1", [peer.as_bytes()]);
@@ -187,8 +187,8 @@ impl Apply<'_> {
             )));
         }
         let log = self.log(&batch.batch.name)?;
-        // The highest number first: it refuses, before anything is written, what the tables have no
-        // place for.
+        // Begin with the highest number: if the tables can't hold it, the commit must fail before
+        // anything is written.
         EntryId::new(log.ordinal, batch.last())?;
         if !goes_on(log, part)? {
             self.put_run(log.ordinal, part)?;
@@ -208,8 +208,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Makes `from..=to` part of what is held, melting it with the runs of its audience that it
-    /// touches.
+    /// Marks `from..=to` as held. Merges the range with adjacent runs of the same audience.
     fn put_run(&mut self, log: i64, part: &Part<'_>) -> Result<(), Fault> {
         let Part {
             batch,
@@ -277,7 +276,7 @@ impl Apply<'_> {
         }))
     }
 
-    /// The hash that the batch has at `seq` must be the one that is held there.
+    /// Checks that the batch and the store have the same hash at `seq`.
     fn agree(&self, log: i64, seq: Seq, batch: &CheckedBatch) -> Result<(), Fault> {
         match chain::seal_at(self.conn, log, seq)? {
             Some(held) if batch.hash_at(seq) != Some(held) => {
@@ -287,10 +286,10 @@ impl Apply<'_> {
         }
     }
 
-    /// Keeps the hash that a stretch after a gap starts from.
+    /// Stores the hash before the first entry after a gap.
     fn put_base(&mut self, log: i64, from: Seq, batch: &CheckedBatch) -> Result<(), Fault> {
         match from - 1 {
-            // The log's name gives this one.
+            // The first hash of a log follows from its name.
             0 => Ok(()),
             before => {
                 let hash = batch
@@ -316,7 +315,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Keeps hash and signature of a batch whose last entry is held already.
+    /// Stores the hash and signature of a batch whose last entry is held already.
     fn put_seal(&mut self, log: i64, batch: &CheckedBatch) -> Result<(), Fault> {
         self.agree(log, batch.last(), batch)?;
         let id = EntryId::new(log, batch.last())?.0;
@@ -371,7 +370,7 @@ impl Apply<'_> {
         self.put_clock(log.conversation, highest)
     }
 
-    /// The arrival of the newest entry, 0 before the first.
+    /// The arrival number of the newest entry. 0 if there is none.
     fn arrived(&self) -> Result<i64, Fault> {
         if let Some(arrived) = self.known.arrived {
             return Ok(arrived);
@@ -383,7 +382,8 @@ impl Apply<'_> {
             .query_row([], |row| row.get(0))?)
     }
 
-    /// The clock that the next run goes on with: like the replica's own, it does not follow a jump.
+    /// Raises the Lamport number from which the next run continues. Like the replica, it does not
+    /// follow a jump.
     fn put_clock(&mut self, conversation: i64, lamport: u64) -> Result<(), Fault> {
         self.run(
             "UPDATE conversations SET lamport = min(?2 + ?3, lamport + ?4) WHERE ordinal = ?1 AND lamport < ?2",
@@ -450,7 +450,7 @@ impl Apply<'_> {
         )
     }
 
-    /// Lets go of what is below `below`, but for the hash that the rest goes on from.
+    /// Deletes the entries below `below`. Keeps the hash from which the rest continues.
     fn trim(&mut self, name: &LogName, below: Seq) -> Result<(), Fault> {
         let log = self.log(name)?.ordinal;
         let Some(last_gone) = below.checked_sub(1).filter(|last| *last > 0) else {
@@ -484,7 +484,7 @@ impl Apply<'_> {
         index::trim(self.conn, log, below)
     }
 
-    /// The row of this log; it gets one with its first entry.
+    /// The row of a log. Creates it for the first entry.
     fn log(&mut self, name: &LogName) -> Result<LogRow, Fault> {
         if let Some(known) = self.known.logs.get(name) {
             return Ok(*known);
@@ -548,8 +548,8 @@ impl Apply<'_> {
     }
 }
 
-/// Whether the part goes on right where the log ends, for the same audience: then its entries are
-/// all there is to write.
+/// Whether the part continues the last run of the log for the same audience. Then only its entries
+/// need to be written.
 fn goes_on(log: LogRow, part: &Part<'_>) -> Result<bool, Fault> {
     let Part {
         batch,

@@ -1,5 +1,5 @@
-//! Batches for sync, built from the tables: as large as a frame allows, each ending at a signature
-//! that its author made.
+//! Builds batches for sync from the tables. Each is as large as a frame allows, and ends at a
+//! signature of its author.
 
 use hobnob_protocol::batch::BATCH_ENTRIES_BYTES_MAX;
 use hobnob_protocol::{Batch, EntryHash, LogName, Seq, Signature};
@@ -9,11 +9,10 @@ use super::chain;
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
 
-/// Reads batches that cover `from..=to`, or as much of it as is held without a gap, but stops at
-/// about `max_bytes`.
+/// Reads batches that cover `from..=to`, up to the first gap, and up to about `max_bytes`.
 ///
-/// The last batch goes on past `to` where the author signed further on. `conn` is inside a
-/// transaction.
+/// The last batch continues beyond `to` if the author's next signature is there. `conn` must be
+/// inside a transaction.
 pub(super) fn read(
     conn: &Connection,
     name: LogName,
@@ -45,7 +44,7 @@ pub(super) fn read(
     Ok(packer.batches)
 }
 
-/// The last entry held without a gap from `from` on; `None` where `from` itself is not held.
+/// The last entry before the first gap after `from`. `None` if `from` itself is not held.
 fn end_of_stretch(conn: &Connection, log: i64, from: Seq) -> Result<Option<Seq>, Fault> {
     let mut query = conn.prepare_cached(
         "SELECT first, last FROM held WHERE log = ?1
@@ -66,26 +65,26 @@ fn end_of_stretch(conn: &Connection, log: i64, from: Seq) -> Result<Option<Seq>,
     })
 }
 
-/// Takes entries in order and packs them into batches.
+/// Packs entries into batches. Receives the entries in order.
 struct Packer {
     name: LogName,
-    /// The number and hash that the batch being packed starts from.
+    /// The number and hash before the current batch.
     first: Seq,
     prev: EntryHash,
-    /// Its entries so far, signed and not yet signed.
+    /// The entries of the current batch, before and after its last signature.
     bytes: Vec<u8>,
-    /// The last place in it where it may end.
+    /// The last signature in the current batch.
     cut: Option<Cut>,
-    /// The entry to come, and hash and Lamport number of the one before it.
+    /// The number of the next entry, and the hash and Lamport number before it.
     next: Seq,
     hash: EntryHash,
     lamport: u64,
-    /// Bytes that may still be packed.
+    /// Bytes left for further batches.
     room: usize,
     batches: Vec<Batch>,
 }
 
-/// A place where the author signed.
+/// A signature of the author.
 struct Cut {
     last: Seq,
     len: usize,
@@ -110,7 +109,7 @@ impl Packer {
         }
     }
 
-    /// Takes the next entry; `false`, and not taken, when there is no more room.
+    /// Adds the next entry. Returns false, without adding it, if there is no more room.
     fn take(&mut self, row: &Row<'_>) -> Result<bool, Fault> {
         if EntryId(row.get(0)?).seq() != self.next {
             return Err(chain::missing(self.next));
@@ -121,8 +120,8 @@ impl Packer {
             .as_blob()
             .map_err(|error| Fault::Damaged(error.to_string()))?;
         let grown = self.bytes.len() + entry.len();
-        // Within one batch Lamport numbers grow; an author who breaks that from one batch to the
-        // next gets no merged batch.
+        // Lamport numbers must grow within a batch. Two batches of an author who breaks this rule
+        // can't be merged.
         let ends = grown > BATCH_ENTRIES_BYTES_MAX.min(self.room) || lamport <= self.lamport;
         if ends && self.cut.is_some() {
             self.pack()?;

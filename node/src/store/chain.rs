@@ -1,5 +1,4 @@
-//! Finding the place of a log in the tables, and hashes in its chain. Used by the writer and by
-//! readers.
+//! Finds the ordinal of a log, and hashes in its chain. The writer and the readers use it.
 
 use hobnob_protocol::{EntryHash, LogName, Seq};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -7,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
 
-/// The ordinal of the log, if this store ever heard of it.
+/// The ordinal of a log, if the store has one.
 pub(super) fn log_ordinal(conn: &Connection, name: &LogName) -> Result<Option<i64>, Fault> {
     let mut query = conn.prepare_cached(
         "SELECT logs.ordinal FROM logs JOIN conversations ON conversations.ordinal = logs.conversation
@@ -21,7 +20,7 @@ pub(super) fn log_ordinal(conn: &Connection, name: &LogName) -> Result<Option<i6
     Ok(query.query_row(of_name, |row| row.get(0)).optional()?)
 }
 
-/// The hash kept at exactly this entry.
+/// The stored hash of an entry. Only some entries have one.
 pub(super) fn seal_at(conn: &Connection, log: i64, seq: Seq) -> Result<Option<EntryHash>, Fault> {
     let mut query = conn.prepare_cached(
         "SELECT hash FROM entries WHERE id = ?1 AND hash IS NOT NULL UNION ALL SELECT hash FROM bases WHERE log = ?2 AND seq = ?3",
@@ -30,8 +29,8 @@ pub(super) fn seal_at(conn: &Connection, log: i64, seq: Seq) -> Result<Option<En
     rows.next()?.map(|row| columns::hash(row, 0)).transpose()
 }
 
-/// The hash of the entry `seq`, which is held or comes right before one that is: from the nearest
-/// kept hash on.
+/// The hash of the entry `seq`, computed from the nearest stored hash before it. The entry must be
+/// held, or the one after it.
 pub(super) fn hash_at(
     conn: &Connection,
     name: &LogName,
@@ -67,8 +66,7 @@ fn seal_at_or_below(
     log: i64,
     seq: Seq,
 ) -> Result<Option<(Seq, EntryHash)>, Fault> {
-    // Not further back than the batch began that holds the entry, as a rule: what is read here is
-    // short.
+    // The end of each stored batch has a hash, so at most one batch is read here.
     let mut query = conn.prepare_cached(
         "SELECT id, hash FROM entries WHERE id BETWEEN ?1 AND ?2 AND hash IS NOT NULL ORDER BY id DESC LIMIT 1",
     )?;
@@ -88,7 +86,7 @@ fn seal_at_or_below(
     Ok(sealed.into_iter().chain(base).max_by_key(|(seq, _)| *seq))
 }
 
-/// An entry that should be held is not there.
+/// The error for a held entry without a row.
 pub(super) fn missing(seq: Seq) -> Fault {
     Fault::Damaged(format!("entry {seq} of a log is missing"))
 }

@@ -1,4 +1,4 @@
-//! Values of ours as SQLite's columns hold them, and back.
+//! Conversions between the node's values and SQLite's columns.
 
 use std::net::SocketAddr;
 
@@ -12,17 +12,17 @@ use hobnob_core::commit::{ConversationKind, ConversationRecord};
 
 use super::error::Fault;
 
-/// Highest number of an entry that the store can hold.
+/// The highest entry number that the store can hold.
 pub const SEQ_MAX: Seq = (1 << SEQ_BITS) - 1;
 
-/// Highest ordinal of a log.
+/// The highest ordinal of a log.
 const ORDINAL_MAX: i64 = (1 << (63 - SEQ_BITS)) - 1;
 
-/// Low bits of an [`EntryId`] that are the entry's number.
+/// The number of low bits of an [`EntryId`] that contain the entry's number.
 pub(super) const SEQ_BITS: u32 = 40;
 
-/// Where an entry is in the table: ordinal of its log, then its number, so that a stretch of a log
-/// is a range of ids.
+/// The row id of an entry: the ordinal of its log, then its number. So consecutive entries of a log
+/// are a range of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EntryId(pub(super) i64);
 
@@ -38,19 +38,19 @@ impl EntryId {
         Ok(Self((ordinal << SEQ_BITS) | number(seq)))
     }
 
-    /// Its place in the log.
+    /// The number of the entry in its log.
     pub(super) fn seq(self) -> Seq {
         self.0.cast_unsigned() & SEQ_MAX
     }
 }
 
-/// A count or a time. What does not fit SQLite's signed integers stays at their highest: only times
-/// that an author made up can.
+/// Writes a count or a time. A value beyond SQLite's signed integers becomes their maximum. Only a
+/// false time of an author can be so large.
 pub(super) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A count or a time read back.
+/// Reads a count or a time.
 pub(super) fn count(row: &Row<'_>, column: usize) -> Result<u64, Fault> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| Fault::Damaged(format!("a count of {value}")))
@@ -82,7 +82,7 @@ pub(super) fn hash(row: &Row<'_>, column: usize) -> Result<EntryHash, Fault> {
     Ok(EntryHash::from_bytes(blob(row, column)?))
 }
 
-/// A signature, where there is one.
+/// A signature, or none.
 pub(super) fn signature(row: &Row<'_>, column: usize) -> Result<Option<Signature>, Fault> {
     if row.get_ref(column)? == rusqlite::types::ValueRef::Null {
         return Ok(None);
@@ -90,7 +90,7 @@ pub(super) fn signature(row: &Row<'_>, column: usize) -> Result<Option<Signature
     Ok(Some(Signature::from_bytes(blob(row, column)?)))
 }
 
-/// A log's name from the columns conversation id, author and log id, the first of which is at
+/// A log's name, from three consecutive columns: conversation id, author and log id. The first is
 /// `column`.
 pub(super) fn log_name(row: &Row<'_>, column: usize) -> Result<LogName, Fault> {
     let log: i64 = row.get(column + 2)?;
@@ -126,7 +126,7 @@ pub(super) fn conversation_record(row: &Row<'_>) -> Result<ConversationRecord, F
     })
 }
 
-/// Peers one after another, 32 bytes each.
+/// Writes peers as a blob of 32 bytes each.
 pub(super) fn peers_to_blob(peers: &[PeerId]) -> Vec<u8> {
     peers
         .iter()
@@ -135,7 +135,7 @@ pub(super) fn peers_to_blob(peers: &[PeerId]) -> Vec<u8> {
         .collect()
 }
 
-/// Peers read back.
+/// Reads peers.
 pub(super) fn peers_from_blob(bytes: &[u8]) -> Result<Vec<PeerId>, Fault> {
     let (peers, rest) = bytes.as_chunks::<32>();
     if rest.is_empty() {
@@ -145,7 +145,7 @@ pub(super) fn peers_from_blob(bytes: &[u8]) -> Result<Vec<PeerId>, Fault> {
     }
 }
 
-/// Ranges as pairs of little-endian numbers.
+/// Writes ranges as pairs of little-endian numbers.
 pub(super) fn ranges_to_blob(ranges: &Ranges) -> Vec<u8> {
     ranges
         .iter()
@@ -154,7 +154,7 @@ pub(super) fn ranges_to_blob(ranges: &Ranges) -> Vec<u8> {
         .collect()
 }
 
-/// Ranges read back.
+/// Reads ranges.
 pub(super) fn ranges_from_blob(bytes: &[u8]) -> Result<Ranges, Fault> {
     let (numbers, rest) = bytes.as_chunks::<8>();
     let (pairs, odd) = numbers.as_chunks::<2>();
@@ -168,7 +168,7 @@ pub(super) fn ranges_from_blob(bytes: &[u8]) -> Result<Ranges, Fault> {
     Ok(ranges)
 }
 
-/// Addresses with spaces between them.
+/// Writes addresses with spaces between them.
 pub(super) fn addrs_to_text(addrs: &[SocketAddr]) -> String {
     addrs
         .iter()
@@ -177,7 +177,7 @@ pub(super) fn addrs_to_text(addrs: &[SocketAddr]) -> String {
         .join(" ")
 }
 
-/// Addresses read back. They are hints: one that can't be read is left out.
+/// Reads addresses. They are hints, so an invalid one is skipped.
 pub(super) fn addrs_from_text(text: &str) -> Vec<SocketAddr> {
     text.split(' ')
         .filter_map(|addr| addr.parse().ok())

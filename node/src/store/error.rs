@@ -1,11 +1,11 @@
-//! What can go wrong with the database, by cause, told so that a user knows what to do.
+//! Errors of the database by cause. Their texts suggest what the user can do.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why the store could not do what it was asked.
+/// Why the store could not do something.
 ///
 /// ```
 /// use hobnob::StoreError;
@@ -28,7 +28,7 @@ pub enum StoreError {
         /// The newest version that this program knows.
         known: u32,
     },
-    /// The file is no database of hobnob's, or its structure or contents contradict themselves.
+    /// The file is not a database of hobnob, or it is damaged.
     #[error(
         "{} is damaged ({detail}). hobnob does not try to repair it: move it aside, with its -wal and -shm files, and start again. \
          Your identity stays: it is in the key file. Peers send back what they hold", file.display()
@@ -36,30 +36,30 @@ pub enum StoreError {
     Damaged {
         /// The database.
         file: PathBuf,
-        /// What was found.
+        /// The damage.
         detail: String,
     },
-    /// The file or its folder may not be written.
+    /// The file or its folder is not writable.
     #[error("{} can't be written ({detail}): make the file and its folder yours and writable, or use another --home", file.display())]
     ReadOnly {
         /// The database.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         detail: String,
     },
-    /// There is no room left.
+    /// The disk is full.
     #[error("no room left for {}: free some space on its disk. Nothing of this was stored; hobnob goes on when there is room", file.display())]
     Full {
         /// The database.
         file: PathBuf,
     },
-    /// Another program holds the database.
+    /// Another program has locked the database.
     #[error("{} is in use by another program: end it (a second hobnob, a backup, a database browser) and try again", file.display())]
     InUse {
         /// The database.
         file: PathBuf,
     },
-    /// A commit does not continue what is held. The store refuses it whole.
+    /// A commit does not continue the stored entries. The store rejects all of it.
     #[error(
         "a fault in hobnob itself: a commit does not continue what is stored ({0}). Please report it"
     )]
@@ -67,7 +67,7 @@ pub enum StoreError {
     /// A number beyond what the store can hold.
     #[error("{0} is more than the store can hold")]
     Beyond(&'static str),
-    /// The entry to go on from is not there, or no longer.
+    /// The store does not have the entry from which to continue.
     #[error("the message to go on from is not held here, or no longer")]
     NotHeld,
     /// The store was closed before it could answer.
@@ -78,19 +78,19 @@ pub enum StoreError {
     Io {
         /// The database.
         file: PathBuf,
-        /// What SQLite or the system said.
+        /// The error of SQLite or the system.
         detail: String,
     },
 }
 
 impl StoreError {
-    /// Whether it is the commit that is wrong, and not the database or the disk: other commits are
-    /// not touched by it.
+    /// Whether the commit itself is wrong, and not the database or the disk. Then other commits are
+    /// not affected.
     pub(super) fn is_of_one_commit(&self) -> bool {
         matches!(self, StoreError::Gap(_) | StoreError::Beyond(_))
     }
 
-    /// What a failure of the file system means for this database.
+    /// Classifies an error of the file system.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "an open list; all others mean: it failed"
@@ -143,8 +143,8 @@ fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
     let detail = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full { file },
-        // Commits are checked before they are written: a constraint that then breaks shows tables
-        // that contradict each other.
+        // Commits are checked before they are written. So a violated constraint means that the
+        // tables contradict each other.
         Some(
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation,
         ) => StoreError::Damaged { file, detail },
@@ -157,7 +157,7 @@ fn of_sqlite(error: &rusqlite::Error, file: PathBuf) -> StoreError {
             | ErrorCode::FileLockingProtocolFailed,
         ) => StoreError::InUse { file },
         Some(_) => StoreError::Io { file, detail },
-        // No result code: a column holds another type than the one written there.
+        // Without a result code: the type of a column's value is wrong.
         None => StoreError::Damaged { file, detail },
     }
 }

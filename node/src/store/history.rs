@@ -1,4 +1,4 @@
-//! Reading messages back for people: history, search, and single entries.
+//! Reads messages for users: history, search and single entries.
 
 use hobnob_protocol::{ConversationId, Entry, LogId, LogName, Seq};
 use rusqlite::types::Value;
@@ -9,50 +9,50 @@ use super::columns::{self, EntryId, SEQ_BITS, SEQ_MAX, number};
 use super::error::Fault;
 use super::index;
 
-/// Rows in one answer at most; further ones are asked for with [`HistoryRequest::before`].
+/// Maximum number of rows in one answer. Use [`HistoryRequest::before`] for older ones.
 pub const HISTORY_ROWS_MAX: usize = 10_000;
 
-/// Which entries to read back.
+/// Which entries to read.
 #[derive(Debug, Clone, Default)]
 pub struct HistoryRequest {
-    /// Only of this conversation; none: of all.
+    /// Only entries of this conversation. `None` means all conversations.
     pub conversation: Option<ConversationId>,
-    /// Only texts with all of these words, the last of which may be the start of one.
+    /// Only texts with all of these words. The last one may be the start of a word.
     pub search: Option<String>,
-    /// Only those received at or after this time, in milliseconds since the Unix epoch.
+    /// Only entries received at or after this time, in milliseconds since the Unix epoch.
     pub since_ms: Option<u64>,
-    /// Only those that come before this one. Where it is not held, there are none: the oldest are
-    /// let go first.
+    /// Only entries before this one. If it is not held, there are none, because the store deletes the
+    /// oldest entries first.
     pub before: Option<(LogId, Seq)>,
-    /// Only those that come after this one. Where it is not held, that is an error: there may be
-    /// many.
+    /// Only entries after this one. If it is not held, the answer is an error, because some of those
+    /// entries may be missing.
     pub after: Option<(LogId, Seq)>,
-    /// None by authors whom the user ignores or has blocked.
+    /// No entries of authors that the user ignores or has blocked.
     pub shown: bool,
-    /// The oldest that fit, instead of the newest.
+    /// Return the oldest entries that match instead of the newest.
     pub oldest: bool,
-    /// At most this many, and never more than [`HISTORY_ROWS_MAX`].
+    /// Maximum number of entries, at most [`HISTORY_ROWS_MAX`].
     pub limit: usize,
 }
 
-/// An entry as it is held.
+/// A stored entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryRow {
     /// Its log.
     pub name: LogName,
-    /// Its place in the log.
+    /// Its number in the log.
     pub seq: Seq,
-    /// What it is.
+    /// The entry.
     pub entry: Entry,
-    /// This node's clock when it came or was written, in milliseconds since the Unix epoch.
+    /// This node's clock when it received or wrote the entry, in milliseconds since the Unix epoch.
     pub received_at_ms: u64,
 }
 
-/// The newest rows (or the oldest) that fit the request, oldest first: in display order (Lamport
-/// number, author, log, number; the same on every node), or, of all conversations, in the order in
-/// which they came here.
+/// The newest (or oldest) rows that match the request, oldest first.
 ///
-/// `conn` is inside a transaction.
+/// Rows of one conversation are in display order: Lamport number, author, log, number. This order is
+/// the same on every node. Rows of all conversations are in arrival order. `conn` must be inside a
+/// transaction.
 pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<HistoryRow>, Fault> {
     let Some(query) = Query::of(conn, request)? else {
         return Ok(Vec::new());
@@ -65,7 +65,7 @@ pub(super) fn read(conn: &Connection, request: &HistoryRequest) -> Result<Vec<Hi
     Ok(rows)
 }
 
-/// The entries `first..=last` of the log that are held, at most [`HISTORY_ROWS_MAX`].
+/// The held entries among `first..=last` of a log, at most [`HISTORY_ROWS_MAX`].
 pub(super) fn entries(
     conn: &Connection,
     name: &LogName,
@@ -86,8 +86,8 @@ pub(super) fn entries(
     collect(statement.query([first.0, last.0])?)
 }
 
-/// The entry of this number in the log of this id; of the log heard of first, should two authors
-/// use one id.
+/// The entry with this number in the log with this id. If two authors use one id, it is the log that
+/// was stored first.
 pub(super) fn message(
     conn: &Connection,
     log: LogId,
@@ -101,12 +101,12 @@ pub(super) fn message(
     Ok(collect(statement.query([position.id])?)?.pop())
 }
 
-// The statements below write it out.
+// Statements of the store contain this number.
 const _: () = assert!(SEQ_BITS == 40);
 
 pub(super) const COLUMNS: &str = "e.id, e.received_at_ms, e.bytes, c.id, l.author, l.log";
 
-/// CROSS JOIN keeps SQLite from starting anywhere but at the index that has the order.
+/// CROSS JOIN makes SQLite start at the index that has the order.
 pub(super) const JOINS: &str = "CROSS JOIN logs l ON l.ordinal = e.id >> 40 CROSS JOIN conversations c ON c.ordinal = l.conversation";
 
 fn collect(mut rows: rusqlite::Rows<'_>) -> Result<Vec<HistoryRow>, Fault> {
@@ -130,7 +130,7 @@ pub(super) fn history_row(row: &Row<'_>) -> Result<HistoryRow, Fault> {
     })
 }
 
-/// Where an entry stands in each order.
+/// The position of an entry in each order.
 struct Position {
     arrival: i64,
     lamport: i64,
@@ -168,14 +168,14 @@ impl Position {
     }
 }
 
-/// A statement that goes on from a position, either way, along an index where there is one.
+/// Builds a statement that reads forward or backward from a position.
 struct Query {
     sql: String,
     values: Vec<Value>,
 }
 
 impl Query {
-    /// `None` where nothing can be found.
+    /// `None` if nothing can match.
     fn of(conn: &Connection, request: &HistoryRequest) -> Result<Option<Self>, Fault> {
         let within = match request.conversation {
             None => None,
@@ -206,8 +206,8 @@ impl Query {
         Ok(Some(query))
     }
 
-    /// Where to look: in the search index, in the conversation's display order, or in order of
-    /// arrival.
+    /// Chooses the table and the order: the search index, the display order of one conversation, or
+    /// the arrival order.
     fn along(within: Option<i64>, search: Option<String>) -> Self {
         let (source, start) = match (&search, within) {
             (Some(_), _) => (
@@ -228,7 +228,7 @@ impl Query {
         query
     }
 
-    /// Only what is beyond a position: before it (`<`) or after it (`>`).
+    /// Only rows before (`<`) or after (`>`) a position.
     fn add_bound(&mut self, in_one: bool, position: Position, beyond: &str) {
         let Position {
             arrival,
@@ -238,7 +238,7 @@ impl Query {
             id,
         } = position;
         if in_one {
-            // The first bound is the one that the index can use; the second is exact.
+            // SQLite can use the first bound with the index. The second bound is exact.
             let shown = [lamport.into(), author.into(), log.into(), id.into()];
             self.add(&format!(" AND e.lamport {beyond}= ?"), [lamport.into()]);
             self.add(

@@ -1,5 +1,7 @@
-//! The search index: texts by their words. It is brought up to date after the fact, when the writer
-//! is idle or a search waits, because doing it with each commit would cost more than the commit.
+//! The search index: the words of texts.
+//!
+//! The writer updates it when it is idle or a search waits. An update with each commit would cost
+//! more than the commit itself.
 
 use hobnob_protocol::{Body, Ranges, Seq};
 use rusqlite::{Connection, params};
@@ -7,10 +9,9 @@ use rusqlite::{Connection, params};
 use super::columns::{self, EntryId, number};
 use super::error::Fault;
 
-/// Reads up to `most` entries of this log that the index has not seen into it, in a transaction of
-/// its own.
+/// Adds up to `most` entries of a log to the index, in one transaction.
 ///
-/// Returns how many it took; fewer than `most` means that the log is done.
+/// Returns how many entries it added. Fewer than `most` means that the log is complete.
 pub(super) fn take_in(conn: &mut Connection, log: i64, most: usize) -> Result<usize, Fault> {
     let tx = conn.transaction()?;
     let mut seen = ranges(&tx, SEEN, log)?;
@@ -31,7 +32,7 @@ pub(super) fn take_in(conn: &mut Connection, log: i64, most: usize) -> Result<us
     Ok(taken)
 }
 
-/// Forgets the entries of the log below this number.
+/// Deletes the entries of a log below this number from the index.
 pub(super) fn trim(conn: &Connection, log: i64, below: Seq) -> Result<(), Fault> {
     let mut seen = ranges(conn, SEEN, log)?;
     let (first, last) = (EntryId::new(log, 0)?.0, EntryId::new(log, below - 1)?.0);
@@ -41,8 +42,8 @@ pub(super) fn trim(conn: &Connection, log: i64, below: Seq) -> Result<(), Fault>
     write_seen(conn, log, &seen)
 }
 
-/// What a user typed as a query of FTS5: all the words, the last as the start of one. Nothing typed
-/// is an operator.
+/// An FTS5 query for what a user typed: all words, of which the last may be the start of a word. The
+/// quotes keep FTS5 from reading operators in it.
 pub(super) fn query_of(typed: &str) -> Option<String> {
     let words = typed
         .split(|c: char| c.is_whitespace() || c.is_control())

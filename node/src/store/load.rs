@@ -1,4 +1,4 @@
-//! What a node reads when it starts.
+//! Reads everything that a node needs when it starts.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::columns::{self, count, number};
 use super::error::Fault;
 use super::{KnownPeer, PEERS_MAX};
 
-/// Everything that the replica must know. `conn` is inside a transaction.
+/// Everything that the replica needs. `conn` must be inside a transaction.
 pub(super) fn loaded(conn: &Connection, audiences_since_ms: u64) -> Result<Loaded, Fault> {
     Ok(Loaded {
         conversations: conversations(conn)?,
@@ -50,7 +50,7 @@ pub(super) fn settings(conn: &Connection) -> Result<BTreeMap<String, String>, Fa
     .collect())
 }
 
-/// The peers seen last, latest first.
+/// The peers that were seen last, latest first.
 pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
     let sql = format!(
         "SELECT peer, nick, addrs, seen_at_ms FROM peers ORDER BY seen_at_ms DESC, peer LIMIT {PEERS_MAX}"
@@ -66,7 +66,7 @@ pub(super) fn peers(conn: &Connection) -> Result<Vec<KnownPeer>, Fault> {
     })
 }
 
-/// What the user has decided about peers.
+/// The user's policies about peers.
 pub(super) fn policies(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, Fault> {
     all(
         conn,
@@ -87,7 +87,7 @@ pub(super) fn policies(conn: &Connection) -> Result<Vec<(PeerId, PeerPolicy)>, F
     )
 }
 
-/// The ordinals of all logs that may hold something.
+/// The ordinals of all logs that may have entries.
 pub(super) fn log_ordinals(conn: &Connection) -> Result<Vec<i64>, Fault> {
     all(conn, "SELECT ordinal FROM logs", |row| Ok(row.get(0)?))
 }
@@ -119,7 +119,7 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
     })? {
         edges.entry(log).or_default().push(edge);
     }
-    // A log's last entry is the end of a stretch, and such an end always has a hash.
+    // The last entry of a log ends a range, and the end of a range always has a hash.
     let sql = "SELECT c.id, l.author, l.log, l.ordinal, e.hash, h.last
                FROM (SELECT log, max(last) AS last FROM held GROUP BY log) h
                JOIN logs l ON l.ordinal = h.log JOIN conversations c ON c.ordinal = l.conversation
@@ -134,7 +134,7 @@ fn logs(conn: &Connection) -> Result<Vec<LogRecord>, Fault> {
             edges: edges.remove(&ordinal).unwrap_or_default(),
         })
     })?;
-    // What is left has lost its row or the hash of its end.
+    // A log that is left over has lost its row or its last hash.
     if runs.is_empty() {
         Ok(logs)
     } else {

@@ -1,12 +1,12 @@
-//! The store: one SQLite database with everything that must outlive the node.
+//! The store: one SQLite database with everything that must outlive the process.
 //!
-//! It does what commits say, and decides nothing: which entries may be kept and who may have them
-//! is the replica's to say. It reads no clock and checks no signature; a hash it checks against its
-//! own copy, so that damage is not passed on.
+//! It carries out commits. It does not decide which entries to store and who may have them: the
+//! replica does. It reads no clock and checks no signatures. It compares hashes with its own copies,
+//! so that damage is not forwarded.
 //!
-//! Callers never wait: a commit is answered by a callback once it is on disk, a question through a
-//! oneshot. One thread writes, in groups (`writer`, `apply`, `index`); two read, so that a search
-//! delays no sync (`read`, `batches`, `history`).
+//! Callers never wait. A callback reports each commit that is on disk, and a oneshot channel returns
+//! each answer. One thread writes commits in groups (`writer`, `apply`, `index`). Two threads read,
+//! so that a search does not delay sync (`read`, `batches`, `history`).
 
 mod apply;
 mod batches;
@@ -43,47 +43,47 @@ use hobnob_core::policy::PeerPolicy;
 pub use columns::SEQ_MAX;
 pub use error::StoreError;
 pub use history::{HISTORY_ROWS_MAX, HistoryRequest, HistoryRow};
-pub use offers::{OfferRow, WhichOffers};
+pub use offers::{OfferRow, StoredOffer, WhichOffers};
 
 use error::Fault;
 use read::{Answer, PageRequest};
 use writer::{Job, Writer};
 
-/// Peers remembered at most: those seen last. The others are forgotten at the next start.
+/// Maximum number of known peers. The next start deletes all but those seen last.
 pub const PEERS_MAX: usize = 10_000;
 
-/// What is known of a peer from earlier sessions.
+/// What the node knows about a peer from earlier sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownPeer {
-    /// Who.
+    /// The peer's id.
     pub peer: PeerId,
-    /// The nickname it gave itself.
+    /// The nickname that the peer chose.
     pub nick: Option<String>,
-    /// Where it was.
+    /// The peer's addresses in the last session.
     pub addrs: Vec<SocketAddr>,
-    /// When it was last seen, in milliseconds since the Unix epoch.
+    /// When the peer was last seen, in milliseconds since the Unix epoch.
     pub seen_at_ms: u64,
 }
 
-/// A store, and what was in it.
+/// An open store, and its contents that a node needs at its start.
 #[derive(Debug)]
 pub struct Opened {
     /// The store.
     pub store: Store,
-    /// What the replica must know.
+    /// What the replica needs.
     pub loaded: Loaded,
-    /// What [`Store::set_setting`] kept.
+    /// What [`Store::set_setting`] stored.
     pub settings: BTreeMap<String, String>,
-    /// What [`Store::remember_peer`] kept, latest first.
+    /// What [`Store::remember_peer`] stored, latest first.
     pub peers: Vec<KnownPeer>,
-    /// What [`Store::set_policy`] kept.
+    /// What [`Store::set_policy`] stored.
     pub policies: Vec<(PeerId, PeerPolicy)>,
 }
 
-/// The open database. Dropping it writes what waits and closes it.
+/// The open database. Dropping it writes all waiting commits and closes it.
 #[derive(Debug)]
 pub struct Store {
-    /// `None` only while it is dropped: the threads end when these are gone.
+    /// `None` only in `drop`. The threads end when the senders are dropped.
     queues: Option<Arc<Queues>>,
     threads: Option<Threads>,
 }
@@ -101,15 +101,15 @@ struct Threads {
     readers: [JoinHandle<()>; 2],
 }
 
-/// What the store holds of offers of files, and what has become of them.
+/// A handle to the offers in the store.
 #[derive(Debug, Clone)]
 pub struct OfferStore {
-    /// Not its own: the store's threads end when the store is closed, even while a handle exists.
+    /// Weak, so that the store's threads end when the store is closed.
     queues: Weak<Queues>,
 }
 
 impl OfferStore {
-    /// Offers, oldest first.
+    /// Reads offers, oldest first.
     pub fn read(&self, which: WhichOffers) -> Pending<Vec<OfferRow>> {
         match self.queues.upgrade() {
             Some(queues) => ask(&queues.history, |answer| PageRequest::Offers {
@@ -120,7 +120,7 @@ impl OfferStore {
         }
     }
 
-    /// Notes what became of an offer whose entry is held.
+    /// Stores the state of an offer whose entry is held.
     pub fn set(&self, offer: OfferId, record: OfferRecord) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
         if let Some(queues) = self.queues.upgrade() {
@@ -133,16 +133,16 @@ impl OfferStore {
     }
 }
 
-/// An answer to come. It ends without one only when the store is closed first.
+/// An answer that will arrive. The channel closes without an answer only if the store is closed.
 pub type Pending<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 impl Store {
-    /// Opens the database, or creates it in a folder that exists, readable by its owner only;
-    /// brings an older one up to date.
+    /// Opens a database and migrates it to the current version. If the file is missing, creates it,
+    /// readable by its owner only. The folder must exist.
     ///
-    /// `on_done` is called on the writer's thread, for each commit, in order, once it is on disk or
-    /// has failed. It must not block. Of the audiences, those formed since `audiences_since_ms` are
-    /// loaded, and the newest of each conversation.
+    /// The writer's thread calls `on_done` for each commit, in order, once the commit is on disk or
+    /// has failed. `on_done` must not block. Loads the audiences formed since `audiences_since_ms`,
+    /// and the newest audience of each conversation.
     pub fn open(
         path: &Path,
         audiences_since_ms: u64,
@@ -186,12 +186,12 @@ impl Store {
         })
     }
 
-    /// Hands a commit to the writer.
+    /// Queues a commit for the writer.
     pub fn commit(&self, commit: Commit) {
         self.write(Job::Commit(commit));
     }
 
-    /// Keeps a value of the node's own.
+    /// Stores a setting of the node.
     pub fn set_setting(&self, key: impl Into<String>, value: impl Into<String>) {
         self.write(Job::Setting {
             key: key.into(),
@@ -199,13 +199,13 @@ impl Store {
         });
     }
 
-    /// Keeps what is known of a peer, in place of what was known before.
+    /// Stores what is known of a peer. Replaces the earlier value.
     pub fn remember_peer(&self, known: KnownPeer) {
         self.write(Job::Peer(known));
     }
 
-    /// Keeps what the user has decided about a peer, in place of what was decided before; answered
-    /// once it is on disk.
+    /// Stores the user's policy about a peer. Replaces the earlier policy. The answer arrives once it
+    /// is on disk.
     pub fn set_policy(&self, peer: PeerId, policy: PeerPolicy) -> Pending<()> {
         let (answer, pending) = oneshot::channel();
         self.write(Job::PeerPolicy {
@@ -216,12 +216,11 @@ impl Store {
         pending
     }
 
-    /// Batches that cover the entries `from..=to`, or as many of them as are held without a gap
-    /// from `from` on, or the first `max_bytes` or so of them (but at least one batch, if `from` is
-    /// held).
+    /// Reads batches that cover the entries `from..=to`, up to the first gap, and up to about
+    /// `max_bytes`. There is at least one batch if `from` is held.
     ///
-    /// Each is as large as a frame allows and ends where the author signed; so the last may go on
-    /// past `to`.
+    /// Each batch is as large as a frame allows and ends at a signature of the author. So the last
+    /// batch may continue beyond `to`.
     pub fn read_batches(
         &self,
         name: LogName,
@@ -238,8 +237,8 @@ impl Store {
         })
     }
 
-    /// The newest entries that fit the request, oldest first. A search sees every commit that was
-    /// handed over before it.
+    /// Reads the newest entries that match the request, oldest first. A search sees every commit that
+    /// was queued before it.
     pub fn history(&self, request: HistoryRequest) -> Pending<Vec<HistoryRow>> {
         if request.search.is_none() {
             return ask(&self.queues().history, |answer| PageRequest::History {
@@ -252,7 +251,7 @@ impl Store {
         pending
     }
 
-    /// The entries `first..=last` of a log, as far as they are held; at most [`HISTORY_ROWS_MAX`].
+    /// Reads the held entries among `first..=last` of a log, at most [`HISTORY_ROWS_MAX`].
     pub fn entries(&self, name: LogName, first: Seq, last: Seq) -> Pending<Vec<HistoryRow>> {
         ask(&self.queues().history, |answer| PageRequest::Entries {
             name,
@@ -262,7 +261,7 @@ impl Store {
         })
     }
 
-    /// One entry, if it is held.
+    /// Reads one entry, if it is held.
     pub fn message(&self, log: LogId, seq: Seq) -> Pending<Option<HistoryRow>> {
         ask(&self.queues().history, |answer| PageRequest::Message {
             log,
@@ -271,16 +270,15 @@ impl Store {
         })
     }
 
-    /// A handle for what concerns offers of files alone. One that outlives the store gets no
-    /// answers.
+    /// A handle to the offers. It gets no answers once the store is closed.
     pub fn offers(&self) -> OfferStore {
         OfferStore {
             queues: Arc::downgrade(self.queues()),
         }
     }
 
-    /// Writes what waits, closes the database and ends the threads. May take a moment: not for an
-    /// async task.
+    /// Writes all waiting commits, closes the database and ends the threads. Blocks meanwhile, so do
+    /// not call it in an async task.
     pub fn shutdown(self) {
         drop(self);
     }
@@ -300,20 +298,20 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.queues = None;
-        let Some(Threads { writer, readers }) = self.threads.take() else {
-            return;
-        };
+        let Threads { writer, readers } = self.threads.take().expect("taken in drop only");
         let conn = writer.join();
         for reader in readers {
             if reader.join().is_err() {
-                tracing::error!("a reader of the store had panicked");
+                tracing::error!("a reader thread of the store has panicked");
             }
         }
-        // The last connection to close folds the write-ahead log into the database.
+        // Close this connection last: then SQLite merges the write-ahead log into the database.
         match conn.map(Connection::close) {
             Ok(Ok(())) => {}
-            Ok(Err((_, error))) => tracing::warn!(%error, "the database could not be closed well"),
-            Err(_) => tracing::error!("the writer of the store had panicked"),
+            Ok(Err((_, error))) => {
+                tracing::warn!(%error, "the database could not be closed cleanly")
+            }
+            Err(_) => tracing::error!("the writer thread of the store has panicked"),
         }
     }
 }
@@ -329,7 +327,7 @@ fn ask<T>(
     pending
 }
 
-/// Creates the file if need be, and makes sure that it is its owner's only.
+/// Creates the file if it is missing, and makes sure that only its owner can read it.
 fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -375,24 +373,24 @@ fn open_for_writing(path: &Path) -> Result<Connection, Fault> {
     Ok(conn)
 }
 
-/// Statements keep their plans. SQLite would else compile one with a range in it anew for each new
-/// value, in case the statistics of `ANALYZE`, which nobody runs here, say that another plan is
-/// better.
+/// Makes statements keep their plans. Otherwise SQLite compiles a statement with a range again for
+/// each new value, in case the statistics of `ANALYZE` suggest a better plan. The store never runs
+/// `ANALYZE`.
 fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map(drop)
 }
 
-/// The writer's page cache.
+/// The size of the writer's page cache.
 const CACHE_KIB: i64 = 16 * 1024;
 
-/// Pages in the write-ahead log before they are folded into the database: 16 MiB.
+/// Pages in the write-ahead log before SQLite merges them into the database: 16 MiB.
 const CHECKPOINT_PAGES: i64 = 4096;
 
-/// What the write-ahead log is cut to after it grew beyond that.
+/// A larger write-ahead log is truncated to this size.
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
-/// What is read from a database that is opened.
+/// Everything that is read when a database is opened.
 struct Everything {
     loaded: Loaded,
     settings: BTreeMap<String, String>,

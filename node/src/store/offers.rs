@@ -1,6 +1,7 @@
-//! What became of offered files: one row beside the entry of each offer.
+//! The states of offers: one row beside the entry of each offer.
 
-use hobnob_protocol::{Body, LogId, Seq};
+use hobnob_protocol::text::visible;
+use hobnob_protocol::{Body, LogId, Offer, OfferId, Seq};
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::columns::{self, EntryId, number};
@@ -8,31 +9,49 @@ use super::error::Fault;
 use super::history::{self, COLUMNS, HistoryRow, JOINS};
 use hobnob_core::commit::{OfferRecord, OfferState};
 
-/// Rows in one answer at most.
+/// Maximum number of rows in one answer.
 const OFFERS_MAX: usize = 1_000;
 
 /// Which offers to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhichOffers {
-    /// The newest, at most a thousand.
+    /// The newest ones, at most a thousand.
     Newest,
-    /// Those that were accepted and are not here yet, at most a thousand.
+    /// The ones that were accepted and are not complete, at most a thousand.
     Wanted,
-    /// The one in this log (of the log heard of first, should two authors use one id), at this
-    /// place.
+    /// The ones with this number in the logs with this id. Two authors may use one id: then the log
+    /// that was stored first comes first.
     One(LogId, Seq),
 }
 
-/// An offer as it is held: its entry, and what became of it.
+/// An offer whose entry is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOffer {
+    /// Names the entry.
+    pub id: OfferId,
+    /// The offer in the entry.
+    pub offer: Offer,
+    /// When this node received or wrote the entry, in milliseconds since the Unix epoch.
+    pub received_at_ms: u64,
+}
+
+impl StoredOffer {
+    /// The name that its author gave it, safe for a terminal.
+    pub fn visible_name(&self) -> String {
+        visible(&self.offer.name).into_owned()
+    }
+}
+
+/// An offer with its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferRow {
-    /// The entry.
-    pub entry: HistoryRow,
-    /// What became of it.
+    /// The offer.
+    pub offer: StoredOffer,
+    /// Its state.
     pub record: OfferRecord,
 }
 
-/// The offers asked for, oldest first.
+/// Reads offers, oldest first.
 pub(super) fn read(conn: &Connection, which: WhichOffers) -> Result<Vec<OfferRow>, Fault> {
     let (condition, values) = match which {
         WhichOffers::Newest => ("TRUE", vec![]),
@@ -65,26 +84,39 @@ fn offer_row(row: &Row<'_>) -> Result<OfferRow, Fault> {
         place: row.get(7)?,
         why: row.get(8)?,
     };
-    Ok(OfferRow {
-        entry: history::history_row(row)?,
-        record,
-    })
+    let HistoryRow {
+        name,
+        seq,
+        entry,
+        received_at_ms,
+    } = history::history_row(row)?;
+    let Body::Offer(offer) = entry.body else {
+        return Err(Fault::Damaged(format!(
+            "entry {seq} of log {log:016x} is listed as an offer and is none",
+            log = name.log.0
+        )));
+    };
+    let offer = StoredOffer {
+        id: OfferId { name, seq },
+        offer,
+        received_at_ms,
+    };
+    Ok(OfferRow { offer, record })
 }
 
-/// Notes an offer that was just stored.
+/// Adds a row for an offer that was just stored.
 pub(super) fn note(conn: &Connection, id: EntryId) -> Result<(), Fault> {
     conn.prepare_cached("INSERT OR IGNORE INTO offers (id, state) VALUES (?1, 0)")?
         .execute([id.0])?;
     Ok(())
 }
 
-/// Notes all offers that are held: those that came while this program did not know yet what they
-/// are.
+/// Adds rows for all stored offers, for a database of a version that did not know offers.
 pub(super) fn note_all(conn: &Connection) -> Result<(), Fault> {
     let mut query = conn.prepare("SELECT id, bytes FROM entries")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
-        // What is damaged is found out when it is read.
+        // A damaged entry is reported when it is read.
         let entry = row
             .get_ref(1)?
             .as_blob()
@@ -97,7 +129,7 @@ pub(super) fn note_all(conn: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Forgets the offers between two entries of a log.
+/// Deletes the rows between two entries of a log.
 pub(super) fn trim(conn: &Connection, first: EntryId, last: EntryId) -> Result<(), Fault> {
     conn.prepare_cached("DELETE FROM offers WHERE id BETWEEN ?1 AND ?2")?
         .execute([first.0, last.0])?;

@@ -1,4 +1,4 @@
-//! The reader threads: each has a connection that can only read, and never waits for the writer.
+//! The reader threads. Each has a read-only connection and never waits for the writer.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
@@ -13,10 +13,10 @@ use super::history::{self, HistoryRequest, HistoryRow};
 use super::offers::{self, OfferRow, WhichOffers};
 use super::{batches, keep_plans, spawn};
 
-/// Where an answer goes. Who no longer wants it has dropped the other end.
+/// The channel for an answer.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// A question to the store.
+/// A request to a reader.
 pub(super) enum PageRequest {
     Batches {
         name: LogName,
@@ -47,7 +47,7 @@ pub(super) enum PageRequest {
 }
 
 impl PageRequest {
-    /// Gives the error for an answer.
+    /// Answers with an error.
     pub(super) fn refuse(self, error: StoreError) {
         match self {
             PageRequest::Batches { answer, .. } => give(answer, Err(error)),
@@ -60,23 +60,23 @@ impl PageRequest {
     }
 }
 
-/// Starts a reader; it ends when all senders are gone and everything asked is answered.
+/// Starts a reader. It ends when all senders are dropped and all requests are answered.
 pub(super) fn start(
     file: &Path,
     thread: &str,
 ) -> Result<(Sender<PageRequest>, JoinHandle<()>), StoreError> {
     let conn = open(file).map_err(|error| Fault::from(error).at(file))?;
-    let (asks, asked) = mpsc::channel();
+    let (requests, queue) = mpsc::channel();
     let reader = Reader {
         conn,
         file: file.to_owned(),
     };
     let reading = move || {
-        for ask in asked {
-            reader.answer(ask);
+        for request in queue {
+            reader.answer(request);
         }
     };
-    Ok((asks, spawn(thread, file, reading)?))
+    Ok((requests, spawn(thread, file, reading)?))
 }
 
 fn open(file: &Path) -> rusqlite::Result<Connection> {
@@ -95,8 +95,8 @@ struct Reader {
 }
 
 impl Reader {
-    fn answer(&self, ask: PageRequest) {
-        match ask {
+    fn answer(&self, request: PageRequest) {
+        match request {
             PageRequest::Batches {
                 name,
                 from,
@@ -132,7 +132,7 @@ impl Reader {
         }
     }
 
-    /// Reads in one transaction, so that every statement sees the same commits.
+    /// Reads within one transaction, so that all statements see the same commits.
     fn read<T>(&self, what: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, StoreError> {
         let read = || {
             let tx = self.conn.unchecked_transaction()?;
@@ -143,6 +143,6 @@ impl Reader {
 }
 
 pub(super) fn give<T>(answer: Answer<T>, result: Result<T, StoreError>) {
-    // Nobody waits any more: nothing to do.
+    // The requester may have stopped waiting.
     let _ = answer.send(result);
 }

@@ -1,12 +1,12 @@
-//! The tables, their versions, and how a database of an older version becomes one of this version.
+//! The tables, and the migrations from older versions.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::error::Fault;
 use super::offers;
 
-/// Step `n` turns version `n` into version `n + 1`; the version is SQLite's `user_version`. Steps
-/// are added, never changed.
+/// The migration at index `n` turns version `n` into version `n + 1`. The version is SQLite's
+/// `user_version`. Add migrations at the end, and never change one.
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Sql(V1),
     Migration::Sql(V2),
@@ -16,20 +16,20 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration::Rows(offers::note_all),
 ];
 
-/// How a database becomes one of the next version.
+/// Turns a database into one of the next version.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Migration {
-    /// By these statements.
+    /// Runs these statements.
     Sql(&'static str),
-    /// By what only this program can read in its rows.
+    /// Runs code that decodes rows.
     Rows(fn(&Connection) -> Result<(), Fault>),
 }
 
 /// - `entries.id` is [`super::columns::EntryId`]: the log's ordinal and the entry's number in one
 ///   integer.
-/// - `words` is the search index of texts; `indexed` says which entries it has seen.
+/// - `words` is the search index of texts. `indexed` has the entries in the index.
 ///
-/// The rest of what is told here of entries is no more: see [`V2`].
+/// The other tables of entries changed in [`V2`].
 const V1: &str = "
 CREATE TABLE conversations (
     ordinal INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,
@@ -78,17 +78,16 @@ CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE peers (peer BLOB PRIMARY KEY, nick TEXT, addrs TEXT NOT NULL, seen_at_ms INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// A commit of one message writes as few pages as can be: the entry's, and its place in each of the
-/// two orders.
+/// A commit of one message writes few pages: the page of the entry, and one page in each of the two
+/// orders.
 ///
-/// - `entries` hold, at the end of each batch that was stored, the chain's hash and the author's
-///   signature.
-/// - `bases` hold the hash of the entry before a stretch that starts after a gap. So a stretch
-///   always ends at a signature and starts after a known hash.
-/// - `runs` say where a stretch begins for an audience; touching ones differ in audience. Where one
-///   ends is where its entries end: the view `held` knows.
-/// - `conversations.lamport` is above every number in the conversation (but for jumps), by up to
-///   [`super::apply::LAMPORT_STRIDE`].
+/// - `entries` has the chain's hash and the author's signature at the end of each stored batch.
+/// - `bases` has the hash before each range that starts after a gap. So every range of entries starts
+///   after a known hash and ends at a signature.
+/// - `runs` has the start of each range of one audience. Adjacent runs differ in audience. A run ends
+///   with its last entry: see the view `held`.
+/// - `conversations.lamport` is above every Lamport number in the conversation, except jumps, by up
+///   to [`super::apply::LAMPORT_STRIDE`].
 const V2: &str = "
 CREATE TABLE bases (
     log INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL,
@@ -117,16 +116,17 @@ CREATE VIEW held (log, first, last, audience) AS
     ), 0) & ((1 << 40) - 1), audience FROM runs r;
 ";
 
-/// What the user has decided about peers; `verified` is the name under which one was verified.
+/// `marks` has the user's policies about peers. `verified` is the name under which the user verified
+/// a peer.
 const V3: &str = "
 CREATE TABLE marks (
     peer BLOB PRIMARY KEY, ignored INTEGER NOT NULL, blocked INTEGER NOT NULL, verified TEXT
 ) WITHOUT ROWID;
 ";
 
-/// `entries.arrival` numbers them in the order in which this store got them, whatever the clock
-/// said: a program that goes on after the last message it has handled misses none. That order takes
-/// the place of the time of receipt.
+/// `entries.arrival` numbers the entries in the order in which the store received them. It replaces
+/// the order by time of receipt, because clocks can jump. A program that continues after the last
+/// message it has handled misses none.
 const V4: &str = "
 ALTER TABLE entries ADD COLUMN arrival INTEGER NOT NULL DEFAULT 0;
 UPDATE entries SET arrival = came.place
@@ -136,15 +136,14 @@ DROP INDEX entries_received;
 CREATE INDEX entries_arrived ON entries (arrival, received_at_ms);
 ";
 
-/// `offers` has a row for each entry that offers a file, with what became of it: see
-/// [`hobnob_core::commit::OfferRecord`].
+/// `offers` has a row with the state of each offer: see [`hobnob_core::commit::OfferRecord`].
 const V5: &str = "
 CREATE TABLE offers (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, place BLOB, why TEXT);
 CREATE INDEX offers_wanted ON offers (id) WHERE state = 1;
 ";
 
-/// The tables that everything hangs on, small enough to be checked at each start. Damage in the
-/// others shows when they are read: entries are checked against their seals.
+/// The tables that are checked at each start. All others depend on them, and they are small. Damage
+/// in other tables is detected when they are read: entries are checked against their hashes.
 const CHECKED: [&str; 8] = [
     "conversations",
     "logs",
@@ -156,9 +155,9 @@ const CHECKED: [&str; 8] = [
     "marks",
 ];
 
-/// Refuses what `steps` can't bring up to date. Changes nothing.
-pub(super) fn refuse_foreign(conn: &Connection, steps: &[Migration]) -> Result<(), Fault> {
-    let (found, known) = (version(conn)?, newest(steps));
+/// Rejects a database that `migrations` can't migrate. Changes nothing.
+pub(super) fn refuse_foreign(conn: &Connection, migrations: &[Migration]) -> Result<(), Fault> {
+    let (found, known) = (version(conn)?, newest(migrations));
     if found > known {
         return Err(Fault::Newer { found, known });
     }
@@ -169,18 +168,18 @@ pub(super) fn refuse_foreign(conn: &Connection, steps: &[Migration]) -> Result<(
     Ok(())
 }
 
-/// Brings the database up to date, all steps in one transaction.
-pub(super) fn migrate(conn: &mut Connection, steps: &[Migration]) -> Result<(), Fault> {
+/// Runs all missing migrations in one transaction.
+pub(super) fn migrate(conn: &mut Connection, migrations: &[Migration]) -> Result<(), Fault> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = usize::try_from(version(&tx)?).expect("a u32 fits");
-    for step in steps.iter().skip(found) {
+    for step in migrations.iter().skip(found) {
         match step {
             Migration::Sql(statements) => tx.execute_batch(statements)?,
             Migration::Rows(change) => change(&tx)?,
         }
     }
-    if found < steps.len() {
-        tx.pragma_update(None, "user_version", newest(steps))?;
+    if found < migrations.len() {
+        tx.pragma_update(None, "user_version", newest(migrations))?;
     }
     Ok(tx.commit()?)
 }
@@ -199,12 +198,12 @@ pub(super) fn check(conn: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn newest(steps: &[Migration]) -> u32 {
-    u32::try_from(steps.len()).expect("a handful of versions")
+fn newest(migrations: &[Migration]) -> u32 {
+    u32::try_from(migrations.len()).expect("a handful of versions")
 }
 
 fn version(conn: &Connection) -> Result<u32, Fault> {
-    // The field is signed: a negative one is nobody's version.
+    // The field is signed, but no version is negative.
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     u32::try_from(version).map_err(|_| Fault::Damaged(format!("its version is {version}")))
 }

@@ -1,8 +1,6 @@
-//! The writer thread: takes everything that waits, writes it in one transaction, and only then says
-//! that it is done.
+//! The writer thread: writes all waiting jobs in one transaction, and reports them after it.
 //!
-//! While it is idle, or a search waits for it, it brings the search index up to date, a piece at a
-//! time.
+//! When it is idle, or a search waits, it updates the search index in small steps.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,7 +19,7 @@ use super::error::{Fault, StoreError};
 use super::index;
 use super::read::{Answer, PageRequest, give};
 
-/// What the writer is asked to do.
+/// A job for the writer.
 pub(super) enum Job {
     Commit(Commit),
     Setting {
@@ -35,24 +33,23 @@ pub(super) enum Job {
         policy: PeerPolicy,
         answer: Answer<()>,
     },
-    /// A search, to be passed to the reader when the index has everything that was committed
-    /// before.
+    /// A search. The writer passes it to the reader once the index has all earlier commits.
     Search(PageRequest),
-    /// Lets the database have this many pages: how tests fill a disk.
+    /// Limits the database to this many pages. Tests fill a disk with it.
     #[cfg(test)]
     Pages(u32),
 }
 
-/// Commits in one transaction at most.
+/// Maximum number of commits in one transaction.
 const GROUP_COMMITS_MAX: usize = 256;
 
-/// Bytes of entries in one transaction, about: a group ends with the commit that reaches them.
+/// Approximate bytes of entries in one transaction. The commit that reaches this size is the last.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long nothing must come before the index is brought up to date.
+/// How long the writer must be idle before it updates the index.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Entries that the index takes in at a time: a commit that comes meanwhile waits for no more.
+/// Maximum number of entries in one update of the index. A new commit waits for at most one update.
 const INDEX_PIECE: usize = 1_000;
 
 /// The state of the writer thread.
@@ -62,15 +59,15 @@ pub(super) struct Writer<F> {
     on_done: F,
     reader: Sender<PageRequest>,
     known: Known,
-    /// Logs that may hold entries that the index lacks.
+    /// Logs with entries that may be missing in the index.
     unindexed: BTreeSet<i64>,
     /// Searches that wait for the index.
     searches: Vec<PageRequest>,
-    /// How long to wait for a job before indexing goes on.
+    /// How long to wait for a job before the next update of the index.
     patience: Duration,
 }
 
-/// What is written in one transaction.
+/// The jobs of one transaction.
 #[derive(Default)]
 struct Group {
     writes: Vec<Job>,
@@ -108,14 +105,15 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         }
     }
 
-    /// Works until all senders of `jobs` are gone and everything sent is written. Gives the
-    /// connection back, to be closed last.
+    /// Runs until all senders of `jobs` are dropped and all jobs are done. Returns the connection,
+    /// which must be closed last.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) -> Connection {
         loop {
             match self.next(jobs) {
                 Next::Take(first) => {
                     let group = Group::gather(first, jobs);
-                    // Twice what was written: so searches are answered, however fast commits come.
+                    // Twice as many entries as were written, so the index catches up and searches
+                    // are answered even under constant load.
                     let entries = 2 * group.entries;
                     self.write(group);
                     self.patience = QUIET;
@@ -176,8 +174,8 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         self.answer_searches();
     }
 
-    /// Writes all in one transaction. Should one of them be impossible, all begins anew with each
-    /// within a savepoint, so that it fails alone; any other error undoes all.
+    /// Writes all jobs in one transaction. If a commit is wrong, it starts again with a savepoint for
+    /// each job, so that only that commit fails. Any other error undoes all jobs.
     fn transact(&mut self, writes: &[Job]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         match self.write_all(writes) {
             Ok(()) => Ok(vec![Ok(()); writes.len()]),
@@ -254,7 +252,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         Ok(results)
     }
 
-    /// Takes about this many entries into the index.
+    /// Adds about this many entries to the index.
     fn index(&mut self, entries: usize) {
         let mut room = entries;
         while room > 0
@@ -273,11 +271,11 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
         self.answer_searches();
     }
 
-    /// The searches that wait get the error, and the log waits for its next entry: no use in trying
-    /// again at once.
+    /// Answers the waiting searches with the error. The log is tried again with its next entry,
+    /// because an immediate retry would fail the same way.
     fn give_up_index(&mut self, log: i64, fault: Fault) {
         let error = fault.at(&self.file);
-        tracing::warn!(%error, "the search index can't be brought up to date");
+        tracing::warn!(%error, "the search index can't be updated");
         self.unindexed.remove(&log);
         for search in self.searches.drain(..) {
             search.refuse(error.clone());
@@ -296,7 +294,7 @@ impl<F: Fn(CommitId, Result<(), StoreError>)> Writer<F> {
 }
 
 impl Group {
-    /// What waits, starting with `first`, up to the bounds of one transaction.
+    /// The waiting jobs, starting with `first`, up to the limits of one transaction.
     fn gather(first: Job, jobs: &Receiver<Job>) -> Self {
         let mut group = Self::default();
         group.add(first);

@@ -1,9 +1,9 @@
-//! Content that this node can serve: for each hash, where its bytes are (a *layout*) and the leaves
-//! that prove them (a *tree* file).
+//! The contents that this node can serve. For each hash, the index has a *layout* (where the bytes
+//! are) and a *tree* file (the leaves that prove them).
 //!
-//! Both are files in the home's `content` folder, named by the hash. The bytes stay where the user
-//! has them; a file that is not as it was when its hash was taken is noticed by its size and time
-//! of change, and served no more.
+//! Both are files in the home's `content` folder, named by the hash. The bytes stay in the user's
+//! files. The index notices by size and modification time that a file has changed, and no longer
+//! serves it.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,30 +19,30 @@ use hobnob_protocol::codec;
 use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape, Tree};
 use serde::{Deserialize, Serialize};
 
-/// Memory that reading a layout may take: for a folder of as many files as may be sent, with long
-/// paths.
+/// Maximum memory for a decoded layout. Enough for a folder with the maximum number of files and
+/// long paths.
 const LAYOUT_MEMORY_MAX: usize = 512 * 1024 * 1024;
 
-/// Bytes at the start of a layout in which its root is: more than the longest path has.
+/// Bytes at the start of a layout that contain its root. The longest path is shorter.
 const ROOT_BYTES_MAX: usize = 8 * 1024;
 
 /// Why content can't be served.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ContentError {
-    /// It is not there, or can't be read.
+    /// It is missing or can't be read.
     #[error("it can't be read: {0}")]
     Missing(#[from] io::Error),
-    /// It is not what it was.
+    /// A file has changed since the hash was computed.
     #[error("{0} has changed since it was offered")]
     Changed(String),
 }
 
-/// The bytes of a path, as the home keeps it.
+/// The bytes of a path, as the store and the layouts contain it.
 pub(super) fn bytes_of(path: &Path) -> Vec<u8> {
     path.as_os_str().as_bytes().to_vec()
 }
 
-/// The path of which these are the bytes.
+/// The path with these bytes.
 pub(super) fn place_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
@@ -50,25 +50,25 @@ pub(super) fn place_of(bytes: &[u8]) -> PathBuf {
 /// Where the bytes of a content are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Layout {
-    /// The file, or the folder that `files` are in: the bytes of its path.
+    /// The path of the file, or of the folder that contains `files`.
     root: Vec<u8>,
-    /// What comes before the files: a folder's manifest.
+    /// The bytes before the files: the manifest of a folder.
     head: Vec<u8>,
     /// The files, one after another.
     files: Vec<FileStamp>,
 }
 
-/// One file of a content, as it was when the hash was taken.
+/// One file of a content, with its size and modification time when the hash was computed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileStamp {
-    /// Its path under the root; empty where it is the root.
+    /// Its path below the root. Empty if it is the root.
     path: Vec<u8>,
     size: u64,
     changed_s: i64,
     changed_ns: i64,
 }
 
-/// A stretch of content: in the head, or in one of the files.
+/// A range of the content, within the head or one file.
 enum Stretch {
     Head {
         start: usize,
@@ -82,14 +82,14 @@ enum Stretch {
 }
 
 impl Layout {
-    /// Notes where content is, as it is now. `paths` are under `root`, or one empty path for the
-    /// root itself.
+    /// The layout of files as they are now. `paths` are below `root`. One empty path means `root`
+    /// itself.
     pub(super) fn of(
         root: &Path,
         head: Vec<u8>,
         paths: impl IntoIterator<Item = PathBuf>,
     ) -> io::Result<Self> {
-        let laid = |path: PathBuf| {
+        let stamp = |path: PathBuf| {
             let stat = fs::metadata(join(root, &path))?;
             let path = path.into_os_string().into_vec();
             Ok(FileStamp {
@@ -99,7 +99,7 @@ impl Layout {
                 changed_ns: stat.mtime_nsec(),
             })
         };
-        let files = paths.into_iter().map(laid).collect::<io::Result<_>>()?;
+        let files = paths.into_iter().map(stamp).collect::<io::Result<_>>()?;
         Ok(Self {
             root: bytes_of(root),
             head,
@@ -107,7 +107,7 @@ impl Layout {
         })
     }
 
-    /// Bytes of the content.
+    /// The size of the content in bytes.
     pub(super) fn size(&self) -> u64 {
         self.files.iter().fold(self.head.len() as u64, |sum, file| {
             sum.saturating_add(file.size)
@@ -119,15 +119,17 @@ impl Layout {
         self.files.iter().map(|file| file.size)
     }
 
-    /// Puts a manifest before the files.
+    /// The layout with a manifest before the files.
     pub(super) fn with_head(self, head: Vec<u8>) -> Self {
         Self { head, ..self }
     }
 
-    /// The one file that it is.
+    /// The file, if the content is a single file.
     fn only(&self) -> Option<(PathBuf, &FileStamp)> {
-        let [laid] = &self.files[..] else { return None };
-        self.head.is_empty().then(|| (self.path_of(0), laid))
+        match &self.files[..] {
+            [stamp] if self.head.is_empty() => Some((self.path_of(0), stamp)),
+            _ => None,
+        }
     }
 
     fn path_of(&self, index: usize) -> PathBuf {
@@ -140,7 +142,7 @@ impl Layout {
 }
 
 impl FileStamp {
-    /// Whether the file is as it was.
+    /// Whether the file has not changed.
     fn is(&self, stat: &fs::Metadata) -> bool {
         (stat.len(), stat.mtime(), stat.mtime_nsec())
             == (self.size, self.changed_s, self.changed_ns)
@@ -159,9 +161,9 @@ fn join(root: &Path, path: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Reader {
     layout: Layout,
-    /// Where each file starts in the content.
+    /// The offset of each file in the content.
     starts: Vec<u64>,
-    /// The file that was read last.
+    /// The file that was read last, and its index.
     open: Mutex<Option<(usize, File)>>,
 }
 
@@ -180,7 +182,7 @@ impl Reader {
         }
     }
 
-    /// Fills `buffer` from `offset` on, which must be within the content.
+    /// Fills the buffer with the bytes at `offset`. The range must be within the content.
     pub(super) fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ContentError> {
         let mut done = 0;
         while done < buffer.len() {
@@ -210,7 +212,7 @@ impl Reader {
                 len: most.min(head - start),
             });
         }
-        // Of files that start at one place, all but the last are empty.
+        // If several files start at one offset, all but the last are empty.
         let index = self
             .starts
             .partition_point(|start| *start <= at)
@@ -224,7 +226,7 @@ impl Reader {
         Some(Stretch::File { index, offset, len })
     }
 
-    /// Reads from a file, and makes sure that it was the same before and after.
+    /// Reads from a file. Fails if the file has changed before or during the read.
     fn fill_from(&self, index: usize, offset: u64, buffer: &mut [u8]) -> Result<(), ContentError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.as_ref().is_none_or(|(at, _)| *at != index) {
@@ -253,14 +255,14 @@ pub(super) struct IndexedContent {
 }
 
 impl IndexedContent {
-    /// The proof of a span, and the leaves of its pieces, as they travel.
+    /// The proof of a span, followed by the leaves of its pieces, as an answer contains them.
     pub(super) fn proof(&self, span: u64) -> io::Result<Bytes> {
         let mut bytes: Vec<u8> = self.tree.proof(span).into_flattened();
         bytes.extend(read_leaves(&self.leaves, self.shape, span)?.into_flattened());
         Ok(bytes.into())
     }
 
-    /// Pieces that follow each other.
+    /// Consecutive pieces.
     pub(super) fn pieces(&self, pieces: std::ops::Range<u64>) -> Result<Bytes, ContentError> {
         let len = pieces
             .clone()
@@ -273,7 +275,7 @@ impl IndexedContent {
     }
 }
 
-/// The leaves of a span, from a file that has them all.
+/// Reads the leaves of a span from a tree file.
 pub(super) fn read_leaves(file: &File, shape: Shape, span: u64) -> io::Result<Vec<Leaf>> {
     let mut leaves = vec![[0; LEAF_BYTES]; shape.pieces_in(span)];
     file.read_exact_at(
@@ -283,7 +285,7 @@ pub(super) fn read_leaves(file: &File, shape: Shape, span: u64) -> io::Result<Ve
     Ok(leaves)
 }
 
-/// Folds the leaves in a file into the tree above their spans.
+/// Computes the tree above the spans from a tree file.
 pub(super) fn read_tree(file: &File, shape: Shape) -> io::Result<Tree> {
     let spans = (0..shape.spans()).map(|span| Ok(shape.fold(&read_leaves(file, shape, span)?)));
     Ok(Tree::new(spans.collect::<io::Result<_>>()?))
@@ -296,7 +298,7 @@ pub(super) struct ContentIndex {
 }
 
 impl ContentIndex {
-    /// Opens it; makes it if need be.
+    /// Opens the folder. Creates it if it is missing.
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new()
@@ -318,7 +320,8 @@ impl ContentIndex {
         self.dir.join(name)
     }
 
-    /// Keeps content: its leaves are in `leaves`, a file in this folder. Durable when it returns.
+    /// Adds a content. `leaves` is a file in this folder, which becomes the tree file. The content
+    /// is durable when this returns.
     pub(super) fn keep(&self, hash: ContentHash, layout: &Layout, leaves: &Path) -> io::Result<()> {
         let new = self.path(&format!("{hash}.new"));
         let mut file = File::create(&new)?;
@@ -330,7 +333,7 @@ impl ContentIndex {
         File::open(&self.dir)?.sync_all()
     }
 
-    /// The file or folder whose content has this hash, if there ever was one here.
+    /// The path of the file or folder with this hash. It may have been deleted since.
     pub(super) fn root(&self, hash: ContentHash) -> Option<PathBuf> {
         let mut start = Vec::with_capacity(ROOT_BYTES_MAX);
         File::open(self.layout_path(hash))
@@ -338,17 +341,17 @@ impl ContentIndex {
             .take(ROOT_BYTES_MAX as u64)
             .read_to_end(&mut start)
             .ok()?;
-        // The root is what a layout begins with.
+        // A layout begins with its root.
         let (root, _) = codec::decode_prefix::<Vec<u8>, ROOT_BYTES_MAX>(&start).ok()?;
         Some(place_of(&root))
     }
 
-    /// The one file that a content is, if it is there as it was when its hash was taken.
+    /// The path of a content that is a single file, if the file has not changed.
     pub(super) fn file(&self, hash: ContentHash) -> Option<PathBuf> {
         let bytes = fs::read(self.layout_path(hash)).ok()?;
         let layout = codec::decode::<Layout, LAYOUT_MEMORY_MAX>(&bytes).ok()?;
-        let (path, laid) = layout.only()?;
-        laid.is(&fs::metadata(&path).ok()?).then_some(path)
+        let (path, stamp) = layout.only()?;
+        stamp.is(&fs::metadata(&path).ok()?).then_some(path)
     }
 
     /// Opens content for serving.
@@ -364,9 +367,7 @@ impl ContentIndex {
         let (shape, leaves) = (Shape::of(size), File::open(self.tree_path(hash))?);
         let tree = read_tree(&leaves, shape)?;
         if layout.size() != size || tree.hash() != hash {
-            return Err(damaged(
-                "its files in the home's folder are damaged: offer it again",
-            ));
+            return Err(damaged("its record in the home folder is damaged"));
         }
         Ok(IndexedContent {
             shape,

@@ -1,5 +1,7 @@
-//! Fetches content on one session, on one lane or several: asks go out at once, the answers of each
-//! lane are read, proved and written in their order.
+//! Requests content on the streams of one session, and writes the answers to partial downloads.
+//!
+//! Requests are sent at once. The answers on a stream arrive in the order of its requests. Each
+//! piece is checked before it is written.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,29 +18,29 @@ use crate::net::content::{Answers, Asker, ContentOpener, Lane, StreamEnd};
 use hobnob_core::SessionId;
 use hobnob_core::transfers::{ASKS_PER_LANE, Failure, LANES_MAX};
 
-/// Pieces that are written together at most. While the disk keeps up, each is written as it comes.
+/// Maximum number of pieces in one write. A disk that is fast enough gets each piece at once.
 const PIECES_PER_WRITE: usize = 16;
 
-/// What comes of asking.
+/// What the streams report.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    /// These pieces, which came in this session, are written.
+    /// These pieces arrived in this session and are written.
     Got(SessionId, OfferId, Vec<u64>),
-    /// An ask is through, one way or the other.
+    /// A request has ended.
     Answered(SessionId, PieceRequest, Result<(), Failure>),
-    /// It could not be written here.
+    /// A piece could not be written.
     NotWritten(OfferId, WriteError),
-    /// A content stream of this session is no more, and so all those of this run of them.
+    /// A content stream of the session has ended. It belonged to the set with this number.
     Ended(SessionId, u64),
 }
 
-/// What is asked, and where it goes.
+/// A request, and the partial download for its pieces.
 pub(super) type Order = (PieceRequest, Arc<Partial>);
 
-/// Those who fetch on one session, one a lane. Dropping them ends their streams.
+/// A set of content streams of one session, with one task for each. Dropping it ends them.
 #[derive(Debug)]
 pub(super) struct Fetchers {
-    /// Tells these from those that were there before on the same session.
+    /// The number of the set. An earlier set of the session has a smaller one.
     pub(super) run: u64,
     session: SessionId,
     reports: mpsc::Sender<Fetched>,
@@ -47,7 +49,7 @@ pub(super) struct Fetchers {
     lanes: Vec<AbortOnDropHandle<()>>,
 }
 
-/// What no lane has taken up yet.
+/// Requests that no stream has sent yet.
 type Queue = Arc<Mutex<mpsc::Receiver<Order>>>;
 
 impl Fetchers {
@@ -63,7 +65,7 @@ impl Fetchers {
         }
     }
 
-    /// From now on there are so many lanes.
+    /// Adds streams until there are so many.
     pub(super) fn widen(&mut self, lanes: usize, opener: &ContentOpener) {
         while self.lanes.len() < lanes {
             let lane = run(
@@ -77,13 +79,13 @@ impl Fetchers {
         }
     }
 
-    /// Hands over an ask; whether it was taken.
+    /// Queues a request. Returns false if the queue is full.
     pub(super) fn ask(&self, order: Order) -> bool {
         self.orders.try_send(order).is_ok()
     }
 }
 
-/// Fetches on one lane, until something ends its stream: then all lanes are at an end.
+/// Runs one stream until it ends.
 async fn run(
     session: SessionId,
     run: u64,
@@ -103,17 +105,17 @@ async fn run(
     let _ = reports.send(Fetched::Ended(session, run)).await;
 }
 
-/// Writes asks as they come, until there are no more or nobody reads the answers.
+/// Sends requests until the set is dropped or nobody reads the answers.
 async fn write_asks(mut asker: Asker, orders: &Queue, asked: mpsc::Sender<Order>) {
-    // An order is taken up when there is a place for it, so that it does not wait here while
-    // another lane is idle.
+    // Reserve first: a request that this stream can't send yet must stay in the common queue for
+    // an idle stream.
     while let Ok(place) = asked.reserve().await {
         let order = tokio::select! {
             order = async { orders.lock().await.recv().await } => order,
             () = asked.closed() => return,
         };
         let Some(order) = order else { return };
-        // The answer's reader finds out what became of the stream.
+        // If the stream has ended, the reader of the answer reports it.
         let _ = asker.ask(&order.0).await;
         place.send(order);
     }
@@ -126,11 +128,11 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads answers until one ends the stream.
+    /// Reads one answer after the other, until one fails in a way that ends the stream.
     async fn run(mut self, mut asked: mpsc::Receiver<Order>) {
         while let Some((ask, partial)) = asked.recv().await {
             let outcome = self.answer(ask, &partial).await;
-            // After a whole answer, or a refusal, the next one follows on the stream.
+            // After a complete answer, or a refusal, the next answer follows.
             let goes_on = matches!(outcome, Ok(()) | Err((_, true)));
             let outcome = outcome.map_err(|(failure, _)| failure);
             let _ = self
@@ -143,7 +145,7 @@ impl Reading {
         }
     }
 
-    /// Reads one answer. A failure says whether the stream is still of use.
+    /// Reads one answer. A failure comes with whether the stream can be used further.
     async fn answer(
         &mut self,
         ask: PieceRequest,
@@ -165,7 +167,7 @@ impl Reading {
             .leaves(shape.pieces_in(ask.span))
             .await
             .map_err(ended)?;
-        if !shape.proves(partial.offer.hash, ask.span, &leaves, &proof) {
+        if !shape.proves(partial.stored.offer.hash, ask.span, &leaves, &proof) {
             return Err((Failure::Lies, false));
         }
         let mut writer = Writer::new(self.session, partial.clone(), leaves, self.reports.clone());
@@ -180,7 +182,7 @@ impl Reading {
             let taken = match came {
                 Ok(bytes) => writer.take(piece, bytes).await,
                 Err(end) => {
-                    // What came before is as good as any.
+                    // The pieces before are proved, so write them.
                     let _ = writer.flush().await;
                     return Err(ended(end));
                 }
@@ -231,7 +233,7 @@ impl Writer {
         }
     }
 
-    /// Takes a piece; waits only if the disk is far behind.
+    /// Queues a piece. Waits only if the disk is too slow.
     async fn take(&mut self, piece: u64, bytes: Bytes) -> Result<(), Failure> {
         self.waiting.push((piece, bytes));
         let is_idle = self.under_way.as_ref().is_none_or(JoinHandle::is_finished);
@@ -242,8 +244,8 @@ impl Writer {
         }
     }
 
-    /// Waits for something, and goes on writing: what has come is soon on disk also when nothing
-    /// more comes.
+    /// Waits for `awaited`, and writes meanwhile. So pieces reach the disk soon, even if no further
+    /// piece arrives.
     async fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, Failure> {
         let mut awaited = pin!(awaited);
         while !self.waiting.is_empty() {
@@ -276,7 +278,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for the write under way. Cancel safe.
+    /// Waits for the current write. Cancel safe.
     async fn written(&mut self) -> Result<(), Failure> {
         let Some(under_way) = &mut self.under_way else {
             return Ok(());
@@ -287,8 +289,8 @@ impl Writer {
     }
 }
 
-/// Reports from the thread that writes: also when nobody waits for it any more, what is written is
-/// known to be here.
+/// Writes pieces and reports them. The writing thread reports by itself, so a report is sent even if
+/// the stream ends meanwhile.
 fn write_and_report(
     session: SessionId,
     partial: &Partial,
@@ -298,11 +300,11 @@ fn write_and_report(
 ) -> Result<(), Failure> {
     let mut kept = Vec::with_capacity(pieces.len());
     let result = partial.write(leaves, pieces, &mut kept);
-    let _ = reports.blocking_send(Fetched::Got(session, partial.id, kept));
+    let _ = reports.blocking_send(Fetched::Got(session, partial.stored.id, kept));
     result.map_err(|error| match error {
         WriteError::Lies => Failure::Lies,
         error @ (WriteError::Full | WriteError::Manifest(_) | WriteError::Io(_)) => {
-            let _ = reports.blocking_send(Fetched::NotWritten(partial.id, error));
+            let _ = reports.blocking_send(Fetched::NotWritten(partial.stored.id, error));
             Failure::Local
         }
     })

@@ -1,5 +1,5 @@
-//! A folder that is only ever worked in through its own handle: no name leads out of it, and none
-//! is followed if it is a link.
+//! A folder that is accessed only through its open handle. No name leads out of it, and symbolic
+//! links are not followed.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawMode, RenameFlags};
 use rustix::io::Errno;
 
-/// New files and folders get what the user's umask leaves of these: nothing of a peer's choosing.
+/// Modes of new files and folders, before the user's umask. Peers have no influence on them.
 const FILE_MODE: RawMode = 0o666;
 const FOLDER_MODE: RawMode = 0o777;
 
@@ -21,7 +21,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder of the user's choosing; makes it if need be.
+    /// Opens a folder that the user chose. Creates it if it is missing.
     pub(super) fn make(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let handle = rustix::fs::openat(
@@ -36,12 +36,12 @@ impl Folder {
         })
     }
 
-    /// Where it was opened.
+    /// The path at which it was opened.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens a folder in it; makes it if need be.
+    /// Opens a folder in it. Creates it if it is missing.
     pub(super) fn sub(&self, name: &str) -> io::Result<Self> {
         match rustix::fs::mkdirat(
             &self.handle,
@@ -54,7 +54,7 @@ impl Folder {
         self.open_sub(name)
     }
 
-    /// Opens a folder in it that is there.
+    /// Opens an existing folder in it.
     pub(super) fn open_sub(&self, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(&self.handle, component(name)?, flags, Mode::empty())?;
@@ -64,7 +64,7 @@ impl Folder {
         })
     }
 
-    /// Opens a file in it for reading and writing; makes it if need be.
+    /// Opens a file in it for reading and writing. Creates it if it is missing.
     pub(super) fn file(&self, name: &str) -> io::Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -78,11 +78,11 @@ impl Folder {
         if file.metadata()?.is_file() {
             Ok(file)
         } else {
-            Err(io::Error::other("it is no ordinary file"))
+            Err(io::Error::other("it is not a regular file"))
         }
     }
 
-    /// Opens a file beneath it, by the names of the folders on the way and its own.
+    /// Opens a file by its path below this folder. Creates missing folders.
     pub(super) fn file_beneath(&self, path: &str) -> io::Result<File> {
         let Some((folders, name)) = path.rsplit_once('/') else {
             return self.file(path);
@@ -90,7 +90,7 @@ impl Folder {
         self.beneath(folders)?.file(name)
     }
 
-    /// Opens a folder beneath it, and makes all that is missing on the way.
+    /// Opens a folder by its path below this folder. Creates missing folders.
     pub(super) fn beneath(&self, path: &str) -> io::Result<Self> {
         let mut names = path.split('/');
         let mut at = self.sub(names.next().unwrap_or_default())?;
@@ -100,7 +100,7 @@ impl Folder {
         Ok(at)
     }
 
-    /// Whether there is something of that name, whatever it is.
+    /// Whether the name exists: as a file, a folder or anything else.
     pub(super) fn has(&self, name: &str) -> io::Result<bool> {
         match rustix::fs::statat(&self.handle, component(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
@@ -109,15 +109,15 @@ impl Folder {
         }
     }
 
-    /// Moves something of this folder to a name in another; whether that name was free.
+    /// Moves a file or folder to a name in another folder. Returns false if the name is taken.
     pub(super) fn move_to(&self, name: &str, to: &Folder, new: &str) -> io::Result<bool> {
         let (name, new) = (component(name)?, component(new)?);
         match rustix::fs::renameat_with(&self.handle, name, &to.handle, new, RenameFlags::NOREPLACE)
         {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
-            // Some file systems can't do both in one step. What comes between is the user's own
-            // doing.
+            // Some file systems can't check and rename in one step. Only the user's own programs
+            // could take the name between the two steps.
             Err(Errno::INVAL | Errno::NOSYS) if to.has(new)? => Ok(false),
             Err(Errno::INVAL | Errno::NOSYS) => {
                 rustix::fs::renameat(&self.handle, name, &to.handle, new)?;
@@ -145,13 +145,13 @@ impl Folder {
         )?)
     }
 
-    /// Sees to it that what was done to its names is on disk.
+    /// Syncs its names to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.handle)?)
     }
 
-    /// Sees to it that everything on its file system is on disk: with many small files, far quicker
-    /// than one by one.
+    /// Syncs its whole file system to disk. For many small files this is much faster than a sync of
+    /// each file.
     pub(super) fn sync_all_beneath(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         rustix::fs::syncfs(&self.handle)?;
@@ -160,19 +160,19 @@ impl Folder {
         Ok(())
     }
 
-    /// Bytes that may still be written there.
+    /// Bytes that are free on its file system.
     pub(super) fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::fstatvfs(self.handle.as_fd())?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
-/// A name that stays in its folder.
+/// Checks that a name is one path component.
 fn component(name: &str) -> io::Result<&str> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "not a name of one file",
+            "this is not the name of one file",
         ));
     }
     Ok(name)

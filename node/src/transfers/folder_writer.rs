@@ -1,5 +1,6 @@
-//! Where the files of a folder go whose content is on its way: the manifest's paths, made harmless,
-//! in a folder held open.
+//! Writes a received folder: maps offsets in its content to files in an open folder.
+//!
+//! [`clean_paths`] makes the paths of the manifest harmless first.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -12,23 +13,23 @@ use hobnob_protocol::manifest::{ManifestEntry, ManifestError};
 use super::folder::Folder;
 use super::names::{self, NAMES_MAX};
 
-/// Folders within a received folder at most, those of the paths included.
+/// Maximum number of folders in a received folder, including the folders in its paths.
 const FOLDERS_MAX: usize = 200_000;
 
-/// The files of a folder on its way, by where they are in its content.
+/// Writes the files of a partial download.
 #[derive(Debug)]
 pub(super) struct FolderWriter {
     files: Folder,
     manifest: Vec<u8>,
     entries: Vec<ManifestEntry>,
-    /// Where each starts in the content.
+    /// The offset of each entry in the content.
     starts: Vec<u64>,
-    /// The file that was written last.
+    /// The entry that was used last, and its open file.
     open: Option<(usize, File)>,
 }
 
 impl FolderWriter {
-    /// Makes all files with their sizes, and the folders they are in.
+    /// Creates all files, with their sizes, and all folders.
     pub(super) fn make(
         files: Folder,
         manifest: Vec<u8>,
@@ -53,7 +54,7 @@ impl FolderWriter {
         })
     }
 
-    /// Writes what belongs at `offset` of the content.
+    /// Writes bytes at an offset of the content.
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut done = 0;
         while done < bytes.len() {
@@ -65,7 +66,7 @@ impl FolderWriter {
         Ok(())
     }
 
-    /// Reads what is at `offset` of the content.
+    /// Reads bytes at an offset of the content.
     pub(super) fn read(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let mut done = 0;
         while done < bytes.len() {
@@ -77,7 +78,7 @@ impl FolderWriter {
         Ok(())
     }
 
-    /// The manifest, as it came.
+    /// The manifest as its author encoded it.
     pub(super) fn manifest(&self) -> &[u8] {
         &self.manifest
     }
@@ -91,16 +92,15 @@ impl FolderWriter {
         files.map(|entry| PathBuf::from(&entry.path))
     }
 
-    /// Lets go of the file that was written last.
+    /// Closes the file that was used last.
     pub(super) fn close(&mut self) {
         self.open = None;
     }
 
-    /// The file that a place in the content is in, where in it, and how much of it is left from
-    /// there.
+    /// The file at an offset of the content, the offset in that file, and the bytes to its end.
     fn at(&mut self, offset: u64) -> io::Result<(&File, u64, usize)> {
         let beyond = || io::Error::other("a piece beyond the last file");
-        // Of entries that start at one place, all but the last are empty.
+        // If several entries start at one offset, all but the last are empty.
         let index = self
             .starts
             .partition_point(|start| *start <= offset)
@@ -122,7 +122,7 @@ impl FolderWriter {
     }
 }
 
-/// Makes every path of a manifest harmless, and different from all others.
+/// Makes every path of a manifest harmless and unique.
 ///
 /// The work is linear in the manifest: a name that is taken continues with the number after the last
 /// one given to that name, and more than [`FOLDERS_MAX`] folders are an error.
@@ -138,7 +138,7 @@ pub(super) fn clean_paths(
         let mut parent = String::new();
         for folder in above {
             parent.push_str(folder);
-            // One path cannot be a file and a folder.
+            // One path can't be both a file and a folder.
             if files.contains(&parent) {
                 return Err(ManifestError::Path);
             }

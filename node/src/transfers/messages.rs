@@ -1,99 +1,117 @@
-//! What transfers and the engine say to each other.
+//! Messages between the transfer task, the engine, and the node's users.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hobnob_core::SessionId;
 use hobnob_protocol::{Offer, OfferId, OfferWord, PeerId};
 use tokio::sync::oneshot;
 
 use crate::net::content::{ContentOpener, ContentStream};
+use crate::store::StoredOffer;
 use crate::{FileError, FileInfo, FileState, MessageId};
-use hobnob_core::SessionId;
 
-/// What transfers hear of the engine, and of the node's users.
+/// What the engine and the node's users send to the transfer task.
 #[derive(Debug)]
 pub(crate) enum ToTransfers {
-    /// A session whose peer serves content is up.
-    Up(SessionId, PeerId, ContentOpener),
-    /// It has ended.
-    Down(SessionId),
-    /// The peer at the other end of a session wants to ask for content.
-    Stream(SessionId, ContentStream),
-    /// A peer that may have the offer's entry says this of it.
-    Word(PeerId, OfferId, OfferWord),
-    /// An offer is on disk.
+    /// A session has begun whose peer serves content.
+    SessionUp(SessionId, PeerId, ContentOpener),
+    /// A session has ended.
+    SessionDown(SessionId),
+    /// The peer of a session opened a stream to request content.
+    ContentStream(SessionId, ContentStream),
+    /// A peer that may have the offer's entry sent a word about the offer.
+    PeerWord(PeerId, OfferId, OfferWord),
+    /// The entry of an offer is on disk.
     Offered {
-        /// Which.
-        id: OfferId,
-        /// What.
-        offer: Offer,
-        /// Whether its author was verified by this node's user.
+        offer: StoredOffer,
+        /// Whether the user has verified its author.
         verified: bool,
-        /// When it came.
-        received_at_ms: u64,
     },
-    /// A user wants something.
+    /// A user's command.
     Command(FileCommand),
 }
 
-/// What users want of transfers.
+/// A user's command about files.
 #[derive(Debug)]
 pub(crate) enum FileCommand {
-    /// Read what is at this path, so that it can be offered.
+    /// Make an offer of the file or folder at this path.
     Prepare(PathBuf, oneshot::Sender<Result<Offer, FileError>>),
-    /// Fetch what was offered.
+    /// Download an offer.
     Accept(MessageId, oneshot::Sender<Result<(), FileError>>),
-    /// Don't, or no more; of an own offer: take it back.
+    /// Decline an offer and end its download, or withdraw an own offer.
     Decline(MessageId, oneshot::Sender<Result<(), FileError>>),
-    /// All offers and what has become of them.
+    /// List the offers with their states.
     List(oneshot::Sender<Result<Vec<FileInfo>, FileError>>),
 }
 
-/// How things stand with an offer, before the engine has put names to it.
+/// The state of an offer. The engine adds the names of peers and conversations.
 #[derive(Debug, Clone)]
-pub(crate) struct FileNews {
-    pub(crate) id: OfferId,
-    pub(crate) offer: Offer,
-    pub(crate) received_at_ms: u64,
+pub(crate) struct FileUpdate {
+    pub(crate) offer: StoredOffer,
     pub(crate) state: FileState,
+    /// Bytes that are here, or of an own offer, bytes that were sent.
     pub(crate) bytes: u64,
+    /// Bytes per second.
     pub(crate) rate: Option<u64>,
+    /// The peers that send the content, or of an own offer, the peer that receives it.
     pub(crate) peers: Vec<PeerId>,
     pub(crate) place: Option<PathBuf>,
     pub(crate) why: Option<String>,
 }
 
-/// What transfers ask of the engine.
+impl FileUpdate {
+    /// A state in which nothing is transferred.
+    pub(super) fn new(offer: StoredOffer, state: FileState) -> Self {
+        Self {
+            offer,
+            state,
+            bytes: 0,
+            rate: None,
+            peers: Vec::new(),
+            place: None,
+            why: None,
+        }
+    }
+
+    /// Whether this peer made the offer.
+    pub(super) fn is_by(&self, peer: PeerId) -> bool {
+        self.offer.id.name.author == peer
+    }
+}
+
+/// What the transfer task sends to the engine.
 #[derive(Debug)]
 pub(crate) enum FromTransfers {
-    /// Whether the peer at the other end may have this entry.
+    /// Answer whether the peer of a session may have this entry.
     MayHave(SessionId, OfferId, oneshot::Sender<bool>),
-    /// Say this to everybody who may have the entry; or, of them, on one session only.
-    Say(OfferId, OfferWord, Option<SessionId>),
-    /// Tell the node's users.
-    News(Vec<FileNews>),
-    /// Put names to these.
-    Name(
-        Vec<FileNews>,
+    /// Send a word to all peers that may have the entry, or only on one session.
+    SendWord(OfferId, OfferWord, Option<SessionId>),
+    /// Report states to the node's users.
+    Publish(Vec<FileUpdate>),
+    /// Answer with the states, names added.
+    Describe(
+        Vec<FileUpdate>,
         oneshot::Sender<Result<Vec<FileInfo>, FileError>>,
     ),
 }
 
-/// Sends requests to the engine. How they get there is the engine's business.
+/// Sends requests to the engine.
 #[derive(Clone)]
-pub(crate) struct EngineLine(Arc<dyn Fn(FromTransfers) + Send + Sync>);
+pub(crate) struct EngineHandle(Arc<dyn Fn(FromTransfers) + Send + Sync>);
 
-impl EngineLine {
+impl EngineHandle {
+    /// `send` passes a request to the engine's queue.
     pub(crate) fn new(send: impl Fn(FromTransfers) + Send + Sync + 'static) -> Self {
         Self(Arc::new(send))
     }
 
-    /// Sends a request. When the node stops, the engine may end first; then nobody answers.
-    pub(super) fn send(&self, what: FromTransfers) {
-        (self.0)(what);
+    /// Sends a request. When the node stops, the engine may end first. Then nobody answers.
+    pub(super) fn send(&self, request: FromTransfers) {
+        (self.0)(request);
     }
 
-    /// Whether the peer at the other end of a session may have an entry.
+    /// Whether the peer of a session may have an entry. False if the engine has ended.
     pub(super) async fn may_have(&self, session: SessionId, offer: OfferId) -> bool {
         let (reply, answer) = oneshot::channel();
         self.send(FromTransfers::MayHave(session, offer, reply));

@@ -1,25 +1,25 @@
-//! Names for what comes from others: nothing of a peer's choosing may lead elsewhere, hide, or
-//! disturb a screen.
+//! Names for received files. A name that a peer chose must not lead to another folder, hide the
+//! file, or disturb a terminal.
 
 use hobnob_protocol::text::visible;
 
-/// Longest name given to a file, in bytes: with room for a number, below what file systems take.
+/// Longest name of a received file in bytes. With a number appended it is still shorter than file
+/// systems allow.
 const NAME_BYTES_MAX: usize = 200;
 
-/// How many names are tried for one that is taken.
+/// How many numbered names are tried if a name is taken.
 pub(super) const NAMES_MAX: u32 = 10_000;
 
-/// Longest ending that is kept when a name is cut.
+/// Longest extension, with its dot, that a shortened name keeps.
 const ENDING_BYTES_MAX: usize = 16;
 
-/// The last part of a peer's name for something, made harmless: one path component, visible, of
-/// characters that show.
+/// Makes a peer's file name harmless: one path component, not hidden, only visible characters.
 pub(super) fn clean(name: &str) -> String {
     let last = name
         .rsplit(['/', '\\'])
         .find(|part| !part.trim().is_empty())
         .unwrap_or_default();
-    // Every character that `visible` would have to stand in for is one that no name needs.
+    // Every character that `visible` replaces is one that no name needs.
     let harmless = |c: char| {
         if visible(c.encode_utf8(&mut [0; 4])).chars().ne([c]) || c == '\0' {
             '_'
@@ -40,7 +40,7 @@ pub(super) fn clean(name: &str) -> String {
     }
 }
 
-/// The name for the `n`-th that would be called so: `name (2).ext`.
+/// The `n`-th variant of a name: `name (2).ext`.
 pub(super) fn numbered(name: &str, n: u32) -> String {
     if n <= 1 {
         return name.to_owned();
@@ -58,16 +58,16 @@ fn cut(name: &str) -> String {
     while !stem.is_char_boundary(end) {
         end -= 1;
     }
-    // Where it is cut, another end shows.
+    // The cut may have exposed blanks or dots.
     format!("{}{ending}", without_tail(&stem[..end]))
 }
 
-/// Without the dots and blanks at the end, which some systems drop, so that two names would be one.
+/// Removes dots and blanks at the end. Some systems drop them, so two names would become one.
 fn without_tail(name: &str) -> &str {
     name.trim_end_matches(|c: char| c == '.' || c.is_whitespace())
 }
 
-/// The ending with its dot, if it is a short one.
+/// Splits off the extension with its dot, if it is short.
 fn split_ending(name: &str) -> (&str, &str) {
     match name.rfind('.') {
         Some(dot) if dot > 0 && name.len() - dot <= ENDING_BYTES_MAX => name.split_at(dot),

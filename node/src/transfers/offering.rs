@@ -1,4 +1,4 @@
-//! From a path to an offer: what is in it, and its hash.
+//! Makes an offer of a file or folder: reads it, computes its hash, and adds it to the content index.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -13,30 +13,29 @@ use super::content_index::{ContentError, ContentIndex, Layout, Reader};
 /// Why a path can't be offered.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PathError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("can't read {path}: {source}")]
     Read {
-        /// What.
+        /// The path.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It is neither a file nor a folder.
+    /// The path is neither a file nor a folder.
     #[error("{0} is neither a file nor a folder")]
     Special(String),
-    /// It changed while it was read.
-    #[error("{0} while it was read: try again when nobody writes to it")]
+    /// A file changed while it was read.
+    #[error("{0} has changed while it was read: try again when no program writes to it")]
     Changed(String),
-    /// The home can't keep what is needed to serve it.
-    #[error("can't keep the hashes of a file in this home: {0}")]
+    /// The content index can't be written.
+    #[error("can't store the hashes of a file in this home: {0}")]
     Keep(io::Error),
-    /// It makes no offer.
+    /// The limits of an offer are exceeded.
     #[error(transparent)]
     Offer(#[from] OfferError),
 }
 
-/// Reads what is at `path`, and keeps what is needed to serve it. Blocks for as long as reading it
-/// takes.
+/// Reads the file or folder at `path` and adds it to the index. Waits until all of it is read.
 pub(super) fn offer(path: &Path, index: &ContentIndex) -> Result<Offer, PathError> {
     let read = |source| PathError::Read {
         path: path.display().to_string(),
@@ -75,16 +74,14 @@ pub(super) fn offer(path: &Path, index: &ContentIndex) -> Result<Offer, PathErro
     };
     unhashed.check()?;
     let hash = hash(layout, index).map_err(|error| match error {
-        HashError::ContentIndex(ContentError::Changed(what)) => {
-            PathError::Changed(what.replace(" since it was offered", ""))
-        }
+        HashError::ContentIndex(ContentError::Changed(what)) => PathError::Changed(what),
         HashError::ContentIndex(ContentError::Missing(source)) => read(source),
         HashError::Keep(error) => PathError::Keep(error),
     })?;
     Ok(Offer { hash, ..unhashed })
 }
 
-/// A failure of the folder, or of the offer.
+/// Why a folder has no layout.
 enum LayError {
     Read(io::Error),
     Offer(OfferError),
@@ -99,8 +96,8 @@ impl LayError {
     }
 }
 
-/// Everything in a folder, in a fixed order. What is neither file nor folder, a link above all, is
-/// left out.
+/// The layout of a folder, with its entries sorted by name. Leaves out symbolic links and everything
+/// else that is neither file nor folder.
 fn lay_out(root: &Path) -> Result<(Layout, offer::Folder), LayError> {
     let mut entries = Vec::new();
     walk(root, Path::new(""), &mut entries)
@@ -122,7 +119,7 @@ fn lay_out(root: &Path) -> Result<(Layout, offer::Folder), LayError> {
         }
         ManifestEntry {
             path: name.into_owned(),
-            size: sizes.next().unwrap_or_default(),
+            size: sizes.next().expect("the layout has one size for each file"),
         }
     });
     let listed: Vec<_> = listed.collect();
@@ -141,7 +138,7 @@ fn lay_out(root: &Path) -> Result<(Layout, offer::Folder), LayError> {
     ))
 }
 
-/// Lists files, and folders with nothing in them. An error without a cause means: too many.
+/// Lists files and empty folders. `Err(None)` means that there are too many.
 fn walk(
     root: &Path,
     below: &Path,
@@ -175,10 +172,10 @@ enum HashError {
     Keep(io::Error),
 }
 
-/// Takes the hash of a content and keeps its leaves.
+/// Computes the hash of a content and adds the content to the index.
 fn hash(layout: Layout, index: &ContentIndex) -> Result<offer::ContentHash, HashError> {
     let shape = Shape::of(layout.size());
-    // Two offers at once each have a file of their own, until the hash names it.
+    // Each call has its own file until the hash names it, so two calls can run at once.
     let new = tempfile_in(index).map_err(HashError::Keep)?;
     let hashed = write_leaves(&layout, shape, &new.0);
     let kept = hashed.and_then(|hash| {
@@ -225,7 +222,7 @@ fn write_leaves(
     Ok(Tree::new(spans).hash())
 }
 
-/// The leaves of a span's pieces, on two threads where there is enough to do.
+/// The leaves of a span. A second thread helps if the span has more than half of its pieces.
 fn leaves_of(shape: Shape, first: u64, bytes: &[u8]) -> Vec<Leaf> {
     let leaves = |first: u64, bytes: &[u8]| -> Vec<Leaf> {
         bytes
@@ -247,8 +244,8 @@ fn leaves_of(shape: Shape, first: u64, bytes: &[u8]) -> Vec<Leaf> {
     })
 }
 
-/// What a name's ending says of its content: the kinds that people send each other. A hint for the
-/// other end.
+/// The media type for a file name's extension. Only a hint for the recipient, so the list has just
+/// the common types.
 fn media_type(name: &str) -> &'static str {
     let ending = name
         .rsplit_once('.')

@@ -1,11 +1,11 @@
-//! Content on its way: the part of it that is here, and the leaves that prove each piece of that
-//! part.
+//! A partial download: the pieces of a content that have arrived, and the leaf of each piece.
 //!
-//! A part lies in the downloads folder under a name that does not show, and gets its own when it is
-//! whole and on disk. It stays in the folder in which it was begun, also when another one is the
-//! downloads folder meanwhile: the home knows which. The leaf of a piece is written after the
-//! piece. So what a crash leaves behind proves itself: a piece counts as held if it has the hash
-//! that is noted for it.
+//! The pieces are in the downloads folder, in a file or folder with a hidden name. It gets its real
+//! name once the content is complete and on disk. The home records the downloads folder of each
+//! partial download, so a download stays in its folder when the user sets another one.
+//!
+//! The leaf of a piece is written after the piece. So a crash can't leave a piece that wrongly
+//! counts as held: a piece is held only if its hash is the recorded leaf.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
@@ -18,30 +18,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use hobnob_protocol::content::{LEAF_BYTES, Leaf, PIECE_BYTES, SPAN_PIECES, Shape};
 use hobnob_protocol::manifest::{self, ManifestError};
-use hobnob_protocol::{LogId, Offer, OfferId, Seq};
+use hobnob_protocol::{LogId, OfferId, Seq};
 
 use super::content_index::{ContentIndex, Layout, bytes_of, place_of, read_tree};
 use super::folder::Folder;
 use super::folder_writer::{FolderWriter, clean_paths};
 use super::names::{self, NAMES_MAX};
+use crate::store::StoredOffer;
 use hobnob_core::transfers::Held;
 
-/// Bytes after which a part is brought to disk: so much may have to come again after a power cut.
+/// Bytes between two syncs. A power failure loses at most this much.
 const SYNC_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Why a piece was not kept.
+/// Why a piece was not written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    /// It does not have the hash it should have.
-    #[error("it does not belong to what was offered")]
+    /// Its hash differs from the leaf that the proof gave.
+    #[error("the data does not match the offer")]
     Lies,
-    /// No room.
-    #[error("there is no room left on the disk")]
+    /// The disk is full.
+    #[error("the disk is full")]
     Full,
-    /// The list of files of a folder makes no sense: its author's doing.
+    /// The manifest of the folder is invalid. Its author made it so.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The disk or the system fails.
+    /// The disk or the system failed.
     #[error("it can't be written: {0}")]
     Io(io::Error),
 }
@@ -49,7 +50,7 @@ pub(super) enum WriteError {
 impl From<io::Error> for WriteError {
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "an open list; all others mean: it failed"
+        reason = "an open list; every other kind is a failure"
     )]
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -59,13 +60,12 @@ impl From<io::Error> for WriteError {
     }
 }
 
-/// A content that is wanted and not whole.
+/// An open partial download.
 #[derive(Debug)]
 pub(super) struct Partial {
-    pub(super) id: OfferId,
-    pub(super) offer: Offer,
+    pub(super) stored: StoredOffer,
     pub(super) shape: Shape,
-    /// Says to those who fetch that nobody wants it any more.
+    /// The download has ended, and no more pieces are needed.
     cancelled: AtomicBool,
     downloads: Folder,
     place: Place,
@@ -77,42 +77,42 @@ pub(super) struct Partial {
 #[derive(Debug)]
 enum Target {
     File(File),
-    Folder(Box<Parts>),
-    /// Nobody wants it any more, and it is removed.
+    Folder(Box<FolderTarget>),
+    /// The files are removed.
     Gone,
 }
 
-/// A folder on its way.
+/// The files of a partial download of a folder.
 #[derive(Debug)]
-struct Parts {
+struct FolderTarget {
     dir: Folder,
-    /// The first pieces, which hold the manifest.
+    /// The pieces that contain the manifest.
     head: File,
     head_pieces: u64,
     head_held: HashSet<u64>,
-    /// Where the rest goes, once the manifest is here.
+    /// Writes all later pieces. `None` until the manifest is complete.
     folder: Option<FolderWriter>,
 }
 
-/// The name of the list of leaves of a part, in the home.
+/// The name of the file with the leaves, in the content index.
 fn leaves_name(log: LogId, seq: Seq) -> String {
     format!("{:016x}-{seq}.part", log.0)
 }
 
-/// Where a part lies, or will.
+/// The paths of a partial download.
 #[derive(Debug)]
 struct Place {
     downloads: PathBuf,
-    /// Its name in there. It begins with a dot, as no file does that has come.
+    /// The hidden name in `downloads`. It begins with a dot, and no finished download's name does.
     part: String,
-    /// The list of its leaves, in the home.
+    /// The file with the leaves, in the content index.
     leaves: PathBuf,
-    /// Says which `downloads` is, in the home.
+    /// The file that records `downloads`, in the content index.
     noted: PathBuf,
 }
 
 impl Place {
-    /// Where it was begun, if it is there; else in this folder.
+    /// The recorded folder if the download is there, or else `downloads`.
     fn find(downloads: &Path, index: &ContentIndex, (log, seq): (LogId, Seq)) -> Self {
         let leaves = leaves_name(log, seq);
         let part = format!(".hobnob-{leaves}");
@@ -131,8 +131,8 @@ impl Place {
         }
     }
 
-    /// Remembers it, before there is anything. What is remembered already is not written again: a
-    /// crash can't spoil it.
+    /// Records the folder, before the first file is created. An equal record is not written again,
+    /// so a crash can't damage it.
     fn note(&self) -> io::Result<()> {
         let path = bytes_of(&self.downloads);
         if fs::read(&self.noted).is_ok_and(|noted| noted == path) {
@@ -143,8 +143,8 @@ impl Place {
         file.sync_all()
     }
 
-    /// Removes what is there. The leaves go last: they tell that the part is this home's, and one
-    /// without them is not touched.
+    /// Removes the files. The leaves prove that a partial download belongs to this home, so they
+    /// are removed last, and a download without leaves is left alone.
     fn clear(&self) {
         if !is_there(&self.leaves) {
             let _ = fs::remove_file(&self.noted);
@@ -165,20 +165,19 @@ impl Place {
             .and_then(|()| absent_is_fine(fs::remove_file(&self.noted)))
             .and_then(|()| absent_is_fine(fs::remove_file(&self.leaves)));
         if let Err(error) = removed {
-            tracing::warn!("what is left of a transfer can't be removed: {error}");
+            tracing::warn!("a partial download can't be removed: {error}");
         }
     }
 }
 
-/// Whether there is something. Where that can't be told, there may be.
+/// Whether a path exists. True if the system can't tell.
 fn is_there(path: &Path) -> bool {
     !path
         .symlink_metadata()
         .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Which offers have leaves in the home: the log and the number of each. What has none there is
-/// nothing that this home began.
+/// The log and number of each offer with a partial download of this home.
 pub(super) fn begun(index: &ContentIndex) -> io::Result<Vec<(LogId, Seq)>> {
     let named = |name: &str| {
         let (log, seq) = name
@@ -191,18 +190,19 @@ pub(super) fn begun(index: &ContentIndex) -> io::Result<Vec<(LogId, Seq)>> {
     Ok(begun.into_iter().collect())
 }
 
-/// In a part that is a folder: the first pieces, and the files.
+/// Names in the partial download of a folder: the pieces of the manifest, and the files.
 const HEAD: &str = "head";
 const FILES: &str = "files";
 
 impl Partial {
-    /// Takes up what is there of it, or begins. Blocks for as long as reading what is there takes.
+    /// Opens a partial download, and returns which pieces it has. Creates it if it is missing. Waits
+    /// until all existing pieces are read.
     pub(super) fn open(
         downloads: &Path,
         index: &ContentIndex,
-        id: OfferId,
-        offer: Offer,
+        stored: StoredOffer,
     ) -> Result<(Self, Held), WriteError> {
+        let (id, offer) = (stored.id, &stored.offer);
         let place = Place::find(downloads, index, (id.name.log, id.seq));
         let downloads = Folder::make(&place.downloads)?;
         place.note()?;
@@ -224,7 +224,7 @@ impl Partial {
                 let dir = downloads.sub(&place.part)?;
                 let head = dir.file(HEAD)?;
                 let head_pieces = folder.manifest_bytes.div_ceil(PIECE_BYTES as u64);
-                Target::Folder(Box::new(Parts {
+                Target::Folder(Box::new(FolderTarget {
                     dir,
                     head,
                     head_pieces,
@@ -234,8 +234,7 @@ impl Partial {
             }
         };
         let partial = Self {
-            id,
-            offer,
+            stored,
             shape,
             cancelled: AtomicBool::new(false),
             downloads,
@@ -249,13 +248,13 @@ impl Partial {
         Ok((partial, held))
     }
 
-    /// Whether there is a part of this offer.
+    /// Whether there is a partial download of this offer.
     pub(super) fn is_there(downloads: &Path, index: &ContentIndex, id: OfferId) -> bool {
         let place = Place::find(downloads, index, (id.name.log, id.seq));
         is_there(&place.downloads.join(&place.part))
     }
 
-    /// Finds out which pieces are here: those that have the hash noted for them.
+    /// Reads which pieces are held: those whose hash is the recorded leaf.
     fn take_up(&self) -> Result<Held, WriteError> {
         let mut held = Held::none(self.shape);
         let mut buffer = vec![0; PIECE_BYTES];
@@ -279,8 +278,8 @@ impl Partial {
         Ok(held)
     }
 
-    /// Keeps pieces of one span, each if it has the leaf it must have. Those that are kept are
-    /// added to `kept`, also if one after them is not.
+    /// Writes pieces of one span whose hashes are in `span_leaves`. Stops at the first error. The
+    /// pieces before it are written and added to `kept`.
     pub(super) fn write(
         &self,
         span_leaves: &[Leaf],
@@ -308,7 +307,7 @@ impl Partial {
             return Ok(());
         }
         self.unsynced.store(0, Ordering::Relaxed);
-        // The files of a folder are left to the system: there may be very many.
+        // A folder may have very many files, so the system decides when to sync them.
         if let Target::File(file) = &*self.target() {
             let file = file.try_clone()?;
             file.sync_data()?;
@@ -316,12 +315,13 @@ impl Partial {
         self.leaves.sync_data()
     }
 
-    /// Makes a folder's files once its manifest is here, and gives them what came with it.
+    /// Creates the files of a folder once its manifest is complete. The last piece of the manifest
+    /// may contain the start of the first file, which is copied there.
     fn begin_files_if_known(&self) -> Result<(), WriteError> {
         let Target::Folder(parts) = &mut *self.target() else {
             return Ok(());
         };
-        let Some(folder) = self.offer.folder.filter(|_| parts.folder.is_none()) else {
+        let Some(folder) = self.stored.offer.folder.filter(|_| parts.folder.is_none()) else {
             return Ok(());
         };
         if (parts.head_held.len() as u64) < parts.head_pieces {
@@ -330,7 +330,7 @@ impl Partial {
         let mut manifest =
             vec![0; usize::try_from(folder.manifest_bytes).expect("at most MANIFEST_BYTES_MAX")];
         parts.head.read_exact_at(&mut manifest, 0)?;
-        let entries = clean_paths(manifest::decode(&self.offer, folder, &manifest)?)?;
+        let entries = clean_paths(manifest::decode(&self.stored.offer, folder, &manifest)?)?;
         let writer = FolderWriter::make(parts.dir.sub(FILES)?, manifest, entries)?;
         let end = self
             .shape
@@ -346,10 +346,10 @@ impl Partial {
         Ok(())
     }
 
-    /// Makes sure that it is whole, and on disk.
+    /// Checks the hash of the complete content, and syncs it to disk.
     pub(super) fn seal(&self) -> Result<(), WriteError> {
         let tree = read_tree(&self.leaves, self.shape)?;
-        if tree.hash() != self.offer.hash {
+        if tree.hash() != self.stored.offer.hash {
             return Err(WriteError::Lies);
         }
         match &mut *self.target() {
@@ -365,9 +365,9 @@ impl Partial {
         Ok(())
     }
 
-    /// A name for it that is not taken at the moment.
+    /// A name that no other file in the folder has now.
     pub(super) fn free_name(&self) -> io::Result<String> {
-        let name = names::clean(&self.offer.name);
+        let name = names::clean(&self.stored.offer.name);
         for n in 1..=NAMES_MAX {
             let name = names::numbered(&name, n);
             if !self.downloads.has(&name)? {
@@ -375,16 +375,16 @@ impl Partial {
             }
         }
         Err(io::Error::other(format!(
-            "there are {NAMES_MAX} files named like {name} already"
+            "the downloads folder has {NAMES_MAX} files named like {name}"
         )))
     }
 
-    /// Where something of that name would be.
+    /// The path of this name in the downloads folder.
     pub(super) fn path_of(&self, name: &str) -> PathBuf {
         self.downloads.path().join(name)
     }
 
-    /// Gives it its name, if that is still free, and keeps what is needed to serve it.
+    /// Renames the content, and adds it to the content index. Returns false if the name is taken.
     pub(super) fn finish(&self, name: &str, index: &ContentIndex) -> Result<bool, WriteError> {
         let target = self.target();
         let finished = match &*target {
@@ -403,13 +403,13 @@ impl Partial {
         }
         self.downloads.sync()?;
         if let Err(error) = fs::remove_file(&self.place.noted) {
-            tracing::warn!("what is left of a transfer can't be removed: {error}");
+            tracing::warn!("the record of a finished download can't be removed: {error}");
         }
         if let Err(error) = self
             .layout(&target, &self.path_of(name))
-            .and_then(|it| index.keep(self.offer.hash, &it, &self.place.leaves))
+            .and_then(|it| index.keep(self.stored.offer.hash, &it, &self.place.leaves))
         {
-            tracing::warn!("{name} has come, but can't be passed on: {error}");
+            tracing::warn!("{name} is complete, but can't be served to others: {error}");
         }
         Ok(true)
     }
@@ -419,17 +419,17 @@ impl Partial {
             return Layout::of(place, Vec::new(), [PathBuf::new()]);
         };
         let Some(folder) = &parts.folder else {
-            return Err(io::Error::other("its list of files is missing"));
+            return Err(io::Error::other("its manifest is missing"));
         };
         Layout::of(place, folder.manifest().to_vec(), folder.paths())
     }
 
-    /// Nobody wants it any more: those who fetch stop.
+    /// Ends the download: streams stop at the next piece.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Removes what there is of it. Who is still about to write finds nothing to write to.
+    /// Removes the files. Later writes fail.
     pub(super) fn remove(&self) {
         self.cancel();
         let mut target = self.target();
@@ -437,24 +437,24 @@ impl Partial {
         self.place.clear();
     }
 
-    /// Whether nobody wants it any more.
+    /// Whether the download has ended.
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 
     fn target(&self) -> MutexGuard<'_, Target> {
-        // Nothing that holds the lock leaves a file half described.
+        // A panic while the lock is held can't leave a target half changed.
         self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Removes what there is of a content that nobody has open.
+/// Removes a partial download that is not open.
 pub(super) fn discard(downloads: &Path, index: &ContentIndex, of: (LogId, Seq)) {
     Place::find(downloads, index, of).clear();
 }
 
 fn gone() -> io::Error {
-    io::Error::other("nobody wants it any more")
+    io::Error::other("the download has ended")
 }
 
 impl Target {
@@ -476,7 +476,7 @@ impl Target {
     fn write(&mut self, piece: u64, bytes: &[u8]) -> io::Result<()> {
         let offset = piece * PIECE_BYTES as u64;
         match self {
-            // A hole stays one: the file has its length already.
+            // The file has its final length, so a piece of zeros may stay a hole.
             Target::File(_) if is_zero(bytes) => Ok(()),
             Target::File(file) => file.write_all_at(bytes, offset),
             Target::Folder(parts) if piece < parts.head_pieces => {
@@ -487,7 +487,7 @@ impl Target {
             Target::Folder(parts) => match &mut parts.folder {
                 Some(folder) => folder.write(offset, bytes),
                 None => Err(io::Error::other(
-                    "a piece of a file came before the list of files",
+                    "a piece of a file arrived before the manifest",
                 )),
             },
             Target::Gone => Err(gone()),

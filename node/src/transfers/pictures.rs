@@ -1,8 +1,6 @@
-//! How large pictures are whose content is here: read from the beginning of the file, and nothing
-//! else of it.
+//! The sizes of pictures, in pixels. A node reads only the beginning of a file for them.
 //!
-//! A node decodes no picture. What its interfaces show of one they read from its place, each within
-//! its own bounds.
+//! Not here: decoding. User interfaces decode pictures from their files, within their own limits.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,33 +15,32 @@ use rustix::fs::OFlags;
 use super::content_index::ContentIndex;
 use crate::Picture;
 
-/// The media types of pictures whose beginnings are understood.
+/// The media types of pictures that are examined.
 const MEDIA: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
-/// Bytes of a file in which its size in pixels must stand: in photographs it comes after what the
-/// camera noted.
+/// Bytes of a file that are searched for the size. In photographs the camera's metadata precede it.
 const BEGINNING_MAX: u64 = 1024 * 1024;
 
-/// Contents that are remembered; with one more all are forgotten, and looked at again when they are
-/// listed.
+/// Maximum number of remembered contents. One more clears the memory. A list of files then examines
+/// them again.
 const CONTENTS_MAX: usize = 4096;
 
-/// What is known of contents; none: it is no picture.
+/// The contents that this run has examined. `None` means that a content is not a picture.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pictures(Arc<Mutex<BTreeMap<ContentHash, Option<Picture>>>>);
 
 impl Pictures {
-    /// The picture that is offered, if its content is here and was looked at.
+    /// The picture in an offer, if its content is here and was examined.
     pub(crate) fn of(&self, offer: &Offer) -> Option<Picture> {
         self.known().get(&offer.hash)?.clone()
     }
 
-    /// Whether looking at it might find something out.
+    /// Whether the offer may be a picture that was not examined yet.
     pub(super) fn wants(&self, offer: &Offer) -> bool {
         may_be_one(offer) && !self.known().contains_key(&offer.hash)
     }
 
-    /// Looks at the content of an offer, if it is here as it was. Waits for the disk.
+    /// Examines the content of an offer, if it is here and has not changed. Waits for the disk.
     pub(super) fn look(&self, offer: &Offer, index: &ContentIndex) {
         if !self.wants(offer) {
             return;
@@ -71,9 +68,9 @@ fn may_be_one(offer: &Offer) -> bool {
     offer.folder.is_none() && MEDIA.contains(&offer.media.as_str())
 }
 
-/// Width and height, as the file says. A file that is no picture has none.
+/// Width and height in pixels, or `None` if the file is not a picture.
 fn size(path: &Path) -> Option<(u32, u32)> {
-    // What has become a pipe is not waited for.
+    // The path may have become a pipe: do not wait for its writer.
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
     let mut beginning = Vec::new();
     File::options()

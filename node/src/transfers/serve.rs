@@ -1,46 +1,96 @@
-//! Serves content to one peer: each ask is checked anew, against the rule of who may have the
+//! Serves content to peers. The engine decides anew for each request whether the peer may have the
 //! offer's entry.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hobnob_protocol::content::{Answer, PieceRequest};
-use hobnob_protocol::{Body, ContentHash, Offer, OfferId};
+use hobnob_protocol::{ContentHash, Offer, OfferId, OfferWord};
 use tokio::sync::{mpsc, oneshot};
 
-use super::content_index::{ContentError, ContentIndex, IndexedContent};
-use super::messages::EngineLine;
-use crate::net::content::{ContentStream, StreamEnd};
-use crate::store::{OfferStore, WhichOffers};
+use super::content_index::{ContentError, IndexedContent};
+use super::context::Context;
+use super::messages::FromTransfers;
+use crate::net::content::{ContentStream, StreamEnd, WindowBudget};
+use crate::store::{OfferRow, WhichOffers};
 use hobnob_core::SessionId;
 use hobnob_core::commit::OfferState;
+use tracing::info;
 
-/// Pieces that are read together: what is held in memory for a peer is this, twice.
+/// Pieces in one read. One read is sent while the next one runs, so a stream uses twice this memory.
 const PIECES_PER_READ: u64 = 8;
 
-/// What happens while content is served.
+/// What the streams report.
 #[derive(Debug)]
 pub(super) enum Served {
-    /// So many bytes were handed over.
+    /// So many bytes were sent.
     Bytes(SessionId, OfferId, u64),
-    /// The content is not there, or not what it was; with what to tell the user.
+    /// The content is missing or has changed.
     Failed(OfferId, ContentError),
 }
 
-/// What is needed to serve.
-#[derive(Clone)]
-pub(super) struct Server {
-    pub(super) session: SessionId,
-    pub(super) engine: EngineLine,
-    pub(super) offers: OfferStore,
-    pub(super) index: ContentIndex,
-    pub(super) reports: mpsc::Sender<Served>,
+/// Serves the content streams of all sessions.
+pub(super) struct ContentServer {
+    context: Context,
+    budget: WindowBudget,
+    reports: mpsc::Sender<Served>,
 }
 
-/// Why an ask gets no content.
+impl ContentServer {
+    /// Each stream reports to `reports`.
+    pub(super) fn new(context: Context, reports: mpsc::Sender<Served>) -> Self {
+        Self {
+            context,
+            budget: WindowBudget::default(),
+            reports,
+        }
+    }
+
+    /// Starts to serve a stream that a peer opened.
+    pub(super) fn serve(&self, session: SessionId, mut stream: ContentStream) {
+        stream.make_room(&self.budget);
+        let server = StreamServer {
+            session,
+            context: self.context.clone(),
+            reports: self.reports.clone(),
+        };
+        self.context.tasks.spawn(server.run(stream));
+    }
+
+    /// The content of an offer could not be read, or has changed. Own offers fail.
+    pub(super) fn report_failure(&self, row: OfferRow, error: &ContentError) {
+        let OfferRow { offer, record } = row;
+        if !self.context.is_own(offer.id) {
+            let name = offer.visible_name();
+            return info!("{name} can't be served to others: {error}");
+        }
+        let why = format!("{error}: offer it again");
+        // Each request fails for the same reason. The first failure is enough.
+        if record.why.as_ref() == Some(&why) {
+            return;
+        }
+        if matches!(error, ContentError::Changed(_)) {
+            let word = FromTransfers::SendWord(offer.id, OfferWord::Changed, None);
+            self.context.engine.send(word);
+        }
+        self.context.record_failure(offer, why);
+    }
+}
+
+/// Serves one stream.
+struct StreamServer {
+    session: SessionId,
+    context: Context,
+    reports: mpsc::Sender<Served>,
+}
+
+/// Why a request gets no content.
 enum Refusal {
+    /// The peer gets this answer.
     Answer(Answer),
+    /// The content failed after the answer had begun.
     BrokenOff,
+    /// The stream has ended.
     Stream(StreamEnd),
 }
 
@@ -50,9 +100,9 @@ impl From<StreamEnd> for Refusal {
     }
 }
 
-impl Server {
-    /// Answers asks until the peer has no more, or breaks the rules.
-    pub(super) async fn run(self, mut stream: ContentStream) {
+impl StreamServer {
+    /// Answers requests until the peer sends no more or breaks the protocol.
+    async fn run(self, mut stream: ContentStream) {
         let mut open: Option<(ContentHash, Arc<IndexedContent>)> = None;
         while let Ok(Some(ask)) = stream.next_ask().await {
             match self.serve(&mut stream, ask, &mut open).await {
@@ -97,29 +147,26 @@ impl Server {
         self.send(stream, ask, &content).await
     }
 
-    /// The offer, if the peer may have its entry, it is on disk, and it has not been taken back.
+    /// The offer, unless the peer may not have it, or its entry is not stored, or it is withdrawn.
     async fn offer(&self, id: OfferId) -> Option<Offer> {
-        if !self.engine.may_have(self.session, id).await {
+        if !self.context.engine.may_have(self.session, id).await {
             return None;
         }
         let rows = self
-            .offers
+            .context
+            .store
             .read(WhichOffers::One(id.name.log, id.seq))
             .await
             .ok()?
             .ok()?;
-        let row = rows.into_iter().find(|row| row.entry.name == id.name)?;
-        let taken_back = row.record.state == OfferState::Declined;
-        if let Body::Offer(offer) = row.entry.entry.body {
-            (!taken_back).then_some(offer)
-        } else {
-            None
-        }
+        let row = rows.into_iter().find(|row| row.offer.id == id)?;
+        let is_withdrawn = row.record.state == OfferState::Declined;
+        (!is_withdrawn).then_some(row.offer.offer)
     }
 
     async fn open(&self, id: OfferId, offer: &Offer) -> Result<Arc<IndexedContent>, Refusal> {
-        let (index, hash, size) = (self.index.clone(), offer.hash, offer.size);
-        let found = tokio::task::spawn_blocking(move || index.find(hash, size)).await;
+        let (files, hash, size) = (self.context.files.clone(), offer.hash, offer.size);
+        let found = tokio::task::spawn_blocking(move || files.index.find(hash, size)).await;
         match found.unwrap_or_else(|error| Err(std::io::Error::other(error).into())) {
             Ok(content) => Ok(Arc::new(content)),
             Err(error) => Err(self.failed(id, error).await),
@@ -136,8 +183,8 @@ impl Server {
             Ok(content.proof(ask.span)?)
         });
         let pieces_read = self.read(ask.offer, content, pieces(ask, 0));
-        // Read before the first byte is sent, so that what can't be had is refused rather than
-        // broken off.
+        // Read before the first byte is sent. So a content that can't be read is refused, and the
+        // stream stays usable.
         let (proof, mut bytes) = (got(proof).await?, got(pieces_read).await?);
         stream
             .send(Bytes::copy_from_slice(&[Answer::Here.code()]))
@@ -149,7 +196,7 @@ impl Server {
                 .then(|| self.read(ask.offer, content, pieces(ask, done)));
             let len = bytes.len() as u64;
             stream.send(bytes).await?;
-            // Whoever counts may be busy; no peer waits for that.
+            // Progress may be incomplete: no peer waits until the transfer task has time for it.
             let _ = self
                 .reports
                 .try_send(Served::Bytes(self.session, ask.offer, len));
@@ -159,7 +206,7 @@ impl Server {
         }
     }
 
-    /// Reads in a thread that may wait for the disk. What fails is reported.
+    /// Reads on a thread that may wait for the disk. Reports a failure.
     fn read(
         &self,
         id: OfferId,
@@ -199,7 +246,7 @@ async fn got(read: oneshot::Receiver<Result<Bytes, Answer>>) -> Result<Bytes, Re
         .map_err(Refusal::Answer)
 }
 
-/// A read of some pieces of an ask.
+/// A read of the next pieces of a request, from its piece number `from`.
 fn pieces(
     ask: PieceRequest,
     from: u64,

@@ -11,10 +11,11 @@ use tempfile::TempDir;
 use super::content_index::ContentIndex;
 use super::offering::offer;
 use super::partial::{Partial, WriteError, begun, discard};
+use crate::store::StoredOffer;
 use hobnob_core::transfers::Held;
 
 /// Two homes, and something that goes from one to the other.
-struct Desk {
+struct Transfer {
     dir: TempDir,
     theirs: ContentIndex,
     ours: ContentIndex,
@@ -30,7 +31,7 @@ fn id() -> OfferId {
     OfferId { name, seq: 4 }
 }
 
-impl Desk {
+impl Transfer {
     fn with(make: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join("source");
@@ -51,7 +52,15 @@ impl Desk {
     }
 
     fn open(&self) -> (Partial, Held) {
-        Partial::open(&self.downloads(), &self.ours, id(), self.offer.clone()).unwrap()
+        Partial::open(&self.downloads(), &self.ours, self.stored()).unwrap()
+    }
+
+    fn stored(&self) -> StoredOffer {
+        StoredOffer {
+            id: id(),
+            offer: self.offer.clone(),
+            received_at_ms: 0,
+        }
     }
 
     /// Fetches one piece.
@@ -102,30 +111,35 @@ fn names_in(folder: &Path) -> Vec<String> {
 #[test]
 fn a_part_is_taken_up_where_it_was_and_only_what_proves_itself_counts() {
     let bytes = content(PIECE_BYTES * 5 + 9);
-    let desk = Desk::with(|source| fs::write(source, &bytes).unwrap());
-    let (partial, held) = desk.open();
+    let transfer = Transfer::with(|source| fs::write(source, &bytes).unwrap());
+    let (partial, held) = transfer.open();
     assert_eq!(held.bytes(partial.shape), 0);
     for piece in [0, 2, 5] {
-        desk.fetch(&partial, piece).unwrap();
+        transfer.fetch(&partial, piece).unwrap();
     }
     drop(partial);
     // What the disk lost, or somebody changed, is not held.
-    let part = desk.downloads().join(names_in(&desk.downloads()).remove(0));
+    let part = transfer
+        .downloads()
+        .join(names_in(&transfer.downloads()).remove(0));
     let mut on_disk = fs::read(&part).unwrap();
     on_disk[2 * PIECE_BYTES] ^= 1;
     fs::write(&part, on_disk).unwrap();
-    let (partial, held) = desk.open();
+    let (partial, held) = transfer.open();
     assert_eq!(
         (0..6)
             .filter(|piece| held.contains(*piece))
             .collect::<Vec<_>>(),
         [0, 5]
     );
-    let place = desk.finish(&partial, 1);
+    let place = transfer.finish(&partial, 1);
     assert_eq!(fs::read(&place).unwrap(), bytes);
-    assert_eq!(names_in(&desk.downloads()), ["source"]);
+    assert_eq!(names_in(&transfer.downloads()), ["source"]);
     // Who has it whole can pass it on.
-    let content = desk.ours.find(desk.offer.hash, desk.offer.size).unwrap();
+    let content = transfer
+        .ours
+        .find(transfer.offer.hash, transfer.offer.size)
+        .unwrap();
     assert_eq!(
         content.pieces(1..3).unwrap(),
         bytes[PIECE_BYTES..3 * PIECE_BYTES]
@@ -134,8 +148,8 @@ fn a_part_is_taken_up_where_it_was_and_only_what_proves_itself_counts() {
 
 #[test]
 fn what_does_not_belong_is_not_written() {
-    let desk = Desk::with(|source| fs::write(source, content(PIECE_BYTES * 2)).unwrap());
-    let (partial, _) = desk.open();
+    let transfer = Transfer::with(|source| fs::write(source, content(PIECE_BYTES * 2)).unwrap());
+    let (partial, _) = transfer.open();
     let wrong = Bytes::from(vec![1; PIECE_BYTES]);
     let leaves = [partial.shape.leaf(0, &wrong), [0; 32]];
     let mut kept = Vec::new();
@@ -158,21 +172,21 @@ fn what_does_not_belong_is_not_written() {
 fn a_folder_of_many_files_is_taken_up_and_passed_on() {
     let files = 3_000;
     let name = |n: usize| format!("{}/file {n}", n % 7);
-    let desk = Desk::with(|source| {
+    let transfer = Transfer::with(|source| {
         for n in 0..7 {
             fs::create_dir_all(source.join(n.to_string())).unwrap();
         }
         (0..files).for_each(|n| fs::write(source.join(name(n)), content(n % 200)).unwrap());
     });
-    assert_eq!(desk.offer.folder.unwrap().files, files as u64);
-    let (partial, _) = desk.open();
+    assert_eq!(transfer.offer.folder.unwrap().files, files as u64);
+    let (partial, _) = transfer.open();
     for piece in 0..3 {
-        desk.fetch(&partial, piece).unwrap();
+        transfer.fetch(&partial, piece).unwrap();
     }
     drop(partial);
-    let (partial, held) = desk.open();
+    let (partial, held) = transfer.open();
     assert!(held.covers(3) && !held.is_whole());
-    let place = desk.finish(&partial, 3);
+    let place = transfer.finish(&partial, 3);
     for n in 0..files {
         assert_eq!(
             fs::read(place.join(name(n))).unwrap(),
@@ -181,9 +195,13 @@ fn a_folder_of_many_files_is_taken_up_and_passed_on() {
             name(n)
         );
     }
-    assert_eq!(names_in(&desk.downloads()), ["source"]);
-    let (theirs, ours) = [&desk.theirs, &desk.ours]
-        .map(|index| index.find(desk.offer.hash, desk.offer.size).unwrap())
+    assert_eq!(names_in(&transfer.downloads()), ["source"]);
+    let (theirs, ours) = [&transfer.theirs, &transfer.ours]
+        .map(|index| {
+            index
+                .find(transfer.offer.hash, transfer.offer.size)
+                .unwrap()
+        })
         .into();
     let all = 0..theirs.shape.pieces();
     assert_eq!(
@@ -194,14 +212,14 @@ fn a_folder_of_many_files_is_taken_up_and_passed_on() {
 
 #[test]
 fn nothing_that_is_there_is_replaced() {
-    let desk = Desk::with(|source| fs::write(source, "new").unwrap());
-    fs::create_dir(desk.downloads()).unwrap();
-    fs::write(desk.downloads().join("source"), "old").unwrap();
-    let (partial, _) = desk.open();
-    let place = desk.finish(&partial, 0);
-    assert_eq!(place, desk.downloads().join("source (2)"));
+    let transfer = Transfer::with(|source| fs::write(source, "new").unwrap());
+    fs::create_dir(transfer.downloads()).unwrap();
+    fs::write(transfer.downloads().join("source"), "old").unwrap();
+    let (partial, _) = transfer.open();
+    let place = transfer.finish(&partial, 0);
+    assert_eq!(place, transfer.downloads().join("source (2)"));
     assert_eq!(
-        fs::read_to_string(desk.downloads().join("source")).unwrap(),
+        fs::read_to_string(transfer.downloads().join("source")).unwrap(),
         "old"
     );
 }
@@ -209,7 +227,7 @@ fn nothing_that_is_there_is_replaced() {
 #[test]
 fn what_is_no_longer_wanted_leaves_nothing() {
     for folder in [false, true] {
-        let desk = Desk::with(|source| {
+        let transfer = Transfer::with(|source| {
             if folder {
                 fs::create_dir(source).unwrap();
                 fs::write(source.join("a"), content(PIECE_BYTES * 2)).unwrap();
@@ -218,46 +236,53 @@ fn what_is_no_longer_wanted_leaves_nothing() {
             }
         });
         let nothing_is_left = || {
-            assert_eq!(names_in(&desk.downloads()), [""; 0]);
-            assert_eq!(names_in(&desk.dir.path().join("ours")), [""; 0]);
+            assert_eq!(names_in(&transfer.downloads()), [""; 0]);
+            assert_eq!(names_in(&transfer.dir.path().join("ours")), [""; 0]);
         };
-        let (partial, _) = desk.open();
-        desk.fetch(&partial, 0).unwrap();
+        let (partial, _) = transfer.open();
+        transfer.fetch(&partial, 0).unwrap();
         drop(partial);
-        assert_eq!(begun(&desk.ours).unwrap(), [(id().name.log, id().seq)]);
-        discard(&desk.downloads(), &desk.ours, (id().name.log, id().seq));
+        assert_eq!(begun(&transfer.ours).unwrap(), [(id().name.log, id().seq)]);
+        discard(
+            &transfer.downloads(),
+            &transfer.ours,
+            (id().name.log, id().seq),
+        );
         nothing_is_left();
         // While it comes: what comes after that is not kept.
-        let (partial, _) = desk.open();
-        desk.fetch(&partial, 0).unwrap();
+        let (partial, _) = transfer.open();
+        transfer.fetch(&partial, 0).unwrap();
         partial.remove();
         nothing_is_left();
-        assert!(desk.fetch(&partial, 1).is_err());
+        assert!(transfer.fetch(&partial, 1).is_err());
         nothing_is_left();
     }
 }
 
 #[test]
 fn what_is_on_its_way_goes_on_where_it_was_begun_also_when_another_folder_is_set() {
-    let desk = Desk::with(|source| fs::write(source, content(PIECE_BYTES * 2)).unwrap());
-    let (partial, _) = desk.open();
-    desk.fetch(&partial, 0).unwrap();
+    let transfer = Transfer::with(|source| fs::write(source, content(PIECE_BYTES * 2)).unwrap());
+    let (partial, _) = transfer.open();
+    transfer.fetch(&partial, 0).unwrap();
     drop(partial);
-    let other = desk.dir.path().join("other");
-    let open = || Partial::open(&other, &desk.ours, id(), desk.offer.clone()).unwrap();
+    let other = transfer.dir.path().join("other");
+    let open = || Partial::open(&other, &transfer.ours, transfer.stored()).unwrap();
     let (partial, held) = open();
     assert!(held.contains(0));
-    assert_eq!(desk.finish(&partial, 1), desk.downloads().join("source"));
+    assert_eq!(
+        transfer.finish(&partial, 1),
+        transfer.downloads().join("source")
+    );
     assert!(!other.exists());
     // Its folder is gone: it begins anew, in the one that is set.
-    let (partial, _) = desk.open();
-    desk.fetch(&partial, 0).unwrap();
+    let (partial, _) = transfer.open();
+    transfer.fetch(&partial, 0).unwrap();
     drop(partial);
-    fs::remove_dir_all(desk.downloads()).unwrap();
+    fs::remove_dir_all(transfer.downloads()).unwrap();
     let (partial, held) = open();
     assert!(!held.contains(0));
-    assert_eq!(desk.finish(&partial, 0), other.join("source"));
-    let left = names_in(&desk.dir.path().join("ours"));
+    assert_eq!(transfer.finish(&partial, 0), other.join("source"));
+    let left = names_in(&transfer.dir.path().join("ours"));
     assert!(
         !left
             .iter()

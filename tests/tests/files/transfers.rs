@@ -375,7 +375,7 @@ fn the_other_side_is_informed_of_a_declined_or_withdrawn_offer() {
     assert!(
         bob.sees_state(&withdrawn, "failed")["why"]
             .as_str()
-            .is_some_and(|why| why.contains("taken it back"))
+            .is_some_and(|why| why.contains("withdrew the offer"))
     );
     assert_eq!(parts(&bob), [""; 0], "the partial download is deleted too");
     assert_eq!(bob.state_of(&stopped)["state"], "declined");

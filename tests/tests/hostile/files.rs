@@ -124,7 +124,7 @@ fn content_that_differs_from_its_offer_is_never_saved() {
             assert!(
                 wait_for_state(&net.ann, &id, "failed")["why"]
                     .as_str()
-                    .is_some_and(|why| why.contains("not what had been offered"))
+                    .is_some_and(|why| why.contains("does not match the offer"))
             );
         }
     });
@@ -135,7 +135,7 @@ fn content_that_differs_from_its_offer_is_never_saved() {
             .count(),
         0
     );
-    net.survives(&["does not belong to what was offered"]);
+    net.survives(&["does not match the offer"]);
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn offers_from_before_they_were_known_are_listed() {
     home.restart();
     let rows = wait(home.store().offers().read(WhichOffers::Newest)).unwrap();
     assert_eq!(
-        rows.iter().map(|row| row.entry.seq).collect::<Vec<_>>(),
+        rows.iter().map(|row| row.offer.id.seq).collect::<Vec<_>>(),
         [4]
     );
     assert_eq!(rows[0].record.state, OfferState::Offered);

@@ -1,0 +1,644 @@
+//! Downloads: from the moment a user accepts an offer until its content is complete.
+//!
+//! [`Transfers`] decides which piece to request from whom. This part opens, finishes and removes
+//! partial downloads, stores the state of each offer, and reports it. The streams are in
+//! [`content_sessions`](super::content_sessions).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hobnob_core::commit::{OfferRecord, OfferState};
+use hobnob_core::transfers::{
+    FULL_AGAIN_AFTER, Failure, Held, Input, Output, Progress, Transfers, WANTED_MAX,
+};
+use hobnob_protocol::{OfferId, OfferWord, PeerId};
+
+use super::context::{Context, record_of};
+use super::finish;
+use super::jobs::{JobResult, Jobs, Reply, answer};
+use super::local_files::LocalFiles;
+use super::messages::{FileUpdate, FromTransfers};
+use super::meter::Meter;
+use super::partial::{Partial, WriteError};
+use super::peer_words::{CHANGED, WITHDRAWN};
+use super::restore;
+use super::sources::KnownSources;
+use crate::store::{OfferRow, StoreError, StoredOffer};
+use crate::{FileError, FileState};
+
+/// A download whose partial file is open.
+#[derive(Debug)]
+struct ActiveDownload {
+    partial: Arc<Partial>,
+    meter: Meter,
+}
+
+/// The downloads of this node.
+pub(super) struct Downloads {
+    jobs: Jobs,
+    machine: Transfers,
+    /// The contents that `machine` requests.
+    active: BTreeMap<OfferId, ActiveDownload>,
+    /// Accepted offers that `machine` does not know: a job opens or finishes their files.
+    pending: BTreeSet<OfferId>,
+    sources: KnownSources,
+}
+
+impl Downloads {
+    pub(super) fn new(jobs: Jobs) -> Self {
+        Self {
+            jobs,
+            machine: Transfers::default(),
+            active: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            sources: KnownSources::default(),
+        }
+    }
+
+    /// Whether nothing is being downloaded.
+    pub(super) fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// Passes an input to the state machine.
+    pub(super) fn handle(&mut self, now: Duration, input: Input) {
+        self.machine.handle(now, input);
+    }
+
+    /// The next decision of the state machine.
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.machine.poll_output()
+    }
+
+    /// When the state machine needs [`Input::Timeout`].
+    pub(super) fn poll_timeout(&self) -> Option<Duration> {
+        self.machine.poll_timeout()
+    }
+
+    /// The partial download that the state machine requests pieces for.
+    pub(super) fn partial(&self, id: OfferId) -> Arc<Partial> {
+        let active = self.active.get(&id);
+        let active = active.expect("the machine requests only pieces of active downloads");
+        active.partial.clone()
+    }
+
+    /// The name of an offer for the log. Empty if the download has ended.
+    pub(super) fn name(&self, id: OfferId) -> String {
+        let active = self.active.get(&id);
+        active.map_or_else(String::new, |active| active.partial.stored.visible_name())
+    }
+
+    /// Starts to download an offer. `reply` receives the decision once it is stored. A second
+    /// acceptance changes nothing.
+    pub(super) fn accept(&mut self, offer: StoredOffer, reply: Reply) {
+        if self.is_running(offer.id) {
+            return answer(reply, Ok(()));
+        }
+        if self.active.len() + self.pending.len() >= WANTED_MAX {
+            return answer(reply, Err(FileError::TooMany(WANTED_MAX)));
+        }
+        self.pending.insert(offer.id);
+        let files = self.jobs.context.files.clone();
+        self.jobs.spawn_blocking(move || {
+            let room = files.check_room(offer.id, offer.offer.size);
+            JobResult::RoomChecked { offer, room, reply }
+        });
+    }
+
+    /// Continues [`Downloads::accept`].
+    pub(super) fn room_checked(
+        &mut self,
+        offer: StoredOffer,
+        room: Result<(), FileError>,
+        reply: Reply,
+    ) {
+        match room {
+            // The user declined it during the check.
+            Ok(()) if !self.pending.contains(&offer.id) => {
+                answer(reply, Err(FileError::NoSuchOffer));
+            }
+            Ok(()) => self.open(offer, Some(reply)),
+            Err(error) => {
+                self.pending.remove(&offer.id);
+                answer(reply, Err(error));
+            }
+        }
+    }
+
+    /// Continues a download of an earlier run.
+    pub(super) fn restore(&mut self, row: OfferRow) {
+        let context = &self.jobs.context;
+        match restore::finished_at(&row, &context.files) {
+            // The content was moved to its path, and then the run ended.
+            Some(place) => {
+                let record = OfferRecord {
+                    place: row.record.place,
+                    ..record_of(OfferState::Done)
+                };
+                context.record(row.offer.id, record);
+                self.finished(row.offer, Ok(place));
+            }
+            None => self.open(row.offer, None),
+        }
+    }
+
+    /// Stores that an offer is wanted, and opens its partial download.
+    fn open(&mut self, offer: StoredOffer, reply: Option<Reply>) {
+        let context = &self.jobs.context;
+        self.pending.insert(offer.id);
+        context.publish(vec![FileUpdate::new(offer.clone(), FileState::Waiting)]);
+        let stored = context.store.set(offer.id, record_of(OfferState::Wanted));
+        let files = context.files.clone();
+        self.jobs.spawn(async move {
+            // Without the stored state the download still runs, but only until the node stops.
+            let _ = stored.await;
+            if let Some(reply) = reply {
+                answer(reply, Ok(()));
+            }
+            let opened = open_when_there_is_room(&files, &offer).await;
+            JobResult::Opened { offer, opened }
+        });
+    }
+
+    /// Continues [`Downloads::open`]: the state machine may request pieces.
+    pub(super) fn opened(
+        &mut self,
+        now: Duration,
+        offer: StoredOffer,
+        opened: Result<(Arc<Partial>, Held), WriteError>,
+    ) {
+        let is_wanted = self.pending.remove(&offer.id);
+        match opened {
+            Ok((partial, held)) if is_wanted => self.request(now, partial, held),
+            // The user declined it meanwhile. A second acceptance may use the same files by now.
+            Ok((partial, _)) => {
+                if !self.active.contains_key(&offer.id) {
+                    tokio::task::spawn_blocking(move || partial.remove());
+                }
+            }
+            Err(error) if is_wanted => self.jobs.context.record_failure(offer, error.to_string()),
+            Err(_declined_meanwhile) => {}
+        }
+    }
+
+    fn request(&mut self, now: Duration, partial: Arc<Partial>, held: Held) {
+        let (id, shape, folder) = (
+            partial.stored.id,
+            partial.shape,
+            partial.stored.offer.folder,
+        );
+        let meter = Meter::starting_at(held.bytes(shape));
+        self.active.insert(id, ActiveDownload { partial, meter });
+        let want = Input::Want {
+            offer: id,
+            shape,
+            head: folder.map_or(0, |folder| folder.manifest_bytes),
+            held,
+        };
+        self.machine.handle(now, want);
+        for peer in self.sources.of(id) {
+            self.machine.handle(now, Input::Source(id, peer));
+        }
+    }
+
+    /// A peer reports that it has all of an offer.
+    pub(super) fn peer_has(&mut self, now: Duration, id: OfferId, peer: PeerId) {
+        self.sources.add(id, peer);
+        self.machine.handle(now, Input::Source(id, peer));
+    }
+
+    /// All pieces are on disk: moves the content to its path.
+    pub(super) fn finish(&mut self, id: OfferId) {
+        let active = self.active.remove(&id);
+        let partial = active
+            .expect("the machine reports each active download once as whole")
+            .partial;
+        self.pending.insert(id);
+        let context = self.jobs.context.clone();
+        self.jobs.spawn(async move {
+            let outcome = finish_when_there_is_room(&partial, &context).await;
+            JobResult::Finished {
+                offer: partial.stored.clone(),
+                outcome: outcome.map_err(|error| error.to_string()),
+            }
+        });
+    }
+
+    /// Continues [`Downloads::finish`].
+    pub(super) fn finished(&mut self, offer: StoredOffer, outcome: Result<PathBuf, String>) {
+        let context = &self.jobs.context;
+        let is_wanted = self.pending.remove(&offer.id);
+        match outcome {
+            Ok(place) => {
+                context
+                    .engine
+                    .send(FromTransfers::SendWord(offer.id, OfferWord::Whole, None));
+                context.publish(vec![FileUpdate {
+                    bytes: offer.offer.size,
+                    place: Some(place),
+                    ..FileUpdate::new(offer, FileState::Done)
+                }]);
+            }
+            Err(why) if is_wanted => context.record_failure(offer, why),
+            Err(_declined_meanwhile) => {}
+        }
+    }
+
+    /// A user declines an offer, or withdraws an own one. Replies once the state is stored and the
+    /// partial download is removed.
+    pub(super) fn decline(&mut self, now: Duration, offer: StoredOffer, reply: Reply) {
+        let removed = self.remove(now, offer.id);
+        let context = &self.jobs.context;
+        let stored = context.store.set(offer.id, record_of(OfferState::Declined));
+        let word = if context.is_own(offer.id) {
+            OfferWord::Withdrawn
+        } else {
+            OfferWord::Declined
+        };
+        context
+            .engine
+            .send(FromTransfers::SendWord(offer.id, word, None));
+        context.publish(vec![FileUpdate::new(offer, FileState::Declined)]);
+        context.tasks.spawn(async move {
+            let stored = stored.await.unwrap_or(Err(StoreError::Closed));
+            removed.await;
+            answer(
+                reply,
+                stored.map_err(|error| FileError::Store(error.to_string())),
+            );
+        });
+    }
+
+    /// The state machine has ended a download: no source is left.
+    pub(super) fn gone(&mut self, now: Duration, id: OfferId, failure: Failure) {
+        match failure {
+            Failure::Refused => self.remove_gone(now, id, WITHDRAWN),
+            Failure::Changed => self.remove_gone(now, id, CHANGED),
+            Failure::NotHere => self.give_up(now, id, "its sender no longer has it".to_owned()),
+            Failure::Lies | Failure::Lost | Failure::Local => {
+                self.give_up(now, id, "the data does not match the offer".to_owned());
+            }
+        }
+    }
+
+    fn remove_gone(&mut self, now: Duration, id: OfferId, why: &str) {
+        let offer = self.partial(id).stored.clone();
+        self.withdraw(now, offer, why.to_owned());
+    }
+
+    /// Ends the download of a content that its author no longer serves. The partial download is
+    /// useless, so it is removed before the failure is reported.
+    pub(super) fn withdraw(&mut self, now: Duration, offer: StoredOffer, why: String) {
+        let removed = self.remove(now, offer.id);
+        self.jobs.spawn(async move {
+            removed.await;
+            JobResult::Removed { offer, why }
+        });
+    }
+
+    /// Continues [`Downloads::withdraw`].
+    pub(super) fn removed(&mut self, offer: StoredOffer, why: String) {
+        // A new acceptance meanwhile reports its own result.
+        if !self.is_running(offer.id) {
+            self.jobs.context.record_failure(offer, why);
+        }
+    }
+
+    /// Ends a download that can't be completed now. The partial download stays for another try.
+    pub(super) fn give_up(&mut self, now: Duration, id: OfferId, why: String) {
+        self.machine.handle(now, Input::Drop(id));
+        // Several streams may report the same disk error, and the first report ends the download.
+        if let Some(active) = self.active.remove(&id) {
+            active.partial.cancel();
+            self.jobs
+                .context
+                .record_failure(active.partial.stored.clone(), why);
+        }
+    }
+
+    /// Ends a download and removes its files. The files are gone when the returned future is ready.
+    fn remove(&mut self, now: Duration, id: OfferId) -> impl Future<Output = ()> + use<> {
+        self.machine.handle(now, Input::Drop(id));
+        self.pending.remove(&id);
+        let active = self.active.remove(&id);
+        let files = self.jobs.context.files.clone();
+        let is_own = self.jobs.context.is_own(id);
+        let removed = tokio::task::spawn_blocking(move || match active {
+            Some(active) => active.partial.remove(),
+            None if is_own => {}
+            None => files.discard((id.name.log, id.seq)),
+        });
+        async {
+            // The panic hook has reported a panic.
+            let _ = removed.await;
+        }
+    }
+
+    fn is_running(&self, id: OfferId) -> bool {
+        self.active.contains_key(&id) || self.pending.contains(&id)
+    }
+
+    /// The downloads whose progress has changed since the last call.
+    pub(super) fn progress(&mut self, now: Duration) -> Vec<FileUpdate> {
+        let machine = &self.machine;
+        let mut updates = Vec::new();
+        for (id, active) in &mut self.active {
+            let (progress, is_full) = progress_of(machine, *id);
+            active.meter.measure(now, progress.bytes);
+            if active
+                .meter
+                .has_changed((!progress.from.is_empty(), is_full))
+            {
+                updates.push(active.update(progress, is_full));
+            }
+        }
+        updates
+    }
+
+    /// The state of every active download.
+    pub(super) fn current(&self) -> impl Iterator<Item = FileUpdate> {
+        self.active.iter().map(|(id, active)| {
+            let (progress, is_full) = progress_of(&self.machine, *id);
+            active.update(progress, is_full)
+        })
+    }
+}
+
+/// The progress of an active download, and whether it waits for space on the disk.
+fn progress_of(machine: &Transfers, id: OfferId) -> (Progress, bool) {
+    let progress = machine
+        .progress(id)
+        .expect("an active download is in the machine until its output is carried out");
+    (progress, machine.waits_for_room(id))
+}
+
+impl ActiveDownload {
+    fn update(&self, progress: Progress, is_full: bool) -> FileUpdate {
+        let is_moving = !progress.from.is_empty();
+        let state = if is_moving {
+            FileState::Moving
+        } else {
+            FileState::Waiting
+        };
+        FileUpdate {
+            bytes: progress.bytes,
+            rate: self.meter.rate().filter(|_| is_moving),
+            peers: progress.from.into_iter().collect(),
+            why: is_full
+                .then(|| "the disk is full: the download resumes when there is space".to_owned()),
+            ..FileUpdate::new(self.partial.stored.clone(), state)
+        }
+    }
+}
+
+/// Opens a partial download. Retries while the disk is full.
+async fn open_when_there_is_room(
+    files: &LocalFiles,
+    offer: &StoredOffer,
+) -> Result<(Arc<Partial>, Held), WriteError> {
+    loop {
+        let (files, offer) = (files.clone(), offer.clone());
+        let opened = tokio::task::spawn_blocking(move || files.open_partial(offer)).await;
+        match opened.unwrap_or_else(|panic| Err(WriteError::Io(std::io::Error::other(panic)))) {
+            Err(WriteError::Full) => tokio::time::sleep(FULL_AGAIN_AFTER).await,
+            opened => return opened,
+        }
+    }
+}
+
+/// Finishes a download. Retries while the disk is full.
+async fn finish_when_there_is_room(
+    partial: &Arc<Partial>,
+    context: &Context,
+) -> Result<PathBuf, WriteError> {
+    loop {
+        match finish::finish(partial, context).await {
+            Err(WriteError::Full) => tokio::time::sleep(FULL_AGAIN_AFTER).await,
+            finished => return finished,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use hobnob_core::SessionId;
+    use hobnob_protocol::{ConversationId, LogId, LogName, Offer};
+    use tempfile::TempDir;
+    use tokio::sync::{mpsc, oneshot};
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::super::content_index::ContentIndex;
+    use super::super::context::Tasks;
+    use super::super::messages::EngineHandle;
+    use super::super::offering;
+    use super::super::pictures::Pictures;
+    use super::*;
+    use crate::store::Store;
+
+    const NOW: Duration = Duration::from_secs(1);
+    const AUTHOR: PeerId = PeerId::from_bytes([2; 32]);
+    const SESSION: SessionId = SessionId(1);
+
+    /// The downloads of a node in a temporary folder. Its store is closed.
+    struct Setup {
+        dir: TempDir,
+        downloads: Downloads,
+        results: mpsc::UnboundedReceiver<JobResult>,
+        /// The states that the engine received.
+        published: Arc<Mutex<Vec<FileState>>>,
+    }
+
+    impl Setup {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let opened = Store::open(&dir.path().join("db"), 0, |_, _| {}).unwrap();
+            let published = Arc::new(Mutex::new(Vec::new()));
+            let engine = published.clone();
+            let inbox = dir.path().join("inbox");
+            let files = LocalFiles::open(dir.path(), inbox, Pictures::default()).unwrap();
+            let (jobs, results) = Jobs::new(Context {
+                me: PeerId::from_bytes([1; 32]),
+                files,
+                store: opened.store.offers(),
+                engine: EngineHandle::new(move |sent| {
+                    if let FromTransfers::Publish(updates) = sent {
+                        let states = updates.iter().map(|update| update.state);
+                        engine.lock().unwrap().extend(states);
+                    }
+                }),
+                tasks: Tasks::new(TaskTracker::new(), CancellationToken::new()),
+            });
+            Self {
+                dir,
+                downloads: Downloads::new(jobs),
+                results,
+                published,
+            }
+        }
+
+        /// An offer of a file with this text.
+        fn offer(&self, text: &str) -> StoredOffer {
+            let path = self.dir.path().join("notes.txt");
+            std::fs::write(&path, text).unwrap();
+            let index = ContentIndex::open(self.dir.path().join("theirs")).unwrap();
+            let offer: Offer = offering::offer(&path, &index).unwrap();
+            let name = LogName {
+                conversation: ConversationId::from_bytes([3; 32]),
+                author: AUTHOR,
+                log: LogId(1),
+            };
+            StoredOffer {
+                id: OfferId { name, seq: 1 },
+                offer,
+                received_at_ms: 0,
+            }
+        }
+
+        fn accept(&mut self, offer: &StoredOffer) -> oneshot::Receiver<Result<(), FileError>> {
+            let (reply, answer) = oneshot::channel();
+            self.downloads.accept(offer.clone(), reply);
+            answer
+        }
+
+        /// Passes on the result of the next job.
+        async fn next_result(&mut self) {
+            match self.results.recv().await.expect("a job runs") {
+                JobResult::RoomChecked { offer, room, reply } => {
+                    self.downloads.room_checked(offer, room, reply);
+                }
+                JobResult::Opened { offer, opened } => self.downloads.opened(NOW, offer, opened),
+                JobResult::Finished { offer, outcome } => self.downloads.finished(offer, outcome),
+                JobResult::Removed { offer, why } => self.downloads.removed(offer, why),
+                other @ (JobResult::AcceptRead(..)
+                | JobResult::DeclineRead(..)
+                | JobResult::WantedRead(_)
+                | JobResult::WordRead(..)
+                | JobResult::ServeFailureRead(..)
+                | JobResult::UploadRead(..)) => panic!("no job of the downloads: {other:?}"),
+            }
+        }
+
+        /// Accepts an offer and waits until its pieces can be requested.
+        async fn open(&mut self, offer: &StoredOffer) {
+            let answer = self.accept(offer);
+            self.next_result().await;
+            self.next_result().await;
+            assert_eq!(answer.await, Ok(Ok(())));
+        }
+
+        fn inbox(&self) -> Vec<String> {
+            let entries = std::fs::read_dir(self.dir.path().join("inbox")).unwrap();
+            entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect()
+        }
+
+        fn published(&self) -> Vec<FileState> {
+            self.published.lock().unwrap().clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_accepted_offer_is_requested_written_and_finished() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk, bread");
+        setup.open(&offer).await;
+        let up = Input::SessionUp(SESSION, AUTHOR);
+        setup.downloads.handle(NOW, up);
+        let Some(Output::Ask(SESSION, ask)) = setup.downloads.poll_output() else {
+            panic!("the only piece is requested from the author");
+        };
+        let partial = setup.downloads.partial(ask.offer);
+        let piece = Bytes::from("milk, bread");
+        let leaf = partial.shape.leaf(0, &piece);
+        partial
+            .write(&[leaf], &[(0, piece)], &mut Vec::new())
+            .unwrap();
+        setup.downloads.handle(NOW, Input::Got(offer.id, 0));
+        assert_eq!(setup.downloads.poll_output(), Some(Output::Whole(offer.id)));
+        setup.downloads.finish(offer.id);
+        setup.next_result().await;
+        assert_eq!(setup.inbox(), ["notes.txt"]);
+        assert_eq!(setup.published(), [FileState::Waiting, FileState::Done]);
+        assert!(setup.downloads.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_second_acceptance_changes_nothing() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk");
+        let (first, second) = (setup.accept(&offer), setup.accept(&offer));
+        assert_eq!(second.await, Ok(Ok(())));
+        setup.next_result().await;
+        setup.next_result().await;
+        assert_eq!(first.await, Ok(Ok(())));
+        assert_eq!(setup.published(), [FileState::Waiting]);
+        assert_eq!(setup.downloads.current().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_offer_that_is_declined_during_the_check_is_not_downloaded() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk");
+        let accepted = setup.accept(&offer);
+        let (reply, declined) = oneshot::channel();
+        setup.downloads.decline(NOW, offer, reply);
+        setup.next_result().await;
+        assert_eq!(accepted.await, Ok(Err(FileError::NoSuchOffer)));
+        let stopped = FileError::Store(StoreError::Closed.to_string());
+        assert_eq!(declined.await, Ok(Err(stopped)), "this store is closed");
+        assert!(setup.downloads.is_empty() && setup.inbox().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_offer_leaves_nothing_on_the_disk_before_its_failure_is_reported() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk");
+        setup.open(&offer).await;
+        assert_eq!(setup.inbox().len(), 1, "the partial download");
+        setup.downloads.withdraw(NOW, offer, WITHDRAWN.to_owned());
+        assert_eq!(setup.published(), [FileState::Waiting]);
+        setup.next_result().await;
+        assert_eq!(setup.published(), [FileState::Waiting, FileState::Failed]);
+        assert!(setup.inbox().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_download_that_failed_keeps_its_pieces_and_is_reported_once() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk");
+        setup.open(&offer).await;
+        for _report_of_each_stream in 0..2 {
+            setup
+                .downloads
+                .give_up(NOW, offer.id, "the disk failed".to_owned());
+        }
+        assert_eq!(setup.published(), [FileState::Waiting, FileState::Failed]);
+        assert_eq!(setup.inbox().len(), 1, "the partial download");
+    }
+
+    #[tokio::test]
+    async fn progress_is_reported_when_it_changes() {
+        let mut setup = Setup::new();
+        let offer = setup.offer("milk");
+        setup.open(&offer).await;
+        let updates = setup.downloads.progress(NOW);
+        assert_eq!(updates.len(), 1);
+        assert_eq!(updates[0].state, FileState::Waiting);
+        assert_eq!(setup.downloads.progress(NOW).len(), 0);
+        setup.downloads.handle(NOW, Input::Full(offer.id));
+        let updates = setup.downloads.progress(NOW);
+        assert!(
+            updates[0]
+                .why
+                .as_deref()
+                .is_some_and(|why| why.contains("disk is full"))
+        );
+    }
+}

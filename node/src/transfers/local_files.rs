@@ -1,0 +1,137 @@
+//! This node's files: the downloads folder, the content index and the pictures. The methods wait
+//! for the disk, so call them on a blocking thread.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hobnob_core::transfers::Held;
+use hobnob_protocol::{LogId, Offer, OfferId, Seq};
+
+use super::content_index::ContentIndex;
+use super::folder::Folder;
+use super::offering;
+use super::partial::{self, Partial, WriteError};
+use super::pictures::Pictures;
+use crate::FileError;
+use crate::store::StoredOffer;
+
+/// Bytes that a new download leaves free on the disk.
+const SPARE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Where files are. Each blocking thread gets a clone.
+#[derive(Debug, Clone)]
+pub(super) struct LocalFiles {
+    downloads: PathBuf,
+    pub(super) index: ContentIndex,
+    pub(super) pictures: Pictures,
+}
+
+impl LocalFiles {
+    /// Opens the content index in the node's home. Creates it if it is missing.
+    pub(super) fn open(home: &Path, downloads: PathBuf, pictures: Pictures) -> io::Result<Self> {
+        Ok(Self {
+            downloads,
+            index: ContentIndex::open(home.join("content"))?,
+            pictures,
+        })
+    }
+
+    /// Reads the file or folder at a path, and returns an offer of it.
+    pub(super) fn prepare(&self, path: &Path) -> Result<Offer, FileError> {
+        let offer = offering::offer(path, &self.index)
+            .map_err(|error| FileError::Path(error.to_string()))?;
+        self.pictures.look(&offer, &self.index);
+        Ok(offer)
+    }
+
+    /// Checks that the downloads folder has room for a content. A partial download has reserved its
+    /// room already.
+    pub(super) fn check_room(&self, id: OfferId, size: u64) -> Result<(), FileError> {
+        if self.has_partial(id) {
+            return Ok(());
+        }
+        let folder = || self.downloads.display().to_string();
+        let free = Folder::make(&self.downloads)
+            .and_then(|folder| folder.free_bytes())
+            .map_err(|error| FileError::Downloads {
+                folder: folder(),
+                why: error.to_string(),
+            })?;
+        let needs = size.saturating_add(SPARE_BYTES);
+        if free < needs {
+            return Err(FileError::NoRoom {
+                folder: folder(),
+                needs,
+                free,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether there is a partial download of an offer.
+    pub(super) fn has_partial(&self, id: OfferId) -> bool {
+        Partial::is_there(&self.downloads, &self.index, id)
+    }
+
+    /// Opens the partial download of an offer, and reads which pieces it has. Creates it if it is
+    /// missing.
+    pub(super) fn open_partial(
+        &self,
+        offer: StoredOffer,
+    ) -> Result<(Arc<Partial>, Held), WriteError> {
+        let (partial, held) = Partial::open(&self.downloads, &self.index, offer)?;
+        Ok((Arc::new(partial), held))
+    }
+
+    /// The offers that have partial downloads.
+    pub(super) fn partials(&self) -> io::Result<Vec<(LogId, Seq)>> {
+        partial::begun(&self.index)
+    }
+
+    /// Removes a partial download that is not open.
+    pub(super) fn discard(&self, of: (LogId, Seq)) {
+        partial::discard(&self.downloads, &self.index, of);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::{ConversationId, LogName, PeerId};
+
+    use super::*;
+
+    fn id() -> OfferId {
+        let name = LogName {
+            conversation: ConversationId::from_bytes([1; 32]),
+            author: PeerId::from_bytes([2; 32]),
+            log: LogId(3),
+        };
+        OfferId { name, seq: 4 }
+    }
+
+    #[test]
+    fn a_content_that_does_not_fit_is_refused_before_the_download() {
+        let home = tempfile::tempdir().unwrap();
+        let inbox = home.path().join("inbox");
+        let files = LocalFiles::open(home.path(), inbox, Pictures::default()).unwrap();
+        assert_eq!(files.check_room(id(), 1), Ok(()));
+        let refused = files.check_room(id(), u64::MAX);
+        assert!(matches!(refused, Err(FileError::NoRoom { .. })));
+    }
+
+    #[test]
+    fn an_unusable_downloads_folder_is_reported_by_its_path() {
+        let home = tempfile::tempdir().unwrap();
+        let inbox = home.path().join("inbox");
+        let nowhere = home.path().join("an unmounted disk");
+        std::os::unix::fs::symlink(nowhere, &inbox).unwrap();
+        let files = LocalFiles::open(home.path(), inbox.clone(), Pictures::default()).unwrap();
+        match files.check_room(id(), 1) {
+            Err(FileError::Downloads { folder, .. }) => {
+                assert_eq!(folder, inbox.display().to_string());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Which peers reported that they have all of an offer. The next download of it can use them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hobnob_protocol::{OfferId, PeerId};
+
+/// Maximum number of offers. A further one replaces the smallest id. Its peers report again in
+/// their next session.
+const OFFERS_MAX: usize = 1024;
+
+/// Maximum number of peers of one offer. Further ones are not noted.
+const PEERS_MAX: usize = 64;
+
+/// The known sources of each offer, beside its author.
+#[derive(Debug, Default)]
+pub(super) struct KnownSources(BTreeMap<OfferId, BTreeSet<PeerId>>);
+
+impl KnownSources {
+    pub(super) fn add(&mut self, id: OfferId, peer: PeerId) {
+        if self.0.len() >= OFFERS_MAX && !self.0.contains_key(&id) {
+            self.0.pop_first();
+        }
+        let peers = self.0.entry(id).or_default();
+        if peers.len() < PEERS_MAX {
+            peers.insert(peer);
+        }
+    }
+
+    pub(super) fn of(&self, id: OfferId) -> impl Iterator<Item = PeerId> {
+        self.0.get(&id).into_iter().flatten().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hobnob_protocol::{ConversationId, LogId, LogName};
+
+    use super::*;
+
+    fn peer(n: u16) -> PeerId {
+        let mut bytes = [0; 32];
+        bytes[..2].copy_from_slice(&n.to_be_bytes());
+        PeerId::from_bytes(bytes)
+    }
+
+    fn offer(seq: u64) -> OfferId {
+        let name = LogName {
+            conversation: ConversationId::from_bytes([1; 32]),
+            author: peer(0),
+            log: LogId(1),
+        };
+        OfferId { name, seq }
+    }
+
+    #[test]
+    fn a_peer_is_a_source_of_what_it_reported() {
+        let mut sources = KnownSources::default();
+        sources.add(offer(1), peer(7));
+        sources.add(offer(1), peer(8));
+        assert!(sources.of(offer(1)).eq([peer(7), peer(8)]));
+        assert_eq!(sources.of(offer(2)).count(), 0);
+    }
+
+    #[test]
+    fn peers_cannot_fill_the_memory() {
+        let mut sources = KnownSources::default();
+        for n in 0..100 {
+            sources.add(offer(0), peer(n));
+        }
+        assert_eq!(sources.of(offer(0)).count(), PEERS_MAX);
+        for seq in 0..2_000 {
+            sources.add(offer(seq), peer(1));
+        }
+        assert_eq!(sources.0.len(), OFFERS_MAX);
+        assert!(
+            sources.of(offer(1_999)).eq([peer(1)]),
+            "the newest is known"
+        );
+    }
+}

@@ -1,0 +1,364 @@
+//! The transfer task: receives messages and results, and passes each to the part that it concerns.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hobnob_core::transfers::{Failure, Input, Output};
+use hobnob_protocol::{OfferId, OfferWord, PeerId};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::auto_accept::AutoAccept;
+use super::content_sessions::ContentSessions;
+use super::context::{Context, Tasks};
+use super::downloads::Downloads;
+use super::fetch::Fetched;
+use super::jobs::{JobResult, Jobs, answer};
+use super::local_files::LocalFiles;
+use super::messages::{EngineHandle, FileCommand, FileUpdate, ToTransfers};
+use super::partial::WriteError;
+use super::peer_words::{Effect, PeerWords};
+use super::pictures::Pictures;
+use super::serve::{ContentServer, Served};
+use super::uploads::Uploads;
+use super::{cleanup, commands, restore};
+use crate::clock::Clock;
+use crate::store::{OfferRow, OfferStore, StoredOffer};
+use crate::{FileState, FilesConfig};
+
+/// How often the task reports the progress of transfers.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// Capacity of each channel for reports about pieces. Senders wait while it is full.
+const REPORTS_MAX: usize = 64;
+
+/// What the task needs from the node that starts it.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) me: PeerId,
+    pub(crate) home: PathBuf,
+    pub(crate) config: FilesConfig,
+    pub(crate) store: OfferStore,
+    pub(crate) engine: EngineHandle,
+    pub(crate) pictures: Pictures,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: CancellationToken,
+}
+
+/// Owns the parts that download and serve content.
+pub(crate) struct TransferTask {
+    clock: Clock,
+    jobs: Jobs,
+    auto_accept: AutoAccept,
+    sessions: ContentSessions,
+    downloads: Downloads,
+    server: ContentServer,
+    uploads: Uploads,
+    words: PeerWords,
+    /// When the next progress report is due.
+    report_at: Duration,
+}
+
+/// The channels on which the task receives.
+struct Inbox {
+    messages: mpsc::UnboundedReceiver<ToTransfers>,
+    results: mpsc::UnboundedReceiver<JobResult>,
+    fetched: mpsc::Receiver<Fetched>,
+    served: mpsc::Receiver<Served>,
+}
+
+impl TransferTask {
+    /// Starts the task. It ends when `stopping` is cancelled.
+    pub(crate) fn start(
+        parts: Parts,
+        messages: mpsc::UnboundedReceiver<ToTransfers>,
+    ) -> io::Result<()> {
+        let (fetched, fetched_queue) = mpsc::channel(REPORTS_MAX);
+        let (served, served_queue) = mpsc::channel(REPORTS_MAX);
+        let auto_accept = AutoAccept::new(&parts.config, parts.me);
+        let context = Context {
+            me: parts.me,
+            files: LocalFiles::open(&parts.home, parts.config.downloads, parts.pictures)?,
+            store: parts.store,
+            engine: parts.engine,
+            tasks: Tasks::new(parts.tasks.clone(), parts.stopping.clone()),
+        };
+        let (jobs, results) = Jobs::new(context.clone());
+        let task = Self {
+            clock: parts.clock,
+            auto_accept,
+            sessions: ContentSessions::new(fetched),
+            downloads: Downloads::new(jobs.clone()),
+            server: ContentServer::new(context, served),
+            uploads: Uploads::default(),
+            words: PeerWords::new(jobs.clone()),
+            report_at: Duration::ZERO,
+            jobs,
+        };
+        let inbox = Inbox {
+            messages,
+            results,
+            fetched: fetched_queue,
+            served: served_queue,
+        };
+        parts.tasks.spawn(task.run(inbox, parts.stopping));
+        Ok(())
+    }
+
+    async fn run(mut self, mut inbox: Inbox, stopping: CancellationToken) {
+        // Before the task accepts anything, so that every partial download in the folder is one
+        // that an earlier run left.
+        cleanup::remove_leftovers(&self.jobs.context).await;
+        restore::read_wanted(&self.jobs);
+        loop {
+            let wake = self.clock.at(self.next_timeout());
+            tokio::select! {
+                () = stopping.cancelled() => break,
+                Some(message) = inbox.messages.recv() => self.on_message(message),
+                Some(result) = inbox.results.recv() => self.on_result(result),
+                Some(fetched) = inbox.fetched.recv() => self.on_fetched(fetched),
+                Some(served) = inbox.served.recv() => self.on_served(served),
+                () = tokio::time::sleep_until(wake) => self.on_timeout(),
+            }
+            // After every input, so that the parts never see an output that a later input made
+            // void.
+            self.carry_out();
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.now().mono
+    }
+
+    fn next_timeout(&self) -> Duration {
+        const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+        let reports = !self.downloads.is_empty() || !self.uploads.is_empty();
+        let due = [
+            self.downloads.poll_timeout(),
+            reports.then_some(self.report_at),
+        ];
+        let latest = self.now() + LONGEST_SLEEP;
+        due.into_iter().flatten().min().unwrap_or(latest)
+    }
+
+    fn on_timeout(&mut self) {
+        let now = self.now();
+        if self.downloads.poll_timeout().is_some_and(|at| at <= now) {
+            self.downloads.handle(now, Input::Timeout);
+        }
+        if self.report_at <= now {
+            self.report_at = now + REPORT_EVERY;
+            let mut updates = self.downloads.progress(now);
+            updates.extend(self.uploads.progress(now));
+            self.jobs.context.publish(updates);
+        }
+    }
+
+    fn on_message(&mut self, message: ToTransfers) {
+        match message {
+            ToTransfers::SessionUp(session, peer, opener) => {
+                self.sessions.up(session, peer, opener);
+                self.downloads
+                    .handle(self.now(), Input::SessionUp(session, peer));
+                self.words.repeat(session, peer);
+            }
+            ToTransfers::SessionDown(session) => {
+                let peer = self.sessions.down(session);
+                self.downloads
+                    .handle(self.now(), Input::SessionDown(session));
+                // A peer without content streams had no session here.
+                if let Some(peer) = peer.filter(|peer| !self.sessions.has(*peer)) {
+                    self.uploads.peer_left(peer);
+                }
+            }
+            ToTransfers::ContentStream(session, stream) => self.server.serve(session, stream),
+            ToTransfers::PeerWord(peer, id, word) => {
+                if word == OfferWord::Whole {
+                    self.downloads.peer_has(self.now(), id, peer);
+                }
+                self.words.hear(peer, id, word);
+            }
+            ToTransfers::Offered { offer, verified } => self.on_offer(offer, verified),
+            ToTransfers::Command(command) => self.on_command(command),
+        }
+    }
+
+    fn on_offer(&mut self, offer: StoredOffer, verified: bool) {
+        self.jobs
+            .context
+            .publish(vec![FileUpdate::new(offer.clone(), FileState::Offered)]);
+        if self.auto_accept.accepts(&offer, verified) {
+            let reply = commands::log_failure(&self.jobs.context, offer.id.name.author);
+            self.downloads.accept(offer, reply);
+        }
+    }
+
+    fn on_command(&mut self, command: FileCommand) {
+        match command {
+            FileCommand::Prepare(path, reply) => commands::prepare(&self.jobs.context, path, reply),
+            FileCommand::Accept(id, reply) => commands::look_up(&self.jobs, id, |row| {
+                JobResult::AcceptRead(row.map(Box::new), reply)
+            }),
+            FileCommand::Decline(id, reply) => commands::look_up(&self.jobs, id, |row| {
+                JobResult::DeclineRead(row.map(Box::new), reply)
+            }),
+            FileCommand::List(reply) => {
+                let current = self.downloads.current().chain(self.uploads.current());
+                commands::list(&self.jobs.context, current, reply);
+            }
+        }
+    }
+
+    fn on_result(&mut self, result: JobResult) {
+        let now = self.now();
+        match result {
+            JobResult::AcceptRead(row, reply) => {
+                let checked = row.and_then(|row| {
+                    commands::check_accept(&row, self.jobs.context.me).map(|()| row.offer)
+                });
+                match checked {
+                    Ok(offer) => self.downloads.accept(offer, reply),
+                    Err(error) => answer(reply, Err(error)),
+                }
+            }
+            JobResult::RoomChecked { offer, room, reply } => {
+                self.downloads.room_checked(offer, room, reply);
+            }
+            JobResult::DeclineRead(row, reply) => {
+                let checked = row.and_then(|row| {
+                    commands::check_decline(&row, self.jobs.context.me).map(|()| row.offer)
+                });
+                match checked {
+                    Ok(offer) => {
+                        self.uploads.end_all(offer.id);
+                        self.downloads.decline(now, offer, reply);
+                    }
+                    Err(error) => answer(reply, Err(error)),
+                }
+            }
+            JobResult::WantedRead(rows) => {
+                for row in rows {
+                    self.downloads.restore(row);
+                }
+            }
+            JobResult::Opened { offer, opened } => self.downloads.opened(now, offer, opened),
+            JobResult::Finished { offer, outcome } => self.downloads.finished(offer, outcome),
+            JobResult::Removed { offer, why } => self.downloads.removed(offer, why),
+            JobResult::WordRead(row, peer, word) => self.apply_word(*row, peer, word),
+            JobResult::ServeFailureRead(row, error) => {
+                self.server.report_failure(*row, &error);
+            }
+            JobResult::UploadRead(row, peer) => self.uploads.describe(peer, row.offer),
+        }
+    }
+
+    fn apply_word(&mut self, row: OfferRow, peer: PeerId, word: OfferWord) {
+        let offer = row.offer.clone();
+        match self.words.effect(&row, peer, word) {
+            Effect::Received { of_everybody } => {
+                if of_everybody {
+                    self.jobs.context.record_received(offer.id);
+                }
+                self.uploads.end(offer.id, peer);
+                self.jobs.context.publish(vec![FileUpdate {
+                    bytes: offer.offer.size,
+                    peers: vec![peer],
+                    ..FileUpdate::new(offer, FileState::Done)
+                }]);
+            }
+            Effect::Declined => {
+                self.uploads.end(offer.id, peer);
+                self.jobs.context.publish(vec![FileUpdate {
+                    peers: vec![peer],
+                    ..FileUpdate::new(offer, FileState::Declined)
+                }]);
+            }
+            Effect::Unavailable(why) => {
+                self.downloads.withdraw(self.now(), offer, why.to_owned());
+            }
+            Effect::Nothing => {}
+        }
+    }
+
+    fn on_fetched(&mut self, fetched: Fetched) {
+        let now = self.now();
+        match fetched {
+            Fetched::Got(session, id, pieces) => {
+                for piece in pieces {
+                    self.downloads.handle(now, Input::Got(id, piece));
+                }
+                // The session may have ended since these pieces were written.
+                if let Some(rtt) = self.sessions.rtt(session) {
+                    self.downloads.handle(now, Input::Flows(session, rtt));
+                }
+            }
+            Fetched::Answered(session, ask, outcome) => {
+                self.downloads
+                    .handle(now, Input::Answered(session, ask, outcome));
+            }
+            Fetched::NotWritten(id, WriteError::Full) => {
+                let name = self.downloads.name(id);
+                info!("the disk is full: {name} resumes when there is space");
+                self.downloads.handle(now, Input::Full(id));
+            }
+            Fetched::NotWritten(id, error) => self.downloads.give_up(now, id, error.to_string()),
+            Fetched::Ended(session, run) => {
+                if self.sessions.streams_ended(session, run) {
+                    self.downloads.handle(now, Input::StreamsEnded(session));
+                }
+            }
+        }
+    }
+
+    fn on_served(&mut self, served: Served) {
+        match served {
+            Served::Bytes(session, id, bytes) => {
+                // The session may have ended since these bytes were sent.
+                if let Some(peer) = self.sessions.peer(session)
+                    && self.uploads.count(id, peer, bytes)
+                {
+                    self.jobs
+                        .read(id, move |row| JobResult::UploadRead(Box::new(row), peer));
+                }
+            }
+            Served::Failed(id, error) => self.jobs.read(id, move |row| {
+                JobResult::ServeFailureRead(Box::new(row), error)
+            }),
+        }
+    }
+
+    /// Carries out what the state machine of the downloads decided.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.downloads.poll_output() {
+            let now = self.now();
+            match output {
+                Output::Ask(session, ask) => {
+                    let partial = self.downloads.partial(ask.offer);
+                    if !self.sessions.ask(session, (ask, partial)) {
+                        let lost = Input::Answered(session, ask, Err(Failure::Lost));
+                        self.downloads.handle(now, lost);
+                    }
+                }
+                Output::Widen(session, streams) => {
+                    let streams = self.sessions.widen(session, streams);
+                    self.downloads.handle(now, Input::Widened(session, streams));
+                }
+                Output::Abandon(session) => self.sessions.abandon(session),
+                Output::Whole(id) => self.downloads.finish(id),
+                Output::Gone(id, failure) => self.downloads.gone(now, id, failure),
+                Output::Liar(id, peer) => self.warn_of_liar(id, peer),
+            }
+        }
+    }
+
+    fn warn_of_liar(&self, id: OfferId, peer: PeerId) {
+        let name = self.downloads.name(id);
+        warn!(
+            ?peer,
+            "this peer sent data that does not match the offer of {name}"
+        );
+    }
+}
