@@ -1,6 +1,7 @@
 //! Two nodes in one program: one sends a message, the other answers.
 //!
-//! Run it with `cargo run -p hobnob --example two_nodes`.
+//! Run it with `cargo run -p hobnob --example two_nodes`. The README of this crate shows the same
+//! code, and its documentation test runs it.
 
 use hobnob::{DeliveryState, Event, Node};
 
@@ -23,8 +24,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     };
     println!("bob: {} wrote {:?}", message.name, message.body);
-    bob.send(message.from.into(), "with pleasure".into())
-        .await?;
+    let answer = "with pleasure".into();
+    bob.send(message.from.into(), answer).await?;
 
     ann.shutdown().await;
     bob.shutdown().await;

@@ -146,7 +146,11 @@ pub use net::socket::BindError;
 #[doc(inline)]
 pub use store::StoreError;
 
-/// The README's example runs, too.
+/// The examples in the READMEs are tests, too.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-struct Readme;
+struct ProjectReadme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;
