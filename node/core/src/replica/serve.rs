@@ -64,7 +64,8 @@ impl Replica {
                 break;
             }
             let first = batch.first;
-            let batch = batch.read().expect("the store holds checked batches");
+            // Only a damaged disk gets here, and must not end the node. The store reports damage.
+            let Ok(batch) = batch.read() else { break };
             let last = batch.last();
             // A batch ends where its author signed. A peer that may not have its last entry can't
             // have any of it.
